@@ -1,0 +1,86 @@
+//! The ways to be wrong: one variant each, and a message that names the value, the place and the remedy.
+use std::path::{Path, PathBuf};
+
+/// What every fallible function of this crate returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A way to be wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An array of the wrong shape.
+    #[error("{what}: expected {expected}, got {got}")]
+    Shape {
+        /// The array in question.
+        what: String,
+        /// What its shape must be.
+        expected: String,
+        /// What its shape is.
+        got: String,
+    },
+
+    /// A value outside its range.
+    #[error("{name} = {value}: {remedy}")]
+    Value {
+        /// The parameter's name.
+        name: String,
+        /// The value that was given.
+        value: String,
+        /// What would be right.
+        remedy: String,
+    },
+
+    /// Style vectors of one predictor given to the transformer of another.
+    #[error(
+        "{what} is of style space {found}, but the model's space is {expected}: \
+         style vectors fit only the model whose predictor made them; encode the styles again with this model"
+    )]
+    Space {
+        /// What carries the foreign vectors.
+        what: String,
+        /// The id it carries.
+        found: String,
+        /// The id that the model needs.
+        expected: String,
+    },
+
+    /// A weight or bank file that is not what it claims to be.
+    #[error("{}: {reason}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+
+    /// The operating system's word on a file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// A shape that does not fit.
+    pub fn shape(what: impl Into<String>, expected: impl ToString, got: impl ToString) -> Self {
+        Self::Shape { what: what.into(), expected: expected.to_string(), got: got.to_string() }
+    }
+
+    /// A value outside its range.
+    pub fn value(name: impl Into<String>, value: impl ToString, remedy: impl Into<String>) -> Self {
+        Self::Value { name: name.into(), value: value.to_string(), remedy: remedy.into() }
+    }
+
+    /// A broken weight file.
+    pub fn weights(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
+        Self::Weights { path: path.as_ref().to_path_buf(), reason: reason.into() }
+    }
+
+    /// A file the system refused.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_path_buf(), source }
+    }
+}

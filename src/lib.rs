@@ -1,0 +1,21 @@
+//! Style augmentations for self-supervised learning (SASSL, Rojas-Gomez et al., TMLR 2024, arXiv 2312.01187).
+//!
+//! The rooms, lowest first; a module uses those above it in this list and nothing else of the crate
+//! (`tests/rust/layering.rs` holds the order):
+//!
+//! - [`error`]: the ways to be wrong.
+//! - [`random`]: `(seed, epoch, index, view)` to a generator.
+//! - [`kernels`]: loops over numbers; the only home of SIMD and, with the memory map of `weights`, of `unsafe`.
+//! - [`weights`]: files to named tensors and the description of a network.
+//! - [`style`]: the paper's Algorithm 1, a file for each of its lines.
+//! - `bindings`: the Python module (feature `python`).
+pub mod error;
+pub mod kernels;
+pub mod random;
+pub mod style;
+pub mod weights;
+
+#[cfg(feature = "python")]
+mod bindings;
+
+pub use error::{Error, Result};
