@@ -1,1 +1,188 @@
-//! placeholder
+//! SASSL's style augmentation (arXiv 2312.01187, Algorithm 1), a file for each of its lines:
+//!
+//! ```text
+//! z_c = F(i_c), z_s = F(i_s)                     predictor.rs, bank.rs
+//! z   = (1 - alpha) z_c + alpha z_s              blend.rs            alpha ~ U(0.1, 0.3)
+//! i'  = T(i_c, z)                                transformer.rs
+//! i   = (1 - beta) i_c + beta i'                 kernels/interpolate beta ~ U(0.1, 0.3)
+//! ```
+//!
+//! with probability p = 0.8 for each image. [`Sassl::sample`] draws what is random, as values; [`Sassl::apply`] is a pure
+//! function of them.
+pub mod bank;
+mod blend;
+mod eigen;
+mod images;
+mod layers;
+mod predictor;
+mod stylizer;
+mod transformer;
+
+pub use bank::{Bank, Gaussian};
+pub use images::{Images, MIN_SIZE};
+pub use predictor::Predictor;
+pub use stylizer::{Strength, Style, Stylizer};
+pub use transformer::{Stylized, Transformer};
+
+use crate::error::{Error, Result};
+use crate::kernels::interpolate::PixelsMut;
+use crate::random::Key;
+use rand::Rng;
+use std::sync::Arc;
+
+/// Probability of stylizing an image (paper, section 4.1).
+pub const P: f32 = 0.8;
+
+/// Range of alpha and of beta (paper, section 4.1).
+pub const RANGE: (f32, f32) = (0.1, 0.3);
+
+/// Where styles come from.
+#[derive(Clone, Debug)]
+pub enum Styles {
+    /// A vector of a bank, each as likely as the others.
+    Bank(Arc<Bank>),
+    /// A draw from a Gaussian over a bank.
+    Gaussian(Arc<Gaussian>),
+    /// Another image of the same batch, each as likely as the others; an image alone is its own style.
+    Batch,
+}
+
+/// The style that was drawn for an image.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Drawn {
+    /// The index of a vector in the bank, or of an image in the batch.
+    Index(usize),
+    /// A vector.
+    Vector(Vec<f32>),
+}
+
+/// What was drawn for one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StyleParams {
+    /// Whether the image is stylized at all; the rest is drawn in either case.
+    pub apply: bool,
+    /// Feature blending: 0 is the content's z, 1 the style's.
+    pub alpha: f32,
+    /// Pixel interpolation: 0 is the image itself, 1 T's output.
+    pub beta: f32,
+    /// The style.
+    pub style: Drawn,
+}
+
+/// Algorithm 1 with its settings.
+#[derive(Clone, Debug)]
+pub struct Sassl {
+    p: f32,
+    alpha: (f32, f32),
+    beta: (f32, f32),
+    styles: Styles,
+}
+
+impl Sassl {
+    /// The block with these settings.
+    ///
+    /// # Errors
+    /// p, alpha or beta outside [0, 1], or a range whose ends are reversed.
+    pub fn new(p: f32, alpha: (f32, f32), beta: (f32, f32), styles: Styles) -> Result<Self> {
+        if !(0.0..=1.0).contains(&p) {
+            return Err(Error::value("p", p, "a probability lies between 0 and 1"));
+        }
+        for (name, (low, high)) in [("alpha", alpha), ("beta", beta)] {
+            if !(0.0..=1.0).contains(&low) || !(0.0..=1.0).contains(&high) || low > high {
+                let remedy = "a range (low, high) with 0 <= low <= high <= 1; the paper's is (0.1, 0.3)";
+                return Err(Error::value(name, format!("({low}, {high})"), remedy));
+            }
+        }
+        Ok(Self { p, alpha, beta, styles })
+    }
+
+    /// Where its styles come from.
+    pub fn styles(&self) -> &Styles {
+        &self.styles
+    }
+
+    /// Draws for a batch of `n` images; image `i` has the stream `(key.seed, key.epoch, key.index + i, key.view)`.
+    pub fn sample(&self, key: Key, n: usize) -> Vec<StyleParams> {
+        let one = |i: usize| {
+            let mut generator = Key { index: key.index.wrapping_add(i as u64), ..key }.generator();
+            let uniform = |(low, high): (f32, f32), x: f32| low + (high - low) * x;
+            let apply = generator.random::<f32>() < self.p;
+            let alpha = uniform(self.alpha, generator.random());
+            let beta = uniform(self.beta, generator.random());
+            let style = match &self.styles {
+                Styles::Bank(bank) => Drawn::Index(generator.random_range(0..bank.len() as u64) as usize),
+                Styles::Gaussian(gaussian) => Drawn::Vector(gaussian.sample(&mut generator)),
+                Styles::Batch if n == 1 => Drawn::Index(0),
+                // One of the n - 1 others.
+                Styles::Batch => {
+                    let other = generator.random_range(0..n as u64 - 1) as usize;
+                    Drawn::Index(other + usize::from(other >= i))
+                }
+            };
+            StyleParams { apply, alpha, beta, style }
+        };
+        (0..n).map(one).collect()
+    }
+
+    /// z_s of every image, `[n, dim]`. `z_content`, one vector for each image of the batch, serves [`Styles::Batch`] alone.
+    ///
+    /// # Errors
+    /// An index beyond the bank or the batch, a vector of another length, a batch whose z is not given.
+    pub fn vectors(&self, params: &[StyleParams], dim: usize, z_content: Option<&[f32]>) -> Result<Vec<f32>> {
+        let mut z = vec![0.0; params.len() * dim];
+        for (i, (z, params)) in z.chunks_exact_mut(dim).zip(params).enumerate() {
+            match (&params.style, &self.styles) {
+                (Drawn::Vector(vector), _) if vector.len() == dim => z.copy_from_slice(vector),
+                (Drawn::Vector(vector), _) => {
+                    return Err(Error::shape(format!("style[{i}]"), format!("a vector of {dim}"), vector.len()));
+                }
+                (&Drawn::Index(index), Styles::Bank(bank)) => bank.copy(index, z)?,
+                (&Drawn::Index(index), Styles::Batch) => {
+                    let missing = || Error::value("z_content", "None", "styles of the batch need F of its images");
+                    let batch = z_content.ok_or_else(missing)?;
+                    let vector = batch.chunks_exact(dim).nth(index).ok_or_else(|| {
+                        let remedy = format!("the batch has {} images, counted from 0", batch.len() / dim);
+                        Error::value(format!("style[{i}]"), index, remedy)
+                    })?;
+                    z.copy_from_slice(vector);
+                }
+                (Drawn::Index(index), Styles::Gaussian(_)) => {
+                    let remedy = format!("a Gaussian has no numbered styles; give a vector of {dim}");
+                    return Err(Error::value(format!("style[{i}]"), index, remedy));
+                }
+            }
+        }
+        Ok(z)
+    }
+
+    /// Algorithm 1 on a batch: `out` is of the images' shape and type. Images that are not to be stylized come back as they
+    /// are.
+    ///
+    /// # Errors
+    /// Not one set of parameters for each image, or parameters that do not fit; see [`Sassl::vectors`].
+    pub fn apply(
+        &self,
+        stylizer: &Stylizer,
+        images: Images,
+        params: &[StyleParams],
+        out: PixelsMut,
+        threads: usize,
+    ) -> Result<()> {
+        if params.len() != images.count() {
+            return Err(Error::shape("params", format!("one for each of {} images", images.count()), params.len()));
+        }
+        let z_content = matches!(self.styles, Styles::Batch).then(|| stylizer.encode(images, threads));
+        let z = self.vectors(params, stylizer.dim(), z_content.as_deref())?;
+        let each = |of: fn(&StyleParams) -> f32| -> Vec<f32> { params.iter().map(of).collect() };
+        let (alpha, beta) = (each(|params| params.alpha), each(|params| params.beta));
+        let apply: Vec<bool> = params.iter().map(|params| params.apply).collect();
+        let style = Style {
+            z: &z,
+            z_content: z_content.as_deref(),
+            alpha: Strength::Each(&alpha),
+            beta: Strength::Each(&beta),
+            apply: Some(&apply),
+        };
+        stylizer.stylize(images, &style, out, threads)
+    }
+}

@@ -1,2 +1,10 @@
-//! Files to named tensors: a model is a description of its network and the tensors it names.
+//! Files to named tensors: a model is the description of its network and the tensors that this names.
+mod flatbuffer;
+pub mod magenta;
+mod model;
 pub mod network;
+pub mod safetensors;
+pub mod tflite;
+
+pub use model::{EMBEDDED_BANK, Model, Tensor, Tensors};
+pub use network::Network;

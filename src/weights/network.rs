@@ -1,5 +1,6 @@
 //! What a network of the family looks like, as data: the JSON in a model file's metadata.
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A style predictor F and a transformer T that share a style space.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -9,6 +10,126 @@ pub struct Network {
     pub predictor: Predictor,
     /// T: image and z to stylized image.
     pub transformer: Transformer,
+}
+
+impl Network {
+    /// Whether the numbers make sense together; the reason, if not.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Self { predictor, transformer } = self;
+        let Transformer { dim, contract, residual, expand, head } = transformer;
+        let within = |what: &str, n: usize, low: usize, high: usize| match n {
+            n if (low..=high).contains(&n) => Ok(()),
+            n => Err(format!("its network has {n} for {what}; between {low} and {high} is possible")),
+        };
+        let kernel = |n: usize| match n {
+            1 | 3 | 5 | 7 | 9 | 11 | 13 | 15 => Ok(()),
+            n => Err(format!("its network has a kernel of {n}; odd ones from 1 to 15 are possible")),
+        };
+        within("the length of z", *dim, 1, 4096)?;
+        if predictor.dim() != *dim {
+            return Err(format!("its predictor makes vectors of {}, its transformer takes {dim}", predictor.dim()));
+        }
+        within("the predictor's image size", predictor.size(), 32, 1024)?;
+        if let Predictor::Cnn { channels, .. } = predictor {
+            within("the predictor's stages", channels.len(), 1, 5)?;
+            channels.iter().try_for_each(|&n| within("the predictor's channels", n, 1, 4096))?;
+        } else {
+            within("MobileNetV2's length of z", *dim, 1, 4096)?;
+        }
+        within("contracting layers", contract.len(), 1, 8)?;
+        for layer in contract {
+            kernel(layer.kernel)?;
+            within("a stride", layer.stride, 1, 2)?;
+            within("channels", layer.channels, 1, 4096)?;
+        }
+        within("residual blocks", residual.blocks, 0, 64)?;
+        for layer in expand {
+            kernel(layer.kernel)?;
+            within("channels", layer.channels, 1, 4096)?;
+        }
+        kernel(head.kernel)?;
+        let halved = contract.iter().filter(|layer| layer.stride == 2).count();
+        let doubled = expand.len() + usize::from(head.upsample);
+        if halved != doubled || halved > 3 {
+            return Err(format!("its transformer halves {halved} times and doubles {doubled} times; both alike, up to 3"));
+        }
+        match head.skip && head.separable {
+            true => Err("its head is separable and has a skip; one of the two is possible".into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Every tensor that the network names, with its shape.
+    pub fn tensors(&self) -> BTreeMap<String, Vec<usize>> {
+        let mut all = BTreeMap::new();
+        let mut add = |name: String, shape: &[usize]| {
+            all.insert(name, shape.to_vec());
+        };
+        let mut biased = |name: String, shape: &[usize]| {
+            add(format!("{name}.weight"), shape);
+            add(format!("{name}.bias"), &shape[..1]);
+        };
+        let features = match &self.predictor {
+            Predictor::Cnn { channels, .. } => {
+                let mut inputs = 3;
+                for (i, &outputs) in channels.iter().enumerate() {
+                    biased(format!("predictor.conv.{i}"), &[outputs, inputs, 3, 3]);
+                    inputs = outputs;
+                }
+                2 * (3 + channels.iter().sum::<usize>())
+            }
+            Predictor::MobilenetV2 { .. } => {
+                let mut inputs = MOBILENET_V2_STEM;
+                biased("predictor.stem".into(), &[inputs, 3, 3, 3]);
+                for (i, block) in mobilenet_v2_blocks().enumerate() {
+                    let (name, hidden) = (format!("predictor.block.{i}"), inputs * block.expansion);
+                    if block.expansion != 1 {
+                        biased(format!("{name}.expand"), &[hidden, inputs, 1, 1]);
+                    }
+                    biased(format!("{name}.depthwise"), &[hidden, 1, 3, 3]);
+                    biased(format!("{name}.project"), &[block.channels, hidden, 1, 1]);
+                    inputs = block.channels;
+                }
+                biased("predictor.last".into(), &[MOBILENET_V2_LAST, inputs, 1, 1]);
+                MOBILENET_V2_LAST
+            }
+        };
+        biased("predictor.head".into(), &[self.predictor.dim(), features]);
+
+        let Transformer { dim, contract, residual, expand, head } = &self.transformer;
+        let mut inputs = 3;
+        for (i, layer) in contract.iter().enumerate() {
+            let name = format!("transformer.contract.{i}");
+            biased(name, &[layer.channels, inputs, layer.kernel, layer.kernel]);
+            inputs = layer.channels;
+        }
+        let mut site = |name: String, inputs: usize, outputs: usize, kernel: usize, separable: bool| {
+            for part in ["beta", "gamma"] {
+                all.insert(format!("{name}.{part}.weight"), vec![outputs, *dim]);
+                all.insert(format!("{name}.{part}.bias"), vec![outputs]);
+            }
+            if separable {
+                all.insert(format!("{name}.depthwise.weight"), vec![inputs, 1, kernel, kernel]);
+                all.insert(format!("{name}.pointwise.weight"), vec![outputs, inputs, 1, 1]);
+            } else {
+                all.insert(format!("{name}.weight"), vec![outputs, inputs, kernel, kernel]);
+            }
+        };
+        for i in 0..residual.blocks {
+            for n in 1..=2 {
+                site(format!("transformer.residual.{i}.conv{n}"), inputs, inputs, 3, residual.separable);
+            }
+        }
+        for (i, layer) in expand.iter().enumerate() {
+            site(format!("transformer.expand.{i}"), inputs, layer.channels, layer.kernel, layer.separable);
+            inputs = layer.channels;
+        }
+        site("transformer.head".into(), inputs, 3, head.kernel, head.separable);
+        if head.skip {
+            all.insert("transformer.head.skip.weight".into(), vec![3, 3, head.kernel, head.kernel]);
+        }
+        all
+    }
 }
 
 /// F.
@@ -47,6 +168,40 @@ impl Predictor {
             Self::MobilenetV2 { dim, .. } | Self::Cnn { dim, .. } => *dim,
         }
     }
+}
+
+/// Channels of MobileNetV2's first convolution.
+pub const MOBILENET_V2_STEM: usize = 32;
+
+/// Channels of MobileNetV2's last convolution.
+pub const MOBILENET_V2_LAST: usize = 1280;
+
+/// One of MobileNetV2's inverted residual blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvertedResidual {
+    /// Hidden channels over input channels.
+    pub expansion: usize,
+    /// Output channels.
+    pub channels: usize,
+    /// Of the depthwise convolution.
+    pub stride: usize,
+}
+
+/// MobileNetV2's blocks in order (Sandler et al. 2018, table 2).
+pub fn mobilenet_v2_blocks() -> impl Iterator<Item = InvertedResidual> {
+    const TABLE: [(usize, usize, usize, usize); 7] = [
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ];
+    TABLE.into_iter().flat_map(|(expansion, channels, repeats, stride)| {
+        let stride = move |n| if n == 0 { stride } else { 1 };
+        (0..repeats).map(move |n| InvertedResidual { expansion, channels, stride: stride(n) })
+    })
 }
 
 /// T (Ghiasi et al. 2017): contract, residual blocks, expand, head.

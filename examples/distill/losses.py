@@ -1,0 +1,78 @@
+"""How far the student's image is from the teacher's: pixels, the teacher's own features, their statistics, band energies.
+
+A pixel loss alone gets colours right and averages out the strokes that it cannot place; the other terms ask for the
+strokes. No network beyond the teacher pair is needed.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from networks import Transformer
+from torch import Tensor, nn
+
+WEIGHTS = {"pixel": 1.0, "z": 0.12, "features": 0.06, "contract": 0.05, "gram": 0.2, "bands": 0.5}
+BLOCKS = (1, 4, 9, 12)
+
+
+def distance(student: Tensor, teacher: Tensor, content: Tensor, f: nn.Module, t: Transformer) -> dict[str, Tensor]:
+    """The terms, unweighted. Images are (N, 3, H, W) in [0, 1]; `f` and `t` are the teacher's, frozen."""
+    with torch.no_grad():
+        target = f.features(teacher)
+        z_target, z_content = f.embed(target[-1]), f.embed(f.features(content)[-1])
+        contracted_target = t.contracted(teacher)
+    features = f.features(student)
+    contracted = t.contracted(student)
+    # What is measured in the end: how much of the way from the photograph to the teacher's style is left.
+    away = (z_content - z_target).abs().mean(1)
+    return {
+        "pixel": pixels(student, teacher),
+        "z": ((f.embed(features[-1]) - z_target).abs().mean(1) / (away + 0.1)).mean(),
+        "features": sum(relative(features[i], target[i]) for i in BLOCKS) / len(BLOCKS),
+        "contract": sum(map(relative, contracted, contracted_target)) / len(contracted),
+        "gram": sum(relative(gram(a), gram(b)) for a, b in zip(contracted, contracted_target, strict=True)),
+        "bands": bands(student, teacher),
+    }
+
+
+def pixels(a: Tensor, b: Tensor) -> Tensor:
+    """L1 at three scales and the root of the squared error, which is what PSNR counts."""
+    total = ((a - b).square().mean((1, 2, 3)) + 1e-6).sqrt().mean()
+    for _ in range(3):
+        total = total + (a - b).abs().mean() / 3
+        a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+    return total
+
+
+def relative(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).abs().mean() / (b.abs().mean() + 1e-4)
+
+
+def gram(x: Tensor) -> Tensor:
+    """Second moments of the channels, (N, C, C), with their means as a last column."""
+    x = x.flatten(2)
+    n = x.shape[-1]
+    return torch.cat([x @ x.transpose(1, 2) / n, x.mean(2, keepdim=True)], 2)
+
+
+def bands(a: Tensor, b: Tensor) -> Tensor:
+    """Local energies, 8x8 means of |Laplacian|, in four octaves."""
+    total = a.new_zeros(())
+    a, b = grey(a), grey(b)
+    for _ in range(4):
+        (high_a, a), (high_b, b) = octave(a), octave(b)
+        pool = min(8, a.shape[-1])
+        total = total + (F.avg_pool2d(high_a.abs(), pool) - F.avg_pool2d(high_b.abs(), pool)).abs().mean()
+        total = total + (high_a.abs().mean((1, 2, 3)) - high_b.abs().mean((1, 2, 3))).abs().mean()
+    return total
+
+
+def grey(x: Tensor) -> Tensor:
+    return (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+
+
+def octave(x: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of a Laplacian pyramid: what a blur by [1 4 6 4 1] takes away, and every second pixel of what it leaves."""
+    kernel = x.new_tensor([1, 4, 6, 4, 1]) / 16
+    low = F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), (kernel[:, None] * kernel)[None, None])
+    return x - low, low[..., ::2, ::2]

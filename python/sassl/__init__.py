@@ -1,0 +1,31 @@
+"""Style augmentations for self-supervised learning (SASSL, arXiv 2312.01187): neural style transfer as an augmentation.
+
+    import sassl
+    model = sassl.Stylizer("lite")            # F and T, embedded: nothing is downloaded
+    bank = sassl.StyleBank.default()          # style vectors
+    view = model.stylize(images, bank.vectors[0], alpha=0.2, beta=0.2)
+
+    transform = sassl.transforms.SASSL(p=0.8)  # torchvision, or PIL and numpy alone
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._sassl import Gaussian, Stylizer, StyleParams, info
+from .bank import StyleBank
+
+if TYPE_CHECKING:
+    from . import transforms
+
+__version__: str = info()["version"]
+
+__all__ = ["Gaussian", "StyleBank", "StyleParams", "Stylizer", "__version__", "transforms"]
+
+
+def __getattr__(name: str) -> Any:
+    # On first use, so that `import sassl` imports no framework.
+    if name == "transforms":
+        return import_module(".transforms", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,127 @@
+"""Any image to what the core takes, (N, H, W, 3) uint8 or float32, and back: the one conversion.
+
+One-channel images go in as three equal channels and come back as luminance, 0.299 R + 0.587 G + 0.114 B.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+#: Takes the core's result and which rows were stylized; gives an image of the original's type.
+Restore = Callable[[Array, NDArray[np.bool_]], Any]
+
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def unpack(image: Any) -> tuple[Array, Restore]:
+    """An image, or a batch of images of one size, as the core takes it; and the way back.
+
+    Args:
+        image: PIL (L, LA, RGB, RGBA, P, CMYK, ...); numpy (..., H, W, C); torch (..., C, H, W); C is 1 or 3, uint8 or
+            floats in [0, 1].
+
+    Raises:
+        TypeError: no image.
+        ValueError: another shape, dtype or PIL mode.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(image, torch.Tensor):
+        return _unpack_torch(torch, image)
+    if isinstance(image, np.ndarray):
+        return _unpack_numpy(image)
+    if hasattr(image, "mode") and hasattr(image, "convert"):
+        return _unpack_pil(image)
+    raise TypeError(f"image: expected a PIL image, a numpy array or a torch tensor, got {type(image).__name__}")
+
+
+def is_image(value: Any) -> bool:
+    """Whether `unpack` is meant for it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return True
+    return isinstance(value, np.ndarray) or (hasattr(value, "mode") and hasattr(value, "convert"))
+
+
+def _unpack_numpy(image: Array) -> tuple[Array, Restore]:
+    if image.ndim < 3 or image.shape[-1] not in (1, 3):
+        raise ValueError(f"image: expected a numpy array (..., H, W, C) with 1 or 3 channels, got the shape {image.shape}")
+    if image.dtype != np.uint8 and image.dtype.kind != "f":
+        raise ValueError(f"image: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first")
+    channels = image.shape[-1]
+    batch = _three_channels(image.reshape(-1, *image.shape[-3:]))
+
+    def restore(out: Array, applied: NDArray[np.bool_]) -> Array:
+        result = _channels(out, channels).astype(image.dtype, copy=False)
+        if not applied.all():
+            result = np.where(applied[:, None, None, None], result, image.reshape(result.shape))
+        return result.reshape(image.shape)
+
+    return batch, restore
+
+
+def _unpack_torch(torch: Any, image: Any) -> tuple[Array, Restore]:
+    shape = tuple(image.shape)
+    if image.ndim < 3 or shape[-3] not in (1, 3):
+        raise ValueError(f"image: expected a tensor (..., C, H, W) with 1 or 3 channels, got the shape {shape}")
+    if image.dtype != torch.uint8 and not image.is_floating_point():
+        raise ValueError(f"image: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first")
+    tensor = image.detach().as_subclass(torch.Tensor)
+    host = tensor.cpu() if tensor.dtype == torch.uint8 else tensor.to("cpu", torch.float32)
+    batch = _three_channels(host.reshape(-1, *shape[-3:]).permute(0, 2, 3, 1).numpy())
+    last = image.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
+
+    def restore(out: Array, applied: NDArray[np.bool_]) -> Any:
+        result = torch.from_numpy(_channels(out, shape[-3])).permute(0, 3, 1, 2)
+        result = result.to(tensor.device, tensor.dtype).reshape(shape)
+        layout = torch.channels_last if last else torch.contiguous_format
+        result = result.contiguous(memory_format=layout)
+        if not applied.all():
+            kept = torch.from_numpy(~applied).to(tensor.device).reshape(*shape[:-3], 1, 1, 1)
+            result = torch.where(kept, tensor, result).contiguous(memory_format=layout)
+        return result
+
+    return batch, restore
+
+
+def _unpack_pil(image: Any) -> tuple[Array, Restore]:
+    mode = image.mode
+    if mode not in ("1", "L", "LA", "RGB", "RGBA", "P", "CMYK", "YCbCr", "HSV", "LAB"):
+        raise ValueError(f"image: PIL mode {mode!r} has no 8-bit colours; convert it to RGB or L first")
+    alpha = image.convert("RGBA").getchannel("A") if mode in ("LA", "RGBA") or "transparency" in image.info else None
+    batch = np.array(image.convert("RGB"))[None]
+
+    def restore(out: Array, applied: NDArray[np.bool_]) -> Any:
+        if not applied[0]:
+            return image
+        from PIL import Image
+
+        result = Image.fromarray(out[0])
+        # A palette or two levels cannot hold the result: P comes back as RGB, 1 as L.
+        back = {"P": "RGB", "1": "L", "LA": "L", "RGBA": "RGB"}.get(mode, mode)
+        result = result.convert(back) if back != "RGB" else result
+        if alpha is not None and back in ("RGB", "L"):
+            result.putalpha(alpha)
+        return result
+
+    return batch, restore
+
+
+def _three_channels(batch: Array) -> Array:
+    if batch.dtype != np.uint8:
+        batch = batch.astype(np.float32, copy=False)
+    if batch.shape[-1] == 1:
+        batch = np.broadcast_to(batch, (*batch.shape[:-1], 3))
+    return np.ascontiguousarray(batch)
+
+
+def _channels(out: Array, channels: int) -> Array:
+    if channels == 3:
+        return out
+    grey = (out @ _LUMINANCE)[..., None]
+    return np.floor(grey + 0.5).astype(np.uint8) if out.dtype == np.uint8 else np.minimum(grey, 1, dtype=np.float32)

@@ -1,0 +1,20 @@
+//! The Python module `sassl._sassl`: the only home of pyo3. This file lists names; each other file holds one kind of them.
+mod arrays;
+mod error;
+mod run;
+mod style;
+mod stylizer;
+mod weights;
+
+use pyo3::prelude::*;
+
+/// The compiled core of sassl; use it through the package `sassl`.
+#[pymodule(gil_used = false)]
+mod _sassl {
+    #[pymodule_export]
+    use super::style::{Bank, Block, Gaussian, StyleParams};
+    #[pymodule_export]
+    use super::stylizer::Stylizer;
+    #[pymodule_export]
+    use super::weights::{convert, info};
+}

@@ -1,0 +1,37 @@
+//! How Python enters the core: without the GIL, with errors converted and Ctrl-C heard, and on how many threads.
+use crate::error::{Error, Result};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// Runs `work` while other Python threads go on.
+pub(super) fn run<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    let done = py.detach(work)?;
+    py.check_signals()?;
+    Ok(done)
+}
+
+/// The number of threads for one call: what was asked for, else one in a DataLoader worker, else all cores.
+///
+/// Asked anew for each call, because a process may become a worker after the model was loaded.
+pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> {
+    if let Some(threads) = wanted {
+        return Ok(threads);
+    }
+    let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?.cast_into::<PyDict>()?;
+    if let Some(data) = modules.get_item(intern!(py, "torch.utils.data"))?
+        && !data.call_method0(intern!(py, "get_worker_info"))?.is_none()
+    {
+        return Ok(1);
+    }
+    Ok(std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// `threads` as a user gives it.
+pub(super) fn checked_threads(threads: Option<isize>) -> Result<Option<usize>> {
+    match threads {
+        Some(n) if n < 1 => Err(Error::value("threads", n, "at least 1, or None for all cores")),
+        Some(n) => Ok(Some(n.unsigned_abs())),
+        None => Ok(None),
+    }
+}

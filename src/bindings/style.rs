@@ -1,0 +1,378 @@
+//! `Bank`, `Gaussian`, `StyleParams` and `Block`: where styles come from, what is drawn, and Algorithm 1 over both.
+use super::arrays::{HeldImages, floats, into_array, vectors};
+use super::run::{run, threads};
+use super::stylizer::{Stylizer, check_space};
+use crate::error::Error;
+use crate::random::Key;
+use crate::style;
+use crate::style::{Drawn, Sassl, Styles};
+use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Style vectors of one space, in memory or mapped from a file. `sassl.StyleBank` is its face.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct Bank(Arc<style::Bank>);
+
+#[pymethods]
+impl Bank {
+    /// Args:
+    ///     vectors: (n, dim) numbers.
+    ///     space: the id of the predictor that made them.
+    ///     names: one for each vector, or None.
+    #[new]
+    #[pyo3(signature = (vectors: "numpy.typing.ArrayLike", space: "str", names: "list[str] | None" = None))]
+    fn new(vectors: &Bound<'_, PyAny>, space: &str, names: Option<Vec<String>>) -> PyResult<Self> {
+        let vectors = floats("vectors", vectors)?;
+        let &[_, dim] = vectors.shape() else {
+            return Err(Error::shape("vectors", "(n, dim)", format!("{:?}", vectors.shape())).into());
+        };
+        Ok(Self(Arc::new(style::Bank::new(vectors.slice()?.to_vec(), dim, space, names)?)))
+    }
+
+    /// The bank inside the package, of the space of `lite`.
+    #[staticmethod]
+    fn default(py: Python<'_>) -> PyResult<Self> {
+        Ok(Self(Arc::new(run(py, style::Bank::embedded)?)))
+    }
+
+    /// A bank file, memory-mapped.
+    #[staticmethod]
+    #[pyo3(signature = (path: "str | os.PathLike[str]"))]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        Ok(Self(Arc::new(run(py, || style::Bank::load(&path))?)))
+    }
+
+    /// Writes the bank as a .safetensors file of float16, atomically.
+    #[pyo3(signature = (path: "str | os.PathLike[str]") -> "None")]
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        run(py, || self.0.save(&path))
+    }
+
+    /// All vectors, (n, dim) float32; a copy.
+    #[getter]
+    fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        into_array(py, self.0.vectors(), &[self.0.len(), self.0.dim()])
+    }
+
+    /// Length of a vector.
+    #[getter]
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+
+    /// The id of the predictor that made the vectors.
+    #[getter]
+    fn space(&self) -> &str {
+        self.0.space()
+    }
+
+    /// What each vector was made from, or None.
+    #[getter]
+    fn names(&self) -> Option<Vec<String>> {
+        self.0.names().map(<[String]>::to_vec)
+    }
+
+    /// A Gaussian along the bank's main axes.
+    #[pyo3(signature = (rank = 20))]
+    fn gaussian(&self, py: Python<'_>, rank: usize) -> PyResult<Gaussian> {
+        Ok(Gaussian(Arc::new(run(py, || self.0.gaussian(rank))?)))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __getnewargs__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, String, Option<Vec<String>>)> {
+        Ok((self.vectors(py)?, self.space().to_owned(), self.names()))
+    }
+}
+
+/// A low-rank Gaussian over a bank: `Bank.gaussian` makes one.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct Gaussian(Arc<style::Gaussian>);
+
+#[pymethods]
+impl Gaussian {
+    /// Args:
+    ///     mean: (dim,) numbers.
+    ///     axes: (rank, dim), each as long as its standard deviation.
+    ///     space: the id of the predictor that made the bank.
+    #[new]
+    #[pyo3(signature = (mean: "numpy.typing.ArrayLike", axes: "numpy.typing.ArrayLike", space: "str"))]
+    fn new(mean: &Bound<'_, PyAny>, axes: &Bound<'_, PyAny>, space: &str) -> PyResult<Self> {
+        let (mean, axes) = (floats("mean", mean)?, floats("axes", axes)?);
+        let (mean, axes) = (mean.slice()?.to_vec(), axes.slice()?.to_vec());
+        Ok(Self(Arc::new(style::Gaussian::from_parts(mean, axes, space)?)))
+    }
+
+    /// How many axes.
+    #[getter]
+    fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    /// Length of a vector.
+    #[getter]
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+
+    /// The id of the predictor that made the bank.
+    #[getter]
+    fn space(&self) -> &str {
+        self.0.space()
+    }
+
+    /// The mean style, (dim,) float32.
+    #[getter]
+    fn mean<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        into_array(py, self.0.mean().to_vec(), &[self.0.dim()])
+    }
+
+    /// The axes, (rank, dim) float32, each as long as its standard deviation.
+    #[getter]
+    fn axes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        into_array(py, self.0.axes().to_vec(), &[self.0.rank(), self.0.dim()])
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Gaussian(rank={}, dim={}, space={:?})", self.0.rank(), self.0.dim(), self.0.space())
+    }
+
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>, String)> {
+        Ok((self.mean(py)?, self.axes(py)?, self.space().to_owned()))
+    }
+}
+
+/// What was drawn for a batch of n images: a plain value, to look at, keep and replay.
+///
+/// Args:
+///     apply: (n,) bool, whether each image is stylized.
+///     alpha: (n,) float32 in [0, 1], feature blending.
+///     beta: (n,) float32 in [0, 1], pixel interpolation.
+///     style: (n,) integers, indices into the bank or the batch; or (n, dim) float32, vectors.
+#[pyclass(frozen, eq, module = "sassl._sassl")]
+#[derive(Clone, PartialEq)]
+pub(super) struct StyleParams(Vec<style::StyleParams>);
+
+#[pymethods]
+impl StyleParams {
+    #[new]
+    #[pyo3(signature = (
+        apply: "numpy.typing.ArrayLike", alpha: "numpy.typing.ArrayLike", beta: "numpy.typing.ArrayLike",
+        style: "numpy.typing.ArrayLike",
+    ))]
+    fn new(
+        apply: &Bound<'_, PyAny>,
+        alpha: &Bound<'_, PyAny>,
+        beta: &Bound<'_, PyAny>,
+        style: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let (apply, alpha, beta) = (floats("apply", apply)?, floats("alpha", alpha)?, floats("beta", beta)?);
+        let style = style.py().import("numpy")?.call_method1("asarray", (style,))?;
+        let kind: String = style.getattr("dtype")?.getattr("kind")?.extract()?;
+        let styles: Vec<Drawn> = if matches!(kind.as_str(), "i" | "u") {
+            let indices = style.call_method1("astype", ("int64",))?.cast_into::<PyArrayDyn<i64>>()?;
+            if indices.ndim() != 1 {
+                return Err(Error::shape("style", "(n,) indices", format!("{:?}", indices.shape())).into());
+            }
+            let index = |&i: &i64| usize::try_from(i).map(Drawn::Index);
+            let drawn = indices.try_readonly()?.as_array().iter().map(index).collect::<Result<_, _>>();
+            drawn.map_err(|_| Error::value("style", &style, "indices count from 0"))?
+        } else {
+            let vectors = floats("style", &style)?;
+            let dim = match vectors.shape() {
+                &[_, dim] if dim > 0 => dim,
+                other => {
+                    let got = format!("{other:?} of kind {kind:?}");
+                    return Err(Error::shape("style", "(n,) integers or (n, dim) floats", got).into());
+                }
+            };
+            vectors.slice()?.chunks_exact(dim).map(|z| Drawn::Vector(z.to_vec())).collect()
+        };
+        let n = styles.len();
+        for (name, array) in [("apply", &apply), ("alpha", &alpha), ("beta", &beta)] {
+            if array.shape() != [n] {
+                return Err(Error::shape(name, format!("({n},), one for each style"), format!("{:?}", array.shape())).into());
+            }
+        }
+        let (apply, alpha, beta) = (apply.slice()?, alpha.slice()?, beta.slice()?);
+        let one = |(i, style)| style::StyleParams { apply: apply[i] != 0.0, alpha: alpha[i], beta: beta[i], style };
+        Ok(Self(styles.into_iter().enumerate().map(one).collect()))
+    }
+
+    /// Whether each image is stylized, (n,) bool.
+    #[getter]
+    fn apply<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        into_array(py, self.0.iter().map(|params| params.apply).collect(), &[self.0.len()])
+    }
+
+    /// Feature blending, (n,) float32.
+    #[getter]
+    fn alpha<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        into_array(py, self.0.iter().map(|params| params.alpha).collect(), &[self.0.len()])
+    }
+
+    /// Pixel interpolation, (n,) float32.
+    #[getter]
+    fn beta<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        into_array(py, self.0.iter().map(|params| params.beta).collect(), &[self.0.len()])
+    }
+
+    /// The styles: (n,) int64 indices into the bank or the batch, or (n, dim) float32 vectors.
+    #[getter]
+    fn style<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let n = self.0.len();
+        let indices = self.0.iter().map(|params| match params.style {
+            Drawn::Index(index) => i64::try_from(index).ok(),
+            Drawn::Vector(_) => None,
+        });
+        if let Some(indices) = indices.collect::<Option<Vec<i64>>>() {
+            return into_array(py, indices, &[n]);
+        }
+        let vectors: Vec<&[f32]> = self.0.iter().map(|params| match &params.style {
+            Drawn::Index(_) => [].as_slice(),
+            Drawn::Vector(vector) => vector,
+        }).collect();
+        into_array(py, vectors.concat(), &[n, vectors[0].len()])
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __repr__(&self) -> String {
+        let one = |params: &style::StyleParams| {
+            let style = match &params.style {
+                Drawn::Index(index) => index.to_string(),
+                Drawn::Vector(z) => format!("vector({})", z.len()),
+            };
+            let style::StyleParams { apply, alpha, beta, .. } = params;
+            format!("(apply={}, alpha={alpha:.3}, beta={beta:.3}, style={style})", if *apply { "True" } else { "False" })
+        };
+        match self.0.as_slice() {
+            all if all.len() <= 4 => format!("StyleParams{}", all.iter().map(one).collect::<Vec<_>>().join(", ")),
+            all => format!("StyleParams[{} images: {}, ...]", all.len(), one(&all[0])),
+        }
+    }
+
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, [self.apply(py)?, self.alpha(py)?, self.beta(py)?, self.style(py)?])
+    }
+}
+
+/// Algorithm 1 with its settings: what `sassl.transforms.SASSL` wraps.
+///
+/// Args:
+///     stylizer: F and T.
+///     styles: a `Bank`, a `Gaussian`, or None for the other images of the batch.
+///     p: probability of stylizing an image.
+///     alpha: range of feature blending.
+///     beta: range of pixel interpolation.
+///
+/// Raises:
+///     ValueError: a number outside [0, 1], a reversed range, styles of another space.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct Block {
+    stylizer: Py<Stylizer>,
+    sassl: Sassl,
+}
+
+#[pymethods]
+impl Block {
+    #[new]
+    #[pyo3(signature = (
+        stylizer, styles: "Bank | Gaussian | None" = None, p = style::P, alpha = style::RANGE, beta = style::RANGE
+    ))]
+    fn new(
+        stylizer: Py<Stylizer>,
+        styles: Option<&Bound<'_, PyAny>>,
+        p: f32,
+        alpha: (f32, f32),
+        beta: (f32, f32),
+    ) -> PyResult<Self> {
+        let core = &stylizer.get().core;
+        let styles = match styles {
+            None => Styles::Batch,
+            Some(styles) => {
+                if let Ok(bank) = styles.cast::<Bank>() {
+                    check_space("the style bank", bank.get().0.space(), core)?;
+                    Styles::Bank(bank.get().0.clone())
+                } else {
+                    let gaussian = styles.cast::<Gaussian>().map_err(|_| {
+                        super::arrays::wrong_type("styles", styles, "a Bank, a Gaussian, or None for the same batch")
+                    })?;
+                    check_space("the Gaussian", gaussian.get().0.space(), core)?;
+                    Styles::Gaussian(gaussian.get().0.clone())
+                }
+            }
+        };
+        let dim = match &styles {
+            Styles::Bank(bank) => bank.dim(),
+            Styles::Gaussian(gaussian) => gaussian.dim(),
+            Styles::Batch => core.dim(),
+        };
+        if dim != core.dim() {
+            return Err(Error::shape("style vectors", format!("(n, {})", core.dim()), format!("(n, {dim})")).into());
+        }
+        let sassl = Sassl::new(p, alpha, beta, styles)?;
+        Ok(Self { stylizer, sassl })
+    }
+
+    /// Draws for n images; image i has the random stream (seed, epoch, index + i, view).
+    #[pyo3(signature = (seed, n, *, epoch = 0, index = 0, view = 0))]
+    fn sample(&self, seed: u64, n: usize, epoch: u64, index: u64, view: u64) -> PyResult<StyleParams> {
+        if n == 0 {
+            return Err(Error::value("n", n, "draw for at least one image").into());
+        }
+        Ok(StyleParams(self.sassl.sample(Key { seed, epoch, index, view }, n)))
+    }
+
+    /// The style vector z_s of each image, (n, dim) float32.
+    ///
+    /// Args:
+    ///     params: what was drawn.
+    ///     z_content: (n, dim), F of the batch's images: needed where styles come from the batch.
+    #[pyo3(signature = (params, z_content: "numpy.typing.ArrayLike | None" = None) -> "numpy.typing.NDArray[numpy.float32]")]
+    fn vectors<'py>(
+        &self,
+        py: Python<'py>,
+        params: &StyleParams,
+        z_content: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let dim = self.stylizer.get().core.dim();
+        let z_content = z_content.map(|z| vectors("z_content", z, dim)).transpose()?;
+        let z_content = z_content.as_ref().map(|z| z.slice()).transpose()?;
+        let z = run(py, || self.sassl.vectors(&params.0, dim, z_content))?;
+        into_array(py, z, &[params.0.len(), dim])
+    }
+
+    /// Algorithm 1, a pure function of images and parameters.
+    ///
+    /// Args:
+    ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up.
+    ///     params: one draw for each image.
+    ///
+    /// Returns:
+    ///     Shape and dtype of the images; those with apply = False are returned as they are.
+    #[pyo3(signature = (images: "numpy.typing.NDArray[typing.Any]", params) -> "numpy.typing.NDArray[typing.Any]")]
+    fn apply<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+        params: &StyleParams,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let held = HeldImages::new(images)?;
+        let stylizer = self.stylizer.get();
+        let (images, threads) = (held.images()?, threads(py, stylizer.threads)?);
+        let mut out = held.room();
+        run(py, || self.sassl.apply(&stylizer.core, images, &params.0, out.pixels(), threads))?;
+        out.into_array(py, held.shape())
+    }
+}

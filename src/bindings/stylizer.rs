@@ -1,0 +1,192 @@
+//! `Stylizer`: F and T.
+use super::arrays::{HeldImages, floats, into_array, vectors};
+use super::run::{checked_threads, run, threads};
+use crate::error::{Error, Result};
+use crate::kernels::Isa;
+use crate::style;
+use crate::style::{Strength, Style};
+use crate::weights::Model;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A style predictor F and a transformer T that share a style space (Ghiasi et al. 2017, arXiv 1705.06830).
+///
+/// Args:
+///     model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` makes one).
+///     threads: how many images are computed at a time; None: one in a DataLoader worker, else all cores. The result does
+///         not depend on it.
+///     space: refuse a model whose style space has another id.
+///
+/// Raises:
+///     ValueError: no such model, or a file that is not one.
+///     OSError: the file cannot be read.
+///
+/// A stylizer is immutable: it may be shared by threads, survives fork, and pickles as its name or path.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct Stylizer {
+    pub(super) core: Arc<style::Stylizer>,
+    /// "lite" or the file's path.
+    #[pyo3(get)]
+    source: String,
+    /// As given.
+    #[pyo3(get)]
+    pub(super) threads: Option<usize>,
+}
+
+#[pymethods]
+impl Stylizer {
+    #[new]
+    #[pyo3(signature = (model: "str | os.PathLike[str]" = PathBuf::from("lite"), *, threads: "int | None" = None, space: "str | None" = None))]
+    fn new(py: Python<'_>, model: PathBuf, threads: Option<isize>, space: Option<String>) -> PyResult<Self> {
+        let threads = checked_threads(threads)?;
+        let core = run(py, || {
+            let weights = match model.to_str() {
+                Some(name) if !name.contains(['/', '\\', '.']) => Model::embedded(name)?,
+                _ => Model::load(&model)?,
+            };
+            if let Some(expected) = space.filter(|space| *space != weights.space) {
+                return Err(Error::Space { what: model.display().to_string(), found: weights.space, expected });
+            }
+            style::Stylizer::new(&weights, Isa::detect()?)
+        })?;
+        Ok(Self { core: Arc::new(core), source: model.display().to_string(), threads })
+    }
+
+    /// The model's name.
+    #[getter]
+    fn name(&self) -> &str {
+        self.core.name()
+    }
+
+    /// Length of a style vector z.
+    #[getter]
+    fn dim(&self) -> usize {
+        self.core.dim()
+    }
+
+    /// The id of the style space: vectors fit only a model of the same id.
+    #[getter]
+    fn space(&self) -> &str {
+        self.core.space()
+    }
+
+    /// The licence of the weights.
+    #[getter]
+    fn licence(&self) -> &str {
+        self.core.licence()
+    }
+
+    /// Where the weights come from.
+    #[getter]
+    fn provenance(&self) -> &str {
+        self.core.provenance()
+    }
+
+    /// F: the style vector of each image.
+    ///
+    /// Args:
+    ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. They are resized to F's own size.
+    ///
+    /// Returns:
+    ///     (N, dim) float32.
+    #[pyo3(signature = (images: "numpy.typing.NDArray[typing.Any]") -> "numpy.typing.NDArray[numpy.float32]")]
+    fn encode<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let held = HeldImages::new(images)?;
+        let (images, threads) = (held.images()?, threads(py, self.threads)?);
+        let z = run(py, || Ok(self.core.encode(images, threads)))?;
+        into_array(py, z, &[images.count(), self.core.dim()])
+    }
+
+    /// T: images in the style z, before any interpolation.
+    ///
+    /// Args:
+    ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up.
+    ///     z: (N, dim), or (dim,) for all images alike.
+    ///
+    /// Returns:
+    ///     (N, H, W, 3) float32 in [0, 1].
+    #[pyo3(signature = (images: "numpy.typing.NDArray[typing.Any]", z: "numpy.typing.ArrayLike") -> "numpy.typing.NDArray[numpy.float32]")]
+    fn transfer<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+        z: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let held = HeldImages::new(images)?;
+        let (images, threads) = (held.images()?, threads(py, self.threads)?);
+        let z = vectors("z", z, self.core.dim())?;
+        let z = z.slice()?;
+        let mut out = vec![0.0; images.count() * images.floats()];
+        run(py, || self.core.transfer(images, z, &mut out, threads))?;
+        into_array(py, out, held.shape())
+    }
+
+    /// Algorithm 1 of the paper: (1 - beta) i_c + beta T(i_c, (1 - alpha) F(i_c) + alpha z_style).
+    ///
+    /// Args:
+    ///     images: the content i_c, (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up.
+    ///     z_style: (N, dim), or (dim,) for all images alike.
+    ///     alpha: feature blending in [0, 1], one number or (N,).
+    ///     beta: pixel interpolation in [0, 1], one number or (N,).
+    ///
+    /// Returns:
+    ///     Shape and dtype of the images; uint8 rounds halves up.
+    #[pyo3(signature = (
+        images: "numpy.typing.NDArray[typing.Any]",
+        z_style: "numpy.typing.ArrayLike",
+        alpha: "numpy.typing.ArrayLike" = None,
+        beta: "numpy.typing.ArrayLike" = None,
+    ) -> "numpy.typing.NDArray[typing.Any]")]
+    fn stylize<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+        z_style: &Bound<'py, PyAny>,
+        alpha: Option<&Bound<'py, PyAny>>,
+        beta: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        /// The middle of the paper's ranges.
+        const DEFAULT: f32 = 0.2;
+        let held = HeldImages::new(images)?;
+        let (images, threads) = (held.images()?, threads(py, self.threads)?);
+        let z = vectors("z_style", z_style, self.core.dim())?;
+        let alpha = alpha.map(|alpha| floats("alpha", alpha)).transpose()?;
+        let beta = beta.map(|beta| floats("beta", beta)).transpose()?;
+        let strength = |given: &'_ Option<super::arrays::Held<'py, f32>>| -> PyResult<(bool, Vec<f32>)> {
+            match given {
+                None => Ok((true, vec![DEFAULT])),
+                Some(numbers) => Ok((numbers.shape().is_empty(), numbers.slice()?.to_vec())),
+            }
+        };
+        let (alpha, beta) = (strength(&alpha)?, strength(&beta)?);
+        fn of((scalar, numbers): &(bool, Vec<f32>)) -> Strength<'_> {
+            if *scalar { Strength::All(numbers[0]) } else { Strength::Each(numbers) }
+        }
+        let style = Style { z: z.slice()?, z_content: None, alpha: of(&alpha), beta: of(&beta), apply: None };
+        let mut out = held.room();
+        run(py, || self.core.stylize(images, &style, out.pixels(), threads))?;
+        out.into_array(py, held.shape())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Stylizer({:?}, dim={}, space={:?})", self.source, self.dim(), self.space())
+    }
+
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((String,), Bound<'py, PyDict>)> {
+        let keywords = PyDict::new(py);
+        keywords.set_item("threads", self.threads)?;
+        keywords.set_item("space", self.space())?;
+        Ok(((self.source.clone(),), keywords))
+    }
+}
+
+/// The vectors' space against the model's.
+pub(super) fn check_space(what: &str, found: &str, stylizer: &style::Stylizer) -> Result<()> {
+    let expected = stylizer.space();
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Space { what: what.into(), found: found.into(), expected: expected.into() })
+}

@@ -1,0 +1,114 @@
+//! Convolution: `out[o] = act(bias[o] + sum over taps and i of weight[o, i] * in[i])`, dense or pointwise, with any kernel
+//! and stride, optionally after nearest x2 upsampling.
+//!
+//! A convolution takes every position of the kernel that lies inside the *padded* map (VALID over it): what the padding
+//! holds is the map's affair, and its size decides the output's.
+mod pack;
+mod phases;
+mod scalar;
+mod simd;
+
+pub(crate) use phases::{Cells, pixel_shuffle_weight};
+
+use super::{Isa, Map, Pad};
+use pack::Packed;
+
+/// What follows the sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    None,
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+}
+
+/// The shape of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Input channels.
+    pub inputs: usize,
+    /// Output channels.
+    pub outputs: usize,
+    /// Side of the square kernel.
+    pub kernel: usize,
+    /// Step between positions; 1 when upsampling.
+    pub stride: usize,
+    /// Nearest x2 upsampling before it. The padding counts in pixels of the small map, [`Shape::upsample_pad`] of them.
+    pub upsample: bool,
+    /// What follows.
+    pub activation: Activation,
+}
+
+impl Shape {
+    /// The padding, in pixels of the small map, of an upsampling convolution that keeps the upsampled size.
+    ///
+    /// Filled with [`super::Border::Edge`] it is, for a 3x3 kernel, the REFLECT padding of the upsampled map.
+    pub fn upsample_pad(kernel: usize) -> Pad {
+        Pad::all((kernel / 2).div_ceil(2))
+    }
+
+    /// Height and width of the output for this padded input.
+    pub fn output_size(&self, input: &Map) -> (usize, usize) {
+        if self.upsample {
+            return (2 * input.height(), 2 * input.width());
+        }
+        let pad = input.pad();
+        let size = |n: usize| (n - self.kernel) / self.stride + 1;
+        (size(input.height() + pad.top + pad.bottom), size(input.width() + pad.left + pad.right))
+    }
+}
+
+/// A convolution with its weights, laid out for one path.
+#[derive(Clone, Debug)]
+pub struct Conv {
+    shape: Shape,
+    isa: Isa,
+    weights: Weights,
+}
+
+#[derive(Clone, Debug)]
+enum Weights {
+    /// OIHW and bias, as given.
+    Plain(Vec<f32>, Vec<f32>),
+    Packed(Packed),
+}
+
+impl Conv {
+    /// A convolution with `weight` in OIHW order; no bias means zeros.
+    ///
+    /// # Panics
+    /// If the lengths do not fit the shape.
+    pub fn new(isa: Isa, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
+        assert_eq!(weight.len(), shape.outputs * shape.inputs * shape.kernel * shape.kernel, "{shape:?}");
+        let bias = bias.map_or_else(|| vec![0.0; shape.outputs], <[f32]>::to_vec);
+        assert_eq!(bias.len(), shape.outputs, "{shape:?}");
+        let weights = match isa {
+            Isa::Scalar => Weights::Plain(weight.to_vec(), bias),
+            _ => Weights::Packed(Packed::new(isa, &shape, weight, &bias)),
+        };
+        Self { shape, isa, weights }
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Computes the convolution into the inside of `out`, whose shape must be the output's.
+    ///
+    /// # Panics
+    /// If a map does not fit the shape.
+    pub fn run(&self, input: &Map, out: &mut Map) {
+        let shape = &self.shape;
+        assert_eq!(input.channels(), shape.inputs, "input of {shape:?}");
+        assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
+        let (height, width) = shape.output_size(input);
+        assert_eq!((out.height(), out.width(), out.channels()), (height, width, shape.outputs), "output of {shape:?}");
+        match &self.weights {
+            Weights::Plain(weight, bias) => scalar::run(shape, weight, bias, input, out),
+            Weights::Packed(packed) => simd::run(self.isa, shape, packed, input, out),
+        }
+    }
+}

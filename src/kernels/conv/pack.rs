@@ -1,0 +1,118 @@
+//! The order in which the SIMD path wants its weights.
+//!
+//! A pass computes, at each input position, one vector of outputs from a rectangle of taps. Pixels lie channels innermost,
+//! so a row of taps is one run of floats, and a pass is a matrix product whose left side is never copied:
+//! `out[lanes] += in[k] * panel[k][lanes]`, k over the runs.
+//!
+//! Few output channels would leave lanes idle; so a pass may *group* neighbouring pixels: g pixels x o channels are the
+//! lanes, the tap rectangle grows by the g - 1 columns, and weights outside a pixel's own taps are zero.
+use super::{Cells, Isa, Shape};
+
+/// Weights of a convolution as passes.
+#[derive(Clone, Debug)]
+pub(super) struct Packed {
+    /// One, or one for each phase of the upsampled map.
+    pub(super) passes: Vec<Pass>,
+    /// The same with single pixels, for maps narrower than a group.
+    pub(super) narrow: Vec<Pass>,
+}
+
+/// One matrix product over the map.
+#[derive(Clone, Debug)]
+pub(super) struct Pass {
+    /// First row and column of taps, in the padded input, of output position (0, 0).
+    pub(super) first: (usize, usize),
+    /// Rows and columns of taps.
+    pub(super) taps: (usize, usize),
+    /// Pixels in a group.
+    pub(super) group: usize,
+    /// Of the upsampled map: row and column.
+    pub(super) phase: (usize, usize),
+    /// `[pair of vectors][k][lanes of the pair]`; the last pair may be a single.
+    pub(super) panels: Vec<f32>,
+    /// `[vectors][lanes]`.
+    pub(super) bias: Vec<f32>,
+}
+
+impl Packed {
+    pub(super) fn new(isa: Isa, shape: &Shape, weight: &[f32], bias: &[f32]) -> Self {
+        let lanes = isa.lanes();
+        if shape.upsample {
+            let passes = (0..4).map(|phase| upsampling(lanes, shape, (phase / 2, phase % 2), weight, bias)).collect();
+            return Self { passes, narrow: vec![] };
+        }
+        // Multiply-adds for each pixel, zeros and idle lanes included.
+        let cost = |group: usize| {
+            let columns = (group - 1) * shape.stride + shape.kernel;
+            (columns * (group * shape.outputs).div_ceil(lanes)) as f32 / group as f32
+        };
+        let group = (1..=8).min_by(|&a, &b| cost(a).total_cmp(&cost(b))).unwrap_or(1);
+        let pass = |group| plain(lanes, shape, group, weight, bias);
+        Self { passes: vec![pass(group)], narrow: if group > 1 { vec![pass(1)] } else { vec![] } }
+    }
+}
+
+/// The tap rectangle of a convolution that is not upsampled, `group` pixels at a time.
+fn plain(lanes: usize, shape: &Shape, group: usize, weight: &[f32], bias: &[f32]) -> Pass {
+    let &Shape { inputs, outputs, kernel, stride, .. } = shape;
+    let columns = (group - 1) * stride + kernel;
+    let mut pass = Pass::zeros(lanes, group * outputs, (kernel, columns), inputs);
+    pass.group = group;
+    for pixel in 0..group {
+        for (o, &bias) in bias.iter().enumerate() {
+            let lane = pixel * outputs + o;
+            pass.bias[lane] = bias;
+            for i in 0..inputs {
+                for (ty, tx) in (0..kernel * kernel).map(|t| (t / kernel, t % kernel)) {
+                    let k = (ty * columns + pixel * stride + tx) * inputs + i;
+                    let at = pass.at(lanes, inputs, k, lane);
+                    pass.panels[at] = weight[((o * inputs + i) * kernel + ty) * kernel + tx];
+                }
+            }
+        }
+    }
+    pass
+}
+
+/// The tap rectangle of one phase of an upsampling convolution.
+fn upsampling(lanes: usize, shape: &Shape, phase: (usize, usize), weight: &[f32], bias: &[f32]) -> Pass {
+    let &Shape { inputs, outputs, kernel, .. } = shape;
+    let (rows, columns) = (Cells::new(kernel, phase.0), Cells::new(kernel, phase.1));
+    let pad = Shape::upsample_pad(kernel).top;
+    let mut pass = Pass::zeros(lanes, outputs, (rows.count(), columns.count()), inputs);
+    let first = |cells: Cells| cells.first().strict_add_unsigned(pad) as usize;
+    (pass.first, pass.phase) = ((first(rows), first(columns)), phase);
+    for (o, &bias) in bias.iter().enumerate() {
+        pass.bias[o] = bias;
+        for i in 0..inputs {
+            for (ty, tx) in (0..kernel * kernel).map(|t| (t / kernel, t % kernel)) {
+                let k = (rows.tap(ty) * columns.count() + columns.tap(tx)) * inputs + i;
+                let at = pass.at(lanes, inputs, k, o);
+                pass.panels[at] += weight[((o * inputs + i) * kernel + ty) * kernel + tx];
+            }
+        }
+    }
+    pass
+}
+
+impl Pass {
+    fn zeros(lanes: usize, outputs: usize, taps: (usize, usize), inputs: usize) -> Self {
+        let padded = outputs.next_multiple_of(lanes);
+        Self {
+            first: (0, 0),
+            taps,
+            group: 1,
+            phase: (0, 0),
+            panels: vec![0.0; padded * taps.0 * taps.1 * inputs],
+            bias: vec![0.0; padded],
+        }
+    }
+
+    /// Where in the panels the weight of input `k` and output `lane` stands.
+    fn at(&self, lanes: usize, inputs: usize, k: usize, lane: usize) -> usize {
+        let depth = self.taps.0 * self.taps.1 * inputs;
+        let first = lane / (2 * lanes) * (2 * lanes);
+        let wide = (self.bias.len() - first).min(2 * lanes);
+        first * depth + k * wide + lane - first
+    }
+}

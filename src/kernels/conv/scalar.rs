@@ -1,0 +1,35 @@
+//! Convolution by its definition.
+use super::{Activation, Map, Shape};
+
+pub(super) fn run(shape: &Shape, weight: &[f32], bias: &[f32], input: &Map, out: &mut Map) {
+    let &Shape { inputs, outputs, kernel, stride, upsample, activation } = shape;
+    let (data, row, pad) = (input.as_slice(), input.stride(), input.pad());
+    // The padded row or column under tap `t` of output position `o`.
+    let under = |o: usize, t: usize, pad: usize| {
+        if upsample {
+            ((o + t) as isize - (kernel / 2) as isize).div_euclid(2).strict_add_unsigned(pad) as usize
+        } else {
+            o * stride + t
+        }
+    };
+    for y in 0..out.height() {
+        for x in 0..out.width() {
+            for o in 0..outputs {
+                let mut sum = bias[o];
+                for ty in 0..kernel {
+                    for tx in 0..kernel {
+                        let at = under(y, ty, pad.top) * row + under(x, tx, pad.left) * inputs;
+                        for i in 0..inputs {
+                            sum += weight[((o * inputs + i) * kernel + ty) * kernel + tx] * data[at + i];
+                        }
+                    }
+                }
+                out.row_mut(y)[x * outputs + o] = match activation {
+                    Activation::None => sum,
+                    Activation::Relu => sum.max(0.0),
+                    Activation::Relu6 => sum.clamp(0.0, 6.0),
+                };
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Depthwise convolution, one number at a time.
+use super::{Activation, Map, Pass, Shape};
+
+pub(super) fn run(shape: &Shape, pass: &Pass, bias: &[f32], input: &Map, out: &mut Map) {
+    let scale = if shape.upsample { 2 } else { 1 };
+    let (data, stride, c) = (input.as_slice(), input.stride(), shape.outputs);
+    for y in 0..out.height() / scale {
+        for x in 0..out.width() / scale {
+            for channel in 0..c {
+                let mut sum = bias[channel];
+                for ty in 0..pass.taps.0 {
+                    for tx in 0..pass.taps.1 {
+                        let row = y * shape.stride + pass.first.0 + ty;
+                        let column = x * shape.stride + pass.first.1 + tx;
+                        let weight = pass.weight[(ty * pass.taps.1 + tx) * c + channel];
+                        sum += weight * data[row * stride + column * c + channel];
+                    }
+                }
+                let at = (x * scale + pass.phase.1) * c + channel;
+                out.row_mut(y * scale + pass.phase.0)[at] = match shape.activation {
+                    Activation::None => sum,
+                    Activation::Relu => sum.max(0.0),
+                    Activation::Relu6 => sum.clamp(0.0, 6.0),
+                };
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! A map of activations: height x width x channels float32, channels innermost, with padding around it; and their reuse.
+use std::ops::Range;
+
+/// Room around a map, in pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pad {
+    /// Rows above.
+    pub top: usize,
+    /// Columns to the left.
+    pub left: usize,
+    /// Rows below.
+    pub bottom: usize,
+    /// Columns to the right.
+    pub right: usize,
+}
+
+impl Pad {
+    /// None at all.
+    pub const NONE: Self = Self::all(0);
+
+    /// The same on all four sides.
+    pub const fn all(n: usize) -> Self {
+        Self { top: n, left: n, bottom: n, right: n }
+    }
+
+    /// TensorFlow's SAME: output `ceil(n / stride)`, the odd pixel of padding below and to the right.
+    pub fn same(height: usize, width: usize, kernel: usize, stride: usize) -> Self {
+        let total = |n: usize| ((n.div_ceil(stride) - 1) * stride + kernel).saturating_sub(n);
+        let (rows, columns) = (total(height), total(width));
+        Self { top: rows / 2, left: columns / 2, bottom: rows - rows / 2, right: columns - columns / 2 }
+    }
+}
+
+/// What stands in the padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Border {
+    /// Zeros.
+    Zero,
+    /// The pixel at the edge, repeated.
+    Edge,
+    /// The mirror image, the edge itself not repeated (TensorFlow's REFLECT, PyTorch's `reflect`).
+    Reflect,
+}
+
+impl Border {
+    /// The pixel of `0..n` that stands at `i`, which may lie outside; `None` is a zero.
+    pub fn index(self, i: isize, n: usize) -> Option<usize> {
+        let last = n as isize - 1;
+        match self {
+            _ if (0..=last).contains(&i) => Some(i as usize),
+            Self::Zero => None,
+            Self::Edge => Some(i.clamp(0, last) as usize),
+            // Clamped at last, for maps narrower than their padding.
+            Self::Reflect => Some(if i < 0 { -i } else { 2 * last - i }.clamp(0, last) as usize),
+        }
+    }
+}
+
+/// One image's activations.
+#[derive(Clone, Debug, Default)]
+pub struct Map {
+    data: Vec<f32>,
+    height: usize,
+    width: usize,
+    channels: usize,
+    pad: Pad,
+}
+
+impl Map {
+    /// A map of this shape, contents arbitrary.
+    pub fn new(height: usize, width: usize, channels: usize, pad: Pad) -> Self {
+        let mut map = Self::default();
+        map.reshape(height, width, channels, pad);
+        map
+    }
+
+    /// Gives the map another shape in the same memory; contents become arbitrary.
+    pub fn reshape(&mut self, height: usize, width: usize, channels: usize, pad: Pad) {
+        (self.height, self.width, self.channels, self.pad) = (height, width, channels, pad);
+        // Never shrunk, so that growing back costs nothing.
+        if self.data.len() < self.len() {
+            self.data.resize(self.len(), 0.0);
+        }
+    }
+
+    fn len(&self) -> usize {
+        (self.pad.top + self.height + self.pad.bottom) * self.stride()
+    }
+
+    /// Rows, without the padding.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Columns, without the padding.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Channels.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The room around it.
+    pub fn pad(&self) -> Pad {
+        self.pad
+    }
+
+    /// Floats from one row to the next.
+    pub fn stride(&self) -> usize {
+        (self.pad.left + self.width + self.pad.right) * self.channels
+    }
+
+    /// All floats, padding included.
+    pub fn as_slice(&self) -> &[f32] {
+        &self.data[..self.len()]
+    }
+
+    /// All floats, padding included.
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        let len = self.len();
+        &mut self.data[..len]
+    }
+
+    /// Where the pixel at (0, 0) begins in [`Map::as_slice`].
+    pub fn origin(&self) -> usize {
+        self.pad.top * self.stride() + self.pad.left * self.channels
+    }
+
+    /// Row `y` without its padding: width x channels floats.
+    pub fn row(&self, y: usize) -> &[f32] {
+        &self.data[self.row_range(y)]
+    }
+
+    /// Row `y` without its padding.
+    pub fn row_mut(&mut self, y: usize) -> &mut [f32] {
+        let range = self.row_range(y);
+        &mut self.data[range]
+    }
+
+    fn row_range(&self, y: usize) -> Range<usize> {
+        let start = self.origin() + y * self.stride();
+        start..start + self.width * self.channels
+    }
+
+    /// Fills the padding from the inside.
+    pub fn fill_border(&mut self, border: Border) {
+        let (stride, c, pad) = (self.stride(), self.channels, self.pad);
+        for y in 0..self.height {
+            let start = (pad.top + y) * stride;
+            let row = &mut self.data[start..start + stride];
+            let outside = (0..pad.left).chain(pad.left + self.width..pad.left + self.width + pad.right);
+            for x in outside {
+                match border.index(x as isize - pad.left as isize, self.width) {
+                    Some(from) => row.copy_within((pad.left + from) * c..(pad.left + from + 1) * c, x * c),
+                    None => row[x * c..(x + 1) * c].fill(0.0),
+                }
+            }
+        }
+        for y in (0..pad.top).chain(pad.top + self.height..pad.top + self.height + pad.bottom) {
+            match border.index(y as isize - pad.top as isize, self.height) {
+                Some(from) => {
+                    self.data.copy_within((pad.top + from) * stride..(pad.top + from + 1) * stride, y * stride);
+                }
+                None => self.data[y * stride..(y + 1) * stride].fill(0.0),
+            }
+        }
+    }
+}
+
+/// Maps that are not in use, kept for the next layer and the next image: after the first image nothing is allocated.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    free: Vec<Map>,
+}
+
+impl Scratch {
+    /// A map of this shape, contents arbitrary: the smallest free one that has the room, or else the largest.
+    pub fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> Map {
+        let mut wanted = Map { data: vec![], height, width, channels, pad };
+        let room = |map: &Map| (map.data.len() < wanted.len(), map.data.len().abs_diff(wanted.len()));
+        let best = (0..self.free.len()).min_by_key(|&i| room(&self.free[i]));
+        if let Some(best) = best {
+            wanted.data = self.free.swap_remove(best).data;
+        }
+        wanted.reshape(height, width, channels, pad);
+        wanted
+    }
+
+    /// Gives a map back.
+    pub fn put(&mut self, map: Map) {
+        if !map.data.is_empty() {
+            self.free.push(map);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Border, Map, Pad};
+
+    #[test]
+    fn borders_are_what_numpy_pads() {
+        let cases = [
+            (Border::Zero, [0., 0., 1., 2., 3., 0., 0.]),
+            (Border::Edge, [1., 1., 1., 2., 3., 3., 3.]),
+            (Border::Reflect, [3., 2., 1., 2., 3., 2., 1.]),
+        ];
+        for (border, expected) in cases {
+            let mut wide = Map::new(1, 3, 1, Pad { left: 2, right: 2, ..Pad::NONE });
+            wide.row_mut(0).copy_from_slice(&[1., 2., 3.]);
+            wide.fill_border(border);
+            assert_eq!(wide.as_slice(), expected, "{border:?}, columns");
+            let mut tall = Map::new(3, 1, 1, Pad { top: 2, bottom: 2, ..Pad::NONE });
+            (0..3).for_each(|y| tall.row_mut(y)[0] = y as f32 + 1.0);
+            tall.fill_border(border);
+            assert_eq!(tall.as_slice(), expected, "{border:?}, rows");
+        }
+    }
+
+    #[test]
+    fn same_padding_is_tensorflows() {
+        assert_eq!(Pad::same(256, 255, 3, 2), Pad { top: 0, left: 1, bottom: 1, right: 1 });
+        assert_eq!(Pad::same(8, 8, 3, 1), Pad::all(1));
+        assert_eq!(Pad::same(8, 8, 1, 1), Pad::NONE);
+    }
+}

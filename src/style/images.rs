@@ -1,0 +1,95 @@
+//! A batch of images of one size, and what must hold of it.
+use crate::error::{Error, Result};
+use crate::kernels::interpolate::{Pixels, PixelsMut};
+
+/// The smallest height and width: below it T's inner maps are narrower than their padding.
+pub const MIN_SIZE: usize = 8;
+
+/// RGB images, `[count, height, width, 3]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Images<'a> {
+    pixels: Pixels<'a>,
+    count: usize,
+    height: usize,
+    width: usize,
+}
+
+impl<'a> Images<'a> {
+    /// A batch of these pixels and this shape.
+    ///
+    /// # Errors
+    /// Another shape than `[count, height, width, 3]`, an empty batch, images below 8x8, floats outside [0, 1].
+    pub fn new(pixels: Pixels<'a>, shape: &[usize]) -> Result<Self> {
+        const EXPECTED: &str = "(n, height, width, 3), channels last";
+        let &[count, height, width, 3] = shape else {
+            return Err(Error::shape("images", EXPECTED, format!("{shape:?}")));
+        };
+        if count == 0 {
+            return Err(Error::shape("images", "at least one image", format!("the empty batch {shape:?}")));
+        }
+        if height < MIN_SIZE || width < MIN_SIZE {
+            let got = format!("{height}x{width} pixels; resize smaller images first");
+            return Err(Error::shape("images", format!("at least {MIN_SIZE}x{MIN_SIZE} pixels"), got));
+        }
+        let images = Self { pixels, count, height, width };
+        let len = match pixels {
+            Pixels::U8(pixels) => pixels.len(),
+            Pixels::F32(pixels) => pixels.len(),
+        };
+        if len != count * images.floats() {
+            return Err(Error::shape("images", format!("{} numbers for {shape:?}", count * images.floats()), len));
+        }
+        if let Pixels::F32(pixels) = pixels {
+            images.check_range(pixels)?;
+        }
+        Ok(images)
+    }
+
+    fn check_range(&self, pixels: &[f32]) -> Result<()> {
+        // Bits of the numbers in [0, 1] are below those of 1, but for -0: one comparison, also for NaN.
+        let inside = |x: &f32| x.to_bits() <= 1.0_f32.to_bits() || *x == 0.0;
+        if pixels.chunks(4096).all(|chunk| chunk.iter().all(inside)) {
+            return Ok(());
+        }
+        let at = pixels.iter().position(|x| !inside(x)).unwrap_or_default();
+        let (image, rest) = (at / self.floats(), at % self.floats());
+        let (y, x, c) = (rest / (3 * self.width), rest / 3 % self.width, rest % 3);
+        Err(Error::value(
+            format!("images[{image}, {y}, {x}, {c}]"),
+            pixels[at],
+            "float images must lie in [0, 1]; stylize before Normalize, or give uint8",
+        ))
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Height and width in pixels.
+    pub fn size(&self) -> (usize, usize) {
+        (self.height, self.width)
+    }
+
+    /// Numbers in one image.
+    pub fn floats(&self) -> usize {
+        self.height * self.width * 3
+    }
+
+    /// The pixels of image `i`.
+    pub fn get(&self, i: usize) -> Pixels<'a> {
+        let range = i * self.floats()..(i + 1) * self.floats();
+        match self.pixels {
+            Pixels::U8(pixels) => Pixels::U8(&pixels[range]),
+            Pixels::F32(pixels) => Pixels::F32(&pixels[range]),
+        }
+    }
+}
+
+/// One part for each image of a batch.
+pub(super) fn split(out: PixelsMut<'_>, each: usize) -> Vec<PixelsMut<'_>> {
+    match out {
+        PixelsMut::U8(out) => out.chunks_exact_mut(each).map(PixelsMut::U8).collect(),
+        PixelsMut::F32(out) => out.chunks_exact_mut(each).map(PixelsMut::F32).collect(),
+    }
+}

@@ -1,0 +1,121 @@
+//! What F and T are built from: convolutions, dense or separable, and the conditional norm.
+use crate::error::Result;
+use crate::kernels::conv::{Activation, Conv, Shape};
+use crate::kernels::depthwise::Depthwise;
+use crate::kernels::instance_norm::moments;
+use crate::kernels::linear::Linear;
+use crate::kernels::{Border, Isa, Map, Pad, Scratch};
+use crate::weights::Model;
+
+/// A convolution, or a depthwise and a pointwise one with nothing between.
+#[derive(Clone, Debug)]
+pub(super) enum Convolution {
+    Dense(Conv),
+    Separable(Depthwise, Conv),
+}
+
+impl Convolution {
+    /// The layer called `name`, without bias.
+    pub(super) fn new(model: &Model, isa: Isa, name: &str, shape: Shape, separable: bool) -> Result<Self> {
+        let tensor = |part: &str| model.tensor(&format!("{name}.{part}weight"));
+        if !separable {
+            return Ok(Self::Dense(Conv::new(isa, shape, &tensor("")?.data, None)));
+        }
+        let depthwise = Shape { outputs: shape.inputs, activation: Activation::None, ..shape };
+        let pointwise = Shape { kernel: 1, stride: 1, upsample: false, ..shape };
+        Ok(Self::Separable(
+            Depthwise::new(isa, depthwise, &tensor("depthwise.")?.data, None),
+            Conv::new(isa, pointwise, &tensor("pointwise.")?.data, None),
+        ))
+    }
+
+    /// The output, without padding.
+    pub(super) fn run(&self, input: &Map, scratch: &mut Scratch) -> Map {
+        match self {
+            Self::Dense(conv) => run_conv(conv, input, Pad::NONE, scratch),
+            Self::Separable(depthwise, pointwise) => {
+                let middle = run_depthwise(depthwise, input, scratch);
+                let out = run_conv(pointwise, &middle, Pad::NONE, scratch);
+                scratch.put(middle);
+                out
+            }
+        }
+    }
+}
+
+/// A convolution's output in a new map with room for this padding.
+pub(super) fn run_conv(conv: &Conv, input: &Map, pad: Pad, scratch: &mut Scratch) -> Map {
+    let (height, width) = conv.shape().output_size(input);
+    let mut out = scratch.take(height, width, conv.shape().outputs, pad);
+    conv.run(input, &mut out);
+    out
+}
+
+/// A depthwise convolution's output in a new map without padding.
+pub(super) fn run_depthwise(conv: &Depthwise, input: &Map, scratch: &mut Scratch) -> Map {
+    let (height, width) = conv.shape().output_size(input);
+    let mut out = scratch.take(height, width, conv.shape().outputs, Pad::NONE);
+    conv.run(input, &mut out);
+    out
+}
+
+/// The map with this padding, filled; copied only where it lacks the room.
+pub(super) fn padded(mut map: Map, (pad, border): (Pad, Border), scratch: &mut Scratch) -> Map {
+    if map.pad() != pad {
+        let mut out = scratch.take(map.height(), map.width(), map.channels(), pad);
+        for y in 0..map.height() {
+            out.row_mut(y).copy_from_slice(map.row(y));
+        }
+        scratch.put(std::mem::replace(&mut map, out));
+    }
+    map.fill_border(border);
+    map
+}
+
+/// Conditional instance norm: `gamma (x - mean) / sqrt(variance + 1e-5) + beta`, gamma and beta linear in z (Ghiasi et al.
+/// 2017, equation 5). Gamma itself, not 1 + gamma.
+#[derive(Clone, Debug)]
+pub(super) struct StyleNorm {
+    beta: Linear,
+    gamma: Linear,
+}
+
+/// A norm with its style and its map known: `scale x + shift`.
+pub(super) struct Affine {
+    pub(super) scale: Vec<f32>,
+    pub(super) shift: Vec<f32>,
+}
+
+impl StyleNorm {
+    const EPSILON: f32 = 1e-5;
+
+    /// The norm of the site called `name`.
+    pub(super) fn new(model: &Model, name: &str) -> Result<Self> {
+        let linear = |part: &str| -> Result<Linear> {
+            let tensor = |kind: &str| model.tensor(&format!("{name}.{part}.{kind}"));
+            Ok(Linear::new(&tensor("weight")?.data, &tensor("bias")?.data))
+        };
+        Ok(Self { beta: linear("beta")?, gamma: linear("gamma")? })
+    }
+
+    /// The affine map that normalises `map`. Where `map` holds several phases of each channel, `[phase][channel]`, the phases
+    /// are one population.
+    pub(super) fn affine(&self, isa: Isa, map: &Map, z: &[f32]) -> Affine {
+        let channels = self.gamma.outputs();
+        let phases = map.channels() / channels;
+        let (mut scale, mut shift) = (vec![0.0; channels], vec![0.0; channels]);
+        self.gamma.run(z, &mut scale);
+        self.beta.run(z, &mut shift);
+        let (mut means, mut variances) = (vec![], vec![]);
+        moments(isa, map, &mut means, &mut variances);
+        for (c, (scale, shift)) in scale.iter_mut().zip(&mut shift).enumerate() {
+            let of_phase = |p: usize| (f64::from(means[p * channels + c]), f64::from(variances[p * channels + c]));
+            let mean = (0..phases).map(|p| of_phase(p).0).sum::<f64>() / phases as f64;
+            let between = |(m, v): (f64, f64)| v + (m - mean) * (m - mean);
+            let variance = (0..phases).map(|p| between(of_phase(p))).sum::<f64>() / phases as f64;
+            *scale /= (variance as f32 + Self::EPSILON).sqrt();
+            *shift -= mean as f32 * *scale;
+        }
+        Affine { scale, shift }
+    }
+}

@@ -1,0 +1,251 @@
+//! F and T of one model over batches of images, `threads` of them at a time.
+use super::blend::blend;
+use super::images::{Images, split};
+use super::predictor::Predictor;
+use super::transformer::Transformer;
+use crate::error::{Error, Result};
+use crate::kernels::interpolate::{PixelsMut, interpolate};
+use crate::kernels::{Border, Isa, Map, Scratch};
+use crate::weights::Model;
+use std::sync::Mutex;
+
+/// F and T, ready to run. Every method may be called from many threads at once.
+#[derive(Debug)]
+pub struct Stylizer {
+    isa: Isa,
+    name: String,
+    space: String,
+    licence: String,
+    provenance: String,
+    predictor: Predictor,
+    transformer: Transformer,
+    /// Memory of calls that are over, for the next ones.
+    idle: Mutex<Vec<Workspace>>,
+}
+
+/// The memory that one thread needs for one image.
+#[derive(Debug, Default)]
+struct Workspace {
+    scratch: Scratch,
+    image: Map,
+    z: Vec<f32>,
+    rows: [Vec<f32>; 2],
+}
+
+/// What Algorithm 1 takes beside the content.
+#[derive(Clone, Copy, Debug)]
+pub struct Style<'a> {
+    /// z_s: one vector for each image, or one for all.
+    pub z: &'a [f32],
+    /// z_c, if it is known already: one vector for each image.
+    pub z_content: Option<&'a [f32]>,
+    /// Feature blending.
+    pub alpha: Strength<'a>,
+    /// Pixel interpolation.
+    pub beta: Strength<'a>,
+    /// Which images to stylize; the others come back as they are. None: all.
+    pub apply: Option<&'a [bool]>,
+}
+
+/// alpha or beta of a batch: one for all images, or one for each.
+#[derive(Clone, Copy, Debug)]
+pub enum Strength<'a> {
+    /// The same for all.
+    All(f32),
+    /// One for each image.
+    Each(&'a [f32]),
+}
+
+impl Stylizer {
+    /// F and T of a model, on this path through the kernels.
+    ///
+    /// # Errors
+    /// A tensor is missing.
+    pub fn new(model: &Model, isa: Isa) -> Result<Self> {
+        Ok(Self {
+            isa,
+            name: model.name.clone(),
+            space: model.space.clone(),
+            licence: model.licence.clone(),
+            provenance: model.provenance.clone(),
+            predictor: Predictor::new(model, isa)?,
+            transformer: Transformer::new(model, isa)?,
+            idle: Mutex::default(),
+        })
+    }
+
+    /// The model's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The id of its style space.
+    pub fn space(&self) -> &str {
+        &self.space
+    }
+
+    /// The licence of its weights.
+    pub fn licence(&self) -> &str {
+        &self.licence
+    }
+
+    /// Where its weights come from.
+    pub fn provenance(&self) -> &str {
+        &self.provenance
+    }
+
+    /// Length of a style vector.
+    pub fn dim(&self) -> usize {
+        self.predictor.dim()
+    }
+
+    /// F: one style vector for each image, `[count, dim]`.
+    pub fn encode(&self, images: Images, threads: usize) -> Vec<f32> {
+        let dim = self.dim();
+        let mut out = vec![0.0; images.count() * dim];
+        let jobs = out.chunks_exact_mut(dim).enumerate().collect();
+        self.for_each(jobs, threads, |(i, z), workspace| {
+            self.load(images, i, workspace);
+            self.predictor.run(&workspace.image, z, &mut workspace.scratch);
+        });
+        out
+    }
+
+    /// T alone: `out` is float32 of the images' shape; `z` holds one vector for each image, or one for all.
+    ///
+    /// # Errors
+    /// `z` or `out` is of another shape.
+    pub fn transfer(&self, images: Images, z: &[f32], out: &mut [f32], threads: usize) -> Result<()> {
+        let z = self.vectors("z", z, images.count())?;
+        let jobs = self.jobs(images, PixelsMut::F32(out))?;
+        self.for_each(jobs, threads, |(i, out), workspace| {
+            self.load(images, i, workspace);
+            self.finish(images, i, &z[i], 1.0, out, workspace);
+        });
+        Ok(())
+    }
+
+    /// Algorithm 1: `out` is of the images' shape and type.
+    ///
+    /// # Errors
+    /// An argument of another shape; alpha or beta outside [0, 1].
+    pub fn stylize(&self, images: Images, style: &Style, out: PixelsMut, threads: usize) -> Result<()> {
+        let n = images.count();
+        let z_style = self.vectors("z_style", style.z, n)?;
+        let z_content = style.z_content.map(|z| self.vectors("z_content", z, n)).transpose()?;
+        style.alpha.check("alpha", n)?;
+        style.beta.check("beta", n)?;
+        if let Some(apply) = style.apply.filter(|apply| apply.len() != n) {
+            return Err(Error::shape("apply", format!("one for each of {n} images"), apply.len()));
+        }
+        let (chosen, others): (Vec<_>, Vec<_>) =
+            self.jobs(images, out)?.into_iter().partition(|(i, _)| style.apply.is_none_or(|apply| apply[*i]));
+        for (i, out) in others {
+            images.get(i).copy(out);
+        }
+        self.for_each(chosen, threads, |(i, out), workspace| {
+            self.load(images, i, workspace);
+            let mut z = std::mem::take(&mut workspace.z);
+            z.resize(self.dim(), 0.0);
+            match &z_content {
+                Some(known) => z.copy_from_slice(known[i]),
+                None => self.predictor.run(&workspace.image, &mut z, &mut workspace.scratch),
+            }
+            blend(&mut z, z_style[i], style.alpha.of(i));
+            self.finish(images, i, &z, style.beta.of(i), out, workspace);
+            workspace.z = z;
+        });
+        Ok(())
+    }
+
+    /// Image `i` as a map with the padding that T wants.
+    fn load(&self, images: Images, i: usize, workspace: &mut Workspace) {
+        let (height, width) = images.size();
+        workspace.image.reshape(height, width, 3, self.transformer.image_pad());
+        images.get(i).unpack(&mut workspace.image);
+        workspace.image.fill_border(Border::Reflect);
+    }
+
+    /// `(1 - beta) content + beta T(content, z)` of the image in the workspace.
+    fn finish(&self, images: Images, i: usize, z: &[f32], beta: f32, out: PixelsMut, workspace: &mut Workspace) {
+        let stylized = self.transformer.run(&workspace.image, z, &mut workspace.scratch);
+        let (content, width) = (images.get(i), images.size().1);
+        interpolate(self.isa, stylized.last(), beta, content, width, out, &mut workspace.rows);
+        stylized.recycle(&mut workspace.scratch);
+    }
+
+    /// The vector of each of `n` images.
+    fn vectors<'a>(&self, what: &str, z: &'a [f32], n: usize) -> Result<Vec<&'a [f32]>> {
+        let dim = self.dim();
+        if let Some(at) = z.iter().position(|x| !x.is_finite()) {
+            let name = format!("{what}[{}][{}]", at / dim, at % dim);
+            return Err(Error::value(name, z[at], "style vectors are finite numbers"));
+        }
+        match z.len() {
+            len if len == n * dim => Ok(z.chunks_exact(dim).collect()),
+            len if len == dim => Ok(vec![z; n]),
+            len => {
+                let expected = format!("({n}, {dim}), or ({dim},) for all images alike");
+                Err(Error::shape(what, expected, format!("{len} numbers")))
+            }
+        }
+    }
+
+    fn jobs<'a>(&self, images: Images, out: PixelsMut<'a>) -> Result<Vec<(usize, PixelsMut<'a>)>> {
+        let parts = split(out, images.floats());
+        if parts.len() != images.count() {
+            return Err(Error::shape("out", format!("{} images", images.count()), parts.len()));
+        }
+        Ok(parts.into_iter().enumerate().collect())
+    }
+
+    /// Runs the jobs, each on one thread from beginning to end: the result does not depend on how many there are.
+    ///
+    /// Threads live for the call alone, so a process that forks between calls takes no thread and no lock with it.
+    fn for_each<J: Send>(&self, jobs: Vec<J>, threads: usize, job: impl Fn(J, &mut Workspace) + Sync) {
+        let threads = threads.min(jobs.len());
+        let jobs = Mutex::new(jobs.into_iter());
+        let work = || {
+            // A lock that another thread held while this process was forked is never free: do without.
+            let mut workspace = self.idle.try_lock().ok().and_then(|mut idle| idle.pop()).unwrap_or_default();
+            loop {
+                let next = jobs.lock().ok().and_then(|mut jobs| jobs.next());
+                let Some(next) = next else { break };
+                job(next, &mut workspace);
+            }
+            if let Ok(mut idle) = self.idle.try_lock() {
+                idle.push(workspace);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(work);
+            }
+            work();
+        });
+    }
+}
+
+impl Strength<'_> {
+    fn of(self, i: usize) -> f32 {
+        match self {
+            Self::All(x) => x,
+            Self::Each(all) => all[i],
+        }
+    }
+
+    fn check(self, name: &str, n: usize) -> Result<()> {
+        let all = match &self {
+            Self::All(x) => std::slice::from_ref(x),
+            Self::Each(all) if all.len() == n => all,
+            Self::Each(all) => return Err(Error::shape(name, format!("one number, or one for each of {n}"), all.len())),
+        };
+        match all.iter().position(|x| !(0.0..=1.0).contains(x)) {
+            None => Ok(()),
+            Some(at) => {
+                let name = if let Self::All(_) = self { name.to_owned() } else { format!("{name}[{at}]") };
+                Err(Error::value(name, all[at], "between 0 (the content) and 1 (the style)"))
+            }
+        }
+    }
+}

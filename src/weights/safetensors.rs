@@ -1,0 +1,280 @@
+//! The safetensors format, float32 and float16: a length, a JSON header, and the tensors' bytes one after the other.
+//!
+//! <https://github.com/huggingface/safetensors#format>. A file is mapped, not read, so processes that open it share it.
+use crate::error::{Error, Result};
+use half::f16;
+use memmap2::Mmap;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A longer header than any honest file of ours has.
+const MAX_HEADER: usize = 16 << 20;
+
+/// How a tensor's numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dtype {
+    /// IEEE half precision.
+    F16,
+    /// IEEE single precision.
+    F32,
+}
+
+impl Dtype {
+    /// Bytes of one number.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+}
+
+/// An open file: its header checked, its tensors in place.
+#[derive(Debug)]
+pub struct File {
+    origin: PathBuf,
+    bytes: Bytes,
+    metadata: BTreeMap<String, String>,
+    tensors: BTreeMap<String, Entry>,
+    /// Where the tensors begin.
+    start: usize,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Mmap),
+    Memory(Cow<'static, [u8]>),
+}
+
+/// What the header says of a tensor.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data_offsets: (usize, usize),
+}
+
+/// A tensor in an open file.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// How its numbers are stored.
+    pub dtype: Dtype,
+    /// Its shape.
+    pub shape: &'a [usize],
+    /// Its numbers, little endian.
+    pub bytes: &'a [u8],
+}
+
+impl File {
+    /// Maps a file and checks its header.
+    ///
+    /// # Errors
+    /// The system refuses, or the file is not what it claims to be.
+    #[allow(unsafe_code)]
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
+        let metadata = file.metadata().map_err(|error| Error::io(path, error))?;
+        if !metadata.is_file() {
+            return Err(Error::weights(path, "not a file; give the path of a .safetensors file"));
+        }
+        if metadata.len() < 8 {
+            return Err(Error::weights(path, "too short for a safetensors file; it may be truncated"));
+        }
+        // SAFETY: the map is read-only. A process that truncates the file meanwhile can crash this one, as with any mapped
+        // library; our own writer never changes a file in place.
+        let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, error))?;
+        Self::parse(path, Bytes::Mapped(map))
+    }
+
+    /// The same for bytes in memory; `origin` is what errors call them.
+    ///
+    /// # Errors
+    /// The bytes are not what they claim to be.
+    pub fn from_bytes(bytes: Cow<'static, [u8]>, origin: &Path) -> Result<Self> {
+        Self::parse(origin, Bytes::Memory(bytes))
+    }
+
+    fn parse(origin: &Path, bytes: Bytes) -> Result<Self> {
+        let wrong = |reason: String| Error::weights(origin, reason);
+        let all = bytes.as_slice();
+        let Some((length, rest)) = all.split_first_chunk::<8>() else {
+            return Err(wrong("too short for a safetensors file; it may be truncated".into()));
+        };
+        let length = u64::from_le_bytes(*length);
+        let header = usize::try_from(length).ok().filter(|&n| n <= MAX_HEADER).and_then(|n| rest.get(..n));
+        let Some(header) = header else {
+            let (most, size) = (MAX_HEADER.min(rest.len()), all.len());
+            return Err(wrong(format!(
+                "claims a header of {length} bytes where at most {most} fit in its {size}; it is truncated or no safetensors file"
+            )));
+        };
+        let mut entries: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header)
+            .map_err(|error| wrong(format!("its header is no JSON object ({error}); is it a safetensors file?")))?;
+        let metadata = entries
+            .remove("__metadata__")
+            .map_or_else(|| Ok(BTreeMap::new()), serde_json::from_value)
+            .map_err(|error| wrong(format!("its metadata are not strings: {error}")))?;
+        let mut tensors = BTreeMap::new();
+        for (name, entry) in entries {
+            let entry: Entry = serde_json::from_value(entry)
+                .map_err(|error| wrong(format!("tensor {name:?}: {error} (float32 and float16 are read)")))?;
+            tensors.insert(name, entry);
+        }
+        let start = 8 + header.len();
+        check_layout(&tensors, all.len() - start).map_err(wrong)?;
+        Ok(Self { origin: origin.into(), metadata, tensors, start, bytes })
+    }
+
+    /// The file's path, or what stands for it.
+    pub fn origin(&self) -> &Path {
+        &self.origin
+    }
+
+    /// The strings in its header.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// The names of its tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// A tensor.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn view(&self, name: &str) -> Result<View<'_>> {
+        let entry = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| Error::weights(&self.origin, format!("lacks the tensor {name:?}")))?;
+        let (from, to) = entry.data_offsets;
+        let bytes = &self.bytes.as_slice()[self.start + from..self.start + to];
+        Ok(View { dtype: entry.dtype, shape: &entry.shape, bytes })
+    }
+}
+
+/// Every tensor as long as its shape says, and all of them together the whole of the data: no gap, no overlap.
+fn check_layout(tensors: &BTreeMap<String, Entry>, available: usize) -> std::result::Result<(), String> {
+    let mut ordered: Vec<_> = tensors.iter().collect();
+    ordered.sort_by_key(|(_, entry)| entry.data_offsets);
+    let mut end = 0;
+    for (name, entry) in ordered {
+        let (from, to) = entry.data_offsets;
+        let numbers = entry.shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
+        let Some(size) = numbers.and_then(|n| n.checked_mul(entry.dtype.size())) else {
+            return Err(format!("tensor {name:?} claims the shape {:?}, more than any memory holds", entry.shape));
+        };
+        if to > available {
+            return Err(format!("tensor {name:?} ends at byte {to} of {available}; the file is truncated"));
+        }
+        if from != end || to.checked_sub(from) != Some(size) {
+            return Err(format!(
+                "tensor {name:?} of {size} bytes is said to lie at {from}..{to}, after one that ends at {end}; \
+                 the header is damaged"
+            ));
+        }
+        end = to;
+    }
+    if end != available {
+        return Err(format!("{} bytes of data belong to no tensor; the file is damaged", available - end));
+    }
+    Ok(())
+}
+
+impl Bytes {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Memory(bytes) => bytes,
+        }
+    }
+}
+
+impl View<'_> {
+    /// All numbers as float32.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut out = vec![0.0; self.bytes.len() / self.dtype.size()];
+        self.copy(self.bytes, &mut out);
+        out
+    }
+
+    /// Row `index` along the first axis, as float32.
+    ///
+    /// # Panics
+    /// If there is no such row, or `out` is not of its length.
+    pub fn copy_row(&self, index: usize, out: &mut [f32]) {
+        let size = out.len() * self.dtype.size();
+        self.copy(&self.bytes[index * size..(index + 1) * size], out);
+    }
+
+    fn copy(&self, bytes: &[u8], out: &mut [f32]) {
+        match self.dtype {
+            Dtype::F32 => {
+                let numbers = bytes.as_chunks::<4>().0;
+                out.iter_mut().zip(numbers).for_each(|(out, &x)| *out = f32::from_le_bytes(x));
+            }
+            Dtype::F16 => {
+                let numbers = bytes.as_chunks::<2>().0;
+                out.iter_mut().zip(numbers).for_each(|(out, &x)| *out = f16::from_le_bytes(x).to_f32());
+            }
+        }
+    }
+}
+
+/// A tensor to write: name, how to store it, shape, numbers.
+pub type Source<'a> = (&'a str, Dtype, &'a [usize], &'a [f32]);
+
+/// Writes a file: all of it, or nothing.
+///
+/// # Errors
+/// The system refuses.
+///
+/// # Panics
+/// If a shape does not fit its numbers.
+pub fn write(path: &Path, metadata: &BTreeMap<String, String>, tensors: &[Source]) -> Result<()> {
+    let mut header = serde_json::Map::from_iter([("__metadata__".to_owned(), serde_json::json!(metadata))]);
+    let mut data = vec![];
+    for &(name, dtype, shape, numbers) in tensors {
+        assert_eq!(shape.iter().product::<usize>(), numbers.len(), "{name}");
+        let from = data.len();
+        data.extend(encode(dtype, numbers));
+        let entry = Entry { dtype, shape: shape.to_vec(), data_offsets: (from, data.len()) };
+        header.insert(name.into(), serde_json::json!(entry));
+    }
+    let mut header = serde_json::Value::Object(header).to_string().into_bytes();
+    // The format wants the data aligned to 8 bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let length = (header.len() as u64).to_le_bytes();
+    replace(path, &[&length, &header, &data]).map_err(|error| Error::io(path, error))
+}
+
+/// The bytes of numbers, as they stand in a file.
+pub(super) fn encode(dtype: Dtype, numbers: &[f32]) -> Vec<u8> {
+    match dtype {
+        Dtype::F32 => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Dtype::F16 => numbers.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
+    }
+}
+
+/// Writes beside the file, and puts that in its place when it is whole and on the disk.
+fn replace(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+    let name = path.file_name().ok_or(std::io::ErrorKind::IsADirectory)?.to_string_lossy();
+    let part = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+    let written = (|| {
+        let mut file = std::fs::File::create(&part)?;
+        parts.iter().try_for_each(|bytes| file.write_all(bytes))?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)
+    })();
+    if written.is_err() {
+        // Best effort: the first error is the one to tell.
+        let _ = std::fs::remove_file(&part);
+    }
+    written
+}
