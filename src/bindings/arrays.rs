@@ -121,6 +121,7 @@ pub(super) fn vectors<'py>(name: &str, z: &Bound<'py, PyAny>, dim: usize) -> PyR
 pub(super) fn wrong_type(name: &str, got: &Bound<'_, PyAny>, expected: &str) -> PyErr {
     let class = got.get_type().name().map_or_else(|_| "object".to_owned(), |name| name.to_string());
     let dtype = got.getattr("dtype").ok().and_then(|dtype| dtype.str().ok());
-    let dtype = dtype.as_ref().map(Bound::<PyString>::to_string).map_or_else(String::new, |dtype| format!(" of {dtype}"));
+    let dtype =
+        dtype.as_ref().map(Bound::<PyString>::to_string).map_or_else(String::new, |dtype| format!(" of {dtype}"));
     PyTypeError::new_err(format!("{name}: expected {expected}, got {class}{dtype}"))
 }

@@ -85,10 +85,7 @@ impl Bank {
         self.0.len()
     }
 
-    fn __getnewargs__<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(Bound<'py, PyAny>, String, Option<Vec<String>>)> {
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, String, Option<Vec<String>>)> {
         Ok((self.vectors(py)?, self.space().to_owned(), self.names()))
     }
 }
@@ -199,7 +196,9 @@ impl StyleParams {
         let n = styles.len();
         for (name, array) in [("apply", &apply), ("alpha", &alpha), ("beta", &beta)] {
             if array.shape() != [n] {
-                return Err(Error::shape(name, format!("({n},), one for each style"), format!("{:?}", array.shape())).into());
+                return Err(
+                    Error::shape(name, format!("({n},), one for each style"), format!("{:?}", array.shape())).into()
+                );
             }
         }
         let (apply, alpha, beta) = (apply.slice()?, alpha.slice()?, beta.slice()?);
@@ -236,10 +235,14 @@ impl StyleParams {
         if let Some(indices) = indices.collect::<Option<Vec<i64>>>() {
             return into_array(py, indices, &[n]);
         }
-        let vectors: Vec<&[f32]> = self.0.iter().map(|params| match &params.style {
-            Drawn::Index(_) => [].as_slice(),
-            Drawn::Vector(vector) => vector,
-        }).collect();
+        let vectors: Vec<&[f32]> = self
+            .0
+            .iter()
+            .map(|params| match &params.style {
+                Drawn::Index(_) => [].as_slice(),
+                Drawn::Vector(vector) => vector,
+            })
+            .collect();
         into_array(py, vectors.concat(), &[n, vectors[0].len()])
     }
 
@@ -254,7 +257,10 @@ impl StyleParams {
                 Drawn::Vector(z) => format!("vector({})", z.len()),
             };
             let style::StyleParams { apply, alpha, beta, .. } = params;
-            format!("(apply={}, alpha={alpha:.3}, beta={beta:.3}, style={style})", if *apply { "True" } else { "False" })
+            format!(
+                "(apply={}, alpha={alpha:.3}, beta={beta:.3}, style={style})",
+                if *apply { "True" } else { "False" }
+            )
         };
         match self.0.as_slice() {
             all if all.len() <= 4 => format!("StyleParams{}", all.iter().map(one).collect::<Vec<_>>().join(", ")),

@@ -103,7 +103,9 @@ impl Bank {
     /// # Errors
     /// The system refuses.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut metadata = BTreeMap::from([("format", FORMAT), ("version", "1"), ("space", &self.space)].map(|(k, v)| (k.to_owned(), v.to_owned())));
+        let mut metadata = BTreeMap::from(
+            [("format", FORMAT), ("version", "1"), ("space", &self.space)].map(|(k, v)| (k.to_owned(), v.to_owned())),
+        );
         if let Some(names) = &self.names {
             metadata.insert("names".into(), serde_json::json!(names).to_string());
         }

@@ -47,7 +47,9 @@ mod tests {
     #[test]
     fn rebuilds_the_matrix() {
         let n = 7;
-        let a: Vec<f64> = (0..n * n).map(|i| ((i / n) as f64 - 2.0) * ((i % n) as f64 - 2.0) + f64::from(i / n == i % n) * (i / n) as f64).collect();
+        let a: Vec<f64> = (0..n * n)
+            .map(|i| ((i / n) as f64 - 2.0) * ((i % n) as f64 - 2.0) + f64::from(i / n == i % n) * (i / n) as f64)
+            .collect();
         let (values, vectors) = symmetric(a.clone(), n);
         assert!(values.is_sorted_by(|a, b| a >= b), "{values:?}");
         for i in 0..n {

@@ -238,7 +238,9 @@ impl Strength<'_> {
         let all = match &self {
             Self::All(x) => std::slice::from_ref(x),
             Self::Each(all) if all.len() == n => all,
-            Self::Each(all) => return Err(Error::shape(name, format!("one number, or one for each of {n}"), all.len())),
+            Self::Each(all) => {
+                return Err(Error::shape(name, format!("one number, or one for each of {n}"), all.len()));
+            }
         };
         match all.iter().position(|x| !(0.0..=1.0).contains(x)) {
             None => Ok(()),

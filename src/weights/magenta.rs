@@ -2,9 +2,7 @@
 //!
 //! The graphs are walked by their operators: tensor names differ from conversion to conversion, the order of the layers does
 //! not. Source: magenta/magenta `arbitrary_image_stylization/{nza_model, arbitrary_image_stylization_build_mobilenet_model}`.
-use super::network::{
-    Contract, Expand, Head, Network, Predictor, Residual, Transformer, mobilenet_v2_blocks,
-};
+use super::network::{Contract, Expand, Head, Network, Predictor, Residual, Transformer, mobilenet_v2_blocks};
 use super::tflite::{Graph, Kind, Operator, RELU, RELU6};
 use super::{Model, Tensor, Tensors};
 use crate::error::{Error, Result};
@@ -124,7 +122,8 @@ pub fn read_transformer(bytes: &[u8], origin: &Path) -> Result<(Transformer, Ten
 
     let sites = styles.len() / 2;
     let contracting = layers.len().checked_sub(sites).filter(|&n| n > 0 && styles.len() == 2 * sites && sites > 0);
-    let contracting = contracting.ok_or_else(|| wrong("has not two style layers for each convolution after the first ones"))?;
+    let contracting =
+        contracting.ok_or_else(|| wrong("has not two style layers for each convolution after the first ones"))?;
     let mut tensors = Tensors::new();
     let mut contract = vec![];
     for (i, operator) in layers[..contracting].iter().enumerate() {
@@ -154,18 +153,17 @@ pub fn read_transformer(bytes: &[u8], origin: &Path) -> Result<(Transformer, Ten
     let Some((head, expanding)) = weights[2 * blocks..].split_last() else {
         return Err(wrong("has no last layer"));
     };
-    let expand = expanding.iter().map(|w| Expand { kernel: w.shape[2], channels: w.shape[0], separable: false }).collect();
+    let expand =
+        expanding.iter().map(|w| Expand { kernel: w.shape[2], channels: w.shape[0], separable: false }).collect();
     let head = Head { kernel: head.shape[2], upsample: false, separable: false, skip: false };
 
     let residual = (0..blocks).flat_map(|i| [1, 2].map(|n| format!("residual.{i}.conv{n}")));
     let names = residual.chain((0..expanding.len()).map(|i| format!("expand.{i}"))).chain(["head".to_owned()]);
     let names: Vec<String> = names.map(|name| format!("transformer.{name}")).collect();
-    for (name, pair) in names.iter().zip(styles.chunks_exact(2)) {
-        for operator in pair {
-            let part = match style_part(&graph, operator) {
-                Some(part) => part,
-                None => return Err(wrong("has a style layer that is neither a scale nor a shift")),
-            };
+    for (name, layer) in names.iter().zip(&layers[contracting..]) {
+        let (beta, gamma) = style_of(&graph, layer, &styles)
+            .ok_or_else(|| wrong("has a convolution whose norm takes no scale and shift from the style"))?;
+        for (part, operator) in [("beta", beta), ("gamma", gamma)] {
             let (mut weight, bias) = weight_and_bias(&graph, operator)?;
             weight.shape = vec![weight.shape[0], weight.data.len() / weight.shape[0].max(1)];
             tensors.insert(format!("{name}.{part}.weight"), weight);
@@ -179,14 +177,21 @@ pub fn read_transformer(bytes: &[u8], origin: &Path) -> Result<(Transformer, Ten
     Ok((Transformer { dim, contract, residual, expand, head }, tensors))
 }
 
-/// Gamma multiplies the inverse deviation; beta is what the mean is subtracted from.
-fn style_part(graph: &Graph, operator: &Operator) -> Option<&'static str> {
-    let &output = operator.outputs.first()?;
-    graph.takers(output).find_map(|taker| match taker.kind {
-        Kind::Mul => Some("gamma"),
-        Kind::Sub => Some("beta"),
-        _ => None,
-    })
+/// The style layers beta and gamma of a convolution's norm, `x (gamma / deviation) + (beta - mean (gamma / deviation))`, found
+/// by following its output x.
+fn style_of<'a>(graph: &Graph, layer: &Operator, styles: &[&'a Operator]) -> Option<(&'a Operator, &'a Operator)> {
+    let &x = layer.outputs.first()?;
+    let maker = |tensor: usize| graph.operators.iter().find(|operator| operator.outputs.contains(&tensor));
+    let among = |tensors: &[usize]| styles.iter().find(|s| s.outputs.iter().any(|o| tensors.contains(o))).copied();
+    let products = |tensor: usize| graph.takers(tensor).filter(|o| o.kind == Kind::Mul);
+    let scale = products(x)
+        .flat_map(|product| &product.inputs)
+        .copied()
+        .find(|&input| input != x && maker(input).is_some_and(|o| o.kind == Kind::Mul && among(&o.inputs).is_some()))?;
+    let gamma = among(&maker(scale)?.inputs)?;
+    let shifts = products(scale).flat_map(|product| &product.outputs).flat_map(|&output| graph.takers(output));
+    let beta = shifts.filter(|o| o.kind == Kind::Sub).find_map(|o| among(&o.inputs))?;
+    Some((beta, gamma))
 }
 
 /// Weight as it stands in the file, and bias.
@@ -207,4 +212,3 @@ fn depthwise_from_tflite(weight: Tensor) -> Tensor {
     let data = (0..weight.data.len()).map(|n| weight.data[n % (h * w) * c + n / (h * w)]).collect();
     Tensor { shape: vec![c, 1, h, w], data }
 }
-

@@ -68,7 +68,9 @@ impl Model {
     /// There is none of this name.
     pub fn embedded(name: &str) -> Result<Self> {
         match name {
-            "lite" => Self::from_file(&File::from_bytes(Cow::Borrowed(EMBEDDED_MODEL), Path::new("the embedded model"))?),
+            "lite" => {
+                Self::from_file(&File::from_bytes(Cow::Borrowed(EMBEDDED_MODEL), Path::new("the embedded model"))?)
+            }
             _ => {
                 let remedy = "no such model; there is \"lite\", or give the path of a .safetensors file, \
                               as `sassl convert` makes";

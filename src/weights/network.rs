@@ -51,7 +51,9 @@ impl Network {
         let halved = contract.iter().filter(|layer| layer.stride == 2).count();
         let doubled = expand.len() + usize::from(head.upsample);
         if halved != doubled || halved > 3 {
-            return Err(format!("its transformer halves {halved} times and doubles {doubled} times; both alike, up to 3"));
+            return Err(format!(
+                "its transformer halves {halved} times and doubles {doubled} times; both alike, up to 3"
+            ));
         }
         match head.skip && head.separable {
             true => Err("its head is separable and has a skip; one of the two is possible".into()),
@@ -189,15 +191,8 @@ pub struct InvertedResidual {
 
 /// MobileNetV2's blocks in order (Sandler et al. 2018, table 2).
 pub fn mobilenet_v2_blocks() -> impl Iterator<Item = InvertedResidual> {
-    const TABLE: [(usize, usize, usize, usize); 7] = [
-        (1, 16, 1, 1),
-        (6, 24, 2, 2),
-        (6, 32, 3, 2),
-        (6, 64, 4, 2),
-        (6, 96, 3, 1),
-        (6, 160, 3, 2),
-        (6, 320, 1, 1),
-    ];
+    const TABLE: [(usize, usize, usize, usize); 7] =
+        [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
     TABLE.into_iter().flat_map(|(expansion, channels, repeats, stride)| {
         let stride = move |n| if n == 0 { stride } else { 1 };
         (0..repeats).map(move |n| InvertedResidual { expansion, channels, stride: stride(n) })

@@ -149,10 +149,8 @@ impl File {
     /// # Errors
     /// There is none of this name.
     pub fn view(&self, name: &str) -> Result<View<'_>> {
-        let entry = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| Error::weights(&self.origin, format!("lacks the tensor {name:?}")))?;
+        let entry =
+            self.tensors.get(name).ok_or_else(|| Error::weights(&self.origin, format!("lacks the tensor {name:?}")))?;
         let (from, to) = entry.data_offsets;
         let bytes = &self.bytes.as_slice()[self.start + from..self.start + to];
         Ok(View { dtype: entry.dtype, shape: &entry.shape, bytes })

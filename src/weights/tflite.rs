@@ -122,7 +122,10 @@ impl<'a> Graph<'a> {
             let outputs = operator.i32s(2).into_iter().map(known).collect();
             let (Some(inputs), Some(outputs)) = (inputs, outputs) else { return Err(damaged("list of operators")) };
             let kind = Kind::read(code, operator.table(4)).ok_or_else(|| {
-                Error::weights(origin, "has a convolution with unequal strides or with dilation, which no network here has")
+                Error::weights(
+                    origin,
+                    "has a convolution with unequal strides or with dilation, which no network here has",
+                )
             })?;
             operators.push(Operator { kind, inputs, outputs });
         }

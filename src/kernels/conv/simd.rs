@@ -121,8 +121,7 @@ impl Row<'_> {
         assert!(pass.taps.0 * run * V * L::N <= self.panel.len() && V * L::N <= self.bias.len());
 
         // SAFETY: the asserts above bound every address read here.
-        let mut sums: [[L; V]; M] =
-            [std::array::from_fn(|v| unsafe { L::load(self.bias.as_ptr().add(v * L::N)) }); M];
+        let mut sums: [[L; V]; M] = [std::array::from_fn(|v| unsafe { L::load(self.bias.as_ptr().add(v * L::N)) }); M];
         let mut panel = self.panel.as_ptr();
         for ty in 0..pass.taps.0 {
             // SAFETY: as above.

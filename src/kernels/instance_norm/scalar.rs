@@ -13,15 +13,7 @@ pub(super) fn sums(map: &Map, sum: &mut [f64], square: &mut [f64]) {
 }
 
 #[allow(clippy::too_many_arguments)]
-pub(super) fn affine(
-    input: &[f32],
-    from: usize,
-    scale: &[f32],
-    shift: &[f32],
-    then: Then,
-    out: &mut [f32],
-    to: usize,
-) {
+pub(super) fn affine(input: &[f32], from: usize, scale: &[f32], shift: &[f32], then: Then, out: &mut [f32], to: usize) {
     for (input, out) in input.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
         for (((x, out), scale), shift) in input.iter().zip(out).zip(scale).zip(shift) {
             let x = x * scale + shift;

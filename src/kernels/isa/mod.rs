@@ -71,7 +71,11 @@ impl Isa {
         let wanted = wanted.to_string_lossy();
         Self::supported().find(|isa| isa.name() == wanted).ok_or_else(|| {
             let known: Vec<_> = Self::supported().map(Self::name).collect();
-            Error::value("SASSL_ISA", &wanted, format!("this machine runs {}; unset it for the fastest", known.join(", ")))
+            Error::value(
+                "SASSL_ISA",
+                &wanted,
+                format!("this machine runs {}; unset it for the fastest", known.join(", ")),
+            )
         })
     }
 

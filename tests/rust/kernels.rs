@@ -1,0 +1,255 @@
+//! Every kernel on every path of this machine against the scalar truth, and the truth against the definition.
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sassl::kernels::conv::{Activation, Conv, Shape};
+use sassl::kernels::depthwise::Depthwise;
+use sassl::kernels::instance_norm::{Then, affine, moments};
+use sassl::kernels::interpolate::{Last, Pixels, PixelsMut, interpolate};
+use sassl::kernels::resize::resize;
+use sassl::kernels::{Border, Isa, Map, Pad, Scratch};
+
+/// Sums of up to 1,300 products of numbers in [-1, 1], in another order and with fused rounding.
+const TOLERANCE: f32 = 1e-4;
+
+fn numbers(generator: &mut ChaCha8Rng, n: usize) -> Vec<f32> {
+    (0..n).map(|_| generator.random_range(-1.0..1.0)).collect()
+}
+
+fn map(generator: &mut ChaCha8Rng, size: (usize, usize, usize), pad: Pad, border: Border) -> Map {
+    let mut map = Map::new(size.0, size.1, size.2, pad);
+    for y in 0..size.0 {
+        let row = numbers(generator, size.1 * size.2);
+        map.row_mut(y).copy_from_slice(&row);
+    }
+    map.fill_border(border);
+    map
+}
+
+fn rows(map: &Map) -> Vec<f32> {
+    (0..map.height()).flat_map(|y| map.row(y).to_vec()).collect()
+}
+
+fn assert_near(got: &Map, truth: &Map, what: &str) {
+    for (i, (a, b)) in rows(got).iter().zip(rows(truth)).enumerate() {
+        assert!((a - b).abs() <= TOLERANCE * b.abs().max(1.0), "{what}: number {i} is {a}, not {b}");
+    }
+}
+
+/// The paths that have something to prove.
+fn vector_paths() -> Vec<Isa> {
+    Isa::supported().filter(|&isa| isa != Isa::Scalar).collect()
+}
+
+/// Shapes with tails in every direction: channels, widths, groups.
+fn shapes() -> Vec<(Shape, (usize, usize))> {
+    let mut all = vec![];
+    let sizes = [(8, 8), (9, 13), (11, 2), (5, 21)];
+    for (i, &(inputs, outputs)) in
+        [(3, 8), (8, 3), (1, 1), (5, 15), (16, 16), (7, 17), (12, 32), (4, 50)].iter().enumerate()
+    {
+        for (kernel, stride) in [(1, 1), (3, 1), (3, 2), (5, 1), (9, 1)] {
+            let shape = Shape { inputs, outputs, kernel, stride, upsample: false, activation: Activation::None };
+            all.push((shape, sizes[i % 4]));
+        }
+        for kernel in [3, 5, 9] {
+            let shape = Shape { inputs, outputs, kernel, stride: 1, upsample: true, activation: Activation::Relu };
+            all.push((shape, sizes[(i + 1) % 4]));
+        }
+    }
+    all
+}
+
+fn pad_of(shape: &Shape) -> Pad {
+    if shape.upsample { Shape::upsample_pad(shape.kernel) } else { Pad::all(shape.kernel / 2) }
+}
+
+#[test]
+fn convolution_is_its_definition() {
+    let mut generator = ChaCha8Rng::seed_from_u64(1);
+    let shape = Shape { inputs: 3, outputs: 4, kernel: 3, stride: 2, upsample: false, activation: Activation::Relu6 };
+    let input = map(&mut generator, (7, 6, 3), Pad::all(1), Border::Reflect);
+    let (weight, bias) = (numbers(&mut generator, 4 * 3 * 9), numbers(&mut generator, 4));
+    let mut out = Map::new(4, 3, 4, Pad::NONE);
+    Conv::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&input, &mut out);
+    let mirrored = |i: isize, n: usize| if i < 0 { -i } else if i >= n as isize { 2 * n as isize - 2 - i } else { i } as usize;
+    for (y, x, o) in (0..4 * 3 * 4).map(|i| (i / 12, i / 4 % 3, i % 4)) {
+        let mut sum = bias[o];
+        for (ty, tx, i) in (0..27).map(|t| (t / 9, t / 3 % 3, t % 3)) {
+            let at = (mirrored((2 * y + ty) as isize - 1, 7), mirrored((2 * x + tx) as isize - 1, 6));
+            sum += weight[o * 27 + i * 9 + ty * 3 + tx] * input.row(at.0)[at.1 * 3 + i];
+        }
+        assert!((out.row(y)[x * 4 + o] - sum.clamp(0.0, 6.0)).abs() < 1e-5, "({y}, {x}, {o})");
+    }
+}
+
+#[test]
+fn upsampling_is_nearest_then_convolution_with_reflection() {
+    let mut generator = ChaCha8Rng::seed_from_u64(2);
+    let shape = Shape { inputs: 2, outputs: 3, kernel: 3, stride: 1, upsample: true, activation: Activation::None };
+    let input = map(&mut generator, (4, 5, 2), Shape::upsample_pad(3), Border::Edge);
+    let weight = numbers(&mut generator, 3 * 2 * 9);
+    let mut large = Map::new(8, 10, 2, Pad::all(1));
+    for (y, x) in (0..80).map(|i| (i / 10, i % 10)) {
+        let pixel = input.row(y / 2)[x / 2 * 2..][..2].to_vec();
+        large.row_mut(y)[x * 2..][..2].copy_from_slice(&pixel);
+    }
+    large.fill_border(Border::Reflect);
+    for isa in Isa::supported() {
+        let (mut direct, mut truth) = (Map::new(8, 10, 3, Pad::NONE), Map::new(8, 10, 3, Pad::NONE));
+        Conv::new(isa, shape, &weight, None).run(&input, &mut direct);
+        Conv::new(isa, Shape { upsample: false, ..shape }, &weight, None).run(&large, &mut truth);
+        assert_near(&direct, &truth, isa.name());
+    }
+}
+
+#[test]
+fn convolution_paths_agree() {
+    let mut generator = ChaCha8Rng::seed_from_u64(3);
+    for (shape, (height, width)) in shapes() {
+        let input = map(&mut generator, (height, width, shape.inputs), pad_of(&shape), Border::Edge);
+        let weight = numbers(&mut generator, shape.inputs * shape.outputs * shape.kernel * shape.kernel);
+        let bias = numbers(&mut generator, shape.outputs);
+        let (h, w) = shape.output_size(&input);
+        let mut truth = Map::new(h, w, shape.outputs, Pad::NONE);
+        Conv::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&input, &mut truth);
+        for isa in vector_paths() {
+            // Padding of the output must stay as it was.
+            let mut out = Map::new(h, w, shape.outputs, Pad::all(1));
+            out.as_mut_slice().fill(7.0);
+            Conv::new(isa, shape, &weight, Some(&bias)).run(&input, &mut out);
+            assert_near(&out, &truth, &format!("{} {shape:?} {height}x{width}", isa.name()));
+            let stride = out.stride();
+            let inside = shape.outputs..stride - shape.outputs;
+            let outside =
+                out.as_slice().iter().enumerate().filter(|(i, _)| {
+                    !inside.contains(&(i % stride)) || *i < stride || *i >= out.as_slice().len() - stride
+                });
+            assert!(outside.clone().all(|(_, &x)| x == 7.0), "{} {shape:?} wrote into the padding", isa.name());
+        }
+    }
+}
+
+#[test]
+fn depthwise_paths_agree() {
+    let mut generator = ChaCha8Rng::seed_from_u64(4);
+    for (shape, (height, width)) in shapes() {
+        let shape = Shape { inputs: shape.outputs, ..shape };
+        let input = map(&mut generator, (height, width, shape.inputs), pad_of(&shape), Border::Zero);
+        let weight = numbers(&mut generator, shape.outputs * shape.kernel * shape.kernel);
+        let (h, w) = shape.output_size(&input);
+        let mut truth = Map::new(h, w, shape.outputs, Pad::NONE);
+        Depthwise::new(Isa::Scalar, shape, &weight, None).run(&input, &mut truth);
+        for isa in vector_paths() {
+            let mut out = Map::new(h, w, shape.outputs, Pad::NONE);
+            Depthwise::new(isa, shape, &weight, None).run(&input, &mut out);
+            assert_near(&out, &truth, &format!("{} {shape:?} {height}x{width}", isa.name()));
+        }
+    }
+}
+
+#[test]
+fn depthwise_is_a_dense_convolution_with_zeros_between_channels() {
+    let mut generator = ChaCha8Rng::seed_from_u64(5);
+    for upsample in [false, true] {
+        let shape = Shape { inputs: 5, outputs: 5, kernel: 3, stride: 1, upsample, activation: Activation::None };
+        let input = map(&mut generator, (6, 7, 5), pad_of(&shape), Border::Edge);
+        let weight = numbers(&mut generator, 45);
+        let dense: Vec<f32> =
+            (0..225).map(|i| if i / 45 == i / 9 % 5 { weight[i / 45 * 9 + i % 9] } else { 0.0 }).collect();
+        let (h, w) = shape.output_size(&input);
+        let (mut one, mut other) = (Map::new(h, w, 5, Pad::NONE), Map::new(h, w, 5, Pad::NONE));
+        Depthwise::new(Isa::Scalar, shape, &weight, None).run(&input, &mut one);
+        Conv::new(Isa::Scalar, shape, &dense, None).run(&input, &mut other);
+        assert_near(&one, &other, "dense");
+    }
+}
+
+#[test]
+fn norm_paths_agree() {
+    let mut generator = ChaCha8Rng::seed_from_u64(6);
+    for (channels, height, width) in [(1, 3, 5), (3, 9, 7), (8, 4, 4), (12, 5, 3), (16, 6, 6), (28, 7, 9), (40, 2, 3)] {
+        let input = map(&mut generator, (height, width, channels), Pad::all(1), Border::Zero);
+        let n = (height * width) as f64;
+        let (mut mean, mut variance) = (vec![], vec![]);
+        for isa in Isa::supported() {
+            moments(isa, &input, &mut mean, &mut variance);
+            for c in 0..channels {
+                let values: Vec<f64> = rows(&input).iter().skip(c).step_by(channels).map(|&x| x.into()).collect();
+                let m = values.iter().sum::<f64>() / n;
+                let v = values.iter().map(|x| (x - m).powi(2)).sum::<f64>() / n;
+                assert!((f64::from(mean[c]) - m).abs() < 1e-6, "{} mean of {channels}", isa.name());
+                assert!((f64::from(variance[c]) - v).abs() < 1e-6, "{} variance of {channels}", isa.name());
+            }
+        }
+        let (scale, shift) = (numbers(&mut generator, channels), numbers(&mut generator, channels));
+        for (then, wider) in [(Then::Store, 0), (Then::Relu, 0), (Then::Add, 0), (Then::Relu, 5)] {
+            let before = map(&mut generator, (height, width, channels + wider), Pad::NONE, Border::Zero);
+            let mut truth = before.clone();
+            affine(Isa::Scalar, &input, &scale, &shift, then, &mut truth);
+            for isa in vector_paths() {
+                let mut out = before.clone();
+                affine(isa, &input, &scale, &shift, then, &mut out);
+                assert_near(&out, &truth, &format!("{} {then:?} {channels}+{wider}", isa.name()));
+            }
+        }
+    }
+}
+
+#[test]
+fn interpolation_paths_agree() {
+    let mut generator = ChaCha8Rng::seed_from_u64(7);
+    for (channels, height, width) in [(3, 9_usize, 17_usize), (12, 10, 15), (12, 9, 14), (3, 1, 1)] {
+        let cells = if channels == 12 { 2 } else { 1 };
+        let map =
+            map(&mut generator, (height.div_ceil(cells), width.div_ceil(cells), channels), Pad::NONE, Border::Zero);
+        let last = Last { map: &map, scale: [3.0, -2.0, 0.5], shift: [0.1, 0.0, -1.0] };
+        let bytes: Vec<u8> = (0..height * width * 3).map(|_| generator.random()).collect();
+        let floats: Vec<f32> = bytes.iter().map(|&x| f32::from(x) / 255.0).collect();
+        let run = |isa, beta, out: PixelsMut, content| {
+            interpolate(isa, last, beta, content, width, out, &mut Default::default());
+        };
+        for isa in Isa::supported() {
+            for beta in [0.0, 0.3, 1.0] {
+                let (mut truth, mut out) = (floats.clone(), floats.clone());
+                run(Isa::Scalar, beta, PixelsMut::F32(&mut truth), Pixels::F32(&floats));
+                run(isa, beta, PixelsMut::F32(&mut out), Pixels::F32(&floats));
+                assert!(out.iter().zip(&truth).all(|(a, b)| (a - b).abs() < 1e-6), "{} beta {beta}", isa.name());
+                let mut packed = bytes.clone();
+                run(isa, beta, PixelsMut::U8(&mut packed), Pixels::U8(&bytes));
+                let rounded = out.iter().map(|x| (x * 255.0 + 0.5) as u8);
+                assert!(packed.iter().copied().eq(rounded), "{} bytes, beta {beta}", isa.name());
+                if beta == 0.0 {
+                    assert_eq!((packed, out), (bytes.clone(), floats.clone()), "beta 0 is the identity");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn resize_keeps_constants_and_ramps() {
+    let mut generator = ChaCha8Rng::seed_from_u64(8);
+    for (height, width) in [(8, 8), (37, 61), (64, 64), (100, 33), (300, 200)] {
+        for isa in Isa::supported() {
+            let mut input = Map::new(height, width, 3, Pad::NONE);
+            for y in 0..height {
+                for (x, pixel) in input.row_mut(y).chunks_exact_mut(3).enumerate() {
+                    pixel.copy_from_slice(&[0.25, (x as f32 + 0.5) / width as f32, (y as f32 + 0.5) / height as f32]);
+                }
+            }
+            let mut out = Map::new(64, 64, 3, Pad::all(1));
+            resize(isa, &input, &mut out, &mut Scratch::default());
+            for (y, x) in (8..56).flat_map(|y| (8..56).map(move |x| (y, x))) {
+                let pixel = &out.row(y)[3 * x..][..3];
+                let expected = [0.25, (x as f32 + 0.5) / 64.0, (y as f32 + 0.5) / 64.0];
+                // Enlarging an 8-pixel ramp is exact between pixel centres only.
+                let near = pixel.iter().zip(expected).all(|(a, b)| (a - b).abs() < 2e-3);
+                assert!(near, "{} {height}x{width}: {pixel:?} at {y}, {x}", isa.name());
+            }
+        }
+    }
+    let same = map(&mut generator, (64, 64, 3), Pad::NONE, Border::Zero);
+    let mut out = Map::new(64, 64, 3, Pad::NONE);
+    resize(Isa::Portable, &same, &mut out, &mut Scratch::default());
+    assert_eq!(rows(&out), rows(&same));
+}

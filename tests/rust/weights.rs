@@ -1,0 +1,310 @@
+//! Weight files: what is written is read again, and what is hostile is refused with a sentence.
+use super::style::model;
+use proptest::prelude::*;
+use sassl::style::Bank;
+use sassl::weights::safetensors::{Dtype, File, write};
+use sassl::weights::tflite::Graph;
+use sassl::weights::{Model, magenta};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+fn saved() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    model(1).save(&path).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+/// The file with another header.
+fn with_header(file: &[u8], change: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let mut header: serde_json::Value = serde_json::from_slice(&file[8..8 + length]).unwrap();
+    change(&mut header);
+    let header = header.to_string();
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &file[8 + length..]].concat()
+}
+
+fn error(bytes: Vec<u8>) -> String {
+    Model::from_bytes(bytes, Path::new("hostile")).unwrap_err().to_string()
+}
+
+#[test]
+fn a_model_comes_back_as_it_was() {
+    let before = model(1);
+    let after = Model::from_bytes(saved(), Path::new("saved")).unwrap();
+    assert_eq!((&after.name, &after.space, &after.network), (&before.name, &before.space, &before.network));
+    assert_eq!((&after.licence, &after.provenance), (&before.licence, &before.provenance));
+    assert_eq!(after.tensors, before.tensors);
+    assert_ne!(model(2).space, before.space, "another predictor, another space");
+}
+
+#[test]
+fn a_bank_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bank.safetensors");
+    let vectors: Vec<f32> = (0..12).map(|i| i as f32 / 4.0).collect();
+    let names: Vec<String> = ["a", "b", "\"c\""].map(String::from).into();
+    Bank::new(vectors.clone(), 4, "0123", Some(names.clone())).unwrap().save(&path).unwrap();
+    let bank = Bank::load(&path).unwrap();
+    assert_eq!((bank.len(), bank.dim(), bank.space()), (3, 4, "0123"));
+    assert_eq!((bank.vectors(), bank.names()), (vectors, Some(names.as_slice())));
+    let mut row = [0.0; 4];
+    bank.copy(2, &mut row).unwrap();
+    assert_eq!(row, [2.0, 2.25, 2.5, 2.75]);
+    assert!(bank.copy(3, &mut row).is_err());
+    let error = Model::load(&path).unwrap_err().to_string();
+    assert!(error.contains("not a model") && error.contains("bank.safetensors"), "{error}");
+    std::fs::write(&path, saved()).unwrap();
+    assert!(Bank::load(&path).unwrap_err().to_string().contains("not a style bank"));
+}
+
+#[test]
+fn hostile_bytes_are_refused() {
+    let good = saved();
+    let header = |change: fn(&mut serde_json::Value)| with_header(&good, change);
+    let long = |n: u64| [&n.to_le_bytes(), &good[8..]].concat();
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("empty", vec![], "too short"),
+        ("seven bytes", good[..7].to_vec(), "too short"),
+        ("no header", good[..8].to_vec(), "truncated"),
+        ("half a header", good[..200].to_vec(), "truncated"),
+        ("half the data", good[..good.len() / 2].to_vec(), "truncated"),
+        ("last byte gone", good[..good.len() - 1].to_vec(), "truncated"),
+        ("a byte too many", [&good[..], &[0]].concat(), "belong to no tensor"),
+        ("header of 2 GB", long(2 << 30), "claims a header"),
+        ("header of 2^64", long(u64::MAX), "claims a header"),
+        ("not JSON", [&4u64.to_le_bytes()[..], b"{no}"].concat(), "no JSON"),
+        ("a list", [&2u64.to_le_bytes()[..], b"[]"].concat(), "no JSON"),
+        ("metadata of numbers", header(|h| h["__metadata__"] = serde_json::json!({"a": 1})), "not strings"),
+        ("another dtype", header(|h| h["predictor.head.bias"]["dtype"] = "I64".into()), "float32 and float16"),
+        ("tensor of 2 GB", header(|h| h["predictor.head.bias"]["data_offsets"][1] = (2u64 << 30).into()), "truncated"),
+        (
+            "shape beyond memory",
+            header(|h| h["predictor.head.bias"]["shape"] = serde_json::json!([u64::MAX, 9])),
+            "more than any memory",
+        ),
+        ("shape that lies", header(|h| h["predictor.head.bias"]["shape"] = serde_json::json!([7])), "damaged"),
+        (
+            "negative shape",
+            header(|h| h["predictor.head.bias"]["shape"] = serde_json::json!([-6])),
+            "predictor.head.bias",
+        ),
+        (
+            "offsets reversed",
+            header(|h| h["predictor.head.bias"]["data_offsets"] = serde_json::json!([9, 3])),
+            "damaged",
+        ),
+        ("overlap", header(|h| h["predictor.head.bias"]["data_offsets"] = serde_json::json!([4, 28])), "damaged"),
+        ("foreign", header(|h| h["__metadata__"] = serde_json::json!({"format": "pt"})), "sassl convert"),
+        (
+            "no metadata",
+            header(|h| {
+                h.as_object_mut().unwrap().remove("__metadata__");
+            }),
+            "sassl convert",
+        ),
+        ("of the future", header(|h| h["__metadata__"]["version"] = "2".into()), "version 2"),
+        (
+            "no licence",
+            header(|h| {
+                h["__metadata__"].as_object_mut().unwrap().remove("licence");
+            }),
+            "licence",
+        ),
+        ("foreign space", header(|h| h["__metadata__"]["space"] = "0000000000000000".into()), "style space"),
+        ("network unreadable", header(|h| h["__metadata__"]["network"] = "{}".into()), "description of the network"),
+    ];
+    for (what, bytes, phrase) in cases {
+        let error = error(bytes);
+        assert!(error.contains(phrase), "{what}: {error:?} does not say {phrase:?}");
+        assert!(error.starts_with("hostile: "), "{what}: {error:?} does not name the file");
+    }
+    let step = good.len() / 97;
+    for end in (0..good.len()).step_by(step.max(1)) {
+        error(good[..end].to_vec());
+    }
+}
+
+#[test]
+fn networks_that_make_no_sense_are_refused() {
+    type Change = fn(&mut serde_json::Value);
+    let cases: Vec<(Change, &str)> = vec![
+        (|n| n["transformer"]["head"]["kernel"] = 4.into(), "kernel of 4"),
+        (|n| n["transformer"]["head"]["kernel"] = 17.into(), "kernel of 17"),
+        (|n| n["transformer"]["contract"][0]["stride"] = 3.into(), "stride"),
+        (|n| n["transformer"]["contract"][0]["channels"] = 0.into(), "channels"),
+        (|n| n["transformer"]["contract"][0]["stride"] = 1.into(), "halves 1 times and doubles 2"),
+        (|n| n["transformer"]["residual"]["blocks"] = 10_000.into(), "residual blocks"),
+        (|n| n["transformer"]["residual"]["blocks"] = 3.into(), "lacks the tensor"),
+        (|n| n["transformer"]["residual"]["blocks"] = 1.into(), "does not name"),
+        (|n| n["transformer"]["expand"][0]["channels"] = 9.into(), "is of shape"),
+        (|n| n["transformer"]["head"]["separable"] = true.into(), "separable"),
+        (|n| n["transformer"]["dim"] = 7.into(), "makes vectors of 6"),
+        (|n| n["predictor"]["size"] = 7.into(), "image size"),
+        (|n| n["predictor"]["kind"] = "vgg".into(), "description of the network"),
+        (|n| n["transformer"]["dropout"] = 1.into(), "description of the network"),
+        (|n| n["transformer"]["contract"] = serde_json::json!([]), "contracting layers"),
+    ];
+    let good = saved();
+    for (change, phrase) in cases {
+        let bytes = with_header(&good, |header| {
+            let mut network = serde_json::from_str(header["__metadata__"]["network"].as_str().unwrap()).unwrap();
+            change(&mut network);
+            header["__metadata__"]["network"] = network.to_string().into();
+        });
+        let error = error(bytes);
+        assert!(error.contains(phrase), "{error:?} does not say {phrase:?}");
+    }
+}
+
+#[test]
+fn weights_that_are_not_numbers_are_refused() {
+    let mut good = saved();
+    let end = good.len();
+    good[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    assert!(error(good).contains("NaN"));
+}
+
+#[test]
+fn a_file_is_written_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("no such folder").join("model.safetensors");
+    let error = model(1).save(&missing).unwrap_err().to_string();
+    assert!(error.contains("no such folder"), "{error}");
+    // A folder in the file's place: the rename fails, and nothing is left behind.
+    let taken = folder.path().join("taken.safetensors");
+    std::fs::create_dir(&taken).unwrap();
+    std::fs::write(taken.join("inside"), "x").unwrap();
+    assert!(model(1).save(&taken).is_err());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert!(Model::load(&taken).unwrap_err().to_string().contains("not a file"));
+    assert!(Model::load(&folder.path().join("absent")).unwrap_err().to_string().contains("absent"));
+}
+
+#[test]
+fn both_float_types_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("two.safetensors");
+    let numbers = [1.5, -0.25, 65504.0, 0.0];
+    write(&path, &BTreeMap::new(), &[("half", Dtype::F16, &[2, 2], &numbers), ("single", Dtype::F32, &[4], &numbers)])
+        .unwrap();
+    let file = File::open(&path).unwrap();
+    for name in ["half", "single"] {
+        assert_eq!(file.view(name).unwrap().to_f32(), numbers, "{name}");
+    }
+    assert_eq!(file.names().collect::<Vec<_>>(), ["half", "single"]);
+    assert!(file.view("third").unwrap_err().to_string().contains("third"));
+}
+
+/// The real TFLite files, beside the checkout, for those who have them.
+fn real(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/weights").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("did not run: {} is not there", path.display());
+    None
+}
+
+#[test]
+fn magentas_pair_converts() {
+    let names = ["predictor_int8", "transformer_f16", "transformer_int8"].map(|n| format!("magenta_mobile_{n}.tflite"));
+    let [Some(predictor), Some(half), Some(int8)] = names.map(|name| real(&name)) else { return };
+    let exact = magenta::mobile_pair(&predictor, &half, "mobile").unwrap();
+    let coarse = magenta::mobile_pair(&predictor, &int8, "mobile").unwrap();
+    assert_eq!((exact.network.predictor.dim(), exact.network.predictor.size()), (100, 256));
+    assert_eq!((exact.network.transformer.residual.blocks, exact.network.transformer.expand.len()), (5, 2));
+    assert_eq!(exact.network, coarse.network);
+    assert_eq!(exact.space, coarse.space);
+    for (name, tensor) in &exact.tensors {
+        let most = tensor.data.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let off =
+            tensor.data.iter().zip(&coarse.tensors[name].data).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
+        assert!(off <= 0.02 * most.max(1e-3), "{name}: int8 is off by {off} of {most}");
+    }
+    // The one in the other's place.
+    assert!(magenta::mobile_pair(&half, &half, "x").unwrap_err().to_string().contains("predictor"));
+    assert!(magenta::mobile_pair(&predictor, &predictor, "x").unwrap_err().to_string().contains("transformer"));
+}
+
+#[test]
+fn the_full_transformer_is_read() {
+    let Some(path) = real("magenta_full_transformer_f16.tflite") else { return };
+    let (network, tensors) = magenta::read_transformer(&std::fs::read(&path).unwrap(), &path).unwrap();
+    assert_eq!(network.contract.iter().map(|layer| layer.channels).collect::<Vec<_>>(), [32, 64, 128]);
+    assert_eq!(tensors["transformer.residual.4.conv2.weight"].shape, [128, 128, 3, 3]);
+    assert_eq!(tensors["transformer.head.gamma.weight"].shape, [3, 100]);
+}
+
+#[test]
+fn tflite_files_that_are_none_are_refused() {
+    for (bytes, phrase) in [
+        (&b""[..], "TFL3"),
+        (&b"\x08\0\0\0TFL2"[..], "TFL3"),
+        (&b"\x08\0\0\0TFL3"[..], "TFL3"),
+        (&b"\xff\xff\xff\xffTFL3"[..], "TFL3"),
+    ] {
+        let error = Graph::read(bytes, Path::new("hostile")).unwrap_err().to_string();
+        assert!(error.contains(phrase) && error.starts_with("hostile: "), "{error}");
+    }
+}
+
+/// A tiny graph whose every offset a mutation can reach: one tensor of two float32, one operator.
+fn tiny_tflite() -> Vec<u8> {
+    let mut bytes = vec![];
+    let mut put = |numbers: &[u32]| bytes.extend(numbers.iter().flat_map(|n| n.to_le_bytes()));
+    // Root at 8; then vtables of 16 bytes (six fields of two bytes) before their tables.
+    put(&[24, u32::from_le_bytes(*b"TFL3")]);
+    // Model's vtable: fields 1, 2 and 4 at 4, 8 and 12.
+    put(&[16 | 16 << 16, 4 << 16, 8, 12]);
+    put(&[16, 12, 28, 88]); // model at 24: vtable 16 back; codes at 40, graphs at 60, buffers at 124
+    put(&[1, 8, 8 | 8 << 16, 4, 8]); // codes: one table at 52
+    put(&[1, 20, 12 | 16 << 16, 4 | 8 << 16, 12, 0, 16]); // graphs
+    put(&[8, 8, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0]);
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mutated_models_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8), cut in any::<Option<prop::sample::Index>>()) {
+        let mut bytes = saved();
+        // Most of the interest lies in the header.
+        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        for (at, value) in changes {
+            let at = at.index(header);
+            bytes[at] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let _ = Model::from_bytes(bytes.clone(), Path::new("mutated"));
+        let _ = File::from_bytes(Cow::Owned(bytes), Path::new("mutated"));
+    }
+
+    #[test]
+    fn mutated_graphs_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..30)) {
+        let (path, mut bytes) = match real("magenta_mobile_transformer_int8.tflite") {
+            Some(path) => (path.clone(), std::fs::read(path).unwrap()),
+            None => (PathBuf::from("tiny"), tiny_tflite()),
+        };
+        for (at, value) in &changes {
+            let at = at.index(bytes.len());
+            bytes[at] = *value;
+        }
+        let _ = magenta::read_transformer(&bytes, &path);
+        let _ = magenta::read_predictor(&bytes, &path);
+        let mut tiny = tiny_tflite();
+        for (at, value) in &changes {
+            let at = at.index(tiny.len());
+            tiny[at] = *value;
+        }
+        if let Ok(graph) = Graph::read(&tiny, Path::new("tiny")) {
+            for tensor in 0..8 {
+                let _ = graph.constant(tensor);
+            }
+        }
+    }
+}
