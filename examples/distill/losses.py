@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from networks import Transformer
 from torch import Tensor, nn
 
-WEIGHTS = {"pixel": 1.0, "z": 0.12, "features": 0.06, "contract": 0.05, "gram": 0.2, "bands": 0.5}
+WEIGHTS = {"pixel": 1.0, "z": 0.6, "features": 0.2, "contract": 0.05, "gram": 0.2, "bands": 0.08}
 BLOCKS = (1, 4, 9, 12)
 
 
@@ -56,14 +56,15 @@ def gram(x: Tensor) -> Tensor:
 
 
 def bands(a: Tensor, b: Tensor) -> Tensor:
-    """Local energies, 8x8 means of |Laplacian|, in four octaves."""
+    """Relative differences of band energies, |Laplacian| in four octaves: of 8x8 windows, and of the whole image."""
     total = a.new_zeros(())
     a, b = grey(a), grey(b)
     for _ in range(4):
         (high_a, a), (high_b, b) = octave(a), octave(b)
-        pool = min(8, a.shape[-1])
-        total = total + (F.avg_pool2d(high_a.abs(), pool) - F.avg_pool2d(high_b.abs(), pool)).abs().mean()
-        total = total + (high_a.abs().mean((1, 2, 3)) - high_b.abs().mean((1, 2, 3))).abs().mean()
+        local_a, local_b = (F.avg_pool2d(high.abs(), min(8, high.shape[-1])) for high in (high_a, high_b))
+        whole_a, whole_b = (local.mean((1, 2, 3)) for local in (local_a, local_b))
+        local = (local_a - local_b).abs().mean((1, 2, 3))
+        total = total + ((local + (whole_a - whole_b).abs()) / (whole_b + 0.005)).mean()
     return total
 
 

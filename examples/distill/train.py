@@ -40,7 +40,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=Path, required=True, help="a model file; `sassl convert` makes one")
     parser.add_argument("--contents", type=Path, nargs="+", required=True, help="folders of photographs")
-    parser.add_argument("--styles", type=Path, nargs="+", required=True, help="folders of styles; each gets an equal share")
+    parser.add_argument(
+        "--styles", type=Path, nargs="+", required=True, help="folders of styles; each gets an equal share"
+    )
     parser.add_argument("--hold-out", type=Path, help="a text file of style names that training must not see")
     parser.add_argument("--out", type=Path, required=True, help="folder of cache, checkpoint and log")
     parser.add_argument("--network", type=Path, help="JSON description of the student; default: lite's")
@@ -48,7 +50,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="instead of --minutes")
     parser.add_argument("--pool", type=int, nargs=2, default=(5000, 9000), help="how many content and style crops")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--crop", type=int, nargs=2, default=(128, 192), help="pixels, and for the last fifth of the run")
+    parser.add_argument(
+        "--crop", type=int, nargs=2, default=(128, 192), help="pixels, and for the last fifth of the run"
+    )
     parser.add_argument("--rate", type=float, default=3e-3, help="learning rate at its highest")
     parser.add_argument("--weights", type=json.loads, default={}, help=f"JSON, over {json.dumps(WEIGHTS)}")
     parser.add_argument("--seed", type=int, default=0)
@@ -163,7 +167,8 @@ class Run:
         batch = max(1, round(args.batch * (args.crop[0] / size) ** 2))
         c, c_small, z_c = self.draw(content, batch)
         _, s_small, z_s = self.draw(style, batch)
-        c = c[..., *self.window(size, c.shape[-1])].contiguous(memory_format=torch.channels_last)
+        rows, columns = self.window(size, c.shape[-1])
+        c = c[..., rows, columns].contiguous(memory_format=torch.channels_last)
         alpha = self.alphas(batch)
         with torch.no_grad():
             target = self.teacher.transformer(c, z_c + alpha * (z_s - z_c))
@@ -180,7 +185,7 @@ class Run:
         for mean, now in zip(self.mean.parameters(), self.student.parameters(), strict=True):
             mean.lerp_(now.detach(), 1 - keep)
         terms["psnr"] = -10 * (image - target).square().mean((1, 2, 3)).log10().mean()
-        return {name: float(term) for name, term in terms.items()}
+        return {name: float(term.detach()) for name, term in terms.items()}
 
     def draw(self, pool: Pool, n: int) -> tuple[Tensor, Tensor, Tensor]:
         rows = torch.randint(len(pool), (n,), generator=self.generator)

@@ -1,11 +1,11 @@
 """Style augmentations for self-supervised learning (SASSL, arXiv 2312.01187): neural style transfer as an augmentation.
 
-    import sassl
-    model = sassl.Stylizer("lite")            # F and T, embedded: nothing is downloaded
-    bank = sassl.StyleBank.default()          # style vectors
-    view = model.stylize(images, bank.vectors[0], alpha=0.2, beta=0.2)
+import sassl
+model = sassl.Stylizer("lite")            # F and T, embedded: nothing is downloaded
+bank = sassl.StyleBank.default()          # style vectors
+view = model.stylize(images, bank.vectors[0], alpha=0.2, beta=0.2)
 
-    transform = sassl.transforms.SASSL(p=0.8)  # torchvision, or PIL and numpy alone
+transform = sassl.transforms.SASSL(p=0.8)  # torchvision, or PIL and numpy alone
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._sassl import Gaussian, Stylizer, StyleParams, info
+from ._sassl import Gaussian, StyleParams, Stylizer, info
 from .bank import StyleBank
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def find(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
         OSError: an input that names none.
     """
     found: dict[Path, None] = {}
-    for item in map(os.fspath, inputs):
+    for item in (os.fspath(item) for item in inputs):
         path = Path(item)
         if path.is_dir():
             some = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())

@@ -268,6 +268,7 @@ impl StyleParams {
         }
     }
 
+    #[pyo3(signature = () -> "tuple[typing.Any, ...]")]
     fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, [self.apply(py)?, self.alpha(py)?, self.beta(py)?, self.style(py)?])
     }

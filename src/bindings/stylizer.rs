@@ -128,16 +128,16 @@ impl Stylizer {
     /// Args:
     ///     images: the content i_c, (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up.
     ///     z_style: (N, dim), or (dim,) for all images alike.
-    ///     alpha: feature blending in [0, 1], one number or (N,).
-    ///     beta: pixel interpolation in [0, 1], one number or (N,).
+    ///     alpha: feature blending in [0, 1], one number or (N,); None: 0.2, the middle of the paper's range.
+    ///     beta: pixel interpolation in [0, 1], one number or (N,); None: 0.2.
     ///
     /// Returns:
     ///     Shape and dtype of the images; uint8 rounds halves up.
     #[pyo3(signature = (
         images: "numpy.typing.NDArray[typing.Any]",
         z_style: "numpy.typing.ArrayLike",
-        alpha: "numpy.typing.ArrayLike" = None,
-        beta: "numpy.typing.ArrayLike" = None,
+        alpha: "numpy.typing.ArrayLike | None" = None,
+        beta: "numpy.typing.ArrayLike | None" = None,
     ) -> "numpy.typing.NDArray[typing.Any]")]
     fn stylize<'py>(
         &self,
@@ -174,6 +174,7 @@ impl Stylizer {
         format!("Stylizer({:?}, dim={}, space={:?})", self.source, self.dim(), self.space())
     }
 
+    #[pyo3(signature = () -> "tuple[tuple[str], dict[str, typing.Any]]")]
     fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((String,), Bound<'py, PyDict>)> {
         let keywords = PyDict::new(py);
         keywords.set_item("threads", self.threads)?;

@@ -6,6 +6,7 @@ which needs neither torch nor torchvision.
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,5 @@ __all__ = ["SASSL"]
 def __getattr__(name: str) -> Any:
     if name != "SASSL":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if find_spec("torchvision") is not None:
-        from .torchvision import SASSL
-    else:
-        from .plain import SASSL
-    return SASSL
+    framework = "torchvision" if find_spec("torchvision") else "plain"
+    return import_module(f".{framework}", __name__).SASSL

@@ -50,7 +50,9 @@ def is_image(value: Any) -> bool:
 
 def _unpack_numpy(image: Array) -> tuple[Array, Restore]:
     if image.ndim < 3 or image.shape[-1] not in (1, 3):
-        raise ValueError(f"image: expected a numpy array (..., H, W, C) with 1 or 3 channels, got the shape {image.shape}")
+        raise ValueError(
+            f"image: expected a numpy array (..., H, W, C) with 1 or 3 channels, got the shape {image.shape}"
+        )
     if image.dtype != np.uint8 and image.dtype.kind != "f":
         raise ValueError(f"image: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first")
     channels = image.shape[-1]

@@ -102,7 +102,9 @@ class SASSL:
         unpacked = [unpack(image) for image in images]
         for i, (batch, _) in enumerate(unpacked):
             if len(batch) != 1:
-                raise ValueError(f"images[{i}]: expected one image, got a batch of {len(batch)}; give batches one by one")
+                raise ValueError(
+                    f"images[{i}]: expected one image, got a batch of {len(batch)}; give batches one by one"
+                )
         params = self.sample(len(images))
         batch_styles = self.styles is None
         z_content = np.concatenate([self.stylizer.encode(batch) for batch, _ in unpacked]) if batch_styles else None
@@ -170,7 +172,8 @@ def _styles(styles: Any, stylizer: Stylizer) -> StyleBank | Gaussian | None:
     try:
         vectors = np.atleast_2d(np.asarray(styles, np.float32))
     except (TypeError, ValueError):
-        raise TypeError(f"styles: expected a name, path, StyleBank, vectors or images, got {type(styles).__name__}") from None
+        kind = type(styles).__name__
+        raise TypeError(f"styles: expected a name, path, StyleBank, vectors or images, got {kind}") from None
     return StyleBank(vectors, stylizer.space)
 
 

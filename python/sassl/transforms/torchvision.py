@@ -19,12 +19,15 @@ def _is_pure_tensor(value: Any) -> bool:
 
 
 class SASSL(v2.Transform):
-    __doc__ = (plain.SASSL.__doc__ or "") + """
-    As a torchvision transform it takes whatever `v2` takes: images in nested structures; `Image` and `Video` tv_tensors;
-    masks, boxes, keypoints and labels pass through. One call is one sample: all its images share a draw, but those of a
-    batch (..., C, H, W) have one each, and so have those of a list that is the only argument. The frames of a video share
-    one. In `v1.Compose` and `nn.Sequential` it is a module as any other.
+    __doc__ = (
+        (plain.SASSL.__doc__ or "")
+        + """
+    As a torchvision transform it takes whatever `v2` takes: images in nested structures; `Image` and `Video`
+    tv_tensors; masks, boxes, keypoints and labels pass through. One call is one sample: all its images share a draw,
+    but those of a batch (..., C, H, W) have one each, and so have those of a list that is the only argument. The frames
+    of a video share one. In `v1.Compose` and `nn.Sequential` it is a module as any other.
     """
+    )
 
     _transformed_types = (_is_pure_tensor, tv_tensors.Image, tv_tensors.Video, PIL.Image.Image)
 
@@ -54,8 +57,9 @@ class SASSL(v2.Transform):
         # What v2 would pass through untouched: arrays, and lists of images as a batch of different sizes.
         if len(inputs) == 1:
             (only,) = inputs
-            is_batch = isinstance(only, list) and bool(only) and all(isinstance(x, (PIL.Image.Image, np.ndarray)) for x in only)
-            if is_batch or isinstance(only, np.ndarray):
+            items = only if isinstance(only, list) else []
+            are_images = bool(items) and all(isinstance(item, (PIL.Image.Image, np.ndarray)) for item in items)
+            if are_images or isinstance(only, np.ndarray):
                 return self._sassl(only)
         return super().forward(*inputs)
 

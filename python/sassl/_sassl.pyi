@@ -1,0 +1,293 @@
+"""
+The compiled core of sassl; use it through the package `sassl`.
+"""
+
+import os
+import typing
+
+import numpy
+import numpy.typing
+from typing import Any, SupportsFloat, SupportsIndex, final
+
+__all__ = ["Bank", "Block", "Gaussian", "StyleParams", "Stylizer", "convert", "info"]
+
+@final
+class Bank:
+    """
+    Style vectors of one space, in memory or mapped from a file. `sassl.StyleBank` is its face.
+    """
+    def __getnewargs__(self, /) -> tuple[Any, str, list[str] | None]: ...
+    def __len__(self, /) -> int: ...
+    def __new__(cls, /, vectors: "numpy.typing.ArrayLike", space: "str", names: "list[str] | None" = None) -> Bank:
+        """
+        Args:
+            vectors: (n, dim) numbers.
+            space: the id of the predictor that made them.
+            names: one for each vector, or None.
+        """
+    @staticmethod
+    def default() -> Bank:
+        """
+        The bank inside the package, of the space of `lite`.
+        """
+    @property
+    def dim(self, /) -> int:
+        """
+        Length of a vector.
+        """
+    def gaussian(self, /, rank: SupportsIndex = 20) -> Gaussian:
+        """
+        A Gaussian along the bank's main axes.
+        """
+    @staticmethod
+    def load(path: "str | os.PathLike[str]") -> Bank:
+        """
+        A bank file, memory-mapped.
+        """
+    @property
+    def names(self, /) -> list[str] | None:
+        """
+        What each vector was made from, or None.
+        """
+    def save(self, /, path: "str | os.PathLike[str]") -> "None":
+        """
+        Writes the bank as a .safetensors file of float16, atomically.
+        """
+    @property
+    def space(self, /) -> str:
+        """
+        The id of the predictor that made the vectors.
+        """
+    @property
+    def vectors(self, /) -> Any:
+        """
+        All vectors, (n, dim) float32; a copy.
+        """
+
+@final
+class Block:
+    """
+    Algorithm 1 with its settings: what `sassl.transforms.SASSL` wraps.
+
+    Args:
+        stylizer: F and T.
+        styles: a `Bank`, a `Gaussian`, or None for the other images of the batch.
+        p: probability of stylizing an image.
+        alpha: range of feature blending.
+        beta: range of pixel interpolation.
+
+    Raises:
+        ValueError: a number outside [0, 1], a reversed range, styles of another space.
+    """
+    def __new__(cls, /, stylizer: Stylizer, styles: "Bank | Gaussian | None" = None, p: SupportsFloat | SupportsIndex = ..., alpha: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex] = ..., beta: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex] = ...) -> Block: ...
+    def apply(self, /, images: "numpy.typing.NDArray[typing.Any]", params: StyleParams) -> "numpy.typing.NDArray[typing.Any]":
+        """
+        Algorithm 1, a pure function of images and parameters.
+
+        Args:
+            images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up.
+            params: one draw for each image.
+
+        Returns:
+            Shape and dtype of the images; those with apply = False are returned as they are.
+        """
+    def sample(self, /, seed: SupportsIndex, n: SupportsIndex, *, epoch: SupportsIndex = 0, index: SupportsIndex = 0, view: SupportsIndex = 0) -> StyleParams:
+        """
+        Draws for n images; image i has the random stream (seed, epoch, index + i, view).
+        """
+    def vectors(self, /, params: StyleParams, z_content: "numpy.typing.ArrayLike | None" = None) -> "numpy.typing.NDArray[numpy.float32]":
+        """
+        The style vector z_s of each image, (n, dim) float32.
+
+        Args:
+            params: what was drawn.
+            z_content: (n, dim), F of the batch's images: needed where styles come from the batch.
+        """
+
+@final
+class Gaussian:
+    """
+    A low-rank Gaussian over a bank: `Bank.gaussian` makes one.
+    """
+    def __getnewargs__(self, /) -> tuple[Any, Any, str]: ...
+    def __new__(cls, /, mean: "numpy.typing.ArrayLike", axes: "numpy.typing.ArrayLike", space: "str") -> Gaussian:
+        """
+        Args:
+            mean: (dim,) numbers.
+            axes: (rank, dim), each as long as its standard deviation.
+            space: the id of the predictor that made the bank.
+        """
+    def __repr__(self, /) -> str: ...
+    @property
+    def axes(self, /) -> Any:
+        """
+        The axes, (rank, dim) float32, each as long as its standard deviation.
+        """
+    @property
+    def dim(self, /) -> int:
+        """
+        Length of a vector.
+        """
+    @property
+    def mean(self, /) -> Any:
+        """
+        The mean style, (dim,) float32.
+        """
+    @property
+    def rank(self, /) -> int:
+        """
+        How many axes.
+        """
+    @property
+    def space(self, /) -> str:
+        """
+        The id of the predictor that made the bank.
+        """
+
+@final
+class StyleParams:
+    """
+    What was drawn for a batch of n images: a plain value, to look at, keep and replay.
+
+    Args:
+        apply: (n,) bool, whether each image is stylized.
+        alpha: (n,) float32 in [0, 1], feature blending.
+        beta: (n,) float32 in [0, 1], pixel interpolation.
+        style: (n,) integers, indices into the bank or the batch; or (n, dim) float32, vectors.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __getnewargs__(self, /) -> "tuple[typing.Any, ...]": ...
+    def __len__(self, /) -> int: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __new__(cls, /, apply: "numpy.typing.ArrayLike", alpha: "numpy.typing.ArrayLike", beta: "numpy.typing.ArrayLike", style: "numpy.typing.ArrayLike") -> StyleParams: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def alpha(self, /) -> Any:
+        """
+        Feature blending, (n,) float32.
+        """
+    @property
+    def apply(self, /) -> Any:
+        """
+        Whether each image is stylized, (n,) bool.
+        """
+    @property
+    def beta(self, /) -> Any:
+        """
+        Pixel interpolation, (n,) float32.
+        """
+    @property
+    def style(self, /) -> Any:
+        """
+        The styles: (n,) int64 indices into the bank or the batch, or (n, dim) float32 vectors.
+        """
+
+@final
+class Stylizer:
+    """
+    A style predictor F and a transformer T that share a style space (Ghiasi et al. 2017, arXiv 1705.06830).
+
+    Args:
+        model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` makes one).
+        threads: how many images are computed at a time; None: one in a DataLoader worker, else all cores. The result does
+            not depend on it.
+        space: refuse a model whose style space has another id.
+
+    Raises:
+        ValueError: no such model, or a file that is not one.
+        OSError: the file cannot be read.
+
+    A stylizer is immutable: it may be shared by threads, survives fork, and pickles as its name or path.
+    """
+    def __getnewargs_ex__(self, /) -> "tuple[tuple[str], dict[str, typing.Any]]": ...
+    def __new__(cls, /, model: "str | os.PathLike[str]" = ..., *, threads: "int | None" = None, space: "str | None" = None) -> Stylizer: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def dim(self, /) -> int:
+        """
+        Length of a style vector z.
+        """
+    def encode(self, /, images: "numpy.typing.NDArray[typing.Any]") -> "numpy.typing.NDArray[numpy.float32]":
+        """
+        F: the style vector of each image.
+
+        Args:
+            images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. They are resized to F's own size.
+
+        Returns:
+            (N, dim) float32.
+        """
+    @property
+    def licence(self, /) -> str:
+        """
+        The licence of the weights.
+        """
+    @property
+    def name(self, /) -> str:
+        """
+        The model's name.
+        """
+    @property
+    def provenance(self, /) -> str:
+        """
+        Where the weights come from.
+        """
+    @property
+    def source(self, /) -> str:
+        """
+        "lite" or the file's path.
+        """
+    @property
+    def space(self, /) -> str:
+        """
+        The id of the style space: vectors fit only a model of the same id.
+        """
+    def stylize(self, /, images: "numpy.typing.NDArray[typing.Any]", z_style: "numpy.typing.ArrayLike", alpha: "numpy.typing.ArrayLike | None" = None, beta: "numpy.typing.ArrayLike | None" = None) -> "numpy.typing.NDArray[typing.Any]":
+        """
+        Algorithm 1 of the paper: (1 - beta) i_c + beta T(i_c, (1 - alpha) F(i_c) + alpha z_style).
+
+        Args:
+            images: the content i_c, (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up.
+            z_style: (N, dim), or (dim,) for all images alike.
+            alpha: feature blending in [0, 1], one number or (N,); None: 0.2, the middle of the paper's range.
+            beta: pixel interpolation in [0, 1], one number or (N,); None: 0.2.
+
+        Returns:
+            Shape and dtype of the images; uint8 rounds halves up.
+        """
+    @property
+    def threads(self, /) -> int | None:
+        """
+        As given.
+        """
+    def transfer(self, /, images: "numpy.typing.NDArray[typing.Any]", z: "numpy.typing.ArrayLike") -> "numpy.typing.NDArray[numpy.float32]":
+        """
+        T: images in the style z, before any interpolation.
+
+        Args:
+            images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up.
+            z: (N, dim), or (dim,) for all images alike.
+
+        Returns:
+            (N, H, W, 3) float32 in [0, 1].
+        """
+
+def convert(predictor: "str | os.PathLike[str]", transformer: "str | os.PathLike[str]", out: "str | os.PathLike[str]", name: "str" = "mobile") -> "None":
+    """
+    Converts Magenta's TFLite pair to one .safetensors file, written atomically.
+
+    Args:
+        predictor: F, a MobileNetV2 (`style_predict`).
+        transformer: T (`style_transfer`), of any width and precision.
+        out: the file to write.
+        name: the model's name, kept in the file.
+
+    Raises:
+        ValueError: a file that is not such a network.
+        OSError: a file cannot be read or written.
+    """
+
+def info() -> "dict[str, typing.Any]":
+    """
+    The version, the instruction sets of this machine and the one in use, the cores, the embedded models.
+    """

@@ -1,0 +1,220 @@
+"""The command line: `sassl demo | stylize | bank | convert | info`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import __version__, pictures
+from ._sassl import Stylizer, convert, info
+from .bank import StyleBank
+from .transforms.plain import SASSL
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; the exit code is 0, 1 where something failed, 2 for a wrong call."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        print("sassl: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"sassl {args.command}: {message(error)}", file=sys.stderr)
+        return 1
+
+
+def message(error: BaseException) -> str:
+    """An error in one line, the file first where there is one."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of all commands."""
+    top = argparse.ArgumentParser(prog="sassl", description="Style augmentations for self-supervised learning.")
+    top.add_argument("--version", action="version", version=f"sassl {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    def model(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--model", default="lite", help='"lite" or a .safetensors file (default: %(default)s)')
+        sub.add_argument("--threads", type=int, help="images at a time (default: all cores)")
+
+    def strengths(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--alpha", type=strength, default=(0.1, 0.3), metavar="A", help="feature blending, 0.2 or 0.1,0.3 (default)"
+        )
+        sub.add_argument(
+            "--beta",
+            type=strength,
+            default=(0.1, 0.3),
+            metavar="B",
+            help="pixel interpolation, 0.2 or 0.1,0.3 (default)",
+        )
+        sub.add_argument("--styles", default="default", help='"default", a folder of images, one image, or a bank file')
+        sub.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
+
+    sub = command("demo", demo, "Show what SASSL does: a contact sheet of photographs, styles, T's output and views.")
+    sub.add_argument("--out", type=Path, default=Path("demo"), help="folder to write to (default: %(default)s)")
+    strengths(sub)
+    model(sub)
+
+    sub = command("stylize", stylize, "Stylize pictures: files, folders or glob patterns, each with a draw of its own.")
+    sub.add_argument("inputs", nargs="+", help="pictures, folders or patterns")
+    sub.add_argument("--out", type=Path, required=True, help="folder to write to; folders keep their structure")
+    sub.add_argument("--p", type=float, default=1.0, help="probability for each picture (default: %(default)s)")
+    sub.add_argument("--format", choices=["png", "jpg", "webp"], help="of the output (default: as the input)")
+    strengths(sub)
+    model(sub)
+
+    sub = command("bank", bank, "Encode a set of style images, once, into a bank file.")
+    sub.add_argument("inputs", nargs="+", help="pictures, folders or patterns")
+    sub.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
+    model(sub)
+
+    sub = command("convert", run_convert, "Convert Magenta's TFLite pair to a model file.")
+    sub.add_argument("--predictor", required=True, help="style_predict .tflite")
+    sub.add_argument("--transformer", required=True, help="style_transfer .tflite, float32, float16 or int8")
+    sub.add_argument("--out", required=True, help="the .safetensors file to write")
+    sub.add_argument("--name", help="the model's name (default: that of the file)")
+
+    command("info", run_info, "Tell the version, this machine's instruction sets, and the embedded models.")
+    return top
+
+
+def strength(text: str) -> tuple[float, float]:
+    """A number, or a range low,high."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(0 <= n <= 1 for n in numbers) or numbers != sorted(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number in [0, 1], nor a range such as 0.1,0.3")
+    return numbers[0], numbers[-1]
+
+
+def progress(items: Iterable[Any], **options: Any) -> Iterable[Any]:
+    """A progress bar on a terminal."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return items
+    bar: Iterable[Any] = tqdm(items, disable=None, **options)
+    return bar
+
+
+def transform(args: argparse.Namespace, p: float) -> SASSL:
+    """The transform that the options describe."""
+    stylizer = Stylizer(args.model, threads=args.threads)
+    styles: Any = args.styles
+    if Path(styles).suffix.lower() in pictures.SUFFIXES:
+        styles = StyleBank.from_images([styles], stylizer)
+    generator = np.random.default_rng(checked_seed(args.seed))
+    return SASSL(p, args.alpha, args.beta, styles, stylizer, generator=generator)
+
+
+def checked_seed(seed: int) -> int:
+    if seed < 0:
+        raise ValueError(f"--seed = {seed}: at least 0")
+    return seed
+
+
+def demo(args: argparse.Namespace) -> int:
+    from . import demo as sheet
+
+    written = sheet.run(args.out, transform(args, 0.8), lambda items: progress(items, unit="photograph"))
+    print(f"{written[0]}: the contact sheet, and {len(written) - 1} views beside it")
+    return 0
+
+
+def stylize(args: argparse.Namespace) -> int:
+    sassl = transform(args, args.p)
+    jobs = list(outputs(args.inputs, args.out, args.format))
+    failed: list[str] = []
+    for source, target in progress(jobs, unit="picture"):
+        try:
+            view = sassl(pictures.read(source))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            pictures.write(target, view)
+        except (ValueError, OSError) as error:
+            text = message(error)
+            failed.append(text if str(source) in text else f"{source}: {text}")
+    print(f"{len(jobs) - len(failed)} of {len(jobs)} pictures stylized: {args.out}")
+    return report(failed)
+
+
+def outputs(inputs: Sequence[str], out: Path, suffix: str | None) -> Iterable[tuple[Path, Path]]:
+    """Each picture and where it goes: below `out`, as it lies below the folder that was named."""
+    taken: dict[Path, Path] = {}
+    for item in inputs:
+        root = Path(item) if Path(item).is_dir() else None
+        for source in pictures.find([item]):
+            target = out / (source.relative_to(root) if root else source.name)
+            target = target.with_suffix(f".{suffix}") if suffix else target
+            if taken.setdefault(target, source) != source:
+                raise ValueError(f"{source} and {taken[target]} would both be written to {target}; stylize them apart")
+            if target.resolve() == source.resolve():
+                raise ValueError(f"{source}: would be overwritten by its own view; choose another --out")
+            yield source, target
+
+
+def report(failed: list[str]) -> int:
+    """Lists what failed, and gives the exit code."""
+    for line in failed:
+        print(f"failed: {line}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def bank(args: argparse.Namespace) -> int:
+    if args.out.suffix != ".safetensors":
+        raise ValueError(f"--out = {args.out}: a bank is a .safetensors file")
+    stylizer = Stylizer(args.model, threads=args.threads)
+    vectors, names, failed = [], [], []
+    for path in progress(pictures.find(args.inputs), unit="style"):
+        try:
+            vectors.append(stylizer.encode(pictures.read(path)[None])[0])
+            names.append(str(path))
+        except (ValueError, OSError) as error:
+            text = message(error)
+            failed.append(text if str(path) in text else f"{path}: {text}")
+    if vectors:
+        StyleBank(np.stack(vectors), stylizer.space, names).save(args.out)
+        print(f"{args.out}: {len(vectors)} styles of space {stylizer.space}")
+    return report(failed)
+
+
+def run_convert(args: argparse.Namespace) -> int:
+    convert(args.predictor, args.transformer, args.out, args.name or Path(args.out).stem)
+    model = Stylizer(args.out)
+    print(f"{args.out}: {model.name}, z of {model.dim} numbers, space {model.space}, {model.licence}")
+    return 0
+
+
+def run_info(args: argparse.Namespace) -> int:
+    about = info()
+    print(f"sassl {about['version']}")
+    print(f"instruction set: {about['isa']} (this machine runs {', '.join(about['supported'])})")
+    if about["isa"] in ("portable", "scalar"):
+        print("  without AVX2 or AVX-512 the kernels run several times slower")
+    print(f"cores: {about['cores']}")
+    for name in about["models"]:
+        model = Stylizer(name)
+        print(f"model {name}: z of {model.dim} numbers, space {model.space}, {model.licence}; {model.provenance}")
+    default = StyleBank.default()
+    print(f"default bank: {len(default)} styles, space {default.space}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

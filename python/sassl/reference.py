@@ -1,0 +1,185 @@
+"""Algorithm 1 and both its networks in plain numpy: slow, readable, and the oracle of the tests.
+
+It shares no code with the rest of the package, and reads model files by itself. Images are (H, W, 3) float arrays in [0, 1].
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+#: MobileNetV2's blocks: expansion, channels, repeats, stride (Sandler et al. 2018, table 2).
+MOBILENET_V2 = [
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+]
+
+
+class Reference:
+    """F and T of a model file, computed in float64.
+
+    Args:
+        path: a .safetensors file of sassl's.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        data = Path(path).read_bytes()
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        self.network = json.loads(header.pop("__metadata__")["network"])
+        self.tensors: dict[str, Array] = {}
+        for name, entry in header.items():
+            start, end = entry["data_offsets"]
+            dtype = {"F32": "<f4", "F16": "<f2"}[entry["dtype"]]
+            numbers = np.frombuffer(data[8 + length + start : 8 + length + end], dtype)
+            self.tensors[name] = numbers.reshape(entry["shape"]).astype(np.float64)
+
+    def stylize(self, image: Array, z_style: Array, alpha: float, beta: float) -> Array:
+        """Algorithm 1."""
+        z = (1 - alpha) * self.encode(image) + alpha * z_style
+        return (1 - beta) * image + beta * self.transfer(image, z)
+
+    def encode(self, image: Array) -> Array:
+        """F: image to z."""
+        predictor = self.network["predictor"]
+        x = resize(image, predictor["size"])
+        features = self._cnn(x) if predictor["kind"] == "cnn" else self._mobilenet_v2(x)
+        return self._linear("predictor.head", features)
+
+    def _cnn(self, x: Array) -> Array:
+        def statistics(x: Array) -> list[Array]:
+            return [x.mean((0, 1)), np.sqrt(x.var((0, 1)) + 1e-5)]
+
+        features = statistics(x)
+        for i in range(len(self.network["predictor"]["channels"])):
+            x = relu(self._conv(f"predictor.conv.{i}", pad(x, 1, "reflect"), stride=2))
+            features += statistics(x)
+        return np.concatenate(features)
+
+    def _mobilenet_v2(self, x: Array) -> Array:
+        x = relu6(self._conv("predictor.stem", pad_same(x, 3, 2), stride=2))
+        i = 0
+        for expansion, channels, repeats, first_stride in MOBILENET_V2:
+            for n in range(repeats):
+                name, stride = f"predictor.block.{i}", first_stride if n == 0 else 1
+                h = x if expansion == 1 else relu6(self._conv(f"{name}.expand", x))
+                h = relu6(self._depthwise(f"{name}.depthwise", pad_same(h, 3, stride), stride))
+                h = self._conv(f"{name}.project", h)
+                x = x + h if stride == 1 and x.shape[-1] == channels else h
+                i += 1
+        return relu6(self._conv("predictor.last", x)).mean((0, 1))
+
+    def transfer(self, image: Array, z: Array) -> Array:
+        """T: image and z to stylized image, cropped to the image's size."""
+        spec = self.network["transformer"]
+        x = image
+        for i, layer in enumerate(spec["contract"]):
+            x = pad(x, layer["kernel"] // 2, "reflect")
+            x = relu(self._conv(f"transformer.contract.{i}", x, layer["stride"]))
+        for i in range(spec["residual"]["blocks"]):
+            name = f"transformer.residual.{i}"
+            h = relu(self._norm(f"{name}.conv1", self._site(f"{name}.conv1", pad(x, 1, "reflect")), z))
+            x = x + self._norm(f"{name}.conv2", self._site(f"{name}.conv2", pad(h, 1, "reflect")), z)
+        for i, layer in enumerate(spec["expand"]):
+            name = f"transformer.expand.{i}"
+            x = relu(self._norm(name, self._site(name, upsample(x, layer["kernel"] // 2)), z))
+        head = spec["head"]
+        margin = head["kernel"] // 2
+        x = self._site("transformer.head", upsample(x, margin) if head["upsample"] else pad(x, margin, "reflect"))
+        height, width = image.shape[:2]
+        if head["skip"]:
+            below, right = x.shape[0] - height, x.shape[1] - width
+            around = np.pad(image, ((margin, margin + below), (margin, margin + right), (0, 0)), mode="reflect")
+            x = x + convolve(around, self.tensors["transformer.head.skip.weight"])
+        x = self._norm("transformer.head", x, z)
+        return 1 / (1 + np.exp(-x[:height, :width]))
+
+    def _norm(self, name: str, x: Array, z: Array) -> Array:
+        """Conditional instance norm: gamma itself, not 1 + gamma; biased variance."""
+        gamma, beta = self._linear(f"{name}.gamma", z), self._linear(f"{name}.beta", z)
+        return gamma * (x - x.mean((0, 1))) / np.sqrt(x.var((0, 1)) + 1e-5) + beta
+
+    def _site(self, name: str, x: Array) -> Array:
+        """A convolution without bias, dense or separable."""
+        if f"{name}.weight" in self.tensors:
+            return convolve(x, self.tensors[f"{name}.weight"])
+        x = depthwise(x, self.tensors[f"{name}.depthwise.weight"])
+        return convolve(x, self.tensors[f"{name}.pointwise.weight"])
+
+    def _conv(self, name: str, x: Array, stride: int = 1) -> Array:
+        return convolve(x, self.tensors[f"{name}.weight"], stride) + self.tensors[f"{name}.bias"]
+
+    def _depthwise(self, name: str, x: Array, stride: int) -> Array:
+        return depthwise(x, self.tensors[f"{name}.weight"], stride) + self.tensors[f"{name}.bias"]
+
+    def _linear(self, name: str, x: Array) -> Array:
+        return self.tensors[f"{name}.weight"] @ x + self.tensors[f"{name}.bias"]
+
+
+def convolve(x: Array, weight: Array, stride: int = 1) -> Array:
+    """(H, W, I) with (O, I, k, k), every position inside x."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(0, 1))[::stride, ::stride]
+    return np.einsum("hwikl,oikl->hwo", windows, weight, optimize=True)
+
+
+def depthwise(x: Array, weight: Array, stride: int = 1) -> Array:
+    """(H, W, C) with (C, 1, k, k), every position inside x."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(0, 1))[::stride, ::stride]
+    return np.einsum("hwckl,ckl->hwc", windows, weight[:, 0])
+
+
+def pad(x: Array, n: int, mode: Any) -> Array:
+    """n pixels on all sides."""
+    return np.pad(x, ((n, n), (n, n), (0, 0)), mode=mode)
+
+
+def pad_same(x: Array, kernel: int, stride: int) -> Array:
+    """TensorFlow's SAME: zeros, the odd pixel below and to the right."""
+    total = [max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[:2]]
+    return np.pad(x, [(t // 2, t - t // 2) for t in total] + [(0, 0)])
+
+
+def upsample(x: Array, margin: int) -> Array:
+    """Nearest x2 with a border of `margin` pixels, copies of the cells at the edge.
+
+    For a 3x3 kernel this is the REFLECT padding of the upsampled map, as Magenta has it.
+    """
+    cells = -(-margin // 2)
+    x = pad(x, cells, "edge").repeat(2, 0).repeat(2, 1)
+    cut = 2 * cells - margin
+    return x[cut : x.shape[0] - cut, cut : x.shape[1] - cut]
+
+
+def resize(image: Array, size: int) -> Array:
+    """Antialiased bilinear, Pillow's BILINEAR: a triangle of half width max(1, shrinkage) around each output's centre."""
+
+    def matrix(n: int) -> Array:
+        scale = n / size
+        support = max(scale, 1.0)
+        centres = (np.arange(size) + 0.5) * scale
+        weights = np.maximum(0, 1 - abs(np.arange(n) + 0.5 - centres[:, None]) / support)
+        return weights / weights.sum(1, keepdims=True)
+
+    return np.einsum("yh,hwc,xw->yxc", matrix(image.shape[0]), image, matrix(image.shape[1]), optimize=True)
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0)"""
+    return np.maximum(x, 0)
+
+
+def relu6(x: Array) -> Array:
+    """min(max(x, 0), 6)"""
+    return np.clip(x, 0, 6)

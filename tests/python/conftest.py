@@ -1,0 +1,41 @@
+"""What all tests share: real photographs, small networks, and a loud word for what cannot run here."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+SHARED = ROOT.parent / "shared"
+
+
+def need(module: str) -> None:
+    """Skips the test, saying so, where a framework is missing."""
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"DID NOT RUN: {module} is not installed", allow_module_level=True)
+
+
+def shared(name: str) -> Path:
+    """A file beside the checkout, which a fresh clone has not."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"DID NOT RUN: {path.name} is not there")
+    return path
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A real photograph, (64, 80, 3) uint8."""
+    from sklearn.datasets import load_sample_image
+
+    return np.ascontiguousarray(load_sample_image("china.jpg")[::6, ::8][:64, :80])
+
+
+@pytest.fixture(scope="session")
+def batch(photo: np.ndarray) -> np.ndarray:
+    """Four different images, (4, 40, 44, 3) uint8."""
+    return np.stack([photo[y : y + 40, x : x + 44] for y, x in [(0, 0), (20, 5), (3, 30), (24, 36)]])

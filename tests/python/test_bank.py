@@ -1,0 +1,76 @@
+"""StyleBank: images to vectors, files, pickles."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+from sassl import StyleBank, Stylizer
+
+
+def test_the_default_bank_is_lites():
+    bank = StyleBank.default()
+    assert len(bank) >= 1000
+    assert bank.space == Stylizer().space
+    assert bank.vectors.shape == (len(bank), Stylizer().dim)
+    assert "default" in repr(bank)
+
+
+def test_a_folder_becomes_a_bank_and_a_file(batch, tmp_path):
+    styles = tmp_path / "styles"
+    (styles / "deeper").mkdir(parents=True)
+    names = ["a.png", "b.PNG", "deeper/c.webp"]
+    for name, image in zip(names, batch, strict=False):
+        Image.fromarray(image).save(styles / name, lossless=True)
+    (styles / "notes.txt").write_text("no picture")
+    seen = []
+    bank = StyleBank.from_images(styles, progress=lambda items: seen.extend(items) or items)
+    assert [str(path) for path in seen] == bank.names == [str(styles / name) for name in names]
+    assert np.allclose(bank.vectors, Stylizer().encode(batch[:3]), atol=1e-6)
+    bank.save(tmp_path / "bank.safetensors")
+    loaded = StyleBank.load(tmp_path / "bank.safetensors")
+    assert (loaded.names, loaded.space, loaded.dim) == (bank.names, bank.space, bank.dim)
+    assert np.array_equal(loaded.vectors, bank.vectors.astype(np.float16))
+    for one in (bank, loaded, StyleBank.default()):
+        again = pickle.loads(pickle.dumps(one))
+        assert np.array_equal(again.vectors, one.vectors)
+        assert again.space == one.space
+        assert again.names == one.names
+
+
+def test_images_of_any_size_and_kind(photo):
+    bank = StyleBank.from_images([photo, Image.fromarray(photo[:30]).convert("L"), photo[:9, :9]])
+    assert bank.names == ["image 0", "image 1", "image 2"]
+    assert np.allclose(bank.vectors[0], Stylizer().encode(photo[None])[0])
+
+
+def test_a_gaussian_has_the_banks_moments():
+    bank = StyleBank.default()
+    gaussian = bank.gaussian(20)
+    assert np.allclose(gaussian.mean, bank.vectors.mean(0), atol=1e-4)
+    covariance = np.cov(bank.vectors.T)
+    values = np.sort(np.linalg.eigvalsh(covariance))[::-1]
+    assert np.allclose((gaussian.axes**2).sum(1), values[:20], rtol=1e-3)
+
+
+def test_what_is_wrong_is_named(tmp_path, photo):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="no picture in this folder"):
+        StyleBank.from_images(tmp_path / "empty")
+    with pytest.raises(FileNotFoundError, match="absent"):
+        StyleBank.load(tmp_path / "absent")
+    with pytest.raises(ValueError, match="at least one image"):
+        StyleBank.from_images([])
+    broken = tmp_path / "styles" / "broken.png"
+    broken.parent.mkdir()
+    Image.fromarray(photo).save(broken)
+    broken.write_bytes(broken.read_bytes()[:300])
+    with pytest.raises(OSError, match=r"broken\.png: not a readable picture"):
+        StyleBank.from_images(broken.parent)
+    with pytest.raises(ValueError, match="image 0: images: expected at least 8x8"):
+        StyleBank.from_images([photo[:4]])
+    (tmp_path / "text.safetensors").write_text("hello, I am no bank at all")
+    with pytest.raises(ValueError, match=r"text\.safetensors"):
+        StyleBank.load(tmp_path / "text.safetensors")

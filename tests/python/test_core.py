@@ -1,0 +1,211 @@
+"""The compiled core: F, T and Algorithm 1 against PyTorch's numbers, the numpy oracle, and LiteRT."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import GOLDEN, shared
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sassl import StyleParams, Stylizer
+from sassl._sassl import Bank, Block, convert, info
+from sassl.reference import Reference
+
+NETWORKS = ["dense", "separable", "skip", "shuffle"]
+
+
+def golden(name):
+    numbers = np.load(GOLDEN / f"small_{name}.npz")
+    sizes = sorted({key.split()[0] for key in numbers})
+    return [tuple(numbers[f"{size} {part}"] for part in ("image", "z", "out")) for size in sizes]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_core_agrees_with_pytorch(name):
+    stylizer = Stylizer(GOLDEN / f"small_{name}.safetensors")
+    for image, z, out in golden(name):
+        np.testing.assert_allclose(stylizer.encode(image[None])[0], z, atol=1e-5)
+        np.testing.assert_allclose(stylizer.transfer(image[None], z)[0], out, atol=5e-5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_oracle_agrees_with_pytorch(name):
+    reference = Reference(GOLDEN / f"small_{name}.safetensors")
+    for image, z, out in golden(name):
+        np.testing.assert_allclose(reference.encode(image), z, atol=1e-5)
+        np.testing.assert_allclose(reference.transfer(image, z), out, atol=5e-5)
+
+
+@pytest.mark.parametrize("isa", info()["supported"])
+def test_every_instruction_set_agrees_with_pytorch(isa):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "core_agrees", __file__]
+    environment = {**os.environ, "SASSL_ISA": isa}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["dense", "skip"])
+@settings(max_examples=15, deadline=None)
+@given(
+    height=st.integers(8, 40),
+    width=st.integers(8, 40),
+    alpha=st.floats(0, 1),
+    beta=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_algorithm_1_agrees_with_the_oracle(name, height, width, alpha, beta, seed):
+    rng = np.random.default_rng(seed)
+    path = GOLDEN / f"small_{name}.safetensors"
+    stylizer, reference = Stylizer(path, threads=1), Reference(path)
+    image, z = rng.random((height, width, 3), np.float32), rng.normal(size=stylizer.dim).astype(np.float32)
+    expected = reference.stylize(image.astype(float), z, alpha, beta)
+    np.testing.assert_allclose(stylizer.stylize(image[None], z, alpha, beta)[0], expected, atol=2e-4)
+    bytes_ = np.round(image * 255).astype(np.uint8)
+    out = stylizer.stylize(bytes_[None], z, alpha, beta)[0]
+    expected = np.floor(255 * reference.stylize(bytes_ / 255, z, alpha, beta) + 0.5)
+    assert out.dtype == np.uint8
+    # Where the oracle lies within rounding of a half, the byte may be the next one.
+    assert abs(out - expected).max() <= 1
+
+
+def test_batches_threads_and_layouts_change_nothing(batch):
+    one, two = Stylizer(threads=1), Stylizer(threads=2)
+    z = np.linspace(-1, 1, one.dim, dtype=np.float32)
+    together = one.stylize(batch, z, 0.2, 0.3)
+    assert np.array_equal(together, two.stylize(batch, z, 0.2, 0.3))
+    assert np.array_equal(together, np.concatenate([one.stylize(image[None], z, 0.2, 0.3) for image in batch]))
+    strided = np.repeat(batch, 2, 2)[:, :, ::2]
+    assert not strided.flags.c_contiguous
+    assert np.array_equal(together, one.stylize(strided, z, 0.2, 0.3))
+    each = one.stylize(batch, np.stack([z, z, -z, z]), [0.2, 0.2, 0.2, 0.5], np.float64([0.3, 0.0, 0.3, 0.3]))
+    assert np.array_equal(each[0], together[0])
+    assert np.array_equal(each[1], batch[1])
+    assert not np.array_equal(each[2], together[2])
+    default = one.stylize(batch, z)
+    assert np.array_equal(default, one.stylize(batch, z, 0.2, 0.2))
+
+
+def test_blocks_draw_and_apply(batch):
+    stylizer = Stylizer()
+    reference = np.float32(stylizer.encode(batch))
+    for styles in (Bank.default(), Bank.default().gaussian(5), None):
+        block = Block(stylizer, styles, p=0.5)
+        params = block.sample(7, len(batch))
+        assert params == block.sample(7, len(batch))
+        assert params != block.sample(8, len(batch))
+        assert block.sample(7, 2, index=2).alpha.tolist() == params.alpha[2:].tolist()
+        z = block.vectors(params, reference)
+        expected = stylizer.stylize(batch, z, params.alpha, params.beta)
+        expected[~params.apply] = batch[~params.apply]
+        assert np.array_equal(block.apply(batch, params), expected)
+        again = pickle.loads(pickle.dumps(params))
+        assert again == params
+        assert np.array_equal(block.apply(batch, again), expected)
+    assert (Block(stylizer, None).sample(0, 4).style != np.arange(4)).all()
+
+
+def test_values_pickle():
+    stylizer = pickle.loads(pickle.dumps(Stylizer(threads=1)))
+    assert (stylizer.source, stylizer.threads) == ("lite", 1)
+    bank = pickle.loads(pickle.dumps(Bank(np.eye(3), "space", ["a", "b", "c"])))
+    assert (len(bank), bank.names) == (3, ["a", "b", "c"])
+    gaussian = pickle.loads(pickle.dumps(Bank.default().gaussian(4)))
+    assert (gaussian.rank, gaussian.dim) == (4, stylizer.dim)
+
+
+LITE = Stylizer()
+Z = np.zeros(LITE.dim, np.float32)
+GREY = np.full((1, 16, 16, 3), 0.5, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "phrase"),
+    [
+        (lambda: Stylizer("full"), ValueError, 'model = "full": no such model; there is "lite"'),
+        (lambda: Stylizer("absent.safetensors"), FileNotFoundError, "absent.safetensors"),
+        (lambda: Stylizer(threads=0), ValueError, "threads = 0"),
+        (lambda: Stylizer(threads=-2), ValueError, "threads = -2"),
+        (lambda: Stylizer(space="0"), ValueError, "style space"),
+        (lambda: LITE.encode(GREY[0]), ValueError, "(n, height, width, 3)"),
+        (lambda: LITE.encode(GREY[..., :2]), ValueError, "(n, height, width, 3)"),
+        (lambda: LITE.encode(GREY[:0]), ValueError, "empty batch"),
+        (lambda: LITE.encode(GREY[:, :7]), ValueError, "8x8"),
+        (lambda: LITE.encode(GREY[:, :1, :1]), ValueError, "8x8"),
+        (lambda: LITE.encode(GREY + 0.6), ValueError, "before Normalize"),
+        (lambda: LITE.encode(GREY * np.float32("nan")), ValueError, "images[0, 0, 0, 0] = NaN"),
+        (lambda: LITE.encode(GREY.astype(np.float64)), TypeError, "float64"),
+        (lambda: LITE.encode([1, 2]), TypeError, "got list"),
+        (lambda: LITE.transfer(GREY, Z[1:]), ValueError, f"(n, {LITE.dim})"),
+        (lambda: LITE.transfer(GREY, np.stack([Z, Z])), ValueError, f"(1, {LITE.dim})"),
+        (lambda: LITE.transfer(GREY, Z * np.nan), ValueError, "finite"),
+        (lambda: LITE.transfer(GREY, "red"), TypeError, "z: expected numbers"),
+        (lambda: LITE.stylize(GREY, Z, alpha=1.5), ValueError, "alpha = 1.5"),
+        (lambda: LITE.stylize(GREY, Z, beta=[-1]), ValueError, "beta[0] = -1"),
+        (lambda: LITE.stylize(GREY, Z, beta=[0.1, 0.1]), ValueError, "beta"),
+        (lambda: Block(LITE, None, p=2), ValueError, "p = 2"),
+        (lambda: Block(LITE, None, alpha=(0.4, 0.2)), ValueError, "alpha = (0.4, 0.2)"),
+        (lambda: Block(LITE, Bank(np.ones((2, LITE.dim)), "other")), ValueError, "style space"),
+        (lambda: Block(LITE, 3), TypeError, "got int"),
+        (lambda: Block(LITE).sample(0, 0), ValueError, "n = 0"),
+        (lambda: Bank(np.ones(3), "x"), ValueError, "(n, dim)"),
+        (lambda: Bank(np.ones((0, 3)), "x"), ValueError, "style vectors"),
+        (lambda: Bank.default().gaussian(999), ValueError, "rank = 999"),
+        (lambda: StyleParams([True], [0.1], [0.1], [-1]), ValueError, "count from 0"),
+        (lambda: StyleParams([True], [0.1, 0.2], [0.1], [1]), ValueError, "alpha"),
+        (lambda: convert("absent", "absent", "out"), FileNotFoundError, "absent"),
+        (lambda: convert(__file__, __file__, "out"), ValueError, "not a TFLite file"),
+    ],
+)
+def test_what_is_wrong_is_named(call, error, phrase):
+    with pytest.raises(error) as caught:
+        call()
+    assert phrase in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_instruction_set_is_refused():
+    code = "import sassl; sassl.Stylizer()"
+    environment = {**os.environ, "SASSL_ISA": "mmx"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "SASSL_ISA = mmx: this machine runs scalar" in done.stderr
+
+
+def test_import_is_light():
+    code = "import sys, sassl; print(*{m.split('.')[0] for m in sys.modules} & {'torch', 'torchvision', 'PIL', 'tqdm'})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_magentas_pair_agrees_with_litert(tmp_path, photo):
+    pytest.importorskip("ai_edge_litert", reason="DID NOT RUN: ai-edge-litert is not installed")
+    from ai_edge_litert.interpreter import Interpreter
+
+    files = [shared(f"weights/magenta_mobile_{n}.tflite") for n in ("predictor_int8", "transformer_f16")]
+    convert(*map(str, files), str(tmp_path / "mobile.safetensors"))
+    stylizer = Stylizer(tmp_path / "mobile.safetensors")
+    runners = [Interpreter(str(path)) for path in files]
+
+    def run(runner, *inputs):
+        runner.allocate_tensors()
+        by_size = {x.size: x for x in inputs}
+        for detail in runner.get_input_details():
+            runner.set_tensor(detail["index"], by_size[int(np.prod(detail["shape"]))].reshape(detail["shape"]))
+        runner.invoke()
+        return runner.get_tensor(runner.get_output_details()[0]["index"])
+
+    def square(side):
+        from PIL import Image
+
+        return np.asarray(Image.fromarray(photo).resize((side, side)), np.float32)[None] / 255
+
+    image = square(256)
+    z, theirs = stylizer.encode(image)[0], run(runners[0], image).ravel()
+    assert z @ theirs / np.linalg.norm(z) / np.linalg.norm(theirs) >= 0.999
+    image = square(384)
+    assert abs(stylizer.transfer(image, z) - run(runners[1], image, z)).max() <= 1e-3
