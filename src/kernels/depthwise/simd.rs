@@ -31,9 +31,11 @@ impl Kernel for Run<'_> {
                 while channel < channels {
                     // The last vector is shifted back over channels already done, and writes the same numbers again.
                     let c = channel.min(channels - L::N);
-                    match wide {
-                        true => self.tile::<L, 4>(y, x, c),
-                        false => self.tile::<L, 1>(y, x, c),
+                    match (wide, self.pass.taps) {
+                        // The common case, unrolled.
+                        (true, (3, 3)) => self.tile::<L, 4>(y, x, c, (3, 3)),
+                        (true, taps) => self.tile::<L, 4>(y, x, c, taps),
+                        (false, taps) => self.tile::<L, 1>(y, x, c, taps),
                     }
                     channel += L::N;
                 }
@@ -46,24 +48,24 @@ impl Kernel for Run<'_> {
 impl Run<'_> {
     /// M pixels from `x` on, one vector of channels from `c` on.
     #[inline(always)]
-    fn tile<L: Lanes, const M: usize>(&mut self, y: usize, x: usize, c: usize) {
+    fn tile<L: Lanes, const M: usize>(&mut self, y: usize, x: usize, c: usize, taps: (usize, usize)) {
         let (shape, pass) = (self.shape, self.pass);
         let (channels, stride) = (shape.outputs, self.input.stride());
         let scale = if shape.upsample { 2 } else { 1 };
         let start = (y * shape.stride + pass.first.0) * stride + (x * shape.stride + pass.first.1) * channels + c;
         let step = shape.stride * channels;
         let input = self.input.as_slice();
-        let last = start + (pass.taps.0 - 1) * stride + (pass.taps.1 - 1) * channels + (M - 1) * step;
+        let last = start + (taps.0 - 1) * stride + (taps.1 - 1) * channels + (M - 1) * step;
         assert!(last + L::N <= input.len() && c + L::N <= channels);
-        assert!(pass.taps.0 * pass.taps.1 * channels <= pass.weight.len() && channels <= self.bias.len());
+        assert!(taps.0 * taps.1 * channels <= pass.weight.len() && channels <= self.bias.len());
 
         // SAFETY: the asserts above bound every address read here.
         let mut sums = [unsafe { L::load(self.bias.as_ptr().add(c)) }; M];
-        for ty in 0..pass.taps.0 {
-            for tx in 0..pass.taps.1 {
+        for ty in 0..taps.0 {
+            for tx in 0..taps.1 {
                 // SAFETY: as above.
                 unsafe {
-                    let weight = L::load(pass.weight.as_ptr().add((ty * pass.taps.1 + tx) * channels + c));
+                    let weight = L::load(pass.weight.as_ptr().add((ty * taps.1 + tx) * channels + c));
                     let pixels = input.as_ptr().add(start + ty * stride + tx * channels);
                     for (m, sum) in sums.iter_mut().enumerate() {
                         *sum = L::load(pixels.add(m * step)).mul_add(weight, *sum);

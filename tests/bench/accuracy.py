@@ -1,0 +1,47 @@
+"""Accuracy on Magenta's mobile pair: T and F against LiteRT, on photographs.
+
+python tests/bench/accuracy.py --weights FOLDER --photos FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from sassl import Stylizer, pictures
+from sassl._sassl import convert
+from stylize import SHARED, litert
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, default=SHARED, help="default: %(default)s")
+    parser.add_argument("--photos", type=Path, required=True, help="folder; the first 12 are taken")
+    args = parser.parse_args()
+    predictor, transformer = (
+        args.weights / f"magenta_mobile_{n}.tflite" for n in ("predictor_int8", "transformer_f16")
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        convert(predictor, transformer, Path(folder) / "mobile.safetensors")
+        mobile = Stylizer(Path(folder) / "mobile.safetensors")
+    cosines, differences, errors = [], [], []
+    for path in pictures.find([args.photos])[:12]:
+        photo = Image.fromarray(pictures.read(path))
+        image = np.array(ImageOps.fit(photo, (256, 256)), np.float32)[None] / 255
+        z = mobile.encode(image)[0]
+        theirs = np.ravel(litert(predictor, 256)(image)())
+        cosines.append(z @ theirs / np.linalg.norm(z) / np.linalg.norm(theirs))
+        differences.append(abs(z - theirs).mean())
+        image = np.array(ImageOps.fit(photo, (384, 384)), np.float32)[None] / 255
+        errors.append(abs(mobile.transfer(image, z) - litert(transformer, 384, z)(image)()).max())
+    n = len(cosines)
+    print(f"T(mobile fp16), 384x384, {n} photographs: largest difference {max(errors):.1e}")
+    print(f"F(mobile int8), {n} photographs: cosine mean {np.mean(cosines):.5f}, least {min(cosines):.5f}")
+    print(f"F(mobile int8), {n} photographs: |difference| mean {np.mean(differences):.4f}, most {max(differences):.4f}")
+
+
+if __name__ == "__main__":
+    main()
