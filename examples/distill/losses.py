@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from networks import Transformer
 from torch import Tensor, nn
 
-WEIGHTS = {"pixel": 1.0, "z": 0.6, "features": 0.2, "contract": 0.05, "gram": 0.2, "bands": 0.08}
+WEIGHTS = {"pixel": 0.7, "z": 0.9, "features": 0.25, "contract": 0.05, "gram": 0.25, "bands": 0.2}
 BLOCKS = (1, 4, 9, 12)
 
 

@@ -1,0 +1,137 @@
+"""The training program of `lite`: it trains, stops, goes on to the bit, evaluates, and exports what the core can run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import GOLDEN, ROOT, need
+
+need("torch")
+need("safetensors")
+
+import sassl  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+
+PROGRAM = ROOT / "examples" / "distill"
+
+
+def run(script, *args):
+    command = [sys.executable, str(PROGRAM / script), *map(str, args)]
+    # One thread: spinning threads of several tests would wait for each other.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for kind in ("photos", "styles"):
+        (folder / kind).mkdir()
+        for i in range(3):
+            small = Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8))
+            small.resize((120, 100)).save(folder / kind / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """Random weights in the form of Magenta's mobile pair, F at 64 pixels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PROGRAM)
+        from networks import build
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    spec = json.loads(sassl_network("dense"))
+    network = {"predictor": {"kind": "mobilenet_v2", "size": 64, "dim": 6}, "transformer": spec["transformer"]}
+    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+    tensors = {name: value.contiguous() for name, value in build(network).state_dict().items()}
+    save_file(tensors, path, {"network": json.dumps(network)})
+    return path
+
+
+def sassl_network(name):
+    data = (GOLDEN / f"small_{name}.safetensors").read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return header["__metadata__"]["network"]
+
+
+def test_training_goes_on_to_the_bit_and_exports(folders, teacher, tmp_path, monkeypatch):
+    network = tmp_path / "network.json"
+    network.write_text(sassl_network("skip"))
+    inputs = [
+        "--teacher",
+        teacher,
+        "--contents",
+        folders / "photos",
+        "--styles",
+        folders / "styles",
+        "--network",
+        network,
+    ]
+    options = ["--pool", "4", "6", "--batch", "2", "--crop", "32", "48", "--device", "cpu", "--steps", "4"]
+    call = list(map(str, ["train.py", *inputs, *options, "--out", tmp_path / "whole"]))
+    assert "4 steps" in run(*call)
+
+    monkeypatch.syspath_prepend(PROGRAM)
+    import train
+
+    torch.set_num_threads(1)
+    monkeypatch.setattr(sys, "argv", call)
+    args = train.arguments()
+    args.out = tmp_path / "stopped"
+    args.out.mkdir()
+    for _ in range(2):
+        half = train.Run(args)
+        if half.checkpoint.exists():
+            half.resume()
+        pools = half.pools()
+        for _ in range(2):
+            half.update(*pools)
+            half.step += 1
+        half.save()
+    whole, stopped = (torch.load(tmp_path / run / "checkpoint.pt", weights_only=True) for run in ("whole", "stopped"))
+    assert whole["step"] == stopped["step"] == 4
+    for part in ("student", "mean"):
+        for name, value in whole[part].items():
+            assert torch.equal(value, stopped[part][name]), f"{part}.{name} differs after a stop"
+
+    checkpoint = ["--checkpoint", tmp_path / "whole" / "checkpoint.pt"]
+    files = ["--model", tmp_path / "mine.safetensors", "--bank", tmp_path / "bank.safetensors"]
+    run("export.py", *checkpoint, *files, "--styles", folders / "styles", "--count", 7)
+    model, bank = sassl.Stylizer(tmp_path / "mine.safetensors"), sassl.StyleBank.load(tmp_path / "bank.safetensors")
+    assert (len(bank), bank.space) == (7, model.space)
+    from networks import load
+
+    image = np.random.default_rng(1).random((1, 33, 46, 3), np.float32)
+    module = load(tmp_path / "mine.safetensors")[0]
+    with torch.no_grad():
+        tensor = torch.from_numpy(image).permute(0, 3, 1, 2)
+        z = module.predictor(tensor)
+        expected = module.transformer(tensor, z).permute(0, 2, 3, 1).numpy()
+    assert np.allclose(model.transfer(image, z.numpy()), expected, atol=5e-5)
+    out = run(
+        "evaluate.py",
+        "--teacher",
+        teacher,
+        "--student",
+        tmp_path / "mine.safetensors",
+        "--contents",
+        folders / "photos",
+        "--styles",
+        folders / "styles",
+        "--pairs",
+        2,
+        "--sheet",
+        tmp_path / "sheet.png",
+    )
+    assert "style distance" in out
+    assert (tmp_path / "sheet.png").exists()
