@@ -1,7 +1,7 @@
 //! Loops over numbers: one folder an operation; the home of SIMD and of `unsafe`.
 //!
 //! In each folder `mod.rs` is the front door (checks, packing, choice of path), `scalar.rs` the plain loops that are the
-//! truth, `simd.rs` the same loops over [`isa::Lanes`]. All of them work on one image: a [`map::Map`] of
+//! truth, `simd.rs` the same loops over `isa::Lanes`. All of them work on one image: a [`map::Map`] of
 //! height x width x channels float32, channels innermost, with room for its padding around it.
 pub mod conv;
 pub mod depthwise;

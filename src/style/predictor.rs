@@ -23,7 +23,14 @@ enum Body {
     /// Strided convolutions; means and deviations of the pixels and of every stage.
     Cnn(Vec<Conv>),
     /// MobileNetV2 up to its last convolution; means of its channels.
-    MobilenetV2 { stem: Conv, blocks: Vec<Block>, last: Conv },
+    MobilenetV2(Box<MobilenetV2>),
+}
+
+#[derive(Clone, Debug)]
+struct MobilenetV2 {
+    stem: Conv,
+    blocks: Vec<Block>,
+    last: Conv,
 }
 
 /// MobileNetV2's inverted residual: expand, depthwise, project; added to its input where the shapes agree.
@@ -85,7 +92,7 @@ impl Predictor {
                     inputs = outputs;
                 }
                 let last = conv("last", inputs, network::MOBILENET_V2_LAST, 1, 1, Activation::Relu6)?;
-                Body::MobilenetV2 { stem, blocks, last }
+                Body::MobilenetV2(Box::new(MobilenetV2 { stem, blocks, last }))
             }
         };
         let (weight, bias) = layer("head")?;
@@ -101,14 +108,14 @@ impl Predictor {
     pub fn run(&self, image: &Map, z: &mut [f32], scratch: &mut Scratch) {
         let (pad, border) = match self.body {
             Body::Cnn(_) => (Pad::all(1), Border::Reflect),
-            Body::MobilenetV2 { .. } => (Pad::same(self.size, self.size, 3, 2), Border::Zero),
+            Body::MobilenetV2(_) => (Pad::same(self.size, self.size, 3, 2), Border::Zero),
         };
         let mut x = scratch.take(self.size, self.size, 3, pad);
         resize(self.isa, image, &mut x, scratch);
         x.fill_border(border);
         let features = match &self.body {
             Body::Cnn(stages) => self.run_cnn(stages, x, scratch),
-            Body::MobilenetV2 { stem, blocks, last } => self.run_mobilenet_v2(stem, blocks, last, x, scratch),
+            Body::MobilenetV2(network) => self.run_mobilenet_v2(network, x, scratch),
         };
         self.head.run(&features, z);
     }
@@ -133,14 +140,8 @@ impl Predictor {
         features
     }
 
-    fn run_mobilenet_v2(
-        &self,
-        stem: &Conv,
-        blocks: &[Block],
-        last: &Conv,
-        image: Map,
-        scratch: &mut Scratch,
-    ) -> Vec<f32> {
+    fn run_mobilenet_v2(&self, network: &MobilenetV2, image: Map, scratch: &mut Scratch) -> Vec<f32> {
+        let MobilenetV2 { stem, blocks, last } = network;
         let mut x = run_conv(stem, &image, Pad::NONE, scratch);
         scratch.put(image);
         for block in blocks {

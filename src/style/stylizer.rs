@@ -120,7 +120,7 @@ impl Stylizer {
         let jobs = self.jobs(images, PixelsMut::F32(out))?;
         self.for_each(jobs, threads, |(i, out), workspace| {
             self.load(images, i, workspace);
-            self.finish(images, i, &z[i], 1.0, out, workspace);
+            self.finish(images, i, z[i], 1.0, out, workspace);
         });
         Ok(())
     }

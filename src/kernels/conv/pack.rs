@@ -80,7 +80,7 @@ fn upsampling(lanes: usize, shape: &Shape, phase: (usize, usize), weight: &[f32]
     let (rows, columns) = (Cells::new(kernel, phase.0), Cells::new(kernel, phase.1));
     let pad = Shape::upsample_pad(kernel).top;
     let mut pass = Pass::zeros(lanes, outputs, (rows.count(), columns.count()), inputs);
-    let first = |cells: Cells| cells.first().strict_add_unsigned(pad) as usize;
+    let first = |cells: Cells| (cells.first() + pad as isize) as usize;
     (pass.first, pass.phase) = ((first(rows), first(columns)), phase);
     for (o, &bias) in bias.iter().enumerate() {
         pass.bias[o] = bias;

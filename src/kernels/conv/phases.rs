@@ -65,7 +65,7 @@ pub(crate) fn pixel_shuffle_weight(
         let (rows, columns) = (Cells::new(kernel, phase / 2), Cells::new(kernel, phase % 2));
         for o in 0..outputs {
             for (ty, tx) in (0..kernel * kernel).map(|t| (t / kernel, t % kernel)) {
-                let cell = |cells: Cells, t| cells.cell(t).strict_add_unsigned(reach) as usize;
+                let cell = |cells: Cells, t| (cells.cell(t) + reach as isize) as usize;
                 let at = |i: usize| {
                     (((phase * outputs + o) * all_inputs + i) * side + cell(rows, ty)) * side + cell(columns, tx)
                 };

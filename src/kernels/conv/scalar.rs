@@ -7,7 +7,7 @@ pub(super) fn run(shape: &Shape, weight: &[f32], bias: &[f32], input: &Map, out:
     // The padded row or column under tap `t` of output position `o`.
     let under = |o: usize, t: usize, pad: usize| {
         if upsample {
-            ((o + t) as isize - (kernel / 2) as isize).div_euclid(2).strict_add_unsigned(pad) as usize
+            (((o + t) as isize - (kernel / 2) as isize).div_euclid(2) + pad as isize) as usize
         } else {
             o * stride + t
         }

@@ -82,7 +82,7 @@ impl Pass {
     fn upsampling(shape: &Shape, phase: (usize, usize), weight: &[f32]) -> Self {
         let (rows, columns) = (Cells::new(shape.kernel, phase.0), Cells::new(shape.kernel, phase.1));
         let pad = Shape::upsample_pad(shape.kernel).top;
-        let first = |cells: Cells| cells.first().strict_add_unsigned(pad) as usize;
+        let first = |cells: Cells| (cells.first() + pad as isize) as usize;
         let mut pass = Self::zeros((rows.count(), columns.count()), shape.outputs);
         (pass.first, pass.phase) = ((first(rows), first(columns)), phase);
         pass.add(shape, weight, |ty, tx| (rows.tap(ty), columns.tap(tx)));

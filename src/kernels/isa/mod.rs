@@ -1,6 +1,6 @@
 //! Instruction sets: which there are, which this machine has, and how a kernel runs on one.
 //!
-//! A kernel is written once, generic over [`Lanes`]; [`Isa::dispatch`] compiles it again for each instruction set and
+//! A kernel is written once, generic over `Lanes`; `Isa::dispatch` compiles it again for each instruction set and
 //! enters the copy that was asked for.
 mod avx2;
 mod avx512;
