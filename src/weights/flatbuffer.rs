@@ -1,110 +1,120 @@
 //! Flatbuffers, as far as TFLite needs them: tables, vectors, strings and numbers, every offset checked.
 //!
-//! <https://flatbuffers.dev/internals/>. A reader that meets an offset outside the file gives `None`, and nothing is
-//! allocated beyond what the file itself holds.
+//! <https://flatbuffers.dev/internals/>. A field that a table leaves out reads as its default; an offset or a length that leads
+//! out of the file is an error, never a default. Nothing is allocated beyond a small multiple of what the file holds.
+
+/// An offset or a length leads out of the file or of its table, or a list is longer than its reader takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Damaged;
+
+type Result<T> = std::result::Result<T, Damaged>;
 
 /// A table: numbers and offsets by field number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Bytes of the table itself.
+    size: usize,
+    /// For each field two bytes: where it stands in the table, or 0.
+    slots: &'a [u8],
 }
 
-/// A vector of elements of one size.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Vector<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    len: usize,
+fn slice(bytes: &[u8], at: usize, size: usize) -> Result<&[u8]> {
+    at.checked_add(size).and_then(|end| bytes.get(at..end)).ok_or(Damaged)
 }
 
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N]> {
+    slice(bytes, at, N)?.try_into().map_err(|_| Damaged)
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
-    array(bytes, at).map(|b| u32::from_le_bytes(b) as usize)
+fn u16_at(bytes: &[u8], at: usize) -> Result<usize> {
+    array(bytes, at).map(|b| u16::from_le_bytes(b).into())
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Result<usize> {
+    usize::try_from(u32::from_le_bytes(array(bytes, at)?)).map_err(|_| Damaged)
+}
+
+/// Where the offset that stands at `at` leads.
+fn follow(bytes: &[u8], at: usize) -> Result<usize> {
+    at.checked_add(u32_at(bytes, at)?).ok_or(Damaged)
 }
 
 impl<'a> Table<'a> {
-    /// The root table of a file with this identifier.
-    pub(super) fn root(bytes: &'a [u8], identifier: &[u8; 4]) -> Option<Self> {
-        let found: [u8; 4] = array(bytes, 4)?;
-        (found == *identifier).then_some(())?;
-        Self::at(bytes, u32_at(bytes, 0)?)
+    /// The root table.
+    pub(super) fn root(bytes: &'a [u8]) -> Result<Self> {
+        Self::at(bytes, follow(bytes, 0)?)
     }
 
-    fn at(bytes: &'a [u8], at: usize) -> Option<Self> {
-        u32_at(bytes, at)?;
-        Some(Self { bytes, at })
+    fn at(bytes: &'a [u8], at: usize) -> Result<Self> {
+        let back = i64::from(i32::from_le_bytes(array(bytes, at)?));
+        let vtable = i64::try_from(at).ok().and_then(|at| usize::try_from(at - back).ok()).ok_or(Damaged)?;
+        let slots = u16_at(bytes, vtable)?.checked_sub(4).ok_or(Damaged)?;
+        let size = u16_at(bytes, vtable + 2)?;
+        slice(bytes, at, size)?;
+        Ok(Self { bytes, at, size, slots: slice(bytes, vtable + 4, slots)? })
     }
 
-    /// Where a field stands; `None` if the table leaves it at its default, or is damaged.
-    fn field(&self, number: usize) -> Option<usize> {
-        let back = i32::from_le_bytes(array(self.bytes, self.at)?);
-        let vtable = usize::try_from(self.at as i64 - i64::from(back)).ok()?;
-        let size = usize::from(u16::from_le_bytes(array(self.bytes, vtable)?));
-        let slot = 4 + 2 * number;
-        if slot + 2 > size {
-            return None;
-        }
-        match u16::from_le_bytes(array(self.bytes, vtable.checked_add(slot)?)?) {
-            0 => None,
-            offset => self.at.checked_add(usize::from(offset)),
+    /// Where a field of `width` bytes stands, if the table has it.
+    fn field(&self, number: usize, width: usize) -> Result<Option<usize>> {
+        let Ok(offset) = u16_at(self.slots, 2 * number) else { return Ok(None) };
+        match offset {
+            0 => Ok(None),
+            _ if offset + width > self.size => Err(Damaged),
+            _ => Ok(Some(self.at + offset)),
         }
     }
 
-    pub(super) fn i8(&self, number: usize) -> i8 {
-        self.field(number).and_then(|at| array(self.bytes, at)).map_or(0, i8::from_le_bytes)
+    fn number<const N: usize>(&self, number: usize) -> Result<[u8; N]> {
+        self.field(number, N)?.map_or(Ok([0; N]), |at| array(self.bytes, at))
     }
 
-    pub(super) fn i32(&self, number: usize) -> i32 {
-        self.field(number).and_then(|at| array(self.bytes, at)).map_or(0, i32::from_le_bytes)
+    /// A number whose default is 0.
+    pub(super) fn i8(&self, number: usize) -> Result<i8> {
+        self.number(number).map(i8::from_le_bytes)
     }
 
-    pub(super) fn table(&self, number: usize) -> Option<Self> {
-        let at = self.field(number)?;
-        Self::at(self.bytes, at.checked_add(u32_at(self.bytes, at)?)?)
+    /// A number whose default is 0.
+    pub(super) fn i32(&self, number: usize) -> Result<i32> {
+        self.number(number).map(i32::from_le_bytes)
     }
 
-    /// A vector of elements of `size` bytes.
-    pub(super) fn vector(&self, number: usize, size: usize) -> Option<Vector<'a>> {
-        let field = self.field(number)?;
-        let at = field.checked_add(u32_at(self.bytes, field)?)?;
+    /// A table, if there is one.
+    pub(super) fn table(&self, number: usize) -> Result<Option<Self>> {
+        self.field(number, 4)?.map(|at| Self::at(self.bytes, follow(self.bytes, at)?)).transpose()
+    }
+
+    /// A list of at most `most` elements of `N` bytes: where it begins, and the elements. None is empty.
+    fn vector<const N: usize>(&self, number: usize, most: usize) -> Result<(usize, &'a [[u8; N]])> {
+        let Some(field) = self.field(number, 4)? else { return Ok((0, &[])) };
+        let at = follow(self.bytes, field)?;
         let len = u32_at(self.bytes, at)?;
-        let at = at + 4;
-        self.bytes.get(at..at.checked_add(len.checked_mul(size)?)?)?;
-        Some(Vector { bytes: self.bytes, at, len })
+        if len > most {
+            return Err(Damaged);
+        }
+        let bytes = slice(self.bytes, at + 4, len.checked_mul(N).ok_or(Damaged)?)?;
+        Ok((at + 4, bytes.as_chunks().0))
     }
 
-    pub(super) fn tables(&self, number: usize) -> Option<Vec<Self>> {
-        let vector = self.vector(number, 4)?;
-        (0..vector.len)
-            .map(|i| {
-                let at = vector.at + 4 * i;
-                Self::at(self.bytes, at.checked_add(u32_at(self.bytes, at)?)?)
-            })
-            .collect()
+    /// A list of tables.
+    pub(super) fn tables(&self, number: usize, most: usize) -> Result<Vec<Self>> {
+        let (start, offsets) = self.vector::<4>(number, most)?;
+        (0..offsets.len()).map(|i| Self::at(self.bytes, follow(self.bytes, start + 4 * i)?)).collect()
     }
 
-    pub(super) fn i32s(&self, number: usize) -> Vec<i32> {
-        self.numbers(number, i32::from_le_bytes)
+    /// A list of numbers.
+    pub(super) fn numbers<T, const N: usize>(
+        &self,
+        number: usize,
+        most: usize,
+        read: fn([u8; N]) -> T,
+    ) -> Result<Vec<T>> {
+        Ok(self.vector(number, most)?.1.iter().map(|&bytes| read(bytes)).collect())
     }
 
-    pub(super) fn i64s(&self, number: usize) -> Vec<i64> {
-        self.numbers(number, i64::from_le_bytes)
-    }
-
-    pub(super) fn f32s(&self, number: usize) -> Vec<f32> {
-        self.numbers(number, f32::from_le_bytes)
-    }
-
-    fn numbers<T, const N: usize>(&self, number: usize, read: fn([u8; N]) -> T) -> Vec<T> {
-        let bytes = self.vector(number, N).and_then(|v| self.bytes.get(v.at..v.at + N * v.len)).unwrap_or_default();
-        bytes.as_chunks::<N>().0.iter().map(|&bytes| read(bytes)).collect()
-    }
-
-    pub(super) fn u8s(&self, number: usize) -> &'a [u8] {
-        self.vector(number, 1).and_then(|v| v.bytes.get(v.at..v.at + v.len)).unwrap_or_default()
+    /// A list of bytes, in place.
+    pub(super) fn bytes(&self, number: usize) -> Result<&'a [u8]> {
+        Ok(self.vector::<1>(number, usize::MAX)?.1.as_flattened())
     }
 }

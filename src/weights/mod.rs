@@ -5,6 +5,7 @@ mod model;
 pub mod network;
 pub mod safetensors;
 pub mod tflite;
+mod tflite_operator;
 
 pub use model::{EMBEDDED_BANK, Model, Tensor, Tensors};
 pub use network::Network;

@@ -2,6 +2,7 @@
 use super::network::Network;
 use super::safetensors::{Dtype, File, View, encode, write};
 use crate::error::{Error, Result};
+use half::f16;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -40,6 +41,8 @@ pub struct Model {
     pub network: Network,
     /// The weights that it names, and no others.
     pub tensors: Tensors,
+    /// How a file held the tensors, where that was not float32: the space is a hash of these very bytes.
+    stored: BTreeMap<String, Dtype>,
 }
 
 impl Model {
@@ -59,7 +62,7 @@ impl Model {
         let predictor = tensors.iter().map(|(name, tensor)| (name.as_str(), encode(Dtype::F32, &tensor.data)));
         let space = space_id(predictor.map(|(name, bytes)| (name, Cow::Owned(bytes))));
         let [name, licence, provenance] = [name, licence, provenance].map(str::to_owned);
-        Ok(Self { name, space, licence, provenance, network, tensors })
+        Ok(Self { name, space, licence, provenance, network, tensors, stored: BTreeMap::new() })
     }
 
     /// A model inside the package: `lite`.
@@ -114,10 +117,12 @@ impl Model {
             .map_err(|error| wrong(format!("its description of the network is not understood: {error}")))?;
         network.check().map_err(wrong)?;
         let mut tensors = Tensors::new();
+        let mut stored = BTreeMap::new();
         let mut predictor = vec![];
         for name in file.names() {
             let view = file.view(name)?;
             predictor.push((name, Cow::Borrowed(view.bytes)));
+            stored.insert(name.into(), view.dtype);
             tensors.insert(name.into(), Tensor { shape: view.shape.to_vec(), data: View::to_f32(&view) });
         }
         check(&network, &tensors).map_err(wrong)?;
@@ -128,14 +133,21 @@ impl Model {
             )));
         }
         let [name, licence, provenance] = [text("name")?, text("licence")?, text("provenance")?].map(str::to_owned);
-        Ok(Self { name, space, licence, provenance, network, tensors })
+        Ok(Self { name, space, licence, provenance, network, tensors, stored })
     }
 
-    /// Writes the model, in float32, atomically.
+    /// Writes the model atomically: float32, and float16 where it was read so, which keeps its space.
     ///
     /// # Errors
-    /// The system refuses.
+    /// The system refuses; or the model was changed and is none any more, or one of another space.
     pub fn save(&self, path: &Path) -> Result<()> {
+        check(&self.network, &self.tensors).map_err(|reason| Error::weights(path, format!("not written: {reason}")))?;
+        let predictor =
+            self.tensors.iter().map(|(name, t)| (name.as_str(), Cow::Owned(encode(self.dtype(name, t), &t.data))));
+        if space_id(predictor) != self.space {
+            let reason = "not written: its predictor's weights were changed, and its space was not; make it anew";
+            return Err(Error::weights(path, reason));
+        }
         let network = serde_json::json!(self.network).to_string();
         let metadata = [
             ("format", FORMAT),
@@ -148,9 +160,19 @@ impl Model {
         ];
         let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let tensors = self.tensors.iter();
-        let tensors: Vec<_> =
-            tensors.map(|(name, t)| (name.as_str(), Dtype::F32, t.shape.as_slice(), t.data.as_slice())).collect();
+        let tensors: Vec<_> = tensors
+            .map(|(name, t)| (name.as_str(), self.dtype(name, t), t.shape.as_slice(), t.data.as_slice()))
+            .collect();
         write(path, &metadata, &tensors)
+    }
+
+    /// How to write a tensor: as it was read, unless that would change it.
+    fn dtype(&self, name: &str, tensor: &Tensor) -> Dtype {
+        let exact = |&x: &f32| f16::from_f32(x).to_f32() == x;
+        match self.stored.get(name) {
+            Some(Dtype::F16) if tensor.data.iter().all(exact) => Dtype::F16,
+            _ => Dtype::F32,
+        }
     }
 
     /// A tensor.
@@ -170,6 +192,9 @@ fn check(network: &Network, tensors: &Tensors) -> std::result::Result<(), String
         let tensor = tensors.get(name).ok_or_else(|| format!("lacks the tensor {name:?}, which its network names"))?;
         if tensor.shape != *shape {
             return Err(format!("tensor {name:?} is of shape {:?}, not {shape:?} as its network says", tensor.shape));
+        }
+        if tensor.data.len() != shape.iter().product::<usize>() {
+            return Err(format!("tensor {name:?} holds {} numbers for its shape {shape:?}", tensor.data.len()));
         }
         if let Some(x) = tensor.data.iter().find(|x| !x.is_finite()) {
             return Err(format!("tensor {name:?} holds {x}; weights are finite numbers"));

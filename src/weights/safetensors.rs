@@ -4,11 +4,16 @@
 use crate::error::{Error, Result};
 use half::f16;
 use memmap2::Mmap;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Write;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A longer header than any honest file of ours has.
 const MAX_HEADER: usize = 16 << 20;
@@ -58,6 +63,34 @@ struct Entry {
     data_offsets: (usize, usize),
 }
 
+/// A JSON object that says nothing twice: of two tensors or two spaces of one name, readers would take different ones.
+struct Unique<V>(BTreeMap<String, V>);
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Unique<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Visit<V>(PhantomData<V>);
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Visit<V> {
+            type Value = Unique<V>;
+
+            fn expecting(&self, to: &mut fmt::Formatter) -> fmt::Result {
+                to.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Unique<V>, A::Error> {
+                let mut all = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, V>()? {
+                    if all.contains_key(&name) {
+                        return Err(A::Error::custom(format!("{name:?} stands there twice")));
+                    }
+                    all.insert(name, value);
+                }
+                Ok(Unique(all))
+            }
+        }
+        deserializer.deserialize_map(Visit(PhantomData))
+    }
+}
+
 /// A tensor in an open file.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -76,14 +109,15 @@ impl File {
     /// The system refuses, or the file is not what it claims to be.
     #[allow(unsafe_code)]
     pub fn open(path: &Path) -> Result<Self> {
-        let file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
-        let metadata = file.metadata().map_err(|error| Error::io(path, error))?;
+        // Asked before it is opened: opening a pipe would wait for its writer.
+        let metadata = std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
         if !metadata.is_file() {
             return Err(Error::weights(path, "not a file; give the path of a .safetensors file"));
         }
         if metadata.len() < 8 {
             return Err(Error::weights(path, "too short for a safetensors file; it may be truncated"));
         }
+        let file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
         // SAFETY: the map is read-only. A process that truncates the file meanwhile can crash this one, as with any mapped
         // library; our own writer never changes a file in place.
         let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, error))?;
@@ -112,15 +146,15 @@ impl File {
                 "claims a header of {length} bytes where at most {most} fit in its {size}; it is truncated or no safetensors file"
             )));
         };
-        let mut entries: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header)
-            .map_err(|error| wrong(format!("its header is no JSON object ({error}); is it a safetensors file?")))?;
-        let metadata = entries
-            .remove("__metadata__")
-            .map_or_else(|| Ok(BTreeMap::new()), serde_json::from_value)
-            .map_err(|error| wrong(format!("its metadata are not strings: {error}")))?;
+        let Unique(mut entries) = serde_json::from_slice::<Unique<&RawValue>>(header).map_err(|error| {
+            wrong(format!("its header is no JSON object of distinct names ({error}); is it a safetensors file?"))
+        })?;
+        let metadata = entries.remove("__metadata__").map_or("{}", RawValue::get);
+        let Unique(metadata) = serde_json::from_str(metadata)
+            .map_err(|error| wrong(format!("its metadata are not distinct strings: {error}")))?;
         let mut tensors = BTreeMap::new();
         for (name, entry) in entries {
-            let entry: Entry = serde_json::from_value(entry)
+            let entry: Entry = serde_json::from_str(entry.get())
                 .map_err(|error| wrong(format!("tensor {name:?}: {error} (float32 and float16 are read)")))?;
             tensors.insert(name, entry);
         }
@@ -263,7 +297,10 @@ pub(super) fn encode(dtype: Dtype, numbers: &[f32]) -> Vec<u8> {
 /// Writes beside the file, and puts that in its place when it is whole and on the disk.
 fn replace(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
     let name = path.file_name().ok_or(std::io::ErrorKind::IsADirectory)?.to_string_lossy();
-    let part = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+    // Two threads may write the same path: the last one wins, whole.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let write = WRITES.fetch_add(1, Ordering::Relaxed);
+    let part = path.with_file_name(format!(".{name}.{}.{write}.part", std::process::id()));
     let written = (|| {
         let mut file = std::fs::File::create(&part)?;
         parts.iter().try_for_each(|bytes| file.write_all(bytes))?;

@@ -3,10 +3,19 @@
 //!
 //! <https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema/schema.fbs>
 use super::Tensor;
-use super::flatbuffer::Table;
+use super::flatbuffer::{Damaged, Table};
+pub use super::tflite_operator::{Activation, Kind, Operator, Window};
 use crate::error::{Error, Result};
 use half::f16;
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
+
+/// More than any network here has; a file that lies about its lists allocates no more.
+const MAX_LIST: usize = 8192;
+/// TFLite's own limit.
+const MAX_RANK: usize = 8;
+/// More than any operator here takes or gives.
+const MAX_OPERANDS: usize = 64;
 
 /// A graph: the first subgraph of a file.
 #[derive(Debug)]
@@ -14,6 +23,10 @@ pub struct Graph<'a> {
     origin: PathBuf,
     buffers: Vec<Table<'a>>,
     tensors: Vec<Info<'a>>,
+    /// For each tensor the operator that gives it.
+    makers: Vec<Option<usize>>,
+    /// Bytes of constants that may yet be read: tensors that claim the same bytes again and again run out of them.
+    budget: Cell<usize>,
     /// The operators, each after those whose outputs it takes.
     pub operators: Vec<Operator>,
     /// The tensors that the graph takes.
@@ -28,68 +41,21 @@ struct Info<'a> {
     quantization: Option<Table<'a>>,
 }
 
-/// One operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operator {
-    /// What it does.
-    pub kind: Kind,
-    /// Tensors it takes; an optional one that is absent is left out.
-    pub inputs: Vec<usize>,
-    /// Tensors it gives.
-    pub outputs: Vec<usize>,
+/// What integers stand for: `scale (q - zero)`, one pair for the tensor or one for each index along an axis.
+#[derive(Debug)]
+struct Quantization {
+    scales: Vec<f32>,
+    zeros: Vec<i64>,
+    axis: usize,
 }
 
-/// The operators that say something about weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Convolution: input, weight `[out, k, k, in]`, bias.
-    Conv {
-        /// Of rows and columns alike.
-        stride: usize,
-        /// TensorFlow's SAME rather than VALID.
-        same: bool,
-        /// RELU6 rather than none; other activations are refused where it matters.
-        activation: i8,
-    },
-    /// Depthwise convolution: input, weight `[1, k, k, channels]`, bias.
-    Depthwise {
-        /// Of rows and columns alike.
-        stride: usize,
-        /// TensorFlow's SAME rather than VALID.
-        same: bool,
-        /// As above.
-        activation: i8,
-    },
-    /// A constant, float16 or int8, to float32.
-    Dequantize,
-    /// Float32 to int8.
-    Quantize,
-    /// Product.
-    Mul,
-    /// Difference.
-    Sub,
-    /// Anything else, by its number.
-    Other(i32),
-}
-
-/// Field numbers and codes of the schema.
+/// The schema's numbers for types.
 mod schema {
-    pub(super) const CONV_2D: i32 = 3;
-    pub(super) const DEPTHWISE_CONV_2D: i32 = 4;
-    pub(super) const DEQUANTIZE: i32 = 6;
-    pub(super) const MUL: i32 = 18;
-    pub(super) const SUB: i32 = 41;
-    pub(super) const QUANTIZE: i32 = 114;
     pub(super) const FLOAT32: i8 = 0;
     pub(super) const FLOAT16: i8 = 1;
     pub(super) const INT32: i8 = 2;
     pub(super) const INT8: i8 = 9;
 }
-
-/// TFLite's number for a fused RELU.
-pub const RELU: i8 = 1;
-/// TFLite's number for a fused RELU6.
-pub const RELU6: i8 = 3;
 
 impl<'a> Graph<'a> {
     /// Reads the structure of a file; `origin` is what errors call it.
@@ -97,46 +63,62 @@ impl<'a> Graph<'a> {
     /// # Errors
     /// The file is no TFLite file, or damaged.
     pub fn read(bytes: &'a [u8], origin: &Path) -> Result<Self> {
-        let damaged = |what: &str| Error::weights(origin, format!("its {what} cannot be read; the file is damaged"));
-        let model = Table::root(bytes, b"TFL3")
-            .ok_or_else(|| Error::weights(origin, "not a TFLite file (it lacks the mark TFL3 at byte 4)"))?;
-        let codes = model.tables(1).ok_or_else(|| damaged("table of operator codes"))?;
-        let graph = model.tables(2).and_then(|graphs| graphs.first().copied()).ok_or_else(|| damaged("graph"))?;
-        let buffers = model.tables(4).ok_or_else(|| damaged("table of buffers"))?;
-
-        let mut tensors = vec![];
-        for tensor in graph.tables(0).ok_or_else(|| damaged("table of tensors"))? {
-            let shape: Option<Vec<usize>> = tensor.i32s(0).into_iter().map(|n| usize::try_from(n).ok()).collect();
-            let buffer = usize::try_from(tensor.i32(2)).ok().filter(|&n| n < buffers.len());
-            let (Some(shape), Some(buffer)) = (shape, buffer) else { return Err(damaged("table of tensors")) };
-            tensors.push(Info { shape, kind: tensor.i8(1), buffer, quantization: tensor.table(4) });
+        if bytes.get(4..8) != Some(b"TFL3") {
+            return Err(Error::weights(
+                origin,
+                "not a TFLite file (it lacks the mark TFL3 at byte 4); give the path of a .tflite file",
+            ));
         }
-        let known = |n: i32| usize::try_from(n).ok().filter(|&n| n < tensors.len());
-        let mut operators = vec![];
-        for operator in graph.tables(3).ok_or_else(|| damaged("list of operators"))? {
-            let code = usize::try_from(operator.i32(0)).ok().and_then(|n| codes.get(n));
-            let code = code.ok_or_else(|| damaged("list of operators"))?;
-            // The old field is one byte; newer files repeat or extend it in the new one.
-            let code = i32::from(code.i8(0)).max(code.i32(3));
-            let inputs = operator.i32s(1).into_iter().filter(|&n| n != -1).map(known).collect();
-            let outputs = operator.i32s(2).into_iter().map(known).collect();
-            let (Some(inputs), Some(outputs)) = (inputs, outputs) else { return Err(damaged("list of operators")) };
-            let kind = Kind::read(code, operator.table(4)).ok_or_else(|| {
-                Error::weights(
-                    origin,
-                    "has a convolution with unequal strides or with dilation, which no network here has",
-                )
-            })?;
-            operators.push(Operator { kind, inputs, outputs });
-        }
-        let inputs: Option<Vec<usize>> = graph.i32s(1).into_iter().map(known).collect();
-        let inputs = inputs.ok_or_else(|| damaged("list of inputs"))?;
-        Ok(Self { origin: origin.into(), buffers, tensors, operators, inputs })
+        Self::parse(bytes, origin)
+            .map_err(|what| Error::weights(origin, format!("{what}; the file is damaged, or no style network")))
     }
 
-    /// The shape of a tensor.
+    fn parse(bytes: &'a [u8], origin: &Path) -> std::result::Result<Self, String> {
+        let in_the = |what: &'static str| move |Damaged| format!("an offset or a length in its {what} is wrong");
+        let model = Table::root(bytes).map_err(in_the("root"))?;
+        let codes = model.tables(1, MAX_LIST).map_err(in_the("operator codes"))?;
+        let graphs = model.tables(2, MAX_LIST).map_err(in_the("list of graphs"))?;
+        let graph = graphs.first().ok_or("has no graph")?;
+        let buffers = model.tables(4, MAX_LIST).map_err(in_the("list of buffers"))?;
+
+        let mut tensors = vec![];
+        for table in graph.tables(0, MAX_LIST).map_err(in_the("list of tensors"))? {
+            tensors.push(Info::read(table, buffers.len()).map_err(in_the("list of tensors"))?);
+        }
+        let known = |list: Vec<i32>| -> std::result::Result<Vec<usize>, String> {
+            let known = |&n: &i32| usize::try_from(n).ok().filter(|&n| n < tensors.len());
+            list.iter().map(|n| known(n).ok_or(format!("names tensor {n} of {}", tensors.len()))).collect()
+        };
+        let mut operators = vec![];
+        let mut makers = vec![None; tensors.len()];
+        for (i, table) in graph.tables(3, MAX_LIST).map_err(in_the("list of operators"))?.into_iter().enumerate() {
+            let operands = |field| table.numbers(field, MAX_OPERANDS, i32::from_le_bytes).map_err(in_the("operands"));
+            // An optional input that is absent is -1.
+            let inputs = known(operands(1)?.into_iter().filter(|&n| n != -1).collect())?;
+            let outputs = known(operands(2)?)?;
+            for &output in &outputs {
+                if makers[output].replace(i).is_some() {
+                    return Err(format!("two operators give tensor {output}"));
+                }
+            }
+            let kind = Kind::read(table, &codes).map_err(|what| format!("operator {i} {what}"))?;
+            operators.push(Operator { kind, inputs, outputs });
+        }
+        let inputs = graph.numbers(1, MAX_OPERANDS, i32::from_le_bytes).map_err(in_the("list of inputs"))?;
+        let inputs = known(inputs)?;
+        // Twice: honest files share a vector of zeros between layers.
+        let budget = Cell::new(2 * bytes.len());
+        Ok(Self { origin: origin.into(), buffers, tensors, makers, budget, operators, inputs })
+    }
+
+    /// The shape of a tensor; empty where the file leaves it open.
     pub fn shape(&self, tensor: usize) -> &[usize] {
         self.tensors.get(tensor).map_or(&[], |info| &info.shape)
+    }
+
+    /// The operator that gives a tensor.
+    pub fn maker(&self, tensor: usize) -> Option<&Operator> {
+        self.makers.get(tensor).copied().flatten().and_then(|i| self.operators.get(i))
     }
 
     /// The operators that take a tensor.
@@ -146,8 +128,7 @@ impl<'a> Graph<'a> {
 
     /// The tensor that this one is a conversion of, or itself.
     pub fn unconverted(&self, tensor: usize) -> usize {
-        let maker = self.operators.iter().find(|operator| operator.outputs.contains(&tensor));
-        match maker {
+        match self.maker(tensor) {
             Some(Operator { kind: Kind::Dequantize | Kind::Quantize, inputs, .. }) => {
                 inputs.first().copied().unwrap_or(tensor)
             }
@@ -155,15 +136,60 @@ impl<'a> Graph<'a> {
         }
     }
 
+    /// The numbers that the least and the greatest int8 of a tensor quantized as a whole stand for.
+    ///
+    /// # Errors
+    /// The tensor has no such quantization.
+    pub fn range(&self, tensor: usize) -> Result<(f64, f64)> {
+        let wrong = |reason: String| Error::weights(&self.origin, format!("tensor {tensor}: {reason}"));
+        let info = self.tensors.get(tensor).ok_or_else(|| wrong("does not exist".into()))?;
+        let Quantization { scales, zeros, .. } = info.quantization(1).map_err(wrong)?;
+        let (&[scale], &[zero]) = (scales.as_slice(), zeros.as_slice()) else {
+            return Err(wrong("is not quantized as a whole".into()));
+        };
+        let number = |q: i8| f64::from(scale) * (f64::from(q) - zero as f64);
+        Ok((number(i8::MIN), number(i8::MAX)))
+    }
+
     /// A constant tensor as float32.
     ///
     /// # Errors
     /// It is no constant, of another type, or not as long as its shape says.
     pub fn constant(&self, tensor: usize) -> Result<Tensor> {
+        let (info, bytes) = self.stored(tensor)?;
+        let quads = bytes.as_chunks::<4>().0;
+        let integers = |numbers: Vec<f64>| {
+            info.dequantized(&numbers)
+                .map_err(|reason| Error::weights(&self.origin, format!("tensor {tensor}: {reason}")))
+        };
+        let data = match info.kind {
+            schema::FLOAT32 => quads.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+            schema::FLOAT16 => bytes.as_chunks::<2>().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
+            schema::INT32 => integers(quads.iter().map(|&b| i32::from_le_bytes(b).into()).collect())?,
+            _ => integers(bytes.iter().map(|&b| b.cast_signed().into()).collect())?,
+        };
+        Ok(Tensor { shape: info.shape.clone(), data })
+    }
+
+    /// A constant tensor of plain integers, such as the widths of a border.
+    ///
+    /// # Errors
+    /// It is no constant of int32.
+    pub fn integers(&self, tensor: usize) -> Result<Vec<i32>> {
+        let (info, bytes) = self.stored(tensor)?;
+        if info.kind != schema::INT32 {
+            return Err(Error::weights(&self.origin, format!("tensor {tensor}: is not of int32")));
+        }
+        Ok(bytes.as_chunks::<4>().0.iter().map(|&b| i32::from_le_bytes(b)).collect())
+    }
+
+    /// What is known of a constant tensor, before conversions, and its bytes.
+    fn stored(&self, tensor: usize) -> Result<(&Info<'a>, &'a [u8])> {
         let tensor = self.unconverted(tensor);
         let wrong = |reason: String| Error::weights(&self.origin, format!("tensor {tensor}: {reason}"));
         let info = self.tensors.get(tensor).ok_or_else(|| wrong("does not exist".into()))?;
-        let bytes = self.buffers[info.buffer].u8s(0);
+        let bytes = self.buffers[info.buffer].bytes(0);
+        let bytes = bytes.map_err(|Damaged| wrong("its buffer leads out of the file; the file is damaged".into()))?;
         if bytes.is_empty() {
             return Err(wrong("is no constant; a weight was expected here".into()));
         }
@@ -177,26 +203,35 @@ impl<'a> Graph<'a> {
         if numbers.and_then(|n| n.checked_mul(size)) != Some(bytes.len()) {
             return Err(wrong(format!("claims the shape {:?} for {} bytes", info.shape, bytes.len())));
         }
-        let quads = bytes.as_chunks::<4>().0;
-        let data = match info.kind {
-            schema::FLOAT32 => quads.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-            schema::FLOAT16 => bytes.as_chunks::<2>().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
-            schema::INT32 => {
-                let numbers = quads.iter().map(|&b| f64::from(i32::from_le_bytes(b)));
-                info.dequantized(numbers).map_err(wrong)?
-            }
-            _ => info.dequantized(bytes.iter().map(|&b| f64::from(b.cast_signed()))).map_err(wrong)?,
-        };
-        Ok(Tensor { shape: info.shape.clone(), data })
+        let left = self.budget.get().checked_sub(bytes.len());
+        self.budget.set(left.ok_or_else(|| wrong("lies where other tensors do; the file is damaged".into()))?);
+        Ok((info, bytes))
     }
 }
 
-impl Info<'_> {
-    /// `scale (q - zero point)`, one pair for the tensor or one for each index along an axis.
-    fn dequantized(&self, numbers: impl Iterator<Item = f64>) -> std::result::Result<Vec<f32>, String> {
+impl<'a> Info<'a> {
+    fn read(table: Table<'a>, buffers: usize) -> std::result::Result<Self, Damaged> {
+        let sides = table.numbers(0, MAX_RANK, i32::from_le_bytes)?;
+        let shape: Option<Vec<usize>> = sides.into_iter().map(|n| usize::try_from(n).ok()).collect();
+        let buffer = usize::try_from(table.i32(2)?).ok().filter(|&n| n < buffers);
+        let (Some(shape), Some(buffer)) = (shape, buffer) else { return Err(Damaged) };
+        Ok(Self { shape, kind: table.i8(1)?, buffer, quantization: table.table(4)? })
+    }
+
+    /// The tensor's quantization, of at most `most` channels.
+    fn quantization(&self, most: usize) -> std::result::Result<Quantization, String> {
         let table = self.quantization.ok_or("is of integers without a scale")?;
-        let (scales, zeros) = (table.f32s(2), table.i64s(3));
-        let axis = usize::try_from(table.i32(6)).unwrap_or(usize::MAX);
+        let read = || {
+            let scales = table.numbers(2, most, f32::from_le_bytes)?;
+            let zeros = table.numbers(3, most, i64::from_le_bytes)?;
+            let axis = usize::try_from(table.i32(6)?).map_err(|_| Damaged)?;
+            Ok(Quantization { scales, zeros, axis })
+        };
+        read().map_err(|Damaged| "its quantization does not fit its shape; the file is damaged".into())
+    }
+
+    fn dequantized(&self, numbers: &[f64]) -> std::result::Result<Vec<f32>, String> {
+        let Quantization { scales, zeros, axis } = self.quantization(numbers.len())?;
         let side = if scales.len() == 1 { 1 } else { self.shape.get(axis).copied().unwrap_or(0) };
         if scales.len() != side || !(zeros.is_empty() || zeros.len() == side) || side == 0 {
             let (n, m) = (scales.len(), zeros.len());
@@ -209,31 +244,6 @@ impl Info<'_> {
             let zero = zeros.get(channel).map_or(0.0, |&zero| zero as f64);
             ((q - zero) * f64::from(scales[channel])) as f32
         };
-        Ok(numbers.enumerate().map(dequantize).collect())
-    }
-}
-
-impl Kind {
-    /// `None` for a convolution that no network here has.
-    fn read(code: i32, options: Option<Table>) -> Option<Self> {
-        let stride = |options: Table| {
-            let (x, y) = (options.i32(1), options.i32(2));
-            usize::try_from(x).ok().filter(|&n| x == y && n > 0)
-        };
-        // A dilation that is not written is 1, and reads as 0.
-        let dilated = |options: Table, field: usize| options.i32(field) > 1 || options.i32(field + 1) > 1;
-        Some(match (code, options) {
-            (schema::CONV_2D, Some(o)) if dilated(o, 4) => return None,
-            (schema::DEPTHWISE_CONV_2D, Some(o)) if dilated(o, 5) || o.i32(3) > 1 => return None,
-            (schema::CONV_2D, Some(o)) => Self::Conv { stride: stride(o)?, same: o.i8(0) == 0, activation: o.i8(3) },
-            (schema::DEPTHWISE_CONV_2D, Some(o)) => {
-                Self::Depthwise { stride: stride(o)?, same: o.i8(0) == 0, activation: o.i8(4) }
-            }
-            (schema::DEQUANTIZE, _) => Self::Dequantize,
-            (schema::QUANTIZE, _) => Self::Quantize,
-            (schema::MUL, _) => Self::Mul,
-            (schema::SUB, _) => Self::Sub,
-            (other, _) => Self::Other(other),
-        })
+        Ok(numbers.iter().copied().enumerate().map(dequantize).collect())
     }
 }

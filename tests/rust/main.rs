@@ -1,5 +1,7 @@
 //! The crate's tests, a file for each of its rooms.
+mod flatbuffer;
 mod kernels;
 mod layering;
 mod style;
+mod tflite;
 mod weights;

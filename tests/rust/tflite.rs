@@ -1,0 +1,392 @@
+//! TFLite files: every way to store weights gives the same network, and what is hostile or computes otherwise is refused.
+use super::flatbuffer::{Graph, Storage, Table, Value};
+use proptest::prelude::*;
+use sassl::Result;
+use sassl::weights::magenta::{mobile_pair, read_predictor, read_transformer};
+use sassl::weights::network::{Network, Predictor, Transformer, mobilenet_v2_blocks};
+use sassl::weights::{Tensor, Tensors};
+use std::path::Path;
+
+/// What a tiny T is built of; one field changed makes it another network.
+#[derive(Clone, Copy)]
+struct Recipe {
+    storage: Storage,
+    eps: f32,
+    /// 0 is REFLECT.
+    mirror: i8,
+    border: i32,
+    half_pixel: i8,
+    /// After the first convolution of a residual block.
+    relu: i8,
+    bias: f32,
+    /// Of the expanding layer.
+    kernel: i32,
+    sum: bool,
+    sigmoid: bool,
+}
+
+const GOOD: Recipe = Recipe {
+    storage: Storage::F32,
+    eps: 1e-5,
+    mirror: 0,
+    border: 1,
+    half_pixel: 0,
+    relu: 1,
+    bias: 0.0,
+    kernel: 3,
+    sum: true,
+    sigmoid: true,
+};
+
+const DIM: i32 = 2;
+
+/// Multiples of 1/8 that differ along all axes and from layer to layer.
+fn numbers(shape: &[i32], seed: i32) -> Vec<f32> {
+    let n: i32 = shape.iter().product();
+    (0..n).map(|i| ((i * 7 + i / 5 + seed) % 13 - 6) as f32 / 8.0).collect()
+}
+
+fn activation(field: usize, number: i8) -> Table {
+    vec![(field, Value::I8(number))]
+}
+
+/// VALID is 1.
+fn window(padding: i8, stride: i32, fused: (usize, i8)) -> Table {
+    vec![(0, Value::I8(padding)), (1, Value::I32(stride)), (2, Value::I32(stride)), (fused.0, Value::I8(fused.1))]
+}
+
+/// Border, then convolution of a stride and an activation; weights seeded by `seed`.
+fn layer(g: &mut Graph, r: Recipe, x: i32, weight: [i32; 3], then: (i32, i8), bias: Option<i32>, seed: i32) -> i32 {
+    let (stride, relu) = then;
+    let [outputs, k, inputs] = weight;
+    let b = if r.border == 1 { k / 2 } else { r.border };
+    let widths = g.integers(&[0, 0, b, b, b, b, 0, 0]);
+    let bordered = g.then(100, &[x, widths], &[], vec![(0, Value::I8(r.mirror))]);
+    let shape = [outputs, k, k, inputs];
+    let weight = g.floats(&shape, &numbers(&shape, seed), 0);
+    let bias = bias.unwrap_or_else(|| g.floats(&[outputs], &vec![r.bias; outputs as usize], 0));
+    g.then(3, &[bordered, weight, bias], &[], window(1, stride, (3, relu)))
+}
+
+/// The norm as converters write it.
+fn norm(g: &mut Graph, r: Recipe, x: i32, z: i32, channels: i32, relu: i8, seed: i32) -> i32 {
+    let axes = g.integers(&[1, 2]);
+    let [beta, gamma] = [seed + 3, seed + 5].map(|seed| {
+        let shape = [channels, 1, 1, DIM];
+        let weight = g.floats(&shape, &numbers(&shape, seed), 0);
+        let bias = g.floats(&[channels], &numbers(&[channels], seed + 1), 0);
+        g.then(3, &[z, weight, bias], &[], window(0, 1, (3, 0)))
+    });
+    let mean = g.then(40, &[x, axes], &[], vec![]);
+    let square = g.then(99, &[x, mean], &[], vec![]);
+    let variance = g.then(40, &[square, axes], &[], vec![]);
+    let storage = std::mem::replace(&mut g.storage, Storage::F32);
+    let eps = g.floats(&[], &[r.eps], 0);
+    g.storage = storage;
+    let sum = g.then(0, &[variance, eps], &[], vec![]);
+    let root = g.then(76, &[sum], &[], vec![]);
+    let scale = g.then(18, &[root, gamma], &[], vec![]);
+    let scaled = g.then(18, &[x, scale], &[], vec![]);
+    let moved = g.then(18, &[mean, scale], &[], vec![]);
+    let shift = g.then(41, &[beta, moved], &[], vec![]);
+    g.then(0, &[scaled, shift], &[], activation(0, relu))
+}
+
+/// One contracting layer of 4 channels, one residual block, one expanding layer of 5, a head of 5x5.
+fn transformer(r: Recipe) -> Vec<u8> {
+    let mut graph = Graph::new(r.storage);
+    let g = &mut graph;
+    let (image, z) = (g.tensor(&[1, 8, 8, 3]), g.tensor(&[1, 1, 1, DIM]));
+    g.inputs = vec![image, z];
+    let bias = g.floats(&[4], &[0.5, -0.25, 0.0, 0.125], 0);
+    let x = layer(g, r, image, [4, 3, 3], (2, 1), Some(bias), 0);
+    let y = layer(g, r, x, [4, 3, 4], (1, 0), None, 1);
+    let y = norm(g, r, y, z, 4, r.relu, 1);
+    let y = layer(g, r, y, [4, 3, 4], (1, 0), None, 2);
+    let y = norm(g, r, y, z, 4, 0, 2);
+    let mut x = if r.sum { g.then(0, &[x, y], &[], vec![]) } else { y };
+    for (i, (outputs, k, inputs)) in [(5, r.kernel, 4), (3, 5, 5)].into_iter().enumerate() {
+        let size = g.integers(&[8, 8]);
+        let large = g.then(97, &[x, size], &[], vec![(1, Value::I8(r.half_pixel))]);
+        let y = layer(g, r, large, [outputs, k, inputs], (1, 0), None, 3 + i as i32);
+        x = norm(g, r, y, z, outputs, 1 - i as i8, 3 + i as i32);
+    }
+    g.then(if r.sigmoid { 14 } else { 28 }, &[x], &[1, 8, 8, 3], vec![]);
+    graph.file()
+}
+
+fn read(bytes: &[u8]) -> Result<(Transformer, Tensors)> {
+    read_transformer(bytes, Path::new("tiny.tflite"))
+}
+
+#[test]
+fn every_storage_gives_the_same_transformer() {
+    let (network, tensors) = read(&transformer(GOOD)).unwrap();
+    let expected = serde_json::json!({
+        "dim": 2,
+        "contract": [{"kernel": 3, "stride": 2, "channels": 4}],
+        "residual": {"blocks": 1, "separable": false},
+        "expand": [{"kernel": 3, "channels": 5, "separable": false}],
+        "head": {"kernel": 5, "upsample": false, "separable": false, "skip": false},
+    });
+    assert_eq!(serde_json::to_value(&network).unwrap(), expected);
+    // Exactly the tensors that the description names.
+    let predictor = Predictor::Cnn { size: 32, channels: vec![1], dim: 2 };
+    let mut named = Network { predictor, transformer: network.clone() }.tensors();
+    named.retain(|name, _| name.starts_with("transformer."));
+    assert_eq!(named, tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect());
+    // OHWI in the file, OIHW here.
+    let file = numbers(&[5, 3, 3, 4], 3);
+    let Tensor { shape, data } = &tensors["transformer.expand.0.weight"];
+    assert_eq!(shape, &[5, 4, 3, 3]);
+    for (n, x) in data.iter().enumerate() {
+        let (o, i, y, x_at) = (n / 36, n / 9 % 4, n / 3 % 3, n % 3);
+        assert_eq!(*x, file[((o * 3 + y) * 3 + x_at) * 4 + i], "{n}");
+    }
+    assert_eq!(tensors["transformer.contract.0.bias"].data, [0.5, -0.25, 0.0, 0.125]);
+    assert_eq!(tensors["transformer.head.beta.weight"].data, numbers(&[3, 2], 4 + 3));
+    assert_eq!(tensors["transformer.head.gamma.bias"].data, numbers(&[3], 4 + 6));
+    for storage in [Storage::F16, Storage::Int8, Storage::Int8Channels] {
+        assert_eq!(
+            read(&transformer(Recipe { storage, ..GOOD })).unwrap(),
+            (network.clone(), tensors.clone()),
+            "{storage:?}"
+        );
+    }
+}
+
+#[test]
+fn transformers_that_compute_otherwise_are_refused() {
+    for (recipe, phrase) in [
+        (Recipe { eps: 1e-3, ..GOOD }, "no style norm"),
+        (Recipe { mirror: 1, ..GOOD }, "without a border by reflection"),
+        (Recipe { border: 2, ..GOOD }, "border [0, 0, 2, 2, 2, 2, 0, 0]"),
+        (Recipe { half_pixel: 1, ..GOOD }, "half-pixel"),
+        (Recipe { relu: 0, ..GOOD }, "activation None after residual.0.conv1"),
+        (Recipe { relu: 3, ..GOOD }, "activation Relu6 after residual.0.conv1"),
+        (Recipe { relu: 4, ..GOOD }, "activation 4"),
+        (Recipe { bias: 0.5, ..GOOD }, "a bias"),
+        (Recipe { kernel: 5, ..GOOD }, "a kernel of 5 after an enlargement"),
+        (Recipe { sum: false, ..GOOD }, "does not add the input of residual block 0"),
+        (Recipe { sigmoid: false, ..GOOD }, "no sigmoid"),
+    ] {
+        let error = read(&transformer(recipe)).unwrap_err().to_string();
+        assert!(error.contains(phrase) && error.starts_with("tiny.tflite: "), "{error:?} does not say {phrase:?}");
+        assert!(!error.contains('\n'), "{error:?}");
+    }
+}
+
+/// F with weights in int8 by channel; `range` is the quantization of the image.
+fn predictor(range: (f32, i64), relu6: i8, sums: bool) -> Vec<u8> {
+    let mut graph = Graph::new(Storage::Int8Channels);
+    let g = &mut graph;
+    let image = g.tensor(&[1, 256, 256, 3]);
+    g.inputs = vec![image];
+    let mut x = g.quantized(&[1, 256, 256, 3], range.0, range.1);
+    g.operator(114, &[image], &[x], vec![]);
+    let conv = |g: &mut Graph, x: i32, [outputs, k, inputs]: [i32; 3], stride: i32, fused: i8| {
+        let depthwise = inputs == 0;
+        let shape = if depthwise { [1, k, k, outputs] } else { [outputs, k, k, inputs] };
+        let weight = g.floats(&shape, &numbers(&shape, outputs), if depthwise { 3 } else { 0 });
+        let bias = g.floats(&[outputs], &numbers(&[outputs], 1), 0);
+        let (code, field) = if depthwise { (4, 4) } else { (3, 3) };
+        g.then(code, &[x, weight, bias], &[], window(0, stride, (field, fused)))
+    };
+    x = conv(g, x, [32, 3, 3], 2, relu6);
+    let mut inputs = 32;
+    for block in mobilenet_v2_blocks() {
+        let [expansion, channels, stride] = [block.expansion, block.channels, block.stride].map(|n| n as i32);
+        let (before, hidden) = (x, inputs * expansion);
+        if expansion != 1 {
+            x = conv(g, x, [hidden, 1, inputs], 1, 3);
+        }
+        x = conv(g, x, [hidden, 3, 0], stride, 3);
+        x = conv(g, x, [channels, 1, hidden], 1, 0);
+        if stride == 1 && inputs == channels && sums {
+            x = g.then(0, &[x, before], &[], vec![]);
+        }
+        inputs = channels;
+    }
+    x = conv(g, x, [1280, 1, 320], 1, 3);
+    let axes = g.integers(&[1, 2]);
+    x = g.then(40, &[x, axes], &[], vec![]);
+    conv(g, x, [DIM, 1, 1280], 1, 0);
+    graph.file()
+}
+
+/// The quantization of [0, 1].
+const UNIT: (f32, i64) = (1.0 / 255.0, -128);
+
+#[test]
+fn a_predictor_is_read() {
+    let (network, tensors) = read_predictor(&predictor(UNIT, 3, true), Path::new("tiny.tflite")).unwrap();
+    assert_eq!(network, Predictor::MobilenetV2 { size: 256, dim: 2 });
+    let file = numbers(&[1, 3, 3, 96], 96);
+    let depthwise = &tensors["predictor.block.1.depthwise.weight"];
+    assert_eq!(depthwise.shape, [96, 1, 3, 3]);
+    assert!(depthwise.data.iter().enumerate().all(|(n, &x)| x == file[n % 9 * 96 + n / 9]));
+    assert_eq!(tensors["predictor.head.weight"].shape, [2, 1280]);
+}
+
+#[test]
+fn predictors_that_compute_otherwise_are_refused() {
+    for (bytes, phrase) in [
+        (predictor((2.0 / 255.0, 0), 3, true), "images in [-1.003"),
+        (predictor(UNIT, 1, true), "for stem"),
+        (predictor(UNIT, 3, false), "does not add the block's input after block.2.project"),
+        (transformer(GOOD), "takes 2 tensors"),
+    ] {
+        let error = read_predictor(&bytes, Path::new("tiny.tflite")).unwrap_err().to_string();
+        assert!(error.contains(phrase), "{error:?} does not say {phrase:?}");
+    }
+    let error = read(&predictor(UNIT, 3, true)).unwrap_err().to_string();
+    assert!(error.contains("file of a style transformer"), "{error}");
+}
+
+#[test]
+fn pairs_of_two_families_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let [f, t] = ["f.tflite", "t.tflite"].map(|name| folder.path().join(name));
+    std::fs::write(&f, predictor(UNIT, 3, true)).unwrap();
+    std::fs::write(&t, transformer(GOOD)).unwrap();
+    let model = mobile_pair(&f, &t, "tiny").unwrap();
+    assert_eq!((model.name.as_str(), model.licence.as_str()), ("tiny", "Apache-2.0"));
+    let saved = folder.path().join("tiny.safetensors");
+    model.save(&saved).unwrap();
+    assert_eq!(sassl::weights::Model::load(&saved).unwrap().space, model.space);
+    for (f, t, phrase) in [
+        (&t, &t, "style predictor"),
+        (&f, &f, "style transformer"),
+        (&saved, &t, "not a TFLite file"),
+        (&folder.path().to_path_buf(), &t, "not a file"),
+        (&folder.path().join("absent"), &t, "absent"),
+    ] {
+        let error = mobile_pair(f, t, "x").unwrap_err().to_string();
+        assert!(error.contains(phrase), "{error:?} does not say {phrase:?}");
+    }
+    let sparse = folder.path().join("large.tflite");
+    std::fs::File::create(&sparse).unwrap().set_len(2 << 30).unwrap();
+    assert!(mobile_pair(&sparse, &t, "x").unwrap_err().to_string().contains("too large"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe.tflite");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(mobile_pair(&pipe, &pipe, "x").unwrap_err().to_string().contains("not a file"));
+}
+
+#[test]
+fn truncated_files_are_refused() {
+    let good = transformer(Recipe { storage: Storage::Int8Channels, ..GOOD });
+    // The last three bytes may be padding.
+    for end in 0..good.len() - 3 {
+        assert!(read(&good[..end]).is_err(), "cut at {end} of {}", good.len());
+    }
+    for (bytes, phrase) in [
+        (&b""[..], "TFL3"),
+        (&b"\x08\0\0\0TFL2"[..], "TFL3"),
+        (&b"\x08\0\0\0TFL3"[..], "root"),
+        (&b"\xff\xff\xff\xffTFL3"[..], "root"),
+    ] {
+        assert!(read(bytes).unwrap_err().to_string().contains(phrase));
+    }
+}
+
+#[test]
+fn lying_offsets_and_lengths_are_refused() {
+    let good = transformer(GOOD);
+    let word = |at: usize| u32::from_le_bytes(good[at..at + 4].try_into().unwrap());
+    let changed = |at: usize, value: u32| {
+        let mut bytes = good.clone();
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        read(&bytes).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let root = word(0) as usize;
+    for (at, what) in
+        [(root, "root"), (root + 4, "operator codes"), (root + 8, "list of graphs"), (root + 12, "list of buffers")]
+    {
+        for value in [0x7fff_ffff, 0x8000_0000, 0x8000_0001, good.len() as u32] {
+            let error = changed(at, value).unwrap_err();
+            assert!(error.contains(what), "{error:?} does not say {what:?}");
+        }
+        if at > root {
+            // The length of the list.
+            let list = at + word(at) as usize;
+            for value in [1 << 31, u32::MAX, 8193, good.len() as u32 / 4] {
+                let error = changed(list, value).unwrap_err();
+                assert!(error.contains(what), "{error:?} does not say {what:?}");
+            }
+        }
+    }
+    // Every word of the file in turn: an error, or weights that are other numbers, but no panic and no hang.
+    for at in (0..good.len() - 3).step_by(4) {
+        for value in [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX, word(at) ^ 4] {
+            let _ = changed(at, value);
+        }
+    }
+}
+
+#[test]
+fn graphs_that_run_in_circles_are_refused() {
+    let mut graph = Graph::new(Storage::F32);
+    let (image, z) = (graph.tensor(&[1, 8, 8, 3]), graph.tensor(&[1, 1, 1, DIM]));
+    graph.inputs = vec![image, z];
+    let widths = graph.integers(&[0, 0, 1, 1, 1, 1, 0, 0]);
+    let bordered = graph.then(100, &[image, widths], &[], vec![]);
+    let weight = graph.floats(&[3, 3, 3, 3], &numbers(&[3, 3, 3, 3], 0), 0);
+    let bias = graph.floats(&[3], &[0.0; 3], 0);
+    graph.operator(3, &[bordered, weight, bias], &[image], window(1, 1, (3, 1)));
+    let error = read(&graph.file()).unwrap_err().to_string();
+    assert!(error.contains("lies where other tensors do"), "{error}");
+}
+
+#[test]
+fn tensors_that_share_their_claims_take_no_memory() {
+    // 8,000 tensors whose shapes are one list of a million sides: 64 GB if each were read.
+    let mut graph = Graph::new(Storage::F32);
+    graph.tensor(&vec![1; 1 << 20]);
+    for _ in 0..8000 {
+        graph.tensor(&[]);
+    }
+    let mut bytes = graph.file();
+    let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let root = word(&bytes, 0);
+    let graphs = root + 8 + word(&bytes, root + 8);
+    let graph = graphs + 4 + word(&bytes, graphs + 4);
+    let tensors = graph + 4 + word(&bytes, graph + 4);
+    let first = tensors + 4 + word(&bytes, tensors + 4);
+    for entry in (0..8001).map(|i| tensors + 4 + 4 * i) {
+        let offset = (first - entry) as u32;
+        bytes[entry..entry + 4].copy_from_slice(&offset.to_le_bytes());
+    }
+    assert!(read(&bytes).unwrap_err().to_string().contains("list of tensors"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mutated_graphs_never_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..30),
+        cut in proptest::option::weighted(0.1, any::<prop::sample::Index>()),
+        storage in prop::sample::select(vec![Storage::F32, Storage::F16, Storage::Int8, Storage::Int8Channels]),
+    ) {
+        let mut bytes = transformer(Recipe { storage, ..GOOD });
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        for result in [read(&bytes).map(|_| ()), read_predictor(&bytes, Path::new("tiny.tflite")).map(|_| ())] {
+            if let Err(error) = result {
+                let error = error.to_string();
+                prop_assert!(error.starts_with("tiny.tflite: ") && !error.contains('\n'), "{}", error);
+            }
+        }
+    }
+}
