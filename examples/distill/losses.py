@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from networks import Transformer
 from torch import Tensor, nn
 
-WEIGHTS = {"pixel": 0.7, "z": 0.9, "features": 0.25, "contract": 0.05, "gram": 0.25, "bands": 0.2}
+WEIGHTS = {"pixel": 0.6, "z": 1.6, "features": 0.25, "contract": 0.05, "gram": 0.25, "bands": 0.25}
 BLOCKS = (1, 4, 9, 12)
 
 
@@ -64,7 +64,7 @@ def bands(a: Tensor, b: Tensor) -> Tensor:
         local_a, local_b = (F.avg_pool2d(high.abs(), min(8, high.shape[-1])) for high in (high_a, high_b))
         whole_a, whole_b = (local.mean((1, 2, 3)) for local in (local_a, local_b))
         local = (local_a - local_b).abs().mean((1, 2, 3))
-        total = total + ((local + (whole_a - whole_b).abs()) / (whole_b + 0.005)).mean()
+        total = total + ((local + 3 * (whole_a - whole_b).abs()) / (whole_b + 0.005)).mean()
     return total
 
 

@@ -46,6 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--hold-out", type=Path, help="a text file of style names that training must not see")
     parser.add_argument("--out", type=Path, required=True, help="folder of cache, checkpoint and log")
     parser.add_argument("--network", type=Path, help="JSON description of the student; default: lite's")
+    parser.add_argument("--start", type=Path, help="a model file to start from, of the same network")
     parser.add_argument("--minutes", type=float, default=90, help="of training, cache and pauses not counted")
     parser.add_argument("--steps", type=int, help="instead of --minutes")
     parser.add_argument("--pool", type=int, nargs=2, default=(5000, 9000), help="how many content and style crops")
@@ -69,6 +70,8 @@ class Run:
         self.network = json.loads(args.network.read_text()) if args.network else LITE
         self.teacher = load(args.teacher)[0].to(self.device, memory_format=torch.channels_last).requires_grad_(False)
         self.student = build(self.network).to(self.device, memory_format=torch.channels_last)
+        if args.start:
+            self.student.load_state_dict(load(args.start)[0].state_dict())
         self.mean = copy.deepcopy(self.student).requires_grad_(False)
         decay = [p for p in self.student.parameters() if p.ndim > 1]
         others = [p for p in self.student.parameters() if p.ndim <= 1]
