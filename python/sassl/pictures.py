@@ -6,7 +6,7 @@ import glob
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+#: What counts as a picture in a folder: torchvision's list.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+#: What `write` writes.
+WRITABLE = (".jpg", ".jpeg", ".png", ".webp")
+#: PIL modes with 8 bits a channel. Pillow turns the others (I;16, F, ...) into RGB by cutting off what exceeds 255.
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
 
 
 def pillow() -> Any:
@@ -31,13 +36,13 @@ def find(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """The pictures that these files, folders (with their subfolders) and glob patterns name, sorted, each once.
 
     Raises:
-        OSError: an input that names none.
+        OSError: an input that names none; a subfolder that cannot be listed.
     """
     found: dict[Path, None] = {}
     for item in (os.fspath(item) for item in inputs):
         path = Path(item)
         if path.is_dir():
-            some = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            some = _find_below(path)
             if not some:
                 raise FileNotFoundError(f"{path}: no picture in this folder ({', '.join(SUFFIXES)})")
         elif path.exists():
@@ -50,34 +55,59 @@ def find(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return list(found)
 
 
+def _find_below(root: Path) -> list[Path]:
+    """Links to folders are followed (data sets are made of them), each folder once, so that a loop ends."""
+
+    def refuse(error: OSError) -> NoReturn:
+        raise error
+
+    found, seen = [], set()
+    for folder, deeper, files in os.walk(root, onerror=refuse, followlinks=True):
+        deeper.sort()
+        real = os.path.realpath(folder)
+        if real in seen:
+            deeper.clear()
+            continue
+        seen.add(real)
+        found += [Path(folder, name) for name in files if Path(name).suffix.lower() in SUFFIXES]
+    return sorted(found)
+
+
 def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """A picture, turned as its EXIF orientation says, as (H, W, 3) uint8 RGB.
 
     Raises:
-        OSError: the file cannot be read, is truncated, or is no picture.
+        OSError: the file cannot be read, is truncated, is no picture, or has no 8-bit colours.
     """
-    image_module = pillow().Image
+    pil = pillow()
     try:
-        with image_module.open(path) as image:
-            return rgb(pillow().ImageOps.exif_transpose(image))
-    except FileNotFoundError:
-        raise
-    except (OSError, SyntaxError, ValueError, image_module.DecompressionBombError) as error:
-        raise OSError(f"{os.fspath(path)}: not a readable picture ({error})") from None
+        with pil.Image.open(path) as image:
+            return rgb(pil.ImageOps.exif_transpose(image))
+    # Not OSError alone: a damaged file makes Pillow's parsers raise whatever they stumble over.
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise OSError(f"{os.fspath(path)}: not a readable picture ({error or type(error).__name__})") from None
 
 
-def rgb(picture: Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A PIL image of any mode, or an array, as (H, W, 3) uint8 RGB; transparency is dropped.
+def rgb(picture: Image | NDArray[np.uint8], name: str = "picture") -> NDArray[np.uint8]:
+    """A PIL image with 8 bits a channel, or an array, as (H, W, 3) uint8 RGB; transparency is dropped.
 
     Raises:
-        ValueError: an array of another shape or dtype.
+        TypeError: neither of them.
+        ValueError: an array of another shape or dtype, another PIL mode. `name` is what the message calls it.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(f"picture: expected an (H, W, 3) uint8 array, got {picture.shape} of {picture.dtype}")
+            raise ValueError(f"{name}: expected an (H, W, 3) uint8 array, got {picture.shape} of {picture.dtype}")
         return picture
     if not hasattr(picture, "convert"):
-        raise TypeError(f"picture: expected a path, a PIL image or an array, got {type(picture).__name__}")
+        raise TypeError(f"{name}: expected a path, a PIL image or an array, got {type(picture).__name__}")
+    if picture.mode not in MODES:
+        raise ValueError(f"{name}: PIL mode {picture.mode!r} has no 8-bit colours; convert it to RGB or L first")
+    if picture.mode == "P" and "transparency" in picture.info:
+        # Straight to RGB, Pillow warns that transparency would be lost.
+        picture = picture.convert("RGBA")
     return np.array(picture.convert("RGB"))
 
 
@@ -89,8 +119,8 @@ def write(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> None:
         OSError: the system refuses.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path}: the suffix must be one of {', '.join(SUFFIXES)}")
+    if path.suffix.lower() not in WRITABLE:
+        raise ValueError(f"{path}: the suffix must be one of {', '.join(WRITABLE)}")
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         pillow().Image.fromarray(picture).save(part, quality=95)

@@ -51,3 +51,35 @@ def test_find(photo, tmp_path):
     assert [p.name for p in pictures.find([tmp_path / "*.jpg", tmp_path / "b.jpg"])] == ["b.jpg"]
     with pytest.raises(FileNotFoundError, match=r"\*\.bmp"):
         pictures.find([tmp_path / "*.bmp"])
+
+
+def test_links_to_folders_are_followed_and_loops_end(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.png").write_bytes(b"")
+    root = tmp_path / "root"
+    root.mkdir()
+    try:
+        (root / "link").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere" / "back").symlink_to(root)
+    except OSError:
+        pytest.skip("this system makes no links")
+    assert [p.name for p in pictures.find([root])] == ["a.png"]
+
+
+def test_more_than_8_bits_are_refused(tmp_path):
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((9, 9), 40000, np.uint16)).save(path)
+    with pytest.raises(OSError, match="no 8-bit colours"):
+        pictures.read(path)
+
+
+def test_whatever_pillow_raises_names_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (9, 9)).save(path)
+
+    def stumble(*_):
+        raise KeyError("chunk")
+
+    monkeypatch.setattr(Image.Image, "convert", stumble)
+    with pytest.raises(OSError, match=r"a\.png: not a readable picture"):
+        pictures.read(path)
