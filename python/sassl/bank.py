@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     Picture = str | os.PathLike[str] | Image | NDArray[np.uint8]
+
+#: Pixels that `from_images` encodes at a time: enough to keep all threads busy, and little memory.
+_PIXELS = 2**23
 
 
 class StyleBank:
@@ -55,7 +61,31 @@ class StyleBank:
             OSError: the file cannot be read.
             ValueError: it is no bank, or damaged.
         """
-        return cls._wrap(Bank.load(file), str(file))
+        return cls._wrap(Bank.load(file), os.path.abspath(file))
+
+    @classmethod
+    def from_vectors(
+        cls,
+        vectors: ArrayLike,
+        model: str | os.PathLike[str] | Stylizer = "lite",
+        names: Iterable[str] | None = None,
+    ) -> StyleBank:
+        """The bank of vectors that this model's `encode` gave.
+
+        Args:
+            vectors: (n, dim) or (dim,) finite numbers.
+            model: "lite", a .safetensors file, or a `Stylizer`.
+            names: what each was made from, or None.
+
+        Raises:
+            ValueError: vectors of another shape, or not finite; names that are not one a vector.
+        """
+        stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
+        array = np.asarray(vectors, np.float32)
+        if array.ndim not in (1, 2) or array.shape[-1] != stylizer.dim:
+            dim = stylizer.dim
+            raise ValueError(f"style vectors: expected (n, {dim}) or ({dim},), got the shape {array.shape}")
+        return cls(np.atleast_2d(array), stylizer.space, names)
 
     @classmethod
     def from_images(
@@ -63,36 +93,36 @@ class StyleBank:
         images: str | os.PathLike[str] | Iterable[Picture],
         model: str | os.PathLike[str] | Stylizer = "lite",
         *,
-        progress: Callable[[Iterable[Any]], Iterable[Any]] | None = None,
+        progress: Callable[[Iterable[Any]], Iterable[Any]] | Literal[False] | None = None,
     ) -> StyleBank:
         """The bank of a set of images.
 
         Args:
             images: a folder (searched with its subfolders), or any of paths, PIL images and (H, W, 3) uint8 arrays.
-            model: whose F encodes them, at F's own size.
-            progress: wraps the iteration, as `tqdm` does.
+            model: whose F encodes them, each at its own size; F resizes.
+            progress: wraps the iteration; None: a bar on a terminal where tqdm is installed; False: nothing.
 
         Raises:
             OSError: no image in the folder, or one that cannot be read; nothing is skipped.
-            ValueError: an image below 8x8 pixels.
+            ValueError: no image at all, or one below 8x8 pixels.
         """
         from . import pictures
 
         stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
-        items: list[Any] = pictures.find([images]) if isinstance(images, (str, os.PathLike)) else list(images)
-        if not items:
+        items: Iterable[Any] = pictures.find([images]) if isinstance(images, (str, os.PathLike)) else images
+        read = _read((_bar if progress is None else progress or iter)(items))
+        names: list[str] = []
+        vectors: list[NDArray[np.float32]] = []
+        for (height, width, _), same_size in groupby(read, key=lambda item: item[1].shape):
+            while some := list(islice(same_size, max(1, _PIXELS // max(1, height * width)))):
+                try:
+                    vectors.append(stylizer.encode(np.stack([picture for _, picture in some])))
+                except ValueError as error:
+                    raise ValueError(f"{some[0][0]}: {error}") from None
+                names += [name for name, _ in some]
+        if not names:
             raise ValueError("images = []: a bank needs at least one image")
-        vectors, names = [], []
-        for i, item in enumerate(progress(items) if progress else items):
-            is_path = isinstance(item, (str, os.PathLike))
-            name = str(item) if is_path else getattr(item, "filename", "") or f"image {i}"
-            picture = pictures.read(item) if is_path else pictures.rgb(item)
-            try:
-                vectors.append(stylizer.encode(picture[None])[0])
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-            names.append(name)
-        return cls(np.stack(vectors), stylizer.space, names)
+        return cls(np.concatenate(vectors), stylizer.space, names)
 
     def save(self, file: str | os.PathLike[str]) -> None:
         """Writes the bank as a .safetensors file of float16: the whole file, or nothing."""
@@ -133,13 +163,39 @@ class StyleBank:
         if self._path == "":
             return StyleBank.default, ()
         if self._path is not None and Path(self._path).exists():
-            return _load, (os.path.abspath(self._path), self.space)
+            return _load, (self._path, self.space, _checksum(self))
         return StyleBank, (self.vectors, self.space, self.names)
 
 
-def _load(path: str, space: str) -> StyleBank:
-    """A bank file that must still be of the space it was pickled with."""
+def _load(path: str, space: str, checksum: int) -> StyleBank:
+    """A bank file that must still hold what it held when the bank was pickled."""
     bank = StyleBank.load(path)
-    if bank.space != space:
-        raise ValueError(f"{path}: its style space was {space} when the bank was pickled, and is {bank.space} now")
+    if bank.space != space or _checksum(bank) != checksum:
+        raise ValueError(f"{path}: the bank in this file has changed since it was pickled; make the transform again")
     return bank
+
+
+def _checksum(bank: StyleBank) -> int:
+    return zlib.crc32(bank.vectors.tobytes())
+
+
+def _read(items: Iterable[Picture]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Each picture with its name, one at a time."""
+    from . import pictures
+
+    for i, item in enumerate(items):
+        if isinstance(item, (str, os.PathLike)):
+            yield str(item), pictures.read(item)
+        else:
+            yield getattr(item, "filename", "") or f"image {i}", pictures.rgb(item, f"images[{i}]")
+
+
+def _bar(items: Iterable[Any]) -> Iterable[Any]:
+    if not sys.stderr or not sys.stderr.isatty():
+        return items
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return items
+    bar: Iterable[Any] = tqdm(items, unit="style")
+    return bar

@@ -46,6 +46,34 @@ def test_images_of_any_size_and_kind(photo):
     assert np.allclose(bank.vectors[0], Stylizer().encode(photo[None])[0])
 
 
+def test_large_sets_are_encoded_in_parts(photo, monkeypatch):
+    monkeypatch.setattr("sassl.bank._PIXELS", 2 * photo[..., 0].size)
+    images = [np.roll(photo, i, axis=1) for i in range(5)] + [photo[:40]]
+    vectors = StyleBank.from_images(iter(images), progress=False).vectors
+    assert np.array_equal(vectors, [Stylizer().encode(image[None])[0] for image in images])
+
+
+def test_vectors_become_a_bank():
+    model = Stylizer()
+    vectors = np.random.default_rng(0).normal(size=(3, model.dim))
+    bank = StyleBank.from_vectors(vectors, model, "abc")
+    assert (len(bank), bank.space, bank.names) == (3, model.space, ["a", "b", "c"])
+    assert len(StyleBank.from_vectors(vectors[0])) == 1
+    with pytest.raises(ValueError, match=r"expected \(n, 64\) or \(64,\), got the shape \(3, 5\)"):
+        StyleBank.from_vectors(vectors[:, :5])
+    with pytest.raises(ValueError, match="finite"):
+        StyleBank.from_vectors(vectors * np.nan)
+
+
+def test_a_pickle_notices_that_its_file_has_changed(tmp_path):
+    path = tmp_path / "bank.safetensors"
+    StyleBank.from_vectors(np.zeros((2, 64))).save(path)
+    pickled = pickle.dumps(StyleBank.load(path))
+    StyleBank.from_vectors(np.ones((2, 64))).save(path)
+    with pytest.raises(ValueError, match="changed since it was pickled"):
+        pickle.loads(pickled)
+
+
 def test_a_gaussian_has_the_banks_moments():
     bank = StyleBank.default()
     gaussian = bank.gaussian(20)
