@@ -66,7 +66,7 @@ def test_images_of_a_batch_have_draws_of_their_own(batch):
     assert len(set(params.alpha.tolist())) == len(set(params.beta.tolist())) == 32
     same = (out == np.repeat(batch, 8, 0)).all((1, 2, 3))
     assert np.array_equal(same, ~params.apply)
-    assert np.array_equal(transform.apply(np.repeat(batch, 8, 0), params), out)
+    assert np.array_equal(transform.apply_params(np.repeat(batch, 8, 0), params), out)
 
 
 def test_draws_replay_and_can_be_edited(photo):
@@ -76,7 +76,7 @@ def test_draws_replay_and_can_be_edited(photo):
         assert one.params == two.params
     drawn = one.params
     edited = StyleParams([True], drawn.alpha, [0.0], drawn.style)
-    assert np.array_equal(one.apply(photo, edited), photo)
+    assert np.array_equal(one.apply_params(photo, edited), photo)
 
 
 def test_the_global_generator_of_numpy_replays(photo, monkeypatch):
@@ -100,6 +100,11 @@ def test_lists_of_different_sizes(photo):
     same_size = [photo[:40, :44], photo[20:60, 30:74]]
     together = seeded(2, p=1.0, styles="batch")(np.stack(same_size))
     assert np.array_equal(together, seeded(2, p=1.0, styles="batch")(same_size))
+    # The drawn parameters replay a list too.
+    transform = seeded(3, styles="batch")
+    out = transform(images)
+    again = transform.apply_params(images, transform.params)
+    assert all(np.array_equal(a, b) for a, b in zip(out, again, strict=True))
 
 
 def test_sources_of_styles(photo, batch, tmp_path):
@@ -112,7 +117,16 @@ def test_sources_of_styles(photo, batch, tmp_path):
     for i, image in enumerate(batch):
         Image.fromarray(image).save(folder / f"{i}.png")
     expected = seeded(4, p=1.0, styles=bank)(photo)
-    for styles in (folder, str(folder), list(batch), bank.vectors, [Image.fromarray(x) for x in batch]):
+    images = [Image.fromarray(x) for x in batch]
+    for styles in (
+        folder,
+        str(folder),
+        sorted(folder.iterdir()),
+        list(batch),
+        images,
+        bank.vectors,
+        bank.vectors.tolist(),
+    ):
         assert np.array_equal(seeded(4, p=1.0, styles=styles)(photo), expected)
     # A bank file holds float16.
     from_file = seeded(4, p=1.0, styles=tmp_path / "bank.safetensors")(photo)
@@ -121,6 +135,29 @@ def test_sources_of_styles(photo, batch, tmp_path):
     gaussian = seeded(p=1.0, styles=bank.gaussian(2))
     gaussian(photo)
     assert gaussian.params.style.shape == (1, model.dim)
+
+
+def test_what_rounding_carries_out_of_range_is_let_in(photo):
+    floats = photo.astype(np.float32) / 255
+    floats[0, :2] = [[0], [1]]
+    over = floats.copy()
+    over[0, :2] = [[-6e-7], [1 + 6e-7]]
+    assert np.abs(seeded(p=1.0)(over) - seeded(p=1.0)(floats)).max() < 1e-4
+    assert seeded(p=1.0)(over).max() <= 1
+
+
+def test_transparent_palettes(photo):
+    image = Image.fromarray(photo).convert("P")
+    image.info["transparency"] = 3
+    assert seeded(p=1.0)(image).mode == "RGBA"
+
+
+def test_use_does_not_change_how_it_pickles(photo):
+    # Hugging Face's cache takes the pickle for the transform's fingerprint.
+    transform = SASSL()
+    before = pickle.dumps(transform)
+    transform(photo)
+    assert pickle.dumps(transform) == before
 
 
 def test_pickling_keeps_everything(photo):
@@ -134,6 +171,8 @@ def test_pickling_keeps_everything(photo):
 def test_repr_tells_the_configuration():
     text = repr(SASSL(p=0.5, beta=(0.0, 0.2), styles="batch"))
     assert text == "SASSL(p=0.5, alpha=(0.1, 0.3), beta=(0.0, 0.2), styles='batch', model='lite')"
+    text = repr(SASSL(styles=np.zeros((3, 64)), generator=np.random.default_rng(), threads=2))
+    assert text.endswith("styles=3 vectors, model='lite', generator=numpy.random.Generator, threads=2)")
 
 
 GREY = np.full((16, 16, 3), 0.5)
@@ -151,7 +190,11 @@ GREY = np.full((16, 16, 3), 0.5)
         (lambda: SASSL(styles=np.ones((2, 3))), ValueError, "(n, 64)"),
         (lambda: SASSL(styles=StyleBank(np.ones((2, 64)), "other")), ValueError, "style space"),
         (lambda: SASSL(styles=object()), TypeError, "styles"),
-        (lambda: SASSL(generator=3)(GREY), TypeError, "generator"),
+        (
+            lambda: SASSL(generator=3),
+            TypeError,
+            "generator: expected a torch.Generator or a numpy.random.Generator, got int",
+        ),
         (lambda: SASSL()("photo.jpg"), TypeError, "got str"),
         (lambda: SASSL()([]), ValueError, "images = []"),
         (lambda: SASSL()([GREY, "x"]), TypeError, "images[1]"),
@@ -164,7 +207,18 @@ GREY = np.full((16, 16, 3), 0.5)
         (lambda: SASSL()(GREY[0]), ValueError, "1 or 3 channels"),
         (lambda: SASSL()(GREY.astype(np.int32)), ValueError, "int32"),
         (lambda: SASSL()(Image.new("F", (16, 16))), ValueError, "'F'"),
-        (lambda: SASSL().apply(GREY, SASSL().sample(2)), ValueError, "one for each of 1"),
+        (lambda: SASSL().apply_params(GREY, SASSL().sample(2)), ValueError, "one for each of 1"),
+        (lambda: SASSL().apply_params([GREY, GREY], SASSL().sample(3)), ValueError, "one for each of 2 images, got 3"),
+        (
+            lambda: SASSL()([GREY, np.stack([GREY, GREY])]),
+            ValueError,
+            "images[1]: expected one image, got a batch of 2",
+        ),
+        (lambda: SASSL()(GREY + 0.6), ValueError, "values from 1.1 to 1.1"),
+        (lambda: SASSL()(Image.new("I;16", (16, 16))), ValueError, "'I;16'"),
+        (lambda: SASSL(p="often"), ValueError, "p = 'often'"),
+        (lambda: SASSL(model=sassl.Stylizer(), threads=2), ValueError, "threads = 2"),
+        (lambda: SASSL(styles=["nowhere.png"]), FileNotFoundError, "nowhere.png"),
     ],
 )
 def test_what_is_wrong_is_named(call, error, phrase):

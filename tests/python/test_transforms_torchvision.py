@@ -105,6 +105,15 @@ def test_structures(image):
     one, two = SASSL(p=1.0)(tv_tensors.Image(image), tv_tensors.Image(image))
     assert torch.equal(one, two)
     assert SASSL()(3) == 3
+    with pytest.raises(ValueError, match=r"batches of \[1, 2\]"):
+        SASSL()(tv_tensors.Image(image), tv_tensors.Image(torch.stack([image, image])))
+
+
+def test_arrays(photo):
+    assert SASSL(p=1.0)(photo).shape == photo.shape
+    assert [x.shape for x in SASSL(p=1.0)([photo, photo[:20]])] == [photo.shape, photo[:20].shape]
+    with pytest.raises(TypeError, match="ToImage"):
+        SASSL()({"image": photo, "label": 3})
 
 
 def test_a_video_has_one_draw(image):
@@ -114,6 +123,23 @@ def test_a_video_has_one_draw(image):
     assert isinstance(out, tv_tensors.Video)
     assert torch.equal(out[0], out[1])
     assert len(transform.params) == 1
+    # Several clips, styles of the batch: all frames of a clip have the first frame of another as their style.
+    clips = tv_tensors.Video(torch.stack([video, 255 - video]))
+    transform = SASSL(p=1.0, styles="batch", alpha=(1, 1))
+    out = transform(clips)
+    assert out.shape == clips.shape
+    assert torch.equal(out[:, 0], out[:, 1])
+    assert np.array_equal(transform.params.style, [1, 0])
+    assert torch.equal(transform.apply_params(clips, transform.params), out)
+
+
+def test_hooks_and_module_methods(image):
+    transform, calls = SASSL(), []
+    transform.register_forward_hook(lambda *_: calls.append(1))
+    transform(image)
+    transform([np.asarray(image.permute(1, 2, 0))])
+    assert len(calls) == 2
+    assert transform.apply(lambda module: calls.append(module)) is transform
 
 
 def test_in_pipelines(photo):
@@ -149,6 +175,8 @@ def test_seeds_and_generators(image):
     state = torch.get_rng_state()
     assert torch.equal(own[0](image), own[1](image))
     assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(ValueError, match="generator: on meta"):
+        SASSL(generator=type("Generator", (torch.Generator,), {"device": torch.device("meta")})())
 
 
 def test_in_batch_styles(image):
@@ -187,9 +215,18 @@ class Photos(Dataset):
         return view, torch.tensor([*self.transform.params.alpha, *self.transform.params.beta])
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
-def test_workers_differ_and_replay(photo, context):
-    transform = SASSL(p=1.0)
+@pytest.mark.parametrize(
+    ("context", "generator"),
+    [
+        ("fork", None),
+        ("spawn", None),
+        ("forkserver", None),
+        ("fork", torch.Generator()),
+        ("fork", np.random.default_rng(0)),
+    ],
+)
+def test_workers_differ_and_replay(photo, context, generator):
+    transform = SASSL(p=1.0, generator=generator)
     # The parent has used it before it forks, with threads of its own.
     transform(torch.from_numpy(np.stack([photo] * 4)).permute(0, 3, 1, 2))
     loader = DataLoader(
@@ -198,14 +235,14 @@ def test_workers_differ_and_replay(photo, context):
         num_workers=2,
         multiprocessing_context=context,
         generator=torch.Generator().manual_seed(3),
-        persistent_workers=True,
+        persistent_workers=generator is None,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         epochs = [torch.cat([draws for _, draws in loader]) for _ in range(2)]
     drawn = torch.cat(epochs)
     assert len({tuple(row) for row in drawn.tolist()}) == 16, "two images of the epochs share a draw"
-    again = DataLoader(Photos(photo, transform), num_workers=0, generator=torch.Generator().manual_seed(3))
+    again = DataLoader(Photos(photo, SASSL(p=1.0)), num_workers=0, generator=torch.Generator().manual_seed(3))
     torch.manual_seed(1)
     first = torch.cat([draws for _, draws in again])
     torch.manual_seed(1)

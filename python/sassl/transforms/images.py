@@ -12,32 +12,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..pictures import rgb
+
 Array = NDArray[Any]
 #: Takes the core's result and which rows were stylized; gives an image of the original's type.
 Restore = Callable[[Array, NDArray[np.bool_]], Any]
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+#: How far rounding may carry a float out of [0, 1]: antialiased resizing leaves 1 + 6e-7.
+_ROUNDING = 1e-5
 
 
-def unpack(image: Any) -> tuple[Array, Restore]:
+def unpack(image: Any, name: str = "image") -> tuple[Array, Restore]:
     """An image, or a batch of images of one size, as the core takes it; and the way back.
 
     Args:
         image: PIL (L, LA, RGB, RGBA, P, CMYK, ...); numpy (..., H, W, C); torch (..., C, H, W); C is 1 or 3, uint8 or
-            floats in [0, 1].
+            floats in [0, 1]. What rounding carries out of [0, 1] (1e-5, or a step of float16 or bfloat16) is let in.
+        name: what error messages call it.
 
     Raises:
         TypeError: no image.
-        ValueError: another shape, dtype or PIL mode.
+        ValueError: another shape, dtype or PIL mode; floats outside [0, 1], or NaN.
     """
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(image, torch.Tensor):
-        return _unpack_torch(torch, image)
+        return _unpack_torch(torch, image, name)
     if isinstance(image, np.ndarray):
-        return _unpack_numpy(image)
+        return _unpack_numpy(image, name)
     if hasattr(image, "mode") and hasattr(image, "convert"):
-        return _unpack_pil(image)
-    raise TypeError(f"image: expected a PIL image, a numpy array or a torch tensor, got {type(image).__name__}")
+        return _unpack_pil(image, name)
+    raise TypeError(f"{name}: expected a PIL image, a numpy array or a torch tensor, got {type(image).__name__}")
 
 
 def is_image(value: Any) -> bool:
@@ -48,15 +53,20 @@ def is_image(value: Any) -> bool:
     return isinstance(value, np.ndarray) or (hasattr(value, "mode") and hasattr(value, "convert"))
 
 
-def _unpack_numpy(image: Array) -> tuple[Array, Restore]:
+def _unpack_numpy(image: Array, name: str) -> tuple[Array, Restore]:
     if image.ndim < 3 or image.shape[-1] not in (1, 3):
         raise ValueError(
-            f"image: expected a numpy array (..., H, W, C) with 1 or 3 channels, got the shape {image.shape}"
+            f"{name}: expected a numpy array (..., H, W, C) with 1 or 3 channels, got the shape {image.shape}"
         )
     if image.dtype != np.uint8 and image.dtype.kind != "f":
-        raise ValueError(f"image: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first")
+        raise ValueError(
+            f"{name}: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first"
+        )
     channels = image.shape[-1]
-    batch = _three_channels(image.reshape(-1, *image.shape[-3:]))
+    step = float(np.finfo(image.dtype).eps) if image.dtype.kind == "f" else 0.0
+    # The length is given, because -1 is undefined where another axis is 0.
+    batch = image.reshape(int(np.prod(image.shape[:-3])), *image.shape[-3:])
+    batch = _three_channels(batch, step, name)
 
     def restore(out: Array, applied: NDArray[np.bool_]) -> Array:
         result = _channels(out, channels).astype(image.dtype, copy=False)
@@ -67,15 +77,19 @@ def _unpack_numpy(image: Array) -> tuple[Array, Restore]:
     return batch, restore
 
 
-def _unpack_torch(torch: Any, image: Any) -> tuple[Array, Restore]:
+def _unpack_torch(torch: Any, image: Any, name: str) -> tuple[Array, Restore]:
     shape = tuple(image.shape)
     if image.ndim < 3 or shape[-3] not in (1, 3):
-        raise ValueError(f"image: expected a tensor (..., C, H, W) with 1 or 3 channels, got the shape {shape}")
+        raise ValueError(f"{name}: expected a tensor (..., C, H, W) with 1 or 3 channels, got the shape {shape}")
     if image.dtype != torch.uint8 and not image.is_floating_point():
-        raise ValueError(f"image: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first")
+        raise ValueError(
+            f"{name}: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first"
+        )
     tensor = image.detach().as_subclass(torch.Tensor)
     host = tensor.cpu() if tensor.dtype == torch.uint8 else tensor.to("cpu", torch.float32)
-    batch = _three_channels(host.reshape(-1, *shape[-3:]).permute(0, 2, 3, 1).numpy())
+    host = host.reshape(int(np.prod(shape[:-3])), *shape[-3:])
+    step = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
+    batch = _three_channels(host.permute(0, 2, 3, 1).numpy(), step, name)
     last = image.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
 
     def restore(out: Array, applied: NDArray[np.bool_]) -> Any:
@@ -91,12 +105,12 @@ def _unpack_torch(torch: Any, image: Any) -> tuple[Array, Restore]:
     return batch, restore
 
 
-def _unpack_pil(image: Any) -> tuple[Array, Restore]:
+def _unpack_pil(image: Any, name: str) -> tuple[Array, Restore]:
     mode = image.mode
-    if mode not in ("1", "L", "LA", "RGB", "RGBA", "P", "CMYK", "YCbCr", "HSV", "LAB"):
-        raise ValueError(f"image: PIL mode {mode!r} has no 8-bit colours; convert it to RGB or L first")
-    alpha = image.convert("RGBA").getchannel("A") if mode in ("LA", "RGBA") or "transparency" in image.info else None
-    batch = np.array(image.convert("RGB"))[None]
+    batch = rgb(image, name)[None]
+    # Not the key colour that L and RGB files may call transparent: no stylized pixel has that very colour.
+    has_alpha = mode in ("LA", "RGBA", "PA") or (mode == "P" and "transparency" in image.info)
+    alpha = image.convert("RGBA").getchannel("A") if has_alpha else None
 
     def restore(out: Array, applied: NDArray[np.bool_]) -> Any:
         if not applied[0]:
@@ -105,21 +119,35 @@ def _unpack_pil(image: Any) -> tuple[Array, Restore]:
 
         result = Image.fromarray(out[0])
         # A palette or two levels cannot hold the result: P comes back as RGB, 1 as L.
-        back = {"P": "RGB", "1": "L", "LA": "L", "RGBA": "RGB"}.get(mode, mode)
+        back = {"P": "RGB", "PA": "RGB", "1": "L", "LA": "L", "RGBA": "RGB"}.get(mode, mode)
         result = result.convert(back) if back != "RGB" else result
-        if alpha is not None and back in ("RGB", "L"):
+        if alpha is not None:
             result.putalpha(alpha)
         return result
 
     return batch, restore
 
 
-def _three_channels(batch: Array) -> Array:
+def _three_channels(batch: Array, step: float, name: str) -> Array:
+    """Contiguous, three channels, floats as float32 within [0, 1]; `step` is the dtype's spacing at 1."""
     if batch.dtype != np.uint8:
-        batch = batch.astype(np.float32, copy=False)
+        batch = _in_range(batch.astype(np.float32, copy=False), max(_ROUNDING, step), name)
     if batch.shape[-1] == 1:
         batch = np.broadcast_to(batch, (*batch.shape[:-1], 3))
     return np.ascontiguousarray(batch)
+
+
+def _in_range(batch: Array, rounding: float, name: str) -> Array:
+    low, high = (batch.min(), batch.max()) if batch.size else (0, 1)
+    if low >= 0 and high <= 1:
+        return batch
+    if -rounding <= low and high <= 1 + rounding:
+        return np.clip(batch, 0, 1)
+    got = "NaN" if np.isnan(low) else f"values from {low:.7g} to {high:.7g}"
+    raise ValueError(
+        f"{name}: floats must lie in [0, 1], got {got}; SASSL stands before Normalize, and after a clamp where bicubic "
+        "resizing overshoots; or give uint8"
+    )
 
 
 def _channels(out: Array, channels: int) -> Array:

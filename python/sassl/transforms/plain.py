@@ -11,7 +11,7 @@ import numpy as np
 
 from .._sassl import Block, Gaussian, StyleParams, Stylizer
 from ..bank import StyleBank
-from .images import is_image, unpack
+from .images import Array, Restore, is_image, unpack
 
 Range = tuple[float, float]
 
@@ -26,21 +26,25 @@ class SASSL:
         p: probability for each image.
         alpha: range of the feature blending, drawn for each image.
         beta: range of the pixel interpolation, drawn for each image.
-        styles: "default" (the bank inside the package), "batch" (another image of the same batch), a folder of images, a
-            bank file, a `StyleBank`, a `Gaussian`, vectors (n, dim) or (dim,), or a list of images.
+        styles: "default" (the bank inside the package), "batch" (another image of the same batch; an image alone is its
+            own style), a folder of images, a bank file, a `StyleBank`, a `Gaussian`, vectors (n, dim) or (dim,), or a
+            list of images: PIL, (H, W, 3) uint8 arrays, paths.
         model: "lite", a .safetensors file, or a `Stylizer`.
-        generator: a `torch.Generator` or `numpy.random.Generator`; None: torch's global generator where torch is
-            imported, else numpy's.
-        threads: see `Stylizer`.
+        generator: a `torch.Generator` on the CPU or a `numpy.random.Generator`; None: torch's global generator where
+            torch is imported, else numpy's. DataLoader workers and epochs differ in either case.
+        threads: see `Stylizer`, which has them if one is given as the model.
 
     Raises:
         ValueError: p, alpha or beta outside [0, 1] or reversed; no such model; styles of another style space.
+        TypeError: styles or a generator of another type.
         OSError: no style in the folder, or one that cannot be read.
 
-    Call it with a PIL image, an array (..., H, W, C), a tensor (..., C, H, W), or a list of them. Each image of a batch has
-    a draw of its own. What comes back has the type, dtype, size and device of what went in (PIL: mode P as RGB, 1 as L);
-    images that are not drawn come back as they are. Floats must lie in [0, 1]: it stands before Normalize. Images from 8x8
-    up. CUDA tensors are computed on the CPU.
+    Call it with a PIL image, an array (..., H, W, C), a tensor (..., C, H, W), C = 1 or 3, uint8 or floats, or a list of
+    single images of any sizes. Each image of a batch or list has a draw of its own. What comes back has the type, dtype,
+    size and device of what went in, and images that are not drawn come back as they are. Stylized PIL images keep their
+    mode and alpha, except that P becomes RGB (RGBA where it has transparency) and 1 becomes L, as neither can hold the
+    result. Floats must lie in [0, 1]: it stands before Normalize. Images from 8x8 up. CUDA tensors are computed on the
+    CPU.
     """
 
     def __init__(
@@ -54,17 +58,35 @@ class SASSL:
         generator: Any = None,
         threads: int | None = None,
     ) -> None:
-        self.p, self.alpha, self.beta = p, _range("alpha", alpha), _range("beta", beta)
+        super().__init__()
+        if isinstance(model, Stylizer) and threads is not None:
+            raise ValueError(f"threads = {threads}: the Stylizer given as the model has its own; give them to Stylizer")
+        _check_generator(generator)
+        self._p, self._alpha, self._beta = _probability(p), _range("alpha", alpha), _range("beta", beta)
         self.generator = generator
         self.stylizer = model if isinstance(model, Stylizer) else Stylizer(model, threads=threads)
-        self.styles = _styles(styles, self.stylizer)
-        self._described = _describe(styles)
+        self.styles, self._described = _styles(styles, self.stylizer)
         self._params: StyleParams | None = None
         self._block = self._make_block()
 
     def _make_block(self) -> Block:
         core = self.styles._core if isinstance(self.styles, StyleBank) else self.styles
         return Block(self.stylizer, core, self.p, self.alpha, self.beta)
+
+    @property
+    def p(self) -> float:
+        """Probability for each image."""
+        return self._p
+
+    @property
+    def alpha(self) -> Range:
+        """Range of the feature blending."""
+        return self._alpha
+
+    @property
+    def beta(self) -> Range:
+        """Range of the pixel interpolation."""
+        return self._beta
 
     @property
     def params(self) -> StyleParams | None:
@@ -76,73 +98,121 @@ class SASSL:
         self._params = self._block.sample(draw_seed(self.generator), n)
         return self._params
 
-    def apply(self, image: Any, params: StyleParams) -> Any:
-        """The image, or batch of images, with these parameters: a pure function.
+    def apply_params(self, image: Any, params: StyleParams) -> Any:
+        """The image, batch or list of images with these parameters: a pure function.
 
         Raises:
             ValueError: not one set of parameters for each image.
         """
-        batch, restore = unpack(image)
-        return restore(self._block.apply(batch, params), params.apply)
+        if isinstance(image, (list, tuple)):
+            return self._apply_list(_unpack_list(image), params)
+        return self._apply(*unpack(image), params)
 
     def __call__(self, image: Any) -> Any:
         if isinstance(image, (list, tuple)):
-            return self._call_list(image)
+            images = _unpack_list(image)
+            return self._apply_list(images, self.sample(len(images)))
         batch, restore = unpack(image)
-        params = self.sample(max(len(batch), 1))
+        return self._apply(batch, restore, self.sample(max(len(batch), 1)))
+
+    def _apply(self, batch: Array, restore: Restore, params: StyleParams) -> Any:
         return restore(self._block.apply(batch, params), params.apply)
 
-    def _call_list(self, images: Sequence[Any]) -> list[Any]:
-        """Images of any sizes, as one batch: a draw for each, styles from each other where `styles` is "batch"."""
-        if not images:
-            raise ValueError("images = []: expected at least one image")
-        for i, image in enumerate(images):
-            if not is_image(image):
-                raise TypeError(f"images[{i}]: expected a PIL image, an array or a tensor, got {type(image).__name__}")
-        unpacked = [unpack(image) for image in images]
-        for i, (batch, _) in enumerate(unpacked):
-            if len(batch) != 1:
-                raise ValueError(
-                    f"images[{i}]: expected one image, got a batch of {len(batch)}; give batches one by one"
-                )
-        params = self.sample(len(images))
-        batch_styles = self.styles is None
-        z_content = np.concatenate([self.stylizer.encode(batch) for batch, _ in unpacked]) if batch_styles else None
-        z, out = self._block.vectors(params, z_content), []
-        for i, (batch, restore) in enumerate(unpacked):
-            chosen = params.apply[i : i + 1]
-            if chosen[0]:
-                batch = self.stylizer.stylize(batch, z[i], float(params.alpha[i]), float(params.beta[i]))
-            out.append(restore(batch, chosen))
+    def _apply_list(self, images: list[tuple[Array, Restore]], params: StyleParams) -> list[Any]:
+        """One batch for each size; where `styles` is "batch", they come from all of the list."""
+        if len(params) != len(images):
+            raise ValueError(f"params: expected one for each of {len(images)} images, got {len(params)}")
+        sizes: dict[Any, list[int]] = {}
+        for i, (image, _) in enumerate(images):
+            sizes.setdefault((image.shape, image.dtype), []).append(i)
+        batches = [(rows, np.concatenate([images[i][0] for i in rows])) for rows in sizes.values()]
+        z_content = None
+        if self.styles is None:
+            z_content = np.empty((len(images), self.stylizer.dim), np.float32)
+            for rows, batch in batches:
+                z_content[rows] = self.stylizer.encode(batch)
+        z = self._block.vectors(params, z_content)
+        out: list[Any] = [None] * len(images)
+        for rows, batch in batches:
+            some = StyleParams(params.apply[rows], params.alpha[rows], params.beta[rows], z[rows])
+            views = self._block.apply(batch, some)
+            for k, i in enumerate(rows):
+                out[i] = images[i][1](views[k : k + 1], params.apply[i : i + 1])
         return out
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.describe()})"
+        return f"{type(self).__name__}({self.extra_repr()})"
 
-    def describe(self) -> str:
+    def extra_repr(self) -> str:
         """The configuration, as `__repr__` shows it."""
-        model = self.stylizer.source
-        return f"p={self.p}, alpha={self.alpha}, beta={self.beta}, styles={self._described}, model={model!r}"
+        parts = [f"p={self.p}, alpha={self.alpha}, beta={self.beta}, styles={self._described}"]
+        parts.append(f"model={self.stylizer.source!r}")
+        if self.generator is not None:
+            parts.append(f"generator={'numpy.random' if _is_numpys(self.generator) else 'torch'}.Generator")
+        if self.stylizer.threads is not None:
+            parts.append(f"threads={self.stylizer.threads}")
+        return ", ".join(parts)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_block"}
+        # Without what was drawn last: a transform hashes (Hugging Face's cache does) as its configuration.
+        return {name: value for name, value in vars(self).items() if name not in ("_block", "_params")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        vars(self).update(state, _params=None)
         self._block = self._make_block()
 
 
 def draw_seed(generator: Any) -> int:
-    """A seed of 63 bits from a torch or numpy generator, or from the global one: so workers differ and runs replay."""
-    if generator is not None and hasattr(generator, "integers"):
-        return int(generator.integers(2**63 - 1))
+    """A seed of 64 bits from a torch or numpy generator, or from the global one: so workers differ and runs replay."""
     torch = sys.modules.get("torch")
-    if torch is not None and (generator is None or isinstance(generator, torch.Generator)):
-        device = "cpu" if generator is None else generator.device
-        return int(torch.randint(2**63 - 1, (), generator=generator, device=device))
-    if generator is not None:
-        raise TypeError(f"generator: expected a torch or numpy generator, got {type(generator).__name__}")
-    return int(np.random.randint(2**63 - 1, dtype=np.int64))
+    if generator is None:
+        # DataLoader seeds these anew in each worker and epoch.
+        if torch is not None:
+            return int(torch.randint(2**63 - 1, (), device="cpu"))
+        return int(np.random.randint(2**63 - 1, dtype=np.int64))
+    if _is_numpys(generator):
+        seed = int(generator.integers(2**63 - 1))
+    else:
+        assert torch is not None
+        seed = int(torch.randint(2**63 - 1, (), generator=generator, device="cpu"))
+    data = sys.modules.get("torch.utils.data")
+    worker = data.get_worker_info() if data is not None else None
+    if worker is None:
+        return seed
+    # Each worker gets a copy of the generator, in each epoch the same one: DataLoader's seed sets them apart.
+    return int(np.random.SeedSequence([seed, worker.seed]).generate_state(1, np.uint64)[0])
+
+
+def _is_numpys(generator: Any) -> bool:
+    return isinstance(generator, np.random.Generator)
+
+
+def _check_generator(generator: Any) -> None:
+    torch = sys.modules.get("torch")
+    if generator is None or _is_numpys(generator):
+        return
+    if torch is None or not isinstance(generator, torch.Generator):
+        kind = type(generator).__name__
+        raise TypeError(f"generator: expected a torch.Generator or a numpy.random.Generator, got {kind}")
+    if generator.device.type != "cpu":
+        raise ValueError(f"generator: on {generator.device}, which forked workers cannot use; give one on the CPU")
+
+
+def _unpack_list(images: Sequence[Any]) -> list[tuple[Array, Restore]]:
+    if not images:
+        raise ValueError("images = []: expected at least one image")
+    unpacked = [unpack(image, f"images[{i}]") for i, image in enumerate(images)]
+    for i, (batch, _) in enumerate(unpacked):
+        if len(batch) != 1:
+            raise ValueError(f"images[{i}]: expected one image, got a batch of {len(batch)}; give batches one by one")
+    return unpacked
+
+
+def _probability(p: Any) -> float:
+    try:
+        return float(p)
+    except (TypeError, ValueError):
+        raise ValueError(f"p = {p!r}: expected a probability, a number from 0 to 1; the paper's is 0.8") from None
 
 
 def _range(name: str, value: Any) -> Range:
@@ -153,33 +223,35 @@ def _range(name: str, value: Any) -> Range:
     return low, high
 
 
-def _styles(styles: Any, stylizer: Stylizer) -> StyleBank | Gaussian | None:
+def _styles(styles: Any, stylizer: Stylizer) -> tuple[StyleBank | Gaussian | None, str]:
+    """The source of styles, and what `__repr__` says of it."""
     if isinstance(styles, (StyleBank, Gaussian)):
-        return styles
-    if isinstance(styles, str) and styles in ("default", "batch"):
-        return StyleBank.default() if styles == "default" else None
+        return styles, repr(styles)
     if isinstance(styles, (str, os.PathLike)):
-        if os.path.isdir(styles):
-            return StyleBank.from_images(styles, stylizer)
-        if not os.path.exists(styles):
-            raise FileNotFoundError(
-                f"styles = {os.fspath(styles)!r}: no such folder or bank file; or give 'default', 'batch', a StyleBank, "
-                "vectors or images"
-            )
-        return StyleBank.load(styles)
-    if isinstance(styles, (list, tuple)) and styles and is_image(styles[0]) and np.ndim(styles[0]) != 1:
-        return StyleBank.from_images(styles, stylizer)
+        return _named_styles(os.fspath(styles), stylizer), repr(os.fspath(styles))
+    first: Any = styles[0] if isinstance(styles, (list, tuple)) and styles else None
+    if isinstance(first, (str, os.PathLike)) or (is_image(first) and np.ndim(first) != 1):
+        return StyleBank.from_images(styles, stylizer), f"{len(styles)} images"
     try:
-        vectors = np.atleast_2d(np.asarray(styles, np.float32))
-    except (TypeError, ValueError):
-        kind = type(styles).__name__
-        raise TypeError(f"styles: expected a name, path, StyleBank, vectors or images, got {kind}") from None
-    return StyleBank(vectors, stylizer.space)
+        vectors = np.asarray(styles)
+    except (TypeError, ValueError, RuntimeError):
+        vectors = np.array(None)
+    if vectors.dtype.kind not in "fiu" or not vectors.ndim:
+        raise TypeError(
+            "styles: expected 'default', 'batch', a folder, a bank file, a StyleBank, a Gaussian, vectors (n, dim) or a "
+            f"list of images, got {type(styles).__name__}"
+        )
+    bank = StyleBank.from_vectors(vectors, stylizer)
+    return bank, f"{len(bank)} vectors"
 
 
-def _describe(styles: Any) -> str:
-    if isinstance(styles, (str, os.PathLike)):
-        return repr(os.fspath(styles))
-    if isinstance(styles, (StyleBank, Gaussian)):
-        return repr(styles)
-    return f"{np.shape(styles)} vectors" if isinstance(styles, np.ndarray) else f"{len(styles)} images"
+def _named_styles(styles: str, stylizer: Stylizer) -> StyleBank | None:
+    if styles in ("default", "batch"):
+        return StyleBank.default() if styles == "default" else None
+    if os.path.isdir(styles):
+        return StyleBank.from_images(styles, stylizer)
+    if not os.path.exists(styles):
+        raise FileNotFoundError(
+            f"styles = {styles!r}: no such folder or bank file; or give 'default', 'batch', a StyleBank, vectors or images"
+        )
+    return StyleBank.load(styles)
