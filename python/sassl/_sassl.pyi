@@ -191,16 +191,18 @@ class Stylizer:
         model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` makes one).
         threads: how many images are computed at a time; None: one in a DataLoader worker, else all cores. The result does
             not depend on it.
+        precision: "exact": convolutions in float32; "fast": in bytes where the CPU has instructions for it (AVX-512 VNNI).
+            Views then differ by less than rounding to uint8 does.
         space: refuse a model whose style space has another id.
 
     Raises:
-        ValueError: no such model, or a file that is not one.
+        ValueError: no such model or precision, or a file that is no model.
         OSError: the file cannot be read.
 
     A stylizer is immutable: it may be shared by threads, survives fork, and pickles as its name or path.
     """
     def __getnewargs_ex__(self, /) -> "tuple[tuple[str], dict[str, typing.Any]]": ...
-    def __new__(cls, /, model: "str | os.PathLike[str]" = ..., *, threads: "int | None" = None, space: "str | None" = None) -> Stylizer: ...
+    def __new__(cls, /, model: "str | os.PathLike[str]" = ..., *, threads: "int | None" = None, precision: "str" = "fast", space: "str | None" = None) -> Stylizer: ...
     def __repr__(self, /) -> str: ...
     @property
     def dim(self, /) -> int:
@@ -226,6 +228,11 @@ class Stylizer:
     def name(self, /) -> str:
         """
         The model's name.
+        """
+    @property
+    def precision(self, /) -> str:
+        """
+        As given.
         """
     @property
     def provenance(self, /) -> str:

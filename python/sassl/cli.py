@@ -50,6 +50,12 @@ def parser() -> argparse.ArgumentParser:
     def model(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--model", default="lite", help='"lite" or a .safetensors file (default: %(default)s)')
         sub.add_argument("--threads", type=int, help="images at a time (default: all cores)")
+        sub.add_argument(
+            "--precision",
+            choices=("fast", "exact"),
+            default="fast",
+            help="fast: convolutions in bytes where the CPU can (default); exact: in float32",
+        )
 
     def strengths(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
@@ -116,7 +122,7 @@ def progress(items: Iterable[Any], **options: Any) -> Iterable[Any]:
 
 def transform(args: argparse.Namespace, p: float) -> SASSL:
     """The transform that the options describe."""
-    stylizer = Stylizer(args.model, threads=args.threads)
+    stylizer = Stylizer(args.model, threads=args.threads, precision=args.precision)
     styles: Any = args.styles
     if Path(styles).suffix.lower() in pictures.SUFFIXES:
         styles = StyleBank.from_images([styles], stylizer)
@@ -179,7 +185,7 @@ def report(failed: list[str]) -> int:
 def bank(args: argparse.Namespace) -> int:
     if args.out.suffix != ".safetensors":
         raise ValueError(f"--out = {args.out}: a bank is a .safetensors file")
-    stylizer = Stylizer(args.model, threads=args.threads)
+    stylizer = Stylizer(args.model, threads=args.threads, precision=args.precision)
     vectors, names, failed = [], [], []
     for path in progress(pictures.find(args.inputs), unit="style"):
         try:
@@ -205,6 +211,8 @@ def run_info(args: argparse.Namespace) -> int:
     about = info()
     print(f"sassl {about['version']}")
     print(f"instruction set: {about['isa']} (this machine runs {', '.join(about['supported'])})")
+    if not about["isa"].endswith("vnni"):
+        print("  precision fast is as exact: no instructions here that multiply bytes (AVX-512 VNNI)")
     if about["isa"] in ("portable", "scalar"):
         print("  without AVX2 or AVX-512 the kernels run several times slower")
     print(f"cores: {about['cores']}")

@@ -2,7 +2,7 @@
 use super::arrays::{HeldImages, floats, into_array, vectors};
 use super::run::{checked_threads, run, threads};
 use crate::error::{Error, Result};
-use crate::kernels::Isa;
+use crate::kernels::{Isa, Precision};
 use crate::style;
 use crate::style::{Strength, Style};
 use crate::weights::Model;
@@ -17,10 +17,12 @@ use std::sync::Arc;
 ///     model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` makes one).
 ///     threads: how many images are computed at a time; None: one in a DataLoader worker, else all cores. The result does
 ///         not depend on it.
+///     precision: "exact": convolutions in float32; "fast": in bytes where the CPU has instructions for it (AVX-512 VNNI).
+///         Views then differ by less than rounding to uint8 does.
 ///     space: refuse a model whose style space has another id.
 ///
 /// Raises:
-///     ValueError: no such model, or a file that is not one.
+///     ValueError: no such model or precision, or a file that is no model.
 ///     OSError: the file cannot be read.
 ///
 /// A stylizer is immutable: it may be shared by threads, survives fork, and pickles as its name or path.
@@ -33,14 +35,22 @@ pub(super) struct Stylizer {
     /// As given.
     #[pyo3(get)]
     pub(super) threads: Option<usize>,
+    precision: Precision,
 }
 
 #[pymethods]
 impl Stylizer {
     #[new]
-    #[pyo3(signature = (model: "str | os.PathLike[str]" = PathBuf::from("lite"), *, threads: "int | None" = None, space: "str | None" = None))]
-    fn new(py: Python<'_>, model: PathBuf, threads: Option<isize>, space: Option<String>) -> PyResult<Self> {
+    #[pyo3(signature = (model: "str | os.PathLike[str]" = PathBuf::from("lite"), *, threads: "int | None" = None, precision: "str" = "fast", space: "str | None" = None))]
+    fn new(
+        py: Python<'_>,
+        model: PathBuf,
+        threads: Option<isize>,
+        precision: &str,
+        space: Option<String>,
+    ) -> PyResult<Self> {
         let threads = checked_threads(threads)?;
+        let precision = Precision::named(precision)?;
         let core = run(py, || {
             let weights = match model.to_str() {
                 Some(name) if !name.contains(['/', '\\', '.']) => Model::embedded(name)?,
@@ -49,9 +59,15 @@ impl Stylizer {
             if let Some(expected) = space.filter(|space| *space != weights.space) {
                 return Err(Error::Space { what: model.display().to_string(), found: weights.space, expected });
             }
-            style::Stylizer::new(&weights, Isa::detect()?)
+            style::Stylizer::new(&weights, Isa::detect(precision)?)
         })?;
-        Ok(Self { core: Arc::new(core), source: model.display().to_string(), threads })
+        Ok(Self { core: Arc::new(core), source: model.display().to_string(), threads, precision })
+    }
+
+    /// As given.
+    #[getter]
+    fn precision(&self) -> &str {
+        self.precision.name()
     }
 
     /// The model's name.
@@ -171,13 +187,20 @@ impl Stylizer {
     }
 
     fn __repr__(&self) -> String {
-        format!("Stylizer({:?}, dim={}, space={:?})", self.source, self.dim(), self.space())
+        format!(
+            "Stylizer({:?}, dim={}, space={:?}, precision={:?})",
+            self.source,
+            self.dim(),
+            self.space(),
+            self.precision()
+        )
     }
 
     #[pyo3(signature = () -> "tuple[tuple[str], dict[str, typing.Any]]")]
     fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((String,), Bound<'py, PyDict>)> {
         let keywords = PyDict::new(py);
         keywords.set_item("threads", self.threads)?;
+        keywords.set_item("precision", self.precision())?;
         keywords.set_item("space", self.space())?;
         Ok(((self.source.clone(),), keywords))
     }

@@ -1,6 +1,6 @@
 //! `convert` and `info`: files of weights, and what this installation is.
 use super::run::run;
-use crate::kernels::Isa;
+use crate::kernels::{Isa, Precision};
 use crate::weights::magenta;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -38,7 +38,7 @@ pub(super) fn convert(
 pub(super) fn info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let info = PyDict::new(py);
     info.set_item("version", env!("CARGO_PKG_VERSION"))?;
-    info.set_item("isa", Isa::detect()?.name())?;
+    info.set_item("isa", Isa::detect(Precision::Fast)?.name())?;
     info.set_item("supported", Isa::supported().map(Isa::name).collect::<Vec<_>>())?;
     info.set_item("cores", std::thread::available_parallelism().map_or(1, usize::from))?;
     info.set_item("models", ["lite"])?;

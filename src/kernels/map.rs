@@ -1,4 +1,6 @@
 //! A map of activations: height x width x channels float32, channels innermost, with padding around it; and their reuse.
+use super::quantize::Quantized;
+use super::resize::Resizing;
 use std::ops::Range;
 
 /// Room around a map, in pixels.
@@ -64,6 +66,23 @@ pub struct Map {
     width: usize,
     channels: usize,
     pad: Pad,
+    range: Option<Extent>,
+}
+
+/// The least and the largest of some numbers and 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Extent {
+    /// At most 0.
+    pub low: f32,
+    /// At least 0.
+    pub high: f32,
+}
+
+impl Extent {
+    /// Of both.
+    pub fn or(self, other: Self) -> Self {
+        Self { low: self.low.min(other.low), high: self.high.max(other.high) }
+    }
 }
 
 impl Map {
@@ -77,9 +96,33 @@ impl Map {
     /// Gives the map another shape in the same memory; contents become arbitrary.
     pub fn reshape(&mut self, height: usize, width: usize, channels: usize, pad: Pad) {
         (self.height, self.width, self.channels, self.pad) = (height, width, channels, pad);
+        self.range = None;
         // Never shrunk, so that growing back costs nothing.
         if self.data.len() < self.len() {
             self.data.resize(self.len(), 0.0);
+        }
+    }
+
+    /// What the numbers, padding included, are known to lie in.
+    pub fn range(&self) -> Option<Extent> {
+        self.range
+    }
+
+    /// Says what the numbers lie in; forgotten when they may change.
+    pub fn set_range(&mut self, range: Extent) {
+        self.range = Some(range);
+    }
+
+    /// All of it, to read.
+    pub fn view(&self) -> View<'_> {
+        View {
+            data: self.as_slice(),
+            stride: self.stride(),
+            height: self.height,
+            width: self.width,
+            channels: self.channels,
+            pad: self.pad,
+            range: self.range,
         }
     }
 
@@ -119,6 +162,7 @@ impl Map {
 
     /// All floats, padding included.
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        self.range = None;
         let len = self.len();
         &mut self.data[..len]
     }
@@ -135,6 +179,7 @@ impl Map {
 
     /// Row `y` without its padding.
     pub fn row_mut(&mut self, y: usize) -> &mut [f32] {
+        self.range = None;
         let range = self.row_range(y);
         &mut self.data[range]
     }
@@ -169,16 +214,66 @@ impl Map {
     }
 }
 
+/// A map to read, with all of its padding or less.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// From the first pixel of the padding to the last.
+    pub data: &'a [f32],
+    /// Floats from one row to the next.
+    pub stride: usize,
+    /// Rows, without the padding.
+    pub height: usize,
+    /// Columns, without the padding.
+    pub width: usize,
+    /// Channels.
+    pub channels: usize,
+    /// The room around it.
+    pub pad: Pad,
+    /// See [`Map::range`].
+    pub range: Option<Extent>,
+}
+
+impl<'a> View<'a> {
+    /// The same with no more padding than this.
+    ///
+    /// # Panics
+    /// If it has less.
+    pub fn trimmed(self, pad: Pad) -> Self {
+        let has = self.pad;
+        assert!(
+            pad.top <= has.top && pad.left <= has.left && pad.bottom <= has.bottom && pad.right <= has.right,
+            "{has:?} cannot be trimmed to {pad:?}"
+        );
+        let first = (has.top - pad.top) * self.stride + (has.left - pad.left) * self.channels;
+        let last = self.data.len() - (has.bottom - pad.bottom) * self.stride - (has.right - pad.right) * self.channels;
+        Self { data: &self.data[first..last], pad, ..self }
+    }
+
+    /// Rows and columns with the padding.
+    pub fn padded_size(&self) -> (usize, usize) {
+        (self.pad.top + self.height + self.pad.bottom, self.pad.left + self.width + self.pad.right)
+    }
+}
+
+impl<'a> From<&'a Map> for View<'a> {
+    fn from(map: &'a Map) -> Self {
+        map.view()
+    }
+}
+
 /// Maps that are not in use, kept for the next layer and the next image: after the first image nothing is allocated.
 #[derive(Debug, Default)]
 pub struct Scratch {
     free: Vec<Map>,
+    /// The input of the convolution at hand, in bytes.
+    pub(super) bytes: Quantized,
+    pub(super) resizing: Resizing,
 }
 
 impl Scratch {
     /// A map of this shape, contents arbitrary: the smallest free one that has the room, or else the largest.
     pub fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> Map {
-        let mut wanted = Map { data: vec![], height, width, channels, pad };
+        let mut wanted = Map { data: vec![], height, width, channels, pad, range: None };
         let room = |map: &Map| (map.data.len() < wanted.len(), map.data.len().abs_diff(wanted.len()));
         let best = (0..self.free.len()).min_by_key(|&i| room(&self.free[i]));
         if let Some(best) = best {

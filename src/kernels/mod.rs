@@ -10,7 +10,8 @@ pub mod interpolate;
 pub mod isa;
 pub mod linear;
 pub mod map;
+pub mod quantize;
 pub mod resize;
 
-pub use isa::Isa;
-pub use map::{Border, Map, Pad, Scratch};
+pub use isa::{Isa, Precision};
+pub use map::{Border, Extent, Map, Pad, Scratch, View};

@@ -4,7 +4,7 @@ use crate::kernels::conv::{Activation, Conv, Shape};
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::instance_norm::moments;
 use crate::kernels::linear::Linear;
-use crate::kernels::{Border, Isa, Map, Pad, Scratch};
+use crate::kernels::{Border, Isa, Map, Pad, Scratch, View};
 use crate::weights::Model;
 
 /// A convolution, or a depthwise and a pointwise one with nothing between.
@@ -44,10 +44,11 @@ impl Convolution {
 }
 
 /// A convolution's output in a new map with room for this padding.
-pub(super) fn run_conv(conv: &Conv, input: &Map, pad: Pad, scratch: &mut Scratch) -> Map {
+pub(super) fn run_conv<'a>(conv: &Conv, input: impl Into<View<'a>>, pad: Pad, scratch: &mut Scratch) -> Map {
+    let input = input.into();
     let (height, width) = conv.shape().output_size(input);
     let mut out = scratch.take(height, width, conv.shape().outputs, pad);
-    conv.run(input, &mut out);
+    conv.run(input, &mut out, scratch);
     out
 }
 

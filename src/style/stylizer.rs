@@ -29,7 +29,7 @@ struct Workspace {
     scratch: Scratch,
     image: Map,
     z: Vec<f32>,
-    rows: [Vec<f32>; 2],
+    row: Vec<f32>,
 }
 
 /// What Algorithm 1 takes beside the content.
@@ -161,8 +161,8 @@ impl Stylizer {
     /// Image `i` as a map with the padding that T wants.
     fn load(&self, images: Images, i: usize, workspace: &mut Workspace) {
         let (height, width) = images.size();
-        workspace.image.reshape(height, width, 3, self.transformer.image_pad());
-        images.get(i).unpack(&mut workspace.image);
+        workspace.image.reshape(height, width, 3, self.transformer.image_pad(height, width));
+        images.get(i).unpack(self.isa, &mut workspace.image);
         workspace.image.fill_border(Border::Reflect);
     }
 
@@ -170,7 +170,7 @@ impl Stylizer {
     fn finish(&self, images: Images, i: usize, z: &[f32], beta: f32, out: PixelsMut, workspace: &mut Workspace) {
         let stylized = self.transformer.run(&workspace.image, z, &mut workspace.scratch);
         let (content, width) = (images.get(i), images.size().1);
-        interpolate(self.isa, stylized.last(), beta, content, width, out, &mut workspace.rows);
+        interpolate(self.isa, stylized.last(), beta, content, width, out, &mut workspace.row);
         stylized.recycle(&mut workspace.scratch);
     }
 

@@ -5,7 +5,7 @@
 //! `2^n ceil(size / 2^n)` pixels for a network that halves n times; the caller crops.
 use super::layers::{Convolution, StyleNorm, padded, run_conv};
 use crate::error::Result;
-use crate::kernels::conv::{Activation, Conv, Shape, pixel_shuffle_weight};
+use crate::kernels::conv::{Activation, Conv, Shape, pixel_shuffle_weight, shifted_weight};
 use crate::kernels::instance_norm::{Then, affine};
 use crate::kernels::interpolate::Last;
 use crate::kernels::{Border, Isa, Map, Pad, Scratch};
@@ -19,7 +19,12 @@ pub struct Transformer {
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
     head: Site,
-    skip: bool,
+    /// The image's own way to the head, which adds to the head's convolution.
+    skip: Option<Conv>,
+    /// How many times smaller the map is after contract.
+    stride: usize,
+    /// How many times larger after expand and head.
+    growth: usize,
     /// The padding that contract's layers, the residual blocks, expand's layers and the head want, in this order.
     pads: Vec<(Pad, Border)>,
 }
@@ -69,6 +74,7 @@ impl Transformer {
             stride: 1,
             upsample,
             activation: Activation::None,
+            accumulate: false,
         };
         let site = |name: &str, shape: Shape, separable| -> Result<Site> {
             Ok(Site {
@@ -115,31 +121,60 @@ impl Transformer {
             site(name, shape(channels, 3, head.kernel, head.upsample), true)?
         } else {
             let weight = &model.tensor(&format!("{name}.weight"))?.data;
-            let skip = match head.skip {
-                true => Some(model.tensor(&format!("{name}.skip.weight"))?.data.as_slice()),
-                false => None,
+            let conv = match head.upsample {
+                true => {
+                    let (kernel, weight) = pixel_shuffle_weight(3, channels, head.kernel, weight);
+                    Conv::new(isa, shape(channels, 12, kernel, false), &weight, None)
+                }
+                false => Conv::new(isa, shape(channels, 3, head.kernel, false), weight, None),
             };
-            let (shape, weight) = if head.upsample {
-                let (kernel, weight) = pixel_shuffle_weight(3, channels, head.kernel, weight, skip);
-                (shape(channels + if head.skip { 12 } else { 0 }, 12, kernel, false), weight)
-            } else {
-                let weight = match skip {
-                    Some(skip) => stack_inputs(weight, skip),
-                    None => weight.clone(),
-                };
-                (shape(channels + if head.skip { 3 } else { 0 }, 3, head.kernel, false), weight)
-            };
-            Site {
-                convolution: Convolution::Dense(Conv::new(isa, shape, &weight, None)),
-                norm: StyleNorm::new(model, name)?,
-            }
+            Site { convolution: Convolution::Dense(conv), norm: StyleNorm::new(model, name)? }
         };
-        Ok(Self { isa, contract: contracts, residual: blocks, expand: expands, head: head_site, skip: head.skip, pads })
+        let skip = match head.skip {
+            true => Some(&model.tensor(&format!("{name}.skip.weight"))?.data),
+            false => None,
+        };
+        let skip = skip.map(|weight| {
+            let shape = Shape { accumulate: true, ..shape(3, 3, head.kernel, false) };
+            match head.upsample {
+                true => {
+                    let (kernel, weight) = shifted_weight(3, 3, head.kernel, weight);
+                    Conv::new(isa, Shape { outputs: 12, kernel, stride: 2, ..shape }, &weight, None)
+                }
+                false => Conv::new(isa, shape, weight, None),
+            }
+        });
+        Ok(Self {
+            isa,
+            contract: contracts,
+            residual: blocks,
+            expand: expands,
+            head: head_site,
+            skip,
+            stride: contract.iter().map(|layer| layer.stride).product(),
+            growth: 1 << (expand.len() + usize::from(head.upsample)),
+            pads,
+        })
     }
 
     /// The padding with which T wants its image, filled with [`Border::Reflect`].
-    pub fn image_pad(&self) -> Pad {
-        self.pads[0].0
+    pub fn image_pad(&self, height: usize, width: usize) -> Pad {
+        let first = self.pads[0].0;
+        let Some(skip) = self.skip_pad(height, width) else { return first };
+        Pad {
+            top: first.top.max(skip.top),
+            left: first.left.max(skip.left),
+            bottom: first.bottom.max(skip.bottom),
+            right: first.right.max(skip.right),
+        }
+    }
+
+    /// What the skip's kernel reaches beyond the image: half of it all around, as far as the output goes.
+    fn skip_pad(&self, height: usize, width: usize) -> Option<Pad> {
+        let skip = self.skip.as_ref()?.shape();
+        let reach = (skip.kernel - skip.stride) / 2;
+        let beyond = |n: usize| n.div_ceil(self.stride) * self.growth - n + reach;
+        Some(Pad { top: reach, left: reach, bottom: beyond(height), right: beyond(width) })
     }
 
     /// Runs T up to the norm of its last layer. `image` is of three channels in [0, 1], padded as [`Transformer::image_pad`]
@@ -150,7 +185,7 @@ impl Transformer {
         let mut input = next();
         let mut x = None;
         for conv in &self.contract {
-            let from = x.as_ref().unwrap_or(image);
+            let from = x.as_ref().map_or_else(|| image.view().trimmed(input.0), Map::view);
             let after = next();
             let mut out = run_conv(conv, from, after.0, scratch);
             out.fill_border(after.1);
@@ -181,11 +216,10 @@ impl Transformer {
         }
 
         x = padded(x, next(), scratch);
-        if self.skip {
-            let cells = stacked(&x, image, scratch);
-            scratch.put(std::mem::replace(&mut x, cells));
+        let mut map = self.head.convolution.run(&x, scratch);
+        if let (Some(skip), Some(pad)) = (&self.skip, self.skip_pad(image.height(), image.width())) {
+            skip.run(image.view().trimmed(pad), &mut map, scratch);
         }
-        let map = self.head.convolution.run(&x, scratch);
         let norm = self.head.norm.affine(self.isa, &map, z);
         scratch.put(x);
         let colours = |of: &[f32]| [of[0], of[1], of[2]];
@@ -201,43 +235,4 @@ impl Transformer {
         scratch.put(raw);
         out
     }
-}
-
-/// The channels of `x` and, after them, those of the image under each of its pixels, `[row][column][rgb]`; the image is
-/// continued by reflection where `x`, with its padding, reaches beyond it.
-fn stacked(x: &Map, image: &Map, scratch: &mut Scratch) -> Map {
-    let scale = image.width().div_ceil(x.width());
-    let (pad, c) = (x.pad(), x.channels());
-    let mut out = scratch.take(x.height(), x.width(), c + 3 * scale * scale, pad);
-    let (to, from, row) = (out.channels(), x.stride(), out.stride());
-    let reflected = |i: usize, pad: usize, sub: usize, n: usize| {
-        let at = (i * scale + sub) as isize - (pad * scale) as isize;
-        Border::Reflect.index(at, n).unwrap_or_default()
-    };
-    let rows = pad.top + x.height() + pad.bottom;
-    let columns = pad.left + x.width() + pad.right;
-    for y in 0..rows {
-        let out = &mut out.as_mut_slice()[y * row..(y + 1) * row];
-        for (pixel, x) in out.chunks_exact_mut(to).zip(x.as_slice()[y * from..(y + 1) * from].chunks_exact(c)) {
-            pixel[..c].copy_from_slice(x);
-        }
-        for sub in 0..scale * scale {
-            let colours = image.row(reflected(y, pad.top, sub / scale, image.height()));
-            let inside = pad.left..pad.left + image.width() / scale;
-            for x in 0..columns {
-                let column = match inside.contains(&x) {
-                    true => (x - pad.left) * scale + sub % scale,
-                    false => reflected(x, pad.left, sub % scale, image.width()),
-                };
-                out[x * to + c + 3 * sub..][..3].copy_from_slice(&colours[3 * column..][..3]);
-            }
-        }
-    }
-    out
-}
-
-/// Two `[3, inputs, kernel, kernel]` weights, one after the other along the inputs.
-fn stack_inputs(one: &[f32], other: &[f32]) -> Vec<f32> {
-    let rows = one.chunks_exact(one.len() / 3).zip(other.chunks_exact(other.len() / 3));
-    rows.flat_map(|(one, other)| one.iter().chain(other)).copied().collect()
 }

@@ -2,7 +2,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use sassl::kernels::conv::{Activation, Conv, Shape};
 use sassl::kernels::depthwise::Depthwise;
-use sassl::kernels::{Isa, Map, Pad};
+use sassl::kernels::{Isa, Map, Pad, Scratch};
 use std::hint::black_box;
 
 fn convolution(c: &mut Criterion) {
@@ -13,6 +13,7 @@ fn convolution(c: &mut Criterion) {
         stride: 1,
         upsample,
         activation: Activation::None,
+        accumulate: false,
     };
     let cases = [
         ("first 9x9", shape(3, 8, 9, false), 224),
@@ -27,18 +28,27 @@ fn convolution(c: &mut Criterion) {
         input.as_mut_slice().fill(0.5);
         let (height, width) = shape.output_size(&input);
         let mut out = Map::new(height, width, shape.outputs, Pad::NONE);
+        let mut scratch = Scratch::default();
         let weight = vec![0.1; shape.inputs * shape.outputs * shape.kernel * shape.kernel];
         for isa in Isa::supported().filter(|&isa| isa != Isa::Scalar) {
             let conv = Conv::new(isa, shape, &weight, None);
             c.bench_function(&format!("conv/{name}/{}", isa.name()), |b| {
-                b.iter(|| conv.run(black_box(&input), &mut out));
+                b.iter(|| conv.run(black_box(&input), &mut out, &mut scratch));
             });
         }
     }
 }
 
 fn depthwise(c: &mut Criterion) {
-    let shape = Shape { inputs: 96, outputs: 96, kernel: 3, stride: 1, upsample: false, activation: Activation::Relu6 };
+    let shape = Shape {
+        inputs: 96,
+        outputs: 96,
+        kernel: 3,
+        stride: 1,
+        upsample: false,
+        activation: Activation::Relu6,
+        accumulate: false,
+    };
     let mut input = Map::new(64, 64, 96, Pad::all(1));
     input.as_mut_slice().fill(0.5);
     let mut out = Map::new(64, 64, 96, Pad::NONE);

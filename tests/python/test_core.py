@@ -27,7 +27,7 @@ def golden(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_core_agrees_with_pytorch(name):
-    stylizer = Stylizer(GOLDEN / f"small_{name}.safetensors")
+    stylizer = Stylizer(GOLDEN / f"small_{name}.safetensors", precision="exact")
     for image, z, out in golden(name):
         np.testing.assert_allclose(stylizer.encode(image[None])[0], z, atol=1e-5)
         np.testing.assert_allclose(stylizer.transfer(image[None], z)[0], out, atol=5e-5)
@@ -61,7 +61,7 @@ def test_every_instruction_set_agrees_with_pytorch(isa):
 def test_algorithm_1_agrees_with_the_oracle(name, height, width, alpha, beta, seed):
     rng = np.random.default_rng(seed)
     path = GOLDEN / f"small_{name}.safetensors"
-    stylizer, reference = Stylizer(path, threads=1), Reference(path)
+    stylizer, reference = Stylizer(path, threads=1, precision="exact"), Reference(path)
     image, z = rng.random((height, width, 3), np.float32), rng.normal(size=stylizer.dim).astype(np.float32)
     expected = reference.stylize(image.astype(float), z, alpha, beta)
     np.testing.assert_allclose(stylizer.stylize(image[None], z, alpha, beta)[0], expected, atol=2e-4)
@@ -73,8 +73,21 @@ def test_algorithm_1_agrees_with_the_oracle(name, height, width, alpha, beta, se
     assert abs(out - expected).max() <= 1
 
 
-def test_batches_threads_and_layouts_change_nothing(batch):
-    one, two = Stylizer(threads=1), Stylizer(threads=2)
+def test_fast_differs_less_than_rounding_does(batch):
+    fast, exact = (Stylizer(precision=precision) for precision in ("fast", "exact"))
+    z_fast, z = fast.encode(batch), exact.encode(batch)
+    assert np.abs(z_fast - z).mean() < 0.02 * np.abs(z).mean()
+    z_style = Bank.default().vectors[: len(batch)]
+    error = fast.transfer(batch, z_style) - exact.transfer(batch, z_style)
+    assert -10 * np.log10((error**2).mean()) > 38
+    views = [model.stylize(batch, z_style, 0.2, 0.2).astype(int) for model in (fast, exact)]
+    assert np.abs(views[0] - views[1]).mean() < 0.25
+    assert np.abs(views[0] - views[1]).max() <= 3
+
+
+@pytest.mark.parametrize("precision", ["fast", "exact"])
+def test_batches_threads_and_layouts_change_nothing(batch, precision):
+    one, two = (Stylizer(threads=threads, precision=precision) for threads in (1, 2))
     z = np.linspace(-1, 1, one.dim, dtype=np.float32)
     together = one.stylize(batch, z, 0.2, 0.3)
     assert np.array_equal(together, two.stylize(batch, z, 0.2, 0.3))
@@ -110,8 +123,8 @@ def test_blocks_draw_and_apply(batch):
 
 
 def test_values_pickle():
-    stylizer = pickle.loads(pickle.dumps(Stylizer(threads=1)))
-    assert (stylizer.source, stylizer.threads) == ("lite", 1)
+    stylizer = pickle.loads(pickle.dumps(Stylizer(threads=1, precision="exact")))
+    assert (stylizer.source, stylizer.threads, stylizer.precision) == ("lite", 1, "exact")
     bank = pickle.loads(pickle.dumps(Bank(np.eye(3), "space", ["a", "b", "c"])))
     assert (len(bank), bank.names) == (3, ["a", "b", "c"])
     gaussian = pickle.loads(pickle.dumps(Bank.default().gaussian(4)))
@@ -128,6 +141,7 @@ GREY = np.full((1, 16, 16, 3), 0.5, np.float32)
     [
         (lambda: Stylizer("full"), ValueError, 'model = "full": no such model; there is "lite"'),
         (lambda: Stylizer("absent.safetensors"), FileNotFoundError, "absent.safetensors"),
+        (lambda: Stylizer(precision="half"), ValueError, 'precision = "half": there are "fast" and "exact"'),
         (lambda: Stylizer(threads=0), ValueError, "threads = 0"),
         (lambda: Stylizer(threads=-2), ValueError, "threads = -2"),
         (lambda: Stylizer(space="0"), ValueError, "style space"),
@@ -188,7 +202,7 @@ def test_magentas_pair_agrees_with_litert(tmp_path, photo):
 
     files = [shared(f"weights/magenta_mobile_{n}.tflite") for n in ("predictor_int8", "transformer_f16")]
     convert(*map(str, files), str(tmp_path / "mobile.safetensors"))
-    stylizer = Stylizer(tmp_path / "mobile.safetensors")
+    stylizer = Stylizer(tmp_path / "mobile.safetensors", precision="exact")
     runners = [Interpreter(str(path)) for path in files]
 
     def run(runner, *inputs):

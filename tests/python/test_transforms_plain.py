@@ -171,8 +171,8 @@ def test_pickling_keeps_everything(photo):
 def test_repr_tells_the_configuration():
     text = repr(SASSL(p=0.5, beta=(0.0, 0.2), styles="batch"))
     assert text == "SASSL(p=0.5, alpha=(0.1, 0.3), beta=(0.0, 0.2), styles='batch', model='lite')"
-    text = repr(SASSL(styles=np.zeros((3, 64)), generator=np.random.default_rng(), threads=2))
-    assert text.endswith("styles=3 vectors, model='lite', generator=numpy.random.Generator, threads=2)")
+    text = repr(SASSL(styles=np.zeros((3, 64)), generator=np.random.default_rng(), threads=2, precision="exact"))
+    assert text.endswith("3 vectors, model='lite', generator=numpy.random.Generator, threads=2, precision='exact')")
 
 
 GREY = np.full((16, 16, 3), 0.5)
@@ -218,6 +218,8 @@ GREY = np.full((16, 16, 3), 0.5)
         (lambda: SASSL()(Image.new("I;16", (16, 16))), ValueError, "'I;16'"),
         (lambda: SASSL(p="often"), ValueError, "p = 'often'"),
         (lambda: SASSL(model=sassl.Stylizer(), threads=2), ValueError, "threads = 2"),
+        (lambda: SASSL(model=sassl.Stylizer(), precision="fast"), ValueError, "precision = 'fast'"),
+        (lambda: SASSL(precision="half"), ValueError, 'precision = "half"'),
         (lambda: SASSL(styles=["nowhere.png"]), FileNotFoundError, "nowhere.png"),
     ],
 )

@@ -5,11 +5,15 @@ use sassl::kernels::conv::{Activation, Conv, Shape};
 use sassl::kernels::depthwise::Depthwise;
 use sassl::kernels::instance_norm::{Then, affine, moments};
 use sassl::kernels::interpolate::{Last, Pixels, PixelsMut, interpolate};
+use sassl::kernels::quantize::Quantized;
 use sassl::kernels::resize::resize;
-use sassl::kernels::{Border, Isa, Map, Pad, Scratch};
+use sassl::kernels::{Border, Extent, Isa, Map, Pad, Scratch};
 
 /// Sums of up to 1,300 products of numbers in [-1, 1], in another order and with fused rounding.
 const TOLERANCE: f32 = 1e-4;
+
+/// Of the root of the number of products: eight deviations of what rounding both factors to bytes does to such a sum.
+const BYTES: f32 = 0.015;
 
 fn numbers(generator: &mut ChaCha8Rng, n: usize) -> Vec<f32> {
     (0..n).map(|_| generator.random_range(-1.0..1.0)).collect()
@@ -29,10 +33,24 @@ fn rows(map: &Map) -> Vec<f32> {
     (0..map.height()).flat_map(|y| map.row(y).to_vec()).collect()
 }
 
+fn extent(map: &Map) -> Extent {
+    rows(map).into_iter().fold(Extent::default(), |all, x| all.or(Extent { low: x, high: x }))
+}
+
 fn assert_near(got: &Map, truth: &Map, what: &str) {
+    assert_within(got, truth, TOLERANCE, what);
+}
+
+fn assert_within(got: &Map, truth: &Map, tolerance: f32, what: &str) {
     for (i, (a, b)) in rows(got).iter().zip(rows(truth)).enumerate() {
-        assert!((a - b).abs() <= TOLERANCE * b.abs().max(1.0), "{what}: number {i} is {a}, not {b}");
+        assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "{what}: number {i} is {a}, not {b}");
     }
+}
+
+/// What a convolution on this path may differ from the truth by, relative to numbers above 1.
+fn tolerance(isa: Isa, shape: &Shape) -> f32 {
+    let products = shape.inputs * shape.kernel * shape.kernel;
+    if isa.in_bytes() { BYTES * (products as f32).sqrt() } else { TOLERANCE }
 }
 
 /// The paths that have something to prove.
@@ -48,11 +66,20 @@ fn shapes() -> Vec<(Shape, (usize, usize))> {
         [(3, 8), (8, 3), (1, 1), (5, 15), (16, 16), (7, 17), (12, 32), (4, 50)].iter().enumerate()
     {
         for (kernel, stride) in [(1, 1), (3, 1), (3, 2), (5, 1), (9, 1)] {
-            let shape = Shape { inputs, outputs, kernel, stride, upsample: false, activation: Activation::None };
+            let activation = Activation::None;
+            let shape = Shape { inputs, outputs, kernel, stride, upsample: false, activation, accumulate: i % 2 == 1 };
             all.push((shape, sizes[i % 4]));
         }
         for kernel in [3, 5, 9] {
-            let shape = Shape { inputs, outputs, kernel, stride: 1, upsample: true, activation: Activation::Relu };
+            let shape = Shape {
+                inputs,
+                outputs,
+                kernel,
+                stride: 1,
+                upsample: true,
+                activation: Activation::Relu,
+                accumulate: false,
+            };
             all.push((shape, sizes[(i + 1) % 4]));
         }
     }
@@ -66,11 +93,19 @@ fn pad_of(shape: &Shape) -> Pad {
 #[test]
 fn convolution_is_its_definition() {
     let mut generator = ChaCha8Rng::seed_from_u64(1);
-    let shape = Shape { inputs: 3, outputs: 4, kernel: 3, stride: 2, upsample: false, activation: Activation::Relu6 };
+    let shape = Shape {
+        inputs: 3,
+        outputs: 4,
+        kernel: 3,
+        stride: 2,
+        upsample: false,
+        activation: Activation::Relu6,
+        accumulate: false,
+    };
     let input = map(&mut generator, (7, 6, 3), Pad::all(1), Border::Reflect);
     let (weight, bias) = (numbers(&mut generator, 4 * 3 * 9), numbers(&mut generator, 4));
     let mut out = Map::new(4, 3, 4, Pad::NONE);
-    Conv::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&input, &mut out);
+    Conv::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&input, &mut out, &mut Scratch::default());
     let mirrored = |i: isize, n: usize| if i < 0 { -i } else if i >= n as isize { 2 * n as isize - 2 - i } else { i } as usize;
     for (y, x, o) in (0..4 * 3 * 4).map(|i| (i / 12, i / 4 % 3, i % 4)) {
         let mut sum = bias[o];
@@ -85,7 +120,15 @@ fn convolution_is_its_definition() {
 #[test]
 fn upsampling_is_nearest_then_convolution_with_reflection() {
     let mut generator = ChaCha8Rng::seed_from_u64(2);
-    let shape = Shape { inputs: 2, outputs: 3, kernel: 3, stride: 1, upsample: true, activation: Activation::None };
+    let shape = Shape {
+        inputs: 2,
+        outputs: 3,
+        kernel: 3,
+        stride: 1,
+        upsample: true,
+        activation: Activation::None,
+        accumulate: false,
+    };
     let input = map(&mut generator, (4, 5, 2), Shape::upsample_pad(3), Border::Edge);
     let weight = numbers(&mut generator, 3 * 2 * 9);
     let mut large = Map::new(8, 10, 2, Pad::all(1));
@@ -96,9 +139,13 @@ fn upsampling_is_nearest_then_convolution_with_reflection() {
     large.fill_border(Border::Reflect);
     for isa in Isa::supported() {
         let (mut direct, mut truth) = (Map::new(8, 10, 3, Pad::NONE), Map::new(8, 10, 3, Pad::NONE));
-        Conv::new(isa, shape, &weight, None).run(&input, &mut direct);
-        Conv::new(isa, Shape { upsample: false, ..shape }, &weight, None).run(&large, &mut truth);
-        assert_near(&direct, &truth, isa.name());
+        Conv::new(isa, shape, &weight, None).run(&input, &mut direct, &mut Scratch::default());
+        Conv::new(isa, Shape { upsample: false, ..shape }, &weight, None).run(
+            &large,
+            &mut truth,
+            &mut Scratch::default(),
+        );
+        assert_within(&direct, &truth, tolerance(isa, &shape), isa.name());
     }
 }
 
@@ -111,13 +158,15 @@ fn convolution_paths_agree() {
         let bias = numbers(&mut generator, shape.outputs);
         let (h, w) = shape.output_size(&input);
         let mut truth = Map::new(h, w, shape.outputs, Pad::NONE);
-        Conv::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&input, &mut truth);
+        truth.as_mut_slice().fill(7.0);
+        Conv::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&input, &mut truth, &mut Scratch::default());
         for isa in vector_paths() {
             // Padding of the output must stay as it was.
             let mut out = Map::new(h, w, shape.outputs, Pad::all(1));
             out.as_mut_slice().fill(7.0);
-            Conv::new(isa, shape, &weight, Some(&bias)).run(&input, &mut out);
-            assert_near(&out, &truth, &format!("{} {shape:?} {height}x{width}", isa.name()));
+            Conv::new(isa, shape, &weight, Some(&bias)).run(&input, &mut out, &mut Scratch::default());
+            let what = format!("{} {shape:?} {height}x{width}", isa.name());
+            assert_within(&out, &truth, tolerance(isa, &shape), &what);
             let stride = out.stride();
             let inside = shape.outputs..stride - shape.outputs;
             let outside =
@@ -130,10 +179,63 @@ fn convolution_paths_agree() {
 }
 
 #[test]
+fn bytes_are_exact_where_bytes_hold_the_numbers() {
+    let mut generator = ChaCha8Rng::seed_from_u64(9);
+    for (shape, (height, width)) in shapes().into_iter().filter(|(shape, _)| !shape.upsample) {
+        let mut grid = |n: usize, ends: [i32; 2], step: f32| -> Vec<f32> {
+            let inside = (2..n).map(|_| generator.random_range(ends[0]..=ends[1]));
+            ends.into_iter().chain(inside).take(n).map(|i| i as f32 * step).collect()
+        };
+        let mut input = Map::new(height, width, shape.inputs, pad_of(&shape));
+        for y in 0..height {
+            let row = grid(width * shape.inputs, [-100, 155], 1.0 / 64.0);
+            input.row_mut(y).copy_from_slice(&row);
+        }
+        input.fill_border(Border::Zero);
+        let filter = shape.inputs * shape.kernel * shape.kernel;
+        let weight: Vec<f32> = (0..shape.outputs).flat_map(|_| grid(filter, [-127, 127], 1.0 / 128.0)).collect();
+        let (h, w) = shape.output_size(&input);
+        let before = map(&mut generator, (h, w, shape.outputs), Pad::NONE, Border::Zero);
+        let mut truth = before.clone();
+        Conv::new(Isa::Scalar, shape, &weight, None).run(&input, &mut truth, &mut Scratch::default());
+        for isa in Isa::supported().filter(|isa| isa.in_bytes()) {
+            let mut out = before.clone();
+            Conv::new(isa, shape, &weight, None).run(&input, &mut out, &mut Scratch::default());
+            assert_near(&out, &truth, &format!("{} {shape:?} {height}x{width}", isa.name()));
+        }
+    }
+}
+
+#[test]
+fn quantizing_paths_agree() {
+    let mut generator = ChaCha8Rng::seed_from_u64(10);
+    for (height, width, channels) in [(1, 1, 1), (3, 5, 3), (4, 8, 16), (7, 9, 5)] {
+        let mut input = map(&mut generator, (height, width, channels), Pad::all(1), Border::Edge);
+        for odd in [0.0, f32::NAN, f32::INFINITY, 1e30] {
+            input.row_mut(0)[0] = odd;
+            let bytes = |isa| {
+                let mut out = Quantized::default();
+                out.fill(isa, input.view());
+                (out.bytes().to_vec(), out.stride(), out.scale().to_bits(), out.zero())
+            };
+            for isa in vector_paths() {
+                assert_eq!(bytes(isa), bytes(Isa::Scalar), "{} {height}x{width}x{channels} {odd}", isa.name());
+            }
+        }
+    }
+    let mut ramp = Map::new(1, 256, 1, Pad::NONE);
+    ramp.row_mut(0).iter_mut().zip(-55..).for_each(|(x, i)| *x = i as f32 / 8.0);
+    let mut out = Quantized::default();
+    out.fill(Isa::Scalar, ramp.view());
+    assert_eq!((out.scale(), out.zero()), (0.125, 55.0));
+    assert!(out.bytes()[..256].iter().copied().eq(0..=255));
+}
+
+#[test]
 fn depthwise_paths_agree() {
     let mut generator = ChaCha8Rng::seed_from_u64(4);
     for (shape, (height, width)) in shapes() {
-        let shape = Shape { inputs: shape.outputs, ..shape };
+        let shape = Shape { inputs: shape.outputs, accumulate: false, ..shape };
         let input = map(&mut generator, (height, width, shape.inputs), pad_of(&shape), Border::Zero);
         let weight = numbers(&mut generator, shape.outputs * shape.kernel * shape.kernel);
         let (h, w) = shape.output_size(&input);
@@ -143,6 +245,7 @@ fn depthwise_paths_agree() {
             let mut out = Map::new(h, w, shape.outputs, Pad::NONE);
             Depthwise::new(isa, shape, &weight, None).run(&input, &mut out);
             assert_near(&out, &truth, &format!("{} {shape:?} {height}x{width}", isa.name()));
+            assert!(out.range().is_none_or(|range| range == extent(&out)), "{} {shape:?}", isa.name());
         }
     }
 }
@@ -151,7 +254,15 @@ fn depthwise_paths_agree() {
 fn depthwise_is_a_dense_convolution_with_zeros_between_channels() {
     let mut generator = ChaCha8Rng::seed_from_u64(5);
     for upsample in [false, true] {
-        let shape = Shape { inputs: 5, outputs: 5, kernel: 3, stride: 1, upsample, activation: Activation::None };
+        let shape = Shape {
+            inputs: 5,
+            outputs: 5,
+            kernel: 3,
+            stride: 1,
+            upsample,
+            activation: Activation::None,
+            accumulate: false,
+        };
         let input = map(&mut generator, (6, 7, 5), pad_of(&shape), Border::Edge);
         let weight = numbers(&mut generator, 45);
         let dense: Vec<f32> =
@@ -159,7 +270,7 @@ fn depthwise_is_a_dense_convolution_with_zeros_between_channels() {
         let (h, w) = shape.output_size(&input);
         let (mut one, mut other) = (Map::new(h, w, 5, Pad::NONE), Map::new(h, w, 5, Pad::NONE));
         Depthwise::new(Isa::Scalar, shape, &weight, None).run(&input, &mut one);
-        Conv::new(Isa::Scalar, shape, &dense, None).run(&input, &mut other);
+        Conv::new(Isa::Scalar, shape, &dense, None).run(&input, &mut other, &mut Scratch::default());
         assert_near(&one, &other, "dense");
     }
 }
@@ -182,14 +293,15 @@ fn norm_paths_agree() {
             }
         }
         let (scale, shift) = (numbers(&mut generator, channels), numbers(&mut generator, channels));
-        for (then, wider) in [(Then::Store, 0), (Then::Relu, 0), (Then::Add, 0), (Then::Relu, 5)] {
-            let before = map(&mut generator, (height, width, channels + wider), Pad::NONE, Border::Zero);
+        for then in [Then::Store, Then::Relu, Then::Add] {
+            let before = map(&mut generator, (height, width, channels), Pad::NONE, Border::Zero);
             let mut truth = before.clone();
             affine(Isa::Scalar, &input, &scale, &shift, then, &mut truth);
             for isa in vector_paths() {
                 let mut out = before.clone();
                 affine(isa, &input, &scale, &shift, then, &mut out);
-                assert_near(&out, &truth, &format!("{} {then:?} {channels}+{wider}", isa.name()));
+                assert_near(&out, &truth, &format!("{} {then:?} {channels}", isa.name()));
+                assert_eq!(out.range(), Some(extent(&out)), "{} {then:?} {channels}", isa.name());
             }
         }
     }

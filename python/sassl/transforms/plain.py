@@ -32,7 +32,7 @@ class SASSL:
         model: "lite", a .safetensors file, or a `Stylizer`.
         generator: a `torch.Generator` on the CPU or a `numpy.random.Generator`; None: torch's global generator where
             torch is imported, else numpy's. DataLoader workers and epochs differ in either case.
-        threads: see `Stylizer`, which has them if one is given as the model.
+        threads, precision: see `Stylizer`, which has them if one is given as the model.
 
     Raises:
         ValueError: p, alpha or beta outside [0, 1] or reversed; no such model; styles of another style space.
@@ -57,14 +57,20 @@ class SASSL:
         *,
         generator: Any = None,
         threads: int | None = None,
+        precision: str | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(model, Stylizer) and threads is not None:
-            raise ValueError(f"threads = {threads}: the Stylizer given as the model has its own; give them to Stylizer")
+        for name, value in (("threads", threads), ("precision", precision)):
+            if isinstance(model, Stylizer) and value is not None:
+                raise ValueError(
+                    f"{name} = {value!r}: the Stylizer given as the model has its own; give it to Stylizer"
+                )
         _check_generator(generator)
         self._p, self._alpha, self._beta = _probability(p), _range("alpha", alpha), _range("beta", beta)
         self.generator = generator
-        self.stylizer = model if isinstance(model, Stylizer) else Stylizer(model, threads=threads)
+        if not isinstance(model, Stylizer):
+            model = Stylizer(model, threads=threads, precision=precision or "fast")
+        self.stylizer = model
         self.styles, self._described = _styles(styles, self.stylizer)
         self._params: StyleParams | None = None
         self._block = self._make_block()
@@ -151,6 +157,8 @@ class SASSL:
             parts.append(f"generator={'numpy.random' if _is_numpys(self.generator) else 'torch'}.Generator")
         if self.stylizer.threads is not None:
             parts.append(f"threads={self.stylizer.threads}")
+        if self.stylizer.precision != "fast":
+            parts.append(f"precision={self.stylizer.precision!r}")
         return ", ".join(parts)
 
     def __getstate__(self) -> dict[str, Any]:

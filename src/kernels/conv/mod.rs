@@ -3,14 +3,18 @@
 //!
 //! A convolution takes every position of the kernel that lies inside the *padded* map (VALID over it): what the padding
 //! holds is the map's affair, and its size decides the output's.
+mod bytes;
 mod pack;
 mod phases;
 mod scalar;
 mod simd;
+mod tiles;
 
-pub(crate) use phases::{Cells, pixel_shuffle_weight};
+pub(crate) use phases::{Cells, pixel_shuffle_weight, shifted_weight};
 
-use super::{Isa, Map, Pad};
+use super::isa::Lanes;
+use super::{Extent, Isa, Map, Pad, Scratch, View};
+use bytes::Bytes;
 use pack::Packed;
 
 /// What follows the sum.
@@ -39,6 +43,8 @@ pub struct Shape {
     pub upsample: bool,
     /// What follows.
     pub activation: Activation,
+    /// Whether the sum is added to what `out` holds, before the activation.
+    pub accumulate: bool,
 }
 
 impl Shape {
@@ -50,13 +56,27 @@ impl Shape {
     }
 
     /// Height and width of the output for this padded input.
-    pub fn output_size(&self, input: &Map) -> (usize, usize) {
+    pub fn output_size<'a>(&self, input: impl Into<View<'a>>) -> (usize, usize) {
+        let input = input.into();
         if self.upsample {
-            return (2 * input.height(), 2 * input.width());
+            return (2 * input.height, 2 * input.width);
         }
-        let pad = input.pad();
+        let (rows, columns) = input.padded_size();
         let size = |n: usize| (n - self.kernel) / self.stride + 1;
-        (size(input.height() + pad.top + pad.bottom), size(input.width() + pad.left + pad.right))
+        (size(rows), size(columns))
+    }
+}
+
+impl Activation {
+    /// Applies it to each of these vectors.
+    #[inline(always)]
+    pub(super) fn of<'a, L: Lanes + 'a>(self, sums: impl Iterator<Item = &'a mut L>) {
+        let (zero, six) = (L::splat(0.0), L::splat(6.0));
+        match self {
+            Self::None => (),
+            Self::Relu => sums.for_each(|x| *x = x.max(zero)),
+            Self::Relu6 => sums.for_each(|x| *x = x.max(zero).min(six)),
+        }
     }
 }
 
@@ -73,6 +93,7 @@ enum Weights {
     /// OIHW and bias, as given.
     Plain(Vec<f32>, Vec<f32>),
     Packed(Packed),
+    Bytes(Bytes),
 }
 
 impl Conv {
@@ -86,6 +107,7 @@ impl Conv {
         assert_eq!(bias.len(), shape.outputs, "{shape:?}");
         let weights = match isa {
             Isa::Scalar => Weights::Plain(weight.to_vec(), bias),
+            _ if isa.in_bytes() => Weights::Bytes(Bytes::new(isa, &shape, weight, &bias)),
             _ => Weights::Packed(Packed::new(isa, &shape, weight, &bias)),
         };
         Self { shape, isa, weights }
@@ -100,15 +122,22 @@ impl Conv {
     ///
     /// # Panics
     /// If a map does not fit the shape.
-    pub fn run(&self, input: &Map, out: &mut Map) {
-        let shape = &self.shape;
-        assert_eq!(input.channels(), shape.inputs, "input of {shape:?}");
-        assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
+    pub fn run<'a>(&self, input: impl Into<View<'a>>, out: &mut Map, scratch: &mut Scratch) {
+        let (shape, input) = (&self.shape, input.into());
+        assert_eq!(input.channels, shape.inputs, "input of {shape:?}");
+        assert!(!shape.upsample || input.pad == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
         let (height, width) = shape.output_size(input);
         assert_eq!((out.height(), out.width(), out.channels()), (height, width, shape.outputs), "output of {shape:?}");
         match &self.weights {
             Weights::Plain(weight, bias) => scalar::run(shape, weight, bias, input, out),
             Weights::Packed(packed) => simd::run(self.isa, shape, packed, input, out),
+            Weights::Bytes(weights) => {
+                scratch.bytes.fill(self.isa, input);
+                bytes::run(self.isa, shape, weights, &scratch.bytes, out);
+            }
+        }
+        if shape.activation == Activation::Relu6 {
+            out.set_range(Extent { low: 0.0, high: 6.0 });
         }
     }
 }

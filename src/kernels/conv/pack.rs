@@ -52,6 +52,13 @@ impl Packed {
     }
 }
 
+impl Packed {
+    /// The passes for an output of this many columns.
+    pub(super) fn for_width(&self, columns: usize) -> &[Pass] {
+        if self.passes[0].group > columns { &self.narrow } else { &self.passes }
+    }
+}
+
 /// The tap rectangle of a convolution that is not upsampled, `group` pixels at a time.
 fn plain(lanes: usize, shape: &Shape, group: usize, weight: &[f32], bias: &[f32]) -> Pass {
     let &Shape { inputs, outputs, kernel, stride, .. } = shape;

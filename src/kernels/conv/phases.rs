@@ -46,39 +46,37 @@ impl Cells {
 /// An upsampling convolution to `outputs` channels as one convolution over cells: its output channels are
 /// `[row phase][column phase][outputs]`, a pixel shuffle away from the upsampled map.
 ///
-/// `weight` is `[outputs, inputs, kernel, kernel]`. With `skip`, `[outputs, colours, kernel, kernel]` over a map at full
-/// resolution is added, whose cells come as further input channels `[row phase][column phase][colours]`.
-/// Returns the kernel's side in cells and the weight `[4 outputs, inputs + 4 colours, side, side]`.
-pub(crate) fn pixel_shuffle_weight(
-    outputs: usize,
-    inputs: usize,
-    kernel: usize,
-    weight: &[f32],
-    skip: Option<&[f32]>,
-) -> (usize, Vec<f32>) {
+/// `weight` is `[outputs, inputs, kernel, kernel]`. Returns the kernel's side in cells and the weight
+/// `[4 outputs, inputs, side, side]`.
+pub(crate) fn pixel_shuffle_weight(outputs: usize, inputs: usize, kernel: usize, weight: &[f32]) -> (usize, Vec<f32>) {
     let reach = (kernel / 2).div_ceil(2);
     let side = 2 * reach + 1;
-    let colours = skip.map_or(0, |skip| skip.len() / (outputs * kernel * kernel));
-    let all_inputs = inputs + 4 * colours;
-    let mut folded = vec![0.0; 4 * outputs * all_inputs * side * side];
+    let mut folded = vec![0.0; 4 * outputs * inputs * side * side];
     for phase in 0..4 {
         let (rows, columns) = (Cells::new(kernel, phase / 2), Cells::new(kernel, phase % 2));
-        for o in 0..outputs {
-            for (ty, tx) in (0..kernel * kernel).map(|t| (t / kernel, t % kernel)) {
-                let cell = |cells: Cells, t| (cells.cell(t) + reach as isize) as usize;
-                let at = |i: usize| {
-                    (((phase * outputs + o) * all_inputs + i) * side + cell(rows, ty)) * side + cell(columns, tx)
-                };
-                let tap = |weights: &[f32], n: usize, i: usize| weights[((o * n + i) * kernel + ty) * kernel + tx];
-                for i in 0..inputs {
-                    folded[at(i)] += tap(weight, inputs, i);
-                }
-                let sub = rows.pixel(ty).rem_euclid(2) * 2 + columns.pixel(tx).rem_euclid(2);
-                for i in 0..colours {
-                    folded[at(inputs + sub as usize * colours + i)] += tap(skip.unwrap_or_default(), colours, i);
-                }
-            }
+        let cell = |cells: Cells, t| (cells.cell(t) + reach as isize) as usize;
+        for (n, weight) in weight.iter().enumerate() {
+            let (y, x) = (cell(rows, n / kernel % kernel), cell(columns, n % kernel));
+            let (o, i) = (n / (kernel * kernel) / inputs, n / (kernel * kernel) % inputs);
+            folded[(((phase * outputs + o) * inputs + i) * side + y) * side + x] += weight;
         }
     }
     (side, folded)
+}
+
+/// A convolution at full resolution as one of stride 2 that gives the same channels as [`pixel_shuffle_weight`]'s: each
+/// phase's kernel stands where its pixel is. The padding before is the same as it was, `kernel / 2`.
+///
+/// `weight` is `[outputs, inputs, kernel, kernel]`. Returns the kernel's side and the weight `[4 outputs, inputs, side, side]`.
+pub(crate) fn shifted_weight(outputs: usize, inputs: usize, kernel: usize, weight: &[f32]) -> (usize, Vec<f32>) {
+    let side = kernel + 1;
+    let mut shifted = vec![0.0; 4 * outputs * inputs * side * side];
+    for phase in 0..4 {
+        for (n, weight) in weight.iter().enumerate() {
+            let (y, x) = (n / kernel % kernel + phase / 2, n % kernel + phase % 2);
+            let filter = phase * outputs * inputs + n / (kernel * kernel);
+            shifted[(filter * side + y) * side + x] = *weight;
+        }
+    }
+    (side, shifted)
 }

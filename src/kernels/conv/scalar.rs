@@ -1,9 +1,9 @@
 //! Convolution by its definition.
-use super::{Activation, Map, Shape};
+use super::{Activation, Map, Shape, View};
 
-pub(super) fn run(shape: &Shape, weight: &[f32], bias: &[f32], input: &Map, out: &mut Map) {
-    let &Shape { inputs, outputs, kernel, stride, upsample, activation } = shape;
-    let (data, row, pad) = (input.as_slice(), input.stride(), input.pad());
+pub(super) fn run(shape: &Shape, weight: &[f32], bias: &[f32], input: View, out: &mut Map) {
+    let &Shape { inputs, outputs, kernel, stride, upsample, activation, accumulate } = shape;
+    let View { data, stride: row, pad, .. } = input;
     // The padded row or column under tap `t` of output position `o`.
     let under = |o: usize, t: usize, pad: usize| {
         if upsample {
@@ -15,16 +15,17 @@ pub(super) fn run(shape: &Shape, weight: &[f32], bias: &[f32], input: &Map, out:
     for y in 0..out.height() {
         for x in 0..out.width() {
             for o in 0..outputs {
-                let mut sum = bias[o];
+                let at = &mut out.row_mut(y)[x * outputs + o];
+                let mut sum = if accumulate { bias[o] + *at } else { bias[o] };
                 for ty in 0..kernel {
                     for tx in 0..kernel {
-                        let at = under(y, ty, pad.top) * row + under(x, tx, pad.left) * inputs;
+                        let from = under(y, ty, pad.top) * row + under(x, tx, pad.left) * inputs;
                         for i in 0..inputs {
-                            sum += weight[((o * inputs + i) * kernel + ty) * kernel + tx] * data[at + i];
+                            sum += weight[((o * inputs + i) * kernel + ty) * kernel + tx] * data[from + i];
                         }
                     }
                 }
-                out.row_mut(y)[x * outputs + o] = match activation {
+                *at = match activation {
                     Activation::None => sum,
                     Activation::Relu => sum.max(0.0),
                     Activation::Relu6 => sum.clamp(0.0, 6.0),

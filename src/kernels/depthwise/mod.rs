@@ -4,7 +4,7 @@ mod scalar;
 mod simd;
 
 use super::conv::{Activation, Cells, Shape};
-use super::{Isa, Map};
+use super::{Extent, Isa, Map};
 
 /// A depthwise convolution with its weights.
 #[derive(Clone, Debug)]
@@ -60,14 +60,14 @@ impl Depthwise {
         assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
         let (height, width) = shape.output_size(input);
         assert_eq!((out.height(), out.width(), out.channels()), (height, width, shape.outputs), "output of {shape:?}");
-        for pass in &self.passes {
-            // Fewer channels than lanes: nothing to gain.
-            if self.isa == Isa::Scalar || shape.outputs < self.isa.lanes() {
-                scalar::run(shape, pass, &self.bias, input, out);
-            } else {
-                simd::run(self.isa, shape, pass, &self.bias, input, out);
-            }
+        // Fewer channels than lanes: nothing to gain.
+        if self.isa == Isa::Scalar || shape.outputs < self.isa.lanes() {
+            self.passes.iter().for_each(|pass| scalar::run(shape, pass, &self.bias, input, out));
+            return;
         }
+        let run = |pass| simd::run(self.isa, shape, pass, &self.bias, input, out);
+        let range = self.passes.iter().map(run).fold(Extent::default(), Extent::or);
+        out.set_range(range);
     }
 }
 

@@ -3,7 +3,7 @@
 mod scalar;
 mod simd;
 
-use super::{Isa, Map};
+use super::{Extent, Isa, Map};
 
 /// Mean and biased variance of each channel, over height and width without the padding.
 ///
@@ -35,22 +35,21 @@ pub enum Then {
     Add,
 }
 
-/// Applies `scale[c] * in + shift[c]` to every pixel of `input` and gives it to the first channels of `out`, which may have
-/// more of them than `input`.
+/// Applies `scale[c] * in + shift[c]` to every pixel of `input` and gives it to `out`.
 ///
 /// # Panics
-/// If the maps differ in height or width, or the channels do not fit.
+/// If the maps differ in height, width or channels.
 pub fn affine(isa: Isa, input: &Map, scale: &[f32], shift: &[f32], then: Then, out: &mut Map) {
     assert_eq!((input.height(), input.width()), (out.height(), out.width()));
     assert_eq!((scale.len(), shift.len()), (input.channels(), input.channels()));
-    assert!(out.channels() >= input.channels());
-    let (from, to) = (input.channels(), out.channels());
+    assert_eq!(input.channels(), out.channels());
+    let mut range = Extent::default();
     for y in 0..input.height() {
         let (input, out) = (input.row(y), out.row_mut(y));
-        if isa == Isa::Scalar || from != to {
-            scalar::affine(input, from, scale, shift, then, out, to);
-        } else {
-            simd::affine(isa, input, scale, shift, then, out);
-        }
+        range = range.or(match isa {
+            Isa::Scalar => scalar::affine(input, scale, shift, then, out),
+            _ => simd::affine(isa, input, scale, shift, then, out),
+        });
     }
+    out.set_range(range);
 }

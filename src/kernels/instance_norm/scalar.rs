@@ -1,5 +1,5 @@
 //! Moments and the affine map, one number at a time.
-use super::{Map, Then};
+use super::{Extent, Map, Then};
 
 pub(super) fn sums(map: &Map, sum: &mut [f64], square: &mut [f64]) {
     for y in 0..map.height() {
@@ -12,9 +12,9 @@ pub(super) fn sums(map: &Map, sum: &mut [f64], square: &mut [f64]) {
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-pub(super) fn affine(input: &[f32], from: usize, scale: &[f32], shift: &[f32], then: Then, out: &mut [f32], to: usize) {
-    for (input, out) in input.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
+pub(super) fn affine(input: &[f32], scale: &[f32], shift: &[f32], then: Then, out: &mut [f32]) -> Extent {
+    let mut range = Extent::default();
+    for (input, out) in input.chunks_exact(scale.len()).zip(out.chunks_exact_mut(scale.len())) {
         for (((x, out), scale), shift) in input.iter().zip(out).zip(scale).zip(shift) {
             let x = x * scale + shift;
             match then {
@@ -22,6 +22,8 @@ pub(super) fn affine(input: &[f32], from: usize, scale: &[f32], shift: &[f32], t
                 Then::Relu => *out = x.max(0.0),
                 Then::Add => *out += x,
             }
+            range = range.or(Extent { low: *out, high: *out });
         }
     }
+    range
 }

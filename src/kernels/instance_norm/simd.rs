@@ -1,8 +1,8 @@
 //! Moments and the affine map over whole rows: a row is its channels repeated, so after `lcm(channels, lanes)` floats the
 //! same channel stands in the same lane again.
 #![allow(unsafe_code)]
-use super::{Isa, Map, Then};
-use crate::kernels::isa::{Kernel, Lanes};
+use super::{Extent, Isa, Map, Then};
+use crate::kernels::isa::{Extents, Kernel, Lanes};
 
 pub(super) fn sums(isa: Isa, map: &Map, sum: &mut [f64], square: &mut [f64]) {
     isa.dispatch(Sums { map, sum, square });
@@ -28,19 +28,29 @@ impl Kernel for Sums<'_> {
             squares.fill(0.0);
             let repeats = row.len() / period;
             for lane in (0..period).step_by(L::N) {
-                let (mut sum, mut square) = (L::splat(0.0), L::splat(0.0));
-                for repeat in 0..repeats {
+                // Four sums of each, as one would wait for itself.
+                let (mut sum, mut square) = ([L::splat(0.0); 4], [L::splat(0.0); 4]);
+                let mut add = |repeat: usize, i: usize| {
                     let at = repeat * period + lane;
                     debug_assert!(at + L::N <= row.len());
                     // SAFETY: `lane + N <= period` and `(repeat + 1) * period <= row.len()`.
                     let x = unsafe { L::load(row.as_ptr().add(at)) };
-                    sum = x.mul_add(L::splat(1.0), sum);
-                    square = x.mul_add(x, square);
+                    sum[i] = x.mul_add(L::splat(1.0), sum[i]);
+                    square[i] = x.mul_add(x, square[i]);
+                };
+                let fours = repeats / 4 * 4;
+                for repeat in (0..fours).step_by(4) {
+                    (0..4).for_each(|i| add(repeat + i, i));
                 }
+                (fours..repeats).for_each(|repeat| add(repeat, 0));
+                let total = |of: [L; 4]| {
+                    let one = L::splat(1.0);
+                    of[0].mul_add(one, of[1]).mul_add(one, of[2].mul_add(one, of[3]))
+                };
                 // SAFETY: both vectors have `period` floats, a multiple of N.
                 unsafe {
-                    sum.store(sums.as_mut_ptr().add(lane));
-                    square.store(squares.as_mut_ptr().add(lane));
+                    total(sum).store(sums.as_mut_ptr().add(lane));
+                    total(square).store(squares.as_mut_ptr().add(lane));
                 }
             }
             for (lane, x) in row[repeats * period..].iter().enumerate() {
@@ -55,8 +65,8 @@ impl Kernel for Sums<'_> {
     }
 }
 
-pub(super) fn affine(isa: Isa, input: &[f32], scale: &[f32], shift: &[f32], then: Then, out: &mut [f32]) {
-    isa.dispatch(Affine { input, scale, shift, then, out });
+pub(super) fn affine(isa: Isa, input: &[f32], scale: &[f32], shift: &[f32], then: Then, out: &mut [f32]) -> Extent {
+    isa.dispatch(Affine { input, scale, shift, then, out })
 }
 
 struct Affine<'a> {
@@ -68,14 +78,15 @@ struct Affine<'a> {
 }
 
 impl Kernel for Affine<'_> {
-    type Output = ();
+    type Output = Extent;
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
+    fn run<L: Lanes>(self) -> Extent {
         let Self { input, scale, shift, then, out } = self;
         assert_eq!(input.len(), out.len());
         let channels = scale.len();
         let period = period(channels, L::N);
+        let (mut extents, mut rest) = (Extents::<L>::default(), Extent::default());
         for lane in (0..period).step_by(L::N) {
             let (mut scales, mut shifts) = ([0.0; 16], [0.0; 16]);
             for i in 0..L::N {
@@ -88,13 +99,15 @@ impl Kernel for Affine<'_> {
             while at + L::N <= input.len() {
                 // SAFETY: `at + N` is within both rows.
                 unsafe {
-                    let x = L::load(input.as_ptr().add(at)).mul_add(by, plus);
                     let to = out.as_mut_ptr().add(at);
-                    match then {
-                        Then::Store => x.store(to),
-                        Then::Relu => x.max(L::splat(0.0)).store(to),
-                        Then::Add => x.mul_add(L::splat(1.0), L::load(to)).store(to),
-                    }
+                    let x = L::load(input.as_ptr().add(at)).mul_add(by, plus);
+                    let x = match then {
+                        Then::Store => x,
+                        Then::Relu => x.max(L::splat(0.0)),
+                        Then::Add => x.mul_add(L::splat(1.0), L::load(to)),
+                    };
+                    extents.add(x);
+                    x.store(to);
                 }
                 at += period;
             }
@@ -105,8 +118,10 @@ impl Kernel for Affine<'_> {
                     Then::Relu => out[i] = x.max(0.0),
                     Then::Add => out[i] += x,
                 }
+                rest = rest.or(Extent { low: out[i], high: out[i] });
             }
         }
+        rest.or(extents.of_lanes())
     }
 }
 

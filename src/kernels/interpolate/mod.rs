@@ -3,7 +3,8 @@
 mod scalar;
 mod simd;
 
-use super::{Isa, Map};
+use super::{Extent, Isa, Map};
+use std::ops::Range;
 
 /// The pixels of one RGB image, height x width x 3.
 #[derive(Clone, Copy, Debug)]
@@ -23,16 +24,60 @@ pub enum PixelsMut<'a> {
     F32(&'a mut [f32]),
 }
 
+impl PixelsMut<'_> {
+    /// These numbers of them.
+    fn part(&mut self, range: Range<usize>) -> PixelsMut<'_> {
+        match self {
+            Self::U8(pixels) => PixelsMut::U8(&mut pixels[range]),
+            Self::F32(pixels) => PixelsMut::F32(&mut pixels[range]),
+        }
+    }
+
+    /// From [0, 1].
+    #[inline(always)]
+    #[expect(clippy::manual_clamp, reason = "clamp lets NaN through")]
+    #[allow(unsafe_code)]
+    fn read(self, from: &[f32]) {
+        match self {
+            Self::U8(out) => {
+                for (to, x) in out.iter_mut().zip(from) {
+                    // At most 255.5, and truncated. NaN gives 0.
+                    let x = (x * 255.0 + 0.5).max(0.0).min(255.0);
+                    // SAFETY: between 0 and 255. (A checked conversion takes three times as long.)
+                    *to = unsafe { x.to_int_unchecked::<i32>() } as u8;
+                }
+            }
+            Self::F32(out) => out.copy_from_slice(from),
+        }
+    }
+}
+
 impl Pixels<'_> {
     /// The image as a map of [0, 1]; its height, width and padding stand in `out`.
     ///
     /// # Panics
     /// If `out` has another size, or not three channels.
-    pub fn unpack(self, out: &mut Map) {
+    pub fn unpack(self, isa: Isa, out: &mut Map) {
         let row = 3 * out.width();
         assert_eq!((self.len(), out.channels()), (row * out.height(), 3));
-        for y in 0..out.height() {
-            self.unpack_row(y, out.row_mut(y));
+        isa.dispatch(simd::Unpack { pixels: self, out });
+        out.set_range(Extent { low: 0.0, high: 1.0 });
+    }
+
+    /// These numbers of them.
+    fn part(self, range: Range<usize>) -> Self {
+        match self {
+            Self::U8(pixels) => Self::U8(&pixels[range]),
+            Self::F32(pixels) => Self::F32(&pixels[range]),
+        }
+    }
+
+    /// In [0, 1].
+    #[inline(always)]
+    fn write(self, out: &mut [f32]) {
+        match self {
+            Self::U8(from) => out.iter_mut().zip(from).for_each(|(to, &x)| *to = f32::from(x) * (1.0 / 255.0)),
+            Self::F32(from) => out.copy_from_slice(from),
         }
     }
 
@@ -45,14 +90,6 @@ impl Pixels<'_> {
             (Self::U8(from), PixelsMut::U8(to)) => to.copy_from_slice(from),
             (Self::F32(from), PixelsMut::F32(to)) => to.copy_from_slice(from),
             (from, to) => panic!("{from:?} into {to:?}"),
-        }
-    }
-
-    fn unpack_row(self, y: usize, out: &mut [f32]) {
-        let range = y * out.len()..(y + 1) * out.len();
-        match self {
-            Self::U8(from) => out.iter_mut().zip(&from[range]).for_each(|(to, &x)| *to = f32::from(x) / 255.0),
-            Self::F32(from) => out.copy_from_slice(&from[range]),
         }
     }
 
@@ -86,25 +123,15 @@ pub fn interpolate(
     content: Pixels,
     width: usize,
     mut out: PixelsMut,
-    row: &mut [Vec<f32>; 2],
+    row: &mut Vec<f32>,
 ) {
-    let height = content.len() / (3 * width);
-    let [stylized, blended] = row;
-    blended.resize(3 * width, 0.0);
-    for y in 0..height {
-        last.gather_row(y, width, stylized);
-        content.unpack_row(y, blended);
-        match isa {
-            Isa::Scalar => scalar::blend(&last, beta, stylized, blended),
-            _ => simd::blend(isa, &last, beta, stylized, blended),
-        }
+    for y in 0..content.len() / (3 * width) {
+        last.gather_row(y, width, row);
         let range = 3 * width * y..3 * width * (y + 1);
-        match &mut out {
-            PixelsMut::U8(out) => {
-                // At most 255.5, and truncated.
-                out[range].iter_mut().zip(&*blended).for_each(|(to, x)| *to = (x * 255.0 + 0.5) as u8);
-            }
-            PixelsMut::F32(out) => out[range].copy_from_slice(blended),
+        let (content, out) = (content.part(range.clone()), out.part(range));
+        match isa {
+            Isa::Scalar => scalar::blend(&last, beta, row, content, out),
+            _ => simd::blend(isa, &last, beta, row, content, out),
         }
     }
 }
@@ -112,14 +139,19 @@ pub fn interpolate(
 impl Last<'_> {
     /// Row `y` at full size, cut to `width` pixels.
     fn gather_row(&self, y: usize, width: usize, out: &mut Vec<f32>) {
-        out.clear();
+        out.resize(3 * width, 0.0);
         if self.map.channels() == 3 {
-            out.extend_from_slice(&self.map.row(y)[..3 * width]);
+            out.copy_from_slice(&self.map.row(y)[..3 * width]);
             return;
         }
-        for cell in self.map.row(y / 2).chunks_exact(12) {
-            out.extend_from_slice(&cell[y % 2 * 6..][..6]);
+        let (cells, _) = self.map.row(y / 2).as_chunks::<12>();
+        let (pairs, odd) = out.as_chunks_mut::<6>();
+        let first = y % 2 * 6;
+        for (pair, cell) in pairs.iter_mut().zip(cells) {
+            pair.copy_from_slice(&cell[first..first + 6]);
         }
-        out.truncate(3 * width);
+        if let Some(cell) = cells.get(pairs.len()) {
+            odd.copy_from_slice(&cell[first..first + odd.len()]);
+        }
     }
 }

@@ -1,16 +1,17 @@
 //! One row with an exponential that vectorises: `2^n p(f)` with `n + f = x log2(e)`, relative error below 3e-7.
-use super::{Isa, Last};
+use super::{Isa, Last, Map, Pixels, PixelsMut};
 use crate::kernels::isa::{Kernel, Lanes};
 
-pub(super) fn blend(isa: Isa, last: &Last, beta: f32, stylized: &[f32], content: &mut [f32]) {
-    isa.dispatch(Blend { last, beta, stylized, content });
+pub(super) fn blend(isa: Isa, last: &Last, beta: f32, stylized: &[f32], content: Pixels, out: PixelsMut) {
+    isa.dispatch(Blend { last, beta, stylized, content, out });
 }
 
 struct Blend<'a> {
     last: &'a Last<'a>,
     beta: f32,
     stylized: &'a [f32],
-    content: &'a mut [f32],
+    content: Pixels<'a>,
+    out: PixelsMut<'a>,
 }
 
 /// Three colours by sixteen lanes.
@@ -20,13 +21,36 @@ impl Kernel for Blend<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
+    fn run<L: Lanes>(mut self) {
         let scale: [f32; PERIOD] = std::array::from_fn(|i| self.last.scale[i % 3]);
         let shift: [f32; PERIOD] = std::array::from_fn(|i| self.last.shift[i % 3]);
-        for (x, out) in self.stylized.chunks(PERIOD).zip(self.content.chunks_mut(PERIOD)) {
-            for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(&scale).zip(&shift) {
+        let mut blended = [0.0; PERIOD];
+        for (n, x) in self.stylized.chunks(PERIOD).enumerate() {
+            let range = n * PERIOD..n * PERIOD + x.len();
+            let blended = &mut blended[..x.len()];
+            self.content.part(range.clone()).write(blended);
+            for (((out, x), scale), shift) in blended.iter_mut().zip(x).zip(&scale).zip(&shift) {
                 *out = (1.0 - self.beta) * *out + self.beta * sigmoid(x * scale + shift);
             }
+            self.out.part(range).read(blended);
+        }
+    }
+}
+
+/// The pixels of an image to a map.
+pub(super) struct Unpack<'a> {
+    pub(super) pixels: Pixels<'a>,
+    pub(super) out: &'a mut Map,
+}
+
+impl Kernel for Unpack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let row = 3 * self.out.width();
+        for y in 0..self.out.height() {
+            self.pixels.part(y * row..(y + 1) * row).write(self.out.row_mut(y));
         }
     }
 }

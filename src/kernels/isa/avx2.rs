@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 use super::{Kernel, Lanes};
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// Runs a kernel compiled for this instruction set.
 ///
@@ -41,6 +42,18 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn load_some(from: *const f32, lanes: Range<usize>) -> Self {
+        // SAFETY: see above; lanes outside the mask are not read.
+        Self(unsafe { _mm256_maskload_ps(from, mask(lanes)) })
+    }
+
+    #[inline(always)]
+    unsafe fn store_some(self, to: *mut f32, lanes: Range<usize>) {
+        // SAFETY: see above; lanes outside the mask are not written.
+        unsafe { _mm256_maskstore_ps(to, mask(lanes), self.0) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, by: Self, plus: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm256_fmadd_ps(self.0, by.0, plus.0) })
@@ -56,5 +69,16 @@ impl Lanes for Avx2 {
     fn min(self, other: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm256_min_ps(self.0, other.0) })
+    }
+}
+
+#[inline(always)]
+fn mask(lanes: Range<usize>) -> __m256i {
+    // SAFETY: as above.
+    unsafe {
+        let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let before = _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes.start as i32), lane);
+        let up_to = _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes.end as i32), lane);
+        _mm256_andnot_si256(before, up_to)
     }
 }

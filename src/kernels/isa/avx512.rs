@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 use super::{Kernel, Lanes};
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// Runs a kernel compiled for this instruction set.
 ///
@@ -14,7 +15,7 @@ pub(super) unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Avx512(__m512);
+pub(super) struct Avx512(pub(super) __m512);
 
 // SAFETY of every block below: a kernel comes to these lanes through `enter` alone, so the CPU has the instructions;
 // addresses are the caller's word.
@@ -41,6 +42,18 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_some(from: *const f32, lanes: Range<usize>) -> Self {
+        // SAFETY: see above; lanes outside the mask are not read.
+        Self(unsafe { _mm512_maskz_loadu_ps(mask(lanes), from) })
+    }
+
+    #[inline(always)]
+    unsafe fn store_some(self, to: *mut f32, lanes: Range<usize>) {
+        // SAFETY: see above; lanes outside the mask are not written.
+        unsafe { _mm512_mask_storeu_ps(to, mask(lanes), self.0) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, by: Self, plus: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm512_fmadd_ps(self.0, by.0, plus.0) })
@@ -57,4 +70,9 @@ impl Lanes for Avx512 {
         // SAFETY: see above.
         Self(unsafe { _mm512_min_ps(self.0, other.0) })
     }
+}
+
+#[inline(always)]
+fn mask(lanes: Range<usize>) -> __mmask16 {
+    ((1_u32 << lanes.end) - (1_u32 << lanes.start)) as __mmask16
 }

@@ -5,8 +5,11 @@
 mod avx2;
 mod avx512;
 mod portable;
+mod vnni;
 
+use super::Extent;
 use crate::error::{Error, Result};
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// A path through the kernels.
@@ -20,10 +23,42 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
+    /// The same, and VNNI: convolutions multiply bytes.
+    Avx512Vnni,
+}
+
+/// How convolutions multiply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As is fastest here: in bytes where the machine has instructions for it (activations in the range of each map,
+    /// weights in that of each output channel, 32-bit sums), else as [`Precision::Exact`].
+    #[default]
+    Fast,
+    /// In float32.
+    Exact,
+}
+
+impl Precision {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Exact => "exact",
+        }
+    }
+
+    /// The precision of this name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn named(name: &str) -> Result<Self> {
+        let found = [Self::Fast, Self::Exact].into_iter().find(|precision| precision.name() == name);
+        found.ok_or_else(|| Error::value("precision", format!("{name:?}"), "there are \"fast\" and \"exact\""))
+    }
 }
 
 impl Isa {
-    const ALL: [Self; 4] = [Self::Scalar, Self::Portable, Self::Avx2, Self::Avx512];
+    const ALL: [Self; 5] = [Self::Scalar, Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Vnni];
 
     /// Its name: what `SASSL_ISA` and `sassl info` say.
     pub fn name(self) -> &'static str {
@@ -32,6 +67,7 @@ impl Isa {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512vnni",
         }
     }
 
@@ -49,8 +85,10 @@ impl Isa {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => Self::Avx512.is_supported() && is_x86_feature_detected!("avx512vnni"),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
+            Self::Avx2 | Self::Avx512 | Self::Avx512Vnni => false,
         }
     }
 
@@ -59,11 +97,16 @@ impl Isa {
         Self::ALL.into_iter().filter(|isa| isa.is_supported())
     }
 
-    /// The fastest path here, or the one that the environment variable `SASSL_ISA` names.
+    /// The fastest path here, or the one that the environment variable `SASSL_ISA` names, at this precision.
     ///
     /// # Errors
     /// `SASSL_ISA` names no path, or one that this machine lacks.
-    pub fn detect() -> Result<Self> {
+    pub fn detect(precision: Precision) -> Result<Self> {
+        let path = Self::detect_fast()?;
+        Ok(if precision == Precision::Exact && path.in_bytes() { Self::Avx512 } else { path })
+    }
+
+    fn detect_fast() -> Result<Self> {
         static BEST: OnceLock<Isa> = OnceLock::new();
         let Some(wanted) = std::env::var_os("SASSL_ISA") else {
             return Ok(*BEST.get_or_init(|| Self::supported().last().unwrap_or(Self::Portable)));
@@ -84,8 +127,13 @@ impl Isa {
         match self {
             Self::Scalar => 1,
             Self::Portable | Self::Avx2 => 8,
-            Self::Avx512 => 16,
+            Self::Avx512 | Self::Avx512Vnni => 16,
         }
+    }
+
+    /// Whether convolutions multiply bytes.
+    pub fn in_bytes(self) -> bool {
+        self == Self::Avx512Vnni
     }
 
     /// Runs a kernel on this path ([`Isa::Scalar`] has no vectors: it runs the portable ones).
@@ -102,10 +150,26 @@ impl Isa {
             Self::Avx2 => unsafe { avx2::enter(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { avx512::enter(kernel) },
+            Self::Avx512 | Self::Avx512Vnni => unsafe { avx512::enter(kernel) },
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => unreachable!("not supported here, as asserted above"),
+            Self::Avx2 | Self::Avx512 | Self::Avx512Vnni => unreachable!("not supported here, as asserted above"),
         }
+    }
+
+    /// Runs a kernel that multiplies bytes.
+    ///
+    /// # Panics
+    /// If this path does not ([`Isa::in_bytes`]), or the machine lacks the instruction set.
+    #[allow(unsafe_code)]
+    pub(crate) fn dispatch_bytes<K: ByteKernel>(self, kernel: K) {
+        assert!(self.in_bytes() && self.is_supported(), "this CPU has no {} in bytes", self.name());
+        // SAFETY: the CPU has the instruction set, as asserted above.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            vnni::enter(kernel);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = kernel;
     }
 }
 
@@ -116,6 +180,77 @@ pub(crate) trait Kernel {
 
     /// The loop. Implementations are `#[inline(always)]`: only so does the body take on the caller's instruction set.
     fn run<L: Lanes>(self) -> Self::Output;
+}
+
+/// The least and the largest number of each lane.
+#[derive(Clone, Copy)]
+pub(crate) struct Extents<L> {
+    low: L,
+    high: L,
+}
+
+impl<L: Lanes> Default for Extents<L> {
+    #[inline(always)]
+    fn default() -> Self {
+        Self { low: L::splat(0.0), high: L::splat(0.0) }
+    }
+}
+
+impl<L: Lanes> Extents<L> {
+    /// Takes a vector in. NaN leaves it as it is: it is the first operand, and the second is what comes back.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, x: L) {
+        self.low = x.min(self.low);
+        self.high = x.max(self.high);
+    }
+
+    /// Of all lanes.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub(crate) fn of_lanes(self) -> Extent {
+        let (mut lows, mut highs) = ([0.0_f32; 16], [0.0_f32; 16]);
+        // SAFETY: no vector has more than 16 lanes.
+        unsafe {
+            self.low.store(lows.as_mut_ptr());
+            self.high.store(highs.as_mut_ptr());
+        }
+        Extent { low: lows.into_iter().fold(0.0, f32::min), high: highs.into_iter().fold(0.0, f32::max) }
+    }
+}
+
+/// A loop over bytes, compiled once for each instruction set that multiplies them.
+pub(crate) trait ByteKernel {
+    /// The loop, `#[inline(always)]` as in [`Kernel`].
+    fn run<L: ByteLanes>(self);
+}
+
+/// Vectors of [`Lanes::N`] floats and of as many 32-bit integers, each with four bytes to multiply.
+pub(crate) trait ByteLanes: Lanes {
+    /// Integers.
+    type Sums: Copy;
+
+    /// Zeros.
+    fn zero() -> Self::Sums;
+
+    /// The next four signed bytes of each lane.
+    ///
+    /// # Safety
+    /// `from` is valid for 4 [`Lanes::N`] reads.
+    #[allow(unsafe_code)]
+    unsafe fn weights(from: *const i8) -> Self::Sums;
+
+    /// Four unsigned bytes, in every lane.
+    ///
+    /// # Safety
+    /// `from` is valid for 4 reads.
+    #[allow(unsafe_code)]
+    unsafe fn pixels(from: *const u8) -> Self::Sums;
+
+    /// `sums` and, in each lane, the four products.
+    fn dot(sums: Self::Sums, pixels: Self::Sums, weights: Self::Sums) -> Self::Sums;
+
+    /// As floats.
+    fn float(sums: Self::Sums) -> Self;
 }
 
 /// A vector of [`Lanes::N`] floats.
@@ -141,6 +276,20 @@ pub(crate) trait Lanes: Copy {
     /// `to` is valid for that many writes.
     #[allow(unsafe_code)]
     unsafe fn store(self, to: *mut f32);
+
+    /// These of the next [`Lanes::N`] floats, and 0 in the other lanes.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of these lanes.
+    #[allow(unsafe_code)]
+    unsafe fn load_some(from: *const f32, lanes: Range<usize>) -> Self;
+
+    /// Writes these lanes.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of these lanes.
+    #[allow(unsafe_code)]
+    unsafe fn store_some(self, to: *mut f32, lanes: Range<usize>);
 
     /// `self * by + plus`, rounded once where the instruction set has FMA.
     fn mul_add(self, by: Self, plus: Self) -> Self;

@@ -1,6 +1,7 @@
 //! Eight floats in an array: the compiler turns the loops into what the target has.
 #![allow(unsafe_code)]
 use super::Lanes;
+use std::ops::Range;
 
 #[derive(Clone, Copy)]
 #[repr(align(32))]
@@ -32,6 +33,24 @@ impl Lanes for Portable {
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: the caller vouches for eight writes.
         unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_some(from: *const f32, lanes: Range<usize>) -> Self {
+        let mut all = [0.0; 8];
+        for i in lanes {
+            // SAFETY: the caller's word.
+            all[i] = unsafe { *from.add(i) };
+        }
+        Self(all)
+    }
+
+    #[inline(always)]
+    unsafe fn store_some(self, to: *mut f32, lanes: Range<usize>) {
+        for i in lanes {
+            // SAFETY: the caller's word.
+            unsafe { *to.add(i) = self.0[i] }
+        }
     }
 
     #[inline(always)]

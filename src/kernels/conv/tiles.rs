@@ -1,0 +1,124 @@
+//! How a pass covers the output: row by row, a few pixels (or groups of pixels) by one or two vectors of output channels
+//! at a time, which stay in registers while k runs over the taps.
+#![allow(unsafe_code)]
+use super::pack::Pass;
+use super::{Map, Shape};
+use crate::kernels::isa::Lanes;
+
+/// The sums of one tile.
+pub(super) trait Product<L: Lanes> {
+    /// Of M groups of pixels from (`y`, `x`) on, by V vectors of lanes from `first` on; bias included.
+    fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M];
+}
+
+/// Computes a pass into `out`.
+#[inline(always)]
+pub(super) fn tiles<L: Lanes, P: Product<L>>(shape: &Shape, pass: &Pass, product: P, out: &mut Map) {
+    let scale = if shape.upsample { 2 } else { 1 };
+    let (rows, columns) = (out.height() / scale, out.width() / scale);
+    for first in (0..pass.bias.len()).step_by(2 * L::N) {
+        let pair = first + L::N < pass.bias.len();
+        for y in 0..rows {
+            let out = &mut out.row_mut(y * scale + pass.phase.0)[pass.phase.1 * shape.outputs..];
+            let mut row = Row { shape, pass, product: &product, out, step: scale * shape.outputs, first, y };
+            match pair {
+                true if L::MANY_REGISTERS => row.tiles::<L, 8, 2>(columns),
+                true => row.tiles::<L, 6, 2>(columns),
+                false => row.tiles::<L, 8, 1>(columns),
+            }
+        }
+    }
+}
+
+/// One output row of one panel.
+struct Row<'a, P> {
+    shape: &'a Shape,
+    pass: &'a Pass,
+    product: &'a P,
+    /// From the first pixel of the phase on.
+    out: &'a mut [f32],
+    /// Floats from one output pixel of the phase to the next.
+    step: usize,
+    /// The panel's first lane.
+    first: usize,
+    y: usize,
+}
+
+impl<P> Row<'_, P> {
+    /// Tiles of M groups by V vectors. A last tile that would hang over is shifted back over pixels already done, which are
+    /// not stored again.
+    #[inline(always)]
+    fn tiles<L: Lanes, const M: usize, const V: usize>(&mut self, columns: usize)
+    where
+        P: Product<L>,
+    {
+        let group = self.pass.group;
+        let groups = columns / group;
+        let mut g = 0;
+        while g < groups {
+            match groups - g {
+                left if left >= M => {
+                    self.tile::<L, M, V>(g * group, 0);
+                    g += M;
+                }
+                left if groups >= M => {
+                    self.tile::<L, M, V>((groups - M) * group, (M - left) * group);
+                    g = groups;
+                }
+                left if left >= 4 => {
+                    self.tile::<L, 4, V>(g * group, 0);
+                    g += 4;
+                }
+                _ => {
+                    self.tile::<L, 1, V>(g * group, 0);
+                    g += 1;
+                }
+            }
+        }
+        if groups * group < columns {
+            self.tile::<L, 1, V>(columns - group, group - columns % group);
+        }
+    }
+
+    /// M groups from pixel `x` on, of which the first `done` pixels are not stored.
+    #[inline(always)]
+    fn tile<L: Lanes, const M: usize, const V: usize>(&mut self, x: usize, done: usize)
+    where
+        P: Product<L>,
+    {
+        let (group, outputs, first) = (self.pass.group, self.shape.outputs, self.first);
+        let mut sums = self.product.sums::<M, V>(first, self.y, x);
+        let at = x * self.step + first;
+        let step = group * self.step;
+        for v in 0..V {
+            // Of the vector's lanes, those of the group's outputs.
+            let used = (group * outputs - first).saturating_sub(v * L::N).min(L::N);
+            if used == 0 {
+                break;
+            }
+            let out = &mut self.out[at + v * L::N..];
+            assert!((M - 1) * step + used <= out.len());
+            let out = out.as_mut_ptr();
+            let to = |m: usize| out.wrapping_add(m * step);
+            if self.shape.accumulate {
+                for (m, sums) in sums.iter_mut().enumerate() {
+                    // SAFETY: the assert above bounds every address.
+                    sums[v] = unsafe { L::load_some(to(m), 0..used) }.mul_add(L::splat(1.0), sums[v]);
+                }
+            }
+            self.shape.activation.of(sums.iter_mut().map(|sums| &mut sums[v]));
+            if done == 0 && used == L::N {
+                for (m, sums) in sums.iter().enumerate() {
+                    // SAFETY: as above.
+                    unsafe { sums[v].store(to(m)) }
+                }
+            } else {
+                for (m, sums) in sums.iter().enumerate() {
+                    let first = (done.saturating_sub(m * group) * outputs).saturating_sub(self.first + v * L::N);
+                    // SAFETY: as above.
+                    unsafe { sums[v].store_some(to(m), first.min(used)..used) }
+                }
+            }
+        }
+    }
+}
