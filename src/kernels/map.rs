@@ -189,6 +189,25 @@ impl Map {
         start..start + self.width * self.channels
     }
 
+    /// Moves the last `n` rows to the top. For a map without padding above and below, which may become higher or lower by
+    /// [`Map::reshape`] and keeps its rows if nothing else changes.
+    pub fn keep_last_rows(&mut self, n: usize) {
+        let (stride, len) = (self.stride(), self.len());
+        self.data.copy_within(len - n * stride..len, 0);
+    }
+
+    /// Fills the padding left and right of these rows, and the whole of these others, with zeros. As
+    /// [`Map::keep_last_rows`], for a map without padding above and below.
+    pub fn fill_zeros(&mut self, sides: Range<usize>, whole: impl Iterator<Item = usize>) {
+        let (stride, c, pad) = (self.stride(), self.channels, self.pad);
+        for y in sides {
+            let row = &mut self.data[y * stride..(y + 1) * stride];
+            row[..pad.left * c].fill(0.0);
+            row[stride - pad.right * c..].fill(0.0);
+        }
+        whole.for_each(|y| self.data[y * stride..(y + 1) * stride].fill(0.0));
+    }
+
     /// Fills the padding from the inside.
     pub fn fill_border(&mut self, border: Border) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
@@ -247,6 +266,15 @@ impl<'a> View<'a> {
         let first = (has.top - pad.top) * self.stride + (has.left - pad.left) * self.channels;
         let last = self.data.len() - (has.bottom - pad.bottom) * self.stride - (has.right - pad.right) * self.channels;
         Self { data: &self.data[first..last], pad, ..self }
+    }
+
+    /// Some rows of a map without padding above and below.
+    ///
+    /// # Panics
+    /// If it has such padding, or not these rows.
+    pub fn rows(self, rows: Range<usize>) -> Self {
+        assert!(self.pad.top + self.pad.bottom == 0 && rows.end <= self.height, "rows {rows:?} of {:?}", self.pad);
+        Self { data: &self.data[rows.start * self.stride..rows.end * self.stride], height: rows.len(), ..self }
     }
 
     /// Rows and columns with the padding.

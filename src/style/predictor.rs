@@ -1,5 +1,5 @@
 //! F: image to style vector z, whatever the image's size (it is resized first).
-use super::layers::{padded, run_conv, run_depthwise};
+use super::layers::run_conv;
 use crate::error::Result;
 use crate::kernels::conv::{Activation, Conv, Shape};
 use crate::kernels::depthwise::Depthwise;
@@ -40,6 +40,54 @@ struct Block {
     depthwise: Depthwise,
     project: Conv,
     residual: bool,
+}
+
+impl Block {
+    /// Floats of the hidden map that are worked on at a time: with what is made of them, half a megabyte of cache.
+    const STRIP: usize = 1 << 16;
+
+    /// Expands, convolves and projects strip by strip, so that the hidden map, the largest of all, stays in the cache.
+    fn run(&self, x: &Map, scratch: &mut Scratch) -> Map {
+        let Shape { kernel, stride, outputs: channels, .. } = *self.depthwise.shape();
+        let pad = Pad::same(x.height(), x.width(), kernel, stride);
+        let sides = Pad { top: 0, bottom: 0, ..pad };
+        let (height, width) = (x.height().div_ceil(stride), x.width().div_ceil(stride));
+        let mut out = scratch.take(height, width, self.project.shape().outputs, Pad::NONE);
+        let step = (Self::STRIP / (x.width() * channels)).clamp(1, height);
+        let mut hidden = scratch.take(0, x.width(), channels, sides);
+        let mut middle = scratch.take(step, width, channels, Pad::NONE);
+        // Rows of the hidden map that have been made, counted with the padding above.
+        let mut done = 0;
+        for y in (0..height).step_by(step) {
+            let rows = step.min(height - y);
+            let (start, end) = (y * stride, (y + rows - 1) * stride + kernel);
+            // Rows that the last strip has made already.
+            let kept = usize::saturating_sub(done, start);
+            hidden.keep_last_rows(kept);
+            hidden.reshape(end - start, x.width(), channels, sides);
+            let inside = |row: usize| (pad.top..pad.top + x.height()).contains(&row);
+            let fresh = (start + kept).max(pad.top)..end.min(pad.top + x.height());
+            if !fresh.is_empty() {
+                let from = x.view().rows(fresh.start - pad.top..fresh.end - pad.top);
+                match &self.expand {
+                    Some(expand) => expand.run_at(fresh.start - start, from, &mut hidden, scratch),
+                    None => (0..fresh.len()).for_each(|i| {
+                        let row = &from.data[i * from.stride..(i + 1) * from.stride];
+                        hidden.row_mut(fresh.start - start + i).copy_from_slice(row);
+                    }),
+                }
+            }
+            let outside = (start + kept..end).filter(|&row| !inside(row)).map(|row| row - start);
+            hidden.fill_zeros(kept..end - start, outside);
+            middle.reshape(rows, width, channels, Pad::NONE);
+            self.depthwise.run(&hidden, &mut middle);
+            self.project.run_at(y, &middle, &mut out, scratch);
+            done = end;
+        }
+        scratch.put(hidden);
+        scratch.put(middle);
+        out
+    }
 }
 
 impl Predictor {
@@ -152,22 +200,12 @@ impl Predictor {
         let mut x = run_conv(stem, &image, Pad::NONE, scratch);
         scratch.put(image);
         for block in blocks {
-            let shape = block.depthwise.shape();
-            let pad = Pad::same(x.height(), x.width(), shape.kernel, shape.stride);
-            let hidden = match &block.expand {
-                Some(expand) => run_conv(expand, &x, pad, scratch),
-                None => std::mem::take(&mut x),
-            };
-            let hidden = padded(hidden, (pad, Border::Zero), scratch);
-            let middle = run_depthwise(&block.depthwise, &hidden, scratch);
-            let mut out = run_conv(&block.project, &middle, Pad::NONE, scratch);
+            let mut out = block.run(&x, scratch);
             if block.residual {
                 let ones = vec![1.0; out.channels()];
                 affine(self.isa, &x, &ones, &vec![0.0; ones.len()], Then::Add, &mut out);
             }
-            for map in [hidden, middle, std::mem::replace(&mut x, out)] {
-                scratch.put(map);
-            }
+            scratch.put(std::mem::replace(&mut x, out));
         }
         let out = run_conv(last, &x, Pad::NONE, scratch);
         let (mut mean, mut variance) = (vec![], vec![]);

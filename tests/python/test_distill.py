@@ -138,3 +138,35 @@ def test_training_goes_on_to_the_bit_and_exports(folders, teacher, tmp_path, mon
     )
     assert "style distance" in out
     assert (tmp_path / "sheet.png").exists()
+
+
+@pytest.mark.parametrize("size", [32, 121, 160])
+def test_mobilenet_v2_agrees_with_pytorch(tmp_path, size, monkeypatch):
+    """Also where the hidden maps are so large that they are computed in strips."""
+    monkeypatch.syspath_prepend(PROGRAM)
+    from networks import build, load
+
+    predictor = {"kind": "mobilenet_v2", "size": size, "dim": 5}
+    transformer = {
+        "dim": 5,
+        "contract": [{"kernel": 3, "stride": 2, "channels": 4}],
+        "residual": {"blocks": 0, "separable": False},
+        "expand": [{"kernel": 3, "channels": 4, "separable": False}],
+        "head": {"kernel": 3, "upsample": False, "separable": False, "skip": False},
+    }
+    network = {"predictor": predictor, "transformer": transformer}
+    torch.manual_seed(0)
+    module = build(network).eval()
+    for weight in (p for p in module.predictor.parameters() if p.ndim == 4):
+        torch.nn.init.kaiming_normal_(weight)
+    path = tmp_path / "model.safetensors"
+    torch.save({"network": network, "mean": module.state_dict()}, tmp_path / "checkpoint.pt")
+    run("export.py", "--checkpoint", tmp_path / "checkpoint.pt", "--model", path)
+    predictor = load(path)[0].predictor.eval()
+    image = np.random.default_rng(0).random((2, size, size, 3), np.float32)
+    with torch.no_grad():
+        expected = predictor(torch.from_numpy(image).permute(0, 3, 1, 2)).numpy()
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(sassl.Stylizer(path, precision="exact").encode(image), expected, atol=1e-4 * scale)
+    fast = sassl.Stylizer(path).encode(image)
+    assert (fast * expected).sum() / np.linalg.norm(fast) / np.linalg.norm(expected) > 0.99

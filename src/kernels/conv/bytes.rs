@@ -8,6 +8,7 @@ use super::tiles::{Product, tiles};
 use super::{Isa, Map, Shape};
 use crate::kernels::isa::{ByteKernel, ByteLanes};
 use crate::kernels::quantize::Quantized;
+use std::ops::Range;
 
 /// Weights of a convolution as passes.
 #[derive(Clone, Debug)]
@@ -72,9 +73,9 @@ impl BytePass {
     }
 }
 
-pub(super) fn run(isa: Isa, shape: &Shape, weights: &Bytes, input: &Quantized, out: &mut Map) {
+pub(super) fn run(isa: Isa, shape: &Shape, weights: &Bytes, input: &Quantized, out: &mut Map, rows: Range<usize>) {
     for pass in weights.for_width(out.width()) {
-        isa.dispatch_bytes(Run { shape, pass, input, out });
+        isa.dispatch_bytes(Run { shape, pass, input, out, rows: rows.clone() });
     }
 }
 
@@ -83,13 +84,14 @@ struct Run<'a> {
     pass: &'a BytePass,
     input: &'a Quantized,
     out: &'a mut Map,
+    rows: Range<usize>,
 }
 
 impl ByteKernel for Run<'_> {
     #[inline(always)]
     fn run<L: ByteLanes>(self) {
-        let Self { shape, pass, input, out } = self;
-        tiles::<L, _>(shape, &pass.pass, Products { shape, pass, input }, out);
+        let Self { shape, pass, input, out, rows } = self;
+        tiles::<L, _>(shape, &pass.pass, Products { shape, pass, input }, out, rows);
     }
 }
 

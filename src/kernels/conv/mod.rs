@@ -123,17 +123,29 @@ impl Conv {
     /// # Panics
     /// If a map does not fit the shape.
     pub fn run<'a>(&self, input: impl Into<View<'a>>, out: &mut Map, scratch: &mut Scratch) {
+        let input = input.into();
+        assert_eq!(out.height(), self.shape.output_size(input).0, "output of {:?}", self.shape);
+        self.run_at(0, input, out, scratch);
+    }
+
+    /// The same into the rows of `out` from `first` on.
+    ///
+    /// # Panics
+    /// If a map does not fit the shape.
+    pub fn run_at<'a>(&self, first: usize, input: impl Into<View<'a>>, out: &mut Map, scratch: &mut Scratch) {
         let (shape, input) = (&self.shape, input.into());
         assert_eq!(input.channels, shape.inputs, "input of {shape:?}");
         assert!(!shape.upsample || input.pad == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
         let (height, width) = shape.output_size(input);
-        assert_eq!((out.height(), out.width(), out.channels()), (height, width, shape.outputs), "output of {shape:?}");
+        assert_eq!((out.width(), out.channels()), (width, shape.outputs), "output of {shape:?}");
+        let rows = first..first + height;
+        assert!(rows.end <= out.height(), "output of {shape:?}: rows {rows:?} of {}", out.height());
         match &self.weights {
-            Weights::Plain(weight, bias) => scalar::run(shape, weight, bias, input, out),
-            Weights::Packed(packed) => simd::run(self.isa, shape, packed, input, out),
+            Weights::Plain(weight, bias) => scalar::run(shape, weight, bias, input, out, rows),
+            Weights::Packed(packed) => simd::run(self.isa, shape, packed, input, out, rows),
             Weights::Bytes(weights) => {
                 scratch.bytes.fill(self.isa, input);
-                bytes::run(self.isa, shape, weights, &scratch.bytes, out);
+                bytes::run(self.isa, shape, weights, &scratch.bytes, out, rows);
             }
         }
         if shape.activation == Activation::Relu6 {

@@ -1,7 +1,8 @@
 //! Convolution by its definition.
 use super::{Activation, Map, Shape, View};
+use std::ops::Range;
 
-pub(super) fn run(shape: &Shape, weight: &[f32], bias: &[f32], input: View, out: &mut Map) {
+pub(super) fn run(shape: &Shape, weight: &[f32], bias: &[f32], input: View, out: &mut Map, rows: Range<usize>) {
     let &Shape { inputs, outputs, kernel, stride, upsample, activation, accumulate } = shape;
     let View { data, stride: row, pad, .. } = input;
     // The padded row or column under tap `t` of output position `o`.
@@ -12,10 +13,10 @@ pub(super) fn run(shape: &Shape, weight: &[f32], bias: &[f32], input: View, out:
             o * stride + t
         }
     };
-    for y in 0..out.height() {
+    for y in 0..rows.len() {
         for x in 0..out.width() {
             for o in 0..outputs {
-                let at = &mut out.row_mut(y)[x * outputs + o];
+                let at = &mut out.row_mut(rows.start + y)[x * outputs + o];
                 let mut sum = if accumulate { bias[o] + *at } else { bias[o] };
                 for ty in 0..kernel {
                     for tx in 0..kernel {

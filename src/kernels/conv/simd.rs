@@ -4,10 +4,11 @@ use super::pack::{Packed, Pass};
 use super::tiles::{Product, tiles};
 use super::{Isa, Map, Shape, View};
 use crate::kernels::isa::{Kernel, Lanes};
+use std::ops::Range;
 
-pub(super) fn run(isa: Isa, shape: &Shape, packed: &Packed, input: View, out: &mut Map) {
+pub(super) fn run(isa: Isa, shape: &Shape, packed: &Packed, input: View, out: &mut Map, rows: Range<usize>) {
     for pass in packed.for_width(out.width()) {
-        isa.dispatch(Run { shape, pass, input, out });
+        isa.dispatch(Run { shape, pass, input, out, rows: rows.clone() });
     }
 }
 
@@ -16,6 +17,7 @@ struct Run<'a> {
     pass: &'a Pass,
     input: View<'a>,
     out: &'a mut Map,
+    rows: Range<usize>,
 }
 
 impl Kernel for Run<'_> {
@@ -23,8 +25,8 @@ impl Kernel for Run<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Self { shape, pass, input, out } = self;
-        tiles::<L, _>(shape, pass, Floats { shape, pass, input }, out);
+        let Self { shape, pass, input, out, rows } = self;
+        tiles::<L, _>(shape, pass, Floats { shape, pass, input }, out, rows);
     }
 }
 

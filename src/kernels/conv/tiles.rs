@@ -4,6 +4,7 @@
 use super::pack::Pass;
 use super::{Map, Shape};
 use crate::kernels::isa::Lanes;
+use std::ops::Range;
 
 /// The sums of one tile.
 pub(super) trait Product<L: Lanes> {
@@ -11,15 +12,21 @@ pub(super) trait Product<L: Lanes> {
     fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M];
 }
 
-/// Computes a pass into `out`.
+/// Computes a pass into these rows of `out`.
 #[inline(always)]
-pub(super) fn tiles<L: Lanes, P: Product<L>>(shape: &Shape, pass: &Pass, product: P, out: &mut Map) {
+pub(super) fn tiles<L: Lanes, P: Product<L>>(
+    shape: &Shape,
+    pass: &Pass,
+    product: P,
+    out: &mut Map,
+    rows: Range<usize>,
+) {
     let scale = if shape.upsample { 2 } else { 1 };
-    let (rows, columns) = (out.height() / scale, out.width() / scale);
+    let columns = out.width() / scale;
     for first in (0..pass.bias.len()).step_by(2 * L::N) {
         let pair = first + L::N < pass.bias.len();
-        for y in 0..rows {
-            let out = &mut out.row_mut(y * scale + pass.phase.0)[pass.phase.1 * shape.outputs..];
+        for y in 0..rows.len() / scale {
+            let out = &mut out.row_mut(rows.start + y * scale + pass.phase.0)[pass.phase.1 * shape.outputs..];
             let mut row = Row { shape, pass, product: &product, out, step: scale * shape.outputs, first, y };
             match pair {
                 true if L::MANY_REGISTERS => row.tiles::<L, 8, 2>(columns),
@@ -86,38 +93,45 @@ impl<P> Row<'_, P> {
     where
         P: Product<L>,
     {
-        let (group, outputs, first) = (self.pass.group, self.shape.outputs, self.first);
-        let mut sums = self.product.sums::<M, V>(first, self.y, x);
-        let at = x * self.step + first;
+        let sums = self.product.sums::<M, V>(self.first, self.y, x);
+        // Not a loop: only with a constant index do the sums stay in registers.
+        let mut column = [L::splat(0.0); M];
+        column.iter_mut().zip(&sums).for_each(|(to, sums)| *to = sums[0]);
+        self.finish(column, 0, x, done);
+        if V == 2 {
+            column.iter_mut().zip(&sums).for_each(|(to, sums)| *to = sums[V - 1]);
+            self.finish(column, L::N, x, done);
+        }
+    }
+
+    /// What follows the sums of the panel's lanes from `lane` on.
+    #[inline(always)]
+    fn finish<L: Lanes, const M: usize>(&mut self, mut sums: [L; M], lane: usize, x: usize, done: usize) {
+        let (group, outputs, first) = (self.pass.group, self.shape.outputs, self.first + lane);
         let step = group * self.step;
-        for v in 0..V {
-            // Of the vector's lanes, those of the group's outputs.
-            let used = (group * outputs - first).saturating_sub(v * L::N).min(L::N);
-            if used == 0 {
-                break;
+        // Of the vector's lanes, those of the group's outputs.
+        let used = (group * outputs - first).min(L::N);
+        let out = &mut self.out[x * self.step + first..];
+        assert!((M - 1) * step + used <= out.len());
+        let out = out.as_mut_ptr();
+        let to = |m: usize| out.wrapping_add(m * step);
+        if self.shape.accumulate {
+            for (m, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: the assert above bounds every address.
+                *sum = unsafe { L::load_some(to(m), 0..used) }.mul_add(L::splat(1.0), *sum);
             }
-            let out = &mut self.out[at + v * L::N..];
-            assert!((M - 1) * step + used <= out.len());
-            let out = out.as_mut_ptr();
-            let to = |m: usize| out.wrapping_add(m * step);
-            if self.shape.accumulate {
-                for (m, sums) in sums.iter_mut().enumerate() {
-                    // SAFETY: the assert above bounds every address.
-                    sums[v] = unsafe { L::load_some(to(m), 0..used) }.mul_add(L::splat(1.0), sums[v]);
-                }
+        }
+        self.shape.activation.of(sums.iter_mut());
+        if done == 0 && used == L::N {
+            for (m, sum) in sums.into_iter().enumerate() {
+                // SAFETY: as above.
+                unsafe { sum.store(to(m)) }
             }
-            self.shape.activation.of(sums.iter_mut().map(|sums| &mut sums[v]));
-            if done == 0 && used == L::N {
-                for (m, sums) in sums.iter().enumerate() {
-                    // SAFETY: as above.
-                    unsafe { sums[v].store(to(m)) }
-                }
-            } else {
-                for (m, sums) in sums.iter().enumerate() {
-                    let first = (done.saturating_sub(m * group) * outputs).saturating_sub(self.first + v * L::N);
-                    // SAFETY: as above.
-                    unsafe { sums[v].store_some(to(m), first.min(used)..used) }
-                }
+        } else {
+            for (m, sum) in sums.into_iter().enumerate() {
+                let from = (done.saturating_sub(m * group) * outputs).saturating_sub(first);
+                // SAFETY: as above.
+                unsafe { sum.store_some(to(m), from.min(used)..used) }
             }
         }
     }
