@@ -10,10 +10,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from peers import litert
 from PIL import Image, ImageOps
 from sassl import Stylizer, pictures
 from sassl._sassl import convert
-from stylize import SHARED, litert
+from stylize import SHARED
 
 #: Views as the paper makes them, T's output with the paper's blending, and at full strength.
 STRENGTHS = ((0.2, 0.2), (0.2, 1.0), (1.0, 1.0))
@@ -40,11 +41,11 @@ def main() -> None:
         photo = Image.fromarray(pictures.read(path))
         image = np.array(ImageOps.fit(photo, (256, 256)), np.float32)[None] / 255
         z = mobile.encode(image)[0]
-        theirs = np.ravel(litert(predictor, 256)(image)())
+        theirs = np.ravel(litert(predictor, [image], 1)())
         cosines.append(z @ theirs / np.linalg.norm(z) / np.linalg.norm(theirs))
         differences.append(abs(z - theirs).mean())
         image = np.array(ImageOps.fit(photo, (384, 384)), np.float32)[None] / 255
-        errors.append(abs(mobile.transfer(image, z) - litert(transformer, 384, z)(image)()).max())
+        errors.append(abs(mobile.transfer(image, z) - litert(transformer, [image, z[None]], 1)()).max())
         image = np.array(ImageOps.fit(photo, (224, 224)), np.float32)[None] / 255
         for name, (fast, exact) in pairs.items():
             style = exact.encode(image[:, ::-1, :, ::-1].copy())

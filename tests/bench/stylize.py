@@ -1,9 +1,10 @@
-"""Speed, one thread: Magenta's mobile pair against LiteRT on the same files, and SASSL with `lite`.
+"""Speed of T, F and the whole block against LiteRT, ONNX Runtime, OpenVINO and PyTorch on the same weights.
 
     pip install '.[bench]' && python tests/bench/stylize.py
 
-Ours and theirs run in turns in one process; medians. `--weights` is a folder of the pair's TFLite files. Writes JSON with
-`--json FILE`.
+All engines run in turns in one process; medians in milliseconds, and how many times longer than ours the others take.
+`peak` is the share of this machine's float32 matrix product, per thread, that our exact mode reaches. `--weights` is a
+folder of Magenta's TFLite files, without which only `lite` is measured. Writes JSON with `--json FILE`.
 """
 
 from __future__ import annotations
@@ -20,26 +21,31 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
-from sassl import Stylizer
+import peers
+import torch
+from PIL import Image, ImageOps
+from sassl import StyleBank, Stylizer
 from sassl._sassl import convert, info
-from sassl.transforms.plain import SASSL
 from sklearn.datasets import load_sample_image
 
 SHARED = Path(__file__).parents[3] / "shared" / "weights"
+LITE = Path(__file__).parents[2] / "src" / "weights" / "lite.safetensors"
 
 
-def photograph(side: int) -> np.ndarray:
-    from PIL import Image, ImageOps
+def photographs(n: int, side: int) -> np.ndarray:
+    """(n, side, side, 3) uint8."""
+    photo = Image.fromarray(load_sample_image("china.jpg"))
+    return np.stack([np.roll(ImageOps.fit(photo, (side, side)), 7 * i, axis=1) for i in range(n)])
 
-    return np.array(ImageOps.fit(Image.fromarray(load_sample_image("china.jpg")), (side, side)))[None]
 
-
-def medians(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Milliseconds of each call, in turns."""
+def medians(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """Milliseconds of each call, in turns, for about so long but 5 rounds at least."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
-    for _ in range(rounds):
+        call()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(next(iter(times.values()))) < 5:
         for name, call in calls.items():
             began = time.perf_counter()
             call()
@@ -47,71 +53,102 @@ def medians(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, fl
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def litert(path: Path, side: int, z: np.ndarray | None = None) -> Callable[[np.ndarray], Callable[[], object]]:
-    """A call of LiteRT (XNNPACK, one thread) on a square image, resized to that side first if the graph allows."""
-    from ai_edge_litert.interpreter import Interpreter
+def peak() -> float:
+    """Multiply-adds a second of a float32 matrix product on one thread."""
+    torch.set_num_threads(1)
+    a = torch.rand(1024, 1024)
+    milliseconds = medians({"product": lambda: a @ a}, 1.0)["product"]
+    return 1024**3 / milliseconds * 1e3
 
-    runner = Interpreter(str(path), num_threads=1)
-    for detail in runner.get_input_details():
-        if detail["shape"][1] > 1 and detail["shape"][1] != side:
-            runner.resize_tensor_input(detail["index"], [1, side, side, 3])
-    runner.allocate_tensors()
-    inputs = runner.get_input_details()
 
-    def bind(image: np.ndarray) -> Callable[[], object]:
-        def call() -> object:
-            for detail in inputs:
-                is_image = detail["shape"][1] > 1
-                runner.set_tensor(detail["index"], image if is_image else z.reshape(detail["shape"]))
-            runner.invoke()
-            return runner.get_tensor(runner.get_output_details()[0]["index"])
-
-        return call
-
-    return bind
+def report(title: str, times: dict[str, float], share: dict[str, float] | None = None) -> None:
+    """A line for each of our precisions."""
+    others = {name: ms for name, ms in times.items() if not name.startswith("sassl")}
+    for name in times.keys() - others.keys():
+        ratios = "".join(f"{ms:9.2f} {ms / times[name]:5.2f}x" for ms in others.values())
+        roofline = f"{100 * share[name]:5.0f} %" if share and name in share else ""
+        print(f"{title:26} {name.removeprefix('sassl '):5} {times[name]:9.2f} {ratios} {roofline}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=SHARED, help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--sizes", type=int, nargs="+", default=(96, 160, 224, 384))
+    parser.add_argument("--batches", type=int, nargs="+", default=(1, 64))
+    parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, os.cpu_count() or 1}))
+    parser.add_argument("--seconds", type=float, default=4.0, help="for each line of the table")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    results: dict[str, object] = {"machine": platform.processor() or platform.machine(), **info()}
+    about = info()
+    roof = peak()
+    results: dict[str, object] = {"machine": platform.processor() or platform.machine(), **about, "peak": roof}
+    print(f"{about['isa']}, {about['cores']} cores; float32 product: {2e-9 * roof:.0f} GFLOP/s on one thread")
 
-    photo = photograph(224)
-    lite = SASSL(p=1.0, threads=1, generator=np.random.default_rng(0))
-    milliseconds = medians({"lite": lambda: lite(photo)}, 3 * args.rounds)["lite"]
-    results["lite images/s"] = 1e3 / milliseconds
-    print(f"SASSL(p=1), lite, 224x224 uint8 in and out: {milliseconds:.2f} ms, {1e3 / milliseconds:.0f} images/s")
-
-    pair = [args.weights / f"magenta_mobile_{name}.tflite" for name in ("predictor_int8", "transformer_f16")]
-    if all(path.exists() for path in pair):
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "mobile.safetensors"
-            convert(pair[0], pair[1], file)
-            mobile = Stylizer(file, threads=1)
-        small, large = (photograph(side).astype(np.float32) / 255 for side in (256, 384))
-        z = mobile.encode(small)[0]
-        calls = {
-            "T 256 sassl": lambda: mobile.transfer(small, z),
-            "T 256 LiteRT": litert(pair[1], 256, z)(small),
-            # The size that the file was exported for: LiteRT is slower once its graph is resized.
-            "T 384 sassl": lambda: mobile.transfer(large, z),
-            "T 384 LiteRT": litert(pair[1], 384, z)(large),
-            "F 256 sassl": lambda: mobile.encode(small),
-            "F 256 LiteRT": litert(pair[0], 256)(small),
-        }
-        found = medians(calls, args.rounds)
-        results["mobile pair ms"] = found
-        print("mobile pair    sassl       LiteRT      ratio")
-        for part in ("T 256", "T 384", "F 256"):
-            ours, theirs = found[f"{part} sassl"], found[f"{part} LiteRT"]
-            print(f"{part:12} {ours:6.2f} ms   {theirs:6.2f} ms   {theirs / ours:5.2f}x")
-    else:
-        print(f"DID NOT RUN: the mobile pair is not in {args.weights}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pair = [args.weights / f"magenta_mobile_{part}.tflite" for part in ("predictor_int8", "transformer_f16")]
+        if all(path.exists() for path in pair):
+            convert(pair[0], pair[1], folder / "mobile.safetensors")
+            results |= mobile(args, pair, folder, roof)
+        else:
+            print(f"DID NOT RUN: the mobile pair is not in {args.weights}")
+        results |= lite(args, folder)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def mobile(args: argparse.Namespace, pair: list[Path], folder: Path, roof: float) -> dict[str, object]:
+    """T at each size, F at its own; float32 in and out."""
+    results: dict[str, object] = {}
+    model, metadata = peers.networks.load(folder / "mobile.safetensors")
+    print(f"\n{'mobile pair, ms':32} {'sassl':>9} " + "".join(f"{name:>15} " for name in (*peers.ENGINES, "LiteRT")))
+    for threads in args.threads:
+        ours = {p: Stylizer(folder / "mobile.safetensors", threads=threads, precision=p) for p in ("exact", "fast")}
+        for part, side in [("F", 256), *(("T", side) for side in args.sizes)]:
+            image = photographs(1, side).astype(np.float32) / 255
+            planes = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
+            z = ours["exact"].encode(image)
+            inputs, module = ([planes], model.predictor) if part == "F" else ([planes, z], model.transformer)
+            calls = peers.engines(module, inputs, threads, folder)
+            calls["LiteRT"] = peers.litert(pair[part == "T"], [image, z], threads)
+            for precision, stylizer in ours.items():
+                calls[f"sassl {precision}"] = bound(stylizer, part, image, z)
+            times = medians(calls, args.seconds)
+            title = f"{part} {side}x{side}, {threads} threads"
+            results[f"mobile {title}"] = times
+            share = None
+            if part == "T":
+                work = peers.networks.multiply_adds(json.loads(metadata["network"]), side)[1]
+                # One image is computed on one thread.
+                share = {"sassl exact": work / (1e-3 * times["sassl exact"]) / roof}
+            report(title, times, share)
+    return results
+
+
+def bound(stylizer: Stylizer, part: str, image: np.ndarray, z: np.ndarray) -> Callable[[], object]:
+    return (lambda: stylizer.encode(image)) if part == "F" else (lambda: stylizer.transfer(image, z))
+
+
+def lite(args: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Algorithm 1 with F and T of `lite`, uint8 in and out."""
+    results: dict[str, object] = {}
+    block = peers.Block(peers.networks.load(LITE)[0])
+    styles = StyleBank.default().vectors
+    print(f"\n{'lite, ms':32} {'sassl':>9} " + "".join(f"{name:>15} " for name in peers.ENGINES))
+    for threads in args.threads:
+        for batch in args.batches:
+            for side in args.sizes:
+                images, z = photographs(batch, side), styles[:batch]
+                strength = np.full((batch, 1), 0.2, np.float32)
+                calls = peers.engines(block, [images, z, strength, strength], threads, folder)
+                for precision in ("exact", "fast"):
+                    stylizer = Stylizer(threads=threads, precision=precision)
+                    calls[f"sassl {precision}"] = lambda s=stylizer, x=images, z=z: s.stylize(x, z, 0.2, 0.2)
+                times = medians(calls, args.seconds)
+                title = f"{side}x{side}, batch {batch}, {threads} threads"
+                results[f"lite {title}"] = times
+                report(title, times)
+    return results
 
 
 if __name__ == "__main__":
