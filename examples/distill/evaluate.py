@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--styles", type=Path, nargs="+", required=True)
     parser.add_argument("--hold-out", type=Path, help="only the styles that this text file names")
     parser.add_argument("--pairs", type=int, default=60)
+    parser.add_argument("--first", type=int, default=0, help="pair to begin with: 60 leaves out those that 0 looked at")
     parser.add_argument("--alphas", type=float, nargs="+", default=(0.1, 0.2, 0.3, 0.5, 1.0))
     parser.add_argument("--sheet", type=Path, help="write a picture of the first pairs")
     return parser.parse_args()
@@ -69,7 +70,7 @@ def main() -> None:
     contents = find(args.contents)
     rng = np.random.default_rng(0)
     order = [styles[i] for i in rng.permutation(len(styles))]
-    pairs = [(contents[i % len(contents)], order[i % len(order)]) for i in range(args.pairs)]
+    pairs = [(contents[i % len(contents)], order[i % len(order)]) for i in range(args.first, args.first + args.pairs)]
 
     rows: dict[float, list[list[float]]] = {alpha: [] for alpha in args.alphas}
     sheet = []

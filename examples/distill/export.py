@@ -24,6 +24,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="the model file to write")
     parser.add_argument("--bank", type=Path, help="the bank file to write")
     parser.add_argument("--styles", type=Path, nargs="+", help="folders for the bank; each gets an equal share")
+    parser.add_argument("--hold-out", type=Path, help="a text file of style names that the bank must not hold")
     parser.add_argument("--count", type=int, default=1200, help="style vectors (default: %(default)s)")
     parser.add_argument("--name", default="lite")
     parser.add_argument("--licence", default="Apache-2.0")
@@ -50,7 +51,8 @@ def main() -> None:
     if args.bank is None:
         return
     predictor = load(args.model)[0].predictor.eval()
-    sources = [find(folder) for folder in args.styles]
+    held_out = set(args.hold_out.read_text().split("\n")) if args.hold_out else set()
+    sources = [[path for path in find(folder) if path.name not in held_out] for folder in args.styles]
     vectors = []
     with torch.no_grad():
         for image in styles(sources, args.count, 256, np.random.default_rng(1)):

@@ -11,12 +11,20 @@ pub(super) fn run<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Se
     Ok(done)
 }
 
-/// The number of threads for one call: what was asked for, else one in a DataLoader worker, else all cores.
+/// The number of threads for one call: what was asked for, else the environment variable `SASSL_THREADS`, else one in a
+/// DataLoader worker, else all cores.
 ///
 /// Asked anew for each call, because a process may become a worker after the model was loaded.
 pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> {
     if let Some(threads) = wanted {
         return Ok(threads);
+    }
+    if let Some(text) = std::env::var_os("SASSL_THREADS") {
+        let text = text.to_string_lossy();
+        return match text.trim().parse() {
+            Ok(threads) if threads > 0 => Ok(threads),
+            _ => Err(Error::value("SASSL_THREADS", &text, "a number from 1 up, or unset").into()),
+        };
     }
     let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?.cast_into::<PyDict>()?;
     if let Some(data) = modules.get_item(intern!(py, "torch.utils.data"))?

@@ -103,6 +103,18 @@ def test_batches_threads_and_layouts_change_nothing(batch, precision):
     assert np.array_equal(default, one.stylize(batch, z, 0.2, 0.2))
 
 
+def test_threads_from_the_environment(batch, monkeypatch):
+    z = np.zeros(Stylizer().dim)
+    expected = Stylizer(threads=1).stylize(batch, z)
+    monkeypatch.setenv("SASSL_THREADS", "2")
+    assert np.array_equal(Stylizer().stylize(batch, z), expected)
+    for wrong in ("x", "0", "-1", ""):
+        monkeypatch.setenv("SASSL_THREADS", wrong)
+        with pytest.raises(ValueError, match=f"SASSL_THREADS = {wrong}: a number from 1 up"):
+            Stylizer().stylize(batch, z)
+        assert np.array_equal(Stylizer(threads=1).stylize(batch, z), expected)
+
+
 def test_blocks_draw_and_apply(batch):
     stylizer = Stylizer()
     reference = np.float32(stylizer.encode(batch))
