@@ -70,7 +70,7 @@ impl Shape {
 impl Activation {
     /// Applies it to each of these vectors.
     #[inline(always)]
-    pub(super) fn of<'a, L: Lanes + 'a>(self, sums: impl Iterator<Item = &'a mut L>) {
+    pub(super) fn apply<'a, L: Lanes + 'a>(self, sums: impl Iterator<Item = &'a mut L>) {
         let (zero, six) = (L::splat(0.0), L::splat(6.0));
         match self {
             Self::None => (),

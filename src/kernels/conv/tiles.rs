@@ -121,7 +121,7 @@ impl<P> Row<'_, P> {
                 *sum = unsafe { L::load_some(to(m), 0..used) }.mul_add(L::splat(1.0), *sum);
             }
         }
-        self.shape.activation.of(sums.iter_mut());
+        self.shape.activation.apply(sums.iter_mut());
         if done == 0 && used == L::N {
             for (m, sum) in sums.into_iter().enumerate() {
                 // SAFETY: as above.

@@ -94,7 +94,7 @@ impl Run<'_> {
                     }
                 }
             }
-            shape.activation.of(sums.iter_mut());
+            shape.activation.apply(sums.iter_mut());
             for (m, sum) in sums.into_iter().enumerate() {
                 extents.add(sum);
                 // SAFETY: as above.
@@ -138,7 +138,7 @@ impl Run<'_> {
             }
         }
 
-        shape.activation.of(sums.iter_mut());
+        shape.activation.apply(sums.iter_mut());
         let row = self.out.row_mut(y * scale + pass.phase.0);
         for (m, sum) in sums.into_iter().enumerate() {
             extents.add(sum);

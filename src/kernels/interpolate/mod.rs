@@ -33,11 +33,11 @@ impl PixelsMut<'_> {
         }
     }
 
-    /// From [0, 1].
+    /// Takes numbers in [0, 1].
     #[inline(always)]
     #[expect(clippy::manual_clamp, reason = "clamp lets NaN through")]
     #[allow(unsafe_code)]
-    fn read(self, from: &[f32]) {
+    fn pack(self, from: &[f32]) {
         match self {
             Self::U8(out) => {
                 for (to, x) in out.iter_mut().zip(from) {
@@ -72,9 +72,9 @@ impl Pixels<'_> {
         }
     }
 
-    /// In [0, 1].
+    /// Gives numbers in [0, 1].
     #[inline(always)]
-    fn write(self, out: &mut [f32]) {
+    fn floats(self, out: &mut [f32]) {
         match self {
             Self::U8(from) => out.iter_mut().zip(from).for_each(|(to, &x)| *to = f32::from(x) * (1.0 / 255.0)),
             Self::F32(from) => out.copy_from_slice(from),

@@ -3,10 +3,10 @@ use super::{Last, Pixels, PixelsMut};
 
 pub(super) fn blend(last: &Last, beta: f32, stylized: &[f32], content: Pixels, out: PixelsMut) {
     let mut blended = vec![0.0; stylized.len()];
-    content.write(&mut blended);
+    content.floats(&mut blended);
     for (i, (x, out)) in stylized.iter().zip(&mut blended).enumerate() {
         let x = x * last.scale[i % 3] + last.shift[i % 3];
         *out = (1.0 - beta) * *out + beta / (1.0 + (-x).exp());
     }
-    out.read(&blended);
+    out.pack(&blended);
 }

@@ -28,11 +28,11 @@ impl Kernel for Blend<'_> {
         for (n, x) in self.stylized.chunks(PERIOD).enumerate() {
             let range = n * PERIOD..n * PERIOD + x.len();
             let blended = &mut blended[..x.len()];
-            self.content.part(range.clone()).write(blended);
+            self.content.part(range.clone()).floats(blended);
             for (((out, x), scale), shift) in blended.iter_mut().zip(x).zip(&scale).zip(&shift) {
                 *out = (1.0 - self.beta) * *out + self.beta * sigmoid(x * scale + shift);
             }
-            self.out.part(range).read(blended);
+            self.out.part(range).pack(blended);
         }
     }
 }
@@ -50,7 +50,7 @@ impl Kernel for Unpack<'_> {
     fn run<L: Lanes>(self) {
         let row = 3 * self.out.width();
         for y in 0..self.out.height() {
-            self.pixels.part(y * row..(y + 1) * row).write(self.out.row_mut(y));
+            self.pixels.part(y * row..(y + 1) * row).floats(self.out.row_mut(y));
         }
     }
 }
