@@ -1,6 +1,8 @@
-//! A map of activations: height x width x channels float32, channels innermost, with padding around it; and their reuse.
-use super::quantize::Quantized;
+//! A map of activations: height x width x channels, channels innermost, with padding around it; and their reuse.
+use super::instance_norm::Norm;
+use super::quantize::{Quantized, QuantizedView};
 use super::resize::Resizing;
+use super::{Input, Isa, Operand};
 use std::ops::Range;
 
 /// Room around a map, in pixels.
@@ -58,10 +60,10 @@ impl Border {
     }
 }
 
-/// One image's activations.
+/// One image's activations: float32, or bytes, as in [`Quantized`].
 #[derive(Clone, Debug, Default)]
-pub struct Map {
-    data: Vec<f32>,
+pub struct Map<T = f32> {
+    data: Vec<T>,
     height: usize,
     width: usize,
     channels: usize,
@@ -85,10 +87,13 @@ impl Extent {
     }
 }
 
-impl Map {
+/// How many bytes beyond the last pixel may be read.
+pub(super) const SLACK: usize = 3;
+
+impl<T: Copy + Default> Map<T> {
     /// A map of this shape, contents arbitrary.
     pub fn new(height: usize, width: usize, channels: usize, pad: Pad) -> Self {
-        let mut map = Self::default();
+        let mut map = Self { data: vec![], height, width, channels, pad, range: None };
         map.reshape(height, width, channels, pad);
         map
     }
@@ -98,8 +103,8 @@ impl Map {
         (self.height, self.width, self.channels, self.pad) = (height, width, channels, pad);
         self.range = None;
         // Never shrunk, so that growing back costs nothing.
-        if self.data.len() < self.len() {
-            self.data.resize(self.len(), 0.0);
+        if self.data.len() < self.len() + SLACK {
+            self.data.resize(self.len() + SLACK, T::default());
         }
     }
 
@@ -114,9 +119,9 @@ impl Map {
     }
 
     /// All of it, to read.
-    pub fn view(&self) -> View<'_> {
+    pub fn view(&self) -> View<'_, T> {
         View {
-            data: self.as_slice(),
+            data: &self.data[..self.len() + SLACK],
             stride: self.stride(),
             height: self.height,
             width: self.width,
@@ -150,18 +155,18 @@ impl Map {
         self.pad
     }
 
-    /// Floats from one row to the next.
+    /// Numbers from one row to the next.
     pub fn stride(&self) -> usize {
         (self.pad.left + self.width + self.pad.right) * self.channels
     }
 
-    /// All floats, padding included.
-    pub fn as_slice(&self) -> &[f32] {
+    /// All numbers, padding included.
+    pub fn as_slice(&self) -> &[T] {
         &self.data[..self.len()]
     }
 
-    /// All floats, padding included.
-    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+    /// All numbers, padding included.
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
         self.range = None;
         let len = self.len();
         &mut self.data[..len]
@@ -172,13 +177,13 @@ impl Map {
         self.pad.top * self.stride() + self.pad.left * self.channels
     }
 
-    /// Row `y` without its padding: width x channels floats.
-    pub fn row(&self, y: usize) -> &[f32] {
+    /// Row `y` without its padding: width x channels numbers.
+    pub fn row(&self, y: usize) -> &[T] {
         &self.data[self.row_range(y)]
     }
 
     /// Row `y` without its padding.
-    pub fn row_mut(&mut self, y: usize) -> &mut [f32] {
+    pub fn row_mut(&mut self, y: usize) -> &mut [T] {
         self.range = None;
         let range = self.row_range(y);
         &mut self.data[range]
@@ -196,20 +201,20 @@ impl Map {
         self.data.copy_within(len - n * stride..len, 0);
     }
 
-    /// Fills the padding left and right of these rows, and the whole of these others, with zeros. As
+    /// Fills the padding left and right of these rows, and the whole of these others, with `zero`. As
     /// [`Map::keep_last_rows`], for a map without padding above and below.
-    pub fn fill_zeros(&mut self, sides: Range<usize>, whole: impl Iterator<Item = usize>) {
+    pub fn fill_zeros(&mut self, zero: T, sides: Range<usize>, whole: impl Iterator<Item = usize>) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
         for y in sides {
             let row = &mut self.data[y * stride..(y + 1) * stride];
-            row[..pad.left * c].fill(0.0);
-            row[stride - pad.right * c..].fill(0.0);
+            row[..pad.left * c].fill(zero);
+            row[stride - pad.right * c..].fill(zero);
         }
-        whole.for_each(|y| self.data[y * stride..(y + 1) * stride].fill(0.0));
+        whole.for_each(|y| self.data[y * stride..(y + 1) * stride].fill(zero));
     }
 
-    /// Fills the padding from the inside.
-    pub fn fill_border(&mut self, border: Border) {
+    /// Fills the padding from the inside, or with this number where the border is [`Border::Zero`].
+    pub(super) fn fill_border_with(&mut self, border: Border, zero: T) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
         for y in 0..self.height {
             let start = (pad.top + y) * stride;
@@ -218,7 +223,7 @@ impl Map {
             for x in outside {
                 match border.index(x as isize - pad.left as isize, self.width) {
                     Some(from) => row.copy_within((pad.left + from) * c..(pad.left + from + 1) * c, x * c),
-                    None => row[x * c..(x + 1) * c].fill(0.0),
+                    None => row[x * c..(x + 1) * c].fill(zero),
                 }
             }
         }
@@ -227,18 +232,25 @@ impl Map {
                 Some(from) => {
                     self.data.copy_within((pad.top + from) * stride..(pad.top + from + 1) * stride, y * stride);
                 }
-                None => self.data[y * stride..(y + 1) * stride].fill(0.0),
+                None => self.data[y * stride..(y + 1) * stride].fill(zero),
             }
         }
     }
 }
 
+impl Map {
+    /// Fills the padding from the inside.
+    pub fn fill_border(&mut self, border: Border) {
+        self.fill_border_with(border, 0.0);
+    }
+}
+
 /// A map to read, with all of its padding or less.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
-    /// From the first pixel of the padding to the last.
-    pub data: &'a [f32],
-    /// Floats from one row to the next.
+pub struct View<'a, T = f32> {
+    /// From the first pixel of the padding to the last, and beyond.
+    pub data: &'a [T],
+    /// Numbers from one row to the next.
     pub stride: usize,
     /// Rows, without the padding.
     pub height: usize,
@@ -252,7 +264,7 @@ pub struct View<'a> {
     pub range: Option<Extent>,
 }
 
-impl<'a> View<'a> {
+impl<T> View<'_, T> {
     /// The same with no more padding than this.
     ///
     /// # Panics
@@ -264,8 +276,7 @@ impl<'a> View<'a> {
             "{has:?} cannot be trimmed to {pad:?}"
         );
         let first = (has.top - pad.top) * self.stride + (has.left - pad.left) * self.channels;
-        let last = self.data.len() - (has.bottom - pad.bottom) * self.stride - (has.right - pad.right) * self.channels;
-        Self { data: &self.data[first..last], pad, ..self }
+        Self { data: &self.data[first..], pad, ..self }
     }
 
     /// Some rows of a map without padding above and below.
@@ -274,12 +285,18 @@ impl<'a> View<'a> {
     /// If it has such padding, or not these rows.
     pub fn rows(self, rows: Range<usize>) -> Self {
         assert!(self.pad.top + self.pad.bottom == 0 && rows.end <= self.height, "rows {rows:?} of {:?}", self.pad);
-        Self { data: &self.data[rows.start * self.stride..rows.end * self.stride], height: rows.len(), ..self }
+        Self { data: &self.data[rows.start * self.stride..], height: rows.len(), ..self }
     }
 
     /// Rows and columns with the padding.
     pub fn padded_size(&self) -> (usize, usize) {
         (self.pad.top + self.height + self.pad.bottom, self.pad.left + self.width + self.pad.right)
+    }
+
+    /// The rows, padding included.
+    pub(super) fn padded_rows(&self) -> impl Iterator<Item = &[T]> {
+        let (rows, columns) = self.padded_size();
+        (0..rows).map(move |y| &self.data[y * self.stride..][..columns * self.channels])
     }
 }
 
@@ -292,29 +309,75 @@ impl<'a> From<&'a Map> for View<'a> {
 /// Maps that are not in use, kept for the next layer and the next image: after the first image nothing is allocated.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    free: Vec<Map>,
+    floats: Free<f32>,
+    bytes: Free<u8>,
     /// The input of the convolution at hand, in bytes.
-    pub(super) bytes: Quantized,
+    quantized: Quantized,
     pub(super) resizing: Resizing,
+    /// What the norm at hand needs.
+    pub norm: Norm,
+    /// What F has gathered of the image at hand.
+    pub features: Vec<f32>,
 }
 
-impl Scratch {
-    /// A map of this shape, contents arbitrary: the smallest free one that has the room, or else the largest.
-    pub fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> Map {
+#[derive(Debug, Default)]
+struct Free<T>(Vec<Map<T>>);
+
+impl<T: Copy + Default> Free<T> {
+    /// A map of this shape: the smallest that has the room, or else the largest.
+    fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> Map<T> {
         let mut wanted = Map { data: vec![], height, width, channels, pad, range: None };
-        let room = |map: &Map| (map.data.len() < wanted.len(), map.data.len().abs_diff(wanted.len()));
-        let best = (0..self.free.len()).min_by_key(|&i| room(&self.free[i]));
+        let room = |map: &Map<T>| (map.data.len() < wanted.len(), map.data.len().abs_diff(wanted.len()));
+        let best = (0..self.0.len()).min_by_key(|&i| room(&self.0[i]));
         if let Some(best) = best {
-            wanted.data = self.free.swap_remove(best).data;
+            wanted.data = self.0.swap_remove(best).data;
         }
         wanted.reshape(height, width, channels, pad);
         wanted
     }
 
+    fn put(&mut self, map: Map<T>) {
+        if !map.data.is_empty() {
+            self.0.push(map);
+        }
+    }
+}
+
+impl Scratch {
+    /// A map of this shape, contents arbitrary.
+    pub fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> Map {
+        self.floats.take(height, width, channels, pad)
+    }
+
     /// Gives a map back.
     pub fn put(&mut self, map: Map) {
-        if !map.data.is_empty() {
-            self.free.push(map);
+        self.floats.put(map);
+    }
+
+    /// The same for what a convolution on this path reads.
+    pub fn take_operand(&mut self, isa: Isa, height: usize, width: usize, channels: usize, pad: Pad) -> Operand {
+        match isa.in_bytes() {
+            true => Operand::Bytes(Quantized::new(self.bytes.take(height, width, channels, pad))),
+            false => Operand::Floats(self.floats.take(height, width, channels, pad)),
+        }
+    }
+
+    /// The input in bytes: quantized, if it is not.
+    pub(super) fn in_bytes<'a>(&'a mut self, isa: Isa, input: Input<'a>) -> QuantizedView<'a> {
+        match input {
+            Input::Bytes(bytes) => bytes,
+            Input::Floats(view) => {
+                self.quantized.fill(isa, view);
+                self.quantized.view()
+            }
+        }
+    }
+
+    /// Gives an operand back.
+    pub fn put_operand(&mut self, operand: Operand) {
+        match operand {
+            Operand::Floats(map) => self.floats.put(map),
+            Operand::Bytes(quantized) => self.bytes.put(quantized.into_map()),
         }
     }
 }

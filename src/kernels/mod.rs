@@ -10,8 +10,10 @@ pub mod interpolate;
 pub mod isa;
 pub mod linear;
 pub mod map;
+pub mod operand;
 pub mod quantize;
 pub mod resize;
 
 pub use isa::{Isa, Precision};
 pub use map::{Border, Extent, Map, Pad, Scratch, View};
+pub use operand::{Input, Operand, Output};

@@ -2,9 +2,9 @@
 use crate::error::Result;
 use crate::kernels::conv::{Activation, Conv, Shape};
 use crate::kernels::depthwise::Depthwise;
-use crate::kernels::instance_norm::moments;
+use crate::kernels::instance_norm::Norm;
 use crate::kernels::linear::Linear;
-use crate::kernels::{Border, Isa, Map, Pad, Scratch, View};
+use crate::kernels::{Border, Input, Isa, Map, Pad, Scratch};
 use crate::weights::Model;
 
 /// A convolution, or a depthwise and a pointwise one with nothing between.
@@ -30,7 +30,7 @@ impl Convolution {
     }
 
     /// The output, without padding.
-    pub(super) fn run(&self, input: &Map, scratch: &mut Scratch) -> Map {
+    pub(super) fn run<'a>(&self, input: impl Into<Input<'a>>, scratch: &mut Scratch) -> Map {
         match self {
             Self::Dense(conv) => run_conv(conv, input, Pad::NONE, scratch),
             Self::Separable(depthwise, pointwise) => {
@@ -44,7 +44,7 @@ impl Convolution {
 }
 
 /// A convolution's output in a new map with room for this padding.
-pub(super) fn run_conv<'a>(conv: &Conv, input: impl Into<View<'a>>, pad: Pad, scratch: &mut Scratch) -> Map {
+pub(super) fn run_conv<'a>(conv: &Conv, input: impl Into<Input<'a>>, pad: Pad, scratch: &mut Scratch) -> Map {
     let input = input.into();
     let (height, width) = conv.shape().output_size(input);
     let mut out = scratch.take(height, width, conv.shape().outputs, pad);
@@ -53,10 +53,11 @@ pub(super) fn run_conv<'a>(conv: &Conv, input: impl Into<View<'a>>, pad: Pad, sc
 }
 
 /// A depthwise convolution's output in a new map without padding.
-pub(super) fn run_depthwise(conv: &Depthwise, input: &Map, scratch: &mut Scratch) -> Map {
+fn run_depthwise<'a>(conv: &Depthwise, input: impl Into<Input<'a>>, scratch: &mut Scratch) -> Map {
+    let input = input.into();
     let (height, width) = conv.shape().output_size(input);
     let mut out = scratch.take(height, width, conv.shape().outputs, Pad::NONE);
-    conv.run(input, &mut out);
+    conv.run(input, &mut out, scratch);
     out
 }
 
@@ -81,12 +82,6 @@ pub(super) struct StyleNorm {
     gamma: Linear,
 }
 
-/// A norm with its style and its map known: `scale x + shift`.
-pub(super) struct Affine {
-    pub(super) scale: Vec<f32>,
-    pub(super) shift: Vec<f32>,
-}
-
 impl StyleNorm {
     const EPSILON: f32 = 1e-5;
 
@@ -101,22 +96,22 @@ impl StyleNorm {
 
     /// The affine map that normalises `map`. Where `map` holds several phases of each channel, `[phase][channel]`, the phases
     /// are one population.
-    pub(super) fn affine(&self, isa: Isa, map: &Map, z: &[f32]) -> Affine {
+    pub(super) fn fit(&self, isa: Isa, map: &Map, z: &[f32], norm: &mut Norm) {
         let channels = self.gamma.outputs();
         let phases = map.channels() / channels;
-        let (mut scale, mut shift) = (vec![0.0; channels], vec![0.0; channels]);
-        self.gamma.run(z, &mut scale);
-        self.beta.run(z, &mut shift);
-        let (mut means, mut variances) = (vec![], vec![]);
-        moments(isa, map, &mut means, &mut variances);
-        for (c, (scale, shift)) in scale.iter_mut().zip(&mut shift).enumerate() {
-            let of_phase = |p: usize| (f64::from(means[p * channels + c]), f64::from(variances[p * channels + c]));
+        norm.measure(isa, map);
+        let Norm { mean, variance, scale, shift, .. } = norm;
+        for (numbers, linear) in [(&mut *scale, &self.gamma), (&mut *shift, &self.beta)] {
+            numbers.resize(channels, 0.0);
+            linear.run(z, numbers);
+        }
+        for (c, (scale, shift)) in scale.iter_mut().zip(shift).enumerate() {
+            let of_phase = |p: usize| (f64::from(mean[p * channels + c]), f64::from(variance[p * channels + c]));
             let mean = (0..phases).map(|p| of_phase(p).0).sum::<f64>() / phases as f64;
             let between = |(m, v): (f64, f64)| v + (m - mean) * (m - mean);
             let variance = (0..phases).map(|p| between(of_phase(p))).sum::<f64>() / phases as f64;
             *scale /= (variance as f32 + Self::EPSILON).sqrt();
             *shift -= mean as f32 * *scale;
         }
-        Affine { scale, shift }
     }
 }

@@ -3,10 +3,11 @@ use super::layers::run_conv;
 use crate::error::Result;
 use crate::kernels::conv::{Activation, Conv, Shape};
 use crate::kernels::depthwise::Depthwise;
-use crate::kernels::instance_norm::{Then, affine, moments};
+use crate::kernels::instance_norm::affine_add;
+use crate::kernels::interpolate::Pixels;
 use crate::kernels::linear::Linear;
 use crate::kernels::resize::resize;
-use crate::kernels::{Border, Isa, Map, Pad, Scratch};
+use crate::kernels::{Border, Extent, Input, Isa, Map, Operand, Pad, Scratch};
 use crate::weights::{Model, network};
 
 /// F with its weights.
@@ -42,20 +43,26 @@ struct Block {
     residual: bool,
 }
 
+/// What ReLU6 leaves.
+const RELU6: Extent = Extent { low: 0.0, high: 6.0 };
+
 impl Block {
-    /// Floats of the hidden map that are worked on at a time: with what is made of them, half a megabyte of cache.
+    /// Numbers of the hidden map that are worked on at a time: with what is made of them, they stay in the cache.
     const STRIP: usize = 1 << 16;
 
     /// Expands, convolves and projects strip by strip, so that the hidden map, the largest of all, stays in the cache.
-    fn run(&self, x: &Map, scratch: &mut Scratch) -> Map {
+    fn run(&self, isa: Isa, x: Input, scratch: &mut Scratch) -> Map {
         let Shape { kernel, stride, outputs: channels, .. } = *self.depthwise.shape();
-        let pad = Pad::same(x.height(), x.width(), kernel, stride);
+        let (x_height, x_width, _) = x.shape();
+        let pad = Pad::same(x_height, x_width, kernel, stride);
         let sides = Pad { top: 0, bottom: 0, ..pad };
-        let (height, width) = (x.height().div_ceil(stride), x.width().div_ceil(stride));
+        let (height, width) = (x_height.div_ceil(stride), x_width.div_ceil(stride));
         let mut out = scratch.take(height, width, self.project.shape().outputs, Pad::NONE);
-        let step = (Self::STRIP / (x.width() * channels)).clamp(1, height);
-        let mut hidden = scratch.take(0, x.width(), channels, sides);
-        let mut middle = scratch.take(step, width, channels, Pad::NONE);
+        let step = (Self::STRIP / (x_width * channels)).clamp(1, height);
+        let mut hidden = scratch.take_operand(isa, 0, x_width, channels, sides);
+        let mut middle = scratch.take_operand(isa, step, width, channels, Pad::NONE);
+        hidden.set_range(RELU6);
+        middle.set_range(RELU6);
         // Rows of the hidden map that have been made, counted with the padding above.
         let mut done = 0;
         for y in (0..height).step_by(step) {
@@ -64,28 +71,25 @@ impl Block {
             // Rows that the last strip has made already.
             let kept = usize::saturating_sub(done, start);
             hidden.keep_last_rows(kept);
-            hidden.reshape(end - start, x.width(), channels, sides);
-            let inside = |row: usize| (pad.top..pad.top + x.height()).contains(&row);
-            let fresh = (start + kept).max(pad.top)..end.min(pad.top + x.height());
+            hidden.reshape(end - start, x_width, channels, sides);
+            let inside = |row: usize| (pad.top..pad.top + x_height).contains(&row);
+            let fresh = (start + kept).max(pad.top)..end.min(pad.top + x_height);
             if !fresh.is_empty() {
-                let from = x.view().rows(fresh.start - pad.top..fresh.end - pad.top);
+                let from = x.rows(fresh.start - pad.top..fresh.end - pad.top);
                 match &self.expand {
                     Some(expand) => expand.run_at(fresh.start - start, from, &mut hidden, scratch),
-                    None => (0..fresh.len()).for_each(|i| {
-                        let row = &from.data[i * from.stride..(i + 1) * from.stride];
-                        hidden.row_mut(fresh.start - start + i).copy_from_slice(row);
-                    }),
+                    None => hidden.copy_rows(fresh.start - start, from),
                 }
             }
             let outside = (start + kept..end).filter(|&row| !inside(row)).map(|row| row - start);
             hidden.fill_zeros(kept..end - start, outside);
             middle.reshape(rows, width, channels, Pad::NONE);
-            self.depthwise.run(&hidden, &mut middle);
+            self.depthwise.run(&hidden, &mut middle, scratch);
             self.project.run_at(y, &middle, &mut out, scratch);
             done = end;
         }
-        scratch.put(hidden);
-        scratch.put(middle);
+        scratch.put_operand(hidden);
+        scratch.put_operand(middle);
         out
     }
 }
@@ -159,59 +163,71 @@ impl Predictor {
         self.head.outputs()
     }
 
-    /// Writes the z of an image of three channels in [0, 1].
-    pub fn run(&self, image: &Map, z: &mut [f32], scratch: &mut Scratch) {
+    /// Writes the z of an image of this many columns.
+    pub fn run(&self, image: Pixels, width: usize, z: &mut [f32], scratch: &mut Scratch) {
         let (pad, border) = match self.body {
             Body::Cnn(_) => (Pad::all(1), Border::Reflect),
             Body::MobilenetV2(_) => (Pad::same(self.size, self.size, 3, 2), Border::Zero),
         };
         let mut x = scratch.take(self.size, self.size, 3, pad);
-        resize(self.isa, image, &mut x, scratch);
+        resize(self.isa, image, width, &mut x, scratch);
         x.fill_border(border);
-        let features = match &self.body {
-            Body::Cnn(stages) => self.run_cnn(stages, x, scratch),
-            Body::MobilenetV2(network) => self.run_mobilenet_v2(network, x, scratch),
-        };
+        x.set_range(Extent { low: 0.0, high: 1.0 });
+        let mut features = std::mem::take(&mut scratch.features);
+        features.clear();
+        match &self.body {
+            Body::Cnn(stages) => self.run_cnn(stages, x, &mut features, scratch),
+            Body::MobilenetV2(network) => self.run_mobilenet_v2(network, x, &mut features, scratch),
+        }
         self.head.run(&features, z);
+        scratch.features = features;
     }
 
-    fn run_cnn(&self, stages: &[Conv], mut x: Map, scratch: &mut Scratch) -> Vec<f32> {
+    fn run_cnn(&self, stages: &[Conv], mut x: Map, features: &mut Vec<f32>, scratch: &mut Scratch) {
         /// Keeps the deviation of a flat map differentiable in training; so it is part of the network.
         const EPSILON: f32 = 1e-5;
-        let (mut features, mut mean, mut variance) = (vec![], vec![], vec![]);
-        let mut collect = |x: &Map| {
-            moments(self.isa, x, &mut mean, &mut variance);
-            features.extend_from_slice(&mean);
-            features.extend(variance.iter().map(|v| (v + EPSILON).sqrt()));
+        let isa = self.isa;
+        let mut collect = |x: &mut Map, scratch: &mut Scratch| {
+            let norm = &mut scratch.norm;
+            norm.measure(isa, x);
+            features.extend_from_slice(&norm.mean);
+            features.extend(norm.variance.iter().map(|v| (v + EPSILON).sqrt()));
+            let ends = norm.extent.iter().map(|&[low, high]| Extent { low: low.min(0.0), high: high.max(0.0) });
+            x.set_range(ends.fold(Extent::default(), Extent::or));
         };
-        collect(&x);
+        collect(&mut x, scratch);
         for conv in stages {
             let mut out = run_conv(conv, &x, Pad::all(1), scratch);
             out.fill_border(Border::Reflect);
-            collect(&out);
+            collect(&mut out, scratch);
             scratch.put(std::mem::replace(&mut x, out));
         }
         scratch.put(x);
-        features
     }
 
-    fn run_mobilenet_v2(&self, network: &MobilenetV2, image: Map, scratch: &mut Scratch) -> Vec<f32> {
+    fn run_mobilenet_v2(&self, network: &MobilenetV2, image: Map, features: &mut Vec<f32>, scratch: &mut Scratch) {
         let MobilenetV2 { stem, blocks, last } = network;
-        let mut x = run_conv(stem, &image, Pad::NONE, scratch);
+        let (height, width) = stem.shape().output_size(&image);
+        let mut x = scratch.take_operand(self.isa, height, width, stem.shape().outputs, Pad::NONE);
+        x.set_range(RELU6);
+        stem.run(&image, &mut x, scratch);
         scratch.put(image);
         for block in blocks {
-            let mut out = block.run(&x, scratch);
-            if block.residual {
-                let ones = vec![1.0; out.channels()];
-                affine(self.isa, &x, &ones, &vec![0.0; ones.len()], Then::Add, &mut out);
+            let mut out = block.run(self.isa, x.view(), scratch);
+            if let (true, Operand::Floats(x)) = (block.residual, &x) {
+                let norm = &mut scratch.norm;
+                for (numbers, with) in [(&mut norm.scale, 1.0), (&mut norm.shift, 0.0)] {
+                    numbers.clear();
+                    numbers.resize(out.channels(), with);
+                }
+                affine_add(self.isa, x, norm, &mut out);
             }
-            scratch.put(std::mem::replace(&mut x, out));
+            scratch.put_operand(std::mem::replace(&mut x, Operand::Floats(out)));
         }
         let out = run_conv(last, &x, Pad::NONE, scratch);
-        let (mut mean, mut variance) = (vec![], vec![]);
-        moments(self.isa, &out, &mut mean, &mut variance);
-        scratch.put(x);
+        scratch.norm.measure(self.isa, &out);
+        features.extend_from_slice(&scratch.norm.mean);
+        scratch.put_operand(x);
         scratch.put(out);
-        mean
     }
 }

@@ -5,7 +5,7 @@ use super::predictor::Predictor;
 use super::transformer::Transformer;
 use crate::error::{Error, Result};
 use crate::kernels::interpolate::{PixelsMut, interpolate};
-use crate::kernels::{Border, Isa, Map, Scratch};
+use crate::kernels::{Border, Isa, Operand, Scratch};
 use crate::weights::Model;
 use std::sync::Mutex;
 
@@ -24,10 +24,10 @@ pub struct Stylizer {
 }
 
 /// The memory that one thread needs for one image.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Workspace {
     scratch: Scratch,
-    image: Map,
+    image: Operand,
     z: Vec<f32>,
     row: Vec<f32>,
 }
@@ -105,8 +105,7 @@ impl Stylizer {
         let mut out = vec![0.0; images.count() * dim];
         let jobs = out.chunks_exact_mut(dim).enumerate().collect();
         self.for_each(jobs, threads, |(i, z), workspace| {
-            self.load(images, i, workspace);
-            self.predictor.run(&workspace.image, z, &mut workspace.scratch);
+            self.predictor.run(images.get(i), images.size().1, z, &mut workspace.scratch);
         });
         out
     }
@@ -119,7 +118,6 @@ impl Stylizer {
         let z = self.vectors("z", z, images.count())?;
         let jobs = self.jobs(images, PixelsMut::F32(out))?;
         self.for_each(jobs, threads, |(i, out), workspace| {
-            self.load(images, i, workspace);
             self.finish(images, i, z[i], 1.0, out, workspace);
         });
         Ok(())
@@ -144,12 +142,11 @@ impl Stylizer {
             images.get(i).copy(out);
         }
         self.for_each(chosen, threads, |(i, out), workspace| {
-            self.load(images, i, workspace);
             let mut z = std::mem::take(&mut workspace.z);
             z.resize(self.dim(), 0.0);
             match &z_content {
                 Some(known) => z.copy_from_slice(known[i]),
-                None => self.predictor.run(&workspace.image, &mut z, &mut workspace.scratch),
+                None => self.predictor.run(images.get(i), images.size().1, &mut z, &mut workspace.scratch),
             }
             blend(&mut z, z_style[i], style.alpha.of(i));
             self.finish(images, i, &z, style.beta.of(i), out, workspace);
@@ -158,20 +155,16 @@ impl Stylizer {
         Ok(())
     }
 
-    /// Image `i` as a map with the padding that T wants.
-    fn load(&self, images: Images, i: usize, workspace: &mut Workspace) {
-        let (height, width) = images.size();
-        workspace.image.reshape(height, width, 3, self.transformer.image_pad(height, width));
-        images.get(i).unpack(self.isa, &mut workspace.image);
-        workspace.image.fill_border(Border::Reflect);
-    }
-
-    /// `(1 - beta) content + beta T(content, z)` of the image in the workspace.
+    /// `(1 - beta) content + beta T(content, z)` of image `i`.
     fn finish(&self, images: Images, i: usize, z: &[f32], beta: f32, out: PixelsMut, workspace: &mut Workspace) {
-        let stylized = self.transformer.run(&workspace.image, z, &mut workspace.scratch);
-        let (content, width) = (images.get(i), images.size().1);
-        interpolate(self.isa, stylized.last(), beta, content, width, out, &mut workspace.row);
-        stylized.recycle(&mut workspace.scratch);
+        let Workspace { scratch, image, row, .. } = workspace;
+        let (content, (height, width)) = (images.get(i), images.size());
+        image.reshape(height, width, 3, self.transformer.image_pad(height, width));
+        content.unpack(self.isa, image);
+        image.fill_border(Border::Reflect);
+        let stylized = self.transformer.run(image, z, scratch);
+        interpolate(self.isa, stylized.last(), beta, content, width, out, row);
+        stylized.recycle(scratch);
     }
 
     /// The vector of each of `n` images.
@@ -207,7 +200,13 @@ impl Stylizer {
         let jobs = Mutex::new(jobs.into_iter());
         let work = || {
             // A lock that another thread held while this process was forked is never free: do without.
-            let mut workspace = self.idle.try_lock().ok().and_then(|mut idle| idle.pop()).unwrap_or_default();
+            let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.pop());
+            let mut workspace = idle.unwrap_or_else(|| Workspace {
+                scratch: Scratch::default(),
+                image: Operand::new(self.isa),
+                z: vec![],
+                row: vec![],
+            });
             loop {
                 let next = jobs.lock().ok().and_then(|mut jobs| jobs.next());
                 let Some(next) = next else { break };

@@ -6,9 +6,9 @@
 use super::layers::{Convolution, StyleNorm, padded, run_conv};
 use crate::error::Result;
 use crate::kernels::conv::{Activation, Conv, Shape, pixel_shuffle_weight, shifted_weight};
-use crate::kernels::instance_norm::{Then, affine};
+use crate::kernels::instance_norm::{Norm, affine_add, affine_relu};
 use crate::kernels::interpolate::Last;
-use crate::kernels::{Border, Isa, Map, Pad, Scratch};
+use crate::kernels::{Border, Input, Isa, Map, Operand, Pad, Scratch};
 use crate::weights::{Model, network};
 
 /// T with its weights.
@@ -179,59 +179,70 @@ impl Transformer {
 
     /// Runs T up to the norm of its last layer. `image` is of three channels in [0, 1], padded as [`Transformer::image_pad`]
     /// says.
-    pub fn run(&self, image: &Map, z: &[f32], scratch: &mut Scratch) -> Stylized {
+    pub fn run(&self, image: &Operand, z: &[f32], scratch: &mut Scratch) -> Stylized {
+        let (height, width, _) = image.shape();
         let mut pads = self.pads.iter().copied();
         let mut next = || pads.next().unwrap_or((Pad::NONE, Border::Zero));
+        let mut norm = std::mem::take(&mut scratch.norm);
         let mut input = next();
-        let mut x = None;
+        let mut x: Option<Map> = None;
         for conv in &self.contract {
-            let from = x.as_ref().map_or_else(|| image.view().trimmed(input.0), Map::view);
-            let after = next();
-            let mut out = run_conv(conv, from, after.0, scratch);
-            out.fill_border(after.1);
+            let from = x.as_ref().map_or_else(|| image.view().trimmed(input.0), Input::from);
+            input = next();
+            let mut out = run_conv(conv, from, input.0, scratch);
+            out.fill_border(input.1);
             if let Some(done) = x.replace(out) {
                 scratch.put(done);
             }
-            input = after;
         }
         // A network has a contracting layer; its description is checked.
-        let mut x = x.unwrap_or_else(|| image.clone());
+        let mut x = x.unwrap_or_default();
 
         for [first, second] in &self.residual {
-            let h = self.styled(first, &x, z, input.0, scratch);
-            let h = padded(h, input, scratch);
+            let h = self.styled(first, Input::from(&x), z, input, &mut norm, scratch);
             let raw = second.convolution.run(&h, scratch);
-            let norm = second.norm.affine(self.isa, &raw, z);
-            affine(self.isa, &raw, &norm.scale, &norm.shift, Then::Add, &mut x);
+            second.norm.fit(self.isa, &raw, z, &mut norm);
+            affine_add(self.isa, &raw, &mut norm, &mut x);
             x.fill_border(input.1);
-            scratch.put(h);
+            scratch.put_operand(h);
             scratch.put(raw);
         }
 
+        input = next();
+        let mut x = Operand::Floats(padded(x, input, scratch));
         for site in &self.expand {
-            let after = next();
-            x = padded(x, after, scratch);
-            let out = self.styled(site, &x, z, after.0, scratch);
-            scratch.put(std::mem::replace(&mut x, out));
+            input = next();
+            let out = self.styled(site, x.view(), z, input, &mut norm, scratch);
+            scratch.put_operand(std::mem::replace(&mut x, out));
         }
 
-        x = padded(x, next(), scratch);
         let mut map = self.head.convolution.run(&x, scratch);
-        if let (Some(skip), Some(pad)) = (&self.skip, self.skip_pad(image.height(), image.width())) {
+        if let (Some(skip), Some(pad)) = (&self.skip, self.skip_pad(height, width)) {
             skip.run(image.view().trimmed(pad), &mut map, scratch);
         }
-        let norm = self.head.norm.affine(self.isa, &map, z);
-        scratch.put(x);
+        self.head.norm.fit(self.isa, &map, z, &mut norm);
+        scratch.put_operand(x);
         let colours = |of: &[f32]| [of[0], of[1], of[2]];
-        Stylized { map, scale: colours(&norm.scale), shift: colours(&norm.shift) }
+        let (scale, shift) = (colours(&norm.scale), colours(&norm.shift));
+        scratch.norm = norm;
+        Stylized { map, scale, shift }
     }
 
-    /// `relu(norm(conv(x)))` with room for padding.
-    fn styled(&self, site: &Site, x: &Map, z: &[f32], pad: Pad, scratch: &mut Scratch) -> Map {
+    /// `relu(norm(conv(x)))` with its padding filled.
+    fn styled(
+        &self,
+        site: &Site,
+        x: Input,
+        z: &[f32],
+        (pad, border): (Pad, Border),
+        norm: &mut Norm,
+        scratch: &mut Scratch,
+    ) -> Operand {
         let raw = site.convolution.run(x, scratch);
-        let norm = site.norm.affine(self.isa, &raw, z);
-        let mut out = scratch.take(raw.height(), raw.width(), raw.channels(), pad);
-        affine(self.isa, &raw, &norm.scale, &norm.shift, Then::Relu, &mut out);
+        site.norm.fit(self.isa, &raw, z, norm);
+        let mut out = scratch.take_operand(self.isa, raw.height(), raw.width(), raw.channels(), pad);
+        affine_relu(self.isa, &raw, norm, &mut out);
+        out.fill_border(border);
         scratch.put(raw);
         out
     }

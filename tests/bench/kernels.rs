@@ -54,8 +54,9 @@ fn depthwise(c: &mut Criterion) {
     let mut out = Map::new(64, 64, 96, Pad::NONE);
     for isa in Isa::supported().filter(|&isa| isa != Isa::Scalar) {
         let conv = Depthwise::new(isa, shape, &[0.1; 96 * 9], None);
+        let mut scratch = Scratch::default();
         c.bench_function(&format!("depthwise/3x3/{}", isa.name()), |b| {
-            b.iter(|| conv.run(black_box(&input), &mut out));
+            b.iter(|| conv.run(black_box(&input), &mut out, &mut scratch));
         });
     }
 }

@@ -3,11 +3,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sassl::kernels::conv::{Activation, Conv, Shape};
 use sassl::kernels::depthwise::Depthwise;
-use sassl::kernels::instance_norm::{Then, affine, moments};
+use sassl::kernels::instance_norm::{Norm, affine_add, affine_relu};
 use sassl::kernels::interpolate::{Last, Pixels, PixelsMut, interpolate};
 use sassl::kernels::quantize::Quantized;
 use sassl::kernels::resize::resize;
-use sassl::kernels::{Border, Extent, Isa, Map, Pad, Scratch};
+use sassl::kernels::{Border, Extent, Input, Isa, Map, Operand, Pad, Scratch};
 
 /// Sums of up to 1,300 products of numbers in [-1, 1], in another order and with fused rounding.
 const TOLERANCE: f32 = 1e-4;
@@ -216,7 +216,8 @@ fn quantizing_paths_agree() {
             let bytes = |isa| {
                 let mut out = Quantized::default();
                 out.fill(isa, input.view());
-                (out.bytes().to_vec(), out.stride(), out.scale().to_bits(), out.zero())
+                let all = out.view();
+                (all.view.data.to_vec(), all.view.stride, all.scale.to_bits(), all.zero)
             };
             for isa in vector_paths() {
                 assert_eq!(bytes(isa), bytes(Isa::Scalar), "{} {height}x{width}x{channels} {odd}", isa.name());
@@ -227,25 +228,84 @@ fn quantizing_paths_agree() {
     ramp.row_mut(0).iter_mut().zip(-55..).for_each(|(x, i)| *x = i as f32 / 8.0);
     let mut out = Quantized::default();
     out.fill(Isa::Scalar, ramp.view());
-    assert_eq!((out.scale(), out.zero()), (0.125, 55.0));
-    assert!(out.bytes()[..256].iter().copied().eq(0..=255));
+    assert_eq!((out.view().scale, out.view().zero), (0.125, 55.0));
+    assert!(out.view().view.data[..256].iter().copied().eq(0..=255));
+}
+
+/// The same numbers in bytes, and what they then stand for.
+fn quantized(isa: Isa, map: &Map) -> (Operand, Map) {
+    let mut bytes = Quantized::default();
+    bytes.fill(isa, map.view());
+    let rounded = bytes.to_map();
+    (Operand::Bytes(bytes), rounded)
 }
 
 #[test]
 fn depthwise_paths_agree() {
     let mut generator = ChaCha8Rng::seed_from_u64(4);
-    for (shape, (height, width)) in shapes() {
+    let wide = [(32, (9, 13)), (64, (5, 6)), (96, (4, 9)), (144, (3, 7)), (2, (4, 77))];
+    let wide = wide.into_iter().flat_map(|(outputs, size)| {
+        shapes().into_iter().take(3).map(move |(shape, _)| (Shape { outputs, ..shape }, size))
+    });
+    for (shape, (height, width)) in shapes().into_iter().chain(wide) {
         let shape = Shape { inputs: shape.outputs, accumulate: false, ..shape };
         let input = map(&mut generator, (height, width, shape.inputs), pad_of(&shape), Border::Zero);
         let weight = numbers(&mut generator, shape.outputs * shape.kernel * shape.kernel);
+        let bias = numbers(&mut generator, shape.outputs);
         let (h, w) = shape.output_size(&input);
-        let mut truth = Map::new(h, w, shape.outputs, Pad::NONE);
-        Depthwise::new(Isa::Scalar, shape, &weight, None).run(&input, &mut truth);
+        let mut scratch = Scratch::default();
         for isa in vector_paths() {
-            let mut out = Map::new(h, w, shape.outputs, Pad::NONE);
-            Depthwise::new(isa, shape, &weight, None).run(&input, &mut out);
-            assert_near(&out, &truth, &format!("{} {shape:?} {height}x{width}", isa.name()));
-            assert!(out.range().is_none_or(|range| range == extent(&out)), "{} {shape:?}", isa.name());
+            let what = format!("{} {shape:?} {height}x{width}", isa.name());
+            let (operand, truth_input) = match isa.in_bytes() {
+                true => quantized(isa, &input),
+                false => (Operand::Floats(input.clone()), input.clone()),
+            };
+            let mut truth = Map::new(h, w, shape.outputs, Pad::NONE);
+            Depthwise::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&truth_input, &mut truth, &mut scratch);
+            let conv = Depthwise::new(isa, shape, &weight, Some(&bias));
+            let (mut out, mut other) =
+                (Map::new(h, w, shape.outputs, Pad::NONE), Map::new(h, w, shape.outputs, Pad::NONE));
+            conv.run(&operand, &mut out, &mut scratch);
+            conv.run(&input, &mut other, &mut scratch);
+            // Only the weights are rounded here.
+            let taps = (shape.kernel * shape.kernel) as f32;
+            assert_within(&out, &truth, if isa.in_bytes() { BYTES * taps.sqrt() } else { TOLERANCE }, &what);
+            assert_eq!(rows(&out), rows(&other), "{what}: bytes given, and bytes made");
+            assert!(out.range().is_none_or(|range| range == extent(&out)), "{what}");
+        }
+    }
+}
+
+#[test]
+fn bytes_written_are_those_of_the_floats() {
+    let mut generator = ChaCha8Rng::seed_from_u64(11);
+    let range = Extent { low: 0.0, high: 6.0 };
+    for (shape, (height, width)) in shapes() {
+        let shape = Shape { activation: Activation::Relu6, accumulate: false, ..shape };
+        for depthwise in [false, true] {
+            let shape = if depthwise { Shape { inputs: shape.outputs, ..shape } } else { shape };
+            let input = map(&mut generator, (height, width, shape.inputs), pad_of(&shape), Border::Edge);
+            let inputs = if depthwise { 1 } else { shape.inputs };
+            let mut weight = numbers(&mut generator, shape.outputs * inputs * shape.kernel * shape.kernel);
+            weight.iter_mut().for_each(|x| *x *= 4.0);
+            let (h, w) = shape.output_size(&input);
+            for isa in Isa::supported().filter(|isa| isa.in_bytes()) {
+                let mut scratch = Scratch::default();
+                let mut bytes = scratch.take_operand(isa, h, w, shape.outputs, Pad::all(1));
+                bytes.set_range(range);
+                let mut floats = Map::new(h, w, shape.outputs, Pad::NONE);
+                if depthwise {
+                    let conv = Depthwise::new(isa, shape, &weight, None);
+                    conv.run(&input, &mut floats, &mut scratch);
+                    conv.run(&input, &mut bytes, &mut scratch);
+                } else {
+                    let conv = Conv::new(isa, shape, &weight, None);
+                    conv.run(&input, &mut floats, &mut scratch);
+                    conv.run(&input, &mut bytes, &mut scratch);
+                }
+                let Operand::Bytes(bytes) = bytes else { panic!("{} has no bytes", isa.name()) };
+                assert_within(&bytes.to_map(), &floats, 0.5001 * 6.0 / 255.0, &format!("{} {shape:?}", isa.name()));
+            }
         }
     }
 }
@@ -269,7 +329,7 @@ fn depthwise_is_a_dense_convolution_with_zeros_between_channels() {
             (0..225).map(|i| if i / 45 == i / 9 % 5 { weight[i / 45 * 9 + i % 9] } else { 0.0 }).collect();
         let (h, w) = shape.output_size(&input);
         let (mut one, mut other) = (Map::new(h, w, 5, Pad::NONE), Map::new(h, w, 5, Pad::NONE));
-        Depthwise::new(Isa::Scalar, shape, &weight, None).run(&input, &mut one);
+        Depthwise::new(Isa::Scalar, shape, &weight, None).run(&input, &mut one, &mut Scratch::default());
         Conv::new(Isa::Scalar, shape, &dense, None).run(&input, &mut other, &mut Scratch::default());
         assert_near(&one, &other, "dense");
     }
@@ -281,27 +341,45 @@ fn norm_paths_agree() {
     for (channels, height, width) in [(1, 3, 5), (3, 9, 7), (8, 4, 4), (12, 5, 3), (16, 6, 6), (28, 7, 9), (40, 2, 3)] {
         let input = map(&mut generator, (height, width, channels), Pad::all(1), Border::Zero);
         let n = (height * width) as f64;
-        let (mut mean, mut variance) = (vec![], vec![]);
+        let mut norm = Norm::default();
         for isa in Isa::supported() {
-            moments(isa, &input, &mut mean, &mut variance);
+            norm.measure(isa, &input);
             for c in 0..channels {
                 let values: Vec<f64> = rows(&input).iter().skip(c).step_by(channels).map(|&x| x.into()).collect();
                 let m = values.iter().sum::<f64>() / n;
                 let v = values.iter().map(|x| (x - m).powi(2)).sum::<f64>() / n;
-                assert!((f64::from(mean[c]) - m).abs() < 1e-6, "{} mean of {channels}", isa.name());
-                assert!((f64::from(variance[c]) - v).abs() < 1e-6, "{} variance of {channels}", isa.name());
+                assert!((f64::from(norm.mean[c]) - m).abs() < 1e-6, "{} mean of {channels}", isa.name());
+                assert!((f64::from(norm.variance[c]) - v).abs() < 1e-6, "{} variance of {channels}", isa.name());
+                let ends = values.iter().fold([f64::MAX, f64::MIN], |[low, high], &x| [low.min(x), high.max(x)]);
+                assert_eq!(norm.extent[c].map(f64::from), ends, "{} extent of {channels}", isa.name());
             }
         }
-        let (scale, shift) = (numbers(&mut generator, channels), numbers(&mut generator, channels));
-        for then in [Then::Store, Then::Relu, Then::Add] {
-            let before = map(&mut generator, (height, width, channels), Pad::NONE, Border::Zero);
-            let mut truth = before.clone();
-            affine(Isa::Scalar, &input, &scale, &shift, then, &mut truth);
-            for isa in vector_paths() {
-                let mut out = before.clone();
-                affine(isa, &input, &scale, &shift, then, &mut out);
-                assert_near(&out, &truth, &format!("{} {then:?} {channels}", isa.name()));
-                assert_eq!(out.range(), Some(extent(&out)), "{} {then:?} {channels}", isa.name());
+        (norm.scale, norm.shift) = (numbers(&mut generator, channels), numbers(&mut generator, channels));
+        let before = map(&mut generator, (height, width, channels), Pad::NONE, Border::Zero);
+        let (mut added, mut relu) = (before.clone(), Operand::new(Isa::Scalar));
+        affine_add(Isa::Scalar, &input, &mut norm, &mut added);
+        relu.reshape(height, width, channels, Pad::NONE);
+        affine_relu(Isa::Scalar, &input, &mut norm, &mut relu);
+        let Operand::Floats(relu) = relu else { panic!("the truth is in floats") };
+        for isa in vector_paths() {
+            let what = format!("{} {height}x{width}x{channels}", isa.name());
+            let mut out = before.clone();
+            affine_add(isa, &input, &mut norm, &mut out);
+            assert_near(&out, &added, &format!("{what} added"));
+            assert_eq!(out.range(), Some(extent(&out)), "{what}");
+            let mut out = Operand::new(isa);
+            out.reshape(height, width, channels, Pad::all(1));
+            affine_relu(isa, &input, &mut norm, &mut out);
+            match out {
+                Operand::Floats(out) => {
+                    assert_near(&out, &relu, &what);
+                    assert_eq!(out.range(), Some(extent(&out)), "{what}");
+                }
+                Operand::Bytes(out) => {
+                    let step = extent(&relu).high / 255.0;
+                    assert!((out.view().scale - step).abs() < 1e-6, "{what}: scale {}", out.view().scale);
+                    assert_within(&out.to_map(), &relu, 0.501 * step.max(1e-6), &what);
+                }
             }
         }
     }
@@ -342,15 +420,14 @@ fn interpolation_paths_agree() {
 fn resize_keeps_constants_and_ramps() {
     let mut generator = ChaCha8Rng::seed_from_u64(8);
     for (height, width) in [(8, 8), (37, 61), (64, 64), (100, 33), (300, 200)] {
+        let ramp = |i: usize| {
+            let (y, x) = (i / width, i % width);
+            [0.25, (x as f32 + 0.5) / width as f32, (y as f32 + 0.5) / height as f32]
+        };
+        let input: Vec<f32> = (0..height * width).flat_map(ramp).collect();
         for isa in Isa::supported() {
-            let mut input = Map::new(height, width, 3, Pad::NONE);
-            for y in 0..height {
-                for (x, pixel) in input.row_mut(y).chunks_exact_mut(3).enumerate() {
-                    pixel.copy_from_slice(&[0.25, (x as f32 + 0.5) / width as f32, (y as f32 + 0.5) / height as f32]);
-                }
-            }
             let mut out = Map::new(64, 64, 3, Pad::all(1));
-            resize(isa, &input, &mut out, &mut Scratch::default());
+            resize(isa, Pixels::F32(&input), width, &mut out, &mut Scratch::default());
             for (y, x) in (8..56).flat_map(|y| (8..56).map(move |x| (y, x))) {
                 let pixel = &out.row(y)[3 * x..][..3];
                 let expected = [0.25, (x as f32 + 0.5) / 64.0, (y as f32 + 0.5) / 64.0];
@@ -360,8 +437,38 @@ fn resize_keeps_constants_and_ramps() {
             }
         }
     }
-    let same = map(&mut generator, (64, 64, 3), Pad::NONE, Border::Zero);
-    let mut out = Map::new(64, 64, 3, Pad::NONE);
-    resize(Isa::Portable, &same, &mut out, &mut Scratch::default());
-    assert_eq!(rows(&out), rows(&same));
+    let bytes: Vec<u8> = (0..64 * 64 * 3).map(|_| generator.random()).collect();
+    let floats: Vec<f32> = bytes.iter().map(|&x| f32::from(x) / 255.0).collect();
+    for isa in Isa::supported() {
+        let same = |pixels| {
+            let mut out = Map::new(64, 64, 3, Pad::NONE);
+            resize(isa, pixels, 64, &mut out, &mut Scratch::default());
+            rows(&out)
+        };
+        assert_eq!(same(Pixels::F32(&floats)), floats, "{} keeps the size", isa.name());
+        assert!(same(Pixels::U8(&bytes)).iter().zip(&floats).all(|(a, b)| (a - b).abs() < 1e-7), "{}", isa.name());
+    }
+}
+
+#[test]
+fn unpacking_paths_agree() {
+    let mut generator = ChaCha8Rng::seed_from_u64(12);
+    let (height, width) = (5, 11);
+    let bytes: Vec<u8> = (0..height * width * 3).map(|_| generator.random()).collect();
+    let floats: Vec<f32> = bytes.iter().map(|&x| f32::from(x) / 255.0).collect();
+    for isa in Isa::supported() {
+        for pixels in [Pixels::U8(&bytes), Pixels::F32(&floats)] {
+            let mut out = Operand::new(isa);
+            out.reshape(height, width, 3, Pad::all(2));
+            pixels.unpack(isa, &mut out);
+            out.fill_border(Border::Reflect);
+            let map = match (out.view(), &out) {
+                (Input::Floats(_), Operand::Floats(map)) => map.clone(),
+                (_, Operand::Bytes(bytes)) => bytes.to_map(),
+                _ => panic!("an operand is not its own view"),
+            };
+            assert!(rows(&map).iter().zip(&floats).all(|(a, b)| (a - b).abs() < 1e-6), "{} {pixels:?}", isa.name());
+            assert_eq!(map.as_slice()[map.origin() - 3], map.row(0)[3], "{} reflects", isa.name());
+        }
+    }
 }

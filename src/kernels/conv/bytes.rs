@@ -5,9 +5,9 @@
 #![allow(unsafe_code)]
 use super::pack::{Packed, Pass};
 use super::tiles::{Product, tiles};
-use super::{Isa, Map, Shape};
+use super::{Isa, Output, Shape};
 use crate::kernels::isa::{ByteKernel, ByteLanes};
-use crate::kernels::quantize::Quantized;
+use crate::kernels::quantize::QuantizedView;
 use std::ops::Range;
 
 /// Weights of a convolution as passes.
@@ -73,32 +73,36 @@ impl BytePass {
     }
 }
 
-pub(super) fn run(isa: Isa, shape: &Shape, weights: &Bytes, input: &Quantized, out: &mut Map, rows: Range<usize>) {
-    for pass in weights.for_width(out.width()) {
-        isa.dispatch_bytes(Run { shape, pass, input, out, rows: rows.clone() });
+pub(super) fn run(isa: Isa, shape: &Shape, weights: &Bytes, input: QuantizedView, mut out: Output, rows: Range<usize>) {
+    for pass in weights.for_width(out.shape().1) {
+        isa.dispatch_bytes(Run { shape, pass, input, out: &mut out, rows: rows.clone() });
     }
 }
 
-struct Run<'a> {
+struct Run<'a, 'b> {
     shape: &'a Shape,
     pass: &'a BytePass,
-    input: &'a Quantized,
-    out: &'a mut Map,
+    input: QuantizedView<'a>,
+    out: &'a mut Output<'b>,
     rows: Range<usize>,
 }
 
-impl ByteKernel for Run<'_> {
+impl ByteKernel for Run<'_, '_> {
     #[inline(always)]
     fn run<L: ByteLanes>(self) {
         let Self { shape, pass, input, out, rows } = self;
-        tiles::<L, _>(shape, &pass.pass, Products { shape, pass, input }, out, rows);
+        let product = Products { shape, pass, input };
+        match out {
+            Output::Floats(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, rows),
+            Output::Bytes(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, rows),
+        }
     }
 }
 
 struct Products<'a> {
     shape: &'a Shape,
     pass: &'a BytePass,
-    input: &'a Quantized,
+    input: QuantizedView<'a>,
 }
 
 impl<L: ByteLanes> Product<L> for Products<'_> {
@@ -107,7 +111,7 @@ impl<L: ByteLanes> Product<L> for Products<'_> {
         let Self { shape, pass: BytePass { pass, panels, scale, sum }, input } = *self;
         let (rows, run) = (pass.taps.0, padded_run(pass.taps.1 * shape.inputs));
         let group = pass.group * shape.stride * shape.inputs;
-        let (bytes, stride) = (input.bytes(), input.stride());
+        let (bytes, stride) = (input.view.data, input.view.stride);
         let start = (y * shape.stride + pass.first.0) * stride + (x * shape.stride + pass.first.1) * shape.inputs;
         let panel = &panels[first * rows * run..];
         let [scale, sum, bias] = [scale, sum, &pass.bias].map(|all| &all[first..]);
@@ -140,9 +144,9 @@ impl<L: ByteLanes> Product<L> for Products<'_> {
                 let [scale, sum, bias] = [scale.as_ptr(), sum.as_ptr(), bias.as_ptr()];
                 (L::load(scale.add(v * L::N)), L::load(sum.add(v * L::N)), L::load(bias.add(v * L::N)))
             };
-            let by = scale.mul_add(L::splat(input.scale()), L::splat(0.0));
+            let by = scale.mul_add(L::splat(input.scale), L::splat(0.0));
             // The bias, less what `zero` adds.
-            let plus = sum.mul_add(L::splat(-input.zero() * input.scale()), bias);
+            let plus = sum.mul_add(L::splat(-input.zero * input.scale), bias);
             for (out, sums) in out.iter_mut().zip(&sums) {
                 out[v] = L::float(sums[v]).mul_add(by, plus);
             }

@@ -13,7 +13,7 @@ mod tiles;
 pub(crate) use phases::{Cells, pixel_shuffle_weight, shifted_weight};
 
 use super::isa::Lanes;
-use super::{Extent, Isa, Map, Pad, Scratch, View};
+use super::{Input, Isa, Map, Output, Pad, Scratch, View};
 use bytes::Bytes;
 use pack::Packed;
 
@@ -56,12 +56,13 @@ impl Shape {
     }
 
     /// Height and width of the output for this padded input.
-    pub fn output_size<'a>(&self, input: impl Into<View<'a>>) -> (usize, usize) {
+    pub fn output_size<'a>(&self, input: impl Into<Input<'a>>) -> (usize, usize) {
         let input = input.into();
+        let ((height, width, _), pad) = (input.shape(), input.pad());
         if self.upsample {
-            return (2 * input.height, 2 * input.width);
+            return (2 * height, 2 * width);
         }
-        let (rows, columns) = input.padded_size();
+        let (rows, columns) = (pad.top + height + pad.bottom, pad.left + width + pad.right);
         let size = |n: usize| (n - self.kernel) / self.stride + 1;
         (size(rows), size(columns))
     }
@@ -121,35 +122,44 @@ impl Conv {
     /// Computes the convolution into the inside of `out`, whose shape must be the output's.
     ///
     /// # Panics
-    /// If a map does not fit the shape.
-    pub fn run<'a>(&self, input: impl Into<View<'a>>, out: &mut Map, scratch: &mut Scratch) {
-        let input = input.into();
-        assert_eq!(out.height(), self.shape.output_size(input).0, "output of {:?}", self.shape);
+    /// If a map does not fit the shape; if bytes come to a path in floats, or are to be accumulated.
+    pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut Scratch) {
+        let (input, out) = (input.into(), out.into());
+        assert_eq!(out.shape().0, self.shape.output_size(input).0, "output of {:?}", self.shape);
         self.run_at(0, input, out, scratch);
     }
 
     /// The same into the rows of `out` from `first` on.
     ///
     /// # Panics
-    /// If a map does not fit the shape.
-    pub fn run_at<'a>(&self, first: usize, input: impl Into<View<'a>>, out: &mut Map, scratch: &mut Scratch) {
-        let (shape, input) = (&self.shape, input.into());
-        assert_eq!(input.channels, shape.inputs, "input of {shape:?}");
-        assert!(!shape.upsample || input.pad == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
+    /// As [`Conv::run`].
+    pub fn run_at<'a, 'b>(
+        &self,
+        first: usize,
+        input: impl Into<Input<'a>>,
+        out: impl Into<Output<'b>>,
+        scratch: &mut Scratch,
+    ) {
+        let (shape, input, out) = (&self.shape, input.into(), out.into());
+        assert_eq!(input.shape().2, shape.inputs, "input of {shape:?}");
+        assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
         let (height, width) = shape.output_size(input);
-        assert_eq!((out.width(), out.channels()), (width, shape.outputs), "output of {shape:?}");
+        let (rows, columns, channels) = out.shape();
+        assert_eq!((columns, channels), (width, shape.outputs), "output of {shape:?}");
+        assert!(first + height <= rows, "output of {shape:?}: {height} rows from {first} on of {rows}");
         let rows = first..first + height;
-        assert!(rows.end <= out.height(), "output of {shape:?}: rows {rows:?} of {}", out.height());
-        match &self.weights {
-            Weights::Plain(weight, bias) => scalar::run(shape, weight, bias, input, out, rows),
-            Weights::Packed(packed) => simd::run(self.isa, shape, packed, input, out, rows),
-            Weights::Bytes(weights) => {
-                scratch.bytes.fill(self.isa, input);
-                bytes::run(self.isa, shape, weights, &scratch.bytes, out, rows);
+        match (&self.weights, input, out) {
+            (Weights::Plain(weight, bias), Input::Floats(input), Output::Floats(out)) => {
+                scalar::run(shape, weight, bias, input, out, rows);
             }
-        }
-        if shape.activation == Activation::Relu6 {
-            out.set_range(Extent { low: 0.0, high: 6.0 });
+            (Weights::Packed(packed), Input::Floats(input), Output::Floats(out)) => {
+                simd::run(self.isa, shape, packed, input, out, rows);
+            }
+            (Weights::Bytes(weights), input, out) => {
+                assert!(!shape.accumulate || matches!(out, Output::Floats(_)), "accumulating bytes");
+                bytes::run(self.isa, shape, weights, scratch.in_bytes(self.isa, input), out, rows);
+            }
+            _ => panic!("bytes for a convolution on {}", self.isa.name()),
         }
     }
 }

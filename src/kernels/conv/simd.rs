@@ -26,7 +26,7 @@ impl Kernel for Run<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let Self { shape, pass, input, out, rows } = self;
-        tiles::<L, _>(shape, pass, Floats { shape, pass, input }, out, rows);
+        tiles::<L, _, _>(shape, pass, Floats { shape, pass, input }, out, rows);
     }
 }
 

@@ -3,7 +3,8 @@
 #![allow(unsafe_code)]
 use super::pack::Pass;
 use super::{Map, Shape};
-use crate::kernels::isa::Lanes;
+use crate::kernels::isa::{ByteLanes, Lanes};
+use crate::kernels::quantize::Quantized;
 use std::ops::Range;
 
 /// The sums of one tile.
@@ -12,87 +13,162 @@ pub(super) trait Product<L: Lanes> {
     fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M];
 }
 
+/// Where the sums go.
+pub(super) trait Target<L: Lanes> {
+    /// What it holds.
+    type Number: Copy + Default;
+    /// What storing a number takes.
+    type Step: Copy;
+
+    fn map(&mut self) -> &mut Map<Self::Number>;
+
+    fn step(&self) -> Self::Step;
+
+    /// # Safety
+    /// `from` is valid for reads of these lanes.
+    unsafe fn load(from: *const Self::Number, lanes: Range<usize>) -> L;
+
+    /// # Safety
+    /// `to` is valid for writes of these lanes.
+    unsafe fn store(x: L, step: Self::Step, to: *mut Self::Number, lanes: Range<usize>);
+}
+
+impl<L: Lanes> Target<L> for Map {
+    type Number = f32;
+    type Step = ();
+
+    #[inline(always)]
+    fn map(&mut self) -> &mut Map {
+        self
+    }
+
+    #[inline(always)]
+    fn step(&self) {}
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32, lanes: Range<usize>) -> L {
+        // SAFETY: the caller's word.
+        unsafe { L::load_some(from, lanes) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(x: L, (): (), to: *mut f32, lanes: Range<usize>) {
+        // SAFETY: the caller's word.
+        unsafe {
+            match lanes == (0..L::N) {
+                true => x.store(to),
+                false => x.store_some(to, lanes),
+            }
+        }
+    }
+}
+
+impl<L: ByteLanes> Target<L> for Quantized {
+    type Number = u8;
+    /// One over the scale, and the zero.
+    type Step = (L, L);
+
+    #[inline(always)]
+    fn map(&mut self) -> &mut Map<u8> {
+        &mut self.map
+    }
+
+    #[inline(always)]
+    fn step(&self) -> (L, L) {
+        (L::splat(1.0 / self.scale), L::splat(self.zero))
+    }
+
+    #[inline(always)]
+    unsafe fn load(_: *const u8, _: Range<usize>) -> L {
+        unreachable!("nothing is added to bytes, as `Conv::run_at` asserts")
+    }
+
+    #[inline(always)]
+    unsafe fn store(x: L, (by, plus): (L, L), to: *mut u8, lanes: Range<usize>) {
+        // SAFETY: the caller's word.
+        unsafe { x.mul_add(by, plus).store_some_bytes(to, lanes) }
+    }
+}
+
 /// Computes a pass into these rows of `out`.
 #[inline(always)]
-pub(super) fn tiles<L: Lanes, P: Product<L>>(
+pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
     shape: &Shape,
     pass: &Pass,
     product: P,
-    out: &mut Map,
+    target: &mut T,
     rows: Range<usize>,
 ) {
     let scale = if shape.upsample { 2 } else { 1 };
+    let to_bytes = target.step();
+    let out = target.map();
     let columns = out.width() / scale;
     for first in (0..pass.bias.len()).step_by(2 * L::N) {
         let pair = first + L::N < pass.bias.len();
         for y in 0..rows.len() / scale {
             let out = &mut out.row_mut(rows.start + y * scale + pass.phase.0)[pass.phase.1 * shape.outputs..];
-            let mut row = Row { shape, pass, product: &product, out, step: scale * shape.outputs, first, y };
+            let step = scale * shape.outputs;
+            let mut row = Row::<L, P, T> { shape, pass, product: &product, out, to_bytes, step, first, y };
             match pair {
-                true if L::MANY_REGISTERS => row.tiles::<L, 8, 2>(columns),
-                true => row.tiles::<L, 6, 2>(columns),
-                false => row.tiles::<L, 8, 1>(columns),
+                true if L::MANY_REGISTERS => row.tiles::<8, 2>(columns),
+                true => row.tiles::<6, 2>(columns),
+                false => row.tiles::<8, 1>(columns),
             }
         }
     }
 }
 
 /// One output row of one panel.
-struct Row<'a, P> {
+struct Row<'a, L: Lanes, P, T: Target<L>> {
     shape: &'a Shape,
     pass: &'a Pass,
     product: &'a P,
     /// From the first pixel of the phase on.
-    out: &'a mut [f32],
-    /// Floats from one output pixel of the phase to the next.
+    out: &'a mut [T::Number],
+    to_bytes: T::Step,
+    /// Numbers from one output pixel of the phase to the next.
     step: usize,
     /// The panel's first lane.
     first: usize,
     y: usize,
 }
 
-impl<P> Row<'_, P> {
+impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
     /// Tiles of M groups by V vectors. A last tile that would hang over is shifted back over pixels already done, which are
     /// not stored again.
     #[inline(always)]
-    fn tiles<L: Lanes, const M: usize, const V: usize>(&mut self, columns: usize)
-    where
-        P: Product<L>,
-    {
+    fn tiles<const M: usize, const V: usize>(&mut self, columns: usize) {
         let group = self.pass.group;
         let groups = columns / group;
         let mut g = 0;
         while g < groups {
             match groups - g {
                 left if left >= M => {
-                    self.tile::<L, M, V>(g * group, 0);
+                    self.tile::<M, V>(g * group, 0);
                     g += M;
                 }
                 left if groups >= M => {
-                    self.tile::<L, M, V>((groups - M) * group, (M - left) * group);
+                    self.tile::<M, V>((groups - M) * group, (M - left) * group);
                     g = groups;
                 }
                 left if left >= 4 => {
-                    self.tile::<L, 4, V>(g * group, 0);
+                    self.tile::<4, V>(g * group, 0);
                     g += 4;
                 }
                 _ => {
-                    self.tile::<L, 1, V>(g * group, 0);
+                    self.tile::<1, V>(g * group, 0);
                     g += 1;
                 }
             }
         }
         if groups * group < columns {
-            self.tile::<L, 1, V>(columns - group, group - columns % group);
+            self.tile::<1, V>(columns - group, group - columns % group);
         }
     }
 
     /// M groups from pixel `x` on, of which the first `done` pixels are not stored.
     #[inline(always)]
-    fn tile<L: Lanes, const M: usize, const V: usize>(&mut self, x: usize, done: usize)
-    where
-        P: Product<L>,
-    {
+    fn tile<const M: usize, const V: usize>(&mut self, x: usize, done: usize) {
         let sums = self.product.sums::<M, V>(self.first, self.y, x);
         // Not a loop: only with a constant index do the sums stay in registers.
         let mut column = [L::splat(0.0); M];
@@ -106,7 +182,7 @@ impl<P> Row<'_, P> {
 
     /// What follows the sums of the panel's lanes from `lane` on.
     #[inline(always)]
-    fn finish<L: Lanes, const M: usize>(&mut self, mut sums: [L; M], lane: usize, x: usize, done: usize) {
+    fn finish<const M: usize>(&mut self, mut sums: [L; M], lane: usize, x: usize, done: usize) {
         let (group, outputs, first) = (self.pass.group, self.shape.outputs, self.first + lane);
         let step = group * self.step;
         // Of the vector's lanes, those of the group's outputs.
@@ -118,20 +194,20 @@ impl<P> Row<'_, P> {
         if self.shape.accumulate {
             for (m, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: the assert above bounds every address.
-                *sum = unsafe { L::load_some(to(m), 0..used) }.mul_add(L::splat(1.0), *sum);
+                *sum = unsafe { T::load(to(m), 0..used) }.mul_add(L::splat(1.0), *sum);
             }
         }
         self.shape.activation.apply(sums.iter_mut());
         if done == 0 && used == L::N {
             for (m, sum) in sums.into_iter().enumerate() {
                 // SAFETY: as above.
-                unsafe { sum.store(to(m)) }
+                unsafe { T::store(sum, self.to_bytes, to(m), 0..L::N) }
             }
         } else {
             for (m, sum) in sums.into_iter().enumerate() {
                 let from = (done.saturating_sub(m * group) * outputs).saturating_sub(first);
                 // SAFETY: as above.
-                unsafe { sum.store_some(to(m), from.min(used)..used) }
+                unsafe { T::store(sum, self.to_bytes, to(m), from.min(used)..used) }
             }
         }
     }

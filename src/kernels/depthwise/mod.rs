@@ -1,10 +1,12 @@
 //! Depthwise convolution: `out[c] = act(bias[c] + sum over taps of weight[c] * in[c])`, each channel by itself, with any kernel
 //! and stride, optionally after nearest x2 upsampling. It takes padding and sizes as [`super::conv`] does.
+mod bytes;
 mod scalar;
 mod simd;
 
 use super::conv::{Activation, Cells, Shape};
-use super::{Extent, Isa, Map};
+use super::{Extent, Input, Isa, Output, Scratch};
+use bytes::BytePass;
 
 /// A depthwise convolution with its weights.
 #[derive(Clone, Debug)]
@@ -13,6 +15,8 @@ pub struct Depthwise {
     isa: Isa,
     bias: Vec<f32>,
     passes: Vec<Pass>,
+    /// The same for paths in bytes.
+    bytes: Vec<BytePass>,
 }
 
 /// One rectangle of taps over the map: all of it, or one phase of the upsampled map.
@@ -42,7 +46,11 @@ impl Depthwise {
             true => (0..4).map(|phase| Pass::upsampling(&shape, (phase / 2, phase % 2), weight)).collect(),
             false => vec![Pass::plain(&shape, weight)],
         };
-        Self { shape, isa, bias, passes }
+        let bytes = match isa.in_bytes() {
+            true => passes.iter().map(|pass| BytePass::new(isa, &shape, pass, &bias)).collect(),
+            false => vec![],
+        };
+        Self { shape, isa, bias, passes, bytes }
     }
 
     /// Its shape.
@@ -53,21 +61,38 @@ impl Depthwise {
     /// Computes the convolution into the inside of `out`, whose shape must be the output's.
     ///
     /// # Panics
-    /// If a map does not fit the shape.
-    pub fn run(&self, input: &Map, out: &mut Map) {
-        let shape = &self.shape;
-        assert_eq!(input.channels(), shape.inputs, "input of {shape:?}");
+    /// If a map does not fit the shape; if bytes come to a path in floats, or are to be written without a ReLU6, whose range
+    /// they have.
+    pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut Scratch) {
+        let (shape, input, mut out) = (&self.shape, input.into(), out.into());
+        assert_eq!(input.shape().2, shape.inputs, "input of {shape:?}");
         assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
         let (height, width) = shape.output_size(input);
-        assert_eq!((out.height(), out.width(), out.channels()), (height, width, shape.outputs), "output of {shape:?}");
-        // Fewer channels than lanes: nothing to gain.
-        if self.isa == Isa::Scalar || shape.outputs < self.isa.lanes() {
-            self.passes.iter().for_each(|pass| scalar::run(shape, pass, &self.bias, input, out));
-            return;
+        assert_eq!(out.shape(), (height, width, shape.outputs), "output of {shape:?}");
+        let range = match (input, &mut out) {
+            (input, out) if self.isa.in_bytes() => {
+                if let Output::Bytes(out) = out {
+                    assert!(bytes::holds(shape.activation, out.scale, out.zero), "bytes of {shape:?}");
+                }
+                let input = scratch.in_bytes(self.isa, input);
+                let run = |passes| bytes::run(self.isa, shape, passes, input, out);
+                self.passes.iter().zip(&self.bytes).map(run).fold(Extent::default(), Extent::or)
+            }
+            // Fewer channels than lanes: nothing to gain.
+            (Input::Floats(input), Output::Floats(out))
+                if shape.outputs < self.isa.lanes() || self.isa == Isa::Scalar =>
+            {
+                return self.passes.iter().for_each(|pass| scalar::run(shape, pass, &self.bias, input, out));
+            }
+            (Input::Floats(input), Output::Floats(out)) => {
+                let run = |pass| simd::run(self.isa, shape, pass, &self.bias, input, out);
+                self.passes.iter().map(run).fold(Extent::default(), Extent::or)
+            }
+            _ => panic!("bytes for a convolution on {}", self.isa.name()),
+        };
+        if let Output::Floats(out) = out {
+            out.set_range(range);
         }
-        let run = |pass| simd::run(self.isa, shape, pass, &self.bias, input, out);
-        let range = self.passes.iter().map(run).fold(Extent::default(), Extent::or);
-        out.set_range(range);
     }
 }
 

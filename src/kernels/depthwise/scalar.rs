@@ -1,9 +1,10 @@
 //! Depthwise convolution, one number at a time.
-use super::{Activation, Map, Pass, Shape};
+use super::{Activation, Pass, Shape};
+use crate::kernels::{Map, View};
 
-pub(super) fn run(shape: &Shape, pass: &Pass, bias: &[f32], input: &Map, out: &mut Map) {
+pub(super) fn run(shape: &Shape, pass: &Pass, bias: &[f32], input: View, out: &mut Map) {
     let scale = if shape.upsample { 2 } else { 1 };
-    let (data, stride, c) = (input.as_slice(), input.stride(), shape.outputs);
+    let (data, stride, c) = (input.data, input.stride, shape.outputs);
     for y in 0..out.height() / scale {
         for x in 0..out.width() / scale {
             for channel in 0..c {

@@ -1,9 +1,10 @@
 //! Depthwise convolution, a vector of channels by a few neighbouring pixels at a time.
 #![allow(unsafe_code)]
-use super::{Extent, Isa, Map, Pass, Shape};
+use super::{Extent, Isa, Pass, Shape};
 use crate::kernels::isa::{Extents, Kernel, Lanes};
+use crate::kernels::{Map, View};
 
-pub(super) fn run(isa: Isa, shape: &Shape, pass: &Pass, bias: &[f32], input: &Map, out: &mut Map) -> Extent {
+pub(super) fn run(isa: Isa, shape: &Shape, pass: &Pass, bias: &[f32], input: View, out: &mut Map) -> Extent {
     isa.dispatch(Run { shape, pass, bias, input, out })
 }
 
@@ -11,7 +12,7 @@ struct Run<'a> {
     shape: &'a Shape,
     pass: &'a Pass,
     bias: &'a [f32],
-    input: &'a Map,
+    input: View<'a>,
     out: &'a mut Map,
 }
 
@@ -62,9 +63,9 @@ impl Run<'_> {
     #[inline(always)]
     fn strips<L: Lanes>(&mut self, y: usize, c: usize, columns: usize, extents: &mut Extents<L>) {
         let (shape, pass) = (self.shape, self.pass);
-        let (channels, stride) = (shape.outputs, self.input.stride());
+        let (channels, stride) = (shape.outputs, self.input.stride);
         let scale = if shape.upsample { 2 } else { 1 };
-        let input = &self.input.as_slice()[(y + pass.first.0) * stride + pass.first.1 * channels + c..];
+        let input = &self.input.data[(y + pass.first.0) * stride + pass.first.1 * channels + c..];
         let out = &mut self.out.row_mut(y * scale + pass.phase.0)[pass.phase.1 * channels + c..];
         let step = scale * channels;
         assert!(
@@ -114,11 +115,11 @@ impl Run<'_> {
         extents: &mut Extents<L>,
     ) {
         let (shape, pass) = (self.shape, self.pass);
-        let (channels, stride) = (shape.outputs, self.input.stride());
+        let (channels, stride) = (shape.outputs, self.input.stride);
         let scale = if shape.upsample { 2 } else { 1 };
         let start = (y * shape.stride + pass.first.0) * stride + (x * shape.stride + pass.first.1) * channels + c;
         let step = shape.stride * channels;
-        let input = self.input.as_slice();
+        let input = self.input.data;
         let last = start + (taps.0 - 1) * stride + (taps.1 - 1) * channels + (M - 1) * step;
         assert!(last + L::N <= input.len() && c + L::N <= channels);
         assert!(taps.0 * taps.1 * channels <= pass.weight.len() && channels <= self.bias.len());

@@ -1,55 +1,131 @@
 //! Instance norm: `out = act(scale[c] * in + shift[c])`, where scale and shift hold the map's own mean and variance and the
-//! style's gamma and beta. Here are the moments, the affine map in its three uses, and nothing of the style.
+//! style's gamma and beta. Here are the moments, the affine map in its two uses, and nothing of the style.
 mod scalar;
 mod simd;
 
-use super::{Extent, Isa, Map};
+use super::{Extent, Isa, Map, Operand};
 
-/// Mean and biased variance of each channel, over height and width without the padding.
-///
-/// Rows are summed in float32 and the rows' sums in float64, in a fixed order.
-pub fn moments(isa: Isa, map: &Map, mean: &mut Vec<f32>, variance: &mut Vec<f32>) {
-    let (mut sum, mut square) = (vec![0.0; map.channels()], vec![0.0; map.channels()]);
-    match isa {
-        Isa::Scalar => scalar::sums(map, &mut sum, &mut square),
-        _ => simd::sums(isa, map, &mut sum, &mut square),
-    }
-    let n = (map.height() * map.width()) as f64;
-    mean.clear();
-    variance.clear();
-    for (sum, square) in sum.into_iter().zip(square) {
-        let m = sum / n;
-        mean.push(m as f32);
-        variance.push((square / n - m * m).max(0.0) as f32);
+/// What is known of each channel of a map, and the affine map that is made of it; memory that is used again.
+#[derive(Clone, Debug, Default)]
+pub struct Norm {
+    /// Means over height and width, without the padding.
+    pub mean: Vec<f32>,
+    /// Biased variances.
+    pub variance: Vec<f32>,
+    /// The least number of each channel and the largest.
+    pub extent: Vec<[f32; 2]>,
+    /// Of the affine map.
+    pub scale: Vec<f32>,
+    /// Of the affine map.
+    pub shift: Vec<f32>,
+    sums: Sums,
+    /// Scale and shift, as often as the vectors want them.
+    repeated: [Vec<f32>; 2],
+}
+
+/// Of every place in a run of channels that fills vectors: channel `i % channels` stands at place `i`.
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    sum: Vec<f64>,
+    square: Vec<f64>,
+    low: Vec<f32>,
+    high: Vec<f32>,
+}
+
+impl Sums {
+    fn clear(&mut self, places: usize) {
+        fn refill<T: Copy>(all: &mut Vec<T>, places: usize, with: T) {
+            all.clear();
+            all.resize(places, with);
+        }
+        refill(&mut self.sum, places, 0.0);
+        refill(&mut self.square, places, 0.0);
+        refill(&mut self.low, places, f32::INFINITY);
+        refill(&mut self.high, places, f32::NEG_INFINITY);
     }
 }
 
-/// What the affine map does with its result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
-    /// `out = scale in + shift`
-    Store,
-    /// `out = max(scale in + shift, 0)`
-    Relu,
-    /// `out += scale in + shift`
-    Add,
+impl Norm {
+    /// Takes mean, variance and extent of a map.
+    ///
+    /// Rows are summed in float32 and the rows' sums in float64, in a fixed order.
+    pub fn measure(&mut self, isa: Isa, map: &Map) {
+        let channels = map.channels();
+        let sums = &mut self.sums;
+        match isa {
+            Isa::Scalar => scalar::sums(map, sums),
+            _ => simd::sums(isa, map, sums),
+        }
+        let n = (map.height() * map.width()) as f64;
+        self.mean.clear();
+        self.variance.clear();
+        self.extent.clear();
+        for c in 0..channels {
+            let places = || (c..sums.sum.len()).step_by(channels);
+            let m = places().map(|i| sums.sum[i]).sum::<f64>() / n;
+            let square = places().map(|i| sums.square[i]).sum::<f64>() / n;
+            self.mean.push(m as f32);
+            self.variance.push((square - m * m).max(0.0) as f32);
+            let low = places().map(|i| sums.low[i]).fold(f32::INFINITY, f32::min);
+            let high = places().map(|i| sums.high[i]).fold(f32::NEG_INFINITY, f32::max);
+            self.extent.push([low, high]);
+        }
+    }
+
+    /// The largest number of `scale in + shift` over the map that was measured; 0 if all are below.
+    fn high(&self) -> f32 {
+        let norms = self.scale.iter().zip(&self.shift);
+        let ends = self.extent.iter().zip(norms).flat_map(|(ends, (by, plus))| ends.map(|x| x.mul_add(*by, *plus)));
+        ends.fold(0.0, f32::max)
+    }
+
+    /// Scale and shift times `by`, each channel's again and again up to `n` numbers.
+    fn repeat(&mut self, by: f32, n: usize) -> [&[f32]; 2] {
+        for (out, of_channels) in self.repeated.iter_mut().zip([&self.scale, &self.shift]) {
+            out.clear();
+            out.extend(of_channels.iter().map(|x| x * by).cycle().take(n));
+        }
+        let [scale, shift] = &self.repeated;
+        [scale, shift]
+    }
 }
 
-/// Applies `scale[c] * in + shift[c]` to every pixel of `input` and gives it to `out`.
+/// `out = max(scale[c] * in + shift[c], 0)` for every pixel of the map that `norm` has measured.
 ///
 /// # Panics
 /// If the maps differ in height, width or channels.
-pub fn affine(isa: Isa, input: &Map, scale: &[f32], shift: &[f32], then: Then, out: &mut Map) {
-    assert_eq!((input.height(), input.width()), (out.height(), out.width()));
-    assert_eq!((scale.len(), shift.len()), (input.channels(), input.channels()));
-    assert_eq!(input.channels(), out.channels());
-    let mut range = Extent::default();
-    for y in 0..input.height() {
-        let (input, out) = (input.row(y), out.row_mut(y));
-        range = range.or(match isa {
-            Isa::Scalar => scalar::affine(input, scale, shift, then, out),
-            _ => simd::affine(isa, input, scale, shift, then, out),
-        });
+pub fn affine_relu(isa: Isa, input: &Map, norm: &mut Norm, out: &mut Operand) {
+    assert_eq!(out.shape(), (input.height(), input.width(), input.channels()));
+    assert_eq!((norm.scale.len(), norm.shift.len()), (input.channels(), input.channels()));
+    let range = Extent { low: 0.0, high: norm.high() };
+    match out {
+        Operand::Floats(out) => {
+            match isa {
+                Isa::Scalar => scalar::affine(input, norm, out, |x, _| x.max(0.0)),
+                _ => simd::affine_relu(isa, input, norm, out),
+            }
+            out.set_range(range);
+        }
+        Operand::Bytes(out) => {
+            out.set_range(range);
+            simd::affine_bytes(isa, input, norm, out);
+        }
     }
-    out.set_range(range);
+}
+
+/// `out += scale[c] * in + shift[c]` for every pixel.
+///
+/// # Panics
+/// If the maps differ in height, width or channels.
+pub fn affine_add(isa: Isa, input: &Map, norm: &mut Norm, out: &mut Map) {
+    let shape = |map: &Map| (map.height(), map.width(), map.channels());
+    assert_eq!(shape(out), shape(input));
+    assert_eq!((norm.scale.len(), norm.shift.len()), (input.channels(), input.channels()));
+    match isa {
+        Isa::Scalar => scalar::affine(input, norm, out, |x, before| before + x),
+        _ => {
+            let range = simd::affine_add(isa, input, norm, out);
+            out.set_range(range);
+        }
+    }
 }

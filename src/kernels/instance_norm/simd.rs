@@ -1,127 +1,205 @@
 //! Moments and the affine map over whole rows: a row is its channels repeated, so after `lcm(channels, lanes)` floats the
 //! same channel stands in the same lane again.
 #![allow(unsafe_code)]
-use super::{Extent, Isa, Map, Then};
-use crate::kernels::isa::{Extents, Kernel, Lanes};
+use super::{Extent, Isa, Map, Norm, Sums};
+use crate::kernels::isa::{ByteKernel, ByteLanes, Extents, Kernel, Lanes, load_block};
+use crate::kernels::quantize::Quantized;
 
-pub(super) fn sums(isa: Isa, map: &Map, sum: &mut [f64], square: &mut [f64]) {
-    isa.dispatch(Sums { map, sum, square });
+pub(super) fn sums(isa: Isa, map: &Map, sums: &mut Sums) {
+    isa.dispatch(Measure { map, sums });
 }
 
-struct Sums<'a> {
+struct Measure<'a> {
     map: &'a Map,
-    sum: &'a mut [f64],
-    square: &'a mut [f64],
+    sums: &'a mut Sums,
 }
 
-impl Kernel for Sums<'_> {
+/// What one vector of places has gathered in a row.
+#[derive(Clone, Copy)]
+struct Gathered<L> {
+    sum: L,
+    square: L,
+    low: L,
+    high: L,
+}
+
+impl<L: Lanes> Gathered<L> {
+    #[inline(always)]
+    fn new() -> Self {
+        let [zero, low, high] = [0.0, f32::INFINITY, f32::NEG_INFINITY].map(L::splat);
+        Self { sum: zero, square: zero, low, high }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, x: L) {
+        self.sum = x.mul_add(L::splat(1.0), self.sum);
+        self.square = x.mul_add(x, self.square);
+        (self.low, self.high) = (x.min(self.low), x.max(self.high));
+    }
+
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        let one = L::splat(1.0);
+        Self {
+            sum: self.sum.mul_add(one, other.sum),
+            square: self.square.mul_add(one, other.square),
+            low: self.low.min(other.low),
+            high: self.high.max(other.high),
+        }
+    }
+
+    /// Adds the first `used` lanes to those of their places.
+    #[inline(always)]
+    fn give(self, sums: &mut Sums, place: usize, used: usize) {
+        let [sum, square, low, high] = [self.sum, self.square, self.low, self.high].map(|x| {
+            let mut lanes = [0.0_f32; 16];
+            // SAFETY: no vector has more than 16 lanes.
+            unsafe { x.store(lanes.as_mut_ptr()) }
+            lanes
+        });
+        for (to, x) in [(&mut sums.sum, sum), (&mut sums.square, square)] {
+            to[place..place + used].iter_mut().zip(x).for_each(|(to, x)| *to += f64::from(x));
+        }
+        sums.low[place..place + used].iter_mut().zip(low).for_each(|(to, x)| *to = to.min(x));
+        sums.high[place..place + used].iter_mut().zip(high).for_each(|(to, x)| *to = to.max(x));
+    }
+}
+
+impl Kernel for Measure<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let channels = self.map.channels();
-        let period = period(channels, L::N);
-        let (mut sums, mut squares) = (vec![0.0; period], vec![0.0; period]);
-        for y in 0..self.map.height() {
-            let row = self.map.row(y);
-            sums.fill(0.0);
-            squares.fill(0.0);
+        let Self { map, sums } = self;
+        let period = period(map.channels(), L::N);
+        sums.clear(period);
+        for y in 0..map.height() {
+            let row = map.row(y);
             let repeats = row.len() / period;
             for lane in (0..period).step_by(L::N) {
-                // Four sums of each, as one would wait for itself.
-                let (mut sum, mut square) = ([L::splat(0.0); 4], [L::splat(0.0); 4]);
+                // Four of each, as one would wait for itself.
+                let mut four = [Gathered::<L>::new(); 4];
                 let mut add = |repeat: usize, i: usize| {
                     let at = repeat * period + lane;
                     debug_assert!(at + L::N <= row.len());
                     // SAFETY: `lane + N <= period` and `(repeat + 1) * period <= row.len()`.
-                    let x = unsafe { L::load(row.as_ptr().add(at)) };
-                    sum[i] = x.mul_add(L::splat(1.0), sum[i]);
-                    square[i] = x.mul_add(x, square[i]);
+                    four[i].add(unsafe { L::load(row.as_ptr().add(at)) });
                 };
                 let fours = repeats / 4 * 4;
                 for repeat in (0..fours).step_by(4) {
                     (0..4).for_each(|i| add(repeat + i, i));
                 }
                 (fours..repeats).for_each(|repeat| add(repeat, 0));
-                let total = |of: [L; 4]| {
-                    let one = L::splat(1.0);
-                    of[0].mul_add(one, of[1]).mul_add(one, of[2].mul_add(one, of[3]))
-                };
-                // SAFETY: both vectors have `period` floats, a multiple of N.
-                unsafe {
-                    total(sum).store(sums.as_mut_ptr().add(lane));
-                    total(square).store(squares.as_mut_ptr().add(lane));
-                }
+                let [a, b, c, d] = four;
+                a.and(b).and(c.and(d)).give(sums, lane, L::N);
             }
-            for (lane, x) in row[repeats * period..].iter().enumerate() {
-                sums[lane] += x;
-                squares[lane] += x * x;
-            }
-            for (lane, (sum, square)) in sums.iter().zip(&squares).enumerate() {
-                self.sum[lane % channels] += f64::from(*sum);
-                self.square[lane % channels] += f64::from(*square);
+            let rest = repeats * period;
+            for at in (rest..row.len()).step_by(L::N) {
+                let used = (row.len() - at).min(L::N);
+                let mut gathered = Gathered::<L>::new();
+                // SAFETY: the row has these lanes; the others are zeros, and not given.
+                gathered.add(unsafe { L::load_some(row.as_ptr().add(at), 0..used) });
+                gathered.give(sums, at - rest, used);
             }
         }
     }
 }
 
-pub(super) fn affine(isa: Isa, input: &[f32], scale: &[f32], shift: &[f32], then: Then, out: &mut [f32]) -> Extent {
-    isa.dispatch(Affine { input, scale, shift, then, out })
+/// `max(scale in + shift, 0)`.
+pub(super) fn affine_relu(isa: Isa, input: &Map, norm: &mut Norm, out: &mut Map) {
+    isa.dispatch(Affine::<false> { input, norm, out });
 }
 
-struct Affine<'a> {
-    input: &'a [f32],
-    scale: &'a [f32],
-    shift: &'a [f32],
-    then: Then,
-    out: &'a mut [f32],
+/// `out + scale in + shift`, and the range of what comes out.
+pub(super) fn affine_add(isa: Isa, input: &Map, norm: &mut Norm, out: &mut Map) -> Extent {
+    isa.dispatch(Affine::<true> { input, norm, out })
 }
 
-impl Kernel for Affine<'_> {
+struct Affine<'a, const ADD: bool> {
+    input: &'a Map,
+    norm: &'a mut Norm,
+    out: &'a mut Map,
+}
+
+impl<const ADD: bool> Kernel for Affine<'_, ADD> {
     type Output = Extent;
 
     #[inline(always)]
     fn run<L: Lanes>(self) -> Extent {
-        let Self { input, scale, shift, then, out } = self;
-        assert_eq!(input.len(), out.len());
-        let channels = scale.len();
-        let period = period(channels, L::N);
-        let (mut extents, mut rest) = (Extents::<L>::default(), Extent::default());
-        for lane in (0..period).step_by(L::N) {
-            let (mut scales, mut shifts) = ([0.0; 16], [0.0; 16]);
-            for i in 0..L::N {
-                scales[i] = scale[(lane + i) % channels];
-                shifts[i] = shift[(lane + i) % channels];
-            }
-            // SAFETY: no vector has more than 16 lanes.
-            let (by, plus) = unsafe { (L::load(scales.as_ptr()), L::load(shifts.as_ptr())) };
-            let mut at = lane;
-            while at + L::N <= input.len() {
-                // SAFETY: `at + N` is within both rows.
-                unsafe {
-                    let to = out.as_mut_ptr().add(at);
-                    let x = L::load(input.as_ptr().add(at)).mul_add(by, plus);
-                    let x = match then {
-                        Then::Store => x,
-                        Then::Relu => x.max(L::splat(0.0)),
-                        Then::Add => x.mul_add(L::splat(1.0), L::load(to)),
-                    };
-                    extents.add(x);
-                    x.store(to);
+        let Self { input, norm, out } = self;
+        let period = period(input.channels(), L::N);
+        let [scale, shift] = norm.repeat(1.0, period);
+        let mut extents = Extents::<L>::default();
+        for y in 0..input.height() {
+            let (input, out) = (input.row(y), out.row_mut(y));
+            let n = input.len().min(out.len());
+            for lane in (0..period.min(n)).step_by(L::N) {
+                // SAFETY: both have `period` floats, and `lane + N` is at most that.
+                let (by, plus) = unsafe { (L::load(scale.as_ptr().add(lane)), L::load(shift.as_ptr().add(lane))) };
+                for at in (lane..n).step_by(period) {
+                    let used = (n - at).min(L::N);
+                    // SAFETY: both rows have the floats from `at` to `at + used`.
+                    unsafe {
+                        let (from, to) = (input.as_ptr().add(at), out.as_mut_ptr().add(at));
+                        let some = |from| if used == L::N { L::load(from) } else { L::load_some(from, 0..used) };
+                        let x = some(from).mul_add(by, plus);
+                        let x = match ADD {
+                            false => x.max(L::splat(0.0)),
+                            true => x.mul_add(L::splat(1.0), some(to)),
+                        };
+                        match used == L::N {
+                            true => x.store(to),
+                            false => x.store_some(to, 0..used),
+                        }
+                        if ADD {
+                            // Read back, as lanes beyond `used` are no numbers of the map.
+                            extents.add(if used == L::N { x } else { some(to) });
+                        }
+                    }
                 }
-                at += period;
-            }
-            for i in at..input.len().min(at + L::N) {
-                let x = input[i] * scales[i - at] + shifts[i - at];
-                match then {
-                    Then::Store => out[i] = x,
-                    Then::Relu => out[i] = x.max(0.0),
-                    Then::Add => out[i] += x,
-                }
-                rest = rest.or(Extent { low: out[i], high: out[i] });
             }
         }
-        rest.or(extents.of_lanes())
+        extents.of_lanes()
+    }
+}
+
+/// `max(scale in + shift, 0)` in bytes, whose zero is 0.
+pub(super) fn affine_bytes(isa: Isa, input: &Map, norm: &mut Norm, out: &mut Quantized) {
+    isa.dispatch_bytes(AffineBytes { input, norm, out });
+}
+
+struct AffineBytes<'a> {
+    input: &'a Map,
+    norm: &'a mut Norm,
+    out: &'a mut Quantized,
+}
+
+impl ByteKernel for AffineBytes<'_> {
+    #[inline(always)]
+    fn run<L: ByteLanes>(self) {
+        let Self { input, norm, out } = self;
+        let period = period(input.channels(), 4 * L::N);
+        let [scale, shift] = norm.repeat(1.0 / out.scale, period);
+        for y in 0..input.height() {
+            let (input, out) = (input.row(y), out.map.row_mut(y));
+            let n = input.len().min(out.len());
+            for lane in (0..period.min(n)).step_by(4 * L::N) {
+                // SAFETY: both have `period` floats, and `lane + 4 N` is at most that.
+                let (by, plus) = unsafe {
+                    let block = |all: &[f32]| load_block::<L>(all.as_ptr().add(lane), 4 * L::N);
+                    (block(scale), block(shift))
+                };
+                for at in (lane..n).step_by(period) {
+                    let used = (n - at).min(4 * L::N);
+                    // SAFETY: both rows have the numbers from `at` to `at + used`.
+                    unsafe {
+                        let x = load_block::<L>(input.as_ptr().add(at), used);
+                        let x = std::array::from_fn(|i| x[i].mul_add(by[i], plus[i]));
+                        L::store_bytes(x, out.as_mut_ptr().add(at), used);
+                    }
+                }
+            }
+        }
     }
 }
 

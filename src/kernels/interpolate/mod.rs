@@ -3,7 +3,7 @@
 mod scalar;
 mod simd;
 
-use super::{Extent, Isa, Map};
+use super::{Extent, Isa, Map, Operand};
 use std::ops::Range;
 
 /// The pixels of one RGB image, height x width x 3.
@@ -25,6 +25,13 @@ pub enum PixelsMut<'a> {
 }
 
 impl PixelsMut<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::U8(pixels) => pixels.len(),
+            Self::F32(pixels) => pixels.len(),
+        }
+    }
+
     /// These numbers of them.
     fn part(&mut self, range: Range<usize>) -> PixelsMut<'_> {
         match self {
@@ -53,15 +60,21 @@ impl PixelsMut<'_> {
 }
 
 impl Pixels<'_> {
-    /// The image as a map of [0, 1]; its height, width and padding stand in `out`.
+    /// The image as a map of [0, 1], or as its bytes; its height, width and padding stand in `out`.
     ///
     /// # Panics
     /// If `out` has another size, or not three channels.
-    pub fn unpack(self, isa: Isa, out: &mut Map) {
-        let row = 3 * out.width();
-        assert_eq!((self.len(), out.channels()), (row * out.height(), 3));
-        isa.dispatch(simd::Unpack { pixels: self, out });
+    pub fn unpack(self, isa: Isa, out: &mut Operand) {
+        let (height, width, channels) = out.shape();
+        assert_eq!((self.len(), channels), (3 * width * height, 3));
         out.set_range(Extent { low: 0.0, high: 1.0 });
+        for y in 0..height {
+            match (self.part(y * 3 * width..(y + 1) * 3 * width), &mut *out) {
+                (Self::U8(from), Operand::Bytes(out)) => out.map.row_mut(y).copy_from_slice(from),
+                (Self::F32(from), Operand::Bytes(out)) => out.fill_row(isa, y, from),
+                (from, Operand::Floats(out)) => from.floats(out.row_mut(y)),
+            }
+        }
     }
 
     /// These numbers of them.
@@ -93,7 +106,8 @@ impl Pixels<'_> {
         }
     }
 
-    fn len(self) -> usize {
+    /// How many numbers.
+    pub(super) fn len(self) -> usize {
         match self {
             Self::U8(pixels) => pixels.len(),
             Self::F32(pixels) => pixels.len(),
@@ -125,33 +139,31 @@ pub fn interpolate(
     mut out: PixelsMut,
     row: &mut Vec<f32>,
 ) {
+    if isa != Isa::Scalar {
+        return isa.dispatch(simd::Interpolate { last, beta, content, width, out, row });
+    }
     for y in 0..content.len() / (3 * width) {
         last.gather_row(y, width, row);
         let range = 3 * width * y..3 * width * (y + 1);
-        let (content, out) = (content.part(range.clone()), out.part(range));
-        match isa {
-            Isa::Scalar => scalar::blend(&last, beta, row, content, out),
-            _ => simd::blend(isa, &last, beta, row, content, out),
-        }
+        scalar::blend(&last, beta, &row[..3 * width], content.part(range.clone()), out.part(range));
     }
 }
 
 impl Last<'_> {
-    /// Row `y` at full size, cut to `width` pixels.
+    /// Row `y` at full size, of which `width` pixels count.
     fn gather_row(&self, y: usize, width: usize, out: &mut Vec<f32>) {
-        out.resize(3 * width, 0.0);
+        out.resize(3 * width + Self::SPARE, 0.0);
         if self.map.channels() == 3 {
-            out.copy_from_slice(&self.map.row(y)[..3 * width]);
+            out[..3 * width].copy_from_slice(&self.map.row(y)[..3 * width]);
             return;
         }
-        let (cells, _) = self.map.row(y / 2).as_chunks::<12>();
-        let (pairs, odd) = out.as_chunks_mut::<6>();
-        let first = y % 2 * 6;
-        for (pair, cell) in pairs.iter_mut().zip(cells) {
-            pair.copy_from_slice(&cell[first..first + 6]);
-        }
-        if let Some(cell) = cells.get(pairs.len()) {
-            odd.copy_from_slice(&cell[first..first + odd.len()]);
+        // Of each cell two pixels, six floats; two more are copied along, and overwritten by the next.
+        let cells = &self.map.view().data[self.map.origin() + y / 2 * self.map.stride() + y % 2 * 6..];
+        for x in 0..width.div_ceil(2) {
+            out[6 * x..6 * x + 8].copy_from_slice(&cells[12 * x..12 * x + 8]);
         }
     }
+
+    /// Floats beyond a row that may be read or written.
+    const SPARE: usize = 16;
 }

@@ -54,6 +54,53 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn load_pixels(from: *const u8, lanes: Range<usize>) -> Self {
+        let mut some = [0; 8];
+        // SAFETY: see above.
+        unsafe {
+            let eight = if lanes == (0..8) {
+                from
+            } else {
+                std::ptr::copy_nonoverlapping(from.add(lanes.start), some.as_mut_ptr().add(lanes.start), lanes.len());
+                some.as_ptr()
+            };
+            Self(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(eight.cast()))))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_pixels(self, to: *mut u8, used: usize) {
+        // SAFETY: see above.
+        unsafe {
+            let integers = _mm256_cvttps_epi32(self.0);
+            let words = _mm_packus_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256::<1>(integers));
+            let bytes = _mm_packus_epi16(words, words);
+            if used == 8 {
+                _mm_storel_epi64(to.cast(), bytes);
+            } else {
+                let mut all = [0_u8; 16];
+                _mm_storeu_si128(all.as_mut_ptr().cast(), bytes);
+                std::ptr::copy_nonoverlapping(all.as_ptr(), to, used);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn div(self, by: Self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm256_div_ps(self.0, by.0) })
+    }
+
+    #[inline(always)]
+    fn times_two_to(self, n: Self) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n.0), _mm256_set1_epi32(127));
+            Self(_mm256_mul_ps(self.0, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))))
+        }
+    }
+
+    #[inline(always)]
     fn mul_add(self, by: Self, plus: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm256_fmadd_ps(self.0, by.0, plus.0) })

@@ -54,6 +54,33 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_pixels(from: *const u8, lanes: Range<usize>) -> Self {
+        // SAFETY: see above; lanes outside the mask are not read.
+        unsafe {
+            let bytes = _mm_maskz_loadu_epi8(mask(lanes), from.cast());
+            Self(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_pixels(self, to: *mut u8, used: usize) {
+        // SAFETY: see above; lanes outside the mask are not written.
+        unsafe { _mm512_mask_cvtepi32_storeu_epi8(to.cast(), mask(0..used), _mm512_cvttps_epi32(self.0)) }
+    }
+
+    #[inline(always)]
+    fn div(self, by: Self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_div_ps(self.0, by.0) })
+    }
+
+    #[inline(always)]
+    fn times_two_to(self, n: Self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_scalef_ps(self.0, n.0) })
+    }
+
+    #[inline(always)]
     fn mul_add(self, by: Self, plus: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm512_fmadd_ps(self.0, by.0, plus.0) })
@@ -73,6 +100,6 @@ impl Lanes for Avx512 {
 }
 
 #[inline(always)]
-fn mask(lanes: Range<usize>) -> __mmask16 {
+pub(super) fn mask(lanes: Range<usize>) -> __mmask16 {
     ((1_u32 << lanes.end) - (1_u32 << lanes.start)) as __mmask16
 }

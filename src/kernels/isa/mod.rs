@@ -136,6 +136,18 @@ impl Isa {
         self == Self::Avx512Vnni
     }
 
+    /// Which number of a block of four vectors stands at this place of an interleaved one: [`ByteLanes::interleave`] goes
+    /// through groups of sixteen bytes, four bytes to a vector.
+    ///
+    /// # Panics
+    /// If this path does not multiply bytes.
+    pub(crate) fn interleaved(self, place: usize) -> usize {
+        assert!(self.in_bytes(), "{} has no bytes", self.name());
+        let lanes = self.lanes();
+        let (vector, lane) = (place / lanes, place % lanes);
+        16 * (lane / 4) + 4 * vector + lane % 4
+    }
+
     /// Runs a kernel on this path ([`Isa::Scalar`] has no vectors: it runs the portable ones).
     ///
     /// # Panics
@@ -225,6 +237,9 @@ pub(crate) trait ByteKernel {
 }
 
 /// Vectors of [`Lanes::N`] floats and of as many 32-bit integers, each with four bytes to multiply.
+///
+/// A *block* is four vectors: 4 [`Lanes::N`] numbers, as many as bytes fill a vector. In an *interleaved* block a number stands
+/// where `interleave` brings its byte: [`Isa::interleaved`] tells where.
 pub(crate) trait ByteLanes: Lanes {
     /// Integers.
     type Sums: Copy;
@@ -246,11 +261,42 @@ pub(crate) trait ByteLanes: Lanes {
     #[allow(unsafe_code)]
     unsafe fn pixels(from: *const u8) -> Self::Sums;
 
+    /// Byte i of each of four rows, in the lane of number i of an interleaved block. Bytes from `used` on are zeros.
+    ///
+    /// # Safety
+    /// Each row is valid for `used` reads.
+    #[allow(unsafe_code)]
+    unsafe fn interleave(rows: [*const u8; 4], used: usize) -> [Self::Sums; 4];
+
     /// `sums` and, in each lane, the four products.
     fn dot(sums: Self::Sums, pixels: Self::Sums, weights: Self::Sums) -> Self::Sums;
 
     /// As floats.
     fn float(sums: Self::Sums) -> Self;
+
+    /// Writes the first `used` numbers of a block, each as the nearest byte; NaN as 0.
+    ///
+    /// # Safety
+    /// `to` is valid for `used` writes.
+    #[allow(unsafe_code)]
+    unsafe fn store_bytes(block: [Self; 4], to: *mut u8, used: usize);
+
+    /// The same of an interleaved block.
+    ///
+    /// # Safety
+    /// `to` is valid for `used` writes.
+    #[allow(unsafe_code)]
+    unsafe fn store_bytes_interleaved(block: [Self; 4], to: *mut u8, used: usize);
+
+    /// An interleaved block in order.
+    fn ordered(block: [Self; 4]) -> [Self; 4];
+
+    /// Writes these lanes, each as the nearest byte; NaN as 0.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of these lanes.
+    #[allow(unsafe_code)]
+    unsafe fn store_some_bytes(self, to: *mut u8, lanes: Range<usize>);
 }
 
 /// A vector of [`Lanes::N`] floats.
@@ -291,12 +337,51 @@ pub(crate) trait Lanes: Copy {
     #[allow(unsafe_code)]
     unsafe fn store_some(self, to: *mut f32, lanes: Range<usize>);
 
+    /// These of the next [`Lanes::N`] bytes as floats, and 0 in the other lanes.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of these lanes.
+    #[allow(unsafe_code)]
+    unsafe fn load_pixels(from: *const u8, lanes: Range<usize>) -> Self;
+
+    /// Writes the first `used` lanes as bytes: numbers in [0, 256), truncated.
+    ///
+    /// # Safety
+    /// `to` is valid for `used` writes.
+    #[allow(unsafe_code)]
+    unsafe fn store_pixels(self, to: *mut u8, used: usize);
+
     /// `self * by + plus`, rounded once where the instruction set has FMA.
     fn mul_add(self, by: Self, plus: Self) -> Self;
 
-    /// The larger of each pair.
+    /// `self / by`.
+    fn div(self, by: Self) -> Self;
+
+    /// `self * 2^n` for a whole n in [-126, 127].
+    fn times_two_to(self, n: Self) -> Self;
+
+    /// The larger of each pair; the second where the first is NaN.
     fn max(self, other: Self) -> Self;
 
-    /// The smaller of each pair.
+    /// The smaller of each pair; the second where the first is NaN.
     fn min(self, other: Self) -> Self;
+}
+
+/// A block of four vectors: the first `used` of the next 4 N floats, and zeros.
+///
+/// # Safety
+/// `from` is valid for `used` reads.
+#[inline(always)]
+#[allow(unsafe_code)]
+pub(crate) unsafe fn load_block<L: Lanes>(from: *const f32, used: usize) -> [L; 4] {
+    std::array::from_fn(|i| {
+        let at = from.wrapping_add(i * L::N);
+        // SAFETY: the caller's word; lanes from `used` on are not read.
+        unsafe {
+            match used == 4 * L::N {
+                true => L::load(at),
+                false => L::load_some(at, 0..used.saturating_sub(i * L::N).min(L::N)),
+            }
+        }
+    })
 }

@@ -54,6 +54,37 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_pixels(from: *const u8, lanes: Range<usize>) -> Self {
+        let mut all = [0.0; 8];
+        for i in lanes {
+            // SAFETY: the caller's word.
+            all[i] = f32::from(unsafe { *from.add(i) });
+        }
+        Self(all)
+    }
+
+    #[inline(always)]
+    unsafe fn store_pixels(self, to: *mut u8, used: usize) {
+        // SAFETY: numbers in [0, 256). (A checked conversion takes three times as long.)
+        let integers = self.0.map(|x| unsafe { x.to_int_unchecked::<i32>() });
+        for (i, integer) in integers.into_iter().enumerate().take(used) {
+            // SAFETY: the caller's word.
+            unsafe { *to.add(i) = integer as u8 }
+        }
+    }
+
+    #[inline(always)]
+    fn div(self, by: Self) -> Self {
+        self.zip(by, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    fn times_two_to(self, n: Self) -> Self {
+        // SAFETY: a whole number in [-126, 127].
+        self.zip(n, |x, n| x * f32::from_bits(((unsafe { n.to_int_unchecked::<i32>() } + 127) as u32) << 23))
+    }
+
+    #[inline(always)]
     fn mul_add(self, by: Self, plus: Self) -> Self {
         // Without hardware FMA, f32::mul_add is a slow library call.
         if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {

@@ -1,9 +1,10 @@
 //! Sixteen 32-bit sums of products of bytes in a 512-bit register.
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code)]
-use super::avx512::Avx512;
+use super::avx512::{Avx512, mask};
 use super::{ByteKernel, ByteLanes};
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// Runs a kernel compiled for this instruction set.
 ///
@@ -48,4 +49,96 @@ impl ByteLanes for Avx512 {
         // SAFETY: see above.
         Self(unsafe { _mm512_cvtepi32_ps(sums) })
     }
+
+    #[inline(always)]
+    unsafe fn interleave(rows: [*const u8; 4], used: usize) -> [__m512i; 4] {
+        // SAFETY: see above; bytes outside the mask are not read.
+        unsafe {
+            let [a, b, c, d] = rows.map(|row| match used {
+                64 => _mm512_loadu_si512(row.cast()),
+                _ => _mm512_maskz_loadu_epi8(first_bytes(used), row.cast()),
+            });
+            let (low, high) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
+            let (low2, high2) = (_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d));
+            [
+                _mm512_unpacklo_epi16(low, low2),
+                _mm512_unpackhi_epi16(low, low2),
+                _mm512_unpacklo_epi16(high, high2),
+                _mm512_unpackhi_epi16(high, high2),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(block: [Self; 4], to: *mut u8, used: usize) {
+        // SAFETY: see above.
+        unsafe {
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            store(_mm512_permutexvar_epi32(order, pack(block)), to, used);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes_interleaved(block: [Self; 4], to: *mut u8, used: usize) {
+        // SAFETY: see above.
+        unsafe { store(pack(block), to, used) }
+    }
+
+    #[inline(always)]
+    fn ordered([a, b, c, d]: [Self; 4]) -> [Self; 4] {
+        // SAFETY: see above.
+        unsafe {
+            let (ab, ab2) = (_mm512_shuffle_f32x4::<0x44>(a.0, b.0), _mm512_shuffle_f32x4::<0xEE>(a.0, b.0));
+            let (cd, cd2) = (_mm512_shuffle_f32x4::<0x44>(c.0, d.0), _mm512_shuffle_f32x4::<0xEE>(c.0, d.0));
+            [
+                Self(_mm512_shuffle_f32x4::<0x88>(ab, cd)),
+                Self(_mm512_shuffle_f32x4::<0xDD>(ab, cd)),
+                Self(_mm512_shuffle_f32x4::<0x88>(ab2, cd2)),
+                Self(_mm512_shuffle_f32x4::<0xDD>(ab2, cd2)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_some_bytes(self, to: *mut u8, lanes: Range<usize>) {
+        // SAFETY: see above; lanes outside the mask are not written.
+        unsafe {
+            let numbers = _mm512_max_epi32(integers(self), _mm512_setzero_si512());
+            _mm512_mask_cvtusepi32_storeu_epi8(to.cast(), mask(lanes), numbers);
+        }
+    }
+}
+
+/// Nearest integers; the least of all for NaN and what is too large, of which the range leaves none.
+#[inline(always)]
+unsafe fn integers(x: Avx512) -> __m512i {
+    // SAFETY: the caller's. The second operand of a minimum is what comes of NaN.
+    unsafe { _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(255.0), x.0)) }
+}
+
+/// Four vectors to bytes from 0 to 255, in the order of an interleaved block.
+#[inline(always)]
+unsafe fn pack(block: [Avx512; 4]) -> __m512i {
+    // SAFETY: the caller's.
+    unsafe {
+        let [a, b, c, d] = block.map(|x| integers(x));
+        _mm512_packus_epi16(_mm512_packus_epi32(a, b), _mm512_packus_epi32(c, d))
+    }
+}
+
+#[inline(always)]
+unsafe fn store(bytes: __m512i, to: *mut u8, used: usize) {
+    // SAFETY: the caller's; bytes outside the mask are not written.
+    unsafe {
+        match used {
+            64 => _mm512_storeu_si512(to.cast(), bytes),
+            _ => _mm512_mask_storeu_epi8(to.cast(), first_bytes(used), bytes),
+        }
+    }
+}
+
+#[inline(always)]
+fn first_bytes(used: usize) -> __mmask64 {
+    debug_assert!(0 < used && used <= 64);
+    u64::MAX >> (64 - used)
 }

@@ -3,63 +3,81 @@
 mod scalar;
 mod simd;
 
-use super::{Extent, Isa, View};
+use super::{Extent, Isa, Map, View};
 
-/// A padded map in bytes.
+/// A map in bytes.
 #[derive(Debug, Default)]
 pub struct Quantized {
-    /// Rows of pixels, and a few bytes beyond the last.
-    bytes: Vec<u8>,
-    stride: usize,
-    scale: f32,
-    zero: f32,
+    pub(super) map: Map<u8>,
+    pub(super) scale: f32,
+    pub(super) zero: f32,
 }
 
-/// How many bytes may be read beyond the last pixel.
-const SLACK: usize = 3;
+/// The same to read, with all of its padding or less.
+#[derive(Clone, Copy, Debug)]
+pub struct QuantizedView<'a> {
+    /// The bytes.
+    pub view: View<'a, u8>,
+    /// What one step of a byte is worth.
+    pub scale: f32,
+    /// The byte of 0.
+    pub zero: f32,
+}
 
 impl Quantized {
-    /// Takes a map's numbers in. NaN becomes `zero`'s neighbour 0, infinities the ends of the range.
+    /// A map whose range is not known yet.
+    pub(super) fn new(map: Map<u8>) -> Self {
+        Self { map, scale: 0.0, zero: 0.0 }
+    }
+
+    pub(super) fn into_map(self) -> Map<u8> {
+        self.map
+    }
+
+    /// Stretches the bytes over this range.
+    pub fn set_range(&mut self, Extent { low, high }: Extent) {
+        self.scale = ((high - low) / 255.0).clamp(f32::MIN_POSITIVE, f32::MAX);
+        self.zero = (-low / self.scale).round();
+    }
+
+    /// Takes numbers in [0, 1] into row `y`.
+    pub(super) fn fill_row(&mut self, isa: Isa, y: usize, row: &[f32]) {
+        simd::quantize(isa, row, 1.0 / self.scale, self.zero, self.map.row_mut(y));
+    }
+
+    /// Takes a map's numbers in, padding included. NaN becomes the byte 0, infinities the ends of the range.
     pub fn fill(&mut self, isa: Isa, map: View) {
-        let (rows, columns) = map.padded_size();
-        self.stride = columns * map.channels;
-        self.bytes.resize(rows * self.stride + SLACK, 0);
-        let Extent { low, high } = map.range.unwrap_or_else(|| {
-            let rows = map.data.chunks(map.stride).map(|row| &row[..self.stride]);
+        self.map.reshape(map.height, map.width, map.channels, map.pad);
+        self.set_range(map.range.unwrap_or_else(|| {
             let extent = |row| match isa {
                 Isa::Scalar => scalar::extent(row),
                 _ => simd::extent(isa, row),
             };
-            rows.map(extent).fold(Extent::default(), Extent::or)
-        });
-        self.scale = ((high - low) / 255.0).clamp(f32::MIN_POSITIVE, f32::MAX);
-        self.zero = (-low / self.scale).round();
-        for (row, bytes) in map.data.chunks(map.stride).zip(self.bytes.chunks_exact_mut(self.stride)) {
-            let row = &row[..self.stride];
-            match isa {
-                Isa::Scalar => scalar::quantize(row, 1.0 / self.scale, self.zero, bytes),
-                _ => simd::quantize(isa, row, 1.0 / self.scale, self.zero, bytes),
+            map.padded_rows().map(extent).fold(Extent::default(), Extent::or)
+        }));
+        let (inverse, zero) = (1.0 / self.scale, self.zero);
+        let stride = self.map.stride();
+        for (row, bytes) in map.padded_rows().zip(self.map.as_mut_slice().chunks_exact_mut(stride)) {
+            match isa.in_bytes() {
+                true => simd::quantize(isa, row, inverse, zero, bytes),
+                false => scalar::quantize(row, inverse, zero, bytes),
             }
         }
     }
 
-    /// The bytes of all rows, padding included, and three more.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// All of it, to read.
+    pub fn view(&self) -> QuantizedView<'_> {
+        QuantizedView { view: self.map.view(), scale: self.scale, zero: self.zero }
     }
 
-    /// Bytes from one row to the next.
-    pub fn stride(&self) -> usize {
-        self.stride
-    }
-
-    /// What one step of a byte is worth.
-    pub fn scale(&self) -> f32 {
-        self.scale
-    }
-
-    /// The byte of 0.
-    pub fn zero(&self) -> f32 {
-        self.zero
+    /// A map of the same shape with the numbers that the bytes stand for, padding included.
+    pub fn to_map(&self) -> Map {
+        let map = &self.map;
+        let mut out = Map::new(map.height(), map.width(), map.channels(), map.pad());
+        out.as_mut_slice()
+            .iter_mut()
+            .zip(map.as_slice())
+            .for_each(|(x, &q)| *x = self.scale * (f32::from(q) - self.zero));
+        out
     }
 }

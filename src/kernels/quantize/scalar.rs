@@ -8,7 +8,7 @@ pub(super) fn extent(row: &[f32]) -> Extent {
 
 pub(super) fn quantize(row: &[f32], inverse: f32, zero: f32, out: &mut [u8]) {
     for (out, x) in out.iter_mut().zip(row) {
-        // Truncated after adding a half; NaN gives 0.
-        *out = (x * inverse + (zero + 0.5)).clamp(0.0, 255.0) as u8;
+        // A float becomes the nearest byte there is; NaN gives 0.
+        *out = x.mul_add(inverse, zero).round_ties_even() as u8;
     }
 }

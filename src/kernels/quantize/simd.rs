@@ -1,7 +1,7 @@
-//! Range and rounding in loops that vectorise as they stand.
+//! Range and rounding, four vectors at a time.
 #![allow(unsafe_code)]
 use super::{Extent, Isa};
-use crate::kernels::isa::{Extents, Kernel, Lanes};
+use crate::kernels::isa::{ByteKernel, ByteLanes, Extents, Kernel, Lanes};
 
 pub(super) fn extent(isa: Isa, row: &[f32]) -> Extent {
     isa.dispatch(Row(row))
@@ -28,7 +28,7 @@ impl Kernel for Row<'_> {
 }
 
 pub(super) fn quantize(isa: Isa, row: &[f32], inverse: f32, zero: f32, out: &mut [u8]) {
-    isa.dispatch(Quantize { row, inverse, zero, out });
+    isa.dispatch_bytes(Quantize { row, inverse, zero, out });
 }
 
 struct Quantize<'a> {
@@ -38,18 +38,22 @@ struct Quantize<'a> {
     out: &'a mut [u8],
 }
 
-impl Kernel for Quantize<'_> {
-    type Output = ();
-
+impl ByteKernel for Quantize<'_> {
     #[inline(always)]
-    #[expect(clippy::manual_clamp, reason = "clamp lets NaN through")]
-    fn run<L: Lanes>(self) {
-        let plus = self.zero + 0.5;
-        for (out, x) in self.out.iter_mut().zip(self.row) {
-            // `max` before `min`, as NaN is to give 0.
-            let x = (x * self.inverse + plus).max(0.0).min(255.0);
-            // SAFETY: between 0 and 255.
-            *out = unsafe { x.to_int_unchecked::<i32>() } as u8;
+    fn run<L: ByteLanes>(self) {
+        let (by, plus) = (L::splat(self.inverse), L::splat(self.zero));
+        let n = self.row.len().min(self.out.len());
+        for at in (0..n).step_by(4 * L::N) {
+            let used = (n - at).min(4 * L::N);
+            // SAFETY: `at + used` is within both rows, and the lanes of each load are those below `used`.
+            unsafe {
+                let from = self.row.as_ptr().add(at);
+                let floats: [L; 4] = std::array::from_fn(|i| {
+                    let lanes = 0..used.saturating_sub(i * L::N).min(L::N);
+                    L::load_some(from.wrapping_add(i * L::N), lanes).mul_add(by, plus)
+                });
+                L::store_bytes(floats, self.out.as_mut_ptr().add(at), used);
+            }
         }
     }
 }

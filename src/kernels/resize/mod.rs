@@ -2,24 +2,26 @@
 //!
 //! Output pixel `o` is the mean of the inputs around `(o + 1/2) n_in / n_out - 1/2` under a triangle whose half width is one
 //! input pixel, or `n_in / n_out` of them when the image shrinks.
+#![allow(unsafe_code)]
+use super::interpolate::Pixels;
 use super::{Isa, Map, Scratch, isa::Kernel, isa::Lanes};
 
-/// Writes `input`, of three channels, resized, into the inside of `out`.
+/// Writes an image of this many columns, resized, into the inside of `out`, as numbers in [0, 1].
 ///
 /// # Panics
-/// If a map has not three channels.
-pub fn resize(isa: Isa, input: &Map, out: &mut Map, scratch: &mut Scratch) {
-    assert_eq!((input.channels(), out.channels()), (3, 3));
-    if (input.height(), input.width()) == (out.height(), out.width()) {
-        (0..out.height()).for_each(|y| out.row_mut(y).copy_from_slice(input.row(y)));
-        return;
-    }
+/// If `out` has not three channels, or the image not whole rows.
+pub fn resize(isa: Isa, image: Pixels, width: usize, out: &mut Map, scratch: &mut Scratch) {
+    let height = image.len() / (3 * width);
+    assert_eq!((image.len(), out.channels()), (3 * width * height, 3));
     let Resizing { rows, columns, mixed } = &mut scratch.resizing;
-    rows.fill(input.height(), out.height());
-    columns.fill(input.width(), out.width());
-    mixed.resize(3 * input.width() + 1, 0.0);
-    isa.dispatch(Run { input, rows, columns, mixed, out });
+    rows.fill(height, out.height());
+    columns.fill(width, out.width());
+    mixed.resize(3 * width + MIXED_SPARE, 0.0);
+    isa.dispatch(Run { image, width, rows, columns, mixed, out });
 }
+
+/// Floats beyond a mixed row that may be read or written.
+const MIXED_SPARE: usize = 16;
 
 /// What a resize needs beside its maps, kept for the next image of the same size.
 #[derive(Debug, Default)]
@@ -67,10 +69,11 @@ impl Windows {
 }
 
 struct Run<'a> {
-    input: &'a Map,
+    image: Pixels<'a>,
+    width: usize,
     rows: &'a Windows,
     columns: &'a Windows,
-    /// One row of the input's width, and a float more.
+    /// The rows of a window, added up.
     mixed: &'a mut [f32],
     out: &'a mut Map,
 }
@@ -80,21 +83,31 @@ impl Kernel for Run<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        for (y, (first, weights)) in self.rows.iter().enumerate() {
-            self.mixed.fill(0.0);
-            for (i, weight) in weights.iter().enumerate() {
-                self.mixed.iter_mut().zip(self.input.row(first + i)).for_each(|(out, x)| *out += weight * x);
+        let Self { image, width, rows, columns, mixed, out } = self;
+        let n = 3 * width;
+        for (y, (first, weights)) in rows.iter().enumerate() {
+            assert!((first + weights.len()) * n <= image.len() && n + L::N <= mixed.len());
+            for x in (0..n).step_by(L::N) {
+                let used = (n - x).min(L::N);
+                let mut sum = L::splat(0.0);
+                for (i, &weight) in weights.iter().enumerate() {
+                    // SAFETY: the assert above bounds every address.
+                    let row: L = unsafe { image.load((first + i) * n + x, used) };
+                    sum = row.mul_add(L::splat(weight), sum);
+                }
+                // SAFETY: as above.
+                unsafe { sum.store(mixed.as_mut_ptr().add(x)) }
             }
-            for (out, (first, weights)) in self.out.row_mut(y).chunks_exact_mut(3).zip(self.columns.iter()) {
+            for (out, (first, weights)) in out.row_mut(y).as_chunks_mut::<3>().0.iter_mut().zip(columns.iter()) {
                 // Three colours and the next pixel's red: four lanes are faster than three.
                 let mut sum = [0.0; 4];
-                let pixels = &self.mixed[3 * first..][..3 * weights.len() + 1];
+                let pixels = &mixed[3 * first..][..3 * weights.len() + 1];
                 for (i, weight) in weights.iter().enumerate() {
                     for (sum, x) in sum.iter_mut().zip(&pixels[3 * i..3 * i + 4]) {
                         *sum += weight * x;
                     }
                 }
-                out.copy_from_slice(&sum[..3]);
+                *out = [sum[0], sum[1], sum[2]];
             }
         }
     }
