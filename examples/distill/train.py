@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from data import Pool, contents, find, styles
-from losses import WEIGHTS, distance
+from losses import STRONG, WEIGHTS, distance
 from networks import build, load, multiply_adds
 from torch import Tensor, nn
 
@@ -57,6 +57,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=3e-3, help="learning rate at its highest")
     parser.add_argument("--bf16", action="store_true", help="networks in bfloat16: faster where the machine has it")
     parser.add_argument("--weights", type=json.loads, default={}, help=f"JSON, over {json.dumps(WEIGHTS)}")
+    parser.add_argument("--strong", type=json.loads, default={}, help=f"the same at alpha 1, over {json.dumps(STRONG)}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser.parse_args()
@@ -80,7 +81,7 @@ class Run:
         self.optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.98))
         self.generator = torch.Generator().manual_seed(args.seed)
         self.step, self.seconds = 0, 0.0
-        self.weights = {**WEIGHTS, **args.weights}
+        self.weights, self.strong = {**WEIGHTS, **args.weights}, {**STRONG, **args.strong}
 
     @property
     def checkpoint(self) -> Path:
@@ -181,7 +182,9 @@ class Run:
             z_content, z_style = f(torch.cat([c_small, s_small])).chunk(2)
             image = self.student.transformer(c, z_content + alpha * (z_style - z_content)).float()
             terms = distance(image, target, c, self.teacher.predictor, self.teacher.transformer)
-        loss = sum(self.weights[name] * term for name, term in terms.items())
+        strength = alpha[:, 0].square()
+        weights = {name: weak + strength * (self.strong[name] - weak) for name, weak in self.weights.items()}
+        loss = sum((weights[name] * term).mean() for name, term in terms.items())
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
@@ -189,8 +192,8 @@ class Run:
         keep = min(0.999, (self.step + 1) / (self.step + 10))
         for mean, now in zip(self.mean.parameters(), self.student.parameters(), strict=True):
             mean.lerp_(now.detach(), 1 - keep)
-        terms["psnr"] = -10 * ((image - target).square().mean((1, 2, 3)) + 1e-10).log10().mean()
-        return {name: float(term.detach()) for name, term in terms.items()}
+        terms["psnr"] = -10 * ((image - target).square().mean((1, 2, 3)) + 1e-10).log10()
+        return {name: float(term.detach().mean()) for name, term in terms.items()}
 
     def draw(self, pool: Pool, n: int) -> tuple[Tensor, Tensor, Tensor]:
         rows = torch.randint(len(pool), (n,), generator=self.generator)

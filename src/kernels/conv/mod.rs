@@ -73,10 +73,14 @@ impl Activation {
     #[inline(always)]
     pub(super) fn apply<'a, L: Lanes + 'a>(self, sums: impl Iterator<Item = &'a mut L>) {
         let (zero, six) = (L::splat(0.0), L::splat(6.0));
-        match self {
-            Self::None => (),
-            Self::Relu => sums.for_each(|x| *x = x.max(zero)),
-            Self::Relu6 => sums.for_each(|x| *x = x.max(zero).min(six)),
+        if self == Self::None {
+            return;
+        }
+        for x in sums {
+            *x = x.max(zero);
+            if self == Self::Relu6 {
+                *x = x.min(six);
+            }
         }
     }
 }

@@ -5,8 +5,10 @@
 //! `out = scale_in scale[c] (sum of q w - zero sum of w) + bias[c]`.
 #![allow(unsafe_code)]
 use super::{Activation, Extent, Isa, Output, Pass, Shape};
-use crate::kernels::isa::{ByteKernel, ByteLanes, Extents, load_block};
+use crate::kernels::Map;
+use crate::kernels::isa::{ByteKernel, ByteLanes, Extents};
 use crate::kernels::quantize::QuantizedView;
+use std::marker::PhantomData;
 
 /// The weights of a pass.
 #[derive(Clone, Debug)]
@@ -78,176 +80,275 @@ impl Block {
 }
 
 /// Computes a pass, and gives the range of what came out, unless it went into bytes.
-pub(super) fn run(
-    isa: Isa,
-    shape: &Shape,
-    passes: (&Pass, &BytePass),
-    input: QuantizedView,
-    out: &mut Output,
-) -> Extent {
+pub(super) fn run(isa: Isa, shape: &Shape, passes: (&Pass, &BytePass), input: QuantizedView, out: &mut Output) -> Extent {
     let mut extent = Extent::default();
-    isa.dispatch_bytes(Run { shape, pass: passes.0, bytes: passes.1, input, out, extent: &mut extent });
+    let (pass, bytes) = passes;
+    match out {
+        Output::Floats(out) => {
+            isa.dispatch_bytes(Run { shape, pass, bytes, input, inverse: 1.0, out, extent: &mut extent });
+        }
+        Output::Bytes(out) => {
+            let inverse = 1.0 / out.scale;
+            isa.dispatch_bytes(Run { shape, pass, bytes, input, inverse, out: &mut out.map, extent: &mut extent });
+        }
+    }
     extent
 }
 
-struct Run<'a, 'b> {
+struct Run<'a, N> {
     shape: &'a Shape,
     pass: &'a Pass,
     bytes: &'a BytePass,
     input: QuantizedView<'a>,
-    out: &'a mut Output<'b>,
+    /// What the numbers are multiplied by before they are stored.
+    inverse: f32,
+    out: &'a mut Map<N>,
     extent: &'a mut Extent,
 }
 
-impl ByteKernel for Run<'_, '_> {
+/// What is stored.
+trait Number: Copy + Default {
+    /// Stores the first `used` numbers of an interleaved block, and takes them into the extents if they can say more than
+    /// their type does.
+    ///
+    /// # Safety
+    /// `to` is valid for `used` writes.
+    unsafe fn store<L: ByteLanes>(
+        block: [L; 4],
+        activation: Activation,
+        to: *mut Self,
+        used: usize,
+        extents: &mut Extents<L>,
+    );
+}
+
+impl Number for u8 {
+    /// What the activation cuts off, bytes cannot hold ([`holds`]).
     #[inline(always)]
-    fn run<L: ByteLanes>(mut self) {
-        let scale = if self.shape.upsample { 2 } else { 1 };
-        let (height, width, _) = self.out.shape();
-        let (rows, columns) = (height / scale, width / scale);
-        let mut extents = Extents::<L>::default();
-        for y in 0..rows {
-            for block in &self.bytes.blocks {
-                let row = Row { y, columns, scale, block, affine: self.affine::<L>(block) };
-                match (self.pass.taps, self.bytes.group * self.shape.stride) {
-                    ((3, 3), 1) => self.row::<L, 4, 3, 1>(&row, &mut extents),
-                    ((3, 3), 2) => self.row::<L, 4, 3, 2>(&row, &mut extents),
-                    _ => self.row::<L, 1, 1, 1>(&row, &mut extents),
+    unsafe fn store<L: ByteLanes>(block: [L; 4], _: Activation, to: *mut u8, used: usize, _: &mut Extents<L>) {
+        // SAFETY: the caller's word.
+        unsafe { L::store_bytes_interleaved(block, to, used) }
+    }
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    unsafe fn store<L: ByteLanes>(
+        mut block: [L; 4],
+        activation: Activation,
+        to: *mut f32,
+        used: usize,
+        extents: &mut Extents<L>,
+    ) {
+        activation.apply(block.iter_mut());
+        for (v, x) in L::ordered(block).into_iter().enumerate() {
+            let (to, lanes) = (to.wrapping_add(v * L::N), used.saturating_sub(v * L::N).min(L::N));
+            // SAFETY: the caller's word.
+            unsafe {
+                if lanes == L::N {
+                    x.store(to);
+                    extents.add(x);
+                } else {
+                    x.store_some(to, 0..lanes);
+                    // Read back, as the other lanes are no numbers of the map.
+                    extents.add(L::load_some(to, 0..lanes));
                 }
             }
         }
-        *self.extent = extents.of_lanes();
+    }
+}
+
+impl<N: Number> ByteKernel for Run<'_, N> {
+    #[inline(always)]
+    fn run<L: ByteLanes>(self) {
+        let Self { shape, pass, bytes, input, inverse, out, extent } = self;
+        let scale = if shape.upsample { 2 } else { 1 };
+        let (rows, columns) = (out.height() / scale, out.width() / scale);
+        let mut extents = Extents::<L>::default();
+        for y in 0..rows {
+            let out = &mut out.row_mut(y * scale + pass.phase.0)[pass.phase.1 * shape.outputs..];
+            for block in &bytes.blocks {
+                let affine = block.affine::<L>(input, inverse);
+                let extents = &mut extents;
+                let mut row = Row { shape, pass, input, y, block, affine, out, group: bytes.group, scale, extents };
+                let full = block.used == 4 * L::N;
+                match (pass.taps, bytes.group * shape.stride) {
+                    ((3, 3), 1) if full => row.tiles::<4, 3, 1, true>(columns),
+                    ((3, 3), 2) if full => row.tiles::<4, 3, 2, true>(columns),
+                    ((3, 3), 1) => row.tiles::<4, 3, 1, false>(columns),
+                    ((3, 3), 2) => row.tiles::<4, 3, 2, false>(columns),
+                    _ => row.tiles::<1, 1, 1, false>(columns),
+                }
+            }
+        }
+        *extent = extents.of_lanes();
+    }
+}
+
+impl Block {
+    /// What makes numbers of each vector of sums: a factor, and a number to add.
+    #[inline(always)]
+    fn affine<L: ByteLanes>(&self, input: QuantizedView, inverse: f32) -> [(L, L); 4] {
+        let Self { scale, sum, bias, .. } = self;
+        assert!([scale, sum, bias].iter().all(|all| all.len() == 4 * L::N));
+        let (zero, by) = (L::splat(0.0), L::splat(input.scale * inverse));
+        let (less, inverse) = (L::splat(-input.zero * input.scale), L::splat(inverse));
+        let mut affine = [(zero, zero); 4];
+        for (v, affine) in affine.iter_mut().enumerate() {
+            // SAFETY: each has 4 N numbers, as asserted.
+            let (scale, sum, bias) = unsafe {
+                let at = v * L::N;
+                (L::load(scale.as_ptr().add(at)), L::load(sum.as_ptr().add(at)), L::load(bias.as_ptr().add(at)))
+            };
+            *affine = (scale.mul_add(by, zero), sum.mul_add(less, bias).mul_add(inverse, zero));
+        }
+        affine
     }
 }
 
 /// One row of outputs of one block.
-struct Row<'a, L> {
+struct Row<'a, 'b, L, N> {
+    shape: &'a Shape,
+    pass: &'a Pass,
+    input: QuantizedView<'a>,
     y: usize,
-    columns: usize,
+    block: &'a Block,
+    affine: [(L, L); 4],
+    /// From the first pixel of the phase on.
+    out: &'b mut [N],
+    /// Pixels in a block.
+    group: usize,
     /// 2 where a pass makes every second pixel of the upsampled map, else 1.
     scale: usize,
-    block: &'a Block,
-    /// What makes numbers of sums.
-    affine: [(L, L); 4],
+    extents: &'b mut Extents<L>,
 }
 
-impl Run<'_, '_> {
-    /// Scale and shift of each vector of sums; those of bytes where bytes are written.
-    #[inline(always)]
-    fn affine<L: ByteLanes>(&self, block: &Block) -> [(L, L); 4] {
-        let Block { scale, sum, bias, .. } = block;
-        assert!([scale, sum, bias].iter().all(|all| all.len() == 4 * L::N));
-        let (step, zero) = (self.input.scale, self.input.zero);
-        let inverse = match &self.out {
-            Output::Floats(_) => 1.0,
-            Output::Bytes(out) => 1.0 / out.scale,
-        };
-        // SAFETY: each has 4 N numbers, as asserted.
-        let [scale, sum, bias] = [scale, sum, bias].map(|all| unsafe { load_block::<L>(all.as_ptr(), 4 * L::N) });
-        std::array::from_fn(|v| {
-            let plus = sum[v].mul_add(L::splat(-zero * step), bias[v]);
-            let times = |x: L, by: f32| x.mul_add(L::splat(by), L::splat(0.0));
-            (times(scale[v], step * inverse), times(plus, inverse))
-        })
-    }
-
+impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
     /// Tiles of M groups; T columns of taps at a time, and outputs S columns of the input apart. A last tile that would hang
     /// over is shifted back over pixels already done, and writes the same numbers again.
     #[inline(always)]
-    fn row<L: ByteLanes, const M: usize, const T: usize, const S: usize>(
-        &mut self,
-        row: &Row<L>,
-        extents: &mut Extents<L>,
-    ) {
-        let (group, columns) = (self.bytes.group, row.columns);
+    fn tiles<const M: usize, const T: usize, const S: usize, const FULL: bool>(&mut self, columns: usize) {
+        let group = self.group;
         if columns < group {
-            return self.tile::<L, 1, 1, 1>(row, 0, columns * self.shape.outputs, extents);
+            return self.tile::<1, 1, 1, false>(0, columns * self.shape.outputs);
         }
-        let used = row.block.used;
+        let used = self.block.used;
         let mut x = 0;
         while x < columns {
             if columns - x >= M * group {
-                self.tile::<L, M, T, S>(row, x, used, extents);
+                self.tile::<M, T, S, FULL>(x, used);
                 x += M * group;
             } else if columns >= M * group {
-                self.tile::<L, M, T, S>(row, columns - M * group, used, extents);
+                self.tile::<M, T, S, FULL>(columns - M * group, used);
                 x = columns;
             } else {
-                self.tile::<L, 1, 1, 1>(row, x.min(columns - group), used, extents);
+                self.tile::<1, 1, 1, false>(x.min(columns - group), used);
                 x += group;
             }
         }
     }
 
-    /// M groups of pixels from `x` on, `used` numbers of each.
+    /// M groups of pixels from `x` on, `used` numbers of each: all of a block, if it is FULL.
     #[inline(always)]
-    fn tile<L: ByteLanes, const M: usize, const T: usize, const S: usize>(
-        &mut self,
-        row: &Row<L>,
-        x: usize,
-        used: usize,
-        extents: &mut Extents<L>,
-    ) {
-        let (shape, pass, block) = (self.shape, self.pass, row.block);
+    fn tile<const M: usize, const T: usize, const S: usize, const FULL: bool>(&mut self, x: usize, used: usize) {
+        let (shape, pass, block) = (self.shape, self.pass, self.block);
+        let used = if FULL { 4 * L::N } else { used };
         let (data, stride, channels) = (self.input.view.data, self.input.view.stride, shape.outputs);
         let (rows, columns) = pass.taps;
-        let first = (row.y * shape.stride + pass.first.0) * stride + (x * shape.stride + pass.first.1) * channels;
+        let first = (self.y * shape.stride + pass.first.0) * stride + (x * shape.stride + pass.first.1) * channels;
         let start = first + block.channel;
         let last = start + (rows - 1) * stride + ((M - 1) * S + columns - 1) * channels;
-        assert!(columns.is_multiple_of(T) && 0 < used && used <= 4 * L::N && last + used <= data.len());
+        assert!(0 < used && used <= 4 * L::N && last + used <= data.len());
         assert_eq!(block.weight.len(), rows.div_ceil(4) * columns * 16 * L::N);
 
         let mut sums = [[L::zero(); 4]; M];
-        for four in (0..rows).step_by(4) {
-            for left in (0..columns).step_by(T) {
-                // SAFETY: the asserts above bound every address. Rows beyond the last have weights of 0.
-                unsafe {
-                    let weight = block.weight.as_ptr().add((four / 4 * columns + left) * 16 * L::N);
-                    let from = data.as_ptr().add(start + left * channels);
-                    let rows: [*const u8; 4] =
-                        std::array::from_fn(|r| from.add((if four + r < rows { four + r } else { four }) * stride));
-                    for column in 0..(M - 1) * S + T {
-                        let pixels = L::interleave(rows.map(|row| row.add(column * channels)), used);
-                        for (m, sums) in sums.iter_mut().enumerate() {
-                            if m * S <= column && column < m * S + T {
-                                let weight = weight.add((column - m * S) * 16 * L::N);
-                                for (v, sum) in sums.iter_mut().enumerate() {
-                                    *sum = L::dot(*sum, pixels[v], L::weights(weight.add(v * 4 * L::N)));
-                                }
-                            }
-                        }
-                    }
+        // SAFETY: the asserts above bound every address. Rows beyond the last have weights of 0.
+        unsafe {
+            let (weight, from) = (block.weight.as_ptr(), data.as_ptr().add(start));
+            if rows <= 4 && columns == T {
+                let rows = [0, 1, 2, 3].map(|r: usize| from.add(r.min(rows - 1) * stride));
+                Columns::<L, M, T, S> { rows, channels, used, weight, lanes: PhantomData }.add_all(&mut sums);
+            } else {
+                for n in 0..rows.div_ceil(4) * columns {
+                    let (first, column) = (n / columns * 4, n % columns);
+                    let rows = [0, 1, 2, 3].map(|r| from.add((first + r).min(rows - 1) * stride + column * channels));
+                    let weight = weight.add(n * 16 * L::N);
+                    Columns::<L, M, 1, S> { rows, channels, used, weight, lanes: PhantomData }.add_all(&mut sums);
                 }
             }
         }
 
-        let step = self.bytes.group * row.scale * channels;
-        let to = (x * row.scale + pass.phase.1) * channels + block.channel;
-        let y = row.y * row.scale + pass.phase.0;
+        let step = self.group * self.scale * channels;
+        let out = &mut self.out[x * self.scale * channels + block.channel..];
+        assert!((M - 1) * step + used <= out.len());
+        let (out, affine) = (out.as_mut_ptr(), self.affine);
         for (m, sums) in sums.into_iter().enumerate() {
-            let mut numbers: [L; 4] =
-                std::array::from_fn(|v| L::float(sums[v]).mul_add(row.affine[v].0, row.affine[v].1));
-            match self.out {
-                Output::Bytes(out) => {
-                    let out = &mut out.map.row_mut(y)[to + m * step..][..used];
-                    // SAFETY: `out` has so many bytes.
-                    unsafe { L::store_bytes_interleaved(numbers, out.as_mut_ptr(), used) }
-                }
-                Output::Floats(out) => {
-                    shape.activation.apply(numbers.iter_mut());
-                    let numbers = L::ordered(numbers);
-                    let out = &mut out.row_mut(y)[to + m * step..][..used];
-                    for (v, number) in numbers.into_iter().enumerate() {
-                        let lanes = 0..used.saturating_sub(v * L::N).min(L::N);
-                        // SAFETY: `out` has the floats of these lanes. They are read back as others are no numbers of the map.
-                        unsafe {
-                            let out = out.as_mut_ptr().wrapping_add(v * L::N);
-                            match lanes.len() == L::N {
-                                true => number.store(out),
-                                false => number.store_some(out, lanes.clone()),
-                            }
-                            extents.add(if lanes.len() == L::N { number } else { L::load_some(out, lanes) });
-                        }
+            let [a, b, c, d] = affine;
+            let block = [
+                L::float(sums[0]).mul_add(a.0, a.1),
+                L::float(sums[1]).mul_add(b.0, b.1),
+                L::float(sums[2]).mul_add(c.0, c.1),
+                L::float(sums[3]).mul_add(d.0, d.1),
+            ];
+            // SAFETY: the assert above bounds every address.
+            unsafe { N::store(block, shape.activation, out.add(m * step), used, self.extents) }
+        }
+    }
+}
+
+/// Up to four rows of T columns of taps, for M outputs that lie S columns apart.
+struct Columns<L, const M: usize, const T: usize, const S: usize> {
+    rows: [*const u8; 4],
+    channels: usize,
+    used: usize,
+    weight: *const i8,
+    lanes: PhantomData<L>,
+}
+
+impl<L: ByteLanes, const M: usize, const T: usize, const S: usize> Columns<L, M, T, S> {
+    /// Adds what the columns give to the sums.
+    ///
+    /// # Safety
+    /// Rows and weights are valid for all columns.
+    #[inline(always)]
+    unsafe fn add_all(&self, sums: &mut [[L::Sums; 4]; M]) {
+        // SAFETY: the caller's word. Not a loop: only with constant indices do the sums stay in registers.
+        unsafe {
+            self.add::<0>(sums);
+            self.add::<1>(sums);
+            self.add::<2>(sums);
+            self.add::<3>(sums);
+            self.add::<4>(sums);
+            self.add::<5>(sums);
+            self.add::<6>(sums);
+            self.add::<7>(sums);
+            self.add::<8>(sums);
+        }
+    }
+
+    /// Adds what column X of the input, if it is one of theirs, gives to the outputs above whose taps it lies.
+    ///
+    /// # Safety
+    /// Rows and weights are valid for all columns.
+    #[inline(always)]
+    unsafe fn add<const X: usize>(&self, sums: &mut [[L::Sums; 4]; M]) {
+        const { assert!((M - 1) * S + T <= 9, "columns are counted up to 9") };
+        if X >= (M - 1) * S + T {
+            return;
+        }
+        // SAFETY: the caller's word.
+        let pixels = unsafe {
+            let [a, b, c, d] = self.rows;
+            let at = X * self.channels;
+            L::interleave([a.add(at), b.add(at), c.add(at), d.add(at)], self.used)
+        };
+        for (m, sums) in sums.iter_mut().enumerate() {
+            if m * S <= X && X < m * S + T {
+                // SAFETY: the caller's word.
+                unsafe {
+                    let weight = self.weight.add((X - m * S) * 16 * L::N);
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = L::dot(*sum, pixels[v], L::weights(weight.add(v * 4 * L::N)));
                     }
                 }
             }

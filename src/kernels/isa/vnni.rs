@@ -54,10 +54,8 @@ impl ByteLanes for Avx512 {
     unsafe fn interleave(rows: [*const u8; 4], used: usize) -> [__m512i; 4] {
         // SAFETY: see above; bytes outside the mask are not read.
         unsafe {
-            let [a, b, c, d] = rows.map(|row| match used {
-                64 => _mm512_loadu_si512(row.cast()),
-                _ => _mm512_maskz_loadu_epi8(first_bytes(used), row.cast()),
-            });
+            let [a, b, c, d] = rows;
+            let (a, b, c, d) = (load(a, used), load(b, used), load(c, used), load(d, used));
             let (low, high) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
             let (low2, high2) = (_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d));
             [
@@ -121,8 +119,21 @@ unsafe fn integers(x: Avx512) -> __m512i {
 unsafe fn pack(block: [Avx512; 4]) -> __m512i {
     // SAFETY: the caller's.
     unsafe {
-        let [a, b, c, d] = block.map(|x| integers(x));
-        _mm512_packus_epi16(_mm512_packus_epi32(a, b), _mm512_packus_epi32(c, d))
+        let [a, b, c, d] = block;
+        let (ab, cd) = (_mm512_packus_epi32(integers(a), integers(b)), _mm512_packus_epi32(integers(c), integers(d)));
+        _mm512_packus_epi16(ab, cd)
+    }
+}
+
+/// The first `used` bytes, and zeros.
+#[inline(always)]
+unsafe fn load(from: *const u8, used: usize) -> __m512i {
+    // SAFETY: the caller's; bytes outside the mask are not read.
+    unsafe {
+        match used {
+            64 => _mm512_loadu_si512(from.cast()),
+            _ => _mm512_maskz_loadu_epi8(first_bytes(used), from.cast()),
+        }
     }
 }
 
