@@ -167,6 +167,7 @@ fn convolution_paths_agree() {
             Conv::new(isa, shape, &weight, Some(&bias)).run(&input, &mut out, &mut Scratch::default());
             let what = format!("{} {shape:?} {height}x{width}", isa.name());
             assert_within(&out, &truth, tolerance(isa, &shape), &what);
+            assert!(out.range().is_none_or(|range| range == extent(&out)), "{what}: {:?}", out.range());
             let stride = out.stride();
             let inside = shape.outputs..stride - shape.outputs;
             let outside =

@@ -6,6 +6,7 @@
 use super::pack::{Packed, Pass};
 use super::tiles::{Product, tiles};
 use super::{Isa, Output, Shape};
+use crate::kernels::Extent;
 use crate::kernels::isa::{ByteKernel, ByteLanes};
 use crate::kernels::quantize::QuantizedView;
 use std::ops::Range;
@@ -73,10 +74,20 @@ impl BytePass {
     }
 }
 
-pub(super) fn run(isa: Isa, shape: &Shape, weights: &Bytes, input: QuantizedView, mut out: Output, rows: Range<usize>) {
+/// Gives the range of what a ReLU left.
+pub(super) fn run(
+    isa: Isa,
+    shape: &Shape,
+    weights: &Bytes,
+    input: QuantizedView,
+    out: &mut Output,
+    rows: Range<usize>,
+) -> Extent {
+    let mut extent = Extent::default();
     for pass in weights.for_width(out.shape().1) {
-        isa.dispatch_bytes(Run { shape, pass, input, out: &mut out, rows: rows.clone() });
+        isa.dispatch_bytes(Run { shape, pass, input, out: &mut *out, rows: rows.clone(), extent: &mut extent });
     }
+    extent
 }
 
 struct Run<'a, 'b> {
@@ -85,17 +96,19 @@ struct Run<'a, 'b> {
     input: QuantizedView<'a>,
     out: &'a mut Output<'b>,
     rows: Range<usize>,
+    extent: &'a mut Extent,
 }
 
 impl ByteKernel for Run<'_, '_> {
     #[inline(always)]
     fn run<L: ByteLanes>(self) {
-        let Self { shape, pass, input, out, rows } = self;
+        let Self { shape, pass, input, out, rows, extent } = self;
         let product = Products { shape, pass, input };
-        match out {
+        let range = match out {
             Output::Floats(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, rows),
             Output::Bytes(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, rows),
-        }
+        };
+        *extent = extent.or(range);
     }
 }
 

@@ -151,6 +151,7 @@ impl Conv {
         let (rows, columns, channels) = out.shape();
         assert_eq!((columns, channels), (width, shape.outputs), "output of {shape:?}");
         assert!(first + height <= rows, "output of {shape:?}: {height} rows from {first} on of {rows}");
+        let all = first == 0 && height == rows;
         let rows = first..first + height;
         match (&self.weights, input, out) {
             (Weights::Plain(weight, bias), Input::Floats(input), Output::Floats(out)) => {
@@ -159,9 +160,14 @@ impl Conv {
             (Weights::Packed(packed), Input::Floats(input), Output::Floats(out)) => {
                 simd::run(self.isa, shape, packed, input, out, rows);
             }
-            (Weights::Bytes(weights), input, out) => {
+            (Weights::Bytes(weights), input, mut out) => {
                 assert!(!shape.accumulate || matches!(out, Output::Floats(_)), "accumulating bytes");
-                bytes::run(self.isa, shape, weights, scratch.in_bytes(self.isa, input), out, rows);
+                let input = scratch.in_bytes(self.isa, input);
+                let range = bytes::run(self.isa, shape, weights, input, &mut out, rows);
+                // Of all rows and a ReLU, that is; else nobody knows.
+                if let (Output::Floats(out), true, Activation::Relu) = (out, all, shape.activation) {
+                    out.set_range(range);
+                }
             }
             _ => panic!("bytes for a convolution on {}", self.isa.name()),
         }

@@ -2,8 +2,9 @@
 //! at a time, which stay in registers while k runs over the taps.
 #![allow(unsafe_code)]
 use super::pack::Pass;
-use super::{Map, Shape};
-use crate::kernels::isa::{ByteLanes, Lanes};
+use super::{Activation, Map, Shape};
+use crate::kernels::Extent;
+use crate::kernels::isa::{ByteLanes, Extents, Lanes};
 use crate::kernels::quantize::Quantized;
 use std::ops::Range;
 
@@ -90,7 +91,7 @@ impl<L: ByteLanes> Target<L> for Quantized {
     }
 }
 
-/// Computes a pass into these rows of `out`.
+/// Computes a pass into these rows of `out`, and gives the range of what a ReLU left.
 #[inline(always)]
 pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
     shape: &Shape,
@@ -98,7 +99,8 @@ pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
     product: P,
     target: &mut T,
     rows: Range<usize>,
-) {
+) -> Extent {
+    let mut extents = Extents::<L>::default();
     let scale = if shape.upsample { 2 } else { 1 };
     let to_bytes = target.step();
     let out = target.map();
@@ -108,14 +110,16 @@ pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
         for y in 0..rows.len() / scale {
             let out = &mut out.row_mut(rows.start + y * scale + pass.phase.0)[pass.phase.1 * shape.outputs..];
             let step = scale * shape.outputs;
-            let mut row = Row::<L, P, T> { shape, pass, product: &product, out, to_bytes, step, first, y };
+            let mut row = Row::<L, P, T> { shape, pass, product: &product, out, to_bytes, step, first, y, extents };
             match pair {
                 true if L::MANY_REGISTERS => row.tiles::<8, 2>(columns),
                 true => row.tiles::<6, 2>(columns),
                 false => row.tiles::<8, 1>(columns),
             }
+            extents = row.extents;
         }
     }
+    extents.of_lanes()
 }
 
 /// One output row of one panel.
@@ -131,6 +135,7 @@ struct Row<'a, L: Lanes, P, T: Target<L>> {
     /// The panel's first lane.
     first: usize,
     y: usize,
+    extents: Extents<L>,
 }
 
 impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
@@ -198,6 +203,12 @@ impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
             }
         }
         self.shape.activation.apply(sums.iter_mut());
+        if self.shape.activation == Activation::Relu {
+            // Lanes that are not stored are zeros, or pixels stored before.
+            for sum in &sums {
+                self.extents.add(*sum);
+            }
+        }
         if done == 0 && used == L::N {
             for (m, sum) in sums.into_iter().enumerate() {
                 // SAFETY: as above.

@@ -80,7 +80,13 @@ impl Block {
 }
 
 /// Computes a pass, and gives the range of what came out, unless it went into bytes.
-pub(super) fn run(isa: Isa, shape: &Shape, passes: (&Pass, &BytePass), input: QuantizedView, out: &mut Output) -> Extent {
+pub(super) fn run(
+    isa: Isa,
+    shape: &Shape,
+    passes: (&Pass, &BytePass),
+    input: QuantizedView,
+    out: &mut Output,
+) -> Extent {
     let mut extent = Extent::default();
     let (pass, bytes) = passes;
     match out {

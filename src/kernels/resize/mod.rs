@@ -49,8 +49,8 @@ impl Windows {
         let scale = from as f64 / to as f64;
         let support = scale.max(1.0);
         self.from = from;
-        self.taps = (2.0 * support).ceil() as usize + 1;
-        self.taps = self.taps.min(from);
+        // As many pixel centres as an open interval of this length can hold.
+        self.taps = ((2.0 * support).ceil() as usize).min(from);
         self.first.clear();
         self.weights.clear();
         for o in 0..to {
@@ -98,17 +98,33 @@ impl Kernel for Run<'_> {
                 // SAFETY: as above.
                 unsafe { sum.store(mixed.as_mut_ptr().add(x)) }
             }
-            for (out, (first, weights)) in out.row_mut(y).as_chunks_mut::<3>().0.iter_mut().zip(columns.iter()) {
-                // Three colours and the next pixel's red: four lanes are faster than three.
-                let mut sum = [0.0; 4];
-                let pixels = &mixed[3 * first..][..3 * weights.len() + 1];
-                for (i, weight) in weights.iter().enumerate() {
-                    for (sum, x) in sum.iter_mut().zip(&pixels[3 * i..3 * i + 4]) {
-                        *sum += weight * x;
-                    }
-                }
-                *out = [sum[0], sum[1], sum[2]];
+            let out = out.row_mut(y);
+            match columns.taps {
+                2 => across::<2>(mixed, columns, out),
+                3 => across::<3>(mixed, columns, out),
+                4 => across::<4>(mixed, columns, out),
+                5 => across::<5>(mixed, columns, out),
+                6 => across::<6>(mixed, columns, out),
+                _ => across::<0>(mixed, columns, out),
             }
         }
+    }
+}
+
+/// One row of the output. TAPS is 0 where the number is not known beforehand.
+#[inline(always)]
+fn across<const TAPS: usize>(mixed: &[f32], columns: &Windows, out: &mut [f32]) {
+    let taps = if TAPS == 0 { columns.taps } else { TAPS };
+    let weights = columns.weights.chunks_exact(taps);
+    for ((out, &first), weights) in out.as_chunks_mut::<3>().0.iter_mut().zip(&columns.first).zip(weights) {
+        // Three colours and the next pixel's red: four lanes are faster than three.
+        let mut sum = [0.0; 4];
+        let pixels = &mixed[3 * first..][..3 * taps + 1];
+        for (i, weight) in weights.iter().enumerate() {
+            for (sum, x) in sum.iter_mut().zip(&pixels[3 * i..3 * i + 4]) {
+                *sum += weight * x;
+            }
+        }
+        *out = [sum[0], sum[1], sum[2]];
     }
 }
