@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from networks import Transformer
 from torch import Tensor, nn
 
-WEIGHTS = {"pixel": 0.45, "z": 2.8, "features": 0.3, "contract": 0.05, "gram": 0.3, "bands": 0.3}
+WEIGHTS = {"pixel": 0.4, "z": 3.0, "features": 0.3, "contract": 0.05, "gram": 0.3, "bands": 0.3}
 # At alpha = 1, where no pixel of the teacher's strokes can be foretold; between, by the square of alpha.
-STRONG = {"pixel": 0.2, "z": 3.2, "features": 0.3, "contract": 0.05, "gram": 0.3, "bands": 1.4}
+STRONG = {"pixel": 0.15, "z": 3.2, "features": 0.3, "contract": 0.05, "gram": 0.3, "bands": 2.0}
 BLOCKS = (1, 4, 9, 12)
 
 

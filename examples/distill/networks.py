@@ -164,6 +164,9 @@ class Transformer(nn.Module):
         self.head = Site(channels, 3, head["kernel"], head["separable"], dim)
         if head["skip"]:
             self.head.skip = Weight(3, 3, head["kernel"])
+            self.head.skip.gain = nn.Linear(dim, 3)
+            nn.init.zeros_(self.head.skip.gain.weight)
+            nn.init.ones_(self.head.skip.gain.bias)
 
     def contracted(self, images: Tensor) -> list[Tensor]:
         """The outputs of the contracting part, which no style has touched."""
@@ -185,7 +188,8 @@ class Transformer(nn.Module):
         height, width = images.shape[-2:]
         if hasattr(self.head, "skip"):
             image = F.pad(images, (pad, pad + x.shape[-1] - width, pad, pad + x.shape[-2] - height), mode="reflect")
-            x = x + F.conv2d(image, self.head.skip.weight)
+            skip = self.head.skip
+            x = x + skip.gain(z)[..., None, None] * F.conv2d(image, skip.weight)
         return torch.sigmoid(self.head.norm(x, z))[..., :height, :width]
 
 

@@ -11,6 +11,7 @@ pub mod isa;
 pub mod linear;
 pub mod map;
 pub mod operand;
+pub mod pool;
 pub mod quantize;
 pub mod resize;
 

@@ -5,7 +5,7 @@ use super::predictor::Predictor;
 use super::transformer::Transformer;
 use crate::error::{Error, Result};
 use crate::kernels::interpolate::{PixelsMut, interpolate};
-use crate::kernels::{Border, Isa, Operand, Scratch};
+use crate::kernels::{Border, Isa, Operand, Scratch, pool};
 use crate::weights::Model;
 use std::sync::Mutex;
 
@@ -193,8 +193,6 @@ impl Stylizer {
     }
 
     /// Runs the jobs, each on one thread from beginning to end: the result does not depend on how many there are.
-    ///
-    /// Threads live for the call alone, so a process that forks between calls takes no thread and no lock with it.
     fn for_each<J: Send>(&self, jobs: Vec<J>, threads: usize, job: impl Fn(J, &mut Workspace) + Sync) {
         let threads = threads.min(jobs.len());
         let jobs = Mutex::new(jobs.into_iter());
@@ -216,12 +214,7 @@ impl Stylizer {
                 idle.push(workspace);
             }
         };
-        std::thread::scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(work);
-            }
-            work();
-        });
+        pool::run(threads, &work);
     }
 }
 

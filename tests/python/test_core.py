@@ -103,6 +103,19 @@ def test_batches_threads_and_layouts_change_nothing(batch, precision):
     assert np.array_equal(default, one.stylize(batch, z, 0.2, 0.2))
 
 
+def test_threads_in_a_forked_child(batch):
+    """The parent's threads are not in the child, which starts its own."""
+    stylizer, z = Stylizer(threads=2), StyleBank.default().vectors[:1]
+    images = np.concatenate([batch] * 4)
+    expected = stylizer.stylize(images, z)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            children = [pool.apply_async(stylizer.stylize, (images, z)) for _ in range(4)]
+            assert all(np.array_equal(child.get(timeout=60), expected) for child in children)
+    assert np.array_equal(stylizer.stylize(images, z), expected)
+
+
 def test_threads_from_the_environment(batch, monkeypatch):
     z = np.zeros(Stylizer().dim)
     expected = Stylizer(threads=1).stylize(batch, z)

@@ -1,0 +1,217 @@
+//! Threads that wait for work, so that a call need not start any. They know the process they belong to: a forked child,
+//! which has none of its parent's threads, starts its own.
+#![allow(unsafe_code)]
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Runs `work` on this thread and on up to `threads - 1` others at once, and returns when all of them have.
+///
+/// `work` takes its share by itself, from something that all threads see, and returns when nothing is left. Threads that are
+/// busy with other calls are not waited for. A panic on any thread is the caller's.
+pub fn run(threads: usize, work: &(dyn Fn() + Sync)) {
+    if threads <= 1 {
+        return work();
+    }
+    let call = Arc::new(Call::default());
+    // SAFETY: erases how long `work` lives. No thread uses it after this function: the guard below takes back what nobody has
+    // begun, and waits for the others, also when `work` panics here.
+    let work: &'static (dyn Fn() + Sync) = unsafe { std::mem::transmute(work) };
+    let pool = Pool::of_this_process();
+    pool.offer(threads - 1, work, &call);
+    let guard = Guard { pool, call: &call };
+    work();
+    drop(guard);
+    if let Some(panic) = locked(&call.state).panic.take() {
+        resume_unwind(panic);
+    }
+}
+
+/// The threads and what they wait for. Lives as long as its process.
+struct Pool {
+    process: u32,
+    queue: Mutex<Queue>,
+    offered: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    shares: VecDeque<Share>,
+    threads: usize,
+    waiting: usize,
+}
+
+/// One thread's part of a call.
+struct Share {
+    work: &'static (dyn Fn() + Sync),
+    call: Arc<Call>,
+}
+
+/// What a caller waits for.
+#[derive(Default)]
+struct Call {
+    state: Mutex<State>,
+    done: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    running: usize,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+struct Guard<'a> {
+    pool: &'static Pool,
+    call: &'a Arc<Call>,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        locked(&self.pool.queue).shares.retain(|share| !Arc::ptr_eq(&share.call, self.call));
+        let mut state = locked(&self.call.state);
+        while state.running > 0 {
+            state = self.call.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Pool {
+    /// Not behind a lock: another thread of the parent may have held it while this process was forked.
+    fn of_this_process() -> &'static Self {
+        static POOL: AtomicPtr<Pool> = AtomicPtr::new(std::ptr::null_mut());
+        let process = std::process::id();
+        let mut found = POOL.load(Ordering::Acquire);
+        loop {
+            // SAFETY: null, or leaked below and so valid for ever.
+            if let Some(pool) = unsafe { found.as_ref() }
+                && pool.process == process
+            {
+                return pool;
+            }
+            // Of the parent: its threads are not here, its locks perhaps held. It stays where it is.
+            let new = Box::into_raw(Box::new(Self { process, queue: Mutex::default(), offered: Condvar::new() }));
+            match POOL.compare_exchange(found, new, Ordering::AcqRel, Ordering::Acquire) {
+                // SAFETY: just leaked.
+                Ok(_) => return unsafe { &*new },
+                Err(other) => {
+                    // SAFETY: nobody else has seen it.
+                    drop(unsafe { Box::from_raw(new) });
+                    found = other;
+                }
+            }
+        }
+    }
+
+    /// Puts shares into the queue, and starts threads for those that none waits for.
+    fn offer(&'static self, shares: usize, work: &'static (dyn Fn() + Sync), call: &Arc<Call>) {
+        let mut queue = locked(&self.queue);
+        queue.shares.extend((0..shares).map(|_| Share { work, call: call.clone() }));
+        let wanted = queue.shares.len().saturating_sub(queue.waiting);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..wanted.min(cores.max(shares).saturating_sub(queue.threads)) {
+            // If the system refuses, the caller and those that there are do the work.
+            let started = std::thread::Builder::new().name("sassl".into()).spawn(move || self.serve());
+            queue.threads += usize::from(started.is_ok());
+        }
+        drop(queue);
+        (0..shares).for_each(|_| self.offered.notify_one());
+    }
+
+    fn serve(&self) {
+        loop {
+            let mut queue = locked(&self.queue);
+            let share = loop {
+                if let Some(share) = queue.shares.pop_front() {
+                    // Counted before the queue is free again: from here on the caller waits.
+                    locked(&share.call.state).running += 1;
+                    break share;
+                }
+                queue.waiting += 1;
+                queue = self.offered.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.waiting -= 1;
+            };
+            drop(queue);
+            let panic = catch_unwind(AssertUnwindSafe(share.work)).err();
+            let mut state = locked(&share.call.state);
+            state.running -= 1;
+            state.panic = state.panic.take().or(panic);
+            share.call.done.notify_one();
+        }
+    }
+}
+
+/// A panic under one of these locks leaves nothing half done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run;
+    use std::collections::HashSet;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    /// The sum of what all threads took, and how many threads there were.
+    fn counted(threads: usize, jobs: usize) -> (usize, usize) {
+        let (next, sum, seen) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(HashSet::new()));
+        run(threads, &|| {
+            while let job @ 1.. = jobs.saturating_sub(next.fetch_add(1, Ordering::Relaxed)) {
+                sum.fetch_add(job, Ordering::Relaxed);
+                seen.lock().unwrap().insert(std::thread::current().id());
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        });
+        (sum.into_inner(), seen.into_inner().unwrap().len())
+    }
+
+    #[test]
+    fn all_work_is_done_by_so_many_threads_at_most() {
+        for threads in [1, 2, 3, 8] {
+            for jobs in [0, 1, 7, 100] {
+                let (sum, seen) = counted(threads, jobs);
+                assert_eq!(sum, jobs * (jobs + 1) / 2);
+                assert!(seen <= threads.min(jobs), "{seen} threads for {threads}");
+                assert!(jobs < 100 || threads == 1 || seen > 1, "{threads} threads: one did it all");
+            }
+        }
+    }
+
+    #[test]
+    fn callers_do_not_wait_for_each_other() {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..20).for_each(|_| assert_eq!(counted(4, 10).0, 55)));
+            }
+        });
+    }
+
+    #[test]
+    fn calls_may_be_nested() {
+        let total = AtomicUsize::new(0);
+        run(3, &|| {
+            total.fetch_add(counted(3, 4).0, Ordering::Relaxed);
+        });
+        assert_eq!(total.into_inner() % 10, 0);
+    }
+
+    #[test]
+    fn a_panic_is_the_callers_and_the_threads_live_on() {
+        for _ in 0..3 {
+            let calls = AtomicUsize::new(0);
+            let caught = std::panic::catch_unwind(|| {
+                run(2, &|| {
+                    if calls.fetch_add(1, Ordering::Relaxed) == 1 {
+                        panic!("on purpose");
+                    }
+                    std::thread::sleep(Duration::from_millis(50));
+                });
+            });
+            assert!(caught.is_err());
+        }
+        assert_eq!(counted(2, 10).0, 55);
+    }
+}
