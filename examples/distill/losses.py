@@ -13,12 +13,17 @@ from torch import Tensor, nn
 
 WEIGHTS = {"pixel": 0.4, "z": 3.0, "features": 0.3, "contract": 0.05, "gram": 0.3, "bands": 0.3}
 # At alpha = 1, where no pixel of the teacher's strokes can be foretold; between, by the square of alpha.
-STRONG = {"pixel": 0.15, "z": 3.2, "features": 0.3, "contract": 0.05, "gram": 0.3, "bands": 2.0}
+STRONG = {"pixel": 0.2, "z": 3.6, "features": 0.3, "contract": 0.05, "gram": 0.3, "bands": 1.5}
 BLOCKS = (1, 4, 9, 12)
 
 
-def distance(student: Tensor, teacher: Tensor, content: Tensor, f: nn.Module, t: Transformer) -> dict[str, Tensor]:
-    """The terms of each image, (N,), unweighted. Images are (N, 3, H, W) in [0, 1]; `f` and `t` are the teacher's, frozen."""
+def distance(
+    student: Tensor, teacher: Tensor, content: Tensor, strength: Tensor, f: nn.Module, t: Transformer
+) -> dict[str, Tensor]:
+    """The terms of each image, (N,), unweighted.
+
+    Images are (N, 3, H, W) in [0, 1]; `strength` (N,) is alpha's square; `f` and `t` are the teacher's, frozen.
+    """
     with torch.no_grad():
         target = f.features(teacher)
         z_target, z_content = f.embed(target[-1]), f.embed(f.features(content)[-1])
@@ -33,7 +38,7 @@ def distance(student: Tensor, teacher: Tensor, content: Tensor, f: nn.Module, t:
         "features": sum(relative(features[i], target[i]) for i in BLOCKS) / len(BLOCKS),
         "contract": sum(map(relative, contracted, contracted_target)) / len(contracted),
         "gram": sum(relative(gram(a), gram(b)) for a, b in zip(contracted, contracted_target, strict=True)),
-        "bands": bands(student, teacher),
+        "bands": bands(student, teacher, strength),
     }
 
 
@@ -60,11 +65,12 @@ def gram(x: Tensor) -> Tensor:
 
 @torch.autocast("cpu", enabled=False)
 @torch.autocast("cuda", enabled=False)
-def bands(a: Tensor, b: Tensor) -> Tensor:
+def bands(a: Tensor, b: Tensor, strength: Tensor) -> Tensor:
     """Differences of band energies in four octaves: of mean |Laplacian| in 8x8 windows, relative, and of the logarithm of its
-    root mean square, where too little costs as much as too much.
+    root mean square.
 
-    The finest counts double: it is what a small network leaves out.
+    The finest counts double: it is what a small network leaves out. At full strength too little of it costs twice as much
+    as too much, against the other terms, to which a stroke in the wrong place is worse than none.
     """
     total = a.new_zeros(len(a))
     a, b = grey(a), grey(b)
@@ -73,7 +79,8 @@ def bands(a: Tensor, b: Tensor) -> Tensor:
         local_a, local_b = (F.avg_pool2d(high.abs(), min(8, high.shape[-1])) for high in (high_a, high_b))
         local = (local_a - local_b).abs().mean((1, 2, 3)) / (local_b.mean((1, 2, 3)) + 0.005)
         whole_a, whole_b = ((high.square().mean((1, 2, 3)) + 1e-6).log() / 2 for high in (high_a, high_b))
-        total = total + local + weight * (whole_a - whole_b).abs()
+        lean = strength if weight == 6 else torch.zeros_like(strength)
+        total = total + local + weight * ((whole_a - whole_b).abs() + lean * F.relu(whole_b - whole_a))
     return total
 
 

@@ -181,8 +181,8 @@ class Run:
             f = self.student.predictor
             z_content, z_style = f(torch.cat([c_small, s_small])).chunk(2)
             image = self.student.transformer(c, z_content + alpha * (z_style - z_content)).float()
-            terms = distance(image, target, c, self.teacher.predictor, self.teacher.transformer)
-        strength = alpha[:, 0].square()
+            strength = alpha[:, 0].square()
+            terms = distance(image, target, c, strength, self.teacher.predictor, self.teacher.transformer)
         weights = {name: weak + strength * (self.strong[name] - weak) for name, weak in self.weights.items()}
         loss = sum((weights[name] * term).mean() for name, term in terms.items())
         self.optimizer.zero_grad()
