@@ -25,6 +25,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--student", type=Path, required=True, help="a model file, or a checkpoint of train.py")
+    parser.add_argument(
+        "--precision", choices=["fast", "exact"], help="run a model file by sassl itself, at this precision"
+    )
     parser.add_argument("--contents", type=Path, required=True)
     parser.add_argument("--styles", type=Path, nargs="+", required=True)
     parser.add_argument("--hold-out", type=Path, help="only the styles that this text file names")
@@ -33,6 +36,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--alphas", type=float, nargs="+", default=(0.1, 0.2, 0.3, 0.5, 1.0))
     parser.add_argument("--sheet", type=Path, help="write a picture of the first pairs")
     return parser.parse_args()
+
+
+class Installed:
+    """A model file run by the installed sassl, in the shape of a module."""
+
+    def __init__(self, path: Path, precision: str) -> None:
+        from sassl import Stylizer
+
+        self.stylizer = Stylizer(path, precision=precision)
+
+    def predictor(self, image: Tensor) -> Tensor:
+        return torch.from_numpy(self.stylizer.encode(image.permute(0, 2, 3, 1).contiguous().numpy()))
+
+    def transformer(self, image: Tensor, z: Tensor) -> Tensor:
+        out = self.stylizer.transfer(image.permute(0, 2, 3, 1).contiguous().numpy(), z.numpy())
+        return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 
 def student(path: Path) -> nn.Module:
@@ -64,7 +83,8 @@ def energies(image: Tensor) -> np.ndarray:
 @torch.no_grad()
 def main() -> None:
     args = arguments()
-    teacher, model = load(args.teacher)[0].eval(), student(args.student).eval()
+    teacher = load(args.teacher)[0].eval()
+    model = Installed(args.student, args.precision) if args.precision else student(args.student).eval()
     names = set(args.hold_out.read_text().split("\n")) if args.hold_out else None
     styles = [p for folder in args.styles for p in find(folder) if names is None or p.name in names]
     contents = find(args.contents)

@@ -102,7 +102,8 @@ class Reference:
         if head["skip"]:
             below, right = x.shape[0] - height, x.shape[1] - width
             around = np.pad(image, ((margin, margin + below), (margin, margin + right), (0, 0)), mode="reflect")
-            x = x + convolve(around, self.tensors["transformer.head.skip.weight"])
+            gain = self._linear("transformer.head.skip.gain", z)
+            x = x + gain * convolve(around, self.tensors["transformer.head.skip.weight"])
         x = self._norm("transformer.head", x, z)
         return 1 / (1 + np.exp(-x[:height, :width]))
 

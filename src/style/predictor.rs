@@ -107,7 +107,7 @@ impl Predictor {
         };
         let conv = |name: &str, inputs, outputs, kernel, stride, activation| -> Result<Conv> {
             let (weight, bias) = layer(name)?;
-            let shape = Shape { inputs, outputs, kernel, stride, upsample: false, activation, accumulate: false };
+            let shape = Shape { inputs, outputs, kernel, stride, upsample: false, activation };
             Ok(Conv::new(isa, shape, weight, Some(bias)))
         };
         let body = match predictor {
@@ -133,15 +133,8 @@ impl Predictor {
                     };
                     let (weight, bias) = layer(&name("depthwise"))?;
                     let activation = Activation::Relu6;
-                    let shape = Shape {
-                        inputs: hidden,
-                        outputs: hidden,
-                        kernel: 3,
-                        stride,
-                        upsample: false,
-                        activation,
-                        accumulate: false,
-                    };
+                    let shape =
+                        Shape { inputs: hidden, outputs: hidden, kernel: 3, stride, upsample: false, activation };
                     blocks.push(Block {
                         expand,
                         depthwise: Depthwise::new(isa, shape, weight, Some(bias)),

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::kernels::conv::{Activation, Conv, Shape, pixel_shuffle_weight, shifted_weight};
 use crate::kernels::instance_norm::{Norm, affine_add, affine_relu};
 use crate::kernels::interpolate::Last;
+use crate::kernels::linear::Linear;
 use crate::kernels::{Border, Input, Isa, Map, Operand, Pad, Scratch};
 use crate::weights::{Model, network};
 
@@ -19,8 +20,8 @@ pub struct Transformer {
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
     head: Site,
-    /// The image's own way to the head, which adds to the head's convolution.
-    skip: Option<Conv>,
+    /// The image's own way to the head, which adds to the head's convolution, each colour by a gain that is linear in z.
+    skip: Option<(Conv, Linear)>,
     /// How many times smaller the map is after contract.
     stride: usize,
     /// How many times larger after expand and head.
@@ -74,7 +75,6 @@ impl Transformer {
             stride: 1,
             upsample,
             activation: Activation::None,
-            accumulate: false,
         };
         let site = |name: &str, shape: Shape, separable| -> Result<Site> {
             Ok(Site {
@@ -131,19 +131,21 @@ impl Transformer {
             Site { convolution: Convolution::Dense(conv), norm: StyleNorm::new(model, name)? }
         };
         let skip = match head.skip {
-            true => Some(&model.tensor(&format!("{name}.skip.weight"))?.data),
+            true => {
+                let tensor = |part: &str| model.tensor(&format!("{name}.skip.{part}"));
+                let shape = shape(3, 3, head.kernel, false);
+                let weight = &tensor("weight")?.data;
+                let conv = match head.upsample {
+                    true => {
+                        let (kernel, weight) = shifted_weight(3, 3, head.kernel, weight);
+                        Conv::new(isa, Shape { outputs: 12, kernel, stride: 2, ..shape }, &weight, None)
+                    }
+                    false => Conv::new(isa, shape, weight, None),
+                };
+                Some((conv, Linear::new(&tensor("gain.weight")?.data, &tensor("gain.bias")?.data)))
+            }
             false => None,
         };
-        let skip = skip.map(|weight| {
-            let shape = Shape { accumulate: true, ..shape(3, 3, head.kernel, false) };
-            match head.upsample {
-                true => {
-                    let (kernel, weight) = shifted_weight(3, 3, head.kernel, weight);
-                    Conv::new(isa, Shape { outputs: 12, kernel, stride: 2, ..shape }, &weight, None)
-                }
-                false => Conv::new(isa, shape, weight, None),
-            }
-        });
         Ok(Self {
             isa,
             contract: contracts,
@@ -171,7 +173,7 @@ impl Transformer {
 
     /// What the skip's kernel reaches beyond the image: half of it all around, as far as the output goes.
     fn skip_pad(&self, height: usize, width: usize) -> Option<Pad> {
-        let skip = self.skip.as_ref()?.shape();
+        let skip = self.skip.as_ref()?.0.shape();
         let reach = (skip.kernel - skip.stride) / 2;
         let beyond = |n: usize| n.div_ceil(self.stride) * self.growth - n + reach;
         Some(Pad { top: reach, left: reach, bottom: beyond(height), right: beyond(width) })
@@ -217,8 +219,10 @@ impl Transformer {
         }
 
         let mut map = self.head.convolution.run(&x, scratch);
-        if let (Some(skip), Some(pad)) = (&self.skip, self.skip_pad(height, width)) {
-            skip.run(image.view().trimmed(pad), &mut map, scratch);
+        if let (Some((skip, gain)), Some(pad)) = (&self.skip, self.skip_pad(height, width)) {
+            let mut of_colours = [0.0; 3];
+            gain.run(z, &mut of_colours);
+            skip.add(image.view().trimmed(pad), &of_colours, &mut map, scratch);
         }
         self.head.norm.fit(self.isa, &map, z, &mut norm);
         scratch.put_operand(x);

@@ -129,6 +129,8 @@ impl Network {
         site("transformer.head".into(), inputs, 3, head.kernel, head.separable);
         if head.skip {
             all.insert("transformer.head.skip.weight".into(), vec![3, 3, head.kernel, head.kernel]);
+            all.insert("transformer.head.skip.gain.weight".into(), vec![3, *dim]);
+            all.insert("transformer.head.skip.gain.bias".into(), vec![3]);
         }
         all
     }
@@ -259,6 +261,6 @@ pub struct Head {
     pub upsample: bool,
     /// Depthwise then pointwise instead of dense.
     pub separable: bool,
-    /// A second convolution of the same kernel over the input image, added to the first.
+    /// A second convolution of the same kernel over the input image, added to the first, each colour times a gain linear in z.
     pub skip: bool,
 }

@@ -13,7 +13,6 @@ fn convolution(c: &mut Criterion) {
         stride: 1,
         upsample,
         activation: Activation::None,
-        accumulate: false,
     };
     let cases = [
         ("first 9x9", shape(3, 8, 9, false), 224),
@@ -40,15 +39,7 @@ fn convolution(c: &mut Criterion) {
 }
 
 fn depthwise(c: &mut Criterion) {
-    let shape = Shape {
-        inputs: 96,
-        outputs: 96,
-        kernel: 3,
-        stride: 1,
-        upsample: false,
-        activation: Activation::Relu6,
-        accumulate: false,
-    };
+    let shape = Shape { inputs: 96, outputs: 96, kernel: 3, stride: 1, upsample: false, activation: Activation::Relu6 };
     let mut input = Map::new(64, 64, 96, Pad::all(1));
     input.as_mut_slice().fill(0.5);
     let mut out = Map::new(64, 64, 96, Pad::NONE);

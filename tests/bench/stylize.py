@@ -3,8 +3,8 @@
     pip install '.[bench]' && python tests/bench/stylize.py
 
 All engines run in turns in one process; medians in milliseconds, and how many times longer than ours the others take.
-`peak` is the share of this machine's float32 matrix product, per thread, that our exact mode reaches. `--weights` is a
-folder of Magenta's TFLite files, without which only `lite` is measured. Writes JSON with `--json FILE`.
+The last column is the share of this machine's float32 peak, one thread's, that our exact mode reaches: the faster of
+NumPy's and PyTorch's products of two large matrices. `--weights` is a folder of Magenta's TFLite files, without which only `lite` is measured. Writes JSON with `--json FILE`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
 import peers
@@ -55,11 +55,11 @@ def medians(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str,
 
 
 def peak() -> float:
-    """Multiply-adds a second of a float32 matrix product on one thread."""
+    """Multiply-adds a second of the faster of two float32 matrix products on one thread."""
     torch.set_num_threads(1)
     a = torch.rand(1024, 1024)
-    milliseconds = medians({"product": lambda: a @ a}, 1.0)["product"]
-    return 1024**3 / milliseconds * 1e3
+    b = a.numpy()
+    return 1024**3 / min(medians({"PyTorch": lambda: a @ a, "NumPy": lambda: b @ b}, 2.0).values()) * 1e3
 
 
 def report(title: str, times: dict[str, float], share: dict[str, float] | None = None) -> None:
@@ -95,6 +95,8 @@ def main() -> None:
             print(f"DID NOT RUN: the mobile pair is not in {args.weights}")
         results |= lite(args, folder)
         results |= alone(args)
+        results |= by_size(args)
+        results |= by_threads(args)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n")
 
@@ -164,6 +166,28 @@ def alone(args: argparse.Namespace) -> dict[str, object]:
         results[f"SASSL alone, {precision}"] = ms
         print(f"SASSL(p=1), lite, 224x224, one thread, {precision}, alone: {ms:.2f} ms, {1e3 / ms:.0f} images/s")
     return results
+
+
+def by_size(args: argparse.Namespace) -> dict[str, object]:
+    """How the cost of a pixel grows with the image, one thread."""
+    stylizer, z = Stylizer(threads=1), StyleBank.default().vectors[:1]
+    sides = (64, 96, 128, 224, 384, 512, 768, 1024)
+    images = {f"{side}": photographs(1, side) for side in sides}
+    calls = {side: lambda x=image: stylizer.stylize(x, z, 0.2, 0.2) for side, image in images.items()}
+    costs = {side: 1e6 * ms / int(side) ** 2 for side, ms in medians(calls, args.seconds).items()}
+    print("\nlite, fast, ns a pixel by side: " + ", ".join(f"{side}: {ns:.1f}" for side, ns in costs.items()))
+    return {"ns a pixel": costs}
+
+
+def by_threads(args: argparse.Namespace) -> dict[str, object]:
+    """How much faster a batch of 64 is with more threads."""
+    images, z = photographs(64, 224), StyleBank.default().vectors[:64]
+    counts = sorted({1, *args.threads})
+    stylizers = {f"{n}": Stylizer(threads=n) for n in counts}
+    calls = {n: lambda s=stylizer: s.stylize(images, z, 0.2, 0.2) for n, stylizer in stylizers.items()}
+    times = medians(calls, 2 * args.seconds)
+    print("lite, fast, 64 images by threads: " + ", ".join(f"{n}: {ms:.1f} ms" for n, ms in times.items()))
+    return {"64 images": times}
 
 
 if __name__ == "__main__":

@@ -67,19 +67,11 @@ fn shapes() -> Vec<(Shape, (usize, usize))> {
     {
         for (kernel, stride) in [(1, 1), (3, 1), (3, 2), (5, 1), (9, 1)] {
             let activation = Activation::None;
-            let shape = Shape { inputs, outputs, kernel, stride, upsample: false, activation, accumulate: i % 2 == 1 };
+            let shape = Shape { inputs, outputs, kernel, stride, upsample: false, activation };
             all.push((shape, sizes[i % 4]));
         }
         for kernel in [3, 5, 9] {
-            let shape = Shape {
-                inputs,
-                outputs,
-                kernel,
-                stride: 1,
-                upsample: true,
-                activation: Activation::Relu,
-                accumulate: false,
-            };
+            let shape = Shape { inputs, outputs, kernel, stride: 1, upsample: true, activation: Activation::Relu };
             all.push((shape, sizes[(i + 1) % 4]));
         }
     }
@@ -93,15 +85,7 @@ fn pad_of(shape: &Shape) -> Pad {
 #[test]
 fn convolution_is_its_definition() {
     let mut generator = ChaCha8Rng::seed_from_u64(1);
-    let shape = Shape {
-        inputs: 3,
-        outputs: 4,
-        kernel: 3,
-        stride: 2,
-        upsample: false,
-        activation: Activation::Relu6,
-        accumulate: false,
-    };
+    let shape = Shape { inputs: 3, outputs: 4, kernel: 3, stride: 2, upsample: false, activation: Activation::Relu6 };
     let input = map(&mut generator, (7, 6, 3), Pad::all(1), Border::Reflect);
     let (weight, bias) = (numbers(&mut generator, 4 * 3 * 9), numbers(&mut generator, 4));
     let mut out = Map::new(4, 3, 4, Pad::NONE);
@@ -120,15 +104,7 @@ fn convolution_is_its_definition() {
 #[test]
 fn upsampling_is_nearest_then_convolution_with_reflection() {
     let mut generator = ChaCha8Rng::seed_from_u64(2);
-    let shape = Shape {
-        inputs: 2,
-        outputs: 3,
-        kernel: 3,
-        stride: 1,
-        upsample: true,
-        activation: Activation::None,
-        accumulate: false,
-    };
+    let shape = Shape { inputs: 2, outputs: 3, kernel: 3, stride: 1, upsample: true, activation: Activation::None };
     let input = map(&mut generator, (4, 5, 2), Shape::upsample_pad(3), Border::Edge);
     let weight = numbers(&mut generator, 3 * 2 * 9);
     let mut large = Map::new(8, 10, 2, Pad::all(1));
@@ -159,7 +135,11 @@ fn convolution_paths_agree() {
         let (h, w) = shape.output_size(&input);
         let mut truth = Map::new(h, w, shape.outputs, Pad::NONE);
         truth.as_mut_slice().fill(7.0);
-        Conv::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&input, &mut truth, &mut Scratch::default());
+        let mut truth_added = truth.clone();
+        let conv = Conv::new(Isa::Scalar, shape, &weight, Some(&bias));
+        conv.run(&input, &mut truth, &mut Scratch::default());
+        let gain = if shape.outputs.is_multiple_of(3) { &[0.5, -1.0, 0.75][..] } else { &[-0.5] };
+        conv.add(&input, gain, &mut truth_added, &mut Scratch::default());
         for isa in vector_paths() {
             // Padding of the output must stay as it was.
             let mut out = Map::new(h, w, shape.outputs, Pad::all(1));
@@ -167,6 +147,10 @@ fn convolution_paths_agree() {
             Conv::new(isa, shape, &weight, Some(&bias)).run(&input, &mut out, &mut Scratch::default());
             let what = format!("{} {shape:?} {height}x{width}", isa.name());
             assert_within(&out, &truth, tolerance(isa, &shape), &what);
+            let mut added = Map::new(h, w, shape.outputs, Pad::NONE);
+            added.as_mut_slice().fill(7.0);
+            Conv::new(isa, shape, &weight, Some(&bias)).add(&input, gain, &mut added, &mut Scratch::default());
+            assert_within(&added, &truth_added, tolerance(isa, &shape), &format!("{what}, added"));
             assert!(out.range().is_none_or(|range| range == extent(&out)), "{what}: {:?}", out.range());
             let stride = out.stride();
             let inside = shape.outputs..stride - shape.outputs;
@@ -249,7 +233,7 @@ fn depthwise_paths_agree() {
         shapes().into_iter().take(3).map(move |(shape, _)| (Shape { outputs, ..shape }, size))
     });
     for (shape, (height, width)) in shapes().into_iter().chain(wide) {
-        let shape = Shape { inputs: shape.outputs, accumulate: false, ..shape };
+        let shape = Shape { inputs: shape.outputs, ..shape };
         let input = map(&mut generator, (height, width, shape.inputs), pad_of(&shape), Border::Zero);
         let weight = numbers(&mut generator, shape.outputs * shape.kernel * shape.kernel);
         let bias = numbers(&mut generator, shape.outputs);
@@ -282,7 +266,7 @@ fn bytes_written_are_those_of_the_floats() {
     let mut generator = ChaCha8Rng::seed_from_u64(11);
     let range = Extent { low: 0.0, high: 6.0 };
     for (shape, (height, width)) in shapes() {
-        let shape = Shape { activation: Activation::Relu6, accumulate: false, ..shape };
+        let shape = Shape { activation: Activation::Relu6, ..shape };
         for depthwise in [false, true] {
             let shape = if depthwise { Shape { inputs: shape.outputs, ..shape } } else { shape };
             let input = map(&mut generator, (height, width, shape.inputs), pad_of(&shape), Border::Edge);
@@ -315,15 +299,7 @@ fn bytes_written_are_those_of_the_floats() {
 fn depthwise_is_a_dense_convolution_with_zeros_between_channels() {
     let mut generator = ChaCha8Rng::seed_from_u64(5);
     for upsample in [false, true] {
-        let shape = Shape {
-            inputs: 5,
-            outputs: 5,
-            kernel: 3,
-            stride: 1,
-            upsample,
-            activation: Activation::None,
-            accumulate: false,
-        };
+        let shape = Shape { inputs: 5, outputs: 5, kernel: 3, stride: 1, upsample, activation: Activation::None };
         let input = map(&mut generator, (6, 7, 5), pad_of(&shape), Border::Edge);
         let weight = numbers(&mut generator, 45);
         let dense: Vec<f32> =

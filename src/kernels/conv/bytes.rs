@@ -82,10 +82,11 @@ pub(super) fn run(
     input: QuantizedView,
     out: &mut Output,
     rows: Range<usize>,
+    gain: Option<&[f32]>,
 ) -> Extent {
     let mut extent = Extent::default();
     for pass in weights.for_width(out.shape().1) {
-        isa.dispatch_bytes(Run { shape, pass, input, out: &mut *out, rows: rows.clone(), extent: &mut extent });
+        isa.dispatch_bytes(Run { shape, pass, input, out: &mut *out, rows: rows.clone(), gain, extent: &mut extent });
     }
     extent
 }
@@ -96,17 +97,18 @@ struct Run<'a, 'b> {
     input: QuantizedView<'a>,
     out: &'a mut Output<'b>,
     rows: Range<usize>,
+    gain: Option<&'a [f32]>,
     extent: &'a mut Extent,
 }
 
 impl ByteKernel for Run<'_, '_> {
     #[inline(always)]
     fn run<L: ByteLanes>(self) {
-        let Self { shape, pass, input, out, rows, extent } = self;
+        let Self { shape, pass, input, out, rows, gain, extent } = self;
         let product = Products { shape, pass, input };
         let range = match out {
-            Output::Floats(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, rows),
-            Output::Bytes(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, rows),
+            Output::Floats(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, rows, gain),
+            Output::Bytes(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, rows, gain),
         };
         *extent = extent.or(range);
     }

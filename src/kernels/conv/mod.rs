@@ -43,8 +43,6 @@ pub struct Shape {
     pub upsample: bool,
     /// What follows.
     pub activation: Activation,
-    /// Whether the sum is added to what `out` holds, before the activation.
-    pub accumulate: bool,
 }
 
 impl Shape {
@@ -126,7 +124,7 @@ impl Conv {
     /// Computes the convolution into the inside of `out`, whose shape must be the output's.
     ///
     /// # Panics
-    /// If a map does not fit the shape; if bytes come to a path in floats, or are to be accumulated.
+    /// If a map does not fit the shape; if bytes come to a path in floats.
     pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut Scratch) {
         let (input, out) = (input.into(), out.into());
         assert_eq!(out.shape().0, self.shape.output_size(input).0, "output of {:?}", self.shape);
@@ -144,7 +142,21 @@ impl Conv {
         out: impl Into<Output<'b>>,
         scratch: &mut Scratch,
     ) {
-        let (shape, input, out) = (&self.shape, input.into(), out.into());
+        self.compute(first, input.into(), out.into(), None, scratch);
+    }
+
+    /// Adds the convolution, output `o` times `gain[o % gain.len()]`, to what `out` holds; the activation follows.
+    ///
+    /// # Panics
+    /// As [`Conv::run`].
+    pub fn add<'a>(&self, input: impl Into<Input<'a>>, gain: &[f32], out: &mut Map, scratch: &mut Scratch) {
+        let input = input.into();
+        assert_eq!(out.height(), self.shape.output_size(input).0, "output of {:?}", self.shape);
+        self.compute(0, input, Output::Floats(out), Some(gain), scratch);
+    }
+
+    fn compute(&self, first: usize, input: Input, mut out: Output, gain: Option<&[f32]>, scratch: &mut Scratch) {
+        let shape = &self.shape;
         assert_eq!(input.shape().2, shape.inputs, "input of {shape:?}");
         assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
         let (height, width) = shape.output_size(input);
@@ -153,17 +165,16 @@ impl Conv {
         assert!(first + height <= rows, "output of {shape:?}: {height} rows from {first} on of {rows}");
         let all = first == 0 && height == rows;
         let rows = first..first + height;
-        match (&self.weights, input, out) {
+        match (&self.weights, input, &mut out) {
             (Weights::Plain(weight, bias), Input::Floats(input), Output::Floats(out)) => {
-                scalar::run(shape, weight, bias, input, out, rows);
+                scalar::run(shape, weight, bias, input, out, rows, gain);
             }
             (Weights::Packed(packed), Input::Floats(input), Output::Floats(out)) => {
-                simd::run(self.isa, shape, packed, input, out, rows);
+                simd::run(self.isa, shape, packed, input, out, rows, gain);
             }
-            (Weights::Bytes(weights), input, mut out) => {
-                assert!(!shape.accumulate || matches!(out, Output::Floats(_)), "accumulating bytes");
+            (Weights::Bytes(weights), input, _) => {
                 let input = scratch.in_bytes(self.isa, input);
-                let range = bytes::run(self.isa, shape, weights, input, &mut out, rows);
+                let range = bytes::run(self.isa, shape, weights, input, &mut out, rows, gain);
                 // Of all rows and a ReLU, that is; else nobody knows.
                 if let (Output::Floats(out), true, Activation::Relu) = (out, all, shape.activation) {
                     out.set_range(range);

@@ -2,8 +2,16 @@
 use super::{Activation, Map, Shape, View};
 use std::ops::Range;
 
-pub(super) fn run(shape: &Shape, weight: &[f32], bias: &[f32], input: View, out: &mut Map, rows: Range<usize>) {
-    let &Shape { inputs, outputs, kernel, stride, upsample, activation, accumulate } = shape;
+pub(super) fn run(
+    shape: &Shape,
+    weight: &[f32],
+    bias: &[f32],
+    input: View,
+    out: &mut Map,
+    rows: Range<usize>,
+    gain: Option<&[f32]>,
+) {
+    let &Shape { inputs, outputs, kernel, stride, upsample, activation } = shape;
     let View { data, stride: row, pad, .. } = input;
     // The padded row or column under tap `t` of output position `o`.
     let under = |o: usize, t: usize, pad: usize| {
@@ -17,7 +25,7 @@ pub(super) fn run(shape: &Shape, weight: &[f32], bias: &[f32], input: View, out:
         for x in 0..out.width() {
             for o in 0..outputs {
                 let at = &mut out.row_mut(rows.start + y)[x * outputs + o];
-                let mut sum = if accumulate { bias[o] + *at } else { bias[o] };
+                let mut sum = bias[o];
                 for ty in 0..kernel {
                     for tx in 0..kernel {
                         let from = under(y, ty, pad.top) * row + under(x, tx, pad.left) * inputs;
@@ -25,6 +33,9 @@ pub(super) fn run(shape: &Shape, weight: &[f32], bias: &[f32], input: View, out:
                             sum += weight[((o * inputs + i) * kernel + ty) * kernel + tx] * data[from + i];
                         }
                     }
+                }
+                if let Some(gain) = gain {
+                    sum = *at + gain[o % gain.len()] * sum;
                 }
                 *at = match activation {
                     Activation::None => sum,

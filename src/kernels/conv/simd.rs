@@ -6,9 +6,17 @@ use super::{Isa, Map, Shape, View};
 use crate::kernels::isa::{Kernel, Lanes};
 use std::ops::Range;
 
-pub(super) fn run(isa: Isa, shape: &Shape, packed: &Packed, input: View, out: &mut Map, rows: Range<usize>) {
+pub(super) fn run(
+    isa: Isa,
+    shape: &Shape,
+    packed: &Packed,
+    input: View,
+    out: &mut Map,
+    rows: Range<usize>,
+    gain: Option<&[f32]>,
+) {
     for pass in packed.for_width(out.width()) {
-        isa.dispatch(Run { shape, pass, input, out, rows: rows.clone() });
+        isa.dispatch(Run { shape, pass, input, out, rows: rows.clone(), gain });
     }
 }
 
@@ -18,6 +26,7 @@ struct Run<'a> {
     input: View<'a>,
     out: &'a mut Map,
     rows: Range<usize>,
+    gain: Option<&'a [f32]>,
 }
 
 impl Kernel for Run<'_> {
@@ -25,8 +34,8 @@ impl Kernel for Run<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Self { shape, pass, input, out, rows } = self;
-        tiles::<L, _, _>(shape, pass, Floats { shape, pass, input }, out, rows);
+        let Self { shape, pass, input, out, rows, gain } = self;
+        tiles::<L, _, _>(shape, pass, Floats { shape, pass, input }, out, rows, gain);
     }
 }
 

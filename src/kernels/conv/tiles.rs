@@ -81,7 +81,7 @@ impl<L: ByteLanes> Target<L> for Quantized {
 
     #[inline(always)]
     unsafe fn load(_: *const u8, _: Range<usize>) -> L {
-        unreachable!("nothing is added to bytes, as `Conv::run_at` asserts")
+        unreachable!("nothing is added to bytes, as `Conv::add` takes floats")
     }
 
     #[inline(always)]
@@ -99,6 +99,7 @@ pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
     product: P,
     target: &mut T,
     rows: Range<usize>,
+    gain: Option<&[f32]>,
 ) -> Extent {
     let mut extents = Extents::<L>::default();
     let scale = if shape.upsample { 2 } else { 1 };
@@ -107,10 +108,25 @@ pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
     let columns = out.width() / scale;
     for first in (0..pass.bias.len()).step_by(2 * L::N) {
         let pair = first + L::N < pass.bias.len();
+        let gain = gain.map(|gain| {
+            let of_lanes: [f32; 32] = std::array::from_fn(|i| gain[(first + i) % shape.outputs % gain.len()]);
+            of_lanes
+        });
         for y in 0..rows.len() / scale {
             let out = &mut out.row_mut(rows.start + y * scale + pass.phase.0)[pass.phase.1 * shape.outputs..];
             let step = scale * shape.outputs;
-            let mut row = Row::<L, P, T> { shape, pass, product: &product, out, to_bytes, step, first, y, extents };
+            let mut row = Row::<L, P, T> {
+                shape,
+                pass,
+                product: &product,
+                out,
+                to_bytes,
+                step,
+                first,
+                y,
+                gain: gain.as_ref(),
+                extents,
+            };
             match pair {
                 true if L::MANY_REGISTERS => row.tiles::<8, 2>(columns),
                 true => row.tiles::<6, 2>(columns),
@@ -135,6 +151,8 @@ struct Row<'a, L: Lanes, P, T: Target<L>> {
     /// The panel's first lane.
     first: usize,
     y: usize,
+    /// Of the panel's lanes, if the sums are added to what there is.
+    gain: Option<&'a [f32; 32]>,
     extents: Extents<L>,
 }
 
@@ -196,10 +214,12 @@ impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
         assert!((M - 1) * step + used <= out.len());
         let out = out.as_mut_ptr();
         let to = |m: usize| out.wrapping_add(m * step);
-        if self.shape.accumulate {
+        if let Some(gain) = self.gain {
+            // SAFETY: a panel has 32 lanes at most.
+            let gain = unsafe { L::load(gain.as_ptr().add(lane)) };
             for (m, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: the assert above bounds every address.
-                *sum = unsafe { T::load(to(m), 0..used) }.mul_add(L::splat(1.0), *sum);
+                *sum = sum.mul_add(gain, unsafe { T::load(to(m), 0..used) });
             }
         }
         self.shape.activation.apply(sums.iter_mut());

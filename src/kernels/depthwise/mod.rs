@@ -36,10 +36,10 @@ impl Depthwise {
     /// A convolution with `weight` in `[channels, 1, kernel, kernel]` order; no bias means zeros.
     ///
     /// # Panics
-    /// If the lengths do not fit the shape, inputs and outputs differ in number, or the shape accumulates.
+    /// If the lengths do not fit the shape, or inputs and outputs differ in number.
     pub fn new(isa: Isa, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
         assert_eq!(weight.len(), shape.outputs * shape.kernel * shape.kernel, "{shape:?}");
-        assert!(shape.inputs == shape.outputs && !shape.accumulate, "{shape:?}");
+        assert_eq!(shape.inputs, shape.outputs, "{shape:?}");
         let bias = bias.map_or_else(|| vec![0.0; shape.outputs], <[f32]>::to_vec);
         assert_eq!(bias.len(), shape.outputs, "{shape:?}");
         let passes = match shape.upsample {
