@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from networks import Transformer
 from torch import Tensor, nn
 
-WEIGHTS = {"pixel": 0.4, "z": 3.0, "features": 0.3, "contract": 0.05, "gram": 0.3, "bands": 0.3}
+WEIGHTS = {"pixel": 0.4, "z": 3.5, "features": 0.3, "contract": 0.05, "gram": 0.3, "bands": 0.3}
 # At alpha = 1, where no pixel of the teacher's strokes can be foretold; between, by the square of alpha.
 STRONG = {"pixel": 0.2, "z": 3.6, "features": 0.3, "contract": 0.05, "gram": 0.3, "bands": 1.5}
 BLOCKS = (1, 4, 9, 12)

@@ -4,7 +4,8 @@
 
 All engines run in turns in one process; medians in milliseconds, and how many times longer than ours the others take.
 The last column is the share of this machine's float32 peak, one thread's, that our exact mode reaches: the faster of
-NumPy's and PyTorch's products of two large matrices. `--weights` is a folder of Magenta's TFLite files, without which only `lite` is measured. Writes JSON with `--json FILE`.
+NumPy's and PyTorch's products of two large matrices. `--weights` is a folder of Magenta's TFLite files, without which
+only `lite` is measured. Writes JSON with `--json FILE`.
 """
 
 from __future__ import annotations
