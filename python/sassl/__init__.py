@@ -13,13 +13,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._sassl import Gaussian, StyleParams, Stylizer, info
+from ._sassl import Gaussian, StyleParams, Stylizer, version
 from .bank import StyleBank
 
 if TYPE_CHECKING:
     from . import transforms
 
-__version__: str = info()["version"]
+__version__ = version()
 
 __all__ = ["Gaussian", "StyleBank", "StyleParams", "Stylizer", "__version__", "transforms"]
 

@@ -9,7 +9,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "Gaussian", "StyleParams", "Stylizer", "convert", "info"]
+__all__ = ["Bank", "Block", "Gaussian", "StyleParams", "Stylizer", "convert", "info", "version"]
 
 @final
 class Bank:
@@ -297,4 +297,9 @@ def convert(predictor: "str | os.PathLike[str]", transformer: "str | os.PathLike
 def info() -> "dict[str, typing.Any]":
     """
     The version, the instruction sets of this machine and the one in use, the cores, the embedded models.
+    """
+
+def version() -> "str":
+    """
+    The version of the package.
     """

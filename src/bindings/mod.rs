@@ -16,5 +16,5 @@ mod _sassl {
     #[pymodule_export]
     use super::stylizer::Stylizer;
     #[pymodule_export]
-    use super::weights::{convert, info};
+    use super::weights::{convert, info, version};
 }

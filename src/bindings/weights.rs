@@ -32,12 +32,19 @@ pub(super) fn convert(
     run(py, || magenta::mobile_pair(&predictor, &transformer, name)?.save(&out))
 }
 
+/// The version of the package.
+#[pyfunction]
+#[pyo3(signature = () -> "str")]
+pub(super) fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
 /// The version, the instruction sets of this machine and the one in use, the cores, the embedded models.
 #[pyfunction]
 #[pyo3(signature = () -> "dict[str, typing.Any]")]
 pub(super) fn info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let info = PyDict::new(py);
-    info.set_item("version", env!("CARGO_PKG_VERSION"))?;
+    info.set_item("version", version())?;
     info.set_item("isa", Isa::detect(Precision::Fast)?.name())?;
     info.set_item("supported", Isa::supported().map(Isa::name).collect::<Vec<_>>())?;
     info.set_item("cores", std::thread::available_parallelism().map_or(1, usize::from))?;

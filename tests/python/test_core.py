@@ -209,12 +209,15 @@ def test_what_is_wrong_is_named(call, error, phrase):
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_instruction_set_is_refused():
-    code = "import sassl; sassl.Stylizer()"
+@pytest.mark.parametrize(
+    ("call", "lines"), [(["-c", "import sassl; sassl.Stylizer()"], None), (["-m", "sassl", "info"], 1)]
+)
+def test_an_unknown_instruction_set_is_refused(call, lines):
     environment = {**os.environ, "SASSL_ISA": "mmx"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, *call], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "SASSL_ISA = mmx: this machine runs scalar" in done.stderr
+    assert lines is None or done.stderr.count("\n") == lines
 
 
 def test_import_is_light():
