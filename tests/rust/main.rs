@@ -1,4 +1,5 @@
 //! The crate's tests, a file for each of its rooms.
+mod allocations;
 mod flatbuffer;
 mod kernels;
 mod layering;

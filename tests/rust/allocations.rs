@@ -1,0 +1,61 @@
+//! After the first image nothing is allocated for each: a batch costs as many allocations as any other, however long.
+#![allow(unsafe_code)]
+use crate::style::model;
+use sassl::kernels::Isa;
+use sassl::kernels::interpolate::{Pixels, PixelsMut};
+use sassl::style::{Images, Strength, Style, Stylizer};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: the system's, and a number that each thread keeps for itself.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller's word.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's word.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller's word.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn images_after_the_first_allocate_nothing() {
+    let (height, width) = (37, 42);
+    for isa in Isa::supported().filter(|&isa| isa != Isa::Scalar) {
+        let model = model(1);
+        let stylizer = Stylizer::new(&model, isa).unwrap();
+        let z = vec![0.1; stylizer.dim()];
+        let allocations = |n: usize| {
+            let pixels = vec![100_u8; n * height * width * 3];
+            let mut out = vec![0_u8; pixels.len()];
+            let images = Images::new(Pixels::U8(&pixels), &[n, height, width, 3]).unwrap();
+            let strength = Strength::All(0.2);
+            let style = Style { z: &z, z_content: None, alpha: strength, beta: strength, apply: None };
+            let before = COUNT.get();
+            stylizer.stylize(images, &style, PixelsMut::U8(&mut out), 1).unwrap();
+            COUNT.get() - before
+        };
+        allocations(1);
+        let (two, many) = (allocations(2), allocations(20));
+        // The lists of jobs grow by doubling; an image's own allocations would be eighteen times each.
+        assert!(many <= two + 12, "{}: {two} allocations for 2 images, {many} for 20", isa.name());
+    }
+}
