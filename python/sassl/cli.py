@@ -211,8 +211,8 @@ def run_info(args: argparse.Namespace) -> int:
     about = info()
     print(f"sassl {about['version']}")
     print(f"instruction set: {about['isa']} (this machine runs {', '.join(about['supported'])})")
-    if not about["isa"].endswith("vnni"):
-        print("  precision fast is as exact: no instructions here that multiply bytes (AVX-512 VNNI)")
+    if about["isa"] not in ("avx2bytes", "avx512vnni"):
+        print("  precision fast is as exact: this path does not multiply bytes (avx2bytes and avx512vnni do)")
     if about["isa"] in ("portable", "scalar"):
         print("  without AVX2 or AVX-512 the kernels run several times slower")
     print(f"cores: {about['cores']}")

@@ -17,7 +17,7 @@ use std::sync::Arc;
 ///     model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` makes one).
 ///     threads: how many images are computed at a time; None: the environment variable SASSL_THREADS, else one in a
 ///         DataLoader worker, else all cores. The result does not depend on it.
-///     precision: "exact": convolutions in float32; "fast": in bytes where the CPU has instructions for it (AVX-512 VNNI).
+///     precision: "exact": convolutions in float32; "fast": in bytes where the CPU has AVX2 or AVX-512 VNNI.
 ///         Views then differ by less than rounding to uint8 does.
 ///     space: refuse a model whose style space has another id.
 ///

@@ -1,7 +1,7 @@
 //! Convolution in bytes: the tiles of `simd.rs`, with four numbers of k at a time,
 //! `out = scale_in scale[o] (sum of q[k] w[o][k] - zero sum of w[o][k]) + bias[o]`.
 //!
-//! A weight is `round(w / scale[o])` in [-127, 127]; a row of taps is filled up with zeros to a multiple of four.
+//! A weight is `round(w / scale[o])` within [`Isa::largest_weight`]; a row of taps is filled up with zeros to a multiple of four.
 #![allow(unsafe_code)]
 use super::pack::{Packed, Pass};
 use super::tiles::{Product, tiles};
@@ -60,7 +60,7 @@ impl BytePass {
             let wide = (outputs - first).min(2 * lanes);
             let from = |k: usize| floats[first * rows * run + k * wide + lane - first];
             let largest = (0..rows * run).map(|k| from(k).abs()).fold(0.0, f32::max);
-            scale[lane] = (largest / 127.0).max(f32::MIN_POSITIVE);
+            scale[lane] = (largest / f32::from(isa.largest_weight())).max(f32::MIN_POSITIVE);
             let mut total = 0_i32;
             for (ty, tx) in (0..rows * run).map(|k| (k / run, k % run)) {
                 let weight = (from(ty * run + tx) / scale[lane]).round() as i8;
@@ -121,6 +121,8 @@ struct Products<'a> {
 }
 
 impl<L: ByteLanes> Product<L> for Products<'_> {
+    const GROUPS: usize = if L::MANY_REGISTERS { 8 } else { 4 };
+
     #[inline(always)]
     fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M] {
         let Self { shape, pass: BytePass { pass, panels, scale, sum }, input } = *self;

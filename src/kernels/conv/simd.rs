@@ -46,6 +46,8 @@ struct Floats<'a> {
 }
 
 impl<L: Lanes> Product<L> for Floats<'_> {
+    const GROUPS: usize = if L::MANY_REGISTERS { 8 } else { 6 };
+
     #[inline(always)]
     fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M] {
         let Self { shape, pass, input } = *self;

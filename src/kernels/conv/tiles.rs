@@ -10,6 +10,9 @@ use std::ops::Range;
 
 /// The sums of one tile.
 pub(super) trait Product<L: Lanes> {
+    /// How many groups by two vectors registers hold the sums of, with what multiplying them takes: 8, 6 or 4.
+    const GROUPS: usize;
+
     /// Of M groups of pixels from (`y`, `x`) on, by V vectors of lanes from `first` on; bias included.
     fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M];
 }
@@ -127,10 +130,11 @@ pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
                 gain: gain.as_ref(),
                 extents,
             };
-            match pair {
-                true if L::MANY_REGISTERS => row.tiles::<8, 2>(columns),
-                true => row.tiles::<6, 2>(columns),
-                false => row.tiles::<8, 1>(columns),
+            match (pair, P::GROUPS) {
+                (true, 8) => row.tiles::<8, 2>(columns),
+                (true, 6) => row.tiles::<6, 2>(columns),
+                (true, _) => row.tiles::<4, 2>(columns),
+                (false, _) => row.tiles::<8, 1>(columns),
             }
             extents = row.extents;
         }

@@ -66,7 +66,7 @@ impl Block {
             let tap = |row: usize, column: usize| pass.weight[(row * columns + column) * channels + c];
             let taps = || (0..rows * columns).map(|n| (n / columns, n % columns));
             let largest = taps().map(|(row, column)| tap(row, column).abs()).fold(0.0, f32::max);
-            let scale = (largest / 127.0).max(f32::MIN_POSITIVE);
+            let scale = (largest / f32::from(isa.largest_weight())).max(f32::MIN_POSITIVE);
             let mut total = 0_i32;
             for (row, column) in taps() {
                 let weight = (tap(row, column) / scale).round() as i8;
@@ -177,12 +177,9 @@ impl<N: Number> ByteKernel for Run<'_, N> {
                 let affine = block.affine::<L>(input, inverse);
                 let extents = &mut extents;
                 let mut row = Row { shape, pass, input, y, block, affine, out, group: bytes.group, scale, extents };
-                let full = block.used == 4 * L::N;
                 match (pass.taps, bytes.group * shape.stride) {
-                    ((3, 3), 1) if full => row.tiles::<4, 3, 1, true>(columns),
-                    ((3, 3), 2) if full => row.tiles::<4, 3, 2, true>(columns),
-                    ((3, 3), 1) => row.tiles::<4, 3, 1, false>(columns),
-                    ((3, 3), 2) => row.tiles::<4, 3, 2, false>(columns),
+                    ((3, 3), 1) => row.three_by_three::<1>(columns),
+                    ((3, 3), 2) => row.three_by_three::<2>(columns),
                     _ => row.tiles::<1, 1, 1, false>(columns),
                 }
             }
@@ -230,6 +227,17 @@ struct Row<'a, 'b, L, N> {
 }
 
 impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
+    /// Of as many groups as registers hold the sums of.
+    #[inline(always)]
+    fn three_by_three<const S: usize>(&mut self, columns: usize) {
+        match (self.block.used == 4 * L::N, L::MANY_REGISTERS) {
+            (true, true) => self.tiles::<4, 3, S, true>(columns),
+            (false, true) => self.tiles::<4, 3, S, false>(columns),
+            (true, false) => self.tiles::<2, 3, S, true>(columns),
+            (false, false) => self.tiles::<2, 3, S, false>(columns),
+        }
+    }
+
     /// Tiles of M groups; T columns of taps at a time, and outputs S columns of the input apart. A last tile that would hang
     /// over is shifted back over pixels already done, and writes the same numbers again.
     #[inline(always)]

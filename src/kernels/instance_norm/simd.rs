@@ -2,7 +2,7 @@
 //! same channel stands in the same lane again.
 #![allow(unsafe_code)]
 use super::{Extent, Isa, Map, Norm, Sums};
-use crate::kernels::isa::{ByteKernel, ByteLanes, Extents, Kernel, Lanes, load_block};
+use crate::kernels::isa::{ByteKernel, ByteLanes, Extents, Kernel, Lanes, load_block, mul_add_block};
 use crate::kernels::quantize::Quantized;
 
 pub(super) fn sums(isa: Isa, map: &Map, sums: &mut Sums) {
@@ -186,16 +186,15 @@ impl ByteKernel for AffineBytes<'_> {
             for lane in (0..period.min(n)).step_by(4 * L::N) {
                 // SAFETY: both have `period` floats, and `lane + 4 N` is at most that.
                 let (by, plus) = unsafe {
-                    let block = |all: &[f32]| load_block::<L>(all.as_ptr().add(lane), 4 * L::N);
-                    (block(scale), block(shift))
+                    let (scale, shift) = (scale.as_ptr().add(lane), shift.as_ptr().add(lane));
+                    (load_block::<L>(scale, 4 * L::N), load_block::<L>(shift, 4 * L::N))
                 };
                 for at in (lane..n).step_by(period) {
                     let used = (n - at).min(4 * L::N);
                     // SAFETY: both rows have the numbers from `at` to `at + used`.
                     unsafe {
                         let x = load_block::<L>(input.as_ptr().add(at), used);
-                        let x = std::array::from_fn(|i| x[i].mul_add(by[i], plus[i]));
-                        L::store_bytes(x, out.as_mut_ptr().add(at), used);
+                        L::store_bytes(mul_add_block(x, by, plus), out.as_mut_ptr().add(at), used);
                     }
                 }
             }

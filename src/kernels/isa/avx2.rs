@@ -15,7 +15,7 @@ pub(super) unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Avx2(__m256);
+pub(super) struct Avx2(pub(super) __m256);
 
 // SAFETY of every block below: a kernel comes to these lanes through `enter` alone, so the CPU has the instructions;
 // addresses are the caller's word.
@@ -120,7 +120,7 @@ impl Lanes for Avx2 {
 }
 
 #[inline(always)]
-fn mask(lanes: Range<usize>) -> __m256i {
+pub(super) fn mask(lanes: Range<usize>) -> __m256i {
     // SAFETY: as above.
     unsafe {
         let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);

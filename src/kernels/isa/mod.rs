@@ -3,6 +3,7 @@
 //! A kernel is written once, generic over `Lanes`; `Isa::dispatch` compiles it again for each instruction set and
 //! enters the copy that was asked for.
 mod avx2;
+mod avx2_bytes;
 mod avx512;
 mod portable;
 mod vnni;
@@ -21,6 +22,8 @@ pub enum Isa {
     Portable,
     /// AVX2 with FMA.
     Avx2,
+    /// The same, and convolutions multiply bytes.
+    Avx2Bytes,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
     /// The same, and VNNI: convolutions multiply bytes.
@@ -58,7 +61,7 @@ impl Precision {
 }
 
 impl Isa {
-    const ALL: [Self; 5] = [Self::Scalar, Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Vnni];
+    const ALL: [Self; 6] = [Self::Scalar, Self::Portable, Self::Avx2, Self::Avx2Bytes, Self::Avx512, Self::Avx512Vnni];
 
     /// Its name: what `SASSL_ISA` and `sassl info` say.
     pub fn name(self) -> &'static str {
@@ -66,6 +69,7 @@ impl Isa {
             Self::Scalar => "scalar",
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
+            Self::Avx2Bytes => "avx2bytes",
             Self::Avx512 => "avx512",
             Self::Avx512Vnni => "avx512vnni",
         }
@@ -76,7 +80,7 @@ impl Isa {
         match self {
             Self::Scalar | Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Avx2 | Self::Avx2Bytes => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 Self::Avx2.is_supported()
@@ -88,7 +92,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => Self::Avx512.is_supported() && is_x86_feature_detected!("avx512vnni"),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 | Self::Avx512Vnni => false,
+            Self::Avx2 | Self::Avx2Bytes | Self::Avx512 | Self::Avx512Vnni => false,
         }
     }
 
@@ -102,8 +106,11 @@ impl Isa {
     /// # Errors
     /// `SASSL_ISA` names no path, or one that this machine lacks.
     pub fn detect(precision: Precision) -> Result<Self> {
-        let path = Self::detect_fast()?;
-        Ok(if precision == Precision::Exact && path.in_bytes() { Self::Avx512 } else { path })
+        Ok(match (precision, Self::detect_fast()?) {
+            (Precision::Exact, Self::Avx2Bytes) => Self::Avx2,
+            (Precision::Exact, Self::Avx512Vnni) => Self::Avx512,
+            (_, path) => path,
+        })
     }
 
     fn detect_fast() -> Result<Self> {
@@ -126,14 +133,19 @@ impl Isa {
     pub(crate) fn lanes(self) -> usize {
         match self {
             Self::Scalar => 1,
-            Self::Portable | Self::Avx2 => 8,
+            Self::Portable | Self::Avx2 | Self::Avx2Bytes => 8,
             Self::Avx512 | Self::Avx512Vnni => 16,
         }
     }
 
     /// Whether convolutions multiply bytes.
     pub fn in_bytes(self) -> bool {
-        self == Self::Avx512Vnni
+        matches!(self, Self::Avx2Bytes | Self::Avx512Vnni)
+    }
+
+    /// The largest byte that a weight may become: AVX2 adds two products in 16 bits.
+    pub fn largest_weight(self) -> i8 {
+        if self == Self::Avx2Bytes { 63 } else { 127 }
     }
 
     /// Which number of a block of four vectors stands at this place of an interleaved one: [`ByteLanes::interleave`] goes
@@ -159,12 +171,14 @@ impl Isa {
             Self::Scalar | Self::Portable => kernel.run::<portable::Portable>(),
             // SAFETY: the CPU has the instruction set, as asserted above.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => unsafe { avx2::enter(kernel) },
+            Self::Avx2 | Self::Avx2Bytes => unsafe { avx2::enter(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 | Self::Avx512Vnni => unsafe { avx512::enter(kernel) },
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 | Self::Avx512Vnni => unreachable!("not supported here, as asserted above"),
+            Self::Avx2 | Self::Avx2Bytes | Self::Avx512 | Self::Avx512Vnni => {
+                unreachable!("not supported here, as asserted above")
+            }
         }
     }
 
@@ -178,7 +192,10 @@ impl Isa {
         // SAFETY: the CPU has the instruction set, as asserted above.
         #[cfg(target_arch = "x86_64")]
         unsafe {
-            vnni::enter(kernel);
+            match self {
+                Self::Avx2Bytes => avx2_bytes::enter(kernel),
+                _ => vnni::enter(kernel),
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = kernel;
@@ -375,14 +392,25 @@ pub(crate) trait Lanes: Copy {
 #[inline(always)]
 #[allow(unsafe_code)]
 pub(crate) unsafe fn load_block<L: Lanes>(from: *const f32, used: usize) -> [L; 4] {
-    std::array::from_fn(|i| {
+    let mut block = [L::splat(0.0); 4];
+    for (i, x) in block.iter_mut().enumerate() {
         let at = from.wrapping_add(i * L::N);
         // SAFETY: the caller's word; lanes from `used` on are not read.
-        unsafe {
+        *x = unsafe {
             match used == 4 * L::N {
                 true => L::load(at),
                 false => L::load_some(at, 0..used.saturating_sub(i * L::N).min(L::N)),
             }
-        }
-    })
+        };
+    }
+    block
+}
+
+/// `x[i] * by[i] + plus[i]` of a block.
+#[inline(always)]
+pub(crate) fn mul_add_block<L: Lanes>(mut block: [L; 4], by: [L; 4], plus: [L; 4]) -> [L; 4] {
+    for (x, (by, plus)) in block.iter_mut().zip(by.into_iter().zip(plus)) {
+        *x = x.mul_add(by, plus);
+    }
+    block
 }

@@ -1,7 +1,7 @@
 //! Range and rounding, four vectors at a time.
 #![allow(unsafe_code)]
 use super::{Extent, Isa};
-use crate::kernels::isa::{ByteKernel, ByteLanes, Extents, Kernel, Lanes};
+use crate::kernels::isa::{ByteKernel, ByteLanes, Extents, Kernel, Lanes, load_block, mul_add_block};
 
 pub(super) fn extent(isa: Isa, row: &[f32]) -> Extent {
     isa.dispatch(Row(row))
@@ -41,18 +41,14 @@ struct Quantize<'a> {
 impl ByteKernel for Quantize<'_> {
     #[inline(always)]
     fn run<L: ByteLanes>(self) {
-        let (by, plus) = (L::splat(self.inverse), L::splat(self.zero));
+        let (by, plus) = ([L::splat(self.inverse); 4], [L::splat(self.zero); 4]);
         let n = self.row.len().min(self.out.len());
         for at in (0..n).step_by(4 * L::N) {
             let used = (n - at).min(4 * L::N);
             // SAFETY: `at + used` is within both rows, and the lanes of each load are those below `used`.
             unsafe {
-                let from = self.row.as_ptr().add(at);
-                let floats: [L; 4] = std::array::from_fn(|i| {
-                    let lanes = 0..used.saturating_sub(i * L::N).min(L::N);
-                    L::load_some(from.wrapping_add(i * L::N), lanes).mul_add(by, plus)
-                });
-                L::store_bytes(floats, self.out.as_mut_ptr().add(at), used);
+                let floats = load_block::<L>(self.row.as_ptr().add(at), used);
+                L::store_bytes(mul_add_block(floats, by, plus), self.out.as_mut_ptr().add(at), used);
             }
         }
     }
