@@ -89,7 +89,8 @@ class Block:
             params: one draw for each image.
 
         Returns:
-            Shape and dtype of the images; those with apply = False are returned as they are.
+            Shape and dtype of the images; those with apply = False are returned as they are, and the
+            very array if all are.
         """
     def sample(self, /, seed: SupportsIndex, n: SupportsIndex, *, epoch: SupportsIndex = 0, index: SupportsIndex = 0, view: SupportsIndex = 0) -> StyleParams:
         """

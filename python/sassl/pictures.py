@@ -108,7 +108,9 @@ def rgb(picture: Image | NDArray[np.uint8], name: str = "picture") -> NDArray[np
     if picture.mode == "P" and "transparency" in picture.info:
         # Straight to RGB, Pillow warns that transparency would be lost.
         picture = picture.convert("RGBA")
-    return np.array(picture.convert("RGB"))
+    # What is RGB already, and read from its file, is copied once.
+    picture.load()
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def write(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> None:

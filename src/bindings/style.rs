@@ -367,7 +367,8 @@ impl Block {
     ///     params: one draw for each image.
     ///
     /// Returns:
-    ///     Shape and dtype of the images; those with apply = False are returned as they are.
+    ///     Shape and dtype of the images; those with apply = False are returned as they are, and the
+    ///     very array if all are.
     #[pyo3(signature = (images: "numpy.typing.NDArray[typing.Any]", params) -> "numpy.typing.NDArray[typing.Any]")]
     fn apply<'py>(
         &self,
@@ -377,9 +378,12 @@ impl Block {
     ) -> PyResult<Bound<'py, PyAny>> {
         let held = HeldImages::new(images)?;
         let stylizer = self.stylizer.get();
-        let (images, threads) = (held.images()?, threads(py, stylizer.threads)?);
+        let (batch, threads) = (held.images()?, threads(py, stylizer.threads)?);
+        if params.0.len() == batch.count() && !params.0.iter().any(|params| params.apply) {
+            return Ok(images.clone());
+        }
         let mut out = held.room();
-        run(py, || self.sassl.apply(&stylizer.core, images, &params.0, out.pixels(), threads))?;
+        run(py, || self.sassl.apply(&stylizer.core, batch, &params.0, out.pixels(), threads))?;
         out.into_array(py, held.shape())
     }
 }

@@ -75,7 +75,7 @@ def test_more_than_8_bits_are_refused(tmp_path):
 
 def test_whatever_pillow_raises_names_the_file(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
-    Image.new("RGB", (9, 9)).save(path)
+    Image.new("L", (9, 9)).save(path)
 
     def stumble(*_):
         raise KeyError("chunk")

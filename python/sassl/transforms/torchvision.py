@@ -37,12 +37,12 @@ class SASSL(plain.SASSL, v2.Transform):
     __call__: Any = v2.Transform.__call__
 
     def forward(self, *inputs: Any) -> Any:
-        # What v2 would pass through untouched: arrays, and lists of images as a batch of different sizes.
+        # An image alone needs no walk through its structure; arrays, and lists of images as a batch of different sizes, v2
+        # would pass through untouched.
         if len(inputs) == 1:
             (only,) = inputs
-            items = only if isinstance(only, list) else []
-            are_images = bool(items) and all(isinstance(item, (PIL.Image.Image, np.ndarray)) for item in items)
-            if are_images or isinstance(only, np.ndarray):
+            items = only if isinstance(only, list) and only else [only]
+            if all(isinstance(item, (PIL.Image.Image, np.ndarray)) for item in items) or _is_pure_tensor(only):
                 return super().__call__(only)
         return super().forward(*inputs)
 
