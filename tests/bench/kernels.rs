@@ -2,8 +2,25 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use sassl::kernels::conv::{Activation, Conv, Shape};
 use sassl::kernels::depthwise::Depthwise;
+use sassl::kernels::instance_norm::{Norm, affine_add, affine_relu};
+use sassl::kernels::interpolate::{Last, Pixels, PixelsMut, interpolate};
+use sassl::kernels::linear::Linear;
+use sassl::kernels::quantize::Quantized;
+use sassl::kernels::resize::resize;
 use sassl::kernels::{Isa, Map, Pad, Scratch};
 use std::hint::black_box;
+
+/// The paths with vectors.
+fn paths() -> impl Iterator<Item = Isa> {
+    Isa::supported().filter(|&isa| isa != Isa::Scalar)
+}
+
+/// A map whose numbers are all the same.
+fn map(side: usize, channels: usize, pad: Pad) -> Map {
+    let mut map = Map::new(side, side, channels, pad);
+    map.as_mut_slice().fill(0.5);
+    map
+}
 
 fn convolution(c: &mut Criterion) {
     let shape = |inputs, outputs, kernel, upsample| Shape {
@@ -23,13 +40,12 @@ fn convolution(c: &mut Criterion) {
     ];
     for (name, shape, side) in cases {
         let pad = if shape.upsample { Shape::upsample_pad(shape.kernel) } else { Pad::all(shape.kernel / 2) };
-        let mut input = Map::new(side, side, shape.inputs, pad);
-        input.as_mut_slice().fill(0.5);
+        let input = map(side, shape.inputs, pad);
         let (height, width) = shape.output_size(&input);
         let mut out = Map::new(height, width, shape.outputs, Pad::NONE);
         let mut scratch = Scratch::default();
         let weight = vec![0.1; shape.inputs * shape.outputs * shape.kernel * shape.kernel];
-        for isa in Isa::supported().filter(|&isa| isa != Isa::Scalar) {
+        for isa in paths() {
             let conv = Conv::new(isa, shape, &weight, None);
             c.bench_function(&format!("conv/{name}/{}", isa.name()), |b| {
                 b.iter(|| conv.run(black_box(&input), &mut out, &mut scratch));
@@ -40,10 +56,9 @@ fn convolution(c: &mut Criterion) {
 
 fn depthwise(c: &mut Criterion) {
     let shape = Shape { inputs: 96, outputs: 96, kernel: 3, stride: 1, upsample: false, activation: Activation::Relu6 };
-    let mut input = Map::new(64, 64, 96, Pad::all(1));
-    input.as_mut_slice().fill(0.5);
+    let input = map(64, 96, Pad::all(1));
     let mut out = Map::new(64, 64, 96, Pad::NONE);
-    for isa in Isa::supported().filter(|&isa| isa != Isa::Scalar) {
+    for isa in paths() {
         let conv = Depthwise::new(isa, shape, &[0.1; 96 * 9], None);
         let mut scratch = Scratch::default();
         c.bench_function(&format!("depthwise/3x3/{}", isa.name()), |b| {
@@ -52,5 +67,53 @@ fn depthwise(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, convolution, depthwise);
+fn norm(c: &mut Criterion) {
+    let (input, mut scratch) = (map(112, 16, Pad::NONE), Scratch::default());
+    for isa in paths() {
+        let mut norm = Norm::default();
+        c.bench_function(&format!("norm/moments/{}", isa.name()), |b| b.iter(|| norm.measure(isa, black_box(&input))));
+        (norm.scale, norm.shift) = (vec![1.5; 16], vec![0.5; 16]);
+        let mut relu = scratch.take_operand(isa, 112, 112, 16, Pad::all(1));
+        c.bench_function(&format!("norm/affine, relu/{}", isa.name()), |b| {
+            b.iter(|| affine_relu(isa, black_box(&input), &mut norm, &mut relu));
+        });
+        let mut sum = map(112, 16, Pad::all(1));
+        c.bench_function(&format!("norm/affine, add/{}", isa.name()), |b| {
+            b.iter(|| affine_add(isa, black_box(&input), &mut norm, &mut sum));
+        });
+    }
+}
+
+fn pixels(c: &mut Criterion) {
+    let image = vec![100_u8; 224 * 224 * 3];
+    let (content, mut view) = (Pixels::U8(&image), image.clone());
+    let (mut small, mut scratch, mut row) = (map(128, 3, Pad::all(1)), Scratch::default(), vec![]);
+    // Four phases of three colours at half the size, as the head leaves them.
+    let last = map(112, 12, Pad::NONE);
+    for isa in paths() {
+        c.bench_function(&format!("pixels/resize/{}", isa.name()), |b| {
+            b.iter(|| resize(isa, black_box(content), 224, &mut small, &mut scratch));
+        });
+        c.bench_function(&format!("pixels/sigmoid, interpolate/{}", isa.name()), |b| {
+            b.iter(|| {
+                let last = Last { map: black_box(&last), scale: [1.0; 3], shift: [0.0; 3] };
+                interpolate(isa, last, 0.2, content, 224, PixelsMut::U8(&mut view), &mut row);
+            });
+        });
+    }
+}
+
+fn others(c: &mut Criterion) {
+    let input = map(112, 16, Pad::all(1));
+    let mut bytes = Quantized::default();
+    for isa in paths().filter(|isa| isa.in_bytes()) {
+        c.bench_function(&format!("quantize/{}", isa.name()), |b| {
+            b.iter(|| bytes.fill(isa, black_box(&input).view()));
+        });
+    }
+    let (linear, z, mut out) = (Linear::new(&[0.1; 64 * 64], &[0.0; 64]), [0.5; 64], [0.0; 64]);
+    c.bench_function("linear", |b| b.iter(|| linear.run(black_box(&z), &mut out)));
+}
+
+criterion_group!(benches, convolution, depthwise, norm, pixels, others);
 criterion_main!(benches);

@@ -170,12 +170,16 @@ def alone(args: argparse.Namespace) -> dict[str, object]:
 
 
 def by_size(args: argparse.Namespace) -> dict[str, object]:
-    """How the cost of a pixel grows with the image, one thread."""
+    """How the cost of a pixel grows with the image, one thread: a stream of images of one size after the other."""
     stylizer, z = Stylizer(threads=1), StyleBank.default().vectors[:1]
     sides = (64, 96, 128, 224, 384, 512, 768, 1024)
-    images = {f"{side}": photographs(1, side) for side in sides}
-    calls = {side: lambda x=image: stylizer.stylize(x, z, 0.2, 0.2) for side, image in images.items()}
-    costs = {side: 1e6 * ms / int(side) ** 2 for side, ms in medians(calls, args.seconds).items()}
+
+    def stream(side: int) -> Callable[[], object]:
+        image, n = photographs(1, side), max(sides) ** 2 // side**2
+        return lambda: [stylizer.stylize(image, z, 0.2, 0.2) for _ in range(n)]
+
+    times = medians({f"{side}": stream(side) for side in sides}, 2 * args.seconds)
+    costs = {side: 1e6 * ms / (int(side) ** 2 * (max(sides) ** 2 // int(side) ** 2)) for side, ms in times.items()}
     print("\nlite, fast, ns a pixel by side: " + ", ".join(f"{side}: {ns:.1f}" for side, ns in costs.items()))
     return {"ns a pixel": costs}
 
