@@ -27,6 +27,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="a model file whose F is a `cnn`")
     parser.add_argument("--channels", type=int, nargs="+", required=True, help="of the new F's stages")
+    parser.add_argument("--size", type=int, help="of the image that the new F sees (default: the old one's)")
     parser.add_argument("--images", type=Path, nargs="+", required=True, help="folders; each gets an equal share")
     parser.add_argument("--hold-out", type=Path, help="a text file of names that training must not see")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; `export.py` takes it")
@@ -88,6 +89,7 @@ def main() -> None:
     model, metadata = load(args.model)
     network = json.loads(metadata["network"])
     network["predictor"]["channels"] = args.channels
+    network["predictor"]["size"] = args.size or network["predictor"]["size"]
     student = build(network)
     student.transformer.load_state_dict(model.transformer.state_dict())
     f, old, size = student.predictor, model.predictor.eval().requires_grad_(False), model.predictor.size
@@ -121,9 +123,9 @@ def main() -> None:
         keep = min(0.999, step / (step + 10))
         for to, now in zip(mean.parameters(), f.parameters(), strict=True):
             to.data.lerp_(now.data, 1 - keep)
-        error = float(loss) if step == 1 else 0.98 * error + 0.02 * float(loss)
+        error = float(loss.detach()) if step == 1 else 0.98 * error + 0.02 * float(loss.detach())
         if step % 500 == 0:
-            print(f"step {step}, {60 * args.minutes * progress / 60:.1f} minutes: error {error:.4f}", flush=True)
+            print(f"step {step}, {args.minutes * progress:.1f} minutes: error {error:.4f}", flush=True)
     best = build(network)
     best.load_state_dict({**student.state_dict(), **{f"predictor.{k}": v for k, v in mean.state_dict().items()}})
     write(args.out / "checkpoint.pt", {"network": network, "mean": best.state_dict()})

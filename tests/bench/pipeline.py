@@ -2,9 +2,10 @@
 
     pip install '.[bench]' && python tests/bench/pipeline.py
 
-With two blurs: torchvision's (a Gaussian of 23 taps, as SimCLR and BYOL define it), and Pillow's approximation by boxes, which
-MoCo v2's own code calls and which takes a tenth of the time. All pipelines go through the same photographs with the same
-seeds, in turns, and so draw the same crops and colours; the medians are over rounds of all photographs. `--photos` is a folder of JPEGs; without it, scikit-learn's two photographs.
+With two blurs: torchvision's (a Gaussian of 23 taps, as SimCLR and BYOL define it), and Pillow's approximation by boxes,
+which MoCo v2's own code calls and which takes a tenth of the time. All pipelines go through the same photographs with the
+same seeds, in turns, and so draw the same crops and colours; the medians are over rounds of all photographs. `--photos` is
+a folder of JPEGs; without it, scikit-learn's two photographs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-//! The whole image with an exponential that vectorises: `2^n p(f)` with `n + f = x log2(e)`, relative error below 3e-7.
+//! The whole image with an exponential that vectorises: `2^n p(f)` with `n + f = x`, relative error below 3e-7. The sigmoid of x
+//! is `1 / (1 + 2^(-x log2(e)))`, and the norm's scale and shift take the factor in.
 #![allow(unsafe_code)]
 use super::{Last, Pixels, PixelsMut};
 use crate::kernels::isa::{Kernel, Lanes};
@@ -20,11 +21,15 @@ impl Kernel for Interpolate<'_> {
     fn run<L: Lanes>(mut self) {
         let n = 3 * self.width;
         // After three vectors the same colour stands in the same lane again.
-        let [scale, shift] =
-            [self.last.scale, self.last.shift].map(|colours| -> [f32; 48] { std::array::from_fn(|i| colours[i % 3]) });
+        let [scale, shift] = [self.last.scale, self.last.shift]
+            .map(|colours| -> [f32; 48] { std::array::from_fn(|i| -std::f32::consts::LOG2_E * colours[i % 3]) });
         // SAFETY: no vector has more than 16 lanes.
         let vector = |all: &[f32; 48], i: usize| unsafe { L::load(all.as_ptr().add(i * L::N)) };
         let colours: [(L, L); 3] = std::array::from_fn(|i| (vector(&scale, i), vector(&shift, i)));
+        // What a step of the content and of the output is worth: bytes need not become numbers in [0, 1] in between.
+        let [step_in, step_out] = [self.content.step(), self.out.step()];
+        let (keep, share) = (L::splat((1.0 - self.beta) * step_in / step_out), L::splat(self.beta / step_out));
+        let half = L::splat(self.out.half());
         for y in 0..self.content.len() / n {
             self.last.gather_row(y, self.width, self.row);
             assert!(self.row.len() >= n + L::N && (y + 1) * n <= self.content.len().min(self.out.len()));
@@ -34,11 +39,9 @@ impl Kernel for Interpolate<'_> {
                 let used = (n - x).min(L::N);
                 // SAFETY: the assert above bounds every address.
                 unsafe {
-                    let stylized = sigmoid(L::load(self.row.as_ptr().add(x)).mul_add(scale, shift));
-                    let content = self.content.load::<L>(y * n + x, used);
-                    let share = L::splat(self.beta).mul_add(stylized, L::splat(0.0));
-                    let blended = content.mul_add(L::splat(1.0 - self.beta), share);
-                    self.out.store(y * n + x, used, blended);
+                    let stylized = logistic(L::load(self.row.as_ptr().add(x)).mul_add(scale, shift));
+                    let content = self.content.load_steps::<L>(y * n + x, used);
+                    self.out.store(y * n + x, used, stylized.mul_add(share, content.mul_add(keep, half)));
                 }
             }
         }
@@ -53,32 +56,66 @@ impl Pixels<'_> {
     #[inline(always)]
     pub(in crate::kernels) unsafe fn load<L: Lanes>(self, at: usize, used: usize) -> L {
         // SAFETY: the caller's word.
+        let steps: L = unsafe { self.load_steps(at, used) };
+        match self {
+            Self::U8(_) => steps.mul_add(L::splat(self.step()), L::splat(0.0)),
+            Self::F32(_) => steps,
+        }
+    }
+
+    /// The next `used` of them, as they are.
+    ///
+    /// # Safety
+    /// There are so many.
+    #[inline(always)]
+    unsafe fn load_steps<L: Lanes>(self, at: usize, used: usize) -> L {
+        // SAFETY: the caller's word.
         unsafe {
             match self {
-                Self::U8(from) => {
-                    let bytes = L::load_pixels(from.as_ptr().add(at), 0..used);
-                    bytes.mul_add(L::splat(1.0 / 255.0), L::splat(0.0))
-                }
+                Self::U8(from) => L::load_pixels(from.as_ptr().add(at), 0..used),
                 Self::F32(from) if used == L::N => L::load(from.as_ptr().add(at)),
                 Self::F32(from) => L::load_some(from.as_ptr().add(at), 0..used),
             }
         }
     }
+
+    /// What a step of them is worth.
+    fn step(self) -> f32 {
+        match self {
+            Self::U8(_) => 1.0 / 255.0,
+            Self::F32(_) => 1.0,
+        }
+    }
 }
 
 impl PixelsMut<'_> {
-    /// Takes numbers in [0, 1]; NaN gives the byte 0.
+    /// What a step of them is worth.
+    fn step(&self) -> f32 {
+        match self {
+            Self::U8(_) => 1.0 / 255.0,
+            Self::F32(_) => 1.0,
+        }
+    }
+
+    /// What rounds to the nearest step where numbers are truncated.
+    fn half(&self) -> f32 {
+        match self {
+            Self::U8(_) => 0.5,
+            Self::F32(_) => 0.0,
+        }
+    }
+
+    /// Takes numbers in steps, `half` added; NaN gives the byte 0.
     ///
     /// # Safety
     /// There are so many.
     #[inline(always)]
     unsafe fn store<L: Lanes>(&mut self, at: usize, used: usize, x: L) {
-        // SAFETY: the caller's word, and numbers in [0, 255.5].
+        // SAFETY: the caller's word; numbers lie below 256.
         unsafe {
             match self {
                 Self::U8(out) => {
-                    let bytes = x.mul_add(L::splat(255.0), L::splat(0.5)).max(L::splat(0.0)).min(L::splat(255.0));
-                    bytes.store_pixels(out.as_mut_ptr().add(at), used);
+                    x.max(L::splat(0.0)).min(L::splat(255.0)).store_pixels(out.as_mut_ptr().add(at), used);
                 }
                 Self::F32(out) if used == L::N => x.store(out.as_mut_ptr().add(at)),
                 Self::F32(out) => x.store_some(out.as_mut_ptr().add(at), 0..used),
@@ -87,24 +124,27 @@ impl PixelsMut<'_> {
     }
 }
 
+/// `1 / (1 + 2^x)`.
 #[inline(always)]
-fn sigmoid<L: Lanes>(x: L) -> L {
+fn logistic<L: Lanes>(x: L) -> L {
     let one = L::splat(1.0);
-    let minus = x.mul_add(L::splat(-1.0), L::splat(0.0));
-    one.div(exp(minus).mul_add(one, one))
+    one.div(two_to(x).mul_add(one, one))
 }
 
 #[inline(always)]
-fn exp<L: Lanes>(x: L) -> L {
+fn two_to<L: Lanes>(x: L) -> L {
     /// Adding it leaves the nearest integer in the low bits of a float.
     const ROUND: f32 = 12_582_912.0;
-    let [zero, one] = [0.0, 1.0].map(L::splat);
-    let x = x.min(L::splat(87.0)).max(L::splat(-87.0)).mul_add(L::splat(std::f32::consts::LOG2_E), zero);
+    /// Of the series of 2^f: ln(2)^k / k!, from the sixth down.
+    const SERIES: [f32; 7] =
+        [1.540_353e-4, 1.333_355_8e-3, 9.618_129e-3, 5.550_411e-2, 0.240_226_5, std::f32::consts::LN_2, 1.0];
+    let one = L::splat(1.0);
+    let x = x.min(L::splat(126.0)).max(L::splat(-126.0));
     let whole = x.mul_add(one, L::splat(ROUND)).mul_add(one, L::splat(-ROUND));
-    let f = whole.mul_add(L::splat(-1.0), x).mul_add(L::splat(std::f32::consts::LN_2), zero);
-    // Taylor's series on |f| <= ln(2) / 2.
-    let mut p = L::splat(1.0 / 720.0);
-    for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+    // |f| <= 1/2.
+    let f = whole.mul_add(L::splat(-1.0), x);
+    let mut p = L::splat(SERIES[0]);
+    for &c in &SERIES[1..] {
         p = p.mul_add(f, L::splat(c));
     }
     p.times_two_to(whole)
@@ -114,7 +154,7 @@ fn exp<L: Lanes>(x: L) -> L {
 mod tests {
     use crate::kernels::isa::{Isa, Kernel, Lanes};
 
-    /// exp and sigmoid of one number.
+    /// 2^x and 1 / (1 + 2^x) of one number.
     struct Both(f32);
 
     impl Kernel for Both {
@@ -122,7 +162,7 @@ mod tests {
 
         #[inline(always)]
         fn run<L: Lanes>(self) -> [f32; 2] {
-            [super::exp(L::splat(self.0)), super::sigmoid(L::splat(self.0))].map(|x| {
+            [super::two_to(L::splat(self.0)), super::logistic(L::splat(self.0))].map(|x| {
                 let mut lanes = [0.0; 16];
                 // SAFETY: no vector has more than 16 lanes.
                 unsafe { x.store(lanes.as_mut_ptr()) }
@@ -134,15 +174,15 @@ mod tests {
     #[test]
     fn exponential_is_within_its_bound() {
         for isa in Isa::supported() {
-            for i in -86_000..86_000 {
+            for i in -125_000..125_000 {
                 let x = i as f32 * 1e-3;
-                let (truth, [exp, sigmoid]) = (f64::from(x).exp(), isa.dispatch(Both(x)));
-                assert!((f64::from(exp) / truth - 1.0).abs() < 1e-5, "{}: exp({x}) = {exp} not {truth}", isa.name());
-                let truth = 1.0 / (1.0 + (-f64::from(x)).exp());
-                assert!((f64::from(sigmoid) - truth).abs() < 3e-7, "{}: sigmoid({x})", isa.name());
+                let (truth, [power, logistic]) = (f64::from(x).exp2(), isa.dispatch(Both(x)));
+                assert!((f64::from(power) / truth - 1.0).abs() < 1e-6, "{}: 2^{x} = {power} not {truth}", isa.name());
+                let truth = 1.0 / (1.0 + truth);
+                assert!((f64::from(logistic) - truth).abs() < 3e-7, "{}: logistic({x})", isa.name());
             }
-            let sigmoid = |x| isa.dispatch(Both(x))[1];
-            assert_eq!((sigmoid(-1e9), sigmoid(1e9)), (sigmoid(-87.0), 1.0));
+            let logistic = |x| isa.dispatch(Both(x))[1];
+            assert_eq!((logistic(1e9), logistic(-1e9)), (logistic(126.0), 1.0));
         }
     }
 }
