@@ -136,7 +136,7 @@ class Pool:
             x = torch.stack(batch).permute(0, 3, 1, 2)
             floats = x.float() / 255
             vectors.append(encode(floats))
-            thumbs.append((resize(floats, small) * 255).round().clamp(0, 255).byte())
+            thumbs.append((resize(floats, small, small) * 255).round().clamp(0, 255).byte())
             if keep:
                 full.append(x.contiguous())
             batch.clear()

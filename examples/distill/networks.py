@@ -7,6 +7,7 @@ Source: Ghiasi et al. 2017 (arXiv 1705.06830); Magenta's `nza_model`; Sandler et
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -45,29 +46,43 @@ def build(network: dict[str, Any]) -> nn.Module:
     return model
 
 
-def resize(images: Tensor, size: int) -> Tensor:
+def resize(images: Tensor, height: int, width: int) -> Tensor:
     """Antialiased bilinear, as every F of the family wants its image."""
-    if images.shape[-2:] == (size, size):
+    if images.shape[-2:] == (height, width):
         return images
-    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(images, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
 
 
 class Cnn(nn.Module):
-    """F of `lite`: strided convolutions; z is linear in the means and deviations of the pixels and of every stage."""
+    """F of `lite`: strided convolutions; z is linear in the means and deviations of the pixels and of every stage.
 
-    def __init__(self, size: int, channels: list[int], dim: int) -> None:
+    With `smallest`, an image of a side between the two is seen as it is, and each halving from `size` adds another linear
+    map's z.
+    """
+
+    def __init__(self, size: int, channels: list[int], dim: int, smallest: int | None = None) -> None:
         super().__init__()
-        self.size = size
+        self.smallest, self.size = smallest or size, size
         self.conv = nn.ModuleList(nn.Conv2d(i, o, 3, stride=2) for i, o in zip([3, *channels], channels, strict=False))
         self.head = nn.Linear(2 * (3 + sum(channels)), dim)
+        if self.smallest < size:
+            self.zoom = nn.Linear(2 * (3 + sum(channels)), dim)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = resize(images, self.size)
+        height, width = (min(max(n, self.smallest), self.size) for n in images.shape[-2:])
+        features = self.features(resize(images, height, width))
+        z = self.head(features)
+        if self.smallest < self.size:
+            z = z + math.log2(self.size / math.sqrt(height * width)) * self.zoom(features)
+        return z
+
+    def features(self, x: Tensor) -> Tensor:
+        """What z is linear in, of an image of the right size."""
         features = [statistics(x)]
         for conv in self.conv:
             x = F.relu(conv(F.pad(x, (1, 1, 1, 1), mode="reflect")))
             features.append(statistics(x))
-        return self.head(torch.cat(features, 1))
+        return torch.cat(features, 1)
 
 
 def statistics(x: Tensor) -> Tensor:
@@ -103,7 +118,7 @@ class MobileNetV2(nn.Module):
         return outputs
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.embed(self.features(resize(images, self.size))[-1])
+        return self.embed(self.features(resize(images, self.size, self.size))[-1])
 
     def embed(self, x: Tensor) -> Tensor:
         """z from the last block's output."""

@@ -54,9 +54,14 @@ class Reference:
     def encode(self, image: Array) -> Array:
         """F: image to z."""
         predictor = self.network["predictor"]
-        x = resize(image, predictor["size"])
+        largest = predictor["size"]
+        height, width = (min(max(n, predictor.get("smallest", largest)), largest) for n in image.shape[:2])
+        x = resize(image, height, width)
         features = self._cnn(x) if predictor["kind"] == "cnn" else self._mobilenet_v2(x)
-        return self._linear("predictor.head", features)
+        z = self._linear("predictor.head", features)
+        if "smallest" in predictor:
+            z = z + np.log2(largest / np.sqrt(height * width)) * self._linear("predictor.zoom", features)
+        return z
 
     def _cnn(self, x: Array) -> Array:
         def statistics(x: Array) -> list[Array]:
@@ -163,17 +168,18 @@ def upsample(x: Array, margin: int) -> Array:
     return x[cut : x.shape[0] - cut, cut : x.shape[1] - cut]
 
 
-def resize(image: Array, size: int) -> Array:
+def resize(image: Array, height: int, width: int) -> Array:
     """Antialiased bilinear, Pillow's BILINEAR: a triangle of half width max(1, shrinkage) around each output's centre."""
 
-    def matrix(n: int) -> Array:
+    def matrix(n: int, size: int) -> Array:
         scale = n / size
         support = max(scale, 1.0)
         centres = (np.arange(size) + 0.5) * scale
         weights = np.maximum(0, 1 - abs(np.arange(n) + 0.5 - centres[:, None]) / support)
         return weights / weights.sum(1, keepdims=True)
 
-    return np.einsum("yh,hwc,xw->yxc", matrix(image.shape[0]), image, matrix(image.shape[1]), optimize=True)
+    rows, columns = matrix(image.shape[0], height), matrix(image.shape[1], width)
+    return np.einsum("yh,hwc,xw->yxc", rows, image, columns, optimize=True)
 
 
 def relu(x: Array) -> Array:

@@ -1,4 +1,4 @@
-//! F: image to style vector z, whatever the image's size (it is resized first).
+//! F: image to style vector z, whatever the image's size (it is resized first, if it is too large or too small).
 use super::layers::run_conv;
 use crate::error::Result;
 use crate::kernels::conv::{Activation, Conv, Shape};
@@ -14,9 +14,12 @@ use crate::weights::{Model, network};
 #[derive(Clone, Debug)]
 pub struct Predictor {
     isa: Isa,
-    size: usize,
+    /// Sides of the image that it sees, at least and at most.
+    sides: (usize, usize),
     body: Body,
     head: Linear,
+    /// What is added to z for each time that the image is half of the largest.
+    zoom: Option<Linear>,
 }
 
 #[derive(Clone, Debug)]
@@ -147,8 +150,10 @@ impl Predictor {
                 Body::MobilenetV2(Box::new(MobilenetV2 { stem, blocks, last }))
             }
         };
-        let (weight, bias) = layer("head")?;
-        Ok(Self { isa, size: predictor.size(), body, head: Linear::new(weight, bias) })
+        let linear = |name| layer(name).map(|(weight, bias)| Linear::new(weight, bias));
+        let sides = (predictor.smallest(), predictor.size());
+        let zoom = (sides.0 < sides.1).then(|| linear("zoom")).transpose()?;
+        Ok(Self { isa, sides, body, head: linear("head")?, zoom })
     }
 
     /// Length of z.
@@ -158,11 +163,13 @@ impl Predictor {
 
     /// Writes the z of an image of this many columns.
     pub fn run(&self, image: Pixels, width: usize, z: &mut [f32], scratch: &mut Scratch) {
+        let (smallest, largest) = self.sides;
+        let [height, columns] = [image.len() / (3 * width), width].map(|n| n.clamp(smallest, largest));
         let (pad, border) = match self.body {
             Body::Cnn(_) => (Pad::all(1), Border::Reflect),
-            Body::MobilenetV2(_) => (Pad::same(self.size, self.size, 3, 2), Border::Zero),
+            Body::MobilenetV2(_) => (Pad::same(height, columns, 3, 2), Border::Zero),
         };
-        let mut x = scratch.take(self.size, self.size, 3, pad);
+        let mut x = scratch.take(height, columns, 3, pad);
         resize(self.isa, image, width, &mut x, scratch);
         x.fill_border(border);
         x.set_range(Extent { low: 0.0, high: 1.0 });
@@ -173,6 +180,10 @@ impl Predictor {
             Body::MobilenetV2(network) => self.run_mobilenet_v2(network, x, &mut features, scratch),
         }
         self.head.run(&features, z);
+        if let Some(zoom) = &self.zoom {
+            let halvings = ((largest * largest) as f32 / (height * columns) as f32).log2() / 2.0;
+            zoom.add(halvings, &features, z);
+        }
         scratch.features = features;
     }
 

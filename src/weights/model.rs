@@ -207,10 +207,11 @@ fn check(network: &Network, tensors: &Tensors) -> std::result::Result<(), String
 }
 
 /// The first 16 hexadecimal digits of SHA-256 over the predictor's tensors in the order of their names: name, then bytes.
+/// Without the zoom, which is fitted to a space that is there.
 fn space_id<'a>(tensors: impl IntoIterator<Item = (&'a str, Cow<'a, [u8]>)>) -> String {
     let mut hash = Sha256::new();
     for (name, bytes) in tensors {
-        if name.starts_with("predictor.") {
+        if name.starts_with("predictor.") && !name.starts_with("predictor.zoom.") {
             hash.update(name);
             hash.update(bytes);
         }

@@ -30,6 +30,7 @@ impl Network {
             return Err(format!("its predictor makes vectors of {}, its transformer takes {dim}", predictor.dim()));
         }
         within("the predictor's image size", predictor.size(), 32, 1024)?;
+        within("the predictor's smallest image", predictor.smallest(), 32, predictor.size())?;
         if let Predictor::Cnn { channels, .. } = predictor {
             within("the predictor's stages", channels.len(), 1, 5)?;
             channels.iter().try_for_each(|&n| within("the predictor's channels", n, 1, 4096))?;
@@ -97,6 +98,9 @@ impl Network {
             }
         };
         biased("predictor.head".into(), &[self.predictor.dim(), features]);
+        if self.predictor.smallest() < self.predictor.size() {
+            biased("predictor.zoom".into(), &[self.predictor.dim(), features]);
+        }
 
         let Transformer { dim, contract, residual, expand, head } = &self.transformer;
         let mut inputs = 3;
@@ -148,9 +152,15 @@ pub enum Predictor {
         dim: usize,
     },
     /// 3x3 stride 2 convolutions; means and deviations of every stage and of the pixels, linear.
+    ///
+    /// With `smallest`, an image of a side between the two is seen as it is, and z is `head + n zoom`, two linear maps, where `size`
+    /// is `2^n` times that side (n is the mean of both axes').
     Cnn {
-        /// Side of the square to which images are resized.
+        /// Side of the square to which larger images are resized.
         size: usize,
+        /// Side to which smaller images are resized; `size`, if it is not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        smallest: Option<usize>,
         /// Output channels of each stage.
         channels: Vec<usize>,
         /// Length of z.
@@ -159,10 +169,18 @@ pub enum Predictor {
 }
 
 impl Predictor {
-    /// Side of the square to which F resizes its image.
+    /// Side of the square to which F resizes a larger image.
     pub fn size(&self) -> usize {
         match self {
             Self::MobilenetV2 { size, .. } | Self::Cnn { size, .. } => *size,
+        }
+    }
+
+    /// Side below which it enlarges images.
+    pub fn smallest(&self) -> usize {
+        match self {
+            Self::Cnn { smallest: Some(smallest), .. } => *smallest,
+            _ => self.size(),
         }
     }
 

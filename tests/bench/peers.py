@@ -29,15 +29,15 @@ def _norm(site: networks.Site, x: Tensor, z: Tensor) -> Tensor:
     return x * site.gamma(z)[..., None, None] + site.beta(z)[..., None, None]
 
 
-def _resize(images: Tensor, size: int) -> Tensor:
-    def matrix(n: int) -> Tensor:
+def _resize(images: Tensor, height: int, width: int) -> Tensor:
+    def matrix(n: int, size: int) -> Tensor:
         unit = torch.eye(n)[None, None]
         return nn.functional.interpolate(unit, size=(size, n), mode="bilinear", antialias=True)[0, 0]
 
-    height, width = images.shape[-2:]
-    if (height, width) == (size, size):
+    rows, columns = images.shape[-2:]
+    if (rows, columns) == (height, width):
         return images
-    return matrix(height) @ images @ matrix(width).T
+    return matrix(rows, height) @ images @ matrix(columns, width).T
 
 
 networks.Site.norm = _norm

@@ -17,6 +17,7 @@ sys.path.insert(0, str(HERE.parents[1] / "examples" / "distill"))
 from networks import build  # noqa: E402
 
 CNN = {"kind": "cnn", "size": 32, "channels": [5, 9], "dim": 6}
+SMALL = {**CNN, "size": 64, "smallest": 32}
 DOWN = [{"kernel": 3, "stride": 2, "channels": 8}, {"kernel": 3, "stride": 2, "channels": 12}]
 
 
@@ -39,11 +40,12 @@ NETWORKS = {
 def main() -> None:
     for name, spec in NETWORKS.items():
         torch.manual_seed(len(name))
-        network = {"predictor": CNN, "transformer": spec}
+        network = {"predictor": SMALL if name == "skip" else CNN, "transformer": spec}
         model = build(network).eval()
         tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
         digest = hashlib.sha256()
-        for key in sorted(key for key in tensors if key.startswith("predictor.")):
+        # The zoom is fitted to a space that is there.
+        for key in sorted(key for key in tensors if key.startswith(("predictor.conv.", "predictor.head."))):
             digest.update(key.encode() + tensors[key].numpy().tobytes())
         metadata = {
             "format": "sassl.model",

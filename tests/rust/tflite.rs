@@ -131,7 +131,7 @@ fn every_storage_gives_the_same_transformer() {
     });
     assert_eq!(serde_json::to_value(&network).unwrap(), expected);
     // Exactly the tensors that the description names.
-    let predictor = Predictor::Cnn { size: 32, channels: vec![1], dim: 2 };
+    let predictor = Predictor::Cnn { size: 32, smallest: None, channels: vec![1], dim: 2 };
     let mut named = Network { predictor, transformer: network.clone() }.tensors();
     named.retain(|name, _| name.starts_with("transformer."));
     assert_eq!(named, tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect());

@@ -78,7 +78,7 @@ impl Pixels<'_> {
     }
 
     /// These numbers of them.
-    fn part(self, range: Range<usize>) -> Self {
+    pub(super) fn part(self, range: Range<usize>) -> Self {
         match self {
             Self::U8(pixels) => Self::U8(&pixels[range]),
             Self::F32(pixels) => Self::F32(&pixels[range]),
@@ -87,7 +87,7 @@ impl Pixels<'_> {
 
     /// Gives numbers in [0, 1].
     #[inline(always)]
-    fn floats(self, out: &mut [f32]) {
+    pub(super) fn floats(self, out: &mut [f32]) {
         match self {
             Self::U8(from) => out.iter_mut().zip(from).for_each(|(to, &x)| *to = f32::from(x) * (1.0 / 255.0)),
             Self::F32(from) => out.copy_from_slice(from),
@@ -107,7 +107,7 @@ impl Pixels<'_> {
     }
 
     /// How many numbers.
-    pub(super) fn len(self) -> usize {
+    pub(crate) fn len(self) -> usize {
         match self {
             Self::U8(pixels) => pixels.len(),
             Self::F32(pixels) => pixels.len(),

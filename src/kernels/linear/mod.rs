@@ -34,9 +34,18 @@ impl Linear {
     /// # Panics
     /// If the lengths do not fit.
     pub fn run(&self, input: &[f32], out: &mut [f32]) {
+        out.fill(0.0);
+        self.add(1.0, input, out);
+    }
+
+    /// Adds `by` times the outputs.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn add(&self, by: f32, input: &[f32], out: &mut [f32]) {
         assert_eq!((input.len(), out.len()), (self.inputs(), self.outputs()));
         for ((out, bias), weight) in out.iter_mut().zip(&self.bias).zip(self.weight.chunks_exact(input.len())) {
-            *out = bias + dot(weight, input);
+            *out += by * (bias + dot(weight, input));
         }
     }
 }
@@ -67,5 +76,8 @@ mod tests {
             let expected: f32 = (0..11).map(|i| weight[o * 11 + i] * input[i]).sum();
             assert_eq!(out[o], bias + expected);
         }
+        let before = out;
+        Linear::new(&weight, &[0.5, -1.0]).add(-1.0, &input, &mut out);
+        assert_eq!((out, before.map(|x| x - x)), ([0.0; 2], [0.0; 2]));
     }
 }
