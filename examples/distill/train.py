@@ -73,7 +73,11 @@ class Run:
         self.teacher = load(args.teacher)[0].to(self.device, memory_format=torch.channels_last).requires_grad_(False)
         self.student = build(self.network).to(self.device, memory_format=torch.channels_last)
         if args.start:
-            self.student.load_state_dict(load(args.start)[0].state_dict())
+            start, own = load(args.start)[0].state_dict(), self.student.state_dict()
+            # The zoom is not trained here: zoom.py fits it at the end.
+            zoom = {name: own.get(name) for name in start if name.startswith("predictor.zoom.")}
+            start.update(zoom)
+            self.student.load_state_dict({name: value for name, value in start.items() if value is not None})
         self.mean = copy.deepcopy(self.student).requires_grad_(False)
         decay = [p for p in self.student.parameters() if p.ndim > 1]
         others = [p for p in self.student.parameters() if p.ndim <= 1]

@@ -86,10 +86,10 @@ impl StyleNorm {
     const EPSILON: f32 = 1e-5;
 
     /// The norm of the site called `name`.
-    pub(super) fn new(model: &Model, name: &str) -> Result<Self> {
+    pub(super) fn new(model: &Model, isa: Isa, name: &str) -> Result<Self> {
         let linear = |part: &str| -> Result<Linear> {
             let tensor = |kind: &str| model.tensor(&format!("{name}.{part}.{kind}"));
-            Ok(Linear::new(&tensor("weight")?.data, &tensor("bias")?.data))
+            Ok(Linear::new(isa, &tensor("weight")?.data, &tensor("bias")?.data))
         };
         Ok(Self { beta: linear("beta")?, gamma: linear("gamma")? })
     }

@@ -150,7 +150,7 @@ impl Predictor {
                 Body::MobilenetV2(Box::new(MobilenetV2 { stem, blocks, last }))
             }
         };
-        let linear = |name| layer(name).map(|(weight, bias)| Linear::new(weight, bias));
+        let linear = |name| layer(name).map(|(weight, bias)| Linear::new(isa, weight, bias));
         let sides = (predictor.smallest(), predictor.size());
         let zoom = (sides.0 < sides.1).then(|| linear("zoom")).transpose()?;
         Ok(Self { isa, sides, body, head: linear("head")?, zoom })

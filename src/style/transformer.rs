@@ -79,7 +79,7 @@ impl Transformer {
         let site = |name: &str, shape: Shape, separable| -> Result<Site> {
             Ok(Site {
                 convolution: Convolution::new(model, isa, name, shape, separable)?,
-                norm: StyleNorm::new(model, name)?,
+                norm: StyleNorm::new(model, isa, name)?,
             })
         };
 
@@ -128,7 +128,7 @@ impl Transformer {
                 }
                 false => Conv::new(isa, shape(channels, 3, head.kernel, false), weight, None),
             };
-            Site { convolution: Convolution::Dense(conv), norm: StyleNorm::new(model, name)? }
+            Site { convolution: Convolution::Dense(conv), norm: StyleNorm::new(model, isa, name)? }
         };
         let skip = match head.skip {
             true => {
@@ -142,7 +142,7 @@ impl Transformer {
                     }
                     false => Conv::new(isa, shape, weight, None),
                 };
-                Some((conv, Linear::new(&tensor("gain.weight")?.data, &tensor("gain.bias")?.data)))
+                Some((conv, Linear::new(isa, &tensor("gain.weight")?.data, &tensor("gain.bias")?.data)))
             }
             false => None,
         };

@@ -111,8 +111,10 @@ fn others(c: &mut Criterion) {
             b.iter(|| bytes.fill(isa, black_box(&input).view()));
         });
     }
-    let (linear, z, mut out) = (Linear::new(&[0.1; 64 * 64], &[0.0; 64]), [0.5; 64], [0.0; 64]);
-    c.bench_function("linear", |b| b.iter(|| linear.run(black_box(&z), &mut out)));
+    for isa in paths() {
+        let (linear, z, mut out) = (Linear::new(isa, &[0.1; 64 * 64], &[0.0; 64]), [0.5; 64], [0.0; 64]);
+        c.bench_function(&format!("linear/{}", isa.name()), |b| b.iter(|| linear.run(black_box(&z), &mut out)));
+    }
 }
 
 criterion_group!(benches, convolution, depthwise, norm, pixels, others);

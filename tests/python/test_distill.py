@@ -121,6 +121,18 @@ def test_training_goes_on_to_the_bit_and_exports(folders, teacher, tmp_path, mon
         z = module.predictor(tensor)
         expected = module.transformer(tensor, z).permute(0, 2, 3, 1).numpy()
     assert np.allclose(model.transfer(image, z.numpy()), expected, atol=5e-5)
+    mine = ["--model", tmp_path / "mine.safetensors", "--out", tmp_path / "zoomed.safetensors"]
+    out = run("zoom.py", *mine, "--images", folders / "photos", folders / "styles", "--smallest", 32, "--count", 600)
+    for line in (line for line in out.splitlines() if line.startswith("side")):
+        without, fitted = (float(part.split()[0]) for part in (line.split("deviation, ")[1], line.split("without, ")[1]))
+        assert fitted < 0.5 * without, out
+    zoomed = sassl.Stylizer(tmp_path / "zoomed.safetensors", precision="exact")
+    large = np.random.default_rng(2).random((1, 64, 80, 3), np.float32)
+    assert zoomed.space == model.space
+    assert np.array_equal(zoomed.encode(large), model.encode(large))
+    with torch.no_grad():
+        expected = load(tmp_path / "zoomed.safetensors")[0].predictor(tensor).numpy()
+    assert np.allclose(zoomed.encode(image), expected, atol=1e-4)
     out = run(
         "evaluate.py",
         "--teacher",

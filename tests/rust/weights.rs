@@ -224,6 +224,8 @@ fn networks_that_make_no_sense_are_refused() {
         (|n| n["transformer"]["head"]["separable"] = true.into(), "separable"),
         (|n| n["transformer"]["dim"] = 7.into(), "makes vectors of 6"),
         (|n| n["predictor"]["size"] = 7.into(), "image size"),
+        (|n| n["predictor"]["smallest"] = 31.into(), "smallest image"),
+        (|n| n["predictor"]["smallest"] = 1024.into(), "smallest image"),
         (|n| n["predictor"]["kind"] = "vgg".into(), "description of the network"),
         (|n| n["transformer"]["dropout"] = 1.into(), "description of the network"),
         (|n| n["transformer"]["contract"] = serde_json::json!([]), "contracting layers"),

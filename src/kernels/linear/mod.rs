@@ -1,12 +1,18 @@
 //! `out[o] = bias[o] + sum over i of weight[o, i] * in[i]`: the style vector's scales and shifts, and F's last layer.
-//!
-//! Tens of thousands of multiply-adds an image: the plain loop over eight partial sums is all it needs.
+mod scalar;
+mod simd;
+
+use super::Isa;
 
 /// A linear map with bias.
 #[derive(Clone, Debug)]
 pub struct Linear {
+    isa: Isa,
+    /// `[inputs][outputs, filled up with zeros to whole vectors]`, so that no sum runs across a vector.
     weight: Vec<f32>,
     bias: Vec<f32>,
+    inputs: usize,
+    outputs: usize,
 }
 
 impl Linear {
@@ -14,19 +20,22 @@ impl Linear {
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn new(weight: &[f32], bias: &[f32]) -> Self {
-        assert!(!bias.is_empty() && weight.len().is_multiple_of(bias.len()), "{} by {}", weight.len(), bias.len());
-        Self { weight: weight.to_vec(), bias: bias.to_vec() }
-    }
-
-    /// Inputs.
-    pub fn inputs(&self) -> usize {
-        self.weight.len() / self.bias.len()
+    pub fn new(isa: Isa, weight: &[f32], bias: &[f32]) -> Self {
+        let outputs = bias.len();
+        assert!(outputs > 0 && weight.len().is_multiple_of(outputs), "{} by {outputs}", weight.len());
+        let (inputs, columns) = (weight.len() / outputs, outputs.next_multiple_of(isa.lanes()));
+        let mut turned = vec![0.0; inputs * columns];
+        for (n, &x) in weight.iter().enumerate() {
+            turned[n % inputs * columns + n / inputs] = x;
+        }
+        let mut filled = bias.to_vec();
+        filled.resize(columns, 0.0);
+        Self { isa, weight: turned, bias: filled, inputs, outputs }
     }
 
     /// Outputs.
     pub fn outputs(&self) -> usize {
-        self.bias.len()
+        self.outputs
     }
 
     /// Writes the outputs.
@@ -43,41 +52,34 @@ impl Linear {
     /// # Panics
     /// If the lengths do not fit.
     pub fn add(&self, by: f32, input: &[f32], out: &mut [f32]) {
-        assert_eq!((input.len(), out.len()), (self.inputs(), self.outputs()));
-        for ((out, bias), weight) in out.iter_mut().zip(&self.bias).zip(self.weight.chunks_exact(input.len())) {
-            *out += by * (bias + dot(weight, input));
+        assert_eq!((input.len(), out.len()), (self.inputs, self.outputs));
+        let Self { weight, bias, .. } = self;
+        match self.isa {
+            Isa::Scalar => scalar::add(weight, bias, by, input, out),
+            _ => self.isa.dispatch(simd::Add { weight, bias, by, input, out }),
         }
     }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; 8];
-    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
-    let tail: f32 = a8.remainder().iter().zip(b8.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a8.zip(b8) {
-        for i in 0..8 {
-            sums[i] += a[i] * b[i];
-        }
-    }
-    sums.iter().sum::<f32>() + tail
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Linear;
+    use super::{Isa, Linear};
 
     #[test]
-    fn is_the_matrix_product() {
-        let weight: Vec<f32> = (0..22).map(|i| i as f32).collect();
-        let input: Vec<f32> = (0..11).map(|i| 1.0 - i as f32).collect();
-        let mut out = [0.0; 2];
-        Linear::new(&weight, &[0.5, -1.0]).run(&input, &mut out);
-        for (o, bias) in [0.5, -1.0].into_iter().enumerate() {
-            let expected: f32 = (0..11).map(|i| weight[o * 11 + i] * input[i]).sum();
-            assert_eq!(out[o], bias + expected);
+    fn is_the_matrix_product_on_every_path() {
+        for (isa, outputs) in Isa::supported().flat_map(|isa| [1, 2, 8, 17, 35].map(|outputs| (isa, outputs))) {
+            let weight: Vec<f32> = (0..11 * outputs).map(|i| i as f32).collect();
+            let bias: Vec<f32> = (0..outputs).map(|o| 0.5 - o as f32).collect();
+            let input: Vec<f32> = (0..11).map(|i| 1.0 - i as f32).collect();
+            let linear = Linear::new(isa, &weight, &bias);
+            let mut out = vec![7.0; outputs];
+            linear.run(&input, &mut out);
+            for o in 0..outputs {
+                let expected: f32 = (0..11).map(|i| weight[o * 11 + i] * input[i]).sum();
+                assert_eq!(out[o], bias[o] + expected, "{} output {o} of {outputs}", isa.name());
+            }
+            linear.add(-1.0, &input, &mut out);
+            assert_eq!(out, vec![0.0; outputs], "{}", isa.name());
         }
-        let before = out;
-        Linear::new(&weight, &[0.5, -1.0]).add(-1.0, &input, &mut out);
-        assert_eq!((out, before.map(|x| x - x)), ([0.0; 2], [0.0; 2]));
     }
 }
