@@ -1,14 +1,14 @@
 //! Convolution in bytes: the tiles of `simd.rs`, with four numbers of k at a time,
 //! `out = scale_in scale[o] (sum of q[k] w[o][k] - zero sum of w[o][k]) + bias[o]`.
 //!
-//! A weight is `round(w / scale[o])` within [`Isa::largest_weight`]; a row of taps is filled up with zeros to a multiple of four.
+//! A row of taps is filled up with zeros to a multiple of four.
 #![allow(unsafe_code)]
 use super::pack::{Packed, Pass};
 use super::tiles::{Product, tiles};
 use super::{Isa, Output, Shape};
 use crate::kernels::Extent;
 use crate::kernels::isa::{ByteKernel, ByteLanes};
-use crate::kernels::quantize::QuantizedView;
+use crate::kernels::quantize::{self, QuantizedView};
 use std::ops::Range;
 
 /// Weights of a convolution as passes.
@@ -58,17 +58,16 @@ impl BytePass {
         for lane in 0..outputs {
             let first = lane / (2 * lanes) * (2 * lanes);
             let wide = (outputs - first).min(2 * lanes);
-            let from = |k: usize| floats[first * rows * run + k * wide + lane - first];
-            let largest = (0..rows * run).map(|k| from(k).abs()).fold(0.0, f32::max);
-            scale[lane] = (largest / f32::from(isa.largest_weight())).max(f32::MIN_POSITIVE);
-            let mut total = 0_i32;
+            let mut row = vec![0.0; rows * padded];
             for (ty, tx) in (0..rows * run).map(|k| (k / run, k % run)) {
-                let weight = (from(ty * run + tx) / scale[lane]).round() as i8;
-                total += i32::from(weight);
-                let k = ty * padded + tx;
+                row[ty * padded + tx] = floats[first * rows * run + (ty * run + tx) * wide + lane - first];
+            }
+            let (row, step) = quantize::weights(isa, &row, 0.0);
+            for (k, &weight) in row.iter().enumerate() {
                 panels[first * rows * padded + k / 4 * 4 * wide + (lane - first) * 4 + k % 4] = weight;
             }
-            sum[lane] = total as f32 * scale[lane];
+            let total: i32 = row.iter().map(|&w| i32::from(w)).sum();
+            (scale[lane], sum[lane]) = (step, total as f32 * step);
         }
         Self { pass, panels, scale, sum }
     }

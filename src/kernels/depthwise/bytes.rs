@@ -7,8 +7,11 @@
 use super::{Activation, Extent, Isa, Output, Pass, Shape};
 use crate::kernels::Map;
 use crate::kernels::isa::{ByteKernel, ByteLanes, Extents};
-use crate::kernels::quantize::QuantizedView;
+use crate::kernels::quantize::{self, QuantizedView};
 use std::marker::PhantomData;
+
+/// Where in a lane each of four rows stands. The middle one of three, whose weight is most often the largest, has no neighbour.
+const ORDER: [usize; 4] = [0, 2, 1, 3];
 
 /// The weights of a pass.
 #[derive(Clone, Debug)]
@@ -63,16 +66,16 @@ impl Block {
                 continue;
             }
             let c = (channel + number) % channels;
-            let tap = |row: usize, column: usize| pass.weight[(row * columns + column) * channels + c];
-            let taps = || (0..rows * columns).map(|n| (n / columns, n % columns));
-            let largest = taps().map(|(row, column)| tap(row, column).abs()).fold(0.0, f32::max);
-            let scale = (largest / f32::from(isa.largest_weight())).max(f32::MIN_POSITIVE);
-            let mut total = 0_i32;
-            for (row, column) in taps() {
-                let weight = (tap(row, column) / scale).round() as i8;
-                total += i32::from(weight);
-                block.weight[((row / 4 * columns + column) * places + place) * 4 + row % 4] = weight;
+            let mut taps = vec![0.0; block.weight.len() / places];
+            for (row, column) in (0..rows * columns).map(|n| (n / columns, n % columns)) {
+                taps[(row / 4 * columns + column) * 4 + ORDER[row % 4]] =
+                    pass.weight[(row * columns + column) * channels + c];
             }
+            let (taps, scale) = quantize::weights(isa, &taps, (rows * columns) as f32);
+            for (n, four) in taps.chunks_exact(4).enumerate() {
+                block.weight[(n * places + place) * 4..][..4].copy_from_slice(four);
+            }
+            let total: i32 = taps.iter().map(|&w| i32::from(w)).sum();
             (block.scale[place], block.sum[place], block.bias[place]) = (scale, total as f32 * scale, bias[c]);
         }
         block
@@ -280,12 +283,12 @@ impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
         unsafe {
             let (weight, from) = (block.weight.as_ptr(), data.as_ptr().add(start));
             if rows <= 4 && columns == T {
-                let rows = [0, 1, 2, 3].map(|r: usize| from.add(r.min(rows - 1) * stride));
+                let rows = ORDER.map(|r| from.add(r.min(rows - 1) * stride));
                 Columns::<L, M, T, S> { rows, channels, used, weight, lanes: PhantomData }.add_all(&mut sums);
             } else {
                 for n in 0..rows.div_ceil(4) * columns {
                     let (first, column) = (n / columns * 4, n % columns);
-                    let rows = [0, 1, 2, 3].map(|r| from.add((first + r).min(rows - 1) * stride + column * channels));
+                    let rows = ORDER.map(|r| from.add((first + r).min(rows - 1) * stride + column * channels));
                     let weight = weight.add(n * 16 * L::N);
                     Columns::<L, M, 1, S> { rows, channels, used, weight, lanes: PhantomData }.add_all(&mut sums);
                 }

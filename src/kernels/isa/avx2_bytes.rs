@@ -1,6 +1,6 @@
 //! Eight 32-bit sums of products of bytes in a 256-bit register: products in pairs to 16 bits, then pairs of these to 32.
 //!
-//! A pair of products must fit 16 bits, and so weights lie within 63 ([`super::Isa::largest_weight`]).
+//! A pair of products must fit 16 bits: the sum of two weights is at most 128 ([`super::Isa::largest_weight`]).
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code)]
 use super::avx2::{Avx2, mask};

@@ -143,9 +143,14 @@ impl Isa {
         matches!(self, Self::Avx2Bytes | Self::Avx512Vnni)
     }
 
-    /// The largest byte that a weight may become: AVX2 adds two products in 16 bits.
-    pub fn largest_weight(self) -> i8 {
-        if self == Self::Avx2Bytes { 63 } else { 127 }
+    /// The largest of these weights, which may become 127; or where it is larger, as AVX2 adds two products in 16 bits, the
+    /// largest sum of neighbours.
+    pub fn largest_weight(self, weights: &[f32]) -> f32 {
+        let largest = weights.iter().fold(0.0, |all: f32, w| all.max(w.abs()));
+        match self {
+            Self::Avx2Bytes => weights.chunks_exact(2).fold(largest, |all, w| all.max((w[0] + w[1]).abs())),
+            _ => largest,
+        }
     }
 
     /// Which number of a block of four vectors stands at this place of an interleaved one: [`ByteLanes::interleave`] goes

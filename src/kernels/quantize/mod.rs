@@ -81,3 +81,29 @@ impl Quantized {
         out
     }
 }
+
+/// The weights of one output as bytes, and what one step is worth. Neighbours are those that the path adds first.
+///
+/// Of several scales, the one of the least error with its best step. Images are smooth: where all weights see the same channel,
+/// their sum counts beyond its parts, `smooth` times its square; and else a file's own grid of bytes, whose steps may fall
+/// halfway between ours, would round one way.
+pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) {
+    const STEPS: u8 = 127;
+    const SCALES: u8 = 16;
+    let largest = isa.largest_weight(weights).max(f32::MIN_POSITIVE);
+    let total: f32 = weights.iter().sum();
+    let fitted = (STEPS - SCALES + 1..=STEPS).map(|steps| {
+        let inverse = f32::from(steps) / largest;
+        // Only additions: rounds to integers, as no number is larger than 127.
+        let rounded = || weights.iter().map(move |w| (w * inverse + 12_582_912.0) - 12_582_912.0);
+        let (mut products, mut squares, mut sum) = (0.0, f32::MIN_POSITIVE, 0.0);
+        for (q, w) in rounded().zip(weights) {
+            (products, squares, sum) = (products + q * w, squares + q * q, sum + q);
+        }
+        let step = (products + smooth * sum * total) / (squares + smooth * sum * sum);
+        let error: f32 = rounded().zip(weights).map(|(q, w)| (w - step * q) * (w - step * q)).sum();
+        (error + smooth * (total - step * sum) * (total - step * sum), inverse, step)
+    });
+    let (_, inverse, step) = fitted.min_by(|a, b| a.0.total_cmp(&b.0)).expect("at least one scale");
+    (weights.iter().map(|w| (w * inverse).round_ties_even() as i8).collect(), step)
+}
