@@ -297,7 +297,8 @@ def convert(predictor: "str | os.PathLike[str]", transformer: "str | os.PathLike
 
 def info() -> "dict[str, typing.Any]":
     """
-    The version, the instruction sets of this machine and the one in use, the cores, the embedded models.
+    The version, the instruction sets of this machine and the one in use, the cores, the threads of a call here, the embedded
+    models.
     """
 
 def version() -> "str":

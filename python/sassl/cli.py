@@ -215,7 +215,7 @@ def run_info(args: argparse.Namespace) -> int:
         print("  precision fast is as exact: this path does not multiply bytes (avx2bytes and avx512vnni do)")
     if about["isa"] in ("portable", "scalar"):
         print("  without AVX2 or AVX-512 the kernels run several times slower")
-    print(f"cores: {about['cores']}")
+    print(f"cores: {about['cores']}, threads: {about['threads']}")
     for name in about["models"]:
         model = Stylizer(name)
         print(f"model {name}: z of {model.dim} numbers, space {model.space}, {model.licence}; {model.provenance}")

@@ -39,7 +39,8 @@ pub(super) fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// The version, the instruction sets of this machine and the one in use, the cores, the embedded models.
+/// The version, the instruction sets of this machine and the one in use, the cores, the threads of a call here, the embedded
+/// models.
 #[pyfunction]
 #[pyo3(signature = () -> "dict[str, typing.Any]")]
 pub(super) fn info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
@@ -48,6 +49,7 @@ pub(super) fn info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     info.set_item("isa", Isa::detect(Precision::Fast)?.name())?;
     info.set_item("supported", Isa::supported().map(Isa::name).collect::<Vec<_>>())?;
     info.set_item("cores", std::thread::available_parallelism().map_or(1, usize::from))?;
+    info.set_item("threads", super::run::threads(py, None)?)?;
     info.set_item("models", ["lite"])?;
     Ok(info)
 }

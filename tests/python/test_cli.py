@@ -74,6 +74,12 @@ def test_info(capsys):
     assert Stylizer().space in out
 
 
+def test_info_says_what_is_wrong_with_the_environment(monkeypatch, capsys):
+    monkeypatch.setenv("SASSL_THREADS", "x")
+    assert main(["info"]) == 1
+    assert "SASSL_THREADS = x: a number from 1 up" in capsys.readouterr().err
+
+
 def test_convert_magentas_pair(tmp_path, capsys):
     predictor = shared("weights/magenta_mobile_predictor_int8.tflite")
     transformer = shared("weights/magenta_mobile_transformer_f16.tflite")
