@@ -124,7 +124,9 @@ def test_training_goes_on_to_the_bit_and_exports(folders, teacher, tmp_path, mon
     mine = ["--model", tmp_path / "mine.safetensors", "--out", tmp_path / "zoomed.safetensors"]
     out = run("zoom.py", *mine, "--images", folders / "photos", folders / "styles", "--smallest", 32, "--count", 600)
     for line in (line for line in out.splitlines() if line.startswith("side")):
-        without, fitted = (float(part.split()[0]) for part in (line.split("deviation, ")[1], line.split("without, ")[1]))
+        without, fitted = (
+            float(part.split()[0]) for part in (line.split("deviation, ")[1], line.split("without, ")[1])
+        )
         assert fitted < 0.8 * without, out
     zoomed = sassl.Stylizer(tmp_path / "zoomed.safetensors", precision="exact")
     large = np.random.default_rng(2).random((1, 64, 80, 3), np.float32)
