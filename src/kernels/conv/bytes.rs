@@ -11,6 +11,9 @@ use crate::kernels::isa::{ByteKernel, ByteLanes};
 use crate::kernels::quantize::{self, QuantizedView};
 use std::ops::Range;
 
+/// How much the sum of an output's weights counts beside the weights themselves: what comes out of a ReLU has a mean.
+const SMOOTH: f32 = 0.2;
+
 /// Weights of a convolution as passes.
 #[derive(Clone, Debug)]
 pub(super) struct Bytes {
@@ -62,7 +65,7 @@ impl BytePass {
             for (ty, tx) in (0..rows * run).map(|k| (k / run, k % run)) {
                 row[ty * padded + tx] = floats[first * rows * run + (ty * run + tx) * wide + lane - first];
             }
-            let (row, step) = quantize::weights(isa, &row, 0.0);
+            let (row, step) = quantize::weights(isa, &row, SMOOTH);
             for (k, &weight) in row.iter().enumerate() {
                 panels[first * rows * padded + k / 4 * 4 * wide + (lane - first) * 4 + k % 4] = weight;
             }

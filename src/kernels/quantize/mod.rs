@@ -84,9 +84,9 @@ impl Quantized {
 
 /// The weights of one output as bytes, and what one step is worth. Neighbours are those that the path adds first.
 ///
-/// Of several scales, the one of the least error with its best step. Images are smooth: where all weights see the same channel,
-/// their sum counts beyond its parts, `smooth` times its square; and else a file's own grid of bytes, whose steps may fall
-/// halfway between ours, would round one way.
+/// Of several scales, the one of the least error with its best step. Where inputs are alike, as neighbours of a smooth image are,
+/// the sum of the weights counts beyond its parts, `smooth` times its square: a file's own grid of bytes, whose steps may fall
+/// halfway between ours, would else be rounded one way.
 pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) {
     const STEPS: u8 = 127;
     const SCALES: u8 = 16;
