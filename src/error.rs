@@ -53,6 +53,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A picture that cannot be decoded.
+    #[error("{}: {reason}", path.display())]
+    Image {
+        /// The file, or what else names the bytes.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// The operating system's word on a file.
     #[error("{}: {source}", path.display())]
     Io {
@@ -77,6 +86,11 @@ impl Error {
     /// A broken weight file.
     pub fn weights(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
         Self::Weights { path: path.as_ref().to_path_buf(), reason: reason.into() }
+    }
+
+    /// A picture that is none.
+    pub fn image(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
+        Self::Image { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 
     /// A file the system refused.

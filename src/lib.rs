@@ -6,10 +6,12 @@
 //! - [`error`]: the ways to be wrong.
 //! - [`random`]: `(seed, epoch, index, view)` to a generator.
 //! - [`kernels`]: loops over numbers; the only home of SIMD and, with the memory map of `weights`, of `unsafe`.
+//! - [`image`]: one picture: decoding, cropping, colours, blur.
 //! - [`weights`]: files to named tensors and the description of a network.
 //! - [`style`]: the paper's Algorithm 1, a file for each of its lines.
 //! - `bindings`: the Python module (feature `python`).
 pub mod error;
+pub mod image;
 pub mod kernels;
 pub mod random;
 pub mod style;

@@ -9,7 +9,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "Gaussian", "StyleParams", "Stylizer", "convert", "info", "version"]
+__all__ = ["Bank", "Block", "Gaussian", "StyleParams", "Stylizer", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "convert", "decode", "gaussian_blur", "grayscale", "hflip", "info", "normalize", "resized_crop", "solarize", "version", "vflip"]
 
 @final
 class Bank:
@@ -280,6 +280,29 @@ class Stylizer:
             (N, H, W, 3) float32 in [0, 1].
         """
 
+def adjust_brightness(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
+    """
+    Away from black: 0 gives black, 1 the image itself; Pillow's `ImageEnhance.Brightness` to the bit.
+    """
+
+def adjust_contrast(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
+    """
+    Away from the mean luma; Pillow's `ImageEnhance.Contrast` to the bit.
+    """
+
+def adjust_hue(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
+    """
+    Turns the hue by a part of the circle, from -0.5 to 0.5; torchvision's `adjust_hue` on a PIL image to the bit.
+
+    Raises:
+        ValueError: beyond half a circle.
+    """
+
+def adjust_saturation(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
+    """
+    Away from each pixel's luma; Pillow's `ImageEnhance.Color` to the bit.
+    """
+
 def convert(predictor: "str | os.PathLike[str]", transformer: "str | os.PathLike[str]", out: "str | os.PathLike[str]", name: "str" = "mobile") -> "None":
     """
     Converts Magenta's TFLite pair to one .safetensors file, written atomically.
@@ -295,13 +318,81 @@ def convert(predictor: "str | os.PathLike[str]", transformer: "str | os.PathLike
         OSError: a file cannot be read or written.
     """
 
+def decode(file: "str | os.PathLike[str] | bytes") -> "numpy.typing.NDArray[numpy.uint8]":
+    """
+    Decodes a JPEG, PNG or WebP: upright as EXIF says, gray and CMYK as RGB, 16 bits rounded to 8, transparency dropped.
+
+    Args:
+        file: a path, or the bytes of a file.
+
+    Returns:
+        uint8, (H, W, 3).
+
+    Raises:
+        ValueError: not such a picture, damaged, longer than 65,535 pixels or beyond 1 GiB.
+        OSError: the file cannot be read.
+    """
+
+def gaussian_blur(image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int", sigma: "float") -> "numpy.typing.NDArray[numpy.uint8]":
+    """
+    Blurs with a Gaussian of `kernel_size` taps, an odd number; edges are reflected.
+
+    Raises:
+        ValueError: an even number of taps, more of them than the reflected image has, a sigma that is not above 0.
+    """
+
+def grayscale(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]":
+    """
+    Three equal colours of the luma (ITU-R 601-2).
+    """
+
+def hflip(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]":
+    """
+    Left becomes right.
+    """
+
 def info() -> "dict[str, typing.Any]":
     """
     The version, the instruction sets of this machine and the one in use, the cores, the threads of a call here, the embedded
     models.
     """
 
+def normalize(image: "numpy.typing.NDArray[numpy.uint8]", mean: "tuple[float, float, float]", std: "tuple[float, float, float]") -> "numpy.typing.NDArray[numpy.float32]":
+    """
+    `(x / 255 - mean) / std` of each colour.
+
+    Returns:
+        float32, (3, H, W): equal to torchvision's `ToTensor` and `Normalize` to the bit.
+
+    Raises:
+        ValueError: a deviation that is not above 0.
+    """
+
+def resized_crop(image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "int", height: "int", width: "int", size: "tuple[int, int]", interpolation: "str" = "bilinear") -> "numpy.typing.NDArray[numpy.uint8]":
+    """
+    A part of an image, resized with an antialiasing filter as Pillow resizes.
+
+    Args:
+        image: uint8, (H, W, 3).
+        top, left, height, width: the part, in pixels.
+        size: (height, width) of the result.
+        interpolation: "bilinear" or "bicubic".
+
+    Raises:
+        ValueError: a part that is empty or reaches beyond the image; another interpolation.
+    """
+
+def solarize(image: "numpy.typing.NDArray[numpy.uint8]", threshold: "int" = 128) -> "numpy.typing.NDArray[numpy.uint8]":
+    """
+    Inverts bytes from `threshold` on.
+    """
+
 def version() -> "str":
     """
     The version of the package.
+    """
+
+def vflip(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]":
+    """
+    Top becomes bottom.
     """

@@ -11,7 +11,7 @@ use pyo3::types::PyString;
 pub(super) struct Held<'py, T: Element>(PyReadonlyArrayDyn<'py, T>);
 
 impl<'py, T: Element> Held<'py, T> {
-    fn new(array: &Bound<'py, PyArrayDyn<T>>) -> PyResult<Self> {
+    pub(super) fn new(array: &Bound<'py, PyArrayDyn<T>>) -> PyResult<Self> {
         if array.is_c_contiguous() {
             return Ok(Self(array.try_readonly()?));
         }

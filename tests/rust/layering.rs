@@ -7,9 +7,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("random", &[]),
     ("kernels", &["error"]),
+    ("image", &["kernels", "random", "error"]),
     ("weights", &["error"]),
     ("style", &["weights", "kernels", "random", "error"]),
-    ("bindings", &["style", "weights", "kernels", "random", "error"]),
+    ("bindings", &["style", "image", "weights", "kernels", "random", "error"]),
 ];
 
 /// Beside `kernels/`: the one file that maps files into memory.

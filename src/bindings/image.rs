@@ -1,0 +1,261 @@
+//! Operations on one picture, under torchvision's names: numpy arrays `(H, W, 3)` of uint8 in and out.
+use super::arrays::{Held, into_array, wrong_type};
+use super::run::run;
+use crate::error::{Error, Result};
+use crate::image::{self, BlurScratch, Crop, Factor, Interpolation, Normalize, Pixels, Planes, ResizeScratch};
+use crate::kernels::{Isa, Precision};
+use numpy::PyArrayDyn;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use std::path::{Path, PathBuf};
+
+/// Decodes a JPEG, PNG or WebP: upright as EXIF says, gray and CMYK as RGB, 16 bits rounded to 8, transparency dropped.
+///
+/// Args:
+///     file: a path, or the bytes of a file.
+///
+/// Returns:
+///     uint8, (H, W, 3).
+///
+/// Raises:
+///     ValueError: not such a picture, damaged, longer than 65,535 pixels or beyond 1 GiB.
+///     OSError: the file cannot be read.
+#[pyfunction]
+#[pyo3(signature = (file: "str | os.PathLike[str] | bytes") -> "numpy.typing.NDArray[numpy.uint8]")]
+pub(super) fn decode<'py>(py: Python<'py>, file: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let made = match file.cast::<PyBytes>() {
+        Ok(bytes) => {
+            let bytes = bytes.as_bytes();
+            run(py, || image::decode(bytes, Path::new("<bytes>")))?
+        }
+        Err(_) => {
+            let path: PathBuf = file.extract().map_err(|_| wrong_type("file", file, "a path, or bytes"))?;
+            run(py, || image::decode(&std::fs::read(&path).map_err(|e| Error::io(&path, e))?, &path))?
+        }
+    };
+    into_array(py, made.bytes, &[made.height, made.width, 3])
+}
+
+/// A part of an image, resized with an antialiasing filter as Pillow resizes.
+///
+/// Args:
+///     image: uint8, (H, W, 3).
+///     top, left, height, width: the part, in pixels.
+///     size: (height, width) of the result.
+///     interpolation: "bilinear" or "bicubic".
+///
+/// Raises:
+///     ValueError: a part that is empty or reaches beyond the image; another interpolation.
+#[pyfunction]
+#[pyo3(signature = (
+    image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "int", height: "int", width: "int",
+    size: "tuple[int, int]", interpolation: "str" = "bilinear",
+) -> "numpy.typing.NDArray[numpy.uint8]")]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn resized_crop<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    top: usize,
+    left: usize,
+    height: usize,
+    width: usize,
+    size: (usize, usize),
+    interpolation: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let interpolation = match interpolation {
+        "bilinear" => Interpolation::Bilinear,
+        "bicubic" => Interpolation::Bicubic,
+        other => {
+            return Err(
+                Error::value("interpolation", format!("{other:?}"), "there are \"bilinear\" and \"bicubic\"").into()
+            );
+        }
+    };
+    let (held, [h, w]) = picture(image)?;
+    let pixels = Pixels { height: h, width: w, bytes: held.slice()?.to_vec() };
+    let crop = Crop { top, left, height, width };
+    let made = run(py, || {
+        let isa = Isa::detect(Precision::Exact)?;
+        let mut planes = Planes::new(size.0, size.1);
+        image::resized_crop(isa, &pixels, crop, interpolation, &mut planes, &mut ResizeScratch::default())?;
+        let mut out = vec![0; planes.as_slice().len()];
+        planes.write(isa, &mut out);
+        Ok(out)
+    })?;
+    into_array(py, made, &[size.0, size.1, 3])
+}
+
+/// Left becomes right.
+#[pyfunction]
+#[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
+pub(super) fn hflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    changed(py, image, |_, planes| planes.flip_horizontally())
+}
+
+/// Top becomes bottom.
+#[pyfunction]
+#[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
+pub(super) fn vflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    changed(py, image, |_, planes| planes.flip_vertically())
+}
+
+/// Away from black: 0 gives black, 1 the image itself; Pillow's `ImageEnhance.Brightness` to the bit.
+#[pyfunction]
+#[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
+pub(super) fn adjust_brightness<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    factor: f32,
+) -> PyResult<Bound<'py, PyAny>> {
+    adjusted(py, image, factor, Factor::Brightness)
+}
+
+/// Away from the mean luma; Pillow's `ImageEnhance.Contrast` to the bit.
+#[pyfunction]
+#[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
+pub(super) fn adjust_contrast<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    factor: f32,
+) -> PyResult<Bound<'py, PyAny>> {
+    adjusted(py, image, factor, Factor::Contrast)
+}
+
+/// Away from each pixel's luma; Pillow's `ImageEnhance.Color` to the bit.
+#[pyfunction]
+#[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
+pub(super) fn adjust_saturation<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    factor: f32,
+) -> PyResult<Bound<'py, PyAny>> {
+    adjusted(py, image, factor, Factor::Saturation)
+}
+
+/// Turns the hue by a part of the circle, from -0.5 to 0.5; torchvision's `adjust_hue` on a PIL image to the bit.
+///
+/// Raises:
+///     ValueError: beyond half a circle.
+#[pyfunction]
+#[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
+pub(super) fn adjust_hue<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, factor: f32) -> PyResult<Bound<'py, PyAny>> {
+    if !(-0.5..=0.5).contains(&factor) {
+        return Err(Error::value("factor", factor, "a part of the circle from -0.5 to 0.5").into());
+    }
+    changed(py, image, |isa, planes| Factor::Hue(factor).apply(isa, planes, &mut vec![]))
+}
+
+/// Three equal colours of the luma (ITU-R 601-2).
+#[pyfunction]
+#[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
+pub(super) fn grayscale<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    changed(py, image, |isa, planes| image::grayscale(isa, planes, &mut vec![]))
+}
+
+/// Inverts bytes from `threshold` on.
+#[pyfunction]
+#[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", threshold: "int" = 128) -> "numpy.typing.NDArray[numpy.uint8]")]
+pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshold: u8) -> PyResult<Bound<'py, PyAny>> {
+    changed(py, image, |isa, planes| image::solarize(isa, planes, threshold))
+}
+
+/// Blurs with a Gaussian of `kernel_size` taps, an odd number; edges are reflected.
+///
+/// Raises:
+///     ValueError: an even number of taps, more of them than the reflected image has, a sigma that is not above 0.
+#[pyfunction]
+#[pyo3(signature = (
+    image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int", sigma: "float",
+) -> "numpy.typing.NDArray[numpy.uint8]")]
+pub(super) fn gaussian_blur<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    kernel_size: usize,
+    sigma: f32,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut scratch = BlurScratch::default();
+    try_changed(py, image, |isa, planes| image::gaussian_blur(isa, planes, kernel_size, sigma, &mut scratch))
+}
+
+/// `(x / 255 - mean) / std` of each colour.
+///
+/// Returns:
+///     float32, (3, H, W): equal to torchvision's `ToTensor` and `Normalize` to the bit.
+///
+/// Raises:
+///     ValueError: a deviation that is not above 0.
+#[pyfunction]
+#[pyo3(signature = (
+    image: "numpy.typing.NDArray[numpy.uint8]", mean: "tuple[float, float, float]", std: "tuple[float, float, float]",
+) -> "numpy.typing.NDArray[numpy.float32]")]
+pub(super) fn normalize<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    mean: [f32; 3],
+    std: [f32; 3],
+) -> PyResult<Bound<'py, PyAny>> {
+    let (held, [height, width]) = picture(image)?;
+    let bytes = held.slice()?;
+    let normalize = Normalize::new(mean, std)?;
+    let numbers = run(py, || {
+        let (mut planes, mut out) = (Planes::default(), vec![0.0; bytes.len()]);
+        planes.fill(Isa::detect(Precision::Exact)?, height, width, bytes);
+        normalize.apply(&planes, &mut out);
+        Ok(out)
+    })?;
+    into_array(py, numbers, &[3, height, width])
+}
+
+fn adjusted<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    factor: f32,
+    of: fn(f32) -> Factor,
+) -> PyResult<Bound<'py, PyAny>> {
+    if !(factor >= 0.0 && factor.is_finite()) {
+        return Err(Error::value("factor", factor, "a number from 0 up").into());
+    }
+    changed(py, image, |isa, planes| of(factor).apply(isa, planes, &mut vec![]))
+}
+
+/// A new array: the image after `change`.
+fn changed<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    change: impl FnOnce(Isa, &mut Planes) + Send,
+) -> PyResult<Bound<'py, PyAny>> {
+    try_changed(py, image, |isa, planes| {
+        change(isa, planes);
+        Ok(())
+    })
+}
+
+/// The same, where `change` may refuse.
+fn try_changed<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    change: impl FnOnce(Isa, &mut Planes) -> Result<()> + Send,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (held, [height, width]) = picture(image)?;
+    let bytes = held.slice()?;
+    let made = run(py, || {
+        let isa = Isa::detect(Precision::Exact)?;
+        let (mut planes, mut out) = (Planes::default(), vec![0; bytes.len()]);
+        planes.fill(isa, height, width, bytes);
+        change(isa, &mut planes)?;
+        planes.write(isa, &mut out);
+        Ok(out)
+    })?;
+    into_array(py, made, &[height, width, 3])
+}
+
+/// An image as Python gives it, with its height and width.
+fn picture<'py>(image: &Bound<'py, PyAny>) -> PyResult<(Held<'py, u8>, [usize; 2])> {
+    let expected = "a numpy array of uint8";
+    let array = image.cast::<PyArrayDyn<u8>>().map_err(|_| wrong_type("image", image, expected))?;
+    let held = Held::new(array)?;
+    match *held.shape() {
+        [height, width, 3] if height > 0 && width > 0 => Ok((held, [height, width])),
+        ref other => Err(Error::shape("image", "(H, W, 3)", format!("{other:?}")).into()),
+    }
+}

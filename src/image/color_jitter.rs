@@ -1,0 +1,88 @@
+//! Brightness, contrast, saturation and hue by random factors in random order: torchvision's `ColorJitter`.
+use super::{Planes, checked_p, checked_range, draw, uniform};
+use crate::error::{Error, Result};
+use crate::kernels::Isa;
+use crate::kernels::color::{self, From};
+use crate::random::Generator;
+use rand::seq::SliceRandom;
+
+/// One of the four.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Factor {
+    /// Away from black: 0 is black, 1 the picture itself.
+    Brightness(f32),
+    /// Away from the mean luma.
+    Contrast(f32),
+    /// Away from each pixel's luma.
+    Saturation(f32),
+    /// A part of the circle, from -0.5 to 0.5.
+    Hue(f32),
+}
+
+/// What was drawn: in this order.
+pub type ColorFactors = [Factor; 4];
+
+/// The operation with its settings.
+#[derive(Clone, Copy, Debug)]
+pub struct ColorJitter {
+    p: f32,
+    brightness: (f32, f32),
+    contrast: (f32, f32),
+    saturation: (f32, f32),
+    hue: (f32, f32),
+}
+
+impl ColorJitter {
+    /// With a probability, and strengths as torchvision takes them: a factor from `max(0, 1 - x)` to `1 + x`, a hue from -x to x.
+    ///
+    /// # Errors
+    /// A probability outside [0, 1], a negative strength, a hue beyond half a circle.
+    pub fn new(p: f32, brightness: f32, contrast: f32, saturation: f32, hue: f32) -> Result<Self> {
+        let range = |name: &str, x: f32| match x >= 0.0 && x.is_finite() {
+            true => Ok(((1.0 - x).max(0.0), 1.0 + x)),
+            false => Err(Error::value(name, x, "a strength is 0 or above")),
+        };
+        Ok(Self {
+            p: checked_p("cj_prob", p)?,
+            brightness: range("cj_bright", brightness)?,
+            contrast: range("cj_contrast", contrast)?,
+            saturation: range("cj_sat", saturation)?,
+            hue: checked_range("cj_hue", (-hue, hue), (-0.5, 0.5))?,
+        })
+    }
+
+    /// The factors in their order, if it is to be applied.
+    pub fn sample(&self, generator: &mut Generator) -> Option<ColorFactors> {
+        let apply = draw(generator, self.p);
+        let mut factors = [
+            Factor::Brightness(uniform(generator, self.brightness)),
+            Factor::Contrast(uniform(generator, self.contrast)),
+            Factor::Saturation(uniform(generator, self.saturation)),
+            Factor::Hue(uniform(generator, self.hue)),
+        ];
+        factors.shuffle(generator);
+        apply.then_some(factors)
+    }
+}
+
+impl Factor {
+    /// Changes a picture. `gray` is room for one colour.
+    pub fn apply(self, isa: Isa, planes: &mut Planes, gray: &mut Vec<u8>) {
+        gray.resize(planes.height() * planes.width(), 0);
+        match self {
+            Self::Brightness(factor) => color::blend(isa, From::Level(0), factor, planes.as_mut_slice()),
+            Self::Contrast(factor) => {
+                color::gray(isa, planes, gray);
+                let sum: u64 = gray.iter().map(|&x| u64::from(x)).sum();
+                let mean = (sum as f64 / gray.len().max(1) as f64 + 0.5) as u8;
+                color::blend(isa, From::Level(mean), factor, planes.as_mut_slice());
+            }
+            Self::Saturation(factor) => {
+                color::gray(isa, planes, gray);
+                color::blend(isa, From::Each(gray), factor, planes.as_mut_slice());
+            }
+            // Truncated, and wrapped around.
+            Self::Hue(factor) => color::turn_hue(isa, (f64::from(factor) * 255.0) as i32 as u8, planes),
+        }
+    }
+}

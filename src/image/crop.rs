@@ -1,0 +1,91 @@
+//! A random part of a picture, resized: torchvision's `RandomResizedCrop`, antialiased.
+//!
+//! Only the part is read. Resizing is Pillow's: two passes of a filter that widens with the reduction, rounded in between.
+use super::{Pixels, Planes, checked_range, uniform};
+use crate::error::{Error, Result};
+use crate::kernels::Isa;
+use crate::kernels::resample::resample;
+use crate::random::Generator;
+use rand::Rng;
+
+pub use crate::kernels::resample::{Interpolation, Scratch as ResizeScratch};
+
+/// A part of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crop {
+    /// The first row.
+    pub top: usize,
+    /// The first column.
+    pub left: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+/// The operation with its settings.
+#[derive(Clone, Copy, Debug)]
+pub struct RandomResizedCrop {
+    scale: (f32, f32),
+    ratio: (f32, f32),
+}
+
+impl RandomResizedCrop {
+    /// Parts of `scale` of the area, of a width over height of `ratio`.
+    ///
+    /// # Errors
+    /// Reversed ranges, areas beyond the picture's own, ratios that are not above 0.
+    pub fn new(scale: (f32, f32), ratio: (f32, f32)) -> Result<Self> {
+        let limits = (f32::MIN_POSITIVE, f32::MAX);
+        Ok(Self { scale: checked_range("scale", scale, (0.0, 1.0))?, ratio: checked_range("ratio", ratio, limits)? })
+    }
+
+    /// Draws an area and, evenly in its logarithm, a ratio; after ten that do not fit, takes the largest in the middle.
+    pub fn sample(&self, generator: &mut Generator, height: usize, width: usize) -> Crop {
+        let (rows, columns) = (height as f64, width as f64);
+        let (low, high) = (f64::from(self.ratio.0), f64::from(self.ratio.1));
+        for _ in 0..10 {
+            let scale = f64::from(uniform(generator, self.scale));
+            let ratio = (low.ln() + (high.ln() - low.ln()) * generator.random::<f64>()).exp();
+            let area = rows * columns * scale;
+            let (w, h) = ((area * ratio).sqrt().round_ties_even(), (area / ratio).sqrt().round_ties_even());
+            if (1.0..=columns).contains(&w) && (1.0..=rows).contains(&h) {
+                let (w, h) = (w as usize, h as usize);
+                let top = generator.random_range(0..=(height - h) as u64) as usize;
+                let left = generator.random_range(0..=(width - w) as u64) as usize;
+                return Crop { top, left, height: h, width: w };
+            }
+        }
+        let ratio = columns / rows;
+        let w = if ratio > high { (rows * high).round_ties_even() as usize } else { width };
+        let h = if ratio < low { (columns / low).round_ties_even() as usize } else { height };
+        let (w, h) = (w.clamp(1, width), h.clamp(1, height));
+        Crop { top: (height - h) / 2, left: (width - w) / 2, height: h, width: w }
+    }
+}
+
+/// The part `crop` of `pixels`, resized to `out`'s height and width.
+///
+/// # Errors
+/// A part that is empty or reaches beyond the picture, an empty `out`.
+pub fn resized_crop(
+    isa: Isa,
+    pixels: &Pixels,
+    crop: Crop,
+    interpolation: Interpolation,
+    out: &mut Planes,
+    scratch: &mut ResizeScratch,
+) -> Result<()> {
+    let Crop { top, left, height, width } = crop;
+    let fits = |from: usize, n: usize, all: usize| n > 0 && from.checked_add(n).is_some_and(|end| end <= all);
+    if !fits(top, height, pixels.height) || !fits(left, width, pixels.width) {
+        let remedy = format!("a part of a picture of {}x{}", pixels.height, pixels.width);
+        return Err(Error::value("crop", format!("{height}x{width} at ({top}, {left})"), remedy));
+    }
+    if out.height() == 0 || out.width() == 0 {
+        return Err(Error::value("size", format!("({}, {})", out.height(), out.width()), "at least 1x1"));
+    }
+    let part = (top..top + height, left..left + width);
+    resample(isa, (&pixels.bytes, pixels.width), part, interpolation, out, scratch);
+    Ok(())
+}

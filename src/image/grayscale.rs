@@ -1,0 +1,33 @@
+//! Three equal colours of a picture's luma (ITU-R 601-2), with a probability.
+use super::{Planes, checked_p, draw};
+use crate::error::Result;
+use crate::kernels::{Isa, color};
+use crate::random::Generator;
+
+/// The operation with its settings.
+#[derive(Clone, Copy, Debug)]
+pub struct RandomGrayscale {
+    p: f32,
+}
+
+impl RandomGrayscale {
+    /// With this probability.
+    ///
+    /// # Errors
+    /// One outside [0, 1].
+    pub fn new(p: f32) -> Result<Self> {
+        Ok(Self { p: checked_p("random_gray_scale", p)? })
+    }
+
+    /// Whether to apply it.
+    pub fn sample(&self, generator: &mut Generator) -> bool {
+        draw(generator, self.p)
+    }
+}
+
+/// Makes it gray. `gray` is room for one colour.
+pub fn grayscale(isa: Isa, planes: &mut Planes, gray: &mut Vec<u8>) {
+    gray.resize(planes.height() * planes.width(), 0);
+    color::gray(isa, planes, gray);
+    planes.colors_mut().into_iter().for_each(|color| color.copy_from_slice(gray));
+}

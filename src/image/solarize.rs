@@ -1,0 +1,33 @@
+//! Bright bytes inverted, with a probability.
+use super::{Planes, checked_p, draw};
+use crate::error::Result;
+use crate::kernels::{Isa, color};
+use crate::random::Generator;
+
+/// The operation with its settings.
+#[derive(Clone, Copy, Debug)]
+pub struct RandomSolarize {
+    p: f32,
+    /// Bytes below it stay.
+    pub threshold: u8,
+}
+
+impl RandomSolarize {
+    /// With this probability; BYOL's threshold is 128.
+    ///
+    /// # Errors
+    /// A probability outside [0, 1].
+    pub fn new(p: f32, threshold: u8) -> Result<Self> {
+        Ok(Self { p: checked_p("solarization_prob", p)?, threshold })
+    }
+
+    /// Whether to apply it.
+    pub fn sample(&self, generator: &mut Generator) -> bool {
+        draw(generator, self.p)
+    }
+}
+
+/// Inverts bytes from `threshold` on.
+pub fn solarize(isa: Isa, planes: &mut Planes, threshold: u8) {
+    color::solarize(isa, threshold, planes.as_mut_slice());
+}

@@ -1,0 +1,115 @@
+//! A row at a time, four vectors at a time: each row is blurred once into a ring, from which columns are read while it is near.
+#![allow(unsafe_code)]
+use super::{Scratch, reflected};
+use crate::kernels::isa::{Kernel, Lanes};
+
+/// See [`super::gaussian_blur`].
+pub(super) struct Blur<'a> {
+    pub(super) half: &'a [f32],
+    pub(super) width: usize,
+    pub(super) color: &'a mut [u8],
+    pub(super) scratch: &'a mut Scratch,
+}
+
+impl Kernel for Blur<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self { half, width, color, scratch: Scratch { row, ring, blurred } } = self;
+        let (height, radius, taps) = (color.len() / width, half.len() - 1, 2 * half.len() - 1);
+        let stride = width.next_multiple_of(4 * L::N);
+        row.resize(stride + 2 * radius, 0.0);
+        ring.resize(taps * stride, 0.0);
+        blurred.resize(color.len(), 0);
+        let mut ready = 0;
+        for y in 0..height {
+            while ready < height.min(y + radius + 1) {
+                fill::<L>(&color[ready * width..][..width], radius, row);
+                let to = &mut ring[ready % taps * stride..][..stride];
+                for x in (0..stride).step_by(4 * L::N) {
+                    // SAFETY: a row has `stride + 2 radius` numbers.
+                    let block = unsafe {
+                        let middle = row.as_ptr().add(x + radius);
+                        let mut sums = scaled::<L>(middle, half[0]);
+                        for (k, &tap) in half.iter().enumerate().skip(1) {
+                            sums = with_pair(sums, middle.sub(k), middle.add(k), tap);
+                        }
+                        sums
+                    };
+                    for (v, sum) in block.into_iter().enumerate() {
+                        // SAFETY: `stride` is a multiple of four vectors.
+                        unsafe { sum.store(to.as_mut_ptr().add(x + v * L::N)) }
+                    }
+                }
+                ready += 1;
+            }
+            let out = &mut blurred[y * width..][..width];
+            for x in (0..width).step_by(4 * L::N) {
+                // SAFETY: the ring has `taps` rows of `stride` numbers.
+                let block = unsafe {
+                    let ring = ring.as_ptr().add(x);
+                    let mut sums = scaled::<L>(ring.add(y % taps * stride), half[0]);
+                    for (k, &tap) in half.iter().enumerate().skip(1) {
+                        let above = reflected(y as isize - k as isize, height) % taps * stride;
+                        let below = reflected((y + k) as isize, height) % taps * stride;
+                        sums = with_pair(sums, ring.add(above), ring.add(below), tap);
+                    }
+                    sums
+                };
+                for (v, sum) in block.into_iter().enumerate() {
+                    let at = x + v * L::N;
+                    if at < width {
+                        let (one, half) = (L::splat(1.0), L::splat(0.5));
+                        // SAFETY: within the row; sums of bytes with taps that add up to 1, and a half, lie below 256.
+                        unsafe { sum.mul_add(one, half).store_pixels(out.as_mut_ptr().add(at), L::N.min(width - at)) }
+                    }
+                }
+            }
+        }
+        color.copy_from_slice(blurred);
+    }
+}
+
+/// A row of bytes as floats, with its reflected ends.
+#[inline(always)]
+fn fill<L: Lanes>(bytes: &[u8], radius: usize, row: &mut [f32]) {
+    let width = bytes.len();
+    for (to, &x) in row[radius..].iter_mut().zip(bytes) {
+        *to = f32::from(x);
+    }
+    for k in 1..=radius {
+        row[radius - k] = row[radius + reflected(-(k as isize), width)];
+        row[radius + width - 1 + k] = row[radius + reflected((width - 1 + k) as isize, width)];
+    }
+}
+
+/// Four vectors, times `tap`.
+///
+/// # Safety
+/// `from` is valid for their reads.
+#[inline(always)]
+unsafe fn scaled<L: Lanes>(from: *const f32, tap: f32) -> [L; 4] {
+    let (zero, tap) = (L::splat(0.0), L::splat(tap));
+    let mut block = [zero; 4];
+    for (v, x) in block.iter_mut().enumerate() {
+        // SAFETY: the caller's word.
+        *x = unsafe { L::load(from.add(v * L::N)) }.mul_add(tap, zero);
+    }
+    block
+}
+
+/// Adds the sum of two times four vectors, times `tap`.
+///
+/// # Safety
+/// Both are valid for their reads.
+#[inline(always)]
+unsafe fn with_pair<L: Lanes>(mut sums: [L; 4], a: *const f32, b: *const f32, tap: f32) -> [L; 4] {
+    let (one, tap) = (L::splat(1.0), L::splat(tap));
+    for (v, sum) in sums.iter_mut().enumerate() {
+        // SAFETY: the caller's word.
+        let pair = unsafe { L::load(a.add(v * L::N)).mul_add(one, L::load(b.add(v * L::N))) };
+        *sum = pair.mul_add(tap, *sum);
+    }
+    sums
+}

@@ -1,0 +1,134 @@
+//! A picture in bytes, colour by colour: what augments single pixels then finds neighbours of one colour in a vector.
+//!
+//! These loops, like those of [`super::color`], are written once: [`Isa::dispatch`] compiles them for each instruction set,
+//! and as none rounds differently, all paths give the same bytes.
+use super::Isa;
+use super::isa::{Kernel, Lanes};
+
+/// Red, green and blue of a picture, `[3][height][width]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Planes {
+    height: usize,
+    width: usize,
+    bytes: Vec<u8>,
+}
+
+impl Planes {
+    /// Black.
+    pub fn new(height: usize, width: usize) -> Self {
+        Self { height, width, bytes: vec![0; 3 * height * width] }
+    }
+
+    /// Takes another size; what is in it then is of no meaning.
+    pub fn reshape(&mut self, height: usize, width: usize) {
+        (self.height, self.width) = (height, width);
+        self.bytes.resize(3 * height * width, 0);
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// All bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// All bytes, to write.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Red, green, blue.
+    pub fn colors(&self) -> [&[u8]; 3] {
+        let (red, others) = self.bytes.split_at(self.height * self.width);
+        let (green, blue) = others.split_at(self.height * self.width);
+        [red, green, blue]
+    }
+
+    /// Red, green, blue, to write.
+    pub fn colors_mut(&mut self) -> [&mut [u8]; 3] {
+        let (red, others) = self.bytes.split_at_mut(self.height * self.width);
+        let (green, blue) = others.split_at_mut(self.height * self.width);
+        [red, green, blue]
+    }
+
+    /// Takes in a picture of pixels, `[height][width][3]`.
+    ///
+    /// # Panics
+    /// If there are not `height x width x 3` bytes.
+    pub fn fill(&mut self, isa: Isa, height: usize, width: usize, pixels: &[u8]) {
+        assert_eq!(pixels.len(), 3 * height * width, "pixels of {height}x{width}");
+        self.reshape(height, width);
+        isa.dispatch(Split { pixels, colors: self.colors_mut() });
+    }
+
+    /// Writes it as pixels, `[height][width][3]`.
+    ///
+    /// # Panics
+    /// If there is not just room for them.
+    pub fn write(&self, isa: Isa, pixels: &mut [u8]) {
+        assert_eq!(pixels.len(), self.bytes.len(), "pixels of {}x{}", self.height, self.width);
+        isa.dispatch(Join { colors: self.colors(), pixels });
+    }
+
+    /// Left becomes right.
+    pub fn flip_horizontally(&mut self) {
+        if self.width > 0 {
+            self.bytes.chunks_exact_mut(self.width).for_each(<[u8]>::reverse);
+        }
+    }
+
+    /// Top becomes bottom.
+    pub fn flip_vertically(&mut self) {
+        let (height, width) = (self.height, self.width);
+        for color in self.colors_mut() {
+            for y in 0..height / 2 {
+                let (above, below) = color.split_at_mut((height - 1 - y) * width);
+                above[y * width..][..width].swap_with_slice(&mut below[..width]);
+            }
+        }
+    }
+}
+
+struct Split<'a> {
+    pixels: &'a [u8],
+    colors: [&'a mut [u8]; 3],
+}
+
+impl Kernel for Split<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let [red, green, blue] = self.colors;
+        let colors = red.iter_mut().zip(green).zip(blue);
+        for (pixel, ((r, g), b)) in self.pixels.chunks_exact(3).zip(colors) {
+            (*r, *g, *b) = (pixel[0], pixel[1], pixel[2]);
+        }
+    }
+}
+
+struct Join<'a> {
+    colors: [&'a [u8]; 3],
+    pixels: &'a mut [u8],
+}
+
+impl Kernel for Join<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let [red, green, blue] = self.colors;
+        let colors = red.iter().zip(green).zip(blue);
+        for (pixel, ((&r, &g), &b)) in self.pixels.chunks_exact_mut(3).zip(colors) {
+            (pixel[0], pixel[1], pixel[2]) = (r, g, b);
+        }
+    }
+}

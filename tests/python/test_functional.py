@@ -1,0 +1,167 @@
+"""Operations on one image against torchvision on PIL images, to the bit where a bit is a bit."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+from sassl.transforms import functional as F
+
+torch = pytest.importorskip("torch")
+tv = pytest.importorskip("torchvision.transforms.functional")
+
+
+@pytest.fixture(scope="module", params=[(33, 47), (64, 129), (224, 224), (23, 12)])
+def image(request):
+    """Colours of every kind: noise, and smooth."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*request.param, 3), np.uint8)
+    half = request.param[0] // 2
+    image[half:] = (np.add.outer(np.arange(request.param[0] - half), np.arange(request.param[1])) % 256)[..., None]
+    image[half:, :, 1] //= 2
+    return image
+
+
+@pytest.mark.parametrize("path", ["scalar", "portable", "avx2", "avx512"])
+@pytest.mark.parametrize("factor", [0.0, 0.2, 0.61, 1.0, 1.37, 1.8])
+def test_colours_are_pillows_to_the_bit(image, factor, path, monkeypatch):
+    monkeypatch.setenv("SASSL_ISA", path)
+    try:
+        F.hflip(image)
+    except ValueError:
+        pytest.skip(f"this machine has no {path}")
+    pil = Image.fromarray(image)
+    for ours, theirs in (
+        (F.adjust_brightness, ImageEnhance.Brightness),
+        (F.adjust_contrast, ImageEnhance.Contrast),
+        (F.adjust_saturation, ImageEnhance.Color),
+    ):
+        assert np.array_equal(ours(image, factor), np.asarray(theirs(pil).enhance(factor))), (ours, factor)
+    hue = factor / 1.8 - 0.5
+    assert np.array_equal(F.adjust_hue(image, hue), np.asarray(tv.adjust_hue(pil, hue)))
+    assert np.array_equal(F.grayscale(image), np.asarray(tv.to_grayscale(pil, 3)))
+    assert np.array_equal(F.solarize(image, int(factor * 100)), np.asarray(tv.solarize(pil, int(factor * 100))))
+    assert np.array_equal(F.hflip(image), image[:, ::-1])
+    assert np.array_equal(F.vflip(image), image[::-1])
+
+
+def test_hue_of_every_colour():
+    levels = np.arange(256, dtype=np.uint8)
+    for red in range(0, 256, 3):
+        image = np.stack(np.meshgrid(np.uint8(red), levels, levels, indexing="ij"), -1)[0]
+        expected = np.asarray(tv.adjust_hue(Image.fromarray(image), 0.05))
+        assert np.array_equal(F.adjust_hue(image, 0.05), expected), red
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("path", ["scalar", "portable", "avx2", "avx512"])
+def test_blur_is_torchvisions_within_a_grey_level(image, sigma, path, monkeypatch):
+    monkeypatch.setenv("SASSL_ISA", path)
+    try:
+        F.hflip(image)
+    except ValueError:
+        pytest.skip(f"this machine has no {path}")
+    taps = min(23, 2 * min(image.shape[:2]) - 1)
+    expected = tv.gaussian_blur(torch.from_numpy(image).permute(2, 0, 1), taps, sigma).permute(1, 2, 0).numpy()
+    got = F.gaussian_blur(image, taps, sigma)
+    assert np.abs(got.astype(int) - expected).max() <= 1
+    assert (got != expected).mean() < 1e-3
+
+
+@pytest.mark.parametrize("size", [(224, 224), (32, 32), (96, 64), (7, 300)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_resized_crop_is_pillows_to_the_bit(size, interpolation):
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (375, 500, 3), np.uint8)
+    image[100:] = np.asarray(Image.fromarray(image[:9, :12]).resize((500, 275), Image.Resampling.BICUBIC))
+    mode = getattr(tv.InterpolationMode, interpolation.upper())
+    for top, left, height, width in [(0, 0, 375, 500), (13, 57, 200, 301), (300, 480, 75, 20), (5, 5, 1, 1)]:
+        expected = tv.resized_crop(Image.fromarray(image), top, left, height, width, list(size), mode)
+        got = F.resized_crop(image, top, left, height, width, size, interpolation)
+        assert np.array_equal(got, expected), (top, left, height, width)
+
+
+def test_normalize_is_torchvisions_to_the_bit(image):
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    expected = tv.normalize(tv.to_tensor(Image.fromarray(image)), mean, std).numpy()
+    assert np.array_equal(F.normalize(image, mean, std), expected)
+
+
+def encoded(image, **options):
+    file = io.BytesIO()
+    image.save(file, **options)
+    return file.getvalue()
+
+
+def test_decode(tmp_path, image):
+    pil = Image.fromarray(image)
+    assert np.array_equal(F.decode(encoded(pil, format="PNG")), image)
+    assert np.array_equal(F.decode(encoded(pil, format="WEBP", lossless=True)), image)
+    (tmp_path / "photo.jpg").write_bytes(encoded(pil.resize((80, 60)), format="JPEG", quality=90))
+    expected = np.asarray(Image.open(tmp_path / "photo.jpg"))
+    assert np.abs(F.decode(tmp_path / "photo.jpg").astype(int) - expected).mean() < 1
+
+
+def test_decode_of_unusual_pictures():
+    photo = Image.fromarray(np.add.outer(np.arange(60), 2 * np.arange(90)).astype(np.uint8)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    upright = F.decode(encoded(photo, format="JPEG", exif=exif, quality=95))
+    assert upright.shape == (90, 60, 3)
+    assert np.abs(upright.astype(int) - np.rot90(np.asarray(photo), -1)).max() < 8
+    for mode in ("L", "CMYK"):
+        jpeg = encoded(photo.convert(mode), format="JPEG", quality=95)
+        assert np.abs(F.decode(jpeg).astype(int) - np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))).max() < 8
+    deep = Image.fromarray(np.full((4, 5), 0x80FF, np.uint16))  # 128.49 of 255
+    assert (F.decode(encoded(deep, format="PNG")) == 128).all()
+    assert F.decode(encoded(photo.convert("RGBA"), format="PNG")).shape == (60, 90, 3)
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        (b"", "<bytes>: the file is empty"),
+        (b"\0" * 100, "neither JPEG nor PNG nor WebP"),
+        (b"no picture at all, but text", "neither JPEG nor PNG nor WebP"),
+        (b"GIF89a" + b"\0" * 30, "neither JPEG nor PNG nor WebP"),
+        (b"\xff\xd8\xff\xe0" + b"\0" * 30, "damaged"),
+        ("cut.png", "cut.png: .*damaged"),
+        ("cut.jpg", "cut.jpg: .*damaged"),
+        ("wide.png", "wide.png: .*too large"),
+    ],
+)
+def test_what_is_no_picture(tmp_path, file, words):
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8))
+    if isinstance(file, str):
+        kind = {"png": "PNG", "jpg": "JPEG"}[file[-3:]]
+        whole = encoded(Image.new("L", (70_000, 1)) if file == "wide.png" else photo, format=kind)
+        (tmp_path / file).write_bytes(whole if file == "wide.png" else whole[: len(whole) // 2])
+        file = tmp_path / file
+    with pytest.raises(ValueError, match=words):
+        F.decode(file)
+
+
+def test_files_that_are_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone.jpg"):
+        F.decode(tmp_path / "gone.jpg")
+
+
+def test_bad_values(image):
+    with pytest.raises(ValueError, match="kernel_size = 4: an odd number"):
+        F.gaussian_blur(image, 4, 1.0)
+    with pytest.raises(ValueError, match="kernel_size = 999: at most"):
+        F.gaussian_blur(image, 999, 1.0)
+    with pytest.raises(ValueError, match="sigma = 0: a number above 0"):
+        F.gaussian_blur(image, 3, 0.0)
+    with pytest.raises(ValueError, match="factor = -1"):
+        F.adjust_contrast(image, -1.0)
+    with pytest.raises(ValueError, match="factor = 0.6"):
+        F.adjust_hue(image, 0.6)
+    with pytest.raises(ValueError, match="crop = 10x10 at"):
+        F.resized_crop(image, image.shape[0] - 9, 0, 10, 10, (5, 5))
+    with pytest.raises(ValueError, match='interpolation = "nearest"'):
+        F.resized_crop(image, 0, 0, 1, 1, (5, 5), "nearest")
+    with pytest.raises(ValueError, match="image: expected"):
+        F.hflip(image[..., :2])
+    with pytest.raises(TypeError, match="float64"):
+        F.hflip(image / 255.0)
