@@ -2,7 +2,7 @@
 use super::arrays::{Held, into_array, wrong_type};
 use super::run::run;
 use crate::error::{Error, Result};
-use crate::image::{self, BlurScratch, Crop, Factor, Interpolation, Normalize, Pixels, Planes, ResizeScratch};
+use crate::image::{self, BlurScratch, Crop, Factor, Interpolation, Normalize, PixelsView, Planes, ResizeScratch};
 use crate::kernels::{Isa, Precision};
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
@@ -72,12 +72,12 @@ pub(super) fn resized_crop<'py>(
         }
     };
     let (held, [h, w]) = picture(image)?;
-    let pixels = Pixels { height: h, width: w, bytes: held.slice()?.to_vec() };
+    let pixels = PixelsView { height: h, width: w, bytes: held.slice()? };
     let crop = Crop { top, left, height, width };
     let made = run(py, || {
         let isa = Isa::detect(Precision::Exact)?;
         let mut planes = Planes::new(size.0, size.1);
-        image::resized_crop(isa, &pixels, crop, interpolation, &mut planes, &mut ResizeScratch::default())?;
+        image::resized_crop(isa, pixels, crop, interpolation, &mut planes, &mut ResizeScratch::default())?;
         let mut out = vec![0; planes.as_slice().len()];
         planes.write(isa, &mut out);
         Ok(out)
@@ -89,7 +89,14 @@ pub(super) fn resized_crop<'py>(
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn hflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    changed(py, image, |_, planes| planes.flip_horizontally())
+    let (held, [height, width]) = picture(image)?;
+    let pixels = PixelsView { height, width, bytes: held.slice()? };
+    let made = run(py, || {
+        let mut out = vec![0; pixels.bytes.len()];
+        image::mirror(pixels, &mut out);
+        Ok(out)
+    })?;
+    into_array(py, made, &[height, width, 3])
 }
 
 /// Top becomes bottom.

@@ -1,7 +1,7 @@
 //! A random part of a picture, resized: torchvision's `RandomResizedCrop`, antialiased.
 //!
 //! Only the part is read. Resizing is Pillow's: two passes of a filter that widens with the reduction, rounded in between.
-use super::{Pixels, Planes, checked_range, uniform};
+use super::{PixelsView, Planes, checked_range, uniform};
 use crate::error::{Error, Result};
 use crate::kernels::Isa;
 use crate::kernels::resample::resample;
@@ -70,7 +70,7 @@ impl RandomResizedCrop {
 /// A part that is empty or reaches beyond the picture, an empty `out`.
 pub fn resized_crop(
     isa: Isa,
-    pixels: &Pixels,
+    pixels: PixelsView,
     crop: Crop,
     interpolation: Interpolation,
     out: &mut Planes,
@@ -86,6 +86,6 @@ pub fn resized_crop(
         return Err(Error::value("size", format!("({}, {})", out.height(), out.width()), "at least 1x1"));
     }
     let part = (top..top + height, left..left + width);
-    resample(isa, (&pixels.bytes, pixels.width), part, interpolation, out, scratch);
+    resample(isa, (pixels.bytes, pixels.width), part, interpolation, out, scratch);
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! Left becomes right, or top bottom, with a probability.
-use super::{Planes, checked_p, draw};
+use super::{PixelsView, Planes, checked_p, draw};
 use crate::error::Result;
 use crate::random::Generator;
 
@@ -32,5 +32,18 @@ impl RandomFlip {
         if vertically {
             planes.flip_vertically();
         }
+    }
+}
+
+/// Left becomes right, of pixels.
+///
+/// # Panics
+/// If `out` has not as many bytes.
+pub fn mirror(pixels: PixelsView, out: &mut [u8]) {
+    let row = 3 * pixels.width.max(1);
+    assert_eq!(out.len(), pixels.bytes.len(), "bytes of a picture");
+    for (from, to) in pixels.bytes.chunks_exact(row).zip(out.chunks_exact_mut(row)) {
+        let (from, to) = (from.as_chunks::<3>().0, to.as_chunks_mut::<3>().0);
+        from.iter().rev().zip(to).for_each(|(pixel, to)| *to = *pixel);
     }
 }

@@ -16,7 +16,7 @@ pub use crate::kernels::Planes;
 pub use color_jitter::{ColorFactors, ColorJitter, Factor};
 pub use crop::{Crop, Interpolation, RandomResizedCrop, ResizeScratch, resized_crop};
 pub use decode::decode;
-pub use flip::RandomFlip;
+pub use flip::{RandomFlip, mirror};
 pub use gaussian_blur::{BlurScratch, GaussianBlur, gaussian_blur};
 pub use grayscale::{RandomGrayscale, grayscale};
 pub use normalize::Normalize;
@@ -35,6 +35,24 @@ pub struct Pixels {
     pub width: usize,
     /// `height x width x 3`.
     pub bytes: Vec<u8>,
+}
+
+/// The same to read.
+#[derive(Clone, Copy, Debug)]
+pub struct PixelsView<'a> {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// `height x width x 3`.
+    pub bytes: &'a [u8],
+}
+
+impl Pixels {
+    /// All of it, to read.
+    pub fn view(&self) -> PixelsView<'_> {
+        PixelsView { height: self.height, width: self.width, bytes: &self.bytes }
+    }
 }
 
 /// Whether an operation of this probability is applied.

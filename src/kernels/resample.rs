@@ -18,10 +18,12 @@ pub enum Interpolation {
 /// What resizing needs besides pictures; it can serve the next one.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// Rows after the first pass, `[height of the part][3][width]`.
+    /// Rows after the first pass, of pixels of four bytes.
     rows: Vec<u8>,
-    /// One row of pixels, and a byte more.
-    last: Vec<u8>,
+    /// One such row.
+    pixels: Vec<[u8; 4]>,
+    /// One row of pixels of three bytes, and a byte more.
+    bytes: Vec<u8>,
 }
 
 /// Bits after the point of a weight.
@@ -141,86 +143,98 @@ impl Resample<'_> {
     #[inline(always)]
     fn along_rows_first(self) {
         let Self { pixels, width, rows, columns, along_rows, along_columns, out, scratch } = self;
-        let (n, part) = (out.width(), 3 * columns.len());
-        scratch.rows.resize(rows.len() * 3 * n, 0);
-        for (y, to) in rows.zip(scratch.rows.chunks_exact_mut(3 * n)) {
-            let from = 3 * (y * width + columns.start);
-            // Pixels are read as four bytes.
-            let row = match pixels.get(from..from + part + 1) {
-                Some(row) => row,
-                None => {
-                    scratch.last.clear();
-                    scratch.last.extend_from_slice(&pixels[from..from + part]);
-                    scratch.last.push(0);
-                    &scratch.last
-                }
-            };
-            let (red, others) = to.split_at_mut(n);
-            let (green, blue) = others.split_at_mut(n);
-            narrow(&along_rows, row, [red, green, blue]);
+        let n = out.width();
+        let Scratch { rows: narrowed, pixels: row4, bytes } = scratch;
+        narrowed.resize(rows.len() * 4 * n, 0);
+        row4.resize(n, [0; 4]);
+        // Pixels are read as four bytes: after its last, a row has that of the next, except where the picture ends.
+        let row = |y: usize| 3 * (y * width + columns.start)..3 * (y * width + columns.end) + 1;
+        let (fours, ones) = narrowed.split_at_mut((rows.len() - 1) / 4 * 16 * n);
+        let mut y = rows.start;
+        for four in fours.chunks_exact_mut(16 * n) {
+            narrow(&along_rows, std::array::from_fn::<_, 4, _>(|i| &pixels[row(y + i)]), four.as_chunks_mut().0);
+            y += 4;
         }
-        for (c, color) in out.colors_mut().into_iter().enumerate() {
-            for (y, to) in color.chunks_exact_mut(n).enumerate() {
-                let (first, weights) = along_columns.of(y);
-                shorten(&scratch.rows[(3 * first + c) * n..], 3 * n, weights, to);
-            }
+        for one in ones.chunks_exact_mut(4 * n) {
+            bytes.clear();
+            bytes.extend_from_slice(&pixels[row(y).start..row(y).end - 1]);
+            bytes.push(0);
+            narrow(&along_rows, [bytes], one.as_chunks_mut().0);
+            y += 1;
+        }
+        for y in 0..out.height() {
+            let (first, weights) = along_columns.of(y);
+            shorten(&narrowed[4 * first * n..], 4 * n, weights, row4.as_flattened_mut());
+            split(row4, out, y);
         }
     }
 
     #[inline(always)]
     fn along_columns_first(self) {
         let Self { pixels, width, rows, columns, along_rows, along_columns, out, scratch } = self;
-        let (n, part) = (out.width(), 3 * columns.len());
-        scratch.last.resize(part + 1, 0);
-        let [red, green, blue] = out.colors_mut();
-        let out = red.chunks_exact_mut(n).zip(green.chunks_exact_mut(n)).zip(blue.chunks_exact_mut(n));
-        for (y, ((red, green), blue)) in out.enumerate() {
+        let Scratch { pixels: row4, bytes, .. } = scratch;
+        let part = 3 * columns.len();
+        bytes.resize(part + 1, 0);
+        row4.resize(out.width(), [0; 4]);
+        for y in 0..out.height() {
             let (first, weights) = along_columns.of(y);
             let from = 3 * ((rows.start + first) * width + columns.start);
-            shorten(&pixels[from..], 3 * width, weights, &mut scratch.last[..part]);
-            narrow(&along_rows, &scratch.last, [red, green, blue]);
+            shorten(&pixels[from..], 3 * width, weights, &mut bytes[..part]);
+            narrow(&along_rows, [bytes], row4);
+            split(row4, out, y);
         }
     }
 }
 
-/// One row of pixels, and a byte more, to a row of each colour.
+/// Rows of pixels, each with a byte more, to rows of pixels of four bytes, the last of no meaning.
 #[inline(always)]
-fn narrow(filter: &Filter, row: &[u8], [red, green, blue]: [&mut [u8]; 3]) {
-    for (x, ((r, g), b)) in red.iter_mut().zip(green).zip(blue).enumerate() {
+fn narrow<const R: usize>(filter: &Filter, rows: [&[u8]; R], to: &mut [[u8; 4]]) {
+    let n = to.len() / R;
+    for x in 0..n {
         let (first, weights) = filter.of(x);
-        let mut sums = [1 << (BITS - 1); 4];
-        for (pixel, &weight) in row[3 * first..].windows(4).step_by(3).zip(weights) {
-            for (sum, &x) in sums.iter_mut().zip(pixel) {
-                *sum += i32::from(x) * weight;
+        let pixels: [&[u8]; R] = std::array::from_fn(|r| &rows[r][3 * first..][..3 * weights.len() + 1]);
+        let mut sums = [[1 << (BITS - 1); 4]; R];
+        for (k, &weight) in weights.iter().enumerate() {
+            for (sums, pixels) in sums.iter_mut().zip(pixels) {
+                let &[a, b, c, d] = pixels[3 * k..].first_chunk().expect("a byte more than pixels");
+                let [a, b, c, d] = [a, b, c, d].map(|x| i32::from(x) * weight);
+                *sums = [sums[0] + a, sums[1] + b, sums[2] + c, sums[3].wrapping_add(d)];
             }
         }
-        [*r, *g, *b, _] = sums.map(byte);
+        for (r, sums) in sums.into_iter().enumerate() {
+            to[r * n + x] = sums.map(byte);
+        }
+    }
+}
+
+/// A row of pixels of four bytes to a row of each colour.
+#[inline(always)]
+fn split(row: &[[u8; 4]], out: &mut Planes, y: usize) {
+    let n = row.len();
+    for (c, color) in out.colors_mut().into_iter().enumerate() {
+        for (to, pixel) in color[y * n..][..n].iter_mut().zip(row) {
+            *to = (u32::from_le_bytes(*pixel) >> (8 * c)) as u8;
+        }
     }
 }
 
 /// Rows of bytes, `stride` apart, to one.
 #[inline(always)]
 fn shorten(rows: &[u8], stride: usize, weights: &[i32], to: &mut [u8]) {
-    const N: usize = 64;
-    for (n, to) in to.chunks_mut(N).enumerate() {
+    const N: usize = 16;
+    let (whole, rest) = to.as_chunks_mut::<N>();
+    let done = whole.len() * N;
+    for (n, to) in whole.iter_mut().enumerate() {
         let mut sums = [1 << (BITS - 1); N];
         for (k, &weight) in weights.iter().enumerate() {
-            let row = &rows[k * stride + n * N..];
-            match row.first_chunk::<N>() {
-                Some(row) => add(&mut sums, row, weight),
-                None => sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += i32::from(x) * weight),
-            }
+            let row = rows[k * stride + n * N..].first_chunk::<N>().expect("a row is as long as the one it goes into");
+            sums = std::array::from_fn(|i| sums[i] + i32::from(row[i]) * weight);
         }
-        for (to, sum) in to.iter_mut().zip(sums) {
-            *to = byte(sum);
-        }
+        *to = sums.map(byte);
     }
-}
-
-#[inline(always)]
-fn add<const N: usize>(sums: &mut [i32; N], row: &[u8; N], weight: i32) {
-    for (sum, &x) in sums.iter_mut().zip(row) {
-        *sum += i32::from(x) * weight;
+    for (i, to) in rest.iter_mut().enumerate() {
+        let column = weights.iter().enumerate().map(|(k, weight)| i32::from(rows[k * stride + done + i]) * weight);
+        *to = byte((1 << (BITS - 1)) + column.sum::<i32>());
     }
 }
 

@@ -18,11 +18,12 @@ SHELL = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for l
 def test_examples_run():
     need("torchvision")
     namespace: dict[str, object] = {}
-    assert len(PYTHON) == 2
+    assert len(PYTHON) == 3
     for block in PYTHON:
         exec(compile(block, "README.md", "exec"), namespace)
     assert namespace["views"].shape == (2, 224, 224, 3)
     assert sum(len(batch) for batch in namespace["loader"]) == 4
+    assert namespace["view"].shape == (224, 224, 3)
 
 
 def test_the_first_example_needs_no_torch():

@@ -1,6 +1,7 @@
 //! The crate's tests, a file for each of its rooms.
 mod allocations;
 mod flatbuffer;
+mod image;
 mod kernels;
 mod layering;
 mod style;

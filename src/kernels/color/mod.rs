@@ -1,6 +1,7 @@
 //! Colours of a picture, pixel by pixel, in Pillow's arithmetic to the bit (libImaging `Blend.c`, `Convert.c`).
 //!
 //! Written once, as [`super::planes`] says.
+#![allow(unsafe_code)]
 mod hue;
 
 use super::isa::{Kernel, Lanes};
@@ -81,7 +82,9 @@ impl Kernel for Blend<'_> {
 #[inline(always)]
 fn blended(from: u8, factor: f32, x: u8) -> u8 {
     let from = f32::from(from);
-    (from + factor * (f32::from(x) - from)) as u8
+    let blended = (from + factor * (f32::from(x) - from)).clamp(0.0, 255.0);
+    // SAFETY: a byte's range, as factors are finite.
+    unsafe { blended.to_int_unchecked::<i32>() as u8 }
 }
 
 struct Solarize<'a> {

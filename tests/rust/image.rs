@@ -1,0 +1,166 @@
+//! `image/` and its kernels: each path against the others, draws within their ranges, bytes that are no pictures.
+use proptest::prelude::*;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sassl::image::*;
+use sassl::kernels::Isa;
+use sassl::random::{Generator, Key};
+use std::path::Path;
+
+fn pixels(generator: &mut ChaCha8Rng, height: usize, width: usize) -> Pixels {
+    Pixels { height, width, bytes: (0..3 * height * width).map(|_| generator.random()).collect() }
+}
+
+fn planes(isa: Isa, pixels: &Pixels) -> Planes {
+    let mut planes = Planes::default();
+    planes.fill(isa, pixels.height, pixels.width, &pixels.bytes);
+    planes
+}
+
+fn generator(index: u64) -> Generator {
+    Key { index, ..Key::default() }.generator()
+}
+
+#[test]
+fn paths_agree_to_the_bit() {
+    let mut numbers = ChaCha8Rng::seed_from_u64(0);
+    let mut gray = vec![];
+    for (height, width) in [(1, 1), (2, 3), (17, 33), (40, 64), (31, 131)] {
+        let picture = pixels(&mut numbers, height, width);
+        let crop = Crop { top: height / 3, left: width / 4, height: height.div_ceil(2), width: width.div_ceil(2) };
+        let made = |isa: Isa, gray: &mut Vec<u8>| {
+            let mut all = vec![];
+            for factor in [Factor::Brightness(1.3), Factor::Contrast(0.6), Factor::Saturation(1.7), Factor::Hue(-0.1)] {
+                let mut planes = planes(isa, &picture);
+                factor.apply(isa, &mut planes, gray);
+                all.push(planes);
+            }
+            let mut changed = planes(isa, &picture);
+            grayscale(isa, &mut changed, gray);
+            all.push(changed);
+            let mut changed = planes(isa, &picture);
+            solarize(isa, &mut changed, 100);
+            all.push(changed);
+            for size in [(1, 1), (5, 70), (33, 17)] {
+                for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {
+                    let mut out = Planes::new(size.0, size.1);
+                    resized_crop(isa, picture.view(), crop, interpolation, &mut out, &mut Default::default()).unwrap();
+                    all.push(out);
+                }
+            }
+            all
+        };
+        let truth = made(Isa::Scalar, &mut gray);
+        for isa in Isa::supported() {
+            assert!(made(isa, &mut gray) == truth, "{} {height}x{width}", isa.name());
+            let mut back = vec![0; picture.bytes.len()];
+            planes(isa, &picture).write(isa, &mut back);
+            assert_eq!(back, picture.bytes, "{} {height}x{width}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn blur_is_within_one_of_the_scalar_truth() {
+    let mut numbers = ChaCha8Rng::seed_from_u64(1);
+    let mut scratch = BlurScratch::default();
+    for (height, width, taps) in [(1, 1, 1), (2, 2, 3), (12, 12, 23), (33, 70, 23), (64, 129, 9)] {
+        let picture = pixels(&mut numbers, height, width);
+        for sigma in [0.1, 0.7, 2.0, 50.0] {
+            let mut truth = planes(Isa::Scalar, &picture);
+            gaussian_blur(Isa::Scalar, &mut truth, taps, sigma, &mut scratch).unwrap();
+            for isa in Isa::supported() {
+                let mut got = planes(isa, &picture);
+                gaussian_blur(isa, &mut got, taps, sigma, &mut scratch).unwrap();
+                let off = got.as_slice().iter().zip(truth.as_slice()).map(|(a, b)| a.abs_diff(*b)).max();
+                assert!(off <= Some(1), "{} {height}x{width}, sigma {sigma}: {off:?}", isa.name());
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn crops_lie_within_and_keep_their_promise(height in 1_usize..600, width in 1_usize..600, index in 0_u64..1000) {
+        let crop = RandomResizedCrop::new((0.2, 1.0), (0.75, 4.0 / 3.0)).unwrap().sample(&mut generator(index), height, width);
+        prop_assert!(crop.height > 0 && crop.top + crop.height <= height);
+        prop_assert!(crop.width > 0 && crop.left + crop.width <= width);
+        if height.min(width) > 50 && height.max(width) < 2 * height.min(width) {
+            let (area, ratio) = ((crop.height * crop.width) as f64, crop.width as f64 / crop.height as f64);
+            prop_assert!(area > 0.19 * (height * width) as f64, "{:?}", crop);
+            prop_assert!((0.72..1.39).contains(&ratio), "{:?}", crop);
+        }
+    }
+
+    #[test]
+    fn resizing_takes_any_size(height in 1_usize..90, width in 1_usize..90, out in (1_usize..70, 1_usize..70), seed in 0_u64..50) {
+        let picture = pixels(&mut ChaCha8Rng::seed_from_u64(seed), height, width);
+        let crop = RandomResizedCrop::new((0.08, 1.0), (0.75, 4.0 / 3.0)).unwrap().sample(&mut generator(seed), height, width);
+        let isa = Isa::supported().last().unwrap();
+        let mut made = Planes::new(out.0, out.1);
+        resized_crop(isa, picture.view(), crop, Interpolation::Bilinear, &mut made, &mut Default::default()).unwrap();
+        // A mean of bytes of the part is none but such a mean.
+        let (low, high) = (picture.bytes.iter().min().unwrap(), picture.bytes.iter().max().unwrap());
+        prop_assert!(made.as_slice().iter().all(|x| (low..=high).contains(&x)));
+    }
+
+    #[test]
+    fn decoding_survives_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 0_usize..4) {
+        let heads: [&[u8]; 4] = [b"", b"\xFF\xD8\xFF\xE0", b"\x89PNG\r\n\x1A\n", b"RIFF\0\0\0\0WEBPVP8 "];
+        let file = [heads[kind], &bytes].concat();
+        let error = decode(&file, Path::new("file")).unwrap_err().to_string();
+        prop_assert!(error.starts_with("file: "), "{error}");
+    }
+}
+
+#[test]
+fn draws_stay_within_their_ranges_and_come_as_often_as_they_should() {
+    let jitter = ColorJitter::new(0.8, 0.4, 0.4, 0.2, 0.1).unwrap();
+    let blur = GaussianBlur::new(0.5, (0.1, 2.0), 23).unwrap();
+    let flip = RandomFlip::new(0.5, 0.0).unwrap();
+    let (mut jittered, mut blurred, mut flipped) = (0, 0, 0);
+    let mut first = [0; 4];
+    for index in 0..4000 {
+        let mut generator = generator(index);
+        if let Some(factors) = jitter.sample(&mut generator) {
+            jittered += 1;
+            for (place, factor) in factors.into_iter().enumerate() {
+                let (kind, inside) = match factor {
+                    Factor::Brightness(x) => (0, (0.6..=1.4).contains(&x)),
+                    Factor::Contrast(x) => (1, (0.6..=1.4).contains(&x)),
+                    Factor::Saturation(x) => (2, (0.8..=1.2).contains(&x)),
+                    Factor::Hue(x) => (3, (-0.1..=0.1).contains(&x)),
+                };
+                assert!(inside, "{factor:?}");
+                first[kind] += usize::from(place == 0);
+            }
+        }
+        if let Some(sigma) = blur.sample(&mut generator) {
+            assert!((0.1..=2.0).contains(&sigma));
+            blurred += 1;
+        }
+        let (horizontally, vertically) = flip.sample(&mut generator);
+        assert!(!vertically);
+        flipped += usize::from(horizontally);
+    }
+    assert!((3100..3300).contains(&jittered) && (1900..2100).contains(&blurred) && (1900..2100).contains(&flipped));
+    assert!(first.iter().all(|n| (700..900).contains(n)), "{first:?}");
+}
+
+#[test]
+fn settings_that_cannot_be() {
+    let errors = [
+        RandomResizedCrop::new((0.5, 1.2), (0.75, 1.3)).unwrap_err(),
+        RandomResizedCrop::new((0.2, 1.0), (1.3, 0.75)).unwrap_err(),
+        ColorJitter::new(0.8, -0.4, 0.4, 0.4, 0.1).unwrap_err(),
+        ColorJitter::new(0.8, 0.4, 0.4, 0.4, 0.6).unwrap_err(),
+        GaussianBlur::new(1.5, (0.1, 2.0), 23).unwrap_err(),
+        GaussianBlur::new(0.5, (0.1, 2.0), 22).unwrap_err(),
+        RandomGrayscale::new(f32::NAN).unwrap_err(),
+        Normalize::new([0.5; 3], [1.0, 0.0, 1.0]).unwrap_err(),
+    ];
+    let names = ["scale", "ratio", "cj_bright", "cj_hue", "gaussian_blur", "kernel_size", "random_gray_scale", "std"];
+    for (error, name) in errors.iter().zip(names) {
+        assert!(error.to_string().starts_with(&format!("{name} = ")), "{error}");
+    }
+}
