@@ -98,3 +98,26 @@ impl Error {
         Self::Io { path: path.as_ref().to_path_buf(), source }
     }
 }
+
+/// A probability as a user gives it.
+///
+/// # Errors
+/// Outside [0, 1].
+pub fn checked_probability(name: &str, p: f32) -> Result<f32> {
+    match (0.0..=1.0).contains(&p) {
+        true => Ok(p),
+        false => Err(Error::value(name, p, "a probability lies between 0 and 1")),
+    }
+}
+
+/// A range (low, high) as a user gives it.
+///
+/// # Errors
+/// Ends that are reversed, or beyond the limits.
+pub fn checked_range(name: &str, range: (f32, f32), limits: (f32, f32), remedy: &str) -> Result<(f32, f32)> {
+    let (low, high) = range;
+    match limits.0 <= low && low <= high && high <= limits.1 {
+        true => Ok(range),
+        false => Err(Error::value(name, format!("({low}, {high})"), remedy)),
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! A stream is ChaCha8 keyed by the four numbers themselves, so two keys never share one, no draw depends on the
 //! order in which images are visited, and nothing is global.
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// The generator of one image in one view.
@@ -30,6 +30,16 @@ impl Key {
         }
         Generator::from_seed(bytes)
     }
+}
+
+/// Whether something of this probability comes.
+pub fn comes(generator: &mut Generator, p: f32) -> bool {
+    generator.random::<f32>() < p
+}
+
+/// A number of a range, each as likely as the others.
+pub fn uniform(generator: &mut Generator, (low, high): (f32, f32)) -> f32 {
+    low + (high - low) * generator.random::<f32>()
 }
 
 #[cfg(test)]

@@ -89,14 +89,7 @@ pub(super) fn resized_crop<'py>(
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn hflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let (held, [height, width]) = picture(image)?;
-    let pixels = PixelsView { height, width, bytes: held.slice()? };
-    let made = run(py, || {
-        let mut out = vec![0; pixels.bytes.len()];
-        image::mirror(pixels, &mut out);
-        Ok(out)
-    })?;
-    into_array(py, made, &[height, width, 3])
+    changed(py, image, |_, planes| planes.flip_horizontally())
 }
 
 /// Top becomes bottom.

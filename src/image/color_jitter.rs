@@ -1,9 +1,9 @@
 //! Brightness, contrast, saturation and hue by random factors in random order: torchvision's `ColorJitter`.
-use super::{Planes, checked_p, checked_range, draw, uniform};
-use crate::error::{Error, Result};
+use super::Planes;
+use crate::error::{Error, Result, checked_probability};
 use crate::kernels::Isa;
-use crate::kernels::color::{self, From};
-use crate::random::Generator;
+use crate::kernels::color::{self, Base};
+use crate::random::{Generator, comes, uniform};
 use rand::seq::SliceRandom;
 
 /// One of the four.
@@ -42,18 +42,21 @@ impl ColorJitter {
             true => Ok(((1.0 - x).max(0.0), 1.0 + x)),
             false => Err(Error::value(name, x, "a strength is 0 or above")),
         };
+        if !(0.0..=0.5).contains(&hue) {
+            return Err(Error::value("cj_hue", hue, "a part of the circle from 0 to 0.5"));
+        }
         Ok(Self {
-            p: checked_p("cj_prob", p)?,
+            p: checked_probability("cj_prob", p)?,
             brightness: range("cj_bright", brightness)?,
             contrast: range("cj_contrast", contrast)?,
             saturation: range("cj_sat", saturation)?,
-            hue: checked_range("cj_hue", (-hue, hue), (-0.5, 0.5))?,
+            hue: (-hue, hue),
         })
     }
 
     /// The factors in their order, if it is to be applied.
     pub fn sample(&self, generator: &mut Generator) -> Option<ColorFactors> {
-        let apply = draw(generator, self.p);
+        let apply = comes(generator, self.p);
         let mut factors = [
             Factor::Brightness(uniform(generator, self.brightness)),
             Factor::Contrast(uniform(generator, self.contrast)),
@@ -70,16 +73,16 @@ impl Factor {
     pub fn apply(self, isa: Isa, planes: &mut Planes, gray: &mut Vec<u8>) {
         gray.resize(planes.height() * planes.width(), 0);
         match self {
-            Self::Brightness(factor) => color::blend(isa, From::Level(0), factor, planes.as_mut_slice()),
+            Self::Brightness(factor) => color::blend(isa, Base::Level(0), factor, planes.as_mut_slice()),
             Self::Contrast(factor) => {
                 color::gray(isa, planes, gray);
                 let sum: u64 = gray.iter().map(|&x| u64::from(x)).sum();
                 let mean = (sum as f64 / gray.len().max(1) as f64 + 0.5) as u8;
-                color::blend(isa, From::Level(mean), factor, planes.as_mut_slice());
+                color::blend(isa, Base::Level(mean), factor, planes.as_mut_slice());
             }
             Self::Saturation(factor) => {
                 color::gray(isa, planes, gray);
-                color::blend(isa, From::Each(gray), factor, planes.as_mut_slice());
+                color::blend(isa, Base::Each(gray), factor, planes.as_mut_slice());
             }
             // Truncated, and wrapped around.
             Self::Hue(factor) => color::turn_hue(isa, (f64::from(factor) * 255.0) as i32 as u8, planes),

@@ -1,11 +1,11 @@
 //! A random part of a picture, resized: torchvision's `RandomResizedCrop`, antialiased.
 //!
 //! Only the part is read. Resizing is Pillow's: two passes of a filter that widens with the reduction, rounded in between.
-use super::{PixelsView, Planes, checked_range, uniform};
-use crate::error::{Error, Result};
+use super::{PixelsView, Planes};
+use crate::error::{Error, Result, checked_range};
 use crate::kernels::Isa;
 use crate::kernels::resample::resample;
-use crate::random::Generator;
+use crate::random::{Generator, uniform};
 use rand::Rng;
 
 pub use crate::kernels::resample::{Interpolation, Scratch as ResizeScratch};
@@ -36,8 +36,12 @@ impl RandomResizedCrop {
     /// # Errors
     /// Reversed ranges, areas beyond the picture's own, ratios that are not above 0.
     pub fn new(scale: (f32, f32), ratio: (f32, f32)) -> Result<Self> {
-        let limits = (f32::MIN_POSITIVE, f32::MAX);
-        Ok(Self { scale: checked_range("scale", scale, (0.0, 1.0))?, ratio: checked_range("ratio", ratio, limits)? })
+        let (part, positive) =
+            ("a range (low, high) with 0 <= low <= high <= 1", "a range (low, high) with 0 < low <= high");
+        Ok(Self {
+            scale: checked_range("scale", scale, (0.0, 1.0), part)?,
+            ratio: checked_range("ratio", ratio, (f32::MIN_POSITIVE, f32::MAX), positive)?,
+        })
     }
 
     /// Draws an area and, evenly in its logarithm, a ratio; after ten that do not fit, takes the largest in the middle.

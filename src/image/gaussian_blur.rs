@@ -1,8 +1,8 @@
 //! A Gaussian blur with a probability: the taps of torchvision's `gaussian_blur`.
-use super::{Planes, checked_p, checked_range, draw, uniform};
-use crate::error::{Error, Result};
+use super::Planes;
+use crate::error::{Error, Result, checked_probability, checked_range};
 use crate::kernels::{Isa, gaussian_blur as kernel};
-use crate::random::Generator;
+use crate::random::{Generator, comes, uniform};
 
 pub use kernel::Scratch as BlurScratch;
 
@@ -22,13 +22,14 @@ impl GaussianBlur {
     /// A probability outside [0, 1], a sigma that is not above 0, an even number of taps.
     pub fn new(p: f32, sigma: (f32, f32), kernel_size: usize) -> Result<Self> {
         checked_kernel_size(kernel_size)?;
-        let sigma = checked_range("sigmas", sigma, (f32::MIN_POSITIVE, f32::MAX))?;
-        Ok(Self { p: checked_p("gaussian_blur", p)?, sigma, kernel_size })
+        let sigma =
+            checked_range("sigmas", sigma, (f32::MIN_POSITIVE, f32::MAX), "a range (low, high) with 0 < low <= high")?;
+        Ok(Self { p: checked_probability("gaussian_blur", p)?, sigma, kernel_size })
     }
 
     /// The sigma, if it is to be applied.
     pub fn sample(&self, generator: &mut Generator) -> Option<f32> {
-        let (apply, sigma) = (draw(generator, self.p), uniform(generator, self.sigma));
+        let (apply, sigma) = (comes(generator, self.p), uniform(generator, self.sigma));
         apply.then_some(sigma)
     }
 }

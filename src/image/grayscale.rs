@@ -1,8 +1,8 @@
 //! Three equal colours of a picture's luma (ITU-R 601-2), with a probability.
-use super::{Planes, checked_p, draw};
-use crate::error::Result;
+use super::Planes;
+use crate::error::{Result, checked_probability};
 use crate::kernels::{Isa, color};
-use crate::random::Generator;
+use crate::random::{Generator, comes};
 
 /// The operation with its settings.
 #[derive(Clone, Copy, Debug)]
@@ -16,12 +16,12 @@ impl RandomGrayscale {
     /// # Errors
     /// One outside [0, 1].
     pub fn new(p: f32) -> Result<Self> {
-        Ok(Self { p: checked_p("random_gray_scale", p)? })
+        Ok(Self { p: checked_probability("random_gray_scale", p)? })
     }
 
     /// Whether to apply it.
     pub fn sample(&self, generator: &mut Generator) -> bool {
-        draw(generator, self.p)
+        comes(generator, self.p)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Bright bytes inverted, with a probability.
-use super::{Planes, checked_p, draw};
-use crate::error::Result;
+use super::Planes;
+use crate::error::{Result, checked_probability};
 use crate::kernels::{Isa, color};
-use crate::random::Generator;
+use crate::random::{Generator, comes};
 
 /// The operation with its settings.
 #[derive(Clone, Copy, Debug)]
@@ -18,12 +18,12 @@ impl RandomSolarize {
     /// # Errors
     /// A probability outside [0, 1].
     pub fn new(p: f32, threshold: u8) -> Result<Self> {
-        Ok(Self { p: checked_p("solarization_prob", p)?, threshold })
+        Ok(Self { p: checked_probability("solarization_prob", p)?, threshold })
     }
 
     /// Whether to apply it.
     pub fn sample(&self, generator: &mut Generator) -> bool {
-        draw(generator, self.p)
+        comes(generator, self.p)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! In each folder `mod.rs` is the front door (checks, packing, choice of path), `scalar.rs` the plain loops that are the
 //! truth, `simd.rs` the same loops over `isa::Lanes`. All of them work on one image: a [`map::Map`] of
-//! height x width x channels float32, channels innermost, with room for its padding around it.
+//! height x width x channels float32, channels innermost, with room for its padding around it. Loops over the bytes of
+//! [`planes`] are written once, and compiled for each instruction set.
 pub mod color;
 pub mod conv;
 pub mod depthwise;

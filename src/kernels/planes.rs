@@ -1,6 +1,6 @@
 //! A picture in bytes, colour by colour: what augments single pixels then finds neighbours of one colour in a vector.
 //!
-//! These loops, like those of [`super::color`], are written once: `Isa::dispatch` compiles them for each instruction set,
+//! These loops, like those of [`super::color`] and [`super::resample`], are written once: `Isa::dispatch` compiles them for each instruction set,
 //! and as none rounds differently, all paths give the same bytes.
 use super::Isa;
 use super::isa::{Kernel, Lanes};

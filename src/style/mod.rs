@@ -24,9 +24,9 @@ pub use predictor::Predictor;
 pub use stylizer::{Strength, Style, Stylizer};
 pub use transformer::{Stylized, Transformer};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, checked_probability, checked_range};
 use crate::kernels::interpolate::PixelsMut;
-use crate::random::Key;
+use crate::random::{Key, comes, uniform};
 use rand::Rng;
 use std::sync::Arc;
 
@@ -84,14 +84,10 @@ impl Sassl {
     /// # Errors
     /// p, alpha or beta outside [0, 1], or a range whose ends are reversed.
     pub fn new(p: f32, alpha: (f32, f32), beta: (f32, f32), styles: Styles) -> Result<Self> {
-        if !(0.0..=1.0).contains(&p) {
-            return Err(Error::value("p", p, "a probability lies between 0 and 1"));
-        }
-        for (name, (low, high)) in [("alpha", alpha), ("beta", beta)] {
-            if !(0.0..=1.0).contains(&low) || !(0.0..=1.0).contains(&high) || low > high {
-                let remedy = "a range (low, high) with 0 <= low <= high <= 1; the paper's is (0.1, 0.3)";
-                return Err(Error::value(name, format!("({low}, {high})"), remedy));
-            }
+        checked_probability("p", p)?;
+        for (name, range) in [("alpha", alpha), ("beta", beta)] {
+            let remedy = "a range (low, high) with 0 <= low <= high <= 1; the paper's is (0.1, 0.3)";
+            checked_range(name, range, (0.0, 1.0), remedy)?;
         }
         Ok(Self { p, alpha, beta, styles })
     }
@@ -105,10 +101,9 @@ impl Sassl {
     pub fn sample(&self, key: Key, n: usize) -> Vec<StyleParams> {
         let one = |i: usize| {
             let mut generator = Key { index: key.index.wrapping_add(i as u64), ..key }.generator();
-            let uniform = |(low, high): (f32, f32), x: f32| low + (high - low) * x;
-            let apply = generator.random::<f32>() < self.p;
-            let alpha = uniform(self.alpha, generator.random());
-            let beta = uniform(self.beta, generator.random());
+            let apply = comes(&mut generator, self.p);
+            let alpha = uniform(&mut generator, self.alpha);
+            let beta = uniform(&mut generator, self.beta);
             let style = match &self.styles {
                 Styles::Bank(bank) => Drawn::Index(generator.random_range(0..bank.len() as u64) as usize),
                 Styles::Gaussian(gaussian) => Drawn::Vector(gaussian.sample(&mut generator)),

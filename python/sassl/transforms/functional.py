@@ -1,9 +1,11 @@
 """Operations on one image, under torchvision's names: numpy arrays (H, W, 3) of uint8, in Pillow's arithmetic.
 
-from sassl.transforms import functional as F
+    from sassl.transforms import functional as F
 
-photo = F.decode("photo.jpg")
-view = F.gaussian_blur(F.adjust_hue(F.resized_crop(photo, 0, 0, 300, 400, size=(224, 224)), 0.1), 23, sigma=1.0)
+    photo = F.decode("photo.jpg")
+    view = F.gaussian_blur(F.resized_crop(photo, 0, 0, 300, 400, size=(224, 224)), 23, sigma=1.0)
+
+Each gives a new array.
 """
 
 from .._sassl import (

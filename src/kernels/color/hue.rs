@@ -49,7 +49,7 @@ fn hue_and_saturation(r: u8, g: u8, b: u8) -> (u8, u8) {
     let saturation = f32::from(most - least) / f32::from(most).max(1.0);
     let [red, green, blue] = [r, g, b].map(|x| f32::from(most - x) / range);
     let sixths = match most {
-        _ if r == most => blue_less(green, blue),
+        _ if r == most => blue - green,
         _ if g == most => (2.0 + f64::from(red) - f64::from(blue)) as f32,
         _ => (4.0 + f64::from(green) - f64::from(red)) as f32,
     };
@@ -57,11 +57,6 @@ fn hue_and_saturation(r: u8, g: u8, b: u8) -> (u8, u8) {
     let hue = (if turn >= 1.0 { turn - 1.0 } else { turn }) as f32;
     let gray = most == least;
     (if gray { 0 } else { (f64::from(hue) * 255.0) as u8 }, (f64::from(saturation) * 255.0) as u8)
-}
-
-#[inline(always)]
-fn blue_less(green: f32, blue: f32) -> f32 {
-    blue - green
 }
 
 #[inline(always)]

@@ -17,13 +17,13 @@ pub fn gray(isa: Isa, planes: &Planes, gray: &mut [u8]) {
 }
 
 /// `from + factor (x - from)` of each byte, cut off at 0 and 255 and truncated.
-pub fn blend(isa: Isa, from: From, factor: f32, bytes: &mut [u8]) {
+pub fn blend(isa: Isa, from: Base, factor: f32, bytes: &mut [u8]) {
     isa.dispatch(Blend { from, factor, bytes });
 }
 
 /// What [`blend`] moves away from or towards.
 #[derive(Clone, Copy, Debug)]
-pub enum From<'a> {
+pub enum Base<'a> {
     /// One byte for all.
     Level(u8),
     /// A byte for each; what is longer than they are takes them again from the first.
@@ -58,7 +58,7 @@ impl Kernel for Gray<'_> {
 }
 
 struct Blend<'a> {
-    from: From<'a>,
+    from: Base<'a>,
     factor: f32,
     bytes: &'a mut [u8],
 }
@@ -69,8 +69,8 @@ impl Kernel for Blend<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         match self.from {
-            From::Level(level) => self.bytes.iter_mut().for_each(|x| *x = blended(level, self.factor, *x)),
-            From::Each(bytes) => {
+            Base::Level(level) => self.bytes.iter_mut().for_each(|x| *x = blended(level, self.factor, *x)),
+            Base::Each(bytes) => {
                 for part in self.bytes.chunks_mut(bytes.len().max(1)) {
                     part.iter_mut().zip(bytes).for_each(|(x, &from)| *x = blended(from, self.factor, *x));
                 }
@@ -79,11 +79,13 @@ impl Kernel for Blend<'_> {
     }
 }
 
+// `clamp` lets NaN through.
+#[allow(clippy::manual_clamp)]
 #[inline(always)]
 fn blended(from: u8, factor: f32, x: u8) -> u8 {
     let from = f32::from(from);
-    let blended = (from + factor * (f32::from(x) - from)).clamp(0.0, 255.0);
-    // SAFETY: a byte's range, as factors are finite.
+    let blended = (from + factor * (f32::from(x) - from)).max(0.0).min(255.0);
+    // SAFETY: a byte's range.
     unsafe { blended.to_int_unchecked::<i32>() as u8 }
 }
 

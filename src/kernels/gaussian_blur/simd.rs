@@ -25,7 +25,7 @@ impl Kernel for Blur<'_> {
         let mut ready = 0;
         for y in 0..height {
             while ready < height.min(y + radius + 1) {
-                fill::<L>(&color[ready * width..][..width], radius, row);
+                fill(&color[ready * width..][..width], radius, row);
                 let to = &mut ring[ready % taps * stride..][..stride];
                 for x in (0..stride).step_by(4 * L::N) {
                     // SAFETY: a row has `stride + 2 radius` numbers.
@@ -73,7 +73,7 @@ impl Kernel for Blur<'_> {
 
 /// A row of bytes as floats, with its reflected ends.
 #[inline(always)]
-fn fill<L: Lanes>(bytes: &[u8], radius: usize, row: &mut [f32]) {
+fn fill(bytes: &[u8], radius: usize, row: &mut [f32]) {
     let width = bytes.len();
     for (to, &x) in row[radius..].iter_mut().zip(bytes) {
         *to = f32::from(x);

@@ -90,7 +90,8 @@ impl Quantized {
 pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) {
     const STEPS: u8 = 127;
     const SCALES: u8 = 16;
-    let largest = isa.largest_weight(weights).max(f32::MIN_POSITIVE);
+    // Of weights of 0, too, the inverse of a step is a number.
+    let largest = isa.largest_weight(weights).max(1e-30);
     let total: f32 = weights.iter().sum();
     let fitted = (STEPS - SCALES + 1..=STEPS).map(|steps| {
         let inverse = f32::from(steps) / largest;
