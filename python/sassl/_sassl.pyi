@@ -333,9 +333,15 @@ def decode(file: "str | os.PathLike[str] | bytes") -> "numpy.typing.NDArray[nump
         OSError: the file cannot be read.
     """
 
-def gaussian_blur(image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int", sigma: "float") -> "numpy.typing.NDArray[numpy.uint8]":
+def gaussian_blur(image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int | None", sigma: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Blurs with a Gaussian of `kernel_size` taps, an odd number; edges are reflected.
+    Blurs with a Gaussian.
+
+    Args:
+        image: uint8, (H, W, 3).
+        kernel_size: its taps, an odd number, edges reflected, as torchvision has it; or None for Pillow's
+            `ImageFilter.GaussianBlur(sigma)` to the bit: three boxes in each direction, edges repeated.
+        sigma: its standard deviation in pixels, above 0.
 
     Raises:
         ValueError: an even number of taps, more of them than the reflected image has, a sigma that is not above 0.

@@ -159,22 +159,31 @@ pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshol
     changed(py, image, |isa, planes| image::solarize(isa, planes, threshold))
 }
 
-/// Blurs with a Gaussian of `kernel_size` taps, an odd number; edges are reflected.
+/// Blurs with a Gaussian.
+///
+/// Args:
+///     image: uint8, (H, W, 3).
+///     kernel_size: its taps, an odd number, edges reflected, as torchvision has it; or None for Pillow's
+///         `ImageFilter.GaussianBlur(sigma)` to the bit: three boxes in each direction, edges repeated.
+///     sigma: its standard deviation in pixels, above 0.
 ///
 /// Raises:
 ///     ValueError: an even number of taps, more of them than the reflected image has, a sigma that is not above 0.
 #[pyfunction]
 #[pyo3(signature = (
-    image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int", sigma: "float",
+    image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int | None", sigma: "float",
 ) -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn gaussian_blur<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,
-    kernel_size: usize,
+    kernel_size: Option<usize>,
     sigma: f32,
 ) -> PyResult<Bound<'py, PyAny>> {
     let mut scratch = BlurScratch::default();
-    try_changed(py, image, |isa, planes| image::gaussian_blur(isa, planes, kernel_size, sigma, &mut scratch))
+    try_changed(py, image, |isa, planes| match kernel_size {
+        Some(taps) => image::gaussian_blur(isa, planes, taps, sigma, &mut scratch),
+        None => image::box_blur(isa, planes, sigma, &mut scratch),
+    })
 }
 
 /// `(x / 255 - mean) / std` of each colour.

@@ -1,4 +1,4 @@
-//! Brightness, contrast, saturation and hue by random factors in random order: torchvision's `ColorJitter`.
+//! Brightness, contrast, saturation and hue by random factors in random order: torchvision's `ColorJitter`, or BYOL's own form.
 use super::Planes;
 use crate::error::{Error, Result, checked_probability};
 use crate::kernels::Isa;
@@ -17,6 +17,22 @@ pub enum Factor {
     Saturation(f32),
     /// A part of the circle, from -0.5 to 0.5.
     Hue(f32),
+    /// BYOL's brightness: added, in parts of the whole range.
+    Shift(f32),
+    /// BYOL's contrast: away from the mean of each colour.
+    ColorContrast(f32),
+    /// BYOL's saturation: times that of HSV.
+    HsvSaturation(f32),
+}
+
+/// Whose arithmetic a [`ColorJitter`] follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JitterForm {
+    /// torchvision's, on a PIL image.
+    #[default]
+    Torchvision,
+    /// That of deepmind-research `byol/utils/augmentations.py`: brightness is added, contrast is that of each colour, saturation is HSV's.
+    Byol,
 }
 
 /// What was drawn: in this order.
@@ -30,6 +46,7 @@ pub struct ColorJitter {
     contrast: (f32, f32),
     saturation: (f32, f32),
     hue: (f32, f32),
+    form: JitterForm,
 }
 
 impl ColorJitter {
@@ -37,7 +54,7 @@ impl ColorJitter {
     ///
     /// # Errors
     /// A probability outside [0, 1], a negative strength, a hue beyond half a circle.
-    pub fn new(p: f32, brightness: f32, contrast: f32, saturation: f32, hue: f32) -> Result<Self> {
+    pub fn new(p: f32, brightness: f32, contrast: f32, saturation: f32, hue: f32, form: JitterForm) -> Result<Self> {
         let range = |name: &str, x: f32| match x >= 0.0 && x.is_finite() {
             true => Ok(((1.0 - x).max(0.0), 1.0 + x)),
             false => Err(Error::value(name, x, "a strength is 0 or above")),
@@ -51,18 +68,30 @@ impl ColorJitter {
             contrast: range("cj_contrast", contrast)?,
             saturation: range("cj_sat", saturation)?,
             hue: (-hue, hue),
+            form,
         })
     }
 
     /// The factors in their order, if it is to be applied.
     pub fn sample(&self, generator: &mut Generator) -> Option<ColorFactors> {
         let apply = comes(generator, self.p);
-        let mut factors = [
-            Factor::Brightness(uniform(generator, self.brightness)),
-            Factor::Contrast(uniform(generator, self.contrast)),
-            Factor::Saturation(uniform(generator, self.saturation)),
-            Factor::Hue(uniform(generator, self.hue)),
-        ];
+        let mut draw = |range| uniform(generator, range);
+        let (brightness, contrast, saturation, hue) =
+            (draw(self.brightness), draw(self.contrast), draw(self.saturation), draw(self.hue));
+        let mut factors = match self.form {
+            JitterForm::Torchvision => [
+                Factor::Brightness(brightness),
+                Factor::Contrast(contrast),
+                Factor::Saturation(saturation),
+                Factor::Hue(hue),
+            ],
+            JitterForm::Byol => [
+                Factor::Shift(brightness - 1.0),
+                Factor::ColorContrast(contrast),
+                Factor::HsvSaturation(saturation),
+                Factor::Hue(hue),
+            ],
+        };
         factors.shuffle(generator);
         apply.then_some(factors)
     }
@@ -84,6 +113,15 @@ impl Factor {
                 color::gray(isa, planes, gray);
                 color::blend(isa, Base::Each(gray), factor, planes.as_mut_slice());
             }
+            Self::Shift(part) => color::scale(isa, 1.0, part * 255.0, planes.as_mut_slice()),
+            Self::ColorContrast(factor) => {
+                for color in planes.colors_mut() {
+                    let sum: u64 = color.iter().map(|&x| u64::from(x)).sum();
+                    let mean = (sum as f64 / color.len().max(1) as f64) as f32;
+                    color::scale(isa, factor, (1.0 - factor) * mean, color);
+                }
+            }
+            Self::HsvSaturation(factor) => color::saturate(isa, factor, planes),
             // Truncated, and wrapped around.
             Self::Hue(factor) => color::turn_hue(isa, (f64::from(factor) * 255.0) as i32 as u8, planes),
         }

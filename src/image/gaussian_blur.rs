@@ -1,4 +1,4 @@
-//! A Gaussian blur with a probability: the taps of torchvision's `gaussian_blur`.
+//! A Gaussian blur with a probability: the taps of torchvision's `gaussian_blur`, or the boxes of Pillow's `GaussianBlur`.
 use super::Planes;
 use crate::error::{Error, Result, checked_probability, checked_range};
 use crate::kernels::{Isa, gaussian_blur as kernel};
@@ -11,8 +11,16 @@ pub use kernel::Scratch as BlurScratch;
 pub struct GaussianBlur {
     p: f32,
     sigma: (f32, f32),
-    /// Taps, an odd number.
-    pub kernel_size: usize,
+    kernel: BlurKernel,
+}
+
+/// What stands for the Gaussian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlurKernel {
+    /// So many of its own values, an odd number.
+    Taps(usize),
+    /// Three boxes in each direction, as Pillow has it and so MoCo v2's code.
+    Boxes,
 }
 
 impl GaussianBlur {
@@ -20,11 +28,17 @@ impl GaussianBlur {
     ///
     /// # Errors
     /// A probability outside [0, 1], a sigma that is not above 0, an even number of taps.
-    pub fn new(p: f32, sigma: (f32, f32), kernel_size: usize) -> Result<Self> {
-        checked_kernel_size(kernel_size)?;
-        let sigma =
-            checked_range("sigmas", sigma, (f32::MIN_POSITIVE, f32::MAX), "a range (low, high) with 0 < low <= high")?;
-        Ok(Self { p: checked_probability("gaussian_blur", p)?, sigma, kernel_size })
+    pub fn new(p: f32, sigma: (f32, f32), kernel: BlurKernel) -> Result<Self> {
+        if let BlurKernel::Taps(taps) = kernel {
+            checked_kernel_size(taps)?;
+        }
+        let sigma = checked_range(
+            "sigmas",
+            sigma,
+            (f32::MIN_POSITIVE, MOST),
+            "a range (low, high) with 0 < low <= high <= 1e4",
+        )?;
+        Ok(Self { p: checked_probability("gaussian_blur", p)?, sigma, kernel })
     }
 
     /// The sigma, if it is to be applied.
@@ -32,7 +46,21 @@ impl GaussianBlur {
         let (apply, sigma) = (comes(generator, self.p), uniform(generator, self.sigma));
         apply.then_some(sigma)
     }
+
+    /// Blurs.
+    ///
+    /// # Errors
+    /// See [`gaussian_blur`] and [`box_blur`].
+    pub fn apply(&self, isa: Isa, planes: &mut Planes, sigma: f32, scratch: &mut BlurScratch) -> Result<()> {
+        match self.kernel {
+            BlurKernel::Taps(taps) => gaussian_blur(isa, planes, taps, sigma, scratch),
+            BlurKernel::Boxes => box_blur(isa, planes, sigma, scratch),
+        }
+    }
 }
+
+/// The largest sigma; a picture is one colour long before.
+const MOST: f32 = 1e4;
 
 /// Blurs with this many taps of a Gaussian, edges reflected.
 ///
@@ -51,9 +79,7 @@ pub fn gaussian_blur(
         let remedy = format!("at most {} taps for a picture of {}x{}", 2 * side - 1, planes.height(), planes.width());
         return Err(Error::value("kernel_size", kernel_size, remedy));
     }
-    if !(sigma > 0.0 && sigma.is_finite()) {
-        return Err(Error::value("sigma", sigma, "a number above 0"));
-    }
+    checked_sigma(sigma)?;
     let tap = |k: usize| (-0.5 * (k as f32 / sigma).powi(2)).exp();
     let mut half: Vec<f32> = (0..=kernel_size / 2).map(tap).collect();
     let sum = half[0] + 2.0 * half[1..].iter().sum::<f32>();
@@ -62,6 +88,23 @@ pub fn gaussian_blur(
     let felt = half.iter().rposition(|&tap| tap > 1e-7).unwrap_or(0);
     kernel::gaussian_blur(isa, &half[..=felt], planes, scratch);
     Ok(())
+}
+
+/// Blurs as Pillow's `ImageFilter.GaussianBlur(sigma)` does: with boxes, edges repeated.
+///
+/// # Errors
+/// A sigma that is not above 0.
+pub fn box_blur(isa: Isa, planes: &mut Planes, sigma: f32, scratch: &mut BlurScratch) -> Result<()> {
+    checked_sigma(sigma)?;
+    kernel::box_blur(isa, sigma, planes, scratch);
+    Ok(())
+}
+
+fn checked_sigma(sigma: f32) -> Result<()> {
+    match sigma > 0.0 && sigma <= MOST {
+        true => Ok(()),
+        false => Err(Error::value("sigma", sigma, "a number above 0, up to 1e4")),
+    }
 }
 
 fn checked_kernel_size(kernel_size: usize) -> Result<()> {

@@ -13,11 +13,11 @@ mod normalize;
 mod solarize;
 
 pub use crate::kernels::Planes;
-pub use color_jitter::{ColorFactors, ColorJitter, Factor};
+pub use color_jitter::{ColorFactors, ColorJitter, Factor, JitterForm};
 pub use crop::{Crop, Interpolation, RandomResizedCrop, ResizeScratch, resized_crop};
 pub use decode::decode;
 pub use flip::RandomFlip;
-pub use gaussian_blur::{BlurScratch, GaussianBlur, gaussian_blur};
+pub use gaussian_blur::{BlurKernel, BlurScratch, GaussianBlur, box_blur, gaussian_blur};
 pub use grayscale::{RandomGrayscale, grayscale};
 pub use normalize::Normalize;
 pub use solarize::{RandomSolarize, solarize};

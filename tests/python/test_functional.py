@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from conftest import need
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageFilter
 from sassl._sassl import info
 from sassl.transforms import functional as F
 
@@ -66,6 +66,12 @@ def test_blur_is_torchvisions_within_a_grey_level(image, sigma, path):
     got = F.gaussian_blur(image, taps, sigma)
     assert np.abs(got.astype(int) - expected).max() <= 1
     assert (got != expected).mean() < 1e-3
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.3, 0.77, 1.0, 1.999, 2.0, 3.3, 40.0])
+def test_boxes_are_pillows_to_the_bit(image, sigma, path):
+    expected = Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma))
+    assert np.array_equal(F.gaussian_blur(image, None, sigma), expected)
 
 
 @pytest.mark.parametrize("size", [(224, 224), (32, 32), (96, 64), (7, 300)])

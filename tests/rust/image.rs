@@ -30,9 +30,17 @@ fn paths_agree_to_the_bit() {
         let crop = Crop { top: height / 3, left: width / 4, height: height.div_ceil(2), width: width.div_ceil(2) };
         let made = |isa: Isa, gray: &mut Vec<u8>| {
             let mut all = vec![];
-            for factor in [Factor::Brightness(1.3), Factor::Contrast(0.6), Factor::Saturation(1.7), Factor::Hue(-0.1)] {
+            let torchvisions =
+                [Factor::Brightness(1.3), Factor::Contrast(0.6), Factor::Saturation(1.7), Factor::Hue(-0.1)];
+            let byols = [Factor::Shift(0.3), Factor::ColorContrast(1.4), Factor::HsvSaturation(1.2)];
+            for factor in torchvisions.into_iter().chain(byols) {
                 let mut planes = planes(isa, &picture);
                 factor.apply(isa, &mut planes, gray);
+                all.push(planes);
+            }
+            for sigma in [0.1, 0.9, 2.0, 5.0, 300.0] {
+                let mut planes = planes(isa, &picture);
+                box_blur(isa, &mut planes, sigma, &mut Default::default()).unwrap();
                 all.push(planes);
             }
             let mut changed = planes(isa, &picture);
@@ -57,6 +65,42 @@ fn paths_agree_to_the_bit() {
             planes(isa, &picture).write(isa, &mut back);
             assert_eq!(back, picture.bytes, "{} {height}x{width}", isa.name());
         }
+    }
+}
+
+/// The formulas of deepmind-research `byol/utils/augmentations.py`, in floats.
+#[test]
+fn byols_jitter_is_its_formula_within_rounding() {
+    let picture = pixels(&mut ChaCha8Rng::seed_from_u64(2), 30, 40);
+    let n = 30 * 40;
+    let isa = Isa::supported().last().unwrap();
+    let check = |factor: Factor, formula: &dyn Fn(usize, &[f64; 3], &[f64; 3]) -> f64| {
+        let before = planes(isa, &picture);
+        let mut after = before.clone();
+        factor.apply(isa, &mut after, &mut vec![]);
+        let means = before.colors().map(|color| color.iter().map(|&x| f64::from(x)).sum::<f64>() / n as f64);
+        for i in 0..n {
+            let pixel = before.colors().map(|color| f64::from(color[i]));
+            for (c, color) in after.colors().iter().enumerate() {
+                let expected = formula(c, &pixel, &means).clamp(0.0, 255.0);
+                assert!((f64::from(color[i]) - expected).abs() < 0.51, "{factor:?} of {pixel:?}: {expected}");
+            }
+        }
+    };
+    for x in [-0.4, -0.01, 0.33] {
+        check(Factor::Shift(x), &|c, pixel, _| pixel[c] + 255.0 * f64::from(x));
+    }
+    for x in [0.6, 1.0, 1.4] {
+        check(Factor::ColorContrast(x), &|c, pixel, means| means[c] + f64::from(x) * (pixel[c] - means[c]));
+        check(Factor::HsvSaturation(x), &|c, pixel, _| {
+            let (most, least) =
+                (pixel.iter().copied().fold(0.0, f64::max), pixel.iter().copied().fold(255.0, f64::min));
+            let saturation = if most > 0.0 { (most - least) / most } else { 0.0 };
+            let changed = (saturation * f64::from(x)).min(1.0);
+            // The hue stays: each colour keeps its place between the least and the most.
+            let place = if most > least { (pixel[c] - least) / (most - least) } else { 1.0 };
+            most * (1.0 - changed) + place * most * changed
+        });
     }
 }
 
@@ -115,14 +159,15 @@ proptest! {
 
 #[test]
 fn draws_stay_within_their_ranges_and_come_as_often_as_they_should() {
-    let jitter = ColorJitter::new(0.8, 0.4, 0.4, 0.2, 0.1).unwrap();
-    let blur = GaussianBlur::new(0.5, (0.1, 2.0), 23).unwrap();
+    let jitter = |form| ColorJitter::new(0.8, 0.4, 0.4, 0.2, 0.1, form).unwrap();
+    let jitters = [jitter(JitterForm::Torchvision), jitter(JitterForm::Byol)];
+    let blur = GaussianBlur::new(0.5, (0.1, 2.0), BlurKernel::Taps(23)).unwrap();
     let flip = RandomFlip::new(0.5, 0.0).unwrap();
     let (mut jittered, mut blurred, mut flipped) = (0, 0, 0);
     let mut first = [0; 4];
     for index in 0..4000 {
         let mut generator = generator(index);
-        if let Some(factors) = jitter.sample(&mut generator) {
+        if let Some(factors) = jitters[index as usize % 2].sample(&mut generator) {
             jittered += 1;
             for (place, factor) in factors.into_iter().enumerate() {
                 let (kind, inside) = match factor {
@@ -130,6 +175,9 @@ fn draws_stay_within_their_ranges_and_come_as_often_as_they_should() {
                     Factor::Contrast(x) => (1, (0.6..=1.4).contains(&x)),
                     Factor::Saturation(x) => (2, (0.8..=1.2).contains(&x)),
                     Factor::Hue(x) => (3, (-0.1..=0.1).contains(&x)),
+                    Factor::Shift(x) => (0, (-0.4..=0.4).contains(&x)),
+                    Factor::ColorContrast(x) => (1, (0.6..=1.4).contains(&x)),
+                    Factor::HsvSaturation(x) => (2, (0.8..=1.2).contains(&x)),
                 };
                 assert!(inside, "{factor:?}");
                 first[kind] += usize::from(place == 0);
@@ -152,10 +200,10 @@ fn settings_that_cannot_be() {
     let errors = [
         RandomResizedCrop::new((0.5, 1.2), (0.75, 1.3)).unwrap_err(),
         RandomResizedCrop::new((0.2, 1.0), (1.3, 0.75)).unwrap_err(),
-        ColorJitter::new(0.8, -0.4, 0.4, 0.4, 0.1).unwrap_err(),
-        ColorJitter::new(0.8, 0.4, 0.4, 0.4, 0.6).unwrap_err(),
-        GaussianBlur::new(1.5, (0.1, 2.0), 23).unwrap_err(),
-        GaussianBlur::new(0.5, (0.1, 2.0), 22).unwrap_err(),
+        ColorJitter::new(0.8, -0.4, 0.4, 0.4, 0.1, JitterForm::Byol).unwrap_err(),
+        ColorJitter::new(0.8, 0.4, 0.4, 0.4, 0.6, JitterForm::Torchvision).unwrap_err(),
+        GaussianBlur::new(1.5, (0.1, 2.0), BlurKernel::Taps(23)).unwrap_err(),
+        GaussianBlur::new(0.5, (0.1, 2.0), BlurKernel::Taps(22)).unwrap_err(),
         RandomGrayscale::new(f32::NAN).unwrap_err(),
         Normalize::new([0.5; 3], [1.0, 0.0, 1.0]).unwrap_err(),
     ];

@@ -40,6 +40,16 @@ pub fn solarize(isa: Isa, threshold: u8, bytes: &mut [u8]) {
     isa.dispatch(Solarize { threshold, bytes });
 }
 
+/// `by x + plus` of each byte, cut off at 0 and 255 and rounded.
+pub fn scale(isa: Isa, by: f32, plus: f32, bytes: &mut [u8]) {
+    isa.dispatch(Scale { by, plus: plus + 0.5, bytes });
+}
+
+/// Saturation of each pixel times `factor`, up to 1, as HSV has it: `(V - min) / V` for the largest colour V.
+pub fn saturate(isa: Isa, factor: f32, planes: &mut Planes) {
+    isa.dispatch(Saturate { factor, colors: planes.colors_mut() });
+}
+
 struct Gray<'a> {
     colors: [&'a [u8]; 3],
     gray: &'a mut [u8],
@@ -79,14 +89,56 @@ impl Kernel for Blend<'_> {
     }
 }
 
-// `clamp` lets NaN through.
-#[allow(clippy::manual_clamp)]
 #[inline(always)]
 fn blended(from: u8, factor: f32, x: u8) -> u8 {
     let from = f32::from(from);
-    let blended = (from + factor * (f32::from(x) - from)).max(0.0).min(255.0);
+    truncated(from + factor * (f32::from(x) - from))
+}
+
+/// Cut off at 0 and 255; NaN is 0.
+#[allow(clippy::manual_clamp)] // `clamp` lets NaN through.
+#[inline(always)]
+fn truncated(x: f32) -> u8 {
+    let x = x.max(0.0).min(255.0);
     // SAFETY: a byte's range.
-    unsafe { blended.to_int_unchecked::<i32>() as u8 }
+    unsafe { x.to_int_unchecked::<i32>() as u8 }
+}
+
+struct Scale<'a> {
+    by: f32,
+    plus: f32,
+    bytes: &'a mut [u8],
+}
+
+impl Kernel for Scale<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        self.bytes.iter_mut().for_each(|x| *x = truncated(self.by * f32::from(*x) + self.plus));
+    }
+}
+
+struct Saturate<'a> {
+    factor: f32,
+    colors: [&'a mut [u8]; 3],
+}
+
+impl Kernel for Saturate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let [red, green, blue] = self.colors;
+        for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
+            let (most, least) = (f32::from((*r).max(*g).max(*b)), f32::from((*r).min(*g).min(*b)));
+            // Saturation 1 is where the least colour is 0.
+            let factor = self.factor.min(most / (most - least).max(1.0));
+            for x in [r, g, b] {
+                *x = truncated(most - (most - f32::from(*x)) * factor + 0.5);
+            }
+        }
+    }
 }
 
 struct Solarize<'a> {

@@ -1,8 +1,12 @@
-//! Convolution with a symmetric row of taps, along rows and then along columns, with reflected edges.
+//! Convolution with a symmetric row of taps, along rows and then along columns, with reflected edges; and Pillow's approximation
+//! of it by boxes.
+mod boxes;
 mod scalar;
 mod simd;
 
 use super::{Isa, Planes};
+
+pub use boxes::box_blur;
 
 /// What a blur needs besides the picture; it can serve the next one.
 #[derive(Debug, Default)]
