@@ -9,7 +9,9 @@
 //! - [`image`]: one picture: decoding, cropping, colours, blur.
 //! - [`weights`]: files to named tensors and the description of a network.
 //! - [`style`]: the paper's Algorithm 1, a file for each of its lines.
+//! - [`data`]: from files to batches of two views.
 //! - `bindings`: the Python module (feature `python`).
+pub mod data;
 pub mod error;
 pub mod image;
 pub mod kernels;

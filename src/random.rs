@@ -30,6 +30,11 @@ impl Key {
         }
         Generator::from_seed(bytes)
     }
+
+    /// The stream of this view's style: another one, so that crops and colours are the same with style and without.
+    pub fn of_style(self) -> Self {
+        Self { view: self.view | 1 << 63, ..self }
+    }
 }
 
 /// Whether something of this probability comes.

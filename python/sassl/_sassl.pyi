@@ -2,6 +2,7 @@
 The compiled core of sassl; use it through the package `sassl`.
 """
 
+from _typeshed import SupportsLenAndGetItem
 import os
 import typing
 
@@ -9,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "Gaussian", "StyleParams", "Stylizer", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "convert", "decode", "gaussian_blur", "grayscale", "hflip", "info", "normalize", "resized_crop", "solarize", "version", "vflip"]
+__all__ = ["Bank", "Block", "Gaussian", "StyleParams", "Stylizer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "convert", "decode", "gaussian_blur", "grayscale", "hflip", "info", "normalize", "resized_crop", "solarize", "version", "vflip"]
 
 @final
 class Bank:
@@ -278,6 +279,101 @@ class Stylizer:
 
         Returns:
             (N, H, W, 3) float32 in [0, 1].
+        """
+
+@final
+class TwoViews:
+    """
+    Two views of an image, the left one in another style.
+
+    Args:
+        left, right: what makes each.
+        size: (height, width) of both.
+        block: SASSL, or None.
+        styled_view: "left", "right" or "both".
+        style_position: "after_crop" or "before_crop".
+        dtype: "uint8", "float16" or "float32".
+        mean, std: of each colour, in [0, 1]; None: 0 and 1.
+        channels_last: (H, W, 3) instead of (3, H, W).
+
+    Raises:
+        ValueError: views too small for the blur or for style, another name, bytes that are to be normalized.
+    """
+    def __new__(cls, /, left: View, right: View, size: tuple[SupportsIndex, SupportsIndex], block: Block | None = None, *, styled_view: str, style_position: str, dtype: str, mean: SupportsLenAndGetItem[SupportsFloat | SupportsIndex] | None, std: SupportsLenAndGetItem[SupportsFloat | SupportsIndex] | None, channels_last: bool) -> TwoViews: ...
+    def apply(self, /, image: "numpy.typing.NDArray[numpy.uint8]", params: tuple[ViewParams, ViewParams]) -> "tuple[numpy.typing.NDArray[typing.Any], numpy.typing.NDArray[typing.Any]]":
+        """
+        Both views, a pure function of image and parameters.
+
+        Args:
+            image: (H, W, 3) uint8.
+            params: of the left view and of the right one.
+
+        Raises:
+            ValueError: a crop beyond the image; an image too small for style.
+        """
+    @property
+    def needs_batch(self, /) -> bool:
+        """
+        Whether a view's style is another image of its batch.
+        """
+    def sample(self, /, seed: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0, index: SupportsIndex = 0) -> tuple[ViewParams, ViewParams]:
+        """
+        Draws both views of an image: the left one from the random stream (seed, epoch, index, 0), the right one from
+        (seed, epoch, index, 1).
+        """
+
+@final
+class View:
+    """
+    What makes one view of an image: torchvision's operations under lightly's names.
+
+    Raises:
+        ValueError: a probability outside [0, 1], a reversed range, an even number of taps.
+    """
+    def __new__(cls, /, *, min_scale: SupportsFloat | SupportsIndex, ratio: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], interpolation: str, hf_prob: SupportsFloat | SupportsIndex, vf_prob: SupportsFloat | SupportsIndex, cj_prob: SupportsFloat | SupportsIndex, cj_bright: SupportsFloat | SupportsIndex, cj_contrast: SupportsFloat | SupportsIndex, cj_sat: SupportsFloat | SupportsIndex, cj_hue: SupportsFloat | SupportsIndex, byol_jitter: bool, random_gray_scale: SupportsFloat | SupportsIndex, gaussian_blur: SupportsFloat | SupportsIndex, sigmas: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], kernel_size: "int | None", solarization_prob: SupportsFloat | SupportsIndex, threshold: SupportsIndex) -> View: ...
+
+@final
+class ViewParams:
+    """
+    What was drawn for one view: a plain value, to look at and to replay.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def crop(self, /) -> tuple[int, int, int, int]:
+        """
+        The part of the image: (top, left, height, width) in pixels.
+        """
+    @property
+    def flip(self, /) -> tuple[bool, bool]:
+        """
+        Whether it is flipped horizontally, and vertically.
+        """
+    @property
+    def grayscale(self, /) -> bool:
+        """
+        Whether it is gray.
+        """
+    @property
+    def jitter(self, /) -> list[tuple[str, float]]:
+        """
+        The colour factors in their order, (name, factor); empty where there are none.
+        """
+    @property
+    def sigma(self, /) -> float | None:
+        """
+        The blur's sigma in pixels, or None.
+        """
+    @property
+    def solarize(self, /) -> bool:
+        """
+        Whether it is solarized.
+        """
+    @property
+    def style(self, /) -> StyleParams | None:
+        """
+        The style that was drawn; None for a view without.
         """
 
 def adjust_brightness(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":

@@ -2,7 +2,9 @@
 use super::arrays::{Held, into_array, wrong_type};
 use super::run::run;
 use crate::error::{Error, Result};
-use crate::image::{self, BlurScratch, Crop, Factor, Interpolation, Normalize, PixelsView, Planes, ResizeScratch};
+use crate::image::{
+    self, BlurScratch, Crop, Dtype, Factor, Interpolation, Normalize, Output, PixelsView, Planes, ResizeScratch,
+};
 use crate::kernels::{Isa, Precision};
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
@@ -62,15 +64,7 @@ pub(super) fn resized_crop<'py>(
     size: (usize, usize),
     interpolation: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let interpolation = match interpolation {
-        "bilinear" => Interpolation::Bilinear,
-        "bicubic" => Interpolation::Bicubic,
-        other => {
-            return Err(
-                Error::value("interpolation", format!("{other:?}"), "there are \"bilinear\" and \"bicubic\"").into()
-            );
-        }
-    };
+    let interpolation = interpolation_named(interpolation)?;
     let (held, [h, w]) = picture(image)?;
     let pixels = PixelsView { height: h, width: w, bytes: held.slice()? };
     let crop = Crop { top, left, height, width };
@@ -205,11 +199,11 @@ pub(super) fn normalize<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let (held, [height, width]) = picture(image)?;
     let bytes = held.slice()?;
-    let normalize = Normalize::new(mean, std)?;
+    let output = Output::new(Dtype::F32, Normalize { mean, std }, false)?;
     let numbers = run(py, || {
-        let (mut planes, mut out) = (Planes::default(), vec![0.0; bytes.len()]);
-        planes.fill(Isa::detect(Precision::Exact)?, height, width, bytes);
-        normalize.apply(&planes, &mut out);
+        let (isa, mut planes, mut out) = (Isa::detect(Precision::Exact)?, Planes::default(), vec![0.0; bytes.len()]);
+        planes.fill(isa, height, width, bytes);
+        output.write(isa, &planes, bytemuck::cast_slice_mut::<f32, u8>(&mut out));
         Ok(out)
     })?;
     into_array(py, numbers, &[3, height, width])
@@ -258,8 +252,16 @@ fn try_changed<'py>(
     into_array(py, made, &[height, width, 3])
 }
 
+pub(super) fn interpolation_named(name: &str) -> Result<Interpolation> {
+    match name {
+        "bilinear" => Ok(Interpolation::Bilinear),
+        "bicubic" => Ok(Interpolation::Bicubic),
+        _ => Err(Error::value("interpolation", format!("{name:?}"), "there are \"bilinear\" and \"bicubic\"")),
+    }
+}
+
 /// An image as Python gives it, with its height and width.
-fn picture<'py>(image: &Bound<'py, PyAny>) -> PyResult<(Held<'py, u8>, [usize; 2])> {
+pub(super) fn picture<'py>(image: &Bound<'py, PyAny>) -> PyResult<(Held<'py, u8>, [usize; 2])> {
     let expected = "a numpy array of uint8";
     let array = image.cast::<PyArrayDyn<u8>>().map_err(|_| wrong_type("image", image, expected))?;
     let held = Held::new(array)?;

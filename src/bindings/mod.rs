@@ -5,6 +5,7 @@ mod image;
 mod run;
 mod style;
 mod stylizer;
+mod views;
 mod weights;
 
 use pyo3::prelude::*;
@@ -21,6 +22,8 @@ mod _sassl {
     use super::style::{Bank, Block, Gaussian, StyleParams};
     #[pymodule_export]
     use super::stylizer::Stylizer;
+    #[pymodule_export]
+    use super::views::{TwoViews, View, ViewParams};
     #[pymodule_export]
     use super::weights::{convert, info, version};
 }

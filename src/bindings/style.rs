@@ -156,7 +156,7 @@ impl Gaussian {
 ///     style: (n,) integers, indices into the bank or the batch; or (n, dim) float32, vectors.
 #[pyclass(frozen, eq, module = "sassl._sassl")]
 #[derive(Clone, PartialEq)]
-pub(super) struct StyleParams(Vec<style::StyleParams>);
+pub(super) struct StyleParams(pub(super) Vec<style::StyleParams>);
 
 #[pymethods]
 impl StyleParams {
@@ -287,8 +287,8 @@ impl StyleParams {
 ///     ValueError: a number outside [0, 1], a reversed range, styles of another space.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Block {
-    stylizer: Py<Stylizer>,
-    sassl: Sassl,
+    pub(super) stylizer: Py<Stylizer>,
+    pub(super) sassl: Sassl,
 }
 
 #[pymethods]

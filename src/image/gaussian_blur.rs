@@ -47,6 +47,14 @@ impl GaussianBlur {
         apply.then_some(sigma)
     }
 
+    /// Its taps, if it has them.
+    pub fn taps(&self) -> Option<usize> {
+        match self.kernel {
+            BlurKernel::Taps(taps) => Some(taps),
+            BlurKernel::Boxes => None,
+        }
+    }
+
     /// Blurs.
     ///
     /// # Errors

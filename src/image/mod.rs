@@ -9,7 +9,7 @@ mod decode;
 mod flip;
 mod gaussian_blur;
 mod grayscale;
-mod normalize;
+mod output;
 mod solarize;
 
 pub use crate::kernels::Planes;
@@ -19,7 +19,7 @@ pub use decode::decode;
 pub use flip::RandomFlip;
 pub use gaussian_blur::{BlurKernel, BlurScratch, GaussianBlur, box_blur, gaussian_blur};
 pub use grayscale::{RandomGrayscale, grayscale};
-pub use normalize::Normalize;
+pub use output::{Dtype, Normalize, Output};
 pub use solarize::{RandomSolarize, solarize};
 
 /// A picture as pixels, `[height][width][3]`, red first.

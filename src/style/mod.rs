@@ -99,24 +99,26 @@ impl Sassl {
 
     /// Draws for a batch of `n` images; image `i` has the stream `(key.seed, key.epoch, key.index + i, key.view)`.
     pub fn sample(&self, key: Key, n: usize) -> Vec<StyleParams> {
-        let one = |i: usize| {
-            let mut generator = Key { index: key.index.wrapping_add(i as u64), ..key }.generator();
-            let apply = comes(&mut generator, self.p);
-            let alpha = uniform(&mut generator, self.alpha);
-            let beta = uniform(&mut generator, self.beta);
-            let style = match &self.styles {
-                Styles::Bank(bank) => Drawn::Index(generator.random_range(0..bank.len() as u64) as usize),
-                Styles::Gaussian(gaussian) => Drawn::Vector(gaussian.sample(&mut generator)),
-                Styles::Batch if n == 1 => Drawn::Index(0),
-                // One of the n - 1 others.
-                Styles::Batch => {
-                    let other = generator.random_range(0..n as u64 - 1) as usize;
-                    Drawn::Index(other + usize::from(other >= i))
-                }
-            };
-            StyleParams { apply, alpha, beta, style }
+        (0..n).map(|i| self.sample_one(Key { index: key.index.wrapping_add(i as u64), ..key }, i, n)).collect()
+    }
+
+    /// Draws for image `i` of a batch of `n`, from the stream `key`.
+    pub fn sample_one(&self, key: Key, i: usize, n: usize) -> StyleParams {
+        let mut generator = key.generator();
+        let apply = comes(&mut generator, self.p);
+        let alpha = uniform(&mut generator, self.alpha);
+        let beta = uniform(&mut generator, self.beta);
+        let style = match &self.styles {
+            Styles::Bank(bank) => Drawn::Index(generator.random_range(0..bank.len() as u64) as usize),
+            Styles::Gaussian(gaussian) => Drawn::Vector(gaussian.sample(&mut generator)),
+            Styles::Batch if n == 1 => Drawn::Index(0),
+            // One of the n - 1 others.
+            Styles::Batch => {
+                let other = generator.random_range(0..n as u64 - 1) as usize;
+                Drawn::Index(other + usize::from(other >= i))
+            }
         };
-        (0..n).map(one).collect()
+        StyleParams { apply, alpha, beta, style }
     }
 
     /// z_s of every image, `[n, dim]`. `z_content`, one vector for each image of the batch, serves [`Styles::Batch`] alone.

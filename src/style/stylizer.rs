@@ -5,7 +5,8 @@ use super::predictor::Predictor;
 use super::transformer::Transformer;
 use crate::error::{Error, Result};
 use crate::kernels::interpolate::{PixelsMut, interpolate};
-use crate::kernels::{Border, Isa, Operand, Scratch, pool};
+use crate::kernels::pool::{self, Idle};
+use crate::kernels::{Border, Isa, Operand, Scratch};
 use crate::weights::Model;
 use std::sync::Mutex;
 
@@ -19,8 +20,7 @@ pub struct Stylizer {
     provenance: String,
     predictor: Predictor,
     transformer: Transformer,
-    /// Memory of calls that are over, for the next ones.
-    idle: Mutex<Vec<Workspace>>,
+    idle: Idle<Workspace>,
 }
 
 /// The memory that one thread needs for one image.
@@ -70,7 +70,7 @@ impl Stylizer {
             provenance: model.provenance.clone(),
             predictor: Predictor::new(model, isa)?,
             transformer: Transformer::new(model, isa)?,
-            idle: Mutex::default(),
+            idle: Idle::default(),
         })
     }
 
@@ -197,22 +197,16 @@ impl Stylizer {
         let threads = threads.min(jobs.len());
         let jobs = Mutex::new(jobs.into_iter());
         let work = || {
-            // A lock that another thread held while this process was forked is never free: do without.
-            let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.pop());
-            let mut workspace = idle.unwrap_or_else(|| Workspace {
-                scratch: Scratch::default(),
-                image: Operand::new(self.isa),
-                z: vec![],
-                row: vec![],
-            });
-            loop {
-                let next = jobs.lock().ok().and_then(|mut jobs| jobs.next());
-                let Some(next) = next else { break };
-                job(next, &mut workspace);
-            }
-            if let Ok(mut idle) = self.idle.try_lock() {
-                idle.push(workspace);
-            }
+            self.idle.lend(
+                || Workspace { scratch: Scratch::default(), image: Operand::new(self.isa), z: vec![], row: vec![] },
+                |workspace| {
+                    loop {
+                        let next = jobs.lock().ok().and_then(|mut jobs| jobs.next());
+                        let Some(next) = next else { break };
+                        job(next, workspace);
+                    }
+                },
+            );
         };
         pool::run(threads, &work);
     }

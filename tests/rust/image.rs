@@ -74,7 +74,9 @@ fn byols_jitter_is_its_formula_within_rounding() {
     let picture = pixels(&mut ChaCha8Rng::seed_from_u64(2), 30, 40);
     let n = 30 * 40;
     let isa = Isa::supported().last().unwrap();
-    let check = |factor: Factor, formula: &dyn Fn(usize, &[f64; 3], &[f64; 3]) -> f64| {
+    /// Of a colour's number, a pixel and the means of its colours.
+    type Formula<'a> = &'a dyn Fn(usize, &[f64; 3], &[f64; 3]) -> f64;
+    let check = |factor: Factor, formula: Formula| {
         let before = planes(isa, &picture);
         let mut after = before.clone();
         factor.apply(isa, &mut after, &mut vec![]);
@@ -205,7 +207,8 @@ fn settings_that_cannot_be() {
         GaussianBlur::new(1.5, (0.1, 2.0), BlurKernel::Taps(23)).unwrap_err(),
         GaussianBlur::new(0.5, (0.1, 2.0), BlurKernel::Taps(22)).unwrap_err(),
         RandomGrayscale::new(f32::NAN).unwrap_err(),
-        Normalize::new([0.5; 3], [1.0, 0.0, 1.0]).unwrap_err(),
+        Output::new(Dtype::F32, Normalize { mean: [0.5; 3], std: [1.0, 0.0, 1.0] }, false).unwrap_err(),
+        Output::new(Dtype::U8, Normalize { mean: [0.5; 3], std: [1.0; 3] }, true).unwrap_err(),
     ];
     let names = ["scale", "ratio", "cj_bright", "cj_hue", "gaussian_blur", "kernel_size", "random_gray_scale", "std"];
     for (error, name) in errors.iter().zip(names) {

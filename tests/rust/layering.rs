@@ -10,7 +10,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("image", &["kernels", "random", "error"]),
     ("weights", &["error"]),
     ("style", &["weights", "kernels", "random", "error"]),
-    ("bindings", &["style", "image", "weights", "kernels", "random", "error"]),
+    ("data", &["style", "image", "kernels", "random", "error"]),
+    ("bindings", &["data", "style", "image", "weights", "kernels", "random", "error"]),
 ];
 
 /// Beside `kernels/`: the one file that maps files into memory.

@@ -1,7 +1,7 @@
 """SASSL as a transform, a file for each framework; none is imported before it is used.
 
 `sassl.transforms.SASSL` is `transforms.torchvision.SASSL` where torchvision is installed, else `transforms.plain.SASSL`,
-which needs neither torch nor torchvision.
+which needs neither torch nor torchvision. `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` are whole pipelines.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .recipes import IMAGENET_NORMALIZE, BYOLTransform, MoCoV2Transform, SimCLRTransform
     from .torchvision import SASSL
 
-__all__ = ["SASSL"]
+__all__ = ["IMAGENET_NORMALIZE", "SASSL", "BYOLTransform", "MoCoV2Transform", "SimCLRTransform"]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "SASSL":
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    framework = "torchvision" if find_spec("torchvision") else "plain"
-    return import_module(f".{framework}", __name__).SASSL
+    plain = "torchvision" if find_spec("torchvision") else "plain"
+    return getattr(import_module(f".{plain if name == 'SASSL' else 'recipes'}", __name__), name)

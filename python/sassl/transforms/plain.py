@@ -65,7 +65,7 @@ class SASSL:
                 raise ValueError(
                     f"{name} = {value!r}: the Stylizer given as the model has its own; give it to Stylizer"
                 )
-        _check_generator(generator)
+        check_generator(generator)
         self._p, self._alpha, self._beta = _probability(p), _range("alpha", alpha), _range("beta", beta)
         self.generator = generator
         if not isinstance(model, Stylizer):
@@ -195,7 +195,7 @@ def _is_numpys(generator: Any) -> bool:
     return isinstance(generator, np.random.Generator)
 
 
-def _check_generator(generator: Any) -> None:
+def check_generator(generator: Any) -> None:
     torch = sys.modules.get("torch")
     if generator is None or _is_numpys(generator):
         return

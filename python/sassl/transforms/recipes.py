@@ -1,0 +1,323 @@
+"""Two views of an image as MoCo v2, SimCLR and BYOL make them, with style on the left one: lightly's keyword names.
+
+    from sassl.transforms import SASSL, MoCoV2Transform
+
+    transform = MoCoV2Transform(style=SASSL(p=0.8))
+    left, right = transform("photo.jpg")  # PIL, path, bytes, uint8 array (H, W, 3) or tensor (3, H, W)
+
+Everything from decoding to normalizing is one call of the core, in Pillow's arithmetic.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from .._sassl import TwoViews, View, ViewParams, decode
+from ..pictures import rgb
+from .images import Array
+from .plain import SASSL, check_generator, draw_seed
+
+#: ImageNet's mean and standard deviation, under lightly's name.
+IMAGENET_NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+#: A number for both views, or one for the left and one for the right.
+Pair = float | tuple[float, float]
+
+_ARGUMENTS = """
+    Args:
+        input_size: side of the views, or (height, width).
+        cj_prob, cj_strength, cj_bright, cj_contrast, cj_sat, cj_hue: colour jitter: its probability, what multiplies the
+            other four, and their strengths as torchvision's `ColorJitter` takes them.
+        cj_form: "torchvision", or "byol": brightness is added, contrast is that of each colour, saturation is HSV's.
+        min_scale: least part of the image's area in a view.
+        random_gray_scale, vf_prob, hf_prob: probabilities of gray, of top for bottom, of left for right.
+        gaussian_blur, solarization_prob: probabilities; a pair is for the left view and the right one.
+        kernel_size: the blur's taps, an odd number; "pillow": the boxes of Pillow's `GaussianBlur`; None: the method's own.
+        sigmas: range of the blur's sigma in pixels.
+        interpolation: "bilinear" or "bicubic", antialiased.
+        normalize: a dict of "mean" and "std"; None: numbers in [0, 1], or bytes.
+        style: a `SASSL`, whose generator then is not used; None: no style. The other draws are the same with it and without.
+        styled_view: "left", "right" or "both". The paper styles the left one, which is the query or online view: the first
+            of the two that come back. MoCo's own code (`main_moco.py`) takes `images[0]` as the query, and so the left
+            view; lightly's examples for MoCo take `views[1]` as the query and `views[0]` as the key: swap them there.
+        style_position: "after_crop", or "before_crop": the whole image is stylized, which costs more.
+        dtype: "float32", "float16", or "uint8" where `normalize` is None.
+        channels_last: (H, W, 3) instead of (3, H, W).
+        output: "torch" or "numpy"; None: torch where it is installed.
+        generator: as that of `SASSL`.
+
+    Raises:
+        ValueError: a number outside its range, with its name.
+
+    Call it with an image to get `[left, right]`: a PIL image, a path, the bytes of a JPEG, PNG or WebP file, an array (H, W, 3)
+    or (H, W, 1) of uint8, a tensor (3, H, W) or (1, H, W) of uint8.
+    """
+
+
+class TwoViewTransform:
+    """What the recipes share; they differ in their defaults."""
+
+    def __init__(self, kernel_size: Any, settings: dict[str, Any]) -> None:
+        self._settings = {name: value for name, value in settings.items() if name not in ("self", "__class__")}
+        check_generator(self._settings["generator"])
+        self._kernel_size = kernel_size
+        self._params: tuple[ViewParams, ViewParams] | None = None
+        self._make_core()
+
+    def _make_core(self) -> None:
+        settings = self._settings
+        size = settings["input_size"]
+        size = (int(size), int(size)) if np.ndim(size) == 0 else tuple(map(int, size))
+        style, normalize = settings["style"], settings["normalize"]
+        if style is not None and not isinstance(style, SASSL):
+            raise TypeError(f"style: expected a sassl.transforms.SASSL or None, got {type(style).__name__}")
+        if settings["output"] not in (None, "torch", "numpy"):
+            raise ValueError(f'output = {settings["output"]!r}: there are "torch" and "numpy"')
+        self._core = TwoViews(
+            self._view(0),
+            self._view(1),
+            size,
+            None if style is None else style._block,
+            styled_view=settings["styled_view"],
+            style_position=settings["style_position"],
+            dtype=settings["dtype"],
+            mean=None if normalize is None else tuple(normalize["mean"]),
+            std=None if normalize is None else tuple(normalize["std"]),
+            channels_last=settings["channels_last"],
+        )
+
+    def _view(self, which: int) -> View:
+        settings = self._settings
+        same = ("min_scale", "interpolation", "hf_prob", "vf_prob", "cj_prob", "random_gray_scale", "sigmas")
+        strength = settings["cj_strength"]
+        if settings["cj_form"] not in ("torchvision", "byol"):
+            raise ValueError(f'cj_form = {settings["cj_form"]!r}: there are "torchvision" and "byol"')
+        return View(
+            **{name: settings[name] for name in same},
+            **{name: settings[name] * strength for name in ("cj_bright", "cj_contrast", "cj_sat", "cj_hue")},
+            **{name: _of(settings[name], which) for name in ("gaussian_blur", "solarization_prob")},
+            byol_jitter=settings["cj_form"] == "byol",
+            kernel_size=self._kernel_size,
+            ratio=(3 / 4, 4 / 3),
+            threshold=128,
+        )
+
+    @property
+    def style(self) -> SASSL | None:
+        """As given."""
+        return self._settings["style"]
+
+    @property
+    def params(self) -> tuple[ViewParams, ViewParams] | None:
+        """What was drawn last, for the left view and for the right one; None before the first call."""
+        return self._params
+
+    def sample(self, height: int, width: int) -> tuple[ViewParams, ViewParams]:
+        """Draws for an image of this size, from a seed that the generator gives."""
+        if self._core.needs_batch:
+            raise ValueError(
+                'style: SASSL(styles="batch") needs the other images; give the transform to sassl.data.TwoViewLoader, or '
+                "take other styles"
+            )
+        self._params = self._core.sample(draw_seed(self._settings["generator"]), height, width)
+        return self._params
+
+    def apply_params(self, image: Any, params: tuple[ViewParams, ViewParams]) -> list[Any]:
+        """Both views of an image with these parameters: a pure function."""
+        return self._finish(self._core.apply(pixels(image), params))
+
+    def __call__(self, image: Any) -> list[Any]:
+        array = pixels(image)
+        return self._finish(self._core.apply(array, self.sample(*array.shape[:2])))
+
+    def _finish(self, views: tuple[Array, Array]) -> list[Any]:
+        output = self._settings["output"] or ("torch" if find_spec("torch") else "numpy")
+        if output == "numpy":
+            return list(views)
+        import torch
+
+        return [torch.from_numpy(view) for view in views]
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self._settings.items() if value is not None)
+        return f"{type(self).__name__}({settings})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_core", "_params")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _params=None)
+        self._make_core()
+
+
+class MoCoV2Transform(TwoViewTransform):
+    __doc__ = (
+        """Two views as MoCo v2 makes them (Chen et al. 2020, arXiv 2003.04297; facebookresearch/moco `main_moco.py`).
+
+    Its blur is Pillow's, as in that code.
+    """
+        + _ARGUMENTS
+    )
+
+    def __init__(
+        self,
+        input_size: int | tuple[int, int] = 224,
+        cj_prob: float = 0.8,
+        cj_strength: float = 1.0,
+        cj_bright: float = 0.4,
+        cj_contrast: float = 0.4,
+        cj_sat: float = 0.4,
+        cj_hue: float = 0.1,
+        cj_form: str = "torchvision",
+        min_scale: float = 0.2,
+        random_gray_scale: float = 0.2,
+        gaussian_blur: Pair = 0.5,
+        solarization_prob: Pair = 0.0,
+        kernel_size: int | str | None = None,
+        sigmas: tuple[float, float] = (0.1, 2.0),
+        vf_prob: float = 0.0,
+        hf_prob: float = 0.5,
+        interpolation: str = "bilinear",
+        normalize: dict[str, Any] | None = IMAGENET_NORMALIZE,
+        *,
+        style: SASSL | None = None,
+        styled_view: str = "left",
+        style_position: str = "after_crop",
+        dtype: str = "float32",
+        channels_last: bool = False,
+        output: str | None = None,
+        generator: Any = None,
+    ) -> None:
+        super().__init__(_kernel_size(kernel_size, None), locals())
+
+
+class SimCLRTransform(TwoViewTransform):
+    __doc__ = (
+        """Two views as SimCLR makes them (Chen et al. 2020, arXiv 2002.05709; google-research/simclr `data_util.py`).
+
+    Numbers stay in [0, 1], without mean and deviation, as in that code; the blur's taps are a tenth of the side. For CIFAR,
+    the paper takes cj_strength=0.5 and gaussian_blur=0.0 (appendix B.9).
+    """
+        + _ARGUMENTS
+    )
+
+    def __init__(
+        self,
+        input_size: int | tuple[int, int] = 224,
+        cj_prob: float = 0.8,
+        cj_strength: float = 1.0,
+        cj_bright: float = 0.8,
+        cj_contrast: float = 0.8,
+        cj_sat: float = 0.8,
+        cj_hue: float = 0.2,
+        cj_form: str = "torchvision",
+        min_scale: float = 0.08,
+        random_gray_scale: float = 0.2,
+        gaussian_blur: Pair = 0.5,
+        solarization_prob: Pair = 0.0,
+        kernel_size: int | str | None = None,
+        sigmas: tuple[float, float] = (0.1, 2.0),
+        vf_prob: float = 0.0,
+        hf_prob: float = 0.5,
+        interpolation: str = "bicubic",
+        normalize: dict[str, Any] | None = None,
+        *,
+        style: SASSL | None = None,
+        styled_view: str = "left",
+        style_position: str = "after_crop",
+        dtype: str = "float32",
+        channels_last: bool = False,
+        output: str | None = None,
+        generator: Any = None,
+    ) -> None:
+        super().__init__(_kernel_size(kernel_size, input_size), locals())
+
+
+class BYOLTransform(TwoViewTransform):
+    __doc__ = (
+        """Two views as BYOL makes them (Grill et al. 2020, arXiv 2006.07733, table 6; deepmind-research `byol/`).
+
+    The views differ in blur and solarization; the blur's taps are a tenth of the side. The colour jitter is that code's own:
+    reimplementations in PyTorch take cj_form="torchvision".
+    """
+        + _ARGUMENTS
+    )
+
+    def __init__(
+        self,
+        input_size: int | tuple[int, int] = 224,
+        cj_prob: float = 0.8,
+        cj_strength: float = 1.0,
+        cj_bright: float = 0.4,
+        cj_contrast: float = 0.4,
+        cj_sat: float = 0.2,
+        cj_hue: float = 0.1,
+        cj_form: str = "byol",
+        min_scale: float = 0.08,
+        random_gray_scale: float = 0.2,
+        gaussian_blur: Pair = (1.0, 0.1),
+        solarization_prob: Pair = (0.0, 0.2),
+        kernel_size: int | str | None = None,
+        sigmas: tuple[float, float] = (0.1, 2.0),
+        vf_prob: float = 0.0,
+        hf_prob: float = 0.5,
+        interpolation: str = "bicubic",
+        normalize: dict[str, Any] | None = IMAGENET_NORMALIZE,
+        *,
+        style: SASSL | None = None,
+        styled_view: str = "left",
+        style_position: str = "after_crop",
+        dtype: str = "float32",
+        channels_last: bool = False,
+        output: str | None = None,
+        generator: Any = None,
+    ) -> None:
+        super().__init__(_kernel_size(kernel_size, input_size), locals())
+
+
+def pixels(image: Any, name: str = "image") -> Array:
+    """An image of any kind as uint8, (H, W, 3).
+
+    Raises:
+        TypeError: no image.
+        ValueError: another shape or dtype; a file that is damaged.
+        OSError: a file that cannot be read.
+    """
+    if isinstance(image, (str, bytes, os.PathLike)):
+        return decode(image)
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(image, torch.Tensor):
+        if image.ndim != 3 or image.shape[0] not in (1, 3) or image.dtype != torch.uint8:
+            got = f"{image.dtype} of shape {tuple(image.shape)}"
+            raise ValueError(f"{name}: expected a uint8 tensor (3, H, W) or (1, H, W), got {got}")
+        image = image.detach().cpu().permute(1, 2, 0).numpy()
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype != np.uint8:
+            got = f"{image.dtype} of shape {image.shape}"
+            raise ValueError(f"{name}: expected a uint8 array (H, W, 3) or (H, W, 1), got {got}")
+        return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+    if hasattr(image, "mode") and hasattr(image, "convert"):
+        return rgb(image, name)
+    raise TypeError(
+        f"{name}: expected a PIL image, a path, bytes, a uint8 array or tensor, got {type(image).__name__}"
+    )
+
+
+def _kernel_size(given: int | str | None, input_size: Any) -> int | None:
+    """Taps; None: Pillow's boxes. The method's own, where nothing is given: a tenth of the side, or boxes."""
+    if given == "pillow":
+        return None
+    if isinstance(given, str):
+        raise ValueError(f'kernel_size = {given!r}: expected an odd number, "pillow" or None')
+    if given is not None:
+        return int(given)
+    return None if input_size is None else 2 * (int(np.min(input_size)) // 20) + 1
+
+
+def _of(pair: Pair, which: int) -> float:
+    return pair if isinstance(pair, (int, float)) else pair[which]

@@ -1,0 +1,274 @@
+//! `View`, `ViewParams` and `TwoViews`: what the recipes of `sassl.transforms` and the loader run.
+use super::arrays::into_array;
+use super::image::{interpolation_named, picture};
+use super::run::run;
+use super::style::{Block, StyleParams};
+use crate::data;
+use crate::data::{Position, Styling};
+use crate::error::{Error, Result};
+use crate::image::{
+    BlurKernel, ColorJitter, Crop, Dtype, Factor, GaussianBlur, JitterForm, Normalize, Output, PixelsView, RandomFlip,
+    RandomGrayscale, RandomResizedCrop, RandomSolarize,
+};
+use crate::kernels::{Isa, Precision};
+use crate::random::Key;
+use half::f16;
+use pyo3::prelude::*;
+use std::sync::Arc;
+
+/// What makes one view of an image: torchvision's operations under lightly's names.
+///
+/// Raises:
+///     ValueError: a probability outside [0, 1], a reversed range, an even number of taps.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct View(data::View);
+
+#[pymethods]
+impl View {
+    #[new]
+    #[pyo3(signature = (
+        *, min_scale, ratio, interpolation, hf_prob, vf_prob, cj_prob, cj_bright, cj_contrast, cj_sat, cj_hue, byol_jitter,
+        random_gray_scale, gaussian_blur, sigmas, kernel_size: "int | None", solarization_prob, threshold
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        min_scale: f32,
+        ratio: (f32, f32),
+        interpolation: &str,
+        hf_prob: f32,
+        vf_prob: f32,
+        cj_prob: f32,
+        cj_bright: f32,
+        cj_contrast: f32,
+        cj_sat: f32,
+        cj_hue: f32,
+        byol_jitter: bool,
+        random_gray_scale: f32,
+        gaussian_blur: f32,
+        sigmas: (f32, f32),
+        kernel_size: Option<usize>,
+        solarization_prob: f32,
+        threshold: u8,
+    ) -> Result<Self> {
+        let form = if byol_jitter { JitterForm::Byol } else { JitterForm::Torchvision };
+        Ok(Self(data::View {
+            crop: RandomResizedCrop::new((min_scale, 1.0), ratio)?,
+            interpolation: interpolation_named(interpolation)?,
+            jitter: ColorJitter::new(cj_prob, cj_bright, cj_contrast, cj_sat, cj_hue, form)?,
+            grayscale: RandomGrayscale::new(random_gray_scale)?,
+            blur: GaussianBlur::new(gaussian_blur, sigmas, kernel_size.map_or(BlurKernel::Boxes, BlurKernel::Taps))?,
+            solarize: RandomSolarize::new(solarization_prob, threshold)?,
+            flip: RandomFlip::new(hf_prob, vf_prob)?,
+        }))
+    }
+}
+
+/// What was drawn for one view: a plain value, to look at and to replay.
+#[pyclass(frozen, eq, from_py_object, module = "sassl._sassl")]
+#[derive(Clone, PartialEq)]
+pub(super) struct ViewParams(data::ViewParams);
+
+#[pymethods]
+impl ViewParams {
+    /// The part of the image: (top, left, height, width) in pixels.
+    #[getter]
+    fn crop(&self) -> (usize, usize, usize, usize) {
+        let Crop { top, left, height, width } = self.0.crop;
+        (top, left, height, width)
+    }
+
+    /// The colour factors in their order, (name, factor); empty where there are none.
+    #[getter]
+    fn jitter(&self) -> Vec<(&'static str, f32)> {
+        let named = |factor: Factor| match factor {
+            Factor::Brightness(x) => ("brightness", x),
+            Factor::Contrast(x) => ("contrast", x),
+            Factor::Saturation(x) => ("saturation", x),
+            Factor::Hue(x) => ("hue", x),
+            Factor::Shift(x) => ("shift", x),
+            Factor::ColorContrast(x) => ("color_contrast", x),
+            Factor::HsvSaturation(x) => ("hsv_saturation", x),
+        };
+        self.0.jitter.iter().flatten().map(|&factor| named(factor)).collect()
+    }
+
+    /// Whether it is gray.
+    #[getter]
+    fn grayscale(&self) -> bool {
+        self.0.grayscale
+    }
+
+    /// The blur's sigma in pixels, or None.
+    #[getter]
+    fn sigma(&self) -> Option<f32> {
+        self.0.sigma
+    }
+
+    /// Whether it is solarized.
+    #[getter]
+    fn solarize(&self) -> bool {
+        self.0.solarize
+    }
+
+    /// Whether it is flipped horizontally, and vertically.
+    #[getter]
+    fn flip(&self) -> (bool, bool) {
+        self.0.flip
+    }
+
+    /// The style that was drawn; None for a view without.
+    #[getter]
+    fn style(&self) -> Option<StyleParams> {
+        self.0.style.clone().map(|style| StyleParams(vec![style]))
+    }
+
+    fn __repr__(&self) -> String {
+        let (top, left, height, width) = self.crop();
+        let mut parts = vec![format!("crop={height}x{width} at ({top}, {left})")];
+        parts.extend(self.jitter().iter().map(|(name, x)| format!("{name}={x:.3}")));
+        parts.extend(self.0.grayscale.then(|| "grayscale".to_owned()));
+        parts.extend(self.0.sigma.map(|sigma| format!("blur={sigma:.3}")));
+        parts.extend(self.0.solarize.then(|| "solarize".to_owned()));
+        parts.extend(self.0.flip.0.then(|| "hflip".to_owned()));
+        parts.extend(self.0.flip.1.then(|| "vflip".to_owned()));
+        if let Some(style) = self.0.style.as_ref().filter(|style| style.apply) {
+            parts.push(format!("style(alpha={:.3}, beta={:.3})", style.alpha, style.beta));
+        }
+        format!("ViewParams({})", parts.join(", "))
+    }
+}
+
+/// Two views of an image, the left one in another style.
+///
+/// Args:
+///     left, right: what makes each.
+///     size: (height, width) of both.
+///     block: SASSL, or None.
+///     styled_view: "left", "right" or "both".
+///     style_position: "after_crop" or "before_crop".
+///     dtype: "uint8", "float16" or "float32".
+///     mean, std: of each colour, in [0, 1]; None: 0 and 1.
+///     channels_last: (H, W, 3) instead of (3, H, W).
+///
+/// Raises:
+///     ValueError: views too small for the blur or for style, another name, bytes that are to be normalized.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct TwoViews(pub(super) Arc<data::TwoViews>);
+
+#[pymethods]
+impl TwoViews {
+    #[new]
+    #[pyo3(signature = (
+        left, right, size, block=None, *, styled_view, style_position, dtype, mean, std, channels_last
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        left: &View,
+        right: &View,
+        size: (usize, usize),
+        block: Option<&Block>,
+        styled_view: &str,
+        style_position: &str,
+        dtype: &str,
+        mean: Option<[f32; 3]>,
+        std: Option<[f32; 3]>,
+        channels_last: bool,
+    ) -> Result<Self> {
+        let styled = match styled_view {
+            "left" => [true, false],
+            "right" => [false, true],
+            "both" => [true, true],
+            other => {
+                let remedy = "there are \"left\" (the paper's), \"right\" and \"both\"";
+                return Err(Error::value("styled_view", format!("{other:?}"), remedy));
+            }
+        };
+        let position = match style_position {
+            "after_crop" => Position::AfterCrop,
+            "before_crop" => Position::BeforeCrop,
+            other => {
+                let remedy = "there are \"after_crop\" and \"before_crop\"";
+                return Err(Error::value("style_position", format!("{other:?}"), remedy));
+            }
+        };
+        let normalize =
+            Normalize { mean: mean.unwrap_or(Normalize::NONE.mean), std: std.unwrap_or(Normalize::NONE.std) };
+        let styling = block.map(|block| Styling {
+            stylizer: block.stylizer.get().core.clone(),
+            sassl: block.sassl.clone(),
+            styled,
+            position,
+        });
+        let output = Output::new(Dtype::named(dtype)?, normalize, channels_last)?;
+        let isa = Isa::detect(Precision::Exact)?;
+        Ok(Self(Arc::new(data::TwoViews::new(isa, [left.0, right.0], size, styling, output)?)))
+    }
+
+    /// Whether a view's style is another image of its batch.
+    #[getter]
+    fn needs_batch(&self) -> bool {
+        self.0.needs_batch()
+    }
+
+    /// Draws both views of an image: the left one from the random stream (seed, epoch, index, 0), the right one from
+    /// (seed, epoch, index, 1).
+    #[pyo3(signature = (seed, height, width, *, epoch = 0, index = 0))]
+    fn sample(&self, seed: u64, height: usize, width: usize, epoch: u64, index: u64) -> (ViewParams, ViewParams) {
+        let [left, right] = self.0.sample(Key { seed, epoch, index, view: 0 }, (height, width), (0, 1));
+        (ViewParams(left), ViewParams(right))
+    }
+
+    /// Both views, a pure function of image and parameters.
+    ///
+    /// Args:
+    ///     image: (H, W, 3) uint8.
+    ///     params: of the left view and of the right one.
+    ///
+    /// Raises:
+    ///     ValueError: a crop beyond the image; an image too small for style.
+    #[pyo3(signature = (
+        image: "numpy.typing.NDArray[numpy.uint8]", params
+    ) -> "tuple[numpy.typing.NDArray[typing.Any], numpy.typing.NDArray[typing.Any]]")]
+    fn apply<'py>(
+        &self,
+        py: Python<'py>,
+        image: &Bound<'py, PyAny>,
+        params: (ViewParams, ViewParams),
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let (held, [height, width]) = picture(image)?;
+        let picture = PixelsView { height, width, bytes: held.slice()? };
+        let params = [params.0.0, params.1.0];
+        let shape = self.shape();
+        let n = shape.iter().product();
+        match self.0.output().dtype() {
+            Dtype::U8 => self.numbers::<u8>(py, picture, &params, &shape, n),
+            Dtype::F16 => self.numbers::<f16>(py, picture, &params, &shape, n),
+            Dtype::F32 => self.numbers::<f32>(py, picture, &params, &shape, n),
+        }
+    }
+}
+
+impl TwoViews {
+    /// Of one view.
+    pub(super) fn shape(&self) -> [usize; 3] {
+        let (height, width) = self.0.size();
+        if self.0.output().channels_last() { [height, width, 3] } else { [3, height, width] }
+    }
+
+    fn numbers<'py, T: numpy::Element + bytemuck::Pod>(
+        &self,
+        py: Python<'py>,
+        picture: PixelsView,
+        params: &data::ViewsParams,
+        shape: &[usize],
+        n: usize,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let (left, right) = run(py, || {
+            let (mut left, mut right) = (vec![T::zeroed(); n], vec![T::zeroed(); n]);
+            let out = [bytemuck::cast_slice_mut(&mut left), bytemuck::cast_slice_mut(&mut right)];
+            self.0.apply(picture, params, None, out)?;
+            Ok((left, right))
+        })?;
+        Ok((into_array(py, left, shape)?, into_array(py, right, shape)?))
+    }
+}

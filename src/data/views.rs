@@ -1,0 +1,310 @@
+//! Two views of one picture, the left one in another style: the only place where `image` and `style` meet.
+//!
+//! ```text
+//! crop, [style], colour jitter, grayscale, blur, solarize, flip, normalize
+//! ```
+//!
+//! A flip may stand anywhere after the crop: all that follows treats left and right alike.
+use crate::error::{Error, Result};
+use crate::image::{
+    BlurScratch, ColorFactors, ColorJitter, Crop, GaussianBlur, Interpolation, Output, Pixels, PixelsView, Planes,
+    RandomFlip, RandomGrayscale, RandomResizedCrop, RandomSolarize, ResizeScratch, grayscale, resized_crop, solarize,
+};
+use crate::kernels::Isa;
+use crate::kernels::interpolate::{Pixels as Bytes, PixelsMut};
+use crate::kernels::pool::Idle;
+use crate::random::Key;
+use crate::style::{Images, MIN_SIZE, Sassl, Strength, Style, StyleParams, Styles, Stylizer};
+use std::sync::Arc;
+
+/// What makes one view of a picture.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// The part of the picture.
+    pub crop: RandomResizedCrop,
+    /// How it is resized.
+    pub interpolation: Interpolation,
+    /// Brightness, contrast, saturation, hue.
+    pub jitter: ColorJitter,
+    /// To gray.
+    pub grayscale: RandomGrayscale,
+    /// Blur.
+    pub blur: GaussianBlur,
+    /// Bright bytes inverted.
+    pub solarize: RandomSolarize,
+    /// Left and right, top and bottom.
+    pub flip: RandomFlip,
+}
+
+/// What was drawn for one view.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ViewParams {
+    /// The part of the picture.
+    pub crop: Crop,
+    /// The colour factors in their order, if any.
+    pub jitter: Option<ColorFactors>,
+    /// Whether it is gray.
+    pub grayscale: bool,
+    /// The blur's sigma, if any.
+    pub sigma: Option<f32>,
+    /// Whether it is solarized.
+    pub solarize: bool,
+    /// Whether it is flipped horizontally, and vertically.
+    pub flip: (bool, bool),
+    /// Its style, if it is a view that may have one.
+    pub style: Option<StyleParams>,
+}
+
+/// What was drawn for a picture: left, right.
+pub type ViewsParams = [ViewParams; 2];
+
+/// What is stylized.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Position {
+    /// The view: as small as it is, and styles of the batch come from its views.
+    #[default]
+    AfterCrop,
+    /// The picture, of which the view then is a part.
+    BeforeCrop,
+}
+
+/// SASSL as a part of the views.
+#[derive(Clone, Debug)]
+pub struct Styling {
+    /// F and T.
+    pub stylizer: Arc<Stylizer>,
+    /// Algorithm 1.
+    pub sassl: Sassl,
+    /// Whether the left view is stylized, and the right.
+    pub styled: [bool; 2],
+    /// What is stylized.
+    pub position: Position,
+}
+
+/// Two views with their settings.
+#[derive(Debug)]
+pub struct TwoViews {
+    isa: Isa,
+    /// Left, right.
+    views: [View; 2],
+    size: (usize, usize),
+    styling: Option<Styling>,
+    output: Output,
+    idle: Idle<Workspace>,
+}
+
+/// The memory that a thread needs for one picture.
+#[derive(Debug, Default)]
+struct Workspace {
+    planes: Planes,
+    pixels: Vec<u8>,
+    styled: Pixels,
+    gray: Vec<u8>,
+    resize: ResizeScratch,
+    blur: BlurScratch,
+}
+
+impl View {
+    fn sample(&self, key: Key, height: usize, width: usize) -> ViewParams {
+        let generator = &mut key.generator();
+        ViewParams {
+            crop: self.crop.sample(generator, height, width),
+            jitter: self.jitter.sample(generator),
+            grayscale: self.grayscale.sample(generator),
+            sigma: self.blur.sample(generator),
+            solarize: self.solarize.sample(generator),
+            flip: self.flip.sample(generator),
+            style: None,
+        }
+    }
+
+    /// All that comes after the crop and the style.
+    fn finish(&self, isa: Isa, params: &ViewParams, workspace: &mut Workspace) -> Result<()> {
+        let Workspace { planes, gray, blur, .. } = workspace;
+        for factor in params.jitter.iter().flatten() {
+            factor.apply(isa, planes, gray);
+        }
+        if params.grayscale {
+            grayscale(isa, planes, gray);
+        }
+        if let Some(sigma) = params.sigma {
+            self.blur.apply(isa, planes, sigma, blur)?;
+        }
+        if params.solarize {
+            solarize(isa, planes, self.solarize.threshold);
+        }
+        RandomFlip::apply(planes, params.flip);
+        Ok(())
+    }
+}
+
+impl TwoViews {
+    /// The left and the right view, of `size` rows and columns.
+    ///
+    /// # Errors
+    /// A size of 0, or one that is too small for the blur or for style.
+    pub fn new(
+        isa: Isa,
+        views: [View; 2],
+        size: (usize, usize),
+        styling: Option<Styling>,
+        output: Output,
+    ) -> Result<Self> {
+        let least = match &styling {
+            Some(Styling { position: Position::AfterCrop, .. }) => MIN_SIZE,
+            _ => 1,
+        };
+        let side = size.0.min(size.1);
+        if side < least || size.0.max(size.1) > LARGEST {
+            let remedy = format!("views are of {least} to {LARGEST} pixels a side");
+            return Err(Error::value("input_size", format!("({}, {})", size.0, size.1), remedy));
+        }
+        if let Some(taps) = views.iter().filter_map(|view| view.blur.taps()).find(|taps| taps / 2 >= side) {
+            let remedy = format!("at most {} taps for views of {}x{}", 2 * side - 1, size.0, size.1);
+            return Err(Error::value("kernel_size", taps, remedy));
+        }
+        Ok(Self { isa, views, size, styling, output, idle: Idle::default() })
+    }
+
+    /// Rows and columns of a view.
+    pub fn size(&self) -> (usize, usize) {
+        self.size
+    }
+
+    /// How views leave.
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// Bytes of a finished view.
+    pub fn bytes(&self) -> usize {
+        self.size.0 * self.size.1 * 3 * self.output.dtype().size()
+    }
+
+    /// How styles come in, if they do.
+    pub fn styling(&self) -> Option<&Styling> {
+        self.styling.as_ref()
+    }
+
+    /// Whether a view's style is another picture of its batch.
+    pub fn needs_batch(&self) -> bool {
+        self.styling.as_ref().is_some_and(|styling| matches!(styling.sassl.styles(), Styles::Batch))
+    }
+
+    /// Draws for a picture of this size, image `i` of a batch of `n`. The left view has the stream `key` with its view 0, the
+    /// right one 1, and styles have their own.
+    pub fn sample(&self, key: Key, (height, width): (usize, usize), (i, n): (usize, usize)) -> ViewsParams {
+        std::array::from_fn(|view| {
+            let key = Key { view: view as u64, ..key };
+            let mut params = self.views[view].sample(key, height, width);
+            let styling = self.styling.as_ref().filter(|styling| styling.styled[view]);
+            params.style = styling.map(|styling| styling.sassl.sample_one(key.of_style(), i, n));
+            params
+        })
+    }
+
+    /// F of what a batch's styles come from: the left view's part of a picture, or all of it.
+    ///
+    /// # Errors
+    /// A picture that is too small, parameters that do not fit.
+    pub fn encode(&self, picture: PixelsView, params: &ViewsParams) -> Result<Vec<f32>> {
+        let Some(styling) = &self.styling else { return Ok(vec![]) };
+        self.idle.lend(Workspace::default, |workspace| {
+            if styling.position == Position::BeforeCrop {
+                return Ok(styling.stylizer.encode(images(picture)?, 1));
+            }
+            self.crop(0, picture, &params[0], workspace)?;
+            let Workspace { planes, pixels, .. } = workspace;
+            pixels.resize(planes.as_slice().len(), 0);
+            planes.write(self.isa, pixels);
+            let view = PixelsView { height: self.size.0, width: self.size.1, bytes: pixels };
+            Ok(styling.stylizer.encode(images(view)?, 1))
+        })
+    }
+
+    /// Both views of a picture, each into the memory of its numbers: a pure function of picture and parameters. `batch` is F of
+    /// all the pictures that styles may come from, where they come from the batch.
+    ///
+    /// # Errors
+    /// Parameters that do not fit; a picture that is too small for style.
+    pub fn apply(
+        &self,
+        picture: PixelsView,
+        params: &ViewsParams,
+        batch: Option<&[f32]>,
+        out: [&mut [u8]; 2],
+    ) -> Result<()> {
+        self.idle.lend(Workspace::default, |workspace| {
+            for (view, out) in out.into_iter().enumerate() {
+                let params = &params[view];
+                let style = params.style.as_ref().filter(|style| style.apply);
+                match (&self.styling, style) {
+                    (Some(styling), Some(style)) => {
+                        self.styled(view, picture, params, (styling, style, batch), workspace)?;
+                    }
+                    _ => self.crop(view, picture, params, workspace)?,
+                }
+                self.views[view].finish(self.isa, params, workspace)?;
+                self.output.write(self.isa, &workspace.planes, out);
+            }
+            Ok(())
+        })
+    }
+
+    /// Crop and style, in either order.
+    fn styled(
+        &self,
+        view: usize,
+        picture: PixelsView,
+        params: &ViewParams,
+        (styling, style, batch): (&Styling, &StyleParams, Option<&[f32]>),
+        workspace: &mut Workspace,
+    ) -> Result<()> {
+        let z = styling.sassl.vectors(std::slice::from_ref(style), styling.stylizer.dim(), batch)?;
+        let stylize = |content: PixelsView, out: &mut Vec<u8>| {
+            let style = Style {
+                z: &z,
+                z_content: None,
+                alpha: Strength::All(style.alpha),
+                beta: Strength::All(style.beta),
+                apply: None,
+            };
+            out.resize(content.bytes.len(), 0);
+            styling.stylizer.stylize(images(content)?, &style, PixelsMut::U8(out), 1)
+        };
+        match styling.position {
+            Position::BeforeCrop => {
+                let mut styled = std::mem::take(&mut workspace.styled);
+                (styled.height, styled.width) = (picture.height, picture.width);
+                let done = stylize(picture, &mut styled.bytes)
+                    .and_then(|()| self.crop(view, styled.view(), params, workspace));
+                workspace.styled = styled;
+                done
+            }
+            Position::AfterCrop => {
+                self.crop(view, picture, params, workspace)?;
+                let Workspace { planes, pixels, styled, .. } = workspace;
+                let (height, width) = self.size;
+                pixels.resize(planes.as_slice().len(), 0);
+                planes.write(self.isa, pixels);
+                stylize(PixelsView { height, width, bytes: pixels }, &mut styled.bytes)?;
+                planes.fill(self.isa, height, width, &styled.bytes);
+                Ok(())
+            }
+        }
+    }
+
+    fn crop(&self, view: usize, picture: PixelsView, params: &ViewParams, workspace: &mut Workspace) -> Result<()> {
+        let Workspace { planes, resize, .. } = workspace;
+        planes.reshape(self.size.0, self.size.1);
+        resized_crop(self.isa, picture, params.crop, self.views[view].interpolation, planes, resize)
+    }
+}
+
+/// The longest side of a view.
+const LARGEST: usize = 8192;
+
+/// One picture as the stylizer takes it.
+fn images(picture: PixelsView) -> Result<Images> {
+    Images::new(Bytes::U8(picture.bytes), &[1, picture.height, picture.width, 3])
+}

@@ -1,0 +1,155 @@
+//! A finished view as numbers: bytes as they are, or `(x / 255 - mean) / std` of each colour as torchvision's `ToTensor` and
+//! `Normalize` compute it; colours first or last.
+use super::Planes;
+use crate::error::{Error, Result};
+use crate::kernels::Isa;
+use half::f16;
+
+/// The type of a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dtype {
+    /// 0 to 255.
+    U8,
+    /// Rounded from [`Dtype::F32`].
+    F16,
+    /// What most networks take.
+    #[default]
+    F32,
+}
+
+/// A mean and a standard deviation for each colour, of numbers in [0, 1].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Normalize {
+    /// Subtracted.
+    pub mean: [f32; 3],
+    /// Divided by.
+    pub std: [f32; 3],
+}
+
+/// How views leave.
+#[derive(Clone, Debug)]
+pub struct Output {
+    table: Table,
+    channels_last: bool,
+}
+
+/// What each byte of each colour becomes.
+#[derive(Clone, Debug)]
+enum Table {
+    U8,
+    F16(Box<[[f16; 256]; 3]>),
+    F32(Box<[[f32; 256]; 3]>),
+}
+
+impl Normalize {
+    /// What leaves numbers in [0, 1].
+    pub const NONE: Self = Self { mean: [0.0; 3], std: [1.0; 3] };
+}
+
+impl Output {
+    /// Numbers of this type, `[3][height][width]` or, channels last, `[height][width][3]`.
+    ///
+    /// # Errors
+    /// A deviation that is not above 0, a number that is none, bytes that are to be normalized.
+    pub fn new(dtype: Dtype, normalize: Normalize, channels_last: bool) -> Result<Self> {
+        let Normalize { mean, std } = normalize;
+        if !std.iter().all(|&std| std > 0.0 && std.is_finite()) {
+            return Err(Error::value("std", format!("{std:?}"), "three numbers above 0"));
+        }
+        if !mean.iter().all(|mean| mean.is_finite()) {
+            return Err(Error::value("mean", format!("{mean:?}"), "three finite numbers"));
+        }
+        let floats: [[f32; 256]; 3] =
+            std::array::from_fn(|c| std::array::from_fn(|x| (x as f32 / 255.0 - mean[c]) / std[c]));
+        let table = match dtype {
+            Dtype::U8 if normalize != Normalize::NONE => {
+                let remedy =
+                    "bytes hold no normalized numbers; give normalize = None, and normalize where they are used";
+                return Err(Error::value("dtype", "\"uint8\"", remedy));
+            }
+            Dtype::U8 => Table::U8,
+            Dtype::F16 => Table::F16(Box::new(floats.map(|color| color.map(f16::from_f32)))),
+            Dtype::F32 => Table::F32(Box::new(floats)),
+        };
+        Ok(Self { table, channels_last })
+    }
+
+    /// Of the numbers.
+    pub fn dtype(&self) -> Dtype {
+        match self.table {
+            Table::U8 => Dtype::U8,
+            Table::F16(_) => Dtype::F16,
+            Table::F32(_) => Dtype::F32,
+        }
+    }
+
+    /// Whether colours are the innermost axis.
+    pub fn channels_last(&self) -> bool {
+        self.channels_last
+    }
+
+    /// Writes a view into the memory of its numbers.
+    ///
+    /// # Panics
+    /// If `out` has not just as many numbers, or lies askew for their type.
+    pub fn write(&self, isa: Isa, planes: &Planes, out: &mut [u8]) {
+        let n = planes.as_slice().len() * self.dtype().size();
+        assert_eq!(out.len(), n, "bytes of a view of {}x{}", planes.height(), planes.width());
+        match (&self.table, self.channels_last) {
+            (Table::U8, false) => out.copy_from_slice(planes.as_slice()),
+            (Table::U8, true) => planes.write(isa, out),
+            (Table::F16(table), last) => look_up(table, planes, last, bytemuck::cast_slice_mut(out)),
+            (Table::F32(table), last) => look_up(table, planes, last, bytemuck::cast_slice_mut(out)),
+        }
+    }
+}
+
+impl Dtype {
+    /// Bytes of a number.
+    pub fn size(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
+    /// As numpy and torch call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::U8 => "uint8",
+            Self::F16 => "float16",
+            Self::F32 => "float32",
+        }
+    }
+
+    /// By that name.
+    ///
+    /// # Errors
+    /// Another name.
+    pub fn named(name: &str) -> Result<Self> {
+        let found = [Self::U8, Self::F16, Self::F32].into_iter().find(|dtype| dtype.name() == name);
+        found.ok_or_else(|| {
+            let remedy = "there are \"uint8\", \"float16\" and \"float32\"";
+            Error::value("dtype", format!("{name:?}"), remedy)
+        })
+    }
+}
+
+fn look_up<T: Copy>(table: &[[T; 256]; 3], planes: &Planes, channels_last: bool, out: &mut [T]) {
+    let colors = planes.colors();
+    if channels_last {
+        let [red, green, blue] = colors;
+        for (out, ((&r, &g), &b)) in out.chunks_exact_mut(3).zip(red.iter().zip(green).zip(blue)) {
+            let [r, g, b] = [r, g, b].map(usize::from);
+            out.copy_from_slice(&[table[0][r], table[1][g], table[2][b]]);
+        }
+        return;
+    }
+    let size = planes.height() * planes.width();
+    for ((color, out), table) in colors.into_iter().zip(out.chunks_exact_mut(size.max(1))).zip(table) {
+        for (to, &x) in out.iter_mut().zip(color) {
+            *to = table[usize::from(x)];
+        }
+    }
+}
