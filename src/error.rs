@@ -62,6 +62,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A bug of this crate, met on a thread of its own.
+    #[error("{what}: a thread of sassl panicked: {message}; please report it with the file")]
+    Panic {
+        /// What it was at.
+        what: String,
+        /// The panic's words.
+        message: String,
+    },
+
     /// The operating system's word on a file.
     #[error("{}: {source}", path.display())]
     Io {

@@ -6,6 +6,8 @@ bank = sassl.StyleBank.default()          # style vectors
 view = model.stylize(images, bank.vectors[0], alpha=0.2, beta=0.2)
 
 transform = sassl.transforms.SASSL(p=0.8)  # torchvision, or PIL and numpy alone
+two_views = sassl.transforms.MoCoV2Transform(style=transform)
+loader = sassl.data.TwoViewLoader("imagenet/train", two_views, batch_size=256)
 """
 
 from __future__ import annotations
@@ -17,15 +19,15 @@ from ._sassl import Gaussian, StyleParams, Stylizer, version
 from .bank import StyleBank
 
 if TYPE_CHECKING:
-    from . import transforms
+    from . import data, transforms
 
 __version__ = version()
 
-__all__ = ["Gaussian", "StyleBank", "StyleParams", "Stylizer", "__version__", "transforms"]
+__all__ = ["Gaussian", "StyleBank", "StyleParams", "Stylizer", "__version__", "data", "transforms"]
 
 
 def __getattr__(name: str) -> Any:
     # On first use, so that `import sassl` imports no framework.
-    if name == "transforms":
-        return import_module(".transforms", __name__)
+    if name in ("data", "transforms"):
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,7 @@
 The compiled core of sassl; use it through the package `sassl`.
 """
 
-from _typeshed import SupportsLenAndGetItem
+from _typeshed import SupportsGetItem, SupportsLenAndGetItem
 import os
 import typing
 
@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "Gaussian", "StyleParams", "Stylizer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "convert", "decode", "gaussian_blur", "grayscale", "hflip", "info", "normalize", "resized_crop", "solarize", "version", "vflip"]
+__all__ = ["Bank", "Block", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "convert", "decode", "gaussian_blur", "grayscale", "hflip", "info", "normalize", "resized_crop", "solarize", "version", "vflip"]
 
 @final
 class Bank:
@@ -107,6 +107,23 @@ class Block:
         """
 
 @final
+class Epoch:
+    """
+    One pass over a loader's batches.
+    """
+    def close(self, /) -> None:
+        """
+        Ends its threads, each after the image it is at.
+        """
+    def next(self, /) -> "tuple[typing.Any, typing.Any, numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str]] | None":
+        """
+        The next batch: left and right views, int64 indices and targets, names; None at the end.
+
+        Raises:
+            ValueError, OSError: an image cannot be read; the next call gives the batch after it.
+        """
+
+@final
 class Gaussian:
     """
     A low-rank Gaussian over a bank: `Bank.gaussian` makes one.
@@ -144,6 +161,89 @@ class Gaussian:
     def space(self, /) -> str:
         """
         The id of the predictor that made the bank.
+        """
+
+@final
+class Loader:
+    """
+    A source, an order and views.
+    """
+    def __len__(self, /) -> int:
+        """
+        Batches in an epoch.
+        """
+    def __new__(cls, /, source: Source, views: TwoViews, *, batch_size: SupportsIndex, shuffle: bool, drop_last: bool, seed: SupportsIndex, rank: SupportsIndex, world_size: SupportsIndex, threads: SupportsIndex | None, prefetch: SupportsIndex, on_error: str) -> Loader:
+        """
+        Args:
+            source: images.
+            views: what becomes of them.
+            on_error: "raise" or "report".
+
+        The others are those of `sassl.data.TwoViewLoader`.
+        """
+    @property
+    def report(self, /) -> dict[str, tuple[str, int]]:
+        """
+        What could not be read and was replaced: name to (reason, how often).
+        """
+    def start(self, /, epoch: SupportsIndex, batch: SupportsIndex, allocate: "typing.Callable[[int], tuple[typing.Any, typing.Any]]") -> Epoch:
+        """
+        The batches of an epoch, from one of them on. `allocate(n)` gives two arrays for the views of n images.
+        """
+
+@final
+class Source:
+    """
+    Images by number, each with a class. The classes of `sassl.data` make them.
+    """
+    def __len__(self, /) -> int: ...
+    @property
+    def classes(self, /) -> list[str]:
+        """
+        Names of the classes, where they have names.
+        """
+    @property
+    def damaged(self, /) -> list[tuple[str, str]]:
+        """
+        Shards of which only a part is here, and why.
+        """
+    @staticmethod
+    def files(paths: SupportsGetItem[int, str], targets: SupportsGetItem[int, SupportsIndex]) -> Source:
+        """
+        Paths, with a class for each.
+        """
+    @staticmethod
+    def folder(root: "str | os.PathLike[str]") -> Source:
+        """
+        `root/<class>/**/image.jpg`.
+        """
+    def get(self, /, index: SupportsIndex) -> "tuple[numpy.typing.NDArray[numpy.uint8], int]":
+        """
+        An image, (H, W, 3) uint8, and its class.
+        """
+    def name(self, /, index: SupportsIndex) -> str:
+        """
+        What an image is called.
+        """
+    @property
+    def others(self, /) -> int:
+        """
+        How many files of the folder are no images by their suffix.
+        """
+    @staticmethod
+    def python(get: "typing.Callable[[int], tuple[typing.Any, int]]", len: SupportsIndex, name: str) -> Source:
+        """
+        An object of Python: `get(index)` gives (image, class), the image as bytes, a path, or an array (H, W, 3) of uint8.
+        """
+    @staticmethod
+    def records(layout: str, paths: "list[str | os.PathLike[str]]", targets: SupportsGetItem[int, SupportsIndex] | None = None) -> Source:
+        """
+        Files of records: "cifar10", "cifar100" or "stl10"; targets for records that hold none.
+        """
+    @staticmethod
+    def shards(paths: "list[str | os.PathLike[str]]", keep_going: bool = False) -> Source:
+        """
+        WebDataset's tar files; with keep_going, of damaged ones what can be read.
         """
 
 @final
@@ -320,6 +420,11 @@ class TwoViews:
         """
         Draws both views of an image: the left one from the random stream (seed, epoch, index, 0), the right one from
         (seed, epoch, index, 1).
+        """
+    @property
+    def shape(self, /) -> tuple[int, int, int]:
+        """
+        Of a view: (3, H, W) or (H, W, 3).
         """
 
 @final

@@ -2,7 +2,10 @@
 mod arrays;
 mod error;
 mod image;
+mod loader;
+mod memory;
 mod run;
+mod source;
 mod style;
 mod stylizer;
 mod views;
@@ -18,6 +21,10 @@ mod _sassl {
         adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, decode, gaussian_blur, grayscale, hflip,
         normalize, resized_crop, solarize, vflip,
     };
+    #[pymodule_export]
+    use super::loader::{Epoch, Loader};
+    #[pymodule_export]
+    use super::source::Source;
     #[pymodule_export]
     use super::style::{Bank, Block, Gaussian, StyleParams};
     #[pymodule_export]

@@ -210,6 +210,12 @@ impl TwoViews {
         self.0.needs_batch()
     }
 
+    /// Of a view: (3, H, W) or (H, W, 3).
+    #[getter(shape)]
+    fn py_shape(&self) -> (usize, usize, usize) {
+        self.shape().into()
+    }
+
     /// Draws both views of an image: the left one from the random stream (seed, epoch, index, 0), the right one from
     /// (seed, epoch, index, 1).
     #[pyo3(signature = (seed, height, width, *, epoch = 0, index = 0))]

@@ -1,5 +1,38 @@
-//! From files to batches of two views: sources of pictures, the order in which an epoch visits them, views and the threads that make
-//! them.
+//! From files to batches of two views: where pictures come from, in which order an epoch visits them, the views, and the threads that
+//! make them.
+mod files;
+mod loader;
+mod records;
+mod sampler;
 mod views;
+mod webdataset;
 
+use crate::error::Result;
+use crate::image::Pixels;
+
+pub use files::{Files, ImageFolder};
+pub use loader::{Batch, Epoch, Fault, Loader, Memory, OnError};
+pub use records::{Layout, Records};
+pub use sampler::Sampler;
 pub use views::{Position, Styling, TwoViews, View, ViewParams, ViewsParams};
+pub use webdataset::WebDataset;
+
+/// Where pictures come from; read by many threads at once.
+pub trait Source: Send + Sync {
+    /// How many.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What a picture is called: its path, or its place in a file.
+    fn name(&self, index: usize) -> String;
+
+    /// A picture with its class; 0 where there are no classes.
+    ///
+    /// # Errors
+    /// It cannot be read or decoded; the error names it.
+    fn get(&self, index: usize) -> Result<(Pixels, i64)>;
+}

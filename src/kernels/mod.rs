@@ -14,6 +14,7 @@ pub mod isa;
 pub mod linear;
 pub mod map;
 pub mod operand;
+pub mod parts;
 pub mod planes;
 pub mod pool;
 pub mod quantize;

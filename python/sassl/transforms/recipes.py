@@ -93,14 +93,15 @@ class TwoViewTransform:
 
     def _view(self, which: int) -> View:
         settings = self._settings
-        same = ("min_scale", "interpolation", "hf_prob", "vf_prob", "cj_prob", "random_gray_scale", "sigmas")
+        names = ("min_scale", "interpolation", "hf_prob", "vf_prob", "cj_prob", "random_gray_scale", "sigmas")
         strength = settings["cj_strength"]
         if settings["cj_form"] not in ("torchvision", "byol"):
             raise ValueError(f'cj_form = {settings["cj_form"]!r}: there are "torchvision" and "byol"')
+        own: dict[str, Any] = {name: settings[name] for name in names}
+        own |= {name: settings[name] * strength for name in ("cj_bright", "cj_contrast", "cj_sat", "cj_hue")}
+        own |= {name: _of(settings[name], which) for name in ("gaussian_blur", "solarization_prob")}
         return View(
-            **{name: settings[name] for name in same},
-            **{name: settings[name] * strength for name in ("cj_bright", "cj_contrast", "cj_sat", "cj_hue")},
-            **{name: _of(settings[name], which) for name in ("gaussian_blur", "solarization_prob")},
+            **own,
             byol_jitter=settings["cj_form"] == "byol",
             kernel_size=self._kernel_size,
             ratio=(3 / 4, 4 / 3),
@@ -111,6 +112,21 @@ class TwoViewTransform:
     def style(self) -> SASSL | None:
         """As given."""
         return self._settings["style"]
+
+    @property
+    def output(self) -> str:
+        """What views are: "torch" or "numpy"."""
+        return self._settings["output"] or ("torch" if find_spec("torch") else "numpy")
+
+    @property
+    def dtype(self) -> str:
+        """Of the views' numbers."""
+        return self._settings["dtype"]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a view."""
+        return self._core.shape
 
     @property
     def params(self) -> tuple[ViewParams, ViewParams] | None:
@@ -136,8 +152,7 @@ class TwoViewTransform:
         return self._finish(self._core.apply(array, self.sample(*array.shape[:2])))
 
     def _finish(self, views: tuple[Array, Array]) -> list[Any]:
-        output = self._settings["output"] or ("torch" if find_spec("torch") else "numpy")
-        if output == "numpy":
+        if self.output == "numpy":
             return list(views)
         import torch
 
@@ -303,9 +318,7 @@ def pixels(image: Any, name: str = "image") -> Array:
         return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
     if hasattr(image, "mode") and hasattr(image, "convert"):
         return rgb(image, name)
-    raise TypeError(
-        f"{name}: expected a PIL image, a path, bytes, a uint8 array or tensor, got {type(image).__name__}"
-    )
+    raise TypeError(f"{name}: expected a PIL image, a path, bytes, a uint8 array or tensor, got {type(image).__name__}")
 
 
 def _kernel_size(given: int | str | None, input_size: Any) -> int | None:

@@ -1,0 +1,208 @@
+//! `Loader` and `Epoch`: what `sassl.data.TwoViewLoader` iterates.
+use super::arrays::into_array;
+use super::memory::parts;
+use super::run::threads;
+use super::source::Source;
+use super::views::TwoViews;
+use crate::data;
+use crate::data::{OnError, Sampler};
+use crate::error::{Error, Result};
+use pyo3::prelude::*;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A source, an order and views.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct Loader {
+    core: Arc<data::Loader>,
+    threads: Option<usize>,
+    prefetch: usize,
+    shape: [usize; 3],
+}
+
+/// One pass over a loader's batches.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct Epoch {
+    running: Mutex<Option<Running>>,
+    busy: AtomicBool,
+    loader: Arc<data::Loader>,
+    shape: [usize; 3],
+    allocate: Py<PyAny>,
+}
+
+struct Running {
+    core: data::Epoch,
+    /// Of the open batches: left, right.
+    arrays: VecDeque<[Py<PyAny>; 2]>,
+}
+
+/// How long a wait lasts before Ctrl-C is heard.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+#[pymethods]
+impl Loader {
+    /// Args:
+    ///     source: images.
+    ///     views: what becomes of them.
+    ///     on_error: "raise" or "report".
+    ///
+    /// The others are those of `sassl.data.TwoViewLoader`.
+    #[new]
+    #[pyo3(signature = (
+        source, views, *, batch_size, shuffle, drop_last, seed, rank, world_size, threads, prefetch, on_error
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        source: &Source,
+        views: &TwoViews,
+        batch_size: usize,
+        shuffle: bool,
+        drop_last: bool,
+        seed: u64,
+        rank: usize,
+        world_size: usize,
+        threads: Option<isize>,
+        prefetch: usize,
+        on_error: &str,
+    ) -> Result<Self> {
+        let on_error = match on_error {
+            "raise" => OnError::Raise,
+            "report" => OnError::Report,
+            other => {
+                let remedy = "there are \"raise\" and \"report\"";
+                return Err(Error::value("on_error", format!("{other:?}"), remedy));
+            }
+        };
+        let sampler = Sampler::new(source.core.len(), batch_size, (shuffle, drop_last), seed, (rank, world_size))?;
+        let core = data::Loader::new(source.core.clone(), views.0.clone(), sampler, on_error);
+        let threads = super::run::checked_threads(threads)?;
+        Ok(Self { core: Arc::new(core), threads, prefetch, shape: views.shape() })
+    }
+
+    /// Batches in an epoch.
+    fn __len__(&self) -> usize {
+        self.core.sampler().batches()
+    }
+
+    /// What could not be read and was replaced: name to (reason, how often).
+    #[getter]
+    fn report(&self) -> BTreeMap<String, (String, usize)> {
+        let faults = self.core.faults().into_iter();
+        faults.map(|(name, fault)| (name, (fault.reason, fault.count))).collect()
+    }
+
+    /// The batches of an epoch, from one of them on. `allocate(n)` gives two arrays for the views of n images.
+    #[pyo3(signature = (epoch, batch, allocate: "typing.Callable[[int], tuple[typing.Any, typing.Any]]"))]
+    fn start(&self, py: Python<'_>, epoch: u64, batch: usize, allocate: Py<PyAny>) -> PyResult<Epoch> {
+        let threads = threads(py, self.threads)?;
+        let core = self.core.start(epoch, batch, threads, self.prefetch)?;
+        let running = Running { core, arrays: VecDeque::new() };
+        Ok(Epoch {
+            running: Mutex::new(Some(running)),
+            busy: AtomicBool::new(false),
+            loader: self.core.clone(),
+            shape: self.shape,
+            allocate,
+        })
+    }
+}
+
+/// (left, right, indices, targets, names) of a batch.
+type Made<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Vec<String>);
+
+#[pymethods]
+impl Epoch {
+    /// The next batch: left and right views, int64 indices and targets, names; None at the end.
+    ///
+    /// Raises:
+    ///     ValueError, OSError: an image cannot be read; the next call gives the batch after it.
+    #[pyo3(signature = () -> "tuple[typing.Any, typing.Any, numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str]] | None")]
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Made<'py>>> {
+        if self.busy.swap(true, Ordering::AcqRel) {
+            let remedy = "another thread waits for its next batch; give each thread a loader of its own";
+            return Err(Error::value("loader", "busy", remedy).into());
+        }
+        let made = self.wait(py);
+        self.busy.store(false, Ordering::Release);
+        made
+    }
+
+    /// Ends its threads, each after the image it is at.
+    fn close(&self, py: Python<'_>) {
+        // Its threads may need the GIL to come to their end.
+        py.detach(|| {
+            let ended = self.running().take();
+            drop(ended);
+        });
+    }
+}
+
+impl Epoch {
+    fn wait<'py>(&self, py: Python<'py>) -> PyResult<Option<Made<'py>>> {
+        loop {
+            loop {
+                let wanted = py.detach(|| self.running().as_ref().and_then(|running| running.core.wanted()));
+                let Some(n) = wanted else { break };
+                let (left, right): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
+                    self.allocate.bind(py).call1((n,))?.extract()?;
+                let dtype = self.loader.views().output().dtype().name();
+                let memory = [parts(&left, n, &self.shape, dtype)?, parts(&right, n, &self.shape, dtype)?];
+                let arrays = [left.unbind(), right.unbind()];
+                py.detach(|| {
+                    if let Some(running) = self.running().as_mut() {
+                        running.core.open(memory);
+                        running.arrays.push_back(arrays);
+                    }
+                });
+            }
+            let next = py.detach(|| -> Result<_> {
+                let mut running = self.running();
+                let Some(running) = running.as_mut() else { return Ok(Next::End) };
+                match running.core.next(PATIENCE) {
+                    Ok(Some(batch)) => {
+                        Ok(running.arrays.pop_front().map_or(Next::End, |arrays| Next::Batch(batch, arrays)))
+                    }
+                    Ok(None) if running.core.has_next() => Ok(Next::Later),
+                    Ok(None) => Ok(Next::End),
+                    Err(error) => {
+                        running.arrays.pop_front();
+                        Err(error)
+                    }
+                }
+            })?;
+            match next {
+                Next::End => return Ok(None),
+                Next::Later => py.check_signals()?,
+                Next::Batch(batch, [left, right]) => {
+                    let n = batch.indices.len();
+                    let indices = batch.indices.iter().map(|&index| index as i64).collect();
+                    return Ok(Some((
+                        left.into_bound(py),
+                        right.into_bound(py),
+                        into_array::<i64>(py, indices, &[n])?,
+                        into_array(py, batch.targets, &[n])?,
+                        batch.names,
+                    )));
+                }
+            }
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Next {
+    Batch(data::Batch, [Py<PyAny>; 2]),
+    Later,
+    End,
+}
+
+impl Drop for Epoch {
+    fn drop(&mut self) {
+        Python::attach(|py| self.close(py));
+    }
+}

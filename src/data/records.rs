@@ -1,0 +1,110 @@
+//! CIFAR-10, CIFAR-100 and STL-10 as their authors pack them: records of one size, colours apart.
+use super::Source;
+use crate::error::{Error, Result};
+use crate::image::Pixels;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+/// How a record lies in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Bytes before the colours.
+    pub header: usize,
+    /// Which of them is the class, if any is.
+    pub target: Option<usize>,
+    /// Rows and columns.
+    pub side: usize,
+    /// Whether a colour lies column by column.
+    pub columns_first: bool,
+}
+
+impl Layout {
+    /// `data_batch_1.bin` and so on: a class and 32x32 pixels.
+    pub const CIFAR10: Self = Self { header: 1, target: Some(0), side: 32, columns_first: false };
+    /// `train.bin` and `test.bin`: a coarse class, a fine one and 32x32 pixels.
+    pub const CIFAR100: Self = Self { header: 2, target: Some(1), side: 32, columns_first: false };
+    /// `train_X.bin`, `test_X.bin` and `unlabeled_X.bin`: 96x96 pixels, column by column.
+    pub const STL10: Self = Self { header: 0, target: None, side: 96, columns_first: true };
+
+    /// Bytes of a record.
+    pub fn bytes(&self) -> usize {
+        self.header + 3 * self.side * self.side
+    }
+}
+
+/// Files of such records, read as they are asked for.
+#[derive(Debug)]
+pub struct Records {
+    layout: Layout,
+    /// Each with the number of its first record.
+    files: Vec<(usize, PathBuf)>,
+    len: usize,
+    /// Of records that hold none.
+    targets: Option<Vec<i64>>,
+}
+
+impl Records {
+    /// These files, one after the other; `targets` where the records hold none.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is not of whole records; not one class a record.
+    pub fn new(layout: Layout, paths: Vec<PathBuf>, targets: Option<Vec<i64>>) -> Result<Self> {
+        let mut records = Self { layout, files: vec![], len: 0, targets };
+        for path in paths {
+            let bytes = std::fs::metadata(&path).map_err(|e| Error::io(&path, e))?.len() as usize;
+            if bytes == 0 || !bytes.is_multiple_of(layout.bytes()) {
+                let reason =
+                    format!("{bytes} bytes are no whole records of {}; it is damaged or another file", layout.bytes());
+                return Err(Error::image(path, reason));
+            }
+            records.files.push((records.len, path));
+            records.len += bytes / layout.bytes();
+        }
+        match &records.targets {
+            Some(targets) if targets.len() != records.len => {
+                Err(Error::shape("targets", format!("one for each of {} images", records.len), targets.len()))
+            }
+            _ => Ok(records),
+        }
+    }
+
+    /// The file of a record, and which of it it is.
+    fn place(&self, index: usize) -> (&PathBuf, usize) {
+        let file = self.files.partition_point(|(first, _)| *first <= index) - 1;
+        let (first, path) = &self.files[file];
+        (path, index - first)
+    }
+}
+
+impl Source for Records {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn name(&self, index: usize) -> String {
+        let (path, record) = self.place(index);
+        format!("{}#{record}", path.display())
+    }
+
+    fn get(&self, index: usize) -> Result<(Pixels, i64)> {
+        let (path, record) = self.place(index);
+        let Layout { header, target, side, columns_first } = self.layout;
+        let mut bytes = vec![0; self.layout.bytes()];
+        let read = File::open(path).and_then(|mut file| {
+            file.seek(SeekFrom::Start((record * bytes.len()) as u64))?;
+            file.read_exact(&mut bytes)
+        });
+        read.map_err(|e| Error::io(path, e))?;
+        let colors = &bytes[header..];
+        let size = side * side;
+        let mut pixels = Vec::with_capacity(3 * size);
+        for i in 0..size {
+            let at = if columns_first { i % side * side + i / side } else { i };
+            pixels.extend([colors[at], colors[size + at], colors[2 * size + at]]);
+        }
+        let own = target.map(|at| i64::from(bytes[at]));
+        let target = self.targets.as_ref().map(|targets| targets[index]).or(own).unwrap_or(0);
+        Ok((Pixels { height: side, width: side, bytes: pixels }, target))
+    }
+}

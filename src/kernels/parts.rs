@@ -1,0 +1,46 @@
+//! Memory in equal parts, which many threads write at once: each part is handed out once.
+#![allow(unsafe_code)]
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Memory that belongs to someone else, in parts.
+#[derive(Debug)]
+pub struct Parts {
+    memory: *mut u8,
+    bytes: usize,
+    taken: Box<[AtomicBool]>,
+    /// Keeps the memory.
+    _owner: Box<dyn Any + Send + Sync>,
+}
+
+// SAFETY: a part is reachable by whoever took it, and by no other.
+unsafe impl Send for Parts {}
+// SAFETY: as above.
+unsafe impl Sync for Parts {}
+
+impl Parts {
+    /// `count` parts of `bytes` bytes.
+    ///
+    /// # Safety
+    /// As long as `owner` lives, `memory` is valid for `count x bytes` writes, and until this is gone nobody else reads or writes
+    /// it.
+    pub unsafe fn new(memory: *mut u8, bytes: usize, count: usize, owner: Box<dyn Any + Send + Sync>) -> Self {
+        Self { memory, bytes, taken: (0..count).map(|_| AtomicBool::new(false)).collect(), _owner: owner }
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// A part, to write.
+    ///
+    /// # Panics
+    /// If there is no such part, or it was taken before.
+    #[expect(clippy::mut_from_ref, reason = "each part is taken once")]
+    pub fn take(&self, part: usize) -> &mut [u8] {
+        assert!(!self.taken[part].swap(true, Ordering::AcqRel), "part {part} was taken before");
+        // SAFETY: within the memory, and nobody else's.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.add(part * self.bytes), self.bytes) }
+    }
+}
