@@ -12,6 +12,7 @@ Every random number is a function of (seed, epoch, index of the image, view): re
 
 from __future__ import annotations
 
+import codecs
 import glob
 import io
 import os
@@ -138,9 +139,9 @@ class CIFAR(Images):
         ten = [f"data_batch_{i}" for i in range(1, 6)] if train else ["test_batch"]
         hundred = ["train" if train else "test"]
         for layout, names in (("cifar10", ten), ("cifar100", hundred)):
-            binary: list[str | os.PathLike[str]] = [folder / f"{name}.bin" for name in names]
+            binary = [folder / f"{name}.bin" for name in names]
             if binary[0].exists():
-                self.core = Source.records(layout, binary)
+                self.core = Source.records(layout, list(binary))
                 return
             if (folder / names[0]).is_file():
                 batches = [_unpickle(folder / name) for name in names]
@@ -478,6 +479,8 @@ class _Arrays(pickle.Unpickler):
         known: dict[str, Callable[..., Any]] = {"ndarray": np.ndarray, "dtype": np.dtype}
         if module.split(".")[0] == "numpy" and name in known:
             return known[name]
+        if (module, name) == ("_codecs", "encode"):
+            return codecs.encode
         if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
             return np.empty(0).__reduce__()[0]
         raise pickle.UnpicklingError(f"{module}.{name} is no part of CIFAR")

@@ -2,7 +2,7 @@
 use super::Source;
 use crate::error::{Error, Result};
 use crate::image::{Pixels, decode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -96,7 +96,7 @@ impl ImageFolder {
                     return Err(wrong(root, reason));
                 }
                 let before = files.len();
-                others += walk(Path::new(&folder), &mut files)?;
+                others += walk(Path::new(&folder), &mut files, &mut HashSet::new())?;
                 if files.len() == before {
                     let reason = format!("a class without a picture ({})", SUFFIXES.join(", "));
                     return Err(wrong(Path::new(&folder), reason));
@@ -164,17 +164,15 @@ fn list(folder: &Path) -> Result<(Vec<String>, Vec<String>, usize)> {
     Ok((folders, pictures, others))
 }
 
-/// All pictures below a folder; gives the number of other files.
-fn walk(folder: &Path, files: &mut Vec<String>) -> Result<usize> {
-    /// Of folders within folders; a loop of links ends here.
-    const DEEPEST: usize = 64;
-    if folder.components().count() > DEEPEST {
-        return Err(Error::image(folder, format!("deeper than {DEEPEST} folders; a link may lead back into itself")));
+/// All pictures below a folder; gives the number of other files. Links are followed, and each folder is read once, so that a loop ends.
+fn walk(folder: &Path, files: &mut Vec<String>, seen: &mut HashSet<PathBuf>) -> Result<usize> {
+    if !seen.insert(fs::canonicalize(folder).map_err(|e| Error::io(folder, e))?) {
+        return Ok(0);
     }
     let (folders, pictures, mut others) = list(folder)?;
     files.extend(pictures);
     for folder in folders {
-        others += walk(Path::new(&folder), files)?;
+        others += walk(Path::new(&folder), files, seen)?;
     }
     Ok(others)
 }

@@ -1,5 +1,6 @@
 //! The crate's tests, a file for each of its rooms.
 mod allocations;
+mod data;
 mod flatbuffer;
 mod image;
 mod kernels;

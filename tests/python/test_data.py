@@ -1,0 +1,540 @@
+"""The loader and its sources: what a batch holds depends on seed, epoch and index alone; nothing hangs, nothing is lost."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import need
+from PIL import Image
+from sassl import StyleParams
+from sassl.data import CIFAR, STL10, Arrays, Files, ImageFolder, Objects, TwoViewLoader, WebDataset
+from sassl.transforms import MoCoV2Transform, SimCLRTransform
+from sassl.transforms.plain import SASSL
+
+
+def recipe(**options):
+    return SimCLRTransform(**{"input_size": 24, "output": "numpy", "dtype": "uint8", **options})
+
+
+def encoded(image, kind="PNG"):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Twenty-three pictures of different sizes."""
+    from sklearn.datasets import load_sample_image
+
+    photo = load_sample_image("china.jpg")
+    return [np.ascontiguousarray(photo[i * 9 : i * 9 + 40 + i, i * 20 : i * 20 + 70 - i]) for i in range(23)]
+
+
+@pytest.fixture(scope="module")
+def folder(pictures, tmp_path_factory):
+    root = tmp_path_factory.mktemp("folder")
+    for i, picture in enumerate(pictures):
+        place = root / f"class_{i % 3}" / ("deep" if i % 2 else "")
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{i:02}.png").write_bytes(encoded(picture))
+    (root / "class_0" / "notes.txt").write_text("no picture")
+    return root
+
+
+def batches(loader, epoch=None):
+    if epoch is not None:
+        loader.set_epoch(epoch)
+    return list(loader)
+
+
+def by_name(made):
+    """Left view, right view and target of each image."""
+    rows = itertools.chain(*(zip(names, *views, targets, strict=True) for views, targets, names in made))
+    return {name: item for name, *item in rows}
+
+
+def equal(some, others):
+    return some.keys() == others.keys() and all(all(map(np.array_equal, some[name], others[name])) for name in some)
+
+
+def test_results_depend_neither_on_threads_nor_on_batches(folder):
+    style = SASSL(p=0.8)
+    make = lambda **options: TwoViewLoader(folder, recipe(style=style), drop_last=False, seed=3, **options)  # noqa: E731
+    first = by_name(batches(make(batch_size=4, threads=1), 2))
+    assert len(first) == 23
+    for threads, size, prefetch in ((2, 4, 2), (3, 7, 0), (8, 23, 1), (2, 1, 5)):
+        other = by_name(batches(make(batch_size=size, threads=threads, prefetch=prefetch), 2))
+        assert equal(first, other), (threads, size)
+    assert not equal(first, by_name(batches(make(batch_size=4), 1)))
+
+
+def test_views_are_the_transforms(folder, pictures):
+    transform = recipe(style=SASSL(p=1.0))
+    loader = TwoViewLoader(folder, transform, 5, shuffle=False, drop_last=False, seed=11)
+    made = batches(loader, 4)
+    names = [name for *_, names in made for name in names]
+    assert [os.path.basename(name) for name in names] == sorted(
+        (os.path.basename(name) for name in names), key=lambda name: (int(name[:2]) % 3, int(name[:2]) % 2, name)
+    )
+    views = by_name(made)
+    for index, name in enumerate(names):
+        image, target = loader.source[index]
+        number = int(os.path.basename(name)[:2])
+        assert np.array_equal(image, pictures[number])
+        assert target == number % 3 == views[name][2]
+        params = transform._core.sample(11, *image.shape[:2], epoch=4, index=index)
+        assert all(map(np.array_equal, transform.apply_params(image, params), views[name][:2]))
+
+
+def test_order_shares_and_epochs(pictures):
+    arrays = Arrays(np.stack([np.full((9, 9, 3), i, np.uint8) for i in range(23)]), range(23))
+    make = lambda **options: TwoViewLoader(arrays, recipe(), 4, **options)  # noqa: E731
+    targets = lambda loader: np.concatenate([t for _, t, _ in loader]).tolist()  # noqa: E731
+    loader = make(drop_last=False)
+    first, second = targets(loader), targets(loader)
+    assert sorted(first) == sorted(second) == list(range(23))
+    assert first != second
+    assert (loader.epoch, len(loader)) == (1, 6)
+    loader.set_epoch(0)
+    assert targets(loader) == first
+    assert targets(make(drop_last=False, seed=1)) != first
+    assert targets(make(shuffle=False)) == list(range(20))
+    shares = [targets(make(drop_last=False, rank=rank, world_size=4)) for rank in range(4)]
+    assert {len(share) for share in shares} == {6}
+    assert set(itertools.chain(*shares)) == set(range(23))
+    assert shares[1] == first[1::4]
+    shares = [targets(make(rank=rank, world_size=4)) for rank in range(4)]
+    assert [len(share) for share in shares] == [4] * 4
+    assert len(set(itertools.chain(*shares))) == 16
+
+
+@pytest.mark.parametrize("styles", ["default", "batch"])
+def test_resumes_in_the_middle_of_an_epoch_to_the_byte(folder, styles):
+    make = lambda: TwoViewLoader(folder, recipe(style=SASSL(styles=styles)), 4, seed=5)  # noqa: E731
+    loader = make()
+    whole = [batches(loader), batches(loader)]
+    for epoch, done in ((0, 1), (1, 3), (1, 5), (0, 5)):
+        interrupted = make()
+        interrupted.set_epoch(epoch)
+        for _ in itertools.islice(interrupted, done):
+            pass
+        state = pickle.loads(pickle.dumps(interrupted.state_dict()))
+        resumed = make()
+        resumed.load_state_dict(state)
+        rest = batches(resumed)
+        expected = whole[epoch][done:] if done < 5 else whole[epoch + 1] if epoch == 0 else rest
+        assert len(rest) == len(expected)
+        for (views, targets, names), (others, other_targets, other_names) in zip(rest, expected, strict=True):
+            assert names == other_names
+            assert np.array_equal(targets, other_targets)
+            assert all(map(np.array_equal, views, others))
+        assert resumed.epoch == epoch + (done == 5)
+    with pytest.raises(ValueError, match="state\\['seed'\\] = 5"):
+        TwoViewLoader(folder, recipe(), 4, seed=6).load_state_dict(state)
+
+
+@pytest.mark.parametrize("position", ["after_crop", "before_crop"])
+def test_styles_of_the_batch(folder, position):
+    style = SASSL(p=1.0, styles="batch")
+    transform = recipe(style=style, style_position=position, cj_prob=0, random_gray_scale=0, gaussian_blur=0, hf_prob=0)
+    plain = recipe(cj_prob=0, random_gray_scale=0, gaussian_blur=0, hf_prob=0)
+    options = {"shuffle": False, "seed": 9}
+    ((left, right), _, _), *_ = TwoViewLoader(folder, transform, 6, threads=2, **options)
+    ((content, other), _, _), *_ = TwoViewLoader(folder, plain, 6, **options)
+    assert np.array_equal(right, other)
+    content = content.transpose(0, 2, 3, 1)
+    pictures = [ImageFolder(folder)[i][0] for i in range(6)]
+    stylizer = style.stylizer
+    if position == "after_crop":
+        z = stylizer.encode(np.ascontiguousarray(content))
+    else:
+        z = np.concatenate([stylizer.encode(picture[None]) for picture in pictures])
+    # A draw of the batch is the number of one of its images.
+    params = style._block.sample(9, 6, view=1 << 63)
+    assert all(i != j for i, j in enumerate(params.style))
+    for i, j in enumerate(params.style):
+        one = StyleParams(params.apply[i : i + 1], params.alpha[i : i + 1], params.beta[i : i + 1], z[j : j + 1])
+        if position == "after_crop":
+            expected = style.apply_params(np.ascontiguousarray(content[i]), one)
+        else:
+            styled = style.apply_params(pictures[i], one)
+            drawn = plain._core.sample(9, *styled.shape[:2], index=i)
+            expected = plain.apply_params(styled, drawn)[0].transpose(1, 2, 0)
+        assert np.array_equal(expected, left[i].transpose(1, 2, 0)), i
+
+
+def shard(path, pictures, first=0):
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT if first else tarfile.GNU_FORMAT) as tar:
+        for i, picture in enumerate(pictures):
+            key = f"{'long/' * 30 * (i % 2)}sample{first + i:03}"
+            for suffix, data in (("json", b"{}"), ("png", encoded(picture)), ("cls", str(first + i).encode())):
+                member = tarfile.TarInfo(f"{key}.{suffix}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def test_sources_give_their_images(pictures, folder, tmp_path):
+    shards = [shard(tmp_path / "a-0.tar", pictures[:12]), shard(tmp_path / "a-1.tar", pictures[12:], 12)]
+    paths = sorted(folder.rglob("*.png"), key=lambda path: path.name)
+    objects = [{"img": Image.fromarray(picture), "label": i} for i, picture in enumerate(pictures)]
+    raw = [{"image": {"bytes": encoded(picture), "path": None}, "label": i} for i, picture in enumerate(pictures)]
+    sources = {
+        "paths": Files(paths, range(23)),
+        "bytes": Files([encoded(picture) for picture in pictures], range(23)),
+        "shards": WebDataset(shards),
+        "pattern": WebDataset(str(tmp_path / "a-*.tar")),
+        "PIL": Objects(objects),
+        "raw": Objects(raw),
+        "pairs": Objects(list(zip(pictures, range(23), strict=True))),
+    }
+    for name, source in sources.items():
+        assert len(source) == 23, name
+        for i in (0, 1, 7, 12, 22, -1):
+            image, target = source[i]
+            assert np.array_equal(image, pictures[i]), name
+            assert target == i % 23, name
+        assert len(list(TwoViewLoader(source, recipe(), 5))) == 4, name
+    assert "12 images" not in repr(sources["shards"])
+    assert repr(ImageFolder(folder)).endswith("23 images, 3 classes, 1 other files left out)")
+    assert ImageFolder(folder).classes == ["class_0", "class_1", "class_2"]
+    assert "#" in sources["shards"].name(3)
+
+
+def test_cifar_and_stl10(tmp_path):
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (20, 3, 32, 32), np.uint8)
+    labels = rng.integers(0, 10, 20, np.uint8)
+    ten, python, hundred, stl = (tmp_path / name for name in ("ten", "python", "hundred", "stl"))
+    for place in (ten, python, hundred, stl):
+        place.mkdir()
+    for i in range(5):
+        part = slice(4 * i, 4 * i + 4)
+        records = np.concatenate([labels[part, None], data[part].reshape(4, -1)], 1)
+        (ten / f"data_batch_{i + 1}.bin").write_bytes(records.tobytes())
+        batch = {b"data": data[part].reshape(4, -1), b"labels": labels[part].tolist()}
+        (python / f"data_batch_{i + 1}").write_bytes(pickle.dumps(batch, 2))
+    (hundred / "test.bin").write_bytes(
+        np.concatenate([labels[:, None] * 0 + 7, labels[:, None], data.reshape(20, -1)], 1).tobytes()
+    )
+    for source in (CIFAR(ten), CIFAR(python), CIFAR(hundred, train=False)):
+        assert len(source) == 20
+        for i in (0, 5, 19):
+            image, target = source[i]
+            assert np.array_equal(image, data[i].transpose(1, 2, 0))
+            assert target == labels[i]
+    images = rng.integers(0, 256, (6, 3, 96, 96), np.uint8)
+    (stl / "train_X.bin").write_bytes(images.transpose(0, 1, 3, 2).tobytes())
+    (stl / "train_y.bin").write_bytes(bytes([1, 10, 3, 4, 5, 6]))
+    image, target = STL10(stl, "train")[1]
+    assert np.array_equal(image, images[1].transpose(1, 2, 0))
+    assert target == 9
+    with pytest.raises(FileNotFoundError, match="neither data_batch_1"):
+        CIFAR(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        STL10(stl)
+    (ten / "data_batch_3.bin").write_bytes(b"x" * 3000)
+    with pytest.raises(ValueError, match=r"data_batch_3.bin: 3000 bytes are no whole records of 3073"):
+        CIFAR(ten)
+    (python / "data_batch_2").write_bytes(pickle.dumps({b"data": os.system}))
+    with pytest.raises(ValueError, match="no part of CIFAR"):
+        CIFAR(python)
+
+
+def test_shapes_of_lightly_and_solo_learn(folder):
+    need("torch")
+    import torch
+
+    transform = MoCoV2Transform(input_size=16)
+    views, targets, names = next(iter(TwoViewLoader(folder, transform, 4)))
+    assert [(type(view), view.shape, view.dtype) for view in views] == [
+        (torch.Tensor, (4, 3, 16, 16), torch.float32)
+    ] * 2
+    assert (targets.dtype, len(names)) == (torch.int64, 4)
+    indices, others, same = next(iter(TwoViewLoader(folder, transform, 4, collate="solo-learn")))
+    assert indices.dtype == torch.int64
+    assert all(map(torch.equal, views, others))
+    assert torch.equal(targets, same)
+    halves = next(iter(TwoViewLoader(folder, MoCoV2Transform(16, dtype="float16", channels_last=True), 4)))[0][0]
+    assert (halves.dtype, halves.shape) == (torch.float16, (4, 16, 16, 3))
+
+
+@pytest.fixture
+def faulty(folder, tmp_path):
+    """Twelve files, of which five cannot be read."""
+    paths = sorted(folder.rglob("*.png"))[:12]
+    whole = paths[0].read_bytes()
+    bad = {"truncated.png": whole[: len(whole) // 2], "empty.jpg": b"", "text.jpg": b"no image at all"}
+    bad["cut.jpg"] = encoded(np.zeros((64, 64, 3), np.uint8), "JPEG")[:-40]
+    for i, (name, data) in enumerate(bad.items()):
+        (tmp_path / name).write_bytes(data)
+        paths[2 * i + 1] = tmp_path / name
+    paths[10] = tmp_path / "vanished.png"
+    return paths
+
+
+def test_raise_names_the_file_and_goes_on(faulty):
+    loader = TwoViewLoader(faulty, recipe(), 2, shuffle=False, threads=2)
+    iterator, seen, errors = iter(loader), [], []
+    for _ in range(6):
+        try:
+            seen += next(iterator)[2]
+        except (ValueError, OSError) as error:
+            errors.append(str(error))
+    assert len(seen) == 2
+    for name, error in zip(("truncated.png", "empty.jpg", "text.jpg", "cut.jpg", "vanished.png"), errors, strict=True):
+        assert name in error
+    with pytest.raises(StopIteration):
+        next(iterator)
+    assert loader.report == {}
+    with pytest.raises(ValueError, match=r"truncated.png"):
+        list(loader)
+
+
+def test_report_replaces_and_counts(faulty):
+    loader = TwoViewLoader(faulty, recipe(), 4, shuffle=False, threads=3, on_error="report", drop_last=False)
+    names = [name for *_, names in loader for name in names]
+    assert len(names) == 12
+    good = [str(path) for i, path in enumerate(faulty) if i not in (1, 3, 5, 7, 10)]
+    assert set(names) == set(good)
+    assert names[1] == str(faulty[2])
+    report = loader.report
+    assert {os.path.basename(name): count for name, (_, count) in report.items()} == {
+        "truncated.png": 1, "empty.jpg": 1, "text.jpg": 1, "cut.jpg": 1, "vanished.png": 1,
+    }  # fmt: skip
+    assert "empty" in report[str(faulty[3])][0]
+    list(loader)
+    assert {count for _, count in loader.report.values()} == {2}
+    hopeless = TwoViewLoader([str(faulty[1])] * 300, recipe(), 4, on_error="report")
+    with pytest.raises(ValueError, match="100 images in a row"):
+        next(iter(hopeless))
+
+
+def test_folders_that_are_none(folder, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        ImageFolder(tmp_path / "no")
+    with pytest.raises(ValueError, match="no picture in this folder"):
+        ImageFolder(tmp_path)
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(ValueError, match="cat: a class without a picture"):
+        ImageFolder(tmp_path)
+    (tmp_path / "cat" / "a.png").write_bytes(b"")
+    (tmp_path / "b.JPG").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"b.JPG: a picture beside the folders"):
+        ImageFolder(tmp_path)
+    os.remove(tmp_path / "b.JPG")
+    (tmp_path / "Cat").mkdir(exist_ok=True)
+    (tmp_path / "Cat" / "a.png").write_bytes(b"")
+    if len(os.listdir(tmp_path)) == 2:
+        with pytest.raises(ValueError, match="differ in case alone"):
+            ImageFolder(tmp_path)
+
+
+def test_links_are_followed_once(folder, pictures, tmp_path):
+    os.symlink(folder / "class_1", tmp_path / "linked")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "a.png").write_bytes(encoded(pictures[0]))
+    for name in ("loop", "another"):
+        os.symlink(tmp_path, tmp_path / "own" / name)
+    source = ImageFolder(tmp_path)
+    assert source.classes == ["linked", "own"]
+    counts = np.bincount([source[i][1] for i in range(len(source))])
+    assert counts.tolist() == [8, 9]
+
+
+def test_shards_that_are_damaged(pictures, tmp_path):
+    path = shard(tmp_path / "a.tar", pictures[:6])
+    data = path.read_bytes()
+    with tarfile.open(path) as tar:
+        header = next(member.offset for member in tar if member.name.endswith("sample003.json"))
+    damaged = tmp_path / "damaged.tar"
+    damaged.write_bytes(data[: header - 1024] + b"\xff" * 2048 + data[header + 1024 :])
+    with pytest.raises(ValueError, match=r"damaged.tar: damaged after byte \d+"):
+        WebDataset(damaged)
+    part = WebDataset(damaged, on_error="report")
+    assert 2 <= len(part) <= 3
+    assert np.array_equal(part[1][0], pictures[1])
+    assert "damaged after byte" in part.damaged[0][1]
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match=r"cut.tar: damaged"):
+        WebDataset(cut)
+    packed = tmp_path / "packed.tar"
+    import gzip
+
+    packed.write_bytes(gzip.compress(data))
+    with pytest.raises(ValueError, match=r"packed.tar"):
+        WebDataset(packed)
+    with pytest.raises(FileNotFoundError, match="no file matches"):
+        WebDataset(tmp_path / "b-*.tar")
+    whole = WebDataset(path)
+    path.write_bytes(data[:-512])
+    with pytest.raises(ValueError, match="has changed since"):
+        whole[0]
+
+
+def test_a_source_that_raises(pictures):
+    class Broken:
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, index):
+            if index == 3:
+                raise KeyError("no such row")
+            return pictures[index], index
+
+    loader = TwoViewLoader(Broken(), recipe(), 4, shuffle=False)
+    with pytest.raises(ValueError, match=r"source\[3\]: KeyError: 'no such row'"):
+        list(loader)
+    loader = TwoViewLoader(Broken(), recipe(), 4, shuffle=False, on_error="report")
+    assert [t.tolist() for _, t, _ in loader] == [[0, 1, 2, 4], [4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size = 0"),
+        ({"batch_size": 24}, "batch_size = 24: larger than this rank's 23"),
+        ({"rank": 2, "world_size": 2}, "rank = 2"),
+        ({"threads": 0}, "threads = 0"),
+        ({"on_error": "skip"}, 'on_error = "skip"'),
+        ({"collate": "list"}, "collate = 'list'"),
+        ({"pin_memory": True}, "pin_memory = True"),
+    ],
+)
+def test_settings_that_cannot_be(folder, options, message):
+    with pytest.raises(ValueError, match=message):
+        TwoViewLoader(folder, recipe(), **{"batch_size": 4, **options})
+
+
+def test_arguments_that_cannot_be(folder):
+    with pytest.raises(TypeError, match="transform: expected a recipe"):
+        TwoViewLoader(folder, SASSL())
+    with pytest.raises(TypeError, match="source: expected something"):
+        TwoViewLoader(3, recipe())
+    with pytest.raises(ValueError, match="targets: expected one for each of 1"):
+        Files(["a.jpg"], [1, 2])
+    with pytest.raises(ValueError, match="epoch = -1"):
+        TwoViewLoader(folder, recipe(), 4).set_epoch(-1)
+    with pytest.raises(KeyError, match="the dataset has 'pixels'"):
+        Objects([{"pixels": 1}])
+
+
+def threads_now():
+    return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else threading.active_count()
+
+
+def test_threads_end_with_the_iteration(folder, pictures):
+    loader = TwoViewLoader(folder, recipe(), 2, threads=3)
+    slow = TwoViewLoader([(picture, 0) for picture in pictures], recipe(), 2, threads=3)
+    list(loader)
+    before = threads_now()
+    for _ in range(100):
+        for source in (loader, slow):
+            for _ in source:
+                break
+            iterator = iter(source)
+            del iterator
+    with pytest.raises(ZeroDivisionError):
+        [1 // 0 for _ in loader]
+    for _ in range(100):
+        if threads_now() <= before:
+            break
+        time.sleep(0.01)
+    assert threads_now() <= before
+
+
+PROGRAM = """
+import sys, time
+import numpy as np
+from sassl.data import TwoViewLoader
+from sassl.transforms import SimCLRTransform
+
+class Slow:
+    def __len__(self):
+        return 1000
+    def __getitem__(self, index):
+        time.sleep(0.2)
+        return np.zeros((9, 9, 3), np.uint8), 0
+
+loader = TwoViewLoader(Slow(), SimCLRTransform(16, output="numpy"), 100, threads=2)
+print("ready", flush=True)
+{rest}
+"""
+
+
+def test_ctrl_c_is_heard_while_it_waits():
+    rest = "try:\n    next(iter(loader))\nexcept KeyboardInterrupt:\n    print('heard')"
+    child = subprocess.Popen([sys.executable, "-c", PROGRAM.format(rest=rest)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    began = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    out, _ = child.communicate(timeout=20)
+    assert (out, child.returncode) == ("heard\n", 0)
+    assert time.monotonic() - began < 10
+
+
+def test_the_interpreter_ends_with_an_iteration_open():
+    rest = "iterator = iter(loader)\nimport threading\nthreading.Timer(0.3, lambda: None).start()"
+    done = subprocess.run([sys.executable, "-c", PROGRAM.format(rest=rest)], timeout=20, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="DID NOT RUN: no fork here")
+def test_a_forked_process_is_told_and_can_start_anew(folder):
+    loader = TwoViewLoader(folder, recipe(), 4)
+    iterator = iter(loader)
+    next(iterator)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            try:
+                next(iterator)
+            except ValueError as error:
+                loader.set_epoch(0)
+                code = 0 if "iterate over the loader anew" in str(error) and len(list(loader)) == 5 else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(list(iterator)) == 4
+
+
+def test_hugging_face(pictures, tmp_path):
+    need("datasets")
+    import datasets
+
+    rows = {"image": [Image.fromarray(picture) for picture in pictures], "label": list(range(23))}
+    dataset = datasets.Dataset.from_dict(
+        rows, features=datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    )
+    undecoded = dataset.cast_column("image", datasets.Image(decode=False))
+    for source in (dataset, undecoded):
+        made = by_name(batches(TwoViewLoader(source, recipe(), 23, shuffle=False), 0))
+        expected = by_name(
+            batches(TwoViewLoader(list(zip(pictures, range(23), strict=True)), recipe(), 23, shuffle=False), 0)
+        )
+        assert equal(made, expected)
+
+
+def test_lightly_dataset(folder):
+    need("lightly")
+    from lightly.data import LightlyDataset
+
+    dataset = LightlyDataset(str(folder))
+    views, _, names = next(iter(TwoViewLoader(dataset, recipe(), 4)))
+    assert views[0].shape == (4, 3, 24, 24)
+    assert len(names) == 4

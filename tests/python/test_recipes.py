@@ -1,0 +1,225 @@
+"""The recipes of MoCo v2, SimCLR and BYOL: each view is what torchvision and Pillow make of the same draws."""
+
+from __future__ import annotations
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+from conftest import need
+from PIL import Image
+from sassl.transforms import BYOLTransform, MoCoV2Transform, SimCLRTransform
+from sassl.transforms.plain import SASSL
+
+RECIPES = (MoCoV2Transform, SimCLRTransform, BYOLTransform)
+
+
+def seeded(recipe, seed=0, **options):
+    return recipe(generator=np.random.default_rng(seed), **{"output": "numpy", **options})
+
+
+@pytest.fixture(scope="module")
+def picture():
+    from sklearn.datasets import load_sample_image
+
+    return np.ascontiguousarray(load_sample_image("flower.jpg")[:300:2, :400:2])
+
+
+@pytest.mark.parametrize("blur", [None, 23])
+def test_views_are_torchvisions_of_the_same_draws(picture, blur):
+    need("torchvision")
+    import torch
+    import torchvision.transforms.functional as tv
+    from PIL import ImageFilter
+
+    transform = seeded(MoCoV2Transform, kernel_size=blur, solarization_prob=0.3, vf_prob=0.3)
+    image = Image.fromarray(picture)
+    adjust = {name: getattr(tv, f"adjust_{name}") for name in ("brightness", "contrast", "saturation", "hue")}
+    kinds = set()
+    for _ in range(40):
+        views = transform(picture)
+        for view, params in zip(views, transform.params, strict=True):
+            expected = tv.resized_crop(image, *params.crop, [224, 224])
+            for name, factor in params.jitter:
+                expected = adjust[name](expected, factor)
+            if params.grayscale:
+                expected = tv.to_grayscale(expected, 3)
+            if params.sigma is not None:
+                if blur is None:
+                    expected = expected.filter(ImageFilter.GaussianBlur(params.sigma))
+                else:
+                    tensor = torch.from_numpy(np.array(expected)).permute(2, 0, 1)
+                    expected = Image.fromarray(tv.gaussian_blur(tensor, blur, params.sigma).permute(1, 2, 0).numpy())
+            if params.solarize:
+                expected = tv.solarize(expected, 128)
+            expected = tv.hflip(expected) if params.flip[0] else expected
+            expected = tv.vflip(expected) if params.flip[1] else expected
+            expected = tv.normalize(tv.to_tensor(expected), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).numpy()
+            off = np.abs(view - expected)
+            # A blur by taps may differ by one grey level, which solarizing turns into its negative.
+            limit = 0 if blur is None or params.sigma is None else 1 / 255 / 0.224 + 1e-6
+            assert off.max() <= limit or (params.solarize and (off > limit).mean() < 1e-4), params
+            kinds.add((bool(params.jitter), params.grayscale, params.sigma is None, params.solarize, params.flip))
+    assert len(kinds) > 12
+
+
+@pytest.mark.parametrize("position", ["after_crop", "before_crop"])
+def test_style_is_that_of_sassl_and_changes_nothing_else(picture, position):
+    style = SASSL(p=1.0)
+    with_style = seeded(MoCoV2Transform, 3, style=style, style_position=position, cj_prob=0, gaussian_blur=0, hf_prob=0)
+    without = seeded(MoCoV2Transform, 3, cj_prob=0, gaussian_blur=0, hf_prob=0)
+    left, right = with_style(picture)
+    plain_left, plain_right = without(picture)
+    assert np.array_equal(right, plain_right)
+    assert not np.array_equal(left, plain_left)
+    params, plain = with_style.params, without.params
+    assert params[0].crop == plain[0].crop
+    assert params[1] == plain[1]
+    assert params[0].style.apply.all()
+    assert params[1].style is None
+    if position == "after_crop" and not params[0].grayscale:
+        bare = seeded(MoCoV2Transform, 3, cj_prob=0, gaussian_blur=0, hf_prob=0, normalize=None, dtype="uint8")
+        view = bare.apply_params(picture, plain)[0].transpose(1, 2, 0)
+        styled = style.apply_params(view, params[0].style).transpose(2, 0, 1) / np.float32(255)
+        mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+        assert np.array_equal((styled - mean[:, None, None]) / std[:, None, None], left)
+
+
+def test_styled_view_and_p(picture):
+    for which, expected in (("left", (True, False)), ("right", (False, True)), ("both", (True, True))):
+        transform = seeded(SimCLRTransform, style=SASSL(p=0.8), styled_view=which)
+        drawn = [transform.sample(100, 100) for _ in range(200)]
+        assert tuple(p.style is not None for p in drawn[0]) == expected
+    applied = np.mean([p[0].style.apply[0] for p in drawn])
+    assert 0.7 < applied < 0.9
+    assert {p[0].style == p[1].style for p in drawn} == {False}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_kind_of_image_gives_the_same_views(recipe, picture, tmp_path):
+    file = tmp_path / "picture.png"
+    Image.fromarray(picture).save(file)
+    kinds = [picture, Image.fromarray(picture), file, str(file), file.read_bytes(), picture[:, ::1].copy("F")]
+    if pytest.importorskip("torch", reason="DID NOT RUN: torch is not installed"):
+        import torch
+
+        kinds.append(torch.from_numpy(picture).permute(2, 0, 1))
+    first = seeded(recipe)(picture)
+    assert [view.shape for view in first] == [(3, 224, 224)] * 2
+    for image in kinds[1:]:
+        assert all(map(np.array_equal, seeded(recipe)(image), first))
+    gray = Image.fromarray(picture).convert("L")
+    assert all(map(np.array_equal, seeded(recipe)(gray), seeded(recipe)(np.asarray(gray)[..., None])))
+
+
+def test_outputs(picture):
+    plain = seeded(SimCLRTransform)(picture)
+    bytes_ = seeded(SimCLRTransform, dtype="uint8")(picture)
+    halves = seeded(SimCLRTransform, dtype="float16", channels_last=True)(picture)
+    last = seeded(SimCLRTransform, dtype="uint8", channels_last=True)(picture)
+    for view, byte, half, other in zip(plain, bytes_, halves, last, strict=True):
+        assert (view.dtype, byte.dtype, half.dtype) == (np.float32, np.uint8, np.float16)
+        assert np.array_equal(view, byte / np.float32(255))
+        assert np.array_equal(half, view.transpose(1, 2, 0).astype(np.float16))
+        assert np.array_equal(other, byte.transpose(1, 2, 0))
+
+
+def test_torch_tensors_where_torch_is(picture):
+    need("torch")
+    import torch
+
+    left, right = BYOLTransform(input_size=(32, 48), style=SASSL())(picture)
+    assert isinstance(left, torch.Tensor)
+    assert left.shape == right.shape == (3, 32, 48)
+    assert left.dtype == torch.float32
+    torch.manual_seed(5)
+    first = BYOLTransform(32)(picture)
+    torch.manual_seed(5)
+    assert all(map(torch.equal, BYOLTransform(32)(picture), first))
+
+
+def test_defaults_are_the_methods_own():
+    def drawn(recipe, n=400):
+        transform = seeded(recipe)
+        return [transform.sample(375, 500) for _ in range(n)]
+
+    moco, simclr, byol = map(drawn, RECIPES)
+    for views, least in ((moco, 0.2), (simclr, 0.08), (byol, 0.08)):
+        areas = [p.crop[2] * p.crop[3] / (375 * 500) for pair in views for p in pair]
+        assert least * 0.95 < min(areas) < least * 1.3
+    rate = lambda views, which, of: np.mean([bool(of(pair[which])) for pair in views])  # noqa: E731
+    blurred, solarized = (lambda p: p.sigma is not None), (lambda p: p.solarize)
+    assert (rate(byol, 0, blurred), rate(byol, 0, solarized)) == (1, 0)
+    assert 0.05 < rate(byol, 1, blurred) < 0.16
+    assert 0.14 < rate(byol, 1, solarized) < 0.27
+    assert 0.43 < rate(moco, 0, blurred) < 0.57
+    assert 0.74 < rate(simclr, 1, lambda p: p.jitter) < 0.86
+    assert max(x for pair in simclr for p in pair for name, x in p.jitter if name == "brightness") > 1.7
+    assert {name for pair in byol for p in pair for name, _ in p.jitter} == {
+        "shift",
+        "color_contrast",
+        "hsv_saturation",
+        "hue",
+    }
+    assert "kernel_size" not in repr(MoCoV2Transform())
+
+
+def test_pickles_and_replays(picture):
+    transform = seeded(BYOLTransform, style=SASSL(p=1.0))
+    copy = pickle.loads(pickle.dumps(transform))
+    left, right = transform(picture)
+    params = transform.params
+    assert all(map(np.array_equal, copy(picture), (left, right)))
+    assert all(map(np.array_equal, copy.apply_params(picture, params), (left, right)))
+    assert "crop=" in repr(params[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_scale": 1.5}, r"scale = \(1.5, 1\)"),
+        ({"gaussian_blur": (0.5, 1.5)}, "gaussian_blur = 1.5"),
+        ({"kernel_size": 22}, "kernel_size = 22"),
+        ({"kernel_size": "box"}, "kernel_size = 'box'"),
+        ({"input_size": 8, "kernel_size": 23}, "kernel_size = 23"),
+        ({"input_size": 0}, "input_size"),
+        ({"input_size": 7, "style": SASSL()}, "input_size"),
+        ({"sigmas": (2.0, 0.1)}, "sigmas"),
+        ({"cj_hue": 0.7}, "cj_hue"),
+        ({"cj_form": "tf"}, "cj_form = 'tf'"),
+        ({"styled_view": "first"}, 'styled_view = "first"'),
+        ({"style_position": "last"}, 'style_position = "last"'),
+        ({"dtype": "uint8"}, "normalize = None"),
+        ({"dtype": "int8"}, 'dtype = "int8"'),
+        ({"output": "jax"}, "output = 'jax'"),
+        ({"interpolation": "nearest"}, 'interpolation = "nearest"'),
+        ({"normalize": {"mean": [0, 0, 0], "std": [0, 1, 1]}}, "std"),
+    ],
+)
+def test_settings_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        MoCoV2Transform(**options)
+
+
+def test_images_that_cannot_be(picture, tmp_path):
+    transform = seeded(MoCoV2Transform, style=SASSL(p=1.0))
+    with pytest.raises(TypeError, match="style: expected"):
+        MoCoV2Transform(style="default")
+    with pytest.raises(ValueError, match="needs the other images"):
+        seeded(MoCoV2Transform, style=SASSL(styles="batch"))(picture)
+    with pytest.raises(TypeError, match="got int"):
+        transform(3)
+    with pytest.raises(ValueError, match="uint8 array"):
+        transform(picture.astype(np.float32))
+    with pytest.raises(FileNotFoundError):
+        transform(tmp_path / "no.jpg")
+    with pytest.raises(ValueError, match="empty"):
+        transform(b"")
+    one = transform(np.zeros((1, 1, 3), np.uint8))
+    assert one[0].shape == (3, 224, 224)
+    with pytest.raises(ValueError, match="at least 8x8"):
+        seeded(MoCoV2Transform, style=SASSL(p=1.0), style_position="before_crop")(np.zeros((1, 1, 3), np.uint8))
+    buffer = io.BytesIO()
+    Image.new("RGB", (30_000, 3), (9, 8, 7)).save(buffer, "PNG")
+    assert transform(buffer.getvalue())[1].shape == (3, 224, 224)
