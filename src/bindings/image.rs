@@ -101,7 +101,8 @@ pub(super) fn adjust_brightness<'py>(
     image: &Bound<'py, PyAny>,
     factor: f32,
 ) -> PyResult<Bound<'py, PyAny>> {
-    adjusted(py, image, factor, Factor::Brightness)
+    checked_factor(factor)?;
+    changed_bytes(py, image, |isa, bytes| image::brighten(isa, bytes, factor))
 }
 
 /// Away from the mean luma; Pillow's `ImageEnhance.Contrast` to the bit.
@@ -150,7 +151,7 @@ pub(super) fn grayscale<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyRe
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", threshold: "int" = 128) -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshold: u8) -> PyResult<Bound<'py, PyAny>> {
-    changed(py, image, |isa, planes| image::solarize(isa, planes, threshold))
+    changed_bytes(py, image, |isa, bytes| image::solarize(isa, bytes, threshold))
 }
 
 /// Blurs with a Gaussian.
@@ -215,10 +216,15 @@ fn adjusted<'py>(
     factor: f32,
     of: fn(f32) -> Factor,
 ) -> PyResult<Bound<'py, PyAny>> {
-    if !(factor >= 0.0 && factor.is_finite()) {
-        return Err(Error::value("factor", factor, "a number from 0 up").into());
-    }
+    checked_factor(factor)?;
     changed(py, image, |isa, planes| of(factor).apply(isa, planes, &mut vec![]))
+}
+
+fn checked_factor(factor: f32) -> Result<()> {
+    match factor >= 0.0 && factor.is_finite() {
+        true => Ok(()),
+        false => Err(Error::value("factor", factor, "a number from 0 up")),
+    }
 }
 
 /// A new array: the image after `change`.
@@ -231,6 +237,22 @@ fn changed<'py>(
         change(isa, planes);
         Ok(())
     })
+}
+
+/// The same, for a change of each byte by itself: pixels need not be taken apart.
+fn changed_bytes<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    change: impl FnOnce(Isa, &mut [u8]) + Send,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (held, [height, width]) = picture(image)?;
+    let bytes = held.slice()?;
+    let made = run(py, || {
+        let mut made = bytes.to_vec();
+        change(Isa::detect(Precision::Exact)?, &mut made);
+        Ok(made)
+    })?;
+    into_array(py, made, &[height, width, 3])
 }
 
 /// The same, where `change` may refuse.

@@ -121,7 +121,7 @@ impl View {
     /// All that comes after the crop and the style.
     fn finish(&self, isa: Isa, params: &ViewParams, workspace: &mut Workspace) -> Result<()> {
         let Workspace { planes, gray, blur, .. } = workspace;
-        for factor in params.jitter.iter().flatten() {
+        for factor in params.jitter.iter().flatten().filter(|factor| !factor.is_none()) {
             factor.apply(isa, planes, gray);
         }
         if params.grayscale {
@@ -131,7 +131,7 @@ impl View {
             self.blur.apply(isa, planes, sigma, blur)?;
         }
         if params.solarize {
-            solarize(isa, planes, self.solarize.threshold);
+            solarize(isa, planes.as_mut_slice(), self.solarize.threshold);
         }
         RandomFlip::apply(planes, params.flip);
         Ok(())

@@ -98,11 +98,20 @@ impl ColorJitter {
 }
 
 impl Factor {
+    /// Whether it leaves a picture as it is: what a strength of 0 draws. (A turn by 0 would still round.)
+    pub fn is_none(self) -> bool {
+        match self {
+            Self::Brightness(x) | Self::Contrast(x) | Self::Saturation(x) => x == 1.0,
+            Self::ColorContrast(x) | Self::HsvSaturation(x) => x == 1.0,
+            Self::Hue(x) | Self::Shift(x) => x == 0.0,
+        }
+    }
+
     /// Changes a picture. `gray` is room for one colour.
     pub fn apply(self, isa: Isa, planes: &mut Planes, gray: &mut Vec<u8>) {
         gray.resize(planes.height() * planes.width(), 0);
         match self {
-            Self::Brightness(factor) => color::blend(isa, Base::Level(0), factor, planes.as_mut_slice()),
+            Self::Brightness(factor) => brighten(isa, planes.as_mut_slice(), factor),
             Self::Contrast(factor) => {
                 color::gray(isa, planes, gray);
                 let sum: u64 = gray.iter().map(|&x| u64::from(x)).sum();
@@ -126,4 +135,9 @@ impl Factor {
             Self::Hue(factor) => color::turn_hue(isa, (f64::from(factor) * 255.0) as i32 as u8, planes),
         }
     }
+}
+
+/// Brightness of any bytes.
+pub fn brighten(isa: Isa, bytes: &mut [u8], factor: f32) {
+    color::blend(isa, Base::Level(0), factor, bytes);
 }

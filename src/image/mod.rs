@@ -13,7 +13,7 @@ mod output;
 mod solarize;
 
 pub use crate::kernels::Planes;
-pub use color_jitter::{ColorFactors, ColorJitter, Factor, JitterForm};
+pub use color_jitter::{ColorFactors, ColorJitter, Factor, JitterForm, brighten};
 pub use crop::{Crop, Interpolation, RandomResizedCrop, ResizeScratch, resized_crop};
 pub use decode::decode;
 pub use flip::RandomFlip;

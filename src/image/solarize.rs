@@ -1,5 +1,4 @@
 //! Bright bytes inverted, with a probability.
-use super::Planes;
 use crate::error::{Result, checked_probability};
 use crate::kernels::{Isa, color};
 use crate::random::{Generator, comes};
@@ -28,6 +27,6 @@ impl RandomSolarize {
 }
 
 /// Inverts bytes from `threshold` on.
-pub fn solarize(isa: Isa, planes: &mut Planes, threshold: u8) {
-    color::solarize(isa, threshold, planes.as_mut_slice());
+pub fn solarize(isa: Isa, bytes: &mut [u8], threshold: u8) {
+    color::solarize(isa, threshold, bytes);
 }

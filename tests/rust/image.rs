@@ -47,7 +47,7 @@ fn paths_agree_to_the_bit() {
             grayscale(isa, &mut changed, gray);
             all.push(changed);
             let mut changed = planes(isa, &picture);
-            solarize(isa, &mut changed, 100);
+            solarize(isa, changed.as_mut_slice(), 100);
             all.push(changed);
             for size in [(1, 1), (5, 70), (33, 17)] {
                 for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {

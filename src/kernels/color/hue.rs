@@ -25,20 +25,59 @@ impl Kernel for Turn<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        const N: usize = 64;
         let [red, green, blue] = self.colors;
-        let (mut hue, mut saturation) = ([0; N], [0; N]);
-        let colors = red.chunks_mut(N).zip(green.chunks_mut(N)).zip(blue.chunks_mut(N));
-        for ((red, green), blue) in colors {
-            for (i, ((&r, &g), &b)) in red.iter().zip(green.iter()).zip(blue.iter()).enumerate() {
-                (hue[i], saturation[i]) = hue_and_saturation(r, g, b);
-            }
-            for (i, ((r, g), b)) in red.iter_mut().zip(green).zip(blue).enumerate() {
-                let value = (*r).max(*g).max(*b);
-                let (part, rest) = self.turned[usize::from(hue[i])];
-                (*r, *g, *b) = color(part, rest, saturation[i], value);
-            }
+        let (red, last_red) = red.as_chunks_mut();
+        let (green, last_green) = green.as_chunks_mut();
+        let (blue, last_blue) = blue.as_chunks_mut();
+        for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
+            turn(&self.turned, [red, green, blue]);
         }
+        let rest = last_red.len();
+        let mut colors = [[0; N]; 3];
+        let lasts = [last_red, last_green, last_blue];
+        for (color, last) in colors.iter_mut().zip(&lasts) {
+            color[..rest].copy_from_slice(last);
+        }
+        turn(&self.turned, colors.each_mut());
+        for (color, last) in colors.iter().zip(lasts) {
+            last.copy_from_slice(&color[..rest]);
+        }
+    }
+}
+
+/// Pixels at a time: each step goes over all of them, so that it becomes vectors.
+const N: usize = 64;
+
+#[inline(always)]
+fn turn(turned: &[(u8, f32); 256], [red, green, blue]: [&mut [u8; N]; 3]) {
+    let (mut hue, mut saturation, mut value) = ([0; N], [0; N], [0; N]);
+    for i in 0..N {
+        value[i] = red[i].max(green[i]).max(blue[i]);
+        (hue[i], saturation[i]) = hue_and_saturation(red[i], green[i], blue[i]);
+    }
+    let (mut part, mut rest) = ([0; N], [0.0; N]);
+    for i in 0..N {
+        (part[i], rest[i]) = turned[usize::from(hue[i])];
+    }
+    let (mut p, mut q, mut t) = ([0; N], [0; N], [0; N]);
+    for i in 0..N {
+        let (v, s) = (f64::from(value[i]), f32::from(saturation[i]) / 255.0);
+        p[i] = rounded(v * (1.0 - f64::from(s)));
+        q[i] = rounded(v * (1.0 - f64::from(s * rest[i])));
+        t[i] = rounded(v * (1.0 - f64::from(s) * (1.0 - f64::from(rest[i]))));
+    }
+    for i in 0..N {
+        let (v, p, q, t) = (value[i], p[i], q[i], t[i]);
+        // One of six parts of the circle; `|` and not `||`, as bytes are compared without a branch.
+        let is = |one: u8, other: u8| (part[i] == one) | (part[i] == other);
+        let pick = |of_v: bool, of_p: bool, of_q: u8| {
+            let rest = if part[i] == of_q { q } else { t };
+            let rest = if of_p { p } else { rest };
+            if of_v { v } else { rest }
+        };
+        red[i] = pick(is(0, 5), is(2, 3), 1);
+        green[i] = pick(is(1, 2), is(4, 5), 3);
+        blue[i] = pick(is(3, 4), is(0, 1), 5);
     }
 }
 
@@ -48,35 +87,25 @@ fn hue_and_saturation(r: u8, g: u8, b: u8) -> (u8, u8) {
     let range = f32::from(most - least).max(1.0);
     let saturation = f32::from(most - least) / f32::from(most).max(1.0);
     let [red, green, blue] = [r, g, b].map(|x| f32::from(most - x) / range);
-    let sixths = match most {
-        _ if r == most => blue - green,
-        _ if g == most => (2.0 + f64::from(red) - f64::from(blue)) as f32,
-        _ => (4.0 + f64::from(green) - f64::from(red)) as f32,
-    };
+    let of_green = (2.0 + f64::from(red) - f64::from(blue)) as f32;
+    let of_blue = (4.0 + f64::from(green) - f64::from(red)) as f32;
+    let sixths = if g == most { of_green } else { of_blue };
+    let sixths = if r == most { blue - green } else { sixths };
     let turn = f64::from(sixths) / 6.0 + 1.0;
     let hue = (if turn >= 1.0 { turn - 1.0 } else { turn }) as f32;
     let gray = most == least;
-    (if gray { 0 } else { (f64::from(hue) * 255.0) as u8 }, (f64::from(saturation) * 255.0) as u8)
+    (if gray { 0 } else { truncated(f64::from(hue) * 255.0) }, truncated(f64::from(saturation) * 255.0))
 }
 
+/// A number in [0, 256) without its fraction.
 #[inline(always)]
-fn color(part: u8, rest: f32, saturation: u8, value: u8) -> (u8, u8, u8) {
-    let (v, s) = (f64::from(value), f32::from(saturation) / 255.0);
-    let p = rounded(v * (1.0 - f64::from(s)));
-    let q = rounded(v * (1.0 - f64::from(s * rest)));
-    let t = rounded(v * (1.0 - f64::from(s) * (1.0 - f64::from(rest))));
-    match part {
-        0 => (value, t, p),
-        1 => (q, value, p),
-        2 => (p, value, t),
-        3 => (p, q, value),
-        4 => (t, p, value),
-        _ => (value, p, q),
-    }
+fn truncated(x: f64) -> u8 {
+    // SAFETY: a byte's range. (A checked conversion takes three times as long.)
+    unsafe { x.to_int_unchecked::<i32>() as u8 }
 }
 
 /// To the nearest byte, halves up.
 #[inline(always)]
 fn rounded(x: f64) -> u8 {
-    (x + 0.5) as u8
+    truncated(x + 0.5)
 }
