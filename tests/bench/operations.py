@@ -3,8 +3,8 @@
     pip install '.[bench]' && python tests/bench/operations.py
 
 A 375x500 photograph is cropped to 224x224, and everything else works on 224x224. All take turns in one process; medians in
-milliseconds, and how many times longer than ours the others take. Writes JSON with `--json FILE`. albumentations, through OpenCV,
-resizes without antialiasing; its blur and hue are within some grey levels of torchvision's. kornia works on floats.
+milliseconds, and how many times longer than ours the others take. Writes JSON with `--json FILE`. albumentations, through
+OpenCV, resizes without antialiasing; its blur and hue are within some grey levels of torchvision's. kornia works on floats.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """SASSL as a transform, a file for each framework; none is imported before it is used.
 
 `sassl.transforms.SASSL` is `transforms.torchvision.SASSL` where torchvision is installed, else `transforms.plain.SASSL`,
-which needs neither torch nor torchvision. `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` are whole pipelines.
+which needs neither torch nor torchvision. `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` are whole pipelines;
+`with_style` puts it into those of torchvision, timm and lightly. Other frameworks: `sassl.transforms.albumentations`,
+`.kornia`, `.tf` (tf.data and Keras), `.huggingface`.
 """
 
 from __future__ import annotations
@@ -11,14 +13,16 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .insertion import with_style
     from .recipes import IMAGENET_NORMALIZE, BYOLTransform, MoCoV2Transform, SimCLRTransform
     from .torchvision import SASSL
 
-__all__ = ["IMAGENET_NORMALIZE", "SASSL", "BYOLTransform", "MoCoV2Transform", "SimCLRTransform"]
+__all__ = ["IMAGENET_NORMALIZE", "SASSL", "BYOLTransform", "MoCoV2Transform", "SimCLRTransform", "with_style"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     plain = "torchvision" if find_spec("torchvision") else "plain"
-    return getattr(import_module(f".{plain if name == 'SASSL' else 'recipes'}", __name__), name)
+    file = {"SASSL": plain, "with_style": "insertion"}.get(name, "recipes")
+    return getattr(import_module(f".{file}", __name__), name)

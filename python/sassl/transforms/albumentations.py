@@ -1,0 +1,66 @@
+"""SASSL as a transform of albumentations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import albumentations as A
+import numpy as np
+
+from . import plain
+from .images import Array
+from .plain import Range
+
+
+class SASSL(A.ImageOnlyTransform):
+    """Style augmentation (SASSL, arXiv 2312.01187, Algorithm 1) with the paper's defaults.
+
+    Args:
+        alpha, beta, styles, model: as those of `sassl.transforms.SASSL`; styles of the batch are not possible here.
+        p: probability for each call, drawn by albumentations.
+
+    Targets: image, images, volume, volumes. Image types: uint8, float32 in [0, 1]. Channels: 1 or 3.
+
+    Draws come from albumentations' own generator, and so from `Compose(seed=...)`; the images of one call share a draw, as
+    those of every transform of albumentations do. `ReplayCompose` replays it.
+
+    Raises:
+        ValueError: a number outside its range; styles of the batch.
+    """
+
+    def __init__(
+        self,
+        alpha: Range = (0.1, 0.3),
+        beta: Range = (0.1, 0.3),
+        styles: Any = "default",
+        model: Any = "lite",
+        p: float = 0.8,
+    ) -> None:
+        super().__init__(p=p)
+        self.alpha, self.beta, self.styles, self.model = alpha, beta, styles, model
+        self._plain = plain.SASSL(1.0, alpha, beta, styles, model)
+        if self._plain.styles is None:
+            raise ValueError(
+                'styles = "batch": albumentations gives a transform one image at a time; give other styles'
+            )
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """A seed for all images of the call."""
+        return {"seed": int(self.random_generator.integers(2**63 - 1))}
+
+    def apply(self, img: Array, seed: int, **params: Any) -> Array:
+        """One image, (H, W), (H, W, 1) or (H, W, 3)."""
+        return self.apply_to_images(img[None], seed)[0]
+
+    def apply_to_images(self, images: Array, seed: int, **params: Any) -> Array:
+        """Images of one size, (N, H, W, C), in one call of the core."""
+        gray = images.ndim == 3
+        batch = images[..., None] if gray else images
+        drawn = self._plain._block.sample(seed, 1)
+        parts = (drawn.apply, drawn.alpha, drawn.beta, drawn.style)
+        out = self._plain.apply_params(batch, type(drawn)(*(np.repeat(part, len(batch), axis=0) for part in parts)))
+        return out[..., 0] if gray else out
+
+    def get_transform_init_args_names(self) -> tuple[str, ...]:
+        """What serialization keeps."""
+        return "alpha", "beta", "styles", "model"

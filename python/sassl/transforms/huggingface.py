@@ -1,0 +1,37 @@
+"""SASSL and the recipes for Hugging Face's `datasets.Dataset.set_transform`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .plain import SASSL
+
+
+class Columns:
+    """Applies a transform to a column of images, as `set_transform` calls it: with lists, of images of any sizes.
+
+    Args:
+        transform: a `SASSL`, of which the whole list is one batch; a recipe such as `MoCoV2Transform`; or any function of an
+            image.
+        column: the images' name.
+        output: the result's name; None: the same.
+
+    `dataset.set_transform(Columns(SASSL(p=0.8)))`, or `dataset.map(Columns(...), batched=True)`. Its fingerprint, by which
+    `map` finds a cached result, is that of its settings.
+    """
+
+    def __init__(self, transform: Any, column: str = "image", output: str | None = None) -> None:
+        self.transform, self.column, self.output = transform, column, output or column
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        if self.column not in batch:
+            raise KeyError(f"column = {self.column!r}: the dataset has {', '.join(map(repr, batch))}")
+        images = batch[self.column]
+        if isinstance(self.transform, SASSL):
+            made = self.transform(list(images)) if images else []
+        else:
+            made = [self.transform(image) for image in images]
+        return {**batch, self.output: made}
+
+    def __repr__(self) -> str:
+        return f"Columns({self.transform!r}, column={self.column!r}, output={self.output!r})"

@@ -1,0 +1,64 @@
+"""SASSL as an augmentation of kornia."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from kornia.augmentation import IntensityAugmentationBase2D
+
+from .._sassl import StyleParams
+from .plain import SASSL, Range, draw_seed
+
+
+class RandomSASSL(IntensityAugmentationBase2D):
+    """Style augmentation (SASSL, arXiv 2312.01187, Algorithm 1) of a batch, with the paper's defaults.
+
+    Args:
+        p, alpha, beta, styles, model: as those of `sassl.transforms.SASSL`; styles of the batch are possible.
+        same_on_batch: one draw for all images.
+        keepdim: give (C, H, W) for (C, H, W).
+
+    Input: (C, H, W) or (B, C, H, W), floats in [0, 1], C = 1 or 3. Each image has a draw of its own, from torch's generator,
+    and only those that are drawn are computed, on the CPU. `aug(x, params=aug._params)` replays.
+
+    Raises:
+        ValueError: a number outside its range; floats outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        p: float = 0.8,
+        alpha: Range = (0.1, 0.3),
+        beta: Range = (0.1, 0.3),
+        styles: Any = "default",
+        model: Any = "lite",
+        same_on_batch: bool = False,
+        keepdim: bool = False,
+    ) -> None:
+        # Whether an image is stylized is one of its draws: kornia passes all of them on.
+        super().__init__(p=1.0, same_on_batch=same_on_batch, keepdim=keepdim)
+        self._sassl = SASSL(p, alpha, beta, styles, model)
+
+    def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
+        """apply, alpha, beta and style of each image, as tensors."""
+        n = batch_shape[0]
+        drawn = self._sassl._block.sample(draw_seed(None), 1 if self.same_on_batch else n)
+        parts = {"apply": drawn.apply, "alpha": drawn.alpha, "beta": drawn.beta, "style": drawn.style}
+        times = n if self.same_on_batch else 1
+        return {name: torch.from_numpy(np.repeat(part, times, axis=0)) for name, part in parts.items()}
+
+    def apply_transform(
+        self,
+        input: torch.Tensor,  # noqa: A002
+        params: dict[str, torch.Tensor],
+        flags: dict[str, Any],
+        transform: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The batch, (B, C, H, W), with these parameters."""
+        parts = (params[name].cpu().numpy() for name in ("apply", "alpha", "beta", "style"))
+        return self._sassl.apply_params(input, StyleParams(*parts))
+
+    def __repr__(self) -> str:
+        return f"RandomSASSL({self._sassl.extra_repr()}, same_on_batch={self.same_on_batch}, keepdim={self.keepdim})"

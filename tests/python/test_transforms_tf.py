@@ -1,0 +1,103 @@
+"""SASSL within tf.data, and as a layer of Keras."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+
+import numpy as np
+import pytest
+from conftest import need
+
+need("tensorflow")
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    # torchvision crashes if it is imported after TensorFlow, without sassl too; other tests of this process may need it.
+    with contextlib.suppress(ImportError):
+        import torchvision  # noqa: F401
+    import keras
+    import tensorflow as tf
+
+from sassl.transforms import plain  # noqa: E402
+from sassl.transforms.tf import SASSL, RandomSASSL  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+def test_batches_in_map_keep_shape_and_dtype(batch):
+    for images in (batch, (batch / 255).astype(np.float32), batch[..., :1]):
+        dataset = tf.data.Dataset.from_tensor_slices(images).repeat(3).batch(4).map(SASSL(p=1.0), tf.data.AUTOTUNE)
+        assert dataset.element_spec.shape.as_list() == [None, *images.shape[1:]]
+        made = list(dataset.as_numpy_iterator())
+        assert [one.shape for one in made] == [images.shape] * 3
+        assert made[0].dtype == images.dtype
+        assert not np.array_equal(made[0], made[1])
+    single = tf.data.Dataset.from_tensor_slices(batch).map(SASSL(p=1.0))
+    assert next(iter(single)).shape == batch[0].shape
+
+
+def test_a_given_seed_is_the_plain_transforms(batch):
+    out = SASSL()(batch, seed=7).numpy()
+    params = plain.SASSL()._block.sample(7, len(batch))
+    assert np.array_equal(out, plain.SASSL().apply_params(batch, params))
+
+
+def test_seeds_of_a_dataset_make_parallel_calls_deterministic(batch):
+    sassl = SASSL(p=0.8, threads=1)
+
+    def run():
+        images = tf.data.Dataset.from_tensor_slices(batch).repeat(10).batch(4)
+        zipped = tf.data.Dataset.zip((images, tf.data.Dataset.random(seed=5)))
+        mapped = zipped.map(lambda x, seed: sassl(x, seed), num_parallel_calls=4)
+        options = tf.data.Options()
+        options.deterministic = True
+        return list(mapped.with_options(options).as_numpy_iterator())
+
+    first, second = run(), run()
+    assert len(first) == 10
+    assert all(map(np.array_equal, first, second))
+    assert not np.array_equal(first[0], first[1])
+
+
+def test_global_seed_replays(batch):
+    def run():
+        tf.random.set_seed(3)
+        return list(tf.data.Dataset.from_tensors(batch).repeat(3).map(SASSL(p=1.0)).as_numpy_iterator())
+
+    first, second = run(), run()
+    assert all(map(np.array_equal, first, second))
+    assert not np.array_equal(first[0], first[1])
+
+
+def test_layer(batch):
+    layer = RandomSASSL(p=1.0, seed=1)
+    floats = batch.astype(np.float32)
+    assert np.array_equal(layer(floats), floats)
+    out = np.asarray(layer(floats, training=True))
+    assert out.shape == floats.shape
+    assert 1 < np.abs(out - floats).mean() < 60
+    assert out.max() > 100
+    again = np.asarray(RandomSASSL(p=1.0, seed=1)(floats, training=True))
+    assert np.array_equal(out, again)
+    assert not np.array_equal(np.asarray(layer(floats, training=True)), out)
+    units = RandomSASSL(p=1.0, seed=1, value_range=(0, 1))(floats / 255, training=True)
+    assert np.abs(np.asarray(units) * 255 - out).max() < 1e-3
+    model = keras.Sequential([keras.Input((None, None, 3)), layer, keras.layers.GlobalAveragePooling2D()])
+    assert model(floats, training=True).shape == (4, 3)
+    mapped = tf.data.Dataset.from_tensors(floats).map(lambda x: layer(x, training=True))
+    assert next(iter(mapped)).shape == floats.shape
+    copy = keras.layers.deserialize(keras.layers.serialize(layer))
+    assert copy.get_config()["seed"] == 1
+
+
+def test_what_cannot_be(batch):
+    with pytest.raises(ValueError, match="p = 2"):
+        SASSL(p=2.0)
+    with pytest.raises(ValueError, match="value_range"):
+        RandomSASSL(value_range=(-1, 1))
+    with pytest.raises(ValueError, match="floats must lie"):
+        SASSL(p=1.0)(batch.astype(np.float32))
