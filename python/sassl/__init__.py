@@ -19,15 +19,15 @@ from ._sassl import Gaussian, StyleParams, Stylizer, version
 from .bank import StyleBank
 
 if TYPE_CHECKING:
-    from . import data, transforms
+    from . import data, notebook, transforms
 
 __version__ = version()
 
-__all__ = ["Gaussian", "StyleBank", "StyleParams", "Stylizer", "__version__", "data", "transforms"]
+__all__ = ["Gaussian", "StyleBank", "StyleParams", "Stylizer", "__version__", "data", "notebook", "transforms"]
 
 
 def __getattr__(name: str) -> Any:
     # On first use, so that `import sassl` imports no framework.
-    if name in ("data", "transforms"):
+    if name in ("data", "notebook", "transforms"):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

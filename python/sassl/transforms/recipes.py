@@ -151,6 +151,16 @@ class TwoViewTransform:
         array = pixels(image)
         return self._finish(self._core.apply(array, self.sample(*array.shape[:2])))
 
+    def picture(self, view: Any) -> Array:
+        """A view as it looks, (H, W, 3) uint8: normalizing is undone."""
+        array = np.asarray(view)
+        array = array if self._settings["channels_last"] else array.transpose(1, 2, 0)
+        if array.dtype == np.uint8:
+            return np.ascontiguousarray(array)
+        normalize = self._settings["normalize"] or {"mean": 0, "std": 1}
+        array = array.astype(np.float32) * np.float32(normalize["std"]) + np.float32(normalize["mean"])
+        return np.clip(array * 255 + 0.5, 0, 255).astype(np.uint8)
+
     def _finish(self, views: tuple[Array, Array]) -> list[Any]:
         if self.output == "numpy":
             return list(views)

@@ -1,0 +1,192 @@
+"""Looking at styles and views in a notebook: pictures that display by themselves, and sliders.
+
+    from sassl import notebook
+
+    notebook.show([photo, view], ["photograph", "view"])
+    notebook.compare(photo, painting)  # content, style, T's output, view, difference
+    notebook.two_views(MoCoV2Transform(style=SASSL()), photo)
+    notebook.explore(photo)  # sliders for alpha, beta, style and seed
+
+Images are PIL images, paths, bytes, or uint8 arrays (H, W, 3).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import pictures
+from ._sassl import Stylizer
+from .bank import StyleBank
+from .transforms.images import Array
+from .transforms.plain import SASSL
+from .transforms.recipes import TwoViewTransform, pixels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_GAP, _LINE = 8, 20
+
+
+def show(
+    images: Sequence[Any], captions: Sequence[str] | None = None, *, columns: int | None = None, height: int = 224
+) -> Image:
+    """A grid of images with captions: a PIL image, which notebooks display.
+
+    Args:
+        images: of any sizes; each is resized to `height`.
+        captions: one for each; None: none.
+        columns: images in a row; None: all of them, five at most.
+        height: of an image, in pixels.
+
+    Raises:
+        ValueError: no image, or not one caption each.
+    """
+    if not len(images):
+        raise ValueError("images = []: expected at least one image")
+    texts = list(captions) if captions is not None else [""] * len(images)
+    if len(texts) != len(images):
+        raise ValueError(f"captions: expected one for each of {len(images)} images, got {len(texts)}")
+    pil = pictures.pillow()
+    from PIL import ImageDraw
+
+    cells = []
+    for i, image in enumerate(images):
+        cell = pil.Image.fromarray(pixels(image, f"images[{i}]"))
+        cells.append(cell.resize((max(1, round(cell.width * height / cell.height)), height)))
+    columns = columns or min(len(cells), 5)
+    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
+    width = max(sum(cell.width + _GAP for cell in row) for row in rows) + _GAP
+    line = _LINE if any(texts) else 0
+    sheet = pil.Image.new("RGB", (width, len(rows) * (height + line + _GAP) + _GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    texts.reverse()
+    for r, row in enumerate(rows):
+        x, y = _GAP, _GAP + r * (height + line + _GAP)
+        for cell in row:
+            sheet.paste(cell, (x, y))
+            draw.text((x, y + height + 3), texts.pop(), fill="black")
+            x += cell.width + _GAP
+    return sheet
+
+
+def compare(
+    content: Any,
+    style: Any,
+    *,
+    alpha: float = 0.2,
+    beta: float = 0.2,
+    model: str | Stylizer = "lite",
+    height: int = 224,
+) -> Image:
+    """Content, style, T's output, the view, and what changed: Algorithm 1 step by step.
+
+    Args:
+        content: an image.
+        style: an image; or the number of a style of the default bank; or a vector (dim,).
+        alpha, beta: feature blending and pixel interpolation, in [0, 1].
+        model: as that of `SASSL`.
+        height: of each image, in pixels.
+    """
+    stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
+    photo = pixels(content, "content")
+    z, name, image = _style(style, stylizer)
+    z_content = stylizer.encode(photo[None])[0]
+    blended = (1 - alpha) * z_content + alpha * z
+    stylized = _bytes(stylizer.transfer(photo[None], blended)[0])
+    view = stylizer.stylize(photo[None], z, alpha, beta)[0]
+    difference = np.clip(128 + 2 * (view.astype(int) - photo), 0, 255).astype(np.uint8)
+    images = [photo, image, stylized, view, difference]
+    captions = ["content", name, f"T, alpha = {alpha:g}", f"view, beta = {beta:g}", "difference, doubled"]
+    if image is None:
+        captions[2] += f", {captions.pop(1)}"
+    return show([image for image in images if image is not None], captions, height=height)
+
+
+def two_views(transform: TwoViewTransform, image: Any, n: int = 4, *, height: int = 224) -> Image:
+    """Pairs of views that a recipe makes of an image, side by side: the left ones above.
+
+    Args:
+        transform: a recipe of `sassl.transforms`.
+        image: an image.
+        n: how many pairs.
+        height: of each view, in pixels.
+    """
+    pairs, captions = [], []
+    for _ in range(n):
+        views = transform(image)
+        params = transform.params
+        assert params is not None
+        pairs.append([transform.picture(view) for view in views])
+        styled = [one.style is not None and bool(one.style.apply[0]) for one in params]
+        captions.append([f"{side}{', styled' * style}" for side, style in zip(("left", "right"), styled, strict=True)])
+    images = [pair[side] for side in (0, 1) for pair in pairs]
+    return show(images, [pair[side] for side in (0, 1) for pair in captions], columns=n, height=height)
+
+
+def explore(content: Any, styles: Any = "default", *, model: str | Stylizer = "lite", height: int = 300) -> Any:
+    """Sliders for alpha, beta, style and seed over content and view; the seed draws the other three as `SASSL` does.
+
+    Args:
+        content: an image.
+        styles: as those of `SASSL`, but not "batch".
+        model: as that of `SASSL`.
+        height: of each image, in pixels.
+
+    Returns:
+        An ipywidgets box, which notebooks display.
+
+    Raises:
+        ImportError: ipywidgets is missing.
+    """
+    try:
+        import ipywidgets as widgets
+    except ImportError:
+        raise ImportError("the sliders need ipywidgets: pip install 'sassl[notebook]'") from None
+
+    sassl = SASSL(1.0, styles=styles, model=model)
+    if not isinstance(sassl.styles, StyleBank):
+        raise ValueError(f"styles = {styles!r}: the slider goes through a bank of styles; give one")
+    photo, vectors, stylizer = pixels(content, "content"), sassl.styles.vectors, sassl.stylizer
+
+    def slider(name: str, value: float) -> Any:
+        return widgets.FloatSlider(value, min=0, max=1, step=0.01, description=name, readout_format=".2f")
+
+    alpha, beta = slider("alpha", 0.2), slider("beta", 0.2)
+    style = widgets.IntSlider(0, min=0, max=len(vectors) - 1, description="style")
+    seed = widgets.IntSlider(0, min=0, max=999, description="seed")
+    picture = widgets.Image(format="png")
+
+    def draw(_: Any = None) -> None:
+        view = stylizer.stylize(photo[None], vectors[style.value], alpha.value, beta.value)[0]
+        buffer = io.BytesIO()
+        show([photo, view], ["content", "view"], height=height).save(buffer, "PNG", compress_level=1)
+        picture.value = buffer.getvalue()
+
+    def drawn(_: Any) -> None:
+        params = sassl._block.sample(seed.value, 1)
+        for widget, value in ((alpha, params.alpha), (beta, params.beta), (style, params.style)):
+            widget.value = value[0].item()
+
+    for widget in (alpha, beta, style):
+        widget.observe(draw, "value")
+    seed.observe(drawn, "value")
+    draw()
+    return widgets.VBox([widgets.HBox([alpha, beta]), widgets.HBox([style, seed]), picture])
+
+
+def _style(style: Any, stylizer: Stylizer) -> tuple[Array, str, Array | None]:
+    """The vector, what it is called, and its picture if it has one."""
+    if isinstance(style, (int, np.integer)):
+        return StyleBank.default().vectors[style], f"style {style}", None
+    if isinstance(style, np.ndarray) and style.ndim == 1:
+        return style, "style vector", None
+    image = pixels(style, "style")
+    return stylizer.encode(image[None])[0], "style", image
+
+
+def _bytes(floats: Array) -> Array:
+    return (floats * 255 + 0.5).astype(np.uint8)

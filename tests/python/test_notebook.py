@@ -1,0 +1,184 @@
+"""Pictures and sliders of `sassl.notebook`, and the tour: generated from its script, executed, and driven in a browser."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+from conftest import ROOT, need
+from PIL import Image
+from sassl import notebook
+from sassl.transforms import MoCoV2Transform
+from sassl.transforms.plain import SASSL
+
+TOUR = ROOT / "examples" / "tour.py"
+
+
+def test_show_places_every_image(photo):
+    red, green = (np.full((40, 40, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 255, 0)))
+    sheet = np.asarray(notebook.show([red, green, photo], columns=2, height=40))
+    assert sheet.shape[2] == 3
+    assert (sheet[20, 20] == (255, 0, 0)).all()
+    assert (sheet[20, 70] == (0, 255, 0)).all()
+    assert sheet.shape[0] == 2 * 48 + 8
+    with_captions = notebook.show([red, photo], ["a", "b"], height=40)
+    assert with_captions.height == 40 + 20 + 16
+    with pytest.raises(ValueError, match="at least one"):
+        notebook.show([])
+    with pytest.raises(ValueError, match="one for each of 2"):
+        notebook.show([red, red], ["a"])
+
+
+def test_compare_shows_each_step(photo):
+    def cells(image, n):
+        array = np.asarray(image)
+        width = (array.shape[1] - 8) // n
+        return [array[8:72, 8 + i * width : i * width + width] for i in range(n)]
+
+    same = cells(notebook.compare(photo, photo[::-1].copy(), beta=0.0, height=64), 5)
+    assert np.array_equal(same[0], same[3])
+    assert (same[4] == 128).all()
+    other = cells(notebook.compare(photo, 3, beta=0.5, height=64), 4)
+    assert not np.array_equal(other[0], other[2])
+    assert np.ptp(other[3]) > 20
+
+
+def test_two_views_show_what_the_transform_makes(photo):
+    def recipe(**options):
+        return MoCoV2Transform(64, style=SASSL(), output="numpy", generator=np.random.default_rng(0), **options)
+
+    sheet = np.asarray(notebook.two_views(recipe(), photo, n=2, height=64))
+    left, right = (view.transpose(1, 2, 0) for view in recipe(dtype="uint8", normalize=None)(photo))
+    assert np.array_equal(sheet[8:72, 8:72], left)
+    assert np.array_equal(sheet[8 + 92 : 8 + 92 + 64, 8:72], right)
+    for options in ({"dtype": "float16"}, {"normalize": None}, {"channels_last": True}):
+        one = recipe(**options)
+        assert np.abs(one.picture(one(photo)[1]).astype(int) - right).max() <= 1, options
+
+
+def test_sliders_change_the_picture(photo):
+    need("ipywidgets")
+    box = notebook.explore(photo, height=64)
+    (alpha, beta), (style, seed), picture = box.children[0].children, box.children[1].children, box.children[2]
+
+    def look():
+        return np.asarray(Image.open(io.BytesIO(picture.value)).convert("RGB"))
+
+    first = look()
+    beta.value = 0.0
+    middle = first.shape[1] // 2
+    plain = look()
+    assert np.array_equal(plain[8:72, 8:88], plain[8:72, middle + 4 : middle + 84])
+    beta.value, style.value = 0.9, 17
+    assert not np.array_equal(look(), plain)
+    before = (alpha.value, beta.value, style.value)
+    seed.value = 5
+    params = SASSL(1.0)._block.sample(5, 1)
+    assert before != (alpha.value, beta.value, style.value)
+    assert np.isclose(alpha.value, params.alpha[0])
+    assert style.value == params.style[0]
+    began = time.perf_counter()
+    for i in range(10):
+        style.value = 100 + i
+    print(f"{100 * (time.perf_counter() - began):.1f} ms a move")
+    with pytest.raises(ValueError, match="a bank of styles"):
+        notebook.explore(photo, "batch")
+
+
+@pytest.fixture(scope="module")
+def executed():
+    """The tour, made from its script and run."""
+    for module in ("jupytext", "nbclient", "ipykernel", "ipywidgets"):
+        need(module)
+    import jupytext
+    from nbclient import NotebookClient
+
+    made = jupytext.read(TOUR)
+    NotebookClient(made, timeout=120, resources={"metadata": {"path": str(ROOT / "examples")}}).execute()
+    return made
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_tour_runs_and_is_the_one_in_examples(executed):
+    pictures = [o for cell in executed.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(pictures) == 6
+    widgets = [
+        o for cell in executed.cells for o in cell.get("outputs", []) if "widget-view+json" in str(o.get("data"))
+    ]
+    assert len(widgets) == 1
+    kept = json.loads(TOUR.with_suffix(".ipynb").read_text())
+    sources = ["".join(cell["source"]) for cell in kept["cells"]]
+    assert sources == [cell.source for cell in executed.cells], "run .ci/tour"
+    assert sum("image/jpeg" in o.get("data", {}) for cell in kept["cells"] for o in cell.get("outputs", [])) == 6
+
+
+def test_a_slider_in_a_real_browser(tmp_path):
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("DID NOT RUN: no chromium here (Debian: apt install chromium)")
+    for module in ("playwright", "voila", "jupytext"):
+        need(module)
+    import jupytext
+    from playwright.sync_api import sync_playwright
+
+    source = jupytext.read(TOUR)
+    source.cells = [cell for cell in source.cells if "photographs()" in cell.source or "explore" in cell.source]
+    jupytext.write(source, tmp_path / "sliders.ipynb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "voila", "sliders.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"]
+    log = open(tmp_path / "voila.log", "w")  # noqa: SIM115
+    server = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, env={**os.environ, "HOME": str(tmp_path)})
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/static/", server)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1000, "height": 1400})
+            page.goto(f"http://127.0.0.1:{port}/", timeout=60_000)
+            picture = page.locator("img.widget-image")
+            picture.wait_for(timeout=60_000)
+            first = picture.get_attribute("src")
+            handle = page.get_by_role("slider").nth(1)
+            handle.focus()
+            for _ in range(40):
+                handle.press("ArrowRight")
+            page.wait_for_function(
+                "src => document.querySelector('img.widget-image').src != src", arg=first, timeout=30_000
+            )
+            readout = page.locator(".widget-readout").nth(1).inner_text()
+            page.wait_for_timeout(1000)
+            picture.screenshot(path=tmp_path / "moved.png")
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+        log.close()
+    assert re.fullmatch(r"0\.6\d?", readout), readout
+    moved = np.asarray(Image.open(tmp_path / "moved.png").convert("RGB")).astype(int)
+    left, right = moved[40:-60, 30 : moved.shape[1] // 2 - 30], moved[40:-60, moved.shape[1] // 2 + 30 : -30]
+    assert np.abs(left[:, : right.shape[1]].mean() - right.mean()) > 0.1
+
+
+def _wait_for(address, server):
+    for _ in range(300):
+        assert server.poll() is None, "voila ended"
+        try:
+            urllib.request.urlopen(address, timeout=1)
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise AssertionError("voila does not answer")
