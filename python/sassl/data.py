@@ -308,6 +308,8 @@ class TwoViewLoader:
         self.output = output or transform.output
         if pin_memory and self.output != "torch":
             raise ValueError('pin_memory = True: page-locked memory is torch\'s; give output="torch"')
+        if pin_memory:
+            _check_pinning()
         self._collate, self._pin_memory = collate, pin_memory
         self._core = Loader(
             self.source.core,
@@ -456,6 +458,13 @@ def as_images(source: Any) -> Images:
     if isinstance(source, (list, tuple)) and source and isinstance(source[0], (str, bytes, os.PathLike)):
         return Files(source)
     return Objects(source)
+
+
+def _check_pinning() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ValueError("pin_memory = True: torch finds no CUDA device to copy to; leave it out")
 
 
 def _targets(targets: Sequence[int] | None, n: int) -> list[int]:

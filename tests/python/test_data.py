@@ -419,6 +419,19 @@ def test_settings_that_cannot_be(folder, options, message):
         TwoViewLoader(folder, recipe(), **{"batch_size": 4, **options})
 
 
+def test_pinned_memory(folder):
+    need("torch")
+    import torch
+
+    transform = MoCoV2Transform(16)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="torch finds no CUDA device"):
+            TwoViewLoader(folder, transform, 4, pin_memory=True)
+        return
+    views, _, _ = next(iter(TwoViewLoader(folder, transform, 4, pin_memory=True)))
+    assert all(view.is_pinned() for view in views)
+
+
 def test_arguments_that_cannot_be(folder):
     with pytest.raises(TypeError, match="transform: expected a recipe"):
         TwoViewLoader(folder, SASSL())

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["IMAGENET_NORMALIZE", "SASSL", "BYOLTransform", "MoCoV2Transform", "SimCLRTransform", "with_style"]
 
 
+_FILES = ("albumentations", "functional", "huggingface", "insertion", "kornia", "plain", "recipes", "tf", "torchvision")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _FILES:
+        return import_module(f".{name}", __name__)
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     plain = "torchvision" if find_spec("torchvision") else "plain"
