@@ -420,6 +420,9 @@ class TwoViews:
         """
         Draws both views of an image: the left one from the random stream (seed, epoch, index, 0), the right one from
         (seed, epoch, index, 1).
+
+        Raises:
+            ValueError: an image without pixels.
         """
     @property
     def shape(self, /) -> tuple[int, int, int]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import codecs
 import glob
 import io
+import operator
 import os
 import pickle
 import weakref
@@ -254,8 +255,8 @@ class TwoViewLoader:
     """Batches of two views, made ahead by native threads.
 
     Args:
-        source: a source of this module; or a folder (`ImageFolder`), a list of paths or bytes (`Files`), an array (`Arrays`), a
-            Hugging Face or torch dataset (`Objects`).
+        source: a source of this module; or a folder (`ImageFolder`), "shards-*.tar" (`WebDataset`), a list of paths or bytes
+            (`Files`), an array (`Arrays`), a Hugging Face or torch dataset (`Objects`).
         transform: a recipe of `sassl.transforms`, with its style. Of `SASSL(styles="batch")`, each style is another image of
             the same batch.
         batch_size: images in a batch.
@@ -304,6 +305,10 @@ class TwoViewLoader:
             raise ValueError(f'collate = {collate!r}: there are "lightly" and "solo-learn"')
         if output not in (None, "torch", "numpy"):
             raise ValueError(f'output = {output!r}: there are "torch" and "numpy"')
+        counts = {"batch_size": batch_size, "seed": seed, "rank": rank, "world_size": world_size, "prefetch": prefetch}
+        for name, value in counts.items():
+            if operator.index(value) < 0:
+                raise ValueError(f"{name} = {value}: expected a number from 0 up")
         self.source, self.transform = as_images(source), transform
         self.output = output or transform.output
         if pin_memory and self.output != "torch":
@@ -452,7 +457,7 @@ def as_images(source: Any) -> Images:
     if isinstance(source, Images):
         return source
     if isinstance(source, (str, os.PathLike)):
-        return ImageFolder(source)
+        return WebDataset(source) if os.fspath(source).endswith(".tar") else ImageFolder(source)
     if isinstance(source, np.ndarray):
         return Arrays(source)
     if isinstance(source, (list, tuple)) and source and isinstance(source[0], (str, bytes, os.PathLike)):

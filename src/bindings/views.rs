@@ -218,10 +218,23 @@ impl TwoViews {
 
     /// Draws both views of an image: the left one from the random stream (seed, epoch, index, 0), the right one from
     /// (seed, epoch, index, 1).
+    ///
+    /// Raises:
+    ///     ValueError: an image without pixels.
     #[pyo3(signature = (seed, height, width, *, epoch = 0, index = 0))]
-    fn sample(&self, seed: u64, height: usize, width: usize, epoch: u64, index: u64) -> (ViewParams, ViewParams) {
+    fn sample(
+        &self,
+        seed: u64,
+        height: usize,
+        width: usize,
+        epoch: u64,
+        index: u64,
+    ) -> Result<(ViewParams, ViewParams)> {
+        if height == 0 || width == 0 {
+            return Err(Error::value("image", format!("{height}x{width}"), "an image has at least 1x1 pixels"));
+        }
         let [left, right] = self.0.sample(Key { seed, epoch, index, view: 0 }, (height, width), (0, 1));
-        (ViewParams(left), ViewParams(right))
+        Ok((ViewParams(left), ViewParams(right)))
     }
 
     /// Both views, a pure function of image and parameters.

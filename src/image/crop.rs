@@ -45,6 +45,9 @@ impl RandomResizedCrop {
     }
 
     /// Draws an area and, evenly in its logarithm, a ratio; after ten that do not fit, takes the largest in the middle.
+    ///
+    /// # Panics
+    /// If the picture has no pixels.
     pub fn sample(&self, generator: &mut Generator, height: usize, width: usize) -> Crop {
         let (rows, columns) = (height as f64, width as f64);
         let (low, high) = (f64::from(self.ratio.0), f64::from(self.ratio.1));

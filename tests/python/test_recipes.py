@@ -184,6 +184,12 @@ def test_pickles_and_replays(picture):
         ({"kernel_size": "box"}, "kernel_size = 'box'"),
         ({"input_size": 8, "kernel_size": 23}, "kernel_size = 23"),
         ({"input_size": 0}, "input_size"),
+        ({"input_size": "224"}, "input_size = '224'"),
+        ({"input_size": (1, 2, 3)}, r"input_size = \(1, 2, 3\)"),
+        ({"normalize": [0.5, 0.5]}, r"normalize = \[0.5, 0.5\]"),
+        ({"sigmas": 1.0}, "sigmas = 1.0"),
+        ({"gaussian_blur": (1, 0, 1)}, r"gaussian_blur = \(1, 0, 1\)"),
+        ({"cj_strength": -1}, "cj_strength = -1"),
         ({"input_size": 7, "style": SASSL()}, "input_size"),
         ({"sigmas": (2.0, 0.1)}, "sigmas"),
         ({"cj_hue": 0.7}, "cj_hue"),
@@ -212,6 +218,8 @@ def test_images_that_cannot_be(picture, tmp_path):
         transform(3)
     with pytest.raises(ValueError, match="uint8 array"):
         transform(picture.astype(np.float32))
+    with pytest.raises(ValueError, match="image = 0x9"):
+        transform(np.zeros((0, 9, 3), np.uint8))
     with pytest.raises(FileNotFoundError):
         transform(tmp_path / "no.jpg")
     with pytest.raises(ValueError, match="empty"):

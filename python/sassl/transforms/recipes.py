@@ -10,6 +10,7 @@ Everything from decoding to normalizing is one call of the core, in Pillow's ari
 
 from __future__ import annotations
 
+import operator
 import os
 import sys
 from importlib.util import find_spec
@@ -71,9 +72,7 @@ class TwoViewTransform:
 
     def _make_core(self) -> None:
         settings = self._settings
-        size = settings["input_size"]
-        size = (int(size), int(size)) if np.ndim(size) == 0 else tuple(map(int, size))
-        style, normalize = settings["style"], settings["normalize"]
+        style, (mean, std) = settings["style"], _mean_and_std(settings["normalize"])
         if style is not None and not isinstance(style, SASSL):
             raise TypeError(f"style: expected a sassl.transforms.SASSL or None, got {type(style).__name__}")
         if settings["output"] not in (None, "torch", "numpy"):
@@ -81,13 +80,13 @@ class TwoViewTransform:
         self._core = TwoViews(
             self._view(0),
             self._view(1),
-            size,
+            _size(settings["input_size"]),
             None if style is None else style._block,
             styled_view=settings["styled_view"],
             style_position=settings["style_position"],
             dtype=settings["dtype"],
-            mean=None if normalize is None else tuple(normalize["mean"]),
-            std=None if normalize is None else tuple(normalize["std"]),
+            mean=mean,
+            std=std,
             channels_last=settings["channels_last"],
         )
 
@@ -97,9 +96,13 @@ class TwoViewTransform:
         strength = settings["cj_strength"]
         if settings["cj_form"] not in ("torchvision", "byol"):
             raise ValueError(f'cj_form = {settings["cj_form"]!r}: there are "torchvision" and "byol"')
+        if not strength >= 0:
+            raise ValueError(f"cj_strength = {strength!r}: expected a number from 0 up")
         own: dict[str, Any] = {name: settings[name] for name in names}
+        own["sigmas"] = _pair("sigmas", settings["sigmas"])
         own |= {name: settings[name] * strength for name in ("cj_bright", "cj_contrast", "cj_sat", "cj_hue")}
-        own |= {name: _of(settings[name], which) for name in ("gaussian_blur", "solarization_prob")}
+        for name in ("gaussian_blur", "solarization_prob"):
+            own[name] = settings[name] if np.ndim(settings[name]) == 0 else _pair(name, settings[name])[which]
         return View(
             **own,
             byol_jitter=settings["cj_form"] == "byol",
@@ -342,5 +345,31 @@ def _kernel_size(given: int | str | None, input_size: Any) -> int | None:
     return None if input_size is None else 2 * (int(np.min(input_size)) // 20) + 1
 
 
-def _of(pair: Pair, which: int) -> float:
-    return pair if isinstance(pair, (int, float)) else pair[which]
+def _pair(name: str, value: Any) -> tuple[Any, Any]:
+    try:
+        low, high = value
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} = {value!r}: expected a pair of numbers") from None
+    return low, high
+
+
+def _size(value: Any) -> tuple[int, int]:
+    try:
+        height, width = map(operator.index, (value, value) if np.ndim(value) == 0 else value)
+    except (TypeError, ValueError):
+        raise ValueError(f"input_size = {value!r}: expected a side in pixels, or (height, width)") from None
+    return height, width
+
+
+def _mean_and_std(normalize: Any) -> tuple[Any, Any]:
+    """Three numbers each, or None."""
+    if normalize is None:
+        return None, None
+    try:
+        mean, std = ([float(x) for x in normalize[name]] for name in ("mean", "std"))
+        assert len(mean) == len(std) == 3
+    except (TypeError, ValueError, KeyError, AssertionError):
+        raise ValueError(
+            f'normalize = {normalize!r}: expected a dict of "mean" and "std", three numbers each, or None'
+        ) from None
+    return mean, std
