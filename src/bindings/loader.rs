@@ -26,6 +26,7 @@ pub(super) struct Loader {
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Epoch {
     running: Mutex<Option<Running>>,
+    process: u32,
     busy: AtomicBool,
     loader: Arc<data::Loader>,
     shape: [usize; 3],
@@ -101,6 +102,7 @@ impl Loader {
         let running = Running { core, arrays: VecDeque::new() };
         Ok(Epoch {
             running: Mutex::new(Some(running)),
+            process: std::process::id(),
             busy: AtomicBool::new(false),
             loader: self.core.clone(),
             shape: self.shape,
@@ -120,6 +122,10 @@ impl Epoch {
     ///     ValueError, OSError: an image cannot be read; the next call gives the batch after it.
     #[pyo3(signature = () -> "tuple[typing.Any, typing.Any, numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str]] | None")]
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Made<'py>>> {
+        if self.process != std::process::id() {
+            let remedy = "threads stay in the process that started them; iterate over the loader anew in this one";
+            return Err(Error::value("process", std::process::id(), remedy).into());
+        }
         if self.busy.swap(true, Ordering::AcqRel) {
             let remedy = "another thread waits for its next batch; give each thread a loader of its own";
             return Err(Error::value("loader", "busy", remedy).into());
@@ -131,6 +137,10 @@ impl Epoch {
 
     /// Ends its threads, each after the image it is at.
     fn close(&self, py: Python<'_>) {
+        // In a forked process a thread that is not there may hold the lock.
+        if self.process != std::process::id() {
+            return;
+        }
         // Its threads may need the GIL to come to their end.
         py.detach(|| {
             let ended = self.running().take();

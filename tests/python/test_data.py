@@ -528,6 +528,45 @@ def test_a_forked_process_is_told_and_can_start_anew(folder):
     assert len(list(iterator)) == 4
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="DID NOT RUN: no fork here")
+def test_a_process_forked_while_a_thread_waits_does_not_hang(folder):
+    class Slow:
+        def __len__(self):
+            return 1000
+
+        def __getitem__(self, index):
+            time.sleep(0.05)
+            return np.zeros((9, 9, 3), np.uint8), 0
+
+    iterator = iter(TwoViewLoader(Slow(), recipe(), 100, threads=2))
+    thread = threading.Thread(target=lambda: next(iterator, None), daemon=True)
+    thread.start()
+    time.sleep(0.3)
+    for _ in range(5):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                iterator.close()
+                del iterator
+                code = 0 if len(list(TwoViewLoader(folder, recipe(), 4))) == 5 else 2
+            finally:
+                os._exit(code)
+        for _ in range(200):
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                break
+            time.sleep(0.05)
+        else:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            pytest.fail("the forked process hangs")
+        assert os.waitstatus_to_exitcode(status) == 0
+    iterator.close()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_hugging_face(pictures, tmp_path):
     need("datasets")
     import datasets
