@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 /// The rows of an array, each a part of this shape and type.
 ///
-/// Until the parts are gone nobody else may use the array: it is one that `allocate` of `sassl.data` has just made.
+/// Until the parts are gone nobody else may use the array: it is one that `TwoViewLoader._allocate` has just made.
 pub(super) fn parts(array: &Bound<'_, PyAny>, count: usize, shape: &[usize], dtype: &str) -> PyResult<Parts> {
     let wrong =
         |got: String| Error::shape("memory of a batch", format!("{dtype}, ({count}, {shape:?}), contiguous"), got);

@@ -1,13 +1,10 @@
 //! Pictures as files: a list of paths, or a folder with a folder for each class.
-use super::Source;
+use super::{SUFFIXES, Source};
 use crate::error::{Error, Result};
 use crate::image::{Pixels, decode};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// What is taken for a picture in a folder.
-const SUFFIXES: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
 /// Paths, one after the other in one string, each with a class.
 #[derive(Debug, Default)]
@@ -20,7 +17,6 @@ pub struct Files {
 /// `root/<class>/**/picture.jpg`, as torchvision's `ImageFolder` reads it; or pictures in `root` itself, of one class.
 #[derive(Debug)]
 pub struct ImageFolder {
-    root: PathBuf,
     classes: Vec<String>,
     files: Files,
     others: usize,
@@ -108,12 +104,7 @@ impl ImageFolder {
         if files.is_empty() {
             return Err(wrong(root, format!("no picture in this folder ({})", SUFFIXES.join(", "))));
         }
-        Ok(Self { root: root.to_owned(), classes, files: Files::new(files, targets)?, others })
-    }
-
-    /// The folder.
-    pub fn root(&self) -> &Path {
-        &self.root
+        Ok(Self { classes, files: Files::new(files, targets)?, others })
     }
 
     /// Names of the classes, in the order of their numbers.

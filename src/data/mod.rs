@@ -17,6 +17,9 @@ pub use sampler::Sampler;
 pub use views::{Position, Styling, TwoViews, View, ViewParams, ViewsParams};
 pub use webdataset::WebDataset;
 
+/// What is taken for a picture, in folders and in shards.
+const SUFFIXES: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+
 /// Where pictures come from; read by many threads at once.
 pub trait Source: Send + Sync {
     /// How many.

@@ -1,7 +1,7 @@
 //! WebDataset: pictures in tar files ("shards"), files of one sample side by side under one name (webdataset/webdataset).
 //!
 //! Shards are listed once, so that any picture can be read at any time and an epoch can be shuffled as a whole.
-use super::Source;
+use super::{SUFFIXES, Source};
 use crate::error::{Error, Result};
 use crate::image::{Pixels, decode};
 use std::fs::File;
@@ -9,8 +9,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use tar::Archive;
 
-/// What is taken for a picture, and for its class.
-const PICTURES: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+/// What is taken for a picture's class.
 const CLASS: &str = "cls";
 
 /// Samples of all shards.
@@ -39,12 +38,13 @@ impl WebDataset {
         let mut set = Self::default();
         for path in paths {
             let before = set.samples.len();
-            match set.list(&path) {
-                Err(error) if keep_going => set.damaged.push((path.clone(), error.to_string())),
+            let listed = set.list(&path).and_then(|()| match set.samples.len() > before {
+                true => Ok(()),
+                false => Err(Error::image(&path, format!("no picture in this shard ({})", SUFFIXES.join(", ")))),
+            });
+            match listed {
+                Err(error) if keep_going => set.damaged.push((path, error.to_string())),
                 listed => listed?,
-            }
-            if set.samples.len() == before && !keep_going {
-                return Err(Error::image(path, format!("no picture in this shard ({})", PICTURES.join(", "))));
             }
         }
         Ok(set)
@@ -83,7 +83,7 @@ impl WebDataset {
                 }
             };
             let (at, bytes) = (entry.raw_file_position(), entry.size());
-            end = at + bytes;
+            end = at.saturating_add(bytes);
             if !entry.header().entry_type().is_file() {
                 continue;
             }
@@ -99,7 +99,7 @@ impl WebDataset {
                 finish(&mut picture, &mut target);
                 sample.clone_into(&mut key);
             }
-            if PICTURES.contains(&suffix.as_str()) {
+            if SUFFIXES.contains(&suffix.as_str()) {
                 picture = Some((at, bytes));
             } else if suffix == CLASS {
                 let mut text = String::new();

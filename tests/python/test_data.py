@@ -377,6 +377,12 @@ def test_shards_that_are_damaged(pictures, tmp_path):
     packed.write_bytes(gzip.compress(data))
     with pytest.raises(ValueError, match=r"packed.tar"):
         WebDataset(packed)
+    empty = shard(tmp_path / "empty.tar", [])
+    with pytest.raises(ValueError, match=r"empty.tar: no picture in this shard"):
+        WebDataset([path, empty])
+    both = WebDataset([path, empty], on_error="report")
+    assert len(both) == 6
+    assert [os.path.basename(name) for name, _ in both.damaged] == ["empty.tar"]
     with pytest.raises(FileNotFoundError, match="no file matches"):
         WebDataset(tmp_path / "b-*.tar")
     whole = WebDataset(path)

@@ -1,33 +1,21 @@
-"""Two views of every image, in batches that native threads make ahead: decode, crop, style and augment.
-
-    from sassl.data import TwoViewLoader
-    from sassl.transforms import SASSL, MoCoV2Transform
-
-    loader = TwoViewLoader("imagenet/train", MoCoV2Transform(style=SASSL(p=0.8)), batch_size=256)
-    for (query, key), targets, names in loader:  # tensors (256, 3, 224, 224)
-        ...
-
-Every random number is a function of (seed, epoch, index of the image, view): results depend neither on threads nor on batches.
-"""
+"""Where a loader's images come from: folders, lists, arrays, CIFAR, STL-10, WebDataset's shards, datasets of others."""
 
 from __future__ import annotations
 
 import codecs
 import glob
 import io
-import operator
 import os
 import pickle
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._sassl import Loader, Source
-from .transforms.recipes import TwoViewTransform, pixels
+from .._sassl import Source
+from ..transforms.recipes import pixels
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -189,7 +177,7 @@ class WebDataset(Images):
 
     Args:
         shards: paths, or a pattern such as "train-*.tar".
-        on_error: "raise", or "report": of a damaged shard, take what can be read; `damaged` tells which.
+        on_error: "raise", or "report": of a damaged shard, take what can be read, be it nothing; `damaged` tells.
 
     Raises:
         OSError: a shard is missing or cannot be read.
@@ -251,203 +239,6 @@ class Objects(Images):
         self.core = Source.python(get, len(dataset), "source")
 
 
-class TwoViewLoader:
-    """Batches of two views, made ahead by native threads.
-
-    Args:
-        source: a source of this module; or a folder (`ImageFolder`), "shards-*.tar" (`WebDataset`), a list of paths or bytes
-            (`Files`), an array (`Arrays`), a Hugging Face or torch dataset (`Objects`).
-        transform: a recipe of `sassl.transforms`, with its style. Of `SASSL(styles="batch")`, each style is another image of
-            the same batch.
-        batch_size: images in a batch.
-        shuffle: a new order in every epoch, of all images.
-        drop_last: leave out the last batch if it is smaller, and what does not divide among ranks; False: ranks repeat images
-            from the beginning to have as many.
-        seed: of the order and of all draws.
-        rank, world_size: which share of the images this process takes.
-        threads: how many; None: the environment variable SASSL_THREADS, else all cores.
-        prefetch: batches made ahead of the one that is waited for.
-        on_error: "raise": an image that cannot be read is an error with its name, and iteration may go on after its batch;
-            "report": the next good image takes its place, and `report` counts it.
-        collate: "lightly": ([left, right], targets, names); "solo-learn": [indices, [left, right], targets].
-        output: "torch" or "numpy"; None: the transform's, else torch where it is installed. Nothing is copied.
-        pin_memory: page-locked memory for views, of torch.
-
-    Raises:
-        ValueError: a number outside its range, with its name.
-
-    Each `iter` is the next epoch, from 0 on: `set_epoch` chooses another. Views are arrays or tensors (B, 3, H, W) of the
-    transform's dtype, targets int64, names a list. Threads end with the iteration, also on break, on an error and on Ctrl-C.
-    """
-
-    def __init__(
-        self,
-        source: Any,
-        transform: TwoViewTransform,
-        batch_size: int = 256,
-        *,
-        shuffle: bool = True,
-        drop_last: bool = True,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        threads: int | None = None,
-        prefetch: int = 2,
-        on_error: str = "raise",
-        collate: str = "lightly",
-        output: str | None = None,
-        pin_memory: bool = False,
-    ) -> None:
-        if not isinstance(transform, TwoViewTransform):
-            name = type(transform).__name__
-            raise TypeError(f"transform: expected a recipe such as sassl.transforms.MoCoV2Transform, got {name}")
-        if collate not in ("lightly", "solo-learn"):
-            raise ValueError(f'collate = {collate!r}: there are "lightly" and "solo-learn"')
-        if output not in (None, "torch", "numpy"):
-            raise ValueError(f'output = {output!r}: there are "torch" and "numpy"')
-        counts = {"batch_size": batch_size, "seed": seed, "rank": rank, "world_size": world_size, "prefetch": prefetch}
-        for name, value in counts.items():
-            if operator.index(value) < 0:
-                raise ValueError(f"{name} = {value}: expected a number from 0 up")
-        self.source, self.transform = as_images(source), transform
-        self.output = output or transform.output
-        if pin_memory and self.output != "torch":
-            raise ValueError('pin_memory = True: page-locked memory is torch\'s; give output="torch"')
-        if pin_memory:
-            _check_pinning()
-        self._collate, self._pin_memory = collate, pin_memory
-        self._core = Loader(
-            self.source.core,
-            transform._core,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
-            threads=threads,
-            prefetch=prefetch,
-            on_error=on_error,
-        )
-        # What a state must agree with.
-        self._plan = {
-            "images": len(self.source),
-            "batch_size": batch_size,
-            "shuffle": shuffle,
-            "drop_last": drop_last,
-            "seed": seed,
-            "rank": rank,
-            "world_size": world_size,
-        }
-        self._epoch, self._batch, self._chosen = -1, 0, False
-
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-        return len(self._core)
-
-    @property
-    def epoch(self) -> int:
-        """The epoch of the last `iter`, or the one that `set_epoch` chose; -1 before the first."""
-        return self._epoch
-
-    @property
-    def report(self) -> dict[str, tuple[str, int]]:
-        """What could not be read and was replaced: its name, why, how often."""
-        return self._core.report
-
-    def set_epoch(self, epoch: int) -> None:
-        """The next `iter` is this epoch, from its beginning."""
-        if epoch < 0:
-            raise ValueError(f"epoch = {epoch}: epochs count from 0")
-        self._epoch, self._batch, self._chosen = int(epoch), 0, True
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where it is: within an epoch, after the batch that was handed out last."""
-        return {**self._plan, "epoch": self._epoch, "batch": self._batch}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The next `iter` goes on there.
-
-        Raises:
-            ValueError: a state of another source, order or share.
-        """
-        for name, value in self._plan.items():
-            if state.get(name) != value:
-                raise ValueError(f"state[{name!r}] = {state.get(name)!r}: this loader has {value!r}; make it as it was")
-        self._epoch, self._batch = int(state["epoch"]), int(state["batch"])
-        # An epoch that is over is followed by the next one.
-        self._chosen = self._epoch >= 0 and self._batch < len(self)
-
-    def __iter__(self) -> Iterator[Any]:
-        if not self._chosen:
-            self._epoch, self._batch = self._epoch + 1, 0
-        self._chosen = False
-        return _Batches(self, self._epoch, self._batch)
-
-    def _allocate(self, n: int) -> tuple[Any, Any]:
-        shape = (n, *self.transform.shape)
-        if self.output == "numpy" or not self._pin_memory:
-            return np.empty(shape, self.transform.dtype), np.empty(shape, self.transform.dtype)
-        import torch
-
-        dtype = getattr(torch, self.transform.dtype)
-        return tuple(torch.empty(shape, dtype=dtype, pin_memory=True).numpy() for _ in range(2))  # type: ignore[return-value]
-
-    def _finish(self, left: Any, right: Any, indices: Any, targets: Any, names: list[str]) -> Any:
-        if self.output == "torch":
-            import torch
-
-            left, right, indices, targets = map(torch.from_numpy, (left, right, indices, targets))
-        if self._collate == "lightly":
-            return [left, right], targets, names
-        return [indices, [left, right], targets]
-
-    def __repr__(self) -> str:
-        plan = ", ".join(f"{name}={value!r}" for name, value in self._plan.items() if name != "images")
-        return f"TwoViewLoader({self.source!r}, {type(self.transform).__name__}, {plan})"
-
-
-class _Batches:
-    """One pass: an iterator that ends its threads when it is let go."""
-
-    def __init__(self, loader: TwoViewLoader, epoch: int, batch: int) -> None:
-        self._loader, self._epoch, self._batch = loader, epoch, batch
-        self._core = loader._core.start(epoch, batch, loader._allocate)
-        # Also at the interpreter's end, when threads could no longer call Python.
-        self._close = weakref.finalize(self, self._core.close)
-
-    def __iter__(self) -> _Batches:
-        return self
-
-    def __len__(self) -> int:
-        """Batches that are left."""
-        return len(self._loader) - self._batch
-
-    def __next__(self) -> Any:
-        try:
-            made = self._core.next()
-        except KeyboardInterrupt:
-            self._close()
-            raise
-        except Exception:
-            self._count()
-            raise
-        if made is None:
-            self._close()
-            raise StopIteration
-        self._count()
-        return self._loader._finish(*made)
-
-    def close(self) -> None:
-        """Ends its threads; letting go of the iterator does so too."""
-        self._close()
-
-    def _count(self) -> None:
-        self._batch += 1
-        if self._loader._epoch == self._epoch and not self._loader._chosen:
-            self._loader._batch = self._batch
-
-
 def as_images(source: Any) -> Images:
     """The source that an argument means.
 
@@ -463,13 +254,6 @@ def as_images(source: Any) -> Images:
     if isinstance(source, (list, tuple)) and source and isinstance(source[0], (str, bytes, os.PathLike)):
         return Files(source)
     return Objects(source)
-
-
-def _check_pinning() -> None:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise ValueError("pin_memory = True: torch finds no CUDA device to copy to; leave it out")
 
 
 def _targets(targets: Sequence[int] | None, n: int) -> list[int]:

@@ -1,0 +1,27 @@
+"""Two views of every image, in batches that native threads make ahead: decode, crop, style and augment.
+
+    from sassl.data import TwoViewLoader
+    from sassl.transforms import SASSL, MoCoV2Transform
+
+    loader = TwoViewLoader("imagenet/train", MoCoV2Transform(style=SASSL(p=0.8)), batch_size=256)
+    for (query, key), targets, names in loader:  # tensors (256, 3, 224, 224)
+        ...
+
+Every random number is a function of (seed, epoch, index of the image, view): results depend neither on threads nor on batches.
+"""
+
+from .loader import TwoViewLoader
+from .sources import CIFAR, STL10, Arrays, Files, ImageFolder, Images, Objects, WebDataset, as_images
+
+__all__ = [
+    "CIFAR",
+    "STL10",
+    "Arrays",
+    "Files",
+    "ImageFolder",
+    "Images",
+    "Objects",
+    "TwoViewLoader",
+    "WebDataset",
+    "as_images",
+]
