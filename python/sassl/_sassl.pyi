@@ -393,13 +393,13 @@ class TwoViews:
         styled_view: "left", "right" or "both".
         style_position: "after_crop" or "before_crop".
         dtype: "uint8", "float16" or "float32".
-        mean, std: of each colour, in [0, 1]; None: 0 and 1.
+        normalize: mean and standard deviation of each colour, in [0, 1]; None: 0 and 1.
         channels_last: (H, W, 3) instead of (3, H, W).
 
     Raises:
         ValueError: views too small for the blur or for style, another name, bytes that are to be normalized.
     """
-    def __new__(cls, /, left: View, right: View, size: tuple[SupportsIndex, SupportsIndex], block: Block | None = None, *, styled_view: str, style_position: str, dtype: str, mean: SupportsLenAndGetItem[SupportsFloat | SupportsIndex] | None, std: SupportsLenAndGetItem[SupportsFloat | SupportsIndex] | None, channels_last: bool) -> TwoViews: ...
+    def __new__(cls, /, left: View, right: View, size: tuple[SupportsIndex, SupportsIndex], block: Block | None = None, *, styled_view: str, style_position: str, dtype: str, normalize: tuple[SupportsLenAndGetItem[SupportsFloat | SupportsIndex], SupportsLenAndGetItem[SupportsFloat | SupportsIndex]] | None, channels_last: bool) -> TwoViews: ...
     def apply(self, /, image: "numpy.typing.NDArray[numpy.uint8]", params: tuple[ViewParams, ViewParams]) -> "tuple[numpy.typing.NDArray[typing.Any], numpy.typing.NDArray[typing.Any]]":
         """
         Both views, a pure function of image and parameters.

@@ -147,7 +147,7 @@ impl ViewParams {
 ///     styled_view: "left", "right" or "both".
 ///     style_position: "after_crop" or "before_crop".
 ///     dtype: "uint8", "float16" or "float32".
-///     mean, std: of each colour, in [0, 1]; None: 0 and 1.
+///     normalize: mean and standard deviation of each colour, in [0, 1]; None: 0 and 1.
 ///     channels_last: (H, W, 3) instead of (3, H, W).
 ///
 /// Raises:
@@ -159,7 +159,7 @@ pub(super) struct TwoViews(pub(super) Arc<data::TwoViews>);
 impl TwoViews {
     #[new]
     #[pyo3(signature = (
-        left, right, size, block=None, *, styled_view, style_position, dtype, mean, std, channels_last
+        left, right, size, block=None, *, styled_view, style_position, dtype, normalize, channels_last
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -170,8 +170,7 @@ impl TwoViews {
         styled_view: &str,
         style_position: &str,
         dtype: &str,
-        mean: Option<[f32; 3]>,
-        std: Option<[f32; 3]>,
+        normalize: Option<([f32; 3], [f32; 3])>,
         channels_last: bool,
     ) -> Result<Self> {
         let styled = match styled_view {
@@ -191,8 +190,7 @@ impl TwoViews {
                 return Err(Error::value("style_position", format!("{other:?}"), remedy));
             }
         };
-        let normalize =
-            Normalize { mean: mean.unwrap_or(Normalize::NONE.mean), std: std.unwrap_or(Normalize::NONE.std) };
+        let normalize = normalize.map_or(Normalize::NONE, |(mean, std)| Normalize { mean, std });
         let styling = block.map(|block| Styling {
             stylizer: block.stylizer.get().core.clone(),
             sassl: block.sassl.clone(),

@@ -5,7 +5,7 @@
 //! batch, a picture is taken twice: to decode and encode it, and when all of its batch are, to make its views.
 //!
 //! What a picture becomes is a function of `(seed, epoch, index)`, never of threads.
-use super::{Sampler, Source, TwoViews, ViewsParams};
+use super::{BatchStyles, Sampler, Source, TwoViews, ViewsParams};
 use crate::error::{Error, Result};
 use crate::image::Pixels;
 use crate::kernels::parts::Parts;
@@ -108,6 +108,8 @@ struct Job {
     first: usize,
     memory: Memory,
     slots: Vec<OnceLock<Slot>>,
+    /// Of all of them, where styles come from the batch.
+    z: OnceLock<Vec<f32>>,
     finished: Vec<OnceLock<(usize, i64, String)>>,
 }
 
@@ -223,6 +225,7 @@ impl Epoch {
             first: range.start,
             memory,
             slots: (0..n).map(|_| OnceLock::new()).collect(),
+            z: OnceLock::new(),
             finished: (0..n).map(|_| OnceLock::new()).collect(),
         };
         let stages = match self.shared.loader.views.needs_batch() {
@@ -359,8 +362,8 @@ impl Shared {
         // Where another picture of the batch is an error, so is the batch.
         let slots: Option<Vec<&Slot>> = job.slots.iter().map(OnceLock::get).collect();
         let Some(slots) = slots else { return Ok(()) };
-        let z: Vec<f32> = slots.iter().flat_map(|slot| &slot.z).copied().collect();
-        self.finish(job, *place, slots[*place], Some(&z))
+        let z = job.z.get_or_init(|| slots.iter().flat_map(|slot| &slot.z).copied().collect());
+        self.finish(job, *place, slots[*place], Some(BatchStyles { z, place: *place }))
     }
 
     /// Decodes a picture, draws for it, and encodes it if need be.
@@ -378,7 +381,7 @@ impl Shared {
         Ok(Slot { index, target, picture, params, z })
     }
 
-    fn finish(&self, job: &Job, place: usize, slot: &Slot, batch: Option<&[f32]>) -> Result<()> {
+    fn finish(&self, job: &Job, place: usize, slot: &Slot, batch: Option<BatchStyles>) -> Result<()> {
         let out = [job.memory[0].take(place), job.memory[1].take(place)];
         let done = self.loader.views.apply(slot.picture.view(), &slot.params, batch, out);
         done.map_err(|error| self.named(slot.index, &error))?;

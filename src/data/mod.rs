@@ -14,7 +14,7 @@ pub use files::{Files, ImageFolder};
 pub use loader::{Batch, Epoch, Fault, Loader, Memory, OnError};
 pub use records::{Layout, Records};
 pub use sampler::Sampler;
-pub use views::{Position, Styling, TwoViews, View, ViewParams, ViewsParams};
+pub use views::{BatchStyles, Position, Styling, TwoViews, View, ViewParams, ViewsParams};
 pub use webdataset::WebDataset;
 
 /// What is taken for a picture, in folders and in shards.

@@ -81,6 +81,15 @@ pub struct Styling {
     pub position: Position,
 }
 
+/// Styles of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchStyles<'a> {
+    /// What [`TwoViews::encode`] gave for each of its pictures.
+    pub z: &'a [f32],
+    /// Which of them is the content.
+    pub place: usize,
+}
+
 /// Two views with their settings.
 #[derive(Debug)]
 pub struct TwoViews {
@@ -214,16 +223,12 @@ impl TwoViews {
                 return Ok(styling.stylizer.encode(images(picture)?, 1));
             }
             self.crop(0, picture, &params[0], workspace)?;
-            let Workspace { planes, pixels, .. } = workspace;
-            pixels.resize(planes.as_slice().len(), 0);
-            planes.write(self.isa, pixels);
-            let view = PixelsView { height: self.size.0, width: self.size.1, bytes: pixels };
-            Ok(styling.stylizer.encode(images(view)?, 1))
+            Ok(styling.stylizer.encode(images(self.pixels(workspace))?, 1))
         })
     }
 
-    /// Both views of a picture, each into the memory of its numbers: a pure function of picture and parameters. `batch` is F of
-    /// all the pictures that styles may come from, where they come from the batch.
+    /// Both views of a picture, each into the memory of its numbers: a pure function of picture and parameters, and of the batch
+    /// where its styles come from there.
     ///
     /// # Errors
     /// Parameters that do not fit; a picture that is too small for style.
@@ -231,7 +236,7 @@ impl TwoViews {
         &self,
         picture: PixelsView,
         params: &ViewsParams,
-        batch: Option<&[f32]>,
+        batch: Option<BatchStyles>,
         out: [&mut [u8]; 2],
     ) -> Result<()> {
         self.idle.lend(Workspace::default, |workspace| {
@@ -257,14 +262,18 @@ impl TwoViews {
         view: usize,
         picture: PixelsView,
         params: &ViewParams,
-        (styling, style, batch): (&Styling, &StyleParams, Option<&[f32]>),
+        (styling, style, batch): (&Styling, &StyleParams, Option<BatchStyles>),
         workspace: &mut Workspace,
     ) -> Result<()> {
-        let z = styling.sassl.vectors(std::slice::from_ref(style), styling.stylizer.dim(), batch)?;
+        let dim = styling.stylizer.dim();
+        let z = styling.sassl.vectors(std::slice::from_ref(style), dim, batch.map(|batch| batch.z))?;
+        // Encoded already: the left view, or the picture.
+        let known = batch.filter(|_| view == 0 || styling.position == Position::BeforeCrop);
+        let z_content = known.map(|batch| &batch.z[batch.place * dim..][..dim]);
         let stylize = |content: PixelsView, out: &mut Vec<u8>| {
             let style = Style {
                 z: &z,
-                z_content: None,
+                z_content,
                 alpha: Strength::All(style.alpha),
                 beta: Strength::All(style.beta),
                 apply: None,
@@ -283,15 +292,23 @@ impl TwoViews {
             }
             Position::AfterCrop => {
                 self.crop(view, picture, params, workspace)?;
-                let Workspace { planes, pixels, styled, .. } = workspace;
-                let (height, width) = self.size;
-                pixels.resize(planes.as_slice().len(), 0);
-                planes.write(self.isa, pixels);
-                stylize(PixelsView { height, width, bytes: pixels }, &mut styled.bytes)?;
-                planes.fill(self.isa, height, width, &styled.bytes);
-                Ok(())
+                let mut styled = std::mem::take(&mut workspace.styled);
+                let done = stylize(self.pixels(workspace), &mut styled.bytes);
+                if done.is_ok() {
+                    workspace.planes.fill(self.isa, self.size.0, self.size.1, &styled.bytes);
+                }
+                workspace.styled = styled;
+                done
             }
         }
+    }
+
+    /// The view that lies in the planes, as pixels.
+    fn pixels<'a>(&self, workspace: &'a mut Workspace) -> PixelsView<'a> {
+        let Workspace { planes, pixels, .. } = workspace;
+        pixels.resize(planes.as_slice().len(), 0);
+        planes.write(self.isa, pixels);
+        PixelsView { height: self.size.0, width: self.size.1, bytes: pixels }
     }
 
     fn crop(&self, view: usize, picture: PixelsView, params: &ViewParams, workspace: &mut Workspace) -> Result<()> {

@@ -72,7 +72,7 @@ class TwoViewTransform:
 
     def _make_core(self) -> None:
         settings = self._settings
-        style, (mean, std) = settings["style"], _mean_and_std(settings["normalize"])
+        style = settings["style"]
         if style is not None and not isinstance(style, SASSL):
             raise TypeError(f"style: expected a sassl.transforms.SASSL or None, got {type(style).__name__}")
         if settings["output"] not in (None, "torch", "numpy"):
@@ -85,8 +85,7 @@ class TwoViewTransform:
             styled_view=settings["styled_view"],
             style_position=settings["style_position"],
             dtype=settings["dtype"],
-            mean=mean,
-            std=std,
+            normalize=_mean_and_std(settings["normalize"]),
             channels_last=settings["channels_last"],
         )
 
@@ -361,10 +360,10 @@ def _size(value: Any) -> tuple[int, int]:
     return height, width
 
 
-def _mean_and_std(normalize: Any) -> tuple[Any, Any]:
+def _mean_and_std(normalize: Any) -> Any:
     """Three numbers each, or None."""
     if normalize is None:
-        return None, None
+        return None
     try:
         mean, std = ([float(x) for x in normalize[name]] for name in ("mean", "std"))
         assert len(mean) == len(std) == 3
