@@ -32,7 +32,7 @@ pub(super) fn decode<'py>(py: Python<'py>, file: &Bound<'py, PyAny>) -> PyResult
         }
         Err(_) => {
             let path: PathBuf = file.extract().map_err(|_| wrong_type("file", file, "a path, or bytes"))?;
-            run(py, || image::decode(&std::fs::read(&path).map_err(|e| Error::io(&path, e))?, &path))?
+            run(py, || image::read(&path))?
         }
     };
     into_array(py, made.bytes, &[made.height, made.width, 3])

@@ -5,7 +5,7 @@ use super::run::run;
 use crate::data;
 use crate::data::{Files, ImageFolder, Layout, Records, WebDataset};
 use crate::error::{Error, Result};
-use crate::image::{Pixels, decode};
+use crate::image::{Pixels, decode, read};
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -160,7 +160,7 @@ impl data::Source for Objects {
         let pixels = match raw {
             Raw::Pixels(pixels) => pixels,
             Raw::Bytes(bytes) => decode(&bytes, Path::new(&name))?,
-            Raw::Path(path) => decode(&std::fs::read(&path).map_err(|e| Error::io(&path, e))?, &path)?,
+            Raw::Path(path) => read(&path)?,
         };
         Ok((pixels, target))
     }

@@ -1,7 +1,7 @@
 //! Pictures as files: a list of paths, or a folder with a folder for each class.
 use super::{SUFFIXES, Source};
 use crate::error::{Error, Result};
-use crate::image::{Pixels, decode};
+use crate::image::{Pixels, read};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,9 +57,7 @@ impl Source for Files {
     }
 
     fn get(&self, index: usize) -> Result<(Pixels, i64)> {
-        let path = Path::new(self.path(index));
-        let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
-        Ok((decode(&bytes, path)?, self.targets[index]))
+        Ok((read(Path::new(self.path(index)))?, self.targets[index]))
     }
 }
 

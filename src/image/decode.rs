@@ -41,6 +41,19 @@ pub fn decode(bytes: &[u8], name: &Path) -> Result<Pixels> {
     Ok(Pixels { height, width, bytes: picture.into_raw() })
 }
 
+/// Reads a file and decodes it.
+///
+/// # Errors
+/// What is no regular file (a pipe would be waited for without end), cannot be read, or is no picture: see [`decode`].
+pub fn read(path: &Path) -> Result<Pixels> {
+    let io = |e| Error::io(path, e);
+    let kind = std::fs::metadata(path).map_err(io)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(Error::image(path, "no regular file; leave it out"));
+    }
+    decode(&std::fs::read(path).map_err(io)?, path)
+}
+
 /// Whether a JPEG has no end: no such mark after the last start of a scan. Between the two, no data look like a mark.
 fn is_cut(bytes: &[u8]) -> bool {
     let (start, end) = ([0xFF, 0xDA], [0xFF, 0xD9]);

@@ -15,7 +15,7 @@ mod solarize;
 pub use crate::kernels::Planes;
 pub use color_jitter::{ColorFactors, ColorJitter, Factor, JitterForm, brighten};
 pub use crop::{Crop, Interpolation, RandomResizedCrop, ResizeScratch, resized_crop};
-pub use decode::decode;
+pub use decode::{decode, read};
 pub use flip::RandomFlip;
 pub use gaussian_blur::{BlurKernel, BlurScratch, GaussianBlur, box_blur, gaussian_blur};
 pub use grayscale::{RandomGrayscale, grayscale};

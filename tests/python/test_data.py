@@ -303,6 +303,13 @@ def test_raise_names_the_file_and_goes_on(faulty):
         list(loader)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="DID NOT RUN: no pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ValueError, match=r"pipe.jpg: no regular file"):
+        next(iter(TwoViewLoader([tmp_path / "pipe.jpg"], recipe(), 1)))
+
+
 def test_report_replaces_and_counts(faulty):
     loader = TwoViewLoader(faulty, recipe(), 4, shuffle=False, threads=3, on_error="report", drop_last=False)
     names = [name for *_, names in loader for name in names]

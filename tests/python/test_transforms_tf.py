@@ -52,7 +52,7 @@ def test_seeds_of_a_dataset_make_parallel_calls_deterministic(batch):
     def run():
         images = tf.data.Dataset.from_tensor_slices(batch).repeat(10).batch(4)
         zipped = tf.data.Dataset.zip((images, tf.data.Dataset.random(seed=5)))
-        mapped = zipped.map(lambda x, seed: sassl(x, seed), num_parallel_calls=4)
+        mapped = zipped.map(lambda x, seed: sassl(x, seed=seed), num_parallel_calls=4)
         options = tf.data.Options()
         options.deterministic = True
         return list(mapped.with_options(options).as_numpy_iterator())
@@ -92,6 +92,12 @@ def test_layer(batch):
     assert next(iter(mapped)).shape == floats.shape
     copy = keras.layers.deserialize(keras.layers.serialize(layer))
     assert copy.get_config()["seed"] == 1
+
+
+def test_labels_are_no_seeds(batch):
+    labelled = tf.data.Dataset.from_tensor_slices((batch, [0, 1, 2, 3]))
+    with pytest.raises(TypeError, match="positional argument"):
+        labelled.map(SASSL())
 
 
 def test_what_cannot_be(batch):

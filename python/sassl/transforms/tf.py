@@ -41,7 +41,7 @@ class SASSL:
     ) -> None:
         self._plain = plain.SASSL(p, alpha, beta, styles, model, threads=threads, precision=precision)
 
-    def __call__(self, images: Any, seed: Any = None) -> Any:
+    def __call__(self, images: Any, *, seed: Any = None) -> Any:
         images = tf.convert_to_tensor(images)
         if seed is None:
             seed = tf.random.uniform((), maxval=tf.int64.max, dtype=tf.int64)
@@ -111,9 +111,9 @@ class RandomSASSL(keras.layers.Layer):
         images = tf.convert_to_tensor(inputs)
         seed = self._generator.uniform((), maxval=tf.int64.max, dtype=tf.int64)
         if images.dtype == tf.uint8:
-            return self._sassl(images, seed)
+            return self._sassl(images, seed=seed)
         high = tf.cast(self._config["value_range"][1], images.dtype)
-        return self._sassl(images / high, seed) * high
+        return self._sassl(images / high, seed=seed) * high
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """That of the images."""
