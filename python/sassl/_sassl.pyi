@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "convert", "decode", "gaussian_blur", "grayscale", "hflip", "info", "normalize", "resized_crop", "solarize", "version", "vflip"]
+__all__ = ["Bank", "Block", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "convert", "decode", "gaussian_blur", "grayscale", "hflip", "info", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip"]
 
 @final
 class Bank:
@@ -438,7 +438,7 @@ class View:
     Raises:
         ValueError: a probability outside [0, 1], a reversed range, an even number of taps.
     """
-    def __new__(cls, /, *, min_scale: SupportsFloat | SupportsIndex, ratio: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], interpolation: str, hf_prob: SupportsFloat | SupportsIndex, vf_prob: SupportsFloat | SupportsIndex, cj_prob: SupportsFloat | SupportsIndex, cj_bright: SupportsFloat | SupportsIndex, cj_contrast: SupportsFloat | SupportsIndex, cj_sat: SupportsFloat | SupportsIndex, cj_hue: SupportsFloat | SupportsIndex, byol_jitter: bool, random_gray_scale: SupportsFloat | SupportsIndex, gaussian_blur: SupportsFloat | SupportsIndex, sigmas: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], kernel_size: "int | None", solarization_prob: SupportsFloat | SupportsIndex, threshold: SupportsIndex) -> View: ...
+    def __new__(cls, /, *, min_scale: SupportsFloat | SupportsIndex, ratio: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], interpolation: str, hf_prob: SupportsFloat | SupportsIndex, vf_prob: SupportsFloat | SupportsIndex, rr_prob: SupportsFloat | SupportsIndex, rr_degrees: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], cj_prob: SupportsFloat | SupportsIndex, cj_bright: SupportsFloat | SupportsIndex, cj_contrast: SupportsFloat | SupportsIndex, cj_sat: SupportsFloat | SupportsIndex, cj_hue: SupportsFloat | SupportsIndex, byol_jitter: bool, random_gray_scale: SupportsFloat | SupportsIndex, gaussian_blur: SupportsFloat | SupportsIndex, sigmas: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], kernel_size: "int | None", solarization_prob: SupportsFloat | SupportsIndex, threshold: SupportsIndex) -> View: ...
 
 @final
 class ViewParams:
@@ -446,7 +446,21 @@ class ViewParams:
     What was drawn for one view: a plain value, to look at and to replay.
     """
     def __eq__(self, value: object, /) -> bool: ...
+    def __getnewargs_ex__(self, /) -> "tuple[tuple[typing.Any, ...], dict[str, typing.Any]]": ...
     def __ne__(self, value: object, /) -> bool: ...
+    def __new__(cls, /, crop: tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex], *, jitter: SupportsGetItem[int, tuple[str, SupportsFloat | SupportsIndex]] = ..., grayscale: bool = False, sigma: SupportsFloat | SupportsIndex | None = None, solarize: bool = False, flip: tuple[bool, bool] = ..., rotation: SupportsFloat | SupportsIndex | None = None, style: StyleParams | None = None) -> ViewParams:
+        """
+        Args:
+            crop: (top, left, height, width) in pixels.
+            jitter: none, or four pairs (name, factor): see the attribute.
+            sigma: of the blur in pixels, above 0.
+            flip: horizontally, vertically.
+            rotation: degrees counter-clockwise.
+            style: of one image.
+
+        Raises:
+            ValueError: another number of factors, another name, a style of several images.
+        """
     def __repr__(self, /) -> str: ...
     @property
     def crop(self, /) -> tuple[int, int, int, int]:
@@ -466,7 +480,13 @@ class ViewParams:
     @property
     def jitter(self, /) -> list[tuple[str, float]]:
         """
-        The colour factors in their order, (name, factor); empty where there are none.
+        The colour factors in their order, (name, factor), with the names "brightness", "contrast", "saturation" and "hue", or
+        BYOL's "shift", "color_contrast", "hsv_saturation" and "hue"; empty where there are none.
+        """
+    @property
+    def rotation(self, /) -> float | None:
+        """
+        Degrees counter-clockwise, or None.
         """
     @property
     def sigma(self, /) -> float | None:
@@ -590,6 +610,18 @@ def resized_crop(image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "
 
     Raises:
         ValueError: a part that is empty or reaches beyond the image; another interpolation.
+    """
+
+def rotate(image: "numpy.typing.NDArray[numpy.uint8]", angle: "float") -> "numpy.typing.NDArray[numpy.uint8]":
+    """
+    Turns counter-clockwise about the middle, nearest pixels, corners black; torchvision's `rotate` of a PIL image to the bit.
+
+    Args:
+        image: uint8, (H, W, 3).
+        angle: in degrees.
+
+    Raises:
+        ValueError: an angle that is no finite number.
     """
 
 def solarize(image: "numpy.typing.NDArray[numpy.uint8]", threshold: "int" = 128) -> "numpy.typing.NDArray[numpy.uint8]":

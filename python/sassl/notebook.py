@@ -20,6 +20,7 @@ import numpy as np
 
 from . import pictures
 from ._sassl import Stylizer
+from .arguments import whole, wrong
 from .bank import StyleBank
 from .transforms.images import Array
 from .transforms.plain import SASSL
@@ -43,11 +44,15 @@ def show(
         height: of an image, in pixels.
 
     Raises:
-        ValueError: no image, or not one caption each.
+        ValueError: no image, not one caption each, a number below 1.
     """
     if not len(images):
         raise ValueError("images = []: expected at least one image")
+    height = whole("height", height, 1)
+    columns = min(len(images), 5) if columns is None else whole("columns", columns, 1)
     texts = list(captions) if captions is not None else [""] * len(images)
+    if isinstance(captions, str) or not all(isinstance(text, str) for text in texts):
+        raise wrong("captions", captions, "a list of one text for each image")
     if len(texts) != len(images):
         raise ValueError(f"captions: expected one for each of {len(images)} images, got {len(texts)}")
     pil = pictures.pillow()
@@ -57,7 +62,6 @@ def show(
     for i, image in enumerate(images):
         cell = pil.Image.fromarray(pixels(image, f"images[{i}]"))
         cells.append(cell.resize((max(1, round(cell.width * height / cell.height)), height)))
-    columns = columns or min(len(cells), 5)
     rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
     width = max(sum(cell.width + _GAP for cell in row) for row in rows) + _GAP
     line = _LINE if any(texts) else 0
@@ -115,8 +119,10 @@ def two_views(transform: TwoViewTransform, image: Any, n: int = 4, *, height: in
         n: how many pairs.
         height: of each view, in pixels.
     """
+    if not isinstance(transform, TwoViewTransform):
+        raise TypeError(f"transform: expected a recipe such as MoCoV2Transform, got {type(transform).__name__}")
     pairs, captions = [], []
-    for _ in range(n):
+    for _ in range(whole("n", n, 1)):
         views = transform(image)
         params = transform.params
         assert params is not None
@@ -181,8 +187,11 @@ def explore(content: Any, styles: Any = "default", *, model: str | Stylizer = "l
 def _style(style: Any, stylizer: Stylizer) -> tuple[Array, str, Array | None]:
     """The vector, what it is called, and its picture if it has one."""
     if isinstance(style, (int, np.integer)):
-        return StyleBank.default().vectors[style], f"style {style}", None
+        bank = StyleBank.default()
+        return bank.vectors[whole("style", style, 0, len(bank) - 1)], f"style {style}", None
     if isinstance(style, np.ndarray) and style.ndim == 1:
+        if len(style) != stylizer.dim:
+            raise ValueError(f"style: expected a vector ({stylizer.dim},), got ({len(style)},)")
         return style, "style vector", None
     image = pixels(style, "style")
     return stylizer.encode(image[None])[0], "style", image

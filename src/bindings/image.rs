@@ -57,17 +57,23 @@ pub(super) fn decode<'py>(py: Python<'py>, file: &Bound<'py, PyAny>) -> PyResult
 pub(super) fn resized_crop<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,
-    top: usize,
-    left: usize,
-    height: usize,
-    width: usize,
-    size: (usize, usize),
+    top: i64,
+    left: i64,
+    height: i64,
+    width: i64,
+    size: (i64, i64),
     interpolation: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
     let interpolation = interpolation_named(interpolation)?;
     let (held, [h, w]) = picture(image)?;
     let pixels = PixelsView { height: h, width: w, bytes: held.slice()? };
-    let crop = Crop { top, left, height, width };
+    let crop = Crop {
+        top: whole("top", top)?,
+        left: whole("left", left)?,
+        height: whole("height", height)?,
+        width: whole("width", width)?,
+    };
+    let size = (whole("size[0]", size.0)?, whole("size[1]", size.1)?);
     let made = run(py, || {
         let isa = Isa::detect(Precision::Exact)?;
         let mut planes = Planes::new(size.0, size.1);
@@ -83,7 +89,10 @@ pub(super) fn resized_crop<'py>(
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn hflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    changed(py, image, |_, planes| planes.flip_horizontally())
+    let (held, [height, width]) = picture(image)?;
+    let pixels = PixelsView { height, width, bytes: held.slice()? };
+    let made = run(py, || Ok(image::hflip(Isa::detect(Precision::Exact)?, pixels)))?;
+    into_array(py, made, &[height, width, 3])
 }
 
 /// Top becomes bottom.
@@ -94,6 +103,20 @@ pub(super) fn vflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult
     let rows: Vec<&[u8]> = held.slice()?.chunks_exact(3 * width).rev().collect();
     let made = run(py, || Ok(rows.concat()))?;
     into_array(py, made, &[height, width, 3])
+}
+
+/// Turns counter-clockwise about the middle, nearest pixels, corners black; torchvision's `rotate` of a PIL image to the bit.
+///
+/// Args:
+///     image: uint8, (H, W, 3).
+///     angle: in degrees.
+///
+/// Raises:
+///     ValueError: an angle that is no finite number.
+#[pyfunction]
+#[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", angle: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
+pub(super) fn rotate<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, angle: f64) -> PyResult<Bound<'py, PyAny>> {
+    try_changed(py, image, |_, planes| image::rotate(planes, angle, &mut Planes::default()))
 }
 
 /// Away from black: 0 gives black, 1 the image itself; Pillow's `ImageEnhance.Brightness` to the bit.
@@ -153,7 +176,9 @@ pub(super) fn grayscale<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyRe
 /// Inverts bytes from `threshold` on.
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", threshold: "int" = 128) -> "numpy.typing.NDArray[numpy.uint8]")]
-pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshold: u8) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshold: i64) -> PyResult<Bound<'py, PyAny>> {
+    let threshold =
+        u8::try_from(threshold).map_err(|_| Error::value("threshold", threshold, "a byte, from 0 to 255"))?;
     changed_bytes(py, image, |isa, bytes| image::solarize(isa, bytes, threshold))
 }
 
@@ -174,11 +199,11 @@ pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshol
 pub(super) fn gaussian_blur<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,
-    kernel_size: Option<usize>,
+    kernel_size: Option<i64>,
     sigma: f32,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let mut scratch = BlurScratch::default();
-    try_changed(py, image, |isa, planes| match kernel_size {
+    let (taps, mut scratch) = (kernel_size.map(|n| whole("kernel_size", n)).transpose()?, BlurScratch::default());
+    try_changed(py, image, |isa, planes| match taps {
         Some(taps) => image::gaussian_blur(isa, planes, taps, sigma, &mut scratch),
         None => image::box_blur(isa, planes, sigma, &mut scratch),
     })
@@ -221,6 +246,11 @@ fn adjusted<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     checked_factor(factor)?;
     changed(py, image, |isa, planes| of(factor).apply(isa, planes, &mut vec![]))
+}
+
+/// A number of pixels, rows or columns.
+fn whole(name: &str, n: i64) -> Result<usize> {
+    usize::try_from(n).map_err(|_| Error::value(name, n, "a whole number from 0 up"))
 }
 
 fn checked_factor(factor: f32) -> Result<()> {

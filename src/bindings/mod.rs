@@ -19,7 +19,7 @@ mod _sassl {
     #[pymodule_export]
     use super::image::{
         adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, decode, gaussian_blur, grayscale, hflip,
-        normalize, resized_crop, solarize, vflip,
+        normalize, resized_crop, rotate, solarize, vflip,
     };
     #[pymodule_export]
     use super::loader::{Epoch, Loader};

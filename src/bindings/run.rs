@@ -35,10 +35,15 @@ pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> 
     Ok(std::thread::available_parallelism().map_or(1, usize::from))
 }
 
+/// More than any machine has, and few enough to start.
+const MOST_THREADS: isize = 1024;
+
 /// `threads` as a user gives it.
 pub(super) fn checked_threads(threads: Option<isize>) -> Result<Option<usize>> {
     match threads {
-        Some(n) if n < 1 => Err(Error::value("threads", n, "at least 1, or None for all cores")),
+        Some(n) if !(1..=MOST_THREADS).contains(&n) => {
+            Err(Error::value("threads", n, format!("from 1 to {MOST_THREADS}, or None for all cores")))
+        }
         Some(n) => Ok(Some(n.unsigned_abs())),
         None => Ok(None),
     }

@@ -89,15 +89,15 @@ impl Source {
     }
 
     /// What an image is called.
-    fn name(&self, index: usize) -> Result<String> {
-        self.check(index)?;
+    fn name(&self, index: i64) -> Result<String> {
+        let index = self.check(index)?;
         Ok(self.core.name(index))
     }
 
     /// An image, (H, W, 3) uint8, and its class.
     #[pyo3(signature = (index) -> "tuple[numpy.typing.NDArray[numpy.uint8], int]")]
-    fn get<'py>(&self, py: Python<'py>, index: usize) -> PyResult<(Bound<'py, PyAny>, i64)> {
-        self.check(index)?;
+    fn get<'py>(&self, py: Python<'py>, index: i64) -> PyResult<(Bound<'py, PyAny>, i64)> {
+        let index = self.check(index)?;
         let (pixels, target) = run(py, || self.core.get(index))?;
         Ok((into_array(py, pixels.bytes, &[pixels.height, pixels.width, 3])?, target))
     }
@@ -112,11 +112,9 @@ impl Source {
         Self { core: Arc::new(source), classes: vec![], others: 0, damaged: vec![] }
     }
 
-    fn check(&self, index: usize) -> Result<()> {
-        match index < self.core.len() {
-            true => Ok(()),
-            false => Err(Error::value("index", index, format!("there are {} images", self.core.len()))),
-        }
+    fn check(&self, index: i64) -> Result<usize> {
+        let found = usize::try_from(index).ok().filter(|&index| index < self.core.len());
+        found.ok_or_else(|| Error::value("index", index, format!("there are {} images, from 0", self.core.len())))
     }
 }
 
@@ -156,7 +154,12 @@ impl data::Source for Objects {
             Ok((Raw::Path(image.extract()?), target))
         });
         let name = self.name(index);
-        let (raw, target) = got.map_err(|error| Error::image(&name, error.to_string()))?;
+        let (raw, target) = got.map_err(|error| {
+            // It may name the image itself.
+            let said = Python::attach(|py| error.value(py).to_string());
+            let reason = said.strip_prefix(&name).and_then(|rest| rest.strip_prefix(": "));
+            Error::image(&name, reason.map_or_else(|| error.to_string(), str::to_owned))
+        })?;
         let pixels = match raw {
             Raw::Pixels(pixels) => pixels,
             Raw::Bytes(bytes) => decode(&bytes, Path::new(&name))?,

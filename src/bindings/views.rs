@@ -8,12 +8,13 @@ use crate::data::{Position, Styling};
 use crate::error::{Error, Result};
 use crate::image::{
     BlurKernel, ColorJitter, Crop, Dtype, Factor, GaussianBlur, JitterForm, Normalize, Output, PixelsView, RandomFlip,
-    RandomGrayscale, RandomResizedCrop, RandomSolarize,
+    RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
 };
 use crate::kernels::{Isa, Precision};
 use crate::random::Key;
 use half::f16;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 use std::sync::Arc;
 
 /// What makes one view of an image: torchvision's operations under lightly's names.
@@ -27,7 +28,7 @@ pub(super) struct View(data::View);
 impl View {
     #[new]
     #[pyo3(signature = (
-        *, min_scale, ratio, interpolation, hf_prob, vf_prob, cj_prob, cj_bright, cj_contrast, cj_sat, cj_hue, byol_jitter,
+        *, min_scale, ratio, interpolation, hf_prob, vf_prob, rr_prob, rr_degrees, cj_prob, cj_bright, cj_contrast, cj_sat, cj_hue, byol_jitter,
         random_gray_scale, gaussian_blur, sigmas, kernel_size: "int | None", solarization_prob, threshold
     ))]
     #[allow(clippy::too_many_arguments)]
@@ -37,6 +38,8 @@ impl View {
         interpolation: &str,
         hf_prob: f32,
         vf_prob: f32,
+        rr_prob: f32,
+        rr_degrees: (f32, f32),
         cj_prob: f32,
         cj_bright: f32,
         cj_contrast: f32,
@@ -50,6 +53,9 @@ impl View {
         solarization_prob: f32,
         threshold: u8,
     ) -> Result<Self> {
+        if !(0.0..=1.0).contains(&min_scale) {
+            return Err(Error::value("min_scale", min_scale, "a part of the image's area, from 0 to 1"));
+        }
         let form = if byol_jitter { JitterForm::Byol } else { JitterForm::Torchvision };
         Ok(Self(data::View {
             crop: RandomResizedCrop::new((min_scale, 1.0), ratio)?,
@@ -59,6 +65,7 @@ impl View {
             blur: GaussianBlur::new(gaussian_blur, sigmas, kernel_size.map_or(BlurKernel::Boxes, BlurKernel::Taps))?,
             solarize: RandomSolarize::new(solarization_prob, threshold)?,
             flip: RandomFlip::new(hf_prob, vf_prob)?,
+            rotation: RandomRotation::new(rr_prob, rr_degrees)?,
         }))
     }
 }
@@ -70,6 +77,62 @@ pub(super) struct ViewParams(data::ViewParams);
 
 #[pymethods]
 impl ViewParams {
+    /// Args:
+    ///     crop: (top, left, height, width) in pixels.
+    ///     jitter: none, or four pairs (name, factor): see the attribute.
+    ///     sigma: of the blur in pixels, above 0.
+    ///     flip: horizontally, vertically.
+    ///     rotation: degrees counter-clockwise.
+    ///     style: of one image.
+    ///
+    /// Raises:
+    ///     ValueError: another number of factors, another name, a style of several images.
+    #[new]
+    #[pyo3(signature = (
+        crop, *, jitter = vec![], grayscale = false, sigma = None, solarize = false, flip = (false, false),
+        rotation = None, style = None
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        crop: (usize, usize, usize, usize),
+        jitter: Vec<(String, f32)>,
+        grayscale: bool,
+        sigma: Option<f32>,
+        solarize: bool,
+        flip: (bool, bool),
+        rotation: Option<f32>,
+        style: Option<&StyleParams>,
+    ) -> Result<Self> {
+        let (top, left, height, width) = crop;
+        let factors = jitter.iter().map(|(name, x)| factor(name, *x)).collect::<Result<Vec<_>>>()?;
+        let jitter = match factors.len() {
+            0 => None,
+            n => {
+                let four = factors.try_into();
+                Some(four.map_err(|_| Error::shape("jitter", "none or four pairs (name, factor)", n))?)
+            }
+        };
+        let style = match style.map(|style| style.0.clone()) {
+            Some(style) if style.len() != 1 => return Err(Error::shape("style", "that of one image", style.len())),
+            style => style.and_then(|mut style| style.pop()),
+        };
+        let crop = Crop { top, left, height, width };
+        Ok(Self(data::ViewParams { crop, jitter, grayscale, sigma, solarize, flip, rotation, style }))
+    }
+
+    #[pyo3(signature = () -> "tuple[tuple[typing.Any, ...], dict[str, typing.Any]]")]
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        let named = PyDict::new(py);
+        named.set_item("jitter", self.jitter())?;
+        named.set_item("grayscale", self.grayscale())?;
+        named.set_item("sigma", self.sigma())?;
+        named.set_item("solarize", self.solarize())?;
+        named.set_item("flip", self.flip())?;
+        named.set_item("rotation", self.rotation())?;
+        named.set_item("style", self.style())?;
+        Ok((PyTuple::new(py, [self.crop()])?, named))
+    }
+
     /// The part of the image: (top, left, height, width) in pixels.
     #[getter]
     fn crop(&self) -> (usize, usize, usize, usize) {
@@ -77,18 +140,10 @@ impl ViewParams {
         (top, left, height, width)
     }
 
-    /// The colour factors in their order, (name, factor); empty where there are none.
+    /// The colour factors in their order, (name, factor), with the names "brightness", "contrast", "saturation" and "hue", or
+    /// BYOL's "shift", "color_contrast", "hsv_saturation" and "hue"; empty where there are none.
     #[getter]
     fn jitter(&self) -> Vec<(&'static str, f32)> {
-        let named = |factor: Factor| match factor {
-            Factor::Brightness(x) => ("brightness", x),
-            Factor::Contrast(x) => ("contrast", x),
-            Factor::Saturation(x) => ("saturation", x),
-            Factor::Hue(x) => ("hue", x),
-            Factor::Shift(x) => ("shift", x),
-            Factor::ColorContrast(x) => ("color_contrast", x),
-            Factor::HsvSaturation(x) => ("hsv_saturation", x),
-        };
         self.0.jitter.iter().flatten().map(|&factor| named(factor)).collect()
     }
 
@@ -116,6 +171,12 @@ impl ViewParams {
         self.0.flip
     }
 
+    /// Degrees counter-clockwise, or None.
+    #[getter]
+    fn rotation(&self) -> Option<f32> {
+        self.0.rotation
+    }
+
     /// The style that was drawn; None for a view without.
     #[getter]
     fn style(&self) -> Option<StyleParams> {
@@ -129,6 +190,7 @@ impl ViewParams {
         parts.extend(self.0.grayscale.then(|| "grayscale".to_owned()));
         parts.extend(self.0.sigma.map(|sigma| format!("blur={sigma:.3}")));
         parts.extend(self.0.solarize.then(|| "solarize".to_owned()));
+        parts.extend(self.0.rotation.map(|degrees| format!("rotation={degrees:.1}")));
         parts.extend(self.0.flip.0.then(|| "hflip".to_owned()));
         parts.extend(self.0.flip.1.then(|| "vflip".to_owned()));
         if let Some(style) = self.0.style.as_ref().filter(|style| style.apply) {
@@ -136,6 +198,34 @@ impl ViewParams {
         }
         format!("ViewParams({})", parts.join(", "))
     }
+}
+
+fn named(factor: Factor) -> (&'static str, f32) {
+    match factor {
+        Factor::Brightness(x) => ("brightness", x),
+        Factor::Contrast(x) => ("contrast", x),
+        Factor::Saturation(x) => ("saturation", x),
+        Factor::Hue(x) => ("hue", x),
+        Factor::Shift(x) => ("shift", x),
+        Factor::ColorContrast(x) => ("color_contrast", x),
+        Factor::HsvSaturation(x) => ("hsv_saturation", x),
+    }
+}
+
+fn factor(name: &str, x: f32) -> Result<Factor> {
+    Ok(match name {
+        "brightness" => Factor::Brightness(x),
+        "contrast" => Factor::Contrast(x),
+        "saturation" => Factor::Saturation(x),
+        "hue" => Factor::Hue(x),
+        "shift" => Factor::Shift(x),
+        "color_contrast" => Factor::ColorContrast(x),
+        "hsv_saturation" => Factor::HsvSaturation(x),
+        other => {
+            let remedy = "there are brightness, contrast, saturation, hue, shift, color_contrast and hsv_saturation";
+            return Err(Error::value("jitter", format!("{other:?}"), remedy));
+        }
+    })
 }
 
 /// Two views of an image, the left one in another style.

@@ -17,8 +17,8 @@ pub use sampler::Sampler;
 pub use views::{BatchStyles, Position, Styling, TwoViews, View, ViewParams, ViewsParams};
 pub use webdataset::WebDataset;
 
-/// What is taken for a picture, in folders and in shards.
-const SUFFIXES: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+/// What is taken for a picture, in folders and in shards: torchvision's `IMG_EXTENSIONS`.
+const SUFFIXES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm"];
 
 /// Where pictures come from; read by many threads at once.
 pub trait Source: Send + Sync {

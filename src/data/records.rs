@@ -11,8 +11,8 @@ use std::path::PathBuf;
 pub struct Layout {
     /// Bytes before the colours.
     pub header: usize,
-    /// Which of them is the class, if any is.
-    pub target: Option<usize>,
+    /// Which of them is the class, if any is, and how many classes there are.
+    pub target: Option<(usize, u8)>,
     /// Rows and columns.
     pub side: usize,
     /// Whether a colour lies column by column.
@@ -21,9 +21,9 @@ pub struct Layout {
 
 impl Layout {
     /// `data_batch_1.bin` and so on: a class and 32x32 pixels.
-    pub const CIFAR10: Self = Self { header: 1, target: Some(0), side: 32, columns_first: false };
+    pub const CIFAR10: Self = Self { header: 1, target: Some((0, 10)), side: 32, columns_first: false };
     /// `train.bin` and `test.bin`: a coarse class, a fine one and 32x32 pixels.
-    pub const CIFAR100: Self = Self { header: 2, target: Some(1), side: 32, columns_first: false };
+    pub const CIFAR100: Self = Self { header: 2, target: Some((1, 100)), side: 32, columns_first: false };
     /// `train_X.bin`, `test_X.bin` and `unlabeled_X.bin`: 96x96 pixels, column by column.
     pub const STL10: Self = Self { header: 0, target: None, side: 96, columns_first: true };
 
@@ -96,6 +96,12 @@ impl Source for Records {
             file.read_exact(&mut bytes)
         });
         read.map_err(|e| Error::io(path, e))?;
+        if let Some((at, classes)) = target
+            && bytes[at] >= classes
+        {
+            let reason = format!("class {} of {classes}, counted from 0; it is damaged or another file", bytes[at]);
+            return Err(Error::image(self.name(index), reason));
+        }
         let colors = &bytes[header..];
         let size = side * side;
         let mut pixels = Vec::with_capacity(3 * size);
@@ -103,7 +109,7 @@ impl Source for Records {
             let at = if columns_first { i % side * side + i / side } else { i };
             pixels.extend([colors[at], colors[size + at], colors[2 * size + at]]);
         }
-        let own = target.map(|at| i64::from(bytes[at]));
+        let own = target.map(|(at, _)| i64::from(bytes[at]));
         let target = self.targets.as_ref().map(|targets| targets[index]).or(own).unwrap_or(0);
         Ok((Pixels { height: side, width: side, bytes: pixels }, target))
     }

@@ -30,7 +30,10 @@ impl Sampler {
         if batch_size == 0 {
             return Err(Error::value("batch_size", batch_size, "at least 1"));
         }
-        if world_size == 0 || rank >= world_size {
+        if world_size == 0 {
+            return Err(Error::value("world_size", world_size, "at least 1"));
+        }
+        if rank >= world_size {
             return Err(Error::value("rank", rank, format!("from 0 to world_size - 1; world_size = {world_size}")));
         }
         if len == 0 || u32::try_from(len).is_err() {

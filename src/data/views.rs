@@ -1,14 +1,15 @@
 //! Two views of one picture, the left one in another style: the only place where `image` and `style` meet.
 //!
 //! ```text
-//! crop, [style], colour jitter, grayscale, blur, solarize, flip, normalize
+//! crop, [style], rotation, colour jitter, grayscale, blur, solarize, flip, normalize
 //! ```
 //!
-//! A flip may stand anywhere after the crop: all that follows treats left and right alike.
+//! A flip may stand anywhere after the rotation: all that follows treats left and right alike.
 use crate::error::{Error, Result};
 use crate::image::{
     BlurScratch, ColorFactors, ColorJitter, Crop, GaussianBlur, Interpolation, Output, Pixels, PixelsView, Planes,
-    RandomFlip, RandomGrayscale, RandomResizedCrop, RandomSolarize, ResizeScratch, grayscale, resized_crop, solarize,
+    RandomFlip, RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize, ResizeScratch, grayscale,
+    resized_crop, rotate, solarize,
 };
 use crate::kernels::Isa;
 use crate::kernels::interpolate::{Pixels as Bytes, PixelsMut};
@@ -34,6 +35,8 @@ pub struct View {
     pub solarize: RandomSolarize,
     /// Left and right, top and bottom.
     pub flip: RandomFlip,
+    /// A turn.
+    pub rotation: RandomRotation,
 }
 
 /// What was drawn for one view.
@@ -51,6 +54,8 @@ pub struct ViewParams {
     pub solarize: bool,
     /// Whether it is flipped horizontally, and vertically.
     pub flip: (bool, bool),
+    /// Degrees counter-clockwise, if it is turned.
+    pub rotation: Option<f32>,
     /// Its style, if it is a view that may have one.
     pub style: Option<StyleParams>,
 }
@@ -106,6 +111,7 @@ pub struct TwoViews {
 #[derive(Debug, Default)]
 struct Workspace {
     planes: Planes,
+    turned: Planes,
     pixels: Vec<u8>,
     styled: Pixels,
     gray: Vec<u8>,
@@ -123,13 +129,17 @@ impl View {
             sigma: self.blur.sample(generator),
             solarize: self.solarize.sample(generator),
             flip: self.flip.sample(generator),
+            rotation: self.rotation.sample(generator),
             style: None,
         }
     }
 
     /// All that comes after the crop and the style.
     fn finish(&self, isa: Isa, params: &ViewParams, workspace: &mut Workspace) -> Result<()> {
-        let Workspace { planes, gray, blur, .. } = workspace;
+        let Workspace { planes, turned, gray, blur, .. } = workspace;
+        if let Some(degrees) = params.rotation {
+            rotate(planes, f64::from(degrees), turned)?;
+        }
         for factor in params.jitter.iter().flatten().filter(|factor| !factor.is_none()) {
             factor.apply(isa, planes, gray);
         }
@@ -246,6 +256,13 @@ impl TwoViews {
                 match (&self.styling, style) {
                     (Some(styling), Some(style)) => {
                         self.styled(view, picture, params, (styling, style, batch), workspace)?;
+                    }
+                    (None, Some(_)) => {
+                        return Err(Error::value(
+                            "params.style",
+                            "drawn",
+                            "these views have no style; make them with one",
+                        ));
                     }
                     _ => self.crop(view, picture, params, workspace)?,
                 }

@@ -19,6 +19,16 @@ pub struct WebDataset {
     shards: Vec<(PathBuf, u64)>,
     samples: Vec<Sample>,
     damaged: Vec<(PathBuf, String)>,
+    /// Whether samples have classes; unknown before the first.
+    with_class: Option<bool>,
+}
+
+/// The sample that the last files belong to: its name, its picture, its class.
+#[derive(Default)]
+struct Open {
+    key: String,
+    picture: Option<(u64, u64)>,
+    target: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -33,7 +43,8 @@ impl WebDataset {
     /// Lists shards. With `keep_going`, of a damaged one what stands before the damage; [`WebDataset::damaged`] tells.
     ///
     /// # Errors
-    /// A shard that cannot be read, is damaged, or holds no picture; a class that is no whole number.
+    /// A shard that cannot be read, is damaged, or holds no picture; a class that is no whole number or stands beside no picture; two
+    /// pictures or classes of one sample; samples with a class beside others without.
     pub fn new(paths: Vec<PathBuf>, keep_going: bool) -> Result<Self> {
         let mut set = Self::default();
         for path in paths {
@@ -56,62 +67,85 @@ impl WebDataset {
     }
 
     fn list(&mut self, path: &Path) -> Result<()> {
-        let io = |e| Error::io(path, e);
-        let file = File::open(path).map_err(io)?;
-        let len = file.metadata().map_err(io)?.len();
-        let shard = self.shards.len() as u32;
+        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let len = file.metadata().map_err(|e| Error::io(path, e))?.len();
         self.shards.push((path.to_owned(), len));
-        // The sample that the last files belong to: its name, its picture, its class.
-        let mut key = String::new();
-        let (mut picture, mut target): (Option<(u64, u64)>, Option<i64>) = (None, None);
-        let mut finish = |picture: &mut Option<(u64, u64)>, target: &mut Option<i64>| {
-            if let Some((at, bytes)) = picture.take() {
-                self.samples.push(Sample { shard, at, bytes, target: target.unwrap_or(0) });
-            }
-            *target = None;
-        };
+        let mut open = Open::default();
+        let read = self.read(path, (file, len), &mut open);
+        // The sample before a damage is whole.
+        let finished = self.finish(path, &mut open);
+        read.and(finished)
+    }
+
+    fn read(&mut self, path: &Path, (file, len): (File, u64), open: &mut Open) -> Result<()> {
+        let io = |e| Error::io(path, e);
         let mut archive = Archive::new(BufReader::with_capacity(4096, file));
         let mut end = 0;
         for entry in archive.entries_with_seek().map_err(io)? {
             let read = entry.and_then(|entry| Ok((entry.path()?.to_string_lossy().into_owned(), entry)));
-            let (name, mut entry) = match read {
-                Ok(read) => read,
-                Err(error) => {
-                    // The sample before it is whole.
-                    finish(&mut picture, &mut target);
-                    return Err(Error::image(path, format!("damaged after byte {end}: {error}")));
-                }
-            };
+            let (name, mut entry) =
+                read.map_err(|error| Error::image(path, format!("damaged after byte {end}: {error}{}", remedy(path))))?;
             let (at, bytes) = (entry.raw_file_position(), entry.size());
             end = at.saturating_add(bytes);
             if !entry.header().entry_type().is_file() {
                 continue;
             }
             if end > len {
-                finish(&mut picture, &mut target);
                 return Err(Error::image(path, format!("damaged: {name} reaches beyond the end, at byte {len}")));
             }
             // A sample's name ends at the first dot of its last part.
             let folder = name.rfind('/').map_or(0, |slash| slash + 1);
             let Some(dot) = name[folder..].find('.') else { continue };
             let (sample, suffix) = (&name[..folder + dot], name[folder + dot + 1..].to_lowercase());
-            if sample != key {
-                finish(&mut picture, &mut target);
-                sample.clone_into(&mut key);
+            if sample != open.key {
+                self.finish(path, open)?;
+                sample.clone_into(&mut open.key);
             }
+            let twice = |what: &str| Error::image(path, format!("{name} is another {what} of one sample; rename it"));
             if SUFFIXES.contains(&suffix.as_str()) {
-                picture = Some((at, bytes));
+                if open.picture.replace((at, bytes)).is_some() {
+                    return Err(twice("image"));
+                }
             } else if suffix == CLASS {
                 let mut text = String::new();
                 entry.by_ref().take(32).read_to_string(&mut text).map_err(io)?;
                 let class = text.trim().parse().map_err(|_| {
                     Error::image(path, format!("{name} holds {:?}, no whole number for a class", text.trim()))
                 })?;
-                target = Some(class);
+                if open.target.replace(class).is_some() {
+                    return Err(twice("class"));
+                }
             }
         }
-        finish(&mut picture, &mut target);
         Ok(())
+    }
+
+    /// Adds the sample whose files have come.
+    fn finish(&mut self, path: &Path, open: &mut Open) -> Result<()> {
+        let Open { key, picture, target } = std::mem::take(open);
+        let Some((at, bytes)) = picture else {
+            return match target {
+                None => Ok(()),
+                Some(_) => Err(Error::image(path, format!("{key}.{CLASS} is not beside an image; pack them together"))),
+            };
+        };
+        if *self.with_class.get_or_insert(target.is_some()) != target.is_some() {
+            let has =
+                if target.is_some() { "has a class, and others have none" } else { "has no class, and others do" };
+            return Err(Error::image(path, format!("{key} {has}; give all of them a .{CLASS}, or none")));
+        }
+        let shard = self.shards.len() as u32 - 1;
+        self.samples.push(Sample { shard, at, bytes, target: target.unwrap_or(0) });
+        Ok(())
+    }
+}
+
+/// What helps where a tar file cannot be read because it is none.
+fn remedy(path: &Path) -> &'static str {
+    let compressed = ["gz", "tgz", "bz2", "xz", "zst"];
+    match path.extension().is_some_and(|suffix| compressed.iter().any(|one| suffix == *one)) {
+        true => "; it is compressed: unpack it to a .tar, of which any image can be read at any time",
+        false => "",
     }
 }
 

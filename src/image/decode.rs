@@ -1,4 +1,4 @@
-//! JPEG, PNG and WebP to pixels: upright as EXIF says, in sRGB's three colours whatever the file has.
+//! JPEG, PNG, WebP, BMP, TIFF and PNM files to pixels: upright as EXIF says, in sRGB's three colours whatever the file has.
 use super::Pixels;
 use crate::error::{Error, Result};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
@@ -21,7 +21,7 @@ pub fn decode(bytes: &[u8], name: &Path) -> Result<Pixels> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| Error::io(name, e))?;
     let known = reader.format().is_some_and(|format| format.reading_enabled());
     if !known {
-        return Err(wrong("neither JPEG nor PNG nor WebP; convert it, or leave it out".into()));
+        return Err(wrong("none of JPEG, PNG, WebP, BMP, TIFF and PNM; convert it, or leave it out".into()));
     }
     // Decoders fill what is missing with gray.
     if reader.format() == Some(ImageFormat::Jpeg) && is_cut(bytes) {

@@ -1,6 +1,7 @@
 //! Left becomes right, or top bottom, with a probability.
-use super::Planes;
+use super::{PixelsView, Planes};
 use crate::error::{Result, checked_probability};
+use crate::kernels::{Isa, planes};
 use crate::random::{Generator, comes};
 
 /// The operation with its settings.
@@ -36,4 +37,14 @@ impl RandomFlip {
             planes.flip_vertically();
         }
     }
+}
+
+/// Left becomes right, of pixels as they are.
+///
+/// # Panics
+/// If there are no pixels, or not `height x width x 3` bytes.
+pub fn hflip(isa: Isa, pixels: PixelsView) -> Vec<u8> {
+    let mut out = vec![0; pixels.bytes.len()];
+    planes::mirror(isa, pixels.width, pixels.bytes, &mut out);
+    out
 }

@@ -10,16 +10,18 @@ mod flip;
 mod gaussian_blur;
 mod grayscale;
 mod output;
+mod rotate;
 mod solarize;
 
 pub use crate::kernels::Planes;
 pub use color_jitter::{ColorFactors, ColorJitter, Factor, JitterForm, brighten};
 pub use crop::{Crop, Interpolation, RandomResizedCrop, ResizeScratch, resized_crop};
 pub use decode::{decode, read};
-pub use flip::RandomFlip;
+pub use flip::{RandomFlip, hflip};
 pub use gaussian_blur::{BlurKernel, BlurScratch, GaussianBlur, box_blur, gaussian_blur};
 pub use grayscale::{RandomGrayscale, grayscale};
 pub use output::{Dtype, Normalize, Output};
+pub use rotate::{RandomRotation, rotate};
 pub use solarize::{RandomSolarize, solarize};
 
 /// A picture as pixels, `[height][width][3]`, red first.

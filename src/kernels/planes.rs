@@ -95,6 +95,67 @@ impl Planes {
             }
         }
     }
+
+    /// Takes each pixel from column `x columns[0] + y columns[1] + columns[2]` and the row of the same kind, where x and y are
+    /// the middle of the pixel; black where there is none. Pillow's `ImagingTransformAffine` in 16.16 bits, nearest pixels.
+    pub fn turn(&mut self, columns: [f64; 3], rows: [f64; 3], room: &mut Self) {
+        let fixed = |x: f64| (x * 65536.0 + 0.5).floor() as i64;
+        let start = |[by_x, by_y, plus]: [f64; 3]| fixed(plus + by_x * 0.5 + by_y * 0.5);
+        let (height, width) = (self.height, self.width);
+        room.reshape(height, width);
+        let inside = |at: i64, n: usize| usize::try_from(at >> 16).ok().filter(|&at| at < n);
+        for (from, to) in self.colors().into_iter().zip(room.colors_mut()) {
+            for (y, to) in to.chunks_exact_mut(width.max(1)).enumerate() {
+                let mut column = start(columns) + y as i64 * fixed(columns[1]);
+                let mut row = start(rows) + y as i64 * fixed(rows[1]);
+                for to in to {
+                    let at = inside(row, height).zip(inside(column, width));
+                    *to = at.map_or(0, |(row, column)| from[row * width + column]);
+                    column += fixed(columns[0]);
+                    row += fixed(rows[0]);
+                }
+            }
+        }
+        std::mem::swap(self, room);
+    }
+}
+
+/// Left becomes right, of pixels as they are: `out` is the mirror image of `pixels`, `[height][width][3]`.
+///
+/// # Panics
+/// If `out` is of another length, or they are no rows of `width` pixels.
+pub fn mirror(isa: Isa, width: usize, pixels: &[u8], out: &mut [u8]) {
+    assert_eq!(pixels.len(), out.len(), "bytes of a mirror image");
+    assert!(width > 0 && pixels.len().is_multiple_of(3 * width), "rows of {width} pixels");
+    isa.dispatch(Mirror { bytes: 3 * width, pixels, out });
+}
+
+struct Mirror<'a> {
+    /// Of a row.
+    bytes: usize,
+    pixels: &'a [u8],
+    out: &'a mut [u8],
+}
+
+impl Kernel for Mirror<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for (row, out) in self.pixels.chunks_exact(self.bytes).zip(self.out.chunks_exact_mut(self.bytes)) {
+            let mut done = 0;
+            // The byte before five pixels is written with them, and written again with those before them.
+            while let Some(&pixels) = row[done..].first_chunk() {
+                let end = self.bytes - done;
+                out[end - 16..end].copy_from_slice(&L::mirror(pixels));
+                done += 15;
+            }
+            let rest = out[..self.bytes - done].chunks_exact_mut(3).rev();
+            for (to, from) in rest.zip(row[done..].chunks_exact(3)) {
+                to.copy_from_slice(from);
+            }
+        }
+    }
 }
 
 struct Split<'a> {

@@ -2,6 +2,7 @@
 use crate::error::{Error, Result};
 use crate::weights::EMBEDDED_BANK;
 use crate::weights::safetensors::{Dtype, File, View, write};
+use half::f16;
 use rand::Rng;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -101,15 +102,20 @@ impl Bank {
     /// Writes the bank, in float16, atomically.
     ///
     /// # Errors
-    /// The system refuses.
+    /// A number that float16 cannot hold; the system refuses.
     pub fn save(&self, path: &Path) -> Result<()> {
+        let vectors = self.vectors();
+        if let Some(at) = vectors.iter().position(|&x| !f16::from_f32(x).is_finite()) {
+            let name = format!("vectors[{}, {}]", at / self.dim, at % self.dim);
+            return Err(Error::value(name, vectors[at], "a bank's file holds float16, up to 65504"));
+        }
         let mut metadata = BTreeMap::from(
             [("format", FORMAT), ("version", "1"), ("space", &self.space)].map(|(k, v)| (k.to_owned(), v.to_owned())),
         );
         if let Some(names) = &self.names {
             metadata.insert("names".into(), serde_json::json!(names).to_string());
         }
-        write(path, &metadata, &[(VECTORS, Dtype::F16, &[self.len, self.dim], &self.vectors())])
+        write(path, &metadata, &[(VECTORS, Dtype::F16, &[self.len, self.dim], &vectors)])
     }
 
     /// How many vectors.

@@ -91,6 +91,11 @@ def test_what_is_wrong_is_named(tmp_path, photo):
         StyleBank.load(tmp_path / "absent")
     with pytest.raises(ValueError, match="at least one image"):
         StyleBank.from_images([])
+    large = np.ones((2, 64), np.float32)
+    large[1, 5] = 70_000
+    with pytest.raises(ValueError, match=r"vectors\[1, 5\] = 70000: a bank's file holds float16"):
+        StyleBank.from_vectors(large).save(tmp_path / "large.safetensors")
+    assert not (tmp_path / "large.safetensors").exists()
     broken = tmp_path / "styles" / "broken.png"
     broken.parent.mkdir()
     Image.fromarray(photo).save(broken)

@@ -253,6 +253,117 @@ def test_cifar_and_stl10(tmp_path):
         CIFAR(python)
 
 
+def test_classes_that_cannot_be(tmp_path, pictures):
+    with pytest.raises(ValueError, match=r"targets\[1\] = 1.9: expected a whole number"):
+        Arrays(np.zeros((2, 9, 9, 3), np.uint8), [0, 1.9])
+    with pytest.raises(ValueError, match=r"targets\[0\] = 'cat'"):
+        Files(["a.png"], ["cat"])
+    for label in ("cat", None, 1.9):
+        with pytest.raises(ValueError, match=r"^source\[0\]: class = "):
+            Objects([(pictures[0], label)])[0]
+    record = bytes([77]) + bytes(3072)
+    for i in range(1, 6):
+        (tmp_path / f"data_batch_{i}.bin").write_bytes(record)
+    with pytest.raises(ValueError, match=r"data_batch_1.bin#0: class 77 of 10"):
+        CIFAR(tmp_path)[0]
+    (tmp_path / "train_X.bin").write_bytes(bytes(3 * 96 * 96))
+    (tmp_path / "train_y.bin").write_bytes(b"\0")
+    with pytest.raises(ValueError, match=r"train_y.bin: classes from 0 to 0"):
+        STL10(tmp_path, "train")
+
+
+def test_folders_hold_what_torchvisions_do(tmp_path, pictures):
+    for kind in ("BMP", "TIFF", "PPM", "WEBP", "GIF"):
+        Image.fromarray(pictures[0]).save(tmp_path / f"{kind}.{kind.lower()}", kind)
+    source = ImageFolder(tmp_path)
+    assert [os.path.basename(source.name(i)) for i in range(len(source))] == [
+        "BMP.bmp",
+        "PPM.ppm",
+        "TIFF.tiff",
+        "WEBP.webp",
+    ]
+    assert all(source[i][0].shape == pictures[0].shape for i in range(4))
+    assert "1 other file" in repr(source)
+
+
+def packed(path, picture, *names):
+    with tarfile.open(path, "w") as tar:
+        for name in names:
+            data = b"3" if name.endswith("cls") else encoded(picture)
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("a.png", "a.cls", "a.webp"), "a.webp is another image of one sample"),
+        (("a.png", "a.png"), "a.png is another image"),
+        (("a.png", "a.cls", "a.cls"), "a.cls is another class"),
+        (("a.png", "a.cls", "b.cls", "b.json"), "b.cls is not beside an image"),
+        (("a.png", "a.cls", "b.png"), "b has no class, and others do"),
+        (("a.png", "b.png", "b.cls"), "b has a class, and others have none"),
+    ],
+)
+def test_samples_that_are_no_samples(tmp_path, pictures, names, message):
+    path = packed(tmp_path / "a.tar", pictures[0], *names)
+    with pytest.raises(ValueError, match=f"a.tar: {message}"):
+        WebDataset(path)
+    part = WebDataset([path], on_error="report")
+    assert message in part.damaged[0][1]
+
+
+def test_a_compressed_shard_says_what_to_do(tmp_path, pictures):
+    import gzip
+
+    path = packed(tmp_path / "a.tar", pictures[0], "a.png")
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(ValueError, match="it is compressed: unpack it"):
+        WebDataset(tmp_path / "a.tar.gz")
+
+
+def test_sources_and_loaders_pickle(folder, pictures, tmp_path):
+    path = shard(tmp_path / "a.tar", pictures)
+    for source in (ImageFolder(folder), WebDataset(path), Objects([(picture, 3) for picture in pictures])):
+        copy = pickle.loads(pickle.dumps(source))
+        assert len(copy) == 23
+        assert np.array_equal(copy[7][0], source[7][0])
+    loader = TwoViewLoader(folder, recipe(), 4, seed=3, threads=2)
+    iterator = iter(loader)
+    next(iterator)
+    rest = list(pickle.loads(pickle.dumps(loader)))
+    others = list(iterator)
+    assert len(rest) == len(others) == 4
+    for (views, targets, names), (same, same_targets, same_names) in zip(rest, others, strict=True):
+        assert names == same_names
+        assert np.array_equal(targets, same_targets)
+        assert all(map(np.array_equal, views, same))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch": 99}, r"state\['batch'\] = 99: expected a whole number from 0 to 5"),
+        ({"batch": 1.9}, "1.9"),
+        ({"batch": -1}, "-1"),
+        ({"batch": None}, "None"),
+        ({"epoch": -5}, r"state\['epoch'\] = -5"),
+        ({"seed": 9}, r"state\['seed'\] = 9: this loader has 0"),
+    ],
+)
+def test_states_that_cannot_be(folder, change, message):
+    loader = TwoViewLoader(folder, recipe(), 4)
+    with pytest.raises(ValueError, match=message):
+        loader.load_state_dict({**loader.state_dict(), **change})
+    with pytest.raises(ValueError, match="missing"):
+        loader.load_state_dict({"epoch": 0, "batch": 0})
+    with pytest.raises(ValueError, match="state = None"):
+        loader.load_state_dict(None)
+    assert loader.state_dict() == TwoViewLoader(folder, recipe(), 4).state_dict()
+
+
 def test_shapes_of_lightly_and_solo_learn(folder):
     need("torch")
     import torch
@@ -419,6 +530,12 @@ def test_a_source_that_raises(pictures):
     ("options", "message"),
     [
         ({"batch_size": 0}, "batch_size = 0"),
+        ({"batch_size": -1}, "batch_size = -1: expected a whole number from 1 up"),
+        ({"batch_size": 2.5}, "batch_size = 2.5"),
+        ({"world_size": 0}, "world_size = 0"),
+        ({"seed": 2**64}, f"seed = {2**64}"),
+        ({"shuffle": "no"}, "shuffle = 'no'"),
+        ({"threads": 100_000}, "threads = 100000"),
         ({"batch_size": 24}, "batch_size = 24: larger than this rank's 23"),
         ({"rank": 2, "world_size": 2}, "rank = 2"),
         ({"threads": 0}, "threads = 0"),
@@ -450,12 +567,23 @@ def test_pinned_memory(folder):
 def test_arguments_that_cannot_be(folder):
     with pytest.raises(TypeError, match="transform: expected a recipe"):
         TwoViewLoader(folder, SASSL())
+    with pytest.raises(TypeError, match="dict of 'train', 'test'; take one of them"):
+        TwoViewLoader({"train": [], "test": []}, recipe())
     with pytest.raises(TypeError, match="source: expected something"):
         TwoViewLoader(3, recipe())
     with pytest.raises(ValueError, match="targets: expected one for each of 1"):
         Files(["a.jpg"], [1, 2])
-    with pytest.raises(ValueError, match="epoch = -1"):
-        TwoViewLoader(folder, recipe(), 4).set_epoch(-1)
+    for epoch in (-1, 1.5, 2**64, "a"):
+        with pytest.raises(ValueError, match=f"epoch = {epoch!r}: expected a whole number from 0"):
+            TwoViewLoader(folder, recipe(), 4).set_epoch(epoch)
+    for files in ("/a/b.jpg", 3, np.zeros(3)):
+        with pytest.raises(TypeError, match="files"):
+            Files(files)
+    with pytest.raises(TypeError, match="images: expected an array"):
+        Arrays("x")
+    for shards in ([], 5):
+        with pytest.raises(TypeError, match="shards = "):
+            WebDataset(shards)
     with pytest.raises(KeyError, match="the dataset has 'pixels'"):
         Objects([{"pixels": 1}])
 

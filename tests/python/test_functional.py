@@ -87,6 +87,13 @@ def test_resized_crop_is_pillows_to_the_bit(size, interpolation):
         assert np.array_equal(got, expected), (top, left, height, width)
 
 
+@pytest.mark.parametrize("angle", [0, 90, 180, 270, -90, 450, 30, 12.7, -133.3, 359.9])
+def test_rotate_is_pillows_to_the_bit(image, angle):
+    for one in (image, np.ascontiguousarray(image[: min(image.shape[:2]), : min(image.shape[:2])])):
+        expected = np.asarray(tv.rotate(Image.fromarray(one), angle))
+        assert np.array_equal(F.rotate(one, angle), expected)
+
+
 def test_normalize_is_torchvisions_to_the_bit(image):
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     expected = tv.normalize(tv.to_tensor(Image.fromarray(image)), mean, std).numpy()
@@ -103,6 +110,8 @@ def test_decode(tmp_path, image):
     pil = Image.fromarray(image)
     assert np.array_equal(F.decode(encoded(pil, format="PNG")), image)
     assert np.array_equal(F.decode(encoded(pil, format="WEBP", lossless=True)), image)
+    for kind in ("BMP", "TIFF", "PPM"):
+        assert np.array_equal(F.decode(encoded(pil, format=kind)), image), kind
     (tmp_path / "photo.jpg").write_bytes(encoded(pil.resize((80, 60)), format="JPEG", quality=90))
     expected = np.asarray(Image.open(tmp_path / "photo.jpg"))
     assert np.abs(F.decode(tmp_path / "photo.jpg").astype(int) - expected).mean() < 1
@@ -127,9 +136,9 @@ def test_decode_of_unusual_pictures():
     ("file", "words"),
     [
         (b"", "<bytes>: the file is empty"),
-        (b"\0" * 100, "neither JPEG nor PNG nor WebP"),
-        (b"no picture at all, but text", "neither JPEG nor PNG nor WebP"),
-        (b"GIF89a" + b"\0" * 30, "neither JPEG nor PNG nor WebP"),
+        (b"\0" * 100, "none of JPEG, PNG, WebP"),
+        (b"no picture at all, but text", "none of JPEG, PNG, WebP"),
+        (b"GIF89a" + b"\0" * 30, "none of JPEG, PNG, WebP"),
         (b"\xff\xd8\xff\xe0" + b"\0" * 30, "damaged"),
         ("cut.png", "cut.png: .*damaged"),
         ("cut.jpg", "cut.jpg: .*damaged"),
@@ -155,6 +164,16 @@ def test_files_that_are_not_there(tmp_path):
 def test_bad_values(image):
     with pytest.raises(ValueError, match="kernel_size = 4: an odd number"):
         F.gaussian_blur(image, 4, 1.0)
+    with pytest.raises(ValueError, match="kernel_size = -1: a whole number"):
+        F.gaussian_blur(image, -1, 1.0)
+    with pytest.raises(ValueError, match="top = -2: a whole number"):
+        F.resized_crop(image, -2, 0, 1, 1, (5, 5))
+    with pytest.raises(ValueError, match=r"size\[1\] = -5"):
+        F.resized_crop(image, 0, 0, 1, 1, (5, -5))
+    with pytest.raises(ValueError, match="threshold = 256: a byte"):
+        F.solarize(image, 256)
+    with pytest.raises(ValueError, match="angle = inf"):
+        F.rotate(image, float("inf"))
     with pytest.raises(ValueError, match="kernel_size = 999: at most"):
         F.gaussian_blur(image, 999, 1.0)
     with pytest.raises(ValueError, match="sigma = 0: a number above 0"):

@@ -37,6 +37,23 @@ def test_show_places_every_image(photo):
         notebook.show([])
     with pytest.raises(ValueError, match="one for each of 2"):
         notebook.show([red, red], ["a"])
+    for options, message in (
+        ({"columns": 0}, "columns = 0"),
+        ({"columns": -1}, "columns = -1"),
+        ({"height": 0}, "height = 0"),
+        ({"captions": "a"}, "captions = 'a'"),
+        ({"captions": [3]}, "captions = "),
+    ):
+        with pytest.raises(ValueError, match=message):
+            notebook.show([red], **options)
+    with pytest.raises(ValueError, match="style = 99999: expected a whole number from 0 to"):
+        notebook.compare(photo, 99_999)
+    with pytest.raises(ValueError, match="expected a vector"):
+        notebook.compare(photo, np.zeros(3, np.float32))
+    with pytest.raises(TypeError, match="transform: expected a recipe"):
+        notebook.two_views(SASSL(), photo)
+    with pytest.raises(ValueError, match="n = 0"):
+        notebook.two_views(MoCoV2Transform(64), photo, n=0)
 
 
 def test_compare_shows_each_step(photo):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import need
 from PIL import Image
+from sassl._sassl import ViewParams
 from sassl.transforms import BYOLTransform, MoCoV2Transform, SimCLRTransform
 from sassl.transforms.plain import SASSL
 
@@ -173,12 +174,54 @@ def test_pickles_and_replays(picture):
     assert all(map(np.array_equal, copy(picture), (left, right)))
     assert all(map(np.array_equal, copy.apply_params(picture, params), (left, right)))
     assert "crop=" in repr(params[0])
+    again = pickle.loads(pickle.dumps(params))
+    assert again == params
+    assert all(map(np.array_equal, copy.apply_params(picture, again), (left, right)))
+
+
+def test_params_are_made_by_hand(picture):
+    transform = BYOLTransform(output="numpy", style=SASSL())
+    plain = ViewParams((0, 0, 100, 100))
+    assert plain == ViewParams(crop=(0, 0, 100, 100), jitter=[], style=None)
+    left, right = transform.apply_params(picture, (ViewParams((0, 0, 100, 100), flip=(True, False)), plain))
+    assert np.array_equal(left, right[..., ::-1])
+    with pytest.raises(ValueError, match="jitter: expected none or four pairs"):
+        ViewParams((0, 0, 9, 9), jitter=[("hue", 0.1)])
+    with pytest.raises(ValueError, match='jitter = "gamma"'):
+        ViewParams((0, 0, 9, 9), jitter=[("gamma", 0.1)] * 4)
+    with pytest.raises(ValueError, match="style: expected that of one image"):
+        ViewParams((0, 0, 9, 9), style=transform.style.sample(2))
+    styled = ViewParams((0, 0, 100, 100), style=SASSL(p=1.0).sample())
+    with pytest.raises(ValueError, match="these views have no style"):
+        BYOLTransform(output="numpy").apply_params(picture, (styled, plain))
+
+
+@pytest.mark.parametrize("degrees", [None, 30, (10, 20)])
+def test_rotations_are_lightlys(picture, degrees):
+    need("torchvision")
+    import torchvision.transforms.functional as tv
+
+    others = {"cj_prob": 0, "random_gray_scale": 0, "gaussian_blur": 0, "normalize": None, "dtype": "uint8"}
+    transform = seeded(SimCLRTransform, rr_prob=0.5, rr_degrees=degrees, input_size=64, **others)
+    drawn = []
+    for _ in range(30):
+        for view, params in zip(transform(picture), transform.params, strict=True):
+            expected = tv.resized_crop(Image.fromarray(picture), *params.crop, [64, 64], tv.InterpolationMode.BICUBIC)
+            if params.rotation is not None:
+                expected = tv.rotate(expected, params.rotation)
+                drawn.append(params.rotation)
+            expected = tv.hflip(expected) if params.flip[0] else expected
+            assert np.array_equal(view.transpose(1, 2, 0), expected), params
+    assert 15 < len(drawn) < 45
+    low, high = {None: (90, 90), 30: (-30, 30), (10, 20): (10, 20)}[degrees]
+    assert low <= min(drawn) <= max(drawn) <= high
+    assert (len(set(drawn)) == 1) == (degrees is None)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"min_scale": 1.5}, r"scale = \(1.5, 1\)"),
+        ({"min_scale": 1.5}, "min_scale = 1.5"),
         ({"gaussian_blur": (0.5, 1.5)}, "gaussian_blur = 1.5"),
         ({"kernel_size": 22}, "kernel_size = 22"),
         ({"kernel_size": "box"}, "kernel_size = 'box'"),
@@ -192,6 +235,19 @@ def test_pickles_and_replays(picture):
         ({"cj_strength": -1}, "cj_strength = -1"),
         ({"input_size": 7, "style": SASSL()}, "input_size"),
         ({"sigmas": (2.0, 0.1)}, "sigmas"),
+        ({"min_scale": "x"}, "min_scale = 'x'"),
+        ({"hf_prob": "x"}, "hf_prob = 'x'"),
+        ({"cj_bright": "x"}, "cj_bright = 'x'"),
+        ({"sigmas": ("a", "b")}, r"sigmas = \('a', 'b'\)"),
+        ({"cj_strength": 100}, "cj_strength = 100.0: expected at most 5"),
+        ({"input_size": -1}, "input_size = -1"),
+        ({"input_size": 32, "kernel_size": 65}, "kernel_size = 65: at most 63"),
+        ({"kernel_size": -3}, "kernel_size = -3"),
+        ({"kernel_size": 3.5}, "kernel_size = 3.5"),
+        ({"channels_last": "x"}, "channels_last = 'x'"),
+        ({"rr_prob": 2}, "rr_prob = 2"),
+        ({"rr_degrees": 500}, r"rr_degrees = \(-500, 500\)"),
+        ({"rr_degrees": (1, 2, 3)}, r"rr_degrees = \(1, 2, 3\)"),
         ({"cj_hue": 0.7}, "cj_hue"),
         ({"cj_form": "tf"}, "cj_form = 'tf'"),
         ({"styled_view": "first"}, 'styled_view = "first"'),

@@ -62,5 +62,7 @@ def test_seed_same_on_batch_and_containers(images):
 def test_what_cannot_be(images):
     with pytest.raises(ValueError, match="p = 2"):
         RandomSASSL(p=2.0)
+    with pytest.raises(ValueError, match="empty batch"):
+        RandomSASSL(p=1.0)(images[:0])
     with pytest.raises(ValueError, match=r"floats must lie in \[0, 1\]"):
         RandomSASSL(p=1.0)(images * 3)

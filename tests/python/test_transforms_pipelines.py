@@ -70,7 +70,7 @@ def test_timm(pictures):
     assert style.params is None or made.transforms[1].params is not None
     parts = with_style(create_transform(32, is_training=True, separate=True, auto_augment="rand-m9"), style)
     assert [styles_of(part) for part in parts] == [1, 0, 0]
-    with pytest.raises(ValueError, match="expected a RandomResizedCrop among its steps"):
+    with pytest.raises(ValueError, match="expected a RandomResizedCrop or RandomCrop among its steps"):
         with_style(create_transform(32), style)
 
 
@@ -80,8 +80,13 @@ def test_torchvision(pictures):
 
     made = with_style(v2.Compose([v2.RandomResizedCrop(32), v2.ToImage()]), SASSL(p=1.0))
     assert made(pictures[0]).shape == (3, 32, 32)
+    for_cifar = with_style(v2.Compose([v2.RandomCrop(32, padding=4), v2.ToImage()]), SASSL(p=1.0))
+    assert [type(step).__name__ for step in for_cifar.transforms] == ["RandomCrop", "SASSL", "ToImage"]
     with pytest.raises(ValueError, match="got RandomCrop"):
         with_style(v2.RandomCrop(3), SASSL())
+    for style in (None, "x", SASSL):
+        with pytest.raises(TypeError, match="style: expected"):
+            with_style(v2.Compose([v2.RandomResizedCrop(32)]), style)
 
 
 def test_hugging_face(pictures):
@@ -102,6 +107,23 @@ def test_hugging_face(pictures):
     assert [view.shape for view in dataset[1]["views"]] == [(3, 32, 32)] * 2
     with pytest.raises(KeyError, match="column = 'img'"):
         Columns(SASSL(), "img")({"image": pictures})
+    with pytest.raises(TypeError, match="transform: expected"):
+        Columns(None)
+    dataset.reset_format()
+    with pytest.raises(TypeError, match="batched=True"):
+        dataset.map(Columns(SASSL()))
+
+
+def test_columns_of_tensors_are_all_stylized(pictures):
+    need("torchvision")
+    import torch
+    from sassl.transforms import torchvision as ours
+    from torchvision.transforms.v2.functional import pil_to_tensor
+
+    tensors = [pil_to_tensor(picture) for picture in pictures]
+    made = Columns(ours.SASSL(p=1.0))({"image": tensors})["image"]
+    assert [x.shape for x in made] == [x.shape for x in tensors]
+    assert not any(map(torch.equal, made, tensors))
 
 
 HASH = """

@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 from conftest import need
+from sassl import StyleBank
 
 need("tensorflow")
 
@@ -94,6 +95,17 @@ def test_layer(batch):
     assert copy.get_config()["seed"] == 1
 
 
+@pytest.mark.parametrize("styles", ["default", "batch", "vectors", "bank", "images"])
+def test_models_with_any_styles_are_saved_and_loaded(batch, styles, tmp_path):
+    bank = StyleBank.default()
+    styles = {"vectors": bank.vectors[:3], "bank": bank, "images": list(batch)}.get(styles, styles)
+    model = keras.Sequential([keras.Input((None, None, 3)), RandomSASSL(p=1.0, styles=styles, seed=1)])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    floats = batch.astype(np.float32)
+    assert np.allclose(model(floats, training=True), loaded(floats, training=True), atol=1e-3)
+
+
 def test_labels_are_no_seeds(batch):
     labelled = tf.data.Dataset.from_tensor_slices((batch, [0, 1, 2, 3]))
     with pytest.raises(TypeError, match="positional argument"):
@@ -105,5 +117,13 @@ def test_what_cannot_be(batch):
         SASSL(p=2.0)
     with pytest.raises(ValueError, match="value_range"):
         RandomSASSL(value_range=(-1, 1))
+    with pytest.raises(ValueError, match="value_range"):
+        RandomSASSL(value_range=(0, 7))
+    with pytest.raises(ValueError, match="got the shape"):
+        SASSL()(batch[None, None])
+    with pytest.raises(TypeError, match="got string"):
+        SASSL()("photo.jpg")
+    with pytest.raises(ValueError, match="a Keras file holds no Gaussian"):
+        RandomSASSL(styles=StyleBank.default().gaussian()).get_config()
     with pytest.raises(ValueError, match="floats must lie"):
         SASSL(p=1.0)(batch.astype(np.float32))

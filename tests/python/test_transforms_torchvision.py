@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,6 +115,21 @@ def test_arrays(photo):
     assert [x.shape for x in SASSL(p=1.0)([photo, photo[:20]])] == [photo.shape, photo[:20].shape]
     with pytest.raises(TypeError, match="ToImage"):
         SASSL()({"image": photo, "label": 3})
+    for unopened in ("photo.jpg", Path("photo.jpg"), b"\xff\xd8"):
+        with pytest.raises(TypeError, match="image: expected an opened one"):
+            SASSL()(unopened)
+
+
+def test_a_list_of_nothing_but_tensors_is_a_batch(image):
+    transform = SASSL(p=1.0)
+    images = [image, image, image[:, :40], image[None]]
+    made = transform(images)
+    assert [x.shape for x in made] == [x.shape for x in images]
+    assert not any(map(torch.equal, made, images))
+    assert len(transform.params) == 4
+    first, label = transform([image, torch.ones(2)])
+    assert not torch.equal(first, image)
+    assert label.equal(torch.ones(2))
 
 
 def test_a_video_has_one_draw(image):

@@ -44,6 +44,7 @@ fn views() -> TwoViews {
         blur: GaussianBlur::new(0.5, (0.1, 2.0), BlurKernel::Boxes).unwrap(),
         solarize: RandomSolarize::new(0.0, 128).unwrap(),
         flip: RandomFlip::new(0.5, 0.0).unwrap(),
+        rotation: RandomRotation::new(0.3, (90.0, 90.0)).unwrap(),
     };
     let output = Output::new(Dtype::U8, Normalize::NONE, false).unwrap();
     TwoViews::new(Isa::supported().last().unwrap(), [view, view], (4, 4), None, output).unwrap()

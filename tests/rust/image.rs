@@ -64,6 +64,10 @@ fn paths_agree_to_the_bit() {
             let mut back = vec![0; picture.bytes.len()];
             planes(isa, &picture).write(isa, &mut back);
             assert_eq!(back, picture.bytes, "{} {height}x{width}", isa.name());
+            let (mut flipped, mut out) = (planes(isa, &picture), vec![0; picture.bytes.len()]);
+            RandomFlip::apply(&mut flipped, (true, false));
+            flipped.write(isa, &mut out);
+            assert_eq!(hflip(isa, picture.view()), out, "{} {height}x{width}", isa.name());
         }
     }
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._sassl import Loader
+from ..arguments import choice, flag, whole, wrong
 from ..transforms.recipes import TwoViewTransform
 from .sources import as_images
 
@@ -40,7 +40,8 @@ class TwoViewLoader:
         ValueError: a number outside its range, with its name.
 
     Each `iter` is the next epoch, from 0 on: `set_epoch` chooses another. Views are arrays or tensors (B, 3, H, W) of the
-    transform's dtype, targets int64, names a list. Threads end with the iteration, also on break, on an error and on Ctrl-C.
+    transform's dtype, targets int64, names a list. Threads end with the iteration, also on break, on an error and on
+    Ctrl-C. It pickles with its place in the epoch.
     """
 
     def __init__(
@@ -61,20 +62,20 @@ class TwoViewLoader:
         output: str | None = None,
         pin_memory: bool = False,
     ) -> None:
+        self._settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         if not isinstance(transform, TwoViewTransform):
             name = type(transform).__name__
             raise TypeError(f"transform: expected a recipe such as sassl.transforms.MoCoV2Transform, got {name}")
-        if collate not in ("lightly", "solo-learn"):
-            raise ValueError(f'collate = {collate!r}: there are "lightly" and "solo-learn"')
-        if output not in (None, "torch", "numpy"):
-            raise ValueError(f'output = {output!r}: there are "torch" and "numpy"')
-        counts = {"batch_size": batch_size, "seed": seed, "rank": rank, "world_size": world_size, "prefetch": prefetch}
-        for name, value in counts.items():
-            if operator.index(value) < 0:
-                raise ValueError(f"{name} = {value}: expected a number from 0 up")
+        choice("collate", collate, ("lightly", "solo-learn"))
+        choice("output", output, (None, "torch", "numpy"))
+        batch_size, world_size = whole("batch_size", batch_size, 1), whole("world_size", world_size, 1)
+        rank, prefetch = whole("rank", rank), whole("prefetch", prefetch)
+        seed = whole("seed", seed, most=2**64 - 1)
+        shuffle, drop_last = flag("shuffle", shuffle), flag("drop_last", drop_last)
+        threads = None if threads is None else whole("threads", threads, 1, 1024)
         self.source, self.transform = as_images(source), transform
         self.output = output or transform.output
-        if pin_memory and self.output != "torch":
+        if flag("pin_memory", pin_memory) and self.output != "torch":
             raise ValueError('pin_memory = True: page-locked memory is torch\'s; give output="torch"')
         if pin_memory:
             _check_pinning()
@@ -120,9 +121,7 @@ class TwoViewLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """The next `iter` is this epoch, from its beginning."""
-        if epoch < 0:
-            raise ValueError(f"epoch = {epoch}: epochs count from 0")
-        self._epoch, self._batch, self._chosen = int(epoch), 0, True
+        self._epoch, self._batch, self._chosen = whole("epoch", epoch), 0, True
 
     def state_dict(self) -> dict[str, Any]:
         """Where it is: within an epoch, after the batch that was handed out last."""
@@ -134,12 +133,17 @@ class TwoViewLoader:
         Raises:
             ValueError: a state of another source, order or share.
         """
+        if not isinstance(state, dict):
+            raise wrong("state", state, "what state_dict() gave")
         for name, value in self._plan.items():
-            if state.get(name) != value:
-                raise ValueError(f"state[{name!r}] = {state.get(name)!r}: this loader has {value!r}; make it as it was")
-        self._epoch, self._batch = int(state["epoch"]), int(state["batch"])
+            if name not in state or state[name] != value:
+                got = repr(state[name]) if name in state else "missing"
+                raise ValueError(f"state[{name!r}] = {got}: this loader has {value!r}; make it as it was")
+        epoch = whole("state['epoch']", state.get("epoch"), -1)
+        batch = whole("state['batch']", state.get("batch"), 0, len(self))
+        self._epoch, self._batch = epoch, batch
         # An epoch that is over is followed by the next one.
-        self._chosen = self._epoch >= 0 and self._batch < len(self)
+        self._chosen = epoch >= 0 and batch < len(self)
 
     def __iter__(self) -> Iterator[Any]:
         if not self._chosen:
@@ -164,6 +168,13 @@ class TwoViewLoader:
         if self._collate == "lightly":
             return [left, right], targets, names
         return [indices, [left, right], targets]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"settings": {**self._settings, "source": self.source}, "state": self.state_dict()}
+
+    def __setstate__(self, pickled: dict[str, Any]) -> None:
+        self.__init__(**pickled["settings"])  # type: ignore[misc]
+        self.load_state_dict(pickled["state"])
 
     def __repr__(self) -> str:
         plan = ", ".join(f"{name}={value!r}" for name, value in self._plan.items() if name != "images")

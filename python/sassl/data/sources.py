@@ -9,13 +9,17 @@ import os
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._sassl import Source
+from ..arguments import choice, flag, whole
 from ..transforms.recipes import pixels
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -23,10 +27,20 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 class Images:
     """Images by number, each with a class: what the sources of this module share.
 
-    `len(images)`, `images[i]` -> ((H, W, 3) uint8, class), `images.name(i)`.
+    `len(images)`, `images[i]` -> ((H, W, 3) uint8, class), `images.name(i)`. They pickle as their arguments, and are listed
+    anew where they are loaded.
     """
 
     core: Source
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        images = super().__new__(cls)
+        images._arguments = arguments, named
+        return images
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _make, (type(self), *self._arguments)
 
     def __len__(self) -> int:
         return len(self.core)
@@ -48,7 +62,8 @@ class ImageFolder(Images):
     """`root/<class>/**/image.jpg`, as torchvision's `ImageFolder`; or images in `root` itself, of one class.
 
     Args:
-        root: the folder. JPEG, PNG and WebP files are images; names that begin with a dot are left out.
+        root: the folder. Images are what torchvision's `IMG_EXTENSIONS` names: JPEG, PNG, WebP, BMP, TIFF, PPM and PGM files;
+            names that begin with a dot are left out, and so are other files, of which `repr` gives the number.
 
     Raises:
         OSError: it cannot be read.
@@ -73,15 +88,18 @@ class Files(Images):
     """A list of paths, or of the bytes of files.
 
     Args:
-        files: JPEG, PNG or WebP.
+        files: JPEG, PNG, WebP, BMP, TIFF or PNM.
         targets: a class for each; None: 0 for all.
 
     Raises:
-        ValueError: not one class a file.
+        ValueError: not one class a file, or one that is no whole number.
         TypeError: neither paths nor bytes.
     """
 
     def __init__(self, files: Sequence[str | os.PathLike[str] | bytes], targets: Sequence[int] | None = None) -> None:
+        if not isinstance(files, (list, tuple, np.ndarray)):
+            raise TypeError(f"files: expected a list of paths or of bytes, got {type(files).__name__}")
+        files = list(files)
         classes = _targets(targets, len(files))
         if files and all(isinstance(file, bytes) for file in files):
             self.core = Source.python(lambda i: (files[i], classes[i]), len(files), "files")
@@ -100,10 +118,13 @@ class Arrays(Images):
         targets: a class for each; None: 0 for all.
 
     Raises:
-        ValueError: another shape or dtype; not one class an image.
+        TypeError: no array.
+        ValueError: another shape or dtype; not one class an image, or one that is no whole number.
     """
 
     def __init__(self, images: NDArray[np.uint8], targets: Sequence[int] | None = None) -> None:
+        if not isinstance(images, np.ndarray):
+            raise TypeError(f"images: expected an array (N, H, W, 3) of uint8, got {type(images).__name__}")
         if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
             raise ValueError(f"images: expected (N, H, W, 3) uint8, got {images.shape} {images.dtype}")
         classes = _targets(targets, len(images))
@@ -124,7 +145,7 @@ class CIFAR(Images):
     """
 
     def __init__(self, root: str | os.PathLike[str], train: bool = True) -> None:
-        folder = Path(root)
+        folder, train = Path(root), flag("train", train)
         ten = [f"data_batch_{i}" for i in range(1, 6)] if train else ["test_batch"]
         hundred = ["train" if train else "test"]
         for layout, names in (("cifar10", ten), ("cifar100", hundred)):
@@ -166,6 +187,10 @@ class STL10(Images):
             known = labels.read_bytes() if name != "unlabeled" else b"\0" * count
             if len(known) != count:
                 raise ValueError(f"{labels}: {len(known)} classes for {count} images; it is damaged")
+            if name != "unlabeled" and known and not 1 <= min(known) <= max(known) <= 10:
+                raise ValueError(
+                    f"{labels}: classes from {min(known)} to {max(known)}, and not from 1 to 10; it is damaged"
+                )
             targets += [label - 1 for label in known]
         self.core = Source.records("stl10", list(files), targets)
 
@@ -181,17 +206,20 @@ class WebDataset(Images):
 
     Raises:
         OSError: a shard is missing or cannot be read.
-        ValueError: a shard that is damaged, compressed or without an image; a class that is no whole number.
+        TypeError: no paths.
+        ValueError: a shard that is damaged, compressed or without an image; a class that is no whole number or stands beside no
+            image; two images of one key; images with a class beside others without.
     """
 
     def __init__(self, shards: Paths, on_error: str = "raise") -> None:
-        if on_error not in ("raise", "report"):
-            raise ValueError(f'on_error = {on_error!r}: there are "raise" and "report"')
+        choice("on_error", on_error, ("raise", "report"))
         if isinstance(shards, (str, os.PathLike)):
             found = sorted(glob.glob(os.fspath(shards)))
             if not found:
                 raise FileNotFoundError(f"{shards}: no such file, and no file matches it as a pattern")
         else:
+            if not isinstance(shards, (list, tuple)) or not shards:
+                raise TypeError(f"shards = {shards!r}: expected a path, a pattern, or a list of at least one path")
             found = [os.fspath(shard) for shard in shards]
         self.core = Source.shards(list(found), on_error == "report")
 
@@ -219,6 +247,11 @@ class Objects(Images):
     def __init__(self, dataset: Any, image: str | None = None, target: str | None = None) -> None:
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
             raise TypeError(f"source: expected something with len() and [index], got {type(dataset).__name__}")
+        if isinstance(dataset, dict):
+            names = ", ".join(map(repr, dataset))
+            raise TypeError(
+                f"source: expected images by number, got {type(dataset).__name__} of {names}; take one of them"
+            )
         first = dataset[0] if len(dataset) else ()
         if isinstance(first, dict):
             image = _key(first, image, ("image", "img", "jpg", "png"), "image")
@@ -234,9 +267,13 @@ class Objects(Images):
                 raw = raw["path"] if raw.get("bytes") is None else raw["bytes"]
             if not isinstance(raw, (bytes, str)):
                 raw = pixels(raw, f"source[{index}]")
-            return raw, int(label)
+            return raw, whole(f"source[{index}]: class", label, -(2**63))
 
         self.core = Source.python(get, len(dataset), "source")
+
+
+def _make(kind: type[Images], arguments: tuple[Any, ...], named: dict[str, Any]) -> Images:
+    return kind(*arguments, **named)
 
 
 def as_images(source: Any) -> Images:
@@ -257,7 +294,7 @@ def as_images(source: Any) -> Images:
 
 
 def _targets(targets: Sequence[int] | None, n: int) -> list[int]:
-    classes = [0] * n if targets is None else [int(target) for target in targets]
+    classes = [0] * n if targets is None else [whole(f"targets[{i}]", x, -(2**63)) for i, x in enumerate(targets)]
     if len(classes) != n:
         raise ValueError(f"targets: expected one for each of {n} images, got {len(classes)}")
     return classes

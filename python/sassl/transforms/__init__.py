@@ -31,3 +31,8 @@ def __getattr__(name: str) -> Any:
     plain = "torchvision" if find_spec("torchvision") else "plain"
     file = {"SASSL": plain, "with_style": "insertion"}.get(name, "recipes")
     return getattr(import_module(f".{file}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    # What help() shows; the modules are not named, because it would import them all.
+    return sorted([*globals(), *__all__])

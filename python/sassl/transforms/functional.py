@@ -19,6 +19,7 @@ from .._sassl import (
     hflip,
     normalize,
     resized_crop,
+    rotate,
     solarize,
     vflip,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "hflip",
     "normalize",
     "resized_crop",
+    "rotate",
     "solarize",
     "vflip",
 ]

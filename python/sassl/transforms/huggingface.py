@@ -18,17 +18,26 @@ class Columns:
 
     `dataset.set_transform(Columns(SASSL(p=0.8)))`, or `dataset.map(Columns(...), batched=True)`. Its fingerprint, by which
     `map` finds a cached result, is that of its settings.
+
+    Raises:
+        TypeError: no function as the transform; a column that is no list.
+        KeyError: no such column.
     """
 
     def __init__(self, transform: Any, column: str = "image", output: str | None = None) -> None:
+        if not callable(transform) or isinstance(transform, type):
+            raise TypeError(f"transform: expected a SASSL, a recipe or another function of an image, got {transform!r}")
         self.transform, self.column, self.output = transform, column, output or column
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if self.column not in batch:
             raise KeyError(f"column = {self.column!r}: the dataset has {', '.join(map(repr, batch))}")
         images = batch[self.column]
+        if not isinstance(images, (list, tuple)) and getattr(images, "ndim", 0) != 4:
+            kind = type(images).__name__
+            raise TypeError(f"column {self.column!r}: expected a list of images, got {kind}; give map batched=True")
         if isinstance(self.transform, SASSL):
-            made = self.transform(list(images)) if images else []
+            made = self.transform(list(images)) if len(images) else []
         else:
             made = [self.transform(image) for image in images]
         return {**batch, self.output: made}

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def with_style(pipeline: Any, style: Any) -> Any:
-    """A copy of a pipeline with style after its random crop; of two views, in the left one alone.
+    """A copy of a pipeline with style after its random crop (resized or not); of two views, in the left one alone.
 
     Args:
         pipeline: a `Compose` of torchvision (v1, v2) or timm (`timm.data.create_transform`, also its tuple with
@@ -15,10 +15,13 @@ def with_style(pipeline: Any, style: Any) -> Any:
         style: a `SASSL`; any other module or function of images does as well.
 
     Raises:
+        TypeError: no function as the style.
         ValueError: no random crop in it.
 
     Of several views the left one is the first, `views[0]`. lightly's own examples for MoCo take `views[1]` as the query.
     """
+    if not callable(style) or isinstance(style, type):
+        raise TypeError(f"style: expected a SASSL or another function of an image, got {style!r}")
     pipeline = copy.deepcopy(pipeline)
     if isinstance(pipeline, tuple):
         return (with_style(pipeline[0], style), *pipeline[1:])
@@ -26,7 +29,7 @@ def with_style(pipeline: Any, style: Any) -> Any:
     if steps is None:
         raise ValueError(f"pipeline: expected a Compose or views of them, got {type(pipeline).__name__}")
     for i, step in enumerate(steps):
-        if "ResizedCrop" in type(step).__name__:
+        if type(step).__name__.startswith(("RandomResizedCrop", "RandomCrop")):
             steps.insert(i + 1, style)
             return pipeline
     if steps and _steps(steps[0]) is not None:
@@ -35,7 +38,9 @@ def with_style(pipeline: Any, style: Any) -> Any:
         pipeline.transforms = [with_style(steps[0], style), *rest]
         return pipeline
     names = ", ".join(type(step).__name__ for step in steps)
-    raise ValueError(f"pipeline: expected a RandomResizedCrop among its steps, which are {names}; put SASSL in by hand")
+    raise ValueError(
+        f"pipeline: expected a RandomResizedCrop or RandomCrop among its steps, which are {names}; put SASSL in by hand"
+    )
 
 
 def _steps(pipeline: Any) -> Any:

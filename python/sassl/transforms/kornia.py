@@ -44,7 +44,7 @@ class RandomSASSL(IntensityAugmentationBase2D):
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
         """apply, alpha, beta and style of each image, as tensors."""
         n = batch_shape[0]
-        drawn = self._sassl._block.sample(draw_seed(None), 1 if self.same_on_batch else n)
+        drawn = self._sassl._block.sample(draw_seed(None), 1 if self.same_on_batch else max(n, 1))
         parts = {"apply": drawn.apply, "alpha": drawn.alpha, "beta": drawn.beta, "style": drawn.style}
         times = n if self.same_on_batch else 1
         return {name: torch.from_numpy(np.repeat(part, times, axis=0)) for name, part in parts.items()}

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from .._sassl import Block, Gaussian, StyleParams, Stylizer
+from ..arguments import number, pair
 from ..bank import StyleBank
+from ..pictures import SUFFIXES
 from .images import Array, Restore, is_image, unpack
 
 Range = tuple[float, float]
@@ -27,8 +29,8 @@ class SASSL:
         alpha: range of the feature blending, drawn for each image.
         beta: range of the pixel interpolation, drawn for each image.
         styles: "default" (the bank inside the package), "batch" (another image of the same batch; an image alone is its
-            own style), a folder of images, a bank file, a `StyleBank`, a `Gaussian`, vectors (n, dim) or (dim,), or a
-            list of images: PIL, (H, W, 3) uint8 arrays, paths.
+            own style), a folder of images or one image file, a bank file, a `StyleBank`, a `Gaussian`, vectors (n, dim) or
+            (dim,), or a list of images: PIL, (H, W, 3) uint8 arrays, paths.
         model: "lite", a .safetensors file, or a `Stylizer`.
         generator: a `torch.Generator` on the CPU or a `numpy.random.Generator`; None: torch's global generator where
             torch is imported, else numpy's. DataLoader workers and epochs differ in either case.
@@ -66,7 +68,9 @@ class SASSL:
                     f"{name} = {value!r}: the Stylizer given as the model has its own; give it to Stylizer"
                 )
         check_generator(generator)
-        self._p, self._alpha, self._beta = _probability(p), _range("alpha", alpha), _range("beta", beta)
+        self._p = number("p", p, "a probability, a number from 0 to 1; the paper's is 0.8")
+        the_papers = "a range (low, high); the paper's is (0.1, 0.3)"
+        self._alpha, self._beta = pair("alpha", alpha, the_papers), pair("beta", beta, the_papers)
         self.generator = generator
         if not isinstance(model, Stylizer):
             model = Stylizer(model, threads=threads, precision=precision or "fast")
@@ -216,21 +220,6 @@ def _unpack_list(images: Sequence[Any]) -> list[tuple[Array, Restore]]:
     return unpacked
 
 
-def _probability(p: Any) -> float:
-    try:
-        return float(p)
-    except (TypeError, ValueError):
-        raise ValueError(f"p = {p!r}: expected a probability, a number from 0 to 1; the paper's is 0.8") from None
-
-
-def _range(name: str, value: Any) -> Range:
-    try:
-        low, high = map(float, value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} = {value!r}: expected a range (low, high), the paper's is (0.1, 0.3)") from None
-    return low, high
-
-
 def _styles(styles: Any, stylizer: Stylizer) -> tuple[StyleBank | Gaussian | None, str]:
     """The source of styles, and what `__repr__` says of it."""
     if isinstance(styles, (StyleBank, Gaussian)):
@@ -256,7 +245,7 @@ def _styles(styles: Any, stylizer: Stylizer) -> tuple[StyleBank | Gaussian | Non
 def _named_styles(styles: str, stylizer: Stylizer) -> StyleBank | None:
     if styles in ("default", "batch"):
         return StyleBank.default() if styles == "default" else None
-    if os.path.isdir(styles):
+    if os.path.isdir(styles) or styles.lower().endswith(SUFFIXES):
         return StyleBank.from_images(styles, stylizer)
     if not os.path.exists(styles):
         raise FileNotFoundError(

@@ -10,7 +10,6 @@ Everything from decoding to normalizing is one call of the core, in Pillow's ari
 
 from __future__ import annotations
 
-import operator
 import os
 import sys
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .._sassl import TwoViews, View, ViewParams, decode
+from ..arguments import choice, flag, number, pair, whole, wrong
 from ..pictures import rgb
 from .images import Array
 from .plain import SASSL, check_generator, draw_seed
@@ -36,7 +36,8 @@ _ARGUMENTS = """
             other four, and their strengths as torchvision's `ColorJitter` takes them.
         cj_form: "torchvision", or "byol": brightness is added, contrast is that of each colour, saturation is HSV's.
         min_scale: least part of the image's area in a view.
-        random_gray_scale, vf_prob, hf_prob: probabilities of gray, of top for bottom, of left for right.
+        random_gray_scale, vf_prob, hf_prob, rr_prob: probabilities of gray, of top for bottom, left for right, a rotation.
+        rr_degrees: of the rotation, counter-clockwise: a range; or one number d for (-d, d); None: always 90.
         gaussian_blur, solarization_prob: probabilities; a pair is for the left view and the right one.
         kernel_size: the blur's taps, an odd number; "pillow": the boxes of Pillow's `GaussianBlur`; None: the method's own.
         sigmas: range of the blur's sigma in pixels.
@@ -75,8 +76,7 @@ class TwoViewTransform:
         style = settings["style"]
         if style is not None and not isinstance(style, SASSL):
             raise TypeError(f"style: expected a sassl.transforms.SASSL or None, got {type(style).__name__}")
-        if settings["output"] not in (None, "torch", "numpy"):
-            raise ValueError(f'output = {settings["output"]!r}: there are "torch" and "numpy"')
+        choice("output", settings["output"], (None, "torch", "numpy"))
         self._core = TwoViews(
             self._view(0),
             self._view(1),
@@ -86,25 +86,38 @@ class TwoViewTransform:
             style_position=settings["style_position"],
             dtype=settings["dtype"],
             normalize=_mean_and_std(settings["normalize"]),
-            channels_last=settings["channels_last"],
+            channels_last=flag("channels_last", settings["channels_last"]),
         )
 
     def _view(self, which: int) -> View:
         settings = self._settings
-        names = ("min_scale", "interpolation", "hf_prob", "vf_prob", "cj_prob", "random_gray_scale", "sigmas")
-        strength = settings["cj_strength"]
-        if settings["cj_form"] not in ("torchvision", "byol"):
-            raise ValueError(f'cj_form = {settings["cj_form"]!r}: there are "torchvision" and "byol"')
+        numbers = ("min_scale", "hf_prob", "vf_prob", "rr_prob", "cj_prob", "random_gray_scale")
+        own: dict[str, Any] = {name: number(name, settings[name]) for name in numbers}
+        strength = number("cj_strength", settings["cj_strength"])
         if not strength >= 0:
-            raise ValueError(f"cj_strength = {strength!r}: expected a number from 0 up")
-        own: dict[str, Any] = {name: settings[name] for name in names}
-        own["sigmas"] = _pair("sigmas", settings["sigmas"])
-        own |= {name: settings[name] * strength for name in ("cj_bright", "cj_contrast", "cj_sat", "cj_hue")}
+            raise wrong("cj_strength", strength, "a number from 0 up")
+        for name in ("cj_bright", "cj_contrast", "cj_sat", "cj_hue"):
+            own[name] = number(name, settings[name]) * strength
+        if own["cj_hue"] > 0.5 >= settings["cj_hue"]:
+            raise wrong(
+                "cj_strength", strength, f"at most {0.5 / settings['cj_hue']:g}, where cj_hue = {settings['cj_hue']}"
+            )
         for name in ("gaussian_blur", "solarization_prob"):
-            own[name] = settings[name] if np.ndim(settings[name]) == 0 else _pair(name, settings[name])[which]
+            value = settings[name]
+            either = "a probability, or one for the left view and one for the right"
+            own[name] = pair(name, value, either)[which] if np.ndim(value) == 1 else number(name, value, either)
+        degrees = settings["rr_degrees"]
+        if degrees is None:
+            own["rr_degrees"] = (90.0, 90.0)
+        elif np.ndim(degrees) == 0:
+            own["rr_degrees"] = (-number("rr_degrees", degrees), number("rr_degrees", degrees))
+        else:
+            own["rr_degrees"] = pair("rr_degrees", degrees)
         return View(
             **own,
-            byol_jitter=settings["cj_form"] == "byol",
+            interpolation=settings["interpolation"],
+            sigmas=pair("sigmas", settings["sigmas"]),
+            byol_jitter=choice("cj_form", settings["cj_form"], ("torchvision", "byol")) == "byol",
             kernel_size=self._kernel_size,
             ratio=(3 / 4, 4 / 3),
             threshold=128,
@@ -209,6 +222,8 @@ class MoCoV2Transform(TwoViewTransform):
         sigmas: tuple[float, float] = (0.1, 2.0),
         vf_prob: float = 0.0,
         hf_prob: float = 0.5,
+        rr_prob: float = 0.0,
+        rr_degrees: float | tuple[float, float] | None = None,
         interpolation: str = "bilinear",
         normalize: dict[str, Any] | None = IMAGENET_NORMALIZE,
         *,
@@ -251,6 +266,8 @@ class SimCLRTransform(TwoViewTransform):
         sigmas: tuple[float, float] = (0.1, 2.0),
         vf_prob: float = 0.0,
         hf_prob: float = 0.5,
+        rr_prob: float = 0.0,
+        rr_degrees: float | tuple[float, float] | None = None,
         interpolation: str = "bicubic",
         normalize: dict[str, Any] | None = None,
         *,
@@ -293,6 +310,8 @@ class BYOLTransform(TwoViewTransform):
         sigmas: tuple[float, float] = (0.1, 2.0),
         vf_prob: float = 0.0,
         hf_prob: float = 0.5,
+        rr_prob: float = 0.0,
+        rr_degrees: float | tuple[float, float] | None = None,
         interpolation: str = "bicubic",
         normalize: dict[str, Any] | None = IMAGENET_NORMALIZE,
         *,
@@ -335,29 +354,20 @@ def pixels(image: Any, name: str = "image") -> Array:
 
 def _kernel_size(given: int | str | None, input_size: Any) -> int | None:
     """Taps; None: Pillow's boxes. The method's own, where nothing is given: a tenth of the side, or boxes."""
-    if given == "pillow":
+    if isinstance(given, str) and given == "pillow":
         return None
+    if given is None:
+        return None if input_size is None else 2 * (min(_size(input_size)) // 20) + 1
     if isinstance(given, str):
-        raise ValueError(f'kernel_size = {given!r}: expected an odd number, "pillow" or None')
-    if given is not None:
-        return int(given)
-    return None if input_size is None else 2 * (int(np.min(input_size)) // 20) + 1
-
-
-def _pair(name: str, value: Any) -> tuple[Any, Any]:
-    try:
-        low, high = value
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} = {value!r}: expected a pair of numbers") from None
-    return low, high
+        raise wrong("kernel_size", given, 'an odd number, "pillow" or None')
+    return whole("kernel_size", given, 1)
 
 
 def _size(value: Any) -> tuple[int, int]:
-    try:
-        height, width = map(operator.index, (value, value) if np.ndim(value) == 0 else value)
-    except (TypeError, ValueError):
-        raise ValueError(f"input_size = {value!r}: expected a side in pixels, or (height, width)") from None
-    return height, width
+    sides = (value, value) if np.ndim(value) == 0 else tuple(value)
+    if len(sides) != 2:
+        raise wrong("input_size", value, "a side in pixels, or (height, width)")
+    return whole("input_size", sides[0], 1), whole("input_size", sides[1], 1)
 
 
 def _mean_and_std(normalize: Any) -> Any:
@@ -368,7 +378,5 @@ def _mean_and_std(normalize: Any) -> Any:
         mean, std = ([float(x) for x in normalize[name]] for name in ("mean", "std"))
         assert len(mean) == len(std) == 3
     except (TypeError, ValueError, KeyError, AssertionError):
-        raise ValueError(
-            f'normalize = {normalize!r}: expected a dict of "mean" and "std", three numbers each, or None'
-        ) from None
+        raise wrong("normalize", normalize, 'a dict of "mean" and "std", three numbers each, or None') from None
     return mean, std

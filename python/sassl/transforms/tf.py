@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from ..arguments import pair, wrong
+from ..bank import StyleBank
 from . import plain
 from .images import Array
 from .plain import Range
@@ -19,7 +22,8 @@ class SASSL:
         p, alpha, beta, styles, model, threads, precision: as those of `sassl.transforms.SASSL`.
 
     Raises:
-        ValueError: a number outside its range.
+        ValueError: a number outside its range; images of another shape.
+        TypeError: images of another dtype.
 
     Call it with images, (B, H, W, C) or (H, W, C), uint8 or floats in [0, 1], C = 1 or 3; each image has a draw of its own.
     The seed is drawn in the graph, from TensorFlow's generator (`tf.random.set_seed`), or given: `seed`, an int64 scalar, for
@@ -43,6 +47,10 @@ class SASSL:
 
     def __call__(self, images: Any, *, seed: Any = None) -> Any:
         images = tf.convert_to_tensor(images)
+        if images.dtype != tf.uint8 and not images.dtype.is_floating:
+            raise TypeError(f"images: expected uint8, or floats in [0, 1], got {images.dtype.name}")
+        if images.shape.rank not in (None, 3, 4):
+            raise ValueError(f"images: expected (B, H, W, C) or (H, W, C), got the shape {images.shape}")
         if seed is None:
             seed = tf.random.uniform((), maxval=tf.int64.max, dtype=tf.int64)
         # With the seed as an input the function is a pure one: TensorFlow may run it anywhere, at any time.
@@ -87,19 +95,20 @@ class RandomSASSL(keras.layers.Layer):
     ) -> None:
         if keras.backend.backend() != "tensorflow":
             raise ValueError(f'backend = "{keras.backend.backend()}": this layer runs in TensorFlow; set KERAS_BACKEND')
-        if value_range[0] != 0 or value_range[1] <= 0:
-            raise ValueError(f"value_range = {value_range!r}: expected (0, 255) or (0, 1)")
+        low, self._high = pair("value_range", value_range)
+        if low != 0 or self._high not in (1, 255):
+            raise wrong("value_range", value_range, "(0, 255) or (0, 1)")
         super().__init__(**options)
+        self._sassl = SASSL(p, alpha, beta, styles, model)
         self._config = {
             "p": p,
             "alpha": alpha,
             "beta": beta,
-            "styles": styles,
-            "model": model,
+            "styles": os.fspath(styles) if isinstance(styles, (str, os.PathLike)) else self._sassl._plain.styles,
+            "model": self._sassl._plain.stylizer.source,
             "value_range": value_range,
             "seed": seed,
         }
-        self._sassl = SASSL(p, alpha, beta, styles, model)
         generator = tf.random.Generator
         self._generator = generator.from_non_deterministic_state() if seed is None else generator.from_seed(seed)
         self.supports_jit = False
@@ -112,7 +121,7 @@ class RandomSASSL(keras.layers.Layer):
         seed = self._generator.uniform((), maxval=tf.int64.max, dtype=tf.int64)
         if images.dtype == tf.uint8:
             return self._sassl(images, seed=seed)
-        high = tf.cast(self._config["value_range"][1], images.dtype)
+        high = tf.cast(self._high, images.dtype)
         return self._sassl(images / high, seed=seed) * high
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -120,5 +129,14 @@ class RandomSASSL(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """What makes it anew."""
-        return {**super().get_config(), **self._config}
+        """What makes it anew: names and files by name, other styles as their vectors.
+
+        Raises:
+            ValueError: styles of a Gaussian, which a Keras file cannot hold.
+        """
+        styles = self._config["styles"]
+        if isinstance(styles, StyleBank):
+            styles = styles.vectors.tolist()
+        elif not isinstance(styles, str):
+            raise ValueError(f"styles = {styles!r}: a Keras file holds no Gaussian; give a bank of its samples")
+        return {**super().get_config(), **self._config, "styles": styles}

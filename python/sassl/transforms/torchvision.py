@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,10 @@ def _is_pure_tensor(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and not isinstance(value, tv_tensors.TVTensor)
 
 
+def _is_image_tensor(value: Any) -> bool:
+    return _is_pure_tensor(value) and value.ndim >= 3
+
+
 class SASSL(plain.SASSL, v2.Transform):
     __doc__ = (
         (plain.SASSL.__doc__ or "")
@@ -25,9 +30,9 @@ class SASSL(plain.SASSL, v2.Transform):
     As a torchvision transform it takes whatever `v2` takes: images in nested structures; `Image` and `Video`
     tv_tensors; masks, boxes, keypoints and labels pass through. Of plain tensors the first alone is an image, and only
     where no PIL image, `Image` or `Video` is. One call is one sample: all its images share a draw, but those of a batch
-    (..., C, H, W) have one each, and so have those of a list of PIL images or arrays that is the only argument. The
-    frames of a video share one. Arrays are images only as the only argument, alone or in a list; within a sample,
-    `v2.ToImage` comes first. In `v1.Compose` and `nn.Sequential` it is a module as any other.
+    (..., C, H, W) have one each, and so have those of a list of nothing but PIL images, arrays or tensors that is the
+    only argument. The frames of a video share one. Arrays are images only as the only argument, alone or in a list;
+    within a sample, `v2.ToImage` comes first. In `v1.Compose` and `nn.Sequential` it is a module as any other.
     """
     )
 
@@ -42,8 +47,10 @@ class SASSL(plain.SASSL, v2.Transform):
         if len(inputs) == 1:
             (only,) = inputs
             items = only if isinstance(only, list) and only else [only]
-            if all(isinstance(item, (PIL.Image.Image, np.ndarray)) for item in items) or _is_pure_tensor(only):
+            if all(isinstance(item, (PIL.Image.Image, np.ndarray)) or _is_image_tensor(item) for item in items):
                 return super().__call__(only)
+            if isinstance(only, (str, bytes, os.PathLike)):
+                raise TypeError(f"image: expected an opened one, got {type(only).__name__}; PIL.Image.open reads files")
         return super().forward(*inputs)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:

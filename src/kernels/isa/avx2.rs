@@ -117,6 +117,24 @@ impl Lanes for Avx2 {
         // SAFETY: see above.
         Self(unsafe { _mm256_min_ps(self.0, other.0) })
     }
+
+    #[inline(always)]
+    fn mirror(pixels: [u8; 16]) -> [u8; 16] {
+        mirror(pixels)
+    }
+}
+
+/// [`Lanes::mirror`], for whoever has AVX2.
+#[inline(always)]
+pub(super) fn mirror(pixels: [u8; 16]) -> [u8; 16] {
+    let mut out = [0; 16];
+    // SAFETY: as above; each address is that of sixteen bytes.
+    unsafe {
+        let order = _mm_loadu_si128(super::MIRRORED.as_ptr().cast());
+        let pixels = _mm_loadu_si128(pixels.as_ptr().cast());
+        _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_shuffle_epi8(pixels, order));
+    }
+    out
 }
 
 #[inline(always)]

@@ -97,6 +97,11 @@ impl Lanes for Avx512 {
         // SAFETY: see above.
         Self(unsafe { _mm512_min_ps(self.0, other.0) })
     }
+
+    #[inline(always)]
+    fn mirror(pixels: [u8; 16]) -> [u8; 16] {
+        super::avx2::mirror(pixels)
+    }
 }
 
 #[inline(always)]

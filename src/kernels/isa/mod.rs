@@ -388,7 +388,16 @@ pub(crate) trait Lanes: Copy {
 
     /// The smaller of each pair; the second where the first is NaN.
     fn min(self, other: Self) -> Self;
+
+    /// A byte of no meaning, and then the first five pixels of three bytes, the last of them first.
+    #[inline(always)]
+    fn mirror(pixels: [u8; 16]) -> [u8; 16] {
+        MIRRORED.map(|at| pixels[usize::from(at)])
+    }
 }
+
+/// Where [`Lanes::mirror`] takes each byte from.
+const MIRRORED: [u8; 16] = [15, 12, 13, 14, 9, 10, 11, 6, 7, 8, 3, 4, 5, 0, 1, 2];
 
 /// A block of four vectors: the first `used` of the next 4 N floats, and zeros.
 ///
