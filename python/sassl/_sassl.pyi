@@ -172,7 +172,7 @@ class Loader:
         """
         Batches in an epoch.
         """
-    def __new__(cls, /, source: Source, views: TwoViews, *, batch_size: SupportsIndex, shuffle: bool, drop_last: bool, seed: SupportsIndex, rank: SupportsIndex, world_size: SupportsIndex, threads: SupportsIndex | None, prefetch: SupportsIndex, on_error: str) -> Loader:
+    def __new__(cls, /, source: Source, views: TwoViews, *, batch_size: SupportsIndex, shuffle: bool, drop_last: bool, seed: SupportsIndex, rank: SupportsIndex, world_size: SupportsIndex, threads: SupportsIndex | None, prefetch: SupportsIndex, on_error: str, min_decode_size: SupportsIndex | None) -> Loader:
         """
         Args:
             source: images.
@@ -542,12 +542,14 @@ def convert(predictor: "str | os.PathLike[str]", transformer: "str | os.PathLike
         OSError: a file cannot be read or written.
     """
 
-def decode(file: "str | os.PathLike[str] | bytes") -> "numpy.typing.NDArray[numpy.uint8]":
+def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None) -> "numpy.typing.NDArray[numpy.uint8]":
     """
     Decodes a JPEG, PNG or WebP: upright as EXIF says, gray and CMYK as RGB, 16 bits rounded to 8, transparency dropped.
 
     Args:
         file: a path, or the bytes of a file.
+        min_size: None, or a number of pixels: a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size whose sides are no
+            shorter, as PIL's `Image.draft` does it.
 
     Returns:
         uint8, (H, W, 3).

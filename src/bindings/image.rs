@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 ///
 /// Args:
 ///     file: a path, or the bytes of a file.
+///     min_size: None, or a number of pixels: a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size whose sides are no
+///         shorter, as PIL's `Image.draft` does it.
 ///
 /// Returns:
 ///     uint8, (H, W, 3).
@@ -23,16 +25,27 @@ use std::path::{Path, PathBuf};
 ///     ValueError: not such a picture, damaged, longer than 65,535 pixels or beyond 1 GiB.
 ///     OSError: the file cannot be read.
 #[pyfunction]
-#[pyo3(signature = (file: "str | os.PathLike[str] | bytes") -> "numpy.typing.NDArray[numpy.uint8]")]
-pub(super) fn decode<'py>(py: Python<'py>, file: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+#[pyo3(signature = (
+    file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None,
+) -> "numpy.typing.NDArray[numpy.uint8]")]
+pub(super) fn decode<'py>(
+    py: Python<'py>,
+    file: &Bound<'py, PyAny>,
+    min_size: Option<i64>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let least = min_size.map(|n| match u16::try_from(n) {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err(Error::value("min_size", n, "a number of pixels from 1 to 65535, or None")),
+    });
+    let least = least.transpose()?;
     let made = match file.cast::<PyBytes>() {
         Ok(bytes) => {
             let bytes = bytes.as_bytes();
-            run(py, || image::decode(bytes, Path::new("<bytes>")))?
+            run(py, || image::decode(bytes, Path::new("<bytes>"), least))?
         }
         Err(_) => {
             let path: PathBuf = file.extract().map_err(|_| wrong_type("file", file, "a path, or bytes"))?;
-            run(py, || image::read(&path))?
+            run(py, || image::read(&path, least))?
         }
     };
     into_array(py, made.bytes, &[made.height, made.width, 3])

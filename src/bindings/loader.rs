@@ -52,7 +52,7 @@ impl Loader {
     /// The others are those of `sassl.data.TwoViewLoader`.
     #[new]
     #[pyo3(signature = (
-        source, views, *, batch_size, shuffle, drop_last, seed, rank, world_size, threads, prefetch, on_error
+        source, views, *, batch_size, shuffle, drop_last, seed, rank, world_size, threads, prefetch, on_error, min_decode_size
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -67,6 +67,7 @@ impl Loader {
         threads: Option<isize>,
         prefetch: usize,
         on_error: &str,
+        min_decode_size: Option<u16>,
     ) -> Result<Self> {
         let on_error = match on_error {
             "raise" => OnError::Raise,
@@ -77,7 +78,7 @@ impl Loader {
             }
         };
         let sampler = Sampler::new(source.core.len(), batch_size, (shuffle, drop_last), seed, (rank, world_size))?;
-        let core = data::Loader::new(source.core.clone(), views.0.clone(), sampler, on_error);
+        let core = data::Loader::new(source.core.clone(), views.0.clone(), sampler, on_error, min_decode_size);
         let threads = super::run::checked_threads(threads)?;
         Ok(Self { core: Arc::new(core), threads, prefetch, shape: views.shape() })
     }

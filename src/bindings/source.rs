@@ -98,7 +98,7 @@ impl Source {
     #[pyo3(signature = (index) -> "tuple[numpy.typing.NDArray[numpy.uint8], int]")]
     fn get<'py>(&self, py: Python<'py>, index: i64) -> PyResult<(Bound<'py, PyAny>, i64)> {
         let index = self.check(index)?;
-        let (pixels, target) = run(py, || self.core.get(index))?;
+        let (pixels, target) = run(py, || self.core.get(index, None))?;
         Ok((into_array(py, pixels.bytes, &[pixels.height, pixels.width, 3])?, target))
     }
 
@@ -141,7 +141,7 @@ impl data::Source for Objects {
         format!("{}[{index}]", self.name)
     }
 
-    fn get(&self, index: usize) -> Result<(Pixels, i64)> {
+    fn get(&self, index: usize, least: Option<u16>) -> Result<(Pixels, i64)> {
         let got = Python::attach(|py| -> PyResult<(Raw, i64)> {
             let (image, target): (Bound<'_, PyAny>, i64) = self.get.bind(py).call1((index,))?.extract()?;
             if let Ok(bytes) = image.cast::<PyBytes>() {
@@ -162,8 +162,8 @@ impl data::Source for Objects {
         })?;
         let pixels = match raw {
             Raw::Pixels(pixels) => pixels,
-            Raw::Bytes(bytes) => decode(&bytes, Path::new(&name))?,
-            Raw::Path(path) => read(&path)?,
+            Raw::Bytes(bytes) => decode(&bytes, Path::new(&name), least)?,
+            Raw::Path(path) => read(&path, least)?,
         };
         Ok((pixels, target))
     }

@@ -56,8 +56,8 @@ impl Source for Files {
         self.path(index).to_owned()
     }
 
-    fn get(&self, index: usize) -> Result<(Pixels, i64)> {
-        Ok((read(Path::new(self.path(index)))?, self.targets[index]))
+    fn get(&self, index: usize, least: Option<u16>) -> Result<(Pixels, i64)> {
+        Ok((read(Path::new(self.path(index)), least)?, self.targets[index]))
     }
 }
 
@@ -125,8 +125,8 @@ impl Source for ImageFolder {
         self.files.name(index)
     }
 
-    fn get(&self, index: usize) -> Result<(Pixels, i64)> {
-        self.files.get(index)
+    fn get(&self, index: usize, least: Option<u16>) -> Result<(Pixels, i64)> {
+        self.files.get(index, least)
     }
 }
 

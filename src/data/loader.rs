@@ -59,6 +59,7 @@ pub struct Loader {
     views: Arc<TwoViews>,
     sampler: Sampler,
     on_error: OnError,
+    least: Option<u16>,
     faults: Mutex<BTreeMap<String, Fault>>,
 }
 
@@ -130,9 +131,15 @@ struct Task {
 }
 
 impl Loader {
-    /// What an epoch needs.
-    pub fn new(source: Arc<dyn Source>, views: Arc<TwoViews>, sampler: Sampler, on_error: OnError) -> Self {
-        Self { source, views, sampler, on_error, faults: Mutex::default() }
+    /// What an epoch needs; `least` is that of [`crate::image::decode`].
+    pub fn new(
+        source: Arc<dyn Source>,
+        views: Arc<TwoViews>,
+        sampler: Sampler,
+        on_error: OnError,
+        least: Option<u16>,
+    ) -> Self {
+        Self { source, views, sampler, on_error, least, faults: Mutex::default() }
     }
 
     /// Its order.
@@ -181,7 +188,7 @@ impl Loader {
         let mut tried = 0;
         loop {
             let index = order[(place + tried) % order.len()] as usize;
-            match (self.source.get(index), self.on_error) {
+            match (self.source.get(index, self.least), self.on_error) {
                 (Ok((picture, target)), _) => return Ok((index, picture, target)),
                 (Err(error), OnError::Raise) => return Err(error),
                 (Err(error), OnError::Report) => {

@@ -33,9 +33,9 @@ pub trait Source: Send + Sync {
     /// What a picture is called: its path, or its place in a file.
     fn name(&self, index: usize) -> String;
 
-    /// A picture with its class; 0 where there are no classes.
+    /// A picture with its class; 0 where there are no classes. `least` is that of [`crate::image::decode`].
     ///
     /// # Errors
     /// It cannot be read or decoded; the error names it.
-    fn get(&self, index: usize) -> Result<(Pixels, i64)>;
+    fn get(&self, index: usize, least: Option<u16>) -> Result<(Pixels, i64)>;
 }

@@ -87,7 +87,7 @@ impl Source for Records {
         format!("{}#{record}", path.display())
     }
 
-    fn get(&self, index: usize) -> Result<(Pixels, i64)> {
+    fn get(&self, index: usize, _: Option<u16>) -> Result<(Pixels, i64)> {
         let (path, record) = self.place(index);
         let Layout { header, target, side, columns_first } = self.layout;
         let mut bytes = vec![0; self.layout.bytes()];

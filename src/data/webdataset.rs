@@ -159,7 +159,7 @@ impl Source for WebDataset {
         format!("{}#{}", self.shards[sample.shard as usize].0.display(), sample.at)
     }
 
-    fn get(&self, index: usize) -> Result<(Pixels, i64)> {
+    fn get(&self, index: usize, least: Option<u16>) -> Result<(Pixels, i64)> {
         let Sample { shard, at, bytes, target } = self.samples[index];
         let (path, len) = &self.shards[shard as usize];
         let name = PathBuf::from(self.name(index));
@@ -170,6 +170,6 @@ impl Source for WebDataset {
         let mut data = vec![0; bytes as usize];
         let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut data));
         read.map_err(|e| Error::io(path, e))?;
-        Ok((decode(&data, &name)?, target))
+        Ok((decode(&data, &name, least)?, target))
     }
 }

@@ -19,7 +19,7 @@ from conftest import need
 from PIL import Image
 from sassl import StyleParams
 from sassl.data import CIFAR, STL10, Arrays, Files, ImageFolder, Objects, TwoViewLoader, WebDataset
-from sassl.transforms import MoCoV2Transform, SimCLRTransform
+from sassl.transforms import MoCoV2Transform, SimCLRTransform, functional
 from sassl.transforms.plain import SASSL
 
 
@@ -284,6 +284,20 @@ def test_folders_hold_what_torchvisions_do(tmp_path, pictures):
     ]
     assert all(source[i][0].shape == pictures[0].shape for i in range(4))
     assert "1 other file" in repr(source)
+
+
+def test_large_jpegs_are_decoded_at_a_part_of_their_size(tmp_path, pictures):
+    large = Image.fromarray(pictures[0]).resize((700, 500), Image.Resampling.BICUBIC)
+    large.save(tmp_path / "large.jpg", quality=95)
+    reduced = functional.decode(tmp_path / "large.jpg", 100)
+    assert reduced.shape == (125, 175, 3)
+    make = lambda source, **options: list(TwoViewLoader(source, recipe(**options), 1))  # noqa: E731
+    ((views, _, _),) = make(tmp_path, min_decode_size=100)
+    ((expected, _, _),) = make([reduced])
+    assert all(map(np.array_equal, views, expected))
+    transform = recipe(min_decode_size=100, generator=np.random.default_rng(0))
+    other = recipe(generator=np.random.default_rng(0))
+    assert all(map(np.array_equal, transform(tmp_path / "large.jpg"), other(reduced)))
 
 
 def packed(path, picture, *names):

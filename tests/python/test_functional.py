@@ -117,6 +117,28 @@ def test_decode(tmp_path, image):
     assert np.abs(F.decode(tmp_path / "photo.jpg").astype(int) - expected).mean() < 1
 
 
+@pytest.mark.parametrize("size", [(600, 450), (450, 600), (333, 257)])
+def test_reduced_jpegs_are_those_of_draft(size):
+    from sklearn.datasets import load_sample_image
+
+    photo = Image.fromarray(load_sample_image("china.jpg")).resize(size, Image.Resampling.BICUBIC)
+    # Of colours stored at half the size (4:2:0), libjpeg then decodes more.
+    for mode, options, limit in (("L", {}, 3), ("RGB", {"subsampling": 0}, 3), ("RGB", {"subsampling": 2}, 5)):
+        file = encoded(photo.convert(mode), format="JPEG", quality=95, **options)
+        for least in (300, 225, 129, 60, 9):
+            reduction = max(n for n in (1, 2, 4, 8) if n == 1 or -(-min(size) // n) >= least)
+            got = F.decode(file, least)
+            assert got.shape == (-(-size[1] // reduction), -(-size[0] // reduction), 3)
+            draft = Image.open(io.BytesIO(file))
+            draft.draft(None, (size[0] // reduction, size[1] // reduction))
+            off = np.abs(got.astype(int) - np.asarray(draft.convert("RGB")))
+            assert off.mean() < limit, (mode, options, least, off.mean())
+    cmyk = encoded(photo.convert("CMYK"), format="JPEG")
+    assert F.decode(cmyk, 9).shape == (size[1], size[0], 3)
+    with pytest.raises(ValueError, match="min_size = 0"):
+        F.decode(file, 0)
+
+
 def test_decode_of_unusual_pictures():
     photo = Image.fromarray(np.add.outer(np.arange(60), 2 * np.arange(90)).astype(np.uint8)).convert("RGB")
     exif = Image.Exif()

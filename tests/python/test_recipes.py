@@ -245,6 +245,7 @@ def test_rotations_are_lightlys(picture, degrees):
         ({"kernel_size": -3}, "kernel_size = -3"),
         ({"kernel_size": 3.5}, "kernel_size = 3.5"),
         ({"channels_last": "x"}, "channels_last = 'x'"),
+        ({"min_decode_size": 0}, "min_decode_size = 0"),
         ({"rr_prob": 2}, "rr_prob = 2"),
         ({"rr_degrees": 500}, r"rr_degrees = \(-500, 500\)"),
         ({"rr_degrees": (1, 2, 3)}, r"rr_degrees = \(1, 2, 3\)"),

@@ -26,7 +26,7 @@ impl Source for Pictures {
         format!("picture {index}")
     }
 
-    fn get(&self, index: usize) -> Result<(Pixels, i64)> {
+    fn get(&self, index: usize, _: Option<u16>) -> Result<(Pixels, i64)> {
         assert!(index != self.bad || !self.panics, "on purpose");
         match index == self.bad {
             true => Err(Error::image(self.name(index), "it is bad")),
@@ -52,7 +52,7 @@ fn views() -> TwoViews {
 
 fn loader(source: Pictures, on_error: OnError) -> Arc<Loader> {
     let sampler = Sampler::new(source.len(), 4, (false, false), 0, (0, 1)).unwrap();
-    Arc::new(Loader::new(Arc::new(source), Arc::new(views()), sampler, on_error))
+    Arc::new(Loader::new(Arc::new(source), Arc::new(views()), sampler, on_error, None))
 }
 
 /// Memory of its own for the views of `n` pictures.

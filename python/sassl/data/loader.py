@@ -92,6 +92,7 @@ class TwoViewLoader:
             threads=threads,
             prefetch=prefetch,
             on_error=on_error,
+            min_decode_size=transform._settings["min_decode_size"],
         )
         # What a state must agree with.
         self._plan = {

@@ -51,6 +51,8 @@ _ARGUMENTS = """
         dtype: "float32", "float16", or "uint8" where `normalize` is None.
         channels_last: (H, W, 3) instead of (3, H, W).
         output: "torch" or "numpy"; None: torch where it is installed.
+        min_decode_size: for photographs of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size, as long as no
+            side is shorter than this. None: whole.
         generator: as that of `SASSL`.
 
     Raises:
@@ -77,6 +79,8 @@ class TwoViewTransform:
         if style is not None and not isinstance(style, SASSL):
             raise TypeError(f"style: expected a sassl.transforms.SASSL or None, got {type(style).__name__}")
         choice("output", settings["output"], (None, "torch", "numpy"))
+        if settings["min_decode_size"] is not None:
+            whole("min_decode_size", settings["min_decode_size"], 1, 65_535)
         self._core = TwoViews(
             self._view(0),
             self._view(1),
@@ -160,11 +164,14 @@ class TwoViewTransform:
 
     def apply_params(self, image: Any, params: tuple[ViewParams, ViewParams]) -> list[Any]:
         """Both views of an image with these parameters: a pure function."""
-        return self._finish(self._core.apply(pixels(image), params))
+        return self._finish(self._core.apply(self._pixels(image), params))
 
     def __call__(self, image: Any) -> list[Any]:
-        array = pixels(image)
+        array = self._pixels(image)
         return self._finish(self._core.apply(array, self.sample(*array.shape[:2])))
+
+    def _pixels(self, image: Any) -> Array:
+        return pixels(image, min_decode_size=self._settings["min_decode_size"])
 
     def picture(self, view: Any) -> Array:
         """A view as it looks, (H, W, 3) uint8: normalizing is undone."""
@@ -233,6 +240,7 @@ class MoCoV2Transform(TwoViewTransform):
         dtype: str = "float32",
         channels_last: bool = False,
         output: str | None = None,
+        min_decode_size: int | None = None,
         generator: Any = None,
     ) -> None:
         super().__init__(_kernel_size(kernel_size, None), locals())
@@ -277,6 +285,7 @@ class SimCLRTransform(TwoViewTransform):
         dtype: str = "float32",
         channels_last: bool = False,
         output: str | None = None,
+        min_decode_size: int | None = None,
         generator: Any = None,
     ) -> None:
         super().__init__(_kernel_size(kernel_size, input_size), locals())
@@ -321,13 +330,14 @@ class BYOLTransform(TwoViewTransform):
         dtype: str = "float32",
         channels_last: bool = False,
         output: str | None = None,
+        min_decode_size: int | None = None,
         generator: Any = None,
     ) -> None:
         super().__init__(_kernel_size(kernel_size, input_size), locals())
 
 
-def pixels(image: Any, name: str = "image") -> Array:
-    """An image of any kind as uint8, (H, W, 3).
+def pixels(image: Any, name: str = "image", min_decode_size: int | None = None) -> Array:
+    """An image of any kind as uint8, (H, W, 3); JPEG files as `decode` reads them with this least size.
 
     Raises:
         TypeError: no image.
@@ -335,7 +345,7 @@ def pixels(image: Any, name: str = "image") -> Array:
         OSError: a file that cannot be read.
     """
     if isinstance(image, (str, bytes, os.PathLike)):
-        return decode(image)
+        return decode(image, min_decode_size)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(image, torch.Tensor):
         if image.ndim != 3 or image.shape[0] not in (1, 3) or image.dtype != torch.uint8:
