@@ -4,8 +4,10 @@
 //! truth, `simd.rs` the same loops over `isa::Lanes`. All of them work on one image: a [`map::Map`] of
 //! height x width x channels float32, channels innermost, with room for its padding around it. Loops over the bytes of
 //! [`planes`] are written once, and compiled for each instruction set.
+pub mod batch_norm;
 pub mod color;
 pub mod conv;
+pub mod conv2d;
 pub mod depthwise;
 pub mod gaussian_blur;
 pub mod instance_norm;
@@ -17,6 +19,7 @@ pub mod operand;
 pub mod parts;
 pub mod planes;
 pub mod pool;
+pub mod pooling;
 pub mod quantize;
 pub mod resample;
 pub mod resize;

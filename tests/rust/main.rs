@@ -1,5 +1,6 @@
 //! The crate's tests, a file for each of its rooms.
 mod allocations;
+mod conv2d;
 mod data;
 mod flatbuffer;
 mod image;

@@ -1,0 +1,273 @@
+//! Convolution of a batch and its two gradients, for training: `out[n, y, x, o] = sum over taps and i of
+//! weight[o, ty, tx, i] * input[n, s y - p + ty, s x - p + tx, i]`, with zeros around the input.
+//!
+//! Maps are NHWC, weights OHWI. All three are matrix products over *patches*, the inputs under one output side by side:
+//!
+//! ```text
+//! out    [pixels, O] = patches [pixels, K] weight^T     K = taps x I
+//! dW     [O, K]      = dout^T patches
+//! dinput             = the patches' gradient, dout weight, added up where patches overlap; for stride 1, a convolution of dout
+//!                      with the weights turned around
+//! ```
+//!
+//! Patches are made for some hundred pixels and inputs at a time, so that they stay in the second-level cache. ([`super::conv`], for one
+//! image and prepared weights, does without: there the maps bring their padding along.)
+mod patches;
+mod product;
+mod scalar;
+
+use super::isa::{Isa, Kernel, Lanes};
+use super::pool;
+use patches::{Patches, pack, side_by_side, transposed};
+use product::{Matrix, ROWS, product};
+use std::sync::Mutex;
+
+/// The shape of a convolution of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Images.
+    pub batch: usize,
+    /// Rows of the input.
+    pub height: usize,
+    /// Columns of the input.
+    pub width: usize,
+    /// Input channels.
+    pub inputs: usize,
+    /// Output channels.
+    pub outputs: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: (usize, usize),
+    /// Step between positions.
+    pub stride: usize,
+    /// Zeros on all four sides.
+    pub padding: usize,
+}
+
+impl Shape {
+    /// Rows and columns of the output.
+    ///
+    /// # Panics
+    /// If the kernel is larger than the padded input, or the stride 0.
+    pub fn output_size(&self) -> (usize, usize) {
+        let size = |n: usize, kernel: usize| {
+            let n = n + 2 * self.padding;
+            assert!(kernel > 0 && kernel <= n && self.stride > 0, "{self:?}");
+            (n - kernel) / self.stride + 1
+        };
+        (size(self.height, self.kernel.0), size(self.width, self.kernel.1))
+    }
+
+    /// Inputs under one output.
+    fn patch(&self) -> usize {
+        self.kernel.0 * self.kernel.1 * self.inputs
+    }
+
+    /// Outputs of one channel in an image.
+    fn pixels(&self) -> usize {
+        let (rows, columns) = self.output_size();
+        rows * columns
+    }
+
+    fn input_len(&self) -> usize {
+        self.batch * self.height * self.width * self.inputs
+    }
+
+    fn output_len(&self) -> usize {
+        self.batch * self.pixels() * self.outputs
+    }
+
+    /// Whether a patch is just the pixel under it.
+    fn is_pointwise(&self) -> bool {
+        self.kernel == (1, 1) && self.stride == 1 && self.padding == 0
+    }
+
+    /// The convolution that gives the gradient of the input, where the stride is 1 and the padding below the kernel.
+    fn turned(&self) -> Option<Self> {
+        let (rows, columns) = self.output_size();
+        let square = self.kernel.0 == self.kernel.1 && self.padding < self.kernel.0;
+        (self.stride == 1 && square).then(|| Self {
+            height: rows,
+            width: columns,
+            inputs: self.outputs,
+            outputs: self.inputs,
+            padding: self.kernel.0 - 1 - self.padding,
+            ..*self
+        })
+    }
+}
+
+/// Pixels whose patches are made at once.
+const PIXELS: usize = 192;
+/// How much of a patch is multiplied at once.
+const DEPTH: usize = 576;
+
+/// The convolution, into `out`.
+///
+/// # Panics
+/// If a length does not fit the shape.
+pub fn forward(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f32], out: &mut [f32]) {
+    check(shape, input.len(), weight.len(), out.len());
+    if isa == Isa::Scalar {
+        return scalar::forward(shape, input, weight, out);
+    }
+    let panels = transposed(isa, threads, weight, shape.outputs, shape.patch());
+    convolve(isa, threads, shape, input, &panels, out);
+}
+
+/// The convolution with packed weights: `[outputs / panel][K][panel]`.
+fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], panels: &[f32], out: &mut [f32]) {
+    let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
+    let blocks = Mutex::new(out.chunks_mut(PIXELS * o).enumerate());
+    pool::run(threads, &|| {
+        let mut room = vec![];
+        while let Some((block, out)) = next(&blocks) {
+            let (first, pixels) = (block * PIXELS, out.len() / o);
+            for from in (0..k).step_by(DEPTH) {
+                let depth = DEPTH.min(k - from);
+                let (rows, row) = if shape.is_pointwise() {
+                    (&input[first * k + from..], k)
+                } else {
+                    room.resize(PIXELS * DEPTH, 0.0);
+                    isa.dispatch(Patches { shape, input, first, pixels, from, depth, width: depth, out: &mut room });
+                    (&room[..], depth)
+                };
+                for (n, out_from) in (0..o).step_by(width).enumerate() {
+                    let columns = width.min(o - out_from);
+                    let a = Matrix { numbers: rows, row, step: 1 };
+                    let filled = columns.next_multiple_of(isa.lanes());
+                    let b = Matrix { numbers: &panels[n * width * k + from * filled..], row: filled, step: 1 };
+                    product(isa, (pixels, depth, columns), a, b, from > 0, &mut out[out_from..], o);
+                }
+            }
+        }
+    });
+}
+
+/// The gradient of the input, into `out`, from that of the output.
+///
+/// # Panics
+/// If a length does not fit the shape.
+pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], weight: &[f32], out: &mut [f32]) {
+    check(shape, out.len(), weight.len(), grad.len());
+    if isa == Isa::Scalar {
+        return scalar::input_gradient(shape, grad, weight, out);
+    }
+    if let Some(turned) = shape.turned() {
+        let panels = patches::turned(isa, threads, shape, weight);
+        return convolve(isa, threads, &turned, grad, &panels, out);
+    }
+    let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
+    let panels = pack(isa, threads, weight, o, k);
+    let image = shape.height * shape.width * shape.inputs;
+    let images = Mutex::new(out.chunks_mut(image.max(1)).zip(grad.chunks(shape.pixels() * o)));
+    pool::run(threads, &|| {
+        let mut room = vec![0.0; PIXELS * DEPTH];
+        while let Some((out, grad)) = next(&images) {
+            out.fill(0.0);
+            for (block, grad) in grad.chunks(PIXELS * o).enumerate() {
+                let pixels = grad.len() / o;
+                for from in (0..k).step_by(DEPTH) {
+                    let depth = DEPTH.min(k - from);
+                    for at in (from..from + depth).step_by(width) {
+                        let columns = width.min(from + depth - at);
+                        let a = Matrix { numbers: grad, row: o, step: 1 };
+                        let filled = width.min(k - at).next_multiple_of(isa.lanes());
+                        let b = Matrix { numbers: &panels[at * o..], row: filled, step: 1 };
+                        product(isa, (pixels, o, columns), a, b, false, &mut room[at - from..], depth);
+                    }
+                    isa.dispatch(patches::Add {
+                        shape,
+                        first: block * PIXELS,
+                        pixels,
+                        from,
+                        depth,
+                        patches: &room,
+                        out,
+                    });
+                }
+            }
+        }
+    });
+}
+
+/// The gradient of the weights, into `out`, from that of the output.
+///
+/// # Panics
+/// If a length does not fit the shape.
+pub fn weight_gradient(isa: Isa, threads: usize, shape: &Shape, input: &[f32], grad: &[f32], out: &mut [f32]) {
+    check(shape, input.len(), out.len(), grad.len());
+    if isa == Isa::Scalar {
+        return scalar::weight_gradient(shape, input, grad, out);
+    }
+    let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
+    let all = shape.batch * shape.pixels();
+    // Short patches that are pixels are read where they are; long ones would meet in few sets of the cache.
+    let direct = shape.is_pointwise() && k <= 256 && k.is_multiple_of(isa.lanes());
+    // As many sums as there are parts of the batch: of the shape alone, so that the result does not depend on the threads.
+    let parts = (PARTS / k.div_ceil(DEPTH)).clamp(1, all.div_ceil(PIXELS));
+    let each = all.div_ceil(parts).next_multiple_of(PIXELS);
+    let tasks: Vec<(usize, usize)> =
+        (0..parts).flat_map(|part| (0..k).step_by(DEPTH).map(move |from| (part, from))).collect();
+    let tasks = Mutex::new(tasks.into_iter());
+    let sums: Mutex<Vec<(usize, usize, Vec<f32>)>> = Mutex::default();
+    pool::run(threads, &|| {
+        let (mut room, mut packed) = (vec![], vec![0.0; PIXELS * o.next_multiple_of(ROWS)]);
+        while let Some((part, from)) = next(&tasks) {
+            let depth = DEPTH.min(k - from);
+            let mut sum = vec![0.0; o * depth];
+            let mut begun = false;
+            for first in (part * each..((part + 1) * each).min(all)).step_by(PIXELS) {
+                let pixels = PIXELS.min(all - first);
+                room.resize(PIXELS * DEPTH.next_multiple_of(width), 0.0);
+                let (rows, row) = if direct {
+                    (&input[first * k + from..], k)
+                } else {
+                    let out = &mut room;
+                    isa.dispatch(Patches { shape, input, first, pixels, from, depth, width, out });
+                    (&room[..], width)
+                };
+                side_by_side(&grad[first * o..][..pixels * o], o, &mut packed);
+                for at in (0..depth).step_by(width) {
+                    let columns = width.min(depth - at);
+                    let b = Matrix { numbers: &rows[if direct { at } else { at * pixels }..], row, step: 1 };
+                    for o_from in (0..o).step_by(ROWS) {
+                        let rows = ROWS.min(o - o_from);
+                        let a = Matrix { numbers: &packed[o_from * pixels..], row: 1, step: ROWS };
+                        let to = &mut sum[o_from * depth + at..];
+                        product(isa, (rows, pixels, columns), a, b, begun, to, depth);
+                    }
+                }
+                begun = true;
+            }
+            sums.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((part, from, sum));
+        }
+    });
+    let mut sums = sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    sums.sort_unstable_by_key(|&(part, from, _)| (part, from));
+    out.fill(0.0);
+    for (_, from, sum) in sums {
+        let depth = DEPTH.min(k - from);
+        for (out, sum) in out.chunks_exact_mut(k).zip(sum.chunks_exact(depth)) {
+            out[from..from + depth].iter_mut().zip(sum).for_each(|(out, sum)| *out += sum);
+        }
+    }
+}
+
+/// Sums of the weights' gradient, at most: work for as many threads.
+const PARTS: usize = 16;
+
+/// Floats in the rows of a packed matrix: as many vectors as a tile is wide.
+fn panel(isa: Isa) -> usize {
+    isa.lanes() * if isa.lanes() == 16 { 4 } else { 2 }
+}
+
+/// Of a list that several threads work on.
+fn next<T>(list: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    list.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next()
+}
+
+fn check(shape: &Shape, input: usize, weight: usize, output: usize) {
+    assert_eq!(input, shape.input_len(), "input of {shape:?}");
+    assert_eq!(weight, shape.outputs * shape.patch(), "weights of {shape:?}");
+    assert_eq!(output, shape.output_len(), "output of {shape:?}");
+}

@@ -1,0 +1,123 @@
+//! A product of small matrices, `c[m, n] (+)= sum over k of a[m, k] b[k, n]`: a tile of c stays in registers.
+#![allow(unsafe_code)]
+use super::{Isa, Kernel, Lanes};
+
+/// Rows of a tile.
+pub(super) const ROWS: usize = 6;
+
+/// Numbers of which the one at (i, j) stands at `i row + j step`.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a> {
+    pub(super) numbers: &'a [f32],
+    pub(super) row: usize,
+    pub(super) step: usize,
+}
+
+/// Into the rows of `c`, `c_row` numbers apart, or on top of what is in them. Rows of `b` are contiguous, and filled up to whole
+/// vectors.
+///
+/// # Panics
+/// If a matrix is too short for the size, (m, k, n); n is more than a tile is wide.
+pub(super) fn product(
+    isa: Isa,
+    size: (usize, usize, usize),
+    a: Matrix,
+    b: Matrix,
+    add: bool,
+    c: &mut [f32],
+    c_row: usize,
+) {
+    isa.dispatch(Product { size, a, b, add, c, c_row });
+}
+
+struct Product<'a> {
+    size: (usize, usize, usize),
+    a: Matrix<'a>,
+    b: Matrix<'a>,
+    add: bool,
+    c: &'a mut [f32],
+    c_row: usize,
+}
+
+impl Kernel for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        match self.size.2.div_ceil(L::N) {
+            0 => {}
+            1 => self.columns::<L, 1>(),
+            2 => self.columns::<L, 2>(),
+            3 if L::MANY_REGISTERS => self.columns::<L, 3>(),
+            4 if L::MANY_REGISTERS => self.columns::<L, 4>(),
+            vectors => panic!("a tile of {vectors} vectors"),
+        }
+    }
+}
+
+impl Product<'_> {
+    #[inline(always)]
+    fn columns<L: Lanes, const V: usize>(mut self) {
+        let (m, k, n) = self.size;
+        if m == 0 || k == 0 {
+            return;
+        }
+        let Self { a, b, .. } = self;
+        assert!((m - 1) * a.row + (k - 1) * a.step < a.numbers.len());
+        assert!((k - 1) * b.row + V * L::N <= b.numbers.len());
+        assert!((m - 1) * self.c_row + n <= self.c.len());
+        let whole = m / ROWS * ROWS;
+        for first in (0..whole).step_by(ROWS) {
+            self.tile::<L, ROWS, V>(first);
+        }
+        match m - whole {
+            0 => {}
+            1 => self.tile::<L, 1, V>(whole),
+            2 => self.tile::<L, 2, V>(whole),
+            3 => self.tile::<L, 3, V>(whole),
+            4 => self.tile::<L, 4, V>(whole),
+            _ => self.tile::<L, 5, V>(whole),
+        }
+    }
+
+    #[inline(always)]
+    fn tile<L: Lanes, const M: usize, const V: usize>(&mut self, first: usize) {
+        let (_, k, n) = self.size;
+        let Self { a, b, c_row, .. } = *self;
+        let mut sums = [[L::splat(0.0); V]; M];
+        // SAFETY: `columns` has checked that all of m, k and n lie within; lanes beyond n are not touched in c.
+        unsafe {
+            let c = self.c.as_mut_ptr().add(first * c_row);
+            if self.add {
+                for (m, sums) in sums.iter_mut().enumerate() {
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = L::load_some(c.add(m * c_row).wrapping_add(v * L::N), 0..lanes::<L>(n, v));
+                    }
+                }
+            }
+            let (mut left, mut right) = (a.numbers.as_ptr().add(first * a.row), b.numbers.as_ptr());
+            for _ in 0..k {
+                let row: [L; V] = std::array::from_fn(|v| L::load(right.add(v * L::N)));
+                for (m, sums) in sums.iter_mut().enumerate() {
+                    let by = L::splat(*left.add(m * a.row));
+                    for (sum, x) in sums.iter_mut().zip(row) {
+                        *sum = by.mul_add(x, *sum);
+                    }
+                }
+                left = left.wrapping_add(a.step);
+                right = right.wrapping_add(b.row);
+            }
+            for (m, sums) in sums.into_iter().enumerate() {
+                for (v, sum) in sums.into_iter().enumerate() {
+                    sum.store_some(c.add(m * c_row).wrapping_add(v * L::N), 0..lanes::<L>(n, v));
+                }
+            }
+        }
+    }
+}
+
+/// How many lanes of vector `v` are among the first `n` numbers.
+#[inline(always)]
+fn lanes<L: Lanes>(n: usize, v: usize) -> usize {
+    n.saturating_sub(v * L::N).min(L::N)
+}

@@ -1,0 +1,86 @@
+//! `kernels/conv2d`: every path against the definition, for any shape, and the same on any number of threads.
+use proptest::prelude::*;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sassl::kernels::Isa;
+use sassl::kernels::conv2d::{Shape, forward, input_gradient, weight_gradient};
+
+/// Output, gradient of the input, gradient of the weights.
+type Three = [Vec<f32>; 3];
+
+fn all(isa: Isa, threads: usize, shape: &Shape) -> Three {
+    let (rows, columns) = shape.output_size();
+    let mut generator = ChaCha8Rng::seed_from_u64(3);
+    let mut numbers = |n: usize| -> Vec<f32> { (0..n).map(|_| generator.random_range(-1.0..1.0)).collect() };
+    let input = numbers(shape.batch * shape.height * shape.width * shape.inputs);
+    let weight = numbers(shape.outputs * shape.kernel.0 * shape.kernel.1 * shape.inputs);
+    let grad = numbers(shape.batch * rows * columns * shape.outputs);
+    // What is in them before must not matter.
+    let mut three = [vec![7.0; grad.len()], vec![7.0; input.len()], vec![7.0; weight.len()]];
+    let [out, dinput, dweight] = &mut three;
+    forward(isa, threads, shape, &input, &weight, out);
+    input_gradient(isa, threads, shape, &grad, &weight, dinput);
+    weight_gradient(isa, threads, shape, &input, &grad, dweight);
+    three
+}
+
+fn assert_near(got: &Three, truth: &Three, what: &str) {
+    for (name, (got, truth)) in ["output", "input gradient", "weight gradient"].iter().zip(got.iter().zip(truth)) {
+        let largest = truth.iter().fold(1.0, |all: f32, x| all.max(x.abs()));
+        let off = got.iter().zip(truth).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off <= 2e-5 * largest, "{what}: {name} off by {off} of {largest}");
+    }
+}
+
+#[test]
+fn layers_of_a_resnet() {
+    let shape = |batch, height, width, inputs, outputs, kernel, stride, padding| Shape {
+        batch,
+        height,
+        width,
+        inputs,
+        outputs,
+        kernel: (kernel, kernel),
+        stride,
+        padding,
+    };
+    for shape in [
+        shape(2, 23, 30, 3, 64, 7, 2, 3),
+        shape(3, 8, 8, 64, 70, 3, 1, 1),
+        shape(2, 9, 8, 33, 128, 3, 2, 1),
+        shape(5, 7, 7, 130, 20, 1, 1, 0),
+        shape(2, 10, 7, 66, 65, 1, 2, 0),
+        shape(2, 4, 4, 200, 6, 3, 1, 1),
+    ] {
+        let truth = all(Isa::Scalar, 1, &shape);
+        for isa in Isa::supported() {
+            assert_near(&all(isa, 2, &shape), &truth, &format!("{} {shape:?}", isa.name()));
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let shape =
+        Shape { batch: 7, height: 13, width: 11, inputs: 20, outputs: 30, kernel: (3, 3), stride: 2, padding: 1 };
+    for isa in Isa::supported() {
+        let one = all(isa, 1, &shape);
+        assert!((2..5).all(|threads| all(isa, threads, &shape) == one), "{}", isa.name());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn any_shape(
+        batch in 1..4_usize, height in 1..12_usize, width in 1..12_usize, inputs in 1..40_usize, outputs in 1..40_usize,
+        kernel in (1..5_usize, 1..5_usize), stride in 1..4_usize, padding in 0..4_usize
+    ) {
+        prop_assume!(kernel.0 <= height + 2 * padding && kernel.1 <= width + 2 * padding);
+        let shape = Shape { batch, height, width, inputs, outputs, kernel, stride, padding };
+        let truth = all(Isa::Scalar, 1, &shape);
+        for isa in Isa::supported() {
+            assert_near(&all(isa, 1, &shape), &truth, &format!("{} {shape:?}", isa.name()));
+        }
+    }
+}
