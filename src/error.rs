@@ -62,6 +62,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// candle's word on tensors.
+    #[error("{reason}")]
+    Tensor {
+        /// What candle says.
+        reason: String,
+    },
+
     /// A bug of this crate, met on a thread of its own.
     #[error("{what}: a thread of sassl panicked: {message}; please report it with the file")]
     Panic {

@@ -10,13 +10,23 @@
 //! - [`weights`]: files to named tensors and the description of a network.
 //! - [`style`]: the paper's Algorithm 1, a file for each of its lines.
 //! - [`data`]: from files to batches of two views.
+//! - [`nn`]: layers that learn, and networks as operations of candle's graph.
+//! - [`encoders`]: backbones under the names of torchvision.
+//! - [`optim`]: optimizers and schedules.
+//! - [`methods`]: MoCo v2, BYOL and SimCLR, a file for each paper.
+//! - [`train`]: a run, and what a later one needs to go on.
 //! - `bindings`: the Python module (feature `python`).
 pub mod data;
+pub mod encoders;
 pub mod error;
 pub mod image;
 pub mod kernels;
+pub mod methods;
+pub mod nn;
+pub mod optim;
 pub mod random;
 pub mod style;
+pub mod train;
 pub mod weights;
 
 #[cfg(feature = "python")]

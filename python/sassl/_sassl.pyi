@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "convert", "decode", "gaussian_blur", "grayscale", "hflip", "info", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip"]
+__all__ = ["Bank", "Block", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "convert", "cosine_momentum", "cosine_rate", "decode", "gaussian_blur", "grayscale", "hflip", "info", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip"]
 
 @final
 class Bank:
@@ -382,6 +382,78 @@ class Stylizer:
         """
 
 @final
+class Trainer:
+    """
+    A method with its networks and optimizers.
+    """
+    def __new__(cls, /, config: str, *, threads: "int | None" = None) -> Trainer:
+        """
+        Args:
+            config: JSON, of `sassl.pretraining.Config`'s fields those that decide what is learnt.
+            threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+
+        Raises:
+            ValueError: a setting that cannot be.
+        """
+    def backbone(self, /) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
+        """
+        The backbone's tensors under torchvision's names and in its order of axes.
+        """
+    def encode(self, /, images: "numpy.typing.NDArray[numpy.float32]") -> "numpy.typing.NDArray[numpy.float32]":
+        """
+        Features of images by the backbone, its norms as after training.
+
+        Args:
+            images: (N, H, W, 3) or (N, 3, H, W) float32.
+
+        Returns:
+            (N, features) float32.
+        """
+    @property
+    def features(self, /) -> int:
+        """
+        Numbers of a feature.
+        """
+    def load_backbone(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
+        """
+        Takes the backbone's tensors from those of torchvision or timm; `fc.*` are left out.
+
+        Raises:
+            ValueError: a tensor that is missing, unknown or of another shape; nothing is changed then.
+        """
+    def load_state(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
+        """
+        Goes on from such a state.
+
+        Raises:
+            ValueError: a state of another run; nothing is changed then.
+        """
+    def state(self, /) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
+        """
+        Everything that a continued run needs, by name.
+        """
+    def step(self, /, left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr: SupportsFloat | SupportsIndex, momentum: SupportsFloat | SupportsIndex) -> "tuple[float, dict[str, float]]":
+        """
+        One step on two views of a batch.
+
+        Args:
+            left, right: (N, H, W, 3) or (N, 3, H, W) float32, the left ones being the query's or the online network's.
+            lr: the learning rate.
+            momentum: how far a momentum encoder stays what it is, in [0, 1].
+
+        Returns:
+            The loss before the step, and what else the method watches, by name.
+
+        Raises:
+            ValueError: views that do not fit; a loss that is not finite, and nothing has been learnt from it then.
+        """
+    @property
+    def threads(self, /) -> int:
+        """
+        Threads of a step.
+        """
+
+@final
 class TwoViews:
     """
     Two views of an image, the left one in another style.
@@ -540,6 +612,22 @@ def convert(predictor: "str | os.PathLike[str]", transformer: "str | os.PathLike
     Raises:
         ValueError: a file that is not such a network.
         OSError: a file cannot be read or written.
+    """
+
+def cosine_momentum(tau: SupportsFloat | SupportsIndex, total: SupportsIndex, k: SupportsIndex) -> float:
+    """
+    BYOL's tau at step `k` of `total`: from `tau` to 1 by a cosine.
+
+    Raises:
+        ValueError: tau outside [0, 1], no step.
+    """
+
+def cosine_rate(lr: SupportsFloat | SupportsIndex, warmup: SupportsIndex, total: SupportsIndex, k: SupportsIndex) -> float:
+    """
+    The learning rate of step (or epoch) `k` of `total`, from 0: linear warm-up, then cosine to 0 (SimCLR, BYOL; MoCo by epoch).
+
+    Raises:
+        ValueError: a rate below 0, a warm-up that leaves nothing.
     """
 
 def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None) -> "numpy.typing.NDArray[numpy.uint8]":

@@ -8,6 +8,7 @@ mod run;
 mod source;
 mod style;
 mod stylizer;
+mod trainer;
 mod views;
 mod weights;
 
@@ -29,6 +30,8 @@ mod _sassl {
     use super::style::{Bank, Block, Gaussian, StyleParams};
     #[pymodule_export]
     use super::stylizer::Stylizer;
+    #[pymodule_export]
+    use super::trainer::{Trainer, cosine_momentum, cosine_rate};
     #[pymodule_export]
     use super::views::{TwoViews, View, ViewParams};
     #[pymodule_export]

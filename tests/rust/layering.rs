@@ -11,7 +11,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("weights", &["error"]),
     ("style", &["weights", "kernels", "random", "error"]),
     ("data", &["style", "image", "kernels", "random", "error"]),
-    ("bindings", &["data", "style", "image", "weights", "kernels", "random", "error"]),
+    ("nn", &["kernels", "random", "error"]),
+    ("encoders", &["nn", "kernels", "random", "error"]),
+    ("optim", &["error"]),
+    ("methods", &["optim", "encoders", "nn", "random", "error"]),
+    ("train", &["methods", "optim", "encoders", "nn", "random", "error"]),
+    (
+        "bindings",
+        &[
+            "train", "methods", "optim", "encoders", "nn", "data", "style", "image", "weights", "kernels", "random",
+            "error",
+        ],
+    ),
 ];
 
 /// Beside `kernels/`: the file that maps files into memory, and the one that lends Python's memory to the loader's threads.

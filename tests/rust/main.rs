@@ -6,6 +6,7 @@ mod flatbuffer;
 mod image;
 mod kernels;
 mod layering;
+mod optim;
 mod style;
 mod tflite;
 mod weights;

@@ -11,6 +11,7 @@
 //! summed in blocks, and blocks in their order, so that a result depends neither on the threads nor on the instruction set.
 use super::isa::{Isa, Kernel, Lanes};
 use super::pool;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 /// Numbers of a block.
@@ -173,7 +174,7 @@ fn sums(
     threads: usize,
     channels: usize,
     len: usize,
-    of: &(dyn Fn(std::ops::Range<usize>, [&mut [f32]; 2]) + Sync),
+    of: &(impl Fn(Range<usize>, [&mut [f32]; 2]) + Sync),
 ) -> [Vec<f64>; 2] {
     let each = block(channels);
     let mut parts = vec![0.0; len.div_ceil(each) * 2 * channels];

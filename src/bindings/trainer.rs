@@ -1,0 +1,215 @@
+//! `Trainer`: what `sassl.pretraining` steps.
+use super::arrays::{Held, floats, into_array};
+use super::run::{checked_threads, run, threads};
+use crate::error::{Error, Result};
+use crate::optim::{Momentum, Schedule};
+use crate::train::{self, Batch, Config, State};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A method with its networks and optimizers.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct Trainer {
+    core: Mutex<train::Trainer>,
+    threads: usize,
+    features: usize,
+}
+
+#[pymethods]
+impl Trainer {
+    /// Args:
+    ///     config: JSON, of `sassl.pretraining.Config`'s fields those that decide what is learnt.
+    ///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+    ///
+    /// Raises:
+    ///     ValueError: a setting that cannot be.
+    #[new]
+    #[pyo3(signature = (config, *, threads: "int | None" = None))]
+    fn new(py: Python<'_>, config: &str, threads: Option<isize>) -> PyResult<Self> {
+        let config: Config = serde_json::from_str(config)
+            .map_err(|error| Error::value("config", error, "give sassl.pretraining.Config"))?;
+        let count = self::threads(py, checked_threads(threads)?)?;
+        let core = run(py, || train::Trainer::new(config, count))?;
+        let features = core.features()?;
+        Ok(Self { core: Mutex::new(core), threads: count, features })
+    }
+
+    /// Threads of a step.
+    #[getter]
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// One step on two views of a batch.
+    ///
+    /// Args:
+    ///     left, right: (N, H, W, 3) or (N, 3, H, W) float32, the left ones being the query's or the online network's.
+    ///     lr: the learning rate.
+    ///     momentum: how far a momentum encoder stays what it is, in [0, 1].
+    ///
+    /// Returns:
+    ///     The loss before the step, and what else the method watches, by name.
+    ///
+    /// Raises:
+    ///     ValueError: views that do not fit; a loss that is not finite, and nothing has been learnt from it then.
+    #[pyo3(signature = (
+        left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr, momentum
+    ) -> "tuple[float, dict[str, float]]")]
+    fn step<'py>(
+        &self,
+        py: Python<'py>,
+        left: &Bound<'py, PyAny>,
+        right: &Bound<'py, PyAny>,
+        lr: f64,
+        momentum: f64,
+    ) -> PyResult<(f32, Bound<'py, PyDict>)> {
+        let (left, right) = (floats("left", left)?, floats("right", right)?);
+        let (left, right) = (Images::new("left", &left)?, Images::new("right", &right)?);
+        let report = run(py, || {
+            let (mut left_room, mut right_room) = (vec![], vec![]);
+            let (left, right) = (left.batch(&mut left_room), right.batch(&mut right_room));
+            self.core().step(left, right, lr, momentum)
+        })?;
+        let watched = PyDict::new(py);
+        report.watched.into_iter().try_for_each(|(name, x)| watched.set_item(name, x))?;
+        Ok((report.loss, watched))
+    }
+
+    /// Features of images by the backbone, its norms as after training.
+    ///
+    /// Args:
+    ///     images: (N, H, W, 3) or (N, 3, H, W) float32.
+    ///
+    /// Returns:
+    ///     (N, features) float32.
+    #[pyo3(signature = (images: "numpy.typing.NDArray[numpy.float32]") -> "numpy.typing.NDArray[numpy.float32]")]
+    fn encode<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let held = floats("images", images)?;
+        let images = Images::new("images", &held)?;
+        let made = run(py, || {
+            let mut room = vec![];
+            self.core().encode(images.batch(&mut room))
+        })?;
+        let n = made.len() / self.features;
+        into_array(py, made, &[n, self.features])
+    }
+
+    /// Numbers of a feature.
+    #[getter]
+    fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Everything that a continued run needs, by name.
+    #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        into_dict(py, run(py, || self.core().state())?)
+    }
+
+    /// Goes on from such a state.
+    ///
+    /// Raises:
+    ///     ValueError: a state of another run; nothing is changed then.
+    #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
+    fn load_state(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
+        let state = from_dict(state)?;
+        run(py, || self.core().load_state(&state))
+    }
+
+    /// The backbone's tensors under torchvision's names and in its order of axes.
+    #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
+    fn backbone<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        into_dict(py, run(py, || self.core().backbone_state())?)
+    }
+
+    /// Takes the backbone's tensors from those of torchvision or timm; `fc.*` are left out.
+    ///
+    /// Raises:
+    ///     ValueError: a tensor that is missing, unknown or of another shape; nothing is changed then.
+    #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
+    fn load_backbone(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
+        let state = from_dict(state)?;
+        run(py, || self.core().load_backbone(&state))
+    }
+}
+
+impl Trainer {
+    fn core(&self) -> MutexGuard<'_, train::Trainer> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The learning rate of step (or epoch) `k` of `total`, from 0: linear warm-up, then cosine to 0 (SimCLR, BYOL; MoCo by epoch).
+///
+/// Raises:
+///     ValueError: a rate below 0, a warm-up that leaves nothing.
+#[pyfunction]
+pub(super) fn cosine_rate(lr: f64, warmup: u64, total: u64, k: u64) -> Result<f64> {
+    Ok(Schedule::new(lr, warmup, total)?.at(k))
+}
+
+/// BYOL's tau at step `k` of `total`: from `tau` to 1 by a cosine.
+///
+/// Raises:
+///     ValueError: tau outside [0, 1], no step.
+#[pyfunction]
+pub(super) fn cosine_momentum(tau: f64, total: u64, k: u64) -> Result<f64> {
+    Ok(Momentum::cosine(tau, total)?.at(k))
+}
+
+/// Images as Python gives them.
+#[derive(Clone, Copy)]
+struct Images<'a> {
+    numbers: &'a [f32],
+    shape: [usize; 4],
+    channels_first: bool,
+}
+
+impl<'a> Images<'a> {
+    fn new(name: &str, held: &'a Held<f32>) -> PyResult<Self> {
+        let (shape, channels_first) = match *held.shape() {
+            [n, height, width, 3] => ([n, height, width, 3], false),
+            [n, 3, height, width] => ([n, height, width, 3], true),
+            ref other => return Err(Error::shape(name, "(N, H, W, 3) or (N, 3, H, W)", format!("{other:?}")).into()),
+        };
+        Ok(Self { numbers: held.slice()?, shape, channels_first })
+    }
+
+    /// Channels last, in `room` where they were not.
+    fn batch(self, room: &'a mut Vec<f32>) -> Batch<'a> {
+        let numbers = self.numbers;
+        let [_, height, width, _] = self.shape;
+        if !self.channels_first {
+            return Batch { shape: self.shape, numbers };
+        }
+        let size = height * width;
+        room.reserve(numbers.len());
+        for image in numbers.chunks_exact((3 * size).max(1)) {
+            let (red, others) = image.split_at(size);
+            let (green, blue) = others.split_at(size);
+            for ((&r, &g), &b) in red.iter().zip(green).zip(blue) {
+                room.extend([r, g, b]);
+            }
+        }
+        Batch { shape: self.shape, numbers: room }
+    }
+}
+
+fn into_dict(py: Python<'_>, state: State) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, (shape, numbers)) in state {
+        dict.set_item(name, into_array(py, numbers, &shape)?)?;
+    }
+    Ok(dict)
+}
+
+fn from_dict(dict: &Bound<'_, PyDict>) -> PyResult<State> {
+    let mut state = State::new();
+    for (name, tensor) in dict {
+        let name: String = name.extract()?;
+        let held = floats(&name, &tensor)?;
+        state.insert(name, (held.shape().to_vec(), held.slice()?.to_vec()));
+    }
+    Ok(state)
+}

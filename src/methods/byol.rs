@@ -1,0 +1,90 @@
+//! BYOL (Grill et al. 2020, arXiv 2006.07733; deepmind-research `byol/`).
+//!
+//! ```text
+//! p = q(g(f(left))), z' = g'(f'(right))              f, g online; f', g' the target, without a gradient
+//! loss = 2 - 2 cos(p, z') + the same of the views exchanged
+//! after the optimizer's step: target = tau target + (1 - tau) online
+//! ```
+use super::{Method, Step, backbone, head, negative_cosine};
+use crate::encoders::Settings as Encoder;
+use crate::error::{Error, Result};
+use crate::nn::{Engine, Hidden, Mode, Network};
+use crate::optim::ema;
+use crate::random::Generator;
+use candle_core::Tensor;
+
+/// The settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Numbers between the layers of projector and predictor; 4096.
+    pub hidden: usize,
+    /// Numbers of a projection; 256.
+    pub dim: usize,
+}
+
+/// The method.
+pub struct Byol {
+    /// Backbone, projector, predictor.
+    online: [Network; 3],
+    target: [Network; 2],
+}
+
+const MODE: Mode = Mode::Train { splits: 1 };
+
+impl Byol {
+    /// With parameters as they begin; the target begins as the online network (its code draws it anew).
+    ///
+    /// # Errors
+    /// Settings that cannot be.
+    pub fn new(engine: Engine, encoder: Encoder, settings: Settings, generator: &mut Generator) -> Result<Self> {
+        let Settings { hidden, dim } = settings;
+        for (name, n) in [("hidden_dim", hidden), ("dim", dim)] {
+            if n == 0 {
+                return Err(Error::value(name, n, "at least 1"));
+            }
+        }
+        let norm = Hidden::BatchNorm { bias: true };
+        let online = [
+            backbone(engine, encoder, generator)?,
+            head(engine, &[encoder.arch.features(), hidden, dim], norm, (false, false), generator)?,
+            head(engine, &[dim, hidden, dim], norm, (false, false), generator)?,
+        ];
+        let target = [online[0].frozen()?, online[1].frozen()?];
+        Ok(Self { online, target })
+    }
+
+    fn prediction(&self, x: &Tensor) -> Result<Tensor> {
+        let [backbone, projector, predictor] = &self.online;
+        predictor.forward(&projector.forward(&backbone.forward(x, MODE)?, MODE)?, MODE)
+    }
+
+    fn projection(&self, x: &Tensor) -> Result<Tensor> {
+        let [backbone, projector] = &self.target;
+        Ok(projector.forward(&backbone.forward(x, MODE)?, MODE)?.detach())
+    }
+}
+
+impl Method for Byol {
+    fn step(&mut self, left: &Tensor, right: &Tensor, _: f64) -> Result<Step> {
+        let one = negative_cosine(&self.prediction(left)?, &self.projection(right)?)?;
+        let other = negative_cosine(&self.prediction(right)?, &self.projection(left)?)?;
+        Ok(Step { loss: (one + other)?, watched: vec![] })
+    }
+
+    fn finish(&mut self, m: f64) -> Result<()> {
+        for (target, online) in self.target.iter().zip(&self.online) {
+            let online = online.numbers()?;
+            target.change(|target| ema(target, &online, m))?;
+        }
+        Ok(())
+    }
+
+    fn learning(&self) -> Vec<(&'static str, &Network)> {
+        let [backbone, projector, predictor] = &self.online;
+        vec![("backbone", backbone), ("projector", projector), ("predictor", predictor)]
+    }
+
+    fn following(&self) -> Vec<(&'static str, &Network)> {
+        vec![("target_backbone", &self.target[0]), ("target_projector", &self.target[1])]
+    }
+}

@@ -1,0 +1,91 @@
+//! What is learnt from two views, a file for each paper: networks, loss, and who follows whom.
+mod byol;
+mod losses;
+mod moco;
+mod simclr;
+
+pub use byol::{Byol, Settings as ByolSettings};
+pub use losses::{info_nce, negative_cosine, normalized, nt_xent};
+pub use moco::{Moco, Settings as MocoSettings};
+pub use simclr::{Settings as SimClrSettings, SimClr};
+
+use crate::encoders::{Settings as Encoder, resnet};
+use crate::error::Result;
+use crate::nn::{Engine, Hidden, Layout, Mlp, Network};
+use crate::random::Generator;
+use candle_core::Tensor;
+use std::sync::Arc;
+
+/// Named tensors: what they are called, their shapes, their numbers.
+pub type State = Vec<(String, Vec<usize>, Vec<f32>)>;
+
+/// What a step gives.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The loss, a scalar of candle's graph.
+    pub loss: Tensor,
+    /// What else is watched, by name.
+    pub watched: Vec<(&'static str, f32)>,
+}
+
+/// A method with its networks.
+pub trait Method: Send + Sync {
+    /// The loss of two views, `[n, height, width, 3]`, the left one being the query's or the online network's. `m` is how far a
+    /// momentum encoder stays what it is.
+    ///
+    /// # Errors
+    /// A batch that does not fit, or candle's.
+    fn step(&mut self, left: &Tensor, right: &Tensor, m: f64) -> Result<Step>;
+
+    /// After the optimizer's step.
+    ///
+    /// # Errors
+    /// candle's.
+    fn finish(&mut self, _m: f64) -> Result<()> {
+        Ok(())
+    }
+
+    /// Networks that learn, by name; the first is the backbone.
+    fn learning(&self) -> Vec<(&'static str, &Network)>;
+
+    /// Networks that follow.
+    fn following(&self) -> Vec<(&'static str, &Network)> {
+        vec![]
+    }
+
+    /// What else a continued run needs, by name, with its shape.
+    ///
+    /// # Errors
+    /// candle's.
+    fn state(&self) -> Result<State> {
+        Ok(vec![])
+    }
+
+    /// Goes on from such a state.
+    ///
+    /// # Errors
+    /// Another method's state.
+    fn load_state(&mut self, _state: &State) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A backbone with its numbers.
+fn backbone(engine: Engine, encoder: Encoder, generator: &mut Generator) -> Result<Network> {
+    let mut layout = Layout::default();
+    let body = resnet(&mut layout, engine, encoder);
+    Network::new(Arc::new(body), layout, generator)
+}
+
+/// A head with its numbers.
+fn head(
+    engine: Engine,
+    sizes: &[usize],
+    hidden: Hidden,
+    last: (bool, bool),
+    generator: &mut Generator,
+) -> Result<Network> {
+    let mut layout = Layout::default();
+    let body = Mlp::new(&mut layout, engine, sizes, hidden, last);
+    Network::new(Arc::new(body), layout, generator)
+}

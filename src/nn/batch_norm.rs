@@ -1,0 +1,136 @@
+//! Batch norm with what follows it, its running statistics as PyTorch keeps them, and *split* batch norm: the statistics of parts of
+//! the batch, which on one device stand for those of several (MoCo's Colab notebook, `SplitBatchNorm`).
+use super::{Array, Engine, Initial, Layout, Mode};
+use crate::kernels::batch_norm::{Affine, Moments, backward};
+use std::ops::Range;
+
+const EPSILON: f32 = 1e-5;
+/// How much of the running statistics a batch replaces.
+const MOMENTUM: f32 = 0.1;
+
+/// The layer.
+#[derive(Clone, Debug)]
+pub struct BatchNorm {
+    channels: usize,
+    relu: bool,
+    weight: Range<usize>,
+    bias: Range<usize>,
+    mean: Range<usize>,
+    var: Range<usize>,
+    batches: Range<usize>,
+}
+
+/// The output, and what the gradient needs: the statistics of each part of the batch.
+#[derive(Clone, Debug)]
+pub struct Normed {
+    /// `relu(gamma x^ + beta + residual)`.
+    pub y: Array,
+    /// Empty where the running statistics were used.
+    pub moments: Vec<Moments>,
+}
+
+impl BatchNorm {
+    /// Of so many channels, a ReLU behind it or not; gamma begins at `gamma`, beta at 0.
+    pub fn new(layout: &mut Layout, name: &str, channels: usize, relu: bool, gamma: f32) -> Self {
+        layout.within(name, |layout| Self {
+            channels,
+            relu,
+            weight: layout.parameter("weight", &[channels], Initial::Constant(gamma)),
+            bias: layout.parameter("bias", &[channels], Initial::Constant(0.0)),
+            mean: layout.buffer("running_mean", channels, 0.0),
+            var: layout.buffer("running_var", channels, 1.0),
+            batches: layout.buffer("num_batches_tracked", 1, 0.0),
+        })
+    }
+
+    /// Normalizes, by the statistics of the batch in training and by the running ones else.
+    ///
+    /// # Panics
+    /// If the batch cannot be split evenly; [`Mode`] says into how many parts.
+    pub fn forward(
+        &self,
+        engine: Engine,
+        (params, buffers): (&[f32], &mut [f32]),
+        x: &Array,
+        residual: Option<&Array>,
+        mode: Mode,
+    ) -> Normed {
+        let (gamma, beta) = (&params[self.weight.clone()], &params[self.bias.clone()]);
+        let mut y = Array::zeros(x.shape);
+        let Mode::Train { splits } = mode else {
+            let running =
+                Moments { mean: buffers[self.mean.clone()].to_vec(), var: buffers[self.var.clone()].to_vec() };
+            let residual = residual.map(|residual| &residual.numbers[..]);
+            let affine = running.affine(gamma, beta, EPSILON);
+            affine.apply(engine.isa, engine.threads, &x.numbers, residual, self.relu, &mut y.numbers);
+            return Normed { y, moments: vec![] };
+        };
+        let part = part(x, splits);
+        let mut moments = vec![];
+        for (n, y) in y.numbers.chunks_exact_mut(part).enumerate() {
+            let range = n * part..(n + 1) * part;
+            let x = &x.numbers[range.clone()];
+            let of_part = Moments::new(engine.isa, engine.threads, x, self.channels);
+            let affine: Affine = of_part.affine(gamma, beta, EPSILON);
+            let residual = residual.map(|residual| &residual.numbers[range]);
+            affine.apply(engine.isa, engine.threads, x, residual, self.relu, y);
+            moments.push(of_part);
+        }
+        self.track(&moments, part / self.channels, buffers);
+        Normed { y, moments }
+    }
+
+    /// Running statistics: those of the parts on average, variances without bias.
+    fn track(&self, moments: &[Moments], rows: usize, buffers: &mut [f32]) {
+        let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
+        let parts = moments.len() as f32;
+        for c in 0..self.channels {
+            let mean: f32 = moments.iter().map(|moments| moments.mean[c]).sum::<f32>() / parts;
+            let var: f32 = moments.iter().map(|moments| moments.var[c] * unbiased).sum::<f32>() / parts;
+            let (mean_at, var_at) = (self.mean.start + c, self.var.start + c);
+            buffers[mean_at] += MOMENTUM * (mean - buffers[mean_at]);
+            buffers[var_at] += MOMENTUM * (var - buffers[var_at]);
+        }
+        buffers[self.batches.start] += 1.0;
+    }
+
+    /// The gradient of x and, where one was added, of the residual; those of gamma and beta in their places.
+    pub fn backward(
+        &self,
+        engine: Engine,
+        (params, gradient): (&[f32], &mut [f32]),
+        x: &Array,
+        normed: &Normed,
+        dy: &Array,
+        residual: bool,
+    ) -> (Array, Option<Array>) {
+        let gamma = &params[self.weight.clone()];
+        let part = part(x, normed.moments.len());
+        let mut dx = Array::zeros(x.shape);
+        let mut dresidual = residual.then(|| Array::zeros(x.shape));
+        gradient[self.weight.clone()].fill(0.0);
+        gradient[self.bias.clone()].fill(0.0);
+        for (n, moments) in normed.moments.iter().enumerate() {
+            let range = n * part..(n + 1) * part;
+            let y = self.relu.then(|| &normed.y.numbers[range.clone()]);
+            let made = backward(
+                engine.isa,
+                engine.threads,
+                (&x.numbers[range.clone()], y, &dy.numbers[range.clone()]),
+                (moments, gamma, EPSILON),
+                &mut dx.numbers[range.clone()],
+                dresidual.as_mut().map(|dresidual| &mut dresidual.numbers[range.clone()]),
+            );
+            let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+            add(&mut gradient[self.weight.clone()], &made.gamma);
+            add(&mut gradient[self.bias.clone()], &made.beta);
+        }
+        (dx, dresidual)
+    }
+}
+
+/// Numbers of a part of the batch.
+fn part(x: &Array, splits: usize) -> usize {
+    assert!(splits > 0 && x.shape[0].is_multiple_of(splits), "{} images in {splits} parts", x.shape[0]);
+    x.numbers.len() / splits
+}

@@ -1,0 +1,166 @@
+//! Where in the flat vector of a network's parameters each tensor stands, what it is called, and how it begins: PyTorch's names and
+//! orders in files, ours in memory.
+use crate::error::{Error, Result};
+use crate::random::{Generator, uniform};
+use rand::Rng;
+use std::f64::consts::TAU;
+use std::ops::Range;
+
+/// One tensor that learns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// As PyTorch has it, `layer1.0.conv1.weight`.
+    pub name: String,
+    /// In files; of a convolution `[O, I, rows, columns]`, which in memory is `[O, rows, columns, I]`.
+    pub shape: Vec<usize>,
+    /// Its numbers in the flat vector.
+    pub range: Range<usize>,
+    /// What it is before training.
+    pub initial: Initial,
+}
+
+/// Numbers that a network keeps beside its parameters: running statistics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    /// As PyTorch has it, `bn1.running_mean`.
+    pub name: String,
+    /// Its numbers in the flat vector of buffers.
+    pub range: Range<usize>,
+    /// All of them, before training.
+    pub initial: f32,
+}
+
+/// How a tensor begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Initial {
+    /// One number.
+    Constant(f32),
+    /// A normal distribution of this deviation.
+    Normal(f64),
+    /// Evenly from minus this bound to this.
+    Uniform(f64),
+}
+
+/// All tensors of a network, in the order in which they were added.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Layout {
+    parameters: Vec<Parameter>,
+    buffers: Vec<Buffer>,
+    prefix: Vec<String>,
+}
+
+impl Layout {
+    /// Adds a tensor; gives its place.
+    pub fn parameter(&mut self, name: &str, shape: &[usize], initial: Initial) -> Range<usize> {
+        let start = self.len();
+        let range = start..start + shape.iter().product::<usize>();
+        self.parameters.push(Parameter {
+            name: self.named(name),
+            shape: shape.to_vec(),
+            range: range.clone(),
+            initial,
+        });
+        range
+    }
+
+    /// Adds a buffer; gives its place among the buffers.
+    pub fn buffer(&mut self, name: &str, len: usize, initial: f32) -> Range<usize> {
+        let start = self.buffers.last().map_or(0, |last| last.range.end);
+        self.buffers.push(Buffer { name: self.named(name), range: start..start + len, initial });
+        start..start + len
+    }
+
+    /// Adds what `add` adds, under names that begin with `name`.
+    pub fn within<T>(&mut self, name: &str, add: impl FnOnce(&mut Self) -> T) -> T {
+        self.prefix.push(name.to_owned());
+        let made = add(self);
+        self.prefix.pop();
+        made
+    }
+
+    fn named(&self, name: &str) -> String {
+        let mut parts = self.prefix.clone();
+        parts.push(name.to_owned());
+        parts.join(".")
+    }
+
+    /// Its parameters.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// Its buffers.
+    pub fn buffers(&self) -> &[Buffer] {
+        &self.buffers
+    }
+
+    /// Numbers of all parameters.
+    #[allow(clippy::len_without_is_empty)] // A network has parameters.
+    pub fn len(&self) -> usize {
+        self.parameters.last().map_or(0, |last| last.range.end)
+    }
+
+    /// Parameters before training.
+    pub fn initial(&self, generator: &mut Generator) -> Vec<f32> {
+        let mut numbers = vec![0.0; self.len()];
+        for parameter in &self.parameters {
+            let numbers = &mut numbers[parameter.range.clone()];
+            match parameter.initial {
+                Initial::Constant(x) => numbers.fill(x),
+                Initial::Uniform(bound) => {
+                    let bound = bound as f32;
+                    numbers.fill_with(|| uniform(generator, (-bound, bound)));
+                }
+                Initial::Normal(deviation) => numbers.fill_with(|| (deviation * normal(generator)) as f32),
+            }
+        }
+        numbers
+    }
+
+    /// Buffers before training.
+    pub fn initial_buffers(&self) -> Vec<f32> {
+        self.buffers.iter().flat_map(|buffer| buffer.range.clone().map(|_| buffer.initial)).collect()
+    }
+
+    /// The tensor of a parameter as files have it.
+    pub fn to_file(parameter: &Parameter, numbers: &[f32]) -> Vec<f32> {
+        let numbers = &numbers[parameter.range.clone()];
+        let &[outputs, inputs, rows, columns] = parameter.shape.as_slice() else { return numbers.to_vec() };
+        let taps = rows * columns;
+        let mut file = vec![0.0; numbers.len()];
+        for (n, &x) in numbers.iter().enumerate() {
+            let (o, tap, i) = (n / (taps * inputs), n / inputs % taps, n % inputs);
+            debug_assert!(o < outputs);
+            file[(o * inputs + i) * taps + tap] = x;
+        }
+        file
+    }
+
+    /// Takes the tensor of a parameter in, as files have it.
+    ///
+    /// # Errors
+    /// Another shape.
+    pub fn take_from_file(parameter: &Parameter, shape: &[usize], file: &[f32], numbers: &mut [f32]) -> Result<()> {
+        if shape != parameter.shape {
+            return Err(Error::shape(&parameter.name, format!("{:?}", parameter.shape), format!("{shape:?}")));
+        }
+        let numbers = &mut numbers[parameter.range.clone()];
+        let &[_, inputs, rows, columns] = shape else {
+            numbers.copy_from_slice(file);
+            return Ok(());
+        };
+        let taps = rows * columns;
+        for (n, x) in numbers.iter_mut().enumerate() {
+            let (o, tap, i) = (n / (taps * inputs), n / inputs % taps, n % inputs);
+            *x = file[(o * inputs + i) * taps + tap];
+        }
+        Ok(())
+    }
+}
+
+/// Of mean 0 and deviation 1 (Box and Muller 1958).
+pub(crate) fn normal(generator: &mut Generator) -> f64 {
+    // Of the half-open range, the end that has a logarithm.
+    let radius = (-2.0 * (1.0 - generator.random::<f64>()).ln()).sqrt();
+    radius * (TAU * generator.random::<f64>()).cos()
+}

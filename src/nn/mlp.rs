@@ -1,0 +1,191 @@
+//! Heads: linear layers with ReLU, or batch norm and ReLU, between them, as projectors and predictors have them.
+use super::{Array, BatchNorm, Body, Engine, Initial, Kept, Layout, Normed, Pass};
+use crate::kernels::conv2d::{self, Shape};
+use std::ops::Range;
+
+/// What stands between two linear layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// A ReLU, and linear layers with biases: MoCo v2.
+    Relu,
+    /// Batch norm and a ReLU; `bias` tells whether linear layers before a batch norm have biases.
+    BatchNorm {
+        /// Which a batch norm takes away again; BYOL's code has them, SimCLR's does not.
+        bias: bool,
+    },
+}
+
+/// The head.
+#[derive(Clone, Debug)]
+pub struct Mlp {
+    layers: Vec<Layer>,
+    engine: Engine,
+}
+
+#[derive(Clone, Debug)]
+struct Layer {
+    linear: Linear,
+    follow: Follow,
+}
+
+#[derive(Clone, Debug)]
+enum Follow {
+    Nothing,
+    Relu,
+    Norm(BatchNorm),
+}
+
+/// `y = x W^T + b`.
+#[derive(Clone, Debug)]
+struct Linear {
+    inputs: usize,
+    outputs: usize,
+    weight: Range<usize>,
+    bias: Option<Range<usize>>,
+}
+
+struct KeptLayer {
+    x: Array,
+    /// Before a norm.
+    linear: Option<Array>,
+    /// After what follows.
+    normed: Normed,
+}
+
+impl Mlp {
+    /// Linear layers of these sizes, `sizes[0]` inputs first, named `0`, `1`, ... `last` says what follows the last one: nothing, or a
+    /// batch norm without a ReLU (SimCLR), and whether it has a bias.
+    pub fn new(
+        layout: &mut Layout,
+        engine: Engine,
+        sizes: &[usize],
+        hidden: Hidden,
+        (last_norm, last_bias): (bool, bool),
+    ) -> Self {
+        let count = sizes.len().saturating_sub(1);
+        let layers = sizes.windows(2).enumerate().map(|(n, size)| {
+            layout.within(&n.to_string(), |layout| {
+                let is_last = n + 1 == count;
+                let bias = if is_last { last_bias } else { hidden != Hidden::BatchNorm { bias: false } };
+                let linear = Linear::new(layout, (size[0], size[1]), bias);
+                let follow = match (is_last, hidden) {
+                    (true, _) if last_norm => Follow::Norm(BatchNorm::new(layout, "bn", size[1], false, 1.0)),
+                    (true, _) => Follow::Nothing,
+                    (false, Hidden::Relu) => Follow::Relu,
+                    (false, Hidden::BatchNorm { .. }) => Follow::Norm(BatchNorm::new(layout, "bn", size[1], true, 1.0)),
+                };
+                Layer { linear, follow }
+            })
+        });
+        Self { layers: layers.collect(), engine }
+    }
+}
+
+impl Body for Mlp {
+    fn forward(&self, pass: &mut Pass, x: Array) -> (Array, Option<Kept>) {
+        let mut kept = vec![];
+        let mut x = x;
+        for layer in &self.layers {
+            let linear = layer.linear.forward(self.engine, pass.params, &x);
+            let (linear, normed) = match &layer.follow {
+                Follow::Nothing => (None, Normed { y: linear, moments: vec![] }),
+                Follow::Relu => {
+                    let mut y = linear;
+                    y.numbers.iter_mut().for_each(|x| *x = if *x < 0.0 { 0.0 } else { *x });
+                    (None, Normed { y, moments: vec![] })
+                }
+                Follow::Norm(norm) => {
+                    let normed = norm.forward(self.engine, (pass.params, pass.buffers), &linear, None, pass.mode);
+                    (Some(linear), normed)
+                }
+            };
+            let next = normed.y.clone();
+            if pass.keep {
+                kept.push(KeptLayer { x, linear, normed });
+            }
+            x = next;
+        }
+        (x, pass.keep.then(|| Box::new(kept) as Kept))
+    }
+
+    fn backward(
+        &self,
+        params: &[f32],
+        kept: Kept,
+        dy: Array,
+        gradient: &mut [f32],
+        wants_input: bool,
+    ) -> Option<Array> {
+        let kept = kept.downcast::<Vec<KeptLayer>>().ok()?;
+        let mut dy = dy;
+        for (n, (layer, kept)) in self.layers.iter().zip(*kept).enumerate().rev() {
+            match (&layer.follow, &kept.linear) {
+                (Follow::Relu, _) => {
+                    dy.numbers
+                        .iter_mut()
+                        .zip(&kept.normed.y.numbers)
+                        .for_each(|(dy, y)| *dy = if *y > 0.0 { *dy } else { 0.0 });
+                }
+                (Follow::Norm(norm), Some(linear)) => {
+                    dy = norm.backward(self.engine, (params, gradient), linear, &kept.normed, &dy, false).0;
+                }
+                _ => {}
+            }
+            layer.linear.weight_gradient(self.engine, &kept.x, &dy, gradient);
+            if n == 0 && !wants_input {
+                return None;
+            }
+            dy = layer.linear.input_gradient(self.engine, params, &dy);
+        }
+        Some(dy)
+    }
+}
+
+impl Linear {
+    /// It begins as `torch.nn.Linear` does.
+    fn new(layout: &mut Layout, (inputs, outputs): (usize, usize), bias: bool) -> Self {
+        let bound = Initial::Uniform((inputs as f64).sqrt().recip());
+        let weight = layout.parameter("weight", &[outputs, inputs], bound);
+        let bias = bias.then(|| layout.parameter("bias", &[outputs], bound));
+        Self { inputs, outputs, weight, bias }
+    }
+
+    /// A linear map is a convolution of maps of one pixel.
+    fn shape(&self, batch: usize) -> Shape {
+        let &Self { inputs, outputs, .. } = self;
+        Shape { batch: 1, height: batch, width: 1, inputs, outputs, kernel: (1, 1), stride: 1, padding: 0 }
+    }
+
+    fn forward(&self, engine: Engine, params: &[f32], x: &Array) -> Array {
+        let batch = x.shape[0];
+        let mut y = Array::zeros([batch, 1, 1, self.outputs]);
+        let weight = &params[self.weight.clone()];
+        conv2d::forward(engine.isa, engine.threads, &self.shape(batch), &x.numbers, weight, &mut y.numbers);
+        if let Some(bias) = &self.bias {
+            let bias = &params[bias.clone()];
+            y.numbers.chunks_exact_mut(self.outputs).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
+        }
+        y
+    }
+
+    fn weight_gradient(&self, engine: Engine, x: &Array, dy: &Array, gradient: &mut [f32]) {
+        let out = &mut gradient[self.weight.clone()];
+        let shape = self.shape(x.shape[0]);
+        conv2d::weight_gradient(engine.isa, engine.threads, &shape, &x.numbers, &dy.numbers, out);
+        if let Some(bias) = &self.bias {
+            let sums = &mut gradient[bias.clone()];
+            sums.fill(0.0);
+            dy.numbers
+                .chunks_exact(self.outputs)
+                .for_each(|dy| sums.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += dy));
+        }
+    }
+
+    fn input_gradient(&self, engine: Engine, params: &[f32], dy: &Array) -> Array {
+        let batch = dy.shape[0];
+        let mut dx = Array::zeros([batch, 1, 1, self.inputs]);
+        let weight = &params[self.weight.clone()];
+        conv2d::input_gradient(engine.isa, engine.threads, &self.shape(batch), &dy.numbers, weight, &mut dx.numbers);
+        dx
+    }
+}

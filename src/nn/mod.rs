@@ -1,0 +1,21 @@
+//! Networks that learn: layers with their gradients over `kernels/`, and the one operation that puts a network into candle's graph.
+//!
+//! candle's own convolution, batch norm, pooling and ReLU are slow, wrong or without a gradient; and its graph would copy and add every
+//! activation's gradient. So a network is *one* custom operation of two tensors, its input and the flat vector of its parameters
+//! ([`Network`]); within it, layers run on plain arrays and go back by hand, freeing what they kept. Losses are candle's.
+//!
+//! Maps are NHWC, weights OHWI; files have PyTorch's order ([`Layout`]).
+mod array;
+mod batch_norm;
+mod conv2d;
+mod layout;
+mod mlp;
+mod network;
+
+pub use array::{Array, Engine};
+pub use batch_norm::{BatchNorm, Normed};
+pub use conv2d::Conv2d;
+pub(crate) use layout::normal;
+pub use layout::{Buffer, Initial, Layout, Parameter};
+pub use mlp::{Hidden, Mlp};
+pub use network::{Body, Kept, Mode, Network, Pass};

@@ -1,0 +1,59 @@
+//! AdamW (Loshchilov and Hutter, arXiv 1711.05101), as `torch.optim.AdamW`.
+//!
+//! `p = p - lr lambda p`, `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
+//! `p = p - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)` at step `t`, counted from 1.
+use super::{Group, Parameter, Rule, check_momentum, check_weight_decay};
+use crate::error::{Error, Result};
+
+/// Settings of AdamW; the default is torch's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// `beta1` and `beta2`.
+    pub betas: (f64, f64),
+    /// What keeps the divisor from 0.
+    pub eps: f64,
+    /// `lambda`.
+    pub weight_decay: f64,
+    /// What is decayed.
+    pub decayed: Group,
+}
+
+impl Default for AdamW {
+    fn default() -> Self {
+        Self { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 1e-2, decayed: Group::All }
+    }
+}
+
+impl Rule for AdamW {
+    fn check(&self) -> Result<()> {
+        check_momentum("beta1", self.betas.0)?;
+        check_momentum("beta2", self.betas.1)?;
+        check_weight_decay(self.weight_decay)?;
+        // A gradient of zeros is divided by it.
+        match (f64::from(f32::MIN_POSITIVE)..=1.0).contains(&self.eps) {
+            true => Ok(()),
+            false => Err(Error::value("eps", self.eps, "a number above 0, up to 1")),
+        }
+    }
+
+    /// `t` is a number of `f32`, as torch has it. It stays at 2^24, where the corrections have long become 1.
+    fn slots(&self, len: usize) -> Vec<(&'static str, usize)> {
+        vec![("exp_avg", len), ("exp_avg_sq", len), ("step", 1)]
+    }
+
+    fn step(&self, parameter: &Parameter, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]) {
+        let [m, v, t] = slots else { unreachable!("as `slots` says") };
+        t[0] += 1.0;
+        let corrections = [self.betas.0, self.betas.1].map(|beta| 1.0 - beta.powf(f64::from(t[0])));
+        let decay = if self.decayed.holds(parameter) { self.weight_decay } else { 0.0 };
+        let kept = (1.0 - lr * decay) as f32;
+        let (rate, scale, eps) = ((lr / corrections[0]) as f32, corrections[1].sqrt() as f32, self.eps as f32);
+        // The difference to 1 is taken in f64: in f32 that of 0.999 is off in the fifth digit.
+        let (new1, beta2, new2) = ((1.0 - self.betas.0) as f32, self.betas.1 as f32, (1.0 - self.betas.1) as f32);
+        for (((p, g), m), v) in param.iter_mut().zip(grad).zip(m).zip(v) {
+            *m += new1 * (g - *m);
+            *v = beta2 * *v + new2 * g * g;
+            *p = kept * *p - rate * (*m / (v.sqrt() / scale + eps));
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The moving average: `theta_target = m theta_target + (1 - m) theta_online`, MoCo's equation 2 and BYOL's equation 1.
+
+/// Moves the target towards the online weights, in place; `m` is that of [`super::Momentum::at`].
+///
+/// It is an `f64`: near 1, what is left to 1 would lose its digits in an `f32`.
+///
+/// # Panics
+/// If the two differ in length.
+pub fn ema(target: &mut [f32], online: &[f32], m: f64) {
+    assert_eq!(target.len(), online.len());
+    let (kept, new) = (m as f32, (1.0 - m) as f32);
+    for (target, online) in target.iter_mut().zip(online) {
+        *target = kept * *target + new * online;
+    }
+}

@@ -1,0 +1,151 @@
+//! What moves the weights: optimizers with a state that can be saved, the schedules that they follow, and the moving average.
+//!
+//! An optimizer goes tensor by tensor over flat slices, so that no caller has to hold all of them at once:
+//!
+//! ```
+//! # fn main() -> sassl::Result<()> {
+//! use sassl::optim::{Group, Optimizer, Parameter, Schedule, Sgd};
+//!
+//! let (mut weight, gradient) = (vec![1.0; 6], vec![0.5; 6]);
+//! let parameters = vec![Parameter { name: "fc.weight".into(), ndim: 2, len: weight.len() }];
+//! // MoCo v2.
+//! let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 1e-4, decayed: Group::All };
+//! let (mut optimizer, schedule) = (Optimizer::new(sgd, parameters)?, Schedule::new(0.03, 0, 200)?);
+//! for epoch in 0..200 {
+//!     optimizer.step(0, schedule.at(epoch), &mut weight, &gradient);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+mod adamw;
+mod ema;
+mod group;
+mod lars;
+mod schedule;
+mod sgd;
+
+use crate::error::{Error, Result};
+use std::collections::{HashMap, HashSet};
+
+pub use adamw::AdamW;
+pub use ema::ema;
+pub use group::{Group, Parameter};
+pub use lars::Lars;
+pub use schedule::{Momentum, Scaling, Schedule};
+pub use sgd::Sgd;
+
+/// How a tensor moves: the settings of an optimizer, and its formula. What it remembers is [`Optimizer`]'s to keep.
+pub trait Rule: std::fmt::Debug + Send + Sync {
+    /// Whether these settings can be.
+    ///
+    /// # Errors
+    /// Names the first that cannot.
+    fn check(&self) -> Result<()>;
+
+    /// What it remembers of a tensor of this length: names and lengths, all zeros in the beginning.
+    fn slots(&self, len: usize) -> Vec<(&'static str, usize)>;
+
+    /// Moves one tensor. `slots` are those of [`Rule::slots`], in their order.
+    fn step(&self, parameter: &Parameter, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]);
+}
+
+/// A rule with what it remembers of every tensor, in the order in which these were given.
+#[derive(Debug)]
+pub struct Optimizer {
+    rule: Box<dyn Rule>,
+    parameters: Vec<Parameter>,
+    slots: Vec<Vec<Vec<f32>>>,
+}
+
+impl Optimizer {
+    /// An optimizer of these tensors that has not moved yet.
+    ///
+    /// # Errors
+    /// A setting that cannot be; two tensors of one name.
+    pub fn new(rule: impl Rule + 'static, parameters: Vec<Parameter>) -> Result<Self> {
+        rule.check()?;
+        let mut names = HashSet::new();
+        if let Some(twice) = parameters.iter().find(|parameter| !names.insert(&parameter.name)) {
+            return Err(Error::value("parameter", &twice.name, "is given twice; each needs a name of its own"));
+        }
+        let zeros = |parameter: &Parameter| {
+            let slots = rule.slots(parameter.len);
+            slots.into_iter().map(|(_, len)| vec![0.0; len]).collect()
+        };
+        let slots = parameters.iter().map(zeros).collect();
+        Ok(Self { rule: Box::new(rule), parameters, slots })
+    }
+
+    /// Moves the tensor of this index. One step of training is one call for each tensor, in any order.
+    ///
+    /// # Panics
+    /// If there is no such tensor, or it or its gradient has another length.
+    pub fn step(&mut self, index: usize, lr: f64, param: &mut [f32], grad: &[f32]) {
+        let parameter = &self.parameters[index];
+        assert_eq!(param.len(), parameter.len, "{}", parameter.name);
+        assert_eq!(grad.len(), parameter.len, "gradient of {}", parameter.name);
+        self.rule.step(parameter, lr, param, grad, &mut self.slots[index]);
+    }
+
+    /// What has to be saved to go on later with the same bits: entries `parameter.slot`, always in the same order.
+    pub fn state(&self) -> Vec<(String, &[f32])> {
+        let slots = self.slots.iter().flatten().map(Vec::as_slice);
+        self.entries().into_iter().map(|(entry, _)| entry).zip(slots).collect()
+    }
+
+    /// Takes a saved state, its entries in any order.
+    ///
+    /// # Errors
+    /// An entry is missing, foreign, given twice or of another length. Nothing has changed then.
+    pub fn load_state(&mut self, state: &[(String, &[f32])]) -> Result<()> {
+        const REMEDY: &str = "load what the same optimizer of the same parameters has saved";
+        let wrong = |entry: &str, what: String| Err(Error::value("state entry", entry, format!("{what}; {REMEDY}")));
+        let mut given = HashMap::new();
+        for (entry, numbers) in state {
+            if given.insert(entry.as_str(), *numbers).is_some() {
+                return wrong(entry, "is given twice".into());
+            }
+        }
+        let mut taken = vec![];
+        for (entry, len) in self.entries() {
+            match given.remove(entry.as_str()) {
+                None => return wrong(&entry, "is missing".into()),
+                Some(numbers) if numbers.len() != len => {
+                    return wrong(&entry, format!("has {} numbers where {len} are needed", numbers.len()));
+                }
+                Some(numbers) => taken.push(numbers),
+            }
+        }
+        if let Some((entry, _)) = state.iter().find(|(entry, _)| given.contains_key(entry.as_str())) {
+            return wrong(entry, "is not of this optimizer".into());
+        }
+        for (slot, numbers) in self.slots.iter_mut().flatten().zip(taken) {
+            slot.copy_from_slice(numbers);
+        }
+        Ok(())
+    }
+
+    /// Names and lengths of the state's entries.
+    fn entries(&self) -> Vec<(String, usize)> {
+        let of = |parameter: &Parameter| {
+            let slots = self.rule.slots(parameter.len).into_iter();
+            slots.map(|(slot, len)| (format!("{}.{slot}", parameter.name), len)).collect::<Vec<_>>()
+        };
+        self.parameters.iter().flat_map(of).collect()
+    }
+}
+
+/// What is kept of the past in each step.
+fn check_momentum(name: &str, momentum: f64) -> Result<()> {
+    match (0.0..1.0).contains(&momentum) {
+        true => Ok(()),
+        false => Err(Error::value(name, momentum, "a momentum lies between 0 and 1, and is not 1")),
+    }
+}
+
+fn check_weight_decay(weight_decay: f64) -> Result<()> {
+    match (0.0..=f64::from(f32::MAX)).contains(&weight_decay) {
+        true => Ok(()),
+        false => Err(Error::value("weight_decay", weight_decay, "a number from 0 up")),
+    }
+}

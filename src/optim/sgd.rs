@@ -1,0 +1,57 @@
+//! Stochastic gradient descent: `u = g + lambda p`, `v = mu v + u`, `p = p - eta v`; Nesterov: `p = p - eta (u + mu v)`.
+//!
+//! It is `torch.optim.SGD` without dampening. There the first step sets `v = u`; here `v` begins as 0, which is the same.
+use super::{Group, Parameter, Rule, check_momentum, check_weight_decay};
+use crate::error::{Error, Result};
+
+/// Settings of SGD; the default is torch's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sgd {
+    /// `mu`; with 0 there is no state.
+    pub momentum: f64,
+    /// Whether to look one step ahead.
+    pub nesterov: bool,
+    /// `lambda`.
+    pub weight_decay: f64,
+    /// What is decayed.
+    pub decayed: Group,
+}
+
+impl Default for Sgd {
+    fn default() -> Self {
+        Self { momentum: 0.0, nesterov: false, weight_decay: 0.0, decayed: Group::All }
+    }
+}
+
+impl Rule for Sgd {
+    fn check(&self) -> Result<()> {
+        check_momentum("momentum", self.momentum)?;
+        if self.nesterov && self.momentum == 0.0 {
+            return Err(Error::value("momentum", self.momentum, "Nesterov's needs one above 0"));
+        }
+        check_weight_decay(self.weight_decay)
+    }
+
+    fn slots(&self, len: usize) -> Vec<(&'static str, usize)> {
+        match self.momentum > 0.0 {
+            true => vec![("momentum_buffer", len)],
+            false => vec![],
+        }
+    }
+
+    fn step(&self, parameter: &Parameter, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]) {
+        let decay = if self.decayed.holds(parameter) { self.weight_decay as f32 } else { 0.0 };
+        let (lr, mu) = (lr as f32, self.momentum as f32);
+        let [v] = slots else {
+            for (p, g) in param.iter_mut().zip(grad) {
+                *p -= lr * (g + decay * *p);
+            }
+            return;
+        };
+        for ((p, g), v) in param.iter_mut().zip(grad).zip(v) {
+            let u = g + decay * *p;
+            *v = mu * *v + u;
+            *p -= lr * if self.nesterov { u + mu * *v } else { *v };
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! A run: a method, its optimizers, and everything that a later one needs to go on to the bit.
+mod config;
+
+pub use config::Config;
+
+use crate::error::{Error, Result};
+use crate::methods::{Byol, ByolSettings, Method, Moco, MocoSettings, SimClr, SimClrSettings};
+use crate::nn::{Engine, Layout, Mode, Network};
+use crate::optim::Optimizer;
+use crate::random::Key;
+use candle_core::{Device, Tensor};
+use std::collections::BTreeMap;
+
+/// A tensor by name: its shape and its numbers.
+pub type State = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// Images of a batch, `[n][height][width][3]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Images, rows, columns, channels.
+    pub shape: [usize; 4],
+    /// As many numbers.
+    pub numbers: &'a [f32],
+}
+
+/// What a step was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Before the step.
+    pub loss: f32,
+    /// What else the method watches, by name.
+    pub watched: Vec<(&'static str, f32)>,
+}
+
+/// A run.
+pub struct Trainer {
+    config: Config,
+    method: Box<dyn Method>,
+    optimizers: Vec<Optimizer>,
+}
+
+impl Trainer {
+    /// With parameters as they begin, a function of the configuration's seed.
+    ///
+    /// # Errors
+    /// Settings that cannot be.
+    pub fn new(config: Config, threads: usize) -> Result<Self> {
+        let engine = Engine::new(threads)?;
+        let generator = &mut Key { seed: config.seed, epoch: u64::MAX, index: u64::MAX, view: u64::MAX }.generator();
+        let encoder = config.encoder()?;
+        let &Config { dim, hidden_dim, temperature, .. } = &config;
+        let method: Box<dyn Method> = match &config.method[..] {
+            "moco-v2" => {
+                let &Config { queue_size, splits, symmetric, mlp, .. } = &config;
+                let settings = MocoSettings { dim, queue: queue_size, temperature, splits, symmetric, mlp };
+                Box::new(Moco::new(engine, encoder, settings, config.seed, generator)?)
+            }
+            "byol" => Box::new(Byol::new(engine, encoder, ByolSettings { hidden: hidden_dim, dim }, generator)?),
+            "simclr" => {
+                let settings = SimClrSettings { hidden: hidden_dim, dim, layers: config.layers, temperature };
+                Box::new(SimClr::new(engine, encoder, settings, generator)?)
+            }
+            other => {
+                let remedy = "there are \"moco-v2\", \"byol\" and \"simclr\"";
+                return Err(Error::value("method", format!("{other:?}"), remedy));
+            }
+        };
+        let optimizers = method.learning().into_iter().map(|(_, network)| config.optimizer(network.layout()));
+        let optimizers = optimizers.collect::<Result<_>>()?;
+        Ok(Self { config, method, optimizers })
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// One step on two views of a batch, the left one being the query's or the online network's; `m` is the momentum encoder's.
+    ///
+    /// # Errors
+    /// Views that differ in shape or are no images; a loss that is not finite, and then nothing has been learnt from it.
+    pub fn step(&mut self, left: Batch, right: Batch, lr: f64, m: f64) -> Result<Report> {
+        if left.shape != right.shape {
+            return Err(Error::shape(
+                "right views",
+                format!("{:?}, as the left ones", left.shape),
+                format!("{:?}", right.shape),
+            ));
+        }
+        let step = self.method.step(&tensor(left)?, &tensor(right)?, m)?;
+        let loss = step.loss.to_scalar::<f32>()?;
+        if !loss.is_finite() {
+            let remedy = "a loss is finite: lower the learning rate, or look for numbers that are none in the images; go on \
+                          from the last checkpoint";
+            return Err(Error::value("loss", loss, remedy));
+        }
+        let gradients = step.loss.backward()?;
+        drop(step.loss);
+        for ((_, network), optimizer) in self.method.learning().into_iter().zip(&mut self.optimizers) {
+            let Some(gradient) = gradients.get(network.params()) else { continue };
+            let gradient = gradient.to_vec1::<f32>()?;
+            network.change(|params| {
+                for (n, parameter) in network.layout().parameters().iter().enumerate() {
+                    let range = parameter.range.clone();
+                    optimizer.step(n, lr, &mut params[range.clone()], &gradient[range]);
+                }
+            })?;
+        }
+        self.method.finish(m)?;
+        Ok(Report { loss, watched: step.watched })
+    }
+
+    /// Features of images by the backbone that learns, as it would be used after training: `[n, features]`.
+    ///
+    /// # Errors
+    /// No images.
+    pub fn encode(&self, images: Batch) -> Result<Vec<f32>> {
+        Ok(self.backbone().forward(&tensor(images)?, Mode::Eval)?.detach().flatten_all()?.to_vec1()?)
+    }
+
+    fn backbone(&self) -> &Network {
+        self.method.learning()[0].1
+    }
+
+    /// Numbers of a feature.
+    pub fn features(&self) -> Result<usize> {
+        Ok(self.config.encoder()?.arch.features())
+    }
+
+    /// The backbone's tensors under torchvision's names.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn backbone_state(&self) -> Result<State> {
+        let mut state = State::new();
+        save_network("", self.backbone(), &mut state)?;
+        Ok(state)
+    }
+
+    /// Takes the backbone's tensors from those of torchvision; `fc.*` are left out, and counts of batches may be missing.
+    ///
+    /// # Errors
+    /// A tensor that is missing, unknown or of another shape; nothing is changed then.
+    pub fn load_backbone(&self, state: &State) -> Result<()> {
+        let state: State =
+            state.iter().filter(|(name, _)| !name.starts_with("fc.")).map(|(a, b)| (a.clone(), b.clone())).collect();
+        let known = names("", self.backbone().layout());
+        if let Some(unknown) = state.keys().find(|name| !known.contains(name)) {
+            return Err(Error::value(
+                "tensor",
+                format!("{unknown:?}"),
+                "this backbone has none of this name; is it of another arch?",
+            ));
+        }
+        let taken = take_network("", self.backbone(), &state)?;
+        put_network(self.backbone(), taken)
+    }
+
+    /// Everything: networks, optimizers, the method's own.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn state(&self) -> Result<State> {
+        let mut state = State::new();
+        for (name, network) in self.networks() {
+            save_network(&format!("{name}."), network, &mut state)?;
+        }
+        for ((name, _), optimizer) in self.method.learning().into_iter().zip(&self.optimizers) {
+            for (entry, numbers) in optimizer.state() {
+                state.insert(format!("optimizer.{name}.{entry}"), (vec![numbers.len()], numbers.to_vec()));
+            }
+        }
+        for (name, shape, numbers) in self.method.state()? {
+            state.insert(format!("method.{name}"), (shape, numbers));
+        }
+        Ok(state)
+    }
+
+    /// Goes on from such a state.
+    ///
+    /// # Errors
+    /// A state of another run: a tensor that is missing, unknown or of another shape; nothing is changed then.
+    pub fn load_state(&mut self, state: &State) -> Result<()> {
+        let mine = self.state()?;
+        for (name, (shape, _)) in &mine {
+            match state.get(name) {
+                None => {
+                    return Err(Error::value(
+                        "state",
+                        format!("{name:?}"),
+                        "is missing: is it of another method or arch?",
+                    ));
+                }
+                Some((other, _)) if other != shape => {
+                    return Err(Error::shape(name, format!("{shape:?}"), format!("{other:?}; is it of another arch?")));
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(unknown) = state.keys().find(|name| !mine.contains_key(*name)) {
+            return Err(Error::value(
+                "state",
+                format!("{unknown:?}"),
+                "this run has none of this name: is it of another method?",
+            ));
+        }
+        let numbers = |name: &str| state[name].1.clone();
+        let parts = self.method.state()?.into_iter().map(|(name, shape, _)| {
+            let numbers = numbers(&format!("method.{name}"));
+            (name, shape, numbers)
+        });
+        let parts: Vec<_> = parts.collect();
+        self.method.load_state(&parts)?;
+        let learning: Vec<&str> = self.method.learning().into_iter().map(|(name, _)| name).collect();
+        for (name, optimizer) in learning.into_iter().zip(&mut self.optimizers) {
+            let entries = optimizer.state().into_iter().map(|(entry, _)| {
+                let numbers = &state[&format!("optimizer.{name}.{entry}")].1[..];
+                (entry, numbers)
+            });
+            let entries: Vec<_> = entries.collect();
+            optimizer.load_state(&entries)?;
+        }
+        for (name, network) in self.networks() {
+            let taken = take_network(&format!("{name}."), network, state)?;
+            put_network(network, taken)?;
+        }
+        Ok(())
+    }
+
+    fn networks(&self) -> impl Iterator<Item = (&'static str, &Network)> {
+        self.method.learning().into_iter().chain(self.method.following())
+    }
+}
+
+fn tensor(batch: Batch) -> Result<Tensor> {
+    let [n, height, width, channels] = batch.shape;
+    if n * height * width == 0 || channels != 3 {
+        return Err(Error::shape("images", "(N, H, W, 3) with at least one pixel", format!("{:?}", batch.shape)));
+    }
+    Ok(Tensor::from_slice(batch.numbers, (n, height, width, channels), &Device::Cpu)?)
+}
+
+fn names(prefix: &str, layout: &Layout) -> Vec<String> {
+    let parameters = layout.parameters().iter().map(|parameter| &parameter.name);
+    let buffers = layout.buffers().iter().map(|buffer| &buffer.name);
+    parameters.chain(buffers).map(|name| format!("{prefix}{name}")).collect()
+}
+
+fn save_network(prefix: &str, network: &Network, state: &mut State) -> Result<()> {
+    let numbers = network.numbers()?;
+    for parameter in network.layout().parameters() {
+        let numbers = Layout::to_file(parameter, &numbers);
+        state.insert(format!("{prefix}{}", parameter.name), (parameter.shape.clone(), numbers));
+    }
+    let buffers = network.buffers();
+    for buffer in network.layout().buffers() {
+        let numbers = buffers[buffer.range.clone()].to_vec();
+        // A count is a scalar.
+        let shape = if buffer.name.ends_with("num_batches_tracked") { vec![] } else { vec![numbers.len()] };
+        state.insert(format!("{prefix}{}", buffer.name), (shape, numbers));
+    }
+    Ok(())
+}
+
+/// Parameters and buffers.
+type Numbers = (Vec<f32>, Vec<f32>);
+
+fn take_network(prefix: &str, network: &Network, state: &State) -> Result<Numbers> {
+    let (mut params, mut buffers) = (network.numbers()?, network.buffers().clone());
+    let found = |name: &str| {
+        let found = state.get(&format!("{prefix}{name}"));
+        found.ok_or_else(|| Error::value("tensor", format!("{prefix}{name}"), "is missing: is it of another arch?"))
+    };
+    for parameter in network.layout().parameters() {
+        let (shape, numbers) = found(&parameter.name)?;
+        Layout::take_from_file(parameter, shape, numbers, &mut params)?;
+    }
+    for buffer in network.layout().buffers() {
+        let is_count = buffer.name.ends_with("num_batches_tracked");
+        if is_count && !state.contains_key(&format!("{prefix}{}", buffer.name)) {
+            continue;
+        }
+        let (_, numbers) = found(&buffer.name)?;
+        let to = &mut buffers[buffer.range.clone()];
+        if numbers.len() != to.len() {
+            return Err(Error::shape(&buffer.name, to.len(), numbers.len()));
+        }
+        to.copy_from_slice(numbers);
+    }
+    Ok((params, buffers))
+}
+
+fn put_network(network: &Network, (params, buffers): Numbers) -> Result<()> {
+    network.change(|numbers| numbers.copy_from_slice(&params))?;
+    *network.buffers() = buffers;
+    Ok(())
+}
