@@ -122,6 +122,11 @@ class Epoch:
         Raises:
             ValueError, OSError: an image cannot be read; the next call gives the batch after it.
         """
+    @property
+    def taken(self, /) -> int:
+        """
+        How many batches have been handed out, those that were errors too.
+        """
 
 @final
 class Gaussian:
@@ -211,6 +216,10 @@ class Source:
     def files(paths: SupportsGetItem[int, str], targets: SupportsGetItem[int, SupportsIndex]) -> Source:
         """
         Paths, with a class for each.
+        """
+    def fingerprint(self, /) -> int:
+        """
+        A number by which sources of other files differ: FNV-1a over the names of all files, without their folders.
         """
     @staticmethod
     def folder(root: "str | os.PathLike[str]") -> Source:
@@ -643,7 +652,7 @@ def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None
         uint8, (H, W, 3).
 
     Raises:
-        ValueError: not such a picture, damaged, longer than 65,535 pixels or beyond 1 GiB.
+        ValueError: not such a picture, damaged, longer than 65,535 pixels or of more than 178,956,970.
         OSError: the file cannot be read.
     """
 

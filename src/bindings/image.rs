@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 ///     uint8, (H, W, 3).
 ///
 /// Raises:
-///     ValueError: not such a picture, damaged, longer than 65,535 pixels or beyond 1 GiB.
+///     ValueError: not such a picture, damaged, longer than 65,535 pixels or of more than 178,956,970.
 ///     OSError: the file cannot be read.
 #[pyfunction]
 #[pyo3(signature = (

@@ -9,7 +9,7 @@ use crate::data::{OnError, Sampler};
 use crate::error::{Error, Result};
 use pyo3::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ pub(super) struct Epoch {
     running: Mutex<Option<Running>>,
     process: u32,
     busy: AtomicBool,
+    taken: AtomicUsize,
     loader: Arc<data::Loader>,
     shape: [usize; 3],
     allocate: Py<PyAny>,
@@ -105,6 +106,7 @@ impl Loader {
             running: Mutex::new(Some(running)),
             process: std::process::id(),
             busy: AtomicBool::new(false),
+            taken: AtomicUsize::new(0),
             loader: self.core.clone(),
             shape: self.shape,
             allocate,
@@ -134,6 +136,12 @@ impl Epoch {
         let made = self.wait(py);
         self.busy.store(false, Ordering::Release);
         made
+    }
+
+    /// How many batches have been handed out, those that were errors too.
+    #[getter]
+    fn taken(&self) -> usize {
+        self.taken.load(Ordering::Acquire)
     }
 
     /// Ends its threads, each after the image it is at.
@@ -179,6 +187,7 @@ impl Epoch {
                     Ok(None) => Ok(Next::End),
                     Err(error) => {
                         running.arrays.pop_front();
+                        self.taken.fetch_add(1, Ordering::AcqRel);
                         Err(error)
                     }
                 }
@@ -188,6 +197,7 @@ impl Epoch {
                 Next::Later => py.check_signals()?,
                 Next::Batch(batch, [left, right]) => {
                     let n = batch.indices.len();
+                    self.taken.fetch_add(1, Ordering::AcqRel);
                     let indices = batch.indices.iter().map(|&index| index as i64).collect();
                     return Ok(Some((
                         left.into_bound(py),

@@ -88,6 +88,21 @@ impl Source {
         self.damaged.iter().map(|(path, reason)| (path.display().to_string(), reason.clone())).collect()
     }
 
+    /// A number by which sources of other files differ: FNV-1a over the names of all files, without their folders.
+    fn fingerprint(&self, py: Python<'_>) -> u64 {
+        py.detach(|| {
+            let mut hash = 0xCBF2_9CE4_8422_2325_u64;
+            for index in 0..self.core.len() {
+                let name = self.core.name(index);
+                let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+                for byte in last.bytes().chain([0]) {
+                    hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+                }
+            }
+            hash
+        })
+    }
+
     /// What an image is called.
     fn name(&self, index: i64) -> Result<String> {
         let index = self.check(index)?;

@@ -188,7 +188,12 @@ impl Loader {
         let mut tried = 0;
         loop {
             let index = order[(place + tried) % order.len()] as usize;
-            match (self.source.get(index, self.least), self.on_error) {
+            let got = self.source.get(index, self.least).and_then(|(picture, target)| {
+                let named = |e: Error| Error::image(self.source.name(index), e.to_string());
+                self.views.check(picture.view()).map_err(named)?;
+                Ok((picture, target))
+            });
+            match (got, self.on_error) {
                 (Ok((picture, target)), _) => return Ok((index, picture, target)),
                 (Err(error), OnError::Raise) => return Err(error),
                 (Err(error), OnError::Report) => {

@@ -210,6 +210,15 @@ impl TwoViews {
         self.styling.as_ref().is_some_and(|styling| matches!(styling.sassl.styles(), Styles::Batch))
     }
 
+    /// Whether a picture can be made views of.
+    ///
+    /// # Errors
+    /// One that is to be stylized as a whole, and is too small for that.
+    pub fn check(&self, picture: PixelsView) -> Result<()> {
+        let whole = |styling: &Styling| styling.position == Position::BeforeCrop;
+        self.styling.as_ref().filter(|styling| whole(styling)).map_or(Ok(()), |_| images(picture).map(|_| ()))
+    }
+
     /// Draws for a picture of this size, image `i` of a batch of `n`. The left view has the stream `key` with its view 0, the
     /// right one 1, and styles have their own.
     pub fn sample(&self, key: Key, (height, width): (usize, usize), (i, n): (usize, usize)) -> ViewsParams {

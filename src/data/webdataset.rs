@@ -87,7 +87,14 @@ impl WebDataset {
                 read.map_err(|error| Error::image(path, format!("damaged after byte {end}: {error}{}", remedy(path))))?;
             let (at, bytes) = (entry.raw_file_position(), entry.size());
             end = at.saturating_add(bytes);
-            if !entry.header().entry_type().is_file() {
+            let kind = entry.header().entry_type();
+            let is_image =
+                |name: &str| SUFFIXES.iter().any(|suffix| name.to_lowercase().ends_with(&format!(".{suffix}")));
+            if (kind.is_hard_link() || kind.is_symlink()) && is_image(&name) {
+                let reason = format!("{name} is a link; pack the file itself (tar --dereference --hard-dereference)");
+                return Err(Error::image(path, reason));
+            }
+            if !kind.is_file() {
                 continue;
             }
             if end > len {
@@ -117,7 +124,7 @@ impl WebDataset {
                 }
             }
         }
-        Ok(())
+        ended(path, end.next_multiple_of(512), len)
     }
 
     /// Adds the sample whose files have come.
@@ -138,6 +145,26 @@ impl WebDataset {
         self.samples.push(Sample { shard, at, bytes, target: target.unwrap_or(0) });
         Ok(())
     }
+}
+
+/// Whether a shard ends as it should after the last entry: zeros to its end, at least a block of them.
+fn ended(path: &Path, end: u64, len: u64) -> Result<()> {
+    let io = |e| Error::io(path, e);
+    if end + 512 > len {
+        return Err(Error::image(
+            path,
+            format!("damaged after byte {end}: it ends without the mark of the end; is it cut?"),
+        ));
+    }
+    let mut file = BufReader::new(File::open(path).map_err(io)?);
+    file.seek(SeekFrom::Start(end)).map_err(io)?;
+    for byte in file.bytes() {
+        if byte.map_err(io)? != 0 {
+            let reason = "what follows is not read; is it damaged, or two shards joined? Give them one by one";
+            return Err(Error::image(path, format!("damaged after byte {end}: {reason}")));
+        }
+    }
+    Ok(())
 }
 
 /// What helps where a tar file cannot be read because it is none.

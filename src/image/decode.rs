@@ -1,14 +1,16 @@
 //! JPEG, PNG, WebP, BMP, TIFF and PNM files to pixels: upright as EXIF says, in sRGB's three colours whatever the file has.
 use super::Pixels;
 use crate::error::{Error, Result};
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 use jpeg_decoder::PixelFormat;
 use std::io::Cursor;
 use std::path::Path;
 
-/// The most memory that one picture may take, and the longest side: beyond it a file is a bomb rather than a photograph.
-const MOST_BYTES: u64 = 1 << 30;
+/// The most pixels and the longest side: beyond them a file is a bomb rather than a photograph. Pillow's limit too.
+const MOST_PIXELS: u64 = 178_956_970;
 const LONGEST_SIDE: u32 = 65_535;
+/// What a decoder may take for itself.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// Decodes a file's bytes. Gray becomes three equal colours, transparency is dropped, sixteen bits are rounded to eight.
 ///
@@ -32,14 +34,20 @@ pub fn decode(bytes: &[u8], name: &Path, least: Option<u16>) -> Result<Pixels> {
     if is_jpeg && is_cut(bytes) {
         return Err(wrong("the file ends too early; it is damaged".into()));
     }
-    let damaged = |e: image::ImageError| wrong(format!("{e}; the file is damaged or too large"));
+    let damaged = |e: image::ImageError| match e {
+        ImageError::Unsupported(e) => wrong(format!("{e}; convert it to eight bits of RGB")),
+        e => wrong(format!("{e}; the file is damaged or too large")),
+    };
     let mut decoder = reader.into_decoder().map_err(damaged)?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(MOST_BYTES);
     (limits.max_image_width, limits.max_image_height) = (Some(LONGEST_SIDE), Some(LONGEST_SIDE));
     decoder.set_limits(limits).map_err(damaged)?;
-    let orientation = decoder.orientation().map_err(damaged)?;
     let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+        return Err(wrong(format!("{width}x{height} are more than {MOST_PIXELS} pixels; the file is too large")));
+    }
+    let orientation = decoder.orientation().map_err(damaged)?;
     let least = least.filter(|&least| is_jpeg && width.min(height).div_ceil(2) >= u32::from(least));
     let reduced = least.map(|least| reduced(bytes, least, width < height)).transpose();
     let reduced = reduced.map_err(|e| wrong(format!("{e}; the file is damaged")))?.flatten();
@@ -81,9 +89,28 @@ pub fn read(path: &Path, least: Option<u16>) -> Result<Pixels> {
     decode(&std::fs::read(path).map_err(io)?, path, least)
 }
 
-/// Whether a JPEG has no end: no such mark after the last start of a scan. Between the two, no data look like a mark.
+/// Whether a JPEG has no end: segment after segment, and the data of scans, up to the mark of the end. What follows it is not looked at:
+/// cameras append films and thumbnails.
 fn is_cut(bytes: &[u8]) -> bool {
-    let (start, end) = ([0xFF, 0xDA], [0xFF, 0xD9]);
-    let last = |mark: [u8; 2]| bytes.windows(2).rposition(|two| two == mark);
-    !bytes.ends_with(&end) && last(end) < last(start)
+    const END: u8 = 0xD9;
+    let mut at = 2;
+    loop {
+        // A mark, perhaps with bytes to fill before it.
+        let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|&x| x == 0xFF)) else { return true };
+        at += found;
+        while bytes.get(at) == Some(&0xFF) {
+            at += 1;
+        }
+        let Some(&mark) = bytes.get(at) else { return true };
+        at += 1;
+        match mark {
+            END => return false,
+            // In a scan's data 0xFF 0x00 is a number, and restarts have no length.
+            0x00 | 0x01 | 0xD0..=0xD8 => {}
+            _ => {
+                let Some(&[high, low]) = bytes.get(at..at + 2) else { return true };
+                at += usize::from(u16::from_be_bytes([high, low]));
+            }
+        }
+    }
 }

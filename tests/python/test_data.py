@@ -329,6 +329,64 @@ def test_samples_that_are_no_samples(tmp_path, pictures, names, message):
     assert message in part.damaged[0][1]
 
 
+def test_shards_that_do_not_end_as_they_should(tmp_path, pictures):
+    data = shard(tmp_path / "a.tar", pictures[:6]).read_bytes()
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        offset = next(member.offset for member in tar if member.name.endswith("sample004.json"))
+    cases = {
+        "blank.tar": (data[:offset] + bytes(512) + data[offset + 512 :], "what follows is not read", 4),
+        "cut.tar": (data[:offset], "without the mark of the end", 4),
+        "joined.tar": (data + data, "two shards joined", 6),
+    }
+    for name, (content, message, whole) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name}: damaged after byte .*{message}"):
+            WebDataset(tmp_path / name)
+        assert len(WebDataset(tmp_path / name, on_error="report")) == whole
+    with tarfile.open(tmp_path / "links.tar", "w") as tar:
+        (tmp_path / "a.png").write_bytes(encoded(pictures[0]))
+        os.link(tmp_path / "a.png", tmp_path / "b.png")
+        tar.add(tmp_path / "a.png", "a.png")
+        tar.add(tmp_path / "b.png", "b.png")
+    with pytest.raises(ValueError, match=r"b.png is a link; pack the file itself"):
+        WebDataset(tmp_path / "links.tar")
+
+
+def test_the_place_is_that_of_batches_that_were_handed_out(folder):
+    loader = TwoViewLoader(folder, recipe(), 4, threads=1)
+    old = iter(loader)
+    for _ in range(3):
+        next(old)
+    loader.set_epoch(0)
+    current = iter(loader)
+    next(current)
+    next(old)
+    assert loader.state_dict()["batch"] == 1
+    if hasattr(os, "fork"):
+        child = os.fork()
+        if child == 0:
+            try:
+                next(current)
+            except ValueError:
+                os._exit(loader.state_dict()["batch"])
+            os._exit(99)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    with pytest.raises(ValueError, match=r"state\['source'\]"):
+        TwoViewLoader(np.zeros((23, 9, 9, 3), np.uint8), recipe(), 4, threads=1).load_state_dict(loader.state_dict())
+
+
+@pytest.mark.parametrize("styles", ["default", "batch"])
+def test_what_is_too_small_for_style_is_reported(pictures, styles):
+    style = SASSL(p=1.0, styles=styles)
+    source = [*pictures[:3], np.zeros((1, 1, 3), np.uint8), *pictures[3:7]]
+    options = {"shuffle": False, "threads": 2}
+    loader = TwoViewLoader(source, recipe(style=style, style_position="before_crop"), 4, on_error="report", **options)
+    assert len(list(loader)) == 2
+    assert list(loader.report) == ["source[3]"]
+    with pytest.raises(ValueError, match=r"source\[3\]: images: expected at least 8x8"):
+        list(TwoViewLoader(source, recipe(style=style, style_position="before_crop"), 4, **options))
+
+
 def test_a_compressed_shard_says_what_to_do(tmp_path, pictures):
     import gzip
 

@@ -1,6 +1,8 @@
 """Operations on one image against torchvision on PIL images, to the bit where a bit is a bit."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -176,6 +178,44 @@ def test_what_is_no_picture(tmp_path, file, words):
         file = tmp_path / file
     with pytest.raises(ValueError, match=words):
         F.decode(file)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "progressive", "PNG", "BMP", "PPM"])
+@pytest.mark.parametrize("least", [None, 1000])
+def test_bombs_are_refused_before_memory_is_asked_for(kind, least):
+    file = encoded(
+        Image.new("RGB", (64, 64)), format=kind.replace("progressive", "JPEG"), progressive=kind == "progressive"
+    )
+    large = 60_000
+    if kind == "PPM":
+        file = file.replace(b"64 64", b"60000 60000")
+    elif kind == "BMP":
+        file = file[:18] + struct.pack("<ii", large, large) + file[26:]
+    elif kind == "PNG":
+        header = b"IHDR" + struct.pack(">II", large, large) + file[24:29]
+        file = file[:12] + header + struct.pack(">I", zlib.crc32(header)) + file[33:]
+    else:
+        at = file.index(b"\xff\xc2" if kind == "progressive" else b"\xff\xc0") + 5
+        file = file[:at] + struct.pack(">HH", large, large) + file[at + 4 :]
+    with pytest.raises(ValueError, match="too large"):
+        F.decode(file, least)
+
+
+def test_what_cameras_append_to_a_jpeg_is_let_be():
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8))
+    for options in ({}, {"progressive": True}, {"restart_marker_rows": 1}):
+        file = encoded(photo, format="JPEG", **options)
+        trailer = np.random.default_rng(1).bytes(20_000) + b"\xff\xd9\xff\xda\xff\xda"
+        assert np.array_equal(F.decode(file + trailer), F.decode(file)), options
+        for cut in (len(file) - 2, len(file) // 2, 200):
+            with pytest.raises(ValueError, match="ends too early"):
+                F.decode(file[:cut])
+
+
+def test_what_is_not_eight_bits_of_rgb_says_so():
+    palette = encoded(Image.new("P", (9, 9)), format="TIFF")
+    with pytest.raises(ValueError, match="convert it to eight bits of RGB"):
+        F.decode(palette)
 
 
 def test_files_that_are_not_there(tmp_path):

@@ -84,6 +84,9 @@ def test_torchvision(pictures):
     assert [type(step).__name__ for step in for_cifar.transforms] == ["RandomCrop", "SASSL", "ToImage"]
     with pytest.raises(ValueError, match="got RandomCrop"):
         with_style(v2.RandomCrop(3), SASSL())
+    either = v2.RandomChoice([v2.RandomResizedCrop(32), v2.RandomCrop(32)])
+    with pytest.raises(ValueError, match="which are RandomChoice, ToImage"):
+        with_style(v2.Compose([either, v2.ToImage()]), SASSL())
     for style in (None, "x", SASSL):
         with pytest.raises(TypeError, match="style: expected"):
             with_style(v2.Compose([v2.RandomResizedCrop(32)]), style)
@@ -109,6 +112,9 @@ def test_hugging_face(pictures):
         Columns(SASSL(), "img")({"image": pictures})
     with pytest.raises(TypeError, match="transform: expected"):
         Columns(None)
+    for column in ([pictures[0], None], ["photo.jpg"], [{"bytes": None, "path": "photo.jpg"}]):
+        with pytest.raises(TypeError, match=r"image\[\d\]: expected an image, got .*cast_column"):
+            Columns(SASSL())({"image": column})
     dataset.reset_format()
     with pytest.raises(TypeError, match="batched=True"):
         dataset.map(Columns(SASSL()))

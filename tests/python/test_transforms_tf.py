@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 from conftest import need
-from sassl import StyleBank
+from sassl import StyleBank, Stylizer
 
 need("tensorflow")
 
@@ -104,6 +104,18 @@ def test_models_with_any_styles_are_saved_and_loaded(batch, styles, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     floats = batch.astype(np.float32)
     assert np.allclose(model(floats, training=True), loaded(floats, training=True), atol=1e-3)
+
+
+def test_a_saved_layer_computes_as_it_did(batch):
+    layer = RandomSASSL(
+        1.0, np.array([0.1, 0.2]), model=Stylizer("lite", precision="exact"), value_range=[0, 255], seed=1
+    )
+    loaded = keras.layers.deserialize(keras.layers.serialize(layer))
+    floats = batch.astype(np.float32)
+    assert np.array_equal(layer(floats, training=True), loaded(floats, training=True))
+    assert loaded.get_config()["precision"] == "exact"
+    with pytest.raises(TypeError, match="got int32"):
+        layer(batch.astype(np.int32), training=True)
 
 
 def test_labels_are_no_seeds(batch):

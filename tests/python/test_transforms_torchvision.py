@@ -127,6 +127,8 @@ def test_a_list_of_nothing_but_tensors_is_a_batch(image):
     assert [x.shape for x in made] == [x.shape for x in images]
     assert not any(map(torch.equal, made, images))
     assert len(transform.params) == 4
+    mask = torch.ones(1, 64, 80, dtype=torch.uint8)
+    assert transform([image, mask])[1] is mask
     first, label = transform([image, torch.ones(2)])
     assert not torch.equal(first, image)
     assert label.equal(torch.ones(2))

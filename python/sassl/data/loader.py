@@ -31,7 +31,7 @@ class TwoViewLoader:
         threads: how many; None: the environment variable SASSL_THREADS, else all cores.
         prefetch: batches made ahead of the one that is waited for.
         on_error: "raise": an image that cannot be read is an error with its name, and iteration may go on after its batch;
-            "report": the next good image takes its place, and `report` counts it.
+            "report": the next good image takes its place, and `report` counts it; 100 bad ones in a row are an error.
         collate: "lightly": ([left, right], targets, names); "solo-learn": [indices, [left, right], targets].
         output: "torch" or "numpy"; None: the transform's, else torch where it is installed. Nothing is copied.
         pin_memory: page-locked memory for views, of torch.
@@ -105,6 +105,8 @@ class TwoViewLoader:
             "world_size": world_size,
         }
         self._epoch, self._batch, self._chosen = -1, 0, False
+        # The pass that moves this loader's place.
+        self._current: Any = None
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -117,7 +119,7 @@ class TwoViewLoader:
 
     @property
     def report(self) -> dict[str, tuple[str, int]]:
-        """What could not be read and was replaced: its name, why, how often."""
+        """What could not be read and was replaced: its name, why, how often it was met, also in batches made ahead."""
         return self._core.report
 
     def set_epoch(self, epoch: int) -> None:
@@ -126,17 +128,20 @@ class TwoViewLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """Where it is: within an epoch, after the batch that was handed out last."""
-        return {**self._plan, "epoch": self._epoch, "batch": self._batch}
+        return {**self._plan, "source": self._fingerprint(), "epoch": self._epoch, "batch": self._batch}
+
+    def _fingerprint(self) -> int:
+        return self.source.core.fingerprint()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The next `iter` goes on there.
 
         Raises:
-            ValueError: a state of another source, order or share.
+            ValueError: a state of another source (its length and the names of its files), order or share.
         """
         if not isinstance(state, dict):
             raise wrong("state", state, "what state_dict() gave")
-        for name, value in self._plan.items():
+        for name, value in {**self._plan, "source": self._fingerprint()}.items():
             if name not in state or state[name] != value:
                 got = repr(state[name]) if name in state else "missing"
                 raise ValueError(f"state[{name!r}] = {got}: this loader has {value!r}; make it as it was")
@@ -150,7 +155,9 @@ class TwoViewLoader:
         if not self._chosen:
             self._epoch, self._batch = self._epoch + 1, 0
         self._chosen = False
-        return _Batches(self, self._epoch, self._batch)
+        batches = _Batches(self, self._epoch, self._batch)
+        self._current = weakref.ref(batches)
+        return batches
 
     def _allocate(self, n: int) -> tuple[Any, Any]:
         shape = (n, *self.transform.shape)
@@ -186,7 +193,7 @@ class _Batches:
     """One pass: an iterator that ends its threads when it is let go."""
 
     def __init__(self, loader: TwoViewLoader, epoch: int, batch: int) -> None:
-        self._loader, self._epoch, self._batch = loader, epoch, batch
+        self._loader, self._first = loader, batch
         self._core = loader._core.start(epoch, batch, loader._allocate)
         # Also at the interpreter's end, when threads could no longer call Python.
         self._close = weakref.finalize(self, self._core.close)
@@ -196,7 +203,7 @@ class _Batches:
 
     def __len__(self) -> int:
         """Batches that are left."""
-        return len(self._loader) - self._batch
+        return len(self._loader) - self._first - self._core.taken
 
     def __next__(self) -> Any:
         try:
@@ -218,9 +225,9 @@ class _Batches:
         self._close()
 
     def _count(self) -> None:
-        self._batch += 1
-        if self._loader._epoch == self._epoch and not self._loader._chosen:
-            self._loader._batch = self._batch
+        current = self._loader._current
+        if current is not None and current() is self and not self._loader._chosen:
+            self._loader._batch = self._first + self._core.taken
 
 
 def _check_pinning() -> None:

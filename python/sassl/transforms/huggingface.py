@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .images import is_image
 from .plain import SASSL
 
 
@@ -20,7 +21,7 @@ class Columns:
     `map` finds a cached result, is that of its settings.
 
     Raises:
-        TypeError: no function as the transform; a column that is no list.
+        TypeError: no function as the transform; a column that is no list of images.
         KeyError: no such column.
     """
 
@@ -37,7 +38,14 @@ class Columns:
             kind = type(images).__name__
             raise TypeError(f"column {self.column!r}: expected a list of images, got {kind}; give map batched=True")
         if isinstance(self.transform, SASSL):
-            made = self.transform(list(images)) if len(images) else []
+            for i, image in enumerate(images):
+                if not is_image(image):
+                    kind = type(image).__name__
+                    raise TypeError(
+                        f"{self.column}[{i}]: expected an image, got {kind}; "
+                        f"cast_column({self.column!r}, datasets.Image()) makes images of paths and bytes"
+                    )
+            made = SASSL.__call__(self.transform, list(images)) if len(images) else []
         else:
             made = [self.transform(image) for image in images]
         return {**batch, self.output: made}

@@ -44,6 +44,6 @@ def with_style(pipeline: Any, style: Any) -> Any:
 
 
 def _steps(pipeline: Any) -> Any:
-    """The list of a Compose, or of an object around one."""
+    """The list of a Compose, or of an object around one; a RandomChoice or RandomOrder is no pipeline."""
     inner = pipeline if hasattr(pipeline, "transforms") else getattr(pipeline, "transform", None)
-    return getattr(inner, "transforms", None)
+    return None if type(inner).__name__.startswith("Random") else getattr(inner, "transforms", None)

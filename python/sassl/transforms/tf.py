@@ -74,7 +74,7 @@ class RandomSASSL(keras.layers.Layer):
     """`SASSL` as a preprocessing layer, with Keras' TensorFlow backend: active in training alone.
 
     Args:
-        p, alpha, beta, styles, model: as those of `SASSL`.
+        p, alpha, beta, styles, model, precision: as those of `SASSL`.
         value_range: of the floats that it is given, (0, 255) as other preprocessing layers have it, or (0, 1).
         seed: of its draws; None: others in every run.
 
@@ -91,6 +91,7 @@ class RandomSASSL(keras.layers.Layer):
         model: Any = "lite",
         value_range: tuple[float, float] = (0, 255),
         seed: int | None = None,
+        precision: str | None = None,
         **options: Any,
     ) -> None:
         if keras.backend.backend() != "tensorflow":
@@ -99,15 +100,17 @@ class RandomSASSL(keras.layers.Layer):
         if low != 0 or self._high not in (1, 255):
             raise wrong("value_range", value_range, "(0, 255) or (0, 1)")
         super().__init__(**options)
-        self._sassl = SASSL(p, alpha, beta, styles, model)
+        self._sassl = SASSL(p, alpha, beta, styles, model, precision=precision)
+        plain = self._sassl._plain
         self._config = {
-            "p": p,
-            "alpha": alpha,
-            "beta": beta,
-            "styles": os.fspath(styles) if isinstance(styles, (str, os.PathLike)) else self._sassl._plain.styles,
-            "model": self._sassl._plain.stylizer.source,
-            "value_range": value_range,
+            "p": plain.p,
+            "alpha": plain.alpha,
+            "beta": plain.beta,
+            "styles": os.fspath(styles) if isinstance(styles, (str, os.PathLike)) else plain.styles,
+            "model": plain.stylizer.source,
+            "value_range": (low, self._high),
             "seed": seed,
+            "precision": plain.stylizer.precision,
         }
         generator = tf.random.Generator
         self._generator = generator.from_non_deterministic_state() if seed is None else generator.from_seed(seed)
@@ -119,7 +122,7 @@ class RandomSASSL(keras.layers.Layer):
             return inputs
         images = tf.convert_to_tensor(inputs)
         seed = self._generator.uniform((), maxval=tf.int64.max, dtype=tf.int64)
-        if images.dtype == tf.uint8:
+        if not images.dtype.is_floating:
             return self._sassl(images, seed=seed)
         high = tf.cast(self._high, images.dtype)
         return self._sassl(images / high, seed=seed) * high

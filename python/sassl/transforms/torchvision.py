@@ -20,7 +20,11 @@ def _is_pure_tensor(value: Any) -> bool:
 
 
 def _is_image_tensor(value: Any) -> bool:
-    return _is_pure_tensor(value) and value.ndim >= 3
+    return _is_pure_tensor(value) and value.ndim >= 3 and value.shape[-3] == 3
+
+
+def _is_image_alone(value: Any) -> bool:
+    return isinstance(value, (PIL.Image.Image, np.ndarray)) or _is_image_tensor(value)
 
 
 class SASSL(plain.SASSL, v2.Transform):
@@ -30,9 +34,9 @@ class SASSL(plain.SASSL, v2.Transform):
     As a torchvision transform it takes whatever `v2` takes: images in nested structures; `Image` and `Video`
     tv_tensors; masks, boxes, keypoints and labels pass through. Of plain tensors the first alone is an image, and only
     where no PIL image, `Image` or `Video` is. One call is one sample: all its images share a draw, but those of a batch
-    (..., C, H, W) have one each, and so have those of a list of nothing but PIL images, arrays or tensors that is the
-    only argument. The frames of a video share one. Arrays are images only as the only argument, alone or in a list;
-    within a sample, `v2.ToImage` comes first. In `v1.Compose` and `nn.Sequential` it is a module as any other.
+    (..., C, H, W) have one each, and so have those of a list of nothing but PIL images, arrays or tensors of three
+    channels that is the only argument. The frames of a video share one. Arrays are images only as the only argument, alone
+    or in a list; within a sample, `v2.ToImage` comes first. In `v1.Compose` and `nn.Sequential` it is a module as any other.
     """
     )
 
@@ -47,7 +51,7 @@ class SASSL(plain.SASSL, v2.Transform):
         if len(inputs) == 1:
             (only,) = inputs
             items = only if isinstance(only, list) and only else [only]
-            if all(isinstance(item, (PIL.Image.Image, np.ndarray)) or _is_image_tensor(item) for item in items):
+            if _is_pure_tensor(only) or all(map(_is_image_alone, items)):
                 return super().__call__(only)
             if isinstance(only, (str, bytes, os.PathLike)):
                 raise TypeError(f"image: expected an opened one, got {type(only).__name__}; PIL.Image.open reads files")
