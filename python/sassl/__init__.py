@@ -8,6 +8,8 @@ view = model.stylize(images, bank.vectors[0], alpha=0.2, beta=0.2)
 transform = sassl.transforms.SASSL(p=0.8)  # torchvision, or PIL and numpy alone
 two_views = sassl.transforms.MoCoV2Transform(style=transform)
 loader = sassl.data.TwoViewLoader("imagenet/train", two_views, batch_size=256)
+
+model = sassl.MoCoV2("resnet50", style=transform).fit("imagenet/train", epochs=200, out="run")
 """
 
 from __future__ import annotations
@@ -19,15 +21,31 @@ from ._sassl import Gaussian, StyleParams, Stylizer, version
 from .bank import StyleBank
 
 if TYPE_CHECKING:
-    from . import data, notebook, transforms
+    from . import data, notebook, pretraining, transforms
+    from .pretraining import BYOL, MoCoV2, SimCLR
 
 __version__ = version()
 
-__all__ = ["Gaussian", "StyleBank", "StyleParams", "Stylizer", "__version__", "data", "notebook", "transforms"]
+__all__ = [
+    "BYOL",
+    "Gaussian",
+    "MoCoV2",
+    "SimCLR",
+    "StyleBank",
+    "StyleParams",
+    "Stylizer",
+    "__version__",
+    "data",
+    "notebook",
+    "pretraining",
+    "transforms",
+]
 
 
 def __getattr__(name: str) -> Any:
     # On first use, so that `import sassl` imports no framework.
-    if name in ("data", "notebook", "transforms"):
+    if name in ("data", "notebook", "pretraining", "transforms"):
         return import_module(f".{name}", __name__)
+    if name in ("BYOL", "MoCoV2", "SimCLR"):
+        return getattr(import_module(".pretraining", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

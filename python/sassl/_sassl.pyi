@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "convert", "cosine_momentum", "cosine_rate", "decode", "gaussian_blur", "grayscale", "hflip", "info", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip"]
+__all__ = ["Bank", "Block", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "convert", "cosine_momentum", "cosine_rate", "decode", "gaussian_blur", "grayscale", "hflip", "info", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_tensors"]
 
 @final
 class Bank:
@@ -423,6 +423,14 @@ class Trainer:
         """
         Numbers of a feature.
         """
+    def load(self, /, path: "str | os.PathLike[str]") -> dict[str, str]:
+        """
+        Goes on from such a file; gives its metadata.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: no checkpoint, a damaged one, or one of another run; nothing is changed then.
+        """
     def load_backbone(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
         """
         Takes the backbone's tensors from those of torchvision or timm; `fc.*` are left out.
@@ -436,6 +444,13 @@ class Trainer:
 
         Raises:
             ValueError: a state of another run; nothing is changed then.
+        """
+    def save(self, /, path: "str | os.PathLike[str]", metadata: dict[str, str]) -> "None":
+        """
+        Writes everything into a .safetensors file with a checksum: the whole file, or nothing.
+
+        Raises:
+            OSError: the system refuses.
         """
     def state(self, /) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
         """
@@ -608,6 +623,15 @@ def adjust_saturation(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float
     Away from each pixel's luma; Pillow's `ImageEnhance.Color` to the bit.
     """
 
+def checkpoint_metadata(path: "str | os.PathLike[str]") -> dict[str, str]:
+    """
+    What a checkpoint tells of its run.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: no checkpoint, or a damaged one.
+    """
+
 def convert(predictor: "str | os.PathLike[str]", transformer: "str | os.PathLike[str]", out: "str | os.PathLike[str]", name: "str" = "mobile") -> "None":
     """
     Converts Magenta's TFLite pair to one .safetensors file, written atomically.
@@ -736,4 +760,12 @@ def version() -> "str":
 def vflip(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]":
     """
     Top becomes bottom.
+    """
+
+def write_tensors(path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[numpy.float32]]", metadata: dict[str, str]) -> "None":
+    """
+    Writes tensors into a .safetensors file: the whole file, or nothing.
+
+    Raises:
+        OSError: the system refuses.
     """

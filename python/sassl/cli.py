@@ -1,8 +1,9 @@
-"""The command line: `sassl demo | stylize | bank | convert | info`."""
+"""The command line: `sassl demo | stylize | bank | convert | pretrain | export | info`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, pictures
+from . import __version__, pictures, pretraining
 from ._sassl import Stylizer, convert, info
 from .bank import StyleBank
 from .transforms.plain import SASSL
@@ -94,6 +95,25 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--transformer", required=True, help="style_transfer .tflite, float32, float16 or int8")
     sub.add_argument("--out", required=True, help="the .safetensors file to write")
     sub.add_argument("--name", help="the model's name (default: that of the file)")
+
+    sub = command("pretrain", pretrain, "Pretrain a ResNet by MoCo v2, BYOL or SimCLR, with style on the left view.")
+    sub.add_argument("method", choices=("moco-v2", "byol", "simclr"))
+    sub.add_argument("--data", required=True, help="a folder of images, or a pattern of WebDataset's shards")
+    sub.add_argument("--out", type=Path, required=True, help="folder for settings, log and checkpoints")
+    sub.add_argument("--epochs", type=int, required=True, help="of the whole run, those before --resume too")
+    sub.add_argument("--arch", default="resnet50", choices=("resnet18", "resnet34", "resnet50", "resnet101"))
+    sub.add_argument("--batch-size", type=int, default=256, help="default: %(default)s")
+    sub.add_argument("--input-size", type=int, default=224, help="side of the views (default: %(default)s)")
+    sub.add_argument("--style", default="default", help='"default", a folder, an image, a bank file, "batch", or "off"')
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of sassl.pretraining.Config"
+    )
+    sub.add_argument("--resume", action="store_true", help="go on from the last checkpoint, to the bit")
+    sub.add_argument("--threads", type=int, help="of a step and of the loader (default: all cores)")
+
+    sub = command("export", export, "Write a checkpoint's backbone under torchvision's names.")
+    sub.add_argument("checkpoint", type=Path)
+    sub.add_argument("--out", type=Path, required=True, help="a .safetensors or .pth file")
 
     command("info", run_info, "Tell the version, this machine's instruction sets, and the embedded models.")
     return top
@@ -204,6 +224,35 @@ def run_convert(args: argparse.Namespace) -> int:
     convert(args.predictor, args.transformer, args.out, args.name or Path(args.out).stem)
     model = Stylizer(args.out)
     print(f"{args.out}: {model.name}, z of {model.dim} numbers, space {model.space}, {model.licence}")
+    return 0
+
+
+def pretrain(args: argparse.Namespace) -> int:
+    kinds = {"moco-v2": pretraining.MoCoV2, "byol": pretraining.BYOL, "simclr": pretraining.SimCLR}
+    style = None if args.style == "off" else SASSL(p=0.8, styles=args.style)
+    settings = dict(setting(text) for text in args.set)
+    model = kinds[args.method](args.arch, style=style, input_size=args.input_size, threads=args.threads, **settings)
+    print(f"{model}\nstyle: {style or 'off'}", file=sys.stderr)
+    model.fit(args.data, args.epochs, batch_size=args.batch_size, out=args.out, resume=args.resume)
+    print(f"{args.out}: {len(model.history)} epochs, loss {model.history[-1]['loss']:.4g}")
+    return 0
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value as JSON where it is that: 0.1, 3, true; else as text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text}: expected NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def export(args: argparse.Namespace) -> int:
+    model = pretraining.Pretraining.load(args.checkpoint)
+    model.export_backbone(args.out)
+    print(f"{args.out}: {model.config.arch}, {model.config.method}, {len(model.history)} epochs")
     return 0
 
 

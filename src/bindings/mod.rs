@@ -31,7 +31,7 @@ mod _sassl {
     #[pymodule_export]
     use super::stylizer::Stylizer;
     #[pymodule_export]
-    use super::trainer::{Trainer, cosine_momentum, cosine_rate};
+    use super::trainer::{Trainer, checkpoint_metadata, cosine_momentum, cosine_rate, write_tensors};
     #[pymodule_export]
     use super::views::{TwoViews, View, ViewParams};
     #[pymodule_export]

@@ -3,9 +3,12 @@ use super::arrays::{Held, floats, into_array};
 use super::run::{checked_threads, run, threads};
 use crate::error::{Error, Result};
 use crate::optim::{Momentum, Schedule};
+use crate::train::checkpoint::{self, Metadata};
 use crate::train::{self, Batch, Config, State};
+use crate::weights::safetensors::{Dtype, write};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A method with its networks and optimizers.
@@ -117,6 +120,30 @@ impl Trainer {
         run(py, || self.core().load_state(&state))
     }
 
+    /// Writes everything into a .safetensors file with a checksum: the whole file, or nothing.
+    ///
+    /// Raises:
+    ///     OSError: the system refuses.
+    #[pyo3(signature = (path: "str | os.PathLike[str]", metadata) -> "None")]
+    fn save(&self, py: Python<'_>, path: PathBuf, metadata: Metadata) -> PyResult<()> {
+        run(py, || checkpoint::save(&path, &self.core().state()?, &metadata))
+    }
+
+    /// Goes on from such a file; gives its metadata.
+    ///
+    /// Raises:
+    ///     OSError: it cannot be read.
+    ///     ValueError: no checkpoint, a damaged one, or one of another run; nothing is changed then.
+    #[pyo3(signature = (path: "str | os.PathLike[str]"))]
+    fn load(&self, py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {
+        run(py, || {
+            let (state, metadata) = checkpoint::load(&path)?;
+            let named = |error: Error| Error::weights(&path, error.to_string());
+            self.core().load_state(&state).map_err(named)?;
+            Ok(metadata)
+        })
+    }
+
     /// The backbone's tensors under torchvision's names and in its order of axes.
     #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
     fn backbone<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -138,6 +165,39 @@ impl Trainer {
     fn core(&self) -> MutexGuard<'_, train::Trainer> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a checkpoint tells of its run.
+///
+/// Raises:
+///     OSError: it cannot be read.
+///     ValueError: no checkpoint, or a damaged one.
+#[pyfunction]
+#[pyo3(signature = (path: "str | os.PathLike[str]"))]
+pub(super) fn checkpoint_metadata(py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {
+    run(py, || Ok(checkpoint::load(&path)?.1))
+}
+
+/// Writes tensors into a .safetensors file: the whole file, or nothing.
+///
+/// Raises:
+///     OSError: the system refuses.
+#[pyfunction]
+#[pyo3(signature = (
+    path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[numpy.float32]]", metadata
+) -> "None")]
+pub(super) fn write_tensors(
+    py: Python<'_>,
+    path: PathBuf,
+    tensors: &Bound<'_, PyDict>,
+    metadata: Metadata,
+) -> PyResult<()> {
+    let state = from_dict(tensors)?;
+    run(py, || {
+        let tensors: Vec<_> =
+            state.iter().map(|(name, (shape, numbers))| (&name[..], Dtype::F32, &shape[..], &numbers[..])).collect();
+        write(&path, &metadata, &tensors)
+    })
 }
 
 /// The learning rate of step (or epoch) `k` of `total`, from 0: linear warm-up, then cosine to 0 (SimCLR, BYOL; MoCo by epoch).

@@ -1,4 +1,5 @@
 //! A run: a method, its optimizers, and everything that a later one needs to go on to the bit.
+pub mod checkpoint;
 mod config;
 
 pub use config::Config;

@@ -1,0 +1,58 @@
+//! A run in a file: safetensors, whole or not at all, with a checksum over names, shapes and numbers.
+use super::State;
+use crate::error::{Error, Result};
+use crate::weights::safetensors::{Dtype, File, write};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What is told of a run beside its tensors.
+pub type Metadata = BTreeMap<String, String>;
+
+const FORMAT: &str = "sassl checkpoint 1";
+
+/// Writes a state beside the file, to the disk, and then in its place.
+///
+/// # Errors
+/// The system refuses; the file is what it was.
+pub fn save(path: &Path, state: &State, metadata: &Metadata) -> Result<()> {
+    let mut metadata = metadata.clone();
+    metadata.insert("format".into(), FORMAT.into());
+    metadata.insert("checksum".into(), checksum(state));
+    let tensors: Vec<_> =
+        state.iter().map(|(name, (shape, numbers))| (&name[..], Dtype::F32, &shape[..], &numbers[..])).collect();
+    write(path, &metadata, &tensors)
+}
+
+/// Reads what [`save`] wrote.
+///
+/// # Errors
+/// It cannot be read, is no checkpoint, or is damaged.
+pub fn load(path: &Path) -> Result<(State, Metadata)> {
+    let file = File::open(path)?;
+    let metadata = file.metadata().clone();
+    if metadata.get("format").map(String::as_str) != Some(FORMAT) {
+        return Err(Error::weights(path, "no checkpoint of sassl; `fit` and `save` write them"));
+    }
+    let mut state = State::new();
+    for name in file.names() {
+        let view = file.view(name)?;
+        state.insert(name.to_owned(), (view.shape.to_vec(), view.to_f32()));
+    }
+    match metadata.get("checksum") == Some(&checksum(&state)) {
+        true => Ok((state, metadata)),
+        false => Err(Error::weights(
+            path,
+            "its numbers are not those of its checksum: it is damaged; take the one before it",
+        )),
+    }
+}
+
+fn checksum(state: &State) -> String {
+    let mut hash = Sha256::new();
+    for (name, (shape, numbers)) in state {
+        hash.update(format!("{name} {shape:?} "));
+        hash.update(bytemuck::cast_slice::<f32, u8>(numbers));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
