@@ -9,4 +9,5 @@ mod layering;
 mod optim;
 mod style;
 mod tflite;
+mod training;
 mod weights;
