@@ -14,11 +14,13 @@
 //! - [`encoders`]: backbones under the names of torchvision.
 //! - [`optim`]: optimizers and schedules.
 //! - [`methods`]: MoCo v2, BYOL and SimCLR, a file for each paper.
+//! - [`eval`]: nearest neighbours and a linear probe, on frozen features.
 //! - [`train`]: a run, and what a later one needs to go on.
 //! - `bindings`: the Python module (feature `python`).
 pub mod data;
 pub mod encoders;
 pub mod error;
+pub mod eval;
 pub mod image;
 pub mod kernels;
 pub mod methods;

@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "convert", "cosine_momentum", "cosine_rate", "decode", "gaussian_blur", "grayscale", "hflip", "info", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_tensors"]
+__all__ = ["Bank", "Block", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "convert", "cosine_momentum", "cosine_rate", "decode", "gaussian_blur", "grayscale", "hflip", "info", "knn", "linear_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_tensors"]
 
 @final
 class Bank:
@@ -525,6 +525,11 @@ class TwoViews:
         """
         Of a view: (3, H, W) or (H, W, 3).
         """
+    @property
+    def size(self, /) -> tuple[int, int]:
+        """
+        Rows and columns of a view.
+        """
 
 @final
 class View:
@@ -708,6 +713,46 @@ def info() -> "dict[str, typing.Any]":
     """
     The version, the instruction sets of this machine and the one in use, the cores, the threads of a call here, the embedded
     models.
+    """
+
+def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, k: SupportsIndex = 200, temperature: SupportsFloat | SupportsIndex = 0.1, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
+    """
+    Classes of `queries` by their nearest neighbours in `bank` (Wu et al. 2018, section 3.4), the likeliest first.
+
+    Args:
+        bank: (N, dim) features.
+        targets: N classes, from 0.
+        queries: (M, dim) features.
+        k: neighbours.
+        temperature: of their weights, exp(cosine / temperature).
+        top: how many classes to give.
+        threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+
+    Returns:
+        (M, top) int64; fewer where there are fewer classes.
+
+    Raises:
+        ValueError: arrays that do not fit, one class only, more neighbours than the bank has.
+    """
+
+def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, lr: SupportsFloat | SupportsIndex = 0.1, epochs: SupportsIndex = 90, batch_size: SupportsIndex = 256, momentum: SupportsFloat | SupportsIndex = 0.9, nesterov: bool = True, seed: SupportsIndex = 0, top: SupportsIndex = 1) -> "numpy.typing.NDArray[numpy.int64]":
+    """
+    Classes of `queries` by softmax regression on `features`, the likeliest first.
+
+    Args:
+        features: (N, dim).
+        targets: N classes, from 0.
+        queries: (M, dim).
+        lr: the largest learning rate, for a batch of 256; it falls to 0 by a cosine.
+        epochs, batch_size, momentum, nesterov: of SGD.
+        seed: of the first weights and the order.
+        top: how many classes to give.
+
+    Returns:
+        (M, top) int64; fewer where there are fewer classes.
+
+    Raises:
+        ValueError: arrays that do not fit, one class only, a setting that cannot be.
     """
 
 def normalize(image: "numpy.typing.NDArray[numpy.uint8]", mean: "tuple[float, float, float]", std: "tuple[float, float, float]") -> "numpy.typing.NDArray[numpy.float32]":

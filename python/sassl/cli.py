@@ -1,4 +1,4 @@
-"""The command line: `sassl demo | stylize | bank | convert | pretrain | export | info`."""
+"""The command line: `sassl demo | stylize | bank | convert | pretrain | eval | export | info`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, pictures, pretraining
+from . import __version__, evaluation, pictures, pretraining
 from ._sassl import Stylizer, convert, info
 from .bank import StyleBank
 from .transforms.plain import SASSL
@@ -110,6 +110,17 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--resume", action="store_true", help="go on from the last checkpoint, to the bit")
     sub.add_argument("--threads", type=int, help="of a step and of the loader (default: all cores)")
+
+    sub = command("eval", evaluate, "Accuracy of a checkpoint's features, learnt from DATA/train, told of DATA/val.")
+    sub.add_argument("how", choices=("knn", "linear"), help="nearest neighbours, or a linear probe")
+    sub.add_argument("checkpoint", type=Path)
+    sub.add_argument(
+        "--data", type=Path, required=True, help="a folder with train and val, a folder for each class in both"
+    )
+    sub.add_argument("--input-size", type=int, default=224, help="side of the images (default: %(default)s)")
+    sub.add_argument("--k", type=int, default=200, help="neighbours (default: %(default)s)")
+    sub.add_argument("--lr", type=float, default=0.1, help="of the probe, for a batch of 256 (default: %(default)s)")
+    sub.add_argument("--epochs", type=int, default=90, help="of the probe (default: %(default)s)")
 
     sub = command("export", export, "Write a checkpoint's backbone under torchvision's names.")
     sub.add_argument("checkpoint", type=Path)
@@ -247,6 +258,20 @@ def setting(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    folders = [args.data / "train", args.data / "val"]
+    if not all(folder.is_dir() for folder in folders):
+        raise FileNotFoundError(f"{args.data}: expected the folders train and val in it")
+    model = pretraining.Pretraining.load(args.checkpoint, input_size=args.input_size)
+    train, test = (evaluation.extract(model, folder) for folder in folders)
+    if args.how == "knn":
+        found = evaluation.knn(train, test, k=args.k)
+    else:
+        found = evaluation.linear_probe(train, test, lr=args.lr, epochs=args.epochs)
+    print(f"{args.checkpoint}: {args.how}, top-1 {found['top1']:.1f} %, top-5 {found['top5']:.1f} %")
+    return 0
 
 
 def export(args: argparse.Namespace) -> int:

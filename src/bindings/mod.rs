@@ -1,6 +1,7 @@
 //! The Python module `sassl._sassl`: the only home of pyo3. This file lists names; each other file holds one kind of them.
 mod arrays;
 mod error;
+mod evaluation;
 mod image;
 mod loader;
 mod memory;
@@ -17,6 +18,8 @@ use pyo3::prelude::*;
 /// The compiled core of sassl; use it through the package `sassl`.
 #[pymodule(gil_used = false)]
 mod _sassl {
+    #[pymodule_export]
+    use super::evaluation::{knn, linear_probe};
     #[pymodule_export]
     use super::image::{
         adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, decode, gaussian_blur, grayscale, hflip,

@@ -298,6 +298,12 @@ impl TwoViews {
         self.0.needs_batch()
     }
 
+    /// Rows and columns of a view.
+    #[getter]
+    fn size(&self) -> (usize, usize) {
+        self.0.size()
+    }
+
     /// Of a view: (3, H, W) or (H, W, 3).
     #[getter(shape)]
     fn py_shape(&self) -> (usize, usize, usize) {

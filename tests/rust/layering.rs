@@ -15,12 +15,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("encoders", &["nn", "kernels", "random", "error"]),
     ("optim", &["error"]),
     ("methods", &["optim", "encoders", "nn", "random", "error"]),
+    ("eval", &["optim", "kernels", "random", "error"]),
     ("train", &["methods", "optim", "weights", "encoders", "nn", "random", "error"]),
     (
         "bindings",
         &[
-            "train", "methods", "optim", "encoders", "nn", "data", "style", "image", "weights", "kernels", "random",
-            "error",
+            "train", "eval", "methods", "optim", "encoders", "nn", "data", "style", "image", "weights", "kernels",
+            "random", "error",
         ],
     ),
 ];
