@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::kernels::Isa;
 use crate::kernels::conv2d::{Shape, forward};
 use crate::kernels::pool;
-use std::sync::{Mutex, PoisonError};
 
 /// The settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,12 +52,8 @@ pub fn knn(
         let shape = Shape { batch: 1, height, width: 1, inputs, outputs, kernel: (1, 1), stride: 1, padding: 0 };
         let mut cosines = vec![0.0; height * outputs];
         forward(isa, threads, &shape, asked, &known, &mut cosines);
-        let rows = Mutex::new(cosines.chunks_exact(outputs).zip(ranked));
-        pool::run(threads, &|| {
-            loop {
-                let Some((row, ranked)) = rows.lock().unwrap_or_else(PoisonError::into_inner).next() else { break };
-                *ranked = rank(row, bank.targets, (k, temperature, classes), top);
-            }
+        pool::each(threads, cosines.chunks_exact(outputs).zip(ranked), |(row, ranked)| {
+            *ranked = rank(row, bank.targets, (k, temperature, classes), top);
         });
     }
     Ok(ranked)

@@ -29,6 +29,28 @@ pub fn run(threads: usize, work: &(dyn Fn() + Sync)) {
     }
 }
 
+/// Gives each of these items to `work` once, on this thread and on up to `threads - 1` others.
+pub fn each<T: Send>(threads: usize, items: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
+    each_with(threads, items, || (), |(), item| work(item));
+}
+
+/// The same, where each thread has something of its own.
+pub fn each_with<T: Send, S>(
+    threads: usize,
+    items: impl Iterator<Item = T> + Send,
+    own: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, T) + Sync,
+) {
+    let items = Mutex::new(items);
+    let next = || locked(&items).next();
+    run(threads, &|| {
+        let mut own = own();
+        while let Some(item) = next() {
+            work(&mut own, item);
+        }
+    });
+}
+
 /// Memory of calls that are over, for the next ones.
 #[derive(Debug)]
 pub struct Idle<T>(Mutex<Vec<T>>);

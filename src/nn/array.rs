@@ -1,7 +1,6 @@
 //! A batch of maps in NHWC, and what computes on it.
 use crate::error::Result;
 use crate::kernels::{Isa, Precision, pool};
-use std::sync::{Mutex, PoisonError};
 
 /// Numbers that a thread adds at a time.
 const PART: usize = 1 << 16;
@@ -41,13 +40,8 @@ impl Array {
     /// If it has another.
     pub fn add(&mut self, engine: Engine, other: &Self) {
         assert_eq!(self.shape, other.shape);
-        let parts = Mutex::new(self.numbers.chunks_mut(PART).zip(other.numbers.chunks(PART)));
-        pool::run(engine.threads, &|| {
-            loop {
-                let Some((to, from)) = parts.lock().unwrap_or_else(PoisonError::into_inner).next() else { break };
-                to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
-            }
-        });
+        let parts = self.numbers.chunks_mut(PART).zip(other.numbers.chunks(PART));
+        pool::each(engine.threads, parts, |(to, from)| to.iter_mut().zip(from).for_each(|(to, from)| *to += from));
     }
 
     /// Of an image.

@@ -12,7 +12,6 @@
 use super::isa::{Isa, Kernel, Lanes};
 use super::pool;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 /// Numbers of a block.
 const BLOCK: usize = 1 << 15;
@@ -79,13 +78,10 @@ impl Affine {
         rows(x, channels);
         assert!(y.len() == x.len() && residual.is_none_or(|residual| residual.len() == x.len()));
         let each = block(channels);
-        let blocks = Mutex::new(y.chunks_mut(each).enumerate());
-        pool::run(threads, &|| {
-            while let Some((n, y)) = next(&blocks) {
-                let range = n * each..n * each + y.len();
-                let residual = residual.map(|residual| &residual[range.clone()]);
-                isa.dispatch(Apply { affine: self, x: &x[range], residual, relu, y });
-            }
+        pool::each(threads, y.chunks_mut(each).enumerate(), |(n, y)| {
+            let range = n * each..n * each + y.len();
+            let residual = residual.map(|residual| &residual[range.clone()]);
+            isa.dispatch(Apply { affine: self, x: &x[range], residual, relu, y });
         });
     }
 }
@@ -139,13 +135,10 @@ pub fn backward(
     let mut dresidual = dresidual;
     let mut dresiduals = dresidual.as_mut().map(|dresidual| dresidual.chunks_mut(each));
     let blocks = dx.chunks_mut(each).map(|dx| (dx, dresiduals.as_mut().and_then(Iterator::next))).enumerate();
-    let blocks = Mutex::new(blocks.collect::<Vec<_>>().into_iter());
-    pool::run(threads, &|| {
-        while let Some((n, (dx, dresidual))) = next(&blocks) {
-            let range = n * each..n * each + dx.len();
-            let y = y.map(|y| &y[range.clone()]);
-            isa.dispatch(Back { x: &x[range.clone()], y, dy: &dy[range], by: [&a, &b, &c], dx, dresidual });
-        }
+    pool::each(threads, blocks.collect::<Vec<_>>().into_iter(), |(n, (dx, dresidual))| {
+        let range = n * each..n * each + dx.len();
+        let y = y.map(|y| &y[range.clone()]);
+        isa.dispatch(Back { x: &x[range.clone()], y, dy: &dy[range], by: [&a, &b, &c], dx, dresidual });
     });
     gradients
 }
@@ -164,11 +157,6 @@ fn rows(x: &[f32], channels: usize) -> usize {
     x.len() / channels
 }
 
-/// Of a list that several threads work on.
-fn next<T>(list: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    list.lock().unwrap_or_else(PoisonError::into_inner).next()
-}
-
 /// Two sums of each channel, over all blocks.
 fn sums(
     threads: usize,
@@ -178,11 +166,8 @@ fn sums(
 ) -> [Vec<f64>; 2] {
     let each = block(channels);
     let mut parts = vec![0.0; len.div_ceil(each) * 2 * channels];
-    let blocks = Mutex::new(parts.chunks_exact_mut(2 * channels).enumerate());
-    pool::run(threads, &|| {
-        while let Some((n, part)) = next(&blocks) {
-            of(n * each..((n + 1) * each).min(len), part.split_at_mut(channels).into());
-        }
+    pool::each(threads, parts.chunks_exact_mut(2 * channels).enumerate(), |(n, part)| {
+        of(n * each..((n + 1) * each).min(len), part.split_at_mut(channels).into());
     });
     let mut totals = [vec![0.0; channels], vec![0.0; channels]];
     for part in parts.chunks_exact(2 * channels) {

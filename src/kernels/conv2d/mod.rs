@@ -20,7 +20,6 @@ use super::isa::{Isa, Kernel, Lanes};
 use super::pool;
 use patches::{Patches, pack, side_by_side, transposed};
 use product::{Matrix, ROWS, product};
-use std::sync::Mutex;
 
 /// The shape of a convolution of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,27 +116,23 @@ pub fn forward(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &
 /// The convolution with packed weights: `[outputs / panel][K][panel]`.
 fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], panels: &[f32], out: &mut [f32]) {
     let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
-    let blocks = Mutex::new(out.chunks_mut(PIXELS * o).enumerate());
-    pool::run(threads, &|| {
-        let mut room = vec![];
-        while let Some((block, out)) = next(&blocks) {
-            let (first, pixels) = (block * PIXELS, out.len() / o);
-            for from in (0..k).step_by(DEPTH) {
-                let depth = DEPTH.min(k - from);
-                let (rows, row) = if shape.is_pointwise() {
-                    (&input[first * k + from..], k)
-                } else {
-                    room.resize(PIXELS * DEPTH, 0.0);
-                    isa.dispatch(Patches { shape, input, first, pixels, from, depth, width: depth, out: &mut room });
-                    (&room[..], depth)
-                };
-                for (n, out_from) in (0..o).step_by(width).enumerate() {
-                    let columns = width.min(o - out_from);
-                    let a = Matrix { numbers: rows, row, step: 1 };
-                    let filled = columns.next_multiple_of(isa.lanes());
-                    let b = Matrix { numbers: &panels[n * width * k + from * filled..], row: filled, step: 1 };
-                    product(isa, (pixels, depth, columns), a, b, from > 0, &mut out[out_from..], o);
-                }
+    pool::each_with(threads, out.chunks_mut(PIXELS * o).enumerate(), Vec::new, |room, (block, out)| {
+        let (first, pixels) = (block * PIXELS, out.len() / o);
+        for from in (0..k).step_by(DEPTH) {
+            let depth = DEPTH.min(k - from);
+            let (rows, row) = if shape.is_pointwise() {
+                (&input[first * k + from..], k)
+            } else {
+                room.resize(PIXELS * DEPTH, 0.0);
+                isa.dispatch(Patches { shape, input, first, pixels, from, depth, width: depth, out: room });
+                (&room[..], depth)
+            };
+            for (n, out_from) in (0..o).step_by(width).enumerate() {
+                let columns = width.min(o - out_from);
+                let a = Matrix { numbers: rows, row, step: 1 };
+                let filled = columns.next_multiple_of(isa.lanes());
+                let b = Matrix { numbers: &panels[n * width * k + from * filled..], row: filled, step: 1 };
+                product(isa, (pixels, depth, columns), a, b, from > 0, &mut out[out_from..], o);
             }
         }
     });
@@ -159,10 +154,12 @@ pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], wei
     let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
     let panels = pack(isa, threads, weight, o, k);
     let image = shape.height * shape.width * shape.inputs;
-    let images = Mutex::new(out.chunks_mut(image.max(1)).zip(grad.chunks(shape.pixels() * o)));
-    pool::run(threads, &|| {
-        let mut room = vec![0.0; PIXELS * DEPTH];
-        while let Some((out, grad)) = next(&images) {
+    let images = out.chunks_mut(image.max(1)).zip(grad.chunks(shape.pixels() * o));
+    pool::each_with(
+        threads,
+        images,
+        || vec![0.0; PIXELS * DEPTH],
+        |room, (out, grad)| {
             out.fill(0.0);
             for (block, grad) in grad.chunks(PIXELS * o).enumerate() {
                 let pixels = grad.len() / o;
@@ -181,13 +178,13 @@ pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], wei
                         pixels,
                         from,
                         depth,
-                        patches: &room,
+                        patches: room,
                         out,
                     });
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 /// The gradient of the weights, into `out`, from that of the output.
@@ -206,44 +203,34 @@ pub fn weight_gradient(isa: Isa, threads: usize, shape: &Shape, input: &[f32], g
     // As many sums as there are parts of the batch: of the shape alone, so that the result does not depend on the threads.
     let parts = (PARTS / k.div_ceil(DEPTH)).clamp(1, all.div_ceil(PIXELS));
     let each = all.div_ceil(parts).next_multiple_of(PIXELS);
-    let tasks: Vec<(usize, usize)> =
-        (0..parts).flat_map(|part| (0..k).step_by(DEPTH).map(move |from| (part, from))).collect();
-    let tasks = Mutex::new(tasks.into_iter());
-    let sums: Mutex<Vec<(usize, usize, Vec<f32>)>> = Mutex::default();
-    pool::run(threads, &|| {
-        let (mut room, mut packed) = (vec![], vec![0.0; PIXELS * o.next_multiple_of(ROWS)]);
-        while let Some((part, from)) = next(&tasks) {
-            let depth = DEPTH.min(k - from);
-            let mut sum = vec![0.0; o * depth];
-            let mut begun = false;
-            for first in (part * each..((part + 1) * each).min(all)).step_by(PIXELS) {
-                let pixels = PIXELS.min(all - first);
+    let tasks = (0..parts).flat_map(|part| (0..k).step_by(DEPTH).map(move |from| (part, from)));
+    let mut sums: Vec<(usize, usize, Vec<f32>)> = tasks.map(|(part, from)| (part, from, vec![])).collect();
+    let own = || (vec![], vec![0.0; PIXELS * o.next_multiple_of(ROWS)]);
+    pool::each_with(threads, sums.iter_mut(), own, |(room, packed), (part, from, sum)| {
+        let (first, from) = (*part * each, *from);
+        let depth = DEPTH.min(k - from);
+        sum.resize(o * depth, 0.0);
+        for first in (first..(first + each).min(all)).step_by(PIXELS) {
+            let pixels = PIXELS.min(all - first);
+            let (rows, row) = if direct {
+                (&input[first * k + from..], k)
+            } else {
                 room.resize(PIXELS * DEPTH.next_multiple_of(width), 0.0);
-                let (rows, row) = if direct {
-                    (&input[first * k + from..], k)
-                } else {
-                    let out = &mut room;
-                    isa.dispatch(Patches { shape, input, first, pixels, from, depth, width, out });
-                    (&room[..], width)
-                };
-                side_by_side(&grad[first * o..][..pixels * o], o, &mut packed);
-                for at in (0..depth).step_by(width) {
-                    let columns = width.min(depth - at);
-                    let b = Matrix { numbers: &rows[if direct { at } else { at * pixels }..], row, step: 1 };
-                    for o_from in (0..o).step_by(ROWS) {
-                        let rows = ROWS.min(o - o_from);
-                        let a = Matrix { numbers: &packed[o_from * pixels..], row: 1, step: ROWS };
-                        let to = &mut sum[o_from * depth + at..];
-                        product(isa, (rows, pixels, columns), a, b, begun, to, depth);
-                    }
+                isa.dispatch(Patches { shape, input, first, pixels, from, depth, width, out: room });
+                (&room[..], width)
+            };
+            side_by_side(&grad[first * o..][..pixels * o], o, packed);
+            for at in (0..depth).step_by(width) {
+                let columns = width.min(depth - at);
+                let b = Matrix { numbers: &rows[if direct { at } else { at * pixels }..], row, step: 1 };
+                for o_from in (0..o).step_by(ROWS) {
+                    let rows = ROWS.min(o - o_from);
+                    let a = Matrix { numbers: &packed[o_from * pixels..], row: 1, step: ROWS };
+                    product(isa, (rows, pixels, columns), a, b, true, &mut sum[o_from * depth + at..], depth);
                 }
-                begun = true;
             }
-            sums.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((part, from, sum));
         }
     });
-    let mut sums = sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    sums.sort_unstable_by_key(|&(part, from, _)| (part, from));
     out.fill(0.0);
     for (_, from, sum) in sums {
         let depth = DEPTH.min(k - from);
@@ -259,11 +246,6 @@ const PARTS: usize = 16;
 /// Floats in the rows of a packed matrix: as many vectors as a tile is wide.
 fn panel(isa: Isa) -> usize {
     isa.lanes() * if isa.lanes() == 16 { 4 } else { 2 }
-}
-
-/// Of a list that several threads work on.
-fn next<T>(list: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    list.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next()
 }
 
 fn check(shape: &Shape, input: usize, weight: usize, output: usize) {

@@ -1,10 +1,9 @@
 //! Patches: the inputs under each output, side by side; and matrices as [`super::product`] reads them.
 #![allow(unsafe_code)]
 use super::product::ROWS;
-use super::{Isa, Kernel, Lanes, Shape, next, panel};
+use super::{Isa, Kernel, Lanes, Shape, panel};
 use crate::kernels::pool;
 use std::ops::Range;
-use std::sync::Mutex;
 
 /// Numbers `from..from + depth` of the patches of some pixels, in panels of `width` numbers: one panel after the other, and in each a
 /// row for every pixel.
@@ -181,14 +180,11 @@ fn copy<L: Lanes>(from: &[f32], to: &mut [f32]) {
 pub(super) fn pack(isa: Isa, threads: usize, weight: &[f32], outputs: usize, k: usize) -> Vec<f32> {
     let width = panel(isa);
     let mut packed = vec![0.0; outputs * k.next_multiple_of(isa.lanes())];
-    let panels = Mutex::new(packed.chunks_mut(outputs * width).enumerate());
-    pool::run(threads, &|| {
-        while let Some((n, panel)) = next(&panels) {
-            let columns = width.min(k - n * width);
-            let filled = columns.next_multiple_of(isa.lanes());
-            for (row, weight) in panel.chunks_exact_mut(filled).zip(weight.chunks_exact(k)) {
-                row[..columns].copy_from_slice(&weight[n * width..][..columns]);
-            }
+    pool::each(threads, packed.chunks_mut(outputs * width).enumerate(), |(n, panel)| {
+        let columns = width.min(k - n * width);
+        let filled = columns.next_multiple_of(isa.lanes());
+        for (row, weight) in panel.chunks_exact_mut(filled).zip(weight.chunks_exact(k)) {
+            row[..columns].copy_from_slice(&weight[n * width..][..columns]);
         }
     });
     packed
@@ -200,18 +196,15 @@ pub(super) fn transposed(isa: Isa, threads: usize, weight: &[f32], outputs: usiz
     const LINE: usize = 16;
     let width = panel(isa);
     let mut packed = vec![0.0; k * outputs.next_multiple_of(isa.lanes())];
-    let panels = Mutex::new(packed.chunks_mut(k * width).enumerate());
-    pool::run(threads, &|| {
-        while let Some((n, panel)) = next(&panels) {
-            let columns = width.min(outputs - n * width);
-            let filled = columns.next_multiple_of(isa.lanes());
-            for from in (0..k).step_by(LINE) {
-                let lines = LINE.min(k - from);
-                for column in 0..columns {
-                    let line = &weight[(n * width + column) * k + from..][..lines];
-                    for (i, &x) in line.iter().enumerate() {
-                        panel[(from + i) * filled + column] = x;
-                    }
+    pool::each(threads, packed.chunks_mut(k * width).enumerate(), |(n, panel)| {
+        let columns = width.min(outputs - n * width);
+        let filled = columns.next_multiple_of(isa.lanes());
+        for from in (0..k).step_by(LINE) {
+            let lines = LINE.min(k - from);
+            for column in 0..columns {
+                let line = &weight[(n * width + column) * k + from..][..lines];
+                for (i, &x) in line.iter().enumerate() {
+                    panel[(from + i) * filled + column] = x;
                 }
             }
         }
@@ -224,15 +217,12 @@ pub(super) fn turned(isa: Isa, threads: usize, shape: &Shape, weight: &[f32]) ->
     let (taps, inputs, outputs) = (shape.kernel.0 * shape.kernel.1, shape.inputs, shape.outputs);
     let width = panel(isa);
     let mut packed = vec![0.0; taps * outputs * inputs.next_multiple_of(isa.lanes())];
-    let panels = Mutex::new(packed.chunks_mut(taps * outputs * width).enumerate());
-    pool::run(threads, &|| {
-        while let Some((n, panel)) = next(&panels) {
-            let columns = width.min(inputs - n * width);
-            let filled = columns.next_multiple_of(isa.lanes());
-            for (k, row) in panel.chunks_exact_mut(filled).enumerate() {
-                let (tap, o) = (taps - 1 - k / outputs, k % outputs);
-                row[..columns].copy_from_slice(&weight[(o * taps + tap) * inputs + n * width..][..columns]);
-            }
+    pool::each(threads, packed.chunks_mut(taps * outputs * width).enumerate(), |(n, panel)| {
+        let columns = width.min(inputs - n * width);
+        let filled = columns.next_multiple_of(isa.lanes());
+        for (k, row) in panel.chunks_exact_mut(filled).enumerate() {
+            let (tap, o) = (taps - 1 - k / outputs, k % outputs);
+            row[..columns].copy_from_slice(&weight[(o * taps + tap) * inputs + n * width..][..columns]);
         }
     });
     packed

@@ -1,7 +1,6 @@
 //! Pooling of a batch in NHWC and its gradients: the maximum of a window, as a ResNet's stem has it, and the mean of a map.
 use super::isa::{Isa, Kernel, Lanes};
-use super::pool;
-use std::sync::{Mutex, PoisonError};
+use super::pool::each;
 
 /// The shape of a max-pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +58,7 @@ pub fn max_pool(isa: Isa, threads: usize, window: &Window, input: &[f32], out: &
     let (from, to) = window.lens();
     assert!(input.len().is_multiple_of(from) && out.len() == input.len() / from * to && which.len() == out.len());
     let images = input.chunks_exact(from).zip(out.chunks_exact_mut(to).zip(which.chunks_exact_mut(to)));
-    each(threads, images, &|(input, (out, which))| isa.dispatch(Max { window, input, out, which }));
+    each(threads, images, |(input, (out, which))| isa.dispatch(Max { window, input, out, which }));
 }
 
 /// The gradient of the input into `dinput`.
@@ -70,7 +69,7 @@ pub fn max_pool_gradient(isa: Isa, threads: usize, window: &Window, which: &[u8]
     let (from, to) = window.lens();
     assert!(dinput.len().is_multiple_of(from) && dout.len() == dinput.len() / from * to && which.len() == dout.len());
     let images = dinput.chunks_exact_mut(from).zip(dout.chunks_exact(to).zip(which.chunks_exact(to)));
-    each(threads, images, &|(dinput, (dout, which))| isa.dispatch(MaxBack { window, dinput, dout, which }));
+    each(threads, images, |(dinput, (dout, which))| isa.dispatch(MaxBack { window, dinput, dout, which }));
 }
 
 /// The mean of each channel of each image, `[n][pixels][channels]` to `[n][channels]`.
@@ -80,7 +79,7 @@ pub fn max_pool_gradient(isa: Isa, threads: usize, window: &Window, which: &[u8]
 pub fn average_pool(isa: Isa, threads: usize, (pixels, channels): (usize, usize), input: &[f32], out: &mut [f32]) {
     assert!(pixels * channels > 0 && input.len() == out.len() * pixels && out.len().is_multiple_of(channels));
     let images = input.chunks_exact(pixels * channels).zip(out.chunks_exact_mut(channels));
-    each(threads, images, &|(input, out)| isa.dispatch(Mean { input, out, by: 1.0 / pixels as f32 }));
+    each(threads, images, |(input, out)| isa.dispatch(Mean { input, out, by: 1.0 / pixels as f32 }));
 }
 
 /// The gradient of the input into `dinput`.
@@ -91,20 +90,10 @@ pub fn average_pool_gradient(threads: usize, (pixels, channels): (usize, usize),
     assert!(pixels * channels > 0 && dinput.len() == dout.len() * pixels && dout.len().is_multiple_of(channels));
     let images = dinput.chunks_exact_mut(pixels * channels).zip(dout.chunks_exact(channels));
     let by = 1.0 / pixels as f32;
-    each(threads, images, &|(dinput, dout)| {
+    each(threads, images, |(dinput, dout)| {
         let (first, rest) = dinput.split_at_mut(channels);
         first.iter_mut().zip(dout).for_each(|(to, x)| *to = x * by);
         rest.chunks_exact_mut(channels).for_each(|pixel| pixel.copy_from_slice(first));
-    });
-}
-
-fn each<T: Send>(threads: usize, list: impl Iterator<Item = T> + Send, work: &(dyn Fn(T) + Sync)) {
-    let list = Mutex::new(list);
-    let next = || list.lock().unwrap_or_else(PoisonError::into_inner).next();
-    pool::run(threads, &|| {
-        while let Some(item) = next() {
-            work(item);
-        }
     });
 }
 
