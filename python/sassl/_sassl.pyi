@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "convert", "cosine_momentum", "cosine_rate", "decode", "gaussian_blur", "grayscale", "hflip", "info", "knn", "linear_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_tensors"]
+__all__ = ["Bank", "Block", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "convert", "cosine_momentum", "cosine_rate", "decode", "gaussian_blur", "grayscale", "hflip", "info", "knn", "linear_probe", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_tensors"]
 
 @final
 class Bank:
@@ -456,7 +456,7 @@ class Trainer:
         """
         Everything that a continued run needs, by name.
         """
-    def step(self, /, left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr: SupportsFloat | SupportsIndex, momentum: SupportsFloat | SupportsIndex) -> "tuple[float, dict[str, float]]":
+    def step(self, /, left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr: SupportsFloat | SupportsIndex, momentum: SupportsFloat | SupportsIndex) -> "tuple[float, dict[str, float], numpy.typing.NDArray[numpy.float32]]":
         """
         One step on two views of a batch.
 
@@ -466,7 +466,7 @@ class Trainer:
             momentum: how far a momentum encoder stays what it is, in [0, 1].
 
         Returns:
-            The loss before the step, and what else the method watches, by name.
+            The loss before the step, what else is watched, by name, and the left views' features, (N, features) float32.
 
         Raises:
             ValueError: views that do not fit; a loss that is not finite, and nothing has been learnt from it then.
@@ -735,9 +735,9 @@ def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDAr
         ValueError: arrays that do not fit, one class only, more neighbours than the bank has.
     """
 
-def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, lr: SupportsFloat | SupportsIndex = 0.1, epochs: SupportsIndex = 90, batch_size: SupportsIndex = 256, momentum: SupportsFloat | SupportsIndex = 0.9, nesterov: bool = True, seed: SupportsIndex = 0, top: SupportsIndex = 1) -> "numpy.typing.NDArray[numpy.int64]":
+def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, lr: SupportsFloat | SupportsIndex = 0.1, epochs: SupportsIndex = 90, batch_size: SupportsIndex = 256, momentum: SupportsFloat | SupportsIndex = 0.9, nesterov: bool = True, seed: SupportsIndex = 0, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
     """
-    Classes of `queries` by softmax regression on `features`, the likeliest first.
+    Classes of `queries` by softmax regression on `features` with SGD, the likeliest first.
 
     Args:
         features: (N, dim).
@@ -747,9 +747,31 @@ def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "nump
         epochs, batch_size, momentum, nesterov: of SGD.
         seed: of the first weights and the order.
         top: how many classes to give.
+        threads: how many; None: the environment variable SASSL_THREADS, else all cores.
 
     Returns:
         (M, top) int64; fewer where there are fewer classes.
+
+    Raises:
+        ValueError: arrays that do not fit, one class only, a setting that cannot be.
+    """
+
+def logistic_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, c: "list[float]", max_iter: SupportsIndex = 1000, tolerance: SupportsFloat | SupportsIndex = 1e-4, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
+    """
+    Classes of `queries` by multinomial logistic regression on `features` with L-BFGS, the likeliest first.
+
+    Args:
+        features: (N, dim).
+        targets: N classes, from 0.
+        queries: (M, dim).
+        c: the inverse of the penalty, as scikit-learn's C; one probe for each.
+        max_iter: steps for each, at most.
+        tolerance: largest number of the gradient where it is done.
+        top: how many classes to give.
+        threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+
+    Returns:
+        (len(c), M, top) int64; fewer where there are fewer classes.
 
     Raises:
         ValueError: arrays that do not fit, one class only, a setting that cannot be.

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,27 +98,45 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--name", help="the model's name (default: that of the file)")
 
     sub = command("pretrain", pretrain, "Pretrain a ResNet by MoCo v2, BYOL or SimCLR, with style on the left view.")
-    sub.add_argument("method", choices=("moco-v2", "byol", "simclr"))
-    sub.add_argument("--data", required=True, help="a folder of images, or a pattern of WebDataset's shards")
-    sub.add_argument("--out", type=Path, required=True, help="folder for settings, log and checkpoints")
-    sub.add_argument("--epochs", type=int, required=True, help="of the whole run, those before --resume too")
-    sub.add_argument("--arch", default="resnet50", choices=("resnet18", "resnet34", "resnet50", "resnet101"))
-    sub.add_argument("--batch-size", type=int, default=256, help="default: %(default)s")
-    sub.add_argument("--input-size", type=int, default=224, help="side of the views (default: %(default)s)")
-    sub.add_argument("--style", default="default", help='"default", a folder, an image, a bank file, "batch", or "off"')
+    names = ", ".join(pretraining.PRESETS)
+    sub.add_argument("preset", nargs="?", choices=tuple(pretraining.PRESETS), metavar="preset", help=f"one of {names}")
+    sub.add_argument("--demo", action="store_true", help="a small run on scikit-learn's digits, of about a minute")
+    sub.add_argument("--config", type=Path, help="a JSON file of settings, as config.json of a run, for a preset")
+    sub.add_argument("--data", help="a folder of images, or a pattern of WebDataset's shards")
+    sub.add_argument("--out", type=Path, help="folder for settings, log, checkpoints, backbone")
+    sub.add_argument("--epochs", type=int, help="of the whole run, those before --resume too (default: the preset's)")
+    sub.add_argument("--arch", choices=("resnet18", "resnet34", "resnet50", "resnet101"), help="default: the preset's")
+    sub.add_argument("--batch-size", type=int, help="default: the preset's")
+    sub.add_argument("--input-size", type=int, help="side of the views (default: the preset's)")
     sub.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of sassl.pretraining.Config"
+        "--style",
+        help='"default" (which it is without --config), a folder, an image, a bank file, "batch", or "off"',
+    )
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of sassl.pretraining.Config, or views.NAME of its recipe; several times",
     )
     sub.add_argument("--resume", action="store_true", help="go on from the last checkpoint, to the bit")
+    sub.add_argument("--monitor", metavar="DIR", help="labelled images: accuracies of the features after each epoch")
+    sub.add_argument("--monitor-every", type=int, default=1, metavar="N", help="only after each N epochs")
+    sub.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="beside the one after each epoch")
+    sub.add_argument("--keep", type=int, default=2, help="checkpoints that stay (default: %(default)s)")
+    sub.add_argument("--tensorboard", action="store_true", help="write scalars for TensorBoard into the folder")
     sub.add_argument("--threads", type=int, help="of a step and of the loader (default: all cores)")
 
     sub = command("eval", evaluate, "Accuracy of a checkpoint's features, learnt from DATA/train, told of DATA/val.")
-    sub.add_argument("how", choices=("knn", "linear"), help="nearest neighbours, or a linear probe")
+    sub.add_argument(
+        "how",
+        choices=("knn", "linear", "logistic"),
+        help="nearest neighbours, a linear probe by SGD, or by L-BFGS over a grid of penalties",
+    )
     sub.add_argument("checkpoint", type=Path)
     sub.add_argument(
         "--data", type=Path, required=True, help="a folder with train and val, a folder for each class in both"
     )
-    sub.add_argument("--input-size", type=int, default=224, help="side of the images (default: %(default)s)")
     sub.add_argument("--k", type=int, default=200, help="neighbours (default: %(default)s)")
     sub.add_argument("--lr", type=float, default=0.1, help="of the probe, for a batch of 256 (default: %(default)s)")
     sub.add_argument("--epochs", type=int, default=90, help="of the probe (default: %(default)s)")
@@ -239,13 +258,45 @@ def run_convert(args: argparse.Namespace) -> int:
 
 
 def pretrain(args: argparse.Namespace) -> int:
-    kinds = {"moco-v2": pretraining.MoCoV2, "byol": pretraining.BYOL, "simclr": pretraining.SimCLR}
-    style = None if args.style == "off" else SASSL(p=0.8, styles=args.style)
-    settings = dict(setting(text) for text in args.set)
-    model = kinds[args.method](args.arch, style=style, input_size=args.input_size, threads=args.threads, **settings)
-    print(f"{model}\nstyle: {style or 'off'}", file=sys.stderr)
-    model.fit(args.data, args.epochs, batch_size=args.batch_size, out=args.out, resume=args.resume)
-    print(f"{args.out}: {len(model.history)} epochs, loss {model.history[-1]['loss']:.4g}")
+    if args.demo:
+        from .pretraining import demo as digits
+
+        digits.run(args.out or Path("pretrain-demo"), args.threads)
+        return 0
+    if (args.preset is None) == (args.config is None):
+        raise ValueError("expected a preset or --config, as in: sassl pretrain simclr --data photos --out run")
+    for name in ("data", "out"):
+        if getattr(args, name) is None:
+            raise ValueError(f"--{name} is missing")
+    config = pretraining.PRESETS[args.preset] if args.config is None else pretraining.Config.load(args.config)
+    changes, views = {}, dict(config.views)
+    for name, value in (setting(text) for text in args.set):
+        if name.startswith("views."):
+            views[name.removeprefix("views.")] = value
+        else:
+            changes[name] = value
+    pretraining.config.check_names(changes)
+    for name in ("arch", "epochs", "batch_size", "input_size"):
+        if getattr(args, name) is not None:
+            changes[name] = getattr(args, name)
+    style = args.style or ("default" if args.config is None else None)
+    if style is not None:
+        changes["style"] = None if style == "off" else pretraining.describe(SASSL(p=0.8, styles=style))
+    config = replace(config, **{"views": views, **changes})
+    model = pretraining.Pretraining.from_config(config, threads=args.threads)
+    print(model.config, file=sys.stderr)
+    monitor = None if args.monitor is None else pretraining.Monitor(args.monitor, args.monitor_every)
+    model.fit(
+        args.data,
+        out=args.out,
+        resume=args.resume,
+        keep=args.keep,
+        checkpoint_every=args.checkpoint_every,
+        monitor=monitor,
+        tensorboard=args.tensorboard,
+    )
+    model.export_backbone(args.out / "backbone.safetensors")
+    print(f"{args.out}: {len(model.history)} epochs, loss {model.history[-1]['loss']:.4g}; backbone.safetensors")
     return 0
 
 
@@ -264,13 +315,17 @@ def evaluate(args: argparse.Namespace) -> int:
     folders = [args.data / "train", args.data / "val"]
     if not all(folder.is_dir() for folder in folders):
         raise FileNotFoundError(f"{args.data}: expected the folders train and val in it")
-    model = pretraining.Pretraining.load(args.checkpoint, input_size=args.input_size)
+    model = pretraining.Pretraining.load(args.checkpoint)
     train, test = (evaluation.extract(model, folder) for folder in folders)
+    chosen = ""
     if args.how == "knn":
         found = evaluation.knn(train, test, k=args.k)
-    else:
+    elif args.how == "linear":
         found = evaluation.linear_probe(train, test, lr=args.lr, epochs=args.epochs)
-    print(f"{args.checkpoint}: {args.how}, top-1 {found['top1']:.1f} %, top-5 {found['top5']:.1f} %")
+    else:
+        found = evaluation.logistic_probe(train, test)
+        chosen = f", C = {found['c']:.3g}"
+    print(f"{args.checkpoint}: {args.how}, top-1 {found['top1']:.1f} %, top-5 {found['top5']:.1f} %{chosen}")
     return 0
 
 

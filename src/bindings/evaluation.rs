@@ -1,9 +1,9 @@
-//! `knn` and `linear_probe`: what `sassl.evaluation` calls.
-use super::arrays::{floats, into_array, wrong_type};
+//! `knn`, `linear_probe` and `logistic_probe`: what `sassl.evaluation` calls.
+use super::arrays::{Held, floats, into_array, wrong_type};
 use super::run::{checked_threads, run, threads};
-use crate::error::Error;
-use crate::eval::{self, Features, Knn, Probe, ProbeSettings};
-use crate::kernels::{Isa, Precision};
+use crate::error::{Error, Result};
+use crate::eval::{self, Features, Knn, LinearSettings, LogisticSettings};
+use crate::nn::Engine;
 use pyo3::prelude::*;
 
 /// Classes of `queries` by their nearest neighbours in `bank` (Wu et al. 2018, section 3.4), the likeliest first.
@@ -38,21 +38,14 @@ pub(super) fn knn<'py>(
     top: usize,
     threads: Option<isize>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (known, asked) = (floats("bank", bank)?, floats("queries", queries)?);
-    let targets = classes(targets)?;
-    let (dim, width) = (columns("bank", known.shape())?, columns("queries", asked.shape())?);
-    let unknown = vec![0; asked.shape()[0]];
-    let (known, asked) = (known.slice()?, asked.slice()?);
-    let threads = self::threads(py, checked_threads(threads)?)?;
-    let ranked = run(py, || {
-        let bank = Features::new(known, dim, &targets)?;
-        let queries = Features::new(asked, width, &unknown)?;
-        eval::knn(Isa::detect(Precision::Exact)?, threads, Knn { k, temperature }, &bank, &queries, top)
-    })?;
+    let sets = Sets::new(("bank", bank), targets, queries)?;
+    let (known, asked) = sets.features()?;
+    let engine = engine(py, threads)?;
+    let ranked = run(py, || eval::knn(engine, Knn { k, temperature }, &known, &asked, top))?;
     ranks(py, ranked)
 }
 
-/// Classes of `queries` by softmax regression on `features`, the likeliest first.
+/// Classes of `queries` by softmax regression on `features` with SGD, the likeliest first.
 ///
 /// Args:
 ///     features: (N, dim).
@@ -62,6 +55,7 @@ pub(super) fn knn<'py>(
 ///     epochs, batch_size, momentum, nesterov: of SGD.
 ///     seed: of the first weights and the order.
 ///     top: how many classes to give.
+///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
 ///
 /// Returns:
 ///     (M, top) int64; fewer where there are fewer classes.
@@ -72,7 +66,7 @@ pub(super) fn knn<'py>(
 #[pyo3(signature = (
     features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]",
     queries: "numpy.typing.NDArray[numpy.float32]", *, lr = 0.1, epochs = 90, batch_size = 256, momentum = 0.9,
-    nesterov = true, seed = 0, top = 1
+    nesterov = true, seed = 0, top = 1, threads: "int | None" = None
 ) -> "numpy.typing.NDArray[numpy.int64]")]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn linear_probe<'py>(
@@ -87,18 +81,94 @@ pub(super) fn linear_probe<'py>(
     nesterov: bool,
     seed: u64,
     top: usize,
+    threads: Option<isize>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (known, asked) = (floats("features", features)?, floats("queries", queries)?);
-    let targets = classes(targets)?;
-    let (dim, width) = (columns("features", known.shape())?, columns("queries", asked.shape())?);
-    let unknown = vec![0; asked.shape()[0]];
-    let (known, asked) = (known.slice()?, asked.slice()?);
-    let ranked = run(py, || {
-        let settings = ProbeSettings { lr, epochs, batch_size, momentum, nesterov, seed };
-        let probe = Probe::new(settings, &Features::new(known, dim, &targets)?)?;
-        probe.rank(&Features::new(asked, width, &unknown)?, top)
-    })?;
+    let sets = Sets::new(("features", features), targets, queries)?;
+    let (known, asked) = sets.features()?;
+    let engine = engine(py, threads)?;
+    let settings = LinearSettings { lr, epochs, batch_size, momentum, nesterov, seed };
+    let ranked = run(py, || eval::linear_probe(engine, settings, &known)?.rank(engine, &asked, top))?;
     ranks(py, ranked)
+}
+
+/// Classes of `queries` by multinomial logistic regression on `features` with L-BFGS, the likeliest first.
+///
+/// Args:
+///     features: (N, dim).
+///     targets: N classes, from 0.
+///     queries: (M, dim).
+///     c: the inverse of the penalty, as scikit-learn's C; one probe for each.
+///     max_iter: steps for each, at most.
+///     tolerance: largest number of the gradient where it is done.
+///     top: how many classes to give.
+///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+///
+/// Returns:
+///     (len(c), M, top) int64; fewer where there are fewer classes.
+///
+/// Raises:
+///     ValueError: arrays that do not fit, one class only, a setting that cannot be.
+#[pyfunction]
+#[pyo3(signature = (
+    features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]",
+    queries: "numpy.typing.NDArray[numpy.float32]", *, c: "list[float]", max_iter = 1000, tolerance = 1e-4, top = 1,
+    threads: "int | None" = None
+) -> "numpy.typing.NDArray[numpy.int64]")]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn logistic_probe<'py>(
+    py: Python<'py>,
+    features: &Bound<'py, PyAny>,
+    targets: &Bound<'py, PyAny>,
+    queries: &Bound<'py, PyAny>,
+    c: Vec<f64>,
+    max_iter: usize,
+    tolerance: f64,
+    top: usize,
+    threads: Option<isize>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let sets = Sets::new(("features", features), targets, queries)?;
+    let (known, asked) = sets.features()?;
+    let engine = engine(py, threads)?;
+    let settings = LogisticSettings { c, max_iter, tolerance };
+    let ranked = run(py, || {
+        let probes = eval::logistic_probe(engine, &settings, &known)?;
+        probes.iter().map(|probe| probe.rank(engine, &asked, top)).collect::<Result<Vec<_>>>()
+    })?;
+    let (probes, rows) = (ranked.len(), ranked[0].len());
+    let numbers = ranked.concat().concat();
+    let columns = numbers.len() / (probes * rows).max(1);
+    into_array(py, numbers, &[probes, rows, columns])
+}
+
+/// What is learnt from, and what is asked.
+struct Sets<'py> {
+    known: Held<'py, f32>,
+    targets: Vec<i64>,
+    asked: Held<'py, f32>,
+    unknown: Vec<i64>,
+    widths: [usize; 2],
+}
+
+impl<'py> Sets<'py> {
+    fn new(
+        (name, known): (&str, &Bound<'py, PyAny>),
+        targets: &Bound<'py, PyAny>,
+        queries: &Bound<'py, PyAny>,
+    ) -> PyResult<Self> {
+        let (known, asked) = (floats(name, known)?, floats("queries", queries)?);
+        let widths = [columns(name, known.shape())?, columns("queries", asked.shape())?];
+        let unknown = vec![0; asked.shape()[0]];
+        Ok(Self { known, targets: classes(targets)?, asked, unknown, widths })
+    }
+
+    fn features(&self) -> PyResult<(Features<'_>, Features<'_>)> {
+        let known = Features::new(self.known.slice()?, self.widths[0], &self.targets)?;
+        Ok((known, Features::new(self.asked.slice()?, self.widths[1], &self.unknown)?))
+    }
+}
+
+fn engine(py: Python<'_>, threads: Option<isize>) -> PyResult<Engine> {
+    Ok(Engine::new(self::threads(py, checked_threads(threads)?)?)?)
 }
 
 fn classes(targets: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {

@@ -19,7 +19,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _sassl {
     #[pymodule_export]
-    use super::evaluation::{knn, linear_probe};
+    use super::evaluation::{knn, linear_probe, logistic_probe};
     #[pymodule_export]
     use super::image::{
         adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, decode, gaussian_blur, grayscale, hflip,

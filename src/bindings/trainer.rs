@@ -52,13 +52,13 @@ impl Trainer {
     ///     momentum: how far a momentum encoder stays what it is, in [0, 1].
     ///
     /// Returns:
-    ///     The loss before the step, and what else the method watches, by name.
+    ///     The loss before the step, what else is watched, by name, and the left views' features, (N, features) float32.
     ///
     /// Raises:
     ///     ValueError: views that do not fit; a loss that is not finite, and nothing has been learnt from it then.
     #[pyo3(signature = (
         left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr, momentum
-    ) -> "tuple[float, dict[str, float]]")]
+    ) -> "tuple[float, dict[str, float], numpy.typing.NDArray[numpy.float32]]")]
     fn step<'py>(
         &self,
         py: Python<'py>,
@@ -66,7 +66,7 @@ impl Trainer {
         right: &Bound<'py, PyAny>,
         lr: f64,
         momentum: f64,
-    ) -> PyResult<(f32, Bound<'py, PyDict>)> {
+    ) -> PyResult<(f32, Bound<'py, PyDict>, Bound<'py, PyAny>)> {
         let (left, right) = (floats("left", left)?, floats("right", right)?);
         let (left, right) = (Images::new("left", &left)?, Images::new("right", &right)?);
         let report = run(py, || {
@@ -76,7 +76,8 @@ impl Trainer {
         })?;
         let watched = PyDict::new(py);
         report.watched.into_iter().try_for_each(|(name, x)| watched.set_item(name, x))?;
-        Ok((report.loss, watched))
+        let n = report.features.len() / self.features;
+        Ok((report.loss, watched, into_array(py, report.features, &[n, self.features])?))
     }
 
     /// Features of images by the backbone, its norms as after training.

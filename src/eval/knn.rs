@@ -5,9 +5,9 @@
 //! ```
 use super::Features;
 use crate::error::{Error, Result};
-use crate::kernels::Isa;
 use crate::kernels::conv2d::{Shape, forward};
 use crate::kernels::pool;
+use crate::nn::Engine;
 
 /// The settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,14 +26,7 @@ const BLOCK: usize = 256;
 ///
 /// # Errors
 /// More neighbours than the bank has, a temperature that is not above 0, one class only, queries of another length.
-pub fn knn(
-    isa: Isa,
-    threads: usize,
-    settings: Knn,
-    bank: &Features,
-    queries: &Features,
-    top: usize,
-) -> Result<Vec<Vec<i64>>> {
+pub fn knn(engine: Engine, settings: Knn, bank: &Features, queries: &Features, top: usize) -> Result<Vec<Vec<i64>>> {
     let Knn { k, temperature } = settings;
     let classes = bank.classes()?;
     bank.check(queries)?;
@@ -51,8 +44,8 @@ pub fn knn(
         let (height, inputs, outputs) = (ranked.len(), bank.dim, bank.len());
         let shape = Shape { batch: 1, height, width: 1, inputs, outputs, kernel: (1, 1), stride: 1, padding: 0 };
         let mut cosines = vec![0.0; height * outputs];
-        forward(isa, threads, &shape, asked, &known, &mut cosines);
-        pool::each(threads, cosines.chunks_exact(outputs).zip(ranked), |(row, ranked)| {
+        forward(engine.isa, engine.threads, &shape, asked, &known, &mut cosines);
+        pool::each(engine.threads, cosines.chunks_exact(outputs).zip(ranked), |(row, ranked)| {
             *ranked = rank(row, bank.targets, (k, temperature, classes), top);
         });
     }

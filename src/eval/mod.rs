@@ -1,9 +1,13 @@
-//! How good features are: nearest neighbours and a linear probe, on features that were computed once.
+//! How good features are: nearest neighbours and linear probes, on features that were computed once.
 mod knn;
 mod linear;
+mod logistic;
+mod softmax;
 
 pub use knn::{Knn, knn};
-pub use linear::{Probe, Settings as ProbeSettings};
+pub use linear::{Settings as LinearSettings, linear_probe};
+pub use logistic::{Settings as LogisticSettings, logistic_probe};
+pub use softmax::Softmax;
 
 use crate::error::{Error, Result};
 

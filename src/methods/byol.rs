@@ -53,12 +53,16 @@ impl Byol {
         Ok(Self { online, target })
     }
 
-    fn prediction(&self, x: &Tensor) -> Result<Tensor> {
+    /// Features, projections, predictions.
+    fn online(&self, x: &Tensor) -> Result<[Tensor; 3]> {
         let [backbone, projector, predictor] = &self.online;
-        predictor.forward(&projector.forward(&backbone.forward(x, MODE)?, MODE)?, MODE)
+        let features = backbone.forward(x, MODE)?;
+        let projections = projector.forward(&features, MODE)?;
+        let predictions = predictor.forward(&projections, MODE)?;
+        Ok([features, projections, predictions])
     }
 
-    fn projection(&self, x: &Tensor) -> Result<Tensor> {
+    fn target(&self, x: &Tensor) -> Result<Tensor> {
         let [backbone, projector] = &self.target;
         Ok(projector.forward(&backbone.forward(x, MODE)?, MODE)?.detach())
     }
@@ -66,9 +70,11 @@ impl Byol {
 
 impl Method for Byol {
     fn step(&mut self, left: &Tensor, right: &Tensor, _: f64) -> Result<Step> {
-        let one = negative_cosine(&self.prediction(left)?, &self.projection(right)?)?;
-        let other = negative_cosine(&self.prediction(right)?, &self.projection(left)?)?;
-        Ok(Step { loss: (one + other)?, watched: vec![] })
+        let [features, projections, prediction] = self.online(left)?;
+        let one = negative_cosine(&prediction, &self.target(right)?)?;
+        let [_, _, prediction] = self.online(right)?;
+        let other = negative_cosine(&prediction, &self.target(left)?)?;
+        Ok(Step { loss: (one + other)?, features, projections, watched: vec![] })
     }
 
     fn finish(&mut self, m: f64) -> Result<()> {

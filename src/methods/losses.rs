@@ -55,3 +55,15 @@ pub fn nt_xent(z: &Tensor, temperature: f64) -> Result<(Tensor, f32)> {
     let loss = cross_entropy(&logits, &Tensor::from_vec(other, all, &Device::Cpu)?)?;
     Ok((loss, right as f32 / all as f32))
 }
+
+/// How far normalized rows differ from each other: the mean over their `dim` numbers of the standard deviation, times the root of `dim`.
+/// Near 1 where they spread over the sphere, 0 where they have collapsed (Chen and He 2021, arXiv 2011.10566, section 4.1).
+///
+/// # Errors
+/// candle's.
+pub fn spread(z: &Tensor) -> Result<f32> {
+    let z = normalized(&z.detach())?;
+    let dim = z.dim(1)? as f64;
+    let deviation = z.broadcast_sub(&z.mean_keepdim(0)?)?.sqr()?.mean(0)?.sqrt()?;
+    Ok((deviation.mean_all()? * dim.sqrt())?.to_scalar()?)
+}

@@ -94,9 +94,12 @@ impl Moco {
         Ok(())
     }
 
-    fn queries(&self, x: &Tensor) -> Result<Tensor> {
+    /// Features and queries.
+    fn queries(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let mode = Mode::Train { splits: self.settings.splits };
-        normalized(&self.query[1].forward(&self.query[0].forward(x, mode)?, mode)?)
+        let features = self.query[0].forward(x, mode)?;
+        let queries = normalized(&self.query[1].forward(&features, mode)?)?;
+        Ok((features, queries))
     }
 
     /// Keys of shuffled images, in the order of the images again.
@@ -133,16 +136,16 @@ impl Method for Moco {
         }
         let Settings { dim, queue, temperature, symmetric, .. } = self.settings;
         let negatives = Tensor::from_vec(self.queue.clone(), (queue, dim), &Device::Cpu)?;
-        let (q, k) = (self.queries(left)?, self.keys(right, 1)?);
-        let (mut loss, mut accuracy) = info_nce(&q, &k, &negatives, temperature)?;
+        let ((features, projections), k) = (self.queries(left)?, self.keys(right, 1)?);
+        let (mut loss, mut accuracy) = info_nce(&projections, &k, &negatives, temperature)?;
         self.enqueue(&k)?;
         if symmetric {
-            let (q, k) = (self.queries(right)?, self.keys(left, 0)?);
+            let ((_, q), k) = (self.queries(right)?, self.keys(left, 0)?);
             let (other, second) = info_nce(&q, &k, &negatives, temperature)?;
             (loss, accuracy) = ((loss + other)?, (accuracy + second) / 2.0);
         }
         self.steps += 1;
-        Ok(Step { loss, watched: vec![("queue_accuracy", accuracy)] })
+        Ok(Step { loss, features, projections, watched: vec![("queue_accuracy", accuracy)] })
     }
 
     fn learning(&self) -> Vec<(&'static str, &Network)> {

@@ -5,7 +5,7 @@ mod moco;
 mod simclr;
 
 pub use byol::{Byol, Settings as ByolSettings};
-pub use losses::{info_nce, negative_cosine, normalized, nt_xent};
+pub use losses::{info_nce, negative_cosine, normalized, nt_xent, spread};
 pub use moco::{Moco, Settings as MocoSettings};
 pub use simclr::{Settings as SimClrSettings, SimClr};
 
@@ -24,6 +24,10 @@ pub type State = Vec<(String, Vec<usize>, Vec<f32>)>;
 pub struct Step {
     /// The loss, a scalar of candle's graph.
     pub loss: Tensor,
+    /// The left views' features.
+    pub features: Tensor,
+    /// The left views' projections, by the network that learns.
+    pub projections: Tensor,
     /// What else is watched, by name.
     pub watched: Vec<(&'static str, f32)>,
 }

@@ -65,9 +65,12 @@ impl Method for SimClr {
             return Err(Error::value("batch_size", left.dim(0)?, "at least 2: other images are the negatives"));
         }
         let both = Tensor::cat(&[left, right], 0)?;
-        let z = self.projector.forward(&self.backbone.forward(&both, MODE)?, MODE)?;
+        let features = self.backbone.forward(&both, MODE)?;
+        let z = self.projector.forward(&features, MODE)?;
         let (loss, accuracy) = nt_xent(&z, self.settings.temperature)?;
-        Ok(Step { loss, watched: vec![("contrastive_accuracy", accuracy)] })
+        let [features, projections] = [features, z].map(|rows| rows.narrow(0, 0, left.dim(0)?));
+        let watched = vec![("contrastive_accuracy", accuracy)];
+        Ok(Step { loss, features: features?, projections: projections?, watched })
     }
 
     fn learning(&self) -> Vec<(&'static str, &Network)> {

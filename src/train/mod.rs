@@ -5,7 +5,7 @@ mod config;
 pub use config::Config;
 
 use crate::error::{Error, Result};
-use crate::methods::{Byol, ByolSettings, Method, Moco, MocoSettings, SimClr, SimClrSettings};
+use crate::methods::{Byol, ByolSettings, Method, Moco, MocoSettings, SimClr, SimClrSettings, Step, spread};
 use crate::nn::{Engine, Layout, Mode, Network};
 use crate::optim::Optimizer;
 use crate::random::Key;
@@ -29,7 +29,9 @@ pub struct Batch<'a> {
 pub struct Report {
     /// Before the step.
     pub loss: f32,
-    /// What else the method watches, by name.
+    /// The left views' features, in training's norms: `[n, features]`.
+    pub features: Vec<f32>,
+    /// What else is watched, by name: the method's own, and how far projections spread ("feature_std").
     pub watched: Vec<(&'static str, f32)>,
 }
 
@@ -88,15 +90,19 @@ impl Trainer {
                 format!("{:?}", right.shape),
             ));
         }
-        let step = self.method.step(&tensor(left)?, &tensor(right)?, m)?;
-        let loss = step.loss.to_scalar::<f32>()?;
-        if !loss.is_finite() {
-            let remedy = "a loss is finite: lower the learning rate, or look for numbers that are none in the images; go on \
-                          from the last checkpoint";
-            return Err(Error::value("loss", loss, remedy));
+        for (name, batch) in [("left", left), ("right", right)] {
+            check_finite(name, batch)?;
         }
-        let gradients = step.loss.backward()?;
-        drop(step.loss);
+        let Step { loss, features, projections, mut watched } = self.method.step(&tensor(left)?, &tensor(right)?, m)?;
+        let value = loss.to_scalar::<f32>()?;
+        if !value.is_finite() {
+            let remedy = "the run has diverged: lower the learning rate, and go on from the last checkpoint";
+            return Err(Error::value("loss", value, remedy));
+        }
+        watched.push(("feature_std", spread(&projections)?));
+        let features = features.detach().flatten_all()?.to_vec1()?;
+        let gradients = loss.backward()?;
+        drop((loss, projections));
         for ((_, network), optimizer) in self.method.learning().into_iter().zip(&mut self.optimizers) {
             let Some(gradient) = gradients.get(network.params()) else { continue };
             let gradient = gradient.to_vec1::<f32>()?;
@@ -108,7 +114,7 @@ impl Trainer {
             })?;
         }
         self.method.finish(m)?;
-        Ok(Report { loss, watched: step.watched })
+        Ok(Report { loss: value, features, watched })
     }
 
     /// Features of images by the backbone that learns, as it would be used after training: `[n, features]`.
@@ -230,6 +236,20 @@ impl Trainer {
 
     fn networks(&self) -> impl Iterator<Item = (&'static str, &Network)> {
         self.method.learning().into_iter().chain(self.method.following())
+    }
+}
+
+/// Norms would remember numbers that are none.
+fn check_finite(name: &str, batch: Batch) -> Result<()> {
+    // Without a way out early, vectors of them are looked at.
+    let is_finite = |part: &[f32]| part.iter().fold(true, |all, x| all & x.is_finite());
+    match batch.numbers.chunks(1 << 12).all(is_finite) {
+        true => Ok(()),
+        false => {
+            let at = batch.numbers.iter().position(|x| !x.is_finite()).unwrap_or(0);
+            let image = at / (batch.numbers.len() / batch.shape[0]);
+            Err(Error::value(format!("image {image} of the {name} views"), batch.numbers[at], "finite numbers"))
+        }
     }
 }
 

@@ -56,6 +56,35 @@ def test_the_probe_is_as_good_as_logistic_regression(digits):
     assert got == evaluation.linear_probe(train, test, lr=1.0)
 
 
+@pytest.mark.parametrize("c", [1e-3, 0.1, 1.0])
+def test_the_probe_by_lbfgs_is_scikit_learns(digits, c):
+    from sklearn.linear_model import LogisticRegression
+
+    train, test = (Features(x.features / 16, x.targets) for x in digits)
+    expected = LogisticRegression(C=c, max_iter=5000, tol=1e-6).fit(*train).predict(test.features)
+    got = _sassl.logistic_probe(train.features, train.targets, test.features, c=[c])[0, :, 0]
+    assert (got == expected).mean() > 0.99
+    for threads in (1, 3):
+        again = _sassl.logistic_probe(train.features, train.targets, test.features, c=[c], threads=threads)
+        assert np.array_equal(again[0, :, 0], got)
+
+
+def test_a_grid_is_chosen_from_on_held_out_features(digits):
+    train, test = (Features(x.features / 16, x.targets) for x in digits)
+    accuracies = {c: evaluation.logistic_probe(train, test, c=c)["top1"] for c in (1e-6, 1.0)}
+    found = evaluation.logistic_probe(train, test, c=[1e-6, 1.0])
+    assert found["c"] == 1.0
+    assert found["top1"] == accuracies[1.0] > accuracies[1e-6]
+    half = len(train.targets) // 2
+    first, second = (Features(train.features[rows], train.targets[rows]) for rows in (slice(half), slice(half, None)))
+    assert evaluation.logistic_probe(first, test, c=[1e-6, 1.0], val=second) == pytest.approx(found, abs=0.2)
+    assert len(evaluation.GRID) == 45
+    assert (evaluation.GRID[0], evaluation.GRID[-1]) == pytest.approx((1e-6, 1e5))
+    for settings, message in (({"c": 0.0}, "c = 0"), ({"c": []}, "c = "), ({"max_iter": 0}, "max_iter = 0")):
+        with pytest.raises(ValueError, match=message):
+            evaluation.logistic_probe(train, test, **{"c": 1.0, **settings})
+
+
 def test_what_cannot_be(digits):
     train, test = digits
     with pytest.raises(ValueError, match="k = 1201: from 1 to the 1200"):
@@ -63,7 +92,7 @@ def test_what_cannot_be(digits):
     with pytest.raises(ValueError, match="temperature = 0"):
         evaluation.knn(train, test, temperature=0)
     one = Features(train.features, np.zeros_like(train.targets))
-    for judge in (evaluation.knn, evaluation.linear_probe):
+    for judge in (evaluation.knn, evaluation.linear_probe, evaluation.logistic_probe):
         with pytest.raises(ValueError, match="targets = 0: is the only class"):
             judge(one, test)
         with pytest.raises(ValueError, match="expected rows of 64"):
@@ -92,12 +121,11 @@ def test_features_of_folders_and_the_command(tmp_path):
     assert train.targets.tolist() == [0] * 6 + [1] * 6
     assert evaluation.knn(train, test, k=3) == {"top1": 100.0, "top5": 100.0}
     model.save(tmp_path / "model.safetensors")
-    run = [sys.executable, "-m", "sassl", "eval", "knn", str(tmp_path / "model.safetensors"), "--data", str(tmp_path)]
-    done = subprocess.run([*run, "--input-size", "16", "--k", "3"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "top-1 100.0 %" in done.stdout
-    done = subprocess.run(
-        [*run, "--input-size", "16", "--data", str(tmp_path / "train")], capture_output=True, text=True
-    )
+    for how in ("knn", "linear", "logistic"):
+        run = [sys.executable, "-m", "sassl", "eval", how, str(tmp_path / "model.safetensors"), "--data", str(tmp_path)]
+        done = subprocess.run([*run, "--k", "3"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "top-1 100.0 %" in done.stdout
+    done = subprocess.run([*run, "--data", str(tmp_path / "train")], capture_output=True, text=True)
     assert done.returncode == 1
     assert "train and val" in done.stderr

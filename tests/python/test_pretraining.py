@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -14,8 +15,8 @@ import pytest
 import sassl
 from conftest import need
 from PIL import Image
-from sassl.data import TwoViewLoader
-from sassl.pretraining import PRESETS, Config
+from sassl.data import Arrays, TwoViewLoader
+from sassl.pretraining import PRESETS, Config, Monitor, Pretraining
 from sassl.transforms import SimCLRTransform
 from sassl.transforms.plain import SASSL
 
@@ -56,7 +57,15 @@ def test_methods_learn_save_load_and_export(kind, folder, tmp_path):
     log = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert len(log) == 3
     assert log[0].startswith("epoch,loss,lr")
-    assert Config(**json.loads((tmp_path / "run" / "config.json").read_text())) == model.config
+    assert Config.load(tmp_path / "run" / "config.json") == model.config
+    assert model.config.style == {
+        "p": 0.8,
+        "alpha": [0.1, 0.3],
+        "beta": [0.1, 0.3],
+        "styles": "default",
+        "model": "lite",
+        "precision": "fast",
+    }
     assert not (tmp_path / "run" / "running").exists()
     model.save(tmp_path / "model.safetensors")
     loaded = kind.load(tmp_path / "model.safetensors", threads=2)
@@ -69,7 +78,7 @@ def test_methods_learn_save_load_and_export(kind, folder, tmp_path):
     model.export_backbone(tmp_path / "backbone.safetensors")
     assert (tmp_path / "backbone.safetensors").stat().st_size > 4e7
     others = [other for other in (sassl.MoCoV2, sassl.BYOL, sassl.SimCLR) if other is not kind]
-    with pytest.raises(ValueError, match=f"a checkpoint of {kind.__name__}, not of {others[0].__name__}"):
+    with pytest.raises(ValueError, match=f"model.safetensors: .*of {kind.__name__}, not of {others[0].__name__}"):
         others[0].load(tmp_path / "model.safetensors")
 
 
@@ -119,8 +128,7 @@ def test_a_stopped_run_goes_on_to_the_bit(folder, tmp_path):
 
 RUN = """
 import sys, sassl
-from sassl.pretraining import SimCLR
-model = SimCLR("resnet18", small_stem=True, hidden_dim=32, dim=16, input_size=16, threads=1)
+model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=32, dim=16, input_size=16, threads=1)
 model.fit(sys.argv[1], 4, batch_size=4, out=sys.argv[2], resume=True)
 """
 
@@ -183,12 +191,204 @@ def test_batches_of_others(folder):
         simclr().fit([([(left * 255).astype(np.uint8)] * 2, 0)], 1, quiet=True)
     bad = left.copy()
     bad[0, 0, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="epoch 0, batch 0: loss = NaN"):
-        simclr().fit([([bad, right], 0)], 1, quiet=True)
+    model = simclr()
+    before = model._trainer.state()
+    with pytest.raises(ValueError, match="epoch 0, batch 0: image 0 of the left views = NaN: finite numbers"):
+        model.fit([([bad, right], 0)], 1, quiet=True)
+    after = model._trainer.state()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    solo = [([0, 1], [left[:4], right[:4]], [0, 0, 0, 0])]
+    assert len(simclr().fit(solo, 1, quiet=True).history) == 1
+    with pytest.raises(ValueError, match=r"expected \(\[left, right\], classes"):
+        simclr().fit(torch.utils.data.DataLoader([(left[0], 0)] * 4, batch_size=2), 1, quiet=True)
+
+
+def test_presets_are_the_published_settings():
+    # Epochs, the largest rate for the batch, decay, the encoder's momentum.
+    published = {
+        "moco-v2-200": (200, 0.03, 1e-4, 0.999),
+        "moco-v2-800": (800, 0.03, 1e-4, 0.999),
+        "moco-v2-cifar10": (200, 0.06, 5e-4, 0.99),
+        "byol-100": (100, 7.2, 1e-6, 0.99),
+        "byol-300": (300, 4.8, 1e-6, 0.99),
+        "byol-1000": (1000, 3.2, 1.5e-6, 0.996),
+        "byol-cifar10": (200, 0.24, 5e-4, 0.99),
+        "simclr-100": (100, 4.8, 1e-6, None),
+        "simclr-1000": (1000, 4.8, 1e-6, None),
+        "simclr-cifar10": (200, 0.24, 5e-4, None),
+    }
+    for name, (epochs, lr, decay, momentum) in published.items():
+        config = PRESETS[name]
+        assert config.epochs == epochs
+        assert config.peak_lr(config.batch_size) == pytest.approx(lr)
+        assert config.weight_decay == decay
+        assert config.method == "simclr" or config.encoder_momentum == momentum
+    # Each can be made, with style and without it; ResNet-50 takes long.
+    kinds = {"moco-v2": sassl.MoCoV2, "byol": sassl.BYOL, "simclr": sassl.SimCLR}
+    for name, config in PRESETS.items():
+        for style in (None, "default"):
+            model = kinds[config.method]("resnet18", preset=name, style=style, queue_size=512)
+            assert (model.transform.style is None) == (style is None)
+            assert model.transform.shape == (32, 32, 3) if "cifar" in name else (224, 224, 3)
+            again = Pretraining.from_config(model.config)
+            assert again.config == model.config
+            assert repr(again.transform) == repr(model.transform)
+    with pytest.raises(ValueError, match=r'preset = .*expected "byol" or "byol-100"'):
+        sassl.BYOL(preset="simclr")
+
+
+def labelled(n, side=16):
+    """Images of two classes that a glance tells apart."""
+    rng = np.random.default_rng(n)
+    targets = np.arange(n) % 2
+    images = (
+        rng.integers(0, 60, (n, side, side, 3))
+        + np.where(targets[:, None], [150, 20, 20], [20, 20, 150])[:, None, None]
+    )
+    return Arrays(images.astype(np.uint8), targets.tolist())
+
+
+def test_a_run_is_monitored_logged_and_plotted(tmp_path):
+    need("tensorboard")
+    need("matplotlib")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    steps = []
+    model = simclr(views={"cj_prob": 0.0, "random_gray_scale": 0.0})
+    model.fit(
+        labelled(32),
+        3,
+        batch_size=4,
+        out=tmp_path,
+        monitor=Monitor(labelled(12), every=2, k=5),
+        tensorboard=True,
+        on_step=lambda _, values: steps.append(values),
+        quiet=True,
+    )
+    assert [("knn_top1" in row, "linear_top1" in row) for row in model.history] == [
+        (False,) * 2,
+        (True,) * 2,
+        (True,) * 2,
+    ]
+    assert model.history[-1]["knn_top1"] > 90
+    assert model.history[-1]["linear_top1"] > 90
+    assert len(steps) == 24
+    assert set(steps[0]) == {"loss", "lr", "contrastive_accuracy", "feature_std"}
+    for row, own in zip(model.history, np.split(np.array([step["loss"] for step in steps]), 3), strict=True):
+        assert row["loss"] == pytest.approx(own.mean())
+        assert 0 < row["feature_std"] < 1.2
+    log = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
+    assert [float(row["loss"]) for row in log] == [row["loss"] for row in model.history]
+    assert log[0]["knn_top1"] == ""
+    board = EventAccumulator(str(tmp_path))
+    board.Reload()
+    assert [event.step for event in board.Scalars("epoch/loss")] == [1, 2, 3]
+    assert [event.value for event in board.Scalars("epoch/loss")] == pytest.approx(
+        [row["loss"] for row in model.history]
+    )
+    assert [event.step for event in board.Scalars("step/lr")] == [10, 20]
+    figure = model.history.plot(tmp_path / "history.png")
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[0] == "loss"
+    assert len(titles) == 6
+    with Image.open(tmp_path / "history.png") as picture:
+        assert picture.size[0] > 500
+    with pytest.raises(ValueError, match="no epoch is over"):
+        simclr().history.plot()
+    with pytest.raises(ValueError, match="expected 8 classes with the views"):
+        simclr().fit([([np.zeros((8, 16, 16, 3), np.float32)] * 2,)], 1, monitor=labelled(12), quiet=True)
+    with pytest.raises(ValueError, match="tensorboard = True: needs a folder"):
+        simclr().fit(labelled(8), 1, batch_size=4, tensorboard=True)
+
+
+def test_a_monitor_that_fails_loses_no_epoch(tmp_path):
+    one = Arrays(np.random.default_rng(0).integers(0, 255, (16, 16, 16, 3)).astype(np.uint8))
+    with pytest.raises(ValueError, match="is the only class"):
+        simclr().fit(one, 2, batch_size=8, out=tmp_path, monitor=labelled(12), quiet=True)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-00001-0000000.safetensors"]
+    resumed = simclr().fit(one, 2, batch_size=8, out=tmp_path, resume=True, quiet=True)
+    assert same(resumed, simclr().fit(one, 2, batch_size=8, quiet=True))
+
+
+def test_progress_in_a_log_and_in_a_terminal(monkeypatch, capsys):
+    from sassl.pretraining import progress
+
+    need("tqdm")
+    monkeypatch.setattr(progress, "_SECONDS", 0)
+    simclr().fit(labelled(16), 2, batch_size=8)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("epoch 1/2, 25.0%: loss ")
+    assert "images/s, 0:0" in lines[0]
+    assert lines[2].startswith("epoch 1/2: loss ")
+    assert "images_per_second" in lines[2]
+    assert lines[-1].startswith("epoch 2/2: loss ")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    simclr().fit(labelled(16), 1, batch_size=8)
+    shown = capsys.readouterr().err
+    assert "epoch 1/1" in shown
+    assert "100%" in shown
+    assert "loss" in shown
+    assert "lr" in shown
+
+
+def test_checkpoints_within_an_epoch(folder, tmp_path):
+    straight = simclr().fit(folder, 2, batch_size=4, quiet=True)
+    steps = []
+
+    def stop(_, values):
+        steps.append(values)
+        if len(steps) == 9:
+            raise RuntimeError("as asked")
+
+    stopped = simclr()
+    with pytest.raises(RuntimeError):
+        stopped.fit(folder, 2, batch_size=4, out=tmp_path, checkpoint_every=2, on_step=stop, quiet=True)
+    names = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
+    assert names == ["checkpoint-00001-0000000.safetensors", "checkpoint-00001-0000002.safetensors"]
+    resumed = simclr().fit(folder, 2, batch_size=4, out=tmp_path, resume=True, quiet=True)
+    assert same(straight, resumed)
+    strip = [{name: x for name, x in row.items() if name != "images_per_second"} for row in straight.history]
+    assert strip == [{name: x for name, x in row.items() if name != "images_per_second"} for row in resumed.history]
+
+
+LIMITED = """
+import resource, sys, sassl
+model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=32, dim=16, input_size=16, threads=1)
+def limit(*_):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+model.fit(sys.argv[1], 3, batch_size=8, out=sys.argv[2], on_epoch=limit)
+"""
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(folder, tmp_path):
+    run = [sys.executable, "-c", LIMITED, str(folder), str(tmp_path)]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "OSError" in done.stderr.splitlines()[-1]
+    assert "checkpoint-00002" in done.stderr.splitlines()[-1]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["checkpoint-00001-0000000.safetensors", "config.json", "log.csv"]
+    resumed = simclr(threads=1).fit(folder, 3, batch_size=8, out=tmp_path, resume=True, quiet=True)
+    assert same(resumed, simclr(threads=1).fit(folder, 3, batch_size=8, quiet=True))
+
+
+def test_folders_that_cannot_be(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        simclr().fit(folder, 1, batch_size=8, out=tmp_path / "file", quiet=True)
+    simclr().fit(folder, 1, batch_size=8, out=tmp_path / "run", quiet=True)
+    with pytest.raises(ValueError, match="epochs = 2: the run in"):
+        simclr().fit(folder, 2, batch_size=8, out=tmp_path / "run", resume=True, quiet=True)
+    with pytest.raises(ValueError, match=r"style = .*: the run in"):
+        simclr(style="default").fit(folder, 1, batch_size=8, out=tmp_path / "run", resume=True, quiet=True)
+    other = Arrays(np.zeros((24, 16, 16, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"checkpoint-.*of other data; state\['source'\]"):
+        simclr().fit(other, 1, batch_size=8, out=tmp_path / "run", resume=True, quiet=True)
+    assert not (tmp_path / "run" / "running").exists()
 
 
 def test_what_cannot_be(folder, tmp_path):
-    with pytest.raises(TypeError, match="learning_rte = 1: no such setting; there are small_stem"):
+    with pytest.raises(TypeError, match="learning_rte = 1: no such setting; there are method, arch"):
         simclr(learning_rte=1)
     for settings, message in (
         ({"lr": 0}, "lr = 0"),
@@ -196,9 +396,15 @@ def test_what_cannot_be(folder, tmp_path):
         ({"warmup_epochs": -1}, "warmup_epochs = -1"),
         ({"small_stem": 1}, "small_stem = 1"),
         ({"temperature": -1}, "temperature = -1"),
+        ({"views": 3}, "views = 3: expected a dict"),
+        ({"epochs": 0}, "epochs = 0"),
     ):
         with pytest.raises(ValueError, match=message):
             simclr(**settings)
+    with pytest.raises(TypeError, match=r"views = .*unexpected keyword argument 'min_scal'"):
+        simclr(views={"min_scal": 0.1})
+    with pytest.raises(TypeError, match=r"style: expected a sassl\.transforms\.SASSL"):
+        simclr(style=3)
     with pytest.raises(ValueError, match="epochs = 0"):
         simclr().fit(folder, 0)
     with pytest.raises(ValueError, match="batch_size = 25: larger than"):
@@ -210,7 +416,6 @@ def test_what_cannot_be(folder, tmp_path):
     (tmp_path / "running").write_text(str(os.getppid()))
     with pytest.raises(FileExistsError, match=f"process {os.getppid()} is at this run"):
         simclr().fit(folder, 1, batch_size=8, out=tmp_path, quiet=True)
-    assert set(PRESETS) == {"moco-v2", "byol", "simclr"}
 
 
 def test_command_line(folder, tmp_path):
@@ -220,6 +425,9 @@ def test_command_line(folder, tmp_path):
     done = subprocess.run([*run, *(f"--set={text}" for text in settings)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "1 epochs, loss" in done.stdout
+    assert 'method: "simclr"' in done.stderr
+    assert "style: null" in done.stderr
+    assert (tmp_path / "run" / "backbone.safetensors").exists()
     checkpoint = max((tmp_path / "run").glob("checkpoint-*"))
     export = [sys.executable, "-m", "sassl", "export", str(checkpoint), "--out", str(tmp_path / "net.safetensors")]
     done = subprocess.run(export, capture_output=True, text=True)
@@ -227,4 +435,25 @@ def test_command_line(folder, tmp_path):
     assert "resnet18, simclr, 1 epochs" in done.stdout
     done = subprocess.run([*run, "--set=hiden_dim=3"], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "hiden_dim = 3: no such setting" in done.stderr
+    assert "hiden_dim = 3: no such setting; did you mean hidden_dim?" in done.stderr
+    settings = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "good.json").write_text(json.dumps({**settings, "epochs": 2, "seed": 3}))
+    (tmp_path / "bad.json").write_text(json.dumps({**settings, "tempratur": 2}))
+    (tmp_path / "none.json").write_text("{")
+    base = [*run[:4], "--data", str(folder), "--out", str(tmp_path / "two")]
+    done = subprocess.run([*base, "--config", str(tmp_path / "good.json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "2 epochs, loss" in done.stdout
+    for file, message in (("bad", "did you mean temperature"), ("none", "no JSON"), ("missing", "No such file")):
+        done = subprocess.run([*base, "--config", str(tmp_path / f"{file}.json")], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert f"{file}.json: " in done.stderr
+        assert message in done.stderr
+    for arguments, message in (
+        ([], "expected a preset or --config"),
+        (["simclr", "--out", "x"], "--data is missing"),
+        (["simclr", "--data", str(folder)], "--out is missing"),
+    ):
+        done = subprocess.run([*run[:4], *arguments], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert message in done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 
 import numpy as np
@@ -15,8 +14,9 @@ need("torchvision")
 
 import torch  # noqa: E402
 import torchvision  # noqa: E402
+from pytorch_methods import Reference, entries, resnet  # noqa: E402
 from torch import nn  # noqa: E402
-from torch.nn.functional import cross_entropy, normalize  # noqa: E402
+from torch.nn.functional import normalize  # noqa: E402
 
 SETTINGS = {
     "method": "simclr",
@@ -51,116 +51,6 @@ def views(n, size, seed=0):
     rough = torch.rand(n, 3, 4, 4, generator=generator)
     picture = nn.functional.interpolate(rough, (size, size), mode="bilinear")
     return [picture + 0.2 * torch.rand(n, 3, size, size, generator=generator) for _ in range(2)]
-
-
-def resnet(arch, small_stem):
-    net = getattr(torchvision.models, arch)()
-    net.fc = nn.Identity()
-    if small_stem:
-        net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
-    return net
-
-
-def head(*sizes, hidden_bias, hidden_norm=True, last_norm=False, last_bias=False):
-    layers = []
-    for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
-        last = i + 2 == len(sizes)
-        norm = last_norm if last else hidden_norm
-        layers.append(nn.Linear(inputs, outputs, bias=last_bias if last else hidden_bias))
-        layers += [nn.BatchNorm1d(outputs)] * norm + [nn.ReLU()] * (not last)
-    return nn.Sequential(*layers)
-
-
-def entries(name, module):
-    """The module's tensors under the names that a trainer gives them."""
-    if isinstance(module, torchvision.models.ResNet):
-        return {f"{name}.{key}": tensor for key, tensor in module.state_dict(keep_vars=True).items()}
-    found, n = {}, -1
-    for layer in module:
-        if isinstance(layer, nn.Linear):
-            n += 1
-        kind = "bn." if isinstance(layer, nn.BatchNorm1d) else ""
-        found |= {f"{name}.{n}.{kind}{key}": tensor for key, tensor in layer.state_dict(keep_vars=True).items()}
-    return found
-
-
-def load(modules, state):
-    for name, module in modules.items():
-        for key, tensor in entries(name, module).items():
-            with torch.no_grad():
-                tensor.copy_(torch.from_numpy(state[key]).reshape(tensor.shape))
-
-
-class Reference:
-    """The three methods in PyTorch, in float64, with a trainer's weights."""
-
-    def __init__(self, settings, state):
-        self.settings = settings = {**SETTINGS, **settings}
-        dim, hidden = settings["dim"], settings["hidden_dim"]
-        net = resnet(settings["arch"], settings["small_stem"])
-        features = 512 if settings["arch"] in ("resnet18", "resnet34") else 2048
-        method = settings["method"]
-        if method == "simclr":
-            self.learning = {
-                "backbone": net,
-                "projector": head(features, hidden, dim, hidden_bias=False, last_norm=True),
-            }
-        elif method == "byol":
-            projector = head(features, hidden, dim, hidden_bias=True)
-            self.learning = {
-                "backbone": net,
-                "projector": projector,
-                "predictor": head(dim, hidden, dim, hidden_bias=True),
-            }
-        else:
-            projector = head(features, features, dim, hidden_bias=True, hidden_norm=False, last_bias=True)
-            self.learning = {"backbone": net, "projector": projector}
-            self.queue = torch.from_numpy(state["method.queue"]).double()
-        load(self.learning, state)
-        self.learning = {name: module.double().train() for name, module in self.learning.items()}
-        self.following = copy.deepcopy(self.learning)
-        self.parameters = [p for module in self.learning.values() for p in module.parameters()]
-
-    def run(self, modules, x, *names):
-        for name in ("backbone", "projector", *names):
-            x = modules[name](x)
-        return x
-
-    def follow(self, m):
-        for name in ("backbone", "projector"):
-            for slow, fast in zip(self.following[name].parameters(), self.learning[name].parameters(), strict=True):
-                slow.data = m * slow.data + (1 - m) * fast.data
-
-    def loss(self, left, right, m):
-        left, right = left.double(), right.double()
-        temperature = self.settings["temperature"]
-        if self.settings["method"] == "simclr":
-            from lightly.loss import NTXentLoss
-
-            z = self.run(self.learning, torch.cat([left, right]))
-            return NTXentLoss(temperature=temperature)(*z.chunk(2))
-        if self.settings["method"] == "byol":
-            from lightly.loss import NegativeCosineSimilarity
-
-            total = 0
-            for x, y in ((left, right), (right, left)):
-                p = self.run(self.learning, x, "predictor")
-                with torch.no_grad():
-                    z = self.run(self.following, y)
-                total = total + 2 + 2 * NegativeCosineSimilarity()(p, z)
-            return total
-        self.follow(m)
-        queue, total = self.queue.clone(), 0
-        pairs = ((left, right), (right, left)) if self.settings["symmetric"] else ((left, right),)
-        for i, (x, y) in enumerate(pairs):
-            q = normalize(self.run(self.learning, x))
-            with torch.no_grad():
-                k = normalize(self.run(self.following, y))
-            logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], 1) / temperature
-            total = total + cross_entropy(logits, torch.zeros(len(q), dtype=torch.long))
-            if i == 0:
-                self.queue = torch.cat([k, self.queue[len(k) :]])
-        return total
 
 
 METHODS = [
@@ -223,12 +113,21 @@ def test_loss_and_gradients_are_pytorchs(settings, arch, small_stem, size, smoot
                 numbers[:] = 20 if name.endswith("projector.0.bias") and settings["method"] == "moco-v2" else 6
         ours.load_state(state)
     before = ours.state()
-    reference = Reference(settings, before)
+    reference = Reference({**SETTINGS, **settings}, before)
     left, right = views(12, size)
     loss = reference.loss(left, right, 0.99)
     loss.backward()
-    got, _ = ours.step(left.numpy(), right.numpy(), 1.0, 0.99)
+    got, watched, features = ours.step(left.numpy(), right.numpy(), 1.0, 0.99)
     assert abs(got - loss.item()) <= 1e-4 * abs(loss.item())
+    with torch.no_grad():
+        # Copies: what runs in training's norms leaves traces.
+        backbone, projector = (copy.deepcopy(reference.learning[name]) for name in ("backbone", "projector"))
+        rows = backbone(torch.cat([left, right] if settings["method"] == "simclr" else [left]).double())
+        z = normalize(projector(rows)[: len(left)])
+        spread = (z.std(0, unbiased=False).mean() * z.shape[1] ** 0.5).item()
+        rows = rows[: len(left)].numpy()
+    assert np.abs(features - rows).max() <= 1e-4 * np.abs(rows).max()
+    assert abs(watched["feature_std"] - spread) <= 1e-3 * spread + 1e-5
     after = ours.state()
     for name, module in reference.learning.items():
         for key, tensor in entries(name, module).items():
@@ -336,12 +235,14 @@ def test_batches_and_states_that_cannot_be():
     before = ours.state()
     bad = left.copy()
     bad[0, 0, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="loss = NaN: a loss is finite"):
+    with pytest.raises(ValueError, match="image 0 of the left views = NaN"):
         ours.step(bad, right, 0.1, 0.9)
     kept = ours.state()
-    assert all(
-        np.array_equal(before[name], kept[name]) for name in before if "running" not in name and "num_b" not in name
-    )
+    assert all(np.array_equal(before[name], kept[name]) for name in before)
+    lost = trainer()
+    lost.step(left, right, 1e30, 0.9)
+    with pytest.raises(ValueError, match=r"loss = NaN: the run has diverged"):
+        lost.step(left, right, 1e30, 0.9)
     with pytest.raises(ValueError, match="is it of another method"):
         trainer(method="byol").load_state(before)
     with pytest.raises(ValueError, match="is it of another"):

@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("encoders", &["nn", "kernels", "random", "error"]),
     ("optim", &["error"]),
     ("methods", &["optim", "encoders", "nn", "random", "error"]),
-    ("eval", &["optim", "kernels", "random", "error"]),
+    ("eval", &["optim", "nn", "kernels", "random", "error"]),
     ("train", &["methods", "optim", "weights", "encoders", "nn", "random", "error"]),
     (
         "bindings",

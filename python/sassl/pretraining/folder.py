@@ -1,0 +1,105 @@
+"""A run's folder: `config.json`, `log.csv`, checkpoints; one process at a time, and files that are whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .._sassl import Trainer
+from .config import Config
+from .history import History
+
+
+class Folder:
+    """Made and locked, or an error and everything as it was.
+
+    Raises:
+        FileExistsError: it has a run, and `resume` is not asked for; or another process is at it.
+        ValueError: its run has other settings.
+        OSError: the system refuses.
+    """
+
+    def __init__(self, path: Path, resume: bool, config: Config) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = path / "running"
+        try:
+            self._held = os.open(self._lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            holder = self._lock.read_text() or "unknown"
+            if holder.isdigit() and _is_alive(int(holder)):
+                raise FileExistsError(
+                    f"{path}: process {holder} is at this run; choose another folder, or delete {self._lock} if that process "
+                    "is another program"
+                ) from None
+            # Its process was killed.
+            self._lock.unlink(missing_ok=True)
+            self._held = os.open(self._lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        os.write(self._held, str(os.getpid()).encode())
+        try:
+            self._begin(resume, config)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, resume: bool, config: Config) -> None:
+        settings = self.path / "config.json"
+        if self.last() is not None and not resume:
+            raise FileExistsError(
+                f"{self.path}: has a run; resume=True goes on with it, another folder begins a new one"
+            )
+        if settings.exists() and resume:
+            before = asdict(Config.load(settings))
+            for name, value in asdict(config).items():
+                if before[name] != value:
+                    raise ValueError(f"{name} = {value!r}: the run in {self.path} has {before[name]!r}")
+        config.save(settings)
+
+    def last(self) -> Path | None:
+        """The newest checkpoint."""
+        return max(self.path.glob("checkpoint-*.safetensors"), default=None)
+
+    def checkpoint(self, trainer: Trainer, metadata: dict[str, str], keep: int) -> None:
+        """Writes one, and deletes all but the newest `keep`."""
+        name = f"checkpoint-{int(metadata['epoch']):05}-{int(metadata['batch']):07}.safetensors"
+        trainer.save(self.path / name, metadata)
+        for old in sorted(self.path.glob("checkpoint-*.safetensors"))[:-keep]:
+            old.unlink(missing_ok=True)
+
+    def log(self, history: History) -> None:
+        """Writes all of it: rows that a killed process left behind are gone."""
+        names = list(dict.fromkeys(name for row in history for name in row))
+        part = self.path / f".log.{os.getpid()}.part"
+        try:
+            with part.open("w", newline="") as file:
+                writer = csv.DictWriter(file, names)
+                writer.writeheader()
+                writer.writerows(history)
+            os.replace(part, self.path / "log.csv")
+        finally:
+            part.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Another process may have it."""
+        os.close(self._held)
+        self._lock.unlink(missing_ok=True)
+
+
+def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:
+    """What a checkpoint tells of its run, beside tensors: `epoch` epochs and `batch` batches are behind it."""
+    told = {"epoch": epoch, "batch": batch, "config": asdict(config), "history": history, **parts}
+    return {name: json.dumps(value) for name, value in told.items()}
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

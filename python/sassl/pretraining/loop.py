@@ -1,0 +1,241 @@
+"""The loop over epochs and batches: rates, checkpoints, signals, what is told."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._sassl import cosine_momentum, cosine_rate
+from ..data import TwoViewLoader
+from .config import Config
+from .folder import Folder, metadata
+from .history import History
+from .monitor import Monitor
+from .progress import Progress, TensorBoard
+
+if TYPE_CHECKING:
+    from .methods import Pretraining
+
+#: Steps between TensorBoard's points.
+_POINTS = 10
+
+Callback = Callable[["Pretraining", dict[str, float]], object]
+
+
+class Loop:
+    """A run over a loader; `run` is called once."""
+
+    def __init__(
+        self,
+        model: Pretraining,
+        loader: Any,
+        *,
+        folder: Folder | None,
+        keep: int,
+        checkpoint_every: int | None,
+        monitor: Monitor | None,
+        tensorboard: bool,
+        on_epoch: Callback | None,
+        on_step: Callback | None,
+        quiet: bool,
+    ) -> None:
+        self._model, self._loader, self._folder = model, loader, folder
+        self._keep, self._checkpoint_every = keep, checkpoint_every
+        self._monitor, self._tensorboard = monitor, tensorboard
+        self._on_epoch, self._on_step, self._quiet = on_epoch, on_step, quiet
+        self._batches = len(loader)
+        # Of the epoch so far.
+        self._images, self._seconds = 0, 0.0
+        self._sums: dict[str, float] = {}
+
+    def run(self, resume: bool) -> None:
+        """All epochs, or those that are left."""
+        config = self._model.config
+        start, place = self._resume() if resume else (0, 0)
+        if start == 0 and place == 0:
+            self._model.history = History()
+        done = start * self._batches + place
+        images = config.batch_size * self._batches * config.epochs
+        progress = Progress(config.epochs, images, config.batch_size * done, self._quiet)
+        board = None
+        try:
+            if self._tensorboard and self._folder is not None:
+                board = TensorBoard(self._folder.path, done)
+            with _stopping() as asked:
+                for epoch in range(start, config.epochs):
+                    self._epoch(epoch, place, progress, board, asked)
+                    place = 0
+        finally:
+            progress.close()
+            if board is not None:
+                board.close()
+
+    def _epoch(self, epoch: int, place: int, progress: Progress, board: TensorBoard | None, asked: list[int]) -> None:
+        model, loader, folder = self._model, self._loader, self._folder
+        native = isinstance(loader, TwoViewLoader)
+        if native and place == 0:
+            loader.set_epoch(epoch)
+        began, done = time.perf_counter() - self._seconds, place
+        for batch in loader if native or place == 0 else _skip(loader, place):
+            left, right = views(batch)
+            values, features = self._step(left, right, epoch, done)
+            done += 1
+            self._images += len(left)
+            self._seconds = time.perf_counter() - began
+            for name, value in values.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value
+            if self._monitor is not None:
+                self._monitor.keep(features, targets(batch))
+            progress.step(epoch, len(left), values)
+            step = epoch * self._batches + done
+            if board is not None and step % _POINTS == 0:
+                board.scalars("step", step, values)
+            if self._on_step is not None:
+                self._on_step(model, values)
+            if folder is not None and (asked or (self._checkpoint_every and step % self._checkpoint_every == 0)):
+                self._checkpoint(epoch, done)
+            if asked:
+                raise KeyboardInterrupt
+        if done == place:
+            raise ValueError(f"epoch {epoch}: the data gave no batch")
+        means = {name: value / done for name, value in self._sums.items()}
+        row = {"epoch": epoch + 1, **means, "images_per_second": self._images / self._seconds}
+        model.history.append(row)
+        self._images, self._seconds, self._sums = 0, 0.0, {}
+        try:
+            if self._monitor is not None and self._monitor.is_due(epoch, model.config.epochs):
+                row.update(self._monitor.measure(model))
+        finally:
+            if self._monitor is not None:
+                self._monitor.forget()
+            if folder is not None:
+                folder.log(model.history)
+                self._checkpoint(epoch + 1, 0)
+        progress.epoch(row)
+        if board is not None:
+            board.scalars("epoch", epoch + 1, {name: value for name, value in row.items() if name != "epoch"})
+            board.flush()
+        if self._on_epoch is not None:
+            self._on_epoch(model, row)
+
+    def _step(
+        self, left: NDArray[np.float32], right: NDArray[np.float32], epoch: int, done: int
+    ) -> tuple[dict[str, float], NDArray[np.float32]]:
+        """What was watched, and the left views' features."""
+        lr, momentum = rates(self._model.config, len(left), epoch * self._batches + done, self._batches)
+        try:
+            loss, watched, features = self._model._trainer.step(left, right, lr, momentum)
+        except ValueError as error:
+            last = self._folder.last() if self._folder is not None else None
+            after = f"; the last checkpoint is {last}" if last is not None else ""
+            raise ValueError(f"epoch {epoch}, batch {done}: {error}{after}") from None
+        values = {"loss": loss, "lr": lr, **watched}
+        if self._model.config.method != "simclr":
+            values["encoder_momentum"] = momentum
+        return values, features
+
+    def _checkpoint(self, epoch: int, batch: int) -> None:
+        assert self._folder is not None
+        loader = self._loader.state_dict() if isinstance(self._loader, TwoViewLoader) else None
+        so_far = {"images": self._images, "seconds": self._seconds, "sums": self._sums}
+        told = metadata(self._model.config, self._model.history, epoch, batch, loader=loader, so_far=so_far)
+        self._folder.checkpoint(self._model._trainer, told, self._keep)
+
+    def _resume(self) -> tuple[int, int]:
+        """The epoch and the batch where the last checkpoint is."""
+        path = self._folder.last() if self._folder is not None else None
+        if path is None:
+            return 0, 0
+        told = self._model._trainer.load(path)
+        found = {name: json.loads(told[name]) for name in ("history", "epoch", "batch", "loader", "so_far")}
+        epoch, batch = found["epoch"], found["batch"]
+        if found["loader"] is not None and isinstance(self._loader, TwoViewLoader):
+            try:
+                self._loader.load_state_dict({**found["loader"], "epoch": epoch, "batch": batch})
+            except ValueError as error:
+                raise ValueError(f"{path}: of other data; {error}") from None
+        self._model.history = History(found["history"])
+        so_far = found["so_far"]
+        self._images, self._seconds, self._sums = so_far["images"], so_far["seconds"], so_far["sums"]
+        return epoch, batch
+
+
+def rates(config: Config, batch: int, step: int, batches: int) -> tuple[float, float]:
+    """The learning rate and the encoder's momentum of a step, counted from 0."""
+    total, warmup = config.epochs * batches, min(config.warmup_epochs, config.epochs - 1) * batches
+    at = step // batches * batches if config.schedule_by == "epoch" else step
+    lr = cosine_rate(config.peak_lr(batch), warmup, total, at)
+    if config.encoder_momentum_schedule == "constant":
+        return lr, config.encoder_momentum
+    return lr, cosine_momentum(config.encoder_momentum, total, step)
+
+
+def is_batches(data: Any) -> bool:
+    """Whether these are batches already: a loader, ours or torch's, or a list of ([left, right], ...)."""
+    if isinstance(data, TwoViewLoader) or (hasattr(data, "__iter__") and hasattr(data, "batch_size")):
+        return True
+    if not isinstance(data, (list, tuple)) or not data or not isinstance(data[0], (list, tuple)):
+        return False
+    return any(_are_views(part) for part in data[0][:2])
+
+
+def views(batch: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Left and right views of a batch as lightly's collate makes it, or as solo-learn's does."""
+    at = 0 if _are_views(batch[0]) else 1
+    if not _are_views(batch[at]):
+        raise ValueError("batch: expected ([left, right], classes, ...) or (indices, [left, right], classes)")
+    left, right = (floats(view) for view in batch[at])
+    return left, right
+
+
+def targets(batch: Any) -> Any:
+    """The classes of a batch."""
+    at = 1 if _are_views(batch[0]) else 2
+    return batch[at] if len(batch) > at else None
+
+
+def floats(images: Any) -> NDArray[np.float32]:
+    """Images of numpy or torch as float32."""
+    array = np.asarray(images)
+    if array.dtype.kind != "f":
+        raise ValueError(f"views: expected floats, got {array.dtype}; the recipe's dtype is float32")
+    return array.astype(np.float32, copy=False)
+
+
+def _are_views(views: Any) -> bool:
+    return isinstance(views, (list, tuple)) and len(views) == 2 and all(np.ndim(view) == 4 for view in views)
+
+
+def _skip(loader: Iterable[Any], n: int) -> Iterator[Any]:
+    for i, batch in enumerate(loader):
+        if i >= n:
+            yield batch
+
+
+@contextmanager
+def _stopping() -> Iterator[list[int]]:
+    """Signals that ask for an end are kept until the step is done; a second one is not."""
+    asked: list[int] = []
+
+    def ask(number: int, _: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:
+        # Signals are the main thread's.
+        before = {}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,297 @@
+"""MoCo v2, BYOL and SimCLR as objects: made of settings, fitted to images, asked for features."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._sassl import Trainer, checkpoint_metadata, write_tensors
+from ..arguments import choice, flag, whole, wrong
+from ..data import TwoViewLoader
+from ..transforms import recipes
+from ..transforms.plain import SASSL
+from .config import PRESETS, Config, check_names
+from .folder import Folder, metadata
+from .history import History
+from .loop import Callback, Loop, floats, is_batches, views
+from .monitor import Monitor
+
+
+class Pretraining:
+    """What the three methods share; they differ in their preset and in the recipe of their views.
+
+    Args:
+        arch: "resnet18", "resnet34", "resnet50" or "resnet101"; None: the preset's.
+        preset: a name in `PRESETS`, of this method; None: the method's own name.
+        style: for the left view: a `SASSL`, or its `styles` for a `SASSL(p=0.8)`, as "default" or a folder; None: no style.
+        input_size: side of the views, or (height, width); None: the preset's.
+        views: more keywords for the recipe of the views, as `cj_strength` or `normalize`.
+        threads: of a step; None: the environment variable SASSL_THREADS, else all cores.
+        settings: fields of `Config` that differ from the preset.
+
+    Raises:
+        TypeError: a setting that `Config` does not have.
+        ValueError: a setting that cannot be.
+    """
+
+    _preset: ClassVar[str]
+    _recipe: ClassVar[type[Any]]
+
+    def __init__(
+        self,
+        arch: str | None = None,
+        *,
+        preset: str | None = None,
+        style: SASSL | str | os.PathLike[str] | None = None,
+        input_size: int | tuple[int, int] | None = None,
+        views: dict[str, Any] | None = None,
+        threads: int | None = None,
+        **settings: Any,
+    ) -> None:
+        own = [name for name, config in PRESETS.items() if config.method == self._preset]
+        base = PRESETS[choice("preset", self._preset if preset is None else preset, own)]
+        check_names(settings)
+        if "method" in settings:
+            raise TypeError(f"method = {settings['method']!r}: it is {type(self).__name__}'s own")
+        if views is not None and not isinstance(views, dict):
+            raise wrong("views", views, "a dict")
+        if isinstance(style, (str, os.PathLike)):
+            style = SASSL(p=0.8, styles=style)
+        given = {"arch": arch, "input_size": input_size}
+        settings |= {name: value for name, value in given.items() if value is not None}
+        described = None if style is None else describe(style)
+        config = replace(base, **settings, style=described, views={**base.views, **(views or {})})
+        self._begin(config, style, threads)
+
+    def _begin(self, config: Config, style: SASSL | None, threads: int | None) -> None:
+        #: The settings of the run.
+        self.config = config
+        size: Any = config.input_size
+        fixed: dict[str, Any] = {"style": style, "output": "numpy", "dtype": "float32", "channels_last": True}
+        try:
+            #: How views are made of images.
+            self.transform: recipes.TwoViewTransform = self._recipe(input_size=size, **config.views, **fixed)
+        except TypeError as error:
+            raise TypeError(f"views = {config.views!r}: {error}") from None
+        self._threads = threads
+        self._trainer = Trainer(config.core(), threads=threads)
+        #: A dict for each epoch: epoch, loss, lr, images a second, what the method watches, a monitor's accuracies.
+        self.history = History()
+
+    @classmethod
+    def from_config(cls, config: Config, *, threads: int | None = None) -> Pretraining:
+        """As these settings say, its style too; called on `Pretraining`, of any method.
+
+        Raises:
+            ValueError: settings that cannot be, or of another method.
+            OSError: a folder or file of styles that is not there.
+        """
+        style = None if config.style is None else SASSL(**config.style)
+        return cls._made(config, style, threads)
+
+    @classmethod
+    def _made(cls, config: Config, style: SASSL | None, threads: int | None) -> Pretraining:
+        kinds = {kind._preset: kind for kind in (MoCoV2, BYOL, SimCLR)}
+        kind = kinds[choice("method", config.method, kinds)]
+        if not issubclass(kind, cls):
+            raise ValueError(f"method = {config.method!r}: of {kind.__name__}, not of {cls.__name__}")
+        model = kind.__new__(kind)
+        model._begin(config, style, threads)
+        return model
+
+    def fit(
+        self,
+        data: Any,
+        epochs: int | None = None,
+        *,
+        batch_size: int | None = None,
+        out: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        keep: int = 2,
+        checkpoint_every: int | None = None,
+        monitor: Any = None,
+        tensorboard: bool = False,
+        on_epoch: Callback | None = None,
+        on_step: Callback | None = None,
+        quiet: bool = False,
+    ) -> Pretraining:
+        """Pretrains, from the weights that there are.
+
+        Args:
+            data: a folder, or whatever a `TwoViewLoader` takes; a `TwoViewLoader`; or any iterable of batches whose first
+                element is [left views, right views], (N, 3, H, W) or (N, H, W, 3) of floats, of one length in each epoch.
+            epochs: of the whole run, those before a resume too; None: as `config` says.
+            batch_size: images of a batch; None: the data's own, or as `config` says.
+            out: a folder for `config.json`, `log.csv` and the checkpoints, one after each epoch.
+            resume: go on from the folder's last checkpoint, or begin where there is none yet; to the bit if the data is a
+                `TwoViewLoader` or what makes one.
+            keep: how many checkpoints stay.
+            checkpoint_every: steps after which there is one too, for long epochs.
+            monitor: labelled images or a `Monitor`: accuracies of the features after an epoch.
+            tensorboard: write scalars for it into the folder.
+            on_epoch: called with this object and the epoch's row of the history.
+            on_step: called with this object and what the step gave: loss, lr, and more.
+            quiet: neither a progress bar nor lines.
+
+        Raises:
+            TypeError, ValueError: settings, batches or a checkpoint that do not fit; a loss that is not finite.
+            FileExistsError: the folder has a run already, and `resume` is not asked for; or another process is at it.
+            OSError: a file that cannot be written; the checkpoints before it stay.
+            KeyboardInterrupt: Ctrl-C or SIGTERM, after a last checkpoint.
+        """
+        keep = whole("keep", keep, 1)
+        if checkpoint_every is not None:
+            whole("checkpoint_every", checkpoint_every, 1)
+        if flag("tensorboard", tensorboard) and out is None:
+            raise ValueError("tensorboard = True: needs a folder; give out")
+        epochs = self.config.epochs if epochs is None else whole("epochs", epochs, 1)
+        loader = data
+        if is_batches(data):
+            batch_size = _batch_size(data) if batch_size is None else batch_size
+        batch_size = self.config.batch_size if batch_size is None else whole("batch_size", batch_size, 1)
+        config = replace(self.config, epochs=epochs, batch_size=batch_size)
+        if not is_batches(data):
+            seed, threads = config.seed, self._threads
+            loader = TwoViewLoader(data, self.transform, batch_size, seed=seed, threads=threads, output="numpy")
+        if monitor is not None and not isinstance(monitor, Monitor):
+            monitor = Monitor(monitor)
+        folder = None if out is None else Folder(Path(out), flag("resume", resume), config)
+        try:
+            self.config = config
+            loop = Loop(
+                self,
+                loader,
+                folder=folder,
+                keep=keep,
+                checkpoint_every=checkpoint_every,
+                monitor=monitor,
+                tensorboard=tensorboard,
+                on_epoch=on_epoch,
+                on_step=on_step,
+                quiet=quiet,
+            )
+            loop.run(resume)
+        finally:
+            if folder is not None:
+                folder.close()
+        return self
+
+    def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
+        """Features by the backbone, its norms as after training.
+
+        Args:
+            images: (N, H, W, 3) or (N, 3, H, W) of floats, normalized as the views are; numpy or torch.
+            batch_size: images at a time.
+
+        Returns:
+            (N, features) float32.
+        """
+        array = floats(images)
+        parts = [self._trainer.encode(array[i : i + batch_size]) for i in range(0, len(array), batch_size)]
+        return np.concatenate(parts) if parts else np.empty((0, self._trainer.features), np.float32)
+
+    def state_dict(self) -> dict[str, NDArray[np.float32]]:
+        """The backbone's tensors under torchvision's names, in its order of axes."""
+        return self._trainer.backbone()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes everything, settings too: the whole file, or nothing."""
+        self._trainer.save(path, metadata(self.config, self.history, len(self.history)))
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, style: SASSL | None = None, threads: int | None = None
+    ) -> Pretraining:
+        """What `save` or `fit` wrote; called on `Pretraining`, of any method.
+
+        Args:
+            path: a checkpoint.
+            style: for training on: styles are not in the checkpoint, `config.style` tells what they were.
+            threads: as in the constructor.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: no checkpoint, a damaged one, or one of another method.
+        """
+        config = Config(**json.loads(checkpoint_metadata(path)["config"]))
+        if style is not None:
+            config = replace(config, style=describe(style))
+        try:
+            model = cls._made(config, style, threads)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from None
+        model.history = History(json.loads(model._trainer.load(path)["history"]))
+        return model
+
+    def export_backbone(self, path: str | os.PathLike[str]) -> None:
+        """Writes the backbone under torchvision's names: .safetensors, or .pth where torch is installed.
+
+        `torchvision.models.resnet18().load_state_dict(..., strict=False)` then misses fc.weight and fc.bias alone.
+
+        Raises:
+            ValueError: another suffix.
+            ImportError: .pth without torch.
+        """
+        file = Path(path)
+        if file.suffix == ".safetensors":
+            write_tensors(file, self.state_dict(), {"format": "pt", "arch": self.config.arch})
+        elif file.suffix == ".pth":
+            import torch
+
+            part = file.with_name(f".{file.name}.{os.getpid()}.part")
+            try:
+                torch.save({name: torch.from_numpy(tensor) for name, tensor in self.state_dict().items()}, part)
+                os.replace(part, file)
+            finally:
+                part.unlink(missing_ok=True)
+        else:
+            raise wrong("path", os.fspath(path), "a .safetensors or .pth file")
+
+    def __repr__(self) -> str:
+        given = {name: value for name, value in asdict(self.config).items() if name != "method"}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
+
+class MoCoV2(Pretraining):
+    __doc__ = "MoCo v2 (Chen et al. 2020, arXiv 2003.04297).\n\n" + (Pretraining.__doc__ or "").split("\n\n", 1)[1]
+    _preset, _recipe = "moco-v2", recipes.MoCoV2Transform
+
+
+class BYOL(Pretraining):
+    __doc__ = "BYOL (Grill et al. 2020, arXiv 2006.07733).\n\n" + (Pretraining.__doc__ or "").split("\n\n", 1)[1]
+    _preset, _recipe = "byol", recipes.BYOLTransform
+
+
+class SimCLR(Pretraining):
+    __doc__ = "SimCLR (Chen et al. 2020, arXiv 2002.05709).\n\n" + (Pretraining.__doc__ or "").split("\n\n", 1)[1]
+    _preset, _recipe = "simclr", recipes.SimCLRTransform
+
+
+def describe(style: SASSL) -> dict[str, Any]:
+    """What a `SASSL` is made of, as far as names tell it."""
+    if not isinstance(style, SASSL):
+        raise TypeError(f"style: expected a sassl.transforms.SASSL, a name or a folder, got {type(style).__name__}")
+    named = style._described
+    return {
+        "p": style.p,
+        "alpha": style.alpha,
+        "beta": style.beta,
+        "styles": ast.literal_eval(named) if named.startswith(("'", '"')) else named,
+        "model": style.stylizer.source,
+        "precision": style.stylizer.precision,
+    }
+
+
+def _batch_size(batches: Any) -> int | None:
+    """Images of a batch that is made already."""
+    if isinstance(batches, TwoViewLoader):
+        return int(batches._plan["batch_size"])
+    size = getattr(batches, "batch_size", None)
+    return int(size) if size else (len(views(batches[0])[0]) if isinstance(batches, (list, tuple)) else None)

@@ -1,0 +1,72 @@
+"""How good the features are while they are learnt: nearest neighbours and a linear probe, after some epochs."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arguments import whole
+from ..data.sources import as_images
+
+if TYPE_CHECKING:
+    from .methods import Pretraining
+
+
+class Monitor:
+    """Accuracies on labelled images that are not trained on, in per cent.
+
+    Neighbours and the probe's examples are the features of left views as training computed them in the epoch, so that only
+    the images of `data` have to be encoded (as solo-learn has it). `sassl.evaluation` is the measure to report; this one tells
+    whether a run goes well.
+
+    Args:
+        data: labelled images, whatever a `TwoViewLoader` takes; their classes are those of the training images.
+        every: epochs between, the last one always.
+        bank: features that are kept, the newest ones.
+        k: neighbours, or all features where they are fewer.
+        probe_epochs: of the linear probe, 0 for none.
+
+    Raises:
+        ValueError: a number outside its range.
+    """
+
+    def __init__(self, data: Any, every: int = 1, *, bank: int = 65_536, k: int = 200, probe_epochs: int = 10) -> None:
+        self.data, self.every = as_images(data), whole("every", every, 1)
+        self._bank, self._k = whole("bank", bank, 2), whole("k", k, 1)
+        self._probe_epochs = whole("probe_epochs", probe_epochs)
+        self._kept: deque[tuple[NDArray[np.float32], NDArray[np.int64]]] = deque()
+        self._rows = 0
+
+    def is_due(self, epoch: int, epochs: int) -> bool:
+        """Whether it measures after this epoch, counted from 0."""
+        return (epoch + 1) % self.every == 0 or epoch + 1 == epochs
+
+    def keep(self, features: NDArray[np.float32], targets: Any) -> None:
+        """Features of a step and their classes."""
+        classes = np.asarray(targets)
+        if classes.shape != features.shape[:1] or classes.dtype.kind not in "iu":
+            raise ValueError(f"monitor: expected {len(features)} classes with the views, got {targets!r:.100}")
+        self._kept.append((features, classes.astype(np.int64)))
+        self._rows += len(features)
+        while self._rows - len(self._kept[0][0]) >= self._bank:
+            self._rows -= len(self._kept.popleft()[0])
+
+    def measure(self, model: Pretraining) -> dict[str, float]:
+        """`knn_top1` and `linear_top1`; the features kept are let go."""
+        from .. import evaluation
+
+        features, targets = (np.concatenate(part)[-self._bank :] for part in zip(*self._kept, strict=True))
+        self.forget()
+        train, test = evaluation.Features(features, targets), evaluation.extract(model, self.data)
+        found = {"knn_top1": evaluation.knn(train, test, k=min(self._k, len(features)))["top1"]}
+        if self._probe_epochs:
+            found["linear_top1"] = evaluation.linear_probe(train, test, epochs=self._probe_epochs)["top1"]
+        return found
+
+    def forget(self) -> None:
+        """What was kept."""
+        self._kept.clear()
+        self._rows = 0

@@ -1,0 +1,141 @@
+//! A linear probe by L-BFGS: multinomial logistic regression, its penalty as scikit-learn counts it.
+//!
+//! ```text
+//! minimize   loss(W, b) + |W|^2 / (2 C n)        loss on average over the n rows
+//! ```
+//!
+//! The protocol of Kornblith et al. 2019 for transfer, which SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow: 45 values of C in
+//! equal steps of their logarithm, the best one chosen on held-out images. Each C begins where the one before it ended.
+use super::{Features, Softmax};
+use crate::error::{Error, Result};
+use crate::nn::Engine;
+use std::collections::VecDeque;
+
+/// Steps that the curvature is known from.
+const MEMORY: usize = 10;
+/// Where a step has to fall by this part of what the slope promises (Armijo).
+const DECREASE: f64 = 1e-4;
+
+/// The settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// One or more, the weakest penalty being the largest.
+    pub c: Vec<f64>,
+    /// Steps for each, at most.
+    pub max_iter: usize,
+    /// Where the largest number of the gradient is below this, it is done; scikit-learn's 1e-4.
+    pub tolerance: f64,
+}
+
+/// Learns from features: one probe for each C, in their order.
+///
+/// # Errors
+/// One class only, settings that cannot be.
+pub fn logistic_probe(engine: Engine, settings: &Settings, features: &Features) -> Result<Vec<Softmax>> {
+    let Settings { c, max_iter, tolerance } = settings;
+    if let Some(c) = c.iter().find(|&&c| !(c > 0.0 && c.is_finite())) {
+        return Err(Error::value("c", c, "a number above 0"));
+    }
+    if *max_iter == 0 || c.is_empty() {
+        let (name, value) = if c.is_empty() { ("c", "none".to_owned()) } else { ("max_iter", max_iter.to_string()) };
+        return Err(Error::value(name, value, "at least 1"));
+    }
+    let mut probe = Softmax::zeros(features.classes()?, features.dim);
+    let mut order: Vec<usize> = (0..c.len()).collect();
+    order.sort_by(|&a, &b| c[a].total_cmp(&c[b]));
+    let mut probes = vec![probe.clone(); c.len()];
+    for at in order {
+        let penalty = 1.0 / (c[at] * features.len() as f64);
+        minimize(&mut probe, *max_iter, *tolerance, |probe| objective(engine, probe, features, penalty));
+        probes[at] = probe.clone();
+    }
+    Ok(probes)
+}
+
+fn objective(engine: Engine, probe: &mut Softmax, features: &Features, penalty: f64) -> (f64, Vec<f64>) {
+    let (loss, gradient) = probe.gradient(engine, features.numbers, features.targets);
+    let mut gradient: Vec<f64> = gradient.into_iter().map(f64::from).collect();
+    let mut square = 0.0;
+    for (d, &w) in gradient.iter_mut().zip(probe.parts().0.iter()) {
+        let w = f64::from(w);
+        *d += penalty * w;
+        square += w * w;
+    }
+    (loss + 0.5 * penalty * square, gradient)
+}
+
+/// L-BFGS (Nocedal and Wright, algorithm 7.5) with halved steps.
+fn minimize(
+    probe: &mut Softmax,
+    max_iter: usize,
+    tolerance: f64,
+    mut objective: impl FnMut(&mut Softmax) -> (f64, Vec<f64>),
+) {
+    // What moved, how the gradient changed, and their product.
+    let mut past: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
+    let (mut value, mut gradient) = objective(probe);
+    for _ in 0..max_iter {
+        if gradient.iter().all(|d| d.abs() < tolerance) {
+            return;
+        }
+        let mut direction = direction(&past, &gradient);
+        let mut slope = dot(&direction, &gradient);
+        if slope >= 0.0 {
+            past.clear();
+            direction = gradient.iter().map(|d| -d).collect();
+            slope = -dot(&gradient, &gradient);
+        }
+        // Without a past, the first step is as long as 1.
+        let mut rate = if past.is_empty() { 1.0 / slope.abs().sqrt() } else { 1.0 };
+        let before = probe.numbers.clone();
+        loop {
+            let moved = probe.numbers.iter_mut().zip(&before).zip(&direction);
+            moved.for_each(|((to, from), d)| *to = (f64::from(*from) + rate * d) as f32);
+            let (next, slopes) = objective(probe);
+            if next <= value + DECREASE * rate * slope {
+                let s: Vec<f64> =
+                    probe.numbers.iter().zip(&before).map(|(to, from)| f64::from(*to) - f64::from(*from)).collect();
+                let y: Vec<f64> = slopes.iter().zip(&gradient).map(|(to, from)| to - from).collect();
+                let product = dot(&s, &y);
+                if product > 1e-10 * dot(&y, &y) {
+                    past.push_back((s, y, product));
+                    if past.len() > MEMORY {
+                        past.pop_front();
+                    }
+                }
+                (value, gradient) = (next, slopes);
+                break;
+            }
+            rate /= 2.0;
+            // What float32 can tell is reached.
+            if rate < 1e-10 {
+                probe.numbers = before;
+                return;
+            }
+        }
+    }
+}
+
+/// The last steps' curvature applied to the gradient: the two loops of algorithm 7.4.
+fn direction(past: &VecDeque<(Vec<f64>, Vec<f64>, f64)>, gradient: &[f64]) -> Vec<f64> {
+    let mut q: Vec<f64> = gradient.iter().map(|d| -d).collect();
+    let mut weights = vec![];
+    for (s, y, product) in past.iter().rev() {
+        let weight = dot(s, &q) / product;
+        q.iter_mut().zip(y).for_each(|(q, y)| *q -= weight * y);
+        weights.push(weight);
+    }
+    if let Some((_, y, product)) = past.back() {
+        let scale = product / dot(y, y);
+        q.iter_mut().for_each(|q| *q *= scale);
+    }
+    for ((s, y, product), weight) in past.iter().zip(weights.into_iter().rev()) {
+        let other = dot(y, &q) / product;
+        q.iter_mut().zip(s).for_each(|(q, s)| *q += (weight - other) * s);
+    }
+    q
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}

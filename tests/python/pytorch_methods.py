@@ -1,0 +1,121 @@
+"""MoCo v2, BYOL and SimCLR in PyTorch, with torchvision's ResNets and lightly's losses: what the trainers are compared with."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import torch
+import torchvision
+from torch import nn
+from torch.nn.functional import cross_entropy, normalize
+
+
+def resnet(arch, small_stem):
+    net = getattr(torchvision.models, arch)()
+    net.fc = nn.Identity()
+    if small_stem:
+        net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+    return net
+
+
+def head(*sizes, hidden_bias, hidden_norm=True, last_norm=False, last_bias=False):
+    layers = []
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+        last = i + 2 == len(sizes)
+        norm = last_norm if last else hidden_norm
+        layers.append(nn.Linear(inputs, outputs, bias=last_bias if last else hidden_bias))
+        layers += [nn.BatchNorm1d(outputs)] * norm + [nn.ReLU()] * (not last)
+    return nn.Sequential(*layers)
+
+
+def entries(name, module):
+    """The module's tensors under the names that a trainer gives them."""
+    if isinstance(module, torchvision.models.ResNet):
+        return {f"{name}.{key}": tensor for key, tensor in module.state_dict(keep_vars=True).items()}
+    found, n = {}, -1
+    for layer in module:
+        if isinstance(layer, nn.Linear):
+            n += 1
+        kind = "bn." if isinstance(layer, nn.BatchNorm1d) else ""
+        found |= {f"{name}.{n}.{kind}{key}": tensor for key, tensor in layer.state_dict(keep_vars=True).items()}
+    return found
+
+
+def load(modules, state):
+    for name, module in modules.items():
+        for key, tensor in entries(name, module).items():
+            with torch.no_grad():
+                tensor.copy_(torch.from_numpy(state[key]).reshape(tensor.shape))
+
+
+class Reference:
+    """A method with a trainer's weights, in float64 or in float32."""
+
+    def __init__(self, settings, state, dtype=torch.float64):
+        self.settings, self.dtype = settings, dtype
+        dim, hidden = settings["dim"], settings["hidden_dim"]
+        net = resnet(settings["arch"], settings["small_stem"])
+        features = 512 if settings["arch"] in ("resnet18", "resnet34") else 2048
+        method = settings["method"]
+        if method == "simclr":
+            self.learning = {
+                "backbone": net,
+                "projector": head(features, hidden, dim, hidden_bias=False, last_norm=True),
+            }
+        elif method == "byol":
+            projector = head(features, hidden, dim, hidden_bias=True)
+            self.learning = {
+                "backbone": net,
+                "projector": projector,
+                "predictor": head(dim, hidden, dim, hidden_bias=True),
+            }
+        else:
+            projector = head(features, features, dim, hidden_bias=True, hidden_norm=False, last_bias=True)
+            self.learning = {"backbone": net, "projector": projector}
+            self.queue = torch.from_numpy(state["method.queue"]).to(dtype)
+        load(self.learning, state)
+        self.learning = {name: module.to(dtype).train() for name, module in self.learning.items()}
+        self.following = copy.deepcopy(self.learning)
+        self.parameters = [p for module in self.learning.values() for p in module.parameters()]
+
+    def run(self, modules, x, *names):
+        for name in ("backbone", "projector", *names):
+            x = modules[name](x)
+        return x
+
+    def follow(self, m):
+        for name in ("backbone", "projector"):
+            for slow, fast in zip(self.following[name].parameters(), self.learning[name].parameters(), strict=True):
+                slow.data = m * slow.data + (1 - m) * fast.data
+
+    def loss(self, left, right, m):
+        left, right = left.to(self.dtype), right.to(self.dtype)
+        temperature = self.settings["temperature"]
+        if self.settings["method"] == "simclr":
+            from lightly.loss import NTXentLoss
+
+            z = self.run(self.learning, torch.cat([left, right]))
+            return NTXentLoss(temperature=temperature)(*z.chunk(2))
+        if self.settings["method"] == "byol":
+            from lightly.loss import NegativeCosineSimilarity
+
+            total = 0
+            for x, y in ((left, right), (right, left)):
+                p = self.run(self.learning, x, "predictor")
+                with torch.no_grad():
+                    z = self.run(self.following, y)
+                total = total + 2 + 2 * NegativeCosineSimilarity()(p, z)
+            return total
+        self.follow(m)
+        queue, total = self.queue.clone(), 0
+        pairs = ((left, right), (right, left)) if self.settings["symmetric"] else ((left, right),)
+        for i, (x, y) in enumerate(pairs):
+            q = normalize(self.run(self.learning, x))
+            with torch.no_grad():
+                k = normalize(self.run(self.following, y))
+            logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], 1) / temperature
+            total = total + cross_entropy(logits, torch.zeros(len(q), dtype=torch.long))
+            if i == 0:
+                self.queue = torch.cat([k, self.queue[len(k) :]])
+        return total
