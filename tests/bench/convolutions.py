@@ -105,7 +105,7 @@ def calls(layer: Layer, threads: int) -> dict[str, dict[str, Callable[[], object
             made[kind][peer] = torchs
         with torch.no_grad():
             truth = made[kind]["contiguous"]().permute(0, 2, 3, 1).numpy()
-        np.testing.assert_allclose(ours(), truth, atol=1e-5 * np.abs(truth).max(), err_msg=f"{layer}, {kind}")
+        np.testing.assert_allclose(ours(), truth, atol=1e-4 * np.abs(truth).max(), err_msg=f"{layer}, {kind}")
     return made
 
 
@@ -142,7 +142,7 @@ def main() -> None:
         cells[1:1] = [""] * (len(KINDS) - len(cells))
         print(f"{layer!s:34}" + "".join(f"{cell:>24}" for cell in cells), flush=True)
     for name, of in (("geometric mean", lambda x: math.exp(np.log(x).mean())), ("least", min)):
-        print(f"{name:34}" + "".join(f"{of(each) if each else math.nan:23.2f}x" for each in ratios.values()))
+        print(f"{name:34}" + "".join(f"{of(each):23.2f}x" if each else f"{'':24}" for each in ratios.values()))
     if args.json:
         args.json.write_text(json.dumps(report, indent=2))
 

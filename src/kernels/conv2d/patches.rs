@@ -4,8 +4,8 @@ use super::{Isa, Kernel, Lanes, Shape, panel};
 use crate::kernels::pool;
 use std::ops::Range;
 
-/// Numbers `from..from + depth` of the patches of some pixels, in panels of `width` numbers: one panel after the other, and in each a
-/// row for every pixel.
+/// Numbers `from..from + depth` of the patches of some pixels, in panels of `width` numbers: one panel after the other, and in
+/// each a row for every pixel.
 pub(super) struct Patches<'a> {
     pub(super) shape: &'a Shape,
     pub(super) input: &'a [f32],

@@ -20,8 +20,8 @@ impl Matrix<'_> {
     }
 }
 
-/// Into the rows of `c`, `c_row` numbers apart, or on top of what is in them. Rows of `b` are contiguous, and filled up to whole
-/// vectors.
+/// Into the rows of `c`, `c_row` numbers apart, or on top of what is in them. Rows of `b` are contiguous, and filled up to
+/// whole vectors.
 ///
 /// # Panics
 /// If a matrix is too short for the size, (m, k, n); n is more than a tile is wide.
