@@ -1,5 +1,6 @@
 //! The Python module `sassl._sassl`: the only home of pyo3. This file lists names; each other file holds one kind of them.
 mod arrays;
+mod conv2d;
 mod error;
 mod evaluation;
 mod image;
@@ -18,6 +19,8 @@ use pyo3::prelude::*;
 /// The compiled core of sassl; use it through the package `sassl`.
 #[pymodule(gil_used = false)]
 mod _sassl {
+    #[pymodule_export]
+    use super::conv2d::conv2d;
     #[pymodule_export]
     use super::evaluation::{knn, linear_probe, logistic_probe};
     #[pymodule_export]

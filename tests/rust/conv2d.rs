@@ -63,9 +63,47 @@ fn layers_of_a_resnet() {
 fn threads_do_not_change_a_bit() {
     let shape =
         Shape { batch: 7, height: 13, width: 11, inputs: 20, outputs: 30, kernel: (3, 3), stride: 2, padding: 1 };
-    for isa in Isa::supported() {
-        let one = all(isa, 1, &shape);
-        assert!((2..5).all(|threads| all(isa, threads, &shape) == one), "{}", isa.name());
+    for shape in [shape, Shape { stride: 1, ..shape }] {
+        for isa in Isa::supported() {
+            let one = all(isa, 1, &shape);
+            assert!((2..5).all(|threads| all(isa, threads, &shape) == one), "{} {shape:?}", isa.name());
+        }
+    }
+}
+
+/// Winograd's way, at the edges of tiles, of blocks of tiles and of channels, and with several images in a share: off by no
+/// more than eight times float32's epsilon times the sum of the products' absolute values, which is K / 4 on average. The worst
+/// is near 5.
+#[test]
+fn tiles_are_as_exact_as_promised() {
+    let shape = |batch, height, width, inputs, outputs, padding| Shape {
+        batch,
+        height,
+        width,
+        inputs,
+        outputs,
+        kernel: (3, 3),
+        stride: 1,
+        padding,
+    };
+    for shape in [
+        shape(24, 4, 4, 16, 16, 1),
+        shape(15, 7, 6, 37, 130, 1),
+        shape(1, 35, 61, 19, 70, 1),
+        shape(2, 30, 23, 16, 17, 2),
+        shape(2, 15, 17, 20, 40, 0),
+        shape(2, 9, 103, 17, 33, 1),
+        shape(51, 3, 3, 140, 150, 1),
+    ] {
+        let truth = all(Isa::Scalar, 1, &shape);
+        let products = [shape.inputs, shape.outputs].map(|channels| (9 * channels) as f32 / 4.0);
+        for isa in Isa::supported().filter(|&isa| isa != Isa::Scalar) {
+            let got = all(isa, 2, &shape);
+            for ((got, truth), products) in got.iter().zip(&truth).zip(products) {
+                let off = got.iter().zip(truth).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(off <= 8.0 * f32::EPSILON * products, "{} {shape:?}: off by {off}", isa.name());
+            }
+        }
     }
 }
 

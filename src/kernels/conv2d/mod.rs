@@ -10,16 +10,20 @@
 //!                      with the weights turned around
 //! ```
 //!
-//! Patches are made for some hundred pixels and inputs at a time, so that they stay in the second-level cache. ([`super::conv`], for one
-//! image and prepared weights, does without: there the maps bring their padding along.)
+//! Those of 3x3 and stride 1 take a shorter way where that is faster (`winograd.rs`). Patches are made for some hundred pixels
+//! and inputs at a time, so that they stay in the second-level cache. ([`super::conv`], for one image and prepared weights,
+//! does without: there the maps bring their padding along.)
 mod patches;
 mod product;
 mod scalar;
+mod weights;
+mod winograd;
 
 use super::isa::{Isa, Kernel, Lanes};
 use super::pool;
-use patches::{Patches, pack, side_by_side, transposed};
-use product::{Matrix, ROWS, product};
+use patches::{Patches, pack, transposed};
+use product::{Matrix, product};
+pub use weights::weight_gradient;
 
 /// The shape of a convolution of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +119,9 @@ pub fn forward(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &
 
 /// The convolution with packed weights: `[outputs / panel][K][panel]`.
 fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], panels: &[f32], out: &mut [f32]) {
+    if winograd::wins(shape) {
+        return winograd::convolve(isa, threads, shape, input, panels, out);
+    }
     let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
     pool::each_with(threads, out.chunks_mut(PIXELS * o).enumerate(), Vec::new, |room, (block, out)| {
         let (first, pixels) = (block * PIXELS, out.len() / o);
@@ -186,62 +193,6 @@ pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], wei
         },
     );
 }
-
-/// The gradient of the weights, into `out`, from that of the output.
-///
-/// # Panics
-/// If a length does not fit the shape.
-pub fn weight_gradient(isa: Isa, threads: usize, shape: &Shape, input: &[f32], grad: &[f32], out: &mut [f32]) {
-    check(shape, input.len(), out.len(), grad.len());
-    if isa == Isa::Scalar {
-        return scalar::weight_gradient(shape, input, grad, out);
-    }
-    let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
-    let all = shape.batch * shape.pixels();
-    // Short patches that are pixels are read where they are; long ones would meet in few sets of the cache.
-    let direct = shape.is_pointwise() && k <= 256 && k.is_multiple_of(isa.lanes());
-    // As many sums as there are parts of the batch: of the shape alone, so that the result does not depend on the threads.
-    let parts = (PARTS / k.div_ceil(DEPTH)).clamp(1, all.div_ceil(PIXELS));
-    let each = all.div_ceil(parts).next_multiple_of(PIXELS);
-    let tasks = (0..parts).flat_map(|part| (0..k).step_by(DEPTH).map(move |from| (part, from)));
-    let mut sums: Vec<(usize, usize, Vec<f32>)> = tasks.map(|(part, from)| (part, from, vec![])).collect();
-    let own = || (vec![], vec![0.0; PIXELS * o.next_multiple_of(ROWS)]);
-    pool::each_with(threads, sums.iter_mut(), own, |(room, packed), (part, from, sum)| {
-        let (first, from) = (*part * each, *from);
-        let depth = DEPTH.min(k - from);
-        sum.resize(o * depth, 0.0);
-        for first in (first..(first + each).min(all)).step_by(PIXELS) {
-            let pixels = PIXELS.min(all - first);
-            let (rows, row) = if direct {
-                (&input[first * k + from..], k)
-            } else {
-                room.resize(PIXELS * DEPTH.next_multiple_of(width), 0.0);
-                isa.dispatch(Patches { shape, input, first, pixels, from, depth, width, out: room });
-                (&room[..], width)
-            };
-            side_by_side(&grad[first * o..][..pixels * o], o, packed);
-            for at in (0..depth).step_by(width) {
-                let columns = width.min(depth - at);
-                let b = Matrix { numbers: &rows[if direct { at } else { at * pixels }..], row, step: 1 };
-                for o_from in (0..o).step_by(ROWS) {
-                    let rows = ROWS.min(o - o_from);
-                    let a = Matrix { numbers: &packed[o_from * pixels..], row: 1, step: ROWS };
-                    product(isa, (rows, pixels, columns), a, b, true, &mut sum[o_from * depth + at..], depth);
-                }
-            }
-        }
-    });
-    out.fill(0.0);
-    for (_, from, sum) in sums {
-        let depth = DEPTH.min(k - from);
-        for (out, sum) in out.chunks_exact_mut(k).zip(sum.chunks_exact(depth)) {
-            out[from..from + depth].iter_mut().zip(sum).for_each(|(out, sum)| *out += sum);
-        }
-    }
-}
-
-/// Sums of the weights' gradient, at most: work for as many threads.
-const PARTS: usize = 16;
 
 /// Floats in the rows of a packed matrix: as many vectors as a tile is wide.
 fn panel(isa: Isa) -> usize {

@@ -1,12 +1,11 @@
 //! Patches: the inputs under each output, side by side; and matrices as [`super::product`] reads them.
 #![allow(unsafe_code)]
-use super::product::ROWS;
 use super::{Isa, Kernel, Lanes, Shape, panel};
 use crate::kernels::pool;
 use std::ops::Range;
 
-/// Numbers `from..from + depth` of the patches of some pixels, in panels of `width` numbers: one panel after the other, and in each a
-/// row for every pixel.
+/// Numbers `from..from + depth` of the patches of some pixels, in panels of `width` numbers: one panel after the other, and in
+/// each a row for every pixel.
 pub(super) struct Patches<'a> {
     pub(super) shape: &'a Shape,
     pub(super) input: &'a [f32],
@@ -27,21 +26,29 @@ impl Kernel for Patches<'_> {
         assert!(pixels * depth.next_multiple_of(width) <= out.len());
         for segment in segments(shape, first, pixels) {
             for line in lines(shape, from, depth, width) {
-                let row = segment.source(shape, &line);
-                let panel = line.at / width * width * pixels + line.at % width;
                 let Range { start, end } = line.part;
-                for (pixel, column) in segment.pixels(shape) {
-                    let inner = line.inner(shape, row.is_some(), column);
-                    let out = &mut out[panel + pixel * width..][..end - start];
-                    if let Some(row) = row.filter(|_| !inner.is_empty()) {
-                        let source = (row + column * shape.inputs as isize + inner.start as isize) as usize;
-                        copy::<L>(
-                            &input[source..source + inner.len()],
-                            &mut out[inner.start - start..inner.end - start],
-                        );
+                let at = line.at / width * width * pixels + line.at % width;
+                let row = segment.source(shape, &line);
+                // Most patches lie within the map: those are copied without a look at each.
+                let whole = row.map_or(0..0, |_| segment.whole(shape, &line));
+                if let Some(row) = row.filter(|_| !whole.is_empty()) {
+                    let column = segment.column + (whole.start * shape.stride) as isize;
+                    let from = (row + column * shape.inputs as isize + start as isize) as usize;
+                    let to = &mut out[at + (segment.pixels.start + whole.start) * width..];
+                    copy::<L>((whole.len(), end - start), &input[from..], shape.stride * shape.inputs, to, width);
+                }
+                for (n, (pixel, column)) in segment.pixels(shape).enumerate() {
+                    if whole.contains(&n) {
+                        continue;
                     }
-                    out[..inner.start - start].fill(0.0);
-                    out[inner.end - start..].fill(0.0);
+                    let inner = line.inner(shape, row.is_some(), column);
+                    let out = &mut out[at + pixel * width..][..end - start];
+                    out.fill(0.0);
+                    if let Some(row) = row.filter(|_| !inner.is_empty()) {
+                        let from = (row + column * shape.inputs as isize + inner.start as isize) as usize;
+                        let to = &mut out[inner.start - start..inner.end - start];
+                        to.copy_from_slice(&input[from..from + inner.len()]);
+                    }
                 }
             }
         }
@@ -96,6 +103,17 @@ impl Segment {
     fn pixels(&self, shape: &Shape) -> impl Iterator<Item = (usize, isize)> {
         let (column, stride) = (self.column, shape.stride);
         self.pixels.clone().enumerate().map(move |(n, pixel)| (pixel, column + (n * stride) as isize))
+    }
+
+    /// The pixels, counted from the segment's first, for which no number of a line is padding, if its row is none.
+    #[inline(always)]
+    fn whole(&self, shape: &Shape, line: &Line) -> Range<usize> {
+        // The first and the last column where a patch may begin.
+        let first = -((line.part.start / shape.inputs) as isize);
+        let last = shape.width as isize - line.part.end.div_ceil(shape.inputs) as isize;
+        let n = |columns: isize| (columns.max(0) as usize).div_ceil(shape.stride).min(self.pixels.len());
+        let start = n(first - self.column);
+        start..n(last + 1 - self.column).max(start)
     }
 
     /// Where in the input the row under a line of taps begins, if there is one.
@@ -159,18 +177,20 @@ fn lines(shape: &Shape, from: usize, depth: usize, width: usize) -> impl Iterato
     })
 }
 
+/// Copies rows of so many numbers.
 #[inline(always)]
-fn copy<L: Lanes>(from: &[f32], to: &mut [f32]) {
-    assert_eq!(from.len(), to.len());
-    let n = from.len();
-    for at in (0..n).step_by(L::N) {
-        let lanes = 0..L::N.min(n - at);
-        // SAFETY: both have `n` numbers, and lanes beyond are not touched.
+fn copy<L: Lanes>((rows, n): (usize, usize), from: &[f32], from_row: usize, to: &mut [f32], to_row: usize) {
+    assert!(rows > 0 && (rows - 1) * from_row + n <= from.len() && (rows - 1) * to_row + n <= to.len());
+    let whole = n / L::N * L::N;
+    for row in 0..rows {
+        // SAFETY: all rows lie within, as checked above, and lanes beyond n are not touched.
         unsafe {
-            let (from, to) = (from.as_ptr().add(at), to.as_mut_ptr().add(at));
-            match lanes.end == L::N {
-                true => L::load(from).store(to),
-                false => L::load_some(from, lanes.clone()).store_some(to, lanes),
+            let (from, to) = (from.as_ptr().add(row * from_row), to.as_mut_ptr().add(row * to_row));
+            for at in (0..whole).step_by(L::N) {
+                L::load(from.add(at)).store(to.add(at));
+            }
+            if whole < n {
+                L::load_some(from.add(whole), 0..n - whole).store_some(to.add(whole), 0..n - whole);
             }
         }
     }
@@ -226,19 +246,4 @@ pub(super) fn turned(isa: Isa, threads: usize, shape: &Shape, weight: &[f32]) ->
         }
     });
     packed
-}
-
-/// `[pixels][outputs]` as `[outputs / ROWS][pixels][ROWS]`.
-pub(super) fn side_by_side(grad: &[f32], outputs: usize, out: &mut [f32]) {
-    let pixels = grad.len() / outputs;
-    let (out, _) = out.as_chunks_mut::<ROWS>();
-    for (p, grad) in grad.chunks_exact(outputs).enumerate() {
-        let (whole, rest) = grad.as_chunks::<ROWS>();
-        for (some, out) in whole.iter().zip(out[p..].iter_mut().step_by(pixels)) {
-            *out = *some;
-        }
-        if !rest.is_empty() {
-            out[whole.len() * pixels + p][..rest.len()].copy_from_slice(rest);
-        }
-    }
 }

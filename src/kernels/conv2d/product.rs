@@ -13,8 +13,15 @@ pub(super) struct Matrix<'a> {
     pub(super) step: usize,
 }
 
-/// Into the rows of `c`, `c_row` numbers apart, or on top of what is in them. Rows of `b` are contiguous, and filled up to whole
-/// vectors.
+impl Matrix<'_> {
+    /// Rows as columns.
+    pub(super) fn transposed(self) -> Self {
+        Self { row: self.step, step: self.row, ..self }
+    }
+}
+
+/// Into the rows of `c`, `c_row` numbers apart, or on top of what is in them. Rows of `b` are contiguous, and filled up to
+/// whole vectors.
 ///
 /// # Panics
 /// If a matrix is too short for the size, (m, k, n); n is more than a tile is wide.
