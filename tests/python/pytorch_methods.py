@@ -73,7 +73,7 @@ class Reference:
         else:
             projector = head(features, features, dim, hidden_bias=True, hidden_norm=False, last_bias=True)
             self.learning = {"backbone": net, "projector": projector}
-            self.queue = torch.from_numpy(state["method.queue"]).to(dtype)
+            self.queue, self.pointer = torch.from_numpy(state["method.queue"]).to(dtype), 0
         load(self.learning, state)
         self.learning = {name: module.to(dtype).train() for name, module in self.learning.items()}
         self.following = copy.deepcopy(self.learning)
@@ -117,5 +117,6 @@ class Reference:
             logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], 1) / temperature
             total = total + cross_entropy(logits, torch.zeros(len(q), dtype=torch.long))
             if i == 0:
-                self.queue = torch.cat([k, self.queue[len(k) :]])
+                self.queue[self.pointer : self.pointer + len(k)] = k
+                self.pointer = (self.pointer + len(k)) % len(self.queue)
         return total
