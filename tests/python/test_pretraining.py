@@ -254,27 +254,25 @@ def test_a_run_is_monitored_logged_and_plotted(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     steps = []
-    model = simclr(views={"cj_prob": 0.0, "random_gray_scale": 0.0})
+    # As the network begins it tells colours apart; it takes some steps until its norms' statistics are those of the images.
+    model = simclr(lr=1e-5, views={"cj_prob": 0.0, "random_gray_scale": 0.0})
     model.fit(
-        labelled(32),
-        3,
-        batch_size=4,
+        labelled(64),
+        12,
+        batch_size=32,
         out=tmp_path,
-        monitor=Monitor(labelled(12), every=2, k=5),
+        monitor=Monitor(labelled(12), every=5),
         tensorboard=True,
         on_step=lambda _, values: steps.append(values),
         quiet=True,
     )
-    assert [("knn_top1" in row, "linear_top1" in row) for row in model.history] == [
-        (False,) * 2,
-        (True,) * 2,
-        (True,) * 2,
-    ]
+    measured = [row["epoch"] for row in model.history if "knn_top1" in row and "linear_top1" in row]
+    assert measured == [5, 10, 12]
     assert model.history[-1]["knn_top1"] > 90
     assert model.history[-1]["linear_top1"] > 90
     assert len(steps) == 24
     assert set(steps[0]) == {"loss", "lr", "contrastive_accuracy", "feature_std"}
-    for row, own in zip(model.history, np.split(np.array([step["loss"] for step in steps]), 3), strict=True):
+    for row, own in zip(model.history, np.split(np.array([step["loss"] for step in steps]), 12), strict=True):
         assert row["loss"] == pytest.approx(own.mean())
         assert 0 < row["feature_std"] < 1.2
     log = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
@@ -282,7 +280,7 @@ def test_a_run_is_monitored_logged_and_plotted(tmp_path):
     assert log[0]["knn_top1"] == ""
     board = EventAccumulator(str(tmp_path))
     board.Reload()
-    assert [event.step for event in board.Scalars("epoch/loss")] == [1, 2, 3]
+    assert [event.step for event in board.Scalars("epoch/loss")] == list(range(1, 13))
     assert [event.value for event in board.Scalars("epoch/loss")] == pytest.approx(
         [row["loss"] for row in model.history]
     )

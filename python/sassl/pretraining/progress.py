@@ -101,13 +101,18 @@ class TensorBoard:
 
 def _bar(images: int, done: int) -> Any:
     """tqdm's, where somebody looks; None elsewhere."""
-    if not sys.stderr.isatty() and "ipykernel" not in sys.modules:
+    if not sys.stderr.isatty() and not _is_notebook():
         return None
     try:
         from tqdm.auto import tqdm
     except ImportError:
         return None
     return tqdm(total=images, initial=done, unit=" images", smoothing=0.05, dynamic_ncols=True, mininterval=0.5)
+
+
+def _is_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
 def _told(values: dict[str, float]) -> str:
