@@ -251,3 +251,27 @@ def test_batches_and_states_that_cannot_be():
         trainer(method="moco-v2", splits=3).step(left, right, 0.1, 0.9)
     with pytest.raises(ValueError, match=r"conv1\.weight: expected"):
         trainer(small_stem=False).load_backbone(ours.backbone())
+
+
+@pytest.mark.parametrize("settings", METHODS, ids=named)
+def test_gradients_are_differences_of_losses(settings):
+    """Along the gradient, the loss changes by its length: a central difference, without any other framework."""
+    left, right = (view.numpy() for view in views(16, 16))
+    ours = trainer(**settings)
+    before = ours.state()
+    ours.step(left, right, 1.0, 1.0)
+    after = ours.state()
+    moved = [name for name in before if not name.startswith(("optimizer", "method", "key", "target"))]
+    moved = [name for name in moved if "running" not in name and "num_batches" not in name]
+    gradient = {name: before[name].astype(np.float64) - after[name] for name in moved}
+    length = np.sqrt(sum((g**2).sum() for g in gradient.values()))
+
+    def loss(step):
+        state = {name: numbers.copy() for name, numbers in before.items()}
+        for name in moved:
+            state[name] = (before[name] + step / length * gradient[name]).astype(np.float32)
+        ours.load_state(state)
+        return ours.step(left, right, 0.0, 1.0)[0]
+
+    slope = (loss(5e-4) - loss(-5e-4)) / 1e-3
+    assert abs(slope - length) <= 0.03 * length
