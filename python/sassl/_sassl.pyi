@@ -630,11 +630,11 @@ def adjust_saturation(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float
 
 def checkpoint_metadata(path: "str | os.PathLike[str]") -> dict[str, str]:
     """
-    What a checkpoint tells of its run.
+    What a checkpoint tells of its run; its tensors are not looked at.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: no checkpoint, or a damaged one.
+        ValueError: no checkpoint.
     """
 
 def conv2d(which: str, input: "numpy.typing.NDArray[numpy.float32]", weight: "numpy.typing.NDArray[numpy.float32]", grad: "numpy.typing.NDArray[numpy.float32] | None" = None, *, stride: SupportsIndex = 1, padding: SupportsIndex = 0, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.float32]":

@@ -168,15 +168,15 @@ impl Trainer {
     }
 }
 
-/// What a checkpoint tells of its run.
+/// What a checkpoint tells of its run; its tensors are not looked at.
 ///
 /// Raises:
 ///     OSError: it cannot be read.
-///     ValueError: no checkpoint, or a damaged one.
+///     ValueError: no checkpoint.
 #[pyfunction]
 #[pyo3(signature = (path: "str | os.PathLike[str]"))]
 pub(super) fn checkpoint_metadata(py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {
-    run(py, || Ok(checkpoint::load(&path)?.1))
+    run(py, || checkpoint::metadata(&path))
 }
 
 /// Writes tensors into a .safetensors file: the whole file, or nothing.

@@ -40,12 +40,10 @@ pub fn knn(engine: Engine, settings: Knn, bank: &Features, queries: &Features, t
     let asked = normalized(queries);
     let mut ranked = vec![vec![]; queries.len()];
     for (asked, ranked) in asked.chunks(BLOCK * bank.dim).zip(ranked.chunks_mut(BLOCK)) {
-        // Cosines are a convolution of maps of one pixel.
-        let (height, inputs, outputs) = (ranked.len(), bank.dim, bank.len());
-        let shape = Shape { batch: 1, height, width: 1, inputs, outputs, kernel: (1, 1), stride: 1, padding: 0 };
-        let mut cosines = vec![0.0; height * outputs];
+        let mut cosines = vec![0.0; ranked.len() * bank.len()];
+        let shape = Shape::linear(ranked.len(), bank.dim, bank.len());
         forward(engine.isa, engine.threads, &shape, asked, &known, &mut cosines);
-        pool::each(engine.threads, cosines.chunks_exact(outputs).zip(ranked), |(row, ranked)| {
+        pool::each(engine.threads, cosines.chunks_exact(bank.len()).zip(ranked), |(row, ranked)| {
             *ranked = rank(row, bank.targets, (k, temperature, classes), top);
         });
     }

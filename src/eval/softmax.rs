@@ -93,9 +93,7 @@ impl Softmax {
         scores
     }
 
-    /// Rows are a column of pixels.
     fn shape(&self, n: usize) -> Shape {
-        let (inputs, outputs) = (self.dim, self.classes);
-        Shape { batch: 1, height: n, width: 1, inputs, outputs, kernel: (1, 1), stride: 1, padding: 0 }
+        Shape::linear(n, self.dim, self.classes)
     }
 }

@@ -150,10 +150,8 @@ impl Linear {
         Self { inputs, outputs, weight, bias }
     }
 
-    /// A linear map is a convolution of maps of one pixel.
     fn shape(&self, batch: usize) -> Shape {
-        let &Self { inputs, outputs, .. } = self;
-        Shape { batch: 1, height: batch, width: 1, inputs, outputs, kernel: (1, 1), stride: 1, padding: 0 }
+        Shape::linear(batch, self.inputs, self.outputs)
     }
 
     fn forward(&self, engine: Engine, params: &[f32], x: &Array) -> Array {

@@ -24,16 +24,29 @@ pub fn save(path: &Path, state: &State, metadata: &Metadata) -> Result<()> {
     write(path, &metadata, &tensors)
 }
 
+/// What [`save`] was told beside the state, which is not looked at.
+///
+/// # Errors
+/// It cannot be read, or is no checkpoint.
+pub fn metadata(path: &Path) -> Result<Metadata> {
+    Ok(open(path)?.metadata().clone())
+}
+
+fn open(path: &Path) -> Result<File> {
+    let file = File::open(path)?;
+    match file.metadata().get("format").map(String::as_str) {
+        Some(FORMAT) => Ok(file),
+        _ => Err(Error::weights(path, "no checkpoint of sassl; `fit` and `save` write them")),
+    }
+}
+
 /// Reads what [`save`] wrote.
 ///
 /// # Errors
 /// It cannot be read, is no checkpoint, or is damaged.
 pub fn load(path: &Path) -> Result<(State, Metadata)> {
-    let file = File::open(path)?;
+    let file = open(path)?;
     let metadata = file.metadata().clone();
-    if metadata.get("format").map(String::as_str) != Some(FORMAT) {
-        return Err(Error::weights(path, "no checkpoint of sassl; `fit` and `save` write them"));
-    }
     let mut state = State::new();
     for name in file.names() {
         let view = file.view(name)?;

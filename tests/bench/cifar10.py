@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import tempfile
 import time
 import zipfile
@@ -19,10 +20,12 @@ from pathlib import Path
 import numpy as np
 import sassl
 import torch
-import torchvision
 from sassl import evaluation
 from sassl.pretraining import PRESETS
 from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
+from pytorch_methods import head, resnet
 
 
 class Torch:
@@ -31,14 +34,8 @@ class Torch:
     def __init__(self, small_stem: bool, seed: int) -> None:
         torch.manual_seed(seed)
         config = PRESETS["simclr-cifar10"]
-        net = torchvision.models.resnet18()
-        if small_stem:
-            net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
-        net.fc = nn.Identity()
-        self.net = net.to(memory_format=torch.channels_last)
-        hidden, dim = config.hidden_dim, config.dim
-        layers = [nn.Linear(512, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
-        self.head = nn.Sequential(*layers, nn.Linear(hidden, dim, bias=False), nn.BatchNorm1d(dim))
+        self.net = resnet("resnet18", small_stem).to(memory_format=torch.channels_last)
+        self.head = head(512, config.hidden_dim, config.dim, hidden_bias=False, last_norm=True)
         parameters = [*self.net.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.SGD(parameters, momentum=0.9, weight_decay=config.weight_decay, lr=1.0)
         self.temperature = config.temperature

@@ -34,16 +34,14 @@ def ours(arch: str, small: bool, views: list[np.ndarray], threads: int) -> Calla
 
 def torchs(arch: str, small: bool, views: list[np.ndarray], threads: int, last: bool) -> Callable[[], object]:
     import torch
-    import torchvision
     from torch import nn
 
+    sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
+    from pytorch_methods import head, resnet
+
     torch.set_num_threads(threads)
-    net = getattr(torchvision.models, arch)()
-    if small:
-        net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
-    features = net.fc.in_features
-    layers = [nn.Linear(features, 2048, bias=False), nn.BatchNorm1d(2048), nn.ReLU()]
-    net.fc = nn.Sequential(*layers, nn.Linear(2048, 128, bias=False), nn.BatchNorm1d(128))
+    net = resnet(arch, small)
+    net.fc = head(512 if arch == "resnet18" else 2048, 2048, 128, hidden_bias=False, last_norm=True)
     layout = torch.channels_last if last else torch.contiguous_format
     net = net.to(memory_format=layout)
     images = torch.cat([torch.from_numpy(view).permute(0, 3, 1, 2) for view in views]).contiguous(memory_format=layout)

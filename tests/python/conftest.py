@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -25,6 +26,18 @@ def shared(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"DID NOT RUN: {path.name} is not there")
     return path
+
+
+def coloured(root: Path, splits: dict[str, int], shape: tuple[int, int] = (24, 40)) -> Path:
+    """A folder for each split with so many red pictures and as many blue ones, in a folder for each class."""
+    rng = np.random.default_rng(0)
+    for split, n in splits.items():
+        for name, colour in (("red", (200, 30, 30)), ("blue", (30, 30, 200))):
+            (root / split / name).mkdir(parents=True)
+            for i in range(n):
+                image = np.clip(rng.integers(-20, 20, (*shape, 3)) + np.array(colour), 0, 255).astype(np.uint8)
+                Image.fromarray(image).save(root / split / name / f"{i}.png")
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import need
 from sassl._sassl import conv2d
 
 rng = np.random.default_rng(0)
@@ -21,7 +22,9 @@ rng = np.random.default_rng(0)
     ],
 )
 def test_agrees_with_pytorch(shape, outputs, kernel, stride, padding):
-    torch = pytest.importorskip("torch")
+    need("torch")
+    import torch
+
     x = rng.standard_normal(shape, np.float32)
     weight = rng.standard_normal((outputs, kernel, kernel, shape[-1]), np.float32)
     tensors = [torch.from_numpy(a).permute(0, 3, 1, 2).requires_grad_() for a in (x, weight)]

@@ -8,8 +8,7 @@ import sys
 import numpy as np
 import pytest
 import sassl
-from conftest import need
-from PIL import Image
+from conftest import coloured, need
 from sassl import _sassl, evaluation
 from sassl.evaluation import Features
 
@@ -108,13 +107,7 @@ def test_what_cannot_be(digits):
 
 
 def test_features_of_folders_and_the_command(tmp_path):
-    rng = np.random.default_rng(0)
-    for split in ("train", "val"):
-        for name, colour in (("red", (200, 30, 30)), ("blue", (30, 30, 200))):
-            (tmp_path / split / name).mkdir(parents=True)
-            for i in range(6):
-                image = np.clip(rng.integers(-20, 20, (24, 40, 3)) + np.array(colour), 0, 255).astype(np.uint8)
-                Image.fromarray(image).save(tmp_path / split / name / f"{i}.png")
+    coloured(tmp_path, {"train": 6, "val": 6})
     model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=32, dim=16, input_size=16, threads=2)
     train, test = (evaluation.extract(model, tmp_path / split, batch_size=5) for split in ("train", "val"))
     assert train.features.shape == (12, 512)

@@ -6,24 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sassl
-from conftest import ROOT, need
-from PIL import Image
+from conftest import ROOT, coloured, need
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
-    """Red ones and blue ones in train, val and test."""
-    root, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    for split, n in (("train", 16), ("val", 4), ("test", 4)):
-        for name, colour in (("red", (200, 30, 30)), ("blue", (30, 30, 200))):
-            (root / split / name).mkdir(parents=True)
-            for i in range(n):
-                image = np.clip(rng.integers(-20, 20, (32, 32, 3)) + np.array(colour), 0, 255).astype(np.uint8)
-                Image.fromarray(image).save(root / split / name / f"{i}.png")
-    return root
+    return coloured(tmp_path_factory.mktemp("pictures"), {"train": 16, "val": 4, "test": 4}, (32, 32))
 
 
 def run(name, *arguments):

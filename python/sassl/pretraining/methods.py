@@ -152,12 +152,13 @@ class Pretraining:
         if flag("tensorboard", tensorboard) and out is None:
             raise ValueError("tensorboard = True: needs a folder; give out")
         epochs = self.config.epochs if epochs is None else whole("epochs", epochs, 1)
-        loader = data
-        if is_batches(data):
-            batch_size = _batch_size(data) if batch_size is None else batch_size
+        made = is_batches(data)
+        if made and batch_size is None:
+            batch_size = _batch_size(data)
         batch_size = self.config.batch_size if batch_size is None else whole("batch_size", batch_size, 1)
         config = replace(self.config, epochs=epochs, batch_size=batch_size)
-        if not is_batches(data):
+        loader = data
+        if not made:
             seed, threads = config.seed, self._threads
             loader = TwoViewLoader(data, self.transform, batch_size, seed=seed, threads=threads, output="numpy")
         if monitor is not None and not isinstance(monitor, Monitor):

@@ -29,19 +29,16 @@ class Progress:
         if self._quiet:
             return
         self._new += images
+        where = f"epoch {epoch + 1}/{self._epochs}"
         if self._bar is not None:
-            self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
-            self._bar.set_postfix_str(_told({name: values[name] for name in _SHOWN if name in values}), refresh=False)
+            self._bar.set_description(where, refresh=False)
+            self._bar.set_postfix_str(_told(_shown(values)), refresh=False)
             self._bar.update(images)
         elif (now := time.monotonic()) - self._told >= _SECONDS:
             self._told = now
-            rate = self._new / (now - self._began)
-            left = (self._images - self._done - self._new) / rate
-            share = (self._done + self._new) / self._images
-            shown = _told({name: values[name] for name in _SHOWN if name in values})
-            self._say(
-                f"epoch {epoch + 1}/{self._epochs}, {share:.1%}: {shown}, {rate:.4g} images/s, {_clock(left)} left"
-            )
+            rate, done = self._new / (now - self._began), self._done + self._new
+            left = _clock((self._images - done) / rate)
+            self._say(f"{where}, {done / self._images:.1%}: {_told(_shown(values))}, {rate:.4g} images/s, {left} left")
 
     def epoch(self, row: dict[str, float]) -> None:
         """An epoch is over."""
@@ -113,6 +110,10 @@ def _bar(images: int, done: int) -> Any:
 def _is_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
+
+
+def _shown(values: dict[str, float]) -> dict[str, float]:
+    return {name: values[name] for name in _SHOWN if name in values}
 
 
 def _told(values: dict[str, float]) -> str:

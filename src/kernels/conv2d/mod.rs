@@ -47,6 +47,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// A linear map of rows, which are pixels side by side.
+    pub fn linear(rows: usize, inputs: usize, outputs: usize) -> Self {
+        Self { batch: 1, height: 1, width: rows, inputs, outputs, kernel: (1, 1), stride: 1, padding: 0 }
+    }
+
     /// Rows and columns of the output.
     ///
     /// # Panics

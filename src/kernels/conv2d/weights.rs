@@ -23,7 +23,7 @@ pub fn weight_gradient(isa: Isa, threads: usize, shape: &Shape, input: &[f32], g
     }
     let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
     let all = shape.batch * shape.pixels();
-    let flat = Shape { batch: 1, height: 1, width: all, inputs: o, kernel: (1, 1), stride: 1, padding: 0, ..*shape };
+    let flat = Shape::linear(all, o, o);
     let (patches, grads) = (Side { shape, numbers: input, n: k }, Side { shape: &flat, numbers: grad, n: o });
     // What does not fill the columns of its last tile, as a stem's few inputs, makes the tiles' rows: those are fewer.
     let cost = |rows: usize, columns: usize| rows.next_multiple_of(ROWS) * columns.next_multiple_of(width);
