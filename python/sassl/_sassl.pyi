@@ -408,6 +408,11 @@ class Trainer:
         """
         The backbone's tensors under torchvision's names and in its order of axes.
         """
+    def check_batch(self, /, batch: SupportsIndex) -> None:
+        """
+        Raises:
+            ValueError: steps of so many images cannot be.
+        """
     def encode(self, /, images: "numpy.typing.NDArray[numpy.float32]") -> "numpy.typing.NDArray[numpy.float32]":
         """
         Features of images by the backbone, its norms as after training.

@@ -120,8 +120,12 @@ def parser() -> argparse.ArgumentParser:
         help="a setting of sassl.pretraining.Config, or views.NAME of its recipe; several times",
     )
     sub.add_argument("--resume", action="store_true", help="go on from the last checkpoint, to the bit")
-    sub.add_argument("--monitor", metavar="DIR", help="labelled images: accuracies of the features after each epoch")
-    sub.add_argument("--monitor-every", type=int, default=1, metavar="N", help="only after each N epochs")
+    sub.add_argument(
+        "--monitor", metavar="DIR", help="labelled images: accuracies of the features while they are learnt"
+    )
+    sub.add_argument(
+        "--monitor-every", type=int, metavar="N", help="after each N epochs (default: as often as is cheap)"
+    )
     sub.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="beside the one after each epoch")
     sub.add_argument("--keep", type=int, default=2, help="checkpoints that stay (default: %(default)s)")
     sub.add_argument("--tensorboard", action="store_true", help="write scalars for TensorBoard into the folder")

@@ -44,6 +44,12 @@ impl Trainer {
         self.threads
     }
 
+    /// Raises:
+    ///     ValueError: steps of so many images cannot be.
+    fn check_batch(&self, batch: usize) -> PyResult<()> {
+        Ok(self.core().check_batch(batch)?)
+    }
+
     /// One step on two views of a batch.
     ///
     /// Args:

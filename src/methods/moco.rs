@@ -82,18 +82,6 @@ impl Moco {
         Ok(Self { settings, query, key, queue: keys, pointer: 0, seed, steps: 0 })
     }
 
-    fn check(&self, batch: usize) -> Result<()> {
-        let Settings { queue, splits, .. } = self.settings;
-        if !queue.is_multiple_of(batch) {
-            return Err(Error::value("queue_size", queue, format!("a multiple of the batch of {batch}")));
-        }
-        if !batch.is_multiple_of(splits) || batch / splits < 2 {
-            let remedy = format!("the batch of {batch} in parts of one size, of at least 2 images");
-            return Err(Error::value("splits", splits, remedy));
-        }
-        Ok(())
-    }
-
     /// Features and queries.
     fn queries(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let mode = Mode::Train { splits: self.settings.splits };
@@ -128,8 +116,19 @@ impl Moco {
 }
 
 impl Method for Moco {
+    fn check_batch(&self, batch: usize) -> Result<()> {
+        let Settings { queue, splits, .. } = self.settings;
+        if !queue.is_multiple_of(batch) {
+            return Err(Error::value("queue_size", queue, format!("a multiple of the batch of {batch}")));
+        }
+        if !batch.is_multiple_of(splits) || batch / splits < 2 {
+            let remedy = format!("the batch of {batch} in parts of one size, of at least 2 images");
+            return Err(Error::value("splits", splits, remedy));
+        }
+        Ok(())
+    }
+
     fn step(&mut self, left: &Tensor, right: &Tensor, m: f64) -> Result<Step> {
-        self.check(left.dim(0)?)?;
         for (key, query) in self.key.iter().zip(&self.query) {
             let query = query.numbers()?;
             key.change(|key| ema(key, &query, m))?;

@@ -10,7 +10,7 @@ pub use moco::{Moco, Settings as MocoSettings};
 pub use simclr::{Settings as SimClrSettings, SimClr};
 
 use crate::encoders::{Settings as Encoder, resnet};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::{Engine, Hidden, Layout, Mlp, Network};
 use crate::random::Generator;
 use candle_core::Tensor;
@@ -34,6 +34,17 @@ pub struct Step {
 
 /// A method with its networks.
 pub trait Method: Send + Sync {
+    /// Whether steps of so many images can be.
+    ///
+    /// # Errors
+    /// They cannot.
+    fn check_batch(&self, batch: usize) -> Result<()> {
+        if batch < 2 {
+            return Err(Error::value("batch_size", batch, "at least 2: batch norm and negatives take other images"));
+        }
+        Ok(())
+    }
+
     /// The loss of two views, `[n, height, width, 3]`, the left one being the query's or the online network's. `m` is how far a
     /// momentum encoder stays what it is.
     ///

@@ -61,9 +61,6 @@ impl SimClr {
 
 impl Method for SimClr {
     fn step(&mut self, left: &Tensor, right: &Tensor, _: f64) -> Result<Step> {
-        if left.dim(0)? < 2 {
-            return Err(Error::value("batch_size", left.dim(0)?, "at least 2: other images are the negatives"));
-        }
         let both = Tensor::cat(&[left, right], 0)?;
         let features = self.backbone.forward(&both, MODE)?;
         let z = self.projector.forward(&features, MODE)?;

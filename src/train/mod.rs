@@ -78,6 +78,14 @@ impl Trainer {
         &self.config
     }
 
+    /// Whether steps of so many images can be.
+    ///
+    /// # Errors
+    /// What does not fit them.
+    pub fn check_batch(&self, batch: usize) -> Result<()> {
+        self.method.check_batch(batch)
+    }
+
     /// One step on two views of a batch, the left one being the query's or the online network's; `m` is the momentum encoder's.
     ///
     /// # Errors
@@ -90,6 +98,7 @@ impl Trainer {
                 format!("{:?}", right.shape),
             ));
         }
+        self.check_batch(left.shape[0])?;
         for (name, batch) in [("left", left), ("right", right)] {
             check_finite(name, batch)?;
         }

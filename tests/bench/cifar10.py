@@ -2,8 +2,8 @@
 
     pip install '.[bench]' && python tests/bench/cifar10.py cifar10_subset_jpeg.zip --epochs 10 --seeds 0 1
 
-The archive has train/CLASS/*.jpg and test/CLASS/*.jpg. Both get the same batches of views from the same loader; networks,
-losses and optimizers are their own, and so are the first weights, by each one's generator.
+The archive has train/CLASS/*.jpg and test/CLASS/*.jpg. Both begin with the same weights and get the same batches of views
+from the same loader; networks, losses and optimizers are their own.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from sassl.pretraining import PRESETS
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
-from pytorch_methods import head, resnet
+from pytorch_methods import head, load, resnet
 
 
 class Torch:
     """The same method in PyTorch: torchvision's ResNet-18, a projector, NT-Xent, SGD, a cosine by epoch."""
 
-    def __init__(self, small_stem: bool, seed: int) -> None:
-        torch.manual_seed(seed)
+    def __init__(self, small_stem: bool, weights: dict[str, np.ndarray]) -> None:
         config = PRESETS["simclr-cifar10"]
         self.net = resnet("resnet18", small_stem).to(memory_format=torch.channels_last)
         self.head = head(512, config.hidden_dim, config.dim, hidden_bias=False, last_norm=True)
+        load({"backbone": self.net, "projector": self.head}, weights)
         parameters = [*self.net.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.SGD(parameters, momentum=0.9, weight_decay=config.weight_decay, lr=1.0)
         self.temperature = config.temperature
@@ -98,7 +98,8 @@ def main() -> None:
             model = make(seed).fit(train, args.epochs, batch_size=args.batch_size, quiet=True)
             row |= {"sassl": accuracy(model), "loss": model.history[-1]["loss"], "seconds": time.perf_counter() - start}
             start = time.perf_counter()
-            peer, blank = Torch(not args.imagenet_stem, seed), make(seed)
+            blank = make(seed)
+            peer = Torch(not args.imagenet_stem, blank._trainer.state())
             loader = sassl.data.TwoViewLoader(
                 train, blank.transform, args.batch_size, seed=seed, threads=args.threads, output="numpy"
             )

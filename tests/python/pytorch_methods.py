@@ -73,7 +73,7 @@ class Reference:
         else:
             projector = head(features, features, dim, hidden_bias=True, hidden_norm=False, last_bias=True)
             self.learning = {"backbone": net, "projector": projector}
-            self.queue, self.pointer = torch.from_numpy(state["method.queue"]).to(dtype), 0
+            self.queue, self.pointer = torch.tensor(state["method.queue"], dtype=dtype), 0
         load(self.learning, state)
         self.learning = {name: module.to(dtype).train() for name, module in self.learning.items()}
         self.following = copy.deepcopy(self.learning)

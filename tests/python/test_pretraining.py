@@ -299,10 +299,16 @@ def test_a_run_is_monitored_logged_and_plotted(tmp_path):
         simclr().fit(labelled(8), 1, batch_size=4, tensorboard=True)
 
 
+def test_a_monitor_measures_as_often_as_is_cheap():
+    few, many = Monitor(labelled(10)), Monitor(labelled(21))
+    assert [few.is_due(epoch, 5, 100) for epoch in range(5)] == [True] * 5
+    assert [many.is_due(epoch, 5, 100) for epoch in range(5)] == [False, False, True, False, True]
+
+
 def test_a_monitor_that_fails_loses_no_epoch(tmp_path):
     one = Arrays(np.random.default_rng(0).integers(0, 255, (16, 16, 16, 3)).astype(np.uint8))
     with pytest.raises(ValueError, match="is the only class"):
-        simclr().fit(one, 2, batch_size=8, out=tmp_path, monitor=labelled(12), quiet=True)
+        simclr().fit(one, 2, batch_size=8, out=tmp_path, monitor=Monitor(labelled(12), every=1), quiet=True)
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-00001-0000000.safetensors"]
     resumed = simclr().fit(one, 2, batch_size=8, out=tmp_path, resume=True, quiet=True)
     assert same(resumed, simclr().fit(one, 2, batch_size=8, quiet=True))
@@ -408,7 +414,11 @@ def test_what_cannot_be(folder, tmp_path):
     with pytest.raises(ValueError, match="batch_size = 25: larger than"):
         simclr().fit(folder, 1, batch_size=25)
     with pytest.raises(ValueError, match="queue_size = 65536: a multiple of the batch of 6"):
-        sassl.MoCoV2("resnet18", small_stem=True, input_size=16, splits=1).fit(folder, 1, batch_size=6, quiet=True)
+        sassl.MoCoV2("resnet18", small_stem=True, input_size=16).fit(folder, 1, batch_size=6, out=tmp_path / "moco")
+    assert not (tmp_path / "moco").exists()
+    for model in (simclr(), sassl.BYOL("resnet18", small_stem=True, input_size=16)):
+        with pytest.raises(ValueError, match="batch_size = 1: at least 2"):
+            model.fit(folder, 1, batch_size=1, quiet=True)
     with pytest.raises(ValueError, match=r"path = .*expected a .safetensors or .pth file"):
         simclr().export_backbone(tmp_path / "a.bin")
     (tmp_path / "running").write_text(str(os.getppid()))

@@ -108,9 +108,9 @@ class Loop:
         means = {name: value / done for name, value in self._sums.items()}
         row = {"epoch": epoch + 1, **means, "images_per_second": self._images / self._seconds}
         model.history.append(row)
-        self._images, self._seconds, self._sums = 0, 0.0, {}
+        images, self._images, self._seconds, self._sums = self._images, 0, 0.0, {}
         try:
-            if self._monitor is not None and self._monitor.is_due(epoch, model.config.epochs):
+            if self._monitor is not None and self._monitor.is_due(epoch, model.config.epochs, images):
                 row.update(self._monitor.measure(model))
         finally:
             if self._monitor is not None:

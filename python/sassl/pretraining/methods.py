@@ -156,6 +156,7 @@ class Pretraining:
         if made and batch_size is None:
             batch_size = _batch_size(data)
         batch_size = self.config.batch_size if batch_size is None else whole("batch_size", batch_size, 1)
+        self._trainer.check_batch(batch_size)
         config = replace(self.config, epochs=epochs, batch_size=batch_size)
         loader = data
         if not made:

@@ -14,6 +14,9 @@ from ..data.sources import as_images
 if TYPE_CHECKING:
     from .methods import Pretraining
 
+#: Images trained on for one that is encoded: forward once, where a step goes forward and back through two views.
+_RATIO = 10
+
 
 class Monitor:
     """Accuracies on labelled images that are not trained on, in per cent.
@@ -24,7 +27,7 @@ class Monitor:
 
     Args:
         data: labelled images, whatever a `TwoViewLoader` takes; their classes are those of the training images.
-        every: epochs between, the last one always.
+        every: epochs between, the last one always; None: as many as keep the images it encodes to a tenth of those trained on.
         bank: features that are kept, the newest ones.
         k: neighbours, or all features where they are fewer.
         probe_epochs: of the linear probe, 0 for none.
@@ -33,16 +36,19 @@ class Monitor:
         ValueError: a number outside its range.
     """
 
-    def __init__(self, data: Any, every: int = 1, *, bank: int = 65_536, k: int = 200, probe_epochs: int = 10) -> None:
-        self.data, self.every = as_images(data), whole("every", every, 1)
+    def __init__(
+        self, data: Any, every: int | None = None, *, bank: int = 65_536, k: int = 200, probe_epochs: int = 10
+    ) -> None:
+        self.data, self.every = as_images(data), None if every is None else whole("every", every, 1)
         self._bank, self._k = whole("bank", bank, 2), whole("k", k, 1)
         self._probe_epochs = whole("probe_epochs", probe_epochs)
         self._kept: deque[tuple[NDArray[np.float32], NDArray[np.int64]]] = deque()
         self._rows = 0
 
-    def is_due(self, epoch: int, epochs: int) -> bool:
-        """Whether it measures after this epoch, counted from 0."""
-        return (epoch + 1) % self.every == 0 or epoch + 1 == epochs
+    def is_due(self, epoch: int, epochs: int, images: int) -> bool:
+        """Whether it measures after this epoch of so many images, counted from 0."""
+        every = self.every or max(1, -(-_RATIO * len(self.data) // images))
+        return (epoch + 1) % every == 0 or epoch + 1 == epochs
 
     def keep(self, features: NDArray[np.float32], targets: Any) -> None:
         """Features of a step and their classes."""
