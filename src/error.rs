@@ -69,6 +69,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// No GPU to compute on, or one that fails.
+    #[error("CUDA: {reason}")]
+    Cuda {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+
     /// A bug of this crate, met on a thread of its own.
     #[error("{what}: a thread of sassl panicked: {message}; please report it with the file")]
     Panic {

@@ -15,7 +15,7 @@ impl From<Error> for PyErr {
                 }
                 None => PyOSError::new_err(error.to_string()),
             },
-            Error::Panic { .. } => PyRuntimeError::new_err(error.to_string()),
+            Error::Panic { .. } | Error::Cuda { .. } => PyRuntimeError::new_err(error.to_string()),
             _ => PyValueError::new_err(error.to_string()),
         }
     }

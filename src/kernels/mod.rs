@@ -8,6 +8,7 @@ pub mod batch_norm;
 pub mod color;
 pub mod conv;
 pub mod conv2d;
+pub mod cuda;
 pub mod depthwise;
 pub mod gaussian_blur;
 pub mod instance_norm;

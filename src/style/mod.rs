@@ -11,6 +11,7 @@
 //! function of them.
 pub mod bank;
 mod blend;
+pub mod cuda;
 mod eigen;
 mod images;
 mod layers;

@@ -182,6 +182,14 @@ impl Model {
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {
         self.tensors.get(name).ok_or_else(|| Error::weights(&self.name, format!("lacks the tensor {name:?}")))
     }
+
+    /// The numbers of the tensor called `name`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn numbers(&self, name: &str) -> Result<&[f32]> {
+        Ok(&self.tensor(name)?.data)
+    }
 }
 
 /// The tensors that the network names, each of its shape and finite, and no others.

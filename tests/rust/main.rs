@@ -1,6 +1,7 @@
 //! The crate's tests, a file for each of its rooms.
 mod allocations;
 mod conv2d;
+mod cuda;
 mod data;
 mod flatbuffer;
 mod image;

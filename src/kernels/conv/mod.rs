@@ -4,6 +4,7 @@
 //! A convolution takes every position of the kernel that lies inside the *padded* map (VALID over it): what the padding
 //! holds is the map's affair, and its size decides the output's.
 mod bytes;
+pub mod cuda;
 mod pack;
 mod phases;
 mod scalar;

@@ -1,6 +1,7 @@
 //! Depthwise convolution: `out[c] = act(bias[c] + sum over taps of weight[c] * in[c])`, each channel by itself, with any kernel
 //! and stride, optionally after nearest x2 upsampling. It takes padding and sizes as [`super::conv`] does.
 mod bytes;
+pub mod cuda;
 mod scalar;
 mod simd;
 

@@ -1,5 +1,6 @@
 //! Instance norm: `out = act(scale[c] * in + shift[c])`, where scale and shift hold the map's own mean and variance and the
 //! style's gamma and beta. Here are the moments, the affine map in its two uses, and nothing of the style.
+pub mod cuda;
 mod scalar;
 mod simd;
 

@@ -1,5 +1,6 @@
 //! The way in and the way out: pixels to a map, and T's last map to pixels,
 //! `out = (1 - beta) content + beta sigmoid(scale in + shift)`, cropped to the content's size.
+pub mod cuda;
 mod scalar;
 mod simd;
 

@@ -1,4 +1,5 @@
 //! `out[o] = bias[o] + sum over i of weight[o, i] * in[i]`: the style vector's scales and shifts, and F's last layer.
+pub mod cuda;
 mod scalar;
 mod simd;
 

@@ -3,6 +3,7 @@
 //! Output pixel `o` is the mean of the inputs around `(o + 1/2) n_in / n_out - 1/2` under a triangle whose half width is one
 //! input pixel, or `n_in / n_out` of them when the image shrinks.
 #![allow(unsafe_code)]
+pub mod cuda;
 use super::interpolate::Pixels;
 use super::{Isa, Map, Scratch, isa::Kernel, isa::Lanes};
 

@@ -1,0 +1,48 @@
+//! What is known of a batch before anything is computed, on its way to the device; and Algorithm 1's fourth line.
+use super::{Arg, At, Kernel, Launch, count};
+use std::sync::Arc;
+
+/// Numbers that one launch carries.
+pub(super) const WORDS: usize = 960;
+
+const SOURCE: &str = include_str!("batch.cu");
+
+/// Launches that write these numbers to the device.
+pub fn put(words: &[u32], to: At) -> Vec<Launch> {
+    let kernel = Arc::new(Kernel { name: "put", source: SOURCE, defines: vec![("EXACT", 0)] });
+    let one = |(n, part): (usize, &[u32])| {
+        let mut words = Box::new([0; WORDS]);
+        words[..part.len()].copy_from_slice(part);
+        let args = vec![to.plus(n * WORDS).into(), Arg::Words(words), part.len().into()];
+        Launch { kernel: kernel.clone(), grid: [1; 3], block: 256, shared: 0, args }
+    };
+    words.chunks(WORDS).enumerate().map(one).collect()
+}
+
+/// Vectors of some images: where they begin, and which of them is each image's.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// `[..][dim]`.
+    pub vectors: At,
+    /// `[images]`.
+    pub of: At,
+}
+
+/// `z = (1 - alpha) z_c + alpha z_s` of `images` images.
+pub fn blend(content: Row, style: Row, alpha: At, z: At, dim: usize, images: usize) -> Launch {
+    Launch {
+        kernel: Arc::new(Kernel { name: "blend", source: SOURCE, defines: vec![("EXACT", 0)] }),
+        grid: [1, 1, count(images)],
+        block: 64,
+        shared: 0,
+        args: vec![
+            content.vectors.into(),
+            content.of.into(),
+            style.vectors.into(),
+            style.of.into(),
+            alpha.into(),
+            z.into(),
+            dim.into(),
+        ],
+    }
+}

@@ -1,0 +1,149 @@
+//! NVRTC: a kernel's text to machine code of one architecture, once for each machine: what is made is kept in files.
+//!
+//! The alternative, code for all architectures inside the package, would need CUDA's toolkit where it is built, and drivers as new
+//! as that. A kernel takes NVRTC some 0.2 s, on as many threads as there are, and a file some 0.1 ms.
+#![allow(unsafe_code)]
+use super::Kernel;
+use crate::error::{Error, Result};
+use cudarc::nvrtc::{result, sys};
+use sha2::{Digest, Sha256};
+use std::ffi::CString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Before the digest and the code in a file.
+const MAGIC: &[u8; 8] = b"sassl\0k1";
+
+fn error(reason: impl Into<String>) -> Error {
+    Error::Cuda { reason: reason.into() }
+}
+
+/// NVRTC's version.
+///
+/// # Errors
+/// There is none that the system finds.
+pub fn version() -> Result<(i32, i32)> {
+    // SAFETY: loads a library, as every call of it would.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(error(
+            "no NVRTC (libnvrtc), which compiles the kernels; PyTorch for CUDA brings it, or pip install nvidia-cuda-nvrtc",
+        ));
+    }
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: two places for two numbers.
+    unsafe { sys::nvrtcVersion(&raw mut major, &raw mut minor) }
+        .result()
+        .map_err(|e| error(format!("NVRTC does not tell its version: {e}")))?;
+    Ok((major, minor))
+}
+
+/// Machine code for an architecture, 90 for compute capability 9.0.
+///
+/// # Errors
+/// No NVRTC, one that is too old for it, or a kernel that does not compile.
+pub fn compile(kernel: &Kernel, arch: u32) -> Result<Vec<u8>> {
+    let (major, minor) = version()?;
+    let text = CString::new(kernel.text()).map_err(|_| error("a kernel holds a zero byte"))?;
+    let program = result::create_program(&text, None).map_err(|e| error(format!("NVRTC: {e}")))?;
+    let options = [format!("--gpu-architecture=sm_{arch}"), "--std=c++17".into()];
+    // SAFETY: the program was made above, and is destroyed below; the code's place is as long as NVRTC says.
+    unsafe {
+        let made = result::compile_program(program, &options).and_then(|()| {
+            let mut size = 0;
+            sys::nvrtcGetCUBINSize(program, &raw mut size).result()?;
+            let mut code = vec![0; size];
+            sys::nvrtcGetCUBIN(program, code.as_mut_ptr().cast()).result()?;
+            Ok(code)
+        });
+        let log = made.is_err().then(|| result::get_program_log(program).ok()).flatten().unwrap_or_default();
+        let _ = result::destroy_program(program);
+        made.map_err(|e| {
+            let log: String = log.iter().map(|&c| char::from(c.cast_unsigned())).take_while(|&c| c != '\0').collect();
+            let remedy = format!("NVRTC {major}.{minor} for sm_{arch}; a newer GPU needs a newer nvidia-cuda-nvrtc");
+            error(format!("{} does not compile ({e}) by {remedy}\n{log}", kernel.name))
+        })
+    }
+}
+
+/// Machine code, and why it could not be written to a file, if so.
+pub type Code = (Vec<u8>, Option<Error>);
+
+/// Machine code from the file that holds it, or compiled and written to it.
+///
+/// # Errors
+/// As [`compile`].
+pub fn cached(kernel: &Kernel, arch: u32, folder: Option<&Path>) -> Result<Code> {
+    let Some(folder) = folder else { return Ok((compile(kernel, arch)?, None)) };
+    let (major, minor) = version()?;
+    let key = format!("{major}.{minor} sm_{arch}\n{}", kernel.text());
+    let file = folder.join(format!("{}-{}.cubin", kernel.name, &hex(&Sha256::digest(key))[..32]));
+    if let Some(code) = read(&file) {
+        return Ok((code, None));
+    }
+    let code = compile(kernel, arch)?;
+    let failed = write(&file, &code).err();
+    Ok((code, failed.map(|source| Error::Io { path: file, source })))
+}
+
+/// None where there is no such file, or not the whole of it.
+fn read(file: &Path) -> Option<Vec<u8>> {
+    let bytes = std::fs::read(file).ok()?;
+    let (digest, code) = bytes.strip_prefix(MAGIC)?.split_at_checked(32)?;
+    (Sha256::digest(code)[..] == *digest).then(|| code.to_vec())
+}
+
+/// The whole file or none, whoever else writes it.
+fn write(file: &Path, code: &[u8]) -> std::io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let unique = format!(".{}-{:?}.part", std::process::id(), std::thread::current().id());
+    let part = file.with_extension(unique.replace(['(', ')'], ""));
+    let written = std::fs::File::create(&part).and_then(|mut out| {
+        out.write_all(MAGIC)?;
+        out.write_all(&Sha256::digest(code))?;
+        out.write_all(code)
+    });
+    let renamed = written.and_then(|()| std::fs::rename(&part, file));
+    if renamed.is_err() {
+        let _ = std::fs::remove_file(&part);
+    }
+    renamed
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where compiled kernels are kept: `SASSL_CACHE`, else the user's folder for such files. None where there is no home.
+pub fn folder() -> Option<PathBuf> {
+    let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache =
+        of("XDG_CACHE_HOME").or_else(|| of("LOCALAPPDATA")).or_else(|| of("HOME").map(|home| home.join(".cache")));
+    of("SASSL_CACHE").or_else(|| cache.map(|cache| cache.join("sassl"))).map(|folder| folder.join("kernels"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{read, write};
+
+    #[test]
+    fn a_file_is_whole_or_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("deeper/a.cubin");
+        assert_eq!(read(&file), None);
+        write(&file, b"code").unwrap();
+        assert_eq!(read(&file).unwrap(), b"code");
+        let whole = std::fs::read(&file).unwrap();
+        for broken in [&whole[..whole.len() - 1], &whole[..20], b"", b"sassl\0k1"] {
+            std::fs::write(&file, broken).unwrap();
+            assert_eq!(read(&file), None, "{broken:?}");
+        }
+        let mut flipped = whole.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        std::fs::write(&file, flipped).unwrap();
+        assert_eq!(read(&file), None);
+        assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "no part is left");
+        std::fs::write(folder.path().join("file"), b"").unwrap();
+        assert!(write(&folder.path().join("file/a.cubin"), b"code").is_err());
+    }
+}

@@ -1,0 +1,225 @@
+//! Kernels for CUDA, as values: a [`Launch`] says which kernel runs, over how many blocks, on which memory. What makes them is
+//! free of CUDA, so that a machine without a GPU can make them, check them and, through `tests/cuda/emulator.h`, run them.
+mod batch;
+#[cfg(feature = "cuda")]
+pub mod compiler;
+#[cfg(feature = "cuda")]
+pub mod device;
+
+pub use batch::{Row, blend, put};
+
+use std::fmt::Write;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// Where memory begins that a launch reads or writes; whoever launches knows its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Space {
+    /// What [`Weights`] holds.
+    Weights,
+    /// What is needed while a batch is at work.
+    Workspace,
+    /// The user's images.
+    Images,
+    /// Where results go.
+    Out,
+    /// Style vectors.
+    Styles,
+}
+
+/// A place in one of them, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct At {
+    /// Which.
+    pub space: Space,
+    /// From its beginning.
+    pub bytes: usize,
+}
+
+impl At {
+    /// So many numbers of four bytes further.
+    pub fn plus(self, numbers: usize) -> Self {
+        Self { bytes: self.bytes + 4 * numbers, ..self }
+    }
+}
+
+/// The start of one of them.
+impl From<Space> for At {
+    fn from(space: Space) -> Self {
+        Self { space, bytes: 0 }
+    }
+}
+
+/// An argument of a kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arg {
+    /// An address.
+    At(At),
+    /// No address.
+    Null,
+    /// `int`.
+    Int(i32),
+    /// `float`.
+    Float(f32),
+    /// `Strides`: image, row, column, colour.
+    Strides([i64; 4]),
+    /// `Words`.
+    Words(Box<[u32; batch::WORDS]>),
+}
+
+impl From<At> for Arg {
+    fn from(at: At) -> Self {
+        Self::At(at)
+    }
+}
+
+impl From<usize> for Arg {
+    /// # Panics
+    /// If it is too large for an `int`; sizes are checked where images come in.
+    fn from(n: usize) -> Self {
+        Self::Int(i32::try_from(n).expect("a checked size"))
+    }
+}
+
+/// A kernel: its source, its name in it, and what is defined before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// Of the function.
+    pub name: &'static str,
+    /// A `.cu` file.
+    pub source: &'static str,
+    /// Names and their numbers.
+    pub defines: Vec<(&'static str, usize)>,
+}
+
+impl Hash for Kernel {
+    /// Without the source, which goes with the name.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.name, &self.defines).hash(state);
+    }
+}
+
+impl Kernel {
+    /// The whole text that a compiler gets.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for (name, number) in &self.defines {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "#define {name} {number}");
+        }
+        text + include_str!("prelude.cuh") + self.source
+    }
+}
+
+/// A kernel over a grid of blocks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Launch {
+    /// What runs.
+    pub kernel: Arc<Kernel>,
+    /// Blocks along each axis; the last one counts images.
+    pub grid: [u32; 3],
+    /// Threads of a block.
+    pub block: u32,
+    /// Bytes of shared memory of a block, at most [`SHARED`].
+    pub shared: usize,
+    /// In the kernel's order.
+    pub args: Vec<Arg>,
+}
+
+/// What every device gives a block without being asked twice.
+pub const SHARED: usize = 48 << 10;
+
+/// Threads of a block where nothing else decides.
+const BLOCK: u32 = 256;
+
+impl Launch {
+    /// A thread for each of `threads` things of each of `images`.
+    pub(super) fn each(kernel: &Arc<Kernel>, threads: usize, images: usize, args: Vec<Arg>) -> Self {
+        let blocks = threads.div_ceil(BLOCK as usize);
+        Self { kernel: kernel.clone(), grid: [count(blocks), 1, count(images)], block: BLOCK, shared: 0, args }
+    }
+}
+
+/// How large a grid is along one axis.
+///
+/// # Panics
+/// Beyond 2^32; sizes are checked where images come in.
+pub(super) fn count(n: usize) -> u32 {
+    u32::try_from(n).expect("a checked size")
+}
+
+/// Numbers of a map: float16, or float32 where every digit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Number {
+    /// Fast.
+    F16,
+    /// Exact.
+    F32,
+}
+
+impl Number {
+    /// Bytes of one.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
+    /// What [`Kernel::defines`] says of it.
+    pub(super) fn define(self) -> (&'static str, usize) {
+        ("EXACT", usize::from(self == Self::F32))
+    }
+}
+
+/// Channels that a map has in memory for so many that count: four at a time are read, or eight multiplied.
+pub fn stored(channels: usize) -> usize {
+    if channels <= 4 { 4 } else { channels.next_multiple_of(8) }
+}
+
+/// Maps of as many images, `[image][row][column][channel]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Map {
+    /// Where the first begins.
+    pub at: At,
+    /// How many.
+    pub images: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// In memory.
+    pub channels: usize,
+}
+
+impl Map {
+    /// Of one image.
+    pub fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+}
+
+/// The weights of a network's kernels, one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Weights {
+    /// As they lie on the device.
+    pub bytes: Vec<u8>,
+}
+
+impl Weights {
+    /// Every tensor begins at a multiple of as many bytes.
+    const ALIGN: usize = 256;
+
+    /// Appends numbers of this kind.
+    pub(super) fn push(&mut self, number: Number, numbers: impl IntoIterator<Item = f32>) -> At {
+        let bytes = self.bytes.len().next_multiple_of(Self::ALIGN);
+        self.bytes.resize(bytes, 0);
+        for x in numbers {
+            match number {
+                Number::F16 => self.bytes.extend(half::f16::from_f32(x).to_le_bytes()),
+                Number::F32 => self.bytes.extend(x.to_le_bytes()),
+            }
+        }
+        At { space: Space::Weights, bytes }
+    }
+}

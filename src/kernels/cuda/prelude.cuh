@@ -1,0 +1,116 @@
+// What every kernel file begins with: number types, borders, and the tensor cores' product. No header is included, so that
+// NVRTC needs no files. `tests/cuda/emulator.h` stands in for the compiler where there is no GPU.
+//
+// A map is [image][row][column][channel] of `Number`: float32 where EXACT is 1, else float16, which has the range here, as
+// what is stored lies before or after a norm. Sums are float32. Channels of a map are filled up with zeros to 4 or to whole
+// eights, so that four of them can be read at once.
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef long long i64;
+
+#ifndef EMULATED
+#define KERNEL extern "C" __global__ void
+#define DEVICE static __device__ __forceinline__
+#define SHARED(type, name)                                     \
+    extern __shared__ __align__(16) unsigned char shared_[];   \
+    type* name = reinterpret_cast<type*>(shared_)
+
+DEVICE float from_half(u16 x) {
+    float y;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x));
+    return y;
+}
+
+DEVICE u16 to_half(float x) {
+    u16 y;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+    return y;
+}
+
+DEVICE float from_bits(u32 x) { return __uint_as_float(x); }
+DEVICE u32 to_bits(float x) { return __float_as_uint(x); }
+
+// sum += a b of 16x16 by 16x8 numbers, float16 with float32 sums; each lane of the warp holds its part of them, as PTX's
+// mma.m16n8k16 says. Turing has the half of it.
+DEVICE void product(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    for (int half = 0; half < 2; half++)
+        asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+            : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+            : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
+#endif
+}
+#endif
+
+#if EXACT
+typedef float Number;
+DEVICE float from_number(Number x) { return x; }
+DEVICE Number to_number(float x) { return x; }
+#else
+typedef u16 Number;
+DEVICE float from_number(Number x) { return from_half(x); }
+// What float16 cannot hold becomes the largest that it can.
+DEVICE Number to_number(float x) { return to_half(fminf(fmaxf(x, -65504.0f), 65504.0f)); }
+#endif
+
+// Four numbers, as they lie in memory.
+struct __align__(4 * sizeof(Number)) Four {
+    Number x[4];
+};
+
+DEVICE void load(const Number* from, float (&to)[4]) {
+    Four four = *reinterpret_cast<const Four*>(from);
+    for (int i = 0; i < 4; i++) to[i] = from_number(four.x[i]);
+}
+
+DEVICE void store(Number* to, const float (&from)[4]) {
+    Four four;
+    for (int i = 0; i < 4; i++) four.x[i] = to_number(from[i]);
+    *reinterpret_cast<Four*>(to) = four;
+}
+
+// The pixel of 0..n that stands at i, which may lie outside; -1 is a zero. 0: zeros, 1: the edge, 2: reflected.
+DEVICE int inside(int i, int n, int border) {
+    if (i >= 0 && i < n) return i;
+    if (border == 0) return -1;
+    if (border == 2) i = i < 0 ? -i : 2 * (n - 1) - i;
+    return min(max(i, 0), n - 1);
+}
+
+DEVICE float activated(float x, int activation) {
+    if (activation > 0) x = fmaxf(x, 0.0f);
+    return activation == 2 ? fminf(x, 6.0f) : x;
+}
+
+// Pixels of the user's images: 0: uint8, of 0 to 255; 1: float16, 2: bfloat16, 3: float32, of 0 to 1.
+DEVICE float load_pixel(const void* pixels, i64 at, int type) {
+    if (type == 0) return static_cast<const u8*>(pixels)[at] * (1.0f / 255.0f);
+    if (type == 1) return from_half(static_cast<const u16*>(pixels)[at]);
+    if (type == 2) return from_bits(static_cast<u32>(static_cast<const u16*>(pixels)[at]) << 16);
+    return static_cast<const float*>(pixels)[at];
+}
+
+// Bytes are rounded as on the CPU: halves up, NaN to 0.
+DEVICE void store_pixel(void* pixels, i64 at, int type, float x) {
+    if (type == 0) {
+        static_cast<u8*>(pixels)[at] = static_cast<u8>(fminf(fmaxf(x * 255.0f + 0.5f, 0.0f), 255.0f));
+    } else if (type == 1) {
+        static_cast<u16*>(pixels)[at] = to_half(x);
+    } else if (type == 2) {
+        u32 bits = to_bits(x);
+        bits += 0x7fff + (bits >> 16 & 1);
+        static_cast<u16*>(pixels)[at] = static_cast<u16>(bits >> 16);
+    } else {
+        static_cast<float*>(pixels)[at] = x;
+    }
+}
+
+// How far apart the pixels of the user's images lie, in numbers.
+struct Strides {
+    i64 image, row, column, colour;
+};

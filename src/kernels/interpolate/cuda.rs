@@ -1,0 +1,83 @@
+//! The way out on CUDA.
+use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Number};
+use crate::kernels::instance_norm::cuda::Affine;
+use std::sync::Arc;
+
+const SOURCE: &str = include_str!("interpolate.cu");
+
+/// Types of pixels, as `prelude.cuh` numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PixelType {
+    /// 0 to 255.
+    U8 = 0,
+    /// 0 to 1, as the others.
+    F16 = 1,
+    /// The upper half of a float32.
+    BF16 = 2,
+    /// float32.
+    F32 = 3,
+}
+
+/// The user's images, or where they go: any layout of (images, rows, columns, three colours).
+#[derive(Clone, Copy, Debug)]
+pub struct Images {
+    /// Where the first one is.
+    pub at: At,
+    /// What a pixel's colour is.
+    pub pixels: PixelType,
+    /// Numbers from an image, a row, a column, a colour to the next.
+    pub strides: [i64; 4],
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+/// T's last map, before norm and sigmoid: of four channels at full size, or of twelve at half size.
+#[derive(Clone, Copy, Debug)]
+pub struct Last {
+    /// The map.
+    pub map: Map,
+    /// Its norm, `[images][3]`.
+    pub norm: Affine,
+}
+
+/// `out[rows[n]] = (1 - beta[n]) images[rows[n]] + beta[n] sigmoid(norm(last[n]))`.
+pub fn interpolate(number: Number, last: &Last, beta: At, rows: At, images: &Images, out: &Images) -> Launch {
+    let phases = if last.map.channels == 12 { 4 } else { 1 };
+    let defines =
+        vec![number.define(), ("PIXELS", images.pixels as usize), ("OUT", out.pixels as usize), ("PHASES", phases)];
+    let kernel = Arc::new(Kernel { name: "interpolate", source: SOURCE, defines });
+    let args = vec![
+        last.map.at.into(),
+        last.norm.scale.into(),
+        last.norm.shift.into(),
+        beta.into(),
+        rows.into(),
+        images.at.into(),
+        out.at.into(),
+        Arg::Strides(images.strides),
+        Arg::Strides(out.strides),
+        images.height.into(),
+        images.width.into(),
+        last.map.height.into(),
+        last.map.width.into(),
+    ];
+    Launch::each(&kernel, images.height * images.width, last.map.images, args)
+}
+
+/// `out[rows[n]] = images[rows[n]]`, for `count` of them.
+pub fn copy(rows: At, count: usize, images: &Images, out: &Images) -> Launch {
+    let defines = vec![("EXACT", 0), ("PIXELS", images.pixels as usize), ("OUT", out.pixels as usize)];
+    let kernel = Arc::new(Kernel { name: "copy", source: SOURCE, defines });
+    let args = vec![
+        rows.into(),
+        images.at.into(),
+        out.at.into(),
+        Arg::Strides(images.strides),
+        Arg::Strides(out.strides),
+        images.height.into(),
+        images.width.into(),
+    ];
+    Launch::each(&kernel, images.height * images.width, count, args)
+}

@@ -1,0 +1,290 @@
+//! Algorithm 1's kernels for CUDA, run on the CPU by `tests/cuda/emulator.h`, against the scalar truth. Needs a C++ compiler.
+#![allow(unsafe_code)]
+use crate::style::model;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sassl::kernels::Isa;
+use sassl::kernels::cuda::{Arg, At, Kernel, Launch, Space};
+use sassl::kernels::interpolate::cuda::{Images as Layout, PixelType};
+use sassl::kernels::interpolate::{Pixels, PixelsMut};
+use sassl::style::cuda::{From, Plan, Stylizer as Cuda};
+use sassl::style::{Bank, Drawn, Images, Sassl, StyleParams, Styles, Stylizer};
+use sassl::weights::{Model, Network, Tensor};
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
+
+const DIM: usize = 6;
+
+type Run = unsafe extern "C" fn(*mut *mut c_void, *const u32, u32, u32);
+
+/// Kernels that have been compiled for the CPU.
+struct Emulator {
+    folder: tempfile::TempDir,
+    compiled: HashMap<Kernel, libloading::Library>,
+}
+
+impl Emulator {
+    /// None where there is no C++ compiler.
+    fn get() -> Option<&'static Mutex<Self>> {
+        static ONE: OnceLock<Option<Mutex<Emulator>>> = OnceLock::new();
+        let make = || {
+            if Command::new("c++").arg("--version").output().is_err() {
+                eprintln!("DID NOT RUN: CUDA kernels on the CPU need a C++ compiler called c++");
+                return None;
+            }
+            Some(Mutex::new(Self { folder: tempfile::tempdir().unwrap(), compiled: HashMap::new() }))
+        };
+        ONE.get_or_init(make).as_ref()
+    }
+
+    fn compile(&mut self, kernel: &Kernel) -> &libloading::Library {
+        let (n, folder) = (self.compiled.len(), self.folder.path());
+        self.compiled.entry(kernel.clone()).or_insert_with(|| {
+            let (source, library) = (folder.join(format!("{n}.cpp")), folder.join(format!("{n}.so")));
+            std::fs::write(&source, format!("{}\nEMULATE({})\n", kernel.text(), kernel.name)).unwrap();
+            let emulator = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda/emulator.h");
+            let made = Command::new("c++")
+                .args(["-std=c++17", "-O2", "-shared", "-fPIC", "-DEMULATED", "-include"])
+                .args([&emulator, &source, Path::new("-o"), &library])
+                .output()
+                .unwrap();
+            assert!(made.status.success(), "{kernel:?}\n{}", String::from_utf8_lossy(&made.stderr));
+            // SAFETY: a library of ours, that does nothing when it is loaded.
+            unsafe { libloading::Library::new(&library).unwrap() }
+        })
+    }
+}
+
+/// Memory aligned as four floats are.
+struct Memory(Vec<u128>);
+
+impl Memory {
+    /// Filled with what is no number.
+    fn new(bytes: usize) -> Self {
+        Self(vec![u128::MAX; bytes.div_ceil(16) + 1])
+    }
+
+    fn of<T: bytemuck::Pod>(numbers: &[T]) -> Self {
+        let from: &[u8] = bytemuck::cast_slice(numbers);
+        let mut memory = Self::new(from.len());
+        memory.bytes()[..from.len()].copy_from_slice(from);
+        memory
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+}
+
+struct Device {
+    weights: Memory,
+    workspace: Memory,
+    images: Memory,
+    out: Memory,
+    styles: Memory,
+}
+
+impl Device {
+    fn address(&mut self, at: At) -> *mut c_void {
+        let memory = match at.space {
+            Space::Weights => &mut self.weights,
+            Space::Workspace => &mut self.workspace,
+            Space::Images => &mut self.images,
+            Space::Out => &mut self.out,
+            Space::Styles => &mut self.styles,
+        };
+        memory.bytes()[at.bytes..].as_mut_ptr().cast()
+    }
+
+    fn run(&mut self, emulator: &mut Emulator, launch: &Launch) {
+        assert!(launch.block <= 1024 && launch.shared <= sassl::kernels::cuda::SHARED, "{launch:?}");
+        assert!(launch.grid[1] < 65_536 && launch.grid[2] < 65_536, "{launch:?}");
+        // Each argument's bytes, 8-aligned.
+        let mut values: Vec<Vec<u64>> = vec![];
+        for arg in &launch.args {
+            values.push(match arg {
+                &Arg::At(at) => vec![self.address(at) as u64],
+                Arg::Null => vec![0],
+                &Arg::Int(x) => vec![u64::from(x as u32)],
+                &Arg::Float(x) => vec![u64::from(x.to_bits())],
+                Arg::Strides(strides) => strides.iter().map(|&x| x as u64).collect(),
+                Arg::Words(words) => bytemuck::cast_slice::<u32, u64>(&words[..]).to_vec(),
+            });
+        }
+        let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| value.as_mut_ptr().cast()).collect();
+        let library = emulator.compile(&launch.kernel);
+        // SAFETY: the emulator's function, with as many arguments as the kernel has, which its launch's tests are about.
+        unsafe {
+            let run: libloading::Symbol<Run> = library.get(b"launch").unwrap();
+            run(pointers.as_mut_ptr(), launch.grid.as_ptr(), launch.block, launch.shared as u32);
+        }
+    }
+
+    fn run_all(&mut self, plan: &Plan) {
+        let mut emulator = Emulator::get().unwrap().lock().unwrap();
+        self.workspace = Memory::new(plan.workspace());
+        plan.launches.iter().for_each(|launch| self.run(&mut emulator, launch));
+    }
+}
+
+/// `[n][height][width][3]`, dense.
+fn layout(space: Space, pixels: PixelType, (height, width): (usize, usize)) -> Layout {
+    let (h, w) = (height as i64, width as i64);
+    Layout { at: space.into(), pixels, strides: [3 * h * w, 3 * w, 3, 1], height, width }
+}
+
+fn bytes(n: usize) -> Vec<u8> {
+    let mut generator = ChaCha8Rng::seed_from_u64(9);
+    // Pictures are smoother than noise.
+    (0..n).map(|i| ((i as f32 / 40.0).sin() * 90.0 + 128.0) as u8 ^ generator.random_range(0..32)).collect()
+}
+
+fn device(cuda: &Cuda, images: Memory, out: usize, styles: &[f32]) -> Device {
+    Device {
+        weights: Memory::of(cuda.weights()),
+        workspace: Memory::new(0),
+        images,
+        out: Memory::new(out),
+        styles: Memory::of(styles),
+    }
+}
+
+/// A network of the family from its JSON, with random weights.
+fn network(json: serde_json::Value) -> Model {
+    let network: Network = serde_json::from_value(json).unwrap();
+    let mut generator = ChaCha8Rng::seed_from_u64(4);
+    let tensors = network.tensors().into_iter().map(|(name, shape)| {
+        let n: usize = shape.iter().product();
+        let scale = (shape[0] as f32 / n as f32).sqrt();
+        (name, Tensor { data: (0..n).map(|_| scale * generator.random_range(-1.5..1.5)).collect(), shape })
+    });
+    let tensors = tensors.collect();
+    Model::new(Path::new("test"), "test", "none", "random numbers", network, tensors).unwrap()
+}
+
+/// Every kind of layer: dense and separable, each kernel's size, upsampled or not, both predictors.
+fn models() -> Vec<(&'static str, Model)> {
+    let cnn = serde_json::json!({"kind": "cnn", "size": 48, "smallest": 32, "channels": [5, 20, 33], "dim": DIM});
+    let small = |transformer| network(serde_json::json!({"predictor": cnn.clone(), "transformer": transformer}));
+    vec![
+        ("like lite", model(1)),
+        (
+            "like the mobile pair",
+            small(serde_json::json!({
+                "dim": DIM,
+                "contract": [{"kernel": 9, "stride": 1, "channels": 8}, {"kernel": 3, "stride": 2, "channels": 24}],
+                "residual": {"blocks": 1, "separable": false},
+                "expand": [{"kernel": 3, "channels": 8, "separable": true}],
+                "head": {"kernel": 9, "upsample": false, "separable": true, "skip": false},
+            })),
+        ),
+        (
+            "dense, with a skip at full size",
+            small(serde_json::json!({
+                "dim": DIM,
+                "contract": [{"kernel": 5, "stride": 2, "channels": 70}],
+                "residual": {"blocks": 1, "separable": false},
+                "expand": [{"kernel": 5, "channels": 12, "separable": false}],
+                "head": {"kernel": 7, "upsample": false, "separable": false, "skip": true},
+            })),
+        ),
+        (
+            "a separable head that upsamples",
+            small(serde_json::json!({
+                "dim": DIM,
+                "contract": [{"kernel": 3, "stride": 2, "channels": 16}],
+                "residual": {"blocks": 0, "separable": false},
+                "expand": [],
+                "head": {"kernel": 5, "upsample": true, "separable": true, "skip": false},
+            })),
+        ),
+    ]
+}
+
+fn bank(n: usize) -> Vec<f32> {
+    (0..n * DIM).map(|i| (i as f32).sin()).collect()
+}
+
+fn params(n: usize) -> Vec<StyleParams> {
+    let one = |i: usize| StyleParams {
+        apply: i % 3 != 1,
+        alpha: 0.1 + 0.2 * i as f32,
+        beta: 0.3 + 0.2 * i as f32,
+        style: Drawn::Index((i + 1) % n),
+    };
+    (0..n).map(one).collect()
+}
+
+/// The largest and the mean difference, in grey levels.
+fn apart(ours: &[f32], truth: &[f32]) -> (f32, f32) {
+    let off: Vec<f32> = ours.iter().zip(truth).map(|(a, b)| (a - b).abs() * 255.0).collect();
+    assert!(off.iter().all(|x| x.is_finite()));
+    (off.iter().copied().fold(0.0, f32::max), off.iter().sum::<f32>() / off.len() as f32)
+}
+
+#[test]
+fn algorithm_1_is_that_of_the_cpu() {
+    if Emulator::get().is_none() {
+        return;
+    }
+    for (name, model) in models() {
+        let stylizer = Stylizer::new(&model, Isa::Scalar).unwrap();
+        for (exact, (height, width), from) in
+            [(true, (21, 18), From::Bank(4)), (false, (24, 35), From::Batch), (false, (8, 19), From::Bank(4))]
+        {
+            let n = 3;
+            let size = n * height * width * 3;
+            let pixels: Vec<f32> = bytes(size).into_iter().map(|x| f32::from(x) / 255.0).collect();
+            let (z, params) = (bank(4), params(n));
+            let styles = match from {
+                From::Bank(_) => Styles::Bank(Arc::new(Bank::new(z.clone(), DIM, stylizer.space(), None).unwrap())),
+                From::Batch => Styles::Batch,
+            };
+            let images = Images::new(Pixels::F32(&pixels), &[n, height, width, 3]).unwrap();
+            let mut truth = vec![0.0; size];
+            let block = Sassl::new(0.8, (0.1, 0.3), (0.1, 0.3), styles).unwrap();
+            block.apply(&stylizer, images, &params, PixelsMut::F32(&mut truth), 1).unwrap();
+
+            let cuda = Cuda::new(&model, exact).unwrap();
+            let of = |space| layout(space, PixelType::F32, (height, width));
+            let plan = cuda.apply(&of(Space::Images), &params, from, &of(Space::Out), false).unwrap();
+            let mut device = device(&cuda, Memory::of(&pixels), 4 * size, &z);
+            device.run_all(&plan);
+            let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..4 * size]);
+            let (most, mean) = apart(ours, &truth);
+            let what = format!("{name}, {height}x{width}, exact {exact}, {from:?}: {most} at most, {mean} in the mean");
+            eprintln!("{what}");
+            assert!(if exact { most < 0.01 } else { mean < 0.5 && most < 12.0 }, "{what}");
+            let (from, to) = (height * width * 3, 2 * height * width * 3);
+            assert_eq!(ours[from..to], pixels[from..to], "{what}: an image that was not drawn");
+        }
+    }
+}
+
+/// Needs NVRTC where the loader finds it, but no GPU.
+#[cfg(feature = "cuda")]
+#[test]
+fn every_kernel_compiles_for_every_architecture() {
+    use sassl::kernels::cuda::compiler;
+    if let Err(error) = compiler::version() {
+        eprintln!("DID NOT RUN: {error}");
+        return;
+    }
+    let mut kernels = std::collections::HashSet::new();
+    for (_, model) in models() {
+        for (exact, pixels) in [(true, PixelType::F32), (false, PixelType::U8), (false, PixelType::BF16)] {
+            let of = |space| layout(space, pixels, (40, 40));
+            let cuda = Cuda::new(&model, exact).unwrap();
+            let plan = cuda.apply(&of(Space::Images), &params(3), From::Batch, &of(Space::Out), false).unwrap();
+            kernels.extend(plan.launches.into_iter().map(|launch| launch.kernel));
+        }
+    }
+    for arch in [75, 80, 86, 89, 90, 100, 120] {
+        for kernel in &kernels {
+            assert!(!compiler::compile(kernel, arch).unwrap().is_empty());
+        }
+    }
+}
