@@ -474,7 +474,7 @@ class Trainer:
             The loss before the step, what else is watched, by name, and the left views' features, (N, features) float32.
 
         Raises:
-            ValueError: views that do not fit; a loss that is not finite, and nothing has been learnt from it then.
+            ValueError: views that do not fit; a loss that is not finite, and then no weight has changed.
         """
     @property
     def threads(self, /) -> int:

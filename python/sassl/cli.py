@@ -15,6 +15,7 @@ import numpy as np
 from . import __version__, evaluation, pictures, pretraining
 from ._sassl import Stylizer, convert, info
 from .bank import StyleBank
+from .data import ImageFolder
 from .transforms.plain import SASSL
 
 
@@ -23,8 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return int(args.run(args))
-    except KeyboardInterrupt:
-        print("sassl: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"sassl {args.command}: interrupted{error}", file=sys.stderr)
         return 130
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"sassl {args.command}: {message(error)}", file=sys.stderr)
@@ -101,7 +102,9 @@ def parser() -> argparse.ArgumentParser:
     names = ", ".join(pretraining.PRESETS)
     sub.add_argument("preset", nargs="?", choices=tuple(pretraining.PRESETS), metavar="preset", help=f"one of {names}")
     sub.add_argument("--demo", action="store_true", help="a small run on scikit-learn's digits, of about a minute")
-    sub.add_argument("--config", type=Path, help="a JSON file of settings, as config.json of a run, for a preset")
+    sub.add_argument(
+        "--config", type=Path, help="a JSON file of settings, as config.json of a run, in the place of a preset"
+    )
     sub.add_argument("--data", help="a folder of images, or a pattern of WebDataset's shards")
     sub.add_argument("--out", type=Path, help="folder for settings, log, checkpoints, backbone")
     sub.add_argument("--epochs", type=int, help="of the whole run, those before --resume too (default: the preset's)")
@@ -117,14 +120,22 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a setting of sassl.pretraining.Config, or views.NAME of its recipe; several times",
+        help="a setting of sassl.pretraining.Config, or views.NAME of its recipe, or style.NAME of SASSL; several times",
     )
-    sub.add_argument("--resume", action="store_true", help="go on from the last checkpoint, to the bit")
+    sub.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint, to the bit; settings are the run's"
+    )
     sub.add_argument(
         "--monitor", metavar="DIR", help="labelled images: accuracies of the features while they are learnt"
     )
     sub.add_argument(
         "--monitor-every", type=int, metavar="N", help="after each N epochs (default: as often as is cheap)"
+    )
+    sub.add_argument(
+        "--on-error",
+        choices=("raise", "report"),
+        default="raise",
+        help="of an image that cannot be read: end, or take another one and tell (default: %(default)s)",
     )
     sub.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="beside the one after each epoch")
     sub.add_argument("--keep", type=int, default=2, help="checkpoints that stay (default: %(default)s)")
@@ -141,7 +152,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--data", type=Path, required=True, help="a folder with train and val, a folder for each class in both"
     )
-    sub.add_argument("--k", type=int, default=200, help="neighbours (default: %(default)s)")
+    sub.add_argument(
+        "--k", type=int, default=200, help="neighbours, or all where they are fewer (default: %(default)s)"
+    )
     sub.add_argument("--lr", type=float, default=0.1, help="of the probe, for a batch of 256 (default: %(default)s)")
     sub.add_argument("--epochs", type=int, default=90, help="of the probe (default: %(default)s)")
 
@@ -265,43 +278,69 @@ def pretrain(args: argparse.Namespace) -> int:
     if args.demo:
         from .pretraining import demo as digits
 
+        usual = parser().parse_args(["pretrain", "--demo"])
+        given = [
+            name for name, value in vars(args).items() if name not in ("out", "threads") and value != vars(usual)[name]
+        ]
+        if given:
+            raise ValueError(f"--demo takes --out and --threads alone, and not {given[0].replace('_', '-')}")
         digits.run(args.out or Path("pretrain-demo"), args.threads)
         return 0
-    if (args.preset is None) == (args.config is None):
-        raise ValueError("expected a preset or --config, as in: sassl pretrain simclr --data photos --out run")
     for name in ("data", "out"):
         if getattr(args, name) is None:
             raise ValueError(f"--{name} is missing")
+    if args.monitor_every is not None and args.monitor is None:
+        raise ValueError("--monitor-every is of a --monitor, which is missing")
+    before = args.out / "config.json"
+    if args.resume and args.preset is None and args.config is None and before.exists():
+        args.config = before
+    if (args.preset is None) == (args.config is None):
+        raise ValueError("expected either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
+    model = pretraining.Pretraining.from_config(configuration(args), threads=args.threads)
+    print(model.config, file=sys.stderr)
+    monitor = None if args.monitor is None else pretraining.Monitor(args.monitor, args.monitor_every)
+    try:
+        model.fit(
+            args.data,
+            out=args.out,
+            resume=args.resume,
+            keep=args.keep,
+            checkpoint_every=args.checkpoint_every,
+            on_error=args.on_error,
+            monitor=monitor,
+            tensorboard=args.tensorboard,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"; to go on: sassl pretrain --data {args.data} --out {args.out} --resume") from None
+    model.export_backbone(args.out / "backbone.safetensors")
+    print(f"{args.out}: {len(model.history)} epochs, loss {model.history[-1]['loss']:.4g}; backbone.safetensors")
+    return 0
+
+
+def configuration(args: argparse.Namespace) -> pretraining.Config:
+    """The settings that the options of `pretrain` describe."""
     config = pretraining.PRESETS[args.preset] if args.config is None else pretraining.Config.load(args.config)
-    changes, views = {}, dict(config.views)
+    style = config.style
+    if args.style is not None or args.config is None:
+        style = None if args.style == "off" else pretraining.describe(SASSL(p=0.8, styles=args.style or "default"))
+    changes: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {"views": dict(config.views), "style": dict(style or {})}
     for name, value in (setting(text) for text in args.set):
-        if name.startswith("views."):
-            views[name.removeprefix("views.")] = value
+        part, dot, own = name.partition(".")
+        if dot and part in parts:
+            if part == "style" and style is None:
+                raise ValueError(f"--set {name}: there is no style to set; give --style")
+            parts[part][own] = value
+        elif name in ("method", "style", "views"):
+            remedy = {"method": "it is the preset's", "style": "give --style, or --set style.NAME=VALUE"}
+            raise ValueError(f"--set {name}: {remedy.get(name, 'give --set views.NAME=VALUE')}")
         else:
             changes[name] = value
     pretraining.config.check_names(changes)
     for name in ("arch", "epochs", "batch_size", "input_size"):
         if getattr(args, name) is not None:
             changes[name] = getattr(args, name)
-    style = args.style or ("default" if args.config is None else None)
-    if style is not None:
-        changes["style"] = None if style == "off" else pretraining.describe(SASSL(p=0.8, styles=style))
-    config = replace(config, **{"views": views, **changes})
-    model = pretraining.Pretraining.from_config(config, threads=args.threads)
-    print(model.config, file=sys.stderr)
-    monitor = None if args.monitor is None else pretraining.Monitor(args.monitor, args.monitor_every)
-    model.fit(
-        args.data,
-        out=args.out,
-        resume=args.resume,
-        keep=args.keep,
-        checkpoint_every=args.checkpoint_every,
-        monitor=monitor,
-        tensorboard=args.tensorboard,
-    )
-    model.export_backbone(args.out / "backbone.safetensors")
-    print(f"{args.out}: {len(model.history)} epochs, loss {model.history[-1]['loss']:.4g}; backbone.safetensors")
-    return 0
+    return replace(config, **{**changes, "views": parts["views"], "style": None if style is None else parts["style"]})
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -320,7 +359,8 @@ def evaluate(args: argparse.Namespace) -> int:
     if not all(folder.is_dir() for folder in folders):
         raise FileNotFoundError(f"{args.data}: expected the folders train and val in it")
     model = pretraining.Pretraining.load(args.checkpoint)
-    train, test = (evaluation.extract(model, folder) for folder in folders)
+    known, asked = (ImageFolder(folder) for folder in folders)
+    train, test = evaluation.extract(model, known), evaluation.extract(model, asked, classes=known.classes)
     chosen = ""
     if args.how == "knn":
         found = evaluation.knn(train, test, k=args.k)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import _sassl
 from .arguments import whole, wrong
-from .data.sources import as_images
+from .data.sources import as_images, numbered
 from .pretraining import Pretraining
 from .transforms import functional as F
 
@@ -33,16 +33,18 @@ class Features(NamedTuple):
     targets: NDArray[np.int64]
 
 
-def extract(model: Pretraining, data: Any, *, batch_size: int = 256) -> Features:
+def extract(model: Pretraining, data: Any, *, batch_size: int = 256, classes: Sequence[str] | None = None) -> Features:
     """Features of all images, each the middle square, resized as the views are and normalized alike.
 
     Args:
         model: whose backbone.
         data: whatever a `TwoViewLoader` takes as its source.
         batch_size: images at a time.
+        classes: names in the order of their numbers, as `ImageFolder.classes` of the training images, where `data` has fewer
+            of them and would count by itself.
 
     Raises:
-        OSError, ValueError: an image that cannot be read.
+        OSError, ValueError: no image, one that cannot be read, or one of a class that is not among those.
     """
     images, settings = as_images(data), model.transform._settings
     size = model.transform._core.size
@@ -59,6 +61,9 @@ def extract(model: Pretraining, data: Any, *, batch_size: int = 256) -> Features
         made = F.resized_crop(image, top, left, side, side, size, settings["interpolation"])
         return F.normalize(made, mean, std), target
 
+    numbers = numbered(images, classes)
+    if not len(images):
+        raise ValueError("data: there is no image")
     features: list[NDArray[np.float32]] = []
     targets: list[int] = []
     with ThreadPoolExecutor(model._trainer.threads) as threads:
@@ -67,7 +72,8 @@ def extract(model: Pretraining, data: Any, *, batch_size: int = 256) -> Features
             batch, classes = zip(*made, strict=True)
             features.append(model.encode(np.stack(batch), batch_size))
             targets.extend(classes)
-    return Features(np.concatenate(features), np.asarray(targets, np.int64))
+    found = np.asarray(targets, np.int64)
+    return Features(np.concatenate(features), found if numbers is None else numbers[found])
 
 
 def knn(train: Features, test: Features, *, k: int = 200, temperature: float = 0.1) -> dict[str, float]:
@@ -76,12 +82,13 @@ def knn(train: Features, test: Features, *, k: int = 200, temperature: float = 0
     Args:
         train: the neighbours.
         test: what is to be told.
-        k: neighbours, at most as many as there are.
+        k: neighbours; all, where they are fewer.
         temperature: of their weights.
 
     Raises:
-        ValueError: features that do not fit, one class only, more neighbours than there are.
+        ValueError: features that do not fit, one class only.
     """
+    k = min(whole("k", k, 1), max(1, len(train.targets)))
     ranked = _sassl.knn(train.features, train.targets, test.features, k=k, temperature=temperature, top=5)
     return _accuracy(ranked, test.targets)
 
@@ -97,6 +104,9 @@ def linear_probe(train: Features, test: Features, **settings: Any) -> dict[str, 
     Raises:
         ValueError: features that do not fit, one class only, a setting that cannot be.
     """
+    for name in ("epochs", "batch_size"):
+        if name in settings:
+            whole(name, settings[name], 1)
     ranked = _sassl.linear_probe(train.features, train.targets, test.features, top=5, **settings)
     return _accuracy(ranked, test.targets)
 
@@ -136,10 +146,15 @@ def logistic_probe(
     strengths = [float(one) for one in np.atleast_1d(np.asarray(c, np.float64))]
     if not strengths:
         raise wrong("c", c, "a number, or several")
+    whole("max_iter", max_iter, 1)
     chosen, everything = strengths[0], train
     if len(strengths) > 1:
         part = train
         if val is None:
+            if len(train.targets) < 5:
+                raise wrong(
+                    "train", f"{len(train.targets)} images", "at least 5, of which one is held out; or give val"
+                )
             order = np.random.default_rng(whole("seed", seed)).permutation(len(train.targets))
             held, kept = np.split(order, [len(order) // 5])
             part, val = (Features(train.features[rows], train.targets[rows]) for rows in (kept, held))
@@ -158,5 +173,7 @@ def logistic_probe(
 
 
 def _accuracy(ranked: NDArray[np.int64], targets: NDArray[np.int64]) -> dict[str, float]:
+    if len(targets) != len(ranked):
+        raise ValueError(f"test: {len(targets)} classes for {len(ranked)} features")
     right = ranked == targets[:, None]
     return {"top1": 100 * float(right[:, 0].mean()), "top5": 100 * float(right.any(1).mean())}

@@ -61,7 +61,7 @@ impl Trainer {
     ///     The loss before the step, what else is watched, by name, and the left views' features, (N, features) float32.
     ///
     /// Raises:
-    ///     ValueError: views that do not fit; a loss that is not finite, and nothing has been learnt from it then.
+    ///     ValueError: views that do not fit; a loss that is not finite, and then no weight has changed.
     #[pyo3(signature = (
         left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr, momentum
     ) -> "tuple[float, dict[str, float], numpy.typing.NDArray[numpy.float32]]")]

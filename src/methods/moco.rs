@@ -117,9 +117,15 @@ impl Moco {
 
 impl Method for Moco {
     fn check_batch(&self, batch: usize) -> Result<()> {
-        let Settings { queue, splits, .. } = self.settings;
-        if !queue.is_multiple_of(batch) {
-            return Err(Error::value("queue_size", queue, format!("a multiple of the batch of {batch}")));
+        let Settings { queue, splits, symmetric, .. } = self.settings;
+        let keys = if symmetric { 2 * batch } else { batch };
+        if !queue.is_multiple_of(keys) {
+            let both = if symmetric { ", both of whose views are enqueued" } else { "" };
+            return Err(Error::value("queue_size", queue, format!("a multiple of the batch of {batch}{both}")));
+        }
+        if !self.pointer.is_multiple_of(keys) {
+            let remedy = format!("batches of one size: the queue is filled up to {}", self.pointer);
+            return Err(Error::value("batch_size", batch, remedy));
         }
         if !batch.is_multiple_of(splits) || batch / splits < 2 {
             let remedy = format!("the batch of {batch} in parts of one size, of at least 2 images");
@@ -135,14 +141,15 @@ impl Method for Moco {
         }
         let Settings { dim, queue, temperature, symmetric, .. } = self.settings;
         let negatives = Tensor::from_vec(self.queue.clone(), (queue, dim), &Device::Cpu)?;
-        let ((features, projections), k) = (self.queries(left)?, self.keys(right, 1)?);
-        let (mut loss, mut accuracy) = info_nce(&projections, &k, &negatives, temperature)?;
-        self.enqueue(&k)?;
+        let ((features, projections), of_right) = (self.queries(left)?, self.keys(right, 1)?);
+        let (mut loss, mut accuracy) = info_nce(&projections, &of_right, &negatives, temperature)?;
         if symmetric {
-            let ((_, q), k) = (self.queries(right)?, self.keys(left, 0)?);
-            let (other, second) = info_nce(&q, &k, &negatives, temperature)?;
+            let ((_, q), of_left) = (self.queries(right)?, self.keys(left, 0)?);
+            let (other, second) = info_nce(&q, &of_left, &negatives, temperature)?;
             (loss, accuracy) = ((loss + other)?, (accuracy + second) / 2.0);
+            self.enqueue(&of_left)?;
         }
+        self.enqueue(&of_right)?;
         self.steps += 1;
         Ok(Step { loss, features, projections, watched: vec![("queue_accuracy", accuracy)] })
     }

@@ -1,4 +1,5 @@
-//! A run in a file: safetensors, whole or not at all, with a checksum over names, shapes and numbers.
+//! A run in a file: safetensors, whole or not at all, with a checksum over names, shapes and numbers, and one over what is
+//! told of the run.
 use super::State;
 use crate::error::{Error, Result};
 use crate::weights::safetensors::{Dtype, File, write};
@@ -9,7 +10,10 @@ use std::path::Path;
 /// What is told of a run beside its tensors.
 pub type Metadata = BTreeMap<String, String>;
 
-const FORMAT: &str = "sassl checkpoint 1";
+/// The name of the checksum over the other entries.
+const TOLD: &str = "metadata_checksum";
+
+const FORMAT: &str = "sassl checkpoint 2";
 
 /// Writes a state beside the file, to the disk, and then in its place.
 ///
@@ -19,6 +23,7 @@ pub fn save(path: &Path, state: &State, metadata: &Metadata) -> Result<()> {
     let mut metadata = metadata.clone();
     metadata.insert("format".into(), FORMAT.into());
     metadata.insert("checksum".into(), checksum(state));
+    metadata.insert(TOLD.into(), checksum_of_metadata(&metadata));
     let tensors: Vec<_> =
         state.iter().map(|(name, (shape, numbers))| (&name[..], Dtype::F32, &shape[..], &numbers[..])).collect();
     write(path, &metadata, &tensors)
@@ -27,16 +32,19 @@ pub fn save(path: &Path, state: &State, metadata: &Metadata) -> Result<()> {
 /// What [`save`] was told beside the state, which is not looked at.
 ///
 /// # Errors
-/// It cannot be read, or is no checkpoint.
+/// It cannot be read, is no checkpoint, or is damaged.
 pub fn metadata(path: &Path) -> Result<Metadata> {
     Ok(open(path)?.metadata().clone())
 }
 
 fn open(path: &Path) -> Result<File> {
     let file = File::open(path)?;
-    match file.metadata().get("format").map(String::as_str) {
-        Some(FORMAT) => Ok(file),
-        _ => Err(Error::weights(path, "no checkpoint of sassl; `fit` and `save` write them")),
+    if file.metadata().get("format").map(String::as_str) != Some(FORMAT) {
+        return Err(Error::weights(path, "no checkpoint of sassl; `fit` and `save` write them"));
+    }
+    match file.metadata().get(TOLD) == Some(&checksum_of_metadata(file.metadata())) {
+        true => Ok(file),
+        false => Err(damaged(path)),
     }
 }
 
@@ -54,11 +62,13 @@ pub fn load(path: &Path) -> Result<(State, Metadata)> {
     }
     match metadata.get("checksum") == Some(&checksum(&state)) {
         true => Ok((state, metadata)),
-        false => Err(Error::weights(
-            path,
-            "its numbers are not those of its checksum: it is damaged; take the one before it",
-        )),
+        false => Err(damaged(path)),
     }
+}
+
+fn damaged(path: &Path) -> Error {
+    let reason = "it is damaged, as its checksum says; delete it, and the run goes on from the one before it";
+    Error::weights(path, reason)
 }
 
 fn checksum(state: &State) -> String {
@@ -67,5 +77,17 @@ fn checksum(state: &State) -> String {
         hash.update(format!("{name} {shape:?} "));
         hash.update(bytemuck::cast_slice::<f32, u8>(numbers));
     }
+    hex(hash)
+}
+
+fn checksum_of_metadata(metadata: &Metadata) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in metadata.iter().filter(|(name, _)| *name != TOLD) {
+        hash.update(format!("{} {name} {} {value} ", name.len(), value.len()));
+    }
+    hex(hash)
+}
+
+fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

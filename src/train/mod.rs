@@ -35,6 +35,9 @@ pub struct Report {
     pub watched: Vec<(&'static str, f32)>,
 }
 
+/// Numbers between two layers of a head, at most: more is a mistake, and memory that no machine has.
+const MOST: usize = 1 << 16;
+
 /// A run.
 pub struct Trainer {
     config: Config,
@@ -51,10 +54,17 @@ impl Trainer {
         let engine = Engine::new(threads)?;
         let generator = &mut Key { seed: config.seed, epoch: u64::MAX, index: u64::MAX, view: u64::MAX }.generator();
         let encoder = config.encoder()?;
-        let &Config { dim, hidden_dim, temperature, .. } = &config;
+        let &Config { dim, hidden_dim, temperature, queue_size, .. } = &config;
+        for (name, n, most) in
+            [("dim", dim, MOST), ("hidden_dim", hidden_dim, MOST), ("queue_size", queue_size, 1 << 24)]
+        {
+            if n > most {
+                return Err(Error::value(name, n, format!("at most {most}")));
+            }
+        }
         let method: Box<dyn Method> = match &config.method[..] {
             "moco-v2" => {
-                let &Config { queue_size, splits, symmetric, mlp, .. } = &config;
+                let &Config { splits, symmetric, mlp, .. } = &config;
                 let settings = MocoSettings { dim, queue: queue_size, temperature, splits, symmetric, mlp };
                 Box::new(Moco::new(engine, encoder, settings, config.seed, generator)?)
             }
@@ -89,7 +99,7 @@ impl Trainer {
     /// One step on two views of a batch, the left one being the query's or the online network's; `m` is the momentum encoder's.
     ///
     /// # Errors
-    /// Views that differ in shape or are no images; a loss that is not finite, and then nothing has been learnt from it.
+    /// Views that differ in shape or are no images; a loss that is not finite, and then no weight has changed.
     pub fn step(&mut self, left: Batch, right: Batch, lr: f64, m: f64) -> Result<Report> {
         if left.shape != right.shape {
             return Err(Error::shape(
@@ -99,7 +109,7 @@ impl Trainer {
             ));
         }
         self.check_batch(left.shape[0])?;
-        for (name, batch) in [("left", left), ("right", right)] {
+        for (name, batch) in [("left views", left), ("right views", right)] {
             check_finite(name, batch)?;
         }
         let Step { loss, features, projections, mut watched } = self.method.step(&tensor(left)?, &tensor(right)?, m)?;
@@ -129,8 +139,9 @@ impl Trainer {
     /// Features of images by the backbone that learns, as it would be used after training: `[n, features]`.
     ///
     /// # Errors
-    /// No images.
+    /// No images, or numbers that are not finite.
     pub fn encode(&self, images: Batch) -> Result<Vec<f32>> {
+        check_finite("images", images)?;
         Ok(self.backbone().forward(&tensor(images)?, Mode::Eval)?.detach().flatten_all()?.to_vec1()?)
     }
 
@@ -257,7 +268,7 @@ fn check_finite(name: &str, batch: Batch) -> Result<()> {
         false => {
             let at = batch.numbers.iter().position(|x| !x.is_finite()).unwrap_or(0);
             let image = at / (batch.numbers.len() / batch.shape[0]);
-            Err(Error::value(format!("image {image} of the {name} views"), batch.numbers[at], "finite numbers"))
+            Err(Error::value(format!("image {image} of the {name}"), batch.numbers[at], "finite numbers"))
         }
     }
 }

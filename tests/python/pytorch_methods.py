@@ -110,13 +110,16 @@ class Reference:
         self.follow(m)
         queue, total = self.queue.clone(), 0
         pairs = ((left, right), (right, left)) if self.settings["symmetric"] else ((left, right),)
-        for i, (x, y) in enumerate(pairs):
+        keys = []
+        for x, y in pairs:
             q = normalize(self.run(self.learning, x))
             with torch.no_grad():
                 k = normalize(self.run(self.following, y))
             logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], 1) / temperature
             total = total + cross_entropy(logits, torch.zeros(len(q), dtype=torch.long))
-            if i == 0:
-                self.queue[self.pointer : self.pointer + len(k)] = k
-                self.pointer = (self.pointer + len(k)) % len(self.queue)
+            keys.insert(0, k)
+        # MoCo's notebook: the keys of the left views, if there are any, before those of the right ones.
+        keys = torch.cat(keys)
+        self.queue[self.pointer : self.pointer + len(keys)] = keys
+        self.pointer = (self.pointer + len(keys)) % len(self.queue)
         return total

@@ -86,8 +86,15 @@ def test_a_grid_is_chosen_from_on_held_out_features(digits):
 
 def test_what_cannot_be(digits):
     train, test = digits
-    with pytest.raises(ValueError, match="k = 1201: from 1 to the 1200"):
-        evaluation.knn(train, test, k=1201)
+    assert evaluation.knn(train, test, k=1201) == evaluation.knn(train, test, k=1200)
+    with pytest.raises(ValueError, match="k = -1: expected a whole number from 1"):
+        evaluation.knn(train, test, k=-1)
+    with pytest.raises(ValueError, match="epochs = -1: expected a whole number from 1"):
+        evaluation.linear_probe(train, test, epochs=-1)
+    with pytest.raises(ValueError, match=r"test: 3 classes for .* features"):
+        evaluation.knn(train, Features(test.features, test.targets[:3]))
+    with pytest.raises(ValueError, match=r"3 images.*at least 5"):
+        evaluation.logistic_probe(Features(train.features[:3], train.targets[:3]), test)
     with pytest.raises(ValueError, match="temperature = 0"):
         evaluation.knn(train, test, temperature=0)
     one = Features(train.features, np.zeros_like(train.targets))

@@ -15,8 +15,11 @@ import pytest
 import sassl
 from conftest import need
 from PIL import Image
-from sassl.data import Arrays, TwoViewLoader
+from sassl import evaluation
+from sassl.data import Arrays, ImageFolder, TwoViewLoader
 from sassl.pretraining import PRESETS, Config, Monitor, Pretraining
+from sassl.pretraining.folder import Folder
+from sassl.pretraining.loop import rates
 from sassl.transforms import SimCLRTransform
 from sassl.transforms.plain import SASSL
 
@@ -153,6 +156,31 @@ def test_a_killed_run_goes_on_to_the_bit(folder, tmp_path, how):
     assert same(straight, sassl.SimCLR.load(last))
 
 
+@pytest.mark.parametrize("batches", [False, True])
+def test_a_run_stopped_after_an_epochs_last_batch_goes_on_to_the_bit(batches, tmp_path):
+    loader = TwoViewLoader(labelled(24), SimCLRTransform(16, output="numpy"), 8, threads=1)
+    data = [(views, targets) for views, targets, _ in loader] if batches else labelled(24)
+    options = {"epochs": 2, "batch_size": 8, "quiet": True}
+    straight = simclr().fit(data, **options)
+    steps = []
+
+    def stop(*_):
+        steps.append(0)
+        if len(steps) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        simclr().fit(data, out=tmp_path, on_step=stop, **options)
+    assert [file.name for file in tmp_path.glob("checkpoint-*")] == ["checkpoint-00000-0000003.safetensors"]
+    (tmp_path / ".checkpoint-1.part").write_bytes(b"what a killed process leaves")
+    monitor = Monitor(labelled(12), every=1)
+    resumed = simclr().fit(data, out=tmp_path, resume=True, monitor=monitor, **options)
+    assert same(resumed, straight)
+    assert [row["loss"] for row in resumed.history] == [row["loss"] for row in straight.history]
+    assert ["knn_top1" in row for row in resumed.history] == [False, True]
+    assert not list(tmp_path.glob(".*.part"))
+
+
 def test_damaged_checkpoints_are_refused(folder, tmp_path):
     model = simclr()
     model.save(tmp_path / "good.safetensors")
@@ -163,8 +191,18 @@ def test_damaged_checkpoints_are_refused(folder, tmp_path):
     before = model._trainer.state()
     with pytest.raises(ValueError, match=r"cut\.safetensors"):
         model._trainer.load(tmp_path / "cut.safetensors")
-    with pytest.raises(ValueError, match=r"flipped\.safetensors: its numbers are not those of its checksum"):
+    with pytest.raises(ValueError, match=r"flipped\.safetensors: it is damaged"):
         model._trainer.load(tmp_path / "flipped.safetensors")
+    told = (tmp_path / "good.safetensors").read_bytes().replace(rb'"epoch":"0"', rb'"epoch":"3"')
+    (tmp_path / "told.safetensors").write_bytes(told)
+    for read in (model._trainer.load, sassl.SimCLR.load):
+        with pytest.raises(ValueError, match=r"told\.safetensors: it is damaged"):
+            read(tmp_path / "told.safetensors")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "checkpoint-00001-0000000.safetensors").write_bytes((tmp_path / "good.safetensors").read_bytes())
+    with pytest.raises(ValueError, match="written by `save`, which keeps no place"):
+        simclr().fit(folder, 1, batch_size=8, out=run, resume=True, quiet=True)
     with pytest.raises(ValueError, match=r"good\.safetensors: .*another"):
         simclr(layers=3)._trainer.load(tmp_path / "good.safetensors")
     after = model._trainer.state()
@@ -405,7 +443,7 @@ def test_what_cannot_be(folder, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             simclr(**settings)
-    with pytest.raises(TypeError, match=r"views = .*unexpected keyword argument 'min_scal'"):
+    with pytest.raises(TypeError, match=r"views = .*there is no 'min_scal'"):
         simclr(views={"min_scal": 0.1})
     with pytest.raises(TypeError, match=r"style: expected a sassl\.transforms\.SASSL"):
         simclr(style=3)
@@ -421,9 +459,80 @@ def test_what_cannot_be(folder, tmp_path):
             model.fit(folder, 1, batch_size=1, quiet=True)
     with pytest.raises(ValueError, match=r"path = .*expected a .safetensors or .pth file"):
         simclr().export_backbone(tmp_path / "a.bin")
-    (tmp_path / "running").write_text(str(os.getppid()))
-    with pytest.raises(FileExistsError, match=f"process {os.getppid()} is at this run"):
-        simclr().fit(folder, 1, batch_size=8, out=tmp_path, quiet=True)
+    held = Folder(tmp_path / "held", False, simclr().config)
+    with pytest.raises(FileExistsError, match=f"process {os.getpid()} is at this run"):
+        simclr().fit(folder, 1, batch_size=8, out=tmp_path / "held", quiet=True)
+    held.close()
+    # The process that wrote it is gone, and its number is another's.
+    (tmp_path / "held" / "running").write_text("1")
+    simclr().fit(folder, 1, batch_size=8, out=tmp_path / "held", quiet=True)
+    for settings, message in (
+        ({"dim": "abc"}, "dim = 'abc': expected a whole number"),
+        ({"dim": 1.5}, "dim = 1.5: expected a whole number"),
+        ({"weight_decay": float("nan")}, "weight_decay = nan: expected a finite number"),
+        ({"optimizer": 3}, "optimizer = 3: expected a text"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            simclr(**settings)
+    with pytest.raises(TypeError, match=r"style = .*: there is no 'pp'"):
+        Pretraining.from_config(Config("simclr", style={"pp": 1}))
+    with pytest.raises(TypeError, match="make one of these"):
+        Pretraining("resnet18")
+    with pytest.raises(ValueError, match="resume = True: needs a folder"):
+        simclr().fit(folder, 1, resume=True)
+    with pytest.raises(TypeError, match="on_epoch: expected a function, got str"):
+        simclr().fit(folder, 1, on_epoch="x")
+    with pytest.raises(ValueError, match="batch_size = 0"):
+        simclr().encode(np.zeros((1, 16, 16, 3), np.float32), batch_size=0)
+    with pytest.raises(ValueError, match="image 0 of the images = NaN"):
+        simclr().encode(np.full((1, 16, 16, 3), np.nan, np.float32))
+
+
+def test_classes_are_known_by_their_names(folder, tmp_path):
+    pictures = sorted(folder.glob("*.png"))
+    for part, classes in (("train", "abc"), ("val", "bc"), ("other", "bd")):
+        for i, name in enumerate(classes):
+            (tmp_path / part / name).mkdir(parents=True)
+            for picture in pictures[4 * i : 4 * i + 4]:
+                (tmp_path / part / name / picture.name).write_bytes(picture.read_bytes())
+    train, val, other = (ImageFolder(tmp_path / part) for part in ("train", "val", "other"))
+    model = simclr()
+    assert evaluation.extract(model, val, classes=train.classes).targets.tolist() == [1] * 4 + [2] * 4
+    with pytest.raises(ValueError, match="class 'd': not among the training images' a, b, c"):
+        evaluation.extract(model, other, classes=train.classes)
+    with pytest.raises(ValueError, match="class 'd'"):
+        model.fit(train, 1, batch_size=4, monitor=Monitor(other), quiet=True)
+    monitor = Monitor(val)
+    model.fit(train, 1, batch_size=4, monitor=monitor, quiet=True)
+    assert monitor.classes == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="there is no image"):
+        evaluation.extract(model, Arrays(np.zeros((0, 16, 16, 3), np.uint8)))
+
+
+def test_an_image_that_cannot_be_read_is_told_of(folder, tmp_path, capsys):
+    for i, picture in enumerate(sorted(folder.glob("*.png"))[:8]):
+        (tmp_path / picture.name).write_bytes(picture.read_bytes() if i else b"no picture")
+    with pytest.raises(ValueError, match=r"00\.png"):
+        simclr().fit(tmp_path, 1, batch_size=4, quiet=True)
+    simclr().fit(tmp_path, 2, batch_size=4, on_error="report")
+    told = capsys.readouterr().err
+    assert told.count("another image took its place") == 1
+    assert "00.png: " in told
+
+
+def test_a_loaders_transform_is_the_runs(folder):
+    transform = SimCLRTransform(24, output="numpy", cj_strength=0.3, style=SASSL(p=0.5))
+    model = simclr()
+    model.fit(TwoViewLoader(folder, transform, 8), 1, quiet=True)
+    assert model.transform is transform
+    assert (model.config.input_size, model.config.style["p"], model.config.views) == (24, 0.5, {"cj_strength": 0.3})
+
+
+def test_a_warm_up_goes_by_steps():
+    config = Config("moco-v2", epochs=4, lr=1.0, warmup_epochs=1, schedule_by="epoch")
+    lrs = [rates(config, 256, step, 4)[0] for step in range(16)]
+    assert lrs[:5] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert len(set(lrs[4:8])) == 1
 
 
 def test_command_line(folder, tmp_path):
@@ -452,13 +561,21 @@ def test_command_line(folder, tmp_path):
     done = subprocess.run([*base, "--config", str(tmp_path / "good.json")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "2 epochs, loss" in done.stdout
+    more = [*run[:4], "--data", str(folder), "--out", str(tmp_path / "run"), "--resume", "--epochs", "1"]
+    done = subprocess.run(more, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1 epochs, loss" in done.stdout
     for file, message in (("bad", "did you mean temperature"), ("none", "no JSON"), ("missing", "No such file")):
         done = subprocess.run([*base, "--config", str(tmp_path / f"{file}.json")], capture_output=True, text=True)
         assert done.returncode == 1
         assert f"{file}.json: " in done.stderr
         assert message in done.stderr
     for arguments, message in (
-        ([], "expected a preset or --config"),
+        (["--data", "x", "--out", "y"], "expected either a preset or --config"),
+        (["--demo", "--epochs", "1"], "--demo takes --out and --threads alone, and not epochs"),
+        (["simclr", "--data", "x", "--out", "y", "--monitor-every", "2"], "--monitor-every is of a --monitor"),
+        (["simclr", "--data", "x", "--out", "y", "--set", "style=null"], "give --style, or --set style.NAME=VALUE"),
+        (["simclr", "--data", "x", "--out", "y", "--style=off", "--set=style.p=1"], "there is no style to set"),
         (["simclr", "--out", "x"], "--data is missing"),
         (["simclr", "--data", str(folder)], "--out is missing"),
     ):

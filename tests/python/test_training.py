@@ -27,7 +27,7 @@ SETTINGS = {
     "hidden_dim": 32,
     "layers": 2,
     "temperature": 0.2,
-    "queue_size": 48,
+    "queue_size": 96,
     "splits": 1,
     "symmetric": False,
     "mlp": True,
@@ -249,6 +249,14 @@ def test_batches_and_states_that_cannot_be():
         trainer(arch="resnet34").load_state(before)
     with pytest.raises(ValueError, match="splits = 3: the batch of 4"):
         trainer(method="moco-v2", splits=3).step(left, right, 0.1, 0.9)
+    uneven = trainer(method="moco-v2", queue_size=12)
+    uneven.step(left, right, 0.1, 0.9)
+    with pytest.raises(ValueError, match="batch_size = 3: batches of one size: the queue is filled up to 4"):
+        uneven.step(left[:3], right[:3], 0.1, 0.9)
+    with pytest.raises(ValueError, match="queue_size = 12: a multiple of the batch of 4, both of whose views"):
+        trainer(method="moco-v2", queue_size=12, symmetric=True).step(left, right, 0.1, 0.9)
+    with pytest.raises(ValueError, match="dim = 1000000000000: at most 65536"):
+        trainer(dim=10**12)
     with pytest.raises(ValueError, match=r"conv1\.weight: expected"):
         trainer(small_stem=False).load_backbone(ours.backbone())
 

@@ -293,6 +293,21 @@ def as_images(source: Any) -> Images:
     return Objects(source)
 
 
+def numbered(images: Images, classes: Sequence[str] | None) -> NDArray[np.int64] | None:
+    """The number that each of the images' classes has among these names; None where they have no names.
+
+    Raises:
+        ValueError: a class that is not among them.
+    """
+    own = getattr(images, "classes", None)
+    if own is None or classes is None:
+        return None
+    unknown = [name for name in own if name not in classes]
+    if unknown:
+        raise ValueError(f"class {unknown[0]!r}: not among the training images' {', '.join(classes[:10])}")
+    return np.array([list(classes).index(name) for name in own], np.int64)
+
+
 def _targets(targets: Sequence[int] | None, n: int) -> list[int]:
     classes = [0] * n if targets is None else [whole(f"targets[{i}]", x, -(2**63)) for i, x in enumerate(targets)]
     if len(classes) != n:

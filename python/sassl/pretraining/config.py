@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,16 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, kind in ((one.name, one.type) for one in fields(self)):
+            value = getattr(self, name)
+            if kind == "int":
+                object.__setattr__(self, name, whole(name, value))
+            elif kind == "float":
+                object.__setattr__(self, name, number(name, value))
+                if not isfinite(getattr(self, name)):
+                    raise wrong(name, value, "a finite number")
+            elif kind == "str" and not isinstance(value, str):
+                raise wrong(name, value, "a text")
         choice("encoder_momentum_schedule", self.encoder_momentum_schedule, ("constant", "cosine"))
         choice("scaling", self.scaling, ("linear", "sqrt", "none"))
         choice("schedule_by", self.schedule_by, ("step", "epoch"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,19 +28,7 @@ class Folder:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         self._lock = path / "running"
-        try:
-            self._held = os.open(self._lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        except FileExistsError:
-            holder = self._lock.read_text() or "unknown"
-            if holder.isdigit() and _is_alive(int(holder)):
-                raise FileExistsError(
-                    f"{path}: process {holder} is at this run; choose another folder, or delete {self._lock} if that process "
-                    "is another program"
-                ) from None
-            # Its process was killed.
-            self._lock.unlink(missing_ok=True)
-            self._held = os.open(self._lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        os.write(self._held, str(os.getpid()).encode())
+        self._held = _locked(self._lock)
         try:
             self._begin(resume, config)
         except BaseException:
@@ -50,13 +39,17 @@ class Folder:
         settings = self.path / "config.json"
         if self.last() is not None and not resume:
             raise FileExistsError(
-                f"{self.path}: has a run; resume=True goes on with it, another folder begins a new one"
+                f"{self.path}: has a run; resume=True (--resume) goes on with it, another folder begins a new one"
             )
         if settings.exists() and resume:
             before = asdict(Config.load(settings))
             for name, value in asdict(config).items():
                 if before[name] != value:
-                    raise ValueError(f"{name} = {value!r}: the run in {self.path} has {before[name]!r}")
+                    remedy = "give that, or begin another run in another folder"
+                    raise ValueError(f"{name} = {value!r}: the run in {self.path} has {before[name]!r}; {remedy}")
+        # What a killed process was writing.
+        for part in self.path.glob(".*.part"):
+            part.unlink(missing_ok=True)
         config.save(settings)
 
     def last(self) -> Path | None:
@@ -85,8 +78,8 @@ class Folder:
 
     def close(self) -> None:
         """Another process may have it."""
-        os.close(self._held)
         self._lock.unlink(missing_ok=True)
+        os.close(self._held)
 
 
 def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:
@@ -95,11 +88,45 @@ def metadata(config: Config, history: History, epoch: int, batch: int = 0, **par
     return {name: json.dumps(value) for name, value in told.items()}
 
 
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+def _locked(path: Path) -> int:
+    """The file, open and locked: the system unlocks it when the process ends, however it does.
+
+    Raises:
+        FileExistsError: another process has it.
+        OSError: the system refuses.
+    """
+    while True:
+        held = os.open(path, os.O_CREAT | os.O_RDWR)
+        try:
+            _lock(held)
+        except OSError:
+            holder = os.read(held, 100).decode(errors="replace") or "unknown"
+            os.close(held)
+            raise FileExistsError(
+                f"{path.parent}: process {holder} is at this run; choose another folder, or wait until it ends"
+            ) from None
+        try:
+            # One that is closing the folder may have unlinked what was opened here.
+            if os.path.samestat(os.fstat(held), os.stat(path)):
+                os.ftruncate(held, 0)
+                os.write(held, str(os.getpid()).encode())
+                return held
+            os.close(held)
+        except FileNotFoundError:
+            os.close(held)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            os.close(held)
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int) -> None:
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

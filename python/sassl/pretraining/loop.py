@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._sassl import cosine_momentum, cosine_rate
+from .._sassl import checkpoint_metadata, cosine_momentum, cosine_rate
 from ..data import TwoViewLoader
 from .config import Config
 from .folder import Folder, metadata
@@ -51,6 +52,7 @@ class Loop:
         self._monitor, self._tensorboard = monitor, tensorboard
         self._on_epoch, self._on_step, self._quiet = on_epoch, on_step, quiet
         self._batches = len(loader)
+        self._unreadable: set[str] = set()
         # Of the epoch so far.
         self._images, self._seconds = 0, 0.0
         self._sums: dict[str, float] = {}
@@ -73,6 +75,8 @@ class Loop:
                     self._epoch(epoch, place, progress, board, asked)
                     place = 0
         finally:
+            if self._monitor is not None:
+                self._monitor.forget()
             progress.close()
             if board is not None:
                 board.close()
@@ -83,7 +87,9 @@ class Loop:
         if native and place == 0:
             loader.set_epoch(epoch)
         began, done = time.perf_counter() - self._seconds, place
-        for batch in loader if native or place == 0 else _skip(loader, place):
+        # A checkpoint may stand after the last batch, and before what ends an epoch.
+        rest = () if place == self._batches else loader if native or place == 0 else _skip(loader, place)
+        for batch in rest:
             left, right = views(batch)
             values, features = self._step(left, right, epoch, done)
             done += 1
@@ -103,7 +109,12 @@ class Loop:
                 self._checkpoint(epoch, done)
             if asked:
                 raise KeyboardInterrupt
-        if done == place:
+        if native:
+            for name, (why, _) in loader.report.items():
+                if name not in self._unreadable:
+                    self._unreadable.add(name)
+                    progress.note(f"{name}: {why}; another image took its place")
+        if done == 0:
             raise ValueError(f"epoch {epoch}: the data gave no batch")
         means = {name: value / done for name, value in self._sums.items()}
         row = {"epoch": epoch + 1, **means, "images_per_second": self._images / self._seconds}
@@ -111,7 +122,12 @@ class Loop:
         images, self._images, self._seconds, self._sums = self._images, 0, 0.0, {}
         try:
             if self._monitor is not None and self._monitor.is_due(epoch, model.config.epochs, images):
-                row.update(self._monitor.measure(model))
+                if place:
+                    progress.note(
+                        f"epoch {epoch + 1}: not monitored, for its features up to batch {place} are not here"
+                    )
+                else:
+                    row.update(self._monitor.measure(model))
         finally:
             if self._monitor is not None:
                 self._monitor.forget()
@@ -153,7 +169,9 @@ class Loop:
         path = self._folder.last() if self._folder is not None else None
         if path is None:
             return 0, 0
-        told = self._model._trainer.load(path)
+        told = checkpoint_metadata(path)
+        if "loader" not in told:
+            raise ValueError(f"{path}: written by `save`, which keeps no place in a run; `fit` keeps it in its folder")
         found = {name: json.loads(told[name]) for name in ("history", "epoch", "batch", "loader", "so_far")}
         epoch, batch = found["epoch"], found["batch"]
         if found["loader"] is not None and isinstance(self._loader, TwoViewLoader):
@@ -161,6 +179,7 @@ class Loop:
                 self._loader.load_state_dict({**found["loader"], "epoch": epoch, "batch": batch})
             except ValueError as error:
                 raise ValueError(f"{path}: of other data; {error}") from None
+        self._model._trainer.load(path)
         self._model.history = History(found["history"])
         so_far = found["so_far"]
         self._images, self._seconds, self._sums = so_far["images"], so_far["seconds"], so_far["sums"]
@@ -170,7 +189,8 @@ class Loop:
 def rates(config: Config, batch: int, step: int, batches: int) -> tuple[float, float]:
     """The learning rate and the encoder's momentum of a step, counted from 0."""
     total, warmup = config.epochs * batches, min(config.warmup_epochs, config.epochs - 1) * batches
-    at = step // batches * batches if config.schedule_by == "epoch" else step
+    # A warm-up goes by steps in either case: by epochs its first one would learn nothing.
+    at = step // batches * batches if config.schedule_by == "epoch" and step >= warmup else step
     lr = cosine_rate(config.peak_lr(batch), warmup, total, at)
     if config.encoder_momentum_schedule == "constant":
         return lr, config.encoder_momentum
@@ -180,6 +200,8 @@ def rates(config: Config, batch: int, step: int, batches: int) -> tuple[float, f
 def is_batches(data: Any) -> bool:
     """Whether these are batches already: a loader, ours or torch's, or a list of ([left, right], ...)."""
     if isinstance(data, TwoViewLoader) or (hasattr(data, "__iter__") and hasattr(data, "batch_size")):
+        return True
+    if hasattr(data, "__iter__") and not hasattr(data, "__getitem__") and not isinstance(data, os.PathLike):
         return True
     if not isinstance(data, (list, tuple)) or not data or not isinstance(data[0], (list, tuple)):
         return False

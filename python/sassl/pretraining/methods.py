@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from .._sassl import Trainer, checkpoint_metadata, write_tensors
 from ..arguments import choice, flag, whole, wrong
 from ..data import TwoViewLoader
+from ..data.sources import numbered
 from ..transforms import recipes
 from ..transforms.plain import SASSL
 from .config import PRESETS, Config, check_names
@@ -55,6 +57,8 @@ class Pretraining:
         threads: int | None = None,
         **settings: Any,
     ) -> None:
+        if type(self) is Pretraining:
+            raise TypeError("Pretraining: what MoCoV2, BYOL and SimCLR share; make one of these")
         own = [name for name, config in PRESETS.items() if config.method == self._preset]
         base = PRESETS[choice("preset", self._preset if preset is None else preset, own)]
         check_names(settings)
@@ -79,7 +83,7 @@ class Pretraining:
             #: How views are made of images.
             self.transform: recipes.TwoViewTransform = self._recipe(input_size=size, **config.views, **fixed)
         except TypeError as error:
-            raise TypeError(f"views = {config.views!r}: {error}") from None
+            raise TypeError(f"views = {config.views!r}: {_told(error)}") from None
         self._threads = threads
         self._trainer = Trainer(config.core(), threads=threads)
         #: A dict for each epoch: epoch, loss, lr, images a second, what the method watches, a monitor's accuracies.
@@ -93,7 +97,10 @@ class Pretraining:
             ValueError: settings that cannot be, or of another method.
             OSError: a folder or file of styles that is not there.
         """
-        style = None if config.style is None else SASSL(**config.style)
+        try:
+            style = None if config.style is None else SASSL(**config.style)
+        except TypeError as error:
+            raise TypeError(f"style = {config.style!r}: {_told(error)}") from None
         return cls._made(config, style, threads)
 
     @classmethod
@@ -116,6 +123,7 @@ class Pretraining:
         resume: bool = False,
         keep: int = 2,
         checkpoint_every: int | None = None,
+        on_error: str = "raise",
         monitor: Any = None,
         tensorboard: bool = False,
         on_epoch: Callback | None = None,
@@ -134,6 +142,7 @@ class Pretraining:
                 `TwoViewLoader` or what makes one.
             keep: how many checkpoints stay.
             checkpoint_every: steps after which there is one too, for long epochs.
+            on_error: as of a `TwoViewLoader`: "raise", or "report": another image for one that cannot be read, and a line.
             monitor: labelled images or a `Monitor`: accuracies of the features after an epoch.
             tensorboard: write scalars for it into the folder.
             on_epoch: called with this object and the epoch's row of the history.
@@ -149,8 +158,12 @@ class Pretraining:
         keep = whole("keep", keep, 1)
         if checkpoint_every is not None:
             whole("checkpoint_every", checkpoint_every, 1)
-        if flag("tensorboard", tensorboard) and out is None:
-            raise ValueError("tensorboard = True: needs a folder; give out")
+        for name, value in (("tensorboard", tensorboard), ("resume", resume)):
+            if flag(name, value) and out is None:
+                raise ValueError(f"{name} = True: needs a folder; give out")
+        for name, callback in (("on_epoch", on_epoch), ("on_step", on_step)):
+            if callback is not None and not callable(callback):
+                raise TypeError(f"{name}: expected a function, got {type(callback).__name__}")
         epochs = self.config.epochs if epochs is None else whole("epochs", epochs, 1)
         made = is_batches(data)
         if made and batch_size is None:
@@ -161,10 +174,18 @@ class Pretraining:
         loader = data
         if not made:
             seed, threads = config.seed, self._threads
-            loader = TwoViewLoader(data, self.transform, batch_size, seed=seed, threads=threads, output="numpy")
-        if monitor is not None and not isinstance(monitor, Monitor):
-            monitor = Monitor(monitor)
-        folder = None if out is None else Folder(Path(out), flag("resume", resume), config)
+            loader = TwoViewLoader(
+                data, self.transform, batch_size, seed=seed, threads=threads, output="numpy", on_error=on_error
+            )
+        elif on_error != "raise":
+            raise ValueError(f"on_error = {on_error!r}: of a loader that is made here; give it to yours")
+        if isinstance(data, TwoViewLoader):
+            config = self._as(data.transform, config)
+        if monitor is not None:
+            monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
+            monitor.classes = getattr(getattr(loader, "source", None), "classes", None)
+            numbered(monitor.data, monitor.classes)
+        folder = None if out is None else Folder(Path(out), resume, config)
         try:
             self.config = config
             loop = Loop(
@@ -185,6 +206,15 @@ class Pretraining:
                 folder.close()
         return self
 
+    def _as(self, transform: recipes.TwoViewTransform, config: Config) -> Config:
+        """These settings with the views of another transform, which then is this object's."""
+        self.transform = transform
+        given, own = transform._settings, self._recipe(output="numpy")._settings
+        apart = ("input_size", "style", "generator", "output", "dtype", "channels_last")
+        views = {name: given[name] for name in given if name not in apart and given[name] != own.get(name)}
+        style = None if transform.style is None else describe(transform.style)
+        return replace(config, input_size=given["input_size"], views=views, style=style)
+
     def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
         """Features by the backbone, its norms as after training.
 
@@ -195,7 +225,7 @@ class Pretraining:
         Returns:
             (N, features) float32.
         """
-        array = floats(images)
+        array, batch_size = floats(images), whole("batch_size", batch_size, 1)
         parts = [self._trainer.encode(array[i : i + batch_size]) for i in range(0, len(array), batch_size)]
         return np.concatenate(parts) if parts else np.empty((0, self._trainer.features), np.float32)
 
@@ -209,13 +239,17 @@ class Pretraining:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], *, style: SASSL | None = None, threads: int | None = None
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        style: SASSL | str | os.PathLike[str] | None = None,
+        threads: int | None = None,
     ) -> Pretraining:
         """What `save` or `fit` wrote; called on `Pretraining`, of any method.
 
         Args:
             path: a checkpoint.
-            style: for training on: styles are not in the checkpoint, `config.style` tells what they were.
+            style: for training on, as in the constructor: a checkpoint has no styles, and `config.style` tells which they were.
             threads: as in the constructor.
 
         Raises:
@@ -223,6 +257,8 @@ class Pretraining:
             ValueError: no checkpoint, a damaged one, or one of another method.
         """
         config = Config(**json.loads(checkpoint_metadata(path)["config"]))
+        if isinstance(style, (str, os.PathLike)):
+            style = SASSL(p=0.8, styles=style)
         if style is not None:
             config = replace(config, style=describe(style))
         try:
@@ -235,18 +271,21 @@ class Pretraining:
     def export_backbone(self, path: str | os.PathLike[str]) -> None:
         """Writes the backbone under torchvision's names: .safetensors, or .pth where torch is installed.
 
-        `torchvision.models.resnet18().load_state_dict(..., strict=False)` then misses fc.weight and fc.bias alone.
+        `torchvision.models.resnet18().load_state_dict(..., strict=False)` then misses fc.weight and fc.bias alone. With
+        `small_stem` its conv1 has to be made as CIFAR's first: 3x3, stride 1, and no max-pool after it.
 
         Raises:
             ValueError: another suffix.
             ImportError: .pth without torch.
         """
-        file = Path(path)
+        file, stem = Path(path), "cifar" if self.config.small_stem else "imagenet"
         if file.suffix == ".safetensors":
-            write_tensors(file, self.state_dict(), {"format": "pt", "arch": self.config.arch})
+            write_tensors(file, self.state_dict(), {"format": "pt", "arch": self.config.arch, "stem": stem})
         elif file.suffix == ".pth":
-            import torch
-
+            try:
+                import torch
+            except ImportError:
+                raise ImportError(f"{file}: .pth needs torch; install it, or write a .safetensors file") from None
             part = file.with_name(f".{file.name}.{os.getpid()}.part")
             try:
                 torch.save({name: torch.from_numpy(tensor) for name, tensor in self.state_dict().items()}, part)
@@ -289,6 +328,11 @@ def describe(style: SASSL) -> dict[str, Any]:
         "model": style.stylizer.source,
         "precision": style.stylizer.precision,
     }
+
+
+def _told(error: TypeError) -> str:
+    """What an unexpected keyword's error says to those who gave it in a dict."""
+    return re.sub(r"\S*__init__\(\) got an unexpected keyword argument", "there is no", str(error))
 
 
 def _batch_size(batches: Any) -> int | None:

@@ -22,7 +22,8 @@ class Monitor:
     """Accuracies on labelled images that are not trained on, in per cent.
 
     Neighbours and the probe's examples are the features of left views as training computed them in the epoch, so that only
-    the images of `data` have to be encoded (as solo-learn has it). `sassl.evaluation` is the measure to report; this one tells
+    the images of `data` have to be encoded (as solo-learn has it). Of an epoch that was resumed within, they are not whole, and
+    nothing is measured. `sassl.evaluation` is the measure to report; this one tells
     whether a run goes well.
 
     Args:
@@ -40,6 +41,8 @@ class Monitor:
         self, data: Any, every: int | None = None, *, bank: int = 65_536, k: int = 200, probe_epochs: int = 10
     ) -> None:
         self.data, self.every = as_images(data), None if every is None else whole("every", every, 1)
+        #: Names of the training images' classes, by which those of `data` are numbered; `fit` sets it.
+        self.classes: list[str] | None = None
         self._bank, self._k = whole("bank", bank, 2), whole("k", k, 1)
         self._probe_epochs = whole("probe_epochs", probe_epochs)
         self._kept: deque[tuple[NDArray[np.float32], NDArray[np.int64]]] = deque()
@@ -66,10 +69,15 @@ class Monitor:
 
         features, targets = (np.concatenate(part)[-self._bank :] for part in zip(*self._kept, strict=True))
         self.forget()
-        train, test = evaluation.Features(features, targets), evaluation.extract(model, self.data)
-        found = {"knn_top1": evaluation.knn(train, test, k=min(self._k, len(features)))["top1"]}
-        if self._probe_epochs:
-            found["linear_top1"] = evaluation.linear_probe(train, test, epochs=self._probe_epochs)["top1"]
+        train, test = evaluation.Features(features, targets), evaluation.extract(model, self.data, classes=self.classes)
+        try:
+            found = {"knn_top1": evaluation.knn(train, test, k=min(self._k, len(features)))["top1"]}
+            if self._probe_epochs:
+                found["linear_top1"] = evaluation.linear_probe(train, test, epochs=self._probe_epochs)["top1"]
+        except ValueError as error:
+            raise ValueError(
+                f"monitor: {error}; the epoch is saved: resume with another monitor, or with none"
+            ) from None
         return found
 
     def forget(self) -> None:

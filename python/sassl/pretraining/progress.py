@@ -38,15 +38,17 @@ class Progress:
             self._told = now
             rate, done = self._new / (now - self._began), self._done + self._new
             left = _clock((self._images - done) / rate)
-            self._say(f"{where}, {done / self._images:.1%}: {_told(_shown(values))}, {rate:.4g} images/s, {left} left")
+            self.note(f"{where}, {done / self._images:.1%}: {_told(_shown(values))}, {rate:.4g} images/s, {left} left")
 
     def epoch(self, row: dict[str, float]) -> None:
         """An epoch is over."""
-        if not self._quiet:
-            rest = {name: value for name, value in row.items() if name != "epoch"}
-            self._say(f"epoch {row['epoch']:.0f}/{self._epochs}: {_told(rest)}")
+        rest = {name: value for name, value in row.items() if name != "epoch"}
+        self.note(f"epoch {row['epoch']:.0f}/{self._epochs}: {_told(rest)}")
 
-    def _say(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        if self._quiet:
+            return
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         else:
