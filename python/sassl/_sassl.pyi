@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "conv2d", "convert", "cosine_momentum", "cosine_rate", "decode", "gaussian_blur", "grayscale", "hflip", "info", "knn", "linear_probe", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_tensors"]
+__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "conv2d", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "decode", "gaussian_blur", "grayscale", "hflip", "info", "knn", "linear_probe", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_tensors"]
 
 @final
 class Bank:
@@ -104,6 +104,77 @@ class Block:
         Args:
             params: what was drawn.
             z_content: (n, dim), F of the batch's images: needed where styles come from the batch.
+        """
+
+@final
+class CudaDevice:
+    """
+    A GPU, by its number, with the kernels that were loaded on it.
+
+    Raises:
+        RuntimeError: no driver, no such GPU, or one older than compute capability 7.5.
+    """
+    def __new__(cls, /, ordinal: SupportsIndex) -> CudaDevice: ...
+
+@final
+class CudaPlan:
+    """
+    The launches of a batch.
+    """
+    def __len__(self, /) -> int: ...
+    def compile(self, /, arch: SupportsIndex) -> "dict[str, int]":
+        """
+        The bytes of each kernel, compiled for an architecture, 90 for compute capability 9.0; needs no GPU.
+        """
+    def run(self, /, device: CudaDevice, addresses: tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex], stream: SupportsIndex) -> str | None:
+        """
+        Lines the launches up on a stream; it does not wait.
+
+        Args:
+            device: where everything lies.
+            addresses: of the weights, the workspace, the images, the output and the style vectors.
+            stream: a `cudaStream_t`.
+
+        Returns:
+            Why compiled kernels could not be kept in files, or None.
+
+        Raises:
+            RuntimeError: no NVRTC, or the driver's word.
+        """
+    @property
+    def workspace(self, /) -> int:
+        """
+        Bytes of memory that it needs while it runs.
+        """
+
+@final
+class CudaStylizer:
+    """
+    F and T as kernels for GPUs; `sassl.cuda` launches them.
+
+    Args:
+        stylizer: whose model and precision: "fast" is float16 with float32 sums, "exact" float32.
+    """
+    def __new__(cls, /, stylizer: Stylizer) -> CudaStylizer: ...
+    def encode(self, /, images: "tuple[str, int, int, tuple[int, int, int, int]]", count: SupportsIndex) -> CudaPlan:
+        """
+        F of `count` images into (count, dim) float32.
+        """
+    def plan(self, /, images: "tuple[str, int, int, tuple[int, int, int, int]]", params: StyleParams, out: "tuple[str, int, int, tuple[int, int, int, int]]", styles: "int | None" = None) -> CudaPlan:
+        """
+        Algorithm 1.
+
+        Args:
+            images, out: dtype, height, width, and the strides of image, row, column and colour in numbers.
+            params: one draw for each image.
+            styles: vectors of a bank, or None for styles of the batch.
+
+        Raises:
+            ValueError: a dtype, a size or a style that cannot be.
+        """
+    def weights(self, /) -> "numpy.typing.NDArray[numpy.uint8]":
+        """
+        What the kernels read, as bytes to lie on the device.
         """
 
 @final
@@ -688,6 +759,12 @@ def cosine_rate(lr: SupportsFloat | SupportsIndex, warmup: SupportsIndex, total:
 
     Raises:
         ValueError: a rate below 0, a warm-up that leaves nothing.
+    """
+
+def cuda_info() -> "dict[str, typing.Any]":
+    """
+    The driver's version, NVRTC's, the GPUs with their compute capabilities, the folder of compiled kernels; in the place of each
+    that is not there, why.
     """
 
 def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None) -> "numpy.typing.NDArray[numpy.uint8]":

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, evaluation, pictures, pretraining
+from . import __version__, cuda, evaluation, pictures, pretraining
 from ._sassl import Stylizer, convert, info
 from .bank import StyleBank
 from .data import ImageFolder
@@ -389,12 +389,24 @@ def run_info(args: argparse.Namespace) -> int:
     if about["isa"] in ("portable", "scalar"):
         print("  without AVX2 or AVX-512 the kernels run several times slower")
     print(f"cores: {about['cores']}, threads: {about['threads']}")
+    print_cuda(cuda.info())
     for name in about["models"]:
         model = Stylizer(name)
         print(f"model {name}: z of {model.dim} numbers, space {model.space}, {model.licence}; {model.provenance}")
     default = StyleBank.default()
     print(f"default bank: {len(default)} styles, space {default.space}")
     return 0
+
+
+def print_cuda(about: dict[str, Any]) -> None:
+    """What `sassl info` tells of GPUs."""
+    devices = about["devices"]
+    if isinstance(devices, str):
+        print(f"GPU: none; {devices}")
+        return
+    for i, (name, arch) in enumerate(devices):
+        print(f"GPU {i}: {name}, compute capability {arch / 10}, driver for CUDA {about['driver']}")
+    print(f"  NVRTC: {about['nvrtc']}; compiled kernels: {about['kernels'] or 'not kept'}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 //! The Python module `sassl._sassl`: the only home of pyo3. This file lists names; each other file holds one kind of them.
 mod arrays;
 mod conv2d;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod error;
 mod evaluation;
 mod image;
@@ -21,6 +23,9 @@ use pyo3::prelude::*;
 mod _sassl {
     #[pymodule_export]
     use super::conv2d::conv2d;
+    #[cfg(feature = "cuda")]
+    #[pymodule_export]
+    use super::cuda::{CudaDevice, CudaPlan, CudaStylizer, cuda_info};
     #[pymodule_export]
     use super::evaluation::{knn, linear_probe, logistic_probe};
     #[pymodule_export]

@@ -8,7 +8,7 @@ use crate::style::{Strength, Style};
 use crate::weights::Model;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A style predictor F and a transformer T that share a style space (Ghiasi et al. 2017, arXiv 1705.06830).
@@ -52,10 +52,7 @@ impl Stylizer {
         let threads = checked_threads(threads)?;
         let precision = Precision::named(precision)?;
         let core = run(py, || {
-            let weights = match model.to_str() {
-                Some(name) if !name.contains(['/', '\\', '.']) => Model::embedded(name)?,
-                _ => Model::load(&model)?,
-            };
+            let weights = named(&model)?;
             if let Some(expected) = space.filter(|space| *space != weights.space) {
                 return Err(Error::Space { what: model.display().to_string(), found: weights.space, expected });
             }
@@ -66,7 +63,7 @@ impl Stylizer {
 
     /// As given.
     #[getter]
-    fn precision(&self) -> &str {
+    pub(super) fn precision(&self) -> &str {
         self.precision.name()
     }
 
@@ -203,6 +200,24 @@ impl Stylizer {
         keywords.set_item("precision", self.precision())?;
         keywords.set_item("space", self.space())?;
         Ok(((self.source.clone(),), keywords))
+    }
+}
+
+/// The model of a name or of a file.
+fn named(model: &Path) -> Result<Model> {
+    match model.to_str() {
+        Some(name) if !name.contains(['/', '\\', '.']) => Model::embedded(name),
+        _ => Model::load(model),
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl Stylizer {
+    /// Its weights, read again.
+    pub(super) fn model(&self) -> Result<Model> {
+        let model = named(Path::new(&self.source))?;
+        check_space(&self.source, &model.space, &self.core)?;
+        Ok(model)
     }
 }
 

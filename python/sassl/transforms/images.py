@@ -53,6 +53,49 @@ def is_image(value: Any) -> bool:
     return isinstance(value, np.ndarray) or (hasattr(value, "mode") and hasattr(value, "convert"))
 
 
+def is_cuda(value: Any) -> bool:
+    """Whether it is a tensor on an NVIDIA GPU."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor) and value.is_cuda and torch.version.hip is None
+
+
+def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, Any], Any]]:
+    """As `unpack`, for a tensor that stays where it is: (N, 3, H, W) of its own strides, and the way back.
+
+    Raises:
+        TypeError, ValueError: as of `unpack`; what floats are is not looked at.
+    """
+    import torch
+
+    _check_tensor(torch, image, name)
+    shape = tuple(image.shape)
+    images = image.detach().as_subclass(torch.Tensor).reshape(int(np.prod(shape[:-3])), *shape[-3:])
+    batch = images.float() if images.dtype == torch.float64 else images
+
+    def restore(out: Any, applied: NDArray[np.bool_]) -> Any:
+        if shape[-3] == 1:
+            weights = torch.from_numpy(_LUMINANCE).to(out.device)
+            gray = (out.permute(0, 2, 3, 1).float() @ weights)[:, None]
+            out = (gray + 0.5).floor() if out.dtype == torch.uint8 else gray.clamp(max=1)
+        if out.dtype != images.dtype or shape[-3] == 1:
+            # The kernels have copied what was not drawn, but not to this type.
+            kept = torch.from_numpy(~applied).to(out.device)[:, None, None, None]
+            out = torch.where(kept, images, out.to(images.dtype))
+        return out.reshape(shape)
+
+    return batch.expand(-1, 3, -1, -1), restore
+
+
+def _check_tensor(torch: Any, image: Any, name: str) -> None:
+    shape = tuple(image.shape)
+    if image.ndim < 3 or shape[-3] not in (1, 3):
+        raise ValueError(f"{name}: expected a tensor (..., C, H, W) with 1 or 3 channels, got the shape {shape}")
+    if image.dtype != torch.uint8 and not image.is_floating_point():
+        raise ValueError(
+            f"{name}: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first"
+        )
+
+
 def _unpack_numpy(image: Array, name: str) -> tuple[Array, Restore]:
     if image.ndim < 3 or image.shape[-1] not in (1, 3):
         raise ValueError(
@@ -78,13 +121,8 @@ def _unpack_numpy(image: Array, name: str) -> tuple[Array, Restore]:
 
 
 def _unpack_torch(torch: Any, image: Any, name: str) -> tuple[Array, Restore]:
+    _check_tensor(torch, image, name)
     shape = tuple(image.shape)
-    if image.ndim < 3 or shape[-3] not in (1, 3):
-        raise ValueError(f"{name}: expected a tensor (..., C, H, W) with 1 or 3 channels, got the shape {shape}")
-    if image.dtype != torch.uint8 and not image.is_floating_point():
-        raise ValueError(
-            f"{name}: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first"
-        )
     tensor = image.detach().as_subclass(torch.Tensor)
     host = tensor.cpu() if tensor.dtype == torch.uint8 else tensor.to("cpu", torch.float32)
     host = host.reshape(int(np.prod(shape[:-3])), *shape[-3:])

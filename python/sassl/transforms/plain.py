@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from .._sassl import Block, Gaussian, StyleParams, Stylizer
 from ..arguments import number, pair
 from ..bank import StyleBank
 from ..pictures import SUFFIXES
-from .images import Array, Restore, is_image, unpack
+from .images import Array, Restore, is_cuda, is_image, unpack, unpack_cuda
 
 Range = tuple[float, float]
 
@@ -45,8 +46,8 @@ class SASSL:
     single images of any sizes. Each image of a batch or list has a draw of its own. What comes back has the type, dtype,
     size and device of what went in, and images that are not drawn come back as they are. Stylized PIL images keep their
     mode and alpha, except that P becomes RGB (RGBA where it has transparency) and 1 becomes L, as neither can hold the
-    result. Floats must lie in [0, 1]: it stands before Normalize. Images from 8x8 up. CUDA tensors are computed on the
-    CPU.
+    result. Floats must lie in [0, 1]: it stands before Normalize. Images from 8x8 up. Tensors on an NVIDIA GPU are
+    computed there, by `sassl.cuda`: on the current stream and without waiting for it, so that floats are not checked.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class SASSL:
         self.stylizer = model
         self.styles, self._described = _styles(styles, self.stylizer)
         self._params: StyleParams | None = None
+        self._kernels: dict[Any, Any] = {}
         self._block = self._make_block()
 
     def _make_block(self) -> Block:
@@ -116,17 +118,32 @@ class SASSL:
         """
         if isinstance(image, (list, tuple)):
             return self._apply_list(_unpack_list(image), params)
+        if is_cuda(image):
+            return self._apply_cuda(image, params)
         return self._apply(*unpack(image), params)
 
     def __call__(self, image: Any) -> Any:
         if isinstance(image, (list, tuple)):
             images = _unpack_list(image)
             return self._apply_list(images, self.sample(len(images)))
+        if is_cuda(image):
+            return self._apply_cuda(image, self.sample(max(math.prod(image.shape[:-3]), 1)))
         batch, restore = unpack(image)
         return self._apply(batch, restore, self.sample(max(len(batch), 1)))
 
     def _apply(self, batch: Array, restore: Restore, params: StyleParams) -> Any:
         return restore(self._block.apply(batch, params), params.apply)
+
+    def _apply_cuda(self, image: Any, params: StyleParams) -> Any:
+        batch, restore = unpack_cuda(image)
+        if not len(batch) or (len(params) == len(batch) and not params.apply.any()):
+            return image
+        if image.device not in self._kernels:
+            from ..cuda import Kernels
+
+            styles = self.styles.vectors if isinstance(self.styles, StyleBank) else None
+            self._kernels[image.device] = Kernels(self.stylizer, image.device, styles)
+        return restore(self._kernels[image.device].apply(batch, params), params.apply)
 
     def _apply_list(self, images: list[tuple[Array, Restore]], params: StyleParams) -> list[Any]:
         """One batch for each size; where `styles` is "batch", they come from all of the list."""
@@ -167,10 +184,10 @@ class SASSL:
 
     def __getstate__(self) -> dict[str, Any]:
         # Without what was drawn last: a transform hashes (Hugging Face's cache does) as its configuration.
-        return {name: value for name, value in vars(self).items() if name not in ("_block", "_params")}
+        return {name: value for name, value in vars(self).items() if name not in ("_block", "_params", "_kernels")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _params=None)
+        vars(self).update(state, _params=None, _kernels={})
         self._block = self._make_block()
 
 

@@ -44,7 +44,7 @@ impl Linear {
             kernel: Arc::new(Kernel { name: "linear", source: include_str!("linear.cu"), defines }),
             grid: [1, 1, count(images)],
             block: 128,
-            shared: 4 * inputs,
+            shared: 0,
             args: vec![x.into(), weight.into(), bias.into(), y.into(), Arg::Float(zoom)],
         }
     }

@@ -1,0 +1,163 @@
+//! Algorithm 1 on a GPU: plans, devices, and what a machine has of both. Memory and streams are those of whoever calls.
+use super::style::StyleParams;
+use super::stylizer::Stylizer;
+use crate::error::{Error, Result};
+use crate::kernels::cuda::device::{self, Addresses};
+use crate::kernels::cuda::{Kernel, Space, compiler};
+use crate::kernels::interpolate::cuda::{Images, PixelType};
+use crate::style::cuda::{self, From};
+use numpy::PyArray1;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// F and T as kernels for GPUs; `sassl.cuda` launches them.
+///
+/// Args:
+///     stylizer: whose model and precision: "fast" is float16 with float32 sums, "exact" float32.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct CudaStylizer(cuda::Stylizer);
+
+/// The launches of a batch.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct CudaPlan(cuda::Plan);
+
+/// A GPU, by its number, with the kernels that were loaded on it.
+///
+/// Raises:
+///     RuntimeError: no driver, no such GPU, or one older than compute capability 7.5.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct CudaDevice(device::Device);
+
+/// A tensor's place: dtype, height, width, strides of image, row, column and colour in numbers.
+type Layout = (String, usize, usize, [i64; 4]);
+
+fn images(space: Space, (dtype, height, width, strides): Layout) -> Result<Images> {
+    let pixels = match &dtype[..] {
+        "uint8" => PixelType::U8,
+        "float16" => PixelType::F16,
+        "bfloat16" => PixelType::BF16,
+        "float32" => PixelType::F32,
+        _ => return Err(Error::value("dtype", dtype, "uint8, float16, bfloat16 or float32")),
+    };
+    Ok(Images { at: space.into(), pixels, strides, height, width })
+}
+
+#[pymethods]
+impl CudaStylizer {
+    #[new]
+    fn new(py: Python<'_>, stylizer: &Stylizer) -> PyResult<Self> {
+        let exact = stylizer.precision() == "exact";
+        super::run::run(py, || Ok(Self(cuda::Stylizer::new(&stylizer.model()?, exact)?)))
+    }
+
+    /// What the kernels read, as bytes to lie on the device.
+    #[pyo3(signature = () -> "numpy.typing.NDArray[numpy.uint8]")]
+    fn weights<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        PyArray1::from_slice(py, self.0.weights()).into_any()
+    }
+
+    /// Algorithm 1.
+    ///
+    /// Args:
+    ///     images, out: dtype, height, width, and the strides of image, row, column and colour in numbers.
+    ///     params: one draw for each image.
+    ///     styles: vectors of a bank, or None for styles of the batch.
+    ///
+    /// Raises:
+    ///     ValueError: a dtype, a size or a style that cannot be.
+    #[pyo3(signature = (
+        images: "tuple[str, int, int, tuple[int, int, int, int]]", params,
+        out: "tuple[str, int, int, tuple[int, int, int, int]]", styles: "int | None" = None,
+    ))]
+    fn plan(&self, images: Layout, params: &StyleParams, out: Layout, styles: Option<usize>) -> PyResult<CudaPlan> {
+        let (images, out) = (self::images(Space::Images, images)?, self::images(Space::Out, out)?);
+        Ok(CudaPlan(self.0.apply(&images, &params.0, styles.map_or(From::Batch, From::Bank), &out, false)?))
+    }
+
+    /// F of `count` images into (count, dim) float32.
+    #[pyo3(signature = (images: "tuple[str, int, int, tuple[int, int, int, int]]", count))]
+    fn encode(&self, images: Layout, count: usize) -> PyResult<CudaPlan> {
+        Ok(CudaPlan(self.0.encode(&self::images(Space::Images, images)?, count)?))
+    }
+}
+
+#[pymethods]
+impl CudaPlan {
+    /// Bytes of memory that it needs while it runs.
+    #[getter]
+    fn workspace(&self) -> usize {
+        self.0.workspace()
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.launches.len()
+    }
+
+    /// The bytes of each kernel, compiled for an architecture, 90 for compute capability 9.0; needs no GPU.
+    #[pyo3(signature = (arch) -> "dict[str, int]")]
+    fn compile<'py>(&self, py: Python<'py>, arch: u32) -> PyResult<Bound<'py, PyDict>> {
+        let kernels: HashSet<&Arc<Kernel>> = self.0.launches.iter().map(|launch| &launch.kernel).collect();
+        let kernels: Vec<_> = kernels.into_iter().collect();
+        let sizes = super::run::run(py, || {
+            kernels.iter().map(|kernel| Ok(compiler::compile(kernel, arch)?.len())).collect::<Result<Vec<_>>>()
+        })?;
+        let found = PyDict::new(py);
+        for (kernel, size) in kernels.into_iter().zip(sizes) {
+            found.set_item(format!("{} {:?}", kernel.name, kernel.defines), size)?;
+        }
+        Ok(found)
+    }
+
+    /// Lines the launches up on a stream; it does not wait.
+    ///
+    /// Args:
+    ///     device: where everything lies.
+    ///     addresses: of the weights, the workspace, the images, the output and the style vectors.
+    ///     stream: a `cudaStream_t`.
+    ///
+    /// Returns:
+    ///     Why compiled kernels could not be kept in files, or None.
+    ///
+    /// Raises:
+    ///     RuntimeError: no NVRTC, or the driver's word.
+    fn run(
+        &self,
+        py: Python<'_>,
+        device: &CudaDevice,
+        addresses: (u64, u64, u64, u64, u64),
+        stream: u64,
+    ) -> PyResult<Option<String>> {
+        let (weights, workspace, images, out, styles) = addresses;
+        let addresses = Addresses { weights, workspace, images, out, styles };
+        let unkept = super::run::run(py, || device.0.run(&self.0.launches, &addresses, stream))?;
+        Ok(unkept.map(|error| error.to_string()))
+    }
+}
+
+#[pymethods]
+impl CudaDevice {
+    #[new]
+    fn new(py: Python<'_>, ordinal: i32) -> PyResult<Self> {
+        super::run::run(py, || Ok(Self(device::Device::new(ordinal)?)))
+    }
+}
+
+/// The driver's version, NVRTC's, the GPUs with their compute capabilities, the folder of compiled kernels; in the place of each
+/// that is not there, why.
+#[pyfunction]
+#[pyo3(signature = () -> "dict[str, typing.Any]")]
+pub(super) fn cuda_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let told = |found: Result<String>| found.unwrap_or_else(|error| error.to_string());
+    let info = PyDict::new(py);
+    let version = |n: i32| format!("{}.{}", n / 1000, n % 100 / 10);
+    info.set_item("driver", told(device::driver_version().map(version)))?;
+    info.set_item("nvrtc", told(compiler::version().map(|(major, minor)| format!("{major}.{minor}"))))?;
+    match device::devices() {
+        Ok(devices) => info.set_item("devices", devices)?,
+        Err(error) => info.set_item("devices", error.to_string())?,
+    }
+    info.set_item("kernels", compiler::folder())?;
+    Ok(info)
+}

@@ -1,0 +1,226 @@
+"""SASSL on the GPU: what can be known without one; and, `pytest -m cuda`, on one: parity with the CPU, manners as a guest."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import sassl
+from conftest import GOLDEN, need
+from sassl import cuda
+from sassl._sassl import CudaStylizer
+from sassl.transforms import images
+from sassl.transforms.plain import SASSL
+
+
+def layout(dtype="uint8", height=40, width=44):
+    return dtype, height, width, (3 * height * width, width, 1, height * width)
+
+
+def block(p=1.0, **options):
+    return SASSL(p=p, threads=1, **options)
+
+
+def need_nvrtc():
+    found = cuda.info()["nvrtc"]
+    if found.startswith("CUDA"):
+        pytest.skip(f"DID NOT RUN: {found}")
+
+
+@pytest.mark.parametrize("arch", [75, 80, 86, 89, 90, 100, 120])
+def test_every_kernel_compiles(arch):
+    need_nvrtc()
+    model = "lite" if arch in (75, 90) else str(GOLDEN / "small_dense.safetensors")
+    for precision, dtype in (("fast", "bfloat16"), ("exact", "float32")):
+        stylizer = sassl.Stylizer(model, precision=precision)
+        params = SASSL(styles="batch", model=stylizer).sample(4)
+        plan = CudaStylizer(stylizer).plan(layout(), params, layout(dtype))
+        sizes = plan.compile(arch)
+        assert len(sizes) <= len(plan)
+        assert min(sizes.values()) > 1000
+
+
+def test_a_plan_is_bounded_and_says_what_cannot_be():
+    core, transform = CudaStylizer(sassl.Stylizer()), block()
+    small = core.plan(layout(), transform.sample(1), layout(), 1200)
+    large = core.plan(layout("uint8", 224, 224), transform.sample(2048), layout("uint8", 224, 224), 1200)
+    assert len(small) < len(large)
+    assert large.workspace < 200 << 20
+    for images_, params, bank, message in (
+        (layout("int32"), transform.sample(2), 1200, "dtype = int32: uint8, float16, bfloat16 or float32"),
+        (layout(height=7), transform.sample(2), 1200, "images: expected images from 8x8 up, got 7x44"),
+        (layout("uint8", 1 << 16, 1 << 16), transform.sample(1), 1200, "at most 2\\^28 pixels"),
+        (layout(), sassl.StyleParams([True], [0.2], [0.2], [7]), 3, r"style\[0\] = 7: there are 3, counted from 0"),
+        (layout(), sassl.StyleParams([True], [0.2], [0.2], [1]), None, r"style\[0\] = 1: there are 1"),
+        (layout(), sassl.StyleParams([True], [0.2], [0.2], [[1.0]]), 3, "expected a vector of 64"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            core.plan(images_, params, images_, bank)
+    nothing = sassl.StyleParams([False], [0.2], [0.2], [1])
+    assert len(core.plan(layout(), nothing, layout(), 3)) == 2  # Its number, and its copy.
+
+
+def test_a_forked_process_is_told_what_to_do(monkeypatch):
+    monkeypatch.setattr(cuda, "_devices", {0: object()})
+    assert cuda._device(0)
+    monkeypatch.setattr(cuda, "_process", os.getpid() + 1)
+    with pytest.raises(RuntimeError, match="forked from one that uses the GPU"):
+        cuda._device(0)
+
+
+def test_a_machine_says_what_it_lacks():
+    found = cuda.info()
+    assert set(found) == {"driver", "nvrtc", "devices", "kernels"}
+    if isinstance(found["devices"], str):
+        assert found["devices"].startswith("CUDA: ")
+        with pytest.raises(RuntimeError, match="CUDA: "):
+            cuda._device(0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((3, 9, 10), "uint8"), ((2, 1, 9, 10), "uint8"), ((2, 2, 3, 9, 10), "float64"), ((2, 1, 9, 10), "float16")],
+)
+def test_tensors_come_back_as_they_were(shape, dtype):
+    need("torch")
+    import torch
+
+    tensor = (torch.rand(shape) * (255 if dtype == "uint8" else 1)).to(getattr(torch, dtype))
+    batch, restore = images.unpack_cuda(tensor)
+    assert batch.ndim == 4
+    assert batch.shape[1] == 3
+    assert batch.dtype in (torch.uint8, torch.float16, torch.float32)
+    applied = np.arange(len(batch)) % 2 == 0
+    # What comes out where nothing is changed.
+    out = restore(batch.clone(), applied)
+    assert out.shape == tensor.shape
+    assert out.dtype == tensor.dtype
+    assert torch.equal(out.reshape(len(batch), -1)[1:2], tensor.reshape(len(batch), -1)[1:2])
+    assert torch.allclose(out.double(), tensor.double(), atol=1e-3 if dtype != "uint8" else 0)
+    with pytest.raises(ValueError, match="1 or 3 channels"):
+        images.unpack_cuda(torch.zeros(2, 4, 9, 9))
+    with pytest.raises(ValueError, match="expected uint8, or floats"):
+        images.unpack_cuda(torch.zeros(3, 9, 9, dtype=torch.int32))
+
+
+@pytest.fixture
+def torch():
+    need("torch")
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("DID NOT RUN: there is no GPU")
+    return torch
+
+
+def pictures(torch, n, height, width, dtype):
+    x = torch.nn.functional.interpolate(torch.rand(n, 3, 5, 5), (height, width), mode="bicubic").clamp(0, 1)
+    x = (x + 0.1 * torch.rand(n, 3, height, width)).clamp(0, 1)
+    return (x * 255).round().to(torch.uint8) if dtype == torch.uint8 else x.to(dtype)
+
+
+def apart(torch, one, other):
+    scale = 1 if one.dtype == torch.uint8 else 255
+    off = (one.cpu().double() - other.double()).abs() * scale
+    return off.max().item(), off.mean().item()
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("model", ["lite", *(f"small_{kind}" for kind in ("dense", "separable", "shuffle", "skip"))])
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_pixels_are_the_cpus(torch, model, precision):
+    model = model if model == "lite" else str(GOLDEN / f"{model}.safetensors")
+    styles = "default" if model == "lite" else "batch"
+    ours = block(0.8, styles=styles, model=model, precision=precision)
+    truth = block(0.8, styles=styles, model=model, precision="exact")
+    for dtype in (torch.uint8, torch.float16, torch.bfloat16, torch.float32):
+        for n, height, width in ((1, 8, 8), (5, 37, 63), (3, 224, 224), (2, 65, 300)):
+            x = pictures(torch, n, height, width, dtype)
+            params = ours.sample(n)
+            for layout in (torch.contiguous_format, torch.channels_last):
+                moved = x.cuda().contiguous(memory_format=layout)
+                out = ours.apply_params(moved, params)
+                assert out.dtype == dtype
+                assert out.is_contiguous(memory_format=layout)
+                most, mean = apart(torch, out, truth.apply_params(x, params))
+                rounding = {torch.bfloat16: 1.0, torch.float16: 0.1}.get(dtype, 0.0)
+                assert most <= 1.01 + rounding if precision == "exact" else mean <= 0.5 + rounding
+
+
+@pytest.mark.cuda
+def test_strided_expanded_gray_and_empty_tensors(torch):
+    transform = block()
+    x = pictures(torch, 4, 40, 44, torch.uint8)
+    params = transform.sample(4)
+    whole = transform.apply_params(x.cuda(), params)
+    padded = torch.zeros(4, 3, 50, 60, dtype=torch.uint8, device="cuda")
+    padded[..., 3:43, 5:49] = x.cuda()
+    assert torch.equal(transform.apply_params(padded[..., 3:43, 5:49], params), whole)
+    one = x[:1].cuda().expand(4, -1, -1, -1)
+    assert torch.equal(transform.apply_params(one, params), transform.apply_params(one.contiguous(), params))
+    gray = x[:, :1].cuda()
+    assert transform.apply_params(gray, params).shape == gray.shape
+    assert transform(torch.zeros(0, 3, 40, 44, device="cuda")).shape == (0, 3, 40, 44)
+    with pytest.raises(ValueError, match="params: expected one for each of 4 images, got 3"):
+        transform.apply_params(x.cuda(), transform.sample(3))
+
+
+@pytest.mark.cuda
+def test_runs_repeat_and_streams_are_torchs(torch):
+    transform = block(0.8, styles="batch")
+    x = pictures(torch, 16, 224, 224, torch.uint8).cuda()
+    params = transform.sample(16)
+    first = transform.apply_params(x, params)
+    for _ in range(5):
+        assert torch.equal(transform.apply_params(x, params), first)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        busy = torch.rand(4096, 4096, device="cuda")
+        for _ in range(20):
+            busy = busy @ busy
+        copy = x.clone()
+        second = transform.apply_params(copy, params)
+    side.synchronize()
+    assert torch.equal(second, first)
+    graph, out = torch.cuda.CUDAGraph(), None
+    still = x.clone()
+    with torch.cuda.graph(graph):
+        out = transform.apply_params(still, params)
+    still.copy_(x.flip(0))
+    graph.replay()
+    assert torch.equal(out, transform.apply_params(x.flip(0), params))
+
+
+@pytest.mark.cuda
+def test_nothing_leaks_and_memory_may_run_out(torch):
+    transform = block()
+    x = pictures(torch, 8, 32, 32, torch.uint8).cuda()
+    transform(x)
+    before = torch.cuda.memory_allocated()
+    for _ in range(10_000):
+        transform(x)
+    assert torch.cuda.memory_allocated() == before
+    free, _ = torch.cuda.mem_get_info()
+    held = torch.empty(free - (64 << 20), dtype=torch.uint8, device="cuda")
+    with pytest.raises(torch.OutOfMemoryError):
+        transform(torch.zeros(4096, 3, 224, 224, dtype=torch.uint8, device="cuda"))
+    del held
+    torch.cuda.empty_cache()
+    transform(x)
+
+
+@pytest.mark.cuda
+def test_compiled_and_on_other_devices(torch):
+    transform = block()
+    x = pictures(torch, 4, 64, 64, torch.float32).cuda()
+    params = transform.sample(4)
+    assert torch.equal(
+        torch.compile(lambda x: transform.apply_params(x, params) * 2)(x), transform.apply_params(x, params) * 2
+    )
+    for index in range(1, torch.cuda.device_count()):
+        other = transform.apply_params(x.to(index), params)
+        assert other.device.index == index
+        assert torch.equal(other.to(0), transform.apply_params(x, params))
+        assert torch.cuda.current_device() == 0
