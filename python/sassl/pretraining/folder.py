@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import sys
@@ -99,7 +100,10 @@ def _locked(path: Path) -> int:
         held = os.open(path, os.O_CREAT | os.O_RDWR)
         try:
             _lock(held)
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                os.close(held)
+                raise OSError(error.errno, error.strerror, os.fspath(path)) from None
             holder = os.read(held, 100).decode(errors="replace") or "unknown"
             os.close(held)
             raise FileExistsError(
