@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "conv2d", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "decode", "gaussian_blur", "grayscale", "hflip", "info", "knn", "linear_probe", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_tensors"]
+__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "conv2d", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "gaussian_blur", "grayscale", "hflip", "info", "knn", "linear_probe", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_tensors"]
 
 @final
 class Bank:
@@ -596,6 +596,13 @@ class TwoViews:
         Raises:
             ValueError: an image without pixels.
         """
+    def sample_batch(self, /, seed: SupportsIndex, n: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0) -> list[tuple[ViewParams, ViewParams]]:
+        """
+        Draws both views of each image of a batch: image i as `sample` does with the index i, its style among the batch's.
+
+        Raises:
+            ValueError: images without pixels.
+        """
     @property
     def shape(self, /) -> tuple[int, int, int]:
         """
@@ -765,6 +772,23 @@ def cuda_info() -> "dict[str, typing.Any]":
     """
     The driver's version, NVRTC's, the GPUs with their compute capabilities, the folder of compiled kernels; in the place of each
     that is not there, why.
+    """
+
+def cuda_views(views: TwoViews, images: "tuple[str, int, int, tuple[int, int, int, int]]", params: SupportsGetItem[int, tuple[ViewParams, ViewParams]], left: "tuple[str, int, int, tuple[int, int, int, int]]", right: SupportsIndex, stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None) -> CudaPlan:
+    """
+    Both views of a batch of uint8 images.
+
+    Args:
+        views: their recipe.
+        images: dtype, height, width, and the strides of image, row, column and colour in numbers.
+        params: of each image's left view and right one.
+        left: where left views go, as of `images`.
+        right: where right views begin, in bytes from the left ones.
+        stylizer: of the recipe's style, if it has one.
+        styles: vectors of its bank, or None for styles of the batch.
+
+    Raises:
+        ValueError: images or parameters that do not fit.
     """
 
 def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None) -> "numpy.typing.NDArray[numpy.uint8]":

@@ -1,4 +1,4 @@
-"""Algorithm 1 on the GPU, for torch's CUDA tensors: what `sassl.transforms.SASSL` calls when it is given one.
+"""Algorithm 1 and two views on the GPU, for torch's CUDA tensors: what `sassl.transforms` call when they are given one.
 
 Everything is torch's: memory comes from its caching allocator, kernels run on its current stream, nothing waits. So CUDA graphs
 can capture a call (with the draws that it was captured with), and other streams and devices work as for torch's own operations.
@@ -15,9 +15,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ._sassl import CudaDevice, CudaPlan, CudaStylizer, StyleParams, Stylizer, cuda_info
+from ._sassl import (
+    CudaDevice,
+    CudaPlan,
+    CudaStylizer,
+    StyleParams,
+    Stylizer,
+    ViewParams,
+    cuda_info,
+    cuda_views,
+)
 
-__all__ = ["Kernels", "info"]
+__all__ = ["Kernels", "Views", "info"]
 
 _devices: dict[int, CudaDevice] = {}
 _process = os.getpid()
@@ -65,7 +74,8 @@ class Kernels:
             raise ValueError(f"params: expected one for each of {len(images)} images, got {len(params)}")
         out = torch.empty_like(images, dtype=dtype)
         bank = None if self._styles is None else len(self._styles)
-        self._run(self._core.plan(_layout(images), params, _layout(out), bank), images, out)
+        plan = self._core.plan(_layout(images), params, _layout(out), bank)
+        _run(plan, images, out, self._weights, self._styles)
         return out
 
     def encode(self, images: Any) -> Any:
@@ -74,24 +84,68 @@ class Kernels:
 
         out = torch.empty((len(images), self._stylizer.dim), dtype=torch.float32, device=self._device)
         if len(images):
-            self._run(self._core.encode(_layout(images), len(images)), images, out)
+            _run(self._core.encode(_layout(images), len(images)), images, out, self._weights, None)
         return out
 
-    def _run(self, plan: CudaPlan, images: Any, out: Any) -> None:
+
+class Views:
+    """A recipe's two views of batches on one device.
+
+    Args:
+        transform: the recipe, with its style.
+        device: a `torch.device` of type "cuda".
+
+    Raises:
+        RuntimeError: as of `Kernels`.
+    """
+
+    def __init__(self, transform: Any, device: Any) -> None:
+        self._transform, self._device = transform, device
+        style = transform.style
+        self._kernels = None if style is None else style.on(device)
+
+    def apply(self, images: Any, params: list[tuple[ViewParams, ViewParams]]) -> list[Any]:
+        """Both views, a pure function of images and parameters; the same pixels as on the CPU, of styles within a level.
+
+        Args:
+            images: (N, 3, H, W) uint8 on the device, of any strides.
+            params: of the left view and of the right one, for each image.
+
+        Returns:
+            [left, right], (N, 3, h, w) or (N, h, w, 3) of the recipe's dtype, in one piece of memory.
+
+        Raises:
+            ValueError: not one pair for each image, another dtype, a size or parameters that cannot be.
+        """
         import torch
 
-        device, stream = _device(self._device.index), torch.cuda.current_stream(self._device).cuda_stream
-        # Freed on return, for those who come after on the same stream.
-        workspace = torch.empty(plan.workspace, dtype=torch.uint8, device=self._device)
-        styles = self._weights if self._styles is None else self._styles
-        weights, space, source, to, bank = (
-            tensor.data_ptr() for tensor in (self._weights, workspace, images, out, styles)
-        )
-        unkept = plan.run(device, (weights, space, source, to, bank), stream)
-        if unkept is not None:
-            warnings.warn(
-                f"{unkept}: kernels are compiled anew in each process; set SASSL_CACHE to a folder", stacklevel=2
-            )
+        if len(params) != len(images):
+            raise ValueError(f"params: expected a pair for each of {len(images)} images, got {len(params)}")
+        core, dtype = self._transform._core, getattr(torch, self._transform.dtype)
+        out = torch.empty((2, len(images), *core.shape), dtype=dtype, device=self._device)
+        last = core.shape[-1] == 3 and self._transform._settings["channels_last"]
+        left, right = (view.permute(0, 3, 1, 2) for view in out) if last else out
+        if len(images):
+            stylizer = styles = weights = None
+            if self._kernels is not None:
+                stylizer, weights, styles = self._kernels._core, self._kernels._weights, self._kernels._styles
+            bank = None if styles is None else len(styles)
+            offset = right.data_ptr() - left.data_ptr()
+            plan = cuda_views(core, _layout(images), params, _layout(left), offset, stylizer, bank)
+            _run(plan, images, out, weights, styles)
+        return list(out)
+
+
+def _run(plan: CudaPlan, images: Any, out: Any, weights: Any, styles: Any) -> None:
+    import torch
+
+    device, stream = _device(out.device.index), torch.cuda.current_stream(out.device).cuda_stream
+    # Freed on return, for those who come after on the same stream.
+    workspace = torch.empty(plan.workspace, dtype=torch.uint8, device=out.device)
+    addresses = [0 if tensor is None else tensor.data_ptr() for tensor in (weights, workspace, images, out, styles)]
+    unkept = plan.run(device, (addresses[0], addresses[1], addresses[2], addresses[3], addresses[4]), stream)
+    if unkept is not None:
+        warnings.warn(f"{unkept}: kernels are compiled anew in each process; set SASSL_CACHE to a folder", stacklevel=3)
 
 
 def _layout(images: Any) -> tuple[str, int, int, tuple[int, int, int, int]]:

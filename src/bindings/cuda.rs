@@ -1,9 +1,10 @@
 //! Algorithm 1 on a GPU: plans, devices, and what a machine has of both. Memory and streams are those of whoever calls.
 use super::style::StyleParams;
 use super::stylizer::Stylizer;
+use super::views::{TwoViews, ViewParams};
 use crate::error::{Error, Result};
 use crate::kernels::cuda::device::{self, Addresses};
-use crate::kernels::cuda::{Kernel, Space, compiler};
+use crate::kernels::cuda::{At, Kernel, Plan, Space, compiler};
 use crate::kernels::interpolate::cuda::{Images, PixelType};
 use crate::style::cuda::{self, From};
 use numpy::PyArray1;
@@ -21,7 +22,7 @@ pub(super) struct CudaStylizer(cuda::Stylizer);
 
 /// The launches of a batch.
 #[pyclass(frozen, module = "sassl._sassl")]
-pub(super) struct CudaPlan(cuda::Plan);
+pub(super) struct CudaPlan(Plan);
 
 /// A GPU, by its number, with the kernels that were loaded on it.
 ///
@@ -73,7 +74,7 @@ impl CudaStylizer {
     ))]
     fn plan(&self, images: Layout, params: &StyleParams, out: Layout, styles: Option<usize>) -> PyResult<CudaPlan> {
         let (images, out) = (self::images(Space::Images, images)?, self::images(Space::Out, out)?);
-        Ok(CudaPlan(self.0.apply(&images, &params.0, styles.map_or(From::Batch, From::Bank), &out, false)?))
+        Ok(CudaPlan(self.0.apply(&images, &params.0, styles.map_or(From::Batch, From::Bank), &out)?))
     }
 
     /// F of `count` images into (count, dim) float32.
@@ -81,6 +82,40 @@ impl CudaStylizer {
     fn encode(&self, images: Layout, count: usize) -> PyResult<CudaPlan> {
         Ok(CudaPlan(self.0.encode(&self::images(Space::Images, images)?, count)?))
     }
+}
+
+/// Both views of a batch of uint8 images.
+///
+/// Args:
+///     views: their recipe.
+///     images: dtype, height, width, and the strides of image, row, column and colour in numbers.
+///     params: of each image's left view and right one.
+///     left: where left views go, as of `images`.
+///     right: where right views begin, in bytes from the left ones.
+///     stylizer: of the recipe's style, if it has one.
+///     styles: vectors of its bank, or None for styles of the batch.
+///
+/// Raises:
+///     ValueError: images or parameters that do not fit.
+#[pyfunction]
+#[pyo3(signature = (
+    views, images: "tuple[str, int, int, tuple[int, int, int, int]]", params,
+    left: "tuple[str, int, int, tuple[int, int, int, int]]", right, stylizer = None, styles = None
+))]
+pub(super) fn cuda_views(
+    views: &TwoViews,
+    images: Layout,
+    params: Vec<(ViewParams, ViewParams)>,
+    left: Layout,
+    right: usize,
+    stylizer: Option<&CudaStylizer>,
+    styles: Option<usize>,
+) -> PyResult<CudaPlan> {
+    let (images, left) = (self::images(Space::Images, images)?, self::images(Space::Out, left)?);
+    let right = Images { at: At { space: Space::Out, bytes: right }, ..left };
+    let params: Vec<_> = params.into_iter().map(|(left, right)| [left.0, right.0]).collect();
+    let style = stylizer.map(|stylizer| (&stylizer.0, styles.map_or(From::Batch, From::Bank)));
+    Ok(CudaPlan(views.0.plan(&images, &params, [&left, &right], style)?))
 }
 
 #[pymethods]

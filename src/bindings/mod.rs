@@ -25,7 +25,7 @@ mod _sassl {
     use super::conv2d::conv2d;
     #[cfg(feature = "cuda")]
     #[pymodule_export]
-    use super::cuda::{CudaDevice, CudaPlan, CudaStylizer, cuda_info};
+    use super::cuda::{CudaDevice, CudaPlan, CudaStylizer, cuda_info, cuda_views};
     #[pymodule_export]
     use super::evaluation::{knn, linear_probe, logistic_probe};
     #[pymodule_export]

@@ -73,7 +73,7 @@ impl View {
 /// What was drawn for one view: a plain value, to look at and to replay.
 #[pyclass(frozen, eq, from_py_object, module = "sassl._sassl")]
 #[derive(Clone, PartialEq)]
-pub(super) struct ViewParams(data::ViewParams);
+pub(super) struct ViewParams(pub(super) data::ViewParams);
 
 #[pymethods]
 impl ViewParams {
@@ -329,6 +329,30 @@ impl TwoViews {
         }
         let [left, right] = self.0.sample(Key { seed, epoch, index, view: 0 }, (height, width), (0, 1));
         Ok((ViewParams(left), ViewParams(right)))
+    }
+
+    /// Draws both views of each image of a batch: image i as `sample` does with the index i, its style among the batch's.
+    ///
+    /// Raises:
+    ///     ValueError: images without pixels.
+    #[pyo3(signature = (seed, n, height, width, *, epoch = 0))]
+    fn sample_batch(
+        &self,
+        seed: u64,
+        n: usize,
+        height: usize,
+        width: usize,
+        epoch: u64,
+    ) -> Result<Vec<(ViewParams, ViewParams)>> {
+        if height == 0 || width == 0 {
+            return Err(Error::value("images", format!("{height}x{width}"), "an image has at least 1x1 pixels"));
+        }
+        let one = |i: usize| {
+            let key = Key { seed, epoch, index: i as u64, view: 0 };
+            let [left, right] = self.0.sample(key, (height, width), (i, n));
+            (ViewParams(left), ViewParams(right))
+        };
+        Ok((0..n).map(one).collect())
     }
 
     /// Both views, a pure function of image and parameters.

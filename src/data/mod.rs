@@ -1,5 +1,6 @@
 //! From files to batches of two views: where pictures come from, in which order an epoch visits them, the views, and the threads that
 //! make them.
+mod cuda;
 mod files;
 mod loader;
 mod records;

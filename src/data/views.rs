@@ -185,6 +185,11 @@ impl TwoViews {
         Ok(Self { isa, views, size, styling, output, idle: Idle::default() })
     }
 
+    /// The left view's settings, or the right one's.
+    pub fn view(&self, which: usize) -> &View {
+        &self.views[which]
+    }
+
     /// Rows and columns of a view.
     pub fn size(&self) -> (usize, usize) {
         self.size

@@ -47,6 +47,11 @@ impl GaussianBlur {
         apply.then_some(sigma)
     }
 
+    /// What stands for the Gaussian.
+    pub fn kernel(&self) -> BlurKernel {
+        self.kernel
+    }
+
     /// Its taps, if it has them.
     pub fn taps(&self) -> Option<usize> {
         match self.kernel {
@@ -88,14 +93,18 @@ pub fn gaussian_blur(
         return Err(Error::value("kernel_size", kernel_size, remedy));
     }
     checked_sigma(sigma)?;
+    kernel::gaussian_blur(isa, &half_of_taps(kernel_size, sigma), planes, scratch);
+    Ok(())
+}
+
+/// The middle of the taps and those on one side of it that a byte can feel.
+pub(crate) fn half_of_taps(kernel_size: usize, sigma: f32) -> Vec<f32> {
     let tap = |k: usize| (-0.5 * (k as f32 / sigma).powi(2)).exp();
     let mut half: Vec<f32> = (0..=kernel_size / 2).map(tap).collect();
     let sum = half[0] + 2.0 * half[1..].iter().sum::<f32>();
     half.iter_mut().for_each(|tap| *tap /= sum);
-    // What no byte can feel.
-    let felt = half.iter().rposition(|&tap| tap > 1e-7).unwrap_or(0);
-    kernel::gaussian_blur(isa, &half[..=felt], planes, scratch);
-    Ok(())
+    half.truncate(half.iter().rposition(|&tap| tap > 1e-7).unwrap_or(0) + 1);
+    half
 }
 
 /// Blurs as Pillow's `ImageFilter.GaussianBlur(sigma)` does: with boxes, edges repeated.

@@ -30,6 +30,7 @@ pub struct Normalize {
 #[derive(Clone, Debug)]
 pub struct Output {
     table: Table,
+    normalize: Normalize,
     channels_last: bool,
 }
 
@@ -71,7 +72,7 @@ impl Output {
             Dtype::F16 => Table::F16(Box::new(floats.map(|color| color.map(f16::from_f32)))),
             Dtype::F32 => Table::F32(Box::new(floats)),
         };
-        Ok(Self { table, channels_last })
+        Ok(Self { table, normalize, channels_last })
     }
 
     /// Of the numbers.
@@ -81,6 +82,11 @@ impl Output {
             Table::F16(_) => Dtype::F16,
             Table::F32(_) => Dtype::F32,
         }
+    }
+
+    /// What numbers are normalized by.
+    pub fn normalize(&self) -> Normalize {
+        self.normalize
     }
 
     /// Whether colours are the innermost axis.

@@ -132,6 +132,43 @@ def step(images: torch.Tensor, rounds: int) -> dict[str, float]:
     return {"step": float(np.median(plain)), "step with SASSL": float(np.median(styled))}
 
 
+def views(images: torch.Tensor, rounds: int) -> dict[str, float]:
+    """MoCo v2's two views of a batch; of torchvision one view, whose draws are one for the whole batch, and of kornia one."""
+    from torchvision.transforms import v2
+
+    transform = sassl.transforms.MoCoV2Transform()
+    styled = sassl.transforms.MoCoV2Transform(style=SASSL(p=0.8))
+    found = {"sassl, two views": median(lambda: transform(images), rounds)}
+    found["sassl, two views, styled"] = median(lambda: styled(images), rounds)
+    jitter, blur = v2.ColorJitter(0.4, 0.4, 0.4, 0.1), v2.GaussianBlur(23, (0.1, 2.0))
+    torchvisions = v2.Compose(
+        [
+            v2.RandomResizedCrop(224, (0.2, 1.0), antialias=True),
+            v2.RandomHorizontalFlip(),
+            jitter,
+            v2.RandomGrayscale(0.2),
+            blur,
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ]
+    )
+    found["torchvision v2, one view, one draw"] = median(lambda: torchvisions(images), rounds)
+    try:
+        import kornia.augmentation as K
+    except ImportError:
+        return found
+    kornias = K.AugmentationSequential(
+        K.RandomResizedCrop((224, 224), (0.2, 1.0)),
+        K.RandomHorizontalFlip(),
+        K.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
+        K.RandomGrayscale(p=0.2),
+        K.RandomGaussianBlur((23, 23), (0.1, 2.0), p=0.5),
+    )
+    floats = images.float() / 255
+    found["kornia, one view"] = median(lambda: kornias(floats), rounds)
+    return found
+
+
 FIRST = """
 import time, torch, sassl
 x = torch.zeros(256, 3, 224, 224, dtype=torch.uint8, device="cuda")
@@ -179,6 +216,9 @@ def main() -> None:
                 f"{path.stem:12}{what:32}{ms:9.3f} ms {args.batch_size / ms * 1000:12,.0f}/s {ms / ours:6.2f}x",
                 flush=True,
             )
+    report["views"] = found = views(images, args.rounds)
+    for what, ms in found.items():
+        print(f"{what:44}{ms:9.3f} ms", flush=True)
     report["step"] = found = step(images, args.rounds)
     share = found["step with SASSL"] / found["step"] - 1
     print(f"ResNet-50 SimCLR step {found['step']:.1f} ms, with SASSL {found['step with SASSL']:.1f} ms: {share:+.1%}")

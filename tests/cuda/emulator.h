@@ -163,6 +163,9 @@ DEVICE unsigned short to_half(float x) {
     return bits;
 }
 
+DEVICE float times(float a, float b) { return a * b; }
+DEVICE float add(float a, float b) { return a + b; }
+
 DEVICE float from_bits(unsigned x) {
     float y;
     memcpy(&y, &x, 4);

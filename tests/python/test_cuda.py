@@ -9,8 +9,8 @@ import pytest
 import sassl
 from conftest import GOLDEN, need
 from sassl import cuda
-from sassl._sassl import CudaStylizer
-from sassl.transforms import images
+from sassl._sassl import CudaStylizer, cuda_views
+from sassl.transforms import BYOLTransform, MoCoV2Transform, SimCLRTransform, images
 from sassl.transforms.plain import SASSL
 
 
@@ -39,6 +39,26 @@ def test_every_kernel_compiles(arch):
         sizes = plan.compile(arch)
         assert len(sizes) <= len(plan)
         assert min(sizes.values()) > 1000
+
+
+@pytest.mark.parametrize("arch", [75, 90, 120])
+def test_kernels_of_views_compile(arch):
+    need_nvrtc()
+    for recipe in (MoCoV2Transform(32, rr_prob=0.5), BYOLTransform(32, cj_form="byol", normalize=None, dtype="uint8")):
+        core = recipe._core
+        params = core.sample_batch(3, 16, 40, 44)
+        assert [core.sample(3, 40, 44, index=i) for i in range(16)] == params
+        out = layout(recipe.dtype, 32, 32)
+        assert min(cuda_views(core, layout(), params, out, 1 << 20).compile(arch).values()) > 1000
+    with pytest.raises(ValueError, match=r"crop = .* a part of images of 30x30"):
+        cuda_views(core, layout("uint8", 30, 30), params, out, 1 << 20)
+    with pytest.raises(ValueError, match="views are made of uint8 images"):
+        cuda_views(core, layout("float32"), params, out, 1 << 20)
+    styled = MoCoV2Transform(32, style=SASSL(p=1.0, styles="batch"), styled_view="both")
+    with pytest.raises(ValueError, match="the left view alone has styles of the batch"):
+        cuda_views(
+            styled._core, layout(), styled._core.sample_batch(3, 4, 40, 44), out, 1, CudaStylizer(styled.style.stylizer)
+        )
 
 
 def test_a_plan_is_bounded_and_says_what_cannot_be():
@@ -104,6 +124,69 @@ def test_tensors_come_back_as_they_were(shape, dtype):
         images.unpack_cuda(torch.zeros(3, 9, 9, dtype=torch.int32))
 
 
+def test_the_way_to_a_gpu_and_back(monkeypatch):
+    """All but the launches, on tensors of the CPU."""
+    need("torch")
+    import torch
+    from sassl.transforms import plain, recipes
+
+    ran = []
+
+    def run(plan, images, out, weights, styles):
+        ran.append((len(plan), plan.workspace, None if styles is None else tuple(styles.shape)))
+        if out.shape[1:] == images.shape[1:]:
+            out.copy_(images)
+        else:
+            out.zero_()
+
+    for module in (plain, recipes):
+        monkeypatch.setattr(module, "is_cuda", lambda value: isinstance(value, torch.Tensor))
+    monkeypatch.setattr(cuda, "_device", lambda index: None)
+    monkeypatch.setattr(cuda, "_run", run)
+    transform = block()
+    for shape, dtype in (
+        ((4, 3, 20, 24), torch.uint8),
+        ((3, 20, 24), torch.float32),
+        ((2, 2, 1, 20, 24), torch.float64),
+    ):
+        x = (torch.rand(shape) * 255).to(dtype) if dtype == torch.uint8 else torch.rand(shape, dtype=dtype)
+        out = transform(x)
+        assert (out.shape, out.dtype, out.device) == (x.shape, dtype, x.device)
+        assert torch.allclose(out.double(), x.double(), atol=1e-6)
+        assert len(transform.params) == max(np.prod(shape[:-3], dtype=int), 1)
+    last = torch.zeros(2, 3, 20, 24, dtype=torch.float16).contiguous(memory_format=torch.channels_last)
+    assert transform(last).is_contiguous(memory_format=torch.channels_last)
+    assert {styles for _, _, styles in ran} == {(1200, 64)}
+    assert len(transform._kernels) == 1
+    count = len(ran)
+    assert transform(torch.zeros(0, 3, 20, 24)).shape == (0, 3, 20, 24)
+    still = block(0.0)
+    assert still(last) is last
+    assert len(ran) == count
+    with pytest.raises(ValueError, match="params: expected one for each of 2 images, got 3"):
+        transform.apply_params(last, transform.sample(3))
+    kernels = transform.on(last.device)
+    assert kernels.encode(last).shape == (2, 64)
+    assert kernels.apply(last, transform.sample(2), torch.bfloat16).dtype == torch.bfloat16
+    images_ = torch.zeros(5, 3, 40, 44, dtype=torch.uint8)
+    for recipe, shape, dtype in (
+        (MoCoV2Transform(32, style=block(styles="batch")), (3, 32, 32), torch.float32),
+        (SimCLRTransform(32, dtype="float16", channels_last=True), (32, 32, 3), torch.float16),
+        (BYOLTransform((16, 24), normalize=None, dtype="uint8", style=block()), (3, 16, 24), torch.uint8),
+    ):
+        left, right = recipe(images_)
+        assert left.shape == right.shape == (5, *shape)
+        assert left.dtype == right.dtype == dtype
+        assert len(recipe.params) == 5
+        one = recipe(images_[0, :1])
+        assert [view.shape for view in one] == [shape, shape]
+        with pytest.raises(ValueError, match="expected a pair for each of 5 images, got 2"):
+            recipe.apply_params(images_, recipe._core.sample_batch(0, 2, 40, 44))
+        with pytest.raises(ValueError, match=r"expected a uint8 tensor \(N, 3, H, W\)"):
+            recipe(images_.float())
+        assert [view.shape for view in recipe(images_[:0])] == [(0, *shape)] * 2
+
+
 @pytest.fixture
 def torch():
     need("torch")
@@ -146,6 +229,25 @@ def test_pixels_are_the_cpus(torch, model, precision):
                 most, mean = apart(torch, out, truth.apply_params(x, params))
                 rounding = {torch.bfloat16: 1.0, torch.float16: 0.1}.get(dtype, 0.0)
                 assert most <= 1.01 + rounding if precision == "exact" else mean <= 0.5 + rounding
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("recipe", [MoCoV2Transform, SimCLRTransform, BYOLTransform])
+@pytest.mark.parametrize(
+    "options", [{}, {"dtype": "float16", "channels_last": True}, {"normalize": None, "dtype": "uint8"}]
+)
+def test_views_are_the_cpus(torch, recipe, options):
+    x = pictures(torch, 6, 250, 190, torch.uint8)
+    transform = recipe(96, rr_prob=0.2, **options)
+    views = transform(x.cuda())
+    for i, params in enumerate(transform.params):
+        for one, other in zip(views, transform.apply_params(x[i], params), strict=True):
+            assert torch.equal(one[i].cpu(), other)
+    alone = transform.apply_params(x[0].cuda(), transform.params[0])
+    assert torch.equal(alone[0], views[0][0])
+    styled = recipe(96, style=SASSL(p=0.8, precision="exact"), **options)
+    views = styled(x.cuda())
+    assert all(view.is_cuda and view.shape[0] == 6 for view in views)
 
 
 @pytest.mark.cuda

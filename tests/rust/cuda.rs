@@ -3,11 +3,17 @@
 use crate::style::model;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use sassl::data::{BatchStyles, Position, Styling, TwoViews, View};
+use sassl::image::{
+    BlurKernel, ColorJitter, Dtype, GaussianBlur, Interpolation, JitterForm, Normalize, Output, PixelsView, RandomFlip,
+    RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
+};
 use sassl::kernels::Isa;
-use sassl::kernels::cuda::{Arg, At, Kernel, Launch, Space};
+use sassl::kernels::cuda::{Arg, At, Kernel, Launch, Plan, Space};
 use sassl::kernels::interpolate::cuda::{Images as Layout, PixelType};
 use sassl::kernels::interpolate::{Pixels, PixelsMut};
-use sassl::style::cuda::{From, Plan, Stylizer as Cuda};
+use sassl::random::Key;
+use sassl::style::cuda::{From, Stylizer as Cuda};
 use sassl::style::{Bank, Drawn, Images, Sassl, StyleParams, Styles, Stylizer};
 use sassl::weights::{Model, Network, Tensor};
 use std::collections::HashMap;
@@ -250,7 +256,7 @@ fn algorithm_1_is_that_of_the_cpu() {
 
             let cuda = Cuda::new(&model, exact).unwrap();
             let of = |space| layout(space, PixelType::F32, (height, width));
-            let plan = cuda.apply(&of(Space::Images), &params, from, &of(Space::Out), false).unwrap();
+            let plan = cuda.apply(&of(Space::Images), &params, from, &of(Space::Out)).unwrap();
             let mut device = device(&cuda, Memory::of(&pixels), 4 * size, &z);
             device.run_all(&plan);
             let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..4 * size]);
@@ -261,6 +267,123 @@ fn algorithm_1_is_that_of_the_cpu() {
             let (from, to) = (height * width * 3, 2 * height * width * 3);
             assert_eq!(ours[from..to], pixels[from..to], "{what}: an image that was not drawn");
         }
+    }
+}
+
+/// Two views with everything drawn often.
+fn two_views(byol: bool, boxes: bool, interpolation: Interpolation, styling: Option<Styling>) -> TwoViews {
+    let form = if byol { JitterForm::Byol } else { JitterForm::Torchvision };
+    let kernel = if boxes { BlurKernel::Boxes } else { BlurKernel::Taps(5) };
+    let view = View {
+        crop: RandomResizedCrop::new((0.08, 1.0), (0.75, 1.333)).unwrap(),
+        interpolation,
+        jitter: ColorJitter::new(0.8, 0.4, 0.4, 0.4, 0.2, form).unwrap(),
+        grayscale: RandomGrayscale::new(0.2).unwrap(),
+        blur: GaussianBlur::new(0.6, (0.1, 2.0), kernel).unwrap(),
+        solarize: RandomSolarize::new(0.3, 128).unwrap(),
+        flip: RandomFlip::new(0.5, 0.3).unwrap(),
+        rotation: RandomRotation::new(0.3, (-90.0, 90.0)).unwrap(),
+    };
+    let output = Output::new(Dtype::F32, NORMALIZE, false).unwrap();
+    TwoViews::new(Isa::detect(sassl::kernels::Precision::Exact).unwrap(), [view; 2], (17, 14), styling, output).unwrap()
+}
+
+const NORMALIZE: Normalize = Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+
+#[test]
+fn views_are_those_of_the_cpu_to_the_bit() {
+    if Emulator::get().is_none() {
+        return;
+    }
+    let (n, height, width) = (8, 40, 25);
+    let pixels = bytes(n * height * width * 3);
+    for (byol, boxes, interpolation) in [
+        (false, false, Interpolation::Bilinear),
+        (true, true, Interpolation::Bicubic),
+        (false, true, Interpolation::Bicubic),
+    ] {
+        let views = two_views(byol, boxes, interpolation, None);
+        let key = |i| Key { seed: 5, epoch: 0, index: i as u64, view: 0 };
+        let params: Vec<_> = (0..n).map(|i| views.sample(key(i), (height, width), (i, n))).collect();
+        let (h, w) = views.size();
+        let numbers = h * w * 3;
+        let mut truth = vec![0f32; 2 * n * numbers];
+        for (i, params) in params.iter().enumerate() {
+            let picture = PixelsView { height, width, bytes: &pixels[i * height * width * 3..][..height * width * 3] };
+            let (left, right) = truth.split_at_mut(n * numbers);
+            let out = [left, right].map(|side| bytemuck::cast_slice_mut(&mut side[i * numbers..][..numbers]));
+            views.apply(picture, params, None, out).unwrap();
+        }
+        let place = |side: usize| Layout {
+            at: At { space: Space::Out, bytes: side * n * numbers * 4 },
+            pixels: PixelType::F32,
+            strides: [numbers, w, 1, h * w].map(|x| x as i64),
+            height: h,
+            width: w,
+        };
+        let images = layout(Space::Images, PixelType::U8, (height, width));
+        let plan = views.plan(&images, &params, [&place(0), &place(1)], None).unwrap();
+        let mut device = device(&Cuda::new(&model(1), false).unwrap(), Memory::of(&pixels), 8 * n * numbers, &[0.0]);
+        device.run_all(&plan);
+        let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..8 * n * numbers]);
+        let wrong = ours.iter().zip(&truth).filter(|(a, b)| a != b).count();
+        assert_eq!(wrong, 0, "of {} numbers; BYOL's {byol}, boxes {boxes}, {interpolation:?}", truth.len());
+    }
+}
+
+#[test]
+fn styled_views_are_those_of_the_cpu() {
+    if Emulator::get().is_none() {
+        return;
+    }
+    let (n, height, width) = (3, 40, 25);
+    let (pixels, model) = (bytes(n * height * width * 3), model(1));
+    let stylizer = Arc::new(Stylizer::new(&model, Isa::Scalar).unwrap());
+    for (from, position) in [
+        (From::Bank(4), Position::AfterCrop),
+        (From::Batch, Position::AfterCrop),
+        (From::Bank(4), Position::BeforeCrop),
+    ] {
+        let styles = match from {
+            From::Bank(_) => Styles::Bank(Arc::new(Bank::new(bank(4), DIM, stylizer.space(), None).unwrap())),
+            From::Batch => Styles::Batch,
+        };
+        let sassl = Sassl::new(0.9, (0.1, 0.3), (0.3, 0.5), styles).unwrap();
+        let styled = [true, from != From::Batch];
+        let styling = Styling { stylizer: stylizer.clone(), sassl, styled, position };
+        let views = two_views(false, false, Interpolation::Bilinear, Some(styling));
+        let key = |i| Key { seed: 6, epoch: 0, index: i as u64, view: 0 };
+        let params: Vec<_> = (0..n).map(|i| views.sample(key(i), (height, width), (i, n))).collect();
+        let (h, w) = views.size();
+        let numbers = h * w * 3;
+        let picture =
+            |i: usize| PixelsView { height, width, bytes: &pixels[i * height * width * 3..][..height * width * 3] };
+        let z: Vec<f32> = (0..n).flat_map(|i| views.encode(picture(i), &params[i]).unwrap()).collect();
+        let mut truth = vec![0f32; 2 * n * numbers];
+        for (i, params) in params.iter().enumerate() {
+            let (left, right) = truth.split_at_mut(n * numbers);
+            let out = [left, right].map(|side| bytemuck::cast_slice_mut(&mut side[i * numbers..][..numbers]));
+            let batch = (from == From::Batch).then_some(BatchStyles { z: &z, place: i });
+            views.apply(picture(i), params, batch, out).unwrap();
+        }
+        let place = |side: usize| Layout {
+            at: At { space: Space::Out, bytes: side * n * numbers * 4 },
+            pixels: PixelType::F32,
+            strides: [numbers, w, 1, h * w].map(|x| x as i64),
+            height: h,
+            width: w,
+        };
+        let cuda = Cuda::new(&model, true).unwrap();
+        let images = layout(Space::Images, PixelType::U8, (height, width));
+        let plan = views.plan(&images, &params, [&place(0), &place(1)], Some((&cuda, from))).unwrap();
+        let mut device = device(&cuda, Memory::of(&pixels), 8 * n * numbers, &bank(4));
+        device.run_all(&plan);
+        let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..8 * n * numbers]);
+        // Levels of bytes before they were normalized; a hue may turn one by more.
+        let off: Vec<f32> = ours.iter().zip(&truth).map(|(a, b)| (a - b).abs() * 0.226 * 255.0).collect();
+        assert!(ours.iter().all(|x| x.is_finite()));
+        let far = off.iter().filter(|&&off| off > 1.5).count();
+        assert!(far * 1000 <= off.len(), "{far} of {} numbers; {from:?}, {position:?}", off.len());
     }
 }
 
@@ -278,7 +401,7 @@ fn every_kernel_compiles_for_every_architecture() {
         for (exact, pixels) in [(true, PixelType::F32), (false, PixelType::U8), (false, PixelType::BF16)] {
             let of = |space| layout(space, pixels, (40, 40));
             let cuda = Cuda::new(&model, exact).unwrap();
-            let plan = cuda.apply(&of(Space::Images), &params(3), From::Batch, &of(Space::Out), false).unwrap();
+            let plan = cuda.apply(&of(Space::Images), &params(3), From::Batch, &of(Space::Out)).unwrap();
             kernels.extend(plan.launches.into_iter().map(|launch| launch.kernel));
         }
     }

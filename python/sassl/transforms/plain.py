@@ -138,12 +138,20 @@ class SASSL:
         batch, restore = unpack_cuda(image)
         if not len(batch) or (len(params) == len(batch) and not params.apply.any()):
             return image
-        if image.device not in self._kernels:
+        return restore(self.on(image.device).apply(batch, params), params.apply)
+
+    def on(self, device: Any) -> Any:
+        """Its kernels and styles on a GPU, a `sassl.cuda.Kernels`; made once, so that what comes after waits for nothing.
+
+        Raises:
+            RuntimeError: no driver, no NVRTC, an old GPU.
+        """
+        if device not in self._kernels:
             from ..cuda import Kernels
 
             styles = self.styles.vectors if isinstance(self.styles, StyleBank) else None
-            self._kernels[image.device] = Kernels(self.stylizer, image.device, styles)
-        return restore(self._kernels[image.device].apply(batch, params), params.apply)
+            self._kernels[device] = Kernels(self.stylizer, device, styles)
+        return self._kernels[device]
 
     def _apply_list(self, images: list[tuple[Array, Restore]], params: StyleParams) -> list[Any]:
         """One batch for each size; where `styles` is "batch", they come from all of the list."""

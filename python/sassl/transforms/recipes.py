@@ -20,7 +20,7 @@ import numpy as np
 from .._sassl import TwoViews, View, ViewParams, decode
 from ..arguments import choice, flag, number, pair, whole, wrong
 from ..pictures import rgb
-from .images import Array
+from .images import Array, is_cuda
 from .plain import SASSL, check_generator, draw_seed
 
 #: ImageNet's mean and standard deviation, under lightly's name.
@@ -59,7 +59,8 @@ _ARGUMENTS = """
         ValueError: a number outside its range, with its name.
 
     Call it with an image to get `[left, right]`: a PIL image, a path, the bytes of a JPEG, PNG or WebP file, an array (H, W, 3)
-    or (H, W, 1) of uint8, a tensor (3, H, W) or (1, H, W) of uint8.
+    or (H, W, 1) of uint8, a tensor (3, H, W) or (1, H, W) of uint8. A uint8 tensor (N, 3, H, W) on an NVIDIA GPU gives two
+    batches there, each image with its own draws, which are those of the CPU and give the same pixels.
     """
 
 
@@ -70,7 +71,8 @@ class TwoViewTransform:
         self._settings = {name: value for name, value in settings.items() if name not in ("self", "__class__")}
         check_generator(self._settings["generator"])
         self._kernel_size = kernel_size
-        self._params: tuple[ViewParams, ViewParams] | None = None
+        self._params: Any = None
+        self._views: dict[Any, Any] = {}
         self._make_core()
 
     def _make_core(self) -> None:
@@ -148,8 +150,8 @@ class TwoViewTransform:
         return self._core.shape
 
     @property
-    def params(self) -> tuple[ViewParams, ViewParams] | None:
-        """What was drawn last, for the left view and for the right one; None before the first call."""
+    def params(self) -> Any:
+        """What was drawn last, for the left view and the right one, of a batch for each image; None before the first call."""
         return self._params
 
     def sample(self, height: int, width: int) -> tuple[ViewParams, ViewParams]:
@@ -159,14 +161,31 @@ class TwoViewTransform:
                 'style: SASSL(styles="batch") needs the other images; give the transform to sassl.data.TwoViewLoader, or '
                 "take other styles"
             )
-        self._params = self._core.sample(draw_seed(self._settings["generator"]), height, width)
-        return self._params
+        drawn = self._core.sample(draw_seed(self._settings["generator"]), height, width)
+        self._params = drawn
+        return drawn
 
-    def apply_params(self, image: Any, params: tuple[ViewParams, ViewParams]) -> list[Any]:
-        """Both views of an image with these parameters: a pure function."""
+    def apply_params(self, image: Any, params: Any) -> list[Any]:
+        """Both views of an image with these parameters, or of a batch on the GPU with a pair for each: a pure function."""
+        if is_cuda(image):
+            batch = _cuda_batch(image)
+            views = self._on(image.device).apply(batch, params if image.ndim == 4 else [params])
+            return views if image.ndim == 4 else [view[0] for view in views]
         return self._finish(self._core.apply(self._pixels(image), params))
 
+    def _on(self, device: Any) -> Any:
+        if device not in self._views:
+            from ..cuda import Views
+
+            self._views[device] = Views(self, device)
+        return self._views[device]
+
     def __call__(self, image: Any) -> list[Any]:
+        if is_cuda(image):
+            n, _, height, width = _cuda_batch(image).shape
+            drawn = self._core.sample_batch(draw_seed(self._settings["generator"]), n, height, width)
+            self._params = drawn if image.ndim == 4 else drawn[0]
+            return self.apply_params(image, self._params)
         array = self._pixels(image)
         return self._finish(self._core.apply(array, self.sample(*array.shape[:2])))
 
@@ -195,10 +214,10 @@ class TwoViewTransform:
         return f"{type(self).__name__}({settings})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_core", "_params")}
+        return {name: value for name, value in vars(self).items() if name not in ("_core", "_params", "_views")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _params=None)
+        vars(self).update(state, _params=None, _views={})
         self._make_core()
 
 
@@ -360,6 +379,16 @@ def pixels(image: Any, name: str = "image", min_decode_size: int | None = None) 
     if hasattr(image, "mode") and hasattr(image, "convert"):
         return rgb(image, name)
     raise TypeError(f"{name}: expected a PIL image, a path, bytes, a uint8 array or tensor, got {type(image).__name__}")
+
+
+def _cuda_batch(image: Any) -> Any:
+    """(N, 3, H, W) uint8 of its own strides."""
+    torch = sys.modules["torch"]
+    if image.ndim not in (3, 4) or image.shape[-3] not in (1, 3) or image.dtype != torch.uint8:
+        got = f"{image.dtype} of shape {tuple(image.shape)}"
+        raise ValueError(f"image: expected a uint8 tensor (N, 3, H, W) or (3, H, W), of 3 or 1 colours, got {got}")
+    batch = image.detach().as_subclass(torch.Tensor)
+    return (batch if batch.ndim == 4 else batch[None]).expand(-1, 3, -1, -1)
 
 
 def _kernel_size(given: int | str | None, input_size: Any) -> int | None:

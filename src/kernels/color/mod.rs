@@ -2,6 +2,7 @@
 //!
 //! Written once, as [`super::planes`] says.
 #![allow(unsafe_code)]
+pub mod cuda;
 mod hue;
 
 use super::isa::{Kernel, Lanes};

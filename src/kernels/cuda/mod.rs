@@ -6,7 +6,10 @@ pub mod compiler;
 #[cfg(feature = "cuda")]
 pub mod device;
 
+mod plan;
+
 pub use batch::{Row, blend, put};
+pub use plan::{Plan, Room};
 
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};

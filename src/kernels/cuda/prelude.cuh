@@ -8,6 +8,7 @@ typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef long long i64;
+typedef unsigned long long u64;
 
 #ifndef EMULATED
 #define KERNEL extern "C" __global__ void
@@ -27,6 +28,10 @@ DEVICE u16 to_half(float x) {
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
     return y;
 }
+
+// A product and a sum that are not fused to one step.
+DEVICE float times(float a, float b) { return __fmul_rn(a, b); }
+DEVICE float add(float a, float b) { return __fadd_rn(a, b); }
 
 DEVICE float from_bits(u32 x) { return __uint_as_float(x); }
 DEVICE u32 to_bits(float x) { return __float_as_uint(x); }

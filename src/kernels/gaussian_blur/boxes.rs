@@ -20,7 +20,7 @@ pub fn box_blur(isa: Isa, sigma: f32, planes: &mut Planes, scratch: &mut Scratch
 
 /// A box: `whole` times each of `2 radius + 1` bytes, `part` times the one before and the one after.
 #[derive(Clone, Copy)]
-struct Window {
+pub(super) struct Window {
     radius: usize,
     whole: u32,
     part: u32,
@@ -28,7 +28,7 @@ struct Window {
 
 impl Window {
     /// Gwosdek et al., "Theoretical foundations of Gaussian convolution by extended box filtering" (2011), section 2.
-    fn new(sigma: f32) -> Option<Self> {
+    pub(super) fn new(sigma: f32) -> Option<Self> {
         let variance = sigma * sigma / PASSES as f32;
         let side = (f64::from(variance) * 12.0 + 1.0).sqrt() as f32;
         let whole = ((f64::from(side) - 1.0) / 2.0).floor() as f32;
@@ -118,6 +118,11 @@ fn average(window: Window, from: &[u8], stride: usize, to: &mut [u8]) {
 }
 
 impl Window {
+    /// Radius, whole, part.
+    pub(super) fn words(self) -> [u32; 3] {
+        [self.radius as u32, self.whole, self.part]
+    }
+
     #[inline(always)]
     fn of(self, inner: u32, outer: u32) -> u8 {
         ((inner * self.whole + outer * self.part + (1 << 23)) >> 24) as u8

@@ -1,6 +1,7 @@
 //! Convolution with a symmetric row of taps, along rows and then along columns, with reflected edges; and Pillow's approximation
 //! of it by boxes.
 mod boxes;
+pub mod cuda;
 mod scalar;
 mod simd;
 

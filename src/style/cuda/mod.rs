@@ -4,17 +4,15 @@
 //! kernel writes is still in the cache when the next one reads it, and scattered into the output.
 mod layers;
 mod predictor;
-mod room;
 mod transformer;
 
 use super::{Drawn, StyleParams};
 use crate::error::{Error, Result};
-use crate::kernels::cuda::{At, Launch, Number, Row, Space, Weights, blend, put};
+use crate::kernels::cuda::{At, Number, Plan, Row, Space, Weights, blend};
 use crate::kernels::interpolate::cuda::{Images, copy, interpolate};
 use crate::kernels::resize::cuda::resize;
 use crate::weights::Model;
 use predictor::Predictor;
-use room::Room;
 use transformer::Transformer;
 
 /// F and T of a model, as kernels for CUDA.
@@ -24,26 +22,6 @@ pub struct Stylizer {
     predictor: Predictor,
     transformer: Transformer,
     weights: Weights,
-}
-
-/// Launches in their order, and the memory that they need.
-#[derive(Debug)]
-pub struct Plan {
-    /// They run one after the other, on one stream.
-    pub launches: Vec<Launch>,
-    number: Number,
-    room: Room,
-}
-
-impl Plan {
-    fn new(number: Number) -> Self {
-        Self { launches: vec![], number, room: Room::default() }
-    }
-
-    /// Bytes of [`Space::Workspace`].
-    pub fn workspace(&self) -> usize {
-        self.room.most()
-    }
 }
 
 /// Where the styles of a batch come from.
@@ -93,47 +71,57 @@ impl Stylizer {
         check(images, count)?;
         let mut plan = Plan::new(self.number);
         let all: Vec<u32> = (0..count as u32).collect();
-        let rows = self.put(&all, &mut plan);
+        let rows = plan.put(&all);
         self.run_predictor(images, rows, count, Space::Out.into(), &mut plan);
         Ok(plan)
     }
 
-    /// Algorithm 1 on a batch of `params.len()` images; those that were not drawn are copied, unless `in_place`.
+    /// Algorithm 1 on a batch of `params.len()` images; those that were not drawn are copied.
     ///
     /// # Errors
     /// Images beyond what a kernel counts; a style that is not there.
-    pub fn apply(
+    pub fn apply(&self, images: &Images, params: &[StyleParams], from: From, out: &Images) -> Result<Plan> {
+        let mut plan = Plan::new(self.number);
+        self.push(images, params, from, out, &mut plan)?;
+        Ok(plan)
+    }
+
+    /// [`Stylizer::apply`] as a part of a plan. Where `out` is `images`, nothing is copied.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn push(
         &self,
         images: &Images,
         params: &[StyleParams],
         from: From,
         out: &Images,
-        in_place: bool,
-    ) -> Result<Plan> {
+        plan: &mut Plan,
+    ) -> Result<()> {
         check(images, params.len())?;
-        let mut plan = Plan::new(self.number);
+        plan.number = self.number;
         let (chosen, others): (Vec<_>, Vec<_>) = (0..params.len()).partition(|&i| params[i].apply);
-        let rows = self.put(&chosen.iter().map(|&i| i as u32).collect::<Vec<_>>(), &mut plan);
+        let rows = plan.put(&chosen.iter().map(|&i| i as u32).collect::<Vec<_>>());
         let m = chosen.len();
         if m > 0 {
-            let z = self.blended(images, params, &chosen, rows, from, &mut plan)?;
+            let z = self.blended(images, params, &chosen, rows, from, plan)?;
             let beta: Vec<u32> = chosen.iter().map(|&i| params[i].beta.to_bits()).collect();
-            let beta = self.put(&beta, &mut plan);
+            let beta = plan.put(&beta);
             let part = self.part(images, |stylizer, images, plan| {
                 stylizer.run_transformer(images, (rows, beta, z), 1, out, plan);
             });
             for first in (0..m).step_by(part) {
                 let of = (rows.plus(first), beta.plus(first), z.plus(first * self.dim()));
-                self.run_transformer(images, of, part.min(m - first), out, &mut plan);
+                self.run_transformer(images, of, part.min(m - first), out, plan);
             }
         }
-        if !in_place && !others.is_empty() {
-            let rows = self.put(&others.iter().map(|&i| i as u32).collect::<Vec<_>>(), &mut plan);
+        if images.at != out.at && !others.is_empty() {
+            let rows = plan.put(&others.iter().map(|&i| i as u32).collect::<Vec<_>>());
             for first in (0..others.len()).step_by(MOST) {
                 plan.launches.push(copy(rows.plus(first), MOST.min(others.len() - first), images, out));
             }
         }
-        Ok(plan)
+        Ok(())
     }
 
     /// The z of each chosen image, `[m][dim]`.
@@ -174,22 +162,22 @@ impl Stylizer {
         let encoded = if of_batch { params.len() } else { m };
         let contents = plan.room.take(encoded * dim);
         let content = if of_batch {
-            let all = self.put(&count(encoded), plan);
+            let all = plan.put(&count(encoded));
             self.run_predictor(images, all, encoded, contents, plan);
             plan.room.give(all);
             Row { vectors: contents, of: rows }
         } else {
             self.run_predictor(images, rows, encoded, contents, plan);
-            Row { vectors: contents, of: self.put(&count(m), plan) }
+            Row { vectors: contents, of: plan.put(&count(m)) }
         };
         let vectors = match (given.is_empty(), of_batch) {
-            (false, _) => self.put(&given, plan),
+            (false, _) => plan.put(&given),
             (true, true) => contents,
             (true, false) => Space::Styles.into(),
         };
-        let style = Row { vectors, of: self.put(&styles, plan) };
+        let style = Row { vectors, of: plan.put(&styles) };
         let alpha: Vec<u32> = chosen.iter().map(|&i| params[i].alpha.to_bits()).collect();
-        let (alpha, z) = (self.put(&alpha, plan), plan.room.take(m * dim));
+        let (alpha, z) = (plan.put(&alpha), plan.room.take(m * dim));
         for first in (0..m).step_by(MOST) {
             let from = |row: Row| Row { of: row.of.plus(first), ..row };
             let to = z.plus(first * dim);
@@ -230,13 +218,6 @@ impl Stylizer {
         let mut plan = Plan::new(self.number);
         one(self, images, &mut plan);
         (PART / plan.workspace().max(1)).clamp(1, MOST)
-    }
-
-    /// Numbers of four bytes in new memory.
-    fn put(&self, words: &[u32], plan: &mut Plan) -> At {
-        let at = plan.room.take(words.len());
-        plan.launches.extend(put(words, at));
-        at
     }
 }
 

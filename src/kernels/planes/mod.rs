@@ -2,6 +2,8 @@
 //!
 //! These loops, like those of [`super::color`] and [`super::resample`], are written once: `Isa::dispatch` compiles them for each instruction set,
 //! and as none rounds differently, all paths give the same bytes.
+pub mod cuda;
+
 use super::Isa;
 use super::isa::{Kernel, Lanes};
 
@@ -99,25 +101,29 @@ impl Planes {
     /// Takes each pixel from column `x columns[0] + y columns[1] + columns[2]` and the row of the same kind, where x and y are
     /// the middle of the pixel; black where there is none. Pillow's `ImagingTransformAffine` in 16.16 bits, nearest pixels.
     pub fn turn(&mut self, columns: [f64; 3], rows: [f64; 3], room: &mut Self) {
-        let fixed = |x: f64| (x * 65536.0 + 0.5).floor() as i64;
-        let start = |[by_x, by_y, plus]: [f64; 3]| fixed(plus + by_x * 0.5 + by_y * 0.5);
+        let ([start_column, by_x, by_y], [start_row, row_by_x, row_by_y]) = (fixed_axis(columns), fixed_axis(rows));
         let (height, width) = (self.height, self.width);
         room.reshape(height, width);
         let inside = |at: i64, n: usize| usize::try_from(at >> 16).ok().filter(|&at| at < n);
         for (from, to) in self.colors().into_iter().zip(room.colors_mut()) {
             for (y, to) in to.chunks_exact_mut(width.max(1)).enumerate() {
-                let mut column = start(columns) + y as i64 * fixed(columns[1]);
-                let mut row = start(rows) + y as i64 * fixed(rows[1]);
+                let mut column = start_column + y as i64 * by_y;
+                let mut row = start_row + y as i64 * row_by_y;
                 for to in to {
                     let at = inside(row, height).zip(inside(column, width));
                     *to = at.map_or(0, |(row, column)| from[row * width + column]);
-                    column += fixed(columns[0]);
-                    row += fixed(rows[0]);
+                    column += by_x;
+                    row += row_by_x;
                 }
             }
         }
         std::mem::swap(self, room);
     }
+}
+
+/// An axis of [`Planes::turn`] in 16.16 bits: where its first pixel lies, and what a column and a row add.
+pub(crate) fn fixed_axis([by_x, by_y, plus]: [f64; 3]) -> [i64; 3] {
+    [plus + by_x * 0.5 + by_y * 0.5, by_x, by_y].map(|x| (x * 65536.0 + 0.5).floor() as i64)
 }
 
 /// Left becomes right, of pixels as they are: `out` is the mirror image of `pixels`, `[height][width][3]`.

@@ -1,12 +1,42 @@
-//! The workspace of a plan: which bytes of it are whose, while launches are lined up one after the other.
-use crate::kernels::cuda::{At, Map, Number, Space, stored};
+//! Launches in their order, and the workspace that they share: which bytes of it are whose, while one follows the other.
+use super::{At, Launch, Map, Number, Space, put, stored};
 
 /// Where an allocation begins, as the caching allocators of frameworks have it.
 const ALIGN: usize = 256;
 
+/// Launches that run one after the other, on one stream.
+#[derive(Debug)]
+pub struct Plan {
+    /// In their order.
+    pub launches: Vec<Launch>,
+    /// What maps are of.
+    pub number: Number,
+    /// Their workspace.
+    pub room: Room,
+}
+
+impl Plan {
+    /// Without any yet.
+    pub fn new(number: Number) -> Self {
+        Self { launches: vec![], number, room: Room::default() }
+    }
+
+    /// Bytes of [`Space::Workspace`].
+    pub fn workspace(&self) -> usize {
+        self.room.most
+    }
+
+    /// Numbers of four bytes in new memory.
+    pub fn put(&mut self, words: &[u32]) -> At {
+        let at = self.room.take(words.len());
+        self.launches.extend(put(words, at));
+        at
+    }
+}
+
 /// Bytes that are taken and given back in the order of launches, which is the order in which they run.
 #[derive(Debug, Default)]
-pub(super) struct Room {
+pub struct Room {
     /// Begin and end of what is taken, in order.
     taken: Vec<(usize, usize)>,
     most: usize,
@@ -14,29 +44,23 @@ pub(super) struct Room {
 
 impl Room {
     /// So many numbers of four bytes.
-    pub(super) fn take(&mut self, numbers: usize) -> At {
+    pub fn take(&mut self, numbers: usize) -> At {
         self.bytes(4 * numbers)
     }
 
     /// Maps with room for so many channels.
-    pub(super) fn map(
-        &mut self,
-        number: Number,
-        images: usize,
-        (height, width): (usize, usize),
-        channels: usize,
-    ) -> Map {
+    pub fn map(&mut self, number: Number, images: usize, (height, width): (usize, usize), channels: usize) -> Map {
         let at = self.bytes(number.size() * images * height * width * channels);
         Map { at, images, height, width, channels }
     }
 
     /// Maps with the usual room for so many channels.
-    pub(super) fn stored(&mut self, number: Number, images: usize, size: (usize, usize), channels: usize) -> Map {
+    pub fn stored(&mut self, number: Number, images: usize, size: (usize, usize), channels: usize) -> Map {
         self.map(number, images, size, stored(channels))
     }
 
     /// The first gap that is large enough.
-    fn bytes(&mut self, bytes: usize) -> At {
+    pub fn bytes(&mut self, bytes: usize) -> At {
         let bytes = bytes.next_multiple_of(ALIGN).max(ALIGN);
         let mut start = 0;
         let gap = self.taken.iter().position(|&(begin, end)| {
@@ -52,13 +76,8 @@ impl Room {
     }
 
     /// Gives back what begins there.
-    pub(super) fn give(&mut self, at: At) {
+    pub fn give(&mut self, at: At) {
         self.taken.retain(|&(begin, _)| begin != at.bytes);
-    }
-
-    /// Bytes that were ever taken at once.
-    pub(super) fn most(&self) -> usize {
-        self.most
     }
 }
 
@@ -73,6 +92,6 @@ mod tests {
         assert_eq!([a, b, c].map(|at| at.bytes), [0, 256, 768]);
         room.give(b);
         assert_eq!([room.take(64).bytes, room.take(65).bytes, room.take(1).bytes], [256, 1024, 512]);
-        assert_eq!(room.most(), 1536);
+        assert_eq!(room.most, 1536);
     }
 }

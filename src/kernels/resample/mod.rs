@@ -2,6 +2,8 @@
 //! to bytes in between, with weights of 22 bits. Where the part shrinks, the filter widens.
 //!
 //! Written once, as [`super::planes`] says. Pixels go in and planes come out: rows are taken apart where they are narrow.
+pub mod cuda;
+
 use super::isa::{Kernel, Lanes};
 use super::{Isa, Planes};
 use std::ops::Range;

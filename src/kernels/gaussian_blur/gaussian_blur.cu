@@ -1,0 +1,61 @@
+// A Gaussian's taps along rows and then along columns, with reflected edges; and Pillow's boxes, edges repeated, to the bit.
+//
+// A thread has a pixel of a colour. `rows` names the views that are blurred, [view][colour][height][width].
+DEVICE int reflected(int i, int n) {
+    i = abs(i);
+    return i < n ? i : 2 * (n - 1) - i;
+}
+
+#if defined(ROW)
+// Along rows, ROW 1: bytes to floats in `room`, [blurred][colour][height][width]; along columns, ROW 0: back to bytes.
+// `halves` is [blurred][HALF], the middle first.
+KERNEL taps(u8* views, float* room, const int* rows, const float* halves, int height, int width) {
+    const i64 n = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x, pixels = static_cast<i64>(height) * width;
+    if (n >= 3 * pixels) return;
+    u8* view = views + rows[blockIdx.z] * 3 * pixels + n / pixels * pixels;
+    float* blurred = room + blockIdx.z * 3 * pixels + n / pixels * pixels;
+    const float* half = halves + static_cast<i64>(blockIdx.z) * HALF;
+    const int i = n % pixels, y = i / width, x = i % width;
+    if (ROW) {
+        float sum = half[0] * view[i];
+        for (int k = 1; k < HALF; k++) {
+            const float pair = static_cast<float>(view[y * width + reflected(x - k, width)]) + view[y * width + reflected(x + k, width)];
+            sum = fmaf(half[k], pair, sum);
+        }
+        blurred[i] = sum;
+    } else {
+        float sum = half[0] * blurred[i];
+        for (int k = 1; k < HALF; k++) {
+            const float pair = blurred[reflected(y - k, height) * width + x] + blurred[reflected(y + k, height) * width + x];
+            sum = fmaf(half[k], pair, sum);
+        }
+        view[i] = static_cast<u8>(sum + 0.5f);
+    }
+}
+#else
+struct Box {
+    int radius;
+    u32 whole, part;
+};
+
+// One box along rows, or along columns; `back`: from `room` to the views.
+KERNEL box(u8* views, u8* room, const int* rows, const Box* boxes, int height, int width, int columns, int back) {
+    const i64 n = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x, pixels = static_cast<i64>(height) * width;
+    if (n >= 3 * pixels) return;
+    u8* view = views + rows[blockIdx.z] * 3 * pixels + n / pixels * pixels;
+    u8* other = room + blockIdx.z * 3 * pixels + n / pixels * pixels;
+    const u8* from = back ? other : view;
+    u8* to = back ? view : other;
+    const Box box = boxes[blockIdx.z];
+    const int i = n % pixels, at = columns ? i / width : i % width, most = (columns ? height : width) - 1;
+    const int step = columns ? width : 1, start = columns ? i % width : i / width * width;
+    if (box.radius < 0) {
+        to[i] = from[i];
+        return;
+    }
+    u32 inner = 0;
+    for (int k = -box.radius; k <= box.radius; k++) inner += from[start + min(max(at + k, 0), most) * step];
+    const u32 outer = from[start + max(at - box.radius - 1, 0) * step] + from[start + min(at + box.radius + 1, most) * step];
+    to[i] = static_cast<u8>((inner * box.whole + outer * box.part + (1 << 23)) >> 24);
+}
+#endif
