@@ -31,8 +31,8 @@ def _norm(site: networks.Site, x: Tensor, z: Tensor) -> Tensor:
 
 def _resize(images: Tensor, height: int, width: int) -> Tensor:
     def matrix(n: int, size: int) -> Tensor:
-        unit = torch.eye(n)[None, None]
-        return nn.functional.interpolate(unit, size=(size, n), mode="bilinear", antialias=True)[0, 0]
+        unit = torch.eye(n, device=images.device)[None, None]
+        return nn.functional.interpolate(unit, size=(size, n), mode="bilinear", antialias=True)[0, 0].to(images.dtype)
 
     rows, columns = images.shape[-2:]
     if (rows, columns) == (height, width):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -53,19 +54,36 @@ def is_image(value: Any) -> bool:
     return isinstance(value, np.ndarray) or (hasattr(value, "mode") and hasattr(value, "convert"))
 
 
+#: DLPack's number of CUDA's devices.
+_CUDA = 2
+
+
 def is_cuda(value: Any) -> bool:
-    """Whether it is a tensor on an NVIDIA GPU."""
+    """Whether it is on an NVIDIA GPU: a tensor of torch, or an array of CuPy or JAX."""
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor) and value.is_cuda and torch.version.hip is None
+    if torch is not None and isinstance(value, torch.Tensor):
+        return value.is_cuda and torch.version.hip is None
+    if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack_device__"):
+        return False
+    return int(value.__dlpack_device__()[0]) == _CUDA
 
 
 def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, Any], Any]]:
     """As `unpack`, for a tensor that stays where it is: (N, 3, H, W) of its own strides, and the way back.
 
+    Arrays (..., H, W, C) of others come in and go out by DLPack, which orders their streams; nothing is copied on the way in.
+
     Raises:
         TypeError, ValueError: as of `unpack`; what floats are is not looked at.
+        ImportError: an array of others, without torch.
     """
-    import torch
+    try:
+        import torch.utils.dlpack
+    except ImportError:
+        raise ImportError(f"{name}: arrays on a GPU need torch, whose memory the result is made of") from None
+    if not isinstance(image, torch.Tensor):
+        batch, back = unpack_cuda(torch.utils.dlpack.from_dlpack(image).movedim(-1, -3), name)
+        return batch, lambda out, applied: _given_back(image, back(out, applied).movedim(-3, -1).contiguous())
 
     _check_tensor(torch, image, name)
     shape = tuple(image.shape)
@@ -84,6 +102,14 @@ def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, An
         return out.reshape(shape)
 
     return batch.expand(-1, 3, -1, -1), restore
+
+
+def _given_back(like: Any, tensor: Any) -> Any:
+    """The tensor as an array of the same library."""
+    library = type(like).__module__.split(".")[0]
+    if library in ("jax", "jaxlib"):
+        return import_module("jax.dlpack").from_dlpack(tensor)
+    return sys.modules[library].from_dlpack(tensor)
 
 
 def _check_tensor(torch: Any, image: Any, name: str) -> None:

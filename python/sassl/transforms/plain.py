@@ -47,7 +47,8 @@ class SASSL:
     size and device of what went in, and images that are not drawn come back as they are. Stylized PIL images keep their
     mode and alpha, except that P becomes RGB (RGBA where it has transparency) and 1 becomes L, as neither can hold the
     result. Floats must lie in [0, 1]: it stands before Normalize. Images from 8x8 up. Tensors on an NVIDIA GPU are
-    computed there, by `sassl.cuda`: on the current stream and without waiting for it, so that floats are not checked.
+    computed there, by `sassl.cuda`: on torch's current stream and without waiting for it, so that floats are not checked;
+    arrays of CuPy and JAX, (..., H, W, C), come in and go out by DLPack.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class SASSL:
         batch, restore = unpack_cuda(image)
         if not len(batch) or (len(params) == len(batch) and not params.apply.any()):
             return image
-        return restore(self.on(image.device).apply(batch, params), params.apply)
+        return restore(self.on(batch.device).apply(batch, params), params.apply)
 
     def on(self, device: Any) -> Any:
         """Its kernels and styles on a GPU, a `sassl.cuda.Kernels`; made once, so that what comes after waits for nothing.

@@ -37,6 +37,14 @@ pub fn version() -> Result<(i32, i32)> {
     Ok((major, minor))
 }
 
+/// Kernels in which a product and a sum may become one step: those that are not the CPU's to the bit.
+const FUSED: [&str; 3] = ["conv", "depthwise", "linear"];
+
+fn options(kernel: &Kernel, arch: u32) -> [String; 3] {
+    let fused = FUSED.contains(&kernel.name);
+    [format!("--gpu-architecture=sm_{arch}"), "--std=c++17".into(), format!("--fmad={fused}")]
+}
+
 /// Machine code for an architecture, 90 for compute capability 9.0.
 ///
 /// # Errors
@@ -45,7 +53,7 @@ pub fn compile(kernel: &Kernel, arch: u32) -> Result<Vec<u8>> {
     let (major, minor) = version()?;
     let text = CString::new(kernel.text()).map_err(|_| error("a kernel holds a zero byte"))?;
     let program = result::create_program(&text, None).map_err(|e| error(format!("NVRTC: {e}")))?;
-    let options = [format!("--gpu-architecture=sm_{arch}"), "--std=c++17".into()];
+    let options = options(kernel, arch);
     // SAFETY: the program was made above, and is destroyed below; the code's place is as long as NVRTC says.
     unsafe {
         let made = result::compile_program(program, &options).and_then(|()| {
@@ -75,7 +83,7 @@ pub type Code = (Vec<u8>, Option<Error>);
 pub fn cached(kernel: &Kernel, arch: u32, folder: Option<&Path>) -> Result<Code> {
     let Some(folder) = folder else { return Ok((compile(kernel, arch)?, None)) };
     let (major, minor) = version()?;
-    let key = format!("{major}.{minor} sm_{arch}\n{}", kernel.text());
+    let key = format!("{major}.{minor} {:?}\n{}", options(kernel, arch), kernel.text());
     let file = folder.join(format!("{}-{}.cubin", kernel.name, &hex(&Sha256::digest(key))[..32]));
     if let Some(code) = read(&file) {
         return Ok((code, None));

@@ -12,6 +12,7 @@ DEVICE float* measured(const Number* x, int pixels) {
     x += static_cast<i64>(blockIdx.z) * pixels * CHANNELS + blockIdx.y * GROUP + quad * 4;
     float first[4], sum[4] = {}, square[4] = {};
     load(x, first);
+#pragma unroll 4
     for (int pixel = lane; pixel < pixels && lane < lanes; pixel += lanes) {
         float numbers[4];
         load(x + static_cast<i64>(pixel) * CHANNELS, numbers);

@@ -1,5 +1,4 @@
-// The user's images as maps of three channels and a zero, resized as `resize/mod.rs` says: antialiased bilinear. Where the sizes
-// are equal, the only weight is 1.
+// The user's images as maps of three channels and a zero, resized as `resize/mod.rs` says: antialiased bilinear.
 //
 // A thread has a pixel. `rows` names the images: map n is made of image rows[n].
 struct Window {
@@ -28,8 +27,15 @@ KERNEL resize(const void* images, const int* rows, Number* y, Strides strides, i
     const int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= out_height * out_width) return;
     const i64 image = rows[blockIdx.z] * strides.image;
-    const Window down = window_of(n / out_width, height, out_height), across = window_of(n % out_width, width, out_width);
+    y += (static_cast<i64>(blockIdx.z) * out_height * out_width + n) * 4;
     float sums[4] = {};
+    if (height == out_height && width == out_width) {
+        const i64 at = image + n / width * strides.row + n % width * strides.column;
+        for (int c = 0; c < 3; c++) sums[c] = load_pixel(images, at + c * strides.colour, PIXELS);
+        store(y, sums);
+        return;
+    }
+    const Window down = window_of(n / out_width, height, out_height), across = window_of(n % out_width, width, out_width);
     for (int j = 0; j < across.taps; j++) {
         const float weight = static_cast<float>(triangle(across, j) / across.total);
         if (weight == 0.0f) continue;
@@ -42,5 +48,5 @@ KERNEL resize(const void* images, const int* rows, Number* y, Strides strides, i
         }
         for (int c = 0; c < 3; c++) sums[c] += weight * mixed[c];
     }
-    store(y + (static_cast<i64>(blockIdx.z) * out_height * out_width + n) * 4, sums);
+    store(y, sums);
 }

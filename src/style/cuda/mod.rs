@@ -35,7 +35,7 @@ pub enum From {
 
 /// Bytes that the maps of a part of the batch may take, if it is of more than one image: few launches, each of many blocks,
 /// against what a cache holds.
-const PART: usize = 96 << 20;
+const PART: usize = 192 << 20;
 
 /// Images of a launch, at most: a grid's third axis.
 const MOST: usize = 65_535;

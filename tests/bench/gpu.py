@@ -1,10 +1,10 @@
 """SASSL on a GPU against the same networks in PyTorch, eager, compiled, and in a CUDA graph; and beside a training step.
 
-    pip install '.[torch]' && python tests/bench/cuda.py
+    pip install '.[torch]' && python tests/bench/gpu.py
 
 Batches of 256 at 224x224, uint8 in and bfloat16 out; PyTorch in bfloat16, channels last. Medians in milliseconds by CUDA
 events. The step is SimCLR's of a ResNet-50 in PyTorch, both views, bfloat16. Writes a table, and JSON with the device and the
-date under tests/bench/results/. Needs some minutes.
+date under tests/bench/results/. Needs some minutes. (A file called cuda.py would hide the package of that name from torch.)
 """
 
 from __future__ import annotations
@@ -70,10 +70,11 @@ class Peer(nn.Module):
     def forward(
         self, images: torch.Tensor, z_style: torch.Tensor, alpha: torch.Tensor, beta: torch.Tensor
     ) -> torch.Tensor:
-        x = images.to(torch.bfloat16) * (1 / 255)
-        z = self.f(x)
-        z = z + alpha * (z_style - z)
-        return x + beta[..., None, None] * (self.t(x, z) - x)
+        with torch.autocast(images.device.type, torch.bfloat16):
+            x = images.to(torch.bfloat16) * (1 / 255)
+            z = self.f(x).to(torch.bfloat16)
+            z = z + alpha * (z_style - z)
+            return (x + beta[..., None, None] * (self.t(x, z) - x)).to(torch.bfloat16)
 
 
 def stylization(path: Path, images: torch.Tensor, rounds: int) -> dict[str, float]:
