@@ -126,6 +126,12 @@ class CudaPlan:
         """
         The bytes of each kernel, compiled for an architecture, 90 for compute capability 9.0; needs no GPU.
         """
+    def load(self, /, device: CudaDevice) -> str | None:
+        """
+        Compiles and loads what `run` needs, which then does not have to.
+
+        Returns, raises: as `run`.
+        """
     def run(self, /, device: CudaDevice, addresses: tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex], stream: SupportsIndex) -> str | None:
         """
         Lines the launches up on a stream; it does not wait.

@@ -28,8 +28,15 @@ from ._sassl import (
 
 __all__ = ["Kernels", "Views", "info"]
 
+#: A tensor's dtype, height, width, and strides of image, row, column and colour in numbers.
+Layout = tuple[str, int, int, tuple[int, int, int, int]]
+
+#: Some images of bytes.
+_BYTES: Layout = ("uint8", 64, 64, (3 * 64 * 64, 64, 1, 64 * 64))
+
 _devices: dict[int, CudaDevice] = {}
-_process = os.getpid()
+#: The process that made them.
+_process = 0
 
 
 class Kernels:
@@ -48,9 +55,12 @@ class Kernels:
         import torch
 
         self._device, self._stylizer, self._core = device, stylizer, CudaStylizer(stylizer)
-        _device(device.index)
         self._weights = torch.from_numpy(self._core.weights()).to(device)
         self._styles = None if styles is None else torch.from_numpy(styles).to(device)
+        # Every kernel of bytes; those that read and write floats come when they are met.
+        bank = None if styles is None else len(styles)
+        params = StyleParams([True, False], [0.2, 0.2], [0.2, 0.2], [0, 0])
+        _load(self._core.plan(_BYTES, params, _BYTES, bank), device)
 
     def apply(self, images: Any, params: StyleParams, dtype: Any = None) -> Any:
         """Algorithm 1, a pure function of images and parameters.
@@ -70,6 +80,7 @@ class Kernels:
         """
         import torch
 
+        _check(images, self._device)
         if len(params) != len(images):
             raise ValueError(f"params: expected one for each of {len(images)} images, got {len(params)}")
         out = torch.empty_like(images, dtype=dtype)
@@ -82,6 +93,7 @@ class Kernels:
         """F: (N, 3, H, W) as of `apply` to style vectors (N, dim) float32 on the device."""
         import torch
 
+        _check(images, self._device)
         out = torch.empty((len(images), self._stylizer.dim), dtype=torch.float32, device=self._device)
         if len(images):
             _run(self._core.encode(_layout(images), len(images)), images, out, self._weights, None)
@@ -103,6 +115,17 @@ class Views:
         self._transform, self._device = transform, device
         style = transform.style
         self._kernels = None if style is None else style.on(device)
+        # Every kernel that the recipe may draw.
+        jitter = [(name, 0.5) for name in ("brightness", "contrast", "saturation", "hue")]
+        one = ViewParams(
+            (0, 0, 64, 64),
+            jitter=jitter,
+            grayscale=True,
+            sigma=1.0,
+            rotation=1.0,
+            style=None if style is None else StyleParams([True], [0.2], [0.2], [0]),
+        )
+        _load(self._plan(_BYTES, [(one, one)], 0), device)
 
     def apply(self, images: Any, params: list[tuple[ViewParams, ViewParams]]) -> list[Any]:
         """Both views, a pure function of images and parameters; the same pixels as on the CPU, of styles within a level.
@@ -119,6 +142,7 @@ class Views:
         """
         import torch
 
+        _check(images, self._device)
         if len(params) != len(images):
             raise ValueError(f"params: expected a pair for each of {len(images)} images, got {len(params)}")
         core, dtype = self._transform._core, getattr(torch, self._transform.dtype)
@@ -126,35 +150,62 @@ class Views:
         last = core.shape[-1] == 3 and self._transform._settings["channels_last"]
         left, right = (view.permute(0, 3, 1, 2) for view in out) if last else out
         if len(images):
-            stylizer = styles = weights = None
-            if self._kernels is not None:
-                stylizer, weights, styles = self._kernels._core, self._kernels._weights, self._kernels._styles
-            bank = None if styles is None else len(styles)
-            offset = right.data_ptr() - left.data_ptr()
-            plan = cuda_views(core, _layout(images), params, _layout(left), offset, stylizer, bank)
-            _run(plan, images, out, weights, styles)
+            plan = self._plan(_layout(images), params, right.data_ptr() - left.data_ptr(), _layout(left))
+            own = (None, None) if self._kernels is None else (self._kernels._weights, self._kernels._styles)
+            _run(plan, images, out, *own)
         return list(out)
+
+    def _plan(
+        self, images: Layout, params: list[tuple[ViewParams, ViewParams]], right: int, left: Layout | None = None
+    ) -> CudaPlan:
+        core, stylizer, bank = self._transform._core, None, None
+        if self._kernels is not None:
+            stylizer, styles = self._kernels._core, self._kernels._styles
+            bank = None if styles is None else len(styles)
+        if left is None:
+            height, width = core.size
+            left = (self._transform.dtype, height, width, (3 * height * width, width, 1, height * width))
+        return cuda_views(core, images, params, left, right, stylizer, bank)
+
+
+def _check(images: Any, device: Any) -> None:
+    if images.device != device or images.ndim != 4 or images.shape[1] != 3:
+        got = f"{tuple(images.shape)} on {images.device}"
+        raise ValueError(f"images: expected (N, 3, H, W) on {device}, where the kernels are, got {got}")
+
+
+def _load(plan: CudaPlan, device: Any) -> None:
+    _tell(plan.load(_device(device.index)))
 
 
 def _run(plan: CudaPlan, images: Any, out: Any, weights: Any, styles: Any) -> None:
     import torch
 
-    device, stream = _device(out.device.index), torch.cuda.current_stream(out.device).cuda_stream
-    # Freed on return, for those who come after on the same stream.
+    device, stream = _device(out.device.index), torch.cuda.current_stream(out.device)
     workspace = torch.empty(plan.workspace, dtype=torch.uint8, device=out.device)
+    for tensor in (weights, styles):
+        # They may be let go while another stream than the one they were made on still reads them.
+        if tensor is not None and stream != torch.cuda.default_stream(out.device):
+            tensor.record_stream(stream)
     addresses = [0 if tensor is None else tensor.data_ptr() for tensor in (weights, workspace, images, out, styles)]
-    unkept = plan.run(device, (addresses[0], addresses[1], addresses[2], addresses[3], addresses[4]), stream)
+    _tell(plan.run(device, (addresses[0], addresses[1], addresses[2], addresses[3], addresses[4]), stream.cuda_stream))
+    # Not before: whoever takes the memory comes after on the same stream.
+    del workspace
+
+
+def _tell(unkept: str | None) -> None:
     if unkept is not None:
-        warnings.warn(f"{unkept}: kernels are compiled anew in each process; set SASSL_CACHE to a folder", stacklevel=3)
+        warnings.warn(f"{unkept}: kernels are compiled anew in each process; set SASSL_CACHE to a folder", stacklevel=4)
 
 
-def _layout(images: Any) -> tuple[str, int, int, tuple[int, int, int, int]]:
+def _layout(images: Any) -> Layout:
     image, colour, row, column = images.stride()
     height, width = images.shape[-2:]
     return str(images.dtype).removeprefix("torch."), height, width, (image, row, column, colour)
 
 
 def _device(index: int) -> CudaDevice:
+    global _process
     if os.getpid() != _process and _devices:
         raise RuntimeError(
             "CUDA: this process was forked from one that uses the GPU; give SASSL the collated batch in the main process, CPU "
@@ -162,7 +213,7 @@ def _device(index: int) -> CudaDevice:
         )
     if index not in _devices:
         _preload()
-        _devices[index] = CudaDevice(index)
+        _devices[index], _process = CudaDevice(index), os.getpid()
     return _devices[index]
 
 

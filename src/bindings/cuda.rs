@@ -145,6 +145,14 @@ impl CudaPlan {
         Ok(found)
     }
 
+    /// Compiles and loads what `run` needs, which then does not have to.
+    ///
+    /// Returns, raises: as `run`.
+    fn load(&self, py: Python<'_>, device: &CudaDevice) -> PyResult<Option<String>> {
+        let unkept = super::run::run(py, || device.0.load(&self.0.launches))?;
+        Ok(unkept.map(|error| error.to_string()))
+    }
+
     /// Lines the launches up on a stream; it does not wait.
     ///
     /// Args:

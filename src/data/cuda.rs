@@ -14,6 +14,9 @@ use crate::style::cuda::{From, Stylizer};
 /// Numbers of a plane, at most: what a kernel counts.
 const MOST: usize = 1 << 30;
 
+/// Images of a launch: a grid's third axis.
+const LARGEST_BATCH: usize = 65_535;
+
 impl TwoViews {
     /// Both views of a batch of bytes into `out`, a place for each; `style` is where styles come from, if there are any.
     ///
@@ -27,6 +30,10 @@ impl TwoViews {
         style: Option<(&Stylizer, From)>,
     ) -> Result<Plan> {
         let (height, width) = self.size();
+        if params.len() > LARGEST_BATCH {
+            let remedy = format!("at most {LARGEST_BATCH} a batch on a GPU; give them in parts");
+            return Err(Error::value("images", params.len(), remedy));
+        }
         if images.pixels != PixelType::U8 {
             return Err(Error::value("dtype", format!("{:?}", images.pixels), "views are made of uint8 images"));
         }
@@ -117,7 +124,7 @@ impl View {
         match self.blur.kernel() {
             BlurKernel::Taps(n) => {
                 let halves: Vec<_> = sigmas.into_iter().map(|(i, sigma)| (i, taps(n, sigma))).collect();
-                gaussian_blur(views, size, &halves, plan);
+                gaussian_blur(views, size, n / 2 + 1, &halves, plan);
             }
             BlurKernel::Boxes => box_blur(views, size, &sigmas, plan),
         }

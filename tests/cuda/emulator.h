@@ -145,6 +145,7 @@ inline float half(unsigned bits) {
 }  // namespace emulator
 
 #define KERNEL static void
+#define BLOCKS(threads, blocks)
 #define DEVICE static inline
 #define SHARED(type, name) type* name = reinterpret_cast<type*>(emulator::shared)
 #define __align__(n) alignas(n)

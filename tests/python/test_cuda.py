@@ -85,6 +85,7 @@ def test_a_plan_is_bounded_and_says_what_cannot_be():
 
 def test_a_forked_process_is_told_what_to_do(monkeypatch):
     monkeypatch.setattr(cuda, "_devices", {0: object()})
+    monkeypatch.setattr(cuda, "_process", os.getpid())
     assert cuda._device(0)
     monkeypatch.setattr(cuda, "_process", os.getpid() + 1)
     with pytest.raises(RuntimeError, match="forked from one that uses the GPU"):
@@ -132,7 +133,7 @@ def test_the_way_to_a_gpu_and_back(monkeypatch):
     import torch
     from sassl.transforms import plain, recipes
 
-    ran = []
+    ran, loaded = [], []
 
     def run(plan, images, out, weights, styles):
         ran.append((len(plan), plan.workspace, None if styles is None else tuple(styles.shape)))
@@ -143,7 +144,7 @@ def test_the_way_to_a_gpu_and_back(monkeypatch):
 
     for module in (plain, recipes):
         monkeypatch.setattr(module, "is_cuda", lambda value: isinstance(value, torch.Tensor))
-    monkeypatch.setattr(cuda, "_device", lambda index: None)
+    monkeypatch.setattr(cuda, "_load", lambda plan, device: loaded.append(len(plan)))
     monkeypatch.setattr(cuda, "_run", run)
     transform = block()
     for shape, dtype in (
@@ -167,7 +168,11 @@ def test_the_way_to_a_gpu_and_back(monkeypatch):
     assert len(ran) == count
     with pytest.raises(ValueError, match="params: expected one for each of 2 images, got 3"):
         transform.apply_params(last, transform.sample(3))
-    kernels = transform.on(last.device)
+    assert len(loaded) == 1
+    kernels = transform.on("cpu")
+    assert kernels is transform.on(last.device)
+    with pytest.raises(ValueError, match=r"images: expected \(N, 3, H, W\) on cpu"):
+        kernels.apply(last[:, :1], transform.sample(2))
     assert kernels.encode(last).shape == (2, 64)
     assert kernels.apply(last, transform.sample(2), torch.bfloat16).dtype == torch.bfloat16
     images_ = torch.zeros(5, 3, 40, 44, dtype=torch.uint8)
@@ -338,10 +343,11 @@ def test_nothing_leaks_and_memory_may_run_out(torch):
     for _ in range(10_000):
         transform(x)
     assert torch.cuda.memory_allocated() == before
+    large = torch.zeros(4096, 3, 224, 224, dtype=torch.uint8, device="cuda")
     free, _ = torch.cuda.mem_get_info()
     held = torch.empty(free - (64 << 20), dtype=torch.uint8, device="cuda")
     with pytest.raises(torch.OutOfMemoryError):
-        transform(torch.zeros(4096, 3, 224, 224, dtype=torch.uint8, device="cuda"))
+        transform(large)
     del held
     torch.cuda.empty_cache()
     transform(x)

@@ -92,13 +92,14 @@ def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, An
 
     def restore(out: Any, applied: NDArray[np.bool_]) -> Any:
         if shape[-3] == 1:
-            weights = torch.from_numpy(_LUMINANCE).to(out.device)
-            gray = (out.permute(0, 2, 3, 1).float() @ weights)[:, None]
+            red, green, blue = (out[:, c : c + 1].float() * float(_LUMINANCE[c]) for c in range(3))
+            gray = red + green + blue
             out = (gray + 0.5).floor() if out.dtype == torch.uint8 else gray.clamp(max=1)
         if out.dtype != images.dtype or shape[-3] == 1:
+            out = out.to(images.dtype)
             # The kernels have copied what was not drawn, but not to this type.
-            kept = torch.from_numpy(~applied).to(out.device)[:, None, None, None]
-            out = torch.where(kept, images, out.to(images.dtype))
+            for i in np.flatnonzero(~applied).tolist():
+                out[i] = images[i]
         return out.reshape(shape)
 
     return batch.expand(-1, 3, -1, -1), restore

@@ -21,7 +21,7 @@ class RandomSASSL(IntensityAugmentationBase2D):
         keepdim: give (C, H, W) for (C, H, W).
 
     Input: (C, H, W) or (B, C, H, W), floats in [0, 1], C = 1 or 3. Each image has a draw of its own, from torch's generator,
-    and only those that are drawn are computed, on the CPU. `aug(x, params=aug._params)` replays.
+    and only those that are drawn are computed, where the batch is. `aug(x, params=aug._params)` replays.
 
     Raises:
         ValueError: a number outside its range; floats outside [0, 1].

@@ -48,7 +48,7 @@ class SASSL:
     mode and alpha, except that P becomes RGB (RGBA where it has transparency) and 1 becomes L, as neither can hold the
     result. Floats must lie in [0, 1]: it stands before Normalize. Images from 8x8 up. Tensors on an NVIDIA GPU are
     computed there, by `sassl.cuda`: on torch's current stream and without waiting for it, so that floats are not checked;
-    arrays of CuPy and JAX, (..., H, W, C), come in and go out by DLPack.
+    arrays of CuPy and JAX, (..., H, W, C), come in and go out by DLPack. A list of tensors is computed on the CPU.
     """
 
     def __init__(
@@ -147,6 +147,11 @@ class SASSL:
         Raises:
             RuntimeError: no driver, no NVRTC, an old GPU.
         """
+        import torch
+
+        device = torch.device(device)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())
         if device not in self._kernels:
             from ..cuda import Kernels
 

@@ -76,7 +76,8 @@ DEVICE void change(int (&x)[3], const Factor& factor, const float (&means)[3]) {
     }
 }
 
-KERNEL jitter(u8* views, const int* rows, const Chain* chains, int pixels) {
+// Two blocks at a time.
+KERNEL BLOCKS(512, 2) jitter(u8* views, const int* rows, const Chain* chains, int pixels) {
     SHARED(u64, sums);
     const Chain chain = chains[blockIdx.z];
     views += static_cast<i64>(rows[blockIdx.z]) * 3 * pixels;

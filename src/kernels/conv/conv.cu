@@ -66,6 +66,7 @@ KERNEL conv(const Number* x, const Number* w, const float* bias, const float* ga
                                static_cast<i64>(blockIdx.y * (INPUTS / CHUNK) + chunk) * STEPS * (BLOCK / 8) * 32;
         for (int step = 0; step < STEPS; step++) {
             u32 a[2][4];
+#pragma unroll
             for (int half = 0; half < 2; half++) {
                 const int eight = 2 * step + half;
                 // Beyond the last tap the weights are 0.
@@ -79,6 +80,7 @@ KERNEL conv(const Number* x, const Number* w, const float* bias, const float* ga
                     }
                 }
             }
+#pragma unroll
             for (int o = 0; o < BLOCK / 8; o++) {
                 const uint2 packed = weights[(step * (BLOCK / 8) + o) * 32 + lane];
                 const u32 b[2] = {packed.x, packed.y};
@@ -96,16 +98,20 @@ KERNEL conv(const Number* x, const Number* w, const float* bias, const float* ga
         to[o] = ADD ? to[o] + gain[image * COLOURS + o % COLOURS] * sums[n] : activated(bias[o] + sums[n], ACTIVATION);
     }
 #else
+#pragma unroll
     for (int n = 0; n < 2; n++) {
+#pragma unroll
         for (int m = 0; m < 2; m++) {
             const int row = y0 + 2 * warp + n, column = x0 + group + 8 * m;
             if (row >= out_height || column >= out_width) continue;
             Number* to = y + (static_cast<i64>(row) * out_width + column) * OUTPUTS;
+#pragma unroll
             for (int eight = 0; eight < BLOCK / 8; eight++) {
                 const int o = blockIdx.y * BLOCK + eight * 8 + pair * 2;
                 if (o >= OUTPUTS) continue;
                 u32* both = reinterpret_cast<u32*>(to + o);
                 u32 packed = ADD ? *both : 0;
+#pragma unroll
                 for (int i = 0; i < 2; i++) {
                     float sum = sums[n][eight][2 * m + i];
                     if (ADD) {

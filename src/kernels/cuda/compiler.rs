@@ -40,6 +40,24 @@ pub fn version() -> Result<(i32, i32)> {
 /// Kernels in which a product and a sum may become one step: those that are not the CPU's to the bit.
 const FUSED: [&str; 3] = ["conv", "depthwise", "linear"];
 
+/// The architecture to compile for: the device's, or the newest of its kind before it that this NVRTC knows.
+fn known(arch: u32) -> Result<u32> {
+    version()?;
+    let mut count = 0;
+    // SAFETY: a place for a number, and then as many places as it says.
+    let found = unsafe {
+        sys::nvrtcGetNumSupportedArchs(&raw mut count).result().and_then(|()| {
+            let mut archs = vec![0; usize::try_from(count).unwrap_or(0)];
+            sys::nvrtcGetSupportedArchs(archs.as_mut_ptr()).result().map(|()| archs)
+        })
+    };
+    let archs = found.map_err(|e| error(format!("NVRTC does not tell its architectures: {e}")))?;
+    let fits = |&known: &u32| known / 10 == arch / 10 && known <= arch;
+    archs.into_iter().map(i32::cast_unsigned).filter(fits).max().ok_or_else(|| {
+        error(format!("this NVRTC does not know compute capability {}.{}; a newer one does", arch / 10, arch % 10))
+    })
+}
+
 fn options(kernel: &Kernel, arch: u32) -> [String; 3] {
     let fused = FUSED.contains(&kernel.name);
     [format!("--gpu-architecture=sm_{arch}"), "--std=c++17".into(), format!("--fmad={fused}")]
@@ -81,6 +99,7 @@ pub type Code = (Vec<u8>, Option<Error>);
 /// # Errors
 /// As [`compile`].
 pub fn cached(kernel: &Kernel, arch: u32, folder: Option<&Path>) -> Result<Code> {
+    let arch = known(arch)?;
     let Some(folder) = folder else { return Ok((compile(kernel, arch)?, None)) };
     let (major, minor) = version()?;
     let key = format!("{major}.{minor} {:?}\n{}", options(kernel, arch), kernel.text());

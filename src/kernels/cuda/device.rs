@@ -149,7 +149,8 @@ impl Device {
             // SAFETY: code that NVRTC made for this device, and a function in it. It stays for as long as the process.
             let function = unsafe {
                 let module = result::module::load_data(code.as_ptr().cast()).map_err(error(
-                    "the driver does not load what NVRTC made; an older NVRTC than the driver is needed, or a newer driver",
+                    "the driver does not load a kernel (while a CUDA graph is captured it must not: call once before; else NVRTC is \
+                     newer than the driver)",
                 ))?;
                 result::module::get_function(module, name).map_err(error("a kernel is not in its module"))?
             };

@@ -12,6 +12,7 @@ typedef unsigned long long u64;
 
 #ifndef EMULATED
 #define KERNEL extern "C" __global__ void
+#define BLOCKS(threads, blocks) __launch_bounds__(threads, blocks)
 #define DEVICE static __device__ __forceinline__
 #define SHARED(type, name)                                     \
     extern __shared__ __align__(16) unsigned char shared_[];   \
@@ -40,12 +41,12 @@ DEVICE u32 to_bits(float x) { return __float_as_uint(x); }
 // mma.m16n8k16 says. Turing has the half of it.
 DEVICE void product(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
 #if __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
     for (int half = 0; half < 2; half++)
-        asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+        asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
             : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
             : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
 #endif
@@ -108,7 +109,8 @@ DEVICE void store_pixel(void* pixels, i64 at, int type, float x) {
         static_cast<u16*>(pixels)[at] = to_half(x);
     } else if (type == 2) {
         u32 bits = to_bits(x);
-        bits += 0x7fff + (bits >> 16 & 1);
+        // Rounded to even, but a NaN stays one.
+        bits = x != x ? 0x7fc00000 : bits + 0x7fff + (bits >> 16 & 1);
         static_cast<u16*>(pixels)[at] = static_cast<u16>(bits >> 16);
     } else {
         static_cast<float*>(pixels)[at] = x;

@@ -1,13 +1,21 @@
 //! Blur on CUDA.
 use super::boxes::Window;
-use crate::kernels::cuda::{Arg, At, Kernel, Launch, Plan};
+use crate::kernels::cuda::{Arg, At, Kernel, Launch, Plan, count};
 use std::sync::Arc;
 
 const SOURCE: &str = include_str!("gaussian_blur.cu");
 
-/// The views named, each with its own half of taps, the middle first.
-pub fn gaussian_blur(views: At, (height, width): (usize, usize), halves: &[(usize, Vec<f32>)], plan: &mut Plan) {
-    let Some(longest) = halves.iter().map(|(_, half)| half.len()).max() else { return };
+/// The views named, each with its own half of at most `longest` taps, the middle first.
+pub fn gaussian_blur(
+    views: At,
+    (height, width): (usize, usize),
+    longest: usize,
+    halves: &[(usize, Vec<f32>)],
+    plan: &mut Plan,
+) {
+    if halves.is_empty() {
+        return;
+    }
     let rows: Vec<u32> = halves.iter().map(|&(row, _)| row as u32).collect();
     let taps = halves
         .iter()
@@ -18,7 +26,7 @@ pub fn gaussian_blur(views: At, (height, width): (usize, usize), halves: &[(usiz
         let defines = vec![("EXACT", 0), ("ROW", row), ("HALF", longest)];
         let kernel = Arc::new(Kernel { name: "taps", source: SOURCE, defines });
         let args = vec![views.into(), room.into(), rows.into(), taps.into(), height.into(), width.into()];
-        plan.launches.push(Launch::each(&kernel, 3 * height * width, halves.len(), args));
+        plan.launches.push(each(&kernel, (height, width), halves.len(), args));
     }
     plan.room.give(room);
 }
@@ -46,7 +54,14 @@ pub fn box_blur(views: At, (height, width): (usize, usize), sigmas: &[(usize, f3
             usize::from(pass >= 3).into(),
             (pass % 2).into(),
         ];
-        plan.launches.push(Launch::each(&kernel, 3 * height * width, sigmas.len(), args));
+        plan.launches.push(each(&kernel, (height, width), sigmas.len(), args));
     }
     plan.room.give(room);
+}
+
+/// A thread for each pixel, a row of a colour along the second axis.
+fn each(kernel: &Arc<Kernel>, (height, width): (usize, usize), views: usize, args: Vec<Arg>) -> Launch {
+    let launch = Launch::each(kernel, width, views, args);
+    let [columns, _, views] = launch.grid;
+    Launch { grid: [columns, count(3 * height), views], ..launch }
 }

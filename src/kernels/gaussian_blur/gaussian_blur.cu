@@ -1,6 +1,6 @@
 // A Gaussian's taps along rows and then along columns, with reflected edges; and Pillow's boxes, edges repeated, to the bit.
 //
-// A thread has a pixel of a colour. `rows` names the views that are blurred, [view][colour][height][width].
+// A thread has a pixel; blockIdx.y is a row of a colour. `rows` names the views that are blurred, [view][colour][height][width].
 DEVICE int reflected(int i, int n) {
     i = abs(i);
     return i < n ? i : 2 * (n - 1) - i;
@@ -10,12 +10,13 @@ DEVICE int reflected(int i, int n) {
 // Along rows, ROW 1: bytes to floats in `room`, [blurred][colour][height][width]; along columns, ROW 0: back to bytes.
 // `halves` is [blurred][HALF], the middle first.
 KERNEL taps(u8* views, float* room, const int* rows, const float* halves, int height, int width) {
-    const i64 n = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x, pixels = static_cast<i64>(height) * width;
-    if (n >= 3 * pixels) return;
-    u8* view = views + rows[blockIdx.z] * 3 * pixels + n / pixels * pixels;
-    float* blurred = room + blockIdx.z * 3 * pixels + n / pixels * pixels;
+    const i64 pixels = static_cast<i64>(height) * width;
+    const int x = blockIdx.x * blockDim.x + threadIdx.x, colour = blockIdx.y / height, y = blockIdx.y - colour * height;
+    if (x >= width) return;
+    u8* view = views + (rows[blockIdx.z] * 3 + colour) * pixels;
+    float* blurred = room + (blockIdx.z * static_cast<i64>(3) + colour) * pixels;
     const float* half = halves + static_cast<i64>(blockIdx.z) * HALF;
-    const int i = n % pixels, y = i / width, x = i % width;
+    const int i = y * width + x;
     if (ROW) {
         float sum = half[0] * view[i];
         for (int k = 1; k < HALF; k++) {
@@ -40,15 +41,16 @@ struct Box {
 
 // One box along rows, or along columns; `back`: from `room` to the views.
 KERNEL box(u8* views, u8* room, const int* rows, const Box* boxes, int height, int width, int columns, int back) {
-    const i64 n = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x, pixels = static_cast<i64>(height) * width;
-    if (n >= 3 * pixels) return;
-    u8* view = views + rows[blockIdx.z] * 3 * pixels + n / pixels * pixels;
-    u8* other = room + blockIdx.z * 3 * pixels + n / pixels * pixels;
+    const i64 pixels = static_cast<i64>(height) * width;
+    const int x = blockIdx.x * blockDim.x + threadIdx.x, colour = blockIdx.y / height, y = blockIdx.y - colour * height;
+    if (x >= width) return;
+    u8* view = views + (rows[blockIdx.z] * 3 + colour) * pixels;
+    u8* other = room + (blockIdx.z * static_cast<i64>(3) + colour) * pixels;
     const u8* from = back ? other : view;
     u8* to = back ? view : other;
     const Box box = boxes[blockIdx.z];
-    const int i = n % pixels, at = columns ? i / width : i % width, most = (columns ? height : width) - 1;
-    const int step = columns ? width : 1, start = columns ? i % width : i / width * width;
+    const int i = y * width + x, at = columns ? y : x, most = (columns ? height : width) - 1;
+    const int step = columns ? width : 1, start = columns ? x : y * width;
     if (box.radius < 0) {
         to[i] = from[i];
         return;

@@ -23,7 +23,7 @@ pub fn resample(
     let longest = (scale * interpolation.support()).ceil() as usize * 2 + 1;
     let kernel = |name| {
         let cubic = usize::from(interpolation == Interpolation::Bicubic);
-        let defines = vec![("EXACT", 0), ("CUBIC", cubic), ("LONGEST", longest)];
+        let defines = vec![("EXACT", 0), ("CUBIC", cubic)];
         Arc::new(Kernel { name, source: SOURCE, defines })
     };
     let [filters, first, second] = ["filters", "first_pass", "second_pass"].map(kernel);
@@ -40,7 +40,12 @@ pub fn resample(
         let (crops, rows) = (all.plus(4 * start), rows.plus(start));
         let to = At { bytes: views.bytes + start * 3 * height * width, ..views };
         let args = vec![crops.into(), table.into()];
-        plan.launches.push(Launch::each(&filters, width + height, count, [args, size.to_vec()].concat()));
+        plan.launches.push(Launch::each(
+            &filters,
+            width + height,
+            count,
+            [args, size.to_vec(), vec![longest.into()]].concat(),
+        ));
         let args: Vec<Arg> = vec![
             images.at.into(),
             rows.into(),
@@ -49,10 +54,10 @@ pub fn resample(
             middle.into(),
             Arg::Strides(images.strides),
         ];
-        let args = [args, size.to_vec(), vec![room.into()]].concat();
+        let args = [args, size.to_vec(), vec![room.into(), longest.into()]].concat();
         plan.launches.push(Launch::each(&first, room, count, args));
         let args: Vec<Arg> = vec![middle.into(), crops.into(), table.into(), to.into()];
-        let args = [args, size.to_vec(), vec![room.into()]].concat();
+        let args = [args, size.to_vec(), vec![room.into(), longest.into()]].concat();
         plan.launches.push(Launch::each(&second, height * width, count, args));
     }
     [all, table, middle].into_iter().for_each(|at| plan.room.give(at));

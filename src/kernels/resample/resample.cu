@@ -4,7 +4,7 @@
 // CUBIC: Keys' cubic, else a triangle. ALONG: 0 rows first, 1 columns. `crops` is [image][top, left, height, width].
 #define BITS 22
 
-// Which inputs make an output, and with which weights: [image][out_width + out_height][2 + LONGEST], first, count, weights.
+// Which inputs make an output, and with which weights: [image][out_width + out_height][2 + longest], first, count, weights.
 DEVICE double at(double x) {
     x = fabs(x);
 #if CUBIC
@@ -27,20 +27,20 @@ DEVICE bool columns_first(const Crop& crop, int out_height, int out_width) {
     return fewer_rows > 0 && fewer_rows > 2 * fewer_columns;
 }
 
-DEVICE const int* filter_of(const int* filters, i64 image, int output, int outputs) {
-    return filters + (image * outputs + output) * (2 + LONGEST);
+DEVICE const int* filter_of(const int* filters, i64 image, int output, int outputs, int longest) {
+    return filters + (image * outputs + output) * (2 + longest);
 }
 
 DEVICE u8 byte(int sum) { return static_cast<u8>(min(max(sum >> BITS, 0), 255)); }
 
-KERNEL filters(const Crop* crops, int* filters, int out_height, int out_width) {
+KERNEL filters(const Crop* crops, int* filters, int out_height, int out_width, int longest) {
     const int n = blockIdx.x * blockDim.x + threadIdx.x, outputs = out_width + out_height;
     if (n >= outputs) return;
     const Crop crop = crops[blockIdx.z];
     const bool across = n < out_width;
     const int from = across ? crop.width : crop.height, to = across ? out_width : out_height;
     const int i = across ? n : n - out_width;
-    int* filter = filters + (static_cast<i64>(blockIdx.z) * outputs + n) * (2 + LONGEST);
+    int* filter = filters + (static_cast<i64>(blockIdx.z) * outputs + n) * (2 + longest);
     const double scale = static_cast<double>(from) / to, widened = fmax(scale, 1.0);
     const double support = widened * (CUBIC ? 2.0 : 1.0), centre = (i + 0.5) * scale;
     const int first = static_cast<int>(fmax(centre - support + 0.5, 0.0));
@@ -55,14 +55,14 @@ KERNEL filters(const Crop* crops, int* filters, int out_height, int out_width) {
 
 // `middle` is [image][colour][ROOM], of it [crop.height][out_width] or, columns first, [out_height][crop.width].
 KERNEL first_pass(const u8* images, const int* rows, const Crop* crops, const int* filters, u8* middle, Strides strides,
-                  int out_height, int out_width, int room) {
+                  int out_height, int out_width, int room, int longest) {
     const int n = blockIdx.x * blockDim.x + threadIdx.x;
     const Crop crop = crops[blockIdx.z];
     const bool columns = columns_first(crop, out_height, out_width);
     const int width = columns ? crop.width : out_width, height = columns ? out_height : crop.height;
     if (n >= width * height) return;
     const int row = n / width, column = n % width;
-    const int* filter = filter_of(filters, blockIdx.z, columns ? out_width + row : column, out_width + out_height);
+    const int* filter = filter_of(filters, blockIdx.z, columns ? out_width + row : column, out_width + out_height, longest);
     i64 from = rows[blockIdx.z] * strides.image + crop.top * strides.row + crop.left * strides.column;
     from += columns ? filter[0] * strides.row + column * strides.column : row * strides.row + filter[0] * strides.column;
     const i64 step = columns ? strides.row : strides.column;
@@ -74,13 +74,13 @@ KERNEL first_pass(const u8* images, const int* rows, const Crop* crops, const in
 }
 
 // `views` is [image][colour][out_height][out_width].
-KERNEL second_pass(const u8* middle, const Crop* crops, const int* filters, u8* views, int out_height, int out_width, int room) {
+KERNEL second_pass(const u8* middle, const Crop* crops, const int* filters, u8* views, int out_height, int out_width, int room, int longest) {
     const int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= out_height * out_width) return;
     const Crop crop = crops[blockIdx.z];
     const bool columns = columns_first(crop, out_height, out_width);
     const int row = n / out_width, column = n % out_width;
-    const int* filter = filter_of(filters, blockIdx.z, columns ? column : out_width + row, out_width + out_height);
+    const int* filter = filter_of(filters, blockIdx.z, columns ? column : out_width + row, out_width + out_height, longest);
     const int from = columns ? row * crop.width + filter[0] : filter[0] * out_width + column;
     const int step = columns ? 1 : out_width;
     for (int c = 0; c < 3; c++) {

@@ -1,6 +1,8 @@
 // The user's images as maps of three channels and a zero, resized as `resize/mod.rs` says: antialiased bilinear.
 //
 // A thread has a pixel. `rows` names the images: map n is made of image rows[n].
+#define KEPT 6
+
 struct Window {
     int first, taps;
     double centre, support, total;
@@ -22,6 +24,8 @@ DEVICE Window window_of(int o, int from, int to) {
     return window;
 }
 
+DEVICE float weight_of(const Window& window, int i) { return static_cast<float>(triangle(window, i) / window.total); }
+
 KERNEL resize(const void* images, const int* rows, Number* y, Strides strides, int height, int width, int out_height,
               int out_width) {
     const int n = blockIdx.x * blockDim.x + threadIdx.x;
@@ -36,15 +40,23 @@ KERNEL resize(const void* images, const int* rows, Number* y, Strides strides, i
         return;
     }
     const Window down = window_of(n / out_width, height, out_height), across = window_of(n % out_width, width, out_width);
+    // Those of the first rows are kept; more of them have pictures much larger than the map alone.
+    float kept[KEPT];
+    for (int i = 0; i < KEPT; i++) kept[i] = i < down.taps ? weight_of(down, i) : 0.0f;
     for (int j = 0; j < across.taps; j++) {
-        const float weight = static_cast<float>(triangle(across, j) / across.total);
+        const float weight = weight_of(across, j);
         if (weight == 0.0f) continue;
         float mixed[3] = {};
-        for (int i = 0; i < down.taps; i++) {
-            const float by = static_cast<float>(triangle(down, i) / down.total);
-            if (by == 0.0f) continue;
-            const i64 at = image + (down.first + i) * strides.row + (across.first + j) * strides.column;
-            for (int c = 0; c < 3; c++) mixed[c] += by * load_pixel(images, at + c * strides.colour, PIXELS);
+        const i64 at = image + (across.first + j) * strides.column + down.first * strides.row;
+#pragma unroll
+        for (int i = 0; i < KEPT; i++) {
+            if (kept[i] == 0.0f) continue;
+            for (int c = 0; c < 3; c++)
+                mixed[c] += kept[i] * load_pixel(images, at + i * strides.row + c * strides.colour, PIXELS);
+        }
+        for (int i = KEPT; i < down.taps; i++) {
+            const float by = weight_of(down, i);
+            for (int c = 0; c < 3; c++) mixed[c] += by * load_pixel(images, at + i * strides.row + c * strides.colour, PIXELS);
         }
         for (int c = 0; c < 3; c++) sums[c] += weight * mixed[c];
     }
