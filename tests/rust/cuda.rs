@@ -270,6 +270,35 @@ fn algorithm_1_is_that_of_the_cpu() {
     }
 }
 
+#[test]
+fn the_mobile_pairs_predictor_is_that_of_the_cpu() {
+    if Emulator::get().is_none() {
+        return;
+    }
+    let model = network(serde_json::json!({
+        "predictor": {"kind": "mobilenet_v2", "size": 32, "dim": DIM},
+        "transformer": {
+            "dim": DIM,
+            "contract": [{"kernel": 3, "stride": 1, "channels": 4}],
+            "residual": {"blocks": 0, "separable": false},
+            "expand": [],
+            "head": {"kernel": 3, "upsample": false, "separable": false, "skip": false},
+        },
+    }));
+    let (n, height, width) = (2, 40, 50);
+    let pixels = bytes(n * height * width * 3);
+    let images = Images::new(Pixels::U8(&pixels), &[n, height, width, 3]).unwrap();
+    let truth = Stylizer::new(&model, Isa::Scalar).unwrap().encode(images, 1);
+    let cuda = Cuda::new(&model, false).unwrap();
+    let plan = cuda.encode(&layout(Space::Images, PixelType::U8, (height, width)), n).unwrap();
+    let mut device = device(&cuda, Memory::of(&pixels), 4 * truth.len(), &[0.0]);
+    device.run_all(&plan);
+    let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..4 * truth.len()]);
+    let length = truth.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let off = ours.iter().zip(&truth).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+    assert!(length > 1e-3 && off < 0.01 * length, "{off} of {length}");
+}
+
 /// Two views with everything drawn often.
 fn two_views(byol: bool, boxes: bool, interpolation: Interpolation, styling: Option<Styling>) -> TwoViews {
     let form = if byol { JitterForm::Byol } else { JitterForm::Torchvision };

@@ -82,7 +82,8 @@ KERNEL BLOCKS(512, 2) jitter(u8* views, const int* rows, const Chain* chains, in
     const Chain chain = chains[blockIdx.z];
     views += static_cast<i64>(rows[blockIdx.z]) * 3 * pixels;
     int contrast = 0;
-    while (contrast < 4 && chain.factors[contrast].kind != CONTRAST && chain.factors[contrast].kind != COLOR_CONTRAST) contrast++;
+    while (contrast < 4 && chain.factors[contrast].kind != CONTRAST && chain.factors[contrast].kind != COLOR_CONTRAST)
+        contrast++;
     float means[3] = {};
     if (contrast < 4) {
         const bool of_colours = chain.factors[contrast].kind == COLOR_CONTRAST;

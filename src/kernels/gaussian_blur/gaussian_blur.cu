@@ -20,7 +20,8 @@ KERNEL taps(u8* views, float* room, const int* rows, const float* halves, int he
     if (ROW) {
         float sum = half[0] * view[i];
         for (int k = 1; k < HALF; k++) {
-            const float pair = static_cast<float>(view[y * width + reflected(x - k, width)]) + view[y * width + reflected(x + k, width)];
+            const u8 *row = view + y * width, before = row[reflected(x - k, width)], after = row[reflected(x + k, width)];
+            const float pair = static_cast<float>(before) + after;
             sum = fmaf(half[k], pair, sum);
         }
         blurred[i] = sum;

@@ -91,7 +91,8 @@ fn moments(
         kernel: Arc::new(Kernel { name, source: SOURCE, defines }),
         grid: [1, count(x.channels / group), count(x.images)],
         block: BLOCK as u32,
-        shared: BLOCK / (group / 4) * 2 * group * 4,
+        // Sums of each thread; later the moments, and as many sums of the norm's linear maps.
+        shared: (BLOCK / (group / 4) * 2 * group).max(2 * group + 2 * BLOCK) * 4,
         args,
     }
 }

@@ -46,10 +46,24 @@ DEVICE float* measured(const Number* x, int pixels) {
 // The norm with gamma and beta linear in z, as scale and shift, [image][channel]. Channels that are PHASES of each colour are
 // one population. `w` is [2][DIM][FILTERS], `b` [2][FILTERS].
 KERNEL style_norm(const Number* x, const float* z, const float* w, const float* b, float* scale, float* shift, int pixels) {
-    const float* moments = measured(x, pixels);
+    float* moments = measured(x, pixels);
     z += static_cast<i64>(blockIdx.z) * DIM;
-    for (int c = threadIdx.x; c < GROUP / PHASES; c += blockDim.x) {
-        const int filter = blockIdx.y * GROUP + c;
+    // All threads take a part of the sums over z: [part][2][filter] behind the moments.
+    const int own = GROUP / PHASES, parts = blockDim.x / own;
+    float* linear = moments + 2 * GROUP;
+    const int of = threadIdx.x % own, part = threadIdx.x / own, first = blockIdx.y * GROUP;
+    if (part < parts) {
+        float gamma = 0.0f, beta = 0.0f;
+        for (int i = part; i < DIM && first + of < FILTERS; i += parts) {
+            gamma += w[i * FILTERS + first + of] * z[i];
+            beta += w[(DIM + i) * FILTERS + first + of] * z[i];
+        }
+        linear[part * 2 * own + of] = gamma;
+        linear[(part * 2 + 1) * own + of] = beta;
+    }
+    __syncthreads();
+    for (int c = threadIdx.x; c < own; c += blockDim.x) {
+        const int filter = first + c;
         if (filter >= FILTERS) continue;
         float mean = 0.0f, variance = 0.0f;
         for (int p = 0; p < PHASES; p++) mean += moments[p * FILTERS + c] / PHASES;
@@ -58,9 +72,9 @@ KERNEL style_norm(const Number* x, const float* z, const float* w, const float* 
             variance += (moments[GROUP + p * FILTERS + c] + off * off) / PHASES;
         }
         float gamma = b[filter], beta = b[FILTERS + filter];
-        for (int i = 0; i < DIM; i++) {
-            gamma += w[i * FILTERS + filter] * z[i];
-            beta += w[(DIM + i) * FILTERS + filter] * z[i];
+        for (int part = 0; part < parts; part++) {
+            gamma += linear[part * 2 * own + c];
+            beta += linear[(part * 2 + 1) * own + c];
         }
         gamma /= sqrtf(variance + EPSILON);
         const i64 at = static_cast<i64>(blockIdx.z) * FILTERS + filter;

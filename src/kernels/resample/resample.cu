@@ -1,7 +1,7 @@
-// A part of each image, resized, in Pillow's arithmetic to the bit: `resample/mod.rs` says how. Two passes, of which `plans` says
-// for each image which comes first; rounded to bytes in between.
+// A part of each image, resized, in Pillow's arithmetic to the bit: `resample/mod.rs` says how. Two passes, along rows and along
+// columns, of which the sizes decide which is the first; rounded to bytes in between.
 //
-// CUBIC: Keys' cubic, else a triangle. ALONG: 0 rows first, 1 columns. `crops` is [image][top, left, height, width].
+// CUBIC: Keys' cubic, else a triangle. `crops` is [image][top, left, height, width].
 #define BITS 22
 
 // Which inputs make an output, and with which weights: [image][out_width + out_height][2 + longest], first, count, weights.
@@ -74,7 +74,8 @@ KERNEL first_pass(const u8* images, const int* rows, const Crop* crops, const in
 }
 
 // `views` is [image][colour][out_height][out_width].
-KERNEL second_pass(const u8* middle, const Crop* crops, const int* filters, u8* views, int out_height, int out_width, int room, int longest) {
+KERNEL second_pass(const u8* middle, const Crop* crops, const int* filters, u8* views, int out_height, int out_width,
+                   int room, int longest) {
     const int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= out_height * out_width) return;
     const Crop crop = crops[blockIdx.z];
