@@ -723,7 +723,7 @@ def checkpoint_metadata(path: "str | os.PathLike[str]") -> dict[str, str]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: no checkpoint.
+        ValueError: no checkpoint, or one whose words are damaged.
     """
 
 def conv2d(which: str, input: "numpy.typing.NDArray[numpy.float32]", weight: "numpy.typing.NDArray[numpy.float32]", grad: "numpy.typing.NDArray[numpy.float32] | None" = None, *, stride: SupportsIndex = 1, padding: SupportsIndex = 0, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.float32]":

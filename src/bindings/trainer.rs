@@ -178,7 +178,7 @@ impl Trainer {
 ///
 /// Raises:
 ///     OSError: it cannot be read.
-///     ValueError: no checkpoint.
+///     ValueError: no checkpoint, or one whose words are damaged.
 #[pyfunction]
 #[pyo3(signature = (path: "str | os.PathLike[str]"))]
 pub(super) fn checkpoint_metadata(py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {

@@ -1,9 +1,9 @@
 //! Two views of each image of a batch, on CUDA: the same draws as on the CPU, and the same arithmetic, a batch at a time.
-use super::views::{Position, Styling, TwoViews, View, ViewParams, ViewsParams};
+use super::views::{Position, TwoViews, View, ViewParams, ViewsParams};
 use crate::error::{Error, Result};
 use crate::image::{BlurKernel, Crop, Factor, Normalize, rotation_axes, taps};
 use crate::kernels::color::cuda::{Chain, Factor as Step, jitter};
-use crate::kernels::cuda::{At, Number, Plan};
+use crate::kernels::cuda::{At, IMAGES, Number, Plan};
 use crate::kernels::gaussian_blur::cuda::{box_blur, gaussian_blur};
 use crate::kernels::interpolate::cuda::{Images, PixelType};
 use crate::kernels::planes::cuda::{Finish, finish, turn};
@@ -14,8 +14,13 @@ use crate::style::cuda::{From, Stylizer};
 /// Numbers of a plane, at most: what a kernel counts.
 const MOST: usize = 1 << 30;
 
-/// Images of a launch: a grid's third axis.
-const LARGEST_BATCH: usize = 65_535;
+/// A view's style: what is stylized, by what, and the draws.
+struct Styled<'a> {
+    position: Position,
+    stylizer: &'a Stylizer,
+    from: From,
+    params: Vec<StyleParams>,
+}
 
 impl TwoViews {
     /// Both views of a batch of bytes into `out`, a place for each; `style` is where styles come from, if there are any.
@@ -30,8 +35,8 @@ impl TwoViews {
         style: Option<(&Stylizer, From)>,
     ) -> Result<Plan> {
         let (height, width) = self.size();
-        if params.len() > LARGEST_BATCH {
-            let remedy = format!("at most {LARGEST_BATCH} a batch on a GPU; give them in parts");
+        if params.len() > IMAGES {
+            let remedy = format!("at most {IMAGES} a batch on a GPU; give them in parts");
             return Err(Error::value("images", params.len(), remedy));
         }
         if images.pixels != PixelType::U8 {
@@ -45,17 +50,17 @@ impl TwoViews {
         let views = plan.room.bytes(params.len() * 3 * height * width);
         for (which, out) in out.into_iter().enumerate() {
             let own: Vec<&ViewParams> = params.iter().map(|params| &params[which]).collect();
-            let styles = match (self.styling(), style) {
+            let styled = match (self.styling(), style) {
                 (Some(styling), Some(style)) if styling.styled[which] => {
                     if style.1 == From::Batch && which == 1 {
                         let remedy = "on a GPU the left view alone has styles of the batch; give a bank";
                         return Err(Error::value("styled_view", "of the right view", remedy));
                     }
-                    Some((styling, style, drawn(&own)?))
+                    Some(Styled { position: styling.position, stylizer: style.0, from: style.1, params: drawn(&own)? })
                 }
                 _ => None,
             };
-            self.push_crop(which, images, &own, views, styles.as_ref(), &mut plan)?;
+            self.push_crop(which, images, &own, views, styled.as_ref(), &mut plan)?;
             self.view(which).push_finish(&own, views, (height, width), out, self.output().normalize(), &mut plan);
         }
         Ok(plan)
@@ -68,20 +73,25 @@ impl TwoViews {
         images: &Images,
         params: &[&ViewParams],
         views: At,
-        styles: Option<&(&Styling, (&Stylizer, From), Vec<StyleParams>)>,
+        styled: Option<&Styled>,
         plan: &mut Plan,
     ) -> Result<()> {
         let (size, interpolation) = (self.size(), self.view(which).interpolation);
-        let crops = params.iter().map(|params| part(params.crop, images)).collect::<Result<Vec<_>>>()?;
+        let crop = |params: &&ViewParams| {
+            params.crop.check(images.height, images.width)?;
+            let Crop { top, left, height, width } = params.crop;
+            Ok([top, left, height, width])
+        };
+        let crops = params.iter().map(crop).collect::<Result<Vec<_>>>()?;
         let planar = |at: At, (height, width): (usize, usize)| {
             let (h, w) = (height as i64, width as i64);
             Images { at, pixels: PixelType::U8, strides: [3 * h * w, w, 1, h * w], height, width }
         };
-        let Some((styling, (stylizer, from), params)) = styles else {
+        let Some(Styled { position, stylizer, from, params }) = styled else {
             resample(images, &crops, interpolation, views, size, plan);
             return Ok(());
         };
-        match styling.position {
+        match position {
             Position::AfterCrop => {
                 resample(images, &crops, interpolation, views, size, plan);
                 let views = planar(views, size);
@@ -89,10 +99,10 @@ impl TwoViews {
             }
             Position::BeforeCrop => {
                 let whole = (images.height, images.width);
-                let styled = planar(plan.room.bytes(params.len() * 3 * whole.0 * whole.1), whole);
-                stylizer.push(images, params, *from, &styled, plan)?;
-                resample(&styled, &crops, interpolation, views, size, plan);
-                plan.room.give(styled.at);
+                let whole_ones = planar(plan.room.bytes(params.len() * 3 * whole.0 * whole.1), whole);
+                stylizer.push(images, params, *from, &whole_ones, plan)?;
+                resample(&whole_ones, &crops, interpolation, views, size, plan);
+                plan.room.give(whole_ones.at);
             }
         }
         Ok(())
@@ -110,17 +120,16 @@ impl View {
         normalize: Normalize,
         plan: &mut Plan,
     ) {
-        let each = |of: &dyn Fn(&ViewParams) -> bool| -> Vec<usize> {
-            params.iter().enumerate().filter(|(_, params)| of(params)).map(|(i, _)| i).collect()
-        };
-        let turned = each(&|params| params.rotation.is_some());
-        let angle = |i: &usize| f64::from(params[*i].rotation.unwrap_or(0.0));
-        let turns: Vec<_> = turned.iter().map(|i| (*i, rotation_axes(angle(i), size.0, size.1))).collect();
+        let of_each = || params.iter().enumerate();
+        let turns: Vec<_> = of_each()
+            .filter_map(|(i, params)| Some((i, rotation_axes(params.rotation?.into(), size.0, size.1))))
+            .collect();
         turn(views, size, &turns, plan);
-        let coloured = each(&|params| params.jitter.is_some() || params.grayscale);
-        let chains: Vec<_> = coloured.into_iter().map(|i| (i, chain(params[i]))).collect();
+        let coloured = |params: &ViewParams| params.jitter.is_some() || params.grayscale;
+        let chains: Vec<_> =
+            of_each().filter(|(_, params)| coloured(params)).map(|(i, params)| (i, chain(params))).collect();
         jitter(views, size.0 * size.1, &chains, plan);
-        let sigmas: Vec<_> = params.iter().enumerate().filter_map(|(i, params)| Some((i, params.sigma?))).collect();
+        let sigmas: Vec<_> = of_each().filter_map(|(i, params)| Some((i, params.sigma?))).collect();
         match self.blur.kernel() {
             BlurKernel::Taps(n) => {
                 let halves: Vec<_> = sigmas.into_iter().map(|(i, sigma)| (i, taps(n, sigma))).collect();
@@ -141,16 +150,6 @@ impl View {
 fn drawn(params: &[&ViewParams]) -> Result<Vec<StyleParams>> {
     let missing = || Error::value("params.style", "None", "this view is stylized; draw its parameters with its recipe");
     params.iter().map(|params| params.style.clone().ok_or_else(missing)).collect()
-}
-
-fn part(crop: Crop, images: &Images) -> Result<[usize; 4]> {
-    let Crop { top, left, height, width } = crop;
-    let fits = |from: usize, n: usize, all: usize| n > 0 && from.checked_add(n).is_some_and(|end| end <= all);
-    if !fits(top, height, images.height) || !fits(left, width, images.width) {
-        let remedy = format!("a part of images of {}x{}", images.height, images.width);
-        return Err(Error::value("crop", format!("{height}x{width} at ({top}, {left})"), remedy));
-    }
-    Ok([top, left, height, width])
 }
 
 /// What is known of a view's colours, as the kernel takes it.

@@ -23,6 +23,22 @@ pub struct Crop {
     pub width: usize,
 }
 
+impl Crop {
+    /// Whether it is a part of a picture of this height and width.
+    ///
+    /// # Errors
+    /// It is empty, or reaches beyond the picture.
+    pub fn check(self, rows: usize, columns: usize) -> Result<()> {
+        let Self { top, left, height, width } = self;
+        let fits = |from: usize, n: usize, all: usize| n > 0 && from.checked_add(n).is_some_and(|end| end <= all);
+        if fits(top, height, rows) && fits(left, width, columns) {
+            return Ok(());
+        }
+        let remedy = format!("a part of a picture of {rows}x{columns}");
+        Err(Error::value("crop", format!("{height}x{width} at ({top}, {left})"), remedy))
+    }
+}
+
 /// The operation with its settings.
 #[derive(Clone, Copy, Debug)]
 pub struct RandomResizedCrop {
@@ -83,12 +99,8 @@ pub fn resized_crop(
     out: &mut Planes,
     scratch: &mut ResizeScratch,
 ) -> Result<()> {
+    crop.check(pixels.height, pixels.width)?;
     let Crop { top, left, height, width } = crop;
-    let fits = |from: usize, n: usize, all: usize| n > 0 && from.checked_add(n).is_some_and(|end| end <= all);
-    if !fits(top, height, pixels.height) || !fits(left, width, pixels.width) {
-        let remedy = format!("a part of a picture of {}x{}", pixels.height, pixels.width);
-        return Err(Error::value("crop", format!("{height}x{width} at ({top}, {left})"), remedy));
-    }
     if out.height() == 0 || out.width() == 0 {
         return Err(Error::value("size", format!("({}, {})", out.height(), out.width()), "at least 1x1"));
     }

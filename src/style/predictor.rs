@@ -110,7 +110,7 @@ impl Predictor {
         };
         let conv = |name: &str, inputs, outputs, kernel, stride, activation| -> Result<Conv> {
             let (weight, bias) = layer(name)?;
-            let shape = Shape { inputs, outputs, kernel, stride, upsample: false, activation };
+            let shape = Shape { stride, activation, ..Shape::plain(inputs, outputs, kernel) };
             Ok(Conv::new(isa, shape, weight, Some(bias)))
         };
         let body = match predictor {
@@ -136,8 +136,7 @@ impl Predictor {
                     };
                     let (weight, bias) = layer(&name("depthwise"))?;
                     let activation = Activation::Relu6;
-                    let shape =
-                        Shape { inputs: hidden, outputs: hidden, kernel: 3, stride, upsample: false, activation };
+                    let shape = Shape { stride, activation, ..Shape::plain(hidden, hidden, 3) };
                     blocks.push(Block {
                         expand,
                         depthwise: Depthwise::new(isa, shape, weight, Some(bias)),

@@ -68,14 +68,7 @@ impl Transformer {
         let mut pads = vec![];
         let reflect = |kernel: usize| (Pad::all(kernel / 2), Border::Reflect);
         let edge = |kernel: usize| (Shape::upsample_pad(kernel), Border::Edge);
-        let shape = |inputs, outputs, kernel, upsample| Shape {
-            inputs,
-            outputs,
-            kernel,
-            stride: 1,
-            upsample,
-            activation: Activation::None,
-        };
+        let shape = |inputs, outputs, kernel, upsample| Shape { upsample, ..Shape::plain(inputs, outputs, kernel) };
         let site = |name: &str, shape: Shape, separable| -> Result<Site> {
             Ok(Site {
                 convolution: Convolution::new(model, isa, name, shape, separable)?,

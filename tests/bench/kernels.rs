@@ -23,14 +23,7 @@ fn map(side: usize, channels: usize, pad: Pad) -> Map {
 }
 
 fn convolution(c: &mut Criterion) {
-    let shape = |inputs, outputs, kernel, upsample| Shape {
-        inputs,
-        outputs,
-        kernel,
-        stride: 1,
-        upsample,
-        activation: Activation::None,
-    };
+    let shape = |inputs, outputs, kernel, upsample| Shape { upsample, ..Shape::plain(inputs, outputs, kernel) };
     let cases = [
         ("first 9x9", shape(3, 8, 9, false), 224),
         ("last 9x9", shape(8, 3, 9, false), 224),

@@ -319,42 +319,53 @@ fn two_views(byol: bool, boxes: bool, interpolation: Interpolation, styling: Opt
 
 const NORMALIZE: Normalize = Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
+/// Both views of a batch of 40x25 by the CPU and by the kernels, `[view][image][colour][row][column]`.
+fn both(views: &TwoViews, n: usize, style: Option<(&Cuda, From)>) -> [Vec<f32>; 2] {
+    let (height, width) = (40, 25);
+    let pixels = bytes(n * height * width * 3);
+    let key = |i| Key { seed: 5, epoch: 0, index: i as u64, view: 0 };
+    let params: Vec<_> = (0..n).map(|i| views.sample(key(i), (height, width), (i, n))).collect();
+    let (h, w) = views.size();
+    let numbers = h * w * 3;
+    let picture = |i: usize| {
+        let bytes = &pixels[i * height * width * 3..][..height * width * 3];
+        PixelsView { height, width, bytes }
+    };
+    let z: Vec<f32> = (0..n).flat_map(|i| views.encode(picture(i), &params[i]).unwrap()).collect();
+    let mut truth = vec![0f32; 2 * n * numbers];
+    for (i, params) in params.iter().enumerate() {
+        let (left, right) = truth.split_at_mut(n * numbers);
+        let out = [left, right].map(|side| bytemuck::cast_slice_mut(&mut side[i * numbers..][..numbers]));
+        let batch = views.needs_batch().then_some(BatchStyles { z: &z, place: i });
+        views.apply(picture(i), params, batch, out).unwrap();
+    }
+    let place = |side: usize| Layout {
+        at: At { space: Space::Out, bytes: side * n * numbers * 4 },
+        pixels: PixelType::F32,
+        strides: [numbers, w, 1, h * w].map(|x| x as i64),
+        height: h,
+        width: w,
+    };
+    let images = layout(Space::Images, PixelType::U8, (height, width));
+    let plan = views.plan(&images, &params, [&place(0), &place(1)], style).unwrap();
+    let none = Cuda::new(&model(1), false).unwrap();
+    let cuda = style.map_or(&none, |style| style.0);
+    let mut device = device(cuda, Memory::of(&pixels), 8 * n * numbers, &bank(4));
+    device.run_all(&plan);
+    [bytemuck::cast_slice(&device.out.bytes()[..8 * n * numbers]).to_vec(), truth]
+}
+
 #[test]
 fn views_are_those_of_the_cpu_to_the_bit() {
     if Emulator::get().is_none() {
         return;
     }
-    let (n, height, width) = (8, 40, 25);
-    let pixels = bytes(n * height * width * 3);
     for (byol, boxes, interpolation) in [
         (false, false, Interpolation::Bilinear),
         (true, true, Interpolation::Bicubic),
         (false, true, Interpolation::Bicubic),
     ] {
-        let views = two_views(byol, boxes, interpolation, None);
-        let key = |i| Key { seed: 5, epoch: 0, index: i as u64, view: 0 };
-        let params: Vec<_> = (0..n).map(|i| views.sample(key(i), (height, width), (i, n))).collect();
-        let (h, w) = views.size();
-        let numbers = h * w * 3;
-        let mut truth = vec![0f32; 2 * n * numbers];
-        for (i, params) in params.iter().enumerate() {
-            let picture = PixelsView { height, width, bytes: &pixels[i * height * width * 3..][..height * width * 3] };
-            let (left, right) = truth.split_at_mut(n * numbers);
-            let out = [left, right].map(|side| bytemuck::cast_slice_mut(&mut side[i * numbers..][..numbers]));
-            views.apply(picture, params, None, out).unwrap();
-        }
-        let place = |side: usize| Layout {
-            at: At { space: Space::Out, bytes: side * n * numbers * 4 },
-            pixels: PixelType::F32,
-            strides: [numbers, w, 1, h * w].map(|x| x as i64),
-            height: h,
-            width: w,
-        };
-        let images = layout(Space::Images, PixelType::U8, (height, width));
-        let plan = views.plan(&images, &params, [&place(0), &place(1)], None).unwrap();
-        let mut device = device(&Cuda::new(&model(1), false).unwrap(), Memory::of(&pixels), 8 * n * numbers, &[0.0]);
-        device.run_all(&plan);
-        let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..8 * n * numbers]);
+        let [ours, truth] = both(&two_views(byol, boxes, interpolation, None), 8, None);
         let wrong = ours.iter().zip(&truth).filter(|(a, b)| a != b).count();
         assert_eq!(wrong, 0, "of {} numbers; BYOL's {byol}, boxes {boxes}, {interpolation:?}", truth.len());
     }
@@ -365,9 +376,9 @@ fn styled_views_are_those_of_the_cpu() {
     if Emulator::get().is_none() {
         return;
     }
-    let (n, height, width) = (3, 40, 25);
-    let (pixels, model) = (bytes(n * height * width * 3), model(1));
+    let model = model(1);
     let stylizer = Arc::new(Stylizer::new(&model, Isa::Scalar).unwrap());
+    let cuda = Cuda::new(&model, true).unwrap();
     for (from, position) in [
         (From::Bank(4), Position::AfterCrop),
         (From::Batch, Position::AfterCrop),
@@ -381,33 +392,7 @@ fn styled_views_are_those_of_the_cpu() {
         let styled = [true, from != From::Batch];
         let styling = Styling { stylizer: stylizer.clone(), sassl, styled, position };
         let views = two_views(false, false, Interpolation::Bilinear, Some(styling));
-        let key = |i| Key { seed: 6, epoch: 0, index: i as u64, view: 0 };
-        let params: Vec<_> = (0..n).map(|i| views.sample(key(i), (height, width), (i, n))).collect();
-        let (h, w) = views.size();
-        let numbers = h * w * 3;
-        let picture =
-            |i: usize| PixelsView { height, width, bytes: &pixels[i * height * width * 3..][..height * width * 3] };
-        let z: Vec<f32> = (0..n).flat_map(|i| views.encode(picture(i), &params[i]).unwrap()).collect();
-        let mut truth = vec![0f32; 2 * n * numbers];
-        for (i, params) in params.iter().enumerate() {
-            let (left, right) = truth.split_at_mut(n * numbers);
-            let out = [left, right].map(|side| bytemuck::cast_slice_mut(&mut side[i * numbers..][..numbers]));
-            let batch = (from == From::Batch).then_some(BatchStyles { z: &z, place: i });
-            views.apply(picture(i), params, batch, out).unwrap();
-        }
-        let place = |side: usize| Layout {
-            at: At { space: Space::Out, bytes: side * n * numbers * 4 },
-            pixels: PixelType::F32,
-            strides: [numbers, w, 1, h * w].map(|x| x as i64),
-            height: h,
-            width: w,
-        };
-        let cuda = Cuda::new(&model, true).unwrap();
-        let images = layout(Space::Images, PixelType::U8, (height, width));
-        let plan = views.plan(&images, &params, [&place(0), &place(1)], Some((&cuda, from))).unwrap();
-        let mut device = device(&cuda, Memory::of(&pixels), 8 * n * numbers, &bank(4));
-        device.run_all(&plan);
-        let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..8 * n * numbers]);
+        let [ours, truth] = both(&views, 3, Some((&cuda, from)));
         // Levels of bytes before they were normalized; a hue may turn one by more.
         let off: Vec<f32> = ours.iter().zip(&truth).map(|(a, b)| (a - b).abs() * 0.226 * 255.0).collect();
         assert!(ours.iter().all(|x| x.is_finite()));

@@ -71,7 +71,7 @@ class Monitor:
         self.forget()
         train, test = evaluation.Features(features, targets), evaluation.extract(model, self.data, classes=self.classes)
         try:
-            found = {"knn_top1": evaluation.knn(train, test, k=min(self._k, len(features)))["top1"]}
+            found = {"knn_top1": evaluation.knn(train, test, k=self._k)["top1"]}
             if self._probe_epochs:
                 found["linear_top1"] = evaluation.linear_probe(train, test, epochs=self._probe_epochs)["top1"]
         except ValueError as error:

@@ -36,7 +36,7 @@ pub fn jitter(views: At, pixels: usize, chains: &[(usize, Chain)], plan: &mut Pl
     let rows: Vec<u32> = chains.iter().map(|&(row, _)| row as u32).collect();
     let (rows, chains_at) = (plan.put(&rows), plan.put(&words));
     plan.launches.push(Launch {
-        kernel: Arc::new(Kernel { name: "jitter", source: include_str!("color.cu"), defines: vec![("EXACT", 0)] }),
+        kernel: Arc::new(Kernel { name: "jitter", source: include_str!("color.cu"), defines: vec![] }),
         grid: [1, 1, count(chains.len())],
         block: BLOCK,
         shared: 3 * 8 * BLOCK as usize,

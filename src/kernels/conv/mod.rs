@@ -47,6 +47,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Of stride 1, with nothing before and after.
+    pub fn plain(inputs: usize, outputs: usize, kernel: usize) -> Self {
+        Self { inputs, outputs, kernel, stride: 1, upsample: false, activation: Activation::None }
+    }
+
     /// The padding, in pixels of the small map, of an upsampling convolution that keeps the upsampled size.
     ///
     /// Filled with [`super::Border::Edge`] it is, for a 3x3 kernel, the REFLECT padding of the upsampled map.
@@ -57,7 +62,12 @@ impl Shape {
     /// Height and width of the output for this padded input.
     pub fn output_size<'a>(&self, input: impl Into<Input<'a>>) -> (usize, usize) {
         let input = input.into();
-        let ((height, width, _), pad) = (input.shape(), input.pad());
+        let (height, width, _) = input.shape();
+        self.size_of((height, width), input.pad())
+    }
+
+    /// The same for a map of this height and width with this padding.
+    pub fn size_of(&self, (height, width): (usize, usize), pad: Pad) -> (usize, usize) {
         if self.upsample {
             return (2 * height, 2 * width);
         }

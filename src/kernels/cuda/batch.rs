@@ -9,7 +9,7 @@ const SOURCE: &str = include_str!("batch.cu");
 
 /// Launches that write these numbers to the device.
 pub fn put(words: &[u32], to: At) -> Vec<Launch> {
-    let kernel = Arc::new(Kernel { name: "put", source: SOURCE, defines: vec![("EXACT", 0)] });
+    let kernel = Arc::new(Kernel { name: "put", source: SOURCE, defines: vec![] });
     let one = |(n, part): (usize, &[u32])| {
         let mut words = Box::new([0; WORDS]);
         words[..part.len()].copy_from_slice(part);
@@ -31,7 +31,7 @@ pub struct Row {
 /// `z = (1 - alpha) z_c + alpha z_s` of `images` images.
 pub fn blend(content: Row, style: Row, alpha: At, z: At, dim: usize, images: usize) -> Launch {
     Launch {
-        kernel: Arc::new(Kernel { name: "blend", source: SOURCE, defines: vec![("EXACT", 0)] }),
+        kernel: Arc::new(Kernel { name: "blend", source: SOURCE, defines: vec![] }),
         grid: [1, 1, count(images)],
         block: 64,
         shared: 0,

@@ -132,6 +132,9 @@ pub struct Launch {
 /// What every device gives a block without being asked twice.
 pub const SHARED: usize = 48 << 10;
 
+/// Images of a launch, at most: a grid's third axis.
+pub const IMAGES: usize = 65_535;
+
 /// Threads of a block where nothing else decides.
 const BLOCK: u32 = 256;
 
@@ -196,6 +199,11 @@ pub struct Map {
 }
 
 impl Map {
+    /// Rows and columns.
+    pub fn size(&self) -> (usize, usize) {
+        (self.height, self.width)
+    }
+
     /// Of one image.
     pub fn pixels(&self) -> usize {
         self.height * self.width

@@ -53,6 +53,9 @@ DEVICE void product(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
 }
 #endif
 
+#ifndef EXACT
+#define EXACT 0
+#endif
 #if EXACT
 typedef float Number;
 DEVICE float from_number(Number x) { return x; }

@@ -30,13 +30,6 @@ impl Depthwise {
         &self.shape
     }
 
-    /// Rows and columns of the output for this map and padding.
-    pub fn output_size(&self, x: &Map, pad: Pad) -> (usize, usize) {
-        let Shape { kernel, stride, upsample, .. } = self.shape;
-        let size = |n: usize, pad: usize| if upsample { 2 * n } else { (n + pad - kernel) / stride + 1 };
-        (size(x.height, pad.top + pad.bottom), size(x.width, pad.left + pad.right))
-    }
-
     /// Into `y`; what lies outside of `x` is given by the border.
     pub fn launch(&self, x: &Map, pad: Pad, border: Border, y: &Map) -> Launch {
         let Shape { kernel, stride, upsample, activation, .. } = self.shape;

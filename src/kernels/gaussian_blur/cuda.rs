@@ -23,7 +23,7 @@ pub fn gaussian_blur(
     let (rows, taps) = (plan.put(&rows), plan.put(&taps.collect::<Vec<_>>()));
     let room = plan.room.take(halves.len() * 3 * height * width);
     for row in [1, 0] {
-        let defines = vec![("EXACT", 0), ("ROW", row), ("HALF", longest)];
+        let defines = vec![("ROW", row), ("HALF", longest)];
         let kernel = Arc::new(Kernel { name: "taps", source: SOURCE, defines });
         let args = vec![views.into(), room.into(), rows.into(), taps.into(), height.into(), width.into()];
         plan.launches.push(each(&kernel, (height, width), halves.len(), args));
@@ -41,7 +41,7 @@ pub fn box_blur(views: At, (height, width): (usize, usize), sigmas: &[(usize, f3
     let boxes = sigmas.iter().flat_map(|&(_, sigma)| Window::new(sigma).map_or([u32::MAX, 0, 0], Window::words));
     let (rows, boxes) = (plan.put(&rows), plan.put(&boxes.collect::<Vec<_>>()));
     let room = plan.room.bytes(sigmas.len() * 3 * height * width);
-    let kernel = Arc::new(Kernel { name: "box", source: SOURCE, defines: vec![("EXACT", 0)] });
+    let kernel = Arc::new(Kernel { name: "box", source: SOURCE, defines: vec![] });
     // Three boxes in each direction, there and back.
     for pass in 0..6usize {
         let args: Vec<Arg> = vec![

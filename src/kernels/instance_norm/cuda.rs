@@ -108,15 +108,7 @@ pub fn affine_add(number: Number, x: &Map, by: Option<Affine>, y: &Map) -> Launc
 }
 
 fn affine(number: Number, x: &Map, by: Option<Affine>, y: &Map, add: bool) -> Launch {
-    let group = group(x.channels);
-    let defines = vec![
-        number.define(),
-        ("CHANNELS", x.channels),
-        ("GROUP", group),
-        ("FEATURES", 1),
-        ("FILTERS", 1),
-        ("ADD", add.into()),
-    ];
+    let defines = vec![number.define(), ("CHANNELS", x.channels), ("ADD", add.into())];
     let kernel = Arc::new(Kernel { name: "affine", source: SOURCE, defines });
     let (scale, shift) = by.map_or((Arg::Null, Arg::Null), |by| (by.scale.into(), by.shift.into()));
     let args = vec![x.at.into(), scale, shift, y.at.into(), x.pixels().into()];

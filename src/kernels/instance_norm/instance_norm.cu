@@ -2,6 +2,23 @@
 //
 // `moments`: a block has an image and GROUP of its channels; sums in float32 of differences from the first pixel, in an order
 // that does not change. `affine`: y = relu(scale x + shift), or y = y + scale x + shift.
+#if defined(ADD)
+// `scale` null: y = y + x.
+KERNEL affine(const Number* x, const float* scale, const float* shift, Number* y, int pixels) {
+    const i64 n = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x, image = blockIdx.z;
+    if (n >= static_cast<i64>(pixels) * (CHANNELS / 4)) return;
+    const int c = n % (CHANNELS / 4) * 4;
+    const i64 at = image * pixels * CHANNELS + n * 4;
+    float numbers[4], before[4];
+    load(x + at, numbers);
+    if (ADD) load(y + at, before);
+    for (int i = 0; i < 4; i++) {
+        if (scale) numbers[i] = numbers[i] * scale[image * CHANNELS + c + i] + shift[image * CHANNELS + c + i];
+        numbers[i] = ADD ? before[i] + numbers[i] : fmaxf(numbers[i], 0.0f);
+    }
+    store(y + at, numbers);
+}
+#else
 #define EPSILON 1e-5f
 
 // The mean and the variance of each channel of the block's group, in shared memory: [2][GROUP].
@@ -95,21 +112,4 @@ KERNEL features(const Number* x, float* features, int pixels, int at, int deviat
     }
 }
 #endif
-
-#if defined(ADD)
-// `scale` null: y = y + x.
-KERNEL affine(const Number* x, const float* scale, const float* shift, Number* y, int pixels) {
-    const i64 n = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x, image = blockIdx.z;
-    if (n >= static_cast<i64>(pixels) * (CHANNELS / 4)) return;
-    const int c = n % (CHANNELS / 4) * 4;
-    const i64 at = image * pixels * CHANNELS + n * 4;
-    float numbers[4], before[4];
-    load(x + at, numbers);
-    if (ADD) load(y + at, before);
-    for (int i = 0; i < 4; i++) {
-        if (scale) numbers[i] = numbers[i] * scale[image * CHANNELS + c + i] + shift[image * CHANNELS + c + i];
-        numbers[i] = ADD ? before[i] + numbers[i] : fmaxf(numbers[i], 0.0f);
-    }
-    store(y + at, numbers);
-}
 #endif

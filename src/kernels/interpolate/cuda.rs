@@ -68,7 +68,7 @@ pub fn interpolate(number: Number, last: &Last, beta: At, rows: At, images: &Ima
 
 /// `out[rows[n]] = images[rows[n]]`, for `count` of them.
 pub fn copy(rows: At, count: usize, images: &Images, out: &Images) -> Launch {
-    let defines = vec![("EXACT", 0), ("PIXELS", images.pixels as usize), ("OUT", out.pixels as usize)];
+    let defines = vec![("PIXELS", images.pixels as usize), ("OUT", out.pixels as usize)];
     let kernel = Arc::new(Kernel { name: "copy", source: SOURCE, defines });
     let args = vec![
         rows.into(),

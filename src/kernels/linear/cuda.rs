@@ -39,7 +39,7 @@ impl Linear {
     /// From `[images][inputs]` to `[images][outputs]`.
     pub fn launch(&self, x: At, y: At, images: usize, zoom: f32) -> Launch {
         let &Self { weight, bias, inputs, outputs, .. } = self;
-        let defines = vec![("EXACT", 0), ("INPUTS", inputs), ("OUTPUTS", outputs), ("ZOOM", self.zoom.into())];
+        let defines = vec![("INPUTS", inputs), ("OUTPUTS", outputs), ("ZOOM", self.zoom.into())];
         Launch {
             kernel: Arc::new(Kernel { name: "linear", source: include_str!("linear.cu"), defines }),
             grid: [1, 1, count(images)],

@@ -23,7 +23,7 @@ pub fn finish(views: At, out: &Images, finishes: &[Finish], (mean, std): ([f32; 
     });
     let numbers: Vec<u32> = mean.into_iter().chain(std).map(f32::to_bits).collect();
     let (words, numbers) = (plan.put(&words.collect::<Vec<_>>()), plan.put(&numbers));
-    let defines = vec![("EXACT", 0), ("OUT", out.pixels as usize)];
+    let defines = vec![("OUT", out.pixels as usize)];
     let kernel = Arc::new(Kernel { name: "finish", source: SOURCE, defines });
     let args = vec![
         views.into(),
@@ -53,7 +53,7 @@ pub fn turn(views: At, (height, width): (usize, usize), turns: &[(usize, Axes)],
     });
     let (rows, words) = (plan.put(&rows), plan.put(&words.collect::<Vec<_>>()));
     let room = plan.room.bytes(turns.len() * 3 * height * width);
-    let kernel = Arc::new(Kernel { name: "turn", source: SOURCE, defines: vec![("EXACT", 0)] });
+    let kernel = Arc::new(Kernel { name: "turn", source: SOURCE, defines: vec![] });
     for back in [0usize, 1] {
         let args = vec![views.into(), room.into(), rows.into(), words.into(), height.into(), width.into(), back.into()];
         plan.launches.push(Launch::each(&kernel, height * width, turns.len(), args));

@@ -23,7 +23,7 @@ pub fn resample(
     let longest = (scale * interpolation.support()).ceil() as usize * 2 + 1;
     let kernel = |name| {
         let cubic = usize::from(interpolation == Interpolation::Bicubic);
-        let defines = vec![("EXACT", 0), ("CUBIC", cubic)];
+        let defines = vec![("CUBIC", cubic)];
         Arc::new(Kernel { name, source: SOURCE, defines })
     };
     let [filters, first, second] = ["filters", "first_pass", "second_pass"].map(kernel);

@@ -45,7 +45,7 @@ impl Convolution {
         let (middle, conv) = match self {
             Self::Dense(conv) => return run_conv(conv, x, (pad, border), stored(conv.shape().outputs), plan),
             Self::Separable(depthwise, pointwise) => {
-                let middle = plan.room.map(plan.number, x.images, depthwise.output_size(x, pad), x.channels);
+                let middle = plan.room.map(plan.number, x.images, depthwise.shape().size_of(x.size(), pad), x.channels);
                 plan.launches.push(depthwise.launch(x, pad, border, &middle));
                 (middle, pointwise)
             }
@@ -58,7 +58,7 @@ impl Convolution {
 
 /// A convolution's output in a new map of so many channels.
 pub(super) fn run_conv(conv: &Conv, x: &Map, (pad, border): Around, channels: usize, plan: &mut Plan) -> Map {
-    let out = plan.room.map(plan.number, x.images, conv.output_size(x, pad), channels);
+    let out = plan.room.map(plan.number, x.images, conv.shape().size_of(x.size(), pad), channels);
     plan.launches.push(conv.launch(x, pad, border, &out, None));
     out
 }

@@ -8,7 +8,7 @@ mod transformer;
 
 use super::{Drawn, StyleParams};
 use crate::error::{Error, Result};
-use crate::kernels::cuda::{At, Number, Plan, Row, Space, Weights, blend};
+use crate::kernels::cuda::{At, IMAGES, Number, Plan, Row, Space, Weights, blend};
 use crate::kernels::interpolate::cuda::{Images, copy, interpolate};
 use crate::kernels::resize::cuda::resize;
 use crate::weights::Model;
@@ -36,9 +36,6 @@ pub enum From {
 /// Bytes that the maps of a part of the batch may take, if it is of more than one image: few launches, each of many blocks,
 /// against what a cache holds.
 const PART: usize = 192 << 20;
-
-/// Images of a launch, at most: a grid's third axis.
-const MOST: usize = 65_535;
 
 impl Stylizer {
     /// The kernels' weights; `exact` is float32 throughout.
@@ -117,8 +114,8 @@ impl Stylizer {
         }
         if images.at != out.at && !others.is_empty() {
             let rows = plan.put(&others.iter().map(|&i| i as u32).collect::<Vec<_>>());
-            for first in (0..others.len()).step_by(MOST) {
-                plan.launches.push(copy(rows.plus(first), MOST.min(others.len() - first), images, out));
+            for first in (0..others.len()).step_by(IMAGES) {
+                plan.launches.push(copy(rows.plus(first), IMAGES.min(others.len() - first), images, out));
             }
         }
         Ok(())
@@ -178,10 +175,10 @@ impl Stylizer {
         let style = Row { vectors, of: plan.put(&styles) };
         let alpha: Vec<u32> = chosen.iter().map(|&i| params[i].alpha.to_bits()).collect();
         let (alpha, z) = (plan.put(&alpha), plan.room.take(m * dim));
-        for first in (0..m).step_by(MOST) {
+        for first in (0..m).step_by(IMAGES) {
             let from = |row: Row| Row { of: row.of.plus(first), ..row };
             let to = z.plus(first * dim);
-            plan.launches.push(blend(from(content), from(style), alpha.plus(first), to, dim, MOST.min(m - first)));
+            plan.launches.push(blend(from(content), from(style), alpha.plus(first), to, dim, IMAGES.min(m - first)));
         }
         Ok(z)
     }
@@ -217,7 +214,7 @@ impl Stylizer {
     fn part(&self, images: &Images, one: impl Fn(&Self, &Images, &mut Plan)) -> usize {
         let mut plan = Plan::new(self.number);
         one(self, images, &mut plan);
-        (PART / plan.workspace().max(1)).clamp(1, MOST)
+        (PART / plan.workspace().max(1)).clamp(1, IMAGES)
     }
 }
 

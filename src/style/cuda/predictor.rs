@@ -43,12 +43,9 @@ impl Predictor {
             Ok((tensor("weight")?, tensor("bias")?))
         };
         let shape = |inputs, outputs, kernel, stride, activation| Shape {
-            inputs,
-            outputs,
-            kernel,
             stride,
-            upsample: false,
             activation,
+            ..Shape::plain(inputs, outputs, kernel)
         };
         let conv = |name: &str, shape, weights: &mut Weights| -> Result<Conv> {
             let (weight, bias) = layer(name)?;
@@ -144,7 +141,8 @@ fn run_mobilenet_v2((stem, blocks, last): (&Conv, &[Block], &Conv), image: Map, 
             None => x,
         };
         let (pad, border) = same(&hidden, depthwise.shape().stride);
-        let middle = plan.room.map(plan.number, x.images, depthwise.output_size(&hidden, pad), hidden.channels);
+        let middle =
+            plan.room.map(plan.number, x.images, depthwise.shape().size_of(hidden.size(), pad), hidden.channels);
         plan.launches.push(depthwise.launch(&hidden, pad, border, &middle));
         if hidden.at != x.at {
             plan.room.give(hidden.at);

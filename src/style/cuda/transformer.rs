@@ -41,14 +41,7 @@ impl Transformer {
     pub(super) fn new(model: &Model, number: Number, weights: &mut Weights) -> Result<Self> {
         let network::Transformer { contract, residual, expand, head, .. } = &model.network.transformer;
         let mut channels = 3;
-        let shape = |inputs, outputs, kernel, upsample| Shape {
-            inputs,
-            outputs,
-            kernel,
-            stride: 1,
-            upsample,
-            activation: Activation::None,
-        };
+        let shape = |inputs, outputs, kernel, upsample| Shape { upsample, ..Shape::plain(inputs, outputs, kernel) };
         let mut contracts = vec![];
         for (i, layer) in contract.iter().enumerate() {
             let name = format!("transformer.contract.{i}");
