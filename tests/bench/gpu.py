@@ -172,10 +172,11 @@ def views(images: torch.Tensor, rounds: int) -> dict[str, float]:
 
 FIRST = """
 import time, torch, sassl
+from sassl.transforms import SASSL
 x = torch.zeros(256, 3, 224, 224, dtype=torch.uint8, device="cuda")
 torch.cuda.synchronize()
 start = time.perf_counter()
-sassl.transforms.SASSL(p=1.0)(x)
+SASSL(p=1.0)(x)
 torch.cuda.synchronize()
 print(time.perf_counter() - start)
 """

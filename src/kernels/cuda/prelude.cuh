@@ -124,3 +124,84 @@ DEVICE void store_pixel(void* pixels, i64 at, int type, float x) {
 struct Strides {
     i64 image, row, column, colour;
 };
+
+// Four pixels of the user's images, as one access each where they lie side by side.
+template <class T>
+struct __align__(4 * sizeof(T)) Side {
+    T x[4];
+};
+
+template <class T>
+DEVICE bool are_aligned(const T* at) {
+    return reinterpret_cast<u64>(at) % sizeof(Side<T>) == 0;
+}
+
+// Up to `count` pixels of a row, from number `at` on, as they are; colour by colour.
+template <class T>
+DEVICE void load_side(const T* pixels, i64 at, const Strides& strides, int count, T (&to)[3][4]) {
+    if (count >= 4 && strides.column == 1 && are_aligned(pixels + at) && strides.colour % 4 == 0) {
+        for (int c = 0; c < 3; c++) {
+            const Side<T> side = *reinterpret_cast<const Side<T>*>(pixels + at + c * strides.colour);
+            for (int i = 0; i < 4; i++) to[c][i] = side.x[i];
+        }
+    } else if (count >= 4 && strides.colour == 1 && strides.column == 3 && are_aligned(pixels + at)) {
+        for (int n = 0; n < 3; n++) {
+            const Side<T> side = *reinterpret_cast<const Side<T>*>(pixels + at + 4 * n);
+            for (int i = 0; i < 4; i++) to[(4 * n + i) % 3][(4 * n + i) / 3] = side.x[i];
+        }
+    } else {
+        for (int i = 0; i < 4; i++)
+            for (int c = 0; c < 3; c++) to[c][i] = i < count ? pixels[at + i * strides.column + c * strides.colour] : T();
+    }
+}
+
+template <class T>
+DEVICE void store_side(T* pixels, i64 at, const Strides& strides, int count, const T (&from)[3][4]) {
+    if (count >= 4 && strides.column == 1 && are_aligned(pixels + at) && strides.colour % 4 == 0) {
+        for (int c = 0; c < 3; c++) {
+            Side<T> side;
+            for (int i = 0; i < 4; i++) side.x[i] = from[c][i];
+            *reinterpret_cast<Side<T>*>(pixels + at + c * strides.colour) = side;
+        }
+    } else if (count >= 4 && strides.colour == 1 && strides.column == 3 && are_aligned(pixels + at)) {
+        for (int n = 0; n < 3; n++) {
+            Side<T> side;
+            for (int i = 0; i < 4; i++) side.x[i] = from[(4 * n + i) % 3][(4 * n + i) / 3];
+            *reinterpret_cast<Side<T>*>(pixels + at + 4 * n) = side;
+        }
+    } else {
+        for (int i = 0; i < 4 && i < count; i++)
+            for (int c = 0; c < 3; c++) pixels[at + i * strides.column + c * strides.colour] = from[c][i];
+    }
+}
+
+// The number that a pixel type is kept in: 0: u8, 1, 2: u16, 3: float.
+template <int TYPE>
+struct Kept {
+    typedef u16 Type;
+};
+template <>
+struct Kept<0> {
+    typedef u8 Type;
+};
+template <>
+struct Kept<3> {
+    typedef float Type;
+};
+
+// Up to `count` pixels of a row, in [0, 1].
+template <int TYPE>
+DEVICE void load_four(const void* pixels, i64 at, const Strides& strides, int count, float (&to)[3][4]) {
+    typename Kept<TYPE>::Type kept[3][4];
+    load_side(static_cast<const typename Kept<TYPE>::Type*>(pixels), at, strides, count, kept);
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < 4; i++) to[c][i] = load_pixel(kept[c], i, TYPE);
+}
+
+template <int TYPE>
+DEVICE void store_four(void* pixels, i64 at, const Strides& strides, int count, const float (&from)[3][4]) {
+    typename Kept<TYPE>::Type kept[3][4];
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < 4; i++) store_pixel(kept[c], i, TYPE, from[c][i]);
+    store_side(static_cast<typename Kept<TYPE>::Type*>(pixels), at, strides, count, kept);
+}
