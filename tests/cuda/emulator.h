@@ -24,6 +24,9 @@ struct Index {
 struct uint2 {
     unsigned x, y;
 };
+struct uint4 {
+    unsigned x, y, z, w;
+};
 
 static Index threadIdx, blockIdx, blockDim, gridDim;
 
@@ -49,9 +52,11 @@ inline void wait(int barrier) {
     swapcontext(&threads[current].context, &scheduler);
 }
 
-// Operands of a warp's product: two sets, because a lane may be one product ahead of another.
+// What the lanes of a warp show each other: two sets, because a lane may be one step ahead of another.
 struct Lanes {
     unsigned a[2][32][4], b[2][32][2];
+    float x[2][32];
+    const unsigned short* row[2][32];
     int turn[32];
 };
 static std::vector<Lanes> warps;
@@ -179,8 +184,32 @@ DEVICE unsigned to_bits(float x) {
     return y;
 }
 
+DEVICE float of_other(float x, int bit) {
+    const unsigned lane = threadIdx.x % 32;
+    emulator::Lanes& warp = emulator::warps[threadIdx.x / 32];
+    const int turn = warp.turn[lane]++ % 2;
+    warp.x[turn][lane] = x;
+    emulator::wait(2);
+    return warp.x[turn][lane ^ bit];
+}
+
+// ldmatrix.m8n8.x4 by its definition.
+DEVICE void load_matrices(unsigned (&a)[4], const unsigned short* row) {
+    const unsigned lane = threadIdx.x % 32;
+    emulator::Lanes& warp = emulator::warps[threadIdx.x / 32];
+    const int turn = warp.turn[lane]++ % 2;
+    if (reinterpret_cast<uintptr_t>(row) % 16) {
+        fprintf(stderr, "a row of a matrix is not aligned\n");
+        abort();
+    }
+    warp.row[turn][lane] = row;
+    emulator::wait(2);
+    for (unsigned i = 0; i < 4; i++) memcpy(&a[i], warp.row[turn][8 * i + lane / 4] + lane % 4 * 2, 4);
+}
+
 // mma.m16n8k16 by its definition (PTX ISA, "Matrix fragments for mma.m16n8k16").
-DEVICE void product(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+DEVICE void product(float& sum0, float& sum1, float& sum2, float& sum3, const unsigned (&a)[4], const unsigned (&b)[2]) {
+    float* const sum[4] = {&sum0, &sum1, &sum2, &sum3};
     const unsigned lane = threadIdx.x % 32;
     emulator::Lanes& warp = emulator::warps[threadIdx.x / 32];
     const int turn = warp.turn[lane]++ % 2;
@@ -193,7 +222,7 @@ DEVICE void product(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)
             const unsigned other = k % 8 / 2, shift = k % 2 * 16;
             const unsigned left = warp.a[turn][row % 8 * 4 + other][k / 8 * 2 + row / 8] >> shift;
             const unsigned right = warp.b[turn][column * 4 + other][k / 8] >> shift;
-            sum[i] += emulator::half(left & 0xffff) * emulator::half(right & 0xffff);
+            *sum[i] += emulator::half(left & 0xffff) * emulator::half(right & 0xffff);
         }
     }
 }

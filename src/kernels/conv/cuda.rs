@@ -1,52 +1,134 @@
-//! Convolution on CUDA: its weights as `conv.cu` reads them, and its launch.
-use super::{Activation, Shape};
-use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Number, SHARED, Space, Weights, count, stored};
+//! Convolution on CUDA, with what `conv.cu` does before and after it: its weights as the kernel reads them, and its launch.
+use super::{Activation, Shape, pixel_shuffle_weight};
+use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Moments, Number, SHARED, TILE, Weights, count, stored};
+use crate::kernels::depthwise::cuda::Depthwise;
+use crate::kernels::instance_norm::cuda::Affine;
+use crate::kernels::interpolate::cuda::Images;
 use crate::kernels::{Border, Pad};
 use std::sync::Arc;
 
-/// Pixels of a block.
-const TILE: (usize, usize) = (8, 16);
+/// Threads of a block.
+const THREADS: usize = 128;
 
-/// Outputs of a block, at most.
-const BLOCK: usize = 64;
+/// Outputs of a block, at most, in eights: as many sums as a thread has registers for. Behind a depthwise convolution, which
+/// each block computes, more of them.
+const EIGHTS: usize = 8;
+const EIGHTS_BEHIND: usize = 12;
+
+/// Blocks that keep a GPU busy; where there are fewer, they have fewer outputs each.
+const BUSY: usize = 1024;
 
 /// Input channels in shared memory, at most.
 const CHUNK: usize = 64;
 
+/// Bytes of shared memory, if less channels at a time can do with them: as many blocks then run beside each other.
+const MODEST: usize = 28 << 10;
+
 /// A convolution whose weights lie on the device.
 #[derive(Clone, Debug)]
 pub struct Conv {
+    /// Of what is multiplied: one that upsamples is one over cells, whose outputs are those of four phases.
     shape: Shape,
     number: Number,
     weight: At,
     bias: At,
-    /// Outputs of a block.
-    block: usize,
+    depthwise: Option<Depthwise>,
+    /// The kernel that was folded, and the room for a phase's outputs.
+    folded: Option<(usize, usize)>,
+    /// Outputs in memory, in eights, and in the largest block.
+    eights: usize,
+    largest: usize,
     /// Input channels at a time.
     chunk: usize,
 }
 
-/// What a convolution adds to, instead of writing: y + gain (sum), a gain for each image and colour.
+/// What a convolution reads.
 #[derive(Clone, Copy, Debug)]
-pub struct Gain {
-    /// `[images][colours]`.
-    pub at: At,
-    /// Output channels are phases of as many.
-    pub colours: usize,
+pub enum Source<'a> {
+    /// A map; `relu(scale x + shift)` of it, if so.
+    Map(&'a Map, Option<Affine>),
+    /// The images that `rows` names, so many of them.
+    Images(&'a Images, At, usize),
+}
+
+/// What becomes of the sums.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Where they go.
+    pub map: &'a Map,
+    /// They are added to it, times a gain for each image and colour at `[images][colours]`.
+    pub gain: Option<(At, usize)>,
+    /// Where their moments go.
+    pub moments: Option<&'a Moments>,
+}
+
+impl Source<'_> {
+    fn size(&self) -> (usize, usize) {
+        match self {
+            Self::Map(x, _) => x.size(),
+            Self::Images(images, ..) => (images.height, images.width),
+        }
+    }
 }
 
 impl Conv {
-    /// `weight` is `[outputs, inputs, kernel, kernel]`.
-    pub fn new(number: Number, shape: Shape, weight: &[f32], bias: Option<&[f32]>, weights: &mut Weights) -> Self {
-        let blocks = shape.outputs.div_ceil(BLOCK);
-        let block = shape.outputs.div_ceil(blocks).next_multiple_of(8);
+    /// `weight` is `[outputs, inputs, kernel, kernel]`. With upsampling there is `room` for outputs of each phase. A depthwise
+    /// convolution before it, if there is one, is of the inputs; this one is pointwise then.
+    pub fn new(
+        number: Number,
+        shape: Shape,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        depthwise: Option<Depthwise>,
+        room: usize,
+        weights: &mut Weights,
+    ) -> Self {
+        if !shape.upsample {
+            return Self::packed(number, shape, weight, bias, (depthwise, None), weights);
+        }
+        let Shape { inputs, outputs, kernel, .. } = shape;
+        let (cells, weight) = pixel_shuffle_weight(outputs, inputs, kernel, weight);
+        let (taps, mut roomy) = (inputs * cells * cells, vec![0.0; 4 * room * inputs * cells * cells]);
+        for (o, filter) in weight.chunks_exact(taps).enumerate() {
+            roomy[(o / outputs * room + o % outputs) * taps..][..taps].copy_from_slice(filter);
+        }
+        let shape = Shape { outputs: 4 * room, kernel: cells, upsample: false, ..shape };
+        Self::packed(number, shape, &roomy, None, (None, Some((kernel, room))), weights)
+    }
+
+    fn packed(
+        number: Number,
+        shape: Shape,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        (depthwise, folded): (Option<Depthwise>, Option<(usize, usize)>),
+        weights: &mut Weights,
+    ) -> Self {
+        let most = if depthwise.is_some() { EIGHTS_BEHIND } else { EIGHTS };
+        let used = shape.outputs.div_ceil(8);
+        let largest = used.div_ceil(used.div_ceil(most));
         let inputs = stored(shape.inputs);
-        let fits =
-            |&chunk: &usize| inputs.is_multiple_of(chunk) && window(&shape, number, chunk) * number.size() <= SHARED;
+        let unset = weights.push(number, []);
+        let conv = Self {
+            shape,
+            number,
+            weight: unset,
+            bias: unset,
+            depthwise,
+            folded,
+            eights: used.next_multiple_of(largest),
+            largest,
+            chunk: 4,
+        };
+        let fits = |bytes: usize| {
+            let chunks = (1..=CHUNK / 8).rev().map(|n| 8 * n);
+            chunks
+                .into_iter()
+                .find(|&chunk| inputs.is_multiple_of(chunk) && conv.window(chunk) * number.size() <= bytes)
+        };
         // Four channels of the largest kernel fit.
-        let chunk = (1..=CHUNK / 8).rev().map(|n| 8 * n).find(fits).unwrap_or(4);
-        let unset = At::from(Space::Weights);
-        let conv = Self { shape, number, weight: unset, bias: unset, block, chunk };
+        let chunk = fits(MODEST).or_else(|| fits(SHARED)).unwrap_or(4);
+        let conv = Self { chunk, ..conv };
         let at = |o: usize, c: usize, tap: usize| {
             let taps = shape.kernel * shape.kernel;
             if o < shape.outputs && c < shape.inputs && tap < taps {
@@ -56,43 +138,39 @@ impl Conv {
             }
         };
         let packed: Vec<f32> = match number {
-            Number::F16 => conv.lanes(blocks, at),
-            Number::F32 => conv.rows(blocks, at),
+            Number::F16 => conv.lanes(at),
+            Number::F32 => conv.rows(at),
         };
-        let biases = (0..blocks * block).map(|o| bias.and_then(|bias| bias.get(o)).copied().unwrap_or(0.0));
+        let biases = (0..8 * conv.eights).map(|o| bias.and_then(|bias| bias.get(o)).copied().unwrap_or(0.0));
         Self { weight: weights.push(number, packed), bias: weights.push(Number::F32, biases), ..conv }
     }
 
-    /// `[block][chunk][step][output / 8][lane][4]`, of which a lane holds the terms 2 pair, 2 pair + 1, and those 8 further.
-    fn lanes(&self, blocks: usize, at: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
+    /// `[chunk][step][output / 8][lane][4]`, of which a lane holds the terms 2 pair, 2 pair + 1, and those 8 further.
+    fn lanes(&self, at: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
         let (steps, chunks) = (self.steps(), stored(self.shape.inputs) / self.chunk);
-        let mut packed = Vec::with_capacity(blocks * chunks * steps * self.block * 16);
-        for n in 0..blocks * chunks * steps * (self.block / 8) * 32 * 4 {
+        let place = |n: usize| {
             let (i, lane, rest) = (n % 4, n / 4 % 32, n / 128);
-            let (eights, rest) = (rest % (self.block / 8), rest / (self.block / 8));
-            let (step, rest) = (rest % steps, rest / steps);
-            let (chunk, block) = (rest % chunks, rest / chunks);
+            let (eights, rest) = (rest % self.eights, rest / self.eights);
+            let (step, chunk) = (rest % steps, rest / steps);
             let (eight, term) = (2 * step + i / 2, lane % 4 * 2 + i % 2);
             let (tap, c) = match self.chunk {
                 4 => (2 * eight + term / 4, term % 4),
                 chunk => (eight / (chunk / 8), eight % (chunk / 8) * 8 + term),
             };
-            packed.push(at(block * self.block + eights * 8 + lane / 4, chunk * self.chunk + c, tap));
-        }
-        packed
+            at(eights * 8 + lane / 4, chunk * self.chunk + c, tap)
+        };
+        (0..chunks * steps * self.eights * 32 * 4).map(place).collect()
     }
 
-    /// `[block][chunk][tap][channel][output]`.
-    fn rows(&self, blocks: usize, at: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
+    /// `[chunk][tap][channel][output]`.
+    fn rows(&self, at: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
         let (taps, chunks) = (self.shape.kernel * self.shape.kernel, stored(self.shape.inputs) / self.chunk);
-        let mut packed = Vec::with_capacity(blocks * chunks * taps * self.chunk * self.block);
-        for n in 0..blocks * chunks * taps * self.chunk * self.block {
-            let (o, c, rest) = (n % self.block, n / self.block % self.chunk, n / (self.block * self.chunk));
-            let (tap, rest) = (rest % taps, rest / taps);
-            let (chunk, block) = (rest % chunks, rest / chunks);
-            packed.push(at(block * self.block + o, chunk * self.chunk + c, tap));
-        }
-        packed
+        let place = |n: usize| {
+            let (o, c, rest) =
+                (n % (8 * self.eights), n / (8 * self.eights) % self.chunk, n / (8 * self.eights * self.chunk));
+            at(o, rest / taps * self.chunk + c, rest % taps)
+        };
+        (0..chunks * taps * self.chunk * 8 * self.eights).map(place).collect()
     }
 
     /// Steps of 16 terms in a chunk.
@@ -100,60 +178,132 @@ impl Conv {
         (self.shape.kernel * self.shape.kernel * self.chunk).div_ceil(16)
     }
 
-    /// Its shape.
-    pub fn shape(&self) -> &Shape {
-        &self.shape
+    /// Of what reads its input: the depthwise convolution, or itself.
+    fn first(&self) -> &Shape {
+        self.depthwise.as_ref().map_or(&self.shape, Depthwise::shape)
     }
 
-    /// Into `y`; what lies outside of `x` is given by the border. An upsampling convolution needs no padding.
+    /// The side of the kernel that reads its input, in pixels or cells.
+    pub fn kernel(&self) -> usize {
+        self.first().kernel
+    }
+
+    /// Of what reads its input.
+    pub fn stride(&self) -> usize {
+        self.first().stride
+    }
+
+    /// Output channels; of one that upsamples, those of four phases.
+    pub fn outputs(&self) -> usize {
+        self.shape.outputs
+    }
+
+    /// A map for its output, in new memory; it has room for so many channels, or for as many as there are of each phase.
+    pub fn output(&self, x: Source, pad: Pad, channels: usize, room: &mut crate::kernels::cuda::Room) -> Map {
+        let images = match x {
+            Source::Map(x, _) => x.images,
+            Source::Images(.., images) => images,
+        };
+        let (height, width) = self.first().size_of(x.size(), pad);
+        match self.folded {
+            Some((_, channels)) => {
+                Map { phased: true, ..room.map(self.number, images, (2 * height, 2 * width), channels) }
+            }
+            None => room.map(self.number, images, (height, width), channels),
+        }
+    }
+
+    /// What lies outside of the input is given by the border. A depthwise convolution that upsamples needs no padding.
     ///
     /// # Panics
     /// If the maps do not fit.
-    pub fn launch(&self, x: &Map, pad: Pad, border: Border, y: &Map, add: Option<Gain>) -> Launch {
-        let Shape { inputs, outputs, kernel, stride, upsample, activation } = self.shape;
-        assert_eq!((x.channels, x.images), (stored(inputs), y.images));
-        assert!((outputs..=stored(outputs)).contains(&y.channels), "{outputs} outputs in {}", y.channels);
-        let reach = kernel / 2;
-        let (top, left) = if upsample { (reach, reach) } else { (pad.top, pad.left) };
+    pub fn launch(&self, x: Source, pad: Pad, border: Border, y: Target) -> Launch {
+        let Shape { kernel, stride, upsample, .. } = *self.first();
+        let inputs = stored(self.shape.inputs);
+        let (top, left) = if upsample { (kernel / 2, kernel / 2) } else { (pad.top, pad.left) };
+        let (height, width, outputs) = y.map.cells();
+        assert!(
+            (self.shape.outputs..=8 * self.eights).contains(&outputs),
+            "{} outputs in {outputs}",
+            self.shape.outputs
+        );
+        let (pixels, phased, norm) = match x {
+            Source::Map(x, norm) => {
+                assert_eq!((x.channels, x.images), (inputs, y.map.images));
+                (4, x.phased, norm)
+            }
+            Source::Images(images, ..) => (images.pixels as usize, false, None),
+        };
+        let tiles = height.div_ceil(TILE.0) * width.div_ceil(TILE.1);
+        let block = self.block(tiles * y.map.images);
         let defines = vec![
             self.number.define(),
-            ("INPUTS", x.channels),
-            ("OUTPUTS", y.channels),
+            ("PIXELS", pixels),
+            ("PHASED", phased.into()),
+            ("NORMED", norm.is_some().into()),
+            ("INPUTS", inputs),
+            ("OUTPUTS", outputs),
             ("SIDE", kernel),
             ("STRIDE", stride),
-            ("UPSAMPLE", upsample.into()),
             ("BORDER", border.code()),
-            ("ACTIVATION", activation.code()),
-            ("ADD", add.is_some().into()),
-            ("COLOURS", add.map_or(1, |gain| gain.colours)),
-            ("BLOCK", self.block),
+            ("DEPTHWISE", if self.depthwise.is_none() { 0 } else { 1 + usize::from(upsample) }),
+            ("DEPTHWISE_ACTIVATION", self.first().activation.code()),
+            ("ACTIVATION", self.shape.activation.code()),
+            ("ADD", y.gain.is_some().into()),
+            ("COLOURS", y.gain.map_or(1, |(_, colours)| colours)),
+            ("UPSAMPLED", self.folded.map_or(1, |(kernel, _)| kernel)),
+            ("PHASE", self.folded.map_or(0, |(_, room)| if room.is_multiple_of(8) { room } else { 0 })),
+            ("PACKED", 8 * self.eights),
+            ("BLOCK", 8 * block),
             ("CHUNK", self.chunk),
             ("PITCH", pitch(self.number, self.chunk)),
             ("STEPS", self.steps()),
+            ("UNROLL", if self.folded.is_some() && self.steps() <= 36 { self.steps() } else { 4 }),
         ];
+        let mut args: Vec<Arg> = match x {
+            Source::Map(x, _) => vec![x.at.into(), [0; 4].into(), Arg::Null],
+            Source::Images(images, rows, _) => vec![images.at.into(), images.strides.into(), rows.into()],
+        };
+        let or_null = |at: Option<At>| at.map_or(Arg::Null, Arg::At);
+        args.extend([norm.map(|norm| norm.scale), norm.map(|norm| norm.shift)].map(or_null));
+        args.extend([self.depthwise.as_ref().map(|d| d.weight), self.depthwise.as_ref().map(|d| d.bias)].map(or_null));
+        args.extend([Some(self.weight), Some(self.bias), y.gain.map(|(at, _)| at)].map(or_null));
+        args.extend([Some(y.map.at), y.moments.map(|moments| moments.at)].map(or_null));
+        let (rows, columns) = x.size();
+        args.extend([rows, columns, height, width, top, left].map(Arg::from));
         Launch {
             kernel: Arc::new(Kernel { name: "conv", source: include_str!("conv.cu"), defines }),
-            grid: [
-                count(y.height.div_ceil(TILE.0) * y.width.div_ceil(TILE.1)),
-                count(outputs.div_ceil(self.block)),
-                count(y.images),
-            ],
-            block: 128,
-            shared: window(&self.shape, self.number, self.chunk) * self.number.size(),
-            args: vec![
-                x.at.into(),
-                self.weight.into(),
-                self.bias.into(),
-                add.map_or(Arg::Null, |gain| gain.at.into()),
-                y.at.into(),
-                x.height.into(),
-                x.width.into(),
-                y.height.into(),
-                y.width.into(),
-                top.into(),
-                left.into(),
-            ],
+            grid: [count(tiles), count(self.eights / block), count(y.map.images)],
+            block: THREADS as u32,
+            shared: self.shared(8 * block),
+            args,
         }
+    }
+
+    /// Outputs of a block, in eights, where a launch has so many times the pixels of one.
+    fn block(&self, tiles: usize) -> usize {
+        let divides = |&n: &usize| self.largest.is_multiple_of(n);
+        let busy = |&n: &usize| tiles * (self.eights / n) >= BUSY;
+        let sizes = || (1..=self.largest).filter(divides);
+        sizes().rev().find(busy).or_else(|| sizes().find(|&n| n > 1)).unwrap_or(1)
+    }
+
+    /// Numbers of the window that a block's pixels need, and of what is made of it.
+    fn window(&self, chunk: usize) -> usize {
+        let shape = self.first();
+        let side = |n: usize| match shape.upsample {
+            true => (n + shape.kernel - 2) / 2 + 2,
+            false => (n - 1) * shape.stride + shape.kernel,
+        };
+        let middle = if self.depthwise.is_some() { TILE.0 * TILE.1 } else { 0 };
+        (side(TILE.0) * side(TILE.1) + middle) * pitch(self.number, chunk)
+    }
+
+    /// Bytes of shared memory: of the window; later of moments, two numbers of each warp's outputs; and of what leaves.
+    fn shared(&self, block: usize) -> usize {
+        let moments = THREADS / 32 * 2 * block * 4;
+        let leaving = if self.number == Number::F16 { TILE.0 * TILE.1 * (block + 8) * 2 } else { 0 };
+        (self.window(self.chunk) * self.number.size()).max(moments).max(leaving)
     }
 }
 
@@ -164,15 +314,6 @@ fn pitch(number: Number, chunk: usize) -> usize {
         Number::F16 if chunk > 4 && chunk / 2 % 8 != 4 => chunk + 8,
         _ => chunk,
     }
-}
-
-/// Numbers in shared memory: the window that a block's pixels need.
-fn window(shape: &Shape, number: Number, chunk: usize) -> usize {
-    let side = |n: usize| match shape.upsample {
-        true => (n + shape.kernel - 2) / 2 + 2,
-        false => (n - 1) * shape.stride + shape.kernel,
-    };
-    side(TILE.0) * side(TILE.1) * pitch(number, chunk)
 }
 
 impl Activation {

@@ -76,6 +76,12 @@ impl From<At> for Arg {
     }
 }
 
+impl From<[i64; 4]> for Arg {
+    fn from(strides: [i64; 4]) -> Self {
+        Self::Strides(strides)
+    }
+}
+
 impl From<usize> for Arg {
     /// # Panics
     /// If it is too large for an `int`; sizes are checked where images come in.
@@ -183,7 +189,8 @@ pub fn stored(channels: usize) -> usize {
     if channels <= 4 { 4 } else { channels.next_multiple_of(8) }
 }
 
-/// Maps of as many images, `[image][row][column][channel]`.
+/// Maps of as many images, `[image][row][column][channel]`; or, as a convolution that upsamples leaves them,
+/// `[image][row / 2][column / 2][row % 2][column % 2][channel]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Map {
     /// Where the first begins.
@@ -196,6 +203,8 @@ pub struct Map {
     pub width: usize,
     /// In memory.
     pub channels: usize,
+    /// The second form.
+    pub phased: bool,
 }
 
 impl Map {
@@ -207,6 +216,37 @@ impl Map {
     /// Of one image.
     pub fn pixels(&self) -> usize {
         self.height * self.width
+    }
+
+    /// Rows, columns and channels as they lie in memory: of a map with phases, its cells.
+    pub fn cells(&self) -> (usize, usize, usize) {
+        match self.phased {
+            true => (self.height / 2, self.width / 2, 4 * self.channels),
+            false => (self.height, self.width, self.channels),
+        }
+    }
+}
+
+/// Pixels of a block of a convolution, and of moments.
+pub(super) const TILE: (usize, usize) = (8, 16);
+
+/// Means and squared deviations of each channel of maps over each block of 8x16 pixels, `[image][block][2][channel]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Moments {
+    /// Where the first begins.
+    pub at: At,
+    /// How many blocks an image has.
+    pub blocks: usize,
+    /// Their map.
+    pub of: Map,
+}
+
+impl Moments {
+    /// Memory for those of a map.
+    pub fn new(of: &Map, room: &mut Room) -> Self {
+        let (height, width, channels) = of.cells();
+        let blocks = height.div_ceil(TILE.0) * width.div_ceil(TILE.1);
+        Self { at: room.take(of.images * blocks * 2 * channels), blocks, of: *of }
     }
 }
 

@@ -51,7 +51,7 @@ impl Room {
     /// Maps with room for so many channels.
     pub fn map(&mut self, number: Number, images: usize, (height, width): (usize, usize), channels: usize) -> Map {
         let at = self.bytes(number.size() * images * height * width * channels);
-        Map { at, images, height, width, channels }
+        Map { at, images, height, width, channels, phased: false }
     }
 
     /// Maps with the usual room for so many channels.

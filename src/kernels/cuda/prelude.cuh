@@ -37,19 +37,31 @@ DEVICE float add(float a, float b) { return __fadd_rn(a, b); }
 DEVICE float from_bits(u32 x) { return __uint_as_float(x); }
 DEVICE u32 to_bits(float x) { return __float_as_uint(x); }
 
+// What another lane of the warp has, whose number differs in one bit.
+DEVICE float of_other(float x, int bit) { return __shfl_xor_sync(0xffffffff, x, bit); }
+
 // sum += a b of 16x16 by 16x8 numbers, float16 with float32 sums; each lane of the warp holds its part of them, as PTX's
 // mma.m16n8k16 says. Turing has the half of it.
-DEVICE void product(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+DEVICE void product(float& sum0, float& sum1, float& sum2, float& sum3, const u32 (&a)[4], const u32 (&b)[2]) {
 #if __CUDA_ARCH__ >= 800
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+        : "+f"(sum0), "+f"(sum1), "+f"(sum2), "+f"(sum3)
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
     for (int half = 0; half < 2; half++)
         asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-            : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+            : "+f"(sum0), "+f"(sum1), "+f"(sum2), "+f"(sum3)
             : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
 #endif
+}
+
+// `a` of a product from shared memory: lanes 0 to 15 tell where the first eight numbers of each row are, the others where the
+// second eight are.
+DEVICE void load_matrices(u32 (&a)[4], const u16* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+        : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+        : "r"(static_cast<u32>(__cvta_generic_to_shared(row)))
+        : "memory");
 }
 #endif
 
@@ -94,6 +106,54 @@ DEVICE int inside(int i, int n, int border) {
 DEVICE float activated(float x, int activation) {
     if (activation > 0) x = fmaxf(x, 0.0f);
     return activation == 2 ? fminf(x, 6.0f) : x;
+}
+
+// The sum over the threads that have the same place in a group of so many; `shared` has room for a number of each thread.
+DEVICE float over_lanes(float x, int group, float* shared) {
+    __syncthreads();
+    shared[threadIdx.x] = x;
+    __syncthreads();
+    float sum = 0.0f;
+    for (int at = threadIdx.x % group, end = blockDim.x / group * group; at < end; at += group) sum += shared[at];
+    return sum;
+}
+
+// The mean, and the sum of squares of what is away from it, of `channels` channels over a block's `count` pixels that are
+// valid, to `to` and to `to + pitch`, of those below `limit`. A thread has VALUES numbers of OWN pixels; number v is of channel
+// `channel_of(v)`, and lanes that differ below bit FIRST have other channels. `shared` has room for two numbers of each warp's
+// channels. All threads of the block come here.
+template <int OWN, int VALUES, int FIRST, class Channel>
+DEVICE void measure(const float (&x)[OWN][VALUES], const bool (&valid)[OWN], Channel channel_of, int channels, float count,
+                    float* shared, float* to, int pitch, int limit) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
+    float* squares = shared + warps * channels;
+#pragma unroll
+    for (int v = 0; v < VALUES; v++) {
+        float sum = 0.0f;
+        for (int p = 0; p < OWN; p++) sum += valid[p] ? x[p][v] : 0.0f;
+        for (int bit = FIRST; bit < 32; bit *= 2) sum += of_other(sum, bit);
+        if (lane < FIRST) shared[warp * channels + channel_of(v)] = sum;
+    }
+    __syncthreads();
+#pragma unroll
+    for (int v = 0; v < VALUES; v++) {
+        float mean = 0.0f, sum = 0.0f;
+        for (int w = 0; w < warps; w++) mean += shared[w * channels + channel_of(v)];
+        mean /= count;
+        for (int p = 0; p < OWN; p++) sum += valid[p] ? (x[p][v] - mean) * (x[p][v] - mean) : 0.0f;
+        for (int bit = FIRST; bit < 32; bit *= 2) sum += of_other(sum, bit);
+        if (lane < FIRST) squares[warp * channels + channel_of(v)] = sum;
+    }
+    __syncthreads();
+    for (int c = threadIdx.x; c < channels && c < limit; c += blockDim.x) {
+        float mean = 0.0f, square = 0.0f;
+        for (int w = 0; w < warps; w++) {
+            mean += shared[w * channels + c];
+            square += squares[w * channels + c];
+        }
+        to[c] = mean / count;
+        to[pitch + c] = square;
+    }
 }
 
 // Pixels of the user's images: 0: uint8, of 0 to 255; 1: float16, 2: bfloat16, 3: float32, of 0 to 1.

@@ -33,7 +33,7 @@ pub struct Images {
     pub width: usize,
 }
 
-/// T's last map, before norm and sigmoid: of four channels at full size, or of twelve at half size.
+/// T's last map, of three colours, before norm and sigmoid.
 #[derive(Clone, Copy, Debug)]
 pub struct Last {
     /// The map.
@@ -44,9 +44,13 @@ pub struct Last {
 
 /// `out[rows[n]] = (1 - beta[n]) images[rows[n]] + beta[n] sigmoid(norm(last[n]))`.
 pub fn interpolate(number: Number, last: &Last, beta: At, rows: At, images: &Images, out: &Images) -> Launch {
-    let phases = if last.map.channels == 12 { 4 } else { 1 };
-    let defines =
-        vec![number.define(), ("PIXELS", images.pixels as usize), ("OUT", out.pixels as usize), ("PHASES", phases)];
+    let phased = last.map.phased;
+    let defines = vec![
+        number.define(),
+        ("PIXELS", images.pixels as usize),
+        ("OUT", out.pixels as usize),
+        ("PHASED", phased.into()),
+    ];
     let kernel = Arc::new(Kernel { name: "interpolate", source: SOURCE, defines });
     let args = vec![
         last.map.at.into(),
@@ -63,7 +67,8 @@ pub fn interpolate(number: Number, last: &Last, beta: At, rows: At, images: &Ima
         last.map.height.into(),
         last.map.width.into(),
     ];
-    Launch::each(&kernel, images.height * images.width, last.map.images, args)
+    let rows = if phased { images.height.div_ceil(2) } else { images.height };
+    Launch::each(&kernel, rows * images.width.div_ceil(4), last.map.images, args)
 }
 
 /// `out[rows[n]] = images[rows[n]]`, for `count` of them.
@@ -79,5 +84,5 @@ pub fn copy(rows: At, count: usize, images: &Images, out: &Images) -> Launch {
         images.height.into(),
         images.width.into(),
     ];
-    Launch::each(&kernel, images.height * images.width, count, args)
+    Launch::each(&kernel, images.height * images.width.div_ceil(4), count, args)
 }

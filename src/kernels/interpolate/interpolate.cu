@@ -1,35 +1,60 @@
 // The way out: out = (1 - beta) content + beta sigmoid(scale last + shift), cropped to the content's size; and images that are
 // not stylized, as they are.
 //
-// A thread has a pixel. `last` is [image][row][column][4] at full size, or [row / 2][column / 2][row % 2][column % 2][3].
-#if defined(PHASES)
+// A thread has four pixels of a row. `last` is [image][row][column][4] at full size, or, where PHASED,
+// [row / 2][column / 2][row % 2][column % 2][3]; a thread then has two rows.
+#if defined(PHASED)
+#define DEEP (PHASED ? 2 : 1)
 KERNEL interpolate(const Number* last, const float* scale, const float* shift, const float* beta, const int* rows,
                    const void* images, void* out, Strides strides, Strides out_strides, int height, int width,
                    int last_height, int last_width) {
-    const int n = blockIdx.x * blockDim.x + threadIdx.x;
-    if (n >= height * width) return;
-    const int row = n / width, column = n % width;
+    const int n = blockIdx.x * blockDim.x + threadIdx.x, fours = (width + 3) / 4;
+    const int row = n / fours * DEEP, column = n % fours * 4, count = min(4, width - column);
+    if (row >= height) return;
     const i64 map = blockIdx.z, image = rows[map];
-    const i64 cell = PHASES == 4 ? (map * last_height + row / 2) * last_width + column / 2
-                                 : (map * last_height + row) * last_width + column;
-    last += PHASES == 4 ? cell * 12 + row % 2 * 6 + column % 2 * 3 : cell * 4;
-    const i64 from = image * strides.image + row * strides.row + column * strides.column;
-    const i64 to = image * out_strides.image + row * out_strides.row + column * out_strides.column;
-    for (int c = 0; c < 3; c++) {
-        const float x = from_number(last[c]) * scale[map * 3 + c] + shift[map * 3 + c];
-        const float content = load_pixel(images, from + c * strides.colour, PIXELS);
-        const float by = beta[map];
-        store_pixel(out, to + c * out_strides.colour, OUT, (1.0f - by) * content + by / (1.0f + expf(-x)));
+    // [row][colour][column], before norm and sigmoid.
+    float numbers[DEEP][3][4] = {};
+#if PHASED
+    for (int cell = 0; cell < 2 && 2 * cell < count; cell++) {
+        const Number* from = last + ((map * last_height + row) / 2 * (last_width / 2) + column / 2 + cell) * 12;
+        float both[3][4];
+        for (int k = 0; k < 3; k++) load(from + 4 * k, both[k]);
+        for (int k = 0; k < 12; k++) numbers[k / 6][k % 3][2 * cell + k / 3 % 2] = both[k / 4][k % 4];
+    }
+#else
+    for (int i = 0; i < count; i++) {
+        float pixel[4];
+        load(last + ((map * last_height + row) * last_width + column + i) * 4, pixel);
+        for (int c = 0; c < 3; c++) numbers[0][c][i] = pixel[c];
+    }
+#endif
+    const float by = beta[map];
+    float affine[3][2];
+    for (int c = 0; c < 3; c++) affine[c][0] = scale[map * 3 + c], affine[c][1] = shift[map * 3 + c];
+    for (int r = 0; r < DEEP && row + r < height; r++) {
+        float content[3][4];
+        load_four<PIXELS>(images, image * strides.image + (row + r) * strides.row + column * strides.column, strides, count,
+                          content);
+        for (int c = 0; c < 3; c++) {
+            for (int i = 0; i < 4; i++) {
+                const float x = numbers[r][c][i] * affine[c][0] + affine[c][1];
+                content[c][i] = (1.0f - by) * content[c][i] + by / (1.0f + expf(-x));
+            }
+        }
+        const i64 to = image * out_strides.image + (row + r) * out_strides.row + column * out_strides.column;
+        store_four<OUT>(out, to, out_strides, count, content);
     }
 }
 #else
 KERNEL copy(const int* rows, const void* images, void* out, Strides strides, Strides out_strides, int height, int width) {
-    const int n = blockIdx.x * blockDim.x + threadIdx.x;
-    if (n >= height * width) return;
+    const int n = blockIdx.x * blockDim.x + threadIdx.x, fours = (width + 3) / 4;
+    const int row = n / fours, column = n % fours * 4, count = min(4, width - column);
+    if (row >= height) return;
     const i64 image = rows[blockIdx.z];
-    const i64 from = image * strides.image + n / width * strides.row + n % width * strides.column;
-    const i64 to = image * out_strides.image + n / width * out_strides.row + n % width * out_strides.column;
-    for (int c = 0; c < 3; c++)
-        store_pixel(out, to + c * out_strides.colour, OUT, load_pixel(images, from + c * strides.colour, PIXELS));
+    float pixels[3][4];
+    const i64 from = image * strides.image + row * strides.row + column * strides.column;
+    load_four<PIXELS>(images, from, strides, count, pixels);
+    const i64 to = image * out_strides.image + row * out_strides.row + column * out_strides.column;
+    store_four<OUT>(out, to, out_strides, count, pixels);
 }
 #endif

@@ -2,6 +2,12 @@
 use crate::kernels::cuda::{Arg, At, Kernel, Launch, Number, Weights, count};
 use std::sync::Arc;
 
+/// Threads of a block.
+const BLOCK: u32 = 512;
+
+/// Outputs of a block, at most.
+const GROUP: usize = 64;
+
 /// A linear map whose weights lie on the device; or two of one shape.
 #[derive(Clone, Debug)]
 pub struct Linear {
@@ -39,12 +45,13 @@ impl Linear {
     /// From `[images][inputs]` to `[images][outputs]`.
     pub fn launch(&self, x: At, y: At, images: usize, zoom: f32) -> Launch {
         let &Self { weight, bias, inputs, outputs, .. } = self;
-        let defines = vec![("INPUTS", inputs), ("OUTPUTS", outputs), ("ZOOM", self.zoom.into())];
+        let group = outputs.min(GROUP);
+        let defines = vec![("INPUTS", inputs), ("OUTPUTS", outputs), ("ZOOM", self.zoom.into()), ("GROUP", group)];
         Launch {
             kernel: Arc::new(Kernel { name: "linear", source: include_str!("linear.cu"), defines }),
-            grid: [1, 1, count(images)],
-            block: 128,
-            shared: 0,
+            grid: [1, count(outputs.div_ceil(group)), count(images)],
+            block: BLOCK,
+            shared: 4 * BLOCK as usize,
             args: vec![x.into(), weight.into(), bias.into(), y.into(), Arg::Float(zoom)],
         }
     }

@@ -1,21 +1,36 @@
 //! The user's images as maps, on CUDA.
-use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Number};
+use super::Windows;
+use crate::kernels::cuda::{At, Kernel, Launch, Map, Moments, Plan, count};
 use crate::kernels::interpolate::cuda::Images;
 use std::sync::Arc;
 
-/// Image `rows[n]`, resized, as map n of `y`, in [0, 1].
-pub fn resize(number: Number, images: &Images, rows: At, y: &Map) -> Launch {
-    let defines = vec![number.define(), ("PIXELS", images.pixels as usize)];
-    let kernel = Arc::new(Kernel { name: "resize", source: include_str!("resize.cu"), defines });
+/// Image `rows[n]`, resized, as map n of `y`, in [0, 1]; and its moments.
+pub fn resize(images: &Images, rows: At, y: &Map, plan: &mut Plan) -> Moments {
+    let [mut down, mut across] = [Windows::default(), Windows::default()];
+    down.fill(images.height, y.height);
+    across.fill(images.width, y.width);
+    let moments = Moments::new(y, &mut plan.room);
+    let defines = vec![plan.number.define(), ("PIXELS", images.pixels as usize)];
     let args = vec![
         images.at.into(),
+        images.strides.into(),
         rows.into(),
+        plan.put(&down.words()).into(),
+        plan.put(&across.words()).into(),
         y.at.into(),
-        Arg::Strides(images.strides),
-        images.height.into(),
-        images.width.into(),
+        moments.at.into(),
         y.height.into(),
         y.width.into(),
+        down.taps.into(),
+        across.taps.into(),
     ];
-    Launch::each(&kernel, y.pixels(), y.images, args)
+    plan.launches.push(Launch {
+        kernel: Arc::new(Kernel { name: "resize", source: include_str!("resize.cu"), defines }),
+        grid: [count(moments.blocks), 1, count(y.images)],
+        block: 128,
+        // Two numbers of each warp's channels.
+        shared: 2 * 4 * 4 * 4,
+        args,
+    });
+    moments
 }

@@ -70,6 +70,14 @@ impl Windows {
         }
     }
 
+    /// For a device: of each output, the first input and the weights' bits.
+    fn words(&self) -> Vec<u32> {
+        let of_one = |(first, weights): (usize, &[f32])| {
+            std::iter::once(first as u32).chain(weights.iter().map(|weight| weight.to_bits())).collect::<Vec<_>>()
+        };
+        self.iter().flat_map(of_one).collect()
+    }
+
     fn iter(&self) -> impl Iterator<Item = (usize, &[f32])> {
         self.first.iter().copied().zip(self.weights.chunks_exact(self.taps))
     }

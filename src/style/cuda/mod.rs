@@ -10,7 +10,6 @@ use super::{Drawn, StyleParams};
 use crate::error::{Error, Result};
 use crate::kernels::cuda::{At, IMAGES, Number, Plan, Row, Space, Weights, blend};
 use crate::kernels::interpolate::cuda::{Images, copy, interpolate};
-use crate::kernels::resize::cuda::resize;
 use crate::weights::Model;
 use predictor::Predictor;
 use transformer::Transformer;
@@ -35,7 +34,7 @@ pub enum From {
 
 /// Bytes that the maps of a part of the batch may take, if it is of more than one image: few launches, each of many blocks,
 /// against what a cache holds.
-const PART: usize = 192 << 20;
+const PART: usize = 512 << 20;
 
 impl Stylizer {
     /// The kernels' weights; `exact` is float32 throughout.
@@ -201,13 +200,10 @@ impl Stylizer {
         out: &Images,
         plan: &mut Plan,
     ) {
-        let image = plan.room.stored(plan.number, count, (images.height, images.width), 3);
-        plan.launches.push(resize(plan.number, images, rows, &image));
-        let last = self.transformer.run(&image, z, plan);
+        let last = self.transformer.run(images, rows, count, z, plan);
         plan.launches.push(interpolate(plan.number, &last, beta, rows, images, out));
         layers::forget(last.norm, plan);
         plan.room.give(last.map.at);
-        plan.room.give(image.at);
     }
 
     /// How many images are computed at a time, by the memory that one takes.

@@ -1,10 +1,10 @@
 //! F on CUDA; `style/predictor.rs` says what it is.
 use super::Plan;
-use super::layers::run_conv;
+use super::layers::{Around, run_conv, run_measured};
 use crate::error::Result;
-use crate::kernels::conv::cuda::Conv;
+use crate::kernels::conv::cuda::{Conv, Source};
 use crate::kernels::conv::{Activation, Shape};
-use crate::kernels::cuda::{At, Map, Number, Weights, stored};
+use crate::kernels::cuda::{At, Map, Moments, Number, Weights};
 use crate::kernels::depthwise::cuda::Depthwise;
 use crate::kernels::instance_norm::cuda::{affine_add, features};
 use crate::kernels::interpolate::cuda::Images;
@@ -24,13 +24,17 @@ pub(super) struct Predictor {
 #[derive(Clone, Debug)]
 enum Body {
     Cnn(Vec<Conv>),
-    MobilenetV2 { stem: Conv, blocks: Vec<Block>, last: Conv },
+    /// Between a first and a last convolution.
+    MobilenetV2 {
+        ends: Box<[Conv; 2]>,
+        blocks: Vec<Block>,
+    },
 }
 
 #[derive(Clone, Debug)]
 struct Block {
     expand: Option<Conv>,
-    depthwise: Depthwise,
+    /// Behind its depthwise convolution.
     project: Conv,
     residual: bool,
 }
@@ -49,7 +53,7 @@ impl Predictor {
         };
         let conv = |name: &str, shape, weights: &mut Weights| -> Result<Conv> {
             let (weight, bias) = layer(name)?;
-            Ok(Conv::new(number, shape, weight, Some(bias), weights))
+            Ok(Conv::new(number, shape, weight, Some(bias), None, 0, weights))
         };
         let body = match predictor {
             network::Predictor::Cnn { channels, .. } => {
@@ -75,16 +79,18 @@ impl Predictor {
                     };
                     let (weight, bias) = layer(&name("depthwise"))?;
                     let middle = shape(hidden, hidden, 3, stride, relu6);
+                    let depthwise = Depthwise::new(middle, weight, Some(bias), weights);
+                    let (weight, bias) = layer(&name("project"))?;
+                    let last = shape(hidden, outputs, 1, 1, Activation::None);
                     blocks.push(Block {
                         expand,
-                        depthwise: Depthwise::new(number, middle, weight, Some(bias), weights),
-                        project: conv(&name("project"), shape(hidden, outputs, 1, 1, Activation::None), weights)?,
+                        project: Conv::new(number, last, weight, Some(bias), Some(depthwise), 0, weights),
                         residual: stride == 1 && inputs == outputs,
                     });
                     inputs = outputs;
                 }
                 let last = conv("last", shape(inputs, network::MOBILENET_V2_LAST, 1, 1, relu6), weights)?;
-                Body::MobilenetV2 { stem, blocks, last }
+                Body::MobilenetV2 { ends: Box::new([stem, last]), blocks }
             }
         };
         let sides = (predictor.smallest(), predictor.size());
@@ -102,12 +108,15 @@ impl Predictor {
         let (smallest, largest) = self.sides;
         let [height, width] = [images.height, images.width].map(|n| n.clamp(smallest, largest));
         let x = plan.room.stored(plan.number, count, (height, width), 3);
-        plan.launches.push(resize(plan.number, images, rows, &x));
+        let moments = resize(images, rows, &x, plan);
         let row = self.head.inputs();
         let found = plan.room.take(count * row);
         match &self.body {
-            Body::Cnn(stages) => run_cnn(stages, x, (found, row), plan),
-            Body::MobilenetV2 { stem, blocks, last } => run_mobilenet_v2((stem, blocks, last), x, (found, row), plan),
+            Body::Cnn(stages) => run_cnn(stages, (x, moments), (found, row), plan),
+            Body::MobilenetV2 { ends, blocks } => {
+                plan.room.give(moments.at);
+                run_mobilenet_v2(ends, blocks, x, (found, row), plan);
+            }
         }
         let halvings = ((largest * largest) as f32 / (height * width) as f32).log2() / 2.0;
         plan.launches.push(self.head.launch(found, z, count, halvings));
@@ -115,48 +124,46 @@ impl Predictor {
     }
 }
 
-fn run_cnn(stages: &[Conv], image: Map, found: (At, usize), plan: &mut Plan) {
-    let number = plan.number;
-    plan.launches.push(features(number, &image, 3, found, 0, true));
-    let (mut x, mut at) = (image, 2 * 3);
-    for conv in stages {
-        let outputs = conv.shape().outputs;
-        let out = run_conv(conv, &x, (Pad::all(1), Border::Reflect), stored(outputs), plan);
-        plan.room.give(x.at);
-        x = out;
-        plan.launches.push(features(number, &x, outputs, found, at, true));
-        at += 2 * outputs;
-    }
+/// Means and deviations of a map that is not needed any more.
+fn tell(x: &Map, moments: &Moments, channels: usize, found: (At, usize), at: usize, plan: &mut Plan) -> usize {
+    plan.launches.push(features(moments, channels, found, at, true));
+    plan.room.give(moments.at);
     plan.room.give(x.at);
+    at + 2 * channels
 }
 
-fn run_mobilenet_v2((stem, blocks, last): (&Conv, &[Block], &Conv), image: Map, found: (At, usize), plan: &mut Plan) {
-    let same = |x: &Map, stride| (Pad::same(x.height, x.width, 3, stride), Border::Zero);
+fn run_cnn(stages: &[Conv], image: (Map, Moments), found: (At, usize), plan: &mut Plan) {
+    let (mut x, mut moments) = image;
+    let (mut channels, mut at) = (3, 0);
+    for conv in stages {
+        let (y, measured) = run_measured(conv, Source::Map(&x, None), (Pad::all(1), Border::Reflect), plan);
+        at = tell(&x, &moments, channels, found, at, plan);
+        (x, moments, channels) = (y, measured, conv.outputs());
+    }
+    tell(&x, &moments, channels, found, at, plan);
+}
+
+fn run_mobilenet_v2([stem, last]: &[Conv; 2], blocks: &[Block], image: Map, found: (At, usize), plan: &mut Plan) {
+    let same = |x: &Map, stride| -> Around { (Pad::same(x.height, x.width, 3, stride), Border::Zero) };
     let pointwise = (Pad::NONE, Border::Zero);
-    let mut x = run_conv(stem, &image, same(&image, 2), stored(stem.shape().outputs), plan);
+    let mut x = run_conv(stem, Source::Map(&image, None), same(&image, 2), plan);
     plan.room.give(image.at);
-    for Block { expand, depthwise, project, residual } in blocks {
+    for Block { expand, project, residual } in blocks {
         let hidden = match expand {
-            Some(expand) => run_conv(expand, &x, pointwise, stored(expand.shape().outputs), plan),
+            Some(expand) => run_conv(expand, Source::Map(&x, None), pointwise, plan),
             None => x,
         };
-        let (pad, border) = same(&hidden, depthwise.shape().stride);
-        let middle =
-            plan.room.map(plan.number, x.images, depthwise.shape().size_of(hidden.size(), pad), hidden.channels);
-        plan.launches.push(depthwise.launch(&hidden, pad, border, &middle));
+        let out = run_conv(project, Source::Map(&hidden, None), same(&hidden, project.stride()), plan);
         if hidden.at != x.at {
             plan.room.give(hidden.at);
         }
-        let out = run_conv(project, &middle, pointwise, stored(project.shape().outputs), plan);
-        plan.room.give(middle.at);
         if *residual {
             plan.launches.push(affine_add(plan.number, &x, None, &out));
         }
         plan.room.give(x.at);
         x = out;
     }
-    let out = run_conv(last, &x, pointwise, stored(last.shape().outputs), plan);
-    plan.room.give(x.at);
-    plan.launches.push(features(plan.number, &out, last.shape().outputs, found, 0, false));
-    plan.room.give(out.at);
+    let (out, moments) = run_measured(last, Source::Map(&x, None), pointwise, plan);
+    plan.launches.push(features(&moments, last.outputs(), found, 0, false));
+    [x.at, out.at, moments.at].into_iter().for_each(|at| plan.room.give(at));
 }

@@ -1,12 +1,12 @@
 //! T on CUDA; `style/transformer.rs` says what it is.
 use super::Plan;
-use super::layers::{Convolution, fit, forget, run_conv, style_norm};
+use super::layers::{Around, convolution, fit, forget, launch, run_conv, run_measured, style_norm};
 use crate::error::Result;
-use crate::kernels::conv::cuda::{Conv, Gain};
-use crate::kernels::conv::{Activation, Shape, pixel_shuffle_weight, shifted_weight};
-use crate::kernels::cuda::{At, Map, Number, Weights, stored};
-use crate::kernels::instance_norm::cuda::{StyleNorm, affine_add, affine_relu};
-use crate::kernels::interpolate::cuda::Last;
+use crate::kernels::conv::cuda::{Conv, Source, Target};
+use crate::kernels::conv::{Activation, Shape, shifted_weight};
+use crate::kernels::cuda::{At, Map, Moments, Number, Weights, stored};
+use crate::kernels::instance_norm::cuda::{Affine, StyleNorm, affine_add};
+use crate::kernels::interpolate::cuda::{Images, Last};
 use crate::kernels::linear::cuda::Linear;
 use crate::kernels::{Border, Pad};
 use crate::weights::{Model, network};
@@ -18,24 +18,27 @@ pub(super) struct Transformer {
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
     head: Site,
-    /// Channels of the head's map: the colours, or those of four phases.
-    last: usize,
     skip: Option<(Conv, Linear)>,
 }
 
+/// A convolution and the norm after it.
 #[derive(Clone, Debug)]
 struct Site {
-    convolution: Convolution,
+    conv: Conv,
     norm: StyleNorm,
+    around: Around,
 }
 
-/// Padding of a convolution that keeps the size.
-fn reflected(shape: &Shape) -> (Pad, Border) {
-    (Pad::all(shape.kernel / 2), Border::Reflect)
-}
+/// A map, and the norm that is taken of it where it is read, if there is one.
+type Normed = (Map, Option<Affine>);
 
-/// What an upsampling convolution finds outside.
-const EDGE: (Pad, Border) = (Pad::NONE, Border::Edge);
+/// Padding of a convolution that keeps the size; one that upsamples finds the edge outside.
+fn around(shape: &Shape) -> Around {
+    match shape.upsample {
+        true => (Shape::upsample_pad(shape.kernel), Border::Edge),
+        false => (Pad::all(shape.kernel / 2), Border::Reflect),
+    }
+}
 
 impl Transformer {
     pub(super) fn new(model: &Model, number: Number, weights: &mut Weights) -> Result<Self> {
@@ -51,40 +54,32 @@ impl Transformer {
                 ..shape(channels, layer.channels, layer.kernel, false)
             };
             let (weight, bias) = (model.numbers(&format!("{name}.weight"))?, model.numbers(&format!("{name}.bias"))?);
-            contracts.push(Conv::new(number, shape, weight, Some(bias), weights));
+            contracts.push(Conv::new(number, shape, weight, Some(bias), None, 0, weights));
             channels = layer.channels;
         }
-        let mut site = |name: &str, shape: Shape, separable| -> Result<Site> {
+        let mut site = |name: &str, shape: Shape, separable, room| -> Result<Site> {
             Ok(Site {
-                convolution: Convolution::new(model, number, name, shape, separable, weights)?,
-                norm: style_norm(model, number, name, stored(shape.outputs), weights)?,
+                conv: convolution(model, number, name, shape, separable, room, weights)?,
+                norm: style_norm(model, name, room, weights)?,
+                around: around(&shape),
             })
         };
         let mut blocks = vec![];
         for i in 0..residual.blocks {
             let mut conv = |n: usize| {
                 let name = format!("transformer.residual.{i}.conv{n}");
-                site(&name, shape(channels, channels, 3, false), residual.separable)
+                site(&name, shape(channels, channels, 3, false), residual.separable, stored(channels))
             };
             blocks.push([conv(1)?, conv(2)?]);
         }
         let mut expands = vec![];
         for (i, layer) in expand.iter().enumerate() {
             let shape = shape(channels, layer.channels, layer.kernel, true);
-            expands.push(site(&format!("transformer.expand.{i}"), shape, layer.separable)?);
+            expands.push(site(&format!("transformer.expand.{i}"), shape, layer.separable, stored(layer.channels))?);
             channels = layer.channels;
         }
         let name = "transformer.head";
-        let shuffled = head.upsample && !head.separable;
-        let convolution = if shuffled {
-            let weight = model.numbers(&format!("{name}.weight"))?;
-            let (kernel, weight) = pixel_shuffle_weight(3, channels, head.kernel, weight);
-            Convolution::Dense(Conv::new(number, shape(channels, 12, kernel, false), &weight, None, weights))
-        } else {
-            let shape = shape(channels, 3, head.kernel, head.upsample);
-            Convolution::new(model, number, name, shape, head.separable, weights)?
-        };
-        let head_site = Site { convolution, norm: style_norm(model, number, name, 3, weights)? };
+        let head_site = site(name, shape(channels, 3, head.kernel, head.upsample), head.separable, 3)?;
         let skip = match head.skip {
             true => {
                 let tensor = |part: &str| model.numbers(&format!("{name}.skip.{part}"));
@@ -92,83 +87,83 @@ impl Transformer {
                 let conv = match head.upsample {
                     true => {
                         let (kernel, weight) = shifted_weight(3, 3, head.kernel, weight);
-                        Conv::new(number, Shape { outputs: 12, kernel, stride: 2, ..shape }, &weight, None, weights)
+                        let shape = Shape { outputs: 12, kernel, stride: 2, ..shape };
+                        Conv::new(number, shape, &weight, None, None, 0, weights)
                     }
-                    false => Conv::new(number, shape, weight, None, weights),
+                    false => Conv::new(number, shape, weight, None, None, 0, weights),
                 };
                 let gain = (tensor("gain.weight")?, tensor("gain.bias")?);
                 Some((conv, Linear::new(gain, None, weights)))
             }
             false => None,
         };
-        let last = if shuffled { 12 } else { stored(3) };
-        Ok(Self { contract: contracts, residual: blocks, expand: expands, head: head_site, last, skip })
+        Ok(Self { contract: contracts, residual: blocks, expand: expands, head: head_site, skip })
     }
 
-    /// T up to the norm of its last layer, `z` being `[images][dim]`.
-    pub(super) fn run(&self, image: &Map, z: At, plan: &mut Plan) -> Last {
-        let number = plan.number;
-        let mut x = *image;
-        for conv in &self.contract {
-            let out = run_conv(conv, &x, reflected(conv.shape()), stored(conv.shape().outputs), plan);
-            if x.at != image.at {
-                plan.room.give(x.at);
-            }
-            x = out;
-        }
-        let around = (Pad::all(1), Border::Reflect);
-        for [first, second] in &self.residual {
-            let h = first.styled(&x, around, z, plan);
-            let raw = second.convolution.run(&h, around, plan);
-            let norm = fit(&second.norm, &raw, 1, z, plan);
-            plan.launches.push(affine_add(number, &raw, Some(norm), &x));
-            forget(norm, plan);
-            plan.room.give(h.at);
-            plan.room.give(raw.at);
-        }
-        for site in &self.expand {
-            let out = site.styled(&x, EDGE, z, plan);
+    /// T of the images that `rows` names, so many of them, up to the norm of its last layer; `z` is `[images][dim]`.
+    pub(super) fn run(&self, images: &Images, rows: At, count: usize, z: At, plan: &mut Plan) -> Last {
+        let image = Source::Images(images, rows, count);
+        let reflected = |conv: &Conv| (Pad::all(conv.kernel() / 2), Border::Reflect);
+        // There is a contracting layer at least.
+        let mut layers = self.contract.iter();
+        let mut x = run_conv(&self.contract[0], image, reflected(&self.contract[0]), plan);
+        layers.next();
+        for conv in layers {
+            let y = run_conv(conv, Source::Map(&x, None), reflected(conv), plan);
             plan.room.give(x.at);
-            x = out;
+            x = y;
         }
-        let map = self.run_head(&x, plan);
-        if let Some((skip, gain)) = &self.skip {
-            let gains = plan.room.take(image.images * 3);
-            plan.launches.push(gain.launch(z, gains, image.images, 0.0));
-            // What lies before a phase's kernel is what lay before the whole one's.
-            let pad = Pad::all((skip.shape().kernel - skip.shape().stride) / 2);
-            let gain = Gain { at: gains, colours: 3 };
-            plan.launches.push(skip.launch(image, pad, Border::Reflect, &map, Some(gain)));
-            plan.room.give(gains);
+        for [first, second] in &self.residual {
+            let h = first.run(&(x, None), z, plan);
+            let (raw, norm) = second.run(&h, z, plan);
+            plan.launches.push(affine_add(plan.number, &raw, norm, &x));
+            release(&h, plan);
+            release(&(raw, norm), plan);
         }
-        plan.room.give(x.at);
-        let phases = if self.last == 12 { 4 } else { 1 };
-        Last { map, norm: fit(&self.head.norm, &map, phases, z, plan) }
+        let mut x: Normed = (x, None);
+        for site in &self.expand {
+            let y = site.run(&x, z, plan);
+            release(&x, plan);
+            x = y;
+        }
+        let last = self.run_head(image, &x, z, plan);
+        release(&x, plan);
+        last
     }
 
-    fn run_head(&self, x: &Map, plan: &mut Plan) -> Map {
-        match &self.head.convolution {
-            // The cells of a pixel shuffle are those of the small map, whose edge is repeated.
-            Convolution::Dense(conv) if self.last == 12 => {
-                run_conv(conv, x, (Pad::all(conv.shape().kernel / 2), Border::Edge), self.last, plan)
-            }
-            Convolution::Dense(conv) => run_conv(conv, x, reflected(conv.shape()), self.last, plan),
-            separable @ Convolution::Separable(depthwise, _) => {
-                let shape = depthwise.shape();
-                separable.run(x, if shape.upsample { EDGE } else { reflected(shape) }, plan)
-            }
+    fn run_head(&self, image: Source, x: &Normed, z: At, plan: &mut Plan) -> Last {
+        let Site { conv, norm, around } = &self.head;
+        let source = Source::Map(&x.0, x.1);
+        let map = conv.output(source, around.0, stored(3), &mut plan.room);
+        let moments = Moments::new(&map, &mut plan.room);
+        let whole = Target { map: &map, gain: None, moments: Some(&moments) };
+        if let Some((skip, gain)) = &self.skip {
+            launch(conv, source, *around, Target { moments: None, ..whole }, plan);
+            let gains = plan.room.take(map.images * 3);
+            plan.launches.push(gain.launch(z, gains, map.images, 0.0));
+            // What lies before a phase's kernel is what lay before the whole one's.
+            let pad = Pad::all((skip.kernel() - skip.stride()) / 2);
+            launch(skip, image, (pad, Border::Reflect), Target { gain: Some((gains, 3)), ..whole }, plan);
+            plan.room.give(gains);
+        } else {
+            launch(conv, source, *around, whole, plan);
         }
+        Last { map, norm: fit(norm, &moments, z, plan) }
     }
 }
 
 impl Site {
-    /// `relu(norm(conv(x)))`.
-    fn styled(&self, x: &Map, around: (Pad, Border), z: At, plan: &mut Plan) -> Map {
-        let raw = self.convolution.run(x, around, plan);
-        let norm = fit(&self.norm, &raw, 1, z, plan);
-        // In place: every number is read before it is written.
-        plan.launches.push(affine_relu(plan.number, &raw, norm, &raw));
-        forget(norm, plan);
-        raw
+    /// `conv(x)` and its norm.
+    fn run(&self, x: &Normed, z: At, plan: &mut Plan) -> Normed {
+        let (y, moments) = run_measured(&self.conv, Source::Map(&x.0, x.1), self.around, plan);
+        (y, Some(fit(&self.norm, &moments, z, plan)))
+    }
+}
+
+/// Gives a map's memory back, and that of its norm.
+fn release((map, norm): &Normed, plan: &mut Plan) {
+    plan.room.give(map.at);
+    if let Some(norm) = norm {
+        forget(*norm, plan);
     }
 }
