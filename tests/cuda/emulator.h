@@ -169,6 +169,18 @@ DEVICE unsigned short to_half(float x) {
     return bits;
 }
 
+DEVICE void unpack(unsigned both, float& first, float& second) {
+    first = emulator::half(both & 0xffff);
+    second = emulator::half(both >> 16);
+}
+
+DEVICE unsigned pack(float first, float second) {
+    const unsigned low = to_half(std::fmin(std::fmax(first, -65504.0f), 65504.0f));
+    return low | static_cast<unsigned>(to_half(std::fmin(std::fmax(second, -65504.0f), 65504.0f))) << 16;
+}
+
+DEVICE unsigned pack_positive(float first, float second) { return pack(std::fmax(first, 0.0f), std::fmax(second, 0.0f)); }
+
 DEVICE float times(float a, float b) { return a * b; }
 DEVICE float add(float a, float b) { return a + b; }
 

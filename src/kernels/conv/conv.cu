@@ -22,17 +22,14 @@
 #define WINDOW_COLUMNS ((COLUMNS + SIDE - 2) / 2 + 2)
 #else
 #define WINDOW_ROWS ((ROWS - 1) * STRIDE + SIDE)
-#define WINDOW_COLUMNS ((COLUMNS - 1) * STRIDE + SIDE)
+// Of four channels two taps are a group of eight: a row of taps is even, and has a weight of 0 in the end if need be.
+#define WINDOW_COLUMNS ((COLUMNS - 1) * STRIDE + SIDE + (CHUNK == 4 && !DEPTHWISE ? SIDE % 2 : 0))
 #endif
 // What is multiplied: the window, or the block's pixels after the depthwise convolution.
 #define TAPS (DEPTHWISE ? 1 : SIDE * SIDE)
 #define STEP (DEPTHWISE ? 1 : STRIDE)
 #define WIDTH (DEPTHWISE ? COLUMNS : WINDOW_COLUMNS)
 #define VECTOR (CHUNK == 4 ? 4 : 8)
-
-struct __align__(VECTOR * sizeof(Number) < 16 ? 8 : 16) Vector {
-    Number x[VECTOR];
-};
 
 struct Arguments {
     const void* x;
@@ -49,28 +46,63 @@ struct Arguments {
 // Where tap t of output o lies, in pixels of x.
 DEVICE int under(int o, int t, int before) { return UPSAMPLE ? (o + t - before) >> 1 : o * STRIDE + t - before; }
 
-DEVICE int tap_of(int eight) {
-    // Beyond the last tap the weights are 0.
-    return min(eight / (CHUNK / 8), TAPS - 1);
-}
-
+// Where a tap lies in the window, from its pixel on.
 DEVICE int place_of(int tap) { return DEPTHWISE ? 0 : tap / SIDE * WINDOW_COLUMNS + tap % SIDE; }
 
-DEVICE i64 place_of(int row, int column, int width) {
-#if PHASED
-    return ((static_cast<i64>(row / 2) * (width / 2) + column / 2) * 4 + row % 2 * 2 + column % 2) * INPUTS;
-#else
-    return (static_cast<i64>(row) * width + column) * INPUTS;
-#endif
+// Rows of the window that pixels of y need.
+DEVICE int rows_needed(const Arguments& of, int y0) {
+    return under(min(y0 + ROWS, of.out_height) - 1, SIDE - 1, of.top) - under(y0, 0, of.top) + 1;
 }
 
-DEVICE void fill(const Arguments& of, int chunk, int y0, int x0, Number* window) {
-    const int vector = threadIdx.x % (CHUNK / VECTOR), lane = threadIdx.x / (CHUNK / VECTOR), lanes = 128 / (CHUNK / VECTOR);
-    if (lane >= lanes) return;
+#if PIXELS < 4
+// Four pixels of a row at a time, which begin where they can be read at once.
+DEVICE void fill(const Arguments& of, int, int y0, int x0, Number* window) {
+    typedef typename Kept<PIXELS>::Type Pixel;
+    const int groups = (WINDOW_COLUMNS + 6) / 4, rows = rows_needed(of, y0);
     const int first_row = under(y0, 0, of.top), first_column = under(x0, 0, of.left);
-    const int rows = min(under(min(y0 + ROWS, of.out_height) - 1, SIDE - 1, of.top) - first_row + 1, WINDOW_ROWS);
+    const i64 begin = of.rows[blockIdx.z] * of.strides.image;
+    const Pixel* pixels = static_cast<const Pixel*>(of.x);
+    for (int item = threadIdx.x; item < rows * groups; item += 128) {
+        const int row = inside(first_row + item / groups, of.height, BORDER);
+        const int column = (first_column & ~3) + item % groups * 4;
+        if (column - first_column >= WINDOW_COLUMNS) continue;
+        Pixel side[3][4] = {};
+        const i64 at = begin + row * of.strides.row;
+        if (row >= 0 && column >= 0 && column + 4 <= of.width) {
+            load_side(pixels, at + column * of.strides.column, of.strides, 4, side);
+        } else if (row >= 0) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int from = inside(column + i, of.width, BORDER);
+                for (int c = 0; c < 3 && from >= 0; c++)
+                    side[c][i] = pixels[at + from * of.strides.column + c * of.strides.colour];
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const int to = column + i - first_column;
+            float numbers[4] = {};
+            for (int c = 0; c < 3; c++) numbers[c] = load_pixel(side[c], i, PIXELS);
+            if (to >= 0 && to < WINDOW_COLUMNS) store(window + (item / groups * WINDOW_COLUMNS + to) * PITCH, numbers);
+        }
+    }
+}
+#else
+// A thread has the same channels of pixels far apart; BATCH of them are on their way at a time.
+#define VECTORS (CHUNK / VECTOR)
+#define LANES (128 / VECTORS)
+#define SLOTS ((WINDOW_ROWS * WINDOW_COLUMNS + LANES - 1) / LANES)
+#define BATCHES ((SLOTS + 5) / 6)
+#define BATCH ((SLOTS + BATCHES - 1) / BATCHES)
+
+DEVICE void fill(const Arguments& of, int chunk, int y0, int x0, Number* window) {
+    const unsigned vector = threadIdx.x % VECTORS, lane = threadIdx.x / VECTORS;
+    const int first_row = under(y0, 0, of.top), first_column = under(x0, 0, of.left);
+    const unsigned pixels = lane < LANES ? rows_needed(of, y0) * WINDOW_COLUMNS : 0;
     const i64 image = blockIdx.z;
     const int channel = chunk * CHUNK + vector * VECTOR;
+    const Number* x = static_cast<const Number*>(of.x) + image * of.height * of.width * INPUTS + channel;
+    window += vector * VECTOR;
 #if NORMED
     float scale[VECTOR], shift[VECTOR];
     for (int i = 0; i < VECTOR; i++) {
@@ -78,90 +110,98 @@ DEVICE void fill(const Arguments& of, int chunk, int y0, int x0, Number* window)
         shift[i] = of.shift[image * INPUTS + channel + i];
     }
 #endif
-#if PIXELS < 4
-    const i64 begin = of.rows[image] * of.strides.image;
-#else
-    const Number* x = static_cast<const Number*>(of.x) + image * of.height * of.width * INPUTS + channel;
-#endif
-    // Four at a time are on their way.
-    for (int first = lane; first < rows * WINDOW_COLUMNS; first += 4 * lanes) {
-        Vector numbers[4] = {};
-        bool there[4];
+    for (unsigned first = lane; first < pixels; first += BATCH * LANES) {
+        Several<VECTOR> numbers[BATCH];
 #pragma unroll
-        for (int n = 0; n < 4; n++) {
-            const int pixel = first + n * lanes;
+        for (int n = 0; n < BATCH; n++) {
+            const unsigned pixel = first + n * LANES;
             const int row = inside(first_row + pixel / WINDOW_COLUMNS, of.height, BORDER);
             const int column = inside(first_column + pixel % WINDOW_COLUMNS, of.width, BORDER);
-            there[n] = pixel < rows * WINDOW_COLUMNS && row >= 0 && column >= 0;
-            if (!there[n]) continue;
-#if PIXELS < 4
-            const i64 at = begin + row * of.strides.row + column * of.strides.column;
-            for (int c = 0; c < 3; c++) numbers[n].x[c] = to_number(load_pixel(of.x, at + c * of.strides.colour, PIXELS));
+            numbers[n] = {};
+            if (pixel >= pixels || (BORDER == 0 && (row < 0 || column < 0))) continue;
+#if PHASED
+            const int place = (row / 2 * (of.width / 2) + column / 2) * 4 + row % 2 * 2 + column % 2;
 #else
-            numbers[n] = *reinterpret_cast<const Vector*>(x + place_of(row, column, of.width));
+            const int place = row * of.width + column;
+#endif
+            numbers[n] = *reinterpret_cast<const Several<VECTOR>*>(x + static_cast<i64>(place) * INPUTS);
+#if NORMED
+#if BORDER == 0
+#error "what is outside is not normed"
+#endif
+#if EXACT
+#pragma unroll
+            for (int i = 0; i < VECTOR; i++)
+                numbers[n].word[i] = to_bits(fmaxf(from_bits(numbers[n].word[i]) * scale[i] + shift[i], 0.0f));
+#else
+#pragma unroll
+            for (int i = 0; i < VECTOR; i += 2) {
+                float a, b;
+                unpack(numbers[n].word[i / 2], a, b);
+                numbers[n].word[i / 2] = pack_positive(a * scale[i] + shift[i], b * scale[i + 1] + shift[i + 1]);
+            }
+#endif
 #endif
         }
 #pragma unroll
-        for (int n = 0; n < 4; n++) {
-            const int pixel = first + n * lanes;
-            if (pixel >= rows * WINDOW_COLUMNS) break;
-#if NORMED
-            if (there[n])
-                for (int i = 0; i < VECTOR; i++)
-                    numbers[n].x[i] = to_number(fmaxf(from_number(numbers[n].x[i]) * scale[i] + shift[i], 0.0f));
-#endif
-            *reinterpret_cast<Vector*>(window + pixel * PITCH + vector * VECTOR) = numbers[n];
+        for (int n = 0; n < BATCH; n++) {
+            const unsigned pixel = first + n * LANES;
+            if (pixel < pixels) *reinterpret_cast<Several<VECTOR>*>(window + pixel * PITCH) = numbers[n];
         }
     }
 }
+#endif
 
 #if DEPTHWISE
 // A thread has four channels of RUN pixels, one below the other, which share rows of the window.
-#define RUN 4
+#define QUADS (CHUNK / 4)
+#define RUN (QUADS <= 2 ? 2 : QUADS <= 4 ? 4 : 8)
 DEVICE void deepen(const Arguments& of, int chunk, int y0, int x0, const Number* window, Number* middle) {
-    const int quad = threadIdx.x % (CHUNK / 4), lane = threadIdx.x / (CHUNK / 4), lanes = 128 / (CHUNK / 4);
-    const float* w = of.depthwise + chunk * CHUNK + quad * 4;
+    const int quad = threadIdx.x % QUADS, lane = threadIdx.x / QUADS, lanes = 128 / QUADS;
+    const float *w = of.depthwise + chunk * CHUNK + quad * 4, *bias = of.depthwise_bias + chunk * CHUNK + quad * 4;
     window += quad * 4;
+    middle += quad * 4;
     for (int item = lane; item < COLUMNS * ROWS / RUN && lane < lanes; item += lanes) {
         const int column = item % COLUMNS, first = item / COLUMNS * RUN;
-        float sums[RUN][4];
-        for (int r = 0; r < RUN; r++)
-            for (int i = 0; i < 4; i++) sums[r][i] = of.depthwise_bias[chunk * CHUNK + quad * 4 + i];
 #if SIDE == 3 && !UPSAMPLE
-        float weights[9][4];
+        float weights[9][4], sums[RUN][4];
+#pragma unroll
         for (int tap = 0; tap < 9; tap++)
             for (int i = 0; i < 4; i++) weights[tap][i] = w[tap * INPUTS + i];
+        const Number* from = window + (first * STRIDE * WINDOW_COLUMNS + column * STRIDE) * PITCH;
 #pragma unroll
         for (int row = 0; row < (RUN - 1) * STRIDE + 3; row++) {
+            float numbers[3][4];
 #pragma unroll
-            for (int s = 0; s < 3; s++) {
-                float numbers[4];
-                load(window + ((first * STRIDE + row) * WINDOW_COLUMNS + column * STRIDE + s) * PITCH, numbers);
+            for (int s = 0; s < 3; s++) load(from + (row * WINDOW_COLUMNS + s) * PITCH, numbers[s]);
 #pragma unroll
-                for (int r = 0; r < RUN; r++) {
-                    const int tap = row - r * STRIDE;
-                    if (tap < 0 || tap > 2) continue;
-                    for (int i = 0; i < 4; i++) sums[r][i] += weights[tap * 3 + s][i] * numbers[i];
+            for (int r = 0; r < RUN; r++) {
+                const int tap = row - r * STRIDE;
+                if (tap < 0 || tap > 2) continue;
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    float sum = tap ? sums[r][i] : bias[i];
+                    for (int s = 0; s < 3; s++) sum += weights[tap * 3 + s][i] * numbers[s][i];
+                    sums[r][i] = tap == 2 ? activated(sum, DEPTHWISE_ACTIVATION) : sum;
                 }
+                if (tap == 2) store(middle + ((first + r) * COLUMNS + column) * PITCH, sums[r]);
             }
         }
 #else
-        for (int tap = 0; tap < SIDE * SIDE; tap++) {
-            float weights[4];
-            for (int i = 0; i < 4; i++) weights[i] = w[tap * INPUTS + i];
-            const int at = under(x0 + column, tap % SIDE, of.left) - under(x0, 0, of.left);
-            for (int r = 0; r < RUN; r++) {
-                const int row = under(y0 + first + r, tap / SIDE, of.top) - under(y0, 0, of.top);
+        for (int r = first; r < first + RUN; r++) {
+            float sums[4];
+            for (int i = 0; i < 4; i++) sums[i] = bias[i];
+            for (int tap = 0; tap < SIDE * SIDE; tap++) {
+                const int row = under(y0 + r, tap / SIDE, of.top) - under(y0, 0, of.top);
+                const int at = under(x0 + column, tap % SIDE, of.left) - under(x0, 0, of.left);
                 float numbers[4];
                 load(window + (row * WINDOW_COLUMNS + at) * PITCH, numbers);
-                for (int i = 0; i < 4; i++) sums[r][i] += weights[i] * numbers[i];
+                for (int i = 0; i < 4; i++) sums[i] += w[tap * INPUTS + i] * numbers[i];
             }
+            for (int i = 0; i < 4; i++) sums[i] = activated(sums[i], DEPTHWISE_ACTIVATION);
+            store(middle + (r * COLUMNS + column) * PITCH, sums);
         }
 #endif
-        for (int r = 0; r < RUN; r++) {
-            for (int i = 0; i < 4; i++) sums[r][i] = activated(sums[r][i], DEPTHWISE_ACTIVATION);
-            store(middle + ((first + r) * COLUMNS + column) * PITCH + quad * 4, sums[r]);
-        }
     }
 }
 #endif
@@ -207,10 +247,12 @@ DEVICE void multiply(const Arguments& of, int chunk, const Number* window, float
     for (int step = 0; step < STEPS; step++) {
         u32 a[2][4];
 #if CHUNK == 4
-        // Two taps of four channels are a group of eight.
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            const int at = place_of(min(4 * step + 2 * half + pair / 2, TAPS - 1)) + row + lane / 4 * STEP;
+            // A row of taps is so many groups of two; the last group stands for those beyond it, whose weights are 0.
+            const int pairs = (SIDE + 1) / 2, group = min(2 * step + half, SIDE * pairs - 1);
+            const int at = row + lane / 4 * STEP +
+                           (DEPTHWISE ? 0 : group / pairs * WINDOW_COLUMNS + group % pairs * 2 + pair / 2);
             for (int n = 0; n < 2; n++)
                 for (int m = 0; m < 2; m++)
                     a[n][2 * half + m] = *reinterpret_cast<const u32*>(
@@ -218,15 +260,16 @@ DEVICE void multiply(const Arguments& of, int chunk, const Number* window, float
         }
         const int taps[2] = {};
 #else
-        // Each lane tells where eight channels of a pixel begin: of the first eight of the terms, or of the second.
-        const int taps[2] = {tap_of(2 * step), tap_of(2 * step + 1)};
+        // Each lane tells where eight channels of a pixel begin: of the first eight of the terms, or of the second. Beyond the
+        // last tap the weights are 0.
+        const int eights = CHUNK / 8, taps[2] = {2 * step / eights, min((2 * step + 1) / eights, TAPS - 1)};
         int at, channel;
-        if (CHUNK % 16 == 0) {
+        if (eights % 2 == 0) {
             at = place_of(taps[0]);
-            channel = step % max(CHUNK / 16, 1) * 16 + lane / 16 * 8;
+            channel = 2 * step % eights * 8 + lane / 16 * 8;
         } else {
             at = lane / 16 ? place_of(taps[1]) : place_of(taps[0]);
-            channel = (2 * step + lane / 16) % (CHUNK / 8) * 8;
+            channel = lane / 16 ? (2 * step + 1) % eights * 8 : 2 * step % eights * 8;
         }
         at += row + lane % 16 * STEP;
         for (int n = 0; n < 2; n++) load_matrices(a[n], window + (at + n * STEP * WIDTH) * PITCH + channel);
@@ -245,17 +288,22 @@ DEVICE void multiply(const Arguments& of, int chunk, const Number* window, float
 }
 #endif
 
-KERNEL BLOCKS(128, BLOCK > 64 ? 2 : 4)
+// What a thread's pixels and numbers are to the kernel: see `channel_of`.
+DEVICE int row_of(int p) { return EXACT ? threadIdx.x / COLUMNS : threadIdx.x / 32 * 2 + p / 2; }
+DEVICE int column_of(int p) { return EXACT ? threadIdx.x % COLUMNS : threadIdx.x % 32 / 4 + p % 2 * 8; }
+
+KERNEL BLOCKS(128, MOST)
 conv(const void* x, Strides strides, const int* rows, const float* scale, const float* shift, const float* depthwise,
      const float* depthwise_bias, const Number* w, const float* bias, const float* gain, Number* out, float* moments, int height,
      int width, int out_height, int out_width, int top, int left) {
     SHARED(Number, window);
     const Arguments of = {x,    strides, rows, scale,   shift,  depthwise, depthwise_bias, w,   bias,
                           gain, out,     moments, height, width, out_height, out_width,    top, left};
-    const int tiles = (of.out_width + COLUMNS - 1) / COLUMNS, thread = threadIdx.x;
+    const int tiles = (out_width + COLUMNS - 1) / COLUMNS, thread = threadIdx.x;
     const int y0 = blockIdx.x / tiles * ROWS, x0 = blockIdx.x % tiles * COLUMNS;
     const i64 image = blockIdx.z;
     float sums[OWN][VALUES] = {};
+#pragma unroll 1
     for (int chunk = 0; chunk < INPUTS / CHUNK; chunk++) {
         if (chunk) __syncthreads();
         fill(of, chunk, y0, x0, window);
@@ -269,64 +317,55 @@ conv(const void* x, Strides strides, const int* rows, const float* scale, const 
         multiply(of, chunk, window, sums);
 #endif
     }
-    Number* y = of.y + image * of.out_height * of.out_width * OUTPUTS;
+    Number* y = out + image * out_height * out_width * OUTPUTS;
     const int first = blockIdx.y * BLOCK;
-    bool valid[OWN];
-    i64 places[OWN];
 #pragma unroll
     for (int p = 0; p < OWN; p++) {
-#if EXACT
-        const int row = y0 + thread / COLUMNS, column = x0 + thread % COLUMNS;
-#else
-        const int row = y0 + thread / 32 * 2 + p / 2, column = x0 + thread % 32 / 4 + p % 2 * 8;
-#endif
-        valid[p] = row < of.out_height && column < of.out_width;
-        places[p] = (static_cast<i64>(row) * of.out_width + column) * OUTPUTS + first;
+        const bool valid = y0 + row_of(p) < out_height && x0 + column_of(p) < out_width;
+        const i64 place = static_cast<i64>((y0 + row_of(p)) * out_width + x0 + column_of(p)) * OUTPUTS + first;
 #pragma unroll
         for (int v = 0; v < VALUES; v++) {
             const int o = channel_of(v);
-            if (!ADD) {
-                sums[p][v] = activated(of.bias[first + o] + sums[p][v], ACTIVATION);
-            } else if (valid[p] && first + o < OUTPUTS) {
-                sums[p][v] = from_number(y[places[p] + o]) + of.gain[image * COLOURS + (first + o) % COLOURS] * sums[p][v];
+            if (!valid) {
+                sums[p][v] = 0.0f;
+            } else if (!ADD) {
+                sums[p][v] = activated(BIASED ? bias[first + o] + sums[p][v] : sums[p][v], ACTIVATION);
+            } else if (first + o < OUTPUTS) {
+                sums[p][v] = from_number(y[place + o]) + gain[image * COLOURS + (first + o) % COLOURS] * sums[p][v];
             }
         }
     }
-    if (of.moments) {
-        // What lies in shared memory has been read.
-        __syncthreads();
-        const float count = min(ROWS, of.out_height - y0) * min(COLUMNS, of.out_width - x0);
-        float* to = of.moments + (image * gridDim.x + blockIdx.x) * 2 * OUTPUTS + first;
-        measure<OWN, VALUES, EXACT ? 1 : 4>(sums, valid, channel_of, BLOCK, count, reinterpret_cast<float*>(window), to, OUTPUTS,
+    // What lies in shared memory has been read.
+    __syncthreads();
+    if (MEASURED) {
+        const float count = min(ROWS, out_height - y0) * min(COLUMNS, out_width - x0);
+        float* to = moments + (image * gridDim.x + blockIdx.x) * 2 * OUTPUTS + first;
+        measure<OWN, VALUES, EXACT ? 1 : 4>(sums, channel_of, BLOCK, count, reinterpret_cast<float*>(window), to, OUTPUTS,
                                             OUTPUTS - first);
+        if (!EXACT) __syncthreads();
     }
 #if EXACT
-    for (int o = 0; o < BLOCK && first + o < OUTPUTS && valid[0]; o++) y[places[0] + o] = sums[0][o];
+    if (y0 + row_of(0) >= out_height || x0 + column_of(0) >= out_width) return;
+    Number* to = y + static_cast<i64>((y0 + row_of(0)) * out_width + x0 + column_of(0)) * OUTPUTS + first;
+    for (int o = 0; o < BLOCK && first + o < OUTPUTS; o++) to[o] = sums[0][o];
 #else
     // By way of shared memory, so that neighbours write neighbouring numbers.
-    __syncthreads();
     const int pitch = BLOCK + 8;
 #pragma unroll
     for (int p = 0; p < OWN; p++) {
-        const int pixel = (thread / 32 * 2 + p / 2) * COLUMNS + thread % 32 / 4 + p % 2 * 8;
+        Number* to = window + (row_of(p) * COLUMNS + column_of(p)) * pitch + thread % 4 * 2;
 #pragma unroll
-        for (int v = 0; v < VALUES; v += 2) {
-            const u32 low = to_number(sums[p][v]), high = to_number(sums[p][v + 1]);
-            *reinterpret_cast<u32*>(window + pixel * pitch + channel_of(v)) = low | high << 16;
-        }
+        for (int v = 0; v < VALUES; v += 2) *reinterpret_cast<u32*>(to + v * 4) = pack(sums[p][v], sums[p][v + 1]);
     }
     __syncthreads();
     const int some = OUTPUTS % 8 ? 4 : 8;
-    for (int i = thread; i < ROWS * COLUMNS * (BLOCK / some); i += 128) {
-        const int pixel = i / (BLOCK / some), o = i % (BLOCK / some) * some;
+#pragma unroll 4
+    for (unsigned i = thread; i < ROWS * COLUMNS * (BLOCK / some); i += 128) {
+        const unsigned pixel = i / (BLOCK / some), o = i % (BLOCK / some) * some;
         const int row = y0 + pixel / COLUMNS, column = x0 + pixel % COLUMNS;
-        if (row >= of.out_height || column >= of.out_width || first + o >= OUTPUTS) continue;
-        Number* to = y + (static_cast<i64>(row) * of.out_width + column) * OUTPUTS + first + o;
-        if (some == 8) {
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(window + pixel * pitch + o);
-        } else {
-            *reinterpret_cast<uint2*>(to) = *reinterpret_cast<const uint2*>(window + pixel * pitch + o);
-        }
+        if (row >= out_height || column >= out_width || first + o >= OUTPUTS) continue;
+        *reinterpret_cast<Several<some>*>(y + static_cast<i64>(row * out_width + column) * OUTPUTS + first + o) =
+            *reinterpret_cast<const Several<some>*>(window + pixel * pitch + o);
     }
 #endif
 }

@@ -15,14 +15,17 @@ const THREADS: usize = 128;
 const EIGHTS: usize = 8;
 const EIGHTS_BEHIND: usize = 12;
 
-/// Blocks that keep a GPU busy; where there are fewer, they have fewer outputs each.
-const BUSY: usize = 1024;
+/// Blocks that keep a GPU busy; where there are fewer, they have fewer outputs each. (Not behind a depthwise convolution.)
+const BUSY: usize = 512;
 
 /// Input channels in shared memory, at most.
 const CHUNK: usize = 64;
 
+/// Products of a lane that are written out one after the other.
+const UNROLLED: usize = 160;
+
 /// Bytes of shared memory, if less channels at a time can do with them: as many blocks then run beside each other.
-const MODEST: usize = 28 << 10;
+const MODEST: usize = 36 << 10;
 
 /// A convolution whose weights lie on the device.
 #[derive(Clone, Debug)]
@@ -32,6 +35,7 @@ pub struct Conv {
     number: Number,
     weight: At,
     bias: At,
+    biased: bool,
     depthwise: Option<Depthwise>,
     /// The kernel that was folded, and the room for a phase's outputs.
     folded: Option<(usize, usize)>,
@@ -114,6 +118,7 @@ impl Conv {
             number,
             weight: unset,
             bias: unset,
+            biased: bias.is_some(),
             depthwise,
             folded,
             eights: used.next_multiple_of(largest),
@@ -154,7 +159,12 @@ impl Conv {
             let (step, chunk) = (rest % steps, rest / steps);
             let (eight, term) = (2 * step + i / 2, lane % 4 * 2 + i % 2);
             let (tap, c) = match self.chunk {
-                4 => (2 * eight + term / 4, term % 4),
+                // Two taps of four channels, beside each other.
+                4 => {
+                    let (side, pairs) = (self.shape.kernel, self.shape.kernel.div_ceil(2));
+                    let (row, column) = (eight / pairs, eight % pairs * 2 + term / 4);
+                    (if column < side { row * side + column } else { side * side }, term % 4)
+                }
                 chunk => (eight / (chunk / 8), eight % (chunk / 8) * 8 + term),
             };
             at(eights * 8 + lane / 4, chunk * self.chunk + c, tap)
@@ -175,7 +185,9 @@ impl Conv {
 
     /// Steps of 16 terms in a chunk.
     fn steps(&self) -> usize {
-        (self.shape.kernel * self.shape.kernel * self.chunk).div_ceil(16)
+        let (side, chunk) = (self.shape.kernel, self.chunk);
+        let row = if chunk == 4 { side.next_multiple_of(2) } else { side };
+        (side * row * chunk).div_ceil(16)
     }
 
     /// Of what reads its input: the depthwise convolution, or itself.
@@ -258,7 +270,10 @@ impl Conv {
             ("CHUNK", self.chunk),
             ("PITCH", pitch(self.number, self.chunk)),
             ("STEPS", self.steps()),
-            ("UNROLL", if self.folded.is_some() && self.steps() <= 36 { self.steps() } else { 4 }),
+            ("UNROLL", if self.steps() * block <= UNROLLED { self.steps() } else { 2 }),
+            ("BIASED", self.biased.into()),
+            ("MEASURED", y.moments.is_some().into()),
+            ("MOST", if block > 8 { 2 } else if block > 4 { 4 } else { 6 }),
         ];
         let mut args: Vec<Arg> = match x {
             Source::Map(x, _) => vec![x.at.into(), [0; 4].into(), Arg::Null],
@@ -282,6 +297,9 @@ impl Conv {
 
     /// Outputs of a block, in eights, where a launch has so many times the pixels of one.
     fn block(&self, tiles: usize) -> usize {
+        if self.depthwise.is_some() {
+            return self.largest;
+        }
         let divides = |&n: &usize| self.largest.is_multiple_of(n);
         let busy = |&n: &usize| tiles * (self.eights / n) >= BUSY;
         let sizes = || (1..=self.largest).filter(divides);
@@ -295,8 +313,12 @@ impl Conv {
             true => (n + shape.kernel - 2) / 2 + 2,
             false => (n - 1) * shape.stride + shape.kernel,
         };
-        let middle = if self.depthwise.is_some() { TILE.0 * TILE.1 } else { 0 };
-        (side(TILE.0) * side(TILE.1) + middle) * pitch(self.number, chunk)
+        let (middle, more) = match self.depthwise {
+            Some(_) => (TILE.0 * TILE.1, 0),
+            // A row of taps is even.
+            None => (0, if chunk == 4 { shape.kernel % 2 } else { 0 }),
+        };
+        (side(TILE.0) * (side(TILE.1) + more) + middle) * pitch(self.number, chunk)
     }
 
     /// Bytes of shared memory: of the window; later of moments, two numbers of each warp's outputs; and of what leaves.

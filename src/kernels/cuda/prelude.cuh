@@ -30,6 +30,39 @@ DEVICE u16 to_half(float x) {
     return y;
 }
 
+// Two numbers of float16 as they lie in memory.
+DEVICE void unpack(u32 both, float& first, float& second) {
+    asm("{.reg .f16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}" : "=f"(first), "=f"(second) : "r"(both));
+}
+
+// What float16 cannot hold becomes the largest that it can.
+DEVICE u32 pack(float first, float second) {
+    u32 both;
+#if __CUDA_ARCH__ >= 800
+    asm("{cvt.rn.f16x2.f32 %0, %2, %1; min.f16x2 %0, %0, %3; max.f16x2 %0, %0, %4;}"
+        : "=r"(both)
+        : "f"(first), "f"(second), "r"(0x7bff7bff), "r"(0xfbfffbff));
+#else
+    first = fminf(fmaxf(first, -65504.0f), 65504.0f);
+    second = fminf(fmaxf(second, -65504.0f), 65504.0f);
+    asm("{.reg .f16 a, b; cvt.rn.f16.f32 a, %1; cvt.rn.f16.f32 b, %2; mov.b32 %0, {a, b};}"
+        : "=r"(both)
+        : "f"(first), "f"(second));
+#endif
+    return both;
+}
+
+// What is negative becomes 0.
+DEVICE u32 pack_positive(float first, float second) {
+#if __CUDA_ARCH__ >= 800
+    u32 both;
+    asm("cvt.rn.relu.f16x2.f32 %0, %2, %1;" : "=r"(both) : "f"(first), "f"(second));
+    return both;
+#else
+    return pack(fmaxf(first, 0.0f), fmaxf(second, 0.0f));
+#endif
+}
+
 // A product and a sum that are not fused to one step.
 DEVICE float times(float a, float b) { return __fmul_rn(a, b); }
 DEVICE float add(float a, float b) { return __fadd_rn(a, b); }
@@ -71,36 +104,50 @@ DEVICE void load_matrices(u32 (&a)[4], const u16* row) {
 #if EXACT
 typedef float Number;
 DEVICE float from_number(Number x) { return x; }
-DEVICE Number to_number(float x) { return x; }
 #else
 typedef u16 Number;
 DEVICE float from_number(Number x) { return from_half(x); }
-// What float16 cannot hold becomes the largest that it can.
-DEVICE Number to_number(float x) { return to_half(fminf(fmaxf(x, -65504.0f), 65504.0f)); }
 #endif
 
-// Four numbers, as they lie in memory.
-struct __align__(4 * sizeof(Number)) Four {
-    Number x[4];
+// So many numbers side by side, 4 or 8, read and written at once.
+template <int N>
+struct __align__(N * sizeof(Number) < 16 ? 8 : 16) Several {
+    u32 word[N * sizeof(Number) / 4];
 };
 
-DEVICE void load(const Number* from, float (&to)[4]) {
-    Four four = *reinterpret_cast<const Four*>(from);
-    for (int i = 0; i < 4; i++) to[i] = from_number(four.x[i]);
+template <int N>
+DEVICE void load(const Number* from, float (&to)[N]) {
+    const Several<N> numbers = *reinterpret_cast<const Several<N>*>(from);
+#pragma unroll
+    for (int i = 0; i < N; i += 2) {
+#if EXACT
+        to[i] = from_bits(numbers.word[i]), to[i + 1] = from_bits(numbers.word[i + 1]);
+#else
+        unpack(numbers.word[i / 2], to[i], to[i + 1]);
+#endif
+    }
 }
 
-DEVICE void store(Number* to, const float (&from)[4]) {
-    Four four;
-    for (int i = 0; i < 4; i++) four.x[i] = to_number(from[i]);
-    *reinterpret_cast<Four*>(to) = four;
+template <int N>
+DEVICE void store(Number* to, const float (&from)[N]) {
+    Several<N> numbers;
+#pragma unroll
+    for (int i = 0; i < N; i += 2) {
+#if EXACT
+        numbers.word[i] = to_bits(from[i]), numbers.word[i + 1] = to_bits(from[i + 1]);
+#else
+        numbers.word[i / 2] = pack(from[i], from[i + 1]);
+#endif
+    }
+    *reinterpret_cast<Several<N>*>(to) = numbers;
 }
 
 // The pixel of 0..n that stands at i, which may lie outside; -1 is a zero. 0: zeros, 1: the edge, 2: reflected.
 DEVICE int inside(int i, int n, int border) {
-    if (i >= 0 && i < n) return i;
-    if (border == 0) return -1;
-    if (border == 2) i = i < 0 ? -i : 2 * (n - 1) - i;
-    return min(max(i, 0), n - 1);
+    if (border == 0) return i < n ? max(i, -1) : -1;
+    if (border == 1) return min(max(i, 0), n - 1);
+    i = abs(i);
+    return max(min(i, 2 * (n - 1) - i), 0);
 }
 
 DEVICE float activated(float x, int activation) {
@@ -118,41 +165,65 @@ DEVICE float over_lanes(float x, int group, float* shared) {
     return sum;
 }
 
-// The mean, and the sum of squares of what is away from it, of `channels` channels over a block's `count` pixels that are
-// valid, to `to` and to `to + pitch`, of those below `limit`. A thread has VALUES numbers of OWN pixels; number v is of channel
-// `channel_of(v)`, and lanes that differ below bit FIRST have other channels. `shared` has room for two numbers of each warp's
-// channels. All threads of the block come here.
-template <int OWN, int VALUES, int FIRST, class Channel>
-DEVICE void measure(const float (&x)[OWN][VALUES], const bool (&valid)[OWN], Channel channel_of, int channels, float count,
-                    float* shared, float* to, int pitch, int limit) {
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
-    float* squares = shared + warps * channels;
+// Sums over the lanes of a warp that differ in bits from FIRST to BIT, of N numbers of each; they end up spread over those lanes:
+// a lane has `left` of them in the end, from number `at` on.
+template <int N, int BIT, int FIRST>
+DEVICE void spread_sums(float* x, int& at) {
+    if constexpr (BIT >= FIRST) {
+        constexpr int keeps = N % 2 ? N : N / 2;
+        const bool upper = N % 2 == 0 && threadIdx.x & BIT;
+        at += upper ? keeps : 0;
 #pragma unroll
-    for (int v = 0; v < VALUES; v++) {
-        float sum = 0.0f;
-        for (int p = 0; p < OWN; p++) sum += valid[p] ? x[p][v] : 0.0f;
-        for (int bit = FIRST; bit < 32; bit *= 2) sum += of_other(sum, bit);
-        if (lane < FIRST) shared[warp * channels + channel_of(v)] = sum;
+        for (int i = 0; i < keeps; i++) {
+            // An odd number is kept by both.
+            const float own = upper ? x[i + N - keeps] : x[i], given = upper ? x[i] : x[i + N - keeps];
+            x[i] = own + of_other(given, BIT);
+        }
+        spread_sums<keeps, BIT / 2, FIRST>(x, at);
     }
-    __syncthreads();
+}
+
+DEVICE constexpr int left(int n, int first) {
+    for (int bit = 16; bit >= first; bit /= 2) n = n % 2 ? n : n / 2;
+    return n;
+}
+
+// The mean, and the sum of squares of what is away from it, of `channels` channels over a block's `count` pixels, to `to` and to
+// `to + pitch`, of those below `limit`. A thread has VALUES numbers of OWN pixels, zeros of those that do not count; number v is
+// of channel `channel_of(v)`, and lanes that differ below bit FIRST have other channels. `shared` has room for two numbers of each
+// warp's channels. All threads of the block come here.
+template <int OWN, int VALUES, int FIRST, class Channel>
+DEVICE void measure(const float (&x)[OWN][VALUES], Channel channel_of, int channels, float count, float* shared, float* to,
+                    int pitch, int limit) {
+    const int warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    float sums[2 * VALUES];
 #pragma unroll
     for (int v = 0; v < VALUES; v++) {
-        float mean = 0.0f, sum = 0.0f;
-        for (int w = 0; w < warps; w++) mean += shared[w * channels + channel_of(v)];
-        mean /= count;
-        for (int p = 0; p < OWN; p++) sum += valid[p] ? (x[p][v] - mean) * (x[p][v] - mean) : 0.0f;
-        for (int bit = FIRST; bit < 32; bit *= 2) sum += of_other(sum, bit);
-        if (lane < FIRST) squares[warp * channels + channel_of(v)] = sum;
+        sums[v] = x[0][v];
+        sums[VALUES + v] = x[0][v] * x[0][v];
+#pragma unroll
+        for (int p = 1; p < OWN; p++) {
+            sums[v] += x[p][v];
+            sums[VALUES + v] += x[p][v] * x[p][v];
+        }
+    }
+    int first = 0;
+    spread_sums<2 * VALUES, 16, FIRST>(sums, first);
+#pragma unroll
+    for (int i = 0; i < left(2 * VALUES, FIRST); i++) {
+        const int which = first + i >= VALUES, value = first + i - which * VALUES;
+        shared[(2 * warp + which) * channels + channel_of(value)] = sums[i];
     }
     __syncthreads();
     for (int c = threadIdx.x; c < channels && c < limit; c += blockDim.x) {
-        float mean = 0.0f, square = 0.0f;
+        float sum = 0.0f, square = 0.0f;
         for (int w = 0; w < warps; w++) {
-            mean += shared[w * channels + c];
-            square += squares[w * channels + c];
+            sum += shared[2 * w * channels + c];
+            square += shared[(2 * w + 1) * channels + c];
         }
-        to[c] = mean / count;
-        to[pitch + c] = square;
+        const float mean = sum / count;
+        to[c] = mean;
+        to[pitch + c] = fmaxf(square - sum * mean, 0.0f);
     }
 }
 

@@ -7,22 +7,16 @@
 #define WIDE (CHANNELS % 8 ? 4 : 8)
 
 // y = y + scale x + shift; `scale` null: y = y + x.
-struct __align__(WIDE * sizeof(Number) < 16 ? 8 : 16) Vector {
-    Number x[WIDE];
-};
-
 KERNEL affine_add(const Number* x, const float* scale, const float* shift, Number* y, int pixels) {
     const i64 n = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x, image = blockIdx.z;
     if (n >= static_cast<i64>(pixels) * (CHANNELS / WIDE)) return;
     const i64 c = image * CHANNELS + n % (CHANNELS / WIDE) * WIDE, at = image * pixels * CHANNELS + n * WIDE;
-    const Vector numbers = *reinterpret_cast<const Vector*>(x + at);
-    Vector sums = *reinterpret_cast<const Vector*>(y + at);
+    float terms[WIDE], sums[WIDE];
+    load(x + at, terms);
+    load(y + at, sums);
 #pragma unroll
-    for (int i = 0; i < WIDE; i++) {
-        const float number = from_number(numbers.x[i]), term = scale ? number * scale[c + i] + shift[c + i] : number;
-        sums.x[i] = to_number(from_number(sums.x[i]) + term);
-    }
-    *reinterpret_cast<Vector*>(y + at) = sums;
+    for (int i = 0; i < WIDE; i++) sums[i] += scale ? terms[i] * scale[c + i] + shift[c + i] : terms[i];
+    store(y + at, sums);
 }
 #else
 #define EPSILON 1e-5f

@@ -15,14 +15,19 @@ KERNEL interpolate(const Number* last, const float* scale, const float* shift, c
     // [row][colour][column], before norm and sigmoid.
     float numbers[DEEP][3][4] = {};
 #if PHASED
-    for (int cell = 0; cell < 2 && 2 * cell < count; cell++) {
+#pragma unroll
+    for (int cell = 0; cell < 2; cell++) {
+        if (2 * cell >= count) break;
         const Number* from = last + ((map * last_height + row) / 2 * (last_width / 2) + column / 2 + cell) * 12;
         float both[3][4];
         for (int k = 0; k < 3; k++) load(from + 4 * k, both[k]);
+#pragma unroll
         for (int k = 0; k < 12; k++) numbers[k / 6][k % 3][2 * cell + k / 3 % 2] = both[k / 4][k % 4];
     }
 #else
-    for (int i = 0; i < count; i++) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        if (i >= count) break;
         float pixel[4];
         load(last + ((map * last_height + row) * last_width + column + i) * 4, pixel);
         for (int c = 0; c < 3; c++) numbers[0][c][i] = pixel[c];
@@ -31,7 +36,9 @@ KERNEL interpolate(const Number* last, const float* scale, const float* shift, c
     const float by = beta[map];
     float affine[3][2];
     for (int c = 0; c < 3; c++) affine[c][0] = scale[map * 3 + c], affine[c][1] = shift[map * 3 + c];
-    for (int r = 0; r < DEEP && row + r < height; r++) {
+#pragma unroll
+    for (int r = 0; r < DEEP; r++) {
+        if (row + r >= height) break;
         float content[3][4];
         load_four<PIXELS>(images, image * strides.image + (row + r) * strides.row + column * strides.column, strides, count,
                           content);

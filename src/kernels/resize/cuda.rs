@@ -1,8 +1,11 @@
 //! The user's images as maps, on CUDA.
 use super::Windows;
-use crate::kernels::cuda::{At, Kernel, Launch, Map, Moments, Plan, count};
+use crate::kernels::cuda::{At, Kernel, Launch, Map, Moments, Plan, TILE, count};
 use crate::kernels::interpolate::cuda::Images;
 use std::sync::Arc;
+
+/// Rows of an image that a block has in shared memory.
+const DEEP: usize = 32;
 
 /// Image `rows[n]`, resized, as map n of `y`, in [0, 1]; and its moments.
 pub fn resize(images: &Images, rows: At, y: &Map, plan: &mut Plan) -> Moments {
@@ -28,8 +31,7 @@ pub fn resize(images: &Images, rows: At, y: &Map, plan: &mut Plan) -> Moments {
         kernel: Arc::new(Kernel { name: "resize", source: include_str!("resize.cu"), defines }),
         grid: [count(moments.blocks), 1, count(y.images)],
         block: 128,
-        // Two numbers of each warp's channels.
-        shared: 2 * 4 * 4 * 4,
+        shared: DEEP * 3 * TILE.1 * 4,
         args,
     });
     moments

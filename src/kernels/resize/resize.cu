@@ -5,43 +5,56 @@
 #define ROWS 8
 #define COLUMNS 16
 #define KEPT 6
+// Rows of the image at a time.
+#define DEEP 32
+
+// Bytes as they are, which are scaled in the end.
+DEVICE float number_of(const void* images, i64 at) {
+    return PIXELS == 0 ? static_cast<const u8*>(images)[at] : load_pixel(images, at, PIXELS);
+}
 
 KERNEL resize(const void* images, Strides strides, const int* rows, const u32* down, const u32* across, Number* y,
               float* moments, int out_height, int out_width, int down_taps, int across_taps) {
     SHARED(float, shared);
     const int tiles = (out_width + COLUMNS - 1) / COLUMNS, y0 = blockIdx.x / tiles * ROWS, x0 = blockIdx.x % tiles * COLUMNS;
-    const int row = y0 + threadIdx.x / COLUMNS, column = x0 + threadIdx.x % COLUMNS;
-    const bool valid[1] = {row < out_height && column < out_width};
+    const int own_row = threadIdx.x / COLUMNS, own_column = threadIdx.x % COLUMNS;
+    const int row = min(y0 + own_row, out_height - 1), column = min(x0 + own_column, out_width - 1);
+    const u32 *top = down + row * (1 + down_taps), *left_most = across + column * (1 + across_taps);
+    // The first weights of a column are kept; more of them have pictures much larger than the map alone.
+    float kept[KEPT];
+    for (int j = 0; j < KEPT; j++) kept[j] = j < across_taps ? from_bits(left_most[1 + j]) : 0.0f;
+    const i64 image = rows[blockIdx.z] * strides.image + static_cast<int>(left_most[0]) * strides.column;
+    const int first = top[0], end = down[(min(y0 + ROWS, out_height) - 1) * (1 + down_taps)] + down_taps;
     float sums[1][4] = {};
-    if (valid[0]) {
-        down += row * (1 + down_taps);
-        across += column * (1 + across_taps);
-        const i64 begin = rows[blockIdx.z] * strides.image + static_cast<int>(down[0]) * strides.row +
-                          static_cast<int>(across[0]) * strides.column;
-        // Those of the first rows are kept; more of them have pictures much larger than the map alone.
-        float kept[KEPT];
-        for (int i = 0; i < KEPT; i++) kept[i] = i < down_taps ? from_bits(down[1 + i]) : 0.0f;
-        for (int j = 0; j < across_taps; j++) {
-            const float weight = from_bits(across[1 + j]);
-            if (weight == 0.0f) continue;
+    for (int begin = down[y0 * (1 + down_taps)]; begin < end; begin += DEEP) {
+        // Along rows, all those that the block's pixels need; then each pixel down its column.
+        __syncthreads();
+        for (int r = own_row; r < DEEP && begin + r < end; r += ROWS) {
             float mixed[3] = {};
-            const i64 at = begin + j * strides.column;
+            const i64 at = image + (begin + r) * strides.row;
 #pragma unroll
-            for (int i = 0; i < KEPT; i++) {
-                if (kept[i] == 0.0f) continue;
+            for (int j = 0; j < KEPT; j++) {
+                if (kept[j] == 0.0f) continue;
                 for (int c = 0; c < 3; c++)
-                    mixed[c] += kept[i] * load_pixel(images, at + i * strides.row + c * strides.colour, PIXELS);
+                    mixed[c] += kept[j] * number_of(images, at + j * strides.column + c * strides.colour);
             }
-            for (int i = KEPT; i < down_taps; i++) {
-                const float by = from_bits(down[1 + i]);
-                for (int c = 0; c < 3; c++)
-                    mixed[c] += by * load_pixel(images, at + i * strides.row + c * strides.colour, PIXELS);
+            for (int j = KEPT; j < across_taps; j++) {
+                const float by = from_bits(left_most[1 + j]);
+                for (int c = 0; c < 3; c++) mixed[c] += by * number_of(images, at + j * strides.column + c * strides.colour);
             }
-            for (int c = 0; c < 3; c++) sums[0][c] += weight * mixed[c];
+            for (int c = 0; c < 3; c++) shared[(r * 3 + c) * COLUMNS + own_column] = mixed[c];
         }
-        store(y + ((static_cast<i64>(blockIdx.z) * out_height + row) * out_width + column) * 4, sums[0]);
+        __syncthreads();
+        for (int i = max(0, begin - first); i < down_taps && first + i < begin + DEEP; i++) {
+            const float by = from_bits(top[1 + i]);
+            for (int c = 0; c < 3; c++) sums[0][c] += by * shared[((first + i - begin) * 3 + c) * COLUMNS + own_column];
+        }
     }
+    const bool valid = row == y0 + own_row && column == x0 + own_column;
+    for (int c = 0; c < 3; c++) sums[0][c] *= !valid ? 0.0f : PIXELS == 0 ? 1.0f / 255.0f : 1.0f;
+    if (valid) store(y + ((static_cast<i64>(blockIdx.z) * out_height + row) * out_width + column) * 4, sums[0]);
+    __syncthreads();
     const float count = min(ROWS, out_height - y0) * min(COLUMNS, out_width - x0);
     float* to = moments + (static_cast<i64>(blockIdx.z) * gridDim.x + blockIdx.x) * 2 * 4;
-    measure<1, 4, 1>(sums, valid, [](int value) { return value; }, 4, count, shared, to, 4, 4);
+    measure<1, 4, 1>(sums, [](int value) { return value; }, 4, count, shared, to, 4, 4);
 }
