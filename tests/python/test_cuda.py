@@ -194,6 +194,21 @@ def test_the_way_to_a_gpu_and_back(monkeypatch):
         assert [view.shape for view in recipe(images_[:0])] == [(0, *shape)] * 2
 
 
+def test_compilers_call_it_as_it_is():
+    need("torch")
+    import torch
+
+    seen = []
+
+    def inside(x):
+        seen.append(torch.compiler.is_compiling())
+        return x * 2
+
+    compiled = torch.compile(lambda x: images.uncompiled(inside, x + 1) * 3, backend="eager")
+    assert torch.equal(compiled(torch.ones(2)), torch.full((2,), 12.0))
+    assert seen == [False]
+
+
 def test_arrays_of_others_go_by_dlpack(monkeypatch):
     need("torch")
     import torch
@@ -355,12 +370,15 @@ def test_nothing_leaks_and_memory_may_run_out(torch):
 
 @pytest.mark.cuda
 def test_compiled_and_on_other_devices(torch):
-    transform = block()
+    transform, recipe = block(), MoCoV2Transform(32)
     x = pictures(torch, 4, 64, 64, torch.float32).cuda()
     params = transform.sample(4)
-    assert torch.equal(
-        torch.compile(lambda x: transform.apply_params(x, params) * 2)(x), transform.apply_params(x, params) * 2
-    )
+    told = torch.compile(lambda x: transform.apply_params(x + 0, params) * 2, backend="eager")(x)
+    assert torch.equal(told, transform.apply_params(x, params) * 2)
+    told = torch.compile(lambda x: transform(x + 0) * 2, backend="eager")(x)
+    assert torch.equal(told, transform.apply_params(x, transform.params) * 2)
+    told = torch.compile(lambda x: recipe(x + 0)[1] * 2, backend="eager")((x * 255).byte())
+    assert torch.equal(told, recipe.apply_params((x * 255).byte(), recipe.params)[1] * 2)
     for index in range(1, torch.cuda.device_count()):
         other = transform.apply_params(x.to(index), params)
         assert other.device.index == index

@@ -68,6 +68,12 @@ def is_cuda(value: Any) -> bool:
     return int(value.__dlpack_device__()[0]) == _CUDA
 
 
+def uncompiled(function: Callable[..., Any], *args: Any) -> Any:
+    """`function(*args)`, which torch.compile calls as it is and does not look into: the graph breaks there once."""
+    torch = sys.modules.get("torch")
+    return function(*args) if torch is None else torch.compiler.disable(function)(*args)
+
+
 def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, Any], Any]]:
     """As `unpack`, for a tensor that stays where it is: (N, 3, H, W) of its own strides, and the way back.
 

@@ -14,7 +14,7 @@ from .._sassl import Block, Gaussian, StyleParams, Stylizer
 from ..arguments import number, pair
 from ..bank import StyleBank
 from ..pictures import SUFFIXES
-from .images import Array, Restore, is_cuda, is_image, unpack, unpack_cuda
+from .images import Array, Restore, is_cuda, is_image, uncompiled, unpack, unpack_cuda
 
 Range = tuple[float, float]
 
@@ -120,7 +120,7 @@ class SASSL:
         if isinstance(image, (list, tuple)):
             return self._apply_list(_unpack_list(image), params)
         if is_cuda(image):
-            return self._apply_cuda(image, params)
+            return uncompiled(self._apply_cuda, image, params)
         return self._apply(*unpack(image), params)
 
     def __call__(self, image: Any) -> Any:
@@ -128,14 +128,16 @@ class SASSL:
             images = _unpack_list(image)
             return self._apply_list(images, self.sample(len(images)))
         if is_cuda(image):
-            return self._apply_cuda(image, self.sample(max(math.prod(image.shape[:-3]), 1)))
+            return uncompiled(self._apply_cuda, image)
         batch, restore = unpack(image)
         return self._apply(batch, restore, self.sample(max(len(batch), 1)))
 
     def _apply(self, batch: Array, restore: Restore, params: StyleParams) -> Any:
         return restore(self._block.apply(batch, params), params.apply)
 
-    def _apply_cuda(self, image: Any, params: StyleParams) -> Any:
+    def _apply_cuda(self, image: Any, params: StyleParams | None = None) -> Any:
+        if params is None:
+            params = self.sample(max(math.prod(image.shape[:-3]), 1))
         batch, restore = unpack_cuda(image)
         if not len(batch) or (len(params) == len(batch) and not params.apply.any()):
             return image

@@ -20,7 +20,7 @@ import numpy as np
 from .._sassl import TwoViews, View, ViewParams, decode
 from ..arguments import choice, flag, number, pair, whole, wrong
 from ..pictures import rgb
-from .images import Array, is_cuda
+from .images import Array, is_cuda, uncompiled
 from .plain import SASSL, check_generator, draw_seed
 
 #: ImageNet's mean and standard deviation, under lightly's name.
@@ -168,10 +168,17 @@ class TwoViewTransform:
     def apply_params(self, image: Any, params: Any) -> list[Any]:
         """Both views of an image with these parameters, or of a batch on the GPU with a pair for each: a pure function."""
         if is_cuda(image):
-            batch = _cuda_batch(image)
-            views = self._on(image.device).apply(batch, params if image.ndim == 4 else [params])
-            return views if image.ndim == 4 else [view[0] for view in views]
+            return uncompiled(self._apply_cuda, image, params)
         return self._finish(self._core.apply(self._pixels(image), params))
+
+    def _apply_cuda(self, image: Any, params: Any = None) -> list[Any]:
+        batch = _cuda_batch(image)
+        if params is None:
+            n, _, height, width = batch.shape
+            drawn = self._core.sample_batch(draw_seed(self._settings["generator"]), n, height, width)
+            self._params = params = drawn if image.ndim == 4 else drawn[0]
+        views = self._on(image.device).apply(batch, params if image.ndim == 4 else [params])
+        return views if image.ndim == 4 else [view[0] for view in views]
 
     def _on(self, device: Any) -> Any:
         if device not in self._views:
@@ -182,10 +189,7 @@ class TwoViewTransform:
 
     def __call__(self, image: Any) -> list[Any]:
         if is_cuda(image):
-            n, _, height, width = _cuda_batch(image).shape
-            drawn = self._core.sample_batch(draw_seed(self._settings["generator"]), n, height, width)
-            self._params = drawn if image.ndim == 4 else drawn[0]
-            return self.apply_params(image, self._params)
+            return uncompiled(self._apply_cuda, image)
         array = self._pixels(image)
         return self._finish(self._core.apply(array, self.sample(*array.shape[:2])))
 
