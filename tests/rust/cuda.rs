@@ -88,6 +88,8 @@ impl Memory {
 struct Device {
     weights: Memory,
     workspace: Memory,
+    /// Where it has the plan's words.
+    words: usize,
     images: Memory,
     out: Memory,
     styles: Memory,
@@ -95,14 +97,15 @@ struct Device {
 
 impl Device {
     fn address(&mut self, at: At) -> *mut c_void {
-        let memory = match at.space {
-            Space::Weights => &mut self.weights,
-            Space::Workspace => &mut self.workspace,
-            Space::Images => &mut self.images,
-            Space::Out => &mut self.out,
-            Space::Styles => &mut self.styles,
+        let (memory, begin) = match at.space {
+            Space::Weights => (&mut self.weights, 0),
+            Space::Workspace => (&mut self.workspace, 0),
+            Space::Words => (&mut self.workspace, self.words),
+            Space::Images => (&mut self.images, 0),
+            Space::Out => (&mut self.out, 0),
+            Space::Styles => (&mut self.styles, 0),
         };
-        memory.bytes()[at.bytes..].as_mut_ptr().cast()
+        memory.bytes()[begin + at.bytes..].as_mut_ptr().cast()
     }
 
     fn run(&mut self, emulator: &mut Emulator, launch: &Launch) {
@@ -131,7 +134,7 @@ impl Device {
 
     fn run_all(&mut self, plan: &Plan) {
         let mut emulator = Emulator::get().unwrap().lock().unwrap();
-        self.workspace = Memory::new(plan.workspace());
+        (self.workspace, self.words) = (Memory::new(plan.workspace()), plan.words_at());
         plan.launches.iter().for_each(|launch| self.run(&mut emulator, launch));
     }
 }
@@ -152,6 +155,7 @@ fn device(cuda: &Cuda, images: Memory, out: usize, styles: &[f32]) -> Device {
     Device {
         weights: Memory::of(cuda.weights()),
         workspace: Memory::new(0),
+        words: 0,
         images,
         out: Memory::new(out),
         styles: Memory::of(styles),
