@@ -8,10 +8,12 @@ use sassl::image::{
     BlurKernel, ColorJitter, Dtype, GaussianBlur, Interpolation, JitterForm, Normalize, Output, PixelsView, RandomFlip,
     RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
 };
-use sassl::kernels::Isa;
+use sassl::kernels::color::cuda::{Chain, Factor, jitter};
+use sassl::kernels::color::turn_hue;
 use sassl::kernels::cuda::{Arg, At, Kernel, Launch, Plan, Space};
 use sassl::kernels::interpolate::cuda::{Images as Layout, PixelType};
 use sassl::kernels::interpolate::{Pixels, PixelsMut};
+use sassl::kernels::{Isa, Planes};
 use sassl::random::Key;
 use sassl::style::cuda::{From, Stylizer as Cuda};
 use sassl::style::{Bank, Drawn, Images, Sassl, StyleParams, Styles, Stylizer};
@@ -304,74 +306,115 @@ fn the_mobile_pairs_predictor_is_that_of_the_cpu() {
 }
 
 /// Two views with everything drawn often.
-fn two_views(byol: bool, boxes: bool, interpolation: Interpolation, styling: Option<Styling>) -> TwoViews {
-    let form = if byol { JitterForm::Byol } else { JitterForm::Torchvision };
-    let kernel = if boxes { BlurKernel::Boxes } else { BlurKernel::Taps(5) };
+fn two_views(
+    form: JitterForm,
+    kernel: BlurKernel,
+    interpolation: Interpolation,
+    size: (usize, usize),
+    output: (Dtype, bool),
+    styling: Option<Styling>,
+) -> TwoViews {
     let view = View {
         crop: RandomResizedCrop::new((0.08, 1.0), (0.75, 1.333)).unwrap(),
         interpolation,
         jitter: ColorJitter::new(0.8, 0.4, 0.4, 0.4, 0.2, form).unwrap(),
         grayscale: RandomGrayscale::new(0.2).unwrap(),
-        blur: GaussianBlur::new(0.6, (0.1, 2.0), kernel).unwrap(),
+        blur: GaussianBlur::new(0.6, (0.1, 9.0), kernel).unwrap(),
         solarize: RandomSolarize::new(0.3, 128).unwrap(),
         flip: RandomFlip::new(0.5, 0.3).unwrap(),
         rotation: RandomRotation::new(0.3, (-90.0, 90.0)).unwrap(),
     };
-    let output = Output::new(Dtype::F32, NORMALIZE, false).unwrap();
-    TwoViews::new(Isa::detect(sassl::kernels::Precision::Exact).unwrap(), [view; 2], (17, 14), styling, output).unwrap()
+    let normalize = if output.0 == Dtype::U8 { Normalize::NONE } else { NORMALIZE };
+    let output = Output::new(output.0, normalize, output.1).unwrap();
+    TwoViews::new(Isa::detect(sassl::kernels::Precision::Exact).unwrap(), [view; 2], size, styling, output).unwrap()
 }
 
 const NORMALIZE: Normalize = Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
-/// Both views of a batch of 40x25 by the CPU and by the kernels, `[view][image][colour][row][column]`.
-fn both(views: &TwoViews, n: usize, style: Option<(&Cuda, From)>) -> [Vec<f32>; 2] {
-    let (height, width) = (40, 25);
+/// The bytes of both views of a batch by the kernels and by the CPU, `[view][image]` and as the views have them.
+fn both(views: &TwoViews, (height, width): (usize, usize), n: usize, style: Option<(&Cuda, From)>) -> [Vec<u8>; 2] {
     let pixels = bytes(n * height * width * 3);
     let key = |i| Key { seed: 5, epoch: 0, index: i as u64, view: 0 };
     let params: Vec<_> = (0..n).map(|i| views.sample(key(i), (height, width), (i, n))).collect();
     let (h, w) = views.size();
-    let numbers = h * w * 3;
+    let (type_, size) = match views.output().dtype() {
+        Dtype::U8 => (PixelType::U8, 1),
+        Dtype::F16 => (PixelType::F16, 2),
+        Dtype::F32 => (PixelType::F32, 4),
+    };
+    let view = h * w * 3 * size;
     let picture = |i: usize| {
         let bytes = &pixels[i * height * width * 3..][..height * width * 3];
         PixelsView { height, width, bytes }
     };
     let z: Vec<f32> = (0..n).flat_map(|i| views.encode(picture(i), &params[i]).unwrap()).collect();
-    let mut truth = vec![0f32; 2 * n * numbers];
+    let mut truth = Memory::new(2 * n * view);
     for (i, params) in params.iter().enumerate() {
-        let (left, right) = truth.split_at_mut(n * numbers);
-        let out = [left, right].map(|side| bytemuck::cast_slice_mut(&mut side[i * numbers..][..numbers]));
+        let (left, right) = truth.bytes()[..2 * n * view].split_at_mut(n * view);
+        let out = [left, right].map(|side| &mut side[i * view..][..view]);
         let batch = views.needs_batch().then_some(BatchStyles { z: &z, place: i });
         views.apply(picture(i), params, batch, out).unwrap();
     }
-    let place = |side: usize| Layout {
-        at: At { space: Space::Out, bytes: side * n * numbers * 4 },
-        pixels: PixelType::F32,
-        strides: [numbers, w, 1, h * w].map(|x| x as i64),
-        height: h,
-        width: w,
+    let planar = [3 * h * w, w, 1, h * w].map(|x| x as i64);
+    let place = |side: usize| {
+        let dense = layout(Space::Out, type_, (h, w));
+        let strides = if views.output().channels_last() { dense.strides } else { planar };
+        Layout { at: At { space: Space::Out, bytes: side * n * view }, strides, ..dense }
     };
     let images = layout(Space::Images, PixelType::U8, (height, width));
     let plan = views.plan(&images, &params, [&place(0), &place(1)], style).unwrap();
     let none = Cuda::new(&model(1), false).unwrap();
     let cuda = style.map_or(&none, |style| style.0);
-    let mut device = device(cuda, Memory::of(&pixels), 8 * n * numbers, &bank(4));
+    let mut device = device(cuda, Memory::of(&pixels), 2 * n * view, &bank(4));
     device.run_all(&plan);
-    [bytemuck::cast_slice(&device.out.bytes()[..8 * n * numbers]).to_vec(), truth]
+    [device.out, truth].map(|mut memory| memory.bytes()[..2 * n * view].to_vec())
 }
 
 #[test]
 fn views_are_those_of_the_cpu_to_the_bit() {
+    use BlurKernel::{Boxes, Taps};
+    use Interpolation::{Bicubic, Bilinear};
+    use JitterForm::{Byol, Torchvision};
     if Emulator::get().is_none() {
         return;
     }
-    for (byol, boxes, interpolation) in [
-        (false, false, Interpolation::Bilinear),
-        (true, true, Interpolation::Bicubic),
-        (false, true, Interpolation::Bicubic),
+    // Small ones; tiles and words that end before the view does; taps that no tile holds; lines that no block holds.
+    for (form, blur, interpolation, images, size, output, n) in [
+        (Torchvision, Taps(5), Bilinear, (40, 25), (17, 14), (Dtype::F32, false), 8),
+        (Byol, Boxes, Bicubic, (40, 25), (17, 14), (Dtype::F16, true), 8),
+        (Torchvision, Boxes, Bicubic, (25, 40), (16, 20), (Dtype::U8, false), 8),
+        (Byol, Taps(23), Bilinear, (90, 41), (70, 68), (Dtype::U8, true), 4),
+        (Torchvision, Taps(185), Bilinear, (31, 60), (96, 101), (Dtype::F32, true), 3),
+        (Torchvision, Boxes, Bilinear, (30, 20), (3, 3100), (Dtype::F16, false), 3),
+        (Byol, Boxes, Bilinear, (20, 30), (1600, 7), (Dtype::F32, false), 3),
     ] {
-        let [ours, truth] = both(&two_views(byol, boxes, interpolation, None), 8, None);
+        let [ours, truth] = both(&two_views(form, blur, interpolation, size, output, None), images, n, None);
         let wrong = ours.iter().zip(&truth).filter(|(a, b)| a != b).count();
-        assert_eq!(wrong, 0, "of {} numbers; BYOL's {byol}, boxes {boxes}, {interpolation:?}", truth.len());
+        assert_eq!(wrong, 0, "of {} bytes; {form:?}, {blur:?}, {interpolation:?}, {size:?}", truth.len());
+    }
+}
+
+#[test]
+fn every_colour_turns_as_on_the_cpu() {
+    if Emulator::get().is_none() {
+        return;
+    }
+    let side = 1 << 12;
+    let mut colours = Planes::new(side, side);
+    for (c, colour) in colours.colors_mut().into_iter().enumerate() {
+        colour.iter_mut().enumerate().for_each(|(i, x)| *x = (i >> (8 * c)) as u8);
+    }
+    for by in [0.0, 0.3, -0.45] {
+        let mut plan = Plan::new(sassl::kernels::cuda::Number::F16);
+        let mut chain = Chain::default();
+        chain.factors[0] = Factor { kind: 4, by };
+        jitter(Space::Images.into(), side * side, &[(0, chain)], &mut plan);
+        let none = Cuda::new(&model(1), false).unwrap();
+        let mut device = device(&none, Memory::of(colours.as_slice()), 0, &[0.0]);
+        device.run_all(&plan.finish());
+        let mut truth = colours.clone();
+        turn_hue(Isa::detect(sassl::kernels::Precision::Exact).unwrap(), (by * 255.0) as i32 as u8, &mut truth);
+        assert!(device.images.bytes()[..3 * side * side] == *truth.as_slice(), "{by}");
     }
 }
 
@@ -395,8 +438,11 @@ fn styled_views_are_those_of_the_cpu() {
         let sassl = Sassl::new(0.9, (0.1, 0.3), (0.3, 0.5), styles).unwrap();
         let styled = [true, from != From::Batch];
         let styling = Styling { stylizer: stylizer.clone(), sassl, styled, position };
-        let views = two_views(false, false, Interpolation::Bilinear, Some(styling));
-        let [ours, truth] = both(&views, 3, Some((&cuda, from)));
+        let (blur, output) = (BlurKernel::Taps(5), (Dtype::F32, false));
+        let form = JitterForm::Torchvision;
+        let views = two_views(form, blur, Interpolation::Bilinear, (17, 14), output, Some(styling));
+        let [ours, truth] = both(&views, (40, 25), 3, Some((&cuda, from)));
+        let [ours, truth] = [&ours, &truth].map(|bytes| bytemuck::pod_collect_to_vec::<u8, f32>(bytes));
         // Levels of bytes before they were normalized; a hue may turn one by more.
         let off: Vec<f32> = ours.iter().zip(&truth).map(|(a, b)| (a - b).abs() * 0.226 * 255.0).collect();
         assert!(ours.iter().all(|x| x.is_finite()));

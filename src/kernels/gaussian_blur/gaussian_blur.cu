@@ -132,27 +132,29 @@ struct Box {
 DEVICE u32 byte_of(u32 word, int n) { return word >> 8 * n & 255; }
 
 // One box: sums of whole bytes go along with the window.
-DEVICE void slide(const u32* from, u32* to, int places, const Box& box) {
-    const int lane = threadIdx.x % LANES, runs = blockDim.x / LANES;
+DEVICE void slide(const u32* words, u32* to, int places, const Box& box) {
+    const Side<u8>* from = reinterpret_cast<const Side<u8>*>(words) + threadIdx.x % LANES;
     // Odd, so that runs meet different banks.
-    const int run = (places + runs - 1) / runs | 1, first = threadIdx.x / LANES * run, end = min(first + run, places);
-    const auto word = [&](int place) { return from[min(max(place, 0), places - 1) * LANES + lane]; };
+    const int runs = blockDim.x / LANES, run = (places + runs - 1) / runs | 1;
+    const int first = threadIdx.x / LANES * run, end = min(first + run, places);
+    const auto four = [&](int place) { return from[min(max(place, 0), places - 1) * LANES]; };
     if (first >= end) return;
     u32 sums[4] = {};
     for (int k = -box.radius; k <= box.radius; k++) {
-        const u32 more = word(first + k);
-        for (int n = 0; n < 4; n++) sums[n] += byte_of(more, n);
+        const Side<u8> more = four(first + k);
+        for (int n = 0; n < 4; n++) sums[n] += more.x[n];
     }
-    u32 before = word(first - box.radius - 1);
+    Side<u8> before = four(first - box.radius - 1);
     for (int i = first; i < end; i++) {
-        const u32 after = word(i + box.radius + 1), leaving = word(i - box.radius);
-        u32 made = 0;
+        const Side<u8> after = four(i + box.radius + 1), leaving = four(i - box.radius);
+        Side<u8> made;
         for (int n = 0; n < 4; n++) {
-            const u32 outer = byte_of(before, n) + byte_of(after, n);
-            made |= (sums[n] * box.whole + outer * box.part + (1 << 23)) >> 24 << 8 * n;
-            sums[n] += byte_of(after, n) - byte_of(leaving, n);
+            const u32 outer = static_cast<u32>(before.x[n]) + after.x[n];
+            made.x[n] = static_cast<u8>((sums[n] * box.whole + outer * box.part + (1 << 23)) >> 24);
+            sums[n] += after.x[n];
+            sums[n] -= leaving.x[n];
         }
-        to[i * LANES + lane] = made;
+        reinterpret_cast<Side<u8>*>(to)[i * LANES + threadIdx.x % LANES] = made;
         before = leaving;
     }
 }

@@ -12,10 +12,12 @@ struct Numbers {
 #if defined(OUT)
 DEVICE int solarized(int byte, const Finish& how) { return how.solarize >= 0 && byte >= how.solarize ? 255 - byte : byte; }
 
-// The first `count` of four.
-DEVICE void reverse(u8 (&bytes)[4], int count) {
-    const u8 last[4] = {bytes[0], bytes[1], bytes[2], bytes[3]};
-    for (int i = 0; i < 4; i++) bytes[i] = count == 4 ? last[3 - i] : last[max(count - 1 - i, 0)];
+// The first `count` of four: all of them, and then to the front what is there.
+DEVICE void reverse(u8 (&x)[4], int count) {
+    const u8 last[4] = {x[3], x[2], x[1], x[0]};
+    for (int i = 0; i < 4; i++) x[i] = last[i];
+    for (; count < 4; count++)
+        for (int i = 0; i < 3; i++) x[i] = x[i + 1];
 }
 
 // A thread has four neighbours of a row of the output at a time; `views` and `blurred` are [view][colour][height][width]. What
@@ -37,7 +39,6 @@ KERNEL finish(const u8* views, const u8* blurred, const Finish* finishes, void* 
         const int row = how.vertically ? height - 1 - y : y, column = how.horizontally ? width - x - count : x;
         u8 bytes[3][4];
         load_side(view, static_cast<i64>(row) * width + column, {0, 0, 1, plane}, count, bytes);
-        // From right to left: what lies first of four, or of fewer, comes last.
         if (how.horizontally)
             for (int c = 0; c < 3; c++) reverse(bytes[c], count);
         const i64 at = blockIdx.z * strides.image + y * strides.row + x * strides.column;

@@ -9,6 +9,9 @@ const SOURCE: &str = include_str!("resample.cu");
 /// Bytes that the first passes of a part of the batch may make.
 const PART: usize = 64 << 20;
 
+/// How often a thread makes four pixels, about.
+const TIMES: usize = 4;
+
 /// The part `crops[n]` (top, left, height, width) of image n, of bytes, resized into `views`, `[n][colour][height][width]`.
 pub fn resample(
     images: &Images,
@@ -36,9 +39,10 @@ pub fn resample(
     let table = plan.room.take(part * (width + height) * (2 + longest));
     let middle = plan.room.bytes(part * 3 * room);
     let size: [Arg; 2] = [height.into(), width.into()];
-    // A thread makes four rows of a column or four columns of a row.
-    let firsts = (fours(images.height) * width).max(height * fours(images.width)) / 4;
-    let seconds = (fours(height) * width).max(height * fours(width)) / 4;
+    // A thread makes four rows of a column or four columns of a row, some times.
+    let threads = |rows: usize, columns: usize| rows.max(columns) / 4 / TIMES + 1;
+    let firsts = threads(fours(images.height) * width, height * fours(images.width));
+    let seconds = threads(fours(height) * width, height * fours(width));
     for start in (0..crops.len()).step_by(part) {
         let count = part.min(crops.len() - start);
         let crops = all.plus(4 * start);

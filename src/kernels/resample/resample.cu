@@ -100,16 +100,19 @@ DEVICE void down(const Place<const u8>& from, const Place<u8>& to, int row, int 
     store_side(to.bytes, row * to.strides.row + column, to.strides, to.width - column, bytes);
 }
 
-// Either, by thread `n` of an image; the output has `height` rows of `to.width`.
-DEVICE void pass(bool columns, int n, const Place<const u8>& from, const Place<u8>& to, int height, const int* filter,
+// Either; the output has `height` rows of `to.width`. A thread goes on as long as there are any, so that what is the same for a
+// whole image is computed a few times less.
+DEVICE void pass(bool columns, const Place<const u8>& from, const Place<u8>& to, int height, const int* filter,
                  int out_height, int out_width) {
-    const int outputs = out_width + out_height, threads = columns ? (to.width + 3) / 4 : to.width;
-    const int row = n / threads * (columns ? 1 : 4), column = n % threads * (columns ? 4 : 1);
-    if (row >= height) return;
-    if (columns) {
-        down(from, to, row, column, filter + out_width + row, outputs);
-    } else {
-        across(from, to, row, column, height, filter + column, outputs);
+    const int outputs = out_width + out_height, step = gridDim.x * blockDim.x;
+    const int threads = columns ? (to.width + 3) / 4 : to.width, items = threads * (columns ? height : (height + 3) / 4);
+    for (int n = blockIdx.x * blockDim.x + threadIdx.x; n < items; n += step) {
+        const int row = n / threads, column = n - row * threads;
+        if (columns) {
+            down(from, to, row, 4 * column, filter + out_width + row, outputs);
+        } else {
+            across(from, to, 4 * row, column, height, filter + column, outputs);
+        }
     }
 }
 
@@ -124,8 +127,7 @@ KERNEL first_pass(const u8* images, const Crop* crops, const int* filters, u8* m
     const bool columns = columns_first(crop, out_height, out_width);
     const i64 image = blockIdx.z, corner = crop.top * strides.row + crop.left * strides.column;
     const Strides to = {0, pitch_of(columns, crop, out_width), 1, room};
-    pass(columns, blockIdx.x * blockDim.x + threadIdx.x,
-         {images + (first + image) * strides.image + corner, strides, crop.width},
+    pass(columns, {images + (first + image) * strides.image + corner, strides, crop.width},
          {middle + image * 3 * room, to, columns ? crop.width : out_width}, columns ? out_height : crop.height,
          filters + image * (2 + longest) * (out_width + out_height), out_height, out_width);
 }
@@ -137,7 +139,7 @@ KERNEL second_pass(const u8* middle, const Crop* crops, const int* filters, u8* 
     const bool columns = columns_first(crop, out_height, out_width);
     const i64 image = blockIdx.z, plane = static_cast<i64>(out_height) * out_width;
     const int pitch = pitch_of(columns, crop, out_width);
-    pass(!columns, blockIdx.x * blockDim.x + threadIdx.x, {middle + image * 3 * room, {0, pitch, 1, room}, pitch},
+    pass(!columns, {middle + image * 3 * room, {0, pitch, 1, room}, pitch},
          {views + image * 3 * plane, {0, out_width, 1, plane}, out_width}, out_height,
          filters + image * (2 + longest) * (out_width + out_height), out_height, out_width);
 }
