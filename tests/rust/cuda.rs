@@ -3,7 +3,7 @@
 use crate::style::model;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sassl::data::{BatchStyles, Position, Styling, TwoViews, View};
+use sassl::data::{BatchStyles, Position, Styling, TwoViews, View, ViewsParams};
 use sassl::image::{
     BlurKernel, ColorJitter, Dtype, GaussianBlur, Interpolation, JitterForm, Normalize, Output, PixelsView, RandomFlip,
     RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
@@ -331,18 +331,33 @@ fn two_views(
 
 const NORMALIZE: Normalize = Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
+/// Draws for a batch of images of this size.
+fn draws(views: &TwoViews, size: (usize, usize), n: usize) -> Vec<ViewsParams> {
+    let key = |i| Key { seed: 5, epoch: 0, index: i as u64, view: 0 };
+    (0..n).map(|i| views.sample(key(i), size, (i, n))).collect()
+}
+
+/// Where both views of a batch go, one batch after the other.
+fn places(views: &TwoViews, n: usize) -> [Layout; 2] {
+    let (height, width) = views.size();
+    let pixels = match views.output().dtype() {
+        Dtype::U8 => PixelType::U8,
+        Dtype::F16 => PixelType::F16,
+        Dtype::F32 => PixelType::F32,
+    };
+    let dense = layout(Space::Out, pixels, (height, width));
+    let planar = [3 * height * width, width, 1, height * width].map(|x| x as i64);
+    let strides = if views.output().channels_last() { dense.strides } else { planar };
+    let bytes = 3 * height * width * views.output().dtype().size();
+    [0, n].map(|first| Layout { at: At { space: Space::Out, bytes: first * bytes }, strides, ..dense })
+}
+
 /// The bytes of both views of a batch by the kernels and by the CPU, `[view][image]` and as the views have them.
 fn both(views: &TwoViews, (height, width): (usize, usize), n: usize, style: Option<(&Cuda, From)>) -> [Vec<u8>; 2] {
     let pixels = bytes(n * height * width * 3);
-    let key = |i| Key { seed: 5, epoch: 0, index: i as u64, view: 0 };
-    let params: Vec<_> = (0..n).map(|i| views.sample(key(i), (height, width), (i, n))).collect();
+    let params = draws(views, (height, width), n);
     let (h, w) = views.size();
-    let (type_, size) = match views.output().dtype() {
-        Dtype::U8 => (PixelType::U8, 1),
-        Dtype::F16 => (PixelType::F16, 2),
-        Dtype::F32 => (PixelType::F32, 4),
-    };
-    let view = h * w * 3 * size;
+    let view = h * w * 3 * views.output().dtype().size();
     let picture = |i: usize| {
         let bytes = &pixels[i * height * width * 3..][..height * width * 3];
         PixelsView { height, width, bytes }
@@ -355,14 +370,8 @@ fn both(views: &TwoViews, (height, width): (usize, usize), n: usize, style: Opti
         let batch = views.needs_batch().then_some(BatchStyles { z: &z, place: i });
         views.apply(picture(i), params, batch, out).unwrap();
     }
-    let planar = [3 * h * w, w, 1, h * w].map(|x| x as i64);
-    let place = |side: usize| {
-        let dense = layout(Space::Out, type_, (h, w));
-        let strides = if views.output().channels_last() { dense.strides } else { planar };
-        Layout { at: At { space: Space::Out, bytes: side * n * view }, strides, ..dense }
-    };
     let images = layout(Space::Images, PixelType::U8, (height, width));
-    let plan = views.plan(&images, &params, [&place(0), &place(1)], style).unwrap();
+    let plan = views.plan(&images, &params, places(views, n).each_ref(), style).unwrap();
     let none = Cuda::new(&model(1), false).unwrap();
     let cuda = style.map_or(&none, |style| style.0);
     let mut device = device(cuda, Memory::of(&pixels), 2 * n * view, &bank(4));
@@ -370,27 +379,50 @@ fn both(views: &TwoViews, (height, width): (usize, usize), n: usize, style: Opti
     [device.out, truth].map(|mut memory| memory.bytes()[..2 * n * view].to_vec())
 }
 
-#[test]
-fn views_are_those_of_the_cpu_to_the_bit() {
+/// A recipe, the size of images, how many.
+type Case = (TwoViews, (usize, usize), usize);
+
+/// Small ones; tiles and words that end before the view does; taps that no tile holds; lines that no block holds.
+fn cases() -> Vec<Case> {
     use BlurKernel::{Boxes, Taps};
     use Interpolation::{Bicubic, Bilinear};
     use JitterForm::{Byol, Torchvision};
+    let of = |form, blur, interpolation, size, output| two_views(form, blur, interpolation, size, output, None);
+    vec![
+        (of(Torchvision, Taps(5), Bilinear, (17, 14), (Dtype::F32, false)), (40, 25), 8),
+        (of(Byol, Boxes, Bicubic, (17, 14), (Dtype::F16, true)), (40, 25), 8),
+        (of(Torchvision, Boxes, Bicubic, (16, 20), (Dtype::U8, false)), (25, 40), 8),
+        (of(Byol, Taps(23), Bilinear, (70, 68), (Dtype::U8, true)), (90, 41), 4),
+        (of(Torchvision, Taps(185), Bilinear, (96, 101), (Dtype::F32, true)), (31, 60), 3),
+        (of(Torchvision, Boxes, Bilinear, (3, 3100), (Dtype::F16, false)), (30, 20), 3),
+        (of(Byol, Boxes, Bilinear, (1600, 7), (Dtype::F32, false)), (20, 30), 3),
+    ]
+}
+
+#[test]
+fn views_are_those_of_the_cpu_to_the_bit() {
     if Emulator::get().is_none() {
         return;
     }
-    // Small ones; tiles and words that end before the view does; taps that no tile holds; lines that no block holds.
-    for (form, blur, interpolation, images, size, output, n) in [
-        (Torchvision, Taps(5), Bilinear, (40, 25), (17, 14), (Dtype::F32, false), 8),
-        (Byol, Boxes, Bicubic, (40, 25), (17, 14), (Dtype::F16, true), 8),
-        (Torchvision, Boxes, Bicubic, (25, 40), (16, 20), (Dtype::U8, false), 8),
-        (Byol, Taps(23), Bilinear, (90, 41), (70, 68), (Dtype::U8, true), 4),
-        (Torchvision, Taps(185), Bilinear, (31, 60), (96, 101), (Dtype::F32, true), 3),
-        (Torchvision, Boxes, Bilinear, (30, 20), (3, 3100), (Dtype::F16, false), 3),
-        (Byol, Boxes, Bilinear, (20, 30), (1600, 7), (Dtype::F32, false), 3),
-    ] {
-        let [ours, truth] = both(&two_views(form, blur, interpolation, size, output, None), images, n, None);
+    for (which, (views, size, n)) in cases().into_iter().enumerate() {
+        let [ours, truth] = both(&views, size, n, None);
         let wrong = ours.iter().zip(&truth).filter(|(a, b)| a != b).count();
-        assert_eq!(wrong, 0, "of {} bytes; {form:?}, {blur:?}, {interpolation:?}, {size:?}", truth.len());
+        assert_eq!(wrong, 0, "of {} bytes; case {which}", truth.len());
+    }
+}
+
+/// `color.cu` divides by a reciprocal that is only nearly one.
+#[test]
+fn a_reciprocal_divides_bytes_as_a_division_does() {
+    for by in 1..=255u8 {
+        for off in -2..=2 {
+            let inverse = f32::from_bits((1.0 / f32::from(by)).to_bits().wrapping_add_signed(off));
+            for x in 0..=255u8 {
+                let (x, by) = (f32::from(x), f32::from(by));
+                let near = x * inverse;
+                assert_eq!((-near).mul_add(by, x).mul_add(inverse, near), x / by, "{x} / {by}, {off} off");
+            }
+        }
     }
 }
 
@@ -468,6 +500,11 @@ fn every_kernel_compiles_for_every_architecture() {
             let plan = cuda.apply(&of(Space::Images), &params(3), From::Batch, &of(Space::Out)).unwrap();
             kernels.extend(plan.launches.into_iter().map(|launch| launch.kernel));
         }
+    }
+    for (views, size, n) in cases() {
+        let images = layout(Space::Images, PixelType::U8, size);
+        let plan = views.plan(&images, &draws(&views, size, n), places(&views, n).each_ref(), None).unwrap();
+        kernels.extend(plan.launches.into_iter().map(|launch| launch.kernel));
     }
     for arch in [75, 80, 86, 89, 90, 100, 120] {
         for kernel in &kernels {

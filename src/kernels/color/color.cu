@@ -50,28 +50,42 @@ DEVICE float whole(float a, float b) {
     return fmaf(a, b, -near) < 0.0f ? near - 1.0f : near;
 }
 
-// x / by, rounded as a division is: so it turned out for all x that are divided here.
-DEVICE float divided(float x, float by) {
-    const float near = times(x, 1.0f / by);
-    return fmaf(fmaf(-near, by, x), 1.0f / by, near);
+// 1 / x, but for a unit in its last place.
+DEVICE float reciprocal(float x) {
+#ifdef EMULATED
+    return from_bits(to_bits(1.0f / x) + 1);
+#else
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
 }
+
+// x / by, rounded as a division is, from about 1 / by: for whole numbers of 0 to 255, and for what a hue is divided by, which
+// trying all of them shows.
+DEVICE float divided(float x, float by, float inverse) {
+    const float near = times(x, inverse);
+    return fmaf(fmaf(-near, by, x), inverse, near);
+}
+
+DEVICE float divided(float x, float by) { return divided(x, by, reciprocal(by)); }
 
 // Turned by `steps` of 256. The CPU's numbers are of double precision; that these floats give the same bytes is shown by
 // trying all of them (`every_colour_turns_as_on_the_cpu`).
 DEVICE void turn_hue(float (&x)[3], float steps) {
     const float most = fmaxf(x[0], fmaxf(x[1], x[2])), least = fminf(x[0], fminf(x[1], x[2])), range = most - least;
     // How far the colour in the middle lies from the largest; the largest lies at 0, the least at 1.
-    const float away = (most - (x[0] + x[1] + x[2] - most - least)) / fmaxf(range, 1.0f);
+    const float away = divided(most - (x[0] + x[1] + x[2] - most - least), fmaxf(range, 1.0f));
     const bool red = x[0] == most, green = x[1] == most;
     const bool up = red ? x[1] < x[2] : green ? x[0] >= x[2] : x[1] >= x[0];
     const float side = red ? 0.0f : green ? 2.0f : 4.0f;
     const float sixths = up ? (side - 1.0f) + away : (side + 1.0f) - away;
-    float turn = divided(sixths, 6.0f);
+    float turn = divided(sixths, 6.0f, 1.0f / 6.0f);
     if (turn < 0.0f) turn += 1.0f;
     float hue = (range == 0.0f ? 0.0f : whole(turn, 255.0f)) + steps;
     if (hue >= 256.0f) hue -= 256.0f;
-    const float part = floored(times(hue + 0.25f, 2.0f / 85.0f)), rest = divided(2.0f * hue - 85.0f * part, 85.0f);
-    const float s = divided(whole(range / fmaxf(most, 1.0f), 255.0f), 255.0f), v = most + 0.5f;
+    const float part = floored(times(hue + 0.25f, 2.0f / 85.0f)), rest = divided(2.0f * hue - 85.0f * part, 85.0f, 1.0f / 85.0f);
+    const float s = divided(whole(divided(range, fmaxf(most, 1.0f)), 255.0f), 255.0f, 1.0f / 255.0f), v = most + 0.5f;
     const float p = floored(fmaf(-most, s, v)), q = floored(fmaf(-most, times(s, rest), v));
     const float t = floored(fmaf(-most, times(s, 1.0f - rest), v));
     // The sixth part is the first one again.
@@ -109,7 +123,7 @@ DEVICE void change(float (&pixels)[4][3], const Factor& factor, const float* mea
     } else if (factor.kind == HSV_SATURATION) {
         for (auto& x : pixels) {
             const float most = fmaxf(x[0], fmaxf(x[1], x[2])), least = fminf(x[0], fminf(x[1], x[2]));
-            const float up_to = fminf(by, most / fmaxf(most - least, 1.0f));
+            const float up_to = fminf(by, divided(most, fmaxf(most - least, 1.0f)));
             for (int c = 0; c < 3; c++) x[c] = truncated(add(most - times(most - x[c], up_to), 0.5f));
         }
     }
