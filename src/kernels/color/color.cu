@@ -1,8 +1,8 @@
 // Colour jitter and gray of each view, in Pillow's arithmetic to the bit: `color/mod.rs` and `color/hue.rs` say how.
 //
 // A block has a part of a view, [colour][pixels], and a thread four neighbours of it at a time. Where there is a contrast, the
-// first kernel adds up what it moves away from, as the pixels are when their turn comes; the second applies the whole chain to
-// each pixel once. Sums are of integers, so that their order does not matter.
+// first kernel changes the view as far as that and adds up what it moves away from; the second goes on from there, or has the
+// whole chain. Sums are of integers, so that their order does not matter.
 //
 // Colours are whole numbers of 0 to 255 kept as floats, which hold all of the arithmetic below exactly or as the CPU rounds it.
 struct Factor {
@@ -74,25 +74,22 @@ DEVICE float divided(float x, float by) { return divided(x, by, reciprocal(by));
 // trying all of them (`every_colour_turns_as_on_the_cpu`).
 DEVICE void turn_hue(float (&x)[3], float steps) {
     const float most = fmaxf(x[0], fmaxf(x[1], x[2])), least = fminf(x[0], fminf(x[1], x[2])), range = most - least;
-    // How far the colour in the middle lies from the largest; the largest lies at 0, the least at 1.
-    const float away = divided(most - (x[0] + x[1] + x[2] - most - least), fmaxf(range, 1.0f));
     const bool red = x[0] == most, green = x[1] == most;
-    const bool up = red ? x[1] < x[2] : green ? x[0] >= x[2] : x[1] >= x[0];
-    const float side = red ? 0.0f : green ? 2.0f : 4.0f;
-    const float sixths = up ? (side - 1.0f) + away : (side + 1.0f) - away;
-    float turn = divided(sixths, 6.0f, 1.0f / 6.0f);
-    if (turn < 0.0f) turn += 1.0f;
+    // Of the two colours after the largest one, and how far the middle one lies from the largest; the least lies at 1.
+    const float ahead = (red ? x[1] : green ? x[2] : x[0]) - (red ? x[2] : green ? x[0] : x[1]);
+    const float away = divided(range - fabsf(ahead), fmaxf(range, 1.0f)), sign = ahead > 0.0f ? -1.0f : 1.0f;
+    float turn = divided(fmaf(sign, away, (red ? 0.0f : green ? 2.0f : 4.0f) - sign), 6.0f, 1.0f / 6.0f);
+    turn = turn < 0.0f ? turn + 1.0f : turn;
     float hue = (range == 0.0f ? 0.0f : whole(turn, 255.0f)) + steps;
-    if (hue >= 256.0f) hue -= 256.0f;
-    const float part = floored(times(hue + 0.25f, 2.0f / 85.0f)), rest = divided(2.0f * hue - 85.0f * part, 85.0f, 1.0f / 85.0f);
+    hue = hue >= 256.0f ? hue - 256.0f : hue;
+    const float part = floored(fmaf(hue, 2.0f / 85.0f, 0.01f)), rest = divided(2.0f * hue - 85.0f * part, 85.0f, 1.0f / 85.0f);
     const float s = divided(whole(divided(range, fmaxf(most, 1.0f)), 255.0f), 255.0f, 1.0f / 255.0f), v = most + 0.5f;
-    const float p = floored(fmaf(-most, s, v)), q = floored(fmaf(-most, times(s, rest), v));
-    const float t = floored(fmaf(-most, times(s, 1.0f - rest), v));
-    // The sixth part is the first one again.
-    const bool first = part == 0.0f || part == 6.0f;
-    x[0] = first || part == 5.0f ? most : part == 1.0f ? q : part == 4.0f ? t : p;
-    x[1] = part == 1.0f || part == 2.0f ? most : part == 3.0f ? q : first ? t : p;
-    x[2] = part == 3.0f || part == 4.0f ? most : part == 5.0f ? q : part == 2.0f ? t : p;
+    // What Pillow calls p and, in odd parts, q, in even ones t. The sixth part is the first one again.
+    const bool odd = part == 1.0f || part == 3.0f || part == 5.0f, first = part == 0.0f || part == 6.0f;
+    const float p = floored(fmaf(-most, s, v)), other = floored(fmaf(-most, times(s, odd ? rest : 1.0f - rest), v));
+    x[0] = first || part == 5.0f ? most : part == 1.0f || part == 4.0f ? other : p;
+    x[1] = part == 1.0f || part == 2.0f ? most : first || part == 3.0f ? other : p;
+    x[2] = part == 3.0f || part == 4.0f ? most : part == 2.0f || part == 5.0f ? other : p;
 }
 
 // `means` is what contrasts move away from: the mean luma, or the mean of each colour.
@@ -136,33 +133,51 @@ DEVICE int contrast_of(const Chain& chain) {
     return k;
 }
 
-// Up to four pixels of a view, from number i on, after so many of the chain's factors.
-DEVICE void changed(const u8* view, int i, int pixels, const Chain& chain, int factors, const float* means,
-                    float (&to)[4][3]) {
+// Up to four pixels of a view, from number `at` on.
+struct Pixels {
+    u8* view;
+    int at, pixels;
+    float x[4][3];
+};
+
+DEVICE void load(Pixels& of) {
     u8 bytes[3][4];
-    load_side(view, i, {0, 0, 1, pixels}, pixels - i, bytes);
+    load_side(of.view, of.at, {0, 0, 1, of.pixels}, of.pixels - of.at, bytes);
     for (int n = 0; n < 4; n++)
-        for (int c = 0; c < 3; c++) to[n][c] = bytes[c][n];
-#pragma unroll 1
-    for (int k = 0; k < factors; k++) change(to, chain.factors[k], means);
+        for (int c = 0; c < 3; c++) of.x[n][c] = bytes[c][n];
 }
 
-// Sums of lumas, or of each colour, of each part of `part` pixels: [chain][part][3].
-KERNEL moved_from(const u8* views, const int* rows, const Chain* chains, u32* sums, int pixels, int part) {
+DEVICE void store(const Pixels& of) {
+    u8 bytes[3][4];
+    for (int n = 0; n < 4; n++)
+        for (int c = 0; c < 3; c++) bytes[c][n] = byte(of.x[n][c]);
+    store_side(of.view, of.at, {0, 0, 1, of.pixels}, of.pixels - of.at, bytes);
+}
+
+DEVICE void change(Pixels& of, const Chain& chain, int from, int to, const float* means) {
+#pragma unroll 1
+    for (int k = from; k < to; k++) change(of.x, chain.factors[k], means);
+}
+
+// Changes views up to their contrast, and makes sums of lumas, or of each colour, of each part of `part` pixels:
+// [chain][part][3].
+KERNEL before_contrast(u8* views, const int* rows, const Chain* chains, u32* sums, int pixels, int part) {
     SHARED(u32, own);
     const Chain& chain = chains[blockIdx.z];
-    const u8* view = views + static_cast<i64>(rows[blockIdx.z]) * 3 * pixels;
     const int contrast = contrast_of(chain), begin = blockIdx.x * part, end = min(begin + part, pixels);
     const bool of_colours = chain.factors[contrast].kind == COLOR_CONTRAST;
+    Pixels four = {views + static_cast<i64>(rows[blockIdx.z]) * 3 * pixels, 0, pixels};
     u32 sum[3] = {};
     for (int i = begin + 4 * threadIdx.x; i < end; i += 4 * blockDim.x) {
-        float x[4][3];
-        changed(view, i, pixels, chain, contrast, nullptr, x);
+        four.at = i;
+        load(four);
+        change(four, chain, 0, contrast, nullptr);
+        if (contrast > 0) store(four);
         for (int n = 0; n < 4 && i + n < end; n++) {
             if (of_colours) {
-                for (int c = 0; c < 3; c++) sum[c] += byte(x[n][c]);
+                for (int c = 0; c < 3; c++) sum[c] += byte(four.x[n][c]);
             } else {
-                sum[0] += byte(luma(x[n]));
+                sum[0] += byte(luma(four.x[n]));
             }
         }
     }
@@ -176,10 +191,10 @@ KERNEL moved_from(const u8* views, const int* rows, const Chain* chains, u32* su
         for (int c = 0; c < 3; c++) sums[(blockIdx.z * gridDim.x + blockIdx.x) * 3 + c] = own[c * blockDim.x];
 }
 
+// The rest of a chain, or the whole of one without a contrast.
 KERNEL jitter(u8* views, const int* rows, const Chain* chains, const u32* sums, int pixels, int part) {
     SHARED(float, means);
     const Chain& chain = chains[blockIdx.z];
-    u8* view = views + static_cast<i64>(rows[blockIdx.z]) * 3 * pixels;
     const int contrast = contrast_of(chain), begin = blockIdx.x * part, end = min(begin + part, pixels);
     if (contrast < 4 && threadIdx.x < 3) {
         u64 sum = 0;
@@ -189,14 +204,13 @@ KERNEL jitter(u8* views, const int* rows, const Chain* chains, const u32* sums, 
         means[threadIdx.x] = of_colours ? static_cast<float>(mean) : static_cast<float>(static_cast<int>(mean + 0.5));
     }
     __syncthreads();
+    Pixels four = {views + static_cast<i64>(rows[blockIdx.z]) * 3 * pixels, 0, pixels};
     for (int i = begin + 4 * threadIdx.x; i < end; i += 4 * blockDim.x) {
-        float x[4][3];
-        changed(view, i, pixels, chain, 4, means, x);
-        u8 bytes[3][4];
-        for (int n = 0; n < 4; n++) {
-            if (chain.gray) x[n][0] = x[n][1] = x[n][2] = luma(x[n]);
-            for (int c = 0; c < 3; c++) bytes[c][n] = byte(x[n][c]);
-        }
-        store_side(view, i, {0, 0, 1, pixels}, pixels - i, bytes);
+        four.at = i;
+        load(four);
+        change(four, chain, contrast % 4, 4, means);
+        if (chain.gray)
+            for (auto& x : four.x) x[0] = x[1] = x[2] = luma(x);
+        store(four);
     }
 }

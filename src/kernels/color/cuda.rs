@@ -73,7 +73,7 @@ pub fn jitter(views: At, pixels: usize, chains: &[(usize, Chain)], plan: &mut Pl
         });
     };
     if contrasts > 0 {
-        push("moved_from", contrasts, 3 * 4 * BLOCK as usize);
+        push("before_contrast", contrasts, 3 * 4 * BLOCK as usize);
     }
     push("jitter", chains.len(), 3 * 4);
     plan.room.give(sums);
