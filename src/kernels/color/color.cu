@@ -204,11 +204,12 @@ KERNEL jitter(u8* views, const int* rows, const Chain* chains, const u32* sums, 
         means[threadIdx.x] = of_colours ? static_cast<float>(mean) : static_cast<float>(static_cast<int>(mean + 0.5));
     }
     __syncthreads();
+    const int first = contrast < 4 ? contrast : 0;
     Pixels four = {views + static_cast<i64>(rows[blockIdx.z]) * 3 * pixels, 0, pixels};
     for (int i = begin + 4 * threadIdx.x; i < end; i += 4 * blockDim.x) {
         four.at = i;
         load(four);
-        change(four, chain, contrast % 4, 4, means);
+        change(four, chain, first, 4, means);
         if (chain.gray)
             for (auto& x : four.x) x[0] = x[1] = x[2] = luma(x);
         store(four);

@@ -66,8 +66,8 @@ impl Tile {
     /// Bytes with as many around them as taps reach, and floats of the rows between; rows of odd numbers of words.
     fn bytes(self, longest: usize) -> usize {
         let reach = longest - 1;
-        let pitch = 4 * ((self.width + 2 * reach.next_multiple_of(4)) / 4 | 1);
-        (self.height + 2 * reach) * (pitch + 4 * (self.width | 1))
+        let words = (self.width + 2 * reach.next_multiple_of(4)) / 4;
+        (self.height + 2 * reach) * 4 * ((words | 1) + (self.width | 1))
     }
 }
 

@@ -23,9 +23,9 @@ DEVICE void store_bytes(u8* to, int count, u32 bytes) {
 }
 
 #if defined(WIDE)
-// A block has a tile of TALL x WIDE bytes, multiples of eight, of a colour: the tile and what the taps reach around it, then its
-// rows blurred, lie in shared memory. A thread makes eight neighbours at a time from two numbers a tap. `halves` is
-// [blurred][HALF], the middle first; `blurred` is [blurred][colour][height][width].
+// A block has a tile of TALL x WIDE bytes, multiples of eight, of a colour: the tile with what taps reach around it, and its
+// rows once they are blurred, lie in shared memory. A thread makes eight neighbours at a time, from two numbers for each tap.
+// `halves` is [blurred][HALF], the middle first; `blurred` is [blurred][colour][height][width].
 #define REACH (HALF - 1)
 #define BEFORE ((REACH + 3) / 4 * 4)
 #define WORDS ((WIDE + 2 * BEFORE) / 4)

@@ -46,8 +46,10 @@ KERNEL filters(const Crop* crops, int* filters, int out_height, int out_width, i
     for (int k = 0; k < count; k++) sum += at((first + k - centre + 0.5) * (1.0 / widened));
     filter[0] = first;
     filter[outputs] = count;
-    for (int k = 0; k < count; k++)
-        filter[(2 + k) * outputs] = static_cast<int>(round(at((first + k - centre + 0.5) * (1.0 / widened)) / sum * (1 << BITS)));
+    for (int k = 0; k < count; k++) {
+        const double weight = at((first + k - centre + 0.5) * (1.0 / widened)) / sum;
+        filter[(2 + k) * outputs] = static_cast<int>(round(weight * (1 << BITS)));
+    }
 }
 
 // Where bytes of an image lie, how far apart, and how many of a row may be read or written.
