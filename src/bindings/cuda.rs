@@ -173,7 +173,8 @@ impl CudaPlan {
         stream: u64,
     ) -> PyResult<Option<String>> {
         let (weights, workspace, images, out, styles) = addresses;
-        let addresses = Addresses { weights, workspace, images, out, styles };
+        let words = workspace + self.0.words_at() as u64;
+        let addresses = Addresses { weights, workspace, words, images, out, styles };
         let unkept = super::run::run(py, || device.0.run(&self.0.launches, &addresses, stream))?;
         Ok(unkept.map(|error| error.to_string()))
     }

@@ -42,7 +42,8 @@ impl TwoViews {
         if images.pixels != PixelType::U8 {
             return Err(Error::value("dtype", format!("{:?}", images.pixels), "views are made of uint8 images"));
         }
-        if (images.height * width).max(height * images.width).max(images.height * images.width) > MOST {
+        let largest = images.height.max(height) * images.width.max(width).next_multiple_of(4);
+        if largest > MOST {
             let got = format!("{}x{}", images.height, images.width);
             return Err(Error::shape("images", "smaller ones for a GPU", got));
         }
@@ -63,7 +64,7 @@ impl TwoViews {
             self.push_crop(which, images, &own, views, styled.as_ref(), &mut plan)?;
             self.view(which).push_finish(&own, views, (height, width), out, self.output().normalize(), &mut plan);
         }
-        Ok(plan)
+        Ok(plan.finish())
     }
 
     /// Crop and style, in either order, into `views`.
@@ -130,19 +131,26 @@ impl View {
             of_each().filter(|(_, params)| coloured(params)).map(|(i, params)| (i, chain(params))).collect();
         jitter(views, size.0 * size.1, &chains, plan);
         let sigmas: Vec<_> = of_each().filter_map(|(i, params)| Some((i, params.sigma?))).collect();
-        match self.blur.kernel() {
+        let mut of_blurred = vec![None; params.len()];
+        let blurred = match self.blur.kernel() {
             BlurKernel::Taps(n) => {
+                sigmas.iter().enumerate().for_each(|(which, &(i, _))| of_blurred[i] = Some(which));
                 let halves: Vec<_> = sigmas.into_iter().map(|(i, sigma)| (i, taps(n, sigma))).collect();
-                gaussian_blur(views, size, n / 2 + 1, &halves, plan);
+                Some(gaussian_blur(views, size, n / 2 + 1, &halves, plan))
             }
-            BlurKernel::Boxes => box_blur(views, size, &sigmas, plan),
-        }
-        let last = |params: &&ViewParams| Finish {
+            BlurKernel::Boxes => {
+                box_blur(views, size, &sigmas, plan);
+                None
+            }
+        };
+        let last = |(params, blurred): (&&ViewParams, Option<usize>)| Finish {
             solarize: params.solarize.then_some(self.solarize.threshold),
             flip: params.flip,
+            blurred,
         };
-        let finishes: Vec<_> = params.iter().map(last).collect();
-        finish(views, out, &finishes, (normalize.mean, normalize.std), plan);
+        let finishes: Vec<_> = params.iter().zip(of_blurred).map(last).collect();
+        finish((views, blurred.unwrap_or(views)), out, &finishes, (normalize.mean, normalize.std), plan);
+        blurred.into_iter().for_each(|blurred| plan.room.give(blurred));
     }
 }
 

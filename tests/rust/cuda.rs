@@ -3,15 +3,17 @@
 use crate::style::model;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sassl::data::{BatchStyles, Position, Styling, TwoViews, View};
+use sassl::data::{BatchStyles, Position, Styling, TwoViews, View, ViewsParams};
 use sassl::image::{
     BlurKernel, ColorJitter, Dtype, GaussianBlur, Interpolation, JitterForm, Normalize, Output, PixelsView, RandomFlip,
     RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
 };
-use sassl::kernels::Isa;
+use sassl::kernels::color::cuda::{Chain, Factor, jitter};
+use sassl::kernels::color::turn_hue;
 use sassl::kernels::cuda::{Arg, At, Kernel, Launch, Plan, Space};
 use sassl::kernels::interpolate::cuda::{Images as Layout, PixelType};
 use sassl::kernels::interpolate::{Pixels, PixelsMut};
+use sassl::kernels::{Isa, Planes};
 use sassl::random::Key;
 use sassl::style::cuda::{From, Stylizer as Cuda};
 use sassl::style::{Bank, Drawn, Images, Sassl, StyleParams, Styles, Stylizer};
@@ -88,6 +90,8 @@ impl Memory {
 struct Device {
     weights: Memory,
     workspace: Memory,
+    /// Where it has the plan's words.
+    words: usize,
     images: Memory,
     out: Memory,
     styles: Memory,
@@ -95,14 +99,15 @@ struct Device {
 
 impl Device {
     fn address(&mut self, at: At) -> *mut c_void {
-        let memory = match at.space {
-            Space::Weights => &mut self.weights,
-            Space::Workspace => &mut self.workspace,
-            Space::Images => &mut self.images,
-            Space::Out => &mut self.out,
-            Space::Styles => &mut self.styles,
+        let (memory, begin) = match at.space {
+            Space::Weights => (&mut self.weights, 0),
+            Space::Workspace => (&mut self.workspace, 0),
+            Space::Words => (&mut self.workspace, self.words),
+            Space::Images => (&mut self.images, 0),
+            Space::Out => (&mut self.out, 0),
+            Space::Styles => (&mut self.styles, 0),
         };
-        memory.bytes()[at.bytes..].as_mut_ptr().cast()
+        memory.bytes()[begin + at.bytes..].as_mut_ptr().cast()
     }
 
     fn run(&mut self, emulator: &mut Emulator, launch: &Launch) {
@@ -131,7 +136,7 @@ impl Device {
 
     fn run_all(&mut self, plan: &Plan) {
         let mut emulator = Emulator::get().unwrap().lock().unwrap();
-        self.workspace = Memory::new(plan.workspace());
+        (self.workspace, self.words) = (Memory::new(plan.workspace()), plan.words_at());
         plan.launches.iter().for_each(|launch| self.run(&mut emulator, launch));
     }
 }
@@ -152,6 +157,7 @@ fn device(cuda: &Cuda, images: Memory, out: usize, styles: &[f32]) -> Device {
     Device {
         weights: Memory::of(cuda.weights()),
         workspace: Memory::new(0),
+        words: 0,
         images,
         out: Memory::new(out),
         styles: Memory::of(styles),
@@ -300,59 +306,97 @@ fn the_mobile_pairs_predictor_is_that_of_the_cpu() {
 }
 
 /// Two views with everything drawn often.
-fn two_views(byol: bool, boxes: bool, interpolation: Interpolation, styling: Option<Styling>) -> TwoViews {
-    let form = if byol { JitterForm::Byol } else { JitterForm::Torchvision };
-    let kernel = if boxes { BlurKernel::Boxes } else { BlurKernel::Taps(5) };
+fn two_views(
+    form: JitterForm,
+    kernel: BlurKernel,
+    interpolation: Interpolation,
+    size: (usize, usize),
+    output: (Dtype, bool),
+    styling: Option<Styling>,
+) -> TwoViews {
     let view = View {
         crop: RandomResizedCrop::new((0.08, 1.0), (0.75, 1.333)).unwrap(),
         interpolation,
         jitter: ColorJitter::new(0.8, 0.4, 0.4, 0.4, 0.2, form).unwrap(),
         grayscale: RandomGrayscale::new(0.2).unwrap(),
-        blur: GaussianBlur::new(0.6, (0.1, 2.0), kernel).unwrap(),
+        blur: GaussianBlur::new(0.6, (0.1, 9.0), kernel).unwrap(),
         solarize: RandomSolarize::new(0.3, 128).unwrap(),
         flip: RandomFlip::new(0.5, 0.3).unwrap(),
         rotation: RandomRotation::new(0.3, (-90.0, 90.0)).unwrap(),
     };
-    let output = Output::new(Dtype::F32, NORMALIZE, false).unwrap();
-    TwoViews::new(Isa::detect(sassl::kernels::Precision::Exact).unwrap(), [view; 2], (17, 14), styling, output).unwrap()
+    let normalize = if output.0 == Dtype::U8 { Normalize::NONE } else { NORMALIZE };
+    let output = Output::new(output.0, normalize, output.1).unwrap();
+    TwoViews::new(Isa::detect(sassl::kernels::Precision::Exact).unwrap(), [view; 2], size, styling, output).unwrap()
 }
 
 const NORMALIZE: Normalize = Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
-/// Both views of a batch of 40x25 by the CPU and by the kernels, `[view][image][colour][row][column]`.
-fn both(views: &TwoViews, n: usize, style: Option<(&Cuda, From)>) -> [Vec<f32>; 2] {
-    let (height, width) = (40, 25);
-    let pixels = bytes(n * height * width * 3);
+/// Draws for a batch of images of this size.
+fn draws(views: &TwoViews, size: (usize, usize), n: usize) -> Vec<ViewsParams> {
     let key = |i| Key { seed: 5, epoch: 0, index: i as u64, view: 0 };
-    let params: Vec<_> = (0..n).map(|i| views.sample(key(i), (height, width), (i, n))).collect();
+    (0..n).map(|i| views.sample(key(i), size, (i, n))).collect()
+}
+
+/// Where both views of a batch go, one batch after the other.
+fn places(views: &TwoViews, n: usize) -> [Layout; 2] {
+    let (height, width) = views.size();
+    let pixels = match views.output().dtype() {
+        Dtype::U8 => PixelType::U8,
+        Dtype::F16 => PixelType::F16,
+        Dtype::F32 => PixelType::F32,
+    };
+    let dense = layout(Space::Out, pixels, (height, width));
+    let planar = [3 * height * width, width, 1, height * width].map(|x| x as i64);
+    let strides = if views.output().channels_last() { dense.strides } else { planar };
+    let bytes = 3 * height * width * views.output().dtype().size();
+    [0, n].map(|first| Layout { at: At { space: Space::Out, bytes: first * bytes }, strides, ..dense })
+}
+
+/// The bytes of both views of a batch by the kernels and by the CPU, `[view][image]` and as the views have them.
+fn both(views: &TwoViews, (height, width): (usize, usize), n: usize, style: Option<(&Cuda, From)>) -> [Vec<u8>; 2] {
+    let pixels = bytes(n * height * width * 3);
+    let params = draws(views, (height, width), n);
     let (h, w) = views.size();
-    let numbers = h * w * 3;
+    let view = h * w * 3 * views.output().dtype().size();
     let picture = |i: usize| {
         let bytes = &pixels[i * height * width * 3..][..height * width * 3];
         PixelsView { height, width, bytes }
     };
     let z: Vec<f32> = (0..n).flat_map(|i| views.encode(picture(i), &params[i]).unwrap()).collect();
-    let mut truth = vec![0f32; 2 * n * numbers];
+    let mut truth = Memory::new(2 * n * view);
     for (i, params) in params.iter().enumerate() {
-        let (left, right) = truth.split_at_mut(n * numbers);
-        let out = [left, right].map(|side| bytemuck::cast_slice_mut(&mut side[i * numbers..][..numbers]));
+        let (left, right) = truth.bytes()[..2 * n * view].split_at_mut(n * view);
+        let out = [left, right].map(|side| &mut side[i * view..][..view]);
         let batch = views.needs_batch().then_some(BatchStyles { z: &z, place: i });
         views.apply(picture(i), params, batch, out).unwrap();
     }
-    let place = |side: usize| Layout {
-        at: At { space: Space::Out, bytes: side * n * numbers * 4 },
-        pixels: PixelType::F32,
-        strides: [numbers, w, 1, h * w].map(|x| x as i64),
-        height: h,
-        width: w,
-    };
     let images = layout(Space::Images, PixelType::U8, (height, width));
-    let plan = views.plan(&images, &params, [&place(0), &place(1)], style).unwrap();
+    let plan = views.plan(&images, &params, places(views, n).each_ref(), style).unwrap();
     let none = Cuda::new(&model(1), false).unwrap();
     let cuda = style.map_or(&none, |style| style.0);
-    let mut device = device(cuda, Memory::of(&pixels), 8 * n * numbers, &bank(4));
+    let mut device = device(cuda, Memory::of(&pixels), 2 * n * view, &bank(4));
     device.run_all(&plan);
-    [bytemuck::cast_slice(&device.out.bytes()[..8 * n * numbers]).to_vec(), truth]
+    [device.out, truth].map(|mut memory| memory.bytes()[..2 * n * view].to_vec())
+}
+
+/// A recipe, the size of images, how many.
+type Case = (TwoViews, (usize, usize), usize);
+
+/// Small ones; tiles and words that end before the view does; taps that no tile holds; lines that no block holds.
+fn cases() -> Vec<Case> {
+    use BlurKernel::{Boxes, Taps};
+    use Interpolation::{Bicubic, Bilinear};
+    use JitterForm::{Byol, Torchvision};
+    let of = |form, blur, interpolation, size, output| two_views(form, blur, interpolation, size, output, None);
+    vec![
+        (of(Torchvision, Taps(5), Bilinear, (17, 14), (Dtype::F32, false)), (40, 25), 8),
+        (of(Byol, Boxes, Bicubic, (17, 14), (Dtype::F16, true)), (40, 25), 8),
+        (of(Torchvision, Boxes, Bicubic, (16, 20), (Dtype::U8, false)), (25, 40), 8),
+        (of(Byol, Taps(23), Bilinear, (70, 68), (Dtype::U8, true)), (90, 41), 4),
+        (of(Torchvision, Taps(185), Bilinear, (96, 101), (Dtype::F32, true)), (31, 60), 3),
+        (of(Torchvision, Boxes, Bilinear, (3, 3100), (Dtype::F16, false)), (30, 20), 3),
+        (of(Byol, Boxes, Bilinear, (1600, 7), (Dtype::F32, false)), (20, 30), 3),
+    ]
 }
 
 #[test]
@@ -360,14 +404,49 @@ fn views_are_those_of_the_cpu_to_the_bit() {
     if Emulator::get().is_none() {
         return;
     }
-    for (byol, boxes, interpolation) in [
-        (false, false, Interpolation::Bilinear),
-        (true, true, Interpolation::Bicubic),
-        (false, true, Interpolation::Bicubic),
-    ] {
-        let [ours, truth] = both(&two_views(byol, boxes, interpolation, None), 8, None);
+    for (which, (views, size, n)) in cases().into_iter().enumerate() {
+        let [ours, truth] = both(&views, size, n, None);
         let wrong = ours.iter().zip(&truth).filter(|(a, b)| a != b).count();
-        assert_eq!(wrong, 0, "of {} numbers; BYOL's {byol}, boxes {boxes}, {interpolation:?}", truth.len());
+        assert_eq!(wrong, 0, "of {} bytes; case {which}", truth.len());
+    }
+}
+
+/// `color.cu` divides by a reciprocal that is only nearly one.
+#[test]
+fn a_reciprocal_divides_bytes_as_a_division_does() {
+    for by in 1..=255u8 {
+        for off in -2..=2 {
+            let inverse = f32::from_bits((1.0 / f32::from(by)).to_bits().wrapping_add_signed(off));
+            for x in 0..=255u8 {
+                let (x, by) = (f32::from(x), f32::from(by));
+                let near = x * inverse;
+                assert_eq!((-near).mul_add(by, x).mul_add(inverse, near), x / by, "{x} / {by}, {off} off");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_colour_turns_as_on_the_cpu() {
+    if Emulator::get().is_none() {
+        return;
+    }
+    let side = 1 << 12;
+    let mut colours = Planes::new(side, side);
+    for (c, colour) in colours.colors_mut().into_iter().enumerate() {
+        colour.iter_mut().enumerate().for_each(|(i, x)| *x = (i >> (8 * c)) as u8);
+    }
+    for by in [0.0, 0.3, -0.45] {
+        let mut plan = Plan::new(sassl::kernels::cuda::Number::F16);
+        let mut chain = Chain::default();
+        chain.factors[0] = Factor { kind: 4, by };
+        jitter(Space::Images.into(), side * side, &[(0, chain)], &mut plan);
+        let none = Cuda::new(&model(1), false).unwrap();
+        let mut device = device(&none, Memory::of(colours.as_slice()), 0, &[0.0]);
+        device.run_all(&plan.finish());
+        let mut truth = colours.clone();
+        turn_hue(Isa::detect(sassl::kernels::Precision::Exact).unwrap(), (by * 255.0) as i32 as u8, &mut truth);
+        assert!(device.images.bytes()[..3 * side * side] == *truth.as_slice(), "{by}");
     }
 }
 
@@ -391,8 +470,11 @@ fn styled_views_are_those_of_the_cpu() {
         let sassl = Sassl::new(0.9, (0.1, 0.3), (0.3, 0.5), styles).unwrap();
         let styled = [true, from != From::Batch];
         let styling = Styling { stylizer: stylizer.clone(), sassl, styled, position };
-        let views = two_views(false, false, Interpolation::Bilinear, Some(styling));
-        let [ours, truth] = both(&views, 3, Some((&cuda, from)));
+        let (blur, output) = (BlurKernel::Taps(5), (Dtype::F32, false));
+        let form = JitterForm::Torchvision;
+        let views = two_views(form, blur, Interpolation::Bilinear, (17, 14), output, Some(styling));
+        let [ours, truth] = both(&views, (40, 25), 3, Some((&cuda, from)));
+        let [ours, truth] = [&ours, &truth].map(|bytes| bytemuck::pod_collect_to_vec::<u8, f32>(bytes));
         // Levels of bytes before they were normalized; a hue may turn one by more.
         let off: Vec<f32> = ours.iter().zip(&truth).map(|(a, b)| (a - b).abs() * 0.226 * 255.0).collect();
         assert!(ours.iter().all(|x| x.is_finite()));
@@ -418,6 +500,11 @@ fn every_kernel_compiles_for_every_architecture() {
             let plan = cuda.apply(&of(Space::Images), &params(3), From::Batch, &of(Space::Out)).unwrap();
             kernels.extend(plan.launches.into_iter().map(|launch| launch.kernel));
         }
+    }
+    for (views, size, n) in cases() {
+        let images = layout(Space::Images, PixelType::U8, size);
+        let plan = views.plan(&images, &draws(&views, size, n), places(&views, n).each_ref(), None).unwrap();
+        kernels.extend(plan.launches.into_iter().map(|launch| launch.kernel));
     }
     for arch in [75, 80, 86, 89, 90, 100, 120] {
         for kernel in &kernels {

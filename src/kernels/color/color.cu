@@ -1,7 +1,10 @@
 // Colour jitter and gray of each view, in Pillow's arithmetic to the bit: `color/mod.rs` and `color/hue.rs` say how.
 //
-// A block has a view, [colour][pixels]: it adds up what a contrast moves away from, as the pixels are when their turn comes, and
-// then applies the whole chain to each pixel once. Sums are of integers, so that their order does not matter.
+// A block has a part of a view, [colour][pixels], and a thread four neighbours of it at a time. Where there is a contrast, the
+// first kernel changes the view as far as that and adds up what it moves away from; the second goes on from there, or has the
+// whole chain. Sums are of integers, so that their order does not matter.
+//
+// Colours are whole numbers of 0 to 255 kept as floats, which hold all of the arithmetic below exactly or as the CPU rounds it.
 struct Factor {
     int kind;  // 0: none, then as `image/color_jitter.rs` lists them.
     float by;
@@ -15,104 +18,200 @@ struct Chain {
 
 enum { NONE, BRIGHTNESS, CONTRAST, SATURATION, HUE, SHIFT, COLOR_CONTRAST, HSV_SATURATION };
 
-DEVICE int luma(const int (&x)[3]) { return (19595 * x[0] + 38470 * x[1] + 7471 * x[2] + 0x8000) >> 16; }
+// 2^23: a sum with it has no bits left for a fraction, and its last byte is the other number's.
+#define WHOLE 8388608.0f
 
-// Cut off at 0 and 255; NaN is 0.
-DEVICE int truncated(float x) { return static_cast<int>(fminf(fmaxf(x, 0.0f), 255.0f)); }
-
-// Each step rounded by itself, as on the CPU, and not fused.
-DEVICE int blended(int from, float factor, int x) {
-    const float base = static_cast<float>(from);
-    return truncated(add(base, times(factor, static_cast<float>(x) - base)));
+// The whole part of a number of 0 to 2^22; additions are many times as fast as conversions.
+DEVICE float floored(float x) {
+#ifdef EMULATED
+    return floorf(x);
+#else
+    return __fadd_rz(x, WHOLE) - WHOLE;
+#endif
 }
 
-DEVICE void turn_hue(int (&x)[3], float factor) {
-    const int steps = static_cast<int>(static_cast<double>(factor) * 255.0) & 255;
-    const int most = max(x[0], max(x[1], x[2])), least = min(x[0], min(x[1], x[2]));
-    const float range = fmaxf(static_cast<float>(most - least), 1.0f);
-    const float saturation = static_cast<float>(most - least) / fmaxf(static_cast<float>(most), 1.0f);
-    float away[3];
-    for (int c = 0; c < 3; c++) away[c] = static_cast<float>(most - x[c]) / range;
-    float sixths = x[1] == most ? static_cast<float>(2.0 + away[0] - away[2]) : static_cast<float>(4.0 + away[1] - away[0]);
-    if (x[0] == most) sixths = away[2] - away[1];
-    const double whole = sixths / 6.0 + 1.0;
-    const float turn = static_cast<float>(whole >= 1.0 ? whole - 1.0 : whole);
-    const int hue = most == least ? 0 : static_cast<int>(turn * 255.0) & 255;
-    const float s = static_cast<float>(static_cast<int>(saturation * 255.0)) / 255.0f;
-    const double place = static_cast<double>((hue + steps) & 255) * 6.0 / 255.0;
-    const int part = static_cast<int>(floor(place)) % 6;
-    const float rest = static_cast<float>(place - floor(place));
-    const double v = most;
-    const int p = static_cast<int>(v * (1.0 - s) + 0.5);
-    const int q = static_cast<int>(v * (1.0 - static_cast<double>(times(s, rest))) + 0.5);
-    const int t = static_cast<int>(v * (1.0 - static_cast<double>(s) * (1.0 - static_cast<double>(rest))) + 0.5);
-    const int of_part[6][3] = {{most, t, p}, {q, most, p}, {p, most, t}, {p, q, most}, {t, p, most}, {most, p, q}};
-    for (int c = 0; c < 3; c++) x[c] = of_part[part][c];
+// Of a whole number of 0 to 255.
+DEVICE u8 byte(float x) { return static_cast<u8>(to_bits(x + WHOLE)); }
+
+// Below 2^24 all along.
+DEVICE float luma(const float (&x)[3]) {
+    return floored(times(19595.0f * x[0] + 38470.0f * x[1] + 7471.0f * x[2] + 32768.0f, 1.0f / 65536.0f));
+}
+
+// Cut off at 0 and 255; NaN is 0.
+DEVICE float truncated(float x) { return floored(fminf(fmaxf(x, 0.0f), 255.0f)); }
+
+// Each step rounded by itself, as on the CPU, and not fused.
+DEVICE float blended(float from, float factor, float x) { return truncated(add(from, times(factor, x - from))); }
+
+// The whole part of a product that is not below 0, as if it were not rounded.
+DEVICE float whole(float a, float b) {
+    const float near = floored(times(a, b));
+    return fmaf(a, b, -near) < 0.0f ? near - 1.0f : near;
+}
+
+// 1 / x, but for a unit in its last place.
+DEVICE float reciprocal(float x) {
+#ifdef EMULATED
+    return from_bits(to_bits(1.0f / x) + 1);
+#else
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
+
+// x / by, rounded as a division is, from about 1 / by: for whole numbers of 0 to 255, and for what a hue is divided by, which
+// trying all of them shows.
+DEVICE float divided(float x, float by, float inverse) {
+    const float near = times(x, inverse);
+    return fmaf(fmaf(-near, by, x), inverse, near);
+}
+
+DEVICE float divided(float x, float by) { return divided(x, by, reciprocal(by)); }
+
+// Turned by `steps` of 256. The CPU's numbers are of double precision; that these floats give the same bytes is shown by
+// trying all of them (`every_colour_turns_as_on_the_cpu`).
+DEVICE void turn_hue(float (&x)[3], float steps) {
+    const float most = fmaxf(x[0], fmaxf(x[1], x[2])), least = fminf(x[0], fminf(x[1], x[2])), range = most - least;
+    const bool red = x[0] == most, green = x[1] == most;
+    // Of the two colours after the largest one, and how far the middle one lies from the largest; the least lies at 1.
+    const float ahead = (red ? x[1] : green ? x[2] : x[0]) - (red ? x[2] : green ? x[0] : x[1]);
+    const float away = divided(range - fabsf(ahead), fmaxf(range, 1.0f)), sign = ahead > 0.0f ? -1.0f : 1.0f;
+    float turn = divided(fmaf(sign, away, (red ? 0.0f : green ? 2.0f : 4.0f) - sign), 6.0f, 1.0f / 6.0f);
+    turn = turn < 0.0f ? turn + 1.0f : turn;
+    float hue = (range == 0.0f ? 0.0f : whole(turn, 255.0f)) + steps;
+    hue = hue >= 256.0f ? hue - 256.0f : hue;
+    const float part = floored(fmaf(hue, 2.0f / 85.0f, 0.01f)), rest = divided(2.0f * hue - 85.0f * part, 85.0f, 1.0f / 85.0f);
+    const float s = divided(whole(divided(range, fmaxf(most, 1.0f)), 255.0f), 255.0f, 1.0f / 255.0f), v = most + 0.5f;
+    // What Pillow calls p and, in odd parts, q, in even ones t. The sixth part is the first one again.
+    const bool odd = part == 1.0f || part == 3.0f || part == 5.0f, first = part == 0.0f || part == 6.0f;
+    const float p = floored(fmaf(-most, s, v)), other = floored(fmaf(-most, times(s, odd ? rest : 1.0f - rest), v));
+    x[0] = first || part == 5.0f ? most : part == 1.0f || part == 4.0f ? other : p;
+    x[1] = part == 1.0f || part == 2.0f ? most : first || part == 3.0f ? other : p;
+    x[2] = part == 3.0f || part == 4.0f ? most : part == 2.0f || part == 5.0f ? other : p;
 }
 
 // `means` is what contrasts move away from: the mean luma, or the mean of each colour.
-DEVICE void change(int (&x)[3], const Factor& factor, const float (&means)[3]) {
+DEVICE void change(float (&pixels)[4][3], const Factor& factor, const float* means) {
+    const float by = factor.by;
     if (factor.kind == BRIGHTNESS) {
-        for (int c = 0; c < 3; c++) x[c] = blended(0, factor.by, x[c]);
+        for (auto& x : pixels)
+            for (int c = 0; c < 3; c++) x[c] = truncated(times(by, x[c]));
     } else if (factor.kind == CONTRAST) {
-        for (int c = 0; c < 3; c++) x[c] = blended(static_cast<int>(means[0]), factor.by, x[c]);
+        for (auto& x : pixels)
+            for (int c = 0; c < 3; c++) x[c] = blended(means[0], by, x[c]);
     } else if (factor.kind == SATURATION) {
-        const int gray = luma(x);
-        for (int c = 0; c < 3; c++) x[c] = blended(gray, factor.by, x[c]);
+        for (auto& x : pixels) {
+            const float gray = luma(x);
+            for (int c = 0; c < 3; c++) x[c] = blended(gray, by, x[c]);
+        }
     } else if (factor.kind == HUE) {
-        turn_hue(x, factor.by);
+        for (auto& x : pixels) turn_hue(x, by);
     } else if (factor.kind == SHIFT) {
-        const float plus = add(times(factor.by, 255.0f), 0.5f);
-        for (int c = 0; c < 3; c++) x[c] = truncated(add(static_cast<float>(x[c]), plus));
+        const float plus = add(times(by, 255.0f), 0.5f);
+        for (auto& x : pixels)
+            for (int c = 0; c < 3; c++) x[c] = truncated(add(x[c], plus));
     } else if (factor.kind == COLOR_CONTRAST) {
         for (int c = 0; c < 3; c++) {
-            const float plus = add(times(1.0f - factor.by, means[c]), 0.5f);
-            x[c] = truncated(add(times(factor.by, static_cast<float>(x[c])), plus));
+            const float plus = add(times(1.0f - by, means[c]), 0.5f);
+            for (auto& x : pixels) x[c] = truncated(add(times(by, x[c]), plus));
         }
     } else if (factor.kind == HSV_SATURATION) {
-        const float most = max(x[0], max(x[1], x[2])), least = min(x[0], min(x[1], x[2]));
-        const float by = fminf(factor.by, most / fmaxf(most - least, 1.0f));
-        for (int c = 0; c < 3; c++) x[c] = truncated(add(most - times(most - static_cast<float>(x[c]), by), 0.5f));
+        for (auto& x : pixels) {
+            const float most = fmaxf(x[0], fmaxf(x[1], x[2])), least = fminf(x[0], fminf(x[1], x[2]));
+            const float up_to = fminf(by, divided(most, fmaxf(most - least, 1.0f)));
+            for (int c = 0; c < 3; c++) x[c] = truncated(add(most - times(most - x[c], up_to), 0.5f));
+        }
     }
 }
 
-// Two blocks at a time.
-KERNEL BLOCKS(512, 2) jitter(u8* views, const int* rows, const Chain* chains, int pixels) {
-    SHARED(u64, sums);
-    const Chain chain = chains[blockIdx.z];
-    views += static_cast<i64>(rows[blockIdx.z]) * 3 * pixels;
-    int contrast = 0;
-    while (contrast < 4 && chain.factors[contrast].kind != CONTRAST && chain.factors[contrast].kind != COLOR_CONTRAST)
-        contrast++;
-    float means[3] = {};
-    if (contrast < 4) {
-        const bool of_colours = chain.factors[contrast].kind == COLOR_CONTRAST;
-        u64 own[3] = {};
-        for (int i = threadIdx.x; i < pixels; i += blockDim.x) {
-            int x[3] = {views[i], views[pixels + i], views[2 * pixels + i]};
-            for (int k = 0; k < contrast; k++) change(x, chain.factors[k], means);
+// Which of the factors moves away from a mean, if there is one.
+DEVICE int contrast_of(const Chain& chain) {
+    int k = 0;
+    while (k < 4 && chain.factors[k].kind != CONTRAST && chain.factors[k].kind != COLOR_CONTRAST) k++;
+    return k;
+}
+
+// Up to four pixels of a view, from number `at` on.
+struct Pixels {
+    u8* view;
+    int at, pixels;
+    float x[4][3];
+};
+
+DEVICE void load(Pixels& of) {
+    u8 bytes[3][4];
+    load_side(of.view, of.at, {0, 0, 1, of.pixels}, of.pixels - of.at, bytes);
+    for (int n = 0; n < 4; n++)
+        for (int c = 0; c < 3; c++) of.x[n][c] = bytes[c][n];
+}
+
+DEVICE void store(const Pixels& of) {
+    u8 bytes[3][4];
+    for (int n = 0; n < 4; n++)
+        for (int c = 0; c < 3; c++) bytes[c][n] = byte(of.x[n][c]);
+    store_side(of.view, of.at, {0, 0, 1, of.pixels}, of.pixels - of.at, bytes);
+}
+
+DEVICE void change(Pixels& of, const Chain& chain, int from, int to, const float* means) {
+#pragma unroll 1
+    for (int k = from; k < to; k++) change(of.x, chain.factors[k], means);
+}
+
+// Changes views up to their contrast, and makes sums of lumas, or of each colour, of each part of `part` pixels:
+// [chain][part][3].
+KERNEL before_contrast(u8* views, const int* rows, const Chain* chains, u32* sums, int pixels, int part) {
+    SHARED(u32, own);
+    const Chain& chain = chains[blockIdx.z];
+    const int contrast = contrast_of(chain), begin = blockIdx.x * part, end = min(begin + part, pixels);
+    const bool of_colours = chain.factors[contrast].kind == COLOR_CONTRAST;
+    Pixels four = {views + static_cast<i64>(rows[blockIdx.z]) * 3 * pixels, 0, pixels};
+    u32 sum[3] = {};
+    for (int i = begin + 4 * threadIdx.x; i < end; i += 4 * blockDim.x) {
+        four.at = i;
+        load(four);
+        change(four, chain, 0, contrast, nullptr);
+        if (contrast > 0) store(four);
+        for (int n = 0; n < 4 && i + n < end; n++) {
             if (of_colours) {
-                for (int c = 0; c < 3; c++) own[c] += x[c];
+                for (int c = 0; c < 3; c++) sum[c] += byte(four.x[n][c]);
             } else {
-                own[0] += luma(x);
+                sum[0] += byte(luma(four.x[n]));
             }
         }
-        for (int c = 0; c < 3; c++) sums[c * blockDim.x + threadIdx.x] = own[c];
-        for (int left = blockDim.x / 2; left > 0; left /= 2) {
-            __syncthreads();
-            if (threadIdx.x < left)
-                for (int c = 0; c < 3; c++) sums[c * blockDim.x + threadIdx.x] += sums[c * blockDim.x + threadIdx.x + left];
-        }
-        __syncthreads();
-        for (int c = 0; c < 3; c++) {
-            const double mean = static_cast<double>(sums[c * blockDim.x]) / pixels;
-            means[c] = of_colours ? static_cast<float>(mean) : static_cast<float>(static_cast<int>(mean + 0.5));
-        }
     }
-    for (int i = threadIdx.x; i < pixels; i += blockDim.x) {
-        int x[3] = {views[i], views[pixels + i], views[2 * pixels + i]};
-        for (int k = 0; k < 4; k++) change(x, chain.factors[k], means);
-        if (chain.gray) x[0] = x[1] = x[2] = luma(x);
-        for (int c = 0; c < 3; c++) views[c * pixels + i] = static_cast<u8>(x[c]);
+    for (int c = 0; c < 3; c++) own[c * blockDim.x + threadIdx.x] = sum[c];
+    for (int left = blockDim.x / 2; left > 0; left /= 2) {
+        __syncthreads();
+        if (threadIdx.x < left)
+            for (int c = 0; c < 3; c++) own[c * blockDim.x + threadIdx.x] += own[c * blockDim.x + threadIdx.x + left];
+    }
+    if (threadIdx.x == 0)
+        for (int c = 0; c < 3; c++) sums[(blockIdx.z * gridDim.x + blockIdx.x) * 3 + c] = own[c * blockDim.x];
+}
+
+// The rest of a chain, or the whole of one without a contrast.
+KERNEL jitter(u8* views, const int* rows, const Chain* chains, const u32* sums, int pixels, int part) {
+    SHARED(float, means);
+    const Chain& chain = chains[blockIdx.z];
+    const int contrast = contrast_of(chain), begin = blockIdx.x * part, end = min(begin + part, pixels);
+    if (contrast < 4 && threadIdx.x < 3) {
+        u64 sum = 0;
+        for (int k = 0; k < gridDim.x; k++) sum += sums[(blockIdx.z * gridDim.x + k) * 3 + threadIdx.x];
+        const double mean = static_cast<double>(sum) / pixels;
+        const bool of_colours = chain.factors[contrast].kind == COLOR_CONTRAST;
+        means[threadIdx.x] = of_colours ? static_cast<float>(mean) : static_cast<float>(static_cast<int>(mean + 0.5));
+    }
+    __syncthreads();
+    const int first = contrast < 4 ? contrast : 0;
+    Pixels four = {views + static_cast<i64>(rows[blockIdx.z]) * 3 * pixels, 0, pixels};
+    for (int i = begin + 4 * threadIdx.x; i < end; i += 4 * blockDim.x) {
+        four.at = i;
+        load(four);
+        change(four, chain, first, 4, means);
+        if (chain.gray)
+            for (auto& x : four.x) x[0] = x[1] = x[2] = luma(x);
+        store(four);
     }
 }

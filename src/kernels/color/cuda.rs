@@ -2,8 +2,18 @@
 use crate::kernels::cuda::{At, Kernel, Launch, Plan, count};
 use std::sync::Arc;
 
-/// Threads of a block, which has a view.
-const BLOCK: u32 = 512;
+const SOURCE: &str = include_str!("color.cu");
+
+/// Threads of a block.
+const BLOCK: u32 = 256;
+
+/// Pixels of a block, and how many blocks share a view at most: of 2^30 pixels, whose sums of a part then are below 2^32.
+const PART: usize = 8192;
+const PARTS: usize = 64;
+
+/// The factors' kinds of which the kernels need more than a number.
+const HUE: u32 = 4;
+const CONTRASTS: [u32; 2] = [2, 6];
 
 /// What changes a pixel's colours, as `color.cu` numbers it, and by how much.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,23 +33,48 @@ pub struct Chain {
     pub gray: bool,
 }
 
+impl Chain {
+    fn has_contrast(&self) -> bool {
+        self.factors.iter().any(|factor| CONTRASTS.contains(&factor.kind))
+    }
+
+    /// As `color.cu` has it. A hue turns by whole steps, truncated, and wrapped around.
+    fn words(&self) -> impl Iterator<Item = u32> {
+        let factors = self.factors.into_iter().flat_map(|Factor { kind, by }| {
+            let steps = f32::from((f64::from(by) * 255.0) as i32 as u8);
+            [kind, if kind == HUE { steps } else { by }.to_bits()]
+        });
+        factors.chain([u32::from(self.gray)])
+    }
+}
+
 /// Of the views named, `[view][colour][pixels]`.
 pub fn jitter(views: At, pixels: usize, chains: &[(usize, Chain)], plan: &mut Plan) {
     if chains.is_empty() {
         return;
     }
-    let words = chains.iter().flat_map(|(_, chain)| {
-        let factors = chain.factors.iter().flat_map(|factor| [factor.kind, factor.by.to_bits()]);
-        factors.chain([u32::from(chain.gray)])
-    });
-    let words: Vec<u32> = words.collect();
+    // Those that need a mean come first.
+    let (mut chains, others): (Vec<_>, Vec<_>) = chains.iter().partition(|(_, chain)| chain.has_contrast());
+    let contrasts = chains.len();
+    chains.extend(others);
     let rows: Vec<u32> = chains.iter().map(|&(row, _)| row as u32).collect();
-    let (rows, chains_at) = (plan.put(&rows), plan.put(&words));
-    plan.launches.push(Launch {
-        kernel: Arc::new(Kernel { name: "jitter", source: include_str!("color.cu"), defines: vec![] }),
-        grid: [1, 1, count(chains.len())],
-        block: BLOCK,
-        shared: 3 * 8 * BLOCK as usize,
-        args: vec![views.into(), rows.into(), chains_at.into(), pixels.into()],
-    });
+    let words: Vec<u32> = chains.iter().flat_map(|(_, chain)| chain.words()).collect();
+    let (rows, words) = (plan.put(&rows), plan.put(&words));
+    let part = pixels.div_ceil(pixels.div_ceil(PART).clamp(1, PARTS)).next_multiple_of(4);
+    let parts = pixels.div_ceil(part);
+    let sums = plan.room.take(contrasts * parts * 3);
+    let mut push = |name, views_of: usize, shared| {
+        plan.launches.push(Launch {
+            kernel: Arc::new(Kernel { name, source: SOURCE, defines: vec![] }),
+            grid: [count(parts), 1, count(views_of)],
+            block: BLOCK,
+            shared,
+            args: vec![views.into(), rows.into(), words.into(), sums.into(), pixels.into(), part.into()],
+        });
+    };
+    if contrasts > 0 {
+        push("before_contrast", contrasts, 3 * 4 * BLOCK as usize);
+    }
+    push("jitter", chains.len(), 3 * 4);
+    plan.room.give(sums);
 }

@@ -8,7 +8,7 @@ pub(super) const WORDS: usize = 960;
 const SOURCE: &str = include_str!("batch.cu");
 
 /// Launches that write these numbers to the device.
-pub fn put(words: &[u32], to: At) -> Vec<Launch> {
+pub(super) fn put(words: &[u32], to: At) -> Vec<Launch> {
     let kernel = Arc::new(Kernel { name: "put", source: SOURCE, defines: vec![] });
     let one = |(n, part): (usize, &[u32])| {
         let mut words = Box::new([0; WORDS]);

@@ -89,6 +89,8 @@ pub struct Addresses {
     pub weights: u64,
     /// Of [`Space::Workspace`].
     pub workspace: u64,
+    /// Of [`Space::Words`].
+    pub words: u64,
     /// Of [`Space::Images`].
     pub images: u64,
     /// Of [`Space::Out`].
@@ -102,6 +104,7 @@ impl Addresses {
         let begin = match at.space {
             Space::Weights => self.weights,
             Space::Workspace => self.workspace,
+            Space::Words => self.words,
             Space::Images => self.images,
             Space::Out => self.out,
             Space::Styles => self.styles,

@@ -8,7 +8,8 @@ pub mod device;
 
 mod plan;
 
-pub use batch::{Row, blend, put};
+use batch::put;
+pub use batch::{Row, blend};
 pub use plan::{Plan, Room};
 
 use std::fmt::Write;
@@ -22,6 +23,8 @@ pub enum Space {
     Weights,
     /// What is needed while a batch is at work.
     Workspace,
+    /// What [`Plan::put`] was given, behind the workspace.
+    Words,
     /// The user's images.
     Images,
     /// Where results go.

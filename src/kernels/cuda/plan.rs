@@ -13,24 +13,38 @@ pub struct Plan {
     pub number: Number,
     /// Their workspace.
     pub room: Room,
+    /// What lies at [`Space::Words`].
+    words: Vec<u32>,
 }
 
 impl Plan {
     /// Without any yet.
     pub fn new(number: Number) -> Self {
-        Self { launches: vec![], number, room: Room::default() }
+        Self { launches: vec![], number, room: Room::default(), words: vec![] }
     }
 
-    /// Bytes of [`Space::Workspace`].
+    /// Bytes of [`Space::Workspace`], and of [`Space::Words`] behind it.
     pub fn workspace(&self) -> usize {
+        self.words_at() + 4 * self.words.len()
+    }
+
+    /// Where [`Space::Words`] begins in the workspace.
+    pub fn words_at(&self) -> usize {
         self.room.most
     }
 
-    /// Numbers of four bytes in new memory.
+    /// Numbers of four bytes, which are there before anything else runs, and stay. They begin at a multiple of 16 bytes.
     pub fn put(&mut self, words: &[u32]) -> At {
-        let at = self.room.take(words.len());
-        self.launches.extend(put(words, at));
+        let at = At { space: Space::Words, bytes: 4 * self.words.len() };
+        self.words.extend(words);
+        self.words.resize(self.words.len().next_multiple_of(4), 0);
         at
+    }
+
+    /// Nothing is added any more: what was put is written by the first launches.
+    pub fn finish(mut self) -> Self {
+        self.launches.splice(0..0, put(&self.words, Space::Words.into()));
+        self
     }
 }
 
@@ -77,6 +91,7 @@ impl Room {
 
     /// Gives back what begins there.
     pub fn give(&mut self, at: At) {
+        debug_assert_eq!(at.space, Space::Workspace);
         self.taken.retain(|&(begin, _)| begin != at.bytes);
     }
 }

@@ -1,67 +1,109 @@
 //! Blur on CUDA.
 use super::boxes::Window;
-use crate::kernels::cuda::{Arg, At, Kernel, Launch, Plan, count};
+use crate::kernels::cuda::{Arg, At, Kernel, Launch, Plan, SHARED, count};
 use std::sync::Arc;
 
 const SOURCE: &str = include_str!("gaussian_blur.cu");
 
-/// The views named, each with its own half of at most `longest` taps, the middle first.
+/// The views named, each with its own half of at most `longest` taps, the middle first, into new memory, `[blurred][..]`.
 pub fn gaussian_blur(
     views: At,
     (height, width): (usize, usize),
     longest: usize,
     halves: &[(usize, Vec<f32>)],
     plan: &mut Plan,
-) {
+) -> At {
+    let blurred = plan.room.bytes(halves.len() * 3 * height * width);
     if halves.is_empty() {
-        return;
+        return blurred;
     }
     let rows: Vec<u32> = halves.iter().map(|&(row, _)| row as u32).collect();
     let taps = halves
         .iter()
         .flat_map(|(_, half)| (0..longest).map(|k| half.get(k).copied().unwrap_or(0.0).to_bits()).collect::<Vec<_>>());
     let (rows, taps) = (plan.put(&rows), plan.put(&taps.collect::<Vec<_>>()));
+    let size: [Arg; 2] = [height.into(), width.into()];
+    if let Some(tile) = Tile::new((height, width), longest) {
+        let defines = vec![("HALF", longest), ("TALL", tile.height), ("WIDE", tile.width)];
+        let tiles = height.div_ceil(tile.height) * width.div_ceil(tile.width);
+        plan.launches.push(Launch {
+            kernel: Arc::new(Kernel { name: "tile", source: SOURCE, defines }),
+            grid: [count(tiles), 3, count(halves.len())],
+            block: 256,
+            shared: tile.bytes(longest),
+            args: [vec![views.into(), blurred.into(), rows.into(), taps.into()], size.to_vec()].concat(),
+        });
+        return blurred;
+    }
     let room = plan.room.take(halves.len() * 3 * height * width);
     for row in [1, 0] {
         let defines = vec![("ROW", row), ("HALF", longest)];
         let kernel = Arc::new(Kernel { name: "taps", source: SOURCE, defines });
-        let args = vec![views.into(), room.into(), rows.into(), taps.into(), height.into(), width.into()];
-        plan.launches.push(each(&kernel, (height, width), halves.len(), args));
+        let args = vec![views.into(), room.into(), blurred.into(), rows.into(), taps.into()];
+        let launch = Launch::each(&kernel, width, halves.len(), [args, size.to_vec()].concat());
+        let [columns, _, images] = launch.grid;
+        plan.launches.push(Launch { grid: [columns, count(3 * height), images], ..launch });
     }
     plan.room.give(room);
+    blurred
 }
 
-/// The views named, each with Pillow's boxes of its own sigma.
+/// What a block blurs along rows and columns at once.
+#[derive(Clone, Copy)]
+struct Tile {
+    height: usize,
+    width: usize,
+}
+
+impl Tile {
+    /// The largest whose surroundings fit in shared memory, and that divides the view into equal parts.
+    fn new((height, width): (usize, usize), longest: usize) -> Option<Self> {
+        let side = |n: usize, most: usize| n.div_ceil(n.div_ceil(most)).next_multiple_of(8);
+        let tiles = [64, 32, 16].map(|most| Self { height: side(height, most), width: side(width, most) });
+        tiles.into_iter().find(|tile| tile.bytes(longest) <= SHARED)
+    }
+
+    /// Bytes with as many around them as taps reach, and floats of the rows between; rows of odd numbers of words.
+    fn bytes(self, longest: usize) -> usize {
+        let reach = longest - 1;
+        let words = (self.width + 2 * reach.next_multiple_of(4)) / 4;
+        (self.height + 2 * reach) * 4 * ((words | 1) + (self.width | 1))
+    }
+}
+
+/// Words side by side in a block's memory, each of four lines, at most.
+const LANES: usize = 8;
+
+/// The views named, each with Pillow's boxes of its own sigma, in place.
 pub fn box_blur(views: At, (height, width): (usize, usize), sigmas: &[(usize, f32)], plan: &mut Plan) {
-    if sigmas.is_empty() {
+    let windows: Vec<_> = sigmas.iter().filter_map(|&(row, sigma)| Some((row, Window::new(sigma)?))).collect();
+    if windows.is_empty() {
         return;
     }
-    let rows: Vec<u32> = sigmas.iter().map(|&(row, _)| row as u32).collect();
-    // A radius below 0: nothing to blur.
-    let boxes = sigmas.iter().flat_map(|&(_, sigma)| Window::new(sigma).map_or([u32::MAX, 0, 0], Window::words));
-    let (rows, boxes) = (plan.put(&rows), plan.put(&boxes.collect::<Vec<_>>()));
-    let room = plan.room.bytes(sigmas.len() * 3 * height * width);
-    let kernel = Arc::new(Kernel { name: "box", source: SOURCE, defines: vec![] });
-    // Three boxes in each direction, there and back.
-    for pass in 0..6usize {
-        let args: Vec<Arg> = vec![
-            views.into(),
-            room.into(),
-            rows.into(),
-            boxes.into(),
-            height.into(),
-            width.into(),
-            usize::from(pass >= 3).into(),
-            (pass % 2).into(),
-        ];
-        plan.launches.push(each(&kernel, (height, width), sigmas.len(), args));
+    let rows: Vec<u32> = windows.iter().map(|&(row, _)| row as u32).collect();
+    let boxes: Vec<u32> = windows.iter().flat_map(|&(_, window)| window.words()).collect();
+    let (rows, boxes) = (plan.put(&rows), plan.put(&boxes));
+    for (columns, places, lines) in [(0, width, height), (1, height, width)] {
+        let bytes = |lanes: usize| 2 * 4 * lanes * places;
+        let fits = [LANES, LANES / 2, LANES / 4].into_iter().find(|&lanes| bytes(lanes) <= SHARED);
+        let lanes = fits.unwrap_or(LANES);
+        let blocks = lines.div_ceil(4 * lanes);
+        let room = fits.is_none().then(|| plan.room.bytes(windows.len() * 3 * blocks * bytes(lanes)));
+        let defines = vec![("COLUMNS", columns), ("LANES", lanes), ("OUTSIDE", usize::from(fits.is_none()))];
+        plan.launches.push(Launch {
+            kernel: Arc::new(Kernel { name: "box", source: SOURCE, defines }),
+            grid: [count(blocks), 3, count(windows.len())],
+            block: 128,
+            shared: fits.map_or(0, bytes),
+            args: vec![
+                views.into(),
+                room.map_or(Arg::Null, Arg::At),
+                rows.into(),
+                boxes.into(),
+                height.into(),
+                width.into(),
+            ],
+        });
+        room.into_iter().for_each(|room| plan.room.give(room));
     }
-    plan.room.give(room);
-}
-
-/// A thread for each pixel, a row of a colour along the second axis.
-fn each(kernel: &Arc<Kernel>, (height, width): (usize, usize), views: usize, args: Vec<Arg>) -> Launch {
-    let launch = Launch::each(kernel, width, views, args);
-    let [columns, _, views] = launch.grid;
-    Launch { grid: [columns, count(3 * height), views], ..launch }
 }

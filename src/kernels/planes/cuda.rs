@@ -1,6 +1,6 @@
 //! What leaves, and a turn, on CUDA.
 use super::fixed_axis;
-use crate::kernels::cuda::{Arg, At, Kernel, Launch, Plan};
+use crate::kernels::cuda::{Arg, At, Kernel, Launch, Plan, count};
 use crate::kernels::interpolate::cuda::Images;
 use std::sync::Arc;
 
@@ -13,28 +13,46 @@ pub struct Finish {
     pub solarize: Option<u8>,
     /// Left becomes right, top becomes bottom.
     pub flip: (bool, bool),
+    /// Which of the blurred views it is, if it is one.
+    pub blurred: Option<usize>,
 }
 
-/// `views`, `[n][colour][height][width]` of bytes, into `out`, as bytes or `(x / 255 - mean) / std`.
-pub fn finish(views: At, out: &Images, finishes: &[Finish], (mean, std): ([f32; 3], [f32; 3]), plan: &mut Plan) {
+/// Threads of a block, and how often each of them has four pixels, about: a block makes a table first.
+const BLOCK: usize = 256;
+const FOURS: usize = 8;
+
+/// `views` or what is blurred of them, both `[n][colour][height][width]` of bytes, into `out`, as bytes or
+/// `(x / 255 - mean) / std`.
+pub fn finish(
+    (views, blurred): (At, At),
+    out: &Images,
+    finishes: &[Finish],
+    (mean, std): ([f32; 3], [f32; 3]),
+    plan: &mut Plan,
+) {
     let words = finishes.iter().flat_map(|one| {
-        let solarize = one.solarize.map_or(u32::MAX, u32::from);
-        [solarize, one.flip.0.into(), one.flip.1.into()]
+        let number = |of: Option<usize>| of.map_or(u32::MAX, |n| n as u32);
+        [number(one.solarize.map(usize::from)), one.flip.0.into(), one.flip.1.into(), number(one.blurred)]
     });
     let numbers: Vec<u32> = mean.into_iter().chain(std).map(f32::to_bits).collect();
     let (words, numbers) = (plan.put(&words.collect::<Vec<_>>()), plan.put(&numbers));
-    let defines = vec![("OUT", out.pixels as usize)];
-    let kernel = Arc::new(Kernel { name: "finish", source: SOURCE, defines });
-    let args = vec![
-        views.into(),
-        words.into(),
-        out.at.into(),
-        Arg::Strides(out.strides),
-        numbers.into(),
-        out.height.into(),
-        out.width.into(),
-    ];
-    plan.launches.push(Launch::each(&kernel, out.height * out.width, finishes.len(), args));
+    let threads = out.height * out.width.div_ceil(4);
+    plan.launches.push(Launch {
+        kernel: Arc::new(Kernel { name: "finish", source: SOURCE, defines: vec![("OUT", out.pixels as usize)] }),
+        grid: [count(threads.div_ceil(FOURS * BLOCK)), 1, count(finishes.len())],
+        block: count(BLOCK),
+        shared: 3 * 256 * 4,
+        args: vec![
+            views.into(),
+            blurred.into(),
+            words.into(),
+            out.at.into(),
+            Arg::Strides(out.strides),
+            numbers.into(),
+            out.height.into(),
+            out.width.into(),
+        ],
+    });
 }
 
 /// Where a turned pixel comes from: columns, rows.

@@ -1,6 +1,8 @@
 // What leaves: solarized, flipped, normalized, in the layout that is wanted; and a turn about the middle.
 struct Finish {
     int solarize, horizontally, vertically;
+    // Which of the blurred ones it is; below 0: none of them.
+    int blurred;
 };
 
 struct Numbers {
@@ -8,23 +10,48 @@ struct Numbers {
 };
 
 #if defined(OUT)
-// A thread has a pixel of the output; `views` is [view][colour][height][width].
-KERNEL finish(const u8* views, const Finish* finishes, void* out, Strides strides, const Numbers* numbers, int height,
-              int width) {
-    const int n = blockIdx.x * blockDim.x + threadIdx.x;
-    if (n >= height * width) return;
+DEVICE int solarized(int byte, const Finish& how) { return how.solarize >= 0 && byte >= how.solarize ? 255 - byte : byte; }
+
+// The first `count` of four: all of them, and then to the front what is there.
+DEVICE void reverse(u8 (&x)[4], int count) {
+    const u8 last[4] = {x[3], x[2], x[1], x[0]};
+    for (int i = 0; i < 4; i++) x[i] = last[i];
+    for (; count < 4; count++)
+        for (int i = 0; i < 3; i++) x[i] = x[i + 1];
+}
+
+// A thread has four neighbours of a row of the output at a time; `views` and `blurred` are [view][colour][height][width]. What
+// becomes of each byte of each colour is computed once a block.
+KERNEL finish(const u8* views, const u8* blurred, const Finish* finishes, void* out, Strides strides,
+              const Numbers* numbers, int height, int width) {
+    SHARED(float, levels);
     const Finish how = finishes[blockIdx.z];
-    const int y = n / width, x = n % width;
-    const int row = how.vertically ? height - 1 - y : y, column = how.horizontally ? width - 1 - x : x;
-    for (int c = 0; c < 3; c++) {
-        int byte = views[((static_cast<i64>(blockIdx.z) * 3 + c) * height + row) * width + column];
-        if (how.solarize >= 0 && byte >= how.solarize) byte = 255 - byte;
-        const i64 at = blockIdx.z * strides.image + y * strides.row + x * strides.column + c * strides.colour;
-        if (OUT == 0) {
-            static_cast<u8*>(out)[at] = static_cast<u8>(byte);
-        } else {
-            store_pixel(out, at, OUT, (static_cast<float>(byte) / 255.0f - numbers->mean[c]) / numbers->std[c]);
-        }
+    for (int n = threadIdx.x; n < 3 * 256 && OUT != 0; n += blockDim.x) {
+        const float level = static_cast<float>(solarized(n % 256, how)) / 255.0f;
+        levels[n] = (level - numbers->mean[n / 256]) / numbers->std[n / 256];
+    }
+    __syncthreads();
+    const i64 plane = static_cast<i64>(height) * width;
+    const u8* view = how.blurred >= 0 ? blurred + how.blurred * 3 * plane : views + blockIdx.z * 3 * plane;
+    const int fours = (width + 3) / 4, step = gridDim.x * blockDim.x;
+    for (int n = blockIdx.x * blockDim.x + threadIdx.x; n < height * fours; n += step) {
+        const int y = n / fours, x = n % fours * 4, count = min(width - x, 4);
+        const int row = how.vertically ? height - 1 - y : y, column = how.horizontally ? width - x - count : x;
+        u8 bytes[3][4];
+        load_side(view, static_cast<i64>(row) * width + column, {0, 0, 1, plane}, count, bytes);
+        if (how.horizontally)
+            for (int c = 0; c < 3; c++) reverse(bytes[c], count);
+        const i64 at = blockIdx.z * strides.image + y * strides.row + x * strides.column;
+#if OUT == 0
+        for (int c = 0; c < 3; c++)
+            for (int i = 0; i < 4; i++) bytes[c][i] = static_cast<u8>(solarized(bytes[c][i], how));
+        store_side(static_cast<u8*>(out), at, strides, count, bytes);
+#else
+        float made[3][4];
+        for (int c = 0; c < 3; c++)
+            for (int i = 0; i < 4; i++) made[c][i] = levels[c * 256 + bytes[c][i]];
+        store_four<OUT>(out, at, strides, count, made);
+#endif
     }
 }
 #else

@@ -4,7 +4,8 @@
 // CUBIC: Keys' cubic, else a triangle. `crops` is [image][top, left, height, width].
 #define BITS 22
 
-// Which inputs make an output, and with which weights: [image][out_width + out_height][2 + longest], first, count, weights.
+// Which inputs make an output, and with which weights: [image][2 + longest][out_width + out_height], first, count, weights. So
+// neighbours read what lies side by side.
 DEVICE double at(double x) {
     x = fabs(x);
 #if CUBIC
@@ -27,10 +28,6 @@ DEVICE bool columns_first(const Crop& crop, int out_height, int out_width) {
     return fewer_rows > 0 && fewer_rows > 2 * fewer_columns;
 }
 
-DEVICE const int* filter_of(const int* filters, i64 image, int output, int outputs, int longest) {
-    return filters + (image * outputs + output) * (2 + longest);
-}
-
 DEVICE u8 byte(int sum) { return static_cast<u8>(min(max(sum >> BITS, 0), 255)); }
 
 KERNEL filters(const Crop* crops, int* filters, int out_height, int out_width, int longest) {
@@ -40,7 +37,7 @@ KERNEL filters(const Crop* crops, int* filters, int out_height, int out_width, i
     const bool across = n < out_width;
     const int from = across ? crop.width : crop.height, to = across ? out_width : out_height;
     const int i = across ? n : n - out_width;
-    int* filter = filters + (static_cast<i64>(blockIdx.z) * outputs + n) * (2 + longest);
+    int* filter = filters + static_cast<i64>(blockIdx.z) * (2 + longest) * outputs + n;
     const double scale = static_cast<double>(from) / to, widened = fmax(scale, 1.0);
     const double support = widened * (CUBIC ? 2.0 : 1.0), centre = (i + 0.5) * scale;
     const int first = static_cast<int>(fmax(centre - support + 0.5, 0.0));
@@ -48,46 +45,103 @@ KERNEL filters(const Crop* crops, int* filters, int out_height, int out_width, i
     double sum = 0.0;
     for (int k = 0; k < count; k++) sum += at((first + k - centre + 0.5) * (1.0 / widened));
     filter[0] = first;
-    filter[1] = count;
-    for (int k = 0; k < count; k++)
-        filter[2 + k] = static_cast<int>(round(at((first + k - centre + 0.5) * (1.0 / widened)) / sum * (1 << BITS)));
+    filter[outputs] = count;
+    for (int k = 0; k < count; k++) {
+        const double weight = at((first + k - centre + 0.5) * (1.0 / widened)) / sum;
+        filter[(2 + k) * outputs] = static_cast<int>(round(weight * (1 << BITS)));
+    }
 }
 
-// `middle` is [image][colour][ROOM], of it [crop.height][out_width] or, columns first, [out_height][crop.width].
-KERNEL first_pass(const u8* images, const int* rows, const Crop* crops, const int* filters, u8* middle, Strides strides,
+// Where bytes of an image lie, how far apart, and how many of a row may be read or written.
+template <class T>
+struct Place {
+    T* bytes;
+    Strides strides;
+    int width;
+};
+
+// Along rows: a column of up to four rows, whose filter is the same.
+DEVICE void across(const Place<const u8>& from, const Place<u8>& to, int row, int column, int height, const int* filter,
+                   int outputs) {
+    const u8* rows[4];
+    int sums[3][4];
+    for (int i = 0; i < 4; i++) {
+        rows[i] = from.bytes + min(row + i, height - 1) * from.strides.row + filter[0] * from.strides.column;
+        for (int c = 0; c < 3; c++) sums[c][i] = 1 << (BITS - 1);
+    }
+    const int count = filter[outputs];
+    for (int k = 0; k < count; k++) {
+        const int weight = filter[(2 + k) * outputs];
+        for (int i = 0; i < 4; i++) {
+            for (int c = 0; c < 3; c++) sums[c][i] += rows[i][c * from.strides.colour] * weight;
+            rows[i] += from.strides.column;
+        }
+    }
+    for (int i = 0; i < 4 && row + i < height; i++)
+        for (int c = 0; c < 3; c++)
+            to.bytes[(row + i) * to.strides.row + column + c * to.strides.colour] = byte(sums[c][i]);
+}
+
+// Along columns: up to four columns of a row, whose filter is the same.
+DEVICE void down(const Place<const u8>& from, const Place<u8>& to, int row, int column, const int* filter, int outputs) {
+    u8 bytes[3][4];
+    int sums[3][4];
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < 4; i++) sums[c][i] = 1 << (BITS - 1);
+    const int count = filter[outputs];
+    i64 at = filter[0] * from.strides.row + column * from.strides.column;
+    for (int k = 0; k < count; k++) {
+        const int weight = filter[(2 + k) * outputs];
+        load_side(from.bytes, at, from.strides, from.width - column, bytes);
+        at += from.strides.row;
+        for (int c = 0; c < 3; c++)
+            for (int i = 0; i < 4; i++) sums[c][i] += bytes[c][i] * weight;
+    }
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < 4; i++) bytes[c][i] = byte(sums[c][i]);
+    store_side(to.bytes, row * to.strides.row + column, to.strides, to.width - column, bytes);
+}
+
+// Either; the output has `height` rows of `to.width`. A thread goes on as long as there are any, so that what is the same for a
+// whole image is computed a few times less.
+DEVICE void pass(bool columns, const Place<const u8>& from, const Place<u8>& to, int height, const int* filter,
+                 int out_height, int out_width) {
+    const int outputs = out_width + out_height, step = gridDim.x * blockDim.x;
+    const int threads = columns ? (to.width + 3) / 4 : to.width, items = threads * (columns ? height : (height + 3) / 4);
+    for (int n = blockIdx.x * blockDim.x + threadIdx.x; n < items; n += step) {
+        const int row = n / threads, column = n - row * threads;
+        if (columns) {
+            down(from, to, row, 4 * column, filter + out_width + row, outputs);
+        } else {
+            across(from, to, 4 * row, column, height, filter + column, outputs);
+        }
+    }
+}
+
+// `middle` is [image][colour][room], of it rows of out_width for [crop.height] or, columns first, of crop.width for
+// [out_height], filled up to whole fours.
+DEVICE int pitch_of(bool columns, const Crop& crop, int out_width) { return ((columns ? crop.width : out_width) + 3) / 4 * 4; }
+
+// Images from number `first` on.
+KERNEL first_pass(const u8* images, const Crop* crops, const int* filters, u8* middle, Strides strides, int first,
                   int out_height, int out_width, int room, int longest) {
-    const int n = blockIdx.x * blockDim.x + threadIdx.x;
     const Crop crop = crops[blockIdx.z];
     const bool columns = columns_first(crop, out_height, out_width);
-    const int width = columns ? crop.width : out_width, height = columns ? out_height : crop.height;
-    if (n >= width * height) return;
-    const int row = n / width, column = n % width;
-    const int* filter = filter_of(filters, blockIdx.z, columns ? out_width + row : column, out_width + out_height, longest);
-    i64 from = rows[blockIdx.z] * strides.image + crop.top * strides.row + crop.left * strides.column;
-    from += columns ? filter[0] * strides.row + column * strides.column : row * strides.row + filter[0] * strides.column;
-    const i64 step = columns ? strides.row : strides.column;
-    for (int c = 0; c < 3; c++) {
-        int sum = 1 << (BITS - 1);
-        for (int k = 0; k < filter[1]; k++) sum += images[from + c * strides.colour + k * step] * filter[2 + k];
-        middle[(static_cast<i64>(blockIdx.z) * 3 + c) * room + n] = byte(sum);
-    }
+    const i64 image = blockIdx.z, corner = crop.top * strides.row + crop.left * strides.column;
+    const Strides to = {0, pitch_of(columns, crop, out_width), 1, room};
+    pass(columns, {images + (first + image) * strides.image + corner, strides, crop.width},
+         {middle + image * 3 * room, to, columns ? crop.width : out_width}, columns ? out_height : crop.height,
+         filters + image * (2 + longest) * (out_width + out_height), out_height, out_width);
 }
 
 // `views` is [image][colour][out_height][out_width].
 KERNEL second_pass(const u8* middle, const Crop* crops, const int* filters, u8* views, int out_height, int out_width,
                    int room, int longest) {
-    const int n = blockIdx.x * blockDim.x + threadIdx.x;
-    if (n >= out_height * out_width) return;
     const Crop crop = crops[blockIdx.z];
     const bool columns = columns_first(crop, out_height, out_width);
-    const int row = n / out_width, column = n % out_width;
-    const int* filter = filter_of(filters, blockIdx.z, columns ? column : out_width + row, out_width + out_height, longest);
-    const int from = columns ? row * crop.width + filter[0] : filter[0] * out_width + column;
-    const int step = columns ? 1 : out_width;
-    for (int c = 0; c < 3; c++) {
-        const i64 plane = static_cast<i64>(blockIdx.z) * 3 + c;
-        int sum = 1 << (BITS - 1);
-        for (int k = 0; k < filter[1]; k++) sum += middle[plane * room + from + k * step] * filter[2 + k];
-        views[plane * out_height * out_width + n] = byte(sum);
-    }
+    const i64 image = blockIdx.z, plane = static_cast<i64>(out_height) * out_width;
+    const int pitch = pitch_of(columns, crop, out_width);
+    pass(!columns, {middle + image * 3 * room, {0, pitch, 1, room}, pitch},
+         {views + image * 3 * plane, {0, out_width, 1, plane}, out_width}, out_height,
+         filters + image * (2 + longest) * (out_width + out_height), out_height, out_width);
 }

@@ -69,7 +69,7 @@ impl Stylizer {
         let all: Vec<u32> = (0..count as u32).collect();
         let rows = plan.put(&all);
         self.run_predictor(images, rows, count, Space::Out.into(), &mut plan);
-        Ok(plan)
+        Ok(plan.finish())
     }
 
     /// Algorithm 1 on a batch of `params.len()` images; those that were not drawn are copied.
@@ -79,7 +79,7 @@ impl Stylizer {
     pub fn apply(&self, images: &Images, params: &[StyleParams], from: From, out: &Images) -> Result<Plan> {
         let mut plan = Plan::new(self.number);
         self.push(images, params, from, out, &mut plan)?;
-        Ok(plan)
+        Ok(plan.finish())
     }
 
     /// [`Stylizer::apply`] as a part of a plan. Where `out` is `images`, nothing is copied.
@@ -160,7 +160,6 @@ impl Stylizer {
         let content = if of_batch {
             let all = plan.put(&count(encoded));
             self.run_predictor(images, all, encoded, contents, plan);
-            plan.room.give(all);
             Row { vectors: contents, of: rows }
         } else {
             self.run_predictor(images, rows, encoded, contents, plan);
