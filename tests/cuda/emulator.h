@@ -179,7 +179,11 @@ DEVICE unsigned pack(float first, float second) {
     return low | static_cast<unsigned>(to_half(std::fmin(std::fmax(second, -65504.0f), 65504.0f))) << 16;
 }
 
+DEVICE unsigned pack_near(float first, float second) { return to_half(first) | static_cast<unsigned>(to_half(second)) << 16; }
+
 DEVICE unsigned pack_positive(float first, float second) { return pack(std::fmax(first, 0.0f), std::fmax(second, 0.0f)); }
+
+DEVICE float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
 DEVICE float times(float a, float b) { return a * b; }
 DEVICE float add(float a, float b) { return a + b; }

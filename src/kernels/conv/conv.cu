@@ -83,7 +83,8 @@ DEVICE void fill(const Arguments& of, int, int y0, int x0, Number* window) {
             const int to = column + i - first_column;
             float numbers[4] = {};
             for (int c = 0; c < 3; c++) numbers[c] = load_pixel(side[c], i, PIXELS);
-            if (to >= 0 && to < WINDOW_COLUMNS) store(window + (item / groups * WINDOW_COLUMNS + to) * PITCH, numbers);
+            if (to >= 0 && to < WINDOW_COLUMNS)
+                store<4, false>(window + (item / groups * WINDOW_COLUMNS + to) * PITCH, numbers);
         }
     }
 }
@@ -319,20 +320,30 @@ conv(const void* x, Strides strides, const int* rows, const float* scale, const 
     }
     Number* y = out + image * out_height * out_width * OUTPUTS;
     const int first = blockIdx.y * BLOCK;
+#if ADD
+    // From a thread's first output on.
+    float gains[COLOURS];
+    for (int k = 0; k < COLOURS; k++) gains[k] = gain[image * COLOURS + (first + channel_of(0) + k) % COLOURS];
+#endif
 #pragma unroll
     for (int p = 0; p < OWN; p++) {
         const bool valid = y0 + row_of(p) < out_height && x0 + column_of(p) < out_width;
-        const i64 place = static_cast<i64>((y0 + row_of(p)) * out_width + x0 + column_of(p)) * OUTPUTS + first;
+        const Number* before = y + static_cast<i64>((y0 + row_of(p)) * out_width + x0 + column_of(p)) * OUTPUTS + first;
 #pragma unroll
-        for (int v = 0; v < VALUES; v++) {
+        for (int v = 0; v < VALUES; v += 2) {
             const int o = channel_of(v);
-            if (!valid) {
-                sums[p][v] = 0.0f;
-            } else if (!ADD) {
-                sums[p][v] = activated(BIASED ? bias[first + o] + sums[p][v] : sums[p][v], ACTIVATION);
-            } else if (first + o < OUTPUTS) {
-                sums[p][v] = from_number(y[place + o]) + gain[image * COLOURS + (first + o) % COLOURS] * sums[p][v];
-            }
+#if ADD
+            float were[2] = {};
+            if (valid && first + o < OUTPUTS) load(before + o, were);
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+                sums[p][v + i] = were[i] + gains[(channel_of(v + i) - channel_of(0)) % COLOURS] * sums[p][v + i];
+#else
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+                sums[p][v + i] = activated(BIASED ? bias[first + o + i] + sums[p][v + i] : sums[p][v + i], ACTIVATION);
+#endif
+            if (!valid) sums[p][v] = sums[p][v + 1] = 0.0f;
         }
     }
     // What lies in shared memory has been read.

@@ -273,7 +273,16 @@ impl Conv {
             ("UNROLL", if self.steps() * block <= UNROLLED { self.steps() } else { 2 }),
             ("BIASED", self.biased.into()),
             ("MEASURED", y.moments.is_some().into()),
-            ("MOST", if block > 8 { 2 } else if block > 4 { 4 } else { 6 }),
+            (
+                "MOST",
+                if block > 8 {
+                    2
+                } else if block > 4 {
+                    4
+                } else {
+                    6
+                },
+            ),
         ];
         let mut args: Vec<Arg> = match x {
             Source::Map(x, _) => vec![x.at.into(), [0; 4].into(), Arg::Null],

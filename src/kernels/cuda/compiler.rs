@@ -38,7 +38,7 @@ pub fn version() -> Result<(i32, i32)> {
 }
 
 /// Kernels in which a product and a sum may become one step: those that are not the CPU's to the bit.
-const FUSED: [&str; 2] = ["conv", "linear"];
+const FUSED: [&str; 7] = ["affine_add", "conv", "features", "interpolate", "linear", "resize", "style_norm"];
 
 /// The architecture to compile for: the device's, or the newest of its kind before it that this NVRTC knows.
 fn known(arch: u32) -> Result<u32> {

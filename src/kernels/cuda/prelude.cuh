@@ -35,21 +35,28 @@ DEVICE void unpack(u32 both, float& first, float& second) {
     asm("{.reg .f16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}" : "=f"(first), "=f"(second) : "r"(both));
 }
 
-// What float16 cannot hold becomes the largest that it can.
-DEVICE u32 pack(float first, float second) {
+// Numbers that float16 can hold.
+DEVICE u32 pack_near(float first, float second) {
     u32 both;
 #if __CUDA_ARCH__ >= 800
-    asm("{cvt.rn.f16x2.f32 %0, %2, %1; min.f16x2 %0, %0, %3; max.f16x2 %0, %0, %4;}"
-        : "=r"(both)
-        : "f"(first), "f"(second), "r"(0x7bff7bff), "r"(0xfbfffbff));
+    asm("cvt.rn.f16x2.f32 %0, %2, %1;" : "=r"(both) : "f"(first), "f"(second));
 #else
-    first = fminf(fmaxf(first, -65504.0f), 65504.0f);
-    second = fminf(fmaxf(second, -65504.0f), 65504.0f);
     asm("{.reg .f16 a, b; cvt.rn.f16.f32 a, %1; cvt.rn.f16.f32 b, %2; mov.b32 %0, {a, b};}"
         : "=r"(both)
         : "f"(first), "f"(second));
 #endif
     return both;
+}
+
+// What float16 cannot hold becomes the largest that it can.
+DEVICE u32 pack(float first, float second) {
+#if __CUDA_ARCH__ >= 800
+    u32 both = pack_near(first, second);
+    asm("{min.f16x2 %0, %0, %1; max.f16x2 %0, %0, %2;}" : "+r"(both) : "r"(0x7bff7bff), "r"(0xfbfffbff));
+    return both;
+#else
+    return pack_near(fminf(fmaxf(first, -65504.0f), 65504.0f), fminf(fmaxf(second, -65504.0f), 65504.0f));
+#endif
 }
 
 // What is negative becomes 0.
@@ -62,6 +69,8 @@ DEVICE u32 pack_positive(float first, float second) {
     return pack(fmaxf(first, 0.0f), fmaxf(second, 0.0f));
 #endif
 }
+
+DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
 // A product and a sum that are not fused to one step.
 DEVICE float times(float a, float b) { return __fmul_rn(a, b); }
@@ -109,9 +118,9 @@ typedef u16 Number;
 DEVICE float from_number(Number x) { return from_half(x); }
 #endif
 
-// So many numbers side by side, 4 or 8, read and written at once.
+// So many numbers side by side, 2, 4 or 8, read and written at once.
 template <int N>
-struct __align__(N * sizeof(Number) < 16 ? 8 : 16) Several {
+struct __align__(N * sizeof(Number) < 16 ? N * sizeof(Number) : 16) Several {
     u32 word[N * sizeof(Number) / 4];
 };
 
@@ -128,7 +137,8 @@ DEVICE void load(const Number* from, float (&to)[N]) {
     }
 }
 
-template <int N>
+// FAR: they may be beyond what float16 can hold.
+template <int N, bool FAR = true>
 DEVICE void store(Number* to, const float (&from)[N]) {
     Several<N> numbers;
 #pragma unroll
@@ -136,7 +146,7 @@ DEVICE void store(Number* to, const float (&from)[N]) {
 #if EXACT
         numbers.word[i] = to_bits(from[i]), numbers.word[i + 1] = to_bits(from[i + 1]);
 #else
-        numbers.word[i / 2] = pack(from[i], from[i + 1]);
+        numbers.word[i / 2] = FAR ? pack(from[i], from[i + 1]) : pack_near(from[i], from[i + 1]);
 #endif
     }
     *reinterpret_cast<Several<N>*>(to) = numbers;
@@ -155,14 +165,17 @@ DEVICE float activated(float x, int activation) {
     return activation == 2 ? fminf(x, 6.0f) : x;
 }
 
-// The sum over the threads that have the same place in a group of so many; `shared` has room for a number of each thread.
-DEVICE float over_lanes(float x, int group, float* shared) {
+// Sums over the threads that have the same place in a group of so many; `shared` has room for N numbers of each thread.
+template <int N>
+DEVICE void over_lanes(float (&x)[N], int group, float* shared) {
     __syncthreads();
-    shared[threadIdx.x] = x;
+    for (int n = 0; n < N; n++) {
+        shared[n * blockDim.x + threadIdx.x] = x[n];
+        x[n] = 0.0f;
+    }
     __syncthreads();
-    float sum = 0.0f;
-    for (int at = threadIdx.x % group, end = blockDim.x / group * group; at < end; at += group) sum += shared[at];
-    return sum;
+    for (int at = threadIdx.x % group, end = blockDim.x / group * group; at < end; at += group)
+        for (int n = 0; n < N; n++) x[n] += shared[n * blockDim.x + at];
 }
 
 // Sums over the lanes of a warp that differ in bits from FIRST to BIT, of N numbers of each; they end up spread over those lanes:
@@ -235,6 +248,19 @@ DEVICE float load_pixel(const void* pixels, i64 at, int type) {
     return static_cast<const float*>(pixels)[at];
 }
 
+// Rounded to even.
+DEVICE u16 to_bfloat(float x) {
+#if __CUDA_ARCH__ >= 800
+    u16 y;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+    return y;
+#else
+    const u32 bits = to_bits(x);
+    // A NaN stays one.
+    return static_cast<u16>((x != x ? 0x7fc00000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+#endif
+}
+
 // Bytes are rounded as on the CPU: halves up, NaN to 0.
 DEVICE void store_pixel(void* pixels, i64 at, int type, float x) {
     if (type == 0) {
@@ -242,10 +268,7 @@ DEVICE void store_pixel(void* pixels, i64 at, int type, float x) {
     } else if (type == 1) {
         static_cast<u16*>(pixels)[at] = to_half(x);
     } else if (type == 2) {
-        u32 bits = to_bits(x);
-        // Rounded to even, but a NaN stays one.
-        bits = x != x ? 0x7fc00000 : bits + 0x7fff + (bits >> 16 & 1);
-        static_cast<u16*>(pixels)[at] = static_cast<u16>(bits >> 16);
+        static_cast<u16*>(pixels)[at] = to_bfloat(x);
     } else {
         static_cast<float*>(pixels)[at] = x;
     }

@@ -81,7 +81,8 @@ fn of_moments(
         kernel: Arc::new(Kernel { name, source: SOURCE, defines }),
         grid: [1, count(filters.div_ceil(group)), count(moments.of.images)],
         block: BLOCK,
-        shared: 4 * BLOCK as usize,
+        // Three sums of each thread.
+        shared: 3 * 4 * BLOCK as usize,
         args: [vec![moments.at.into()], first, size, last].concat(),
     }
 }

@@ -29,56 +29,69 @@ DEVICE float count_of(int block, int height, int width) {
     return min(BLOCK_ROWS, height - block / blocks * BLOCK_ROWS) * min(BLOCK_COLUMNS, width - block % blocks * BLOCK_COLUMNS);
 }
 
-// Mean and variance of a thread's filter.
-DEVICE void gather(const float* moments, int height, int width, int blocks, float* shared, float& mean, float& variance) {
+// What a block has of the image: a thread's filter, and which part of the sums it takes.
+struct Part {
+    int filter, lane, lanes;
+    bool works;
+};
+
+DEVICE Part part_of() {
     const int filter = blockIdx.y * GROUP + threadIdx.x % GROUP, lane = threadIdx.x / GROUP, lanes = blockDim.x / GROUP;
-    const bool works = lane < lanes && filter < FILTERS;
+    return {filter, lane, lanes, lane < lanes && filter < FILTERS};
+}
+
+// Mean and variance of a thread's filter. The sums in `more` are added up over the lanes on the way.
+template <int MORE>
+DEVICE void gather(const float* moments, int height, int width, int blocks, float (&more)[MORE], float& mean, float& variance) {
+    SHARED(float, shared);
+    const Part part = part_of();
     const float pixels = static_cast<float>(height) * width * PHASES;
-    moments += static_cast<i64>(blockIdx.z) * blocks * 2 * CHANNELS + filter;
-    float sum = 0.0f;
-    for (int part = lane; part < blocks * PHASES && works; part += lanes)
-        sum += count_of(part / PHASES, height, width) * moments[part / PHASES * 2 * CHANNELS + part % PHASES * FILTERS];
-    mean = over_lanes(sum, GROUP, shared) / pixels;
-    sum = 0.0f;
-    for (int part = lane; part < blocks * PHASES && works; part += lanes) {
-        const float* own = moments + part / PHASES * 2 * CHANNELS + part % PHASES * FILTERS;
-        sum += own[CHANNELS] + count_of(part / PHASES, height, width) * (own[0] - mean) * (own[0] - mean);
+    moments += static_cast<i64>(blockIdx.z) * blocks * 2 * CHANNELS + part.filter;
+#pragma unroll 4
+    for (int i = part.lane; i < blocks * PHASES && part.works; i += part.lanes)
+        more[0] += count_of(i / PHASES, height, width) * moments[i / PHASES * 2 * CHANNELS + i % PHASES * FILTERS];
+    over_lanes(more, GROUP, shared);
+    mean = more[0] / pixels;
+    float square[1] = {};
+#pragma unroll 4
+    for (int i = part.lane; i < blocks * PHASES && part.works; i += part.lanes) {
+        const float* own = moments + i / PHASES * 2 * CHANNELS + i % PHASES * FILTERS;
+        square[0] += own[CHANNELS] + count_of(i / PHASES, height, width) * (own[0] - mean) * (own[0] - mean);
     }
-    variance = over_lanes(sum, GROUP, shared) / pixels;
+    over_lanes(square, GROUP, shared);
+    variance = square[0] / pixels;
 }
 
 #if defined(DIM)
 // The norm with gamma and beta linear in z, as scale and shift, [image][filter]. `w` is [2][DIM][FILTERS], `b` [2][FILTERS].
 KERNEL style_norm(const float* moments, const float* z, const float* w, const float* b, float* scale, float* shift, int height,
                   int width, int blocks) {
-    SHARED(float, shared);
-    float mean, variance, gamma = 0.0f, beta = 0.0f;
-    gather(moments, height, width, blocks, shared, mean, variance);
-    const int filter = blockIdx.y * GROUP + threadIdx.x % GROUP, lane = threadIdx.x / GROUP, lanes = blockDim.x / GROUP;
+    const Part part = part_of();
+    // Of the moments, of gamma, of beta.
+    float sums[3] = {}, mean, variance;
     z += static_cast<i64>(blockIdx.z) * DIM;
-    for (int i = lane; i < DIM && lane < lanes && filter < FILTERS; i += lanes) {
-        gamma += w[i * FILTERS + filter] * z[i];
-        beta += w[(DIM + i) * FILTERS + filter] * z[i];
+#pragma unroll 4
+    for (int i = part.lane; i < DIM && part.works; i += part.lanes) {
+        sums[1] += w[i * FILTERS + part.filter] * z[i];
+        sums[2] += w[(DIM + i) * FILTERS + part.filter] * z[i];
     }
-    gamma = over_lanes(gamma, GROUP, shared);
-    beta = over_lanes(beta, GROUP, shared);
-    if (lane || filter >= FILTERS) return;
-    gamma = (gamma + b[filter]) / sqrtf(variance + EPSILON);
-    const i64 at = static_cast<i64>(blockIdx.z) * FILTERS + filter;
+    gather(moments, height, width, blocks, sums, mean, variance);
+    if (part.lane || !part.works) return;
+    const float gamma = (sums[1] + b[part.filter]) / sqrtf(variance + EPSILON), beta = sums[2] + b[FILTERS + part.filter];
+    const i64 at = static_cast<i64>(blockIdx.z) * FILTERS + part.filter;
     scale[at] = gamma;
-    shift[at] = beta + b[FILTERS + filter] - mean * gamma;
+    shift[at] = beta - mean * gamma;
 }
 #else
 // Means into `features`, and deviations after them if asked for: [image][FEATURES], from `at` on.
 KERNEL features(const float* moments, float* features, int height, int width, int blocks, int at, int deviations) {
-    SHARED(float, shared);
-    float mean, variance;
-    gather(moments, height, width, blocks, shared, mean, variance);
-    const int filter = blockIdx.y * GROUP + threadIdx.x % GROUP;
-    if (static_cast<int>(threadIdx.x) >= GROUP || filter >= NAMED) return;
+    const Part part = part_of();
+    float sums[1] = {}, mean, variance;
+    gather(moments, height, width, blocks, sums, mean, variance);
+    if (part.lane || part.filter >= NAMED) return;
     features += static_cast<i64>(blockIdx.z) * FEATURES + at;
-    features[filter] = mean;
-    if (deviations) features[NAMED + filter] = sqrtf(variance + EPSILON);
+    features[part.filter] = mean;
+    if (deviations) features[NAMED + part.filter] = sqrtf(variance + EPSILON);
 }
 #endif
 #endif

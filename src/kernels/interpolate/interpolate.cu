@@ -45,7 +45,7 @@ KERNEL interpolate(const Number* last, const float* scale, const float* shift, c
         for (int c = 0; c < 3; c++) {
             for (int i = 0; i < 4; i++) {
                 const float x = numbers[r][c][i] * affine[c][0] + affine[c][1];
-                content[c][i] = (1.0f - by) * content[c][i] + by / (1.0f + expf(-x));
+                content[c][i] = (1.0f - by) * content[c][i] + by * sigmoid(x);
             }
         }
         const i64 to = image * out_strides.image + (row + r) * out_strides.row + column * out_strides.column;

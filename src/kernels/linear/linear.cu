@@ -7,12 +7,13 @@ KERNEL linear(const float* x, const float* w, const float* b, float* y, float zo
     const int o = blockIdx.y * GROUP + threadIdx.x % GROUP, lane = threadIdx.x / GROUP, lanes = blockDim.x / GROUP;
     const bool works = lane < lanes && o < OUTPUTS;
     x += static_cast<i64>(blockIdx.z) * INPUTS;
-    float sum = 0.0f;
+    float sum[1] = {};
 #pragma unroll 4
-    for (int i = lane; i < INPUTS && works; i += lanes) {
-        sum += w[i * OUTPUTS + o] * x[i];
-        if (ZOOM) sum += zoom * w[(INPUTS + i) * OUTPUTS + o] * x[i];
+    for (int i = lane; i < INPUTS && works; i += lanes) sum[0] += w[i * OUTPUTS + o] * x[i];
+    if (ZOOM && zoom != 0.0f) {
+#pragma unroll 4
+        for (int i = lane; i < INPUTS && works; i += lanes) sum[0] += zoom * w[(INPUTS + i) * OUTPUTS + o] * x[i];
     }
-    sum = over_lanes(sum, GROUP, shared);
-    if (!lane && works) y[static_cast<i64>(blockIdx.z) * OUTPUTS + o] = sum + b[o] + (ZOOM ? zoom * b[OUTPUTS + o] : 0.0f);
+    over_lanes(sum, GROUP, shared);
+    if (!lane && works) y[static_cast<i64>(blockIdx.z) * OUTPUTS + o] = sum[0] + b[o] + (ZOOM ? zoom * b[OUTPUTS + o] : 0.0f);
 }

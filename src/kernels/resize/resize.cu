@@ -13,6 +13,21 @@ DEVICE float number_of(const void* images, i64 at) {
     return PIXELS == 0 ? static_cast<const u8*>(images)[at] : load_pixel(images, at, PIXELS);
 }
 
+// A row of the image, mixed for a column: the weights that are kept, and those that are not. STEP 1: pixels lie side by side.
+template <int STEP>
+DEVICE void mix(const void* images, i64 at, const Strides& strides, const float (&kept)[KEPT], const u32* weights, int taps,
+                float (&mixed)[3]) {
+    const i64 step = STEP ? STEP : strides.column;
+    const i64 colours[3] = {at, at + strides.colour, at + 2 * strides.colour};
+#pragma unroll
+    for (int j = 0; j < KEPT; j++) {
+        if (kept[j] == 0.0f) continue;
+        for (int c = 0; c < 3; c++) mixed[c] += kept[j] * number_of(images, colours[c] + j * step);
+    }
+    for (int j = KEPT; j < taps; j++)
+        for (int c = 0; c < 3; c++) mixed[c] += from_bits(weights[j]) * number_of(images, colours[c] + j * step);
+}
+
 KERNEL resize(const void* images, Strides strides, const int* rows, const u32* down, const u32* across, Number* y,
               float* moments, int out_height, int out_width, int down_taps, int across_taps) {
     SHARED(float, shared);
@@ -32,15 +47,10 @@ KERNEL resize(const void* images, Strides strides, const int* rows, const u32* d
         for (int r = own_row; r < DEEP && begin + r < end; r += ROWS) {
             float mixed[3] = {};
             const i64 at = image + (begin + r) * strides.row;
-#pragma unroll
-            for (int j = 0; j < KEPT; j++) {
-                if (kept[j] == 0.0f) continue;
-                for (int c = 0; c < 3; c++)
-                    mixed[c] += kept[j] * number_of(images, at + j * strides.column + c * strides.colour);
-            }
-            for (int j = KEPT; j < across_taps; j++) {
-                const float by = from_bits(left_most[1 + j]);
-                for (int c = 0; c < 3; c++) mixed[c] += by * number_of(images, at + j * strides.column + c * strides.colour);
+            if (strides.column == 1) {
+                mix<1>(images, at, strides, kept, left_most + 1, across_taps, mixed);
+            } else {
+                mix<0>(images, at, strides, kept, left_most + 1, across_taps, mixed);
             }
             for (int c = 0; c < 3; c++) shared[(r * 3 + c) * COLUMNS + own_column] = mixed[c];
         }
