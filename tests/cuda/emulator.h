@@ -179,6 +179,13 @@ DEVICE unsigned pack(float first, float second) {
     return low | static_cast<unsigned>(to_half(std::fmin(std::fmax(second, -65504.0f), 65504.0f))) << 16;
 }
 
+DEVICE unsigned fused(unsigned a, unsigned b, unsigned c) {
+    const auto one = [&](int shift) {
+        return to_half(emulator::half(a >> shift) * emulator::half(b >> shift) + emulator::half(c >> shift));
+    };
+    return one(0) | static_cast<unsigned>(one(16)) << 16;
+}
+
 DEVICE unsigned pack_near(float first, float second) { return to_half(first) | static_cast<unsigned>(to_half(second)) << 16; }
 
 DEVICE unsigned pack_positive(float first, float second) { return pack(std::fmax(first, 0.0f), std::fmax(second, 0.0f)); }

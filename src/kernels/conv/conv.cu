@@ -35,7 +35,9 @@ struct Arguments {
     const void* x;
     Strides strides;
     const int* rows;
-    const float *scale, *shift, *depthwise, *depthwise_bias;
+    const float *scale, *shift;
+    const Number* depthwise;
+    const float* depthwise_bias;
     const Number* w;
     const float *bias, *gain;
     Number* y;
@@ -106,26 +108,27 @@ DEVICE void fill(const Arguments& of, int chunk, int y0, int x0, Number* window)
     window += vector * VECTOR;
 #if NORMED
     float scale[VECTOR], shift[VECTOR];
-    for (int i = 0; i < VECTOR; i++) {
-        scale[i] = of.scale[image * INPUTS + channel + i];
-        shift[i] = of.shift[image * INPUTS + channel + i];
-    }
+    load_floats(of.scale + image * INPUTS + channel, scale);
+    load_floats(of.shift + image * INPUTS + channel, shift);
 #endif
     for (unsigned first = lane; first < pixels; first += BATCH * LANES) {
         Several<VECTOR> numbers[BATCH];
 #pragma unroll
         for (int n = 0; n < BATCH; n++) {
-            const unsigned pixel = first + n * LANES;
+            // Beyond the last one it is the last one again: nothing branches.
+            const unsigned pixel = min(first + n * LANES, pixels - 1);
             const int row = inside(first_row + pixel / WINDOW_COLUMNS, of.height, BORDER);
             const int column = inside(first_column + pixel % WINDOW_COLUMNS, of.width, BORDER);
-            numbers[n] = {};
-            if (pixel >= pixels || (BORDER == 0 && (row < 0 || column < 0))) continue;
 #if PHASED
             const int place = (row / 2 * (of.width / 2) + column / 2) * 4 + row % 2 * 2 + column % 2;
 #else
             const int place = row * of.width + column;
 #endif
-            numbers[n] = *reinterpret_cast<const Several<VECTOR>*>(x + static_cast<i64>(place) * INPUTS);
+            if (BORDER == 0 && (row < 0 || column < 0)) {
+                numbers[n] = {};
+            } else {
+                numbers[n] = *reinterpret_cast<const Several<VECTOR>*>(x + static_cast<i64>(place) * INPUTS);
+            }
 #if NORMED
 #if BORDER == 0
 #error "what is outside is not normed"
@@ -145,10 +148,8 @@ DEVICE void fill(const Arguments& of, int chunk, int y0, int x0, Number* window)
 #endif
         }
 #pragma unroll
-        for (int n = 0; n < BATCH; n++) {
-            const unsigned pixel = first + n * LANES;
-            if (pixel < pixels) *reinterpret_cast<Several<VECTOR>*>(window + pixel * PITCH) = numbers[n];
-        }
+        for (int n = 0; n < BATCH; n++)
+            *reinterpret_cast<Several<VECTOR>*>(window + min(first + n * LANES, pixels - 1) * PITCH) = numbers[n];
     }
 }
 #endif
@@ -156,36 +157,58 @@ DEVICE void fill(const Arguments& of, int chunk, int y0, int x0, Number* window)
 #if DEPTHWISE
 // A thread has four channels of RUN pixels, one below the other, which share rows of the window.
 #define QUADS (CHUNK / 4)
+
+// Four numbers, as they lie in memory. Fast: sums are float16, as what they are of and what becomes of them.
+typedef Several<4> Quad;
+
+DEVICE void add_product(Quad& sum, const Quad& a, const Quad& b) {
+#if EXACT
+    for (int i = 0; i < 4; i++) sum.word[i] = to_bits(from_bits(sum.word[i]) + from_bits(a.word[i]) * from_bits(b.word[i]));
+#else
+    for (int i = 0; i < 2; i++) sum.word[i] = fused(a.word[i], b.word[i], sum.word[i]);
+#endif
+}
+
+DEVICE void activate(Quad& quad) {
+    if (!DEPTHWISE_ACTIVATION) return;
+    float numbers[4];
+    load(reinterpret_cast<const Number*>(&quad), numbers);
+    for (int i = 0; i < 4; i++) numbers[i] = activated(numbers[i], DEPTHWISE_ACTIVATION);
+    store<4, false>(reinterpret_cast<Number*>(&quad), numbers);
+}
+
 #define RUN (QUADS <= 2 ? 2 : QUADS <= 4 ? 4 : 8)
 DEVICE void deepen(const Arguments& of, int chunk, int y0, int x0, const Number* window, Number* middle) {
     const int quad = threadIdx.x % QUADS, lane = threadIdx.x / QUADS, lanes = 128 / QUADS;
-    const float *w = of.depthwise + chunk * CHUNK + quad * 4, *bias = of.depthwise_bias + chunk * CHUNK + quad * 4;
+    const Number* w = of.depthwise + chunk * CHUNK + quad * 4;
+    const float* bias = of.depthwise_bias + chunk * CHUNK + quad * 4;
     window += quad * 4;
     middle += quad * 4;
     for (int item = lane; item < COLUMNS * ROWS / RUN && lane < lanes; item += lanes) {
         const int column = item % COLUMNS, first = item / COLUMNS * RUN;
 #if SIDE == 3 && !UPSAMPLE
-        float weights[9][4], sums[RUN][4];
-#pragma unroll
-        for (int tap = 0; tap < 9; tap++)
-            for (int i = 0; i < 4; i++) weights[tap][i] = w[tap * INPUTS + i];
         const Number* from = window + (first * STRIDE * WINDOW_COLUMNS + column * STRIDE) * PITCH;
+        Quad weights[9], sums[RUN];
+#pragma unroll
+        for (int tap = 0; tap < 9; tap++) weights[tap] = *reinterpret_cast<const Quad*>(w + tap * INPUTS);
+        float biases[4];
+        load_floats(bias, biases);
+        Quad start;
+        store(reinterpret_cast<Number*>(&start), biases);
 #pragma unroll
         for (int row = 0; row < (RUN - 1) * STRIDE + 3; row++) {
-            float numbers[3][4];
+            Quad numbers[3];
 #pragma unroll
-            for (int s = 0; s < 3; s++) load(from + (row * WINDOW_COLUMNS + s) * PITCH, numbers[s]);
+            for (int s = 0; s < 3; s++) numbers[s] = *reinterpret_cast<const Quad*>(from + (row * WINDOW_COLUMNS + s) * PITCH);
 #pragma unroll
             for (int r = 0; r < RUN; r++) {
                 const int tap = row - r * STRIDE;
                 if (tap < 0 || tap > 2) continue;
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    float sum = tap ? sums[r][i] : bias[i];
-                    for (int s = 0; s < 3; s++) sum += weights[tap * 3 + s][i] * numbers[s][i];
-                    sums[r][i] = tap == 2 ? activated(sum, DEPTHWISE_ACTIVATION) : sum;
-                }
-                if (tap == 2) store(middle + ((first + r) * COLUMNS + column) * PITCH, sums[r]);
+                if (tap == 0) sums[r] = start;
+                for (int s = 0; s < 3; s++) add_product(sums[r], weights[tap * 3 + s], numbers[s]);
+                if (tap < 2) continue;
+                activate(sums[r]);
+                *reinterpret_cast<Quad*>(middle + ((first + r) * COLUMNS + column) * PITCH) = sums[r];
             }
         }
 #else
@@ -195,9 +218,10 @@ DEVICE void deepen(const Arguments& of, int chunk, int y0, int x0, const Number*
             for (int tap = 0; tap < SIDE * SIDE; tap++) {
                 const int row = under(y0 + r, tap / SIDE, of.top) - under(y0, 0, of.top);
                 const int at = under(x0 + column, tap % SIDE, of.left) - under(x0, 0, of.left);
-                float numbers[4];
+                float numbers[4], weights[4];
                 load(window + (row * WINDOW_COLUMNS + at) * PITCH, numbers);
-                for (int i = 0; i < 4; i++) sums[i] += w[tap * INPUTS + i] * numbers[i];
+                load(w + tap * INPUTS, weights);
+                for (int i = 0; i < 4; i++) sums[i] += weights[i] * numbers[i];
             }
             for (int i = 0; i < 4; i++) sums[i] = activated(sums[i], DEPTHWISE_ACTIVATION);
             store(middle + (r * COLUMNS + column) * PITCH, sums);
@@ -294,7 +318,7 @@ DEVICE int row_of(int p) { return EXACT ? threadIdx.x / COLUMNS : threadIdx.x / 
 DEVICE int column_of(int p) { return EXACT ? threadIdx.x % COLUMNS : threadIdx.x % 32 / 4 + p % 2 * 8; }
 
 KERNEL BLOCKS(128, MOST)
-conv(const void* x, Strides strides, const int* rows, const float* scale, const float* shift, const float* depthwise,
+conv(const void* x, Strides strides, const int* rows, const float* scale, const float* shift, const Number* depthwise,
      const float* depthwise_bias, const Number* w, const float* bias, const float* gain, Number* out, float* moments, int height,
      int width, int out_height, int out_width, int top, int left) {
     SHARED(Number, window);
@@ -320,6 +344,7 @@ conv(const void* x, Strides strides, const int* rows, const float* scale, const 
     }
     Number* y = out + image * out_height * out_width * OUTPUTS;
     const int first = blockIdx.y * BLOCK;
+    const bool whole = y0 + ROWS <= out_height && x0 + COLUMNS <= out_width;
 #if ADD
     // From a thread's first output on.
     float gains[COLOURS];
@@ -343,8 +368,11 @@ conv(const void* x, Strides strides, const int* rows, const float* scale, const 
             for (int i = 0; i < 2; i++)
                 sums[p][v + i] = activated(BIASED ? bias[first + o + i] + sums[p][v + i] : sums[p][v + i], ACTIVATION);
 #endif
-            if (!valid) sums[p][v] = sums[p][v + 1] = 0.0f;
         }
+        // The same for all threads where the block lies inside, and then no work.
+        if (whole || valid) continue;
+#pragma unroll
+        for (int v = 0; v < VALUES; v++) sums[p][v] = 0.0f;
     }
     // What lies in shared memory has been read.
     __syncthreads();
@@ -369,12 +397,14 @@ conv(const void* x, Strides strides, const int* rows, const float* scale, const 
         for (int v = 0; v < VALUES; v += 2) *reinterpret_cast<u32*>(to + v * 4) = pack(sums[p][v], sums[p][v + 1]);
     }
     __syncthreads();
-    const int some = OUTPUTS % 8 ? 4 : 8;
-#pragma unroll 4
-    for (unsigned i = thread; i < ROWS * COLUMNS * (BLOCK / some); i += 128) {
-        const unsigned pixel = i / (BLOCK / some), o = i % (BLOCK / some) * some;
+    // A thread has the same outputs of pixels far apart.
+    const int some = OUTPUTS % 8 ? 4 : 8, parts = BLOCK / some, lanes = 128 / parts, o = thread % parts * some;
+    if (thread / parts >= lanes || first + o >= OUTPUTS) return;
+#pragma unroll
+    for (int k = 0; k < (ROWS * COLUMNS + lanes - 1) / lanes; k++) {
+        const unsigned pixel = thread / parts + k * lanes;
         const int row = y0 + pixel / COLUMNS, column = x0 + pixel % COLUMNS;
-        if (row >= out_height || column >= out_width || first + o >= OUTPUTS) continue;
+        if (pixel >= ROWS * COLUMNS || row >= out_height || column >= out_width) continue;
         *reinterpret_cast<Several<some>*>(y + static_cast<i64>(row * out_width + column) * OUTPUTS + first + o) =
             *reinterpret_cast<const Several<some>*>(window + pixel * pitch + o);
     }

@@ -72,6 +72,12 @@ DEVICE u32 pack_positive(float first, float second) {
 
 DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
+// a b + c of two numbers of float16 each.
+DEVICE u32 fused(u32 a, u32 b, u32 c) {
+    asm("fma.rn.f16x2 %0, %1, %2, %0;" : "+r"(c) : "r"(a), "r"(b));
+    return c;
+}
+
 // A product and a sum that are not fused to one step.
 DEVICE float times(float a, float b) { return __fmul_rn(a, b); }
 DEVICE float add(float a, float b) { return __fadd_rn(a, b); }
@@ -117,6 +123,19 @@ DEVICE float from_number(Number x) { return x; }
 typedef u16 Number;
 DEVICE float from_number(Number x) { return from_half(x); }
 #endif
+
+// Floats that begin at a multiple of 16 bytes.
+template <int N>
+DEVICE void load_floats(const float* from, float (&to)[N]) {
+    struct __align__(16) Floats {
+        float x[4];
+    };
+#pragma unroll
+    for (int i = 0; i < N; i += 4) {
+        const Floats four = *reinterpret_cast<const Floats*>(from + i);
+        for (int k = 0; k < 4; k++) to[i + k] = four.x[k];
+    }
+}
 
 // So many numbers side by side, 2, 4 or 8, read and written at once.
 template <int N>
@@ -204,11 +223,11 @@ DEVICE constexpr int left(int n, int first) {
 // The mean, and the sum of squares of what is away from it, of `channels` channels over a block's `count` pixels, to `to` and to
 // `to + pitch`, of those below `limit`. A thread has VALUES numbers of OWN pixels, zeros of those that do not count; number v is
 // of channel `channel_of(v)`, and lanes that differ below bit FIRST have other channels. `shared` has room for two numbers of each
-// warp's channels. All threads of the block come here.
+// warp's channels. All threads of the block, four warps, come here.
 template <int OWN, int VALUES, int FIRST, class Channel>
 DEVICE void measure(const float (&x)[OWN][VALUES], Channel channel_of, int channels, float count, float* shared, float* to,
                     int pitch, int limit) {
-    const int warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    const int warp = threadIdx.x / 32, warps = 4;
     float sums[2 * VALUES];
 #pragma unroll
     for (int v = 0; v < VALUES; v++) {

@@ -14,12 +14,12 @@ pub struct Depthwise {
 
 impl Depthwise {
     /// `weight` is `[channels, 1, kernel, kernel]`.
-    pub fn new(shape: Shape, weight: &[f32], bias: Option<&[f32]>, weights: &mut Weights) -> Self {
+    pub fn new(number: Number, shape: Shape, weight: &[f32], bias: Option<&[f32]>, weights: &mut Weights) -> Self {
         let (channels, taps) = (shape.outputs, shape.kernel * shape.kernel);
         let room = stored(channels);
         let turned =
             (0..taps * room).map(|n| if n % room < channels { weight[n % room * taps + n / room] } else { 0.0 });
-        let weight = weights.push(Number::F32, turned);
+        let weight = weights.push(number, turned);
         let biases = (0..room).map(|c| bias.and_then(|bias| bias.get(c)).copied().unwrap_or(0.0));
         Self { shape, weight, bias: weights.push(Number::F32, biases) }
     }

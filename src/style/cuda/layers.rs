@@ -27,7 +27,7 @@ pub(super) fn convolution(
     if !separable {
         return Ok(Conv::new(number, shape, tensor("")?, None, None, room, weights));
     }
-    let first = Depthwise::new(Shape { outputs: shape.inputs, ..shape }, tensor("depthwise.")?, None, weights);
+    let first = Depthwise::new(number, Shape { outputs: shape.inputs, ..shape }, tensor("depthwise.")?, None, weights);
     let pointwise = Shape { kernel: 1, stride: 1, upsample: false, ..shape };
     Ok(Conv::new(number, pointwise, tensor("pointwise.")?, None, Some(first), room, weights))
 }

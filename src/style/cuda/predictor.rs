@@ -79,7 +79,7 @@ impl Predictor {
                     };
                     let (weight, bias) = layer(&name("depthwise"))?;
                     let middle = shape(hidden, hidden, 3, stride, relu6);
-                    let depthwise = Depthwise::new(middle, weight, Some(bias), weights);
+                    let depthwise = Depthwise::new(number, middle, weight, Some(bias), weights);
                     let (weight, bias) = layer(&name("project"))?;
                     let last = shape(hidden, outputs, 1, 1, Activation::None);
                     blocks.push(Block {
