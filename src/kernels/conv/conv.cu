@@ -30,6 +30,9 @@
 #define STEP (DEPTHWISE ? 1 : STRIDE)
 #define WIDTH (DEPTHWISE ? COLUMNS : WINDOW_COLUMNS)
 #define VECTOR (CHUNK == 4 ? 4 : 8)
+// Numbers from a pixel to the next: PITCH of what is multiplied, so that lanes do not meet in a bank; a window that is not, and
+// that neighbouring lanes read side by side, lies close.
+#define WINDOW_PITCH (DEPTHWISE ? CHUNK : PITCH)
 
 struct Arguments {
     const void* x;
@@ -86,7 +89,7 @@ DEVICE void fill(const Arguments& of, int, int y0, int x0, Number* window) {
             float numbers[4] = {};
             for (int c = 0; c < 3; c++) numbers[c] = load_pixel(side[c], i, PIXELS);
             if (to >= 0 && to < WINDOW_COLUMNS)
-                store<4, false>(window + (item / groups * WINDOW_COLUMNS + to) * PITCH, numbers);
+                store<4, false>(window + (item / groups * WINDOW_COLUMNS + to) * WINDOW_PITCH, numbers);
         }
     }
 }
@@ -149,7 +152,7 @@ DEVICE void fill(const Arguments& of, int chunk, int y0, int x0, Number* window)
         }
 #pragma unroll
         for (int n = 0; n < BATCH; n++)
-            *reinterpret_cast<Several<VECTOR>*>(window + min(first + n * LANES, pixels - 1) * PITCH) = numbers[n];
+            *reinterpret_cast<Several<VECTOR>*>(window + min(first + n * LANES, pixels - 1) * WINDOW_PITCH) = numbers[n];
     }
 }
 #endif
@@ -187,7 +190,7 @@ DEVICE void deepen(const Arguments& of, int chunk, int y0, int x0, const Number*
     for (int item = lane; item < COLUMNS * ROWS / RUN && lane < lanes; item += lanes) {
         const int column = item % COLUMNS, first = item / COLUMNS * RUN;
 #if SIDE == 3 && !UPSAMPLE
-        const Number* from = window + (first * STRIDE * WINDOW_COLUMNS + column * STRIDE) * PITCH;
+        const Number* from = window + (first * STRIDE * WINDOW_COLUMNS + column * STRIDE) * WINDOW_PITCH;
         Quad weights[9], sums[RUN];
 #pragma unroll
         for (int tap = 0; tap < 9; tap++) weights[tap] = *reinterpret_cast<const Quad*>(w + tap * INPUTS);
@@ -199,7 +202,7 @@ DEVICE void deepen(const Arguments& of, int chunk, int y0, int x0, const Number*
         for (int row = 0; row < (RUN - 1) * STRIDE + 3; row++) {
             Quad numbers[3];
 #pragma unroll
-            for (int s = 0; s < 3; s++) numbers[s] = *reinterpret_cast<const Quad*>(from + (row * WINDOW_COLUMNS + s) * PITCH);
+            for (int s = 0; s < 3; s++) numbers[s] = *reinterpret_cast<const Quad*>(from + (row * WINDOW_COLUMNS + s) * WINDOW_PITCH);
 #pragma unroll
             for (int r = 0; r < RUN; r++) {
                 const int tap = row - r * STRIDE;
@@ -219,7 +222,7 @@ DEVICE void deepen(const Arguments& of, int chunk, int y0, int x0, const Number*
                 const int row = under(y0 + r, tap / SIDE, of.top) - under(y0, 0, of.top);
                 const int at = under(x0 + column, tap % SIDE, of.left) - under(x0, 0, of.left);
                 float numbers[4], weights[4];
-                load(window + (row * WINDOW_COLUMNS + at) * PITCH, numbers);
+                load(window + (row * WINDOW_COLUMNS + at) * WINDOW_PITCH, numbers);
                 load(w + tap * INPUTS, weights);
                 for (int i = 0; i < 4; i++) sums[i] += weights[i] * numbers[i];
             }
@@ -334,7 +337,7 @@ conv(const void* x, Strides strides, const int* rows, const float* scale, const 
         fill(of, chunk, y0, x0, window);
         __syncthreads();
 #if DEPTHWISE
-        Number* middle = window + WINDOW_ROWS * WINDOW_COLUMNS * PITCH;
+        Number* middle = window + WINDOW_ROWS * WINDOW_COLUMNS * WINDOW_PITCH;
         deepen(of, chunk, y0, x0, window, middle);
         __syncthreads();
         multiply(of, chunk, middle, sums);

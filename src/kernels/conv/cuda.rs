@@ -322,12 +322,12 @@ impl Conv {
             true => (n + shape.kernel - 2) / 2 + 2,
             false => (n - 1) * shape.stride + shape.kernel,
         };
-        let (middle, more) = match self.depthwise {
-            Some(_) => (TILE.0 * TILE.1, 0),
-            // A row of taps is even.
-            None => (0, if chunk == 4 { shape.kernel % 2 } else { 0 }),
-        };
-        (side(TILE.0) * (side(TILE.1) + more) + middle) * pitch(self.number, chunk)
+        let pitch = pitch(self.number, chunk);
+        match self.depthwise {
+            Some(_) => side(TILE.0) * side(TILE.1) * chunk + TILE.0 * TILE.1 * pitch,
+            // Of four channels a row of taps is even.
+            None => side(TILE.0) * (side(TILE.1) + if chunk == 4 { shape.kernel % 2 } else { 0 }) * pitch,
+        }
     }
 
     /// Bytes of shared memory: of the window; later of moments, two numbers of each warp's outputs; and of what leaves.

@@ -5,6 +5,9 @@ use std::sync::Arc;
 /// Threads of a block.
 const BLOCK: u32 = 512;
 
+/// Images of a block.
+const TOGETHER: usize = 4;
+
 /// Outputs of a block, at most.
 const GROUP: usize = 64;
 
@@ -46,13 +49,19 @@ impl Linear {
     pub fn launch(&self, x: At, y: At, images: usize, zoom: f32) -> Launch {
         let &Self { weight, bias, inputs, outputs, .. } = self;
         let group = outputs.min(GROUP);
-        let defines = vec![("INPUTS", inputs), ("OUTPUTS", outputs), ("ZOOM", self.zoom.into()), ("GROUP", group)];
+        let defines = vec![
+            ("INPUTS", inputs),
+            ("OUTPUTS", outputs),
+            ("ZOOM", self.zoom.into()),
+            ("GROUP", group),
+            ("TOGETHER", TOGETHER),
+        ];
         Launch {
             kernel: Arc::new(Kernel { name: "linear", source: include_str!("linear.cu"), defines }),
-            grid: [1, count(outputs.div_ceil(group)), count(images)],
+            grid: [1, count(outputs.div_ceil(group)), count(images.div_ceil(TOGETHER))],
             block: BLOCK,
-            shared: 4 * BLOCK as usize,
-            args: vec![x.into(), weight.into(), bias.into(), y.into(), Arg::Float(zoom)],
+            shared: 4 * TOGETHER * BLOCK as usize,
+            args: vec![x.into(), weight.into(), bias.into(), y.into(), images.into(), Arg::Float(zoom)],
         }
     }
 }

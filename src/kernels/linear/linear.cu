@@ -1,19 +1,26 @@
-// y[o] = b[o] + sum over i of w[i, o] x[i], plus `zoom` times as much with weights of its own; a block has an image and GROUP
-// outputs.
+// y[o] = b[o] + sum over i of w[i, o] x[i], plus `zoom` times as much with weights of its own; a block has TOGETHER images, which
+// share the weights that it reads, and GROUP outputs.
 //
 // `w` is [INPUTS][OUTPUTS]; where ZOOM is 1, a second one follows it, as a second bias follows the first.
-KERNEL linear(const float* x, const float* w, const float* b, float* y, float zoom) {
-    SHARED(float, shared);
-    const int o = blockIdx.y * GROUP + threadIdx.x % GROUP, lane = threadIdx.x / GROUP, lanes = blockDim.x / GROUP;
-    const bool works = lane < lanes && o < OUTPUTS;
-    x += static_cast<i64>(blockIdx.z) * INPUTS;
-    float sum[1] = {};
+DEVICE void add_up(const float* x, const float* w, float by, int images, float (&sums)[TOGETHER]) {
+    const int lane = threadIdx.x / GROUP, lanes = blockDim.x / GROUP, first = blockIdx.z * TOGETHER;
 #pragma unroll 4
-    for (int i = lane; i < INPUTS && works; i += lanes) sum[0] += w[i * OUTPUTS + o] * x[i];
-    if (ZOOM && zoom != 0.0f) {
-#pragma unroll 4
-        for (int i = lane; i < INPUTS && works; i += lanes) sum[0] += zoom * w[(INPUTS + i) * OUTPUTS + o] * x[i];
+    for (int i = lane; i < INPUTS && lane < lanes; i += lanes) {
+        const float weight = by * w[i * OUTPUTS];
+        for (int n = 0; n < TOGETHER; n++)
+            sums[n] += weight * x[static_cast<i64>(min(first + n, images - 1)) * INPUTS + i];
     }
-    over_lanes(sum, GROUP, shared);
-    if (!lane && works) y[static_cast<i64>(blockIdx.z) * OUTPUTS + o] = sum[0] + b[o] + (ZOOM ? zoom * b[OUTPUTS + o] : 0.0f);
+}
+
+KERNEL linear(const float* x, const float* w, const float* b, float* y, int images, float zoom) {
+    SHARED(float, shared);
+    // Those beyond the last output have a sum that nobody asks for.
+    const int o = blockIdx.y * GROUP + threadIdx.x % GROUP, read = min(o, OUTPUTS - 1), first = blockIdx.z * TOGETHER;
+    float sums[TOGETHER] = {};
+    add_up(x, w + read, 1.0f, images, sums);
+    if (ZOOM && zoom != 0.0f) add_up(x, w + INPUTS * OUTPUTS + read, zoom, images, sums);
+    over_lanes(sums, GROUP, shared);
+    if (threadIdx.x >= GROUP || o >= OUTPUTS) return;
+    const float bias = b[o] + (ZOOM ? zoom * b[OUTPUTS + o] : 0.0f);
+    for (int n = 0; n < TOGETHER && first + n < images; n++) y[static_cast<i64>(first + n) * OUTPUTS + o] = sums[n] + bias;
 }
