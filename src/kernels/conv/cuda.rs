@@ -7,6 +7,8 @@ use crate::kernels::interpolate::cuda::Images;
 use crate::kernels::{Border, Pad};
 use std::sync::Arc;
 
+const SOURCE: &str = concat!(include_str!("window.cuh"), include_str!("conv.cu"));
+
 /// Threads of a block.
 const THREADS: usize = 128;
 
@@ -60,10 +62,31 @@ pub enum Source<'a> {
 pub struct Target<'a> {
     /// Where they go.
     pub map: &'a Map,
-    /// They are added to it, times a gain for each image and colour at `[images][colours]`.
-    pub gain: Option<(At, usize)>,
+    /// What is added to them before.
+    pub skip: Option<Skip<'a>>,
     /// Where their moments go.
     pub moments: Option<&'a Moments>,
+}
+
+/// A convolution of the images that `rows` names, without bias, with reflected borders and as much padding on each side that its
+/// output has the size of what it is added to.
+#[derive(Clone, Copy, Debug)]
+pub struct Skip<'a> {
+    /// It.
+    pub conv: &'a Conv,
+    /// Its input.
+    pub images: &'a Images,
+    /// Which of them.
+    pub rows: At,
+    /// What it is multiplied with, `[images][3]`, for each colour.
+    pub gain: At,
+}
+
+impl Skip<'_> {
+    /// What lies before a phase's kernel is what lay before the whole one's.
+    fn before(&self) -> usize {
+        (self.conv.shape.kernel - self.conv.shape.stride) / 2
+    }
 }
 
 impl Source<'_> {
@@ -195,7 +218,7 @@ impl Conv {
         self.depthwise.as_ref().map_or(&self.shape, Depthwise::shape)
     }
 
-    /// The side of the kernel that reads its input, in pixels or cells.
+    /// The side of the kernel that reads its input.
     pub fn kernel(&self) -> usize {
         self.first().kernel
     }
@@ -239,19 +262,25 @@ impl Conv {
             "{} outputs in {outputs}",
             self.shape.outputs
         );
-        let (pixels, phased, norm) = match x {
+        let (map, pictures) = match x {
             Source::Map(x, norm) => {
                 assert_eq!((x.channels, x.images), (inputs, y.map.images));
-                (4, x.phased, norm)
+                (Some((x, norm)), y.skip.map(|skip| (skip.images, skip.rows)))
             }
-            Source::Images(images, ..) => (images.pixels as usize, false, None),
+            Source::Images(images, rows, _) => (None, Some((images, rows))),
         };
+        let norm = map.and_then(|(_, norm)| norm);
+        if let Some(Skip { conv, .. }) = y.skip {
+            assert!(conv.shape.inputs == 3 && conv.eights == self.eights && map.is_some(), "{:?}", conv.shape);
+        }
+        let skip = y.skip.map(|skip| skip.conv.shape);
         let tiles = height.div_ceil(TILE.0) * width.div_ceil(TILE.1);
         let block = self.block(tiles * y.map.images);
         let defines = vec![
             self.number.define(),
-            ("PIXELS", pixels),
-            ("PHASED", phased.into()),
+            ("PIXELS", pictures.map_or(4, |(images, _)| images.pixels as usize)),
+            ("FROM_IMAGES", map.is_none().into()),
+            ("PHASED", map.is_some_and(|(x, _)| x.phased).into()),
             ("NORMED", norm.is_some().into()),
             ("INPUTS", inputs),
             ("OUTPUTS", outputs),
@@ -261,15 +290,14 @@ impl Conv {
             ("DEPTHWISE", if self.depthwise.is_none() { 0 } else { 1 + usize::from(upsample) }),
             ("DEPTHWISE_ACTIVATION", self.first().activation.code()),
             ("ACTIVATION", self.shape.activation.code()),
-            ("ADD", y.gain.is_some().into()),
-            ("COLOURS", y.gain.map_or(1, |(_, colours)| colours)),
+            ("SKIP", skip.map_or(0, |skip| skip.kernel)),
+            ("SKIP_STRIDE", skip.map_or(1, |skip| skip.stride)),
             ("UPSAMPLED", self.folded.map_or(1, |(kernel, _)| kernel)),
             ("PHASE", self.folded.map_or(0, |(_, room)| if room.is_multiple_of(8) { room } else { 0 })),
             ("PACKED", 8 * self.eights),
             ("BLOCK", 8 * block),
             ("CHUNK", self.chunk),
             ("PITCH", pitch(self.number, self.chunk)),
-            ("STEPS", self.steps()),
             ("UNROLL", if self.steps() * block <= UNROLLED { self.steps() } else { 2 }),
             ("BIASED", self.biased.into()),
             ("MEASURED", y.moments.is_some().into()),
@@ -284,22 +312,32 @@ impl Conv {
                 },
             ),
         ];
-        let mut args: Vec<Arg> = match x {
-            Source::Map(x, _) => vec![x.at.into(), [0; 4].into(), Arg::Null],
-            Source::Images(images, rows, _) => vec![images.at.into(), images.strides.into(), rows.into()],
-        };
         let or_null = |at: Option<At>| at.map_or(Arg::Null, Arg::At);
-        args.extend([norm.map(|norm| norm.scale), norm.map(|norm| norm.shift)].map(or_null));
-        args.extend([self.depthwise.as_ref().map(|d| d.weight), self.depthwise.as_ref().map(|d| d.bias)].map(or_null));
-        args.extend([Some(self.weight), Some(self.bias), y.gain.map(|(at, _)| at)].map(or_null));
-        args.extend([Some(y.map.at), y.moments.map(|moments| moments.at)].map(or_null));
+        let mut args = vec![
+            or_null(map.map(|(x, _)| x.at)),
+            or_null(norm.map(|norm| norm.scale)),
+            or_null(norm.map(|norm| norm.shift)),
+            or_null(pictures.map(|(images, _)| images.at)),
+            pictures.map_or([0; 4], |(images, _)| images.strides).into(),
+            or_null(pictures.map(|(_, rows)| rows)),
+            or_null(self.depthwise.as_ref().map(|depthwise| depthwise.weight)),
+            or_null(self.depthwise.as_ref().map(|depthwise| depthwise.bias)),
+            self.weight.into(),
+            self.bias.into(),
+            or_null(y.skip.map(|skip| skip.conv.weight)),
+            or_null(y.skip.map(|skip| skip.gain)),
+            y.map.at.into(),
+            or_null(y.moments.map(|moments| moments.at)),
+        ];
         let (rows, columns) = x.size();
-        args.extend([rows, columns, height, width, top, left].map(Arg::from));
+        let (image_rows, image_columns) = pictures.map_or((0, 0), |(images, _)| (images.height, images.width));
+        let before = y.skip.map_or(0, |skip| skip.before());
+        args.extend([rows, columns, image_rows, image_columns, height, width, top, left, before].map(Arg::from));
         Launch {
-            kernel: Arc::new(Kernel { name: "conv", source: include_str!("conv.cu"), defines }),
+            kernel: Arc::new(Kernel { name: "conv", source: SOURCE, defines }),
             grid: [count(tiles), count(self.eights / block), count(y.map.images)],
             block: THREADS as u32,
-            shared: self.shared(8 * block),
+            shared: self.shared(8 * block).max(y.skip.map_or(0, |skip| skip.conv.shared(8 * block))),
             args,
         }
     }
@@ -323,10 +361,12 @@ impl Conv {
             false => (n - 1) * shape.stride + shape.kernel,
         };
         let pitch = pitch(self.number, chunk);
+        // Of four channels a row of taps is even.
+        let more = if chunk == 4 && shape.kernel > 1 && !shape.upsample { shape.kernel % 2 } else { 0 };
+        let pixels = side(TILE.0) * (side(TILE.1) + more);
         match self.depthwise {
-            Some(_) => side(TILE.0) * side(TILE.1) * chunk + TILE.0 * TILE.1 * pitch,
-            // Of four channels a row of taps is even.
-            None => side(TILE.0) * (side(TILE.1) + if chunk == 4 { shape.kernel % 2 } else { 0 }) * pitch,
+            Some(_) => pixels * chunk + TILE.0 * TILE.1 * pitch,
+            None => pixels * pitch,
         }
     }
 

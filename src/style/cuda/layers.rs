@@ -35,7 +35,7 @@ pub(super) fn convolution(
 /// A convolution's output in a new map, with the usual room for its channels.
 pub(super) fn run_conv(conv: &Conv, x: Source, around: Around, plan: &mut Plan) -> Map {
     let y = conv.output(x, around.0, stored(conv.outputs()), &mut plan.room);
-    launch(conv, x, around, Target { map: &y, gain: None, moments: None }, plan);
+    launch(conv, x, around, Target { map: &y, skip: None, moments: None }, plan);
     y
 }
 
@@ -43,7 +43,7 @@ pub(super) fn run_conv(conv: &Conv, x: Source, around: Around, plan: &mut Plan) 
 pub(super) fn run_measured(conv: &Conv, x: Source, around: Around, plan: &mut Plan) -> (Map, Moments) {
     let y = conv.output(x, around.0, stored(conv.outputs()), &mut plan.room);
     let moments = Moments::new(&y, &mut plan.room);
-    launch(conv, x, around, Target { map: &y, gain: None, moments: Some(&moments) }, plan);
+    launch(conv, x, around, Target { map: &y, skip: None, moments: Some(&moments) }, plan);
     (y, moments)
 }
 

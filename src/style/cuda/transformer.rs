@@ -2,7 +2,7 @@
 use super::Plan;
 use super::layers::{Around, convolution, fit, forget, launch, run_conv, run_measured, style_norm};
 use crate::error::Result;
-use crate::kernels::conv::cuda::{Conv, Source, Target};
+use crate::kernels::conv::cuda::{Conv, Skip, Source, Target};
 use crate::kernels::conv::{Activation, Shape, shifted_weight};
 use crate::kernels::cuda::{At, Map, Moments, Number, Weights, stored};
 use crate::kernels::instance_norm::cuda::{Affine, StyleNorm, affine_add};
@@ -126,27 +126,24 @@ impl Transformer {
             release(&x, plan);
             x = y;
         }
-        let last = self.run_head(image, &x, z, plan);
+        let last = self.run_head((images, rows), &x, z, plan);
         release(&x, plan);
         last
     }
 
-    fn run_head(&self, image: Source, x: &Normed, z: At, plan: &mut Plan) -> Last {
+    fn run_head(&self, (images, rows): (&Images, At), x: &Normed, z: At, plan: &mut Plan) -> Last {
         let Site { conv, norm, around } = &self.head;
         let source = Source::Map(&x.0, x.1);
         let map = conv.output(source, around.0, stored(3), &mut plan.room);
         let moments = Moments::new(&map, &mut plan.room);
-        let whole = Target { map: &map, gain: None, moments: Some(&moments) };
-        if let Some((skip, gain)) = &self.skip {
-            launch(conv, source, *around, Target { moments: None, ..whole }, plan);
-            let gains = plan.room.take(map.images * 3);
-            plan.launches.push(gain.launch(z, gains, map.images, 0.0));
-            // What lies before a phase's kernel is what lay before the whole one's.
-            let pad = Pad::all((skip.kernel() - skip.stride()) / 2);
-            launch(skip, image, (pad, Border::Reflect), Target { gain: Some((gains, 3)), ..whole }, plan);
-            plan.room.give(gains);
-        } else {
-            launch(conv, source, *around, whole, plan);
+        let skip = self.skip.as_ref().map(|(conv, linear)| {
+            let gain = plan.room.take(map.images * 3);
+            plan.launches.push(linear.launch(z, gain, map.images, 0.0));
+            Skip { conv, images, rows, gain }
+        });
+        launch(conv, source, *around, Target { map: &map, skip, moments: Some(&moments) }, plan);
+        if let Some(skip) = skip {
+            plan.room.give(skip.gain);
         }
         Last { map, norm: fit(norm, &moments, z, plan) }
     }

@@ -1,0 +1,240 @@
+// What a block of a convolution, 8x16 pixels, needs of its input, into shared memory: a window of a map or of the user's images,
+// and of that, behind a depthwise convolution, a map of the block's pixels. `conv.cu` says what the defines are.
+#define ROWS 8
+#define COLUMNS 16
+#define UPSAMPLE (DEPTHWISE == 2)
+
+// The window of a kernel, CHUNK channels at a time, PITCH numbers from a pixel to the next.
+template <int SIDE_, int STRIDE_, int CHUNK_, int PITCH_>
+struct Window {
+    static constexpr int side = SIDE_, stride = STRIDE_, chunk = CHUNK_, pitch = PITCH_, taps = side * side;
+    static constexpr int rows = (ROWS - 1) * stride + side;
+    // Of four channels two taps are a group of eight: a row of taps is even, and has a weight of 0 in the end if need be.
+    static constexpr int more = chunk == 4 && side > 1 ? side % 2 : 0;
+    static constexpr int columns = (COLUMNS - 1) * stride + side + more;
+    // Steps of 16 terms.
+    static constexpr int steps = (side * (chunk == 4 ? side + side % 2 : side) * chunk + 15) / 16;
+
+    // Where a tap lies, from its pixel on.
+    DEVICE constexpr int place(int tap) { return tap / side * columns + tap % side; }
+};
+
+// Of a kernel after nearest upsampling, which its pixels share.
+template <int SIDE_, int CHUNK_>
+struct SharedWindow {
+    static constexpr int side = SIDE_, pitch = CHUNK_;
+    static constexpr int rows = (ROWS + side - 2) / 2 + 2, columns = (COLUMNS + side - 2) / 2 + 2;
+};
+
+// What is filled, and what is multiplied, with a pitch by which lanes do not meet in a bank. A window that is not multiplied, and
+// that neighbouring lanes read side by side, lies close.
+#if UPSAMPLE
+typedef SharedWindow<SIDE, CHUNK> Outer;
+typedef Window<1, 1, CHUNK, PITCH> Inner;
+#elif DEPTHWISE
+typedef Window<SIDE, STRIDE, CHUNK, CHUNK> Outer;
+typedef Window<1, 1, CHUNK, PITCH> Inner;
+#else
+typedef Window<SIDE, STRIDE, CHUNK, PITCH> Outer;
+typedef Outer Inner;
+#endif
+
+// Where a window lies in its input: its first pixel, and how many rows the block needs.
+struct Place {
+    int row, column, rows;
+};
+
+// Where tap t of output o lies, in pixels of the input.
+DEVICE int under(int o, int t, int stride, int before) { return UPSAMPLE ? (o + t - before) >> 1 : o * stride + t - before; }
+
+// Of the window of the block whose pixels begin at y0, x0; the last row is that of the map's last.
+DEVICE Place place_of(int y0, int x0, int out_height, int side, int stride, int top, int left) {
+    const int first = under(y0, 0, stride, top), last = under(min(y0 + ROWS, out_height) - 1, side - 1, stride, top);
+    return {first, under(x0, 0, stride, left), last - first + 1};
+}
+
+#if PIXELS < 4
+// Of the user's images, four pixels of a row at a time, which begin where they can be read at once.
+struct Pictures {
+    const void* pixels;
+    Strides strides;
+    const int* rows;
+    int height, width;
+};
+
+template <class W>
+DEVICE void fill_images(const Pictures& of, Place place, int border, Number* window) {
+    typedef typename Kept<PIXELS>::Type Pixel;
+    const int groups = (W::columns + 6) / 4;
+    const i64 image = of.rows[blockIdx.z] * of.strides.image;
+    const Pixel* pixels = static_cast<const Pixel*>(of.pixels);
+    for (int item = threadIdx.x; item < place.rows * groups; item += 128) {
+        const int row = inside(place.row + item / groups, of.height, border);
+        const int column = (place.column & ~3) + item % groups * 4;
+        if (column - place.column >= W::columns) continue;
+        Pixel side[3][4] = {};
+        const i64 at = image + row * of.strides.row;
+        if (row >= 0 && column >= 0 && column + 4 <= of.width) {
+            load_side(pixels, at + column * of.strides.column, of.strides, 4, side);
+        } else if (row >= 0) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int from = inside(column + i, of.width, border);
+                for (int c = 0; c < 3 && from >= 0; c++)
+                    side[c][i] = pixels[at + from * of.strides.column + c * of.strides.colour];
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const int to = column + i - place.column;
+            float numbers[4] = {};
+            for (int c = 0; c < 3; c++) numbers[c] = load_pixel(side[c], i, PIXELS);
+            if (to >= 0 && to < W::columns)
+                store<4, false>(window + (item / groups * W::columns + to) * W::pitch, numbers);
+        }
+    }
+}
+#endif
+
+#if !FROM_IMAGES
+// A thread has the same channels of pixels far apart; BATCH of them are on their way at a time.
+#define VECTOR (CHUNK == 4 ? 4 : 8)
+#define VECTORS (CHUNK / VECTOR)
+#define LANES (128 / VECTORS)
+#define SLOTS ((Outer::rows * Outer::columns + LANES - 1) / LANES)
+#define BATCHES ((SLOTS + 5) / 6)
+#define BATCH ((SLOTS + BATCHES - 1) / BATCHES)
+
+// `x` is the image's map; of `scale` and `shift` those of the image.
+DEVICE void fill_map(const Number* x, const float* scales, const float* shifts, int chunk, int height, int width, Place place,
+                     Number* window) {
+    const unsigned vector = threadIdx.x % VECTORS, lane = threadIdx.x / VECTORS;
+    const unsigned pixels = lane < LANES ? place.rows * Outer::columns : 0;
+    const int channel = chunk * CHUNK + vector * VECTOR;
+    x += channel;
+    window += vector * VECTOR;
+#if NORMED
+    float scale[VECTOR], shift[VECTOR];
+    load_floats(scales + channel, scale);
+    load_floats(shifts + channel, shift);
+#endif
+    for (unsigned first = lane; first < pixels; first += BATCH * LANES) {
+        Several<VECTOR> numbers[BATCH];
+#pragma unroll
+        for (int n = 0; n < BATCH; n++) {
+            // Beyond the last one it is the last one again: nothing branches.
+            const unsigned pixel = min(first + n * LANES, pixels - 1);
+            const int row = inside(place.row + pixel / Outer::columns, height, BORDER);
+            const int column = inside(place.column + pixel % Outer::columns, width, BORDER);
+#if PHASED
+            const int at = (row / 2 * (width / 2) + column / 2) * 4 + row % 2 * 2 + column % 2;
+#else
+            const int at = row * width + column;
+#endif
+            if (BORDER == 0 && (row < 0 || column < 0)) {
+                numbers[n] = {};
+            } else {
+                numbers[n] = *reinterpret_cast<const Several<VECTOR>*>(x + static_cast<i64>(at) * INPUTS);
+            }
+#if NORMED
+#if BORDER == 0
+#error "what is outside is not normed"
+#endif
+#if EXACT
+#pragma unroll
+            for (int i = 0; i < VECTOR; i++)
+                numbers[n].word[i] = to_bits(fmaxf(from_bits(numbers[n].word[i]) * scale[i] + shift[i], 0.0f));
+#else
+#pragma unroll
+            for (int i = 0; i < VECTOR; i += 2) {
+                float a, b;
+                unpack(numbers[n].word[i / 2], a, b);
+                numbers[n].word[i / 2] = pack_positive(a * scale[i] + shift[i], b * scale[i + 1] + shift[i + 1]);
+            }
+#endif
+#endif
+        }
+#pragma unroll
+        for (int n = 0; n < BATCH; n++)
+            *reinterpret_cast<Several<VECTOR>*>(window + min(first + n * LANES, pixels - 1) * Outer::pitch) = numbers[n];
+    }
+}
+#endif
+
+#if DEPTHWISE
+// A thread has four channels of RUN pixels, one below the other, which share rows of the window.
+#define QUADS (CHUNK / 4)
+
+// Four numbers, as they lie in memory. Fast: sums are float16, as what they are of and what becomes of them.
+typedef Several<4> Quad;
+
+DEVICE void add_product(Quad& sum, const Quad& a, const Quad& b) {
+#if EXACT
+    for (int i = 0; i < 4; i++) sum.word[i] = to_bits(from_bits(sum.word[i]) + from_bits(a.word[i]) * from_bits(b.word[i]));
+#else
+    for (int i = 0; i < 2; i++) sum.word[i] = fused(a.word[i], b.word[i], sum.word[i]);
+#endif
+}
+
+DEVICE void activate(Quad& quad) {
+    if (!DEPTHWISE_ACTIVATION) return;
+    float numbers[4];
+    load(reinterpret_cast<const Number*>(&quad), numbers);
+    for (int i = 0; i < 4; i++) numbers[i] = activated(numbers[i], DEPTHWISE_ACTIVATION);
+    store<4, false>(reinterpret_cast<Number*>(&quad), numbers);
+}
+
+#define RUN (QUADS <= 2 ? 2 : QUADS <= 4 ? 4 : 8)
+// `w` and `bias` are of the chunk; the block's pixels begin at y0, x0.
+DEVICE void deepen(const Number* w, const float* bias, int y0, int x0, int top, int left, const Number* window, Number* middle) {
+    const int quad = threadIdx.x % QUADS, lane = threadIdx.x / QUADS, lanes = 128 / QUADS;
+    w += quad * 4;
+    bias += quad * 4;
+    window += quad * 4;
+    middle += quad * 4;
+    for (int item = lane; item < COLUMNS * ROWS / RUN && lane < lanes; item += lanes) {
+        const int column = item % COLUMNS, first = item / COLUMNS * RUN;
+#if SIDE == 3 && !UPSAMPLE
+        const Number* from = window + (first * STRIDE * Outer::columns + column * STRIDE) * Outer::pitch;
+        Quad weights[9], sums[RUN];
+#pragma unroll
+        for (int tap = 0; tap < 9; tap++) weights[tap] = *reinterpret_cast<const Quad*>(w + tap * INPUTS);
+        float biases[4];
+        load_floats(bias, biases);
+        Quad start;
+        store(reinterpret_cast<Number*>(&start), biases);
+#pragma unroll
+        for (int row = 0; row < (RUN - 1) * STRIDE + 3; row++) {
+            Quad numbers[3];
+#pragma unroll
+            for (int s = 0; s < 3; s++) numbers[s] = *reinterpret_cast<const Quad*>(from + (row * Outer::columns + s) * Outer::pitch);
+#pragma unroll
+            for (int r = 0; r < RUN; r++) {
+                const int tap = row - r * STRIDE;
+                if (tap < 0 || tap > 2) continue;
+                if (tap == 0) sums[r] = start;
+                for (int s = 0; s < 3; s++) add_product(sums[r], weights[tap * 3 + s], numbers[s]);
+                if (tap < 2) continue;
+                activate(sums[r]);
+                *reinterpret_cast<Quad*>(middle + ((first + r) * Inner::columns + column) * Inner::pitch) = sums[r];
+            }
+        }
+#else
+        for (int r = first; r < first + RUN; r++) {
+            float sums[4];
+            for (int i = 0; i < 4; i++) sums[i] = bias[i];
+            for (int tap = 0; tap < SIDE * SIDE; tap++) {
+                const int row = under(y0 + r, tap / SIDE, STRIDE, top) - under(y0, 0, STRIDE, top);
+                const int at = under(x0 + column, tap % SIDE, STRIDE, left) - under(x0, 0, STRIDE, left);
+                float numbers[4], weights[4];
+                load(window + (row * Outer::columns + at) * Outer::pitch, numbers);
+                load(w + tap * INPUTS, weights);
+                for (int i = 0; i < 4; i++) sums[i] += weights[i] * numbers[i];
+            }
+            for (int i = 0; i < 4; i++) sums[i] = activated(sums[i], DEPTHWISE_ACTIVATION);
+            store(middle + (r * Inner::columns + column) * Inner::pitch, sums);
+        }
+#endif
+    }
+}
+#endif
