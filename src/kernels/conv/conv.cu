@@ -106,7 +106,7 @@ KERNEL BLOCKS(128, MOST)
 conv(const Number* x, const float* scale, const float* shift, const void* images, Strides strides, const int* rows,
      const Number* depthwise, const float* depthwise_bias, const Number* w, const float* bias, const Number* skip,
      const float* gain, Number* out, float* moments, int height, int width, int image_height, int image_width, int out_height,
-     int out_width, int top, int left, int skip_before) {
+     int out_width, int top, int left, int skip_before, int gain_pitch) {
     SHARED(Number, window);
     const int tiles = (out_width + COLUMNS - 1) / COLUMNS, thread = threadIdx.x, first = blockIdx.y * BLOCK;
     const int y0 = blockIdx.x / tiles * ROWS, x0 = blockIdx.x % tiles * COLUMNS;
@@ -146,7 +146,7 @@ conv(const Number* x, const float* scale, const float* shift, const void* images
     __syncthreads();
     multiply<Skip>(skip, window, skipped);
     // From a thread's first output on.
-    for (int k = 0; k < 3; k++) gains[k] = gain[image * 3 + (first + channel_of(0) + k) % 3];
+    for (int k = 0; k < 3; k++) gains[k] = gain[image * gain_pitch + (first + channel_of(0) + k) % 3];
 #endif
 #pragma unroll
     for (int p = 0; p < OWN; p++) {

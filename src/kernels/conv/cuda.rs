@@ -2,7 +2,7 @@
 use super::{Activation, Shape, pixel_shuffle_weight};
 use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Moments, Number, SHARED, TILE, Weights, count, stored};
 use crate::kernels::depthwise::cuda::Depthwise;
-use crate::kernels::instance_norm::cuda::Affine;
+use crate::kernels::instance_norm::cuda::{Affine, Table};
 use crate::kernels::interpolate::cuda::Images;
 use crate::kernels::{Border, Pad};
 use std::sync::Arc;
@@ -78,8 +78,8 @@ pub struct Skip<'a> {
     pub images: &'a Images,
     /// Which of them.
     pub rows: At,
-    /// What it is multiplied with, `[images][3]`, for each colour.
-    pub gain: At,
+    /// What it is multiplied with, for each colour: the first three numbers of each row.
+    pub gain: Table,
 }
 
 impl Skip<'_> {
@@ -325,14 +325,15 @@ impl Conv {
             self.weight.into(),
             self.bias.into(),
             or_null(y.skip.map(|skip| skip.conv.weight)),
-            or_null(y.skip.map(|skip| skip.gain)),
+            or_null(y.skip.map(|skip| skip.gain.at)),
             y.map.at.into(),
             or_null(y.moments.map(|moments| moments.at)),
         ];
         let (rows, columns) = x.size();
         let (image_rows, image_columns) = pictures.map_or((0, 0), |(images, _)| (images.height, images.width));
-        let before = y.skip.map_or(0, |skip| skip.before());
-        args.extend([rows, columns, image_rows, image_columns, height, width, top, left, before].map(Arg::from));
+        let (before, gain_pitch) = y.skip.map_or((0, 0), |skip| (skip.before(), skip.gain.pitch));
+        let sizes = [rows, columns, image_rows, image_columns, height, width, top, left, before, gain_pitch];
+        args.extend(sizes.map(Arg::from));
         Launch {
             kernel: Arc::new(Kernel { name: "conv", source: SOURCE, defines }),
             grid: [count(tiles), count(self.eights / block), count(y.map.images)],

@@ -1,5 +1,5 @@
 //! The conditional norm, features, and the affine map, on CUDA.
-use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Moments, Number, Weights, count};
+use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Moments, Number, count};
 use std::sync::Arc;
 
 const SOURCE: &str = include_str!("instance_norm.cu");
@@ -19,42 +19,29 @@ pub struct Affine {
     pub shift: At,
 }
 
-/// A norm whose gamma and beta are linear in z.
-#[derive(Clone, Debug)]
-pub struct StyleNorm {
-    weight: At,
-    bias: At,
-    dim: usize,
-    filters: usize,
+/// What is linear in z, as gammas, betas and gains are: a row of numbers for each image.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// The first row.
+    pub at: At,
+    /// Numbers of a row.
+    pub pitch: usize,
 }
 
-/// A linear map as files have it: `[outputs, inputs]`, and a bias.
-pub type Linear<'a> = (&'a [f32], &'a [f32]);
+/// A norm whose gammas, and betas after them, stand in a table.
+#[derive(Clone, Copy, Debug)]
+pub struct StyleNorm {
+    /// Where in a row.
+    pub at: usize,
+    /// Channels with a scale and a shift.
+    pub filters: usize,
+}
 
 impl StyleNorm {
-    /// With room for `filters` channels, those that there are and zeros.
-    pub fn new(gamma: Linear, beta: Linear, filters: usize, weights: &mut Weights) -> Self {
-        let channels = gamma.1.len();
-        let dim = gamma.0.len() / channels;
-        let turned = [gamma, beta].into_iter().flat_map(|(weight, _)| {
-            (0..dim * filters)
-                .map(move |n| if n % filters < channels { weight[n % filters * dim + n / filters] } else { 0.0 })
-        });
-        let weight = weights.push(Number::F32, turned);
-        let biases =
-            [gamma, beta].into_iter().flat_map(|(_, bias)| (0..filters).map(|c| bias.get(c).copied().unwrap_or(0.0)));
-        Self { weight, bias: weights.push(Number::F32, biases), dim, filters }
-    }
-
-    /// Channels with a scale and a shift.
-    pub fn filters(&self) -> usize {
-        self.filters
-    }
-
     /// The affine map that normalises what has these moments.
-    pub fn launch(&self, moments: &Moments, z: At, to: Affine) -> Launch {
-        let args = vec![z.into(), self.weight.into(), self.bias.into(), to.scale.into(), to.shift.into()];
-        of_moments("style_norm", moments, self.filters, vec![("DIM", self.dim)], args, vec![])
+    pub fn launch(&self, moments: &Moments, table: Table, to: Affine) -> Launch {
+        let args = vec![table.at.plus(self.at).into(), to.scale.into(), to.shift.into()];
+        of_moments("style_norm", moments, self.filters, vec![("STYLED", 1)], args, vec![table.pitch.into()])
     }
 }
 
@@ -81,8 +68,7 @@ fn of_moments(
         kernel: Arc::new(Kernel { name, source: SOURCE, defines }),
         grid: [1, count(filters.div_ceil(group)), count(moments.of.images)],
         block: BLOCK,
-        // Three sums of each thread.
-        shared: 3 * 4 * BLOCK as usize,
+        shared: 4 * BLOCK as usize,
         args: [vec![moments.at.into()], first, size, last].concat(),
     }
 }

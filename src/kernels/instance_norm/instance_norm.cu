@@ -40,19 +40,18 @@ DEVICE Part part_of() {
     return {filter, lane, lanes, lane < lanes && filter < FILTERS};
 }
 
-// Mean and variance of a thread's filter. The sums in `more` are added up over the lanes on the way.
-template <int MORE>
-DEVICE void gather(const float* moments, int height, int width, int blocks, float (&more)[MORE], float& mean, float& variance) {
+// Mean and variance of a thread's filter.
+DEVICE void gather(const float* moments, int height, int width, int blocks, float& mean, float& variance) {
     SHARED(float, shared);
     const Part part = part_of();
     const float pixels = static_cast<float>(height) * width * PHASES;
     moments += static_cast<i64>(blockIdx.z) * blocks * 2 * CHANNELS + part.filter;
+    float sum[1] = {}, square[1] = {};
 #pragma unroll 4
     for (int i = part.lane; i < blocks * PHASES && part.works; i += part.lanes)
-        more[0] += count_of(i / PHASES, height, width) * moments[i / PHASES * 2 * CHANNELS + i % PHASES * FILTERS];
-    over_lanes(more, GROUP, shared);
-    mean = more[0] / pixels;
-    float square[1] = {};
+        sum[0] += count_of(i / PHASES, height, width) * moments[i / PHASES * 2 * CHANNELS + i % PHASES * FILTERS];
+    over_lanes(sum, GROUP, shared);
+    mean = sum[0] / pixels;
 #pragma unroll 4
     for (int i = part.lane; i < blocks * PHASES && part.works; i += part.lanes) {
         const float* own = moments + i / PHASES * 2 * CHANNELS + i % PHASES * FILTERS;
@@ -62,32 +61,28 @@ DEVICE void gather(const float* moments, int height, int width, int blocks, floa
     variance = square[0] / pixels;
 }
 
-#if defined(DIM)
-// The norm with gamma and beta linear in z, as scale and shift, [image][filter]. `w` is [2][DIM][FILTERS], `b` [2][FILTERS].
-KERNEL style_norm(const float* moments, const float* z, const float* w, const float* b, float* scale, float* shift, int height,
-                  int width, int blocks) {
+#if defined(STYLED)
+// The norm with its gammas, and betas after them, in a row of `table` for each image: as scale and shift, [image][filter].
+KERNEL style_norm(const float* moments, const float* table, float* scale, float* shift, int height, int width, int blocks,
+                  int pitch) {
     const Part part = part_of();
-    // Of the moments, of gamma, of beta.
-    float sums[3] = {}, mean, variance;
-    z += static_cast<i64>(blockIdx.z) * DIM;
-#pragma unroll 4
-    for (int i = part.lane; i < DIM && part.works; i += part.lanes) {
-        sums[1] += w[i * FILTERS + part.filter] * z[i];
-        sums[2] += w[(DIM + i) * FILTERS + part.filter] * z[i];
-    }
-    gather(moments, height, width, blocks, sums, mean, variance);
-    if (part.lane || !part.works) return;
-    const float gamma = (sums[1] + b[part.filter]) / sqrtf(variance + EPSILON), beta = sums[2] + b[FILTERS + part.filter];
-    const i64 at = static_cast<i64>(blockIdx.z) * FILTERS + part.filter;
-    scale[at] = gamma;
-    shift[at] = beta - mean * gamma;
+    const i64 image = blockIdx.z, at = image * FILTERS + part.filter;
+    const bool own = !part.lane && part.works;
+    const float gamma = own ? table[image * pitch + part.filter] : 0.0f;
+    const float beta = own ? table[image * pitch + FILTERS + part.filter] : 0.0f;
+    float mean, variance;
+    gather(moments, height, width, blocks, mean, variance);
+    if (!own) return;
+    const float by = gamma / sqrtf(variance + EPSILON);
+    scale[at] = by;
+    shift[at] = beta - mean * by;
 }
 #else
 // Means into `features`, and deviations after them if asked for: [image][FEATURES], from `at` on.
 KERNEL features(const float* moments, float* features, int height, int width, int blocks, int at, int deviations) {
     const Part part = part_of();
-    float sums[1] = {}, mean, variance;
-    gather(moments, height, width, blocks, sums, mean, variance);
+    float mean, variance;
+    gather(moments, height, width, blocks, mean, variance);
     if (part.lane || part.filter >= NAMED) return;
     features += static_cast<i64>(blockIdx.z) * FEATURES + at;
     features[part.filter] = mean;

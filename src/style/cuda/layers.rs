@@ -3,9 +3,10 @@ use super::Plan;
 use crate::error::Result;
 use crate::kernels::conv::Shape;
 use crate::kernels::conv::cuda::{Conv, Source, Target};
-use crate::kernels::cuda::{At, Map, Moments, Number, Weights, stored};
+use crate::kernels::cuda::{Map, Moments, Number, Weights, stored};
 use crate::kernels::depthwise::cuda::Depthwise;
-use crate::kernels::instance_norm::cuda::{Affine, StyleNorm};
+use crate::kernels::instance_norm::cuda::{Affine, StyleNorm, Table};
+use crate::kernels::linear::cuda::Linear;
 use crate::kernels::{Border, Pad};
 use crate::weights::Model;
 
@@ -51,20 +52,43 @@ pub(super) fn launch(conv: &Conv, x: Source, (pad, border): Around, y: Target, p
     plan.launches.push(conv.launch(x, pad, border, y));
 }
 
-/// The norm of the site called `name`, with room for `filters` channels.
-pub(super) fn style_norm(model: &Model, name: &str, filters: usize, weights: &mut Weights) -> Result<StyleNorm> {
-    let linear = |part: &str| -> Result<(&[f32], &[f32])> {
-        let tensor = |kind: &str| model.numbers(&format!("{name}.{part}.{kind}"));
-        Ok((tensor("weight")?, tensor("bias")?))
-    };
-    Ok(StyleNorm::new(linear("gamma")?, linear("beta")?, filters, weights))
+/// What is linear in z, put together as one map: gammas, betas and gains.
+#[derive(Debug, Default)]
+pub(super) struct LinearInZ {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl LinearInZ {
+    /// Appends the linear map called `name`, with room for so many outputs. Returns where they stand.
+    pub(super) fn push(&mut self, model: &Model, name: &str, room: usize) -> Result<usize> {
+        let (weight, bias) = (model.numbers(&format!("{name}.weight"))?, model.numbers(&format!("{name}.bias"))?);
+        let (at, dim) = (self.bias.len(), weight.len() / bias.len());
+        self.weight.extend(weight);
+        self.bias.extend(bias);
+        self.bias.resize(at + room, 0.0);
+        self.weight.resize((at + room) * dim, 0.0);
+        Ok(at)
+    }
+
+    /// The norm of the site called `name`, with room for `filters` channels.
+    pub(super) fn norm(&mut self, model: &Model, name: &str, filters: usize) -> Result<StyleNorm> {
+        let at = self.push(model, &format!("{name}.gamma"), filters)?;
+        self.push(model, &format!("{name}.beta"), filters)?;
+        Ok(StyleNorm { at, filters })
+    }
+
+    /// On the device.
+    pub(super) fn linear(&self, weights: &mut Weights) -> Linear {
+        Linear::new((&self.weight, &self.bias), None, weights)
+    }
 }
 
 /// The affine map that normalises what has these moments, in new memory; theirs is given back.
-pub(super) fn fit(norm: &StyleNorm, moments: &Moments, z: At, plan: &mut Plan) -> Affine {
-    let [scale, shift] = [0; 2].map(|_: i32| plan.room.take(moments.of.images * norm.filters()));
+pub(super) fn fit(norm: &StyleNorm, moments: &Moments, table: Table, plan: &mut Plan) -> Affine {
+    let [scale, shift] = [0; 2].map(|_: i32| plan.room.take(moments.of.images * norm.filters));
     let affine = Affine { scale, shift };
-    plan.launches.push(norm.launch(moments, z, affine));
+    plan.launches.push(norm.launch(moments, table, affine));
     plan.room.give(moments.at);
     affine
 }

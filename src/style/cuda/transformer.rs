@@ -1,11 +1,11 @@
 //! T on CUDA; `style/transformer.rs` says what it is.
 use super::Plan;
-use super::layers::{Around, convolution, fit, forget, launch, run_conv, run_measured, style_norm};
+use super::layers::{Around, LinearInZ, convolution, fit, forget, launch, run_conv, run_measured};
 use crate::error::Result;
 use crate::kernels::conv::cuda::{Conv, Skip, Source, Target};
 use crate::kernels::conv::{Activation, Shape, shifted_weight};
 use crate::kernels::cuda::{At, Map, Moments, Number, Weights, stored};
-use crate::kernels::instance_norm::cuda::{Affine, StyleNorm, affine_add};
+use crate::kernels::instance_norm::cuda::{Affine, StyleNorm, Table, affine_add};
 use crate::kernels::interpolate::cuda::{Images, Last};
 use crate::kernels::linear::cuda::Linear;
 use crate::kernels::{Border, Pad};
@@ -18,7 +18,10 @@ pub(super) struct Transformer {
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
     head: Site,
-    skip: Option<(Conv, Linear)>,
+    /// And where its gains stand.
+    skip: Option<(Conv, usize)>,
+    /// Gammas, betas and gains.
+    in_z: Linear,
 }
 
 /// A convolution and the norm after it.
@@ -43,7 +46,7 @@ fn around(shape: &Shape) -> Around {
 impl Transformer {
     pub(super) fn new(model: &Model, number: Number, weights: &mut Weights) -> Result<Self> {
         let network::Transformer { contract, residual, expand, head, .. } = &model.network.transformer;
-        let mut channels = 3;
+        let (mut channels, mut in_z) = (3, LinearInZ::default());
         let shape = |inputs, outputs, kernel, upsample| Shape { upsample, ..Shape::plain(inputs, outputs, kernel) };
         let mut contracts = vec![];
         for (i, layer) in contract.iter().enumerate() {
@@ -60,7 +63,7 @@ impl Transformer {
         let mut site = |name: &str, shape: Shape, separable, room| -> Result<Site> {
             Ok(Site {
                 conv: convolution(model, number, name, shape, separable, room, weights)?,
-                norm: style_norm(model, name, room, weights)?,
+                norm: in_z.norm(model, name, room)?,
                 around: around(&shape),
             })
         };
@@ -92,16 +95,19 @@ impl Transformer {
                     }
                     false => Conv::new(number, shape, weight, None, None, 0, weights),
                 };
-                let gain = (tensor("gain.weight")?, tensor("gain.bias")?);
-                Some((conv, Linear::new(gain, None, weights)))
+                Some((conv, in_z.push(model, &format!("{name}.skip.gain"), 3)?))
             }
             false => None,
         };
-        Ok(Self { contract: contracts, residual: blocks, expand: expands, head: head_site, skip })
+        let in_z = in_z.linear(weights);
+        Ok(Self { contract: contracts, residual: blocks, expand: expands, head: head_site, skip, in_z })
     }
 
     /// T of the images that `rows` names, so many of them, up to the norm of its last layer; `z` is `[images][dim]`.
     pub(super) fn run(&self, images: &Images, rows: At, count: usize, z: At, plan: &mut Plan) -> Last {
+        let pitch = self.in_z.outputs();
+        let table = Table { at: plan.room.take(count * pitch), pitch };
+        plan.launches.push(self.in_z.launch(z, table.at, count, 0.0));
         let image = Source::Images(images, rows, count);
         let reflected = |conv: &Conv| (Pad::all(conv.kernel() / 2), Border::Reflect);
         // There is a contracting layer at least.
@@ -114,46 +120,41 @@ impl Transformer {
             x = y;
         }
         for [first, second] in &self.residual {
-            let h = first.run(&(x, None), z, plan);
-            let (raw, norm) = second.run(&h, z, plan);
+            let h = first.run(&(x, None), table, plan);
+            let (raw, norm) = second.run(&h, table, plan);
             plan.launches.push(affine_add(plan.number, &raw, norm, &x));
             release(&h, plan);
             release(&(raw, norm), plan);
         }
         let mut x: Normed = (x, None);
         for site in &self.expand {
-            let y = site.run(&x, z, plan);
+            let y = site.run(&x, table, plan);
             release(&x, plan);
             x = y;
         }
-        let last = self.run_head((images, rows), &x, z, plan);
+        let last = self.run_head((images, rows), &x, table, plan);
         release(&x, plan);
+        plan.room.give(table.at);
         last
     }
 
-    fn run_head(&self, (images, rows): (&Images, At), x: &Normed, z: At, plan: &mut Plan) -> Last {
+    fn run_head(&self, (images, rows): (&Images, At), x: &Normed, table: Table, plan: &mut Plan) -> Last {
         let Site { conv, norm, around } = &self.head;
         let source = Source::Map(&x.0, x.1);
         let map = conv.output(source, around.0, stored(3), &mut plan.room);
         let moments = Moments::new(&map, &mut plan.room);
-        let skip = self.skip.as_ref().map(|(conv, linear)| {
-            let gain = plan.room.take(map.images * 3);
-            plan.launches.push(linear.launch(z, gain, map.images, 0.0));
-            Skip { conv, images, rows, gain }
-        });
+        let gains = |at| Table { at: table.at.plus(at), ..table };
+        let skip = self.skip.as_ref().map(|&(ref conv, at)| Skip { conv, images, rows, gain: gains(at) });
         launch(conv, source, *around, Target { map: &map, skip, moments: Some(&moments) }, plan);
-        if let Some(skip) = skip {
-            plan.room.give(skip.gain);
-        }
-        Last { map, norm: fit(norm, &moments, z, plan) }
+        Last { map, norm: fit(norm, &moments, table, plan) }
     }
 }
 
 impl Site {
     /// `conv(x)` and its norm.
-    fn run(&self, x: &Normed, z: At, plan: &mut Plan) -> Normed {
+    fn run(&self, x: &Normed, table: Table, plan: &mut Plan) -> Normed {
         let (y, moments) = run_measured(&self.conv, Source::Map(&x.0, x.1), self.around, plan);
-        (y, Some(fit(&self.norm, &moments, z, plan)))
+        (y, Some(fit(&self.norm, &moments, table, plan)))
     }
 }
 
