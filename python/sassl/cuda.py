@@ -169,6 +169,7 @@ class Views:
 
 
 def _check(images: Any, device: Any) -> None:
+    _check_process()
     if images.device != device or images.ndim != 4 or images.shape[1] != 3:
         got = f"{tuple(images.shape)} on {images.device}"
         raise ValueError(f"images: expected (N, 3, H, W) on {device}, where the kernels are, got {got}")
@@ -204,13 +205,17 @@ def _layout(images: Any) -> Layout:
     return str(images.dtype).removeprefix("torch."), height, width, (image, row, column, colour)
 
 
-def _device(index: int) -> CudaDevice:
-    global _process
+def _check_process() -> None:
     if os.getpid() != _process and _devices:
         raise RuntimeError(
             "CUDA: this process was forked from one that uses the GPU; give SASSL the collated batch in the main process, CPU "
             'tensors in workers, or start them with multiprocessing_context="spawn"'
         )
+
+
+def _device(index: int) -> CudaDevice:
+    global _process
+    _check_process()
     if index not in _devices:
         _preload()
         _devices[index], _process = CudaDevice(index), os.getpid()

@@ -47,6 +47,12 @@ def median(call: Callable[[], object], rounds: int) -> float:
     return float(np.median(times[3:]))
 
 
+def bandwidth() -> float:
+    """Bytes a millisecond that a copy on the device reads and writes."""
+    one, other = (torch.empty(1 << 30, dtype=torch.uint8, device="cuda") for _ in range(2))
+    return 2 * len(one) / median(lambda: other.copy_(one), 10)
+
+
 def in_graph(call: Callable[[], object]) -> Callable[[], object]:
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
@@ -208,7 +214,10 @@ def main() -> None:
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.integers(0, 256, (args.batch_size, 3, 224, 224), np.uint8)).cuda()
     report: dict[str, dict[str, float]] = {}
-    start = time.perf_counter()
+    start, copied = time.perf_counter(), bandwidth()
+    # What is read once and written once: bytes in, bfloat16 or the views' float32 out.
+    limits = {"style": images.nelement() * 3 / copied, "views": images.nelement() * 9 / copied}
+    report["limit"] = limits
     print(f"{name}, torch {torch.__version__}, batch {args.batch_size}, 224x224")
     for path in [LITE, *args.models]:
         report[path.stem] = found = stylization(path, images, args.rounds)
@@ -218,9 +227,14 @@ def main() -> None:
                 f"{path.stem:12}{what:32}{ms:9.3f} ms {args.batch_size / ms * 1000:12,.0f}/s {ms / ours:6.2f}x",
                 flush=True,
             )
+        print(
+            f"{path.stem:12}share of the memory bandwidth's limit, {limits['style']:.3f} ms: {limits['style'] / ours:.1%}"
+        )
     report["views"] = found = views(images, args.rounds)
     for what, ms in found.items():
         print(f"{what:44}{ms:9.3f} ms", flush=True)
+    share = limits["views"] / found["sassl, two views"]
+    print(f"{'share of the limit, ' + format(limits['views'], '.3f') + ' ms':44}{share:9.1%}")
     report["step"] = found = step(images, args.rounds)
     share = found["step with SASSL"] / found["step"] - 1
     print(f"ResNet-50 SimCLR step {found['step']:.1f} ms, with SASSL {found['step with SASSL']:.1f} ms: {share:+.1%}")

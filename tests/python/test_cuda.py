@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -347,6 +349,65 @@ def test_runs_repeat_and_streams_are_torchs(torch):
     still.copy_(x.flip(0))
     graph.replay()
     assert torch.equal(out, transform.apply_params(x.flip(0), params))
+
+
+@pytest.mark.cuda
+def test_threads_have_streams_of_their_own(torch):
+    transform = block(0.8)
+    x = pictures(torch, 16, 96, 96, torch.uint8).cuda()
+    params = [transform.sample(16) for _ in range(4)]
+    alone = [transform.apply_params(x, one) for one in params]
+    torch.cuda.synchronize()
+
+    def work(one):
+        with torch.cuda.stream(torch.cuda.Stream()):
+            outs = [transform.apply_params(x, one) for _ in range(25)]
+            torch.cuda.current_stream().synchronize()
+        return outs
+
+    with ThreadPoolExecutor(4) as pool:
+        for outs, expected in zip(pool.map(work, params), alone, strict=True):
+            assert all(torch.equal(out, expected) for out in outs)
+
+
+@pytest.mark.cuda
+def test_a_fork_is_told_what_to_do(torch):
+    transform = block()
+    x = pictures(torch, 2, 32, 32, torch.uint8).cuda()
+    transform(x)
+    reads, writes = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            transform(x)
+            told = "nothing"
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+        os.write(writes, told.encode())
+        os._exit(0)
+    os.close(writes)
+    os.waitpid(child, 0)
+    with os.fdopen(reads) as pipe:
+        told = pipe.read()
+    assert told.startswith("RuntimeError: CUDA: this process was forked from one that uses the GPU; give SASSL")
+    assert "\n" not in told
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("library", ["cupy", "jax"])
+def test_arrays_of_others(torch, library, monkeypatch):
+    need(library)
+    # JAX would take most of the memory.
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    x = pictures(torch, 3, 40, 44, torch.uint8).permute(0, 2, 3, 1).contiguous()
+    array = importlib.import_module("cupy" if library == "cupy" else "jax.numpy").asarray(x.numpy())
+    transform = block()
+    params = transform.sample(3)
+    out = transform.apply_params(array, params)
+    assert type(out) is type(array)
+    assert out.shape == array.shape
+    expected = transform.apply_params(x.cuda().permute(0, 3, 1, 2), params).permute(0, 2, 3, 1)
+    assert torch.equal(torch.from_dlpack(out).cpu(), expected.cpu())
 
 
 @pytest.mark.cuda

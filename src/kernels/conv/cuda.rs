@@ -1,5 +1,5 @@
 //! Convolution on CUDA, with what `conv.cu` does before and after it: its weights as the kernel reads them, and its launch.
-use super::{Activation, Shape, pixel_shuffle_weight};
+use super::{Activation, Shape, pixel_shuffle_weight, shifted_weight};
 use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Moments, Number, SHARED, TILE, Weights, count, stored};
 use crate::kernels::depthwise::cuda::Depthwise;
 use crate::kernels::instance_norm::cuda::{Affine, Table};
@@ -39,7 +39,7 @@ pub struct Conv {
     bias: At,
     biased: bool,
     depthwise: Option<Depthwise>,
-    /// The kernel that was folded, and the room for a phase's outputs.
+    /// The kernel that was folded or shifted to four phases, and the room for the outputs of one.
     folded: Option<(usize, usize)>,
     /// Outputs in memory, in eights, and in the largest block.
     eights: usize,
@@ -121,6 +121,15 @@ impl Conv {
         }
         let shape = Shape { outputs: 4 * room, kernel: cells, upsample: false, ..shape };
         Self::packed(number, shape, &roomy, None, (None, Some((kernel, room))), weights)
+    }
+
+    /// A convolution without bias of a map of even sides, of four pixels at a time: as one of stride 2 whose outputs are those of
+    /// four phases.
+    pub fn of_fours(number: Number, shape: Shape, weight: &[f32], weights: &mut Weights) -> Self {
+        let Shape { inputs, outputs, kernel, .. } = shape;
+        let (side, weight) = shifted_weight(outputs, inputs, kernel, weight);
+        let shape = Shape { outputs: 4 * outputs, kernel: side, stride: 2, ..shape };
+        Self::packed(number, shape, &weight, None, (None, Some((kernel, outputs))), weights)
     }
 
     fn packed(

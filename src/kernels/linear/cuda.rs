@@ -8,8 +8,8 @@ const BLOCK: u32 = 512;
 /// Images of a block.
 const TOGETHER: usize = 4;
 
-/// Outputs of a block, at most.
-const GROUP: usize = 64;
+/// Outputs of a block, at most: few, so that many threads share a long sum.
+const GROUP: usize = 16;
 
 /// A linear map whose weights lie on the device; or two of one shape.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@ use super::Plan;
 use super::layers::{Around, LinearInZ, convolution, fit, forget, launch, run_conv, run_measured};
 use crate::error::Result;
 use crate::kernels::conv::cuda::{Conv, Skip, Source, Target};
-use crate::kernels::conv::{Activation, Shape, shifted_weight};
+use crate::kernels::conv::{Activation, Shape};
 use crate::kernels::cuda::{At, Map, Moments, Number, Weights, stored};
 use crate::kernels::instance_norm::cuda::{Affine, StyleNorm, Table, affine_add};
 use crate::kernels::interpolate::cuda::{Images, Last};
@@ -82,17 +82,21 @@ impl Transformer {
             channels = layer.channels;
         }
         let name = "transformer.head";
-        let head_site = site(name, shape(channels, 3, head.kernel, head.upsample), head.separable, 3)?;
+        let head_shape = shape(channels, 3, head.kernel, head.upsample);
+        // Three outputs are few for the tensor cores; those of four pixels are more, where the map's sides are even.
+        let halved = contract.iter().any(|layer| layer.stride == 2);
+        let conv = if halved && !head.upsample && !head.separable {
+            Conv::of_fours(number, head_shape, model.numbers(&format!("{name}.weight"))?, weights)
+        } else {
+            convolution(model, number, name, head_shape, head.separable, 3, weights)?
+        };
+        let head_site = Site { conv, norm: in_z.norm(model, name, 3)?, around: around(&head_shape) };
         let skip = match head.skip {
             true => {
                 let tensor = |part: &str| model.numbers(&format!("{name}.skip.{part}"));
                 let (weight, shape) = (tensor("weight")?, shape(3, 3, head.kernel, false));
-                let conv = match head.upsample {
-                    true => {
-                        let (kernel, weight) = shifted_weight(3, 3, head.kernel, weight);
-                        let shape = Shape { outputs: 12, kernel, stride: 2, ..shape };
-                        Conv::new(number, shape, &weight, None, None, 0, weights)
-                    }
+                let conv = match halved {
+                    true => Conv::of_fours(number, shape, weight, weights),
                     false => Conv::new(number, shape, weight, None, None, 0, weights),
                 };
                 Some((conv, in_z.push(model, &format!("{name}.skip.gain"), 3)?))
