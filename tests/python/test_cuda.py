@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
+import subprocess
 import sys
 import types
 from concurrent.futures import ThreadPoolExecutor
@@ -444,6 +446,34 @@ def test_nothing_leaks_and_memory_may_run_out(torch):
     del held
     torch.cuda.empty_cache()
     transform(x)
+
+
+EVERY_KERNEL = """
+import sassl, torch
+from sassl.transforms.plain import SASSL
+x = (torch.rand(3, 3, 45, 67) * 255).byte().cuda()
+for precision in ("fast", "exact"):
+    for styles in ("default", "batch"):
+        transform = SASSL(p=0.8, styles=styles, model=sassl.Stylizer(precision=precision))
+        transform(x), transform(x.half() / 255)
+for path in {models}:
+    SASSL(p=1.0, styles="batch", model=path)(x)
+for name in ("MoCoV2", "SimCLR", "BYOL"):
+    getattr(sassl.transforms, name + "Transform")(32, rr_prob=0.5, style=SASSL(p=1.0))(x)
+torch.cuda.synchronize()
+"""
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
+def test_the_sanitizer_finds_nothing(torch, tool):
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        pytest.skip("DID NOT RUN: there is no compute-sanitizer, which comes with CUDA's toolkit")
+    text = EVERY_KERNEL.format(models=[str(path) for path in sorted(GOLDEN.glob("*.safetensors"))])
+    command = [sanitizer, "--tool", tool, "--error-exitcode", "1", sys.executable, "-c", text]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:]
 
 
 @pytest.mark.cuda

@@ -99,20 +99,25 @@ impl Source<'_> {
 }
 
 impl Conv {
-    /// `weight` is `[outputs, inputs, kernel, kernel]`. With upsampling there is `room` for outputs of each phase. A depthwise
-    /// convolution before it, if there is one, is of the inputs; this one is pointwise then.
-    pub fn new(
+    /// `weight` is `[outputs, inputs, kernel, kernel]`.
+    pub fn new(number: Number, shape: Shape, weight: &[f32], bias: Option<&[f32]>, weights: &mut Weights) -> Self {
+        Self::packed(number, shape, weight, bias, (None, None), weights)
+    }
+
+    /// A pointwise one behind a depthwise one.
+    pub fn behind(
+        depthwise: Depthwise,
         number: Number,
         shape: Shape,
         weight: &[f32],
         bias: Option<&[f32]>,
-        depthwise: Option<Depthwise>,
-        room: usize,
         weights: &mut Weights,
     ) -> Self {
-        if !shape.upsample {
-            return Self::packed(number, shape, weight, bias, (depthwise, None), weights);
-        }
+        Self::packed(number, shape, weight, bias, (Some(depthwise), None), weights)
+    }
+
+    /// One without bias that upsamples, as one over cells, with `room` for the outputs of each phase.
+    pub fn upsampling(number: Number, shape: Shape, weight: &[f32], room: usize, weights: &mut Weights) -> Self {
         let Shape { inputs, outputs, kernel, .. } = shape;
         let (cells, weight) = pixel_shuffle_weight(outputs, inputs, kernel, weight);
         let (taps, mut roomy) = (inputs * cells * cells, vec![0.0; 4 * room * inputs * cells * cells]);
@@ -158,10 +163,8 @@ impl Conv {
             chunk: 4,
         };
         let fits = |bytes: usize| {
-            let chunks = (1..=CHUNK / 8).rev().map(|n| 8 * n);
-            chunks
-                .into_iter()
-                .find(|&chunk| inputs.is_multiple_of(chunk) && conv.window(chunk) * number.size() <= bytes)
+            let mut chunks = (1..=CHUNK / 8).rev().map(|n| 8 * n);
+            chunks.find(|&chunk| inputs.is_multiple_of(chunk) && conv.window(chunk) * number.size() <= bytes)
         };
         // Four channels of the largest kernel fit.
         let chunk = fits(MODEST).or_else(|| fits(SHARED)).unwrap_or(4);

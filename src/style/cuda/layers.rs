@@ -25,12 +25,16 @@ pub(super) fn convolution(
     weights: &mut Weights,
 ) -> Result<Conv> {
     let tensor = |part: &str| model.numbers(&format!("{name}.{part}weight"));
-    if !separable {
-        return Ok(Conv::new(number, shape, tensor("")?, None, None, room, weights));
+    if separable {
+        let depthwise = Shape { outputs: shape.inputs, ..shape };
+        let depthwise = Depthwise::new(number, depthwise, tensor("depthwise.")?, None, weights);
+        let pointwise = Shape { kernel: 1, stride: 1, upsample: false, ..shape };
+        return Ok(Conv::behind(depthwise, number, pointwise, tensor("pointwise.")?, None, weights));
     }
-    let first = Depthwise::new(number, Shape { outputs: shape.inputs, ..shape }, tensor("depthwise.")?, None, weights);
-    let pointwise = Shape { kernel: 1, stride: 1, upsample: false, ..shape };
-    Ok(Conv::new(number, pointwise, tensor("pointwise.")?, None, Some(first), room, weights))
+    Ok(match shape.upsample {
+        true => Conv::upsampling(number, shape, tensor("")?, room, weights),
+        false => Conv::new(number, shape, tensor("")?, None, weights),
+    })
 }
 
 /// A convolution's output in a new map, with the usual room for its channels.

@@ -53,7 +53,7 @@ impl Predictor {
         };
         let conv = |name: &str, shape, weights: &mut Weights| -> Result<Conv> {
             let (weight, bias) = layer(name)?;
-            Ok(Conv::new(number, shape, weight, Some(bias), None, 0, weights))
+            Ok(Conv::new(number, shape, weight, Some(bias), weights))
         };
         let body = match predictor {
             network::Predictor::Cnn { channels, .. } => {
@@ -84,7 +84,7 @@ impl Predictor {
                     let last = shape(hidden, outputs, 1, 1, Activation::None);
                     blocks.push(Block {
                         expand,
-                        project: Conv::new(number, last, weight, Some(bias), Some(depthwise), 0, weights),
+                        project: Conv::behind(depthwise, number, last, weight, Some(bias), weights),
                         residual: stride == 1 && inputs == outputs,
                     });
                     inputs = outputs;

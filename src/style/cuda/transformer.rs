@@ -57,7 +57,7 @@ impl Transformer {
                 ..shape(channels, layer.channels, layer.kernel, false)
             };
             let (weight, bias) = (model.numbers(&format!("{name}.weight"))?, model.numbers(&format!("{name}.bias"))?);
-            contracts.push(Conv::new(number, shape, weight, Some(bias), None, 0, weights));
+            contracts.push(Conv::new(number, shape, weight, Some(bias), weights));
             channels = layer.channels;
         }
         let mut site = |name: &str, shape: Shape, separable, room| -> Result<Site> {
@@ -97,7 +97,7 @@ impl Transformer {
                 let (weight, shape) = (tensor("weight")?, shape(3, 3, head.kernel, false));
                 let conv = match halved {
                     true => Conv::of_fours(number, shape, weight, weights),
-                    false => Conv::new(number, shape, weight, None, None, 0, weights),
+                    false => Conv::new(number, shape, weight, None, weights),
                 };
                 Some((conv, in_z.push(model, &format!("{name}.skip.gain"), 3)?))
             }
