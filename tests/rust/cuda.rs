@@ -213,6 +213,16 @@ fn models() -> Vec<(&'static str, Model)> {
                 "head": {"kernel": 5, "upsample": true, "separable": true, "skip": false},
             })),
         ),
+        (
+            "maps narrower than their padding",
+            small(serde_json::json!({
+                "dim": DIM,
+                "contract": [{"kernel": 3, "stride": 2, "channels": 4}, {"kernel": 15, "stride": 2, "channels": 8}],
+                "residual": {"blocks": 0, "separable": false},
+                "expand": [{"kernel": 3, "channels": 4, "separable": false}],
+                "head": {"kernel": 3, "upsample": true, "separable": false, "skip": false},
+            })),
+        ),
     ]
 }
 

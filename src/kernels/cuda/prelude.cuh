@@ -171,12 +171,12 @@ DEVICE void store(Number* to, const float (&from)[N]) {
     *reinterpret_cast<Several<N>*>(to) = numbers;
 }
 
-// The pixel of 0..n that stands at i, which may lie outside; -1 is a zero. 0: zeros, 1: the edge, 2: reflected.
+// The pixel of 0..n that stands at i, which may lie outside; -1 is a zero. 0: zeros, 1: the edge, 2: reflected, once: where a map
+// is narrower than its padding, the far edge stands for what lies beyond.
 DEVICE int inside(int i, int n, int border) {
     if (border == 0) return i < n ? max(i, -1) : -1;
     if (border == 1) return min(max(i, 0), n - 1);
-    i = abs(i);
-    return max(min(i, 2 * (n - 1) - i), 0);
+    return max(min(abs(i), i < 0 ? n - 1 : 2 * (n - 1) - i), 0);
 }
 
 DEVICE float activated(float x, int activation) {
