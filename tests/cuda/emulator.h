@@ -174,11 +174,6 @@ DEVICE void unpack(unsigned both, float& first, float& second) {
     second = emulator::half(both >> 16);
 }
 
-DEVICE unsigned pack(float first, float second) {
-    const unsigned low = to_half(std::fmin(std::fmax(first, -65504.0f), 65504.0f));
-    return low | static_cast<unsigned>(to_half(std::fmin(std::fmax(second, -65504.0f), 65504.0f))) << 16;
-}
-
 DEVICE unsigned fused(unsigned a, unsigned b, unsigned c) {
     const auto one = [&](int shift) {
         return to_half(emulator::half(a >> shift) * emulator::half(b >> shift) + emulator::half(c >> shift));
@@ -188,6 +183,12 @@ DEVICE unsigned fused(unsigned a, unsigned b, unsigned c) {
 
 DEVICE unsigned pack_near(float first, float second) { return to_half(first) | static_cast<unsigned>(to_half(second)) << 16; }
 
+DEVICE unsigned bounded(unsigned both) {
+    const auto one = [](unsigned half) { return std::fmin(std::fmax(emulator::half(half), -65504.0f), 65504.0f); };
+    return pack_near(one(both & 0xffff), one(both >> 16));
+}
+
+DEVICE unsigned pack(float first, float second) { return bounded(pack_near(first, second)); }
 DEVICE unsigned pack_positive(float first, float second) { return pack(std::fmax(first, 0.0f), std::fmax(second, 0.0f)); }
 
 DEVICE float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }

@@ -20,8 +20,8 @@
 #define OWN 1
 #define VALUES BLOCK
 DEVICE int channel_of(int value) { return value; }
-DEVICE int row_of(int) { return threadIdx.x / COLUMNS; }
-DEVICE int column_of(int) { return threadIdx.x % COLUMNS; }
+DEVICE int row_of(int) { return threadIdx.x / BLOCK_COLUMNS; }
+DEVICE int column_of(int) { return threadIdx.x % BLOCK_COLUMNS; }
 
 template <class W>
 DEVICE void multiply(const Number* w, const Number* window, float (&sums)[OWN][VALUES]) {
@@ -108,9 +108,9 @@ conv(const Number* x, const float* scale, const float* shift, const void* images
      const float* gain, Number* out, float* moments, int height, int width, int image_height, int image_width, int out_height,
      int out_width, int top, int left, int skip_before, int gain_pitch) {
     SHARED(Number, window);
-    const int tiles = (out_width + COLUMNS - 1) / COLUMNS, thread = threadIdx.x, first = blockIdx.y * BLOCK;
-    const int y0 = blockIdx.x / tiles * ROWS, x0 = blockIdx.x % tiles * COLUMNS;
-    const bool whole = y0 + ROWS <= out_height && x0 + COLUMNS <= out_width;
+    const int tiles = (out_width + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS, thread = threadIdx.x, first = blockIdx.y * BLOCK;
+    const int y0 = blockIdx.x / tiles * BLOCK_ROWS, x0 = blockIdx.x % tiles * BLOCK_COLUMNS;
+    const bool whole = y0 + BLOCK_ROWS <= out_height && x0 + BLOCK_COLUMNS <= out_width;
     const i64 image = blockIdx.z;
     const Place place = place_of(y0, x0, out_height, SIDE, STRIDE, top, left);
 #if PIXELS < 4
@@ -166,9 +166,10 @@ conv(const Number* x, const float* scale, const float* shift, const void* images
     // What lies in shared memory has been read.
     __syncthreads();
     if (MEASURED) {
-        const float count = min(ROWS, out_height - y0) * min(COLUMNS, out_width - x0);
+        const float count = min(BLOCK_ROWS, out_height - y0) * min(BLOCK_COLUMNS, out_width - x0);
         float* to = moments + (image * gridDim.x + blockIdx.x) * 2 * OUTPUTS + first;
-        measure<OWN, VALUES, EXACT ? 1 : 4>(sums, channel_of, BLOCK, count, reinterpret_cast<float*>(window), to, OUTPUTS,
+        const bool valid = y0 + row_of(0) < out_height && x0 + column_of(0) < out_width;
+        measure<OWN, VALUES, EXACT ? 1 : 4>(sums, valid, channel_of, BLOCK, count, reinterpret_cast<float*>(window), to, OUTPUTS,
                                             OUTPUTS - first);
         if (!EXACT) __syncthreads();
     }
@@ -182,7 +183,7 @@ conv(const Number* x, const float* scale, const float* shift, const void* images
     const int pitch = BLOCK + 8;
 #pragma unroll
     for (int p = 0; p < OWN; p++) {
-        Number* to = window + (row_of(p) * COLUMNS + column_of(p)) * pitch + thread % 4 * 2;
+        Number* to = window + (row_of(p) * BLOCK_COLUMNS + column_of(p)) * pitch + thread % 4 * 2;
 #pragma unroll
         for (int v = 0; v < VALUES; v += 2) *reinterpret_cast<u32*>(to + v * 4) = pack(sums[p][v], sums[p][v + 1]);
     }
@@ -191,10 +192,10 @@ conv(const Number* x, const float* scale, const float* shift, const void* images
     const int some = OUTPUTS % 8 ? 4 : 8, parts = BLOCK / some, lanes = 128 / parts, o = thread % parts * some;
     if (thread / parts >= lanes || first + o >= OUTPUTS) return;
 #pragma unroll
-    for (int k = 0; k < (ROWS * COLUMNS + lanes - 1) / lanes; k++) {
+    for (int k = 0; k < (BLOCK_ROWS * BLOCK_COLUMNS + lanes - 1) / lanes; k++) {
         const unsigned pixel = thread / parts + k * lanes;
-        const int row = y0 + pixel / COLUMNS, column = x0 + pixel % COLUMNS;
-        if (pixel >= ROWS * COLUMNS || row >= out_height || column >= out_width) continue;
+        const int row = y0 + pixel / BLOCK_COLUMNS, column = x0 + pixel % BLOCK_COLUMNS;
+        if (pixel >= BLOCK_ROWS * BLOCK_COLUMNS || row >= out_height || column >= out_width) continue;
         *reinterpret_cast<Several<some>*>(y + static_cast<i64>(row * out_width + column) * OUTPUTS + first + o) =
             *reinterpret_cast<const Several<some>*>(window + pixel * pitch + o);
     }

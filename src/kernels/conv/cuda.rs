@@ -313,16 +313,7 @@ impl Conv {
             ("UNROLL", if self.steps() * block <= UNROLLED { self.steps() } else { 2 }),
             ("BIASED", self.biased.into()),
             ("MEASURED", y.moments.is_some().into()),
-            (
-                "MOST",
-                if block > 8 {
-                    2
-                } else if block > 4 {
-                    4
-                } else {
-                    6
-                },
-            ),
+            ("MOST", beside(block)),
         ];
         let or_null = |at: Option<At>| at.map_or(Arg::Null, Arg::At);
         let mut args = vec![
@@ -383,11 +374,21 @@ impl Conv {
         }
     }
 
-    /// Bytes of shared memory: of the window; later of moments, two numbers of each warp's outputs; and of what leaves.
+    /// Bytes of shared memory: of the window; later of moments, two numbers of each warp's outputs and another of each; and of what
+    /// leaves.
     fn shared(&self, block: usize) -> usize {
-        let moments = THREADS / 32 * 2 * block * 4;
+        let moments = (THREADS / 32 * 2 + 1) * block * 4;
         let leaving = if self.number == Number::F16 { TILE.0 * TILE.1 * (block + 8) * 2 } else { 0 };
         (self.window(self.chunk) * self.number.size()).max(moments).max(leaving)
+    }
+}
+
+/// Blocks of so many outputs, in eights, that run beside each other, as the registers of their sums let them.
+fn beside(block: usize) -> usize {
+    match block {
+        0..=4 => 6,
+        5..=8 => 4,
+        _ => 2,
     }
 }
 

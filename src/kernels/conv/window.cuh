@@ -1,17 +1,15 @@
 // What a block of a convolution, 8x16 pixels, needs of its input, into shared memory: a window of a map or of the user's images,
 // and of that, behind a depthwise convolution, a map of the block's pixels. `conv.cu` says what the defines are.
-#define ROWS 8
-#define COLUMNS 16
 #define UPSAMPLE (DEPTHWISE == 2)
 
 // The window of a kernel, CHUNK channels at a time, PITCH numbers from a pixel to the next.
 template <int SIDE_, int STRIDE_, int CHUNK_, int PITCH_>
 struct Window {
     static constexpr int side = SIDE_, stride = STRIDE_, chunk = CHUNK_, pitch = PITCH_, taps = side * side;
-    static constexpr int rows = (ROWS - 1) * stride + side;
+    static constexpr int rows = (BLOCK_ROWS - 1) * stride + side;
     // Of four channels two taps are a group of eight: a row of taps is even, and has a weight of 0 in the end if need be.
     static constexpr int more = chunk == 4 && side > 1 ? side % 2 : 0;
-    static constexpr int columns = (COLUMNS - 1) * stride + side + more;
+    static constexpr int columns = (BLOCK_COLUMNS - 1) * stride + side + more;
     // Steps of 16 terms.
     static constexpr int steps = (side * (chunk == 4 ? side + side % 2 : side) * chunk + 15) / 16;
 
@@ -23,7 +21,7 @@ struct Window {
 template <int SIDE_, int CHUNK_>
 struct SharedWindow {
     static constexpr int side = SIDE_, pitch = CHUNK_;
-    static constexpr int rows = (ROWS + side - 2) / 2 + 2, columns = (COLUMNS + side - 2) / 2 + 2;
+    static constexpr int rows = (BLOCK_ROWS + side - 2) / 2 + 2, columns = (BLOCK_COLUMNS + side - 2) / 2 + 2;
 };
 
 // What is filled, and what is multiplied, with a pitch by which lanes do not meet in a bank. A window that is not multiplied, and
@@ -49,7 +47,7 @@ DEVICE int under(int o, int t, int stride, int before) { return UPSAMPLE ? (o + 
 
 // Of the window of the block whose pixels begin at y0, x0; the last row is that of the map's last.
 DEVICE Place place_of(int y0, int x0, int out_height, int side, int stride, int top, int left) {
-    const int first = under(y0, 0, stride, top), last = under(min(y0 + ROWS, out_height) - 1, side - 1, stride, top);
+    const int first = under(y0, 0, stride, top), last = under(min(y0 + BLOCK_ROWS, out_height) - 1, side - 1, stride, top);
     return {first, under(x0, 0, stride, left), last - first + 1};
 }
 
@@ -176,12 +174,15 @@ DEVICE void add_product(Quad& sum, const Quad& a, const Quad& b) {
 #endif
 }
 
-DEVICE void activate(Quad& quad) {
-    if (!DEPTHWISE_ACTIVATION) return;
+DEVICE void finish(Quad& quad) {
+#if DEPTHWISE_ACTIVATION
     float numbers[4];
     load(reinterpret_cast<const Number*>(&quad), numbers);
     for (int i = 0; i < 4; i++) numbers[i] = activated(numbers[i], DEPTHWISE_ACTIVATION);
-    store<4, false>(reinterpret_cast<Number*>(&quad), numbers);
+    store(reinterpret_cast<Number*>(&quad), numbers);
+#elif !EXACT
+    for (int i = 0; i < 2; i++) quad.word[i] = bounded(quad.word[i]);
+#endif
 }
 
 #define RUN (QUADS <= 2 ? 2 : QUADS <= 4 ? 4 : 8)
@@ -192,8 +193,8 @@ DEVICE void deepen(const Number* w, const float* bias, int y0, int x0, int top, 
     bias += quad * 4;
     window += quad * 4;
     middle += quad * 4;
-    for (int item = lane; item < COLUMNS * ROWS / RUN && lane < lanes; item += lanes) {
-        const int column = item % COLUMNS, first = item / COLUMNS * RUN;
+    for (int item = lane; item < BLOCK_COLUMNS * BLOCK_ROWS / RUN && lane < lanes; item += lanes) {
+        const int column = item % BLOCK_COLUMNS, first = item / BLOCK_COLUMNS * RUN;
 #if SIDE == 3 && !UPSAMPLE
         const Number* from = window + (first * STRIDE * Outer::columns + column * STRIDE) * Outer::pitch;
         Quad weights[9], sums[RUN];
@@ -215,7 +216,7 @@ DEVICE void deepen(const Number* w, const float* bias, int y0, int x0, int top, 
                 if (tap == 0) sums[r] = start;
                 for (int s = 0; s < 3; s++) add_product(sums[r], weights[tap * 3 + s], numbers[s]);
                 if (tap < 2) continue;
-                activate(sums[r]);
+                finish(sums[r]);
                 *reinterpret_cast<Quad*>(middle + ((first + r) * Inner::columns + column) * Inner::pitch) = sums[r];
             }
         }

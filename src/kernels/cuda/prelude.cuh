@@ -4,6 +4,9 @@
 // A map is [image][row][column][channel] of `Number`: float32 where EXACT is 1, else float16, which has the range here, as
 // what is stored lies before or after a norm. Sums are float32. Channels of a map are filled up with zeros to 4 or to whole
 // eights, so that four of them can be read at once.
+#define BLOCK_ROWS 8  // Pixels of a block of a convolution, and of moments.
+#define BLOCK_COLUMNS 16
+
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -35,7 +38,7 @@ DEVICE void unpack(u32 both, float& first, float& second) {
     asm("{.reg .f16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}" : "=f"(first), "=f"(second) : "r"(both));
 }
 
-// Numbers that float16 can hold.
+// Two numbers as float16; infinite where it cannot hold them.
 DEVICE u32 pack_near(float first, float second) {
     u32 both;
 #if __CUDA_ARCH__ >= 800
@@ -49,21 +52,24 @@ DEVICE u32 pack_near(float first, float second) {
 }
 
 // What float16 cannot hold becomes the largest that it can.
-DEVICE u32 pack(float first, float second) {
+DEVICE u32 bounded(u32 both) {
 #if __CUDA_ARCH__ >= 800
-    u32 both = pack_near(first, second);
     asm("{min.f16x2 %0, %0, %1; max.f16x2 %0, %0, %2;}" : "+r"(both) : "r"(0x7bff7bff), "r"(0xfbfffbff));
     return both;
 #else
+    float first, second;
+    unpack(both, first, second);
     return pack_near(fminf(fmaxf(first, -65504.0f), 65504.0f), fminf(fmaxf(second, -65504.0f), 65504.0f));
 #endif
 }
 
-// What is negative becomes 0.
+DEVICE u32 pack(float first, float second) { return bounded(pack_near(first, second)); }
+
+// And what is negative becomes 0.
 DEVICE u32 pack_positive(float first, float second) {
 #if __CUDA_ARCH__ >= 800
     u32 both;
-    asm("cvt.rn.relu.f16x2.f32 %0, %2, %1;" : "=r"(both) : "f"(first), "f"(second));
+    asm("{cvt.rn.relu.f16x2.f32 %0, %2, %1; min.f16x2 %0, %0, %3;}" : "=r"(both) : "f"(first), "f"(second), "r"(0x7bff7bff));
     return both;
 #else
     return pack(fmaxf(first, 0.0f), fmaxf(second, 0.0f));
@@ -198,7 +204,7 @@ DEVICE void over_lanes(float (&x)[N], int group, float* shared) {
 }
 
 // Sums over the lanes of a warp that differ in bits from FIRST to BIT, of N numbers of each; they end up spread over those lanes:
-// a lane has `left` of them in the end, from number `at` on.
+// a lane has `spread` of them in the end, from number `at` on.
 template <int N, int BIT, int FIRST>
 DEVICE void spread_sums(float* x, int& at) {
     if constexpr (BIT >= FIRST) {
@@ -215,34 +221,42 @@ DEVICE void spread_sums(float* x, int& at) {
     }
 }
 
-DEVICE constexpr int left(int n, int first) {
+DEVICE constexpr int spread(int n, int first) {
     for (int bit = 16; bit >= first; bit /= 2) n = n % 2 ? n : n / 2;
     return n;
 }
 
-// The mean, and the sum of squares of what is away from it, of `channels` channels over a block's `count` pixels, to `to` and to
-// `to + pitch`, of those below `limit`. A thread has VALUES numbers of OWN pixels, zeros of those that do not count; number v is
-// of channel `channel_of(v)`, and lanes that differ below bit FIRST have other channels. `shared` has room for two numbers of each
-// warp's channels. All threads of the block, four warps, come here.
+// The mean, and the sum of squares of what is away from it, of `channels` channels over a block's `count` pixels that are valid,
+// to `to` and to `to + pitch`, of those below `limit`. A thread has VALUES numbers of OWN pixels, zeros where they are not valid;
+// number v is of channel `channel_of(v)`, and lanes that differ below bit FIRST have other channels. `shared` has room for two
+// numbers of each warp's channels, and another. All threads of the block, four warps, come here.
+//
+// Exact: sums of differences from the block's first pixel, because a mean may be large beside what varies about it.
 template <int OWN, int VALUES, int FIRST, class Channel>
-DEVICE void measure(const float (&x)[OWN][VALUES], Channel channel_of, int channels, float count, float* shared, float* to,
-                    int pitch, int limit) {
+DEVICE void measure(const float (&x)[OWN][VALUES], bool valid, Channel channel_of, int channels, float count, float* shared,
+                    float* to, int pitch, int limit) {
     const int warp = threadIdx.x / 32, warps = 4;
+    float* start = shared + 2 * warps * channels;
+#if EXACT
+    if (threadIdx.x == 0)
+        for (int v = 0; v < VALUES; v++) start[v] = x[0][v];
+    __syncthreads();
+#endif
     float sums[2 * VALUES];
 #pragma unroll
     for (int v = 0; v < VALUES; v++) {
-        sums[v] = x[0][v];
-        sums[VALUES + v] = x[0][v] * x[0][v];
+        sums[v] = sums[VALUES + v] = 0.0f;
 #pragma unroll
-        for (int p = 1; p < OWN; p++) {
-            sums[v] += x[p][v];
-            sums[VALUES + v] += x[p][v] * x[p][v];
+        for (int p = 0; p < OWN; p++) {
+            const float off = EXACT ? valid ? x[p][v] - start[v] : 0.0f : x[p][v];
+            sums[v] += off;
+            sums[VALUES + v] += off * off;
         }
     }
     int first = 0;
     spread_sums<2 * VALUES, 16, FIRST>(sums, first);
 #pragma unroll
-    for (int i = 0; i < left(2 * VALUES, FIRST); i++) {
+    for (int i = 0; i < spread(2 * VALUES, FIRST); i++) {
         const int which = first + i >= VALUES, value = first + i - which * VALUES;
         shared[(2 * warp + which) * channels + channel_of(value)] = sums[i];
     }
@@ -254,7 +268,7 @@ DEVICE void measure(const float (&x)[OWN][VALUES], Channel channel_of, int chann
             square += shared[(2 * w + 1) * channels + c];
         }
         const float mean = sum / count;
-        to[c] = mean;
+        to[c] = EXACT ? start[c] + mean : mean;
         to[pitch + c] = fmaxf(square - sum * mean, 0.0f);
     }
 }

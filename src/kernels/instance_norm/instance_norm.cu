@@ -20,8 +20,6 @@ KERNEL affine_add(const Number* x, const float* scale, const float* shift, Numbe
 }
 #else
 #define EPSILON 1e-5f
-#define BLOCK_ROWS 8
-#define BLOCK_COLUMNS 16
 
 // Pixels of a block.
 DEVICE float count_of(int block, int height, int width) {

@@ -2,8 +2,6 @@
 //
 // A block has 8x16 pixels. `rows` names the images: map n is made of image rows[n]. `down` and `across` are windows, of each
 // output pixel: the first input, and `taps` weights. `moments` is as a convolution's.
-#define ROWS 8
-#define COLUMNS 16
 #define KEPT 6
 // Rows of the image at a time.
 #define DEEP 32
@@ -31,20 +29,20 @@ DEVICE void mix(const void* images, i64 at, const Strides& strides, const float 
 KERNEL resize(const void* images, Strides strides, const int* rows, const u32* down, const u32* across, Number* y,
               float* moments, int out_height, int out_width, int down_taps, int across_taps) {
     SHARED(float, shared);
-    const int tiles = (out_width + COLUMNS - 1) / COLUMNS, y0 = blockIdx.x / tiles * ROWS, x0 = blockIdx.x % tiles * COLUMNS;
-    const int own_row = threadIdx.x / COLUMNS, own_column = threadIdx.x % COLUMNS;
+    const int tiles = (out_width + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS, y0 = blockIdx.x / tiles * BLOCK_ROWS, x0 = blockIdx.x % tiles * BLOCK_COLUMNS;
+    const int own_row = threadIdx.x / BLOCK_COLUMNS, own_column = threadIdx.x % BLOCK_COLUMNS;
     const int row = min(y0 + own_row, out_height - 1), column = min(x0 + own_column, out_width - 1);
     const u32 *top = down + row * (1 + down_taps), *left_most = across + column * (1 + across_taps);
     // The first weights of a column are kept; more of them have pictures much larger than the map alone.
     float kept[KEPT];
     for (int j = 0; j < KEPT; j++) kept[j] = j < across_taps ? from_bits(left_most[1 + j]) : 0.0f;
     const i64 image = rows[blockIdx.z] * strides.image + static_cast<int>(left_most[0]) * strides.column;
-    const int first = top[0], end = down[(min(y0 + ROWS, out_height) - 1) * (1 + down_taps)] + down_taps;
+    const int first = top[0], end = down[(min(y0 + BLOCK_ROWS, out_height) - 1) * (1 + down_taps)] + down_taps;
     float sums[1][4] = {};
     for (int begin = down[y0 * (1 + down_taps)]; begin < end; begin += DEEP) {
         // Along rows, all those that the block's pixels need; then each pixel down its column.
         __syncthreads();
-        for (int r = own_row; r < DEEP && begin + r < end; r += ROWS) {
+        for (int r = own_row; r < DEEP && begin + r < end; r += BLOCK_ROWS) {
             float mixed[3] = {};
             const i64 at = image + (begin + r) * strides.row;
             if (strides.column == 1) {
@@ -52,19 +50,19 @@ KERNEL resize(const void* images, Strides strides, const int* rows, const u32* d
             } else {
                 mix<0>(images, at, strides, kept, left_most + 1, across_taps, mixed);
             }
-            for (int c = 0; c < 3; c++) shared[(r * 3 + c) * COLUMNS + own_column] = mixed[c];
+            for (int c = 0; c < 3; c++) shared[(r * 3 + c) * BLOCK_COLUMNS + own_column] = mixed[c];
         }
         __syncthreads();
         for (int i = max(0, begin - first); i < down_taps && first + i < begin + DEEP; i++) {
             const float by = from_bits(top[1 + i]);
-            for (int c = 0; c < 3; c++) sums[0][c] += by * shared[((first + i - begin) * 3 + c) * COLUMNS + own_column];
+            for (int c = 0; c < 3; c++) sums[0][c] += by * shared[((first + i - begin) * 3 + c) * BLOCK_COLUMNS + own_column];
         }
     }
     const bool valid = row == y0 + own_row && column == x0 + own_column;
     for (int c = 0; c < 3; c++) sums[0][c] *= !valid ? 0.0f : PIXELS == 0 ? 1.0f / 255.0f : 1.0f;
     if (valid) store(y + ((static_cast<i64>(blockIdx.z) * out_height + row) * out_width + column) * 4, sums[0]);
     __syncthreads();
-    const float count = min(ROWS, out_height - y0) * min(COLUMNS, out_width - x0);
+    const float count = min(BLOCK_ROWS, out_height - y0) * min(BLOCK_COLUMNS, out_width - x0);
     float* to = moments + (static_cast<i64>(blockIdx.z) * gridDim.x + blockIdx.x) * 2 * 4;
-    measure<1, 4, 1>(sums, [](int value) { return value; }, 4, count, shared, to, 4, 4);
+    measure<1, 4, 1>(sums, valid, [](int value) { return value; }, 4, count, shared, to, 4, 4);
 }
