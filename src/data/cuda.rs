@@ -1,8 +1,8 @@
 //! Two views of each image of a batch, on CUDA: the same draws as on the CPU, and the same arithmetic, a batch at a time.
 use super::views::{Position, TwoViews, View, ViewParams, ViewsParams};
 use crate::error::{Error, Result};
-use crate::image::{BlurKernel, Crop, Factor, Normalize, rotation_axes, taps};
-use crate::kernels::color::cuda::{Chain, Factor as Step, jitter};
+use crate::image::{BlurKernel, Crop, Factor, Normalize, half_of_taps, rotation_axes};
+use crate::kernels::color::cuda::{Chain, Factor as Step, Kind, jitter};
 use crate::kernels::cuda::{At, IMAGES, Number, Plan};
 use crate::kernels::gaussian_blur::cuda::{box_blur, gaussian_blur};
 use crate::kernels::interpolate::cuda::{Images, PixelType};
@@ -135,7 +135,7 @@ impl View {
         let blurred = match self.blur.kernel() {
             BlurKernel::Taps(n) => {
                 sigmas.iter().enumerate().for_each(|(which, &(i, _))| of_blurred[i] = Some(which));
-                let halves: Vec<_> = sigmas.into_iter().map(|(i, sigma)| (i, taps(n, sigma))).collect();
+                let halves: Vec<_> = sigmas.into_iter().map(|(i, sigma)| (i, half_of_taps(n, sigma))).collect();
                 Some(gaussian_blur(views, size, n / 2 + 1, &halves, plan))
             }
             BlurKernel::Boxes => {
@@ -165,13 +165,13 @@ fn chain(params: &ViewParams) -> Chain {
     let mut chain = Chain { gray: params.grayscale, ..Chain::default() };
     for (step, factor) in chain.factors.iter_mut().zip(params.jitter.iter().flatten()) {
         let (kind, by) = match *factor {
-            Factor::Brightness(by) => (1, by),
-            Factor::Contrast(by) => (2, by),
-            Factor::Saturation(by) => (3, by),
-            Factor::Hue(by) => (4, by),
-            Factor::Shift(by) => (5, by),
-            Factor::ColorContrast(by) => (6, by),
-            Factor::HsvSaturation(by) => (7, by),
+            Factor::Brightness(by) => (Kind::Brightness, by),
+            Factor::Contrast(by) => (Kind::Contrast, by),
+            Factor::Saturation(by) => (Kind::Saturation, by),
+            Factor::Hue(by) => (Kind::Hue, by),
+            Factor::Shift(by) => (Kind::Shift, by),
+            Factor::ColorContrast(by) => (Kind::ColorContrast, by),
+            Factor::HsvSaturation(by) => (Kind::HsvSaturation, by),
         };
         if !factor.is_none() {
             *step = Step { kind, by };

@@ -18,7 +18,7 @@ pub use color_jitter::{ColorFactors, ColorJitter, Factor, JitterForm, brighten};
 pub use crop::{Crop, Interpolation, RandomResizedCrop, ResizeScratch, resized_crop};
 pub use decode::{decode, read};
 pub use flip::{RandomFlip, hflip};
-pub(crate) use gaussian_blur::half_of_taps as taps;
+pub(crate) use gaussian_blur::half_of_taps;
 pub use gaussian_blur::{BlurKernel, BlurScratch, GaussianBlur, box_blur, gaussian_blur};
 pub use grayscale::{RandomGrayscale, grayscale};
 pub use output::{Dtype, Normalize, Output};

@@ -24,9 +24,6 @@ struct Index {
 struct uint2 {
     unsigned x, y;
 };
-struct uint4 {
-    unsigned x, y, z, w;
-};
 
 static Index threadIdx, blockIdx, blockDim, gridDim;
 

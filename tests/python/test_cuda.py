@@ -276,10 +276,8 @@ def test_pixels_are_the_cpus(torch, model, precision):
     ours = block(0.8, styles=styles, model=model, precision=precision)
     truth = block(0.8, styles=styles, model=model, precision="exact")
     torch.manual_seed(0)
-    # Networks of random weights make more of roundings, above all where a norm is of the few pixels of an 8x8 picture.
-    bound = 0.5 if model == "lite" else 2.0
     for dtype in (torch.uint8, torch.float16, torch.bfloat16, torch.float32):
-        for n, height, width in ((1, 8, 8), (5, 37, 63), (3, 224, 224), (2, 65, 300)):
+        for n, height, width in ((16, 8, 8), (5, 37, 63), (3, 224, 224), (1, 65, 300)):
             x = pictures(torch, n, height, width, dtype)
             params = ours.sample(n)
             for layout in (torch.contiguous_format, torch.channels_last):
@@ -289,7 +287,7 @@ def test_pixels_are_the_cpus(torch, model, precision):
                 assert out.is_contiguous(memory_format=layout)
                 most, mean = apart(torch, out, truth.apply_params(x, params))
                 rounding = {torch.bfloat16: 1.0, torch.float16: 0.1}.get(dtype, 0.0)
-                assert most <= 1.01 + rounding if precision == "exact" else mean <= bound + rounding
+                assert most <= 1.01 + rounding if precision == "exact" else mean <= 0.5 + rounding
 
 
 @pytest.mark.cuda

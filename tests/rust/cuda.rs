@@ -8,7 +8,7 @@ use sassl::image::{
     BlurKernel, ColorJitter, Dtype, GaussianBlur, Interpolation, JitterForm, Normalize, Output, PixelsView, RandomFlip,
     RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
 };
-use sassl::kernels::color::cuda::{Chain, Factor, jitter};
+use sassl::kernels::color::cuda::{Chain, Factor, Kind, jitter};
 use sassl::kernels::color::turn_hue;
 use sassl::kernels::cuda::{Arg, At, Kernel, Launch, Plan, Space};
 use sassl::kernels::interpolate::cuda::{Images as Layout, PixelType};
@@ -449,7 +449,7 @@ fn every_colour_turns_as_on_the_cpu() {
     for by in [0.0, 0.3, -0.45] {
         let mut plan = Plan::new(sassl::kernels::cuda::Number::F16);
         let mut chain = Chain::default();
-        chain.factors[0] = Factor { kind: 4, by };
+        chain.factors[0] = Factor { kind: Kind::Hue, by };
         jitter(Space::Images.into(), side * side, &[(0, chain)], &mut plan);
         let none = Cuda::new(&model(1), false).unwrap();
         let mut device = device(&none, Memory::of(colours.as_slice()), 0, &[0.0]);

@@ -11,15 +11,26 @@ const BLOCK: u32 = 256;
 const PART: usize = 8192;
 const PARTS: usize = 64;
 
-/// The factors' kinds of which the kernels need more than a number.
-const HUE: u32 = 4;
-const CONTRASTS: [u32; 2] = [2, 6];
+/// What changes a pixel's colours: the kinds of [`crate::image::Factor`], as `color.cu` numbers them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are documented there")]
+pub enum Kind {
+    #[default]
+    None,
+    Brightness,
+    Contrast,
+    Saturation,
+    Hue,
+    Shift,
+    ColorContrast,
+    HsvSaturation,
+}
 
-/// What changes a pixel's colours, as `color.cu` numbers it, and by how much.
+/// What changes a pixel's colours, and by how much.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Factor {
-    /// 0: nothing.
-    pub kind: u32,
+    /// What.
+    pub kind: Kind,
     /// How much.
     pub by: f32,
 }
@@ -35,14 +46,14 @@ pub struct Chain {
 
 impl Chain {
     fn has_contrast(&self) -> bool {
-        self.factors.iter().any(|factor| CONTRASTS.contains(&factor.kind))
+        self.factors.iter().any(|factor| matches!(factor.kind, Kind::Contrast | Kind::ColorContrast))
     }
 
     /// As `color.cu` has it. A hue turns by whole steps, truncated, and wrapped around.
     fn words(&self) -> impl Iterator<Item = u32> {
         let factors = self.factors.into_iter().flat_map(|Factor { kind, by }| {
             let steps = f32::from((f64::from(by) * 255.0) as i32 as u8);
-            [kind, if kind == HUE { steps } else { by }.to_bits()]
+            [kind as u32, if kind == Kind::Hue { steps } else { by }.to_bits()]
         });
         factors.chain([u32::from(self.gray)])
     }

@@ -1,13 +1,13 @@
 // y = activation(bias + sum over taps and i of w[o, i] x[i]), with any kernel and stride; with what comes before and after it.
 //
 // A block computes 8x16 pixels of BLOCK outputs, CHUNK input channels at a time:
-//   1. The window of x that its pixels need, into shared memory (`window.cuh`). x is a map, of which relu(scale x + shift) is taken
-//      where NORMED; or, FROM_IMAGES, the user's images of type PIXELS, those that `rows` names.
-//   2. Where DEPTHWISE, a depthwise convolution of the window, which upsamples before it where that is 2, to a map of the block's
-//      pixels; the convolution is then pointwise.
-//   3. `multiply`. Fast: each of four warps has 2 rows of 16 pixels on the tensor cores; 16 terms of the sum are two groups of 8
-//      consecutive (tap, channel)s, and `w` lies as the lanes want it: [chunk][step][output / 8][lane][4]. Exact: a thread has a
-//      pixel, and `w` is [chunk][tap][channel][output].
+//   1. The window of x that its pixels need, into shared memory (`window.cuh`). x is a map, of which relu(scale x + shift) is
+//      taken where NORMED; or, FROM_IMAGES, the user's images of type PIXELS, those that `rows` names.
+//   2. Where DEPTHWISE, a depthwise convolution of the window, which upsamples before it where that is 2, to a map of the
+//      block's pixels; the convolution is then pointwise.
+//   3. `multiply`. Fast: each of four warps has 2 rows of 16 pixels on the tensor cores; 16 terms of the sum are two groups of
+//      8 consecutive (tap, channel)s, and `w` lies as the lanes want it: [chunk][step][output / 8][lane][4]. Exact: a thread has
+//      a pixel, and `w` is [chunk][tap][channel][output].
 //   4. Where SKIP is a kernel's side, another convolution, of the images, is added: gain[image][o % 3] times its sum.
 //   5. The sums leave; and where MEASURED, the mean and the squared deviations of each output over the block's pixels, as
 //      `moments` [image][block][2][OUTPUTS].
@@ -70,9 +70,10 @@ DEVICE void gather(const Number* window, int step, u32 (&a)[2][4]) {
     } else {
         // Each lane tells where eight channels of a pixel begin: of the first eight of the terms, or of the second. Beyond the
         // last tap the weights are 0.
-        const int eights = W::chunk / 8, half = lane / 16, taps[2] = {2 * step / eights, min((2 * step + 1) / eights, W::taps - 1)};
-        const int tap = eights % 2 && half ? W::place(taps[1]) : W::place(taps[0]);
-        const int channel = eights % 2 && half ? (2 * step + 1) % eights * 8 : 2 * step % eights * 8 + (1 - eights % 2) * half * 8;
+        const int eights = W::chunk / 8, half = lane / 16, first = 2 * step, second = first + 1;
+        const bool apart = eights % 2 && half;
+        const int tap = apart ? W::place(min(second / eights, W::taps - 1)) : W::place(first / eights);
+        const int channel = apart ? second % eights * 8 : first % eights * 8 + (1 - eights % 2) * half * 8;
         for (int n = 0; n < 2; n++) {
             const int at = row + tap + (lane % 16 + n * W::columns) * W::stride;
             load_matrices(a[n], window + at * W::pitch + channel);

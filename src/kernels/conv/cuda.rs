@@ -1,6 +1,6 @@
 //! Convolution on CUDA, with what `conv.cu` does before and after it: its weights as the kernel reads them, and its launch.
 use super::{Activation, Shape, pixel_shuffle_weight, shifted_weight};
-use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Moments, Number, SHARED, TILE, Weights, count, stored};
+use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Moments, Number, Room, SHARED, TILE, Weights, count, stored};
 use crate::kernels::depthwise::cuda::Depthwise;
 use crate::kernels::instance_norm::cuda::{Affine, Table};
 use crate::kernels::interpolate::cuda::Images;
@@ -57,6 +57,9 @@ pub enum Source<'a> {
     Images(&'a Images, At, usize),
 }
 
+/// A map, and the norm that is taken of it.
+type Normed<'a> = (&'a Map, Option<Affine>);
+
 /// What becomes of the sums.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
@@ -106,8 +109,8 @@ impl Conv {
 
     /// A pointwise one behind a depthwise one.
     pub fn behind(
-        depthwise: Depthwise,
         number: Number,
+        depthwise: Depthwise,
         shape: Shape,
         weight: &[f32],
         bias: Option<&[f32]>,
@@ -235,7 +238,7 @@ impl Conv {
         self.first().kernel
     }
 
-    /// Of what reads its input.
+    /// The stride of what reads its input.
     pub fn stride(&self) -> usize {
         self.first().stride
     }
@@ -246,7 +249,7 @@ impl Conv {
     }
 
     /// A map for its output, in new memory; it has room for so many channels, or for as many as there are of each phase.
-    pub fn output(&self, x: Source, pad: Pad, channels: usize, room: &mut crate::kernels::cuda::Room) -> Map {
+    pub fn output(&self, x: Source, pad: Pad, channels: usize, room: &mut Room) -> Map {
         let images = match x {
             Source::Map(x, _) => x.images,
             Source::Images(.., images) => images,
@@ -265,45 +268,55 @@ impl Conv {
     /// # Panics
     /// If the maps do not fit.
     pub fn launch(&self, x: Source, pad: Pad, border: Border, y: Target) -> Launch {
-        let Shape { kernel, stride, upsample, .. } = *self.first();
-        let inputs = stored(self.shape.inputs);
-        let (top, left) = if upsample { (kernel / 2, kernel / 2) } else { (pad.top, pad.left) };
         let (height, width, outputs) = y.map.cells();
-        assert!(
-            (self.shape.outputs..=8 * self.eights).contains(&outputs),
-            "{} outputs in {outputs}",
-            self.shape.outputs
-        );
+        let room = self.shape.outputs..=8 * self.eights;
+        assert!(room.contains(&outputs), "{} outputs in {outputs}", self.shape.outputs);
+        if let Some(Skip { conv, .. }) = y.skip {
+            let fits = conv.shape.inputs == 3 && conv.eights == self.eights && matches!(x, Source::Map(..));
+            assert!(fits, "{:?}", conv.shape);
+        }
         let (map, pictures) = match x {
             Source::Map(x, norm) => {
-                assert_eq!((x.channels, x.images), (inputs, y.map.images));
+                assert_eq!((x.channels, x.images), (stored(self.shape.inputs), y.map.images));
                 (Some((x, norm)), y.skip.map(|skip| (skip.images, skip.rows)))
             }
             Source::Images(images, rows, _) => (None, Some((images, rows))),
         };
-        let norm = map.and_then(|(_, norm)| norm);
-        if let Some(Skip { conv, .. }) = y.skip {
-            assert!(conv.shape.inputs == 3 && conv.eights == self.eights && map.is_some(), "{:?}", conv.shape);
-        }
-        let skip = y.skip.map(|skip| skip.conv.shape);
         let tiles = height.div_ceil(TILE.0) * width.div_ceil(TILE.1);
         let block = self.block(tiles * y.map.images);
-        let defines = vec![
-            self.number.define(),
+        let mut defines = vec![
             ("PIXELS", pictures.map_or(4, |(images, _)| images.pixels as usize)),
             ("FROM_IMAGES", map.is_none().into()),
             ("PHASED", map.is_some_and(|(x, _)| x.phased).into()),
-            ("NORMED", norm.is_some().into()),
-            ("INPUTS", inputs),
+            ("NORMED", map.is_some_and(|(_, norm)| norm.is_some()).into()),
             ("OUTPUTS", outputs),
-            ("SIDE", kernel),
-            ("STRIDE", stride),
             ("BORDER", border.code()),
-            ("DEPTHWISE", if self.depthwise.is_none() { 0 } else { 1 + usize::from(upsample) }),
-            ("DEPTHWISE_ACTIVATION", self.first().activation.code()),
+            ("SKIP", y.skip.map_or(0, |skip| skip.conv.shape.kernel)),
+            ("SKIP_STRIDE", y.skip.map_or(1, |skip| skip.conv.shape.stride)),
+            ("MEASURED", y.moments.is_some().into()),
+        ];
+        defines.extend(self.defines(block));
+        Launch {
+            kernel: Arc::new(Kernel { name: "conv", source: SOURCE, defines }),
+            grid: [count(tiles), count(self.eights / block), count(y.map.images)],
+            block: THREADS as u32,
+            shared: self.shared(8 * block).max(y.skip.map_or(0, |skip| skip.conv.shared(8 * block))),
+            args: self.args((map, pictures), pad, y),
+        }
+    }
+
+    /// What the kernel knows of the convolution itself, and of how many outputs, in eights, a block has.
+    fn defines(&self, block: usize) -> Vec<(&'static str, usize)> {
+        let first = self.first();
+        vec![
+            self.number.define(),
+            ("INPUTS", stored(self.shape.inputs)),
+            ("SIDE", first.kernel),
+            ("STRIDE", first.stride),
+            ("DEPTHWISE", if self.depthwise.is_none() { 0 } else { 1 + usize::from(first.upsample) }),
+            ("DEPTHWISE_ACTIVATION", first.activation.code()),
             ("ACTIVATION", self.shape.activation.code()),
-            ("SKIP", skip.map_or(0, |skip| skip.kernel)),
-            ("SKIP_STRIDE", skip.map_or(1, |skip| skip.stride)),
+            ("BIASED", self.biased.into()),
             ("UPSAMPLED", self.folded.map_or(1, |(kernel, _)| kernel)),
             ("PHASE", self.folded.map_or(0, |(_, room)| if room.is_multiple_of(8) { room } else { 0 })),
             ("PACKED", 8 * self.eights),
@@ -311,11 +324,14 @@ impl Conv {
             ("CHUNK", self.chunk),
             ("PITCH", pitch(self.number, self.chunk)),
             ("UNROLL", if self.steps() * block <= UNROLLED { self.steps() } else { 2 }),
-            ("BIASED", self.biased.into()),
-            ("MEASURED", y.moments.is_some().into()),
             ("MOST", beside(block)),
-        ];
+        ]
+    }
+
+    /// Of a map and its norm, and of the images, one or both; in the kernel's order.
+    fn args(&self, (map, pictures): (Option<Normed>, Option<(&Images, At)>), pad: Pad, y: Target) -> Vec<Arg> {
         let or_null = |at: Option<At>| at.map_or(Arg::Null, Arg::At);
+        let (norm, depthwise) = (map.and_then(|(_, norm)| norm), self.depthwise.as_ref());
         let mut args = vec![
             or_null(map.map(|(x, _)| x.at)),
             or_null(norm.map(|norm| norm.scale)),
@@ -323,8 +339,8 @@ impl Conv {
             or_null(pictures.map(|(images, _)| images.at)),
             pictures.map_or([0; 4], |(images, _)| images.strides).into(),
             or_null(pictures.map(|(_, rows)| rows)),
-            or_null(self.depthwise.as_ref().map(|depthwise| depthwise.weight)),
-            or_null(self.depthwise.as_ref().map(|depthwise| depthwise.bias)),
+            or_null(depthwise.map(|depthwise| depthwise.weight)),
+            or_null(depthwise.map(|depthwise| depthwise.bias)),
             self.weight.into(),
             self.bias.into(),
             or_null(y.skip.map(|skip| skip.conv.weight)),
@@ -332,18 +348,15 @@ impl Conv {
             y.map.at.into(),
             or_null(y.moments.map(|moments| moments.at)),
         ];
-        let (rows, columns) = x.size();
+        let first = self.first();
+        let (top, left) = if first.upsample { (first.kernel / 2, first.kernel / 2) } else { (pad.top, pad.left) };
+        let (rows, columns) = map.map_or((0, 0), |(x, _)| x.size());
         let (image_rows, image_columns) = pictures.map_or((0, 0), |(images, _)| (images.height, images.width));
+        let (height, width, _) = y.map.cells();
         let (before, gain_pitch) = y.skip.map_or((0, 0), |skip| (skip.before(), skip.gain.pitch));
         let sizes = [rows, columns, image_rows, image_columns, height, width, top, left, before, gain_pitch];
         args.extend(sizes.map(Arg::from));
-        Launch {
-            kernel: Arc::new(Kernel { name: "conv", source: SOURCE, defines }),
-            grid: [count(tiles), count(self.eights / block), count(y.map.images)],
-            block: THREADS as u32,
-            shared: self.shared(8 * block).max(y.skip.map_or(0, |skip| skip.conv.shared(8 * block))),
-            args,
-        }
+        args
     }
 
     /// Outputs of a block, in eights, where a launch has so many times the pixels of one.

@@ -115,7 +115,8 @@ impl Kernel {
     /// The whole text that a compiler gets.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        for (name, number) in &self.defines {
+        let tile = [("BLOCK_ROWS", TILE.0), ("BLOCK_COLUMNS", TILE.1)];
+        for (name, number) in tile.iter().chain(&self.defines) {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "#define {name} {number}");
         }

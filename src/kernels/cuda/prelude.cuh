@@ -3,10 +3,7 @@
 //
 // A map is [image][row][column][channel] of `Number`: float32 where EXACT is 1, else float16, which has the range here, as
 // what is stored lies before or after a norm. Sums are float32. Channels of a map are filled up with zeros to 4 or to whole
-// eights, so that four of them can be read at once.
-#define BLOCK_ROWS 8  // Pixels of a block of a convolution, and of moments.
-#define BLOCK_COLUMNS 16
-
+// eights, so that four of them can be read at once. A block of a convolution, and of moments, has BLOCK_ROWS x BLOCK_COLUMNS pixels.
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -124,10 +121,8 @@ DEVICE void load_matrices(u32 (&a)[4], const u16* row) {
 #endif
 #if EXACT
 typedef float Number;
-DEVICE float from_number(Number x) { return x; }
 #else
 typedef u16 Number;
-DEVICE float from_number(Number x) { return from_half(x); }
 #endif
 
 // Floats that begin at a multiple of 16 bytes.
@@ -323,15 +318,26 @@ DEVICE bool are_aligned(const T* at) {
     return reinterpret_cast<u64>(at) % sizeof(Side<T>) == 0;
 }
 
+// Whether four pixels are a word of each colour, and whether they are three words of all colours.
+template <class T>
+DEVICE bool are_planar(const T* at, const Strides& strides, int count) {
+    return count >= 4 && strides.column == 1 && strides.colour % 4 == 0 && are_aligned(at);
+}
+
+template <class T>
+DEVICE bool are_packed(const T* at, const Strides& strides, int count) {
+    return count >= 4 && strides.colour == 1 && strides.column == 3 && are_aligned(at);
+}
+
 // Up to `count` pixels of a row, from number `at` on, as they are; colour by colour.
 template <class T>
 DEVICE void load_side(const T* pixels, i64 at, const Strides& strides, int count, T (&to)[3][4]) {
-    if (count >= 4 && strides.column == 1 && are_aligned(pixels + at) && strides.colour % 4 == 0) {
+    if (are_planar(pixels + at, strides, count)) {
         for (int c = 0; c < 3; c++) {
             const Side<T> side = *reinterpret_cast<const Side<T>*>(pixels + at + c * strides.colour);
             for (int i = 0; i < 4; i++) to[c][i] = side.x[i];
         }
-    } else if (count >= 4 && strides.colour == 1 && strides.column == 3 && are_aligned(pixels + at)) {
+    } else if (are_packed(pixels + at, strides, count)) {
         for (int n = 0; n < 3; n++) {
             const Side<T> side = *reinterpret_cast<const Side<T>*>(pixels + at + 4 * n);
             for (int i = 0; i < 4; i++) to[(4 * n + i) % 3][(4 * n + i) / 3] = side.x[i];
@@ -344,13 +350,13 @@ DEVICE void load_side(const T* pixels, i64 at, const Strides& strides, int count
 
 template <class T>
 DEVICE void store_side(T* pixels, i64 at, const Strides& strides, int count, const T (&from)[3][4]) {
-    if (count >= 4 && strides.column == 1 && are_aligned(pixels + at) && strides.colour % 4 == 0) {
+    if (are_planar(pixels + at, strides, count)) {
         for (int c = 0; c < 3; c++) {
             Side<T> side;
             for (int i = 0; i < 4; i++) side.x[i] = from[c][i];
             *reinterpret_cast<Side<T>*>(pixels + at + c * strides.colour) = side;
         }
-    } else if (count >= 4 && strides.colour == 1 && strides.column == 3 && are_aligned(pixels + at)) {
+    } else if (are_packed(pixels + at, strides, count)) {
         for (int n = 0; n < 3; n++) {
             Side<T> side;
             for (int i = 0; i < 4; i++) side.x[i] = from[(4 * n + i) % 3][(4 * n + i) / 3];

@@ -1,5 +1,5 @@
 //! The way out on CUDA.
-use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Number};
+use crate::kernels::cuda::{At, Kernel, Launch, Map, Number};
 use crate::kernels::instance_norm::cuda::Affine;
 use std::sync::Arc;
 
@@ -60,8 +60,8 @@ pub fn interpolate(number: Number, last: &Last, beta: At, rows: At, images: &Ima
         rows.into(),
         images.at.into(),
         out.at.into(),
-        Arg::Strides(images.strides),
-        Arg::Strides(out.strides),
+        images.strides.into(),
+        out.strides.into(),
         images.height.into(),
         images.width.into(),
         last.map.height.into(),
@@ -79,8 +79,8 @@ pub fn copy(rows: At, count: usize, images: &Images, out: &Images) -> Launch {
         rows.into(),
         images.at.into(),
         out.at.into(),
-        Arg::Strides(images.strides),
-        Arg::Strides(out.strides),
+        images.strides.into(),
+        out.strides.into(),
         images.height.into(),
         images.width.into(),
     ];

@@ -1,6 +1,6 @@
 //! What leaves, and a turn, on CUDA.
 use super::fixed_axis;
-use crate::kernels::cuda::{Arg, At, Kernel, Launch, Plan, count};
+use crate::kernels::cuda::{At, Kernel, Launch, Plan, count};
 use crate::kernels::interpolate::cuda::Images;
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ pub fn finish(
             blurred.into(),
             words.into(),
             out.at.into(),
-            Arg::Strides(out.strides),
+            out.strides.into(),
             numbers.into(),
             out.height.into(),
             out.width.into(),

@@ -49,14 +49,8 @@ pub fn resample(
         let to = At { bytes: views.bytes + start * 3 * height * width, ..views };
         let args = [vec![crops.into(), table.into()], size.to_vec(), vec![longest.into()]].concat();
         plan.launches.push(Launch::each(&filters, width + height, count, args));
-        let args: Vec<Arg> = vec![
-            images.at.into(),
-            crops.into(),
-            table.into(),
-            middle.into(),
-            Arg::Strides(images.strides),
-            start.into(),
-        ];
+        let args: Vec<Arg> =
+            vec![images.at.into(), crops.into(), table.into(), middle.into(), images.strides.into(), start.into()];
         let args = [args, size.to_vec(), vec![room.into(), longest.into()]].concat();
         plan.launches.push(Launch::each(&first, firsts, count, args));
         let args: Vec<Arg> = vec![middle.into(), crops.into(), table.into(), to.into()];

@@ -13,7 +13,7 @@ pub fn resize(images: &Images, rows: At, y: &Map, plan: &mut Plan) -> Moments {
     down.fill(images.height, y.height);
     across.fill(images.width, y.width);
     let moments = Moments::new(y, &mut plan.room);
-    let defines = vec![plan.number.define(), ("PIXELS", images.pixels as usize)];
+    let defines = vec![plan.number.define(), ("PIXELS", images.pixels as usize), ("DEEP", DEEP)];
     let args = vec![
         images.at.into(),
         images.strides.into(),

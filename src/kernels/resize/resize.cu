@@ -1,10 +1,8 @@
 // The user's images as maps of three channels and a zero, resized as `resize/mod.rs` says, and the moments of the colours.
 //
 // A block has 8x16 pixels. `rows` names the images: map n is made of image rows[n]. `down` and `across` are windows, of each
-// output pixel: the first input, and `taps` weights. `moments` is as a convolution's.
+// output pixel: the first input, and `taps` weights. DEEP rows of the image are in shared memory at a time. `moments` is as a convolution's.
 #define KEPT 6
-// Rows of the image at a time.
-#define DEEP 32
 
 // Bytes as they are, which are scaled in the end.
 DEVICE float number_of(const void* images, i64 at) {

@@ -29,7 +29,7 @@ pub(super) fn convolution(
         let depthwise = Shape { outputs: shape.inputs, ..shape };
         let depthwise = Depthwise::new(number, depthwise, tensor("depthwise.")?, None, weights);
         let pointwise = Shape { kernel: 1, stride: 1, upsample: false, ..shape };
-        return Ok(Conv::behind(depthwise, number, pointwise, tensor("pointwise.")?, None, weights));
+        return Ok(Conv::behind(number, depthwise, pointwise, tensor("pointwise.")?, None, weights));
     }
     Ok(match shape.upsample {
         true => Conv::upsampling(number, shape, tensor("")?, room, weights),

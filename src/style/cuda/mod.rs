@@ -1,7 +1,7 @@
 //! Algorithm 1 on CUDA: a batch becomes a [`Plan`], the launches that compute it one after the other.
 //!
-//! Images that were drawn are gathered, computed a part of the batch at a time, so that the workspace is bounded and what one
-//! kernel writes is still in the cache when the next one reads it, and scattered into the output.
+//! Images that were drawn are read where they lie, computed a part of the batch at a time, so that the workspace is bounded, and
+//! written to their place in the output.
 mod layers;
 mod predictor;
 mod transformer;
@@ -32,8 +32,8 @@ pub enum From {
     Batch,
 }
 
-/// Bytes that the maps of a part of the batch may take, if it is of more than one image: few launches, each of many blocks,
-/// against what a cache holds.
+/// Bytes that the maps of a part of the batch may take, if it is of more than one image: a large part has few launches, each of
+/// many blocks, even where maps are small.
 const PART: usize = 512 << 20;
 
 impl Stylizer {

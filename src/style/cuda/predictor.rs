@@ -84,7 +84,7 @@ impl Predictor {
                     let last = shape(hidden, outputs, 1, 1, Activation::None);
                     blocks.push(Block {
                         expand,
-                        project: Conv::behind(depthwise, number, last, weight, Some(bias), weights),
+                        project: Conv::behind(number, depthwise, last, weight, Some(bias), weights),
                         residual: stride == 1 && inputs == outputs,
                     });
                     inputs = outputs;
@@ -124,7 +124,7 @@ impl Predictor {
     }
 }
 
-/// Means and deviations of a map that is not needed any more.
+/// Means and deviations of a map that is not needed any more, from number `at` of each row on; returns where the next ones go.
 fn tell(x: &Map, moments: &Moments, channels: usize, found: (At, usize), at: usize, plan: &mut Plan) -> usize {
     plan.launches.push(features(moments, channels, found, at, true));
     plan.room.give(moments.at);

@@ -114,11 +114,9 @@ impl Transformer {
         plan.launches.push(self.in_z.launch(z, table.at, count, 0.0));
         let image = Source::Images(images, rows, count);
         let reflected = |conv: &Conv| (Pad::all(conv.kernel() / 2), Border::Reflect);
-        // There is a contracting layer at least.
-        let mut layers = self.contract.iter();
-        let mut x = run_conv(&self.contract[0], image, reflected(&self.contract[0]), plan);
-        layers.next();
-        for conv in layers {
+        let (first, others) = self.contract.split_first().expect("a network contracts once at least");
+        let mut x = run_conv(first, image, reflected(first), plan);
+        for conv in others {
             let y = run_conv(conv, Source::Map(&x, None), reflected(conv), plan);
             plan.room.give(x.at);
             x = y;
