@@ -3,7 +3,7 @@ use super::arrays::{Held, into_array, wrong_type};
 use super::run::run;
 use crate::error::{Error, Result};
 use crate::image::{
-    self, BlurScratch, Crop, Dtype, Factor, Interpolation, Normalize, Output, PixelsView, Planes, ResizeScratch,
+    self, BlurScratch, Crop, Dtype, Factor, Interpolation, Normalize, Output, Pixels, PixelsView, Planes, ResizeScratch,
 };
 use crate::kernels::{Isa, Precision};
 use numpy::PyArrayDyn;
@@ -37,18 +37,19 @@ pub(super) fn decode<'py>(
         Ok(n) if n > 0 => Ok(n),
         _ => Err(Error::value("min_size", n, "a number of pixels from 1 to 65535, or None")),
     });
-    let least = least.transpose()?;
+    let options = image::DecodeOptions { least: least.transpose()?, ..image::DecodeOptions::default() };
     let made = match file.cast::<PyBytes>() {
         Ok(bytes) => {
             let bytes = bytes.as_bytes();
-            run(py, || image::decode(bytes, Path::new("<bytes>"), least))?
+            run(py, || image::decode(bytes, Path::new("<bytes>"), &options))?
         }
         Err(_) => {
             let path: PathBuf = file.extract().map_err(|_| wrong_type("file", file, "a path, or bytes"))?;
-            run(py, || image::read(&path, least))?
+            run(py, || image::read(&path, &options))?
         }
     };
-    into_array(py, made.bytes, &[made.height, made.width, 3])
+    let Pixels { height, width, bytes } = made.pixels;
+    into_array(py, bytes, &[height, width, 3])
 }
 
 /// A part of an image, resized with an antialiasing filter as Pillow resizes.

@@ -3,9 +3,9 @@ use super::arrays::into_array;
 use super::image::picture;
 use super::run::run;
 use crate::data;
-use crate::data::{Files, ImageFolder, Layout, Records, WebDataset};
+use crate::data::{Files, ImageFolder, Item, Layout, Records, WebDataset};
 use crate::error::{Error, Result};
-use crate::image::{Pixels, decode, read};
+use crate::image::{DecodeOptions, Decoded, Pixels, decode, read};
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -113,7 +113,8 @@ impl Source {
     #[pyo3(signature = (index) -> "tuple[numpy.typing.NDArray[numpy.uint8], int]")]
     fn get<'py>(&self, py: Python<'py>, index: i64) -> PyResult<(Bound<'py, PyAny>, i64)> {
         let index = self.check(index)?;
-        let (pixels, target) = run(py, || self.core.get(index, None))?;
+        let Item { image, target } = run(py, || self.core.get(index, &DecodeOptions::default()))?;
+        let pixels = image.pixels;
         Ok((into_array(py, pixels.bytes, &[pixels.height, pixels.width, 3])?, target))
     }
 
@@ -156,7 +157,7 @@ impl data::Source for Objects {
         format!("{}[{index}]", self.name)
     }
 
-    fn get(&self, index: usize, least: Option<u16>) -> Result<(Pixels, i64)> {
+    fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {
         let got = Python::attach(|py| -> PyResult<(Raw, i64)> {
             let (image, target): (Bound<'_, PyAny>, i64) = self.get.bind(py).call1((index,))?.extract()?;
             if let Ok(bytes) = image.cast::<PyBytes>() {
@@ -175,11 +176,11 @@ impl data::Source for Objects {
             let reason = said.strip_prefix(&name).and_then(|rest| rest.strip_prefix(": "));
             Error::image(&name, reason.map_or_else(|| error.to_string(), str::to_owned))
         })?;
-        let pixels = match raw {
-            Raw::Pixels(pixels) => pixels,
-            Raw::Bytes(bytes) => decode(&bytes, Path::new(&name), least)?,
-            Raw::Path(path) => read(&path, least)?,
+        let image = match raw {
+            Raw::Pixels(pixels) => Decoded { pixels, damage: None },
+            Raw::Bytes(bytes) => decode(&bytes, Path::new(&name), options)?,
+            Raw::Path(path) => read(&path, options)?,
         };
-        Ok((pixels, target))
+        Ok(Item { image, target })
     }
 }

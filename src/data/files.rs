@@ -1,7 +1,7 @@
 //! Pictures as files: a list of paths, or a folder with a folder for each class.
-use super::{SUFFIXES, Source};
+use super::{Item, SUFFIXES, Source};
 use crate::error::{Error, Result};
-use crate::image::{Pixels, read};
+use crate::image::{DecodeOptions, read};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,8 +56,8 @@ impl Source for Files {
         self.path(index).to_owned()
     }
 
-    fn get(&self, index: usize, least: Option<u16>) -> Result<(Pixels, i64)> {
-        Ok((read(Path::new(self.path(index)), least)?, self.targets[index]))
+    fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {
+        Ok(Item { image: read(Path::new(self.path(index)), options)?, target: self.targets[index] })
     }
 }
 
@@ -125,8 +125,8 @@ impl Source for ImageFolder {
         self.files.name(index)
     }
 
-    fn get(&self, index: usize, least: Option<u16>) -> Result<(Pixels, i64)> {
-        self.files.get(index, least)
+    fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {
+        self.files.get(index, options)
     }
 }
 

@@ -5,9 +5,9 @@
 //! batch, a picture is taken twice: to decode and encode it, and when all of its batch are, to make its views.
 //!
 //! What a picture becomes is a function of `(seed, epoch, index)`, never of threads.
-use super::{BatchStyles, Sampler, Source, TwoViews, ViewsParams};
+use super::{BatchStyles, Item, Sampler, Source, TwoViews, ViewsParams};
 use crate::error::{Error, Result};
-use crate::image::Pixels;
+use crate::image::{DecodeOptions, Pixels};
 use crate::kernels::parts::Parts;
 use crate::random::Key;
 use std::any::Any;
@@ -131,7 +131,7 @@ struct Task {
 }
 
 impl Loader {
-    /// What an epoch needs; `least` is that of [`crate::image::decode`].
+    /// What an epoch needs; `least` is that of [`DecodeOptions`].
     pub fn new(
         source: Arc<dyn Source>,
         views: Arc<TwoViews>,
@@ -188,7 +188,9 @@ impl Loader {
         let mut tried = 0;
         loop {
             let index = order[(place + tried) % order.len()] as usize;
-            let got = self.source.get(index, self.least).and_then(|(picture, target)| {
+            let options = DecodeOptions { least: self.least, ..DecodeOptions::default() };
+            let got = self.source.get(index, &options).and_then(|Item { image, target }| {
+                let picture = image.pixels;
                 let named = |e: Error| Error::image(self.source.name(index), e.to_string());
                 self.views.check(picture.view()).map_err(named)?;
                 Ok((picture, target))

@@ -9,7 +9,7 @@ mod views;
 mod webdataset;
 
 use crate::error::Result;
-use crate::image::Pixels;
+use crate::image::{DecodeOptions, Decoded};
 
 pub use files::{Files, ImageFolder};
 pub use loader::{Batch, Epoch, Fault, Loader, Memory, OnError};
@@ -20,6 +20,15 @@ pub use webdataset::WebDataset;
 
 /// What is taken for a picture, in folders and in shards: torchvision's `IMG_EXTENSIONS`.
 const SUFFIXES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm"];
+
+/// An image of a source.
+#[derive(Clone, Debug, Default)]
+pub struct Item {
+    /// Its pixels, and whether its file is damaged.
+    pub image: Decoded,
+    /// Its class.
+    pub target: i64,
+}
 
 /// Where pictures come from; read by many threads at once.
 pub trait Source: Send + Sync {
@@ -34,9 +43,9 @@ pub trait Source: Send + Sync {
     /// What a picture is called: its path, or its place in a file.
     fn name(&self, index: usize) -> String;
 
-    /// A picture with its class; 0 where there are no classes. `least` is that of [`crate::image::decode`].
+    /// A picture with its class; 0 where there are no classes.
     ///
     /// # Errors
     /// It cannot be read or decoded; the error names it.
-    fn get(&self, index: usize, least: Option<u16>) -> Result<(Pixels, i64)>;
+    fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item>;
 }

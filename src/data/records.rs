@@ -1,7 +1,7 @@
 //! CIFAR-10, CIFAR-100 and STL-10 as their authors pack them: records of one size, colours apart.
-use super::Source;
+use super::{Item, Source};
 use crate::error::{Error, Result};
-use crate::image::Pixels;
+use crate::image::{DecodeOptions, Decoded, Pixels};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
@@ -87,7 +87,7 @@ impl Source for Records {
         format!("{}#{record}", path.display())
     }
 
-    fn get(&self, index: usize, _: Option<u16>) -> Result<(Pixels, i64)> {
+    fn get(&self, index: usize, _: &DecodeOptions<'_>) -> Result<Item> {
         let (path, record) = self.place(index);
         let Layout { header, target, side, columns_first } = self.layout;
         let mut bytes = vec![0; self.layout.bytes()];
@@ -111,6 +111,7 @@ impl Source for Records {
         }
         let own = target.map(|(at, _)| i64::from(bytes[at]));
         let target = self.targets.as_ref().map(|targets| targets[index]).or(own).unwrap_or(0);
-        Ok((Pixels { height: side, width: side, bytes: pixels }, target))
+        let pixels = Pixels { height: side, width: side, bytes: pixels };
+        Ok(Item { image: Decoded { pixels, damage: None }, target })
     }
 }

@@ -1,9 +1,9 @@
 //! WebDataset: pictures in tar files ("shards"), files of one sample side by side under one name (webdataset/webdataset).
 //!
 //! Shards are listed once, so that any picture can be read at any time and an epoch can be shuffled as a whole.
-use super::{SUFFIXES, Source};
+use super::{Item, SUFFIXES, Source};
 use crate::error::{Error, Result};
-use crate::image::{Pixels, decode};
+use crate::image::{DecodeOptions, decode};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -186,7 +186,7 @@ impl Source for WebDataset {
         format!("{}#{}", self.shards[sample.shard as usize].0.display(), sample.at)
     }
 
-    fn get(&self, index: usize, least: Option<u16>) -> Result<(Pixels, i64)> {
+    fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {
         let Sample { shard, at, bytes, target } = self.samples[index];
         let (path, len) = &self.shards[shard as usize];
         let name = PathBuf::from(self.name(index));
@@ -197,6 +197,6 @@ impl Source for WebDataset {
         let mut data = vec![0; bytes as usize];
         let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut data));
         read.map_err(|e| Error::io(path, e))?;
-        Ok((decode(&data, &name, least)?, target))
+        Ok(Item { image: decode(&data, &name, options)?, target })
     }
 }

@@ -1,5 +1,5 @@
 //! JPEG, PNG, WebP, BMP, TIFF and PNM files to pixels: upright as EXIF says, in sRGB's three colours whatever the file has.
-use super::Pixels;
+use super::{Crop, Pixels};
 use crate::error::{Error, Result};
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 use jpeg_decoder::PixelFormat;
@@ -12,14 +12,40 @@ const LONGEST_SIDE: u32 = 65_535;
 /// What a decoder may take for itself.
 const MOST_BYTES: u64 = 1 << 30;
 
+/// How a file becomes pixels.
+#[derive(Clone, Copy)]
+pub struct DecodeOptions<'a> {
+    /// A JPEG is decoded at the smallest of 1/8, 1/4, 1/2 of its size whose sides are no shorter than this: of each block of 8x8
+    /// pixels then only as many are computed, from its lower frequencies, as PIL's `Image.draft` does it.
+    pub least: Option<u16>,
+    /// Whether the image is turned upright, as its EXIF orientation says.
+    pub exif: bool,
+    /// Given (height, width) of the decoded image, upright, the part of it that is wanted. The result has the whole size all the
+    /// same, and beyond that part its pixels may be anything. Which bytes are refused or damaged does not depend on it.
+    pub region: Option<&'a (dyn Fn(usize, usize) -> Crop + Sync)>,
+}
+
+impl Default for DecodeOptions<'_> {
+    /// All of it, in its own size, upright.
+    fn default() -> Self {
+        Self { least: None, exif: true, region: None }
+    }
+}
+
+/// An image of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// Upright, if that was asked for.
+    pub pixels: Pixels,
+    /// What the decoder warned of first: the file is damaged, and this is what could be made of it.
+    pub damage: Option<String>,
+}
+
 /// Decodes a file's bytes. Gray becomes three equal colours, transparency is dropped, sixteen bits are rounded to eight.
-///
-/// With `least`, a JPEG is decoded at the smallest of 1/8, 1/4, 1/2 of its size whose sides are no shorter: of each block of 8x8
-/// pixels then only as many are computed, from its lower frequencies, as PIL's `Image.draft` does it.
 ///
 /// # Errors
 /// Bytes that are no such picture, or a damaged or oversized one; the error carries `name`.
-pub fn decode(bytes: &[u8], name: &Path, least: Option<u16>) -> Result<Pixels> {
+pub fn decode(bytes: &[u8], name: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     let wrong = |reason: String| Error::image(name, reason);
     if bytes.is_empty() {
         return Err(wrong("the file is empty".into()));
@@ -48,17 +74,19 @@ pub fn decode(bytes: &[u8], name: &Path, least: Option<u16>) -> Result<Pixels> {
         return Err(wrong(format!("{width}x{height} are more than {MOST_PIXELS} pixels; the file is too large")));
     }
     let orientation = decoder.orientation().map_err(damaged)?;
-    let least = least.filter(|&least| is_jpeg && width.min(height).div_ceil(2) >= u32::from(least));
+    let least = options.least.filter(|&least| is_jpeg && width.min(height).div_ceil(2) >= u32::from(least));
     let reduced = least.map(|least| reduced(bytes, least, width < height)).transpose();
     let reduced = reduced.map_err(|e| wrong(format!("{e}; the file is damaged")))?.flatten();
     let mut picture = match reduced {
         Some(picture) => picture,
         None => DynamicImage::from_decoder(decoder).map_err(damaged)?,
     };
-    picture.apply_orientation(orientation);
+    if options.exif {
+        picture.apply_orientation(orientation);
+    }
     let picture = picture.into_rgb8();
     let (width, height) = (picture.width() as usize, picture.height() as usize);
-    Ok(Pixels { height, width, bytes: picture.into_raw() })
+    Ok(Decoded { pixels: Pixels { height, width, bytes: picture.into_raw() }, damage: None })
 }
 
 /// A JPEG at a part of its size; none if its colours are others than gray and YCbCr.
@@ -80,13 +108,13 @@ fn reduced(bytes: &[u8], least: u16, upright: bool) -> std::result::Result<Optio
 ///
 /// # Errors
 /// What is no regular file (a pipe would be waited for without end), cannot be read, or is no picture: see [`decode`].
-pub fn read(path: &Path, least: Option<u16>) -> Result<Pixels> {
+pub fn read(path: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     let io = |e| Error::io(path, e);
     let kind = std::fs::metadata(path).map_err(io)?.file_type();
     if !kind.is_file() && !kind.is_dir() {
         return Err(Error::image(path, "no regular file; leave it out"));
     }
-    decode(&std::fs::read(path).map_err(io)?, path, least)
+    decode(&std::fs::read(path).map_err(io)?, path, options)
 }
 
 /// Whether a JPEG has no end: segment after segment, and the data of scans, up to the mark of the end. What follows it is not looked at:

@@ -26,11 +26,14 @@ impl Source for Pictures {
         format!("picture {index}")
     }
 
-    fn get(&self, index: usize, _: Option<u16>) -> Result<(Pixels, i64)> {
+    fn get(&self, index: usize, _: &DecodeOptions<'_>) -> Result<Item> {
         assert!(index != self.bad || !self.panics, "on purpose");
         match index == self.bad {
             true => Err(Error::image(self.name(index), "it is bad")),
-            false => Ok((Pixels { height: 9, width: 12, bytes: vec![index as u8; 9 * 12 * 3] }, index as i64)),
+            false => {
+                let pixels = Pixels { height: 9, width: 12, bytes: vec![index as u8; 9 * 12 * 3] };
+                Ok(Item { image: Decoded { pixels, damage: None }, target: index as i64 })
+            }
         }
     }
 }

@@ -158,7 +158,7 @@ proptest! {
     fn decoding_survives_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 0_usize..4) {
         let heads: [&[u8]; 4] = [b"", b"\xFF\xD8\xFF\xE0", b"\x89PNG\r\n\x1A\n", b"RIFF\0\0\0\0WEBPVP8 "];
         let file = [heads[kind], &bytes].concat();
-        let error = decode(&file, Path::new("file"), None).unwrap_err().to_string();
+        let error = decode(&file, Path::new("file"), &DecodeOptions::default()).unwrap_err().to_string();
         prop_assert!(error.starts_with("file: "), "{error}");
     }
 }
