@@ -4,6 +4,7 @@
 //! (`tests/rust/layering.rs` holds the order):
 //!
 //! - [`error`]: the ways to be wrong.
+//! - [`files`]: files written whole or not at all.
 //! - [`random`]: `(seed, epoch, index, view)` to a generator.
 //! - [`kernels`]: loops over numbers; the only home of SIMD and, with the memory map of `weights`, of `unsafe`.
 //! - [`image`]: one picture: decoding, cropping, colours, blur.
@@ -21,6 +22,7 @@ pub mod data;
 pub mod encoders;
 pub mod error;
 pub mod eval;
+pub mod files;
 pub mod image;
 pub mod kernels;
 pub mod methods;

@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "conv2d", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "gaussian_blur", "grayscale", "hflip", "info", "knn", "linear_probe", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_tensors"]
+__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "conv2d", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "gaussian_blur", "grayscale", "hflip", "info", "knn", "linear_probe", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_file", "write_tensors"]
 
 @final
 class Bank:
@@ -956,6 +956,18 @@ def version() -> "str":
 def vflip(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]":
     """
     Top becomes bottom.
+    """
+
+def write_file(path: "str | os.PathLike[str]", data: "bytes") -> "None":
+    """
+    Writes a file: all of it, on the disk, or nothing.
+
+    Args:
+        path: where; a link that stands there is replaced, not followed.
+        data: all of its bytes.
+
+    Raises:
+        OSError: the system refuses, or a folder, a device or a pipe has the name; what stood there is what it was.
     """
 
 def write_tensors(path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[numpy.float32]]", metadata: dict[str, str]) -> "None":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import terminal
 from ._sassl import Bank, Gaussian, Stylizer
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class StyleBank:
     Args:
         vectors: (n, dim) finite numbers.
         space: the id of the model that made them, `Stylizer.space`.
-        names: what each was made from, or None.
+        names: what each was made from, or None; bytes of a file's name that are no UTF-8 stand there as \\udcff and the like.
 
     Raises:
         ValueError: vectors of another shape, not finite, or names that are not one a vector.
@@ -39,7 +39,7 @@ class StyleBank:
     """
 
     def __init__(self, vectors: ArrayLike, space: str, names: Iterable[str] | None = None) -> None:
-        self._core = Bank(vectors, space, None if names is None else list(names))
+        self._core = Bank(vectors, space, None if names is None else [terminal.printable(name) for name in names])
         self._path: str | None = None
 
     @classmethod
@@ -110,7 +110,7 @@ class StyleBank:
 
         stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
         items: Iterable[Any] = pictures.find([images]) if isinstance(images, (str, os.PathLike)) else images
-        read = _read((_bar if progress is None else progress or iter)(items))
+        read = _read(terminal.progress(items, "style") if progress is None else (progress or iter)(items))
         names: list[str] = []
         vectors: list[NDArray[np.float32]] = []
         for (height, width, _), same_size in groupby(read, key=lambda item: item[1].shape):
@@ -188,14 +188,3 @@ def _read(items: Iterable[Picture]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
             yield str(item), pictures.read(item)
         else:
             yield getattr(item, "filename", "") or f"image {i}", pictures.rgb(item, f"images[{i}]")
-
-
-def _bar(items: Iterable[Any]) -> Iterable[Any]:
-    if not sys.stderr or not sys.stderr.isatty():
-        return items
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return items
-    bar: Iterable[Any] = tqdm(items, unit="style")
-    return bar

@@ -16,6 +16,7 @@ from . import __version__, cuda, evaluation, pictures, pretraining
 from ._sassl import Stylizer, convert, info
 from .bank import StyleBank
 from .data import ImageFolder
+from .terminal import progress, say, tell
 from .transforms.plain import SASSL
 
 
@@ -25,10 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except KeyboardInterrupt as error:
-        print(f"sassl {args.command}: interrupted{error}", file=sys.stderr)
+        tell(f"sassl {args.command}: interrupted{error}")
         return 130
     except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"sassl {args.command}: {message(error)}", file=sys.stderr)
+        tell(f"sassl {args.command}: {message(error)}")
         return 1
 
 
@@ -79,7 +80,12 @@ def parser() -> argparse.ArgumentParser:
     strengths(sub)
     model(sub)
 
-    sub = command("stylize", stylize, "Stylize pictures: files, folders or glob patterns, each with a draw of its own.")
+    sub = command(
+        "stylize",
+        stylize,
+        "Stylize pictures: files, folders or glob patterns, each with a draw of its own. Gray ones stay gray, transparency is "
+        "dropped. What lies in --out already is left out where a folder around it is searched.",
+    )
     sub.add_argument("inputs", nargs="+", help="pictures, folders or patterns")
     sub.add_argument("--out", type=Path, required=True, help="folder to write to; folders keep their structure")
     sub.add_argument("--p", type=float, default=1.0, help="probability for each picture (default: %(default)s)")
@@ -87,7 +93,9 @@ def parser() -> argparse.ArgumentParser:
     strengths(sub)
     model(sub)
 
-    sub = command("bank", bank, "Encode a set of style images, once, into a bank file.")
+    sub = command(
+        "bank", bank, "Encode a set of style images, once, into a bank file: all of them, or an error that names the file."
+    )
     sub.add_argument("inputs", nargs="+", help="pictures, folders or patterns")
     sub.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
     model(sub)
@@ -177,16 +185,6 @@ def strength(text: str) -> tuple[float, float]:
     return numbers[0], numbers[-1]
 
 
-def progress(items: Iterable[Any], **options: Any) -> Iterable[Any]:
-    """A progress bar on a terminal."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return items
-    bar: Iterable[Any] = tqdm(items, disable=None, **options)
-    return bar
-
-
 def transform(args: argparse.Namespace, p: float) -> SASSL:
     """The transform that the options describe."""
     stylizer = Stylizer(args.model, threads=args.threads, precision=args.precision)
@@ -206,8 +204,8 @@ def checked_seed(seed: int) -> int:
 def demo(args: argparse.Namespace) -> int:
     from . import demo as sheet
 
-    written = sheet.run(args.out, transform(args, 0.8), lambda items: progress(items, unit="photograph"))
-    print(f"{written[0]}: the contact sheet, and {len(written) - 1} views beside it")
+    written = sheet.run(args.out, transform(args, 0.8), lambda items: progress(items, "photograph"))
+    say(f"{written[0]}: the contact sheet, and {len(written) - 1} views beside it")
     return 0
 
 
@@ -215,37 +213,50 @@ def stylize(args: argparse.Namespace) -> int:
     sassl = transform(args, args.p)
     jobs = list(outputs(args.inputs, args.out, args.format))
     failed: list[str] = []
-    for source, target in progress(jobs, unit="picture"):
+    for source, target in progress(jobs, "picture"):
         try:
-            view = sassl(pictures.read(source))
+            picture = pictures.read(source)
+            view = sassl(picture[..., :1] if pictures.is_gray(source) else picture)
             target.parent.mkdir(parents=True, exist_ok=True)
             pictures.write(target, view)
         except (ValueError, OSError) as error:
             text = message(error)
             failed.append(text if str(source) in text else f"{source}: {text}")
-    print(f"{len(jobs) - len(failed)} of {len(jobs)} pictures stylized: {args.out}")
+    say(f"{len(jobs) - len(failed)} of {len(jobs)} pictures stylized: {args.out}")
     return report(failed)
 
 
 def outputs(inputs: Sequence[str], out: Path, suffix: str | None) -> Iterable[tuple[Path, Path]]:
     """Each picture and where it goes: below `out`, as it lies below the folder that was named."""
     taken: dict[Path, Path] = {}
+    views = out.resolve()
     for item in inputs:
         root = Path(item) if Path(item).is_dir() else None
-        for source in pictures.find([item]):
+        found = pictures.find([item])
+        sources = [source for source in found if is_below(item, views) or not is_below(source, views)]
+        if len(sources) < len(found):
+            tell(f"{item}: {len(found) - len(sources)} pictures are left out: they lie in {out}, where views go")
+        for source in sources:
             target = out / (source.relative_to(root) if root else source.name)
             target = target.with_suffix(f".{suffix}") if suffix else target
             if taken.setdefault(target, source) != source:
                 raise ValueError(f"{source} and {taken[target]} would both be written to {target}; stylize them apart")
             if target.resolve() == source.resolve():
                 raise ValueError(f"{source}: would be overwritten by its own view; choose another --out")
+            if root is not None and is_below(root, views) and is_below(target, root.resolve()):
+                raise ValueError(f"{source}: its view would lie among the pictures of {root}; choose another --out")
             yield source, target
+
+
+def is_below(path: str | Path, folder: Path) -> bool:
+    """Whether it is this folder or lies in it, links followed."""
+    return Path(path).resolve().is_relative_to(folder)
 
 
 def report(failed: list[str]) -> int:
     """Lists what failed, and gives the exit code."""
     for line in failed:
-        print(f"failed: {line}", file=sys.stderr)
+        tell(f"failed: {line}")
     return 1 if failed else 0
 
 
@@ -253,24 +264,16 @@ def bank(args: argparse.Namespace) -> int:
     if args.out.suffix != ".safetensors":
         raise ValueError(f"--out = {args.out}: a bank is a .safetensors file")
     stylizer = Stylizer(args.model, threads=args.threads, precision=args.precision)
-    vectors, names, failed = [], [], []
-    for path in progress(pictures.find(args.inputs), unit="style"):
-        try:
-            vectors.append(stylizer.encode(pictures.read(path)[None])[0])
-            names.append(str(path))
-        except (ValueError, OSError) as error:
-            text = message(error)
-            failed.append(text if str(path) in text else f"{path}: {text}")
-    if vectors:
-        StyleBank(np.stack(vectors), stylizer.space, names).save(args.out)
-        print(f"{args.out}: {len(vectors)} styles of space {stylizer.space}")
-    return report(failed)
+    made = StyleBank.from_images(pictures.find(args.inputs), stylizer)
+    made.save(args.out)
+    say(f"{args.out}: {len(made)} styles of space {made.space}")
+    return 0
 
 
 def run_convert(args: argparse.Namespace) -> int:
     convert(args.predictor, args.transformer, args.out, args.name or Path(args.out).stem)
     model = Stylizer(args.out)
-    print(f"{args.out}: {model.name}, z of {model.dim} numbers, space {model.space}, {model.licence}")
+    say(f"{args.out}: {model.name}, z of {model.dim} numbers, space {model.space}, {model.licence}")
     return 0
 
 
@@ -297,7 +300,7 @@ def pretrain(args: argparse.Namespace) -> int:
     if (args.preset is None) == (args.config is None):
         raise ValueError("expected either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
     model = pretraining.Pretraining.from_config(configuration(args), threads=args.threads)
-    print(model.config, file=sys.stderr)
+    tell(str(model.config))
     monitor = None if args.monitor is None else pretraining.Monitor(args.monitor, args.monitor_every)
     try:
         model.fit(
@@ -313,7 +316,7 @@ def pretrain(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"; to go on: sassl pretrain --data {args.data} --out {args.out} --resume") from None
     model.export_backbone(args.out / "backbone.safetensors")
-    print(f"{args.out}: {len(model.history)} epochs, loss {model.history[-1]['loss']:.4g}; backbone.safetensors")
+    say(f"{args.out}: {len(model.history)} epochs, loss {model.history[-1]['loss']:.4g}; backbone.safetensors")
     return 0
 
 
@@ -369,32 +372,32 @@ def evaluate(args: argparse.Namespace) -> int:
     else:
         found = evaluation.logistic_probe(train, test)
         chosen = f", C = {found['c']:.3g}"
-    print(f"{args.checkpoint}: {args.how}, top-1 {found['top1']:.1f} %, top-5 {found['top5']:.1f} %{chosen}")
+    say(f"{args.checkpoint}: {args.how}, top-1 {found['top1']:.1f} %, top-5 {found['top5']:.1f} %{chosen}")
     return 0
 
 
 def export(args: argparse.Namespace) -> int:
     model = pretraining.Pretraining.load(args.checkpoint)
     model.export_backbone(args.out)
-    print(f"{args.out}: {model.config.arch}, {model.config.method}, {len(model.history)} epochs")
+    say(f"{args.out}: {model.config.arch}, {model.config.method}, {len(model.history)} epochs")
     return 0
 
 
 def run_info(args: argparse.Namespace) -> int:
     about = info()
-    print(f"sassl {about['version']}")
-    print(f"instruction set: {about['isa']} (this machine runs {', '.join(about['supported'])})")
+    say(f"sassl {about['version']}")
+    say(f"instruction set: {about['isa']} (this machine runs {', '.join(about['supported'])})")
     if about["isa"] not in ("avx2bytes", "avx512vnni"):
-        print("  precision fast is as exact: this path does not multiply bytes (avx2bytes and avx512vnni do)")
+        say("  precision fast is as exact: this path does not multiply bytes (avx2bytes and avx512vnni do)")
     if about["isa"] in ("portable", "scalar"):
-        print("  without AVX2 or AVX-512 the kernels run several times slower")
-    print(f"cores: {about['cores']}, threads: {about['threads']}")
+        say("  without AVX2 or AVX-512 the kernels run several times slower")
+    say(f"cores: {about['cores']}, threads: {about['threads']}")
     print_cuda(cuda.info())
     for name in about["models"]:
         model = Stylizer(name)
-        print(f"model {name}: z of {model.dim} numbers, space {model.space}, {model.licence}; {model.provenance}")
+        say(f"model {name}: z of {model.dim} numbers, space {model.space}, {model.licence}; {model.provenance}")
     default = StyleBank.default()
-    print(f"default bank: {len(default)} styles, space {default.space}")
+    say(f"default bank: {len(default)} styles, space {default.space}")
     return 0
 
 
@@ -402,11 +405,11 @@ def print_cuda(about: dict[str, Any]) -> None:
     """What `sassl info` tells of GPUs."""
     devices = about["devices"]
     if isinstance(devices, str):
-        print(f"GPU: none; {devices}")
+        say(f"GPU: none; {devices}")
         return
     for i, (name, arch) in enumerate(devices):
-        print(f"GPU {i}: {name}, compute capability {arch / 10}, driver for CUDA {about['driver']}")
-    print(f"  NVRTC: {about['nvrtc']}; compiled kernels: {about['kernels'] or 'not kept'}")
+        say(f"GPU {i}: {name}, compute capability {arch / 10}, driver for CUDA {about['driver']}")
+    say(f"  NVRTC: {about['nvrtc']}; compiled kernels: {about['kernels'] or 'not kept'}")
 
 
 if __name__ == "__main__":

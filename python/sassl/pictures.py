@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ._sassl import write_file
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 #: What counts as a picture in a folder: torchvision's list.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
-#: What `write` writes.
-WRITABLE = (".jpg", ".jpeg", ".png", ".webp")
+#: What `write` writes, by the suffix, as Pillow calls it.
+WRITABLE = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 #: PIL modes with 8 bits a channel. Pillow turns the others (I;16, F, ...) into RGB by cutting off what exceeds 255.
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
 
@@ -113,8 +116,18 @@ def rgb(picture: Image | NDArray[np.uint8], name: str = "picture") -> NDArray[np
     return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
+def is_gray(path: str | os.PathLike[str]) -> bool:
+    """Whether a picture's file has no colours: then the channels that `read` gives are one.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with pillow().Image.open(path) as image:
+        return image.mode in ("1", "L", "LA")
+
+
 def write(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> None:
-    """Writes (H, W, 3) uint8 RGB as PNG, JPEG or WebP, as the suffix says: the whole file, or nothing.
+    """Writes (H, W, 3) uint8 RGB, or (H, W, 1) gray, as PNG, JPEG or WebP, as the suffix says: the whole file, or nothing.
 
     Raises:
         ValueError: a suffix that is none of these.
@@ -123,9 +136,7 @@ def write(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> None:
     path = Path(path)
     if path.suffix.lower() not in WRITABLE:
         raise ValueError(f"{path}: the suffix must be one of {', '.join(WRITABLE)}")
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        pillow().Image.fromarray(picture).save(part, quality=95)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    image = pillow().Image.fromarray(picture[..., 0] if picture.shape[2:] == (1,) else picture)
+    data = io.BytesIO()
+    image.save(data, WRITABLE[path.suffix.lower()], quality=95)
+    write_file(path, data.getvalue())

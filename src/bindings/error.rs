@@ -11,7 +11,7 @@ impl From<Error> for PyErr {
                 Some(number) => {
                     let message = source.to_string();
                     let message = message.split(" (os error").next().unwrap_or_default().to_owned();
-                    PyOSError::new_err((number, message, path.display().to_string()))
+                    PyOSError::new_err((number, message, path.as_os_str().to_owned()))
                 }
                 None => PyOSError::new_err(error.to_string()),
             },

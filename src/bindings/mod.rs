@@ -5,6 +5,7 @@ mod conv2d;
 mod cuda;
 mod error;
 mod evaluation;
+mod files;
 mod image;
 mod loader;
 mod memory;
@@ -28,6 +29,8 @@ mod _sassl {
     use super::cuda::{CudaDevice, CudaPlan, CudaStylizer, cuda_info, cuda_views};
     #[pymodule_export]
     use super::evaluation::{knn, linear_probe, logistic_probe};
+    #[pymodule_export]
+    use super::files::write_file;
     #[pymodule_export]
     use super::image::{
         adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, decode, gaussian_blur, grayscale, hflip,

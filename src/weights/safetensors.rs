@@ -2,6 +2,7 @@
 //!
 //! <https://github.com/huggingface/safetensors#format>. A file is mapped, not read, so processes that open it share it.
 use crate::error::{Error, Result};
+use crate::files;
 use half::f16;
 use memmap2::Mmap;
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -10,10 +11,8 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A longer header than any honest file of ours has.
 const MAX_HEADER: usize = 16 << 20;
@@ -283,7 +282,7 @@ pub fn write(path: &Path, metadata: &BTreeMap<String, String>, tensors: &[Source
     // The format wants the data aligned to 8 bytes.
     header.resize(header.len().next_multiple_of(8), b' ');
     let length = (header.len() as u64).to_le_bytes();
-    replace(path, &[&length, &header, &data]).map_err(|error| Error::io(path, error))
+    files::write(path, &[&length, &header, &data])
 }
 
 /// The bytes of numbers, as they stand in a file.
@@ -292,24 +291,4 @@ pub(super) fn encode(dtype: Dtype, numbers: &[f32]) -> Vec<u8> {
         Dtype::F32 => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Dtype::F16 => numbers.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
     }
-}
-
-/// Writes beside the file, and puts that in its place when it is whole and on the disk.
-fn replace(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
-    let name = path.file_name().ok_or(std::io::ErrorKind::IsADirectory)?.to_string_lossy();
-    // Two threads may write the same path: the last one wins, whole.
-    static WRITES: AtomicU64 = AtomicU64::new(0);
-    let write = WRITES.fetch_add(1, Ordering::Relaxed);
-    let part = path.with_file_name(format!(".{name}.{}.{write}.part", std::process::id()));
-    let written = (|| {
-        let mut file = std::fs::File::create(&part)?;
-        parts.iter().try_for_each(|bytes| file.write_all(bytes))?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)
-    })();
-    if written.is_err() {
-        // Best effort: the first error is the one to tell.
-        let _ = std::fs::remove_file(&part);
-    }
-    written
 }

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +18,7 @@ import pytest
 import sassl
 from conftest import need
 from PIL import Image
-from sassl import evaluation
+from sassl import evaluation, terminal
 from sassl.data import Arrays, ImageFolder, TwoViewLoader
 from sassl.pretraining import PRESETS, Config, Monitor, Pretraining
 from sassl.pretraining.folder import Folder
@@ -69,7 +72,7 @@ def test_methods_learn_save_load_and_export(kind, folder, tmp_path):
         "model": "lite",
         "precision": "fast",
     }
-    assert not (tmp_path / "run" / "running").exists()
+    assert not (tmp_path / "run" / ".sassl.lock").exists()
     model.save(tmp_path / "model.safetensors")
     loaded = kind.load(tmp_path / "model.safetensors", threads=2)
     assert same(model, loaded)
@@ -136,7 +139,7 @@ model.fit(sys.argv[1], 4, batch_size=4, out=sys.argv[2], resume=True)
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP])
 def test_a_killed_run_goes_on_to_the_bit(folder, tmp_path, how):
     straight = simclr(threads=1).fit(folder, 4, batch_size=4, quiet=True)
     run = subprocess.Popen([sys.executable, "-c", RUN, str(folder), str(tmp_path)], stderr=subprocess.PIPE, text=True)
@@ -172,13 +175,17 @@ def test_a_run_stopped_after_an_epochs_last_batch_goes_on_to_the_bit(batches, tm
     with pytest.raises(KeyboardInterrupt):
         simclr().fit(data, out=tmp_path, on_step=stop, **options)
     assert [file.name for file in tmp_path.glob("checkpoint-*")] == ["checkpoint-00000-0000003.safetensors"]
-    (tmp_path / ".checkpoint-1.part").write_bytes(b"what a killed process leaves")
+    (tmp_path / ".sassl-0123456789abcdef.part").write_bytes(b"what a killed process leaves")
+    others = [tmp_path / ".photo.part", tmp_path / ".sassl-0123456789abcdef.part.bak", tmp_path / "running"]
+    for other in others:
+        other.write_text("another's")
     monitor = Monitor(labelled(12), every=1)
     resumed = simclr().fit(data, out=tmp_path, resume=True, monitor=monitor, **options)
     assert same(resumed, straight)
     assert [row["loss"] for row in resumed.history] == [row["loss"] for row in straight.history]
     assert ["knn_top1" in row for row in resumed.history] == [False, True]
-    assert not list(tmp_path.glob(".*.part"))
+    assert not (tmp_path / ".sassl-0123456789abcdef.part").exists()
+    assert [other.read_text() for other in others] == ["another's"] * 3
 
 
 def test_damaged_checkpoints_are_refused(folder, tmp_path):
@@ -200,7 +207,7 @@ def test_damaged_checkpoints_are_refused(folder, tmp_path):
             read(tmp_path / "told.safetensors")
     run = tmp_path / "run"
     run.mkdir()
-    (run / "checkpoint-00001-0000000.safetensors").write_bytes((tmp_path / "good.safetensors").read_bytes())
+    (run / "checkpoint-00000-0000000.safetensors").write_bytes((tmp_path / "good.safetensors").read_bytes())
     with pytest.raises(ValueError, match="written by `save`, which keeps no place"):
         simclr().fit(folder, 1, batch_size=8, out=run, resume=True, quiet=True)
     with pytest.raises(ValueError, match=r"good\.safetensors: .*another"):
@@ -407,9 +414,14 @@ def test_a_full_disk_leaves_the_checkpoint_before(folder, tmp_path):
     done = subprocess.run(run, capture_output=True, text=True)
     assert done.returncode == 1
     assert "OSError" in done.stderr.splitlines()[-1]
-    assert "checkpoint-00002" in done.stderr.splitlines()[-1]
+    assert "checkpoint-00003" in done.stderr.splitlines()[-1]
+    told = [line for line in done.stderr.splitlines() if "no checkpoint after epoch 2" in line]
+    assert len(told) == 1
+    assert "checkpoint-00002" in told[0]
+    assert told[0].endswith("checkpoint-00001-0000000.safetensors stays")
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["checkpoint-00001-0000000.safetensors", "config.json", "log.csv"]
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
     resumed = simclr(threads=1).fit(folder, 3, batch_size=8, out=tmp_path, resume=True, quiet=True)
     assert same(resumed, simclr(threads=1).fit(folder, 3, batch_size=8, quiet=True))
 
@@ -426,7 +438,269 @@ def test_folders_that_cannot_be(folder, tmp_path):
     other = Arrays(np.zeros((24, 16, 16, 3), np.uint8))
     with pytest.raises(ValueError, match=r"checkpoint-.*of other data; state\['source'\]"):
         simclr().fit(other, 1, batch_size=8, out=tmp_path / "run", resume=True, quiet=True)
-    assert not (tmp_path / "run" / "running").exists()
+    assert not (tmp_path / "run" / ".sassl.lock").exists()
+
+
+def test_a_disk_that_is_full_for_a_while_ends_no_run(folder, tmp_path, monkeypatch, capsys):
+    straight = simclr().fit(folder, 3, batch_size=8, quiet=True)
+    save, model = Folder.checkpoint, simclr()
+    full = OSError(errno.ENOSPC, "No space left on device", "a checkpoint")
+
+    def checkpoint(self, trainer, metadata, keep):
+        if metadata["epoch"] in fails:
+            raise full
+        save(self, trainer, metadata, keep)
+
+    monkeypatch.setattr(Folder, "checkpoint", checkpoint)
+    fails = {"2"}
+    model.fit(folder, 3, batch_size=8, out=tmp_path / "run", quiet=True)
+    assert "No space left on device: 'a checkpoint'" in capsys.readouterr().err
+    assert same(model, straight)
+    assert [row["loss"] for row in model.history] == [row["loss"] for row in straight.history]
+    names = sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert names == ["checkpoint-00001-0000000.safetensors", "checkpoint-00003-0000000.safetensors"]
+    # With nothing to go back to the run ends at once, and the end of a run needs its checkpoint.
+    for fails, epochs in (({"1"}, 1), ({"3"}, 3)):  # noqa: B007
+        model, out = simclr(), tmp_path / str(epochs)
+        with pytest.raises(OSError, match="No space left on device"):
+            model.fit(folder, 3, batch_size=8, out=out, quiet=True)
+        assert len(model.history) == epochs
+        assert not (out / ".sassl.lock").exists()
+
+
+def test_a_log_that_cannot_be_written_ends_no_run(folder, tmp_path, capsys):
+    def occupy(*_):
+        (tmp_path / "log.csv").unlink()
+        (tmp_path / "log.csv").mkdir()
+
+    model = simclr().fit(folder, 2, batch_size=8, out=tmp_path, quiet=True, on_epoch=occupy)
+    assert len(model.history) == 2
+    assert "log.csv: a folder, a device or a pipe has this name" in capsys.readouterr().err
+
+
+def test_points_that_cannot_be_written_end_no_run(tmp_path):
+    need("tensorboard")
+    from sassl.pretraining.progress import TensorBoard
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    told = []
+    board = TensorBoard(tmp_path, 0, told.append)
+    file, flush = board._writer._writer, board._writer.flush
+    board.scalars("step", 1, {"loss": 1.0})
+
+    def fail():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    board._writer.flush = fail
+    board.flush()
+    board.flush()
+    board._writer.flush = flush
+    board.scalars("step", 2, {"loss": 2.0})
+    board.close()
+    assert file.closed
+    assert len(told) == 1
+    assert "No space left on device; points for TensorBoard are missing" in told[0]
+    read = EventAccumulator(str(tmp_path))
+    read.Reload()
+    assert [event.value for event in read.Scalars("step/loss")] == [1.0, 2.0]
+
+
+def test_a_log_has_no_row_that_no_checkpoint_knows(folder, tmp_path, monkeypatch):
+    def die(*_):
+        raise RuntimeError("as asked")
+
+    # The process ends after a checkpoint, and before its row is in the log.
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(Folder, "log", lambda self, history: die() if history else None)
+        simclr().fit(folder, 2, batch_size=8, out=tmp_path, quiet=True)
+    assert not (tmp_path / "log.csv").exists()
+    # Rows that something else left behind.
+    (tmp_path / "log.csv").write_text("epoch,loss\n1,1\n2,1\n")
+
+    def look(*_):
+        assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
+        die()
+
+    with pytest.raises(RuntimeError):
+        simclr().fit(folder, 2, batch_size=8, out=tmp_path, resume=True, quiet=True, on_step=look)
+    model = simclr().fit(folder, 2, batch_size=8, out=tmp_path, resume=True, quiet=True)
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+    assert same(model, simclr().fit(folder, 2, batch_size=8, quiet=True))
+
+
+def test_copies_of_checkpoints_neither_rewind_nor_get_lost(folder, tmp_path):
+    def stop(_, row):
+        if row["epoch"] == 3:
+            raise RuntimeError("as asked")
+
+    with pytest.raises(RuntimeError):
+        simclr().fit(folder, 4, batch_size=8, out=tmp_path, keep=9, quiet=True, on_epoch=stop)
+    second, third = (tmp_path / f"checkpoint-0000{epoch}-0000000.safetensors" for epoch in (2, 3))
+    copies = [tmp_path / name for name in ("checkpoint-best.safetensors", "checkpoint-00009.safetensors")]
+    for copy in copies:
+        copy.write_bytes(second.read_bytes())
+    renamed = tmp_path / "checkpoint-00009-0000000.safetensors"
+    second.rename(renamed)
+    with pytest.raises(ValueError, match=r"checkpoint-00009-0000000\.safetensors: is of epoch 2, batch 0, which its name"):
+        simclr().fit(folder, 4, batch_size=8, out=tmp_path, resume=True, quiet=True)
+    assert renamed.exists()
+    renamed.rename(second)
+    elsewhere = tmp_path / "elsewhere"
+    third.rename(elsewhere)
+    third.symlink_to(elsewhere)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"lr = 0\.5: .*checkpoint-00003-0000000\.safetensors has "):
+        simclr(lr=0.5).fit(folder, 4, batch_size=8, out=tmp_path, resume=True, quiet=True)
+    first = []
+    options = {"batch_size": 8, "out": tmp_path, "resume": True, "keep": 1, "quiet": True}
+    resumed = simclr().fit(folder, 4, on_epoch=lambda _, row: first.append(row["epoch"]), **options)
+    assert first == [4]
+    assert same(resumed, simclr().fit(folder, 4, batch_size=8, quiet=True))
+    names = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
+    own = ["checkpoint-00003-0000000.safetensors", "checkpoint-00004-0000000.safetensors"]
+    assert names == sorted([*own, *(copy.name for copy in copies)])
+    assert third.is_symlink()
+
+
+def test_a_folder_keeps_what_is_not_the_runs(folder, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    for name in (".sassl.lock", "config.json", "log.csv"):
+        for kind in ("text", "link", "folder"):
+            out = tmp_path / f"{name}-{kind}"
+            out.mkdir()
+            if kind == "text":
+                (out / name).write_text("mine")
+            elif kind == "link":
+                (out / name).symlink_to(tmp_path / "mine")
+            else:
+                (out / name).mkdir()
+            with pytest.raises(OSError, match=re.escape(name)):
+                simclr().fit(folder, 1, batch_size=8, out=out, quiet=True)
+            assert [path.name for path in out.iterdir()] == [name]
+            assert kind == "folder" or (out / name).read_text() == "mine"
+            assert (out / name).is_symlink() == (kind == "link")
+    pipe = tmp_path / "pipe"
+    pipe.mkdir()
+    os.mkfifo(pipe / ".sassl.lock")
+    with pytest.raises(FileExistsError, match="has the name of a run's lock, but is none"):
+        simclr().fit(folder, 1, batch_size=8, out=pipe, quiet=True)
+    # A folder that is reached by a link is the user's own way to name it.
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / ".sassl-0123456789abcdef.part").symlink_to(tmp_path / "mine")
+    simclr().fit(folder, 1, batch_size=8, out=tmp_path / "link", quiet=True)
+    assert (tmp_path / "real" / ".sassl-0123456789abcdef.part").is_symlink()
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_nothing_can_be_locked_a_run_says_so(number, tmp_path, monkeypatch, capsys):
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    # Nor is what another process may be writing deleted there.
+    (tmp_path / ".sassl-0123456789abcdef.part").write_text("")
+    simclr().fit(labelled(16), 1, batch_size=8, out=tmp_path, quiet=True)
+    assert f"{tmp_path}: not locked ({os.strerror(number)}); use it in one process alone" in capsys.readouterr().err
+    names = [".sassl-0123456789abcdef.part", "checkpoint-00001-0000000.safetensors", "config.json", "log.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+class Stream:
+    """Takes some writes, and then raises; without isatty, encoding and what else files have."""
+
+    def __init__(self, writes, error):
+        self.writes, self.error, self.text = writes, error, ""
+
+    def write(self, text):
+        self.writes -= 1
+        if self.writes < 0:
+            raise self.error
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize("bar", [False, True])
+@pytest.mark.parametrize("kind", ["broken pipe", "full disk", "closed", "none", "tee", "strange"])
+def test_lines_that_cannot_be_written_end_no_run(kind, bar, tmp_path, monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    stream = {
+        "broken pipe": Stream(3, OSError(errno.EPIPE, "Broken pipe")),
+        "full disk": Stream(3, OSError(errno.ENOSPC, "No space left on device")),
+        "closed": closed,
+        "none": None,
+        "tee": Stream(10**9, None),
+        "strange": Stream(0, RuntimeError("reentrant call")),
+    }[kind]
+    if bar:
+        need("tqdm")
+        monkeypatch.setattr(terminal, "is_watched", lambda: True)
+    monkeypatch.setattr(sys, "stderr", stream)
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    model = simclr().fit(labelled(16), 3, batch_size=8, out=tmp_path)
+    assert len(model.history) == 3
+    assert (tmp_path / "checkpoint-00003-0000000.safetensors").exists()
+    assert out.getvalue() == ""
+    if kind == "tee":
+        assert "epoch 3/3: loss " in stream.text
+
+
+NOHUP = """
+import os, signal, sys, sassl, numpy as np
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=32, dim=16, input_size=16, threads=1)
+hang = lambda *_: os.kill(os.getpid(), signal.SIGHUP)
+model.fit(np.zeros((8, 16, 16, 3), np.uint8), 2, batch_size=4, out=sys.argv[1], on_step=hang)
+assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+"""
+
+
+def test_a_run_that_ignores_hang_ups_goes_on(tmp_path):
+    done = subprocess.run([sys.executable, "-c", NOHUP, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 2/2" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_that_comes_again_still_leaves_a_checkpoint(number, tmp_path):
+    def hang(*_):
+        for _ in range(3):
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        simclr().fit(labelled(16), 2, batch_size=8, out=tmp_path, quiet=True, on_step=hang)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-00000-0000001.safetensors"]
+    assert signal.getsignal(number) == before
+
+
+FOREIGN = """
+import ctypes, os, signal, sys, sassl, numpy as np
+heard = []
+handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(heard.append)
+libc = ctypes.CDLL(None)
+libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p
+libc.signal(signal.SIGTERM, ctypes.cast(handler, ctypes.c_void_p))
+signal.getsignal(signal.SIGTERM)
+end = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=32, dim=16, input_size=16, threads=1)
+signal.getsignal = lambda number, known=signal.getsignal: None if number == signal.SIGTERM else known(number)
+model.fit(np.zeros((8, 16, 16, 3), np.uint8), 1, batch_size=4, on_step=end)
+end()
+assert heard == [signal.SIGTERM] * 3, heard
+"""
+
+
+def test_handlers_that_python_did_not_set_stay():
+    done = subprocess.run([sys.executable, "-c", FOREIGN], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_cannot_be(folder, tmp_path):
@@ -464,7 +738,7 @@ def test_what_cannot_be(folder, tmp_path):
         simclr().fit(folder, 1, batch_size=8, out=tmp_path / "held", quiet=True)
     held.close()
     # The process that wrote it is gone, and its number is another's.
-    (tmp_path / "held" / "running").write_text("1")
+    (tmp_path / "held" / ".sassl.lock").write_text("1")
     simclr().fit(folder, 1, batch_size=8, out=tmp_path / "held", quiet=True)
     for settings, message in (
         ({"dim": "abc"}, "dim = 'abc': expected a whole number"),

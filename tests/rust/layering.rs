@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 /// A module may use those named beside it, and nothing else of this crate.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("files", &["error"]),
     ("random", &[]),
-    ("kernels", &["error"]),
+    ("kernels", &["files", "error"]),
     ("image", &["kernels", "random", "error"]),
-    ("weights", &["error"]),
+    ("weights", &["files", "error"]),
     ("style", &["weights", "kernels", "random", "error"]),
     ("data", &["style", "image", "kernels", "random", "error"]),
     ("nn", &["kernels", "random", "error"]),
@@ -21,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "bindings",
         &[
             "train", "eval", "methods", "optim", "encoders", "nn", "data", "style", "image", "weights", "kernels",
-            "random", "error",
+            "random", "files", "error",
         ],
     ),
 ];

@@ -10,6 +10,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from .._sassl import write_file
 from ..arguments import choice, flag, number, whole, wrong
 
 
@@ -105,13 +106,7 @@ class Config:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes them as JSON: the whole file, or nothing."""
-        file = Path(path)
-        part = file.with_name(f".{file.name}.{os.getpid()}.part")
-        try:
-            part.write_text(json.dumps(asdict(self), indent=2) + "\n")
-            os.replace(part, file)
-        finally:
-            part.unlink(missing_ok=True)
+        write_file(path, (json.dumps(asdict(self), indent=2) + "\n").encode())
 
     def core(self) -> str:
         """What the native trainer is made of, as JSON."""

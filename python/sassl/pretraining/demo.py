@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import evaluation, pictures
 from ..data import Arrays
+from ..terminal import say
 from .methods import SimCLR
 from .monitor import Monitor
 
@@ -66,6 +67,6 @@ def run(out: Path, threads: int | None = None) -> dict[str, dict[str, float]]:
     model.history.plot(out / "history.png")
     model.export_backbone(out / "backbone.safetensors")
     for name in before:
-        print(f"{name}: {before[name]:.1f} % before, {found['after'][name]:.1f} % after")
-    print(f"{out / 'history.png'}: the run; {out / 'backbone.safetensors'}: ResNet-18 under torchvision's names")
+        say(f"{name}: {before[name]:.1f} % before, {found['after'][name]:.1f} % after")
+    say(f"{out / 'history.png'}: the run; {out / 'backbone.safetensors'}: ResNet-18 under torchvision's names")
     return found

@@ -1,35 +1,51 @@
-"""A run's folder: `config.json`, `log.csv`, checkpoints; one process at a time, and files that are whole."""
+"""A run's folder: `config.json`, `log.csv`, checkpoints; one process at a time, and files that are whole.
+
+The folder may hold what others put there. Files are known by their exact names and by what is in them; whatever else there
+is stays as it is, and where a name of ours is another's file, nothing begins.
+"""
 
 from __future__ import annotations
 
 import csv
-import errno
+import io
 import json
 import os
-import sys
+import re
+import stat
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .._sassl import Trainer
+from .._sassl import Trainer, checkpoint_metadata, write_file
 from .config import Config
 from .history import History
+from .lock import Lock
+
+#: What a killed process was writing: names of `src/files.rs`.
+_PART = re.compile(r"\.sassl-[0-9a-f]{16}\.part")
+_CHECKPOINT = re.compile(r"checkpoint-([0-9]{5,})-([0-9]{7,})\.safetensors")
 
 
 class Folder:
     """Made and locked, or an error and everything as it was.
 
+    Attributes:
+        unlocked: why the folder is not locked, None if it is.
+
     Raises:
-        FileExistsError: it has a run, and `resume` is not asked for; or another process is at it.
-        ValueError: its run has other settings.
+        FileExistsError: it has a run, and `resume` is not asked for; another process is at it; or a name that the run needs
+            is another's file.
+        ValueError: its run has other settings; a checkpoint is not what its name says.
         OSError: the system refuses.
     """
 
     def __init__(self, path: Path, resume: bool, config: Config) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        self._lock = path / "running"
-        self._held = _locked(self._lock)
+        self._lock = Lock(path / ".sassl.lock")
+        self.unlocked = self._lock.missing
+        #: Checkpoints of this run, the newest one last.
+        self._checkpoints: list[Path] = []
         try:
             self._begin(resume, config)
         except BaseException:
@@ -38,49 +54,68 @@ class Folder:
 
     def _begin(self, resume: bool, config: Config) -> None:
         settings = self.path / "config.json"
-        if self.last() is not None and not resume:
+        found = [path for path in self.path.iterdir() if _CHECKPOINT.fullmatch(path.name)]
+        if found and not resume:
             raise FileExistsError(
                 f"{self.path}: has a run; resume=True (--resume) goes on with it, another folder begins a new one"
             )
-        if settings.exists() and resume:
-            before = asdict(Config.load(settings))
-            for name, value in asdict(config).items():
-                if before[name] != value:
-                    remedy = "give that, or begin another run in another folder"
-                    raise ValueError(f"{name} = {value!r}: the run in {self.path} has {before[name]!r}; {remedy}")
-        # What a killed process was writing.
-        for part in self.path.glob(".*.part"):
-            part.unlink(missing_ok=True)
+        if not found:
+            self._check_files()
+        self._checkpoints = sorted(found, key=_place)
+        if resume and settings.exists():
+            _check_same(config, Config.load(settings), f"the run in {self.path}")
+        if self.last is not None:
+            before = Config(**json.loads(checkpoint_metadata(self.last)["config"]))
+            _check_same(config, before, os.fspath(self.last))
+        # Where nothing is locked, another process may be writing.
+        if self.unlocked is None:
+            self._sweep()
         config.save(settings)
 
+    def _check_files(self) -> None:
+        """What is to be written is ours, or not there."""
+        for name, is_ours in (("config.json", _is_settings), ("log.csv", _is_log)):
+            path = self.path / name
+            if os.path.lexists(path) and not (path.is_file() and is_ours(path)):
+                raise FileExistsError(f"{path}: not of a run, which would write its own there; choose another folder")
+
+    def _sweep(self) -> None:
+        """Deletes what a killed process was writing."""
+        for path in self.path.iterdir():
+            if _PART.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
+                path.unlink(missing_ok=True)
+
+    @property
     def last(self) -> Path | None:
         """The newest checkpoint."""
-        return max(self.path.glob("checkpoint-*.safetensors"), default=None)
+        return self._checkpoints[-1] if self._checkpoints else None
 
     def checkpoint(self, trainer: Trainer, metadata: dict[str, str], keep: int) -> None:
-        """Writes one, and deletes all but the newest `keep`."""
+        """Writes one, and deletes all but the newest `keep`; links, which others made, stay."""
         name = f"checkpoint-{int(metadata['epoch']):05}-{int(metadata['batch']):07}.safetensors"
         trainer.save(self.path / name, metadata)
-        for old in sorted(self.path.glob("checkpoint-*.safetensors"))[:-keep]:
-            old.unlink(missing_ok=True)
+        self._checkpoints = [path for path in self._checkpoints if path.name != name] + [self.path / name]
+        for old in self._checkpoints[:-keep]:
+            if not old.is_symlink():
+                old.unlink(missing_ok=True)
+        self._checkpoints = self._checkpoints[-keep:]
 
     def log(self, history: History) -> None:
-        """Writes all of it: rows that a killed process left behind are gone."""
+        """Writes all of it: rows that no checkpoint knows are gone."""
+        path = self.path / "log.csv"
+        if not history:
+            path.unlink(missing_ok=True)
+            return
         names = list(dict.fromkeys(name for row in history for name in row))
-        part = self.path / f".log.{os.getpid()}.part"
-        try:
-            with part.open("w", newline="") as file:
-                writer = csv.DictWriter(file, names)
-                writer.writeheader()
-                writer.writerows(history)
-            os.replace(part, self.path / "log.csv")
-        finally:
-            part.unlink(missing_ok=True)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names)
+        writer.writeheader()
+        writer.writerows(history)
+        write_file(path, text.getvalue().encode())
 
     def close(self) -> None:
         """Another process may have it."""
-        self._lock.unlink(missing_ok=True)
-        os.close(self._held)
+        self._lock.close()
 
 
 def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:
@@ -89,48 +124,44 @@ def metadata(config: Config, history: History, epoch: int, batch: int = 0, **par
     return {name: json.dumps(value) for name, value in told.items()}
 
 
-def _locked(path: Path) -> int:
-    """The file, open and locked: the system unlocks it when the process ends, however it does.
+def _place(path: Path) -> tuple[int, int]:
+    """The epochs and batches behind a checkpoint, as itself says.
 
     Raises:
-        FileExistsError: another process has it.
-        OSError: the system refuses.
+        OSError: it cannot be read.
+        ValueError: no checkpoint of a run, a damaged one, or one that another name would fit.
     """
-    while True:
-        held = os.open(path, os.O_CREAT | os.O_RDWR)
-        try:
-            _lock(held)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                os.close(held)
-                raise OSError(error.errno, error.strerror, os.fspath(path)) from None
-            holder = os.read(held, 100).decode(errors="replace") or "unknown"
-            os.close(held)
-            raise FileExistsError(
-                f"{path.parent}: process {holder} is at this run; choose another folder, or wait until it ends"
-            ) from None
-        try:
-            # One that is closing the folder may have unlinked what was opened here.
-            if os.path.samestat(os.fstat(held), os.stat(path)):
-                os.ftruncate(held, 0)
-                os.write(held, str(os.getpid()).encode())
-                return held
-            os.close(held)
-        except FileNotFoundError:
-            os.close(held)
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            os.close(held)
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    told = checkpoint_metadata(path)
+    if "loader" not in told:
+        raise ValueError(f"{path}: written by `save`, which keeps no place in a run; `fit` keeps it in its folder")
+    place = json.loads(told["epoch"]), json.loads(told["batch"])
+    named = _CHECKPOINT.fullmatch(path.name)
+    if named is None or place != tuple(map(int, named.groups())):
+        raise ValueError(
+            f"{path}: is of epoch {place[0]}, batch {place[1]}, which its name does not say; give a copy a name of its own"
+        )
+    return place
 
 
-if sys.platform == "win32":
-    import msvcrt
+def _check_same(config: Config, before: Config, place: str) -> None:
+    was = asdict(before)
+    for name, value in asdict(config).items():
+        if was[name] != value:
+            remedy = "give that, or begin another run in another folder"
+            raise ValueError(f"{name} = {value!r}: {place} has {was[name]!r}; {remedy}")
 
-    def _lock(file: int) -> None:
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
 
-    def _lock(file: int) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _is_settings(path: Path) -> bool:
+    try:
+        Config.load(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _is_log(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(6) == b"epoch,"
+    except OSError:
+        return False

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Steps between TensorBoard's points.
 _POINTS = 10
+#: Signals that ask a run for its end; Windows has no SIGHUP.
+_ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 Callback = Callable[["Pretraining", dict[str, float]], object]
 
@@ -68,8 +70,12 @@ class Loop:
         progress = Progress(config.epochs, images, config.batch_size * done, self._quiet)
         board = None
         try:
+            if self._folder is not None and self._folder.unlocked is not None:
+                progress.warn(f"{self._folder.path}: not locked ({self._folder.unlocked}); use it in one process alone")
+            if self._folder is not None:
+                self._log(progress)
             if self._tensorboard and self._folder is not None:
-                board = TensorBoard(self._folder.path, done)
+                board = TensorBoard(self._folder.path, done, progress.warn)
             with _stopping() as asked:
                 for epoch in range(start, config.epochs):
                     self._epoch(epoch, place, progress, board, asked)
@@ -106,7 +112,7 @@ class Loop:
             if self._on_step is not None:
                 self._on_step(model, values)
             if folder is not None and (asked or (self._checkpoint_every and step % self._checkpoint_every == 0)):
-                self._checkpoint(epoch, done)
+                self._checkpoint(epoch, done, progress, is_last=bool(asked))
             if asked:
                 raise KeyboardInterrupt
         if native:
@@ -132,8 +138,7 @@ class Loop:
             if self._monitor is not None:
                 self._monitor.forget()
             if folder is not None:
-                folder.log(model.history)
-                self._checkpoint(epoch + 1, 0)
+                self._checkpoint(epoch + 1, 0, progress, is_last=epoch + 1 == model.config.epochs)
         progress.epoch(row)
         if board is not None:
             board.scalars("epoch", epoch + 1, {name: value for name, value in row.items() if name != "epoch"})
@@ -149,7 +154,7 @@ class Loop:
         try:
             loss, watched, features = self._model._trainer.step(left, right, lr, momentum)
         except ValueError as error:
-            last = self._folder.last() if self._folder is not None else None
+            last = self._folder.last if self._folder is not None else None
             after = f"; the last checkpoint is {last}" if last is not None else ""
             raise ValueError(f"epoch {epoch}, batch {done}: {error}{after}") from None
         values = {"loss": loss, "lr": lr, **watched}
@@ -157,21 +162,35 @@ class Loop:
             values["encoder_momentum"] = momentum
         return values, features
 
-    def _checkpoint(self, epoch: int, batch: int) -> None:
+    def _checkpoint(self, epoch: int, batch: int, progress: Progress, is_last: bool) -> None:
+        """A disk that is full for an hour does not end a run of days: as long as there is a checkpoint to go back to, the next
+        one is tried. `log.csv` comes after, so that it has no row that no checkpoint knows."""
         assert self._folder is not None
         loader = self._loader.state_dict() if isinstance(self._loader, TwoViewLoader) else None
         so_far = {"images": self._images, "seconds": self._seconds, "sums": self._sums}
         told = metadata(self._model.config, self._model.history, epoch, batch, loader=loader, so_far=so_far)
-        self._folder.checkpoint(self._model._trainer, told, self._keep)
+        try:
+            self._folder.checkpoint(self._model._trainer, told, self._keep)
+        except OSError as error:
+            if is_last or self._folder.last is None:
+                raise
+            progress.warn(f"no checkpoint after epoch {epoch}, batch {batch}: {error}; {self._folder.last} stays")
+            return
+        self._log(progress)
+
+    def _log(self, progress: Progress) -> None:
+        assert self._folder is not None
+        try:
+            self._folder.log(self._model.history)
+        except OSError as error:
+            progress.warn(f"{error}; the checkpoint has these rows too")
 
     def _resume(self) -> tuple[int, int]:
         """The epoch and the batch where the last checkpoint is."""
-        path = self._folder.last() if self._folder is not None else None
+        path = self._folder.last if self._folder is not None else None
         if path is None:
             return 0, 0
         told = checkpoint_metadata(path)
-        if "loader" not in told:
-            raise ValueError(f"{path}: written by `save`, which keeps no place in a run; `fit` keeps it in its folder")
         found = {name: json.loads(told[name]) for name in ("history", "epoch", "batch", "loader", "so_far")}
         epoch, batch = found["epoch"], found["batch"]
         if found["loader"] is not None and isinstance(self._loader, TwoViewLoader):
@@ -243,19 +262,24 @@ def _skip(loader: Iterable[Any], n: int) -> Iterator[Any]:
 
 @contextmanager
 def _stopping() -> Iterator[list[int]]:
-    """Signals that ask for an end are kept until the step is done; a second one is not."""
+    """Signals that ask for an end are kept until the step is done; a second Ctrl-C is not.
+
+    Those that are ignored stay so (nohup), and those that others than Python handle stay theirs.
+    """
     asked: list[int] = []
 
     def ask(number: int, _: Any) -> None:
-        if asked:
+        # A terminal that closes sends SIGHUP twice, and what ends jobs repeats SIGTERM.
+        if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.append(number)
 
-    try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:
-        # Signals are the main thread's.
-        before = {}
+    before: dict[int, Any] = {}
+    # Signals are the main thread's, as a ValueError says.
+    with suppress(ValueError):
+        for number in _ENDS:
+            if signal.getsignal(number) not in (None, signal.SIG_IGN):
+                before[number] = signal.signal(number, ask)
     try:
         yield asked
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._sassl import Trainer, checkpoint_metadata, write_tensors
+from .._sassl import Trainer, checkpoint_metadata, write_file, write_tensors
 from ..arguments import choice, flag, whole, wrong
 from ..data import TwoViewLoader
 from ..data.sources import numbered
@@ -147,13 +148,16 @@ class Pretraining:
             tensorboard: write scalars for it into the folder.
             on_epoch: called with this object and the epoch's row of the history.
             on_step: called with this object and what the step gave: loss, lr, and more.
-            quiet: neither a progress bar nor lines.
+            quiet: neither a progress bar nor lines, save those on what fails.
 
         Raises:
             TypeError, ValueError: settings, batches or a checkpoint that do not fit; a loss that is not finite.
-            FileExistsError: the folder has a run already, and `resume` is not asked for; or another process is at it.
-            OSError: a file that cannot be written; the checkpoints before it stay.
-            KeyboardInterrupt: Ctrl-C or SIGTERM, after a last checkpoint.
+            FileExistsError: the folder has a run already, and `resume` is not asked for; another process is at it; or a name
+                that the run needs is another's file.
+            OSError: the first checkpoint or the last one that cannot be written; this object is whole, and `save` writes it
+                elsewhere. Of those between a line tells, those before them stay, and the run goes on.
+            KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after a last checkpoint. Signals that are ignored (nohup), or that
+                others than Python handle, are left to them.
         """
         keep = whole("keep", keep, 1)
         if checkpoint_every is not None:
@@ -286,12 +290,9 @@ class Pretraining:
                 import torch
             except ImportError:
                 raise ImportError(f"{file}: .pth needs torch; install it, or write a .safetensors file") from None
-            part = file.with_name(f".{file.name}.{os.getpid()}.part")
-            try:
-                torch.save({name: torch.from_numpy(tensor) for name, tensor in self.state_dict().items()}, part)
-                os.replace(part, file)
-            finally:
-                part.unlink(missing_ok=True)
+            data = io.BytesIO()
+            torch.save({name: torch.from_numpy(tensor) for name, tensor in self.state_dict().items()}, data)
+            write_file(file, data.getvalue())
         else:
             raise wrong("path", os.fspath(path), "a .safetensors or .pth file")
 

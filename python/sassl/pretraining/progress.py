@@ -1,16 +1,23 @@
-"""What a run says while it runs: a bar in terminals and notebooks, lines in a file; and TensorBoard's files."""
+"""What a run says while it runs: a bar in terminals and notebooks, lines in a file; and TensorBoard's files.
+
+Nothing of it ends a run: what cannot be written is lost."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .. import terminal
+
 #: Seconds between lines, where there is no bar.
 _SECONDS = 60
+#: Numbers this process's files for TensorBoard.
+_FILES = itertools.count()
 #: What a bar shows.
 _SHOWN = ("loss", "lr", "encoder_momentum")
 
@@ -22,7 +29,8 @@ class Progress:
         self._epochs, self._images, self._done, self._quiet = epochs, images, done, quiet
         self._began = self._told = time.monotonic()
         self._new = 0
-        self._bar = None if quiet else _bar(images, done)
+        options: dict[str, Any] = {"unit": " images", "smoothing": 0.05, "dynamic_ncols": True, "mininterval": 0.5}
+        self._bar = None if quiet else terminal.bar(total=images, initial=done, **options)
 
     def step(self, epoch: int, images: int, values: dict[str, float]) -> None:
         """A step is over."""
@@ -47,12 +55,16 @@ class Progress:
 
     def note(self, text: str) -> None:
         """A line of its own."""
-        if self._quiet:
-            return
+        if not self._quiet:
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """A line on what fails: quiet or not."""
         if self._bar is not None:
-            self._bar.write(text, file=sys.stderr)
-        else:
-            print(text, file=sys.stderr, flush=True)
+            self._bar.clear()
+        terminal.tell(text)
+        if self._bar is not None:
+            self._bar.refresh()
 
     def close(self) -> None:
         """The bar stays as it is."""
@@ -63,11 +75,14 @@ class Progress:
 class TensorBoard:
     """Scalars as TensorBoard reads them; needs the package `tensorboard`, but neither TensorFlow nor torch.
 
+    `warn` is told once if they can no longer be written.
+
     Raises:
         ImportError: without it.
+        OSError: the file cannot be made.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, warn: Callable[[str], None]) -> None:
         try:
             from tensorboard.compat.proto.event_pb2 import Event, SessionLog
             from tensorboard.compat.proto.summary_pb2 import Summary
@@ -75,14 +90,25 @@ class TensorBoard:
         except ImportError:
             raise ImportError("tensorboard = True: needs the package tensorboard; pip install tensorboard") from None
         self._event, self._summary = Event, Summary
-        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
-        self._writer = RecordWriter((folder / name).open("wb"))
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_FILES)}"
+        self._path, self._warn, self._fails = folder / name, warn, False
+        self._writer = RecordWriter(self._path.open("xb"))
         self._write(file_version="brain.Event:2")
         # What a killed process wrote of this step and later ones is not shown.
         self._write(step=step, session_log=SessionLog(status=SessionLog.START))
 
     def _write(self, **event: Any) -> None:
-        self._writer.write(self._event(wall_time=time.time(), **event).SerializeToString())
+        record = self._event(wall_time=time.time(), **event).SerializeToString()
+        self._try(lambda: self._writer.write(record))
+
+    def _try(self, write: Callable[[], object]) -> None:
+        """What is in the buffer is tried again with what comes next, so that the file stays readable."""
+        try:
+            write()
+        except OSError as error:
+            if not self._fails:
+                self._fails = True
+                self._warn(f"{self._path}: {error.strerror}; points for TensorBoard are missing")
 
     def scalars(self, prefix: str, step: int, values: dict[str, float]) -> None:
         """Numbers of a step, by name."""
@@ -91,27 +117,11 @@ class TensorBoard:
 
     def flush(self) -> None:
         """To the file."""
-        self._writer.flush()
+        self._try(self._writer.flush)
 
     def close(self) -> None:
         """Ends the file."""
-        self._writer.close()
-
-
-def _bar(images: int, done: int) -> Any:
-    """tqdm's, where somebody looks; None elsewhere."""
-    if not sys.stderr.isatty() and not _is_notebook():
-        return None
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        return None
-    return tqdm(total=images, initial=done, unit=" images", smoothing=0.05, dynamic_ncols=True, mininterval=0.5)
-
-
-def _is_notebook() -> bool:
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
+        self._try(self._writer.close)
 
 
 def _shown(values: dict[str, float]) -> dict[str, float]:

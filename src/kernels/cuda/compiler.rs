@@ -5,10 +5,10 @@
 #![allow(unsafe_code)]
 use super::Kernel;
 use crate::error::{Error, Result};
+use crate::files;
 use cudarc::nvrtc::{result, sys};
 use sha2::{Digest, Sha256};
 use std::ffi::CString;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Before the digest and the code in a file.
@@ -109,7 +109,7 @@ pub fn cached(kernel: &Kernel, arch: u32, folder: Option<&Path>) -> Result<Code>
     }
     let code = compile(kernel, arch)?;
     let failed = write(&file, &code).err();
-    Ok((code, failed.map(|source| Error::Io { path: file, source })))
+    Ok((code, failed))
 }
 
 /// None where there is no such file, or not the whole of it.
@@ -120,21 +120,10 @@ fn read(file: &Path) -> Option<Vec<u8>> {
 }
 
 /// The whole file or none, whoever else writes it.
-fn write(file: &Path, code: &[u8]) -> std::io::Result<()> {
+fn write(file: &Path, code: &[u8]) -> Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let unique = format!(".{}-{:?}.part", std::process::id(), std::thread::current().id());
-    let part = file.with_extension(unique.replace(['(', ')'], ""));
-    let written = std::fs::File::create(&part).and_then(|mut out| {
-        out.write_all(MAGIC)?;
-        out.write_all(&Sha256::digest(code))?;
-        out.write_all(code)
-    });
-    let renamed = written.and_then(|()| std::fs::rename(&part, file));
-    if renamed.is_err() {
-        let _ = std::fs::remove_file(&part);
-    }
-    renamed
+    std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+    files::write(file, &[MAGIC, &Sha256::digest(code), code])
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,0 +1,111 @@
+"""One process at a time in a folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+#: What a file system says that has no locks: Lustre without `-o flock`, some NFS and FUSE.
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
+#: No link is followed, and a pipe is not waited for.
+_FLAGS = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+class Lock:
+    """A file, locked until `close`; the system unlocks it when the process ends, however it does.
+
+    Attributes:
+        missing: why the file system has no locks, None where it has: what two processes do in one folder is then up to them.
+
+    Raises:
+        FileExistsError: another process has it, or what has its name is none of ours.
+        OSError: the system refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.missing: str | None = None
+        self._path = path
+        while True:
+            self._file = self._open()
+            try:
+                self._take()
+                # One that is closing the folder may have unlinked what was opened here.
+                if self._is_there():
+                    os.ftruncate(self._file, 0)
+                    os.lseek(self._file, 0, os.SEEK_SET)
+                    os.write(self._file, _own())
+                    return
+            except OSError as error:
+                os.close(self._file)
+                if error.filename is None and error.errno is not None:
+                    raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+                raise
+            os.close(self._file)
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, _FLAGS, 0o666)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise self._foreign() from None
+            raise
+
+    def _take(self) -> None:
+        if not stat.S_ISREG(os.fstat(self._file).st_mode):
+            raise self._foreign()
+        try:
+            _lock(self._file)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                self.missing = error.strerror
+            elif error.errno in (errno.EAGAIN, errno.EACCES):
+                holder = self._read().decode(errors="replace") or "unknown"
+                raise FileExistsError(
+                    f"{self._path.parent}: process {holder} is at this run; choose another folder, or wait until it ends"
+                ) from None
+            else:
+                raise
+        text = self._read()
+        if text and not text.isdigit():
+            raise self._foreign()
+
+    def _read(self) -> bytes:
+        os.lseek(self._file, 0, os.SEEK_SET)
+        return os.read(self._file, 32)
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._file), os.lstat(self._path))
+        except FileNotFoundError:
+            return False
+
+    def _foreign(self) -> FileExistsError:
+        return FileExistsError(f"{self._path}: has the name of a run's lock, but is none; choose another folder, or move it")
+
+    def close(self) -> None:
+        """Another process may have it."""
+        # Without locks it may be another's meanwhile. A file that stays is no harm.
+        with suppress(OSError):
+            if self._is_there() and self._read() == _own():
+                self._path.unlink()
+        os.close(self._file)
+
+
+def _own() -> bytes:
+    return str(os.getpid()).encode()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int) -> None:
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
