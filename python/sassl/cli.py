@@ -94,7 +94,9 @@ def parser() -> argparse.ArgumentParser:
     model(sub)
 
     sub = command(
-        "bank", bank, "Encode a set of style images, once, into a bank file: all of them, or an error that names the file."
+        "bank",
+        bank,
+        "Encode a set of style images, once, into a bank file: all of them, or an error that names the file.",
     )
     sub.add_argument("inputs", nargs="+", help="pictures, folders or patterns")
     sub.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")

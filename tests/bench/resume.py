@@ -1,9 +1,9 @@
 """Kills and resumes a run at random moments, and compares its weights with those of a run that nobody stopped.
 
-    pip install '.[bench]' && python tests/bench/resume.py --kills 20
+    pip install '.[bench]' && python tests/bench/resume.py --kills 20 --hangups 10
 
-MoCo v2 with style, ResNet-18, on crops of scikit-learn's photographs. `kill -9`, SIGTERM and Ctrl-C take turns; every tensor
-of the last checkpoint (networks, norms, queue, optimizer) has to be the same, to the bit.
+MoCo v2 with style, ResNet-18, on crops of scikit-learn's photographs. `kill -9`, SIGTERM and Ctrl-C take turns, and SIGHUPs, as
+of a terminal that closes, come between; every tensor of the last checkpoint (networks, norms, queue, optimizer) has to be the same, to the bit.
 """
 
 from __future__ import annotations
@@ -43,10 +43,13 @@ def tensors(folder: Path) -> dict[str, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--hangups", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     rng = random.Random(args.seed)
+    hows = [SIGNALS[kill % len(SIGNALS)] for kill in range(args.kills)] + [signal.SIGHUP] * args.hangups
+    rng.shuffle(hows)
     with tempfile.TemporaryDirectory() as root:
         straight, broken = Path(root) / "straight", Path(root) / "broken"
         began = time.monotonic()
@@ -55,11 +58,10 @@ def main() -> None:
             raise SystemExit(errors)
         seconds = time.monotonic() - began
         print(f"straight: {args.epochs} epochs in {seconds:.1f} s")
-        for kill in range(args.kills):
+        for kill, how in enumerate(hows):
             process = run(args.epochs, broken)
-            how = SIGNALS[kill % len(SIGNALS)]
             # The start takes a part of it; what is left of the run is shared among the kills.
-            time.sleep(rng.uniform(0.3, 2 + 2 * seconds / args.kills))
+            time.sleep(rng.uniform(0.3, 2 + 2 * seconds / len(hows)))
             ended = process.poll() is not None
             process.send_signal(how)
             process.communicate(timeout=120)

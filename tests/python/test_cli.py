@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from conftest import shared
@@ -54,9 +58,91 @@ def test_bank_and_styles(folder, tmp_path, capsys):
     assert len(StyleBank.load(bank)) == 3
     for styles in (bank, folder, folder / "a.png"):
         assert main(["stylize", str(folder / "b.jpg"), "--out", str(tmp_path / "o"), "--styles", str(styles)]) == 0
+    # As `StyleBank.from_images`: all of them, or an error that names the file.
     (folder / "broken.png").write_bytes(b"no picture")
     assert main(["bank", str(folder), "--out", str(tmp_path / "part.safetensors")]) == 1
     assert "broken.png" in capsys.readouterr().err
+    assert not (tmp_path / "part.safetensors").exists()
+
+
+FULL = """
+import resource, sys
+from sassl.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_full_disk_leaves_no_part_of_a_picture(folder, tmp_path):
+    Image.new("L", (9, 9)).save(folder / "small.png")
+    out = tmp_path / "views"
+    for call in (["stylize", folder, "--out", out], ["bank", folder, "--out", out / "bank.safetensors"]):
+        done = subprocess.run([sys.executable, "-c", FULL, *map(str, call)], capture_output=True, text=True)
+        assert done.returncode == 1, done.stderr
+        assert "File too large" in done.stderr
+        assert [path.name for path in out.rglob("*") if path.is_file()] == ["small.png"]
+        if call[0] == "stylize":
+            assert "1 of 4 pictures stylized" in done.stdout
+            assert done.stderr.count("failed: ") == 3
+
+
+def test_a_view_is_not_stylized_again(folder, tmp_path, capsys):
+    for _ in range(2):
+        assert main(["stylize", str(folder), "--out", str(folder / "views")]) == 0
+        assert "3 of 3 pictures" in capsys.readouterr().out
+    assert main(["stylize", str(folder / "**" / "*.png"), "--out", str(folder / "views")]) == 0
+    said = capsys.readouterr()
+    assert "1 of 1 pictures" in said.out
+    assert f"1 pictures are left out: they lie in {folder / 'views'}" in said.err
+    # What lies there is stylized where it is asked for by name.
+    assert main(["stylize", str(folder / "views"), "--out", str(tmp_path / "twice")]) == 0
+    assert "3 of 3 pictures" in capsys.readouterr().out
+    inner = folder / "photos"
+    inner.mkdir()
+    (folder / "b.jpg").rename(inner / "c.jpg")
+    assert main(["stylize", str(folder), "--out", str(tmp_path)]) == 1
+    assert "would lie among the pictures of" in capsys.readouterr().err
+
+
+def test_gray_stays_gray(folder, tmp_path):
+    for name in ("gray.png", "gray.jpg"):
+        Image.open(folder / "a.png").convert("L").save(folder / name)
+    assert main(["stylize", str(folder), "--out", str(tmp_path / "views")]) == 0
+    for name, mode in (("gray.png", "L"), ("gray.jpg", "L"), ("a.png", "RGB"), ("b.jpg", "RGB")):
+        with Image.open(tmp_path / "views" / name) as view:
+            assert view.mode == mode
+
+
+def test_names_that_are_no_unicode(folder, tmp_path, capsys):
+    name = os.fsdecode(b"na\xffme.png")
+    try:
+        (folder / "a.png").rename(folder / name)
+    except OSError:
+        pytest.skip("DID NOT RUN: this system has no such names")
+    out = tmp_path / os.fsdecode(b"vi\xfews")
+    assert main(["stylize", str(folder), "--out", str(out)]) == 0
+    assert (out / name).exists()
+    assert main(["bank", str(folder), "--out", str(tmp_path / os.fsdecode(b"b\xff.safetensors"))]) == 0
+    assert "b\\udcff.safetensors: 3 styles" in capsys.readouterr().out
+    names = StyleBank.load(tmp_path / os.fsdecode(b"b\xff.safetensors")).names
+    assert sum(text.endswith("na\\udcffme.png") for text in names) == 1
+    (folder / name).write_bytes(b"no picture")
+    assert main(["stylize", str(folder), "--out", str(out)]) == 1
+    assert "na\\udcffme.png" in capsys.readouterr().err
+
+
+def test_results_that_nobody_reads_or_that_find_no_room():
+    run = [sys.executable, "-m", "sassl", "info"]
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 0
+    process.stderr.close()
+    if os.path.exists("/dev/full"):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1
+        assert done.stderr == "sassl info: standard output: No space left on device\n"
 
 
 def test_demo_shows_what_sassl_does(tmp_path, capsys):

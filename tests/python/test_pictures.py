@@ -39,6 +39,18 @@ def test_writing_is_all_or_nothing(photo, tmp_path):
     with pytest.raises(TypeError):
         pictures.write(tmp_path / "other.png", np.zeros((3, 3, 9), np.complex64))
     assert [p.name for p in tmp_path.iterdir()] == ["picture.png"]
+    # A link is replaced, not followed; a name may be as long as the system allows.
+    link, long = tmp_path / "link.png", tmp_path / f"{'n' * 251}.png"
+    link.symlink_to(path)
+    for file in (link, long):
+        pictures.write(file, 255 - photo)
+        assert np.array_equal(pictures.read(file), 255 - photo)
+    assert not link.is_symlink()
+    assert np.array_equal(pictures.read(path), photo)
+    pictures.write(path, photo[..., :1])
+    with Image.open(path) as gray:
+        assert np.array_equal(np.asarray(gray), photo[..., 0])
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_find(photo, tmp_path):

@@ -541,7 +541,9 @@ def test_copies_of_checkpoints_neither_rewind_nor_get_lost(folder, tmp_path):
         copy.write_bytes(second.read_bytes())
     renamed = tmp_path / "checkpoint-00009-0000000.safetensors"
     second.rename(renamed)
-    with pytest.raises(ValueError, match=r"checkpoint-00009-0000000\.safetensors: is of epoch 2, batch 0, which its name"):
+    with pytest.raises(
+        ValueError, match=r"checkpoint-00009-0000000\.safetensors: is of epoch 2, batch 0, which its name"
+    ):
         simclr().fit(folder, 4, batch_size=8, out=tmp_path, resume=True, quiet=True)
     assert renamed.exists()
     renamed.rename(second)

@@ -1,6 +1,7 @@
 //! Weight files: what is written is read again, and what is hostile is refused with a sentence.
 use super::style::model;
 use proptest::prelude::*;
+use sassl::files;
 use sassl::style::Bank;
 use sassl::weights::safetensors::{Dtype, File, write};
 use sassl::weights::{Model, magenta};
@@ -361,4 +362,22 @@ proptest! {
         let _ = magenta::read_transformer(&bytes, path);
         let _ = magenta::read_predictor(&bytes, path);
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_stands_in_the_files_place_is_replaced_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("other"), "other").unwrap();
+    std::os::unix::fs::symlink(at("other"), at("link")).unwrap();
+    files::write(&at("link"), &[b"on", b"e"]).unwrap();
+    assert_eq!(std::fs::read(at("link")).unwrap(), b"one");
+    assert!(!at("link").is_symlink());
+    assert_eq!(std::fs::read(at("other")).unwrap(), b"other", "no link is followed");
+    files::write(&at(&"n".repeat(255)), &[b"a long name"]).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    let error = files::write(&at("pipe"), &[b""]).unwrap_err().to_string();
+    assert!(error.contains("pipe: a folder, a device or a pipe has this name"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4, "nothing is left behind");
 }

@@ -84,7 +84,9 @@ class Lock:
             return False
 
     def _foreign(self) -> FileExistsError:
-        return FileExistsError(f"{self._path}: has the name of a run's lock, but is none; choose another folder, or move it")
+        return FileExistsError(
+            f"{self._path}: has the name of a run's lock, but is none; choose another folder, or move it"
+        )
 
     def close(self) -> None:
         """Another process may have it."""
