@@ -850,7 +850,7 @@ def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDAr
 
     Args:
         bank: (N, dim) features.
-        targets: N classes, from 0.
+        targets: N classes, any numbers from 0 up.
         queries: (M, dim) features.
         k: neighbours.
         temperature: of their weights, exp(cosine / temperature).
@@ -858,10 +858,10 @@ def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDAr
         threads: how many; None: the environment variable SASSL_THREADS, else all cores.
 
     Returns:
-        (M, top) int64; fewer where there are fewer classes.
+        (M, top) int64, fewer where there are fewer classes: those that a neighbour is of, and -1 beyond them.
 
     Raises:
-        ValueError: arrays that do not fit, one class only, more neighbours than the bank has.
+        ValueError: arrays that do not fit, numbers that are not finite, one class only, more neighbours than the bank has.
     """
 
 def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, lr: SupportsFloat | SupportsIndex = 0.1, epochs: SupportsIndex = 90, batch_size: SupportsIndex = 256, momentum: SupportsFloat | SupportsIndex = 0.9, nesterov: bool = True, seed: SupportsIndex = 0, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
@@ -870,7 +870,7 @@ def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "nump
 
     Args:
         features: (N, dim).
-        targets: N classes, from 0.
+        targets: N classes, any numbers from 0 up.
         queries: (M, dim).
         lr: the largest learning rate, for a batch of 256; it falls to 0 by a cosine.
         epochs, batch_size, momentum, nesterov: of SGD.
@@ -891,7 +891,7 @@ def logistic_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "nu
 
     Args:
         features: (N, dim).
-        targets: N classes, from 0.
+        targets: N classes, any numbers from 0 up.
         queries: (M, dim).
         c: the inverse of the penalty, as scikit-learn's C; one probe for each.
         max_iter: steps for each, at most.
@@ -970,9 +970,9 @@ def write_file(path: "str | os.PathLike[str]", data: "bytes") -> "None":
         OSError: the system refuses, or a folder, a device or a pipe has the name; what stood there is what it was.
     """
 
-def write_tensors(path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[numpy.float32]]", metadata: dict[str, str]) -> "None":
+def write_tensors(path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[typing.Any]]", metadata: dict[str, str]) -> "None":
     """
-    Writes tensors into a .safetensors file: the whole file, or nothing.
+    Writes tensors into a .safetensors file, float32 or int64 as they are: the whole file, or nothing.
 
     Raises:
         OSError: the system refuses.

@@ -16,6 +16,7 @@ from . import __version__, cuda, evaluation, pictures, pretraining
 from ._sassl import Stylizer, convert, info
 from .bank import StyleBank
 from .data import ImageFolder
+from .data.sources import numbered
 from .terminal import progress, say, tell
 from .transforms.plain import SASSL
 
@@ -164,6 +165,12 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument(
         "--k", type=int, default=200, help="neighbours, or all where they are fewer (default: %(default)s)"
+    )
+    sub.add_argument(
+        "--on-error",
+        choices=("raise", "report"),
+        default="raise",
+        help="of an image that cannot be read: end, or leave it out and tell (default: %(default)s)",
     )
     sub.add_argument("--lr", type=float, default=0.1, help="of the probe, for a batch of 256 (default: %(default)s)")
     sub.add_argument("--epochs", type=int, default=90, help="of the probe (default: %(default)s)")
@@ -365,7 +372,11 @@ def evaluate(args: argparse.Namespace) -> int:
         raise FileNotFoundError(f"{args.data}: expected the folders train and val in it")
     model = pretraining.Pretraining.load(args.checkpoint)
     known, asked = (ImageFolder(folder) for folder in folders)
-    train, test = evaluation.extract(model, known), evaluation.extract(model, asked, classes=known.classes)
+    numbered(asked, known.classes)
+    train, test = (evaluation.read(model, images, on_error=args.on_error) for images in (known, asked))
+    for folder, features in zip(folders, (train, test), strict=True):
+        if features.left_out:
+            print(f"{folder}: {evaluation.left_out(features)}", file=sys.stderr)
     chosen = ""
     if args.how == "knn":
         found = evaluation.knn(train, test, k=args.k)

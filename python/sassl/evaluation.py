@@ -5,75 +5,181 @@ from sassl import evaluation
 train, test = (evaluation.extract(model, folder) for folder in ("photos/train", "photos/val"))
 print(evaluation.knn(train, test))  # {"top1": ..., "top5": ...}, in per cent
 print(evaluation.linear_probe(train, test), evaluation.logistic_probe(train, test))
+
+A class of `test` is that of `train` which has its name, or its number where one of the two has no names. Images of classes that
+`train` has no image of count as wrong, and a warning tells how many they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _sassl
-from .arguments import whole, wrong
-from .data.sources import as_images, numbered
+from .arguments import choice, whole, wrong
+from .data.sources import Images, as_images, numbered
 from .pretraining import Pretraining
+from .pretraining.config import UNKNOWN
 from .transforms import functional as F
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: What is left of the shorter side, as of 224 pixels in 256.
 _CENTRE = 224 / 256
 
 
-class Features(NamedTuple):
-    """Features (N, dim) float32 and their classes (N,) int64."""
-
+class _Rows(NamedTuple):
     features: NDArray[np.float32]
     targets: NDArray[np.int64]
 
 
-def extract(model: Pretraining, data: Any, *, batch_size: int = 256, classes: Sequence[str] | None = None) -> Features:
+class Features(_Rows):
+    """Features (N, dim) float32 and their classes (N,) int64, which it unpacks as; and, where they are known, names.
+
+    Classes are labels: any numbers from 0 up, as 1440764 of ImageNet's n01440764. An image without a class (-1) is an error:
+    leave it out first.
+
+    Args:
+        features, targets: the two arrays.
+        classes: names of the classes, in the order of their numbers. Where two sets have names, these decide which classes
+            are the same, and else the numbers.
+        left_out: images that could not be read and are not here: name to reason.
+    """
+
+    classes: list[str] | None = None
+    left_out: Mapping[str, str] = MappingProxyType({})
+
+    def __new__(
+        cls,
+        features: Any,
+        targets: Any,
+        classes: Sequence[str] | None = None,
+        left_out: Mapping[str, str] | None = None,
+    ) -> Self:
+        self = super().__new__(cls, features, targets)
+        self.classes = None if classes is None else list(classes)
+        self.left_out = dict(left_out or {})
+        return self
+
+
+def extract(
+    model: Pretraining,
+    data: Any,
+    *,
+    batch_size: int = 256,
+    classes: Sequence[str] | None = None,
+    on_error: str = "raise",
+    normalize: Any = UNKNOWN,
+) -> Features:
     """Features of all images, each the middle square, resized as the views are and normalized alike.
 
     Args:
         model: whose backbone.
-        data: whatever a `TwoViewLoader` takes as its source.
+        data: whatever a `TwoViewLoader` takes as its source. Names of its classes are those of its folders, of a torch or
+            torchvision dataset's `classes`, or of a Hugging Face dataset's `ClassLabel`.
         batch_size: images at a time.
-        classes: names in the order of their numbers, as `ImageFolder.classes` of the training images, where `data` has fewer
-            of them and would count by itself.
+        classes: names in the order of their numbers, as `ImageFolder.classes` of the training images, by which those of `data`
+            are numbered; None: as `data` numbers them. `knn` and the probes go by names in either case.
+        on_error: "raise", or "report": leave out what cannot be read, and a warning counts it; `Features.left_out` has it.
+        normalize: a dict of "mean" and "std", or None, of a model that learnt from batches whose normalizing is "not known".
 
     Raises:
-        OSError, ValueError: no image, one that cannot be read, or one of a class that is not among those.
+        OSError, ValueError: no image, one that cannot be read, one of a class that is not among those; names for classes that
+            have none.
     """
-    images, settings = as_images(data), model.transform._settings
-    size = model.transform._core.size
-    normalize = settings["normalize"] or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    found = read(
+        model, as_images(data), batch_size, classes, choice("on_error", on_error, ("raise", "report")), normalize
+    )
+    if found.left_out:
+        warnings.warn(left_out(found), stacklevel=2)
+    return found
+
+
+def left_out(found: Features) -> str:
+    """What there is to tell of images that could not be read."""
+    name, why = next(iter(found.left_out.items()))
+    first = why if name in why else f"{name}: {why}"
+    n = len(found.left_out)
+    return f"{n} of {n + len(found.targets)} images could not be read and are left out; {first}"
+
+
+def read(
+    model: Pretraining,
+    images: Images,
+    batch_size: int = 256,
+    classes: Sequence[str] | None = None,
+    on_error: str = "raise",
+    normalize: Any = UNKNOWN,
+) -> Features:
+    """As `extract`, without a warning."""
+    numbers, names = numbered(images, classes), images.classes
+    if not len(images):
+        raise ValueError("data: there is no image")
+    batch_size, view = whole("batch_size", batch_size, 1), _view(model, normalize)
+
+    def made(i: int) -> tuple[NDArray[np.float32], int] | Exception:
+        try:
+            image, target = images[i]
+            return view(image), target
+        except (ValueError, OSError) as error:
+            if on_error == "raise":
+                raise
+            return error
+
+    features: list[NDArray[np.float32]] = []
+    targets: list[int] = []
+    lost: dict[str, str] = {}
+    with ThreadPoolExecutor(model._trainer.threads) as threads:
+        for first in range(0, len(images), batch_size):
+            rows = range(first, min(first + batch_size, len(images)))
+            batch: list[NDArray[np.float32]] = []
+            for i, one in zip(rows, threads.map(made, rows), strict=True):
+                if isinstance(one, Exception):
+                    lost[images.name(i)] = str(one)
+                else:
+                    batch.append(one[0])
+                    targets.append(one[1])
+            if batch:
+                features.append(model.encode(np.stack(batch), batch_size))
+    if not features:
+        raise ValueError(f"data: none of {len(images)} images could be read; {next(iter(lost.values()))}")
+    found = np.asarray(targets, np.int64)
+    if names is not None and found.max() >= len(names):
+        raise ValueError(f"class {found.max()}: the data has names of {len(names)} classes, {', '.join(names[:10])}")
+    if numbers is not None:
+        found = np.where(found < 0, found, numbers[found])
+    return Features(np.concatenate(features), found, names if classes is None else classes, lost)
+
+
+def _view(model: Pretraining, normalize: Any) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """What makes a picture what the backbone has learnt from."""
+    if model.normalize != UNKNOWN:
+        if normalize not in (UNKNOWN, model.normalize):
+            raise wrong("normalize", normalize, f"{model.normalize}, as the model's views were, or nothing")
+        normalize = model.normalize
+    elif normalize == UNKNOWN:
+        raise ValueError(
+            f"normalize = {UNKNOWN!r}: the model learnt from batches of others; give a dict of mean and std, or None"
+        )
+    size, interpolation = model.transform._core.size, model.transform._settings["interpolation"]
+    normalize = normalize or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     mean, std = normalize["mean"], normalize["std"]
     # Of small pictures, as CIFAR's, nothing is cut off.
     part = _CENTRE if min(size) > 64 else 1.0
-    batch_size = whole("batch_size", batch_size, 1)
 
-    def view(i: int) -> tuple[NDArray[np.float32], int]:
-        image, target = images[i]
+    def view(image: NDArray[np.uint8]) -> NDArray[np.float32]:
         side = max(1, round(min(image.shape[:2]) * part))
         top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-        made = F.resized_crop(image, top, left, side, side, size, settings["interpolation"])
-        return F.normalize(made, mean, std), target
+        return F.normalize(F.resized_crop(image, top, left, side, side, size, interpolation), mean, std)
 
-    numbers = numbered(images, classes)
-    if not len(images):
-        raise ValueError("data: there is no image")
-    features: list[NDArray[np.float32]] = []
-    targets: list[int] = []
-    with ThreadPoolExecutor(model._trainer.threads) as threads:
-        for first in range(0, len(images), batch_size):
-            made = threads.map(view, range(first, min(first + batch_size, len(images))))
-            batch, classes = zip(*made, strict=True)
-            features.append(model.encode(np.stack(batch), batch_size))
-            targets.extend(classes)
-    found = np.asarray(targets, np.int64)
-    return Features(np.concatenate(features), found if numbers is None else numbers[found])
+    return view
 
 
 def knn(train: Features, test: Features, *, k: int = 200, temperature: float = 0.1) -> dict[str, float]:
@@ -85,9 +191,13 @@ def knn(train: Features, test: Features, *, k: int = 200, temperature: float = 0
         k: neighbours; all, where they are fewer.
         temperature: of their weights.
 
+    Returns:
+        "top1" and "top5", of the classes that a neighbour is of: there may be fewer than five.
+
     Raises:
-        ValueError: features that do not fit, one class only.
+        ValueError: features that do not fit or are not finite, images without a class, one class only.
     """
+    train, test = _joined(train, test)
     k = min(whole("k", k, 1), max(1, len(train.targets)))
     ranked = _sassl.knn(train.features, train.targets, test.features, k=k, temperature=temperature, top=5)
     return _accuracy(ranked, test.targets)
@@ -102,8 +212,10 @@ def linear_probe(train: Features, test: Features, **settings: Any) -> dict[str, 
         settings: lr, epochs, batch_size, momentum, nesterov, seed. MoCo's recipe: lr=30, epochs=100, nesterov=False.
 
     Raises:
-        ValueError: features that do not fit, one class only, a setting that cannot be.
+        ValueError: features that do not fit or are not finite, images without a class, one class only, a setting that cannot
+            be or with which the weights grow beyond all bounds.
     """
+    train, test = _joined(train, test)
     for name in ("epochs", "batch_size"):
         if name in settings:
             whole(name, settings[name], 1)
@@ -141,8 +253,10 @@ def logistic_probe(
         "top1", "top5" and the chosen "c".
 
     Raises:
-        ValueError: features that do not fit, one class only, a setting that cannot be.
+        ValueError: features that do not fit or are not finite, images without a class, one class only, a setting that cannot
+            be.
     """
+    train, test = _joined(train, test)
     strengths = [float(one) for one in np.atleast_1d(np.asarray(c, np.float64))]
     if not strengths:
         raise wrong("c", c, "a number, or several")
@@ -159,6 +273,7 @@ def logistic_probe(
             held, kept = np.split(order, [len(order) // 5])
             part, val = (Features(train.features[rows], train.targets[rows]) for rows in (kept, held))
         else:
+            _, val = _joined(train, val)
             everything = Features(
                 np.concatenate([train.features, val.features]), np.concatenate([train.targets, val.targets])
             )
@@ -172,8 +287,56 @@ def logistic_probe(
     return {**_accuracy(ranked[0], test.targets), "c": chosen}
 
 
+def _joined(train: Features, test: Features) -> tuple[Features, Features]:
+    """Both with the numbers of `train`, by names where both have some.
+
+    Raises:
+        ValueError: not one class a row; a class below 0, or one beyond the names.
+    """
+    train, test = (
+        Features(rows.features, _labels(name, rows), getattr(rows, "classes", None))
+        for name, rows in (("train", train), ("test", test))
+    )
+    names, others = train.classes, test.classes
+    if names is not None and others is not None and names != others:
+        # Those that training does not know come after all of its own.
+        known = {name: number for number, name in enumerate(dict.fromkeys((*names, *others)))}
+        train, test = (
+            Features(rows.features, np.array([known[name] for name in own], np.int64)[rows.targets], list(known))
+            for rows, own in ((train, names), (test, others))
+        )
+    unknown = test.targets[~np.isin(test.targets, train.targets)]
+    if len(unknown):
+        labels = sorted(set(unknown.tolist()))
+        told = [test.classes[label] if test.classes else str(label) for label in labels[:10]]
+        warnings.warn(
+            f"test: {len(unknown)} of {len(test.targets)} images are of {len(labels)} classes that no image of train is of, "
+            f"and count as wrong: {', '.join(told)}",
+            stacklevel=3,
+        )
+    return train, test
+
+
+def _labels(name: str, rows: Features) -> NDArray[np.int64]:
+    targets, features, classes = np.asarray(rows.targets), np.asarray(rows.features), getattr(rows, "classes", None)
+    if targets.shape != features.shape[:1] or targets.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name}: expected a class, a whole number, for each of {features.shape[:1]} features, got {targets.shape} "
+            f"{targets.dtype}"
+        )
+    if not targets.size:
+        raise ValueError(f"{name}: there are no features")
+    least, most = targets.min(), targets.max()
+    if least < 0:
+        n = int((targets < 0).sum())
+        raise ValueError(f"{name}: {n} images of class {least}, which is none; leave out those that have no class")
+    if most >= (2**63 if classes is None else len(classes)):
+        raise ValueError(
+            f"{name}: class {most} is beyond its {'int64' if classes is None else f'{len(classes)} names'}"
+        )
+    return targets.astype(np.int64)
+
+
 def _accuracy(ranked: NDArray[np.int64], targets: NDArray[np.int64]) -> dict[str, float]:
-    if len(targets) != len(ranked):
-        raise ValueError(f"test: {len(targets)} classes for {len(ranked)} features")
     right = ranked == targets[:, None]
     return {"top1": 100 * float(right[:, 0].mean()), "top5": 100 * float(right.any(1).mean())}

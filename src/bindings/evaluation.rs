@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 ///
 /// Args:
 ///     bank: (N, dim) features.
-///     targets: N classes, from 0.
+///     targets: N classes, any numbers from 0 up.
 ///     queries: (M, dim) features.
 ///     k: neighbours.
 ///     temperature: of their weights, exp(cosine / temperature).
@@ -18,10 +18,10 @@ use pyo3::prelude::*;
 ///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
 ///
 /// Returns:
-///     (M, top) int64; fewer where there are fewer classes.
+///     (M, top) int64, fewer where there are fewer classes: those that a neighbour is of, and -1 beyond them.
 ///
 /// Raises:
-///     ValueError: arrays that do not fit, one class only, more neighbours than the bank has.
+///     ValueError: arrays that do not fit, numbers that are not finite, one class only, more neighbours than the bank has.
 #[pyfunction]
 #[pyo3(signature = (
     bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]",
@@ -34,7 +34,7 @@ pub(super) fn knn<'py>(
     targets: &Bound<'py, PyAny>,
     queries: &Bound<'py, PyAny>,
     k: usize,
-    temperature: f32,
+    temperature: f64,
     top: usize,
     threads: Option<isize>,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -49,7 +49,7 @@ pub(super) fn knn<'py>(
 ///
 /// Args:
 ///     features: (N, dim).
-///     targets: N classes, from 0.
+///     targets: N classes, any numbers from 0 up.
 ///     queries: (M, dim).
 ///     lr: the largest learning rate, for a batch of 256; it falls to 0 by a cosine.
 ///     epochs, batch_size, momentum, nesterov: of SGD.
@@ -95,7 +95,7 @@ pub(super) fn linear_probe<'py>(
 ///
 /// Args:
 ///     features: (N, dim).
-///     targets: N classes, from 0.
+///     targets: N classes, any numbers from 0 up.
 ///     queries: (M, dim).
 ///     c: the inverse of the penalty, as scikit-learn's C; one probe for each.
 ///     max_iter: steps for each, at most.
@@ -162,8 +162,8 @@ impl<'py> Sets<'py> {
     }
 
     fn features(&self) -> PyResult<(Features<'_>, Features<'_>)> {
-        let known = Features::new(self.known.slice()?, self.widths[0], &self.targets)?;
-        Ok((known, Features::new(self.asked.slice()?, self.widths[1], &self.unknown)?))
+        let known = Features::new("features", self.known.slice()?, self.widths[0], &self.targets)?;
+        Ok((known, Features::new("queries", self.asked.slice()?, self.widths[1], &self.unknown)?))
     }
 }
 

@@ -6,8 +6,10 @@ use crate::optim::{Momentum, Schedule};
 use crate::train::checkpoint::{self, Metadata};
 use crate::train::{self, Batch, Config, State};
 use crate::weights::safetensors::{Dtype, write};
+use numpy::PyArrayDyn;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -185,13 +187,13 @@ pub(super) fn checkpoint_metadata(py: Python<'_>, path: PathBuf) -> PyResult<Met
     run(py, || checkpoint::metadata(&path))
 }
 
-/// Writes tensors into a .safetensors file: the whole file, or nothing.
+/// Writes tensors into a .safetensors file, float32 or int64 as they are: the whole file, or nothing.
 ///
 /// Raises:
 ///     OSError: the system refuses.
 #[pyfunction]
 #[pyo3(signature = (
-    path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[numpy.float32]]", metadata
+    path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[typing.Any]]", metadata
 ) -> "None")]
 pub(super) fn write_tensors(
     py: Python<'_>,
@@ -200,9 +202,20 @@ pub(super) fn write_tensors(
     metadata: Metadata,
 ) -> PyResult<()> {
     let state = from_dict(tensors)?;
+    let mut counts = BTreeSet::new();
+    for (name, tensor) in tensors {
+        if tensor.cast::<PyArrayDyn<i64>>().is_ok() {
+            counts.insert(name.extract::<String>()?);
+        }
+    }
     run(py, || {
-        let tensors: Vec<_> =
-            state.iter().map(|(name, (shape, numbers))| (&name[..], Dtype::F32, &shape[..], &numbers[..])).collect();
+        let tensors: Vec<_> = state
+            .iter()
+            .map(|(name, (shape, numbers))| {
+                let dtype = if counts.contains(name) { Dtype::I64 } else { Dtype::F32 };
+                (&name[..], dtype, &shape[..], &numbers[..])
+            })
+            .collect();
         write(&path, &metadata, &tensors)
     })
 }

@@ -6,7 +6,7 @@
 //!
 //! The protocol of Kornblith et al. 2019 for transfer, which SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow: 45 values of C in
 //! equal steps of their logarithm, the best one chosen on held-out images. Each C begins where the one before it ended.
-use super::{Features, Softmax};
+use super::{Classes, Features, Softmax};
 use crate::error::{Error, Result};
 use crate::nn::Engine;
 use std::collections::VecDeque;
@@ -40,20 +40,26 @@ pub fn logistic_probe(engine: Engine, settings: &Settings, features: &Features) 
         let (name, value) = if c.is_empty() { ("c", "none".to_owned()) } else { ("max_iter", max_iter.to_string()) };
         return Err(Error::value(name, value, "at least 1"));
     }
-    let mut probe = Softmax::zeros(features.classes()?, features.dim);
+    let Classes { labels, places } = features.classes()?;
+    let mut probe = Softmax::zeros(labels, features.dim)?;
     let mut order: Vec<usize> = (0..c.len()).collect();
     order.sort_by(|&a, &b| c[a].total_cmp(&c[b]));
     let mut probes = vec![probe.clone(); c.len()];
     for at in order {
         let penalty = 1.0 / (c[at] * features.len() as f64);
-        minimize(&mut probe, *max_iter, *tolerance, |probe| objective(engine, probe, features, penalty));
+        minimize(&mut probe, *max_iter, *tolerance, |probe| objective(engine, probe, (features.numbers, &places), penalty));
         probes[at] = probe.clone();
     }
     Ok(probes)
 }
 
-fn objective(engine: Engine, probe: &mut Softmax, features: &Features, penalty: f64) -> (f64, Vec<f64>) {
-    let (loss, gradient) = probe.gradient(engine, features.numbers, features.targets);
+fn objective(
+    engine: Engine,
+    probe: &mut Softmax,
+    (rows, places): (&[f32], &[usize]),
+    penalty: f64,
+) -> (f64, Vec<f64>) {
+    let (loss, gradient) = probe.gradient(engine, rows, places);
     let mut gradient: Vec<f64> = gradient.into_iter().map(f64::from).collect();
     let mut square = 0.0;
     for (d, &w) in gradient.iter_mut().zip(probe.parts().0.iter()) {

@@ -12,23 +12,36 @@ use crate::nn::Engine;
 /// Rows whose scores are held at once.
 const BLOCK: usize = 8192;
 
-/// What was learnt: `W [classes][dim]` and `b`, one after the other.
+/// What was learnt: `W [classes][dim]` and `b`, one after the other, and the classes' labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Softmax {
     pub(super) numbers: Vec<f32>,
-    classes: usize,
+    labels: Vec<i64>,
     dim: usize,
 }
 
 impl Softmax {
     /// That gives each class the same score.
-    pub(super) fn zeros(classes: usize, dim: usize) -> Self {
-        Self { numbers: vec![0.0; classes * (dim + 1)], classes, dim }
+    ///
+    /// # Errors
+    /// More classes than memory holds weights for.
+    pub(super) fn zeros(labels: Vec<i64>, dim: usize) -> Result<Self> {
+        let (count, mut numbers) = (labels.len() * (dim + 1), vec![]);
+        if numbers.try_reserve_exact(count).is_err() {
+            let remedy = format!("no memory for {count} weights; are these classes?");
+            return Err(Error::value("targets", format!("{} different numbers", labels.len()), remedy));
+        }
+        numbers.resize(count, 0.0);
+        Ok(Self { numbers, labels, dim })
+    }
+
+    fn classes(&self) -> usize {
+        self.labels.len()
     }
 
     /// W and b.
     pub(super) fn parts(&mut self) -> (&mut [f32], &mut [f32]) {
-        self.numbers.split_at_mut(self.classes * self.dim)
+        self.numbers.split_at_mut(self.labels.len() * self.dim)
     }
 
     /// The classes of features in the order of their scores, the best first; at most `top` of them.
@@ -42,58 +55,57 @@ impl Softmax {
         let mut ranked = vec![];
         for rows in features.numbers.chunks(BLOCK * self.dim) {
             let scores = self.scores(engine, rows);
-            ranked.extend(scores.chunks_exact(self.classes).map(|scores| {
-                let mut order: Vec<i64> = (0..self.classes as i64).collect();
-                order.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]));
-                order.truncate(top);
-                order
+            ranked.extend(scores.chunks_exact(self.classes()).map(|scores| {
+                let mut order: Vec<usize> = (0..self.classes()).collect();
+                order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+                order.iter().take(top).map(|&place| self.labels[place]).collect()
             }));
         }
         Ok(ranked)
     }
 
-    /// The mean loss of rows, and its gradient, in the order of `numbers`.
-    pub(super) fn gradient(&self, engine: Engine, rows: &[f32], targets: &[i64]) -> (f64, Vec<f32>) {
-        let Self { classes, dim, .. } = *self;
-        let by = 1.0 / targets.len() as f32;
+    /// The mean loss of rows whose labels stand at these places, and its gradient, in the order of `numbers`.
+    pub(super) fn gradient(&self, engine: Engine, rows: &[f32], places: &[usize]) -> (f64, Vec<f32>) {
+        let (classes, dim) = (self.classes(), self.dim);
+        let by = 1.0 / places.len() as f32;
         let (mut loss, mut gradient) = (0.0, vec![0.0; self.numbers.len()]);
-        for (rows, targets) in rows.chunks(BLOCK * dim).zip(targets.chunks(BLOCK)) {
+        for (rows, places) in rows.chunks(BLOCK * dim).zip(places.chunks(BLOCK)) {
             let mut scores = self.scores(engine, rows);
-            let mut losses = vec![0.0; targets.len()];
-            let each = scores.chunks_exact_mut(classes).zip(targets).zip(&mut losses);
-            pool::each(engine.threads, each, |((scores, &target), loss)| {
+            let mut losses = vec![0.0; places.len()];
+            let each = scores.chunks_exact_mut(classes).zip(places).zip(&mut losses);
+            pool::each(engine.threads, each, |((scores, &place), loss)| {
                 let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let right = scores[target as usize] - largest;
+                let right = scores[place] - largest;
                 scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
                 let sum: f32 = scores.iter().sum();
                 *loss = f64::from(sum.ln() - right);
                 scores.iter_mut().for_each(|score| *score *= by / sum);
-                scores[target as usize] -= by;
+                scores[place] -= by;
             });
             loss += losses.iter().sum::<f64>();
             let (dweight, dbias) = gradient.split_at_mut(classes * dim);
             let mut part = vec![0.0; dweight.len()];
-            weight_gradient(engine.isa, engine.threads, &self.shape(targets.len()), rows, &scores, &mut part);
+            weight_gradient(engine.isa, engine.threads, &self.shape(places.len()), rows, &scores, &mut part);
             dweight.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
             for scores in scores.chunks_exact(classes) {
                 dbias.iter_mut().zip(scores).for_each(|(sum, x)| *sum += x);
             }
         }
-        (loss / targets.len() as f64, gradient)
+        (loss / places.len() as f64, gradient)
     }
 
     fn scores(&self, engine: Engine, rows: &[f32]) -> Vec<f32> {
-        let (weight, bias) = self.numbers.split_at(self.classes * self.dim);
+        let (weight, bias) = self.numbers.split_at(self.classes() * self.dim);
         let n = rows.len() / self.dim;
-        let mut scores = vec![0.0; n * self.classes];
+        let mut scores = vec![0.0; n * self.classes()];
         forward(engine.isa, engine.threads, &self.shape(n), rows, weight, &mut scores);
-        for scores in scores.chunks_exact_mut(self.classes) {
+        for scores in scores.chunks_exact_mut(self.classes()) {
             scores.iter_mut().zip(bias).for_each(|(score, b)| *score += b);
         }
         scores
     }
 
     fn shape(&self, n: usize) -> Shape {
-        Shape::linear(n, self.dim, self.classes)
+        Shape::linear(n, self.dim, self.classes())
     }
 }

@@ -23,7 +23,7 @@ use rand::seq::SliceRandom;
 pub struct Settings {
     /// Numbers of a key; 128.
     pub dim: usize,
-    /// Keys in the queue, a multiple of the batch; 65,536.
+    /// Keys in the queue; 65,536.
     pub queue: usize,
     /// T; 0.2.
     pub temperature: f64,
@@ -106,27 +106,20 @@ impl Moco {
         normalized(&k.index_select(&Tensor::from_vec(back, n, &Device::Cpu)?, 0)?.detach())
     }
 
+    /// Takes keys in where the oldest are, of any number: from the queue's end it goes on at its beginning.
     fn enqueue(&mut self, keys: &Tensor) -> Result<()> {
-        let (n, dim) = keys.dims2()?;
-        let numbers = keys.flatten_all()?.to_vec1::<f32>()?;
-        self.queue[self.pointer * dim..][..n * dim].copy_from_slice(&numbers);
-        self.pointer = (self.pointer + n) % self.settings.queue;
+        let dim = keys.dim(1)?;
+        for key in keys.flatten_all()?.to_vec1::<f32>()?.chunks_exact(dim) {
+            self.queue[self.pointer * dim..][..dim].copy_from_slice(key);
+            self.pointer = (self.pointer + 1) % self.settings.queue;
+        }
         Ok(())
     }
 }
 
 impl Method for Moco {
     fn check_batch(&self, batch: usize) -> Result<()> {
-        let Settings { queue, splits, symmetric, .. } = self.settings;
-        let keys = if symmetric { 2 * batch } else { batch };
-        if !queue.is_multiple_of(keys) {
-            let both = if symmetric { ", both of whose views are enqueued" } else { "" };
-            return Err(Error::value("queue_size", queue, format!("a multiple of the batch of {batch}{both}")));
-        }
-        if !self.pointer.is_multiple_of(keys) {
-            let remedy = format!("batches of one size: the queue is filled up to {}", self.pointer);
-            return Err(Error::value("batch_size", batch, remedy));
-        }
+        let splits = self.settings.splits;
         if !batch.is_multiple_of(splits) || batch / splits < 2 {
             let remedy = format!("the batch of {batch} in parts of one size, of at least 2 images");
             return Err(Error::value("splits", splits, remedy));

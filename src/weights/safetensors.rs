@@ -24,6 +24,9 @@ pub enum Dtype {
     F16,
     /// IEEE single precision.
     F32,
+    /// Whole numbers, as PyTorch's counts: written for its readers, and read nowhere here.
+    #[serde(skip_deserializing)]
+    I64,
 }
 
 impl Dtype {
@@ -32,6 +35,7 @@ impl Dtype {
         match self {
             Self::F16 => 2,
             Self::F32 => 4,
+            Self::I64 => 8,
         }
     }
 }
@@ -254,6 +258,10 @@ impl View<'_> {
                 let numbers = bytes.as_chunks::<2>().0;
                 out.iter_mut().zip(numbers).for_each(|(out, &x)| *out = f16::from_le_bytes(x).to_f32());
             }
+            Dtype::I64 => {
+                let numbers = bytes.as_chunks::<8>().0;
+                out.iter_mut().zip(numbers).for_each(|(out, &x)| *out = i64::from_le_bytes(x) as f32);
+            }
         }
     }
 }
@@ -290,5 +298,6 @@ pub(super) fn encode(dtype: Dtype, numbers: &[f32]) -> Vec<u8> {
     match dtype {
         Dtype::F32 => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Dtype::F16 => numbers.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
+        Dtype::I64 => numbers.iter().flat_map(|&x| (x as i64).to_le_bytes()).collect(),
     }
 }

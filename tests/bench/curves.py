@@ -48,7 +48,7 @@ def curves(config: Config, views: Views, threads: int) -> dict[str, list[float]]
     """The losses of each step: ours, PyTorch's in float32 and in float64."""
     ours = Trainer(config.core(), threads=threads)
     before = ours.state()
-    plan = [rates(config, len(left), step, len(views)) for step, (left, _) in enumerate(views)]
+    plan = [rates(config, step, len(views)) for step, (left, _) in enumerate(views)]
     told = {"sassl": [ours.step(*pair, *rate)[0] for pair, rate in zip(views, plan, strict=True)]}
     for name, dtype in (("float32", torch.float32), ("float64", torch.float64)):
         reference = Reference(json.loads(config.core()), before, dtype)

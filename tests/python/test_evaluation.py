@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 import sassl
 from conftest import coloured, need
 from sassl import _sassl, evaluation
+from sassl.data import Objects
 from sassl.evaluation import Features
 
 
@@ -84,6 +86,70 @@ def test_a_grid_is_chosen_from_on_held_out_features(digits):
             evaluation.logistic_probe(train, test, **{"c": 1.0, **settings})
 
 
+JUDGES = [
+    (evaluation.knn, {"k": 20}),
+    (evaluation.linear_probe, {"lr": 1.0, "epochs": 10}),
+    (evaluation.logistic_probe, {"c": [0.1, 1.0]}),
+]
+
+
+@pytest.mark.parametrize(("judge", "settings"), JUDGES)
+def test_class_numbers_are_labels(digits, judge, settings):
+    train, test = (Features(x.features / 16, x.targets) for x in digits)
+    expected = judge(train, test, **settings)
+    wnids = np.array([1440764 + 97 * 3**n for n in range(9)] + [2**62])
+    assert judge(*(Features(x.features, wnids[x.targets]) for x in (train, test)), **settings) == expected
+    ranked = _sassl.knn(train.features, wnids[train.targets], test.features[:9], k=1)
+    assert set(ranked.ravel()) <= set(wnids)
+
+
+@pytest.mark.parametrize(("judge", "settings"), JUDGES)
+def test_names_decide_which_classes_are_the_same(digits, judge, settings):
+    train, test = (Features(x.features / 16, x.targets) for x in digits)
+    expected, names = judge(train, test, **settings), [f"digit {n}" for n in range(10)]
+    train = Features(*train, names)
+    # As a set that counts its classes by itself: in another order, with one that has no image.
+    turned = Features(test.features, 10 - test.targets, ["a letter", *names[::-1]])
+    assert judge(train, turned, **settings) == expected
+    assert judge(train, Features(*test), **settings) == expected
+    # A class that was not learnt from counts as wrong, and a warning tells.
+    few = Features(test.features[:200], np.where(test.targets[:200] == 3, 10, test.targets[:200]), [*names, "a letter"])
+    with pytest.warns(UserWarning, match=r"test: \d+ of 200 images are of 1 classes .* count as wrong: a letter"):
+        found = judge(train, few, **settings)
+    right = judge(train, Features(*(x[few.targets != 10] for x in few)), **settings)
+    assert found["top1"] == pytest.approx(right["top1"] * (few.targets != 10).mean())
+    with pytest.raises(ValueError, match="test: class 10 is beyond its 10 names"):
+        judge(train, Features(*few, names), **settings)
+    for features, other, which in ((train, Features(test.features, test.targets - 1), "test"), (few, train, "train")):
+        unlabeled = Features(features.features, np.where(features.targets == 1, -1, features.targets))
+        with pytest.raises(ValueError, match=rf"{which}: \d+ images of class -1, which is none"):
+            judge(unlabeled if which == "train" else features, other, **settings)
+
+
+def test_neighbours_vote_at_any_temperature():
+    bank = np.array([[1, 0], [0.9, 0.1], [0.8, 0.6], [0.7, 0.7], [0, 1]], np.float32)
+    targets, query = [7, 7, 5, 5, 3], np.array([[1, 0.05]], np.float32)
+    ranked = [
+        _sassl.knn(bank, targets, query, k=5, temperature=t, top=5)[0].tolist() for t in (1e-300, 1e-30, 0.1, 1e30)
+    ]
+    # There are three classes; as the temperature grows, only votes are counted.
+    assert ranked == [[7, 5, 3], [7, 5, 3], [7, 5, 3], [5, 7, 3]]
+    # What no neighbour is of has no place among the first five.
+    assert _sassl.knn(bank, targets, query, k=2, top=5).tolist() == [[7, -1, -1]]
+    far = Features(query, [3])
+    assert evaluation.knn(Features(bank, targets), far, k=2) == {"top1": 0.0, "top5": 0.0}
+    assert evaluation.knn(Features(bank, targets), far, k=5) == {"top1": 0.0, "top5": 100.0}
+
+
+def test_features_unpack_and_pickle(digits):
+    train = Features(*digits[0], ["a"] * 10, {"x.jpg": "damaged"})
+    features, targets = train
+    assert features is train.features
+    again = pickle.loads(pickle.dumps(train))
+    assert np.array_equal(again.targets, targets)
+    assert (again.classes, again.left_out) == (train.classes, train.left_out)
+
+
 def test_what_cannot_be(digits):
     train, test = digits
     assert evaluation.knn(train, test, k=1201) == evaluation.knn(train, test, k=1200)
@@ -91,7 +157,7 @@ def test_what_cannot_be(digits):
         evaluation.knn(train, test, k=-1)
     with pytest.raises(ValueError, match="epochs = -1: expected a whole number from 1"):
         evaluation.linear_probe(train, test, epochs=-1)
-    with pytest.raises(ValueError, match=r"test: 3 classes for .* features"):
+    with pytest.raises(ValueError, match=r"test: expected a class, .* for each of \(597,\) features, got \(3,\)"):
         evaluation.knn(train, Features(test.features, test.targets[:3]))
     with pytest.raises(ValueError, match=r"3 images.*at least 5"):
         evaluation.logistic_probe(Features(train.features[:3], train.targets[:3]), test)
@@ -100,15 +166,24 @@ def test_what_cannot_be(digits):
     one = Features(train.features, np.zeros_like(train.targets))
     for judge in (evaluation.knn, evaluation.linear_probe, evaluation.logistic_probe):
         with pytest.raises(ValueError, match="targets = 0: is the only class"):
-            judge(one, test)
+            judge(one, Features(test.features, np.zeros_like(test.targets)))
         with pytest.raises(ValueError, match="expected rows of 64"):
             judge(train, Features(test.features[:, :9], test.targets))
     bad = train.features.copy()
     bad[3, 5] = np.nan
     with pytest.raises(ValueError, match=r"features\[3, 5\] = NaN"):
         evaluation.knn(Features(bad, train.targets), test)
-    with pytest.raises(ValueError, match=r"expected .*, one row for each"):
+    worse = test.features.copy()
+    worse[3, 5] = np.inf
+    for judge in (evaluation.knn, evaluation.linear_probe, evaluation.logistic_probe):
+        with pytest.raises(ValueError, match=r"queries\[3, 5\] = inf"):
+            judge(train, Features(worse, test.targets))
+    with pytest.raises(ValueError, match=r"train: expected a class, .* got \(5,\) int64"):
         evaluation.knn(Features(train.features, train.targets[:5]), test)
+    with pytest.raises(ValueError, match=r"train: expected a class, a whole number, .* float64"):
+        evaluation.knn(Features(train.features, train.targets.astype(float)), test)
+    with pytest.raises(ValueError, match=r"lr = .*the probe has diverged"):
+        evaluation.linear_probe(Features(train.features * 1e18, train.targets), test, lr=1e18, epochs=2)
     with pytest.raises(ValueError, match="epochs = 0"):
         evaluation.linear_probe(train, test, epochs=0)
 
@@ -129,3 +204,80 @@ def test_features_of_folders_and_the_command(tmp_path):
     done = subprocess.run([*run, "--data", str(tmp_path / "train")], capture_output=True, text=True)
     assert done.returncode == 1
     assert "train and val" in done.stderr
+
+
+def test_what_cannot_be_read_is_left_out_and_counted(tmp_path):
+    coloured(tmp_path, {"train": 4, "val": 4})
+    (tmp_path / "val" / "red" / "1.png").write_bytes(b"no picture")
+    model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=32, dim=16, input_size=16, threads=2)
+    model.save(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"1\.png"):
+        evaluation.extract(model, tmp_path / "val")
+    with pytest.warns(UserWarning, match=r"1 of 8 images could not be read and are left out; .*1\.png"):
+        found = evaluation.extract(model, tmp_path / "val", on_error="report", batch_size=3)
+    assert found.targets.tolist() == [0] * 4 + [1] * 3
+    assert [name.endswith("1.png") for name in found.left_out] == [True]
+    with pytest.raises(ValueError, match="none of 2 images could be read"):
+        evaluation.extract(model, [b"x", b"y"], on_error="report")
+    run = [sys.executable, "-m", "sassl", "eval", "knn", str(tmp_path / "model.safetensors"), "--data", str(tmp_path)]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "1.png" in done.stderr
+    done = subprocess.run([*run, "--on-error=report"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 8 images could not be read" in done.stderr
+
+
+class Named:
+    """A dataset as torchvision's: numbers of classes, and their names."""
+
+    def __init__(self, targets, **attributes):
+        self.targets = targets
+        vars(self).update(attributes)
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, i):
+        return np.full((16, 16, 3), 40 * i, np.uint8), self.targets[i]
+
+
+def test_datasets_of_others_name_their_classes():
+    need("torch")
+    need("datasets")
+    import datasets
+    from torch.utils.data import ConcatDataset, Subset
+
+    abc = ["a", "b", "c"]
+    pair = Named([0, 1], classes=abc)
+    for dataset, names in (
+        (pair, abc),
+        (Named([0], classes=[("a", "x"), ("b",)]), ["a, x", "b"]),
+        (Named([0], class_to_idx={"b": 1, "a": 0}), ["a", "b"]),
+        (Named([0], reader=Named([0], class_to_idx={"a": 0, "b": 1})), ["a", "b"]),
+        (Named([0], classes=abc, target_transform=None), abc),
+        (Named([0], classes=abc, target_transform=lambda n: n % 2), None),
+        (Named([0], classes=["a", "a"]), None),
+        (Named([0], classes=3), None),
+        (Named([0]), None),
+        (Subset(pair, [1]), abc),
+        (ConcatDataset([pair, pair]), abc),
+        (ConcatDataset([pair, Named([0], classes=["b"])]), None),
+    ):
+        assert Objects(dataset).classes == names, vars(dataset)
+    columns = datasets.Features({"img": datasets.Value("string"), "fine_label": datasets.ClassLabel(names=abc)})
+    rows = datasets.Dataset.from_dict({"img": ["x.png"], "fine_label": [2]}, features=columns)
+    assert Objects(rows).classes == abc
+
+
+def test_a_set_of_others_without_one_class_is_told_by_names():
+    model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=32, dim=16, input_size=16, threads=2)
+    known, asked = Named([0, 1, 2, 2], classes=["a", "b", "c"]), Named([0, 1, 1, -1], classes=["b", "c"])
+    assert evaluation.extract(model, asked).targets.tolist() == [0, 1, 1, -1]
+    assert evaluation.extract(model, asked, classes=known.classes).targets.tolist() == [1, 2, 2, -1]
+    with pytest.raises(ValueError, match=r"classes: those of Arrays.* have no names"):
+        evaluation.extract(model, np.zeros((2, 16, 16, 3), np.uint8), classes=["a", "b"])
+    with pytest.raises(ValueError, match="a name stands there twice"):
+        evaluation.extract(model, asked, classes=["b", "c", "c"])
+    with pytest.raises(ValueError, match="class 2: the data has names of 2 classes, b, c"):
+        evaluation.extract(model, Named([0, 2], classes=["b", "c"]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import errno
 import io
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -19,12 +21,13 @@ import sassl
 from conftest import need
 from PIL import Image
 from sassl import evaluation, terminal
-from sassl.data import Arrays, ImageFolder, TwoViewLoader
-from sassl.pretraining import PRESETS, Config, Monitor, Pretraining
+from sassl.data import Arrays, Files, ImageFolder, TwoViewLoader
+from sassl.pretraining import PRESETS, Config, History, Monitor, Pretraining
 from sassl.pretraining.folder import Folder
 from sassl.pretraining.loop import rates
 from sassl.transforms import SimCLRTransform
 from sassl.transforms.plain import SASSL
+from sassl.transforms.recipes import IMAGENET_NORMALIZE
 
 SMALL = {"small_stem": True, "hidden_dim": 32, "dim": 16, "input_size": 16, "threads": 2}
 
@@ -350,13 +353,290 @@ def test_a_monitor_measures_as_often_as_is_cheap():
     assert [many.is_due(epoch, 5, 100) for epoch in range(5)] == [False, False, True, False, True]
 
 
-def test_a_monitor_that_fails_loses_no_epoch(tmp_path):
+def test_a_monitor_ends_no_run(tmp_path, capsys):
     one = Arrays(np.random.default_rng(0).integers(0, 255, (16, 16, 16, 3)).astype(np.uint8))
-    with pytest.raises(ValueError, match="is the only class"):
-        simclr().fit(one, 2, batch_size=8, out=tmp_path, monitor=Monitor(labelled(12), every=1), quiet=True)
-    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-00001-0000000.safetensors"]
-    resumed = simclr().fit(one, 2, batch_size=8, out=tmp_path, resume=True, quiet=True)
-    assert same(resumed, simclr().fit(one, 2, batch_size=8, quiet=True))
+    alone = simclr().fit(one, 2, batch_size=8, quiet=True)
+    run = simclr().fit(one, 2, batch_size=8, out=tmp_path, monitor=Monitor(labelled(12), every=1))
+    assert same(run, alone)
+    assert not any("knn_top1" in row for row in run.history)
+    assert capsys.readouterr().err.count("not monitored: targets = 0: is the only class") == 2
+    # Unlabeled images, as STL-10's, are no neighbours.
+    some = Arrays(one_of(labelled(16)), [-1, 1] * 4 + [0, -1] * 4)
+    run = simclr().fit(some, 1, batch_size=8, monitor=labelled(12), quiet=True)
+    assert "knn_top1" in run.history[0]
+    none = Arrays(one_of(labelled(16)), [-1] * 16)
+    run = simclr().fit(none, 1, batch_size=8, monitor=labelled(12))
+    assert "not monitored, for no training image has a class" in capsys.readouterr().err
+    # What is known before the first step is said there.
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    for i, pixels in enumerate(one_of(labelled(8))):
+        Image.fromarray(pixels).save(tmp_path / "photos" / "a" / f"{i}.png")
+    steps = []
+    options = {"batch_size": 8, "quiet": True, "on_step": lambda *_: steps.append(0)}
+    with pytest.raises(ValueError, match="monitor: 'a' is the only class"):
+        simclr().fit(tmp_path / "photos", 1, monitor=labelled(12), **options)
+    with pytest.raises(ValueError, match="monitor: there is no image"):
+        simclr().fit(one, 1, monitor=Arrays(np.zeros((0, 16, 16, 3), np.uint8)), **options)
+    with pytest.raises(ValueError, match="monitor: expected 8 classes with the views, got None"):
+        simclr().fit([([np.zeros((8, 16, 16, 3), np.float32)] * 2,)], 1, monitor=labelled(12), **options)
+    assert steps == []
+
+
+def one_of(images):
+    return np.stack([images[i][0] for i in range(len(images))])
+
+
+def test_a_damaged_image_of_the_monitor_follows_the_runs_policy(folder, capsys):
+    files = [path.read_bytes() for path in sorted(folder.glob("*.png"))[:12]]
+    damaged, classes = Files([*files[:11], files[11][:100]], [0, 1] * 6), [0, 1] * 6
+    with pytest.raises(ValueError, match=r"files\[11\]"):
+        simclr().fit(Files(files, classes), 2, batch_size=4, monitor=Monitor(damaged, 1), quiet=True)
+    run = simclr().fit(damaged, 2, batch_size=4, on_error="report", monitor=Monitor(damaged, 1))
+    assert ["knn_top1" in row for row in run.history] == [True, True]
+    told = capsys.readouterr().err
+    assert told.count("monitor: 1 of 12 images could not be read and are left out; files[11]: ") == 1
+    loader = TwoViewLoader(damaged, SimCLRTransform(16, output="numpy"), 4, on_error="report")
+    assert "knn_top1" in simclr().fit(loader, 1, monitor=damaged, quiet=True).history[0]
+    run = simclr().fit(Files(files, classes), 1, batch_size=4, monitor=Monitor(damaged, on_error="report"), quiet=True)
+    assert "knn_top1" in run.history[0]
+
+
+def test_a_monitor_counts_the_classes_of_others_by_name():
+    need("torch")
+    from test_evaluation import Named
+    from torch.utils.data import DataLoader
+
+    class Views(Named):
+        def __getitem__(self, i):
+            image, target = super().__getitem__(i)
+            return [np.float32(image) / 255] * 2, target
+
+    loader = DataLoader(Views([0, 1, 2, 0, 1, 2, 0, 1], classes=["a", "b", "c"]), 4)
+    monitor = Monitor(Named([0, 1], classes=["b", "c"]))
+    assert "knn_top1" in simclr().fit(loader, 1, monitor=monitor, quiet=True).history[0]
+    assert monitor.classes == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="class 'd': not among the training images' a, b, c"):
+        simclr().fit(loader, 1, monitor=Named([0, 1], classes=["b", "d"]), quiet=True)
+
+
+def test_batches_of_others_are_what_the_settings_say(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.random((8, 16, 16, 3), np.float32)
+    imagenet = IMAGENET_NORMALIZE
+    normalized = (images - np.float32(imagenet["mean"])) / np.float32(imagenet["std"])
+    steps = []
+    options = {"epochs": 1, "quiet": True, "on_step": lambda *_: steps.append(0)}
+    for views, message in (
+        ([normalized] * 2, r"numbers from -2\.\d+ to 2\.\d+, where normalize = None gives 0 to 1"),
+        ([images, normalized], "where normalize = None"),
+        ([images * 255] * 2, "where normalize = None"),
+        ([images[:, :8, :8]] * 2, "views of 8x8, where input_size = 16: .*give input_size=8"),
+        ([images[:, :8].transpose(0, 3, 1, 2)] * 2, r"views of 8x16, .*give input_size=\(8, 16\)"),
+        ([images[..., :1]] * 2, r"\(8, 16, 16, 1\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            simclr().fit([(views, [0, 1] * 4)], **options)
+    with pytest.raises(ValueError, match=r"batch of 8 images, where batch_size = 4, .*give batch_size=8"):
+        simclr().fit([([images] * 2, [0, 1] * 4)], batch_size=4, **options)
+    moco = sassl.MoCoV2("resnet18", small_stem=True, input_size=16, queue_size=16, splits=1, threads=2)
+    with pytest.warns(UserWarning, match="they look as if they were not normalized"):
+        moco.fit([([images] * 2, 0)], 1, quiet=True)
+    assert steps == []
+    # What is told is what evaluation goes by.
+    model = simclr(views={"normalize": imagenet}).fit([([normalized] * 2, 0)], **options)
+    pictures = (images * 255).round().astype(np.uint8)
+    found = evaluation.extract(model, pictures).features
+    assert np.allclose(found, model.encode(normalized), atol=1e-2 * np.abs(found).max())
+    # What no mean and deviation tell is not known, in its file too, and nothing is made up.
+    model = simclr(views={"normalize": "not known"}).fit([([images * 7 - 3] * 2, 0)], out=tmp_path / "run", **options)
+    assert Config.load(tmp_path / "run" / "config.json").views["normalize"] == "not known"
+    model = Pretraining.load(tmp_path / "run" / "checkpoint-00001-0000000.safetensors", threads=2)
+    with pytest.raises(ValueError, match="normalize = 'not known': the model learnt from batches of others"):
+        evaluation.extract(model, pictures)
+    assert np.array_equal(evaluation.extract(model, pictures, normalize=None).features, model.encode(pictures / 255))
+    with pytest.raises(ValueError, match="monitor: normalize = 'not known'"):
+        model.fit([([images] * 2, [0, 1] * 4)], 1, monitor=labelled(8), quiet=True)
+    with pytest.raises(
+        ValueError, match="normalize = 'not known': expected a dict or None, for views that are made here"
+    ):
+        model.fit(labelled(8), 1, batch_size=8, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "n"),
+    [
+        (sassl.MoCoV2, {"queue_size": 6, "splits": 1}, 10),
+        (sassl.MoCoV2, {"queue_size": 2, "splits": 1, "symmetric": True}, 10),
+        (sassl.SimCLR, {}, 10),
+        (sassl.BYOL, {}, 10),
+        (sassl.MoCoV2, {"queue_size": 64, "splits": 2}, 9),
+        (sassl.MoCoV2, {"queue_size": 64, "splits": 2}, 10),
+        (sassl.SimCLR, {}, 9),
+        (sassl.BYOL, {}, 9),
+    ],
+)
+def test_a_smaller_last_batch_is_taken_or_refused_before_the_first_step(kind, own, n, tmp_path):
+    options = {"small_stem": True, "input_size": 16, "dim": 16, "threads": 2}
+    model, steps = kind("resnet18", **own, **options), []
+    loader = TwoViewLoader(one_of(labelled(n)), kind._recipe(16, output="numpy"), 4, drop_last=False)
+    size = n % 4
+    fits = size >= 2 * own.get("splits", 1)
+    batches = [
+        (views, targets) for views, targets, _ in TwoViewLoader(loader.source, loader.transform, 4, drop_last=False)
+    ]
+    run = {"epochs": 3, "quiet": True, "on_step": lambda _, values: steps.append(values["lr"])}
+    if not fits:
+        for data in (loader, batches):
+            with pytest.raises(ValueError, match=rf"a last batch has {size} images, the others 4: .*drop_last=True"):
+                model.fit(data, out=tmp_path / "run", **run)
+        assert steps == []
+        assert not (tmp_path / "run").exists()
+        return
+    model.fit(loader, **run)
+    assert len(steps) == 9
+    # The rate is that of the others.
+    assert steps == [rates(model.config, step, 3)[0] for step in range(9)]
+    assert model.config.batch_size == 4
+    assert all(np.isfinite(row["loss"]) for row in model.history)
+
+
+def test_the_last_batch_of_torchs_loader_is_known(tmp_path):
+    need("torch")
+    from torch.utils.data import DataLoader
+
+    items = [([np.zeros((16, 16, 3), np.float32)] * 2, 0)] * 9
+    with pytest.raises(ValueError, match="a last batch has 1 images, the others 4"):
+        simclr().fit(DataLoader(items, 4), 1, quiet=True)
+    assert len(simclr().fit(DataLoader(items, 4, drop_last=True), 1, quiet=True).history) == 1
+
+
+def test_mocos_queue_goes_around():
+    model = sassl.MoCoV2("resnet18", small_stem=True, input_size=16, dim=8, queue_size=5, splits=1, threads=2)
+    rng = np.random.default_rng(0)
+    before, place = model._trainer.state()["method.queue"], 0
+    for n in (3, 4, 7):
+        left, right = (rng.random((n, 16, 16, 3), np.float32) for _ in range(2))
+        model._trainer.step(left, right, 0.0, 1.0)
+        after = model._trainer.state()
+        new = {(place + i) % 5 for i in range(n)}
+        is_new = [not np.array_equal(*rows) for rows in zip(before, after["method.queue"], strict=True)]
+        assert is_new == [i in new for i in range(5)]
+        before, place = after["method.queue"], (place + n) % 5
+        assert after["method.queue_pointer"] == place
+
+
+class Sized:
+    """Batches of which `len` says another number than there are."""
+
+    batch_size = 4
+
+    def __init__(self, batches, told):
+        self.batches, self.told = batches, told
+
+    def __len__(self):
+        return self.told
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+def test_a_loader_whose_len_is_not_what_comes():
+    rng = np.random.default_rng(0)
+    batches = [([rng.random((4, 16, 16, 3), np.float32)] * 2, 0) for _ in range(3)]
+    for told, said in ((2, "more than 2, and the rest is left out"), (4, "3, and the learning rate goes on as if")):
+        lrs, model = [], simclr(warmup_epochs=0)
+        with pytest.warns(UserWarning, match=rf"epoch 1: len\(Sized\) is {told} batches, but there came {said}"):
+            model.fit(Sized(batches, told), 2, quiet=True, on_step=lambda _, values, lrs=lrs: lrs.append(values["lr"]))
+        # No step's rate is taken twice.
+        came = min(told, 3)
+        plan = [rates(model.config, epoch * told + step, told)[0] for epoch in range(2) for step in range(came)]
+        assert lrs == plan
+        assert lrs == sorted(set(lrs), reverse=True)
+    with pytest.raises(TypeError, match=r"data: generator has no len\(\), by which the rate's schedule goes"):
+        simclr().fit((batch for batch in batches), 1, batch_size=4)
+    with pytest.raises(ValueError, match="data: Sized has no batch"):
+        simclr().fit(Sized([], 0), 1)
+
+    class Once(Sized):
+        def __next__(self):
+            raise StopIteration
+
+    with pytest.raises(ValueError, match="data: Once is an iterator, which gives its batches once; there are 2 epochs"):
+        simclr().fit(Once(batches, 3), 2)
+
+    class Nameless(Sized):
+        batch_size = None
+
+    with pytest.raises(ValueError, match="batch_size: Nameless does not tell it"):
+        simclr().fit(Nameless(batches, 3), 1)
+    assert simclr().fit(Nameless(batches, 3), 1, batch_size=4, quiet=True).config.batch_size == 4
+
+
+def test_settings_that_no_memory_holds():
+    for make, message in (
+        (lambda: simclr(hidden_dim=65536, layers=3), r"hidden_dim = 65536, dim = 16, layers = 3: .* 16 GiB"),
+        (lambda: sassl.BYOL("resnet18", hidden_dim=65536, dim=65536), r"hidden_dim = 65536, dim = 65536, .* 48 GiB"),
+        (lambda: simclr(layers=10**9, hidden_dim=2), r"layers = 1000000000: .*at most 1,073,741,824"),
+        (lambda: sassl.MoCoV2("resnet18", dim=65536), r"queue_size = 65536, dim = 65536: .* 16 GiB"),
+        (lambda: sassl.MoCoV2("resnet50", dim=10**6, queue_size=2), r"dim = 1000000: makes .*"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
+
+
+def test_counts_are_whole_numbers_where_others_read_them(tmp_path):
+    need("torch")
+    import torch
+    from safetensors.torch import load_file
+
+    model = simclr().fit(labelled(16), 1, batch_size=4, quiet=True)
+    model.export_backbone(tmp_path / "a.safetensors")
+    model.export_backbone(tmp_path / "a.pth")
+    ours = {name: torch.from_numpy(tensor) for name, tensor in model.state_dict().items()}
+    for tensors in (load_file(tmp_path / "a.safetensors"), torch.load(tmp_path / "a.pth"), ours):
+        counts = {name: tensor for name, tensor in tensors.items() if "num_batches_tracked" in name}
+        assert len(counts) == 20
+        # Of both views.
+        assert {(tensor.dtype, tensor.shape, tensor.item()) for tensor in counts.values()} == {(torch.int64, (), 4)}
+        assert {tensor.dtype for name, tensor in tensors.items() if name not in counts} == {torch.float32}
+    before = model._trainer.state()
+    model._trainer.load_backbone(model.state_dict())
+    assert all(np.array_equal(before[name], tensor) for name, tensor in model._trainer.state().items())
+
+
+def test_errors_of_callbacks_are_the_users(folder, tmp_path):
+    def failed(*_):
+        raise KeyError("mine")
+
+    for name in ("on_step", "on_epoch"):
+        with pytest.raises(KeyError, match="mine") as raised:
+            simclr().fit(folder, 2, batch_size=8, out=tmp_path / name, quiet=True, **{name: failed})
+        assert raised.traceback[-1].name == "failed"
+        resumed = simclr().fit(folder, 2, batch_size=8, out=tmp_path / name, resume=True, quiet=True)
+        assert same(resumed, simclr().fit(folder, 2, batch_size=8, quiet=True))
+
+
+NOTEBOOK = """
+from sassl.pretraining import History
+history = History([{"epoch": e, "loss": 5.0 - e, "lr": 0.1, "images_per_second": 9.0} for e in (1, 2, 3)])
+history.plot()
+"""
+
+
+def test_a_plot_shows_in_a_notebook(tmp_path):
+    need("nbclient")
+    need("ipykernel")
+    need("matplotlib")
+    import nbformat
+    from nbclient import NotebookClient
+
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK)])
+    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    (shown,) = book.cells[0].outputs
+    with Image.open(io.BytesIO(base64.b64decode(shown["data"]["image/png"]))) as picture:
+        assert picture.size[0] > 500
+    history = History([{"epoch": 1, "loss": 2.0}])
+    assert pickle.loads(pickle.dumps(history.plot()))._repr_png_() == history.plot()._repr_png_()
 
 
 def test_progress_in_a_log_and_in_a_terminal(monkeypatch, capsys):
@@ -727,7 +1007,7 @@ def test_what_cannot_be(folder, tmp_path):
         simclr().fit(folder, 0)
     with pytest.raises(ValueError, match="batch_size = 25: larger than"):
         simclr().fit(folder, 1, batch_size=25)
-    with pytest.raises(ValueError, match="queue_size = 65536: a multiple of the batch of 6"):
+    with pytest.raises(ValueError, match="splits = 8: the batch of 6 in parts of one size"):
         sassl.MoCoV2("resnet18", small_stem=True, input_size=16).fit(folder, 1, batch_size=6, out=tmp_path / "moco")
     assert not (tmp_path / "moco").exists()
     for model in (simclr(), sassl.BYOL("resnet18", small_stem=True, input_size=16)):
@@ -806,7 +1086,7 @@ def test_a_loaders_transform_is_the_runs(folder):
 
 def test_a_warm_up_goes_by_steps():
     config = Config("moco-v2", epochs=4, lr=1.0, warmup_epochs=1, schedule_by="epoch")
-    lrs = [rates(config, 256, step, 4)[0] for step in range(16)]
+    lrs = [rates(config, step, 4)[0] for step in range(16)]
     assert lrs[:5] == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert len(set(lrs[4:8])) == 1
 

@@ -21,6 +21,9 @@ from ..transforms.recipes import pixels
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+#: Keys of a class in a dataset's dicts.
+_TARGETS = ("label", "fine_label", "labels", "cls")
+
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
@@ -53,6 +56,11 @@ class Images:
     def name(self, index: int) -> str:
         """The path of an image, or its place in a file."""
         return self.core.name(index)
+
+    @property
+    def classes(self) -> list[str] | None:
+        """Names of the classes, in the order of their numbers; None where they have none."""
+        return None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} images)"
@@ -255,7 +263,7 @@ class Objects(Images):
         first = dataset[0] if len(dataset) else ()
         if isinstance(first, dict):
             image = _key(first, image, ("image", "img", "jpg", "png"), "image")
-            target = _key(first, target, ("label", "fine_label", "labels", "cls", None), "target")
+            target = _key(first, target, (*_TARGETS, None), "target")
 
         def get(index: int) -> tuple[Any, int]:
             item = dataset[index]
@@ -270,6 +278,12 @@ class Objects(Images):
             return raw, whole(f"source[{index}]: class", label, -(2**63))
 
         self.core = Source.python(get, len(dataset), "source")
+        self._classes = class_names(dataset, target)
+
+    @property
+    def classes(self) -> list[str] | None:
+        """Names of the classes, where the dataset has them: as `class_names` finds them."""
+        return self._classes
 
 
 def _make(kind: type[Images], arguments: tuple[Any, ...], named: dict[str, Any]) -> Images:
@@ -294,18 +308,59 @@ def as_images(source: Any) -> Images:
 
 
 def numbered(images: Images, classes: Sequence[str] | None) -> NDArray[np.int64] | None:
-    """The number that each of the images' classes has among these names; None where they have no names.
+    """The number that each of the images' classes has among these names; None where `classes` is None.
 
     Raises:
-        ValueError: a class that is not among them.
+        ValueError: images whose classes have no names; a class that is not among these; a name that stands there twice.
     """
-    own = getattr(images, "classes", None)
-    if own is None or classes is None:
+    if classes is None:
         return None
-    unknown = [name for name in own if name not in classes]
+    own = images.classes
+    if own is None:
+        raise ValueError(f"classes: those of {images!r} have no names, but numbers alone; leave `classes` out")
+    numbers = {name: number for number, name in enumerate(classes)}
+    if len(numbers) != len(classes):
+        raise ValueError(f"classes = {list(classes[:10])}: a name stands there twice, and tells no class")
+    unknown = [name for name in own if name not in numbers]
     if unknown:
         raise ValueError(f"class {unknown[0]!r}: not among the training images' {', '.join(classes[:10])}")
-    return np.array([list(classes).index(name) for name in own], np.int64)
+    return np.array([numbers[name] for name in own], np.int64)
+
+
+def class_names(dataset: Any, target: str | None = None) -> list[str] | None:
+    """Names of the classes that a dataset of others has, in the order of their numbers; None where it has none.
+
+    They are a Hugging Face dataset's `ClassLabel`, torchvision's `classes`, or timm's `class_to_idx`, also of a `Subset`, a
+    `ConcatDataset` or a `LightlyDataset`. A `target_transform` makes other numbers, of which no name is known.
+
+    Args:
+        dataset: the dataset.
+        target: the key of the class, of a Hugging Face dataset.
+    """
+    if getattr(dataset, "target_transform", None) is not None:
+        return None
+    kinds = {kind.__name__ for kind in type(dataset).__mro__}
+    if kinds & {"Subset", "LightlyDataset"}:
+        return class_names(dataset.dataset, target)
+    if "ConcatDataset" in kinds:
+        first, *others = (class_names(part, target) for part in dataset.datasets)
+        return first if all(names == first for names in others) else None
+    columns, numbers = (
+        getattr(dataset, "features", None),
+        getattr(getattr(dataset, "reader", dataset), "class_to_idx", None),
+    )
+    if isinstance(columns, dict):
+        key = next((key for key in (target, *_TARGETS) if key in columns), None)
+        found = getattr(columns.get(key), "names", None)
+    else:
+        found = getattr(dataset, "classes", None)
+        if found is None and isinstance(numbers, dict) and sorted(numbers.values()) == list(range(len(numbers))):
+            found = sorted(numbers, key=numbers.__getitem__)
+    if not isinstance(found, (list, tuple)) or not all(isinstance(name, (str, tuple)) for name in found):
+        return None
+    # torchvision's ImageNet has several names for a class.
+    names = [name if isinstance(name, str) else ", ".join(map(str, name)) for name in found]
+    return names if names and len(set(names)) == len(names) else None
 
 
 def _targets(targets: Sequence[int] | None, n: int) -> list[int]:

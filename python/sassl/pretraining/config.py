@@ -13,6 +13,12 @@ from typing import Any
 from .._sassl import write_file
 from ..arguments import choice, flag, number, whole, wrong
 
+#: As `views["normalize"]`: of batches that others made, in a way that a mean and a standard deviation do not tell.
+UNKNOWN = "not known"
+
+#: Numbers that heads or a queue may have: 4 GiB, and several times that while they learn.
+_MOST_NUMBERS = 2**30
+
 
 @dataclass(frozen=True)
 class Config:
@@ -20,7 +26,8 @@ class Config:
 
     Each method reads what is its own: `queue_size`, `splits`, `symmetric` and `mlp` are MoCo's, `layers` SimCLR's. `lr` is
     for a batch of 256, or of one image where `scaling` is "sqrt"; `encoder_momentum` is m of MoCo or tau of BYOL. `views`
-    are keywords of the method's recipe; `style` is what a `SASSL` is made of, or None.
+    are keywords of the method's recipe; `style` is what a `SASSL` is made of, or None. Of batches that others made, `views`
+    and `style` are what was given, and `views["normalize"]` may be "not known".
     """
 
     method: str
@@ -80,9 +87,29 @@ class Config:
         for name, kinds in (("views", dict), ("style", (dict, type(None)))):
             if not isinstance(getattr(self, name), kinds):
                 raise wrong(name, getattr(self, name), "a dict")
+        self._check_memory()
         # As JSON gives them back.
         for name in ("input_size", "views", "style"):
             object.__setattr__(self, name, json.loads(json.dumps(getattr(self, name))))
+
+    def _check_memory(self) -> None:
+        dim, hidden, features = self.dim, self.hidden_dim, 512 if self.arch in ("resnet18", "resnet34") else 2048
+        heads = {
+            "moco-v2": features * ((features if self.mlp else 0) + dim),
+            "byol": features * hidden + 3 * hidden * dim,
+            "simclr": (features + dim) * hidden + max(0, self.layers - 2) * hidden**2,
+        }
+        queue = self.queue_size * dim if self.method == "moco-v2" else 0
+        for names, numbers in (
+            (("dim",) if self.method == "moco-v2" else ("hidden_dim", "dim", "layers"), heads.get(self.method, 0)),
+            (("queue_size", "dim"), queue),
+        ):
+            if numbers > _MOST_NUMBERS:
+                told = ", ".join(f"{name} = {getattr(self, name)}" for name in names)
+                raise ValueError(
+                    f"{told}: makes {numbers:,} numbers, {4 * numbers / 2**30:,.0f} GiB, and several times that while they "
+                    f"learn; at most {_MOST_NUMBERS:,}"
+                )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Config:

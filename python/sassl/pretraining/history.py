@@ -31,7 +31,7 @@ class History(list[dict[str, float]]):
             path: a picture to write, as .png or .svg.
 
         Returns:
-            A matplotlib `Figure`.
+            A matplotlib `Figure`, which a notebook shows.
 
         Raises:
             ImportError: without matplotlib.
@@ -40,8 +40,9 @@ class History(list[dict[str, float]]):
         if not self:
             raise ValueError("history = []: no epoch is over")
         try:
-            from matplotlib.figure import Figure
             from matplotlib.ticker import MaxNLocator
+
+            from .figure import Figure
         except ImportError:
             raise ImportError("history.plot: needs matplotlib; pip install 'sassl[demo]'") from None
         found = list(dict.fromkeys(name for row in self for name in row if name not in _LEFT_OUT))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .._sassl import checkpoint_metadata, cosine_momentum, cosine_rate
 from ..data import TwoViewLoader
+from .batches import check_first, targets, views
 from .config import Config
 from .folder import Folder, metadata
 from .history import History
@@ -54,6 +55,8 @@ class Loop:
         self._monitor, self._tensorboard = monitor, tensorboard
         self._on_epoch, self._on_step, self._quiet = on_epoch, on_step, quiet
         self._batches = len(loader)
+        # Whether batches are as the settings say is asked once, and not of views that are made by them.
+        self._is_checked = isinstance(loader, TwoViewLoader)
         self._unreadable: set[str] = set()
         # Of the epoch so far.
         self._images, self._seconds = 0, 0.0
@@ -96,15 +99,22 @@ class Loop:
         # A checkpoint may stand after the last batch, and before what ends an epoch.
         rest = () if place == self._batches else loader if native or place == 0 else _skip(loader, place)
         for batch in rest:
+            if done == self._batches:
+                self._tell_of_length(epoch, f"more than {done}, and the rest is left out")
+                break
             left, right = views(batch)
+            if not self._is_checked:
+                self._is_checked = True
+                check_first(batch, model.transform, model.normalize, model.config.batch_size)
+            labels = None if self._monitor is None else self._monitor.labels(targets(batch), len(left))
             values, features = self._step(left, right, epoch, done)
             done += 1
             self._images += len(left)
             self._seconds = time.perf_counter() - began
             for name, value in values.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
-            if self._monitor is not None:
-                self._monitor.keep(features, targets(batch))
+            if self._monitor is not None and labels is not None:
+                self._monitor.keep(features, labels)
             progress.step(epoch, len(left), values)
             step = epoch * self._batches + done
             if board is not None and step % _POINTS == 0:
@@ -121,7 +131,9 @@ class Loop:
                     self._unreadable.add(name)
                     progress.note(f"{name}: {why}; another image took its place")
         if done == 0:
-            raise ValueError(f"epoch {epoch}: the data gave no batch")
+            raise ValueError(f"epoch {epoch}: the data gave no batch; each epoch iterates over it anew")
+        if done < self._batches:
+            self._tell_of_length(epoch, f"{done}, and the learning rate goes on as if the others had come")
         means = {name: value / done for name, value in self._sums.items()}
         row = {"epoch": epoch + 1, **means, "images_per_second": self._images / self._seconds}
         model.history.append(row)
@@ -133,7 +145,10 @@ class Loop:
                         f"epoch {epoch + 1}: not monitored, for its features up to batch {place} are not here"
                     )
                 else:
-                    row.update(self._monitor.measure(model))
+                    found, told = self._monitor.measure(model)
+                    row.update(found)
+                    for text in told:
+                        progress.note(f"epoch {epoch + 1}: {text}")
         finally:
             if self._monitor is not None:
                 self._monitor.forget()
@@ -146,11 +161,15 @@ class Loop:
         if self._on_epoch is not None:
             self._on_epoch(model, row)
 
+    def _tell_of_length(self, epoch: int, told: str) -> None:
+        name = type(self._loader).__name__
+        warnings.warn(f"epoch {epoch + 1}: len({name}) is {self._batches} batches, but there came {told}", stacklevel=2)
+
     def _step(
         self, left: NDArray[np.float32], right: NDArray[np.float32], epoch: int, done: int
     ) -> tuple[dict[str, float], NDArray[np.float32]]:
         """What was watched, and the left views' features."""
-        lr, momentum = rates(self._model.config, len(left), epoch * self._batches + done, self._batches)
+        lr, momentum = rates(self._model.config, epoch * self._batches + done, self._batches)
         try:
             loss, watched, features = self._model._trainer.step(left, right, lr, momentum)
         except ValueError as error:
@@ -205,53 +224,15 @@ class Loop:
         return epoch, batch
 
 
-def rates(config: Config, batch: int, step: int, batches: int) -> tuple[float, float]:
-    """The learning rate and the encoder's momentum of a step, counted from 0."""
+def rates(config: Config, step: int, batches: int) -> tuple[float, float]:
+    """The learning rate and the encoder's momentum of a step, counted from 0; a smaller last batch has the others' rate."""
     total, warmup = config.epochs * batches, min(config.warmup_epochs, config.epochs - 1) * batches
     # A warm-up goes by steps in either case: by epochs its first one would learn nothing.
     at = step // batches * batches if config.schedule_by == "epoch" and step >= warmup else step
-    lr = cosine_rate(config.peak_lr(batch), warmup, total, at)
+    lr = cosine_rate(config.peak_lr(config.batch_size), warmup, total, at)
     if config.encoder_momentum_schedule == "constant":
         return lr, config.encoder_momentum
     return lr, cosine_momentum(config.encoder_momentum, total, step)
-
-
-def is_batches(data: Any) -> bool:
-    """Whether these are batches already: a loader, ours or torch's, or a list of ([left, right], ...)."""
-    if isinstance(data, TwoViewLoader) or (hasattr(data, "__iter__") and hasattr(data, "batch_size")):
-        return True
-    if hasattr(data, "__iter__") and not hasattr(data, "__getitem__") and not isinstance(data, os.PathLike):
-        return True
-    if not isinstance(data, (list, tuple)) or not data or not isinstance(data[0], (list, tuple)):
-        return False
-    return any(_are_views(part) for part in data[0][:2])
-
-
-def views(batch: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Left and right views of a batch as lightly's collate makes it, or as solo-learn's does."""
-    at = 0 if _are_views(batch[0]) else 1
-    if not _are_views(batch[at]):
-        raise ValueError("batch: expected ([left, right], classes, ...) or (indices, [left, right], classes)")
-    left, right = (floats(view) for view in batch[at])
-    return left, right
-
-
-def targets(batch: Any) -> Any:
-    """The classes of a batch."""
-    at = 1 if _are_views(batch[0]) else 2
-    return batch[at] if len(batch) > at else None
-
-
-def floats(images: Any) -> NDArray[np.float32]:
-    """Images of numpy or torch as float32."""
-    array = np.asarray(images)
-    if array.dtype.kind != "f":
-        raise ValueError(f"views: expected floats, got {array.dtype}; the recipe's dtype is float32")
-    return array.astype(np.float32, copy=False)
-
-
-def _are_views(views: Any) -> bool:
-    return isinstance(views, (list, tuple)) and len(views) == 2 and all(np.ndim(view) == 4 for view in views)
 
 
 def _skip(loader: Iterable[Any], n: int) -> Iterator[Any]:

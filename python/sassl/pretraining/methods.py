@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from .._sassl import Trainer, checkpoint_metadata, write_file, write_tensors
 from ..arguments import choice, flag, whole, wrong
 from ..data import TwoViewLoader
-from ..data.sources import numbered
+from ..data.sources import class_names
 from ..transforms import recipes
 from ..transforms.plain import SASSL
-from .config import PRESETS, Config, check_names
+from . import batches
+from .config import PRESETS, UNKNOWN, Config, check_names
 from .folder import Folder, metadata
 from .history import History
-from .loop import Callback, Loop, floats, is_batches, views
+from .loop import Callback, Loop
 from .monitor import Monitor
 
 
@@ -79,10 +80,11 @@ class Pretraining:
         #: The settings of the run.
         self.config = config
         size: Any = config.input_size
+        known = {**config.views, "normalize": None} if config.views.get("normalize") == UNKNOWN else config.views
         fixed: dict[str, Any] = {"style": style, "output": "numpy", "dtype": "float32", "channels_last": True}
         try:
             #: How views are made of images.
-            self.transform: recipes.TwoViewTransform = self._recipe(input_size=size, **config.views, **fixed)
+            self.transform: recipes.TwoViewTransform = self._recipe(input_size=size, **known, **fixed)
         except TypeError as error:
             raise TypeError(f"views = {config.views!r}: {_told(error)}") from None
         self._threads = threads
@@ -135,16 +137,21 @@ class Pretraining:
 
         Args:
             data: a folder, or whatever a `TwoViewLoader` takes; a `TwoViewLoader`; or any iterable of batches whose first
-                element is [left views, right views], (N, 3, H, W) or (N, H, W, 3) of floats, of one length in each epoch.
+                element is [left views, right views], (N, 3, H, W) or (N, H, W, 3) of floats. Of others' batches the first is
+                compared with `input_size` and with `normalize` of `views`, by which `sassl.evaluation` makes its images;
+                `views={"normalize": "not known"}` takes any numbers. An epoch has `len` batches: what comes beyond them is
+                left out, and a warning tells; where fewer come, too.
             epochs: of the whole run, those before a resume too; None: as `config` says.
-            batch_size: images of a batch; None: the data's own, or as `config` says.
+            batch_size: images of a batch, by which the learning rate is scaled, also of a smaller last one; None: the data's
+                own, or as `config` says.
             out: a folder for `config.json`, `log.csv` and the checkpoints, one after each epoch.
             resume: go on from the folder's last checkpoint, or begin where there is none yet; to the bit if the data is a
                 `TwoViewLoader` or what makes one.
             keep: how many checkpoints stay.
             checkpoint_every: steps after which there is one too, for long epochs.
             on_error: as of a `TwoViewLoader`: "raise", or "report": another image for one that cannot be read, and a line.
-            monitor: labelled images or a `Monitor`: accuracies of the features after an epoch.
+            monitor: labelled images or a `Monitor`: accuracies of the features after an epoch. What it cannot do is told in a
+                line, and the run goes on.
             tensorboard: write scalars for it into the folder.
             on_epoch: called with this object and the epoch's row of the history.
             on_step: called with this object and what the step gave: loss, lr, and more.
@@ -169,14 +176,18 @@ class Pretraining:
             if callback is not None and not callable(callback):
                 raise TypeError(f"{name}: expected a function, got {type(callback).__name__}")
         epochs = self.config.epochs if epochs is None else whole("epochs", epochs, 1)
-        made = is_batches(data)
-        if made and batch_size is None:
-            batch_size = _batch_size(data)
-        batch_size = self.config.batch_size if batch_size is None else whole("batch_size", batch_size, 1)
-        self._trainer.check_batch(batch_size)
+        made = batches.is_batches(data)
+        if made:
+            batches.check_length(data, epochs)
+        if batch_size is None:
+            batch_size = batches.batch_size(data) if made else self.config.batch_size
+        batch_size = whole("batch_size", batch_size, 1)
+        self._check_batches(data if made else None, batch_size)
         config = replace(self.config, epochs=epochs, batch_size=batch_size)
         loader = data
         if not made:
+            if self.normalize == UNKNOWN:
+                raise wrong("normalize", UNKNOWN, "a dict or None, for views that are made here")
             seed, threads = config.seed, self._threads
             loader = TwoViewLoader(
                 data, self.transform, batch_size, seed=seed, threads=threads, output="numpy", on_error=on_error
@@ -187,8 +198,14 @@ class Pretraining:
             config = self._as(data.transform, config)
         if monitor is not None:
             monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
-            monitor.classes = getattr(getattr(loader, "source", None), "classes", None)
-            numbered(monitor.data, monitor.classes)
+            if isinstance(loader, TwoViewLoader):
+                monitor.begin(loader.source.classes, loader._settings["on_error"])
+            else:
+                monitor.begin(class_names(getattr(loader, "dataset", None)), on_error)
+            if not isinstance(data, TwoViewLoader) and self.normalize == UNKNOWN:
+                raise ValueError(
+                    f"monitor: normalize = {UNKNOWN!r}: no image can be made as the views are; leave it out"
+                )
         folder = None if out is None else Folder(Path(out), resume, config)
         try:
             self.config = config
@@ -210,6 +227,23 @@ class Pretraining:
                 folder.close()
         return self
 
+    @property
+    def normalize(self) -> Any:
+        """How views are normalized: a dict of "mean" and "std"; None: not at all; "not known", of batches that others made."""
+        given = self.config.views.get("normalize")
+        return UNKNOWN if given == UNKNOWN else self.transform._settings["normalize"]
+
+    def _check_batches(self, made: Any, size: int) -> None:
+        """All sizes that will come, as far as they are known."""
+        self._trainer.check_batch(size)
+        for last in () if made is None else sorted(batches.smaller(made, size)):
+            try:
+                self._trainer.check_batch(last)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}; a last batch has {last} images, the others {size}: leave it out by drop_last=True"
+                ) from None
+
     def _as(self, transform: recipes.TwoViewTransform, config: Config) -> Config:
         """These settings with the views of another transform, which then is this object's."""
         self.transform = transform
@@ -229,13 +263,17 @@ class Pretraining:
         Returns:
             (N, features) float32.
         """
-        array, batch_size = floats(images), whole("batch_size", batch_size, 1)
+        array, batch_size = batches.floats(images), whole("batch_size", batch_size, 1)
         parts = [self._trainer.encode(array[i : i + batch_size]) for i in range(0, len(array), batch_size)]
         return np.concatenate(parts) if parts else np.empty((0, self._trainer.features), np.float32)
 
-    def state_dict(self) -> dict[str, NDArray[np.float32]]:
-        """The backbone's tensors under torchvision's names, in its order of axes."""
-        return self._trainer.backbone()
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """The backbone's tensors under torchvision's names, in its order of axes: float32, and int64 where PyTorch counts."""
+        state = self._trainer.backbone()
+        counts = {
+            name: tensor.astype(np.int64) for name, tensor in state.items() if name.endswith("num_batches_tracked")
+        }
+        return {**state, **counts}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes everything, settings too: the whole file, or nothing."""
@@ -334,11 +372,3 @@ def describe(style: SASSL) -> dict[str, Any]:
 def _told(error: TypeError) -> str:
     """What an unexpected keyword's error says to those who gave it in a dict."""
     return re.sub(r"\S*__init__\(\) got an unexpected keyword argument", "there is no", str(error))
-
-
-def _batch_size(batches: Any) -> int | None:
-    """Images of a batch that is made already."""
-    if isinstance(batches, TwoViewLoader):
-        return int(batches._plan["batch_size"])
-    size = getattr(batches, "batch_size", None)
-    return int(size) if size else (len(views(batches[0])[0]) if isinstance(batches, (list, tuple)) else None)

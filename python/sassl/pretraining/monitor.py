@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import whole
-from ..data.sources import as_images
+from ..arguments import choice, whole
+from ..data.sources import as_images, numbered
 
 if TYPE_CHECKING:
     from .methods import Pretraining
@@ -27,22 +27,34 @@ class Monitor:
     whether a run goes well.
 
     Args:
-        data: labelled images, whatever a `TwoViewLoader` takes; their classes are those of the training images.
+        data: labelled images, whatever a `TwoViewLoader` takes; their classes are those of the training images, by names where
+            both have names. Training images without a class (-1) are no neighbours.
         every: epochs between, the last one always; None: as many as keep the images it encodes to a tenth of those trained on.
         bank: features that are kept, the newest ones.
         k: neighbours, or all features where they are fewer.
         probe_epochs: of the linear probe, 0 for none.
+        on_error: of an image that cannot be read, as `sassl.evaluation.extract` has it; None: as of the training images.
 
     Raises:
         ValueError: a number outside its range.
     """
 
     def __init__(
-        self, data: Any, every: int | None = None, *, bank: int = 65_536, k: int = 200, probe_epochs: int = 10
+        self,
+        data: Any,
+        every: int | None = None,
+        *,
+        bank: int = 65_536,
+        k: int = 200,
+        probe_epochs: int = 10,
+        on_error: str | None = None,
     ) -> None:
         self.data, self.every = as_images(data), None if every is None else whole("every", every, 1)
         #: Names of the training images' classes, by which those of `data` are numbered; `fit` sets it.
         self.classes: list[str] | None = None
+        self._on_error: str | None = choice("on_error", on_error, ("raise", "report", None))
+        self._policy, self._left_out = on_error or "raise", 0
+        self._is_begun = False
         self._bank, self._k = whole("bank", bank, 2), whole("k", k, 1)
         self._probe_epochs = whole("probe_epochs", probe_epochs)
         self._kept: deque[tuple[NDArray[np.float32], NDArray[np.int64]]] = deque()
@@ -53,32 +65,74 @@ class Monitor:
         every = self.every or max(1, -(-_RATIO * len(self.data) // images))
         return (epoch + 1) % every == 0 or epoch + 1 == epochs
 
-    def keep(self, features: NDArray[np.float32], targets: Any) -> None:
-        """Features of a step and their classes."""
+    def begin(self, classes: list[str] | None, on_error: str) -> None:
+        """What a run knows of its training images: names of their classes, and what is done about those that cannot be read.
+
+        Raises:
+            ValueError: no image, classes that training has not, one class only.
+        """
+        self._policy = self._on_error or on_error
+        self.classes = None if self.data.classes is None else classes
+        self._is_begun, self._left_out = False, 0
+        if not len(self.data):
+            raise ValueError("monitor: there is no image")
+        if classes is not None and len(classes) == 1:
+            raise ValueError(
+                f"monitor: {classes[0]!r} is the only class of the training images; there is nothing to tell apart"
+            )
+        numbered(self.data, self.classes)
+
+    def labels(self, targets: Any, n: int) -> NDArray[np.int64] | None:
+        """The classes of a batch of n images; None where there are none.
+
+        Raises:
+            ValueError: of the first batch, there are none; that is before the first step.
+        """
         classes = np.asarray(targets)
-        if classes.shape != features.shape[:1] or classes.dtype.kind not in "iu":
-            raise ValueError(f"monitor: expected {len(features)} classes with the views, got {targets!r:.100}")
-        self._kept.append((features, classes.astype(np.int64)))
-        self._rows += len(features)
+        if classes.shape == (n,) and classes.dtype.kind in "iu":
+            self._is_begun = True
+            return classes.astype(np.int64)
+        if self._is_begun:
+            return None
+        raise ValueError(f"monitor: expected {n} classes with the views, got {targets!r:.100}")
+
+    def keep(self, features: NDArray[np.float32], classes: NDArray[np.int64]) -> None:
+        """Features of a step and their classes."""
+        is_known = classes >= 0
+        if not is_known.any():
+            return
+        self._kept.append((features[is_known], classes[is_known]))
+        self._rows += int(is_known.sum())
         while self._rows - len(self._kept[0][0]) >= self._bank:
             self._rows -= len(self._kept.popleft()[0])
 
-    def measure(self, model: Pretraining) -> dict[str, float]:
-        """`knn_top1` and `linear_top1`; the features kept are let go."""
+    def measure(self, model: Pretraining) -> tuple[dict[str, float], list[str]]:
+        """`knn_top1` and `linear_top1`, as far as they can be; and lines on what cannot. The features kept are let go.
+
+        Raises:
+            OSError, ValueError: an image that cannot be read, where `on_error` is "raise".
+        """
         from .. import evaluation
 
-        features, targets = (np.concatenate(part)[-self._bank :] for part in zip(*self._kept, strict=True))
+        kept = list(self._kept)
         self.forget()
-        train, test = evaluation.Features(features, targets), evaluation.extract(model, self.data, classes=self.classes)
+        if not kept:
+            return {}, ["not monitored, for no training image has a class"]
+        features, targets = (np.concatenate(part)[-self._bank :] for part in zip(*kept, strict=True))
+        test = evaluation.read(model, self.data, classes=self.classes, on_error=self._policy)
+        train, told = evaluation.Features(features, targets), []
+        test = evaluation.Features(test.features, test.targets, left_out=test.left_out)
+        if len(test.left_out) != self._left_out:
+            self._left_out = len(test.left_out)
+            told.append(f"monitor: {evaluation.left_out(test)}")
+        found: dict[str, float] = {}
         try:
-            found = {"knn_top1": evaluation.knn(train, test, k=self._k)["top1"]}
+            found["knn_top1"] = evaluation.knn(train, test, k=self._k)["top1"]
             if self._probe_epochs:
                 found["linear_top1"] = evaluation.linear_probe(train, test, epochs=self._probe_epochs)["top1"]
-        except ValueError as error:
-            raise ValueError(
-                f"monitor: {error}; the epoch is saved: resume with another monitor, or with none"
-            ) from None
-        return found
+        except (ValueError, MemoryError) as error:
+            told.append(f"not monitored: {error}")
+        return found, told
 
     def forget(self) -> None:
         """What was kept."""

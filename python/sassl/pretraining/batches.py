@@ -1,0 +1,175 @@
+"""Batches that are made already: what is asked of them before the first step.
+
+What a run records has to be what it saw: `sassl.evaluation` makes images as the settings say.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import TwoViewLoader
+from ..transforms.recipes import TwoViewTransform
+from .config import UNKNOWN
+
+#: How far numbers may lie beyond the settings' range, as a part of it: what enlarges or blurs overshoots.
+_SLACK = 0.25
+
+
+def is_batches(data: Any) -> bool:
+    """Whether these are batches already: a loader, ours or torch's, or a list of ([left, right], ...)."""
+    if isinstance(data, TwoViewLoader) or (hasattr(data, "__iter__") and hasattr(data, "batch_size")):
+        return True
+    if hasattr(data, "__iter__") and not hasattr(data, "__getitem__") and not isinstance(data, os.PathLike):
+        return True
+    if not isinstance(data, (list, tuple)) or not data or not isinstance(data[0], (list, tuple)):
+        return False
+    return any(_are_views(part) for part in data[0][:2])
+
+
+def check_length(batches: Any, epochs: int) -> None:
+    """The rate's schedule goes by the number of batches, and each epoch needs them anew.
+
+    Raises:
+        TypeError: no `len`.
+        ValueError: no batch; an iterator, where there are several epochs.
+    """
+    name = type(batches).__name__
+    try:
+        n = len(batches)
+    except TypeError:
+        raise TypeError(
+            f"data: {name} has no len(), by which the rate's schedule goes; give a list of batches, a DataLoader of a "
+            "dataset with a length, or an object with __iter__ and __len__"
+        ) from None
+    if n == 0:
+        raise ValueError(f"data: {name} has no batch")
+    if hasattr(batches, "__next__") and epochs > 1:
+        raise ValueError(f"data: {name} is an iterator, which gives its batches once; there are {epochs} epochs")
+
+
+def batch_size(batches: Any) -> int:
+    """Images of a batch, of the largest one; the learning rate is scaled by it.
+
+    Raises:
+        ValueError: batches that do not tell it.
+    """
+    if isinstance(batches, TwoViewLoader):
+        return int(batches._plan["batch_size"])
+    if isinstance(batches, (list, tuple)):
+        return max(len(pair(batch)[0]) for batch in batches)
+    for one in (batches, getattr(batches, "batch_sampler", None)):
+        if isinstance(size := getattr(one, "batch_size", None), int):
+            return size
+    raise ValueError(
+        f"batch_size: {type(batches).__name__} does not tell it, and the learning rate is scaled by it; give batch_size"
+    )
+
+
+def smaller(batches: Any, size: int) -> set[int]:
+    """Images of the batches that are smaller than the others, as far as it is known before they come."""
+    if isinstance(batches, (list, tuple)):
+        return {len(pair(batch)[0]) for batch in batches} - {size}
+    if isinstance(batches, TwoViewLoader):
+        images, drop_last = batches._plan["images"], batches._plan["drop_last"]
+        share = -(-images // batches._plan["world_size"])
+    elif hasattr(batches, "sampler") and isinstance(getattr(batches, "batch_size", None), int):
+        drop_last = getattr(batches, "drop_last", False)
+        try:
+            share = len(batches.sampler)
+        except TypeError:
+            return set()
+    else:
+        return set()
+    return set() if drop_last else {share % size} - {0}
+
+
+def check_first(batch: Any, transform: TwoViewTransform, normalize: Any, size: int) -> None:
+    """Whether batches of others can be what the settings say: evaluation makes images of the size and normalized as they tell.
+
+    Args:
+        batch: the first one.
+        transform: of the settings.
+        normalize: how the settings say that views are normalized: a dict, None or "not known".
+        size: the settings' batch size.
+
+    Raises:
+        ValueError: more images, views of another size, or numbers that the settings' `normalize` does not give.
+    """
+    for view in views(batch):
+        if len(view) > size:
+            raise ValueError(
+                f"batch of {len(view)} images, where batch_size = {size}, by which the learning rate is scaled; give "
+                f"batch_size={len(view)}"
+            )
+        height, width = view.shape[1:3] if view.shape[-1] == 3 else view.shape[2:]
+        if (height, width) != tuple(transform._core.size):
+            raise ValueError(
+                f"views of {height}x{width}, where input_size = {transform._settings['input_size']}: features would be made "
+                f"of images of another size than was learnt from; give input_size={_side(height, width)}"
+            )
+        if normalize != UNKNOWN and view.size:
+            _check_range(float(view.min()), float(view.max()), normalize)
+
+
+def _check_range(least: float, most: float, normalize: Any) -> None:
+    mean, std = (np.asarray((normalize or {"mean": 0, "std": 1})[name], np.float64) for name in ("mean", "std"))
+    low, high = float((-mean / std).min()), float(((1 - mean) / std).max())
+    slack = _SLACK * (high - low)
+    if least < low - slack or most > high + slack:
+        raise ValueError(
+            f"views of numbers from {least:.3g} to {most:.3g}, where normalize = {normalize} gives {low:.3g} to {high:.3g}: "
+            "features would be made of images normalized otherwise than was learnt from; give what yours are normalized by, "
+            'views={"normalize": {"mean": [...], "std": [...]}}, None where they lie in [0, 1], or '
+            f'views={{"normalize": "{UNKNOWN}"}}'
+        )
+    if low < 0 <= least:
+        warnings.warn(
+            f"views of numbers from {least:.3g} to {most:.3g}: they look as if they were not normalized, while features are "
+            f'made of images normalized by {normalize}; if they are not, give views={{"normalize": None}}',
+            stacklevel=2,
+        )
+
+
+def _side(height: int, width: int) -> int | tuple[int, int]:
+    return height if height == width else (height, width)
+
+
+def pair(batch: Any) -> Any:
+    """Left and right views of a batch as lightly's collate makes it, or as solo-learn's does.
+
+    Raises:
+        ValueError: a batch of another form.
+    """
+    for part in batch[:2] if isinstance(batch, (list, tuple)) else ():
+        if _are_views(part):
+            return part
+    raise ValueError("batch: expected ([left, right], classes, ...) or (indices, [left, right], classes)")
+
+
+def views(batch: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`pair` as float32."""
+    left, right = (floats(view) for view in pair(batch))
+    return left, right
+
+
+def targets(batch: Any) -> Any:
+    """The classes of a batch."""
+    at = 1 if _are_views(batch[0]) else 2
+    return batch[at] if len(batch) > at else None
+
+
+def floats(images: Any) -> NDArray[np.float32]:
+    """Images of numpy or torch as float32."""
+    array = np.asarray(images)
+    if array.dtype.kind != "f":
+        raise ValueError(f"views: expected floats, got {array.dtype}; the recipe's dtype is float32")
+    return array.astype(np.float32, copy=False)
+
+
+def _are_views(views: Any) -> bool:
+    return isinstance(views, (list, tuple)) and len(views) == 2 and all(np.ndim(view) == 4 for view in views)
