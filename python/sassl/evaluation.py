@@ -308,7 +308,7 @@ def _joined(train: Features, test: Features) -> tuple[Features, Features]:
     unknown = test.targets[~np.isin(test.targets, train.targets)]
     if len(unknown):
         labels = sorted(set(unknown.tolist()))
-        told = [test.classes[label] if test.classes else str(label) for label in labels[:10]]
+        told = [str(label) if test.classes is None else test.classes[label] for label in labels[:10]]
         warnings.warn(
             f"test: {len(unknown)} of {len(test.targets)} images are of {len(labels)} classes that no image of train is of, "
             f"and count as wrong: {', '.join(told)}",

@@ -160,7 +160,7 @@ def test_what_cannot_be(digits):
     with pytest.raises(ValueError, match=r"test: expected a class, .* for each of \(597,\) features, got \(3,\)"):
         evaluation.knn(train, Features(test.features, test.targets[:3]))
     with pytest.raises(ValueError, match=r"3 images.*at least 5"):
-        evaluation.logistic_probe(Features(train.features[:3], train.targets[:3]), test)
+        evaluation.logistic_probe(*[Features(train.features[:3], train.targets[:3])] * 2)
     with pytest.raises(ValueError, match="temperature = 0"):
         evaluation.knn(train, test, temperature=0)
     one = Features(train.features, np.zeros_like(train.targets))

@@ -118,7 +118,7 @@ def check_first(batch: Any, transform: TwoViewTransform, normalize: Any, size: i
 
 def _check_range(least: float, most: float, normalize: Any) -> None:
     mean, std = (np.asarray((normalize or {"mean": 0, "std": 1})[name], np.float64) for name in ("mean", "std"))
-    low, high = float((-mean / std).min()), float(((1 - mean) / std).max())
+    low, high = float(((0 - mean) / std).min()), float(((1 - mean) / std).max())
     slack = _SLACK * (high - low)
     if least < low - slack or most > high + slack:
         raise ValueError(
