@@ -62,6 +62,19 @@ pub enum Error {
         reason: String,
     },
 
+    /// What a source of images that is not this crate's has raised.
+    #[error("{}: {reason}", name.display())]
+    Foreign {
+        /// The image.
+        name: PathBuf,
+        /// Its words.
+        reason: String,
+        /// Whether it is no fault of the image: an interrupt, or memory that ran out.
+        fatal: bool,
+        /// What was raised.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     /// candle's word on tensors.
     #[error("{reason}")]
     Tensor {
@@ -114,6 +127,11 @@ impl Error {
     /// A picture that is none.
     pub fn image(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
         Self::Image { path: path.as_ref().to_path_buf(), reason: reason.into() }
+    }
+
+    /// Whether this is no fault of the image that was read, so that no other image may take its place.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::Foreign { fatal: true, .. })
     }
 
     /// A file the system refused.

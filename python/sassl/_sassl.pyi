@@ -190,7 +190,7 @@ class Epoch:
     """
     def close(self, /) -> None:
         """
-        Ends its threads, each after the image it is at.
+        Tells its threads to end, each after the image it is at, and does not wait for them.
         """
     def next(self, /) -> "tuple[typing.Any, typing.Any, numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str]] | None":
         """
@@ -254,23 +254,24 @@ class Loader:
         """
         Batches in an epoch.
         """
-    def __new__(cls, /, source: Source, views: TwoViews, *, batch_size: SupportsIndex, shuffle: bool, drop_last: bool, seed: SupportsIndex, rank: SupportsIndex, world_size: SupportsIndex, threads: SupportsIndex | None, prefetch: SupportsIndex, on_error: str, min_decode_size: SupportsIndex | None) -> Loader:
+    def __new__(cls, /, source: Source, views: TwoViews, *, batch_size: SupportsIndex, shuffle: bool, drop_last: bool, seed: SupportsIndex, rank: SupportsIndex, world_size: SupportsIndex, threads: SupportsIndex | None, prefetch: SupportsIndex, on_error: str, on_damage: str, min_decode_size: SupportsIndex | None) -> Loader:
         """
         Args:
             source: images.
             views: what becomes of them.
             on_error: "raise" or "report".
+            on_damage: "use", "replace" or "raise".
 
         The others are those of `sassl.data.TwoViewLoader`.
         """
     @property
-    def report(self, /) -> dict[str, tuple[str, int]]:
+    def report(self, /) -> dict[str, tuple[str, int, bool]]:
         """
-        What could not be read and was replaced: name to (reason, how often).
+        What could not be read, or was damaged: name to (reason, how often, whether it was used all the same).
         """
-    def start(self, /, epoch: SupportsIndex, batch: SupportsIndex, allocate: "typing.Callable[[int], tuple[typing.Any, typing.Any]]") -> Epoch:
+    def start(self, /, epoch: SupportsIndex, batch: SupportsIndex, pinned: bool) -> Epoch:
         """
-        The batches of an epoch, from one of them on. `allocate(n)` gives two arrays for the views of n images.
+        The batches of an epoch, from one of them on, in new arrays; page-locked, if they are to be pinned.
         """
 
 @final
@@ -290,7 +291,7 @@ class Source:
         Shards of which only a part is here, and why.
         """
     @staticmethod
-    def files(paths: SupportsGetItem[int, str], targets: SupportsGetItem[int, SupportsIndex]) -> Source:
+    def files(paths: "list[str | os.PathLike[str]]", targets: "list[int]", exif: bool = True) -> Source:
         """
         Paths, with a class for each.
         """
@@ -299,7 +300,7 @@ class Source:
         A number by which sources of other files differ: FNV-1a over the names of all files, without their folders.
         """
     @staticmethod
-    def folder(root: "str | os.PathLike[str]") -> Source:
+    def folder(root: "str | os.PathLike[str]", exif: bool = True) -> Source:
         """
         `root/<class>/**/image.jpg`.
         """
@@ -307,17 +308,32 @@ class Source:
         """
         An image, (H, W, 3) uint8, and its class.
         """
-    def name(self, /, index: SupportsIndex) -> str:
+    @property
+    def has_classes(self, /) -> bool:
+        """
+        Whether shards hold classes.
+        """
+    @property
+    def hidden(self, /) -> int:
+        """
+        How many files and folders were left out because they are hidden.
+        """
+    def name(self, /, index: SupportsIndex) -> "str":
         """
         What an image is called.
         """
     @property
     def others(self, /) -> int:
         """
-        How many files of the folder are no images by their suffix.
+        How many files are no images by their name, or in a shard belong to none.
         """
     @staticmethod
-    def python(get: "typing.Callable[[int], tuple[typing.Any, int]]", len: SupportsIndex, name: str) -> Source:
+    def pickles(layout: str, paths: "list[str | os.PathLike[str]]") -> Source:
+        """
+        Files of CIFAR's Python version: "cifar10" or "cifar100".
+        """
+    @staticmethod
+    def python(get: "typing.Callable[[int], tuple[typing.Any, int]]", len: SupportsIndex, name: str, exif: bool = True) -> Source:
         """
         An object of Python: `get(index)` gives (image, class), the image as bytes, a path, or an array (H, W, 3) of uint8.
         """
@@ -327,7 +343,7 @@ class Source:
         Files of records: "cifar10", "cifar100" or "stl10"; targets for records that hold none.
         """
     @staticmethod
-    def shards(paths: "list[str | os.PathLike[str]]", keep_going: bool = False) -> Source:
+    def shards(paths: "list[str | os.PathLike[str]]", keep_going: bool = False, exif: bool = True) -> Source:
         """
         WebDataset's tar files; with keep_going, of damaged ones what can be read.
         """
@@ -883,6 +899,14 @@ def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "nump
 
     Raises:
         ValueError: arrays that do not fit, one class only, a setting that cannot be.
+    """
+
+def list_images(folder: "str | os.PathLike[str]") -> "tuple[list[str], int, int]":
+    """
+    The images below a folder, in the order of their names, and how many were left out: hidden files and folders, other files.
+
+    Raises:
+        OSError: a folder that cannot be read.
     """
 
 def logistic_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, c: "list[float]", max_iter: SupportsIndex = 1000, tolerance: SupportsFloat | SupportsIndex = 1e-4, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":

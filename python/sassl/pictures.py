@@ -5,14 +5,15 @@ from __future__ import annotations
 import glob
 import io
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._sassl import write_file
+from ._sassl import list_images, write_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -59,21 +60,11 @@ def find(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _find_below(root: Path) -> list[Path]:
-    """Links to folders are followed (data sets are made of them), each folder once, so that a loop ends."""
-
-    def refuse(error: OSError) -> NoReturn:
-        raise error
-
-    found, seen = [], set()
-    for folder, deeper, files in os.walk(root, onerror=refuse, followlinks=True):
-        deeper.sort()
-        real = os.path.realpath(folder)
-        if real in seen:
-            deeper.clear()
-            continue
-        seen.add(real)
-        found += [Path(folder, name) for name in files if Path(name).suffix.lower() in SUFFIXES]
-    return sorted(found)
+    """As `sassl.data.ImageFolder` lists a folder: without hidden files, links to folders followed, each folder once."""
+    found, hidden, _ = list_images(root)
+    if hidden:
+        warnings.warn(f"{root}: {hidden} hidden files or folders left out", stacklevel=3)
+    return sorted(map(Path, found))
 
 
 def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:

@@ -5,18 +5,39 @@ use pyo3::prelude::*;
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
+        let error = match foreign(error) {
+            Ok(raised) => return raised,
+            Err(error) => error,
+        };
         match &error {
             // With its number, OSError becomes FileNotFoundError, PermissionError and so on.
             Error::Io { path, source } => match source.raw_os_error() {
                 Some(number) => {
                     let message = source.to_string();
                     let message = message.split(" (os error").next().unwrap_or_default().to_owned();
-                    PyOSError::new_err((number, message, path.as_os_str().to_owned()))
+                    PyOSError::new_err((number, message, path.clone().into_os_string()))
                 }
                 None => PyOSError::new_err(error.to_string()),
             },
             Error::Panic { .. } | Error::Cuda { .. } => PyRuntimeError::new_err(error.to_string()),
             _ => PyValueError::new_err(error.to_string()),
         }
+    }
+}
+
+/// What Python itself has raised: a fatal one as it was, another one as the cause of an error that names the image.
+fn foreign(error: Error) -> Result<PyErr, Error> {
+    let text = error.to_string();
+    match error {
+        Error::Foreign { fatal, source, .. } => Ok(match source.downcast::<PyErr>() {
+            Ok(raised) if fatal => *raised,
+            Ok(raised) => Python::attach(|py| {
+                let named = PyValueError::new_err(text);
+                named.set_cause(py, Some(*raised));
+                named
+            }),
+            Err(_) => PyValueError::new_err(text),
+        }),
+        error => Err(error),
     }
 }

@@ -1,14 +1,15 @@
 //! `Loader` and `Epoch`: what `sassl.data.TwoViewLoader` iterates.
 use super::arrays::into_array;
-use super::memory::parts;
+use super::memory;
 use super::run::threads;
 use super::source::Source;
 use super::views::TwoViews;
 use crate::data;
-use crate::data::{OnError, Sampler};
+use crate::data::{OnDamage, OnError, Reading, Sampler};
 use crate::error::{Error, Result};
 use pyo3::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub(super) struct Epoch {
     taken: AtomicUsize,
     loader: Arc<data::Loader>,
     shape: [usize; 3],
-    allocate: Py<PyAny>,
+    pinned: bool,
 }
 
 struct Running {
@@ -49,11 +50,13 @@ impl Loader {
     ///     source: images.
     ///     views: what becomes of them.
     ///     on_error: "raise" or "report".
+    ///     on_damage: "use", "replace" or "raise".
     ///
     /// The others are those of `sassl.data.TwoViewLoader`.
     #[new]
     #[pyo3(signature = (
-        source, views, *, batch_size, shuffle, drop_last, seed, rank, world_size, threads, prefetch, on_error, min_decode_size
+        source, views, *, batch_size, shuffle, drop_last, seed, rank, world_size, threads, prefetch, on_error, on_damage,
+        min_decode_size
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -68,6 +71,7 @@ impl Loader {
         threads: Option<isize>,
         prefetch: usize,
         on_error: &str,
+        on_damage: &str,
         min_decode_size: Option<u16>,
     ) -> Result<Self> {
         let on_error = match on_error {
@@ -78,8 +82,18 @@ impl Loader {
                 return Err(Error::value("on_error", format!("{other:?}"), remedy));
             }
         };
+        let on_damage = match on_damage {
+            "use" => OnDamage::Use,
+            "replace" => OnDamage::Replace,
+            "raise" => OnDamage::Raise,
+            other => {
+                let remedy = "there are \"use\", \"replace\" and \"raise\"";
+                return Err(Error::value("on_damage", format!("{other:?}"), remedy));
+            }
+        };
         let sampler = Sampler::new(source.core.len(), batch_size, (shuffle, drop_last), seed, (rank, world_size))?;
-        let core = data::Loader::new(source.core.clone(), views.0.clone(), sampler, on_error, min_decode_size);
+        let reading = Reading { least: min_decode_size, exif: source.exif, on_error, on_damage };
+        let core = data::Loader::new(source.core.clone(), views.0.clone(), sampler, reading);
         let threads = super::run::checked_threads(threads)?;
         Ok(Self { core: Arc::new(core), threads, prefetch, shape: views.shape() })
     }
@@ -89,16 +103,15 @@ impl Loader {
         self.core.sampler().batches()
     }
 
-    /// What could not be read and was replaced: name to (reason, how often).
+    /// What could not be read, or was damaged: name to (reason, how often, whether it was used all the same).
     #[getter]
-    fn report(&self) -> BTreeMap<String, (String, usize)> {
+    fn report(&self) -> BTreeMap<OsString, (String, usize, bool)> {
         let faults = self.core.faults().into_iter();
-        faults.map(|(name, fault)| (name, (fault.reason, fault.count))).collect()
+        faults.map(|(name, fault)| (name, (fault.reason, fault.count, fault.used))).collect()
     }
 
-    /// The batches of an epoch, from one of them on. `allocate(n)` gives two arrays for the views of n images.
-    #[pyo3(signature = (epoch, batch, allocate: "typing.Callable[[int], tuple[typing.Any, typing.Any]]"))]
-    fn start(&self, py: Python<'_>, epoch: u64, batch: usize, allocate: Py<PyAny>) -> PyResult<Epoch> {
+    /// The batches of an epoch, from one of them on, in new arrays; page-locked, if they are to be pinned.
+    fn start(&self, py: Python<'_>, epoch: u64, batch: usize, pinned: bool) -> PyResult<Epoch> {
         let threads = threads(py, self.threads)?;
         let core = self.core.start(epoch, batch, threads, self.prefetch)?;
         let running = Running { core, arrays: VecDeque::new() };
@@ -109,13 +122,13 @@ impl Loader {
             taken: AtomicUsize::new(0),
             loader: self.core.clone(),
             shape: self.shape,
-            allocate,
+            pinned,
         })
     }
 }
 
 /// (left, right, indices, targets, names) of a batch.
-type Made<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Vec<String>);
+type Made<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Vec<OsString>);
 
 #[pymethods]
 impl Epoch {
@@ -144,13 +157,13 @@ impl Epoch {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// Ends its threads, each after the image it is at.
+    /// Tells its threads to end, each after the image it is at, and does not wait for them.
     fn close(&self, py: Python<'_>) {
         // In a forked process a thread that is not there may hold the lock.
         if self.process != std::process::id() {
             return;
         }
-        // Its threads may need the GIL to come to their end.
+        // Another thread that waits for a batch has the lock, and may need the GIL to let go of it.
         py.detach(|| {
             let ended = self.running().take();
             drop(ended);
@@ -164,11 +177,8 @@ impl Epoch {
             loop {
                 let wanted = py.detach(|| self.running().as_ref().and_then(|running| running.core.wanted()));
                 let Some(n) = wanted else { break };
-                let (left, right): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
-                    self.allocate.bind(py).call1((n,))?.extract()?;
                 let dtype = self.loader.views().output().dtype().name();
-                let memory = [parts(&left, n, &self.shape, dtype)?, parts(&right, n, &self.shape, dtype)?];
-                let arrays = [left.unbind(), right.unbind()];
+                let (arrays, memory) = memory::views(py, n, &self.shape, dtype, self.pinned)?;
                 py.detach(|| {
                     if let Some(running) = self.running().as_mut() {
                         running.core.open(memory);

@@ -6,6 +6,7 @@ mod cuda;
 mod error;
 mod evaluation;
 mod files;
+mod foreign;
 mod image;
 mod loader;
 mod memory;
@@ -39,7 +40,7 @@ mod _sassl {
     #[pymodule_export]
     use super::loader::{Epoch, Loader};
     #[pymodule_export]
-    use super::source::Source;
+    use super::source::{Source, list_images};
     #[pymodule_export]
     use super::style::{Bank, Block, Gaussian, StyleParams};
     #[pymodule_export]

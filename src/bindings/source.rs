@@ -1,14 +1,17 @@
 //! `Source`: where the loader's images come from, files or objects of Python.
 use super::arrays::into_array;
+use super::foreign;
 use super::image::picture;
 use super::run::run;
 use crate::data;
-use crate::data::{Files, ImageFolder, Item, Layout, Records, WebDataset};
+use crate::data::{Cifar, Files, ImageFolder, Item, Layout, Listing, Records, WebDataset};
 use crate::error::{Error, Result};
 use crate::image::{DecodeOptions, Decoded, Pixels, decode, read};
 use numpy::PyArrayDyn;
+use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyTuple};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,67 +19,95 @@ use std::sync::Arc;
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Source {
     pub(super) core: Arc<dyn data::Source>,
-    classes: Vec<String>,
+    /// Whether images are turned upright.
+    pub(super) exif: bool,
+    classes: Vec<OsString>,
+    has_classes: bool,
+    hidden: usize,
     others: usize,
     damaged: Vec<(PathBuf, String)>,
+}
+
+/// The images below a folder, in the order of their names, and how many were left out: hidden files and folders, other files.
+///
+/// Raises:
+///     OSError: a folder that cannot be read.
+#[pyfunction]
+#[pyo3(signature = (folder: "str | os.PathLike[str]") -> "tuple[list[str], int, int]")]
+pub(super) fn list_images(py: Python<'_>, folder: PathBuf) -> PyResult<(Vec<OsString>, usize, usize)> {
+    let Listing { images, hidden, others } = run(py, || Listing::below(&folder))?;
+    Ok((images.into_iter().map(PathBuf::into_os_string).collect(), hidden, others))
 }
 
 #[pymethods]
 impl Source {
     /// `root/<class>/**/image.jpg`.
     #[staticmethod]
-    #[pyo3(signature = (root: "str | os.PathLike[str]"))]
-    fn folder(py: Python<'_>, root: PathBuf) -> PyResult<Self> {
+    #[pyo3(signature = (root: "str | os.PathLike[str]", exif = true))]
+    fn folder(py: Python<'_>, root: PathBuf, exif: bool) -> PyResult<Self> {
         let folder = run(py, || ImageFolder::new(&root))?;
-        let (classes, others) = (folder.classes().to_vec(), folder.others());
-        Ok(Self { classes, others, ..Self::of(folder) })
+        let (classes, hidden, others) = (folder.classes().to_vec(), folder.hidden(), folder.others());
+        Ok(Self { exif, classes, hidden, others, ..Self::of(folder) })
     }
 
     /// Paths, with a class for each.
     #[staticmethod]
-    fn files(paths: Vec<String>, targets: Vec<i64>) -> Result<Self> {
-        Ok(Self::of(Files::new(paths, targets)?))
+    #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", targets: "list[int]", exif = true))]
+    fn files(paths: Vec<PathBuf>, targets: Vec<i64>, exif: bool) -> Result<Self> {
+        Ok(Self { exif, ..Self::of(Files::new(paths, targets)?) })
     }
 
     /// Files of records: "cifar10", "cifar100" or "stl10"; targets for records that hold none.
     #[staticmethod]
     #[pyo3(signature = (layout, paths: "list[str | os.PathLike[str]]", targets = None))]
     fn records(py: Python<'_>, layout: &str, paths: Vec<PathBuf>, targets: Option<Vec<i64>>) -> PyResult<Self> {
-        let layout = match layout {
-            "cifar10" => Layout::CIFAR10,
-            "cifar100" => Layout::CIFAR100,
-            "stl10" => Layout::STL10,
-            other => {
-                let remedy = "there are \"cifar10\", \"cifar100\" and \"stl10\"";
-                return Err(Error::value("layout", format!("{other:?}"), remedy).into());
-            }
-        };
+        let layout = layout_named(layout)?;
         Ok(Self::of(run(py, || Records::new(layout, paths, targets))?))
+    }
+
+    /// Files of CIFAR's Python version: "cifar10" or "cifar100".
+    #[staticmethod]
+    #[pyo3(signature = (layout, paths: "list[str | os.PathLike[str]]"))]
+    fn pickles(py: Python<'_>, layout: &str, paths: Vec<PathBuf>) -> PyResult<Self> {
+        let layout = layout_named(layout)?;
+        Ok(Self::of(run(py, || Cifar::new(layout, paths))?))
     }
 
     /// WebDataset's tar files; with keep_going, of damaged ones what can be read.
     #[staticmethod]
-    #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", keep_going = false))]
-    fn shards(py: Python<'_>, paths: Vec<PathBuf>, keep_going: bool) -> PyResult<Self> {
+    #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", keep_going = false, exif = true))]
+    fn shards(py: Python<'_>, paths: Vec<PathBuf>, keep_going: bool, exif: bool) -> PyResult<Self> {
         let set = run(py, || WebDataset::new(paths, keep_going))?;
-        let damaged = set.damaged().to_vec();
-        Ok(Self { damaged, ..Self::of(set) })
+        let (damaged, has_classes) = (set.damaged().to_vec(), set.has_classes());
+        Ok(Self { exif, damaged, has_classes, hidden: set.hidden(), others: set.others(), ..Self::of(set) })
     }
 
     /// An object of Python: `get(index)` gives (image, class), the image as bytes, a path, or an array (H, W, 3) of uint8.
     #[staticmethod]
-    #[pyo3(signature = (get: "typing.Callable[[int], tuple[typing.Any, int]]", len, name))]
-    fn python(get: Py<PyAny>, len: usize, name: String) -> Self {
-        Self::of(Objects { get, len, name })
+    #[pyo3(signature = (get: "typing.Callable[[int], tuple[typing.Any, int]]", len, name, exif = true))]
+    fn python(get: Py<PyAny>, len: usize, name: String, exif: bool) -> Self {
+        Self { exif, ..Self::of(Objects { get, len, name }) }
     }
 
     /// Names of the classes, where they have names.
     #[getter]
-    fn classes(&self) -> Vec<String> {
+    fn classes(&self) -> Vec<OsString> {
         self.classes.clone()
     }
 
-    /// How many files of the folder are no images by their suffix.
+    /// Whether shards hold classes.
+    #[getter]
+    fn has_classes(&self) -> bool {
+        self.has_classes
+    }
+
+    /// How many files and folders were left out because they are hidden.
+    #[getter]
+    fn hidden(&self) -> usize {
+        self.hidden
+    }
+
+    /// How many files are no images by their name, or in a shard belong to none.
     #[getter]
     fn others(&self) -> usize {
         self.others
@@ -84,8 +115,8 @@ impl Source {
 
     /// Shards of which only a part is here, and why.
     #[getter]
-    fn damaged(&self) -> Vec<(String, String)> {
-        self.damaged.iter().map(|(path, reason)| (path.display().to_string(), reason.clone())).collect()
+    fn damaged(&self) -> Vec<(OsString, String)> {
+        self.damaged.iter().map(|(path, reason)| (path.as_os_str().to_owned(), reason.clone())).collect()
     }
 
     /// A number by which sources of other files differ: FNV-1a over the names of all files, without their folders.
@@ -94,9 +125,9 @@ impl Source {
             let mut hash = 0xCBF2_9CE4_8422_2325_u64;
             for index in 0..self.core.len() {
                 let name = self.core.name(index);
-                let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-                for byte in last.bytes().chain([0]) {
-                    hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+                let last = name.as_encoded_bytes().rsplit(|byte| b"/\\".contains(byte)).next().unwrap_or_default();
+                for byte in last.iter().chain(&[0]) {
+                    hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
                 }
             }
             hash
@@ -104,7 +135,8 @@ impl Source {
     }
 
     /// What an image is called.
-    fn name(&self, index: i64) -> Result<String> {
+    #[pyo3(signature = (index) -> "str")]
+    fn name(&self, index: i64) -> Result<OsString> {
         let index = self.check(index)?;
         Ok(self.core.name(index))
     }
@@ -113,7 +145,10 @@ impl Source {
     #[pyo3(signature = (index) -> "tuple[numpy.typing.NDArray[numpy.uint8], int]")]
     fn get<'py>(&self, py: Python<'py>, index: i64) -> PyResult<(Bound<'py, PyAny>, i64)> {
         let index = self.check(index)?;
-        let Item { image, target } = run(py, || self.core.get(index, &DecodeOptions::default()))?;
+        let Item { image, target } = run(py, || {
+            let options = DecodeOptions { exif: self.exif, ..DecodeOptions::default() };
+            self.core.get(index, &options)
+        })?;
         let pixels = image.pixels;
         Ok((into_array(py, pixels.bytes, &[pixels.height, pixels.width, 3])?, target))
     }
@@ -125,12 +160,29 @@ impl Source {
 
 impl Source {
     fn of(source: impl data::Source + 'static) -> Self {
-        Self { core: Arc::new(source), classes: vec![], others: 0, damaged: vec![] }
+        Self {
+            core: Arc::new(source),
+            exif: true,
+            classes: vec![],
+            has_classes: false,
+            hidden: 0,
+            others: 0,
+            damaged: vec![],
+        }
     }
 
     fn check(&self, index: i64) -> Result<usize> {
         let found = usize::try_from(index).ok().filter(|&index| index < self.core.len());
         found.ok_or_else(|| Error::value("index", index, format!("there are {} images, from 0", self.core.len())))
+    }
+}
+
+fn layout_named(name: &str) -> Result<Layout> {
+    match name {
+        "cifar10" => Ok(Layout::CIFAR10),
+        "cifar100" => Ok(Layout::CIFAR100),
+        "stl10" => Ok(Layout::STL10),
+        _ => Err(Error::value("layout", format!("{name:?}"), "there are \"cifar10\", \"cifar100\" and \"stl10\"")),
     }
 }
 
@@ -153,29 +205,15 @@ impl data::Source for Objects {
         self.len
     }
 
-    fn name(&self, index: usize) -> String {
-        format!("{}[{index}]", self.name)
+    fn name(&self, index: usize) -> OsString {
+        format!("{}[{index}]", self.name).into()
     }
 
     fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {
-        let got = Python::attach(|py| -> PyResult<(Raw, i64)> {
-            let (image, target): (Bound<'_, PyAny>, i64) = self.get.bind(py).call1((index,))?.extract()?;
-            if let Ok(bytes) = image.cast::<PyBytes>() {
-                return Ok((Raw::Bytes(bytes.as_bytes().to_vec()), target));
-            }
-            if image.cast::<PyArrayDyn<u8>>().is_ok() {
-                let (held, [height, width]) = picture(&image)?;
-                return Ok((Raw::Pixels(Pixels { height, width, bytes: held.slice()?.to_vec() }), target));
-            }
-            Ok((Raw::Path(image.extract()?), target))
-        });
         let name = self.name(index);
-        let (raw, target) = got.map_err(|error| {
-            // It may name the image itself.
-            let said = Python::attach(|py| error.value(py).to_string());
-            let reason = said.strip_prefix(&name).and_then(|rest| rest.strip_prefix(": "));
-            Error::image(&name, reason.map_or_else(|| error.to_string(), str::to_owned))
-        })?;
+        // Where there is no interpreter any more, nobody waits for the image.
+        let got = Python::try_attach(|py| self.raw(py, index).map_err(|error| raised(py, &name, error)));
+        let (raw, target) = got.unwrap_or_else(|| Err(Error::image(&name, "the interpreter has ended")))?;
         let image = match raw {
             Raw::Pixels(pixels) => Decoded { pixels, damage: None },
             Raw::Bytes(bytes) => decode(&bytes, Path::new(&name), options)?,
@@ -183,4 +221,29 @@ impl data::Source for Objects {
         };
         Ok(Item { image, target })
     }
+}
+
+impl Objects {
+    fn raw(&self, py: Python<'_>, index: usize) -> PyResult<(Raw, i64)> {
+        let got = foreign::call(self.get.bind(py), &PyTuple::new(py, [index])?)?;
+        let (image, target): (Bound<'_, PyAny>, i64) = got.extract()?;
+        if let Ok(bytes) = image.cast::<PyBytes>() {
+            return Ok((Raw::Bytes(bytes.as_bytes().to_vec()), target));
+        }
+        if image.cast::<PyArrayDyn<u8>>().is_ok() {
+            let (held, [height, width]) = picture(&image)?;
+            return Ok((Raw::Pixels(Pixels { height, width, bytes: held.slice()?.to_vec() }), target));
+        }
+        Ok((Raw::Path(image.extract()?), target))
+    }
+}
+
+/// An error of the user's data set, with the image's name; what is raised names it by itself, perhaps.
+fn raised(py: Python<'_>, name: &OsString, error: PyErr) -> Error {
+    let name = Path::new(name);
+    let said = error.value(py).to_string();
+    let own = said.strip_prefix(&*name.to_string_lossy()).and_then(|rest| rest.strip_prefix(": "));
+    let reason = own.map_or_else(|| error.to_string(), str::to_owned);
+    let fatal = error.is_instance_of::<PyMemoryError>(py) || !error.is_instance_of::<PyException>(py);
+    Error::Foreign { name: name.to_owned(), reason, fatal, source: Box::new(error) }
 }

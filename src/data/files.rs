@@ -1,24 +1,32 @@
 //! Pictures as files: a list of paths, or a folder with a folder for each class.
+use super::listing::{Folder, Listing};
 use super::{Item, SUFFIXES, Source};
 use crate::error::{Error, Result};
 use crate::image::{DecodeOptions, read};
-use std::collections::{BTreeMap, HashSet};
-use std::fs;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// Paths, one after the other in one string, each with a class.
+/// Paths, each with a class.
 #[derive(Debug, Default)]
 pub struct Files {
-    paths: String,
-    ends: Vec<usize>,
+    paths: Paths,
     targets: Vec<i64>,
+}
+
+/// Paths one after the other in one place, as the system writes them: they need be no Unicode.
+#[derive(Debug, Default)]
+struct Paths {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
 }
 
 /// `root/<class>/**/picture.jpg`, as torchvision's `ImageFolder` reads it; or pictures in `root` itself, of one class.
 #[derive(Debug)]
 pub struct ImageFolder {
-    classes: Vec<String>,
+    classes: Vec<OsString>,
     files: Files,
+    hidden: usize,
     others: usize,
 }
 
@@ -27,37 +35,60 @@ impl Files {
     ///
     /// # Errors
     /// Not one class a path.
-    pub fn new(paths: impl IntoIterator<Item = String>, targets: Vec<i64>) -> Result<Self> {
+    pub fn new(paths: impl IntoIterator<Item = PathBuf>, targets: Vec<i64>) -> Result<Self> {
         let mut files = Self { targets, ..Self::default() };
-        for path in paths {
-            files.paths.push_str(&path);
-            files.ends.push(files.paths.len());
-        }
-        match files.targets.len() == files.ends.len() {
+        paths.into_iter().for_each(|path| files.paths.push(&path));
+        match files.targets.len() == files.len() {
             true => Ok(files),
-            false => {
-                Err(Error::shape("targets", format!("one for each of {} files", files.ends.len()), files.targets.len()))
-            }
+            false => Err(Error::shape("targets", format!("one for each of {} files", files.len()), files.targets.len())),
         }
+    }
+}
+
+impl Paths {
+    fn push(&mut self, path: &Path) {
+        self.bytes.extend(encoded(path.as_os_str()));
+        self.ends.push(self.bytes.len());
     }
 
-    fn path(&self, index: usize) -> &str {
+    fn get(&self, index: usize) -> OsString {
         let begin = if index == 0 { 0 } else { self.ends[index - 1] };
-        &self.paths[begin..self.ends[index]]
+        decoded(&self.bytes[begin..self.ends[index]])
     }
+}
+
+#[cfg(unix)]
+fn encoded(name: &OsStr) -> impl Iterator<Item = u8> {
+    std::os::unix::ffi::OsStrExt::as_bytes(name).iter().copied()
+}
+
+#[cfg(unix)]
+fn decoded(bytes: &[u8]) -> OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec())
+}
+
+#[cfg(windows)]
+fn encoded(name: &OsStr) -> impl Iterator<Item = u8> {
+    std::os::windows::ffi::OsStrExt::encode_wide(name).flat_map(u16::to_le_bytes)
+}
+
+#[cfg(windows)]
+fn decoded(bytes: &[u8]) -> OsString {
+    let wide: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    std::os::windows::ffi::OsStringExt::from_wide(&wide)
 }
 
 impl Source for Files {
     fn len(&self) -> usize {
-        self.ends.len()
+        self.paths.ends.len()
     }
 
-    fn name(&self, index: usize) -> String {
-        self.path(index).to_owned()
+    fn name(&self, index: usize) -> OsString {
+        self.paths.get(index)
     }
 
     fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {
-        Ok(Item { image: read(Path::new(self.path(index)), options)?, target: self.targets[index] })
+        Ok(Item { image: read(Path::new(&self.paths.get(index)), options)?, target: self.targets[index] })
     }
 }
 
@@ -66,48 +97,41 @@ impl ImageFolder {
     ///
     /// # Errors
     /// A folder that cannot be read or holds no picture; a class without one; pictures beside class folders; names of classes that
-    /// differ in case alone, or are no Unicode.
+    /// differ in case alone.
     pub fn new(root: &Path) -> Result<Self> {
-        let wrong = |path: &Path, reason: String| Error::image(path, reason);
-        let (folders, loose, mut others) = list(root)?;
-        let mut files = vec![];
-        let mut targets = vec![];
-        let mut classes = vec![];
+        let Folder { folders, listing: mut all } = Folder::list(root)?;
+        let (mut targets, mut classes) = (vec![], vec![]);
         if folders.is_empty() {
-            targets.resize(loose.len(), 0);
-            files = loose;
-            classes.push(String::new());
-        } else {
-            if let Some(first) = loose.first() {
-                let reason = "a picture beside the folders of classes; move it into one of them".into();
-                return Err(wrong(Path::new(first), reason));
-            }
-            let mut seen: BTreeMap<String, String> = BTreeMap::new();
-            for (class, folder) in folders.into_iter().enumerate() {
-                let name = folder.rsplit(['/', std::path::MAIN_SEPARATOR]).next().unwrap_or_default().to_owned();
-                if let Some(other) = seen.insert(name.to_lowercase(), name.clone()) {
-                    let reason = format!("the classes {other:?} and {name:?} differ in case alone; rename one of them");
-                    return Err(wrong(root, reason));
-                }
-                let before = files.len();
-                others += walk(Path::new(&folder), &mut files, &mut HashSet::new())?;
-                if files.len() == before {
-                    let reason = format!("a class without a picture ({})", SUFFIXES.join(", "));
-                    return Err(wrong(Path::new(&folder), reason));
-                }
-                targets.resize(files.len(), class as i64);
-                classes.push(name);
-            }
+            targets.resize(all.images.len(), 0);
+            classes.push(OsString::new());
+        } else if let Some(first) = all.images.first() {
+            return Err(Error::image(first, "a picture beside the folders of classes; move it into one of them"));
         }
-        if files.is_empty() {
-            return Err(wrong(root, format!("no picture in this folder ({})", SUFFIXES.join(", "))));
+        check_names(root, &folders)?;
+        for (class, folder) in folders.into_iter().enumerate() {
+            let below = Listing::below(&folder)?;
+            if below.images.is_empty() {
+                return Err(Error::image(folder, format!("a class without a picture ({})", SUFFIXES.join(", "))));
+            }
+            all.add(below);
+            targets.resize(all.images.len(), class as i64);
+            classes.push(folder.file_name().unwrap_or_default().to_owned());
         }
-        Ok(Self { classes, files: Files::new(files, targets)?, others })
+        if all.images.is_empty() {
+            return Err(Error::image(root, format!("no picture in this folder ({})", SUFFIXES.join(", "))));
+        }
+        let Listing { images, hidden, others } = all;
+        Ok(Self { classes, files: Files::new(images, targets)?, hidden, others })
     }
 
     /// Names of the classes, in the order of their numbers.
-    pub fn classes(&self) -> &[String] {
+    pub fn classes(&self) -> &[OsString] {
         &self.classes
+    }
+
+    /// How many files and folders are hidden, and left out.
+    pub fn hidden(&self) -> usize {
+        self.hidden
     }
 
     /// How many files are no pictures by their suffix.
@@ -116,52 +140,32 @@ impl ImageFolder {
     }
 }
 
+/// Classes that differ in case alone are one class on another system.
+fn check_names(root: &Path, folders: &[PathBuf]) -> Result<()> {
+    let mut seen: BTreeMap<Vec<u8>, &OsStr> = BTreeMap::new();
+    for name in folders.iter().filter_map(|folder| folder.file_name()) {
+        let folded = match name.to_str() {
+            Some(text) => text.to_lowercase().into_bytes(),
+            None => name.as_encoded_bytes().to_ascii_lowercase(),
+        };
+        if let Some(other) = seen.insert(folded, name) {
+            let reason = format!("the classes {other:?} and {name:?} differ in case alone; rename one of them");
+            return Err(Error::image(root, reason));
+        }
+    }
+    Ok(())
+}
+
 impl Source for ImageFolder {
     fn len(&self) -> usize {
         self.files.len()
     }
 
-    fn name(&self, index: usize) -> String {
+    fn name(&self, index: usize) -> OsString {
         self.files.name(index)
     }
 
     fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {
         self.files.get(index, options)
     }
-}
-
-/// Folders, pictures and the number of other files in a folder, sorted. What a dot begins is left out.
-fn list(folder: &Path) -> Result<(Vec<String>, Vec<String>, usize)> {
-    let (mut folders, mut pictures, mut others) = (vec![], vec![], 0);
-    for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
-        let path = entry.map_err(|e| Error::io(folder, e))?.path();
-        let Some(text) = path.to_str() else {
-            return Err(Error::image(&path, "a name that is no Unicode; rename it"));
-        };
-        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
-            continue;
-        }
-        let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default().to_lowercase();
-        match path.is_dir() {
-            true => folders.push(text.to_owned()),
-            false if SUFFIXES.contains(&suffix.as_str()) => pictures.push(text.to_owned()),
-            false => others += 1,
-        }
-    }
-    folders.sort_unstable();
-    pictures.sort_unstable();
-    Ok((folders, pictures, others))
-}
-
-/// All pictures below a folder; gives the number of other files. Links are followed, and each folder is read once, so that a loop ends.
-fn walk(folder: &Path, files: &mut Vec<String>, seen: &mut HashSet<PathBuf>) -> Result<usize> {
-    if !seen.insert(fs::canonicalize(folder).map_err(|e| Error::io(folder, e))?) {
-        return Ok(0);
-    }
-    let (folders, pictures, mut others) = list(folder)?;
-    files.extend(pictures);
-    for folder in folders {
-        others += walk(Path::new(&folder), files, seen)?;
-    }
-    Ok(others)
 }

@@ -5,39 +5,21 @@
 //! batch, a picture is taken twice: to decode and encode it, and when all of its batch are, to make its views.
 //!
 //! What a picture becomes is a function of `(seed, epoch, index)`, never of threads.
-use super::{BatchStyles, Item, Sampler, Source, TwoViews, ViewsParams};
+use super::faults::Faults;
+use super::{BatchStyles, Fault, Item, OnDamage, Reading, Sampler, Source, TwoViews, ViewsParams};
 use crate::error::{Error, Result};
-use crate::image::{DecodeOptions, Pixels};
+use crate::image::{Crop, DecodeOptions, Decoded, Pixels};
 use crate::kernels::parts::Parts;
 use crate::random::Key;
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How many pictures may fail one after the other before it is the source that has failed.
 const MOST_IN_A_ROW: usize = 100;
-
-/// What to do about a picture that cannot be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnError {
-    /// The batch is an error.
-    #[default]
-    Raise,
-    /// The next good one takes its place, and it is written down.
-    Report,
-}
-
-/// A picture that was replaced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Why.
-    pub reason: String,
-    /// How often.
-    pub count: usize,
-}
 
 /// Memory for the left and the right views of a batch.
 pub type Memory = [Parts; 2];
@@ -50,7 +32,7 @@ pub struct Batch {
     /// Their classes.
     pub targets: Vec<i64>,
     /// What they are called.
-    pub names: Vec<String>,
+    pub names: Vec<OsString>,
 }
 
 /// A source, an order and views.
@@ -58,15 +40,14 @@ pub struct Loader {
     source: Arc<dyn Source>,
     views: Arc<TwoViews>,
     sampler: Sampler,
-    on_error: OnError,
-    least: Option<u16>,
-    faults: Mutex<BTreeMap<String, Fault>>,
+    reading: Reading,
+    faults: Faults,
 }
 
-/// One pass over a loader's source, from some batch on; its threads end with it.
+/// One pass over a loader's source, from some batch on. Its threads end soon after it: each keeps what it needs for the picture it is
+/// at, and nobody waits for one that storage keeps waiting.
 pub struct Epoch {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
     process: u32,
     prefetch: usize,
 }
@@ -111,7 +92,7 @@ struct Job {
     slots: Vec<OnceLock<Slot>>,
     /// Of all of them, where styles come from the batch.
     z: OnceLock<Vec<f32>>,
-    finished: Vec<OnceLock<(usize, i64, String)>>,
+    finished: Vec<OnceLock<(usize, i64, OsString)>>,
 }
 
 /// A picture between the stages.
@@ -131,15 +112,9 @@ struct Task {
 }
 
 impl Loader {
-    /// What an epoch needs; `least` is that of [`DecodeOptions`].
-    pub fn new(
-        source: Arc<dyn Source>,
-        views: Arc<TwoViews>,
-        sampler: Sampler,
-        on_error: OnError,
-        least: Option<u16>,
-    ) -> Self {
-        Self { source, views, sampler, on_error, least, faults: Mutex::default() }
+    /// What an epoch needs.
+    pub fn new(source: Arc<dyn Source>, views: Arc<TwoViews>, sampler: Sampler, reading: Reading) -> Self {
+        Self { source, views, sampler, reading, faults: Faults::default() }
     }
 
     /// Its order.
@@ -152,9 +127,9 @@ impl Loader {
         &self.views
     }
 
-    /// What was replaced, by name.
-    pub fn faults(&self) -> BTreeMap<String, Fault> {
-        locked(&self.faults).clone()
+    /// What was replaced, or used although it is damaged, by name.
+    pub fn faults(&self) -> BTreeMap<OsString, Fault> {
+        self.faults.all()
     }
 
     /// Starts threads for the batches of an epoch from `batch` on.
@@ -174,46 +149,61 @@ impl Loader {
             work: Condvar::new(),
             ready: Condvar::new(),
         });
-        let mut started = Epoch { shared, threads: vec![], process: std::process::id(), prefetch };
+        let started = Epoch { shared, process: std::process::id(), prefetch };
         for _ in 0..threads.max(1) {
             let shared = started.shared.clone();
             let thread = std::thread::Builder::new().name("sassl-loader".into()).spawn(move || shared.serve());
-            started.threads.push(thread.map_err(|e| Error::io("a thread of the loader", e))?);
+            thread.map_err(|e| Error::io("a thread of the loader", e))?;
         }
         Ok(started)
     }
 
-    /// Decodes the picture at this place of the order, or what stands in for it.
-    fn picture(&self, order: &[u32], place: usize) -> Result<(usize, Pixels, i64)> {
+    /// Decodes the picture at this place of the order, or what stands in for it; of it, what `region` says for its size.
+    fn picture(
+        &self,
+        order: &[u32],
+        place: usize,
+        region: &(dyn Fn(usize, usize) -> Crop + Sync),
+    ) -> Result<(usize, Pixels, i64)> {
+        let Reading { least, exif, .. } = self.reading;
+        let options = DecodeOptions { least, exif, region: Some(region) };
         let mut tried = 0;
         loop {
             let index = order[(place + tried) % order.len()] as usize;
-            let options = DecodeOptions { least: self.least, ..DecodeOptions::default() };
-            let got = self.source.get(index, &options).and_then(|Item { image, target }| {
-                let picture = image.pixels;
-                let named = |e: Error| Error::image(self.source.name(index), e.to_string());
-                self.views.check(picture.view()).map_err(named)?;
-                Ok((picture, target))
-            });
-            match (got, self.on_error) {
-                (Ok((picture, target)), _) => return Ok((index, picture, target)),
-                (Err(error), OnError::Raise) => return Err(error),
-                (Err(error), OnError::Report) => {
-                    self.report(self.source.name(index), &error);
-                    tried += 1;
-                    if tried == order.len().min(MOST_IN_A_ROW) {
-                        let reason = format!("{tried} images in a row cannot be read, this the last of them: {error}");
-                        return Err(Error::image(self.source.name(index), reason));
-                    }
-                }
+            let error = match self.usable(index, &options)? {
+                Ok((picture, target)) => return Ok((index, picture, target)),
+                Err(error) => error,
+            };
+            self.faults.count(self.source.name(index), error.to_string(), false);
+            tried += 1;
+            if tried == order.len().min(MOST_IN_A_ROW) {
+                let reason = format!("{tried} images in a row cannot be read, this the last of them: {error}");
+                return Err(Error::image(self.source.name(index), reason));
             }
         }
     }
 
-    fn report(&self, name: String, error: &Error) {
-        let mut faults = locked(&self.faults);
-        let fault = faults.entry(name).or_insert_with(|| Fault { reason: error.to_string(), count: 0 });
-        fault.count += 1;
+    /// A picture that views can be made of, or the error for which another one is to take its place.
+    fn usable(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Result<(Pixels, i64)>> {
+        let Reading { on_error, on_damage, .. } = self.reading;
+        let wrong = |reason: String| Error::image(self.source.name(index), reason);
+        let Item { image: Decoded { pixels, damage }, target } = match self.source.get(index, options) {
+            Ok(item) => item,
+            Err(error) => return on_error.replaces(error).map(Err),
+        };
+        if let Some(damage) = &damage
+            && on_damage != OnDamage::Use
+        {
+            let error = wrong(format!("damaged: {damage}"));
+            return if on_damage == OnDamage::Replace { Ok(Err(error)) } else { Err(error) };
+        }
+        if let Err(error) = self.views.check(pixels.view()) {
+            return on_error.replaces(wrong(error.to_string())).map(Err);
+        }
+        if let Some(damage) = damage {
+            self.faults.count(self.source.name(index), format!("damaged: {damage}"), true);
+        }
+        Ok(Ok((pixels, target)))
     }
 }
 
@@ -291,7 +281,7 @@ impl Epoch {
         !state.over && (!state.open.is_empty() || state.next < self.shared.loader.sampler.batches())
     }
 
-    /// Ends its threads, each after the picture it is at.
+    /// Tells its threads to end, each after the picture it is at, and does not wait for them.
     pub fn close(&mut self) {
         // A forked process has none of them, and a lock that one of them held is never free there.
         if self.process != std::process::id() {
@@ -303,7 +293,6 @@ impl Epoch {
         drop(state);
         self.shared.work.notify_all();
         self.shared.ready.notify_all();
-        self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
 }
 
@@ -319,7 +308,8 @@ impl Shared {
             let done = catch_unwind(AssertUnwindSafe(|| self.run(&task)));
             let result = done.unwrap_or_else(|panic| {
                 let index = self.order[task.job.first + task.place] as usize;
-                Err(Error::Panic { what: self.loader.source.name(index), message: message(&*panic) })
+                let what = self.loader.source.name(index).to_string_lossy().into_owned();
+                Err(Error::Panic { what, message: message(&*panic) })
             });
             self.done(task, result);
         }
@@ -383,10 +373,11 @@ impl Shared {
     /// Decodes a picture, draws for it, and encodes it if need be.
     fn prepare(&self, job: &Job, place: usize, encode: bool) -> Result<Slot> {
         let views = &self.loader.views;
-        let (index, picture, target) = self.loader.picture(&self.order, job.first + place)?;
         // A picture that stands in for another takes the other's draws: its own come with itself.
         let own = self.order[job.first + place];
         let key = Key { seed: self.loader.sampler.seed(), epoch: self.epoch, index: own.into(), view: 0 };
+        let region = |height, width| views.region(key, (height, width));
+        let (index, picture, target) = self.loader.picture(&self.order, job.first + place, &region)?;
         let params = views.sample(key, (picture.height, picture.width), (place, job.slots.len()));
         let z = match encode {
             true => views.encode(picture.view(), &params).map_err(|error| self.named(index, &error))?,

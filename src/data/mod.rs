@@ -1,7 +1,10 @@
 //! From files to batches of two views: where pictures come from, in which order an epoch visits them, the views, and the threads that
 //! make them.
+mod cifar;
 mod cuda;
+mod faults;
 mod files;
+mod listing;
 mod loader;
 mod records;
 mod sampler;
@@ -10,9 +13,13 @@ mod webdataset;
 
 use crate::error::Result;
 use crate::image::{DecodeOptions, Decoded};
+use std::ffi::OsString;
 
+pub use cifar::Cifar;
+pub use faults::{Fault, OnDamage, OnError, Reading};
 pub use files::{Files, ImageFolder};
-pub use loader::{Batch, Epoch, Fault, Loader, Memory, OnError};
+pub use listing::Listing;
+pub use loader::{Batch, Epoch, Loader, Memory};
 pub use records::{Layout, Records};
 pub use sampler::Sampler;
 pub use views::{BatchStyles, Position, Styling, TwoViews, View, ViewParams, ViewsParams};
@@ -41,7 +48,7 @@ pub trait Source: Send + Sync {
     }
 
     /// What a picture is called: its path, or its place in a file.
-    fn name(&self, index: usize) -> String;
+    fn name(&self, index: usize) -> OsString;
 
     /// A picture with its class; 0 where there are no classes.
     ///

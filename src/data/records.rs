@@ -2,9 +2,10 @@
 use super::{Item, Source};
 use crate::error::{Error, Result};
 use crate::image::{DecodeOptions, Decoded, Pixels};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How a record lies in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +83,9 @@ impl Source for Records {
         self.len
     }
 
-    fn name(&self, index: usize) -> String {
+    fn name(&self, index: usize) -> OsString {
         let (path, record) = self.place(index);
-        format!("{}#{record}", path.display())
+        numbered(path, record)
     }
 
     fn get(&self, index: usize, _: &DecodeOptions<'_>) -> Result<Item> {
@@ -102,16 +103,26 @@ impl Source for Records {
             let reason = format!("class {} of {classes}, counted from 0; it is damaged or another file", bytes[at]);
             return Err(Error::image(self.name(index), reason));
         }
-        let colors = &bytes[header..];
-        let size = side * side;
-        let mut pixels = Vec::with_capacity(3 * size);
-        for i in 0..size {
-            let at = if columns_first { i % side * side + i / side } else { i };
-            pixels.extend([colors[at], colors[size + at], colors[2 * size + at]]);
-        }
         let own = target.map(|(at, _)| i64::from(bytes[at]));
         let target = self.targets.as_ref().map(|targets| targets[index]).or(own).unwrap_or(0);
-        let pixels = Pixels { height: side, width: side, bytes: pixels };
-        Ok(Item { image: Decoded { pixels, damage: None }, target })
+        Ok(Item { image: interleaved(&bytes[header..], side, columns_first), target })
     }
+}
+
+/// An image whose colours lie apart, row by row or column by column.
+pub(super) fn interleaved(colors: &[u8], side: usize, columns_first: bool) -> Decoded {
+    let size = side * side;
+    let mut bytes = Vec::with_capacity(3 * size);
+    for i in 0..size {
+        let at = if columns_first { i % side * side + i / side } else { i };
+        bytes.extend([colors[at], colors[size + at], colors[2 * size + at]]);
+    }
+    Decoded { pixels: Pixels { height: side, width: side, bytes }, damage: None }
+}
+
+/// What the record of a file is called.
+pub(super) fn numbered(path: &Path, record: impl std::fmt::Display) -> OsString {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!("#{record}"));
+    name
 }

@@ -236,6 +236,20 @@ impl TwoViews {
         })
     }
 
+    /// The part of a picture of this size that [`TwoViews::apply`] and [`TwoViews::encode`] read with what [`TwoViews::sample`] draws:
+    /// that of both crops, for nothing but a style before the crop looks beyond them.
+    pub fn region(&self, key: Key, (height, width): (usize, usize)) -> Crop {
+        if self.styling.as_ref().is_some_and(|styling| styling.position == Position::BeforeCrop) {
+            return Crop { top: 0, left: 0, height, width };
+        }
+        let [a, b] = [0, 1].map(|view| {
+            self.views[view as usize].sample(Key { view, ..key }, height, width).crop
+        });
+        let (top, left) = (a.top.min(b.top), a.left.min(b.left));
+        let (bottom, right) = ((a.top + a.height).max(b.top + b.height), (a.left + a.width).max(b.left + b.width));
+        Crop { top, left, height: bottom - top, width: right - left }
+    }
+
     /// F of what a batch's styles come from: the left view's part of a picture, or all of it.
     ///
     /// # Errors

@@ -1,13 +1,31 @@
 //! WebDataset: pictures in tar files ("shards"), files of one sample side by side under one name (webdataset/webdataset).
 //!
 //! Shards are listed once, so that any picture can be read at any time and an epoch can be shuffled as a whole.
+use super::listing::{is_hidden, is_image};
+use super::records::numbered;
 use super::{Item, SUFFIXES, Source};
 use crate::error::{Error, Result};
 use crate::image::{DecodeOptions, decode};
+use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use tar::Archive;
+
+/// Bytes of a picture's file: what a decoder may take.
+const MOST_BYTES: u64 = 1 << 30;
+/// Bytes that stand between one file of a shard and the next: headers, long names.
+const MOST_BETWEEN: u64 = 1 << 20;
+/// How files begin that hold a shard in a compressed form.
+const COMPRESSED: [(&[u8], &str); 5] = [
+    (b"\x1F\x8B", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xFD7zXZ\0", "xz"),
+    (b"\x28\xB5\x2F\xFD", "zstd"),
+    (b"PK\x03\x04", "zip"),
+];
 
 /// What is taken for a picture's class.
 const CLASS: &str = "cls";
@@ -19,16 +37,19 @@ pub struct WebDataset {
     shards: Vec<(PathBuf, u64)>,
     samples: Vec<Sample>,
     damaged: Vec<(PathBuf, String)>,
+    hidden: usize,
+    others: usize,
     /// Whether samples have classes; unknown before the first.
     with_class: Option<bool>,
 }
 
-/// The sample that the last files belong to: its name, its picture, its class.
+/// The sample that the last files belong to: its name, its picture, its class, and how many files it has beside them.
 #[derive(Default)]
 struct Open {
-    key: String,
+    key: Vec<u8>,
     picture: Option<(u64, u64)>,
     target: Option<i64>,
+    beside: usize,
 }
 
 #[derive(Debug)]
@@ -51,7 +72,7 @@ impl WebDataset {
             let before = set.samples.len();
             let listed = set.list(&path).and_then(|()| match set.samples.len() > before {
                 true => Ok(()),
-                false => Err(Error::image(&path, format!("no picture in this shard ({})", SUFFIXES.join(", ")))),
+                false => Err(Error::image(&path, format!("no picture in this shard: no <key>.{}", SUFFIXES.join(", .")))),
             });
             match listed {
                 Err(error) if keep_going => set.damaged.push((path, error.to_string())),
@@ -66,9 +87,32 @@ impl WebDataset {
         &self.damaged
     }
 
+    /// How many files were left out because they are hidden.
+    pub fn hidden(&self) -> usize {
+        self.hidden
+    }
+
+    /// How many files belong to no picture, or are images by a name that goes on after the first dot.
+    pub fn others(&self) -> usize {
+        self.others
+    }
+
+    /// Whether samples have classes.
+    pub fn has_classes(&self) -> bool {
+        self.with_class == Some(true)
+    }
+
     fn list(&mut self, path: &Path) -> Result<()> {
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let len = file.metadata().map_err(|e| Error::io(path, e))?.len();
+        let io = |e| Error::io(path, e);
+        let mut file = File::open(path).map_err(io)?;
+        let len = file.metadata().map_err(io)?.len();
+        let mut head = vec![];
+        file.by_ref().take(8).read_to_end(&mut head).map_err(io)?;
+        file.rewind().map_err(io)?;
+        if let Some((_, how)) = COMPRESSED.iter().find(|(magic, _)| head.starts_with(magic)) {
+            let remedy = "unpack it to a .tar, of which any image can be read at any time";
+            return Err(Error::image(path, format!("it is compressed by {how}: {remedy}")));
+        }
         self.shards.push((path.to_owned(), len));
         let mut open = Open::default();
         let read = self.read(path, (file, len), &mut open);
@@ -79,18 +123,20 @@ impl WebDataset {
 
     fn read(&mut self, path: &Path, (file, len): (File, u64), open: &mut Open) -> Result<()> {
         let io = |e| Error::io(path, e);
+        let left = Rc::new(Cell::new(MOST_BETWEEN));
+        let file = Scarce { file, left: left.clone() };
         let mut archive = Archive::new(BufReader::with_capacity(4096, file));
         let mut end = 0;
         for entry in archive.entries_with_seek().map_err(io)? {
-            let read = entry.and_then(|entry| Ok((entry.path()?.to_string_lossy().into_owned(), entry)));
-            let (name, mut entry) =
-                read.map_err(|error| Error::image(path, format!("damaged after byte {end}: {error}{}", remedy(path))))?;
+            let read = entry.and_then(|entry| Ok((entry.path()?.into_owned(), entry)));
+            let (path_within, mut entry) =
+                read.map_err(|error| Error::image(path, format!("damaged after byte {end}: {error}")))?;
+            left.set(MOST_BETWEEN);
             let (at, bytes) = (entry.raw_file_position(), entry.size());
             end = at.saturating_add(bytes);
+            let name = path_within.display();
             let kind = entry.header().entry_type();
-            let is_image =
-                |name: &str| SUFFIXES.iter().any(|suffix| name.to_lowercase().ends_with(&format!(".{suffix}")));
-            if (kind.is_hard_link() || kind.is_symlink()) && is_image(&name) {
+            if (kind.is_hard_link() || kind.is_symlink()) && is_image(&path_within) {
                 let reason = format!("{name} is a link; pack the file itself (tar --dereference --hard-dereference)");
                 return Err(Error::image(path, reason));
             }
@@ -100,13 +146,17 @@ impl WebDataset {
             if end > len {
                 return Err(Error::image(path, format!("damaged: {name} reaches beyond the end, at byte {len}")));
             }
-            // A sample's name ends at the first dot of its last part.
-            let folder = name.rfind('/').map_or(0, |slash| slash + 1);
-            let Some(dot) = name[folder..].find('.') else { continue };
-            let (sample, suffix) = (&name[..folder + dot], name[folder + dot + 1..].to_lowercase());
-            if sample != open.key {
+            if path_within.iter().any(|part| part != "." && part != ".." && is_hidden(part)) {
+                self.hidden += 1;
+                continue;
+            }
+            let Some((key, suffix)) = parted(path_within.as_os_str()) else {
+                self.others += 1;
+                continue;
+            };
+            if key != open.key {
                 self.finish(path, open)?;
-                sample.clone_into(&mut open.key);
+                key.clone_into(&mut open.key);
             }
             let twice = |what: &str| Error::image(path, format!("{name} is another {what} of one sample; rename it"));
             if SUFFIXES.contains(&suffix.as_str()) {
@@ -122,6 +172,10 @@ impl WebDataset {
                 if open.target.replace(class).is_some() {
                     return Err(twice("class"));
                 }
+            } else if is_image(&path_within) {
+                self.others += 1;
+            } else {
+                open.beside += 1;
             }
         }
         ended(path, end.next_multiple_of(512), len)
@@ -129,8 +183,10 @@ impl WebDataset {
 
     /// Adds the sample whose files have come.
     fn finish(&mut self, path: &Path, open: &mut Open) -> Result<()> {
-        let Open { key, picture, target } = std::mem::take(open);
+        let Open { key, picture, target, beside } = std::mem::take(open);
+        let key = String::from_utf8_lossy(&key);
         let Some((at, bytes)) = picture else {
+            self.others += beside;
             return match target {
                 None => Ok(()),
                 Some(_) => Err(Error::image(path, format!("{key}.{CLASS} is not beside an image; pack them together"))),
@@ -156,23 +212,52 @@ fn ended(path: &Path, end: u64, len: u64) -> Result<()> {
             format!("damaged after byte {end}: it ends without the mark of the end; is it cut?"),
         ));
     }
-    let mut file = BufReader::new(File::open(path).map_err(io)?);
+    let mut file = File::open(path).map_err(io)?;
     file.seek(SeekFrom::Start(end)).map_err(io)?;
-    for byte in file.bytes() {
-        if byte.map_err(io)? != 0 {
+    let mut rest = vec![0; 1 << 16];
+    loop {
+        let count = file.read(&mut rest).map_err(io)?;
+        if count == 0 {
+            return Ok(());
+        }
+        if rest[..count].iter().any(|&byte| byte != 0) {
             let reason = "what follows is not read; is it damaged, or two shards joined? Give them one by one";
             return Err(Error::image(path, format!("damaged after byte {end}: {reason}")));
         }
     }
-    Ok(())
 }
 
-/// What helps where a tar file cannot be read because it is none.
-fn remedy(path: &Path) -> &'static str {
-    let compressed = ["gz", "tgz", "bz2", "xz", "zst"];
-    match path.extension().is_some_and(|suffix| compressed.iter().any(|one| suffix == *one)) {
-        true => "; it is compressed: unpack it to a .tar, of which any image can be read at any time",
-        false => "",
+/// A file's sample and suffix: what stands before the first dot of its last part, and after it (the rule of webdataset's `base_plus_ext`).
+fn parted(name: &OsStr) -> Option<(&[u8], String)> {
+    let bytes = name.as_encoded_bytes();
+    let folder = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let dot = folder + bytes[folder..].iter().position(|&byte| byte == b'.')?;
+    Some((&bytes[..dot], String::from_utf8_lossy(&bytes[dot + 1..]).to_lowercase()))
+}
+
+/// A shard's file, of which not more can be read in a row than what stands between two files: the name of a file may claim to be as long
+/// as the shard.
+struct Scarce {
+    file: File,
+    left: Rc<Cell<u64>>,
+}
+
+impl Read for Scarce {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.left.get();
+        if left == 0 {
+            return Err(std::io::Error::other("a name that is longer than any"));
+        }
+        let most = out.len().min(left as usize);
+        let count = self.file.read(&mut out[..most])?;
+        self.left.set(left - count as u64);
+        Ok(count)
+    }
+}
+
+impl Seek for Scarce {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.file.seek(to)
     }
 }
 
@@ -181,9 +266,9 @@ impl Source for WebDataset {
         self.samples.len()
     }
 
-    fn name(&self, index: usize) -> String {
+    fn name(&self, index: usize) -> OsString {
         let sample = &self.samples[index];
-        format!("{}#{}", self.shards[sample.shard as usize].0.display(), sample.at)
+        numbered(&self.shards[sample.shard as usize].0, sample.at)
     }
 
     fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {
@@ -194,8 +279,11 @@ impl Source for WebDataset {
         if file.metadata().map_err(|e| Error::io(path, e))?.len() != *len {
             return Err(Error::image(name, "the shard has changed since it was listed; make the WebDataset anew"));
         }
-        let mut data = vec![0; bytes as usize];
-        let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut data));
+        let mut data = vec![];
+        if bytes > MOST_BYTES || data.try_reserve_exact(bytes as usize).is_err() {
+            return Err(Error::image(name, format!("{bytes} bytes are more than there is memory for; is it an image?")));
+        }
+        let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.take(bytes).read_to_end(&mut data));
         read.map_err(|e| Error::io(path, e))?;
         Ok(Item { image: decode(&data, &name, options)?, target })
     }

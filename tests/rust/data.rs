@@ -5,8 +5,10 @@ use sassl::data::*;
 use sassl::image::*;
 use sassl::kernels::Isa;
 use sassl::kernels::parts::Parts;
+use sassl::random::Key;
 use sassl::{Error, Result};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,15 @@ use std::time::Duration;
 struct Pictures {
     len: usize,
     bad: usize,
-    panics: bool,
+    how: How,
+}
+
+/// What the bad one does.
+#[derive(Clone, Copy)]
+enum How {
+    Panics,
+    Unreadable,
+    Damaged,
 }
 
 impl Source for Pictures {
@@ -22,19 +32,19 @@ impl Source for Pictures {
         self.len
     }
 
-    fn name(&self, index: usize) -> String {
-        format!("picture {index}")
+    fn name(&self, index: usize) -> OsString {
+        format!("picture {index}").into()
     }
 
     fn get(&self, index: usize, _: &DecodeOptions<'_>) -> Result<Item> {
-        assert!(index != self.bad || !self.panics, "on purpose");
-        match index == self.bad {
-            true => Err(Error::image(self.name(index), "it is bad")),
-            false => {
-                let pixels = Pixels { height: 9, width: 12, bytes: vec![index as u8; 9 * 12 * 3] };
-                Ok(Item { image: Decoded { pixels, damage: None }, target: index as i64 })
-            }
-        }
+        let pixels = Pixels { height: 9, width: 12, bytes: vec![index as u8; 9 * 12 * 3] };
+        let damage = match self.how {
+            How::Panics if index == self.bad => panic!("on purpose"),
+            How::Unreadable if index == self.bad => return Err(Error::image(self.name(index), "it is bad")),
+            How::Damaged if index == self.bad => Some("a byte is missing".to_owned()),
+            _ => None,
+        };
+        Ok(Item { image: Decoded { pixels, damage }, target: index as i64 })
     }
 }
 
@@ -53,9 +63,10 @@ fn views() -> TwoViews {
     TwoViews::new(Isa::supported().last().unwrap(), [view, view], (4, 4), None, output).unwrap()
 }
 
-fn loader(source: Pictures, on_error: OnError) -> Arc<Loader> {
+fn loader(source: impl Source + 'static, on_error: OnError, on_damage: OnDamage) -> Arc<Loader> {
     let sampler = Sampler::new(source.len(), 4, (false, false), 0, (0, 1)).unwrap();
-    Arc::new(Loader::new(Arc::new(source), Arc::new(views()), sampler, on_error, None))
+    let reading = Reading { on_error, on_damage, ..Reading::default() };
+    Arc::new(Loader::new(Arc::new(source), Arc::new(views()), sampler, reading))
 }
 
 /// Memory of its own for the views of `n` pictures.
@@ -84,7 +95,7 @@ fn all(loader: &Arc<Loader>, threads: usize) -> Vec<Result<Batch>> {
 #[test]
 fn a_panic_is_an_error_with_its_name_and_the_rest_comes() {
     for on_error in [OnError::Raise, OnError::Report] {
-        let made = all(&loader(Pictures { len: 11, bad: 5, panics: true }, on_error), 3);
+        let made = all(&loader(Pictures { len: 11, bad: 5, how: How::Panics }, on_error, OnDamage::Use), 3);
         let targets: Vec<_> = made.iter().map(|batch| batch.as_ref().map(|batch| batch.targets.clone()).ok()).collect();
         assert_eq!(targets, [Some(vec![0, 1, 2, 3]), None, Some(vec![8, 9, 10])]);
         let error = made[1].as_ref().unwrap_err().to_string();
@@ -94,17 +105,65 @@ fn a_panic_is_an_error_with_its_name_and_the_rest_comes() {
 
 #[test]
 fn what_is_bad_is_an_error_or_replaced() {
-    let bad = || Pictures { len: 11, bad: 5, panics: false };
-    assert!(all(&loader(bad(), OnError::Raise), 2)[1].as_ref().unwrap_err().to_string().contains("picture 5"));
-    let reporting = loader(bad(), OnError::Report);
+    let bad = || Pictures { len: 11, bad: 5, how: How::Unreadable };
+    assert!(all(&loader(bad(), OnError::Raise, OnDamage::Replace), 2)[1].as_ref().unwrap_err().to_string().contains("picture 5"));
+    let reporting = loader(bad(), OnError::Report, OnDamage::Raise);
     let made = all(&reporting, 2);
     assert_eq!(made[1].as_ref().unwrap().targets, [4, 6, 6, 7]);
-    assert_eq!(reporting.faults()["picture 5"].count, 1);
+    let faults = reporting.faults();
+    assert_eq!((faults.len(), faults[&OsString::from("picture 5")].count), (1, 1));
+    assert!(!faults[&OsString::from("picture 5")].used);
+}
+
+#[test]
+fn what_is_damaged_is_used_or_replaced_or_an_error() {
+    let run = |on_error, on_damage| {
+        let loader = loader(Pictures { len: 11, bad: 5, how: How::Damaged }, on_error, on_damage);
+        let second = all(&loader, 2).remove(1).map(|batch| batch.targets).map_err(|error| error.to_string());
+        let told = loader.faults().remove(&OsString::from("picture 5")).map(|fault| (fault.reason, fault.count, fault.used));
+        (second, told)
+    };
+    for on_error in [OnError::Raise, OnError::Report] {
+        let reason = "damaged: a byte is missing".to_owned();
+        let named = format!("picture 5: {reason}");
+        assert_eq!(run(on_error, OnDamage::Use), (Ok(vec![4, 5, 6, 7]), Some((reason, 1, true))));
+        assert_eq!(run(on_error, OnDamage::Replace), (Ok(vec![4, 6, 6, 7]), Some((named.clone(), 1, false))));
+        assert_eq!(run(on_error, OnDamage::Raise), (Err(named), None));
+    }
+}
+
+#[test]
+fn views_are_made_of_the_region_alone() {
+    let views = views();
+    for index in 0..200 {
+        let (height, width) = (11 + index as usize % 50, 60 - index as usize % 40);
+        let key = Key { seed: 3, epoch: 1, index, view: 0 };
+        let part = views.region(key, (height, width));
+        part.check(height, width).unwrap();
+        let params = views.sample(key, (height, width), (0, 1));
+        let [whole, cut] = [false, true].map(|cut| {
+            let mut picture = Pixels { height, width, bytes: vec![0; height * width * 3] };
+            for (i, byte) in picture.bytes.iter_mut().enumerate() {
+                let (y, x) = (i / 3 / width, i / 3 % width);
+                let within = (part.top..part.top + part.height).contains(&y)
+                    && (part.left..part.left + part.width).contains(&x);
+                *byte = if cut && !within { 255 } else { (i * i * 31) as u8 };
+            }
+            let mut made = [(), ()].map(|()| vec![0; views.bytes()]);
+            let [left, right] = &mut made;
+            views.apply(picture.view(), &params, None, [left, right]).unwrap();
+            made
+        });
+        assert_eq!(whole, cut, "picture {index}");
+        let tight = |a: usize, b: usize, found: usize| assert_eq!(a.min(b), found);
+        tight(params[0].crop.top, params[1].crop.top, part.top);
+        tight(params[0].crop.left, params[1].crop.left, part.left);
+    }
 }
 
 #[test]
 fn an_epoch_that_is_left_ends() {
-    let loader = loader(Pictures { len: 1000, bad: 1000, panics: false }, OnError::Raise);
+    let loader = loader(Pictures { len: 1000, bad: 1000, how: How::Damaged }, OnError::Raise, OnDamage::Use);
     for opened in 0..3 {
         let mut epoch = loader.start(0, 0, 4, 2).unwrap();
         for _ in 0..opened {
@@ -113,7 +172,86 @@ fn an_epoch_that_is_left_ends() {
         epoch.close();
         assert!(!epoch.has_next() && epoch.wanted().is_none());
     }
-    assert_eq!(Arc::strong_count(&loader), 1);
+    // Nobody waits for its threads.
+    for _ in 0..1000 {
+        if Arc::strong_count(&loader) == 1 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("threads go on");
+}
+
+/// What CIFAR's reader says of a file with these bytes.
+fn cifar(bytes: &[u8]) -> Result<Cifar> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data_batch_1");
+    std::fs::write(&path, bytes).unwrap();
+    Cifar::new(Layout::CIFAR10, vec![path])
+}
+
+/// A batch of two images as Python 2 wrote it, with this opcode and these bytes for the array's, and this dtype.
+fn batch(data: &[u8], dtype: &[u8]) -> Vec<u8> {
+    let mut file = b"\x80\x02}q\x01(U\x0bbatch_labelq\x02U\x15training batch 1 of 5q\x03U\x06labelsq\x04]q\x05(K\x06K\teU\x04dataq\x06".to_vec();
+    file.extend(b"cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85q\tU\x01bq\n\x87q\x0bRq\x0c");
+    file.extend(b"(K\x01K\x02M\x00\x0c\x86q\rcnumpy\ndtype\nq\x0e");
+    file.extend([b'U', dtype.len() as u8]);
+    file.extend(dtype);
+    file.extend(b"q\x0fK\x00K\x01\x87q\x10Rq\x11(K\x03U\x01|q\x12NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq\x13b\x89");
+    file.extend(data);
+    file.extend(b"tq\x14bU\tfilenamesq\x15]q\x16(U\x05a.pngq\x17U\x05b.pngq\x18eu.");
+    file
+}
+
+/// BINSTRING of so many bytes, of which these are there.
+fn string(claimed: u32, bytes: &[u8]) -> Vec<u8> {
+    [b"T", &claimed.to_le_bytes()[..], bytes].concat()
+}
+
+#[test]
+fn cifar_is_read_as_python_2_wrote_it() {
+    let colors: Vec<u8> = (0..2 * 3072).map(|i| (i % 251) as u8).collect();
+    let source = cifar(&batch(&string(6144, &colors), b"u1")).unwrap();
+    assert_eq!(source.len(), 2);
+    let Item { image, target } = source.get(1, &DecodeOptions::default()).unwrap();
+    assert_eq!((target, &image.pixels.bytes[..3]), (9, &[3072, 4096, 5120].map(|i| (i % 251) as u8)[..]));
+    assert!(source.name(1).to_str().unwrap().ends_with("data_batch_1#1"));
+}
+
+#[test]
+fn what_is_no_batch_of_cifar_is_an_error_and_takes_no_memory() {
+    let colors = vec![0; 6144];
+    let whole = batch(&string(6144, &colors), b"u1");
+    let bomb = [b"\x80\x02]q\x00".to_vec(), b"(h\x00h\x00h\x00h\x00lq\x00".repeat(40), b".".to_vec()].concat();
+    let cases: [(Vec<u8>, &str); 12] = [
+        (batch(&string(u32::MAX, &colors), b"u1"), "ends too early"),
+        (batch(b"]", b"u1"), "an array of objects"),
+        (batch(&string(6144, &colors), b"O8"), "an array of O8"),
+        (batch(&string(6143, &colors[1..]), b"u1"), "2x3072 of 6143 bytes"),
+        (b"\x80\x04\x8e\xff\xff\xff\x7f\0\0\0\0".to_vec(), "ends too early"),
+        (b"\x80\x02cos\nsystem\n(U\x02lstR.".to_vec(), "os.system is no part of CIFAR"),
+        (b"\x80\x02cnumpy\nndarray\n)R.".to_vec(), "a call of Array"),
+        (bomb, "operation 0x6c"),
+        (b"\x80\x02}.".to_vec(), "no array under \"data\""),
+        (b"e".to_vec(), "an end without a beginning"),
+        (b"h\x09.".to_vec(), "was not kept"),
+        (vec![], "ends too early"),
+    ];
+    for (bytes, said) in cases {
+        let error = cifar(&bytes).unwrap_err().to_string();
+        assert!(error.contains(said) && error.contains("data_batch_1: no batch of CIFAR"), "{error}");
+    }
+    // Whatever is cut off or changed, there is an answer.
+    for end in (0..700).chain([whole.len() - 40, whole.len() - 1]) {
+        assert!(cifar(&whole[..end]).is_err(), "cut at {end}");
+    }
+    for at in 0..320 {
+        for value in [0, b'.', b'(', b'R', b'b', 0xFF] {
+            let mut changed = whole.clone();
+            changed[at] = value;
+            drop(cifar(&changed));
+        }
+    }
 }
 
 proptest! {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from .._sassl import Loader
 from ..arguments import choice, flag, whole, wrong
@@ -32,6 +31,9 @@ class TwoViewLoader:
         prefetch: batches made ahead of the one that is waited for.
         on_error: "raise": an image that cannot be read is an error with its name, and iteration may go on after its batch;
             "report": the next good image takes its place, and `report` counts it; 100 bad ones in a row are an error.
+        on_damage: of an image that libjpeg-turbo decodes with a warning (a few bytes are lost, the rest is there). "use": it is
+            taken as far as it could be decoded, as Pillow gives it, `report` counts it, and a warning tells once of each pass
+            that met new ones; "replace": the next good image takes its place, as for `on_error`; "raise": it is an error.
         collate: "lightly": ([left, right], targets, names); "solo-learn": [indices, [left, right], targets].
         output: "torch" or "numpy"; None: the transform's, else torch where it is installed. Nothing is copied.
         pin_memory: page-locked memory for views, of torch.
@@ -40,8 +42,8 @@ class TwoViewLoader:
         ValueError: a number outside its range, with its name.
 
     Each `iter` is the next epoch, from 0 on: `set_epoch` chooses another. Views are arrays or tensors (B, 3, H, W) of the
-    transform's dtype, targets int64, names a list. Threads end with the iteration, also on break, on an error and on
-    Ctrl-C. It pickles with its place in the epoch.
+    transform's dtype, targets int64, names a list. Threads end soon after the iteration, also on break, on an error and on
+    Ctrl-C, and none of these waits for an image that is being read. It pickles with its place in the epoch.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class TwoViewLoader:
         threads: int | None = None,
         prefetch: int = 2,
         on_error: str = "raise",
+        on_damage: str = "use",
         collate: str = "lightly",
         output: str | None = None,
         pin_memory: bool = False,
@@ -92,6 +95,7 @@ class TwoViewLoader:
             threads=threads,
             prefetch=prefetch,
             on_error=on_error,
+            on_damage=on_damage,
             min_decode_size=transform._settings["min_decode_size"],
         )
         # What a state must agree with.
@@ -105,6 +109,7 @@ class TwoViewLoader:
             "world_size": world_size,
         }
         self._epoch, self._batch, self._chosen = -1, 0, False
+        self._told = 0
         # The pass that moves this loader's place.
         self._current: Any = None
 
@@ -119,8 +124,13 @@ class TwoViewLoader:
 
     @property
     def report(self) -> dict[str, tuple[str, int]]:
-        """What could not be read and was replaced: its name, why, how often it was met, also in batches made ahead."""
-        return self._core.report
+        """What could not be read, or is damaged: its name, why, how often it was met, also in batches made ahead."""
+        return {name: (why, count) for name, (why, count, _) in self._core.report.items()}
+
+    @property
+    def damaged(self) -> list[str]:
+        """Those of `report` that were used all the same; the others were replaced."""
+        return [name for name, (_, _, used) in self._core.report.items() if used]
 
     def set_epoch(self, epoch: int) -> None:
         """The next `iter` is this epoch, from its beginning."""
@@ -159,14 +169,20 @@ class TwoViewLoader:
         self._current = weakref.ref(batches)
         return batches
 
-    def _allocate(self, n: int) -> tuple[Any, Any]:
-        shape = (n, *self.transform.shape)
-        if self.output == "numpy" or not self._pin_memory:
-            return np.empty(shape, self.transform.dtype), np.empty(shape, self.transform.dtype)
-        import torch
-
-        dtype = getattr(torch, self.transform.dtype)
-        return tuple(torch.empty(shape, dtype=dtype, pin_memory=True).numpy() for _ in range(2))  # type: ignore[return-value]
+    def _tell(self) -> None:
+        """One line on damaged images that were used since the last one."""
+        damaged = self.damaged
+        new, self._told = len(damaged) - self._told, len(damaged)
+        if new <= 0:
+            return
+        try:
+            line = f"{new} damaged images were used as far as they could be decoded, one of them {damaged[0]}"
+            warnings.warn(f"{line}; `report` names all, and `on_damage` may replace them", stacklevel=3)
+        except Warning:
+            raise
+        # Nobody listens: stderr is closed, or no file. It ends no epoch.
+        except Exception:
+            pass
 
     def _finish(self, left: Any, right: Any, indices: Any, targets: Any, names: list[str]) -> Any:
         if self.output == "torch":
@@ -194,7 +210,7 @@ class _Batches:
 
     def __init__(self, loader: TwoViewLoader, epoch: int, batch: int) -> None:
         self._loader, self._first = loader, batch
-        self._core = loader._core.start(epoch, batch, loader._allocate)
+        self._core = loader._core.start(epoch, batch, loader._pin_memory)
         # Also at the interpreter's end, when threads could no longer call Python.
         self._close = weakref.finalize(self, self._core.close)
 
@@ -216,6 +232,7 @@ class _Batches:
             raise
         if made is None:
             self._close()
+            self._loader._tell()
             raise StopIteration
         self._count()
         return self._loader._finish(*made)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
 import glob
-import io
+import itertools
+import mmap
 import os
-import pickle
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,17 +24,19 @@ if TYPE_CHECKING:
 #: Keys of a class in a dataset's dicts.
 _TARGETS = ("label", "fine_label", "labels", "cls")
 
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+File = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 class Images:
     """Images by number, each with a class: what the sources of this module share.
 
-    `len(images)`, `images[i]` -> ((H, W, 3) uint8, class), `images.name(i)`. They pickle as their arguments, and are listed
-    anew where they are loaded.
+    `len(images)`, `images[i]` -> ((H, W, 3) uint8, class), `images.name(i)`, `images.classes`. They pickle as their
+    arguments, and are listed anew where they are loaded. Names that are no Unicode are as `os.fsdecode` gives them.
     """
 
     core: Source
+    #: Names of the classes, in the order of their numbers; None where they have none.
+    classes: list[str] | None = None
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *arguments: Any, **named: Any) -> Self:
@@ -57,11 +59,6 @@ class Images:
         """The path of an image, or its place in a file."""
         return self.core.name(index)
 
-    @property
-    def classes(self) -> list[str] | None:
-        """Names of the classes, in the order of their numbers; None where they have none."""
-        return None
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} images)"
 
@@ -70,56 +67,56 @@ class ImageFolder(Images):
     """`root/<class>/**/image.jpg`, as torchvision's `ImageFolder`; or images in `root` itself, of one class.
 
     Args:
-        root: the folder. Images are what torchvision's `IMG_EXTENSIONS` names: JPEG, PNG, WebP, BMP, TIFF, PPM and PGM files;
-            names that begin with a dot are left out, and so are other files, of which `repr` gives the number.
+        root: the folder. Images are what torchvision's `IMG_EXTENSIONS` names: JPEG, PNG, WebP, BMP, TIFF, PPM and PGM files.
+            Names that begin with a dot and `__MACOSX` are left out, and so are other files; `repr` gives their numbers.
+        exif: whether images are turned upright, as their EXIF orientation says; False: as torchvision's `ImageFolder` does.
 
     Raises:
         OSError: it cannot be read.
         ValueError: no image; a class without one; images beside the folders of classes; classes that differ in case alone.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        self.root = os.fspath(root)
-        self.core = Source.folder(root)
+    classes: list[str]
 
-    @property
-    def classes(self) -> list[str]:
-        """Names of the classes, in the order of their numbers."""
-        return self.core.classes
+    def __init__(self, root: File, exif: bool = True) -> None:
+        self.root = os.fsdecode(root)
+        self.core = Source.folder(self.root, flag("exif", exif))
+        self.classes = self.core.classes
 
     def __repr__(self) -> str:
-        others = f", {self.core.others} other files left out" if self.core.others else ""
-        return f"ImageFolder({self.root!r}, {len(self)} images, {len(self.classes)} classes{others})"
+        return f"ImageFolder({self.root!r}, {len(self)} images, {len(self.classes)} classes{_left_out(self.core)})"
 
 
 class Files(Images):
     """A list of paths, or of the bytes of files.
 
     Args:
-        files: JPEG, PNG, WebP, BMP, TIFF or PNM.
+        files: JPEG, PNG, WebP, BMP, TIFF or PNM; bytes are what a file holds, or its path where there is such a file.
         targets: a class for each; None: 0 for all.
+        exif: whether images are turned upright, as their EXIF orientation says; False: as torchvision's `ImageFolder` does.
 
     Raises:
         ValueError: not one class a file, or one that is no whole number.
         TypeError: neither paths nor bytes.
     """
 
-    def __init__(self, files: Sequence[str | os.PathLike[str] | bytes], targets: Sequence[int] | None = None) -> None:
+    def __init__(self, files: Sequence[File], targets: Sequence[int] | None = None, exif: bool = True) -> None:
         if not isinstance(files, (list, tuple, np.ndarray)):
             raise TypeError(f"files: expected a list of paths or of bytes, got {type(files).__name__}")
         files = list(files)
-        classes = _targets(targets, len(files))
-        if files and all(isinstance(file, bytes) for file in files):
-            self.core = Source.python(lambda i: (files[i], classes[i]), len(files), "files")
+        classes, exif = _targets(targets, len(files)), flag("exif", exif)
+        contents = [isinstance(file, bytes) and not _exists(file) for file in files]
+        if files and all(contents):
+            self.core = Source.python(lambda i: (files[i], classes[i]), len(files), "files", exif)
             return
         for i, file in enumerate(files):
-            if not isinstance(file, (str, os.PathLike)):
+            if contents[i] or not isinstance(file, (str, bytes, os.PathLike)):
                 raise TypeError(f"files[{i}]: expected a path, or bytes as all of them, got {type(file).__name__}")
-        self.core = Source.files([os.fspath(file) for file in files], classes)  # type: ignore[misc]
+        self.core = Source.files([os.fsdecode(file) for file in files], classes, exif)
 
 
 class Arrays(Images):
-    """Images of one size in an array; it is read as it is, not copied.
+    """Images of one size in an array; it is read as it is, not copied. A `numpy.memmap` pickles as its path.
 
     Args:
         images: (N, H, W, 3) uint8.
@@ -136,7 +133,11 @@ class Arrays(Images):
         if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
             raise ValueError(f"images: expected (N, H, W, 3) uint8, got {images.shape} {images.dtype}")
         classes = _targets(targets, len(images))
+        self._place, self._targets = _place(images), classes
         self.core = Source.python(lambda i: (images[i], classes[i]), len(images), "arrays")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return super().__reduce__() if self._place is None else (_mapped, (type(self), self._place, self._targets))
 
 
 class CIFAR(Images):
@@ -144,7 +145,8 @@ class CIFAR(Images):
 
     Args:
         root: the folder of `data_batch_1.bin` ... `test_batch.bin` or, for CIFAR-100, `train.bin` and `test.bin`; or of the
-            Python version's `data_batch_1` ... or `train` and `test`. Classes of CIFAR-100 are the fine ones.
+            Python version's `data_batch_1` ... or `train` and `test`, of which only images and classes are read: nothing that
+            they name is called. Classes of CIFAR-100 are the fine ones.
         train: the training set, or else the test set.
 
     Raises:
@@ -152,8 +154,8 @@ class CIFAR(Images):
         ValueError: a file that is damaged, or holds something else.
     """
 
-    def __init__(self, root: str | os.PathLike[str], train: bool = True) -> None:
-        folder, train = Path(root), flag("train", train)
+    def __init__(self, root: File, train: bool = True) -> None:
+        folder, train = Path(os.fsdecode(root)), flag("train", train)
         ten = [f"data_batch_{i}" for i in range(1, 6)] if train else ["test_batch"]
         hundred = ["train" if train else "test"]
         for layout, names in (("cifar10", ten), ("cifar100", hundred)):
@@ -162,11 +164,7 @@ class CIFAR(Images):
                 self.core = Source.records(layout, list(binary))
                 return
             if (folder / names[0]).is_file():
-                batches = [_unpickle(folder / name) for name in names]
-                images = np.concatenate([batch[b"data"] for batch in batches])
-                images = np.ascontiguousarray(images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-                targets = [t for batch in batches for t in batch[b"labels" if b"labels" in batch else b"fine_labels"]]
-                self.core = Arrays(images, targets).core
+                self.core = Source.pickles(layout, [folder / name for name in names])
                 return
         raise FileNotFoundError(f"{folder}: neither {ten[0]}[.bin] (CIFAR-10) nor {hundred[0]}[.bin] (CIFAR-100)")
 
@@ -183,8 +181,8 @@ class STL10(Images):
         ValueError: another split; a file that is damaged.
     """
 
-    def __init__(self, root: str | os.PathLike[str], split: str = "unlabeled") -> None:
-        folder, splits = Path(root), split.split("+")
+    def __init__(self, root: File, split: str = "unlabeled") -> None:
+        folder, splits = Path(os.fsdecode(root)), split.split("+")
         if not set(splits) <= {"unlabeled", "train", "test"}:
             raise ValueError(f'split = {split!r}: there are "unlabeled", "train", "test" and "train+unlabeled"')
         files = [folder / f"{name}_X.bin" for name in splits]
@@ -206,11 +204,15 @@ class STL10(Images):
 class WebDataset(Images):
     """Shards of WebDataset: tar files in which `<key>.jpg` (png, webp) and `<key>.cls` stand side by side.
 
-    They are listed once, so that an epoch is shuffled as a whole and any image can be read at any time.
+    They are listed once, so that an epoch is shuffled as a whole and any image can be read at any time. As in the package
+    webdataset, a key is what stands before the first dot of a file's name: `a.v2.jpg` is no image, but the file `v2.jpg` of the
+    sample `a`. Such files are left out, and so are those of samples without an image, hidden ones and `__MACOSX`; `repr` gives
+    their numbers. A class is the whole number in a `.cls`, and 0 for all where there is none: `.json` is not read.
 
     Args:
-        shards: paths, or a pattern such as "train-*.tar".
+        shards: paths, or a pattern such as "train-*.tar" or "train-{000..012}.tar"; what exists under its own name is no pattern.
         on_error: "raise", or "report": of a damaged shard, take what can be read, be it nothing; `damaged` tells.
+        exif: whether images are turned upright, as their EXIF orientation says; False: as torchvision's `ImageFolder` does.
 
     Raises:
         OSError: a shard is missing or cannot be read.
@@ -219,17 +221,19 @@ class WebDataset(Images):
             image; two images of one key; images with a class beside others without.
     """
 
-    def __init__(self, shards: Paths, on_error: str = "raise") -> None:
+    def __init__(self, shards: File | Sequence[File], on_error: str = "raise", exif: bool = True) -> None:
         choice("on_error", on_error, ("raise", "report"))
-        if isinstance(shards, (str, os.PathLike)):
-            found = sorted(glob.glob(os.fspath(shards)))
-            if not found:
-                raise FileNotFoundError(f"{shards}: no such file, and no file matches it as a pattern")
+        if isinstance(shards, (str, bytes, os.PathLike)):
+            found = _matching(os.fsdecode(shards))
         else:
             if not isinstance(shards, (list, tuple)) or not shards:
                 raise TypeError(f"shards = {shards!r}: expected a path, a pattern, or a list of at least one path")
-            found = [os.fspath(shard) for shard in shards]
-        self.core = Source.shards(list(found), on_error == "report")
+            found = [os.fsdecode(shard) for shard in shards]
+        self.core = Source.shards(list(found), on_error == "report", flag("exif", exif))
+
+    def __repr__(self) -> str:
+        classes = "" if self.core.has_classes else ", without classes"
+        return f"WebDataset({len(self)} images{classes}{_left_out(self.core)})"
 
     @property
     def damaged(self) -> list[tuple[str, str]]:
@@ -242,25 +246,28 @@ class Objects(Images):
 
     Args:
         dataset: gives for a number a dict, or a tuple (image, class, ...), or an image. Images are PIL images, paths, bytes,
-            arrays (H, W, 3) or tensors (3, H, W) of uint8, or dicts of "bytes" and "path" as Hugging Face's
+            arrays (H, W, 3) or (H, W) or tensors (3, H, W) of uint8, or dicts of "bytes" and "path" as Hugging Face's
             `Image(decode=False)` has them, which are the fastest: decoding then is native.
         image, target: keys of dicts; None: the first of "image", "img", "jpg", "png", and of "label", "fine_label", "labels",
             "cls"; without a class it is 0.
+        exif: whether images that come as files are turned upright, as their EXIF orientation says.
+
+    `classes` are the dataset's own `classes` (torchvision), or the names of a Hugging Face `ClassLabel`. What the dataset raises
+    is the `__cause__` of an error that names the image; KeyboardInterrupt and MemoryError are raised as they are.
 
     Raises:
         TypeError: no `len` or no `[index]`.
         KeyError: no such key.
     """
 
-    def __init__(self, dataset: Any, image: str | None = None, target: str | None = None) -> None:
-        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-            raise TypeError(f"source: expected something with len() and [index], got {type(dataset).__name__}")
+    def __init__(self, dataset: Any, image: str | None = None, target: str | None = None, exif: bool = True) -> None:
         if isinstance(dataset, dict):
             names = ", ".join(map(repr, dataset))
             raise TypeError(
                 f"source: expected images by number, got {type(dataset).__name__} of {names}; take one of them"
             )
-        first = dataset[0] if len(dataset) else ()
+        count = _length(dataset)
+        first = dataset[0] if count else ()
         if isinstance(first, dict):
             image = _key(first, image, ("image", "img", "jpg", "png"), "image")
             target = _key(first, target, (*_TARGETS, None), "target")
@@ -273,17 +280,16 @@ class Objects(Images):
                 raw, label = item[:2] if isinstance(item, (tuple, list)) else (item, 0)
             if isinstance(raw, dict):
                 raw = raw["path"] if raw.get("bytes") is None else raw["bytes"]
+            if isinstance(raw, np.ndarray) and raw.ndim == 2:
+                raw = raw[..., None]
+            if isinstance(raw, os.PathLike):
+                raw = os.fsdecode(raw)
             if not isinstance(raw, (bytes, str)):
                 raw = pixels(raw, f"source[{index}]")
             return raw, whole(f"source[{index}]: class", label, -(2**63))
 
-        self.core = Source.python(get, len(dataset), "source")
-        self._classes = class_names(dataset, target)
-
-    @property
-    def classes(self) -> list[str] | None:
-        """Names of the classes, where the dataset has them: as `class_names` finds them."""
-        return self._classes
+        self.classes = class_names(dataset, target)
+        self.core = Source.python(get, count, "source", flag("exif", exif))
 
 
 def _make(kind: type[Images], arguments: tuple[Any, ...], named: dict[str, Any]) -> Images:
@@ -298,12 +304,12 @@ def as_images(source: Any) -> Images:
     """
     if isinstance(source, Images):
         return source
-    if isinstance(source, (str, os.PathLike)):
-        return WebDataset(source) if os.fspath(source).endswith(".tar") else ImageFolder(source)
+    if isinstance(source, (str, bytes, os.PathLike)):
+        return WebDataset(source) if _is_shard(source) else ImageFolder(source)
     if isinstance(source, np.ndarray):
         return Arrays(source)
     if isinstance(source, (list, tuple)) and source and isinstance(source[0], (str, bytes, os.PathLike)):
-        return Files(source)
+        return WebDataset(source) if all(map(_is_shard, source)) else Files(source)
     return Objects(source)
 
 
@@ -377,26 +383,83 @@ def _key(item: dict[str, Any], given: str | None, usual: tuple[str | None, ...],
     raise KeyError(f"{what} = {given!r}: the dataset has {', '.join(map(repr, item))}; name one of them")
 
 
-class _Arrays(pickle.Unpickler):
-    """Reads what the Python version of CIFAR holds, and calls nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        known: dict[str, Callable[..., Any]] = {"ndarray": np.ndarray, "dtype": np.dtype}
-        if module.split(".")[0] == "numpy" and name in known:
-            return known[name]
-        if (module, name) == ("_codecs", "encode"):
-            return codecs.encode
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return np.empty(0).__reduce__()[0]
-        raise pickle.UnpicklingError(f"{module}.{name} is no part of CIFAR")
-
-
-def _unpickle(path: Path) -> dict[bytes, Any]:
+def _length(dataset: Any) -> int:
+    """How many items it has, if it gives them by number."""
+    expected = f"source: expected something with len() and [index], got {type(dataset).__name__}"
+    if not hasattr(dataset, "__getitem__"):
+        raise TypeError(f"{expected}; make a list of it")
     try:
-        batch = _Arrays(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-        assert batch[b"data"].shape[1] == 3072
-    except OSError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path}: no batch of CIFAR, or damaged: {error}") from None
-    return batch
+        return len(dataset)
+    # Data sets of streams have a len that says no.
+    except (TypeError, NotImplementedError, AttributeError) as error:
+        raise TypeError(f"{expected}; make a list of it") from error
+
+
+def _left_out(core: Source) -> str:
+    """How much of a folder or of shards is not here."""
+    counts = ((core.hidden, "hidden"), (core.others, "other"))
+    return "".join(f", {n} {what} files left out" for n, what in counts if n)
+
+
+def _is_shard(path: Any) -> bool:
+    if not isinstance(path, (str, bytes, os.PathLike)) or (isinstance(path, bytes) and not _exists(path)):
+        return False
+    return os.fsdecode(path).lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"))
+
+
+def _exists(path: bytes) -> bool:
+    """Whether bytes are the path of a file, and not what a file holds."""
+    return len(path) < 4096 and b"\0" not in path and os.path.exists(path)
+
+
+def _matching(pattern: str) -> list[str]:
+    """The files that a pattern means; what exists under its own name is none."""
+    if os.path.exists(pattern):
+        return [pattern]
+    found: list[str] = []
+    for path in _braces(pattern):
+        some = [path] if os.path.exists(path) else sorted(glob.glob(path))
+        if not some:
+            raise FileNotFoundError(f"{path}: no such file, and no file matches it as a pattern")
+        found += some
+    return found
+
+
+def _braces(pattern: str) -> list[str]:
+    """A shell's `{000..012}` and `{a,b}`, in order."""
+    parts = re.split(r"\{(\d+\.\.\d+|[^{}]*,[^{}]*)\}", pattern)
+    choices = []
+    for i, part in enumerate(parts):
+        first, _, last = part.partition("..")
+        if i % 2 == 0:
+            choices.append([part])
+        elif "," in part:
+            choices.append(part.split(","))
+        else:
+            step = 1 if int(first) <= int(last) else -1
+            width = max(len(end) for end in (first, last)) if "0" in (first[0], last[0]) else 0
+            choices.append([f"{n:0{width}}" for n in range(int(first), int(last) + step, step)])
+    return ["".join(chosen) for chosen in itertools.product(*choices)]
+
+
+#: In a file: path, offset, shape, strides.
+Place = tuple[str, int, tuple[int, ...], tuple[int, ...]]
+
+
+def _place(images: NDArray[np.uint8]) -> Place | None:
+    """Where a file holds what a `numpy.memmap`, or a part of one, shows; None where no file does."""
+    mapped = getattr(images, "_mmap", None)
+    if not isinstance(images, np.memmap) or mapped is None or images.filename is None or images.mode == "c":
+        return None
+    # The mapping begins at a page. A part of a memmap keeps the whole one's offset, and its own address.
+    begin = images.offset - images.offset % mmap.ALLOCATIONGRANULARITY
+    address = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
+    offset = begin + images.__array_interface__["data"][0] - address
+    return os.path.abspath(os.fsdecode(images.filename)), offset, images.shape, images.strides
+
+
+def _mapped(kind: type[Arrays], place: Place, targets: list[int]) -> Arrays:
+    path, offset, shape, strides = place
+    images = kind(np.ndarray(shape, np.uint8, np.memmap(path, np.uint8, "r"), offset, strides), targets)
+    images._place = place
+    return images

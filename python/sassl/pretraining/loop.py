@@ -126,8 +126,9 @@ class Loop:
             if asked:
                 raise KeyboardInterrupt
         if native:
+            used = set(loader.damaged)
             for name, (why, _) in loader.report.items():
-                if name not in self._unreadable:
+                if name not in self._unreadable and name not in used:
                     self._unreadable.add(name)
                     progress.note(f"{name}: {why}; another image took its place")
         if done == 0:

@@ -1,0 +1,443 @@
+//! CIFAR's Python version: files that Python's pickle wrote, of which only what they hold is read.
+//!
+//! Nothing is looked up and nothing is called: a dict of text, whole numbers, lists of them, and one array of bytes under the names by
+//! which numpy writes it. All that an operation makes is one value beside the others, or a part of the file itself, so that memory is
+//! bounded by the file, and there is no recursion.
+use super::records::{interleaved, numbered};
+use super::{Item, Layout, Source};
+use crate::error::{Error, Result};
+use crate::image::DecodeOptions;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a file: all of CIFAR-100, in the widest way to write it, are half of this.
+const MOST_BYTES: u64 = 1 << 29;
+/// Operations of a file; CIFAR-100's have 300,000.
+const MOST_OPERATIONS: usize = 1 << 21;
+
+/// Batches in memory.
+#[derive(Debug)]
+pub struct Cifar {
+    layout: Layout,
+    /// Each with the number of its first image.
+    files: Vec<(usize, PathBuf)>,
+    /// Of all images, one after the other.
+    colors: Vec<u8>,
+    targets: Vec<i64>,
+}
+
+impl Cifar {
+    /// These batches, one after the other; [`Layout::CIFAR10`] or [`Layout::CIFAR100`], of which classes are the fine ones.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, or holds anything else; a class beyond the layout's.
+    pub fn new(layout: Layout, paths: Vec<PathBuf>) -> Result<Self> {
+        let mut batches = Self { layout, files: vec![], colors: vec![], targets: vec![] };
+        for path in paths {
+            let data = contents(&path)?;
+            let read = Reader::new(&data).read().and_then(|read| batches.add(&read));
+            let first = read.map_err(|what| Error::image(&path, format!("no batch of CIFAR, or damaged: {what}")))?;
+            batches.files.push((first, path));
+        }
+        Ok(batches)
+    }
+
+    /// Adds what a file holds, and gives the number of its first image.
+    fn add(&mut self, read: &Reader) -> Parsed<usize> {
+        let classes = self.layout.target.map_or(0, |(_, classes)| classes);
+        let labels: &[u8] = if classes == 100 { b"fine_labels" } else { b"labels" };
+        let Some(&Value::Array { shape: Some((rows, columns)), bytes, latin, by_columns }) = read.value(b"data") else {
+            return Err("there is no array under \"data\"".into());
+        };
+        let Some(Value::List(list)) = read.value(labels) else {
+            return Err(format!("there is no list under {:?}", String::from_utf8_lossy(labels)));
+        };
+        let each = 3 * self.layout.side * self.layout.side;
+        let found = if latin { from_latin(bytes)? } else { bytes.to_vec() };
+        if columns != each || rows.checked_mul(each) != Some(found.len()) || list.len() != rows {
+            let got = format!("{rows}x{columns} of {} bytes, and {} classes", found.len(), list.len());
+            return Err(format!("the array is {got}; expected rows of {each}, and a class for each"));
+        }
+        let first = self.targets.len();
+        for &value in list {
+            match read.values[value as usize] {
+                Value::Int(class) if (0..i64::from(classes)).contains(&class) => self.targets.push(class),
+                Value::Int(class) => return Err(format!("class {class} of {classes}, counted from 0")),
+                _ => return Err("a class that is no whole number".into()),
+            }
+        }
+        match by_columns {
+            false => self.colors.extend(found),
+            true => self.colors.extend((0..rows * each).map(|i| found[i % each * rows + i / each])),
+        }
+        Ok(first)
+    }
+}
+
+impl Source for Cifar {
+    fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    fn name(&self, index: usize) -> OsString {
+        let (first, path) = &self.files[self.files.partition_point(|(first, _)| *first <= index) - 1];
+        numbered(path, index - first)
+    }
+
+    fn get(&self, index: usize, _: &DecodeOptions<'_>) -> Result<Item> {
+        let side = self.layout.side;
+        let each = 3 * side * side;
+        let image = interleaved(&self.colors[index * each..(index + 1) * each], side, false);
+        Ok(Item { image, target: self.targets[index] })
+    }
+}
+
+fn contents(path: &Path) -> Result<Vec<u8>> {
+    let io = |e| Error::io(path, e);
+    let file = File::open(path).map_err(io)?;
+    let len = file.metadata().map_err(io)?.len();
+    if len > MOST_BYTES {
+        return Err(Error::image(path, format!("{len} bytes are more than a batch of CIFAR has; it is another file")));
+    }
+    let mut data = vec![];
+    file.take(MOST_BYTES).read_to_end(&mut data).map_err(io)?;
+    Ok(data)
+}
+
+/// What an operation makes, or says is wrong.
+type Parsed<T> = std::result::Result<T, String>;
+
+/// A value of the file. Others are named by their number.
+#[derive(Debug)]
+enum Value<'a> {
+    None,
+    Int(i64),
+    /// Text or bytes, as they stand in the file.
+    Bytes(&'a [u8]),
+    /// Bytes that were written as text of the characters of these numbers, in UTF-8.
+    Latin(&'a [u8]),
+    Tuple(Vec<u32>),
+    List(Vec<u32>),
+    Dict(Vec<(u32, u32)>),
+    Name(Name),
+    /// numpy's unsigned byte.
+    Byte,
+    /// Before its state is known, it has no shape.
+    Array { shape: Option<(usize, usize)>, bytes: &'a [u8], latin: bool, by_columns: bool },
+}
+
+/// What is looked up in CIFAR's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Array,
+    Dtype,
+    Reconstruct,
+    FromBuffer,
+    Encode,
+}
+
+impl Name {
+    fn of(module: &[u8], name: &[u8]) -> Parsed<Self> {
+        match (module, name) {
+            (b"numpy", b"ndarray") => Ok(Self::Array),
+            (b"numpy", b"dtype") => Ok(Self::Dtype),
+            (b"numpy.core.multiarray" | b"numpy._core.multiarray", b"_reconstruct") => Ok(Self::Reconstruct),
+            (b"numpy.core.numeric" | b"numpy._core.numeric", b"_frombuffer") => Ok(Self::FromBuffer),
+            (b"_codecs", b"encode") => Ok(Self::Encode),
+            _ => {
+                let [module, name] = [module, name].map(String::from_utf8_lossy);
+                Err(format!("{module}.{name} is no part of CIFAR"))
+            }
+        }
+    }
+}
+
+/// The operations' values, and the stack and the memo of their numbers.
+struct Reader<'a> {
+    left: &'a [u8],
+    values: Vec<Value<'a>>,
+    stack: Vec<u32>,
+    /// Where on the stack the open tuples, lists and dicts begin.
+    marks: Vec<usize>,
+    memo: HashMap<u32, u32>,
+    /// Of the whole file.
+    dict: u32,
+}
+
+impl<'a> Reader<'a> {
+    fn new(data: &'a [u8]) -> Self {
+        Self { left: data, values: vec![], stack: vec![], marks: vec![], memo: HashMap::new(), dict: 0 }
+    }
+
+    /// Reads to the end.
+    fn read(mut self) -> Parsed<Self> {
+        let len = self.left.len();
+        for _ in 0..MOST_OPERATIONS {
+            let at = len - self.left.len();
+            match self.step() {
+                Ok(true) => {}
+                Ok(false) => return Ok(self),
+                Err(what) => return Err(format!("at byte {at}: {what}")),
+            }
+        }
+        Err(format!("more than {MOST_OPERATIONS} operations"))
+    }
+
+    /// What stands under a key.
+    fn value(&self, key: &[u8]) -> Option<&Value<'a>> {
+        let Value::Dict(items) = &self.values[self.dict as usize] else { return None };
+        let found = items.iter().rev().find(|(own, _)| match self.values[*own as usize] {
+            Value::Bytes(text) | Value::Latin(text) => text == key,
+            _ => false,
+        });
+        found.map(|(_, value)| &self.values[*value as usize])
+    }
+
+    /// One operation; false at the end.
+    fn step(&mut self) -> Parsed<bool> {
+        let operation = self.number::<1>()? as u8;
+        match operation {
+            // The version, and how long a part of the file is.
+            0x80 => drop(self.number::<1>()?),
+            0x95 => drop(self.number::<8>()?),
+            b'.' => {
+                self.dict = self.pop()?;
+                return Ok(false);
+            }
+            b'(' => self.marks.push(self.stack.len()),
+            b'}' => self.push(Value::Dict(vec![])),
+            b']' => self.push(Value::List(vec![])),
+            b')' => self.push(Value::Tuple(vec![])),
+            b't' => {
+                let items = self.since_mark()?;
+                self.push(Value::Tuple(items));
+            }
+            0x85..=0x87 => {
+                let count = usize::from(operation - 0x84);
+                let from = self.stack.len().checked_sub(count).ok_or("a tuple of nothing")?;
+                let items = self.stack.split_off(from);
+                self.push(Value::Tuple(items));
+            }
+            b'a' => {
+                let item = self.pop()?;
+                self.append(&[item])?;
+            }
+            b'e' => {
+                let items = self.since_mark()?;
+                self.append(&items)?;
+            }
+            b's' => {
+                let (value, key) = (self.pop()?, self.pop()?);
+                self.set(&[key, value])?;
+            }
+            b'u' => {
+                let items = self.since_mark()?;
+                self.set(&items)?;
+            }
+            b'N' => self.push(Value::None),
+            0x88 | 0x89 => self.push(Value::Int(i64::from(operation == 0x88))),
+            b'I' => {
+                let line = self.line()?;
+                let number = std::str::from_utf8(line).ok().and_then(|text| text.parse().ok());
+                self.push(Value::Int(number.ok_or("a line that is no whole number")?));
+            }
+            b'K' => self.int::<1>()?,
+            b'M' => self.int::<2>()?,
+            b'J' => {
+                let number = self.number::<4>()? as u32 as i32;
+                self.push(Value::Int(number.into()));
+            }
+            b'U' | b'C' | 0x8C => self.bytes::<1>()?,
+            b'T' | b'B' | b'X' => self.bytes::<4>()?,
+            0x8D | 0x8E | 0x96 => self.bytes::<8>()?,
+            b'c' => {
+                let name = Name::of(self.line()?, self.line()?)?;
+                self.push(Value::Name(name));
+            }
+            0x93 => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                let name = Name::of(self.text(module)?, self.text(name)?)?;
+                self.push(Value::Name(name));
+            }
+            b'R' => {
+                let (arguments, name) = (self.pop()?, self.pop()?);
+                let made = self.made(name, arguments)?;
+                self.push(made);
+            }
+            b'b' => {
+                let state = self.pop()?;
+                self.build(state)?;
+            }
+            b'q' => self.keep::<1>()?,
+            b'r' => self.keep::<4>()?,
+            0x94 => drop(self.memo.insert(self.memo.len() as u32, self.top()?)),
+            b'h' => self.recall::<1>()?,
+            b'j' => self.recall::<4>()?,
+            other => return Err(format!("operation 0x{other:02x} is no part of CIFAR")),
+        }
+        Ok(true)
+    }
+
+    /// The next bytes of the file.
+    fn take(&mut self, count: u64) -> Parsed<&'a [u8]> {
+        let count = usize::try_from(count).ok().filter(|&count| count <= self.left.len());
+        let (taken, left) = self.left.split_at(count.ok_or("the file ends too early")?);
+        self.left = left;
+        Ok(taken)
+    }
+
+    /// A number of so many bytes.
+    fn number<const BYTES: u64>(&mut self) -> Parsed<u64> {
+        Ok(self.take(BYTES)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    }
+
+    fn line(&mut self) -> Parsed<&'a [u8]> {
+        let end = self.left.iter().position(|&byte| byte == b'\n').ok_or("the file ends too early")?;
+        let line = self.take(end as u64 + 1)?;
+        Ok(&line[..end])
+    }
+
+    fn push(&mut self, value: Value<'a>) {
+        self.stack.push(self.values.len() as u32);
+        self.values.push(value);
+    }
+
+    fn int<const BYTES: u64>(&mut self) -> Parsed<()> {
+        let number = self.number::<BYTES>()?;
+        self.push(Value::Int(number as i64));
+        Ok(())
+    }
+
+    /// Bytes after their count.
+    fn bytes<const BYTES: u64>(&mut self) -> Parsed<()> {
+        let count = self.number::<BYTES>()?;
+        let bytes = self.take(count)?;
+        self.push(Value::Bytes(bytes));
+        Ok(())
+    }
+
+    /// The last value, of those that were put there since the last mark.
+    fn top(&self) -> Parsed<u32> {
+        let above = self.stack.len() > self.marks.last().copied().unwrap_or(0);
+        self.stack.last().copied().filter(|_| above).ok_or_else(|| "a value is missing".into())
+    }
+
+    fn pop(&mut self) -> Parsed<u32> {
+        let top = self.top()?;
+        self.stack.pop();
+        Ok(top)
+    }
+
+    fn since_mark(&mut self) -> Parsed<Vec<u32>> {
+        let mark = self.marks.pop().ok_or("an end without a beginning")?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn keep<const BYTES: u64>(&mut self) -> Parsed<()> {
+        let key = self.number::<BYTES>()? as u32;
+        self.memo.insert(key, self.top()?);
+        Ok(())
+    }
+
+    fn recall<const BYTES: u64>(&mut self) -> Parsed<()> {
+        let key = self.number::<BYTES>()? as u32;
+        self.stack.push(*self.memo.get(&key).ok_or("a value is recalled that was not kept")?);
+        Ok(())
+    }
+
+    fn append(&mut self, items: &[u32]) -> Parsed<()> {
+        let list = self.top()?;
+        match &mut self.values[list as usize] {
+            Value::List(list) => list.extend(items),
+            _ => return Err("an item of what is no list".into()),
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, items: &[u32]) -> Parsed<()> {
+        let dict = self.top()?;
+        match &mut self.values[dict as usize] {
+            Value::Dict(dict) if items.len().is_multiple_of(2) => {
+                dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
+            }
+            _ => return Err("an item of what is no dict".into()),
+        }
+        Ok(())
+    }
+
+    fn text(&self, value: u32) -> Parsed<&'a [u8]> {
+        match self.values[value as usize] {
+            Value::Bytes(text) => Ok(text),
+            _ => Err("a name that is no text".into()),
+        }
+    }
+
+    fn tuple(&self, value: u32) -> Parsed<Vec<&Value<'a>>> {
+        match &self.values[value as usize] {
+            Value::Tuple(items) => Ok(items.iter().map(|&item| &self.values[item as usize]).collect()),
+            _ => Err("arguments that are no tuple".into()),
+        }
+    }
+
+    /// What a function that was looked up would give.
+    fn made(&self, name: u32, arguments: u32) -> Parsed<Value<'a>> {
+        let Value::Name(name) = self.values[name as usize] else { return Err("a call of what is no name".into()) };
+        match (name, &self.tuple(arguments)?[..]) {
+            (Name::Reconstruct, [Value::Name(Name::Array), ..]) => {
+                Ok(Value::Array { shape: None, bytes: &[], latin: false, by_columns: false })
+            }
+            (Name::Dtype, [Value::Bytes(b"u1" | b"|u1"), ..]) => Ok(Value::Byte),
+            (Name::Dtype, [Value::Bytes(other), ..]) => {
+                Err(format!("an array of {}; CIFAR's is of u1", String::from_utf8_lossy(other)))
+            }
+            (Name::FromBuffer, [Value::Bytes(bytes), Value::Byte, shape, Value::Bytes(order)]) => {
+                let shape = Some(self.shape(shape)?);
+                Ok(Value::Array { shape, bytes: *bytes, latin: false, by_columns: *order == b"F" })
+            }
+            (Name::Encode, [Value::Bytes(text), Value::Bytes(b"latin1")]) => Ok(Value::Latin(*text)),
+            _ => Err(format!("a call of {name:?} with other arguments than CIFAR's")),
+        }
+    }
+
+    /// An array's (version, shape, dtype, whether by columns, bytes), or a dtype's state, which says nothing more.
+    fn build(&mut self, state: u32) -> Parsed<()> {
+        let target = self.top()?;
+        let made = match (&self.values[target as usize], &self.tuple(state)?[..]) {
+            (Value::Byte, _) => return Ok(()),
+            (Value::Array { shape: None, .. }, [Value::Int(1), shape, Value::Byte, Value::Int(by_columns), data]) => {
+                let (bytes, latin) = match **data {
+                    Value::Bytes(bytes) => (bytes, false),
+                    Value::Latin(text) => (text, true),
+                    _ => return Err("an array of objects, and not of bytes".into()),
+                };
+                Value::Array { shape: Some(self.shape(shape)?), bytes, latin, by_columns: *by_columns == 1 }
+            }
+            _ => return Err("a state that is no array's of bytes".into()),
+        };
+        self.values[target as usize] = made;
+        Ok(())
+    }
+
+    fn shape(&self, value: &Value) -> Parsed<(usize, usize)> {
+        let wrong = || "an array that has no rows and columns".to_owned();
+        let Value::Tuple(items) = value else { return Err(wrong()) };
+        let sizes = items.iter().map(|&item| match self.values[item as usize] {
+            Value::Int(size) => usize::try_from(size).map_err(|_| wrong()),
+            _ => Err(wrong()),
+        });
+        match sizes.collect::<Parsed<Vec<_>>>()?[..] {
+            [rows, columns] => Ok((rows, columns)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// The bytes that are the characters of this text.
+fn from_latin(text: &[u8]) -> Parsed<Vec<u8>> {
+    let wrong = "bytes that are no text of 8-bit characters";
+    let text = std::str::from_utf8(text).map_err(|_| wrong)?;
+    text.chars().map(|character| u8::try_from(character).map_err(|_| wrong.to_owned())).collect()
+}
