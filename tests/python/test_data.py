@@ -249,8 +249,55 @@ def test_cifar_and_stl10(tmp_path):
     with pytest.raises(ValueError, match=r"data_batch_3.bin: 3000 bytes are no whole records of 3073"):
         CIFAR(ten)
     (python / "data_batch_2").write_bytes(pickle.dumps({b"data": os.system}))
-    with pytest.raises(ValueError, match="no part of CIFAR"):
+    with pytest.raises(ValueError, match=r"data_batch_2: no batch of CIFAR, .*system is no part of CIFAR"):
         CIFAR(python)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_cifar_of_every_protocol(tmp_path, protocol, order):
+    data = np.asarray(np.random.default_rng(protocol).integers(0, 256, (7, 3072), np.uint8), order=order)
+    for keys, module in ((bytes, b"numpy.core"), (str, b"numpy._core")):
+        key = (lambda name: name.encode()) if keys is bytes else (lambda name: name)
+        batch = {key("filenames"): [key("a.png")] * 7, key("data"): data, key("fine_labels"): [*range(93, 100)]}
+        batch[key("coarse_labels")] = [1] * 7
+        written = pickle.dumps(batch, protocol)
+        for name in (b"multiarray", b"numeric"):
+            for old in (b"numpy.core.", b"numpy._core."):
+                new = module + b"." + name
+                # In protocol 4 and above a name stands after its length.
+                at = old + name
+                written = written.replace(bytes([0x8C, len(at)]) + at, bytes([0x8C, len(new)]) + new)
+                written = written.replace(b"c" + at + b"\n", b"c" + new + b"\n")
+        (tmp_path / "train").write_bytes(written)
+        source = CIFAR(tmp_path)
+        assert len(source) == 7
+        assert source.name(6) == str(tmp_path / "train#6")
+        for i in (0, 6):
+            assert source[i][1] == 93 + i
+            assert np.array_equal(source[i][0], data[i].reshape(3, 32, 32).transpose(1, 2, 0))
+
+
+def test_cifar_that_is_something_else(tmp_path):
+    good = {b"data": np.zeros((2, 3072), np.uint8), b"labels": [1, 2]}
+    cases = [
+        ({**good, b"data": np.array([[os.getpid, 1]], object)}, "is no part of CIFAR|array of O8"),
+        ({**good, b"data": np.zeros((2, 3072), np.float32)}, "an array of f4"),
+        ({**good, b"data": np.zeros((2, 3071), np.uint8)}, "2x3071"),
+        ({**good, b"labels": [1]}, "and 1 classes"),
+        ({**good, b"labels": [1, 10]}, "class 10 of 10"),
+        ({**good, b"labels": [1, b"cat"]}, "no whole number"),
+        ({b"data": good[b"data"]}, 'no list under "labels"'),
+        ([1, 2], 'no array under "data"'),
+    ]
+    for batch, message in cases:
+        (tmp_path / "test_batch").write_bytes(pickle.dumps(batch, 2))
+        with pytest.raises(ValueError, match=f"test_batch: no batch of CIFAR, or damaged: .*({message})"):
+            CIFAR(tmp_path, train=False)
+    with open(tmp_path / "test_batch", "wb") as sparse:
+        sparse.truncate(2**33)
+    with pytest.raises(ValueError, match="more than a batch of CIFAR has"):
+        CIFAR(tmp_path, train=False)
 
 
 def test_classes_that_cannot_be(tmp_path, pictures):
@@ -300,6 +347,94 @@ def test_large_jpegs_are_decoded_at_a_part_of_their_size(tmp_path, pictures):
     assert all(map(np.array_equal, transform(tmp_path / "large.jpg"), other(reduced)))
 
 
+def test_hidden_files_are_left_out_by_every_reader(tmp_path, pictures):
+    from sassl import StyleBank, pictures as readers
+
+    root = tmp_path / "photos"
+    for name in ("a.png", "b.png", "._a.png", ".ipynb_checkpoints/a.png", "__MACOSX/a.png", "notes.txt", "deep/.c/c.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(encoded(pictures[0]) if name.endswith(("a.png", "b.png")) else b"none")
+    with pytest.warns(UserWarning, match="photos: 4 hidden files or folders left out"):
+        assert [path.name for path in readers.find([root])] == ["a.png", "b.png"]
+    with pytest.warns(UserWarning, match="4 hidden"):
+        assert len(StyleBank.from_images(root)) == 2
+    (tmp_path / "set").mkdir()
+    root.rename(tmp_path / "set" / "cat")
+    source = ImageFolder(tmp_path / "set")
+    assert len(source) == 2
+    assert repr(source).endswith("2 images, 1 classes, 4 hidden files left out, 1 other files left out)")
+    names = ("./a.png", "._a.png", "__MACOSX/._b.png", ".hidden/c.png", "b.png")
+    shards = WebDataset(packed(tmp_path / "a.tar", pictures[0], *names))
+    assert repr(shards) == "WebDataset(2 images, without classes, 3 hidden files left out)"
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="DID NOT RUN: names are Unicode here")
+def test_names_that_are_no_unicode(tmp_path, pictures):
+    root = os.fsencode(tmp_path) + b"/caf\xe9"
+    for name in (b"cl\xe9", b"cl\xe8"):
+        os.makedirs(root + b"/" + name)
+        with open(root + b"/" + name + b"/\xff.png", "wb") as file:
+            file.write(encoded(pictures[0]))
+    folder = ImageFolder(root)
+    assert folder.classes == [os.fsdecode(name) for name in (b"cl\xe8", b"cl\xe9")]
+    first = os.fsdecode(root + b"/cl\xe8/\xff.png")
+
+    class Path(os.PathLike):
+        def __fspath__(self):
+            return os.fsencode(first)
+
+    from pathlib import Path as StrPath
+
+    sources = [folder, ImageFolder(os.fsdecode(root)), Files([first]), Files([os.fsencode(first)])]
+    sources += [Files([Path()]), Files([StrPath(first)]), Objects([(first, 0)]), Objects([(Path(), 0)])]
+    for source in sources:
+        assert np.array_equal(source[0][0], pictures[0])
+        if not isinstance(source, Objects):
+            assert source.name(0) == first
+        *_, names = next(iter(TwoViewLoader(source, recipe(), 1, shuffle=False)))
+        assert names == [source.name(0)]
+    with open(first, "wb") as file:
+        file.write(b"no image")
+    loader = TwoViewLoader(folder, recipe(), 1, on_error="report")
+    list(loader)
+    assert list(loader.report) == [first]
+    os.remove(first)
+    with pytest.raises(FileNotFoundError) as error:
+        Files([first])[0]
+    assert error.value.filename == first
+    shard = packed(tmp_path / "a.tar", pictures[0], "a.png")
+    os.rename(shard, root + b"/\xff.tar")
+    assert WebDataset(root + b"/\xff.tar").name(0) == os.fsdecode(root + b"/\xff.tar#512")
+
+
+def test_exif_is_a_switch(tmp_path, pictures):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pictures[0]).save(tmp_path / "a.png", exif=exif)
+    data = (tmp_path / "a.png").read_bytes()
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(tmp_path / "a.png", "a.png")
+    turned = np.rot90(pictures[0], -1)
+    makes = [
+        lambda **options: ImageFolder(tmp_path, **options),
+        lambda **options: Files([tmp_path / "a.png"], **options),
+        lambda **options: Files([data], **options),
+        lambda **options: WebDataset(tmp_path / "a.tar", **options),
+        lambda **options: Objects([{"image": {"bytes": data, "path": None}}], **options),
+    ]
+    for make in makes:
+        for options, expected in (({}, turned), ({"exif": True}, turned), ({"exif": False}, pictures[0])):
+            source = make(**options)
+            assert np.array_equal(source[0][0], expected)
+            again = pickle.loads(pickle.dumps(source))
+            assert np.array_equal(again[0][0], expected)
+            ((left, _), _, _) = next(iter(TwoViewLoader(source, recipe(), 1)))
+            ((other, _), _, _) = next(iter(TwoViewLoader([np.ascontiguousarray(expected)], recipe(), 1)))
+            assert np.array_equal(left, other)
+        with pytest.raises(ValueError, match="exif = 1"):
+            make(exif=1)
+
+
 def packed(path, picture, *names):
     with tarfile.open(path, "w") as tar:
         for name in names:
@@ -327,6 +462,51 @@ def test_samples_that_are_no_samples(tmp_path, pictures, names, message):
         WebDataset(path)
     part = WebDataset([path], on_error="report")
     assert message in part.damaged[0][1]
+
+
+def test_keys_end_at_the_first_dot(tmp_path, pictures):
+    names = ("x/a.b.v1.png", "x/a.b.json", "a.png", "a.json", "a.seg.png", "c.json", "readme", "d.e.cls")
+    source = WebDataset(packed(tmp_path / "a.tar", pictures[0], *names))
+    # a.b.v1.png is v1.png of the sample a, and so no image; c, a.b and d have none at all; readme has no suffix.
+    assert repr(source) == "WebDataset(1 images, without classes, 6 other files left out)"
+    with pytest.raises(ValueError, match=r"no picture in this shard: no <key>.jpg"):
+        WebDataset(packed(tmp_path / "b.tar", pictures[0], "a.v1.png"))
+
+
+def test_paths_of_shards(tmp_path, pictures):
+    for i in range(8, 13):
+        packed(tmp_path / f"s-{i:03}.tar", pictures[0], *(f"{i}{j}.png" for j in range(i)))
+    odd = tmp_path / "[0]{1,2}"
+    odd.mkdir()
+    packed(odd / "a[1].tar", pictures[0], "a.png")
+    count = lambda source: len(TwoViewLoader(source, recipe(), 1).source)  # noqa: E731
+    assert count(str(tmp_path / "s-{008..010}.tar")) == count(tmp_path / "s-{010..008}.tar") == 27
+    assert count(str(tmp_path / "s-0{08,12}.tar")) == 20
+    assert count(str(tmp_path / "s-0{08,1[12]}.tar")) == 31
+    assert count([str(tmp_path / "s-008.tar"), tmp_path / "s-009.tar"]) == 17
+    assert count(odd / "a[1].tar") == count(os.fsencode(odd / "a[1].tar")) == 1
+    with pytest.raises(FileNotFoundError, match=r"s-007.tar: no such file"):
+        WebDataset(tmp_path / "s-{007..009}.tar")
+    assert WebDataset([tmp_path / "s-009.tar"])[3][1] == 0
+
+
+def test_what_is_larger_than_any_image_takes_no_memory(tmp_path):
+    """Sparse files of 8 GB: what a member or its name claims is there, and is nothing."""
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for kind, name in ((tarfile.REGTYPE, "a.png"), (tarfile.GNUTYPE_LONGNAME, "././@LongLink")):
+        member = tarfile.TarInfo(name)
+        member.type, member.size = kind, 2**33 - 1024 * 8
+        path = tmp_path / f"{kind.decode()}.tar"
+        with open(path, "wb") as file:
+            file.write(member.tobuf(tarfile.GNU_FORMAT))
+            file.truncate(2**33)
+    with pytest.raises(ValueError, match=r"a name that is longer than any"):
+        WebDataset(tmp_path / "L.tar")
+    with pytest.raises(ValueError, match=r"#512: 8589926400 bytes are more than there is memory for"):
+        WebDataset(tmp_path / "0.tar")[0]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 
 def test_shards_that_do_not_end_as_they_should(tmp_path, pictures):
@@ -392,7 +572,7 @@ def test_a_compressed_shard_says_what_to_do(tmp_path, pictures):
 
     path = packed(tmp_path / "a.tar", pictures[0], "a.png")
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
-    with pytest.raises(ValueError, match="it is compressed: unpack it"):
+    with pytest.raises(ValueError, match=r"it is compressed by gzip: unpack it"):
         WebDataset(tmp_path / "a.tar.gz")
 
 
@@ -565,7 +745,7 @@ def test_shards_that_are_damaged(pictures, tmp_path):
     import gzip
 
     packed.write_bytes(gzip.compress(data))
-    with pytest.raises(ValueError, match=r"packed.tar"):
+    with pytest.raises(ValueError, match=r"packed.tar: it is compressed by gzip"):
         WebDataset(packed)
     empty = shard(tmp_path / "empty.tar", [])
     with pytest.raises(ValueError, match=r"empty.tar: no picture in this shard"):
@@ -598,9 +778,112 @@ def test_a_source_that_raises(pictures):
     assert [t.tolist() for _, t, _ in loader] == [[0, 1, 2, 4], [4, 5, 6, 7]]
 
 
+def test_what_the_users_data_set_raises(pictures):
+    class Broken:
+        error: BaseException = KeyError("no such row")
+
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, index):
+            if index == 3:
+                raise self.error
+            return pictures[index], index
+
+    broken = Broken()
+    with pytest.raises(ValueError, match=r"^source\[3\]: KeyError: 'no such row'") as raised:
+        list(TwoViewLoader(broken, recipe(), 4))
+    assert raised.value.__cause__ is broken.error
+    assert "__getitem__" in {entry.name for entry in raised.traceback.__class__(raised.value.__cause__.__traceback__)}
+    with pytest.raises(ValueError, match="no such row") as raised:
+        Objects(broken)[3]
+    assert raised.value.__cause__ is broken.error
+    for fatal in (KeyboardInterrupt(), MemoryError(), SystemExit(3)):
+        broken.error = fatal
+        loader = TwoViewLoader(broken, recipe(), 4, on_error="report")
+        with pytest.raises(type(fatal)):
+            list(loader)
+        assert loader.report == {}
+
+
+def test_objects_know_names_of_classes(pictures, folder):
+    class Named:
+        classes = ("cat", "dog")
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return pictures[index], index
+
+    class Subset:
+        dataset, indices = Named(), [1]
+
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return self.dataset[self.indices[index]]
+
+    assert Objects(Named()).classes == Objects(Subset()).classes == ["cat", "dog"]
+    others = (Objects([(pictures[0], 3)]), Files([encoded(pictures[0])]), Arrays(np.zeros((1, 9, 9, 3), np.uint8)))
+    assert [source.classes for source in others] == [None] * 3
+
+
+def test_data_sets_without_a_length(pictures):
+    class Stream:
+        def __getitem__(self, index):
+            return pictures[index], 0
+
+    class Unsized(Stream):
+        def __len__(self):
+            raise NotImplementedError("endless")
+
+    for source in (Stream(), Unsized(), iter([1]), (x for x in ())):
+        with pytest.raises(TypeError, match=r"expected something with len\(\) and \[index\], got .*; make a list of it"):
+            TwoViewLoader(source, recipe(), 1)
+
+
+def test_a_memmap_pickles_as_its_path(tmp_path, pictures):
+    images = np.random.default_rng(0).integers(0, 256, (200, 40, 50, 3), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    for part, expected in ((mapped, images), (mapped[7:150:3], images[7:150:3]), (mapped[::-1, 3:], images[::-1, 3:])):
+        source = Arrays(part, [*range(len(part))])
+        written = pickle.dumps(source)
+        assert len(written) < 5000
+        copy = pickle.loads(pickle.dumps(pickle.loads(written)))
+        assert len(copy) == len(part)
+        for i in (0, 5, len(part) - 1):
+            assert copy[i][1] == i
+            assert np.array_equal(copy[i][0], expected[i])
+    loader = pickle.loads(pickle.dumps(TwoViewLoader(mapped, recipe(), 4)))
+    assert len(list(loader)) == 50
+    assert len(pickle.dumps(Arrays(np.load(tmp_path / "images.npy", mmap_mode="c")))) > images.nbytes
+    (tmp_path / "images.npy").write_bytes(b"short")
+    with pytest.raises((TypeError, ValueError)):
+        pickle.loads(written)
+
+
+def test_memory_of_views_is_the_loaders_own(pictures):
+    """Nothing that a subclass can replace gives the memory that threads write."""
+
+    class Sharing(TwoViewLoader):
+        def _allocate(self, n):
+            views = np.zeros((n, 3, 24, 24), np.uint8)
+            return views, views
+
+    source = [(picture, 0) for picture in pictures]
+    for (left, right), *_ in Sharing(source, recipe(), 4):
+        assert left.flags.owndata and right.flags.owndata
+        assert not np.shares_memory(left, right)
+        assert not np.array_equal(left, right)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"on_damage": "skip"}, 'on_damage = "skip"'),
         ({"batch_size": 0}, "batch_size = 0"),
         ({"batch_size": -1}, "batch_size = -1: expected a whole number from 1 up"),
         ({"batch_size": 2.5}, "batch_size = 2.5"),
@@ -694,7 +977,8 @@ class Slow:
     def __len__(self):
         return 1000
     def __getitem__(self, index):
-        time.sleep(0.2)
+        if index:
+            time.sleep(0.2)
         return np.zeros((9, 9, 3), np.uint8), 0
 
 loader = TwoViewLoader(Slow(), SimCLRTransform(16, output="numpy"), 100, threads=2)
@@ -780,6 +1064,94 @@ def test_a_process_forked_while_a_thread_waits_does_not_hang(folder):
     assert not thread.is_alive()
 
 
+FIFO = """
+import os, sys, threading, time
+from pathlib import Path
+from sassl.data import CIFAR, TwoViewLoader
+from sassl.transforms import SimCLRTransform
+
+# Files that are there when they are listed, and do not answer when they are read.
+folder = Path(sys.argv[1])
+for i in range(1, 6):
+    (folder / f"data_batch_{{i}}.bin").write_bytes(bytes(3073) * 4)
+source = CIFAR(folder)
+for i in range(1, 6):
+    os.remove(folder / f"data_batch_{{i}}.bin")
+    os.mkfifo(folder / f"data_batch_{{i}}.bin")
+loader = TwoViewLoader(source, SimCLRTransform(16, output="numpy"), 4, threads=2)
+print("ready", flush=True)
+{rest}
+"""
+
+ASLEEP = PROGRAM.replace("time.sleep(0.2)", "time.sleep(15)")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="DID NOT RUN: no pipes here")
+@pytest.mark.parametrize("program", [FIFO, ASLEEP], ids=["storage", "Python"])
+def test_reads_that_hang_keep_nobody(program, tmp_path):
+    rest = """
+iterator = iter(loader)
+try:
+    next(iterator)
+except KeyboardInterrupt:
+    print("heard", flush=True)
+began = time.monotonic()
+iterator = iter(loader)
+time.sleep(0.3)
+iterator.close()
+del iterator
+left = iter(loader)
+print(time.monotonic() - began < 0.8, flush=True)
+"""
+    arguments = [sys.executable, "-c", program.format(rest=rest), str(tmp_path)]
+    child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    began = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    assert child.stdout.readline() == "heard\n"
+    heard = time.monotonic() - began
+    out, err = child.communicate(timeout=10)
+    assert (out, err, child.returncode) == ("True\n", "", 0)
+    assert heard < 0.5
+    assert time.monotonic() - began < 5
+
+
+def test_the_interpreter_ends_while_a_data_set_works():
+    """A thread that comes back to an interpreter that has ended waits for the process to be gone, and does not abort it."""
+    rest = "iterator = iter(loader)\ntime.sleep(0.2)\nimport atexit\natexit.register(time.sleep, 0.1)"
+    program = PROGRAM.replace("time.sleep(0.2)", "[time.sleep(0.001) for _ in range(100000)]").format(rest=rest)
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", program], timeout=20, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="DID NOT RUN: no fork here")
+def test_a_process_that_a_thread_forks_can_leave():
+    rest = """
+import os, threading
+iterator = iter(loader)
+def fork():
+    child = os.fork()
+    if child == 0:
+        sys.exit(7)
+    for _ in range(100):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            print("left", flush=True)
+            return
+        time.sleep(0.05)
+    os.kill(child, 9)
+for _ in range(3):
+    thread = threading.Thread(target=fork)
+    thread.start()
+    thread.join()
+"""
+    program = PROGRAM.format(rest=rest)
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("ready\n" + "left\n" * 3, 0), done.stderr
+
+
 def test_hugging_face(pictures, tmp_path):
     need("datasets")
     import datasets
@@ -795,6 +1167,15 @@ def test_hugging_face(pictures, tmp_path):
             batches(TwoViewLoader(list(zip(pictures, range(23), strict=True)), recipe(), 23, shuffle=False), 0)
         )
         assert equal(made, expected)
+    labels = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    gray = [Image.fromarray(pictures[0][..., 0]), Image.fromarray(pictures[1])]
+    named = datasets.Dataset.from_dict({"image": gray, "label": [1, 0]}, features=labels)
+    for source in (named, named.with_format("numpy"), named.with_format("torch")):
+        images = Objects(source)
+        assert images.classes == ["cat", "dog"]
+        assert [images[i][1] for i in range(2)] == [1, 0]
+        assert np.array_equal(images[0][0], np.repeat(pictures[0][..., :1], 3, 2))
+        assert np.array_equal(images[1][0], pictures[1])
 
 
 def test_lightly_dataset(folder):
