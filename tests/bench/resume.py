@@ -2,8 +2,9 @@
 
     pip install '.[bench]' && python tests/bench/resume.py --kills 20 --hangups 10
 
-MoCo v2 with style, ResNet-18, on crops of scikit-learn's photographs. `kill -9`, SIGTERM and Ctrl-C take turns, and SIGHUPs, as
-of a terminal that closes, come between; every tensor of the last checkpoint (networks, norms, queue, optimizer) has to be the same, to the bit.
+MoCo v2 with style, ResNet-18, on crops of scikit-learn's photographs. `kill -9`, SIGTERM and Ctrl-C take turns, with SIGHUPs
+between, as of a terminal that closes; every tensor of the last checkpoint (networks, norms, queue, optimizer) has to be the
+same, to the bit.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def test_bank_and_styles(folder, tmp_path, capsys):
 FULL = """
 import resource, sys
 from sassl.cli import main
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_FSIZE, (200, resource.RLIM_INFINITY))
 sys.exit(main(sys.argv[1:]))
 """
 
