@@ -47,18 +47,15 @@ pub fn logistic_probe(engine: Engine, settings: &Settings, features: &Features) 
     let mut probes = vec![probe.clone(); c.len()];
     for at in order {
         let penalty = 1.0 / (c[at] * features.len() as f64);
-        minimize(&mut probe, *max_iter, *tolerance, |probe| objective(engine, probe, (features.numbers, &places), penalty));
+        minimize(&mut probe, *max_iter, *tolerance, |probe| {
+            objective(engine, probe, (features.numbers, &places), penalty)
+        });
         probes[at] = probe.clone();
     }
     Ok(probes)
 }
 
-fn objective(
-    engine: Engine,
-    probe: &mut Softmax,
-    (rows, places): (&[f32], &[usize]),
-    penalty: f64,
-) -> (f64, Vec<f64>) {
+fn objective(engine: Engine, probe: &mut Softmax, (rows, places): (&[f32], &[usize]), penalty: f64) -> (f64, Vec<f64>) {
     let (loss, gradient) = probe.gradient(engine, rows, places);
     let mut gradient: Vec<f64> = gradient.into_iter().map(f64::from).collect();
     let mut square = 0.0;

@@ -106,6 +106,10 @@ def check_first(batch: Any, transform: TwoViewTransform, normalize: Any, size: i
                 f"batch of {len(view)} images, where batch_size = {size}, by which the learning rate is scaled; give "
                 f"batch_size={len(view)}"
             )
+        if 3 not in (view.shape[1], view.shape[-1]):
+            raise ValueError(
+                f"views of shape {view.shape}: expected (N, H, W, 3) or (N, 3, H, W); gray ones are repeated thrice"
+            )
         height, width = view.shape[1:3] if view.shape[-1] == 3 else view.shape[2:]
         if (height, width) != tuple(transform._core.size):
             raise ValueError(

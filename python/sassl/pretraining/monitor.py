@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -126,13 +127,16 @@ class Monitor:
             self._left_out = len(test.left_out)
             told.append(f"monitor: {evaluation.left_out(test)}")
         found: dict[str, float] = {}
-        try:
-            found["knn_top1"] = evaluation.knn(train, test, k=self._k)["top1"]
-            if self._probe_epochs:
-                found["linear_top1"] = evaluation.linear_probe(train, test, epochs=self._probe_epochs)["top1"]
-        except (ValueError, MemoryError) as error:
-            told.append(f"not monitored: {error}")
-        return found, told
+        # Their warnings are lines of the run, also where warnings are errors.
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", UserWarning)
+            try:
+                found["knn_top1"] = evaluation.knn(train, test, k=self._k)["top1"]
+                if self._probe_epochs:
+                    found["linear_top1"] = evaluation.linear_probe(train, test, epochs=self._probe_epochs)["top1"]
+            except (ValueError, MemoryError) as error:
+                told.append(f"not monitored: {error}")
+        return found, told + list(dict.fromkeys(f"monitor: {one.message}" for one in warned))
 
     def forget(self) -> None:
         """What was kept."""
