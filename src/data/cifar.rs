@@ -126,7 +126,12 @@ enum Value<'a> {
     /// numpy's unsigned byte.
     Byte,
     /// Before its state is known, it has no shape.
-    Array { shape: Option<(usize, usize)>, bytes: &'a [u8], latin: bool, by_columns: bool },
+    Array {
+        shape: Option<(usize, usize)>,
+        bytes: &'a [u8],
+        latin: bool,
+        by_columns: bool,
+    },
 }
 
 /// What is looked up in CIFAR's files.

@@ -242,9 +242,7 @@ impl TwoViews {
         if self.styling.as_ref().is_some_and(|styling| styling.position == Position::BeforeCrop) {
             return Crop { top: 0, left: 0, height, width };
         }
-        let [a, b] = [0, 1].map(|view| {
-            self.views[view as usize].sample(Key { view, ..key }, height, width).crop
-        });
+        let [a, b] = [0, 1].map(|view| self.views[view as usize].sample(Key { view, ..key }, height, width).crop);
         let (top, left) = (a.top.min(b.top), a.left.min(b.left));
         let (bottom, right) = ((a.top + a.height).max(b.top + b.height), (a.left + a.width).max(b.left + b.width));
         Crop { top, left, height: bottom - top, width: right - left }

@@ -72,7 +72,9 @@ impl WebDataset {
             let before = set.samples.len();
             let listed = set.list(&path).and_then(|()| match set.samples.len() > before {
                 true => Ok(()),
-                false => Err(Error::image(&path, format!("no picture in this shard: no <key>.{}", SUFFIXES.join(", .")))),
+                false => {
+                    Err(Error::image(&path, format!("no picture in this shard: no <key>.{}", SUFFIXES.join(", ."))))
+                }
             });
             match listed {
                 Err(error) if keep_going => set.damaged.push((path, error.to_string())),
@@ -281,7 +283,10 @@ impl Source for WebDataset {
         }
         let mut data = vec![];
         if bytes > MOST_BYTES || data.try_reserve_exact(bytes as usize).is_err() {
-            return Err(Error::image(name, format!("{bytes} bytes are more than there is memory for; is it an image?")));
+            return Err(Error::image(
+                name,
+                format!("{bytes} bytes are more than there is memory for; is it an image?"),
+            ));
         }
         let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.take(bytes).read_to_end(&mut data));
         read.map_err(|e| Error::io(path, e))?;

@@ -3,7 +3,7 @@
     pip install '.[bench]' && python tests/bench/pipeline.py --photos FOLDER
 
 MoCo v2's two views of 224x224, by sassl with style on the left view and without, and by torchvision (PIL images and tensors),
-albumentations and kornia without style. With two blurs: a Gaussian of 23 taps, which is what torchvision has; and Pillow's
+albumentations, kornia and NVIDIA DALI (on the CPU, where it is installed: pip install nvidia-dali-cuda130) without style. With two blurs: a Gaussian of 23 taps, which is what torchvision has; and Pillow's
 boxes, which MoCo v2's own code calls. Last, torchvision's with `SASSL(p=0.8)` in its left view. All go through the same
 photographs in turns; medians over rounds of milliseconds a photograph. albumentations resizes without antialiasing.
 
@@ -142,6 +142,51 @@ def pipelines() -> dict[str, Views]:
     }
 
 
+def dalis(photos: list[bytes]) -> Callable[[], object] | None:
+    """All photographs once through DALI's pipeline on one thread of the CPU, in batches of 16; None where it is not installed."""
+    try:
+        from nvidia.dali import fn, pipeline_def, types
+    except ImportError:
+        return None
+
+    def view_of(image):
+        crop = fn.random_resized_crop(image, size=(224, 224), random_area=(0.2, 1.0), antialias=True)
+        if fn.random.coin_flip(probability=0.8, dtype=types.BOOL):
+            low_high = {"range": [0.6, 1.4]}
+            brightness, contrast, saturation = (fn.random.uniform(**low_high) for _ in range(3))
+            hue = fn.random.uniform(range=[-36.0, 36.0])
+            crop = fn.color_twist(crop, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
+        if fn.random.coin_flip(probability=0.2, dtype=types.BOOL):
+            gray = fn.color_space_conversion(crop, image_type=types.RGB, output_type=types.GRAY)
+            crop = fn.cat(gray, gray, gray, axis=2)
+        if fn.random.coin_flip(probability=0.5, dtype=types.BOOL):
+            crop = fn.gaussian_blur(crop, window_size=23, sigma=fn.random.uniform(range=[0.1, 2.0]))
+        mean, std = ([255 * x for x in some] for some in (MEAN, STD))
+        mirror = fn.random.coin_flip(probability=0.5)
+        return fn.crop_mirror_normalize(crop, mirror=mirror, mean=mean, std=std, dtype=types.FLOAT, output_layout="CHW")
+
+    @pipeline_def(batch_size=16, num_threads=1, device_id=None, enable_conditionals=True, prefetch_queue_depth=1)
+    def both():
+        jpegs = fn.external_source(source=source, batch=False, dtype=types.UINT8)
+        image = fn.decoders.image(jpegs, device="cpu", output_type=types.RGB)
+        return view_of(image), view_of(image)
+
+    arrays = [np.frombuffer(photo, np.uint8) for photo in photos]
+
+    def source(info):
+        return arrays[info.idx_in_epoch % len(arrays)]
+
+    pipe = both()
+    pipe.build()
+
+    def run() -> object:
+        for _ in range(-(-len(photos) // 16)):
+            made = pipe.run()
+        return made
+
+    return run
+
+
 class Photographs(Dataset):
     """What DataLoader's workers read: files, and our transform."""
 
@@ -202,13 +247,18 @@ def main() -> None:
     photos = photos * (100 // len(photos)) if len(photos) < 100 else photos
     times: dict[str, list[float]] = {}
     print(f"{len(photos)} photographs, {args.rounds} rounds; milliseconds a photograph")
-    made = pipelines()
+    made, dali = pipelines(), dalis(photos)
     for _ in range(args.rounds):
         for name, views in made.items():
             began = time.perf_counter()
             for photo in photos:
                 views(photo)
             times.setdefault(name, []).append(1e3 * (time.perf_counter() - began) / len(photos))
+        if dali is not None:
+            began = time.perf_counter()
+            dali()
+            batches = -(-len(photos) // 16)
+            times.setdefault("DALI, 23 taps", []).append(1e3 * (time.perf_counter() - began) / (16 * batches))
     medians = {name: float(np.median(some)) for name, some in times.items()}
     for name, milliseconds in medians.items():
         blur = "23 taps" if "23" in name else "boxes"

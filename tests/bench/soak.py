@@ -1,9 +1,10 @@
-"""A long run of the loader: memory over an epoch, random breaks and faults, a thousand starts and ends.
+"""A long run of the loader: memory over an epoch, random breaks and faults, a thousand starts and ends of each kind.
 
     pip install . && python tests/bench/soak.py --photos FOLDER
 
 First one epoch over `--paths` paths, with style, in batches of 64 pairs of float32: resident memory must not grow. Then
-`--cycles` starts that are left at once: threads and memory must be what they were. Last, for `--minutes`, random choices of
+`--cycles` starts that are left at once: threads and memory must be what they were; and as many in threads, in processes that a
+thread forks in the middle of an epoch, and in spawned ones, which take the loader as it pickles: none may hang. Last, for `--minutes`, random choices of
 source, threads, batch, position and policy, with files that are truncated, empty, vanished or no images, left by breaks,
 exceptions and the end: every batch must be the one that a quiet run made. Ends with an error at the first thing that is not so.
 """
@@ -11,10 +12,14 @@ exceptions and the end: every batch must be the one that a quiet run made. Ends 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -141,12 +146,87 @@ def cycles(files: list[str], n: int) -> None:
         if i % 3 == 0:
             iterator.close()
         del iterator
+    # They end by themselves, each after the image it is at.
+    end = time.monotonic() + 10
+    while threads() > before[0] and time.monotonic() < end:
+        time.sleep(0.01)
     after = (threads(), resident())
     print(
         f"{n} starts left at once: {before[0]} threads and {before[1]:.1f} MB before, {after[0]} and {after[1]:.1f} after"
     )
     assert after[0] == before[0], "threads are left"
     assert after[1] < before[1] + 20, "memory grows"
+
+
+def in_a_thread(loader: TwoViewLoader, i: int) -> bool:
+    def use() -> None:
+        for _ in loader:
+            break
+
+    # Two of them at once: the loader's place is the later one's.
+    some = [threading.Thread(target=use, daemon=True) for _ in range(1 + i % 2)]
+    for thread in some:
+        thread.start()
+    for thread in some:
+        thread.join(30)
+    return not any(thread.is_alive() for thread in some)
+
+
+def in_a_fork(loader: TwoViewLoader, i: int) -> bool:
+    """A thread forks while an epoch runs; the child leaves the epoch, has one of its own, and ends by one of two ways."""
+    iterator, ended = iter(loader), []
+
+    def fork() -> None:
+        child = os.fork()
+        if child == 0:
+            iterator.close()
+            for _ in loader:
+                break
+            if i % 2:
+                os._exit(0)
+            sys.exit(0)
+        ended.append(ends(child))
+
+    thread = threading.Thread(target=fork)
+    thread.start()
+    thread.join()
+    iterator.close()
+    return ended == [True]
+
+
+def ends(child: int) -> bool:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+def first_batch(loader: TwoViewLoader) -> None:
+    for _ in loader:
+        break
+
+
+def in_a_spawn(loader: TwoViewLoader, i: int) -> bool:
+    process = multiprocessing.get_context("spawn").Process(target=first_batch, args=(loader,))
+    process.start()
+    process.join(60)
+    if process.exitcode is None:
+        process.kill()
+    return process.exitcode == 0
+
+
+def starts(files: list[str], n: int) -> None:
+    loader = TwoViewLoader(Files(files[:16]), MoCoV2Transform(32, output="numpy"), 4, threads=3)
+    for kind in (in_a_thread, in_a_fork, in_a_spawn):
+        began = time.monotonic()
+        bad = sum(not kind(loader, i) for i in range(n))
+        print(f"{n} starts {kind.__name__}: {bad} hang or fail, {time.monotonic() - began:.0f} s", flush=True)
+        assert bad == 0
 
 
 def main() -> None:
@@ -162,6 +242,7 @@ def main() -> None:
         epoch(files, args.paths)
     if args.cycles:
         cycles(files, args.cycles)
+        starts(files, args.cycles)
     if args.minutes:
         faults(files, args.minutes, args.seed)
 

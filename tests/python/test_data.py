@@ -348,10 +348,19 @@ def test_large_jpegs_are_decoded_at_a_part_of_their_size(tmp_path, pictures):
 
 
 def test_hidden_files_are_left_out_by_every_reader(tmp_path, pictures):
-    from sassl import StyleBank, pictures as readers
+    from sassl import StyleBank
+    from sassl import pictures as readers
 
     root = tmp_path / "photos"
-    for name in ("a.png", "b.png", "._a.png", ".ipynb_checkpoints/a.png", "__MACOSX/a.png", "notes.txt", "deep/.c/c.png"):
+    for name in (
+        "a.png",
+        "b.png",
+        "._a.png",
+        ".ipynb_checkpoints/a.png",
+        "__MACOSX/a.png",
+        "notes.txt",
+        "deep/.c/c.png",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(encoded(pictures[0]) if name.endswith(("a.png", "b.png")) else b"none")
     with pytest.warns(UserWarning, match="photos: 4 hidden files or folders left out"):
@@ -840,7 +849,9 @@ def test_data_sets_without_a_length(pictures):
             raise NotImplementedError("endless")
 
     for source in (Stream(), Unsized(), iter([1]), (x for x in ())):
-        with pytest.raises(TypeError, match=r"expected something with len\(\) and \[index\], got .*; make a list of it"):
+        with pytest.raises(
+            TypeError, match=r"expected something with len\(\) and \[index\], got .*; make a list of it"
+        ):
             TwoViewLoader(source, recipe(), 1)
 
 
@@ -875,7 +886,8 @@ def test_memory_of_views_is_the_loaders_own(pictures):
 
     source = [(picture, 0) for picture in pictures]
     for (left, right), *_ in Sharing(source, recipe(), 4):
-        assert left.flags.owndata and right.flags.owndata
+        assert left.flags.owndata
+        assert right.flags.owndata
         assert not np.shares_memory(left, right)
         assert not np.array_equal(left, right)
 

@@ -106,7 +106,13 @@ fn a_panic_is_an_error_with_its_name_and_the_rest_comes() {
 #[test]
 fn what_is_bad_is_an_error_or_replaced() {
     let bad = || Pictures { len: 11, bad: 5, how: How::Unreadable };
-    assert!(all(&loader(bad(), OnError::Raise, OnDamage::Replace), 2)[1].as_ref().unwrap_err().to_string().contains("picture 5"));
+    assert!(
+        all(&loader(bad(), OnError::Raise, OnDamage::Replace), 2)[1]
+            .as_ref()
+            .unwrap_err()
+            .to_string()
+            .contains("picture 5")
+    );
     let reporting = loader(bad(), OnError::Report, OnDamage::Raise);
     let made = all(&reporting, 2);
     assert_eq!(made[1].as_ref().unwrap().targets, [4, 6, 6, 7]);
@@ -120,7 +126,8 @@ fn what_is_damaged_is_used_or_replaced_or_an_error() {
     let run = |on_error, on_damage| {
         let loader = loader(Pictures { len: 11, bad: 5, how: How::Damaged }, on_error, on_damage);
         let second = all(&loader, 2).remove(1).map(|batch| batch.targets).map_err(|error| error.to_string());
-        let told = loader.faults().remove(&OsString::from("picture 5")).map(|fault| (fault.reason, fault.count, fault.used));
+        let told =
+            loader.faults().remove(&OsString::from("picture 5")).map(|fault| (fault.reason, fault.count, fault.used));
         (second, told)
     };
     for on_error in [OnError::Raise, OnError::Report] {
@@ -145,8 +152,8 @@ fn views_are_made_of_the_region_alone() {
             let mut picture = Pixels { height, width, bytes: vec![0; height * width * 3] };
             for (i, byte) in picture.bytes.iter_mut().enumerate() {
                 let (y, x) = (i / 3 / width, i / 3 % width);
-                let within = (part.top..part.top + part.height).contains(&y)
-                    && (part.left..part.left + part.width).contains(&x);
+                let within =
+                    (part.top..part.top + part.height).contains(&y) && (part.left..part.left + part.width).contains(&x);
                 *byte = if cut && !within { 255 } else { (i * i * 31) as u8 };
             }
             let mut made = [(), ()].map(|()| vec![0; views.bytes()]);
@@ -193,11 +200,15 @@ fn cifar(bytes: &[u8]) -> Result<Cifar> {
 /// A batch of two images as Python 2 wrote it, with this opcode and these bytes for the array's, and this dtype.
 fn batch(data: &[u8], dtype: &[u8]) -> Vec<u8> {
     let mut file = b"\x80\x02}q\x01(U\x0bbatch_labelq\x02U\x15training batch 1 of 5q\x03U\x06labelsq\x04]q\x05(K\x06K\teU\x04dataq\x06".to_vec();
-    file.extend(b"cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85q\tU\x01bq\n\x87q\x0bRq\x0c");
+    file.extend(
+        b"cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85q\tU\x01bq\n\x87q\x0bRq\x0c",
+    );
     file.extend(b"(K\x01K\x02M\x00\x0c\x86q\rcnumpy\ndtype\nq\x0e");
     file.extend([b'U', dtype.len() as u8]);
     file.extend(dtype);
-    file.extend(b"q\x0fK\x00K\x01\x87q\x10Rq\x11(K\x03U\x01|q\x12NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq\x13b\x89");
+    file.extend(
+        b"q\x0fK\x00K\x01\x87q\x10Rq\x11(K\x03U\x01|q\x12NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq\x13b\x89",
+    );
     file.extend(data);
     file.extend(b"tq\x14bU\tfilenamesq\x15]q\x16(U\x05a.pngq\x17U\x05b.pngq\x18eu.");
     file
