@@ -3,8 +3,8 @@
     pip install '.[bench]' && python tests/bench/pipeline.py --photos FOLDER
 
 MoCo v2's two views of 224x224, by sassl with style on the left view and without, and by torchvision (PIL images and tensors),
-albumentations, kornia and NVIDIA DALI (on the CPU, where it is installed: pip install nvidia-dali-cuda130) without style. With two blurs: a Gaussian of 23 taps, which is what torchvision has; and Pillow's
-boxes, which MoCo v2's own code calls. Last, torchvision's with `SASSL(p=0.8)` in its left view. All go through the same
+albumentations, kornia and NVIDIA DALI without style (DALI on the CPU, where nvidia-dali-cuda130 is installed). With two
+blurs: a Gaussian of 23 taps, which is what torchvision has; and Pillow's boxes, which MoCo v2's own code calls. Last, torchvision's with `SASSL(p=0.8)` in its left view. All go through the same
 photographs in turns; medians over rounds of milliseconds a photograph. albumentations resizes without antialiasing.
 
 `--photos` is a folder of JPEGs; without it, scikit-learn's two photographs. Writes JSON with `--json FILE`.
@@ -143,7 +143,7 @@ def pipelines() -> dict[str, Views]:
 
 
 def dalis(photos: list[bytes]) -> Callable[[], object] | None:
-    """All photographs once through DALI's pipeline on one thread of the CPU, in batches of 16; None where it is not installed."""
+    """All photographs once through DALI's pipeline, on one thread of the CPU, in batches of 16; None: not installed."""
     try:
         from nvidia.dali import fn, pipeline_def, types
     except ImportError:

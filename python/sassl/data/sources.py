@@ -210,7 +210,7 @@ class WebDataset(Images):
     their numbers. A class is the whole number in a `.cls`, and 0 for all where there is none: `.json` is not read.
 
     Args:
-        shards: paths, or a pattern such as "train-*.tar" or "train-{000..012}.tar"; what exists under its own name is no pattern.
+        shards: paths, or a pattern such as "train-*.tar" or "train-{000..012}.tar"; what exists by its own name is none.
         on_error: "raise", or "report": of a damaged shard, take what can be read, be it nothing; `damaged` tells.
         exif: whether images are turned upright, as their EXIF orientation says; False: as torchvision's `ImageFolder` does.
 
@@ -252,7 +252,7 @@ class Objects(Images):
             "cls"; without a class it is 0.
         exif: whether images that come as files are turned upright, as their EXIF orientation says.
 
-    `classes` are the dataset's own `classes` (torchvision), or the names of a Hugging Face `ClassLabel`. What the dataset raises
+    `classes` are the dataset's own `classes` (torchvision), or names of a Hugging Face `ClassLabel`. What the dataset raises
     is the `__cause__` of an error that names the image; KeyboardInterrupt and MemoryError are raised as they are.
 
     Raises:
@@ -447,7 +447,7 @@ Place = tuple[str, int, tuple[int, ...], tuple[int, ...]]
 
 
 def _place(images: NDArray[np.uint8]) -> Place | None:
-    """Where a file holds what a `numpy.memmap`, or a part of one, shows; None where no file does."""
+    """Where a file holds what a `numpy.memmap`, or a part of one, shows; None: nowhere."""
     mapped = getattr(images, "_mmap", None)
     if not isinstance(images, np.memmap) or mapped is None or images.filename is None or images.mode == "c":
         return None
