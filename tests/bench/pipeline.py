@@ -3,9 +3,10 @@
     pip install '.[bench]' && python tests/bench/pipeline.py --photos FOLDER
 
 MoCo v2's two views of 224x224, by sassl with style on the left view and without, and by torchvision (PIL images and tensors),
-albumentations, kornia and NVIDIA DALI without style (DALI on the CPU, where nvidia-dali-cuda130 is installed). With two
-blurs: a Gaussian of 23 taps, which is what torchvision has; and Pillow's boxes, which MoCo v2's own code calls. Last, torchvision's with `SASSL(p=0.8)` in its left view. All go through the same
-photographs in turns; medians over rounds of milliseconds a photograph. albumentations resizes without antialiasing.
+albumentations, kornia and NVIDIA DALI without style (DALI on the CPU, where nvidia-dali-cuda130 is installed). With two blurs:
+a Gaussian of 23 taps, which is what torchvision has; and Pillow's boxes, which MoCo v2's own code calls. Last, torchvision's
+with `SASSL(p=0.8)` in its left view. All go through the same photographs in turns; medians over rounds of milliseconds a
+photograph. albumentations resizes without antialiasing.
 
 `--photos` is a folder of JPEGs; without it, scikit-learn's two photographs. Writes JSON with `--json FILE`.
 """

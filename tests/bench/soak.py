@@ -4,9 +4,10 @@
 
 First one epoch over `--paths` paths, with style, in batches of 64 pairs of float32: resident memory must not grow. Then
 `--cycles` starts that are left at once: threads and memory must be what they were; and as many in threads, in processes that a
-thread forks in the middle of an epoch, and in spawned ones, which take the loader as it pickles: none may hang.
-Last, for `--minutes`, random choices of source, threads, batch, position and policy, with files that are truncated, empty, vanished or no images, left by breaks,
-exceptions and the end: every batch must be the one that a quiet run made. Ends with an error at the first thing that is not so.
+thread forks in the middle of an epoch, and in spawned ones, which take the loader as it pickles: none may hang. Last, for
+`--minutes`, random choices of source, threads, batch, position and policy, with files that are truncated, empty, vanished or
+no images, left by breaks, exceptions and the end: every batch must be the one that a quiet run made. Ends with an error at the
+first thing that is not so.
 """
 
 from __future__ import annotations
