@@ -1,8 +1,9 @@
 //! JPEG, PNG, WebP, BMP, TIFF and PNM files to pixels: upright as EXIF says, in sRGB's three colours whatever the file has.
-use super::{Crop, Pixels};
+use super::{Crop, Pixels, jpeg};
 use crate::error::{Error, Result};
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
-use jpeg_decoder::PixelFormat;
+use crate::kernels::{Isa, Precision};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 use std::io::Cursor;
 use std::path::Path;
 
@@ -16,7 +17,7 @@ const MOST_BYTES: u64 = 1 << 30;
 #[derive(Clone, Copy)]
 pub struct DecodeOptions<'a> {
     /// A JPEG is decoded at the smallest of 1/8, 1/4, 1/2 of its size whose sides are no shorter than this: of each block of 8x8
-    /// pixels then only as many are computed, from its lower frequencies, as PIL's `Image.draft` does it.
+    /// pixels then only as many are computed, from its lower frequencies. Size and pixels are those of PIL's `Image.draft`.
     pub least: Option<u16>,
     /// Whether the image is turned upright, as its EXIF orientation says.
     pub exif: bool,
@@ -51,14 +52,12 @@ pub fn decode(bytes: &[u8], name: &Path, options: &DecodeOptions<'_>) -> Result<
         return Err(wrong("the file is empty".into()));
     }
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| Error::io(name, e))?;
+    if reader.format() == Some(ImageFormat::Jpeg) {
+        return decode_jpeg(bytes, name, options);
+    }
     let known = reader.format().is_some_and(|format| format.reading_enabled());
     if !known {
         return Err(wrong("none of JPEG, PNG, WebP, BMP, TIFF and PNM; convert it, or leave it out".into()));
-    }
-    let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
-    // Decoders fill what is missing with gray.
-    if is_jpeg && is_cut(bytes) {
-        return Err(wrong("the file ends too early; it is damaged".into()));
     }
     let damaged = |e: image::ImageError| match e {
         ImageError::Unsupported(e) => wrong(format!("{e}; convert it to eight bits of RGB")),
@@ -74,34 +73,70 @@ pub fn decode(bytes: &[u8], name: &Path, options: &DecodeOptions<'_>) -> Result<
         return Err(wrong(format!("{width}x{height} are more than {MOST_PIXELS} pixels; the file is too large")));
     }
     let orientation = decoder.orientation().map_err(damaged)?;
-    let least = options.least.filter(|&least| is_jpeg && width.min(height).div_ceil(2) >= u32::from(least));
-    let reduced = least.map(|least| reduced(bytes, least, width < height)).transpose();
-    let reduced = reduced.map_err(|e| wrong(format!("{e}; the file is damaged")))?.flatten();
-    let mut picture = match reduced {
-        Some(picture) => picture,
-        None => DynamicImage::from_decoder(decoder).map_err(damaged)?,
-    };
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     if options.exif {
         picture.apply_orientation(orientation);
     }
-    let picture = picture.into_rgb8();
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    Ok(Decoded { pixels: Pixels { height, width, bytes: picture.into_raw() }, damage: None })
+    Ok(Decoded { pixels: pixels(picture), damage: None })
 }
 
-/// A JPEG at a part of its size; none if its colours are others than gray and YCbCr.
-fn reduced(bytes: &[u8], least: u16, upright: bool) -> std::result::Result<Option<DynamicImage>, jpeg_decoder::Error> {
-    let mut decoder = jpeg_decoder::Decoder::new(bytes);
-    // It takes a size of which one side is reached: the shorter one.
-    let (width, height) = if upright { (least, u16::MAX) } else { (u16::MAX, least) };
-    decoder.scale(width, height)?;
-    let Some(info) = decoder.info() else { return Ok(None) };
-    let (width, height) = (u32::from(info.width), u32::from(info.height));
-    Ok(match info.pixel_format {
-        PixelFormat::RGB24 => RgbImage::from_raw(width, height, decoder.decode()?).map(DynamicImage::from),
-        PixelFormat::L8 => GrayImage::from_raw(width, height, decoder.decode()?).map(DynamicImage::from),
+fn pixels(picture: DynamicImage) -> Pixels {
+    let picture = picture.into_rgb8();
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    Pixels { height, width, bytes: picture.into_raw() }
+}
+
+fn decode_jpeg(bytes: &[u8], name: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
+    let wrong = |reason: String| Error::image(name, reason);
+    let orientation = if options.exif { orientation(bytes) } else { Orientation::NoTransforms };
+    let as_stored =
+        |region: &dyn Fn(usize, usize) -> Crop, height, width| turned_back(orientation, region, height, width);
+    let region = options.region.map(|region| move |height, width| as_stored(region, height, width));
+    let region = region.as_ref().map(|region| region as &dyn Fn(usize, usize) -> Crop);
+    let isa = Isa::detect(Precision::Exact)?;
+    let mut made = jpeg::decode(bytes, isa, options.least, MOST_PIXELS, region).map_err(wrong)?;
+    if orientation != Orientation::NoTransforms {
+        let Pixels { height, width, bytes } = made.pixels;
+        let picture = RgbImage::from_raw(width as u32, height as u32, bytes).map(DynamicImage::from);
+        let mut picture = picture.ok_or_else(|| wrong("its size changed".into()))?;
+        picture.apply_orientation(orientation);
+        made.pixels = pixels(picture);
+    }
+    Ok(made)
+}
+
+/// What the first EXIF segment of a JPEG says.
+fn orientation(bytes: &[u8]) -> Orientation {
+    let mut exif = jpeg::Segments::new(bytes).filter_map(|segment| match segment {
+        Ok((0xE1, data)) => data.strip_prefix(b"Exif\0\0"),
         _ => None,
-    })
+    });
+    exif.next().and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
+}
+
+/// A region of the upright image in the rows and columns of the file, which are these.
+fn turned_back(orientation: Orientation, region: &dyn Fn(usize, usize) -> Crop, height: usize, width: usize) -> Crop {
+    use Orientation as O;
+    let turned = matches!(orientation, O::Rotate90 | O::Rotate270 | O::Rotate90FlipH | O::Rotate270FlipH);
+    let Crop { top, left, height: rows, width: columns } =
+        if turned { region(width, height) } else { region(height, width) };
+    // The last rows and columns, counted from the end, where the file has them the other way round.
+    let (bottom, right) = match turned {
+        false => (height.saturating_sub(top + rows), width.saturating_sub(left + columns)),
+        true => (width.saturating_sub(top + rows), height.saturating_sub(left + columns)),
+    };
+    let (top, left) = match orientation {
+        O::NoTransforms => (top, left),
+        O::FlipHorizontal => (top, right),
+        O::FlipVertical => (bottom, left),
+        O::Rotate180 => (bottom, right),
+        O::Rotate90 => (right, top),
+        O::Rotate270 => (left, bottom),
+        O::Rotate90FlipH => (left, top),
+        O::Rotate270FlipH => (right, bottom),
+    };
+    let (height, width) = if turned { (columns, rows) } else { (rows, columns) };
+    Crop { top, left, height, width }
 }
 
 /// Reads a file and decodes it.
@@ -115,30 +150,4 @@ pub fn read(path: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
         return Err(Error::image(path, "no regular file; leave it out"));
     }
     decode(&std::fs::read(path).map_err(io)?, path, options)
-}
-
-/// Whether a JPEG has no end: segment after segment, and the data of scans, up to the mark of the end. What follows it is not looked at:
-/// cameras append films and thumbnails.
-fn is_cut(bytes: &[u8]) -> bool {
-    const END: u8 = 0xD9;
-    let mut at = 2;
-    loop {
-        // A mark, perhaps with bytes to fill before it.
-        let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|&x| x == 0xFF)) else { return true };
-        at += found;
-        while bytes.get(at) == Some(&0xFF) {
-            at += 1;
-        }
-        let Some(&mark) = bytes.get(at) else { return true };
-        at += 1;
-        match mark {
-            END => return false,
-            // In a scan's data 0xFF 0x00 is a number, and restarts have no length.
-            0x00 | 0x01 | 0xD0..=0xD8 => {}
-            _ => {
-                let Some(&[high, low]) = bytes.get(at..at + 2) else { return true };
-                at += usize::from(u16::from_be_bytes([high, low]));
-            }
-        }
-    }
 }

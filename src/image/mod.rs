@@ -9,6 +9,7 @@ mod decode;
 mod flip;
 mod gaussian_blur;
 mod grayscale;
+mod jpeg;
 mod output;
 mod rotate;
 mod solarize;

@@ -14,6 +14,7 @@ pub mod gaussian_blur;
 pub mod instance_norm;
 pub mod interpolate;
 pub mod isa;
+pub mod jpeg;
 pub mod linear;
 pub mod map;
 pub mod operand;

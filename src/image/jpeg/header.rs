@@ -1,0 +1,107 @@
+//! What stands before the first scan of a JPEG, as Pillow reads it: what Pillow refuses there is refused.
+
+/// Starts of a frame; those of lossless and differential ones too.
+const FRAMES: [u8; 14] = [0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xDE];
+const SCAN: u8 = 0xDA;
+
+/// The frame of a JPEG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub height: usize,
+    pub width: usize,
+    /// Blocks of 8x8 coefficients.
+    blocks: u64,
+    /// Whether each block of it takes one bit at least: arithmetic coding needs less.
+    in_bits: bool,
+}
+
+impl Frame {
+    /// The frame of these bytes.
+    ///
+    /// # Errors
+    /// There is none before the first scan, or it is not of eight bits and one, three or four components.
+    pub fn find(bytes: &[u8]) -> Result<Self, String> {
+        let mut frame = None;
+        for segment in Segments::new(bytes) {
+            match segment? {
+                (SCAN, _) => return frame.ok_or_else(|| "its scan stands before its frame; it is damaged".into()),
+                (mark, data) if FRAMES.contains(&mark) => frame = Some(Self::new(mark, data)?),
+                _ => {}
+            }
+        }
+        Err("there is no scan; the file is damaged".into())
+    }
+
+    fn new(mark: u8, data: &[u8]) -> Result<Self, String> {
+        let short = "its frame is too short; it is damaged";
+        let (&[bits, h0, h1, w0, w1, n], components) = data.split_first_chunk().ok_or(short)?;
+        let (height, width) = (usize::from(u16::from_be_bytes([h0, h1])), usize::from(u16::from_be_bytes([w0, w1])));
+        if [0xC3, 0xC7, 0xCB, 0xCF].contains(&mark) {
+            return Err("lossless JPEG is not read; convert it to PNG".into());
+        }
+        if bits != 8 || ![1, 3, 4].contains(&n) {
+            let remedy = "convert it to eight bits of gray, RGB or CMYK";
+            return Err(format!("JPEG of {bits} bits and {n} components is not read; {remedy}"));
+        }
+        if height == 0 || width == 0 {
+            return Err(format!("a frame of {height}x{width} pixels; it is damaged"));
+        }
+        let factors: Vec<_> =
+            components.chunks_exact(3).map(|c| (usize::from(c[1] >> 4), usize::from(c[1] & 15))).collect();
+        if factors.len() != usize::from(n) || factors.iter().any(|&(h, v)| h == 0 || v == 0) {
+            return Err(short.into());
+        }
+        let most = factors.iter().fold((1, 1), |most, &(h, v)| (most.0.max(h), most.1.max(v)));
+        let blocks = |&(h, v): &(usize, usize)| {
+            (width * h).div_ceil(8 * most.0) as u64 * (height * v).div_ceil(8 * most.1) as u64
+        };
+        Ok(Self { height, width, blocks: factors.iter().map(blocks).sum(), in_bits: mark < 0xC9 })
+    }
+
+    /// Whether so many bytes can hold all of it.
+    pub fn fits(&self, bytes: usize) -> bool {
+        !self.in_bits || self.blocks <= 8 * bytes as u64
+    }
+}
+
+/// The segments of a JPEG from its start on: a mark, and what stands in it.
+pub(in crate::image) struct Segments<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Segments<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 2 }
+    }
+
+    fn read(&mut self) -> Option<Result<(u8, &'a [u8]), String>> {
+        loop {
+            // What is no mark is passed over, and a mark may have bytes to fill before it.
+            self.at += self.bytes.get(self.at..)?.iter().position(|&x| x == 0xFF)?;
+            self.at += self.bytes.get(self.at..)?.iter().position(|&x| x != 0xFF)?;
+            let mark = self.bytes[self.at];
+            self.at += 1;
+            match mark {
+                // Nothing stands in these.
+                0 | 0xC8 | 0xD0..=0xD9 | 0xF0..=0xFD => {}
+                1..=0xBF => return Some(Err(format!("a mark {mark:#04x} that JPEG has not; it is damaged"))),
+                _ => {
+                    let length = self.bytes.get(self.at..)?.first_chunk()?;
+                    let end = self.at + usize::from(u16::from_be_bytes(*length)).max(2);
+                    let data = self.bytes.get(self.at + 2..end)?;
+                    self.at = end;
+                    return Some(Ok((mark, data)));
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = Result<(u8, &'a [u8]), String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read()
+    }
+}

@@ -1,0 +1,83 @@
+//! The call into `reader.c`: all that is unsafe about JPEG.
+#![allow(unsafe_code)]
+use crate::kernels::jpeg::Kernels;
+use mozjpeg_sys as _; // for the linker
+use std::ffi::{CStr, c_char, c_int, c_long};
+use std::ops::Range;
+
+/// Bytes of libjpeg's messages, `JMSG_LENGTH_MAX`.
+const MESSAGE: usize = 200;
+
+/// As `request` in reader.c.
+#[repr(C)]
+struct Request {
+    bytes: *const u8,
+    length: usize,
+    denominator: u32,
+    width: u32,
+    height: u32,
+    left: u32,
+    top: u32,
+    right: u32,
+    bottom: u32,
+    pixels: *mut u8,
+    kernels: *const Kernels,
+    most_memory: c_long,
+    most_scans: c_int,
+    damage: *mut c_char,
+    error: *mut c_char,
+}
+
+unsafe extern "C" {
+    fn sassl_read_jpeg(request: *const Request) -> c_int;
+}
+
+/// Decodes at 1/`denominator` of the size into `pixels`, `[height][width][3]`, and gives the first warning. Beyond `rows` and
+/// `columns` pixels may be left as they are.
+///
+/// # Errors
+/// What libjpeg says, or that the file ends too early.
+///
+/// # Panics
+/// If `pixels` are not of this size, or rows and columns lie outside.
+pub(super) fn read(
+    bytes: &[u8],
+    denominator: u32,
+    (height, width): (usize, usize),
+    (rows, columns): (Range<usize>, Range<usize>),
+    pixels: &mut [u8],
+    kernels: &Kernels,
+    limits: (c_long, c_int),
+) -> Result<Option<String>, String> {
+    assert!(rows.end <= height && columns.end <= width && pixels.len() == height * width * 3);
+    let (mut damage, mut error) = ([0_u8; MESSAGE], [0_u8; MESSAGE]);
+    // Sides have sixteen bits in the file.
+    let int = |x: usize| x as u32;
+    let request = Request {
+        bytes: bytes.as_ptr(),
+        length: bytes.len(),
+        denominator,
+        width: int(width),
+        height: int(height),
+        left: int(columns.start),
+        top: int(rows.start),
+        right: int(columns.end),
+        bottom: int(rows.end),
+        pixels: pixels.as_mut_ptr(),
+        kernels,
+        most_memory: limits.0,
+        most_scans: limits.1,
+        damage: damage.as_mut_ptr().cast(),
+        error: error.as_mut_ptr().cast(),
+    };
+    // SAFETY: each pointer is valid for what its field says, and libjpeg keeps to the width and height that are asked for here.
+    let outcome = unsafe { sassl_read_jpeg(&raw const request) };
+    let text = |message: &[u8]| {
+        CStr::from_bytes_until_nul(message).map_or_else(|_| String::new(), |text| text.to_string_lossy().into())
+    };
+    match outcome {
+        0 => Ok(Some(text(&damage)).filter(|damage: &String| !damage.is_empty())),
+        1 => Err("the file ends too early; it is damaged".into()),
+        _ => Err(format!("{}; the file is damaged", text(&error))),
+    }
+}
