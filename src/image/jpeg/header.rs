@@ -29,7 +29,7 @@ impl Frame {
                 _ => {}
             }
         }
-        Err("there is no scan; the file is damaged".into())
+        Err("the file ends too early; it is damaged".into())
     }
 
     fn new(mark: u8, data: &[u8]) -> Result<Self, String> {
