@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "conv2d", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "gaussian_blur", "grayscale", "hflip", "info", "knn", "linear_probe", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_file", "write_tensors"]
+__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "color_profile", "conv2d", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "knn", "linear_probe", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_file", "write_tensors"]
 
 @final
 class Bank:
@@ -742,6 +742,11 @@ def checkpoint_metadata(path: "str | os.PathLike[str]") -> dict[str, str]:
         ValueError: no checkpoint, or one whose words are damaged.
     """
 
+def color_profile(file: "bytes") -> "bytes | None":
+    """
+    The ICC profile in a file's bytes; None if there is none.
+    """
+
 def conv2d(which: str, input: "numpy.typing.NDArray[numpy.float32]", weight: "numpy.typing.NDArray[numpy.float32]", grad: "numpy.typing.NDArray[numpy.float32] | None" = None, *, stride: SupportsIndex = 1, padding: SupportsIndex = 0, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.float32]":
     """
     A convolution of a batch, or one of its gradients.
@@ -813,20 +818,28 @@ def cuda_views(views: TwoViews, images: "tuple[str, int, int, tuple[int, int, in
         ValueError: images or parameters that do not fit.
     """
 
-def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None) -> "numpy.typing.NDArray[numpy.uint8]":
+def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None, *, exif: "bool" = True) -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Decodes a JPEG, PNG or WebP: upright as EXIF says, gray and CMYK as RGB, 16 bits rounded to 8, transparency dropped.
+    Decodes a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF file, whatever its name says: three colours of eight bits each.
+
+    Gray becomes three equal colours, inks become colours as Pillow has it, transparency is dropped, not blended. Gray of sixteen bits
+    is rounded to eight, of colours the upper eight stay. Of an animation it is the first frame. An ICC profile changes nothing.
 
     Args:
         file: a path, or the bytes of a file.
         min_size: None, or a number of pixels: a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size whose sides are no
             shorter, as PIL's `Image.draft` does it.
+        exif: whether the image is turned upright as EXIF or, where that has no orientation, XMP says: in JPEG, PNG (chunks and
+            texts, wherever they stand) and WebP (where its header tells of them). This is Pillow's `ImageOps.exif_transpose`, but that
+            EXIF which cannot be read turns nothing, where Pillow raises an error. False gives the image as it is stored, as
+            torchvision's `ImageFolder` does. TIFF is turned either way, because Pillow turns it while it is read.
 
     Returns:
         uint8, (H, W, 3).
 
     Raises:
-        ValueError: not such a picture, damaged, longer than 65,535 pixels or of more than 178,956,970.
+        ValueError: no such image, damaged, with a side above 65,535 pixels or more than 178,956,970 of them, or with more than its
+            bytes can hold.
         OSError: the file cannot be read.
     """
 
@@ -852,6 +865,11 @@ def grayscale(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArr
 def hflip(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]":
     """
     Left becomes right.
+    """
+
+def image_suffixes() -> list[str]:
+    """
+    The suffixes of what is taken for an image in folders and in shards.
     """
 
 def info() -> "dict[str, typing.Any]":

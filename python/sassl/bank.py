@@ -93,6 +93,7 @@ class StyleBank:
         images: str | os.PathLike[str] | Iterable[Picture],
         model: str | os.PathLike[str] | Stylizer = "lite",
         *,
+        exif: bool = True,
         progress: Callable[[Iterable[Any]], Iterable[Any]] | Literal[False] | None = None,
     ) -> StyleBank:
         """The bank of a set of images.
@@ -100,17 +101,19 @@ class StyleBank:
         Args:
             images: a folder (searched with its subfolders), or any of paths, PIL images and (H, W, 3) uint8 arrays.
             model: whose F encodes them, each at its own size; F resizes.
+            exif: whether files are turned upright, as `sassl.transforms.functional.decode` tells; PIL images are taken as they
+                are.
             progress: wraps the iteration; None: a bar on a terminal where tqdm is installed; False: nothing.
 
         Raises:
-            OSError: no image in the folder, or one that cannot be read; nothing is skipped.
-            ValueError: no image at all, or one below 8x8 pixels.
+            OSError: no image in the folder, or a file that cannot be read; nothing is skipped.
+            ValueError: no image at all, a file that is none or is damaged, one below 8x8 pixels.
         """
         from . import pictures
 
         stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
         items: Iterable[Any] = pictures.find([images]) if isinstance(images, (str, os.PathLike)) else images
-        read = _read(terminal.progress(items, "style") if progress is None else (progress or iter)(items))
+        read = _read(terminal.progress(items, "style") if progress is None else (progress or iter)(items), exif)
         names: list[str] = []
         vectors: list[NDArray[np.float32]] = []
         for (height, width, _), same_size in groupby(read, key=lambda item: item[1].shape):
@@ -179,12 +182,12 @@ def _checksum(bank: StyleBank) -> int:
     return zlib.crc32(bank.vectors.tobytes())
 
 
-def _read(items: Iterable[Picture]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def _read(items: Iterable[Picture], exif: bool) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Each picture with its name, one at a time."""
     from . import pictures
 
     for i, item in enumerate(items):
         if isinstance(item, (str, os.PathLike)):
-            yield str(item), pictures.read(item)
+            yield str(item), pictures.read(item, exif=exif)
         else:
             yield getattr(item, "filename", "") or f"image {i}", pictures.rgb(item, f"images[{i}]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__, cuda, evaluation, pictures, pretraining
-from ._sassl import Stylizer, convert, info
+from ._sassl import Stylizer, color_profile, convert, info
 from .bank import StyleBank
 from .data import ImageFolder
 from .data.sources import numbered
@@ -62,6 +63,14 @@ def parser() -> argparse.ArgumentParser:
             help="fast: convolutions in bytes where the CPU can (default); exact: in float32",
         )
 
+    def exif(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--exif",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="turn pictures upright as their EXIF says (default), or take them as they are stored",
+        )
+
     def strengths(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--alpha", type=strength, default=(0.1, 0.3), metavar="A", help="feature blending, 0.2 or 0.1,0.3 (default)"
@@ -73,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
             metavar="B",
             help="pixel interpolation, 0.2 or 0.1,0.3 (default)",
         )
+        exif(sub)
         sub.add_argument("--styles", default="default", help='"default", a folder of images, one image, or a bank file')
         sub.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
 
@@ -101,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("inputs", nargs="+", help="pictures, folders or patterns")
     sub.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
+    exif(sub)
     model(sub)
 
     sub = command("convert", run_convert, "Convert Magenta's TFLite pair to a model file.")
@@ -198,8 +209,8 @@ def transform(args: argparse.Namespace, p: float) -> SASSL:
     """The transform that the options describe."""
     stylizer = Stylizer(args.model, threads=args.threads, precision=args.precision)
     styles: Any = args.styles
-    if Path(styles).suffix.lower() in pictures.SUFFIXES:
-        styles = StyleBank.from_images([styles], stylizer)
+    if Path(styles).is_dir() or Path(styles).suffix.lower() in (*pictures.SUFFIXES, ".gif"):
+        styles = StyleBank.from_images(styles if Path(styles).is_dir() else [styles], stylizer, exif=args.exif)
     generator = np.random.default_rng(checked_seed(args.seed))
     return SASSL(p, args.alpha, args.beta, styles, stylizer, generator=generator)
 
@@ -220,28 +231,45 @@ def demo(args: argparse.Namespace) -> int:
 
 def stylize(args: argparse.Namespace) -> int:
     sassl = transform(args, args.p)
-    jobs = list(outputs(args.inputs, args.out, args.format))
+    left_out: Counter[str] = Counter()
+    jobs = list(outputs(args.inputs, args.out, args.format, left_out))
     failed: list[str] = []
+    profiles_lost = 0
     for source, target in progress(jobs, "picture"):
         try:
-            picture = pictures.read(source)
-            view = sassl(picture[..., :1] if pictures.is_gray(source) else picture)
+            picture, gray = pictures.read(source, exif=args.exif), pictures.is_gray(source)
+            view = sassl(picture[..., :1] if gray else picture)
+            profile = color_profile(source.read_bytes())
+            # A profile of other colours, such as inks, does not tell of the view's.
+            if profile is not None and profile[16:20] != (b"GRAY" if gray else b"RGB "):
+                profile, profiles_lost = None, profiles_lost + 1
             target.parent.mkdir(parents=True, exist_ok=True)
-            pictures.write(target, view)
+            pictures.write(target, view, profile)
         except (ValueError, OSError) as error:
             text = message(error)
             failed.append(text if str(source) in text else f"{source}: {text}")
     say(f"{len(jobs) - len(failed)} of {len(jobs)} pictures stylized: {args.out}")
+    tell_left_out(left_out)
+    if profiles_lost:
+        tell(f"{profiles_lost} views have lost the picture's ICC profile, which is of other colours than theirs")
     return report(failed)
 
 
-def outputs(inputs: Sequence[str], out: Path, suffix: str | None) -> Iterable[tuple[Path, Path]]:
+def tell_left_out(left_out: Counter[str]) -> None:
+    """How many files of the folders are no pictures."""
+    if left_out:
+        tell("left out: " + ", ".join(f"{n} {kind} files" for kind, n in left_out.items()))
+
+
+def outputs(
+    inputs: Sequence[str], out: Path, suffix: str | None, left_out: Counter[str]
+) -> Iterable[tuple[Path, Path]]:
     """Each picture and where it goes: below `out`, as it lies below the folder that was named."""
     taken: dict[Path, Path] = {}
     views = out.resolve()
     for item in inputs:
         root = Path(item) if Path(item).is_dir() else None
-        found = pictures.find([item])
+        found = pictures.find([item], left_out)
         sources = [source for source in found if is_below(item, views) or not is_below(source, views)]
         if len(sources) < len(found):
             tell(f"{item}: {len(found) - len(sources)} pictures are left out: they lie in {out}, where views go")
@@ -273,9 +301,11 @@ def bank(args: argparse.Namespace) -> int:
     if args.out.suffix != ".safetensors":
         raise ValueError(f"--out = {args.out}: a bank is a .safetensors file")
     stylizer = Stylizer(args.model, threads=args.threads, precision=args.precision)
-    made = StyleBank.from_images(pictures.find(args.inputs), stylizer)
+    left_out: Counter[str] = Counter()
+    made = StyleBank.from_images(pictures.find(args.inputs, left_out), stylizer, exif=args.exif)
     made.save(args.out)
     say(f"{args.out}: {len(made)} styles of space {made.space}")
+    tell_left_out(left_out)
     return 0
 
 

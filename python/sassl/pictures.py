@@ -1,4 +1,4 @@
-"""Reading and writing pictures, with Pillow: upright, RGB, and whole files or none."""
+"""Finding, reading and writing pictures: read as the loader reads them, written with Pillow, whole files or none."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import glob
 import io
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._sassl import list_images, write_file
+from ._sassl import decode, image_suffixes, list_images, write_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: What counts as a picture in a folder: torchvision's list.
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+#: What counts as a picture in a folder: torchvision's list, as the loader has it.
+SUFFIXES = tuple(f".{suffix}" for suffix in image_suffixes())
 #: What `write` writes, by the suffix, as Pillow calls it.
 WRITABLE = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
-#: PIL modes with 8 bits a channel. Pillow turns the others (I;16, F, ...) into RGB by cutting off what exceeds 255.
-MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
+#: PIL modes with 8 bits a channel.
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
+#: PIL modes of one channel, and the value that is white. Pillow's own `convert` cuts them at 255.
+WHITE = {"I;16": 65535, "I;16B": 65535, "I;16L": 65535, "I;16N": 65535, "I": 65535, "F": 1}
 
 
 def pillow() -> Any:
@@ -36,8 +39,14 @@ def pillow() -> Any:
     return PIL
 
 
-def find(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
+def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None = None) -> list[Path]:
     """The pictures that these files, folders (with their subfolders) and glob patterns name, sorted, each once.
+
+    In folders, a picture is what has one of `SUFFIXES`, and no name that begins with a dot.
+
+    Args:
+        inputs: files, folders and patterns.
+        left_out: counts files of the folders that are left out, "hidden" and "other" ones.
 
     Raises:
         OSError: an input that names none; a subfolder that cannot be listed.
@@ -46,7 +55,7 @@ def find(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     for item in (os.fspath(item) for item in inputs):
         path = Path(item)
         if path.is_dir():
-            some = _find_below(path)
+            some = _find_below(path, Counter() if left_out is None else left_out)
             if not some:
                 raise FileNotFoundError(f"{path}: no picture in this folder ({', '.join(SUFFIXES)})")
         elif path.exists():
@@ -59,37 +68,33 @@ def find(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return list(found)
 
 
-def _find_below(root: Path) -> list[Path]:
+def _find_below(root: Path, left_out: Counter[str]) -> list[Path]:
     """As `sassl.data.ImageFolder` lists a folder: without hidden files, links to folders followed, each folder once."""
-    found, hidden, _ = list_images(root)
-    if hidden:
-        warnings.warn(f"{root}: {hidden} hidden files or folders left out", stacklevel=3)
+    found, hidden, others = list_images(root)
+    left_out.update({kind: n for kind, n in (("hidden", hidden), ("other", others)) if n})
     return sorted(map(Path, found))
 
 
-def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """A picture, turned as its EXIF orientation says, as (H, W, 3) uint8 RGB.
+def read(path: str | os.PathLike[str], *, exif: bool = True) -> NDArray[np.uint8]:
+    """A picture as (H, W, 3) uint8 RGB, as the loader reads it; `exif` as in `sassl.transforms.functional.decode`.
 
     Raises:
-        OSError: the file cannot be read, is truncated, is no picture, or has no 8-bit colours.
+        ValueError: no picture that is read, or a damaged one.
+        OSError: the file cannot be read.
     """
-    pil = pillow()
-    try:
-        with pil.Image.open(path) as image:
-            return rgb(pil.ImageOps.exif_transpose(image))
-    # Not OSError alone: a damaged file makes Pillow's parsers raise whatever they stumble over.
-    except Exception as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise
-        raise OSError(f"{os.fspath(path)}: not a readable picture ({error or type(error).__name__})") from None
+    return decode(path, exif=exif)
 
 
 def rgb(picture: Image | NDArray[np.uint8], name: str = "picture") -> NDArray[np.uint8]:
-    """A PIL image with 8 bits a channel, or an array, as (H, W, 3) uint8 RGB; transparency is dropped.
+    """A PIL image or an array as (H, W, 3) uint8 RGB; transparency is dropped.
+
+    A PIL image is taken as it is: whoever opened it has turned it, or not. Gray of 16 bits, in the modes I;16 and I, is scaled
+    to 8 bits and rounded; in mode F, 1 is white.
 
     Raises:
         TypeError: neither of them.
-        ValueError: an array of another shape or dtype, another PIL mode. `name` is what the message calls it.
+        ValueError: an array of another shape or dtype, another PIL mode, values beyond white. `name` is what the message calls
+            it.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
@@ -97,8 +102,11 @@ def rgb(picture: Image | NDArray[np.uint8], name: str = "picture") -> NDArray[np
         return picture
     if not hasattr(picture, "convert"):
         raise TypeError(f"{name}: expected a path, a PIL image or an array, got {type(picture).__name__}")
+    if picture.mode in WHITE:
+        return _eight_bits(picture, name)
     if picture.mode not in MODES:
-        raise ValueError(f"{name}: PIL mode {picture.mode!r} has no 8-bit colours; convert it to RGB or L first")
+        modes = ", ".join((*MODES, *WHITE))
+        raise ValueError(f"{name}: PIL mode {picture.mode!r}; convert it to one of {modes}")
     if picture.mode == "P" and "transparency" in picture.info:
         # Straight to RGB, Pillow warns that transparency would be lost.
         picture = picture.convert("RGBA")
@@ -117,8 +125,25 @@ def is_gray(path: str | os.PathLike[str]) -> bool:
         return image.mode in ("1", "L", "LA")
 
 
-def write(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> None:
+def _eight_bits(picture: Image, name: str) -> NDArray[np.uint8]:
+    white = WHITE[picture.mode]
+    gray = np.asarray(picture, np.float64)
+    if not ((gray >= 0) & (gray <= white)).all():
+        raise ValueError(
+            f"{name}: values from {gray.min():.7g} to {gray.max():.7g} in PIL mode {picture.mode!r}, where 0 is black and "
+            f"{white} is white; scale them to that range"
+        )
+    eight = np.floor(gray * (255 / white) + 0.5).astype(np.uint8)
+    return np.repeat(eight[:, :, None], 3, axis=2)
+
+
+def write(path: str | os.PathLike[str], picture: NDArray[np.uint8], profile: bytes | None = None) -> None:
     """Writes (H, W, 3) uint8 RGB, or (H, W, 1) gray, as PNG, JPEG or WebP, as the suffix says: the whole file, or nothing.
+
+    Args:
+        path: where.
+        picture: what.
+        profile: the ICC profile that goes into the file.
 
     Raises:
         ValueError: a suffix that is none of these.
@@ -129,5 +154,5 @@ def write(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> None:
         raise ValueError(f"{path}: the suffix must be one of {', '.join(WRITABLE)}")
     image = pillow().Image.fromarray(picture[..., 0] if picture.shape[2:] == (1,) else picture)
     data = io.BytesIO()
-    image.save(data, WRITABLE[path.suffix.lower()], quality=95)
+    image.save(data, WRITABLE[path.suffix.lower()], quality=95, icc_profile=profile)
     write_file(path, data.getvalue())

@@ -34,8 +34,8 @@ mod _sassl {
     use super::files::write_file;
     #[pymodule_export]
     use super::image::{
-        adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, decode, gaussian_blur, grayscale, hflip,
-        normalize, resized_crop, rotate, solarize, vflip,
+        adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, color_profile, decode, gaussian_blur,
+        grayscale, hflip, image_suffixes, normalize, resized_crop, rotate, solarize, vflip,
     };
     #[pymodule_export]
     use super::loader::{Epoch, Loader};

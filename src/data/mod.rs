@@ -25,8 +25,9 @@ pub use sampler::Sampler;
 pub use views::{BatchStyles, Position, Styling, TwoViews, View, ViewParams, ViewsParams};
 pub use webdataset::WebDataset;
 
-/// What is taken for a picture, in folders and in shards: torchvision's `IMG_EXTENSIONS`.
-const SUFFIXES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm"];
+/// What is taken for a picture, in folders and in shards: torchvision's `IMG_EXTENSIONS`, so that both count the same files. GIF is not
+/// among them, though its first frame is read where a path names it.
+pub const SUFFIXES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm"];
 
 /// An image of a source.
 #[derive(Clone, Debug, Default)]

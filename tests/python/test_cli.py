@@ -11,6 +11,7 @@ import pytest
 from conftest import shared
 from PIL import Image
 from sassl import StyleBank, Stylizer, pictures
+from sassl._sassl import color_profile
 from sassl.cli import main
 
 
@@ -50,6 +51,42 @@ def test_one_bad_file_neither_stops_nor_hides(folder, tmp_path, capsys):
     assert "tiny.png" in said.err
     assert not list(out.rglob("*.part*"))
     assert len([p for p in out.rglob("*") if p.is_file()]) == 3
+
+
+def test_files_are_read_as_the_loader_reads_them(folder, photo, tmp_path, capsys):
+    deep = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    Image.fromarray(deep).save(folder / "deep.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(photo).save(folder / "turned.png", exif=exif)
+    (folder / "notes.txt").write_text("")
+    Image.fromarray(photo).save(folder / "film.gif")
+    call = ["stylize", str(folder), "--beta", "0", "--out"]
+    assert main([*call, str(tmp_path / "upright")]) == 0
+    assert "left out, as no pictures by their suffix: 1 .txt, 1 .gif" in capsys.readouterr().err.replace(
+        "1 .gif, 1 .txt", "1 .txt, 1 .gif"
+    )
+    assert np.array_equal(pictures.read(tmp_path / "upright" / "turned.png"), np.rot90(photo, -1))
+    assert np.array_equal(pictures.read(tmp_path / "upright" / "deep.png"), pictures.read(folder / "deep.png"))
+    assert main([*call, str(tmp_path / "stored"), "--no-exif"]) == 0
+    assert np.array_equal(pictures.read(tmp_path / "stored" / "turned.png"), photo)
+    assert main(["stylize", str(folder / "film.gif"), "--format", "png", "--out", str(tmp_path / "film")]) == 0
+    assert main(["bank", str(folder), "--out", str(tmp_path / "b.safetensors")]) == 0
+    assert "1 .gif" in capsys.readouterr().err
+
+
+def test_profiles_are_kept_or_the_loss_is_said(folder, tmp_path, capsys):
+    colours, inks = bytes(16) + b"RGB " + bytes(108), bytes(16) + b"CMYK" + bytes(108)
+    image = Image.fromarray(pictures.read(folder / "a.png"))
+    for suffix in ("png", "jpg", "webp"):
+        image.save(folder / f"profile.{suffix}", icc_profile=colours)
+    image.convert("CMYK").save(folder / "inks.jpg", icc_profile=inks)
+    out = tmp_path / "views"
+    assert main(["stylize", str(folder), "--out", str(out)]) == 0
+    for suffix in ("png", "jpg", "webp"):
+        assert color_profile((out / f"profile.{suffix}").read_bytes()) == colours
+    assert color_profile((out / "inks.jpg").read_bytes()) is None
+    assert "1 views have lost the picture's ICC profile" in capsys.readouterr().err
 
 
 def test_bank_and_styles(folder, tmp_path, capsys):

@@ -146,7 +146,7 @@ def test_decode_of_unusual_pictures():
         (b"", "<bytes>: the file is empty"),
         (b"\0" * 100, "none of JPEG, PNG, WebP"),
         (b"no picture at all, but text", "none of JPEG, PNG, WebP"),
-        (b"GIF89a" + b"\0" * 30, "none of JPEG, PNG, WebP"),
+        (b"GIF89a" + b"\0" * 30, "<bytes>: .*damaged"),
         (b"\xff\xd8\xff\xe0" + b"\0" * 30, "damaged"),
         ("cut.png", "cut.png: .*damaged"),
         ("cut.jpg", "cut.jpg: .*damaged"),
@@ -194,12 +194,6 @@ def test_what_cameras_append_to_a_jpeg_is_let_be():
         for cut in (len(file) - 2, len(file) // 2, 200):
             with pytest.raises(ValueError, match="ends too early"):
                 F.decode(file[:cut])
-
-
-def test_what_is_not_eight_bits_of_rgb_says_so():
-    palette = encoded(Image.new("P", (9, 9)), format="TIFF")
-    with pytest.raises(ValueError, match="convert it to eight bits of RGB"):
-        F.decode(palette)
 
 
 def test_files_that_are_not_there(tmp_path):

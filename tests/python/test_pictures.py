@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from PIL import Image
 from sassl import pictures
+from sassl._sassl import color_profile
+from sassl.transforms.recipes import pixels
 
 
 def test_pictures_are_read_upright(photo, tmp_path):
@@ -51,6 +55,10 @@ def test_writing_is_all_or_nothing(photo, tmp_path):
     with Image.open(path) as gray:
         assert np.array_equal(np.asarray(gray), photo[..., 0])
     assert len(list(tmp_path.iterdir())) == 3
+    for suffix in pictures.WRITABLE:
+        path = tmp_path / f"profile{suffix}"
+        pictures.write(path, photo, b"a profile")
+        assert color_profile(path.read_bytes()) == b"a profile"
 
 
 def test_find(photo, tmp_path):
@@ -58,7 +66,12 @@ def test_find(photo, tmp_path):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")
-    names = [str(p.relative_to(tmp_path)) for p in pictures.find([tmp_path])]
+    for hidden in (".b.jpg", ".cache/a.png"):
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).write_bytes(b"")
+    left_out = Counter()
+    names = [str(p.relative_to(tmp_path)) for p in pictures.find([tmp_path], left_out)]
+    assert left_out == {".txt": 1}
     assert names == ["a.PNG", "b.jpg", "deep/c.webp"]
     assert [p.name for p in pictures.find([tmp_path / "*.jpg", tmp_path / "b.jpg"])] == ["b.jpg"]
     with pytest.raises(FileNotFoundError, match=r"\*\.bmp"):
@@ -78,20 +91,45 @@ def test_links_to_folders_are_followed_and_loops_end(tmp_path):
     assert [p.name for p in pictures.find([root])] == ["a.png"]
 
 
-def test_more_than_8_bits_are_refused(tmp_path):
+def test_16_bits_are_scaled(tmp_path):
+    gray = np.arange(0, 65536, 5, np.uint16).reshape(-1, 4)[:3276]
+    want = np.floor(gray / 257 + 0.5).astype(np.uint8)
     path = tmp_path / "deep.png"
-    Image.fromarray(np.full((9, 9), 40000, np.uint16)).save(path)
-    with pytest.raises(OSError, match="no 8-bit colours"):
-        pictures.read(path)
+    Image.fromarray(gray).save(path)
+    floats = np.float32(gray / 65535)
+    for made in (
+        pictures.read(path),
+        *(pictures.rgb(image) for image in (Image.open(path), Image.fromarray(gray.astype(np.int32)))),
+        pictures.rgb(Image.fromarray(gray.astype(">u2"))),
+        pictures.rgb(Image.fromarray(floats)),
+    ):
+        assert np.array_equal(made, np.repeat(want[:, :, None], 3, 2))
+    for beyond in (
+        Image.fromarray(gray.astype(np.int32) * 2),
+        Image.fromarray(floats - 1),
+        Image.fromarray(floats * np.nan),
+    ):
+        with pytest.raises(ValueError, match=f"style: values from .* in PIL mode '{beyond.mode}', where 0 is black"):
+            pictures.rgb(beyond, "style")
 
 
-def test_whatever_pillow_raises_names_the_file(tmp_path, monkeypatch):
+def test_pil_images_are_taken_as_they_are(photo, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "turned.png"
+    Image.fromarray(photo).save(path, exif=exif)
+    upright = np.rot90(photo, -1)
+    assert np.array_equal(pixels(path), upright)
+    assert np.array_equal(pixels(path.read_bytes()), upright)
+    assert np.array_equal(pixels(Image.open(path)), photo)
+    assert np.array_equal(pictures.read(path, exif=False), photo)
+
+
+def test_a_broken_file_is_named(photo, tmp_path):
     path = tmp_path / "a.png"
-    Image.new("L", (9, 9)).save(path)
-
-    def stumble(*_):
-        raise KeyError("chunk")
-
-    monkeypatch.setattr(Image.Image, "convert", stumble)
-    with pytest.raises(OSError, match=r"a\.png: not a readable picture"):
+    Image.fromarray(photo).save(path)
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"a\.png: .*damaged"):
         pictures.read(path)
+    with pytest.raises(FileNotFoundError, match=r"absent\.png"):
+        pictures.read(tmp_path / "absent.png")

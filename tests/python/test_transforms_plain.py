@@ -208,7 +208,7 @@ GREY = np.full((16, 16, 3), 0.5)
         (lambda: SASSL()(GREY[..., :2]), ValueError, "1 or 3 channels"),
         (lambda: SASSL()(GREY[0]), ValueError, "1 or 3 channels"),
         (lambda: SASSL()(GREY.astype(np.int32)), ValueError, "int32"),
-        (lambda: SASSL()(Image.new("F", (16, 16))), ValueError, "'F'"),
+        (lambda: SASSL()(Image.new("F", (16, 16), 3)), ValueError, "'F'"),
         (lambda: SASSL().apply_params(GREY, SASSL().sample(2)), ValueError, "one for each of 1"),
         (lambda: SASSL().apply_params([GREY, GREY], SASSL().sample(3)), ValueError, "one for each of 2 images, got 3"),
         (
@@ -217,7 +217,7 @@ GREY = np.full((16, 16, 3), 0.5)
             "images[1]: expected one image, got a batch of 2",
         ),
         (lambda: SASSL()(GREY + 0.6), ValueError, "values from 1.1 to 1.1"),
-        (lambda: SASSL()(Image.new("I;16", (16, 16))), ValueError, "'I;16'"),
+        (lambda: SASSL()(Image.new("LAB", (16, 16))), ValueError, "'LAB'"),
         (lambda: SASSL(p="often"), ValueError, "p = 'often'"),
         (lambda: SASSL(model=sassl.Stylizer(), threads=2), ValueError, "threads = 2"),
         (lambda: SASSL(model=sassl.Stylizer(), precision="fast"), ValueError, "precision = 'fast'"),

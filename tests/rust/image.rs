@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use sassl::image::*;
 use sassl::kernels::Isa;
 use sassl::random::{Generator, Key};
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 fn pixels(generator: &mut ChaCha8Rng, height: usize, width: usize) -> Pixels {
@@ -160,6 +161,74 @@ proptest! {
         let file = [heads[kind], &bytes].concat();
         let error = decode(&file, Path::new("file"), &DecodeOptions::default()).unwrap_err().to_string();
         prop_assert!(error.starts_with("file: "), "{error}");
+    }
+}
+
+/// A case of `tests/golden/pictures/expected.json`.
+#[derive(serde::Deserialize)]
+struct Case {
+    why: String,
+    outcome: String,
+    size: Option<(usize, usize)>,
+    sha256: Option<String>,
+    may_refuse: Option<String>,
+}
+
+#[test]
+fn golden_pictures() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pictures");
+    let cases = std::fs::read(folder.join("expected.json")).unwrap();
+    let cases: std::collections::BTreeMap<String, Case> = serde_json::from_slice(&cases).unwrap();
+    let mut wrong = vec![];
+    for (name, case) in &cases {
+        let path = folder.join(name);
+        let made = read(&path, &DecodeOptions::default());
+        let again = decode(&std::fs::read(&path).unwrap(), &path, &DecodeOptions::default());
+        assert_eq!(made.as_ref().ok(), again.as_ref().ok(), "{name}");
+        let right = match made {
+            Ok(image) => {
+                let hash = Sha256::digest(&image.pixels.bytes).iter().map(|x| format!("{x:02x}")).collect::<String>();
+                let size = (image.pixels.width, image.pixels.height);
+                let damaged = case.outcome == "damaged";
+                case.size == Some(size) && case.sha256 == Some(hash) && image.damage.is_some() == damaged
+            }
+            Err(error) => {
+                let named = case.may_refuse.as_ref().is_some_and(|word| error.to_string().contains(word));
+                case.outcome == "refused" || named
+            }
+        };
+        if !right {
+            wrong.push(format!("{name}: {}", case.why));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} are not as they should be: {wrong:#?}", wrong.len(), cases.len());
+}
+
+proptest! {
+    /// Metadata and containers of any content neither panic nor take memory by what they claim.
+    #[test]
+    fn decoding_survives_changed_files(
+        name in 0_usize..11, changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..9), cut in any::<bool>(),
+    ) {
+        let names = [
+            "p33-palette-4-bit-transparent.png", "p34-gray-alpha-exif-8.png", "p35-raw-profile-exif-3.png", "p36-xmp-5.png",
+            "w38-exif-6-prefixed.webp", "w39-lossless-alpha-exif-7.webp", "w40-exif-of-4-gb.webp", "t41-palette.tif",
+            "t42-big-planar-tiles.tif", "b43-rle8.bmp", "g44-gif-named.jpg",
+        ];
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pictures").join(names[name]);
+        let mut file = std::fs::read(path).unwrap();
+        for (at, byte) in &changes {
+            // Headers are where it matters.
+            let end = file.len().min(200);
+            let at = at.index(end);
+            file[at] = *byte;
+        }
+        if cut {
+            file.truncate(changes[0].0.index(file.len()));
+        }
+        if let Err(error) = decode(&file, Path::new("file"), &DecodeOptions::default()) {
+            prop_assert!(error.to_string().starts_with("file: "), "{error}");
+        }
     }
 }
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pictures import rgb
+from ..pictures import WHITE, rgb
 
 Array = NDArray[Any]
 #: Takes the core's result and which rows were stylized; gives an image of the original's type.
@@ -28,8 +28,9 @@ def unpack(image: Any, name: str = "image") -> tuple[Array, Restore]:
     """An image, or a batch of images of one size, as the core takes it; and the way back.
 
     Args:
-        image: PIL (L, LA, RGB, RGBA, P, CMYK, ...); numpy (..., H, W, C); torch (..., C, H, W); C is 1 or 3, uint8 or
-            floats in [0, 1]. What rounding carries out of [0, 1] (1e-5, or a step of float16 or bfloat16) is let in.
+        image: PIL (L, LA, RGB, RGBA, P, CMYK, I;16, ...), taken as it is and not turned by its EXIF; numpy (..., H, W, C);
+            torch (..., C, H, W); C is 1 or 3, uint8 or floats in [0, 1]. What rounding carries out of [0, 1] (1e-5, or a step
+            of float16 or bfloat16) is let in.
         name: what error messages call it.
 
     Raises:
@@ -189,6 +190,9 @@ def _unpack_pil(image: Any, name: str) -> tuple[Array, Restore]:
         from PIL import Image
 
         result = Image.fromarray(out[0])
+        if mode in WHITE:
+            gray = _channels(out, 1)[0, :, :, 0].astype(np.float32) * (WHITE[mode] / 255)
+            return Image.fromarray(gray if mode == "F" else gray.astype(np.int32 if mode == "I" else np.uint16))
         # A palette or two levels cannot hold the result: P comes back as RGB, 1 as L.
         back = {"P": "RGB", "PA": "RGB", "1": "L", "LA": "L", "RGBA": "RGB"}.get(mode, mode)
         result = result.convert(back) if back != "RGB" else result

@@ -360,7 +360,10 @@ class BYOLTransform(TwoViewTransform):
 
 
 def pixels(image: Any, name: str = "image", min_decode_size: int | None = None) -> Array:
-    """An image of any kind as uint8, (H, W, 3); JPEG files as `decode` reads them with this least size.
+    """An image of any kind as uint8, (H, W, 3); files as `decode` reads them with this least size, and upright.
+
+    PIL images are taken as they are, as torchvision's transforms take them: `ImageOps.exif_transpose` turns them, where they
+    are opened.
 
     Raises:
         TypeError: no image.

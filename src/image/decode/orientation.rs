@@ -1,0 +1,250 @@
+//! How an image is turned: the orientation in EXIF or, where that has none, in XMP, as Pillow's `ImageOps.exif_transpose` has it.
+//!
+//! The first directory of EXIF decides: a number of any type and count, in either byte order, under no, one or two prefixes. What
+//! its first entries say counts, though the directory be broken further on. Where it has no such tag, the first
+//! `tiff:Orientation` in XMP decides. There is one departure: what Pillow raises an error for (EXIF that is no TIFF directory, an
+//! empty tag, a text that is not hexadecimal) is no orientation here.
+use super::{Reason, zeros};
+use crate::image::{Crop, Pixels};
+use std::borrow::Cow;
+
+/// What a file tells beside its pixels.
+#[derive(Default)]
+pub(super) struct Metadata<'a> {
+    pub(super) exif: Option<Cow<'a, [u8]>>,
+    pub(super) xmp: Option<Cow<'a, [u8]>>,
+    /// The ICC profile.
+    pub(super) profile: Option<Cow<'a, [u8]>>,
+}
+
+impl Metadata<'_> {
+    pub(super) fn orientation(&self) -> Orientation {
+        let of_exif = self.exif.as_deref().and_then(|exif| Directory::new(without_prefixes(exif))?.number(ORIENTATION));
+        let found = of_exif.or_else(|| self.xmp.as_deref().and_then(of_xmp));
+        (1..=8).find(|&n| found == Some(f64::from(n))).map_or_else(Orientation::default, Orientation)
+    }
+}
+
+/// How the stored image lies, from 1 to 8, as EXIF counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Orientation(u8);
+
+impl Default for Orientation {
+    /// Upright.
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl Orientation {
+    fn is_on_its_side(self) -> bool {
+        self.0 >= 5
+    }
+
+    /// Whether the upright image begins with the last of the stored rows, and of the columns.
+    fn is_mirrored(self) -> (bool, bool) {
+        (matches!(self.0, 3 | 4 | 6 | 7), matches!(self.0, 2 | 3 | 7 | 8))
+    }
+
+    /// Height and width upright of an image that is stored in these.
+    pub(super) fn size(self, (height, width): (usize, usize)) -> (usize, usize) {
+        if self.is_on_its_side() { (width, height) } else { (height, width) }
+    }
+
+    /// Where a part of the upright image lies in the one that is stored in this height and width.
+    pub(super) fn stored(self, part: Crop, (height, width): (usize, usize)) -> Crop {
+        let Crop { top, left, height: rows, width: columns } = part;
+        let (top, left, rows, columns) =
+            if self.is_on_its_side() { (left, top, columns, rows) } else { (top, left, rows, columns) };
+        let (from_below, from_right) = self.is_mirrored();
+        // A part beyond the image stays one.
+        let mirrored = |at: usize, size: usize, all: usize| all.checked_sub(at + size).unwrap_or(at);
+        Crop {
+            top: if from_below { mirrored(top, rows, height) } else { top },
+            left: if from_right { mirrored(left, columns, width) } else { left },
+            height: rows,
+            width: columns,
+        }
+    }
+
+    /// The image upright.
+    pub(super) fn upright(self, stored: Pixels) -> Result<Pixels, Reason> {
+        if self.0 == 1 {
+            return Ok(stored);
+        }
+        let (height, width) = (stored.height, stored.width);
+        let (from_below, from_right) = self.is_mirrored();
+        let (rows, columns) = self.size((height, width));
+        let mut bytes = zeros(stored.bytes.len())?;
+        for (y, line) in bytes.chunks_exact_mut(3 * columns).enumerate() {
+            for (x, pixel) in line.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+                let (row, column) = if self.is_on_its_side() { (x, y) } else { (y, x) };
+                let row = if from_below { height - 1 - row } else { row };
+                let column = if from_right { width - 1 - column } else { column };
+                let at = 3 * (row * width + column);
+                pixel.copy_from_slice(&stored.bytes[at..at + 3]);
+            }
+        }
+        Ok(Pixels { height: rows, width: columns, bytes })
+    }
+}
+
+const ORIENTATION: u16 = 274;
+const PREFIX: &[u8] = b"Exif\0\0";
+
+/// EXIF without the prefix that belongs to JPEG. Some tools write it twice, and into containers that need none.
+fn without_prefixes(exif: &[u8]) -> &[u8] {
+    let once = exif.strip_prefix(PREFIX).unwrap_or(exif);
+    once.strip_prefix(PREFIX).unwrap_or(once)
+}
+
+/// The first `tiff:Orientation` of XMP, be it an attribute or an element.
+fn of_xmp(xmp: &[u8]) -> Option<f64> {
+    const NAME: &[u8] = b"tiff:Orientation";
+    xmp.windows(NAME.len()).enumerate().filter(|(_, text)| *text == NAME).find_map(|(at, _)| {
+        let rest = &xmp[at + NAME.len()..];
+        let value = rest.strip_prefix(b"=\"").or_else(|| rest.strip_prefix(b">"))?;
+        value.first().filter(|digit| digit.is_ascii_digit()).map(|digit| f64::from(digit - b'0'))
+    })
+}
+
+/// The first directory of a TIFF file, or of EXIF, which is one: its entries as far as they are there.
+pub(super) struct Directory<'a> {
+    numbers: Numbers<'a>,
+    entries: Vec<Entry<'a>>,
+}
+
+/// A tag with its value's bytes.
+struct Entry<'a> {
+    tag: u16,
+    kind: u16,
+    /// Where the value stands in the file.
+    at: usize,
+    value: &'a [u8],
+}
+
+/// Numbers of a file in its byte order.
+#[derive(Clone, Copy)]
+struct Numbers<'a> {
+    bytes: &'a [u8],
+    little: bool,
+}
+
+impl<'a> Directory<'a> {
+    /// None if the bytes do not begin as TIFF or BigTIFF.
+    pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
+        let (little, big) = match bytes.get(..4)? {
+            b"II*\0" | b"II\0*" => (true, false),
+            b"MM\0*" | b"MM*\0" => (false, false),
+            b"II+\0" => (true, true),
+            b"MM\0+" => (false, true),
+            _ => return None,
+        };
+        let numbers = Numbers { bytes, little };
+        let mut directory = Self { numbers, entries: vec![] };
+        // What ends it early leaves what was read.
+        let _ = directory.read(big);
+        Some(directory)
+    }
+
+    fn read(&mut self, big: bool) -> Option<()> {
+        let Numbers { bytes, .. } = self.numbers;
+        let word = if big { 8 } else { 4 };
+        let offset = |at: usize| usize::try_from(self.numbers.unsigned(at, word)?).ok();
+        let mut at = offset(word)?;
+        let count = self.numbers.unsigned(at, if big { 8 } else { 2 })?;
+        at += if big { 8 } else { 2 };
+        let mut outside = 0_usize;
+        for _ in 0..count {
+            let (tag, kind) = (self.numbers.unsigned(at, 2)? as u16, self.numbers.unsigned(at + 2, 2)? as u16);
+            let (values, mut place) = (offset(at + 4)?, at + 4 + word);
+            at = place + word;
+            bytes.get(..at)?;
+            let Some(size) = size_of(kind).and_then(|size| values.checked_mul(size)) else { continue };
+            if size > word {
+                // Together they cannot be longer than the file.
+                outside = outside.saturating_add(size);
+                if outside > bytes.len() {
+                    continue;
+                }
+                place = offset(place)?;
+            }
+            let value = bytes.get(place..place.checked_add(size)?)?;
+            if !value.is_empty() && self.entry(tag).is_none() {
+                self.entries.push(Entry { tag, kind, at: place, value });
+            }
+        }
+        Some(())
+    }
+
+    fn entry(&self, tag: u16) -> Option<&Entry<'a>> {
+        self.entries.iter().find(|entry| entry.tag == tag)
+    }
+
+    /// The bytes of a tag's value.
+    pub(super) fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
+        self.entry(tag).map(|entry| entry.value)
+    }
+
+    /// The file with another value of a tag of one number.
+    pub(super) fn with(&self, tag: u16, value: u8) -> Vec<u8> {
+        let mut file = self.numbers.bytes.to_vec();
+        if let Some(entry) = self.entry(tag) {
+            let place = &mut file[entry.at..entry.at + entry.value.len()];
+            place.fill(0);
+            let lowest = if self.numbers.little { 0 } else { place.len() - 1 };
+            place[lowest] = value;
+        }
+        file
+    }
+
+    /// The first of a tag's numbers; not a number where it has texts or bytes.
+    pub(super) fn number(&self, tag: u16) -> Option<f64> {
+        self.entry(tag).map(|entry| self.numbers.value(entry.kind, entry.at))
+    }
+
+    /// A tag's numbers, none if there is no such tag.
+    pub(super) fn numbers(&self, tag: u16) -> Vec<f64> {
+        let Some(&Entry { kind, at, value, .. }) = self.entry(tag) else { return vec![] };
+        let size = size_of(kind).unwrap_or(1);
+        (0..value.len() / size).map(|i| self.numbers.value(kind, at + i * size)).collect()
+    }
+}
+
+impl Numbers<'_> {
+    /// A number of one of TIFF's types.
+    fn value(self, kind: u16, at: usize) -> f64 {
+        let unsigned = |at, size| self.unsigned(at, size).unwrap_or_default();
+        match kind {
+            3 => unsigned(at, 2) as f64,
+            4 | 13 => unsigned(at, 4) as f64,
+            5 => unsigned(at, 4) as f64 / unsigned(at + 4, 4) as f64,
+            6 => f64::from(unsigned(at, 1) as i8),
+            8 => f64::from(unsigned(at, 2) as i16),
+            9 => f64::from(unsigned(at, 4) as i32),
+            10 => f64::from(unsigned(at, 4) as i32) / f64::from(unsigned(at + 4, 4) as i32),
+            11 => f64::from(f32::from_bits(unsigned(at, 4) as u32)),
+            12 => f64::from_bits(unsigned(at, 8)),
+            16 => unsigned(at, 8) as f64,
+            _ => f64::NAN,
+        }
+    }
+
+    /// An unsigned number of so many bytes.
+    fn unsigned(self, at: usize, size: usize) -> Option<u64> {
+        let bytes = self.bytes.get(at..at.checked_add(size)?)?;
+        let add = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
+        Some(if self.little { bytes.iter().rev().fold(0, add) } else { bytes.iter().fold(0, add) })
+    }
+}
+
+/// Bytes of a value of one of TIFF's types.
+fn size_of(kind: u16) -> Option<usize> {
+    Some(match kind {
+        1 | 2 | 6 | 7 => 1,
+        3 | 8 => 2,
+        4 | 9 | 11 | 13 => 4,
+        5 | 10 | 12 | 16 => 8,
+        _ => return None,
+    })
+}
