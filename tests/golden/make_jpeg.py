@@ -1,4 +1,4 @@
-"""Writes tests/golden/jpeg: small JPEGs, one of each kind that the decoder has a path for, of a photograph of scikit-learn's."""
+"""Writes tests/golden/jpeg: small JPEGs, one for each path through the decoder, of a photograph of scikit-learn's."""
 
 from pathlib import Path
 

@@ -5,6 +5,7 @@ mod cuda;
 mod data;
 mod flatbuffer;
 mod image;
+mod jpeg;
 mod kernels;
 mod layering;
 mod optim;
