@@ -213,6 +213,8 @@ def odd_files() -> dict[str, tuple[bytes, bool]]:
         "four components with transform 1": (with_segment(without_adobe, adobe(1)), True),
         "four components without Adobe": (without_adobe, True),
         "DNL beside a height": (plain[:-2] + segment(0xDC, height) + b"\xff\xd9", True),
+        "a short JFIF segment": (plain[:2] + segment(0xE0, b"JFIF\0\1") + plain[20:], False),
+        "a short Adobe segment": (with_segment(plain, segment(0xEE, b"Adobe\0"), 2), False),
         "two components": (two + plain[plain.index(b"\xff\xc4") :], False),
         "progressive without Huffman tables": (
             b"".join(part for part in segments(progressive) if part[:2] != b"\xff\xc4"),

@@ -3,6 +3,7 @@
 /// Starts of a frame; those of lossless and differential ones too.
 const FRAMES: [u8; 14] = [0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xDE];
 const SCAN: u8 = 0xDA;
+const CUT: &str = "its JFIF or Adobe segment is cut; the file is damaged";
 
 /// The frame of a JPEG.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,9 @@ impl Frame {
         for segment in Segments::new(bytes) {
             match segment? {
                 (SCAN, _) => return frame.ok_or_else(|| "its scan stands before its frame; it is damaged".into()),
+                // libjpeg would take these for foreign segments.
+                (0xE0, data) if data.starts_with(b"JFIF") && data.len() < 7 => return Err(CUT.into()),
+                (0xEE, data) if data.starts_with(b"Adobe") && data.len() < 7 => return Err(CUT.into()),
                 (mark, data) if FRAMES.contains(&mark) => frame = Some(Self::new(mark, data)?),
                 _ => {}
             }

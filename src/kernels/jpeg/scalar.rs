@@ -150,34 +150,42 @@ pub(super) fn inverse_dct1(coefficients: &[i16; 64], quantization: &[u16; 64]) -
 /// Twice as wide, a triangle's weights: 3/4 of the nearer and 1/4 of the further sample.
 #[inline(always)]
 pub(super) fn h2v1(samples: &[u8], wide: &mut [u8], part: Range<usize>) {
-    smooth(samples.len(), wide, part, |i| samples[i].into(), [1, 2], 2);
+    smooth::<1>([samples; 1], wide, part, [1, 2], 2);
 }
 
 /// The same, of rows that are 3/4 of the nearer and 1/4 of the further.
 #[inline(always)]
 pub(super) fn h2v2(near: &[u8], far: &[u8], wide: &mut [u8], part: Range<usize>) {
-    let far = &far[..near.len()];
-    smooth(near.len(), wide, part, |i| 3 * u16::from(near[i]) + u16::from(far[i]), [8, 7], 4);
+    smooth::<2>([near, far], wide, part, [8, 7], 4);
 }
 
 /// Samples at once; their neighbours stand beside them in a buffer.
 const CHUNK: usize = 64;
 
 #[inline(always)]
-fn smooth(width: usize, wide: &mut [u8], part: Range<usize>, at: impl Fn(usize) -> u16, half: [u16; 2], bits: u32) {
+fn smooth<const ROWS: usize>(rows: [&[u8]; ROWS], wide: &mut [u8], part: Range<usize>, half: [u16; 2], bits: u32) {
+    let width = rows[0].len();
     let wide = &mut wide[..2 * width].as_chunks_mut::<2>().0;
     for first in part.clone().step_by(CHUNK) {
         let n = CHUNK.min(part.end - first);
         let mut sums = [0; CHUNK + 2];
         // The ends are their own neighbours.
-        (sums[0], sums[n + 1]) = (at(first.saturating_sub(1)), at((first + n).min(width - 1)));
-        for (i, sum) in sums[1..=n].iter_mut().enumerate() {
-            *sum = at(first + i);
+        (sums[0], sums[n + 1]) = (sum(rows, first.saturating_sub(1)), sum(rows, (first + n).min(width - 1)));
+        for i in 0..n {
+            sums[i + 1] = sum(rows, first + i);
         }
         for (out, x) in wide[first..first + n].iter_mut().zip(sums.windows(3)) {
-            *out = [(3 * x[1] + x[0] + half[0]) >> bits, (3 * x[1] + x[2] + half[1]) >> bits].map(|x| x as u8);
+            let thrice = 3 * x[1];
+            *out = [((thrice + x[0] + half[0]) >> bits) as u8, ((thrice + x[2] + half[1]) >> bits) as u8];
         }
     }
+}
+
+/// A sample, or three times that of the nearer row and once that of the further.
+#[inline(always)]
+fn sum<const ROWS: usize>(rows: [&[u8]; ROWS], i: usize) -> u16 {
+    let near = u16::from(rows[0][i]);
+    if ROWS == 1 { near } else { 3 * near + u16::from(rows[1][i]) }
 }
 
 /// JFIF's YCbCr to RGB.
