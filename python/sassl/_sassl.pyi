@@ -419,9 +419,10 @@ class Stylizer:
 
         Args:
             images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. They are resized to F's own size.
+                Or one image, (H, W, 3).
 
         Returns:
-            (N, dim) float32.
+            (N, dim) float32; (dim,) of one image.
         """
     @property
     def licence(self, /) -> str:
@@ -458,7 +459,7 @@ class Stylizer:
         Algorithm 1 of the paper: (1 - beta) i_c + beta T(i_c, (1 - alpha) F(i_c) + alpha z_style).
 
         Args:
-            images: the content i_c, (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up.
+            images: the content i_c, (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. Or one image, (H, W, 3).
             z_style: (N, dim), or (dim,) for all images alike.
             alpha: feature blending in [0, 1], one number or (N,); None: 0.2, the middle of the paper's range.
             beta: pixel interpolation in [0, 1], one number or (N,); None: 0.2.
@@ -476,11 +477,11 @@ class Stylizer:
         T: images in the style z, before any interpolation.
 
         Args:
-            images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up.
+            images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. Or one image, (H, W, 3).
             z: (N, dim), or (dim,) for all images alike.
 
         Returns:
-            (N, H, W, 3) float32 in [0, 1].
+            Shape of the images; float32 in [0, 1].
         """
 
 @final
@@ -644,7 +645,12 @@ class View:
     Raises:
         ValueError: a probability outside [0, 1], a reversed range, an even number of taps.
     """
-    def __new__(cls, /, *, min_scale: SupportsFloat | SupportsIndex, ratio: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], interpolation: str, hf_prob: SupportsFloat | SupportsIndex, vf_prob: SupportsFloat | SupportsIndex, rr_prob: SupportsFloat | SupportsIndex, rr_degrees: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], cj_prob: SupportsFloat | SupportsIndex, cj_bright: SupportsFloat | SupportsIndex, cj_contrast: SupportsFloat | SupportsIndex, cj_sat: SupportsFloat | SupportsIndex, cj_hue: SupportsFloat | SupportsIndex, byol_jitter: bool, random_gray_scale: SupportsFloat | SupportsIndex, gaussian_blur: SupportsFloat | SupportsIndex, sigmas: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], kernel_size: "int | None", solarization_prob: SupportsFloat | SupportsIndex, threshold: SupportsIndex) -> View: ...
+    def __new__(cls, /, *, min_scale: SupportsFloat | SupportsIndex, ratio: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], interpolation: "typing.Any", hf_prob: SupportsFloat | SupportsIndex, vf_prob: SupportsFloat | SupportsIndex, rr_prob: SupportsFloat | SupportsIndex, rr_degrees: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], cj_prob: SupportsFloat | SupportsIndex, cj_bright: SupportsFloat | SupportsIndex, cj_contrast: SupportsFloat | SupportsIndex, cj_sat: SupportsFloat | SupportsIndex, cj_hue: SupportsFloat | SupportsIndex, byol_jitter: bool, random_gray_scale: SupportsFloat | SupportsIndex, gaussian_blur: SupportsFloat | SupportsIndex, sigmas: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], kernel_size: "int | None", solarization_prob: SupportsFloat | SupportsIndex, threshold: SupportsIndex) -> View: ...
+    @property
+    def interpolation(self, /) -> str:
+        """
+        "bilinear" or "bicubic".
+        """
 
 @final
 class ViewParams:
@@ -843,13 +849,13 @@ def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None
         OSError: the file cannot be read.
     """
 
-def gaussian_blur(image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int | None", sigma: "float") -> "numpy.typing.NDArray[numpy.uint8]":
+def gaussian_blur(image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int | str | None", sigma: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
     Blurs with a Gaussian.
 
     Args:
         image: uint8, (H, W, 3).
-        kernel_size: its taps, an odd number, edges reflected, as torchvision has it; or None for Pillow's
+        kernel_size: its taps, an odd number, edges reflected, as torchvision has it; or "pillow" or None for Pillow's
             `ImageFilter.GaussianBlur(sigma)` to the bit: three boxes in each direction, edges repeated.
         sigma: its standard deviation in pixels, above 0.
 
@@ -959,7 +965,7 @@ def normalize(image: "numpy.typing.NDArray[numpy.uint8]", mean: "tuple[float, fl
         ValueError: a deviation that is not above 0.
     """
 
-def resized_crop(image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "int", height: "int", width: "int", size: "tuple[int, int]", interpolation: "str" = "bilinear") -> "numpy.typing.NDArray[numpy.uint8]":
+def resized_crop(image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "int", height: "int", width: "int", size: "tuple[int, int]", interpolation: "typing.Any" = ...) -> "numpy.typing.NDArray[numpy.uint8]":
     """
     A part of an image, resized with an antialiasing filter as Pillow resizes.
 
@@ -967,7 +973,7 @@ def resized_crop(image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "
         image: uint8, (H, W, 3).
         top, left, height, width: the part, in pixels.
         size: (height, width) of the result.
-        interpolation: "bilinear" or "bicubic".
+        interpolation: "bilinear", which it is where nothing is said, or "bicubic"; or Pillow's or torchvision's constant.
 
     Raises:
         ValueError: a part that is empty or reaches beyond the image; another interpolation.
@@ -985,9 +991,12 @@ def rotate(image: "numpy.typing.NDArray[numpy.uint8]", angle: "float") -> "numpy
         ValueError: an angle that is no finite number.
     """
 
-def solarize(image: "numpy.typing.NDArray[numpy.uint8]", threshold: "int" = 128) -> "numpy.typing.NDArray[numpy.uint8]":
+def solarize(image: "numpy.typing.NDArray[numpy.uint8]", threshold: "float" = 128.0) -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Inverts bytes from `threshold` on.
+    Inverts bytes from `threshold` on, a number from 0 (all of them) to 256 (none).
+
+    Raises:
+        ValueError: another threshold.
     """
 
 def version() -> "str":

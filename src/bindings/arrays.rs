@@ -58,13 +58,17 @@ impl<'py> HeldImages<'py> {
         }
     }
 
-    /// The batch, checked.
+    /// The batch, checked; one image, `(H, W, 3)`, is a batch of it.
     pub(super) fn images(&self) -> PyResult<Images<'_>> {
         let pixels = match self {
             Self::U8(images) => Pixels::U8(images.slice()?),
             Self::F32(images) => Pixels::F32(images.slice()?),
         };
-        Ok(Images::new(pixels, self.shape())?)
+        let shape = match self.shape() {
+            &[height, width, 3] => &[1, height, width, 3][..],
+            shape => shape,
+        };
+        Ok(Images::new(pixels, shape)?)
     }
 
     /// Room for a result of the same shape and type.

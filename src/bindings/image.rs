@@ -81,14 +81,14 @@ pub(super) fn image_suffixes() -> Vec<&'static str> {
 ///     image: uint8, (H, W, 3).
 ///     top, left, height, width: the part, in pixels.
 ///     size: (height, width) of the result.
-///     interpolation: "bilinear" or "bicubic".
+///     interpolation: "bilinear", which it is where nothing is said, or "bicubic"; or Pillow's or torchvision's constant.
 ///
 /// Raises:
 ///     ValueError: a part that is empty or reaches beyond the image; another interpolation.
 #[pyfunction]
 #[pyo3(signature = (
     image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "int", height: "int", width: "int",
-    size: "tuple[int, int]", interpolation: "str" = "bilinear",
+    size: "tuple[int, int]", interpolation: "typing.Any" = InterpolationMode::default(),
 ) -> "numpy.typing.NDArray[numpy.uint8]")]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn resized_crop<'py>(
@@ -99,9 +99,8 @@ pub(super) fn resized_crop<'py>(
     height: i64,
     width: i64,
     size: (i64, i64),
-    interpolation: &str,
+    interpolation: InterpolationMode,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let interpolation = interpolation_named(interpolation)?;
     let (held, [h, w]) = picture(image)?;
     let pixels = PixelsView { height: h, width: w, bytes: held.slice()? };
     let crop = Crop {
@@ -114,7 +113,7 @@ pub(super) fn resized_crop<'py>(
     let made = run(py, || {
         let isa = Isa::detect(Precision::Exact)?;
         let mut planes = Planes::new(size.0, size.1);
-        image::resized_crop(isa, pixels, crop, interpolation, &mut planes, &mut ResizeScratch::default())?;
+        image::resized_crop(isa, pixels, crop, interpolation.0, &mut planes, &mut ResizeScratch::default())?;
         let mut out = vec![0; planes.as_slice().len()];
         planes.write(isa, &mut out);
         Ok(out)
@@ -210,20 +209,30 @@ pub(super) fn grayscale<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyRe
     changed(py, image, |isa, planes| image::grayscale(isa, planes, &mut vec![]))
 }
 
-/// Inverts bytes from `threshold` on.
+/// Inverts bytes from `threshold` on, a number from 0 (all of them) to 256 (none).
+///
+/// Raises:
+///     ValueError: another threshold.
 #[pyfunction]
-#[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", threshold: "int" = 128) -> "numpy.typing.NDArray[numpy.uint8]")]
-pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshold: i64) -> PyResult<Bound<'py, PyAny>> {
-    let threshold =
-        u8::try_from(threshold).map_err(|_| Error::value("threshold", threshold, "a byte, from 0 to 255"))?;
-    changed_bytes(py, image, |isa, bytes| image::solarize(isa, bytes, threshold))
+#[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", threshold: "float" = 128.0) -> "numpy.typing.NDArray[numpy.uint8]")]
+pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshold: f64) -> PyResult<Bound<'py, PyAny>> {
+    if !(0.0..=256.0).contains(&threshold) {
+        return Err(Error::value("threshold", threshold, "a number from 0 to 256").into());
+    }
+    // The least byte that is not below it; none is 256.
+    let least = u8::try_from(threshold.ceil() as u16).ok();
+    changed_bytes(py, image, |isa, bytes| {
+        if let Some(least) = least {
+            image::solarize(isa, bytes, least);
+        }
+    })
 }
 
 /// Blurs with a Gaussian.
 ///
 /// Args:
 ///     image: uint8, (H, W, 3).
-///     kernel_size: its taps, an odd number, edges reflected, as torchvision has it; or None for Pillow's
+///     kernel_size: its taps, an odd number, edges reflected, as torchvision has it; or "pillow" or None for Pillow's
 ///         `ImageFilter.GaussianBlur(sigma)` to the bit: three boxes in each direction, edges repeated.
 ///     sigma: its standard deviation in pixels, above 0.
 ///
@@ -231,15 +240,15 @@ pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshol
 ///     ValueError: an even number of taps, more of them than the reflected image has, a sigma that is not above 0.
 #[pyfunction]
 #[pyo3(signature = (
-    image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int | None", sigma: "float",
+    image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int | str | None", sigma: "float",
 ) -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn gaussian_blur<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,
-    kernel_size: Option<i64>,
+    kernel_size: &Bound<'py, PyAny>,
     sigma: f32,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (taps, mut scratch) = (kernel_size.map(|n| whole("kernel_size", n)).transpose()?, BlurScratch::default());
+    let (taps, mut scratch) = (taps(kernel_size)?, BlurScratch::default());
     try_changed(py, image, |isa, planes| match taps {
         Some(taps) => image::gaussian_blur(isa, planes, taps, sigma, &mut scratch),
         None => image::box_blur(isa, planes, sigma, &mut scratch),
@@ -288,6 +297,21 @@ fn adjusted<'py>(
 /// A number of pixels, rows or columns.
 fn whole(name: &str, n: i64) -> Result<usize> {
     usize::try_from(n).map_err(|_| Error::value(name, n, "a whole number from 0 up"))
+}
+
+/// The taps of a blur; None: Pillow's boxes.
+fn taps(kernel_size: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+    if kernel_size.is_none() || kernel_size.extract::<&str>().is_ok_and(|name| name == "pillow") {
+        return Ok(None);
+    }
+    let expected = "an odd number, \"pillow\" or None";
+    let n = kernel_size.extract().map_err(|_| Error::value("kernel_size", repr(kernel_size), expected))?;
+    Ok(Some(whole("kernel_size", n)?))
+}
+
+/// A value as Python shows it.
+fn repr(value: &Bound<'_, PyAny>) -> String {
+    value.repr().map_or_else(|_| "?".to_owned(), |text| text.to_string())
 }
 
 fn checked_factor(factor: f32) -> Result<()> {
@@ -344,11 +368,30 @@ fn try_changed<'py>(
     into_array(py, made, &[height, width, 3])
 }
 
-pub(super) fn interpolation_named(name: &str) -> Result<Interpolation> {
-    match name {
-        "bilinear" => Ok(Interpolation::Bilinear),
-        "bicubic" => Ok(Interpolation::Bicubic),
-        _ => Err(Error::value("interpolation", format!("{name:?}"), "there are \"bilinear\" and \"bicubic\"")),
+/// An interpolation as a word, as Pillow's number (`Image.Resampling`), or as an enumeration of either (torchvision's).
+pub(super) struct InterpolationMode(pub(super) Interpolation);
+
+impl Default for InterpolationMode {
+    fn default() -> Self {
+        Self(Interpolation::Bilinear)
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for InterpolationMode {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let value = given.getattr("value").unwrap_or_else(|_| given.to_owned());
+        let word = value.extract::<&str>().unwrap_or_default();
+        let number = value.extract::<i64>().unwrap_or_default();
+        match (word, number) {
+            ("bilinear", _) | (_, 2) => Ok(Self(Interpolation::Bilinear)),
+            ("bicubic", _) | (_, 3) => Ok(Self(Interpolation::Bicubic)),
+            _ => {
+                let given = if word.is_empty() { repr(&given) } else { format!("{word:?}") };
+                Err(Error::value("interpolation", given, "there are \"bilinear\" and \"bicubic\"").into())
+            }
+        }
     }
 }
 

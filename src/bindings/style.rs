@@ -334,11 +334,8 @@ impl Block {
 
     /// Draws for n images; image i has the random stream (seed, epoch, index + i, view).
     #[pyo3(signature = (seed, n, *, epoch = 0, index = 0, view = 0))]
-    fn sample(&self, seed: u64, n: usize, epoch: u64, index: u64, view: u64) -> PyResult<StyleParams> {
-        if n == 0 {
-            return Err(Error::value("n", n, "draw for at least one image").into());
-        }
-        Ok(StyleParams(self.sassl.sample(Key { seed, epoch, index, view }, n)))
+    fn sample(&self, seed: u64, n: usize, epoch: u64, index: u64, view: u64) -> StyleParams {
+        StyleParams(self.sassl.sample(Key { seed, epoch, index, view }, n))
     }
 
     /// The style vector z_s of each image, (n, dim) float32.

@@ -101,25 +101,27 @@ impl Stylizer {
     ///
     /// Args:
     ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. They are resized to F's own size.
+    ///         Or one image, (H, W, 3).
     ///
     /// Returns:
-    ///     (N, dim) float32.
+    ///     (N, dim) float32; (dim,) of one image.
     #[pyo3(signature = (images: "numpy.typing.NDArray[typing.Any]") -> "numpy.typing.NDArray[numpy.float32]")]
     fn encode<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let held = HeldImages::new(images)?;
         let (images, threads) = (held.images()?, threads(py, self.threads)?);
         let z = run(py, || Ok(self.core.encode(images, threads)))?;
-        into_array(py, z, &[images.count(), self.core.dim()])
+        let shape = [images.count(), self.core.dim()];
+        into_array(py, z, if held.shape().len() == 3 { &shape[1..] } else { &shape })
     }
 
     /// T: images in the style z, before any interpolation.
     ///
     /// Args:
-    ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up.
+    ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. Or one image, (H, W, 3).
     ///     z: (N, dim), or (dim,) for all images alike.
     ///
     /// Returns:
-    ///     (N, H, W, 3) float32 in [0, 1].
+    ///     Shape of the images; float32 in [0, 1].
     #[pyo3(signature = (images: "numpy.typing.NDArray[typing.Any]", z: "numpy.typing.ArrayLike") -> "numpy.typing.NDArray[numpy.float32]")]
     fn transfer<'py>(
         &self,
@@ -139,7 +141,7 @@ impl Stylizer {
     /// Algorithm 1 of the paper: (1 - beta) i_c + beta T(i_c, (1 - alpha) F(i_c) + alpha z_style).
     ///
     /// Args:
-    ///     images: the content i_c, (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up.
+    ///     images: the content i_c, (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. Or one image, (H, W, 3).
     ///     z_style: (N, dim), or (dim,) for all images alike.
     ///     alpha: feature blending in [0, 1], one number or (N,); None: 0.2, the middle of the paper's range.
     ///     beta: pixel interpolation in [0, 1], one number or (N,); None: 0.2.

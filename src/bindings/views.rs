@@ -1,14 +1,14 @@
 //! `View`, `ViewParams` and `TwoViews`: what the recipes of `sassl.transforms` and the loader run.
 use super::arrays::into_array;
-use super::image::{interpolation_named, picture};
+use super::image::{InterpolationMode, picture};
 use super::run::run;
 use super::style::{Block, StyleParams};
 use crate::data;
 use crate::data::{Position, Styling};
 use crate::error::{Error, Result};
 use crate::image::{
-    BlurKernel, ColorJitter, Crop, Dtype, Factor, GaussianBlur, JitterForm, Normalize, Output, PixelsView, RandomFlip,
-    RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
+    BlurKernel, ColorJitter, Crop, Dtype, Factor, GaussianBlur, Interpolation, JitterForm, Normalize, Output,
+    PixelsView, RandomFlip, RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
 };
 use crate::kernels::{Isa, Precision};
 use crate::random::Key;
@@ -28,14 +28,14 @@ pub(super) struct View(data::View);
 impl View {
     #[new]
     #[pyo3(signature = (
-        *, min_scale, ratio, interpolation, hf_prob, vf_prob, rr_prob, rr_degrees, cj_prob, cj_bright, cj_contrast, cj_sat, cj_hue, byol_jitter,
+        *, min_scale, ratio, interpolation: "typing.Any", hf_prob, vf_prob, rr_prob, rr_degrees, cj_prob, cj_bright, cj_contrast, cj_sat, cj_hue, byol_jitter,
         random_gray_scale, gaussian_blur, sigmas, kernel_size: "int | None", solarization_prob, threshold
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         min_scale: f32,
         ratio: (f32, f32),
-        interpolation: &str,
+        interpolation: InterpolationMode,
         hf_prob: f32,
         vf_prob: f32,
         rr_prob: f32,
@@ -59,7 +59,7 @@ impl View {
         let form = if byol_jitter { JitterForm::Byol } else { JitterForm::Torchvision };
         Ok(Self(data::View {
             crop: RandomResizedCrop::new((min_scale, 1.0), ratio)?,
-            interpolation: interpolation_named(interpolation)?,
+            interpolation: interpolation.0,
             jitter: ColorJitter::new(cj_prob, cj_bright, cj_contrast, cj_sat, cj_hue, form)?,
             grayscale: RandomGrayscale::new(random_gray_scale)?,
             blur: GaussianBlur::new(gaussian_blur, sigmas, kernel_size.map_or(BlurKernel::Boxes, BlurKernel::Taps))?,
@@ -67,6 +67,15 @@ impl View {
             flip: RandomFlip::new(hf_prob, vf_prob)?,
             rotation: RandomRotation::new(rr_prob, rr_degrees)?,
         }))
+    }
+
+    /// "bilinear" or "bicubic".
+    #[getter]
+    fn interpolation(&self) -> &'static str {
+        match self.0.interpolation {
+            Interpolation::Bilinear => "bilinear",
+            Interpolation::Bicubic => "bicubic",
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::kernels::interpolate::{Pixels, PixelsMut};
 /// The smallest height and width: below it T's inner maps are narrower than their padding.
 pub const MIN_SIZE: usize = 8;
 
-/// RGB images, `[count, height, width, 3]`.
+/// RGB images, `[count, height, width, 3]`; there may be none.
 #[derive(Clone, Copy, Debug)]
 pub struct Images<'a> {
     pixels: Pixels<'a>,
@@ -18,16 +18,14 @@ impl<'a> Images<'a> {
     /// A batch of these pixels and this shape.
     ///
     /// # Errors
-    /// Another shape than `[count, height, width, 3]`, an empty batch, images below 8x8, floats outside [0, 1].
+    /// Another shape than `[count, height, width, 3]`, images below 8x8, floats outside [0, 1].
     pub fn new(pixels: Pixels<'a>, shape: &[usize]) -> Result<Self> {
         const EXPECTED: &str = "(n, height, width, 3), channels last";
         let &[count, height, width, 3] = shape else {
             return Err(Error::shape("images", EXPECTED, format!("{shape:?}")));
         };
-        if count == 0 {
-            return Err(Error::shape("images", "at least one image", format!("the empty batch {shape:?}")));
-        }
-        if height < MIN_SIZE || width < MIN_SIZE {
+        // Where there is no image, none is too small.
+        if count > 0 && (height < MIN_SIZE || width < MIN_SIZE) {
             let got = format!("{height}x{width} pixels; resize smaller images first");
             return Err(Error::shape("images", format!("at least {MIN_SIZE}x{MIN_SIZE} pixels"), got));
         }
@@ -89,6 +87,8 @@ impl<'a> Images<'a> {
 
 /// One part for each image of a batch.
 pub(super) fn split(out: PixelsMut<'_>, each: usize) -> Vec<PixelsMut<'_>> {
+    // Without an image, an image may have no pixels.
+    let each = each.max(1);
     match out {
         PixelsMut::U8(out) => out.chunks_exact_mut(each).map(PixelsMut::U8).collect(),
         PixelsMut::F32(out) => out.chunks_exact_mut(each).map(PixelsMut::F32).collect(),

@@ -23,6 +23,13 @@ pub struct Tensor {
     pub data: Vec<f32>,
 }
 
+impl Tensor {
+    /// Whether float16 holds its numbers as they are.
+    fn is_half(&self) -> bool {
+        self.data.iter().all(|&x| f16::from_f32(x).to_f32() == x)
+    }
+}
+
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
@@ -127,9 +134,12 @@ impl Model {
         }
         check(&network, &tensors).map_err(wrong)?;
         let (space, found) = (text("space")?.to_owned(), space_id(predictor));
-        if space != found {
+        if space != found && !restore_halves(&space, &tensors, &mut stored) {
+            let halves = stored.iter().any(|(name, dtype)| in_space(name) && *dtype == Dtype::F16);
+            let dtype = if halves { "float16" } else { "float32" };
             return Err(wrong(format!(
-                "claims the style space {space}, but its predictor's weights are those of {found}; the file is damaged"
+                "claims the style space {space}, but its predictor's weights, in {dtype}, are those of {found}: they were \
+                 cast, trained on, or are damaged; to save room, cast the transformer's alone"
             )));
         }
         let [name, licence, provenance] = [text("name")?, text("licence")?, text("provenance")?].map(str::to_owned);
@@ -168,9 +178,8 @@ impl Model {
 
     /// How to write a tensor: as it was read, unless that would change it.
     fn dtype(&self, name: &str, tensor: &Tensor) -> Dtype {
-        let exact = |&x: &f32| f16::from_f32(x).to_f32() == x;
         match self.stored.get(name) {
-            Some(Dtype::F16) if tensor.data.iter().all(exact) => Dtype::F16,
+            Some(Dtype::F16) if tensor.is_half() => Dtype::F16,
             _ => Dtype::F32,
         }
     }
@@ -214,12 +223,28 @@ fn check(network: &Network, tensors: &Tensors) -> std::result::Result<(), String
     }
 }
 
+/// Whether a space is a hash of this tensor too.
+fn in_space(name: &str) -> bool {
+    name.starts_with("predictor.") && !name.starts_with("predictor.zoom.")
+}
+
+/// Whether a predictor was of this space as float16, and then cast to float32, which loses nothing; it is written as it was.
+fn restore_halves(space: &str, tensors: &Tensors, stored: &mut BTreeMap<String, Dtype>) -> bool {
+    let predictor = || tensors.iter().filter(|(name, _)| in_space(name));
+    let halves = predictor().map(|(name, t)| (name.as_str(), Cow::Owned(encode(Dtype::F16, &t.data))));
+    let was = predictor().all(|(_, t)| t.is_half()) && space_id(halves) == space;
+    if was {
+        stored.iter_mut().filter(|(name, _)| in_space(name)).for_each(|(_, dtype)| *dtype = Dtype::F16);
+    }
+    was
+}
+
 /// The first 16 hexadecimal digits of SHA-256 over the predictor's tensors in the order of their names: name, then bytes.
 /// Without the zoom, which is fitted to a space that is there.
 fn space_id<'a>(tensors: impl IntoIterator<Item = (&'a str, Cow<'a, [u8]>)>) -> String {
     let mut hash = Sha256::new();
     for (name, bytes) in tensors {
-        if name.starts_with("predictor.") && !name.starts_with("predictor.zoom.") {
+        if in_space(name) {
             hash.update(name);
             hash.update(bytes);
         }

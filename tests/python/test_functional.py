@@ -89,6 +89,18 @@ def test_resized_crop_is_pillows_to_the_bit(size, interpolation):
         assert np.array_equal(got, expected), (top, left, height, width)
 
 
+def test_arguments_as_other_packages_have_them(image):
+    for threshold in (0, 0.5, 127.5, 128.0, 255.2, 256):
+        assert np.array_equal(F.solarize(image, threshold), tv.solarize(Image.fromarray(image), threshold)), threshold
+    assert np.array_equal(F.gaussian_blur(image, "pillow", 1.5), F.gaussian_blur(image, None, 1.5))
+    crop = (image, 1, 2, 20, 9, (16, 17))
+    bicubic, bilinear = F.resized_crop(*crop, "bicubic"), F.resized_crop(*crop)
+    for mode in (tv.InterpolationMode.BICUBIC, Image.Resampling.BICUBIC, 3, np.int64(3)):
+        assert np.array_equal(F.resized_crop(*crop, mode), bicubic)
+    for mode in (tv.InterpolationMode.BILINEAR, Image.Resampling.BILINEAR, 2):
+        assert np.array_equal(F.resized_crop(*crop, mode), bilinear)
+
+
 @pytest.mark.parametrize("angle", [0, 90, 180, 270, -90, 450, 30, 12.7, -133.3, 359.9])
 def test_rotate_is_pillows_to_the_bit(image, angle):
     for one in (image, np.ascontiguousarray(image[: min(image.shape[:2]), : min(image.shape[:2])])):
@@ -210,8 +222,12 @@ def test_bad_values(image):
         F.resized_crop(image, -2, 0, 1, 1, (5, 5))
     with pytest.raises(ValueError, match=r"size\[1\] = -5"):
         F.resized_crop(image, 0, 0, 1, 1, (5, -5))
-    with pytest.raises(ValueError, match="threshold = 256: a byte"):
-        F.solarize(image, 256)
+    for threshold in (-1, 256.5, float("nan")):
+        with pytest.raises(ValueError, match="threshold = .*: a number from 0 to 256"):
+            F.solarize(image, threshold)
+    for taps in ("box", [3, 3], 3.5):
+        with pytest.raises(ValueError, match='kernel_size = .*: an odd number, "pillow" or None'):
+            F.gaussian_blur(image, taps, 1.0)
     with pytest.raises(ValueError, match="angle = inf"):
         F.rotate(image, float("inf"))
     with pytest.raises(ValueError, match="kernel_size = 999: at most"):
@@ -224,8 +240,12 @@ def test_bad_values(image):
         F.adjust_hue(image, 0.6)
     with pytest.raises(ValueError, match=r"crop = 10x10 at"):
         F.resized_crop(image, image.shape[0] - 9, 0, 10, 10, (5, 5))
-    with pytest.raises(ValueError, match='interpolation = "nearest"'):
-        F.resized_crop(image, 0, 0, 1, 1, (5, 5), "nearest")
+    for mode in ("nearest", tv.InterpolationMode.NEAREST):
+        with pytest.raises(ValueError, match='interpolation = "nearest"'):
+            F.resized_crop(image, 0, 0, 1, 1, (5, 5), mode)
+    for mode in (None, 0, 3.0, Image.Resampling.LANCZOS):
+        with pytest.raises(ValueError, match='interpolation = .*: there are "bilinear" and "bicubic"'):
+            F.resized_crop(image, 0, 0, 1, 1, (5, 5), mode)
     with pytest.raises(ValueError, match="image: expected"):
         F.hflip(image[..., :2])
     with pytest.raises(TypeError, match="float64"):

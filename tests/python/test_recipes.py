@@ -140,6 +140,48 @@ def test_torch_tensors_where_torch_is(picture):
     assert all(map(torch.equal, BYOLTransform(32)(picture), first))
 
 
+def test_dtypes_and_interpolations_of_other_packages(picture):
+    need("torchvision")
+    import torch
+    from torchvision.transforms import InterpolationMode
+
+    expected = seeded(SimCLRTransform, dtype="float16")
+    views = expected(picture)
+    for dtype in (torch.float16, np.float16, np.dtype("float16")):
+        for mode in (InterpolationMode.BICUBIC, Image.Resampling.BICUBIC, 3):
+            transform = seeded(SimCLRTransform, dtype=dtype, interpolation=mode)
+            assert all(map(np.array_equal, transform(picture), views))
+            assert repr(transform) == repr(expected)
+    bilinear = seeded(SimCLRTransform, interpolation=InterpolationMode.BILINEAR)
+    assert all(map(np.array_equal, bilinear(picture), seeded(SimCLRTransform, interpolation="bilinear")(picture)))
+
+
+def test_torchs_generator_pickles_and_goes_on(picture):
+    need("torch")
+    import torch
+
+    transform = MoCoV2Transform(32, style=SASSL(), generator=torch.Generator().manual_seed(3))
+    transform(picture)
+    again = pickle.loads(pickle.dumps(transform))
+    assert all(map(torch.equal, again(picture), transform(picture)))
+
+
+def test_torch_compile_calls_it_as_it_is(picture):
+    need("torch")
+    import torch
+
+    graphs = []
+    transform = MoCoV2Transform(32, style=SASSL(p=1.0))
+
+    def backend(graph, _):
+        graphs.append([node.target.__name__ for node in graph.graph.nodes if node.op == "call_function"])
+        return graph.forward
+
+    image = torch.from_numpy(picture).permute(2, 0, 1)
+    torch.compile(lambda x: transform(x + 0)[0] * 2, backend=backend)(image)
+    assert graphs == [["add"], ["mul"]]
+
+
 def test_defaults_are_the_methods_own():
     def drawn(recipe, n=400):
         transform = seeded(recipe)
@@ -254,9 +296,12 @@ def test_rotations_are_lightlys(picture, degrees):
         ({"styled_view": "first"}, 'styled_view = "first"'),
         ({"style_position": "last"}, 'style_position = "last"'),
         ({"dtype": "uint8"}, "normalize = None"),
-        ({"dtype": "int8"}, 'dtype = "int8"'),
+        ({"dtype": "int8"}, "dtype = 'int8'"),
+        ({"dtype": np.float64}, "dtype = 'float64'"),
+        ({"dtype": 3}, "dtype = 3"),
         ({"output": "jax"}, "output = 'jax'"),
         ({"interpolation": "nearest"}, 'interpolation = "nearest"'),
+        ({"interpolation": 0}, "interpolation = 0"),
         ({"normalize": {"mean": [0, 0, 0], "std": [0, 1, 1]}}, "std"),
     ],
 )

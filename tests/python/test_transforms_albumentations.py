@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from conftest import need
@@ -68,6 +70,48 @@ def test_replays_and_serializes(photo):
     assert np.array_equal(A.ReplayCompose.replay(made["replay"], image=photo)["image"], made["image"])
     back = A.from_dict(A.to_dict(pipeline(beta=(0.2, 0.4))))
     assert back.transforms[1].beta == (0.2, 0.4)
+
+
+class Draws:
+    """The seeds that one image after the other is given."""
+
+    def __init__(self, photo, seed):
+        self.photo, self.transform = photo, A.Compose([SASSL(p=0.7)], seed=seed)
+
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, index):
+        self.transform(image=self.photo[:16, :16])
+        return self.transform.transforms[0].params.get("seed", -1)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_workers_and_epochs_differ_without_a_seed_and_repeat_with_one(photo):
+    need("torch")
+    from torch.utils.data import DataLoader
+
+    def drawn(seed):
+        loader = DataLoader(Draws(photo, seed), 1, num_workers=2, multiprocessing_context="fork")
+        return [[int(x) for x in loader] for _ in range(2)]
+
+    epochs = drawn(None)
+    drawn_ = [x for epoch in epochs for x in epoch if x >= 0]
+    assert 20 < len(drawn_) < 45
+    assert len(set(drawn_)) == len(drawn_)
+    applied = [[x >= 0 for x in epoch[worker::2]] for epoch in epochs for worker in (0, 1)]
+    assert len(set(map(tuple, applied))) > 1, "whether an image is stylized is drawn apart too"
+    first, second = drawn(3)
+    assert first == second
+    assert first[::2] == first[1::2]
+
+
+def test_a_worker_draws_from_what_it_was_given(photo):
+    transform = SASSL(p=0.5)
+    transform.set_random_state(np.random.default_rng(1), random.Random(1))
+    numbers = np.random.default_rng(1)
+    transform(image=photo, force_apply=True)
+    assert transform.params["seed"] == numbers.integers(2**63 - 1)
 
 
 def test_what_cannot_be(photo):

@@ -59,10 +59,32 @@ def test_seed_same_on_batch_and_containers(images):
     assert "same_on_batch=True" in repr(aug)
 
 
+def test_an_empty_batch_and_one_of_halves(images):
+    for same in (False, True):
+        assert RandomSASSL(p=1.0, same_on_batch=same)(images[:0]).shape == images[:0].shape
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        assert RandomSASSL(p=1.0)(images.to(dtype)).dtype == dtype
+
+
+def test_torch_compile_calls_it_as_it_is(images):
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append([node.target.__name__ for node in graph.graph.nodes if node.op == "call_function"])
+        return graph.forward
+
+    aug = RandomSASSL(p=1.0)
+    out = torch.compile(lambda x: aug(x * 0.5) + 1, backend=backend)(images)
+    assert out.shape == images.shape
+    assert graphs[0] == ["mul"]
+    assert graphs[-1] == ["add"]
+    assert not {"randint", "permute", "from_numpy", "where"} & {name for graph in graphs for name in graph}
+
+
 def test_what_cannot_be(images):
     with pytest.raises(ValueError, match="p = 2"):
         RandomSASSL(p=2.0)
-    with pytest.raises(ValueError, match="empty batch"):
-        RandomSASSL(p=1.0)(images[:0])
+    with pytest.warns(UserWarning, match="needs a gradient"):
+        assert not RandomSASSL(p=1.0)(images.clone().requires_grad_()).requires_grad
     with pytest.raises(ValueError, match=r"floats must lie in \[0, 1\]"):
         RandomSASSL(p=1.0)(images * 3)

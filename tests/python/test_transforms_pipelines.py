@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import warnings
@@ -90,6 +91,149 @@ def test_torchvision(pictures):
     for style in (None, "x", SASSL):
         with pytest.raises(TypeError, match="style: expected"):
             with_style(v2.Compose([v2.RandomResizedCrop(32)]), style)
+
+
+class TwoCrops:
+    """As MoCo's `TwoCropsTransform`, SimCLR's `ContrastiveLearningViewGenerator` and solo-learn's `NCropAugmentation` do it."""
+
+    def __init__(self, name, pipeline, n=2):
+        self.name, self.n = name, n
+        setattr(self, name, pipeline)
+
+    def __call__(self, image):
+        return [getattr(self, self.name)(image) for _ in range(self.n)]
+
+
+class FullTransformPipeline:
+    """As solo-learn has it: makers of views, one after the other."""
+
+    def __init__(self, transforms):
+        self.transforms = transforms
+
+    def __call__(self, image):
+        return [view for transform in self.transforms for view in transform(image)]
+
+
+class TwoPipelines:
+    """As MoCo v3's `TwoCropsTransform` and DINO's `DataAugmentationDINO`: named in another order than they are called."""
+
+    def __init__(self, local, right, left):
+        self.local, self.right, self.left = local, right, left
+
+    def __call__(self, image):
+        return [self.left(image), self.right(image), *(self.local(image) for _ in range(3))]
+
+
+class Stacked(TwoCrops):
+    """Views that go on as one tensor."""
+
+    def __call__(self, image):
+        import torch
+
+        return torch.stack(super().__call__(image))
+
+
+class Prepared:
+    """What all views have in common comes first."""
+
+    def __init__(self, first, view):
+        self.first, self.view = first, view
+
+    def __call__(self, image):
+        image = self.first(image)
+        return [self.view(image), self.view(image)]
+
+
+class MultiCropDataset:
+    """As SwAV's: the pipelines are called by the dataset."""
+
+    def __init__(self, trans):
+        self.trans = trans
+
+
+class Counted:
+    """A style that only counts, and turns the view white."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, image):
+        self.calls += 1
+        return Image.new("RGB", image.size, "white")
+
+
+def test_makers_of_views_have_style_in_the_first(pictures):
+    need("torchvision")
+    from torchvision import transforms as v1
+
+    def crop():
+        return v1.Compose([v1.RandomResizedCrop(16), v1.ToTensor()])
+
+    small = v1.Compose([v1.RandomResizedCrop(16, scale=(0.05, 0.14)), v1.ToTensor()])
+    shared = crop()
+    many = [
+        (TwoCrops("base_transform", crop()), 2),
+        (TwoCrops("base_transform", crop(), 5), 5),
+        (TwoCrops("transform", crop()), 2),
+        (TwoCrops("transform", TwoCrops("transform", crop(), 1)), 2),
+        (Stacked("transform", crop()), 2),
+        (FullTransformPipeline([TwoCrops("transform", crop(), 2), TwoCrops("transform", small, 6)]), 8),
+        (FullTransformPipeline([TwoCrops("transform", crop(), 1), TwoCrops("transform", crop(), 1)]), 2),
+        (TwoPipelines(small, crop(), crop()), 5),
+        (TwoPipelines(shared, shared, shared), 5),
+        (Prepared(v1.Compose([v1.Resize(30)]), crop()), 2),
+        (v1.Compose([v1.Resize(30), TwoCrops("base_transform", crop())]), 2),
+    ]
+    for pipeline, n in many:
+        style = Counted()
+        styled = with_style(pipeline, style)
+        assert style.calls == 0
+        for i in range(1, 3):
+            views = styled(pictures[0])
+            assert (len(views), style.calls) == (n, i), styled
+            assert [float(view.min()) == 1 for view in views] == [True] + [False] * (n - 1), styled
+        pipeline(pictures[0])
+        assert style.calls == 2, "the pipeline that was given is as it was"
+        assert len(pickle.loads(pickle.dumps(styled))(pictures[0])) == n
+
+    style = Counted()
+    dataset = MultiCropDataset([crop()] * 2 + [small] * 3)
+    with pytest.raises(ValueError, match="got MultiCropDataset; give its trans"):
+        with_style(dataset, style)
+    views = [transform(pictures[0]) for transform in with_style(dataset.trans, style)]
+    assert [float(view.min()) == 1 for view in views] == [True] + [False] * 4
+    assert style.calls == 1
+
+
+def test_an_error_in_a_view_leaves_the_next_image_alone(pictures):
+    need("torchvision")
+    from torchvision import transforms as v1
+
+    style = Counted()
+    styled = with_style(TwoCrops("base_transform", v1.Compose([v1.RandomResizedCrop(16), v1.ToTensor()])), style)
+    for i in range(1, 4):
+        with pytest.raises(TypeError):
+            styled("no image")
+        styled(pictures[0])
+        assert style.calls == i
+
+
+def test_pipelines_that_are_not_understood_say_what_to_do():
+    need("torchvision")
+    from torchvision import transforms as v1
+    from torchvision.transforms import v2
+
+    crop = v1.Compose([v1.RandomResizedCrop(16), v1.ToTensor()])
+    for pipeline in (
+        v2.RandomChoice([crop, crop]),
+        Prepared(crop, v1.Compose([v1.ToTensor()])),
+        TwoCrops("base_transform", v1.ToTensor()),
+        lambda image: [crop(image), crop(image)],
+        [],
+        3,
+    ):
+        with pytest.raises(ValueError, match=r"put SASSL in by hand, after the left view's random crop"):
+            with_style(pipeline, Counted())
 
 
 def test_hugging_face(pictures):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -52,26 +54,92 @@ def test_seeds_of_a_dataset_make_parallel_calls_deterministic(batch):
 
     def run():
         images = tf.data.Dataset.from_tensor_slices(batch).repeat(10).batch(4)
-        zipped = tf.data.Dataset.zip((images, tf.data.Dataset.random(seed=5)))
+        zipped = tf.data.Dataset.zip((images, tf.data.Dataset.random(seed=5, rerandomize_each_iteration=True)))
         mapped = zipped.map(lambda x, seed: sassl(x, seed=seed), num_parallel_calls=4)
         options = tf.data.Options()
         options.deterministic = True
-        return list(mapped.with_options(options).as_numpy_iterator())
+        mapped = mapped.with_options(options)
+        return [made for _ in range(2) for made in mapped.as_numpy_iterator()]
 
     first, second = run(), run()
-    assert len(first) == 10
+    assert len({made.tobytes() for made in first}) == len(first) == 20
     assert all(map(np.array_equal, first, second))
-    assert not np.array_equal(first[0], first[1])
 
 
-def test_global_seed_replays(batch):
+@pytest.mark.parametrize("calls", [None, 4])
+def test_global_seed_replays_and_epochs_differ(batch, calls):
+    transform = SASSL(p=1.0)
+
     def run():
         tf.random.set_seed(3)
-        return list(tf.data.Dataset.from_tensors(batch).repeat(3).map(SASSL(p=1.0)).as_numpy_iterator())
+        mapped = tf.data.Dataset.from_tensors(batch).repeat(3).map(transform, calls).prefetch(2)
+        return [made.tobytes() for _ in range(2) for made in mapped.as_numpy_iterator()]
 
     first, second = run(), run()
-    assert all(map(np.array_equal, first, second))
-    assert not np.array_equal(first[0], first[1])
+    assert len(set(first)) == len(first) == 6
+    assert first == second if calls is None else set(first) == set(second)
+    one, other = (tf.data.Dataset.from_tensors(batch).map(transform).get_single_element() for _ in range(2))
+    assert not np.array_equal(one, other)
+    traced = tf.function(transform)
+    assert not np.array_equal(traced(batch), traced(batch))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_every_float_comes_back_as_it_was(batch, dtype):
+    images = tf.cast(tf.cast(batch, tf.float32) / 255, dtype)
+    out = SASSL(p=0.5)(images, seed=3)
+    assert out.dtype == images.dtype
+    expected = SASSL(p=0.5)(tf.cast(images, tf.float32), seed=3)
+    assert np.array_equal(tf.cast(out, tf.float32), tf.cast(tf.cast(expected, dtype), tf.float32))
+
+
+def test_nothing_comes_back_as_nothing(batch):
+    for seed in (None, 3):
+        assert SASSL()(batch[:0], seed=seed).shape == batch[:0].shape
+    assert RandomSASSL()(batch[:0].astype(np.float32), training=True).shape == batch[:0].shape
+
+
+@pytest.mark.parametrize("policy", ["bfloat16", "mixed_bfloat16", "float16", "mixed_float16"])
+def test_layers_of_halves(batch, policy):
+    floats = batch.astype(np.float32)
+    out = RandomSASSL(p=1.0, seed=1, dtype=policy)(floats, training=True)
+    assert out.dtype.name == policy.removeprefix("mixed_")
+    expected = RandomSASSL(p=1.0, seed=1)(floats, training=True)
+    assert np.abs(np.asarray(tf.cast(out, tf.float32)) - expected).max() <= 0.5
+    model = keras.Sequential([RandomSASSL(dtype=policy), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(floats / 255, np.zeros((4, 1)), verbose=0)
+
+
+def test_keras_seed_replays_a_layer_without_one(batch):
+    def run():
+        keras.utils.set_random_seed(3)
+        return np.asarray(RandomSASSL(p=1.0)(batch, training=True))
+
+    assert np.array_equal(run(), run())
+
+
+DETERMINISTIC = """
+import numpy as np, keras, tensorflow as tf
+tf.config.experimental.enable_op_determinism()
+from sassl.transforms.tf import SASSL, RandomSASSL
+images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+try:
+    SASSL()(images)
+except RuntimeError as error:
+    assert "seed" in str(error), error
+keras.utils.set_random_seed(1)
+mapped = tf.data.Dataset.from_tensors(images).repeat(2).map(SASSL(p=1.0), num_parallel_calls=4)
+assert len({x.tobytes() for _ in range(2) for x in mapped.as_numpy_iterator()}) == 4
+layer = RandomSASSL(p=1.0)
+assert not np.array_equal(layer(images, training=True), layer(images, training=True))
+"""
+
+
+def test_deterministic_operations():
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, "-c", DETERMINISTIC], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_layer(batch):

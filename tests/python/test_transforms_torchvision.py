@@ -17,7 +17,7 @@ need("torchvision")
 import sassl  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
-from sassl.transforms import SASSL  # noqa: E402
+from sassl.transforms import SASSL, images  # noqa: E402
 from torch.utils.data import DataLoader, Dataset  # noqa: E402
 from torchvision import transforms as v1  # noqa: E402
 from torchvision import tv_tensors  # noqa: E402
@@ -212,11 +212,109 @@ def test_copies_and_pickles(image):
         assert torch.equal(again.apply_params(image, params), transform.apply_params(image, params))
     assert "p=1.0" in repr(transform)
     assert "styles='default'" in repr(transform)
+    transform = SASSL(generator=torch.Generator().manual_seed(4))
+    transform(image)
+    again = pickle.loads(pickle.dumps(transform))
+    assert torch.equal(again(image), transform(image)), "it goes on where the generator stood"
 
 
-def test_gradients_do_not_pass(image):
+def test_gradients_do_not_pass_and_it_says_so(image):
     tensor = functional.to_dtype(image, torch.float32, scale=True).requires_grad_()
-    assert not SASSL(p=1.0)(tensor).requires_grad
+    with pytest.warns(UserWarning, match="image: it needs a gradient, and what comes back has none"):
+        assert not SASSL(p=1.0)(tensor).requires_grad
+    with pytest.warns(UserWarning, match="needs a gradient"):
+        images.unpack_cuda(tensor)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SASSL(p=1.0)(tensor.detach())
+        with torch.no_grad():
+            SASSL(p=1.0)(tensor)
+
+
+class Halved(torch.nn.Module):
+    """A module that holds a transform."""
+
+    def __init__(self, transform):
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, x):
+        return self.transform(x * 0.5) + 1
+
+
+@pytest.mark.parametrize("compiled", ["function", "module"])
+def test_torch_compile_calls_it_as_it_is(image, compiled):
+    graphs, transform = [], SASSL(p=1.0)
+    floats = functional.to_dtype(image, torch.float32, scale=True)
+
+    def backend(graph, _):
+        graphs.append([node.target.__name__ for node in graph.graph.nodes if node.op == "call_function"])
+        return graph.forward
+
+    module = Halved(transform)
+    out = torch.compile(module if compiled == "module" else lambda x: transform(x * 0.5) + 1, backend=backend)(floats)
+    assert torch.equal(out, transform.apply_params(floats * 0.5, transform.params) + 1)
+    assert graphs == [["mul"], ["add"]]
+
+
+def test_modules_that_hold_it_keep_their_methods(image):
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), SASSL(p=1.0, generator=torch.Generator()))
+    assert module.half()[0].weight.dtype == torch.float16
+    assert module.to(torch.float64).double()[0].weight.dtype == torch.float64
+    assert list(module.float().share_memory().state_dict()) == ["0.weight", "0.bias"]
+    assert module.apply(lambda _: None).eval().train() is module
+    for again in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert again[1](image).shape == image.shape
+    assert module.to("meta")[0].weight.is_meta
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.rand(3, 9, 9, device="meta"),
+        torch.rand(3, 9, 9).to_sparse(),
+        torch.nested.nested_tensor([torch.rand(3, 9, 9)]),
+    ],
+)
+def test_tensors_without_numbers_of_their_own_are_refused(tensor):
+    for call in (SASSL(p=1.0), images.unpack_cuda):
+        with pytest.raises(TypeError, match="image: expected a dense tensor with numbers of its own, got"):
+            call(tensor)
+
+
+def test_tracers_are_refused():
+    from torch._subclasses import FakeTensorMode
+
+    batch, transform = torch.rand(2, 3, 9, 9), SASSL(p=1.0)
+    with pytest.raises(TypeError, match=r"torch\.vmap"):
+        torch.vmap(images.unpack)(batch)
+    with pytest.raises(TypeError, match=r"torch\.vmap"):
+        torch.vmap(transform, randomness="different")(batch)
+    with pytest.raises(TypeError, match=r"torch\.func"):
+        torch.func.grad(lambda x: transform(x).sum())(batch)
+    with pytest.raises(TypeError, match=r"torch\.export"):
+        torch.export.export(Halved(transform), (batch,), strict=False)
+    with FakeTensorMode(), pytest.raises(TypeError, match="FakeTensorMode"):
+        transform(torch.rand(3, 9, 9))
+
+
+def test_nothing_comes_back_as_nothing(image):
+    transform = SASSL(p=1.0)
+    for dtype in (torch.uint8, torch.float32, torch.bfloat16):
+        for none in (torch.empty(0, 3, 9, 9, dtype=dtype), torch.empty(2, 0, 1, 9, 9, dtype=dtype)):
+            out = transform(none)
+            assert (out.shape, out.dtype, len(transform.params)) == (none.shape, dtype, 0)
+    assert transform([]) == []
+    assert transform(tv_tensors.Image(image[None, :][:0])).shape == (0, *image.shape)
+
+
+def test_a_list_of_gray_images_is_a_batch(image):
+    transform, gray = SASSL(p=1.0), image[:1]
+    for made in (transform([gray, gray, gray[None]]), transform([functional.to_pil_image(gray)] * 3)):
+        assert len(transform.params) == len(made) == 3
+    first, mask = transform([image, gray])
+    assert mask is gray
+    assert not torch.equal(first, image)
 
 
 class Photos(Dataset):
@@ -240,6 +338,8 @@ class Photos(Dataset):
         ("spawn", None),
         ("forkserver", None),
         ("fork", torch.Generator()),
+        ("spawn", torch.Generator()),
+        ("forkserver", torch.Generator()),
         ("fork", np.random.default_rng(0)),
     ],
 )
@@ -272,7 +372,6 @@ def test_workers_differ_and_replay(photo, context, generator):
     [
         (torch.rand(3, 7, 9), "7x9"),
         (torch.rand(3, 1, 1), "1x1"),
-        (torch.rand(0, 3, 9, 9), "empty batch"),
         (torch.rand(2, 9, 9), "1 or 3 channels"),
         (torch.rand(5, 9, 9), "1 or 3 channels"),
         (torch.rand(9, 9), "1 or 3 channels"),

@@ -180,7 +180,6 @@ fn what_is_wrong_is_named() {
         let error = Images::new(Pixels::F32(pixels), shape).unwrap_err().to_string();
         assert!(error.contains(phrase), "{error:?} does not say {phrase:?}");
     };
-    check(&[], &[0, 8, 8, 3], "empty batch");
     check(&pixels, &[2, 7, 8, 3], "8x8");
     check(&pixels, &[2, 1, 1, 3], "1x1");
     check(&pixels, &[2, 8, 8], "(n, height, width, 3)");

@@ -181,6 +181,24 @@ fn a_model_of_float16_keeps_its_space() {
     changed.tensors.get_mut("predictor.head.bias").unwrap().data.pop();
     assert!(changed.save(&path).unwrap_err().to_string().contains("predictor.head.bias"));
     assert!(Model::load(&path).is_ok(), "the file of before is still there");
+
+    // Cast to float32, which loses nothing, it is of the same space; cast to float16, which rounds, it says so.
+    let cast = |model: &Model, name: &str, dtype: Dtype| {
+        model.save(&path).unwrap();
+        let file = File::open(&path).unwrap();
+        let tensors = model.tensors.iter();
+        let tensors: Vec<_> =
+            tensors.map(|(name, t)| (name.as_str(), dtype, t.shape.as_slice(), t.data.as_slice())).collect();
+        let path = folder.path().join(name);
+        write(&path, file.metadata(), &tensors).unwrap();
+        Model::load(&path)
+    };
+    let wide = cast(&lite, "wide.safetensors", Dtype::F32).unwrap();
+    assert_eq!((&wide.space, &wide.tensors), (&lite.space, &lite.tensors));
+    wide.save(&path).unwrap();
+    assert_eq!(Model::load(&path).unwrap().space, lite.space);
+    let error = cast(&model(1), "narrow.safetensors", Dtype::F16).unwrap_err().to_string();
+    assert!(error.contains("in float16, are those of") && error.contains("they were cast"), "{error}");
     let error = Model::embedded("litee").unwrap_err().to_string();
     assert!(error.contains("litee") && error.contains("\"lite\"") && error.contains(".safetensors"), "{error}");
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import albumentations as A
@@ -9,7 +10,7 @@ import numpy as np
 
 from . import plain
 from .images import Array
-from .plain import Range
+from .plain import Range, worker_seed
 
 
 class SASSL(A.ImageOnlyTransform):
@@ -22,7 +23,8 @@ class SASSL(A.ImageOnlyTransform):
     Targets: image, images, volume, volumes. Image types: uint8, float32 in [0, 1]. Channels: 1 or 3.
 
     Draws come from albumentations' own generator, and so from `Compose(seed=...)`; the images of one call share a draw, as
-    those of every transform of albumentations do. `ReplayCompose` replays it.
+    those of every transform of albumentations do. `ReplayCompose` replays it. Without a seed, DataLoader workers and epochs
+    differ here; albumentations' own transforms repeat each other's draws there, as everything does where a seed is given.
 
     Raises:
         ValueError: a number outside its range; styles of the batch.
@@ -38,11 +40,21 @@ class SASSL(A.ImageOnlyTransform):
     ) -> None:
         super().__init__(p=p)
         self.alpha, self.beta, self.styles, self.model = alpha, beta, styles, model
+        self._worker: int | None = None
         self._plain = plain.SASSL(1.0, alpha, beta, styles, model)
         if self._plain.styles is None:
             raise ValueError(
                 'styles = "batch": albumentations gives a transform one image at a time; give other styles'
             )
+
+    def should_apply(self, force_apply: bool = False) -> bool:
+        """As albumentations decides, in a worker by a generator of its own."""
+        worker = worker_seed()
+        if self.seed is None and worker != self._worker:
+            seed = [worker or 0, int(self.random_generator.integers(2**63 - 1))]
+            self.set_random_state(np.random.default_rng(seed), random.Random(str(seed)))
+            self._worker = worker
+        return super().should_apply(force_apply)
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """A seed for all images of the call."""

@@ -6,6 +6,7 @@ One-channel images go in as three equal channels and come back as luminance, 0.2
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -31,11 +32,14 @@ def unpack(image: Any, name: str = "image") -> tuple[Array, Restore]:
         image: PIL (L, LA, RGB, RGBA, P, CMYK, I;16, ...), taken as it is and not turned by its EXIF; numpy (..., H, W, C);
             torch (..., C, H, W); C is 1 or 3, uint8 or floats in [0, 1]. What rounding carries out of [0, 1] (1e-5, or a step
             of float16 or bfloat16) is let in.
+            There may be no image in a batch.
         name: what error messages call it.
 
     Raises:
-        TypeError: no image.
+        TypeError: no image; a tensor that is not dense, or has no numbers of its own.
         ValueError: another shape, dtype or PIL mode; floats outside [0, 1], or NaN.
+
+    A tensor that needs a gradient gives a warning: there is none.
     """
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(image, torch.Tensor):
@@ -71,8 +75,10 @@ def is_cuda(value: Any) -> bool:
 
 def uncompiled(function: Callable[..., Any], *args: Any) -> Any:
     """`function(*args)`, which torch.compile calls as it is and does not look into: the graph breaks there once."""
-    torch = sys.modules.get("torch")
-    return function(*args) if torch is None else torch.compiler.disable(function)(*args)
+    # Where nobody compiles, it is not imported. (Whether this frame is compiled does not tell whether the next one is.)
+    if "torch._dynamo" not in sys.modules:
+        return function(*args)
+    return sys.modules["torch"].compiler.disable(function)(*args)
 
 
 def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, Any], Any]]:
@@ -92,9 +98,9 @@ def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, An
         batch, back = unpack_cuda(torch.utils.dlpack.from_dlpack(image).movedim(-1, -3), name)
         return batch, lambda out, applied: _given_back(image, back(out, applied).movedim(-3, -1).contiguous())
 
-    _check_tensor(torch, image, name)
-    shape = tuple(image.shape)
-    images = image.detach().as_subclass(torch.Tensor).reshape(int(np.prod(shape[:-3])), *shape[-3:])
+    tensor = _own_numbers(torch, image, name)
+    shape = tuple(tensor.shape)
+    images = tensor.reshape(int(np.prod(shape[:-3])), *shape[-3:])
     batch = images.float() if images.dtype == torch.float64 else images
 
     def restore(out: Any, applied: NDArray[np.bool_]) -> Any:
@@ -120,7 +126,11 @@ def _given_back(like: Any, tensor: Any) -> Any:
     return sys.modules[library].from_dlpack(tensor)
 
 
-def _check_tensor(torch: Any, image: Any, name: str) -> None:
+def _own_numbers(torch: Any, image: Any, name: str) -> Any:
+    """A tensor of images without its class and its gradient, checked."""
+    kind = _without_numbers(torch, image)
+    if kind is not None:
+        raise TypeError(f"{name}: expected a dense tensor with numbers of its own, got {kind}")
     shape = tuple(image.shape)
     if image.ndim < 3 or shape[-3] not in (1, 3):
         raise ValueError(f"{name}: expected a tensor (..., C, H, W) with 1 or 3 channels, got the shape {shape}")
@@ -128,6 +138,31 @@ def _check_tensor(torch: Any, image: Any, name: str) -> None:
         raise ValueError(
             f"{name}: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first"
         )
+    if image.requires_grad and torch.is_grad_enabled():
+        warnings.warn(
+            f"{name}: it needs a gradient, and what comes back has none, because style has no derivative here; where that "
+            "is meant, give image.detach()",
+            stacklevel=2,
+        )
+    return image.detach().as_subclass(torch.Tensor)
+
+
+def _without_numbers(torch: Any, image: Any) -> str | None:
+    """What a tensor is whose numbers do not lie in memory one by one; None for all others."""
+    if image.is_nested or image.layout != torch.strided:
+        return (
+            "a nested one" if image.is_nested else f"{str(image.layout).removeprefix('torch.')}; give image.to_dense()"
+        )
+    if image.is_quantized:
+        return f"{str(image.dtype).removeprefix('torch.')}; give image.dequantize()"
+    try:
+        nowhere = image.numel() > 0 and image.data_ptr() == 0
+    except RuntimeError:
+        nowhere = True
+    elsewhere = (
+        "one of the device meta, torch.vmap, torch.func, torch.export or FakeTensorMode; call SASSL outside of them"
+    )
+    return elsewhere if nowhere else None
 
 
 def _unpack_numpy(image: Array, name: str) -> tuple[Array, Restore]:
@@ -135,12 +170,12 @@ def _unpack_numpy(image: Array, name: str) -> tuple[Array, Restore]:
         raise ValueError(
             f"{name}: expected a numpy array (..., H, W, C) with 1 or 3 channels, got the shape {image.shape}"
         )
-    if image.dtype != np.uint8 and image.dtype.kind != "f":
+    step = _step(image.dtype)
+    if step is None:
         raise ValueError(
             f"{name}: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first"
         )
     channels = image.shape[-1]
-    step = float(np.finfo(image.dtype).eps) if image.dtype.kind == "f" else 0.0
     # The length is given, because -1 is undefined where another axis is 0.
     batch = image.reshape(int(np.prod(image.shape[:-3])), *image.shape[-3:])
     batch = _three_channels(batch, step, name)
@@ -155,14 +190,13 @@ def _unpack_numpy(image: Array, name: str) -> tuple[Array, Restore]:
 
 
 def _unpack_torch(torch: Any, image: Any, name: str) -> tuple[Array, Restore]:
-    _check_tensor(torch, image, name)
-    shape = tuple(image.shape)
-    tensor = image.detach().as_subclass(torch.Tensor)
+    tensor = _own_numbers(torch, image, name)
+    shape = tuple(tensor.shape)
     host = tensor.cpu() if tensor.dtype == torch.uint8 else tensor.to("cpu", torch.float32)
     host = host.reshape(int(np.prod(shape[:-3])), *shape[-3:])
     step = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
     batch = _three_channels(host.permute(0, 2, 3, 1).numpy(), step, name)
-    last = image.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
+    last = tensor.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
 
     def restore(out: Array, applied: NDArray[np.bool_]) -> Any:
         result = torch.from_numpy(_channels(out, shape[-3])).permute(0, 3, 1, 2)
@@ -201,6 +235,14 @@ def _unpack_pil(image: Any, name: str) -> tuple[Array, Restore]:
         return result
 
     return batch, restore
+
+
+def _step(dtype: np.dtype[Any]) -> float | None:
+    """The spacing at 1 of an image's dtype; None where no image has it."""
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).eps)
+    # TensorFlow's and JAX's arrays have a type that numpy itself does not know.
+    return {"uint8": 0.0, "bfloat16": 2.0**-7}.get(dtype.name)
 
 
 def _three_channels(batch: Array, step: float, name: str) -> Array:

@@ -1,49 +1,154 @@
-"""SASSL within pipelines that others have made: torchvision's and timm's `Compose`, lightly's and others' two views."""
+"""SASSL within pipelines that others have made: torchvision's and timm's `Compose`, and the two views of many projects."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from itertools import chain, repeat
 from typing import Any
+
+_BY_HAND = "put SASSL in by hand, after the left view's random crop"
 
 
 def with_style(pipeline: Any, style: Any) -> Any:
-    """A copy of a pipeline with style after its random crop (resized or not); of two views, in the left one alone.
+    """A copy of a pipeline with style after its random crop (resized or not); of several views, in the left one alone.
 
     Args:
         pipeline: a `Compose` of torchvision (v1, v2) or timm (`timm.data.create_transform`, also its tuple with
-            `separate=True`); a view of lightly; or several views, as lightly's `MultiViewTransform` and what derives from it.
+            `separate=True`); or several views: a list of pipelines, lightly's `MultiViewTransform` and what derives from it, or
+            an object that makes views by the pipelines that are its attributes, however often it calls each: solo-learn's
+            `NCropAugmentation` and `FullTransformPipeline`, MoCo's `TwoCropsTransform`, SimCLR's
+            `ContrastiveLearningViewGenerator`, DINO's `DataAugmentationDINO`, Barlow Twins' `Transform`.
         style: a `SASSL`; any other module or function of images does as well.
 
     Raises:
         TypeError: no function as the style.
         ValueError: no random crop in it.
 
-    Of several views the left one is the first, `views[0]`. lightly's own examples for MoCo take `views[1]` as the query.
+    Of several views the left one is the first, `views[0]`. lightly's own examples for MoCo take `views[1]` as the query. An
+    object of other classes than `Compose` is called once here with a gray image, to see which of its pipelines comes first.
     """
     if not callable(style) or isinstance(style, type):
         raise TypeError(f"style: expected a SASSL or another function of an image, got {style!r}")
-    pipeline = copy.deepcopy(pipeline)
-    if isinstance(pipeline, tuple):
-        return (with_style(pipeline[0], style), *pipeline[1:])
-    steps = _steps(pipeline)
-    if steps is None:
-        raise ValueError(f"pipeline: expected a Compose or views of them, got {type(pipeline).__name__}")
-    for i, step in enumerate(steps):
-        if type(step).__name__.startswith(("RandomResizedCrop", "RandomCrop")):
-            steps.insert(i + 1, style)
-            return pipeline
-    if steps and _steps(steps[0]) is not None:
+    return _styled(copy.deepcopy(pipeline), style)
+
+
+def _styled(pipeline: Any, style: Any) -> Any:
+    """The pipeline itself, changed, or what takes its place."""
+    if isinstance(pipeline, (list, tuple)) and pipeline:
         # Views may be one object, as lightly's are: only the first is to change.
-        rest = copy.deepcopy(list(steps[1:]))
-        pipeline.transforms = [with_style(steps[0], style), *rest]
-        return pipeline
+        rest = copy.deepcopy(pipeline[1:])
+        return type(pipeline)([_styled(pipeline[0], style), *rest])
+    if _steps(pipeline) is None:
+        return _styled_maker(pipeline, style)
+    steps = pipeline.transforms
+    for i, step in enumerate(steps):
+        if _is_crop(step):
+            pipeline.transforms = [*steps[: i + 1], style, *steps[i + 1 :]]
+            return pipeline
+    # Steps come one after the other, of views the first is the left one.
+    in_order = "Compose" in type(pipeline).__name__
+    for i, step in enumerate(steps if in_order else steps[:1]):
+        if _is_pipeline(step):
+            pipeline.transforms = [*steps[:i], *_styled(list(steps[i:]), style)]
+            return pipeline
     names = ", ".join(type(step).__name__ for step in steps)
     raise ValueError(
-        f"pipeline: expected a RandomResizedCrop or RandomCrop among its steps, which are {names}; put SASSL in by hand"
+        f"pipeline: expected a RandomResizedCrop or RandomCrop among its steps, which are {names}; {_BY_HAND}"
     )
 
 
+def _styled_maker(maker: Any, style: Any) -> Any:
+    """An object that makes views by pipelines which are its attributes."""
+    parts = _parts(maker)
+    calls = _calls(maker, parts) if callable(maker) else []
+    if not calls:
+        names = " or ".join(f"its {name}" for name in parts)
+        remedy = f"give {names}" if parts else _BY_HAND
+        raise ValueError(f"pipeline: expected a Compose or views of them, got {type(maker).__name__}; {remedy}")
+    left = calls[0]
+    if isinstance(parts[left], (list, tuple)) or calls.count(left) == 1:
+        setattr(maker, left, _styled(parts[left], style))
+        return maker
+    return LeftStyled(maker, left, _styled(copy.deepcopy(parts[left]), style))
+
+
+class LeftStyled:
+    """Views that an object makes by calling one of its attributes several times: another pipeline takes the first call.
+
+    Args:
+        views: the object.
+        name: the attribute.
+        left: what takes the first call.
+    """
+
+    def __init__(self, views: Any, name: str, left: Callable[[Any], Any]) -> None:
+        self.views, self.name, self.left = views, name, left
+
+    def __call__(self, *images: Any) -> Any:
+        # A copy for each call, so that neither threads nor errors lose count.
+        pipelines = chain([self.left], repeat(getattr(self.views, self.name)))
+        return _with(self.views, {self.name: lambda *image: next(pipelines)(*image)})(*images)
+
+    def __repr__(self) -> str:
+        return f"LeftStyled({self.views!r}, {self.name!r}, {self.left!r})"
+
+
+def _calls(maker: Any, names: Any) -> list[str]:
+    """The attributes by which an object makes its views, one for each view, in their order."""
+    import PIL.Image
+
+    calls: list[tuple[str, Any]] = []
+
+    def recorder(name: str) -> Callable[[Any], Any]:
+        def record(image: Any) -> Any:
+            # What another pipeline goes on with is no view.
+            calls[:] = [(earlier, made) for earlier, made in calls if made is not image]
+            calls.append((name, image.copy()))
+            return calls[-1][1]
+
+        return record
+
+    try:
+        recorders = {name: recorder(name) for name in names}
+        lists = {name: [recorder(name)] for name in names if isinstance(getattr(maker, name), (list, tuple))}
+        _with(maker, {**recorders, **lists})(PIL.Image.new("RGB", (64, 64), (128, 128, 128)))
+    except Exception:
+        # What comes after the calls may want tensors.
+        pass
+    return [name for name, _ in calls]
+
+
+def _with(maker: Any, attributes: dict[str, Any]) -> Any:
+    """A shallow copy with other attributes, which of a module would have to be modules."""
+    copied = copy.copy(maker)
+    vars(copied).update(attributes)
+    return copied
+
+
+def _parts(maker: Any) -> dict[str, Any]:
+    """The attributes that are pipelines; what one of torchvision's random choices has are none."""
+    if type(maker).__name__.startswith("Random"):
+        return {}
+    attributes = {**getattr(maker, "_modules", {}), **getattr(maker, "__dict__", {})}
+    return {name: part for name, part in attributes.items() if _is_pipeline(part)}
+
+
+def _is_pipeline(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(map(_is_pipeline, value))
+    if not callable(value) or isinstance(value, type):
+        return False
+    return _steps(value) is not None or bool(_parts(value))
+
+
 def _steps(pipeline: Any) -> Any:
-    """The list of a Compose, or of an object around one; a RandomChoice or RandomOrder is no pipeline."""
-    inner = pipeline if hasattr(pipeline, "transforms") else getattr(pipeline, "transform", None)
-    return None if type(inner).__name__.startswith("Random") else getattr(inner, "transforms", None)
+    """What a Compose or several views consist of. albumentations' are seeded as a whole, and have no room for one more."""
+    steps = getattr(pipeline, "transforms", None)
+    kind = type(pipeline)
+    others = kind.__name__.startswith("Random") or kind.__module__.startswith("albumentations.")
+    return steps if isinstance(steps, (list, tuple)) and not others else None
+
+
+def _is_crop(step: Any) -> bool:
+    return type(step).__name__.startswith(("RandomResizedCrop", "RandomCrop"))

@@ -9,6 +9,7 @@ import torch
 from kornia.augmentation import IntensityAugmentationBase2D
 
 from .._sassl import StyleParams
+from .images import uncompiled
 from .plain import SASSL, Range, draw_seed
 
 
@@ -21,7 +22,8 @@ class RandomSASSL(IntensityAugmentationBase2D):
         keepdim: give (C, H, W) for (C, H, W).
 
     Input: (C, H, W) or (B, C, H, W), floats in [0, 1], C = 1 or 3. Each image has a draw of its own, from torch's generator,
-    and only those that are drawn are computed, where the batch is. `aug(x, params=aug._params)` replays.
+    and only those that are drawn are computed, where the batch is. `aug(x, params=aug._params)` replays. Unlike kornia's own
+    it has no gradient: a batch that needs one gives a warning.
 
     Raises:
         ValueError: a number outside its range; floats outside [0, 1].
@@ -43,8 +45,10 @@ class RandomSASSL(IntensityAugmentationBase2D):
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
         """apply, alpha, beta and style of each image, as tensors."""
-        n = batch_shape[0]
-        drawn = self._sassl._block.sample(draw_seed(None), 1 if self.same_on_batch else max(n, 1))
+        return uncompiled(self._drawn, batch_shape[0])
+
+    def _drawn(self, n: int) -> dict[str, torch.Tensor]:
+        drawn = self._sassl._block.sample(draw_seed(None), 1 if self.same_on_batch else n)
         parts = {"apply": drawn.apply, "alpha": drawn.alpha, "beta": drawn.beta, "style": drawn.style}
         times = n if self.same_on_batch else 1
         return {name: torch.from_numpy(np.repeat(part, times, axis=0)) for name, part in parts.items()}
@@ -57,8 +61,11 @@ class RandomSASSL(IntensityAugmentationBase2D):
         transform: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The batch, (B, C, H, W), with these parameters."""
+        return uncompiled(self._stylized, input, params)
+
+    def _stylized(self, images: torch.Tensor, params: dict[str, torch.Tensor]) -> torch.Tensor:
         parts = (params[name].cpu().numpy() for name in ("apply", "alpha", "beta", "style"))
-        return self._sassl.apply_params(input, StyleParams(*parts))
+        return self._sassl.apply_params(images, StyleParams(*parts))
 
     def __repr__(self) -> str:
         return f"RandomSASSL({self._sassl.extra_repr()}, same_on_batch={self.same_on_batch}, keepdim={self.keepdim})"

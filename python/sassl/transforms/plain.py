@@ -34,7 +34,9 @@ class SASSL:
             (dim,), or a list of images: PIL, (H, W, 3) uint8 arrays, paths.
         model: "lite", a .safetensors file, or a `Stylizer`.
         generator: a `torch.Generator` on the CPU or a `numpy.random.Generator`; None: torch's global generator where
-            torch is imported, else numpy's. DataLoader workers and epochs differ in either case.
+            torch is imported, else numpy's. It pickles as its state. DataLoader workers, forked or spawned, start from a copy of
+            it and mix each draw with the seed that DataLoader gives them, so that workers and epochs differ, and replay with
+            DataLoader's own generator. Other processes that have a copy repeat its draws.
         threads, precision: see `Stylizer`, which has them if one is given as the model.
 
     Raises:
@@ -44,11 +46,13 @@ class SASSL:
 
     Call it with a PIL image, an array (..., H, W, C), a tensor (..., C, H, W), C = 1 or 3, uint8 or floats, or a list of
     single images of any sizes. Each image of a batch or list has a draw of its own. What comes back has the type, dtype,
-    size and device of what went in, and images that are not drawn come back as they are. Stylized PIL images keep their
-    mode and alpha, except that P becomes RGB (RGBA where it has transparency) and 1 becomes L, as neither can hold the
-    result. Floats must lie in [0, 1]: it stands before Normalize. Images from 8x8 up. Tensors on an NVIDIA GPU are
+    size and device of what went in, and images that are not drawn come back as they are, as an empty batch or list does.
+    Stylized PIL images keep their mode and alpha, except that P becomes RGB (RGBA where it has transparency) and 1 becomes
+    L, as neither can hold the result. Floats must lie in [0, 1]: it stands before Normalize. Images from 8x8 up. Tensors on an NVIDIA GPU are
     computed there, by `sassl.cuda`: on torch's current stream and without waiting for it, so that floats are not checked;
     arrays of CuPy and JAX, (..., H, W, C), come in and go out by DLPack. A list of tensors is computed on the CPU.
+    There is no gradient: a tensor that needs one gives a warning. torch.compile calls it as it is; torch.vmap, torch.export,
+    and sparse, nested, quantized, complex and meta tensors are refused.
     """
 
     def __init__(
@@ -117,29 +121,33 @@ class SASSL:
         Raises:
             ValueError: not one set of parameters for each image.
         """
-        if isinstance(image, (list, tuple)):
-            return self._apply_list(_unpack_list(image), params)
-        if is_cuda(image):
-            return uncompiled(self._apply_cuda, image, params)
-        return self._apply(*unpack(image), params)
+        return uncompiled(self._apply_params, image, params)
 
     def __call__(self, image: Any) -> Any:
+        return uncompiled(self._augment, image)
+
+    def _augment(self, image: Any) -> Any:
         if isinstance(image, (list, tuple)):
             images = _unpack_list(image)
             return self._apply_list(images, self.sample(len(images)))
         if is_cuda(image):
-            return uncompiled(self._apply_cuda, image)
+            return self._apply_cuda(image, self.sample(math.prod(image.shape[:-3])))
         batch, restore = unpack(image)
-        return self._apply(batch, restore, self.sample(max(len(batch), 1)))
+        return self._apply_batch(batch, restore, self.sample(len(batch)))
 
-    def _apply(self, batch: Array, restore: Restore, params: StyleParams) -> Any:
+    def _apply_params(self, image: Any, params: StyleParams) -> Any:
+        if isinstance(image, (list, tuple)):
+            return self._apply_list(_unpack_list(image), params)
+        if is_cuda(image):
+            return self._apply_cuda(image, params)
+        return self._apply_batch(*unpack(image), params)
+
+    def _apply_batch(self, batch: Array, restore: Restore, params: StyleParams) -> Any:
         return restore(self._block.apply(batch, params), params.apply)
 
-    def _apply_cuda(self, image: Any, params: StyleParams | None = None) -> Any:
-        if params is None:
-            params = self.sample(max(math.prod(image.shape[:-3]), 1))
+    def _apply_cuda(self, image: Any, params: StyleParams) -> Any:
         batch, restore = unpack_cuda(image)
-        if not len(batch) or (len(params) == len(batch) and not params.apply.any()):
+        if len(params) == len(batch) and not params.apply.any():
             return image
         return restore(self.on(batch.device).apply(batch, params), params.apply)
 
@@ -200,10 +208,12 @@ class SASSL:
 
     def __getstate__(self) -> dict[str, Any]:
         # Without what was drawn last: a transform hashes (Hugging Face's cache does) as its configuration.
-        return {name: value for name, value in vars(self).items() if name not in ("_block", "_params", "_kernels")}
+        state = {name: value for name, value in vars(self).items() if name not in ("_block", "_params", "_kernels")}
+        return {**state, "generator": packed_generator(self.generator)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _params=None, _kernels={})
+        generator = unpacked_generator(state["generator"])
+        vars(self).update(state, generator=generator, _params=None, _kernels={})
         self._block = self._make_block()
 
 
@@ -220,16 +230,34 @@ def draw_seed(generator: Any) -> int:
     else:
         assert torch is not None
         seed = int(torch.randint(2**63 - 1, (), generator=generator, device="cpu"))
+    worker = worker_seed()
+    # Each worker gets a copy of the generator, in each epoch the same one: DataLoader's seed sets them apart.
+    return seed if worker is None else int(np.random.SeedSequence([seed, worker]).generate_state(1, np.uint64)[0])
+
+
+def worker_seed() -> int | None:
+    """What DataLoader seeds this process with, another number in each worker and epoch; None where this is no worker."""
     data = sys.modules.get("torch.utils.data")
     worker = data.get_worker_info() if data is not None else None
-    if worker is None:
-        return seed
-    # Each worker gets a copy of the generator, in each epoch the same one: DataLoader's seed sets them apart.
-    return int(np.random.SeedSequence([seed, worker.seed]).generate_state(1, np.uint64)[0])
+    return None if worker is None else worker.seed
 
 
 def _is_numpys(generator: Any) -> bool:
     return isinstance(generator, np.random.Generator)
+
+
+def packed_generator(generator: Any) -> Any:
+    """A generator that pickles: torch's, which does not, as the bytes of its state."""
+    return generator if generator is None or _is_numpys(generator) else generator.get_state().numpy().tobytes()
+
+
+def unpacked_generator(packed: Any) -> Any:
+    """The generator as it was."""
+    if not isinstance(packed, bytes):
+        return packed
+    import torch
+
+    return torch.Generator().set_state(torch.frombuffer(bytearray(packed), dtype=torch.uint8))
 
 
 def check_generator(generator: Any) -> None:
@@ -244,8 +272,6 @@ def check_generator(generator: Any) -> None:
 
 
 def _unpack_list(images: Sequence[Any]) -> list[tuple[Array, Restore]]:
-    if not images:
-        raise ValueError("images = []: expected at least one image")
     unpacked = [unpack(image, f"images[{i}]") for i, image in enumerate(images)]
     for i, (batch, _) in enumerate(unpacked):
         if len(batch) != 1:

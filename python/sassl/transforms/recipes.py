@@ -21,7 +21,7 @@ from .._sassl import TwoViews, View, ViewParams, decode
 from ..arguments import choice, flag, number, pair, whole, wrong
 from ..pictures import rgb
 from .images import Array, is_cuda, uncompiled
-from .plain import SASSL, check_generator, draw_seed
+from .plain import SASSL, check_generator, draw_seed, packed_generator, unpacked_generator
 
 #: ImageNet's mean and standard deviation, under lightly's name.
 IMAGENET_NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -41,14 +41,14 @@ _ARGUMENTS = """
         gaussian_blur, solarization_prob: probabilities; a pair is for the left view and the right one.
         kernel_size: the blur's taps, an odd number; "pillow": the boxes of Pillow's `GaussianBlur`; None: the method's own.
         sigmas: range of the blur's sigma in pixels.
-        interpolation: "bilinear" or "bicubic", antialiased.
+        interpolation: "bilinear" or "bicubic", antialiased; or Pillow's or torchvision's constant.
         normalize: a dict of "mean" and "std"; None: numbers in [0, 1], or bytes.
         style: a `SASSL`, whose generator then is not used; None: no style. The other draws are the same with it and without.
         styled_view: "left", "right" or "both". The paper styles the left one, which is the query or online view: the first
             of the two that come back. MoCo's own code (`main_moco.py`) takes `images[0]` as the query, and so the left
             view; lightly's examples for MoCo take `views[1]` as the query and `views[0]` as the key: swap them there.
         style_position: "after_crop", or "before_crop": the whole image is stylized, which costs more.
-        dtype: "float32", "float16", or "uint8" where `normalize` is None.
+        dtype: "float32", "float16", or "uint8" where `normalize` is None; or that type of numpy or torch.
         channels_last: (H, W, 3) instead of (3, H, W).
         output: "torch" or "numpy"; None: torch where it is installed.
         min_decode_size: for photographs of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size, as long as no
@@ -69,6 +69,7 @@ class TwoViewTransform:
 
     def __init__(self, kernel_size: Any, settings: dict[str, Any]) -> None:
         self._settings = {name: value for name, value in settings.items() if name not in ("self", "__class__")}
+        self._settings["dtype"] = _dtype_name(self._settings["dtype"])
         check_generator(self._settings["generator"])
         self._kernel_size = kernel_size
         self._params: Any = None
@@ -83,9 +84,11 @@ class TwoViewTransform:
         choice("output", settings["output"], (None, "torch", "numpy"))
         if settings["min_decode_size"] is not None:
             whole("min_decode_size", settings["min_decode_size"], 1, 65_535)
+        left, right = self._view(0), self._view(1)
+        settings["interpolation"] = left.interpolation
         self._core = TwoViews(
-            self._view(0),
-            self._view(1),
+            left,
+            right,
             _size(settings["input_size"]),
             None if style is None else style._block,
             styled_view=settings["styled_view"],
@@ -167,8 +170,11 @@ class TwoViewTransform:
 
     def apply_params(self, image: Any, params: Any) -> list[Any]:
         """Both views of an image with these parameters, or of a batch on the GPU with a pair for each: a pure function."""
+        return uncompiled(self._apply_params, image, params)
+
+    def _apply_params(self, image: Any, params: Any) -> list[Any]:
         if is_cuda(image):
-            return uncompiled(self._apply_cuda, image, params)
+            return self._apply_cuda(image, params)
         return self._finish(self._core.apply(self._pixels(image), params))
 
     def _apply_cuda(self, image: Any, params: Any = None) -> list[Any]:
@@ -188,8 +194,11 @@ class TwoViewTransform:
         return self._views[device]
 
     def __call__(self, image: Any) -> list[Any]:
+        return uncompiled(self._views_of, image)
+
+    def _views_of(self, image: Any) -> list[Any]:
         if is_cuda(image):
-            return uncompiled(self._apply_cuda, image)
+            return self._apply_cuda(image)
         array = self._pixels(image)
         return self._finish(self._core.apply(array, self.sample(*array.shape[:2])))
 
@@ -218,10 +227,13 @@ class TwoViewTransform:
         return f"{type(self).__name__}({settings})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_core", "_params", "_views")}
+        state = {name: value for name, value in vars(self).items() if name not in ("_core", "_params", "_views")}
+        generator = packed_generator(self._settings["generator"])
+        return {**state, "_settings": {**self._settings, "generator": generator}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _params=None, _views={})
+        self._settings["generator"] = unpacked_generator(self._settings["generator"])
         self._make_core()
 
 
@@ -407,6 +419,15 @@ def _kernel_size(given: int | str | None, input_size: Any) -> int | None:
     if isinstance(given, str):
         raise wrong("kernel_size", given, 'an odd number, "pillow" or None')
     return whole("kernel_size", given, 1)
+
+
+def _dtype_name(value: Any) -> Any:
+    """The word for a dtype of torch or numpy."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.dtype):
+        value = str(value).removeprefix("torch.")
+    name = np.dtype(value).name if isinstance(value, (type, np.dtype)) else value
+    return choice("dtype", name, ("float32", "float16", "uint8"))
 
 
 def _size(value: Any) -> tuple[int, int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ..arguments import pair, wrong
@@ -25,11 +27,15 @@ class SASSL:
         ValueError: a number outside its range; images of another shape.
         TypeError: images of another dtype.
 
-    Call it with images, (B, H, W, C) or (H, W, C), uint8 or floats in [0, 1], C = 1 or 3; each image has a draw of its own.
-    The seed is drawn in the graph, from TensorFlow's generator (`tf.random.set_seed`), or given: `seed`, an int64 scalar, for
-    instance of `tf.data.Dataset.random`, makes a map with many parallel calls deterministic. Other Python threads go on.
+    Call it with images, (B, H, W, C) or (H, W, C), uint8 or floats in [0, 1], C = 1 or 3; each image has a draw of its own,
+    and so has each epoch. `tf.random.set_seed` before `map` replays them, as long as calls are not parallel. Where they are,
+    give each its seed, an int64 scalar:
 
-        dataset.batch(256).map(SASSL(p=0.8), num_parallel_calls=tf.data.AUTOTUNE)
+        seeds = tf.data.Dataset.random(seed=1, rerandomize_each_iteration=True)
+        zipped = tf.data.Dataset.zip((dataset.batch(256), seeds))
+        zipped.map(lambda images, seed: sassl(images, seed=seed), num_parallel_calls=tf.data.AUTOTUNE)
+
+    Without `rerandomize_each_iteration`, each epoch has the draws of the first. Other Python threads go on.
     """
 
     def __init__(
@@ -52,17 +58,24 @@ class SASSL:
         if images.shape.rank not in (None, 3, 4):
             raise ValueError(f"images: expected (B, H, W, C) or (H, W, C), got the shape {images.shape}")
         if seed is None:
-            seed = tf.random.uniform((), maxval=tf.int64.max, dtype=tf.int64)
-        # With the seed as an input the function is a pure one: TensorFlow may run it anywhere, at any time.
-        out = tf.numpy_function(self._stylized, [images, tf.cast(seed, tf.int64)], images.dtype, stateful=False)
+            out = tf.numpy_function(self._drawing(), [images], images.dtype)
+        else:
+            # With the seed as an input the function is a pure one: TensorFlow may run it anywhere, at any time.
+            out = tf.numpy_function(self._stylized, [images, tf.cast(seed, tf.int64)], images.dtype, stateful=False)
         out.set_shape(images.shape)
         return out
 
-    def _stylized(self, images: Array, seed: Array) -> Array:
-        n = 1 if images.ndim == 3 else len(images)
-        if n == 0:
-            return images
-        params = self._plain._block.sample(int(seed) % 2**64, n)
+    def _drawing(self) -> Callable[[Array], Array]:
+        """A function of images whose draws go on from call to call; tf.data starts an operation of TensorFlow anew in each
+        epoch."""
+        with tf.init_scope():
+            # (None, None) where nothing is set.
+            seeds = [seed for seed in tf.compat.v1.get_seed(None) if seed is not None]
+        generator = np.random.default_rng(seeds or None)
+        return lambda images: self._stylized(images, generator.integers(2**63 - 1))
+
+    def _stylized(self, images: Array, seed: Any) -> Array:
+        params = self._plain._block.sample(int(seed) % 2**64, 1 if images.ndim == 3 else len(images))
         return self._plain.apply_params(images, params)
 
     def __repr__(self) -> str:
@@ -76,7 +89,7 @@ class RandomSASSL(keras.layers.Layer):
     Args:
         p, alpha, beta, styles, model, precision: as those of `SASSL`.
         value_range: of the floats that it is given, (0, 255) as other preprocessing layers have it, or (0, 1).
-        seed: of its draws; None: others in every run.
+        seed: of its draws; None: others in every run, but after `keras.utils.set_random_seed`.
 
     Raises:
         ValueError: another backend; a number outside its range.
@@ -112,20 +125,22 @@ class RandomSASSL(keras.layers.Layer):
             "seed": seed,
             "precision": plain.stylizer.precision,
         }
-        generator = tf.random.Generator
-        self._generator = generator.from_non_deterministic_state() if seed is None else generator.from_seed(seed)
+        self._seeds = keras.random.SeedGenerator(seed)
         self.supports_jit = False
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Images, (B, H, W, C) or (H, W, C), in their own type."""
+        """Images, (B, H, W, C) or (H, W, C), in their own type, bfloat16 and float16 too."""
         if not training:
             return inputs
         images = tf.convert_to_tensor(inputs)
-        seed = self._generator.uniform((), maxval=tf.int64.max, dtype=tf.int64)
+        # Two numbers: what it was seeded with, and a count.
+        start, count = tf.unstack(tf.cast(self._seeds.next(), tf.int64))
+        seed = start * 2**32 + count
         if not images.dtype.is_floating:
             return self._sassl(images, seed=seed)
-        high = tf.cast(self._high, images.dtype)
-        return self._sassl(images / high, seed=seed) * high
+        # Halves cannot hold what a division makes of bytes.
+        wide = tf.cast(images, tf.float32) if images.dtype.size < 4 else images
+        return tf.cast(self._sassl(wide / self._high, seed=seed) * self._high, images.dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """That of the images."""

@@ -13,18 +13,19 @@ from torchvision.transforms import v2
 
 from .._sassl import StyleParams
 from . import plain
+from .images import uncompiled
 
 
 def _is_pure_tensor(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and not isinstance(value, tv_tensors.TVTensor)
 
 
-def _is_image_tensor(value: Any) -> bool:
-    return _is_pure_tensor(value) and value.ndim >= 3 and value.shape[-3] == 3
-
-
-def _is_image_alone(value: Any) -> bool:
-    return isinstance(value, (PIL.Image.Image, np.ndarray)) or _is_image_tensor(value)
+def _are_images(values: list[Any]) -> bool:
+    """Whether a list is a batch. Tensors are so if they have the same number of channels: another is a mask."""
+    tensors = [value for value in values if _is_pure_tensor(value)]
+    channels = {value.shape[-3] if value.ndim >= 3 else None for value in tensors}
+    others = all(isinstance(value, (PIL.Image.Image, np.ndarray)) or _is_pure_tensor(value) for value in values)
+    return others and channels in (set(), {1}, {3})
 
 
 class SASSL(plain.SASSL, v2.Transform):
@@ -34,8 +35,8 @@ class SASSL(plain.SASSL, v2.Transform):
     As a torchvision transform it takes whatever `v2` takes: images in nested structures; `Image` and `Video`
     tv_tensors; masks, boxes, keypoints and labels pass through. Of plain tensors the first alone is an image, and only
     where no PIL image, `Image` or `Video` is. One call is one sample: all its images share a draw, but those of a batch
-    (..., C, H, W) have one each, and so have those of a list of nothing but PIL images, arrays or tensors of three
-    channels that is the only argument. The frames of a video share one. Arrays are images only as the only argument, alone
+    (..., C, H, W) have one each, and so have those of a list that is the only argument and has nothing but PIL images, arrays,
+    and tensors which all have three channels or all one. The frames of a video share one. Arrays are images only as the only argument, alone
     or in a list; within a sample, `v2.ToImage` comes first. In `v1.Compose` and `nn.Sequential` it is a module as any other.
     """
     )
@@ -46,13 +47,15 @@ class SASSL(plain.SASSL, v2.Transform):
     __call__: Any = v2.Transform.__call__
 
     def forward(self, *inputs: Any) -> Any:
+        return uncompiled(self._augment_sample, *inputs)
+
+    def _augment_sample(self, *inputs: Any) -> Any:
         # An image alone needs no walk through its structure; arrays, and lists of images as a batch of different sizes, v2
         # would pass through untouched.
         if len(inputs) == 1:
             (only,) = inputs
-            items = only if isinstance(only, list) and only else [only]
-            if _is_pure_tensor(only) or all(map(_is_image_alone, items)):
-                return super().__call__(only)
+            if _is_pure_tensor(only) or _are_images(only if isinstance(only, list) else [only]):
+                return self._augment(only)
             if isinstance(only, (str, bytes, os.PathLike)):
                 raise TypeError(f"image: expected an opened one, got {type(only).__name__}; PIL.Image.open reads files")
         return super().forward(*inputs)
@@ -81,10 +84,10 @@ class SASSL(plain.SASSL, v2.Transform):
         """The input with `params["params"]`."""
         return self.apply_params(inpt, params["params"])
 
-    def apply_params(self, image: Any, params: StyleParams) -> Any:
+    def _apply_params(self, image: Any, params: StyleParams) -> Any:
         if isinstance(image, tv_tensors.Video):
             params = self._for_frames(params, image.shape[-4])
-        out = super().apply_params(image, params)
+        out = super()._apply_params(image, params)
         return tv_tensors.wrap(out, like=image) if isinstance(image, tv_tensors.TVTensor) else out
 
     def _for_frames(self, params: StyleParams, frames: int) -> StyleParams:
@@ -110,4 +113,4 @@ def _count(image: Any) -> int:
     if isinstance(image, PIL.Image.Image):
         return 1
     leading = image.shape[:-4] if isinstance(image, tv_tensors.Video) else image.shape[:-3]
-    return max(int(np.prod(leading)), 1)
+    return int(np.prod(leading))
