@@ -223,10 +223,10 @@ def test_bad_values(image):
     with pytest.raises(ValueError, match=r"size\[1\] = -5"):
         F.resized_crop(image, 0, 0, 1, 1, (5, -5))
     for threshold in (-1, 256.5, float("nan")):
-        with pytest.raises(ValueError, match="threshold = .*: a number from 0 to 256"):
+        with pytest.raises(ValueError, match=r"threshold = .*: a number from 0 to 256"):
             F.solarize(image, threshold)
     for taps in ("box", [3, 3], 3.5):
-        with pytest.raises(ValueError, match='kernel_size = .*: an odd number, "pillow" or None'):
+        with pytest.raises(ValueError, match=r'kernel_size = .*: an odd number, "pillow" or None'):
             F.gaussian_blur(image, taps, 1.0)
     with pytest.raises(ValueError, match="angle = inf"):
         F.rotate(image, float("inf"))
@@ -244,7 +244,7 @@ def test_bad_values(image):
         with pytest.raises(ValueError, match='interpolation = "nearest"'):
             F.resized_crop(image, 0, 0, 1, 1, (5, 5), mode)
     for mode in (None, 0, 3.0, Image.Resampling.LANCZOS):
-        with pytest.raises(ValueError, match='interpolation = .*: there are "bilinear" and "bicubic"'):
+        with pytest.raises(ValueError, match=r'interpolation = .*: there are "bilinear" and "bicubic"'):
             F.resized_crop(image, 0, 0, 1, 1, (5, 5), mode)
     with pytest.raises(ValueError, match="image: expected"):
         F.hflip(image[..., :2])

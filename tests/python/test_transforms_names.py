@@ -9,6 +9,11 @@ from importlib import import_module
 import pytest
 from conftest import need
 
+need("torchvision")
+
+# It crashes if it is imported after TensorFlow.
+import torchvision  # noqa: E402, F401
+
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 #: What is defined anew on purpose: the names that each framework's own subclasses define.
@@ -40,7 +45,6 @@ WRITTEN = {
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("framework", sorted(OVERRIDES))
 def test_no_name_shadows_the_hosts(framework):
-    need("torchvision")
     need({"tf": "tensorflow"}.get(framework, framework))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -58,7 +62,6 @@ def test_no_name_shadows_the_hosts(framework):
 
 
 def test_a_name_that_shadows_is_found():
-    need("torchvision")
     import torch
     from sassl.transforms.torchvision import SASSL
 

@@ -34,9 +34,9 @@ class SASSL:
             (dim,), or a list of images: PIL, (H, W, 3) uint8 arrays, paths.
         model: "lite", a .safetensors file, or a `Stylizer`.
         generator: a `torch.Generator` on the CPU or a `numpy.random.Generator`; None: torch's global generator where
-            torch is imported, else numpy's. It pickles as its state. DataLoader workers, forked or spawned, start from a copy of
-            it and mix each draw with the seed that DataLoader gives them, so that workers and epochs differ, and replay with
-            DataLoader's own generator. Other processes that have a copy repeat its draws.
+            torch is imported, else numpy's. It pickles as its state. DataLoader workers, forked or spawned, start from a copy
+            of it and mix each draw with the seed that DataLoader gives them, so that workers and epochs differ, and replay
+            with DataLoader's own generator. Other processes that have a copy repeat its draws.
         threads, precision: see `Stylizer`, which has them if one is given as the model.
 
     Raises:
@@ -48,8 +48,8 @@ class SASSL:
     single images of any sizes. Each image of a batch or list has a draw of its own. What comes back has the type, dtype,
     size and device of what went in, and images that are not drawn come back as they are, as an empty batch or list does.
     Stylized PIL images keep their mode and alpha, except that P becomes RGB (RGBA where it has transparency) and 1 becomes
-    L, as neither can hold the result. Floats must lie in [0, 1]: it stands before Normalize. Images from 8x8 up. Tensors on an NVIDIA GPU are
-    computed there, by `sassl.cuda`: on torch's current stream and without waiting for it, so that floats are not checked;
+    L, as neither can hold the result. Floats must lie in [0, 1]: it stands before Normalize. Images from 8x8 up. Tensors on
+    an NVIDIA GPU are computed there, by `sassl.cuda`: on torch's current stream and without waiting for it, so that floats are not checked;
     arrays of CuPy and JAX, (..., H, W, C), come in and go out by DLPack. A list of tensors is computed on the CPU.
     There is no gradient: a tensor that needs one gives a warning. torch.compile calls it as it is; torch.vmap, torch.export,
     and sparse, nested, quantized, complex and meta tensors are refused.
