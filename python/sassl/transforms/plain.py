@@ -49,7 +49,8 @@ class SASSL:
     size and device of what went in, and images that are not drawn come back as they are, as an empty batch or list does.
     Stylized PIL images keep their mode and alpha, except that P becomes RGB (RGBA where it has transparency) and 1 becomes
     L, as neither can hold the result. Floats must lie in [0, 1]: it stands before Normalize. Images from 8x8 up. Tensors on
-    an NVIDIA GPU are computed there, by `sassl.cuda`: on torch's current stream and without waiting for it, so that floats are not checked;
+    an NVIDIA GPU are computed there, by `sassl.cuda`: on torch's current stream and without waiting for it, so that floats
+    are not checked;
     arrays of CuPy and JAX, (..., H, W, C), come in and go out by DLPack. A list of tensors is computed on the CPU.
     There is no gradient: a tensor that needs one gives a warning. torch.compile calls it as it is; torch.vmap, torch.export,
     and sparse, nested, quantized, complex and meta tensors are refused.

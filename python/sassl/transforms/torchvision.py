@@ -37,7 +37,8 @@ class SASSL(plain.SASSL, v2.Transform):
     where no PIL image, `Image` or `Video` is. One call is one sample: all its images share a draw, but those of a batch
     (..., C, H, W) have one each, and so have those of a list that is the only argument and has nothing but PIL images, arrays,
     and tensors which all have three channels or all one. The frames of a video share one. Arrays are images only as
-    the only argument, alone or in a list; within a sample, `v2.ToImage` comes first. In `v1.Compose` and `nn.Sequential` it is a module as any other.
+    the only argument, alone or in a list; within a sample, `v2.ToImage` comes first. In `v1.Compose` and `nn.Sequential` it
+    is a module as any other.
     """
     )
 
