@@ -67,10 +67,12 @@ def _styled_maker(maker: Any, style: Any) -> Any:
         remedy = f"give {names}" if parts else _BY_HAND
         raise ValueError(f"pipeline: expected a Compose or views of them, got {type(maker).__name__}; {remedy}")
     left = calls[0]
+    # Other views may have the same object.
+    styled = _styled(copy.deepcopy(parts[left]), style)
     if isinstance(parts[left], (list, tuple)) or calls.count(left) == 1:
-        setattr(maker, left, _styled(parts[left], style))
+        setattr(maker, left, styled)
         return maker
-    return LeftStyled(maker, left, _styled(copy.deepcopy(parts[left]), style))
+    return LeftStyled(maker, left, styled)
 
 
 class LeftStyled:
