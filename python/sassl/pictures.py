@@ -46,7 +46,7 @@ def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None
 
     Args:
         inputs: files, folders and patterns.
-        left_out: counts files of the folders that are left out, "hidden" and "other" ones.
+        left_out: counts files of the folders that are left out, "hidden" and "other" ones; None: a warning tells of hidden ones.
 
     Raises:
         OSError: an input that names none; a subfolder that cannot be listed.
@@ -55,7 +55,7 @@ def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None
     for item in (os.fspath(item) for item in inputs):
         path = Path(item)
         if path.is_dir():
-            some = _find_below(path, Counter() if left_out is None else left_out)
+            some = _find_below(path, left_out)
             if not some:
                 raise FileNotFoundError(f"{path}: no picture in this folder ({', '.join(SUFFIXES)})")
         elif path.exists():
@@ -68,10 +68,13 @@ def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None
     return list(found)
 
 
-def _find_below(root: Path, left_out: Counter[str]) -> list[Path]:
+def _find_below(root: Path, left_out: Counter[str] | None) -> list[Path]:
     """As `sassl.data.ImageFolder` lists a folder: without hidden files, links to folders followed, each folder once."""
     found, hidden, others = list_images(root)
-    left_out.update({kind: n for kind, n in (("hidden", hidden), ("other", others)) if n})
+    if left_out is not None:
+        left_out.update({kind: n for kind, n in (("hidden", hidden), ("other", others)) if n})
+    elif hidden:
+        warnings.warn(f"{root}: {hidden} hidden files or folders left out", stacklevel=3)
     return sorted(map(Path, found))
 
 

@@ -63,9 +63,7 @@ def test_files_are_read_as_the_loader_reads_them(folder, photo, tmp_path, capsys
     Image.fromarray(photo).save(folder / "film.gif")
     call = ["stylize", str(folder), "--beta", "0", "--out"]
     assert main([*call, str(tmp_path / "upright")]) == 0
-    assert "left out, as no pictures by their suffix: 1 .txt, 1 .gif" in capsys.readouterr().err.replace(
-        "1 .gif, 1 .txt", "1 .txt, 1 .gif"
-    )
+    assert "left out: 2 other files" in capsys.readouterr().err
     assert np.array_equal(pictures.read(tmp_path / "upright" / "turned.png"), np.rot90(photo, -1))
     assert np.array_equal(pictures.read(tmp_path / "upright" / "deep.png"), pictures.read(folder / "deep.png"))
     assert main([*call, str(tmp_path / "stored"), "--no-exif"]) == 0

@@ -71,7 +71,7 @@ def test_find(photo, tmp_path):
         (tmp_path / hidden).write_bytes(b"")
     left_out = Counter()
     names = [str(p.relative_to(tmp_path)) for p in pictures.find([tmp_path], left_out)]
-    assert left_out == {".txt": 1}
+    assert left_out == {"hidden": 2, "other": 1}
     assert names == ["a.PNG", "b.jpg", "deep/c.webp"]
     assert [p.name for p in pictures.find([tmp_path / "*.jpg", tmp_path / "b.jpg"])] == ["b.jpg"]
     with pytest.raises(FileNotFoundError, match=r"\*\.bmp"):
