@@ -239,7 +239,7 @@ class Named:
         return len(self.targets)
 
     def __getitem__(self, i):
-        return np.full((16, 16, 3), 40 * i, np.uint8), self.targets[i]
+        return np.full((16, 16, 3), 30 * i, np.uint8), self.targets[i]
 
 
 def test_datasets_of_others_name_their_classes():
