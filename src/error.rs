@@ -1,4 +1,5 @@
 //! The ways to be wrong: one variant each, and a message that names the value, the place and the remedy.
+use std::any::Any;
 use std::path::{Path, PathBuf};
 
 /// What every fallible function of this crate returns.
@@ -89,8 +90,17 @@ pub enum Error {
         reason: String,
     },
 
-    /// A bug of this crate, met on a thread of its own.
-    #[error("{what}: a thread of sassl panicked: {message}; please report it with the file")]
+    /// More memory than the system gives.
+    #[error("{what}: the system has not the {bytes} bytes of memory that this takes")]
+    Memory {
+        /// The argument or the file that asks for it.
+        what: String,
+        /// How much.
+        bytes: usize,
+    },
+
+    /// A bug of this crate.
+    #[error("{what}: sassl panicked: {message}; this is a bug of sassl, please report it")]
     Panic {
         /// What it was at.
         what: String,
@@ -132,6 +142,13 @@ impl Error {
     /// Whether this is no fault of the image that was read, so that no other image may take its place.
     pub fn is_fatal(&self) -> bool {
         matches!(self, Self::Foreign { fatal: true, .. })
+    }
+
+    /// A panic that was caught, as it is told.
+    pub fn panic(what: impl Into<String>, payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Self::Panic { what: what.into(), message }
     }
 
     /// A file the system refused.

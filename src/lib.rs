@@ -5,8 +5,10 @@
 //!
 //! - [`error`]: the ways to be wrong.
 //! - [`files`]: files written whole or not at all.
+//! - [`interrupt`]: the early end of a long call.
+//! - [`memory`]: sizes that others decide.
 //! - [`random`]: `(seed, epoch, index, view)` to a generator.
-//! - [`kernels`]: loops over numbers; the only home of SIMD and, with the memory map of `weights`, of `unsafe`.
+//! - [`kernels`]: loops over numbers; the only home of SIMD and of `unsafe`.
 //! - [`image`]: one picture: decoding, cropping, colours, blur.
 //! - [`weights`]: files to named tensors and the description of a network.
 //! - [`style`]: the paper's Algorithm 1, a file for each of its lines.
@@ -24,7 +26,9 @@ pub mod error;
 pub mod eval;
 pub mod files;
 pub mod image;
+pub mod interrupt;
 pub mod kernels;
+pub mod memory;
 pub mod methods;
 pub mod nn;
 pub mod optim;

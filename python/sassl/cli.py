@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,7 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the exit code is 0, 1 where something failed, 2 for a wrong call."""
     args = parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Who reads has had enough, as `head` has. Python would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt as error:
         tell(f"sassl {args.command}: interrupted{error}")
         return 130

@@ -1,6 +1,7 @@
 //! numpy to the core and back: the one conversion.
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::kernels::interpolate::{Pixels, PixelsMut};
+use crate::memory::zeros;
 use crate::style::Images;
 use numpy::{Element, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
@@ -72,12 +73,12 @@ impl<'py> HeldImages<'py> {
     }
 
     /// Room for a result of the same shape and type.
-    pub(super) fn room(&self) -> Made {
+    pub(super) fn room(&self) -> Result<Made> {
         let len = self.shape().iter().product();
-        match self {
-            Self::U8(_) => Made::U8(vec![0; len]),
-            Self::F32(_) => Made::F32(vec![0.0; len]),
-        }
+        Ok(match self {
+            Self::U8(_) => Made::U8(zeros("images", len)?),
+            Self::F32(_) => Made::F32(zeros("images", len)?),
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use super::run::{checked_threads, run, threads};
 use crate::error::{Error, Result};
 use crate::kernels::conv2d::{Shape, forward, input_gradient, weight_gradient};
 use crate::kernels::{Isa, Precision};
+use crate::memory;
 use pyo3::prelude::*;
 
 /// A convolution of a batch, or one of its gradients.
@@ -57,7 +58,7 @@ pub(super) fn conv2d<'py>(
     };
     let out = run(py, || {
         let isa = Isa::detect(Precision::Exact)?;
-        let mut out = vec![0.0; out_shape.iter().product()];
+        let mut out = memory::zeros("output", memory::count("output", out_shape)?)?;
         match which {
             "output" => forward(isa, threads, &shape, x, w, &mut out),
             "input" => input_gradient(isa, threads, &shape, grad, w, &mut out),
@@ -81,6 +82,11 @@ fn shape(input: &[usize], weight: &[usize], stride: usize, padding: usize) -> Re
     };
     if stride == 0 {
         return Err(Error::value("stride", stride, "from 1 up"));
+    }
+    /// More than any image has pixels in a row.
+    const MOST_PADDING: usize = 1 << 16;
+    if padding > MOST_PADDING {
+        return Err(Error::value("padding", padding, format!("at most {MOST_PADDING}")));
     }
     let within = (height + 2 * padding, width + 2 * padding);
     if kernel.0 > within.0 || kernel.1 > within.1 {

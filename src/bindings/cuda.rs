@@ -1,4 +1,5 @@
 //! Algorithm 1 on a GPU: plans, devices, and what a machine has of both. Memory and streams are those of whoever calls.
+use super::run::caught;
 use super::style::StyleParams;
 use super::stylizer::Stylizer;
 use super::views::{TwoViews, ViewParams};
@@ -74,13 +75,15 @@ impl CudaStylizer {
     ))]
     fn plan(&self, images: Layout, params: &StyleParams, out: Layout, styles: Option<usize>) -> PyResult<CudaPlan> {
         let (images, out) = (self::images(Space::Images, images)?, self::images(Space::Out, out)?);
-        Ok(CudaPlan(self.0.apply(&images, &params.0, styles.map_or(From::Batch, From::Bank), &out)?))
+        let plan = || Ok(self.0.apply(&images, &params.0, styles.map_or(From::Batch, From::Bank), &out)?);
+        Ok(CudaPlan(caught("images", plan)?))
     }
 
     /// F of `count` images into (count, dim) float32.
     #[pyo3(signature = (images: "tuple[str, int, int, tuple[int, int, int, int]]", count))]
     fn encode(&self, images: Layout, count: usize) -> PyResult<CudaPlan> {
-        Ok(CudaPlan(self.0.encode(&self::images(Space::Images, images)?, count)?))
+        let images = self::images(Space::Images, images)?;
+        Ok(CudaPlan(caught("images", || Ok(self.0.encode(&images, count)?))?))
     }
 }
 
@@ -115,7 +118,7 @@ pub(super) fn cuda_views(
     let right = Images { at: At { space: Space::Out, bytes: right }, ..left };
     let params: Vec<_> = params.into_iter().map(|(left, right)| [left.0, right.0]).collect();
     let style = stylizer.map(|stylizer| (&stylizer.0, styles.map_or(From::Batch, From::Bank)));
-    Ok(CudaPlan(views.0.plan(&images, &params, [&left, &right], style)?))
+    Ok(CudaPlan(caught("images", || Ok(views.0.plan(&images, &params, [&left, &right], style)?))?))
 }
 
 #[pymethods]

@@ -1,6 +1,6 @@
 //! The one table from this crate's errors to Python's classes.
 use crate::error::Error;
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 impl From<Error> for PyErr {
@@ -19,6 +19,7 @@ impl From<Error> for PyErr {
                 }
                 None => PyOSError::new_err(error.to_string()),
             },
+            Error::Memory { .. } => PyMemoryError::new_err(error.to_string()),
             Error::Panic { .. } | Error::Cuda { .. } => PyRuntimeError::new_err(error.to_string()),
             _ => PyValueError::new_err(error.to_string()),
         }

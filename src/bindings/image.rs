@@ -7,6 +7,7 @@ use crate::image::{
     self, BlurScratch, Crop, Dtype, Factor, Interpolation, Normalize, Output, Pixels, PixelsView, Planes, ResizeScratch,
 };
 use crate::kernels::{Isa, Precision};
+use crate::memory;
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -110,11 +111,12 @@ pub(super) fn resized_crop<'py>(
         width: whole("width", width)?,
     };
     let size = (whole("size[0]", size.0)?, whole("size[1]", size.1)?);
+    let bytes = memory::count("size", &[size.0, size.1, 3])?;
     let made = run(py, || {
         let isa = Isa::detect(Precision::Exact)?;
+        let mut out = memory::zeros("size", bytes)?;
         let mut planes = Planes::new(size.0, size.1);
         image::resized_crop(isa, pixels, crop, interpolation.0, &mut planes, &mut ResizeScratch::default())?;
-        let mut out = vec![0; planes.as_slice().len()];
         planes.write(isa, &mut out);
         Ok(out)
     })?;

@@ -1,14 +1,51 @@
-//! How Python enters the core: without the GIL, with errors converted and Ctrl-C heard, and on how many threads.
+//! How Python enters the core: without the GIL, with errors and panics converted and Ctrl-C heard, and on how many threads.
 use crate::error::{Error, Result};
+use crate::interrupt;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::any::Any;
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
-/// Runs `work` while other Python threads go on.
+/// Runs `work` while other Python threads go on. Ctrl-C ends it at its next [`interrupt::poll`]; a panic is an error that names the
+/// line of the call, where it is not known what else to name.
+#[track_caller]
 pub(super) fn run<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
-    let done = py.detach(work)?;
+    run_on(py, Location::caller(), work)
+}
+
+/// The same, where a panic's error names the file or the argument that the work is on.
+pub(super) fn run_on<T: Send>(
+    py: Python<'_>,
+    what: impl Display + Send,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> PyResult<T> {
+    let done = py.detach(|| caught(what, || Ok(interrupt::watched(signals, work)?)))?;
     py.check_signals()?;
     Ok(done)
+}
+
+/// Runs work whose panic is an error that names `what`: for what keeps the GIL; [`run`] does so itself.
+pub(super) fn caught<T>(what: impl Display, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let payload = match payload.downcast::<PyErr>() {
+            Ok(signal) => return Err(*signal),
+            Err(other) => other,
+        };
+        Err(match payload.downcast::<Error>() {
+            Ok(error) => (*error).into(),
+            Err(panic) => Error::panic(what.to_string(), &*panic).into(),
+        })
+    })
+}
+
+/// Python's handlers of signals, which only its first thread runs; what one raises ends the call.
+fn signals() -> std::result::Result<(), Box<dyn Any + Send>> {
+    match Python::try_attach(|py| py.check_signals()) {
+        Some(Err(raised)) => Err(Box::new(raised)),
+        _ => Ok(()),
+    }
 }
 
 /// The number of threads for one call: what was asked for, else the environment variable `SASSL_THREADS`, else one in a
@@ -19,7 +56,7 @@ pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> 
     if let Some(threads) = wanted {
         return Ok(threads);
     }
-    if let Some(text) = std::env::var_os("SASSL_THREADS") {
+    if let Some(text) = std::env::var_os("SASSL_THREADS").filter(|text| !text.is_empty()) {
         let text = text.to_string_lossy();
         return match text.trim().parse() {
             Ok(threads) if threads > 0 => Ok(threads),

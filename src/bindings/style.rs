@@ -1,8 +1,9 @@
 //! `Bank`, `Gaussian`, `StyleParams` and `Block`: where styles come from, what is drawn, and Algorithm 1 over both.
 use super::arrays::{HeldImages, floats, into_array, vectors};
-use super::run::{run, threads};
+use super::run::{caught, run, run_on, threads};
 use super::stylizer::{Stylizer, check_space};
 use crate::error::Error;
+use crate::memory;
 use crate::random::Key;
 use crate::style;
 use crate::style::{Drawn, Sassl, Styles};
@@ -12,7 +13,7 @@ use pyo3::types::PyTuple;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Style vectors of one space, in memory or mapped from a file. `sassl.StyleBank` is its face.
+/// Style vectors of one space, in memory. `sassl.StyleBank` is its face.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Bank(Arc<style::Bank>);
 
@@ -38,17 +39,17 @@ impl Bank {
         Ok(Self(Arc::new(run(py, style::Bank::embedded)?)))
     }
 
-    /// A bank file, memory-mapped.
+    /// A bank file, read whole: what becomes of the file later does not matter.
     #[staticmethod]
     #[pyo3(signature = (path: "str | os.PathLike[str]"))]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        Ok(Self(Arc::new(run(py, || style::Bank::load(&path))?)))
+        Ok(Self(Arc::new(run_on(py, path.display(), || style::Bank::load(&path))?)))
     }
 
     /// Writes the bank as a .safetensors file of float16, atomically.
     #[pyo3(signature = (path: "str | os.PathLike[str]") -> "None")]
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        run(py, || self.0.save(&path))
+        run_on(py, path.display(), || self.0.save(&path))
     }
 
     /// All vectors, (n, dim) float32; a copy.
@@ -78,7 +79,7 @@ impl Bank {
     /// A Gaussian along the bank's main axes.
     #[pyo3(signature = (rank = 20))]
     fn gaussian(&self, py: Python<'_>, rank: usize) -> PyResult<Gaussian> {
-        Ok(Gaussian(Arc::new(run(py, || self.0.gaussian(rank))?)))
+        Ok(Gaussian(Arc::new(run_on(py, "gaussian", || self.0.gaussian(rank))?)))
     }
 
     fn __len__(&self) -> usize {
@@ -334,8 +335,9 @@ impl Block {
 
     /// Draws for n images; image i has the random stream (seed, epoch, index + i, view).
     #[pyo3(signature = (seed, n, *, epoch = 0, index = 0, view = 0))]
-    fn sample(&self, seed: u64, n: usize, epoch: u64, index: u64, view: u64) -> StyleParams {
-        StyleParams(self.sassl.sample(Key { seed, epoch, index, view }, n))
+    fn sample(&self, seed: u64, n: usize, epoch: u64, index: u64, view: u64) -> PyResult<StyleParams> {
+        let draw = || self.sassl.sample(Key { seed, epoch, index, view }, n);
+        caught("n", || Ok(StyleParams(memory::fallible(draw)?)))
     }
 
     /// The style vector z_s of each image, (n, dim) float32.
@@ -353,7 +355,7 @@ impl Block {
         let dim = self.stylizer.get().core.dim();
         let z_content = z_content.map(|z| vectors("z_content", z, dim)).transpose()?;
         let z_content = z_content.as_ref().map(|z| z.slice()).transpose()?;
-        let z = run(py, || self.sassl.vectors(&params.0, dim, z_content))?;
+        let z = run_on(py, "params", || self.sassl.vectors(&params.0, dim, z_content))?;
         into_array(py, z, &[params.0.len(), dim])
     }
 
@@ -379,8 +381,8 @@ impl Block {
         if params.0.len() == batch.count() && !params.0.iter().any(|params| params.apply) {
             return Ok(images.clone());
         }
-        let mut out = held.room();
-        run(py, || self.sassl.apply(&stylizer.core, batch, &params.0, out.pixels(), threads))?;
+        let mut out = held.room()?;
+        run_on(py, "images", || self.sassl.apply(&stylizer.core, batch, &params.0, out.pixels(), threads))?;
         out.into_array(py, held.shape())
     }
 }

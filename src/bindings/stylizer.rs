@@ -1,8 +1,9 @@
 //! `Stylizer`: F and T.
 use super::arrays::{HeldImages, floats, into_array, vectors};
-use super::run::{checked_threads, run, threads};
+use super::run::{checked_threads, run_on, threads};
 use crate::error::{Error, Result};
 use crate::kernels::{Isa, Precision};
+use crate::memory::zeros;
 use crate::style;
 use crate::style::{Strength, Style};
 use crate::weights::Model;
@@ -51,7 +52,7 @@ impl Stylizer {
     ) -> PyResult<Self> {
         let threads = checked_threads(threads)?;
         let precision = Precision::named(precision)?;
-        let core = run(py, || {
+        let core = run_on(py, model.display(), || {
             let weights = named(&model)?;
             if let Some(expected) = space.filter(|space| *space != weights.space) {
                 return Err(Error::Space { what: model.display().to_string(), found: weights.space, expected });
@@ -109,7 +110,7 @@ impl Stylizer {
     fn encode<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let held = HeldImages::new(images)?;
         let (images, threads) = (held.images()?, threads(py, self.threads)?);
-        let z = run(py, || Ok(self.core.encode(images, threads)))?;
+        let z = run_on(py, "images", || self.core.encode(images, threads))?;
         let shape = [images.count(), self.core.dim()];
         into_array(py, z, if held.shape().len() == 3 { &shape[1..] } else { &shape })
     }
@@ -133,8 +134,8 @@ impl Stylizer {
         let (images, threads) = (held.images()?, threads(py, self.threads)?);
         let z = vectors("z", z, self.core.dim())?;
         let z = z.slice()?;
-        let mut out = vec![0.0; images.count() * images.floats()];
-        run(py, || self.core.transfer(images, z, &mut out, threads))?;
+        let mut out = zeros("images", images.count() * images.floats())?;
+        run_on(py, "images", || self.core.transfer(images, z, &mut out, threads))?;
         into_array(py, out, held.shape())
     }
 
@@ -180,8 +181,8 @@ impl Stylizer {
             if *scalar { Strength::All(numbers[0]) } else { Strength::Each(numbers) }
         }
         let style = Style { z: z.slice()?, z_content: None, alpha: of(&alpha), beta: of(&beta), apply: None };
-        let mut out = held.room();
-        run(py, || self.core.stylize(images, &style, out.pixels(), threads))?;
+        let mut out = held.room()?;
+        run_on(py, "images", || self.core.stylize(images, &style, out.pixels(), threads))?;
         out.into_array(py, held.shape())
     }
 

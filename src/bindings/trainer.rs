@@ -1,7 +1,8 @@
 //! `Trainer`: what `sassl.pretraining` steps.
 use super::arrays::{Held, floats, into_array};
-use super::run::{checked_threads, run, threads};
+use super::run::{checked_threads, run_on, threads};
 use crate::error::{Error, Result};
+use crate::memory::lengthen;
 use crate::optim::{Momentum, Schedule};
 use crate::train::checkpoint::{self, Metadata};
 use crate::train::{self, Batch, Config, State};
@@ -11,12 +12,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// A method with its networks and optimizers.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Trainer {
     core: Mutex<train::Trainer>,
+    process: u32,
     threads: usize,
     features: usize,
 }
@@ -35,9 +37,9 @@ impl Trainer {
         let config: Config = serde_json::from_str(config)
             .map_err(|error| Error::value("config", error, "give sassl.pretraining.Config"))?;
         let count = self::threads(py, checked_threads(threads)?)?;
-        let core = run(py, || train::Trainer::new(config, count))?;
+        let core = run_on(py, "config", || train::Trainer::new(config, count))?;
         let features = core.features()?;
-        Ok(Self { core: Mutex::new(core), threads: count, features })
+        Ok(Self { core: Mutex::new(core), process: std::process::id(), threads: count, features })
     }
 
     /// Threads of a step.
@@ -48,8 +50,9 @@ impl Trainer {
 
     /// Raises:
     ///     ValueError: steps of so many images cannot be.
-    fn check_batch(&self, batch: usize) -> PyResult<()> {
-        Ok(self.core().check_batch(batch)?)
+    fn check_batch(&self, py: Python<'_>, batch: usize) -> PyResult<()> {
+        // Without the GIL: who has the lock may wait for it.
+        run_on(py, "batch", || self.core()?.check_batch(batch))
     }
 
     /// One step on two views of a batch.
@@ -77,10 +80,10 @@ impl Trainer {
     ) -> PyResult<(f32, Bound<'py, PyDict>, Bound<'py, PyAny>)> {
         let (left, right) = (floats("left", left)?, floats("right", right)?);
         let (left, right) = (Images::new("left", &left)?, Images::new("right", &right)?);
-        let report = run(py, || {
+        let report = run_on(py, "left, right", || {
             let (mut left_room, mut right_room) = (vec![], vec![]);
             let (left, right) = (left.batch(&mut left_room), right.batch(&mut right_room));
-            self.core().step(left, right, lr, momentum)
+            self.core()?.step(left, right, lr, momentum)
         })?;
         let watched = PyDict::new(py);
         report.watched.into_iter().try_for_each(|(name, x)| watched.set_item(name, x))?;
@@ -99,9 +102,9 @@ impl Trainer {
     fn encode<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let held = floats("images", images)?;
         let images = Images::new("images", &held)?;
-        let made = run(py, || {
+        let made = run_on(py, "images", || {
             let mut room = vec![];
-            self.core().encode(images.batch(&mut room))
+            self.core()?.encode(images.batch(&mut room))
         })?;
         let n = made.len() / self.features;
         into_array(py, made, &[n, self.features])
@@ -116,7 +119,7 @@ impl Trainer {
     /// Everything that a continued run needs, by name.
     #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        into_dict(py, run(py, || self.core().state())?)
+        into_dict(py, run_on(py, "state", || self.core()?.state())?)
     }
 
     /// Goes on from such a state.
@@ -126,7 +129,7 @@ impl Trainer {
     #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
     fn load_state(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let state = from_dict(state)?;
-        run(py, || self.core().load_state(&state))
+        run_on(py, "state", || self.core()?.load_state(&state))
     }
 
     /// Writes everything into a .safetensors file with a checksum: the whole file, or nothing.
@@ -135,7 +138,7 @@ impl Trainer {
     ///     OSError: the system refuses.
     #[pyo3(signature = (path: "str | os.PathLike[str]", metadata) -> "None")]
     fn save(&self, py: Python<'_>, path: PathBuf, metadata: Metadata) -> PyResult<()> {
-        run(py, || checkpoint::save(&path, &self.core().state()?, &metadata))
+        run_on(py, path.display(), || checkpoint::save(&path, &self.core()?.state()?, &metadata))
     }
 
     /// Goes on from such a file; gives its metadata.
@@ -145,10 +148,10 @@ impl Trainer {
     ///     ValueError: no checkpoint, a damaged one, or one of another run; nothing is changed then.
     #[pyo3(signature = (path: "str | os.PathLike[str]"))]
     fn load(&self, py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {
-        run(py, || {
+        run_on(py, path.display(), || {
             let (state, metadata) = checkpoint::load(&path)?;
             let named = |error: Error| Error::weights(&path, error.to_string());
-            self.core().load_state(&state).map_err(named)?;
+            self.core()?.load_state(&state).map_err(named)?;
             Ok(metadata)
         })
     }
@@ -156,7 +159,7 @@ impl Trainer {
     /// The backbone's tensors under torchvision's names and in its order of axes.
     #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
     fn backbone<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        into_dict(py, run(py, || self.core().backbone_state())?)
+        into_dict(py, run_on(py, "state", || self.core()?.backbone_state())?)
     }
 
     /// Takes the backbone's tensors from those of torchvision or timm; `fc.*` are left out.
@@ -166,13 +169,26 @@ impl Trainer {
     #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
     fn load_backbone(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let state = from_dict(state)?;
-        run(py, || self.core().load_backbone(&state))
+        run_on(py, "state", || self.core()?.load_backbone(&state))
     }
 }
 
 impl Trainer {
-    fn core(&self) -> MutexGuard<'_, train::Trainer> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The core knows by itself whether a panic has left it half changed.
+    fn core(&self) -> Result<MutexGuard<'_, train::Trainer>> {
+        let here = std::process::id();
+        if self.process == here {
+            return Ok(self.core.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        match self.core.try_lock() {
+            Ok(core) => Ok(core),
+            Err(TryLockError::Poisoned(core)) => Ok(core.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                let remedy =
+                    "it was forked while another thread used this trainer, which stays in use here; load it anew";
+                Err(Error::value("process", here, remedy))
+            }
+        }
     }
 }
 
@@ -184,7 +200,7 @@ impl Trainer {
 #[pyfunction]
 #[pyo3(signature = (path: "str | os.PathLike[str]"))]
 pub(super) fn checkpoint_metadata(py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {
-    run(py, || checkpoint::metadata(&path))
+    run_on(py, path.display(), || checkpoint::metadata(&path))
 }
 
 /// Writes tensors into a .safetensors file, float32 or int64 as they are: the whole file, or nothing.
@@ -208,7 +224,7 @@ pub(super) fn write_tensors(
             counts.insert(name.extract::<String>()?);
         }
     }
-    run(py, || {
+    run_on(py, path.display(), || {
         let tensors: Vec<_> = state
             .iter()
             .map(|(name, (shape, numbers))| {
@@ -264,7 +280,8 @@ impl<'a> Images<'a> {
             return Batch { shape: self.shape, numbers };
         }
         let size = height * width;
-        room.reserve(numbers.len());
+        lengthen("images", room, numbers.len(), 0.0);
+        room.clear();
         for image in numbers.chunks_exact((3 * size).max(1)) {
             let (red, others) = image.split_at(size);
             let (green, blue) = others.split_at(size);

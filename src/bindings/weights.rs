@@ -1,5 +1,5 @@
 //! `convert` and `info`: files of weights, and what this installation is.
-use super::run::run;
+use super::run::run_on;
 use crate::kernels::{Isa, Precision};
 use crate::weights::magenta;
 use pyo3::prelude::*;
@@ -29,7 +29,7 @@ pub(super) fn convert(
     out: PathBuf,
     name: &str,
 ) -> PyResult<()> {
-    run(py, || magenta::mobile_pair(&predictor, &transformer, name)?.save(&out))
+    run_on(py, predictor.display(), || magenta::mobile_pair(&predictor, &transformer, name)?.save(&out))
 }
 
 /// The version of the package.

@@ -2,6 +2,7 @@
 //! `__MACOSX`, where macOS keeps what its archives hold beside the files; the rest is told apart by its suffix.
 use super::SUFFIXES;
 use crate::error::{Error, Result};
+use crate::interrupt::poll;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -59,6 +60,7 @@ impl Folder {
     pub fn list(folder: &Path) -> Result<Self> {
         let (mut folders, mut listing) = (vec![], Listing::default());
         for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
+            poll();
             let path = entry.map_err(|e| Error::io(folder, e))?.path();
             if path.file_name().is_some_and(is_hidden) {
                 listing.hidden += 1;

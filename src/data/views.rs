@@ -256,10 +256,10 @@ impl TwoViews {
         let Some(styling) = &self.styling else { return Ok(vec![]) };
         self.idle.lend(Workspace::default, |workspace| {
             if styling.position == Position::BeforeCrop {
-                return Ok(styling.stylizer.encode(images(picture)?, 1));
+                return styling.stylizer.encode(images(picture)?, 1);
             }
             self.crop(0, picture, &params[0], workspace)?;
-            Ok(styling.stylizer.encode(images(self.pixels(workspace))?, 1))
+            styling.stylizer.encode(images(self.pixels(workspace))?, 1)
         })
     }
 

@@ -6,6 +6,7 @@ use super::records::numbered;
 use super::{Item, SUFFIXES, Source};
 use crate::error::{Error, Result};
 use crate::image::{DecodeOptions, decode};
+use crate::interrupt::poll;
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -130,6 +131,7 @@ impl WebDataset {
         let mut archive = Archive::new(BufReader::with_capacity(4096, file));
         let mut end = 0;
         for entry in archive.entries_with_seek().map_err(io)? {
+            poll();
             let read = entry.and_then(|entry| Ok((entry.path()?.into_owned(), entry)));
             let (path_within, mut entry) =
                 read.map_err(|error| Error::image(path, format!("damaged after byte {end}: {error}")))?;

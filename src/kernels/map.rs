@@ -3,6 +3,7 @@ use super::instance_norm::Norm;
 use super::quantize::{Quantized, QuantizedView};
 use super::resize::Resizing;
 use super::{Input, Isa, Operand};
+use crate::memory::lengthen;
 use std::ops::Range;
 
 /// Room around a map, in pixels.
@@ -104,7 +105,8 @@ impl<T: Copy + Default> Map<T> {
         self.range = None;
         // Never shrunk, so that growing back costs nothing.
         if self.data.len() < self.len() + SLACK {
-            self.data.resize(self.len() + SLACK, T::default());
+            let len = self.len() + SLACK;
+            lengthen("images", &mut self.data, len, T::default());
         }
     }
 
@@ -129,6 +131,11 @@ impl<T: Copy + Default> Map<T> {
             pad: self.pad,
             range: self.range,
         }
+    }
+
+    /// Of memory, in use or not.
+    pub fn bytes(&self) -> usize {
+        self.data.capacity() * size_of::<T>()
     }
 
     fn len(&self) -> usize {
@@ -344,6 +351,11 @@ impl<T: Copy + Default> Free<T> {
 }
 
 impl Scratch {
+    /// Bytes that are kept in maps.
+    pub fn bytes(&self) -> usize {
+        self.floats.0.iter().map(Map::bytes).chain(self.bytes.0.iter().map(Map::bytes)).sum()
+    }
+
     /// A map of this shape, contents arbitrary.
     pub fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> Map {
         self.floats.take(height, width, channels, pad)

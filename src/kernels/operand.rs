@@ -55,6 +55,14 @@ impl Operand {
         }
     }
 
+    /// Of memory, in use or not.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Floats(map) => map.bytes(),
+            Self::Bytes(bytes) => bytes.map.bytes(),
+        }
+    }
+
     /// Says what the numbers that will be written lie in. Floats need not know.
     pub fn set_range(&mut self, range: Extent) {
         if let Self::Bytes(bytes) = self {

@@ -1,16 +1,23 @@
 //! Threads that wait for work, so that a call need not start any. They know the process they belong to: a forked child,
 //! which has none of its parent's threads, starts its own.
 #![allow(unsafe_code)]
+use crate::interrupt::{following, poll};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a thread waits for work before it ends: a process that was forked by a thread other than the first ends with its last
+/// thread, and would live on for the sake of those that wait.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs `work` on this thread and on up to `threads - 1` others at once, and returns when all of them have.
 ///
 /// `work` takes its share by itself, from something that all threads see, and returns when nothing is left. Threads that are
-/// busy with other calls are not waited for. A panic on any thread is the caller's.
+/// busy with other calls are not waited for. A panic on any thread is the caller's, and a panic of the caller ends the others at
+/// their next [`poll`].
 pub fn run(threads: usize, work: &(dyn Fn() + Sync)) {
     if threads <= 1 {
         return work();
@@ -47,6 +54,7 @@ pub fn each_with<T: Send, S>(
         let mut own = own();
         while let Some(item) = next() {
             work(&mut own, item);
+            poll();
         }
     });
 }
@@ -100,6 +108,8 @@ struct Share {
 struct Call {
     state: Mutex<State>,
     done: Condvar,
+    /// Nobody waits for its results any more.
+    over: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -116,6 +126,9 @@ struct Guard<'a> {
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         locked(&self.pool.queue).shares.retain(|share| !Arc::ptr_eq(&share.call, self.call));
+        if std::thread::panicking() {
+            self.call.over.store(true, Ordering::Relaxed);
+        }
         let mut state = locked(&self.call.state);
         while state.running > 0 {
             state = self.call.done.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -175,11 +188,16 @@ impl Pool {
                     break share;
                 }
                 queue.waiting += 1;
-                queue = self.offered.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                let (woken, late) = self.offered.wait_timeout(queue, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+                queue = woken;
                 queue.waiting -= 1;
+                if late.timed_out() && queue.shares.is_empty() {
+                    queue.threads -= 1;
+                    return;
+                }
             };
             drop(queue);
-            let panic = catch_unwind(AssertUnwindSafe(share.work)).err();
+            let panic = catch_unwind(AssertUnwindSafe(|| following(&share.call.over, share.work))).err();
             let mut state = locked(&share.call.state);
             state.running -= 1;
             state.panic = state.panic.take().or(panic);
@@ -233,6 +251,37 @@ mod tests {
                 scope.spawn(|| (0..20).for_each(|_| assert_eq!(counted(4, 10).0, 55)));
             }
         });
+    }
+
+    #[test]
+    fn threads_that_have_nothing_to_do_end_and_come_again() {
+        let waiting = || super::locked(&super::Pool::of_this_process().queue).threads;
+        assert_eq!(counted(2, 10).0, 55);
+        let until = std::time::Instant::now() + Duration::from_secs(60);
+        // Other tests use them meanwhile.
+        while waiting() > 0 {
+            assert!(std::time::Instant::now() < until, "{} threads wait on", waiting());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert_eq!(counted(2, 10).0, 55);
+    }
+
+    #[test]
+    fn a_call_that_is_ended_ends_on_all_its_threads() {
+        let taken = AtomicUsize::new(0);
+        let ended = std::panic::catch_unwind(|| {
+            crate::interrupt::watched(
+                || Err(Box::new("stop")),
+                || {
+                    super::each(3, 0..10_000, |_| {
+                        taken.fetch_add(1, Ordering::Relaxed);
+                        std::thread::sleep(Duration::from_millis(1));
+                    });
+                },
+            );
+        });
+        assert_eq!(ended.unwrap_err().downcast_ref::<&str>(), Some(&"stop"));
+        assert!(taken.into_inner() < 2000, "the others went on");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{Method, State, Step, backbone, head, info_nce, normalized};
 use crate::encoders::Settings as Encoder;
 use crate::error::{Error, Result};
 use crate::nn::{Engine, Hidden, Mode, Network};
-use crate::optim::ema;
+use crate::optim::{ema, whole};
 use crate::random::{Generator, Key};
 use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
@@ -174,9 +174,11 @@ impl Method for Moco {
             let remedy = format!("this run's queue is {:?}", mine[0].1);
             return Err(Error::value("state of MoCo", names.join(", "), remedy));
         }
+        let pointer = whole("queue_pointer", state[1].2[0], self.settings.queue as u64)?;
+        let (high, low) = (whole("steps", state[2].2[0], 1 << 24)?, whole("steps", state[2].2[1], 1 << 20)?);
         self.queue.copy_from_slice(&state[0].2);
-        self.pointer = state[1].2[0] as usize;
-        self.steps = ((state[2].2[0] as u64) << 20) + state[2].2[1] as u64;
+        self.pointer = pointer as usize;
+        self.steps = (high << 20) + low;
         Ok(())
     }
 }

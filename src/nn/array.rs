@@ -1,6 +1,7 @@
 //! A batch of maps in NHWC, and what computes on it.
 use crate::error::Result;
 use crate::kernels::{Isa, Precision, pool};
+use crate::memory;
 
 /// Numbers that a thread adds at a time.
 const PART: usize = 1 << 16;
@@ -26,7 +27,8 @@ pub struct Engine {
 impl Array {
     /// Zeros.
     pub fn zeros(shape: [usize; 4]) -> Self {
-        Self { shape, numbers: vec![0.0; shape.iter().product()] }
+        let numbers = memory::zeros("a batch's maps", shape.iter().product());
+        Self { shape, numbers: memory::or_unwind(numbers) }
     }
 
     /// Rows times columns.

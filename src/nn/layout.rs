@@ -1,6 +1,7 @@
 //! Where in the flat vector of a network's parameters each tensor stands, what it is called, and how it begins: PyTorch's names and
 //! orders in files, ours in memory.
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::random::{Generator, uniform};
 use rand::Rng;
 use std::f64::consts::TAU;
@@ -102,7 +103,7 @@ impl Layout {
 
     /// Parameters before training.
     pub fn initial(&self, generator: &mut Generator) -> Vec<f32> {
-        let mut numbers = vec![0.0; self.len()];
+        let mut numbers = memory::or_unwind(memory::zeros("weights", self.len()));
         for parameter in &self.parameters {
             let numbers = &mut numbers[parameter.range.clone()];
             match parameter.initial {

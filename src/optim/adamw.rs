@@ -2,7 +2,7 @@
 //!
 //! `p = p - lr lambda p`, `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
 //! `p = p - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)` at step `t`, counted from 1.
-use super::{Group, Parameter, Rule, check_momentum, check_weight_decay};
+use super::{Group, Parameter, Rule, check_momentum, check_weight_decay, whole};
 use crate::error::{Error, Result};
 
 /// Settings of AdamW; the default is torch's.
@@ -39,6 +39,18 @@ impl Rule for AdamW {
     /// `t` is a number of `f32`, as torch has it. It stays at 2^24, where the corrections have long become 1.
     fn slots(&self, len: usize) -> Vec<(&'static str, usize)> {
         vec![("exp_avg", len), ("exp_avg_sq", len), ("step", 1)]
+    }
+
+    fn check_slot(&self, slot: &str, numbers: &[f32]) -> Result<()> {
+        match slot {
+            "step" => numbers.iter().try_for_each(|&t| whole("step", t, (1 << 24) + 1).map(drop)),
+            // Its root is taken.
+            "exp_avg_sq" => match numbers.iter().find(|&&v| v < 0.0) {
+                Some(v) => Err(Error::value("exp_avg_sq", v, "squares are not below 0")),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
     }
 
     fn step(&self, parameter: &Parameter, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]) {

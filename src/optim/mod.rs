@@ -45,6 +45,14 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
     /// What it remembers of a tensor of this length: names and lengths, all zeros in the beginning.
     fn slots(&self, len: usize) -> Vec<(&'static str, usize)>;
 
+    /// Whether numbers that were saved can be one of those slots.
+    ///
+    /// # Errors
+    /// They cannot.
+    fn check_slot(&self, _slot: &str, _numbers: &[f32]) -> Result<()> {
+        Ok(())
+    }
+
     /// Moves one tensor. `slots` are those of [`Rule::slots`], in their order.
     fn step(&self, parameter: &Parameter, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]);
 }
@@ -113,7 +121,13 @@ impl Optimizer {
                 Some(numbers) if numbers.len() != len => {
                     return wrong(&entry, format!("has {} numbers where {len} are needed", numbers.len()));
                 }
-                Some(numbers) => taken.push(numbers),
+                Some(numbers) => {
+                    let slot = entry.rsplit('.').next().unwrap_or_default();
+                    if let Err(error) = self.rule.check_slot(slot, numbers) {
+                        return wrong(&entry, format!("holds {error}"));
+                    }
+                    taken.push(numbers);
+                }
             }
         }
         if let Some((entry, _)) = state.iter().find(|(entry, _)| given.contains_key(entry.as_str())) {
@@ -132,6 +146,17 @@ impl Optimizer {
             slots.map(|(slot, len)| (format!("{}.{slot}", parameter.name), len)).collect::<Vec<_>>()
         };
         self.parameters.iter().flat_map(of).collect()
+    }
+}
+
+/// A count that was saved as a float: a whole number from 0 to below `end`.
+///
+/// # Errors
+/// Another number; the error calls it `name`.
+pub fn whole(name: &str, x: f32, end: u64) -> Result<u64> {
+    match x >= 0.0 && x.fract() == 0.0 && f64::from(x) < end as f64 {
+        true => Ok(x as u64),
+        false => Err(Error::value(name, x, format!("a whole number from 0 to {}; the state is damaged", end - 1))),
     }
 }
 

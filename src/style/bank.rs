@@ -1,5 +1,7 @@
 //! i_s: where styles come from, as vectors z with the id of their space; files of them, and a Gaussian over them.
 use crate::error::{Error, Result};
+use crate::interrupt::poll;
+use crate::memory;
 use crate::weights::EMBEDDED_BANK;
 use crate::weights::safetensors::{Dtype, File, View, write};
 use half::f16;
@@ -11,7 +13,7 @@ use std::path::Path;
 const FORMAT: &str = "sassl.bank";
 const VECTORS: &str = "vectors";
 
-/// Style vectors of one space: in memory, or mapped from a file and shared by all processes that map it.
+/// Style vectors of one space, in memory; those of a file as it stored them.
 #[derive(Debug)]
 pub struct Bank {
     rows: Rows,
@@ -56,7 +58,7 @@ impl Bank {
         Self::from_file(File::from_bytes(Cow::Borrowed(EMBEDDED_BANK), Path::new("the embedded style bank"))?)
     }
 
-    /// A bank file, mapped.
+    /// A bank file, read whole: it may be overwritten or lost while the bank is in use.
     ///
     /// # Errors
     /// The file cannot be read or is no bank.
@@ -92,7 +94,7 @@ impl Bank {
         if let Some(names) = names.as_ref().filter(|names| names.len() != len) {
             return Err(wrong(format!("{} names for {len} style vectors", names.len())));
         }
-        if !view.to_f32().iter().all(|x| x.is_finite()) {
+        if !view.is_finite() {
             return Err(wrong("a style vector holds a number that is not finite".into()));
         }
         let space = space.to_owned();
@@ -198,8 +200,9 @@ impl Gaussian {
         for row in vectors.chunks_exact(dim) {
             row.iter().zip(&mut mean).for_each(|(x, mean)| *mean += f64::from(*x) / n as f64);
         }
-        let mut covariance = vec![0.0; dim * dim];
+        let mut covariance = memory::zeros::<f64>("dim", memory::count("dim", &[dim, dim])?)?;
         for row in vectors.chunks_exact(dim) {
+            poll();
             let centred: Vec<f64> = row.iter().zip(&mean).map(|(x, mean)| f64::from(*x) - mean).collect();
             for (i, a) in centred.iter().enumerate() {
                 for (j, b) in centred.iter().enumerate() {
@@ -207,7 +210,7 @@ impl Gaussian {
                 }
             }
         }
-        let (values, axes) = super::eigen::symmetric(covariance, dim);
+        let (values, axes) = super::eigen::symmetric(covariance, dim)?;
         let axes = values.iter().zip(axes.chunks_exact(dim)).take(rank);
         let axes = axes.flat_map(|(value, axis)| axis.iter().map(|x| (x * value.max(0.0).sqrt()) as f32)).collect();
         let mean = mean.into_iter().map(|x| x as f32).collect();

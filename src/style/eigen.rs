@@ -1,13 +1,19 @@
 //! Eigenvalues and eigenvectors of a symmetric matrix, by Jacobi's rotations: exact to float64, and quick for the hundred
 //! dimensions of a style.
+use crate::error::Result;
+use crate::interrupt::poll;
+use crate::memory;
 
 /// Eigenvalues, largest first, and the unit eigenvectors as rows in the same order.
 ///
+/// # Errors
+/// The system has not the memory.
+///
 /// # Panics
 /// If the matrix is not `n` by `n`.
-pub(super) fn symmetric(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
+pub(super) fn symmetric(mut a: Vec<f64>, n: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     assert_eq!(a.len(), n * n);
-    let mut vectors = vec![0.0; n * n];
+    let mut vectors = memory::zeros("dim", n * n)?;
     (0..n).for_each(|i| vectors[i * n + i] = 1.0);
     let scale: f64 = a.iter().map(|x| x * x).sum();
     // Jacobi converges quadratically: a dozen sweeps reach the last bit of any matrix of this size.
@@ -17,6 +23,7 @@ pub(super) fn symmetric(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
             break;
         }
         for (p, q) in (0..n).flat_map(|p| (p + 1..n).map(move |q| (p, q))) {
+            poll();
             let apq = a[p * n + q];
             if apq == 0.0 {
                 continue;
@@ -37,7 +44,7 @@ pub(super) fn symmetric(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&i, &j| a[j * n + j].total_cmp(&a[i * n + i]));
     let values = order.iter().map(|&i| a[i * n + i]).collect();
-    (values, order.iter().flat_map(|&i| vectors[i * n..(i + 1) * n].to_vec()).collect())
+    Ok((values, order.iter().flat_map(|&i| vectors[i * n..(i + 1) * n].to_vec()).collect()))
 }
 
 #[cfg(test)]
@@ -50,7 +57,7 @@ mod tests {
         let a: Vec<f64> = (0..n * n)
             .map(|i| ((i / n) as f64 - 2.0) * ((i % n) as f64 - 2.0) + f64::from(i / n == i % n) * (i / n) as f64)
             .collect();
-        let (values, vectors) = symmetric(a.clone(), n);
+        let (values, vectors) = symmetric(a.clone(), n).unwrap();
         assert!(values.is_sorted_by(|a, b| a >= b), "{values:?}");
         for i in 0..n {
             for j in 0..n {

@@ -1,5 +1,6 @@
 //! What F and T are built from: convolutions, dense or separable, and the conditional norm.
 use crate::error::Result;
+use crate::interrupt::poll;
 use crate::kernels::conv::{Activation, Conv, Shape};
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::instance_norm::Norm;
@@ -49,6 +50,7 @@ pub(super) fn run_conv<'a>(conv: &Conv, input: impl Into<Input<'a>>, pad: Pad, s
     let (height, width) = conv.shape().output_size(input);
     let mut out = scratch.take(height, width, conv.shape().outputs, pad);
     conv.run(input, &mut out, scratch);
+    poll();
     out
 }
 
@@ -58,6 +60,7 @@ fn run_depthwise<'a>(conv: &Depthwise, input: impl Into<Input<'a>>, scratch: &mu
     let (height, width) = conv.shape().output_size(input);
     let mut out = scratch.take(height, width, conv.shape().outputs, Pad::NONE);
     conv.run(input, &mut out, scratch);
+    poll();
     out
 }
 

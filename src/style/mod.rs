@@ -169,7 +169,7 @@ impl Sassl {
         if params.len() != images.count() {
             return Err(Error::shape("params", format!("one for each of {} images", images.count()), params.len()));
         }
-        let z_content = matches!(self.styles, Styles::Batch).then(|| stylizer.encode(images, threads));
+        let z_content = matches!(self.styles, Styles::Batch).then(|| stylizer.encode(images, threads)).transpose()?;
         let z = self.vectors(params, stylizer.dim(), z_content.as_deref())?;
         let each = |of: fn(&StyleParams) -> f32| -> Vec<f32> { params.iter().map(of).collect() };
         let (alpha, beta) = (each(|params| params.alpha), each(|params| params.beta));

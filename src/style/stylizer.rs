@@ -4,9 +4,11 @@ use super::images::{Images, split};
 use super::predictor::Predictor;
 use super::transformer::Transformer;
 use crate::error::{Error, Result};
+use crate::interrupt::poll;
 use crate::kernels::interpolate::{PixelsMut, interpolate};
 use crate::kernels::pool::{self, Idle};
 use crate::kernels::{Border, Isa, Operand, Scratch};
+use crate::memory;
 use crate::weights::Model;
 use std::sync::Mutex;
 
@@ -22,6 +24,9 @@ pub struct Stylizer {
     transformer: Transformer,
     idle: Idle<Workspace>,
 }
+
+/// Bytes that a thread keeps for the next call: what an image of some 1200x1200 pixels needs.
+const MOST_KEPT: usize = 64 << 20;
 
 /// The memory that one thread needs for one image.
 #[derive(Debug)]
@@ -100,14 +105,17 @@ impl Stylizer {
     }
 
     /// F: one style vector for each image, `[count, dim]`.
-    pub fn encode(&self, images: Images, threads: usize) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// The system has not the memory.
+    pub fn encode(&self, images: Images, threads: usize) -> Result<Vec<f32>> {
         let dim = self.dim();
-        let mut out = vec![0.0; images.count() * dim];
+        let mut out = memory::zeros("images", memory::count("images", &[images.count(), dim])?)?;
         let jobs = out.chunks_exact_mut(dim).enumerate().collect();
         self.for_each(jobs, threads, |(i, z), workspace| {
             self.predictor.run(images.get(i), images.size().1, z, &mut workspace.scratch);
-        });
-        out
+        })?;
+        Ok(out)
     }
 
     /// T alone: `out` is float32 of the images' shape; `z` holds one vector for each image, or one for all.
@@ -119,8 +127,7 @@ impl Stylizer {
         let jobs = self.jobs(images, PixelsMut::F32(out))?;
         self.for_each(jobs, threads, |(i, out), workspace| {
             self.finish(images, i, z[i], 1.0, out, workspace);
-        });
-        Ok(())
+        })
     }
 
     /// Algorithm 1: `out` is of the images' shape and type.
@@ -151,8 +158,7 @@ impl Stylizer {
             blend(&mut z, z_style[i], style.alpha.of(i));
             self.finish(images, i, &z, style.beta.of(i), out, workspace);
             workspace.z = z;
-        });
-        Ok(())
+        })
     }
 
     /// `(1 - beta) content + beta T(content, z)` of image `i`.
@@ -193,22 +199,36 @@ impl Stylizer {
     }
 
     /// Runs the jobs, each on one thread from beginning to end: the result does not depend on how many there are.
-    fn for_each<J: Send>(&self, jobs: Vec<J>, threads: usize, job: impl Fn(J, &mut Workspace) + Sync) {
+    fn for_each<J: Send>(&self, jobs: Vec<J>, threads: usize, job: impl Fn(J, &mut Workspace) + Sync) -> Result<()> {
         let threads = threads.min(jobs.len());
         let jobs = Mutex::new(jobs.into_iter());
         let work = || {
             self.idle.lend(
-                || Workspace { scratch: Scratch::default(), image: Operand::new(self.isa), z: vec![], row: vec![] },
+                || Workspace::new(self.isa),
                 |workspace| {
                     loop {
                         let next = jobs.lock().ok().and_then(|mut jobs| jobs.next());
                         let Some(next) = next else { break };
                         job(next, workspace);
+                        poll();
+                    }
+                    if workspace.bytes() > MOST_KEPT {
+                        *workspace = Workspace::new(self.isa);
                     }
                 },
             );
         };
-        pool::run(threads, &work);
+        memory::fallible(|| pool::run(threads, &work))
+    }
+}
+
+impl Workspace {
+    fn new(isa: Isa) -> Self {
+        Self { scratch: Scratch::default(), image: Operand::new(isa), z: vec![], row: vec![] }
+    }
+
+    fn bytes(&self) -> usize {
+        self.scratch.bytes() + self.image.bytes()
     }
 }
 

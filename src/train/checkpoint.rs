@@ -2,7 +2,9 @@
 //! told of the run.
 use super::State;
 use crate::error::{Error, Result};
+use crate::interrupt::poll;
 use crate::weights::safetensors::{Dtype, File, write};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,9 +44,35 @@ fn open(path: &Path) -> Result<File> {
     if file.metadata().get("format").map(String::as_str) != Some(FORMAT) {
         return Err(Error::weights(path, "no checkpoint of sassl; `fit` and `save` write them"));
     }
-    match file.metadata().get(TOLD) == Some(&checksum_of_metadata(file.metadata())) {
-        true => Ok(file),
-        false => Err(damaged(path)),
+    if file.metadata().get(TOLD) != Some(&checksum_of_metadata(file.metadata())) {
+        return Err(damaged(path));
+    }
+    let held = file.names().map(|name| Ok(file.view(name)?.shape.iter().product::<usize>())).sum::<Result<usize>>()?;
+    match file.metadata().get("config").and_then(|config| claimed(config)) {
+        Some(claimed) if claimed > held => {
+            let reason = format!("its settings ask for {claimed} numbers at least, and it holds {held}; it is damaged");
+            Err(Error::weights(path, reason))
+        }
+        _ => Ok(file),
+    }
+}
+
+/// Numbers that a run of these settings saves at least; none where they do not tell.
+fn claimed(config: &str) -> Option<usize> {
+    #[derive(Deserialize)]
+    struct Widths {
+        method: String,
+        dim: usize,
+        hidden_dim: usize,
+        queue_size: usize,
+        layers: usize,
+    }
+    let Widths { method, dim, hidden_dim, queue_size, layers } = serde_json::from_str(config).ok()?;
+    match &method[..] {
+        "moco-v2" => Some(queue_size.saturating_mul(dim)),
+        "simclr" if layers < 2 => None,
+        "byol" | "simclr" => Some(hidden_dim.saturating_mul(dim)),
+        _ => None,
     }
 }
 
@@ -75,7 +103,10 @@ fn checksum(state: &State) -> String {
     let mut hash = Sha256::new();
     for (name, (shape, numbers)) in state {
         hash.update(format!("{name} {shape:?} "));
-        hash.update(bytemuck::cast_slice::<f32, u8>(numbers));
+        for part in numbers.chunks(1 << 22) {
+            hash.update(bytemuck::cast_slice::<f32, u8>(part));
+            poll();
+        }
     }
     hex(hash)
 }

@@ -1,6 +1,7 @@
 //! The settings of a run that decide what is learnt: one flat list, of which each method reads its own.
 use crate::encoders::{Arch, Settings as Encoder};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::nn::Layout;
 use crate::optim::{AdamW, Group, Lars, Optimizer, Parameter, Sgd};
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,25 @@ impl Config {
     pub(super) fn encoder(&self) -> Result<Encoder> {
         let &Self { small_stem, zero_init_residual, .. } = self;
         Ok(Encoder { arch: Arch::named(&self.arch)?, small_stem, zero_init_residual })
+    }
+
+    /// Numbers of its heads and its queue, as far as its widths alone decide them: a trainer holds these at least.
+    ///
+    /// # Errors
+    /// More than can be counted.
+    pub(super) fn numbers(&self) -> Result<usize> {
+        let &Self { dim, hidden_dim, queue_size, layers, .. } = self;
+        let of = |widths: &[usize]| memory::count("dim and hidden_dim", widths);
+        let most = match &self.method[..] {
+            "moco-v2" => of(&[queue_size, dim])?,
+            // Projector and predictor, and the gradient and the memory of both.
+            "byol" => of(&[3, 3, hidden_dim, dim])?,
+            "simclr" => {
+                of(&[3, hidden_dim, dim])?.saturating_add(of(&[3, layers.saturating_sub(2), hidden_dim, hidden_dim])?)
+            }
+            _ => 0,
+        };
+        Ok(most)
     }
 
     pub(super) fn optimizer(&self, layout: &Layout) -> Result<Optimizer> {

@@ -5,12 +5,14 @@ mod config;
 pub use config::Config;
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::methods::{Byol, ByolSettings, Method, Moco, MocoSettings, SimClr, SimClrSettings, Step, spread};
 use crate::nn::{Engine, Layout, Mode, Network};
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, whole};
 use crate::random::Key;
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A tensor by name: its shape and its numbers.
 pub type State = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -38,11 +40,30 @@ pub struct Report {
 /// Numbers between two layers of a head, at most: more is a mistake, and memory that no machine has.
 const MOST: usize = 1 << 16;
 
+/// Layers of a projector, at most; papers have 2 and 3.
+const MOST_LAYERS: usize = 16;
+
 /// A run.
 pub struct Trainer {
     config: Config,
     method: Box<dyn Method>,
     optimizers: Vec<Optimizer>,
+    /// In the middle of a change; still so afterwards, if a panic, Ctrl-C or an error ended it there.
+    changing: bool,
+}
+
+/// The process that trains. candle's threads live there alone: in one that was forked from it, a step would wait for them for ever.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+fn check_process() -> Result<()> {
+    let here = std::process::id();
+    match PROCESS.compare_exchange(0, here, Ordering::Relaxed, Ordering::Relaxed) {
+        Err(other) if other != here => {
+            let remedy = "it was forked from one that has trained, whose threads are not here; start it by spawn";
+            Err(Error::value("process", here, remedy))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Trainer {
@@ -62,6 +83,11 @@ impl Trainer {
                 return Err(Error::value(name, n, format!("at most {most}")));
             }
         }
+        if config.layers > MOST_LAYERS {
+            return Err(Error::value("layers", config.layers, format!("at most {MOST_LAYERS}")));
+        }
+        // All of it at once, so that the system can refuse it before anything is built.
+        drop(memory::room::<f32>("dim, hidden_dim and queue_size", config.numbers()?)?);
         let method: Box<dyn Method> = match &config.method[..] {
             "moco-v2" => {
                 let &Config { splits, symmetric, mlp, .. } = &config;
@@ -80,7 +106,18 @@ impl Trainer {
         };
         let optimizers = method.learning().into_iter().map(|(_, network)| config.optimizer(network.layout()));
         let optimizers = optimizers.collect::<Result<_>>()?;
-        Ok(Self { config, method, optimizers })
+        Ok(Self { config, method, optimizers, changing: false })
+    }
+
+    /// Whether it is not left half changed.
+    fn check_whole(&self) -> Result<()> {
+        match self.changing {
+            true => {
+                let remedy = "an error or Ctrl-C ended a step in its middle; load the last checkpoint";
+                Err(Error::value("trainer", "half changed", remedy))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Its settings.
@@ -99,8 +136,11 @@ impl Trainer {
     /// One step on two views of a batch, the left one being the query's or the online network's; `m` is the momentum encoder's.
     ///
     /// # Errors
-    /// Views that differ in shape or are no images; a loss that is not finite, and then no weight has changed.
+    /// Views that differ in shape or are no images; a loss that is not finite, and then no weight has changed. After any other error,
+    /// a panic or Ctrl-C in its middle, the trainer is of no use before a state is loaded.
     pub fn step(&mut self, left: Batch, right: Batch, lr: f64, m: f64) -> Result<Report> {
+        self.check_whole()?;
+        check_process()?;
         if left.shape != right.shape {
             return Err(Error::shape(
                 "right views",
@@ -112,9 +152,12 @@ impl Trainer {
         for (name, batch) in [("left views", left), ("right views", right)] {
             check_finite(name, batch)?;
         }
-        let Step { loss, features, projections, mut watched } = self.method.step(&tensor(left)?, &tensor(right)?, m)?;
+        let (left, right) = (tensor(left)?, tensor(right)?);
+        self.changing = true;
+        let Step { loss, features, projections, mut watched } = self.method.step(&left, &right, m)?;
         let value = loss.to_scalar::<f32>()?;
         if !value.is_finite() {
+            self.changing = false;
             let remedy = "the run has diverged: lower the learning rate, and go on from the last checkpoint";
             return Err(Error::value("loss", value, remedy));
         }
@@ -133,6 +176,7 @@ impl Trainer {
             })?;
         }
         self.method.finish(m)?;
+        self.changing = false;
         Ok(Report { loss: value, features, watched })
     }
 
@@ -141,6 +185,7 @@ impl Trainer {
     /// # Errors
     /// No images, or numbers that are not finite.
     pub fn encode(&self, images: Batch) -> Result<Vec<f32>> {
+        self.check_whole()?;
         check_finite("images", images)?;
         Ok(self.backbone().forward(&tensor(images)?, Mode::Eval)?.detach().flatten_all()?.to_vec1()?)
     }
@@ -159,6 +204,7 @@ impl Trainer {
     /// # Errors
     /// candle's.
     pub fn backbone_state(&self) -> Result<State> {
+        self.check_whole()?;
         let mut state = State::new();
         save_network("", self.backbone(), &mut state)?;
         Ok(state)
@@ -169,6 +215,8 @@ impl Trainer {
     /// # Errors
     /// A tensor that is missing, unknown or of another shape; nothing is changed then.
     pub fn load_backbone(&self, state: &State) -> Result<()> {
+        self.check_whole()?;
+        state.iter().try_for_each(|(name, (_, numbers))| check_numbers(name, numbers))?;
         let state: State =
             state.iter().filter(|(name, _)| !name.starts_with("fc.")).map(|(a, b)| (a.clone(), b.clone())).collect();
         let known = names("", self.backbone().layout());
@@ -188,6 +236,11 @@ impl Trainer {
     /// # Errors
     /// candle's.
     pub fn state(&self) -> Result<State> {
+        self.check_whole()?;
+        self.parts()
+    }
+
+    fn parts(&self) -> Result<State> {
         let mut state = State::new();
         for (name, network) in self.networks() {
             save_network(&format!("{name}."), network, &mut state)?;
@@ -206,9 +259,10 @@ impl Trainer {
     /// Goes on from such a state.
     ///
     /// # Errors
-    /// A state of another run: a tensor that is missing, unknown or of another shape; nothing is changed then.
+    /// A state of another run: a tensor that is missing, unknown or of another shape; numbers that no run has, as weights that are
+    /// not finite or a count that is not whole. Nothing is changed then.
     pub fn load_state(&mut self, state: &State) -> Result<()> {
-        let mine = self.state()?;
+        let mine = self.parts()?;
         for (name, (shape, _)) in &mine {
             match state.get(name) {
                 None => {
@@ -231,6 +285,7 @@ impl Trainer {
                 "this run has none of this name: is it of another method?",
             ));
         }
+        state.iter().try_for_each(|(name, (_, numbers))| check_numbers(name, numbers))?;
         let numbers = |name: &str| state[name].1.clone();
         let parts = self.method.state()?.into_iter().map(|(name, shape, _)| {
             let numbers = numbers(&format!("method.{name}"));
@@ -238,6 +293,8 @@ impl Trainer {
         });
         let parts: Vec<_> = parts.collect();
         self.method.load_state(&parts)?;
+        // What is checked here was checked above for all but the optimizers, whose first error leaves the others as they were.
+        self.changing = true;
         let learning: Vec<&str> = self.method.learning().into_iter().map(|(name, _)| name).collect();
         for (name, optimizer) in learning.into_iter().zip(&mut self.optimizers) {
             let entries = optimizer.state().into_iter().map(|(entry, _)| {
@@ -251,11 +308,30 @@ impl Trainer {
             let taken = take_network(&format!("{name}."), network, state)?;
             put_network(network, taken)?;
         }
+        self.changing = false;
         Ok(())
     }
 
     fn networks(&self) -> impl Iterator<Item = (&'static str, &Network)> {
         self.method.learning().into_iter().chain(self.method.following())
+    }
+}
+
+/// A tensor of a saved state: finite, counts whole, variances not below 0.
+fn check_numbers(name: &str, numbers: &[f32]) -> Result<()> {
+    if let Some(x) = numbers.iter().find(|x| !x.is_finite()) {
+        return Err(Error::value(
+            name,
+            x,
+            "numbers of a state are finite; has the run diverged, or is the file damaged?",
+        ));
+    }
+    if name.ends_with("num_batches_tracked") {
+        numbers.iter().try_for_each(|&n| whole(name, n, (1 << 24) + 1).map(drop))?;
+    }
+    match numbers.iter().find(|&&x| name.ends_with("running_var") && x < 0.0) {
+        Some(x) => Err(Error::value(name, x, "a variance is not below 0; the state is damaged")),
+        None => Ok(()),
     }
 }
 

@@ -1,16 +1,19 @@
 //! The safetensors format, float32 and float16: a length, a JSON header, and the tensors' bytes one after the other.
 //!
-//! <https://github.com/huggingface/safetensors#format>. A file is mapped, not read, so processes that open it share it.
+//! <https://github.com/huggingface/safetensors#format>. A file is read whole, and nothing is taken for
+//! granted of what may become of it later.
 use crate::error::{Error, Result};
 use crate::files;
+use crate::interrupt::poll;
+use crate::memory;
 use half::f16;
-use memmap2::Mmap;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -44,17 +47,11 @@ impl Dtype {
 #[derive(Debug)]
 pub struct File {
     origin: PathBuf,
-    bytes: Bytes,
+    bytes: Cow<'static, [u8]>,
     metadata: BTreeMap<String, String>,
     tensors: BTreeMap<String, Entry>,
     /// Where the tensors begin.
     start: usize,
-}
-
-#[derive(Debug)]
-enum Bytes {
-    Mapped(Mmap),
-    Memory(Cow<'static, [u8]>),
 }
 
 /// What the header says of a tensor.
@@ -106,11 +103,10 @@ pub struct View<'a> {
 }
 
 impl File {
-    /// Maps a file and checks its header.
+    /// Reads a file and checks its header.
     ///
     /// # Errors
     /// The system refuses, or the file is not what it claims to be.
-    #[allow(unsafe_code)]
     pub fn open(path: &Path) -> Result<Self> {
         // Asked before it is opened: opening a pipe would wait for its writer.
         let metadata = std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
@@ -120,11 +116,7 @@ impl File {
         if metadata.len() < 8 {
             return Err(Error::weights(path, "too short for a safetensors file; it may be truncated"));
         }
-        let file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
-        // SAFETY: the map is read-only. A process that truncates the file meanwhile can crash this one, as with any mapped
-        // library; our own writer never changes a file in place.
-        let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, error))?;
-        Self::parse(path, Bytes::Mapped(map))
+        Self::parse(path, Cow::Owned(read(path, metadata.len())?))
     }
 
     /// The same for bytes in memory; `origin` is what errors call them.
@@ -132,12 +124,12 @@ impl File {
     /// # Errors
     /// The bytes are not what they claim to be.
     pub fn from_bytes(bytes: Cow<'static, [u8]>, origin: &Path) -> Result<Self> {
-        Self::parse(origin, Bytes::Memory(bytes))
+        Self::parse(origin, bytes)
     }
 
-    fn parse(origin: &Path, bytes: Bytes) -> Result<Self> {
+    fn parse(origin: &Path, bytes: Cow<'static, [u8]>) -> Result<Self> {
         let wrong = |reason: String| Error::weights(origin, reason);
-        let all = bytes.as_slice();
+        let all = &bytes[..];
         let Some((length, rest)) = all.split_first_chunk::<8>() else {
             return Err(wrong("too short for a safetensors file; it may be truncated".into()));
         };
@@ -189,7 +181,7 @@ impl File {
         let entry =
             self.tensors.get(name).ok_or_else(|| Error::weights(&self.origin, format!("lacks the tensor {name:?}")))?;
         let (from, to) = entry.data_offsets;
-        let bytes = &self.bytes.as_slice()[self.start + from..self.start + to];
+        let bytes = &self.bytes[self.start + from..self.start + to];
         Ok(View { dtype: entry.dtype, shape: &entry.shape, bytes })
     }
 }
@@ -222,16 +214,33 @@ fn check_layout(tensors: &BTreeMap<String, Entry>, available: usize) -> std::res
     Ok(())
 }
 
-impl Bytes {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Memory(bytes) => bytes,
+/// The bytes of a file, as many as it has: not a map, which kills the process when the file is cut meanwhile.
+fn read(path: &Path, len: u64) -> Result<Vec<u8>> {
+    /// Bytes between two looks at Ctrl-C.
+    const PART: u64 = 16 << 20;
+    let what = path.display().to_string();
+    let mut bytes = memory::room(&what, usize::try_from(len).unwrap_or(usize::MAX))?;
+    let mut file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
+    while (bytes.len() as u64) < len {
+        let part = PART.min(len - bytes.len() as u64);
+        let got = Read::by_ref(&mut file).take(part).read_to_end(&mut bytes).map_err(|error| Error::io(path, error))?;
+        if got == 0 {
+            return Err(Error::weights(path, "it has become shorter while it was read; write it anew"));
         }
+        poll();
     }
+    Ok(bytes)
 }
 
 impl View<'_> {
+    /// Whether all of its numbers are finite.
+    pub fn is_finite(&self) -> bool {
+        match self.dtype {
+            Dtype::F32 => self.bytes.as_chunks::<4>().0.iter().all(|&x| f32::from_le_bytes(x).is_finite()),
+            Dtype::F16 => self.bytes.as_chunks::<2>().0.iter().all(|&x| f16::from_le_bytes(x).is_finite()),
+        }
+    }
+
     /// All numbers as float32.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.bytes.len() / self.dtype.size()];

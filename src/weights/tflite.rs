@@ -6,6 +6,7 @@ use super::Tensor;
 use super::flatbuffer::{Damaged, Table};
 pub use super::tflite_operator::{Activation, Kind, Operator, Window};
 use crate::error::{Error, Result};
+use crate::interrupt::poll;
 use half::f16;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -156,6 +157,7 @@ impl<'a> Graph<'a> {
     /// # Errors
     /// It is no constant, of another type, or not as long as its shape says.
     pub fn constant(&self, tensor: usize) -> Result<Tensor> {
+        poll();
         let (info, bytes) = self.stored(tensor)?;
         let quads = bytes.as_chunks::<4>().0;
         let integers = |numbers: Vec<f64>| {

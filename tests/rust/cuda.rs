@@ -304,7 +304,7 @@ fn the_mobile_pairs_predictor_is_that_of_the_cpu() {
     let (n, height, width) = (2, 40, 50);
     let pixels = bytes(n * height * width * 3);
     let images = Images::new(Pixels::U8(&pixels), &[n, height, width, 3]).unwrap();
-    let truth = Stylizer::new(&model, Isa::Scalar).unwrap().encode(images, 1);
+    let truth = Stylizer::new(&model, Isa::Scalar).unwrap().encode(images, 1).unwrap();
     let cuda = Cuda::new(&model, false).unwrap();
     let plan = cuda.encode(&layout(Space::Images, PixelType::U8, (height, width)), n).unwrap();
     let mut device = device(&cuda, Memory::of(&pixels), 4 * truth.len(), &[0.0]);

@@ -6,31 +6,46 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("files", &["error"]),
+    ("interrupt", &[]),
+    ("memory", &["error"]),
     ("random", &[]),
-    ("kernels", &["files", "error"]),
-    ("image", &["kernels", "random", "error"]),
-    ("weights", &["files", "error"]),
-    ("style", &["weights", "kernels", "random", "error"]),
-    ("data", &["style", "image", "kernels", "random", "error"]),
-    ("nn", &["kernels", "random", "error"]),
+    ("kernels", &["files", "memory", "interrupt", "error"]),
+    ("image", &["kernels", "random", "memory", "interrupt", "error"]),
+    ("weights", &["files", "memory", "interrupt", "error"]),
+    ("style", &["weights", "kernels", "random", "memory", "interrupt", "error"]),
+    ("data", &["style", "image", "kernels", "random", "memory", "interrupt", "error"]),
+    ("nn", &["kernels", "random", "memory", "interrupt", "error"]),
     ("encoders", &["nn", "kernels", "random", "error"]),
     ("optim", &["error"]),
-    ("methods", &["optim", "encoders", "nn", "random", "error"]),
-    ("eval", &["optim", "nn", "kernels", "random", "error"]),
-    ("train", &["methods", "optim", "weights", "encoders", "nn", "random", "error"]),
+    ("methods", &["optim", "encoders", "nn", "random", "memory", "interrupt", "error"]),
+    ("eval", &["optim", "nn", "kernels", "random", "memory", "interrupt", "error"]),
+    ("train", &["methods", "optim", "weights", "encoders", "nn", "random", "memory", "interrupt", "error"]),
     (
         "bindings",
         &[
-            "train", "eval", "methods", "optim", "encoders", "nn", "data", "style", "image", "weights", "kernels",
-            "random", "files", "error",
+            "train",
+            "eval",
+            "methods",
+            "optim",
+            "encoders",
+            "nn",
+            "data",
+            "style",
+            "image",
+            "weights",
+            "kernels",
+            "random",
+            "files",
+            "memory",
+            "interrupt",
+            "error",
         ],
     ),
 ];
 
-/// Beside `kernels/`: the file that maps files into memory, the one that lends Python's memory to the loader's threads, the one by
-/// which they call Python, and the one that calls libjpeg.
-const MAY_BE_UNSAFE: [&str; 4] =
-    ["weights/safetensors.rs", "bindings/memory.rs", "bindings/foreign.rs", "image/jpeg/reader.rs"];
+/// Beside `kernels/`: the file that lends Python's memory to the loader's threads, the one by which they call Python, and the one that
+/// calls libjpeg.
+const MAY_BE_UNSAFE: [&str; 3] = ["bindings/memory.rs", "bindings/foreign.rs", "image/jpeg/reader.rs"];
 
 #[test]
 fn modules_import_downwards_only() {

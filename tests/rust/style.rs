@@ -141,7 +141,7 @@ fn apply_is_pure_and_leaves_the_others_alone() {
             assert_eq!(same, i == 1 || i == 2, "{}: image {i}", isa.name());
         }
         // One image at a time gives what the batch gives.
-        let z = stylizer.encode(images, 1);
+        let z = stylizer.encode(images, 1).unwrap();
         let z_style = block.vectors(&params, DIM, Some(&z)).unwrap();
         let image = Images::new(images.get(3), &[1, 13, 22, 3]).unwrap();
         let (alpha, beta) = (Strength::All(params[3].alpha), Strength::All(params[3].beta));
@@ -158,7 +158,7 @@ fn paths_agree_on_the_whole_network() {
     let images = Images::new(Pixels::U8(&pixels), &[2, 21, 18, 3]).unwrap();
     let run = |isa| {
         let stylizer = stylizer(isa);
-        let z = stylizer.encode(images, 1);
+        let z = stylizer.encode(images, 1).unwrap();
         let mut out = vec![0.0; pixels.len()];
         stylizer.transfer(images, &z, &mut out, 1).unwrap();
         (z, out)

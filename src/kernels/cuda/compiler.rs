@@ -84,7 +84,7 @@ pub fn compile(kernel: &Kernel, arch: u32) -> Result<Vec<u8>> {
         let log = made.is_err().then(|| result::get_program_log(program).ok()).flatten().unwrap_or_default();
         let _ = result::destroy_program(program);
         made.map_err(|e| {
-            let log: String = log.iter().map(|&c| char::from(c.cast_unsigned())).take_while(|&c| c != '\0').collect();
+            let log: String = log.iter().map(|&c| char::from(c.to_ne_bytes()[0])).take_while(|&c| c != '\0').collect();
             let remedy = format!("NVRTC {major}.{minor} for sm_{arch}; a newer GPU needs a newer nvidia-cuda-nvrtc");
             error(format!("{} does not compile ({e}) by {remedy}\n{log}", kernel.name))
         })

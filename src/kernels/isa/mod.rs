@@ -115,7 +115,7 @@ impl Isa {
 
     fn detect_fast() -> Result<Self> {
         static BEST: OnceLock<Isa> = OnceLock::new();
-        let Some(wanted) = std::env::var_os("SASSL_ISA") else {
+        let Some(wanted) = std::env::var_os("SASSL_ISA").filter(|name| !name.is_empty()) else {
             return Ok(*BEST.get_or_init(|| Self::supported().last().unwrap_or(Self::Portable)));
         };
         let wanted = wanted.to_string_lossy();

@@ -6,6 +6,7 @@ pub mod cuda;
 
 use super::Isa;
 use super::isa::{Kernel, Lanes};
+use crate::memory::lengthen;
 
 /// Red, green and blue of a picture, `[3][height][width]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,13 +19,16 @@ pub struct Planes {
 impl Planes {
     /// Black.
     pub fn new(height: usize, width: usize) -> Self {
-        Self { height, width, bytes: vec![0; 3 * height * width] }
+        let mut planes = Self::default();
+        planes.reshape(height, width);
+        planes
     }
 
     /// Takes another size; what is in it then is of no meaning.
     pub fn reshape(&mut self, height: usize, width: usize) {
         (self.height, self.width) = (height, width);
-        self.bytes.resize(3 * height * width, 0);
+        lengthen("image", &mut self.bytes, 3 * height * width, 0);
+        self.bytes.truncate(3 * height * width);
     }
 
     /// Rows.

@@ -1,0 +1,256 @@
+"""What ends a call early or refuses it: panics, Ctrl-C, forks, states that cannot be, memory that is not there, files that change."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import sassl
+from sassl._sassl import Source, Trainer, conv2d
+from sassl.transforms import functional as F
+
+
+def run(program, limit=60):
+    """A program of its own, with a time limit."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=limit
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def config(method="moco-v2", **settings):
+    """Of a small run."""
+    own = {"arch": "resnet18", "small_stem": True, "input_size": 32, "queue_size": 8, "dim": 8, "hidden_dim": 16}
+    return sassl.pretraining.Config(**{"method": method, "splits": 1, **own, **settings}).core()
+
+
+def test_a_panic_is_an_error_that_except_exception_sees():
+    # A panic of the core would be this class of pyo3; raised in a callback, it becomes a panic again.
+    panics = next(one for one in BaseException.__subclasses__() if one.__name__ == "PanicException")
+
+    def get(index):
+        raise panics("on purpose")
+
+    with pytest.raises(RuntimeError, match="sassl panicked"):
+        Source.python(get, 1, "images").get(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("method.queue_pointer", 1e6),
+        ("method.queue_pointer", 7.5),
+        ("method.queue_pointer", np.nan),
+        ("method.queue_pointer", -1),
+        ("method.steps", -3),
+        ("method.steps", 3e38),
+        ("backbone.bn1.num_batches_tracked", 0.5),
+        ("backbone.bn1.running_var", -1),
+        ("backbone.conv1.weight", np.inf),
+    ],
+)
+def test_a_state_that_cannot_be_is_refused_and_nothing_changes(name, value):
+    trainer = Trainer(config())
+    before = trainer.state()
+    broken = {key: tensor.copy() for key, tensor in before.items()}
+    broken[name].flat[0] = value
+    with pytest.raises(ValueError, match=name.rsplit(".", 1)[-1]):
+        trainer.load_state(broken)
+    after = trainer.state()
+    assert all(np.array_equal(after[key], before[key]) for key in before)
+    trainer.load_state(before)
+
+
+def test_sizes_beyond_any_memory_are_errors():
+    image = np.zeros((8, 8, 3), np.uint8)
+    for size in [(2**31, 2**31), (2**40, 2**40)]:
+        with pytest.raises((MemoryError, ValueError), match="size"):
+            F.resized_crop(image, 0, 0, 8, 8, size=size)
+    with pytest.raises(ValueError, match="padding"):
+        conv2d("output", np.zeros((1, 8, 8, 1)), np.zeros((1, 1, 1, 1)), padding=2**62)
+    with pytest.raises(ValueError, match="layers"):
+        Trainer(config("simclr", layers=2**40))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="DID NOT RUN: limits of memory are Linux's")
+def test_memory_that_the_system_refuses_is_a_memory_error():
+    told = run(
+        """
+        import resource
+        import numpy as np, sassl
+        from sassl.transforms import functional as F
+        model, bank = sassl.Stylizer("lite", threads=1), sassl.StyleBank.default()
+        image = np.zeros((1, 4000, 4000, 3), np.uint8)
+        here = int(open("/proc/self/statm").read().split()[0]) * 4096
+        resource.setrlimit(resource.RLIMIT_AS, (here + (100 << 20),) * 2)
+        small = image[0, :8, :8].copy()
+        for call in (
+            lambda: model.stylize(image, bank.vectors[0]),
+            lambda: model.transfer(image, bank.vectors[0]),
+            lambda: F.resized_crop(small, 0, 0, 8, 8, size=(2**31, 1)),
+            lambda: sassl.SimCLR("resnet18", hidden_dim=65536, dim=65536),
+        ):
+            try:
+                call()
+            except MemoryError as error:
+                print("MemoryError", str(error)[:6])
+        """
+    )
+    assert told.count("MemoryError") == 4, told
+
+
+def test_settings_that_claim_more_than_a_checkpoint_holds_are_refused(tmp_path):
+    file = tmp_path / "claims.safetensors"
+    trainer = Trainer(config())
+    trainer.save(file, {"config": json.dumps({**json.loads(config()), "dim": 2**16, "queue_size": 2**24})})
+    with pytest.raises(ValueError, match=r"claims\.safetensors: its settings ask for"):
+        sassl.pretraining.Pretraining.load(file)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="DID NOT RUN: /proc is Linux's")
+def test_the_memory_of_a_large_image_is_given_back():
+    told = run(
+        """
+        import numpy as np, sassl
+        resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+        model, z = sassl.Stylizer("lite", threads=1), sassl.StyleBank.default().vectors[0]
+        model.stylize(np.zeros((1, 224, 224, 3), np.uint8), z)
+        before = resident()
+        model.stylize(np.zeros((1, 3000, 3000, 3), np.uint8), z)
+        print(resident() - before)
+        """
+    )
+    assert int(told) < 150, f"{told} MiB stay"
+
+
+def test_a_bank_outlives_its_file(tmp_path):
+    file = tmp_path / "bank.safetensors"
+    sassl.StyleBank.default().save(file)
+    bank = sassl.StyleBank.load(file)
+    before = bank.vectors
+    with open(file, "r+b") as open_file:
+        open_file.truncate(100)
+    assert np.array_equal(bank.vectors, before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="DID NOT RUN: signals are POSIX's")
+@pytest.mark.parametrize("what", ["stylize", "gaussian", "knn", "logistic"])
+def test_ctrl_c_is_heard_in_the_middle_of_a_call(what):
+    told = run(
+        f"""
+        import os, signal, threading, time
+        import numpy as np, sassl
+        from sassl._sassl import knn, logistic_probe
+        noise = np.random.default_rng(0).standard_normal((4000, 600), dtype=np.float32)
+        targets = list(np.arange(4000) % 50)
+        model, z = sassl.Stylizer("lite", threads=1), sassl.StyleBank.default().vectors[0]
+        images = np.zeros((3000, 224, 224, 3), np.uint8)
+        bank = sassl.StyleBank(noise, "x" * 16)
+        calls = {{
+            "stylize": lambda: model.stylize(images, z),
+            "gaussian": lambda: bank._core.gaussian(20) if hasattr(bank, "_core") else bank.gaussian(20),
+            "knn": lambda: knn(noise, targets, np.tile(noise, (20, 1)), threads=1),
+            "logistic": lambda: logistic_probe(noise, targets, noise, c=[1e6] * 50, tolerance=0.0, threads=1),
+        }}
+        sent = []
+        def send():
+            time.sleep(0.5)
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+        threading.Thread(target=send).start()
+        try:
+            calls[{what!r}]()
+            print("done", 0)
+        except KeyboardInterrupt:
+            print("heard", time.monotonic() - sent[0])
+        """,
+        180,
+    )
+    word, seconds = told.split()
+    assert word == "heard" and float(seconds) < 1.0, told
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="DID NOT RUN: no fork here")
+def test_a_fork_while_another_thread_encodes_is_told_or_goes_on():
+    told = run(
+        """
+        import os, threading, time
+        import numpy as np, sassl
+        model = sassl.SimCLR("resnet18", input_size=32, hidden_dim=16, dim=8)
+        images = np.zeros((8, 32, 32, 3), np.float32)
+        model.encode(images)
+        def work():
+            while True:
+                model.encode(images)
+        threading.Thread(target=work, daemon=True).start()
+        time.sleep(0.2)
+        child = os.fork()
+        if child == 0:
+            try:
+                model.encode(images)
+            except ValueError as error:
+                assert "forked" in str(error)
+            os._exit(0)
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                print("ended", status, flush=True)
+                break
+            time.sleep(0.01)
+        else:
+            os.kill(child, 9)
+        os._exit(0)
+        """
+    )
+    assert told.split() == ["ended", "0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="DID NOT RUN: no fork here")
+def test_a_process_that_a_thread_forked_ends_with_that_thread():
+    told = run(
+        """
+        import os, sys, threading, time
+        import numpy as np, sassl
+        model, images = sassl.Stylizer("lite", threads=2), np.zeros((4, 64, 64, 3), np.uint8)
+        children = []
+        def work():
+            child = os.fork()
+            if child == 0:
+                model.encode(images)
+                sys.exit(0)
+            children.append(child)
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            done, status = os.waitpid(children[0], os.WNOHANG)
+            if done:
+                print("ended", status)
+                break
+            time.sleep(0.01)
+        else:
+            os.kill(children[0], 9)
+        """
+    )
+    assert told.split() == ["ended", "0"]
+
+
+def test_empty_variables_are_unset(monkeypatch):
+    monkeypatch.setenv("SASSL_THREADS", "")
+    monkeypatch.setenv("SASSL_ISA", "")
+    assert sassl._sassl.info()["threads"] >= 1
+    sassl.Stylizer("lite")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="DID NOT RUN: pipes are POSIX's")
+def test_a_reader_that_has_enough_is_no_error():
+    told = subprocess.run(
+        f"{sys.executable} -W ignore -m sassl info | head -1", shell=True, capture_output=True, text=True, timeout=60
+    )
+    assert told.stderr == ""
