@@ -15,7 +15,7 @@ __all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "
 @final
 class Bank:
     """
-    Style vectors of one space, in memory or mapped from a file. `sassl.StyleBank` is its face.
+    Style vectors of one space, in memory. `sassl.StyleBank` is its face.
     """
     def __getnewargs__(self, /) -> tuple[Any, str, list[str] | None]: ...
     def __len__(self, /) -> int: ...
@@ -43,7 +43,7 @@ class Bank:
     @staticmethod
     def load(path: "str | os.PathLike[str]") -> Bank:
         """
-        A bank file, memory-mapped.
+        A bank file, read whole: what becomes of the file later does not matter.
         """
     @property
     def names(self, /) -> list[str] | None:

@@ -35,7 +35,7 @@ class StyleBank:
     Raises:
         ValueError: vectors of another shape, not finite, or names that are not one a vector.
 
-    A bank from a file is memory-mapped: DataLoader workers share it, and it pickles as its path.
+    A bank from a file is read whole, and may be overwritten meanwhile; forked workers share it, and it pickles as its path.
     """
 
     def __init__(self, vectors: ArrayLike, space: str, names: Iterable[str] | None = None) -> None:
@@ -55,7 +55,7 @@ class StyleBank:
 
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> StyleBank:
-        """A bank that `save` or `sassl bank` wrote, memory-mapped.
+        """A bank that `save` or `sassl bank` wrote, read whole.
 
         Raises:
             OSError: the file cannot be read.
