@@ -46,7 +46,7 @@ def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None
 
     Args:
         inputs: files, folders and patterns.
-        left_out: counts files of the folders that are left out, "hidden" and "other" ones; None: a warning tells of hidden ones.
+        left_out: counts what is left out of folders, "hidden" and "other" files; None: a warning tells of hidden ones.
 
     Raises:
         OSError: an input that names none; a subfolder that cannot be listed.

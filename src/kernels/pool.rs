@@ -302,7 +302,11 @@ mod tests {
                     if calls.fetch_add(1, Ordering::Relaxed) == 1 {
                         panic!("on purpose");
                     }
-                    std::thread::sleep(Duration::from_millis(50));
+                    // Its share would be taken back if the other thread were not at it yet.
+                    let until = std::time::Instant::now() + Duration::from_secs(60);
+                    while calls.load(Ordering::Relaxed) < 2 && std::time::Instant::now() < until {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
                 });
             });
             assert!(caught.is_err());
