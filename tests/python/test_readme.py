@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import re
 import shlex
 
@@ -39,6 +40,33 @@ def test_the_first_example_needs_no_torch():
 
 TABLE = TEXT.split("## Frameworks")[1].split("\n## ")[0]
 FRAMEWORKS = re.findall(r"^\| ([^|]+) \| `([^`]+)` \|", TABLE, re.MULTILINE)
+
+#: Type, dtype and shape of what each line makes of a photograph of 64 x 80; of the left view, where there are two.
+VIEWS = {
+    "torchvision v1, v2": ("Image", "None", (224, 224, 3)),
+    "lightly, our views": ("Tensor", "torch.float32", (3, 224, 224)),
+    "lightly, its views": ("Image", "torch.float32", (3, 224, 224)),
+    "timm": ("Tensor", "torch.float32", (3, 224, 224)),
+    "albumentations": ("ndarray", "uint8", (64, 80, 3)),
+    "kornia": ("Tensor", "torch.float32", (1, 3, 64, 80)),
+    "tf.data": ("EagerTensor", "<dtype: 'uint8'>", (2, 64, 80, 3)),
+    "Keras": ("EagerTensor", "<dtype: 'float32'>", (2, 64, 80, 3)),
+    "Hugging Face": ("Image", "None", (64, 80, 3)),
+}
+
+
+def seed_all(framework):
+    """Seeds what the framework draws from."""
+    random.seed(0)
+    np.random.seed(0)
+    if framework in ("tf.data", "Keras"):
+        import keras
+
+        keras.utils.set_random_seed(0)
+    else:
+        import torch
+
+        torch.manual_seed(0)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -97,12 +125,32 @@ def test_each_line_of_the_table_of_frameworks_runs(framework, line, photo, tmp_p
             import datasets
 
             names["hf"] = datasets.Dataset.from_dict({"image": [picture]}).cast_column("image", datasets.Image())
-    made = eval(line, names)
-    if framework == "tf.data":
-        made = next(iter(made))
-    if framework == "Hugging Face":
-        made = names["hf"][0]["image"]
-    assert made is not None
+
+    def view(p=None):
+        """What the line makes; with this probability of style in the place of the default."""
+        seed_all(framework)
+        styled = line if p is None else re.sub(r"SASSL\(\)", f"SASSL(p={p})", line)
+        made = eval(styled, names)
+        match framework.split()[0].strip(","):
+            case "tf.data":
+                return next(iter(made))
+            case "Hugging":
+                return names["hf"][0]["image"]
+            case "albumentations":
+                return made["image"]
+            case "lightly":
+                # Ours are (views, class, name).
+                return made[0][0] if isinstance(made, tuple) else made[0]
+        return made
+
+    as_written = view()
+    got = (type(as_written).__name__, str(getattr(as_written, "dtype", None)), tuple(np.shape(as_written)))
+    assert got == VIEWS[framework]
+    assert not hasattr(as_written, "device") or "cpu" in str(as_written.device).lower()
+    plain, again, styled = (np.asarray(view(p), np.float32) for p in (0.0, 0.0, 1.0))
+    assert np.array_equal(plain, again)
+    assert np.isfinite(styled).all()
+    assert (plain != styled).mean() > 0.5
 
 
 def test_the_table_names_every_framework():
