@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from conftest import need
@@ -41,18 +43,18 @@ def test_agrees_with_pytorch(shape, outputs, kernel, stride, padding):
 
 
 @pytest.mark.parametrize(
-    ("named", "which", "grad", "weight", "stride"),
+    ("message", "which", "grad", "weight", "stride"),
     [
-        ("which", "bias", (2, 6, 6, 5), (5, 3, 3, 4), 1),
-        ("grad", "input", None, (5, 3, 3, 4), 1),
-        ("grad", "weight", (2, 5, 6, 5), (5, 3, 3, 4), 1),
-        ("weight", "output", None, (5, 3, 3, 3), 1),
-        ("weight", "output", None, (0, 3, 3, 4), 1),
-        ("weight", "output", None, (5, 9, 3, 4), 1),
-        ("stride", "output", None, (5, 3, 3, 4), 0),
+        ('which = bias: "output", "input" or "weight"', "bias", (2, 6, 6, 5), (5, 3, 3, 4), 1),
+        ("grad: expected [2, 6, 6, 5], got None", "input", None, (5, 3, 3, 4), 1),
+        ("grad: expected [2, 6, 6, 5], got [2, 5, 6, 5]", "weight", (2, 5, 6, 5), (5, 3, 3, 4), 1),
+        ("weight: expected (outputs, rows, columns, 4), got [5, 3, 3, 3]", "output", None, (5, 3, 3, 3), 1),
+        ("weight: expected (outputs, rows, columns, 4), got [0, 3, 3, 4]", "output", None, (0, 3, 3, 4), 1),
+        ("weight: expected a kernel within (8, 8), got (9, 3)", "output", None, (5, 9, 3, 4), 1),
+        ("stride = 0: from 1 up", "output", None, (5, 3, 3, 4), 0),
     ],
 )
-def test_what_does_not_fit_is_an_error(named, which, grad, weight, stride):
+def test_what_does_not_fit_is_an_error(message, which, grad, weight, stride):
     numbers = [None if shape is None else np.zeros(shape, np.float32) for shape in ((2, 8, 8, 4), weight, grad)]
-    with pytest.raises(ValueError, match=named):
+    with pytest.raises(ValueError, match=re.escape(message) + "$"):
         conv2d(which, *numbers, stride=stride)
