@@ -43,6 +43,7 @@ FRAMEWORKS = re.findall(r"^\| ([^|]+) \| `([^`]+)` \|", TABLE, re.MULTILINE)
 
 #: Type, dtype and shape of what each line makes of a photograph of 64 x 80; of the left view, where there are two.
 VIEWS = {
+    "MoCo, SimCLR, solo-learn, SwAV, DINO": ("Image", "None", (224, 224, 3)),
     "torchvision v1, v2": ("Image", "None", (224, 224, 3)),
     "lightly, our views": ("Tensor", "torch.float32", (3, 224, 224)),
     "lightly, its views": ("Image", "torch.float32", (3, 224, 224)),
@@ -53,6 +54,16 @@ VIEWS = {
     "Keras": ("EagerTensor", "<dtype: 'float32'>", (2, 64, 80, 3)),
     "Hugging Face": ("Image", "None", (64, 80, 3)),
 }
+
+
+class TwoCropsTransform:
+    """As MoCo's `moco/loader.py` has it: two views by one pipeline."""
+
+    def __init__(self, base_transform):
+        self.base_transform = base_transform
+
+    def __call__(self, x):
+        return [self.base_transform(x), self.base_transform(x)]
 
 
 def seed_all(framework):
@@ -97,6 +108,11 @@ def test_each_line_of_the_table_of_frameworks_runs(framework, line, photo, tmp_p
             from lightly.data import LightlyDataset
 
             names |= {"lightly": lightly, "LightlyDataset": LightlyDataset}
+        case "MoCo":
+            need("torchvision")
+            from torchvision.transforms import v2
+
+            names |= {"TwoCropsTransform": TwoCropsTransform, "augmentation": v2.Compose([v2.RandomResizedCrop(224)])}
         case "timm":
             need("timm")
             import timm.data
@@ -138,6 +154,8 @@ def test_each_line_of_the_table_of_frameworks_runs(framework, line, photo, tmp_p
                 return names["hf"][0]["image"]
             case "albumentations":
                 return made["image"]
+            case "MoCo":
+                return made[0]
             case "lightly":
                 # Ours are (views, class, name).
                 return made[0][0] if isinstance(made, tuple) else made[0]
@@ -154,7 +172,7 @@ def test_each_line_of_the_table_of_frameworks_runs(framework, line, photo, tmp_p
 
 
 def test_the_table_names_every_framework():
-    assert len(FRAMEWORKS) == 9
+    assert len(FRAMEWORKS) == 10
 
 
 @pytest.mark.parametrize("line", SHELL)
