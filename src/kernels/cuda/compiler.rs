@@ -9,6 +9,7 @@ use crate::files;
 use cudarc::nvrtc::{result, sys};
 use sha2::{Digest, Sha256};
 use std::ffi::CString;
+use std::fs::{DirBuilder, Metadata};
 use std::path::{Path, PathBuf};
 
 /// Before the digest and the code in a file.
@@ -94,7 +95,8 @@ pub fn compile(kernel: &Kernel, arch: u32) -> Result<Vec<u8>> {
 /// Machine code, and why it could not be written to a file, if so.
 pub type Code = (Vec<u8>, Option<Error>);
 
-/// Machine code from the file that holds it, or compiled and written to it.
+/// Machine code from the file that holds it, or compiled and written to it. Neither is done in a folder that others can write: it is
+/// code, and theirs might be another; then the reason is told as one for which it could not be written.
 ///
 /// # Errors
 /// As [`compile`].
@@ -104,8 +106,10 @@ pub fn cached(kernel: &Kernel, arch: u32, folder: Option<&Path>) -> Result<Code>
     let (major, minor) = version()?;
     let key = format!("{major}.{minor} {:?}\n{}", options(kernel, arch), kernel.text());
     let file = folder.join(format!("{}-{}.cubin", kernel.name, &hex(&Sha256::digest(key))[..32]));
-    if let Some(code) = read(&file) {
-        return Ok((code, None));
+    match read(&file) {
+        Ok(Some(code)) => return Ok((code, None)),
+        Ok(None) => {}
+        Err(distrust) => return Ok((compile(kernel, arch)?, Some(distrust))),
     }
     let code = compile(kernel, arch)?;
     let failed = write(&file, &code).err();
@@ -113,16 +117,62 @@ pub fn cached(kernel: &Kernel, arch: u32, folder: Option<&Path>) -> Result<Code>
 }
 
 /// None where there is no such file, or not the whole of it.
-fn read(file: &Path) -> Option<Vec<u8>> {
-    let bytes = std::fs::read(file).ok()?;
-    let (digest, code) = bytes.strip_prefix(MAGIC)?.split_at_checked(32)?;
-    (Sha256::digest(code)[..] == *digest).then(|| code.to_vec())
+///
+/// # Errors
+/// It, or its folder, is not this user's alone.
+fn read(file: &Path) -> Result<Option<Vec<u8>>> {
+    for path in file.parent().into_iter().chain([file]) {
+        match path.symlink_metadata() {
+            Ok(found) => check_owner(path, &found)?,
+            Err(_) => return Ok(None),
+        }
+    }
+    let Ok(bytes) = std::fs::read(file) else { return Ok(None) };
+    let parts = bytes.strip_prefix(MAGIC).and_then(|rest| rest.split_at_checked(32));
+    Ok(parts.filter(|(digest, code)| Sha256::digest(code)[..] == **digest).map(|(_, code)| code.to_vec()))
 }
 
-/// The whole file or none, whoever else writes it.
+/// That nobody but this user and root can have made what lies here, or can change it.
+#[cfg(unix)]
+fn check_owner(path: &Path, found: &Metadata) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let reason = if found.is_symlink() {
+        "is a link"
+    } else if ![0, own_user()].contains(&found.uid()) {
+        "belongs to another user"
+    } else if found.mode() & 0o022 != 0 {
+        "can be written by others (chmod go-w)"
+    } else {
+        return Ok(());
+    };
+    Err(Error::io(path, std::io::Error::other(format!("{reason}, and is not trusted"))))
+}
+
+/// Other systems keep a user's folders to the user by themselves.
+#[cfg(not(unix))]
+fn check_owner(_: &Path, _: &Metadata) -> Result<()> {
+    Ok(())
+}
+
+/// The number of the user as whom this process works with files.
+#[cfg(unix)]
+fn own_user() -> u32 {
+    unsafe extern "C" {
+        safe fn geteuid() -> u32;
+    }
+    geteuid()
+}
+
+/// The whole file or none, whoever else writes it; its folder is made for this user alone.
 fn write(file: &Path, code: &[u8]) -> Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+    let mut maker = DirBuilder::new();
+    maker.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut maker, 0o700);
+    maker.create(folder).map_err(|error| Error::io(folder, error))?;
+    let found = folder.symlink_metadata().map_err(|error| Error::io(folder, error))?;
+    check_owner(folder, &found)?;
     files::write(file, &[MAGIC, &Sha256::digest(code), code])
 }
 
@@ -141,25 +191,62 @@ pub fn folder() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::{read, write};
+    use std::path::Path;
 
     #[test]
     fn a_file_is_whole_or_not_there() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("deeper/a.cubin");
-        assert_eq!(read(&file), None);
+        assert_eq!(read(&file).unwrap(), None);
         write(&file, b"code").unwrap();
-        assert_eq!(read(&file).unwrap(), b"code");
+        assert_eq!(read(&file).unwrap().unwrap(), b"code");
         let whole = std::fs::read(&file).unwrap();
         for broken in [&whole[..whole.len() - 1], &whole[..20], b"", b"sassl\0k1"] {
             std::fs::write(&file, broken).unwrap();
-            assert_eq!(read(&file), None, "{broken:?}");
+            assert_eq!(read(&file).unwrap(), None, "{broken:?}");
         }
         let mut flipped = whole.clone();
         *flipped.last_mut().unwrap() ^= 1;
         std::fs::write(&file, flipped).unwrap();
-        assert_eq!(read(&file), None);
+        assert_eq!(read(&file).unwrap(), None);
         assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "no part is left");
         std::fs::write(folder.path().join("file"), b"").unwrap();
         assert!(write(&folder.path().join("file/a.cubin"), b"code").is_err());
+    }
+    #[cfg(unix)]
+    #[test]
+    fn what_others_can_write_is_not_trusted() {
+        use std::fs::{Permissions, create_dir, rename, set_permissions};
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("kernels");
+        let file = folder.join("a.cubin");
+        let allow = |path: &Path, mode| set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let refused = |said: &str| {
+            let error = read(&file).unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains("not trusted"), "{error}");
+        };
+        write(&file, b"code").unwrap();
+        assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        for mode in [0o770, 0o702] {
+            allow(&folder, mode);
+            refused("written by others");
+            assert!(write(&file, b"other").is_err(), "nothing is written where others write");
+        }
+        allow(&folder, 0o755);
+        allow(&file, 0o664);
+        refused("written by others");
+        allow(&file, 0o644);
+        assert_eq!(read(&file).unwrap().unwrap(), b"code");
+        let elsewhere = home.path().join("elsewhere");
+        rename(&file, &elsewhere).unwrap();
+        symlink(&elsewhere, &file).unwrap();
+        refused("a link");
+        std::fs::remove_dir_all(&folder).unwrap();
+        let theirs = home.path().join("theirs");
+        create_dir(&theirs).unwrap();
+        symlink(&theirs, &folder).unwrap();
+        refused("a link");
+        assert!(write(&file, b"code").is_err(), "no link is followed");
     }
 }
