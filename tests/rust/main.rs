@@ -1,5 +1,6 @@
 //! The crate's tests, a file for each of its rooms.
 mod allocations;
+mod cifar_files;
 mod conv2d;
 mod cuda;
 mod data;
@@ -11,5 +12,6 @@ mod layering;
 mod optim;
 mod style;
 mod tflite;
+mod tflite_files;
 mod training;
 mod weights;
