@@ -1,6 +1,6 @@
 //! TFLite files: every way to store weights gives the same network, and what is hostile or computes otherwise is refused.
-use super::flatbuffer::Storage;
-use super::tflite_files::{GOOD, Recipe, UNIT, numbers, predictor, transformer};
+use super::flatbuffer::{Graph, Storage};
+use super::tflite_files::{DIM, GOOD, Recipe, UNIT, numbers, predictor, transformer, window};
 use proptest::prelude::*;
 use sassl::Result;
 use sassl::weights::magenta::{mobile_pair, read_predictor, read_transformer};

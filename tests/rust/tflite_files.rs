@@ -33,7 +33,7 @@ pub(crate) const GOOD: Recipe = Recipe {
     sigmoid: true,
 };
 
-const DIM: i32 = 2;
+pub(crate) const DIM: i32 = 2;
 
 /// Multiples of 1/8 that differ along all axes and from layer to layer.
 pub(crate) fn numbers(shape: &[i32], seed: i32) -> Vec<f32> {
@@ -46,7 +46,7 @@ fn activation(field: usize, number: i8) -> Table {
 }
 
 /// VALID is 1.
-fn window(padding: i8, stride: i32, fused: (usize, i8)) -> Table {
+pub(crate) fn window(padding: i8, stride: i32, fused: (usize, i8)) -> Table {
     vec![(0, Value::I8(padding)), (1, Value::I32(stride)), (2, Value::I32(stride)), (fused.0, Value::I8(fused.1))]
 }
 
