@@ -157,6 +157,7 @@ fn check_owner(_: &Path, _: &Metadata) -> Result<()> {
 /// The number of the user as whom this process works with files.
 #[cfg(unix)]
 fn own_user() -> u32 {
+    // SAFETY: of POSIX, as it is declared there; it takes nothing and always succeeds.
     unsafe extern "C" {
         safe fn geteuid() -> u32;
     }
