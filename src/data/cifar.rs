@@ -400,9 +400,9 @@ impl<'a> Reader<'a> {
             }
             (Name::FromBuffer, [Value::Bytes(bytes), Value::Byte, shape, Value::Bytes(order)]) => {
                 let shape = Some(self.shape(shape)?);
-                Ok(Value::Array { shape, bytes: *bytes, latin: false, by_columns: *order == b"F" })
+                Ok(Value::Array { shape, bytes, latin: false, by_columns: *order == b"F" })
             }
-            (Name::Encode, [Value::Bytes(text), Value::Bytes(b"latin1")]) => Ok(Value::Latin(*text)),
+            (Name::Encode, [Value::Bytes(text), Value::Bytes(b"latin1")]) => Ok(Value::Latin(text)),
             _ => Err(format!("a call of {name:?} with other arguments than CIFAR's")),
         }
     }

@@ -139,11 +139,13 @@ def test_threads_from_the_environment(batch, monkeypatch):
     expected = Stylizer(threads=1).stylize(batch, z)
     monkeypatch.setenv("SASSL_THREADS", "2")
     assert np.array_equal(Stylizer().stylize(batch, z), expected)
-    for wrong in ("x", "0", "-1", ""):
+    for wrong in ("x", "0", "-1"):
         monkeypatch.setenv("SASSL_THREADS", wrong)
         with pytest.raises(ValueError, match=f"SASSL_THREADS = {wrong}: a number from 1 up"):
             Stylizer().stylize(batch, z)
         assert np.array_equal(Stylizer(threads=1).stylize(batch, z), expected)
+    monkeypatch.setenv("SASSL_THREADS", "")
+    assert np.array_equal(Stylizer().stylize(batch, z), expected)
 
 
 def test_blocks_draw_and_apply(batch):

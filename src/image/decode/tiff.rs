@@ -200,5 +200,5 @@ fn straight(color: u8, alpha: u8) -> u8 {
 /// Pillow's ink on paper.
 fn inked(ink: u8, paper: u8) -> u8 {
     let product = u32::from(ink) * u32::from(paper) + 128;
-    paper.saturating_sub(((product >> 8) + product >> 8) as u8)
+    paper.saturating_sub((((product >> 8) + product) >> 8) as u8)
 }
