@@ -76,9 +76,10 @@ def is_cuda(value: Any) -> bool:
 def uncompiled(function: Callable[..., Any], *args: Any) -> Any:
     """`function(*args)`, which torch.compile calls as it is and does not look into: the graph breaks there once."""
     # Where nobody compiles, it is not imported. (Whether this frame is compiled does not tell whether the next one is.)
-    if "torch._dynamo" not in sys.modules:
+    torch = sys.modules.get("torch")
+    if torch is None or "torch._dynamo" not in sys.modules:
         return function(*args)
-    return sys.modules["torch"].compiler.disable(function)(*args)
+    return torch.compiler.disable(function)(*args)
 
 
 def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, Any], Any]]:
