@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "color_profile", "conv2d", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "knn", "linear_probe", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_file", "write_tensors"]
+__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "color_profile", "conv2d", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "knn", "linear_probe", "list_images", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_file", "write_tensors"]
 
 @final
 class Bank:
