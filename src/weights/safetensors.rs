@@ -27,8 +27,7 @@ pub enum Dtype {
     F16,
     /// IEEE single precision.
     F32,
-    /// Whole numbers, as PyTorch's counts: written for its readers, and read nowhere here.
-    #[serde(skip_deserializing)]
+    /// Whole numbers, as PyTorch's counts.
     I64,
 }
 
