@@ -29,8 +29,8 @@ def config(method="moco-v2", **settings):
 
 
 def test_a_panic_is_an_error_that_except_exception_sees():
-    # A panic of the core would be this class of pyo3; raised in a callback, it becomes a panic again. A program of its own, since each
-    # module made with pyo3 has such a class.
+    # A panic of the core would be this class of pyo3; raised in a callback, it becomes a panic again. A program of its own, for
+    # each module made with pyo3 has such a class.
     told = run(
         """
         from sassl._sassl import Source
