@@ -19,9 +19,9 @@ from ._sassl import decode, image_suffixes, list_images, write_file
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: What counts as a picture in a folder: torchvision's list, as the loader has it.
+#: Suffixes of pictures in a folder: torchvision's list, which the loader has too.
 SUFFIXES = tuple(f".{suffix}" for suffix in image_suffixes())
-#: What `write` writes, by the suffix, as Pillow calls it.
+#: Formats that `write` writes, by suffix, under Pillow's names.
 WRITABLE = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 #: PIL modes with 8 bits a channel.
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
@@ -69,7 +69,7 @@ def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None
 
 
 def _find_below(root: Path, left_out: Counter[str] | None) -> list[Path]:
-    """As `sassl.data.ImageFolder` lists a folder: without hidden files, links to folders followed, each folder once."""
+    """Lists a folder by the rule of `sassl.data.ImageFolder`: no hidden files, links followed, each folder once."""
     found, hidden, others = list_images(root)
     if left_out is not None:
         left_out.update({kind: n for kind, n in (("hidden", hidden), ("other", others)) if n})
