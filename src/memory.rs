@@ -3,6 +3,9 @@ use crate::error::{Error, Result};
 use bytemuck::Zeroable;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+/// Bytes of scratch that a thread keeps for its next image: what one of some 1200x1200 pixels needs.
+pub const MOST_KEPT: usize = 64 << 20;
+
 /// As many numbers as a shape has.
 ///
 /// # Errors

@@ -18,8 +18,8 @@ use std::sync::Arc;
 ///     model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` makes one).
 ///     threads: how many images are computed at a time; None: the environment variable SASSL_THREADS, else one in a
 ///         DataLoader worker, else all cores. The result does not depend on it.
-///     precision: "exact": convolutions in float32; "fast": in bytes where the CPU has AVX2 or AVX-512 VNNI.
-///         Views then differ by less than rounding to uint8 does.
+///     precision: "exact": convolutions in float32; "fast": in whole numbers of 8 and 16 bits where the CPU has AVX2 or AVX-512
+///         VNNI. With alpha = beta = 0.3, views of photographs then differ by 61 dB PSNR on average and 52 dB at worst.
 ///     space: refuse a model whose style space has another id.
 ///
 /// Raises:

@@ -14,6 +14,7 @@ use crate::image::{
 use crate::kernels::Isa;
 use crate::kernels::interpolate::{Pixels as Bytes, PixelsMut};
 use crate::kernels::pool::Idle;
+use crate::memory::{self, MOST_KEPT};
 use crate::random::Key;
 use crate::style::{Images, MIN_SIZE, Sassl, Strength, Style, StyleParams, Styles, Stylizer};
 use std::sync::Arc;
@@ -321,7 +322,10 @@ impl TwoViews {
                 beta: Strength::All(style.beta),
                 apply: None,
             };
-            out.resize(content.bytes.len(), 0);
+            match content.bytes.len() {
+                n if n > out.capacity() => *out = memory::zeros("image", n)?,
+                n => out.resize(n, 0),
+            }
             styling.stylizer.stylize(images(content)?, &style, PixelsMut::U8(out), 1)
         };
         match styling.position {
@@ -330,7 +334,9 @@ impl TwoViews {
                 (styled.height, styled.width) = (picture.height, picture.width);
                 let done = stylize(picture, &mut styled.bytes)
                     .and_then(|()| self.crop(view, styled.view(), params, workspace));
-                workspace.styled = styled;
+                if styled.bytes.capacity() <= MOST_KEPT {
+                    workspace.styled = styled;
+                }
                 done
             }
             Position::AfterCrop => {

@@ -1,6 +1,6 @@
 //! A map of activations: height x width x channels, channels innermost, with padding around it; and their reuse.
 use super::instance_norm::Norm;
-use super::quantize::{Quantized, QuantizedView};
+use super::quantize::{Grid, Quantized, QuantizedView, Words};
 use super::resize::Resizing;
 use super::{Input, Isa, Operand};
 use crate::memory::lengthen;
@@ -208,20 +208,20 @@ impl<T: Copy + Default> Map<T> {
         self.data.copy_within(len - n * stride..len, 0);
     }
 
-    /// Fills the padding left and right of these rows, and the whole of these others, with `zero`. As
-    /// [`Map::keep_last_rows`], for a map without padding above and below.
-    pub fn fill_zeros(&mut self, zero: T, sides: Range<usize>, whole: impl Iterator<Item = usize>) {
+    /// Fills the padding left and right of these rows, and the whole of these others, with `zero`: one
+    /// number, or one for each channel. As [`Map::keep_last_rows`], for a map without padding above and below.
+    pub fn fill_zeros(&mut self, zero: &[T], sides: Range<usize>, whole: impl Iterator<Item = usize>) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
         for y in sides {
             let row = &mut self.data[y * stride..(y + 1) * stride];
-            row[..pad.left * c].fill(zero);
-            row[stride - pad.right * c..].fill(zero);
+            fill(&mut row[..pad.left * c], zero);
+            fill(&mut row[stride - pad.right * c..], zero);
         }
-        whole.for_each(|y| self.data[y * stride..(y + 1) * stride].fill(zero));
+        whole.for_each(|y| fill(&mut self.data[y * stride..(y + 1) * stride], zero));
     }
 
-    /// Fills the padding from the inside, or with this number where the border is [`Border::Zero`].
-    pub(super) fn fill_border_with(&mut self, border: Border, zero: T) {
+    /// Fills the padding from the inside, or where the border is [`Border::Zero`] with this number, or that of each channel.
+    pub(super) fn fill_border_with(&mut self, border: Border, zero: &[T]) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
         for y in 0..self.height {
             let start = (pad.top + y) * stride;
@@ -230,7 +230,7 @@ impl<T: Copy + Default> Map<T> {
             for x in outside {
                 match border.index(x as isize - pad.left as isize, self.width) {
                     Some(from) => row.copy_within((pad.left + from) * c..(pad.left + from + 1) * c, x * c),
-                    None => row[x * c..(x + 1) * c].fill(zero),
+                    None => fill(&mut row[x * c..(x + 1) * c], zero),
                 }
             }
         }
@@ -239,16 +239,24 @@ impl<T: Copy + Default> Map<T> {
                 Some(from) => {
                     self.data.copy_within((pad.top + from) * stride..(pad.top + from + 1) * stride, y * stride);
                 }
-                None => self.data[y * stride..(y + 1) * stride].fill(zero),
+                None => fill(&mut self.data[y * stride..(y + 1) * stride], zero),
             }
         }
+    }
+}
+
+/// Fills whole pixels with one number, or with that of each channel.
+fn fill<T: Copy>(pixels: &mut [T], with: &[T]) {
+    match with {
+        &[one] => pixels.fill(one),
+        _ => pixels.chunks_exact_mut(with.len()).for_each(|pixel| pixel.copy_from_slice(with)),
     }
 }
 
 impl Map {
     /// Fills the padding from the inside.
     pub fn fill_border(&mut self, border: Border) {
-        self.fill_border_with(border, 0.0);
+        self.fill_border_with(border, &[0.0]);
     }
 }
 
@@ -320,6 +328,8 @@ pub struct Scratch {
     bytes: Free<u8>,
     /// The input of the convolution at hand, in bytes.
     quantized: Quantized,
+    /// The same in words.
+    words: Words,
     pub(super) resizing: Resizing,
     /// What the norm at hand needs.
     pub norm: Norm,
@@ -374,15 +384,21 @@ impl Scratch {
         }
     }
 
-    /// The input in bytes: quantized, if it is not.
-    pub(super) fn in_bytes<'a>(&'a mut self, isa: Isa, input: Input<'a>) -> QuantizedView<'a> {
+    /// The input in bytes: quantized on this grid, if it is not.
+    pub(super) fn in_bytes<'a>(&'a mut self, isa: Isa, input: Input<'a>, grid: Grid) -> QuantizedView<'a> {
         match input {
             Input::Bytes(bytes) => bytes,
             Input::Floats(view) => {
-                self.quantized.fill(isa, view);
+                self.quantized.fill(isa, view, grid);
                 self.quantized.view()
             }
         }
+    }
+
+    /// The input in words.
+    pub(super) fn in_words(&mut self, isa: Isa, input: View) -> &Words {
+        self.words.fill(isa, input);
+        &self.words
     }
 
     /// Gives an operand back.

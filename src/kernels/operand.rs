@@ -74,7 +74,7 @@ impl Operand {
     pub fn fill_border(&mut self, border: Border) {
         match self {
             Self::Floats(map) => map.fill_border(border),
-            Self::Bytes(bytes) => bytes.map.fill_border_with(border, bytes.zero as u8),
+            Self::Bytes(bytes) => bytes.map.fill_border_with(border, &bytes.zero),
         }
     }
 
@@ -89,8 +89,8 @@ impl Operand {
     /// As [`Map::fill_zeros`].
     pub fn fill_zeros(&mut self, sides: Range<usize>, whole: impl Iterator<Item = usize>) {
         match self {
-            Self::Floats(map) => map.fill_zeros(0.0, sides, whole),
-            Self::Bytes(bytes) => bytes.map.fill_zeros(bytes.zero as u8, sides, whole),
+            Self::Floats(map) => map.fill_zeros(&[0.0], sides, whole),
+            Self::Bytes(bytes) => bytes.map.fill_zeros(&bytes.zero, sides, whole),
         }
     }
 
@@ -104,7 +104,8 @@ impl Operand {
                 from.padded_rows().enumerate().for_each(|(y, row)| map.row_mut(first + y).copy_from_slice(row));
             }
             (Self::Bytes(bytes), Input::Bytes(from)) => {
-                (bytes.scale, bytes.zero) = (from.scale, from.zero);
+                from.scale.clone_into(&mut bytes.scale);
+                from.zero.clone_into(&mut bytes.zero);
                 let rows = from.view.padded_rows().enumerate();
                 rows.for_each(|(y, row)| bytes.map.row_mut(first + y).copy_from_slice(row));
             }

@@ -5,6 +5,7 @@ use crate::kernels::conv::{Activation, Conv, Shape};
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::instance_norm::Norm;
 use crate::kernels::linear::Linear;
+use crate::kernels::quantize::Grid;
 use crate::kernels::{Border, Input, Isa, Map, Pad, Scratch};
 use crate::weights::Model;
 
@@ -26,8 +27,16 @@ impl Convolution {
         let pointwise = Shape { kernel: 1, stride: 1, upsample: false, ..shape };
         Ok(Self::Separable(
             Depthwise::new(isa, depthwise, &tensor("depthwise.")?.data, None),
-            Conv::new(isa, pointwise, &tensor("pointwise.")?.data, None),
+            Conv::in_words(isa, pointwise, &tensor("pointwise.")?.data, None),
         ))
+    }
+
+    /// The grid of bytes that suits it best.
+    pub(super) fn grid(&self) -> Grid {
+        match self {
+            Self::Dense(_) => Grid::Map,
+            Self::Separable(..) => Grid::Channels,
+        }
     }
 
     /// The output, without padding.
@@ -95,6 +104,11 @@ impl StyleNorm {
             Ok(Linear::new(isa, &tensor("weight")?.data, &tensor("bias")?.data))
         };
         Ok(Self { beta: linear("beta")?, gamma: linear("gamma")? })
+    }
+
+    /// What the norm leaves of a constant map.
+    pub(super) fn beta(&self, z: &[f32], out: &mut [f32]) {
+        self.beta.run(z, out);
     }
 
     /// The affine map that normalises `map`. Where `map` holds several phases of each channel, `[phase][channel]`, the phases

@@ -8,7 +8,7 @@ use crate::interrupt::poll;
 use crate::kernels::interpolate::{PixelsMut, interpolate};
 use crate::kernels::pool::{self, Idle};
 use crate::kernels::{Border, Isa, Operand, Scratch};
-use crate::memory;
+use crate::memory::{self, MOST_KEPT};
 use crate::weights::Model;
 use std::sync::Mutex;
 
@@ -24,9 +24,6 @@ pub struct Stylizer {
     transformer: Transformer,
     idle: Idle<Workspace>,
 }
-
-/// Bytes that a thread keeps for the next call: what an image of some 1200x1200 pixels needs.
-const MOST_KEPT: usize = 64 << 20;
 
 /// The memory that one thread needs for one image.
 #[derive(Debug)]
@@ -165,10 +162,14 @@ impl Stylizer {
     fn finish(&self, images: Images, i: usize, z: &[f32], beta: f32, out: PixelsMut, workspace: &mut Workspace) {
         let Workspace { scratch, image, row, .. } = workspace;
         let (content, (height, width)) = (images.get(i), images.size());
-        image.reshape(height, width, 3, self.transformer.image_pad(height, width));
-        content.unpack(self.isa, image);
-        image.fill_border(Border::Reflect);
-        let stylized = self.transformer.run(image, z, scratch);
+        let stylized = if content.is_flat() {
+            self.transformer.run_flat(height, width, z, scratch)
+        } else {
+            image.reshape(height, width, 3, self.transformer.image_pad(height, width));
+            content.unpack(self.isa, image);
+            image.fill_border(Border::Reflect);
+            self.transformer.run(image, z, scratch)
+        };
         interpolate(self.isa, stylized.last(), beta, content, width, out, row);
         stylized.recycle(scratch);
     }

@@ -9,6 +9,7 @@ use crate::kernels::conv::{Activation, Conv, Shape, pixel_shuffle_weight, shifte
 use crate::kernels::instance_norm::{Norm, affine_add, affine_relu};
 use crate::kernels::interpolate::Last;
 use crate::kernels::linear::Linear;
+use crate::kernels::quantize::Grid;
 use crate::kernels::{Border, Input, Isa, Map, Operand, Pad, Scratch};
 use crate::weights::{Model, network};
 
@@ -85,7 +86,12 @@ impl Transformer {
                 ..shape(channels, layer.channels, layer.kernel, false)
             };
             let (weight, bias) = (model.tensor(&format!("{name}.weight"))?, model.tensor(&format!("{name}.bias"))?);
-            contracts.push(Conv::new(isa, shape, &weight.data, Some(&bias.data)));
+            let conv = match i {
+                // Pixels are bytes.
+                0 => Conv::new(isa, shape, &weight.data, Some(&bias.data)),
+                _ => Conv::in_words(isa, shape, &weight.data, Some(&bias.data)),
+            };
+            contracts.push(conv);
             pads.push(reflect(layer.kernel));
             channels = layer.channels;
         }
@@ -172,6 +178,17 @@ impl Transformer {
         Some(Pad { top: reach, left: reach, bottom: beyond(height), right: beyond(width) })
     }
 
+    /// T of an image of one colour. All its maps are constant, so that each norm leaves its beta and the last one decides; in
+    /// floating-point numbers the norms would magnify rounding instead, each by up to `1 / sqrt(1e-5)`.
+    pub fn run_flat(&self, height: usize, width: usize, z: &[f32], scratch: &mut Scratch) -> Stylized {
+        let size = |n: usize| n.div_ceil(self.stride) * self.growth;
+        let mut map = scratch.take(size(height), size(width), 3, Pad::NONE);
+        map.as_mut_slice().fill(0.0);
+        let mut shift = [0.0; 3];
+        self.head.norm.beta(z, &mut shift);
+        Stylized { map, scale: [0.0; 3], shift }
+    }
+
     /// Runs T up to the norm of its last layer. `image` is of three channels in [0, 1], padded as [`Transformer::image_pad`]
     /// says.
     pub fn run(&self, image: &Operand, z: &[f32], scratch: &mut Scratch) -> Stylized {
@@ -194,7 +211,8 @@ impl Transformer {
         let mut x = x.unwrap_or_default();
 
         for [first, second] in &self.residual {
-            let h = self.styled(first, Input::from(&x), z, input, &mut norm, scratch);
+            let grid = second.convolution.grid();
+            let h = self.styled(first, Input::from(&x), z, (input, grid), &mut norm, scratch);
             let raw = second.convolution.run(&h, scratch);
             second.norm.fit(self.isa, &raw, z, &mut norm);
             affine_add(self.isa, &raw, &mut norm, &mut x);
@@ -205,9 +223,11 @@ impl Transformer {
 
         input = next();
         let mut x = Operand::Floats(padded(x, input, scratch));
-        for site in &self.expand {
+        let followers = self.expand.iter().skip(1).chain([&self.head]);
+        for (site, follower) in self.expand.iter().zip(followers) {
             input = next();
-            let out = self.styled(site, x.view(), z, input, &mut norm, scratch);
+            let grid = follower.convolution.grid();
+            let out = self.styled(site, x.view(), z, (input, grid), &mut norm, scratch);
             scratch.put_operand(std::mem::replace(&mut x, out));
         }
 
@@ -225,20 +245,20 @@ impl Transformer {
         Stylized { map, scale, shift }
     }
 
-    /// `relu(norm(conv(x)))` with its padding filled.
+    /// `relu(norm(conv(x)))` with its padding filled, on this grid.
     fn styled(
         &self,
         site: &Site,
         x: Input,
         z: &[f32],
-        (pad, border): (Pad, Border),
+        ((pad, border), grid): ((Pad, Border), Grid),
         norm: &mut Norm,
         scratch: &mut Scratch,
     ) -> Operand {
         let raw = site.convolution.run(x, scratch);
         site.norm.fit(self.isa, &raw, z, norm);
         let mut out = scratch.take_operand(self.isa, raw.height(), raw.width(), raw.channels(), pad);
-        affine_relu(self.isa, &raw, norm, &mut out);
+        affine_relu(self.isa, &raw, norm, grid, &mut out);
         out.fill_border(border);
         scratch.put(raw);
         out

@@ -5,7 +5,7 @@ use sassl::kernels::depthwise::Depthwise;
 use sassl::kernels::instance_norm::{Norm, affine_add, affine_relu};
 use sassl::kernels::interpolate::{Last, Pixels, PixelsMut, interpolate};
 use sassl::kernels::linear::Linear;
-use sassl::kernels::quantize::Quantized;
+use sassl::kernels::quantize::{Grid, Quantized};
 use sassl::kernels::resize::resize;
 use sassl::kernels::{Isa, Map, Pad, Scratch};
 use std::hint::black_box;
@@ -68,7 +68,7 @@ fn norm(c: &mut Criterion) {
         (norm.scale, norm.shift) = (vec![1.5; 16], vec![0.5; 16]);
         let mut relu = scratch.take_operand(isa, 112, 112, 16, Pad::all(1));
         c.bench_function(&format!("norm/affine, relu/{}", isa.name()), |b| {
-            b.iter(|| affine_relu(isa, black_box(&input), &mut norm, &mut relu));
+            b.iter(|| affine_relu(isa, black_box(&input), &mut norm, Grid::Map, &mut relu));
         });
         let mut sum = map(112, 16, Pad::all(1));
         c.bench_function(&format!("norm/affine, add/{}", isa.name()), |b| {
@@ -101,7 +101,7 @@ fn others(c: &mut Criterion) {
     let mut bytes = Quantized::default();
     for isa in paths().filter(|isa| isa.in_bytes()) {
         c.bench_function(&format!("quantize/{}", isa.name()), |b| {
-            b.iter(|| bytes.fill(isa, black_box(&input).view()));
+            b.iter(|| bytes.fill(isa, black_box(&input).view(), Grid::Map));
         });
     }
     for isa in paths() {

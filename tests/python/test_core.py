@@ -87,6 +87,33 @@ def test_fast_differs_less_than_rounding_does(batch):
     assert np.abs(views[0] - views[1]).max() <= 3
 
 
+def test_fast_views_at_the_papers_strongest(batch):
+    fast, exact = (Stylizer(precision=precision) for precision in ("fast", "exact"))
+    images, z_style = (batch / 255).astype(np.float32), Bank.default().vectors[100 : 100 + len(batch)]
+    error = fast.stylize(images, z_style, 0.3, 0.3) - exact.stylize(images, z_style, 0.3, 0.3)
+    decibels = -10 * np.log10((error**2).mean((1, 2, 3)))
+    assert decibels.min() > 50
+    assert decibels.mean() > 56
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 30, 90)])
+def test_an_image_of_one_colour_becomes_one_colour(colour):
+    image = np.tile(np.uint8(colour), (21, 18, 1))
+    for name in NETWORKS:
+        path = GOLDEN / f"small_{name}.safetensors"
+        z = np.linspace(-1, 1, Stylizer(path).dim, dtype=np.float32)
+        expected = Reference(path).transfer(image / 255, z)
+        assert np.ptp(expected, (0, 1)).max() < 1e-9
+        for precision in ("fast", "exact"):
+            out = Stylizer(path, precision=precision).transfer(image[None], z)[0]
+            np.testing.assert_allclose(out, expected, atol=1e-6)
+    views = [
+        Stylizer(precision=precision).stylize(image[None], Bank.default().vectors[7], 0.3, 0.3)
+        for precision in ("fast", "exact")
+    ]
+    assert abs(views[0].astype(int) - views[1]).max() <= 1
+
+
 @pytest.mark.parametrize("precision", ["fast", "exact"])
 def test_batches_threads_and_layouts_change_nothing(batch, precision):
     one, two = (Stylizer(threads=threads, precision=precision) for threads in (1, 2))

@@ -287,6 +287,46 @@ fn algorithm_1_is_that_of_the_cpu() {
 }
 
 #[test]
+fn an_image_of_one_colour_becomes_one_colour() {
+    if Emulator::get().is_none() {
+        return;
+    }
+    let (height, width) = (21, 18);
+    let each = height * width * 3;
+    let mut pixels: Vec<u8> = [200, 30, 90].into_iter().cycle().take(3 * each).collect();
+    // The others differ in their last colour, and in one beyond the pixels that are looked at first.
+    pixels[2 * each - 1] ^= 1;
+    pixels[2 * each + each / 2] ^= 1;
+    let params: Vec<StyleParams> =
+        params(4).into_iter().take(3).map(|one| StyleParams { apply: true, beta: 1.0, ..one }).collect();
+    let z = bank(4);
+    for (name, model) in models().into_iter().take(2) {
+        let stylizer = Stylizer::new(&model, Isa::Scalar).unwrap();
+        let styles = Styles::Bank(Arc::new(Bank::new(z.clone(), DIM, stylizer.space(), None).unwrap()));
+        let images = Images::new(Pixels::U8(&pixels), &[3, height, width, 3]).unwrap();
+        let mut truth = vec![0; pixels.len()];
+        let block = Sassl::new(0.8, (0.1, 0.3), (0.1, 0.3), styles).unwrap();
+        block.apply(&stylizer, images, &params, PixelsMut::U8(&mut truth), 1).unwrap();
+        for exact in [true, false] {
+            let cuda = Cuda::new(&model, exact).unwrap();
+            let of = |space| layout(space, PixelType::U8, (height, width));
+            let plan = cuda.apply(&of(Space::Images), &params, From::Bank(4), &of(Space::Out)).unwrap();
+            let mut device = device(&cuda, Memory::of(&pixels), pixels.len(), &z);
+            device.run_all(&plan);
+            let ours = &device.out.bytes()[..pixels.len()];
+            let flat = |image: usize| {
+                let image = &ours[image * each..][..each];
+                image.iter().skip(3).eq(image.iter().take(each - 3))
+            };
+            assert!(flat(0) && !flat(1) && !flat(2), "{name}, exact {exact}");
+            // F's z may round otherwise.
+            let near = ours[..3].iter().zip(&truth[..3]).all(|(a, b)| a.abs_diff(*b) <= 1);
+            assert!(near, "{name}, exact {exact}: {:?}, not {:?}", &ours[..3], &truth[..3]);
+        }
+    }
+}
+
+#[test]
 fn the_mobile_pairs_predictor_is_that_of_the_cpu() {
     if Emulator::get().is_none() {
         return;

@@ -173,6 +173,31 @@ fn paths_agree_on_the_whole_network() {
 }
 
 #[test]
+fn an_image_of_one_colour_becomes_one_colour() {
+    let (height, width) = (21, 18);
+    for colour in [[0, 0, 0], [255, 255, 255], [128, 128, 128], [200, 30, 90]] {
+        let mut pixels: Vec<u8> = colour.into_iter().cycle().take(height * width * 3).collect();
+        let z: Vec<f32> = (0..DIM).map(|i| (i as f32).cos()).collect();
+        let run = |isa, pixels: &[u8]| {
+            let images = Images::new(Pixels::U8(pixels), &[1, height, width, 3]).unwrap();
+            let mut out = vec![0.0; pixels.len()];
+            stylizer(isa).transfer(images, &z, &mut out, 1).unwrap();
+            out
+        };
+        let truth = run(Isa::Scalar, &pixels);
+        assert!(truth.iter().skip(3).eq(truth.iter().take(truth.len() - 3)), "{colour:?}: {truth:?}");
+        for isa in Isa::supported() {
+            let out = run(isa, &pixels);
+            let near = out.iter().zip(&truth).all(|(a, b)| (a - b).abs() < 1e-6);
+            assert!(near, "{} {colour:?}", isa.name());
+        }
+        assert!(Pixels::U8(&pixels).is_flat());
+        *pixels.last_mut().unwrap() ^= 1;
+        assert!(!Pixels::U8(&pixels).is_flat(), "the last colour of the last pixel counts");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let stylizer = stylizer(Isa::Portable);
     let pixels = vec![0.5; 2 * 8 * 8 * 3];

@@ -14,6 +14,7 @@ mod tiles;
 pub(crate) use phases::{Cells, pixel_shuffle_weight, shifted_weight};
 
 use super::isa::Lanes;
+use super::quantize::{Grid, MOST_WORDS};
 use super::{Input, Isa, Map, Output, Pad, Scratch, View};
 use bytes::Bytes;
 use pack::Packed;
@@ -121,10 +122,24 @@ impl Conv {
         assert_eq!(bias.len(), shape.outputs, "{shape:?}");
         let weights = match isa {
             Isa::Scalar => Weights::Plain(weight.to_vec(), bias),
-            _ if isa.in_bytes() => Weights::Bytes(Bytes::new(isa, &shape, weight, &bias)),
+            _ if isa.in_bytes() => Weights::Bytes(Bytes::new(isa, &shape, weight, &bias, false)),
             _ => Weights::Packed(Packed::new(isa, &shape, weight, &bias)),
         };
         Self { shape, isa, weights }
+    }
+
+    /// The same for an input of floats whose channels differ too much for one grid of bytes: on paths in bytes, words of 16 bits
+    /// are multiplied instead, unless the 32 bits of a sum could not hold so many.
+    ///
+    /// # Panics
+    /// If the lengths do not fit the shape.
+    pub fn in_words(isa: Isa, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
+        let mut conv = Self::new(isa, shape, weight, bias);
+        if isa.in_bytes() && shape.inputs * shape.kernel * shape.kernel <= MOST_WORDS {
+            let bias = bias.map_or_else(|| vec![0.0; shape.outputs], <[f32]>::to_vec);
+            conv.weights = Weights::Bytes(Bytes::new(isa, &shape, weight, &bias, true));
+        }
+        conv
     }
 
     /// Its shape.
@@ -184,8 +199,17 @@ impl Conv {
                 simd::run(self.isa, shape, packed, input, out, rows, gain);
             }
             (Weights::Bytes(weights), input, _) => {
-                let input = scratch.in_bytes(self.isa, input);
-                let range = bytes::run(self.isa, shape, weights, input, &mut out, rows, gain);
+                let range = match input {
+                    Input::Floats(view) if weights.in_words() => {
+                        let input = scratch.in_words(self.isa, view);
+                        bytes::run_words(self.isa, shape, weights, input, &mut out, rows, gain)
+                    }
+                    _ if weights.in_words() => panic!("bytes for a convolution in words"),
+                    _ => {
+                        let input = scratch.in_bytes(self.isa, input, Grid::Map);
+                        bytes::run(self.isa, shape, weights, input, &mut out, rows, gain)
+                    }
+                };
                 // Of all rows and a ReLU, that is; else nobody knows.
                 if let (Output::Floats(out), true, Activation::Relu) = (out, all, shape.activation) {
                     out.set_range(range);

@@ -116,7 +116,7 @@ impl Pass {
     }
 
     /// Where in the panels the weight of input `k` and output `lane` stands.
-    fn at(&self, lanes: usize, inputs: usize, k: usize, lane: usize) -> usize {
+    pub(super) fn at(&self, lanes: usize, inputs: usize, k: usize, lane: usize) -> usize {
         let depth = self.taps.0 * self.taps.1 * inputs;
         let first = lane / (2 * lanes) * (2 * lanes);
         let wide = (self.bias.len() - first).min(2 * lanes);

@@ -79,7 +79,8 @@ impl<L: ByteLanes> Target<L> for Quantized {
 
     #[inline(always)]
     fn step(&self) -> (L, L) {
-        (L::splat(1.0 / self.scale), L::splat(self.zero))
+        let (&[scale], &[zero]) = (&self.scale[..], &self.zero[..]) else { panic!("a grid of one range is written") };
+        (L::splat(1.0 / scale), L::splat(f32::from(zero)))
     }
 
     #[inline(always)]

@@ -28,6 +28,8 @@ struct Block {
     channel: usize,
     /// Numbers in use.
     used: usize,
+    /// The channel of each place; of one not in use, 0.
+    channels: Vec<usize>,
     /// `[four rows][columns][places][4]`.
     weight: Vec<i8>,
     /// What one step of a weight is worth.
@@ -55,6 +57,7 @@ impl Block {
         let mut block = Self {
             channel,
             used,
+            channels: vec![0; places],
             weight: vec![0; rows.div_ceil(4) * columns * places * 4],
             scale: vec![1.0; places],
             sum: vec![0.0; places],
@@ -66,6 +69,7 @@ impl Block {
                 continue;
             }
             let c = (channel + number) % channels;
+            block.channels[place] = c;
             let mut taps = vec![0.0; block.weight.len() / places];
             for (row, column) in (0..rows * columns).map(|n| (n / columns, n % columns)) {
                 taps[(row / 4 * columns + column) * 4 + ORDER[row % 4]] =
@@ -97,7 +101,7 @@ pub(super) fn run(
             isa.dispatch_bytes(Run { shape, pass, bytes, input, inverse: 1.0, out, extent: &mut extent });
         }
         Output::Bytes(out) => {
-            let inverse = 1.0 / out.scale;
+            let inverse = 1.0 / out.scale[0];
             isa.dispatch_bytes(Run { shape, pass, bytes, input, inverse, out: &mut out.map, extent: &mut extent });
         }
     }
@@ -174,10 +178,10 @@ impl<N: Number> ByteKernel for Run<'_, N> {
         let scale = if shape.upsample { 2 } else { 1 };
         let (rows, columns) = (out.height() / scale, out.width() / scale);
         let mut extents = Extents::<L>::default();
-        for y in 0..rows {
-            let out = &mut out.row_mut(y * scale + pass.phase.0)[pass.phase.1 * shape.outputs..];
-            for block in &bytes.blocks {
-                let affine = block.affine::<L>(input, inverse);
+        for block in &bytes.blocks {
+            let affine = block.affine::<L>(input, inverse);
+            for y in 0..rows {
+                let out = &mut out.row_mut(y * scale + pass.phase.0)[pass.phase.1 * shape.outputs..];
                 let extents = &mut extents;
                 let mut row = Row { shape, pass, input, y, block, affine, out, group: bytes.group, scale, extents };
                 match (pass.taps, bytes.group * shape.stride) {
@@ -195,18 +199,17 @@ impl Block {
     /// What makes numbers of each vector of sums: a factor, and a number to add.
     #[inline(always)]
     fn affine<L: ByteLanes>(&self, input: QuantizedView, inverse: f32) -> [(L, L); 4] {
-        let Self { scale, sum, bias, .. } = self;
-        assert!([scale, sum, bias].iter().all(|all| all.len() == 4 * L::N));
-        let (zero, by) = (L::splat(0.0), L::splat(input.scale * inverse));
-        let (less, inverse) = (L::splat(-input.zero * input.scale), L::splat(inverse));
-        let mut affine = [(zero, zero); 4];
+        let (mut by, mut plus) = ([0.0_f32; 64], [0.0_f32; 64]);
+        for place in 0..4 * L::N {
+            let channel = self.channels[place];
+            let (scale, zero) = (input.scale[channel % input.scale.len()], input.zero[channel % input.zero.len()]);
+            by[place] = self.scale[place] * scale * inverse;
+            plus[place] = (self.bias[place] - self.sum[place] * scale * f32::from(zero)) * inverse;
+        }
+        let mut affine = [(L::splat(0.0), L::splat(0.0)); 4];
         for (v, affine) in affine.iter_mut().enumerate() {
-            // SAFETY: each has 4 N numbers, as asserted.
-            let (scale, sum, bias) = unsafe {
-                let at = v * L::N;
-                (L::load(scale.as_ptr().add(at)), L::load(sum.as_ptr().add(at)), L::load(bias.as_ptr().add(at)))
-            };
-            *affine = (scale.mul_add(by, zero), sum.mul_add(less, bias).mul_add(inverse, zero));
+            // SAFETY: 64 numbers are four vectors of 16, and no vector has more.
+            *affine = unsafe { (L::load(by.as_ptr().add(v * L::N)), L::load(plus.as_ptr().add(v * L::N))) };
         }
         affine
     }
@@ -373,7 +376,8 @@ impl<L: ByteLanes, const M: usize, const T: usize, const S: usize> Columns<L, M,
     }
 }
 
-/// Whether what this activation leaves is just what the bytes of this scale and zero can hold.
-pub(super) fn holds(activation: Activation, scale: f32, zero: f32) -> bool {
-    activation == Activation::Relu6 && zero == 0.0 && (scale * 255.0 - 6.0).abs() < 1e-4
+/// Whether what this activation leaves is just what these bytes can hold.
+pub(super) fn holds(activation: Activation, bytes: QuantizedView) -> bool {
+    let of_relu6 = |scale: f32| (scale * 255.0 - 6.0).abs() < 1e-4;
+    activation == Activation::Relu6 && bytes.zero == [0] && matches!(bytes.scale, &[scale] if of_relu6(scale))
 }

@@ -6,6 +6,7 @@ mod scalar;
 mod simd;
 
 use super::conv::{Activation, Cells, Shape};
+use super::quantize::Grid;
 use super::{Extent, Input, Isa, Output, Scratch};
 use bytes::BytePass;
 
@@ -73,9 +74,9 @@ impl Depthwise {
         let range = match (input, &mut out) {
             (input, out) if self.isa.in_bytes() => {
                 if let Output::Bytes(out) = out {
-                    assert!(bytes::holds(shape.activation, out.scale, out.zero), "bytes of {shape:?}");
+                    assert!(bytes::holds(shape.activation, out.view()), "bytes of {shape:?}");
                 }
-                let input = scratch.in_bytes(self.isa, input);
+                let input = scratch.in_bytes(self.isa, input, Grid::Channels);
                 let run = |passes| bytes::run(self.isa, shape, passes, input, out);
                 self.passes.iter().zip(&self.bytes).map(run).fold(Extent::default(), Extent::or)
             }

@@ -4,6 +4,7 @@ pub mod cuda;
 mod scalar;
 mod simd;
 
+use super::quantize::Grid;
 use super::{Extent, Isa, Map, Operand};
 
 /// What is known of each channel of a map, and the affine map that is made of it; memory that is used again.
@@ -73,32 +74,34 @@ impl Norm {
         }
     }
 
-    /// The largest number of `scale in + shift` over the map that was measured; 0 if all are below.
-    fn high(&self) -> f32 {
+    /// What `max(scale in + shift, 0)` lies in, in each channel of the map that was measured.
+    fn ranges(&self) -> impl Iterator<Item = Extent> {
         let norms = self.scale.iter().zip(&self.shift);
-        let ends = self.extent.iter().zip(norms).flat_map(|(ends, (by, plus))| ends.map(|x| x.mul_add(*by, *plus)));
-        ends.fold(0.0, f32::max)
+        self.extent.iter().zip(norms).map(|(ends, (by, plus))| {
+            let high = ends.map(|x| x.mul_add(*by, *plus)).into_iter().fold(0.0, f32::max);
+            Extent { low: 0.0, high }
+        })
     }
 
-    /// Scale and shift times `by`, each channel's again and again up to `n` numbers.
-    fn repeat(&mut self, by: f32, n: usize) -> [&[f32]; 2] {
+    /// Scale and shift, each channel's again and again up to `n` numbers.
+    fn repeat(&mut self, n: usize) -> [&[f32]; 2] {
         for (out, of_channels) in self.repeated.iter_mut().zip([&self.scale, &self.shift]) {
             out.clear();
-            out.extend(of_channels.iter().map(|x| x * by).cycle().take(n));
+            out.extend(of_channels.iter().cycle().take(n));
         }
         let [scale, shift] = &self.repeated;
         [scale, shift]
     }
 }
 
-/// `out = max(scale[c] * in + shift[c], 0)` for every pixel of the map that `norm` has measured.
+/// `out = max(scale[c] * in + shift[c], 0)` for every pixel of the map that `norm` has measured; bytes on this grid.
 ///
 /// # Panics
 /// If the maps differ in height, width or channels.
-pub fn affine_relu(isa: Isa, input: &Map, norm: &mut Norm, out: &mut Operand) {
+pub fn affine_relu(isa: Isa, input: &Map, norm: &mut Norm, grid: Grid, out: &mut Operand) {
     assert_eq!(out.shape(), (input.height(), input.width(), input.channels()));
     assert_eq!((norm.scale.len(), norm.shift.len()), (input.channels(), input.channels()));
-    let range = Extent { low: 0.0, high: norm.high() };
+    let range = norm.ranges().fold(Extent::default(), Extent::or);
     match out {
         Operand::Floats(out) => {
             match isa {
@@ -108,8 +111,11 @@ pub fn affine_relu(isa: Isa, input: &Map, norm: &mut Norm, out: &mut Operand) {
             out.set_range(range);
         }
         Operand::Bytes(out) => {
-            out.set_range(range);
-            simd::affine_bytes(isa, input, norm, out);
+            match grid {
+                Grid::Map => out.set_range(range),
+                Grid::Channels => out.set_ranges(norm.ranges()),
+            }
+            out.fill_affine(isa, input, &norm.scale, &norm.shift);
         }
     }
 }

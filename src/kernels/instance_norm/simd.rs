@@ -2,8 +2,7 @@
 //! same channel stands in the same lane again.
 #![allow(unsafe_code)]
 use super::{Extent, Isa, Map, Norm, Sums};
-use crate::kernels::isa::{ByteKernel, ByteLanes, Extents, Kernel, Lanes, load_block, mul_add_block};
-use crate::kernels::quantize::Quantized;
+use crate::kernels::isa::{Extents, Kernel, Lanes, period};
 
 pub(super) fn sums(isa: Isa, map: &Map, sums: &mut Sums) {
     isa.dispatch(Measure { map, sums });
@@ -128,7 +127,7 @@ impl<const ADD: bool> Kernel for Affine<'_, ADD> {
     fn run<L: Lanes>(self) -> Extent {
         let Self { input, norm, out } = self;
         let period = period(input.channels(), L::N);
-        let [scale, shift] = norm.repeat(1.0, period);
+        let [scale, shift] = norm.repeat(period);
         let mut extents = Extents::<L>::default();
         for y in 0..input.height() {
             let (input, out) = (input.row(y), out.row_mut(y));
@@ -161,52 +160,4 @@ impl<const ADD: bool> Kernel for Affine<'_, ADD> {
         }
         extents.of_lanes()
     }
-}
-
-/// `max(scale in + shift, 0)` in bytes, whose zero is 0.
-pub(super) fn affine_bytes(isa: Isa, input: &Map, norm: &mut Norm, out: &mut Quantized) {
-    isa.dispatch_bytes(AffineBytes { input, norm, out });
-}
-
-struct AffineBytes<'a> {
-    input: &'a Map,
-    norm: &'a mut Norm,
-    out: &'a mut Quantized,
-}
-
-impl ByteKernel for AffineBytes<'_> {
-    #[inline(always)]
-    fn run<L: ByteLanes>(self) {
-        let Self { input, norm, out } = self;
-        let period = period(input.channels(), 4 * L::N);
-        let [scale, shift] = norm.repeat(1.0 / out.scale, period);
-        for y in 0..input.height() {
-            let (input, out) = (input.row(y), out.map.row_mut(y));
-            let n = input.len().min(out.len());
-            for lane in (0..period.min(n)).step_by(4 * L::N) {
-                // SAFETY: both have `period` floats, and `lane + 4 N` is at most that.
-                let (by, plus) = unsafe {
-                    let (scale, shift) = (scale.as_ptr().add(lane), shift.as_ptr().add(lane));
-                    (load_block::<L>(scale, 4 * L::N), load_block::<L>(shift, 4 * L::N))
-                };
-                for at in (lane..n).step_by(period) {
-                    let used = (n - at).min(4 * L::N);
-                    // SAFETY: both rows have the numbers from `at` to `at + used`.
-                    unsafe {
-                        let x = load_block::<L>(input.as_ptr().add(at), used);
-                        L::store_bytes(mul_add_block(x, by, plus), out.as_mut_ptr().add(at), used);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The least common multiple of channels and lanes.
-fn period(channels: usize, lanes: usize) -> usize {
-    let (mut a, mut b) = (channels, lanes);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    channels / a * lanes
 }

@@ -1,9 +1,12 @@
 //! The way out on CUDA.
-use crate::kernels::cuda::{At, Kernel, Launch, Map, Number};
-use crate::kernels::instance_norm::cuda::Affine;
+use crate::kernels::cuda::{At, Kernel, Launch, Map, Number, count};
+use crate::kernels::instance_norm::cuda::{Affine, Table};
 use std::sync::Arc;
 
 const SOURCE: &str = include_str!("interpolate.cu");
+
+/// Threads of a block that looks at an image.
+const BLOCK: u32 = 256;
 
 /// Types of pixels, as `prelude.cuh` numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,29 @@ pub fn interpolate(number: Number, last: &Last, beta: At, rows: At, images: &Ima
     ];
     let rows = if phased { images.height.div_ceil(2) } else { images.height };
     Launch::each(&kernel, rows * images.width.div_ceil(4), last.map.images, args)
+}
+
+/// The norm of T's last map where it is that of an image of one colour: scale 0, and the beta of `betas`.
+pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &Images), maps: usize) -> Launch {
+    let defines = vec![("PIXELS", images.pixels as usize), ("FLAT", 1)];
+    let args = vec![
+        betas.at.into(),
+        norm.scale.into(),
+        norm.shift.into(),
+        rows.into(),
+        images.at.into(),
+        images.strides.into(),
+        images.height.into(),
+        images.width.into(),
+        betas.pitch.into(),
+    ];
+    Launch {
+        kernel: Arc::new(Kernel { name: "flat", source: SOURCE, defines }),
+        grid: [1, 1, count(maps)],
+        block: BLOCK,
+        shared: 4 * BLOCK as usize,
+        args,
+    }
 }
 
 /// `out[rows[n]] = images[rows[n]]`, for `count` of them.

@@ -1,5 +1,5 @@
 // The way out: out = (1 - beta) content + beta sigmoid(scale last + shift), cropped to the content's size; and images that are
-// not stylized, as they are.
+// not stylized, as they are. And the norm before it for images of one colour.
 //
 // A thread has four pixels of a row. `last` is [image][row][column][4] at full size, or, where PHASED,
 // [row / 2][column / 2][row % 2][column % 2][3]; a thread then has two rows.
@@ -51,6 +51,30 @@ KERNEL interpolate(const Number* last, const float* scale, const float* shift, c
         const i64 to = image * out_strides.image + (row + r) * out_strides.row + column * out_strides.column;
         store_four<OUT>(out, to, out_strides, count, content);
     }
+}
+#elif defined(FLAT)
+// The maps of an image of one colour are constant, so that the last norm leaves its beta. A block has an image.
+KERNEL flat(const float* betas, float* scale, float* shift, const int* rows, const void* images, Strides strides, int height,
+            int width, int pitch) {
+    SHARED(float, shared);
+    const i64 map = blockIdx.z, image = rows[map];
+    const int fours = (width + 3) / 4, n = height * fours;
+    float colour[3][4];
+    load_four<PIXELS>(images, image * strides.image, strides, 1, colour);
+    // The first pixels of each thread tell most images from flat ones.
+    for (int start = 0, end = min(n, static_cast<int>(blockDim.x)); start < n; start = end, end = n) {
+        float others[1] = {};
+        for (int i = start + threadIdx.x; i < end; i += blockDim.x) {
+            const int row = i / fours, column = i % fours * 4, count = min(4, width - column);
+            float pixels[3][4];
+            load_four<PIXELS>(images, image * strides.image + row * strides.row + column * strides.column, strides, count, pixels);
+            for (int c = 0; c < 3; c++)
+                for (int k = 0; k < count; k++) others[0] += pixels[c][k] != colour[c][0];
+        }
+        over_lanes(others, 1, shared);
+        if (others[0] > 0.0f) return;
+    }
+    if (threadIdx.x < 3) scale[map * 3 + threadIdx.x] = 0.0f, shift[map * 3 + threadIdx.x] = betas[map * pitch + threadIdx.x];
 }
 #else
 KERNEL copy(const int* rows, const void* images, void* out, Strides strides, Strides out_strides, int height, int width) {

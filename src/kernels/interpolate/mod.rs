@@ -95,6 +95,14 @@ impl Pixels<'_> {
         }
     }
 
+    /// Whether all pixels are of one colour.
+    pub fn is_flat(self) -> bool {
+        match self {
+            Self::U8(pixels) => pixels.iter().skip(3).eq(pixels.iter().take(pixels.len().saturating_sub(3))),
+            Self::F32(pixels) => pixels.iter().skip(3).eq(pixels.iter().take(pixels.len().saturating_sub(3))),
+        }
+    }
+
     /// The pixels as they are.
     ///
     /// # Panics

@@ -50,6 +50,28 @@ impl ByteLanes for Avx2 {
     }
 
     #[inline(always)]
+    fn dot_words(sums: __m256i, pixels: __m256i, weights: __m256i) -> __m256i {
+        // SAFETY: see above.
+        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(pixels, weights)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_words(self, to: *mut i16, used: usize) {
+        // SAFETY: see above; lanes from `used` on are not written.
+        unsafe {
+            let numbers = _mm256_cvtps_epi32(self.0);
+            let words = _mm_packs_epi32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256::<1>(numbers));
+            if used == 8 {
+                _mm_storeu_si128(to.cast(), words);
+            } else {
+                let mut all = [0_i16; 8];
+                _mm_storeu_si128(all.as_mut_ptr().cast(), words);
+                std::ptr::copy_nonoverlapping(all.as_ptr(), to, used);
+            }
+        }
+    }
+
+    #[inline(always)]
     fn float(sums: __m256i) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm256_cvtepi32_ps(sums) })

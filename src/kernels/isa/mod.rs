@@ -5,10 +5,12 @@
 mod avx2;
 mod avx2_bytes;
 mod avx512;
+mod extents;
 mod portable;
 mod vnni;
 
-use super::Extent;
+pub(crate) use extents::Extents;
+
 use crate::error::{Error, Result};
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -33,8 +35,8 @@ pub enum Isa {
 /// How convolutions multiply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// As is fastest here: in bytes where the machine has instructions for it (activations in the range of each map,
-    /// weights in that of each output channel, 32-bit sums), else as [`Precision::Exact`].
+    /// As is fastest here: in whole numbers where the machine has instructions for it (activations in the range of each map or
+    /// channel, weights in that of each output channel, 32-bit sums), else as [`Precision::Exact`].
     #[default]
     Fast,
     /// In float32.
@@ -217,42 +219,6 @@ pub(crate) trait Kernel {
     fn run<L: Lanes>(self) -> Self::Output;
 }
 
-/// The least and the largest number of each lane.
-#[derive(Clone, Copy)]
-pub(crate) struct Extents<L> {
-    low: L,
-    high: L,
-}
-
-impl<L: Lanes> Default for Extents<L> {
-    #[inline(always)]
-    fn default() -> Self {
-        Self { low: L::splat(0.0), high: L::splat(0.0) }
-    }
-}
-
-impl<L: Lanes> Extents<L> {
-    /// Takes a vector in. NaN leaves it as it is: it is the first operand, and the second is what comes back.
-    #[inline(always)]
-    pub(crate) fn add(&mut self, x: L) {
-        self.low = x.min(self.low);
-        self.high = x.max(self.high);
-    }
-
-    /// Of all lanes.
-    #[inline(always)]
-    #[allow(unsafe_code)]
-    pub(crate) fn of_lanes(self) -> Extent {
-        let (mut lows, mut highs) = ([0.0_f32; 16], [0.0_f32; 16]);
-        // SAFETY: no vector has more than 16 lanes.
-        unsafe {
-            self.low.store(lows.as_mut_ptr());
-            self.high.store(highs.as_mut_ptr());
-        }
-        Extent { low: lows.into_iter().fold(0.0, f32::min), high: highs.into_iter().fold(0.0, f32::max) }
-    }
-}
-
 /// A loop over bytes, compiled once for each instruction set that multiplies them.
 pub(crate) trait ByteKernel {
     /// The loop, `#[inline(always)]` as in [`Kernel`].
@@ -293,6 +259,16 @@ pub(crate) trait ByteLanes: Lanes {
 
     /// `sums` and, in each lane, the four products.
     fn dot(sums: Self::Sums, pixels: Self::Sums, weights: Self::Sums) -> Self::Sums;
+
+    /// `sums` and, in each lane, the two products of what is 16 bits wide, with signs.
+    fn dot_words(sums: Self::Sums, pixels: Self::Sums, weights: Self::Sums) -> Self::Sums;
+
+    /// Writes the first `used` lanes, each as the nearest word of 16 bits.
+    ///
+    /// # Safety
+    /// `to` is valid for `used` writes.
+    #[allow(unsafe_code)]
+    unsafe fn store_words(self, to: *mut i16, used: usize);
 
     /// As floats.
     fn float(sums: Self::Sums) -> Self;
@@ -398,6 +374,15 @@ pub(crate) trait Lanes: Copy {
 
 /// Where [`Lanes::mirror`] takes each byte from.
 const MIRRORED: [u8; 16] = [15, 12, 13, 14, 9, 10, 11, 6, 7, 8, 3, 4, 5, 0, 1, 2];
+
+/// The least common multiple of channels and lanes: after so many numbers of a row, the same channel stands in the same lane.
+pub(crate) fn period(channels: usize, lanes: usize) -> usize {
+    let (mut a, mut b) = (channels, lanes);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    channels / a * lanes
+}
 
 /// A block of four vectors: the first `used` of the next 4 N floats, and zeros.
 ///

@@ -45,6 +45,18 @@ impl ByteLanes for Avx512 {
     }
 
     #[inline(always)]
+    fn dot_words(sums: __m512i, pixels: __m512i, weights: __m512i) -> __m512i {
+        // SAFETY: see above.
+        unsafe { _mm512_dpwssd_epi32(sums, pixels, weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_words(self, to: *mut i16, used: usize) {
+        // SAFETY: see above; lanes outside the mask are not written.
+        unsafe { _mm512_mask_cvtsepi32_storeu_epi16(to.cast(), mask(0..used), _mm512_cvtps_epi32(self.0)) }
+    }
+
+    #[inline(always)]
     fn float(sums: __m512i) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm512_cvtepi32_ps(sums) })

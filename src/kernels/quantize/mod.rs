@@ -1,5 +1,5 @@
-//! Float32 to bytes, `q = round(x / scale) + zero`, for a whole map at once: `scale` and `zero` stretch 0 to 255 over the
-//! range of its numbers and 0, so that 0 itself has a byte of its own.
+//! Float32 to bytes, `q = round(x / scale) + zero`: `scale` and `zero` stretch 0 to 255 over the range of a map's numbers and
+//! 0, so that 0 itself has a byte of its own. The range is that of the whole map or, for a finer grid, of each channel.
 mod scalar;
 mod simd;
 
@@ -9,8 +9,13 @@ use super::{Extent, Isa, Map, View};
 #[derive(Debug, Default)]
 pub struct Quantized {
     pub(super) map: Map<u8>,
-    pub(super) scale: f32,
-    pub(super) zero: f32,
+    /// One for the map, or one for each channel.
+    pub(super) scale: Vec<f32>,
+    /// As many.
+    pub(super) zero: Vec<u8>,
+    ends: Vec<Extent>,
+    /// What one pixel after the other is multiplied by and what is added, as often as vectors want it.
+    affine: [Vec<f32>; 2],
 }
 
 /// The same to read, with all of its padding or less.
@@ -18,16 +23,25 @@ pub struct Quantized {
 pub struct QuantizedView<'a> {
     /// The bytes.
     pub view: View<'a, u8>,
-    /// What one step of a byte is worth.
-    pub scale: f32,
-    /// The byte of 0.
-    pub zero: f32,
+    /// What one step of a byte is worth, in the map or in each channel.
+    pub scale: &'a [f32],
+    /// The byte of 0, in the map or in each channel.
+    pub zero: &'a [u8],
+}
+
+/// What a grid of bytes is stretched over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grid {
+    /// The range of the map: weights of every kind can be multiplied with these bytes.
+    Map,
+    /// The range of each channel: for a depthwise convolution.
+    Channels,
 }
 
 impl Quantized {
     /// A map whose range is not known yet.
     pub(super) fn new(map: Map<u8>) -> Self {
-        Self { map, scale: 0.0, zero: 0.0 }
+        Self { map, ..Self::default() }
     }
 
     pub(super) fn into_map(self) -> Map<u8> {
@@ -35,58 +49,91 @@ impl Quantized {
     }
 
     /// Stretches the bytes over this range.
-    pub fn set_range(&mut self, Extent { low, high }: Extent) {
-        self.scale = ((high - low) / 255.0).clamp(f32::MIN_POSITIVE, f32::MAX);
-        self.zero = (-low / self.scale).round();
+    pub fn set_range(&mut self, range: Extent) {
+        self.set_ranges([range].into_iter());
+    }
+
+    /// Stretches the bytes of each channel over its range, or all of them over one.
+    pub(super) fn set_ranges(&mut self, ranges: impl Iterator<Item = Extent>) {
+        self.scale.clear();
+        self.zero.clear();
+        for Extent { low, high } in ranges {
+            let scale = ((high - low) / 255.0).clamp(f32::MIN_POSITIVE, f32::MAX);
+            self.scale.push(scale);
+            self.zero.push((-low / scale).round() as u8);
+        }
     }
 
     /// Takes numbers in [0, 1] into row `y`.
     pub(super) fn fill_row(&mut self, isa: Isa, y: usize, row: &[f32]) {
-        simd::quantize(isa, row, 1.0 / self.scale, self.zero, self.map.row_mut(y));
+        let Self { map, scale, zero, affine: [by, plus], .. } = self;
+        simd::repeat(isa, scale.len(), scale.iter().map(|scale| 1.0 / scale), by);
+        simd::repeat(isa, zero.len(), zero.iter().map(|&zero| f32::from(zero)), plus);
+        simd::quantize(isa, row, by, plus, map.row_mut(y));
     }
 
     /// Takes a map's numbers in, padding included. NaN becomes the byte 0, infinities the ends of the range.
-    pub fn fill(&mut self, isa: Isa, map: View) {
+    pub fn fill(&mut self, isa: Isa, map: View, grid: Grid) {
         self.map.reshape(map.height, map.width, map.channels, map.pad);
-        self.set_range(map.range.unwrap_or_else(|| {
-            let extent = |row| match isa {
-                Isa::Scalar => scalar::extent(row),
-                _ => simd::extent(isa, row),
-            };
-            map.padded_rows().map(extent).fold(Extent::default(), Extent::or)
-        }));
-        let (inverse, zero) = (1.0 / self.scale, self.zero);
-        let stride = self.map.stride();
-        for (row, bytes) in map.padded_rows().zip(self.map.as_mut_slice().chunks_exact_mut(stride)) {
-            match isa.in_bytes() {
-                true => simd::quantize(isa, row, inverse, zero, bytes),
-                false => scalar::quantize(row, inverse, zero, bytes),
-            }
+        let mut ends = std::mem::take(&mut self.ends);
+        ends.clear();
+        match (grid, map.range) {
+            (Grid::Map, Some(range)) => ends.push(range),
+            (Grid::Map, None) if isa != Isa::Scalar => ends.push(simd::extent(isa, map)),
+            _ if isa == Isa::Scalar => scalar::extents(map, &mut ends),
+            _ => simd::extents(isa, map, &mut ends),
         }
+        match grid {
+            Grid::Map => self.set_range(ends.iter().copied().fold(Extent::default(), Extent::or)),
+            Grid::Channels => self.set_ranges(ends.iter().copied()),
+        }
+        self.ends = ends;
+        let Self { map: bytes, scale, zero, affine: [by, plus], .. } = self;
+        let stride = bytes.stride();
+        let rows = map.padded_rows().zip(bytes.as_mut_slice().chunks_exact_mut(stride));
+        if isa.in_bytes() {
+            simd::repeat(isa, scale.len(), scale.iter().map(|scale| 1.0 / scale), by);
+            simd::repeat(isa, zero.len(), zero.iter().map(|&zero| f32::from(zero)), plus);
+            rows.for_each(|(row, bytes)| simd::quantize(isa, row, by, plus, bytes));
+        } else {
+            rows.for_each(|(row, bytes)| scalar::quantize(row, scale, zero, bytes));
+        }
+    }
+
+    /// `max(by[c] x + plus[c], 0)` of a map without padding, into the inside of this one, whose zeros are 0.
+    pub(super) fn fill_affine(&mut self, isa: Isa, map: &Map, by: &[f32], plus: &[f32]) {
+        let Self { map: bytes, scale, affine: [by_step, plus_step], .. } = self;
+        let inverse = || scale.iter().map(|scale| 1.0 / scale).cycle();
+        let in_steps = |numbers: &[f32], out: &mut Vec<f32>| {
+            simd::repeat(isa, numbers.len(), numbers.iter().zip(inverse()).map(|(x, inverse)| x * inverse), out);
+        };
+        in_steps(by, by_step);
+        in_steps(plus, plus_step);
+        (0..map.height()).for_each(|y| simd::quantize(isa, map.row(y), by_step, plus_step, bytes.row_mut(y)));
     }
 
     /// All of it, to read.
     pub fn view(&self) -> QuantizedView<'_> {
-        QuantizedView { view: self.map.view(), scale: self.scale, zero: self.zero }
+        QuantizedView { view: self.map.view(), scale: &self.scale, zero: &self.zero }
     }
 
     /// A map of the same shape with the numbers that the bytes stand for, padding included.
     pub fn to_map(&self) -> Map {
         let map = &self.map;
         let mut out = Map::new(map.height(), map.width(), map.channels(), map.pad());
-        out.as_mut_slice()
-            .iter_mut()
-            .zip(map.as_slice())
-            .for_each(|(x, &q)| *x = self.scale * (f32::from(q) - self.zero));
+        let steps = self.scale.iter().zip(&self.zero).cycle();
+        for ((x, &q), (scale, &zero)) in out.as_mut_slice().iter_mut().zip(map.as_slice()).zip(steps) {
+            *x = scale * (f32::from(q) - f32::from(zero));
+        }
         out
     }
 }
 
 /// The weights of one output as bytes, and what one step is worth. Neighbours are those that the path adds first.
 ///
-/// Of several scales, the one of the least error with its best step. Where inputs are alike, as neighbours of a smooth image are,
-/// the sum of the weights counts beyond its parts, `smooth` times its square: a file's own grid of bytes, whose steps may fall
-/// halfway between ours, would else be rounded one way.
+/// Of several scales, the one of the least error with its best step. Where inputs are alike, as neighbours of a smooth image
+/// are, the sum of the weights counts beyond its parts, `smooth` times its square: a file's own grid of bytes, whose steps may
+/// fall halfway between ours, would else be rounded one way.
 pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) {
     const STEPS: u8 = 127;
     const SCALES: u8 = 16;
@@ -107,4 +154,39 @@ pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) 
     });
     let (_, inverse, step) = fitted.min_by(|a, b| a.0.total_cmp(&b.0)).expect("at least one scale");
     (weights.iter().map(|w| (w * inverse).round_ties_even() as i8).collect(), step)
+}
+
+/// The largest word, of numbers and of weights.
+const LARGEST_WORD: f32 = 1023.0;
+
+/// The sum of so many products of two words fits 32 bits.
+pub(super) const MOST_WORDS: usize = 2048;
+
+/// A map in words of 16 bits, of which eleven and a sign are used: `q = round(x / scale)`, over the range of the map.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    pub(super) map: Map<i16>,
+    pub(super) scale: f32,
+}
+
+impl Words {
+    /// Takes a map's numbers in, padding included. What is not finite becomes a number without meaning.
+    pub(super) fn fill(&mut self, isa: Isa, map: View) {
+        self.map.reshape(map.height, map.width, map.channels, map.pad);
+        let range = map.range.unwrap_or_else(|| simd::extent(isa, map));
+        self.scale = (range.high.max(-range.low) / LARGEST_WORD).clamp(f32::MIN_POSITIVE, f32::MAX);
+        let stride = self.map.stride();
+        for (row, words) in map.padded_rows().zip(self.map.as_mut_slice().chunks_exact_mut(stride)) {
+            simd::quantize_words(isa, row, 1.0 / self.scale, words);
+        }
+    }
+}
+
+/// The weights of one output in words, and what one step is worth.
+pub(super) fn weights_in_words(weights: &[f32]) -> (Vec<i16>, f32) {
+    let largest = weights.iter().fold(1e-30, |all: f32, w| all.max(w.abs()));
+    let words: Vec<i16> = weights.iter().map(|w| (w * (LARGEST_WORD / largest)).round_ties_even() as i16).collect();
+    let products: f32 = words.iter().zip(weights).map(|(&q, w)| f32::from(q) * w).sum();
+    let squares: f32 = words.iter().map(|&q| f32::from(q) * f32::from(q)).sum();
+    (words, products / squares.max(1.0))
 }

@@ -6,7 +6,7 @@ use crate::kernels::conv::cuda::{Conv, Skip, Source, Target};
 use crate::kernels::conv::{Activation, Shape};
 use crate::kernels::cuda::{At, Map, Moments, Number, Weights, stored};
 use crate::kernels::instance_norm::cuda::{Affine, StyleNorm, Table, affine_add};
-use crate::kernels::interpolate::cuda::{Images, Last};
+use crate::kernels::interpolate::cuda::{Images, Last, flat};
 use crate::kernels::linear::cuda::Linear;
 use crate::kernels::{Border, Pad};
 use crate::weights::{Model, network};
@@ -148,7 +148,10 @@ impl Transformer {
         let gains = |at| Table { at: table.at.plus(at), ..table };
         let skip = self.skip.as_ref().map(|&(ref conv, at)| Skip { conv, images, rows, gain: gains(at) });
         launch(conv, source, *around, Target { map: &map, skip, moments: Some(&moments) }, plan);
-        Last { map, norm: fit(norm, &moments, table, plan) }
+        let fitted = fit(norm, &moments, table, plan);
+        let betas = Table { at: table.at.plus(norm.at + norm.filters), ..table };
+        plan.launches.push(flat(fitted, betas, (rows, images), map.images));
+        Last { map, norm: fitted }
     }
 }
 

@@ -1,0 +1,60 @@
+//! The range of numbers, lane by lane.
+use super::Lanes;
+use crate::kernels::Extent;
+
+/// The least and the largest number of each lane.
+#[derive(Clone, Copy)]
+pub(crate) struct Extents<L> {
+    low: L,
+    high: L,
+}
+
+impl<L: Lanes> Default for Extents<L> {
+    #[inline(always)]
+    fn default() -> Self {
+        Self { low: L::splat(0.0), high: L::splat(0.0) }
+    }
+}
+
+impl<L: Lanes> Extents<L> {
+    /// Takes a vector in. NaN leaves it as it is: it is the first operand, and the second is what comes back.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, x: L) {
+        self.low = x.min(self.low);
+        self.high = x.max(self.high);
+    }
+
+    /// Of both.
+    #[inline(always)]
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self { low: self.low.min(other.low), high: self.high.max(other.high) }
+    }
+
+    /// Widens the range of each lane.
+    #[inline(always)]
+    pub(crate) fn take_into(self, ranges: &mut [Extent]) {
+        let (lows, highs) = self.lanes();
+        for (range, (low, high)) in ranges.iter_mut().zip(lows.into_iter().zip(highs)) {
+            *range = range.or(Extent { low, high });
+        }
+    }
+
+    /// Of all lanes.
+    #[inline(always)]
+    pub(crate) fn of_lanes(self) -> Extent {
+        let (lows, highs) = self.lanes();
+        Extent { low: lows.into_iter().fold(0.0, f32::min), high: highs.into_iter().fold(0.0, f32::max) }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn lanes(self) -> ([f32; 16], [f32; 16]) {
+        let (mut lows, mut highs) = ([0.0; 16], [0.0; 16]);
+        // SAFETY: no vector has more than 16 lanes.
+        unsafe {
+            self.low.store(lows.as_mut_ptr());
+            self.high.store(highs.as_mut_ptr());
+        }
+        (lows, highs)
+    }
+}

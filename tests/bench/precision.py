@@ -1,0 +1,83 @@
+"""What `precision="fast"` changes: views of the embedded model against those of `precision="exact"`.
+
+On each path that multiplies bytes, over photographs and what is hard for bytes (dark, bright and flat images), with styles of
+the default bank.
+
+python tests/bench/precision.py --photos FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from sassl import StyleBank, Stylizer, pictures
+from sassl._sassl import info
+
+#: The ends of the paper's ranges, and their middle.
+STRENGTHS = (0.1, 0.2, 0.3)
+#: What is made of a photograph in [0, 1].
+KINDS = {
+    "photographs": lambda image: image,
+    "dark": lambda image: 0.1 * image,
+    "bright": lambda image: 0.9 + 0.1 * image,
+    "little contrast": lambda image: 0.45 + 0.1 * image,
+    "of one colour": lambda image: np.broadcast_to(image.mean((0, 1)), image.shape),
+}
+
+
+def stylizers() -> Iterator[tuple[str, Stylizer]]:
+    """One for each path in bytes that this machine has."""
+    for isa in info()["supported"]:
+        if isa.endswith(("bytes", "vnni")):
+            os.environ["SASSL_ISA"] = isa
+            yield isa, Stylizer(threads=1)
+    os.environ.pop("SASSL_ISA", None)
+
+
+def rows(fast: Stylizer, exact: Stylizer, photos: list[NDArray[np.uint8]]) -> Iterator[str]:
+    styles = StyleBank.default().vectors
+    rng = np.random.default_rng(0)
+    chosen = styles[rng.integers(len(styles), size=len(photos))]
+    for kind, of in KINDS.items():
+        for strength in STRENGTHS:
+            for dtype in (np.float32, np.uint8):
+                decibels, levels = [], []
+                for photo, z in zip(photos, chosen, strict=True):
+                    image = np.ascontiguousarray(of(photo / 255), np.float32)
+                    if dtype == np.uint8:
+                        image = np.floor(image * 255 + 0.5).astype(np.uint8)
+                    a, b = (model.stylize(image[None], z, strength, strength) for model in (fast, exact))
+                    error = a.astype(np.float64) - b
+                    error /= 255 if dtype == np.uint8 else 1
+                    decibels.append(-10 * np.log10(max((error**2).mean(), 1e-12)))
+                    levels.append(255 * abs(error).max())
+                yield (
+                    f"{kind:16} {strength:4} {np.dtype(dtype).name:8} {np.mean(decibels):8.1f} {min(decibels):8.1f} "
+                    f"{max(levels):8.1f}"
+                )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True, help="folder; the first 100 are taken")
+    args = parser.parse_args()
+    paths = pictures.find([args.photos])[:100]
+    photos = [np.array(ImageOps.fit(Image.fromarray(pictures.read(path)), (224, 224))) for path in paths]
+    exact = Stylizer(precision="exact", threads=1)
+    for isa, fast in stylizers():
+        print(
+            f"{isa} against exact, {len(photos)} images of 224x224; alpha = beta; PSNR in dB, differences in levels of 255"
+        )
+        print(f"{'':16} {'beta':4} {'dtype':8} {'mean dB':>8} {'worst dB':>8} {'levels':>8}")
+        for row in rows(fast, exact, photos):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
