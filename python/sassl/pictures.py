@@ -125,7 +125,7 @@ def is_gray(path: str | os.PathLike[str]) -> bool:
         OSError: the file cannot be read.
     """
     with pillow().Image.open(path) as image:
-        return image.mode in ("1", "L", "LA")
+        return image.mode in ("1", "L", "LA", *WHITE)
 
 
 def _eight_bits(picture: Image, name: str) -> NDArray[np.uint8]:

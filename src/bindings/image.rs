@@ -1,6 +1,6 @@
 //! Operations on one picture, under torchvision's names: numpy arrays `(H, W, 3)` of uint8 in and out.
 use super::arrays::{Held, into_array, wrong_type};
-use super::run::run;
+use super::run::{run, run_on};
 use crate::data::SUFFIXES;
 use crate::error::{Error, Result};
 use crate::image::{
@@ -52,11 +52,11 @@ pub(super) fn decode<'py>(
     let made = match file.cast::<PyBytes>() {
         Ok(bytes) => {
             let bytes = bytes.as_bytes();
-            run(py, || image::decode(bytes, Path::new("<bytes>"), &options))?
+            run_on(py, "<bytes>", || image::decode(bytes, Path::new("<bytes>"), &options))?
         }
         Err(_) => {
             let path: PathBuf = file.extract().map_err(|_| wrong_type("file", file, "a path, or bytes"))?;
-            run(py, || image::read(&path, &options))?
+            run_on(py, path.display(), || image::read(&path, &options))?
         }
     };
     let Pixels { height, width, bytes } = made.pixels;

@@ -2,7 +2,7 @@
 use super::arrays::into_array;
 use super::foreign;
 use super::image::picture;
-use super::run::run;
+use super::run::{run, run_on};
 use crate::data;
 use crate::data::{Cifar, Files, ImageFolder, Item, Layout, Listing, Records, WebDataset};
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ pub(super) struct Source {
 #[pyfunction]
 #[pyo3(signature = (folder: "str | os.PathLike[str]") -> "tuple[list[str], int, int]")]
 pub(super) fn list_images(py: Python<'_>, folder: PathBuf) -> PyResult<(Vec<OsString>, usize, usize)> {
-    let Listing { images, hidden, others } = run(py, || Listing::below(&folder))?;
+    let Listing { images, hidden, others } = run_on(py, folder.display(), || Listing::below(&folder))?;
     Ok((images.into_iter().map(PathBuf::into_os_string).collect(), hidden, others))
 }
 
@@ -45,7 +45,7 @@ impl Source {
     #[staticmethod]
     #[pyo3(signature = (root: "str | os.PathLike[str]", exif = true))]
     fn folder(py: Python<'_>, root: PathBuf, exif: bool) -> PyResult<Self> {
-        let folder = run(py, || ImageFolder::new(&root))?;
+        let folder = run_on(py, root.display(), || ImageFolder::new(&root))?;
         let (classes, hidden, others) = (folder.classes().to_vec(), folder.hidden(), folder.others());
         Ok(Self { exif, classes, hidden, others, ..Self::of(folder) })
     }
@@ -53,8 +53,8 @@ impl Source {
     /// Paths, with a class for each.
     #[staticmethod]
     #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", targets: "list[int]", exif = true))]
-    fn files(paths: Vec<PathBuf>, targets: Vec<i64>, exif: bool) -> Result<Self> {
-        Ok(Self { exif, ..Self::of(Files::new(paths, targets)?) })
+    fn files(py: Python<'_>, paths: Vec<PathBuf>, targets: Vec<i64>, exif: bool) -> PyResult<Self> {
+        Ok(Self { exif, ..Self::of(run_on(py, "paths", || Files::new(paths, targets))?) })
     }
 
     /// Files of records: "cifar10", "cifar100" or "stl10"; targets for records that hold none.
@@ -62,7 +62,7 @@ impl Source {
     #[pyo3(signature = (layout, paths: "list[str | os.PathLike[str]]", targets = None))]
     fn records(py: Python<'_>, layout: &str, paths: Vec<PathBuf>, targets: Option<Vec<i64>>) -> PyResult<Self> {
         let layout = layout_named(layout)?;
-        Ok(Self::of(run(py, || Records::new(layout, paths, targets))?))
+        Ok(Self::of(run_on(py, "paths", || Records::new(layout, paths, targets))?))
     }
 
     /// Files of CIFAR's Python version: "cifar10" or "cifar100".
@@ -70,14 +70,14 @@ impl Source {
     #[pyo3(signature = (layout, paths: "list[str | os.PathLike[str]]"))]
     fn pickles(py: Python<'_>, layout: &str, paths: Vec<PathBuf>) -> PyResult<Self> {
         let layout = layout_named(layout)?;
-        Ok(Self::of(run(py, || Cifar::new(layout, paths))?))
+        Ok(Self::of(run_on(py, "paths", || Cifar::new(layout, paths))?))
     }
 
     /// WebDataset's tar files; with keep_going, of damaged ones what can be read.
     #[staticmethod]
     #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", keep_going = false, exif = true))]
     fn shards(py: Python<'_>, paths: Vec<PathBuf>, keep_going: bool, exif: bool) -> PyResult<Self> {
-        let set = run(py, || WebDataset::new(paths, keep_going))?;
+        let set = run_on(py, "paths", || WebDataset::new(paths, keep_going))?;
         let (damaged, has_classes) = (set.damaged().to_vec(), set.has_classes());
         Ok(Self { exif, damaged, has_classes, hidden: set.hidden(), others: set.others(), ..Self::of(set) })
     }

@@ -11,7 +11,6 @@ use crate::error::{Error, Result};
 use crate::image::{Crop, DecodeOptions, Decoded, Pixels};
 use crate::kernels::parts::Parts;
 use crate::random::Key;
-use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -309,7 +308,7 @@ impl Shared {
             let result = done.unwrap_or_else(|panic| {
                 let index = self.order[task.job.first + task.place] as usize;
                 let what = self.loader.source.name(index).to_string_lossy().into_owned();
-                Err(Error::Panic { what, message: message(&*panic) })
+                Err(Error::panic(what, &*panic))
             });
             self.done(task, result);
         }
@@ -410,11 +409,6 @@ impl Stages {
             (stage, self.taken[stage] - 1)
         })
     }
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 /// A panic under one of these locks leaves nothing half done.

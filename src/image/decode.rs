@@ -22,6 +22,8 @@ type Read<T> = std::result::Result<T, Reason>;
 /// The most pixels and the longest side: beyond them a file is a bomb rather than a photograph. Pillow's limit too.
 const MOST_PIXELS: u64 = 178_956_970;
 const LONGEST_SIDE: u32 = 65_535;
+/// The largest file: what so many pixels take, of four colours in 16 bits.
+const LARGEST_FILE: u64 = 8 * MOST_PIXELS + (1 << 20);
 /// What a decoder may take for itself.
 const MOST_BYTES: u64 = 1 << 30;
 /// The remedy for what is no image that is read.
@@ -256,9 +258,15 @@ fn simple(bytes: &[u8], format: ImageFormat) -> Read<Decoded> {
 /// What is no regular file (a pipe would be waited for without end), cannot be read, or is no picture: see [`decode`].
 pub fn read(path: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     let io = |e| Error::io(path, e);
-    let kind = std::fs::metadata(path).map_err(io)?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
+    let metadata = std::fs::metadata(path).map_err(io)?;
+    if !metadata.is_file() && !metadata.is_dir() {
         return Err(Error::image(path, "no regular file; leave it out"));
+    }
+    if metadata.len() > LARGEST_FILE {
+        return Err(Error::image(
+            path,
+            format!("a file of {} bytes; images have at most {LARGEST_FILE}", metadata.len()),
+        ));
     }
     decode(&std::fs::read(path).map_err(io)?, path, options)
 }

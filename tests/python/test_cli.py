@@ -142,8 +142,11 @@ def test_a_view_is_not_stylized_again(folder, tmp_path, capsys):
 def test_gray_stays_gray(folder, tmp_path):
     for name in ("gray.png", "gray.jpg"):
         Image.open(folder / "a.png").convert("L").save(folder / name)
+    gray = np.asarray(Image.open(folder / "gray.png"), np.uint16) * 257
+    Image.fromarray(gray).save(folder / "sixteen.png")
     assert main(["stylize", str(folder), "--out", str(tmp_path / "views")]) == 0
-    for name, mode in (("gray.png", "L"), ("gray.jpg", "L"), ("a.png", "RGB"), ("b.jpg", "RGB")):
+    modes = {"gray.png": "L", "gray.jpg": "L", "sixteen.png": "L", "a.png": "RGB", "b.jpg": "RGB"}
+    for name, mode in modes.items():
         with Image.open(tmp_path / "views" / name) as view:
             assert view.mode == mode
 

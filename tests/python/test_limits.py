@@ -251,6 +251,14 @@ def test_a_process_that_a_thread_forked_ends_with_that_thread():
     assert told.split() == ["ended", "0"]
 
 
+def test_a_file_larger_than_any_image_is_not_read(tmp_path):
+    with open(tmp_path / "sparse.jpg", "wb") as file:
+        file.write(b"\xff\xd8\xff")
+        file.truncate(2**36)
+    with pytest.raises(ValueError, match=r"sparse.jpg: .*68719476736 bytes; images have at most"):
+        F.decode(tmp_path / "sparse.jpg")
+
+
 def test_empty_variables_are_unset(monkeypatch):
     monkeypatch.setenv("SASSL_THREADS", "")
     monkeypatch.setenv("SASSL_ISA", "")

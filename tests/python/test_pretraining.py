@@ -341,6 +341,13 @@ def test_a_run_is_monitored_logged_and_plotted(tmp_path):
         assert picture.size[0] > 500
     with pytest.raises(ValueError, match="no epoch is over"):
         simclr().history.plot()
+    before = (tmp_path / "history.png").read_bytes()
+    with pytest.raises(ValueError, match="nonsense"):
+        model.history.plot(tmp_path / "history.nonsense")
+    assert not (tmp_path / "history.nonsense").exists()
+    model.history.plot(tmp_path / "history.svg")
+    assert b"<svg" in (tmp_path / "history.svg").read_bytes()
+    assert (tmp_path / "history.png").read_bytes() == before
     with pytest.raises(ValueError, match="expected 8 classes with the views"):
         simclr().fit([([np.zeros((8, 16, 16, 3), np.float32)] * 2,)], 1, monitor=labelled(12), quiet=True)
     with pytest.raises(ValueError, match="tensorboard = True: needs a folder"):
@@ -540,13 +547,14 @@ class Sized:
         return iter(self.batches)
 
 
-def test_a_loader_whose_len_is_not_what_comes():
+def test_a_loader_whose_len_is_not_what_comes(capfd):
     rng = np.random.default_rng(0)
     batches = [([rng.random((4, 16, 16, 3), np.float32)] * 2, 0) for _ in range(3)]
     for told, said in ((2, "more than 2, and the rest is left out"), (4, "3, and the learning rate goes on as if")):
         lrs, model = [], simclr(warmup_epochs=0)
-        with pytest.warns(UserWarning, match=rf"epoch [12]: len\(Sized\) is {told} batches, but there came {said}"):
-            model.fit(Sized(batches, told), 2, quiet=True, on_step=lambda _, values, lrs=lrs: lrs.append(values["lr"]))
+        model.fit(Sized(batches, told), 2, quiet=True, on_step=lambda _, values, lrs=lrs: lrs.append(values["lr"]))
+        lines = capfd.readouterr().err
+        assert all(f"epoch {n}: len(Sized) is {told} batches, but there came {said}" in lines for n in (1, 2))
         # No step's rate is taken twice.
         came = min(told, 3)
         plan = [rates(model.config, epoch * told + step, told)[0] for epoch in range(2) for step in range(came)]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+from pathlib import Path
 from typing import Any
+
+from .._sassl import write_file
 
 #: What is drawn first; the rest follows as it comes.
 _FIRST = ("loss", "knn_top1", "linear_top1")
@@ -28,14 +32,15 @@ class History(list[dict[str, float]]):
         """A panel for each number, over epochs.
 
         Args:
-            path: a picture to write, as .png or .svg.
+            path: a picture to write, in the format that its suffix names: .png, .svg or another that matplotlib writes.
 
         Returns:
             A matplotlib `Figure`, which a notebook shows.
 
         Raises:
             ImportError: without matplotlib.
-            ValueError: no epoch yet.
+            ValueError: no epoch yet; a format that matplotlib does not write.
+            OSError: the system refuses.
         """
         if not self:
             raise ValueError("history = []: no epoch is over")
@@ -61,5 +66,7 @@ class History(list[dict[str, float]]):
             if i >= len(names) - columns:
                 axes.set_xlabel("epoch", fontsize=8)
         if path is not None:
-            figure.savefig(path, dpi=130)
+            picture = io.BytesIO()
+            figure.savefig(picture, format=Path(path).suffix[1:] or "png", dpi=130)
+            write_file(path, picture.getvalue())
         return figure

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -100,7 +99,7 @@ class Loop:
         rest = () if place == self._batches else loader if native or place == 0 else _skip(loader, place)
         for batch in rest:
             if done == self._batches:
-                self._tell_of_length(epoch, f"more than {done}, and the rest is left out")
+                self._tell_of_length(progress, epoch, f"more than {done}, and the rest is left out")
                 break
             left, right = views(batch)
             if not self._is_checked:
@@ -134,7 +133,7 @@ class Loop:
         if done == 0:
             raise ValueError(f"epoch {epoch}: the data gave no batch; each epoch iterates over it anew")
         if done < self._batches:
-            self._tell_of_length(epoch, f"{done}, and the learning rate goes on as if the others had come")
+            self._tell_of_length(progress, epoch, f"{done}, and the learning rate goes on as if the others had come")
         means = {name: value / done for name, value in self._sums.items()}
         row = {"epoch": epoch + 1, **means, "images_per_second": self._images / self._seconds}
         model.history.append(row)
@@ -162,9 +161,9 @@ class Loop:
         if self._on_epoch is not None:
             self._on_epoch(model, row)
 
-    def _tell_of_length(self, epoch: int, told: str) -> None:
+    def _tell_of_length(self, progress: Progress, epoch: int, told: str) -> None:
         name = type(self._loader).__name__
-        warnings.warn(f"epoch {epoch + 1}: len({name}) is {self._batches} batches, but there came {told}", stacklevel=2)
+        progress.warn(f"epoch {epoch + 1}: len({name}) is {self._batches} batches, but there came {told}")
 
     def _step(
         self, left: NDArray[np.float32], right: NDArray[np.float32], epoch: int, done: int
