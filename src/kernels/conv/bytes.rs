@@ -19,7 +19,7 @@ const SMOOTH: f32 = 0.2;
 pub(super) struct Bytes {
     passes: Vec<BytePass>,
     narrow: Vec<BytePass>,
-    /// Whether its numbers are words: 11 bits and a sign, for inputs whose channels differ too much for bytes.
+    /// Whether its numbers are words of ten bits and a sign, for inputs whose channels differ too much for bytes.
     words: bool,
 }
 

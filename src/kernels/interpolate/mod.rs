@@ -69,12 +69,13 @@ impl Pixels<'_> {
         let (height, width, channels) = out.shape();
         assert_eq!((self.len(), channels), (3 * width * height, 3));
         out.set_range(Extent { low: 0.0, high: 1.0 });
-        for y in 0..height {
-            match (self.part(y * 3 * width..(y + 1) * 3 * width), &mut *out) {
-                (Self::U8(from), Operand::Bytes(out)) => out.map.row_mut(y).copy_from_slice(from),
-                (Self::F32(from), Operand::Bytes(out)) => out.fill_row(isa, y, from),
-                (from, Operand::Floats(out)) => from.floats(out.row_mut(y)),
+        let row = |y: usize| 3 * width * y..3 * width * (y + 1);
+        match (self, out) {
+            (Self::U8(from), Operand::Bytes(out)) => {
+                (0..height).for_each(|y| out.map.row_mut(y).copy_from_slice(&from[row(y)]));
             }
+            (Self::F32(from), Operand::Bytes(out)) => out.fill_rows(isa, from),
+            (from, Operand::Floats(out)) => (0..height).for_each(|y| from.part(row(y)).floats(out.row_mut(y))),
         }
     }
 

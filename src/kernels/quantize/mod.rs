@@ -64,12 +64,20 @@ impl Quantized {
         }
     }
 
-    /// Takes numbers in [0, 1] into row `y`.
-    pub(super) fn fill_row(&mut self, isa: Isa, y: usize, row: &[f32]) {
-        let Self { map, scale, zero, affine: [by, plus], .. } = self;
+    /// Takes the rows of a map without padding into the inside of this one, whose range is set.
+    pub(super) fn fill_rows(&mut self, isa: Isa, rows: &[f32]) {
+        self.repeat_steps(isa);
+        let Self { map, affine: [by, plus], .. } = self;
+        let width = map.width() * map.channels();
+        for (y, row) in rows.chunks_exact(width).enumerate() {
+            simd::quantize(isa, row, by, plus, map.row_mut(y));
+        }
+    }
+
+    fn repeat_steps(&mut self, isa: Isa) {
+        let Self { scale, zero, affine: [by, plus], .. } = self;
         simd::repeat(isa, scale.len(), scale.iter().map(|scale| 1.0 / scale), by);
         simd::repeat(isa, zero.len(), zero.iter().map(|&zero| f32::from(zero)), plus);
-        simd::quantize(isa, row, by, plus, map.row_mut(y));
     }
 
     /// Takes a map's numbers in, padding included. NaN becomes the byte 0, infinities the ends of the range.
@@ -88,12 +96,11 @@ impl Quantized {
             Grid::Channels => self.set_ranges(ends.iter().copied()),
         }
         self.ends = ends;
+        self.repeat_steps(isa);
         let Self { map: bytes, scale, zero, affine: [by, plus], .. } = self;
         let stride = bytes.stride();
         let rows = map.padded_rows().zip(bytes.as_mut_slice().chunks_exact_mut(stride));
         if isa.in_bytes() {
-            simd::repeat(isa, scale.len(), scale.iter().map(|scale| 1.0 / scale), by);
-            simd::repeat(isa, zero.len(), zero.iter().map(|&zero| f32::from(zero)), plus);
             rows.for_each(|(row, bytes)| simd::quantize(isa, row, by, plus, bytes));
         } else {
             rows.for_each(|(row, bytes)| scalar::quantize(row, scale, zero, bytes));
@@ -162,7 +169,7 @@ const LARGEST_WORD: f32 = 1023.0;
 /// The sum of so many products of two words fits 32 bits.
 pub(super) const MOST_WORDS: usize = 2048;
 
-/// A map in words of 16 bits, of which eleven and a sign are used: `q = round(x / scale)`, over the range of the map.
+/// A map in words of 16 bits, of which ten and a sign are used: `q = round(x / scale)`, over the range of the map.
 #[derive(Debug, Default)]
 pub(super) struct Words {
     pub(super) map: Map<i16>,
