@@ -27,9 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the exit code is 0, 1 where something failed, 2 for a wrong call."""
     args = parser().parse_args(argv)
     try:
-        code = int(args.run(args))
-        sys.stdout.flush()
-        return code
+        return int(args.run(args))
     except BrokenPipeError:
         # Who reads has had enough, as `head` has. Python would complain when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -171,7 +169,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--tensorboard", action="store_true", help="write scalars for TensorBoard into the folder")
     sub.add_argument("--threads", type=int, help="of a step and of the loader (default: all cores)")
 
-    sub = command("eval", evaluate, "Accuracy of a checkpoint's features, learnt from DATA/train, told of DATA/val.")
+    sub = command(
+        "eval", evaluate, "Accuracy of a checkpoint's features, learnt from DATA/train, measured on DATA/val."
+    )
     sub.add_argument(
         "how",
         choices=("knn", "linear", "logistic"),
@@ -216,7 +216,8 @@ def transform(args: argparse.Namespace, p: float) -> SASSL:
     """The transform that the options describe."""
     stylizer = Stylizer(args.model, threads=args.threads, precision=args.precision)
     styles: Any = args.styles
-    if Path(styles).is_dir() or Path(styles).suffix.lower() in (*pictures.SUFFIXES, ".gif"):
+    is_word = styles in ("default", "batch")
+    if not is_word and (Path(styles).is_dir() or Path(styles).suffix.lower() in (*pictures.SUFFIXES, ".gif")):
         styles = StyleBank.from_images(styles if Path(styles).is_dir() else [styles], stylizer, exif=args.exif)
     generator = np.random.default_rng(checked_seed(args.seed))
     return SASSL(p, args.alpha, args.beta, styles, stylizer, generator=generator)
@@ -347,6 +348,9 @@ def pretrain(args: argparse.Namespace) -> int:
         raise ValueError("expected either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
     model = pretraining.Pretraining.from_config(configuration(args), threads=args.threads)
     tell(str(model.config))
+    backbone = args.out / "backbone.safetensors"
+    if not args.resume and os.path.lexists(backbone):
+        raise FileExistsError(f"{backbone}: would be overwritten at the end; choose another folder")
     monitor = None if args.monitor is None else pretraining.Monitor(args.monitor, args.monitor_every)
     try:
         model.fit(
@@ -361,7 +365,7 @@ def pretrain(args: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"; to go on: sassl pretrain --data {args.data} --out {args.out} --resume") from None
-    model.export_backbone(args.out / "backbone.safetensors")
+    model.export_backbone(backbone)
     say(f"{args.out}: {len(model.history)} epochs, loss {model.history[-1]['loss']:.4g}; backbone.safetensors")
     return 0
 
@@ -413,7 +417,7 @@ def evaluate(args: argparse.Namespace) -> int:
     train, test = (evaluation.read(model, images, on_error=args.on_error) for images in (known, asked))
     for folder, features in zip(folders, (train, test), strict=True):
         if features.left_out:
-            print(f"{folder}: {evaluation.left_out(features)}", file=sys.stderr)
+            tell(f"{folder}: {evaluation.left_out(features)}")
     chosen = ""
     if args.how == "knn":
         found = evaluation.knn(train, test, k=args.k)

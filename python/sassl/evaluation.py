@@ -68,6 +68,11 @@ class Features(_Rows):
         self.left_out = dict(left_out or {})
         return self
 
+    def _replace(self, **fields: Any) -> Self:
+        """The same with other features or targets, and the same names."""
+        known = {"classes": self.classes, "left_out": self.left_out}
+        return type(self)(**{**self._asdict(), **known, **fields})
+
 
 def extract(
     model: Pretraining,
@@ -187,7 +192,7 @@ def knn(train: Features, test: Features, *, k: int = 200, temperature: float = 0
 
     Args:
         train: the neighbours.
-        test: what is to be told.
+        test: the images whose classes are predicted.
         k: neighbours; all, where they are fewer.
         temperature: of their weights.
 
@@ -208,7 +213,7 @@ def linear_probe(train: Features, test: Features, **settings: Any) -> dict[str, 
 
     Args:
         train: what is learnt from.
-        test: what is to be told.
+        test: the images whose classes are predicted.
         settings: lr, epochs, batch_size, momentum, nesterov, seed. MoCo's recipe: lr=30, epochs=100, nesterov=False.
 
     Raises:
@@ -243,7 +248,7 @@ def logistic_probe(
 
     Args:
         train: what is learnt from.
-        test: what is to be told.
+        test: the images whose classes are predicted.
         c: the inverse of the penalty, as scikit-learn's C; one number needs no held-out images.
         val: what chooses among several; None: a fifth of `train`, drawn with `seed`.
         seed: of that draw.

@@ -94,4 +94,5 @@ def _line(stream: Any, text: str) -> None:
     """What the stream's encoding cannot hold is written as Python escapes it."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    stream.flush()
+    if (flush := getattr(stream, "flush", None)) is not None:
+        flush()

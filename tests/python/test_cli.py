@@ -244,3 +244,15 @@ def test_wrong_calls(call, capsys):
         main(call.split())
     assert stop.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+def test_a_word_is_a_word_where_a_folder_has_its_name(folder, tmp_path, monkeypatch):
+    (tmp_path / "default").mkdir()
+    Image.open(folder / "a.png").save(tmp_path / "default" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    for out, styles in (("one", []), ("two", ["--styles", str(tmp_path / "default")])):
+        assert main(["stylize", str(folder / "a.png"), "--out", out, *styles]) == 0
+    one, two = (next((tmp_path / out).rglob("a.png")).read_bytes() for out in ("one", "two"))
+    monkeypatch.chdir(folder)
+    assert main(["stylize", str(folder / "a.png"), "--out", str(tmp_path / "three")]) == 0
+    assert one == next((tmp_path / "three").rglob("a.png")).read_bytes() != two

@@ -281,3 +281,10 @@ def test_a_set_of_others_without_one_class_is_told_by_names():
         evaluation.extract(model, asked, classes=["b", "c", "c"])
     with pytest.raises(ValueError, match="class 2: the data has names of 2 classes, b, c"):
         evaluation.extract(model, Named([0, 2], classes=["b", "c"]))
+
+
+def test_other_features_keep_their_names():
+    known = Features(np.zeros((2, 3), np.float32), [0, 1], ["cat", "dog"], {"a.png": "damaged"})
+    other = known._replace(features=np.ones((2, 3), np.float32))
+    assert (other.classes, other.left_out) == (["cat", "dog"], {"a.png": "damaged"})
+    assert other.features.sum() == 6

@@ -272,3 +272,6 @@ def test_a_reader_that_has_enough_is_no_error():
         f"{sys.executable} -W ignore -m sassl info | head -1", shell=True, capture_output=True, text=True, timeout=60
     )
     assert told.stderr == ""
+    command = f"{sys.executable} -W ignore -m sassl info >&-"
+    closed = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert (closed.returncode, closed.stderr) == (0, "")

@@ -944,6 +944,41 @@ def test_lines_that_cannot_be_written_end_no_run(kind, bar, tmp_path, monkeypatc
         assert "epoch 3/3: loss " in stream.text
 
 
+def test_a_log_of_another_program_stays(tmp_path):
+    (tmp_path / "log.csv").write_text("epoch,accuracy,loss\n0,0.5,1.0\n")
+    with pytest.raises(FileExistsError, match=r"log.csv: not of a run"):
+        simclr().fit(labelled(16), 1, batch_size=8, out=tmp_path, quiet=True)
+    assert (tmp_path / "log.csv").read_text().startswith("epoch,accuracy")
+    run = tmp_path / "run"
+    simclr().fit(labelled(16), 1, batch_size=8, out=run, quiet=True)
+    for path in run.glob("checkpoint-*"):
+        path.unlink()
+    with pytest.raises(FileExistsError, match="has a run"):
+        simclr().fit(labelled(16), 1, batch_size=8, out=run, quiet=True)
+
+
+def test_a_signal_after_the_last_step_is_heard(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        simclr().fit(
+            labelled(16),
+            1,
+            batch_size=8,
+            out=tmp_path,
+            quiet=True,
+            on_epoch=lambda *_: os.kill(os.getpid(), signal.SIGTERM),
+        )
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 1
+
+
+def test_a_run_goes_on_with_batches_of_its_own_kind(tmp_path):
+    rng = np.random.default_rng(0)
+    batches = [([rng.random((4, 16, 16, 3), np.float32)] * 2, 0) for _ in range(4)]
+    simclr().fit(batches, 1, batch_size=4, out=tmp_path, quiet=True)
+    images = rng.integers(0, 256, (16, 16, 16, 3), np.uint8)
+    with pytest.raises(ValueError, match="of other data; its batches came from another loader"):
+        simclr().fit(images, 1, batch_size=4, out=tmp_path, quiet=True, resume=True)
+
+
 NOHUP = """
 import os, signal, sys, sassl, numpy as np
 signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -437,7 +437,8 @@ def _braces(pattern: str) -> list[str]:
             choices.append(part.split(","))
         else:
             step = 1 if int(first) <= int(last) else -1
-            width = max(len(end) for end in (first, last)) if "0" in (first[0], last[0]) else 0
+            is_padded = any(len(end) > 1 and end[0] == "0" for end in (first, last))
+            width = max(len(first), len(last)) if is_padded else 0
             choices.append([f"{n:0{width}}" for n in range(int(first), int(last) + step, step)])
     return ["".join(chosen) for chosen in itertools.product(*choices)]
 

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class Folder:
     def _begin(self, resume: bool, config: Config) -> None:
         settings = self.path / "config.json"
         found = [path for path in self.path.iterdir() if _CHECKPOINT.fullmatch(path.name)]
-        if found and not resume:
+        if not resume and (found or _is_log(self.path / "log.csv")):
             raise FileExistsError(
                 f"{self.path}: has a run; resume=True (--resume) goes on with it, another folder begins a new one"
             )
@@ -97,7 +98,9 @@ class Folder:
         self._checkpoints = [path for path in self._checkpoints if path.name != name] + [self.path / name]
         for old in self._checkpoints[:-keep]:
             if not old.is_symlink():
-                old.unlink(missing_ok=True)
+                # The new one is written, whatever becomes of the old.
+                with suppress(OSError):
+                    old.unlink()
         self._checkpoints = self._checkpoints[-keep:]
 
     def log(self, history: History) -> None:
@@ -162,6 +165,7 @@ def _is_settings(path: Path) -> bool:
 def _is_log(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(6) == b"epoch,"
+            columns = file.readline(1 << 16).rstrip().split(b",")
     except OSError:
         return False
+    return columns[0] == b"epoch" and b"images_per_second" in columns

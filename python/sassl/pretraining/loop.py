@@ -160,6 +160,9 @@ class Loop:
             board.flush()
         if self._on_epoch is not None:
             self._on_epoch(model, row)
+        # What was asked for since the last step; the checkpoint is written.
+        if asked:
+            raise KeyboardInterrupt
 
     def _tell_of_length(self, progress: Progress, epoch: int, told: str) -> None:
         name = type(self._loader).__name__
@@ -212,7 +215,10 @@ class Loop:
         told = checkpoint_metadata(path)
         found = {name: json.loads(told[name]) for name in ("history", "epoch", "batch", "loader", "so_far")}
         epoch, batch = found["epoch"], found["batch"]
-        if found["loader"] is not None and isinstance(self._loader, TwoViewLoader):
+        if (found["loader"] is not None) != isinstance(self._loader, TwoViewLoader):
+            was = "sassl's loader" if found["loader"] is not None else "another loader"
+            raise ValueError(f"{path}: of other data; its batches came from {was}, give the same")
+        if isinstance(self._loader, TwoViewLoader):
             try:
                 self._loader.load_state_dict({**found["loader"], "epoch": epoch, "batch": batch})
             except ValueError as error:
