@@ -97,6 +97,10 @@ impl Source for Cifar {
 
 fn contents(path: &Path) -> Result<Vec<u8>> {
     let io = |e| Error::io(path, e);
+    // A pipe that nobody writes to would never open.
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(Error::image(path, "no regular file"));
+    }
     let file = File::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
     if len > MOST_BYTES {
@@ -222,7 +226,9 @@ impl<'a> Reader<'a> {
             }
             0x85..=0x87 => {
                 let count = usize::from(operation - 0x84);
-                let from = self.stack.len().checked_sub(count).ok_or("a tuple of nothing")?;
+                let least = self.marks.last().copied().unwrap_or_default();
+                let from = self.stack.len().checked_sub(count).filter(|&from| from >= least);
+                let from = from.ok_or("a tuple of nothing")?;
                 let items = self.stack.split_off(from);
                 self.push(Value::Tuple(items));
             }
@@ -382,6 +388,8 @@ impl<'a> Reader<'a> {
 
     fn tuple(&self, value: u32) -> Parsed<Vec<&Value<'a>>> {
         match &self.values[value as usize] {
+            // More than any of CIFAR's: none of its calls has as many.
+            Value::Tuple(items) if items.len() > 8 => Err("too many arguments".into()),
             Value::Tuple(items) => Ok(items.iter().map(|&item| &self.values[item as usize]).collect()),
             _ => Err("arguments that are no tuple".into()),
         }

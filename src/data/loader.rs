@@ -308,7 +308,7 @@ impl Shared {
             let result = done.unwrap_or_else(|panic| {
                 let index = self.order[task.job.first + task.place] as usize;
                 let what = self.loader.source.name(index).to_string_lossy().into_owned();
-                Err(Error::panic(what, &*panic))
+                Err(panic.downcast::<Error>().map_or_else(|panic| Error::panic(what, &*panic), |error| *error))
             });
             self.done(task, result);
         }

@@ -107,6 +107,11 @@ impl WebDataset {
 
     fn list(&mut self, path: &Path) -> Result<()> {
         let io = |e| Error::io(path, e);
+        // A pipe that nobody writes to would never open.
+        let kind = std::fs::metadata(path).map_err(io)?;
+        if !kind.is_file() && !kind.is_dir() {
+            return Err(Error::image(path, "no regular file"));
+        }
         let mut file = File::open(path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
         let mut head = vec![];

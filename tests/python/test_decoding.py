@@ -558,3 +558,15 @@ def test_large_images_of_few_bytes_are_bounded_by_what_they_declare(tmp_path):
     assert path.stat().st_size < 1 << 18
     want = hashlib.sha256(np.full((9000, 9000, 3), (7, 8, 9), np.uint8).tobytes()).hexdigest()
     assert decoded_apart([path]) == [2 * [[[9000, 9000, 3], want]]]
+
+
+def test_a_tiff_whose_tags_contradict_each_other():
+    """The decoder takes the last of a tag that stands twice: a tile of 2^32 columns would take all memory."""
+    tags = [
+        (256, 4, 1), (257, 4, 1), (258, 3, 64), (259, 3, 8), (262, 3, 1), (277, 3, 1), (277, 3, 65535), (317, 3, 3),
+        (322, 4, 16), (322, 4, 0xFFFFFFFF), (323, 4, 1), (324, 4, 8), (325, 4, 500), (339, 3, 3),
+    ]  # fmt: skip
+    head = b"II*\0" + struct.pack("<I", 508) + bytes(500)
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    with pytest.raises(ValueError, match="TIFF"):
+        F.decode(head + struct.pack("<H", len(tags)) + entries + bytes(4))
