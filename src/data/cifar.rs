@@ -388,7 +388,7 @@ impl<'a> Reader<'a> {
 
     fn tuple(&self, value: u32) -> Parsed<Vec<&Value<'a>>> {
         match &self.values[value as usize] {
-            // More than any of CIFAR's: none of its calls has as many.
+            // No call in CIFAR's files has as many.
             Value::Tuple(items) if items.len() > 8 => Err("too many arguments".into()),
             Value::Tuple(items) => Ok(items.iter().map(|&item| &self.values[item as usize]).collect()),
             _ => Err("arguments that are no tuple".into()),

@@ -295,11 +295,10 @@ def test_cifar_that_is_something_else(tmp_path):
         with pytest.raises(ValueError, match=f"test_batch: no batch of CIFAR, or damaged: .*({message})"):
             CIFAR(tmp_path, train=False)
     # A tuple of what stands below an open mark; and one of more items than any call takes.
-    for data, message in ((b"NN(\x86t.", "a tuple of nothing"), (b"(" + 9 * b"N" + b"tb.", "damaged")):
+    cases = ((b"NN(\x86t.", "a tuple of nothing"), (b"N(" + 9 * b"N" + b"tb.", "too many arguments"))
+    for data, message in cases:
         (tmp_path / "test_batch").write_bytes(data)
-        with pytest.raises(
-            ValueError, match=f"test_batch: no batch of CIFAR, or damaged: .*{message}|test_batch: .*{message}"
-        ):
+        with pytest.raises(ValueError, match=f"test_batch: no batch of CIFAR, or damaged: .*{message}"):
             CIFAR(tmp_path, train=False)
     with open(tmp_path / "test_batch", "wb") as sparse:
         sparse.truncate(2**33)

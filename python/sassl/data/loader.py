@@ -263,12 +263,13 @@ _closed = -_PATIENCE
 
 
 def _end(core: Any) -> None:
+    """Tells an epoch's threads to end, and remembers when."""
     global _closed
     _closed = time.monotonic()
     core.close()
 
 
 @atexit.register
-def _wait() -> None:
-    """A thread that comes back from Python to an interpreter that has ended would abort the process."""
+def _wait_for_threads() -> None:
+    """Waits a moment at exit, because a thread that comes back from Python to an ended interpreter aborts the process."""
     time.sleep(max(0.0, _closed + _PATIENCE - time.monotonic()))

@@ -160,7 +160,7 @@ class Loop:
             board.flush()
         if self._on_epoch is not None:
             self._on_epoch(model, row)
-        # What was asked for since the last step; the checkpoint is written.
+        # A signal that came since the last step; the checkpoint is written.
         if asked:
             raise KeyboardInterrupt
 

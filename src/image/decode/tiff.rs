@@ -84,7 +84,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
     let mut limits = Limits::default();
     (limits.decoding_buffer_size, limits.intermediate_buffer_size) = (usize::MAX, usize::MAX);
     let mut decoder = Decoder::new(Cursor::new(&file[..])).map_err(refused)?.with_limits(limits);
-    // Of a tag that stands twice, or is of another type, the decoder may see another value than was checked above.
+    // Where a tag stands twice, or has another type, the decoder may see another value than was checked above.
     for tag in [COMPRESSION, FILL_ORDER, SAMPLES_PER_PIXEL, PLANES, TILE_WIDTH, TILE_LENGTH] {
         let seen: Option<u32> = decoder.find_tag_unsigned(Tag::from_u16_exhaustive(tag)).map_err(refused)?;
         if seen.is_some_and(|seen| directory.number(tag) != Some(seen.into())) {

@@ -89,7 +89,7 @@ impl BytePass {
     }
 }
 
-/// What is multiplied: the bytes of whole numbers.
+/// The input of the products, as the bytes of its whole numbers.
 #[derive(Clone, Copy)]
 struct Numbers<'a> {
     bytes: &'a [u8],

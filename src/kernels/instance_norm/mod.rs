@@ -74,7 +74,7 @@ impl Norm {
         }
     }
 
-    /// What `max(scale in + shift, 0)` lies in, in each channel of the map that was measured.
+    /// The range of `max(scale in + shift, 0)` in each channel of the map that was measured.
     fn ranges(&self) -> impl Iterator<Item = Extent> {
         let norms = self.scale.iter().zip(&self.shift);
         self.extent.iter().zip(norms).map(|(ends, (by, plus))| {

@@ -24,7 +24,7 @@ impl<L: Lanes> Extents<L> {
         self.high = x.max(self.high);
     }
 
-    /// Of both.
+    /// The range of both together.
     #[inline(always)]
     pub(crate) fn or(self, other: Self) -> Self {
         Self { low: self.low.min(other.low), high: self.high.max(other.high) }
@@ -39,7 +39,7 @@ impl<L: Lanes> Extents<L> {
         }
     }
 
-    /// Of all lanes.
+    /// The range of all lanes together.
     #[inline(always)]
     pub(crate) fn of_lanes(self) -> Extent {
         let (lows, highs) = self.lanes();

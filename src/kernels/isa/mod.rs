@@ -35,7 +35,7 @@ pub enum Isa {
 /// How convolutions multiply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// As is fastest here: in whole numbers where the machine has instructions for it (activations in the range of each map or
+    /// The fastest way here: in whole numbers where the machine has instructions for it (activations in the range of each map or
     /// channel, weights in that of each output channel, 32-bit sums), else as [`Precision::Exact`].
     #[default]
     Fast,

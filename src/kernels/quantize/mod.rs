@@ -11,10 +11,10 @@ pub struct Quantized {
     pub(super) map: Map<u8>,
     /// One for the map, or one for each channel.
     pub(super) scale: Vec<f32>,
-    /// As many.
+    /// The byte of 0, for each scale.
     pub(super) zero: Vec<u8>,
     ends: Vec<Extent>,
-    /// What one pixel after the other is multiplied by and what is added, as often as vectors want it.
+    /// The factors and summands that make steps of numbers, repeated as often as vectors want them.
     affine: [Vec<f32>; 2],
 }
 
@@ -23,13 +23,13 @@ pub struct Quantized {
 pub struct QuantizedView<'a> {
     /// The bytes.
     pub view: View<'a, u8>,
-    /// What one step of a byte is worth, in the map or in each channel.
+    /// The worth of one step of a byte, in the map or in each channel.
     pub scale: &'a [f32],
     /// The byte of 0, in the map or in each channel.
     pub zero: &'a [u8],
 }
 
-/// What a grid of bytes is stretched over.
+/// The range over which a grid of bytes is stretched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grid {
     /// The range of the map: weights of every kind can be multiplied with these bytes.
@@ -138,9 +138,9 @@ impl Quantized {
 
 /// The weights of one output as bytes, and what one step is worth. Neighbours are those that the path adds first.
 ///
-/// Of several scales, the one of the least error with its best step. Where inputs are alike, as neighbours of a smooth image
-/// are, the sum of the weights counts beyond its parts, `smooth` times its square: a file's own grid of bytes, whose steps may
-/// fall halfway between ours, would else be rounded one way.
+/// It takes the scale, among several, of the least error with its best step. Where inputs are alike, as neighbours of a smooth
+/// image are, the sum of the weights counts beyond its parts, `smooth` times its square: a file's own grid of bytes, whose steps
+/// may fall halfway between ours, would else be rounded one way.
 pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) {
     const STEPS: u8 = 127;
     const SCALES: u8 = 16;
