@@ -1,122 +1,19 @@
-//! CIFAR's Python version: files that Python's pickle wrote, of which only what they hold is read.
+//! What CIFAR's files hold, out of the operations of Python's pickle.
 //!
 //! Nothing is looked up and nothing is called: a dict of text, whole numbers, lists of them, and one array of bytes under the names by
 //! which numpy writes it. All that an operation makes is one value beside the others, or a part of the file itself, so that memory is
 //! bounded by the file, and there is no recursion.
-use super::records::{interleaved, numbered};
-use super::{Item, Layout, Source};
-use crate::error::{Error, Result};
-use crate::image::DecodeOptions;
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 
-/// Bytes of a file: all of CIFAR-100, in the widest way to write it, are half of this.
-const MOST_BYTES: u64 = 1 << 29;
 /// Operations of a file; CIFAR-100's have 300,000.
 const MOST_OPERATIONS: usize = 1 << 21;
 
-/// Batches in memory.
-#[derive(Debug)]
-pub struct Cifar {
-    layout: Layout,
-    /// Each with the number of its first image.
-    files: Vec<(usize, PathBuf)>,
-    /// Of all images, one after the other.
-    colors: Vec<u8>,
-    targets: Vec<i64>,
-}
-
-impl Cifar {
-    /// These batches, one after the other; [`Layout::CIFAR10`] or [`Layout::CIFAR100`], of which classes are the fine ones.
-    ///
-    /// # Errors
-    /// A file that cannot be read, is damaged, or holds anything else; a class beyond the layout's.
-    pub fn new(layout: Layout, paths: Vec<PathBuf>) -> Result<Self> {
-        let mut batches = Self { layout, files: vec![], colors: vec![], targets: vec![] };
-        for path in paths {
-            let data = contents(&path)?;
-            let read = Reader::new(&data).read().and_then(|read| batches.add(&read));
-            let first = read.map_err(|what| Error::image(&path, format!("no batch of CIFAR, or damaged: {what}")))?;
-            batches.files.push((first, path));
-        }
-        Ok(batches)
-    }
-
-    /// Adds what a file holds, and gives the number of its first image.
-    fn add(&mut self, read: &Reader) -> Parsed<usize> {
-        let classes = self.layout.target.map_or(0, |(_, classes)| classes);
-        let labels: &[u8] = if classes == 100 { b"fine_labels" } else { b"labels" };
-        let Some(&Value::Array { shape: Some((rows, columns)), bytes, latin, by_columns }) = read.value(b"data") else {
-            return Err("there is no array under \"data\"".into());
-        };
-        let Some(Value::List(list)) = read.value(labels) else {
-            return Err(format!("there is no list under {:?}", String::from_utf8_lossy(labels)));
-        };
-        let each = 3 * self.layout.side * self.layout.side;
-        let found = if latin { from_latin(bytes)? } else { bytes.to_vec() };
-        if columns != each || rows.checked_mul(each) != Some(found.len()) || list.len() != rows {
-            let got = format!("{rows}x{columns} of {} bytes, and {} classes", found.len(), list.len());
-            return Err(format!("the array is {got}; expected rows of {each}, and a class for each"));
-        }
-        let first = self.targets.len();
-        for &value in list {
-            match read.values[value as usize] {
-                Value::Int(class) if (0..i64::from(classes)).contains(&class) => self.targets.push(class),
-                Value::Int(class) => return Err(format!("class {class} of {classes}, counted from 0")),
-                _ => return Err("a class that is no whole number".into()),
-            }
-        }
-        match by_columns {
-            false => self.colors.extend(found),
-            true => self.colors.extend((0..rows * each).map(|i| found[i % each * rows + i / each])),
-        }
-        Ok(first)
-    }
-}
-
-impl Source for Cifar {
-    fn len(&self) -> usize {
-        self.targets.len()
-    }
-
-    fn name(&self, index: usize) -> OsString {
-        let (first, path) = &self.files[self.files.partition_point(|(first, _)| *first <= index) - 1];
-        numbered(path, index - first)
-    }
-
-    fn get(&self, index: usize, _: &DecodeOptions<'_>) -> Result<Item> {
-        let side = self.layout.side;
-        let each = 3 * side * side;
-        let image = interleaved(&self.colors[index * each..(index + 1) * each], side, false);
-        Ok(Item { image, target: self.targets[index] })
-    }
-}
-
-fn contents(path: &Path) -> Result<Vec<u8>> {
-    let io = |e| Error::io(path, e);
-    // A pipe that nobody writes to would never open.
-    if !std::fs::metadata(path).map_err(io)?.is_file() {
-        return Err(Error::image(path, "no regular file"));
-    }
-    let file = File::open(path).map_err(io)?;
-    let len = file.metadata().map_err(io)?.len();
-    if len > MOST_BYTES {
-        return Err(Error::image(path, format!("{len} bytes are more than a batch of CIFAR has; it is another file")));
-    }
-    let mut data = vec![];
-    file.take(MOST_BYTES).read_to_end(&mut data).map_err(io)?;
-    Ok(data)
-}
-
 /// What an operation makes, or says is wrong.
-type Parsed<T> = std::result::Result<T, String>;
+pub(super) type Parsed<T> = std::result::Result<T, String>;
 
 /// A value of the file. Others are named by their number.
 #[derive(Debug)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     None,
     Int(i64),
     /// Text or bytes, as they stand in the file.
@@ -140,7 +37,7 @@ enum Value<'a> {
 
 /// What is looked up in CIFAR's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
+pub(super) enum Name {
     Array,
     Dtype,
     Reconstruct,
@@ -165,9 +62,9 @@ impl Name {
 }
 
 /// The operations' values, and the stack and the memo of their numbers.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     left: &'a [u8],
-    values: Vec<Value<'a>>,
+    pub(super) values: Vec<Value<'a>>,
     stack: Vec<u32>,
     /// Where on the stack the open tuples, lists and dicts begin.
     marks: Vec<usize>,
@@ -177,12 +74,12 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(data: &'a [u8]) -> Self {
+    pub(super) fn new(data: &'a [u8]) -> Self {
         Self { left: data, values: vec![], stack: vec![], marks: vec![], memo: HashMap::new(), dict: 0 }
     }
 
     /// Reads to the end.
-    fn read(mut self) -> Parsed<Self> {
+    pub(super) fn read(mut self) -> Parsed<Self> {
         let len = self.left.len();
         for _ in 0..MOST_OPERATIONS {
             let at = len - self.left.len();
@@ -196,7 +93,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What stands under a key.
-    fn value(&self, key: &[u8]) -> Option<&Value<'a>> {
+    pub(super) fn value(&self, key: &[u8]) -> Option<&Value<'a>> {
         let Value::Dict(items) = &self.values[self.dict as usize] else { return None };
         let found = items.iter().rev().find(|(own, _)| match self.values[*own as usize] {
             Value::Bytes(text) | Value::Latin(text) => text == key,
@@ -446,11 +343,4 @@ impl<'a> Reader<'a> {
             _ => Err(wrong()),
         }
     }
-}
-
-/// The bytes that are the characters of this text.
-fn from_latin(text: &[u8]) -> Parsed<Vec<u8>> {
-    let wrong = "bytes that are no text of 8-bit characters";
-    let text = std::str::from_utf8(text).map_err(|_| wrong)?;
-    text.chars().map(|character| u8::try_from(character).map_err(|_| wrong.to_owned())).collect()
 }
