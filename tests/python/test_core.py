@@ -102,8 +102,10 @@ def test_an_image_of_one_colour_becomes_one_colour(colour):
     for name in NETWORKS:
         path = GOLDEN / f"small_{name}.safetensors"
         z = np.linspace(-1, 1, Stylizer(path).dim, dtype=np.float32)
-        expected = Reference(path).transfer(image / 255, z)
-        assert np.ptp(expected, (0, 1)).max() < 1e-9
+        # The last norm takes a map's mean from it, and what is left of a constant one is beta. The whole oracle does not tell:
+        # each norm makes its last bit some 300 times larger.
+        beta = Reference(path)._linear("transformer.head.beta", z)
+        expected = np.broadcast_to(1 / (1 + np.exp(-beta)), image.shape)
         for precision in ("fast", "exact"):
             out = Stylizer(path, precision=precision).transfer(image[None], z)[0]
             np.testing.assert_allclose(out, expected, atol=1e-6)
