@@ -7,7 +7,7 @@ mod png;
 mod tiff;
 mod webp;
 
-use super::{Crop, Pixels, jpeg};
+use super::{Crop, Pixels, Refused, jpeg};
 use crate::error::{Error, Result};
 use crate::kernels::{Isa, Precision};
 use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
@@ -15,9 +15,7 @@ use orientation::{Metadata, Orientation};
 use std::io::Cursor;
 use std::path::Path;
 
-/// Why a file is refused; its name is put before.
-type Reason = String;
-type Read<T> = std::result::Result<T, Reason>;
+type Read<T> = std::result::Result<T, Refused>;
 
 /// The most pixels and the longest side: beyond them a file is a bomb rather than a photograph. Pillow's limit too.
 const MOST_PIXELS: u64 = 178_956_970;
@@ -125,7 +123,7 @@ impl Container {
                 };
                 let name = OTHERS.iter().find(|(at, magic, _)| is(*at, magic)).map(|(_, _, name)| *name);
                 let read = "none of JPEG, PNG, WebP, GIF, BMP, TIFF and PNM";
-                return Err(format!("{}; {CONVERT}", name.unwrap_or(read)));
+                return Err(format!("{}; {CONVERT}", name.unwrap_or(read)).into());
             }
         })
     }
@@ -142,13 +140,14 @@ impl Container {
 }
 
 /// Decodes a file's bytes. Gray becomes three equal colours; transparency is dropped, not blended; gray of sixteen bits is rounded to
-/// eight, and colours of sixteen lose their lower byte, as Pillow has it; of animations it is the first frame.
+/// eight, and so are colours of PNM, while those of PNG and TIFF lose their lower byte, as Pillow has it; of animations it is the
+/// first frame.
 ///
 /// # Errors
 /// Bytes that are no image, one of another container, a damaged or oversized one, one that claims more pixels than its bytes can hold,
 /// or no memory; the error carries `name`.
 pub fn decode(bytes: &[u8], name: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
-    upright(bytes, options).map_err(|reason| Error::image(name, reason))
+    upright(bytes, options).or_else(|refused| refused.named(name))
 }
 
 fn upright(bytes: &[u8], options: &DecodeOptions<'_>) -> Read<Decoded> {
@@ -180,11 +179,11 @@ pub fn color_profile(bytes: &[u8]) -> Option<Vec<u8>> {
 /// (height, width) as a file claims them.
 fn checked_size(height: u32, width: u32) -> Read<(usize, usize)> {
     if height == 0 || width == 0 {
-        return Err(format!("{width}x{height} pixels; the file is damaged"));
+        return Err(format!("{width}x{height} pixels; the file is damaged").into());
     }
     if height.max(width) > LONGEST_SIDE || u64::from(height) * u64::from(width) > MOST_PIXELS {
         let limits = format!("more than {MOST_PIXELS} pixels, or a side above {LONGEST_SIDE}");
-        return Err(format!("{width}x{height} are {limits}; the image is too large"));
+        return Err(format!("{width}x{height} are {limits}; the image is too large").into());
     }
     Ok((height as usize, width as usize))
 }
@@ -193,21 +192,8 @@ fn checked_size(height: u32, width: u32) -> Read<(usize, usize)> {
 fn fits(packed: usize, most: u64, claimed: u64) -> Read<()> {
     match (packed as u64).saturating_mul(most) >= claimed {
         true => Ok(()),
-        false => Err(format!("its {packed} bytes cannot hold the pixels that it claims; the file is damaged")),
+        false => Err(format!("its {packed} bytes cannot hold the pixels that it claims; the file is damaged").into()),
     }
-}
-
-/// Bytes for an output.
-fn zeros(size: usize) -> Read<Vec<u8>> {
-    let mut bytes = vec![];
-    bytes.try_reserve_exact(size).map_err(|_| format!("no memory for {size} bytes"))?;
-    bytes.resize(size, 0);
-    Ok(bytes)
-}
-
-/// That there is memory for so many bytes, where a decoder reserves them itself and would end the process.
-fn promised(size: usize) -> Read<()> {
-    Vec::<u8>::new().try_reserve_exact(size).map_err(|_| format!("no memory for {size} bytes"))
 }
 
 /// Sixteen bits rounded to eight.
@@ -220,7 +206,7 @@ fn three_colors(samples: Vec<u8>, channels: usize) -> Read<Vec<u8>> {
     if channels == 3 {
         return Ok(samples);
     }
-    let mut out = zeros(samples.len() / channels * 3)?;
+    let mut out = Refused::zeros(samples.len() / channels * 3)?;
     for (pixel, from) in out.as_chunks_mut::<3>().0.iter_mut().zip(samples.chunks_exact(channels)) {
         *pixel = if channels < 3 { [from[0]; 3] } else { [from[0], from[1], from[2]] };
     }
@@ -242,7 +228,7 @@ fn simple(bytes: &[u8], format: ImageFormat) -> Read<Decoded> {
     let (height, width) = checked_size(height, width)?;
     fits(bytes.len(), MOST_UNPACKED, decoder.total_bytes())?;
     let color = decoder.color_type();
-    let mut samples = zeros(decoder.total_bytes() as usize)?;
+    let mut samples = Refused::zeros(decoder.total_bytes() as usize)?;
     decoder.read_image(&mut samples).map_err(refused)?;
     if color.bytes_per_pixel() > color.channel_count() {
         let eight = |x: &[u8; 2]| eight_bits(u16::from_ne_bytes(*x));

@@ -11,6 +11,7 @@ mod gaussian_blur;
 mod grayscale;
 mod jpeg;
 mod output;
+mod refused;
 mod rotate;
 mod solarize;
 
@@ -23,6 +24,7 @@ pub(crate) use gaussian_blur::half_of_taps;
 pub use gaussian_blur::{BlurKernel, BlurScratch, GaussianBlur, box_blur, gaussian_blur};
 pub use grayscale::{RandomGrayscale, grayscale};
 pub use output::{Dtype, Normalize, Output};
+use refused::Refused;
 pub(crate) use rotate::axes as rotation_axes;
 pub use rotate::{RandomRotation, rotate};
 pub use solarize::{RandomSolarize, solarize};

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import textwrap
@@ -84,6 +85,23 @@ def test_sizes_beyond_any_memory_are_errors():
         conv2d("output", np.zeros((1, 8, 8, 1)), np.zeros((1, 1, 1, 1)), padding=2**62)
     with pytest.raises(ValueError, match="layers"):
         Trainer(config("simclr", layers=2**40))
+
+
+def test_a_directory_of_a_million_entries_is_read_once(tmp_path):
+    # The offset, how many, and of each: tag, type, count, value. Tiles are of no width.
+    entries = b"".join(struct.pack("<HHQQ", tag % 65536, 1, 1, 0) for tag in range(300, 1_000_000) if tag % 65536 > 299)
+    (tmp_path / "wide.tif").write_bytes(struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, len(entries) // 20) + entries)
+    told = run(
+        f"""
+        from sassl.transforms import functional as F
+        try:
+            F.decode({os.fspath(tmp_path / "wide.tif")!r})
+        except ValueError as error:
+            print(error)
+        """,
+        20,
+    )
+    assert "wide.tif: 0x1 pixels; the file is damaged" in told
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="DID NOT RUN: limits of memory are Linux's")
@@ -182,6 +200,33 @@ def test_ctrl_c_is_heard_in_the_middle_of_a_call(what):
     word, seconds = told.split()
     assert word == "heard", told
     assert float(seconds) < 1.0, told
+
+
+@pytest.mark.skipif(os.name != "posix", reason="DID NOT RUN: signals are POSIX's")
+def test_a_handler_of_signals_cannot_use_the_trainer_that_it_interrupts():
+    told = run(
+        """
+        import os, signal, threading, time
+        import numpy as np, sassl
+        model = sassl.SimCLR("resnet18", input_size=64, threads=1)
+        told = []
+
+        def handler(*_):
+            for call in (model.state_dict, lambda: model.save("nowhere/model.safetensors")):
+                try:
+                    call()
+                    told.append("done")
+                except (ValueError, OSError) as error:
+                    told.append(str(error))
+
+        signal.signal(signal.SIGUSR1, handler)
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        model.encode(np.zeros((600, 3, 64, 64), np.float32), batch_size=600)
+        print(told)
+        model.state_dict()
+        """
+    )
+    assert told.count("trainer = in use by this thread: a signal's handler cannot use") == 2, told
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="DID NOT RUN: no fork here")

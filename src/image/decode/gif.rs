@@ -1,12 +1,12 @@
 //! GIF: its first frame, on what Pillow paints below it: the transparent colour, or that of index 0.
-use super::{Reason, checked_size, fits, zeros};
+use super::{Refused, checked_size, fits};
 use crate::image::{Decoded, Pixels};
 use gif::{ColorOutput, DecodeOptions, MemoryLimit};
 
 /// LZW makes at most so many bytes of one: a code of twelve bits is no longer than 4,096.
 const MOST_UNPACKED: u64 = 2731;
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     let damaged = |e: gif::DecodingError| format!("{e}; the file is damaged");
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
@@ -23,7 +23,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
     let (height, width) = (screen.0.max(top + rows), screen.1.max(left + columns));
     checked_size(height as u32, width as u32)?;
     fits(bytes.len(), MOST_UNPACKED, (rows * columns) as u64)?;
-    let mut indices = zeros(rows * columns)?;
+    let mut indices = Refused::zeros(rows * columns)?;
     decoder.read_into_buffer(&mut indices).map_err(damaged)?;
 
     let palette = own.as_deref().or(decoder.global_palette()).unwrap_or_default();
@@ -32,7 +32,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
         // Without a palette, and beyond it, an index is a gray.
         palette.get(at..at + 3).map_or([index; 3], |color| [color[0], color[1], color[2]])
     };
-    let mut out = zeros(3 * height * width)?;
+    let mut out = Refused::zeros(3 * height * width)?;
     out.as_chunks_mut().0.fill(color(below));
     for (line, from) in out.chunks_exact_mut(3 * width).skip(top).zip(indices.chunks_exact(columns.max(1))) {
         for (pixel, &index) in line.as_chunks_mut().0[left..].iter_mut().zip(from) {

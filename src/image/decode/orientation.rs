@@ -4,9 +4,10 @@
 //! its first entries say counts, though the directory be broken further on. Where it has no such tag, the first
 //! `tiff:Orientation` in XMP decides. There is one departure: what Pillow raises an error for (EXIF that is no TIFF directory, an
 //! empty tag, a text that is not hexadecimal) is no orientation here.
-use super::{Reason, zeros};
+use super::Refused;
 use crate::image::{Crop, Pixels};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// What a file tells beside its pixels.
 #[derive(Default)]
@@ -68,14 +69,14 @@ impl Orientation {
     }
 
     /// The image upright.
-    pub(super) fn upright(self, stored: Pixels) -> Result<Pixels, Reason> {
+    pub(super) fn upright(self, stored: Pixels) -> Result<Pixels, Refused> {
         if self.0 == 1 {
             return Ok(stored);
         }
         let (height, width) = (stored.height, stored.width);
         let (from_below, from_right) = self.is_mirrored();
         let (rows, columns) = self.size((height, width));
-        let mut bytes = zeros(stored.bytes.len())?;
+        let mut bytes = Refused::zeros(stored.bytes.len())?;
         for (y, line) in bytes.chunks_exact_mut(3 * columns).enumerate() {
             for (x, pixel) in line.as_chunks_mut::<3>().0.iter_mut().enumerate() {
                 let (row, column) = if self.is_on_its_side() { (x, y) } else { (y, x) };
@@ -111,12 +112,11 @@ fn of_xmp(xmp: &[u8]) -> Option<f64> {
 /// The first directory of a TIFF file, or of EXIF, which is one: its entries as far as they are there.
 pub(super) struct Directory<'a> {
     numbers: Numbers<'a>,
-    entries: Vec<Entry<'a>>,
+    entries: BTreeMap<u16, Entry<'a>>,
 }
 
-/// A tag with its value's bytes.
+/// A tag's value.
 struct Entry<'a> {
-    tag: u16,
     kind: u16,
     /// Where the value stands in the file.
     at: usize,
@@ -141,7 +141,7 @@ impl<'a> Directory<'a> {
             _ => return None,
         };
         let numbers = Numbers { bytes, little };
-        let mut directory = Self { numbers, entries: vec![] };
+        let mut directory = Self { numbers, entries: BTreeMap::new() };
         // What ends it early leaves what was read.
         let _ = directory.read(big);
         Some(directory)
@@ -170,26 +170,23 @@ impl<'a> Directory<'a> {
                 place = offset(place)?;
             }
             let value = bytes.get(place..place.checked_add(size)?)?;
-            if !value.is_empty() && self.entry(tag).is_none() {
-                self.entries.push(Entry { tag, kind, at: place, value });
+            if !value.is_empty() {
+                // Of a tag that stands twice, the first counts.
+                self.entries.entry(tag).or_insert(Entry { kind, at: place, value });
             }
         }
         Some(())
     }
 
-    fn entry(&self, tag: u16) -> Option<&Entry<'a>> {
-        self.entries.iter().find(|entry| entry.tag == tag)
-    }
-
     /// The bytes of a tag's value.
     pub(super) fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
-        self.entry(tag).map(|entry| entry.value)
+        self.entries.get(&tag).map(|entry| entry.value)
     }
 
     /// The file with another value of a tag of one number.
     pub(super) fn with(&self, tag: u16, value: u8) -> Vec<u8> {
         let mut file = self.numbers.bytes.to_vec();
-        if let Some(entry) = self.entry(tag) {
+        if let Some(entry) = self.entries.get(&tag) {
             let place = &mut file[entry.at..entry.at + entry.value.len()];
             place.fill(0);
             let lowest = if self.numbers.little { 0 } else { place.len() - 1 };
@@ -200,12 +197,12 @@ impl<'a> Directory<'a> {
 
     /// The first of a tag's numbers; not a number where it has texts or bytes.
     pub(super) fn number(&self, tag: u16) -> Option<f64> {
-        self.entry(tag).map(|entry| self.numbers.value(entry.kind, entry.at))
+        self.entries.get(&tag).map(|entry| self.numbers.value(entry.kind, entry.at))
     }
 
     /// A tag's numbers, none if there is no such tag.
     pub(super) fn numbers(&self, tag: u16) -> Vec<f64> {
-        let Some(&Entry { kind, at, value, .. }) = self.entry(tag) else { return vec![] };
+        let Some(&Entry { kind, at, value, .. }) = self.entries.get(&tag) else { return vec![] };
         let size = size_of(kind).unwrap_or(1);
         (0..value.len() / size).map(|i| self.numbers.value(kind, at + i * size)).collect()
     }

@@ -1,7 +1,7 @@
 //! PNG, as strict as Pillow: the checksums of the chunks before the pixels count, and that of the pixels as a whole; those of their
 //! chunks do not. The end may be missing, but a chunk after the pixels may not be cut.
 use super::orientation::Metadata;
-use super::{Reason, checked_size, fits, three_colors, zeros};
+use super::{Refused, checked_size, fits, three_colors};
 use crate::image::{Decoded, Pixels};
 use flate2::{Crc, read::ZlibDecoder};
 use png::{BitDepth, ColorType, Transformations};
@@ -13,6 +13,8 @@ pub(super) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1A\n";
 const MOST_UNPACKED: u64 = 1032;
 /// Of a text or a profile, unpacked.
 const LONGEST_TEXT: u64 = 1 << 20;
+/// Texts that tell how an image is turned: EXIF, XMP, and EXIF in hexadecimal digits.
+const TEXTS: [&[u8]; 3] = [b"exif", b"XML:com.adobe.xmp", b"Raw profile type exif"];
 /// Chunks that Pillow refuses where they are shorter.
 const LEAST: [(&[u8; 4], usize); 7] =
     [(b"IHDR", 13), (b"gAMA", 4), (b"cHRM", 32), (b"sRGB", 1), (b"pHYs", 9), (b"acTL", 8), (b"fcTL", 26)];
@@ -28,7 +30,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn new(bytes: &'a [u8]) -> Result<Self, Reason> {
+    fn new(bytes: &'a [u8]) -> Result<Self, Refused> {
         let mut parts = Self::default();
         let mut rest = &bytes[SIGNATURE.len()..];
         let mut among_pixels = false;
@@ -71,14 +73,17 @@ impl<'a> Parts<'a> {
                     continue;
                 }
                 b"tEXt" => split(data).map(|(key, text)| (key, Cow::Borrowed(text))),
-                b"zTXt" => split(data).and_then(|(key, rest)| Some((key, Cow::Owned(unpacked(rest.get(1..)?)?)))),
+                // Nothing is unpacked that nobody asks for.
+                b"zTXt" => split(data)
+                    .filter(|(key, _)| TEXTS.contains(key))
+                    .and_then(|(key, rest)| Some((key, Cow::Owned(unpacked(rest.get(1..)?)?)))),
                 b"iTXt" => international(data),
                 _ => None,
             };
             match text {
-                Some((b"exif", text)) => found.exif = Some(text),
-                Some((b"XML:com.adobe.xmp", text)) => found.xmp = Some(text),
-                Some((b"Raw profile type exif", text)) => raw_profile = from_hexadecimal(&text),
+                Some((key, text)) if key == TEXTS[0] => found.exif = Some(text),
+                Some((key, text)) if key == TEXTS[1] => found.xmp = Some(text),
+                Some((key, text)) if key == TEXTS[2] => raw_profile = from_hexadecimal(&text),
                 _ => {}
             }
         }
@@ -117,17 +122,17 @@ fn head(bytes: &[u8]) -> Option<(usize, &[u8; 4], &[u8])> {
 }
 
 /// A chunk before the pixels: its length and its checksum, which stands after it.
-fn check(name: &[u8; 4], data: &[u8], after: &[u8]) -> Result<(), Reason> {
+fn check(name: &[u8; 4], data: &[u8], after: &[u8]) -> Result<(), Refused> {
     let shown = name.escape_ascii();
     if LEAST.iter().any(|(short, least)| *short == name && data.len() < *least) {
-        return Err(format!("a chunk {shown} of {} bytes; the file is damaged", data.len()));
+        return Err(format!("a chunk {shown} of {} bytes; the file is damaged", data.len()).into());
     }
     let mut sum = Crc::new();
     sum.update(name);
     sum.update(data);
     match after.first_chunk() {
         Some(found) if u32::from_be_bytes(*found) == sum.sum() => Ok(()),
-        _ => Err(format!("the checksum of its chunk {shown} is wrong; the file is damaged")),
+        _ => Err(format!("the checksum of its chunk {shown} is wrong; the file is damaged").into()),
     }
 }
 
@@ -151,7 +156,7 @@ fn international(data: &[u8]) -> Option<(&[u8], Cow<'_, [u8]>)> {
     let (_, text) = split(rest)?;
     match (packed, method) {
         (0, _) => Some((key, Cow::Borrowed(text))),
-        (_, 0) => Some((key, Cow::Owned(unpacked(text)?))),
+        (_, 0) if TEXTS.contains(&key) => Some((key, Cow::Owned(unpacked(text)?))),
         _ => None,
     }
 }
@@ -169,7 +174,7 @@ pub(super) fn metadata(bytes: &[u8]) -> Metadata<'_> {
     Parts::new(bytes).map(|parts| parts.metadata()).unwrap_or_default()
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     let parts = Parts::new(bytes)?;
     if parts.header.len() < 13 {
         return Err("no header; the file is damaged".into());
@@ -186,7 +191,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
     let is_gray = reader.info().color_type == ColorType::Grayscale;
     let packed = parts.pixels.iter().map(|part| part.len()).sum();
     fits(packed, MOST_UNPACKED, (reader.info().raw_row_length() * height) as u64)?;
-    let mut samples = zeros(reader.output_buffer_size().unwrap_or(usize::MAX))?;
+    let mut samples = Refused::zeros(reader.output_buffer_size().unwrap_or(usize::MAX))?;
     reader.next_frame(&mut samples).map_err(damaged)?;
     let (color, depth) = reader.output_color_type();
     if depth == BitDepth::Sixteen {

@@ -1,7 +1,7 @@
 //! TIFF and BigTIFF: the first page, with Pillow's arithmetic for palettes, inks and premultiplied colours. What is rare is refused by
 //! its name.
 use super::orientation::{Directory, Metadata};
-use super::{CONVERT, Reason, checked_size, eight_bits, fits, zeros};
+use super::{CONVERT, Refused, checked_size, eight_bits, fits};
 use crate::image::{Decoded, Pixels};
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -37,7 +37,7 @@ pub(super) fn metadata(bytes: &[u8]) -> Metadata<'_> {
 }
 
 /// How many bytes one may unfold to; none for methods that are not read.
-fn most_unpacked(compression: f64) -> Result<u64, Reason> {
+fn most_unpacked(compression: f64) -> Result<u64, Refused> {
     let name = match compression as u32 {
         1 => return Ok(1),
         // A line of white is one bit.
@@ -52,16 +52,16 @@ fn most_unpacked(compression: f64) -> Result<u64, Reason> {
         50001 => "WebP",
         _ => "an unusual method",
     };
-    Err(format!("TIFF compressed by {name} is not read; {CONVERT}"))
+    Err(format!("TIFF compressed by {name} is not read; {CONVERT}").into())
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     let kind = if bytes[2..4].contains(&BIG) { "BigTIFF" } else { "TIFF" };
     let refused = |e: TiffError| match e {
         TiffError::UnsupportedError(e) => format!("{kind}: {e}; {CONVERT}"),
         e => format!("{kind}: {e}; the file is damaged"),
     };
-    let unread = |what: &str| Err(format!("{kind} with {what} is not read; {CONVERT}"));
+    let unread = |what: &str| Err(format!("{kind} with {what} is not read; {CONVERT}").into());
     let directory = Directory::new(bytes).ok_or("TIFF without a directory; the file is damaged")?;
     let number = |tag, default| directory.number(tag).unwrap_or(default);
     let most = most_unpacked(number(COMPRESSION, 1.0))?;
@@ -88,7 +88,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
     for tag in [COMPRESSION, FILL_ORDER, SAMPLES_PER_PIXEL, PLANES, TILE_WIDTH, TILE_LENGTH] {
         let seen: Option<u32> = decoder.find_tag_unsigned(Tag::from_u16_exhaustive(tag)).map_err(refused)?;
         if seen.is_some_and(|seen| directory.number(tag) != Some(seen.into())) {
-            return Err(format!("{kind} that says two things of tag {tag}; the file is damaged"));
+            return Err(format!("{kind} that says two things of tag {tag}; the file is damaged").into());
         }
     }
     let (width, height) = decoder.dimensions().map_err(refused)?;
@@ -96,11 +96,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
     let color = decoder.colortype().map_err(refused)?;
     let layout = decoder.image_buffer_layout().map_err(refused)?;
     fits(bytes.len(), most, layout.complete_len as u64)?;
-    let mut samples = zeros(layout.complete_len)?;
+    let mut samples = Refused::zeros(layout.complete_len)?;
     decoder.read_image_bytes(&mut samples).map_err(refused)?;
 
     let channels = usize::from(color.num_samples());
-    let scale: fn(&[u8], usize) -> Result<u8, Reason> = match (layout.sample_format, color) {
+    let scale: fn(&[u8], usize) -> Result<u8, Refused> = match (layout.sample_format, color) {
         (SampleFormat::Uint, ColorType::Gray(1)) => {
             if is_palette {
                 index::<1>
@@ -134,7 +134,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
     let premultiplied = number(EXTRA_SAMPLES, 0.0) == PREMULTIPLIED;
     let stride = layout.row_stride.map_or(samples.len(), usize::from);
     let plane = layout.plane_stride.map_or(0, usize::from);
-    let mut out = zeros(3 * height * width)?;
+    let mut out = Refused::zeros(3 * height * width)?;
     for (y, line) in out.chunks_exact_mut(3 * width).enumerate() {
         for (x, pixel) in line.as_chunks_mut::<3>().0.iter_mut().enumerate() {
             let sample = |channel: usize| {
@@ -167,12 +167,12 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
 }
 
 /// A sample of few bits, the first in the highest.
-fn index<const BITS: usize>(line: &[u8], i: usize) -> Result<u8, Reason> {
+fn index<const BITS: usize>(line: &[u8], i: usize) -> Result<u8, Refused> {
     let byte = line[i * BITS / 8];
     Ok(byte << (i * BITS % 8) >> (8 - BITS))
 }
 
-fn few_bits<const BITS: usize>(line: &[u8], i: usize) -> Result<u8, Reason> {
+fn few_bits<const BITS: usize>(line: &[u8], i: usize) -> Result<u8, Refused> {
     Ok(index::<BITS>(line, i)? * (255 / ((1 << BITS) - 1)) as u8)
 }
 
@@ -180,11 +180,11 @@ fn sixteen(line: &[u8], i: usize) -> u16 {
     u16::from_ne_bytes([line[2 * i], line[2 * i + 1]])
 }
 
-fn float(line: &[u8], i: usize) -> Result<u8, Reason> {
+fn float(line: &[u8], i: usize) -> Result<u8, Refused> {
     let at = 4 * i;
     match f32::from_ne_bytes([line[at], line[at + 1], line[at + 2], line[at + 3]]) {
         x @ 0.0..=1.0 => Ok((255.0 * x).round() as u8),
-        x => Err(format!("TIFF of floats outside [0, 1], here {x}; scale them, or {CONVERT}")),
+        x => Err(format!("TIFF of floats outside [0, 1], here {x}; scale them, or {CONVERT}").into()),
     }
 }
 

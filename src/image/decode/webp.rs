@@ -1,6 +1,6 @@
 //! WebP: the picture's own chunk alone is decoded, of an animation that of the first frame; what stands around it is only looked at.
 use super::orientation::Metadata;
-use super::{Reason, checked_size, promised, three_colors, zeros};
+use super::{Refused, checked_size, three_colors};
 use crate::image::{Decoded, Pixels};
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -47,9 +47,9 @@ pub(super) fn metadata(bytes: &[u8]) -> Metadata<'_> {
     Metadata { exif: told(EXIF, b"EXIF"), xmp: told(XMP, b"XMP "), profile: told(PROFILE, b"ICCP") }
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     let body = body(bytes).ok_or("the file ends too early; it is damaged")?;
-    let broken = || Reason::from("no picture in it; the file is damaged");
+    let broken = || Refused::from("no picture in it; the file is damaged");
     let picture = |body| first(body, &[b"VP8 ", b"VP8L"]).ok_or_else(broken);
     let Some((b"VP8X", header)) = chunks(body).next() else {
         let (name, data) = picture(body)?;
@@ -72,7 +72,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
     }
     let (name, data) = picture(frame.get(16..).unwrap_or_default())?;
     let frame = still(name, data, Some(size))?;
-    let mut canvas = zeros(3 * height * width)?;
+    let mut canvas = Refused::zeros(3 * height * width)?;
     let lines = canvas.chunks_exact_mut(3 * width).skip(top);
     for (line, from) in lines.zip(frame.pixels.bytes.chunks_exact(3 * size.1)) {
         line[3 * left..3 * (left + size.1)].copy_from_slice(from);
@@ -81,7 +81,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Reason> {
 }
 
 /// A picture's chunk as a file of its own. Transparency of lossy ones stands in another chunk, which is left out.
-fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<Decoded, Reason> {
+fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<Decoded, Refused> {
     let padding = data.len() % 2;
     let mut file = Vec::with_capacity(data.len() + 21);
     file.extend(b"RIFF");
@@ -96,12 +96,12 @@ fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<
     let (width, height) = decoder.dimensions();
     let (height, width) = checked_size(height, width)?;
     if canvas.is_some_and(|canvas| canvas != (height, width)) {
-        return Err(format!("a picture of {width}x{height} on a canvas of another size; the file is damaged"));
+        return Err(format!("a picture of {width}x{height} on a canvas of another size; the file is damaged").into());
     }
     let channels = if decoder.has_alpha() { 4 } else { 3 };
-    let mut samples = zeros(channels * height * width)?;
+    let mut samples = Refused::zeros(channels * height * width)?;
     // The decoder's own: four bytes a pixel, and its transforms.
-    promised(6 * height * width)?;
+    Refused::unless_there_are(6 * height * width)?;
     decoder.read_image(&mut samples).map_err(damaged)?;
     let bytes = three_colors(samples, channels)?;
     Ok(Decoded { pixels: Pixels { height, width, bytes }, damage: None })

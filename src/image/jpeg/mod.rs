@@ -4,7 +4,7 @@
 mod header;
 mod reader;
 
-use super::{Crop, Decoded, Pixels};
+use super::{Crop, Decoded, Pixels, Refused};
 use crate::kernels::Isa;
 use crate::kernels::jpeg::Kernels;
 use header::Frame;
@@ -25,20 +25,18 @@ pub(super) fn decode(
     least: Option<u16>,
     most_pixels: u64,
     region: Option<&dyn Fn(usize, usize) -> Crop>,
-) -> Result<Decoded, String> {
+) -> Result<Decoded, Refused> {
     let frame = Frame::find(bytes)?;
     let denominator = least.map_or(1, |least| denominator(frame.height.min(frame.width), least.into()));
     let (height, width) = (frame.height.div_ceil(denominator), frame.width.div_ceil(denominator));
     let claim = format!("{}x{} pixels", frame.width, frame.height);
     if frame.width as u64 * frame.height as u64 > most_pixels {
-        return Err(format!("{claim} are more than {most_pixels}; the file is too large"));
+        return Err(format!("{claim} are more than {most_pixels}; the file is too large").into());
     }
     if frame.height * frame.width > SMALL && !frame.fits(bytes.len()) {
-        return Err(format!("{} bytes cannot hold {claim}; the file is damaged", bytes.len()));
+        return Err(format!("{} bytes cannot hold {claim}; the file is damaged", bytes.len()).into());
     }
-    let mut pixels = Vec::new();
-    pixels.try_reserve_exact(height * width * 3).map_err(|_| format!("there is no memory for {claim}"))?;
-    pixels.resize(height * width * 3, 0);
+    let mut pixels = Refused::zeros(height * width * 3)?;
     let all = Crop { top: 0, left: 0, height, width };
     let part =
         region.map(|region| region(height, width)).filter(|part| part.check(height, width).is_ok()).unwrap_or(all);

@@ -38,7 +38,7 @@ typedef struct {
   char *damage, *error; /* JMSG_LENGTH_MAX bytes each, all 0 */
 } request;
 
-enum outcome { DONE, ENDED, FAILED };
+enum outcome { DONE, ENDED, FAILED, NO_MEMORY };
 
 typedef struct {
   struct jpeg_decompress_struct jpeg;
@@ -55,7 +55,7 @@ typedef struct {
 
 static void fail(j_common_ptr jpeg) {
   (*jpeg->err->format_message)(jpeg, READING(jpeg)->request->error);
-  longjmp(READING(jpeg)->failed, 1);
+  longjmp(READING(jpeg)->failed, jpeg->err->msg_code == JERR_OUT_OF_MEMORY ? NO_MEMORY : FAILED);
 }
 
 static void warn(j_common_ptr jpeg, int level) {
@@ -81,7 +81,7 @@ static void bound_scans(j_common_ptr jpeg) {
   const request *request = READING(jpeg)->request;
   if (((j_decompress_ptr)jpeg)->input_scan_number <= request->most_scans) return;
   snprintf(request->error, JMSG_LENGTH_MAX, "More than %d scans", request->most_scans);
-  longjmp(READING(jpeg)->failed, 1);
+  longjmp(READING(jpeg)->failed, FAILED);
 }
 
 /* The source suspends at the end of the bytes, as Pillow's does; one that fails there refuses other files than Pillow. */
@@ -222,7 +222,12 @@ int sassl_read_jpeg(const request *request) {
   r.source.skip_input_data = skip_bytes;
   r.source.resync_to_restart = jpeg_resync_to_restart;
   r.source.term_source = start_source;
-  enum outcome outcome = setjmp(r.failed) ? FAILED : read_all(&r);
+  enum outcome outcome;
+  switch (setjmp(r.failed)) {
+  case 0: outcome = read_all(&r); break;
+  case NO_MEMORY: outcome = NO_MEMORY; break;
+  default: outcome = FAILED;
+  }
   jpeg_destroy_decompress(&r.jpeg);
   return outcome;
 }

@@ -1,5 +1,6 @@
 //! The call into `reader.c`: all that is unsafe about JPEG.
 #![allow(unsafe_code)]
+use crate::image::Refused;
 use crate::kernels::jpeg::Kernels;
 use mozjpeg_sys as _; // for the linker
 use std::ffi::{CStr, c_char, c_int, c_long};
@@ -36,7 +37,7 @@ unsafe extern "C" {
 /// `columns` pixels may be left as they are.
 ///
 /// # Errors
-/// What libjpeg says, or that the file ends too early.
+/// What libjpeg says, that the file ends too early, or that there is no memory.
 ///
 /// # Panics
 /// If `pixels` are not of this size, or rows and columns lie outside.
@@ -48,7 +49,7 @@ pub(super) fn read(
     pixels: &mut [u8],
     kernels: &Kernels,
     limits: (c_long, c_int),
-) -> Result<Option<String>, String> {
+) -> Result<Option<String>, Refused> {
     assert!(rows.end <= height && columns.end <= width && pixels.len() == height * width * 3);
     let (mut damage, mut error) = ([0_u8; MESSAGE], [0_u8; MESSAGE]);
     // Sides have sixteen bits in the file.
@@ -78,6 +79,7 @@ pub(super) fn read(
     match outcome {
         0 => Ok(Some(text(&damage)).filter(|damage: &String| !damage.is_empty())),
         1 => Err("the file ends too early; it is damaged".into()),
-        _ => Err(format!("{}; the file is damaged", text(&error))),
+        2 => Err(format!("{}; the file is damaged", text(&error)).into()),
+        _ => Err(Refused::Memory(pixels.len())),
     }
 }
