@@ -1,5 +1,6 @@
 //! The ways to be wrong: one variant each, and a message that names the value, the place and the remedy.
 use std::any::Any;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What every fallible function of this crate returns.
@@ -141,7 +142,12 @@ impl Error {
 
     /// Whether this is no fault of the image that was read, so that no other image may take its place.
     pub fn is_fatal(&self) -> bool {
-        matches!(self, Self::Foreign { fatal: true, .. })
+        match self {
+            Self::Foreign { fatal, .. } => *fatal,
+            Self::Memory { .. } => true,
+            Self::Io { source, .. } => is_exhausted(source),
+            _ => false,
+        }
     }
 
     /// A panic that was caught, as it is told.
@@ -155,6 +161,13 @@ impl Error {
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::Io { path: path.as_ref().to_path_buf(), source }
     }
+}
+
+/// Whether the system has no memory or no descriptors left.
+pub(crate) fn is_exhausted(error: &std::io::Error) -> bool {
+    // ENFILE and EMFILE; ERROR_TOO_MANY_OPEN_FILES.
+    let full = if cfg!(windows) { [4, 4] } else { [23, 24] };
+    error.kind() == ErrorKind::OutOfMemory || error.raw_os_error().is_some_and(|number| full.contains(&number))
 }
 
 /// A probability as a user gives it.

@@ -2,6 +2,7 @@
 use crate::error::Error;
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use std::io::ErrorKind;
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
@@ -10,6 +11,9 @@ impl From<Error> for PyErr {
             Err(error) => error,
         };
         match &error {
+            Error::Io { source, .. } if source.kind() == ErrorKind::OutOfMemory => {
+                PyMemoryError::new_err(error.to_string())
+            }
             // With its number, OSError becomes FileNotFoundError, PermissionError and so on.
             Error::Io { path, source } => match source.raw_os_error() {
                 Some(number) => {

@@ -5,7 +5,7 @@ use super::image::picture;
 use super::run::{run, run_on};
 use crate::data;
 use crate::data::{Cifar, Files, ImageFolder, Item, Layout, Listing, Records, WebDataset};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_exhausted};
 use crate::image::{DecodeOptions, Decoded, Pixels, decode, read};
 use numpy::PyArrayDyn;
 use pyo3::exceptions::{PyException, PyMemoryError};
@@ -244,6 +244,8 @@ fn raised(py: Python<'_>, name: &OsString, error: PyErr) -> Error {
     let said = error.value(py).to_string();
     let own = said.strip_prefix(&*name.to_string_lossy()).and_then(|rest| rest.strip_prefix(": "));
     let reason = own.map_or_else(|| error.to_string(), str::to_owned);
-    let fatal = error.is_instance_of::<PyMemoryError>(py) || !error.is_instance_of::<PyException>(py);
+    let number = error.value(py).getattr("errno").and_then(|number| number.extract());
+    let exhausted = number.is_ok_and(|number| is_exhausted(&std::io::Error::from_raw_os_error(number)));
+    let fatal = exhausted || error.is_instance_of::<PyMemoryError>(py) || !error.is_instance_of::<PyException>(py);
     Error::Foreign { name: name.to_owned(), reason, fatal, source: Box::new(error) }
 }
