@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import os
@@ -686,6 +687,14 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(ValueError, match=r"pipe.jpg: no regular file"):
         next(iter(TwoViewLoader([tmp_path / "pipe.jpg"], recipe(), 1)))
+    os.mkfifo(tmp_path / "pipe.tar")
+    with pytest.raises(ValueError, match=r"pipe.tar: no regular file"):
+        WebDataset(tmp_path / "pipe.tar")
+    batch = {b"data": np.zeros((1, 3072), np.uint8), b"labels": [1]}
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps(batch, 2))
+    os.mkfifo(tmp_path / "data_batch_2")
+    with pytest.raises(ValueError, match=r"data_batch_2: no regular file"):
+        CIFAR(tmp_path)
 
 
 def test_report_replaces_and_counts(faulty):
@@ -813,12 +822,44 @@ def test_what_the_users_data_set_raises(pictures):
     with pytest.raises(ValueError, match="no such row") as raised:
         Objects(broken)[3]
     assert raised.value.__cause__ is broken.error
-    for fatal in (KeyboardInterrupt(), MemoryError(), SystemExit(3)):
+    for fatal in (KeyboardInterrupt(), MemoryError(), SystemExit(3), OSError(errno.EMFILE, "Too many open files")):
         broken.error = fatal
         loader = TwoViewLoader(broken, recipe(), 4, on_error="report")
         with pytest.raises(type(fatal)):
             list(loader)
         assert loader.report == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="DID NOT RUN: limits are Linux's")
+@pytest.mark.parametrize(
+    ("limit", "least", "error"),
+    [
+        # Numbers below it are taken.
+        ("RLIMIT_NOFILE", "3", OSError),
+        ("RLIMIT_AS", "int(open('/proc/self/statm').read().split()[0]) * 4096 + (100 << 20)", MemoryError),
+    ],
+)
+def test_a_system_that_has_nothing_left_is_no_fault_of_an_image(tmp_path, limit, least, error):
+    Image.new("RGB", (9000, 9000)).save(tmp_path / "large.bmp")
+    program = f"""
+import resource
+from sassl.data import TwoViewLoader
+from sassl.transforms import SimCLRTransform
+files, transform = [{os.fspath(tmp_path / "large.bmp")!r}] * 8, SimCLRTransform(16, output="numpy")
+loader = TwoViewLoader(files, transform, 4, threads=1, on_error="report")
+next(iter(loader))
+_, most = resource.getrlimit(resource.{limit})
+resource.setrlimit(resource.{limit}, ({least}, most))
+try:
+    next(iter(loader))
+except {error.__name__} as error:
+    print(type(error).__name__, error, loader.report)
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(error.__name__), done.stdout
+    assert "large.bmp" in done.stdout
+    assert done.stdout.endswith("{}\n"), done.stdout
 
 
 def test_objects_know_names_of_classes(pictures, folder):
@@ -1138,8 +1179,11 @@ print(time.monotonic() - began < 0.8, flush=True)
 def test_the_interpreter_ends_while_a_data_set_works():
     """A thread that comes back to an interpreter that has ended waits for the process to be gone, and does not abort it."""
     rest = "iterator = iter(loader)\ntime.sleep(0.2)\nimport atexit\natexit.register(time.sleep, 0.1)"
-    program = PROGRAM.replace("time.sleep(0.2)", "[time.sleep(0.001) for _ in range(100000)]").format(rest=rest)
-    for _ in range(3):
+    program = PROGRAM.replace("threads=2", "threads=8")
+    long = program.replace("time.sleep(0.2)", "[time.sleep(0.001) for _ in range(100000)]").format(rest=rest)
+    # Most of its reads end while the interpreter does.
+    short = program.replace("time.sleep(0.2)", "time.sleep(0.002)").replace("100,", "8,")
+    for program in (long, *4 * [short.format(rest="iterator = iter(loader)\nnext(iterator)")]):
         done = subprocess.run([sys.executable, "-c", program], timeout=20, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import time
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -214,7 +212,7 @@ class _Batches:
         self._loader, self._first = loader, batch
         self._core = loader._core.start(epoch, batch, loader._pin_memory)
         # Also at the interpreter's end, when threads could no longer call Python.
-        self._close = weakref.finalize(self, _end, self._core)
+        self._close = weakref.finalize(self, self._core.close)
 
     def __iter__(self) -> _Batches:
         return self
@@ -254,22 +252,3 @@ def _check_pinning() -> None:
 
     if not torch.cuda.is_available():
         raise ValueError("pin_memory = True: torch finds no CUDA device to copy to; leave it out")
-
-
-#: Seconds in which threads leave Python's hands; a read that takes longer keeps nobody.
-_PATIENCE = 0.5
-#: When threads were last told to end.
-_closed = -_PATIENCE
-
-
-def _end(core: Any) -> None:
-    """Tells an epoch's threads to end, and remembers when."""
-    global _closed
-    _closed = time.monotonic()
-    core.close()
-
-
-@atexit.register
-def _wait_for_threads() -> None:
-    """Waits a moment at exit, because a thread that comes back from Python to an ended interpreter aborts the process."""
-    time.sleep(max(0.0, _closed + _PATIENCE - time.monotonic()))
