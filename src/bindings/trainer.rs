@@ -11,13 +11,17 @@ use numpy::PyArrayDyn;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::{self, ThreadId};
 
 /// A method with its networks and optimizers.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Trainer {
     core: Mutex<train::Trainer>,
+    /// The thread that is at work on it.
+    user: Mutex<Option<ThreadId>>,
     process: u32,
     threads: usize,
     features: usize,
@@ -39,7 +43,13 @@ impl Trainer {
         let count = self::threads(py, checked_threads(threads)?)?;
         let core = run_on(py, "config", || train::Trainer::new(config, count))?;
         let features = core.features()?;
-        Ok(Self { core: Mutex::new(core), process: std::process::id(), threads: count, features })
+        Ok(Self {
+            core: Mutex::new(core),
+            user: Mutex::default(),
+            process: std::process::id(),
+            threads: count,
+            features,
+        })
     }
 
     /// Threads of a step.
@@ -138,7 +148,10 @@ impl Trainer {
     ///     OSError: the system refuses.
     #[pyo3(signature = (path: "str | os.PathLike[str]", metadata) -> "None")]
     fn save(&self, py: Python<'_>, path: PathBuf, metadata: Metadata) -> PyResult<()> {
-        run_on(py, path.display(), || checkpoint::save(&path, &self.core()?.state()?, &metadata))
+        run_on(py, path.display(), || {
+            let state = self.core()?.state()?;
+            checkpoint::save(&path, &state, &metadata)
+        })
     }
 
     /// Goes on from such a file; gives its metadata.
@@ -174,15 +187,20 @@ impl Trainer {
 }
 
 impl Trainer {
-    /// The core knows by itself whether a panic has left it half changed.
-    fn core(&self) -> Result<MutexGuard<'_, train::Trainer>> {
+    /// Waits for another thread, and not for the one that asks: a handler of signals runs in the midst of a call.
+    fn core(&self) -> Result<Lent<'_>> {
         let here = std::process::id();
         if self.process == here {
-            return Ok(self.core.lock().unwrap_or_else(PoisonError::into_inner));
+            if *free(&self.user) == Some(thread::current().id()) {
+                let remedy = "a signal's handler cannot use the trainer that it interrupts; let it set a flag, and ask \
+                              for that after the call";
+                return Err(Error::value("trainer", "in use by this thread", remedy));
+            }
+            return Ok(Lent::new(free(&self.core), &self.user));
         }
         match self.core.try_lock() {
-            Ok(core) => Ok(core),
-            Err(TryLockError::Poisoned(core)) => Ok(core.into_inner()),
+            Ok(core) => Ok(Lent::new(core, &self.user)),
+            Err(TryLockError::Poisoned(core)) => Ok(Lent::new(core.into_inner(), &self.user)),
             Err(TryLockError::WouldBlock) => {
                 let remedy =
                     "it was forked while another thread used this trainer, which stays in use here; load it anew";
@@ -190,6 +208,44 @@ impl Trainer {
             }
         }
     }
+}
+
+/// A trainer in one thread's hands.
+struct Lent<'a> {
+    core: MutexGuard<'a, train::Trainer>,
+    user: &'a Mutex<Option<ThreadId>>,
+}
+
+impl<'a> Lent<'a> {
+    fn new(core: MutexGuard<'a, train::Trainer>, user: &'a Mutex<Option<ThreadId>>) -> Self {
+        *free(user) = Some(thread::current().id());
+        Self { core, user }
+    }
+}
+
+impl Deref for Lent<'_> {
+    type Target = train::Trainer;
+
+    fn deref(&self) -> &train::Trainer {
+        &self.core
+    }
+}
+
+impl DerefMut for Lent<'_> {
+    fn deref_mut(&mut self) -> &mut train::Trainer {
+        &mut self.core
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        *free(self.user) = None;
+    }
+}
+
+/// What is behind the lock, once it is free. The trainer knows by itself whether a panic has left it half changed.
+fn free<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a checkpoint tells of its run; its tensors are not looked at.
@@ -203,7 +259,7 @@ pub(super) fn checkpoint_metadata(py: Python<'_>, path: PathBuf) -> PyResult<Met
     run_on(py, path.display(), || checkpoint::metadata(&path))
 }
 
-/// Writes tensors into a .safetensors file, float32 or int64 as they are: the whole file, or nothing.
+/// Writes tensors into a .safetensors file, as float32, or as int64 if they are int64 (exact up to 2**24): the whole file, or nothing.
 ///
 /// Raises:
 ///     OSError: the system refuses.
