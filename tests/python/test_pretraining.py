@@ -1131,6 +1131,47 @@ def test_a_loaders_transform_is_the_runs(folder):
     assert (model.config.input_size, model.config.style["p"], model.config.views) == (24, 0.5, {"cj_strength": 0.3})
 
 
+def test_what_a_refused_run_was_given_is_not_kept(folder, tmp_path):
+    model = simclr()
+    before = model.transform, model.config
+    (tmp_path / "config.json").write_text("another program's")
+    loader = TwoViewLoader(folder, SimCLRTransform(24, output="numpy"), 8)
+    with pytest.raises(FileExistsError, match=r"config.json: not of a run"):
+        model.fit(loader, 1, out=tmp_path, quiet=True)
+    assert (model.transform, model.config) == before
+
+
+def test_settings_of_another_recipes_views_come_back(folder, tmp_path):
+    normalize = {"mean": np.full(3, 0.5), "std": np.full(3, 0.25)}
+    transform = sassl.transforms.SimCLRTransform(48, normalize=normalize, sigmas=np.array([0.1, 1.0]), output="numpy")
+    model = sassl.MoCoV2("resnet18", small_stem=True, queue_size=16, dim=16, splits=1, input_size=48, threads=2)
+    model.fit(TwoViewLoader(folder, transform, 8), 1, quiet=True)
+    assert model.config.views["kernel_size"] == 5
+    assert model.config.views["normalize"] == {"mean": [0.5] * 3, "std": [0.25] * 3}
+    again = Pretraining.from_config(model.config)
+    image = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    drawn = transform.sample(60, 60)
+    for one, other in zip(
+        transform.apply_params(image, drawn), again.transform.apply_params(image, drawn), strict=True
+    ):
+        assert np.array_equal(one, other.transpose(2, 0, 1))
+    with pytest.raises(TypeError, match="expected a number, a text"):
+        simclr(views={"normalize": object()})
+
+
+def test_a_demo_that_has_been_shown_begins_no_second_time(tmp_path):
+    (tmp_path / "log.csv").write_text("epoch,loss,lr,images_per_second\n")
+    demo = [sys.executable, "-m", "sassl", "pretrain", "--demo", "--out", str(tmp_path)]
+    done = subprocess.run(demo, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert "has a run" in done.stderr
+    (tmp_path / "log.csv").unlink()
+    (tmp_path / "backbone.safetensors").touch()
+    done = subprocess.run(demo, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert "backbone.safetensors: would be overwritten" in done.stderr
+
+
 def test_a_warm_up_goes_by_steps():
     config = Config("moco-v2", epochs=4, lr=1.0, warmup_epochs=1, schedule_by="epoch")
     lrs = [rates(config, step, 4)[0] for step in range(16)]
@@ -1148,6 +1189,12 @@ def test_command_line(folder, tmp_path):
     assert 'method: "simclr"' in done.stderr
     assert "style: null" in done.stderr
     assert (tmp_path / "run" / "backbone.safetensors").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "backbone.safetensors").touch()
+    other = [str(tmp_path / "other") if text == str(tmp_path / "run") else text for text in run]
+    done = subprocess.run([*other, *(f"--set={text}" for text in settings)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "backbone.safetensors: would be overwritten at the end" in done.stderr
     checkpoint = max((tmp_path / "run").glob("checkpoint-*"))
     export = [sys.executable, "-m", "sassl", "export", str(checkpoint), "--out", str(tmp_path / "net.safetensors")]
     done = subprocess.run(export, capture_output=True, text=True)

@@ -88,9 +88,8 @@ class Config:
             if not isinstance(getattr(self, name), kinds):
                 raise wrong(name, getattr(self, name), "a dict")
         self._check_memory()
-        # As JSON gives them back.
         for name in ("input_size", "views", "style"):
-            object.__setattr__(self, name, json.loads(json.dumps(getattr(self, name))))
+            object.__setattr__(self, name, plain(getattr(self, name)))
 
     def _check_memory(self) -> None:
         dim, hidden, features = self.dim, self.hidden_dim, 512 if self.arch in ("resnet18", "resnet34") else 2048
@@ -162,6 +161,17 @@ _LOOP = {
     "warmup_epochs",
     "schedule_by",
 }
+
+
+def plain(value: Any) -> Any:
+    """A setting as JSON gives it back, arrays and tensors as lists."""
+
+    def listed(value: Any) -> Any:
+        if hasattr(value, "tolist"):
+            return value.tolist()
+        raise TypeError(f"{value!r}: expected a number, a text, None, or a list or dict of such")
+
+    return json.loads(json.dumps(value, default=listed))
 
 
 def check_names(settings: dict[str, Any]) -> None:

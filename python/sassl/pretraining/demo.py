@@ -5,6 +5,7 @@ Without style: gray digits of 20 pixels have no texture to change.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from .. import evaluation, pictures
 from ..data import Arrays
 from ..terminal import say
+from .folder import check_free
 from .methods import SimCLR
 from .monitor import Monitor
 
@@ -41,6 +43,11 @@ def digits() -> tuple[Arrays, Arrays]:
 
 def run(out: Path, threads: int | None = None) -> dict[str, dict[str, float]]:
     """Trains for about a minute on two cores; accuracies in per cent before and after. Writes the run's folder and a plot."""
+    check_free(out)
+    plot, backbone = out / "history.png", out / "backbone.safetensors"
+    for path in (plot, backbone):
+        if os.path.lexists(path):
+            raise FileExistsError(f"{path}: would be overwritten at the end; choose another folder")
     train, test = digits()
     model = SimCLR(
         "resnet18",
@@ -64,9 +71,9 @@ def run(out: Path, threads: int | None = None) -> dict[str, dict[str, float]]:
     before = judge()
     model.fit(train, 30, batch_size=128, out=out, monitor=Monitor(test, every=2, k=20))
     found = {"before": before, "after": judge()}
-    model.history.plot(out / "history.png")
-    model.export_backbone(out / "backbone.safetensors")
+    model.history.plot(plot)
+    model.export_backbone(backbone)
     for name in before:
         say(f"{name}: {before[name]:.1f} % before, {found['after'][name]:.1f} % after")
-    say(f"{out / 'history.png'}: the run; {out / 'backbone.safetensors'}: ResNet-18 under torchvision's names")
+    say(f"{plot}: the run; {backbone}: ResNet-18 under torchvision's names")
     return found

@@ -56,10 +56,8 @@ class Folder:
     def _begin(self, resume: bool, config: Config) -> None:
         settings = self.path / "config.json"
         found = [path for path in self.path.iterdir() if _CHECKPOINT.fullmatch(path.name)]
-        if not resume and (found or _is_log(self.path / "log.csv")):
-            raise FileExistsError(
-                f"{self.path}: has a run; resume=True (--resume) goes on with it, another folder begins a new one"
-            )
+        if not resume:
+            check_free(self.path)
         if not found:
             self._check_files()
         self._checkpoints = sorted(found, key=_place)
@@ -119,6 +117,14 @@ class Folder:
     def close(self) -> None:
         """Another process may have it."""
         self._lock.close()
+
+
+def check_free(path: Path) -> None:
+    """Raises a FileExistsError for a folder that has checkpoints or the log of a run."""
+    if _is_log(path / "log.csv") or (path.is_dir() and any(_CHECKPOINT.fullmatch(one.name) for one in path.iterdir())):
+        raise FileExistsError(
+            f"{path}: has a run; resume=True (--resume) goes on with it, another folder begins a new one"
+        )
 
 
 def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:

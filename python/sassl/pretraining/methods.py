@@ -21,7 +21,7 @@ from ..data.sources import class_names
 from ..transforms import recipes
 from ..transforms.plain import SASSL
 from . import batches
-from .config import PRESETS, UNKNOWN, Config, check_names
+from .config import PRESETS, UNKNOWN, Config, check_names, plain
 from .folder import Folder, metadata
 from .history import History
 from .loop import Callback, Loop
@@ -150,8 +150,8 @@ class Pretraining:
             keep: how many checkpoints stay.
             checkpoint_every: steps after which there is one too, for long epochs.
             on_error: as of a `TwoViewLoader`: "raise", or "report": another image for one that cannot be read, and a line.
-            monitor: labelled images or a `Monitor`: accuracies of the features after an epoch. What it cannot do is told in a
-                line, and the run goes on.
+            monitor: labelled images or a `Monitor`: accuracies of the features after an epoch. What goes wrong there is told in
+                a line, and the run goes on; classes that do not fit are an error before it begins.
             tensorboard: write scalars for it into the folder.
             on_epoch: called with this object and the epoch's row of the history.
             on_step: called with this object and what the step gave: loss, lr, and more.
@@ -184,7 +184,7 @@ class Pretraining:
         batch_size = whole("batch_size", batch_size, 1)
         self._check_batches(data if made else None, batch_size)
         config = replace(self.config, epochs=epochs, batch_size=batch_size)
-        loader = data
+        loader, transform = data, self.transform
         if not made:
             if self.normalize == UNKNOWN:
                 raise wrong("normalize", UNKNOWN, "a dict or None, for views that are made here")
@@ -195,7 +195,8 @@ class Pretraining:
         elif on_error != "raise":
             raise ValueError(f"on_error = {on_error!r}: of a loader that is made here; give it to yours")
         if isinstance(data, TwoViewLoader):
-            config = self._as(data.transform, config)
+            transform = data.transform
+            config = self._as(transform, config)
         if monitor is not None:
             monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
             if isinstance(loader, TwoViewLoader):
@@ -208,7 +209,7 @@ class Pretraining:
                 )
         folder = None if out is None else Folder(Path(out), resume, config)
         try:
-            self.config = config
+            self.config, self.transform = config, transform
             loop = Loop(
                 self,
                 loader,
@@ -245,11 +246,17 @@ class Pretraining:
                 ) from None
 
     def _as(self, transform: recipes.TwoViewTransform, config: Config) -> Config:
-        """These settings with the views of another transform, which then is this object's."""
-        self.transform = transform
-        given, own = transform._settings, self._recipe(output="numpy")._settings
+        """These settings with the views of another transform."""
         apart = ("input_size", "style", "generator", "output", "dtype", "channels_last")
-        views = {name: given[name] for name in given if name not in apart and given[name] != own.get(name)}
+
+        def views_of(recipe: recipes.TwoViewTransform) -> dict[str, Any]:
+            # None is each recipe's own blur, so that it is said which.
+            settings = {**recipe._settings, "kernel_size": recipe._kernel_size or "pillow"}
+            return {name: plain(value) for name, value in settings.items() if name not in apart}
+
+        given = transform._settings
+        own = views_of(self._recipe(input_size=given["input_size"], output="numpy"))
+        views = {name: value for name, value in views_of(transform).items() if value != own[name]}
         style = None if transform.style is None else describe(transform.style)
         return replace(config, input_size=given["input_size"], views=views, style=style)
 
