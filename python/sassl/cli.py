@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -240,7 +240,7 @@ def demo(args: argparse.Namespace) -> int:
 def stylize(args: argparse.Namespace) -> int:
     sassl = transform(args, args.p)
     left_out: Counter[str] = Counter()
-    jobs = list(outputs(args.inputs, args.out, args.format, left_out))
+    jobs = outputs(args.inputs, args.out, args.format, left_out)
     failed: list[str] = []
     profiles_lost = 0
     for source, target in progress(jobs, "picture"):
@@ -248,8 +248,9 @@ def stylize(args: argparse.Namespace) -> int:
             picture, gray = pictures.read(source, exif=args.exif), pictures.is_gray(source)
             view = sassl(picture[..., :1] if gray else picture)
             profile = color_profile(source.read_bytes())
-            # A profile of other colours, such as inks, does not tell of the view's.
-            if profile is not None and profile[16:20] != (b"GRAY" if gray else b"RGB "):
+            # A profile of other colours, such as inks, does not tell of the view's; WebP has no gray.
+            own = b"GRAY" if gray and target.suffix.lower() != ".webp" else b"RGB "
+            if profile is not None and profile[16:20] != own:
                 profile, profiles_lost = None, profiles_lost + 1
             target.parent.mkdir(parents=True, exist_ok=True)
             pictures.write(target, view, profile)
@@ -269,11 +270,11 @@ def tell_left_out(left_out: Counter[str]) -> None:
         tell("left out: " + ", ".join(f"{n} {kind} files" for kind, n in left_out.items()))
 
 
-def outputs(
-    inputs: Sequence[str], out: Path, suffix: str | None, left_out: Counter[str]
-) -> Iterable[tuple[Path, Path]]:
-    """Each picture and where it goes: below `out`, as it lies below the folder that was named."""
+def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Counter[str]) -> list[tuple[Path, Path]]:
+    """Each picture, once, and where it goes: below `out`, as it lies below the folder that was named first."""
     taken: dict[Path, Path] = {}
+    named: set[Path] = set()
+    originals: dict[Path, Path] = {}
     views = out.resolve()
     for item in inputs:
         root = Path(item) if Path(item).is_dir() else None
@@ -282,15 +283,22 @@ def outputs(
         if len(sources) < len(found):
             tell(f"{item}: {len(found) - len(sources)} pictures are left out: they lie in {out}, where views go")
         for source in sources:
+            if source.absolute() in named:
+                continue
             target = out / (source.relative_to(root) if root else source.name)
             target = target.with_suffix(f".{suffix}") if suffix else target
             if taken.setdefault(target, source) != source:
                 raise ValueError(f"{source} and {taken[target]} would both be written to {target}; stylize them apart")
-            if target.resolve() == source.resolve():
-                raise ValueError(f"{source}: would be overwritten by its own view; choose another --out")
+            named.add(source.absolute())
+            originals[source.resolve()] = source
             if root is not None and is_below(root, views) and is_below(target, root.resolve()):
                 raise ValueError(f"{source}: its view would lie among the pictures of {root}; choose another --out")
-            yield source, target
+    for target, source in taken.items():
+        lost = originals.get(target.resolve())
+        if lost is not None:
+            whose = "its own view" if lost == source else f"the view of {source}"
+            raise ValueError(f"{lost}: would be overwritten by {whose}; choose another --out")
+    return [(source, target) for target, source in taken.items()]
 
 
 def is_below(path: str | Path, folder: Path) -> bool:

@@ -219,6 +219,7 @@ def test_convert_magentas_pair(tmp_path, capsys):
     [
         ("stylize nowhere --out {0}", "nowhere: no such file"),
         ("stylize {0}/photos/a.png --out {0}/photos", "overwritten by its own view"),
+        ("stylize {0}/photos {0}/deep/c.webp --out {0}", "deep/c.webp: would be overwritten by the view of"),
         ("stylize {0}/photos/a.png --out {0} --model full", '"full"'),
         ("stylize {0}/photos/a.png --out {0} --styles {0}/none", "none"),
         ("stylize {0}/photos/a.png --out {0} --p 2", "p = 2"),
@@ -229,6 +230,8 @@ def test_convert_magentas_pair(tmp_path, capsys):
     ],
 )
 def test_errors_are_one_line(call, phrase, folder, tmp_path, capsys):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "c.webp").write_bytes((folder / "deep" / "c.webp").read_bytes())
     assert main(call.format(tmp_path).split()) == 1
     said = capsys.readouterr().err
     assert phrase in said
@@ -244,6 +247,20 @@ def test_wrong_calls(call, capsys):
         main(call.split())
     assert stop.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+def test_a_picture_that_is_named_twice_is_stylized_once(folder, tmp_path, capsys):
+    assert main(["stylize", str(folder), str(folder / "a.png"), "--out", str(tmp_path / "views")]) == 0
+    assert "3 of 3 pictures" in capsys.readouterr().out
+
+
+def test_a_gray_profile_is_not_written_where_there_is_no_gray(folder, tmp_path, capsys):
+    profile = bytes(16) + b"GRAY" + bytes(108)
+    Image.new("L", (40, 40), 99).save(tmp_path / "gray.png", icc_profile=profile)
+    for suffix, kept in (("png", True), ("webp", False)):
+        assert main(["stylize", str(tmp_path / "gray.png"), "--out", str(tmp_path / "views"), "--format", suffix]) == 0
+        assert (color_profile((tmp_path / "views" / f"gray.{suffix}").read_bytes()) == profile) == kept
+        assert ("1 views have lost" in capsys.readouterr().err) != kept
 
 
 def test_a_word_is_a_word_where_a_folder_has_its_name(folder, tmp_path, monkeypatch):
