@@ -157,6 +157,28 @@ def test_damaged_files(path):
     assert min(counts.values()) > 50
 
 
+def test_long_scans() -> None:
+    """Scans of which most is far from the end, where codes and values are looked up together: whole ones and damaged ones."""
+    rng, noise = random.Random(1), np.random.default_rng(1).integers(0, 256, (150, 170, 3), np.uint8)
+    pictures, files = [Image.fromarray(noise), *(photo.crop((20, 30, 240, 250)) for photo in photographs())], []
+    for picture in pictures:
+        for subsampling in ("4:4:4", "4:2:2", "4:2:0", None):
+            options = {} if subsampling is None else {"subsampling": subsampling}
+            for quality, optimize, restarts in ((100, False, 0), (95, True, 0), (98, False, rng.choice([1, 7, 50]))):
+                file = io.BytesIO()
+                options |= {"quality": quality, "optimize": optimize, "restart_marker_blocks": restarts}
+                picture.convert("RGB" if subsampling else "L").save(file, "JPEG", **options)
+                files.append(file.getvalue())
+    assert all(agree(file) for file in files)
+    for number in range(400):
+        file = bytearray(damaged(rng, rng.choice(files)))
+        # A mark somewhere, or a byte that is none.
+        if number % 2 and len(file) > 2000:
+            at = rng.randrange(700, len(file))
+            file[at : at + 2] = bytes([0xFF, rng.choice([0, 0xD0, 0xD3, 0xD9, 0xFF, 0x12])])
+        assert agree(bytes(file)), number
+
+
 def segments(file: bytes) -> list[bytes]:
     """The start, each segment up to that of the first scan, and the rest."""
     parts, at = [file[:2]], 2

@@ -51,6 +51,9 @@ typedef struct {
   void (*convert)(j_decompress_ptr, JSAMPIMAGE, JDIMENSION, JSAMPARRAY, int);
 } reading;
 
+/* In huffman.c. */
+void sassl_decode_huffman(j_decompress_ptr);
+
 #define READING(jpeg) ((reading *)(jpeg)->client_data)
 
 static void fail(j_common_ptr jpeg) {
@@ -187,6 +190,7 @@ static enum outcome read_all(reading *r) {
     snprintf(request->error, JMSG_LENGTH_MAX, "Two frames of different sizes");
     return FAILED;
   }
+  sassl_decode_huffman(jpeg);
   use_kernels(r);
   JSAMPARRAY ink = (*jpeg->mem->alloc_sarray)((j_common_ptr)jpeg, JPOOL_IMAGE, 4 * request->width, 1);
   for (uint32_t y = 0; y < request->height; y++) {

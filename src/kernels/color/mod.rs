@@ -33,7 +33,7 @@ pub enum Base<'a> {
 
 /// Turns the hue of each pixel by `steps` of 1/255, as a byte wraps around.
 pub fn turn_hue(isa: Isa, steps: u8, planes: &mut Planes) {
-    isa.dispatch(hue::Turn::new(steps, planes.colors_mut()));
+    isa.dispatch(hue::Turn { steps, colors: planes.colors_mut() });
 }
 
 /// Inverts what is not below `threshold`.
