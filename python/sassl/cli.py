@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -105,7 +106,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("inputs", nargs="+", help="pictures, folders or patterns")
     sub.add_argument("--out", type=Path, required=True, help="folder to write to; folders keep their structure")
     sub.add_argument("--p", type=float, default=1.0, help="probability for each picture (default: %(default)s)")
-    sub.add_argument("--format", choices=["png", "jpg", "webp"], help="of the output (default: as the input)")
+    sub.add_argument(
+        "--format",
+        choices=["png", "jpg", "webp"],
+        help="of the output (default: as the input, PNG for what is only read)",
+    )
     strengths(sub)
     model(sub)
 
@@ -238,6 +243,8 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def stylize(args: argparse.Namespace) -> int:
+    if os.path.lexists(args.out) and not args.out.is_dir():
+        raise NotADirectoryError(f"--out = {args.out}: a file; views go to a folder")
     sassl = transform(args, args.p)
     left_out: Counter[str] = Counter()
     jobs = outputs(args.inputs, args.out, args.format, left_out)
@@ -250,10 +257,10 @@ def stylize(args: argparse.Namespace) -> int:
             profile = color_profile(source.read_bytes())
             # A profile of other colours, such as inks, does not tell of the view's; WebP has no gray.
             own = b"GRAY" if gray and target.suffix.lower() != ".webp" else b"RGB "
-            if profile is not None and profile[16:20] != own:
-                profile, profiles_lost = None, profiles_lost + 1
+            fits = profile is None or profile[16:20] == own
             target.parent.mkdir(parents=True, exist_ok=True)
-            pictures.write(target, view, profile)
+            pictures.write(target, view, profile if fits else None)
+            profiles_lost += not fits
         except (ValueError, OSError) as error:
             text = message(error)
             failed.append(text if str(source) in text else f"{source}: {text}")
@@ -286,7 +293,8 @@ def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Coun
             if source.absolute() in named:
                 continue
             target = out / (source.relative_to(root) if root else source.name)
-            target = target.with_suffix(f".{suffix}") if suffix else target
+            if suffix or target.suffix.lower() not in pictures.WRITABLE:
+                target = target.with_suffix(f".{suffix or 'png'}")
             if taken.setdefault(target, source) != source:
                 raise ValueError(f"{source} and {taken[target]} would both be written to {target}; stylize them apart")
             named.add(source.absolute())
@@ -352,6 +360,8 @@ def pretrain(args: argparse.Namespace) -> int:
     before = args.out / "config.json"
     if args.resume and args.preset is None and args.config is None and before.exists():
         args.config = before
+    elif args.resume and args.preset is None and args.config is None:
+        raise FileNotFoundError(f"{args.out}: has no run to go on with; begin one by a preset, without --resume")
     if (args.preset is None) == (args.config is None):
         raise ValueError("expected either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
     model = pretraining.Pretraining.from_config(configuration(args), threads=args.threads)
@@ -372,10 +382,20 @@ def pretrain(args: argparse.Namespace) -> int:
             tensorboard=args.tensorboard,
         )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"; to go on: sassl pretrain --data {args.data} --out {args.out} --resume") from None
+        raise KeyboardInterrupt(f"; to go on: {shlex.join(again(args))}") from None
     model.export_backbone(backbone)
     say(f"{args.out}: {len(model.history)} epochs, loss {model.history[-1]['loss']:.4g}; backbone.safetensors")
     return 0
+
+
+def again(args: argparse.Namespace) -> list[str]:
+    """The command that goes on with a run: its settings are in its folder, the other options are given once more."""
+    words = ["sassl", "pretrain", "--data", str(args.data), "--out", str(args.out), "--resume"]
+    usual = vars(parser().parse_args(["pretrain"]))
+    for name in ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "threads"):
+        if getattr(args, name) != usual[name]:
+            words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    return [*words, "--tensorboard"] if args.tensorboard else words
 
 
 def configuration(args: argparse.Namespace) -> pretraining.Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import shared
 from PIL import Image
-from sassl import StyleBank, Stylizer, pictures
+from sassl import StyleBank, Stylizer, cli, pictures
 from sassl._sassl import color_profile
 from sassl.cli import main
 
@@ -68,7 +69,8 @@ def test_files_are_read_as_the_loader_reads_them(folder, photo, tmp_path, capsys
     assert np.array_equal(pictures.read(tmp_path / "upright" / "deep.png"), pictures.read(folder / "deep.png"))
     assert main([*call, str(tmp_path / "stored"), "--no-exif"]) == 0
     assert np.array_equal(pictures.read(tmp_path / "stored" / "turned.png"), photo)
-    assert main(["stylize", str(folder / "film.gif"), "--format", "png", "--out", str(tmp_path / "film")]) == 0
+    assert main(["stylize", str(folder / "film.gif"), "--out", str(tmp_path / "film")]) == 0
+    assert (tmp_path / "film" / "film.png").exists()
     assert main(["bank", str(folder), "--out", str(tmp_path / "b.safetensors")]) == 0
     assert "left out: 2 other files" in capsys.readouterr().err
 
@@ -220,6 +222,8 @@ def test_convert_magentas_pair(tmp_path, capsys):
         ("stylize nowhere --out {0}", "nowhere: no such file"),
         ("stylize {0}/photos/a.png --out {0}/photos", "overwritten by its own view"),
         ("stylize {0}/photos {0}/deep/c.webp --out {0}", "deep/c.webp: would be overwritten by the view of"),
+        ("stylize {0}/photos --out {0}/photos/a.png", "a.png: a file; views go to a folder"),
+        ("pretrain --resume --data {0}/photos --out {0}/none", "none: has no run to go on with"),
         ("stylize {0}/photos/a.png --out {0} --model full", '"full"'),
         ("stylize {0}/photos/a.png --out {0} --styles {0}/none", "none"),
         ("stylize {0}/photos/a.png --out {0} --p 2", "p = 2"),
@@ -247,6 +251,14 @@ def test_wrong_calls(call, capsys):
         main(call.split())
     assert stop.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+def test_the_command_that_goes_on_is_whole():
+    given = "pretrain simclr --data 'my photos' --out run --on-error report --keep 3 --tensorboard"
+    told = cli.again(cli.parser().parse_args(shlex.split(given)))
+    assert shlex.join(told) == (
+        "sassl pretrain --data 'my photos' --out run --resume --on-error report --keep 3 --tensorboard"
+    )
 
 
 def test_a_picture_that_is_named_twice_is_stylized_once(folder, tmp_path, capsys):

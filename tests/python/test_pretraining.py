@@ -241,7 +241,7 @@ def test_batches_of_others(folder):
     bad[0, 0, 0, 0] = np.nan
     model = simclr()
     before = model._trainer.state()
-    with pytest.raises(ValueError, match="epoch 0, batch 0: image 0 of the left views = NaN: finite numbers"):
+    with pytest.raises(ValueError, match="epoch 1, batch 1: image 0 of the left views = NaN: finite numbers"):
         model.fit([([bad, right], 0)], 1, quiet=True)
     after = model._trainer.state()
     assert all(np.array_equal(before[name], after[name]) for name in before)
@@ -1007,6 +1007,24 @@ def test_a_signal_that_comes_again_still_leaves_a_checkpoint(number, tmp_path):
         simclr().fit(labelled(16), 2, batch_size=8, out=tmp_path, quiet=True, on_step=hang)
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-00000-0000001.safetensors"]
     assert signal.getsignal(number) == before
+
+
+def test_a_handler_of_the_users_stays_the_users(tmp_path):
+    asked = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    try:
+        model = simclr().fit(
+            labelled(16),
+            1,
+            batch_size=8,
+            out=tmp_path,
+            quiet=True,
+            on_step=lambda *_: os.kill(os.getpid(), signal.SIGTERM),
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(model.history) == 1
+    assert asked == [signal.SIGTERM] * 2
 
 
 FOREIGN = """

@@ -43,7 +43,7 @@ def digits() -> tuple[Arrays, Arrays]:
 
 def run(out: Path, threads: int | None = None) -> dict[str, dict[str, float]]:
     """Trains for about a minute on two cores; accuracies in per cent before and after. Writes the run's folder and a plot."""
-    check_free(out)
+    check_free(out, "give another --out")
     plot, backbone = out / "history.png", out / "backbone.safetensors"
     for path in (plot, backbone):
         if os.path.lexists(path):

@@ -119,12 +119,12 @@ class Folder:
         self._lock.close()
 
 
-def check_free(path: Path) -> None:
+def check_free(
+    path: Path, remedy: str = "resume=True (--resume) goes on with it, another folder begins a new one"
+) -> None:
     """Raises a FileExistsError for a folder that has checkpoints or the log of a run."""
     if _is_log(path / "log.csv") or (path.is_dir() and any(_CHECKPOINT.fullmatch(one.name) for one in path.iterdir())):
-        raise FileExistsError(
-            f"{path}: has a run; resume=True (--resume) goes on with it, another folder begins a new one"
-        )
+        raise FileExistsError(f"{path}: has a run; {remedy}")
 
 
 def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:

@@ -129,9 +129,9 @@ class Loop:
             for name, (why, _) in loader.report.items():
                 if name not in self._unreadable and name not in used:
                     self._unreadable.add(name)
-                    progress.note(f"{name}: {why}; another image took its place")
+                    progress.note(f"{name}: {why.removeprefix(f'{name}: ')}; another image took its place")
         if done == 0:
-            raise ValueError(f"epoch {epoch}: the data gave no batch; each epoch iterates over it anew")
+            raise ValueError(f"epoch {epoch + 1}: the data gave no batch; each epoch iterates over it anew")
         if done < self._batches:
             self._tell_of_length(progress, epoch, f"{done}, and the learning rate goes on as if the others had come")
         means = {name: value / done for name, value in self._sums.items()}
@@ -178,7 +178,7 @@ class Loop:
         except ValueError as error:
             last = self._folder.last if self._folder is not None else None
             after = f"; the last checkpoint is {last}" if last is not None else ""
-            raise ValueError(f"epoch {epoch}, batch {done}: {error}{after}") from None
+            raise ValueError(f"epoch {epoch + 1}, batch {done + 1}: {error}{after}") from None
         values = {"loss": loss, "lr": lr, **watched}
         if self._model.config.method != "simclr":
             values["encoder_momentum"] = momentum
@@ -251,7 +251,7 @@ def _skip(loader: Iterable[Any], n: int) -> Iterator[Any]:
 def _stopping() -> Iterator[list[int]]:
     """Signals that ask for an end are kept until the step is done; a second Ctrl-C is not.
 
-    Those that are ignored stay so (nohup), and those that others than Python handle stay theirs.
+    Those that are ignored stay so (nohup), and those that have a handler, of Python or of others, stay theirs.
     """
     asked: list[int] = []
 
@@ -265,7 +265,7 @@ def _stopping() -> Iterator[list[int]]:
     # Signals are the main thread's, as a ValueError says.
     with suppress(ValueError):
         for number in _ENDS:
-            if signal.getsignal(number) not in (None, signal.SIG_IGN):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 before[number] = signal.signal(number, ask)
     try:
         yield asked

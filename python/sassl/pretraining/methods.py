@@ -163,8 +163,9 @@ class Pretraining:
                 that the run needs is another's file.
             OSError: the first checkpoint or the last one that cannot be written; this object is whole, and `save` writes it
                 elsewhere. Of those between a line tells, those before them stay, and the run goes on.
-            KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after a last checkpoint. Signals that are ignored (nohup), or that
-                others than Python handle, are left to them.
+            KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after a last checkpoint if there is a folder. Signals that are ignored
+                (nohup), or that have a handler, are left to it; it cannot use this object in the midst of a step, but set a
+                flag for `on_step`.
         """
         keep = whole("keep", keep, 1)
         if checkpoint_every is not None:

@@ -225,13 +225,20 @@ static uint32_t *entries(j_decompress_ptr jpeg, const JHUFF_TBL *table, int is_a
   return made;
 }
 
-/* Whether no mark stands in the scan but that of the image's end, which no MCU comes near. libjpeg may miss a mark, or not, by how many
- * bytes it has read ahead, which is another number here. With restarts it reads none before it needs them. */
+/* Whether the scan ends as it should. How far libjpeg has read ahead decides, of damaged scans, whether it misses a mark, what it leaves
+ * in a block that it decodes twice, and whether the bytes suffice for the last MCUs; here that is another number. So a scan without
+ * restarts may have no mark but that of the image's end, which no MCU comes near; one with them must have a mark at which the search for
+ * the next restart stops. What still depends on it is how many bytes before a mark libjpeg calls extraneous, if it does. */
 static int is_whole(j_decompress_ptr jpeg) {
-  if (jpeg->restart_interval) return 1;
+  int restarts = jpeg->restart_interval != 0;
   const uint8_t *at = jpeg->src->next_input_byte, *end = at + jpeg->src->bytes_in_buffer;
-  while ((at = memchr(at, 0xFF, end - at)) && end - at > 1 && at[1] == 0) at += 2;
-  return at && end - at > 1 && at[1] == JPEG_EOI && end - at < LIBJPEGS_BLOCK_BYTES * jpeg->blocks_in_MCU;
+  while ((at = memchr(at, 0xFF, end - at)) && end - at > 1) {
+    int mark = at[1];
+    if (mark == 0 || (restarts && (mark < 0xC0 || (mark >= JPEG_RST0 && mark <= JPEG_RST0 + 7)))) at += 2;
+    else if (restarts && mark == 0xFF) at++;
+    else return restarts || (mark == JPEG_EOI && end - at < LIBJPEGS_BLOCK_BYTES * jpeg->blocks_in_MCU);
+  }
+  return 0;
 }
 
 /* Takes the place of libjpeg's decoder where the one scan of a file is plain. To be called once it has begun. */
