@@ -78,16 +78,16 @@ def training() -> Iterator[Result]:
     """Losses, features and everything that a checkpoint holds, after three steps."""
     rng = np.random.default_rng(1)
     for name, (method, own) in METHODS.items():
-        model = method("resnet18", small_stem=True, input_size=32, threads=2, seed=3, **own)
+        model = method("resnet18", small_stem=True, input_size=16, threads=2, seed=3, **own)
         losses = []
         for _ in range(3):
-            left, right = rng.standard_normal((2, 16, 3, 32, 32), np.float32)
+            left, right = rng.standard_normal((2, 8, 3, 16, 16), np.float32)
             loss, _, features = model._trainer.step(left, right, 0.05, 0.99)
             losses.append(loss)
         yield f"{name}, losses", np.float32(losses)
         yield f"{name}, features", features
-        for part, tensor in sorted(model._trainer.state().items()):
-            yield f"{name}, {part}", tensor
+        state = model._trainer.state()
+        yield f"{name}, state", np.concatenate([state[part].ravel() for part in sorted(state)])
 
 
 def probes() -> Iterator[Result]:
