@@ -1023,7 +1023,7 @@ def write_file(path: "str | os.PathLike[str]", data: "bytes") -> "None":
 
 def write_tensors(path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[typing.Any]]", metadata: dict[str, str]) -> "None":
     """
-    Writes tensors into a .safetensors file, float32 or int64 as they are: the whole file, or nothing.
+    Writes tensors into a .safetensors file, as float32, or as int64 if they are int64 (exact up to 2**24): the whole file, or nothing.
 
     Raises:
         OSError: the system refuses.
