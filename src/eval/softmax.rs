@@ -11,6 +11,8 @@ use crate::nn::Engine;
 
 /// Rows whose scores are held at once.
 const BLOCK: usize = 8192;
+/// Scores of one job: fewer are not worth handing over to another thread.
+const JOB: usize = 16_384;
 
 /// What was learnt: `W [classes][dim]` and `b`, one after the other, and the classes' labels.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,15 +74,13 @@ impl Softmax {
         for (rows, places) in rows.chunks(BLOCK * dim).zip(places.chunks(BLOCK)) {
             let mut scores = self.scores(engine, rows);
             let mut losses = vec![0.0; places.len()];
-            let each = scores.chunks_exact_mut(classes).zip(places).zip(&mut losses);
-            pool::each(engine.threads, each, |((scores, &place), loss)| {
-                let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let right = scores[place] - largest;
-                scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
-                let sum: f32 = scores.iter().sum();
-                *loss = f64::from(sum.ln() - right);
-                scores.iter_mut().for_each(|score| *score *= by / sum);
-                scores[place] -= by;
+            let rows_of_job = (JOB / classes).max(1);
+            let jobs = scores.chunks_mut(rows_of_job * classes).zip(places.chunks(rows_of_job));
+            let threads = engine.threads.min(jobs.len());
+            pool::each(threads, jobs.zip(losses.chunks_mut(rows_of_job)), |((scores, places), losses)| {
+                for ((scores, &place), loss) in scores.chunks_exact_mut(classes).zip(places).zip(losses) {
+                    *loss = into_gradient(scores, place, by);
+                }
             });
             loss += losses.iter().sum::<f64>();
             let (dweight, dbias) = gradient.split_at_mut(classes * dim);
@@ -108,4 +108,15 @@ impl Softmax {
     fn shape(&self, n: usize) -> Shape {
         Shape::linear(n, self.dim, self.classes())
     }
+}
+
+/// The loss of a row of this class, whose scores become the loss's gradient times `by`.
+fn into_gradient(scores: &mut [f32], place: usize, by: f32) -> f64 {
+    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let right = scores[place] - largest;
+    scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
+    let sum: f32 = scores.iter().sum();
+    scores.iter_mut().for_each(|score| *score *= by / sum);
+    scores[place] -= by;
+    f64::from(sum.ln() - right)
 }

@@ -76,6 +76,13 @@ impl Shape {
         rows * columns
     }
 
+    /// As many of these threads as have products enough, which cost more than to be handed over.
+    fn worth(&self, threads: usize) -> usize {
+        const SHARE: usize = 1 << 21;
+        let products = self.batch * self.pixels() * self.outputs * self.patch();
+        threads.min((products / SHARE).max(1))
+    }
+
     fn input_len(&self) -> usize {
         self.batch * self.height * self.width * self.inputs
     }
@@ -118,6 +125,7 @@ pub fn forward(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &
     if isa == Isa::Scalar {
         return scalar::forward(shape, input, weight, out);
     }
+    let threads = shape.worth(threads);
     let panels = transposed(isa, threads, weight, shape.outputs, shape.patch());
     convolve(isa, threads, shape, input, &panels, out);
 }
@@ -159,6 +167,7 @@ pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], wei
     if isa == Isa::Scalar {
         return scalar::input_gradient(shape, grad, weight, out);
     }
+    let threads = shape.worth(threads);
     if let Some(turned) = shape.turned() {
         let panels = patches::turned(isa, threads, shape, weight);
         return convolve(isa, threads, &turned, grad, &panels, out);
