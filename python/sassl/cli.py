@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         tell(f"sassl {args.command}: interrupted{error}")
         return 130
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         tell(f"sassl {args.command}: {message(error)}")
         return 1
 
@@ -261,7 +261,7 @@ def stylize(args: argparse.Namespace) -> int:
             target.parent.mkdir(parents=True, exist_ok=True)
             pictures.write(target, view, profile if fits else None)
             profiles_lost += not fits
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, MemoryError) as error:
             text = message(error)
             failed.append(text if str(source) in text else f"{source}: {text}")
     say(f"{len(jobs) - len(failed)} of {len(jobs)} pictures stylized: {args.out}")

@@ -12,6 +12,7 @@ A class of `test` is that of `train` which has its name, or its number where one
 
 from __future__ import annotations
 
+import errno
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -134,7 +135,8 @@ def read(
             image, target = images[i]
             return view(image), target
         except (ValueError, OSError) as error:
-            if on_error == "raise":
+            # A system without descriptors or memory is no fault of the image.
+            if on_error == "raise" or getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 raise
             return error
 

@@ -17,7 +17,7 @@ pub(super) fn call<'py>(function: &Bound<'py, PyAny>, arguments: &Bound<'py, PyT
             ffi::PyObject_CallObject,
         )
     };
-    // Out of the compiler's sight: of the function that it knows it believes that nothing unwinds, and drops the guard.
+    // The compiler must not see which function this is: it believes that the one it knows never unwinds, and would drop the guard.
     let call = black_box(call);
     let waits = Waits;
     // SAFETY: both are held, and the interpreter is.

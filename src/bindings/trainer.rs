@@ -243,7 +243,7 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// What is behind the lock, once it is free. The trainer knows by itself whether a panic has left it half changed.
+/// Waits for a lock. A panic under it needs no care here: the trainer knows by itself whether it was left half changed.
 fn free<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

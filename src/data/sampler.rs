@@ -42,7 +42,7 @@ impl Sampler {
         let sampler = Self { len, batch_size, shuffle, drop_last, seed, rank, world_size };
         if sampler.batches() == 0 {
             let remedy = format!(
-                "larger than this rank's {} images, and the last batch is dropped; take a smaller one, or a TwoViewLoader of drop_last=False",
+                "larger than this rank's {} images, and the last batch is dropped; take a smaller one, or give a TwoViewLoader with drop_last=False",
                 sampler.share()
             );
             return Err(Error::value("batch_size", batch_size, remedy));

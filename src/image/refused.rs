@@ -6,7 +6,7 @@ use std::path::Path;
 /// Why there is no image.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// What is wrong with the file.
+    /// The file is at fault, for this reason.
     File(String),
     /// The system has not so many bytes, which is no fault of the file.
     Memory(usize),
@@ -18,12 +18,12 @@ impl Refused {
         zeros("", size).map_err(|_| Self::Memory(size))
     }
 
-    /// That there is memory for so many bytes, where a decoder reserves them itself and would end the process.
-    pub(super) fn unless_there_are(size: usize) -> std::result::Result<(), Self> {
+    /// Checks that there is memory for so many bytes, before a decoder reserves them itself and would end the process.
+    pub(super) fn check_memory(size: usize) -> std::result::Result<(), Self> {
         room::<u8>("", size).map(drop).map_err(|_| Self::Memory(size))
     }
 
-    /// As an error of this file.
+    /// The error that names this file.
     pub(super) fn named<T>(self, name: &Path) -> Result<T> {
         Err(match self {
             Self::File(reason) => Error::image(name, reason),

@@ -253,6 +253,17 @@ def test_wrong_calls(call, capsys):
     assert "usage" in capsys.readouterr().err
 
 
+def test_want_of_memory_is_one_line(folder, tmp_path, monkeypatch, capsys):
+    def read(path, **_):
+        raise MemoryError(f"{path}: the system has not the 9 bytes of memory that this takes")
+
+    monkeypatch.setattr(pictures, "read", read)
+    assert main(["stylize", str(folder / "a.png"), "--out", str(tmp_path / "views")]) == 1
+    said = capsys.readouterr()
+    assert "0 of 1 pictures" in said.out
+    assert said.err.count("the system has not") == said.err.count("\n") == 1
+
+
 def test_the_command_that_goes_on_is_whole():
     given = "pretrain simclr --data 'my photos' --out run --on-error report --keep 3 --tensorboard"
     told = cli.again(cli.parser().parse_args(shlex.split(given)))

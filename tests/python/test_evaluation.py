@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import subprocess
 import sys
@@ -288,3 +289,18 @@ def test_other_features_keep_their_names():
     other = known._replace(features=np.ones((2, 3), np.float32))
     assert (other.classes, other.left_out) == (["cat", "dog"], {"a.png": "damaged"})
     assert other.features.sum() == 6
+
+
+def test_a_system_without_descriptors_is_no_fault_of_an_image():
+    class Full:
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            if index == 2:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return np.zeros((16, 16, 3), np.uint8), index % 2
+
+    model = sassl.SimCLR("resnet18", small_stem=True, input_size=16, hidden_dim=32, dim=16, threads=1)
+    with pytest.raises(OSError, match="Too many open files"):
+        evaluation.extract(model, Full(), on_error="report")

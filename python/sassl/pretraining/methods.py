@@ -164,8 +164,8 @@ class Pretraining:
             OSError: the first checkpoint or the last one that cannot be written; this object is whole, and `save` writes it
                 elsewhere. Of those between a line tells, those before them stay, and the run goes on.
             KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after a last checkpoint if there is a folder. Signals that are ignored
-                (nohup), or that have a handler, are left to it; it cannot use this object in the midst of a step, but set a
-                flag for `on_step`.
+                (nohup) or have a handler of the caller's are left alone. Such a handler cannot use this object during a step:
+                let it set a flag, and look at the flag in `on_step`.
         """
         keep = whole("keep", keep, 1)
         if checkpoint_every is not None:

@@ -20,7 +20,7 @@ pub struct Cifar {
     layout: Layout,
     /// Each with the number of its first image.
     files: Vec<(usize, PathBuf)>,
-    /// Of all images, one after the other.
+    /// The pixels of all images, one image after the other, its colours apart.
     colors: Vec<u8>,
     targets: Vec<i64>,
 }

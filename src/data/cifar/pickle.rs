@@ -1,4 +1,4 @@
-//! What CIFAR's files hold, out of the operations of Python's pickle.
+//! A reader of Python's pickle that knows the operations of CIFAR's files and no others.
 //!
 //! Nothing is looked up and nothing is called: a dict of text, whole numbers, lists of them, and one array of bytes under the names by
 //! which numpy writes it. All that an operation makes is one value beside the others, or a part of the file itself, so that memory is

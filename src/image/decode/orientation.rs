@@ -171,7 +171,7 @@ impl<'a> Directory<'a> {
             }
             let value = bytes.get(place..place.checked_add(size)?)?;
             if !value.is_empty() {
-                // Of a tag that stands twice, the first counts.
+                // The first counts where a tag stands twice.
                 self.entries.entry(tag).or_insert(Entry { kind, at: place, value });
             }
         }

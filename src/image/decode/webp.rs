@@ -101,7 +101,7 @@ fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<
     let channels = if decoder.has_alpha() { 4 } else { 3 };
     let mut samples = Refused::zeros(channels * height * width)?;
     // The decoder's own: four bytes a pixel, and its transforms.
-    Refused::unless_there_are(6 * height * width)?;
+    Refused::check_memory(6 * height * width)?;
     decoder.read_image(&mut samples).map_err(damaged)?;
     let bytes = three_colors(samples, channels)?;
     Ok(Decoded { pixels: Pixels { height, width, bytes }, damage: None })

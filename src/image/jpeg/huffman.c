@@ -36,7 +36,7 @@ typedef struct {
   boolean needs_dc[D_MAX_BLOCKS_IN_MCU], needs_ac[D_MAX_BLOCKS_IN_MCU];
 } libjpegs;
 
-/* The same, and what is needed here. */
+/* libjpeg's decoder, and what the one here needs beside it. */
 typedef struct {
   libjpegs decoder;
   boolean (*decode_mcu)(j_decompress_ptr, JBLOCKROW *);
@@ -50,7 +50,7 @@ typedef struct {
   const uint8_t *next;
 } stream;
 
-/* At least 56 bits, or 0 before a mark. */
+/* Fills up to 56 bits at least; gives 0 before a mark. */
 static inline int fill(stream *s) {
   const uint8_t *p = s->next;
   uint64_t eight = (uint64_t)p[0] << 56 | (uint64_t)p[1] << 48 | (uint64_t)p[2] << 40 | (uint64_t)p[3] << 32 |
@@ -201,7 +201,7 @@ static boolean decode_mcu(j_decompress_ptr jpeg, JBLOCKROW *blocks) {
   return (*o->decode_mcu)(jpeg, blocks);
 }
 
-/* What each LOOK bits begin with. */
+/* The entry for each value of LOOK bits. */
 static uint32_t *entries(j_decompress_ptr jpeg, const JHUFF_TBL *table, int is_ac) {
   size_t size = sizeof(uint32_t) << LOOK;
   uint32_t *made = (*jpeg->mem->alloc_small)((j_common_ptr)jpeg, JPOOL_IMAGE, size), *to = made;

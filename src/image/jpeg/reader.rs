@@ -37,7 +37,7 @@ unsafe extern "C" {
 /// `columns` pixels may be left as they are.
 ///
 /// # Errors
-/// What libjpeg says, that the file ends too early, or that there is no memory.
+/// libjpeg refuses the file, its bytes end too early, or there is no memory.
 ///
 /// # Panics
 /// If `pixels` are not of this size, or rows and columns lie outside.

@@ -1,7 +1,7 @@
 //! A turn of the hue: red, green and blue to hue, saturation and value in bytes, and back.
 //!
-//! Pillow computes some of this in double precision. Of bytes, single precision in this order gives the same bytes (of each of
-//! them, which a test goes through).
+//! Pillow computes some of this in double precision. For bytes, single precision in this order gives the same result, which a test
+//! checks for every colour.
 use crate::kernels::isa::{Kernel, Lanes};
 
 pub(super) struct Turn<'a> {
@@ -38,7 +38,7 @@ fn turned(steps: u8, [red, green, blue]: [u8; 3]) -> [u8; 3] {
     let hue = if hue == 255 { 0.0 } else { f32::from(hue) };
     let saturation = f32::from(truncated(range / value.max(1.0) * 255.0)) * (1.0 / 255.0);
 
-    // Which of six parts of the circle, and how far in it.
+    // The circle has six parts: this is the hue's, and how far it lies in it.
     let part = truncated(hue * (2.0 / 85.0) + 1e-4);
     let far = (2.0 * hue - 85.0 * f32::from(part)) * (1.0 / 85.0);
     let far = if part & 1 == 1 { far } else { 1.0 - far };

@@ -76,8 +76,8 @@ impl Shape {
         rows * columns
     }
 
-    /// As many of these threads as have products enough, which cost more than to be handed over.
-    fn worth(&self, threads: usize) -> usize {
+    /// The number of threads whose share of the products costs more than handing it over.
+    fn useful_threads(&self, threads: usize) -> usize {
         const SHARE: usize = 1 << 21;
         let products = self.batch * self.pixels() * self.outputs * self.patch();
         threads.min((products / SHARE).max(1))
@@ -125,7 +125,7 @@ pub fn forward(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &
     if isa == Isa::Scalar {
         return scalar::forward(shape, input, weight, out);
     }
-    let threads = shape.worth(threads);
+    let threads = shape.useful_threads(threads);
     let panels = transposed(isa, threads, weight, shape.outputs, shape.patch());
     convolve(isa, threads, shape, input, &panels, out);
 }
@@ -167,7 +167,7 @@ pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], wei
     if isa == Isa::Scalar {
         return scalar::input_gradient(shape, grad, weight, out);
     }
-    let threads = shape.worth(threads);
+    let threads = shape.useful_threads(threads);
     if let Some(turned) = shape.turned() {
         let panels = patches::turned(isa, threads, shape, weight);
         return convolve(isa, threads, &turned, grad, &panels, out);

@@ -21,7 +21,7 @@ pub fn weight_gradient(isa: Isa, threads: usize, shape: &Shape, input: &[f32], g
     if isa == Isa::Scalar {
         return scalar::weight_gradient(shape, input, grad, out);
     }
-    let threads = shape.worth(threads);
+    let threads = shape.useful_threads(threads);
     let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
     let all = shape.batch * shape.pixels();
     let flat = Shape::linear(all, o, o);
