@@ -2,8 +2,8 @@
 use super::arrays::{floats, into_array};
 use super::run::{checked_threads, run, threads};
 use crate::error::{Error, Result};
-use crate::kernels::conv2d::{Shape, forward, input_gradient, weight_gradient};
-use crate::kernels::{Isa, Precision};
+use crate::kernels::isa::{Isa, Precision};
+use crate::kernels::training::convolution::{Shape, forward, input_gradient, weight_gradient};
 use crate::memory;
 use pyo3::prelude::*;
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::image::{
     self, BlurScratch, Crop, Dtype, Factor, Interpolation, Normalize, Output, Pixels, PixelsView, Planes, ResizeScratch,
 };
-use crate::kernels::{Isa, Precision};
+use crate::kernels::isa::{Isa, Precision};
 use crate::memory;
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 use crate::data::Memory;
 use crate::error::Error;
-use crate::kernels::parts::Parts;
+use crate::kernels::threads::slots::Parts;
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

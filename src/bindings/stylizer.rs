@@ -2,7 +2,7 @@
 use super::arrays::{HeldImages, floats, into_array, vectors};
 use super::run::{checked_threads, run_on, threads};
 use crate::error::{Error, Result};
-use crate::kernels::{Isa, Precision};
+use crate::kernels::isa::{Isa, Precision};
 use crate::memory::zeros;
 use crate::style;
 use crate::style::{Strength, Style};

@@ -10,7 +10,7 @@ use crate::image::{
     BlurKernel, ColorJitter, Crop, Dtype, Factor, GaussianBlur, Interpolation, JitterForm, Normalize, Output,
     PixelsView, RandomFlip, RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
 };
-use crate::kernels::{Isa, Precision};
+use crate::kernels::isa::{Isa, Precision};
 use crate::random::Key;
 use half::f16;
 use pyo3::prelude::*;

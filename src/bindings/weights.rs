@@ -1,6 +1,6 @@
 //! `convert` and `info`: files of weights, and what this installation is.
 use super::run::run_on;
-use crate::kernels::{Isa, Precision};
+use crate::kernels::isa::{Isa, Precision};
 use crate::weights::magenta;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

@@ -2,12 +2,12 @@
 use super::views::{Position, TwoViews, View, ViewParams, ViewsParams};
 use crate::error::{Error, Result};
 use crate::image::{BlurKernel, Crop, Factor, Normalize, half_of_taps, rotation_axes};
-use crate::kernels::color::cuda::{Chain, Factor as Step, Kind, jitter};
 use crate::kernels::cuda::{At, IMAGES, Number, Plan};
-use crate::kernels::gaussian_blur::cuda::{box_blur, gaussian_blur};
-use crate::kernels::interpolate::cuda::{Images, PixelType};
-use crate::kernels::planes::cuda::{Finish, finish, turn};
-use crate::kernels::resample::cuda::resample;
+use crate::kernels::image::color::cuda::{Chain, Factor as Step, Kind, jitter};
+use crate::kernels::image::gaussian_blur::cuda::{box_blur, gaussian_blur};
+use crate::kernels::image::planes::cuda::{Finish, finish, turn};
+use crate::kernels::image::resample::cuda::resample;
+use crate::kernels::inference::pixel_interpolation::cuda::{Images, PixelType};
 use crate::style::StyleParams;
 use crate::style::cuda::{From, Stylizer};
 

@@ -9,7 +9,7 @@ use super::faults::Faults;
 use super::{BatchStyles, Fault, Item, OnDamage, Reading, Sampler, Source, TwoViews, ViewsParams};
 use crate::error::{Error, Result};
 use crate::image::{Crop, DecodeOptions, Decoded, Pixels};
-use crate::kernels::parts::Parts;
+use crate::kernels::threads::slots::Parts;
 use crate::random::Key;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;

@@ -11,9 +11,9 @@ use crate::image::{
     RandomFlip, RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize, ResizeScratch, grayscale,
     resized_crop, rotate, solarize,
 };
-use crate::kernels::Isa;
-use crate::kernels::interpolate::{Pixels as Bytes, PixelsMut};
-use crate::kernels::pool::Idle;
+use crate::kernels::inference::pixel_interpolation::{Pixels as Bytes, PixelsMut};
+use crate::kernels::isa::Isa;
+use crate::kernels::threads::pool::Idle;
 use crate::memory::{self, MOST_KEPT};
 use crate::random::Key;
 use crate::style::{Images, MIN_SIZE, Sassl, Strength, Style, StyleParams, Styles, Stylizer};

@@ -5,7 +5,8 @@
 //! y = relu(bn(conv(... relu(bn(conv(x))))) + shortcut(x))        two convolutions a block, or three: 1x1, 3x3, 1x1
 //! ```
 use crate::error::{Error, Result};
-use crate::kernels::pooling::{self, Window};
+use crate::kernels::training::pooling;
+use crate::kernels::training::pooling::Window;
 use crate::nn::{Array, BatchNorm, Body, Conv2d, Engine, Kept, Layout, Normed, Pass};
 
 /// Which of them.

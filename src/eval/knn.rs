@@ -5,8 +5,8 @@
 //! ```
 use super::{Classes, Features};
 use crate::error::{Error, Result};
-use crate::kernels::conv2d::{Shape, forward};
-use crate::kernels::pool;
+use crate::kernels::threads::pool;
+use crate::kernels::training::convolution::{Shape, forward};
 use crate::nn::Engine;
 
 /// The settings.

@@ -5,8 +5,8 @@
 //! ```
 use super::Features;
 use crate::error::{Error, Result};
-use crate::kernels::conv2d::{Shape, forward, weight_gradient};
-use crate::kernels::pool;
+use crate::kernels::threads::pool;
+use crate::kernels::training::convolution::{Shape, forward, weight_gradient};
 use crate::nn::Engine;
 
 /// Rows whose scores are held at once.

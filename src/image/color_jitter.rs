@@ -1,8 +1,9 @@
 //! Brightness, contrast, saturation and hue by random factors in random order: torchvision's `ColorJitter`, or BYOL's own form.
 use super::Planes;
 use crate::error::{Error, Result, checked_probability};
-use crate::kernels::Isa;
-use crate::kernels::color::{self, Base};
+use crate::kernels::image::color;
+use crate::kernels::image::color::Base;
+use crate::kernels::isa::Isa;
 use crate::random::{Generator, comes, uniform};
 use rand::seq::SliceRandom;
 

@@ -3,12 +3,12 @@
 //! Only the part is read. Resizing is Pillow's: two passes of a filter that widens with the reduction, rounded in between.
 use super::{PixelsView, Planes};
 use crate::error::{Error, Result, checked_range};
-use crate::kernels::Isa;
-use crate::kernels::resample::resample;
+use crate::kernels::image::resample::resample;
+use crate::kernels::isa::Isa;
 use crate::random::{Generator, uniform};
 use rand::Rng;
 
-pub use crate::kernels::resample::{Interpolation, Scratch as ResizeScratch};
+pub use crate::kernels::image::resample::{Interpolation, Scratch as ResizeScratch};
 
 /// A part of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

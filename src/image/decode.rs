@@ -9,7 +9,7 @@ mod webp;
 
 use super::{Crop, Pixels, Refused, jpeg};
 use crate::error::{Error, Result};
-use crate::kernels::{Isa, Precision};
+use crate::kernels::isa::{Isa, Precision};
 use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use orientation::{Metadata, Orientation};
 use std::io::Cursor;

@@ -1,7 +1,8 @@
 //! Left becomes right, or top bottom, with a probability.
 use super::{PixelsView, Planes};
 use crate::error::{Result, checked_probability};
-use crate::kernels::{Isa, planes};
+use crate::kernels::image::planes;
+use crate::kernels::isa::Isa;
 use crate::random::{Generator, comes};
 
 /// The operation with its settings.

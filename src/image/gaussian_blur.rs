@@ -1,7 +1,8 @@
 //! A Gaussian blur with a probability: the taps of torchvision's `gaussian_blur`, or the boxes of Pillow's `GaussianBlur`.
 use super::Planes;
 use crate::error::{Error, Result, checked_probability, checked_range};
-use crate::kernels::{Isa, gaussian_blur as kernel};
+use crate::kernels::image::gaussian_blur as kernel;
+use crate::kernels::isa::Isa;
 use crate::random::{Generator, comes, uniform};
 
 pub use kernel::Scratch as BlurScratch;

@@ -1,7 +1,8 @@
 //! Three equal colours of a picture's luma (ITU-R 601-2), with a probability.
 use super::Planes;
 use crate::error::{Result, checked_probability};
-use crate::kernels::{Isa, color};
+use crate::kernels::image::color;
+use crate::kernels::isa::Isa;
 use crate::random::{Generator, comes};
 
 /// The operation with its settings.

@@ -15,7 +15,7 @@ mod refused;
 mod rotate;
 mod solarize;
 
-pub use crate::kernels::Planes;
+pub use crate::kernels::image::planes::Planes;
 pub use color_jitter::{ColorFactors, ColorJitter, Factor, JitterForm, brighten};
 pub use crop::{Crop, Interpolation, RandomResizedCrop, ResizeScratch, resized_crop};
 pub use decode::{DecodeOptions, Decoded, color_profile, decode, read};

@@ -2,7 +2,7 @@
 //! `Normalize` compute it; colours first or last.
 use super::Planes;
 use crate::error::{Error, Result};
-use crate::kernels::Isa;
+use crate::kernels::isa::Isa;
 use half::f16;
 
 /// The type of a number.

@@ -1,6 +1,7 @@
 //! Bright bytes inverted, with a probability.
 use crate::error::{Result, checked_probability};
-use crate::kernels::{Isa, color};
+use crate::kernels::image::color;
+use crate::kernels::isa::Isa;
 use crate::random::{Generator, comes};
 
 /// The operation with its settings.

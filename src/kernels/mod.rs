@@ -1,32 +1,19 @@
-//! Loops over numbers: one folder an operation; the home of SIMD and of `unsafe`.
+//! Loops over values: the only home of SIMD and CUDA, and almost the only one of `unsafe`. The rooms, lowest first:
 //!
-//! In each folder `mod.rs` is the front door (checks, packing, choice of path), `scalar.rs` the plain loops that are the
-//! truth, `simd.rs` the same loops over `isa::Lanes`. All of them work on one image: a [`map::Map`] of
-//! height x width x channels float32, channels innermost, with room for its padding around it. Loops over the bytes of
-//! [`planes`] are written once, and compiled for each instruction set.
-pub mod batch_norm;
-pub mod color;
-pub mod conv;
-pub mod conv2d;
+//! - [`isa`]: instruction sets, and vectors for loops that are written once.
+//! - [`threads`]: the pool, and memory that many threads write.
+//! - [`cuda`]: launches, their plan, the driver and the compiler.
+//! - [`image`]: one image in bytes, `uint8` planes: what augmentations do to it.
+//! - [`inference`]: feature maps of one image, in float32 or in bytes: what F and T are built from.
+//! - [`training`]: batches in float32, with gradients.
+//!
+//! In an operation's folder `mod.rs` is the front door (checks, packing, choice of path), `scalar.rs` the plain loops that are
+//! the reference, `simd.rs` the same loops over [`isa`]'s vectors, `cuda.rs` its launch and `<operation>.cu` what it launches.
+//! `training` and `inference` share nothing: a convolution for one image with prepared weights and one for batches with
+//! gradients have little in common.
 pub mod cuda;
-pub mod depthwise;
-pub mod gaussian_blur;
-pub mod instance_norm;
-pub mod interpolate;
+pub mod image;
+pub mod inference;
 pub mod isa;
-pub mod jpeg;
-pub mod linear;
-pub mod map;
-pub mod operand;
-pub mod parts;
-pub mod planes;
-pub mod pool;
-pub mod pooling;
-pub mod quantize;
-pub mod resample;
-pub mod resize;
-
-pub use isa::{Isa, Precision};
-pub use map::{Border, Extent, Map, Pad, Scratch, View};
-pub use operand::{Input, Operand, Output};
-pub use planes::Planes;
+pub mod threads;
+pub mod training;

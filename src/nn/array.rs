@@ -1,6 +1,7 @@
 //! A batch of maps in NHWC, and what computes on it.
 use crate::error::Result;
-use crate::kernels::{Isa, Precision, pool};
+use crate::kernels::isa::{Isa, Precision};
+use crate::kernels::threads::pool;
 use crate::memory;
 
 /// Numbers that a thread adds at a time.

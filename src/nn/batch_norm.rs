@@ -1,7 +1,7 @@
 //! Batch norm with what follows it, its running statistics as PyTorch keeps them, and *split* batch norm: the statistics of parts of
 //! the batch, which on one device stand for those of several (MoCo's Colab notebook, `SplitBatchNorm`).
 use super::{Array, Engine, Initial, Layout, Mode};
-use crate::kernels::batch_norm::{Affine, Moments, backward};
+use crate::kernels::training::batch_norm::{Affine, Moments, backward};
 use std::ops::Range;
 
 const EPSILON: f32 = 1e-5;

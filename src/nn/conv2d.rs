@@ -1,6 +1,7 @@
-//! A convolution without bias, as ResNets have them: `kernels/conv2d` with its weights in the flat vector.
+//! A convolution without bias, as ResNets have them: `kernels/training/convolution` with its weights in the flat vector.
 use super::{Array, Engine, Initial, Layout};
-use crate::kernels::conv2d::{self, Shape};
+use crate::kernels::training::convolution;
+use crate::kernels::training::convolution::Shape;
 use std::ops::Range;
 
 /// The layer.
@@ -45,21 +46,28 @@ impl Conv2d {
         let (rows, columns) = shape.output_size();
         let mut y = Array::zeros([shape.batch, rows, columns, self.outputs]);
         let weight = &params[self.weight.clone()];
-        conv2d::forward(engine.isa, engine.threads, &shape, &x.numbers, weight, &mut y.numbers);
+        convolution::forward(engine.isa, engine.threads, &shape, &x.numbers, weight, &mut y.numbers);
         y
     }
 
     /// Puts the weights' gradient in its place.
     pub fn weight_gradient(&self, engine: Engine, x: &Array, dy: &Array, gradient: &mut [f32]) {
         let out = &mut gradient[self.weight.clone()];
-        conv2d::weight_gradient(engine.isa, engine.threads, &self.shape(x.shape), &x.numbers, &dy.numbers, out);
+        convolution::weight_gradient(engine.isa, engine.threads, &self.shape(x.shape), &x.numbers, &dy.numbers, out);
     }
 
     /// The gradient of an input of this shape.
     pub fn input_gradient(&self, engine: Engine, params: &[f32], shape: [usize; 4], dy: &Array) -> Array {
         let mut dx = Array::zeros(shape);
         let weight = &params[self.weight.clone()];
-        conv2d::input_gradient(engine.isa, engine.threads, &self.shape(shape), &dy.numbers, weight, &mut dx.numbers);
+        convolution::input_gradient(
+            engine.isa,
+            engine.threads,
+            &self.shape(shape),
+            &dy.numbers,
+            weight,
+            &mut dx.numbers,
+        );
         dx
     }
 }

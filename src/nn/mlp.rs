@@ -1,6 +1,7 @@
 //! Heads: linear layers with ReLU, or batch norm and ReLU, between them, as projectors and predictors have them.
 use super::{Array, BatchNorm, Body, Engine, Initial, Kept, Layout, Normed, Pass};
-use crate::kernels::conv2d::{self, Shape};
+use crate::kernels::training::convolution;
+use crate::kernels::training::convolution::Shape;
 use std::ops::Range;
 
 /// What stands between two linear layers.
@@ -158,7 +159,7 @@ impl Linear {
         let batch = x.shape[0];
         let mut y = Array::zeros([batch, 1, 1, self.outputs]);
         let weight = &params[self.weight.clone()];
-        conv2d::forward(engine.isa, engine.threads, &self.shape(batch), &x.numbers, weight, &mut y.numbers);
+        convolution::forward(engine.isa, engine.threads, &self.shape(batch), &x.numbers, weight, &mut y.numbers);
         if let Some(bias) = &self.bias {
             let bias = &params[bias.clone()];
             y.numbers.chunks_exact_mut(self.outputs).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
@@ -169,7 +170,7 @@ impl Linear {
     fn weight_gradient(&self, engine: Engine, x: &Array, dy: &Array, gradient: &mut [f32]) {
         let out = &mut gradient[self.weight.clone()];
         let shape = self.shape(x.shape[0]);
-        conv2d::weight_gradient(engine.isa, engine.threads, &shape, &x.numbers, &dy.numbers, out);
+        convolution::weight_gradient(engine.isa, engine.threads, &shape, &x.numbers, &dy.numbers, out);
         if let Some(bias) = &self.bias {
             let sums = &mut gradient[bias.clone()];
             sums.fill(0.0);
@@ -183,7 +184,14 @@ impl Linear {
         let batch = dy.shape[0];
         let mut dx = Array::zeros([batch, 1, 1, self.inputs]);
         let weight = &params[self.weight.clone()];
-        conv2d::input_gradient(engine.isa, engine.threads, &self.shape(batch), &dy.numbers, weight, &mut dx.numbers);
+        convolution::input_gradient(
+            engine.isa,
+            engine.threads,
+            &self.shape(batch),
+            &dy.numbers,
+            weight,
+            &mut dx.numbers,
+        );
         dx
     }
 }

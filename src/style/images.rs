@@ -1,6 +1,6 @@
 //! A batch of images of one size, and what must hold of it.
 use crate::error::{Error, Result};
-use crate::kernels::interpolate::{Pixels, PixelsMut};
+use crate::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
 
 /// The smallest height and width: below it T's inner maps are narrower than their padding.
 pub const MIN_SIZE: usize = 8;

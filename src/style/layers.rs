@@ -1,12 +1,14 @@
 //! What F and T are built from: convolutions, dense or separable, and the conditional norm.
 use crate::error::Result;
 use crate::interrupt::poll;
-use crate::kernels::conv::{Activation, Conv, Shape};
-use crate::kernels::depthwise::Depthwise;
-use crate::kernels::instance_norm::Norm;
-use crate::kernels::linear::Linear;
-use crate::kernels::quantize::Grid;
-use crate::kernels::{Border, Input, Isa, Map, Pad, Scratch};
+use crate::kernels::inference::any_map::Input;
+use crate::kernels::inference::convolution::{Activation, Conv, Shape};
+use crate::kernels::inference::depthwise::Depthwise;
+use crate::kernels::inference::feature_map::{Border, Map, Pad, Scratch};
+use crate::kernels::inference::instance_norm::Norm;
+use crate::kernels::inference::linear::Linear;
+use crate::kernels::inference::quantize::Grid;
+use crate::kernels::isa::Isa;
 use crate::weights::Model;
 
 /// A convolution, or a depthwise and a pointwise one with nothing between.

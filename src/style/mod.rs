@@ -4,7 +4,7 @@
 //! z_c = F(i_c), z_s = F(i_s)                     predictor.rs, bank.rs
 //! z   = (1 - alpha) z_c + alpha z_s              blend.rs            alpha ~ U(0.1, 0.3)
 //! i'  = T(i_c, z)                                transformer.rs
-//! i   = (1 - beta) i_c + beta i'                 kernels/interpolate beta ~ U(0.1, 0.3)
+//! i   = (1 - beta) i_c + beta i'                 pixel_interpolation beta ~ U(0.1, 0.3)
 //! ```
 //!
 //! with probability p = 0.8 for each image. [`Sassl::sample`] draws what is random, as values; [`Sassl::apply`] is a pure
@@ -26,7 +26,7 @@ pub use stylizer::{Strength, Style, Stylizer};
 pub use transformer::{Stylized, Transformer};
 
 use crate::error::{Error, Result, checked_probability, checked_range};
-use crate::kernels::interpolate::PixelsMut;
+use crate::kernels::inference::pixel_interpolation::PixelsMut;
 use crate::random::{Key, comes, uniform};
 use rand::Rng;
 use std::sync::Arc;

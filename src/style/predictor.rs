@@ -1,13 +1,15 @@
 //! F: image to style vector z, whatever the image's size (it is resized first, if it is too large or too small).
 use super::layers::run_conv;
 use crate::error::Result;
-use crate::kernels::conv::{Activation, Conv, Shape};
-use crate::kernels::depthwise::Depthwise;
-use crate::kernels::instance_norm::affine_add;
-use crate::kernels::interpolate::Pixels;
-use crate::kernels::linear::Linear;
-use crate::kernels::resize::resize;
-use crate::kernels::{Border, Extent, Input, Isa, Map, Operand, Pad, Scratch};
+use crate::kernels::inference::any_map::{Input, Operand};
+use crate::kernels::inference::bilinear::resize;
+use crate::kernels::inference::convolution::{Activation, Conv, Shape};
+use crate::kernels::inference::depthwise::Depthwise;
+use crate::kernels::inference::feature_map::{Border, Extent, Map, Pad, Scratch};
+use crate::kernels::inference::instance_norm::affine_add;
+use crate::kernels::inference::linear::Linear;
+use crate::kernels::inference::pixel_interpolation::Pixels;
+use crate::kernels::isa::Isa;
 use crate::weights::{Model, network};
 
 /// F with its weights.

@@ -5,12 +5,14 @@
 //! `2^n ceil(size / 2^n)` pixels for a network that halves n times; the caller crops.
 use super::layers::{Convolution, StyleNorm, padded, run_conv};
 use crate::error::Result;
-use crate::kernels::conv::{Activation, Conv, Shape, pixel_shuffle_weight, shifted_weight};
-use crate::kernels::instance_norm::{Norm, affine_add, affine_relu};
-use crate::kernels::interpolate::Last;
-use crate::kernels::linear::Linear;
-use crate::kernels::quantize::Grid;
-use crate::kernels::{Border, Input, Isa, Map, Operand, Pad, Scratch};
+use crate::kernels::inference::any_map::{Input, Operand};
+use crate::kernels::inference::convolution::{Activation, Conv, Shape, pixel_shuffle_weight, shifted_weight};
+use crate::kernels::inference::feature_map::{Border, Map, Pad, Scratch};
+use crate::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
+use crate::kernels::inference::linear::Linear;
+use crate::kernels::inference::pixel_interpolation::Last;
+use crate::kernels::inference::quantize::Grid;
+use crate::kernels::isa::Isa;
 use crate::weights::{Model, network};
 
 /// T with its weights.
@@ -47,7 +49,7 @@ pub struct Stylized {
 }
 
 impl Stylized {
-    /// What [`crate::kernels::interpolate::interpolate`] reads.
+    /// What [`crate::kernels::inference::pixel_interpolation::interpolate`] reads.
     pub fn last(&self) -> Last<'_> {
         Last { map: &self.map, scale: self.scale, shift: self.shift }
     }

@@ -1,13 +1,14 @@
 //! Criterion benches of the kernels, each on every path of this machine: `cargo bench`.
 use criterion::{Criterion, criterion_group, criterion_main};
-use sassl::kernels::conv::{Activation, Conv, Shape};
-use sassl::kernels::depthwise::Depthwise;
-use sassl::kernels::instance_norm::{Norm, affine_add, affine_relu};
-use sassl::kernels::interpolate::{Last, Pixels, PixelsMut, interpolate};
-use sassl::kernels::linear::Linear;
-use sassl::kernels::quantize::{Grid, Quantized};
-use sassl::kernels::resize::resize;
-use sassl::kernels::{Isa, Map, Pad, Scratch};
+use sassl::kernels::inference::bilinear::resize;
+use sassl::kernels::inference::convolution::{Activation, Conv, Shape};
+use sassl::kernels::inference::depthwise::Depthwise;
+use sassl::kernels::inference::feature_map::{Map, Pad, Scratch};
+use sassl::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
+use sassl::kernels::inference::linear::Linear;
+use sassl::kernels::inference::pixel_interpolation::{Last, Pixels, PixelsMut, interpolate};
+use sassl::kernels::inference::quantize::{Grid, Quantized};
+use sassl::kernels::isa::Isa;
 use std::hint::black_box;
 
 /// The paths with vectors.

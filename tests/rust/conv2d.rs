@@ -1,9 +1,9 @@
-//! `kernels/conv2d`: every path against the definition, for any shape, and the same on any number of threads.
+//! `kernels/training/convolution`: every path against the definition, for any shape, and the same on any number of threads.
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sassl::kernels::Isa;
-use sassl::kernels::conv2d::{Shape, forward, input_gradient, weight_gradient};
+use sassl::kernels::isa::Isa;
+use sassl::kernels::training::convolution::{Shape, forward, input_gradient, weight_gradient};
 
 /// Output, gradient of the input, gradient of the weights.
 type Three = [Vec<f32>; 3];

@@ -8,12 +8,13 @@ use sassl::image::{
     BlurKernel, ColorJitter, Dtype, GaussianBlur, Interpolation, JitterForm, Normalize, Output, PixelsView, RandomFlip,
     RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
 };
-use sassl::kernels::color::cuda::{Chain, Factor, Kind, jitter};
-use sassl::kernels::color::turn_hue;
 use sassl::kernels::cuda::{Arg, At, Kernel, Launch, Plan, Space};
-use sassl::kernels::interpolate::cuda::{Images as Layout, PixelType};
-use sassl::kernels::interpolate::{Pixels, PixelsMut};
-use sassl::kernels::{Isa, Planes};
+use sassl::kernels::image::color::cuda::{Chain, Factor, Kind, jitter};
+use sassl::kernels::image::color::turn_hue;
+use sassl::kernels::image::planes::Planes;
+use sassl::kernels::inference::pixel_interpolation::cuda::{Images as Layout, PixelType};
+use sassl::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
+use sassl::kernels::isa::Isa;
 use sassl::random::Key;
 use sassl::style::cuda::{From, Stylizer as Cuda};
 use sassl::style::{Bank, Drawn, Images, Sassl, StyleParams, Styles, Stylizer};
@@ -376,7 +377,8 @@ fn two_views(
     };
     let normalize = if output.0 == Dtype::U8 { Normalize::NONE } else { NORMALIZE };
     let output = Output::new(output.0, normalize, output.1).unwrap();
-    TwoViews::new(Isa::detect(sassl::kernels::Precision::Exact).unwrap(), [view; 2], size, styling, output).unwrap()
+    TwoViews::new(Isa::detect(sassl::kernels::isa::Precision::Exact).unwrap(), [view; 2], size, styling, output)
+        .unwrap()
 }
 
 const NORMALIZE: Normalize = Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
@@ -495,7 +497,7 @@ fn every_colour_turns_as_on_the_cpu() {
         let mut device = device(&none, Memory::of(colours.as_slice()), 0, &[0.0]);
         device.run_all(&plan.finish());
         let mut truth = colours.clone();
-        turn_hue(Isa::detect(sassl::kernels::Precision::Exact).unwrap(), (by * 255.0) as i32 as u8, &mut truth);
+        turn_hue(Isa::detect(sassl::kernels::isa::Precision::Exact).unwrap(), (by * 255.0) as i32 as u8, &mut truth);
         assert!(device.images.bytes()[..3 * side * side] == *truth.as_slice(), "{by}");
     }
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sassl::image::*;
-use sassl::kernels::Isa;
+use sassl::kernels::isa::Isa;
 use sassl::random::{Generator, Key};
 use sha2::{Digest, Sha256};
 use std::path::Path;

@@ -2,8 +2,8 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sassl::image::{Crop, DecodeOptions, Decoded, Pixels, decode};
-use sassl::kernels::Isa;
-use sassl::kernels::jpeg::Kernels;
+use sassl::kernels::image::jpeg::Kernels;
+use sassl::kernels::isa::Isa;
 use std::path::{Path, PathBuf};
 
 fn files() -> Vec<(PathBuf, Vec<u8>)> {

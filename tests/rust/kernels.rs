@@ -1,13 +1,15 @@
 //! Every kernel on every path of this machine against the scalar truth, and the truth against the definition.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sassl::kernels::conv::{Activation, Conv, Shape};
-use sassl::kernels::depthwise::Depthwise;
-use sassl::kernels::instance_norm::{Norm, affine_add, affine_relu};
-use sassl::kernels::interpolate::{Last, Pixels, PixelsMut, interpolate};
-use sassl::kernels::quantize::{Grid, Quantized};
-use sassl::kernels::resize::resize;
-use sassl::kernels::{Border, Extent, Input, Isa, Map, Operand, Pad, Scratch};
+use sassl::kernels::inference::any_map::{Input, Operand};
+use sassl::kernels::inference::bilinear::resize;
+use sassl::kernels::inference::convolution::{Activation, Conv, Shape};
+use sassl::kernels::inference::depthwise::Depthwise;
+use sassl::kernels::inference::feature_map::{Border, Extent, Map, Pad, Scratch};
+use sassl::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
+use sassl::kernels::inference::pixel_interpolation::{Last, Pixels, PixelsMut, interpolate};
+use sassl::kernels::inference::quantize::{Grid, Quantized};
+use sassl::kernels::isa::Isa;
 
 /// Sums of up to 1,300 products of numbers in [-1, 1], in another order and with fused rounding.
 const TOLERANCE: f32 = 1e-4;

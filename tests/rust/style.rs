@@ -1,8 +1,8 @@
 //! Algorithm 1: what is drawn, what is applied, and what is refused.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sassl::kernels::Isa;
-use sassl::kernels::interpolate::{Pixels, PixelsMut};
+use sassl::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
+use sassl::kernels::isa::Isa;
 use sassl::random::Key;
 use sassl::style::{Bank, Drawn, Images, Sassl, Strength, Style, StyleParams, Styles, Stylizer};
 use sassl::weights::{Model, Network, Tensor};

@@ -1,9 +1,9 @@
 //! Kernels of training beside the convolution: batch norm and pooling, every path against their definitions in float64.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sassl::kernels::Isa;
-use sassl::kernels::batch_norm::{Moments, backward};
-use sassl::kernels::pooling::{Window, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
+use sassl::kernels::isa::Isa;
+use sassl::kernels::training::batch_norm::{Moments, backward};
+use sassl::kernels::training::pooling::{Window, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
 
 const EPSILON: f32 = 1e-5;
 

@@ -1,12 +1,12 @@
 //! JPEG, by libjpeg-turbo's decoder and with its pixels to the bit: so what a loader on torchvision or Pillow trains on is what
 //! this one gives. mozjpeg is libjpeg-turbo with another encoder, and needs nothing but a C compiler; what its assembler would do
-//! without one, kernels of our own do, on each platform in the same arithmetic ([`crate::kernels::jpeg`]).
+//! without one, kernels of our own do, on each platform in the same arithmetic ([`crate::kernels::image::jpeg`]).
 mod header;
 mod reader;
 
 use super::{Crop, Decoded, Pixels, Refused};
-use crate::kernels::Isa;
-use crate::kernels::jpeg::Kernels;
+use crate::kernels::image::jpeg::Kernels;
+use crate::kernels::isa::Isa;
 use header::Frame;
 pub(super) use header::Segments;
 

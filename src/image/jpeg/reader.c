@@ -14,7 +14,7 @@
 #include "jdct.h"
 #include "jdsample.h"
 
-/* Kernels of Rust: src/kernels/jpeg. Samples and pixels from `from` to `to`; reading may go one sample further, within `width`. */
+/* Kernels of Rust: src/kernels/image/jpeg. Samples and pixels from `from` to `to`; reading may go one sample further, within `width`. */
 typedef struct {
   /* To 1x1, 2x2, 4x4 and 8x8 samples. */
   void (*inverse_dct[4])(const int16_t *coefficients, const uint16_t *quantization, uint8_t *const *rows, size_t column);

@@ -1,7 +1,7 @@
 //! The call into `reader.c`: all that is unsafe about JPEG.
 #![allow(unsafe_code)]
 use crate::image::Refused;
-use crate::kernels::jpeg::Kernels;
+use crate::kernels::image::jpeg::Kernels;
 use mozjpeg_sys as _; // for the linker
 use std::ffi::{CStr, c_char, c_int, c_long};
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! The range of numbers, lane by lane.
 use super::Lanes;
-use crate::kernels::Extent;
+use crate::kernels::inference::feature_map::Extent;
 
 /// The least and the largest number of each lane.
 #[derive(Clone, Copy)]

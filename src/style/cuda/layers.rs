@@ -1,13 +1,13 @@
 //! What F and T are built from, on CUDA; `style/layers.rs` has the same for the CPU.
 use super::Plan;
 use crate::error::Result;
-use crate::kernels::conv::Shape;
-use crate::kernels::conv::cuda::{Conv, Source, Target};
 use crate::kernels::cuda::{Map, Moments, Number, Weights, stored};
-use crate::kernels::depthwise::cuda::Depthwise;
-use crate::kernels::instance_norm::cuda::{Affine, StyleNorm, Table};
-use crate::kernels::linear::cuda::Linear;
-use crate::kernels::{Border, Pad};
+use crate::kernels::inference::convolution::Shape;
+use crate::kernels::inference::convolution::cuda::{Conv, Source, Target};
+use crate::kernels::inference::depthwise::cuda::Depthwise;
+use crate::kernels::inference::feature_map::{Border, Pad};
+use crate::kernels::inference::instance_norm::cuda::{Affine, StyleNorm, Table};
+use crate::kernels::inference::linear::cuda::Linear;
 use crate::weights::Model;
 
 /// Padding and what stands in it.

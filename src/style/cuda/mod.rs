@@ -9,7 +9,7 @@ mod transformer;
 use super::{Drawn, StyleParams};
 use crate::error::{Error, Result};
 use crate::kernels::cuda::{At, IMAGES, Number, Plan, Row, Space, Weights, blend};
-use crate::kernels::interpolate::cuda::{Images, copy, interpolate};
+use crate::kernels::inference::pixel_interpolation::cuda::{Images, copy, interpolate};
 use crate::weights::Model;
 use predictor::Predictor;
 use transformer::Transformer;

@@ -2,15 +2,15 @@
 use super::Plan;
 use super::layers::{Around, run_conv, run_measured};
 use crate::error::Result;
-use crate::kernels::conv::cuda::{Conv, Source};
-use crate::kernels::conv::{Activation, Shape};
 use crate::kernels::cuda::{At, Map, Moments, Number, Weights};
-use crate::kernels::depthwise::cuda::Depthwise;
-use crate::kernels::instance_norm::cuda::{affine_add, features};
-use crate::kernels::interpolate::cuda::Images;
-use crate::kernels::linear::cuda::Linear;
-use crate::kernels::resize::cuda::resize;
-use crate::kernels::{Border, Pad};
+use crate::kernels::inference::bilinear::cuda::resize;
+use crate::kernels::inference::convolution::cuda::{Conv, Source};
+use crate::kernels::inference::convolution::{Activation, Shape};
+use crate::kernels::inference::depthwise::cuda::Depthwise;
+use crate::kernels::inference::feature_map::{Border, Pad};
+use crate::kernels::inference::instance_norm::cuda::{affine_add, features};
+use crate::kernels::inference::linear::cuda::Linear;
+use crate::kernels::inference::pixel_interpolation::cuda::Images;
 use crate::weights::{Model, network};
 
 /// F with its weights on the device.

@@ -2,13 +2,13 @@
 use super::Plan;
 use super::layers::{Around, LinearInZ, convolution, fit, forget, launch, run_conv, run_measured};
 use crate::error::Result;
-use crate::kernels::conv::cuda::{Conv, Skip, Source, Target};
-use crate::kernels::conv::{Activation, Shape};
 use crate::kernels::cuda::{At, Map, Moments, Number, Weights, stored};
-use crate::kernels::instance_norm::cuda::{Affine, StyleNorm, Table, affine_add};
-use crate::kernels::interpolate::cuda::{Images, Last, flat};
-use crate::kernels::linear::cuda::Linear;
-use crate::kernels::{Border, Pad};
+use crate::kernels::inference::convolution::cuda::{Conv, Skip, Source, Target};
+use crate::kernels::inference::convolution::{Activation, Shape};
+use crate::kernels::inference::feature_map::{Border, Pad};
+use crate::kernels::inference::instance_norm::cuda::{Affine, StyleNorm, Table, affine_add};
+use crate::kernels::inference::linear::cuda::Linear;
+use crate::kernels::inference::pixel_interpolation::cuda::{Images, Last, flat};
 use crate::weights::{Model, network};
 
 /// T with its weights on the device.

@@ -1,0 +1,160 @@
+//! Colours of a picture, pixel by pixel, in Pillow's arithmetic to the bit (libImaging `Blend.c`, `Convert.c`).
+//!
+//! Written once, as [`super::planes`] says.
+#![allow(unsafe_code)]
+pub mod cuda;
+mod hue;
+
+use crate::kernels::image::planes::Planes;
+use crate::kernels::isa::Isa;
+use crate::kernels::isa::{Kernel, Lanes};
+
+/// Luma of each pixel, ITU-R 601-2 in sixteen bits.
+///
+/// # Panics
+/// If `gray` has not just one byte for each pixel.
+pub fn gray(isa: Isa, planes: &Planes, gray: &mut [u8]) {
+    assert_eq!(gray.len(), planes.height() * planes.width(), "gray bytes");
+    isa.dispatch(Gray { colors: planes.colors(), gray });
+}
+
+/// `from + factor (x - from)` of each byte, cut off at 0 and 255 and truncated.
+pub fn blend(isa: Isa, from: Base, factor: f32, bytes: &mut [u8]) {
+    isa.dispatch(Blend { from, factor, bytes });
+}
+
+/// What [`blend`] moves away from or towards.
+#[derive(Clone, Copy, Debug)]
+pub enum Base<'a> {
+    /// One byte for all.
+    Level(u8),
+    /// A byte for each; what is longer than they are takes them again from the first.
+    Each(&'a [u8]),
+}
+
+/// Turns the hue of each pixel by `steps` of 1/255, as a byte wraps around.
+pub fn turn_hue(isa: Isa, steps: u8, planes: &mut Planes) {
+    isa.dispatch(hue::Turn { steps, colors: planes.colors_mut() });
+}
+
+/// Inverts what is not below `threshold`.
+pub fn solarize(isa: Isa, threshold: u8, bytes: &mut [u8]) {
+    isa.dispatch(Solarize { threshold, bytes });
+}
+
+/// `by x + plus` of each byte, cut off at 0 and 255 and rounded.
+pub fn scale(isa: Isa, by: f32, plus: f32, bytes: &mut [u8]) {
+    isa.dispatch(Scale { by, plus: plus + 0.5, bytes });
+}
+
+/// Saturation of each pixel times `factor`, up to 1, as HSV has it: `(V - min) / V` for the largest colour V.
+pub fn saturate(isa: Isa, factor: f32, planes: &mut Planes) {
+    isa.dispatch(Saturate { factor, colors: planes.colors_mut() });
+}
+
+struct Gray<'a> {
+    colors: [&'a [u8]; 3],
+    gray: &'a mut [u8],
+}
+
+impl Kernel for Gray<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let [red, green, blue] = self.colors;
+        for (out, ((&r, &g), &b)) in self.gray.iter_mut().zip(red.iter().zip(green).zip(blue)) {
+            *out = ((19_595 * u32::from(r) + 38_470 * u32::from(g) + 7_471 * u32::from(b) + 0x8000) >> 16) as u8;
+        }
+    }
+}
+
+struct Blend<'a> {
+    from: Base<'a>,
+    factor: f32,
+    bytes: &'a mut [u8],
+}
+
+impl Kernel for Blend<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        match self.from {
+            Base::Level(level) => self.bytes.iter_mut().for_each(|x| *x = blended(level, self.factor, *x)),
+            Base::Each(bytes) => {
+                for part in self.bytes.chunks_mut(bytes.len().max(1)) {
+                    part.iter_mut().zip(bytes).for_each(|(x, &from)| *x = blended(from, self.factor, *x));
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn blended(from: u8, factor: f32, x: u8) -> u8 {
+    let from = f32::from(from);
+    truncated(from + factor * (f32::from(x) - from))
+}
+
+/// Cut off at 0 and 255; NaN is 0.
+#[allow(clippy::manual_clamp)] // `clamp` lets NaN through.
+#[inline(always)]
+fn truncated(x: f32) -> u8 {
+    let x = x.max(0.0).min(255.0);
+    // SAFETY: a byte's range.
+    unsafe { x.to_int_unchecked::<i32>() as u8 }
+}
+
+struct Scale<'a> {
+    by: f32,
+    plus: f32,
+    bytes: &'a mut [u8],
+}
+
+impl Kernel for Scale<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        self.bytes.iter_mut().for_each(|x| *x = truncated(self.by * f32::from(*x) + self.plus));
+    }
+}
+
+struct Saturate<'a> {
+    factor: f32,
+    colors: [&'a mut [u8]; 3],
+}
+
+impl Kernel for Saturate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let [red, green, blue] = self.colors;
+        for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
+            let (most, least) = (f32::from((*r).max(*g).max(*b)), f32::from((*r).min(*g).min(*b)));
+            // Saturation 1 is where the least colour is 0.
+            let factor = self.factor.min(most / (most - least).max(1.0));
+            for x in [r, g, b] {
+                *x = truncated(most - (most - f32::from(*x)) * factor + 0.5);
+            }
+        }
+    }
+}
+
+struct Solarize<'a> {
+    threshold: u8,
+    bytes: &'a mut [u8],
+}
+
+impl Kernel for Solarize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for x in self.bytes {
+            *x = if *x < self.threshold { *x } else { 255 - *x };
+        }
+    }
+}

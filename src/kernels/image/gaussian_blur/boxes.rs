@@ -1,0 +1,131 @@
+//! Pillow's Gaussian blur, three boxes in each direction, to the bit (libImaging `BoxBlur.c`): sums of whole bytes and parts of the
+//! two beyond them, weights of 24 bits, rounded to bytes after each box.
+//!
+//! Written once, as `kernels/image/planes` says.
+use super::Scratch;
+use crate::kernels::image::planes::Planes;
+use crate::kernels::isa::Isa;
+use crate::kernels::isa::{Kernel, Lanes};
+
+/// How many boxes make a Gaussian.
+const PASSES: usize = 3;
+
+/// Blurs each colour with boxes of the variance of a Gaussian of `sigma`, edges repeated.
+pub fn box_blur(isa: Isa, sigma: f32, planes: &mut Planes, scratch: &mut Scratch) {
+    let Some(window) = Window::new(sigma) else { return };
+    let (height, width) = (planes.height(), planes.width());
+    for color in planes.colors_mut() {
+        isa.dispatch(Blur { window, height, width, color, scratch: &mut scratch.blurred });
+    }
+}
+
+/// A box: `whole` times each of `2 radius + 1` bytes, `part` times the one before and the one after.
+#[derive(Clone, Copy)]
+pub(super) struct Window {
+    radius: usize,
+    whole: u32,
+    part: u32,
+}
+
+impl Window {
+    /// Gwosdek et al., "Theoretical foundations of Gaussian convolution by extended box filtering" (2011), section 2.
+    pub(super) fn new(sigma: f32) -> Option<Self> {
+        let variance = sigma * sigma / PASSES as f32;
+        let side = (f64::from(variance) * 12.0 + 1.0).sqrt() as f32;
+        let whole = ((f64::from(side) - 1.0) / 2.0).floor() as f32;
+        let part = (2.0 * whole + 1.0) * (whole * (whole + 1.0) - 3.0 * variance);
+        let part = part / (6.0 * (variance - (whole + 1.0) * (whole + 1.0)));
+        let reach = whole + part;
+        if reach == 0.0 {
+            return None;
+        }
+        let radius = reach as u32;
+        let whole = ((1 << 24) as f32 / (reach * 2.0 + 1.0)) as u32;
+        let part = ((1 << 24) - (radius * 2 + 1) * whole) / 2;
+        Some(Self { radius: radius as usize, whole, part })
+    }
+}
+
+struct Blur<'a> {
+    window: Window,
+    height: usize,
+    width: usize,
+    color: &'a mut [u8],
+    scratch: &'a mut Vec<u8>,
+}
+
+impl Kernel for Blur<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self { window, height, width, color, scratch } = self;
+        let edge = window.radius + 1;
+        // Along rows: one row with its repeated ends at a time.
+        scratch.resize(width + 2 * edge, 0);
+        for row in color.chunks_exact_mut(width) {
+            for _ in 0..PASSES {
+                scratch[..edge].fill(row[0]);
+                scratch[edge..][..width].copy_from_slice(row);
+                scratch[edge + width..].fill(row[width - 1]);
+                average(window, scratch, 1, row);
+            }
+        }
+        // Along columns: all rows, with copies of the first and the last around them.
+        scratch.resize((height + 2 * edge) * width, 0);
+        for _ in 0..PASSES {
+            let (first, last) = (&color[..width], &color[(height - 1) * width..]);
+            for copy in 0..edge {
+                scratch[copy * width..][..width].copy_from_slice(first);
+                scratch[(edge + height + copy) * width..][..width].copy_from_slice(last);
+            }
+            scratch[edge * width..][..height * width].copy_from_slice(color);
+            for (y, row) in color.chunks_exact_mut(width).enumerate() {
+                average(window, &scratch[y * width..], width, row);
+            }
+        }
+    }
+}
+
+/// Each output from the `2 radius + 3` bytes, `stride` apart, that begin at its place of `from`.
+#[inline(always)]
+fn average(window: Window, from: &[u8], stride: usize, to: &mut [u8]) {
+    let n = to.len();
+    let tap = |k: usize| &from[k * stride..][..n];
+    let taps = 2 * window.radius + 3;
+    match window.radius {
+        // What sigmas up to 2 give.
+        0 => {
+            let [a, b, c] = [tap(0), tap(1), tap(2)];
+            for (i, to) in to.iter_mut().enumerate() {
+                *to = window.of(u32::from(b[i]), u32::from(a[i]) + u32::from(c[i]));
+            }
+        }
+        1 => {
+            let [a, b, c, d, e] = [tap(0), tap(1), tap(2), tap(3), tap(4)];
+            for (i, to) in to.iter_mut().enumerate() {
+                let inner = u32::from(b[i]) + u32::from(c[i]) + u32::from(d[i]);
+                *to = window.of(inner, u32::from(a[i]) + u32::from(e[i]));
+            }
+        }
+        _ => {
+            let (first, last) = (tap(0), tap(taps - 1));
+            for (i, to) in to.iter_mut().enumerate() {
+                let inner = (1..taps - 1).map(|k| u32::from(from[k * stride + i])).sum();
+                *to = window.of(inner, u32::from(first[i]) + u32::from(last[i]));
+            }
+        }
+    }
+}
+
+impl Window {
+    /// Radius, whole, part.
+    pub(super) fn words(self) -> [u32; 3] {
+        [self.radius as u32, self.whole, self.part]
+    }
+
+    #[inline(always)]
+    fn of(self, inner: u32, outer: u32) -> u8 {
+        ((inner * self.whole + outer * self.part + (1 << 23)) >> 24) as u8
+    }
+}

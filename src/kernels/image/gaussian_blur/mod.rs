@@ -1,0 +1,42 @@
+//! Convolution with a symmetric row of taps, along rows and then along columns, with reflected edges; and Pillow's approximation
+//! of it by boxes.
+mod boxes;
+pub mod cuda;
+mod scalar;
+mod simd;
+
+use crate::kernels::image::planes::Planes;
+use crate::kernels::isa::Isa;
+
+pub use boxes::box_blur;
+
+/// What a blur needs besides the picture; it can serve the next one.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// One row with its reflected ends.
+    row: Vec<f32>,
+    /// As many blurred rows as there are taps; row y stands at y modulo their number.
+    ring: Vec<f32>,
+    blurred: Vec<u8>,
+}
+
+/// Blurs each colour with the taps `[half[r], .., half[1], half[0], half[1], .., half[r]]`.
+///
+/// # Panics
+/// If there are no taps, or they reach beyond the reflected picture: r below its height and width.
+pub fn gaussian_blur(isa: Isa, half: &[f32], planes: &mut Planes, scratch: &mut Scratch) {
+    let (height, width) = (planes.height(), planes.width());
+    assert!(!half.is_empty() && half.len() <= height.min(width), "{} taps in {height}x{width}", 2 * half.len() - 1);
+    for color in planes.colors_mut() {
+        match isa {
+            Isa::Scalar => scalar::blur(half, width, color),
+            _ => isa.dispatch(simd::Blur { half, width, color, scratch }),
+        }
+    }
+}
+
+/// Where the reflected picture has its number `i`, of `n`; `i` may lie up to `n - 1` outside.
+fn reflected(i: isize, n: usize) -> usize {
+    let i = i.unsigned_abs();
+    if i < n { i } else { 2 * (n - 1) - i }
+}

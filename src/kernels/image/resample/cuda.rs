@@ -1,0 +1,61 @@
+//! Parts of a batch's images, resized, on CUDA.
+use super::Interpolation;
+use crate::kernels::cuda::{Arg, At, Kernel, Launch, Plan};
+use crate::kernels::inference::pixel_interpolation::cuda::Images;
+use std::sync::Arc;
+
+const SOURCE: &str = include_str!("resample.cu");
+
+/// Bytes that the first passes of a part of the batch may make.
+const PART: usize = 64 << 20;
+
+/// How often a thread makes four pixels, about.
+const TIMES: usize = 4;
+
+/// The part `crops[n]` (top, left, height, width) of image n, of bytes, resized into `views`, `[n][colour][height][width]`.
+pub fn resample(
+    images: &Images,
+    crops: &[[usize; 4]],
+    interpolation: Interpolation,
+    views: At,
+    (height, width): (usize, usize),
+    plan: &mut Plan,
+) {
+    let widened = |from: usize, to: usize| (from as f64 / to as f64).max(1.0);
+    let scale = widened(images.height, height).max(widened(images.width, width));
+    let longest = (scale * interpolation.support()).ceil() as usize * 2 + 1;
+    let kernel = |name| {
+        let cubic = usize::from(interpolation == Interpolation::Bicubic);
+        let defines = vec![("CUBIC", cubic)];
+        Arc::new(Kernel { name, source: SOURCE, defines })
+    };
+    let [filters, first, second] = ["filters", "first_pass", "second_pass"].map(kernel);
+    // One pass's rows or columns are the image's, the other's are the view's.
+    let fours = |n: usize| n.next_multiple_of(4);
+    let room = (images.height * fours(width)).max(height * fours(images.width));
+    let part = (PART / (3 * room)).clamp(1, crops.len().max(1));
+    let words: Vec<u32> = crops.iter().flatten().map(|&x| x as u32).collect();
+    let all = plan.put(&words);
+    let table = plan.room.take(part * (width + height) * (2 + longest));
+    let middle = plan.room.bytes(part * 3 * room);
+    let size: [Arg; 2] = [height.into(), width.into()];
+    // A thread makes four rows of a column or four columns of a row, some times.
+    let threads = |rows: usize, columns: usize| rows.max(columns) / 4 / TIMES + 1;
+    let firsts = threads(fours(images.height) * width, height * fours(images.width));
+    let seconds = threads(fours(height) * width, height * fours(width));
+    for start in (0..crops.len()).step_by(part) {
+        let count = part.min(crops.len() - start);
+        let crops = all.plus(4 * start);
+        let to = At { bytes: views.bytes + start * 3 * height * width, ..views };
+        let args = [vec![crops.into(), table.into()], size.to_vec(), vec![longest.into()]].concat();
+        plan.launches.push(Launch::each(&filters, width + height, count, args));
+        let args: Vec<Arg> =
+            vec![images.at.into(), crops.into(), table.into(), middle.into(), images.strides.into(), start.into()];
+        let args = [args, size.to_vec(), vec![room.into(), longest.into()]].concat();
+        plan.launches.push(Launch::each(&first, firsts, count, args));
+        let args: Vec<Arg> = vec![middle.into(), crops.into(), table.into(), to.into()];
+        let args = [args, size.to_vec(), vec![room.into(), longest.into()]].concat();
+        plan.launches.push(Launch::each(&second, seconds, count, args));
+    }
+    [table, middle].into_iter().for_each(|at| plan.room.give(at));
+}

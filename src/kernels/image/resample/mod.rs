@@ -1,0 +1,247 @@
+//! Resizing a part of a picture, in Pillow's arithmetic to the bit (libImaging `Resample.c`): along rows and along columns, rounded
+//! to bytes in between, with weights of 22 bits. Where the part shrinks, the filter widens.
+//!
+//! Written once, as [`super::planes`] says. Pixels go in and planes come out: rows are taken apart where they are narrow.
+pub mod cuda;
+
+use crate::kernels::image::planes::Planes;
+use crate::kernels::isa::Isa;
+use crate::kernels::isa::{Kernel, Lanes};
+use std::ops::Range;
+
+/// The filter of a resize.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interpolation {
+    /// A triangle.
+    Bilinear,
+    /// Keys' cubic with a = -0.5.
+    Bicubic,
+}
+
+/// What resizing needs besides pictures; it can serve the next one.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Rows after the first pass, of pixels of four bytes.
+    rows: Vec<u8>,
+    /// One such row.
+    pixels: Vec<[u8; 4]>,
+    /// One row of pixels of three bytes, and a byte more.
+    bytes: Vec<u8>,
+}
+
+/// Bits after the point of a weight.
+const BITS: u32 = 22;
+
+/// The rows `rows` and columns `columns` of pixels `[..][width][3]`, resized to what `out` measures.
+///
+/// # Panics
+/// If the part is empty or lies outside.
+pub fn resample(
+    isa: Isa,
+    pixels: (&[u8], usize),
+    (rows, columns): (Range<usize>, Range<usize>),
+    interpolation: Interpolation,
+    out: &mut Planes,
+    scratch: &mut Scratch,
+) {
+    let (pixels, width) = pixels;
+    assert!(!rows.is_empty() && !columns.is_empty() && columns.end <= width && rows.end * width * 3 <= pixels.len());
+    let along_rows = Filter::new(interpolation, columns.len(), out.width());
+    let along_columns = Filter::new(interpolation, rows.len(), out.height());
+    isa.dispatch(Resample { pixels, width, rows, columns, along_rows, along_columns, out, scratch });
+}
+
+/// Which inputs make an output, and with which weights.
+struct Filter {
+    /// Of each output: the first input and how many.
+    spans: Vec<(usize, usize)>,
+    /// Of each output, `longest` of them.
+    weights: Vec<i32>,
+    longest: usize,
+}
+
+impl Filter {
+    fn new(interpolation: Interpolation, from: usize, to: usize) -> Self {
+        let scale = from as f64 / to as f64;
+        let widened = scale.max(1.0);
+        let support = widened * interpolation.support();
+        let longest = support.ceil() as usize * 2 + 1;
+        let mut filter = Self { spans: Vec::with_capacity(to), weights: vec![0; to * longest], longest };
+        let mut exact = Vec::with_capacity(longest);
+        for (i, weights) in filter.weights.chunks_exact_mut(longest).enumerate() {
+            let center = (i as f64 + 0.5) * scale;
+            // A float becomes the nearest integer that there is: nothing below 0.
+            let first = (center - support + 0.5) as usize;
+            let end = ((center + support + 0.5) as usize).min(from);
+            exact.clear();
+            exact.extend((first..end).map(|x| interpolation.at((x as f64 - center + 0.5) * (1.0 / widened))));
+            let sum: f64 = exact.iter().sum();
+            for (to, x) in weights.iter_mut().zip(&exact) {
+                *to = (x / sum * f64::from(1 << BITS)).round() as i32;
+            }
+            filter.spans.push((first, end - first));
+        }
+        filter
+    }
+
+    /// The first input of an output, and its weights.
+    #[inline(always)]
+    fn of(&self, output: usize) -> (usize, &[i32]) {
+        let (first, n) = self.spans[output];
+        (first, &self.weights[output * self.longest..][..n])
+    }
+}
+
+impl Interpolation {
+    fn support(self) -> f64 {
+        match self {
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+        }
+    }
+
+    fn at(self, x: f64) -> f64 {
+        const A: f64 = -0.5;
+        let x = x.abs();
+        match self {
+            Self::Bilinear => (1.0 - x).max(0.0),
+            Self::Bicubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+            Self::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+            Self::Bicubic => 0.0,
+        }
+    }
+}
+
+struct Resample<'a> {
+    pixels: &'a [u8],
+    width: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    along_rows: Filter,
+    along_columns: Filter,
+    out: &'a mut Planes,
+    scratch: &'a mut Scratch,
+}
+
+impl Kernel for Resample<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        match self.columns_first() {
+            true => self.along_columns_first(),
+            false => self.along_rows_first(),
+        }
+    }
+}
+
+impl Resample<'_> {
+    /// Pillow's choice, from its version 13 on: where rows fall away, and more than twice as many of them as of columns.
+    fn columns_first(&self) -> bool {
+        let fewer_rows = self.rows.len() as isize - self.out.height() as isize;
+        let fewer_columns = self.columns.len() as isize - self.out.width() as isize;
+        fewer_rows > 0 && fewer_rows > 2 * fewer_columns
+    }
+
+    #[inline(always)]
+    fn along_rows_first(self) {
+        let Self { pixels, width, rows, columns, along_rows, along_columns, out, scratch } = self;
+        let n = out.width();
+        let Scratch { rows: narrowed, pixels: row4, bytes } = scratch;
+        narrowed.resize(rows.len() * 4 * n, 0);
+        row4.resize(n, [0; 4]);
+        // Pixels are read as four bytes: after its last, a row has that of the next, except where the picture ends.
+        let row = |y: usize| 3 * (y * width + columns.start)..3 * (y * width + columns.end) + 1;
+        let (fours, ones) = narrowed.split_at_mut((rows.len() - 1) / 4 * 16 * n);
+        let mut y = rows.start;
+        for four in fours.chunks_exact_mut(16 * n) {
+            narrow(&along_rows, std::array::from_fn::<_, 4, _>(|i| &pixels[row(y + i)]), four.as_chunks_mut().0);
+            y += 4;
+        }
+        for one in ones.chunks_exact_mut(4 * n) {
+            bytes.clear();
+            bytes.extend_from_slice(&pixels[row(y).start..row(y).end - 1]);
+            bytes.push(0);
+            narrow(&along_rows, [bytes], one.as_chunks_mut().0);
+            y += 1;
+        }
+        for y in 0..out.height() {
+            let (first, weights) = along_columns.of(y);
+            shorten(&narrowed[4 * first * n..], 4 * n, weights, row4.as_flattened_mut());
+            split(row4, out, y);
+        }
+    }
+
+    #[inline(always)]
+    fn along_columns_first(self) {
+        let Self { pixels, width, rows, columns, along_rows, along_columns, out, scratch } = self;
+        let Scratch { pixels: row4, bytes, .. } = scratch;
+        let part = 3 * columns.len();
+        bytes.resize(part + 1, 0);
+        row4.resize(out.width(), [0; 4]);
+        for y in 0..out.height() {
+            let (first, weights) = along_columns.of(y);
+            let from = 3 * ((rows.start + first) * width + columns.start);
+            shorten(&pixels[from..], 3 * width, weights, &mut bytes[..part]);
+            narrow(&along_rows, [bytes], row4);
+            split(row4, out, y);
+        }
+    }
+}
+
+/// Rows of pixels, each with a byte more, to rows of pixels of four bytes, the last of no meaning.
+#[inline(always)]
+fn narrow<const R: usize>(filter: &Filter, rows: [&[u8]; R], to: &mut [[u8; 4]]) {
+    let n = to.len() / R;
+    for x in 0..n {
+        let (first, weights) = filter.of(x);
+        let pixels: [&[u8]; R] = std::array::from_fn(|r| &rows[r][3 * first..][..3 * weights.len() + 1]);
+        let mut sums = [[1 << (BITS - 1); 4]; R];
+        for (k, &weight) in weights.iter().enumerate() {
+            for (sums, pixels) in sums.iter_mut().zip(pixels) {
+                let &[a, b, c, d] = pixels[3 * k..].first_chunk().expect("a byte more than pixels");
+                let [a, b, c, d] = [a, b, c, d].map(|x| i32::from(x) * weight);
+                *sums = [sums[0] + a, sums[1] + b, sums[2] + c, sums[3].wrapping_add(d)];
+            }
+        }
+        for (r, sums) in sums.into_iter().enumerate() {
+            to[r * n + x] = sums.map(byte);
+        }
+    }
+}
+
+/// A row of pixels of four bytes to a row of each colour.
+#[inline(always)]
+fn split(row: &[[u8; 4]], out: &mut Planes, y: usize) {
+    let n = row.len();
+    for (c, color) in out.colors_mut().into_iter().enumerate() {
+        for (to, pixel) in color[y * n..][..n].iter_mut().zip(row) {
+            *to = (u32::from_le_bytes(*pixel) >> (8 * c)) as u8;
+        }
+    }
+}
+
+/// Rows of bytes, `stride` apart, to one.
+#[inline(always)]
+fn shorten(rows: &[u8], stride: usize, weights: &[i32], to: &mut [u8]) {
+    const N: usize = 16;
+    let (whole, rest) = to.as_chunks_mut::<N>();
+    let done = whole.len() * N;
+    for (n, to) in whole.iter_mut().enumerate() {
+        let mut sums = [1 << (BITS - 1); N];
+        for (k, &weight) in weights.iter().enumerate() {
+            let row = rows[k * stride + n * N..].first_chunk::<N>().expect("a row is as long as the one it goes into");
+            sums = std::array::from_fn(|i| sums[i] + i32::from(row[i]) * weight);
+        }
+        *to = sums.map(byte);
+    }
+    for (i, to) in rest.iter_mut().enumerate() {
+        let column = weights.iter().enumerate().map(|(k, weight)| i32::from(rows[k * stride + done + i]) * weight);
+        *to = byte((1 << (BITS - 1)) + column.sum::<i32>());
+    }
+}
+
+#[inline(always)]
+fn byte(sum: i32) -> u8 {
+    (sum >> BITS).clamp(0, 255) as u8
+}

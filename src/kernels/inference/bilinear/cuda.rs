@@ -1,0 +1,38 @@
+//! The user's images as maps, on CUDA.
+use super::Windows;
+use crate::kernels::cuda::{At, Kernel, Launch, Map, Moments, Plan, TILE, count};
+use crate::kernels::inference::pixel_interpolation::cuda::Images;
+use std::sync::Arc;
+
+/// Rows of an image that a block has in shared memory.
+const DEEP: usize = 32;
+
+/// Image `rows[n]`, resized, as map n of `y`, in [0, 1]; and its moments.
+pub fn resize(images: &Images, rows: At, y: &Map, plan: &mut Plan) -> Moments {
+    let [mut down, mut across] = [Windows::default(), Windows::default()];
+    down.fill(images.height, y.height);
+    across.fill(images.width, y.width);
+    let moments = Moments::new(y, &mut plan.room);
+    let defines = vec![plan.number.define(), ("PIXELS", images.pixels as usize), ("DEEP", DEEP)];
+    let args = vec![
+        images.at.into(),
+        images.strides.into(),
+        rows.into(),
+        plan.put(&down.words()).into(),
+        plan.put(&across.words()).into(),
+        y.at.into(),
+        moments.at.into(),
+        y.height.into(),
+        y.width.into(),
+        down.taps.into(),
+        across.taps.into(),
+    ];
+    plan.launches.push(Launch {
+        kernel: Arc::new(Kernel { name: "resize", source: include_str!("bilinear.cu"), defines }),
+        grid: [count(moments.blocks), 1, count(y.images)],
+        block: 128,
+        shared: DEEP * 3 * TILE.1 * 4,
+        args,
+    });
+    moments
+}

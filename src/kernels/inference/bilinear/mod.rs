@@ -1,0 +1,146 @@
+//! Antialiased bilinear resize: Pillow's BILINEAR filter, torch's `interpolate(antialias=True)`, in float32.
+//!
+//! Output pixel `o` is the mean of the inputs around `(o + 1/2) n_in / n_out - 1/2` under a triangle whose half width is one
+//! input pixel, or `n_in / n_out` of them when the image shrinks.
+#![allow(unsafe_code)]
+pub mod cuda;
+use crate::kernels::inference::feature_map::{Map, Scratch};
+use crate::kernels::inference::pixel_interpolation::Pixels;
+use crate::kernels::isa::{Isa, Kernel, Lanes};
+
+/// Writes an image of this many columns, resized, into the inside of `out`, as numbers in [0, 1].
+///
+/// # Panics
+/// If `out` has not three channels, or the image not whole rows.
+pub fn resize(isa: Isa, image: Pixels, width: usize, out: &mut Map, scratch: &mut Scratch) {
+    let height = image.len() / (3 * width);
+    assert_eq!((image.len(), out.channels()), (3 * width * height, 3));
+    if (height, width) == (out.height(), out.width()) {
+        for y in 0..height {
+            image.part(3 * width * y..3 * width * (y + 1)).floats(out.row_mut(y));
+        }
+        return;
+    }
+    let Resizing { rows, columns, mixed } = &mut scratch.resizing;
+    rows.fill(height, out.height());
+    columns.fill(width, out.width());
+    mixed.resize(3 * width + MIXED_SPARE, 0.0);
+    isa.dispatch(Run { image, width, rows, columns, mixed, out });
+}
+
+/// Floats beyond a mixed row that may be read or written.
+const MIXED_SPARE: usize = 16;
+
+/// What a resize needs beside its maps, kept for the next image of the same size.
+#[derive(Debug, Default)]
+pub(super) struct Resizing {
+    rows: Windows,
+    columns: Windows,
+    mixed: Vec<f32>,
+}
+
+/// The inputs of each output pixel along one axis: `taps` of them from `first` on.
+#[derive(Debug, Default)]
+struct Windows {
+    from: usize,
+    first: Vec<usize>,
+    taps: usize,
+    /// `[outputs][taps]`.
+    weights: Vec<f32>,
+}
+
+impl Windows {
+    fn fill(&mut self, from: usize, to: usize) {
+        if (self.from, self.first.len()) == (from, to) {
+            return;
+        }
+        let scale = from as f64 / to as f64;
+        let support = scale.max(1.0);
+        self.from = from;
+        // As many pixel centres as an open interval of this length can hold.
+        self.taps = ((2.0 * support).ceil() as usize).min(from);
+        self.first.clear();
+        self.weights.clear();
+        for o in 0..to {
+            let centre = (o as f64 + 0.5) * scale;
+            let start = ((centre - support + 0.5).max(0.0) as usize).min(from - self.taps);
+            let triangle = |i: usize| (1.0 - ((i as f64 + 0.5 - centre) / support).abs()).max(0.0);
+            let total: f64 = (start..start + self.taps).map(triangle).sum();
+            self.first.push(start);
+            self.weights.extend((start..start + self.taps).map(|i| (triangle(i) / total) as f32));
+        }
+    }
+
+    /// For a device: of each output, the first input and the weights' bits.
+    fn words(&self) -> Vec<u32> {
+        let of_one = |(first, weights): (usize, &[f32])| {
+            std::iter::once(first as u32).chain(weights.iter().map(|weight| weight.to_bits())).collect::<Vec<_>>()
+        };
+        self.iter().flat_map(of_one).collect()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        self.first.iter().copied().zip(self.weights.chunks_exact(self.taps))
+    }
+}
+
+struct Run<'a> {
+    image: Pixels<'a>,
+    width: usize,
+    rows: &'a Windows,
+    columns: &'a Windows,
+    /// The rows of a window, added up.
+    mixed: &'a mut [f32],
+    out: &'a mut Map,
+}
+
+impl Kernel for Run<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self { image, width, rows, columns, mixed, out } = self;
+        let n = 3 * width;
+        for (y, (first, weights)) in rows.iter().enumerate() {
+            assert!((first + weights.len()) * n <= image.len() && n + L::N <= mixed.len());
+            for x in (0..n).step_by(L::N) {
+                let used = (n - x).min(L::N);
+                let mut sum = L::splat(0.0);
+                for (i, &weight) in weights.iter().enumerate() {
+                    // SAFETY: the assert above bounds every address.
+                    let row: L = unsafe { image.load((first + i) * n + x, used) };
+                    sum = row.mul_add(L::splat(weight), sum);
+                }
+                // SAFETY: as above.
+                unsafe { sum.store(mixed.as_mut_ptr().add(x)) }
+            }
+            let out = out.row_mut(y);
+            match columns.taps {
+                2 => across::<2>(mixed, columns, out),
+                3 => across::<3>(mixed, columns, out),
+                4 => across::<4>(mixed, columns, out),
+                5 => across::<5>(mixed, columns, out),
+                6 => across::<6>(mixed, columns, out),
+                _ => across::<0>(mixed, columns, out),
+            }
+        }
+    }
+}
+
+/// One row of the output. TAPS is 0 where the number is not known beforehand.
+#[inline(always)]
+fn across<const TAPS: usize>(mixed: &[f32], columns: &Windows, out: &mut [f32]) {
+    let taps = if TAPS == 0 { columns.taps } else { TAPS };
+    let weights = columns.weights.chunks_exact(taps);
+    for ((out, &first), weights) in out.as_chunks_mut::<3>().0.iter_mut().zip(&columns.first).zip(weights) {
+        // Three colours and the next pixel's red: four lanes are faster than three.
+        let mut sum = [0.0; 4];
+        let pixels = &mixed[3 * first..][..3 * taps + 1];
+        for (i, weight) in weights.iter().enumerate() {
+            for (sum, x) in sum.iter_mut().zip(&pixels[3 * i..3 * i + 4]) {
+                *sum += weight * x;
+            }
+        }
+        *out = [sum[0], sum[1], sum[2]];
+    }
+}

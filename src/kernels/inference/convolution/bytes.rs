@@ -1,0 +1,251 @@
+//! Convolution in whole numbers: the tiles of `simd.rs`, with four bytes of k at a time, or two words of 16 bits,
+//! `out = scale_in scale[o] (sum of q[k] w[o][k] - zero sum of w[o][k]) + bias[o]`.
+//!
+//! A row of taps is filled up with zeros to a multiple of four bytes.
+#![allow(unsafe_code)]
+use super::pack::{Packed, Pass};
+use super::tiles::{Product, tiles};
+use super::{Isa, Output, Shape};
+use crate::kernels::inference::feature_map::{Extent, View};
+use crate::kernels::inference::quantize;
+use crate::kernels::inference::quantize::{QuantizedView, Words};
+use crate::kernels::isa::{ByteKernel, ByteLanes};
+use std::ops::Range;
+
+/// How much the sum of an output's weights counts beside the weights themselves: what comes out of a ReLU has a mean.
+const SMOOTH: f32 = 0.2;
+
+/// Weights of a convolution as passes.
+#[derive(Clone, Debug)]
+pub(super) struct Bytes {
+    passes: Vec<BytePass>,
+    narrow: Vec<BytePass>,
+    /// Whether its numbers are words of ten bits and a sign, for inputs whose channels differ too much for bytes.
+    words: bool,
+}
+
+#[derive(Clone, Debug)]
+struct BytePass {
+    /// Without panels.
+    pass: Pass,
+    /// `[pair of vectors][bytes of k / 4][lanes of the pair][4]`.
+    panels: Vec<u8>,
+    /// `[vectors][lanes]`: what one step of a weight is worth.
+    scale: Vec<f32>,
+    /// `[vectors][lanes]`: the sum of the weights, times their scale.
+    sum: Vec<f32>,
+}
+
+impl Bytes {
+    pub(super) fn new(isa: Isa, shape: &Shape, weight: &[f32], bias: &[f32], words: bool) -> Self {
+        let Packed { passes, narrow } = Packed::new(isa, shape, weight, bias);
+        let quantized =
+            |passes: Vec<Pass>| passes.into_iter().map(|pass| BytePass::new(isa, shape, pass, words)).collect();
+        Self { passes: quantized(passes), narrow: quantized(narrow), words }
+    }
+
+    pub(super) fn in_words(&self) -> bool {
+        self.words
+    }
+
+    fn for_width(&self, columns: usize) -> &[BytePass] {
+        if self.passes[0].pass.group > columns { &self.narrow } else { &self.passes }
+    }
+}
+
+impl BytePass {
+    fn new(isa: Isa, shape: &Shape, mut pass: Pass, words: bool) -> Self {
+        let (lanes, run) = (isa.lanes(), pass.taps.1 * shape.inputs);
+        let (rows, padded) = (pass.taps.0, run.next_multiple_of(if words { 2 } else { 4 }));
+        let outputs = pass.bias.len();
+        let (mut scale, mut sum) = (vec![0.0; outputs], vec![0.0; outputs]);
+        let bytes = rows * padded * if words { 2 } else { 1 };
+        let mut panels = vec![0; outputs * bytes];
+        for lane in 0..outputs {
+            let mut filter = vec![0.0; rows * padded];
+            for k in 0..rows * run {
+                filter[k / run * padded + k % run] = pass.panels[pass.at(lanes, shape.inputs, k, lane)];
+            }
+            let (row, total): (Vec<u8>, i32) = match words {
+                true => {
+                    let (row, step) = quantize::weights_in_words(&filter);
+                    scale[lane] = step;
+                    (row.iter().flat_map(|w| w.to_le_bytes()).collect(), 0)
+                }
+                false => {
+                    let (row, step) = quantize::weights(isa, &filter, SMOOTH);
+                    scale[lane] = step;
+                    (row.iter().map(|w| w.cast_unsigned()).collect(), row.iter().map(|&w| i32::from(w)).sum())
+                }
+            };
+            sum[lane] = total as f32 * scale[lane];
+            let first = lane / (2 * lanes) * (2 * lanes);
+            let wide = (outputs - first).min(2 * lanes);
+            for (four, weights) in row.chunks_exact(4).enumerate() {
+                panels[first * bytes + (four * wide + lane - first) * 4..][..4].copy_from_slice(weights);
+            }
+        }
+        pass.panels = vec![];
+        Self { pass, panels, scale, sum }
+    }
+}
+
+/// The input of the products, as the bytes of its whole numbers.
+#[derive(Clone, Copy)]
+struct Numbers<'a> {
+    bytes: &'a [u8],
+    /// Bytes from one row to the next.
+    stride: usize,
+    /// Bytes of a pixel.
+    pixel: usize,
+    scale: f32,
+    zero: f32,
+}
+
+impl<'a> Numbers<'a> {
+    fn of_bytes(QuantizedView { view, scale, zero }: QuantizedView<'a>) -> Self {
+        let (&[scale], &[zero]) = (scale, zero) else { panic!("a convolution takes bytes on one grid") };
+        Self { bytes: view.data, stride: view.stride, pixel: view.channels, scale, zero: zero.into() }
+    }
+
+    fn of_words(words: &'a Words) -> Self {
+        let View { data, stride, channels, .. } = words.map.view();
+        Self {
+            bytes: bytemuck::cast_slice(data),
+            stride: 2 * stride,
+            pixel: 2 * channels,
+            scale: words.scale,
+            zero: 0.0,
+        }
+    }
+}
+
+/// Gives the range of what a ReLU left.
+///
+/// # Panics
+/// If the input has a range for each channel.
+pub(super) fn run(
+    isa: Isa,
+    shape: &Shape,
+    weights: &Bytes,
+    input: QuantizedView,
+    out: &mut Output,
+    rows: Range<usize>,
+    gain: Option<&[f32]>,
+) -> Extent {
+    run_numbers::<false>(isa, shape, weights, Numbers::of_bytes(input), out, rows, gain)
+}
+
+/// The same in words.
+pub(super) fn run_words(
+    isa: Isa,
+    shape: &Shape,
+    weights: &Bytes,
+    input: &Words,
+    out: &mut Output,
+    rows: Range<usize>,
+    gain: Option<&[f32]>,
+) -> Extent {
+    run_numbers::<true>(isa, shape, weights, Numbers::of_words(input), out, rows, gain)
+}
+
+fn run_numbers<const WORDS: bool>(
+    isa: Isa,
+    shape: &Shape,
+    weights: &Bytes,
+    input: Numbers,
+    out: &mut Output,
+    rows: Range<usize>,
+    gain: Option<&[f32]>,
+) -> Extent {
+    let mut extent = Extent::default();
+    for pass in weights.for_width(out.shape().1) {
+        let (out, rows, extent) = (&mut *out, rows.clone(), &mut extent);
+        isa.dispatch_bytes(Run::<WORDS> { shape, pass, input, out, rows, gain, extent });
+    }
+    extent
+}
+
+struct Run<'a, 'b, const WORDS: bool> {
+    shape: &'a Shape,
+    pass: &'a BytePass,
+    input: Numbers<'a>,
+    out: &'a mut Output<'b>,
+    rows: Range<usize>,
+    gain: Option<&'a [f32]>,
+    extent: &'a mut Extent,
+}
+
+impl<const WORDS: bool> ByteKernel for Run<'_, '_, WORDS> {
+    #[inline(always)]
+    fn run<L: ByteLanes>(self) {
+        let Self { shape, pass, input, out, rows, gain, extent } = self;
+        let product = Products::<WORDS> { shape, pass, input };
+        let range = match out {
+            Output::Floats(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, rows, gain),
+            Output::Bytes(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, rows, gain),
+        };
+        *extent = extent.or(range);
+    }
+}
+
+struct Products<'a, const WORDS: bool> {
+    shape: &'a Shape,
+    pass: &'a BytePass,
+    input: Numbers<'a>,
+}
+
+impl<L: ByteLanes, const WORDS: bool> Product<L> for Products<'_, WORDS> {
+    const GROUPS: usize = if L::MANY_REGISTERS { 8 } else { 4 };
+
+    #[inline(always)]
+    fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M] {
+        let Self { shape, pass: BytePass { pass, panels, scale, sum }, input } = *self;
+        let Numbers { bytes, stride, pixel, .. } = input;
+        let (rows, run) = (pass.taps.0, (pass.taps.1 * pixel).next_multiple_of(4));
+        let group = pass.group * shape.stride * pixel;
+        let start = (y * shape.stride + pass.first.0) * stride + (x * shape.stride + pass.first.1) * pixel;
+        let panel = &panels[first * rows * run..];
+        let [scale, sum, bias] = [scale, sum, &pass.bias].map(|all| &all[first..]);
+        assert!(start + (M - 1) * group + (rows - 1) * stride + run <= bytes.len());
+        assert!(rows * run * V * L::N <= panel.len() && [scale, sum, bias].iter().all(|all| V * L::N <= all.len()));
+
+        let mut sums: [[L::Sums; V]; M] = [[L::zero(); V]; M];
+        let mut panel = panel.as_ptr();
+        for ty in 0..rows {
+            // SAFETY: the asserts above bound every address read here.
+            let pixels = unsafe { bytes.as_ptr().add(start + ty * stride) };
+            for k in (0..run).step_by(4) {
+                // SAFETY: as above.
+                unsafe {
+                    let weights: [L::Sums; V] = std::array::from_fn(|v| L::weights(panel.add(v * 4 * L::N).cast()));
+                    panel = panel.add(V * 4 * L::N);
+                    for (m, sums) in sums.iter_mut().enumerate() {
+                        let pixel = L::pixels(pixels.add(m * group + k));
+                        for (sum, weight) in sums.iter_mut().zip(weights) {
+                            *sum = match WORDS {
+                                true => L::dot_words(*sum, pixel, weight),
+                                false => L::dot(*sum, pixel, weight),
+                            };
+                        }
+                    }
+                }
+            }
+        }
+        let mut out = [[L::splat(0.0); V]; M];
+        for v in 0..V {
+            // SAFETY: as above.
+            let (scale, sum, bias) = unsafe {
+                let [scale, sum, bias] = [scale.as_ptr(), sum.as_ptr(), bias.as_ptr()];
+                (L::load(scale.add(v * L::N)), L::load(sum.add(v * L::N)), L::load(bias.add(v * L::N)))
+            };
+            let by = scale.mul_add(L::splat(input.scale), L::splat(0.0));
+            // The bias, less what `zero` adds.
+            let plus = sum.mul_add(L::splat(-input.zero * input.scale), bias);
+            for (out, sums) in out.iter_mut().zip(&sums) {
+                out[v] = L::float(sums[v]).mul_add(by, plus);
+            }
+        }
+        out
+    }
+}

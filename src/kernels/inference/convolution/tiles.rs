@@ -1,0 +1,250 @@
+//! How a pass covers the output: row by row, a few pixels (or groups of pixels) by one or two vectors of output channels
+//! at a time, which stay in registers while k runs over the taps.
+#![allow(unsafe_code)]
+use super::pack::Pass;
+use super::{Activation, Map, Shape};
+use crate::kernels::inference::feature_map::Extent;
+use crate::kernels::inference::quantize::Quantized;
+use crate::kernels::isa::{ByteLanes, Extents, Lanes};
+use std::ops::Range;
+
+/// The sums of one tile.
+pub(super) trait Product<L: Lanes> {
+    /// How many groups by two vectors registers hold the sums of, with what multiplying them takes: 8, 6 or 4.
+    const GROUPS: usize;
+
+    /// Of M groups of pixels from (`y`, `x`) on, by V vectors of lanes from `first` on; bias included.
+    fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M];
+}
+
+/// Where the sums go.
+pub(super) trait Target<L: Lanes> {
+    /// What it holds.
+    type Number: Copy + Default;
+    /// What storing a number takes.
+    type Step: Copy;
+
+    fn map(&mut self) -> &mut Map<Self::Number>;
+
+    fn step(&self) -> Self::Step;
+
+    /// # Safety
+    /// `from` is valid for reads of these lanes.
+    unsafe fn load(from: *const Self::Number, lanes: Range<usize>) -> L;
+
+    /// # Safety
+    /// `to` is valid for writes of these lanes.
+    unsafe fn store(x: L, step: Self::Step, to: *mut Self::Number, lanes: Range<usize>);
+}
+
+impl<L: Lanes> Target<L> for Map {
+    type Number = f32;
+    type Step = ();
+
+    #[inline(always)]
+    fn map(&mut self) -> &mut Map {
+        self
+    }
+
+    #[inline(always)]
+    fn step(&self) {}
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32, lanes: Range<usize>) -> L {
+        // SAFETY: the caller's word.
+        unsafe { L::load_some(from, lanes) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(x: L, (): (), to: *mut f32, lanes: Range<usize>) {
+        // SAFETY: the caller's word.
+        unsafe {
+            match lanes == (0..L::N) {
+                true => x.store(to),
+                false => x.store_some(to, lanes),
+            }
+        }
+    }
+}
+
+impl<L: ByteLanes> Target<L> for Quantized {
+    type Number = u8;
+    /// One over the scale, and the zero.
+    type Step = (L, L);
+
+    #[inline(always)]
+    fn map(&mut self) -> &mut Map<u8> {
+        &mut self.map
+    }
+
+    #[inline(always)]
+    fn step(&self) -> (L, L) {
+        let (&[scale], &[zero]) = (&self.scale[..], &self.zero[..]) else { panic!("a grid of one range is written") };
+        (L::splat(1.0 / scale), L::splat(f32::from(zero)))
+    }
+
+    #[inline(always)]
+    unsafe fn load(_: *const u8, _: Range<usize>) -> L {
+        unreachable!("nothing is added to bytes, as `Conv::add` takes floats")
+    }
+
+    #[inline(always)]
+    unsafe fn store(x: L, (by, plus): (L, L), to: *mut u8, lanes: Range<usize>) {
+        // SAFETY: the caller's word.
+        unsafe { x.mul_add(by, plus).store_some_bytes(to, lanes) }
+    }
+}
+
+/// Computes a pass into these rows of `out`, and gives the range of what a ReLU left.
+#[inline(always)]
+pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
+    shape: &Shape,
+    pass: &Pass,
+    product: P,
+    target: &mut T,
+    rows: Range<usize>,
+    gain: Option<&[f32]>,
+) -> Extent {
+    let mut extents = Extents::<L>::default();
+    let scale = if shape.upsample { 2 } else { 1 };
+    let to_bytes = target.step();
+    let out = target.map();
+    let columns = out.width() / scale;
+    for first in (0..pass.bias.len()).step_by(2 * L::N) {
+        let pair = first + L::N < pass.bias.len();
+        let gain = gain.map(|gain| {
+            let of_lanes: [f32; 32] = std::array::from_fn(|i| gain[(first + i) % shape.outputs % gain.len()]);
+            of_lanes
+        });
+        for y in 0..rows.len() / scale {
+            let out = &mut out.row_mut(rows.start + y * scale + pass.phase.0)[pass.phase.1 * shape.outputs..];
+            let step = scale * shape.outputs;
+            let mut row = Row::<L, P, T> {
+                shape,
+                pass,
+                product: &product,
+                out,
+                to_bytes,
+                step,
+                first,
+                y,
+                gain: gain.as_ref(),
+                extents,
+            };
+            match (pair, P::GROUPS) {
+                (true, 8) => row.tiles::<8, 2>(columns),
+                (true, 6) => row.tiles::<6, 2>(columns),
+                (true, _) => row.tiles::<4, 2>(columns),
+                (false, _) => row.tiles::<8, 1>(columns),
+            }
+            extents = row.extents;
+        }
+    }
+    extents.of_lanes()
+}
+
+/// One output row of one panel.
+struct Row<'a, L: Lanes, P, T: Target<L>> {
+    shape: &'a Shape,
+    pass: &'a Pass,
+    product: &'a P,
+    /// From the first pixel of the phase on.
+    out: &'a mut [T::Number],
+    to_bytes: T::Step,
+    /// Numbers from one output pixel of the phase to the next.
+    step: usize,
+    /// The panel's first lane.
+    first: usize,
+    y: usize,
+    /// Of the panel's lanes, if the sums are added to what there is.
+    gain: Option<&'a [f32; 32]>,
+    extents: Extents<L>,
+}
+
+impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
+    /// Tiles of M groups by V vectors. A last tile that would hang over is shifted back over pixels already done, which are
+    /// not stored again.
+    #[inline(always)]
+    fn tiles<const M: usize, const V: usize>(&mut self, columns: usize) {
+        let group = self.pass.group;
+        let groups = columns / group;
+        let mut g = 0;
+        while g < groups {
+            match groups - g {
+                left if left >= M => {
+                    self.tile::<M, V>(g * group, 0);
+                    g += M;
+                }
+                left if groups >= M => {
+                    self.tile::<M, V>((groups - M) * group, (M - left) * group);
+                    g = groups;
+                }
+                left if left >= 4 => {
+                    self.tile::<4, V>(g * group, 0);
+                    g += 4;
+                }
+                _ => {
+                    self.tile::<1, V>(g * group, 0);
+                    g += 1;
+                }
+            }
+        }
+        if groups * group < columns {
+            self.tile::<1, V>(columns - group, group - columns % group);
+        }
+    }
+
+    /// M groups from pixel `x` on, of which the first `done` pixels are not stored.
+    #[inline(always)]
+    fn tile<const M: usize, const V: usize>(&mut self, x: usize, done: usize) {
+        let sums = self.product.sums::<M, V>(self.first, self.y, x);
+        // Not a loop: only with a constant index do the sums stay in registers.
+        let mut column = [L::splat(0.0); M];
+        column.iter_mut().zip(&sums).for_each(|(to, sums)| *to = sums[0]);
+        self.finish(column, 0, x, done);
+        if V == 2 {
+            column.iter_mut().zip(&sums).for_each(|(to, sums)| *to = sums[V - 1]);
+            self.finish(column, L::N, x, done);
+        }
+    }
+
+    /// What follows the sums of the panel's lanes from `lane` on.
+    #[inline(always)]
+    fn finish<const M: usize>(&mut self, mut sums: [L; M], lane: usize, x: usize, done: usize) {
+        let (group, outputs, first) = (self.pass.group, self.shape.outputs, self.first + lane);
+        let step = group * self.step;
+        // Of the vector's lanes, those of the group's outputs.
+        let used = (group * outputs - first).min(L::N);
+        let out = &mut self.out[x * self.step + first..];
+        assert!((M - 1) * step + used <= out.len());
+        let out = out.as_mut_ptr();
+        let to = |m: usize| out.wrapping_add(m * step);
+        if let Some(gain) = self.gain {
+            // SAFETY: a panel has 32 lanes at most.
+            let gain = unsafe { L::load(gain.as_ptr().add(lane)) };
+            for (m, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: the assert above bounds every address.
+                *sum = sum.mul_add(gain, unsafe { T::load(to(m), 0..used) });
+            }
+        }
+        self.shape.activation.apply(sums.iter_mut());
+        if self.shape.activation == Activation::Relu {
+            // Lanes that are not stored are zeros, or pixels stored before.
+            for sum in &sums {
+                self.extents.add(*sum);
+            }
+        }
+        if done == 0 && used == L::N {
+            for (m, sum) in sums.into_iter().enumerate() {
+                // SAFETY: as above.
+                unsafe { T::store(sum, self.to_bytes, to(m), 0..L::N) }
+            }
+        } else {
+            for (m, sum) in sums.into_iter().enumerate() {
+                let from = (done.saturating_sub(m * group) * outputs).saturating_sub(first);
+                // SAFETY: as above.
+                unsafe { T::store(sum, self.to_bytes, to(m), from.min(used)..used) }
+            }
+        }
+    }
+}

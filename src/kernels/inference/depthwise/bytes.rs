@@ -1,0 +1,384 @@
+//! Depthwise convolution in bytes: four rows of taps are multiplied and summed by one instruction.
+//!
+//! A block of bytes of up to four rows is interleaved, so that the taps of one column and one channel fill a lane; the lane
+//! stands for a channel or, where several pixels fit into a block, for a pixel and a channel. As for the dense convolution,
+//! `out = scale_in scale[c] (sum of q w - zero sum of w) + bias[c]`.
+#![allow(unsafe_code)]
+use super::{Activation, Extent, Isa, Output, Pass, Shape};
+use crate::kernels::inference::feature_map::Map;
+use crate::kernels::inference::quantize;
+use crate::kernels::inference::quantize::QuantizedView;
+use crate::kernels::isa::{ByteKernel, ByteLanes, Extents};
+use std::marker::PhantomData;
+
+/// Where in a lane each of four rows stands. The middle one of three, whose weight is most often the largest, has no neighbour.
+const ORDER: [usize; 4] = [0, 2, 1, 3];
+
+/// The weights of a pass.
+#[derive(Clone, Debug)]
+pub(super) struct BytePass {
+    /// Pixels in a block.
+    group: usize,
+    blocks: Vec<Block>,
+}
+
+/// What the lanes of a block need, all in the order of an interleaved block.
+#[derive(Clone, Debug)]
+struct Block {
+    /// The first channel.
+    channel: usize,
+    /// Numbers in use.
+    used: usize,
+    /// The channel of each place; of one not in use, 0.
+    channels: Vec<usize>,
+    /// `[four rows][columns][places][4]`.
+    weight: Vec<i8>,
+    /// What one step of a weight is worth.
+    scale: Vec<f32>,
+    /// The sum of the weights, times their scale.
+    sum: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl BytePass {
+    pub(super) fn new(isa: Isa, shape: &Shape, pass: &Pass, bias: &[f32]) -> Self {
+        let (block, channels) = (4 * isa.lanes(), shape.outputs);
+        let fits = shape.stride == 1 && !shape.upsample && block.is_multiple_of(channels);
+        let group = if fits { block / channels } else { 1 };
+        let new = |channel| Block::new(isa, shape, pass, bias, group, channel);
+        Self { group, blocks: (0..group * channels).step_by(block).map(new).collect() }
+    }
+}
+
+impl Block {
+    fn new(isa: Isa, shape: &Shape, pass: &Pass, bias: &[f32], group: usize, channel: usize) -> Self {
+        let (places, channels) = (4 * isa.lanes(), shape.outputs);
+        let (rows, columns) = pass.taps;
+        let used = (group * channels - channel).min(places);
+        let mut block = Self {
+            channel,
+            used,
+            channels: vec![0; places],
+            weight: vec![0; rows.div_ceil(4) * columns * places * 4],
+            scale: vec![1.0; places],
+            sum: vec![0.0; places],
+            bias: vec![0.0; places],
+        };
+        for place in 0..places {
+            let number = isa.interleaved(place);
+            if number >= used {
+                continue;
+            }
+            let c = (channel + number) % channels;
+            block.channels[place] = c;
+            let mut taps = vec![0.0; block.weight.len() / places];
+            for (row, column) in (0..rows * columns).map(|n| (n / columns, n % columns)) {
+                taps[(row / 4 * columns + column) * 4 + ORDER[row % 4]] =
+                    pass.weight[(row * columns + column) * channels + c];
+            }
+            let (taps, scale) = quantize::weights(isa, &taps, (rows * columns) as f32);
+            for (n, four) in taps.chunks_exact(4).enumerate() {
+                block.weight[(n * places + place) * 4..][..4].copy_from_slice(four);
+            }
+            let total: i32 = taps.iter().map(|&w| i32::from(w)).sum();
+            (block.scale[place], block.sum[place], block.bias[place]) = (scale, total as f32 * scale, bias[c]);
+        }
+        block
+    }
+}
+
+/// Computes a pass, and gives the range of what came out, unless it went into bytes.
+pub(super) fn run(
+    isa: Isa,
+    shape: &Shape,
+    passes: (&Pass, &BytePass),
+    input: QuantizedView,
+    out: &mut Output,
+) -> Extent {
+    let mut extent = Extent::default();
+    let (pass, bytes) = passes;
+    match out {
+        Output::Floats(out) => {
+            isa.dispatch_bytes(Run { shape, pass, bytes, input, inverse: 1.0, out, extent: &mut extent });
+        }
+        Output::Bytes(out) => {
+            let inverse = 1.0 / out.scale[0];
+            isa.dispatch_bytes(Run { shape, pass, bytes, input, inverse, out: &mut out.map, extent: &mut extent });
+        }
+    }
+    extent
+}
+
+struct Run<'a, N> {
+    shape: &'a Shape,
+    pass: &'a Pass,
+    bytes: &'a BytePass,
+    input: QuantizedView<'a>,
+    /// What the numbers are multiplied by before they are stored.
+    inverse: f32,
+    out: &'a mut Map<N>,
+    extent: &'a mut Extent,
+}
+
+/// What is stored.
+trait Number: Copy + Default {
+    /// Stores the first `used` numbers of an interleaved block, and takes them into the extents if they can say more than
+    /// their type does.
+    ///
+    /// # Safety
+    /// `to` is valid for `used` writes.
+    unsafe fn store<L: ByteLanes>(
+        block: [L; 4],
+        activation: Activation,
+        to: *mut Self,
+        used: usize,
+        extents: &mut Extents<L>,
+    );
+}
+
+impl Number for u8 {
+    /// What the activation cuts off, bytes cannot hold ([`holds`]).
+    #[inline(always)]
+    unsafe fn store<L: ByteLanes>(block: [L; 4], _: Activation, to: *mut u8, used: usize, _: &mut Extents<L>) {
+        // SAFETY: the caller's word.
+        unsafe { L::store_bytes_interleaved(block, to, used) }
+    }
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    unsafe fn store<L: ByteLanes>(
+        mut block: [L; 4],
+        activation: Activation,
+        to: *mut f32,
+        used: usize,
+        extents: &mut Extents<L>,
+    ) {
+        activation.apply(block.iter_mut());
+        for (v, x) in L::ordered(block).into_iter().enumerate() {
+            let (to, lanes) = (to.wrapping_add(v * L::N), used.saturating_sub(v * L::N).min(L::N));
+            // SAFETY: the caller's word.
+            unsafe {
+                if lanes == L::N {
+                    x.store(to);
+                    extents.add(x);
+                } else {
+                    x.store_some(to, 0..lanes);
+                    // Read back, as the other lanes are no numbers of the map.
+                    extents.add(L::load_some(to, 0..lanes));
+                }
+            }
+        }
+    }
+}
+
+impl<N: Number> ByteKernel for Run<'_, N> {
+    #[inline(always)]
+    fn run<L: ByteLanes>(self) {
+        let Self { shape, pass, bytes, input, inverse, out, extent } = self;
+        let scale = if shape.upsample { 2 } else { 1 };
+        let (rows, columns) = (out.height() / scale, out.width() / scale);
+        let mut extents = Extents::<L>::default();
+        for block in &bytes.blocks {
+            let affine = block.affine::<L>(input, inverse);
+            for y in 0..rows {
+                let out = &mut out.row_mut(y * scale + pass.phase.0)[pass.phase.1 * shape.outputs..];
+                let extents = &mut extents;
+                let mut row = Row { shape, pass, input, y, block, affine, out, group: bytes.group, scale, extents };
+                match (pass.taps, bytes.group * shape.stride) {
+                    ((3, 3), 1) => row.three_by_three::<1>(columns),
+                    ((3, 3), 2) => row.three_by_three::<2>(columns),
+                    _ => row.tiles::<1, 1, 1, false>(columns),
+                }
+            }
+        }
+        *extent = extents.of_lanes();
+    }
+}
+
+impl Block {
+    /// What makes numbers of each vector of sums: a factor, and a number to add.
+    #[inline(always)]
+    fn affine<L: ByteLanes>(&self, input: QuantizedView, inverse: f32) -> [(L, L); 4] {
+        let (mut by, mut plus) = ([0.0_f32; 64], [0.0_f32; 64]);
+        for place in 0..4 * L::N {
+            let channel = self.channels[place];
+            let (scale, zero) = (input.scale[channel % input.scale.len()], input.zero[channel % input.zero.len()]);
+            by[place] = self.scale[place] * scale * inverse;
+            plus[place] = (self.bias[place] - self.sum[place] * scale * f32::from(zero)) * inverse;
+        }
+        let mut affine = [(L::splat(0.0), L::splat(0.0)); 4];
+        for (v, affine) in affine.iter_mut().enumerate() {
+            // SAFETY: 64 numbers are four vectors of 16, and no vector has more.
+            *affine = unsafe { (L::load(by.as_ptr().add(v * L::N)), L::load(plus.as_ptr().add(v * L::N))) };
+        }
+        affine
+    }
+}
+
+/// One row of outputs of one block.
+struct Row<'a, 'b, L, N> {
+    shape: &'a Shape,
+    pass: &'a Pass,
+    input: QuantizedView<'a>,
+    y: usize,
+    block: &'a Block,
+    affine: [(L, L); 4],
+    /// From the first pixel of the phase on.
+    out: &'b mut [N],
+    /// Pixels in a block.
+    group: usize,
+    /// 2 where a pass makes every second pixel of the upsampled map, else 1.
+    scale: usize,
+    extents: &'b mut Extents<L>,
+}
+
+impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
+    /// Of as many groups as registers hold the sums of.
+    #[inline(always)]
+    fn three_by_three<const S: usize>(&mut self, columns: usize) {
+        match (self.block.used == 4 * L::N, L::MANY_REGISTERS) {
+            (true, true) => self.tiles::<4, 3, S, true>(columns),
+            (false, true) => self.tiles::<4, 3, S, false>(columns),
+            (true, false) => self.tiles::<2, 3, S, true>(columns),
+            (false, false) => self.tiles::<2, 3, S, false>(columns),
+        }
+    }
+
+    /// Tiles of M groups; T columns of taps at a time, and outputs S columns of the input apart. A last tile that would hang
+    /// over is shifted back over pixels already done, and writes the same numbers again.
+    #[inline(always)]
+    fn tiles<const M: usize, const T: usize, const S: usize, const FULL: bool>(&mut self, columns: usize) {
+        let group = self.group;
+        if columns < group {
+            return self.tile::<1, 1, 1, false>(0, columns * self.shape.outputs);
+        }
+        let used = self.block.used;
+        let mut x = 0;
+        while x < columns {
+            if columns - x >= M * group {
+                self.tile::<M, T, S, FULL>(x, used);
+                x += M * group;
+            } else if columns >= M * group {
+                self.tile::<M, T, S, FULL>(columns - M * group, used);
+                x = columns;
+            } else {
+                self.tile::<1, 1, 1, false>(x.min(columns - group), used);
+                x += group;
+            }
+        }
+    }
+
+    /// M groups of pixels from `x` on, `used` numbers of each: all of a block, if it is FULL.
+    #[inline(always)]
+    fn tile<const M: usize, const T: usize, const S: usize, const FULL: bool>(&mut self, x: usize, used: usize) {
+        let (shape, pass, block) = (self.shape, self.pass, self.block);
+        let used = if FULL { 4 * L::N } else { used };
+        let (data, stride, channels) = (self.input.view.data, self.input.view.stride, shape.outputs);
+        let (rows, columns) = pass.taps;
+        let first = (self.y * shape.stride + pass.first.0) * stride + (x * shape.stride + pass.first.1) * channels;
+        let start = first + block.channel;
+        let last = start + (rows - 1) * stride + ((M - 1) * S + columns - 1) * channels;
+        assert!(0 < used && used <= 4 * L::N && last + used <= data.len());
+        assert_eq!(block.weight.len(), rows.div_ceil(4) * columns * 16 * L::N);
+
+        let mut sums = [[L::zero(); 4]; M];
+        // SAFETY: the asserts above bound every address. Rows beyond the last have weights of 0.
+        unsafe {
+            let (weight, from) = (block.weight.as_ptr(), data.as_ptr().add(start));
+            if rows <= 4 && columns == T {
+                let rows = ORDER.map(|r| from.add(r.min(rows - 1) * stride));
+                Columns::<L, M, T, S> { rows, channels, used, weight, lanes: PhantomData }.add_all(&mut sums);
+            } else {
+                for n in 0..rows.div_ceil(4) * columns {
+                    let (first, column) = (n / columns * 4, n % columns);
+                    let rows = ORDER.map(|r| from.add((first + r).min(rows - 1) * stride + column * channels));
+                    let weight = weight.add(n * 16 * L::N);
+                    Columns::<L, M, 1, S> { rows, channels, used, weight, lanes: PhantomData }.add_all(&mut sums);
+                }
+            }
+        }
+
+        let step = self.group * self.scale * channels;
+        let out = &mut self.out[x * self.scale * channels + block.channel..];
+        assert!((M - 1) * step + used <= out.len());
+        let (out, affine) = (out.as_mut_ptr(), self.affine);
+        for (m, sums) in sums.into_iter().enumerate() {
+            let [a, b, c, d] = affine;
+            let block = [
+                L::float(sums[0]).mul_add(a.0, a.1),
+                L::float(sums[1]).mul_add(b.0, b.1),
+                L::float(sums[2]).mul_add(c.0, c.1),
+                L::float(sums[3]).mul_add(d.0, d.1),
+            ];
+            // SAFETY: the assert above bounds every address.
+            unsafe { N::store(block, shape.activation, out.add(m * step), used, self.extents) }
+        }
+    }
+}
+
+/// Up to four rows of T columns of taps, for M outputs that lie S columns apart.
+struct Columns<L, const M: usize, const T: usize, const S: usize> {
+    rows: [*const u8; 4],
+    channels: usize,
+    used: usize,
+    weight: *const i8,
+    lanes: PhantomData<L>,
+}
+
+impl<L: ByteLanes, const M: usize, const T: usize, const S: usize> Columns<L, M, T, S> {
+    /// Adds what the columns give to the sums.
+    ///
+    /// # Safety
+    /// Rows and weights are valid for all columns.
+    #[inline(always)]
+    unsafe fn add_all(&self, sums: &mut [[L::Sums; 4]; M]) {
+        // SAFETY: the caller's word. Not a loop: only with constant indices do the sums stay in registers.
+        unsafe {
+            self.add::<0>(sums);
+            self.add::<1>(sums);
+            self.add::<2>(sums);
+            self.add::<3>(sums);
+            self.add::<4>(sums);
+            self.add::<5>(sums);
+            self.add::<6>(sums);
+            self.add::<7>(sums);
+            self.add::<8>(sums);
+        }
+    }
+
+    /// Adds what column X of the input, if it is one of theirs, gives to the outputs above whose taps it lies.
+    ///
+    /// # Safety
+    /// Rows and weights are valid for all columns.
+    #[inline(always)]
+    unsafe fn add<const X: usize>(&self, sums: &mut [[L::Sums; 4]; M]) {
+        const { assert!((M - 1) * S + T <= 9, "columns are counted up to 9") };
+        if X >= (M - 1) * S + T {
+            return;
+        }
+        // SAFETY: the caller's word.
+        let pixels = unsafe {
+            let [a, b, c, d] = self.rows;
+            let at = X * self.channels;
+            L::interleave([a.add(at), b.add(at), c.add(at), d.add(at)], self.used)
+        };
+        for (m, sums) in sums.iter_mut().enumerate() {
+            if m * S <= X && X < m * S + T {
+                // SAFETY: the caller's word.
+                unsafe {
+                    let weight = self.weight.add((X - m * S) * 16 * L::N);
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = L::dot(*sum, pixels[v], L::weights(weight.add(v * 4 * L::N)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether what this activation leaves is just what these bytes can hold.
+pub(super) fn holds(activation: Activation, bytes: QuantizedView) -> bool {
+    let of_relu6 = |scale: f32| (scale * 255.0 - 6.0).abs() < 1e-4;
+    activation == Activation::Relu6 && bytes.zero == [0] && matches!(bytes.scale, &[scale] if of_relu6(scale))
+}

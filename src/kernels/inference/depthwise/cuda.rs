@@ -1,0 +1,31 @@
+//! A depthwise convolution's weights on CUDA; `conv.cu` computes it on the way into a pointwise one.
+use crate::kernels::cuda::{At, Number, Weights, stored};
+use crate::kernels::inference::convolution::Shape;
+
+/// A depthwise convolution whose weights lie on the device.
+#[derive(Clone, Debug)]
+pub struct Depthwise {
+    shape: Shape,
+    /// `[tap][channel]`.
+    pub(in crate::kernels) weight: At,
+    /// `[channel]`.
+    pub(in crate::kernels) bias: At,
+}
+
+impl Depthwise {
+    /// `weight` is `[channels, 1, kernel, kernel]`.
+    pub fn new(number: Number, shape: Shape, weight: &[f32], bias: Option<&[f32]>, weights: &mut Weights) -> Self {
+        let (channels, taps) = (shape.outputs, shape.kernel * shape.kernel);
+        let room = stored(channels);
+        let turned =
+            (0..taps * room).map(|n| if n % room < channels { weight[n % room * taps + n / room] } else { 0.0 });
+        let weight = weights.push(number, turned);
+        let biases = (0..room).map(|c| bias.and_then(|bias| bias.get(c)).copied().unwrap_or(0.0));
+        Self { shape, weight, bias: weights.push(Number::F32, biases) }
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+}

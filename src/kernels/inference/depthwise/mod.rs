@@ -1,0 +1,133 @@
+//! Depthwise convolution: `out[c] = act(bias[c] + sum over taps of weight[c] * in[c])`, each channel by itself, with any kernel
+//! and stride, optionally after nearest x2 upsampling. It takes padding and sizes as [`super::convolution`] does.
+mod bytes;
+pub mod cuda;
+mod scalar;
+mod simd;
+
+use crate::kernels::inference::any_map::{Input, Output};
+use crate::kernels::inference::convolution::{Activation, Cells, Shape};
+use crate::kernels::inference::feature_map::{Extent, Scratch};
+use crate::kernels::inference::quantize::Grid;
+use crate::kernels::isa::Isa;
+use bytes::BytePass;
+
+/// A depthwise convolution with its weights.
+#[derive(Clone, Debug)]
+pub struct Depthwise {
+    shape: Shape,
+    isa: Isa,
+    bias: Vec<f32>,
+    passes: Vec<Pass>,
+    /// The same for paths in bytes.
+    bytes: Vec<BytePass>,
+}
+
+/// One rectangle of taps over the map: all of it, or one phase of the upsampled map.
+#[derive(Clone, Debug)]
+struct Pass {
+    /// First row and column of taps, in the padded input, of output position (0, 0).
+    first: (usize, usize),
+    /// Rows and columns of taps.
+    taps: (usize, usize),
+    /// Of the upsampled map: row and column.
+    phase: (usize, usize),
+    /// `[taps][channels]`.
+    weight: Vec<f32>,
+}
+
+impl Depthwise {
+    /// A convolution with `weight` in `[channels, 1, kernel, kernel]` order; no bias means zeros.
+    ///
+    /// # Panics
+    /// If the lengths do not fit the shape, or inputs and outputs differ in number.
+    pub fn new(isa: Isa, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
+        assert_eq!(weight.len(), shape.outputs * shape.kernel * shape.kernel, "{shape:?}");
+        assert_eq!(shape.inputs, shape.outputs, "{shape:?}");
+        let bias = bias.map_or_else(|| vec![0.0; shape.outputs], <[f32]>::to_vec);
+        assert_eq!(bias.len(), shape.outputs, "{shape:?}");
+        let passes = match shape.upsample {
+            true => (0..4).map(|phase| Pass::upsampling(&shape, (phase / 2, phase % 2), weight)).collect(),
+            false => vec![Pass::plain(&shape, weight)],
+        };
+        let bytes = match isa.in_bytes() {
+            true => passes.iter().map(|pass| BytePass::new(isa, &shape, pass, &bias)).collect(),
+            false => vec![],
+        };
+        Self { shape, isa, bias, passes, bytes }
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Computes the convolution into the inside of `out`, whose shape must be the output's.
+    ///
+    /// # Panics
+    /// If a map does not fit the shape; if bytes come to a path in floats, or are to be written without a ReLU6, whose range
+    /// they have.
+    pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut Scratch) {
+        let (shape, input, mut out) = (&self.shape, input.into(), out.into());
+        assert_eq!(input.shape().2, shape.inputs, "input of {shape:?}");
+        assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
+        let (height, width) = shape.output_size(input);
+        assert_eq!(out.shape(), (height, width, shape.outputs), "output of {shape:?}");
+        let range = match (input, &mut out) {
+            (input, out) if self.isa.in_bytes() => {
+                if let Output::Bytes(out) = out {
+                    assert!(bytes::holds(shape.activation, out.view()), "bytes of {shape:?}");
+                }
+                let input = scratch.in_bytes(self.isa, input, Grid::Channels);
+                let run = |passes| bytes::run(self.isa, shape, passes, input, out);
+                self.passes.iter().zip(&self.bytes).map(run).fold(Extent::default(), Extent::or)
+            }
+            // Fewer channels than lanes: nothing to gain.
+            (Input::Floats(input), Output::Floats(out))
+                if shape.outputs < self.isa.lanes() || self.isa == Isa::Scalar =>
+            {
+                return self.passes.iter().for_each(|pass| scalar::run(shape, pass, &self.bias, input, out));
+            }
+            (Input::Floats(input), Output::Floats(out)) => {
+                let run = |pass| simd::run(self.isa, shape, pass, &self.bias, input, out);
+                self.passes.iter().map(run).fold(Extent::default(), Extent::or)
+            }
+            _ => panic!("bytes for a convolution on {}", self.isa.name()),
+        };
+        if let Output::Floats(out) = out {
+            out.set_range(range);
+        }
+    }
+}
+
+impl Pass {
+    fn plain(shape: &Shape, weight: &[f32]) -> Self {
+        let kernel = shape.kernel;
+        let mut pass = Self::zeros((kernel, kernel), shape.outputs);
+        pass.add(shape, weight, |ty, tx| (ty, tx));
+        pass
+    }
+
+    fn upsampling(shape: &Shape, phase: (usize, usize), weight: &[f32]) -> Self {
+        let (rows, columns) = (Cells::new(shape.kernel, phase.0), Cells::new(shape.kernel, phase.1));
+        let pad = Shape::upsample_pad(shape.kernel).top;
+        let first = |cells: Cells| (cells.first() + pad as isize) as usize;
+        let mut pass = Self::zeros((rows.count(), columns.count()), shape.outputs);
+        (pass.first, pass.phase) = ((first(rows), first(columns)), phase);
+        pass.add(shape, weight, |ty, tx| (rows.tap(ty), columns.tap(tx)));
+        pass
+    }
+
+    fn zeros(taps: (usize, usize), channels: usize) -> Self {
+        Self { first: (0, 0), taps, phase: (0, 0), weight: vec![0.0; taps.0 * taps.1 * channels] }
+    }
+
+    /// Adds the kernel's taps to those of the rectangle that `to` names.
+    fn add(&mut self, shape: &Shape, weight: &[f32], to: impl Fn(usize, usize) -> (usize, usize)) {
+        let kernel = shape.kernel;
+        for (n, weight) in weight.iter().enumerate() {
+            let (y, x) = to(n / kernel % kernel, n % kernel);
+            self.weight[(y * self.taps.1 + x) * shape.outputs + n / (kernel * kernel)] += weight;
+        }
+    }
+}

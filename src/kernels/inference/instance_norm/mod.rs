@@ -1,0 +1,140 @@
+//! Instance norm: `out = act(scale[c] * in + shift[c])`, where scale and shift hold the map's own mean and variance and the
+//! style's gamma and beta. Here are the moments, the affine map in its two uses, and nothing of the style.
+pub mod cuda;
+mod scalar;
+mod simd;
+
+use crate::kernels::inference::any_map::Operand;
+use crate::kernels::inference::feature_map::{Extent, Map};
+use crate::kernels::inference::quantize::Grid;
+use crate::kernels::isa::Isa;
+
+/// What is known of each channel of a map, and the affine map that is made of it; memory that is used again.
+#[derive(Clone, Debug, Default)]
+pub struct Norm {
+    /// Means over height and width, without the padding.
+    pub mean: Vec<f32>,
+    /// Biased variances.
+    pub variance: Vec<f32>,
+    /// The least number of each channel and the largest.
+    pub extent: Vec<[f32; 2]>,
+    /// Of the affine map.
+    pub scale: Vec<f32>,
+    /// Of the affine map.
+    pub shift: Vec<f32>,
+    sums: Sums,
+    /// Scale and shift, as often as the vectors want them.
+    repeated: [Vec<f32>; 2],
+}
+
+/// Of every place in a run of channels that fills vectors: channel `i % channels` stands at place `i`.
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    sum: Vec<f64>,
+    square: Vec<f64>,
+    low: Vec<f32>,
+    high: Vec<f32>,
+}
+
+impl Sums {
+    fn clear(&mut self, places: usize) {
+        fn refill<T: Copy>(all: &mut Vec<T>, places: usize, with: T) {
+            all.clear();
+            all.resize(places, with);
+        }
+        refill(&mut self.sum, places, 0.0);
+        refill(&mut self.square, places, 0.0);
+        refill(&mut self.low, places, f32::INFINITY);
+        refill(&mut self.high, places, f32::NEG_INFINITY);
+    }
+}
+
+impl Norm {
+    /// Takes mean, variance and extent of a map.
+    ///
+    /// Rows are summed in float32 and the rows' sums in float64, in a fixed order.
+    pub fn measure(&mut self, isa: Isa, map: &Map) {
+        let channels = map.channels();
+        let sums = &mut self.sums;
+        match isa {
+            Isa::Scalar => scalar::sums(map, sums),
+            _ => simd::sums(isa, map, sums),
+        }
+        let n = (map.height() * map.width()) as f64;
+        self.mean.clear();
+        self.variance.clear();
+        self.extent.clear();
+        for c in 0..channels {
+            let places = || (c..sums.sum.len()).step_by(channels);
+            let m = places().map(|i| sums.sum[i]).sum::<f64>() / n;
+            let square = places().map(|i| sums.square[i]).sum::<f64>() / n;
+            self.mean.push(m as f32);
+            self.variance.push((square - m * m).max(0.0) as f32);
+            let low = places().map(|i| sums.low[i]).fold(f32::INFINITY, f32::min);
+            let high = places().map(|i| sums.high[i]).fold(f32::NEG_INFINITY, f32::max);
+            self.extent.push([low, high]);
+        }
+    }
+
+    /// The range of `max(scale in + shift, 0)` in each channel of the map that was measured.
+    fn ranges(&self) -> impl Iterator<Item = Extent> {
+        let norms = self.scale.iter().zip(&self.shift);
+        self.extent.iter().zip(norms).map(|(ends, (by, plus))| {
+            let high = ends.map(|x| x.mul_add(*by, *plus)).into_iter().fold(0.0, f32::max);
+            Extent { low: 0.0, high }
+        })
+    }
+
+    /// Scale and shift, each channel's again and again up to `n` numbers.
+    fn repeat(&mut self, n: usize) -> [&[f32]; 2] {
+        for (out, of_channels) in self.repeated.iter_mut().zip([&self.scale, &self.shift]) {
+            out.clear();
+            out.extend(of_channels.iter().cycle().take(n));
+        }
+        let [scale, shift] = &self.repeated;
+        [scale, shift]
+    }
+}
+
+/// `out = max(scale[c] * in + shift[c], 0)` for every pixel of the map that `norm` has measured; bytes on this grid.
+///
+/// # Panics
+/// If the maps differ in height, width or channels.
+pub fn affine_relu(isa: Isa, input: &Map, norm: &mut Norm, grid: Grid, out: &mut Operand) {
+    assert_eq!(out.shape(), (input.height(), input.width(), input.channels()));
+    assert_eq!((norm.scale.len(), norm.shift.len()), (input.channels(), input.channels()));
+    let range = norm.ranges().fold(Extent::default(), Extent::or);
+    match out {
+        Operand::Floats(out) => {
+            match isa {
+                Isa::Scalar => scalar::affine(input, norm, out, |x, _| x.max(0.0)),
+                _ => simd::affine_relu(isa, input, norm, out),
+            }
+            out.set_range(range);
+        }
+        Operand::Bytes(out) => {
+            match grid {
+                Grid::Map => out.set_range(range),
+                Grid::Channels => out.set_ranges(norm.ranges()),
+            }
+            out.fill_affine(isa, input, &norm.scale, &norm.shift);
+        }
+    }
+}
+
+/// `out += scale[c] * in + shift[c]` for every pixel.
+///
+/// # Panics
+/// If the maps differ in height, width or channels.
+pub fn affine_add(isa: Isa, input: &Map, norm: &mut Norm, out: &mut Map) {
+    let shape = |map: &Map| (map.height(), map.width(), map.channels());
+    assert_eq!(shape(out), shape(input));
+    assert_eq!((norm.scale.len(), norm.shift.len()), (input.channels(), input.channels()));
+    match isa {
+        Isa::Scalar => scalar::affine(input, norm, out, |x, before| before + x),
+        _ => {
+            let range = simd::affine_add(isa, input, norm, out);
+            out.set_range(range);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `out[o] = bias[o] + sum over i of weight[o, i] * in[i]`: the style vector's scales and shifts, and F's last layer.
+pub mod cuda;
+mod scalar;
+mod simd;
+
+use crate::kernels::isa::Isa;
+
+/// A linear map with bias.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    isa: Isa,
+    /// `[inputs][outputs, filled up with zeros to whole vectors]`, so that no sum runs across a vector.
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Linear {
+    /// `weight` in `[outputs, inputs]` order.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn new(isa: Isa, weight: &[f32], bias: &[f32]) -> Self {
+        let outputs = bias.len();
+        assert!(outputs > 0 && weight.len().is_multiple_of(outputs), "{} by {outputs}", weight.len());
+        let (inputs, columns) = (weight.len() / outputs, outputs.next_multiple_of(isa.lanes()));
+        let mut turned = vec![0.0; inputs * columns];
+        for (n, &x) in weight.iter().enumerate() {
+            turned[n % inputs * columns + n / inputs] = x;
+        }
+        let mut filled = bias.to_vec();
+        filled.resize(columns, 0.0);
+        Self { isa, weight: turned, bias: filled, inputs, outputs }
+    }
+
+    /// Outputs.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Writes the outputs.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn run(&self, input: &[f32], out: &mut [f32]) {
+        out.fill(0.0);
+        self.add(1.0, input, out);
+    }
+
+    /// Adds `by` times the outputs.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn add(&self, by: f32, input: &[f32], out: &mut [f32]) {
+        assert_eq!((input.len(), out.len()), (self.inputs, self.outputs));
+        let Self { weight, bias, .. } = self;
+        match self.isa {
+            Isa::Scalar => scalar::add(weight, bias, by, input, out),
+            _ => self.isa.dispatch(simd::Add { weight, bias, by, input, out }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Isa, Linear};
+
+    #[test]
+    fn is_the_matrix_product_on_every_path() {
+        for (isa, outputs) in Isa::supported().flat_map(|isa| [1, 2, 8, 17, 35].map(|outputs| (isa, outputs))) {
+            let weight: Vec<f32> = (0..11 * outputs).map(|i| i as f32).collect();
+            let bias: Vec<f32> = (0..outputs).map(|o| 0.5 - o as f32).collect();
+            let input: Vec<f32> = (0..11).map(|i| 1.0 - i as f32).collect();
+            let linear = Linear::new(isa, &weight, &bias);
+            let mut out = vec![7.0; outputs];
+            linear.run(&input, &mut out);
+            for o in 0..outputs {
+                let expected: f32 = (0..11).map(|i| weight[o * 11 + i] * input[i]).sum();
+                assert_eq!(out[o], bias[o] + expected, "{} output {o} of {outputs}", isa.name());
+            }
+            linear.add(-1.0, &input, &mut out);
+            assert_eq!(out, vec![0.0; outputs], "{}", isa.name());
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Feature maps of one image: what F and T are built from, with weights that were packed once for a path.
+//!
+//! - [`feature_map`]: height x width x channels, channels innermost, with padding around it.
+//! - [`any_map`]: a map in float32 or in bytes, whichever a path multiplies.
+//! - [`convolution`]: dense and pointwise, with what follows the sum.
+//! - [`depthwise`]: each channel by itself.
+//! - [`instance_norm`]: moments of each channel, and the affine map that is made of them.
+//! - [`linear`]: from style vectors to gammas and betas; F's head.
+//! - [`quantize`]: float32 to bytes, of maps and of weights.
+//! - [`bilinear`]: the image in the size that F sees.
+//! - [`pixel_interpolation`]: the pixels on their way in and out, with Algorithm 1's last line.
+pub mod any_map;
+pub mod bilinear;
+pub mod convolution;
+pub mod depthwise;
+pub mod feature_map;
+pub mod instance_norm;
+pub mod linear;
+pub mod pixel_interpolation;
+pub mod quantize;

@@ -1,0 +1,114 @@
+//! The way out on CUDA.
+use crate::kernels::cuda::{At, Kernel, Launch, Map, Number, count};
+use crate::kernels::inference::instance_norm::cuda::{Affine, Table};
+use std::sync::Arc;
+
+const SOURCE: &str = include_str!("pixel_interpolation.cu");
+
+/// Threads of a block that looks at an image.
+const BLOCK: u32 = 256;
+
+/// Types of pixels, as `prelude.cuh` numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PixelType {
+    /// 0 to 255.
+    U8 = 0,
+    /// 0 to 1, as the others.
+    F16 = 1,
+    /// The upper half of a float32.
+    BF16 = 2,
+    /// float32.
+    F32 = 3,
+}
+
+/// The user's images, or where they go: any layout of (images, rows, columns, three colours).
+#[derive(Clone, Copy, Debug)]
+pub struct Images {
+    /// Where the first one is.
+    pub at: At,
+    /// What a pixel's colour is.
+    pub pixels: PixelType,
+    /// Numbers from an image, a row, a column, a colour to the next.
+    pub strides: [i64; 4],
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+/// T's last map, of three colours, before norm and sigmoid.
+#[derive(Clone, Copy, Debug)]
+pub struct Last {
+    /// The map.
+    pub map: Map,
+    /// Its norm, `[images][3]`.
+    pub norm: Affine,
+}
+
+/// `out[rows[n]] = (1 - beta[n]) images[rows[n]] + beta[n] sigmoid(norm(last[n]))`.
+pub fn interpolate(number: Number, last: &Last, beta: At, rows: At, images: &Images, out: &Images) -> Launch {
+    let phased = last.map.phased;
+    let defines = vec![
+        number.define(),
+        ("PIXELS", images.pixels as usize),
+        ("OUT", out.pixels as usize),
+        ("PHASED", phased.into()),
+    ];
+    let kernel = Arc::new(Kernel { name: "interpolate", source: SOURCE, defines });
+    let args = vec![
+        last.map.at.into(),
+        last.norm.scale.into(),
+        last.norm.shift.into(),
+        beta.into(),
+        rows.into(),
+        images.at.into(),
+        out.at.into(),
+        images.strides.into(),
+        out.strides.into(),
+        images.height.into(),
+        images.width.into(),
+        last.map.height.into(),
+        last.map.width.into(),
+    ];
+    let rows = if phased { images.height.div_ceil(2) } else { images.height };
+    Launch::each(&kernel, rows * images.width.div_ceil(4), last.map.images, args)
+}
+
+/// The norm of T's last map where it is that of an image of one colour: scale 0, and the beta of `betas`.
+pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &Images), maps: usize) -> Launch {
+    let defines = vec![("PIXELS", images.pixels as usize), ("FLAT", 1)];
+    let args = vec![
+        betas.at.into(),
+        norm.scale.into(),
+        norm.shift.into(),
+        rows.into(),
+        images.at.into(),
+        images.strides.into(),
+        images.height.into(),
+        images.width.into(),
+        betas.pitch.into(),
+    ];
+    Launch {
+        kernel: Arc::new(Kernel { name: "flat", source: SOURCE, defines }),
+        grid: [1, 1, count(maps)],
+        block: BLOCK,
+        shared: 4 * BLOCK as usize,
+        args,
+    }
+}
+
+/// `out[rows[n]] = images[rows[n]]`, for `count` of them.
+pub fn copy(rows: At, count: usize, images: &Images, out: &Images) -> Launch {
+    let defines = vec![("PIXELS", images.pixels as usize), ("OUT", out.pixels as usize)];
+    let kernel = Arc::new(Kernel { name: "copy", source: SOURCE, defines });
+    let args = vec![
+        rows.into(),
+        images.at.into(),
+        out.at.into(),
+        images.strides.into(),
+        out.strides.into(),
+        images.height.into(),
+        images.width.into(),
+    ];
+    Launch::each(&kernel, images.height * images.width.div_ceil(4), count, args)
+}

@@ -1,0 +1,220 @@
+//! Convolution of a batch and its two gradients, for training: `out[n, y, x, o] = sum over taps and i of
+//! weight[o, ty, tx, i] * input[n, s y - p + ty, s x - p + tx, i]`, with zeros around the input.
+//!
+//! Maps are NHWC, weights OHWI. All three are matrix products over *patches*, the inputs under one output side by side:
+//!
+//! ```text
+//! out    [pixels, O] = patches [pixels, K] weight^T     K = taps x I
+//! dW     [O, K]      = dout^T patches
+//! dinput             = the patches' gradient, dout weight, added up where patches overlap; for stride 1, a convolution of dout
+//!                      with the weights turned around
+//! ```
+//!
+//! Those of 3x3 and stride 1 take a shorter way where that is faster (`winograd.rs`). Patches are made for some hundred pixels
+//! and inputs at a time, so that they stay in the second-level cache. ([`crate::kernels::inference::convolution`], for one image and prepared weights,
+//! does without: there the maps bring their padding along.)
+mod patches;
+mod product;
+mod scalar;
+mod weights;
+mod winograd;
+
+use crate::kernels::isa::{Isa, Kernel, Lanes};
+use crate::kernels::threads::pool;
+use patches::{Patches, pack, transposed};
+use product::{Matrix, product};
+pub use weights::weight_gradient;
+
+/// The shape of a convolution of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Images.
+    pub batch: usize,
+    /// Rows of the input.
+    pub height: usize,
+    /// Columns of the input.
+    pub width: usize,
+    /// Input channels.
+    pub inputs: usize,
+    /// Output channels.
+    pub outputs: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: (usize, usize),
+    /// Step between positions.
+    pub stride: usize,
+    /// Zeros on all four sides.
+    pub padding: usize,
+}
+
+impl Shape {
+    /// A linear map of rows, which are pixels side by side.
+    pub fn linear(rows: usize, inputs: usize, outputs: usize) -> Self {
+        Self { batch: 1, height: 1, width: rows, inputs, outputs, kernel: (1, 1), stride: 1, padding: 0 }
+    }
+
+    /// Rows and columns of the output.
+    ///
+    /// # Panics
+    /// If the kernel is larger than the padded input, or the stride 0.
+    pub fn output_size(&self) -> (usize, usize) {
+        let size = |n: usize, kernel: usize| {
+            let n = n + 2 * self.padding;
+            assert!(kernel > 0 && kernel <= n && self.stride > 0, "{self:?}");
+            (n - kernel) / self.stride + 1
+        };
+        (size(self.height, self.kernel.0), size(self.width, self.kernel.1))
+    }
+
+    /// Inputs under one output.
+    fn patch(&self) -> usize {
+        self.kernel.0 * self.kernel.1 * self.inputs
+    }
+
+    /// Outputs of one channel in an image.
+    fn pixels(&self) -> usize {
+        let (rows, columns) = self.output_size();
+        rows * columns
+    }
+
+    /// The number of threads whose share of the products costs more than handing it over.
+    fn useful_threads(&self, threads: usize) -> usize {
+        const SHARE: usize = 1 << 21;
+        let products = self.batch * self.pixels() * self.outputs * self.patch();
+        threads.min((products / SHARE).max(1))
+    }
+
+    fn input_len(&self) -> usize {
+        self.batch * self.height * self.width * self.inputs
+    }
+
+    fn output_len(&self) -> usize {
+        self.batch * self.pixels() * self.outputs
+    }
+
+    /// Whether a patch is just the pixel under it.
+    fn is_pointwise(&self) -> bool {
+        self.kernel == (1, 1) && self.stride == 1 && self.padding == 0
+    }
+
+    /// The convolution that gives the gradient of the input, where the stride is 1 and the padding below the kernel.
+    fn turned(&self) -> Option<Self> {
+        let (rows, columns) = self.output_size();
+        let square = self.kernel.0 == self.kernel.1 && self.padding < self.kernel.0;
+        (self.stride == 1 && square).then(|| Self {
+            height: rows,
+            width: columns,
+            inputs: self.outputs,
+            outputs: self.inputs,
+            padding: self.kernel.0 - 1 - self.padding,
+            ..*self
+        })
+    }
+}
+
+/// Pixels whose patches are made at once.
+const PIXELS: usize = 192;
+/// How much of a patch is multiplied at once.
+const DEPTH: usize = 576;
+
+/// The convolution, into `out`.
+///
+/// # Panics
+/// If a length does not fit the shape.
+pub fn forward(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f32], out: &mut [f32]) {
+    check(shape, input.len(), weight.len(), out.len());
+    if isa == Isa::Scalar {
+        return scalar::forward(shape, input, weight, out);
+    }
+    let threads = shape.useful_threads(threads);
+    let panels = transposed(isa, threads, weight, shape.outputs, shape.patch());
+    convolve(isa, threads, shape, input, &panels, out);
+}
+
+/// The convolution with packed weights: `[outputs / panel][K][panel]`.
+fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], panels: &[f32], out: &mut [f32]) {
+    if winograd::wins(shape) {
+        return winograd::convolve(isa, threads, shape, input, panels, out);
+    }
+    let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
+    pool::each_with(threads, out.chunks_mut(PIXELS * o).enumerate(), Vec::new, |room, (block, out)| {
+        let (first, pixels) = (block * PIXELS, out.len() / o);
+        for from in (0..k).step_by(DEPTH) {
+            let depth = DEPTH.min(k - from);
+            let (rows, row) = if shape.is_pointwise() {
+                (&input[first * k + from..], k)
+            } else {
+                room.resize(PIXELS * DEPTH, 0.0);
+                isa.dispatch(Patches { shape, input, first, pixels, from, depth, width: depth, out: room });
+                (&room[..], depth)
+            };
+            for (n, out_from) in (0..o).step_by(width).enumerate() {
+                let columns = width.min(o - out_from);
+                let a = Matrix { numbers: rows, row, step: 1 };
+                let filled = columns.next_multiple_of(isa.lanes());
+                let b = Matrix { numbers: &panels[n * width * k + from * filled..], row: filled, step: 1 };
+                product(isa, (pixels, depth, columns), a, b, from > 0, &mut out[out_from..], o);
+            }
+        }
+    });
+}
+
+/// The gradient of the input, into `out`, from that of the output.
+///
+/// # Panics
+/// If a length does not fit the shape.
+pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], weight: &[f32], out: &mut [f32]) {
+    check(shape, out.len(), weight.len(), grad.len());
+    if isa == Isa::Scalar {
+        return scalar::input_gradient(shape, grad, weight, out);
+    }
+    let threads = shape.useful_threads(threads);
+    if let Some(turned) = shape.turned() {
+        let panels = patches::turned(isa, threads, shape, weight);
+        return convolve(isa, threads, &turned, grad, &panels, out);
+    }
+    let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
+    let panels = pack(isa, threads, weight, o, k);
+    let image = shape.height * shape.width * shape.inputs;
+    let images = out.chunks_mut(image.max(1)).zip(grad.chunks(shape.pixels() * o));
+    pool::each_with(
+        threads,
+        images,
+        || vec![0.0; PIXELS * DEPTH],
+        |room, (out, grad)| {
+            out.fill(0.0);
+            for (block, grad) in grad.chunks(PIXELS * o).enumerate() {
+                let pixels = grad.len() / o;
+                for from in (0..k).step_by(DEPTH) {
+                    let depth = DEPTH.min(k - from);
+                    for at in (from..from + depth).step_by(width) {
+                        let columns = width.min(from + depth - at);
+                        let a = Matrix { numbers: grad, row: o, step: 1 };
+                        let filled = width.min(k - at).next_multiple_of(isa.lanes());
+                        let b = Matrix { numbers: &panels[at * o..], row: filled, step: 1 };
+                        product(isa, (pixels, o, columns), a, b, false, &mut room[at - from..], depth);
+                    }
+                    isa.dispatch(patches::Add {
+                        shape,
+                        first: block * PIXELS,
+                        pixels,
+                        from,
+                        depth,
+                        patches: room,
+                        out,
+                    });
+                }
+            }
+        },
+    );
+}
+
+/// Floats in the rows of a packed matrix: as many vectors as a tile is wide.
+fn panel(isa: Isa) -> usize {
+    isa.lanes() * if isa.lanes() == 16 { 4 } else { 2 }
+}
+
+fn check(shape: &Shape, input: usize, weight: usize, output: usize) {
+    assert_eq!(input, shape.input_len(), "input of {shape:?}");
+    assert_eq!(weight, shape.outputs * shape.patch(), "weights of {shape:?}");
+    assert_eq!(output, shape.output_len(), "output of {shape:?}");
+}

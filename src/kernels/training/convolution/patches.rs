@@ -1,0 +1,249 @@
+//! Patches: the inputs under each output, side by side; and matrices as [`super::product`] reads them.
+#![allow(unsafe_code)]
+use super::{Isa, Kernel, Lanes, Shape, panel};
+use crate::kernels::threads::pool;
+use std::ops::Range;
+
+/// Numbers `from..from + depth` of the patches of some pixels, in panels of `width` numbers: one panel after the other, and in
+/// each a row for every pixel.
+pub(super) struct Patches<'a> {
+    pub(super) shape: &'a Shape,
+    pub(super) input: &'a [f32],
+    pub(super) first: usize,
+    pub(super) pixels: usize,
+    pub(super) from: usize,
+    pub(super) depth: usize,
+    pub(super) width: usize,
+    pub(super) out: &'a mut [f32],
+}
+
+impl Kernel for Patches<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self { shape, input, first, pixels, from, depth, width, out } = self;
+        assert!(pixels * depth.next_multiple_of(width) <= out.len());
+        for segment in segments(shape, first, pixels) {
+            for line in lines(shape, from, depth, width) {
+                let Range { start, end } = line.part;
+                let at = line.at / width * width * pixels + line.at % width;
+                let row = segment.source(shape, &line);
+                // Most patches lie within the map: those are copied without a look at each.
+                let whole = row.map_or(0..0, |_| segment.whole(shape, &line));
+                if let Some(row) = row.filter(|_| !whole.is_empty()) {
+                    let column = segment.column + (whole.start * shape.stride) as isize;
+                    let from = (row + column * shape.inputs as isize + start as isize) as usize;
+                    let to = &mut out[at + (segment.pixels.start + whole.start) * width..];
+                    copy::<L>((whole.len(), end - start), &input[from..], shape.stride * shape.inputs, to, width);
+                }
+                for (n, (pixel, column)) in segment.pixels(shape).enumerate() {
+                    if whole.contains(&n) {
+                        continue;
+                    }
+                    let inner = line.inner(shape, row.is_some(), column);
+                    let out = &mut out[at + pixel * width..][..end - start];
+                    out.fill(0.0);
+                    if let Some(row) = row.filter(|_| !inner.is_empty()) {
+                        let from = (row + column * shape.inputs as isize + inner.start as isize) as usize;
+                        let to = &mut out[inner.start - start..inner.end - start];
+                        to.copy_from_slice(&input[from..from + inner.len()]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds the patches' gradient, `[pixels][depth]`, to that of an image.
+pub(super) struct Add<'a> {
+    pub(super) shape: &'a Shape,
+    pub(super) first: usize,
+    pub(super) pixels: usize,
+    pub(super) from: usize,
+    pub(super) depth: usize,
+    pub(super) patches: &'a [f32],
+    pub(super) out: &'a mut [f32],
+}
+
+impl Kernel for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self { shape, first, pixels, from, depth, patches, out } = self;
+        for segment in segments(shape, first, pixels) {
+            for line in lines(shape, from, depth, depth) {
+                let Some(row) = segment.source(shape, &line) else { continue };
+                for (pixel, column) in segment.pixels(shape) {
+                    let inner = line.inner(shape, true, column);
+                    if inner.is_empty() {
+                        continue;
+                    }
+                    let start = (row + column * shape.inputs as isize + inner.start as isize) as usize;
+                    let patch = &patches[pixel * depth + line.at + inner.start - line.part.start..][..inner.len()];
+                    out[start..start + inner.len()].iter_mut().zip(patch).for_each(|(out, x)| *out += x);
+                }
+            }
+        }
+    }
+}
+
+/// Some outputs of one row. The first one's patch begins at `row` and `column`, which may lie in the padding.
+struct Segment {
+    image: usize,
+    row: isize,
+    column: isize,
+    pixels: Range<usize>,
+}
+
+impl Segment {
+    /// The pixels' numbers, and the columns where their patches begin.
+    #[inline(always)]
+    fn pixels(&self, shape: &Shape) -> impl Iterator<Item = (usize, isize)> {
+        let (column, stride) = (self.column, shape.stride);
+        self.pixels.clone().enumerate().map(move |(n, pixel)| (pixel, column + (n * stride) as isize))
+    }
+
+    /// The pixels, counted from the segment's first, for which no number of a line is padding, if its row is none.
+    #[inline(always)]
+    fn whole(&self, shape: &Shape, line: &Line) -> Range<usize> {
+        // The first and the last column where a patch may begin.
+        let first = -((line.part.start / shape.inputs) as isize);
+        let last = shape.width as isize - line.part.end.div_ceil(shape.inputs) as isize;
+        let n = |columns: isize| (columns.max(0) as usize).div_ceil(shape.stride).min(self.pixels.len());
+        let start = n(first - self.column);
+        start..n(last + 1 - self.column).max(start)
+    }
+
+    /// Where in the input the row under a line of taps begins, if there is one.
+    #[inline(always)]
+    fn source(&self, shape: &Shape, line: &Line) -> Option<isize> {
+        let row = self.row + line.tap as isize;
+        let inside = (0..shape.height as isize).contains(&row);
+        let rows = (self.image * shape.height) as isize + row;
+        inside.then(|| rows * (shape.width * shape.inputs) as isize)
+    }
+}
+
+/// Outputs `first..first + pixels`, row by row.
+#[inline(always)]
+fn segments(shape: &Shape, first: usize, pixels: usize) -> impl Iterator<Item = Segment> {
+    let (rows, columns) = shape.output_size();
+    let begin = |at: usize| (at * shape.stride) as isize - shape.padding as isize;
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let at = first + done;
+        let (x, y, image) = (at % columns, at / columns % rows, at / columns / rows);
+        let n = (columns - x).min(pixels - done);
+        let segment = Segment { image, row: begin(y), column: begin(x), pixels: done..done + n };
+        done += n;
+        (n > 0).then_some(segment)
+    })
+}
+
+/// A part of the numbers under one row of taps, which stands in a patch from `at` on.
+struct Line {
+    tap: usize,
+    part: Range<usize>,
+    at: usize,
+}
+
+impl Line {
+    /// What of it is not padding, for a patch that begins at this column.
+    #[inline(always)]
+    fn inner(&self, shape: &Shape, inside: bool, column: isize) -> Range<usize> {
+        let Range { start, end } = self.part;
+        if !inside {
+            return end..end;
+        }
+        let taps = |n: isize| n.clamp(0, shape.kernel.1 as isize) as usize * shape.inputs;
+        let left = taps(-column).clamp(start, end);
+        left..taps(shape.width as isize - column).clamp(left, end)
+    }
+}
+
+/// The lines that have some of the numbers `from..from + depth` of a patch, each cut where a panel of `width` numbers ends.
+#[inline(always)]
+fn lines(shape: &Shape, from: usize, depth: usize, width: usize) -> impl Iterator<Item = Line> {
+    let line = shape.kernel.1 * shape.inputs;
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = (from + at) % line;
+        let n = (line - start).min(width - at % width).min(depth - at);
+        let part = Line { tap: (from + at) / line, part: start..start + n, at };
+        at += n;
+        (n > 0).then_some(part)
+    })
+}
+
+/// Copies rows of so many numbers.
+#[inline(always)]
+fn copy<L: Lanes>((rows, n): (usize, usize), from: &[f32], from_row: usize, to: &mut [f32], to_row: usize) {
+    assert!(rows > 0 && (rows - 1) * from_row + n <= from.len() && (rows - 1) * to_row + n <= to.len());
+    let whole = n / L::N * L::N;
+    for row in 0..rows {
+        // SAFETY: all rows lie within, as checked above, and lanes beyond n are not touched.
+        unsafe {
+            let (from, to) = (from.as_ptr().add(row * from_row), to.as_mut_ptr().add(row * to_row));
+            for at in (0..whole).step_by(L::N) {
+                L::load(from.add(at)).store(to.add(at));
+            }
+            if whole < n {
+                L::load_some(from.add(whole), 0..n - whole).store_some(to.add(whole), 0..n - whole);
+            }
+        }
+    }
+}
+
+/// `[outputs][k]` as panels of columns, `[k / panel][outputs][panel]`, filled up with zeros to whole vectors.
+pub(super) fn pack(isa: Isa, threads: usize, weight: &[f32], outputs: usize, k: usize) -> Vec<f32> {
+    let width = panel(isa);
+    let mut packed = vec![0.0; outputs * k.next_multiple_of(isa.lanes())];
+    pool::each(threads, packed.chunks_mut(outputs * width).enumerate(), |(n, panel)| {
+        let columns = width.min(k - n * width);
+        let filled = columns.next_multiple_of(isa.lanes());
+        for (row, weight) in panel.chunks_exact_mut(filled).zip(weight.chunks_exact(k)) {
+            row[..columns].copy_from_slice(&weight[n * width..][..columns]);
+        }
+    });
+    packed
+}
+
+/// The same of the transposed matrix: `[outputs / panel][k][panel]`.
+pub(super) fn transposed(isa: Isa, threads: usize, weight: &[f32], outputs: usize, k: usize) -> Vec<f32> {
+    /// Numbers of a row that are moved at once: a cache line.
+    const LINE: usize = 16;
+    let width = panel(isa);
+    let mut packed = vec![0.0; k * outputs.next_multiple_of(isa.lanes())];
+    pool::each(threads, packed.chunks_mut(k * width).enumerate(), |(n, panel)| {
+        let columns = width.min(outputs - n * width);
+        let filled = columns.next_multiple_of(isa.lanes());
+        for from in (0..k).step_by(LINE) {
+            let lines = LINE.min(k - from);
+            for column in 0..columns {
+                let line = &weight[(n * width + column) * k + from..][..lines];
+                for (i, &x) in line.iter().enumerate() {
+                    panel[(from + i) * filled + column] = x;
+                }
+            }
+        }
+    });
+    packed
+}
+
+/// The same of the weights whose taps are in reverse and whose inputs are outputs: `[I / panel][taps x O][panel]`.
+pub(super) fn turned(isa: Isa, threads: usize, shape: &Shape, weight: &[f32]) -> Vec<f32> {
+    let (taps, inputs, outputs) = (shape.kernel.0 * shape.kernel.1, shape.inputs, shape.outputs);
+    let width = panel(isa);
+    let mut packed = vec![0.0; taps * outputs * inputs.next_multiple_of(isa.lanes())];
+    pool::each(threads, packed.chunks_mut(taps * outputs * width).enumerate(), |(n, panel)| {
+        let columns = width.min(inputs - n * width);
+        let filled = columns.next_multiple_of(isa.lanes());
+        for (k, row) in panel.chunks_exact_mut(filled).enumerate() {
+            let (tap, o) = (taps - 1 - k / outputs, k % outputs);
+            row[..columns].copy_from_slice(&weight[(o * taps + tap) * inputs + n * width..][..columns]);
+        }
+    });
+    packed
+}

@@ -1,0 +1,112 @@
+//! The gradient of the weights, `dout^T patches`: both sides are packed for some pixels at a time, the one for the rows of the
+//! tiles and the other for their columns.
+use super::patches::Patches;
+use super::product::{Matrix, ROWS, product};
+use super::{DEPTH, Isa, PIXELS, Shape, check, panel, scalar};
+use crate::kernels::threads::pool;
+
+/// Sums of the weights' gradient, at most: work for as many threads.
+const PARTS: usize = 16;
+/// Numbers of a pixel that stand together where they are the tiles' rows: whole tiles, and whole vectors.
+const SHARE: usize = 8 * ROWS;
+/// Numbers of a pixel that are read where they are: short rows, which do not meet in few sets of the cache.
+const DIRECT: usize = 64;
+
+/// The gradient of the weights, into `out`, from that of the output.
+///
+/// # Panics
+/// If a length does not fit the shape.
+pub fn weight_gradient(isa: Isa, threads: usize, shape: &Shape, input: &[f32], grad: &[f32], out: &mut [f32]) {
+    check(shape, input.len(), out.len(), grad.len());
+    if isa == Isa::Scalar {
+        return scalar::weight_gradient(shape, input, grad, out);
+    }
+    let threads = shape.useful_threads(threads);
+    let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
+    let all = shape.batch * shape.pixels();
+    let flat = Shape::linear(all, o, o);
+    let (patches, grads) = (Side { shape, numbers: input, n: k }, Side { shape: &flat, numbers: grad, n: o });
+    // What does not fill the columns of its last tile, as a stem's few inputs, makes the tiles' rows: those are fewer.
+    let cost = |rows: usize, columns: usize| rows.next_multiple_of(ROWS) * columns.next_multiple_of(width);
+    let turned = 9 * cost(k, o) < 8 * cost(o, k);
+    let (rows, columns) = if turned { (patches, grads) } else { (grads, patches) };
+    // As many sums as there are parts of the batch: of the shape alone, so that the result does not depend on the threads.
+    let parts = (PARTS / columns.n.div_ceil(DEPTH)).clamp(1, all.div_ceil(PIXELS));
+    let each = all.div_ceil(parts).next_multiple_of(PIXELS);
+    let tasks = (0..parts).flat_map(|part| (0..columns.n).step_by(DEPTH).map(move |from| (part, from)));
+    let mut sums: Vec<(usize, usize, Vec<f32>)> = tasks.map(|(part, from)| (part, from, vec![])).collect();
+    pool::each_with(threads, sums.iter_mut(), Default::default, |(left, right), (part, from, sum)| {
+        let (first, from) = (*part * each, *from);
+        let depth = DEPTH.min(columns.n - from);
+        sum.resize(rows.n * depth, 0.0);
+        for first in (first..(first + each).min(all)).step_by(PIXELS) {
+            let pixels = PIXELS.min(all - first);
+            let right = columns.panels(isa, width, (first, pixels), (from, depth), right);
+            let left = rows.panels(isa, SHARE, (first, pixels), (0, rows.n), left);
+            for at in (0..depth).step_by(width) {
+                let n = width.min(depth - at);
+                for row in (0..rows.n).step_by(ROWS) {
+                    let (a, b) = (left.from(row).transposed(), right.from(at));
+                    let m = ROWS.min(rows.n - row);
+                    product(isa, (m, pixels, n), a, b, true, &mut sum[row * depth + at..], depth);
+                }
+            }
+        }
+    });
+    out.fill(0.0);
+    for (_, from, sum) in sums {
+        let depth = DEPTH.min(columns.n - from);
+        for (row, sum) in sum.chunks_exact(depth).enumerate() {
+            let (first, step) = if turned { (from * k + row, k) } else { (row * k + from, 1) };
+            out[first..].iter_mut().step_by(step).zip(sum).for_each(|(out, sum)| *out += sum);
+        }
+    }
+}
+
+/// One factor: `n` numbers for each pixel.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    shape: &'a Shape,
+    numbers: &'a [f32],
+    n: usize,
+}
+
+impl<'a> Side<'a> {
+    /// Numbers `from..from + depth` of some pixels, in panels of `width`: in `room`, or where they are if that is the same.
+    fn panels<'b>(
+        &self,
+        isa: Isa,
+        width: usize,
+        (first, pixels): (usize, usize),
+        (from, depth): (usize, usize),
+        room: &'b mut Vec<f32>,
+    ) -> Panels<'b>
+    where
+        'a: 'b,
+    {
+        let &Self { shape, numbers: input, n } = self;
+        if shape.is_pointwise() && n <= DIRECT && n.is_multiple_of(isa.lanes()) {
+            return Panels { numbers: &input[first * n + from..], width: n, pixels };
+        }
+        let width = width.min(depth.next_multiple_of(isa.lanes()));
+        room.resize(PIXELS * depth.next_multiple_of(width), 0.0);
+        isa.dispatch(Patches { shape, input, first, pixels, from, depth, width, out: room });
+        Panels { numbers: room, width, pixels }
+    }
+}
+
+/// Panels of `width` numbers, one after the other, and in each a row for every pixel.
+#[derive(Clone, Copy)]
+struct Panels<'a> {
+    numbers: &'a [f32],
+    width: usize,
+    pixels: usize,
+}
+
+impl<'a> Panels<'a> {
+    /// A row for each pixel, from number `at` on.
+    fn from(&self, at: usize) -> Matrix<'a> {
+        let begin = at / self.width * self.width * self.pixels + at % self.width;
+        Matrix { numbers: &self.numbers[begin..], row: self.width, step: 1 }
+    }
+}
