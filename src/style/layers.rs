@@ -4,7 +4,7 @@ use crate::interrupt::poll;
 use crate::kernels::inference::any_map::Input;
 use crate::kernels::inference::convolution::{Activation, Conv, Shape};
 use crate::kernels::inference::depthwise::Depthwise;
-use crate::kernels::inference::feature_map::{Border, Map, Pad, Scratch};
+use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad, Scratch};
 use crate::kernels::inference::instance_norm::Norm;
 use crate::kernels::inference::linear::Linear;
 use crate::kernels::inference::quantize::Grid;
@@ -42,7 +42,7 @@ impl Convolution {
     }
 
     /// The output, without padding.
-    pub(super) fn run<'a>(&self, input: impl Into<Input<'a>>, scratch: &mut Scratch) -> Map {
+    pub(super) fn run<'a>(&self, input: impl Into<Input<'a>>, scratch: &mut Scratch) -> FeatureMap {
         match self {
             Self::Dense(conv) => run_conv(conv, input, Pad::NONE, scratch),
             Self::Separable(depthwise, pointwise) => {
@@ -56,7 +56,7 @@ impl Convolution {
 }
 
 /// A convolution's output in a new map with room for this padding.
-pub(super) fn run_conv<'a>(conv: &Conv, input: impl Into<Input<'a>>, pad: Pad, scratch: &mut Scratch) -> Map {
+pub(super) fn run_conv<'a>(conv: &Conv, input: impl Into<Input<'a>>, pad: Pad, scratch: &mut Scratch) -> FeatureMap {
     let input = input.into();
     let (height, width) = conv.shape().output_size(input);
     let mut out = scratch.take(height, width, conv.shape().outputs, pad);
@@ -66,7 +66,7 @@ pub(super) fn run_conv<'a>(conv: &Conv, input: impl Into<Input<'a>>, pad: Pad, s
 }
 
 /// A depthwise convolution's output in a new map without padding.
-fn run_depthwise<'a>(conv: &Depthwise, input: impl Into<Input<'a>>, scratch: &mut Scratch) -> Map {
+fn run_depthwise<'a>(conv: &Depthwise, input: impl Into<Input<'a>>, scratch: &mut Scratch) -> FeatureMap {
     let input = input.into();
     let (height, width) = conv.shape().output_size(input);
     let mut out = scratch.take(height, width, conv.shape().outputs, Pad::NONE);
@@ -76,7 +76,7 @@ fn run_depthwise<'a>(conv: &Depthwise, input: impl Into<Input<'a>>, scratch: &mu
 }
 
 /// The map with this padding, filled; copied only where it lacks the room.
-pub(super) fn padded(mut map: Map, (pad, border): (Pad, Border), scratch: &mut Scratch) -> Map {
+pub(super) fn padded(mut map: FeatureMap, (pad, border): (Pad, Border), scratch: &mut Scratch) -> FeatureMap {
     if map.pad() != pad {
         let mut out = scratch.take(map.height(), map.width(), map.channels(), pad);
         for y in 0..map.height() {
@@ -115,7 +115,7 @@ impl StyleNorm {
 
     /// The affine map that normalises `map`. Where `map` holds several phases of each channel, `[phase][channel]`, the phases
     /// are one population.
-    pub(super) fn fit(&self, isa: Isa, map: &Map, z: &[f32], norm: &mut Norm) {
+    pub(super) fn fit(&self, isa: Isa, map: &FeatureMap, z: &[f32], norm: &mut Norm) {
         let channels = self.gamma.outputs();
         let phases = map.channels() / channels;
         norm.measure(isa, map);

@@ -1,14 +1,15 @@
 //! F: image to style vector z, whatever the image's size (it is resized first, if it is too large or too small).
 use super::layers::run_conv;
 use crate::error::Result;
-use crate::kernels::inference::any_map::{Input, Operand};
+use crate::kernels::inference::any_map::{AnyMap, Input};
 use crate::kernels::inference::bilinear::resize;
 use crate::kernels::inference::convolution::{Activation, Conv, Shape};
 use crate::kernels::inference::depthwise::Depthwise;
-use crate::kernels::inference::feature_map::{Border, Extent, Map, Pad, Scratch};
+use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad, Scratch};
 use crate::kernels::inference::instance_norm::affine_add;
 use crate::kernels::inference::linear::Linear;
 use crate::kernels::inference::pixel_interpolation::Pixels;
+use crate::kernels::isa::Extent;
 use crate::kernels::isa::Isa;
 use crate::weights::{Model, network};
 
@@ -56,7 +57,7 @@ impl Block {
     const STRIP: usize = 1 << 16;
 
     /// Expands, convolves and projects strip by strip, so that the hidden map, the largest of all, stays in the cache.
-    fn run(&self, isa: Isa, x: Input, scratch: &mut Scratch) -> Map {
+    fn run(&self, isa: Isa, x: Input, scratch: &mut Scratch) -> FeatureMap {
         let Shape { kernel, stride, outputs: channels, .. } = *self.depthwise.shape();
         let (x_height, x_width, _) = x.shape();
         let pad = Pad::same(x_height, x_width, kernel, stride);
@@ -64,8 +65,8 @@ impl Block {
         let (height, width) = (x_height.div_ceil(stride), x_width.div_ceil(stride));
         let mut out = scratch.take(height, width, self.project.shape().outputs, Pad::NONE);
         let step = (Self::STRIP / (x_width * channels)).clamp(1, height);
-        let mut hidden = scratch.take_operand(isa, 0, x_width, channels, sides);
-        let mut middle = scratch.take_operand(isa, step, width, channels, Pad::NONE);
+        let mut hidden = scratch.take_any(isa, 0, x_width, channels, sides);
+        let mut middle = scratch.take_any(isa, step, width, channels, Pad::NONE);
         hidden.set_range(RELU6);
         middle.set_range(RELU6);
         // Rows of the hidden map that have been made, counted with the padding above.
@@ -93,8 +94,8 @@ impl Block {
             self.project.run_at(y, &middle, &mut out, scratch);
             done = end;
         }
-        scratch.put_operand(hidden);
-        scratch.put_operand(middle);
+        scratch.put_any(hidden);
+        scratch.put_any(middle);
         out
     }
 }
@@ -188,11 +189,11 @@ impl Predictor {
         scratch.features = features;
     }
 
-    fn run_cnn(&self, stages: &[Conv], mut x: Map, features: &mut Vec<f32>, scratch: &mut Scratch) {
+    fn run_cnn(&self, stages: &[Conv], mut x: FeatureMap, features: &mut Vec<f32>, scratch: &mut Scratch) {
         /// Keeps the deviation of a flat map differentiable in training; so it is part of the network.
         const EPSILON: f32 = 1e-5;
         let isa = self.isa;
-        let mut collect = |x: &mut Map, scratch: &mut Scratch| {
+        let mut collect = |x: &mut FeatureMap, scratch: &mut Scratch| {
             let norm = &mut scratch.norm;
             norm.measure(isa, x);
             features.extend_from_slice(&norm.mean);
@@ -210,16 +211,22 @@ impl Predictor {
         scratch.put(x);
     }
 
-    fn run_mobilenet_v2(&self, network: &MobilenetV2, image: Map, features: &mut Vec<f32>, scratch: &mut Scratch) {
+    fn run_mobilenet_v2(
+        &self,
+        network: &MobilenetV2,
+        image: FeatureMap,
+        features: &mut Vec<f32>,
+        scratch: &mut Scratch,
+    ) {
         let MobilenetV2 { stem, blocks, last } = network;
         let (height, width) = stem.shape().output_size(&image);
-        let mut x = scratch.take_operand(self.isa, height, width, stem.shape().outputs, Pad::NONE);
+        let mut x = scratch.take_any(self.isa, height, width, stem.shape().outputs, Pad::NONE);
         x.set_range(RELU6);
         stem.run(&image, &mut x, scratch);
         scratch.put(image);
         for block in blocks {
             let mut out = block.run(self.isa, x.view(), scratch);
-            if let (true, Operand::Floats(x)) = (block.residual, &x) {
+            if let (true, AnyMap::Floats(x)) = (block.residual, &x) {
                 let norm = &mut scratch.norm;
                 for (numbers, with) in [(&mut norm.scale, 1.0), (&mut norm.shift, 0.0)] {
                     numbers.clear();
@@ -227,12 +234,12 @@ impl Predictor {
                 }
                 affine_add(self.isa, x, norm, &mut out);
             }
-            scratch.put_operand(std::mem::replace(&mut x, Operand::Floats(out)));
+            scratch.put_any(std::mem::replace(&mut x, AnyMap::Floats(out)));
         }
         let out = run_conv(last, &x, Pad::NONE, scratch);
         scratch.norm.measure(self.isa, &out);
         features.extend_from_slice(&scratch.norm.mean);
-        scratch.put_operand(x);
+        scratch.put_any(x);
         scratch.put(out);
     }
 }

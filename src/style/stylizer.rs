@@ -5,7 +5,7 @@ use super::predictor::Predictor;
 use super::transformer::Transformer;
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
-use crate::kernels::inference::any_map::Operand;
+use crate::kernels::inference::any_map::AnyMap;
 use crate::kernels::inference::feature_map::{Border, Scratch};
 use crate::kernels::inference::pixel_interpolation::{PixelsMut, interpolate};
 use crate::kernels::isa::Isa;
@@ -32,7 +32,7 @@ pub struct Stylizer {
 #[derive(Debug)]
 struct Workspace {
     scratch: Scratch,
-    image: Operand,
+    image: AnyMap,
     z: Vec<f32>,
     row: Vec<f32>,
 }
@@ -228,7 +228,7 @@ impl Stylizer {
 
 impl Workspace {
     fn new(isa: Isa) -> Self {
-        Self { scratch: Scratch::default(), image: Operand::new(isa), z: vec![], row: vec![] }
+        Self { scratch: Scratch::default(), image: AnyMap::new(isa), z: vec![], row: vec![] }
     }
 
     fn bytes(&self) -> usize {

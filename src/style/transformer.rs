@@ -5,9 +5,9 @@
 //! `2^n ceil(size / 2^n)` pixels for a network that halves n times; the caller crops.
 use super::layers::{Convolution, StyleNorm, padded, run_conv};
 use crate::error::Result;
-use crate::kernels::inference::any_map::{Input, Operand};
+use crate::kernels::inference::any_map::{AnyMap, Input};
 use crate::kernels::inference::convolution::{Activation, Conv, Shape, pixel_shuffle_weight, shifted_weight};
-use crate::kernels::inference::feature_map::{Border, Map, Pad, Scratch};
+use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad, Scratch};
 use crate::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
 use crate::kernels::inference::linear::Linear;
 use crate::kernels::inference::pixel_interpolation::Last;
@@ -43,7 +43,7 @@ struct Site {
 /// T's last map and the norm that its sigmoid still lacks.
 #[derive(Debug)]
 pub struct Stylized {
-    map: Map,
+    map: FeatureMap,
     scale: [f32; 3],
     shift: [f32; 3],
 }
@@ -193,13 +193,13 @@ impl Transformer {
 
     /// Runs T up to the norm of its last layer. `image` is of three channels in [0, 1], padded as [`Transformer::image_pad`]
     /// says.
-    pub fn run(&self, image: &Operand, z: &[f32], scratch: &mut Scratch) -> Stylized {
+    pub fn run(&self, image: &AnyMap, z: &[f32], scratch: &mut Scratch) -> Stylized {
         let (height, width, _) = image.shape();
         let mut pads = self.pads.iter().copied();
         let mut next = || pads.next().unwrap_or((Pad::NONE, Border::Zero));
         let mut norm = std::mem::take(&mut scratch.norm);
         let mut input = next();
-        let mut x: Option<Map> = None;
+        let mut x: Option<FeatureMap> = None;
         for conv in &self.contract {
             let from = x.as_ref().map_or_else(|| image.view().trimmed(input.0), Input::from);
             input = next();
@@ -219,18 +219,18 @@ impl Transformer {
             second.norm.fit(self.isa, &raw, z, &mut norm);
             affine_add(self.isa, &raw, &mut norm, &mut x);
             x.fill_border(input.1);
-            scratch.put_operand(h);
+            scratch.put_any(h);
             scratch.put(raw);
         }
 
         input = next();
-        let mut x = Operand::Floats(padded(x, input, scratch));
+        let mut x = AnyMap::Floats(padded(x, input, scratch));
         let followers = self.expand.iter().skip(1).chain([&self.head]);
         for (site, follower) in self.expand.iter().zip(followers) {
             input = next();
             let grid = follower.convolution.grid();
             let out = self.styled(site, x.view(), z, (input, grid), &mut norm, scratch);
-            scratch.put_operand(std::mem::replace(&mut x, out));
+            scratch.put_any(std::mem::replace(&mut x, out));
         }
 
         let mut map = self.head.convolution.run(&x, scratch);
@@ -240,7 +240,7 @@ impl Transformer {
             skip.add(image.view().trimmed(pad), &of_colours, &mut map, scratch);
         }
         self.head.norm.fit(self.isa, &map, z, &mut norm);
-        scratch.put_operand(x);
+        scratch.put_any(x);
         let colours = |of: &[f32]| [of[0], of[1], of[2]];
         let (scale, shift) = (colours(&norm.scale), colours(&norm.shift));
         scratch.norm = norm;
@@ -256,10 +256,10 @@ impl Transformer {
         ((pad, border), grid): ((Pad, Border), Grid),
         norm: &mut Norm,
         scratch: &mut Scratch,
-    ) -> Operand {
+    ) -> AnyMap {
         let raw = site.convolution.run(x, scratch);
         site.norm.fit(self.isa, &raw, z, norm);
-        let mut out = scratch.take_operand(self.isa, raw.height(), raw.width(), raw.channels(), pad);
+        let mut out = scratch.take_any(self.isa, raw.height(), raw.width(), raw.channels(), pad);
         affine_relu(self.isa, &raw, norm, grid, &mut out);
         out.fill_border(border);
         scratch.put(raw);

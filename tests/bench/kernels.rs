@@ -3,7 +3,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use sassl::kernels::inference::bilinear::resize;
 use sassl::kernels::inference::convolution::{Activation, Conv, Shape};
 use sassl::kernels::inference::depthwise::Depthwise;
-use sassl::kernels::inference::feature_map::{Map, Pad, Scratch};
+use sassl::kernels::inference::feature_map::{FeatureMap, Pad, Scratch};
 use sassl::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
 use sassl::kernels::inference::linear::Linear;
 use sassl::kernels::inference::pixel_interpolation::{Last, Pixels, PixelsMut, interpolate};
@@ -17,8 +17,8 @@ fn paths() -> impl Iterator<Item = Isa> {
 }
 
 /// A map whose numbers are all the same.
-fn map(side: usize, channels: usize, pad: Pad) -> Map {
-    let mut map = Map::new(side, side, channels, pad);
+fn map(side: usize, channels: usize, pad: Pad) -> FeatureMap {
+    let mut map = FeatureMap::new(side, side, channels, pad);
     map.as_mut_slice().fill(0.5);
     map
 }
@@ -36,7 +36,7 @@ fn convolution(c: &mut Criterion) {
         let pad = if shape.upsample { Shape::upsample_pad(shape.kernel) } else { Pad::all(shape.kernel / 2) };
         let input = map(side, shape.inputs, pad);
         let (height, width) = shape.output_size(&input);
-        let mut out = Map::new(height, width, shape.outputs, Pad::NONE);
+        let mut out = FeatureMap::new(height, width, shape.outputs, Pad::NONE);
         let mut scratch = Scratch::default();
         let weight = vec![0.1; shape.inputs * shape.outputs * shape.kernel * shape.kernel];
         for isa in paths() {
@@ -51,7 +51,7 @@ fn convolution(c: &mut Criterion) {
 fn depthwise(c: &mut Criterion) {
     let shape = Shape { inputs: 96, outputs: 96, kernel: 3, stride: 1, upsample: false, activation: Activation::Relu6 };
     let input = map(64, 96, Pad::all(1));
-    let mut out = Map::new(64, 64, 96, Pad::NONE);
+    let mut out = FeatureMap::new(64, 64, 96, Pad::NONE);
     for isa in paths() {
         let conv = Depthwise::new(isa, shape, &[0.1; 96 * 9], None);
         let mut scratch = Scratch::default();
@@ -67,7 +67,7 @@ fn norm(c: &mut Criterion) {
         let mut norm = Norm::default();
         c.bench_function(&format!("norm/moments/{}", isa.name()), |b| b.iter(|| norm.measure(isa, black_box(&input))));
         (norm.scale, norm.shift) = (vec![1.5; 16], vec![0.5; 16]);
-        let mut relu = scratch.take_operand(isa, 112, 112, 16, Pad::all(1));
+        let mut relu = scratch.take_any(isa, 112, 112, 16, Pad::all(1));
         c.bench_function(&format!("norm/affine, relu/{}", isa.name()), |b| {
             b.iter(|| affine_relu(isa, black_box(&input), &mut norm, Grid::Map, &mut relu));
         });

@@ -1,14 +1,15 @@
 //! Every kernel on every path of this machine against the scalar truth, and the truth against the definition.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sassl::kernels::inference::any_map::{Input, Operand};
+use sassl::kernels::inference::any_map::{AnyMap, Input};
 use sassl::kernels::inference::bilinear::resize;
 use sassl::kernels::inference::convolution::{Activation, Conv, Shape};
 use sassl::kernels::inference::depthwise::Depthwise;
-use sassl::kernels::inference::feature_map::{Border, Extent, Map, Pad, Scratch};
+use sassl::kernels::inference::feature_map::{Border, FeatureMap, Pad, Scratch};
 use sassl::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
 use sassl::kernels::inference::pixel_interpolation::{Last, Pixels, PixelsMut, interpolate};
 use sassl::kernels::inference::quantize::{Grid, Quantized};
+use sassl::kernels::isa::Extent;
 use sassl::kernels::isa::Isa;
 
 /// Sums of up to 1,300 products of numbers in [-1, 1], in another order and with fused rounding.
@@ -21,8 +22,8 @@ fn numbers(generator: &mut ChaCha8Rng, n: usize) -> Vec<f32> {
     (0..n).map(|_| generator.random_range(-1.0..1.0)).collect()
 }
 
-fn map(generator: &mut ChaCha8Rng, size: (usize, usize, usize), pad: Pad, border: Border) -> Map {
-    let mut map = Map::new(size.0, size.1, size.2, pad);
+fn map(generator: &mut ChaCha8Rng, size: (usize, usize, usize), pad: Pad, border: Border) -> FeatureMap {
+    let mut map = FeatureMap::new(size.0, size.1, size.2, pad);
     for y in 0..size.0 {
         let row = numbers(generator, size.1 * size.2);
         map.row_mut(y).copy_from_slice(&row);
@@ -31,19 +32,19 @@ fn map(generator: &mut ChaCha8Rng, size: (usize, usize, usize), pad: Pad, border
     map
 }
 
-fn rows(map: &Map) -> Vec<f32> {
+fn rows(map: &FeatureMap) -> Vec<f32> {
     (0..map.height()).flat_map(|y| map.row(y).to_vec()).collect()
 }
 
-fn extent(map: &Map) -> Extent {
+fn extent(map: &FeatureMap) -> Extent {
     rows(map).into_iter().fold(Extent::default(), |all, x| all.or(Extent { low: x, high: x }))
 }
 
-fn assert_near(got: &Map, truth: &Map, what: &str) {
+fn assert_near(got: &FeatureMap, truth: &FeatureMap, what: &str) {
     assert_within(got, truth, TOLERANCE, what);
 }
 
-fn assert_within(got: &Map, truth: &Map, tolerance: f32, what: &str) {
+fn assert_within(got: &FeatureMap, truth: &FeatureMap, tolerance: f32, what: &str) {
     for (i, (a, b)) in rows(got).iter().zip(rows(truth)).enumerate() {
         assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "{what}: number {i} is {a}, not {b}");
     }
@@ -108,7 +109,7 @@ fn convolution_is_its_definition() {
     let shape = Shape { inputs: 3, outputs: 4, kernel: 3, stride: 2, upsample: false, activation: Activation::Relu6 };
     let input = map(&mut generator, (7, 6, 3), Pad::all(1), Border::Reflect);
     let (weight, bias) = (numbers(&mut generator, 4 * 3 * 9), numbers(&mut generator, 4));
-    let mut out = Map::new(4, 3, 4, Pad::NONE);
+    let mut out = FeatureMap::new(4, 3, 4, Pad::NONE);
     Conv::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&input, &mut out, &mut Scratch::default());
     let mirrored = |i: isize, n: usize| if i < 0 { -i } else if i >= n as isize { 2 * n as isize - 2 - i } else { i } as usize;
     for (y, x, o) in (0..4 * 3 * 4).map(|i| (i / 12, i / 4 % 3, i % 4)) {
@@ -127,14 +128,14 @@ fn upsampling_is_nearest_then_convolution_with_reflection() {
     let shape = Shape { inputs: 2, outputs: 3, kernel: 3, stride: 1, upsample: true, activation: Activation::None };
     let input = map(&mut generator, (4, 5, 2), Shape::upsample_pad(3), Border::Edge);
     let weight = numbers(&mut generator, 3 * 2 * 9);
-    let mut large = Map::new(8, 10, 2, Pad::all(1));
+    let mut large = FeatureMap::new(8, 10, 2, Pad::all(1));
     for (y, x) in (0..80).map(|i| (i / 10, i % 10)) {
         let pixel = input.row(y / 2)[x / 2 * 2..][..2].to_vec();
         large.row_mut(y)[x * 2..][..2].copy_from_slice(&pixel);
     }
     large.fill_border(Border::Reflect);
     for isa in Isa::supported() {
-        let (mut direct, mut truth) = (Map::new(8, 10, 3, Pad::NONE), Map::new(8, 10, 3, Pad::NONE));
+        let (mut direct, mut truth) = (FeatureMap::new(8, 10, 3, Pad::NONE), FeatureMap::new(8, 10, 3, Pad::NONE));
         Conv::new(isa, shape, &weight, None).run(&input, &mut direct, &mut Scratch::default());
         Conv::new(isa, Shape { upsample: false, ..shape }, &weight, None).run(
             &large,
@@ -153,7 +154,7 @@ fn convolution_paths_agree() {
         let weight = numbers(&mut generator, shape.inputs * shape.outputs * shape.kernel * shape.kernel);
         let bias = numbers(&mut generator, shape.outputs);
         let (h, w) = shape.output_size(&input);
-        let mut truth = Map::new(h, w, shape.outputs, Pad::NONE);
+        let mut truth = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
         truth.as_mut_slice().fill(7.0);
         let mut truth_added = truth.clone();
         let conv = Conv::new(Isa::Scalar, shape, &weight, Some(&bias));
@@ -162,12 +163,12 @@ fn convolution_paths_agree() {
         conv.add(&input, gain, &mut truth_added, &mut Scratch::default());
         for isa in vector_paths() {
             // Padding of the output must stay as it was.
-            let mut out = Map::new(h, w, shape.outputs, Pad::all(1));
+            let mut out = FeatureMap::new(h, w, shape.outputs, Pad::all(1));
             out.as_mut_slice().fill(7.0);
             Conv::new(isa, shape, &weight, Some(&bias)).run(&input, &mut out, &mut Scratch::default());
             let what = format!("{} {shape:?} {height}x{width}", isa.name());
             assert_within(&out, &truth, tolerance(isa, &shape), &what);
-            let mut added = Map::new(h, w, shape.outputs, Pad::NONE);
+            let mut added = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
             added.as_mut_slice().fill(7.0);
             Conv::new(isa, shape, &weight, Some(&bias)).add(&input, gain, &mut added, &mut Scratch::default());
             assert_within(&added, &truth_added, tolerance(isa, &shape), &format!("{what}, added"));
@@ -206,7 +207,7 @@ fn filter_in_bytes(generator: &mut ChaCha8Rng, isa: Isa, output: usize, n: usize
 fn bytes_are_exact_where_bytes_hold_the_numbers() {
     let mut generator = ChaCha8Rng::seed_from_u64(9);
     for (shape, (height, width)) in shapes().into_iter().filter(|(shape, _)| !shape.upsample) {
-        let mut input = Map::new(height, width, shape.inputs, pad_of(&shape));
+        let mut input = FeatureMap::new(height, width, shape.inputs, pad_of(&shape));
         for y in 0..height {
             let row = grid(&mut generator, width * shape.inputs, [-100, 155], 1.0 / 64.0);
             input.row_mut(y).copy_from_slice(&row);
@@ -234,7 +235,7 @@ fn a_depthwise_convolution_has_a_grid_of_bytes_for_each_channel() {
         let (height, width) = (9, 13);
         // Steps far apart, so that one grid for all would round the small ones away.
         let steps: Vec<f32> = (0..channels).map(|c| (c as f32 % 11.0 - 8.0).exp2()).collect();
-        let mut input = Map::new(height, width, channels, Pad::all(1));
+        let mut input = FeatureMap::new(height, width, channels, Pad::all(1));
         for y in 0..height {
             let row = grid(&mut generator, width * channels, [-100, 155], 1.0);
             input.row_mut(y).iter_mut().zip(row).zip(steps.iter().cycle()).for_each(|((x, n), step)| *x = n * step);
@@ -250,7 +251,10 @@ fn a_depthwise_convolution_has_a_grid_of_bytes_for_each_channel() {
             weight.chunks_exact_mut(9).zip(&steps).for_each(|(filter, step)| {
                 filter.iter_mut().for_each(|weight| *weight /= step);
             });
-            let mut out = [Map::new(height, width, channels, Pad::NONE), Map::new(height, width, channels, Pad::NONE)];
+            let mut out = [
+                FeatureMap::new(height, width, channels, Pad::NONE),
+                FeatureMap::new(height, width, channels, Pad::NONE),
+            ];
             for (out, isa) in out.iter_mut().zip([isa, Isa::Scalar]) {
                 Depthwise::new(isa, shape, &weight, None).run(&input, out, &mut Scratch::default());
             }
@@ -263,7 +267,7 @@ fn a_depthwise_convolution_has_a_grid_of_bytes_for_each_channel() {
 fn words_are_exact_where_words_hold_the_numbers() {
     let mut generator = ChaCha8Rng::seed_from_u64(15);
     for (shape, (height, width)) in shapes() {
-        let mut input = Map::new(height, width, shape.inputs, pad_of(&shape));
+        let mut input = FeatureMap::new(height, width, shape.inputs, pad_of(&shape));
         for y in 0..height {
             let row = grid(&mut generator, width * shape.inputs, [-1023, 1000], 1.0 / 256.0);
             input.row_mut(y).copy_from_slice(&row);
@@ -277,7 +281,7 @@ fn words_are_exact_where_words_hold_the_numbers() {
         let (h, w) = shape.output_size(&input);
         for isa in vector_paths() {
             let (mut out, mut truth) =
-                (Map::new(h, w, shape.outputs, Pad::NONE), Map::new(h, w, shape.outputs, Pad::NONE));
+                (FeatureMap::new(h, w, shape.outputs, Pad::NONE), FeatureMap::new(h, w, shape.outputs, Pad::NONE));
             Conv::in_words(isa, shape, &weight, None).run(&input, &mut out, &mut Scratch::default());
             Conv::new(Isa::Scalar, shape, &weight, None).run(&input, &mut truth, &mut Scratch::default());
             let what = format!("{} {shape:?} {height}x{width}", isa.name());
@@ -296,7 +300,7 @@ fn outputs_without_weights_are_their_bias() {
     let bias = numbers(&mut generator, 16);
     for isa in Isa::supported() {
         let mut scratch = Scratch::default();
-        let mut out = [Map::new(6, 9, 16, Pad::NONE), Map::new(6, 9, 16, Pad::NONE)];
+        let mut out = [FeatureMap::new(6, 9, 16, Pad::NONE), FeatureMap::new(6, 9, 16, Pad::NONE)];
         Conv::new(isa, shape, &[0.0; 16 * 16 * 9], Some(&bias)).run(&input, &mut out[0], &mut scratch);
         Depthwise::new(isa, shape, &[0.0; 16 * 9], Some(&bias)).run(&input, &mut out[1], &mut scratch);
         for out in out {
@@ -327,7 +331,7 @@ fn quantizing_paths_agree() {
             }
         }
     }
-    let mut ramp = Map::new(1, 256, 1, Pad::NONE);
+    let mut ramp = FeatureMap::new(1, 256, 1, Pad::NONE);
     ramp.row_mut(0).iter_mut().zip(-55..).for_each(|(x, i)| *x = i as f32 / 8.0);
     let mut out = Quantized::default();
     out.fill(Isa::Scalar, ramp.view(), Grid::Map);
@@ -336,11 +340,11 @@ fn quantizing_paths_agree() {
 }
 
 /// The same numbers in bytes, and what they then stand for.
-fn quantized(isa: Isa, map: &Map) -> (Operand, Map) {
+fn quantized(isa: Isa, map: &FeatureMap) -> (AnyMap, FeatureMap) {
     let mut bytes = Quantized::default();
     bytes.fill(isa, map.view(), Grid::Channels);
     let rounded = bytes.to_map();
-    (Operand::Bytes(bytes), rounded)
+    (AnyMap::Bytes(bytes), rounded)
 }
 
 #[test]
@@ -361,13 +365,13 @@ fn depthwise_paths_agree() {
             let what = format!("{} {shape:?} {height}x{width}", isa.name());
             let (operand, truth_input) = match isa.in_bytes() {
                 true => quantized(isa, &input),
-                false => (Operand::Floats(input.clone()), input.clone()),
+                false => (AnyMap::Floats(input.clone()), input.clone()),
             };
-            let mut truth = Map::new(h, w, shape.outputs, Pad::NONE);
+            let mut truth = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
             Depthwise::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&truth_input, &mut truth, &mut scratch);
             let conv = Depthwise::new(isa, shape, &weight, Some(&bias));
             let (mut out, mut other) =
-                (Map::new(h, w, shape.outputs, Pad::NONE), Map::new(h, w, shape.outputs, Pad::NONE));
+                (FeatureMap::new(h, w, shape.outputs, Pad::NONE), FeatureMap::new(h, w, shape.outputs, Pad::NONE));
             conv.run(&operand, &mut out, &mut scratch);
             conv.run(&input, &mut other, &mut scratch);
             // Only the weights are rounded here.
@@ -394,9 +398,9 @@ fn bytes_written_are_those_of_the_floats() {
             let (h, w) = shape.output_size(&input);
             for isa in Isa::supported().filter(|isa| isa.in_bytes()) {
                 let mut scratch = Scratch::default();
-                let mut bytes = scratch.take_operand(isa, h, w, shape.outputs, Pad::all(1));
+                let mut bytes = scratch.take_any(isa, h, w, shape.outputs, Pad::all(1));
                 bytes.set_range(range);
-                let mut floats = Map::new(h, w, shape.outputs, Pad::NONE);
+                let mut floats = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
                 if depthwise {
                     let conv = Depthwise::new(isa, shape, &weight, None);
                     conv.run(&input, &mut floats, &mut scratch);
@@ -406,7 +410,7 @@ fn bytes_written_are_those_of_the_floats() {
                     conv.run(&input, &mut floats, &mut scratch);
                     conv.run(&input, &mut bytes, &mut scratch);
                 }
-                let Operand::Bytes(bytes) = bytes else { panic!("{} has no bytes", isa.name()) };
+                let AnyMap::Bytes(bytes) = bytes else { panic!("{} has no bytes", isa.name()) };
                 assert_within(&bytes.to_map(), &floats, 0.5001 * 6.0 / 255.0, &format!("{} {shape:?}", isa.name()));
             }
         }
@@ -423,7 +427,7 @@ fn depthwise_is_a_dense_convolution_with_zeros_between_channels() {
         let dense: Vec<f32> =
             (0..225).map(|i| if i / 45 == i / 9 % 5 { weight[i / 45 * 9 + i % 9] } else { 0.0 }).collect();
         let (h, w) = shape.output_size(&input);
-        let (mut one, mut other) = (Map::new(h, w, 5, Pad::NONE), Map::new(h, w, 5, Pad::NONE));
+        let (mut one, mut other) = (FeatureMap::new(h, w, 5, Pad::NONE), FeatureMap::new(h, w, 5, Pad::NONE));
         Depthwise::new(Isa::Scalar, shape, &weight, None).run(&input, &mut one, &mut Scratch::default());
         Conv::new(Isa::Scalar, shape, &dense, None).run(&input, &mut other, &mut Scratch::default());
         assert_near(&one, &other, "dense");
@@ -451,11 +455,11 @@ fn norm_paths_agree() {
         }
         (norm.scale, norm.shift) = (numbers(&mut generator, channels), numbers(&mut generator, channels));
         let before = map(&mut generator, (height, width, channels), Pad::NONE, Border::Zero);
-        let (mut added, mut relu) = (before.clone(), Operand::new(Isa::Scalar));
+        let (mut added, mut relu) = (before.clone(), AnyMap::new(Isa::Scalar));
         affine_add(Isa::Scalar, &input, &mut norm, &mut added);
         relu.reshape(height, width, channels, Pad::NONE);
         affine_relu(Isa::Scalar, &input, &mut norm, Grid::Map, &mut relu);
-        let Operand::Floats(relu) = relu else { panic!("the truth is in floats") };
+        let AnyMap::Floats(relu) = relu else { panic!("the truth is in floats") };
         for isa in vector_paths() {
             let what = format!("{} {height}x{width}x{channels}", isa.name());
             let mut out = before.clone();
@@ -463,15 +467,15 @@ fn norm_paths_agree() {
             assert_near(&out, &added, &format!("{what} added"));
             assert_eq!(out.range(), Some(extent(&out)), "{what}");
             for grid in [Grid::Map, Grid::Channels] {
-                let mut out = Operand::new(isa);
+                let mut out = AnyMap::new(isa);
                 out.reshape(height, width, channels, Pad::all(1));
                 affine_relu(isa, &input, &mut norm, grid, &mut out);
                 match out {
-                    Operand::Floats(out) => {
+                    AnyMap::Floats(out) => {
                         assert_near(&out, &relu, &what);
                         assert_eq!(out.range(), Some(extent(&out)), "{what}");
                     }
-                    Operand::Bytes(out) => {
+                    AnyMap::Bytes(out) => {
                         let highs = |c: usize| rows(&relu).into_iter().skip(c).step_by(channels).fold(0.0, f32::max);
                         let expected: Vec<f32> = match grid {
                             Grid::Map => vec![extent(&relu).high / 255.0],
@@ -543,7 +547,7 @@ fn resize_is_pillows_bilinear() {
         let input: Vec<f32> = (0..height * width * 3).map(|_| generator.random()).collect();
         let (vertical, horizontal) = (triangle(height, 64), triangle(width, 64));
         for isa in Isa::supported() {
-            let mut out = Map::new(64, 64, 3, Pad::all(1));
+            let mut out = FeatureMap::new(64, 64, 3, Pad::all(1));
             resize(isa, Pixels::F32(&input), width, &mut out, &mut Scratch::default());
             for (y, x, c) in (0..64 * 64 * 3).map(|i| (i / 192, i / 3 % 64, i % 3)) {
                 let mut expected = 0.0;
@@ -570,7 +574,7 @@ fn resize_keeps_constants_and_ramps() {
         };
         let input: Vec<f32> = (0..height * width).flat_map(ramp).collect();
         for isa in Isa::supported() {
-            let mut out = Map::new(64, 64, 3, Pad::all(1));
+            let mut out = FeatureMap::new(64, 64, 3, Pad::all(1));
             resize(isa, Pixels::F32(&input), width, &mut out, &mut Scratch::default());
             for (y, x) in (8..56).flat_map(|y| (8..56).map(move |x| (y, x))) {
                 let pixel = &out.row(y)[3 * x..][..3];
@@ -585,7 +589,7 @@ fn resize_keeps_constants_and_ramps() {
     let floats: Vec<f32> = bytes.iter().map(|&x| f32::from(x) / 255.0).collect();
     for isa in Isa::supported() {
         let same = |pixels| {
-            let mut out = Map::new(64, 64, 3, Pad::NONE);
+            let mut out = FeatureMap::new(64, 64, 3, Pad::NONE);
             resize(isa, pixels, 64, &mut out, &mut Scratch::default());
             rows(&out)
         };
@@ -602,13 +606,13 @@ fn unpacking_paths_agree() {
     let floats: Vec<f32> = bytes.iter().map(|&x| f32::from(x) / 255.0).collect();
     for isa in Isa::supported() {
         for pixels in [Pixels::U8(&bytes), Pixels::F32(&floats)] {
-            let mut out = Operand::new(isa);
+            let mut out = AnyMap::new(isa);
             out.reshape(height, width, 3, Pad::all(2));
             pixels.unpack(isa, &mut out);
             out.fill_border(Border::Reflect);
             let map = match (out.view(), &out) {
-                (Input::Floats(_), Operand::Floats(map)) => map.clone(),
-                (_, Operand::Bytes(bytes)) => bytes.to_map(),
+                (Input::Floats(_), AnyMap::Floats(map)) => map.clone(),
+                (_, AnyMap::Bytes(bytes)) => bytes.to_map(),
                 _ => panic!("an operand is not its own view"),
             };
             assert!(rows(&map).iter().zip(&floats).all(|(a, b)| (a - b).abs() < 1e-6), "{} {pixels:?}", isa.name());

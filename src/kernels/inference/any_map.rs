@@ -1,14 +1,15 @@
 //! What convolutions read and write: float32, or bytes on the paths that multiply those.
-use crate::kernels::inference::feature_map::{Border, Extent, Map, Pad, View};
+use crate::kernels::inference::feature_map::{Border, FeatureMap, MapView, Pad};
 use crate::kernels::inference::quantize::{Quantized, QuantizedView};
+use crate::kernels::isa::Extent;
 use crate::kernels::isa::Isa;
 use std::ops::Range;
 
-/// A map for a convolution to read, in the numbers that its path multiplies: [`super::feature_map::Scratch::take_operand`] gives them.
+/// A map for a convolution to read, in the numbers that its path multiplies: [`super::feature_map::Scratch::take_any`] gives them.
 #[derive(Debug)]
-pub enum Operand {
+pub enum AnyMap {
     /// As they are.
-    Floats(Map),
+    Floats(FeatureMap),
     /// Within a range.
     Bytes(Quantized),
 }
@@ -17,7 +18,7 @@ pub enum Operand {
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// As they are. A path in bytes quantizes them first.
-    Floats(View<'a>),
+    Floats(MapView<'a>),
     /// For paths in bytes alone.
     Bytes(QuantizedView<'a>),
 }
@@ -26,17 +27,17 @@ pub enum Input<'a> {
 #[derive(Debug)]
 pub enum Output<'a> {
     /// As they come.
-    Floats(&'a mut Map),
+    Floats(&'a mut FeatureMap),
     /// Within the range that they have been given; for paths in bytes alone.
     Bytes(&'a mut Quantized),
 }
 
-impl Operand {
+impl AnyMap {
     /// An empty one for this path.
     pub fn new(isa: Isa) -> Self {
         match isa.in_bytes() {
             true => Self::Bytes(Quantized::default()),
-            false => Self::Floats(Map::default()),
+            false => Self::Floats(FeatureMap::default()),
         }
     }
 
@@ -48,7 +49,7 @@ impl Operand {
         }
     }
 
-    /// As [`Map::reshape`].
+    /// As [`FeatureMap::reshape`].
     pub fn reshape(&mut self, height: usize, width: usize, channels: usize, pad: Pad) {
         match self {
             Self::Floats(map) => map.reshape(height, width, channels, pad),
@@ -71,7 +72,7 @@ impl Operand {
         }
     }
 
-    /// As [`Map::fill_border`].
+    /// As [`FeatureMap::fill_border`].
     pub fn fill_border(&mut self, border: Border) {
         match self {
             Self::Floats(map) => map.fill_border(border),
@@ -79,7 +80,7 @@ impl Operand {
         }
     }
 
-    /// As [`Map::keep_last_rows`].
+    /// As [`FeatureMap::keep_last_rows`].
     pub fn keep_last_rows(&mut self, n: usize) {
         match self {
             Self::Floats(map) => map.keep_last_rows(n),
@@ -87,7 +88,7 @@ impl Operand {
         }
     }
 
-    /// As [`Map::fill_zeros`].
+    /// As [`FeatureMap::fill_zeros`].
     pub fn fill_zeros(&mut self, sides: Range<usize>, whole: impl Iterator<Item = usize>) {
         match self {
             Self::Floats(map) => map.fill_zeros(&[0.0], sides, whole),
@@ -132,7 +133,7 @@ impl Operand {
 }
 
 impl Input<'_> {
-    /// As [`View::trimmed`].
+    /// As [`MapView::trimmed`].
     pub fn trimmed(self, pad: Pad) -> Self {
         match self {
             Self::Floats(view) => Self::Floats(view.trimmed(pad)),
@@ -140,7 +141,7 @@ impl Input<'_> {
         }
     }
 
-    /// As [`View::rows`].
+    /// As [`MapView::rows`].
     pub fn rows(self, rows: Range<usize>) -> Self {
         match self {
             Self::Floats(view) => Self::Floats(view.rows(rows)),
@@ -175,32 +176,32 @@ impl Output<'_> {
     }
 }
 
-impl<'a> From<&'a Map> for Input<'a> {
-    fn from(map: &'a Map) -> Self {
+impl<'a> From<&'a FeatureMap> for Input<'a> {
+    fn from(map: &'a FeatureMap) -> Self {
         Self::Floats(map.view())
     }
 }
 
-impl<'a> From<View<'a>> for Input<'a> {
-    fn from(view: View<'a>) -> Self {
+impl<'a> From<MapView<'a>> for Input<'a> {
+    fn from(view: MapView<'a>) -> Self {
         Self::Floats(view)
     }
 }
 
-impl<'a> From<&'a Operand> for Input<'a> {
-    fn from(operand: &'a Operand) -> Self {
+impl<'a> From<&'a AnyMap> for Input<'a> {
+    fn from(operand: &'a AnyMap) -> Self {
         operand.view()
     }
 }
 
-impl<'a> From<&'a mut Map> for Output<'a> {
-    fn from(map: &'a mut Map) -> Self {
+impl<'a> From<&'a mut FeatureMap> for Output<'a> {
+    fn from(map: &'a mut FeatureMap) -> Self {
         Self::Floats(map)
     }
 }
 
-impl<'a> From<&'a mut Operand> for Output<'a> {
-    fn from(operand: &'a mut Operand) -> Self {
+impl<'a> From<&'a mut AnyMap> for Output<'a> {
+    fn from(operand: &'a mut AnyMap) -> Self {
         operand.output()
     }
 }

@@ -1,8 +1,9 @@
 //! A map of activations: height x width x channels, channels innermost, with padding around it; and their reuse.
-use crate::kernels::inference::any_map::{Input, Operand};
+use crate::kernels::inference::any_map::{AnyMap, Input};
 use crate::kernels::inference::bilinear::Resizing;
 use crate::kernels::inference::instance_norm::Norm;
 use crate::kernels::inference::quantize::{Grid, Quantized, QuantizedView, Words};
+use crate::kernels::isa::Extent;
 use crate::kernels::isa::Isa;
 use crate::memory::lengthen;
 use std::ops::Range;
@@ -64,7 +65,7 @@ impl Border {
 
 /// One image's activations: float32, or bytes, as in [`Quantized`].
 #[derive(Clone, Debug, Default)]
-pub struct Map<T = f32> {
+pub struct FeatureMap<T = f32> {
     data: Vec<T>,
     height: usize,
     width: usize,
@@ -73,26 +74,10 @@ pub struct Map<T = f32> {
     range: Option<Extent>,
 }
 
-/// The least and the largest of some numbers and 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Extent {
-    /// At most 0.
-    pub low: f32,
-    /// At least 0.
-    pub high: f32,
-}
-
-impl Extent {
-    /// Of both.
-    pub fn or(self, other: Self) -> Self {
-        Self { low: self.low.min(other.low), high: self.high.max(other.high) }
-    }
-}
-
 /// How many bytes beyond the last pixel may be read.
 pub(super) const SLACK: usize = 3;
 
-impl<T: Copy + Default> Map<T> {
+impl<T: Copy + Default> FeatureMap<T> {
     /// A map of this shape, contents arbitrary.
     pub fn new(height: usize, width: usize, channels: usize, pad: Pad) -> Self {
         let mut map = Self { data: vec![], height, width, channels, pad, range: None };
@@ -122,8 +107,8 @@ impl<T: Copy + Default> Map<T> {
     }
 
     /// All of it, to read.
-    pub fn view(&self) -> View<'_, T> {
-        View {
+    pub fn view(&self) -> MapView<'_, T> {
+        MapView {
             data: &self.data[..self.len() + SLACK],
             stride: self.stride(),
             height: self.height,
@@ -180,7 +165,7 @@ impl<T: Copy + Default> Map<T> {
         &mut self.data[..len]
     }
 
-    /// Where the pixel at (0, 0) begins in [`Map::as_slice`].
+    /// Where the pixel at (0, 0) begins in [`FeatureMap::as_slice`].
     pub fn origin(&self) -> usize {
         self.pad.top * self.stride() + self.pad.left * self.channels
     }
@@ -203,14 +188,14 @@ impl<T: Copy + Default> Map<T> {
     }
 
     /// Moves the last `n` rows to the top. For a map without padding above and below, which may become higher or lower by
-    /// [`Map::reshape`] and keeps its rows if nothing else changes.
+    /// [`FeatureMap::reshape`] and keeps its rows if nothing else changes.
     pub fn keep_last_rows(&mut self, n: usize) {
         let (stride, len) = (self.stride(), self.len());
         self.data.copy_within(len - n * stride..len, 0);
     }
 
     /// Fills the padding left and right of these rows, and the whole of these others, with `zero`: one
-    /// number, or one for each channel. As [`Map::keep_last_rows`], for a map without padding above and below.
+    /// number, or one for each channel. As [`FeatureMap::keep_last_rows`], for a map without padding above and below.
     pub fn fill_zeros(&mut self, zero: &[T], sides: Range<usize>, whole: impl Iterator<Item = usize>) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
         for y in sides {
@@ -254,7 +239,7 @@ fn fill<T: Copy>(pixels: &mut [T], with: &[T]) {
     }
 }
 
-impl Map {
+impl FeatureMap {
     /// Fills the padding from the inside.
     pub fn fill_border(&mut self, border: Border) {
         self.fill_border_with(border, &[0.0]);
@@ -263,7 +248,7 @@ impl Map {
 
 /// A map to read, with all of its padding or less.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a, T = f32> {
+pub struct MapView<'a, T = f32> {
     /// From the first pixel of the padding to the last, and beyond.
     pub data: &'a [T],
     /// Numbers from one row to the next.
@@ -276,11 +261,11 @@ pub struct View<'a, T = f32> {
     pub channels: usize,
     /// The room around it.
     pub pad: Pad,
-    /// See [`Map::range`].
+    /// See [`FeatureMap::range`].
     pub range: Option<Extent>,
 }
 
-impl<T> View<'_, T> {
+impl<T> MapView<'_, T> {
     /// The same with no more padding than this.
     ///
     /// # Panics
@@ -316,8 +301,8 @@ impl<T> View<'_, T> {
     }
 }
 
-impl<'a> From<&'a Map> for View<'a> {
-    fn from(map: &'a Map) -> Self {
+impl<'a> From<&'a FeatureMap> for MapView<'a> {
+    fn from(map: &'a FeatureMap) -> Self {
         map.view()
     }
 }
@@ -339,13 +324,13 @@ pub struct Scratch {
 }
 
 #[derive(Debug, Default)]
-struct Free<T>(Vec<Map<T>>);
+struct Free<T>(Vec<FeatureMap<T>>);
 
 impl<T: Copy + Default> Free<T> {
     /// A map of this shape: the smallest that has the room, or else the largest.
-    fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> Map<T> {
-        let mut wanted = Map { data: vec![], height, width, channels, pad, range: None };
-        let room = |map: &Map<T>| (map.data.len() < wanted.len(), map.data.len().abs_diff(wanted.len()));
+    fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> FeatureMap<T> {
+        let mut wanted = FeatureMap { data: vec![], height, width, channels, pad, range: None };
+        let room = |map: &FeatureMap<T>| (map.data.len() < wanted.len(), map.data.len().abs_diff(wanted.len()));
         let best = (0..self.0.len()).min_by_key(|&i| room(&self.0[i]));
         if let Some(best) = best {
             wanted.data = self.0.swap_remove(best).data;
@@ -354,7 +339,7 @@ impl<T: Copy + Default> Free<T> {
         wanted
     }
 
-    fn put(&mut self, map: Map<T>) {
+    fn put(&mut self, map: FeatureMap<T>) {
         if !map.data.is_empty() {
             self.0.push(map);
         }
@@ -364,24 +349,24 @@ impl<T: Copy + Default> Free<T> {
 impl Scratch {
     /// Bytes that are kept in maps.
     pub fn bytes(&self) -> usize {
-        self.floats.0.iter().map(Map::bytes).chain(self.bytes.0.iter().map(Map::bytes)).sum()
+        self.floats.0.iter().map(FeatureMap::bytes).chain(self.bytes.0.iter().map(FeatureMap::bytes)).sum()
     }
 
     /// A map of this shape, contents arbitrary.
-    pub fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> Map {
+    pub fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> FeatureMap {
         self.floats.take(height, width, channels, pad)
     }
 
     /// Gives a map back.
-    pub fn put(&mut self, map: Map) {
+    pub fn put(&mut self, map: FeatureMap) {
         self.floats.put(map);
     }
 
     /// The same for what a convolution on this path reads.
-    pub fn take_operand(&mut self, isa: Isa, height: usize, width: usize, channels: usize, pad: Pad) -> Operand {
+    pub fn take_any(&mut self, isa: Isa, height: usize, width: usize, channels: usize, pad: Pad) -> AnyMap {
         match isa.in_bytes() {
-            true => Operand::Bytes(Quantized::new(self.bytes.take(height, width, channels, pad))),
-            false => Operand::Floats(self.floats.take(height, width, channels, pad)),
+            true => AnyMap::Bytes(Quantized::new(self.bytes.take(height, width, channels, pad))),
+            false => AnyMap::Floats(self.floats.take(height, width, channels, pad)),
         }
     }
 
@@ -397,23 +382,23 @@ impl Scratch {
     }
 
     /// The input in words.
-    pub(super) fn in_words(&mut self, isa: Isa, input: View) -> &Words {
+    pub(super) fn in_words(&mut self, isa: Isa, input: MapView) -> &Words {
         self.words.fill(isa, input);
         &self.words
     }
 
     /// Gives an operand back.
-    pub fn put_operand(&mut self, operand: Operand) {
+    pub fn put_any(&mut self, operand: AnyMap) {
         match operand {
-            Operand::Floats(map) => self.floats.put(map),
-            Operand::Bytes(quantized) => self.bytes.put(quantized.into_map()),
+            AnyMap::Floats(map) => self.floats.put(map),
+            AnyMap::Bytes(quantized) => self.bytes.put(quantized.into_map()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Border, Map, Pad};
+    use super::{Border, FeatureMap, Pad};
 
     #[test]
     fn borders_are_what_numpy_pads() {
@@ -423,11 +408,11 @@ mod tests {
             (Border::Reflect, [3., 2., 1., 2., 3., 2., 1.]),
         ];
         for (border, expected) in cases {
-            let mut wide = Map::new(1, 3, 1, Pad { left: 2, right: 2, ..Pad::NONE });
+            let mut wide = FeatureMap::new(1, 3, 1, Pad { left: 2, right: 2, ..Pad::NONE });
             wide.row_mut(0).copy_from_slice(&[1., 2., 3.]);
             wide.fill_border(border);
             assert_eq!(wide.as_slice(), expected, "{border:?}, columns");
-            let mut tall = Map::new(3, 1, 1, Pad { top: 2, bottom: 2, ..Pad::NONE });
+            let mut tall = FeatureMap::new(3, 1, 1, Pad { top: 2, bottom: 2, ..Pad::NONE });
             (0..3).for_each(|y| tall.row_mut(y)[0] = y as f32 + 1.0);
             tall.fill_border(border);
             assert_eq!(tall.as_slice(), expected, "{border:?}, rows");

@@ -5,11 +5,12 @@
 mod avx2;
 mod avx2_bytes;
 mod avx512;
-mod extents;
+mod extent;
 mod portable;
 mod vnni;
 
-pub(crate) use extents::Extents;
+pub use extent::Extent;
+pub(crate) use extent::LaneExtents;
 
 use crate::error::{Error, Result};
 use std::ops::Range;

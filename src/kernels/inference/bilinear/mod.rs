@@ -4,7 +4,7 @@
 //! input pixel, or `n_in / n_out` of them when the image shrinks.
 #![allow(unsafe_code)]
 pub mod cuda;
-use crate::kernels::inference::feature_map::{Map, Scratch};
+use crate::kernels::inference::feature_map::{FeatureMap, Scratch};
 use crate::kernels::inference::pixel_interpolation::Pixels;
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 
@@ -12,7 +12,7 @@ use crate::kernels::isa::{Isa, Kernel, Lanes};
 ///
 /// # Panics
 /// If `out` has not three channels, or the image not whole rows.
-pub fn resize(isa: Isa, image: Pixels, width: usize, out: &mut Map, scratch: &mut Scratch) {
+pub fn resize(isa: Isa, image: Pixels, width: usize, out: &mut FeatureMap, scratch: &mut Scratch) {
     let height = image.len() / (3 * width);
     assert_eq!((image.len(), out.channels()), (3 * width * height, 3));
     if (height, width) == (out.height(), out.width()) {
@@ -91,7 +91,7 @@ struct Run<'a> {
     columns: &'a Windows,
     /// The rows of a window, added up.
     mixed: &'a mut [f32],
-    out: &'a mut Map,
+    out: &'a mut FeatureMap,
 }
 
 impl Kernel for Run<'_> {

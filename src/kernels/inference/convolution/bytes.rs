@@ -6,9 +6,10 @@
 use super::pack::{Packed, Pass};
 use super::tiles::{Product, tiles};
 use super::{Isa, Output, Shape};
-use crate::kernels::inference::feature_map::{Extent, View};
+use crate::kernels::inference::feature_map::MapView;
 use crate::kernels::inference::quantize;
 use crate::kernels::inference::quantize::{QuantizedView, Words};
+use crate::kernels::isa::Extent;
 use crate::kernels::isa::{ByteKernel, ByteLanes};
 use std::ops::Range;
 
@@ -109,7 +110,7 @@ impl<'a> Numbers<'a> {
     }
 
     fn of_words(words: &'a Words) -> Self {
-        let View { data, stride, channels, .. } = words.map.view();
+        let MapView { data, stride, channels, .. } = words.map.view();
         Self {
             bytes: bytemuck::cast_slice(data),
             stride: 2 * stride,

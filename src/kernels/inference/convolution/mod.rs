@@ -14,7 +14,7 @@ mod tiles;
 pub(crate) use phases::{Cells, pixel_shuffle_weight, shifted_weight};
 
 use crate::kernels::inference::any_map::{Input, Output};
-use crate::kernels::inference::feature_map::{Map, Pad, Scratch, View};
+use crate::kernels::inference::feature_map::{FeatureMap, MapView, Pad, Scratch};
 use crate::kernels::inference::quantize::{Grid, MOST_WORDS};
 use crate::kernels::isa::Isa;
 use crate::kernels::isa::Lanes;
@@ -177,7 +177,7 @@ impl Conv {
     ///
     /// # Panics
     /// As [`Conv::run`].
-    pub fn add<'a>(&self, input: impl Into<Input<'a>>, gain: &[f32], out: &mut Map, scratch: &mut Scratch) {
+    pub fn add<'a>(&self, input: impl Into<Input<'a>>, gain: &[f32], out: &mut FeatureMap, scratch: &mut Scratch) {
         let input = input.into();
         assert_eq!(out.height(), self.shape.output_size(input).0, "output of {:?}", self.shape);
         self.compute(0, input, Output::Floats(out), Some(gain), scratch);

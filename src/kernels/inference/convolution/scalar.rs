@@ -1,18 +1,18 @@
 //! Convolution by its definition.
-use super::{Activation, Map, Shape, View};
+use super::{Activation, FeatureMap, MapView, Shape};
 use std::ops::Range;
 
 pub(super) fn run(
     shape: &Shape,
     weight: &[f32],
     bias: &[f32],
-    input: View,
-    out: &mut Map,
+    input: MapView,
+    out: &mut FeatureMap,
     rows: Range<usize>,
     gain: Option<&[f32]>,
 ) {
     let &Shape { inputs, outputs, kernel, stride, upsample, activation } = shape;
-    let View { data, stride: row, pad, .. } = input;
+    let MapView { data, stride: row, pad, .. } = input;
     // The padded row or column under tap `t` of output position `o`.
     let under = |o: usize, t: usize, pad: usize| {
         if upsample {

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 use super::pack::{Packed, Pass};
 use super::tiles::{Product, tiles};
-use super::{Isa, Map, Shape, View};
+use super::{FeatureMap, Isa, MapView, Shape};
 use crate::kernels::isa::{Kernel, Lanes};
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ pub(super) fn run(
     isa: Isa,
     shape: &Shape,
     packed: &Packed,
-    input: View,
-    out: &mut Map,
+    input: MapView,
+    out: &mut FeatureMap,
     rows: Range<usize>,
     gain: Option<&[f32]>,
 ) {
@@ -23,8 +23,8 @@ pub(super) fn run(
 struct Run<'a> {
     shape: &'a Shape,
     pass: &'a Pass,
-    input: View<'a>,
-    out: &'a mut Map,
+    input: MapView<'a>,
+    out: &'a mut FeatureMap,
     rows: Range<usize>,
     gain: Option<&'a [f32]>,
 }
@@ -42,7 +42,7 @@ impl Kernel for Run<'_> {
 struct Floats<'a> {
     shape: &'a Shape,
     pass: &'a Pass,
-    input: View<'a>,
+    input: MapView<'a>,
 }
 
 impl<L: Lanes> Product<L> for Floats<'_> {

@@ -2,10 +2,10 @@
 //! at a time, which stay in registers while k runs over the taps.
 #![allow(unsafe_code)]
 use super::pack::Pass;
-use super::{Activation, Map, Shape};
-use crate::kernels::inference::feature_map::Extent;
+use super::{Activation, FeatureMap, Shape};
 use crate::kernels::inference::quantize::Quantized;
-use crate::kernels::isa::{ByteLanes, Extents, Lanes};
+use crate::kernels::isa::Extent;
+use crate::kernels::isa::{ByteLanes, LaneExtents, Lanes};
 use std::ops::Range;
 
 /// The sums of one tile.
@@ -24,7 +24,7 @@ pub(super) trait Target<L: Lanes> {
     /// What storing a number takes.
     type Step: Copy;
 
-    fn map(&mut self) -> &mut Map<Self::Number>;
+    fn map(&mut self) -> &mut FeatureMap<Self::Number>;
 
     fn step(&self) -> Self::Step;
 
@@ -37,12 +37,12 @@ pub(super) trait Target<L: Lanes> {
     unsafe fn store(x: L, step: Self::Step, to: *mut Self::Number, lanes: Range<usize>);
 }
 
-impl<L: Lanes> Target<L> for Map {
+impl<L: Lanes> Target<L> for FeatureMap {
     type Number = f32;
     type Step = ();
 
     #[inline(always)]
-    fn map(&mut self) -> &mut Map {
+    fn map(&mut self) -> &mut FeatureMap {
         self
     }
 
@@ -73,7 +73,7 @@ impl<L: ByteLanes> Target<L> for Quantized {
     type Step = (L, L);
 
     #[inline(always)]
-    fn map(&mut self) -> &mut Map<u8> {
+    fn map(&mut self) -> &mut FeatureMap<u8> {
         &mut self.map
     }
 
@@ -105,7 +105,7 @@ pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
     rows: Range<usize>,
     gain: Option<&[f32]>,
 ) -> Extent {
-    let mut extents = Extents::<L>::default();
+    let mut extents = LaneExtents::<L>::default();
     let scale = if shape.upsample { 2 } else { 1 };
     let to_bytes = target.step();
     let out = target.map();
@@ -158,7 +158,7 @@ struct Row<'a, L: Lanes, P, T: Target<L>> {
     y: usize,
     /// Of the panel's lanes, if the sums are added to what there is.
     gain: Option<&'a [f32; 32]>,
-    extents: Extents<L>,
+    extents: LaneExtents<L>,
 }
 
 impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {

@@ -5,10 +5,10 @@
 //! `out = scale_in scale[c] (sum of q w - zero sum of w) + bias[c]`.
 #![allow(unsafe_code)]
 use super::{Activation, Extent, Isa, Output, Pass, Shape};
-use crate::kernels::inference::feature_map::Map;
+use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::quantize;
 use crate::kernels::inference::quantize::QuantizedView;
-use crate::kernels::isa::{ByteKernel, ByteLanes, Extents};
+use crate::kernels::isa::{ByteKernel, ByteLanes, LaneExtents};
 use std::marker::PhantomData;
 
 /// Where in a lane each of four rows stands. The middle one of three, whose weight is most often the largest, has no neighbour.
@@ -116,7 +116,7 @@ struct Run<'a, N> {
     input: QuantizedView<'a>,
     /// What the numbers are multiplied by before they are stored.
     inverse: f32,
-    out: &'a mut Map<N>,
+    out: &'a mut FeatureMap<N>,
     extent: &'a mut Extent,
 }
 
@@ -132,14 +132,14 @@ trait Number: Copy + Default {
         activation: Activation,
         to: *mut Self,
         used: usize,
-        extents: &mut Extents<L>,
+        extents: &mut LaneExtents<L>,
     );
 }
 
 impl Number for u8 {
     /// What the activation cuts off, bytes cannot hold ([`holds`]).
     #[inline(always)]
-    unsafe fn store<L: ByteLanes>(block: [L; 4], _: Activation, to: *mut u8, used: usize, _: &mut Extents<L>) {
+    unsafe fn store<L: ByteLanes>(block: [L; 4], _: Activation, to: *mut u8, used: usize, _: &mut LaneExtents<L>) {
         // SAFETY: the caller's word.
         unsafe { L::store_bytes_interleaved(block, to, used) }
     }
@@ -152,7 +152,7 @@ impl Number for f32 {
         activation: Activation,
         to: *mut f32,
         used: usize,
-        extents: &mut Extents<L>,
+        extents: &mut LaneExtents<L>,
     ) {
         activation.apply(block.iter_mut());
         for (v, x) in L::ordered(block).into_iter().enumerate() {
@@ -178,7 +178,7 @@ impl<N: Number> ByteKernel for Run<'_, N> {
         let Self { shape, pass, bytes, input, inverse, out, extent } = self;
         let scale = if shape.upsample { 2 } else { 1 };
         let (rows, columns) = (out.height() / scale, out.width() / scale);
-        let mut extents = Extents::<L>::default();
+        let mut extents = LaneExtents::<L>::default();
         for block in &bytes.blocks {
             let affine = block.affine::<L>(input, inverse);
             for y in 0..rows {
@@ -230,7 +230,7 @@ struct Row<'a, 'b, L, N> {
     group: usize,
     /// 2 where a pass makes every second pixel of the upsampled map, else 1.
     scale: usize,
-    extents: &'b mut Extents<L>,
+    extents: &'b mut LaneExtents<L>,
 }
 
 impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {

@@ -7,8 +7,9 @@ mod simd;
 
 use crate::kernels::inference::any_map::{Input, Output};
 use crate::kernels::inference::convolution::{Activation, Cells, Shape};
-use crate::kernels::inference::feature_map::{Extent, Scratch};
+use crate::kernels::inference::feature_map::Scratch;
 use crate::kernels::inference::quantize::Grid;
+use crate::kernels::isa::Extent;
 use crate::kernels::isa::Isa;
 use bytes::BytePass;
 

@@ -1,8 +1,8 @@
 //! Depthwise convolution, one number at a time.
 use super::{Activation, Pass, Shape};
-use crate::kernels::inference::feature_map::{Map, View};
+use crate::kernels::inference::feature_map::{FeatureMap, MapView};
 
-pub(super) fn run(shape: &Shape, pass: &Pass, bias: &[f32], input: View, out: &mut Map) {
+pub(super) fn run(shape: &Shape, pass: &Pass, bias: &[f32], input: MapView, out: &mut FeatureMap) {
     let scale = if shape.upsample { 2 } else { 1 };
     let (data, stride, c) = (input.data, input.stride, shape.outputs);
     for y in 0..out.height() / scale {

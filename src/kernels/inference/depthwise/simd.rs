@@ -1,10 +1,10 @@
 //! Depthwise convolution, a vector of channels by a few neighbouring pixels at a time.
 #![allow(unsafe_code)]
 use super::{Extent, Isa, Pass, Shape};
-use crate::kernels::inference::feature_map::{Map, View};
-use crate::kernels::isa::{Extents, Kernel, Lanes};
+use crate::kernels::inference::feature_map::{FeatureMap, MapView};
+use crate::kernels::isa::{Kernel, LaneExtents, Lanes};
 
-pub(super) fn run(isa: Isa, shape: &Shape, pass: &Pass, bias: &[f32], input: View, out: &mut Map) -> Extent {
+pub(super) fn run(isa: Isa, shape: &Shape, pass: &Pass, bias: &[f32], input: MapView, out: &mut FeatureMap) -> Extent {
     isa.dispatch(Run { shape, pass, bias, input, out })
 }
 
@@ -12,8 +12,8 @@ struct Run<'a> {
     shape: &'a Shape,
     pass: &'a Pass,
     bias: &'a [f32],
-    input: View<'a>,
-    out: &'a mut Map,
+    input: MapView<'a>,
+    out: &'a mut FeatureMap,
 }
 
 impl Kernel for Run<'_> {
@@ -21,7 +21,7 @@ impl Kernel for Run<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self) -> Extent {
-        let mut extents = Extents::<L>::default();
+        let mut extents = LaneExtents::<L>::default();
         let scale = if self.shape.upsample { 2 } else { 1 };
         let (rows, columns) = (self.out.height() / scale, self.out.width() / scale);
         let channels = self.shape.outputs;
@@ -61,7 +61,7 @@ impl Run<'_> {
     /// The common case, 3x3 of stride 1: one row of one vector of channels, its weights in registers, and each pixel of the
     /// input loaded once for the three columns of taps.
     #[inline(always)]
-    fn strips<L: Lanes>(&mut self, y: usize, c: usize, columns: usize, extents: &mut Extents<L>) {
+    fn strips<L: Lanes>(&mut self, y: usize, c: usize, columns: usize, extents: &mut LaneExtents<L>) {
         let (shape, pass) = (self.shape, self.pass);
         let (channels, stride) = (shape.outputs, self.input.stride);
         let scale = if shape.upsample { 2 } else { 1 };
@@ -112,7 +112,7 @@ impl Run<'_> {
         x: usize,
         c: usize,
         taps: (usize, usize),
-        extents: &mut Extents<L>,
+        extents: &mut LaneExtents<L>,
     ) {
         let (shape, pass) = (self.shape, self.pass);
         let (channels, stride) = (shape.outputs, self.input.stride);

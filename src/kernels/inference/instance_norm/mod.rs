@@ -4,9 +4,10 @@ pub mod cuda;
 mod scalar;
 mod simd;
 
-use crate::kernels::inference::any_map::Operand;
-use crate::kernels::inference::feature_map::{Extent, Map};
+use crate::kernels::inference::any_map::AnyMap;
+use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::quantize::Grid;
+use crate::kernels::isa::Extent;
 use crate::kernels::isa::Isa;
 
 /// What is known of each channel of a map, and the affine map that is made of it; memory that is used again.
@@ -53,7 +54,7 @@ impl Norm {
     /// Takes mean, variance and extent of a map.
     ///
     /// Rows are summed in float32 and the rows' sums in float64, in a fixed order.
-    pub fn measure(&mut self, isa: Isa, map: &Map) {
+    pub fn measure(&mut self, isa: Isa, map: &FeatureMap) {
         let channels = map.channels();
         let sums = &mut self.sums;
         match isa {
@@ -100,19 +101,19 @@ impl Norm {
 ///
 /// # Panics
 /// If the maps differ in height, width or channels.
-pub fn affine_relu(isa: Isa, input: &Map, norm: &mut Norm, grid: Grid, out: &mut Operand) {
+pub fn affine_relu(isa: Isa, input: &FeatureMap, norm: &mut Norm, grid: Grid, out: &mut AnyMap) {
     assert_eq!(out.shape(), (input.height(), input.width(), input.channels()));
     assert_eq!((norm.scale.len(), norm.shift.len()), (input.channels(), input.channels()));
     let range = norm.ranges().fold(Extent::default(), Extent::or);
     match out {
-        Operand::Floats(out) => {
+        AnyMap::Floats(out) => {
             match isa {
                 Isa::Scalar => scalar::affine(input, norm, out, |x, _| x.max(0.0)),
                 _ => simd::affine_relu(isa, input, norm, out),
             }
             out.set_range(range);
         }
-        Operand::Bytes(out) => {
+        AnyMap::Bytes(out) => {
             match grid {
                 Grid::Map => out.set_range(range),
                 Grid::Channels => out.set_ranges(norm.ranges()),
@@ -126,8 +127,8 @@ pub fn affine_relu(isa: Isa, input: &Map, norm: &mut Norm, grid: Grid, out: &mut
 ///
 /// # Panics
 /// If the maps differ in height, width or channels.
-pub fn affine_add(isa: Isa, input: &Map, norm: &mut Norm, out: &mut Map) {
-    let shape = |map: &Map| (map.height(), map.width(), map.channels());
+pub fn affine_add(isa: Isa, input: &FeatureMap, norm: &mut Norm, out: &mut FeatureMap) {
+    let shape = |map: &FeatureMap| (map.height(), map.width(), map.channels());
     assert_eq!(shape(out), shape(input));
     assert_eq!((norm.scale.len(), norm.shift.len()), (input.channels(), input.channels()));
     match isa {

@@ -1,7 +1,7 @@
 //! Moments and the affine map, one number at a time.
-use super::{Map, Norm, Sums};
+use super::{FeatureMap, Norm, Sums};
 
-pub(super) fn sums(map: &Map, sums: &mut Sums) {
+pub(super) fn sums(map: &FeatureMap, sums: &mut Sums) {
     sums.clear(map.channels());
     for y in 0..map.height() {
         for pixel in map.row(y).chunks_exact(map.channels()) {
@@ -16,7 +16,7 @@ pub(super) fn sums(map: &Map, sums: &mut Sums) {
 }
 
 /// `then` takes the number and what stood in its place.
-pub(super) fn affine(input: &Map, norm: &Norm, out: &mut Map, then: impl Fn(f32, f32) -> f32) {
+pub(super) fn affine(input: &FeatureMap, norm: &Norm, out: &mut FeatureMap, then: impl Fn(f32, f32) -> f32) {
     for y in 0..input.height() {
         for (i, (x, out)) in input.row(y).iter().zip(out.row_mut(y)).enumerate() {
             let c = i % norm.scale.len();

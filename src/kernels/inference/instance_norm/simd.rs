@@ -1,15 +1,15 @@
 //! Moments and the affine map over whole rows: a row is its channels repeated, so after `lcm(channels, lanes)` floats the
 //! same channel stands in the same lane again.
 #![allow(unsafe_code)]
-use super::{Extent, Isa, Map, Norm, Sums};
-use crate::kernels::isa::{Extents, Kernel, Lanes, period};
+use super::{Extent, FeatureMap, Isa, Norm, Sums};
+use crate::kernels::isa::{Kernel, LaneExtents, Lanes, period};
 
-pub(super) fn sums(isa: Isa, map: &Map, sums: &mut Sums) {
+pub(super) fn sums(isa: Isa, map: &FeatureMap, sums: &mut Sums) {
     isa.dispatch(Measure { map, sums });
 }
 
 struct Measure<'a> {
-    map: &'a Map,
+    map: &'a FeatureMap,
     sums: &'a mut Sums,
 }
 
@@ -105,19 +105,19 @@ impl Kernel for Measure<'_> {
 }
 
 /// `max(scale in + shift, 0)`.
-pub(super) fn affine_relu(isa: Isa, input: &Map, norm: &mut Norm, out: &mut Map) {
+pub(super) fn affine_relu(isa: Isa, input: &FeatureMap, norm: &mut Norm, out: &mut FeatureMap) {
     isa.dispatch(Affine::<false> { input, norm, out });
 }
 
 /// `out + scale in + shift`, and the range of what comes out.
-pub(super) fn affine_add(isa: Isa, input: &Map, norm: &mut Norm, out: &mut Map) -> Extent {
+pub(super) fn affine_add(isa: Isa, input: &FeatureMap, norm: &mut Norm, out: &mut FeatureMap) -> Extent {
     isa.dispatch(Affine::<true> { input, norm, out })
 }
 
 struct Affine<'a, const ADD: bool> {
-    input: &'a Map,
+    input: &'a FeatureMap,
     norm: &'a mut Norm,
-    out: &'a mut Map,
+    out: &'a mut FeatureMap,
 }
 
 impl<const ADD: bool> Kernel for Affine<'_, ADD> {
@@ -128,7 +128,7 @@ impl<const ADD: bool> Kernel for Affine<'_, ADD> {
         let Self { input, norm, out } = self;
         let period = period(input.channels(), L::N);
         let [scale, shift] = norm.repeat(period);
-        let mut extents = Extents::<L>::default();
+        let mut extents = LaneExtents::<L>::default();
         for y in 0..input.height() {
             let (input, out) = (input.row(y), out.row_mut(y));
             let n = input.len().min(out.len());

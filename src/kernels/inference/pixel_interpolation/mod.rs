@@ -4,8 +4,9 @@ pub mod cuda;
 mod scalar;
 mod simd;
 
-use crate::kernels::inference::any_map::Operand;
-use crate::kernels::inference::feature_map::{Extent, Map};
+use crate::kernels::inference::any_map::AnyMap;
+use crate::kernels::inference::feature_map::FeatureMap;
+use crate::kernels::isa::Extent;
 use crate::kernels::isa::Isa;
 use std::ops::Range;
 
@@ -67,17 +68,17 @@ impl Pixels<'_> {
     ///
     /// # Panics
     /// If `out` has another size, or not three channels.
-    pub fn unpack(self, isa: Isa, out: &mut Operand) {
+    pub fn unpack(self, isa: Isa, out: &mut AnyMap) {
         let (height, width, channels) = out.shape();
         assert_eq!((self.len(), channels), (3 * width * height, 3));
         out.set_range(Extent { low: 0.0, high: 1.0 });
         let row = |y: usize| 3 * width * y..3 * width * (y + 1);
         match (self, out) {
-            (Self::U8(from), Operand::Bytes(out)) => {
+            (Self::U8(from), AnyMap::Bytes(out)) => {
                 (0..height).for_each(|y| out.map.row_mut(y).copy_from_slice(&from[row(y)]));
             }
-            (Self::F32(from), Operand::Bytes(out)) => out.fill_rows(isa, from),
-            (from, Operand::Floats(out)) => (0..height).for_each(|y| from.part(row(y)).floats(out.row_mut(y))),
+            (Self::F32(from), AnyMap::Bytes(out)) => out.fill_rows(isa, from),
+            (from, AnyMap::Floats(out)) => (0..height).for_each(|y| from.part(row(y)).floats(out.row_mut(y))),
         }
     }
 
@@ -131,7 +132,7 @@ impl Pixels<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Last<'a> {
     /// 3 channels at full size, or 12 at half size: `[row phase][column phase][rgb]`.
-    pub map: &'a Map,
+    pub map: &'a FeatureMap,
     /// Of the three colours.
     pub scale: [f32; 3],
     /// Of the three colours.

@@ -3,13 +3,14 @@
 mod scalar;
 mod simd;
 
-use crate::kernels::inference::feature_map::{Extent, Map, View};
+use crate::kernels::inference::feature_map::{FeatureMap, MapView};
+use crate::kernels::isa::Extent;
 use crate::kernels::isa::Isa;
 
 /// A map in bytes.
 #[derive(Debug, Default)]
 pub struct Quantized {
-    pub(super) map: Map<u8>,
+    pub(super) map: FeatureMap<u8>,
     /// One for the map, or one for each channel.
     pub(super) scale: Vec<f32>,
     /// The byte of 0, for each scale.
@@ -23,7 +24,7 @@ pub struct Quantized {
 #[derive(Clone, Copy, Debug)]
 pub struct QuantizedView<'a> {
     /// The bytes.
-    pub view: View<'a, u8>,
+    pub view: MapView<'a, u8>,
     /// The worth of one step of a byte, in the map or in each channel.
     pub scale: &'a [f32],
     /// The byte of 0, in the map or in each channel.
@@ -41,11 +42,11 @@ pub enum Grid {
 
 impl Quantized {
     /// A map whose range is not known yet.
-    pub(super) fn new(map: Map<u8>) -> Self {
+    pub(super) fn new(map: FeatureMap<u8>) -> Self {
         Self { map, ..Self::default() }
     }
 
-    pub(super) fn into_map(self) -> Map<u8> {
+    pub(super) fn into_map(self) -> FeatureMap<u8> {
         self.map
     }
 
@@ -82,7 +83,7 @@ impl Quantized {
     }
 
     /// Takes a map's numbers in, padding included. NaN becomes the byte 0, infinities the ends of the range.
-    pub fn fill(&mut self, isa: Isa, map: View, grid: Grid) {
+    pub fn fill(&mut self, isa: Isa, map: MapView, grid: Grid) {
         self.map.reshape(map.height, map.width, map.channels, map.pad);
         let mut ends = std::mem::take(&mut self.ends);
         ends.clear();
@@ -109,7 +110,7 @@ impl Quantized {
     }
 
     /// `max(by[c] x + plus[c], 0)` of a map without padding, into the inside of this one, whose zeros are 0.
-    pub(super) fn fill_affine(&mut self, isa: Isa, map: &Map, by: &[f32], plus: &[f32]) {
+    pub(super) fn fill_affine(&mut self, isa: Isa, map: &FeatureMap, by: &[f32], plus: &[f32]) {
         let Self { map: bytes, scale, affine: [by_step, plus_step], .. } = self;
         let inverse = || scale.iter().map(|scale| 1.0 / scale).cycle();
         let in_steps = |numbers: &[f32], out: &mut Vec<f32>| {
@@ -126,9 +127,9 @@ impl Quantized {
     }
 
     /// A map of the same shape with the numbers that the bytes stand for, padding included.
-    pub fn to_map(&self) -> Map {
+    pub fn to_map(&self) -> FeatureMap {
         let map = &self.map;
-        let mut out = Map::new(map.height(), map.width(), map.channels(), map.pad());
+        let mut out = FeatureMap::new(map.height(), map.width(), map.channels(), map.pad());
         let steps = self.scale.iter().zip(&self.zero).cycle();
         for ((x, &q), (scale, &zero)) in out.as_mut_slice().iter_mut().zip(map.as_slice()).zip(steps) {
             *x = scale * (f32::from(q) - f32::from(zero));
@@ -173,13 +174,13 @@ pub(super) const MOST_WORDS: usize = 2048;
 /// A map in words of 16 bits, of which ten and a sign are used: `q = round(x / scale)`, over the range of the map.
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    pub(super) map: Map<i16>,
+    pub(super) map: FeatureMap<i16>,
     pub(super) scale: f32,
 }
 
 impl Words {
     /// Takes a map's numbers in, padding included. What is not finite becomes a number without meaning.
-    pub(super) fn fill(&mut self, isa: Isa, map: View) {
+    pub(super) fn fill(&mut self, isa: Isa, map: MapView) {
         self.map.reshape(map.height, map.width, map.channels, map.pad);
         let range = map.range.unwrap_or_else(|| simd::extent(isa, map));
         self.scale = (range.high.max(-range.low) / LARGEST_WORD).clamp(f32::MIN_POSITIVE, f32::MAX);

@@ -1,9 +1,10 @@
 //! Range and rounding, one number at a time.
 
-use crate::kernels::inference::feature_map::{Extent, View};
+use crate::kernels::inference::feature_map::MapView;
+use crate::kernels::isa::Extent;
 
 /// The range of each channel.
-pub(super) fn extents(map: View, out: &mut Vec<Extent>) {
+pub(super) fn extents(map: MapView, out: &mut Vec<Extent>) {
     out.resize(map.channels, Extent::default());
     for (i, &x) in map.padded_rows().flat_map(|row| row.iter().enumerate()) {
         let range = &mut out[i % map.channels];

@@ -2,11 +2,11 @@
 //! channel stands in the same lane again.
 #![allow(unsafe_code)]
 use super::{Extent, Isa};
-use crate::kernels::inference::feature_map::View;
-use crate::kernels::isa::{ByteKernel, ByteLanes, Extents, Kernel, Lanes, load_block, mul_add_block, period};
+use crate::kernels::inference::feature_map::MapView;
+use crate::kernels::isa::{ByteKernel, ByteLanes, Kernel, LaneExtents, Lanes, load_block, mul_add_block, period};
 
 /// The range of each channel.
-pub(super) fn extents(isa: Isa, map: View, out: &mut Vec<Extent>) {
+pub(super) fn extents(isa: Isa, map: MapView, out: &mut Vec<Extent>) {
     out.resize(period(map.channels, isa.lanes()), Extent::default());
     isa.dispatch(Ranges { map, out });
     let (first, others) = out.split_at_mut(map.channels);
@@ -17,14 +17,14 @@ pub(super) fn extents(isa: Isa, map: View, out: &mut Vec<Extent>) {
 }
 
 /// The range of all.
-pub(super) fn extent(isa: Isa, map: View) -> Extent {
+pub(super) fn extent(isa: Isa, map: MapView) -> Extent {
     let mut out = [Extent::default(); 16];
     isa.dispatch(Ranges { map, out: &mut out[..isa.lanes()] });
     out.into_iter().fold(Extent::default(), Extent::or)
 }
 
 struct Ranges<'a> {
-    map: View<'a>,
+    map: MapView<'a>,
     /// Of each place of a period: of whole vectors.
     out: &'a mut [Extent],
 }
@@ -39,7 +39,7 @@ impl Kernel for Ranges<'_> {
         for row in map.padded_rows() {
             for lane in (0..period.min(row.len())).step_by(L::N) {
                 // Four, as one would wait for itself.
-                let mut four = [Extents::<L>::default(); 4];
+                let mut four = [LaneExtents::<L>::default(); 4];
                 let mut at = lane;
                 while at + 3 * period + L::N <= row.len() {
                     for (i, extents) in four.iter_mut().enumerate() {

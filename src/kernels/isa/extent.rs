@@ -1,22 +1,37 @@
-//! The range of numbers, lane by lane.
+//! The range of numbers, of all of them and lane by lane.
 use super::Lanes;
-use crate::kernels::inference::feature_map::Extent;
+
+/// The least and the largest of some numbers and 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Extent {
+    /// At most 0.
+    pub low: f32,
+    /// At least 0.
+    pub high: f32,
+}
+
+impl Extent {
+    /// Of both.
+    pub fn or(self, other: Self) -> Self {
+        Self { low: self.low.min(other.low), high: self.high.max(other.high) }
+    }
+}
 
 /// The least and the largest number of each lane.
 #[derive(Clone, Copy)]
-pub(crate) struct Extents<L> {
+pub(crate) struct LaneExtents<L> {
     low: L,
     high: L,
 }
 
-impl<L: Lanes> Default for Extents<L> {
+impl<L: Lanes> Default for LaneExtents<L> {
     #[inline(always)]
     fn default() -> Self {
         Self { low: L::splat(0.0), high: L::splat(0.0) }
     }
 }
 
-impl<L: Lanes> Extents<L> {
+impl<L: Lanes> LaneExtents<L> {
     /// Takes a vector in. NaN leaves it as it is: it is the first operand, and the second is what comes back.
     #[inline(always)]
     pub(crate) fn add(&mut self, x: L) {
