@@ -7,11 +7,12 @@ use super::views::TwoViews;
 use crate::data;
 use crate::data::{OnDamage, OnError, Reading, Sampler};
 use crate::error::{Error, Result};
+use crate::kernels::threads::lock::locked;
 use pyo3::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// A source, an order and views.
@@ -222,7 +223,7 @@ impl Epoch {
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.running)
     }
 }
 

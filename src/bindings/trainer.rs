@@ -2,6 +2,7 @@
 use super::arrays::{Held, floats, into_array};
 use super::run::{checked_threads, run_on, threads};
 use crate::error::{Error, Result};
+use crate::kernels::threads::lock::locked;
 use crate::memory::lengthen;
 use crate::optim::{Momentum, Schedule};
 use crate::train::checkpoint::{self, Metadata};
@@ -13,7 +14,7 @@ use pyo3::types::PyDict;
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread::{self, ThreadId};
 
 /// A method with its networks and optimizers.
@@ -191,12 +192,12 @@ impl Trainer {
     fn core(&self) -> Result<Lent<'_>> {
         let here = std::process::id();
         if self.process == here {
-            if *free(&self.user) == Some(thread::current().id()) {
+            if *locked(&self.user) == Some(thread::current().id()) {
                 let remedy = "a signal's handler cannot use the trainer that it interrupts; let it set a flag, and ask \
                               for that after the call";
                 return Err(Error::value("trainer", "in use by this thread", remedy));
             }
-            return Ok(Lent::new(free(&self.core), &self.user));
+            return Ok(Lent::new(locked(&self.core), &self.user));
         }
         match self.core.try_lock() {
             Ok(core) => Ok(Lent::new(core, &self.user)),
@@ -218,7 +219,7 @@ struct Lent<'a> {
 
 impl<'a> Lent<'a> {
     fn new(core: MutexGuard<'a, train::Trainer>, user: &'a Mutex<Option<ThreadId>>) -> Self {
-        *free(user) = Some(thread::current().id());
+        *locked(user) = Some(thread::current().id());
         Self { core, user }
     }
 }
@@ -239,13 +240,8 @@ impl DerefMut for Lent<'_> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        *free(self.user) = None;
+        *locked(self.user) = None;
     }
-}
-
-/// Waits for a lock. A panic under it needs no care here: the trainer knows by itself whether it was left half changed.
-fn free<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a checkpoint tells of its run; its tensors are not looked at.

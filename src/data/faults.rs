@@ -1,8 +1,9 @@
 //! How images are read, and what becomes of those that cannot be, or that are damaged.
 use crate::error::{Error, Result};
+use crate::kernels::threads::lock::locked;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// What to do about a picture that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,12 +64,12 @@ pub(super) struct Faults(Mutex<BTreeMap<OsString, Fault>>);
 
 impl Faults {
     pub(super) fn count(&self, name: OsString, reason: String, used: bool) {
-        let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faults = locked(&self.0);
         faults.entry(name).or_insert(Fault { reason, count: 0, used }).count += 1;
     }
 
     pub(super) fn all(&self) -> BTreeMap<OsString, Fault> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.0).clone()
     }
 }
 

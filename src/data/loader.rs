@@ -9,12 +9,13 @@ use super::faults::Faults;
 use super::{BatchStyles, Fault, Item, OnDamage, Reading, Sampler, Source, TwoViews, ViewsParams};
 use crate::error::{Error, Result};
 use crate::image::{Crop, DecodeOptions, Decoded, Pixels};
+use crate::kernels::threads::lock::{locked, wait, wait_timeout};
 use crate::kernels::threads::slots::Parts;
 use crate::random::Key;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How many pictures may fail one after the other before it is the source that has failed.
@@ -257,7 +258,7 @@ impl Epoch {
             if left.is_zero() {
                 return Ok(None);
             }
-            state = self.shared.ready.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = wait_timeout(&self.shared.ready, state, left).0;
         }
         let Some(open) = state.open.pop_front() else { return Ok(None) };
         drop(state);
@@ -326,7 +327,7 @@ impl Shared {
                     return Some(Task { job: open.job.clone(), place, stage });
                 }
             }
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.work, state);
         }
     }
 
@@ -409,9 +410,4 @@ impl Stages {
             (stage, self.taken[stage] - 1)
         })
     }
-}
-
-/// A panic under one of these locks leaves nothing half done.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,11 @@
 //! A network as one operation of candle's graph: `y = body(x; parameters)`, whose gradients are made by hand.
 use super::{Array, Layout};
 use crate::error::{Error, Result};
+use crate::kernels::threads::lock::locked;
 use crate::random::Generator;
 use candle_core::{CpuStorage, CustomOp2, Device, Layout as Strides, Shape, Storage, Tensor, Var};
 use std::any::Any;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Which statistics norms use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl Network {
 
     /// Its buffers.
     pub fn buffers(&self) -> MutexGuard<'_, Vec<f32>> {
-        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.buffers)
     }
 
     /// A copy of its parameters.
@@ -124,7 +125,7 @@ impl<F: FnMut(&mut [f32]) + Send + Sync> candle_core::InplaceOp1 for Change<F> {
     fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Strides) -> candle_core::Result<()> {
         match storage {
             CpuStorage::F32(numbers) => {
-                (self.0.lock().unwrap_or_else(PoisonError::into_inner))(numbers);
+                (locked(&self.0))(numbers);
                 Ok(())
             }
             _ => candle_core::bail!("parameters that are not float32"),
@@ -156,7 +157,7 @@ impl CustomOp2 for Op {
         let mut buffers = self.network.buffers();
         let mut pass = Pass { params, buffers: &mut buffers, mode: self.mode, keep: self.keep };
         let (y, kept) = self.network.body.forward(&mut pass, x);
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        *locked(&self.kept) = kept;
         Ok((CpuStorage::F32(y.numbers), Shape::from((y.shape[0], y.shape[1] * y.shape[2] * y.shape[3]))))
     }
 
@@ -167,7 +168,7 @@ impl CustomOp2 for Op {
         _: &Tensor,
         dy: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let Some(kept) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(kept) = locked(&self.kept).take() else {
             candle_core::bail!("a network's gradient is asked for twice");
         };
         let dy = Array { shape: shape(dy.dims())?, numbers: dy.flatten_all()?.to_vec1()? };

@@ -5,10 +5,11 @@
 #![allow(unsafe_code)]
 use super::{Arg, At, Kernel, Launch, Space, compiler};
 use crate::error::{Error, Result};
+use crate::kernels::threads::lock::locked;
 use cudarc::driver::{result, sys};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CString, c_void};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 fn error(what: &str) -> impl FnOnce(result::DriverError) -> Error {
     move |e| {
@@ -137,7 +138,7 @@ impl Device {
     /// # Errors
     /// No NVRTC, a kernel that does not compile or load.
     pub fn load(&self, launches: &[Launch]) -> Result<Option<Error>> {
-        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut functions = locked(&self.functions);
         let missing: HashSet<&Arc<Kernel>> =
             launches.iter().map(|launch| &launch.kernel).filter(|kernel| !functions.contains_key(*kernel)).collect();
         if missing.is_empty() {
@@ -170,7 +171,7 @@ impl Device {
         std::thread::scope(|scope| {
             let work = || {
                 let mut made = vec![];
-                while let Some(kernel) = next.lock().ok().and_then(|mut next| next.next()) {
+                while let Some(kernel) = locked(&next).next() {
                     let code = compiler::cached(&kernel, self.arch, folder.as_deref());
                     made.push((kernel, code));
                 }
@@ -188,7 +189,7 @@ impl Device {
     /// [`Device::load`]'s, or the driver's.
     pub fn run(&self, launches: &[Launch], addresses: &Addresses, stream: u64) -> Result<Option<Error>> {
         let unkept = self.load(launches)?;
-        let functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let functions = locked(&self.functions);
         let _current = Current::new(self.context)?;
         for launch in launches {
             let mut values: Vec<[u64; 4]> = launch

@@ -1,3 +1,8 @@
-//! What many threads share: the pool that runs calls, and memory that is written part by part.
+//! What many threads share.
+//!
+//! - [`pool`]: threads that wait for work.
+//! - [`lock`]: locks whose holder may have panicked.
+//! - [`slots`]: memory that is written part by part.
+pub mod lock;
 pub mod pool;
 pub mod slots;

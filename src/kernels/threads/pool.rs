@@ -1,12 +1,13 @@
 //! Threads that wait for work, so that a call need not start any. They know the process they belong to: a forked child,
 //! which has none of its parent's threads, starts its own.
 #![allow(unsafe_code)]
+use super::lock::{locked, wait, wait_timeout};
 use crate::interrupt::{following, poll};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// How long a thread waits for work before it ends: a process that was forked by a thread other than the first ends with its last
@@ -131,7 +132,7 @@ impl Drop for Guard<'_> {
         }
         let mut state = locked(&self.call.state);
         while state.running > 0 {
-            state = self.call.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.call.done, state);
         }
     }
 }
@@ -188,10 +189,10 @@ impl Pool {
                     break share;
                 }
                 queue.waiting += 1;
-                let (woken, late) = self.offered.wait_timeout(queue, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+                let (woken, late) = wait_timeout(&self.offered, queue, PATIENCE);
                 queue = woken;
                 queue.waiting -= 1;
-                if late.timed_out() && queue.shares.is_empty() {
+                if late && queue.shares.is_empty() {
                     queue.threads -= 1;
                     return;
                 }
@@ -204,11 +205,6 @@ impl Pool {
             share.call.done.notify_one();
         }
     }
-}
-
-/// A panic under one of these locks leaves nothing half done.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
