@@ -13,8 +13,8 @@ use crate::image::{
 };
 use crate::kernels::inference::pixel_interpolation::{Pixels as Bytes, PixelsMut};
 use crate::kernels::isa::Isa;
-use crate::kernels::threads::pool::Idle;
-use crate::memory::{self, MOST_KEPT};
+use crate::kernels::threads::idle::{Idle, Reusable};
+use crate::memory;
 use crate::random::Key;
 use crate::style::{Images, MIN_SIZE, Sassl, Strength, Style, StyleParams, Styles, Stylizer};
 use std::sync::Arc;
@@ -118,6 +118,13 @@ struct Workspace {
     gray: Vec<u8>,
     resize: ResizeScratch,
     blur: BlurScratch,
+}
+
+impl Reusable for Workspace {
+    fn bytes(&self) -> usize {
+        let Self { planes, turned, pixels, styled, .. } = self;
+        planes.as_slice().len() + turned.as_slice().len() + pixels.capacity() + styled.bytes.capacity()
+    }
 }
 
 impl View {
@@ -255,13 +262,12 @@ impl TwoViews {
     /// A picture that is too small, parameters that do not fit.
     pub fn encode(&self, picture: PixelsView, params: &ViewsParams) -> Result<Vec<f32>> {
         let Some(styling) = &self.styling else { return Ok(vec![]) };
-        self.idle.lend(Workspace::default, |workspace| {
-            if styling.position == Position::BeforeCrop {
-                return styling.stylizer.encode(images(picture)?, 1);
-            }
-            self.crop(0, picture, &params[0], workspace)?;
-            styling.stylizer.encode(images(self.pixels(workspace))?, 1)
-        })
+        if styling.position == Position::BeforeCrop {
+            return styling.stylizer.encode(images(picture)?, 1);
+        }
+        let workspace = &mut *self.idle.take();
+        self.crop(0, picture, &params[0], workspace)?;
+        styling.stylizer.encode(images(self.pixels(workspace))?, 1)
     }
 
     /// Both views of a picture, each into the memory of its numbers: a pure function of picture and parameters, and of the batch
@@ -276,28 +282,23 @@ impl TwoViews {
         batch: Option<BatchStyles>,
         out: [&mut [u8]; 2],
     ) -> Result<()> {
-        self.idle.lend(Workspace::default, |workspace| {
-            for (view, out) in out.into_iter().enumerate() {
-                let params = &params[view];
-                let style = params.style.as_ref().filter(|style| style.apply);
-                match (&self.styling, style) {
-                    (Some(styling), Some(style)) => {
-                        self.styled(view, picture, params, (styling, style, batch), workspace)?;
-                    }
-                    (None, Some(_)) => {
-                        return Err(Error::value(
-                            "params.style",
-                            "drawn",
-                            "these views have no style; make them with one",
-                        ));
-                    }
-                    _ => self.crop(view, picture, params, workspace)?,
+        let workspace = &mut *self.idle.take();
+        for (view, out) in out.into_iter().enumerate() {
+            let params = &params[view];
+            let style = params.style.as_ref().filter(|style| style.apply);
+            match (&self.styling, style) {
+                (Some(styling), Some(style)) => {
+                    self.styled(view, picture, params, (styling, style, batch), workspace)?;
                 }
-                self.views[view].finish(self.isa, params, workspace)?;
-                self.output.write(self.isa, &workspace.planes, out);
+                (None, Some(_)) => {
+                    return Err(Error::value("params.style", "drawn", "these views have no style; make them with one"));
+                }
+                _ => self.crop(view, picture, params, workspace)?,
             }
-            Ok(())
-        })
+            self.views[view].finish(self.isa, params, workspace)?;
+            self.output.write(self.isa, &workspace.planes, out);
+        }
+        Ok(())
     }
 
     /// Crop and style, in either order.
@@ -334,9 +335,7 @@ impl TwoViews {
                 (styled.height, styled.width) = (picture.height, picture.width);
                 let done = stylize(picture, &mut styled.bytes)
                     .and_then(|()| self.crop(view, styled.view(), params, workspace));
-                if styled.bytes.capacity() <= MOST_KEPT {
-                    workspace.styled = styled;
-                }
+                workspace.styled = styled;
                 done
             }
             Position::AfterCrop => {

@@ -2,14 +2,31 @@
 use crate::error::Result;
 use crate::interrupt::poll;
 use crate::kernels::inference::any_map::Input;
-use crate::kernels::inference::convolution::{Activation, Conv, Shape};
+use crate::kernels::inference::convolution::Conv;
 use crate::kernels::inference::depthwise::Depthwise;
-use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad, Scratch};
+use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad};
 use crate::kernels::inference::instance_norm::Norm;
+use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::linear::Linear;
-use crate::kernels::inference::quantize::Grid;
+use crate::kernels::inference::quantize::{Grid, QuantizeScratch};
+use crate::kernels::inference::spare_maps::SpareMaps;
 use crate::kernels::isa::Isa;
 use crate::weights::Model;
+
+/// What layers need beside their input; memory that is used again.
+#[derive(Debug, Default)]
+pub struct LayerScratch {
+    pub(super) maps: SpareMaps,
+    pub(super) quantize: QuantizeScratch,
+    pub(super) norm: Norm,
+}
+
+impl LayerScratch {
+    /// Bytes that are kept in maps.
+    pub fn bytes(&self) -> usize {
+        self.maps.bytes()
+    }
+}
 
 /// A convolution, or a depthwise and a pointwise one with nothing between.
 #[derive(Clone, Debug)]
@@ -42,13 +59,13 @@ impl Convolution {
     }
 
     /// The output, without padding.
-    pub(super) fn run<'a>(&self, input: impl Into<Input<'a>>, scratch: &mut Scratch) -> FeatureMap {
+    pub(super) fn run<'a>(&self, input: impl Into<Input<'a>>, scratch: &mut LayerScratch) -> FeatureMap {
         match self {
             Self::Dense(conv) => run_conv(conv, input, Pad::NONE, scratch),
             Self::Separable(depthwise, pointwise) => {
                 let middle = run_depthwise(depthwise, input, scratch);
                 let out = run_conv(pointwise, &middle, Pad::NONE, scratch);
-                scratch.put(middle);
+                scratch.maps.put(middle);
                 out
             }
         }
@@ -56,33 +73,38 @@ impl Convolution {
 }
 
 /// A convolution's output in a new map with room for this padding.
-pub(super) fn run_conv<'a>(conv: &Conv, input: impl Into<Input<'a>>, pad: Pad, scratch: &mut Scratch) -> FeatureMap {
+pub(super) fn run_conv<'a>(
+    conv: &Conv,
+    input: impl Into<Input<'a>>,
+    pad: Pad,
+    scratch: &mut LayerScratch,
+) -> FeatureMap {
     let input = input.into();
     let (height, width) = conv.shape().output_size(input);
-    let mut out = scratch.take(height, width, conv.shape().outputs, pad);
-    conv.run(input, &mut out, scratch);
+    let mut out = scratch.maps.take(height, width, conv.shape().outputs, pad);
+    conv.run(input, &mut out, &mut scratch.quantize);
     poll();
     out
 }
 
 /// A depthwise convolution's output in a new map without padding.
-fn run_depthwise<'a>(conv: &Depthwise, input: impl Into<Input<'a>>, scratch: &mut Scratch) -> FeatureMap {
+fn run_depthwise<'a>(conv: &Depthwise, input: impl Into<Input<'a>>, scratch: &mut LayerScratch) -> FeatureMap {
     let input = input.into();
     let (height, width) = conv.shape().output_size(input);
-    let mut out = scratch.take(height, width, conv.shape().outputs, Pad::NONE);
-    conv.run(input, &mut out, scratch);
+    let mut out = scratch.maps.take(height, width, conv.shape().outputs, Pad::NONE);
+    conv.run(input, &mut out, &mut scratch.quantize);
     poll();
     out
 }
 
 /// The map with this padding, filled; copied only where it lacks the room.
-pub(super) fn padded(mut map: FeatureMap, (pad, border): (Pad, Border), scratch: &mut Scratch) -> FeatureMap {
+pub(super) fn padded(mut map: FeatureMap, (pad, border): (Pad, Border), scratch: &mut LayerScratch) -> FeatureMap {
     if map.pad() != pad {
-        let mut out = scratch.take(map.height(), map.width(), map.channels(), pad);
+        let mut out = scratch.maps.take(map.height(), map.width(), map.channels(), pad);
         for y in 0..map.height() {
             out.row_mut(y).copy_from_slice(map.row(y));
         }
-        scratch.put(std::mem::replace(&mut map, out));
+        scratch.maps.put(std::mem::replace(&mut map, out));
     }
     map.fill_border(border);
     map

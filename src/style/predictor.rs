@@ -1,16 +1,16 @@
 //! F: image to style vector z, whatever the image's size (it is resized first, if it is too large or too small).
-use super::layers::run_conv;
+use super::layers::{LayerScratch, run_conv};
 use crate::error::Result;
 use crate::kernels::inference::any_map::{AnyMap, Input};
-use crate::kernels::inference::bilinear::resize;
-use crate::kernels::inference::convolution::{Activation, Conv, Shape};
+use crate::kernels::inference::bilinear::{BilinearScratch, resize};
+use crate::kernels::inference::convolution::Conv;
 use crate::kernels::inference::depthwise::Depthwise;
-use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad, Scratch};
+use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad};
 use crate::kernels::inference::instance_norm::affine_add;
+use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::linear::Linear;
 use crate::kernels::inference::pixel_interpolation::Pixels;
-use crate::kernels::isa::Extent;
-use crate::kernels::isa::Isa;
+use crate::kernels::isa::{Extent, Isa};
 use crate::weights::{Model, network};
 
 /// F with its weights.
@@ -49,6 +49,14 @@ struct Block {
     residual: bool,
 }
 
+/// What F alone needs; memory that is used again.
+#[derive(Debug, Default)]
+pub struct PredictorScratch {
+    resize: BilinearScratch,
+    /// What has been gathered of the image at hand.
+    features: Vec<f32>,
+}
+
 /// What ReLU6 leaves.
 const RELU6: Extent = Extent { low: 0.0, high: 6.0 };
 
@@ -57,16 +65,16 @@ impl Block {
     const STRIP: usize = 1 << 16;
 
     /// Expands, convolves and projects strip by strip, so that the hidden map, the largest of all, stays in the cache.
-    fn run(&self, isa: Isa, x: Input, scratch: &mut Scratch) -> FeatureMap {
+    fn run(&self, isa: Isa, x: Input, scratch: &mut LayerScratch) -> FeatureMap {
         let Shape { kernel, stride, outputs: channels, .. } = *self.depthwise.shape();
         let (x_height, x_width, _) = x.shape();
         let pad = Pad::same(x_height, x_width, kernel, stride);
         let sides = Pad { top: 0, bottom: 0, ..pad };
         let (height, width) = (x_height.div_ceil(stride), x_width.div_ceil(stride));
-        let mut out = scratch.take(height, width, self.project.shape().outputs, Pad::NONE);
+        let mut out = scratch.maps.take(height, width, self.project.shape().outputs, Pad::NONE);
         let step = (Self::STRIP / (x_width * channels)).clamp(1, height);
-        let mut hidden = scratch.take_any(isa, 0, x_width, channels, sides);
-        let mut middle = scratch.take_any(isa, step, width, channels, Pad::NONE);
+        let mut hidden = scratch.maps.take_any(isa, 0, x_width, channels, sides);
+        let mut middle = scratch.maps.take_any(isa, step, width, channels, Pad::NONE);
         hidden.set_range(RELU6);
         middle.set_range(RELU6);
         // Rows of the hidden map that have been made, counted with the padding above.
@@ -83,19 +91,19 @@ impl Block {
             if !fresh.is_empty() {
                 let from = x.rows(fresh.start - pad.top..fresh.end - pad.top);
                 match &self.expand {
-                    Some(expand) => expand.run_at(fresh.start - start, from, &mut hidden, scratch),
+                    Some(expand) => expand.run_at(fresh.start - start, from, &mut hidden, &mut scratch.quantize),
                     None => hidden.copy_rows(fresh.start - start, from),
                 }
             }
             let outside = (start + kept..end).filter(|&row| !inside(row)).map(|row| row - start);
             hidden.fill_zeros(kept..end - start, outside);
             middle.reshape(rows, width, channels, Pad::NONE);
-            self.depthwise.run(&hidden, &mut middle, scratch);
-            self.project.run_at(y, &middle, &mut out, scratch);
+            self.depthwise.run(&hidden, &mut middle, &mut scratch.quantize);
+            self.project.run_at(y, &middle, &mut out, &mut scratch.quantize);
             done = end;
         }
-        scratch.put_any(hidden);
-        scratch.put_any(middle);
+        scratch.maps.put_any(hidden);
+        scratch.maps.put_any(middle);
         out
     }
 }
@@ -164,36 +172,42 @@ impl Predictor {
     }
 
     /// Writes the z of an image of this many columns.
-    pub fn run(&self, image: Pixels, width: usize, z: &mut [f32], scratch: &mut Scratch) {
+    pub fn run(
+        &self,
+        image: Pixels,
+        width: usize,
+        z: &mut [f32],
+        own: &mut PredictorScratch,
+        scratch: &mut LayerScratch,
+    ) {
+        let PredictorScratch { resize: resizing, features } = own;
         let (smallest, largest) = self.sides;
         let [height, columns] = [image.len() / (3 * width), width].map(|n| n.clamp(smallest, largest));
         let (pad, border) = match self.body {
             Body::Cnn(_) => (Pad::all(1), Border::Reflect),
             Body::MobilenetV2(_) => (Pad::same(height, columns, 3, 2), Border::Zero),
         };
-        let mut x = scratch.take(height, columns, 3, pad);
-        resize(self.isa, image, width, &mut x, scratch);
+        let mut x = scratch.maps.take(height, columns, 3, pad);
+        resize(self.isa, image, width, &mut x, resizing);
         x.fill_border(border);
         x.set_range(Extent { low: 0.0, high: 1.0 });
-        let mut features = std::mem::take(&mut scratch.features);
         features.clear();
         match &self.body {
-            Body::Cnn(stages) => self.run_cnn(stages, x, &mut features, scratch),
-            Body::MobilenetV2(network) => self.run_mobilenet_v2(network, x, &mut features, scratch),
+            Body::Cnn(stages) => self.run_cnn(stages, x, features, scratch),
+            Body::MobilenetV2(network) => self.run_mobilenet_v2(network, x, features, scratch),
         }
-        self.head.run(&features, z);
+        self.head.run(features, z);
         if let Some(zoom) = &self.zoom {
             let halvings = ((largest * largest) as f32 / (height * columns) as f32).log2() / 2.0;
-            zoom.add(halvings, &features, z);
+            zoom.add(halvings, features, z);
         }
-        scratch.features = features;
     }
 
-    fn run_cnn(&self, stages: &[Conv], mut x: FeatureMap, features: &mut Vec<f32>, scratch: &mut Scratch) {
+    fn run_cnn(&self, stages: &[Conv], mut x: FeatureMap, features: &mut Vec<f32>, scratch: &mut LayerScratch) {
         /// Keeps the deviation of a flat map differentiable in training; so it is part of the network.
         const EPSILON: f32 = 1e-5;
         let isa = self.isa;
-        let mut collect = |x: &mut FeatureMap, scratch: &mut Scratch| {
+        let mut collect = |x: &mut FeatureMap, scratch: &mut LayerScratch| {
             let norm = &mut scratch.norm;
             norm.measure(isa, x);
             features.extend_from_slice(&norm.mean);
@@ -206,9 +220,9 @@ impl Predictor {
             let mut out = run_conv(conv, &x, Pad::all(1), scratch);
             out.fill_border(Border::Reflect);
             collect(&mut out, scratch);
-            scratch.put(std::mem::replace(&mut x, out));
+            scratch.maps.put(std::mem::replace(&mut x, out));
         }
-        scratch.put(x);
+        scratch.maps.put(x);
     }
 
     fn run_mobilenet_v2(
@@ -216,14 +230,14 @@ impl Predictor {
         network: &MobilenetV2,
         image: FeatureMap,
         features: &mut Vec<f32>,
-        scratch: &mut Scratch,
+        scratch: &mut LayerScratch,
     ) {
         let MobilenetV2 { stem, blocks, last } = network;
         let (height, width) = stem.shape().output_size(&image);
-        let mut x = scratch.take_any(self.isa, height, width, stem.shape().outputs, Pad::NONE);
+        let mut x = scratch.maps.take_any(self.isa, height, width, stem.shape().outputs, Pad::NONE);
         x.set_range(RELU6);
-        stem.run(&image, &mut x, scratch);
-        scratch.put(image);
+        stem.run(&image, &mut x, &mut scratch.quantize);
+        scratch.maps.put(image);
         for block in blocks {
             let mut out = block.run(self.isa, x.view(), scratch);
             if let (true, AnyMap::Floats(x)) = (block.residual, &x) {
@@ -234,12 +248,12 @@ impl Predictor {
                 }
                 affine_add(self.isa, x, norm, &mut out);
             }
-            scratch.put_any(std::mem::replace(&mut x, AnyMap::Floats(out)));
+            scratch.maps.put_any(std::mem::replace(&mut x, AnyMap::Floats(out)));
         }
         let out = run_conv(last, &x, Pad::NONE, scratch);
         scratch.norm.measure(self.isa, &out);
         features.extend_from_slice(&scratch.norm.mean);
-        scratch.put_any(x);
-        scratch.put(out);
+        scratch.maps.put_any(x);
+        scratch.maps.put(out);
     }
 }

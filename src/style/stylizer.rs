@@ -1,19 +1,17 @@
 //! F and T of one model over batches of images, `threads` of them at a time.
 use super::blend::blend;
 use super::images::{Images, split};
-use super::predictor::Predictor;
+use super::layers::LayerScratch;
+use super::predictor::{Predictor, PredictorScratch};
 use super::transformer::Transformer;
 use crate::error::{Error, Result};
-use crate::interrupt::poll;
-use crate::kernels::inference::any_map::AnyMap;
-use crate::kernels::inference::feature_map::{Border, Scratch};
+use crate::kernels::inference::feature_map::Border;
 use crate::kernels::inference::pixel_interpolation::{PixelsMut, interpolate};
 use crate::kernels::isa::Isa;
+use crate::kernels::threads::idle::{Idle, Reusable};
 use crate::kernels::threads::pool;
-use crate::kernels::threads::pool::Idle;
-use crate::memory::{self, MOST_KEPT};
+use crate::memory;
 use crate::weights::Model;
-use std::sync::Mutex;
 
 /// F and T, ready to run. Every method may be called from many threads at once.
 #[derive(Debug)]
@@ -29,12 +27,13 @@ pub struct Stylizer {
 }
 
 /// The memory that one thread needs for one image.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Workspace {
-    scratch: Scratch,
-    image: AnyMap,
     z: Vec<f32>,
+    predictor: PredictorScratch,
+    /// A row of T's last map.
     row: Vec<f32>,
+    layers: LayerScratch,
 }
 
 /// What Algorithm 1 takes beside the content.
@@ -113,7 +112,8 @@ impl Stylizer {
         let mut out = memory::zeros("images", memory::count("images", &[images.count(), dim])?)?;
         let jobs = out.chunks_exact_mut(dim).enumerate().collect();
         self.for_each(jobs, threads, |(i, z), workspace| {
-            self.predictor.run(images.get(i), images.size().1, z, &mut workspace.scratch);
+            let Workspace { predictor, layers, .. } = workspace;
+            self.predictor.run(images.get(i), images.size().1, z, predictor, layers);
         })?;
         Ok(out)
     }
@@ -126,7 +126,8 @@ impl Stylizer {
         let z = self.vectors("z", z, images.count())?;
         let jobs = self.jobs(images, PixelsMut::F32(out))?;
         self.for_each(jobs, threads, |(i, out), workspace| {
-            self.finish(images, i, z[i], 1.0, out, workspace);
+            let Workspace { row, layers, .. } = workspace;
+            self.finish((images, i), z[i], 1.0, out, row, layers);
         })
     }
 
@@ -149,32 +150,41 @@ impl Stylizer {
             images.get(i).copy(out);
         }
         self.for_each(chosen, threads, |(i, out), workspace| {
-            let mut z = std::mem::take(&mut workspace.z);
+            let Workspace { z, predictor, row, layers } = workspace;
             z.resize(self.dim(), 0.0);
             match &z_content {
                 Some(known) => z.copy_from_slice(known[i]),
-                None => self.predictor.run(images.get(i), images.size().1, &mut z, &mut workspace.scratch),
+                None => self.predictor.run(images.get(i), images.size().1, z, predictor, layers),
             }
-            blend(&mut z, z_style[i], style.alpha.of(i));
-            self.finish(images, i, &z, style.beta.of(i), out, workspace);
-            workspace.z = z;
+            blend(z, z_style[i], style.alpha.of(i));
+            self.finish((images, i), z, style.beta.of(i), out, row, layers);
         })
     }
 
     /// `(1 - beta) content + beta T(content, z)` of image `i`.
-    fn finish(&self, images: Images, i: usize, z: &[f32], beta: f32, out: PixelsMut, workspace: &mut Workspace) {
-        let Workspace { scratch, image, row, .. } = workspace;
+    fn finish(
+        &self,
+        (images, i): (Images, usize),
+        z: &[f32],
+        beta: f32,
+        out: PixelsMut,
+        row: &mut Vec<f32>,
+        layers: &mut LayerScratch,
+    ) {
         let (content, (height, width)) = (images.get(i), images.size());
         let stylized = if content.is_flat() {
-            self.transformer.run_flat(height, width, z, scratch)
+            self.transformer.run_flat(height, width, z, layers)
         } else {
-            image.reshape(height, width, 3, self.transformer.image_pad(height, width));
-            content.unpack(self.isa, image);
+            let pad = self.transformer.image_pad(height, width);
+            let mut image = layers.maps.take_any(self.isa, height, width, 3, pad);
+            content.unpack(self.isa, &mut image);
             image.fill_border(Border::Reflect);
-            self.transformer.run(image, z, scratch)
+            let stylized = self.transformer.run(&image, z, layers);
+            layers.maps.put_any(image);
+            stylized
         };
         interpolate(self.isa, stylized.last(), beta, content, width, out, row);
-        stylized.recycle(scratch);
+        stylized.recycle(layers);
     }
 
     /// The vector of each of `n` images.
@@ -205,34 +215,14 @@ impl Stylizer {
     /// Runs the jobs, each on one thread from beginning to end: the result does not depend on how many there are.
     fn for_each<J: Send>(&self, jobs: Vec<J>, threads: usize, job: impl Fn(J, &mut Workspace) + Sync) -> Result<()> {
         let threads = threads.min(jobs.len());
-        let jobs = Mutex::new(jobs.into_iter());
-        let work = || {
-            self.idle.lend(
-                || Workspace::new(self.isa),
-                |workspace| {
-                    loop {
-                        let next = jobs.lock().ok().and_then(|mut jobs| jobs.next());
-                        let Some(next) = next else { break };
-                        job(next, workspace);
-                        poll();
-                    }
-                    if workspace.bytes() > MOST_KEPT {
-                        *workspace = Workspace::new(self.isa);
-                    }
-                },
-            );
-        };
-        memory::fallible(|| pool::run(threads, &work))
+        let own = || self.idle.take();
+        memory::fallible(|| pool::each_with(threads, jobs.into_iter(), own, |workspace, next| job(next, workspace)))
     }
 }
 
-impl Workspace {
-    fn new(isa: Isa) -> Self {
-        Self { scratch: Scratch::default(), image: AnyMap::new(isa), z: vec![], row: vec![] }
-    }
-
+impl Reusable for Workspace {
     fn bytes(&self) -> usize {
-        self.scratch.bytes() + self.image.bytes()
+        self.layers.bytes()
     }
 }
 

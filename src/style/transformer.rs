@@ -3,15 +3,17 @@
 //! contract: convolution, ReLU -> residual: `x + norm(conv(relu(norm(conv(x)))))` -> expand: nearest x2, convolution, norm,
 //! ReLU -> head: convolution to three colours, norm, sigmoid. Every norm takes its gamma and beta from z. The output is
 //! `2^n ceil(size / 2^n)` pixels for a network that halves n times; the caller crops.
-use super::layers::{Convolution, StyleNorm, padded, run_conv};
+use super::layers::{Convolution, LayerScratch, StyleNorm, padded, run_conv};
 use crate::error::Result;
 use crate::kernels::inference::any_map::{AnyMap, Input};
-use crate::kernels::inference::convolution::{Activation, Conv, Shape, pixel_shuffle_weight, shifted_weight};
-use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad, Scratch};
-use crate::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
+use crate::kernels::inference::convolution::Conv;
+use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad};
+use crate::kernels::inference::instance_norm::{affine_add, affine_relu};
+use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::linear::Linear;
 use crate::kernels::inference::pixel_interpolation::Last;
 use crate::kernels::inference::quantize::Grid;
+use crate::kernels::inference::upsampling::{pixel_shuffle_weight, shifted_weight};
 use crate::kernels::isa::Isa;
 use crate::weights::{Model, network};
 
@@ -55,8 +57,8 @@ impl Stylized {
     }
 
     /// Gives the memory back.
-    pub fn recycle(self, scratch: &mut Scratch) {
-        scratch.put(self.map);
+    pub fn recycle(self, scratch: &mut LayerScratch) {
+        scratch.maps.put(self.map);
     }
 }
 
@@ -182,9 +184,9 @@ impl Transformer {
 
     /// T of an image of one colour. All its maps are constant, so that each norm leaves its beta and the last one decides; in
     /// floating-point numbers the norms would magnify rounding instead, each by up to `1 / sqrt(1e-5)`.
-    pub fn run_flat(&self, height: usize, width: usize, z: &[f32], scratch: &mut Scratch) -> Stylized {
+    pub fn run_flat(&self, height: usize, width: usize, z: &[f32], scratch: &mut LayerScratch) -> Stylized {
         let size = |n: usize| n.div_ceil(self.stride) * self.growth;
-        let mut map = scratch.take(size(height), size(width), 3, Pad::NONE);
+        let mut map = scratch.maps.take(size(height), size(width), 3, Pad::NONE);
         map.as_mut_slice().fill(0.0);
         let mut shift = [0.0; 3];
         self.head.norm.beta(z, &mut shift);
@@ -193,11 +195,10 @@ impl Transformer {
 
     /// Runs T up to the norm of its last layer. `image` is of three channels in [0, 1], padded as [`Transformer::image_pad`]
     /// says.
-    pub fn run(&self, image: &AnyMap, z: &[f32], scratch: &mut Scratch) -> Stylized {
+    pub fn run(&self, image: &AnyMap, z: &[f32], scratch: &mut LayerScratch) -> Stylized {
         let (height, width, _) = image.shape();
         let mut pads = self.pads.iter().copied();
         let mut next = || pads.next().unwrap_or((Pad::NONE, Border::Zero));
-        let mut norm = std::mem::take(&mut scratch.norm);
         let mut input = next();
         let mut x: Option<FeatureMap> = None;
         for conv in &self.contract {
@@ -206,7 +207,7 @@ impl Transformer {
             let mut out = run_conv(conv, from, input.0, scratch);
             out.fill_border(input.1);
             if let Some(done) = x.replace(out) {
-                scratch.put(done);
+                scratch.maps.put(done);
             }
         }
         // A network has a contracting layer; its description is checked.
@@ -214,13 +215,13 @@ impl Transformer {
 
         for [first, second] in &self.residual {
             let grid = second.convolution.grid();
-            let h = self.styled(first, Input::from(&x), z, (input, grid), &mut norm, scratch);
+            let h = self.styled(first, Input::from(&x), z, (input, grid), scratch);
             let raw = second.convolution.run(&h, scratch);
-            second.norm.fit(self.isa, &raw, z, &mut norm);
-            affine_add(self.isa, &raw, &mut norm, &mut x);
+            second.norm.fit(self.isa, &raw, z, &mut scratch.norm);
+            affine_add(self.isa, &raw, &mut scratch.norm, &mut x);
             x.fill_border(input.1);
-            scratch.put_any(h);
-            scratch.put(raw);
+            scratch.maps.put_any(h);
+            scratch.maps.put(raw);
         }
 
         input = next();
@@ -229,21 +230,20 @@ impl Transformer {
         for (site, follower) in self.expand.iter().zip(followers) {
             input = next();
             let grid = follower.convolution.grid();
-            let out = self.styled(site, x.view(), z, (input, grid), &mut norm, scratch);
-            scratch.put_any(std::mem::replace(&mut x, out));
+            let out = self.styled(site, x.view(), z, (input, grid), scratch);
+            scratch.maps.put_any(std::mem::replace(&mut x, out));
         }
 
         let mut map = self.head.convolution.run(&x, scratch);
         if let (Some((skip, gain)), Some(pad)) = (&self.skip, self.skip_pad(height, width)) {
             let mut of_colours = [0.0; 3];
             gain.run(z, &mut of_colours);
-            skip.add(image.view().trimmed(pad), &of_colours, &mut map, scratch);
+            skip.add(image.view().trimmed(pad), &of_colours, &mut map, &mut scratch.quantize);
         }
-        self.head.norm.fit(self.isa, &map, z, &mut norm);
-        scratch.put_any(x);
+        self.head.norm.fit(self.isa, &map, z, &mut scratch.norm);
+        scratch.maps.put_any(x);
         let colours = |of: &[f32]| [of[0], of[1], of[2]];
-        let (scale, shift) = (colours(&norm.scale), colours(&norm.shift));
-        scratch.norm = norm;
+        let (scale, shift) = (colours(&scratch.norm.scale), colours(&scratch.norm.shift));
         Stylized { map, scale, shift }
     }
 
@@ -254,15 +254,14 @@ impl Transformer {
         x: Input,
         z: &[f32],
         ((pad, border), grid): ((Pad, Border), Grid),
-        norm: &mut Norm,
-        scratch: &mut Scratch,
+        scratch: &mut LayerScratch,
     ) -> AnyMap {
         let raw = site.convolution.run(x, scratch);
-        site.norm.fit(self.isa, &raw, z, norm);
-        let mut out = scratch.take_any(self.isa, raw.height(), raw.width(), raw.channels(), pad);
-        affine_relu(self.isa, &raw, norm, grid, &mut out);
+        site.norm.fit(self.isa, &raw, z, &mut scratch.norm);
+        let mut out = scratch.maps.take_any(self.isa, raw.height(), raw.width(), raw.channels(), pad);
+        affine_relu(self.isa, &raw, &mut scratch.norm, grid, &mut out);
         out.fill_border(border);
-        scratch.put(raw);
+        scratch.maps.put(raw);
         out
     }
 }

@@ -1,13 +1,16 @@
 //! Criterion benches of the kernels, each on every path of this machine: `cargo bench`.
 use criterion::{Criterion, criterion_group, criterion_main};
-use sassl::kernels::inference::bilinear::resize;
-use sassl::kernels::inference::convolution::{Activation, Conv, Shape};
+use sassl::kernels::inference::bilinear::{BilinearScratch, resize};
+use sassl::kernels::inference::convolution::Conv;
 use sassl::kernels::inference::depthwise::Depthwise;
-use sassl::kernels::inference::feature_map::{FeatureMap, Pad, Scratch};
+use sassl::kernels::inference::feature_map::{FeatureMap, Pad};
 use sassl::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
+use sassl::kernels::inference::layer_shape::{Activation, Shape};
 use sassl::kernels::inference::linear::Linear;
 use sassl::kernels::inference::pixel_interpolation::{Last, Pixels, PixelsMut, interpolate};
+use sassl::kernels::inference::quantize::QuantizeScratch;
 use sassl::kernels::inference::quantize::{Grid, Quantized};
+use sassl::kernels::inference::spare_maps::SpareMaps;
 use sassl::kernels::isa::Isa;
 use std::hint::black_box;
 
@@ -37,7 +40,7 @@ fn convolution(c: &mut Criterion) {
         let input = map(side, shape.inputs, pad);
         let (height, width) = shape.output_size(&input);
         let mut out = FeatureMap::new(height, width, shape.outputs, Pad::NONE);
-        let mut scratch = Scratch::default();
+        let mut scratch = QuantizeScratch::default();
         let weight = vec![0.1; shape.inputs * shape.outputs * shape.kernel * shape.kernel];
         for isa in paths() {
             let conv = Conv::new(isa, shape, &weight, None);
@@ -54,7 +57,7 @@ fn depthwise(c: &mut Criterion) {
     let mut out = FeatureMap::new(64, 64, 96, Pad::NONE);
     for isa in paths() {
         let conv = Depthwise::new(isa, shape, &[0.1; 96 * 9], None);
-        let mut scratch = Scratch::default();
+        let mut scratch = QuantizeScratch::default();
         c.bench_function(&format!("depthwise/3x3/{}", isa.name()), |b| {
             b.iter(|| conv.run(black_box(&input), &mut out, &mut scratch));
         });
@@ -62,12 +65,12 @@ fn depthwise(c: &mut Criterion) {
 }
 
 fn norm(c: &mut Criterion) {
-    let (input, mut scratch) = (map(112, 16, Pad::NONE), Scratch::default());
+    let (input, mut spare) = (map(112, 16, Pad::NONE), SpareMaps::default());
     for isa in paths() {
         let mut norm = Norm::default();
         c.bench_function(&format!("norm/moments/{}", isa.name()), |b| b.iter(|| norm.measure(isa, black_box(&input))));
         (norm.scale, norm.shift) = (vec![1.5; 16], vec![0.5; 16]);
-        let mut relu = scratch.take_any(isa, 112, 112, 16, Pad::all(1));
+        let mut relu = spare.take_any(isa, 112, 112, 16, Pad::all(1));
         c.bench_function(&format!("norm/affine, relu/{}", isa.name()), |b| {
             b.iter(|| affine_relu(isa, black_box(&input), &mut norm, Grid::Map, &mut relu));
         });
@@ -81,7 +84,7 @@ fn norm(c: &mut Criterion) {
 fn pixels(c: &mut Criterion) {
     let image = vec![100_u8; 224 * 224 * 3];
     let (content, mut view) = (Pixels::U8(&image), image.clone());
-    let (mut small, mut scratch, mut row) = (map(128, 3, Pad::all(1)), Scratch::default(), vec![]);
+    let (mut small, mut scratch, mut row) = (map(128, 3, Pad::all(1)), BilinearScratch::default(), vec![]);
     // Four phases of three colours at half the size, as the head leaves them.
     let last = map(112, 12, Pad::NONE);
     for isa in paths() {

@@ -2,15 +2,16 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sassl::kernels::inference::any_map::{AnyMap, Input};
-use sassl::kernels::inference::bilinear::resize;
-use sassl::kernels::inference::convolution::{Activation, Conv, Shape};
+use sassl::kernels::inference::bilinear::{BilinearScratch, resize};
+use sassl::kernels::inference::convolution::Conv;
 use sassl::kernels::inference::depthwise::Depthwise;
-use sassl::kernels::inference::feature_map::{Border, FeatureMap, Pad, Scratch};
+use sassl::kernels::inference::feature_map::{Border, FeatureMap, Pad};
 use sassl::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
+use sassl::kernels::inference::layer_shape::{Activation, Shape};
 use sassl::kernels::inference::pixel_interpolation::{Last, Pixels, PixelsMut, interpolate};
-use sassl::kernels::inference::quantize::{Grid, Quantized};
-use sassl::kernels::isa::Extent;
-use sassl::kernels::isa::Isa;
+use sassl::kernels::inference::quantize::{Grid, QuantizeScratch, Quantized};
+use sassl::kernels::inference::spare_maps::SpareMaps;
+use sassl::kernels::isa::{Extent, Isa};
 
 /// Sums of up to 1,300 products of numbers in [-1, 1], in another order and with fused rounding.
 const TOLERANCE: f32 = 1e-4;
@@ -110,7 +111,7 @@ fn convolution_is_its_definition() {
     let input = map(&mut generator, (7, 6, 3), Pad::all(1), Border::Reflect);
     let (weight, bias) = (numbers(&mut generator, 4 * 3 * 9), numbers(&mut generator, 4));
     let mut out = FeatureMap::new(4, 3, 4, Pad::NONE);
-    Conv::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&input, &mut out, &mut Scratch::default());
+    Conv::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&input, &mut out, &mut QuantizeScratch::default());
     let mirrored = |i: isize, n: usize| if i < 0 { -i } else if i >= n as isize { 2 * n as isize - 2 - i } else { i } as usize;
     for (y, x, o) in (0..4 * 3 * 4).map(|i| (i / 12, i / 4 % 3, i % 4)) {
         let mut sum = bias[o];
@@ -136,11 +137,11 @@ fn upsampling_is_nearest_then_convolution_with_reflection() {
     large.fill_border(Border::Reflect);
     for isa in Isa::supported() {
         let (mut direct, mut truth) = (FeatureMap::new(8, 10, 3, Pad::NONE), FeatureMap::new(8, 10, 3, Pad::NONE));
-        Conv::new(isa, shape, &weight, None).run(&input, &mut direct, &mut Scratch::default());
+        Conv::new(isa, shape, &weight, None).run(&input, &mut direct, &mut QuantizeScratch::default());
         Conv::new(isa, Shape { upsample: false, ..shape }, &weight, None).run(
             &large,
             &mut truth,
-            &mut Scratch::default(),
+            &mut QuantizeScratch::default(),
         );
         assert_within(&direct, &truth, tolerance(isa, &shape), isa.name());
     }
@@ -158,19 +159,19 @@ fn convolution_paths_agree() {
         truth.as_mut_slice().fill(7.0);
         let mut truth_added = truth.clone();
         let conv = Conv::new(Isa::Scalar, shape, &weight, Some(&bias));
-        conv.run(&input, &mut truth, &mut Scratch::default());
+        conv.run(&input, &mut truth, &mut QuantizeScratch::default());
         let gain = if shape.outputs.is_multiple_of(3) { &[0.5, -1.0, 0.75][..] } else { &[-0.5] };
-        conv.add(&input, gain, &mut truth_added, &mut Scratch::default());
+        conv.add(&input, gain, &mut truth_added, &mut QuantizeScratch::default());
         for isa in vector_paths() {
             // Padding of the output must stay as it was.
             let mut out = FeatureMap::new(h, w, shape.outputs, Pad::all(1));
             out.as_mut_slice().fill(7.0);
-            Conv::new(isa, shape, &weight, Some(&bias)).run(&input, &mut out, &mut Scratch::default());
+            Conv::new(isa, shape, &weight, Some(&bias)).run(&input, &mut out, &mut QuantizeScratch::default());
             let what = format!("{} {shape:?} {height}x{width}", isa.name());
             assert_within(&out, &truth, tolerance(isa, &shape), &what);
             let mut added = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
             added.as_mut_slice().fill(7.0);
-            Conv::new(isa, shape, &weight, Some(&bias)).add(&input, gain, &mut added, &mut Scratch::default());
+            Conv::new(isa, shape, &weight, Some(&bias)).add(&input, gain, &mut added, &mut QuantizeScratch::default());
             assert_within(&added, &truth_added, tolerance(isa, &shape), &format!("{what}, added"));
             let knows = isa.in_bytes() && shape.activation == Activation::Relu;
             assert_eq!(out.range(), knows.then(|| extent(&out)), "{what}");
@@ -220,9 +221,9 @@ fn bytes_are_exact_where_bytes_hold_the_numbers() {
             let filters = (0..shape.outputs).map(|output| filter_in_bytes(&mut generator, isa, output, filter));
             let weight = filters.collect::<Vec<_>>().concat();
             let mut truth = before.clone();
-            Conv::new(Isa::Scalar, shape, &weight, None).run(&input, &mut truth, &mut Scratch::default());
+            Conv::new(Isa::Scalar, shape, &weight, None).run(&input, &mut truth, &mut QuantizeScratch::default());
             let mut out = before.clone();
-            Conv::new(isa, shape, &weight, None).run(&input, &mut out, &mut Scratch::default());
+            Conv::new(isa, shape, &weight, None).run(&input, &mut out, &mut QuantizeScratch::default());
             assert_near(&out, &truth, &format!("{} {shape:?} {height}x{width}", isa.name()));
         }
     }
@@ -256,7 +257,7 @@ fn a_depthwise_convolution_has_a_grid_of_bytes_for_each_channel() {
                 FeatureMap::new(height, width, channels, Pad::NONE),
             ];
             for (out, isa) in out.iter_mut().zip([isa, Isa::Scalar]) {
-                Depthwise::new(isa, shape, &weight, None).run(&input, out, &mut Scratch::default());
+                Depthwise::new(isa, shape, &weight, None).run(&input, out, &mut QuantizeScratch::default());
             }
             assert_near(&out[0], &out[1], &format!("{} {channels} channels", isa.name()));
         }
@@ -282,8 +283,8 @@ fn words_are_exact_where_words_hold_the_numbers() {
         for isa in vector_paths() {
             let (mut out, mut truth) =
                 (FeatureMap::new(h, w, shape.outputs, Pad::NONE), FeatureMap::new(h, w, shape.outputs, Pad::NONE));
-            Conv::in_words(isa, shape, &weight, None).run(&input, &mut out, &mut Scratch::default());
-            Conv::new(Isa::Scalar, shape, &weight, None).run(&input, &mut truth, &mut Scratch::default());
+            Conv::in_words(isa, shape, &weight, None).run(&input, &mut out, &mut QuantizeScratch::default());
+            Conv::new(Isa::Scalar, shape, &weight, None).run(&input, &mut truth, &mut QuantizeScratch::default());
             let what = format!("{} {shape:?} {height}x{width}", isa.name());
             // The phases' own largest weights are not on the grid of the others.
             let tolerance = if shape.upsample { BYTES / 8.0 * (filter as f32).sqrt() } else { TOLERANCE };
@@ -299,7 +300,7 @@ fn outputs_without_weights_are_their_bias() {
     let input = map(&mut generator, (6, 9, 16), pad_of(&shape), Border::Zero);
     let bias = numbers(&mut generator, 16);
     for isa in Isa::supported() {
-        let mut scratch = Scratch::default();
+        let mut scratch = QuantizeScratch::default();
         let mut out = [FeatureMap::new(6, 9, 16, Pad::NONE), FeatureMap::new(6, 9, 16, Pad::NONE)];
         Conv::new(isa, shape, &[0.0; 16 * 16 * 9], Some(&bias)).run(&input, &mut out[0], &mut scratch);
         Depthwise::new(isa, shape, &[0.0; 16 * 9], Some(&bias)).run(&input, &mut out[1], &mut scratch);
@@ -360,7 +361,7 @@ fn depthwise_paths_agree() {
         let weight = numbers(&mut generator, shape.outputs * shape.kernel * shape.kernel);
         let bias = numbers(&mut generator, shape.outputs);
         let (h, w) = shape.output_size(&input);
-        let mut scratch = Scratch::default();
+        let mut scratch = QuantizeScratch::default();
         for isa in vector_paths() {
             let what = format!("{} {shape:?} {height}x{width}", isa.name());
             let (operand, truth_input) = match isa.in_bytes() {
@@ -397,8 +398,8 @@ fn bytes_written_are_those_of_the_floats() {
             weight.iter_mut().for_each(|x| *x *= 4.0);
             let (h, w) = shape.output_size(&input);
             for isa in Isa::supported().filter(|isa| isa.in_bytes()) {
-                let mut scratch = Scratch::default();
-                let mut bytes = scratch.take_any(isa, h, w, shape.outputs, Pad::all(1));
+                let mut scratch = QuantizeScratch::default();
+                let mut bytes = SpareMaps::default().take_any(isa, h, w, shape.outputs, Pad::all(1));
                 bytes.set_range(range);
                 let mut floats = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
                 if depthwise {
@@ -428,8 +429,8 @@ fn depthwise_is_a_dense_convolution_with_zeros_between_channels() {
             (0..225).map(|i| if i / 45 == i / 9 % 5 { weight[i / 45 * 9 + i % 9] } else { 0.0 }).collect();
         let (h, w) = shape.output_size(&input);
         let (mut one, mut other) = (FeatureMap::new(h, w, 5, Pad::NONE), FeatureMap::new(h, w, 5, Pad::NONE));
-        Depthwise::new(Isa::Scalar, shape, &weight, None).run(&input, &mut one, &mut Scratch::default());
-        Conv::new(Isa::Scalar, shape, &dense, None).run(&input, &mut other, &mut Scratch::default());
+        Depthwise::new(Isa::Scalar, shape, &weight, None).run(&input, &mut one, &mut QuantizeScratch::default());
+        Conv::new(Isa::Scalar, shape, &dense, None).run(&input, &mut other, &mut QuantizeScratch::default());
         assert_near(&one, &other, "dense");
     }
 }
@@ -455,7 +456,7 @@ fn norm_paths_agree() {
         }
         (norm.scale, norm.shift) = (numbers(&mut generator, channels), numbers(&mut generator, channels));
         let before = map(&mut generator, (height, width, channels), Pad::NONE, Border::Zero);
-        let (mut added, mut relu) = (before.clone(), AnyMap::new(Isa::Scalar));
+        let (mut added, mut relu) = (before.clone(), AnyMap::Floats(FeatureMap::default()));
         affine_add(Isa::Scalar, &input, &mut norm, &mut added);
         relu.reshape(height, width, channels, Pad::NONE);
         affine_relu(Isa::Scalar, &input, &mut norm, Grid::Map, &mut relu);
@@ -467,7 +468,7 @@ fn norm_paths_agree() {
             assert_near(&out, &added, &format!("{what} added"));
             assert_eq!(out.range(), Some(extent(&out)), "{what}");
             for grid in [Grid::Map, Grid::Channels] {
-                let mut out = AnyMap::new(isa);
+                let mut out = SpareMaps::default().take_any(isa, 0, 0, 0, Pad::NONE);
                 out.reshape(height, width, channels, Pad::all(1));
                 affine_relu(isa, &input, &mut norm, grid, &mut out);
                 match out {
@@ -548,7 +549,7 @@ fn resize_is_pillows_bilinear() {
         let (vertical, horizontal) = (triangle(height, 64), triangle(width, 64));
         for isa in Isa::supported() {
             let mut out = FeatureMap::new(64, 64, 3, Pad::all(1));
-            resize(isa, Pixels::F32(&input), width, &mut out, &mut Scratch::default());
+            resize(isa, Pixels::F32(&input), width, &mut out, &mut BilinearScratch::default());
             for (y, x, c) in (0..64 * 64 * 3).map(|i| (i / 192, i / 3 % 64, i % 3)) {
                 let mut expected = 0.0;
                 for (row, by) in vertical[y].iter().enumerate().filter(|(_, by)| **by > 0.0) {
@@ -575,7 +576,7 @@ fn resize_keeps_constants_and_ramps() {
         let input: Vec<f32> = (0..height * width).flat_map(ramp).collect();
         for isa in Isa::supported() {
             let mut out = FeatureMap::new(64, 64, 3, Pad::all(1));
-            resize(isa, Pixels::F32(&input), width, &mut out, &mut Scratch::default());
+            resize(isa, Pixels::F32(&input), width, &mut out, &mut BilinearScratch::default());
             for (y, x) in (8..56).flat_map(|y| (8..56).map(move |x| (y, x))) {
                 let pixel = &out.row(y)[3 * x..][..3];
                 let expected = [0.25, (x as f32 + 0.5) / 64.0, (y as f32 + 0.5) / 64.0];
@@ -590,7 +591,7 @@ fn resize_keeps_constants_and_ramps() {
     for isa in Isa::supported() {
         let same = |pixels| {
             let mut out = FeatureMap::new(64, 64, 3, Pad::NONE);
-            resize(isa, pixels, 64, &mut out, &mut Scratch::default());
+            resize(isa, pixels, 64, &mut out, &mut BilinearScratch::default());
             rows(&out)
         };
         assert_eq!(same(Pixels::F32(&floats)), floats, "{} keeps the size", isa.name());
@@ -606,7 +607,7 @@ fn unpacking_paths_agree() {
     let floats: Vec<f32> = bytes.iter().map(|&x| f32::from(x) / 255.0).collect();
     for isa in Isa::supported() {
         for pixels in [Pixels::U8(&bytes), Pixels::F32(&floats)] {
-            let mut out = AnyMap::new(isa);
+            let mut out = SpareMaps::default().take_any(isa, 0, 0, 0, Pad::NONE);
             out.reshape(height, width, 3, Pad::all(2));
             pixels.unpack(isa, &mut out);
             out.fill_border(Border::Reflect);

@@ -1,11 +1,10 @@
 //! What convolutions read and write: float32, or bytes on the paths that multiply those.
 use crate::kernels::inference::feature_map::{Border, FeatureMap, MapView, Pad};
-use crate::kernels::inference::quantize::{Quantized, QuantizedView};
-use crate::kernels::isa::Extent;
-use crate::kernels::isa::Isa;
+use crate::kernels::inference::quantize::{Grid, QuantizeScratch, Quantized, QuantizedView};
+use crate::kernels::isa::{Extent, Isa};
 use std::ops::Range;
 
-/// A map for a convolution to read, in the numbers that its path multiplies: [`super::feature_map::Scratch::take_any`] gives them.
+/// A map for a convolution to read, in the numbers that its path multiplies: [`super::spare_maps::SpareMaps::take_any`] gives them.
 #[derive(Debug)]
 pub enum AnyMap {
     /// As they are.
@@ -33,14 +32,6 @@ pub enum Output<'a> {
 }
 
 impl AnyMap {
-    /// An empty one for this path.
-    pub fn new(isa: Isa) -> Self {
-        match isa.in_bytes() {
-            true => Self::Bytes(Quantized::default()),
-            false => Self::Floats(FeatureMap::default()),
-        }
-    }
-
     /// Rows and columns without the padding, and channels.
     pub fn shape(&self) -> (usize, usize, usize) {
         match self {
@@ -132,7 +123,15 @@ impl AnyMap {
     }
 }
 
-impl Input<'_> {
+impl<'a> Input<'a> {
+    /// In bytes: quantized on this grid, if it is not.
+    pub(super) fn in_bytes(self, isa: Isa, grid: Grid, scratch: &'a mut QuantizeScratch) -> QuantizedView<'a> {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Floats(view) => scratch.bytes(isa, view, grid),
+        }
+    }
+
     /// As [`MapView::trimmed`].
     pub fn trimmed(self, pad: Pad) -> Self {
         match self {

@@ -1,10 +1,5 @@
-//! A map of activations: height x width x channels, channels innermost, with padding around it; and their reuse.
-use crate::kernels::inference::any_map::{AnyMap, Input};
-use crate::kernels::inference::bilinear::Resizing;
-use crate::kernels::inference::instance_norm::Norm;
-use crate::kernels::inference::quantize::{Grid, Quantized, QuantizedView, Words};
+//! A map of activations: height x width x channels, channels innermost, with padding around it.
 use crate::kernels::isa::Extent;
-use crate::kernels::isa::Isa;
 use crate::memory::lengthen;
 use std::ops::Range;
 
@@ -36,6 +31,11 @@ impl Pad {
         let (rows, columns) = (total(height), total(width));
         Self { top: rows / 2, left: columns / 2, bottom: rows - rows / 2, right: columns - columns / 2 }
     }
+
+    /// How many values a map of this inner size has with this padding.
+    pub(super) fn len(self, height: usize, width: usize, channels: usize) -> usize {
+        (self.top + height + self.bottom) * (self.left + width + self.right) * channels
+    }
 }
 
 /// What stands in the padding.
@@ -63,7 +63,7 @@ impl Border {
     }
 }
 
-/// One image's activations: float32, or bytes, as in [`Quantized`].
+/// One image's activations: float32, or bytes, as in [`super::quantize::Quantized`].
 #[derive(Clone, Debug, Default)]
 pub struct FeatureMap<T = f32> {
     data: Vec<T>,
@@ -125,7 +125,12 @@ impl<T: Copy + Default> FeatureMap<T> {
     }
 
     fn len(&self) -> usize {
-        (self.pad.top + self.height + self.pad.bottom) * self.stride()
+        self.pad.len(self.height, self.width, self.channels)
+    }
+
+    /// How many there is memory for.
+    pub(super) fn capacity(&self) -> usize {
+        self.data.len()
     }
 
     /// Rows, without the padding.
@@ -304,95 +309,6 @@ impl<T> MapView<'_, T> {
 impl<'a> From<&'a FeatureMap> for MapView<'a> {
     fn from(map: &'a FeatureMap) -> Self {
         map.view()
-    }
-}
-
-/// Maps that are not in use, kept for the next layer and the next image: after the first image nothing is allocated.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    floats: Free<f32>,
-    bytes: Free<u8>,
-    /// The input of the convolution at hand, in bytes.
-    quantized: Quantized,
-    /// The same in words.
-    words: Words,
-    pub(super) resizing: Resizing,
-    /// What the norm at hand needs.
-    pub norm: Norm,
-    /// What F has gathered of the image at hand.
-    pub features: Vec<f32>,
-}
-
-#[derive(Debug, Default)]
-struct Free<T>(Vec<FeatureMap<T>>);
-
-impl<T: Copy + Default> Free<T> {
-    /// A map of this shape: the smallest that has the room, or else the largest.
-    fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> FeatureMap<T> {
-        let mut wanted = FeatureMap { data: vec![], height, width, channels, pad, range: None };
-        let room = |map: &FeatureMap<T>| (map.data.len() < wanted.len(), map.data.len().abs_diff(wanted.len()));
-        let best = (0..self.0.len()).min_by_key(|&i| room(&self.0[i]));
-        if let Some(best) = best {
-            wanted.data = self.0.swap_remove(best).data;
-        }
-        wanted.reshape(height, width, channels, pad);
-        wanted
-    }
-
-    fn put(&mut self, map: FeatureMap<T>) {
-        if !map.data.is_empty() {
-            self.0.push(map);
-        }
-    }
-}
-
-impl Scratch {
-    /// Bytes that are kept in maps.
-    pub fn bytes(&self) -> usize {
-        self.floats.0.iter().map(FeatureMap::bytes).chain(self.bytes.0.iter().map(FeatureMap::bytes)).sum()
-    }
-
-    /// A map of this shape, contents arbitrary.
-    pub fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> FeatureMap {
-        self.floats.take(height, width, channels, pad)
-    }
-
-    /// Gives a map back.
-    pub fn put(&mut self, map: FeatureMap) {
-        self.floats.put(map);
-    }
-
-    /// The same for what a convolution on this path reads.
-    pub fn take_any(&mut self, isa: Isa, height: usize, width: usize, channels: usize, pad: Pad) -> AnyMap {
-        match isa.in_bytes() {
-            true => AnyMap::Bytes(Quantized::new(self.bytes.take(height, width, channels, pad))),
-            false => AnyMap::Floats(self.floats.take(height, width, channels, pad)),
-        }
-    }
-
-    /// The input in bytes: quantized on this grid, if it is not.
-    pub(super) fn in_bytes<'a>(&'a mut self, isa: Isa, input: Input<'a>, grid: Grid) -> QuantizedView<'a> {
-        match input {
-            Input::Bytes(bytes) => bytes,
-            Input::Floats(view) => {
-                self.quantized.fill(isa, view, grid);
-                self.quantized.view()
-            }
-        }
-    }
-
-    /// The input in words.
-    pub(super) fn in_words(&mut self, isa: Isa, input: MapView) -> &Words {
-        self.words.fill(isa, input);
-        &self.words
-    }
-
-    /// Gives an operand back.
-    pub fn put_any(&mut self, operand: AnyMap) {
-        match operand {
-            AnyMap::Floats(map) => self.floats.put(map),
-            AnyMap::Bytes(quantized) => self.bytes.put(quantized.into_map()),
-        }
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! - [`feature_map`]: height x width x channels, channels innermost, with padding around it.
 //! - [`any_map`]: a map in float32 or in bytes, whichever a path multiplies.
+//! - [`spare_maps`]: maps that are not in use.
+//! - [`layer_shape`]: inputs, outputs, kernel, stride; what follows the sum.
+//! - `upsampling`: nearest x2 before a convolution, without the upsampled map.
 //! - [`convolution`]: dense and pointwise, with what follows the sum.
 //! - [`depthwise`]: each channel by itself.
 //! - [`instance_norm`]: moments of each channel, and the affine map that is made of them.
@@ -15,6 +18,9 @@ pub mod convolution;
 pub mod depthwise;
 pub mod feature_map;
 pub mod instance_norm;
+pub mod layer_shape;
 pub mod linear;
 pub mod pixel_interpolation;
 pub mod quantize;
+pub mod spare_maps;
+pub(crate) mod upsampling;

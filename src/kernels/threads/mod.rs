@@ -2,7 +2,9 @@
 //!
 //! - [`pool`]: threads that wait for work.
 //! - [`lock`]: locks whose holder may have panicked.
+//! - [`idle`]: memory that one call leaves for the next.
 //! - [`slots`]: memory that is written part by part.
+pub mod idle;
 pub mod lock;
 pub mod pool;
 pub mod slots;

@@ -60,30 +60,6 @@ pub fn each_with<T: Send, S>(
     });
 }
 
-/// Memory of calls that are over, for the next ones.
-#[derive(Debug)]
-pub struct Idle<T>(Mutex<Vec<T>>);
-
-impl<T> Default for Idle<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T> Idle<T> {
-    /// Lends `work` what another call has left, or something new.
-    pub fn lend<R>(&self, new: impl FnOnce() -> T, work: impl FnOnce(&mut T) -> R) -> R {
-        // A lock that another thread held while this process was forked is never free: do without.
-        let idle = self.0.try_lock().ok().and_then(|mut idle| idle.pop());
-        let mut lent = idle.unwrap_or_else(new);
-        let result = work(&mut lent);
-        if let Ok(mut idle) = self.0.try_lock() {
-            idle.push(lent);
-        }
-        result
-    }
-}
-
 /// The threads and what they wait for. Lives as long as its process.
 struct Pool {
     process: u32,

@@ -2,11 +2,11 @@
 use super::Plan;
 use crate::error::Result;
 use crate::kernels::cuda::{Map, Moments, Number, Weights, stored};
-use crate::kernels::inference::convolution::Shape;
 use crate::kernels::inference::convolution::cuda::{Conv, Source, Target};
 use crate::kernels::inference::depthwise::cuda::Depthwise;
 use crate::kernels::inference::feature_map::{Border, Pad};
 use crate::kernels::inference::instance_norm::cuda::{Affine, StyleNorm, Table};
+use crate::kernels::inference::layer_shape::Shape;
 use crate::kernels::inference::linear::cuda::Linear;
 use crate::weights::Model;
 

@@ -4,9 +4,9 @@ use super::layers::{Around, LinearInZ, convolution, fit, forget, launch, run_con
 use crate::error::Result;
 use crate::kernels::cuda::{At, Map, Moments, Number, Weights, stored};
 use crate::kernels::inference::convolution::cuda::{Conv, Skip, Source, Target};
-use crate::kernels::inference::convolution::{Activation, Shape};
 use crate::kernels::inference::feature_map::{Border, Pad};
 use crate::kernels::inference::instance_norm::cuda::{Affine, StyleNorm, Table, affine_add};
+use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::linear::cuda::Linear;
 use crate::kernels::inference::pixel_interpolation::cuda::{Images, Last, flat};
 use crate::weights::{Model, network};

@@ -6,8 +6,7 @@ pub mod cuda;
 mod hue;
 
 use crate::kernels::image::planes::Planes;
-use crate::kernels::isa::Isa;
-use crate::kernels::isa::{Kernel, Lanes};
+use crate::kernels::isa::{Isa, Kernel, Lanes};
 
 /// Luma of each pixel, ITU-R 601-2 in sixteen bits.
 ///

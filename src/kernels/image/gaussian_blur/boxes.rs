@@ -4,8 +4,7 @@
 //! Written once, as `kernels/image/planes` says.
 use super::Scratch;
 use crate::kernels::image::planes::Planes;
-use crate::kernels::isa::Isa;
-use crate::kernels::isa::{Kernel, Lanes};
+use crate::kernels::isa::{Isa, Kernel, Lanes};
 
 /// How many boxes make a Gaussian.
 const PASSES: usize = 3;

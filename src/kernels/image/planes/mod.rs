@@ -4,8 +4,7 @@
 //! and as none rounds differently, all paths give the same bytes.
 pub mod cuda;
 
-use crate::kernels::isa::Isa;
-use crate::kernels::isa::{Kernel, Lanes};
+use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::memory::lengthen;
 
 /// Red, green and blue of a picture, `[3][height][width]`.

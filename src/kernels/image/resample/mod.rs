@@ -5,8 +5,7 @@
 pub mod cuda;
 
 use crate::kernels::image::planes::Planes;
-use crate::kernels::isa::Isa;
-use crate::kernels::isa::{Kernel, Lanes};
+use crate::kernels::isa::{Isa, Kernel, Lanes};
 use std::ops::Range;
 
 /// The filter of a resize.

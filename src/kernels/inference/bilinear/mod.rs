@@ -4,7 +4,7 @@
 //! input pixel, or `n_in / n_out` of them when the image shrinks.
 #![allow(unsafe_code)]
 pub mod cuda;
-use crate::kernels::inference::feature_map::{FeatureMap, Scratch};
+use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::pixel_interpolation::Pixels;
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 
@@ -12,7 +12,7 @@ use crate::kernels::isa::{Isa, Kernel, Lanes};
 ///
 /// # Panics
 /// If `out` has not three channels, or the image not whole rows.
-pub fn resize(isa: Isa, image: Pixels, width: usize, out: &mut FeatureMap, scratch: &mut Scratch) {
+pub fn resize(isa: Isa, image: Pixels, width: usize, out: &mut FeatureMap, scratch: &mut BilinearScratch) {
     let height = image.len() / (3 * width);
     assert_eq!((image.len(), out.channels()), (3 * width * height, 3));
     if (height, width) == (out.height(), out.width()) {
@@ -21,7 +21,7 @@ pub fn resize(isa: Isa, image: Pixels, width: usize, out: &mut FeatureMap, scrat
         }
         return;
     }
-    let Resizing { rows, columns, mixed } = &mut scratch.resizing;
+    let BilinearScratch { rows, columns, mixed } = scratch;
     rows.fill(height, out.height());
     columns.fill(width, out.width());
     mixed.resize(3 * width + MIXED_SPARE, 0.0);
@@ -33,7 +33,7 @@ const MIXED_SPARE: usize = 16;
 
 /// What a resize needs beside its maps, kept for the next image of the same size.
 #[derive(Debug, Default)]
-pub(super) struct Resizing {
+pub struct BilinearScratch {
     rows: Windows,
     columns: Windows,
     mixed: Vec<f32>,

@@ -5,12 +5,11 @@
 #![allow(unsafe_code)]
 use super::pack::{Packed, Pass};
 use super::tiles::{Product, tiles};
-use super::{Isa, Output, Shape};
+use super::{Isa, Output};
 use crate::kernels::inference::feature_map::MapView;
-use crate::kernels::inference::quantize;
-use crate::kernels::inference::quantize::{QuantizedView, Words};
-use crate::kernels::isa::Extent;
-use crate::kernels::isa::{ByteKernel, ByteLanes};
+use crate::kernels::inference::layer_shape::Shape;
+use crate::kernels::inference::quantize::{self, QuantizedView, Words};
+use crate::kernels::isa::{ByteKernel, ByteLanes, Extent};
 use std::ops::Range;
 
 /// How much the sum of an output's weights counts beside the weights themselves: what comes out of a ReLU has a mean.

@@ -1,10 +1,11 @@
 //! Convolution on CUDA, with what `conv.cu` does before and after it: its weights as the kernel reads them, and its launch.
-use super::{Activation, Shape, pixel_shuffle_weight, shifted_weight};
 use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Moments, Number, Room, SHARED, TILE, Weights, count, stored};
 use crate::kernels::inference::depthwise::cuda::Depthwise;
 use crate::kernels::inference::feature_map::{Border, Pad};
 use crate::kernels::inference::instance_norm::cuda::{Affine, Table};
+use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::pixel_interpolation::cuda::Images;
+use crate::kernels::inference::upsampling::{pixel_shuffle_weight, shifted_weight};
 use std::sync::Arc;
 
 const SOURCE: &str = concat!(include_str!("window.cuh"), include_str!("convolution.cu"));

@@ -6,96 +6,17 @@
 mod bytes;
 pub mod cuda;
 mod pack;
-mod phases;
 mod scalar;
 mod simd;
 mod tiles;
 
-pub(crate) use phases::{Cells, pixel_shuffle_weight, shifted_weight};
-
 use crate::kernels::inference::any_map::{Input, Output};
-use crate::kernels::inference::feature_map::{FeatureMap, MapView, Pad, Scratch};
-use crate::kernels::inference::quantize::{Grid, MOST_WORDS};
+use crate::kernels::inference::feature_map::{FeatureMap, MapView};
+use crate::kernels::inference::layer_shape::{Activation, Shape};
+use crate::kernels::inference::quantize::{Grid, MOST_WORDS, QuantizeScratch};
 use crate::kernels::isa::Isa;
-use crate::kernels::isa::Lanes;
 use bytes::Bytes;
 use pack::Packed;
-
-/// What follows the sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// Nothing.
-    None,
-    /// `max(x, 0)`.
-    Relu,
-    /// `min(max(x, 0), 6)`.
-    Relu6,
-}
-
-/// The shape of a convolution.
-#[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    /// Input channels.
-    pub inputs: usize,
-    /// Output channels.
-    pub outputs: usize,
-    /// Side of the square kernel.
-    pub kernel: usize,
-    /// Step between positions; 1 when upsampling.
-    pub stride: usize,
-    /// Nearest x2 upsampling before it. The padding counts in pixels of the small map, [`Shape::upsample_pad`] of them.
-    pub upsample: bool,
-    /// What follows.
-    pub activation: Activation,
-}
-
-impl Shape {
-    /// Of stride 1, with nothing before and after.
-    pub fn plain(inputs: usize, outputs: usize, kernel: usize) -> Self {
-        Self { inputs, outputs, kernel, stride: 1, upsample: false, activation: Activation::None }
-    }
-
-    /// The padding, in pixels of the small map, of an upsampling convolution that keeps the upsampled size.
-    ///
-    /// Filled with [`super::feature_map::Border::Edge`] it is, for a 3x3 kernel, the REFLECT padding of the upsampled map.
-    pub fn upsample_pad(kernel: usize) -> Pad {
-        Pad::all((kernel / 2).div_ceil(2))
-    }
-
-    /// Height and width of the output for this padded input.
-    pub fn output_size<'a>(&self, input: impl Into<Input<'a>>) -> (usize, usize) {
-        let input = input.into();
-        let (height, width, _) = input.shape();
-        self.size_of((height, width), input.pad())
-    }
-
-    /// The same for a map of this height and width with this padding.
-    pub fn size_of(&self, (height, width): (usize, usize), pad: Pad) -> (usize, usize) {
-        if self.upsample {
-            return (2 * height, 2 * width);
-        }
-        let (rows, columns) = (pad.top + height + pad.bottom, pad.left + width + pad.right);
-        let size = |n: usize| (n - self.kernel) / self.stride + 1;
-        (size(rows), size(columns))
-    }
-}
-
-impl Activation {
-    /// Applies it to each of these vectors.
-    #[inline(always)]
-    pub(super) fn apply<'a, L: Lanes + 'a>(self, sums: impl Iterator<Item = &'a mut L>) {
-        let (zero, six) = (L::splat(0.0), L::splat(6.0));
-        if self == Self::None {
-            return;
-        }
-        for x in sums {
-            *x = x.max(zero);
-            if self == Self::Relu6 {
-                *x = x.min(six);
-            }
-        }
-    }
-}
 
 /// A convolution with its weights, laid out for one path.
 #[derive(Clone, Debug)]
@@ -153,7 +74,7 @@ impl Conv {
     ///
     /// # Panics
     /// If a map does not fit the shape; if bytes come to a path in floats.
-    pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut Scratch) {
+    pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut QuantizeScratch) {
         let (input, out) = (input.into(), out.into());
         assert_eq!(out.shape().0, self.shape.output_size(input).0, "output of {:?}", self.shape);
         self.run_at(0, input, out, scratch);
@@ -168,7 +89,7 @@ impl Conv {
         first: usize,
         input: impl Into<Input<'a>>,
         out: impl Into<Output<'b>>,
-        scratch: &mut Scratch,
+        scratch: &mut QuantizeScratch,
     ) {
         self.compute(first, input.into(), out.into(), None, scratch);
     }
@@ -177,13 +98,26 @@ impl Conv {
     ///
     /// # Panics
     /// As [`Conv::run`].
-    pub fn add<'a>(&self, input: impl Into<Input<'a>>, gain: &[f32], out: &mut FeatureMap, scratch: &mut Scratch) {
+    pub fn add<'a>(
+        &self,
+        input: impl Into<Input<'a>>,
+        gain: &[f32],
+        out: &mut FeatureMap,
+        scratch: &mut QuantizeScratch,
+    ) {
         let input = input.into();
         assert_eq!(out.height(), self.shape.output_size(input).0, "output of {:?}", self.shape);
         self.compute(0, input, Output::Floats(out), Some(gain), scratch);
     }
 
-    fn compute(&self, first: usize, input: Input, mut out: Output, gain: Option<&[f32]>, scratch: &mut Scratch) {
+    fn compute(
+        &self,
+        first: usize,
+        input: Input,
+        mut out: Output,
+        gain: Option<&[f32]>,
+        scratch: &mut QuantizeScratch,
+    ) {
         let shape = &self.shape;
         assert_eq!(input.shape().2, shape.inputs, "input of {shape:?}");
         assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
@@ -203,12 +137,12 @@ impl Conv {
             (Weights::Bytes(weights), input, _) => {
                 let range = match input {
                     Input::Floats(view) if weights.in_words() => {
-                        let input = scratch.in_words(self.isa, view);
+                        let input = scratch.words(self.isa, view);
                         bytes::run_words(self.isa, shape, weights, input, &mut out, rows, gain)
                     }
                     _ if weights.in_words() => panic!("bytes for a convolution in words"),
                     _ => {
-                        let input = scratch.in_bytes(self.isa, input, Grid::Map);
+                        let input = input.in_bytes(self.isa, Grid::Map, scratch);
                         bytes::run(self.isa, shape, weights, input, &mut out, rows, gain)
                     }
                 };

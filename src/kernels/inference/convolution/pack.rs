@@ -6,7 +6,9 @@
 //!
 //! Few output channels would leave lanes idle; so a pass may *group* neighbouring pixels: g pixels x o channels are the
 //! lanes, the tap rectangle grows by the g - 1 columns, and weights outside a pixel's own taps are zero.
-use super::{Cells, Isa, Shape};
+use super::Isa;
+use crate::kernels::inference::layer_shape::Shape;
+use crate::kernels::inference::upsampling::Cells;
 
 /// Weights of a convolution as passes.
 #[derive(Clone, Debug)]

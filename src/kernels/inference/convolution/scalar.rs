@@ -1,5 +1,6 @@
 //! Convolution by its definition.
-use super::{Activation, FeatureMap, MapView, Shape};
+use super::{FeatureMap, MapView};
+use crate::kernels::inference::layer_shape::{Activation, Shape};
 use std::ops::Range;
 
 pub(super) fn run(

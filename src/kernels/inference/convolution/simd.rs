@@ -2,7 +2,8 @@
 #![allow(unsafe_code)]
 use super::pack::{Packed, Pass};
 use super::tiles::{Product, tiles};
-use super::{FeatureMap, Isa, MapView, Shape};
+use super::{FeatureMap, Isa, MapView};
+use crate::kernels::inference::layer_shape::Shape;
 use crate::kernels::isa::{Kernel, Lanes};
 use std::ops::Range;
 

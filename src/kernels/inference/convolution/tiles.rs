@@ -1,11 +1,11 @@
 //! How a pass covers the output: row by row, a few pixels (or groups of pixels) by one or two vectors of output channels
 //! at a time, which stay in registers while k runs over the taps.
 #![allow(unsafe_code)]
+use super::FeatureMap;
 use super::pack::Pass;
-use super::{Activation, FeatureMap, Shape};
+use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::quantize::Quantized;
-use crate::kernels::isa::Extent;
-use crate::kernels::isa::{ByteLanes, LaneExtents, Lanes};
+use crate::kernels::isa::{ByteLanes, Extent, LaneExtents, Lanes};
 use std::ops::Range;
 
 /// The sums of one tile.

@@ -6,8 +6,7 @@
 #![allow(unsafe_code)]
 use super::{Activation, Extent, Isa, Output, Pass, Shape};
 use crate::kernels::inference::feature_map::FeatureMap;
-use crate::kernels::inference::quantize;
-use crate::kernels::inference::quantize::QuantizedView;
+use crate::kernels::inference::quantize::{self, QuantizedView};
 use crate::kernels::isa::{ByteKernel, ByteLanes, LaneExtents};
 use std::marker::PhantomData;
 

@@ -1,6 +1,6 @@
 //! A depthwise convolution's weights on CUDA; `conv.cu` computes it on the way into a pointwise one.
 use crate::kernels::cuda::{At, Number, Weights, stored};
-use crate::kernels::inference::convolution::Shape;
+use crate::kernels::inference::layer_shape::Shape;
 
 /// A depthwise convolution whose weights lie on the device.
 #[derive(Clone, Debug)]

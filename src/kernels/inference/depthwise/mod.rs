@@ -6,11 +6,10 @@ mod scalar;
 mod simd;
 
 use crate::kernels::inference::any_map::{Input, Output};
-use crate::kernels::inference::convolution::{Activation, Cells, Shape};
-use crate::kernels::inference::feature_map::Scratch;
-use crate::kernels::inference::quantize::Grid;
-use crate::kernels::isa::Extent;
-use crate::kernels::isa::Isa;
+use crate::kernels::inference::layer_shape::{Activation, Shape};
+use crate::kernels::inference::quantize::{Grid, QuantizeScratch};
+use crate::kernels::inference::upsampling::Cells;
+use crate::kernels::isa::{Extent, Isa};
 use bytes::BytePass;
 
 /// A depthwise convolution with its weights.
@@ -68,7 +67,7 @@ impl Depthwise {
     /// # Panics
     /// If a map does not fit the shape; if bytes come to a path in floats, or are to be written without a ReLU6, whose range
     /// they have.
-    pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut Scratch) {
+    pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut QuantizeScratch) {
         let (shape, input, mut out) = (&self.shape, input.into(), out.into());
         assert_eq!(input.shape().2, shape.inputs, "input of {shape:?}");
         assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
@@ -79,7 +78,7 @@ impl Depthwise {
                 if let Output::Bytes(out) = out {
                     assert!(bytes::holds(shape.activation, out.view()), "bytes of {shape:?}");
                 }
-                let input = scratch.in_bytes(self.isa, input, Grid::Channels);
+                let input = input.in_bytes(self.isa, Grid::Channels, scratch);
                 let run = |passes| bytes::run(self.isa, shape, passes, input, out);
                 self.passes.iter().zip(&self.bytes).map(run).fold(Extent::default(), Extent::or)
             }

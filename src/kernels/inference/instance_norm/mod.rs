@@ -7,8 +7,7 @@ mod simd;
 use crate::kernels::inference::any_map::AnyMap;
 use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::quantize::Grid;
-use crate::kernels::isa::Extent;
-use crate::kernels::isa::Isa;
+use crate::kernels::isa::{Extent, Isa};
 
 /// What is known of each channel of a map, and the affine map that is made of it; memory that is used again.
 #[derive(Clone, Debug, Default)]

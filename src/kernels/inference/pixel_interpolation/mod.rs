@@ -6,8 +6,7 @@ mod simd;
 
 use crate::kernels::inference::any_map::AnyMap;
 use crate::kernels::inference::feature_map::FeatureMap;
-use crate::kernels::isa::Extent;
-use crate::kernels::isa::Isa;
+use crate::kernels::isa::{Extent, Isa};
 use std::ops::Range;
 
 /// The pixels of one RGB image, height x width x 3.

@@ -4,8 +4,7 @@ mod scalar;
 mod simd;
 
 use crate::kernels::inference::feature_map::{FeatureMap, MapView};
-use crate::kernels::isa::Extent;
-use crate::kernels::isa::Isa;
+use crate::kernels::isa::{Extent, Isa};
 
 /// A map in bytes.
 #[derive(Debug, Default)]
@@ -135,6 +134,27 @@ impl Quantized {
             *x = scale * (f32::from(q) - f32::from(zero));
         }
         out
+    }
+}
+
+/// The input of a convolution in other numbers than it came in; memory that is used again.
+#[derive(Debug, Default)]
+pub struct QuantizeScratch {
+    bytes: Quantized,
+    words: Words,
+}
+
+impl QuantizeScratch {
+    /// The map in bytes on this grid.
+    pub(super) fn bytes(&mut self, isa: Isa, map: MapView, grid: Grid) -> QuantizedView<'_> {
+        self.bytes.fill(isa, map, grid);
+        self.bytes.view()
+    }
+
+    /// The map in words.
+    pub(super) fn words(&mut self, isa: Isa, map: MapView) -> &Words {
+        self.words.fill(isa, map);
+        &self.words
     }
 }
 

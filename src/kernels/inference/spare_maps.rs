@@ -1,0 +1,71 @@
+//! Maps that are not in use, kept for the next layer and the next image: after the first image nothing is allocated.
+use super::any_map::AnyMap;
+use super::feature_map::{FeatureMap, Pad};
+use super::quantize::Quantized;
+use crate::kernels::isa::Isa;
+
+/// Maps to take and to give back.
+#[derive(Debug, Default)]
+pub struct SpareMaps {
+    floats: Spare<f32>,
+    bytes: Spare<u8>,
+}
+
+impl SpareMaps {
+    /// Bytes that are kept.
+    pub fn bytes(&self) -> usize {
+        self.floats.0.iter().map(FeatureMap::bytes).chain(self.bytes.0.iter().map(FeatureMap::bytes)).sum()
+    }
+
+    /// A map of this shape, contents arbitrary.
+    pub fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> FeatureMap {
+        self.floats.take(height, width, channels, pad)
+    }
+
+    /// Gives a map back.
+    pub fn put(&mut self, map: FeatureMap) {
+        self.floats.put(map);
+    }
+
+    /// A map of this shape in what convolutions on this path read, contents arbitrary.
+    pub fn take_any(&mut self, isa: Isa, height: usize, width: usize, channels: usize, pad: Pad) -> AnyMap {
+        match isa.in_bytes() {
+            true => AnyMap::Bytes(Quantized::new(self.bytes.take(height, width, channels, pad))),
+            false => AnyMap::Floats(self.floats.take(height, width, channels, pad)),
+        }
+    }
+
+    /// Gives a map back.
+    pub fn put_any(&mut self, map: AnyMap) {
+        match map {
+            AnyMap::Floats(map) => self.floats.put(map),
+            AnyMap::Bytes(quantized) => self.bytes.put(quantized.into_map()),
+        }
+    }
+}
+
+/// Those of one type.
+#[derive(Debug, Default)]
+struct Spare<T>(Vec<FeatureMap<T>>);
+
+impl<T: Copy + Default> Spare<T> {
+    /// A map of this shape: the smallest that has the room, or else the largest.
+    fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> FeatureMap<T> {
+        let wanted = pad.len(height, width, channels);
+        let fit = |map: &FeatureMap<T>| (map.capacity() < wanted, map.capacity().abs_diff(wanted));
+        match (0..self.0.len()).min_by_key(|&i| fit(&self.0[i])) {
+            None => FeatureMap::new(height, width, channels, pad),
+            Some(best) => {
+                let mut map = self.0.swap_remove(best);
+                map.reshape(height, width, channels, pad);
+                map
+            }
+        }
+    }
+
+    fn put(&mut self, map: FeatureMap<T>) {
+        if map.capacity() > 0 {
+            self.0.push(map);
+        }
+    }
+}
