@@ -469,8 +469,8 @@ def run_info(args: argparse.Namespace) -> int:
     about = info()
     say(f"sassl {about['version']}")
     say(f"instruction set: {about['isa']} (this machine runs {', '.join(about['supported'])})")
-    if about["isa"] not in ("avx2bytes", "avx512vnni"):
-        say("  precision fast is as exact: this path does not multiply bytes (avx2bytes and avx512vnni do)")
+    if not about["multiplies_bytes"]:
+        say("  precision fast is as exact: this instruction set does not multiply bytes (avx2 and avx512vnni do)")
     if about["isa"] in ("portable", "scalar"):
         say("  without AVX2 or AVX-512 the kernels run several times slower")
     say(f"cores: {about['cores']}, threads: {about['threads']}")

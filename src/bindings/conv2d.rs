@@ -2,7 +2,7 @@
 use super::arrays::{floats, into_array};
 use super::run::{checked_threads, run, threads};
 use crate::error::{Error, Result};
-use crate::kernels::isa::{Isa, Precision};
+use crate::kernels::isa::Isa;
 use crate::kernels::training::convolution::{Shape, forward, input_gradient, weight_gradient};
 use crate::memory;
 use pyo3::prelude::*;
@@ -57,7 +57,7 @@ pub(super) fn conv2d<'py>(
         _ => return Err(Error::value("which", which, "\"output\", \"input\" or \"weight\"").into()),
     };
     let out = run(py, || {
-        let isa = Isa::detect(Precision::Exact)?;
+        let isa = Isa::detect()?;
         let mut out = memory::zeros("output", memory::count("output", out_shape)?)?;
         match which {
             "output" => forward(isa, threads, &shape, x, w, &mut out),

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::image::{
     self, BlurScratch, Crop, Dtype, Factor, Interpolation, Normalize, Output, Pixels, PixelsView, Planes, ResizeScratch,
 };
-use crate::kernels::isa::{Isa, Precision};
+use crate::kernels::isa::Isa;
 use crate::memory;
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
@@ -113,7 +113,7 @@ pub(super) fn resized_crop<'py>(
     let size = (whole("size[0]", size.0)?, whole("size[1]", size.1)?);
     let bytes = memory::count("size", &[size.0, size.1, 3])?;
     let made = run(py, || {
-        let isa = Isa::detect(Precision::Exact)?;
+        let isa = Isa::detect()?;
         let mut out = memory::zeros("size", bytes)?;
         let mut planes = Planes::new(size.0, size.1);
         image::resized_crop(isa, pixels, crop, interpolation.0, &mut planes, &mut ResizeScratch::default())?;
@@ -129,7 +129,7 @@ pub(super) fn resized_crop<'py>(
 pub(super) fn hflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let (held, [height, width]) = picture(image)?;
     let pixels = PixelsView { height, width, bytes: held.slice()? };
-    let made = run(py, || Ok(image::hflip(Isa::detect(Precision::Exact)?, pixels)))?;
+    let made = run(py, || Ok(image::hflip(Isa::detect()?, pixels)))?;
     into_array(py, made, &[height, width, 3])
 }
 
@@ -278,7 +278,7 @@ pub(super) fn normalize<'py>(
     let bytes = held.slice()?;
     let output = Output::new(Dtype::F32, Normalize { mean, std }, false)?;
     let numbers = run(py, || {
-        let (isa, mut planes, mut out) = (Isa::detect(Precision::Exact)?, Planes::default(), vec![0.0; bytes.len()]);
+        let (isa, mut planes, mut out) = (Isa::detect()?, Planes::default(), vec![0.0; bytes.len()]);
         planes.fill(isa, height, width, bytes);
         output.write(isa, &planes, bytemuck::cast_slice_mut::<f32, u8>(&mut out));
         Ok(out)
@@ -345,7 +345,7 @@ fn changed_bytes<'py>(
     let bytes = held.slice()?;
     let made = run(py, || {
         let mut made = bytes.to_vec();
-        change(Isa::detect(Precision::Exact)?, &mut made);
+        change(Isa::detect()?, &mut made);
         Ok(made)
     })?;
     into_array(py, made, &[height, width, 3])
@@ -360,7 +360,7 @@ fn try_changed<'py>(
     let (held, [height, width]) = picture(image)?;
     let bytes = held.slice()?;
     let made = run(py, || {
-        let isa = Isa::detect(Precision::Exact)?;
+        let isa = Isa::detect()?;
         let (mut planes, mut out) = (Planes::default(), vec![0; bytes.len()]);
         planes.fill(isa, height, width, bytes);
         change(isa, &mut planes)?;

@@ -2,7 +2,7 @@
 use super::arrays::{HeldImages, floats, into_array, vectors};
 use super::run::{checked_threads, run_on, threads};
 use crate::error::{Error, Result};
-use crate::kernels::isa::{Isa, Precision};
+use crate::kernels::isa::{KernelPath, Precision};
 use crate::memory::zeros;
 use crate::style;
 use crate::style::{Strength, Style};
@@ -57,7 +57,7 @@ impl Stylizer {
             if let Some(expected) = space.filter(|space| *space != weights.space) {
                 return Err(Error::Space { what: model.display().to_string(), found: weights.space, expected });
             }
-            style::Stylizer::new(&weights, Isa::detect(precision)?)
+            style::Stylizer::new(&weights, KernelPath::detect(precision)?)
         })?;
         Ok(Self { core: Arc::new(core), source: model.display().to_string(), threads, precision })
     }

@@ -10,7 +10,7 @@ use crate::image::{
     BlurKernel, ColorJitter, Crop, Dtype, Factor, GaussianBlur, Interpolation, JitterForm, Normalize, Output,
     PixelsView, RandomFlip, RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
 };
-use crate::kernels::isa::{Isa, Precision};
+use crate::kernels::isa::Isa;
 use crate::random::Key;
 use half::f16;
 use pyo3::prelude::*;
@@ -297,7 +297,7 @@ impl TwoViews {
             position,
         });
         let output = Output::new(Dtype::named(dtype)?, normalize, channels_last)?;
-        let isa = Isa::detect(Precision::Exact)?;
+        let isa = Isa::detect()?;
         Ok(Self(Arc::new(data::TwoViews::new(isa, [left.0, right.0], size, styling, output)?)))
     }
 

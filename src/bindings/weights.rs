@@ -1,6 +1,6 @@
 //! `convert` and `info`: files of weights, and what this installation is.
 use super::run::run_on;
-use crate::kernels::isa::{Isa, Precision};
+use crate::kernels::isa::Isa;
 use crate::weights::magenta;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -39,14 +39,16 @@ pub(super) fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// The version, the instruction sets of this machine and the one in use, the cores, the threads of a call here, the embedded
+/// The version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the cores, the threads of a call here, the embedded
 /// models.
 #[pyfunction]
 #[pyo3(signature = () -> "dict[str, typing.Any]")]
 pub(super) fn info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let info = PyDict::new(py);
     info.set_item("version", version())?;
-    info.set_item("isa", Isa::detect(Precision::Fast)?.name())?;
+    let isa = Isa::detect()?;
+    info.set_item("isa", isa.name())?;
+    info.set_item("multiplies_bytes", isa.multiplies_bytes())?;
     info.set_item("supported", Isa::supported().map(Isa::name).collect::<Vec<_>>())?;
     info.set_item("cores", std::thread::available_parallelism().map_or(1, usize::from))?;
     info.set_item("threads", super::run::threads(py, None)?)?;

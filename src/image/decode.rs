@@ -9,7 +9,7 @@ mod webp;
 
 use super::{Crop, Pixels, Refused, jpeg};
 use crate::error::{Error, Result};
-use crate::kernels::isa::{Isa, Precision};
+use crate::kernels::isa::Isa;
 use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use orientation::{Metadata, Orientation};
 use std::io::Cursor;
@@ -267,6 +267,6 @@ fn stored_jpeg(bytes: &[u8], options: &DecodeOptions<'_>) -> Read<Decoded> {
         }
     });
     let part = part.as_ref().map(|part| part as &dyn Fn(usize, usize) -> Crop);
-    let isa = Isa::detect(Precision::Exact).map_err(|e| e.to_string())?;
+    let isa = Isa::detect().map_err(|e| e.to_string())?;
     jpeg::decode(bytes, isa, options.least, MOST_PIXELS, part)
 }

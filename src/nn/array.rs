@@ -1,6 +1,6 @@
 //! A batch of maps in NHWC, and what computes on it.
 use crate::error::Result;
-use crate::kernels::isa::{Isa, Precision};
+use crate::kernels::isa::Isa;
 use crate::kernels::threads::pool;
 use crate::memory;
 
@@ -59,6 +59,6 @@ impl Engine {
     /// # Errors
     /// `SASSL_ISA` names no path of this machine.
     pub fn new(threads: usize) -> Result<Self> {
-        Ok(Self { isa: Isa::detect(Precision::Exact)?, threads: threads.max(1) })
+        Ok(Self { isa: Isa::detect()?, threads: threads.max(1) })
     }
 }

@@ -10,7 +10,7 @@ use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::linear::Linear;
 use crate::kernels::inference::quantize::{Grid, QuantizeScratch};
 use crate::kernels::inference::spare_maps::SpareMaps;
-use crate::kernels::isa::Isa;
+use crate::kernels::isa::{Isa, KernelPath};
 use crate::weights::Model;
 
 /// What layers need beside their input; memory that is used again.
@@ -37,16 +37,16 @@ pub(super) enum Convolution {
 
 impl Convolution {
     /// The layer called `name`, without bias.
-    pub(super) fn new(model: &Model, isa: Isa, name: &str, shape: Shape, separable: bool) -> Result<Self> {
+    pub(super) fn new(model: &Model, path: KernelPath, name: &str, shape: Shape, separable: bool) -> Result<Self> {
         let tensor = |part: &str| model.tensor(&format!("{name}.{part}weight"));
         if !separable {
-            return Ok(Self::Dense(Conv::new(isa, shape, &tensor("")?.data, None)));
+            return Ok(Self::Dense(Conv::new(path, shape, &tensor("")?.data, None)));
         }
         let depthwise = Shape { outputs: shape.inputs, activation: Activation::None, ..shape };
         let pointwise = Shape { kernel: 1, stride: 1, upsample: false, ..shape };
         Ok(Self::Separable(
-            Depthwise::new(isa, depthwise, &tensor("depthwise.")?.data, None),
-            Conv::in_words(isa, pointwise, &tensor("pointwise.")?.data, None),
+            Depthwise::new(path, depthwise, &tensor("depthwise.")?.data, None),
+            Conv::in_words(path, pointwise, &tensor("pointwise.")?.data, None),
         ))
     }
 

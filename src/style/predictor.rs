@@ -10,13 +10,13 @@ use crate::kernels::inference::instance_norm::affine_add;
 use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::linear::Linear;
 use crate::kernels::inference::pixel_interpolation::Pixels;
-use crate::kernels::isa::{Extent, Isa};
+use crate::kernels::isa::{Extent, KernelPath};
 use crate::weights::{Model, network};
 
 /// F with its weights.
 #[derive(Clone, Debug)]
 pub struct Predictor {
-    isa: Isa,
+    path: KernelPath,
     /// Sides of the image that it sees, at least and at most.
     sides: (usize, usize),
     body: Body,
@@ -65,7 +65,7 @@ impl Block {
     const STRIP: usize = 1 << 16;
 
     /// Expands, convolves and projects strip by strip, so that the hidden map, the largest of all, stays in the cache.
-    fn run(&self, isa: Isa, x: Input, scratch: &mut LayerScratch) -> FeatureMap {
+    fn run(&self, path: KernelPath, x: Input, scratch: &mut LayerScratch) -> FeatureMap {
         let Shape { kernel, stride, outputs: channels, .. } = *self.depthwise.shape();
         let (x_height, x_width, _) = x.shape();
         let pad = Pad::same(x_height, x_width, kernel, stride);
@@ -73,8 +73,8 @@ impl Block {
         let (height, width) = (x_height.div_ceil(stride), x_width.div_ceil(stride));
         let mut out = scratch.maps.take(height, width, self.project.shape().outputs, Pad::NONE);
         let step = (Self::STRIP / (x_width * channels)).clamp(1, height);
-        let mut hidden = scratch.maps.take_any(isa, 0, x_width, channels, sides);
-        let mut middle = scratch.maps.take_any(isa, step, width, channels, Pad::NONE);
+        let mut hidden = scratch.maps.take_any(path, 0, x_width, channels, sides);
+        let mut middle = scratch.maps.take_any(path, step, width, channels, Pad::NONE);
         hidden.set_range(RELU6);
         middle.set_range(RELU6);
         // Rows of the hidden map that have been made, counted with the padding above.
@@ -113,7 +113,7 @@ impl Predictor {
     ///
     /// # Errors
     /// A tensor is missing.
-    pub fn new(model: &Model, isa: Isa) -> Result<Self> {
+    pub fn new(model: &Model, path: KernelPath) -> Result<Self> {
         let predictor = &model.network.predictor;
         let layer = |name: &str| -> Result<(&[f32], &[f32])> {
             let tensor = |kind: &str| model.tensor(&format!("predictor.{name}.{kind}"));
@@ -122,7 +122,7 @@ impl Predictor {
         let conv = |name: &str, inputs, outputs, kernel, stride, activation| -> Result<Conv> {
             let (weight, bias) = layer(name)?;
             let shape = Shape { stride, activation, ..Shape::plain(inputs, outputs, kernel) };
-            Ok(Conv::new(isa, shape, weight, Some(bias)))
+            Ok(Conv::new(path, shape, weight, Some(bias)))
         };
         let body = match predictor {
             network::Predictor::Cnn { channels, .. } => {
@@ -150,7 +150,7 @@ impl Predictor {
                     let shape = Shape { stride, activation, ..Shape::plain(hidden, hidden, 3) };
                     blocks.push(Block {
                         expand,
-                        depthwise: Depthwise::new(isa, shape, weight, Some(bias)),
+                        depthwise: Depthwise::new(path, shape, weight, Some(bias)),
                         project: conv(&name("project"), hidden, outputs, 1, 1, Activation::None)?,
                         residual: stride == 1 && inputs == outputs,
                     });
@@ -160,10 +160,10 @@ impl Predictor {
                 Body::MobilenetV2(Box::new(MobilenetV2 { stem, blocks, last }))
             }
         };
-        let linear = |name| layer(name).map(|(weight, bias)| Linear::new(isa, weight, bias));
+        let linear = |name| layer(name).map(|(weight, bias)| Linear::new(path.isa(), weight, bias));
         let sides = (predictor.smallest(), predictor.size());
         let zoom = (sides.0 < sides.1).then(|| linear("zoom")).transpose()?;
-        Ok(Self { isa, sides, body, head: linear("head")?, zoom })
+        Ok(Self { path, sides, body, head: linear("head")?, zoom })
     }
 
     /// Length of z.
@@ -188,7 +188,7 @@ impl Predictor {
             Body::MobilenetV2(_) => (Pad::same(height, columns, 3, 2), Border::Zero),
         };
         let mut x = scratch.maps.take(height, columns, 3, pad);
-        resize(self.isa, image, width, &mut x, resizing);
+        resize(self.path.isa(), image, width, &mut x, resizing);
         x.fill_border(border);
         x.set_range(Extent { low: 0.0, high: 1.0 });
         features.clear();
@@ -206,7 +206,7 @@ impl Predictor {
     fn run_cnn(&self, stages: &[Conv], mut x: FeatureMap, features: &mut Vec<f32>, scratch: &mut LayerScratch) {
         /// Keeps the deviation of a flat map differentiable in training; so it is part of the network.
         const EPSILON: f32 = 1e-5;
-        let isa = self.isa;
+        let isa = self.path.isa();
         let mut collect = |x: &mut FeatureMap, scratch: &mut LayerScratch| {
             let norm = &mut scratch.norm;
             norm.measure(isa, x);
@@ -234,24 +234,24 @@ impl Predictor {
     ) {
         let MobilenetV2 { stem, blocks, last } = network;
         let (height, width) = stem.shape().output_size(&image);
-        let mut x = scratch.maps.take_any(self.isa, height, width, stem.shape().outputs, Pad::NONE);
+        let mut x = scratch.maps.take_any(self.path, height, width, stem.shape().outputs, Pad::NONE);
         x.set_range(RELU6);
         stem.run(&image, &mut x, &mut scratch.quantize);
         scratch.maps.put(image);
         for block in blocks {
-            let mut out = block.run(self.isa, x.view(), scratch);
+            let mut out = block.run(self.path, x.view(), scratch);
             if let (true, AnyMap::Floats(x)) = (block.residual, &x) {
                 let norm = &mut scratch.norm;
                 for (numbers, with) in [(&mut norm.scale, 1.0), (&mut norm.shift, 0.0)] {
                     numbers.clear();
                     numbers.resize(out.channels(), with);
                 }
-                affine_add(self.isa, x, norm, &mut out);
+                affine_add(self.path.isa(), x, norm, &mut out);
             }
             scratch.maps.put_any(std::mem::replace(&mut x, AnyMap::Floats(out)));
         }
         let out = run_conv(last, &x, Pad::NONE, scratch);
-        scratch.norm.measure(self.isa, &out);
+        scratch.norm.measure(self.path.isa(), &out);
         features.extend_from_slice(&scratch.norm.mean);
         scratch.maps.put_any(x);
         scratch.maps.put(out);

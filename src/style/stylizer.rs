@@ -7,7 +7,7 @@ use super::transformer::Transformer;
 use crate::error::{Error, Result};
 use crate::kernels::inference::feature_map::Border;
 use crate::kernels::inference::pixel_interpolation::{PixelsMut, interpolate};
-use crate::kernels::isa::Isa;
+use crate::kernels::isa::KernelPath;
 use crate::kernels::threads::idle::{Idle, Reusable};
 use crate::kernels::threads::pool;
 use crate::memory;
@@ -16,7 +16,7 @@ use crate::weights::Model;
 /// F and T, ready to run. Every method may be called from many threads at once.
 #[derive(Debug)]
 pub struct Stylizer {
-    isa: Isa,
+    path: KernelPath,
     name: String,
     space: String,
     licence: String,
@@ -65,15 +65,15 @@ impl Stylizer {
     ///
     /// # Errors
     /// A tensor is missing.
-    pub fn new(model: &Model, isa: Isa) -> Result<Self> {
+    pub fn new(model: &Model, path: KernelPath) -> Result<Self> {
         Ok(Self {
-            isa,
+            path,
             name: model.name.clone(),
             space: model.space.clone(),
             licence: model.licence.clone(),
             provenance: model.provenance.clone(),
-            predictor: Predictor::new(model, isa)?,
-            transformer: Transformer::new(model, isa)?,
+            predictor: Predictor::new(model, path)?,
+            transformer: Transformer::new(model, path)?,
             idle: Idle::default(),
         })
     }
@@ -176,14 +176,14 @@ impl Stylizer {
             self.transformer.run_flat(height, width, z, layers)
         } else {
             let pad = self.transformer.image_pad(height, width);
-            let mut image = layers.maps.take_any(self.isa, height, width, 3, pad);
-            content.unpack(self.isa, &mut image);
+            let mut image = layers.maps.take_any(self.path, height, width, 3, pad);
+            content.unpack(self.path.isa(), &mut image);
             image.fill_border(Border::Reflect);
             let stylized = self.transformer.run(&image, z, layers);
             layers.maps.put_any(image);
             stylized
         };
-        interpolate(self.isa, stylized.last(), beta, content, width, out, row);
+        interpolate(self.path.isa(), stylized.last(), beta, content, width, out, row);
         stylized.recycle(layers);
     }
 

@@ -14,13 +14,13 @@ use crate::kernels::inference::linear::Linear;
 use crate::kernels::inference::pixel_interpolation::Last;
 use crate::kernels::inference::quantize::Grid;
 use crate::kernels::inference::upsampling::{pixel_shuffle_weight, shifted_weight};
-use crate::kernels::isa::Isa;
+use crate::kernels::isa::KernelPath;
 use crate::weights::{Model, network};
 
 /// T with its weights.
 #[derive(Clone, Debug)]
 pub struct Transformer {
-    isa: Isa,
+    path: KernelPath,
     contract: Vec<Conv>,
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
@@ -67,7 +67,7 @@ impl Transformer {
     ///
     /// # Errors
     /// A tensor is missing.
-    pub fn new(model: &Model, isa: Isa) -> Result<Self> {
+    pub fn new(model: &Model, path: KernelPath) -> Result<Self> {
         let network::Transformer { contract, residual, expand, head, .. } = &model.network.transformer;
         let mut channels = 3;
         let mut pads = vec![];
@@ -76,8 +76,8 @@ impl Transformer {
         let shape = |inputs, outputs, kernel, upsample| Shape { upsample, ..Shape::plain(inputs, outputs, kernel) };
         let site = |name: &str, shape: Shape, separable| -> Result<Site> {
             Ok(Site {
-                convolution: Convolution::new(model, isa, name, shape, separable)?,
-                norm: StyleNorm::new(model, isa, name)?,
+                convolution: Convolution::new(model, path, name, shape, separable)?,
+                norm: StyleNorm::new(model, path.isa(), name)?,
             })
         };
 
@@ -92,8 +92,8 @@ impl Transformer {
             let (weight, bias) = (model.tensor(&format!("{name}.weight"))?, model.tensor(&format!("{name}.bias"))?);
             let conv = match i {
                 // Pixels are bytes.
-                0 => Conv::new(isa, shape, &weight.data, Some(&bias.data)),
-                _ => Conv::in_words(isa, shape, &weight.data, Some(&bias.data)),
+                0 => Conv::new(path, shape, &weight.data, Some(&bias.data)),
+                _ => Conv::in_words(path, shape, &weight.data, Some(&bias.data)),
             };
             contracts.push(conv);
             pads.push(reflect(layer.kernel));
@@ -127,11 +127,11 @@ impl Transformer {
             let conv = match head.upsample {
                 true => {
                     let (kernel, weight) = pixel_shuffle_weight(3, channels, head.kernel, weight);
-                    Conv::new(isa, shape(channels, 12, kernel, false), &weight, None)
+                    Conv::new(path, shape(channels, 12, kernel, false), &weight, None)
                 }
-                false => Conv::new(isa, shape(channels, 3, head.kernel, false), weight, None),
+                false => Conv::new(path, shape(channels, 3, head.kernel, false), weight, None),
             };
-            Site { convolution: Convolution::Dense(conv), norm: StyleNorm::new(model, isa, name)? }
+            Site { convolution: Convolution::Dense(conv), norm: StyleNorm::new(model, path.isa(), name)? }
         };
         let skip = match head.skip {
             true => {
@@ -141,16 +141,16 @@ impl Transformer {
                 let conv = match head.upsample {
                     true => {
                         let (kernel, weight) = shifted_weight(3, 3, head.kernel, weight);
-                        Conv::new(isa, Shape { outputs: 12, kernel, stride: 2, ..shape }, &weight, None)
+                        Conv::new(path, Shape { outputs: 12, kernel, stride: 2, ..shape }, &weight, None)
                     }
-                    false => Conv::new(isa, shape, weight, None),
+                    false => Conv::new(path, shape, weight, None),
                 };
-                Some((conv, Linear::new(isa, &tensor("gain.weight")?.data, &tensor("gain.bias")?.data)))
+                Some((conv, Linear::new(path.isa(), &tensor("gain.weight")?.data, &tensor("gain.bias")?.data)))
             }
             false => None,
         };
         Ok(Self {
-            isa,
+            path,
             contract: contracts,
             residual: blocks,
             expand: expands,
@@ -217,8 +217,8 @@ impl Transformer {
             let grid = second.convolution.grid();
             let h = self.styled(first, Input::from(&x), z, (input, grid), scratch);
             let raw = second.convolution.run(&h, scratch);
-            second.norm.fit(self.isa, &raw, z, &mut scratch.norm);
-            affine_add(self.isa, &raw, &mut scratch.norm, &mut x);
+            second.norm.fit(self.path.isa(), &raw, z, &mut scratch.norm);
+            affine_add(self.path.isa(), &raw, &mut scratch.norm, &mut x);
             x.fill_border(input.1);
             scratch.maps.put_any(h);
             scratch.maps.put(raw);
@@ -240,7 +240,7 @@ impl Transformer {
             gain.run(z, &mut of_colours);
             skip.add(image.view().trimmed(pad), &of_colours, &mut map, &mut scratch.quantize);
         }
-        self.head.norm.fit(self.isa, &map, z, &mut scratch.norm);
+        self.head.norm.fit(self.path.isa(), &map, z, &mut scratch.norm);
         scratch.maps.put_any(x);
         let colours = |of: &[f32]| [of[0], of[1], of[2]];
         let (scale, shift) = (colours(&scratch.norm.scale), colours(&scratch.norm.shift));
@@ -257,9 +257,9 @@ impl Transformer {
         scratch: &mut LayerScratch,
     ) -> AnyMap {
         let raw = site.convolution.run(x, scratch);
-        site.norm.fit(self.isa, &raw, z, &mut scratch.norm);
-        let mut out = scratch.maps.take_any(self.isa, raw.height(), raw.width(), raw.channels(), pad);
-        affine_relu(self.isa, &raw, &mut scratch.norm, grid, &mut out);
+        site.norm.fit(self.path.isa(), &raw, z, &mut scratch.norm);
+        let mut out = scratch.maps.take_any(self.path, raw.height(), raw.width(), raw.channels(), pad);
+        affine_relu(self.path.isa(), &raw, &mut scratch.norm, grid, &mut out);
         out.fill_border(border);
         scratch.maps.put(raw);
         out

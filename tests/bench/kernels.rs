@@ -11,12 +11,12 @@ use sassl::kernels::inference::pixel_interpolation::{Last, Pixels, PixelsMut, in
 use sassl::kernels::inference::quantize::QuantizeScratch;
 use sassl::kernels::inference::quantize::{Grid, Quantized};
 use sassl::kernels::inference::spare_maps::SpareMaps;
-use sassl::kernels::isa::Isa;
+use sassl::kernels::isa::{Isa, KernelPath};
 use std::hint::black_box;
 
 /// The paths with vectors.
-fn paths() -> impl Iterator<Item = Isa> {
-    Isa::supported().filter(|&isa| isa != Isa::Scalar)
+fn paths() -> impl Iterator<Item = KernelPath> {
+    KernelPath::supported().filter(|path| path.isa() != Isa::Scalar)
 }
 
 /// A map whose numbers are all the same.
@@ -42,9 +42,9 @@ fn convolution(c: &mut Criterion) {
         let mut out = FeatureMap::new(height, width, shape.outputs, Pad::NONE);
         let mut scratch = QuantizeScratch::default();
         let weight = vec![0.1; shape.inputs * shape.outputs * shape.kernel * shape.kernel];
-        for isa in paths() {
-            let conv = Conv::new(isa, shape, &weight, None);
-            c.bench_function(&format!("conv/{name}/{}", isa.name()), |b| {
+        for path in paths() {
+            let conv = Conv::new(path, shape, &weight, None);
+            c.bench_function(&format!("conv/{name}/{}", path), |b| {
                 b.iter(|| conv.run(black_box(&input), &mut out, &mut scratch));
             });
         }
@@ -55,10 +55,10 @@ fn depthwise(c: &mut Criterion) {
     let shape = Shape { inputs: 96, outputs: 96, kernel: 3, stride: 1, upsample: false, activation: Activation::Relu6 };
     let input = map(64, 96, Pad::all(1));
     let mut out = FeatureMap::new(64, 64, 96, Pad::NONE);
-    for isa in paths() {
-        let conv = Depthwise::new(isa, shape, &[0.1; 96 * 9], None);
+    for path in paths() {
+        let conv = Depthwise::new(path, shape, &[0.1; 96 * 9], None);
         let mut scratch = QuantizeScratch::default();
-        c.bench_function(&format!("depthwise/3x3/{}", isa.name()), |b| {
+        c.bench_function(&format!("depthwise/3x3/{}", path), |b| {
             b.iter(|| conv.run(black_box(&input), &mut out, &mut scratch));
         });
     }
@@ -66,17 +66,17 @@ fn depthwise(c: &mut Criterion) {
 
 fn norm(c: &mut Criterion) {
     let (input, mut spare) = (map(112, 16, Pad::NONE), SpareMaps::default());
-    for isa in paths() {
+    for path in paths() {
         let mut norm = Norm::default();
-        c.bench_function(&format!("norm/moments/{}", isa.name()), |b| b.iter(|| norm.measure(isa, black_box(&input))));
+        c.bench_function(&format!("norm/moments/{}", path), |b| b.iter(|| norm.measure(path.isa(), black_box(&input))));
         (norm.scale, norm.shift) = (vec![1.5; 16], vec![0.5; 16]);
-        let mut relu = spare.take_any(isa, 112, 112, 16, Pad::all(1));
-        c.bench_function(&format!("norm/affine, relu/{}", isa.name()), |b| {
-            b.iter(|| affine_relu(isa, black_box(&input), &mut norm, Grid::Map, &mut relu));
+        let mut relu = spare.take_any(path, 112, 112, 16, Pad::all(1));
+        c.bench_function(&format!("norm/affine, relu/{}", path), |b| {
+            b.iter(|| affine_relu(path.isa(), black_box(&input), &mut norm, Grid::Map, &mut relu));
         });
         let mut sum = map(112, 16, Pad::all(1));
-        c.bench_function(&format!("norm/affine, add/{}", isa.name()), |b| {
-            b.iter(|| affine_add(isa, black_box(&input), &mut norm, &mut sum));
+        c.bench_function(&format!("norm/affine, add/{}", path), |b| {
+            b.iter(|| affine_add(path.isa(), black_box(&input), &mut norm, &mut sum));
         });
     }
 }
@@ -87,14 +87,14 @@ fn pixels(c: &mut Criterion) {
     let (mut small, mut scratch, mut row) = (map(128, 3, Pad::all(1)), BilinearScratch::default(), vec![]);
     // Four phases of three colours at half the size, as the head leaves them.
     let last = map(112, 12, Pad::NONE);
-    for isa in paths() {
-        c.bench_function(&format!("pixels/resize/{}", isa.name()), |b| {
-            b.iter(|| resize(isa, black_box(content), 224, &mut small, &mut scratch));
+    for path in paths() {
+        c.bench_function(&format!("pixels/resize/{}", path), |b| {
+            b.iter(|| resize(path.isa(), black_box(content), 224, &mut small, &mut scratch));
         });
-        c.bench_function(&format!("pixels/sigmoid, interpolate/{}", isa.name()), |b| {
+        c.bench_function(&format!("pixels/sigmoid, interpolate/{}", path), |b| {
             b.iter(|| {
                 let last = Last { map: black_box(&last), scale: [1.0; 3], shift: [0.0; 3] };
-                interpolate(isa, last, 0.2, content, 224, PixelsMut::U8(&mut view), &mut row);
+                interpolate(path.isa(), last, 0.2, content, 224, PixelsMut::U8(&mut view), &mut row);
             });
         });
     }
@@ -103,14 +103,14 @@ fn pixels(c: &mut Criterion) {
 fn others(c: &mut Criterion) {
     let input = map(112, 16, Pad::all(1));
     let mut bytes = Quantized::default();
-    for isa in paths().filter(|isa| isa.in_bytes()) {
-        c.bench_function(&format!("quantize/{}", isa.name()), |b| {
-            b.iter(|| bytes.fill(isa, black_box(&input).view(), Grid::Map));
+    for path in paths().filter(|path| path.in_bytes()) {
+        c.bench_function(&format!("quantize/{}", path), |b| {
+            b.iter(|| bytes.fill(path.isa(), black_box(&input).view(), Grid::Map));
         });
     }
-    for isa in paths() {
-        let (linear, z, mut out) = (Linear::new(isa, &[0.1; 64 * 64], &[0.0; 64]), [0.5; 64], [0.0; 64]);
-        c.bench_function(&format!("linear/{}", isa.name()), |b| b.iter(|| linear.run(black_box(&z), &mut out)));
+    for path in paths() {
+        let (linear, z, mut out) = (Linear::new(path.isa(), &[0.1; 64 * 64], &[0.0; 64]), [0.5; 64], [0.0; 64]);
+        c.bench_function(&format!("linear/{}", path), |b| b.iter(|| linear.run(black_box(&z), &mut out)));
     }
 }
 

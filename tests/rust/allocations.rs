@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 use crate::style::model;
 use sassl::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
-use sassl::kernels::isa::Isa;
+use sassl::kernels::isa::{Isa, KernelPath};
 use sassl::style::{Images, Strength, Style, Stylizer};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -39,9 +39,9 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn images_after_the_first_allocate_nothing() {
     let (height, width) = (37, 42);
-    for isa in Isa::supported().filter(|&isa| isa != Isa::Scalar) {
+    for path in KernelPath::supported().filter(|path| path.isa() != Isa::Scalar) {
         let model = model(1);
-        let stylizer = Stylizer::new(&model, isa).unwrap();
+        let stylizer = Stylizer::new(&model, path).unwrap();
         let z = vec![0.1; stylizer.dim()];
         let allocations = |n: usize| {
             let pixels = vec![100_u8; n * height * width * 3];
@@ -56,6 +56,6 @@ fn images_after_the_first_allocate_nothing() {
         allocations(1);
         let (two, many) = (allocations(2), allocations(20));
         // The lists of jobs grow by doubling; an image's own allocations would be eighteen times each.
-        assert!(many <= two + 12, "{}: {two} allocations for 2 images, {many} for 20", isa.name());
+        assert!(many <= two + 12, "{}: {two} allocations for 2 images, {many} for 20", path);
     }
 }

@@ -14,7 +14,7 @@ use sassl::kernels::image::color::turn_hue;
 use sassl::kernels::image::planes::Planes;
 use sassl::kernels::inference::pixel_interpolation::cuda::{Images as Layout, PixelType};
 use sassl::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
-use sassl::kernels::isa::Isa;
+use sassl::kernels::isa::{Isa, KernelPath, Precision};
 use sassl::random::Key;
 use sassl::style::cuda::{From, Stylizer as Cuda};
 use sassl::style::{Bank, Drawn, Images, Sassl, StyleParams, Styles, Stylizer};
@@ -254,7 +254,7 @@ fn algorithm_1_is_that_of_the_cpu() {
         return;
     }
     for (name, model) in models() {
-        let stylizer = Stylizer::new(&model, Isa::Scalar).unwrap();
+        let stylizer = Stylizer::new(&model, KernelPath::new(Isa::Scalar, Precision::Exact)).unwrap();
         for (exact, (height, width), from) in
             [(true, (21, 18), From::Bank(4)), (false, (24, 35), From::Batch), (false, (8, 19), From::Bank(4))]
         {
@@ -302,7 +302,7 @@ fn an_image_of_one_colour_becomes_one_colour() {
         params(4).into_iter().take(3).map(|one| StyleParams { apply: true, beta: 1.0, ..one }).collect();
     let z = bank(4);
     for (name, model) in models().into_iter().take(2) {
-        let stylizer = Stylizer::new(&model, Isa::Scalar).unwrap();
+        let stylizer = Stylizer::new(&model, KernelPath::new(Isa::Scalar, Precision::Exact)).unwrap();
         let styles = Styles::Bank(Arc::new(Bank::new(z.clone(), DIM, stylizer.space(), None).unwrap()));
         let images = Images::new(Pixels::U8(&pixels), &[3, height, width, 3]).unwrap();
         let mut truth = vec![0; pixels.len()];
@@ -345,7 +345,8 @@ fn the_mobile_pairs_predictor_is_that_of_the_cpu() {
     let (n, height, width) = (2, 40, 50);
     let pixels = bytes(n * height * width * 3);
     let images = Images::new(Pixels::U8(&pixels), &[n, height, width, 3]).unwrap();
-    let truth = Stylizer::new(&model, Isa::Scalar).unwrap().encode(images, 1).unwrap();
+    let truth =
+        Stylizer::new(&model, KernelPath::new(Isa::Scalar, Precision::Exact)).unwrap().encode(images, 1).unwrap();
     let cuda = Cuda::new(&model, false).unwrap();
     let plan = cuda.encode(&layout(Space::Images, PixelType::U8, (height, width)), n).unwrap();
     let mut device = device(&cuda, Memory::of(&pixels), 4 * truth.len(), &[0.0]);
@@ -377,8 +378,7 @@ fn two_views(
     };
     let normalize = if output.0 == Dtype::U8 { Normalize::NONE } else { NORMALIZE };
     let output = Output::new(output.0, normalize, output.1).unwrap();
-    TwoViews::new(Isa::detect(sassl::kernels::isa::Precision::Exact).unwrap(), [view; 2], size, styling, output)
-        .unwrap()
+    TwoViews::new(Isa::detect().unwrap(), [view; 2], size, styling, output).unwrap()
 }
 
 const NORMALIZE: Normalize = Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
@@ -497,7 +497,7 @@ fn every_colour_turns_as_on_the_cpu() {
         let mut device = device(&none, Memory::of(colours.as_slice()), 0, &[0.0]);
         device.run_all(&plan.finish());
         let mut truth = colours.clone();
-        turn_hue(Isa::detect(sassl::kernels::isa::Precision::Exact).unwrap(), (by * 255.0) as i32 as u8, &mut truth);
+        turn_hue(Isa::detect().unwrap(), (by * 255.0) as i32 as u8, &mut truth);
         assert!(device.images.bytes()[..3 * side * side] == *truth.as_slice(), "{by}");
     }
 }
@@ -508,7 +508,7 @@ fn styled_views_are_those_of_the_cpu() {
         return;
     }
     let model = model(1);
-    let stylizer = Arc::new(Stylizer::new(&model, Isa::Scalar).unwrap());
+    let stylizer = Arc::new(Stylizer::new(&model, KernelPath::new(Isa::Scalar, Precision::Exact)).unwrap());
     let cuda = Cuda::new(&model, true).unwrap();
     for (from, position) in [
         (From::Bank(4), Position::AfterCrop),

@@ -9,9 +9,9 @@ use sassl::kernels::inference::feature_map::{Border, FeatureMap, Pad};
 use sassl::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
 use sassl::kernels::inference::layer_shape::{Activation, Shape};
 use sassl::kernels::inference::pixel_interpolation::{Last, Pixels, PixelsMut, interpolate};
-use sassl::kernels::inference::quantize::{Grid, QuantizeScratch, Quantized};
+use sassl::kernels::inference::quantize::{Grid, QuantizeScratch, Quantized, QuantizedView};
 use sassl::kernels::inference::spare_maps::SpareMaps;
-use sassl::kernels::isa::{Extent, Isa};
+use sassl::kernels::isa::{Extent, Isa, KernelPath, Precision};
 
 /// Sums of up to 1,300 products of numbers in [-1, 1], in another order and with fused rounding.
 const TOLERANCE: f32 = 1e-4;
@@ -51,33 +51,38 @@ fn assert_within(got: &FeatureMap, truth: &FeatureMap, tolerance: f32, what: &st
     }
 }
 
+/// What the bytes of a map stand for, padding included.
+fn values(bytes: &Quantized) -> FeatureMap {
+    let QuantizedView { view, scale, zero } = bytes.view();
+    let mut out = FeatureMap::new(view.height, view.width, view.channels, view.pad);
+    let steps = scale.iter().zip(zero).cycle();
+    for ((x, &q), (scale, &zero)) in out.as_mut_slice().iter_mut().zip(view.data).zip(steps) {
+        *x = scale * (f32::from(q) - f32::from(zero));
+    }
+    out
+}
+
+/// The reference.
+const SCALAR: KernelPath = KernelPath::new(Isa::Scalar, Precision::Exact);
+
 /// What a convolution on this path may differ from the truth by, relative to numbers above 1.
-fn tolerance(isa: Isa, shape: &Shape) -> f32 {
+fn tolerance(path: KernelPath, shape: &Shape) -> f32 {
     let products = shape.inputs * shape.kernel * shape.kernel;
-    match isa.in_bytes() {
-        true if adds_neighbours(isa) => 2.0 * BYTES * (products as f32).sqrt(),
+    match path.in_bytes() {
+        true if adds_neighbours(path) => 2.0 * BYTES * (products as f32).sqrt(),
         true => BYTES * (products as f32).sqrt(),
         false => TOLERANCE,
     }
 }
 
 /// Whether products of neighbours are added in 16 bits, so that two of the largest weights share the range.
-fn adds_neighbours(isa: Isa) -> bool {
-    isa == Isa::Avx2Bytes
-}
-
-/// Floats of a vector.
-fn lanes(isa: Isa) -> usize {
-    match isa {
-        Isa::Scalar => 1,
-        Isa::Portable | Isa::Avx2 | Isa::Avx2Bytes => 8,
-        Isa::Avx512 | Isa::Avx512Vnni => 16,
-    }
+fn adds_neighbours(path: KernelPath) -> bool {
+    path.in_bytes() && path.isa().largest_weight(&[1.0, 1.0]) == 2.0
 }
 
 /// The paths that have something to prove.
-fn vector_paths() -> Vec<Isa> {
-    Isa::supported().filter(|&isa| isa != Isa::Scalar).collect()
+fn vector_paths() -> Vec<KernelPath> {
+    KernelPath::supported().filter(|&path| path != SCALAR).collect()
 }
 
 /// Shapes with tails in every direction: channels, widths, groups.
@@ -111,7 +116,7 @@ fn convolution_is_its_definition() {
     let input = map(&mut generator, (7, 6, 3), Pad::all(1), Border::Reflect);
     let (weight, bias) = (numbers(&mut generator, 4 * 3 * 9), numbers(&mut generator, 4));
     let mut out = FeatureMap::new(4, 3, 4, Pad::NONE);
-    Conv::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&input, &mut out, &mut QuantizeScratch::default());
+    Conv::new(SCALAR, shape, &weight, Some(&bias)).run(&input, &mut out, &mut QuantizeScratch::default());
     let mirrored = |i: isize, n: usize| if i < 0 { -i } else if i >= n as isize { 2 * n as isize - 2 - i } else { i } as usize;
     for (y, x, o) in (0..4 * 3 * 4).map(|i| (i / 12, i / 4 % 3, i % 4)) {
         let mut sum = bias[o];
@@ -135,15 +140,15 @@ fn upsampling_is_nearest_then_convolution_with_reflection() {
         large.row_mut(y)[x * 2..][..2].copy_from_slice(&pixel);
     }
     large.fill_border(Border::Reflect);
-    for isa in Isa::supported() {
+    for path in KernelPath::supported() {
         let (mut direct, mut truth) = (FeatureMap::new(8, 10, 3, Pad::NONE), FeatureMap::new(8, 10, 3, Pad::NONE));
-        Conv::new(isa, shape, &weight, None).run(&input, &mut direct, &mut QuantizeScratch::default());
-        Conv::new(isa, Shape { upsample: false, ..shape }, &weight, None).run(
+        Conv::new(path, shape, &weight, None).run(&input, &mut direct, &mut QuantizeScratch::default());
+        Conv::new(path, Shape { upsample: false, ..shape }, &weight, None).run(
             &large,
             &mut truth,
             &mut QuantizeScratch::default(),
         );
-        assert_within(&direct, &truth, tolerance(isa, &shape), isa.name());
+        assert_within(&direct, &truth, tolerance(path, &shape), &path.to_string());
     }
 }
 
@@ -158,22 +163,22 @@ fn convolution_paths_agree() {
         let mut truth = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
         truth.as_mut_slice().fill(7.0);
         let mut truth_added = truth.clone();
-        let conv = Conv::new(Isa::Scalar, shape, &weight, Some(&bias));
+        let conv = Conv::new(SCALAR, shape, &weight, Some(&bias));
         conv.run(&input, &mut truth, &mut QuantizeScratch::default());
         let gain = if shape.outputs.is_multiple_of(3) { &[0.5, -1.0, 0.75][..] } else { &[-0.5] };
         conv.add(&input, gain, &mut truth_added, &mut QuantizeScratch::default());
-        for isa in vector_paths() {
+        for path in vector_paths() {
             // Padding of the output must stay as it was.
             let mut out = FeatureMap::new(h, w, shape.outputs, Pad::all(1));
             out.as_mut_slice().fill(7.0);
-            Conv::new(isa, shape, &weight, Some(&bias)).run(&input, &mut out, &mut QuantizeScratch::default());
-            let what = format!("{} {shape:?} {height}x{width}", isa.name());
-            assert_within(&out, &truth, tolerance(isa, &shape), &what);
+            Conv::new(path, shape, &weight, Some(&bias)).run(&input, &mut out, &mut QuantizeScratch::default());
+            let what = format!("{} {shape:?} {height}x{width}", path);
+            assert_within(&out, &truth, tolerance(path, &shape), &what);
             let mut added = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
             added.as_mut_slice().fill(7.0);
-            Conv::new(isa, shape, &weight, Some(&bias)).add(&input, gain, &mut added, &mut QuantizeScratch::default());
-            assert_within(&added, &truth_added, tolerance(isa, &shape), &format!("{what}, added"));
-            let knows = isa.in_bytes() && shape.activation == Activation::Relu;
+            Conv::new(path, shape, &weight, Some(&bias)).add(&input, gain, &mut added, &mut QuantizeScratch::default());
+            assert_within(&added, &truth_added, tolerance(path, &shape), &format!("{what}, added"));
+            let knows = path.in_bytes() && shape.activation == Activation::Relu;
             assert_eq!(out.range(), knows.then(|| extent(&out)), "{what}");
             let stride = out.stride();
             let inside = shape.outputs..stride - shape.outputs;
@@ -181,7 +186,7 @@ fn convolution_paths_agree() {
                 out.as_slice().iter().enumerate().filter(|(i, _)| {
                     !inside.contains(&(i % stride)) || *i < stride || *i >= out.as_slice().len() - stride
                 });
-            assert!(outside.clone().all(|(_, &x)| x == 7.0), "{} {shape:?} wrote into the padding", isa.name());
+            assert!(outside.clone().all(|(_, &x)| x == 7.0), "{} {shape:?} wrote into the padding", path);
         }
     }
 }
@@ -193,8 +198,8 @@ fn grid(generator: &mut ChaCha8Rng, n: usize, ends: [i32; 2], step: f32) -> Vec<
 }
 
 /// The weights of an output, each a whole number of 128ths, that this path holds in bytes.
-fn filter_in_bytes(generator: &mut ChaCha8Rng, isa: Isa, output: usize, n: usize) -> Vec<f32> {
-    if !adds_neighbours(isa) {
+fn filter_in_bytes(generator: &mut ChaCha8Rng, path: KernelPath, output: usize, n: usize) -> Vec<f32> {
+    if !adds_neighbours(path) {
         return grid(generator, n, [-127, 127], 1.0 / 128.0);
     }
     // Neighbours add up to at most 127, in whatever order.
@@ -217,14 +222,14 @@ fn bytes_are_exact_where_bytes_hold_the_numbers() {
         let filter = shape.inputs * shape.kernel * shape.kernel;
         let (h, w) = shape.output_size(&input);
         let before = map(&mut generator, (h, w, shape.outputs), Pad::NONE, Border::Zero);
-        for isa in Isa::supported().filter(|isa| isa.in_bytes()) {
-            let filters = (0..shape.outputs).map(|output| filter_in_bytes(&mut generator, isa, output, filter));
+        for path in KernelPath::supported().filter(|path| path.in_bytes()) {
+            let filters = (0..shape.outputs).map(|output| filter_in_bytes(&mut generator, path, output, filter));
             let weight = filters.collect::<Vec<_>>().concat();
             let mut truth = before.clone();
-            Conv::new(Isa::Scalar, shape, &weight, None).run(&input, &mut truth, &mut QuantizeScratch::default());
+            Conv::new(SCALAR, shape, &weight, None).run(&input, &mut truth, &mut QuantizeScratch::default());
             let mut out = before.clone();
-            Conv::new(isa, shape, &weight, None).run(&input, &mut out, &mut QuantizeScratch::default());
-            assert_near(&out, &truth, &format!("{} {shape:?} {height}x{width}", isa.name()));
+            Conv::new(path, shape, &weight, None).run(&input, &mut out, &mut QuantizeScratch::default());
+            assert_near(&out, &truth, &format!("{} {shape:?} {height}x{width}", path));
         }
     }
 }
@@ -247,8 +252,9 @@ fn a_depthwise_convolution_has_a_grid_of_bytes_for_each_channel() {
         }
         input.fill_border(Border::Zero);
         let shape = Shape::plain(channels, channels, 3);
-        for isa in Isa::supported().filter(|isa| isa.in_bytes()) {
-            let mut weight = (0..channels).flat_map(|c| filter_in_bytes(&mut generator, isa, c, 9)).collect::<Vec<_>>();
+        for path in KernelPath::supported().filter(|path| path.in_bytes()) {
+            let mut weight =
+                (0..channels).flat_map(|c| filter_in_bytes(&mut generator, path, c, 9)).collect::<Vec<_>>();
             weight.chunks_exact_mut(9).zip(&steps).for_each(|(filter, step)| {
                 filter.iter_mut().for_each(|weight| *weight /= step);
             });
@@ -256,10 +262,10 @@ fn a_depthwise_convolution_has_a_grid_of_bytes_for_each_channel() {
                 FeatureMap::new(height, width, channels, Pad::NONE),
                 FeatureMap::new(height, width, channels, Pad::NONE),
             ];
-            for (out, isa) in out.iter_mut().zip([isa, Isa::Scalar]) {
-                Depthwise::new(isa, shape, &weight, None).run(&input, out, &mut QuantizeScratch::default());
+            for (out, path) in out.iter_mut().zip([path, SCALAR]) {
+                Depthwise::new(path, shape, &weight, None).run(&input, out, &mut QuantizeScratch::default());
             }
-            assert_near(&out[0], &out[1], &format!("{} {channels} channels", isa.name()));
+            assert_near(&out[0], &out[1], &format!("{} {channels} channels", path));
         }
     }
 }
@@ -280,12 +286,12 @@ fn words_are_exact_where_words_hold_the_numbers() {
         let weight = (0..shape.outputs).flat_map(|_| grid(&mut generator, filter, [-most, most], 1.0 / 1024.0));
         let weight = weight.collect::<Vec<_>>();
         let (h, w) = shape.output_size(&input);
-        for isa in vector_paths() {
+        for path in vector_paths() {
             let (mut out, mut truth) =
                 (FeatureMap::new(h, w, shape.outputs, Pad::NONE), FeatureMap::new(h, w, shape.outputs, Pad::NONE));
-            Conv::in_words(isa, shape, &weight, None).run(&input, &mut out, &mut QuantizeScratch::default());
-            Conv::new(Isa::Scalar, shape, &weight, None).run(&input, &mut truth, &mut QuantizeScratch::default());
-            let what = format!("{} {shape:?} {height}x{width}", isa.name());
+            Conv::in_words(path, shape, &weight, None).run(&input, &mut out, &mut QuantizeScratch::default());
+            Conv::new(SCALAR, shape, &weight, None).run(&input, &mut truth, &mut QuantizeScratch::default());
+            let what = format!("{} {shape:?} {height}x{width}", path);
             // The phases' own largest weights are not on the grid of the others.
             let tolerance = if shape.upsample { BYTES / 8.0 * (filter as f32).sqrt() } else { TOLERANCE };
             assert_within(&out, &truth, tolerance, &what);
@@ -299,14 +305,14 @@ fn outputs_without_weights_are_their_bias() {
     let shape = Shape { inputs: 16, outputs: 16, kernel: 3, stride: 1, upsample: false, activation: Activation::None };
     let input = map(&mut generator, (6, 9, 16), pad_of(&shape), Border::Zero);
     let bias = numbers(&mut generator, 16);
-    for isa in Isa::supported() {
+    for path in KernelPath::supported() {
         let mut scratch = QuantizeScratch::default();
         let mut out = [FeatureMap::new(6, 9, 16, Pad::NONE), FeatureMap::new(6, 9, 16, Pad::NONE)];
-        Conv::new(isa, shape, &[0.0; 16 * 16 * 9], Some(&bias)).run(&input, &mut out[0], &mut scratch);
-        Depthwise::new(isa, shape, &[0.0; 16 * 9], Some(&bias)).run(&input, &mut out[1], &mut scratch);
+        Conv::new(path, shape, &[0.0; 16 * 16 * 9], Some(&bias)).run(&input, &mut out[0], &mut scratch);
+        Depthwise::new(path, shape, &[0.0; 16 * 9], Some(&bias)).run(&input, &mut out[1], &mut scratch);
         for out in out {
             let same = rows(&out).chunks(16).all(|pixel| pixel == bias);
-            assert!(same, "{}", isa.name());
+            assert!(same, "{}", path);
         }
     }
 }
@@ -319,15 +325,15 @@ fn quantizing_paths_agree() {
         for odd in [0.0, f32::NAN, f32::INFINITY, 1e30] {
             input.row_mut(0)[0] = odd;
             for grid in [Grid::Map, Grid::Channels] {
-                let bytes = |isa| {
+                let bytes = |path: KernelPath| {
                     let mut out = Quantized::default();
-                    out.fill(isa, input.view(), grid);
+                    out.fill(path.isa(), input.view(), grid);
                     let all = out.view();
                     (all.view.data.to_vec(), all.view.stride, all.scale.to_vec(), all.zero.to_vec())
                 };
-                for isa in vector_paths() {
-                    let what = format!("{} {height}x{width}x{channels} {grid:?} {odd}", isa.name());
-                    assert_eq!(bytes(isa), bytes(Isa::Scalar), "{what}");
+                for path in vector_paths() {
+                    let what = format!("{} {height}x{width}x{channels} {grid:?} {odd}", path);
+                    assert_eq!(bytes(path), bytes(SCALAR), "{what}");
                 }
             }
         }
@@ -341,10 +347,10 @@ fn quantizing_paths_agree() {
 }
 
 /// The same numbers in bytes, and what they then stand for.
-fn quantized(isa: Isa, map: &FeatureMap) -> (AnyMap, FeatureMap) {
+fn quantized(path: KernelPath, map: &FeatureMap) -> (AnyMap, FeatureMap) {
     let mut bytes = Quantized::default();
-    bytes.fill(isa, map.view(), Grid::Channels);
-    let rounded = bytes.to_map();
+    bytes.fill(path.isa(), map.view(), Grid::Channels);
+    let rounded = values(&bytes);
     (AnyMap::Bytes(bytes), rounded)
 }
 
@@ -362,23 +368,23 @@ fn depthwise_paths_agree() {
         let bias = numbers(&mut generator, shape.outputs);
         let (h, w) = shape.output_size(&input);
         let mut scratch = QuantizeScratch::default();
-        for isa in vector_paths() {
-            let what = format!("{} {shape:?} {height}x{width}", isa.name());
-            let (operand, truth_input) = match isa.in_bytes() {
-                true => quantized(isa, &input),
+        for path in vector_paths() {
+            let what = format!("{} {shape:?} {height}x{width}", path);
+            let (operand, truth_input) = match path.in_bytes() {
+                true => quantized(path, &input),
                 false => (AnyMap::Floats(input.clone()), input.clone()),
             };
             let mut truth = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
-            Depthwise::new(Isa::Scalar, shape, &weight, Some(&bias)).run(&truth_input, &mut truth, &mut scratch);
-            let conv = Depthwise::new(isa, shape, &weight, Some(&bias));
+            Depthwise::new(SCALAR, shape, &weight, Some(&bias)).run(&truth_input, &mut truth, &mut scratch);
+            let conv = Depthwise::new(path, shape, &weight, Some(&bias));
             let (mut out, mut other) =
                 (FeatureMap::new(h, w, shape.outputs, Pad::NONE), FeatureMap::new(h, w, shape.outputs, Pad::NONE));
             conv.run(&operand, &mut out, &mut scratch);
             conv.run(&input, &mut other, &mut scratch);
             // Only the weights are rounded here.
-            assert_within(&out, &truth, tolerance(isa, &Shape { inputs: 1, ..shape }), &what);
+            assert_within(&out, &truth, tolerance(path, &Shape { inputs: 1, ..shape }), &what);
             assert_eq!(rows(&out), rows(&other), "{what}: bytes given, and bytes made");
-            let knows = isa.in_bytes() || shape.outputs >= lanes(isa);
+            let knows = path.in_bytes() || shape.outputs >= path.isa().lanes();
             assert_eq!(out.range(), knows.then(|| extent(&out)), "{what}");
         }
     }
@@ -397,22 +403,22 @@ fn bytes_written_are_those_of_the_floats() {
             let mut weight = numbers(&mut generator, shape.outputs * inputs * shape.kernel * shape.kernel);
             weight.iter_mut().for_each(|x| *x *= 4.0);
             let (h, w) = shape.output_size(&input);
-            for isa in Isa::supported().filter(|isa| isa.in_bytes()) {
+            for path in KernelPath::supported().filter(|path| path.in_bytes()) {
                 let mut scratch = QuantizeScratch::default();
-                let mut bytes = SpareMaps::default().take_any(isa, h, w, shape.outputs, Pad::all(1));
+                let mut bytes = SpareMaps::default().take_any(path, h, w, shape.outputs, Pad::all(1));
                 bytes.set_range(range);
                 let mut floats = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
                 if depthwise {
-                    let conv = Depthwise::new(isa, shape, &weight, None);
+                    let conv = Depthwise::new(path, shape, &weight, None);
                     conv.run(&input, &mut floats, &mut scratch);
                     conv.run(&input, &mut bytes, &mut scratch);
                 } else {
-                    let conv = Conv::new(isa, shape, &weight, None);
+                    let conv = Conv::new(path, shape, &weight, None);
                     conv.run(&input, &mut floats, &mut scratch);
                     conv.run(&input, &mut bytes, &mut scratch);
                 }
-                let AnyMap::Bytes(bytes) = bytes else { panic!("{} has no bytes", isa.name()) };
-                assert_within(&bytes.to_map(), &floats, 0.5001 * 6.0 / 255.0, &format!("{} {shape:?}", isa.name()));
+                let AnyMap::Bytes(bytes) = bytes else { panic!("{} has no bytes", path) };
+                assert_within(&values(&bytes), &floats, 0.5001 * 6.0 / 255.0, &format!("{} {shape:?}", path));
             }
         }
     }
@@ -429,8 +435,8 @@ fn depthwise_is_a_dense_convolution_with_zeros_between_channels() {
             (0..225).map(|i| if i / 45 == i / 9 % 5 { weight[i / 45 * 9 + i % 9] } else { 0.0 }).collect();
         let (h, w) = shape.output_size(&input);
         let (mut one, mut other) = (FeatureMap::new(h, w, 5, Pad::NONE), FeatureMap::new(h, w, 5, Pad::NONE));
-        Depthwise::new(Isa::Scalar, shape, &weight, None).run(&input, &mut one, &mut QuantizeScratch::default());
-        Conv::new(Isa::Scalar, shape, &dense, None).run(&input, &mut other, &mut QuantizeScratch::default());
+        Depthwise::new(SCALAR, shape, &weight, None).run(&input, &mut one, &mut QuantizeScratch::default());
+        Conv::new(SCALAR, shape, &dense, None).run(&input, &mut other, &mut QuantizeScratch::default());
         assert_near(&one, &other, "dense");
     }
 }
@@ -442,16 +448,16 @@ fn norm_paths_agree() {
         let input = map(&mut generator, (height, width, channels), Pad::all(1), Border::Zero);
         let n = (height * width) as f64;
         let mut norm = Norm::default();
-        for isa in Isa::supported() {
-            norm.measure(isa, &input);
+        for path in KernelPath::supported() {
+            norm.measure(path.isa(), &input);
             for c in 0..channels {
                 let values: Vec<f64> = rows(&input).iter().skip(c).step_by(channels).map(|&x| x.into()).collect();
                 let m = values.iter().sum::<f64>() / n;
                 let v = values.iter().map(|x| (x - m).powi(2)).sum::<f64>() / n;
-                assert!((f64::from(norm.mean[c]) - m).abs() < 1e-6, "{} mean of {channels}", isa.name());
-                assert!((f64::from(norm.variance[c]) - v).abs() < 1e-6, "{} variance of {channels}", isa.name());
+                assert!((f64::from(norm.mean[c]) - m).abs() < 1e-6, "{} mean of {channels}", path);
+                assert!((f64::from(norm.variance[c]) - v).abs() < 1e-6, "{} variance of {channels}", path);
                 let ends = values.iter().fold([f64::MAX, f64::MIN], |[low, high], &x| [low.min(x), high.max(x)]);
-                assert_eq!(norm.extent[c].map(f64::from), ends, "{} extent of {channels}", isa.name());
+                assert_eq!(norm.extent[c].map(f64::from), ends, "{} extent of {channels}", path);
             }
         }
         (norm.scale, norm.shift) = (numbers(&mut generator, channels), numbers(&mut generator, channels));
@@ -461,16 +467,16 @@ fn norm_paths_agree() {
         relu.reshape(height, width, channels, Pad::NONE);
         affine_relu(Isa::Scalar, &input, &mut norm, Grid::Map, &mut relu);
         let AnyMap::Floats(relu) = relu else { panic!("the truth is in floats") };
-        for isa in vector_paths() {
-            let what = format!("{} {height}x{width}x{channels}", isa.name());
+        for path in vector_paths() {
+            let what = format!("{} {height}x{width}x{channels}", path);
             let mut out = before.clone();
-            affine_add(isa, &input, &mut norm, &mut out);
+            affine_add(path.isa(), &input, &mut norm, &mut out);
             assert_near(&out, &added, &format!("{what} added"));
             assert_eq!(out.range(), Some(extent(&out)), "{what}");
             for grid in [Grid::Map, Grid::Channels] {
-                let mut out = SpareMaps::default().take_any(isa, 0, 0, 0, Pad::NONE);
+                let mut out = SpareMaps::default().take_any(path, 0, 0, 0, Pad::NONE);
                 out.reshape(height, width, channels, Pad::all(1));
-                affine_relu(isa, &input, &mut norm, grid, &mut out);
+                affine_relu(path.isa(), &input, &mut norm, grid, &mut out);
                 match out {
                     AnyMap::Floats(out) => {
                         assert_near(&out, &relu, &what);
@@ -486,7 +492,7 @@ fn norm_paths_agree() {
                         for (c, (step, expected)) in out.view().scale.iter().zip(&expected).enumerate() {
                             assert!((step - expected).abs() < 1e-6, "{what} {grid:?}: step {step} of channel {c}");
                         }
-                        let bytes = out.to_map();
+                        let bytes = values(&out);
                         for (i, (a, b)) in rows(&bytes).iter().zip(rows(&relu)).enumerate() {
                             let step = expected[i % channels % expected.len()].max(1e-6);
                             assert!((a - b).abs() <= 0.501 * step, "{what} {grid:?}: number {i} is {a}, not {b}");
@@ -508,19 +514,19 @@ fn interpolation_paths_agree() {
         let last = Last { map: &map, scale: [3.0, -2.0, 0.5], shift: [0.1, 0.0, -1.0] };
         let bytes: Vec<u8> = (0..height * width * 3).map(|_| generator.random()).collect();
         let floats: Vec<f32> = bytes.iter().map(|&x| f32::from(x) / 255.0).collect();
-        let run = |isa, beta, out: PixelsMut, content| {
-            interpolate(isa, last, beta, content, width, out, &mut Default::default());
+        let run = |path: KernelPath, beta, out: PixelsMut, content| {
+            interpolate(path.isa(), last, beta, content, width, out, &mut Default::default());
         };
-        for isa in Isa::supported() {
+        for path in KernelPath::supported() {
             for beta in [0.0, 0.3, 1.0] {
                 let (mut truth, mut out) = (floats.clone(), floats.clone());
-                run(Isa::Scalar, beta, PixelsMut::F32(&mut truth), Pixels::F32(&floats));
-                run(isa, beta, PixelsMut::F32(&mut out), Pixels::F32(&floats));
-                assert!(out.iter().zip(&truth).all(|(a, b)| (a - b).abs() < 1e-6), "{} beta {beta}", isa.name());
+                run(SCALAR, beta, PixelsMut::F32(&mut truth), Pixels::F32(&floats));
+                run(path, beta, PixelsMut::F32(&mut out), Pixels::F32(&floats));
+                assert!(out.iter().zip(&truth).all(|(a, b)| (a - b).abs() < 1e-6), "{} beta {beta}", path);
                 let mut packed = bytes.clone();
-                run(isa, beta, PixelsMut::U8(&mut packed), Pixels::U8(&bytes));
+                run(path, beta, PixelsMut::U8(&mut packed), Pixels::U8(&bytes));
                 let rounded = out.iter().map(|x| (x * 255.0 + 0.5) as u8);
-                assert!(packed.iter().copied().eq(rounded), "{} bytes, beta {beta}", isa.name());
+                assert!(packed.iter().copied().eq(rounded), "{} bytes, beta {beta}", path);
                 if beta == 0.0 {
                     assert_eq!((packed, out), (bytes.clone(), floats.clone()), "beta 0 is the identity");
                 }
@@ -547,9 +553,9 @@ fn resize_is_pillows_bilinear() {
     for (height, width) in [(8, 8), (37, 61), (100, 33), (130, 200)] {
         let input: Vec<f32> = (0..height * width * 3).map(|_| generator.random()).collect();
         let (vertical, horizontal) = (triangle(height, 64), triangle(width, 64));
-        for isa in Isa::supported() {
+        for path in KernelPath::supported() {
             let mut out = FeatureMap::new(64, 64, 3, Pad::all(1));
-            resize(isa, Pixels::F32(&input), width, &mut out, &mut BilinearScratch::default());
+            resize(path.isa(), Pixels::F32(&input), width, &mut out, &mut BilinearScratch::default());
             for (y, x, c) in (0..64 * 64 * 3).map(|i| (i / 192, i / 3 % 64, i % 3)) {
                 let mut expected = 0.0;
                 for (row, by) in vertical[y].iter().enumerate().filter(|(_, by)| **by > 0.0) {
@@ -558,7 +564,7 @@ fn resize_is_pillows_bilinear() {
                     }
                 }
                 let got = f64::from(out.row(y)[3 * x + c]);
-                let what = format!("{} {height}x{width}: {got}, not {expected}, at ({y}, {x}, {c})", isa.name());
+                let what = format!("{} {height}x{width}: {got}, not {expected}, at ({y}, {x}, {c})", path);
                 assert!((got - expected).abs() < 1e-5, "{what}");
             }
         }
@@ -574,28 +580,28 @@ fn resize_keeps_constants_and_ramps() {
             [0.25, (x as f32 + 0.5) / width as f32, (y as f32 + 0.5) / height as f32]
         };
         let input: Vec<f32> = (0..height * width).flat_map(ramp).collect();
-        for isa in Isa::supported() {
+        for path in KernelPath::supported() {
             let mut out = FeatureMap::new(64, 64, 3, Pad::all(1));
-            resize(isa, Pixels::F32(&input), width, &mut out, &mut BilinearScratch::default());
+            resize(path.isa(), Pixels::F32(&input), width, &mut out, &mut BilinearScratch::default());
             for (y, x) in (8..56).flat_map(|y| (8..56).map(move |x| (y, x))) {
                 let pixel = &out.row(y)[3 * x..][..3];
                 let expected = [0.25, (x as f32 + 0.5) / 64.0, (y as f32 + 0.5) / 64.0];
                 // Enlarging an 8-pixel ramp is exact between pixel centres only.
                 let near = pixel.iter().zip(expected).all(|(a, b)| (a - b).abs() < 2e-3);
-                assert!(near, "{} {height}x{width}: {pixel:?} at {y}, {x}", isa.name());
+                assert!(near, "{} {height}x{width}: {pixel:?} at {y}, {x}", path);
             }
         }
     }
     let bytes: Vec<u8> = (0..64 * 64 * 3).map(|_| generator.random()).collect();
     let floats: Vec<f32> = bytes.iter().map(|&x| f32::from(x) / 255.0).collect();
-    for isa in Isa::supported() {
+    for path in KernelPath::supported() {
         let same = |pixels| {
             let mut out = FeatureMap::new(64, 64, 3, Pad::NONE);
-            resize(isa, pixels, 64, &mut out, &mut BilinearScratch::default());
+            resize(path.isa(), pixels, 64, &mut out, &mut BilinearScratch::default());
             rows(&out)
         };
-        assert_eq!(same(Pixels::F32(&floats)), floats, "{} keeps the size", isa.name());
-        assert!(same(Pixels::U8(&bytes)).iter().zip(&floats).all(|(a, b)| (a - b).abs() < 1e-7), "{}", isa.name());
+        assert_eq!(same(Pixels::F32(&floats)), floats, "{} keeps the size", path);
+        assert!(same(Pixels::U8(&bytes)).iter().zip(&floats).all(|(a, b)| (a - b).abs() < 1e-7), "{}", path);
     }
 }
 
@@ -605,19 +611,19 @@ fn unpacking_paths_agree() {
     let (height, width) = (5, 11);
     let bytes: Vec<u8> = (0..height * width * 3).map(|_| generator.random()).collect();
     let floats: Vec<f32> = bytes.iter().map(|&x| f32::from(x) / 255.0).collect();
-    for isa in Isa::supported() {
+    for path in KernelPath::supported() {
         for pixels in [Pixels::U8(&bytes), Pixels::F32(&floats)] {
-            let mut out = SpareMaps::default().take_any(isa, 0, 0, 0, Pad::NONE);
+            let mut out = SpareMaps::default().take_any(path, 0, 0, 0, Pad::NONE);
             out.reshape(height, width, 3, Pad::all(2));
-            pixels.unpack(isa, &mut out);
+            pixels.unpack(path.isa(), &mut out);
             out.fill_border(Border::Reflect);
             let map = match (out.view(), &out) {
                 (Input::Floats(_), AnyMap::Floats(map)) => map.clone(),
-                (_, AnyMap::Bytes(bytes)) => bytes.to_map(),
+                (_, AnyMap::Bytes(bytes)) => values(bytes),
                 _ => panic!("an operand is not its own view"),
             };
-            assert!(rows(&map).iter().zip(&floats).all(|(a, b)| (a - b).abs() < 1e-6), "{} {pixels:?}", isa.name());
-            assert_eq!(map.as_slice()[map.origin() - 3], map.row(0)[3], "{} reflects", isa.name());
+            assert!(rows(&map).iter().zip(&floats).all(|(a, b)| (a - b).abs() < 1e-6), "{} {pixels:?}", path);
+            assert_eq!(map.as_slice()[map.origin() - 3], map.row(0)[3], "{} reflects", path);
         }
     }
 }

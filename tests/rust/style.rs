@@ -2,7 +2,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sassl::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
-use sassl::kernels::isa::Isa;
+use sassl::kernels::isa::{Isa, KernelPath, Precision};
 use sassl::random::Key;
 use sassl::style::{Bank, Drawn, Images, Sassl, Strength, Style, StyleParams, Styles, Stylizer};
 use sassl::weights::{Model, Network, Tensor};
@@ -35,8 +35,8 @@ pub(crate) fn model(seed: u64) -> Model {
     Model::new(Path::new("test"), "test", "none", "random numbers", network, tensors).unwrap()
 }
 
-fn stylizer(isa: Isa) -> Stylizer {
-    Stylizer::new(&model(1), isa).unwrap()
+fn stylizer(path: KernelPath) -> Stylizer {
+    Stylizer::new(&model(1), path).unwrap()
 }
 
 fn bank(stylizer: &Stylizer, n: usize) -> Arc<Bank> {
@@ -55,7 +55,7 @@ fn sassl(p: f32, styles: Styles) -> Sassl {
 
 #[test]
 fn draws_lie_in_their_ranges_and_depend_on_the_key_alone() {
-    let stylizer = stylizer(Isa::Portable);
+    let stylizer = stylizer(KernelPath::new(Isa::Portable, Precision::Exact));
     let block = sassl(0.8, Styles::Bank(bank(&stylizer, 7)));
     let key = Key { seed: 3, epoch: 1, index: 100, view: 0 };
     let drawn = block.sample(key, 5000);
@@ -93,7 +93,7 @@ fn a_style_of_the_batch_is_another_image() {
 
 #[test]
 fn a_gaussian_draws_along_the_bank() {
-    let stylizer = stylizer(Isa::Portable);
+    let stylizer = stylizer(KernelPath::new(Isa::Portable, Precision::Exact));
     // Styles on a line: so are the draws, with the line's mean and variance.
     let vectors: Vec<f32> =
         (0..50).flat_map(|i| (0..DIM).map(move |d| d as f32 + i as f32 * (d as f32 - 2.0))).collect();
@@ -120,8 +120,8 @@ fn a_gaussian_draws_along_the_bank() {
 
 #[test]
 fn apply_is_pure_and_leaves_the_others_alone() {
-    for isa in Isa::supported() {
-        let stylizer = stylizer(isa);
+    for path in KernelPath::supported() {
+        let stylizer = stylizer(path);
         let pixels = bytes(5 * 13 * 22 * 3);
         let images = Images::new(Pixels::U8(&pixels), &[5, 13, 22, 3]).unwrap();
         let block = sassl(1.0, Styles::Batch);
@@ -134,11 +134,11 @@ fn apply_is_pure_and_leaves_the_others_alone() {
             out
         };
         let out = run(1);
-        assert_eq!(out, run(3), "{}: threads change the result", isa.name());
+        assert_eq!(out, run(3), "{}: threads change the result", path);
         let each = images.floats();
         for i in 0..5 {
             let same = out[i * each..][..each] == pixels[i * each..][..each];
-            assert_eq!(same, i == 1 || i == 2, "{}: image {i}", isa.name());
+            assert_eq!(same, i == 1 || i == 2, "{}: image {i}", path);
         }
         // One image at a time gives what the batch gives.
         let z = stylizer.encode(images, 1).unwrap();
@@ -148,7 +148,7 @@ fn apply_is_pure_and_leaves_the_others_alone() {
         let style = Style { z: &z_style[3 * DIM..4 * DIM], z_content: None, alpha, beta, apply: None };
         let mut alone = vec![0; each];
         stylizer.stylize(image, &style, PixelsMut::U8(&mut alone), 1).unwrap();
-        assert_eq!(alone, out[3 * each..4 * each], "{}", isa.name());
+        assert_eq!(alone, out[3 * each..4 * each], "{}", path);
     }
 }
 
@@ -156,19 +156,19 @@ fn apply_is_pure_and_leaves_the_others_alone() {
 fn paths_agree_on_the_whole_network() {
     let pixels = bytes(2 * 21 * 18 * 3);
     let images = Images::new(Pixels::U8(&pixels), &[2, 21, 18, 3]).unwrap();
-    let run = |isa| {
-        let stylizer = stylizer(isa);
+    let run = |path| {
+        let stylizer = stylizer(path);
         let z = stylizer.encode(images, 1).unwrap();
         let mut out = vec![0.0; pixels.len()];
         stylizer.transfer(images, &z, &mut out, 1).unwrap();
         (z, out)
     };
-    let (z, out) = run(Isa::Scalar);
-    for isa in Isa::supported() {
-        let (other_z, other_out) = run(isa);
-        let (near_z, near_out) = if isa.in_bytes() { (0.05, 0.06) } else { (1e-4, 1e-4) };
-        assert!(z.iter().zip(&other_z).all(|(a, b)| (a - b).abs() < near_z), "{}", isa.name());
-        assert!(out.iter().zip(&other_out).all(|(a, b)| (a - b).abs() < near_out), "{}", isa.name());
+    let (z, out) = run(KernelPath::new(Isa::Scalar, Precision::Exact));
+    for path in KernelPath::supported() {
+        let (other_z, other_out) = run(path);
+        let (near_z, near_out) = if path.in_bytes() { (0.05, 0.06) } else { (1e-4, 1e-4) };
+        assert!(z.iter().zip(&other_z).all(|(a, b)| (a - b).abs() < near_z), "{}", path);
+        assert!(out.iter().zip(&other_out).all(|(a, b)| (a - b).abs() < near_out), "{}", path);
     }
 }
 
@@ -178,18 +178,18 @@ fn an_image_of_one_colour_becomes_one_colour() {
     for colour in [[0, 0, 0], [255, 255, 255], [128, 128, 128], [200, 30, 90]] {
         let mut pixels: Vec<u8> = colour.into_iter().cycle().take(height * width * 3).collect();
         let z: Vec<f32> = (0..DIM).map(|i| (i as f32).cos()).collect();
-        let run = |isa, pixels: &[u8]| {
+        let run = |path, pixels: &[u8]| {
             let images = Images::new(Pixels::U8(pixels), &[1, height, width, 3]).unwrap();
             let mut out = vec![0.0; pixels.len()];
-            stylizer(isa).transfer(images, &z, &mut out, 1).unwrap();
+            stylizer(path).transfer(images, &z, &mut out, 1).unwrap();
             out
         };
-        let truth = run(Isa::Scalar, &pixels);
+        let truth = run(KernelPath::new(Isa::Scalar, Precision::Exact), &pixels);
         assert!(truth.iter().skip(3).eq(truth.iter().take(truth.len() - 3)), "{colour:?}: {truth:?}");
-        for isa in Isa::supported() {
-            let out = run(isa, &pixels);
+        for path in KernelPath::supported() {
+            let out = run(path, &pixels);
             let near = out.iter().zip(&truth).all(|(a, b)| (a - b).abs() < 1e-6);
-            assert!(near, "{} {colour:?}", isa.name());
+            assert!(near, "{} {colour:?}", path);
         }
         assert!(Pixels::U8(&pixels).is_flat());
         *pixels.last_mut().unwrap() ^= 1;
@@ -199,7 +199,7 @@ fn an_image_of_one_colour_becomes_one_colour() {
 
 #[test]
 fn what_is_wrong_is_named() {
-    let stylizer = stylizer(Isa::Portable);
+    let stylizer = stylizer(KernelPath::new(Isa::Portable, Precision::Exact));
     let pixels = vec![0.5; 2 * 8 * 8 * 3];
     let check = |pixels: &[f32], shape: &[usize], phrase: &str| {
         let error = Images::new(Pixels::F32(pixels), shape).unwrap_err().to_string();

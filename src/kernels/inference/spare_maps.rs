@@ -2,7 +2,7 @@
 use super::any_map::AnyMap;
 use super::feature_map::{FeatureMap, Pad};
 use super::quantize::Quantized;
-use crate::kernels::isa::Isa;
+use crate::kernels::isa::KernelPath;
 
 /// Maps to take and to give back.
 #[derive(Debug, Default)]
@@ -28,8 +28,8 @@ impl SpareMaps {
     }
 
     /// A map of this shape in what convolutions on this path read, contents arbitrary.
-    pub fn take_any(&mut self, isa: Isa, height: usize, width: usize, channels: usize, pad: Pad) -> AnyMap {
-        match isa.in_bytes() {
+    pub fn take_any(&mut self, path: KernelPath, height: usize, width: usize, channels: usize, pad: Pad) -> AnyMap {
+        match path.in_bytes() {
             true => AnyMap::Bytes(Quantized::new(self.bytes.take(height, width, channels, pad))),
             false => AnyMap::Floats(self.floats.take(height, width, channels, pad)),
         }

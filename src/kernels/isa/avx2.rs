@@ -1,17 +1,33 @@
 //! Eight floats in a 256-bit register.
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code)]
-use super::{Kernel, Lanes};
+use super::lanes::{ByteKernel, Kernel, Lanes};
+use super::table::{ByteProducts, InstructionSet, Row};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-/// Runs a kernel compiled for this instruction set.
-///
-/// # Safety
-/// The CPU has it.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Avx2>()
+/// AVX2 with FMA.
+pub(super) struct Avx2Set;
+
+impl InstructionSet for Avx2Set {
+    const ROW: Row = Row {
+        name: "avx2",
+        is_supported: || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+        lanes: Avx2::N,
+        many_registers: Avx2::MANY_REGISTERS,
+        bytes: Some(ByteProducts { pairs_in_16_bits: true }),
+        includes_avx2: true,
+    };
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Avx2>()
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn enter_bytes<K: ByteKernel>(kernel: K) {
+        kernel.run::<Avx2>();
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -130,7 +146,7 @@ pub(super) fn mirror(pixels: [u8; 16]) -> [u8; 16] {
     let mut out = [0; 16];
     // SAFETY: as above; each address is that of sixteen bytes.
     unsafe {
-        let order = _mm_loadu_si128(super::MIRRORED.as_ptr().cast());
+        let order = _mm_loadu_si128(super::lanes::MIRRORED.as_ptr().cast());
         let pixels = _mm_loadu_si128(pixels.as_ptr().cast());
         _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_shuffle_epi8(pixels, order));
     }

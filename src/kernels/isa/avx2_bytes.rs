@@ -4,18 +4,9 @@
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code)]
 use super::avx2::{Avx2, mask};
-use super::{ByteKernel, ByteLanes};
+use super::lanes::ByteLanes;
 use std::arch::x86_64::*;
 use std::ops::Range;
-
-/// Runs a kernel compiled for this instruction set.
-///
-/// # Safety
-/// The CPU has it.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn enter<K: ByteKernel>(kernel: K) {
-    kernel.run::<Avx2>();
-}
 
 // SAFETY of every block below: a kernel comes to these lanes through `enter` alone, so the CPU has the instructions;
 // addresses are the caller's word.

@@ -1,17 +1,35 @@
 //! Sixteen floats in a 512-bit register.
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code)]
-use super::{Kernel, Lanes};
+use super::lanes::{Kernel, Lanes};
+use super::table::{InstructionSet, Row};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-/// Runs a kernel compiled for this instruction set.
-///
-/// # Safety
-/// The CPU has it.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Avx512>()
+/// AVX-512 F, BW, DQ and VL.
+pub(super) struct Avx512Set;
+
+impl InstructionSet for Avx512Set {
+    const ROW: Row = Row {
+        name: "avx512",
+        is_supported: || {
+            is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+        },
+        lanes: Avx512::N,
+        many_registers: Avx512::MANY_REGISTERS,
+        bytes: None,
+        includes_avx2: true,
+    };
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Avx512>()
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -1,5 +1,5 @@
 //! The range of numbers, of all of them and lane by lane.
-use super::Lanes;
+use super::lanes::{Lanes, MOST_LANES};
 
 /// The least and the largest of some numbers and 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -63,9 +63,9 @@ impl<L: Lanes> LaneExtents<L> {
 
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn lanes(self) -> ([f32; 16], [f32; 16]) {
-        let (mut lows, mut highs) = ([0.0; 16], [0.0; 16]);
-        // SAFETY: no vector has more than 16 lanes.
+    fn lanes(self) -> ([f32; MOST_LANES], [f32; MOST_LANES]) {
+        let (mut lows, mut highs) = ([0.0; MOST_LANES], [0.0; MOST_LANES]);
+        // SAFETY: no vector has more lanes.
         unsafe {
             self.low.store(lows.as_mut_ptr());
             self.high.store(highs.as_mut_ptr());

@@ -1,7 +1,37 @@
 //! Eight floats in an array: the compiler turns the loops into what the target has.
 #![allow(unsafe_code)]
-use super::Lanes;
+use super::lanes::{Kernel, Lanes};
+use super::table::{InstructionSet, Row};
 use std::ops::Range;
+
+/// Without vectors of its own: kernels that have no plain loops run the portable ones.
+pub(super) struct ScalarSet;
+
+impl InstructionSet for ScalarSet {
+    const ROW: Row = Row { name: "scalar", lanes: 1, ..PortableSet::ROW };
+
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Portable>()
+    }
+}
+
+/// What every CPU of the target has.
+pub(super) struct PortableSet;
+
+impl InstructionSet for PortableSet {
+    const ROW: Row = Row {
+        name: "portable",
+        is_supported: || true,
+        lanes: Portable::N,
+        many_registers: Portable::MANY_REGISTERS,
+        bytes: None,
+        includes_avx2: false,
+    };
+
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Portable>()
+    }
+}
 
 #[derive(Clone, Copy)]
 #[repr(align(32))]

@@ -28,9 +28,10 @@ pub fn gaussian_blur(isa: Isa, half: &[f32], planes: &mut Planes, scratch: &mut 
     let (height, width) = (planes.height(), planes.width());
     assert!(!half.is_empty() && half.len() <= height.min(width), "{} taps in {height}x{width}", 2 * half.len() - 1);
     for color in planes.colors_mut() {
-        match isa {
-            Isa::Scalar => scalar::blur(half, width, color),
-            _ => isa.dispatch(simd::Blur { half, width, color, scratch }),
+        if isa == Isa::Scalar {
+            scalar::blur(half, width, color);
+        } else {
+            isa.dispatch(simd::Blur { half, width, color, scratch });
         }
     }
 }

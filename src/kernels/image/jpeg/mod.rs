@@ -28,25 +28,22 @@ impl Kernels {
     /// If the machine lacks it.
     pub fn new(isa: Isa) -> Self {
         assert!(isa.is_supported(), "this CPU has no {}", isa.name());
-        let portable = Self {
-            inverse_dct: [inverse_dct1, inverse_dct2, inverse_dct4, inverse_dct8],
-            h2v1,
-            h2v2,
-            ycc_to_rgb,
-            cmyk_to_rgb,
-        };
-        match isa {
-            Isa::Scalar | Isa::Portable => portable,
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx2Bytes | Isa::Avx512 | Isa::Avx512Vnni => Self {
+        #[cfg(target_arch = "x86_64")]
+        if isa.includes_avx2() {
+            return Self {
                 inverse_dct: [inverse_dct1, inverse_dct2, inverse_dct4, avx2::inverse_dct8],
                 h2v1: avx2::h2v1,
                 h2v2: avx2::h2v2,
                 ycc_to_rgb: avx2::ycc_to_rgb,
                 cmyk_to_rgb: avx2::cmyk_to_rgb,
-            },
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx2Bytes | Isa::Avx512 | Isa::Avx512Vnni => portable,
+            };
+        }
+        Self {
+            inverse_dct: [inverse_dct1, inverse_dct2, inverse_dct4, inverse_dct8],
+            h2v1,
+            h2v2,
+            ycc_to_rgb,
+            cmyk_to_rgb,
         }
     }
 

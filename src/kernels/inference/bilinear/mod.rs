@@ -6,7 +6,7 @@
 pub mod cuda;
 use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::pixel_interpolation::Pixels;
-use crate::kernels::isa::{Isa, Kernel, Lanes};
+use crate::kernels::isa::{Isa, Kernel, Lanes, MOST_LANES};
 
 /// Writes an image of this many columns, resized, into the inside of `out`, as numbers in [0, 1].
 ///
@@ -29,7 +29,7 @@ pub fn resize(isa: Isa, image: Pixels, width: usize, out: &mut FeatureMap, scrat
 }
 
 /// Floats beyond a mixed row that may be read or written.
-const MIXED_SPARE: usize = 16;
+const MIXED_SPARE: usize = MOST_LANES;
 
 /// What a resize needs beside its maps, kept for the next image of the same size.
 #[derive(Debug, Default)]

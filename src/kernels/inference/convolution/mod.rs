@@ -14,7 +14,7 @@ use crate::kernels::inference::any_map::{Input, Output};
 use crate::kernels::inference::feature_map::{FeatureMap, MapView};
 use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::quantize::{Grid, MOST_WORDS, QuantizeScratch};
-use crate::kernels::isa::Isa;
+use crate::kernels::isa::{Isa, KernelPath};
 use bytes::Bytes;
 use pack::Packed;
 
@@ -39,14 +39,17 @@ impl Conv {
     ///
     /// # Panics
     /// If the lengths do not fit the shape.
-    pub fn new(isa: Isa, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
+    pub fn new(path: KernelPath, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
         assert_eq!(weight.len(), shape.outputs * shape.inputs * shape.kernel * shape.kernel, "{shape:?}");
         let bias = bias.map_or_else(|| vec![0.0; shape.outputs], <[f32]>::to_vec);
         assert_eq!(bias.len(), shape.outputs, "{shape:?}");
-        let weights = match isa {
-            Isa::Scalar => Weights::Plain(weight.to_vec(), bias),
-            _ if isa.in_bytes() => Weights::Bytes(Bytes::new(isa, &shape, weight, &bias, false)),
-            _ => Weights::Packed(Packed::new(isa, &shape, weight, &bias)),
+        let isa = path.isa();
+        let weights = if isa == Isa::Scalar {
+            Weights::Plain(weight.to_vec(), bias)
+        } else if path.in_bytes() {
+            Weights::Bytes(Bytes::new(isa, &shape, weight, &bias, false))
+        } else {
+            Weights::Packed(Packed::new(isa, &shape, weight, &bias))
         };
         Self { shape, isa, weights }
     }
@@ -56,11 +59,11 @@ impl Conv {
     ///
     /// # Panics
     /// If the lengths do not fit the shape.
-    pub fn in_words(isa: Isa, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
-        let mut conv = Self::new(isa, shape, weight, bias);
-        if isa.in_bytes() && shape.inputs * shape.kernel * shape.kernel <= MOST_WORDS {
+    pub fn in_words(path: KernelPath, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
+        let mut conv = Self::new(path, shape, weight, bias);
+        if path.in_bytes() && shape.inputs * shape.kernel * shape.kernel <= MOST_WORDS {
             let bias = bias.map_or_else(|| vec![0.0; shape.outputs], <[f32]>::to_vec);
-            conv.weights = Weights::Bytes(Bytes::new(isa, &shape, weight, &bias, true));
+            conv.weights = Weights::Bytes(Bytes::new(path.isa(), &shape, weight, &bias, true));
         }
         conv
     }

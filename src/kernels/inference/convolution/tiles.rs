@@ -5,7 +5,7 @@ use super::FeatureMap;
 use super::pack::Pass;
 use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::quantize::Quantized;
-use crate::kernels::isa::{ByteLanes, Extent, LaneExtents, Lanes};
+use crate::kernels::isa::{ByteLanes, Extent, LaneExtents, Lanes, MOST_LANES};
 use std::ops::Range;
 
 /// The sums of one tile.
@@ -113,7 +113,8 @@ pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
     for first in (0..pass.bias.len()).step_by(2 * L::N) {
         let pair = first + L::N < pass.bias.len();
         let gain = gain.map(|gain| {
-            let of_lanes: [f32; 32] = std::array::from_fn(|i| gain[(first + i) % shape.outputs % gain.len()]);
+            let of_lanes: [f32; 2 * MOST_LANES] =
+                std::array::from_fn(|i| gain[(first + i) % shape.outputs % gain.len()]);
             of_lanes
         });
         for y in 0..rows.len() / scale {
@@ -157,7 +158,7 @@ struct Row<'a, L: Lanes, P, T: Target<L>> {
     first: usize,
     y: usize,
     /// Of the panel's lanes, if the sums are added to what there is.
-    gain: Option<&'a [f32; 32]>,
+    gain: Option<&'a [f32; 2 * MOST_LANES]>,
     extents: LaneExtents<L>,
 }
 
@@ -220,7 +221,7 @@ impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
         let out = out.as_mut_ptr();
         let to = |m: usize| out.wrapping_add(m * step);
         if let Some(gain) = self.gain {
-            // SAFETY: a panel has 32 lanes at most.
+            // SAFETY: a panel is two vectors wide at most.
             let gain = unsafe { L::load(gain.as_ptr().add(lane)) };
             for (m, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: the assert above bounds every address.

@@ -7,7 +7,7 @@
 use super::{Activation, Extent, Isa, Output, Pass, Shape};
 use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::quantize::{self, QuantizedView};
-use crate::kernels::isa::{ByteKernel, ByteLanes, LaneExtents};
+use crate::kernels::isa::{ByteKernel, ByteLanes, LaneExtents, MOST_LANES};
 use std::marker::PhantomData;
 
 /// Where in a lane each of four rows stands. The middle one of three, whose weight is most often the largest, has no neighbour.
@@ -199,7 +199,7 @@ impl Block {
     /// What makes numbers of each vector of sums: a factor, and a number to add.
     #[inline(always)]
     fn affine<L: ByteLanes>(&self, input: QuantizedView, inverse: f32) -> [(L, L); 4] {
-        let (mut by, mut plus) = ([0.0_f32; 64], [0.0_f32; 64]);
+        let (mut by, mut plus) = ([0.0_f32; 4 * MOST_LANES], [0.0_f32; 4 * MOST_LANES]);
         for place in 0..4 * L::N {
             let channel = self.channels[place];
             let (scale, zero) = (input.scale[channel % input.scale.len()], input.zero[channel % input.zero.len()]);
@@ -208,7 +208,7 @@ impl Block {
         }
         let mut affine = [(L::splat(0.0), L::splat(0.0)); 4];
         for (v, affine) in affine.iter_mut().enumerate() {
-            // SAFETY: 64 numbers are four vectors of 16, and no vector has more.
+            // SAFETY: there is room for four vectors of any instruction set.
             *affine = unsafe { (L::load(by.as_ptr().add(v * L::N)), L::load(plus.as_ptr().add(v * L::N))) };
         }
         affine

@@ -9,14 +9,14 @@ use crate::kernels::inference::any_map::{Input, Output};
 use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::quantize::{Grid, QuantizeScratch};
 use crate::kernels::inference::upsampling::Cells;
-use crate::kernels::isa::{Extent, Isa};
+use crate::kernels::isa::{Extent, Isa, KernelPath};
 use bytes::BytePass;
 
 /// A depthwise convolution with its weights.
 #[derive(Clone, Debug)]
 pub struct Depthwise {
     shape: Shape,
-    isa: Isa,
+    path: KernelPath,
     bias: Vec<f32>,
     passes: Vec<Pass>,
     /// The same for paths in bytes.
@@ -41,7 +41,7 @@ impl Depthwise {
     ///
     /// # Panics
     /// If the lengths do not fit the shape, or inputs and outputs differ in number.
-    pub fn new(isa: Isa, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
+    pub fn new(path: KernelPath, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
         assert_eq!(weight.len(), shape.outputs * shape.kernel * shape.kernel, "{shape:?}");
         assert_eq!(shape.inputs, shape.outputs, "{shape:?}");
         let bias = bias.map_or_else(|| vec![0.0; shape.outputs], <[f32]>::to_vec);
@@ -50,11 +50,11 @@ impl Depthwise {
             true => (0..4).map(|phase| Pass::upsampling(&shape, (phase / 2, phase % 2), weight)).collect(),
             false => vec![Pass::plain(&shape, weight)],
         };
-        let bytes = match isa.in_bytes() {
-            true => passes.iter().map(|pass| BytePass::new(isa, &shape, pass, &bias)).collect(),
+        let bytes = match path.in_bytes() {
+            true => passes.iter().map(|pass| BytePass::new(path.isa(), &shape, pass, &bias)).collect(),
             false => vec![],
         };
-        Self { shape, isa, bias, passes, bytes }
+        Self { shape, path, bias, passes, bytes }
     }
 
     /// Its shape.
@@ -68,31 +68,30 @@ impl Depthwise {
     /// If a map does not fit the shape; if bytes come to a path in floats, or are to be written without a ReLU6, whose range
     /// they have.
     pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut QuantizeScratch) {
-        let (shape, input, mut out) = (&self.shape, input.into(), out.into());
+        let (shape, isa) = (&self.shape, self.path.isa());
+        let (input, mut out) = (input.into(), out.into());
         assert_eq!(input.shape().2, shape.inputs, "input of {shape:?}");
         assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
         let (height, width) = shape.output_size(input);
         assert_eq!(out.shape(), (height, width, shape.outputs), "output of {shape:?}");
         let range = match (input, &mut out) {
-            (input, out) if self.isa.in_bytes() => {
+            (input, out) if self.path.in_bytes() => {
                 if let Output::Bytes(out) = out {
                     assert!(bytes::holds(shape.activation, out.view()), "bytes of {shape:?}");
                 }
-                let input = input.in_bytes(self.isa, Grid::Channels, scratch);
-                let run = |passes| bytes::run(self.isa, shape, passes, input, out);
+                let input = input.in_bytes(isa, Grid::Channels, scratch);
+                let run = |passes| bytes::run(isa, shape, passes, input, out);
                 self.passes.iter().zip(&self.bytes).map(run).fold(Extent::default(), Extent::or)
             }
             // Fewer channels than lanes: nothing to gain.
-            (Input::Floats(input), Output::Floats(out))
-                if shape.outputs < self.isa.lanes() || self.isa == Isa::Scalar =>
-            {
+            (Input::Floats(input), Output::Floats(out)) if shape.outputs < isa.lanes() || isa == Isa::Scalar => {
                 return self.passes.iter().for_each(|pass| scalar::run(shape, pass, &self.bias, input, out));
             }
             (Input::Floats(input), Output::Floats(out)) => {
-                let run = |pass| simd::run(self.isa, shape, pass, &self.bias, input, out);
+                let run = |pass| simd::run(isa, shape, pass, &self.bias, input, out);
                 self.passes.iter().map(run).fold(Extent::default(), Extent::or)
             }
-            _ => panic!("bytes for a convolution on {}", self.isa.name()),
+            _ => panic!("bytes for a convolution on {}", self.path),
         };
         if let Output::Floats(out) = out {
             out.set_range(range);

@@ -56,9 +56,10 @@ impl Norm {
     pub fn measure(&mut self, isa: Isa, map: &FeatureMap) {
         let channels = map.channels();
         let sums = &mut self.sums;
-        match isa {
-            Isa::Scalar => scalar::sums(map, sums),
-            _ => simd::sums(isa, map, sums),
+        if isa == Isa::Scalar {
+            scalar::sums(map, sums);
+        } else {
+            simd::sums(isa, map, sums);
         }
         let n = (map.height() * map.width()) as f64;
         self.mean.clear();
@@ -106,9 +107,10 @@ pub fn affine_relu(isa: Isa, input: &FeatureMap, norm: &mut Norm, grid: Grid, ou
     let range = norm.ranges().fold(Extent::default(), Extent::or);
     match out {
         AnyMap::Floats(out) => {
-            match isa {
-                Isa::Scalar => scalar::affine(input, norm, out, |x, _| x.max(0.0)),
-                _ => simd::affine_relu(isa, input, norm, out),
+            if isa == Isa::Scalar {
+                scalar::affine(input, norm, out, |x, _| x.max(0.0));
+            } else {
+                simd::affine_relu(isa, input, norm, out);
             }
             out.set_range(range);
         }
@@ -130,11 +132,9 @@ pub fn affine_add(isa: Isa, input: &FeatureMap, norm: &mut Norm, out: &mut Featu
     let shape = |map: &FeatureMap| (map.height(), map.width(), map.channels());
     assert_eq!(shape(out), shape(input));
     assert_eq!((norm.scale.len(), norm.shift.len()), (input.channels(), input.channels()));
-    match isa {
-        Isa::Scalar => scalar::affine(input, norm, out, |x, before| before + x),
-        _ => {
-            let range = simd::affine_add(isa, input, norm, out);
-            out.set_range(range);
-        }
+    if isa == Isa::Scalar {
+        return scalar::affine(input, norm, out, |x, before| before + x);
     }
+    let range = simd::affine_add(isa, input, norm, out);
+    out.set_range(range);
 }

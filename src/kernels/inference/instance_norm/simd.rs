@@ -2,7 +2,7 @@
 //! same channel stands in the same lane again.
 #![allow(unsafe_code)]
 use super::{Extent, FeatureMap, Isa, Norm, Sums};
-use crate::kernels::isa::{Kernel, LaneExtents, Lanes, period};
+use crate::kernels::isa::{Kernel, LaneExtents, Lanes, MOST_LANES, period};
 
 pub(super) fn sums(isa: Isa, map: &FeatureMap, sums: &mut Sums) {
     isa.dispatch(Measure { map, sums });
@@ -51,8 +51,8 @@ impl<L: Lanes> Gathered<L> {
     #[inline(always)]
     fn give(self, sums: &mut Sums, place: usize, used: usize) {
         let [sum, square, low, high] = [self.sum, self.square, self.low, self.high].map(|x| {
-            let mut lanes = [0.0_f32; 16];
-            // SAFETY: no vector has more than 16 lanes.
+            let mut lanes = [0.0_f32; MOST_LANES];
+            // SAFETY: no vector has more lanes.
             unsafe { x.store(lanes.as_mut_ptr()) }
             lanes
         });

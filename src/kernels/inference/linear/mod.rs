@@ -55,10 +55,10 @@ impl Linear {
     pub fn add(&self, by: f32, input: &[f32], out: &mut [f32]) {
         assert_eq!((input.len(), out.len()), (self.inputs, self.outputs));
         let Self { weight, bias, .. } = self;
-        match self.isa {
-            Isa::Scalar => scalar::add(weight, bias, by, input, out),
-            _ => self.isa.dispatch(simd::Add { weight, bias, by, input, out }),
+        if self.isa == Isa::Scalar {
+            return scalar::add(weight, bias, by, input, out);
         }
+        self.isa.dispatch(simd::Add { weight, bias, by, input, out });
     }
 }
 

@@ -6,7 +6,7 @@ mod simd;
 
 use crate::kernels::inference::any_map::AnyMap;
 use crate::kernels::inference::feature_map::FeatureMap;
-use crate::kernels::isa::{Extent, Isa};
+use crate::kernels::isa::{Extent, Isa, MOST_LANES};
 use std::ops::Range;
 
 /// The pixels of one RGB image, height x width x 3.
@@ -177,5 +177,5 @@ impl Last<'_> {
     }
 
     /// Floats beyond a row that may be read or written.
-    const SPARE: usize = 16;
+    const SPARE: usize = MOST_LANES;
 }

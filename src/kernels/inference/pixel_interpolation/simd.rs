@@ -2,7 +2,7 @@
 //! is `1 / (1 + 2^(-x log2(e)))`, and the norm's scale and shift take the factor in.
 #![allow(unsafe_code)]
 use super::{Last, Pixels, PixelsMut};
-use crate::kernels::isa::{Kernel, Lanes};
+use crate::kernels::isa::{Kernel, Lanes, MOST_LANES};
 
 /// See [`super::interpolate`].
 pub(super) struct Interpolate<'a> {
@@ -21,10 +21,11 @@ impl Kernel for Interpolate<'_> {
     fn run<L: Lanes>(mut self) {
         let n = 3 * self.width;
         // After three vectors the same colour stands in the same lane again.
-        let [scale, shift] = [self.last.scale, self.last.shift]
-            .map(|colours| -> [f32; 48] { std::array::from_fn(|i| -std::f32::consts::LOG2_E * colours[i % 3]) });
-        // SAFETY: no vector has more than 16 lanes.
-        let vector = |all: &[f32; 48], i: usize| unsafe { L::load(all.as_ptr().add(i * L::N)) };
+        let [scale, shift] = [self.last.scale, self.last.shift].map(|colours| -> [f32; 3 * MOST_LANES] {
+            std::array::from_fn(|i| -std::f32::consts::LOG2_E * colours[i % 3])
+        });
+        // SAFETY: no vector has more lanes.
+        let vector = |all: &[f32; 3 * MOST_LANES], i: usize| unsafe { L::load(all.as_ptr().add(i * L::N)) };
         let colours: [(L, L); 3] = std::array::from_fn(|i| (vector(&scale, i), vector(&shift, i)));
         // What a step of the content and of the output is worth: bytes need not become numbers in [0, 1] in between.
         let [step_in, step_out] = [self.content.step(), self.out.step()];
@@ -152,7 +153,7 @@ fn two_to<L: Lanes>(x: L) -> L {
 
 #[cfg(test)]
 mod tests {
-    use crate::kernels::isa::{Isa, Kernel, Lanes};
+    use crate::kernels::isa::{Isa, Kernel, Lanes, MOST_LANES};
 
     /// 2^x and 1 / (1 + 2^x) of one number.
     struct Both(f32);
@@ -163,8 +164,8 @@ mod tests {
         #[inline(always)]
         fn run<L: Lanes>(self) -> [f32; 2] {
             [super::two_to(L::splat(self.0)), super::logistic(L::splat(self.0))].map(|x| {
-                let mut lanes = [0.0; 16];
-                // SAFETY: no vector has more than 16 lanes.
+                let mut lanes = [0.0; MOST_LANES];
+                // SAFETY: no vector has more lanes.
                 unsafe { x.store(lanes.as_mut_ptr()) }
                 lanes[0]
             })

@@ -84,24 +84,21 @@ impl Quantized {
     /// Takes a map's numbers in, padding included. NaN becomes the byte 0, infinities the ends of the range.
     pub fn fill(&mut self, isa: Isa, map: MapView, grid: Grid) {
         self.map.reshape(map.height, map.width, map.channels, map.pad);
-        let mut ends = std::mem::take(&mut self.ends);
-        ends.clear();
         match (grid, map.range) {
-            (Grid::Map, Some(range)) => ends.push(range),
-            (Grid::Map, None) if isa != Isa::Scalar => ends.push(simd::extent(isa, map)),
-            _ if isa == Isa::Scalar => scalar::extents(map, &mut ends),
-            _ => simd::extents(isa, map, &mut ends),
+            (Grid::Map, Some(range)) => self.set_range(range),
+            (Grid::Map, None) => self.set_range(extent(isa, map)),
+            (Grid::Channels, _) => {
+                let mut ends = std::mem::take(&mut self.ends);
+                extents(isa, map, &mut ends);
+                self.set_ranges(ends.iter().copied());
+                self.ends = ends;
+            }
         }
-        match grid {
-            Grid::Map => self.set_range(ends.iter().copied().fold(Extent::default(), Extent::or)),
-            Grid::Channels => self.set_ranges(ends.iter().copied()),
-        }
-        self.ends = ends;
         self.repeat_steps(isa);
         let Self { map: bytes, scale, zero, affine: [by, plus], .. } = self;
         let stride = bytes.stride();
         let rows = map.padded_rows().zip(bytes.as_mut_slice().chunks_exact_mut(stride));
-        if isa.in_bytes() {
+        if isa.multiplies_bytes() {
             rows.for_each(|(row, bytes)| simd::quantize(isa, row, by, plus, bytes));
         } else {
             rows.for_each(|(row, bytes)| scalar::quantize(row, scale, zero, bytes));
@@ -124,17 +121,6 @@ impl Quantized {
     pub fn view(&self) -> QuantizedView<'_> {
         QuantizedView { view: self.map.view(), scale: &self.scale, zero: &self.zero }
     }
-
-    /// A map of the same shape with the numbers that the bytes stand for, padding included.
-    pub fn to_map(&self) -> FeatureMap {
-        let map = &self.map;
-        let mut out = FeatureMap::new(map.height(), map.width(), map.channels(), map.pad());
-        let steps = self.scale.iter().zip(&self.zero).cycle();
-        for ((x, &q), (scale, &zero)) in out.as_mut_slice().iter_mut().zip(map.as_slice()).zip(steps) {
-            *x = scale * (f32::from(q) - f32::from(zero));
-        }
-        out
-    }
 }
 
 /// The input of a convolution in other numbers than it came in; memory that is used again.
@@ -155,6 +141,26 @@ impl QuantizeScratch {
     pub(super) fn words(&mut self, isa: Isa, map: MapView) -> &Words {
         self.words.fill(isa, map);
         &self.words
+    }
+}
+
+/// The range of a map, padding included.
+fn extent(isa: Isa, map: MapView) -> Extent {
+    if isa == Isa::Scalar {
+        let mut ends = vec![];
+        scalar::extents(map, &mut ends);
+        return ends.into_iter().fold(Extent::default(), Extent::or);
+    }
+    simd::extent(isa, map)
+}
+
+/// The range of each channel.
+fn extents(isa: Isa, map: MapView, out: &mut Vec<Extent>) {
+    out.clear();
+    if isa == Isa::Scalar {
+        scalar::extents(map, out);
+    } else {
+        simd::extents(isa, map, out);
     }
 }
 
@@ -202,7 +208,7 @@ impl Words {
     /// Takes a map's numbers in, padding included. What is not finite becomes a number without meaning.
     pub(super) fn fill(&mut self, isa: Isa, map: MapView) {
         self.map.reshape(map.height, map.width, map.channels, map.pad);
-        let range = map.range.unwrap_or_else(|| simd::extent(isa, map));
+        let range = map.range.unwrap_or_else(|| extent(isa, map));
         self.scale = (range.high.max(-range.low) / LARGEST_WORD).clamp(f32::MIN_POSITIVE, f32::MAX);
         let stride = self.map.stride();
         for (row, words) in map.padded_rows().zip(self.map.as_mut_slice().chunks_exact_mut(stride)) {

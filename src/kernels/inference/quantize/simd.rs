@@ -3,7 +3,9 @@
 #![allow(unsafe_code)]
 use super::{Extent, Isa};
 use crate::kernels::inference::feature_map::MapView;
-use crate::kernels::isa::{ByteKernel, ByteLanes, Kernel, LaneExtents, Lanes, load_block, mul_add_block, period};
+use crate::kernels::isa::{
+    ByteKernel, ByteLanes, Kernel, LaneExtents, Lanes, MOST_LANES, load_block, mul_add_block, period,
+};
 
 /// The range of each channel.
 pub(super) fn extents(isa: Isa, map: MapView, out: &mut Vec<Extent>) {
@@ -18,7 +20,7 @@ pub(super) fn extents(isa: Isa, map: MapView, out: &mut Vec<Extent>) {
 
 /// The range of all.
 pub(super) fn extent(isa: Isa, map: MapView) -> Extent {
-    let mut out = [Extent::default(); 16];
+    let mut out = [Extent::default(); MOST_LANES];
     isa.dispatch(Ranges { map, out: &mut out[..isa.lanes()] });
     out.into_iter().fold(Extent::default(), Extent::or)
 }

@@ -210,7 +210,7 @@ pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], wei
 
 /// Floats in the rows of a packed matrix: as many vectors as a tile is wide.
 fn panel(isa: Isa) -> usize {
-    isa.lanes() * if isa.lanes() == 16 { 4 } else { 2 }
+    isa.lanes() * if isa.many_registers() { 4 } else { 2 }
 }
 
 fn check(shape: &Shape, input: usize, weight: usize, output: usize) {

@@ -1,18 +1,32 @@
 //! Sixteen 32-bit sums of products of bytes in a 512-bit register.
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code)]
-use super::avx512::{Avx512, mask};
-use super::{ByteKernel, ByteLanes};
+use super::avx512::{Avx512, Avx512Set, mask};
+use super::lanes::{ByteKernel, ByteLanes, Kernel};
+use super::table::{ByteProducts, InstructionSet, Row};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-/// Runs a kernel compiled for this instruction set.
-///
-/// # Safety
-/// The CPU has it.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-pub(super) unsafe fn enter<K: ByteKernel>(kernel: K) {
-    kernel.run::<Avx512>();
+/// AVX-512 with VNNI; in floats it is AVX-512 itself.
+pub(super) struct Avx512VnniSet;
+
+impl InstructionSet for Avx512VnniSet {
+    const ROW: Row = Row {
+        name: "avx512vnni",
+        is_supported: || (Avx512Set::ROW.is_supported)() && is_x86_feature_detected!("avx512vnni"),
+        bytes: Some(ByteProducts { pairs_in_16_bits: false }),
+        ..Avx512Set::ROW
+    };
+
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: the caller's word: the CPU has more than AVX-512.
+        unsafe { Avx512Set::enter(kernel) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+    unsafe fn enter_bytes<K: ByteKernel>(kernel: K) {
+        kernel.run::<Avx512>();
+    }
 }
 
 // SAFETY of every block below: a kernel comes to these lanes through `enter` alone, so the CPU has the instructions;
