@@ -7,6 +7,7 @@
 //! - `lanes`: what kernels see of a vector.
 //! - `path`: an instruction set and a precision.
 //! - `extent`: the range of values.
+//! - `tile`: the innermost loop of matrix products.
 mod avx2;
 mod avx2_bytes;
 mod avx512;
@@ -16,12 +17,14 @@ mod lanes;
 mod path;
 mod portable;
 mod table;
+mod tile;
 
 pub use extent::Extent;
 pub(crate) use extent::LaneExtents;
 pub(crate) use lanes::{ByteKernel, ByteLanes, Kernel, Lanes, MOST_LANES, load_block, mul_add_block, period};
 pub use path::{KernelPath, Precision};
 pub use table::Isa;
+pub(crate) use tile::{Left, Right, add_products};
 
 use crate::error::{Error, Result};
 use std::sync::OnceLock;

@@ -4,7 +4,8 @@
 //! A row of taps is filled up with zeros to a multiple of four bytes.
 #![allow(unsafe_code)]
 use super::pack::{Packed, Pass};
-use super::tiles::{Product, tiles};
+use super::panels::PanelLayout;
+use super::tiles::{Groups, Product, tiles};
 use super::{Isa, Output};
 use crate::kernels::inference::feature_map::MapView;
 use crate::kernels::inference::layer_shape::Shape;
@@ -28,11 +29,12 @@ pub(super) struct Bytes {
 struct BytePass {
     /// Without panels.
     pass: Pass,
-    /// `[pair of vectors][bytes of k / 4][lanes of the pair][4]`.
+    /// Four bytes of k for each output, as `layout` says.
     panels: Vec<u8>,
-    /// `[vectors][lanes]`: what one step of a weight is worth.
+    layout: PanelLayout,
+    /// Of each output: what one step of a weight is worth.
     scale: Vec<f32>,
-    /// `[vectors][lanes]`: the sum of the weights, times their scale.
+    /// Of each output: the sum of the weights, times their scale.
     sum: Vec<f32>,
 }
 
@@ -55,16 +57,17 @@ impl Bytes {
 
 impl BytePass {
     fn new(isa: Isa, shape: &Shape, mut pass: Pass, words: bool) -> Self {
-        let (lanes, run) = (isa.lanes(), pass.taps.1 * shape.inputs);
+        let run = pass.taps.1 * shape.inputs;
         let (rows, padded) = (pass.taps.0, run.next_multiple_of(if words { 2 } else { 4 }));
         let outputs = pass.bias.len();
         let (mut scale, mut sum) = (vec![0.0; outputs], vec![0.0; outputs]);
         let bytes = rows * padded * if words { 2 } else { 1 };
-        let mut panels = vec![0; outputs * bytes];
+        let layout = PanelLayout::new(isa.lanes(), outputs, bytes / 4);
+        let mut panels = vec![0; 4 * layout.len()];
         for lane in 0..outputs {
             let mut filter = vec![0.0; rows * padded];
             for k in 0..rows * run {
-                filter[k / run * padded + k % run] = pass.panels[pass.at(lanes, shape.inputs, k, lane)];
+                filter[k / run * padded + k % run] = pass.panels[pass.layout.at(k, lane)];
             }
             let (row, total): (Vec<u8>, i32) = match words {
                 true => {
@@ -79,14 +82,12 @@ impl BytePass {
                 }
             };
             sum[lane] = total as f32 * scale[lane];
-            let first = lane / (2 * lanes) * (2 * lanes);
-            let wide = (outputs - first).min(2 * lanes);
             for (four, weights) in row.chunks_exact(4).enumerate() {
-                panels[first * bytes + (four * wide + lane - first) * 4..][..4].copy_from_slice(weights);
+                panels[4 * layout.at(four, lane)..][..4].copy_from_slice(weights);
             }
         }
         pass.panels = vec![];
-        Self { pass, panels, scale, sum }
+        Self { pass, panels, layout, scale, sum }
     }
 }
 
@@ -196,16 +197,16 @@ struct Products<'a, const WORDS: bool> {
 }
 
 impl<L: ByteLanes, const WORDS: bool> Product<L> for Products<'_, WORDS> {
-    const GROUPS: usize = if L::MANY_REGISTERS { 8 } else { 4 };
+    const GROUPS: Groups = if L::MANY_REGISTERS { Groups::Eight } else { Groups::Four };
 
     #[inline(always)]
     fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M] {
-        let Self { shape, pass: BytePass { pass, panels, scale, sum }, input } = *self;
+        let Self { shape, pass: BytePass { pass, panels, layout, scale, sum }, input } = *self;
         let Numbers { bytes, stride, pixel, .. } = input;
         let (rows, run) = (pass.taps.0, (pass.taps.1 * pixel).next_multiple_of(4));
         let group = pass.group * shape.stride * pixel;
         let start = (y * shape.stride + pass.first.0) * stride + (x * shape.stride + pass.first.1) * pixel;
-        let panel = &panels[first * rows * run..];
+        let panel = &panels[4 * layout.panel(first)..];
         let [scale, sum, bias] = [scale, sum, &pass.bias].map(|all| &all[first..]);
         assert!(start + (M - 1) * group + (rows - 1) * stride + run <= bytes.len());
         assert!(rows * run * V * L::N <= panel.len() && [scale, sum, bias].iter().all(|all| V * L::N <= all.len()));

@@ -6,6 +6,7 @@
 mod bytes;
 pub mod cuda;
 mod pack;
+mod panels;
 mod scalar;
 mod simd;
 mod tiles;

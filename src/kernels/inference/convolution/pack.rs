@@ -7,6 +7,7 @@
 //! Few output channels would leave lanes idle; so a pass may *group* neighbouring pixels: g pixels x o channels are the
 //! lanes, the tap rectangle grows by the g - 1 columns, and weights outside a pixel's own taps are zero.
 use super::Isa;
+use super::panels::PanelLayout;
 use crate::kernels::inference::layer_shape::Shape;
 use crate::kernels::inference::upsampling::Cells;
 
@@ -30,9 +31,10 @@ pub(super) struct Pass {
     pub(super) group: usize,
     /// Of the upsampled map: row and column.
     pub(super) phase: (usize, usize),
-    /// `[pair of vectors][k][lanes of the pair]`; the last pair may be a single.
+    /// The weights, as `layout` says.
     pub(super) panels: Vec<f32>,
-    /// `[vectors][lanes]`.
+    pub(super) layout: PanelLayout,
+    /// Of each output of the layout.
     pub(super) bias: Vec<f32>,
 }
 
@@ -74,7 +76,7 @@ fn plain(lanes: usize, shape: &Shape, group: usize, weight: &[f32], bias: &[f32]
             for i in 0..inputs {
                 for (ty, tx) in (0..kernel * kernel).map(|t| (t / kernel, t % kernel)) {
                     let k = (ty * columns + pixel * stride + tx) * inputs + i;
-                    let at = pass.at(lanes, inputs, k, lane);
+                    let at = pass.layout.at(k, lane);
                     pass.panels[at] = weight[((o * inputs + i) * kernel + ty) * kernel + tx];
                 }
             }
@@ -96,7 +98,7 @@ fn upsampling(lanes: usize, shape: &Shape, phase: (usize, usize), weight: &[f32]
         for i in 0..inputs {
             for (ty, tx) in (0..kernel * kernel).map(|t| (t / kernel, t % kernel)) {
                 let k = (rows.tap(ty) * columns.count() + columns.tap(tx)) * inputs + i;
-                let at = pass.at(lanes, inputs, k, o);
+                let at = pass.layout.at(k, o);
                 pass.panels[at] += weight[((o * inputs + i) * kernel + ty) * kernel + tx];
             }
         }
@@ -106,22 +108,15 @@ fn upsampling(lanes: usize, shape: &Shape, phase: (usize, usize), weight: &[f32]
 
 impl Pass {
     fn zeros(lanes: usize, outputs: usize, taps: (usize, usize), inputs: usize) -> Self {
-        let padded = outputs.next_multiple_of(lanes);
+        let layout = PanelLayout::new(lanes, outputs, taps.0 * taps.1 * inputs);
         Self {
             first: (0, 0),
             taps,
             group: 1,
             phase: (0, 0),
-            panels: vec![0.0; padded * taps.0 * taps.1 * inputs],
-            bias: vec![0.0; padded],
+            panels: vec![0.0; layout.len()],
+            layout,
+            bias: vec![0.0; layout.outputs()],
         }
-    }
-
-    /// Where in the panels the weight of input `k` and output `lane` stands.
-    pub(super) fn at(&self, lanes: usize, inputs: usize, k: usize, lane: usize) -> usize {
-        let depth = self.taps.0 * self.taps.1 * inputs;
-        let first = lane / (2 * lanes) * (2 * lanes);
-        let wide = (self.bias.len() - first).min(2 * lanes);
-        first * depth + k * wide + lane - first
     }
 }

@@ -1,10 +1,10 @@
 //! Convolution in float32 as a matrix product over the padded map: `sums[m][v] += pixel[m][k] * panel[k][v]`.
 #![allow(unsafe_code)]
 use super::pack::{Packed, Pass};
-use super::tiles::{Product, tiles};
+use super::tiles::{Groups, Product, tiles};
 use super::{FeatureMap, Isa, MapView};
 use crate::kernels::inference::layer_shape::Shape;
-use crate::kernels::isa::{Kernel, Lanes};
+use crate::kernels::isa::{Kernel, Lanes, Left, Right, add_products};
 use std::ops::Range;
 
 pub(super) fn run(
@@ -47,7 +47,7 @@ struct Floats<'a> {
 }
 
 impl<L: Lanes> Product<L> for Floats<'_> {
-    const GROUPS: usize = if L::MANY_REGISTERS { 8 } else { 6 };
+    const GROUPS: Groups = if L::MANY_REGISTERS { Groups::Eight } else { Groups::Six };
 
     #[inline(always)]
     fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M] {
@@ -55,28 +55,18 @@ impl<L: Lanes> Product<L> for Floats<'_> {
         let (rows, run) = (pass.taps.0, pass.taps.1 * shape.inputs);
         let group = pass.group * shape.stride * shape.inputs;
         let start = (y * shape.stride + pass.first.0) * input.stride + (x * shape.stride + pass.first.1) * shape.inputs;
-        let (panel, bias) = (&pass.panels[first * rows * run..], &pass.bias[first..]);
+        let (panel, bias) = (&pass.panels[pass.layout.panel(first)..], &pass.bias[first..]);
         assert!(start + (M - 1) * group + (rows - 1) * input.stride + run <= input.data.len());
         assert!(rows * run * V * L::N <= panel.len() && V * L::N <= bias.len());
 
         // SAFETY: the asserts above bound every address read here.
         let mut sums: [[L; V]; M] = [std::array::from_fn(|v| unsafe { L::load(bias.as_ptr().add(v * L::N)) }); M];
-        let mut panel = panel.as_ptr();
         for ty in 0..rows {
             // SAFETY: as above.
-            let pixels = unsafe { input.data.as_ptr().add(start + ty * input.stride) };
-            for k in 0..run {
-                // SAFETY: as above.
-                unsafe {
-                    let weights: [L; V] = std::array::from_fn(|v| L::load(panel.add(v * L::N)));
-                    panel = panel.add(V * L::N);
-                    for (m, sums) in sums.iter_mut().enumerate() {
-                        let pixel = L::splat(*pixels.add(m * group + k));
-                        for (sum, weight) in sums.iter_mut().zip(weights) {
-                            *sum = pixel.mul_add(weight, *sum);
-                        }
-                    }
-                }
+            unsafe {
+                let pixels = Left { from: input.data.as_ptr().add(start + ty * input.stride), row: group, step: 1 };
+                let weights = Right { from: panel.as_ptr().add(ty * run * V * L::N), row: V * L::N };
+                add_products(&mut sums, pixels, weights, run);
             }
         }
         sums

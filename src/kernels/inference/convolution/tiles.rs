@@ -8,10 +8,17 @@ use crate::kernels::inference::quantize::Quantized;
 use crate::kernels::isa::{ByteLanes, Extent, LaneExtents, Lanes, MOST_LANES};
 use std::ops::Range;
 
+/// Groups of a tile.
+pub(super) enum Groups {
+    Eight,
+    Six,
+    Four,
+}
+
 /// The sums of one tile.
 pub(super) trait Product<L: Lanes> {
-    /// How many groups by two vectors registers hold the sums of, with what multiplying them takes: 8, 6 or 4.
-    const GROUPS: usize;
+    /// How many groups by two vectors registers hold the sums of, with what multiplying them takes.
+    const GROUPS: Groups;
 
     /// Of M groups of pixels from (`y`, `x`) on, by V vectors of lanes from `first` on; bias included.
     fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M];
@@ -133,10 +140,10 @@ pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
                 extents,
             };
             match (pair, P::GROUPS) {
-                (true, 8) => row.tiles::<8, 2>(columns),
-                (true, 6) => row.tiles::<6, 2>(columns),
-                (true, _) => row.tiles::<4, 2>(columns),
-                (false, _) => row.tiles::<8, 1>(columns),
+                (true, Groups::Eight) => row.tiles::<8, 2>(columns),
+                (true, Groups::Six) => row.tiles::<6, 2>(columns),
+                (true, Groups::Four) => row.tiles::<4, 2>(columns),
+                (false, Groups::Eight | Groups::Six | Groups::Four) => row.tiles::<8, 1>(columns),
             }
             extents = row.extents;
         }

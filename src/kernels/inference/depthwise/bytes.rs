@@ -4,14 +4,12 @@
 //! stands for a channel or, where several pixels fit into a block, for a pixel and a channel. As for the dense convolution,
 //! `out = scale_in scale[c] (sum of q w - zero sum of w) + bias[c]`.
 #![allow(unsafe_code)]
+use super::taps::{ORDER, TapLayout};
 use super::{Activation, Extent, Isa, Output, Pass, Shape};
 use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::quantize::{self, QuantizedView};
 use crate::kernels::isa::{ByteKernel, ByteLanes, LaneExtents, MOST_LANES};
 use std::marker::PhantomData;
-
-/// Where in a lane each of four rows stands. The middle one of three, whose weight is most often the largest, has no neighbour.
-const ORDER: [usize; 4] = [0, 2, 1, 3];
 
 /// The weights of a pass.
 #[derive(Clone, Debug)]
@@ -30,7 +28,7 @@ struct Block {
     used: usize,
     /// The channel of each place; of one not in use, 0.
     channels: Vec<usize>,
-    /// `[four rows][columns][places][4]`.
+    /// As [`TapLayout`] says.
     weight: Vec<i8>,
     /// What one step of a weight is worth.
     scale: Vec<f32>,
@@ -54,11 +52,12 @@ impl Block {
         let (places, channels) = (4 * isa.lanes(), shape.outputs);
         let (rows, columns) = pass.taps;
         let used = (group * channels - channel).min(places);
+        let layout = TapLayout::new(pass.taps, places);
         let mut block = Self {
             channel,
             used,
             channels: vec![0; places],
-            weight: vec![0; rows.div_ceil(4) * columns * places * 4],
+            weight: vec![0; layout.len()],
             scale: vec![1.0; places],
             sum: vec![0.0; places],
             bias: vec![0.0; places],
@@ -70,14 +69,13 @@ impl Block {
             }
             let c = (channel + number) % channels;
             block.channels[place] = c;
-            let mut taps = vec![0.0; block.weight.len() / places];
-            for (row, column) in (0..rows * columns).map(|n| (n / columns, n % columns)) {
-                taps[(row / 4 * columns + column) * 4 + ORDER[row % 4]] =
-                    pass.weight[(row * columns + column) * channels + c];
+            let mut taps = vec![0.0; layout.depth()];
+            for tap in (0..rows * columns).map(|n| (n / columns, n % columns)) {
+                taps[layout.tap(tap)] = pass.weight[pass.at(tap, c)];
             }
             let (taps, scale) = quantize::weights(isa, &taps, (rows * columns) as f32);
-            for (n, four) in taps.chunks_exact(4).enumerate() {
-                block.weight[(n * places + place) * 4..][..4].copy_from_slice(four);
+            for (tap, &weight) in taps.iter().enumerate() {
+                block.weight[layout.at(tap, place)] = weight;
             }
             let total: i32 = taps.iter().map(|&w| i32::from(w)).sum();
             (block.scale[place], block.sum[place], block.bias[place]) = (scale, total as f32 * scale, bias[c]);
@@ -279,7 +277,7 @@ impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
         let start = first + block.channel;
         let last = start + (rows - 1) * stride + ((M - 1) * S + columns - 1) * channels;
         assert!(0 < used && used <= 4 * L::N && last + used <= data.len());
-        assert_eq!(block.weight.len(), rows.div_ceil(4) * columns * 16 * L::N);
+        assert_eq!(block.weight.len(), TapLayout::new(pass.taps, 4 * L::N).len());
 
         let mut sums = [[L::zero(); 4]; M];
         // SAFETY: the asserts above bound every address. Rows beyond the last have weights of 0.
@@ -292,7 +290,7 @@ impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
                 for n in 0..rows.div_ceil(4) * columns {
                     let (first, column) = (n / columns * 4, n % columns);
                     let rows = ORDER.map(|r| from.add((first + r).min(rows - 1) * stride + column * channels));
-                    let weight = weight.add(n * 16 * L::N);
+                    let weight = weight.add(n * TapLayout::column(4 * L::N));
                     Columns::<L, M, 1, S> { rows, channels, used, weight, lanes: PhantomData }.add_all(&mut sums);
                 }
             }
@@ -366,9 +364,9 @@ impl<L: ByteLanes, const M: usize, const T: usize, const S: usize> Columns<L, M,
             if m * S <= X && X < m * S + T {
                 // SAFETY: the caller's word.
                 unsafe {
-                    let weight = self.weight.add((X - m * S) * 16 * L::N);
+                    let weight = self.weight.add((X - m * S) * TapLayout::column(4 * L::N));
                     for (v, sum) in sums.iter_mut().enumerate() {
-                        *sum = L::dot(*sum, pixels[v], L::weights(weight.add(v * 4 * L::N)));
+                        *sum = L::dot(*sum, pixels[v], L::weights(weight.add(TapLayout::four(v * L::N))));
                     }
                 }
             }

@@ -4,6 +4,7 @@ mod bytes;
 pub mod cuda;
 mod scalar;
 mod simd;
+mod taps;
 
 use crate::kernels::inference::any_map::{Input, Output};
 use crate::kernels::inference::layer_shape::{Activation, Shape};
@@ -32,7 +33,8 @@ struct Pass {
     taps: (usize, usize),
     /// Of the upsampled map: row and column.
     phase: (usize, usize),
-    /// `[taps][channels]`.
+    channels: usize,
+    /// `[row][column][channel]`.
     weight: Vec<f32>,
 }
 
@@ -103,7 +105,7 @@ impl Pass {
     fn plain(shape: &Shape, weight: &[f32]) -> Self {
         let kernel = shape.kernel;
         let mut pass = Self::zeros((kernel, kernel), shape.outputs);
-        pass.add(shape, weight, |ty, tx| (ty, tx));
+        pass.add(shape.kernel, weight, |ty, tx| (ty, tx));
         pass
     }
 
@@ -113,20 +115,25 @@ impl Pass {
         let first = |cells: Cells| (cells.first() + pad as isize) as usize;
         let mut pass = Self::zeros((rows.count(), columns.count()), shape.outputs);
         (pass.first, pass.phase) = ((first(rows), first(columns)), phase);
-        pass.add(shape, weight, |ty, tx| (rows.tap(ty), columns.tap(tx)));
+        pass.add(shape.kernel, weight, |ty, tx| (rows.tap(ty), columns.tap(tx)));
         pass
     }
 
     fn zeros(taps: (usize, usize), channels: usize) -> Self {
-        Self { first: (0, 0), taps, phase: (0, 0), weight: vec![0.0; taps.0 * taps.1 * channels] }
+        Self { first: (0, 0), taps, phase: (0, 0), channels, weight: vec![0.0; taps.0 * taps.1 * channels] }
+    }
+
+    /// Where the weight of a channel stands at this row and column of taps.
+    #[inline(always)]
+    fn at(&self, (row, column): (usize, usize), channel: usize) -> usize {
+        (row * self.taps.1 + column) * self.channels + channel
     }
 
     /// Adds the kernel's taps to those of the rectangle that `to` names.
-    fn add(&mut self, shape: &Shape, weight: &[f32], to: impl Fn(usize, usize) -> (usize, usize)) {
-        let kernel = shape.kernel;
+    fn add(&mut self, kernel: usize, weight: &[f32], to: impl Fn(usize, usize) -> (usize, usize)) {
         for (n, weight) in weight.iter().enumerate() {
-            let (y, x) = to(n / kernel % kernel, n % kernel);
-            self.weight[(y * self.taps.1 + x) * shape.outputs + n / (kernel * kernel)] += weight;
+            let at = self.at(to(n / kernel % kernel, n % kernel), n / (kernel * kernel));
+            self.weight[at] += weight;
         }
     }
 }

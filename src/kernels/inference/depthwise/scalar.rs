@@ -13,7 +13,7 @@ pub(super) fn run(shape: &Shape, pass: &Pass, bias: &[f32], input: MapView, out:
                     for tx in 0..pass.taps.1 {
                         let row = y * shape.stride + pass.first.0 + ty;
                         let column = x * shape.stride + pass.first.1 + tx;
-                        let weight = pass.weight[(ty * pass.taps.1 + tx) * c + channel];
+                        let weight = pass.weight[pass.at((ty, tx), channel)];
                         sum += weight * data[row * stride + column * c + channel];
                     }
                 }

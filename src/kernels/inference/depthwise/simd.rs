@@ -130,7 +130,7 @@ impl Run<'_> {
             for tx in 0..taps.1 {
                 // SAFETY: as above.
                 unsafe {
-                    let weight = L::load(pass.weight.as_ptr().add((ty * taps.1 + tx) * channels + c));
+                    let weight = L::load(pass.weight.as_ptr().add(pass.at((ty, tx), c)));
                     let pixels = input.as_ptr().add(start + ty * stride + tx * channels);
                     for (m, sum) in sums.iter_mut().enumerate() {
                         *sum = L::load(pixels.add(m * step)).mul_add(weight, *sum);

@@ -1,0 +1,72 @@
+//! Where the taps of a block stand in bytes: four rows of one column beside each other, for one instruction to multiply.
+
+/// Where in a lane each of four rows stands. The middle one of three, whose weight is most often the largest, has no neighbour.
+pub(super) const ORDER: [usize; 4] = [0, 2, 1, 3];
+
+/// `[four rows][column][place][row of the four]`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TapLayout {
+    /// Rows and columns of taps.
+    taps: (usize, usize),
+    /// Places of a block, one to a channel of a pixel.
+    places: usize,
+}
+
+impl TapLayout {
+    pub(super) fn new(taps: (usize, usize), places: usize) -> Self {
+        Self { taps, places }
+    }
+
+    /// Taps of one place, rows beyond the last included.
+    pub(super) fn depth(self) -> usize {
+        self.taps.0.div_ceil(4) * self.taps.1 * 4
+    }
+
+    /// Taps of all places.
+    pub(super) fn len(self) -> usize {
+        self.depth() * self.places
+    }
+
+    /// The tap at this row and column, among those of one place.
+    pub(super) fn tap(self, (row, column): (usize, usize)) -> usize {
+        4 * (row / 4 * self.taps.1 + column) + ORDER[row % 4]
+    }
+
+    /// Where a tap of a place stands.
+    pub(super) fn at(self, tap: usize, place: usize) -> usize {
+        tap / 4 * Self::column(self.places) + Self::four(place) + tap % 4
+    }
+
+    /// How many taps one column of four rows has, for so many places.
+    #[inline(always)]
+    pub(super) const fn column(places: usize) -> usize {
+        4 * places
+    }
+
+    /// Where in a column the four taps of a place begin.
+    #[inline(always)]
+    pub(super) const fn four(place: usize) -> usize {
+        4 * place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TapLayout;
+
+    #[test]
+    fn every_tap_has_its_place() {
+        for (taps, places) in [((3, 3), 32), ((5, 5), 8), ((9, 2), 64), ((1, 1), 4)] {
+            let layout = TapLayout::new(taps, places);
+            let mut all: Vec<usize> =
+                (0..layout.depth()).flat_map(|tap| (0..places).map(move |place| layout.at(tap, place))).collect();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(0..layout.len()), "{layout:?}");
+            let mut named: Vec<usize> =
+                (0..taps.0).flat_map(|row| (0..taps.1).map(move |column| layout.tap((row, column)))).collect();
+            named.sort_unstable();
+            named.dedup();
+            assert!(named.len() == taps.0 * taps.1 && named.last() < Some(&layout.depth()), "{layout:?}");
+        }
+    }
+}
