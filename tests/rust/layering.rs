@@ -1,4 +1,5 @@
 //! The order of `src/`, checked on every `cargo test`: who may use whom, where `unsafe` lives, and that files stay readable.
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -47,26 +48,67 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// calls libjpeg.
 const MAY_BE_UNSAFE: [&str; 3] = ["bindings/memory.rs", "bindings/foreign.rs", "image/jpeg/reader.rs"];
 
+/// The same of the rooms inside `kernels/`.
+const KERNELS_MAY_USE: &[(&str, &[&str])] = &[
+    ("isa", &[]),
+    ("threads", &[]),
+    ("cuda", &["threads"]),
+    ("image", &["isa", "threads", "cuda"]),
+    ("inference", &["isa", "threads", "cuda"]),
+    ("training", &["isa", "threads"]),
+];
+
 #[test]
 fn modules_import_downwards_only() {
     let mut wrong = vec![];
-    for (file, text) in sources() {
-        let module = file.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
-        if module == "lib" {
-            continue;
-        }
-        let allowed = MAY_USE.iter().find(|(name, _)| *name == module);
-        let (_, allowed) = allowed.unwrap_or_else(|| panic!("src/{module} has no place in MAY_USE"));
-        for (n, line) in code(&text) {
-            for used in line.split("crate::").skip(1) {
-                let used = used.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
-                if used != module && !allowed.contains(&used) {
-                    wrong.push(format!("{}:{n}: {module} may not use {used}", file.display()));
-                }
-            }
+    for (user, used) in imports() {
+        let inside = [&user, &used].iter().all(|module| module[0] == "kernels" && module.len() > 1);
+        let (table, level) = if inside { (KERNELS_MAY_USE, 1) } else { (MAY_USE, 0) };
+        let allowed = table.iter().find(|(name, _)| *name == user[level]);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("{} has no place in its table", user.join("::")));
+        if user[level] != used[level] && !allowed.contains(&used[level].as_str()) {
+            wrong.push(format!("{} may not use {}", user.join("::"), used.join("::")));
         }
     }
+    wrong.sort();
+    wrong.dedup();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Inside `kernels/` an operation is one unit, whatever files it has; elsewhere a module is.
+#[test]
+fn nothing_uses_what_uses_it() {
+    let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (user, used) in imports() {
+        let (user, used) = (unit(&user), unit(&used));
+        if user != used {
+            graph.entry(user).or_default().insert(used);
+        }
+    }
+    assert!(graph.len() > 25, "the graph has been lost: {graph:?}");
+    // What uses nothing that is left is taken away; what remains are circles and what hangs on them.
+    while let Some(free) = graph.keys().find(|unit| graph[*unit].iter().all(|used| !graph.contains_key(used))) {
+        let free = free.clone();
+        graph.remove(&free);
+    }
+    assert!(graph.is_empty(), "circles among {graph:#?}");
+}
+
+#[test]
+fn a_circle_through_a_re_export_is_seen() {
+    let sources = [
+        (vec!["a"], "use crate::b::Thing;"),
+        (vec!["b"], "pub use inner::Thing;"),
+        (vec!["b", "inner"], "pub use crate::c::{self, Other as Thing};"),
+        (vec!["c"], "use super::a::{Deep, deeper::{Deepest}};"),
+    ];
+    let modules = sources.map(|(path, text)| (path.into_iter().map(str::to_owned).collect(), text.to_owned()));
+    let found = imports_of(&modules.into_iter().collect());
+    let found: Vec<_> =
+        found.iter().map(|(user, used)| format!("{} -> {}", user.join("::"), used.join("::"))).collect();
+    for expected in ["a -> b", "a -> b::inner", "a -> c", "b -> b::inner", "b::inner -> c", "c -> a"] {
+        assert!(found.iter().any(|edge| edge == expected), "{expected} is not among {found:?}");
+    }
 }
 
 #[test]
@@ -110,5 +152,118 @@ fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = vec![];
     walk(&root, &root, &mut found);
+    found
+}
+
+/// A room's operation in `image`, `inference`, `training` and `threads`; else the room.
+fn unit(module: &[String]) -> String {
+    let apart = ["image", "inference", "training", "threads"];
+    let deep = module[0] == "kernels" && module.get(1).is_some_and(|room| apart.contains(&room.as_str()));
+    module[..module.len().min(if deep {
+        3
+    } else if module[0] == "kernels" {
+        2
+    } else {
+        1
+    })]
+        .join("::")
+}
+
+/// Which module uses which, `pub use` followed to where a name is defined.
+fn imports() -> Vec<(Vec<String>, Vec<String>)> {
+    let modules = sources().into_iter().filter(|(file, _)| file != Path::new("lib.rs")).map(|(file, text)| {
+        let mut path: Vec<String> = file.with_extension("").iter().map(|part| part.to_str().unwrap().into()).collect();
+        if path.last().is_some_and(|last| last == "mod") {
+            path.pop();
+        }
+        (path, text)
+    });
+    imports_of(&modules.collect())
+}
+
+fn imports_of(modules: &BTreeMap<Vec<String>, String>) -> Vec<(Vec<String>, Vec<String>)> {
+    let named: Named = modules.iter().map(|(module, text)| (&module[..], paths(module, text, modules))).collect();
+    let mut found = vec![];
+    for (module, paths) in &named {
+        for (path, _, _) in paths {
+            follow(path, &named, 0, &mut |used| found.push((module.to_vec(), used.to_vec())));
+        }
+    }
+    found
+}
+
+/// What each module names: see [`paths`].
+type Named<'a> = BTreeMap<&'a [String], Vec<(Vec<String>, String, bool)>>;
+
+/// Every module that a path leads through: the one that it names, and those that its last name is re-exported from.
+fn follow(path: &[String], named: &Named, depth: usize, found: &mut impl FnMut(&[String])) {
+    let Some(n) = (1..=path.len()).rev().find(|&n| named.contains_key(&path[..n])) else { return };
+    found(&path[..n]);
+    let Some(item) = path.get(n).filter(|_| depth < 8) else { return };
+    for (next, _, _) in named[&path[..n]].iter().filter(|(_, name, public)| *public && name == item) {
+        follow(next, named, depth + 1, found);
+    }
+}
+
+/// The paths from the root of the crate that a module's text names, with the name that each goes by there, and whether it is
+/// re-exported.
+fn paths(module: &[String], text: &str, modules: &BTreeMap<Vec<String>, String>) -> Vec<(Vec<String>, String, bool)> {
+    let text: String = code(text).map(|(_, line)| format!("{line}\n")).collect();
+    let mut found = vec![];
+    let mut add = |path: &str, name: Option<&str>, public: bool| {
+        let mut parts: Vec<String> = path.split("::").map(|part| part.trim().to_owned()).collect();
+        let mut from: Vec<String> = match parts[0].as_str() {
+            "crate" => vec![],
+            "super" | "self" => module.to_vec(),
+            child if modules.contains_key(&[module, &[child.to_owned()]].concat()) => module.to_vec(),
+            _ => return,
+        };
+        while let Some("crate" | "super" | "self") = parts.first().map(String::as_str) {
+            if parts.remove(0) == "super" {
+                from.pop();
+            }
+        }
+        parts.retain(|part| part != "self");
+        let last = parts.last().cloned().unwrap_or_default();
+        found.push(([from, parts].concat(), name.map_or(last, str::to_owned), public));
+    };
+    for (start, _) in text.match_indices("use ") {
+        let before = text[..start].rsplit(['\n', ';', '}']).next().unwrap_or_default().trim();
+        if !(before.is_empty() || before.starts_with("pub")) {
+            continue;
+        }
+        let tree = text[start + 4..].split(';').next().unwrap_or_default();
+        for leaf in leaves(tree) {
+            let (path, name) = leaf.split_once(" as ").map_or((&*leaf, None), |(path, name)| (path, Some(name.trim())));
+            add(path, name, before.starts_with("pub"));
+        }
+    }
+    for (start, _) in text.match_indices("crate::") {
+        let end = text[start..].find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(0);
+        add(text[start..start + end].trim_end_matches(':'), None, false);
+    }
+    found
+}
+
+/// `a::{b, c::{d}}` as `a::b` and `a::c::d`.
+fn leaves(tree: &str) -> Vec<String> {
+    let tree = tree.trim();
+    let Some((head, inner)) = tree.split_once('{') else { return vec![tree.to_owned()] };
+    let inner = inner.trim_end().strip_suffix('}').unwrap_or(inner);
+    let (mut depth, mut start, mut found) = (0, 0, vec![]);
+    for (at, c) in inner.char_indices().chain([(inner.len(), ',')]) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                let part = inner[start..at].trim();
+                if !part.is_empty() {
+                    found.extend(leaves(part).into_iter().map(|leaf| format!("{}{leaf}", head.trim())));
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
     found
 }
