@@ -12,6 +12,7 @@ use crate::kernels::inference::quantize::{Grid, QuantizeScratch};
 use crate::kernels::inference::spare_maps::SpareMaps;
 use crate::kernels::isa::{Isa, KernelPath};
 use crate::weights::Model;
+use crate::weights::layers::Layer;
 
 /// What layers need beside their input; memory that is used again.
 #[derive(Debug, Default)]
@@ -36,17 +37,17 @@ pub(super) enum Convolution {
 }
 
 impl Convolution {
-    /// The layer called `name`, without bias.
-    pub(super) fn new(model: &Model, path: KernelPath, name: &str, shape: Shape, separable: bool) -> Result<Self> {
-        let tensor = |part: &str| model.tensor(&format!("{name}.{part}weight"));
-        if !separable {
-            return Ok(Self::Dense(Conv::new(path, shape, &tensor("")?.data, None)));
+    /// The layer, without bias.
+    pub(super) fn new(model: &Model, path: KernelPath, layer: &Layer) -> Result<Self> {
+        let tensor = |part: &str| model.numbers(&format!("{}.{part}weight", layer.name));
+        let shape = shape_of(layer, Activation::None);
+        if !layer.separable {
+            return Ok(Self::Dense(Conv::new(path, shape, tensor("")?, None)));
         }
-        let depthwise = Shape { outputs: shape.inputs, activation: Activation::None, ..shape };
-        let pointwise = Shape { kernel: 1, stride: 1, upsample: false, ..shape };
+        let (depthwise, pointwise) = separated(shape);
         Ok(Self::Separable(
-            Depthwise::new(path, depthwise, &tensor("depthwise.")?.data, None),
-            Conv::in_words(path, pointwise, &tensor("pointwise.")?.data, None),
+            Depthwise::new(path, depthwise, tensor("depthwise.")?, None),
+            Conv::in_words(path, pointwise, tensor("pointwise.")?, None),
         ))
     }
 
@@ -69,6 +70,26 @@ impl Convolution {
                 out
             }
         }
+    }
+}
+
+/// The shape of a layer, and what follows its sum.
+pub(super) fn shape_of(layer: &Layer, activation: Activation) -> Shape {
+    let &Layer { inputs, outputs, kernel, stride, upsample, .. } = layer;
+    Shape { inputs, outputs, kernel, stride, upsample, activation }
+}
+
+/// The two convolutions of a separable one, with nothing between.
+pub(super) fn separated(shape: Shape) -> (Shape, Shape) {
+    let depthwise = Shape { outputs: shape.inputs, activation: Activation::None, ..shape };
+    (depthwise, Shape { kernel: 1, stride: 1, upsample: false, ..shape })
+}
+
+/// The padding of a convolution that keeps its map's size; one that upsamples finds the edge outside.
+pub(super) fn around(layer: &Layer) -> (Pad, Border) {
+    match layer.upsample {
+        true => (Shape::upsample_pad(layer.kernel), Border::Edge),
+        false => (Pad::all(layer.kernel / 2), Border::Reflect),
     }
 }
 
@@ -124,8 +145,8 @@ impl StyleNorm {
     /// The norm of the site called `name`.
     pub(super) fn new(model: &Model, isa: Isa, name: &str) -> Result<Self> {
         let linear = |part: &str| -> Result<Linear> {
-            let tensor = |kind: &str| model.tensor(&format!("{name}.{part}.{kind}"));
-            Ok(Linear::new(isa, &tensor("weight")?.data, &tensor("bias")?.data))
+            let (weight, bias) = model.weight_and_bias(&format!("{name}.{part}"))?;
+            Ok(Linear::new(isa, weight, bias))
         };
         Ok(Self { beta: linear("beta")?, gamma: linear("gamma")? })
     }

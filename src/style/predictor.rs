@@ -1,5 +1,5 @@
 //! F: image to style vector z, whatever the image's size (it is resized first, if it is too large or too small).
-use super::layers::{LayerScratch, run_conv};
+use super::layers::{LayerScratch, run_conv, shape_of};
 use crate::error::Result;
 use crate::kernels::inference::any_map::{AnyMap, Input};
 use crate::kernels::inference::bilinear::{BilinearScratch, resize};
@@ -11,7 +11,8 @@ use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::linear::Linear;
 use crate::kernels::inference::pixel_interpolation::Pixels;
 use crate::kernels::isa::{Extent, KernelPath};
-use crate::weights::{Model, network};
+use crate::weights::Model;
+use crate::weights::layers::{BlockLayers, Layer, PredictorLayers};
 
 /// F with its weights.
 #[derive(Clone, Debug)]
@@ -115,54 +116,36 @@ impl Predictor {
     /// A tensor is missing.
     pub fn new(model: &Model, path: KernelPath) -> Result<Self> {
         let predictor = &model.network.predictor;
-        let layer = |name: &str| -> Result<(&[f32], &[f32])> {
-            let tensor = |kind: &str| model.tensor(&format!("predictor.{name}.{kind}"));
-            Ok((&tensor("weight")?.data, &tensor("bias")?.data))
+        let conv = |layer: &Layer, activation| -> Result<Conv> {
+            let (weight, bias) = model.weight_and_bias(&layer.name)?;
+            Ok(Conv::new(path, shape_of(layer, activation), weight, Some(bias)))
         };
-        let conv = |name: &str, inputs, outputs, kernel, stride, activation| -> Result<Conv> {
-            let (weight, bias) = layer(name)?;
-            let shape = Shape { stride, activation, ..Shape::plain(inputs, outputs, kernel) };
-            Ok(Conv::new(path, shape, weight, Some(bias)))
+        let block = |layers: &BlockLayers| -> Result<Block> {
+            let (weight, bias) = model.weight_and_bias(&layers.depthwise.name)?;
+            let depthwise = shape_of(&layers.depthwise, Activation::Relu6);
+            Ok(Block {
+                expand: layers.expand.as_ref().map(|layer| conv(layer, Activation::Relu6)).transpose()?,
+                depthwise: Depthwise::new(path, depthwise, weight, Some(bias)),
+                project: conv(&layers.project, Activation::None)?,
+                residual: layers.residual,
+            })
         };
-        let body = match predictor {
-            network::Predictor::Cnn { channels, .. } => {
-                let mut inputs = 3;
-                let mut stages = vec![];
-                for (i, &outputs) in channels.iter().enumerate() {
-                    stages.push(conv(&format!("conv.{i}"), inputs, outputs, 3, 2, Activation::Relu)?);
-                    inputs = outputs;
-                }
-                Body::Cnn(stages)
+        let body = match predictor.layers() {
+            PredictorLayers::Cnn(stages) => {
+                Body::Cnn(stages.iter().map(|layer| conv(layer, Activation::Relu)).collect::<Result<_>>()?)
             }
-            network::Predictor::MobilenetV2 { .. } => {
-                let stem = conv("stem", 3, network::MOBILENET_V2_STEM, 3, 2, Activation::Relu6)?;
-                let mut inputs = network::MOBILENET_V2_STEM;
-                let mut blocks = vec![];
-                for (i, block) in network::mobilenet_v2_blocks().enumerate() {
-                    let (hidden, outputs, stride) = (inputs * block.expansion, block.channels, block.stride);
-                    let name = |part: &str| format!("block.{i}.{part}");
-                    let expand = match block.expansion {
-                        1 => None,
-                        _ => Some(conv(&name("expand"), inputs, hidden, 1, 1, Activation::Relu6)?),
-                    };
-                    let (weight, bias) = layer(&name("depthwise"))?;
-                    let activation = Activation::Relu6;
-                    let shape = Shape { stride, activation, ..Shape::plain(hidden, hidden, 3) };
-                    blocks.push(Block {
-                        expand,
-                        depthwise: Depthwise::new(path, shape, weight, Some(bias)),
-                        project: conv(&name("project"), hidden, outputs, 1, 1, Activation::None)?,
-                        residual: stride == 1 && inputs == outputs,
-                    });
-                    inputs = outputs;
-                }
-                let last = conv("last", inputs, network::MOBILENET_V2_LAST, 1, 1, Activation::Relu6)?;
-                Body::MobilenetV2(Box::new(MobilenetV2 { stem, blocks, last }))
-            }
+            PredictorLayers::MobilenetV2 { stem, blocks, last } => Body::MobilenetV2(Box::new(MobilenetV2 {
+                stem: conv(&stem, Activation::Relu6)?,
+                blocks: blocks.iter().map(block).collect::<Result<_>>()?,
+                last: conv(&last, Activation::Relu6)?,
+            })),
         };
-        let linear = |name| layer(name).map(|(weight, bias)| Linear::new(path.isa(), weight, bias));
+        let linear = |name: &str| -> Result<Linear> {
+            let (weight, bias) = model.weight_and_bias(&format!("predictor.{name}"))?;
+            Ok(Linear::new(path.isa(), weight, bias))
+        };
         let sides = (predictor.smallest(), predictor.size());
-        let zoom = (sides.0 < sides.1).then(|| linear("zoom")).transpose()?;
+        let zoom = predictor.zooms().then(|| linear("zoom")).transpose()?;
         Ok(Self { path, sides, body, head: linear("head")?, zoom })
     }
 

@@ -3,7 +3,7 @@
 //! contract: convolution, ReLU -> residual: `x + norm(conv(relu(norm(conv(x)))))` -> expand: nearest x2, convolution, norm,
 //! ReLU -> head: convolution to three colours, norm, sigmoid. Every norm takes its gamma and beta from z. The output is
 //! `2^n ceil(size / 2^n)` pixels for a network that halves n times; the caller crops.
-use super::layers::{Convolution, LayerScratch, StyleNorm, padded, run_conv};
+use super::layers::{Convolution, LayerScratch, StyleNorm, around, padded, run_conv, shape_of};
 use crate::error::Result;
 use crate::kernels::inference::any_map::{AnyMap, Input};
 use crate::kernels::inference::convolution::Conv;
@@ -15,7 +15,8 @@ use crate::kernels::inference::pixel_interpolation::Last;
 use crate::kernels::inference::quantize::Grid;
 use crate::kernels::inference::upsampling::{pixel_shuffle_weight, shifted_weight};
 use crate::kernels::isa::KernelPath;
-use crate::weights::{Model, network};
+use crate::weights::Model;
+use crate::weights::layers::{Layer, TransformerLayers};
 
 /// T with its weights.
 #[derive(Clone, Debug)]
@@ -40,6 +41,47 @@ pub struct Transformer {
 struct Site {
     convolution: Convolution,
     norm: StyleNorm,
+}
+
+impl Site {
+    fn new(model: &Model, path: KernelPath, layer: &Layer) -> Result<Self> {
+        let norm = StyleNorm::new(model, path.isa(), &layer.name)?;
+        Ok(Self { convolution: Convolution::new(model, path, layer)?, norm })
+    }
+
+    /// A dense one that upsamples, as one over cells of four pixels.
+    fn shuffled(model: &Model, path: KernelPath, layer: &Layer) -> Result<Self> {
+        let weight = model.numbers(&format!("{}.weight", layer.name))?;
+        let (kernel, weight) = pixel_shuffle_weight(layer.outputs, layer.inputs, layer.kernel, weight);
+        let conv = Conv::new(path, Shape::plain(layer.inputs, 4 * layer.outputs, kernel), &weight, None);
+        let norm = StyleNorm::new(model, path.isa(), &layer.name)?;
+        Ok(Self { convolution: Convolution::Dense(conv), norm })
+    }
+}
+
+/// A layer of the contracting part, which is the i-th.
+fn contract_conv(model: &Model, path: KernelPath, (i, layer): (usize, &Layer)) -> Result<Conv> {
+    let (weight, bias) = model.weight_and_bias(&layer.name)?;
+    let shape = shape_of(layer, Activation::Relu);
+    Ok(match i {
+        // Pixels are bytes.
+        0 => Conv::new(path, shape, weight, Some(bias)),
+        _ => Conv::in_words(path, shape, weight, Some(bias)),
+    })
+}
+
+/// The image's own way to the head; over four pixels at a time, where the head is.
+fn skip_conv(model: &Model, path: KernelPath, skip: &Layer, fours: bool) -> Result<(Conv, Linear)> {
+    let weight = model.numbers(&format!("{}.weight", skip.name))?;
+    let shape = shape_of(skip, Activation::None);
+    let conv = if fours {
+        let (kernel, weight) = shifted_weight(skip.outputs, skip.inputs, skip.kernel, weight);
+        Conv::new(path, Shape { outputs: 4 * skip.outputs, kernel, stride: 2, ..shape }, &weight, None)
+    } else {
+        Conv::new(path, shape, weight, None)
+    };
+    let (weight, bias) = model.weight_and_bias(&format!("{}.gain", skip.name))?;
+    Ok((conv, Linear::new(path.isa(), weight, bias)))
 }
 
 /// T's last map and the norm that its sigmoid still lacks.
@@ -68,97 +110,22 @@ impl Transformer {
     /// # Errors
     /// A tensor is missing.
     pub fn new(model: &Model, path: KernelPath) -> Result<Self> {
-        let network::Transformer { contract, residual, expand, head, .. } = &model.network.transformer;
-        let mut channels = 3;
-        let mut pads = vec![];
-        let reflect = |kernel: usize| (Pad::all(kernel / 2), Border::Reflect);
-        let edge = |kernel: usize| (Shape::upsample_pad(kernel), Border::Edge);
-        let shape = |inputs, outputs, kernel, upsample| Shape { upsample, ..Shape::plain(inputs, outputs, kernel) };
-        let site = |name: &str, shape: Shape, separable| -> Result<Site> {
-            Ok(Site {
-                convolution: Convolution::new(model, path, name, shape, separable)?,
-                norm: StyleNorm::new(model, path.isa(), name)?,
-            })
-        };
-
-        let mut contracts = vec![];
-        for (i, layer) in contract.iter().enumerate() {
-            let name = format!("transformer.contract.{i}");
-            let shape = Shape {
-                stride: layer.stride,
-                activation: Activation::Relu,
-                ..shape(channels, layer.channels, layer.kernel, false)
-            };
-            let (weight, bias) = (model.tensor(&format!("{name}.weight"))?, model.tensor(&format!("{name}.bias"))?);
-            let conv = match i {
-                // Pixels are bytes.
-                0 => Conv::new(path, shape, &weight.data, Some(&bias.data)),
-                _ => Conv::in_words(path, shape, &weight.data, Some(&bias.data)),
-            };
-            contracts.push(conv);
-            pads.push(reflect(layer.kernel));
-            channels = layer.channels;
-        }
-
-        let mut blocks = vec![];
-        for i in 0..residual.blocks {
-            let conv = |n: usize| {
-                let name = format!("transformer.residual.{i}.conv{n}");
-                site(&name, shape(channels, channels, 3, false), residual.separable)
-            };
-            blocks.push([conv(1)?, conv(2)?]);
-        }
-        pads.push(reflect(3));
-
-        let mut expands = vec![];
-        for (i, layer) in expand.iter().enumerate() {
-            let shape = shape(channels, layer.channels, layer.kernel, true);
-            expands.push(site(&format!("transformer.expand.{i}"), shape, layer.separable)?);
-            pads.push(edge(layer.kernel));
-            channels = layer.channels;
-        }
-
-        pads.push(if head.upsample { edge(head.kernel) } else { reflect(head.kernel) });
-        let name = "transformer.head";
-        let head_site = if head.separable {
-            site(name, shape(channels, 3, head.kernel, head.upsample), true)?
-        } else {
-            let weight = &model.tensor(&format!("{name}.weight"))?.data;
-            let conv = match head.upsample {
-                true => {
-                    let (kernel, weight) = pixel_shuffle_weight(3, channels, head.kernel, weight);
-                    Conv::new(path, shape(channels, 12, kernel, false), &weight, None)
-                }
-                false => Conv::new(path, shape(channels, 3, head.kernel, false), weight, None),
-            };
-            Site { convolution: Convolution::Dense(conv), norm: StyleNorm::new(model, path.isa(), name)? }
-        };
-        let skip = match head.skip {
-            true => {
-                let tensor = |part: &str| model.tensor(&format!("{name}.skip.{part}"));
-                let shape = shape(3, 3, head.kernel, false);
-                let weight = &tensor("weight")?.data;
-                let conv = match head.upsample {
-                    true => {
-                        let (kernel, weight) = shifted_weight(3, 3, head.kernel, weight);
-                        Conv::new(path, Shape { outputs: 12, kernel, stride: 2, ..shape }, &weight, None)
-                    }
-                    false => Conv::new(path, shape, weight, None),
-                };
-                Some((conv, Linear::new(path.isa(), &tensor("gain.weight")?.data, &tensor("gain.bias")?.data)))
-            }
-            false => None,
-        };
+        let TransformerLayers { contract, residual, expand, head, skip } = model.network.transformer.layers();
+        let site = |layer: &Layer| Site::new(model, path, layer);
+        let contracting = contract.iter().map(|layer| layer.stride).product();
+        // All residual blocks want the padding of their 3x3 kernels.
+        let trunk = (Pad::all(1), Border::Reflect);
+        let pads = contract.iter().map(around).chain([trunk]).chain(expand.iter().chain([&head]).map(around));
         Ok(Self {
             path,
-            contract: contracts,
-            residual: blocks,
-            expand: expands,
-            head: head_site,
-            skip,
-            stride: contract.iter().map(|layer| layer.stride).product(),
+            pads: pads.collect(),
+            contract: contract.iter().enumerate().map(|at| contract_conv(model, path, at)).collect::<Result<_>>()?,
+            residual: residual.iter().map(|[a, b]| Ok([site(a)?, site(b)?])).collect::<Result<_>>()?,
+            expand: expand.iter().map(site).collect::<Result<_>>()?,
+            stride: contracting,
             growth: 1 << (expand.len() + usize::from(head.upsample)),
-            pads,
+            skip: skip.map(|skip| skip_conv(model, path, &skip, head.upsample)).transpose()?,
+            head: if head.upsample && !head.separable { Site::shuffled(model, path, &head)? } else { site(&head)? },
         })
     }
 

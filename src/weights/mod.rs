@@ -1,5 +1,6 @@
 //! Files to named tensors: a model is the description of its network and the tensors that this names.
 mod flatbuffer;
+pub mod layers;
 pub mod magenta;
 mod model;
 pub mod network;

@@ -192,6 +192,14 @@ impl Model {
         self.tensors.get(name).ok_or_else(|| Error::weights(&self.name, format!("lacks the tensor {name:?}")))
     }
 
+    /// The weight and the bias of the layer called `name`.
+    ///
+    /// # Errors
+    /// There is no such pair of tensors.
+    pub fn weight_and_bias(&self, name: &str) -> Result<(&[f32], &[f32])> {
+        Ok((self.numbers(&format!("{name}.weight"))?, self.numbers(&format!("{name}.bias"))?))
+    }
+
     /// The numbers of the tensor called `name`.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! What a network of the family looks like, as data: the JSON in a model file's metadata.
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// A style predictor F and a transformer T that share a style space.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,83 +59,6 @@ impl Network {
             true => Err("its head is separable and has a skip; one of the two is possible".into()),
             false => Ok(()),
         }
-    }
-
-    /// Every tensor that the network names, with its shape.
-    pub fn tensors(&self) -> BTreeMap<String, Vec<usize>> {
-        let mut all = BTreeMap::new();
-        let mut add = |name: String, shape: &[usize]| {
-            all.insert(name, shape.to_vec());
-        };
-        let mut biased = |name: String, shape: &[usize]| {
-            add(format!("{name}.weight"), shape);
-            add(format!("{name}.bias"), &shape[..1]);
-        };
-        let features = match &self.predictor {
-            Predictor::Cnn { channels, .. } => {
-                let mut inputs = 3;
-                for (i, &outputs) in channels.iter().enumerate() {
-                    biased(format!("predictor.conv.{i}"), &[outputs, inputs, 3, 3]);
-                    inputs = outputs;
-                }
-                2 * (3 + channels.iter().sum::<usize>())
-            }
-            Predictor::MobilenetV2 { .. } => {
-                let mut inputs = MOBILENET_V2_STEM;
-                biased("predictor.stem".into(), &[inputs, 3, 3, 3]);
-                for (i, block) in mobilenet_v2_blocks().enumerate() {
-                    let (name, hidden) = (format!("predictor.block.{i}"), inputs * block.expansion);
-                    if block.expansion != 1 {
-                        biased(format!("{name}.expand"), &[hidden, inputs, 1, 1]);
-                    }
-                    biased(format!("{name}.depthwise"), &[hidden, 1, 3, 3]);
-                    biased(format!("{name}.project"), &[block.channels, hidden, 1, 1]);
-                    inputs = block.channels;
-                }
-                biased("predictor.last".into(), &[MOBILENET_V2_LAST, inputs, 1, 1]);
-                MOBILENET_V2_LAST
-            }
-        };
-        biased("predictor.head".into(), &[self.predictor.dim(), features]);
-        if self.predictor.smallest() < self.predictor.size() {
-            biased("predictor.zoom".into(), &[self.predictor.dim(), features]);
-        }
-
-        let Transformer { dim, contract, residual, expand, head } = &self.transformer;
-        let mut inputs = 3;
-        for (i, layer) in contract.iter().enumerate() {
-            let name = format!("transformer.contract.{i}");
-            biased(name, &[layer.channels, inputs, layer.kernel, layer.kernel]);
-            inputs = layer.channels;
-        }
-        let mut site = |name: String, inputs: usize, outputs: usize, kernel: usize, separable: bool| {
-            for part in ["beta", "gamma"] {
-                all.insert(format!("{name}.{part}.weight"), vec![outputs, *dim]);
-                all.insert(format!("{name}.{part}.bias"), vec![outputs]);
-            }
-            if separable {
-                all.insert(format!("{name}.depthwise.weight"), vec![inputs, 1, kernel, kernel]);
-                all.insert(format!("{name}.pointwise.weight"), vec![outputs, inputs, 1, 1]);
-            } else {
-                all.insert(format!("{name}.weight"), vec![outputs, inputs, kernel, kernel]);
-            }
-        };
-        for i in 0..residual.blocks {
-            for n in 1..=2 {
-                site(format!("transformer.residual.{i}.conv{n}"), inputs, inputs, 3, residual.separable);
-            }
-        }
-        for (i, layer) in expand.iter().enumerate() {
-            site(format!("transformer.expand.{i}"), inputs, layer.channels, layer.kernel, layer.separable);
-            inputs = layer.channels;
-        }
-        site("transformer.head".into(), inputs, 3, head.kernel, head.separable);
-        if head.skip {
-            all.insert("transformer.head.skip.weight".into(), vec![3, 3, head.kernel, head.kernel]);
-            all.insert("transformer.head.skip.gain.weight".into(), vec![3, *dim]);
-            all.insert("transformer.head.skip.gain.bias".into(), vec![3]);
-        }
-        all
     }
 }
 

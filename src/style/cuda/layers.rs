@@ -6,32 +6,44 @@ use crate::kernels::inference::convolution::cuda::{Conv, Source, Target};
 use crate::kernels::inference::depthwise::cuda::Depthwise;
 use crate::kernels::inference::feature_map::{Border, Pad};
 use crate::kernels::inference::instance_norm::cuda::{Affine, StyleNorm, Table};
-use crate::kernels::inference::layer_shape::Shape;
+use crate::kernels::inference::layer_shape::Activation;
 use crate::kernels::inference::linear::cuda::Linear;
+use crate::style::layers::{separated, shape_of};
 use crate::weights::Model;
+use crate::weights::layers::Layer;
 
 /// Padding and what stands in it.
 pub(super) type Around = (Pad, Border);
 
-/// The convolution called `name`, without bias; separable: a depthwise and a pointwise one with nothing between. One that
-/// upsamples has `room` for the outputs of each phase.
+/// A layer with bias.
+pub(super) fn biased(
+    model: &Model,
+    number: Number,
+    layer: &Layer,
+    activation: Activation,
+    weights: &mut Weights,
+) -> Result<Conv> {
+    let (weight, bias) = model.weight_and_bias(&layer.name)?;
+    Ok(Conv::new(number, shape_of(layer, activation), weight, Some(bias), weights))
+}
+
+/// A layer without bias; separable: a depthwise and a pointwise one with nothing between. One that upsamples has `room` for the
+/// outputs of each phase.
 pub(super) fn convolution(
     model: &Model,
     number: Number,
-    name: &str,
-    shape: Shape,
-    separable: bool,
+    layer: &Layer,
     room: usize,
     weights: &mut Weights,
 ) -> Result<Conv> {
-    let tensor = |part: &str| model.numbers(&format!("{name}.{part}weight"));
-    if separable {
-        let depthwise = Shape { outputs: shape.inputs, ..shape };
+    let tensor = |part: &str| model.numbers(&format!("{}.{part}weight", layer.name));
+    let shape = shape_of(layer, Activation::None);
+    if layer.separable {
+        let (depthwise, pointwise) = separated(shape);
         let depthwise = Depthwise::new(number, depthwise, tensor("depthwise.")?, None, weights);
-        let pointwise = Shape { kernel: 1, stride: 1, upsample: false, ..shape };
         return Ok(Conv::behind(number, depthwise, pointwise, tensor("pointwise.")?, None, weights));
     }
-    Ok(match shape.upsample {
+    Ok(match layer.upsample {
         true => Conv::upsampling(number, shape, tensor("")?, room, weights),
         false => Conv::new(number, shape, tensor("")?, None, weights),
     })

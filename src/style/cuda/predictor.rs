@@ -1,6 +1,6 @@
 //! F on CUDA; `style/predictor.rs` says what it is.
 use super::Plan;
-use super::layers::{Around, run_conv, run_measured};
+use super::layers::{Around, biased, run_conv, run_measured};
 use crate::error::Result;
 use crate::kernels::cuda::{At, Map, Moments, Number, Weights};
 use crate::kernels::inference::bilinear::cuda::resize;
@@ -8,10 +8,12 @@ use crate::kernels::inference::convolution::cuda::{Conv, Source};
 use crate::kernels::inference::depthwise::cuda::Depthwise;
 use crate::kernels::inference::feature_map::{Border, Pad};
 use crate::kernels::inference::instance_norm::cuda::{affine_add, features};
-use crate::kernels::inference::layer_shape::{Activation, Shape};
+use crate::kernels::inference::layer_shape::Activation;
 use crate::kernels::inference::linear::cuda::Linear;
 use crate::kernels::inference::pixel_interpolation::cuda::Images;
-use crate::weights::{Model, network};
+use crate::style::layers::shape_of;
+use crate::weights::Model;
+use crate::weights::layers::{BlockLayers, PredictorLayers};
 
 /// F with its weights on the device.
 #[derive(Clone, Debug)]
@@ -39,63 +41,45 @@ struct Block {
     residual: bool,
 }
 
+impl Block {
+    fn new(model: &Model, number: Number, layers: &BlockLayers, weights: &mut Weights) -> Result<Self> {
+        let BlockLayers { expand, depthwise, project, residual } = layers;
+        let expand =
+            expand.as_ref().map(|layer| biased(model, number, layer, Activation::Relu6, weights)).transpose()?;
+        let (weight, bias) = model.weight_and_bias(&depthwise.name)?;
+        let depthwise = shape_of(depthwise, Activation::Relu6);
+        let depthwise = Depthwise::new(number, depthwise, weight, Some(bias), weights);
+        let (weight, bias) = model.weight_and_bias(&project.name)?;
+        let shape = shape_of(project, Activation::None);
+        let project = Conv::behind(number, depthwise, shape, weight, Some(bias), weights);
+        Ok(Self { expand, project, residual: *residual })
+    }
+}
+
 impl Predictor {
     pub(super) fn new(model: &Model, number: Number, weights: &mut Weights) -> Result<Self> {
         let predictor = &model.network.predictor;
-        let layer = |name: &str| -> Result<(&[f32], &[f32])> {
-            let tensor = |kind: &str| model.numbers(&format!("predictor.{name}.{kind}"));
-            Ok((tensor("weight")?, tensor("bias")?))
-        };
-        let shape = |inputs, outputs, kernel, stride, activation| Shape {
-            stride,
-            activation,
-            ..Shape::plain(inputs, outputs, kernel)
-        };
-        let conv = |name: &str, shape, weights: &mut Weights| -> Result<Conv> {
-            let (weight, bias) = layer(name)?;
-            Ok(Conv::new(number, shape, weight, Some(bias), weights))
-        };
-        let body = match predictor {
-            network::Predictor::Cnn { channels, .. } => {
-                let mut inputs = 3;
-                let mut stages = vec![];
-                for (i, &outputs) in channels.iter().enumerate() {
-                    stages.push(conv(&format!("conv.{i}"), shape(inputs, outputs, 3, 2, Activation::Relu), weights)?);
-                    inputs = outputs;
-                }
-                Body::Cnn(stages)
+        let relu6 = Activation::Relu6;
+        let body = match predictor.layers() {
+            PredictorLayers::Cnn(stages) => {
+                let stage = |layer| biased(model, number, layer, Activation::Relu, weights);
+                Body::Cnn(stages.iter().map(stage).collect::<Result<_>>()?)
             }
-            network::Predictor::MobilenetV2 { .. } => {
-                let relu6 = Activation::Relu6;
-                let mut inputs = network::MOBILENET_V2_STEM;
-                let stem = conv("stem", shape(3, inputs, 3, 2, relu6), weights)?;
-                let mut blocks = vec![];
-                for (i, block) in network::mobilenet_v2_blocks().enumerate() {
-                    let (hidden, outputs, stride) = (inputs * block.expansion, block.channels, block.stride);
-                    let name = |part: &str| format!("block.{i}.{part}");
-                    let expand = match block.expansion {
-                        1 => None,
-                        _ => Some(conv(&name("expand"), shape(inputs, hidden, 1, 1, relu6), weights)?),
-                    };
-                    let (weight, bias) = layer(&name("depthwise"))?;
-                    let middle = shape(hidden, hidden, 3, stride, relu6);
-                    let depthwise = Depthwise::new(number, middle, weight, Some(bias), weights);
-                    let (weight, bias) = layer(&name("project"))?;
-                    let last = shape(hidden, outputs, 1, 1, Activation::None);
-                    blocks.push(Block {
-                        expand,
-                        project: Conv::behind(number, depthwise, last, weight, Some(bias), weights),
-                        residual: stride == 1 && inputs == outputs,
-                    });
-                    inputs = outputs;
-                }
-                let last = conv("last", shape(inputs, network::MOBILENET_V2_LAST, 1, 1, relu6), weights)?;
-                Body::MobilenetV2 { ends: Box::new([stem, last]), blocks }
-            }
+            PredictorLayers::MobilenetV2 { stem, blocks, last } => Body::MobilenetV2 {
+                ends: Box::new([
+                    biased(model, number, &stem, relu6, weights)?,
+                    biased(model, number, &last, relu6, weights)?,
+                ]),
+                blocks: blocks
+                    .iter()
+                    .map(|layers| Block::new(model, number, layers, weights))
+                    .collect::<Result<_>>()?,
+            },
         };
+        let linear = |name: &str| model.weight_and_bias(&format!("predictor.{name}"));
+        let zoom = predictor.zooms().then(|| linear("zoom")).transpose()?;
         let sides = (predictor.smallest(), predictor.size());
-        let zoom = (sides.0 < sides.1).then(|| layer("zoom")).transpose()?;
-        Ok(Self { sides, body, head: Linear::new(layer("head")?, zoom, weights) })
+        Ok(Self { sides, body, head: Linear::new(linear("head")?, zoom, weights) })
     }
 
     /// Length of z.

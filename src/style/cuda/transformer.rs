@@ -1,15 +1,17 @@
 //! T on CUDA; `style/transformer.rs` says what it is.
 use super::Plan;
-use super::layers::{Around, LinearInZ, convolution, fit, forget, launch, run_conv, run_measured};
+use super::layers::{Around, LinearInZ, biased, convolution, fit, forget, launch, run_conv, run_measured};
 use crate::error::Result;
 use crate::kernels::cuda::{At, Map, Moments, Number, Weights, stored};
 use crate::kernels::inference::convolution::cuda::{Conv, Skip, Source, Target};
 use crate::kernels::inference::feature_map::{Border, Pad};
 use crate::kernels::inference::instance_norm::cuda::{Affine, StyleNorm, Table, affine_add};
-use crate::kernels::inference::layer_shape::{Activation, Shape};
+use crate::kernels::inference::layer_shape::Activation;
 use crate::kernels::inference::linear::cuda::Linear;
 use crate::kernels::inference::pixel_interpolation::cuda::{Images, Last, flat};
-use crate::weights::{Model, network};
+use crate::style::layers::{around, shape_of};
+use crate::weights::Model;
+use crate::weights::layers::{Layer, TransformerLayers};
 
 /// T with its weights on the device.
 #[derive(Clone, Debug)]
@@ -35,76 +37,40 @@ struct Site {
 /// A map, and the norm that is taken of it where it is read, if there is one.
 type Normed = (Map, Option<Affine>);
 
-/// Padding of a convolution that keeps the size; one that upsamples finds the edge outside.
-fn around(shape: &Shape) -> Around {
-    match shape.upsample {
-        true => (Shape::upsample_pad(shape.kernel), Border::Edge),
-        false => (Pad::all(shape.kernel / 2), Border::Reflect),
-    }
-}
-
 impl Transformer {
     pub(super) fn new(model: &Model, number: Number, weights: &mut Weights) -> Result<Self> {
-        let network::Transformer { contract, residual, expand, head, .. } = &model.network.transformer;
-        let (mut channels, mut in_z) = (3, LinearInZ::default());
-        let shape = |inputs, outputs, kernel, upsample| Shape { upsample, ..Shape::plain(inputs, outputs, kernel) };
-        let mut contracts = vec![];
-        for (i, layer) in contract.iter().enumerate() {
-            let name = format!("transformer.contract.{i}");
-            let shape = Shape {
-                stride: layer.stride,
-                activation: Activation::Relu,
-                ..shape(channels, layer.channels, layer.kernel, false)
-            };
-            let (weight, bias) = (model.numbers(&format!("{name}.weight"))?, model.numbers(&format!("{name}.bias"))?);
-            contracts.push(Conv::new(number, shape, weight, Some(bias), weights));
-            channels = layer.channels;
-        }
-        let mut site = |name: &str, shape: Shape, separable, room| -> Result<Site> {
-            Ok(Site {
-                conv: convolution(model, number, name, shape, separable, room, weights)?,
-                norm: in_z.norm(model, name, room)?,
-                around: around(&shape),
-            })
-        };
-        let mut blocks = vec![];
-        for i in 0..residual.blocks {
-            let mut conv = |n: usize| {
-                let name = format!("transformer.residual.{i}.conv{n}");
-                site(&name, shape(channels, channels, 3, false), residual.separable, stored(channels))
-            };
-            blocks.push([conv(1)?, conv(2)?]);
-        }
-        let mut expands = vec![];
-        for (i, layer) in expand.iter().enumerate() {
-            let shape = shape(channels, layer.channels, layer.kernel, true);
-            expands.push(site(&format!("transformer.expand.{i}"), shape, layer.separable, stored(layer.channels))?);
-            channels = layer.channels;
-        }
-        let name = "transformer.head";
-        let head_shape = shape(channels, 3, head.kernel, head.upsample);
+        let TransformerLayers { contract, residual, expand, head, skip } = model.network.transformer.layers();
+        let mut in_z = LinearInZ::default();
         // Three outputs are few for the tensor cores; those of four pixels are more, where the map's sides are even.
         let halved = contract.iter().any(|layer| layer.stride == 2);
-        let conv = if halved && !head.upsample && !head.separable {
-            Conv::of_fours(number, head_shape, model.numbers(&format!("{name}.weight"))?, weights)
-        } else {
-            convolution(model, number, name, head_shape, head.separable, 3, weights)?
+        let contract = contract.iter().map(|layer| biased(model, number, layer, Activation::Relu, weights));
+        let contract = contract.collect::<Result<_>>()?;
+        let mut site = |layer: &Layer, room| -> Result<Site> {
+            let conv = convolution(model, number, layer, room, weights)?;
+            Ok(Site { conv, norm: in_z.norm(model, &layer.name, room)?, around: around(layer) })
         };
-        let head_site = Site { conv, norm: in_z.norm(model, name, 3)?, around: around(&head_shape) };
-        let skip = match head.skip {
-            true => {
-                let tensor = |part: &str| model.numbers(&format!("{name}.skip.{part}"));
-                let (weight, shape) = (tensor("weight")?, shape(3, 3, head.kernel, false));
+        let usual = |layer: &Layer| stored(layer.outputs);
+        let residual = residual.iter().map(|[a, b]| Ok([site(a, usual(a))?, site(b, usual(b))?]));
+        let residual = residual.collect::<Result<_>>()?;
+        let expand = expand.iter().map(|layer| site(layer, usual(layer))).collect::<Result<_>>()?;
+        let head = if halved && !head.upsample && !head.separable {
+            let conv = of_fours(model, number, &head, weights)?;
+            Site { conv, norm: in_z.norm(model, &head.name, 3)?, around: around(&head) }
+        } else {
+            site(&head, 3)?
+        };
+        let skip = match skip {
+            Some(skip) => {
                 let conv = match halved {
-                    true => Conv::of_fours(number, shape, weight, weights),
-                    false => Conv::new(number, shape, weight, None, weights),
+                    true => of_fours(model, number, &skip, weights)?,
+                    false => convolution(model, number, &skip, 3, weights)?,
                 };
-                Some((conv, in_z.push(model, &format!("{name}.skip.gain"), 3)?))
+                Some((conv, in_z.push(model, &format!("{}.gain", skip.name), 3)?))
             }
-            false => None,
+            None => None,
         };
         let in_z = in_z.linear(weights);
-        Ok(Self { contract: contracts, residual: blocks, expand: expands, head: head_site, skip, in_z })
+        Ok(Self { contract, residual, expand, head, skip, in_z })
     }
 
     /// T of the images that `rows` names, so many of them, up to the norm of its last layer; `z` is `[images][dim]`.
@@ -153,6 +119,12 @@ impl Transformer {
         plan.launches.push(flat(fitted, betas, (rows, images), map.images));
         Last { map, norm: fitted }
     }
+}
+
+/// A layer at full resolution, of four pixels at a time.
+fn of_fours(model: &Model, number: Number, layer: &Layer, weights: &mut Weights) -> Result<Conv> {
+    let weight = model.numbers(&format!("{}.weight", layer.name))?;
+    Ok(Conv::of_fours(number, shape_of(layer, Activation::None), weight, weights))
 }
 
 impl Site {
