@@ -1,6 +1,6 @@
 //! numpy to the core and back: the one conversion.
 use crate::error::{Error, Result};
-use crate::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
+use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 use crate::memory::zeros;
 use crate::style::Images;
 use numpy::{Element, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};

@@ -4,7 +4,8 @@ use super::run::{run, run_on};
 use crate::data::SUFFIXES;
 use crate::error::{Error, Result};
 use crate::image::{
-    self, BlurScratch, Crop, Dtype, Factor, Interpolation, Normalize, Output, Pixels, PixelsView, Planes, ResizeScratch,
+    self, BlurScratch, Crop, Dtype, Factor, Interpolation, Normalize, Output, Pixels, PixelsView, Planes, Resampled,
+    ResizeScratch,
 };
 use crate::kernels::isa::Isa;
 use crate::memory;
@@ -115,9 +116,8 @@ pub(super) fn resized_crop<'py>(
     let made = run(py, || {
         let isa = Isa::detect()?;
         let mut out = memory::zeros("size", bytes)?;
-        let mut planes = Planes::new(size.0, size.1);
-        image::resized_crop(isa, pixels, crop, interpolation.0, &mut planes, &mut ResizeScratch::default())?;
-        planes.write(isa, &mut out);
+        let resampled = Resampled::Pixels(&mut out, size);
+        image::resized_crop(isa, pixels, crop, interpolation.0, resampled, &mut ResizeScratch::default())?;
         Ok(out)
     })?;
     into_array(py, made, &[size.0, size.1, 3])

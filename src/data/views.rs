@@ -7,11 +7,11 @@
 //! A flip may stand anywhere after the rotation: all that follows treats left and right alike.
 use crate::error::{Error, Result};
 use crate::image::{
-    BlurScratch, ColorFactors, ColorJitter, Crop, GaussianBlur, Interpolation, Output, Pixels, PixelsView, Planes,
-    RandomFlip, RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize, ResizeScratch, grayscale,
+    BlurScratch, ColorFactors, ColorJitter, Crop, GaussianBlur, Interpolation, Output, PixelsView, Planes, RandomFlip,
+    RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize, Resampled, ResizeScratch, grayscale,
     resized_crop, rotate, solarize,
 };
-use crate::kernels::inference::pixel_interpolation::{Pixels as Bytes, PixelsMut};
+use crate::kernels::inference::pixels::{Pixels as Bytes, PixelsMut};
 use crate::kernels::isa::Isa;
 use crate::kernels::threads::idle::{Idle, Reusable};
 use crate::memory;
@@ -114,7 +114,6 @@ struct Workspace {
     planes: Planes,
     turned: Planes,
     pixels: Vec<u8>,
-    styled: Pixels,
     gray: Vec<u8>,
     resize: ResizeScratch,
     blur: BlurScratch,
@@ -122,8 +121,8 @@ struct Workspace {
 
 impl Reusable for Workspace {
     fn bytes(&self) -> usize {
-        let Self { planes, turned, pixels, styled, .. } = self;
-        planes.as_slice().len() + turned.as_slice().len() + pixels.capacity() + styled.bytes.capacity()
+        let Self { planes, turned, pixels, .. } = self;
+        planes.as_slice().len() + turned.as_slice().len() + pixels.capacity()
     }
 }
 
@@ -265,9 +264,9 @@ impl TwoViews {
         if styling.position == Position::BeforeCrop {
             return styling.stylizer.encode(images(picture)?, 1);
         }
-        let workspace = &mut *self.idle.take();
-        self.crop(0, picture, &params[0], workspace)?;
-        styling.stylizer.encode(images(self.pixels(workspace))?, 1)
+        let mut workspace = self.idle.take();
+        let Workspace { pixels, resize, .. } = &mut *workspace;
+        styling.stylizer.encode(images(self.crop_to_pixels(0, picture, &params[0], pixels, resize)?)?, 1)
     }
 
     /// Both views of a picture, each into the memory of its numbers: a pure function of picture and parameters, and of the batch
@@ -293,7 +292,10 @@ impl TwoViews {
                 (None, Some(_)) => {
                     return Err(Error::value("params.style", "drawn", "these views have no style; make them with one"));
                 }
-                _ => self.crop(view, picture, params, workspace)?,
+                _ => {
+                    let Workspace { planes, resize, .. } = &mut *workspace;
+                    self.crop_to_planes(view, picture, params, planes, resize)?;
+                }
             }
             self.views[view].finish(self.isa, params, workspace)?;
             self.output.write(self.isa, &workspace.planes, out);
@@ -315,55 +317,61 @@ impl TwoViews {
         // Encoded already: the left view, or the picture.
         let known = batch.filter(|_| view == 0 || styling.position == Position::BeforeCrop);
         let z_content = known.map(|batch| &batch.z[batch.place * dim..][..dim]);
-        let stylize = |content: PixelsView, out: &mut Vec<u8>| {
-            let style = Style {
-                z: &z,
-                z_content,
-                alpha: Strength::All(style.alpha),
-                beta: Strength::All(style.beta),
-                apply: None,
-            };
-            match content.bytes.len() {
-                n if n > out.capacity() => *out = memory::zeros("image", n)?,
-                n => out.resize(n, 0),
-            }
-            styling.stylizer.stylize(images(content)?, &style, PixelsMut::U8(out), 1)
-        };
+        let style =
+            Style { z: &z, z_content, alpha: Strength::All(style.alpha), beta: Strength::All(style.beta), apply: None };
+        let Workspace { planes, pixels, resize, .. } = workspace;
         match styling.position {
             Position::BeforeCrop => {
-                let mut styled = std::mem::take(&mut workspace.styled);
-                (styled.height, styled.width) = (picture.height, picture.width);
-                let done = stylize(picture, &mut styled.bytes)
-                    .and_then(|()| self.crop(view, styled.view(), params, workspace));
-                workspace.styled = styled;
-                done
+                let PixelsView { height, width, bytes } = picture;
+                resize_to(pixels, bytes.len())?;
+                styling.stylizer.stylize(images(picture)?, &style, PixelsMut::U8(pixels), 1)?;
+                let styled = PixelsView { height, width, bytes: pixels };
+                self.crop_to_planes(view, styled, params, planes, resize)
             }
             Position::AfterCrop => {
-                self.crop(view, picture, params, workspace)?;
-                let mut styled = std::mem::take(&mut workspace.styled);
-                let done = stylize(self.pixels(workspace), &mut styled.bytes);
-                if done.is_ok() {
-                    workspace.planes.fill(self.isa, self.size.0, self.size.1, &styled.bytes);
-                }
-                workspace.styled = styled;
-                done
+                let content = self.crop_to_pixels(view, picture, params, pixels, resize)?;
+                planes.reshape(self.size.0, self.size.1);
+                styling.stylizer.stylize(images(content)?, &style, PixelsMut::Planes(planes.colors_mut()), 1)
             }
         }
     }
 
-    /// The view that lies in the planes, as pixels.
-    fn pixels<'a>(&self, workspace: &'a mut Workspace) -> PixelsView<'a> {
-        let Workspace { planes, pixels, .. } = workspace;
-        pixels.resize(planes.as_slice().len(), 0);
-        planes.write(self.isa, pixels);
-        PixelsView { height: self.size.0, width: self.size.1, bytes: pixels }
+    fn crop_to_planes(
+        &self,
+        view: usize,
+        picture: PixelsView,
+        params: &ViewParams,
+        planes: &mut Planes,
+        scratch: &mut ResizeScratch,
+    ) -> Result<()> {
+        planes.reshape(self.size.0, self.size.1);
+        let interpolation = self.views[view].interpolation;
+        resized_crop(self.isa, picture, params.crop, interpolation, Resampled::Planes(planes), scratch)
     }
 
-    fn crop(&self, view: usize, picture: PixelsView, params: &ViewParams, workspace: &mut Workspace) -> Result<()> {
-        let Workspace { planes, resize, .. } = workspace;
-        planes.reshape(self.size.0, self.size.1);
-        resized_crop(self.isa, picture, params.crop, self.views[view].interpolation, planes, resize)
+    fn crop_to_pixels<'a>(
+        &self,
+        view: usize,
+        picture: PixelsView,
+        params: &ViewParams,
+        pixels: &'a mut Vec<u8>,
+        scratch: &mut ResizeScratch,
+    ) -> Result<PixelsView<'a>> {
+        let (height, width) = self.size;
+        resize_to(pixels, 3 * height * width)?;
+        let interpolation = self.views[view].interpolation;
+        resized_crop(self.isa, picture, params.crop, interpolation, Resampled::Pixels(pixels, self.size), scratch)?;
+        Ok(PixelsView { height, width, bytes: pixels })
     }
+}
+
+/// Makes room for so many bytes, whatever is in them.
+fn resize_to(bytes: &mut Vec<u8>, n: usize) -> Result<()> {
+    if n > bytes.capacity() {
+        *bytes = memory::zeros("image", n)?;
+    }
+    bytes.resize(n, 0);
+    Ok(())
 }
 
 /// The longest side of a view.

@@ -1,14 +1,14 @@
 //! A random part of a picture, resized: torchvision's `RandomResizedCrop`, antialiased.
 //!
 //! Only the part is read. Resizing is Pillow's: two passes of a filter that widens with the reduction, rounded in between.
-use super::{PixelsView, Planes};
+use super::PixelsView;
 use crate::error::{Error, Result, checked_range};
 use crate::kernels::image::resample::resample;
 use crate::kernels::isa::Isa;
 use crate::random::{Generator, uniform};
 use rand::Rng;
 
-pub use crate::kernels::image::resample::{Interpolation, Scratch as ResizeScratch};
+pub use crate::kernels::image::resample::{Interpolation, Resampled, Scratch as ResizeScratch};
 
 /// A part of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl RandomResizedCrop {
     }
 }
 
-/// The part `crop` of `pixels`, resized to `out`'s height and width.
+/// The part `crop` of `pixels`, resized to what `out` measures.
 ///
 /// # Errors
 /// A part that is empty or reaches beyond the picture, an empty `out`.
@@ -96,13 +96,14 @@ pub fn resized_crop(
     pixels: PixelsView,
     crop: Crop,
     interpolation: Interpolation,
-    out: &mut Planes,
+    out: Resampled,
     scratch: &mut ResizeScratch,
 ) -> Result<()> {
     crop.check(pixels.height, pixels.width)?;
     let Crop { top, left, height, width } = crop;
-    if out.height() == 0 || out.width() == 0 {
-        return Err(Error::value("size", format!("({}, {})", out.height(), out.width()), "at least 1x1"));
+    let (rows, columns) = out.size();
+    if rows == 0 || columns == 0 {
+        return Err(Error::value("size", format!("({rows}, {columns})"), "at least 1x1"));
     }
     let part = (top..top + height, left..left + width);
     resample(isa, (pixels.bytes, pixels.width), part, interpolation, out, scratch);

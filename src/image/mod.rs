@@ -17,7 +17,7 @@ mod solarize;
 
 pub use crate::kernels::image::planes::Planes;
 pub use color_jitter::{ColorFactors, ColorJitter, Factor, JitterForm, brighten};
-pub use crop::{Crop, Interpolation, RandomResizedCrop, ResizeScratch, resized_crop};
+pub use crop::{Crop, Interpolation, RandomResizedCrop, Resampled, ResizeScratch, resized_crop};
 pub use decode::{DecodeOptions, Decoded, color_profile, decode, read};
 pub use flip::{RandomFlip, hflip};
 pub(crate) use gaussian_blur::half_of_taps;

@@ -1,6 +1,6 @@
 //! A batch of images of one size, and what must hold of it.
 use crate::error::{Error, Result};
-use crate::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
+use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 
 /// The smallest height and width: below it T's inner maps are narrower than their padding.
 pub const MIN_SIZE: usize = 8;
@@ -91,6 +91,7 @@ pub(super) fn split(out: PixelsMut<'_>, each: usize) -> Vec<PixelsMut<'_>> {
     let each = each.max(1);
     match out {
         PixelsMut::U8(out) => out.chunks_exact_mut(each).map(PixelsMut::U8).collect(),
+        PixelsMut::Planes(out) => vec![PixelsMut::Planes(out)],
         PixelsMut::F32(out) => out.chunks_exact_mut(each).map(PixelsMut::F32).collect(),
     }
 }

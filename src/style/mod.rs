@@ -26,7 +26,7 @@ pub use stylizer::{Strength, Style, Stylizer};
 pub use transformer::{Stylized, Transformer};
 
 use crate::error::{Error, Result, checked_probability, checked_range};
-use crate::kernels::inference::pixel_interpolation::PixelsMut;
+use crate::kernels::inference::pixels::PixelsMut;
 use crate::random::{Key, comes, uniform};
 use rand::Rng;
 use std::sync::Arc;

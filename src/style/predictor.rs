@@ -9,7 +9,7 @@ use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad};
 use crate::kernels::inference::instance_norm::affine_add;
 use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::linear::Linear;
-use crate::kernels::inference::pixel_interpolation::Pixels;
+use crate::kernels::inference::pixels::Pixels;
 use crate::kernels::isa::{Extent, KernelPath};
 use crate::weights::Model;
 use crate::weights::layers::{BlockLayers, Layer, PredictorLayers};

@@ -6,7 +6,8 @@ use super::predictor::{Predictor, PredictorScratch};
 use super::transformer::Transformer;
 use crate::error::{Error, Result};
 use crate::kernels::inference::feature_map::Border;
-use crate::kernels::inference::pixel_interpolation::{PixelsMut, interpolate};
+use crate::kernels::inference::pixel_interpolation::{InterpolationScratch, interpolate};
+use crate::kernels::inference::pixels::PixelsMut;
 use crate::kernels::isa::KernelPath;
 use crate::kernels::threads::idle::{Idle, Reusable};
 use crate::kernels::threads::pool;
@@ -31,8 +32,7 @@ pub struct Stylizer {
 struct Workspace {
     z: Vec<f32>,
     predictor: PredictorScratch,
-    /// A row of T's last map.
-    row: Vec<f32>,
+    interpolation: InterpolationScratch,
     layers: LayerScratch,
 }
 
@@ -126,8 +126,8 @@ impl Stylizer {
         let z = self.vectors("z", z, images.count())?;
         let jobs = self.jobs(images, PixelsMut::F32(out))?;
         self.for_each(jobs, threads, |(i, out), workspace| {
-            let Workspace { row, layers, .. } = workspace;
-            self.finish((images, i), z[i], 1.0, out, row, layers);
+            let Workspace { interpolation, layers, .. } = workspace;
+            self.finish((images, i), z[i], 1.0, out, interpolation, layers);
         })
     }
 
@@ -150,14 +150,14 @@ impl Stylizer {
             images.get(i).copy(out);
         }
         self.for_each(chosen, threads, |(i, out), workspace| {
-            let Workspace { z, predictor, row, layers } = workspace;
+            let Workspace { z, predictor, interpolation, layers } = workspace;
             z.resize(self.dim(), 0.0);
             match &z_content {
                 Some(known) => z.copy_from_slice(known[i]),
                 None => self.predictor.run(images.get(i), images.size().1, z, predictor, layers),
             }
             blend(z, z_style[i], style.alpha.of(i));
-            self.finish((images, i), z, style.beta.of(i), out, row, layers);
+            self.finish((images, i), z, style.beta.of(i), out, interpolation, layers);
         })
     }
 
@@ -168,7 +168,7 @@ impl Stylizer {
         z: &[f32],
         beta: f32,
         out: PixelsMut,
-        row: &mut Vec<f32>,
+        interpolation: &mut InterpolationScratch,
         layers: &mut LayerScratch,
     ) {
         let (content, (height, width)) = (images.get(i), images.size());
@@ -183,7 +183,7 @@ impl Stylizer {
             layers.maps.put_any(image);
             stylized
         };
-        interpolate(self.path.isa(), stylized.last(), beta, content, width, out, row);
+        interpolate(self.path.isa(), stylized.last(), beta, content, width, out, interpolation);
         stylized.recycle(layers);
     }
 

@@ -7,7 +7,8 @@ use sassl::kernels::inference::feature_map::{FeatureMap, Pad};
 use sassl::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
 use sassl::kernels::inference::layer_shape::{Activation, Shape};
 use sassl::kernels::inference::linear::Linear;
-use sassl::kernels::inference::pixel_interpolation::{Last, Pixels, PixelsMut, interpolate};
+use sassl::kernels::inference::pixel_interpolation::{Last, interpolate};
+use sassl::kernels::inference::pixels::{Pixels, PixelsMut};
 use sassl::kernels::inference::quantize::QuantizeScratch;
 use sassl::kernels::inference::quantize::{Grid, Quantized};
 use sassl::kernels::inference::spare_maps::SpareMaps;
@@ -84,7 +85,7 @@ fn norm(c: &mut Criterion) {
 fn pixels(c: &mut Criterion) {
     let image = vec![100_u8; 224 * 224 * 3];
     let (content, mut view) = (Pixels::U8(&image), image.clone());
-    let (mut small, mut scratch, mut row) = (map(128, 3, Pad::all(1)), BilinearScratch::default(), vec![]);
+    let (mut small, mut scratch, mut row) = (map(128, 3, Pad::all(1)), BilinearScratch::default(), Default::default());
     // Four phases of three colours at half the size, as the head leaves them.
     let last = map(112, 12, Pad::NONE);
     for path in paths() {

@@ -1,7 +1,7 @@
 //! After the first image nothing is allocated for each: a batch costs as many allocations as any other, however long.
 #![allow(unsafe_code)]
 use crate::style::model;
-use sassl::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
+use sassl::kernels::inference::pixels::{Pixels, PixelsMut};
 use sassl::kernels::isa::{Isa, KernelPath};
 use sassl::style::{Images, Strength, Style, Stylizer};
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -13,7 +13,7 @@ use sassl::kernels::image::color::cuda::{Chain, Factor, Kind, jitter};
 use sassl::kernels::image::color::turn_hue;
 use sassl::kernels::image::planes::Planes;
 use sassl::kernels::inference::pixel_interpolation::cuda::{Images as Layout, PixelType};
-use sassl::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
+use sassl::kernels::inference::pixels::{Pixels, PixelsMut};
 use sassl::kernels::isa::{Isa, KernelPath, Precision};
 use sassl::random::Key;
 use sassl::style::cuda::{From, Stylizer as Cuda};

@@ -52,8 +52,13 @@ fn paths_agree_to_the_bit() {
             all.push(changed);
             for size in [(1, 1), (5, 70), (33, 17)] {
                 for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {
-                    let mut out = Planes::new(size.0, size.1);
-                    resized_crop(isa, picture.view(), crop, interpolation, &mut out, &mut Default::default()).unwrap();
+                    let (mut out, mut pixels) = (Planes::new(size.0, size.1), vec![0; 3 * size.0 * size.1]);
+                    for to in [Resampled::Planes(&mut out), Resampled::Pixels(&mut pixels, size)] {
+                        resized_crop(isa, picture.view(), crop, interpolation, to, &mut Default::default()).unwrap();
+                    }
+                    let mut same = Planes::default();
+                    same.fill(isa, size.0, size.1, &pixels);
+                    assert!(same == out, "{}: pixels are planes", isa.name());
                     all.push(out);
                 }
             }
@@ -149,7 +154,7 @@ proptest! {
         let crop = RandomResizedCrop::new((0.08, 1.0), (0.75, 4.0 / 3.0)).unwrap().sample(&mut generator(seed), height, width);
         let isa = Isa::supported().last().unwrap();
         let mut made = Planes::new(out.0, out.1);
-        resized_crop(isa, picture.view(), crop, Interpolation::Bilinear, &mut made, &mut Default::default()).unwrap();
+        resized_crop(isa, picture.view(), crop, Interpolation::Bilinear, Resampled::Planes(&mut made), &mut Default::default()).unwrap();
         // A mean of bytes of the part is none but such a mean.
         let (low, high) = (picture.bytes.iter().min().unwrap(), picture.bytes.iter().max().unwrap());
         prop_assert!(made.as_slice().iter().all(|x| (low..=high).contains(&x)));

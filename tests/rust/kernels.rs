@@ -8,7 +8,8 @@ use sassl::kernels::inference::depthwise::Depthwise;
 use sassl::kernels::inference::feature_map::{Border, FeatureMap, Pad};
 use sassl::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
 use sassl::kernels::inference::layer_shape::{Activation, Shape};
-use sassl::kernels::inference::pixel_interpolation::{Last, Pixels, PixelsMut, interpolate};
+use sassl::kernels::inference::pixel_interpolation::{Last, interpolate};
+use sassl::kernels::inference::pixels::{Pixels, PixelsMut};
 use sassl::kernels::inference::quantize::{Grid, QuantizeScratch, Quantized, QuantizedView};
 use sassl::kernels::inference::spare_maps::SpareMaps;
 use sassl::kernels::isa::{Extent, Isa, KernelPath, Precision};
@@ -525,6 +526,12 @@ fn interpolation_paths_agree() {
                 assert!(out.iter().zip(&truth).all(|(a, b)| (a - b).abs() < 1e-6), "{} beta {beta}", path);
                 let mut packed = bytes.clone();
                 run(path, beta, PixelsMut::U8(&mut packed), Pixels::U8(&bytes));
+                let mut planes = vec![0; packed.len()];
+                let (red, others) = planes.split_at_mut(height * width);
+                let (green, blue) = others.split_at_mut(height * width);
+                run(path, beta, PixelsMut::Planes([red, green, blue]), Pixels::U8(&bytes));
+                let same = (0..packed.len()).all(|i| planes[i % 3 * height * width + i / 3] == packed[i]);
+                assert!(same, "{path} colour by colour, beta {beta}");
                 let rounded = out.iter().map(|x| (x * 255.0 + 0.5) as u8);
                 assert!(packed.iter().copied().eq(rounded), "{} bytes, beta {beta}", path);
                 if beta == 0.0 {

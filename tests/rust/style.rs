@@ -1,7 +1,7 @@
 //! Algorithm 1: what is drawn, what is applied, and what is refused.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sassl::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
+use sassl::kernels::inference::pixels::{Pixels, PixelsMut};
 use sassl::kernels::isa::{Isa, KernelPath, Precision};
 use sassl::random::Key;
 use sassl::style::{Bank, Drawn, Images, Sassl, Strength, Style, StyleParams, Styles, Stylizer};

@@ -11,7 +11,8 @@
 //! - [`linear`]: from style vectors to gammas and betas; F's head.
 //! - [`quantize`]: float32 to bytes, of maps and of weights.
 //! - [`bilinear`]: the image in the size that F sees.
-//! - [`pixel_interpolation`]: the pixels on their way in and out, with Algorithm 1's last line.
+//! - [`pixels`]: the image on its way in and out.
+//! - [`pixel_interpolation`]: Algorithm 1's last line.
 pub mod any_map;
 pub mod bilinear;
 pub mod convolution;
@@ -21,6 +22,7 @@ pub mod instance_norm;
 pub mod layer_shape;
 pub mod linear;
 pub mod pixel_interpolation;
+pub mod pixels;
 pub mod quantize;
 pub mod spare_maps;
 pub(crate) mod upsampling;

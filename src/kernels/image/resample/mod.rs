@@ -31,22 +31,62 @@ pub struct Scratch {
 /// Bits after the point of a weight.
 const BITS: u32 = 22;
 
+/// Where a resized part goes.
+#[derive(Debug)]
+pub enum Resampled<'a> {
+    /// Colour by colour.
+    Planes(&'a mut Planes),
+    /// Pixels `[height][width][3]` of this height and width.
+    Pixels(&'a mut [u8], (usize, usize)),
+}
+
+impl Resampled<'_> {
+    /// Rows and columns.
+    pub fn size(&self) -> (usize, usize) {
+        match self {
+            Self::Planes(planes) => (planes.height(), planes.width()),
+            Self::Pixels(_, size) => *size,
+        }
+    }
+
+    /// Takes in a row of pixels of four bytes, the last of no meaning; rows come from the first to the last.
+    #[inline(always)]
+    fn put(&mut self, y: usize, row: &[[u8; 4]]) {
+        match self {
+            Self::Planes(planes) => split(row, planes, y),
+            Self::Pixels(pixels, _) => {
+                let Some((last, others)) = row.split_last() else { return };
+                let to = &mut pixels[3 * y * row.len()..3 * (y + 1) * row.len()];
+                // The fourth byte stands where the next pixel does, and is written over.
+                for (x, pixel) in others.iter().enumerate() {
+                    to[3 * x..][..4].copy_from_slice(pixel);
+                }
+                to[3 * others.len()..].copy_from_slice(&last[..3]);
+            }
+        }
+    }
+}
+
 /// The rows `rows` and columns `columns` of pixels `[..][width][3]`, resized to what `out` measures.
 ///
 /// # Panics
-/// If the part is empty or lies outside.
+/// If the part is empty or lies outside, or `out` has not room for its size.
 pub fn resample(
     isa: Isa,
     pixels: (&[u8], usize),
     (rows, columns): (Range<usize>, Range<usize>),
     interpolation: Interpolation,
-    out: &mut Planes,
+    out: Resampled,
     scratch: &mut Scratch,
 ) {
     let (pixels, width) = pixels;
     assert!(!rows.is_empty() && !columns.is_empty() && columns.end <= width && rows.end * width * 3 <= pixels.len());
-    let along_rows = Filter::new(interpolation, columns.len(), out.width());
-    let along_columns = Filter::new(interpolation, rows.len(), out.height());
+    let (to_rows, to_columns) = out.size();
+    if let Resampled::Pixels(pixels, _) = &out {
+        assert_eq!(pixels.len(), 3 * to_rows * to_columns, "bytes of {to_rows}x{to_columns}");
+    }
+    let along_rows = Filter::new(interpolation, columns.len(), to_columns);
+    let along_columns = Filter::new(interpolation, rows.len(), to_rows);
     isa.dispatch(Resample { pixels, width, rows, columns, along_rows, along_columns, out, scratch });
 }
 
@@ -118,7 +158,7 @@ struct Resample<'a> {
     columns: Range<usize>,
     along_rows: Filter,
     along_columns: Filter,
-    out: &'a mut Planes,
+    out: Resampled<'a>,
     scratch: &'a mut Scratch,
 }
 
@@ -137,15 +177,15 @@ impl Kernel for Resample<'_> {
 impl Resample<'_> {
     /// Pillow's choice, from its version 13 on: where rows fall away, and more than twice as many of them as of columns.
     fn columns_first(&self) -> bool {
-        let fewer_rows = self.rows.len() as isize - self.out.height() as isize;
-        let fewer_columns = self.columns.len() as isize - self.out.width() as isize;
+        let fewer_rows = self.rows.len() as isize - self.out.size().0 as isize;
+        let fewer_columns = self.columns.len() as isize - self.out.size().1 as isize;
         fewer_rows > 0 && fewer_rows > 2 * fewer_columns
     }
 
     #[inline(always)]
     fn along_rows_first(self) {
-        let Self { pixels, width, rows, columns, along_rows, along_columns, out, scratch } = self;
-        let n = out.width();
+        let Self { pixels, width, rows, columns, along_rows, along_columns, mut out, scratch } = self;
+        let (height, n) = out.size();
         let Scratch { rows: narrowed, pixels: row4, bytes } = scratch;
         narrowed.resize(rows.len() * 4 * n, 0);
         row4.resize(n, [0; 4]);
@@ -164,26 +204,27 @@ impl Resample<'_> {
             narrow(&along_rows, [bytes], one.as_chunks_mut().0);
             y += 1;
         }
-        for y in 0..out.height() {
+        for y in 0..height {
             let (first, weights) = along_columns.of(y);
             shorten(&narrowed[4 * first * n..], 4 * n, weights, row4.as_flattened_mut());
-            split(row4, out, y);
+            out.put(y, row4);
         }
     }
 
     #[inline(always)]
     fn along_columns_first(self) {
-        let Self { pixels, width, rows, columns, along_rows, along_columns, out, scratch } = self;
+        let Self { pixels, width, rows, columns, along_rows, along_columns, mut out, scratch } = self;
+        let (height, n) = out.size();
         let Scratch { pixels: row4, bytes, .. } = scratch;
         let part = 3 * columns.len();
         bytes.resize(part + 1, 0);
-        row4.resize(out.width(), [0; 4]);
-        for y in 0..out.height() {
+        row4.resize(n, [0; 4]);
+        for y in 0..height {
             let (first, weights) = along_columns.of(y);
             let from = 3 * ((rows.start + first) * width + columns.start);
             shorten(&pixels[from..], 3 * width, weights, &mut bytes[..part]);
             narrow(&along_rows, [bytes], row4);
-            split(row4, out, y);
+            out.put(y, row4);
         }
     }
 }

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 pub mod cuda;
 use crate::kernels::inference::feature_map::FeatureMap;
-use crate::kernels::inference::pixel_interpolation::Pixels;
+use crate::kernels::inference::pixels::Pixels;
 use crate::kernels::isa::{Isa, Kernel, Lanes, MOST_LANES};
 
 /// Writes an image of this many columns, resized, into the inside of `out`, as numbers in [0, 1].

@@ -1,7 +1,8 @@
 //! One row, by the formula.
-use super::{Last, Pixels, PixelsMut};
+use super::{Last, Pixels};
+use crate::kernels::inference::pixels::RowMut;
 
-pub(super) fn blend(last: &Last, beta: f32, stylized: &[f32], content: Pixels, out: PixelsMut) {
+pub(super) fn blend(last: &Last, beta: f32, stylized: &[f32], content: Pixels, out: RowMut) {
     let mut blended = vec![0.0; stylized.len()];
     content.floats(&mut blended);
     for (i, (x, out)) in stylized.iter().zip(&mut blended).enumerate() {

@@ -1,7 +1,7 @@
 //! The whole image with an exponential that vectorises: `2^n p(f)` with `n + f = x`, relative error below 3e-7. The sigmoid of x
 //! is `1 / (1 + 2^(-x log2(e)))`, and the norm's scale and shift take the factor in.
 #![allow(unsafe_code)]
-use super::{Last, Pixels, PixelsMut};
+use super::{InterpolationScratch, Last, Pixels, PixelsMut};
 use crate::kernels::isa::{Kernel, Lanes, MOST_LANES};
 
 /// See [`super::interpolate`].
@@ -11,7 +11,7 @@ pub(super) struct Interpolate<'a> {
     pub(super) content: Pixels<'a>,
     pub(super) width: usize,
     pub(super) out: PixelsMut<'a>,
-    pub(super) row: &'a mut Vec<f32>,
+    pub(super) scratch: &'a mut InterpolationScratch,
 }
 
 impl Kernel for Interpolate<'_> {
@@ -19,108 +19,36 @@ impl Kernel for Interpolate<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self) {
-        let n = 3 * self.width;
+        let Self { last, beta, content, width, ref mut out, scratch } = self;
+        let InterpolationScratch { last: row, bytes } = scratch;
+        let n = 3 * width;
         // After three vectors the same colour stands in the same lane again.
-        let [scale, shift] = [self.last.scale, self.last.shift].map(|colours| -> [f32; 3 * MOST_LANES] {
+        let [scale, shift] = [last.scale, last.shift].map(|colours| -> [f32; 3 * MOST_LANES] {
             std::array::from_fn(|i| -std::f32::consts::LOG2_E * colours[i % 3])
         });
         // SAFETY: no vector has more lanes.
         let vector = |all: &[f32; 3 * MOST_LANES], i: usize| unsafe { L::load(all.as_ptr().add(i * L::N)) };
         let colours: [(L, L); 3] = std::array::from_fn(|i| (vector(&scale, i), vector(&shift, i)));
-        // What a step of the content and of the output is worth: bytes need not become numbers in [0, 1] in between.
-        let [step_in, step_out] = [self.content.step(), self.out.step()];
-        let (keep, share) = (L::splat((1.0 - self.beta) * step_in / step_out), L::splat(self.beta / step_out));
-        let half = L::splat(self.out.half());
-        for y in 0..self.content.len() / n {
-            self.last.gather_row(y, self.width, self.row);
-            assert!(self.row.len() >= n + L::N && (y + 1) * n <= self.content.len().min(self.out.len()));
+        for y in 0..content.len() / n {
+            last.gather_row(y, width, row);
+            let mut to = out.row(y, width, bytes);
+            assert!(row.len() >= n + L::N && (y + 1) * n <= content.len() && n <= to.len());
+            // What a step of the content and of the output is worth: bytes need not become numbers in [0, 1] in between.
+            let [step_in, step_out] = [content.step(), to.step()];
+            let (keep, share) = (L::splat((1.0 - beta) * step_in / step_out), L::splat(beta / step_out));
+            let half = L::splat(to.half());
             let mut turns = colours.iter().cycle();
             for x in (0..n).step_by(L::N) {
                 let Some(&(scale, shift)) = turns.next() else { break };
                 let used = (n - x).min(L::N);
                 // SAFETY: the assert above bounds every address.
                 unsafe {
-                    let stylized = logistic(L::load(self.row.as_ptr().add(x)).mul_add(scale, shift));
-                    let content = self.content.load_steps::<L>(y * n + x, used);
-                    self.out.store(y * n + x, used, stylized.mul_add(share, content.mul_add(keep, half)));
+                    let stylized = logistic(L::load(row.as_ptr().add(x)).mul_add(scale, shift));
+                    let content = content.load_steps::<L>(y * n + x, used);
+                    to.store(x, used, stylized.mul_add(share, content.mul_add(keep, half)));
                 }
             }
-        }
-    }
-}
-
-impl Pixels<'_> {
-    /// The next `used` of them, in [0, 1].
-    ///
-    /// # Safety
-    /// There are so many.
-    #[inline(always)]
-    pub(in crate::kernels) unsafe fn load<L: Lanes>(self, at: usize, used: usize) -> L {
-        // SAFETY: the caller's word.
-        let steps: L = unsafe { self.load_steps(at, used) };
-        match self {
-            Self::U8(_) => steps.mul_add(L::splat(self.step()), L::splat(0.0)),
-            Self::F32(_) => steps,
-        }
-    }
-
-    /// The next `used` of them, as they are.
-    ///
-    /// # Safety
-    /// There are so many.
-    #[inline(always)]
-    unsafe fn load_steps<L: Lanes>(self, at: usize, used: usize) -> L {
-        // SAFETY: the caller's word.
-        unsafe {
-            match self {
-                Self::U8(from) => L::load_pixels(from.as_ptr().add(at), 0..used),
-                Self::F32(from) if used == L::N => L::load(from.as_ptr().add(at)),
-                Self::F32(from) => L::load_some(from.as_ptr().add(at), 0..used),
-            }
-        }
-    }
-
-    /// What a step of them is worth.
-    fn step(self) -> f32 {
-        match self {
-            Self::U8(_) => 1.0 / 255.0,
-            Self::F32(_) => 1.0,
-        }
-    }
-}
-
-impl PixelsMut<'_> {
-    /// What a step of them is worth.
-    fn step(&self) -> f32 {
-        match self {
-            Self::U8(_) => 1.0 / 255.0,
-            Self::F32(_) => 1.0,
-        }
-    }
-
-    /// What rounds to the nearest step where numbers are truncated.
-    fn half(&self) -> f32 {
-        match self {
-            Self::U8(_) => 0.5,
-            Self::F32(_) => 0.0,
-        }
-    }
-
-    /// Takes numbers in steps, `half` added; NaN gives the byte 0.
-    ///
-    /// # Safety
-    /// There are so many.
-    #[inline(always)]
-    unsafe fn store<L: Lanes>(&mut self, at: usize, used: usize, x: L) {
-        // SAFETY: the caller's word; numbers lie below 256.
-        unsafe {
-            match self {
-                Self::U8(out) => {
-                    x.max(L::splat(0.0)).min(L::splat(255.0)).store_pixels(out.as_mut_ptr().add(at), used);
-                }
-                Self::F32(out) if used == L::N => x.store(out.as_mut_ptr().add(at)),
-                Self::F32(out) => x.store_some(out.as_mut_ptr().add(at), 0..used),
-            }
+            out.finish_row(y, width, bytes);
         }
     }
 }
