@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 use crate::data::Memory;
 use crate::error::Error;
-use crate::kernels::threads::slots::Parts;
+use crate::kernels::threads::slots::Slots;
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -61,8 +61,8 @@ fn checked(array: &Bound<'_, PyAny>, shape: &[usize], dtype: &str) -> PyResult<R
 ///
 /// # Safety
 /// The array lies there, may be written, and until the parts are gone nobody else reads or writes it.
-unsafe fn parts(array: &Bound<'_, PyAny>, place: Range<usize>, n: usize) -> Parts {
+unsafe fn parts(array: &Bound<'_, PyAny>, place: Range<usize>, n: usize) -> Slots {
     let owner = Box::new(array.clone().unbind());
     // SAFETY: the array's own memory; it lives as long as the reference, and is not resized while there is one.
-    unsafe { Parts::new(std::ptr::with_exposed_provenance_mut(place.start), place.len() / n, n, owner) }
+    unsafe { Slots::new(std::ptr::with_exposed_provenance_mut(place.start), place.len() / n, n, owner) }
 }

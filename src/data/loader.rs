@@ -10,7 +10,7 @@ use super::{BatchStyles, Fault, Item, OnDamage, Reading, Sampler, Source, TwoVie
 use crate::error::{Error, Result};
 use crate::image::{Crop, DecodeOptions, Decoded, Pixels};
 use crate::kernels::threads::lock::{locked, wait, wait_timeout};
-use crate::kernels::threads::slots::Parts;
+use crate::kernels::threads::slots::Slots;
 use crate::random::Key;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 const MOST_IN_A_ROW: usize = 100;
 
 /// Memory for the left and the right views of a batch.
-pub type Memory = [Parts; 2];
+pub type Memory = [Slots; 2];
 
 /// A batch whose views are written.
 #[derive(Debug, Default)]

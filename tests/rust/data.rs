@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use sassl::data::*;
 use sassl::image::*;
 use sassl::kernels::isa::Isa;
-use sassl::kernels::threads::slots::Parts;
+use sassl::kernels::threads::slots::Slots;
 use sassl::random::Key;
 use sassl::{Error, Result};
 use std::collections::BTreeSet;
@@ -76,7 +76,7 @@ fn memory(n: usize, each: usize) -> Memory {
         let mut owner = vec![0_u8; n * each].into_boxed_slice();
         let at = owner.as_mut_ptr();
         // SAFETY: what a box holds stays where it is when the box moves, and nobody uses this one.
-        unsafe { Parts::new(at, each, n, Box::new(owner)) }
+        unsafe { Slots::new(at, each, n, Box::new(owner)) }
     })
 }
 

@@ -1,11 +1,11 @@
-//! Memory in equal parts, which many threads write at once: each part is handed out once.
+//! Memory in equal slots, which many threads write at once: each slot is handed out once.
 #![allow(unsafe_code)]
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Memory that belongs to someone else, in parts.
+/// Memory that belongs to someone else, slot by slot.
 #[derive(Debug)]
-pub struct Parts {
+pub struct Slots {
     memory: *mut u8,
     bytes: usize,
     taken: Box<[AtomicBool]>,
@@ -13,13 +13,13 @@ pub struct Parts {
     _owner: Box<dyn Any + Send + Sync>,
 }
 
-// SAFETY: a part is reachable by whoever took it, and by no other.
-unsafe impl Send for Parts {}
+// SAFETY: a slot is reachable by whoever took it, and by no other.
+unsafe impl Send for Slots {}
 // SAFETY: as above.
-unsafe impl Sync for Parts {}
+unsafe impl Sync for Slots {}
 
-impl Parts {
-    /// `count` parts of `bytes` bytes.
+impl Slots {
+    /// `count` slots of `bytes` bytes.
     ///
     /// # Safety
     /// As long as `owner` lives, `memory` is valid for `count x bytes` writes, and until this is gone nobody else reads or writes
@@ -33,14 +33,14 @@ impl Parts {
         self.taken.len()
     }
 
-    /// A part, to write.
+    /// A slot, to write.
     ///
     /// # Panics
-    /// If there is no such part, or it was taken before.
-    #[expect(clippy::mut_from_ref, reason = "each part is taken once")]
-    pub fn take(&self, part: usize) -> &mut [u8] {
-        assert!(!self.taken[part].swap(true, Ordering::AcqRel), "part {part} was taken before");
+    /// If there is no such slot, or it was taken before.
+    #[expect(clippy::mut_from_ref, reason = "each slot is taken once")]
+    pub fn take(&self, slot: usize) -> &mut [u8] {
+        assert!(!self.taken[slot].swap(true, Ordering::AcqRel), "slot {slot} was taken before");
         // SAFETY: within the memory, and nobody else's.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.add(part * self.bytes), self.bytes) }
+        unsafe { std::slice::from_raw_parts_mut(self.memory.add(slot * self.bytes), self.bytes) }
     }
 }
