@@ -94,6 +94,21 @@ fn nothing_uses_what_uses_it() {
     assert!(graph.is_empty(), "circles among {graph:#?}");
 }
 
+/// Types that meet in one file have names of their own; two of one name in rooms that never meet may keep it.
+#[test]
+fn what_is_ours_has_one_name() {
+    let modules = modules();
+    let mut wrong = vec![];
+    for (module, text) in &modules {
+        for (path, name, _) in paths(module, text, &modules) {
+            if path.last().is_some_and(|last| *last != name) && name != "_" {
+                wrong.push(format!("{}: {} as {name}", module.join("::"), path.join("::")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn a_circle_through_a_re_export_is_seen() {
     let sources = [
@@ -171,6 +186,11 @@ fn unit(module: &[String]) -> String {
 
 /// Which module uses which, `pub use` followed to where a name is defined.
 fn imports() -> Vec<(Vec<String>, Vec<String>)> {
+    imports_of(&modules())
+}
+
+/// Every module but the crate's own, with its text.
+fn modules() -> BTreeMap<Vec<String>, String> {
     let modules = sources().into_iter().filter(|(file, _)| file != Path::new("lib.rs")).map(|(file, text)| {
         let mut path: Vec<String> = file.with_extension("").iter().map(|part| part.to_str().unwrap().into()).collect();
         if path.last().is_some_and(|last| last == "mod") {
@@ -178,7 +198,7 @@ fn imports() -> Vec<(Vec<String>, Vec<String>)> {
         }
         (path, text)
     });
-    imports_of(&modules.collect())
+    modules.collect()
 }
 
 fn imports_of(modules: &BTreeMap<Vec<String>, String>) -> Vec<(Vec<String>, Vec<String>)> {
