@@ -3,32 +3,27 @@
 //! A kernel is written once, generic over `Lanes`; `Isa::dispatch` compiles it again for each instruction set and
 //! enters the copy that was asked for.
 //!
-//! - `table`: the instruction sets, a row each, with a file beside it for its vectors.
+//! - `sets`: the table of instruction sets, with a file for each row and its vectors.
 //! - `lanes`: what kernels see of a vector.
 //! - `path`: an instruction set and a precision.
 //! - `extent`: the range of values.
 //! - `tile`: the innermost loop of matrix products.
-mod avx2;
-mod avx2_bytes;
-mod avx512;
-mod avx512_vnni;
 mod extent;
 mod lanes;
 mod path;
-mod portable;
-mod table;
+mod sets;
 mod tile;
 
 pub use extent::Extent;
 pub(crate) use extent::LaneExtents;
 pub(crate) use lanes::{ByteKernel, ByteLanes, Kernel, Lanes, MOST_LANES, load_block, mul_add_block, period};
 pub use path::{KernelPath, Precision};
-pub use table::Isa;
+pub use sets::Isa;
 pub(crate) use tile::{Left, Right, add_products};
 
 use crate::error::{Error, Result};
+use sets::{InstructionSet, Row, Visitor};
 use std::sync::OnceLock;
-use table::{InstructionSet, Row, Visitor};
 
 impl Isa {
     /// Its name: what `SASSL_ISA` and `sassl info` say.

@@ -2,8 +2,8 @@
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code)]
 use super::avx512::{Avx512, Avx512Set, mask};
-use super::lanes::{ByteKernel, ByteLanes, Kernel};
-use super::table::{ByteProducts, InstructionSet, Row};
+use super::{ByteProducts, InstructionSet, Row};
+use crate::kernels::isa::lanes::{ByteKernel, ByteLanes, Kernel};
 use std::arch::x86_64::*;
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! Eight floats in an array: the compiler turns the loops into what the target has.
 #![allow(unsafe_code)]
-use super::lanes::{Kernel, Lanes};
-use super::table::{InstructionSet, Row};
+use super::{InstructionSet, Row};
+use crate::kernels::isa::lanes::{Kernel, Lanes};
 use std::ops::Range;
 
 /// Without vectors of its own: kernels that have no plain loops run the portable ones.

@@ -1,8 +1,14 @@
-//! The table of instruction sets. A new one is a file beside this one, and here a variant with its two lines.
-use super::lanes::{ByteKernel, Kernel};
-use super::portable::{PortableSet, ScalarSet};
+//! The table of instruction sets. A new one is a file beside this one, and here a variant with its lines.
+mod avx2;
+mod avx2_bytes;
+mod avx512;
+mod avx512_vnni;
+mod portable;
+
 #[cfg(target_arch = "x86_64")]
-use super::{avx2::Avx2Set, avx512::Avx512Set, avx512_vnni::Avx512VnniSet};
+use self::{avx2::Avx2Set, avx512::Avx512Set, avx512_vnni::Avx512VnniSet};
+use super::lanes::{ByteKernel, Kernel};
+use portable::{PortableSet, ScalarSet};
 
 /// An instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Eight floats in a 256-bit register.
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code)]
-use super::lanes::{ByteKernel, Kernel, Lanes};
-use super::table::{ByteProducts, InstructionSet, Row};
+use super::{ByteProducts, InstructionSet, Row};
+use crate::kernels::isa::lanes::{ByteKernel, Kernel, Lanes, MIRRORED};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -146,7 +146,7 @@ pub(super) fn mirror(pixels: [u8; 16]) -> [u8; 16] {
     let mut out = [0; 16];
     // SAFETY: as above; each address is that of sixteen bytes.
     unsafe {
-        let order = _mm_loadu_si128(super::lanes::MIRRORED.as_ptr().cast());
+        let order = _mm_loadu_si128(MIRRORED.as_ptr().cast());
         let pixels = _mm_loadu_si128(pixels.as_ptr().cast());
         _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_shuffle_epi8(pixels, order));
     }

@@ -4,7 +4,7 @@
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code)]
 use super::avx2::{Avx2, mask};
-use super::lanes::ByteLanes;
+use crate::kernels::isa::lanes::ByteLanes;
 use std::arch::x86_64::*;
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
 //! Sixteen floats in a 512-bit register.
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code)]
-use super::lanes::{Kernel, Lanes};
-use super::table::{InstructionSet, Row};
+use super::{InstructionSet, Row};
+use crate::kernels::isa::lanes::{Kernel, Lanes};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
