@@ -4,7 +4,8 @@ use super::run::{run, run_on};
 use crate::data::SUFFIXES;
 use crate::error::{Error, Result};
 use crate::image::{
-    self, BlurScratch, Crop, Dtype, Factor, Interpolation, Normalize, Output, Pixels, PixelsView, Planes, ResizeScratch,
+    self, BlurScratch, Crop, Dtype, Factor, Interpolation, Normalize, Output, Planes, ResampleScratch, RgbImage,
+    RgbView,
 };
 use crate::kernels::isa::{Isa, Precision};
 use crate::memory;
@@ -59,7 +60,7 @@ pub(super) fn decode<'py>(
             run_on(py, path.display(), || image::read(&path, &options))?
         }
     };
-    let Pixels { height, width, bytes } = made.pixels;
+    let RgbImage { height, width, bytes } = made.pixels;
     into_array(py, bytes, &[height, width, 3])
 }
 
@@ -103,7 +104,7 @@ pub(super) fn resized_crop<'py>(
     interpolation: InterpolationMode,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (held, [h, w]) = picture(image)?;
-    let pixels = PixelsView { height: h, width: w, bytes: held.slice()? };
+    let pixels = RgbView { height: h, width: w, bytes: held.slice()? };
     let crop = Crop {
         top: whole("top", top)?,
         left: whole("left", left)?,
@@ -116,7 +117,7 @@ pub(super) fn resized_crop<'py>(
         let isa = Isa::detect(Precision::Exact)?;
         let mut out = memory::zeros("size", bytes)?;
         let mut planes = Planes::new(size.0, size.1);
-        image::resized_crop(isa, pixels, crop, interpolation.0, &mut planes, &mut ResizeScratch::default())?;
+        image::resized_crop(isa, pixels, crop, interpolation.0, &mut planes, &mut ResampleScratch::default())?;
         planes.write(isa, &mut out);
         Ok(out)
     })?;
@@ -128,7 +129,7 @@ pub(super) fn resized_crop<'py>(
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn hflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let (held, [height, width]) = picture(image)?;
-    let pixels = PixelsView { height, width, bytes: held.slice()? };
+    let pixels = RgbView { height, width, bytes: held.slice()? };
     let made = run(py, || Ok(image::hflip(Isa::detect(Precision::Exact)?, pixels)))?;
     into_array(py, made, &[height, width, 3])
 }

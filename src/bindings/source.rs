@@ -6,7 +6,7 @@ use super::run::{run, run_on};
 use crate::data;
 use crate::data::{Cifar, Files, ImageFolder, Item, Layout, Listing, Records, WebDataset};
 use crate::error::{Error, Result, is_exhausted};
-use crate::image::{DecodeOptions, Decoded, Pixels, decode, read};
+use crate::image::{DecodeOptions, Decoded, RgbImage, decode, read};
 use numpy::PyArrayDyn;
 use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
@@ -197,7 +197,7 @@ struct Objects {
 enum Raw {
     Bytes(Vec<u8>),
     Path(PathBuf),
-    Pixels(Pixels),
+    Pixels(RgbImage),
 }
 
 impl data::Source for Objects {
@@ -232,7 +232,7 @@ impl Objects {
         }
         if image.cast::<PyArrayDyn<u8>>().is_ok() {
             let (held, [height, width]) = picture(&image)?;
-            return Ok((Raw::Pixels(Pixels { height, width, bytes: held.slice()?.to_vec() }), target));
+            return Ok((Raw::Pixels(RgbImage { height, width, bytes: held.slice()?.to_vec() }), target));
         }
         Ok((Raw::Path(image.extract()?), target))
     }

@@ -8,7 +8,7 @@ use crate::data::{Position, Styling};
 use crate::error::{Error, Result};
 use crate::image::{
     BlurKernel, ColorJitter, Crop, Dtype, Factor, GaussianBlur, Interpolation, JitterForm, Normalize, Output,
-    PixelsView, RandomFlip, RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
+    RandomFlip, RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize, RgbView,
 };
 use crate::kernels::isa::{Isa, Precision};
 use crate::random::Key;
@@ -382,7 +382,7 @@ impl TwoViews {
         params: (ViewParams, ViewParams),
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         let (held, [height, width]) = picture(image)?;
-        let picture = PixelsView { height, width, bytes: held.slice()? };
+        let picture = RgbView { height, width, bytes: held.slice()? };
         let params = [params.0.0, params.1.0];
         let shape = self.shape();
         let n = shape.iter().product();
@@ -404,7 +404,7 @@ impl TwoViews {
     fn numbers<'py, T: numpy::Element + bytemuck::Pod>(
         &self,
         py: Python<'py>,
-        picture: PixelsView,
+        picture: RgbView,
         params: &data::ViewsParams,
         shape: &[usize],
         n: usize,

@@ -8,7 +8,7 @@
 use super::faults::Faults;
 use super::{BatchStyles, Fault, Item, OnDamage, Reading, Sampler, Source, TwoViews, ViewsParams};
 use crate::error::{Error, Result};
-use crate::image::{Crop, DecodeOptions, Decoded, Pixels};
+use crate::image::{Crop, DecodeOptions, Decoded, RgbImage};
 use crate::kernels::threads::lock::{locked, wait, wait_timeout};
 use crate::kernels::threads::slots::Parts;
 use crate::random::Key;
@@ -99,7 +99,7 @@ struct Job {
 struct Slot {
     index: usize,
     target: i64,
-    picture: Pixels,
+    picture: RgbImage,
     params: ViewsParams,
     z: Vec<f32>,
 }
@@ -164,7 +164,7 @@ impl Loader {
         order: &[u32],
         place: usize,
         region: &(dyn Fn(usize, usize) -> Crop + Sync),
-    ) -> Result<(usize, Pixels, i64)> {
+    ) -> Result<(usize, RgbImage, i64)> {
         let Reading { least, exif, .. } = self.reading;
         let options = DecodeOptions { least, exif, region: Some(region) };
         let mut tried = 0;
@@ -184,7 +184,7 @@ impl Loader {
     }
 
     /// A picture that views can be made of, or the error for which another one is to take its place.
-    fn usable(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Result<(Pixels, i64)>> {
+    fn usable(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Result<(RgbImage, i64)>> {
         let Reading { on_error, on_damage, .. } = self.reading;
         let wrong = |reason: String| Error::image(self.source.name(index), reason);
         let Item { image: Decoded { pixels, damage }, target } = match self.source.get(index, options) {

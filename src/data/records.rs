@@ -1,7 +1,7 @@
 //! CIFAR-10, CIFAR-100 and STL-10 as their authors pack them: records of one size, colours apart.
 use super::{Item, Source};
 use crate::error::{Error, Result};
-use crate::image::{DecodeOptions, Decoded, Pixels};
+use crate::image::{DecodeOptions, Decoded, RgbImage};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -117,7 +117,7 @@ pub(super) fn interleaved(colors: &[u8], side: usize, columns_first: bool) -> De
         let at = if columns_first { i % side * side + i / side } else { i };
         bytes.extend([colors[at], colors[size + at], colors[2 * size + at]]);
     }
-    Decoded { pixels: Pixels { height: side, width: side, bytes }, damage: None }
+    Decoded { pixels: RgbImage { height: side, width: side, bytes }, damage: None }
 }
 
 /// What the record of a file is called.

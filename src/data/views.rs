@@ -7,11 +7,11 @@
 //! A flip may stand anywhere after the rotation: all that follows treats left and right alike.
 use crate::error::{Error, Result};
 use crate::image::{
-    BlurScratch, ColorFactors, ColorJitter, Crop, GaussianBlur, Interpolation, Output, Pixels, PixelsView, Planes,
-    RandomFlip, RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize, ResizeScratch, grayscale,
+    BlurScratch, ColorFactors, ColorJitter, Crop, GaussianBlur, Interpolation, Output, Planes, RandomFlip,
+    RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize, ResampleScratch, RgbImage, RgbView, grayscale,
     resized_crop, rotate, solarize,
 };
-use crate::kernels::inference::pixel_interpolation::{Pixels as Bytes, PixelsMut};
+use crate::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
 use crate::kernels::isa::Isa;
 use crate::kernels::threads::pool::Idle;
 use crate::memory::{self, MOST_KEPT};
@@ -114,9 +114,9 @@ struct Workspace {
     planes: Planes,
     turned: Planes,
     pixels: Vec<u8>,
-    styled: Pixels,
+    styled: RgbImage,
     gray: Vec<u8>,
-    resize: ResizeScratch,
+    resize: ResampleScratch,
     blur: BlurScratch,
 }
 
@@ -220,7 +220,7 @@ impl TwoViews {
     ///
     /// # Errors
     /// One that is to be stylized as a whole, and is too small for that.
-    pub fn check(&self, picture: PixelsView) -> Result<()> {
+    pub fn check(&self, picture: RgbView) -> Result<()> {
         let whole = |styling: &Styling| styling.position == Position::BeforeCrop;
         self.styling.as_ref().filter(|styling| whole(styling)).map_or(Ok(()), |_| images(picture).map(|_| ()))
     }
@@ -253,7 +253,7 @@ impl TwoViews {
     ///
     /// # Errors
     /// A picture that is too small, parameters that do not fit.
-    pub fn encode(&self, picture: PixelsView, params: &ViewsParams) -> Result<Vec<f32>> {
+    pub fn encode(&self, picture: RgbView, params: &ViewsParams) -> Result<Vec<f32>> {
         let Some(styling) = &self.styling else { return Ok(vec![]) };
         self.idle.lend(Workspace::default, |workspace| {
             if styling.position == Position::BeforeCrop {
@@ -271,7 +271,7 @@ impl TwoViews {
     /// Parameters that do not fit; a picture that is too small for style.
     pub fn apply(
         &self,
-        picture: PixelsView,
+        picture: RgbView,
         params: &ViewsParams,
         batch: Option<BatchStyles>,
         out: [&mut [u8]; 2],
@@ -304,7 +304,7 @@ impl TwoViews {
     fn styled(
         &self,
         view: usize,
-        picture: PixelsView,
+        picture: RgbView,
         params: &ViewParams,
         (styling, style, batch): (&Styling, &StyleParams, Option<BatchStyles>),
         workspace: &mut Workspace,
@@ -314,7 +314,7 @@ impl TwoViews {
         // Encoded already: the left view, or the picture.
         let known = batch.filter(|_| view == 0 || styling.position == Position::BeforeCrop);
         let z_content = known.map(|batch| &batch.z[batch.place * dim..][..dim]);
-        let stylize = |content: PixelsView, out: &mut Vec<u8>| {
+        let stylize = |content: RgbView, out: &mut Vec<u8>| {
             let style = Style {
                 z: &z,
                 z_content,
@@ -353,14 +353,14 @@ impl TwoViews {
     }
 
     /// The view that lies in the planes, as pixels.
-    fn pixels<'a>(&self, workspace: &'a mut Workspace) -> PixelsView<'a> {
+    fn pixels<'a>(&self, workspace: &'a mut Workspace) -> RgbView<'a> {
         let Workspace { planes, pixels, .. } = workspace;
         pixels.resize(planes.as_slice().len(), 0);
         planes.write(self.isa, pixels);
-        PixelsView { height: self.size.0, width: self.size.1, bytes: pixels }
+        RgbView { height: self.size.0, width: self.size.1, bytes: pixels }
     }
 
-    fn crop(&self, view: usize, picture: PixelsView, params: &ViewParams, workspace: &mut Workspace) -> Result<()> {
+    fn crop(&self, view: usize, picture: RgbView, params: &ViewParams, workspace: &mut Workspace) -> Result<()> {
         let Workspace { planes, resize, .. } = workspace;
         planes.reshape(self.size.0, self.size.1);
         resized_crop(self.isa, picture, params.crop, self.views[view].interpolation, planes, resize)
@@ -371,6 +371,6 @@ impl TwoViews {
 const LARGEST: usize = 8192;
 
 /// One picture as the stylizer takes it.
-fn images(picture: PixelsView) -> Result<Images> {
-    Images::new(Bytes::U8(picture.bytes), &[1, picture.height, picture.width, 3])
+fn images(picture: RgbView) -> Result<Images> {
+    Images::new(Pixels::U8(picture.bytes), &[1, picture.height, picture.width, 3])
 }

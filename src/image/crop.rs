@@ -1,14 +1,14 @@
 //! A random part of a picture, resized: torchvision's `RandomResizedCrop`, antialiased.
 //!
 //! Only the part is read. Resizing is Pillow's: two passes of a filter that widens with the reduction, rounded in between.
-use super::{PixelsView, Planes};
+use super::{Planes, RgbView};
 use crate::error::{Error, Result, checked_range};
 use crate::kernels::image::resample::resample;
 use crate::kernels::isa::Isa;
 use crate::random::{Generator, uniform};
 use rand::Rng;
 
-pub use crate::kernels::image::resample::{Interpolation, Scratch as ResizeScratch};
+pub use crate::kernels::image::resample::{Interpolation, ResampleScratch};
 
 /// A part of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,11 +93,11 @@ impl RandomResizedCrop {
 /// A part that is empty or reaches beyond the picture, an empty `out`.
 pub fn resized_crop(
     isa: Isa,
-    pixels: PixelsView,
+    pixels: RgbView,
     crop: Crop,
     interpolation: Interpolation,
     out: &mut Planes,
-    scratch: &mut ResizeScratch,
+    scratch: &mut ResampleScratch,
 ) -> Result<()> {
     crop.check(pixels.height, pixels.width)?;
     let Crop { top, left, height, width } = crop;

@@ -7,7 +7,7 @@ mod png;
 mod tiff;
 mod webp;
 
-use super::{Crop, Pixels, Refused, jpeg};
+use super::{Crop, Refused, RgbImage, jpeg};
 use crate::error::{Error, Result};
 use crate::kernels::isa::{Isa, Precision};
 use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
@@ -52,7 +52,7 @@ impl Default for DecodeOptions<'_> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
     /// Upright, if that was asked for.
-    pub pixels: Pixels,
+    pub pixels: RgbImage,
     /// What the decoder warned of first: the file is damaged, and this is what could be made of it.
     pub damage: Option<String>,
 }
@@ -235,7 +235,7 @@ fn simple(bytes: &[u8], format: ImageFormat) -> Read<Decoded> {
         samples = samples.as_chunks().0.iter().map(eight).collect();
     }
     let bytes = three_colors(samples, usize::from(color.channel_count()))?;
-    Ok(Decoded { pixels: Pixels { height, width, bytes }, damage: None })
+    Ok(Decoded { pixels: RgbImage { height, width, bytes }, damage: None })
 }
 
 /// Reads a file and decodes it.

@@ -1,11 +1,11 @@
 //! A Gaussian blur with a probability: the taps of torchvision's `gaussian_blur`, or the boxes of Pillow's `GaussianBlur`.
 use super::Planes;
 use crate::error::{Error, Result, checked_probability, checked_range};
-use crate::kernels::image::gaussian_blur as kernel;
+use crate::kernels::image::gaussian_blur;
 use crate::kernels::isa::Isa;
 use crate::random::{Generator, comes, uniform};
 
-pub use kernel::Scratch as BlurScratch;
+pub use gaussian_blur::BlurScratch;
 
 /// The operation with its settings.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +94,7 @@ pub fn gaussian_blur(
         return Err(Error::value("kernel_size", kernel_size, remedy));
     }
     checked_sigma(sigma)?;
-    kernel::gaussian_blur(isa, &half_of_taps(kernel_size, sigma), planes, scratch);
+    gaussian_blur::gaussian_blur(isa, &half_of_taps(kernel_size, sigma), planes, scratch);
     Ok(())
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn half_of_taps(kernel_size: usize, sigma: f32) -> Vec<f32> {
 /// A sigma that is not above 0.
 pub fn box_blur(isa: Isa, planes: &mut Planes, sigma: f32, scratch: &mut BlurScratch) -> Result<()> {
     checked_sigma(sigma)?;
-    kernel::box_blur(isa, sigma, planes, scratch);
+    gaussian_blur::box_blur(isa, sigma, planes, scratch);
     Ok(())
 }
 

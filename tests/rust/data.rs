@@ -38,7 +38,7 @@ impl Source for Pictures {
     }
 
     fn get(&self, index: usize, _: &DecodeOptions<'_>) -> Result<Item> {
-        let pixels = Pixels { height: 9, width: 12, bytes: vec![index as u8; 9 * 12 * 3] };
+        let pixels = RgbImage { height: 9, width: 12, bytes: vec![index as u8; 9 * 12 * 3] };
         let damage = match self.how {
             How::Panics if index == self.bad => panic!("on purpose"),
             How::Unreadable if index == self.bad => return Err(Error::image(self.name(index), "it is bad")),
@@ -150,7 +150,7 @@ fn views_are_made_of_the_region_alone() {
         part.check(height, width).unwrap();
         let params = views.sample(key, (height, width), (0, 1));
         let [whole, cut] = [false, true].map(|cut| {
-            let mut picture = Pixels { height, width, bytes: vec![0; height * width * 3] };
+            let mut picture = RgbImage { height, width, bytes: vec![0; height * width * 3] };
             for (i, byte) in picture.bytes.iter_mut().enumerate() {
                 let (y, x) = (i / 3 / width, i / 3 % width);
                 let within =

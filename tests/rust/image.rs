@@ -8,11 +8,11 @@ use sassl::random::{Generator, Key};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-fn pixels(generator: &mut ChaCha8Rng, height: usize, width: usize) -> Pixels {
-    Pixels { height, width, bytes: (0..3 * height * width).map(|_| generator.random()).collect() }
+fn pixels(generator: &mut ChaCha8Rng, height: usize, width: usize) -> RgbImage {
+    RgbImage { height, width, bytes: (0..3 * height * width).map(|_| generator.random()).collect() }
 }
 
-fn planes(isa: Isa, pixels: &Pixels) -> Planes {
+fn planes(isa: Isa, pixels: &RgbImage) -> Planes {
     let mut planes = Planes::default();
     planes.fill(isa, pixels.height, pixels.width, &pixels.bytes);
     planes

@@ -1,6 +1,6 @@
 //! GIF: its first frame, on what Pillow paints below it: the transparent colour, or that of index 0.
 use super::{Refused, checked_size, fits};
-use crate::image::{Decoded, Pixels};
+use crate::image::{Decoded, RgbImage};
 use gif::{ColorOutput, DecodeOptions, MemoryLimit};
 
 /// LZW makes at most so many bytes of one: a code of twelve bits is no longer than 4,096.
@@ -39,5 +39,5 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
             *pixel = color(index);
         }
     }
-    Ok(Decoded { pixels: Pixels { height, width, bytes: out }, damage: None })
+    Ok(Decoded { pixels: RgbImage { height, width, bytes: out }, damage: None })
 }

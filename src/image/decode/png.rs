@@ -2,7 +2,7 @@
 //! chunks do not. The end may be missing, but a chunk after the pixels may not be cut.
 use super::orientation::Metadata;
 use super::{Refused, checked_size, fits, three_colors};
-use crate::image::{Decoded, Pixels};
+use crate::image::{Decoded, RgbImage};
 use flate2::{Crc, read::ZlibDecoder};
 use png::{BitDepth, ColorType, Transformations};
 use std::borrow::Cow;
@@ -201,5 +201,5 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
         samples = samples.as_chunks().0.iter().map(eight).collect();
     }
     let bytes = three_colors(samples, color.samples())?;
-    Ok(Decoded { pixels: Pixels { height, width, bytes }, damage: None })
+    Ok(Decoded { pixels: RgbImage { height, width, bytes }, damage: None })
 }

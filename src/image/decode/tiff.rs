@@ -2,7 +2,7 @@
 //! its name.
 use super::orientation::{Directory, Metadata};
 use super::{CONVERT, Refused, checked_size, eight_bits, fits};
-use crate::image::{Decoded, Pixels};
+use crate::image::{Decoded, RgbImage};
 use std::borrow::Cow;
 use std::io::Cursor;
 use tiff::decoder::{Decoder, Limits};
@@ -163,7 +163,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
             };
         }
     }
-    Ok(Decoded { pixels: Pixels { height, width, bytes: out }, damage: None })
+    Ok(Decoded { pixels: RgbImage { height, width, bytes: out }, damage: None })
 }
 
 /// A sample of few bits, the first in the highest.

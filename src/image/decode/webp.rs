@@ -1,7 +1,7 @@
 //! WebP: the picture's own chunk alone is decoded, of an animation that of the first frame; what stands around it is only looked at.
 use super::orientation::Metadata;
 use super::{Refused, checked_size, three_colors};
-use crate::image::{Decoded, Pixels};
+use crate::image::{Decoded, RgbImage};
 use std::borrow::Cow;
 use std::io::Cursor;
 
@@ -77,7 +77,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     for (line, from) in lines.zip(frame.pixels.bytes.chunks_exact(3 * size.1)) {
         line[3 * left..3 * (left + size.1)].copy_from_slice(from);
     }
-    Ok(Decoded { pixels: Pixels { height, width, bytes: canvas }, damage: None })
+    Ok(Decoded { pixels: RgbImage { height, width, bytes: canvas }, damage: None })
 }
 
 /// A picture's chunk as a file of its own. Transparency of lossy ones stands in another chunk, which is left out.
@@ -104,5 +104,5 @@ fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<
     Refused::check_memory(6 * height * width)?;
     decoder.read_image(&mut samples).map_err(damaged)?;
     let bytes = three_colors(samples, channels)?;
-    Ok(Decoded { pixels: Pixels { height, width, bytes }, damage: None })
+    Ok(Decoded { pixels: RgbImage { height, width, bytes }, damage: None })
 }

@@ -4,7 +4,7 @@
 mod header;
 mod reader;
 
-use super::{Crop, Decoded, Pixels, Refused};
+use super::{Crop, Decoded, Refused, RgbImage};
 use crate::kernels::image::jpeg::Kernels;
 use crate::kernels::isa::Isa;
 use header::Frame;
@@ -44,7 +44,7 @@ pub(super) fn decode(
     let limits = (MOST_MEMORY.into(), MOST_SCANS);
     let kernels = Kernels::new(isa);
     let damage = reader::read(bytes, denominator as u32, (height, width), part, &mut pixels, &kernels, limits)?;
-    Ok(Decoded { pixels: Pixels { height, width, bytes: pixels }, damage })
+    Ok(Decoded { pixels: RgbImage { height, width, bytes: pixels }, damage })
 }
 
 /// What `Image.draft` of PIL divides a side by for one of `least`.
