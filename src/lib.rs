@@ -9,7 +9,7 @@
 //! - [`memory`]: sizes that others decide.
 //! - [`random`]: `(seed, epoch, index, view)` to a generator.
 //! - [`kernels`]: loops over numbers; the only home of SIMD and of `unsafe`.
-//! - [`image`]: one picture: decoding, cropping, colours, blur.
+//! - [`image`]: one image: decoding, cropping, colours, blur.
 //! - [`weights`]: files to named tensors and the description of a network.
 //! - [`style`]: the paper's Algorithm 1, a file for each of its lines.
 //! - [`data`]: from files to batches of two views.

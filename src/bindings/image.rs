@@ -1,4 +1,4 @@
-//! Operations on one picture, under torchvision's names: numpy arrays `(H, W, 3)` of uint8 in and out.
+//! Operations on one image, under torchvision's names: numpy arrays `(H, W, 3)` of uint8 in and out.
 use super::arrays::{Held, into_array, wrong_type};
 use super::run::{run, run_on};
 use crate::data::SUFFIXES;
@@ -103,7 +103,7 @@ pub(super) fn resized_crop<'py>(
     size: (i64, i64),
     interpolation: InterpolationMode,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (held, [h, w]) = picture(image)?;
+    let (held, [h, w]) = held_image(image)?;
     let pixels = RgbView { height: h, width: w, bytes: held.slice()? };
     let crop = Crop {
         top: whole("top", top)?,
@@ -128,7 +128,7 @@ pub(super) fn resized_crop<'py>(
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn hflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let (held, [height, width]) = picture(image)?;
+    let (held, [height, width]) = held_image(image)?;
     let pixels = RgbView { height, width, bytes: held.slice()? };
     let made = run(py, || Ok(image::hflip(Isa::detect(Precision::Exact)?, pixels)))?;
     into_array(py, made, &[height, width, 3])
@@ -138,7 +138,7 @@ pub(super) fn hflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn vflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let (held, [height, width]) = picture(image)?;
+    let (held, [height, width]) = held_image(image)?;
     let rows: Vec<&[u8]> = held.slice()?.chunks_exact(3 * width).rev().collect();
     let made = run(py, || Ok(rows.concat()))?;
     into_array(py, made, &[height, width, 3])
@@ -275,7 +275,7 @@ pub(super) fn normalize<'py>(
     mean: [f32; 3],
     std: [f32; 3],
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (held, [height, width]) = picture(image)?;
+    let (held, [height, width]) = held_image(image)?;
     let bytes = held.slice()?;
     let output = Output::new(Dtype::F32, Normalize { mean, std }, false)?;
     let numbers = run(py, || {
@@ -342,7 +342,7 @@ fn changed_bytes<'py>(
     image: &Bound<'py, PyAny>,
     change: impl FnOnce(Isa, &mut [u8]) + Send,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (held, [height, width]) = picture(image)?;
+    let (held, [height, width]) = held_image(image)?;
     let bytes = held.slice()?;
     let made = run(py, || {
         let mut made = bytes.to_vec();
@@ -358,7 +358,7 @@ fn try_changed<'py>(
     image: &Bound<'py, PyAny>,
     change: impl FnOnce(Isa, &mut Planes) -> Result<()> + Send,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (held, [height, width]) = picture(image)?;
+    let (held, [height, width]) = held_image(image)?;
     let bytes = held.slice()?;
     let made = run(py, || {
         let isa = Isa::detect(Precision::Exact)?;
@@ -399,7 +399,7 @@ impl<'py> FromPyObject<'_, 'py> for InterpolationMode {
 }
 
 /// An image as Python gives it, with its height and width.
-pub(super) fn picture<'py>(image: &Bound<'py, PyAny>) -> PyResult<(Held<'py, u8>, [usize; 2])> {
+pub(super) fn held_image<'py>(image: &Bound<'py, PyAny>) -> PyResult<(Held<'py, u8>, [usize; 2])> {
     let expected = "a numpy array of uint8";
     let array = image.cast::<PyArrayDyn<u8>>().map_err(|_| wrong_type("image", image, expected))?;
     let held = Held::new(array)?;

@@ -1,7 +1,7 @@
 //! `Source`: where the loader's images come from, files or objects of Python.
 use super::arrays::into_array;
 use super::foreign;
-use super::image::picture;
+use super::image::held_image;
 use super::run::{run, run_on};
 use crate::data;
 use crate::data::{Cifar, Files, ImageFolder, Item, Layout, Listing, Records, WebDataset};
@@ -231,7 +231,7 @@ impl Objects {
             return Ok((Raw::Bytes(bytes.as_bytes().to_vec()), target));
         }
         if image.cast::<PyArrayDyn<u8>>().is_ok() {
-            let (held, [height, width]) = picture(&image)?;
+            let (held, [height, width]) = held_image(&image)?;
             return Ok((Raw::Pixels(RgbImage { height, width, bytes: held.slice()?.to_vec() }), target));
         }
         Ok((Raw::Path(image.extract()?), target))

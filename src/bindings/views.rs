@@ -1,6 +1,6 @@
 //! `View`, `ViewParams` and `TwoViews`: what the recipes of `sassl.transforms` and the loader run.
 use super::arrays::into_array;
-use super::image::{InterpolationMode, picture};
+use super::image::{InterpolationMode, held_image};
 use super::run::run;
 use super::style::{Block, StyleParams};
 use crate::data;
@@ -381,15 +381,15 @@ impl TwoViews {
         image: &Bound<'py, PyAny>,
         params: (ViewParams, ViewParams),
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-        let (held, [height, width]) = picture(image)?;
-        let picture = RgbView { height, width, bytes: held.slice()? };
+        let (held, [height, width]) = held_image(image)?;
+        let image = RgbView { height, width, bytes: held.slice()? };
         let params = [params.0.0, params.1.0];
         let shape = self.shape();
         let n = shape.iter().product();
         match self.0.output().dtype() {
-            Dtype::U8 => self.numbers::<u8>(py, picture, &params, &shape, n),
-            Dtype::F16 => self.numbers::<f16>(py, picture, &params, &shape, n),
-            Dtype::F32 => self.numbers::<f32>(py, picture, &params, &shape, n),
+            Dtype::U8 => self.numbers::<u8>(py, image, &params, &shape, n),
+            Dtype::F16 => self.numbers::<f16>(py, image, &params, &shape, n),
+            Dtype::F32 => self.numbers::<f32>(py, image, &params, &shape, n),
         }
     }
 }
@@ -404,7 +404,7 @@ impl TwoViews {
     fn numbers<'py, T: numpy::Element + bytemuck::Pod>(
         &self,
         py: Python<'py>,
-        picture: RgbView,
+        image: RgbView,
         params: &data::ViewsParams,
         shape: &[usize],
         n: usize,
@@ -412,7 +412,7 @@ impl TwoViews {
         let (left, right) = run(py, || {
             let (mut left, mut right) = (vec![T::zeroed(); n], vec![T::zeroed(); n]);
             let out = [bytemuck::cast_slice_mut(&mut left), bytemuck::cast_slice_mut(&mut right)];
-            self.0.apply(picture, params, None, out)?;
+            self.0.apply(image, params, None, out)?;
             Ok((left, right))
         })?;
         Ok((into_array(py, left, shape)?, into_array(py, right, shape)?))

@@ -1,10 +1,10 @@
 //! Threads that make batches of two views.
 //!
 //! Whoever iterates opens batches, at most `prefetch` of them beyond the one it waits for, each with memory for its views; threads
-//! take one picture after the other, of the first batch that has one left, and write its views in place. Where styles come from the
-//! batch, a picture is taken twice: to decode and encode it, and when all of its batch are, to make its views.
+//! take one image after the other, of the first batch that has one left, and write its views in place. Where styles come from the
+//! batch, an image is taken twice: to decode and encode it, and when all of its batch are, to make its views.
 //!
-//! What a picture becomes is a function of `(seed, epoch, index)`, never of threads.
+//! What an image becomes is a function of `(seed, epoch, index)`, never of threads.
 use super::faults::Faults;
 use super::{BatchStyles, Fault, Item, OnDamage, Reading, Sampler, Source, TwoViews, ViewsParams};
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How many pictures may fail one after the other before it is the source that has failed.
+/// How many images may fail one after the other before it is the source that has failed.
 const MOST_IN_A_ROW: usize = 100;
 
 /// Memory for the left and the right views of a batch.
@@ -27,7 +27,7 @@ pub type Memory = [Parts; 2];
 /// A batch whose views are written.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Which pictures, in order.
+    /// Which images, in order.
     pub indices: Vec<usize>,
     /// Their classes.
     pub targets: Vec<i64>,
@@ -44,7 +44,7 @@ pub struct Loader {
     faults: Faults,
 }
 
-/// One pass over a loader's source, from some batch on. Its threads end soon after it: each keeps what it needs for the picture it is
+/// One pass over a loader's source, from some batch on. Its threads end soon after it: each keeps what it needs for the image it is
 /// at, and nobody waits for one that storage keeps waiting.
 pub struct Epoch {
     shared: Arc<Shared>,
@@ -78,7 +78,7 @@ struct Open {
     error: Option<(usize, Error)>,
 }
 
-/// How far a batch is: of each of two stages, how many pictures were taken and how many are done.
+/// How far a batch is: of each of two stages, how many images were taken and how many are done.
 #[derive(Clone, Copy, Debug)]
 struct Stages {
     n: usize,
@@ -95,16 +95,16 @@ struct Job {
     finished: Vec<OnceLock<(usize, i64, OsString)>>,
 }
 
-/// A picture between the stages.
+/// An image between the stages.
 struct Slot {
     index: usize,
     target: i64,
-    picture: RgbImage,
+    image: RgbImage,
     params: ViewsParams,
     z: Vec<f32>,
 }
 
-/// A picture of a batch, at one of its stages.
+/// An image of a batch, at one of its stages.
 struct Task {
     job: Arc<Job>,
     place: usize,
@@ -158,8 +158,8 @@ impl Loader {
         Ok(started)
     }
 
-    /// Decodes the picture at this place of the order, or what stands in for it; of it, what `region` says for its size.
-    fn picture(
+    /// Decodes the image at this place of the order, or what stands in for it; of it, what `region` says for its size.
+    fn image(
         &self,
         order: &[u32],
         place: usize,
@@ -171,7 +171,7 @@ impl Loader {
         loop {
             let index = order[(place + tried) % order.len()] as usize;
             let error = match self.usable(index, &options)? {
-                Ok((picture, target)) => return Ok((index, picture, target)),
+                Ok((image, target)) => return Ok((index, image, target)),
                 Err(error) => error,
             };
             self.faults.count(self.source.name(index), error.to_string(), false);
@@ -183,7 +183,7 @@ impl Loader {
         }
     }
 
-    /// A picture that views can be made of, or the error for which another one is to take its place.
+    /// An image that views can be made of, or the error for which another one is to take its place.
     fn usable(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Result<(RgbImage, i64)>> {
         let Reading { on_error, on_damage, .. } = self.reading;
         let wrong = |reason: String| Error::image(self.source.name(index), reason);
@@ -208,7 +208,7 @@ impl Loader {
 }
 
 impl Epoch {
-    /// Of how many pictures the next batch is that may be opened now, if one may.
+    /// Of how many images the next batch is that may be opened now, if one may.
     pub fn wanted(&self) -> Option<usize> {
         let state = locked(&self.shared.state);
         let sampler = &self.shared.loader.sampler;
@@ -219,12 +219,12 @@ impl Epoch {
     /// Opens the next batch with memory for its views.
     ///
     /// # Panics
-    /// If the memory is not for as many pictures as [`Epoch::wanted`] said.
+    /// If the memory is not for as many images as [`Epoch::wanted`] said.
     pub fn open(&self, memory: Memory) {
         let mut state = locked(&self.shared.state);
         let range = self.shared.loader.sampler.range(state.next);
         let n = range.len();
-        assert!(memory.iter().all(|parts| parts.count() == n), "memory for {n} pictures");
+        assert!(memory.iter().all(|parts| parts.count() == n), "memory for {n} images");
         let job = Job {
             first: range.start,
             memory,
@@ -245,7 +245,7 @@ impl Epoch {
     /// The next batch, when it is done; None if it is not within this time, or if there is none.
     ///
     /// # Errors
-    /// A picture of the batch cannot be read: the batch is lost, and the next one comes after it.
+    /// An image of the batch cannot be read: the batch is lost, and the next one comes after it.
     pub fn next(&self, patience: Duration) -> Result<Option<Batch>> {
         let deadline = Instant::now() + patience;
         let mut state = locked(&self.shared.state);
@@ -281,7 +281,7 @@ impl Epoch {
         !state.over && (!state.open.is_empty() || state.next < self.shared.loader.sampler.batches())
     }
 
-    /// Tells its threads to end, each after the picture it is at, and does not wait for them.
+    /// Tells its threads to end, each after the image it is at, and does not wait for them.
     pub fn close(&mut self) {
         // A forked process has none of them, and a lock that one of them held is never free there.
         if self.process != std::process::id() {
@@ -315,7 +315,7 @@ impl Shared {
         }
     }
 
-    /// The next picture; None when it is over.
+    /// The next image; None when it is over.
     fn take(&self) -> Option<Task> {
         let mut state = locked(&self.state);
         loop {
@@ -363,45 +363,45 @@ impl Shared {
             drop(job.slots[*place].set(slot));
             return Ok(());
         }
-        // Where another picture of the batch is an error, so is the batch.
+        // Where another image of the batch is an error, so is the batch.
         let slots: Option<Vec<&Slot>> = job.slots.iter().map(OnceLock::get).collect();
         let Some(slots) = slots else { return Ok(()) };
         let z = job.z.get_or_init(|| slots.iter().flat_map(|slot| &slot.z).copied().collect());
         self.finish(job, *place, slots[*place], Some(BatchStyles { z, place: *place }))
     }
 
-    /// Decodes a picture, draws for it, and encodes it if need be.
+    /// Decodes an image, draws for it, and encodes it if need be.
     fn prepare(&self, job: &Job, place: usize, encode: bool) -> Result<Slot> {
         let views = &self.loader.views;
-        // A picture that stands in for another takes the other's draws: its own come with itself.
+        // An image that stands in for another takes the other's draws: its own come with itself.
         let own = self.order[job.first + place];
         let key = Key { seed: self.loader.sampler.seed(), epoch: self.epoch, index: own.into(), view: 0 };
         let region = |height, width| views.region(key, (height, width));
-        let (index, picture, target) = self.loader.picture(&self.order, job.first + place, &region)?;
-        let params = views.sample(key, (picture.height, picture.width), (place, job.slots.len()));
+        let (index, image, target) = self.loader.image(&self.order, job.first + place, &region)?;
+        let params = views.sample(key, (image.height, image.width), (place, job.slots.len()));
         let z = match encode {
-            true => views.encode(picture.view(), &params).map_err(|error| self.named(index, &error))?,
+            true => views.encode(image.view(), &params).map_err(|error| self.named(index, &error))?,
             false => vec![],
         };
-        Ok(Slot { index, target, picture, params, z })
+        Ok(Slot { index, target, image, params, z })
     }
 
     fn finish(&self, job: &Job, place: usize, slot: &Slot, batch: Option<BatchStyles>) -> Result<()> {
         let out = [job.memory[0].take(place), job.memory[1].take(place)];
-        let done = self.loader.views.apply(slot.picture.view(), &slot.params, batch, out);
+        let done = self.loader.views.apply(slot.image.view(), &slot.params, batch, out);
         done.map_err(|error| self.named(slot.index, &error))?;
         drop(job.finished[place].set((slot.index, slot.target, self.loader.source.name(slot.index))));
         Ok(())
     }
 
-    /// An error of a picture with its name.
+    /// An error of an image with its name.
     fn named(&self, index: usize, error: &Error) -> Error {
         Error::image(self.loader.source.name(index), error.to_string())
     }
 }
 
 impl Stages {
-    /// The next picture to take, with its stage.
+    /// The next image to take, with its stage.
     fn take(&mut self) -> Option<(usize, usize)> {
         let stage = usize::from(self.taken[0] == self.n);
         let free = self.taken[stage] < self.n && (stage == 0 || self.done[0] == self.n);

@@ -1,4 +1,4 @@
-//! Two views of one picture, the left one in another style: the only place where `image` and `style` meet.
+//! Two views of one image, the left one in another style: the only place where `image` and `style` meet.
 //!
 //! ```text
 //! crop, [style], rotation, colour jitter, grayscale, blur, solarize, flip, normalize
@@ -19,10 +19,10 @@ use crate::random::Key;
 use crate::style::{Images, MIN_SIZE, Sassl, Strength, Style, StyleParams, Styles, Stylizer};
 use std::sync::Arc;
 
-/// What makes one view of a picture.
+/// What makes one view of an image.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
-    /// The part of the picture.
+    /// The part of the image.
     pub crop: RandomResizedCrop,
     /// How it is resized.
     pub interpolation: Interpolation,
@@ -43,7 +43,7 @@ pub struct View {
 /// What was drawn for one view.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ViewParams {
-    /// The part of the picture.
+    /// The part of the image.
     pub crop: Crop,
     /// The colour factors in their order, if any.
     pub jitter: Option<ColorFactors>,
@@ -61,7 +61,7 @@ pub struct ViewParams {
     pub style: Option<StyleParams>,
 }
 
-/// What was drawn for a picture: left, right.
+/// What was drawn for an image: left, right.
 pub type ViewsParams = [ViewParams; 2];
 
 /// What is stylized.
@@ -70,7 +70,7 @@ pub enum Position {
     /// The view: as small as it is, and styles of the batch come from its views.
     #[default]
     AfterCrop,
-    /// The picture, of which the view then is a part.
+    /// The image, of which the view then is a part.
     BeforeCrop,
 }
 
@@ -90,7 +90,7 @@ pub struct Styling {
 /// Styles of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchStyles<'a> {
-    /// What [`TwoViews::encode`] gave for each of its pictures.
+    /// What [`TwoViews::encode`] gave for each of its images.
     pub z: &'a [f32],
     /// Which of them is the content.
     pub place: usize,
@@ -108,7 +108,7 @@ pub struct TwoViews {
     idle: Idle<Workspace>,
 }
 
-/// The memory that a thread needs for one picture.
+/// The memory that a thread needs for one image.
 #[derive(Debug, Default)]
 struct Workspace {
     planes: Planes,
@@ -211,21 +211,21 @@ impl TwoViews {
         self.styling.as_ref()
     }
 
-    /// Whether a view's style is another picture of its batch.
+    /// Whether a view's style is another image of its batch.
     pub fn needs_batch(&self) -> bool {
         self.styling.as_ref().is_some_and(|styling| matches!(styling.sassl.styles(), Styles::Batch))
     }
 
-    /// Whether a picture can be made views of.
+    /// Whether an image can be made views of.
     ///
     /// # Errors
     /// One that is to be stylized as a whole, and is too small for that.
-    pub fn check(&self, picture: RgbView) -> Result<()> {
+    pub fn check(&self, image: RgbView) -> Result<()> {
         let whole = |styling: &Styling| styling.position == Position::BeforeCrop;
-        self.styling.as_ref().filter(|styling| whole(styling)).map_or(Ok(()), |_| images(picture).map(|_| ()))
+        self.styling.as_ref().filter(|styling| whole(styling)).map_or(Ok(()), |_| images(image).map(|_| ()))
     }
 
-    /// Draws for a picture of this size, image `i` of a batch of `n`. The left view has the stream `key` with its view 0, the
+    /// Draws for an image of this size, image `i` of a batch of `n`. The left view has the stream `key` with its view 0, the
     /// right one 1, and styles have their own.
     pub fn sample(&self, key: Key, (height, width): (usize, usize), (i, n): (usize, usize)) -> ViewsParams {
         std::array::from_fn(|view| {
@@ -237,7 +237,7 @@ impl TwoViews {
         })
     }
 
-    /// The part of a picture of this size that [`TwoViews::apply`] and [`TwoViews::encode`] read with what [`TwoViews::sample`] draws:
+    /// The part of an image of this size that [`TwoViews::apply`] and [`TwoViews::encode`] read with what [`TwoViews::sample`] draws:
     /// that of both crops, for nothing but a style before the crop looks beyond them.
     pub fn region(&self, key: Key, (height, width): (usize, usize)) -> Crop {
         if self.styling.as_ref().is_some_and(|styling| styling.position == Position::BeforeCrop) {
@@ -249,29 +249,29 @@ impl TwoViews {
         Crop { top, left, height: bottom - top, width: right - left }
     }
 
-    /// F of what a batch's styles come from: the left view's part of a picture, or all of it.
+    /// F of what a batch's styles come from: the left view's part of an image, or all of it.
     ///
     /// # Errors
-    /// A picture that is too small, parameters that do not fit.
-    pub fn encode(&self, picture: RgbView, params: &ViewsParams) -> Result<Vec<f32>> {
+    /// An image that is too small, parameters that do not fit.
+    pub fn encode(&self, image: RgbView, params: &ViewsParams) -> Result<Vec<f32>> {
         let Some(styling) = &self.styling else { return Ok(vec![]) };
         self.idle.lend(Workspace::default, |workspace| {
             if styling.position == Position::BeforeCrop {
-                return styling.stylizer.encode(images(picture)?, 1);
+                return styling.stylizer.encode(images(image)?, 1);
             }
-            self.crop(0, picture, &params[0], workspace)?;
+            self.crop(0, image, &params[0], workspace)?;
             styling.stylizer.encode(images(self.pixels(workspace))?, 1)
         })
     }
 
-    /// Both views of a picture, each into the memory of its numbers: a pure function of picture and parameters, and of the batch
+    /// Both views of an image, each into the memory of its numbers: a pure function of image and parameters, and of the batch
     /// where its styles come from there.
     ///
     /// # Errors
-    /// Parameters that do not fit; a picture that is too small for style.
+    /// Parameters that do not fit; an image that is too small for style.
     pub fn apply(
         &self,
-        picture: RgbView,
+        image: RgbView,
         params: &ViewsParams,
         batch: Option<BatchStyles>,
         out: [&mut [u8]; 2],
@@ -282,7 +282,7 @@ impl TwoViews {
                 let style = params.style.as_ref().filter(|style| style.apply);
                 match (&self.styling, style) {
                     (Some(styling), Some(style)) => {
-                        self.styled(view, picture, params, (styling, style, batch), workspace)?;
+                        self.styled(view, image, params, (styling, style, batch), workspace)?;
                     }
                     (None, Some(_)) => {
                         return Err(Error::value(
@@ -291,7 +291,7 @@ impl TwoViews {
                             "these views have no style; make them with one",
                         ));
                     }
-                    _ => self.crop(view, picture, params, workspace)?,
+                    _ => self.crop(view, image, params, workspace)?,
                 }
                 self.views[view].finish(self.isa, params, workspace)?;
                 self.output.write(self.isa, &workspace.planes, out);
@@ -304,14 +304,14 @@ impl TwoViews {
     fn styled(
         &self,
         view: usize,
-        picture: RgbView,
+        image: RgbView,
         params: &ViewParams,
         (styling, style, batch): (&Styling, &StyleParams, Option<BatchStyles>),
         workspace: &mut Workspace,
     ) -> Result<()> {
         let dim = styling.stylizer.dim();
         let z = styling.sassl.vectors(std::slice::from_ref(style), dim, batch.map(|batch| batch.z))?;
-        // Encoded already: the left view, or the picture.
+        // Encoded already: the left view, or the image.
         let known = batch.filter(|_| view == 0 || styling.position == Position::BeforeCrop);
         let z_content = known.map(|batch| &batch.z[batch.place * dim..][..dim]);
         let stylize = |content: RgbView, out: &mut Vec<u8>| {
@@ -331,16 +331,16 @@ impl TwoViews {
         match styling.position {
             Position::BeforeCrop => {
                 let mut styled = std::mem::take(&mut workspace.styled);
-                (styled.height, styled.width) = (picture.height, picture.width);
-                let done = stylize(picture, &mut styled.bytes)
-                    .and_then(|()| self.crop(view, styled.view(), params, workspace));
+                (styled.height, styled.width) = (image.height, image.width);
+                let done =
+                    stylize(image, &mut styled.bytes).and_then(|()| self.crop(view, styled.view(), params, workspace));
                 if styled.bytes.capacity() <= MOST_KEPT {
                     workspace.styled = styled;
                 }
                 done
             }
             Position::AfterCrop => {
-                self.crop(view, picture, params, workspace)?;
+                self.crop(view, image, params, workspace)?;
                 let mut styled = std::mem::take(&mut workspace.styled);
                 let done = stylize(self.pixels(workspace), &mut styled.bytes);
                 if done.is_ok() {
@@ -360,17 +360,17 @@ impl TwoViews {
         RgbView { height: self.size.0, width: self.size.1, bytes: pixels }
     }
 
-    fn crop(&self, view: usize, picture: RgbView, params: &ViewParams, workspace: &mut Workspace) -> Result<()> {
+    fn crop(&self, view: usize, image: RgbView, params: &ViewParams, workspace: &mut Workspace) -> Result<()> {
         let Workspace { planes, resize, .. } = workspace;
         planes.reshape(self.size.0, self.size.1);
-        resized_crop(self.isa, picture, params.crop, self.views[view].interpolation, planes, resize)
+        resized_crop(self.isa, image, params.crop, self.views[view].interpolation, planes, resize)
     }
 }
 
 /// The longest side of a view.
 const LARGEST: usize = 8192;
 
-/// One picture as the stylizer takes it.
-fn images(picture: RgbView) -> Result<Images> {
-    Images::new(Pixels::U8(picture.bytes), &[1, picture.height, picture.width, 3])
+/// One image as the stylizer takes it.
+fn images(image: RgbView) -> Result<Images> {
+    Images::new(Pixels::U8(image.bytes), &[1, image.height, image.width, 3])
 }

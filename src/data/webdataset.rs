@@ -1,6 +1,6 @@
-//! WebDataset: pictures in tar files ("shards"), files of one sample side by side under one name (webdataset/webdataset).
+//! WebDataset: images in tar files ("shards"), files of one sample side by side under one name (webdataset/webdataset).
 //!
-//! Shards are listed once, so that any picture can be read at any time and an epoch can be shuffled as a whole.
+//! Shards are listed once, so that any image can be read at any time and an epoch can be shuffled as a whole.
 use super::listing::{is_hidden, is_image};
 use super::records::numbered;
 use super::{Item, SUFFIXES, Source};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tar::Archive;
 
-/// Bytes of a picture's file: what a decoder may take.
+/// Bytes of an image's file: what a decoder may take.
 const MOST_BYTES: u64 = 1 << 30;
 /// Bytes that stand between one file of a shard and the next: headers, long names.
 const MOST_BETWEEN: u64 = 1 << 20;
@@ -28,7 +28,7 @@ const COMPRESSED: [(&[u8], &str); 5] = [
     (b"PK\x03\x04", "zip"),
 ];
 
-/// What is taken for a picture's class.
+/// What is taken for an image's class.
 const CLASS: &str = "cls";
 
 /// Samples of all shards.
@@ -44,11 +44,11 @@ pub struct WebDataset {
     with_class: Option<bool>,
 }
 
-/// The sample that the last files belong to: its name, its picture, its class, and how many files it has beside them.
+/// The sample that the last files belong to: its name, its image, its class, and how many files it has beside them.
 #[derive(Default)]
 struct Open {
     key: Vec<u8>,
-    picture: Option<(u64, u64)>,
+    image: Option<(u64, u64)>,
     target: Option<i64>,
     beside: usize,
 }
@@ -65,17 +65,15 @@ impl WebDataset {
     /// Lists shards. With `keep_going`, of a damaged one what stands before the damage; [`WebDataset::damaged`] tells.
     ///
     /// # Errors
-    /// A shard that cannot be read, is damaged, or holds no picture; a class that is no whole number or stands beside no picture; two
-    /// pictures or classes of one sample; samples with a class beside others without.
+    /// A shard that cannot be read, is damaged, or holds no image; a class that is no whole number or stands beside no image; two
+    /// images or classes of one sample; samples with a class beside others without.
     pub fn new(paths: Vec<PathBuf>, keep_going: bool) -> Result<Self> {
         let mut set = Self::default();
         for path in paths {
             let before = set.samples.len();
             let listed = set.list(&path).and_then(|()| match set.samples.len() > before {
                 true => Ok(()),
-                false => {
-                    Err(Error::image(&path, format!("no picture in this shard: no <key>.{}", SUFFIXES.join(", ."))))
-                }
+                false => Err(Error::image(&path, format!("no image in this shard: no <key>.{}", SUFFIXES.join(", .")))),
             });
             match listed {
                 Err(error) if keep_going => set.damaged.push((path, error.to_string())),
@@ -95,7 +93,7 @@ impl WebDataset {
         self.hidden
     }
 
-    /// How many files belong to no picture, or are images by a name that goes on after the first dot.
+    /// How many files belong to no image, or are images by a name that goes on after the first dot.
     pub fn others(&self) -> usize {
         self.others
     }
@@ -169,7 +167,7 @@ impl WebDataset {
             }
             let twice = |what: &str| Error::image(path, format!("{name} is another {what} of one sample; rename it"));
             if SUFFIXES.contains(&suffix.as_str()) {
-                if open.picture.replace((at, bytes)).is_some() {
+                if open.image.replace((at, bytes)).is_some() {
                     return Err(twice("image"));
                 }
             } else if suffix == CLASS {
@@ -192,9 +190,9 @@ impl WebDataset {
 
     /// Adds the sample whose files have come.
     fn finish(&mut self, path: &Path, open: &mut Open) -> Result<()> {
-        let Open { key, picture, target, beside } = std::mem::take(open);
+        let Open { key, image, target, beside } = std::mem::take(open);
         let key = String::from_utf8_lossy(&key);
-        let Some((at, bytes)) = picture else {
+        let Some((at, bytes)) = image else {
             self.others += beside;
             return match target {
                 None => Ok(()),

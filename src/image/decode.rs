@@ -241,7 +241,7 @@ fn simple(bytes: &[u8], format: ImageFormat) -> Read<Decoded> {
 /// Reads a file and decodes it.
 ///
 /// # Errors
-/// What is no regular file (a pipe would be waited for without end), cannot be read, or is no picture: see [`decode`].
+/// What is no regular file (a pipe would be waited for without end), cannot be read, or is no image: see [`decode`].
 pub fn read(path: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     let io = |e| Error::io(path, e);
     let metadata = std::fs::metadata(path).map_err(io)?;

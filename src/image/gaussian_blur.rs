@@ -73,13 +73,13 @@ impl GaussianBlur {
     }
 }
 
-/// The largest sigma; a picture is one colour long before.
+/// The largest sigma; an image is one colour long before.
 const MOST: f32 = 1e4;
 
 /// Blurs with this many taps of a Gaussian, edges reflected.
 ///
 /// # Errors
-/// An even number of taps, or more than the reflected picture has; a sigma that is not above 0.
+/// An even number of taps, or more than the reflected image has; a sigma that is not above 0.
 pub fn gaussian_blur(
     isa: Isa,
     planes: &mut Planes,
@@ -90,7 +90,7 @@ pub fn gaussian_blur(
     checked_kernel_size(kernel_size)?;
     let side = planes.height().min(planes.width());
     if kernel_size / 2 >= side {
-        let remedy = format!("at most {} taps for a picture of {}x{}", 2 * side - 1, planes.height(), planes.width());
+        let remedy = format!("at most {} taps for an image of {}x{}", 2 * side - 1, planes.height(), planes.width());
         return Err(Error::value("kernel_size", kernel_size, remedy));
     }
     checked_sigma(sigma)?;

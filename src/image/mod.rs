@@ -1,7 +1,7 @@
-//! One picture, and what augments it: a file an operation, each with a `sample` that draws its parameters and a pure function
+//! One image, and what augments it: a file an operation, each with a `sample` that draws its parameters and a pure function
 //! that applies them.
 //!
-//! Pictures are decoded and cropped as pixels ([`RgbImage`]), and augmented colour by colour ([`Planes`]). The arithmetic is
+//! Images are decoded and cropped as pixels ([`RgbImage`]), and augmented colour by colour ([`Planes`]). The arithmetic is
 //! Pillow's, as torchvision calls it, unless an operation says otherwise.
 mod color_jitter;
 mod crop;
@@ -29,7 +29,7 @@ pub(crate) use rotate::rotation_axes;
 pub use rotate::{RandomRotation, rotate};
 pub use solarize::{RandomSolarize, solarize};
 
-/// A picture as pixels, `[height][width][3]`, red first.
+/// An image as pixels, `[height][width][3]`, red first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RgbImage {
     /// Rows.

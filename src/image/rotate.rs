@@ -28,7 +28,7 @@ impl RandomRotation {
     }
 }
 
-/// Turns counter-clockwise, in the same frame. `room` is for another picture.
+/// Turns counter-clockwise, in the same frame. `room` is for another image.
 ///
 /// # Errors
 /// Degrees that are no finite number.

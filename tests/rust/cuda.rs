@@ -150,7 +150,7 @@ fn layout(space: Space, pixels: PixelType, (height, width): (usize, usize)) -> L
 
 fn bytes(n: usize) -> Vec<u8> {
     let mut generator = ChaCha8Rng::seed_from_u64(9);
-    // Pictures are smoother than noise.
+    // Images are smoother than noise.
     (0..n).map(|i| ((i as f32 / 40.0).sin() * 90.0 + 128.0) as u8 ^ generator.random_range(0..32)).collect()
 }
 
@@ -410,17 +410,17 @@ fn both(views: &TwoViews, (height, width): (usize, usize), n: usize, style: Opti
     let params = draws(views, (height, width), n);
     let (h, w) = views.size();
     let view = h * w * 3 * views.output().dtype().size();
-    let picture = |i: usize| {
+    let image = |i: usize| {
         let bytes = &pixels[i * height * width * 3..][..height * width * 3];
         RgbView { height, width, bytes }
     };
-    let z: Vec<f32> = (0..n).flat_map(|i| views.encode(picture(i), &params[i]).unwrap()).collect();
+    let z: Vec<f32> = (0..n).flat_map(|i| views.encode(image(i), &params[i]).unwrap()).collect();
     let mut truth = Memory::new(2 * n * view);
     for (i, params) in params.iter().enumerate() {
         let (left, right) = truth.bytes()[..2 * n * view].split_at_mut(n * view);
         let out = [left, right].map(|side| &mut side[i * view..][..view]);
         let batch = views.needs_batch().then_some(BatchStyles { z: &z, place: i });
-        views.apply(picture(i), params, batch, out).unwrap();
+        views.apply(image(i), params, batch, out).unwrap();
     }
     let images = layout(Space::Images, PixelType::U8, (height, width));
     let plan = views.plan(&images, &params, places(views, n).each_ref(), style).unwrap();

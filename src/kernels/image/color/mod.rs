@@ -1,4 +1,4 @@
-//! Colours of a picture, pixel by pixel, in Pillow's arithmetic to the bit (libImaging `Blend.c`, `Convert.c`).
+//! Colours of an image, pixel by pixel, in Pillow's arithmetic to the bit (libImaging `Blend.c`, `Convert.c`).
 //!
 //! Written once, as [`super::planes`] says.
 #![allow(unsafe_code)]

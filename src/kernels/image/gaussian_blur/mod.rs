@@ -10,7 +10,7 @@ use crate::kernels::isa::Isa;
 
 pub use boxes::box_blur;
 
-/// What a blur needs besides the picture; it can serve the next one.
+/// What a blur needs besides the image; it can serve the next one.
 #[derive(Debug, Default)]
 pub struct BlurScratch {
     /// One row with its reflected ends.
@@ -23,7 +23,7 @@ pub struct BlurScratch {
 /// Blurs each colour with the taps `[half[r], .., half[1], half[0], half[1], .., half[r]]`.
 ///
 /// # Panics
-/// If there are no taps, or they reach beyond the reflected picture: r below its height and width.
+/// If there are no taps, or they reach beyond the reflected image: r below its height and width.
 pub fn gaussian_blur(isa: Isa, half: &[f32], planes: &mut Planes, scratch: &mut BlurScratch) {
     let (height, width) = (planes.height(), planes.width());
     assert!(!half.is_empty() && half.len() <= height.min(width), "{} taps in {height}x{width}", 2 * half.len() - 1);
@@ -35,7 +35,7 @@ pub fn gaussian_blur(isa: Isa, half: &[f32], planes: &mut Planes, scratch: &mut 
     }
 }
 
-/// Where the reflected picture has its number `i`, of `n`; `i` may lie up to `n - 1` outside.
+/// Where the reflected image has its number `i`, of `n`; `i` may lie up to `n - 1` outside.
 fn reflected(i: isize, n: usize) -> usize {
     let i = i.unsigned_abs();
     if i < n { i } else { 2 * (n - 1) - i }

@@ -1,4 +1,4 @@
-//! A picture in bytes, colour by colour: what augments single pixels then finds neighbours of one colour in a vector.
+//! An image in bytes, colour by colour: what augments single pixels then finds neighbours of one colour in a vector.
 //!
 //! These loops, like those of [`super::color`] and [`super::resample`], are written once: `Isa::dispatch` compiles them for each instruction set,
 //! and as none rounds differently, all paths give the same bytes.
@@ -8,7 +8,7 @@ use crate::kernels::isa::Isa;
 use crate::kernels::isa::{Kernel, Lanes};
 use crate::memory::lengthen;
 
-/// Red, green and blue of a picture, `[3][height][width]`.
+/// Red, green and blue of an image, `[3][height][width]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Planes {
     height: usize,
@@ -65,7 +65,7 @@ impl Planes {
         [red, green, blue]
     }
 
-    /// Takes in a picture of pixels, `[height][width][3]`.
+    /// Takes in an image of pixels, `[height][width][3]`.
     ///
     /// # Panics
     /// If there are not `height x width x 3` bytes.

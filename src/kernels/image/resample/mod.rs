@@ -1,4 +1,4 @@
-//! Resizing a part of a picture, in Pillow's arithmetic to the bit (libImaging `Resample.c`): along rows and along columns, rounded
+//! Resizing a part of an image, in Pillow's arithmetic to the bit (libImaging `Resample.c`): along rows and along columns, rounded
 //! to bytes in between, with weights of 22 bits. Where the part shrinks, the filter widens.
 //!
 //! Written once, as [`super::planes`] says. Pixels go in and planes come out: rows are taken apart where they are narrow.
@@ -18,7 +18,7 @@ pub enum Interpolation {
     Bicubic,
 }
 
-/// What resizing needs besides pictures; it can serve the next one.
+/// What resizing needs besides images; it can serve the next one.
 #[derive(Debug, Default)]
 pub struct ResampleScratch {
     /// Rows after the first pass, of pixels of four bytes.
@@ -150,7 +150,7 @@ impl Resample<'_> {
         let ResampleScratch { rows: narrowed, pixels: row4, bytes } = scratch;
         narrowed.resize(rows.len() * 4 * n, 0);
         row4.resize(n, [0; 4]);
-        // Pixels are read as four bytes: after its last, a row has that of the next, except where the picture ends.
+        // Pixels are read as four bytes: after its last, a row has that of the next, except where the image ends.
         let row = |y: usize| 3 * (y * width + columns.start)..3 * (y * width + columns.end) + 1;
         let (fours, ones) = narrowed.split_at_mut((rows.len() - 1) / 4 * 16 * n);
         let mut y = rows.start;
