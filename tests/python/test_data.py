@@ -485,7 +485,7 @@ def test_keys_end_at_the_first_dot(tmp_path, pictures):
     source = WebDataset(packed(tmp_path / "a.tar", pictures[0], *names))
     # a.b.v1.png is v1.png of the sample a, and so no image; c, a.b and d have none at all; readme has no suffix.
     assert repr(source) == "WebDataset(1 images, without classes, 6 other files left out)"
-    with pytest.raises(ValueError, match=r"no picture in this shard: no <key>.jpg"):
+    with pytest.raises(ValueError, match=r"no image in this shard: no <key>.jpg"):
         WebDataset(packed(tmp_path / "b.tar", pictures[0], "a.v1.png"))
 
 
@@ -719,14 +719,14 @@ def test_report_replaces_and_counts(faulty):
 def test_folders_that_are_none(folder, tmp_path):
     with pytest.raises(FileNotFoundError):
         ImageFolder(tmp_path / "no")
-    with pytest.raises(ValueError, match="no picture in this folder"):
+    with pytest.raises(ValueError, match="no image in this folder"):
         ImageFolder(tmp_path)
     (tmp_path / "cat").mkdir()
-    with pytest.raises(ValueError, match="cat: a class without a picture"):
+    with pytest.raises(ValueError, match="cat: a class without an image"):
         ImageFolder(tmp_path)
     (tmp_path / "cat" / "a.png").write_bytes(b"")
     (tmp_path / "b.JPG").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"b.JPG: a picture beside the folders"):
+    with pytest.raises(ValueError, match=r"b.JPG: an image beside the folders"):
         ImageFolder(tmp_path)
     os.remove(tmp_path / "b.JPG")
     (tmp_path / "Cat").mkdir(exist_ok=True)
@@ -772,7 +772,7 @@ def test_shards_that_are_damaged(pictures, tmp_path):
     with pytest.raises(ValueError, match=r"packed.tar: it is compressed by gzip"):
         WebDataset(packed)
     empty = shard(tmp_path / "empty.tar", [])
-    with pytest.raises(ValueError, match=r"empty.tar: no picture in this shard"):
+    with pytest.raises(ValueError, match=r"empty.tar: no image in this shard"):
         WebDataset([path, empty])
     both = WebDataset([path, empty], on_error="report")
     assert len(both) == 6
