@@ -64,79 +64,41 @@ impl Network {
 
     /// Every tensor that the network names, with its shape.
     pub fn tensors(&self) -> BTreeMap<String, Vec<usize>> {
-        let mut all = BTreeMap::new();
-        let mut add = |name: String, shape: &[usize]| {
-            all.insert(name, shape.to_vec());
-        };
-        let mut biased = |name: String, shape: &[usize]| {
-            add(format!("{name}.weight"), shape);
-            add(format!("{name}.bias"), &shape[..1]);
-        };
-        let features = match &self.predictor {
-            Predictor::Cnn { channels, .. } => {
-                let mut inputs = 3;
-                for (i, &outputs) in channels.iter().enumerate() {
-                    biased(format!("predictor.conv.{i}"), &[outputs, inputs, 3, 3]);
-                    inputs = outputs;
-                }
-                2 * (3 + channels.iter().sum::<usize>())
-            }
-            Predictor::MobilenetV2 { .. } => {
-                let mut inputs = MOBILENET_V2_STEM;
-                biased("predictor.stem".into(), &[inputs, 3, 3, 3]);
-                for (i, block) in mobilenet_v2_blocks().enumerate() {
-                    let (name, hidden) = (format!("predictor.block.{i}"), inputs * block.expansion);
-                    if block.expansion != 1 {
-                        biased(format!("{name}.expand"), &[hidden, inputs, 1, 1]);
-                    }
-                    biased(format!("{name}.depthwise"), &[hidden, 1, 3, 3]);
-                    biased(format!("{name}.project"), &[block.channels, hidden, 1, 1]);
-                    inputs = block.channels;
-                }
-                biased("predictor.last".into(), &[MOBILENET_V2_LAST, inputs, 1, 1]);
-                MOBILENET_V2_LAST
-            }
-        };
-        biased("predictor.head".into(), &[self.predictor.dim(), features]);
-        if self.predictor.smallest() < self.predictor.size() {
-            biased("predictor.zoom".into(), &[self.predictor.dim(), features]);
-        }
+        let mut shapes = Shapes::default();
+        self.predictor.name_tensors(&mut shapes);
+        self.transformer.name_tensors(&mut shapes);
+        shapes.0
+    }
+}
 
-        let Transformer { dim, contract, residual, expand, head } = &self.transformer;
-        let mut inputs = 3;
-        for (i, layer) in contract.iter().enumerate() {
-            let name = format!("transformer.contract.{i}");
-            biased(name, &[layer.channels, inputs, layer.kernel, layer.kernel]);
-            inputs = layer.channels;
+/// Tensors by name, each with its shape.
+#[derive(Default)]
+struct Shapes(BTreeMap<String, Vec<usize>>);
+
+impl Shapes {
+    fn add(&mut self, name: String, shape: &[usize]) {
+        self.0.insert(name, shape.to_vec());
+    }
+
+    /// A weight of this shape, and a bias for each of its outputs.
+    fn add_biased(&mut self, name: &str, shape: &[usize]) {
+        self.add(format!("{name}.weight"), shape);
+        self.add(format!("{name}.bias"), &shape[..1]);
+    }
+
+    /// A convolution of `[outputs, inputs, kernel, kernel]`, depthwise then pointwise if it is separable, with the maps from z that
+    /// give its style norm.
+    fn add_styled(&mut self, name: &str, shape: [usize; 4], separable: bool, dim: usize) {
+        let [outputs, inputs, kernel, _] = shape;
+        for part in ["beta", "gamma"] {
+            self.add_biased(&format!("{name}.{part}"), &[outputs, dim]);
         }
-        let mut site = |name: String, inputs: usize, outputs: usize, kernel: usize, separable: bool| {
-            for part in ["beta", "gamma"] {
-                all.insert(format!("{name}.{part}.weight"), vec![outputs, *dim]);
-                all.insert(format!("{name}.{part}.bias"), vec![outputs]);
-            }
-            if separable {
-                all.insert(format!("{name}.depthwise.weight"), vec![inputs, 1, kernel, kernel]);
-                all.insert(format!("{name}.pointwise.weight"), vec![outputs, inputs, 1, 1]);
-            } else {
-                all.insert(format!("{name}.weight"), vec![outputs, inputs, kernel, kernel]);
-            }
-        };
-        for i in 0..residual.blocks {
-            for n in 1..=2 {
-                site(format!("transformer.residual.{i}.conv{n}"), inputs, inputs, 3, residual.separable);
-            }
+        if separable {
+            self.add(format!("{name}.depthwise.weight"), &[inputs, 1, kernel, kernel]);
+            self.add(format!("{name}.pointwise.weight"), &[outputs, inputs, 1, 1]);
+        } else {
+            self.add(format!("{name}.weight"), &shape);
         }
-        for (i, layer) in expand.iter().enumerate() {
-            site(format!("transformer.expand.{i}"), inputs, layer.channels, layer.kernel, layer.separable);
-            inputs = layer.channels;
-        }
-        site("transformer.head".into(), inputs, 3, head.kernel, head.separable);
-        if head.skip {
-            all.insert("transformer.head.skip.weight".into(), vec![3, 3, head.kernel, head.kernel]);
-            all.insert("transformer.head.skip.gain.weight".into(), vec![3, *dim]);
-            all.insert("transformer.head.skip.gain.bias".into(), vec![3]);
-        }
-        all
     }
 }
 
@@ -190,6 +152,41 @@ impl Predictor {
             Self::MobilenetV2 { dim, .. } | Self::Cnn { dim, .. } => *dim,
         }
     }
+
+    fn name_tensors(&self, shapes: &mut Shapes) {
+        let features = match self {
+            Self::Cnn { channels, .. } => {
+                let mut inputs = 3;
+                for (i, &outputs) in channels.iter().enumerate() {
+                    shapes.add_biased(&format!("predictor.conv.{i}"), &[outputs, inputs, 3, 3]);
+                    inputs = outputs;
+                }
+                2 * (3 + channels.iter().sum::<usize>())
+            }
+            Self::MobilenetV2 { .. } => name_mobilenet_v2(shapes),
+        };
+        shapes.add_biased("predictor.head", &[self.dim(), features]);
+        if self.smallest() < self.size() {
+            shapes.add_biased("predictor.zoom", &[self.dim(), features]);
+        }
+    }
+}
+
+/// MobileNetV2's tensors; how many features it gives.
+fn name_mobilenet_v2(shapes: &mut Shapes) -> usize {
+    let mut inputs = MOBILENET_V2_STEM;
+    shapes.add_biased("predictor.stem", &[inputs, 3, 3, 3]);
+    for (i, block) in mobilenet_v2_blocks().enumerate() {
+        let (name, hidden) = (format!("predictor.block.{i}"), inputs * block.expansion);
+        if block.expansion != 1 {
+            shapes.add_biased(&format!("{name}.expand"), &[hidden, inputs, 1, 1]);
+        }
+        shapes.add_biased(&format!("{name}.depthwise"), &[hidden, 1, 3, 3]);
+        shapes.add_biased(&format!("{name}.project"), &[block.channels, hidden, 1, 1]);
+        inputs = block.channels;
+    }
+    shapes.add_biased("predictor.last", &[MOBILENET_V2_LAST, inputs, 1, 1]);
+    MOBILENET_V2_LAST
 }
 
 /// Channels of MobileNetV2's first convolution.
@@ -233,6 +230,34 @@ pub struct Transformer {
     pub expand: Vec<Expand>,
     /// The last convolution, to three channels, with style norm and sigmoid.
     pub head: Head,
+}
+
+impl Transformer {
+    fn name_tensors(&self, shapes: &mut Shapes) {
+        let Self { dim, contract, residual, expand, head } = self;
+        let mut inputs = 3;
+        for (i, layer) in contract.iter().enumerate() {
+            let shape = [layer.channels, inputs, layer.kernel, layer.kernel];
+            shapes.add_biased(&format!("transformer.contract.{i}"), &shape);
+            inputs = layer.channels;
+        }
+        for i in 0..residual.blocks {
+            for n in 1..=2 {
+                let name = format!("transformer.residual.{i}.conv{n}");
+                shapes.add_styled(&name, [inputs, inputs, 3, 3], residual.separable, *dim);
+            }
+        }
+        for (i, layer) in expand.iter().enumerate() {
+            let shape = [layer.channels, inputs, layer.kernel, layer.kernel];
+            shapes.add_styled(&format!("transformer.expand.{i}"), shape, layer.separable, *dim);
+            inputs = layer.channels;
+        }
+        shapes.add_styled("transformer.head", [3, inputs, head.kernel, head.kernel], head.separable, *dim);
+        if head.skip {
+            shapes.add("transformer.head.skip.weight".into(), &[3, 3, head.kernel, head.kernel]);
+            shapes.add_biased("transformer.head.skip.gain", &[3, *dim]);
+        }
+    }
 }
 
 /// A convolution of the contracting part.
