@@ -5,6 +5,7 @@ use super::listing::{is_hidden, is_image};
 use super::records::numbered;
 use super::{Item, SUFFIXES, Source};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::image::{DecodeOptions, decode};
 use crate::interrupt::poll;
 use std::cell::Cell;
@@ -105,11 +106,7 @@ impl WebDataset {
 
     fn list(&mut self, path: &Path) -> Result<()> {
         let io = |e| Error::io(path, e);
-        // A pipe that nobody writes to would never open.
-        let kind = std::fs::metadata(path).map_err(io)?;
-        if !kind.is_file() && !kind.is_dir() {
-            return Err(Error::image(path, "no regular file"));
-        }
+        files::regular(path)?;
         let mut file = File::open(path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
         let mut head = vec![];

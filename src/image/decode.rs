@@ -9,6 +9,7 @@ mod webp;
 
 use super::{Crop, Refused, RgbImage, jpeg};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::kernels::isa::{Isa, Precision};
 use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use orientation::{Metadata, Orientation};
@@ -241,20 +242,13 @@ fn simple(bytes: &[u8], format: ImageFormat) -> Read<Decoded> {
 /// Reads a file and decodes it.
 ///
 /// # Errors
-/// What is no regular file (a pipe would be waited for without end), cannot be read, or is no image: see [`decode`].
+/// A file that cannot be read, is no regular one, or is no image: see [`files::regular`] and [`decode`].
 pub fn read(path: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
-    let io = |e| Error::io(path, e);
-    let metadata = std::fs::metadata(path).map_err(io)?;
-    if !metadata.is_file() && !metadata.is_dir() {
-        return Err(Error::image(path, "no regular file; leave it out"));
+    let size = files::regular(path)?.len();
+    if size > LARGEST_FILE {
+        return Err(Error::image(path, format!("a file of {size} bytes; images have at most {LARGEST_FILE}")));
     }
-    if metadata.len() > LARGEST_FILE {
-        return Err(Error::image(
-            path,
-            format!("a file of {} bytes; images have at most {LARGEST_FILE}", metadata.len()),
-        ));
-    }
-    decode(&std::fs::read(path).map_err(io)?, path, options)
+    decode(&std::fs::read(path).map_err(|error| Error::io(path, error))?, path, options)
 }
 
 /// A JPEG as it is stored. The part that is wanted is one of the upright image.

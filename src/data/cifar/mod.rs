@@ -5,6 +5,7 @@ use self::pickle::{Parsed, Reader, Value};
 use super::records::{interleaved, numbered};
 use super::{Item, Layout, Source};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::image::DecodeOptions;
 use std::ffi::OsString;
 use std::fs::File;
@@ -93,10 +94,7 @@ impl Source for Cifar {
 
 fn contents(path: &Path) -> Result<Vec<u8>> {
     let io = |e| Error::io(path, e);
-    // A pipe that nobody writes to would never open.
-    if !std::fs::metadata(path).map_err(io)?.is_file() {
-        return Err(Error::image(path, "no regular file"));
-    }
+    files::regular(path)?;
     let file = File::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
     if len > MOST_BYTES {
