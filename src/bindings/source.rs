@@ -73,7 +73,7 @@ impl Source {
         Ok(Self::of(run_on(py, "paths", || Cifar::new(layout, paths))?))
     }
 
-    /// WebDataset's tar files; with keep_going, of damaged ones what can be read.
+    /// WebDataset's tar files; with keep_going, of unreadable ones what stands before the fault.
     #[staticmethod]
     #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", keep_going = false, exif = true))]
     fn shards(py: Python<'_>, paths: Vec<PathBuf>, keep_going: bool, exif: bool) -> PyResult<Self> {

@@ -56,7 +56,7 @@ impl Records {
             let bytes = std::fs::metadata(&path).map_err(|e| Error::io(&path, e))?.len() as usize;
             if bytes == 0 || !bytes.is_multiple_of(layout.bytes()) {
                 let reason =
-                    format!("{bytes} bytes are no whole records of {}; it is damaged or another file", layout.bytes());
+                    format!("{bytes} bytes are no whole records of {}; it is cut, or another file", layout.bytes());
                 return Err(Error::image(path, reason));
             }
             records.files.push((records.len, path));
@@ -100,7 +100,10 @@ impl Source for Records {
         if let Some((at, classes)) = target
             && bytes[at] >= classes
         {
-            let reason = format!("class {} of {classes}, counted from 0; it is damaged or another file", bytes[at]);
+            let reason = format!(
+                "class {} of {classes}, counted from 0; it is another file, or its bytes are shifted",
+                bytes[at]
+            );
             return Err(Error::image(self.name(index), reason));
         }
         let own = target.map(|(at, _)| i64::from(bytes[at]));

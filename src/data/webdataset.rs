@@ -63,10 +63,10 @@ struct Sample {
 }
 
 impl WebDataset {
-    /// Lists shards. With `keep_going`, of a damaged one what stands before the damage; [`WebDataset::damaged`] tells.
+    /// Lists shards. With `keep_going`, of an unreadable one what stands before the fault; [`WebDataset::damaged`] tells.
     ///
     /// # Errors
-    /// A shard that cannot be read, is damaged, or holds no image; a class that is no whole number or stands beside no image; two
+    /// A shard that cannot be read to its end, or holds no image; a class that is no whole number or stands beside no image; two
     /// images or classes of one sample; samples with a class beside others without.
     pub fn new(paths: Vec<PathBuf>, keep_going: bool) -> Result<Self> {
         let mut set = Self::default();
@@ -119,7 +119,7 @@ impl WebDataset {
         self.shards.push((path.to_owned(), len));
         let mut open = Open::default();
         let read = self.read(path, (file, len), &mut open);
-        // The sample before a damage is whole.
+        // The sample before a fault is whole.
         let finished = self.finish(path, &mut open);
         read.and(finished)
     }
@@ -134,7 +134,7 @@ impl WebDataset {
             poll();
             let read = entry.and_then(|entry| Ok((entry.path()?.into_owned(), entry)));
             let (path_within, mut entry) =
-                read.map_err(|error| Error::image(path, format!("damaged after byte {end}: {error}")))?;
+                read.map_err(|error| Error::image(path, format!("unreadable after byte {end}: {error}")))?;
             left.set(MOST_BETWEEN);
             let (at, bytes) = (entry.raw_file_position(), entry.size());
             end = at.saturating_add(bytes);
@@ -148,41 +148,58 @@ impl WebDataset {
                 continue;
             }
             if end > len {
-                return Err(Error::image(path, format!("damaged: {name} reaches beyond the end, at byte {len}")));
+                return Err(Error::image(
+                    path,
+                    format!("unreadable: {name} reaches beyond the end, at byte {len}; is it cut?"),
+                ));
             }
             if path_within.iter().any(|part| part != "." && part != ".." && is_hidden(part)) {
                 self.hidden += 1;
                 continue;
             }
-            let Some((key, suffix)) = parted(path_within.as_os_str()) else {
-                self.others += 1;
-                continue;
-            };
-            if key != open.key {
-                self.finish(path, open)?;
-                key.clone_into(&mut open.key);
-            }
-            let twice = |what: &str| Error::image(path, format!("{name} is another {what} of one sample; rename it"));
-            if SUFFIXES.contains(&suffix.as_str()) {
-                if open.image.replace((at, bytes)).is_some() {
-                    return Err(twice("image"));
-                }
-            } else if suffix == CLASS {
-                let mut text = String::new();
-                entry.by_ref().take(32).read_to_string(&mut text).map_err(io)?;
-                let class = text.trim().parse().map_err(|_| {
-                    Error::image(path, format!("{name} holds {:?}, no whole number for a class", text.trim()))
-                })?;
-                if open.target.replace(class).is_some() {
-                    return Err(twice("class"));
-                }
-            } else if is_image(&path_within) {
-                self.others += 1;
-            } else {
-                open.beside += 1;
-            }
+            self.add(path, &path_within, (at, bytes), &mut entry, open)?;
         }
         ended(path, end.next_multiple_of(512), len)
+    }
+
+    /// Adds a file, which lies at a place of the shard, to its sample. The one before is finished when another begins.
+    fn add(
+        &mut self,
+        path: &Path,
+        path_within: &Path,
+        place: (u64, u64),
+        content: &mut impl Read,
+        open: &mut Open,
+    ) -> Result<()> {
+        let Some((key, suffix)) = parted(path_within.as_os_str()) else {
+            self.others += 1;
+            return Ok(());
+        };
+        if key != open.key {
+            self.finish(path, open)?;
+            key.clone_into(&mut open.key);
+        }
+        let name = path_within.display();
+        let twice = |what: &str| Error::image(path, format!("{name} is another {what} of one sample; rename it"));
+        if SUFFIXES.contains(&suffix.as_str()) {
+            if open.image.replace(place).is_some() {
+                return Err(twice("image"));
+            }
+        } else if suffix == CLASS {
+            let mut text = String::new();
+            content.take(32).read_to_string(&mut text).map_err(|e| Error::io(path, e))?;
+            let class = text.trim().parse().map_err(|_| {
+                Error::image(path, format!("{name} holds {:?}, no whole number for a class", text.trim()))
+            })?;
+            if open.target.replace(class).is_some() {
+                return Err(twice("class"));
+            }
+        } else if is_image(path_within) {
+            self.others += 1;
+        } else {
+            open.beside += 1;
+        }
+        Ok(())
     }
 
     /// Adds the sample whose files have come.
@@ -213,7 +230,7 @@ fn ended(path: &Path, end: u64, len: u64) -> Result<()> {
     if end + 512 > len {
         return Err(Error::image(
             path,
-            format!("damaged after byte {end}: it ends without the mark of the end; is it cut?"),
+            format!("unreadable after byte {end}: it ends without the mark of the end; is it cut?"),
         ));
     }
     let mut file = File::open(path).map_err(io)?;
@@ -225,8 +242,8 @@ fn ended(path: &Path, end: u64, len: u64) -> Result<()> {
             return Ok(());
         }
         if rest[..count].iter().any(|&byte| byte != 0) {
-            let reason = "what follows is not read; is it damaged, or two shards joined? Give them one by one";
-            return Err(Error::image(path, format!("damaged after byte {end}: {reason}")));
+            let reason = "what follows is not read; was it overwritten, or are two shards joined? Give them one by one";
+            return Err(Error::image(path, format!("unreadable after byte {end}: {reason}")));
         }
     }
 }

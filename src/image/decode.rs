@@ -7,7 +7,7 @@ mod png;
 mod tiff;
 mod webp;
 
-use super::{Crop, Refused, RgbImage, jpeg};
+use super::{BROKEN, Crop, Refused, RgbImage, jpeg};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::kernels::isa::{Isa, Precision};
@@ -145,7 +145,7 @@ impl Container {
 /// first frame.
 ///
 /// # Errors
-/// Bytes that are no image, one of another container, a damaged or oversized one, one that claims more pixels than its bytes can hold,
+/// Bytes that are no image, one of another container, a broken or oversized one, one that claims more pixels than its bytes can hold,
 /// or no memory; the error carries `name`.
 pub fn decode(bytes: &[u8], name: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     upright(bytes, options).or_else(|refused| refused.named(name))
@@ -180,7 +180,7 @@ pub fn color_profile(bytes: &[u8]) -> Option<Vec<u8>> {
 /// (height, width) as a file claims them.
 fn checked_size(height: u32, width: u32) -> Read<(usize, usize)> {
     if height == 0 || width == 0 {
-        return Err(format!("{width}x{height} pixels; the file is damaged").into());
+        return Err(format!("{width}x{height} pixels; {BROKEN}").into());
     }
     if height.max(width) > LONGEST_SIDE || u64::from(height) * u64::from(width) > MOST_PIXELS {
         let limits = format!("more than {MOST_PIXELS} pixels, or a side above {LONGEST_SIDE}");
@@ -193,7 +193,7 @@ fn checked_size(height: u32, width: u32) -> Read<(usize, usize)> {
 fn fits(packed: usize, most: u64, claimed: u64) -> Read<()> {
     match (packed as u64).saturating_mul(most) >= claimed {
         true => Ok(()),
-        false => Err(format!("its {packed} bytes cannot hold the pixels that it claims; the file is damaged").into()),
+        false => Err(format!("its {packed} bytes cannot hold the pixels that it claims; {BROKEN}").into()),
     }
 }
 
@@ -219,7 +219,7 @@ fn simple(bytes: &[u8], format: ImageFormat) -> Read<Decoded> {
     const MOST_UNPACKED: u64 = 1 << 16;
     let refused = |e: ImageError| match e {
         ImageError::Unsupported(e) => format!("{e}; {CONVERT}"),
-        e => format!("{e}; the file is damaged"),
+        e => format!("{e}; {BROKEN}"),
     };
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(refused)?;
     let mut limits = Limits::default();

@@ -24,7 +24,7 @@ pub(crate) use gaussian_blur::half_of_taps;
 pub use gaussian_blur::{BlurKernel, BlurScratch, GaussianBlur, box_blur, gaussian_blur};
 pub use grayscale::{RandomGrayscale, grayscale};
 pub use output::{Dtype, Normalize, Output};
-use refused::Refused;
+use refused::{BROKEN, Refused};
 pub(crate) use rotate::rotation_axes;
 pub use rotate::{RandomRotation, rotate};
 pub use solarize::{RandomSolarize, solarize};

@@ -30,13 +30,14 @@ impl Cifar {
     /// These batches, one after the other; [`Layout::CIFAR10`] or [`Layout::CIFAR100`], of which classes are the fine ones.
     ///
     /// # Errors
-    /// A file that cannot be read, is damaged, or holds anything else; a class beyond the layout's.
+    /// A file that cannot be read, is not whole, or holds anything else; a class beyond the layout's.
     pub fn new(layout: Layout, paths: Vec<PathBuf>) -> Result<Self> {
         let mut batches = Self { layout, files: vec![], colors: vec![], targets: vec![] };
         for path in paths {
             let data = contents(&path)?;
             let read = Reader::new(&data).read().and_then(|read| batches.add(&read));
-            let first = read.map_err(|what| Error::image(&path, format!("no batch of CIFAR, or damaged: {what}")))?;
+            let first =
+                read.map_err(|what| Error::image(&path, format!("no batch of CIFAR that can be read: {what}")))?;
             batches.files.push((first, path));
         }
         Ok(batches)

@@ -1,7 +1,7 @@
 //! TIFF and BigTIFF: the first page, with Pillow's arithmetic for palettes, inks and premultiplied colours. What is rare is refused by
 //! its name.
 use super::orientation::{Directory, Metadata};
-use super::{CONVERT, Refused, checked_size, eight_bits, fits};
+use super::{BROKEN, CONVERT, Refused, checked_size, eight_bits, fits};
 use crate::image::{Decoded, RgbImage};
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -74,7 +74,7 @@ struct Page<'a> {
 impl<'a> Page<'a> {
     fn new(bytes: &'a [u8]) -> Result<Self, Refused> {
         let kind = if bytes[2..4].contains(&BIG) { "BigTIFF" } else { "TIFF" };
-        let directory = Directory::new(bytes).ok_or("TIFF without a directory; the file is damaged")?;
+        let directory = Directory::new(bytes).ok_or_else(|| format!("TIFF without a directory; {BROKEN}"))?;
         Ok(Self { bytes, kind, directory })
     }
 
@@ -93,7 +93,7 @@ impl<'a> Page<'a> {
     fn refused(&self, error: TiffError) -> Refused {
         match error {
             TiffError::UnsupportedError(e) => format!("{}: {e}; {CONVERT}", self.kind).into(),
-            e => format!("{}: {e}; the file is damaged", self.kind).into(),
+            e => format!("{}: {e}; {BROKEN}", self.kind).into(),
         }
     }
 
@@ -131,7 +131,7 @@ impl<'a> Page<'a> {
             let seen: Option<u32> =
                 decoder.find_tag_unsigned(Tag::from_u16_exhaustive(tag)).map_err(|e| self.refused(e))?;
             if seen.is_some_and(|seen| self.directory.number(tag) != Some(seen.into())) {
-                return Err(format!("{} that says two things of tag {tag}; the file is damaged", self.kind).into());
+                return Err(format!("{} that says two things of tag {tag}; {BROKEN}", self.kind).into());
             }
         }
         Ok(decoder)

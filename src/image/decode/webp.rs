@@ -1,6 +1,6 @@
 //! WebP: the image's own chunk alone is decoded, of an animation that of the first frame; what stands around it is only looked at.
 use super::orientation::Metadata;
-use super::{Refused, checked_size, three_colors};
+use super::{BROKEN, Refused, checked_size, three_colors};
 use crate::image::{Decoded, RgbImage};
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -48,8 +48,8 @@ pub(super) fn metadata(bytes: &[u8]) -> Metadata<'_> {
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
-    let body = body(bytes).ok_or("the file ends too early; it is damaged")?;
-    let broken = || Refused::from("no image in it; the file is damaged");
+    let body = body(bytes).ok_or_else(|| format!("the file ends too early; {BROKEN}"))?;
+    let broken = || Refused::from(format!("no image in it; {BROKEN}"));
     let image = |body| first(body, &[b"VP8 ", b"VP8L"]).ok_or_else(broken);
     let Some((b"VP8X", header)) = chunks(body).next() else {
         let (name, data) = image(body)?;
@@ -68,7 +68,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     let (top, left) = (2 * number(y0, y1, y2) as usize, 2 * number(x0, x1, x2) as usize);
     let size = (number(h0, h1, h2) as usize + 1, number(w0, w1, w2) as usize + 1);
     if top + size.0 > height || left + size.1 > width {
-        return Err("its first frame lies outside; the file is damaged".into());
+        return Err(format!("its first frame lies outside; {BROKEN}").into());
     }
     let (name, data) = image(frame.get(16..).unwrap_or_default())?;
     let frame = still(name, data, Some(size))?;
@@ -91,18 +91,18 @@ fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<
     file.extend((data.len() as u32).to_le_bytes());
     file.extend(data);
     file.extend([0_u8].iter().take(padding));
-    let damaged = |e: image_webp::DecodingError| format!("{e}; the file is damaged");
-    let mut decoder = image_webp::WebPDecoder::new(Cursor::new(file)).map_err(damaged)?;
+    let broken = |e: image_webp::DecodingError| format!("{e}; {BROKEN}");
+    let mut decoder = image_webp::WebPDecoder::new(Cursor::new(file)).map_err(broken)?;
     let (width, height) = decoder.dimensions();
     let (height, width) = checked_size(height, width)?;
     if canvas.is_some_and(|canvas| canvas != (height, width)) {
-        return Err(format!("an image of {width}x{height} on a canvas of another size; the file is damaged").into());
+        return Err(format!("an image of {width}x{height} on a canvas of another size; {BROKEN}").into());
     }
     let channels = if decoder.has_alpha() { 4 } else { 3 };
     let mut samples = Refused::zeros(channels * height * width)?;
     // The decoder's own: four bytes a pixel, and its transforms.
     Refused::check_memory(6 * height * width)?;
-    decoder.read_image(&mut samples).map_err(damaged)?;
+    decoder.read_image(&mut samples).map_err(broken)?;
     let bytes = three_colors(samples, channels)?;
     Ok(Decoded { pixels: RgbImage { height, width, bytes }, damage: None })
 }
