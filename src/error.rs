@@ -55,7 +55,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// A picture that cannot be decoded.
+    /// An image that cannot be decoded.
     #[error("{}: {reason}", path.display())]
     Image {
         /// The file, or what else names the bytes.
@@ -135,7 +135,7 @@ impl Error {
         Self::Weights { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 
-    /// A picture that is none.
+    /// An image that cannot be read, or is none.
     pub fn image(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
         Self::Image { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }

@@ -1,8 +1,20 @@
-//! Files written whole or not at all.
+//! Files as the system has them: read where they are regular ones, written whole or not at all.
 use crate::error::{Error, Result};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+
+/// What the system says of a file that holds images, asked before it is opened: opening a pipe would wait for its writer.
+///
+/// # Errors
+/// The system refuses; there is a pipe or a device of this name. A folder is an error when it is read.
+pub fn regular(path: &Path) -> Result<Metadata> {
+    let found = fs::metadata(path).map_err(|error| Error::io(path, error))?;
+    match found.is_file() || found.is_dir() {
+        true => Ok(found),
+        false => Err(Error::image(path, "no regular file; leave it out")),
+    }
+}
 
 /// Writes these bytes, one part after the other: beside the file, to the disk, and then in its place. Where a link stands, the
 /// file takes its place, and what the link leads to stays as it is.

@@ -4,7 +4,7 @@
 //! (`tests/rust/layering.rs` holds the order):
 //!
 //! - [`error`]: the ways to be wrong.
-//! - [`files`]: files written whole or not at all.
+//! - [`files`]: files read if they are regular ones, and written whole or not at all.
 //! - [`interrupt`]: the early end of a long call.
 //! - [`memory`]: sizes that others decide.
 //! - [`random`]: `(seed, epoch, index, view)` to a generator.

@@ -345,7 +345,7 @@ class Source:
     @staticmethod
     def shards(paths: "list[str | os.PathLike[str]]", keep_going: bool = False, exif: bool = True) -> Source:
         """
-        WebDataset's tar files; with keep_going, of damaged ones what can be read.
+        WebDataset's tar files; with keep_going, of unreadable ones what stands before the fault.
         """
 
 @final
@@ -844,8 +844,8 @@ def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None
         uint8, (H, W, 3).
 
     Raises:
-        ValueError: no such image, damaged, with a side above 65,535 pixels or more than 178,956,970 of them, or with more than its
-            bytes can hold.
+        ValueError: no such image, or one that cannot be decoded; a side above 65,535 pixels, more than 178,956,970 of them, or more
+            than its bytes can hold.
         OSError: the file cannot be read.
     """
 

@@ -2,7 +2,8 @@
 use super::run::caught;
 use super::style::StyleParams;
 use super::stylizer::Stylizer;
-use super::views::{TwoViews, ViewParams};
+use super::view_params::ViewParams;
+use super::views::TwoViews;
 use crate::error::{Error, Result};
 use crate::kernels::cuda::device;
 use crate::kernels::cuda::device::Addresses;

@@ -1,81 +1,15 @@
-//! Operations on one picture, under torchvision's names: numpy arrays `(H, W, 3)` of uint8 in and out.
+//! Operations on one image, under torchvision's names: numpy arrays `(H, W, 3)` of uint8 in and out.
 use super::arrays::{Held, into_array, wrong_type};
-use super::run::{run, run_on};
-use crate::data::SUFFIXES;
+use super::run::run;
 use crate::error::{Error, Result};
 use crate::image::{
-    self, BlurScratch, Crop, Dtype, Factor, Interpolation, Normalize, Output, Pixels, PixelsView, Planes, Resampled,
-    ResizeScratch,
+    self, BlurScratch, Crop, Dtype, Factor, Interpolation, Normalize, Output, Planes, ResampleScratch, Resampled,
+    RgbView,
 };
 use crate::kernels::isa::Isa;
 use crate::memory;
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
-use std::path::{Path, PathBuf};
-
-/// Decodes a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF file, whatever its name says: three colours of eight bits each.
-///
-/// Gray becomes three equal colours, inks become colours as Pillow has it, transparency is dropped, not blended. Gray of sixteen bits
-/// is rounded to eight, of colours the upper eight stay. Of an animation it is the first frame. An ICC profile changes nothing.
-///
-/// Args:
-///     file: a path, or the bytes of a file.
-///     min_size: None, or a number of pixels: a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size whose sides are no
-///         shorter, as PIL's `Image.draft` does it.
-///     exif: whether the image is turned upright as EXIF or, where that has no orientation, XMP says: in JPEG, PNG (chunks and
-///         texts, wherever they stand) and WebP (where its header tells of them). This is Pillow's `ImageOps.exif_transpose`, but that
-///         EXIF which cannot be read turns nothing, where Pillow raises an error. False gives the image as it is stored, as
-///         torchvision's `ImageFolder` does. TIFF is turned either way, because Pillow turns it while it is read.
-///
-/// Returns:
-///     uint8, (H, W, 3).
-///
-/// Raises:
-///     ValueError: no such image, damaged, with a side above 65,535 pixels or more than 178,956,970 of them, or with more than its
-///         bytes can hold.
-///     OSError: the file cannot be read.
-#[pyfunction]
-#[pyo3(signature = (
-    file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None, *, exif: "bool" = true,
-) -> "numpy.typing.NDArray[numpy.uint8]")]
-pub(super) fn decode<'py>(
-    py: Python<'py>,
-    file: &Bound<'py, PyAny>,
-    min_size: Option<i64>,
-    exif: bool,
-) -> PyResult<Bound<'py, PyAny>> {
-    let least = min_size.map(|n| match u16::try_from(n) {
-        Ok(n) if n > 0 => Ok(n),
-        _ => Err(Error::value("min_size", n, "a number of pixels from 1 to 65535, or None")),
-    });
-    let options = image::DecodeOptions { least: least.transpose()?, exif, ..image::DecodeOptions::default() };
-    let made = match file.cast::<PyBytes>() {
-        Ok(bytes) => {
-            let bytes = bytes.as_bytes();
-            run_on(py, "<bytes>", || image::decode(bytes, Path::new("<bytes>"), &options))?
-        }
-        Err(_) => {
-            let path: PathBuf = file.extract().map_err(|_| wrong_type("file", file, "a path, or bytes"))?;
-            run_on(py, path.display(), || image::read(&path, &options))?
-        }
-    };
-    let Pixels { height, width, bytes } = made.pixels;
-    into_array(py, bytes, &[height, width, 3])
-}
-
-/// The ICC profile in a file's bytes; None if there is none.
-#[pyfunction]
-#[pyo3(signature = (file: "bytes") -> "bytes | None")]
-pub(super) fn color_profile<'py>(py: Python<'py>, file: &[u8]) -> Option<Bound<'py, PyBytes>> {
-    image::color_profile(file).map(|profile| PyBytes::new(py, &profile))
-}
-
-/// The suffixes of what is taken for an image in folders and in shards.
-#[pyfunction]
-pub(super) fn image_suffixes() -> Vec<&'static str> {
-    SUFFIXES.to_vec()
-}
 
 /// A part of an image, resized with an antialiasing filter as Pillow resizes.
 ///
@@ -103,8 +37,8 @@ pub(super) fn resized_crop<'py>(
     size: (i64, i64),
     interpolation: InterpolationMode,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (held, [h, w]) = picture(image)?;
-    let pixels = PixelsView { height: h, width: w, bytes: held.slice()? };
+    let (held, [h, w]) = held_image(image)?;
+    let pixels = RgbView { height: h, width: w, bytes: held.slice()? };
     let crop = Crop {
         top: whole("top", top)?,
         left: whole("left", left)?,
@@ -117,7 +51,7 @@ pub(super) fn resized_crop<'py>(
         let isa = Isa::detect()?;
         let mut out = memory::zeros("size", bytes)?;
         let resampled = Resampled::Pixels(&mut out, size);
-        image::resized_crop(isa, pixels, crop, interpolation.0, resampled, &mut ResizeScratch::default())?;
+        image::resized_crop(isa, pixels, crop, interpolation.0, resampled, &mut ResampleScratch::default())?;
         Ok(out)
     })?;
     into_array(py, made, &[size.0, size.1, 3])
@@ -127,8 +61,8 @@ pub(super) fn resized_crop<'py>(
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn hflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let (held, [height, width]) = picture(image)?;
-    let pixels = PixelsView { height, width, bytes: held.slice()? };
+    let (held, [height, width]) = held_image(image)?;
+    let pixels = RgbView { height, width, bytes: held.slice()? };
     let made = run(py, || Ok(image::hflip(Isa::detect()?, pixels)))?;
     into_array(py, made, &[height, width, 3])
 }
@@ -137,7 +71,7 @@ pub(super) fn hflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn vflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let (held, [height, width]) = picture(image)?;
+    let (held, [height, width]) = held_image(image)?;
     let rows: Vec<&[u8]> = held.slice()?.chunks_exact(3 * width).rev().collect();
     let made = run(py, || Ok(rows.concat()))?;
     into_array(py, made, &[height, width, 3])
@@ -274,7 +208,7 @@ pub(super) fn normalize<'py>(
     mean: [f32; 3],
     std: [f32; 3],
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (held, [height, width]) = picture(image)?;
+    let (held, [height, width]) = held_image(image)?;
     let bytes = held.slice()?;
     let output = Output::new(Dtype::F32, Normalize { mean, std }, false)?;
     let numbers = run(py, || {
@@ -341,7 +275,7 @@ fn changed_bytes<'py>(
     image: &Bound<'py, PyAny>,
     change: impl FnOnce(Isa, &mut [u8]) + Send,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (held, [height, width]) = picture(image)?;
+    let (held, [height, width]) = held_image(image)?;
     let bytes = held.slice()?;
     let made = run(py, || {
         let mut made = bytes.to_vec();
@@ -357,7 +291,7 @@ fn try_changed<'py>(
     image: &Bound<'py, PyAny>,
     change: impl FnOnce(Isa, &mut Planes) -> Result<()> + Send,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (held, [height, width]) = picture(image)?;
+    let (held, [height, width]) = held_image(image)?;
     let bytes = held.slice()?;
     let made = run(py, || {
         let isa = Isa::detect()?;
@@ -398,7 +332,7 @@ impl<'py> FromPyObject<'_, 'py> for InterpolationMode {
 }
 
 /// An image as Python gives it, with its height and width.
-pub(super) fn picture<'py>(image: &Bound<'py, PyAny>) -> PyResult<(Held<'py, u8>, [usize; 2])> {
+pub(super) fn held_image<'py>(image: &Bound<'py, PyAny>) -> PyResult<(Held<'py, u8>, [usize; 2])> {
     let expected = "a numpy array of uint8";
     let array = image.cast::<PyArrayDyn<u8>>().map_err(|_| wrong_type("image", image, expected))?;
     let held = Held::new(array)?;

@@ -3,6 +3,7 @@ mod arrays;
 mod conv2d;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod decode;
 mod error;
 mod evaluation;
 mod files;
@@ -15,6 +16,7 @@ mod source;
 mod style;
 mod stylizer;
 mod trainer;
+mod view_params;
 mod views;
 mod weights;
 
@@ -29,13 +31,15 @@ mod _sassl {
     #[pymodule_export]
     use super::cuda::{CudaDevice, CudaPlan, CudaStylizer, cuda_info, cuda_views};
     #[pymodule_export]
+    use super::decode::{color_profile, decode, image_suffixes};
+    #[pymodule_export]
     use super::evaluation::{knn, linear_probe, logistic_probe};
     #[pymodule_export]
     use super::files::write_file;
     #[pymodule_export]
     use super::image::{
-        adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, color_profile, decode, gaussian_blur,
-        grayscale, hflip, image_suffixes, normalize, resized_crop, rotate, solarize, vflip,
+        adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, gaussian_blur, grayscale, hflip, normalize,
+        resized_crop, rotate, solarize, vflip,
     };
     #[pymodule_export]
     use super::loader::{Epoch, Loader};
@@ -48,7 +52,9 @@ mod _sassl {
     #[pymodule_export]
     use super::trainer::{Trainer, checkpoint_metadata, cosine_momentum, cosine_rate, write_tensors};
     #[pymodule_export]
-    use super::views::{TwoViews, View, ViewParams};
+    use super::view_params::ViewParams;
+    #[pymodule_export]
+    use super::views::{TwoViews, View};
     #[pymodule_export]
     use super::weights::{convert, info, version};
 }

@@ -1,12 +1,12 @@
 //! `Source`: where the loader's images come from, files or objects of Python.
 use super::arrays::into_array;
 use super::foreign;
-use super::image::picture;
+use super::image::held_image;
 use super::run::{run, run_on};
 use crate::data;
 use crate::data::{Cifar, Files, ImageFolder, Item, Layout, Listing, Records, WebDataset};
 use crate::error::{Error, Result, is_exhausted};
-use crate::image::{DecodeOptions, Decoded, Pixels, decode, read};
+use crate::image::{DecodeOptions, Decoded, RgbImage, decode, read};
 use numpy::PyArrayDyn;
 use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
@@ -73,7 +73,7 @@ impl Source {
         Ok(Self::of(run_on(py, "paths", || Cifar::new(layout, paths))?))
     }
 
-    /// WebDataset's tar files; with keep_going, of damaged ones what can be read.
+    /// WebDataset's tar files; with keep_going, of unreadable ones what stands before the fault.
     #[staticmethod]
     #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", keep_going = false, exif = true))]
     fn shards(py: Python<'_>, paths: Vec<PathBuf>, keep_going: bool, exif: bool) -> PyResult<Self> {
@@ -197,7 +197,7 @@ struct Objects {
 enum Raw {
     Bytes(Vec<u8>),
     Path(PathBuf),
-    Pixels(Pixels),
+    Pixels(RgbImage),
 }
 
 impl data::Source for Objects {
@@ -231,8 +231,8 @@ impl Objects {
             return Ok((Raw::Bytes(bytes.as_bytes().to_vec()), target));
         }
         if image.cast::<PyArrayDyn<u8>>().is_ok() {
-            let (held, [height, width]) = picture(&image)?;
-            return Ok((Raw::Pixels(Pixels { height, width, bytes: held.slice()?.to_vec() }), target));
+            let (held, [height, width]) = held_image(&image)?;
+            return Ok((Raw::Pixels(RgbImage { height, width, bytes: held.slice()?.to_vec() }), target));
         }
         Ok((Raw::Path(image.extract()?), target))
     }

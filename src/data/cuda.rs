@@ -3,7 +3,7 @@ use super::views::{Position, TwoViews, View, ViewParams, ViewsParams};
 use crate::error::{Error, Result};
 use crate::image::{BlurKernel, Crop, Factor, Normalize, half_of_taps, rotation_axes};
 use crate::kernels::cuda::{At, IMAGES, Number, Plan};
-use crate::kernels::image::color::cuda::{Chain, Factor as Step, Kind, jitter};
+use crate::kernels::image::color::cuda::{Chain, ChainFactor, Kind, jitter};
 use crate::kernels::image::gaussian_blur::cuda::{box_blur, gaussian_blur};
 use crate::kernels::image::planes::cuda::{Finish, finish, turn};
 use crate::kernels::image::resample::cuda::resample;
@@ -163,7 +163,7 @@ fn drawn(params: &[&ViewParams]) -> Result<Vec<StyleParams>> {
 /// What is known of a view's colours, as the kernel takes it.
 fn chain(params: &ViewParams) -> Chain {
     let mut chain = Chain { gray: params.grayscale, ..Chain::default() };
-    for (step, factor) in chain.factors.iter_mut().zip(params.jitter.iter().flatten()) {
+    for (to, factor) in chain.factors.iter_mut().zip(params.jitter.iter().flatten()) {
         let (kind, by) = match *factor {
             Factor::Brightness(by) => (Kind::Brightness, by),
             Factor::Contrast(by) => (Kind::Contrast, by),
@@ -174,7 +174,7 @@ fn chain(params: &ViewParams) -> Chain {
             Factor::HsvSaturation(by) => (Kind::HsvSaturation, by),
         };
         if !factor.is_none() {
-            *step = Step { kind, by };
+            *to = ChainFactor { kind, by };
         }
     }
     chain

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Mutex;
 
-/// What to do about a picture that cannot be read.
+/// What to do about an image that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
     /// The batch is an error.
@@ -15,7 +15,7 @@ pub enum OnError {
     Report,
 }
 
-/// What to do about a picture that the decoder warned of.
+/// What to do about an image that the decoder warned of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDamage {
     /// It is taken as far as it could be decoded, and written down.
@@ -47,7 +47,7 @@ impl Default for Reading {
     }
 }
 
-/// A picture that was bad.
+/// An image that was bad.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Why.
@@ -58,7 +58,7 @@ pub struct Fault {
     pub used: bool,
 }
 
-/// Pictures that were bad, by name.
+/// Images that were bad, by name.
 #[derive(Debug, Default)]
 pub(super) struct Faults(Mutex<BTreeMap<OsString, Fault>>);
 
@@ -74,7 +74,7 @@ impl Faults {
 }
 
 impl OnError {
-    /// Whether another picture may take the place of one with this error; else the error.
+    /// Whether another image may take the place of one with this error; else the error.
     pub(super) fn replaces(self, error: Error) -> Result<Error> {
         match self == Self::Report && !error.is_fatal() {
             true => Ok(error),

@@ -1,4 +1,4 @@
-//! Pictures as files: a list of paths, or a folder with a folder for each class.
+//! Images as files: a list of paths, or a folder with a folder for each class.
 use super::listing::{Folder, Listing};
 use super::{Item, SUFFIXES, Source};
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ struct Paths {
     ends: Vec<usize>,
 }
 
-/// `root/<class>/**/picture.jpg`, as torchvision's `ImageFolder` reads it; or pictures in `root` itself, of one class.
+/// `root/<class>/**/image.jpg`, as torchvision's `ImageFolder` reads it; or images in `root` itself, of one class.
 #[derive(Debug)]
 pub struct ImageFolder {
     classes: Vec<OsString>,
@@ -95,10 +95,10 @@ impl Source for Files {
 }
 
 impl ImageFolder {
-    /// Lists a folder, classes and pictures in the order of their names.
+    /// Lists a folder, classes and images in the order of their names.
     ///
     /// # Errors
-    /// A folder that cannot be read or holds no picture; a class without one; pictures beside class folders; names of classes that
+    /// A folder that cannot be read or holds no image; a class without one; images beside class folders; names of classes that
     /// differ in case alone.
     pub fn new(root: &Path) -> Result<Self> {
         let Folder { folders, listing: mut all } = Folder::list(root)?;
@@ -107,20 +107,20 @@ impl ImageFolder {
             targets.resize(all.images.len(), 0);
             classes.push(OsString::new());
         } else if let Some(first) = all.images.first() {
-            return Err(Error::image(first, "a picture beside the folders of classes; move it into one of them"));
+            return Err(Error::image(first, "an image beside the folders of classes; move it into one of them"));
         }
         check_names(root, &folders)?;
         for (class, folder) in folders.into_iter().enumerate() {
             let below = Listing::below(&folder)?;
             if below.images.is_empty() {
-                return Err(Error::image(folder, format!("a class without a picture ({})", SUFFIXES.join(", "))));
+                return Err(Error::image(folder, format!("a class without an image ({})", SUFFIXES.join(", "))));
             }
             all.add(below);
             targets.resize(all.images.len(), class as i64);
             classes.push(folder.file_name().unwrap_or_default().to_owned());
         }
         if all.images.is_empty() {
-            return Err(Error::image(root, format!("no picture in this folder ({})", SUFFIXES.join(", "))));
+            return Err(Error::image(root, format!("no image in this folder ({})", SUFFIXES.join(", "))));
         }
         let Listing { images, hidden, others } = all;
         Ok(Self { classes, files: Files::new(images, targets)?, hidden, others })
@@ -136,7 +136,7 @@ impl ImageFolder {
         self.hidden
     }
 
-    /// How many files are no pictures by their suffix.
+    /// How many files are no images by their suffix.
     pub fn others(&self) -> usize {
         self.others
     }

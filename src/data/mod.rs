@@ -1,4 +1,4 @@
-//! From files to batches of two views: where pictures come from, in which order an epoch visits them, the views, and the threads that
+//! From files to batches of two views: where images come from, in which order an epoch visits them, the views, and the threads that
 //! make them.
 mod cifar;
 mod cuda;
@@ -25,7 +25,7 @@ pub use sampler::Sampler;
 pub use views::{BatchStyles, Position, Styling, TwoViews, View, ViewParams, ViewsParams};
 pub use webdataset::WebDataset;
 
-/// What is taken for a picture, in folders and in shards: torchvision's `IMG_EXTENSIONS`, so that both count the same files. GIF is not
+/// What is taken for an image, in folders and in shards: torchvision's `IMG_EXTENSIONS`, so that both count the same files. GIF is not
 /// among them, though its first frame is read where a path names it.
 pub const SUFFIXES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm"];
 
@@ -38,7 +38,7 @@ pub struct Item {
     pub target: i64,
 }
 
-/// Where pictures come from; read by many threads at once.
+/// Where images come from; read by many threads at once.
 pub trait Source: Send + Sync {
     /// How many.
     fn len(&self) -> usize;
@@ -48,10 +48,10 @@ pub trait Source: Send + Sync {
         self.len() == 0
     }
 
-    /// What a picture is called: its path, or its place in a file.
+    /// What an image is called: its path, or its place in a file.
     fn name(&self, index: usize) -> OsString;
 
-    /// A picture with its class; 0 where there are no classes.
+    /// An image with its class; 0 where there are no classes.
     ///
     /// # Errors
     /// It cannot be read or decoded; the error names it.

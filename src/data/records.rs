@@ -1,7 +1,7 @@
 //! CIFAR-10, CIFAR-100 and STL-10 as their authors pack them: records of one size, colours apart.
 use super::{Item, Source};
 use crate::error::{Error, Result};
-use crate::image::{DecodeOptions, Decoded, Pixels};
+use crate::image::{DecodeOptions, Decoded, RgbImage};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -56,7 +56,7 @@ impl Records {
             let bytes = std::fs::metadata(&path).map_err(|e| Error::io(&path, e))?.len() as usize;
             if bytes == 0 || !bytes.is_multiple_of(layout.bytes()) {
                 let reason =
-                    format!("{bytes} bytes are no whole records of {}; it is damaged or another file", layout.bytes());
+                    format!("{bytes} bytes are no whole records of {}; it is cut, or another file", layout.bytes());
                 return Err(Error::image(path, reason));
             }
             records.files.push((records.len, path));
@@ -100,7 +100,10 @@ impl Source for Records {
         if let Some((at, classes)) = target
             && bytes[at] >= classes
         {
-            let reason = format!("class {} of {classes}, counted from 0; it is damaged or another file", bytes[at]);
+            let reason = format!(
+                "class {} of {classes}, counted from 0; it is another file, or its bytes are shifted",
+                bytes[at]
+            );
             return Err(Error::image(self.name(index), reason));
         }
         let own = target.map(|(at, _)| i64::from(bytes[at]));
@@ -117,7 +120,7 @@ pub(super) fn interleaved(colors: &[u8], side: usize, columns_first: bool) -> De
         let at = if columns_first { i % side * side + i / side } else { i };
         bytes.extend([colors[at], colors[size + at], colors[2 * size + at]]);
     }
-    Decoded { pixels: Pixels { height: side, width: side, bytes }, damage: None }
+    Decoded { pixels: RgbImage { height: side, width: side, bytes }, damage: None }
 }
 
 /// What the record of a file is called.

@@ -16,10 +16,10 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// `len` pictures in batches.
+    /// `len` images in batches.
     ///
     /// # Errors
-    /// No picture, a batch of none, a rank beyond the world; fewer pictures than one batch where the last is dropped.
+    /// No image, a batch of none, a rank beyond the world; fewer images than one batch where the last is dropped.
     pub fn new(
         len: usize,
         batch_size: usize,
@@ -58,7 +58,7 @@ impl Sampler {
         }
     }
 
-    /// Pictures in an epoch of this rank: each rank has as many.
+    /// Images in an epoch of this rank: each rank has as many.
     pub fn share(&self) -> usize {
         match self.drop_last {
             true => self.len / self.world_size,
@@ -77,7 +77,7 @@ impl Sampler {
         first..(first + self.batch_size).min(self.share())
     }
 
-    /// The pictures of this rank in their order. What lacks for equal shares is repeated from the beginning.
+    /// The images of this rank in their order. What lacks for equal shares is repeated from the beginning.
     pub fn order(&self, epoch: u64) -> Vec<u32> {
         let mut all: Vec<u32> = (0..self.len as u32).collect();
         if self.shuffle {

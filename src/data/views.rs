@@ -1,4 +1,4 @@
-//! Two views of one picture, the left one in another style: the only place where `image` and `style` meet.
+//! Two views of one image, the left one in another style: the only place where `image` and `style` meet.
 //!
 //! ```text
 //! crop, [style], rotation, colour jitter, grayscale, blur, solarize, flip, normalize
@@ -7,11 +7,11 @@
 //! A flip may stand anywhere after the rotation: all that follows treats left and right alike.
 use crate::error::{Error, Result};
 use crate::image::{
-    BlurScratch, ColorFactors, ColorJitter, Crop, GaussianBlur, Interpolation, Output, PixelsView, Planes, RandomFlip,
-    RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize, Resampled, ResizeScratch, grayscale,
+    BlurScratch, ColorFactors, ColorJitter, Crop, GaussianBlur, Interpolation, Output, Planes, RandomFlip,
+    RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize, ResampleScratch, Resampled, RgbView, grayscale,
     resized_crop, rotate, solarize,
 };
-use crate::kernels::inference::pixels::{Pixels as Bytes, PixelsMut};
+use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 use crate::kernels::isa::Isa;
 use crate::kernels::threads::idle::{Idle, Reusable};
 use crate::memory;
@@ -19,10 +19,10 @@ use crate::random::Key;
 use crate::style::{Images, MIN_SIZE, Sassl, Strength, Style, StyleParams, Styles, Stylizer};
 use std::sync::Arc;
 
-/// What makes one view of a picture.
+/// What makes one view of an image.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
-    /// The part of the picture.
+    /// The part of the image.
     pub crop: RandomResizedCrop,
     /// How it is resized.
     pub interpolation: Interpolation,
@@ -43,7 +43,7 @@ pub struct View {
 /// What was drawn for one view.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ViewParams {
-    /// The part of the picture.
+    /// The part of the image.
     pub crop: Crop,
     /// The colour factors in their order, if any.
     pub jitter: Option<ColorFactors>,
@@ -61,7 +61,7 @@ pub struct ViewParams {
     pub style: Option<StyleParams>,
 }
 
-/// What was drawn for a picture: left, right.
+/// What was drawn for an image: left, right.
 pub type ViewsParams = [ViewParams; 2];
 
 /// What is stylized.
@@ -70,7 +70,7 @@ pub enum Position {
     /// The view: as small as it is, and styles of the batch come from its views.
     #[default]
     AfterCrop,
-    /// The picture, of which the view then is a part.
+    /// The image, of which the view then is a part.
     BeforeCrop,
 }
 
@@ -90,7 +90,7 @@ pub struct Styling {
 /// Styles of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchStyles<'a> {
-    /// What [`TwoViews::encode`] gave for each of its pictures.
+    /// What [`TwoViews::encode`] gave for each of its images.
     pub z: &'a [f32],
     /// Which of them is the content.
     pub place: usize,
@@ -108,14 +108,14 @@ pub struct TwoViews {
     idle: Idle<Workspace>,
 }
 
-/// The memory that a thread needs for one picture.
+/// The memory that a thread needs for one image.
 #[derive(Debug, Default)]
 struct Workspace {
     planes: Planes,
     turned: Planes,
     pixels: Vec<u8>,
     gray: Vec<u8>,
-    resize: ResizeScratch,
+    resize: ResampleScratch,
     blur: BlurScratch,
 }
 
@@ -217,21 +217,21 @@ impl TwoViews {
         self.styling.as_ref()
     }
 
-    /// Whether a view's style is another picture of its batch.
+    /// Whether a view's style is another image of its batch.
     pub fn needs_batch(&self) -> bool {
         self.styling.as_ref().is_some_and(|styling| matches!(styling.sassl.styles(), Styles::Batch))
     }
 
-    /// Whether a picture can be made views of.
+    /// Whether an image can be made views of.
     ///
     /// # Errors
     /// One that is to be stylized as a whole, and is too small for that.
-    pub fn check(&self, picture: PixelsView) -> Result<()> {
+    pub fn check(&self, image: RgbView) -> Result<()> {
         let whole = |styling: &Styling| styling.position == Position::BeforeCrop;
-        self.styling.as_ref().filter(|styling| whole(styling)).map_or(Ok(()), |_| images(picture).map(|_| ()))
+        self.styling.as_ref().filter(|styling| whole(styling)).map_or(Ok(()), |_| images(image).map(|_| ()))
     }
 
-    /// Draws for a picture of this size, image `i` of a batch of `n`. The left view has the stream `key` with its view 0, the
+    /// Draws for an image of this size, image `i` of a batch of `n`. The left view has the stream `key` with its view 0, the
     /// right one 1, and styles have their own.
     pub fn sample(&self, key: Key, (height, width): (usize, usize), (i, n): (usize, usize)) -> ViewsParams {
         std::array::from_fn(|view| {
@@ -243,7 +243,7 @@ impl TwoViews {
         })
     }
 
-    /// The part of a picture of this size that [`TwoViews::apply`] and [`TwoViews::encode`] read with what [`TwoViews::sample`] draws:
+    /// The part of an image of this size that [`TwoViews::apply`] and [`TwoViews::encode`] read with what [`TwoViews::sample`] draws:
     /// that of both crops, for nothing but a style before the crop looks beyond them.
     pub fn region(&self, key: Key, (height, width): (usize, usize)) -> Crop {
         if self.styling.as_ref().is_some_and(|styling| styling.position == Position::BeforeCrop) {
@@ -255,28 +255,28 @@ impl TwoViews {
         Crop { top, left, height: bottom - top, width: right - left }
     }
 
-    /// F of what a batch's styles come from: the left view's part of a picture, or all of it.
+    /// F of what a batch's styles come from: the left view's part of an image, or all of it.
     ///
     /// # Errors
-    /// A picture that is too small, parameters that do not fit.
-    pub fn encode(&self, picture: PixelsView, params: &ViewsParams) -> Result<Vec<f32>> {
+    /// An image that is too small, parameters that do not fit.
+    pub fn encode(&self, image: RgbView, params: &ViewsParams) -> Result<Vec<f32>> {
         let Some(styling) = &self.styling else { return Ok(vec![]) };
         if styling.position == Position::BeforeCrop {
-            return styling.stylizer.encode(images(picture)?, 1);
+            return styling.stylizer.encode(images(image)?, 1);
         }
         let mut workspace = self.idle.take();
         let Workspace { pixels, resize, .. } = &mut *workspace;
-        styling.stylizer.encode(images(self.crop_to_pixels(0, picture, &params[0], pixels, resize)?)?, 1)
+        styling.stylizer.encode(images(self.crop_to_pixels(0, image, &params[0], pixels, resize)?)?, 1)
     }
 
-    /// Both views of a picture, each into the memory of its numbers: a pure function of picture and parameters, and of the batch
+    /// Both views of an image, each into the memory of its numbers: a pure function of image and parameters, and of the batch
     /// where its styles come from there.
     ///
     /// # Errors
-    /// Parameters that do not fit; a picture that is too small for style.
+    /// Parameters that do not fit; an image that is too small for style.
     pub fn apply(
         &self,
-        picture: PixelsView,
+        image: RgbView,
         params: &ViewsParams,
         batch: Option<BatchStyles>,
         out: [&mut [u8]; 2],
@@ -287,14 +287,14 @@ impl TwoViews {
             let style = params.style.as_ref().filter(|style| style.apply);
             match (&self.styling, style) {
                 (Some(styling), Some(style)) => {
-                    self.styled(view, picture, params, (styling, style, batch), workspace)?;
+                    self.styled(view, image, params, (styling, style, batch), workspace)?;
                 }
                 (None, Some(_)) => {
                     return Err(Error::value("params.style", "drawn", "these views have no style; make them with one"));
                 }
                 _ => {
                     let Workspace { planes, resize, .. } = &mut *workspace;
-                    self.crop_to_planes(view, picture, params, planes, resize)?;
+                    self.crop_to_planes(view, image, params, planes, resize)?;
                 }
             }
             self.views[view].finish(self.isa, params, workspace)?;
@@ -307,14 +307,14 @@ impl TwoViews {
     fn styled(
         &self,
         view: usize,
-        picture: PixelsView,
+        image: RgbView,
         params: &ViewParams,
         (styling, style, batch): (&Styling, &StyleParams, Option<BatchStyles>),
         workspace: &mut Workspace,
     ) -> Result<()> {
         let dim = styling.stylizer.dim();
         let z = styling.sassl.vectors(std::slice::from_ref(style), dim, batch.map(|batch| batch.z))?;
-        // Encoded already: the left view, or the picture.
+        // Encoded already: the left view, or the image.
         let known = batch.filter(|_| view == 0 || styling.position == Position::BeforeCrop);
         let z_content = known.map(|batch| &batch.z[batch.place * dim..][..dim]);
         let style =
@@ -322,14 +322,14 @@ impl TwoViews {
         let Workspace { planes, pixels, resize, .. } = workspace;
         match styling.position {
             Position::BeforeCrop => {
-                let PixelsView { height, width, bytes } = picture;
+                let RgbView { height, width, bytes } = image;
                 resize_to(pixels, bytes.len())?;
-                styling.stylizer.stylize(images(picture)?, &style, PixelsMut::U8(pixels), 1)?;
-                let styled = PixelsView { height, width, bytes: pixels };
+                styling.stylizer.stylize(images(image)?, &style, PixelsMut::U8(pixels), 1)?;
+                let styled = RgbView { height, width, bytes: pixels };
                 self.crop_to_planes(view, styled, params, planes, resize)
             }
             Position::AfterCrop => {
-                let content = self.crop_to_pixels(view, picture, params, pixels, resize)?;
+                let content = self.crop_to_pixels(view, image, params, pixels, resize)?;
                 planes.reshape(self.size.0, self.size.1);
                 styling.stylizer.stylize(images(content)?, &style, PixelsMut::Planes(planes.colors_mut()), 1)
             }
@@ -339,29 +339,29 @@ impl TwoViews {
     fn crop_to_planes(
         &self,
         view: usize,
-        picture: PixelsView,
+        image: RgbView,
         params: &ViewParams,
         planes: &mut Planes,
-        scratch: &mut ResizeScratch,
+        scratch: &mut ResampleScratch,
     ) -> Result<()> {
         planes.reshape(self.size.0, self.size.1);
         let interpolation = self.views[view].interpolation;
-        resized_crop(self.isa, picture, params.crop, interpolation, Resampled::Planes(planes), scratch)
+        resized_crop(self.isa, image, params.crop, interpolation, Resampled::Planes(planes), scratch)
     }
 
     fn crop_to_pixels<'a>(
         &self,
         view: usize,
-        picture: PixelsView,
+        image: RgbView,
         params: &ViewParams,
         pixels: &'a mut Vec<u8>,
-        scratch: &mut ResizeScratch,
-    ) -> Result<PixelsView<'a>> {
+        scratch: &mut ResampleScratch,
+    ) -> Result<RgbView<'a>> {
         let (height, width) = self.size;
         resize_to(pixels, 3 * height * width)?;
         let interpolation = self.views[view].interpolation;
-        resized_crop(self.isa, picture, params.crop, interpolation, Resampled::Pixels(pixels, self.size), scratch)?;
-        Ok(PixelsView { height, width, bytes: pixels })
+        resized_crop(self.isa, image, params.crop, interpolation, Resampled::Pixels(pixels, self.size), scratch)?;
+        Ok(RgbView { height, width, bytes: pixels })
     }
 }
 
@@ -377,7 +377,7 @@ fn resize_to(bytes: &mut Vec<u8>, n: usize) -> Result<()> {
 /// The longest side of a view.
 const LARGEST: usize = 8192;
 
-/// One picture as the stylizer takes it.
-fn images(picture: PixelsView) -> Result<Images> {
-    Images::new(Bytes::U8(picture.bytes), &[1, picture.height, picture.width, 3])
+/// One image as the stylizer takes it.
+fn images(image: RgbView) -> Result<Images> {
+    Images::new(Pixels::U8(image.bytes), &[1, image.height, image.width, 3])
 }

@@ -1,10 +1,11 @@
-//! WebDataset: pictures in tar files ("shards"), files of one sample side by side under one name (webdataset/webdataset).
+//! WebDataset: images in tar files ("shards"), files of one sample side by side under one name (webdataset/webdataset).
 //!
-//! Shards are listed once, so that any picture can be read at any time and an epoch can be shuffled as a whole.
+//! Shards are listed once, so that any image can be read at any time and an epoch can be shuffled as a whole.
 use super::listing::{is_hidden, is_image};
 use super::records::numbered;
 use super::{Item, SUFFIXES, Source};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::image::{DecodeOptions, decode};
 use crate::interrupt::poll;
 use std::cell::Cell;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tar::Archive;
 
-/// Bytes of a picture's file: what a decoder may take.
+/// Bytes of an image's file: what a decoder may take.
 const MOST_BYTES: u64 = 1 << 30;
 /// Bytes that stand between one file of a shard and the next: headers, long names.
 const MOST_BETWEEN: u64 = 1 << 20;
@@ -28,7 +29,7 @@ const COMPRESSED: [(&[u8], &str); 5] = [
     (b"PK\x03\x04", "zip"),
 ];
 
-/// What is taken for a picture's class.
+/// What is taken for an image's class.
 const CLASS: &str = "cls";
 
 /// Samples of all shards.
@@ -44,11 +45,11 @@ pub struct WebDataset {
     with_class: Option<bool>,
 }
 
-/// The sample that the last files belong to: its name, its picture, its class, and how many files it has beside them.
+/// The sample that the last files belong to: its name, its image, its class, and how many files it has beside them.
 #[derive(Default)]
 struct Open {
     key: Vec<u8>,
-    picture: Option<(u64, u64)>,
+    image: Option<(u64, u64)>,
     target: Option<i64>,
     beside: usize,
 }
@@ -62,20 +63,18 @@ struct Sample {
 }
 
 impl WebDataset {
-    /// Lists shards. With `keep_going`, of a damaged one what stands before the damage; [`WebDataset::damaged`] tells.
+    /// Lists shards. With `keep_going`, of an unreadable one what stands before the fault; [`WebDataset::damaged`] tells.
     ///
     /// # Errors
-    /// A shard that cannot be read, is damaged, or holds no picture; a class that is no whole number or stands beside no picture; two
-    /// pictures or classes of one sample; samples with a class beside others without.
+    /// A shard that cannot be read to its end, or holds no image; a class that is no whole number or stands beside no image; two
+    /// images or classes of one sample; samples with a class beside others without.
     pub fn new(paths: Vec<PathBuf>, keep_going: bool) -> Result<Self> {
         let mut set = Self::default();
         for path in paths {
             let before = set.samples.len();
             let listed = set.list(&path).and_then(|()| match set.samples.len() > before {
                 true => Ok(()),
-                false => {
-                    Err(Error::image(&path, format!("no picture in this shard: no <key>.{}", SUFFIXES.join(", ."))))
-                }
+                false => Err(Error::image(&path, format!("no image in this shard: no <key>.{}", SUFFIXES.join(", .")))),
             });
             match listed {
                 Err(error) if keep_going => set.damaged.push((path, error.to_string())),
@@ -95,7 +94,7 @@ impl WebDataset {
         self.hidden
     }
 
-    /// How many files belong to no picture, or are images by a name that goes on after the first dot.
+    /// How many files belong to no image, or are images by a name that goes on after the first dot.
     pub fn others(&self) -> usize {
         self.others
     }
@@ -107,11 +106,7 @@ impl WebDataset {
 
     fn list(&mut self, path: &Path) -> Result<()> {
         let io = |e| Error::io(path, e);
-        // A pipe that nobody writes to would never open.
-        let kind = std::fs::metadata(path).map_err(io)?;
-        if !kind.is_file() && !kind.is_dir() {
-            return Err(Error::image(path, "no regular file"));
-        }
+        files::regular(path)?;
         let mut file = File::open(path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
         let mut head = vec![];
@@ -124,7 +119,7 @@ impl WebDataset {
         self.shards.push((path.to_owned(), len));
         let mut open = Open::default();
         let read = self.read(path, (file, len), &mut open);
-        // The sample before a damage is whole.
+        // The sample before a fault is whole.
         let finished = self.finish(path, &mut open);
         read.and(finished)
     }
@@ -139,7 +134,7 @@ impl WebDataset {
             poll();
             let read = entry.and_then(|entry| Ok((entry.path()?.into_owned(), entry)));
             let (path_within, mut entry) =
-                read.map_err(|error| Error::image(path, format!("damaged after byte {end}: {error}")))?;
+                read.map_err(|error| Error::image(path, format!("unreadable after byte {end}: {error}")))?;
             left.set(MOST_BETWEEN);
             let (at, bytes) = (entry.raw_file_position(), entry.size());
             end = at.saturating_add(bytes);
@@ -153,48 +148,65 @@ impl WebDataset {
                 continue;
             }
             if end > len {
-                return Err(Error::image(path, format!("damaged: {name} reaches beyond the end, at byte {len}")));
+                return Err(Error::image(
+                    path,
+                    format!("unreadable: {name} reaches beyond the end, at byte {len}; is it cut?"),
+                ));
             }
             if path_within.iter().any(|part| part != "." && part != ".." && is_hidden(part)) {
                 self.hidden += 1;
                 continue;
             }
-            let Some((key, suffix)) = parted(path_within.as_os_str()) else {
-                self.others += 1;
-                continue;
-            };
-            if key != open.key {
-                self.finish(path, open)?;
-                key.clone_into(&mut open.key);
-            }
-            let twice = |what: &str| Error::image(path, format!("{name} is another {what} of one sample; rename it"));
-            if SUFFIXES.contains(&suffix.as_str()) {
-                if open.picture.replace((at, bytes)).is_some() {
-                    return Err(twice("image"));
-                }
-            } else if suffix == CLASS {
-                let mut text = String::new();
-                entry.by_ref().take(32).read_to_string(&mut text).map_err(io)?;
-                let class = text.trim().parse().map_err(|_| {
-                    Error::image(path, format!("{name} holds {:?}, no whole number for a class", text.trim()))
-                })?;
-                if open.target.replace(class).is_some() {
-                    return Err(twice("class"));
-                }
-            } else if is_image(&path_within) {
-                self.others += 1;
-            } else {
-                open.beside += 1;
-            }
+            self.add(path, &path_within, (at, bytes), &mut entry, open)?;
         }
         ended(path, end.next_multiple_of(512), len)
     }
 
+    /// Adds a file, which lies at a place of the shard, to its sample. The one before is finished when another begins.
+    fn add(
+        &mut self,
+        path: &Path,
+        path_within: &Path,
+        place: (u64, u64),
+        content: &mut impl Read,
+        open: &mut Open,
+    ) -> Result<()> {
+        let Some((key, suffix)) = parted(path_within.as_os_str()) else {
+            self.others += 1;
+            return Ok(());
+        };
+        if key != open.key {
+            self.finish(path, open)?;
+            key.clone_into(&mut open.key);
+        }
+        let name = path_within.display();
+        let twice = |what: &str| Error::image(path, format!("{name} is another {what} of one sample; rename it"));
+        if SUFFIXES.contains(&suffix.as_str()) {
+            if open.image.replace(place).is_some() {
+                return Err(twice("image"));
+            }
+        } else if suffix == CLASS {
+            let mut text = String::new();
+            content.take(32).read_to_string(&mut text).map_err(|e| Error::io(path, e))?;
+            let class = text.trim().parse().map_err(|_| {
+                Error::image(path, format!("{name} holds {:?}, no whole number for a class", text.trim()))
+            })?;
+            if open.target.replace(class).is_some() {
+                return Err(twice("class"));
+            }
+        } else if is_image(path_within) {
+            self.others += 1;
+        } else {
+            open.beside += 1;
+        }
+        Ok(())
+    }
+
     /// Adds the sample whose files have come.
     fn finish(&mut self, path: &Path, open: &mut Open) -> Result<()> {
-        let Open { key, picture, target, beside } = std::mem::take(open);
+        let Open { key, image, target, beside } = std::mem::take(open);
         let key = String::from_utf8_lossy(&key);
-        let Some((at, bytes)) = picture else {
+        let Some((at, bytes)) = image else {
             self.others += beside;
             return match target {
                 None => Ok(()),
@@ -218,7 +230,7 @@ fn ended(path: &Path, end: u64, len: u64) -> Result<()> {
     if end + 512 > len {
         return Err(Error::image(
             path,
-            format!("damaged after byte {end}: it ends without the mark of the end; is it cut?"),
+            format!("unreadable after byte {end}: it ends without the mark of the end; is it cut?"),
         ));
     }
     let mut file = File::open(path).map_err(io)?;
@@ -230,8 +242,8 @@ fn ended(path: &Path, end: u64, len: u64) -> Result<()> {
             return Ok(());
         }
         if rest[..count].iter().any(|&byte| byte != 0) {
-            let reason = "what follows is not read; is it damaged, or two shards joined? Give them one by one";
-            return Err(Error::image(path, format!("damaged after byte {end}: {reason}")));
+            let reason = "what follows is not read; was it overwritten, or are two shards joined? Give them one by one";
+            return Err(Error::image(path, format!("unreadable after byte {end}: {reason}")));
         }
     }
 }

@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 /// One of the four.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Factor {
-    /// Away from black: 0 is black, 1 the picture itself.
+    /// Away from black: 0 is black, 1 the image itself.
     Brightness(f32),
     /// Away from the mean luma.
     Contrast(f32),
@@ -99,7 +99,7 @@ impl ColorJitter {
 }
 
 impl Factor {
-    /// Whether it leaves a picture as it is: what a strength of 0 draws. (A turn by 0 would still round.)
+    /// Whether it leaves an image as it is: what a strength of 0 draws. (A turn by 0 would still round.)
     pub fn is_none(self) -> bool {
         match self {
             Self::Brightness(x) | Self::Contrast(x) | Self::Saturation(x) => x == 1.0,
@@ -108,7 +108,7 @@ impl Factor {
         }
     }
 
-    /// Changes a picture. `gray` is room for one colour.
+    /// Changes an image. `gray` is room for one colour.
     pub fn apply(self, isa: Isa, planes: &mut Planes, gray: &mut Vec<u8>) {
         gray.resize(planes.height() * planes.width(), 0);
         match self {

@@ -1,16 +1,16 @@
-//! A random part of a picture, resized: torchvision's `RandomResizedCrop`, antialiased.
+//! A random part of an image, resized: torchvision's `RandomResizedCrop`, antialiased.
 //!
 //! Only the part is read. Resizing is Pillow's: two passes of a filter that widens with the reduction, rounded in between.
-use super::PixelsView;
+use super::RgbView;
 use crate::error::{Error, Result, checked_range};
 use crate::kernels::image::resample::resample;
 use crate::kernels::isa::Isa;
 use crate::random::{Generator, uniform};
 use rand::Rng;
 
-pub use crate::kernels::image::resample::{Interpolation, Resampled, Scratch as ResizeScratch};
+pub use crate::kernels::image::resample::{Interpolation, ResampleScratch, Resampled};
 
-/// A part of a picture.
+/// A part of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crop {
     /// The first row.
@@ -24,17 +24,17 @@ pub struct Crop {
 }
 
 impl Crop {
-    /// Whether it is a part of a picture of this height and width.
+    /// Whether it is a part of an image of this height and width.
     ///
     /// # Errors
-    /// It is empty, or reaches beyond the picture.
+    /// It is empty, or reaches beyond the image.
     pub fn check(self, rows: usize, columns: usize) -> Result<()> {
         let Self { top, left, height, width } = self;
         let fits = |from: usize, n: usize, all: usize| n > 0 && from.checked_add(n).is_some_and(|end| end <= all);
         if fits(top, height, rows) && fits(left, width, columns) {
             return Ok(());
         }
-        let remedy = format!("a part of a picture of {rows}x{columns}");
+        let remedy = format!("a part of an image of {rows}x{columns}");
         Err(Error::value("crop", format!("{height}x{width} at ({top}, {left})"), remedy))
     }
 }
@@ -50,7 +50,7 @@ impl RandomResizedCrop {
     /// Parts of `scale` of the area, of a width over height of `ratio`.
     ///
     /// # Errors
-    /// Reversed ranges, areas beyond the picture's own, ratios that are not above 0.
+    /// Reversed ranges, areas beyond the image's own, ratios that are not above 0.
     pub fn new(scale: (f32, f32), ratio: (f32, f32)) -> Result<Self> {
         let (part, positive) =
             ("a range (low, high) with 0 <= low <= high <= 1", "a range (low, high) with 0 < low <= high");
@@ -63,7 +63,7 @@ impl RandomResizedCrop {
     /// Draws an area and, evenly in its logarithm, a ratio; after ten that do not fit, takes the largest in the middle.
     ///
     /// # Panics
-    /// If the picture has no pixels.
+    /// If the image has no pixels.
     pub fn sample(&self, generator: &mut Generator, height: usize, width: usize) -> Crop {
         let (rows, columns) = (height as f64, width as f64);
         let (low, high) = (f64::from(self.ratio.0), f64::from(self.ratio.1));
@@ -90,14 +90,14 @@ impl RandomResizedCrop {
 /// The part `crop` of `pixels`, resized to what `out` measures.
 ///
 /// # Errors
-/// A part that is empty or reaches beyond the picture, an empty `out`.
+/// A part that is empty or reaches beyond the image, an empty `out`.
 pub fn resized_crop(
     isa: Isa,
-    pixels: PixelsView,
+    pixels: RgbView,
     crop: Crop,
     interpolation: Interpolation,
     out: Resampled,
-    scratch: &mut ResizeScratch,
+    scratch: &mut ResampleScratch,
 ) -> Result<()> {
     crop.check(pixels.height, pixels.width)?;
     let Crop { top, left, height, width } = crop;

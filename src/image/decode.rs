@@ -7,8 +7,9 @@ mod png;
 mod tiff;
 mod webp;
 
-use super::{Crop, Pixels, Refused, jpeg};
+use super::{BROKEN, Crop, Refused, RgbImage, jpeg};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::kernels::isa::Isa;
 use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use orientation::{Metadata, Orientation};
@@ -52,7 +53,7 @@ impl Default for DecodeOptions<'_> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
     /// Upright, if that was asked for.
-    pub pixels: Pixels,
+    pub pixels: RgbImage,
     /// What the decoder warned of first: the file is damaged, and this is what could be made of it.
     pub damage: Option<String>,
 }
@@ -144,7 +145,7 @@ impl Container {
 /// first frame.
 ///
 /// # Errors
-/// Bytes that are no image, one of another container, a damaged or oversized one, one that claims more pixels than its bytes can hold,
+/// Bytes that are no image, one of another container, a broken or oversized one, one that claims more pixels than its bytes can hold,
 /// or no memory; the error carries `name`.
 pub fn decode(bytes: &[u8], name: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     upright(bytes, options).or_else(|refused| refused.named(name))
@@ -179,7 +180,7 @@ pub fn color_profile(bytes: &[u8]) -> Option<Vec<u8>> {
 /// (height, width) as a file claims them.
 fn checked_size(height: u32, width: u32) -> Read<(usize, usize)> {
     if height == 0 || width == 0 {
-        return Err(format!("{width}x{height} pixels; the file is damaged").into());
+        return Err(format!("{width}x{height} pixels; {BROKEN}").into());
     }
     if height.max(width) > LONGEST_SIDE || u64::from(height) * u64::from(width) > MOST_PIXELS {
         let limits = format!("more than {MOST_PIXELS} pixels, or a side above {LONGEST_SIDE}");
@@ -192,7 +193,7 @@ fn checked_size(height: u32, width: u32) -> Read<(usize, usize)> {
 fn fits(packed: usize, most: u64, claimed: u64) -> Read<()> {
     match (packed as u64).saturating_mul(most) >= claimed {
         true => Ok(()),
-        false => Err(format!("its {packed} bytes cannot hold the pixels that it claims; the file is damaged").into()),
+        false => Err(format!("its {packed} bytes cannot hold the pixels that it claims; {BROKEN}").into()),
     }
 }
 
@@ -218,7 +219,7 @@ fn simple(bytes: &[u8], format: ImageFormat) -> Read<Decoded> {
     const MOST_UNPACKED: u64 = 1 << 16;
     let refused = |e: ImageError| match e {
         ImageError::Unsupported(e) => format!("{e}; {CONVERT}"),
-        e => format!("{e}; the file is damaged"),
+        e => format!("{e}; {BROKEN}"),
     };
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(refused)?;
     let mut limits = Limits::default();
@@ -235,26 +236,19 @@ fn simple(bytes: &[u8], format: ImageFormat) -> Read<Decoded> {
         samples = samples.as_chunks().0.iter().map(eight).collect();
     }
     let bytes = three_colors(samples, usize::from(color.channel_count()))?;
-    Ok(Decoded { pixels: Pixels { height, width, bytes }, damage: None })
+    Ok(Decoded { pixels: RgbImage { height, width, bytes }, damage: None })
 }
 
 /// Reads a file and decodes it.
 ///
 /// # Errors
-/// What is no regular file (a pipe would be waited for without end), cannot be read, or is no picture: see [`decode`].
+/// A file that cannot be read, is no regular one, or is no image: see [`files::regular`] and [`decode`].
 pub fn read(path: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
-    let io = |e| Error::io(path, e);
-    let metadata = std::fs::metadata(path).map_err(io)?;
-    if !metadata.is_file() && !metadata.is_dir() {
-        return Err(Error::image(path, "no regular file; leave it out"));
+    let size = files::regular(path)?.len();
+    if size > LARGEST_FILE {
+        return Err(Error::image(path, format!("a file of {size} bytes; images have at most {LARGEST_FILE}")));
     }
-    if metadata.len() > LARGEST_FILE {
-        return Err(Error::image(
-            path,
-            format!("a file of {} bytes; images have at most {LARGEST_FILE}", metadata.len()),
-        ));
-    }
-    decode(&std::fs::read(path).map_err(io)?, path, options)
+    decode(&std::fs::read(path).map_err(|error| Error::io(path, error))?, path, options)
 }
 
 /// A JPEG as it is stored. The part that is wanted is one of the upright image.

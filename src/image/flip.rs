@@ -1,5 +1,5 @@
 //! Left becomes right, or top bottom, with a probability.
-use super::{PixelsView, Planes};
+use super::{Planes, RgbView};
 use crate::error::{Result, checked_probability};
 use crate::kernels::image::planes;
 use crate::kernels::isa::Isa;
@@ -44,7 +44,7 @@ impl RandomFlip {
 ///
 /// # Panics
 /// If there are no pixels, or not `height x width x 3` bytes.
-pub fn hflip(isa: Isa, pixels: PixelsView) -> Vec<u8> {
+pub fn hflip(isa: Isa, pixels: RgbView) -> Vec<u8> {
     let mut out = vec![0; pixels.bytes.len()];
     planes::mirror(isa, pixels.width, pixels.bytes, &mut out);
     out

@@ -1,11 +1,11 @@
 //! A Gaussian blur with a probability: the taps of torchvision's `gaussian_blur`, or the boxes of Pillow's `GaussianBlur`.
 use super::Planes;
 use crate::error::{Error, Result, checked_probability, checked_range};
-use crate::kernels::image::gaussian_blur as kernel;
+use crate::kernels::image::gaussian_blur;
 use crate::kernels::isa::Isa;
 use crate::random::{Generator, comes, uniform};
 
-pub use kernel::Scratch as BlurScratch;
+pub use gaussian_blur::BlurScratch;
 
 /// The operation with its settings.
 #[derive(Clone, Copy, Debug)]
@@ -73,13 +73,13 @@ impl GaussianBlur {
     }
 }
 
-/// The largest sigma; a picture is one colour long before.
+/// The largest sigma; an image is one colour long before.
 const MOST: f32 = 1e4;
 
 /// Blurs with this many taps of a Gaussian, edges reflected.
 ///
 /// # Errors
-/// An even number of taps, or more than the reflected picture has; a sigma that is not above 0.
+/// An even number of taps, or more than the reflected image has; a sigma that is not above 0.
 pub fn gaussian_blur(
     isa: Isa,
     planes: &mut Planes,
@@ -90,11 +90,11 @@ pub fn gaussian_blur(
     checked_kernel_size(kernel_size)?;
     let side = planes.height().min(planes.width());
     if kernel_size / 2 >= side {
-        let remedy = format!("at most {} taps for a picture of {}x{}", 2 * side - 1, planes.height(), planes.width());
+        let remedy = format!("at most {} taps for an image of {}x{}", 2 * side - 1, planes.height(), planes.width());
         return Err(Error::value("kernel_size", kernel_size, remedy));
     }
     checked_sigma(sigma)?;
-    kernel::gaussian_blur(isa, &half_of_taps(kernel_size, sigma), planes, scratch);
+    gaussian_blur::gaussian_blur(isa, &half_of_taps(kernel_size, sigma), planes, scratch);
     Ok(())
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn half_of_taps(kernel_size: usize, sigma: f32) -> Vec<f32> {
 /// A sigma that is not above 0.
 pub fn box_blur(isa: Isa, planes: &mut Planes, sigma: f32, scratch: &mut BlurScratch) -> Result<()> {
     checked_sigma(sigma)?;
-    kernel::box_blur(isa, sigma, planes, scratch);
+    gaussian_blur::box_blur(isa, sigma, planes, scratch);
     Ok(())
 }
 

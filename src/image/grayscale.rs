@@ -1,4 +1,4 @@
-//! Three equal colours of a picture's luma (ITU-R 601-2), with a probability.
+//! Three equal colours of an image's luma (ITU-R 601-2), with a probability.
 use super::Planes;
 use crate::error::{Result, checked_probability};
 use crate::kernels::image::color;

@@ -1,7 +1,7 @@
-//! One picture, and what augments it: a file an operation, each with a `sample` that draws its parameters and a pure function
+//! One image, and what augments it: a file an operation, each with a `sample` that draws its parameters and a pure function
 //! that applies them.
 //!
-//! Pictures are decoded and cropped as pixels ([`Pixels`]), and augmented colour by colour ([`Planes`]). The arithmetic is
+//! Images are decoded and cropped as pixels ([`RgbImage`]), and augmented colour by colour ([`Planes`]). The arithmetic is
 //! Pillow's, as torchvision calls it, unless an operation says otherwise.
 mod color_jitter;
 mod crop;
@@ -17,21 +17,21 @@ mod solarize;
 
 pub use crate::kernels::image::planes::Planes;
 pub use color_jitter::{ColorFactors, ColorJitter, Factor, JitterForm, brighten};
-pub use crop::{Crop, Interpolation, RandomResizedCrop, Resampled, ResizeScratch, resized_crop};
+pub use crop::{Crop, Interpolation, RandomResizedCrop, ResampleScratch, Resampled, resized_crop};
 pub use decode::{DecodeOptions, Decoded, color_profile, decode, read};
 pub use flip::{RandomFlip, hflip};
 pub(crate) use gaussian_blur::half_of_taps;
 pub use gaussian_blur::{BlurKernel, BlurScratch, GaussianBlur, box_blur, gaussian_blur};
 pub use grayscale::{RandomGrayscale, grayscale};
 pub use output::{Dtype, Normalize, Output};
-use refused::Refused;
-pub(crate) use rotate::axes as rotation_axes;
+use refused::{BROKEN, Refused};
+pub(crate) use rotate::rotation_axes;
 pub use rotate::{RandomRotation, rotate};
 pub use solarize::{RandomSolarize, solarize};
 
-/// A picture as pixels, `[height][width][3]`, red first.
+/// An image as pixels, `[height][width][3]`, red first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pixels {
+pub struct RgbImage {
     /// Rows.
     pub height: usize,
     /// Columns.
@@ -42,7 +42,7 @@ pub struct Pixels {
 
 /// The same to read.
 #[derive(Clone, Copy, Debug)]
-pub struct PixelsView<'a> {
+pub struct RgbView<'a> {
     /// Rows.
     pub height: usize,
     /// Columns.
@@ -51,9 +51,9 @@ pub struct PixelsView<'a> {
     pub bytes: &'a [u8],
 }
 
-impl Pixels {
+impl RgbImage {
     /// All of it, to read.
-    pub fn view(&self) -> PixelsView<'_> {
-        PixelsView { height: self.height, width: self.width, bytes: &self.bytes }
+    pub fn view(&self) -> RgbView<'_> {
+        RgbView { height: self.height, width: self.width, bytes: &self.bytes }
     }
 }

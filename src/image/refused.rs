@@ -3,6 +3,9 @@ use crate::error::{Error, Result};
 use crate::memory::{room, zeros};
 use std::path::Path;
 
+/// The remedy for an image that breaks the rules of its container. (One that is called damaged is decoded, with a warning.)
+pub(super) const BROKEN: &str = "it cannot be decoded; get the file anew, or leave it out";
+
 /// Why there is no image.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {

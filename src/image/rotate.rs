@@ -28,7 +28,7 @@ impl RandomRotation {
     }
 }
 
-/// Turns counter-clockwise, in the same frame. `room` is for another picture.
+/// Turns counter-clockwise, in the same frame. `room` is for another image.
 ///
 /// # Errors
 /// Degrees that are no finite number.
@@ -36,13 +36,13 @@ pub fn rotate(planes: &mut Planes, degrees: f64, room: &mut Planes) -> Result<()
     if !degrees.is_finite() {
         return Err(Error::value("angle", degrees, "a finite number of degrees"));
     }
-    let (columns, rows) = axes(degrees, planes.height(), planes.width());
+    let (columns, rows) = rotation_axes(degrees, planes.height(), planes.width());
     planes.turn(columns, rows, room);
     Ok(())
 }
 
 /// Where a turned pixel comes from, as [`Planes::turn`] takes it: columns, rows.
-pub(crate) fn axes(degrees: f64, height: usize, width: usize) -> ([f64; 3], [f64; 3]) {
+pub(crate) fn rotation_axes(degrees: f64, height: usize, width: usize) -> ([f64; 3], [f64; 3]) {
     let angle = -degrees.rem_euclid(360.0).to_radians();
     // As Pillow's `Image.rotate` rounds them, so that right angles are.
     let rounded = |x: f64| (x * 1e15).round_ties_even() / 1e15;

@@ -139,7 +139,7 @@ impl Model {
             let dtype = if halves { "float16" } else { "float32" };
             return Err(wrong(format!(
                 "claims the style space {space}, but its predictor's weights, in {dtype}, are those of {found}: they were \
-                 cast, trained on, or are damaged; to save room, cast the transformer's alone"
+                 cast, trained on, or changed otherwise; to save room, cast the transformer's alone"
             )));
         }
         let [name, licence, provenance] = [text("name")?, text("licence")?, text("provenance")?].map(str::to_owned);

@@ -202,13 +202,16 @@ fn check_layout(tensors: &BTreeMap<String, Entry>, available: usize) -> std::res
         if from != end || to.checked_sub(from) != Some(size) {
             return Err(format!(
                 "tensor {name:?} of {size} bytes is said to lie at {from}..{to}, after one that ends at {end}; \
-                 the header is damaged"
+                 the header contradicts itself"
             ));
         }
         end = to;
     }
     if end != available {
-        return Err(format!("{} bytes of data belong to no tensor; the file is damaged", available - end));
+        return Err(format!(
+            "{} bytes of data belong to no tensor; its header is that of another file",
+            available - end
+        ));
     }
     Ok(())
 }

@@ -62,7 +62,7 @@ impl<'a> Graph<'a> {
     /// Reads the structure of a file; `origin` is what errors call it.
     ///
     /// # Errors
-    /// The file is no TFLite file, or damaged.
+    /// The file is no TFLite file, or not whole.
     pub fn read(bytes: &'a [u8], origin: &Path) -> Result<Self> {
         if bytes.get(4..8) != Some(b"TFL3") {
             return Err(Error::weights(
@@ -71,7 +71,7 @@ impl<'a> Graph<'a> {
             ));
         }
         Self::parse(bytes, origin)
-            .map_err(|what| Error::weights(origin, format!("{what}; the file is damaged, or no style network")))
+            .map_err(|what| Error::weights(origin, format!("{what}; it is no style network, or not whole")))
     }
 
     fn parse(bytes: &'a [u8], origin: &Path) -> std::result::Result<Self, String> {
@@ -191,7 +191,7 @@ impl<'a> Graph<'a> {
         let wrong = |reason: String| Error::weights(&self.origin, format!("tensor {tensor}: {reason}"));
         let info = self.tensors.get(tensor).ok_or_else(|| wrong("does not exist".into()))?;
         let bytes = self.buffers[info.buffer].bytes(0);
-        let bytes = bytes.map_err(|Damaged| wrong("its buffer leads out of the file; the file is damaged".into()))?;
+        let bytes = bytes.map_err(|Damaged| wrong("its buffer leads out of the file; is it cut?".into()))?;
         if bytes.is_empty() {
             return Err(wrong("is no constant; a weight was expected here".into()));
         }
@@ -206,7 +206,7 @@ impl<'a> Graph<'a> {
             return Err(wrong(format!("claims the shape {:?} for {} bytes", info.shape, bytes.len())));
         }
         let left = self.budget.get().checked_sub(bytes.len());
-        self.budget.set(left.ok_or_else(|| wrong("lies where other tensors do; the file is damaged".into()))?);
+        self.budget.set(left.ok_or_else(|| wrong("lies where other tensors do".into()))?);
         Ok((info, bytes))
     }
 }
@@ -229,7 +229,7 @@ impl<'a> Info<'a> {
             let axis = usize::try_from(table.i32(6)?).map_err(|_| Damaged)?;
             Ok(Quantization { scales, zeros, axis })
         };
-        read().map_err(|Damaged| "its quantization does not fit its shape; the file is damaged".into())
+        read().map_err(|Damaged| "its quantization does not fit its shape".into())
     }
 
     fn dequantized(&self, numbers: &[f64]) -> std::result::Result<Vec<f32>, String> {

@@ -42,7 +42,7 @@ pub fn all(folder: &Path) -> Vec<Target> {
     ];
     let records = [2 * 3073, 3074, 27_648].map(|size| vec![1; size]).to_vec();
     vec![
-        Target { mend: mend_png, ..row("images", 40, pictures(), read_image) },
+        Target { mend: mend_png, ..row("images", 40, images(), read_image) },
         row("safetensors", 200, weights.clone(), read_safetensors),
         row("models", 60, weights, |bytes, path| Model::from_bytes(bytes.to_vec(), path).map(drop)),
         of_file("banks", 100, vec![bank(folder, 3, 4), bank(folder, 40, 8)], read_bank),
@@ -65,7 +65,7 @@ fn golden(folder: &str, suffix: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
-fn pictures() -> Vec<Vec<u8>> {
+fn images() -> Vec<Vec<u8>> {
     let made = [
         &b"P6 2 2 255\n0123456789AB"[..],
         b"P5 3 2 65535\n0123456789AB",

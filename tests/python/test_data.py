@@ -250,7 +250,7 @@ def test_cifar_and_stl10(tmp_path):
     with pytest.raises(ValueError, match=r"data_batch_3.bin: 3000 bytes are no whole records of 3073"):
         CIFAR(ten)
     (python / "data_batch_2").write_bytes(pickle.dumps({b"data": os.system}))
-    with pytest.raises(ValueError, match=r"data_batch_2: no batch of CIFAR, .*system is no part of CIFAR"):
+    with pytest.raises(ValueError, match=r"data_batch_2: no batch of CIFAR that can be read: .*system is no part of CIFAR"):
         CIFAR(python)
 
 
@@ -293,13 +293,13 @@ def test_cifar_that_is_something_else(tmp_path):
     ]
     for batch, message in cases:
         (tmp_path / "test_batch").write_bytes(pickle.dumps(batch, 2))
-        with pytest.raises(ValueError, match=f"test_batch: no batch of CIFAR, or damaged: .*({message})"):
+        with pytest.raises(ValueError, match=f"test_batch: no batch of CIFAR that can be read: .*({message})"):
             CIFAR(tmp_path, train=False)
     # A tuple of what stands below an open mark; and one of more items than any call takes.
     cases = ((b"NN(\x86t.", "a tuple of nothing"), (b"N(" + 9 * b"N" + b"tb.", "too many arguments"))
     for data, message in cases:
         (tmp_path / "test_batch").write_bytes(data)
-        with pytest.raises(ValueError, match=f"test_batch: no batch of CIFAR, or damaged: .*{message}"):
+        with pytest.raises(ValueError, match=f"test_batch: no batch of CIFAR that can be read: .*{message}"):
             CIFAR(tmp_path, train=False)
     with open(tmp_path / "test_batch", "wb") as sparse:
         sparse.truncate(2**33)
@@ -485,7 +485,7 @@ def test_keys_end_at_the_first_dot(tmp_path, pictures):
     source = WebDataset(packed(tmp_path / "a.tar", pictures[0], *names))
     # a.b.v1.png is v1.png of the sample a, and so no image; c, a.b and d have none at all; readme has no suffix.
     assert repr(source) == "WebDataset(1 images, without classes, 6 other files left out)"
-    with pytest.raises(ValueError, match=r"no picture in this shard: no <key>.jpg"):
+    with pytest.raises(ValueError, match=r"no image in this shard: no <key>.jpg"):
         WebDataset(packed(tmp_path / "b.tar", pictures[0], "a.v1.png"))
 
 
@@ -536,7 +536,7 @@ def test_shards_that_do_not_end_as_they_should(tmp_path, pictures):
     }
     for name, (content, message, whole) in cases.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=f"{name}: damaged after byte .*{message}"):
+        with pytest.raises(ValueError, match=f"{name}: unreadable after byte .*{message}"):
             WebDataset(tmp_path / name)
         assert len(WebDataset(tmp_path / name, on_error="report")) == whole
     with tarfile.open(tmp_path / "links.tar", "w") as tar:
@@ -719,14 +719,14 @@ def test_report_replaces_and_counts(faulty):
 def test_folders_that_are_none(folder, tmp_path):
     with pytest.raises(FileNotFoundError):
         ImageFolder(tmp_path / "no")
-    with pytest.raises(ValueError, match="no picture in this folder"):
+    with pytest.raises(ValueError, match="no image in this folder"):
         ImageFolder(tmp_path)
     (tmp_path / "cat").mkdir()
-    with pytest.raises(ValueError, match="cat: a class without a picture"):
+    with pytest.raises(ValueError, match="cat: a class without an image"):
         ImageFolder(tmp_path)
     (tmp_path / "cat" / "a.png").write_bytes(b"")
     (tmp_path / "b.JPG").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"b.JPG: a picture beside the folders"):
+    with pytest.raises(ValueError, match=r"b.JPG: an image beside the folders"):
         ImageFolder(tmp_path)
     os.remove(tmp_path / "b.JPG")
     (tmp_path / "Cat").mkdir(exist_ok=True)
@@ -755,15 +755,15 @@ def test_shards_that_are_damaged(pictures, tmp_path):
         header = next(member.offset for member in tar if member.name.endswith("sample003.json"))
     damaged = tmp_path / "damaged.tar"
     damaged.write_bytes(data[: header - 1024] + b"\xff" * 2048 + data[header + 1024 :])
-    with pytest.raises(ValueError, match=r"damaged.tar: damaged after byte \d+"):
+    with pytest.raises(ValueError, match=r"damaged.tar: unreadable after byte \d+"):
         WebDataset(damaged)
     part = WebDataset(damaged, on_error="report")
     assert 2 <= len(part) <= 3
     assert np.array_equal(part[1][0], pictures[1])
-    assert "damaged after byte" in part.damaged[0][1]
+    assert "unreadable after byte" in part.damaged[0][1]
     cut = tmp_path / "cut.tar"
     cut.write_bytes(data[: len(data) // 2])
-    with pytest.raises(ValueError, match=r"cut.tar: damaged"):
+    with pytest.raises(ValueError, match=r"cut.tar: unreadable"):
         WebDataset(cut)
     packed = tmp_path / "packed.tar"
     import gzip
@@ -772,7 +772,7 @@ def test_shards_that_are_damaged(pictures, tmp_path):
     with pytest.raises(ValueError, match=r"packed.tar: it is compressed by gzip"):
         WebDataset(packed)
     empty = shard(tmp_path / "empty.tar", [])
-    with pytest.raises(ValueError, match=r"empty.tar: no picture in this shard"):
+    with pytest.raises(ValueError, match=r"empty.tar: no image in this shard"):
         WebDataset([path, empty])
     both = WebDataset([path, empty], on_error="report")
     assert len(both) == 6

@@ -5,11 +5,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sassl::data::{BatchStyles, Position, Styling, TwoViews, View, ViewsParams};
 use sassl::image::{
-    BlurKernel, ColorJitter, Dtype, GaussianBlur, Interpolation, JitterForm, Normalize, Output, PixelsView, RandomFlip,
-    RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
+    BlurKernel, ColorJitter, Dtype, GaussianBlur, Interpolation, JitterForm, Normalize, Output, RandomFlip,
+    RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize, RgbView,
 };
 use sassl::kernels::cuda::{Arg, At, Kernel, Launch, Plan, Space};
-use sassl::kernels::image::color::cuda::{Chain, Factor, Kind, jitter};
+use sassl::kernels::image::color::cuda::{Chain, ChainFactor, Kind, jitter};
 use sassl::kernels::image::color::turn_hue;
 use sassl::kernels::image::planes::Planes;
 use sassl::kernels::inference::pixel_interpolation::cuda::{Images as Layout, PixelType};
@@ -150,7 +150,7 @@ fn layout(space: Space, pixels: PixelType, (height, width): (usize, usize)) -> L
 
 fn bytes(n: usize) -> Vec<u8> {
     let mut generator = ChaCha8Rng::seed_from_u64(9);
-    // Pictures are smoother than noise.
+    // Images are smoother than noise.
     (0..n).map(|i| ((i as f32 / 40.0).sin() * 90.0 + 128.0) as u8 ^ generator.random_range(0..32)).collect()
 }
 
@@ -410,17 +410,17 @@ fn both(views: &TwoViews, (height, width): (usize, usize), n: usize, style: Opti
     let params = draws(views, (height, width), n);
     let (h, w) = views.size();
     let view = h * w * 3 * views.output().dtype().size();
-    let picture = |i: usize| {
+    let image = |i: usize| {
         let bytes = &pixels[i * height * width * 3..][..height * width * 3];
-        PixelsView { height, width, bytes }
+        RgbView { height, width, bytes }
     };
-    let z: Vec<f32> = (0..n).flat_map(|i| views.encode(picture(i), &params[i]).unwrap()).collect();
+    let z: Vec<f32> = (0..n).flat_map(|i| views.encode(image(i), &params[i]).unwrap()).collect();
     let mut truth = Memory::new(2 * n * view);
     for (i, params) in params.iter().enumerate() {
         let (left, right) = truth.bytes()[..2 * n * view].split_at_mut(n * view);
         let out = [left, right].map(|side| &mut side[i * view..][..view]);
         let batch = views.needs_batch().then_some(BatchStyles { z: &z, place: i });
-        views.apply(picture(i), params, batch, out).unwrap();
+        views.apply(image(i), params, batch, out).unwrap();
     }
     let images = layout(Space::Images, PixelType::U8, (height, width));
     let plan = views.plan(&images, &params, places(views, n).each_ref(), style).unwrap();
@@ -491,7 +491,7 @@ fn every_colour_turns_as_on_the_cpu() {
     for by in [0.0, 0.3, -0.45] {
         let mut plan = Plan::new(sassl::kernels::cuda::Number::F16);
         let mut chain = Chain::default();
-        chain.factors[0] = Factor { kind: Kind::Hue, by };
+        chain.factors[0] = ChainFactor { kind: Kind::Hue, by };
         jitter(Space::Images.into(), side * side, &[(0, chain)], &mut plan);
         let none = Cuda::new(&model(1), false).unwrap();
         let mut device = device(&none, Memory::of(colours.as_slice()), 0, &[0.0]);

@@ -13,8 +13,8 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Black pictures, of which one cannot be made.
-struct Pictures {
+/// Black images, of which one cannot be made.
+struct BlackImages {
     len: usize,
     bad: usize,
     how: How,
@@ -28,17 +28,17 @@ enum How {
     Damaged,
 }
 
-impl Source for Pictures {
+impl Source for BlackImages {
     fn len(&self) -> usize {
         self.len
     }
 
     fn name(&self, index: usize) -> OsString {
-        format!("picture {index}").into()
+        format!("image {index}").into()
     }
 
     fn get(&self, index: usize, _: &DecodeOptions<'_>) -> Result<Item> {
-        let pixels = Pixels { height: 9, width: 12, bytes: vec![index as u8; 9 * 12 * 3] };
+        let pixels = RgbImage { height: 9, width: 12, bytes: vec![index as u8; 9 * 12 * 3] };
         let damage = match self.how {
             How::Panics if index == self.bad => panic!("on purpose"),
             How::Unreadable if index == self.bad => return Err(Error::image(self.name(index), "it is bad")),
@@ -70,7 +70,7 @@ fn loader(source: impl Source + 'static, on_error: OnError, on_damage: OnDamage)
     Arc::new(Loader::new(Arc::new(source), Arc::new(views()), sampler, reading))
 }
 
-/// Memory of its own for the views of `n` pictures.
+/// Memory of its own for the views of `n` images.
 fn memory(n: usize, each: usize) -> Memory {
     [(), ()].map(|()| {
         let mut owner = vec![0_u8; n * each].into_boxed_slice();
@@ -96,44 +96,44 @@ fn all(loader: &Arc<Loader>, threads: usize) -> Vec<Result<Batch>> {
 #[test]
 fn a_panic_is_an_error_with_its_name_and_the_rest_comes() {
     for on_error in [OnError::Raise, OnError::Report] {
-        let made = all(&loader(Pictures { len: 11, bad: 5, how: How::Panics }, on_error, OnDamage::Use), 3);
+        let made = all(&loader(BlackImages { len: 11, bad: 5, how: How::Panics }, on_error, OnDamage::Use), 3);
         let targets: Vec<_> = made.iter().map(|batch| batch.as_ref().map(|batch| batch.targets.clone()).ok()).collect();
         assert_eq!(targets, [Some(vec![0, 1, 2, 3]), None, Some(vec![8, 9, 10])]);
         let error = made[1].as_ref().unwrap_err().to_string();
-        assert!(error.contains("picture 5") && error.contains("on purpose"), "{error}");
+        assert!(error.contains("image 5") && error.contains("on purpose"), "{error}");
     }
 }
 
 #[test]
 fn what_is_bad_is_an_error_or_replaced() {
-    let bad = || Pictures { len: 11, bad: 5, how: How::Unreadable };
+    let bad = || BlackImages { len: 11, bad: 5, how: How::Unreadable };
     assert!(
         all(&loader(bad(), OnError::Raise, OnDamage::Replace), 2)[1]
             .as_ref()
             .unwrap_err()
             .to_string()
-            .contains("picture 5")
+            .contains("image 5")
     );
     let reporting = loader(bad(), OnError::Report, OnDamage::Raise);
     let made = all(&reporting, 2);
     assert_eq!(made[1].as_ref().unwrap().targets, [4, 6, 6, 7]);
     let faults = reporting.faults();
-    assert_eq!((faults.len(), faults[&OsString::from("picture 5")].count), (1, 1));
-    assert!(!faults[&OsString::from("picture 5")].used);
+    assert_eq!((faults.len(), faults[&OsString::from("image 5")].count), (1, 1));
+    assert!(!faults[&OsString::from("image 5")].used);
 }
 
 #[test]
 fn what_is_damaged_is_used_or_replaced_or_an_error() {
     let run = |on_error, on_damage| {
-        let loader = loader(Pictures { len: 11, bad: 5, how: How::Damaged }, on_error, on_damage);
+        let loader = loader(BlackImages { len: 11, bad: 5, how: How::Damaged }, on_error, on_damage);
         let second = all(&loader, 2).remove(1).map(|batch| batch.targets).map_err(|error| error.to_string());
         let told =
-            loader.faults().remove(&OsString::from("picture 5")).map(|fault| (fault.reason, fault.count, fault.used));
+            loader.faults().remove(&OsString::from("image 5")).map(|fault| (fault.reason, fault.count, fault.used));
         (second, told)
     };
     for on_error in [OnError::Raise, OnError::Report] {
         let reason = "damaged: a byte is missing".to_owned();
-        let named = format!("picture 5: {reason}");
+        let named = format!("image 5: {reason}");
         assert_eq!(run(on_error, OnDamage::Use), (Ok(vec![4, 5, 6, 7]), Some((reason, 1, true))));
         assert_eq!(run(on_error, OnDamage::Replace), (Ok(vec![4, 6, 6, 7]), Some((named.clone(), 1, false))));
         assert_eq!(run(on_error, OnDamage::Raise), (Err(named), None));
@@ -150,8 +150,8 @@ fn views_are_made_of_the_region_alone() {
         part.check(height, width).unwrap();
         let params = views.sample(key, (height, width), (0, 1));
         let [whole, cut] = [false, true].map(|cut| {
-            let mut picture = Pixels { height, width, bytes: vec![0; height * width * 3] };
-            for (i, byte) in picture.bytes.iter_mut().enumerate() {
+            let mut image = RgbImage { height, width, bytes: vec![0; height * width * 3] };
+            for (i, byte) in image.bytes.iter_mut().enumerate() {
                 let (y, x) = (i / 3 / width, i / 3 % width);
                 let within =
                     (part.top..part.top + part.height).contains(&y) && (part.left..part.left + part.width).contains(&x);
@@ -159,10 +159,10 @@ fn views_are_made_of_the_region_alone() {
             }
             let mut made = [(), ()].map(|()| vec![0; views.bytes()]);
             let [left, right] = &mut made;
-            views.apply(picture.view(), &params, None, [left, right]).unwrap();
+            views.apply(image.view(), &params, None, [left, right]).unwrap();
             made
         });
-        assert_eq!(whole, cut, "picture {index}");
+        assert_eq!(whole, cut, "image {index}");
         let tight = |a: usize, b: usize, found: usize| assert_eq!(a.min(b), found);
         tight(params[0].crop.top, params[1].crop.top, part.top);
         tight(params[0].crop.left, params[1].crop.left, part.left);
@@ -171,7 +171,7 @@ fn views_are_made_of_the_region_alone() {
 
 #[test]
 fn an_epoch_that_is_left_ends() {
-    let loader = loader(Pictures { len: 1000, bad: 1000, how: How::Damaged }, OnError::Raise, OnDamage::Use);
+    let loader = loader(BlackImages { len: 1000, bad: 1000, how: How::Damaged }, OnError::Raise, OnDamage::Use);
     for opened in 0..3 {
         let mut epoch = loader.start(0, 0, 4, 2).unwrap();
         for _ in 0..opened {

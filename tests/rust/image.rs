@@ -1,4 +1,4 @@
-//! `image/` and its kernels: each path against the others, draws within their ranges, bytes that are no pictures.
+//! `image/` and its kernels: each path against the others, draws within their ranges, bytes that are no images.
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -8,11 +8,11 @@ use sassl::random::{Generator, Key};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-fn pixels(generator: &mut ChaCha8Rng, height: usize, width: usize) -> Pixels {
-    Pixels { height, width, bytes: (0..3 * height * width).map(|_| generator.random()).collect() }
+fn pixels(generator: &mut ChaCha8Rng, height: usize, width: usize) -> RgbImage {
+    RgbImage { height, width, bytes: (0..3 * height * width).map(|_| generator.random()).collect() }
 }
 
-fn planes(isa: Isa, pixels: &Pixels) -> Planes {
+fn planes(isa: Isa, pixels: &RgbImage) -> Planes {
     let mut planes = Planes::default();
     planes.fill(isa, pixels.height, pixels.width, &pixels.bytes);
     planes
@@ -27,7 +27,7 @@ fn paths_agree_to_the_bit() {
     let mut numbers = ChaCha8Rng::seed_from_u64(0);
     let mut gray = vec![];
     for (height, width) in [(1, 1), (2, 3), (17, 33), (40, 64), (31, 131)] {
-        let picture = pixels(&mut numbers, height, width);
+        let image = pixels(&mut numbers, height, width);
         let crop = Crop { top: height / 3, left: width / 4, height: height.div_ceil(2), width: width.div_ceil(2) };
         let made = |isa: Isa, gray: &mut Vec<u8>| {
             let mut all = vec![];
@@ -35,26 +35,26 @@ fn paths_agree_to_the_bit() {
                 [Factor::Brightness(1.3), Factor::Contrast(0.6), Factor::Saturation(1.7), Factor::Hue(-0.1)];
             let byols = [Factor::Shift(0.3), Factor::ColorContrast(1.4), Factor::HsvSaturation(1.2)];
             for factor in torchvisions.into_iter().chain(byols) {
-                let mut planes = planes(isa, &picture);
+                let mut planes = planes(isa, &image);
                 factor.apply(isa, &mut planes, gray);
                 all.push(planes);
             }
             for sigma in [0.1, 0.9, 2.0, 5.0, 300.0] {
-                let mut planes = planes(isa, &picture);
+                let mut planes = planes(isa, &image);
                 box_blur(isa, &mut planes, sigma, &mut Default::default()).unwrap();
                 all.push(planes);
             }
-            let mut changed = planes(isa, &picture);
+            let mut changed = planes(isa, &image);
             grayscale(isa, &mut changed, gray);
             all.push(changed);
-            let mut changed = planes(isa, &picture);
+            let mut changed = planes(isa, &image);
             solarize(isa, changed.as_mut_slice(), 100);
             all.push(changed);
             for size in [(1, 1), (5, 70), (33, 17)] {
                 for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {
                     let (mut out, mut pixels) = (Planes::new(size.0, size.1), vec![0; 3 * size.0 * size.1]);
                     for to in [Resampled::Planes(&mut out), Resampled::Pixels(&mut pixels, size)] {
-                        resized_crop(isa, picture.view(), crop, interpolation, to, &mut Default::default()).unwrap();
+                        resized_crop(isa, image.view(), crop, interpolation, to, &mut Default::default()).unwrap();
                     }
                     let mut same = Planes::default();
                     same.fill(isa, size.0, size.1, &pixels);
@@ -67,13 +67,13 @@ fn paths_agree_to_the_bit() {
         let truth = made(Isa::Scalar, &mut gray);
         for isa in Isa::supported() {
             assert!(made(isa, &mut gray) == truth, "{} {height}x{width}", isa.name());
-            let mut back = vec![0; picture.bytes.len()];
-            planes(isa, &picture).write(isa, &mut back);
-            assert_eq!(back, picture.bytes, "{} {height}x{width}", isa.name());
-            let (mut flipped, mut out) = (planes(isa, &picture), vec![0; picture.bytes.len()]);
+            let mut back = vec![0; image.bytes.len()];
+            planes(isa, &image).write(isa, &mut back);
+            assert_eq!(back, image.bytes, "{} {height}x{width}", isa.name());
+            let (mut flipped, mut out) = (planes(isa, &image), vec![0; image.bytes.len()]);
             RandomFlip::apply(&mut flipped, (true, false));
             flipped.write(isa, &mut out);
-            assert_eq!(hflip(isa, picture.view()), out, "{} {height}x{width}", isa.name());
+            assert_eq!(hflip(isa, image.view()), out, "{} {height}x{width}", isa.name());
         }
     }
 }
@@ -81,13 +81,13 @@ fn paths_agree_to_the_bit() {
 /// The formulas of deepmind-research `byol/utils/augmentations.py`, in floats.
 #[test]
 fn byols_jitter_is_its_formula_within_rounding() {
-    let picture = pixels(&mut ChaCha8Rng::seed_from_u64(2), 30, 40);
+    let image = pixels(&mut ChaCha8Rng::seed_from_u64(2), 30, 40);
     let n = 30 * 40;
     let isa = Isa::supported().last().unwrap();
     /// Of a colour's number, a pixel and the means of its colours.
     type Formula<'a> = &'a dyn Fn(usize, &[f64; 3], &[f64; 3]) -> f64;
     let check = |factor: Factor, formula: Formula| {
-        let before = planes(isa, &picture);
+        let before = planes(isa, &image);
         let mut after = before.clone();
         factor.apply(isa, &mut after, &mut vec![]);
         let means = before.colors().map(|color| color.iter().map(|&x| f64::from(x)).sum::<f64>() / n as f64);
@@ -121,12 +121,12 @@ fn blur_is_within_one_of_the_scalar_truth() {
     let mut numbers = ChaCha8Rng::seed_from_u64(1);
     let mut scratch = BlurScratch::default();
     for (height, width, taps) in [(1, 1, 1), (2, 2, 3), (12, 12, 23), (33, 70, 23), (64, 129, 9)] {
-        let picture = pixels(&mut numbers, height, width);
+        let image = pixels(&mut numbers, height, width);
         for sigma in [0.1, 0.7, 2.0, 50.0] {
-            let mut truth = planes(Isa::Scalar, &picture);
+            let mut truth = planes(Isa::Scalar, &image);
             gaussian_blur(Isa::Scalar, &mut truth, taps, sigma, &mut scratch).unwrap();
             for isa in Isa::supported() {
-                let mut got = planes(isa, &picture);
+                let mut got = planes(isa, &image);
                 gaussian_blur(isa, &mut got, taps, sigma, &mut scratch).unwrap();
                 let off = got.as_slice().iter().zip(truth.as_slice()).map(|(a, b)| a.abs_diff(*b)).max();
                 assert!(off <= Some(1), "{} {height}x{width}, sigma {sigma}: {off:?}", isa.name());
@@ -150,13 +150,13 @@ proptest! {
 
     #[test]
     fn resizing_takes_any_size(height in 1_usize..90, width in 1_usize..90, out in (1_usize..70, 1_usize..70), seed in 0_u64..50) {
-        let picture = pixels(&mut ChaCha8Rng::seed_from_u64(seed), height, width);
+        let image = pixels(&mut ChaCha8Rng::seed_from_u64(seed), height, width);
         let crop = RandomResizedCrop::new((0.08, 1.0), (0.75, 4.0 / 3.0)).unwrap().sample(&mut generator(seed), height, width);
         let isa = Isa::supported().last().unwrap();
         let mut made = Planes::new(out.0, out.1);
-        resized_crop(isa, picture.view(), crop, Interpolation::Bilinear, Resampled::Planes(&mut made), &mut Default::default()).unwrap();
+        resized_crop(isa, image.view(), crop, Interpolation::Bilinear, Resampled::Planes(&mut made), &mut Default::default()).unwrap();
         // A mean of bytes of the part is none but such a mean.
-        let (low, high) = (picture.bytes.iter().min().unwrap(), picture.bytes.iter().max().unwrap());
+        let (low, high) = (image.bytes.iter().min().unwrap(), image.bytes.iter().max().unwrap());
         prop_assert!(made.as_slice().iter().all(|x| (low..=high).contains(&x)));
     }
 
@@ -180,7 +180,7 @@ struct Case {
 }
 
 #[test]
-fn golden_pictures() {
+fn golden_images() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pictures");
     let cases = std::fs::read(folder.join("expected.json")).unwrap();
     let cases: std::collections::BTreeMap<String, Case> = serde_json::from_slice(&cases).unwrap();

@@ -1,7 +1,7 @@
 //! JPEG: each path of the kernels against the scalar one, and parts of images against the whole.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sassl::image::{Crop, DecodeOptions, Decoded, Pixels, decode};
+use sassl::image::{Crop, DecodeOptions, Decoded, RgbImage, decode};
 use sassl::kernels::image::jpeg::Kernels;
 use sassl::kernels::isa::Isa;
 use std::path::{Path, PathBuf};
@@ -104,7 +104,7 @@ fn options(region: Option<&(dyn Fn(usize, usize) -> Crop + Sync)>, least: Option
     DecodeOptions { region, least, ..DecodeOptions::default() }
 }
 
-fn part(pixels: &Pixels, crop: Crop) -> Vec<u8> {
+fn part(pixels: &RgbImage, crop: Crop) -> Vec<u8> {
     let rows = pixels.bytes.chunks_exact(3 * pixels.width).skip(crop.top).take(crop.height);
     rows.flat_map(|row| row[3 * crop.left..3 * (crop.left + crop.width)].iter().copied()).collect()
 }

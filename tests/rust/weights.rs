@@ -85,7 +85,11 @@ fn hostile_bytes_are_refused() {
             header(|h| h["predictor.head.bias"]["shape"] = serde_json::json!([u64::MAX, 9])),
             "more than any memory",
         ),
-        ("shape that lies", header(|h| h["predictor.head.bias"]["shape"] = serde_json::json!([7])), "damaged"),
+        (
+            "shape that lies",
+            header(|h| h["predictor.head.bias"]["shape"] = serde_json::json!([7])),
+            "contradicts itself",
+        ),
         (
             "negative shape",
             header(|h| h["predictor.head.bias"]["shape"] = serde_json::json!([-6])),
@@ -94,9 +98,13 @@ fn hostile_bytes_are_refused() {
         (
             "offsets reversed",
             header(|h| h["predictor.head.bias"]["data_offsets"] = serde_json::json!([9, 3])),
-            "damaged",
+            "contradicts itself",
         ),
-        ("overlap", header(|h| h["predictor.head.bias"]["data_offsets"] = serde_json::json!([4, 28])), "damaged"),
+        (
+            "overlap",
+            header(|h| h["predictor.head.bias"]["data_offsets"] = serde_json::json!([4, 28])),
+            "contradicts itself",
+        ),
         ("foreign", header(|h| h["__metadata__"] = serde_json::json!({"format": "pt"})), "sassl convert"),
         (
             "no metadata",
@@ -144,8 +152,8 @@ fn headers_that_contradict_themselves_are_refused() {
         (format!(r#"{{"a":{first},"a":{second}}}"#), 8, "twice"),
         (r#"{"__metadata__":{},"__metadata__":{}}"#.into(), 0, "twice"),
         (r#"{"__metadata__":{"space":"a","space":"b"}}"#.into(), 0, "twice"),
-        (format!(r#"{{"a":{first},"b":{first}}}"#), 4, "damaged"),
-        (format!(r#"{{"a":{first},"b":{}}}"#, tensor(8, 12)), 12, "damaged"),
+        (format!(r#"{{"a":{first},"b":{first}}}"#), 4, "contradicts itself"),
+        (format!(r#"{{"a":{first},"b":{}}}"#, tensor(8, 12)), 12, "contradicts itself"),
         (format!(r#"{{"a":{}}}"#, tensor(usize::MAX - 3, usize::MAX)), 4, "truncated"),
         (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"more":1}}"#.into(), 4, "more"),
         (r#"{"a":{"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]}}"#.into(), 4, "duplicate"),

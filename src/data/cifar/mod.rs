@@ -5,6 +5,7 @@ use self::pickle::{Parsed, Reader, Value};
 use super::records::{interleaved, numbered};
 use super::{Item, Layout, Source};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::image::DecodeOptions;
 use std::ffi::OsString;
 use std::fs::File;
@@ -29,13 +30,14 @@ impl Cifar {
     /// These batches, one after the other; [`Layout::CIFAR10`] or [`Layout::CIFAR100`], of which classes are the fine ones.
     ///
     /// # Errors
-    /// A file that cannot be read, is damaged, or holds anything else; a class beyond the layout's.
+    /// A file that cannot be read, is not whole, or holds anything else; a class beyond the layout's.
     pub fn new(layout: Layout, paths: Vec<PathBuf>) -> Result<Self> {
         let mut batches = Self { layout, files: vec![], colors: vec![], targets: vec![] };
         for path in paths {
             let data = contents(&path)?;
             let read = Reader::new(&data).read().and_then(|read| batches.add(&read));
-            let first = read.map_err(|what| Error::image(&path, format!("no batch of CIFAR, or damaged: {what}")))?;
+            let first =
+                read.map_err(|what| Error::image(&path, format!("no batch of CIFAR that can be read: {what}")))?;
             batches.files.push((first, path));
         }
         Ok(batches)
@@ -93,10 +95,7 @@ impl Source for Cifar {
 
 fn contents(path: &Path) -> Result<Vec<u8>> {
     let io = |e| Error::io(path, e);
-    // A pipe that nobody writes to would never open.
-    if !std::fs::metadata(path).map_err(io)?.is_file() {
-        return Err(Error::image(path, "no regular file"));
-    }
+    files::regular(path)?;
     let file = File::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
     if len > MOST_BYTES {

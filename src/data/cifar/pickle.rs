@@ -117,68 +117,25 @@ impl<'a> Reader<'a> {
             b'}' => self.push(Value::Dict(vec![])),
             b']' => self.push(Value::List(vec![])),
             b')' => self.push(Value::Tuple(vec![])),
-            b't' => {
-                let items = self.since_mark()?;
-                self.push(Value::Tuple(items));
-            }
-            0x85..=0x87 => {
-                let count = usize::from(operation - 0x84);
-                let least = self.marks.last().copied().unwrap_or_default();
-                let from = self.stack.len().checked_sub(count).filter(|&from| from >= least);
-                let from = from.ok_or("a tuple of nothing")?;
-                let items = self.stack.split_off(from);
-                self.push(Value::Tuple(items));
-            }
-            b'a' => {
-                let item = self.pop()?;
-                self.append(&[item])?;
-            }
-            b'e' => {
-                let items = self.since_mark()?;
-                self.append(&items)?;
-            }
-            b's' => {
-                let (value, key) = (self.pop()?, self.pop()?);
-                self.set(&[key, value])?;
-            }
-            b'u' => {
-                let items = self.since_mark()?;
-                self.set(&items)?;
-            }
+            b't' => self.marked_tuple()?,
+            0x85..=0x87 => self.short_tuple(usize::from(operation - 0x84))?,
+            b'a' => self.pop().and_then(|item| self.append(&[item]))?,
+            b'e' => self.since_mark().and_then(|items| self.append(&items))?,
+            b's' => self.set_one()?,
+            b'u' => self.since_mark().and_then(|items| self.set(&items))?,
             b'N' => self.push(Value::None),
             0x88 | 0x89 => self.push(Value::Int(i64::from(operation == 0x88))),
-            b'I' => {
-                let line = self.line()?;
-                let number = std::str::from_utf8(line).ok().and_then(|text| text.parse().ok());
-                self.push(Value::Int(number.ok_or("a line that is no whole number")?));
-            }
+            b'I' => self.int_of_text()?,
             b'K' => self.int::<1>()?,
             b'M' => self.int::<2>()?,
-            b'J' => {
-                let number = self.number::<4>()? as u32 as i32;
-                self.push(Value::Int(number.into()));
-            }
+            b'J' => self.signed_int()?,
             b'U' | b'C' | 0x8C => self.bytes::<1>()?,
             b'T' | b'B' | b'X' => self.bytes::<4>()?,
             0x8D | 0x8E | 0x96 => self.bytes::<8>()?,
-            b'c' => {
-                let name = Name::of(self.line()?, self.line()?)?;
-                self.push(Value::Name(name));
-            }
-            0x93 => {
-                let (name, module) = (self.pop()?, self.pop()?);
-                let name = Name::of(self.text(module)?, self.text(name)?)?;
-                self.push(Value::Name(name));
-            }
-            b'R' => {
-                let (arguments, name) = (self.pop()?, self.pop()?);
-                let made = self.made(name, arguments)?;
-                self.push(made);
-            }
-            b'b' => {
-                let state = self.pop()?;
-                self.build(state)?;
-            }
+            b'c' => self.name_of_lines()?,
+            0x93 => self.name_of_values()?,
+            b'R' => self.call()?,
+            b'b' => self.pop().and_then(|state| self.build(state))?,
             b'q' => self.keep::<1>()?,
             b'r' => self.keep::<4>()?,
             0x94 => drop(self.memo.insert(self.memo.len() as u32, self.top()?)),
@@ -219,6 +176,19 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    fn signed_int(&mut self) -> Parsed<()> {
+        let number = self.number::<4>()? as u32 as i32;
+        self.push(Value::Int(number.into()));
+        Ok(())
+    }
+
+    fn int_of_text(&mut self) -> Parsed<()> {
+        let line = self.line()?;
+        let number = std::str::from_utf8(line).ok().and_then(|text| text.parse().ok());
+        self.push(Value::Int(number.ok_or("a line that is no whole number")?));
+        Ok(())
+    }
+
     /// Bytes after their count.
     fn bytes<const BYTES: u64>(&mut self) -> Parsed<()> {
         let count = self.number::<BYTES>()?;
@@ -242,6 +212,22 @@ impl<'a> Reader<'a> {
     fn since_mark(&mut self) -> Parsed<Vec<u32>> {
         let mark = self.marks.pop().ok_or("an end without a beginning")?;
         Ok(self.stack.split_off(mark))
+    }
+
+    /// A tuple of what was put there since the last mark.
+    fn marked_tuple(&mut self) -> Parsed<()> {
+        let items = self.since_mark()?;
+        self.push(Value::Tuple(items));
+        Ok(())
+    }
+
+    /// A tuple of so many values, all of them after the last mark.
+    fn short_tuple(&mut self, count: usize) -> Parsed<()> {
+        let least = self.marks.last().copied().unwrap_or_default();
+        let from = self.stack.len().checked_sub(count).filter(|&from| from >= least);
+        let items = self.stack.split_off(from.ok_or("a tuple of nothing")?);
+        self.push(Value::Tuple(items));
+        Ok(())
     }
 
     fn keep<const BYTES: u64>(&mut self) -> Parsed<()> {
@@ -276,6 +262,26 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    fn set_one(&mut self) -> Parsed<()> {
+        let (value, key) = (self.pop()?, self.pop()?);
+        self.set(&[key, value])
+    }
+
+    /// What is looked up by the module and the name that stand in two lines.
+    fn name_of_lines(&mut self) -> Parsed<()> {
+        let name = Name::of(self.line()?, self.line()?)?;
+        self.push(Value::Name(name));
+        Ok(())
+    }
+
+    /// The same, by the last two values.
+    fn name_of_values(&mut self) -> Parsed<()> {
+        let (name, module) = (self.pop()?, self.pop()?);
+        let name = Name::of(self.text(module)?, self.text(name)?)?;
+        self.push(Value::Name(name));
+        Ok(())
+    }
+
     fn text(&self, value: u32) -> Parsed<&'a [u8]> {
         match self.values[value as usize] {
             Value::Bytes(text) => Ok(text),
@@ -290,6 +296,13 @@ impl<'a> Reader<'a> {
             Value::Tuple(items) => Ok(items.iter().map(|&item| &self.values[item as usize]).collect()),
             _ => Err("arguments that are no tuple".into()),
         }
+    }
+
+    fn call(&mut self) -> Parsed<()> {
+        let (arguments, name) = (self.pop()?, self.pop()?);
+        let made = self.made(name, arguments)?;
+        self.push(made);
+        Ok(())
     }
 
     /// What a function that was looked up would give.

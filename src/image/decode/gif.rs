@@ -1,20 +1,20 @@
 //! GIF: its first frame, on what Pillow paints below it: the transparent colour, or that of index 0.
-use super::{Refused, checked_size, fits};
-use crate::image::{Decoded, Pixels};
+use super::{BROKEN, Refused, checked_size, fits};
+use crate::image::{Decoded, RgbImage};
 use gif::{ColorOutput, DecodeOptions, MemoryLimit};
 
 /// LZW makes at most so many bytes of one: a code of twelve bits is no longer than 4,096.
 const MOST_UNPACKED: u64 = 2731;
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
-    let damaged = |e: gif::DecodingError| format!("{e}; the file is damaged");
+    let broken = |e: gif::DecodingError| format!("{e}; {BROKEN}");
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     options.set_memory_limit(MemoryLimit::Unlimited);
     options.allow_unknown_blocks(true);
-    let mut decoder = options.read_info(bytes).map_err(damaged)?;
+    let mut decoder = options.read_info(bytes).map_err(broken)?;
     let screen = (usize::from(decoder.height()), usize::from(decoder.width()));
-    let frame = decoder.next_frame_info().map_err(damaged)?.ok_or("no image in it; the file is damaged")?;
+    let frame = decoder.next_frame_info().map_err(broken)?.ok_or_else(|| format!("no image in it; {BROKEN}"))?;
     let (top, left) = (usize::from(frame.top), usize::from(frame.left));
     let (rows, columns) = (usize::from(frame.height), usize::from(frame.width));
     let below = frame.transparent.unwrap_or(0);
@@ -24,7 +24,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     checked_size(height as u32, width as u32)?;
     fits(bytes.len(), MOST_UNPACKED, (rows * columns) as u64)?;
     let mut indices = Refused::zeros(rows * columns)?;
-    decoder.read_into_buffer(&mut indices).map_err(damaged)?;
+    decoder.read_into_buffer(&mut indices).map_err(broken)?;
 
     let palette = own.as_deref().or(decoder.global_palette()).unwrap_or_default();
     let color = |index: u8| {
@@ -39,5 +39,5 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
             *pixel = color(index);
         }
     }
-    Ok(Decoded { pixels: Pixels { height, width, bytes: out }, damage: None })
+    Ok(Decoded { pixels: RgbImage { height, width, bytes: out }, damage: None })
 }

@@ -5,7 +5,7 @@
 //! `tiff:Orientation` in XMP decides. There is one departure: what Pillow raises an error for (EXIF that is no TIFF directory, an
 //! empty tag, a text that is not hexadecimal) is no orientation here.
 use super::Refused;
-use crate::image::{Crop, Pixels};
+use crate::image::{Crop, RgbImage};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ impl Orientation {
     }
 
     /// The image upright.
-    pub(super) fn upright(self, stored: Pixels) -> Result<Pixels, Refused> {
+    pub(super) fn upright(self, stored: RgbImage) -> Result<RgbImage, Refused> {
         if self.0 == 1 {
             return Ok(stored);
         }
@@ -86,7 +86,7 @@ impl Orientation {
                 pixel.copy_from_slice(&stored.bytes[at..at + 3]);
             }
         }
-        Ok(Pixels { height: rows, width: columns, bytes })
+        Ok(RgbImage { height: rows, width: columns, bytes })
     }
 }
 

@@ -1,8 +1,8 @@
 //! PNG, as strict as Pillow: the checksums of the chunks before the pixels count, and that of the pixels as a whole; those of their
 //! chunks do not. The end may be missing, but a chunk after the pixels may not be cut.
 use super::orientation::Metadata;
-use super::{Refused, checked_size, fits, three_colors};
-use crate::image::{Decoded, Pixels};
+use super::{BROKEN, Refused, checked_size, fits, three_colors};
+use crate::image::{Decoded, RgbImage};
 use flate2::{Crc, read::ZlibDecoder};
 use png::{BitDepth, ColorType, Transformations};
 use std::borrow::Cow;
@@ -125,14 +125,14 @@ fn head(bytes: &[u8]) -> Option<(usize, &[u8; 4], &[u8])> {
 fn check(name: &[u8; 4], data: &[u8], after: &[u8]) -> Result<(), Refused> {
     let shown = name.escape_ascii();
     if LEAST.iter().any(|(short, least)| *short == name && data.len() < *least) {
-        return Err(format!("a chunk {shown} of {} bytes; the file is damaged", data.len()).into());
+        return Err(format!("a chunk {shown} of {} bytes; {BROKEN}", data.len()).into());
     }
     let mut sum = Crc::new();
     sum.update(name);
     sum.update(data);
     match after.first_chunk() {
         Some(found) if u32::from_be_bytes(*found) == sum.sum() => Ok(()),
-        _ => Err(format!("the checksum of its chunk {shown} is wrong; the file is damaged").into()),
+        _ => Err(format!("the checksum of its chunk {shown} is wrong; {BROKEN}").into()),
     }
 }
 
@@ -177,22 +177,22 @@ pub(super) fn metadata(bytes: &[u8]) -> Metadata<'_> {
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     let parts = Parts::new(bytes)?;
     if parts.header.len() < 13 {
-        return Err("no header; the file is damaged".into());
+        return Err(format!("no header; {BROKEN}").into());
     }
     let mut options = png::DecodeOptions::default();
     options.set_ignore_crc(true);
     options.set_ignore_adler32(false);
     let mut decoder = png::Decoder::new_with_options(Cursor::new(parts.essence()), options);
     decoder.set_transformations(Transformations::EXPAND);
-    let damaged = |e: png::DecodingError| format!("{e}; the file is damaged");
-    let mut reader = decoder.read_info().map_err(damaged)?;
+    let broken = |e: png::DecodingError| format!("{e}; {BROKEN}");
+    let mut reader = decoder.read_info().map_err(broken)?;
     let (width, height) = reader.info().size();
     let (height, width) = checked_size(height, width)?;
     let is_gray = reader.info().color_type == ColorType::Grayscale;
     let packed = parts.pixels.iter().map(|part| part.len()).sum();
     fits(packed, MOST_UNPACKED, (reader.info().raw_row_length() * height) as u64)?;
     let mut samples = Refused::zeros(reader.output_buffer_size().unwrap_or(usize::MAX))?;
-    reader.next_frame(&mut samples).map_err(damaged)?;
+    reader.next_frame(&mut samples).map_err(broken)?;
     let (color, depth) = reader.output_color_type();
     if depth == BitDepth::Sixteen {
         // Pillow drops the lower byte of colours. Gray it would cut at 255.
@@ -201,5 +201,5 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
         samples = samples.as_chunks().0.iter().map(eight).collect();
     }
     let bytes = three_colors(samples, color.samples())?;
-    Ok(Decoded { pixels: Pixels { height, width, bytes }, damage: None })
+    Ok(Decoded { pixels: RgbImage { height, width, bytes }, damage: None })
 }

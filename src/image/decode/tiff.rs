@@ -1,8 +1,8 @@
 //! TIFF and BigTIFF: the first page, with Pillow's arithmetic for palettes, inks and premultiplied colours. What is rare is refused by
 //! its name.
 use super::orientation::{Directory, Metadata};
-use super::{CONVERT, Refused, checked_size, eight_bits, fits};
-use crate::image::{Decoded, Pixels};
+use super::{BROKEN, CONVERT, Refused, checked_size, eight_bits, fits};
+use crate::image::{Decoded, RgbImage};
 use std::borrow::Cow;
 use std::io::Cursor;
 use tiff::decoder::{Decoder, Limits};
@@ -56,114 +56,203 @@ fn most_unpacked(compression: f64) -> Result<u64, Refused> {
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
-    let kind = if bytes[2..4].contains(&BIG) { "BigTIFF" } else { "TIFF" };
-    let refused = |e: TiffError| match e {
-        TiffError::UnsupportedError(e) => format!("{kind}: {e}; {CONVERT}"),
-        e => format!("{kind}: {e}; the file is damaged"),
-    };
-    let unread = |what: &str| Err(format!("{kind} with {what} is not read; {CONVERT}").into());
-    let directory = Directory::new(bytes).ok_or("TIFF without a directory; the file is damaged")?;
-    let number = |tag, default| directory.number(tag).unwrap_or(default);
-    let most = most_unpacked(number(COMPRESSION, 1.0))?;
-    if number(FILL_ORDER, 1.0) != 1.0 {
-        return unread("bits in the reverse order");
-    }
-    if number(SAMPLES_PER_PIXEL, 1.0) > MOST_SAMPLES {
-        return unread("so many samples a pixel");
-    }
-    if number(PLANES, 1.0) == 2.0 && directory.number(TILE_WIDTH).is_some() {
-        // The decoder mistakes the tiles at the lower edge of all planes but the first for whole ones.
-        return unread("tiles for each colour");
-    }
-    for tag in [TILE_WIDTH, TILE_LENGTH] {
-        checked_size(1, number(tag, 1.0) as u32)?;
-    }
-    // The decoder knows no palettes: it is told that their indices are grays.
-    let is_palette = number(PHOTOMETRIC, 0.0) == PALETTE;
-    let file = if is_palette { Cow::Owned(directory.with(PHOTOMETRIC, 1)) } else { Cow::Borrowed(bytes) };
-    let mut limits = Limits::default();
-    (limits.decoding_buffer_size, limits.intermediate_buffer_size) = (usize::MAX, usize::MAX);
-    let mut decoder = Decoder::new(Cursor::new(&file[..])).map_err(refused)?.with_limits(limits);
-    // Where a tag stands twice, or has another type, the decoder may see another value than was checked above.
-    for tag in [COMPRESSION, FILL_ORDER, SAMPLES_PER_PIXEL, PLANES, TILE_WIDTH, TILE_LENGTH] {
-        let seen: Option<u32> = decoder.find_tag_unsigned(Tag::from_u16_exhaustive(tag)).map_err(refused)?;
-        if seen.is_some_and(|seen| directory.number(tag) != Some(seen.into())) {
-            return Err(format!("{kind} that says two things of tag {tag}; the file is damaged").into());
-        }
-    }
-    let (width, height) = decoder.dimensions().map_err(refused)?;
-    let (height, width) = checked_size(height, width)?;
-    let color = decoder.colortype().map_err(refused)?;
-    let layout = decoder.image_buffer_layout().map_err(refused)?;
-    fits(bytes.len(), most, layout.complete_len as u64)?;
-    let mut samples = Refused::zeros(layout.complete_len)?;
-    decoder.read_image_bytes(&mut samples).map_err(refused)?;
+    let page = Page::new(bytes)?;
+    let most_unpacked = page.check()?;
+    let samples = page.samples(most_unpacked)?;
+    let (height, width) = (samples.height, samples.width);
+    Ok(Decoded { pixels: RgbImage { height, width, bytes: page.colors(&samples)? }, damage: None })
+}
 
-    let channels = usize::from(color.num_samples());
-    let scale: fn(&[u8], usize) -> Result<u8, Refused> = match (layout.sample_format, color) {
-        (SampleFormat::Uint, ColorType::Gray(1)) => {
-            if is_palette {
-                index::<1>
-            } else {
-                few_bits::<1>
-            }
-        }
-        (SampleFormat::Uint, ColorType::Gray(2)) => {
-            if is_palette {
-                index::<2>
-            } else {
-                few_bits::<2>
-            }
-        }
-        (SampleFormat::Uint, ColorType::Gray(4)) => {
-            if is_palette {
-                index::<4>
-            } else {
-                few_bits::<4>
-            }
-        }
-        (SampleFormat::Uint | SampleFormat::Int, color) if color.bit_depth() == 8 => |line, i| Ok(line[i]),
-        (SampleFormat::Uint, ColorType::Gray(16)) if !is_palette => |line, i| Ok(eight_bits(sixteen(line, i))),
-        (SampleFormat::Uint, color) if color.bit_depth() == 16 && !is_palette => {
-            |line, i| Ok((sixteen(line, i) >> 8) as u8)
-        }
-        (SampleFormat::IEEEFP, ColorType::Gray(32)) => float,
-        _ => return unread(&format!("{} bits a sample, or such numbers,", color.bit_depth())),
-    };
-    let palette = directory.numbers(COLOR_MAP);
-    let premultiplied = number(EXTRA_SAMPLES, 0.0) == PREMULTIPLIED;
-    let stride = layout.row_stride.map_or(samples.len(), usize::from);
-    let plane = layout.plane_stride.map_or(0, usize::from);
-    let mut out = Refused::zeros(3 * height * width)?;
-    for (y, line) in out.chunks_exact_mut(3 * width).enumerate() {
-        for (x, pixel) in line.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-            let sample = |channel: usize| {
-                if layout.planes > 1 {
-                    scale(&samples[plane * channel + stride * y..], x)
-                } else {
-                    scale(&samples[stride * y..], channels * x + channel)
-                }
-            };
-            *pixel = match color {
-                _ if is_palette => of_palette(&palette, sample(0)?),
-                ColorType::RGB(_) => [sample(0)?, sample(1)?, sample(2)?],
-                ColorType::RGBA(_) if premultiplied => {
-                    let alpha = sample(3)?;
-                    [straight(sample(0)?, alpha), straight(sample(1)?, alpha), straight(sample(2)?, alpha)]
-                }
-                ColorType::RGBA(_) => [sample(0)?, sample(1)?, sample(2)?],
-                ColorType::CMYK(_) | ColorType::CMYKA(_) => {
-                    let paper = 255 - sample(3)?;
-                    [inked(sample(0)?, paper), inked(sample(1)?, paper), inked(sample(2)?, paper)]
-                }
-                ColorType::Gray(_) => [sample(0)?; 3],
-                ColorType::Multiband { .. } if premultiplied => [straight(sample(0)?, sample(1)?); 3],
-                ColorType::Multiband { .. } => [sample(0)?; 3],
-                _ => return unread("such colours"),
-            };
+/// The first page of a file, and what its directory says of it.
+struct Page<'a> {
+    bytes: &'a [u8],
+    /// TIFF or BigTIFF.
+    kind: &'static str,
+    directory: Directory<'a>,
+}
+
+impl<'a> Page<'a> {
+    fn new(bytes: &'a [u8]) -> Result<Self, Refused> {
+        let kind = if bytes[2..4].contains(&BIG) { "BigTIFF" } else { "TIFF" };
+        let directory = Directory::new(bytes).ok_or_else(|| format!("TIFF without a directory; {BROKEN}"))?;
+        Ok(Self { bytes, kind, directory })
+    }
+
+    fn number(&self, tag: u16, default: f64) -> f64 {
+        self.directory.number(tag).unwrap_or(default)
+    }
+
+    fn is_palette(&self) -> bool {
+        self.number(PHOTOMETRIC, 0.0) == PALETTE
+    }
+
+    fn unread(&self, what: &str) -> Refused {
+        format!("{} with {what} is not read; {CONVERT}", self.kind).into()
+    }
+
+    fn refused(&self, error: TiffError) -> Refused {
+        match error {
+            TiffError::UnsupportedError(e) => format!("{}: {e}; {CONVERT}", self.kind).into(),
+            e => format!("{}: {e}; {BROKEN}", self.kind).into(),
         }
     }
-    Ok(Decoded { pixels: Pixels { height, width, bytes: out }, damage: None })
+
+    /// Refuses what is not read, as the directory tells of it; else how many bytes one may unfold to.
+    fn check(&self) -> Result<u64, Refused> {
+        let most = most_unpacked(self.number(COMPRESSION, 1.0))?;
+        if self.number(FILL_ORDER, 1.0) != 1.0 {
+            return Err(self.unread("bits in the reverse order"));
+        }
+        if self.number(SAMPLES_PER_PIXEL, 1.0) > MOST_SAMPLES {
+            return Err(self.unread("so many samples a pixel"));
+        }
+        if self.number(PLANES, 1.0) == 2.0 && self.directory.number(TILE_WIDTH).is_some() {
+            // The decoder mistakes the tiles at the lower edge of all planes but the first for whole ones.
+            return Err(self.unread("tiles for each colour"));
+        }
+        for tag in [TILE_WIDTH, TILE_LENGTH] {
+            checked_size(1, self.number(tag, 1.0) as u32)?;
+        }
+        Ok(most)
+    }
+
+    /// A decoder that sees what was checked.
+    fn decoder(&self) -> Result<Decoder<Cursor<Cow<'a, [u8]>>>, Refused> {
+        // The decoder knows no palettes: it is told that their indices are grays.
+        let file = match self.is_palette() {
+            true => Cow::Owned(self.directory.with(PHOTOMETRIC, 1)),
+            false => Cow::Borrowed(self.bytes),
+        };
+        let mut limits = Limits::default();
+        (limits.decoding_buffer_size, limits.intermediate_buffer_size) = (usize::MAX, usize::MAX);
+        let mut decoder = Decoder::new(Cursor::new(file)).map_err(|e| self.refused(e))?.with_limits(limits);
+        // Where a tag stands twice, or has another type, the decoder may see another value than was checked.
+        for tag in [COMPRESSION, FILL_ORDER, SAMPLES_PER_PIXEL, PLANES, TILE_WIDTH, TILE_LENGTH] {
+            let seen: Option<u32> =
+                decoder.find_tag_unsigned(Tag::from_u16_exhaustive(tag)).map_err(|e| self.refused(e))?;
+            if seen.is_some_and(|seen| self.directory.number(tag) != Some(seen.into())) {
+                return Err(format!("{} that says two things of tag {tag}; {BROKEN}", self.kind).into());
+            }
+        }
+        Ok(decoder)
+    }
+
+    /// The samples, unpacked, if the file can hold them.
+    fn samples(&self, most_unpacked: u64) -> Result<Samples, Refused> {
+        let refused = |e| self.refused(e);
+        let mut decoder = self.decoder()?;
+        let (width, height) = decoder.dimensions().map_err(refused)?;
+        let (height, width) = checked_size(height, width)?;
+        let color = decoder.colortype().map_err(refused)?;
+        let layout = decoder.image_buffer_layout().map_err(refused)?;
+        fits(self.bytes.len(), most_unpacked, layout.complete_len as u64)?;
+        let mut bytes = Refused::zeros(layout.complete_len)?;
+        decoder.read_image_bytes(&mut bytes).map_err(refused)?;
+        Ok(Samples {
+            bytes,
+            height,
+            width,
+            color,
+            format: layout.sample_format,
+            channels: color.num_samples().into(),
+            stride: layout.row_stride.map_or(layout.complete_len, usize::from),
+            plane: (layout.planes > 1).then(|| layout.plane_stride.map_or(0, usize::from)),
+        })
+    }
+
+    /// Three colours for each pixel.
+    fn colors(&self, samples: &Samples) -> Result<Vec<u8>, Refused> {
+        let Some(to_byte) = samples.to_byte(self.is_palette()) else {
+            return Err(self.unread(&format!("{} bits a sample, or such numbers,", samples.color.bit_depth())));
+        };
+        let palette = self.is_palette().then(|| self.directory.numbers(COLOR_MAP));
+        let premultiplied = self.number(EXTRA_SAMPLES, 0.0) == PREMULTIPLIED;
+        let mut out = Refused::zeros(3 * samples.height * samples.width)?;
+        for (y, line) in out.chunks_exact_mut(3 * samples.width).enumerate() {
+            for (x, pixel) in line.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+                let sample = |channel| {
+                    let (line, at) = samples.place(y, x, channel);
+                    to_byte(line, at)
+                };
+                *pixel = match &palette {
+                    Some(palette) => of_palette(palette, sample(0)?),
+                    None => rgb(samples.color, premultiplied, sample)?.ok_or_else(|| self.unread("such colours"))?,
+                };
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// A page's samples, as they are stored.
+struct Samples {
+    bytes: Vec<u8>,
+    height: usize,
+    width: usize,
+    color: ColorType,
+    format: SampleFormat,
+    /// Of a pixel.
+    channels: usize,
+    /// Bytes of a line.
+    stride: usize,
+    /// Bytes of a plane, where each channel has one.
+    plane: Option<usize>,
+}
+
+/// How a sample becomes a byte: a line of them, and which it is.
+type ToByte = fn(&[u8], usize) -> Result<u8, Refused>;
+
+impl Samples {
+    /// None for samples of a type that is not read. Indices of a palette stay what they are.
+    fn to_byte(&self, is_palette: bool) -> Option<ToByte> {
+        Some(match (self.format, self.color) {
+            (SampleFormat::Uint, ColorType::Gray(1)) if is_palette => index::<1>,
+            (SampleFormat::Uint, ColorType::Gray(2)) if is_palette => index::<2>,
+            (SampleFormat::Uint, ColorType::Gray(4)) if is_palette => index::<4>,
+            (SampleFormat::Uint, ColorType::Gray(1)) => few_bits::<1>,
+            (SampleFormat::Uint, ColorType::Gray(2)) => few_bits::<2>,
+            (SampleFormat::Uint, ColorType::Gray(4)) => few_bits::<4>,
+            (SampleFormat::Uint | SampleFormat::Int, color) if color.bit_depth() == 8 => |line, i| Ok(line[i]),
+            (SampleFormat::Uint, ColorType::Gray(16)) if !is_palette => |line, i| Ok(eight_bits(sixteen(line, i))),
+            (SampleFormat::Uint, color) if color.bit_depth() == 16 && !is_palette => {
+                |line, i| Ok((sixteen(line, i) >> 8) as u8)
+            }
+            (SampleFormat::IEEEFP, ColorType::Gray(32)) => float,
+            _ => return None,
+        })
+    }
+
+    /// The line that holds a sample, to the end of all of them, and which of the line it is.
+    fn place(&self, y: usize, x: usize, channel: usize) -> (&[u8], usize) {
+        match self.plane {
+            Some(plane) => (&self.bytes[plane * channel + self.stride * y..], x),
+            None => (&self.bytes[self.stride * y..], self.channels * x + channel),
+        }
+    }
+}
+
+/// The colours of a pixel without a palette; none for kinds that are not read.
+fn rgb(
+    kind: ColorType,
+    premultiplied: bool,
+    sample: impl Fn(usize) -> Result<u8, Refused>,
+) -> Result<Option<[u8; 3]>, Refused> {
+    Ok(Some(match kind {
+        ColorType::RGB(_) => [sample(0)?, sample(1)?, sample(2)?],
+        ColorType::RGBA(_) if premultiplied => {
+            let alpha = sample(3)?;
+            [straight(sample(0)?, alpha), straight(sample(1)?, alpha), straight(sample(2)?, alpha)]
+        }
+        ColorType::RGBA(_) => [sample(0)?, sample(1)?, sample(2)?],
+        ColorType::CMYK(_) | ColorType::CMYKA(_) => {
+            let paper = 255 - sample(3)?;
+            [inked(sample(0)?, paper), inked(sample(1)?, paper), inked(sample(2)?, paper)]
+        }
+        ColorType::Gray(_) => [sample(0)?; 3],
+        ColorType::Multiband { .. } if premultiplied => [straight(sample(0)?, sample(1)?); 3],
+        ColorType::Multiband { .. } => [sample(0)?; 3],
+        _ => return Ok(None),
+    }))
 }
 
 /// A sample of few bits, the first in the highest.

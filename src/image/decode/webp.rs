@@ -1,7 +1,7 @@
-//! WebP: the picture's own chunk alone is decoded, of an animation that of the first frame; what stands around it is only looked at.
+//! WebP: the image's own chunk alone is decoded, of an animation that of the first frame; what stands around it is only looked at.
 use super::orientation::Metadata;
-use super::{Refused, checked_size, three_colors};
-use crate::image::{Decoded, Pixels};
+use super::{BROKEN, Refused, checked_size, three_colors};
+use crate::image::{Decoded, RgbImage};
 use std::borrow::Cow;
 use std::io::Cursor;
 
@@ -48,18 +48,18 @@ pub(super) fn metadata(bytes: &[u8]) -> Metadata<'_> {
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
-    let body = body(bytes).ok_or("the file ends too early; it is damaged")?;
-    let broken = || Refused::from("no picture in it; the file is damaged");
-    let picture = |body| first(body, &[b"VP8 ", b"VP8L"]).ok_or_else(broken);
+    let body = body(bytes).ok_or_else(|| format!("the file ends too early; {BROKEN}"))?;
+    let broken = || Refused::from(format!("no image in it; {BROKEN}"));
+    let image = |body| first(body, &[b"VP8 ", b"VP8L"]).ok_or_else(broken);
     let Some((b"VP8X", header)) = chunks(body).next() else {
-        let (name, data) = picture(body)?;
+        let (name, data) = image(body)?;
         return still(name, data, None);
     };
     let &[flags, _, _, _, w0, w1, w2, h0, h1, h2, ..] = header else { return Err(broken()) };
     let number = |low, middle, high| u32::from_le_bytes([low, middle, high, 0]);
     let (height, width) = checked_size(number(h0, h1, h2) + 1, number(w0, w1, w2) + 1)?;
     if flags & ANIMATION == 0 {
-        let (name, data) = picture(body)?;
+        let (name, data) = image(body)?;
         return still(name, data, Some((height, width)));
     }
     // The first frame lies on a canvas that is transparent, and black where transparency is dropped.
@@ -68,19 +68,19 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     let (top, left) = (2 * number(y0, y1, y2) as usize, 2 * number(x0, x1, x2) as usize);
     let size = (number(h0, h1, h2) as usize + 1, number(w0, w1, w2) as usize + 1);
     if top + size.0 > height || left + size.1 > width {
-        return Err("its first frame lies outside; the file is damaged".into());
+        return Err(format!("its first frame lies outside; {BROKEN}").into());
     }
-    let (name, data) = picture(frame.get(16..).unwrap_or_default())?;
+    let (name, data) = image(frame.get(16..).unwrap_or_default())?;
     let frame = still(name, data, Some(size))?;
     let mut canvas = Refused::zeros(3 * height * width)?;
     let lines = canvas.chunks_exact_mut(3 * width).skip(top);
     for (line, from) in lines.zip(frame.pixels.bytes.chunks_exact(3 * size.1)) {
         line[3 * left..3 * (left + size.1)].copy_from_slice(from);
     }
-    Ok(Decoded { pixels: Pixels { height, width, bytes: canvas }, damage: None })
+    Ok(Decoded { pixels: RgbImage { height, width, bytes: canvas }, damage: None })
 }
 
-/// A picture's chunk as a file of its own. Transparency of lossy ones stands in another chunk, which is left out.
+/// An image's chunk as a file of its own. Transparency of lossy ones stands in another chunk, which is left out.
 fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<Decoded, Refused> {
     let padding = data.len() % 2;
     let mut file = Vec::with_capacity(data.len() + 21);
@@ -91,18 +91,18 @@ fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<
     file.extend((data.len() as u32).to_le_bytes());
     file.extend(data);
     file.extend([0_u8].iter().take(padding));
-    let damaged = |e: image_webp::DecodingError| format!("{e}; the file is damaged");
-    let mut decoder = image_webp::WebPDecoder::new(Cursor::new(file)).map_err(damaged)?;
+    let broken = |e: image_webp::DecodingError| format!("{e}; {BROKEN}");
+    let mut decoder = image_webp::WebPDecoder::new(Cursor::new(file)).map_err(broken)?;
     let (width, height) = decoder.dimensions();
     let (height, width) = checked_size(height, width)?;
     if canvas.is_some_and(|canvas| canvas != (height, width)) {
-        return Err(format!("a picture of {width}x{height} on a canvas of another size; the file is damaged").into());
+        return Err(format!("an image of {width}x{height} on a canvas of another size; {BROKEN}").into());
     }
     let channels = if decoder.has_alpha() { 4 } else { 3 };
     let mut samples = Refused::zeros(channels * height * width)?;
     // The decoder's own: four bytes a pixel, and its transforms.
     Refused::check_memory(6 * height * width)?;
-    decoder.read_image(&mut samples).map_err(damaged)?;
+    decoder.read_image(&mut samples).map_err(broken)?;
     let bytes = three_colors(samples, channels)?;
-    Ok(Decoded { pixels: Pixels { height, width, bytes }, damage: None })
+    Ok(Decoded { pixels: RgbImage { height, width, bytes }, damage: None })
 }

@@ -1,9 +1,9 @@
 //! What stands before the first scan of a JPEG, as Pillow reads it: what Pillow refuses there is refused.
+use crate::image::BROKEN;
 
 /// Starts of a frame; those of lossless and differential ones too.
 const FRAMES: [u8; 14] = [0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xDE];
 const SCAN: u8 = 0xDA;
-const CUT: &str = "its JFIF or Adobe segment is cut; the file is damaged";
 
 /// The frame of a JPEG.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,23 +22,24 @@ impl Frame {
     /// # Errors
     /// There is none before the first scan, or it is not of eight bits and one, three or four components.
     pub fn find(bytes: &[u8]) -> Result<Self, String> {
+        const CUT: &str = "its JFIF or Adobe segment is cut";
         let mut frame = None;
         for segment in Segments::new(bytes) {
             match segment? {
-                (SCAN, _) => return frame.ok_or_else(|| "its scan stands before its frame; it is damaged".into()),
+                (SCAN, _) => return frame.ok_or_else(|| broken("its scan stands before its frame")),
                 // libjpeg would take these for foreign segments.
-                (0xE0, data) if data.starts_with(b"JFIF") && data.len() < 7 => return Err(CUT.into()),
-                (0xEE, data) if data.starts_with(b"Adobe") && data.len() < 7 => return Err(CUT.into()),
+                (0xE0, data) if data.starts_with(b"JFIF") && data.len() < 7 => return Err(broken(CUT)),
+                (0xEE, data) if data.starts_with(b"Adobe") && data.len() < 7 => return Err(broken(CUT)),
                 (mark, data) if FRAMES.contains(&mark) => frame = Some(Self::new(mark, data)?),
                 _ => {}
             }
         }
-        Err("the file ends too early; it is damaged".into())
+        Err(broken("the file ends too early"))
     }
 
     fn new(mark: u8, data: &[u8]) -> Result<Self, String> {
-        let short = "its frame is too short; it is damaged";
-        let (&[bits, h0, h1, w0, w1, n], components) = data.split_first_chunk().ok_or(short)?;
+        let short = || broken("its frame is too short");
+        let (&[bits, h0, h1, w0, w1, n], components) = data.split_first_chunk().ok_or_else(short)?;
         let (height, width) = (usize::from(u16::from_be_bytes([h0, h1])), usize::from(u16::from_be_bytes([w0, w1])));
         if [0xC3, 0xC7, 0xCB, 0xCF].contains(&mark) {
             return Err("lossless JPEG is not read; convert it to PNG".into());
@@ -48,12 +49,12 @@ impl Frame {
             return Err(format!("JPEG of {bits} bits and {n} components is not read; {remedy}"));
         }
         if height == 0 || width == 0 {
-            return Err(format!("a frame of {height}x{width} pixels; it is damaged"));
+            return Err(broken(&format!("a frame of {height}x{width} pixels")));
         }
         let factors: Vec<_> =
             components.chunks_exact(3).map(|c| (usize::from(c[1] >> 4), usize::from(c[1] & 15))).collect();
         if factors.len() != usize::from(n) || factors.iter().any(|&(h, v)| h == 0 || v == 0) {
-            return Err(short.into());
+            return Err(short());
         }
         let most = factors.iter().fold((1, 1), |most, &(h, v)| (most.0.max(h), most.1.max(v)));
         let blocks = |&(h, v): &(usize, usize)| {
@@ -66,6 +67,10 @@ impl Frame {
     pub fn fits(&self, bytes: usize) -> bool {
         !self.in_bits || self.blocks <= 8 * bytes as u64
     }
+}
+
+fn broken(what: &str) -> String {
+    format!("{what}; {BROKEN}")
 }
 
 /// The segments of a JPEG from its start on: a mark, and what stands in it.
@@ -89,7 +94,7 @@ impl<'a> Segments<'a> {
             match mark {
                 // Nothing stands in these.
                 0 | 0xC8 | 0xD0..=0xD9 | 0xF0..=0xFD => {}
-                1..=0xBF => return Some(Err(format!("a mark {mark:#04x} that JPEG has not; it is damaged"))),
+                1..=0xBF => return Some(Err(broken(&format!("a mark {mark:#04x} that JPEG has not")))),
                 _ => {
                     let length = self.bytes.get(self.at..)?.first_chunk()?;
                     let end = self.at + usize::from(u16::from_be_bytes(*length)).max(2);

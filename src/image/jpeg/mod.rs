@@ -4,7 +4,7 @@
 mod header;
 mod reader;
 
-use super::{Crop, Decoded, Pixels, Refused};
+use super::{BROKEN, Crop, Decoded, Refused, RgbImage};
 use crate::kernels::image::jpeg::Kernels;
 use crate::kernels::isa::Isa;
 use header::Frame;
@@ -34,7 +34,7 @@ pub(super) fn decode(
         return Err(format!("{claim} are more than {most_pixels}; the file is too large").into());
     }
     if frame.height * frame.width > SMALL && !frame.fits(bytes.len()) {
-        return Err(format!("{} bytes cannot hold {claim}; the file is damaged", bytes.len()).into());
+        return Err(format!("{} bytes cannot hold {claim}; {BROKEN}", bytes.len()).into());
     }
     let mut pixels = Refused::zeros(height * width * 3)?;
     let all = Crop { top: 0, left: 0, height, width };
@@ -44,7 +44,7 @@ pub(super) fn decode(
     let limits = (MOST_MEMORY.into(), MOST_SCANS);
     let kernels = Kernels::new(isa);
     let damage = reader::read(bytes, denominator as u32, (height, width), part, &mut pixels, &kernels, limits)?;
-    Ok(Decoded { pixels: Pixels { height, width, bytes: pixels }, damage })
+    Ok(Decoded { pixels: RgbImage { height, width, bytes: pixels }, damage })
 }
 
 /// What `Image.draft` of PIL divides a side by for one of `least`.

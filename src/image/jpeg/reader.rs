@@ -1,6 +1,6 @@
 //! The call into `reader.c`: all that is unsafe about JPEG.
 #![allow(unsafe_code)]
-use crate::image::Refused;
+use crate::image::{BROKEN, Refused};
 use crate::kernels::image::jpeg::Kernels;
 use mozjpeg_sys as _; // for the linker
 use std::ffi::{CStr, c_char, c_int, c_long};
@@ -78,8 +78,8 @@ pub(super) fn read(
     };
     match outcome {
         0 => Ok(Some(text(&damage)).filter(|damage: &String| !damage.is_empty())),
-        1 => Err("the file ends too early; it is damaged".into()),
-        2 => Err(format!("{}; the file is damaged", text(&error)).into()),
+        1 => Err(format!("the file ends too early; {BROKEN}").into()),
+        2 => Err(format!("{}; {BROKEN}", text(&error)).into()),
         _ => Err(Refused::Memory(pixels.len())),
     }
 }

@@ -28,7 +28,7 @@ pub enum Kind {
 
 /// What changes a pixel's colours, and by how much.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Factor {
+pub struct ChainFactor {
     /// What.
     pub kind: Kind,
     /// How much.
@@ -39,7 +39,7 @@ pub struct Factor {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Chain {
     /// In their order.
-    pub factors: [Factor; 4],
+    pub factors: [ChainFactor; 4],
     /// Luma alone.
     pub gray: bool,
 }
@@ -51,7 +51,7 @@ impl Chain {
 
     /// As `color.cu` has it. A hue turns by whole steps, truncated, and wrapped around.
     fn words(&self) -> impl Iterator<Item = u32> {
-        let factors = self.factors.into_iter().flat_map(|Factor { kind, by }| {
+        let factors = self.factors.into_iter().flat_map(|ChainFactor { kind, by }| {
             let steps = f32::from((f64::from(by) * 255.0) as i32 as u8);
             [kind as u32, if kind == Kind::Hue { steps } else { by }.to_bits()]
         });

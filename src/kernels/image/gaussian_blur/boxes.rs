@@ -2,7 +2,7 @@
 //! two beyond them, weights of 24 bits, rounded to bytes after each box.
 //!
 //! Written once, as `kernels/image/planes` says.
-use super::Scratch;
+use super::BlurScratch;
 use crate::kernels::image::planes::Planes;
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 
@@ -10,7 +10,7 @@ use crate::kernels::isa::{Isa, Kernel, Lanes};
 const PASSES: usize = 3;
 
 /// Blurs each colour with boxes of the variance of a Gaussian of `sigma`, edges repeated.
-pub fn box_blur(isa: Isa, sigma: f32, planes: &mut Planes, scratch: &mut Scratch) {
+pub fn box_blur(isa: Isa, sigma: f32, planes: &mut Planes, scratch: &mut BlurScratch) {
     let Some(window) = Window::new(sigma) else { return };
     let (height, width) = (planes.height(), planes.width());
     for color in planes.colors_mut() {

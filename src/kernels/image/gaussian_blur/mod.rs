@@ -12,7 +12,7 @@ pub use boxes::box_blur;
 
 /// What a blur needs beside the image; it can serve the next one.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct BlurScratch {
     /// One row with its reflected ends.
     row: Vec<f32>,
     /// As many blurred rows as there are taps; row y stands at y modulo their number.
@@ -24,7 +24,7 @@ pub struct Scratch {
 ///
 /// # Panics
 /// If there are no taps, or they reach beyond the reflected image: r below its height and width.
-pub fn gaussian_blur(isa: Isa, half: &[f32], planes: &mut Planes, scratch: &mut Scratch) {
+pub fn gaussian_blur(isa: Isa, half: &[f32], planes: &mut Planes, scratch: &mut BlurScratch) {
     let (height, width) = (planes.height(), planes.width());
     assert!(!half.is_empty() && half.len() <= height.min(width), "{} taps in {height}x{width}", 2 * half.len() - 1);
     for color in planes.colors_mut() {

@@ -1,6 +1,6 @@
 //! A row at a time, four vectors at a time: each row is blurred once into a ring, from which columns are read while it is near.
 #![allow(unsafe_code)]
-use super::{Scratch, reflected};
+use super::{BlurScratch, reflected};
 use crate::kernels::isa::{Kernel, Lanes};
 
 /// See [`super::gaussian_blur`].
@@ -8,7 +8,7 @@ pub(super) struct Blur<'a> {
     pub(super) half: &'a [f32],
     pub(super) width: usize,
     pub(super) color: &'a mut [u8],
-    pub(super) scratch: &'a mut Scratch,
+    pub(super) scratch: &'a mut BlurScratch,
 }
 
 impl Kernel for Blur<'_> {
@@ -16,7 +16,7 @@ impl Kernel for Blur<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Self { half, width, color, scratch: Scratch { row, ring, blurred } } = self;
+        let Self { half, width, color, scratch: BlurScratch { row, ring, blurred } } = self;
         let (height, radius, taps) = (color.len() / width, half.len() - 1, 2 * half.len() - 1);
         let stride = width.next_multiple_of(4 * L::N);
         row.resize(stride + 2 * radius, 0.0);

@@ -19,7 +19,7 @@ pub enum Interpolation {
 
 /// What resizing needs beside its images; it can serve the next one.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct ResampleScratch {
     /// Rows after the first pass, of pixels of four bytes.
     rows: Vec<u8>,
     /// One such row.
@@ -77,7 +77,7 @@ pub fn resample(
     (rows, columns): (Range<usize>, Range<usize>),
     interpolation: Interpolation,
     out: Resampled,
-    scratch: &mut Scratch,
+    scratch: &mut ResampleScratch,
 ) {
     let (pixels, width) = pixels;
     assert!(!rows.is_empty() && !columns.is_empty() && columns.end <= width && rows.end * width * 3 <= pixels.len());
@@ -159,7 +159,7 @@ struct Resample<'a> {
     along_rows: Filter,
     along_columns: Filter,
     out: Resampled<'a>,
-    scratch: &'a mut Scratch,
+    scratch: &'a mut ResampleScratch,
 }
 
 impl Kernel for Resample<'_> {
@@ -186,7 +186,7 @@ impl Resample<'_> {
     fn along_rows_first(self) {
         let Self { pixels, width, rows, columns, along_rows, along_columns, mut out, scratch } = self;
         let (height, n) = out.size();
-        let Scratch { rows: narrowed, pixels: row4, bytes } = scratch;
+        let ResampleScratch { rows: narrowed, pixels: row4, bytes } = scratch;
         narrowed.resize(rows.len() * 4 * n, 0);
         row4.resize(n, [0; 4]);
         // Pixels are read as four bytes: after its last, a row has that of the next, except where the image ends.
@@ -215,7 +215,7 @@ impl Resample<'_> {
     fn along_columns_first(self) {
         let Self { pixels, width, rows, columns, along_rows, along_columns, mut out, scratch } = self;
         let (height, n) = out.size();
-        let Scratch { pixels: row4, bytes, .. } = scratch;
+        let ResampleScratch { pixels: row4, bytes, .. } = scratch;
         let part = 3 * columns.len();
         bytes.resize(part + 1, 0);
         row4.resize(n, [0; 4]);

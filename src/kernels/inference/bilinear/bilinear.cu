@@ -31,7 +31,7 @@ KERNEL resize(const void* images, Strides strides, const int* rows, const u32* d
     const int own_row = threadIdx.x / BLOCK_COLUMNS, own_column = threadIdx.x % BLOCK_COLUMNS;
     const int row = min(y0 + own_row, out_height - 1), column = min(x0 + own_column, out_width - 1);
     const u32 *top = down + row * (1 + down_taps), *left_most = across + column * (1 + across_taps);
-    // The first weights of a column are kept; more of them have pictures much larger than the map alone.
+    // The first weights of a column are kept; more of them have images much larger than the map alone.
     float kept[KEPT];
     for (int j = 0; j < KEPT; j++) kept[j] = j < across_taps ? from_bits(left_most[1 + j]) : 0.0f;
     const i64 image = rows[blockIdx.z] * strides.image + static_cast<int>(left_most[0]) * strides.column;

@@ -1,0 +1,112 @@
+//! An epoch as its consumer sees it: batches are opened with memory, and taken when they are done.
+use super::worker::{Open, Shared};
+use super::{Batch, Loader, Memory};
+use crate::error::{Error, Result};
+use crate::kernels::threads::lock::{locked, wait_timeout};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One pass over a loader's source, from some batch on. Its threads end soon after it: each keeps what it needs for the image it is
+/// at, and nobody waits for one that storage keeps waiting.
+pub struct Epoch {
+    shared: Arc<Shared>,
+    process: u32,
+    prefetch: usize,
+}
+
+impl Epoch {
+    /// See [`Loader::start`].
+    pub(super) fn start(
+        loader: Arc<Loader>,
+        epoch: u64,
+        batch: usize,
+        threads: usize,
+        prefetch: usize,
+    ) -> Result<Self> {
+        let batches = loader.sampler.batches();
+        if batch > batches {
+            return Err(Error::value("batch", batch, format!("an epoch has {batches} batches")));
+        }
+        let started =
+            Self { shared: Arc::new(Shared::new(loader, epoch, batch)), process: std::process::id(), prefetch };
+        for _ in 0..threads.max(1) {
+            let shared = started.shared.clone();
+            let thread = std::thread::Builder::new().name("sassl-loader".into()).spawn(move || shared.serve());
+            thread.map_err(|e| Error::io("a thread of the loader", e))?;
+        }
+        Ok(started)
+    }
+
+    /// How many images the next batch has, if one may be opened now.
+    pub fn wanted(&self) -> Option<usize> {
+        let state = locked(&self.shared.state);
+        let sampler = &self.shared.loader.sampler;
+        let may = !state.over && state.open.len() <= self.prefetch && state.next < sampler.batches();
+        may.then(|| sampler.range(state.next).len())
+    }
+
+    /// Opens the next batch with memory for its views.
+    ///
+    /// # Panics
+    /// If the memory is not for as many images as [`Epoch::wanted`] said.
+    pub fn open(&self, memory: Memory) {
+        let mut state = locked(&self.shared.state);
+        let range = self.shared.loader.sampler.range(state.next);
+        let n = range.len();
+        assert!(memory.iter().all(|parts| parts.count() == n), "memory for {n} images");
+        let needs_batch = self.shared.loader.views.needs_batch();
+        state.open.push_back(Open::new(range, memory, needs_batch));
+        state.next += 1;
+        drop(state);
+        self.shared.work.notify_all();
+    }
+
+    /// The next batch, when it is done; None if it is not within this time, or if there is none.
+    ///
+    /// # Errors
+    /// An image of the batch cannot be read: the batch is lost, and the next one comes after it.
+    pub fn next(&self, patience: Duration) -> Result<Option<Batch>> {
+        let deadline = Instant::now() + patience;
+        let mut state = locked(&self.shared.state);
+        loop {
+            let Some(open) = state.open.front() else { return Ok(None) };
+            if open.is_done() {
+                break;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            state = wait_timeout(&self.shared.ready, state, left).0;
+        }
+        let Some(open) = state.open.pop_front() else { return Ok(None) };
+        drop(state);
+        open.batch().map(Some)
+    }
+
+    /// Whether batches are on their way or still to be opened.
+    pub fn has_next(&self) -> bool {
+        let state = locked(&self.shared.state);
+        !state.over && (!state.open.is_empty() || state.next < self.shared.loader.sampler.batches())
+    }
+
+    /// Tells its threads to end, each after the image it is at, and does not wait for them.
+    pub fn close(&mut self) {
+        // A forked process has none of them, and a lock that one of them held is never free there.
+        if self.process != std::process::id() {
+            return;
+        }
+        let mut state = locked(&self.shared.state);
+        state.over = true;
+        state.open.clear();
+        drop(state);
+        self.shared.work.notify_all();
+        self.shared.ready.notify_all();
+    }
+}
+
+impl Drop for Epoch {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
