@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, cuda, evaluation, pictures, pretraining
+from . import __version__, cuda, evaluation, image_files, pretraining
 from ._sassl import Stylizer, color_profile, convert, info
 from .bank import StyleBank
 from .data import ImageFolder
 from .data.sources import numbered
+from .images import pixels
 from .terminal import progress, say, tell
 from .transforms.plain import SASSL
 
@@ -222,7 +223,7 @@ def transform(args: argparse.Namespace, p: float) -> SASSL:
     stylizer = Stylizer(args.model, threads=args.threads, precision=args.precision)
     styles: Any = args.styles
     is_word = styles in ("default", "batch")
-    if not is_word and (Path(styles).is_dir() or Path(styles).suffix.lower() in (*pictures.SUFFIXES, ".gif")):
+    if not is_word and (Path(styles).is_dir() or Path(styles).suffix.lower() in (*image_files.SUFFIXES, ".gif")):
         styles = StyleBank.from_images(styles if Path(styles).is_dir() else [styles], stylizer, exif=args.exif)
     generator = np.random.default_rng(checked_seed(args.seed))
     return SASSL(p, args.alpha, args.beta, styles, stylizer, generator=generator)
@@ -252,14 +253,14 @@ def stylize(args: argparse.Namespace) -> int:
     profiles_lost = 0
     for source, target in progress(jobs, "picture"):
         try:
-            picture, gray = pictures.read(source, exif=args.exif), pictures.is_gray(source)
+            picture, gray = pixels(source, exif=args.exif), image_files.is_gray(source)
             view = sassl(picture[..., :1] if gray else picture)
             profile = color_profile(source.read_bytes())
             # A profile of other colours, such as inks, does not tell of the view's; WebP has no gray.
             own = b"GRAY" if gray and target.suffix.lower() != ".webp" else b"RGB "
             fits = profile is None or profile[16:20] == own
             target.parent.mkdir(parents=True, exist_ok=True)
-            pictures.write(target, view, profile if fits else None)
+            image_files.write(target, view, profile if fits else None)
             profiles_lost += not fits
         except (ValueError, OSError, MemoryError) as error:
             text = message(error)
@@ -285,7 +286,7 @@ def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Coun
     views = out.resolve()
     for item in inputs:
         root = Path(item) if Path(item).is_dir() else None
-        found = pictures.find([item], left_out)
+        found = image_files.find([item], left_out)
         sources = [source for source in found if is_below(item, views) or not is_below(source, views)]
         if len(sources) < len(found):
             tell(f"{item}: {len(found) - len(sources)} pictures are left out: they lie in {out}, where views go")
@@ -293,7 +294,7 @@ def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Coun
             if source.absolute() in named:
                 continue
             target = out / (source.relative_to(root) if root else source.name)
-            if suffix or target.suffix.lower() not in pictures.WRITABLE:
+            if suffix or target.suffix.lower() not in image_files.WRITABLE:
                 target = target.with_suffix(f".{suffix or 'png'}")
             if taken.setdefault(target, source) != source:
                 raise ValueError(f"{source} and {taken[target]} would both be written to {target}; stylize them apart")
@@ -326,7 +327,7 @@ def bank(args: argparse.Namespace) -> int:
         raise ValueError(f"--out = {args.out}: a bank is a .safetensors file")
     stylizer = Stylizer(args.model, threads=args.threads, precision=args.precision)
     left_out: Counter[str] = Counter()
-    made = StyleBank.from_images(pictures.find(args.inputs, left_out), stylizer, exif=args.exif)
+    made = StyleBank.from_images(image_files.find(args.inputs, left_out), stylizer, exif=args.exif)
     made.save(args.out)
     say(f"{args.out}: {len(made)} styles of space {made.space}")
     tell_left_out(left_out)

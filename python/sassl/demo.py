@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import pictures
+from . import image_files
 from ._sassl import Stylizer
 from .transforms.plain import SASSL
 
@@ -39,7 +39,7 @@ def _sklearn(bunch: Any) -> tuple[list[str], list[Picture]]:
 
 def square(image: Picture, side: int = SIDE) -> Picture:
     """The middle of a picture, side x side pixels."""
-    pil = pictures.pillow()
+    pil = image_files.pillow()
     return np.array(pil.ImageOps.fit(pil.Image.fromarray(image), (side, side)))
 
 
@@ -47,7 +47,7 @@ def styles() -> dict[str, Picture]:
     """Patterns with a palette and a texture of their own, made on the spot from a fixed seed."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
-    pil = pictures.pillow()
+    pil = image_files.pillow()
 
     def coloured(field: NDArray[Any], *colours: tuple[int, int, int]) -> Picture:
         at = np.clip(field, 0, 1) * (len(colours) - 1)
@@ -104,10 +104,10 @@ def run(
         rows.append((row, captions))
         for k, view in enumerate(views):
             path = out / f"{name}_view{k + 1}.png"
-            pictures.write(path, view)
+            image_files.write(path, view)
             written.append(path)
     sheet = out / "contact_sheet.png"
-    pictures.write(sheet, contact_sheet(header, rows))
+    image_files.write(sheet, contact_sheet(header, rows))
     return [sheet, *written]
 
 

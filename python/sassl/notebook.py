@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import pictures
+from . import image_files
 from ._sassl import Stylizer
 from .arguments import whole, wrong
 from .bank import StyleBank
-from .transforms.images import Array
+from .images import Array, pixels
 from .transforms.plain import SASSL
-from .transforms.recipes import TwoViewTransform, pixels
+from .transforms.recipes import TwoViewTransform
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,7 +55,7 @@ def show(
         raise wrong("captions", captions, "a list of one text for each image")
     if len(texts) != len(images):
         raise ValueError(f"captions: expected one for each of {len(images)} images, got {len(texts)}")
-    pil = pictures.pillow()
+    pil = image_files.pillow()
     from PIL import ImageDraw
 
     cells = []

@@ -85,7 +85,7 @@ def test_a_gaussian_has_the_banks_moments():
 
 def test_what_is_wrong_is_named(tmp_path, photo):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="no picture in this folder"):
+    with pytest.raises(FileNotFoundError, match="no image in this folder"):
         StyleBank.from_images(tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match="absent"):
         StyleBank.load(tmp_path / "absent")

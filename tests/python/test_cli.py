@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from conftest import shared
 from PIL import Image
-from sassl import StyleBank, Stylizer, cli, pictures
+from sassl import StyleBank, Stylizer, cli
 from sassl._sassl import color_profile
 from sassl.cli import main
+from sassl.images import pixels
 
 
 @pytest.fixture
@@ -31,13 +32,13 @@ def test_stylize_writes_a_view_for_each_picture(folder, tmp_path, capsys):
     names = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
     assert names == ["a.png", "b.jpg", "deep/c.webp"]
     assert "3 of 3 pictures" in capsys.readouterr().out
-    view = pictures.read(out / "a.png")
-    assert view.shape == pictures.read(folder / "a.png").shape
+    view = pixels(out / "a.png")
+    assert view.shape == pixels(folder / "a.png").shape
     assert main(["stylize", str(folder / "*.png"), "--out", str(tmp_path / "again"), "--seed", "3"]) == 0
-    assert np.array_equal(pictures.read(tmp_path / "again" / "a.png"), view)
+    assert np.array_equal(pixels(tmp_path / "again" / "a.png"), view)
     assert main(["stylize", str(folder), "--out", str(tmp_path / "same"), "--beta", "0", "--format", "png"]) == 0
-    assert np.array_equal(pictures.read(tmp_path / "same" / "a.png"), pictures.read(folder / "a.png"))
-    assert np.array_equal(pictures.read(tmp_path / "same" / "b.png"), pictures.read(folder / "b.jpg"))
+    assert np.array_equal(pixels(tmp_path / "same" / "a.png"), pixels(folder / "a.png"))
+    assert np.array_equal(pixels(tmp_path / "same" / "b.png"), pixels(folder / "b.jpg"))
 
 
 def test_one_bad_file_neither_stops_nor_hides(folder, tmp_path, capsys):
@@ -65,10 +66,10 @@ def test_files_are_read_as_the_loader_reads_them(folder, photo, tmp_path, capsys
     call = ["stylize", str(folder), "--beta", "0", "--out"]
     assert main([*call, str(tmp_path / "upright")]) == 0
     assert "left out: 2 other files" in capsys.readouterr().err
-    assert np.array_equal(pictures.read(tmp_path / "upright" / "turned.png"), np.rot90(photo, -1))
-    assert np.array_equal(pictures.read(tmp_path / "upright" / "deep.png"), pictures.read(folder / "deep.png"))
+    assert np.array_equal(pixels(tmp_path / "upright" / "turned.png"), np.rot90(photo, -1))
+    assert np.array_equal(pixels(tmp_path / "upright" / "deep.png"), pixels(folder / "deep.png"))
     assert main([*call, str(tmp_path / "stored"), "--no-exif"]) == 0
-    assert np.array_equal(pictures.read(tmp_path / "stored" / "turned.png"), photo)
+    assert np.array_equal(pixels(tmp_path / "stored" / "turned.png"), photo)
     assert main(["stylize", str(folder / "film.gif"), "--out", str(tmp_path / "film")]) == 0
     assert (tmp_path / "film" / "film.png").exists()
     assert main(["bank", str(folder), "--out", str(tmp_path / "b.safetensors")]) == 0
@@ -77,7 +78,7 @@ def test_files_are_read_as_the_loader_reads_them(folder, photo, tmp_path, capsys
 
 def test_profiles_are_kept_or_the_loss_is_said(folder, tmp_path, capsys):
     colours, inks = bytes(16) + b"RGB " + bytes(108), bytes(16) + b"CMYK" + bytes(108)
-    image = Image.fromarray(pictures.read(folder / "a.png"))
+    image = Image.fromarray(pixels(folder / "a.png"))
     for suffix in ("png", "jpg", "webp"):
         image.save(folder / f"profile.{suffix}", icc_profile=colours)
     image.convert("CMYK").save(folder / "inks.jpg", icc_profile=inks)
@@ -187,7 +188,7 @@ def test_results_that_nobody_reads_or_that_find_no_room():
 
 def test_demo_shows_what_sassl_does(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
-    sheet = pictures.read(tmp_path / "demo" / "contact_sheet.png")
+    sheet = pixels(tmp_path / "demo" / "contact_sheet.png")
     assert sheet.shape[1] > 1500
     assert len(list((tmp_path / "demo").glob("*_view*.png"))) == 15
     assert "contact_sheet.png" in capsys.readouterr().out
@@ -257,7 +258,7 @@ def test_want_of_memory_is_one_line(folder, tmp_path, monkeypatch, capsys):
     def read(path, **_):
         raise MemoryError(f"{path}: the system has not the 9 bytes of memory that this takes")
 
-    monkeypatch.setattr(pictures, "read", read)
+    monkeypatch.setattr(cli, "pixels", read)
     assert main(["stylize", str(folder / "a.png"), "--out", str(tmp_path / "views")]) == 1
     said = capsys.readouterr()
     assert "0 of 1 pictures" in said.out

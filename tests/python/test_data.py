@@ -355,8 +355,7 @@ def test_large_jpegs_are_decoded_at_a_part_of_their_size(tmp_path, pictures):
 
 
 def test_hidden_files_are_left_out_by_every_reader(tmp_path, pictures):
-    from sassl import StyleBank
-    from sassl import pictures as readers
+    from sassl import StyleBank, image_files
 
     root = tmp_path / "photos"
     for name in (
@@ -371,7 +370,7 @@ def test_hidden_files_are_left_out_by_every_reader(tmp_path, pictures):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(encoded(pictures[0]) if name.endswith(("a.png", "b.png")) else b"none")
     with pytest.warns(UserWarning, match="photos: 4 hidden files or folders left out"):
-        assert [path.name for path in readers.find([root])] == ["a.png", "b.png"]
+        assert [path.name for path in image_files.find([root])] == ["a.png", "b.png"]
     with pytest.warns(UserWarning, match="4 hidden"):
         assert len(StyleBank.from_images(root)) == 2
     (tmp_path / "set").mkdir()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .._sassl import Source
 from ..arguments import choice, flag, whole
-from ..transforms.recipes import pixels
+from ..images import pixels
 
 if TYPE_CHECKING:
     from typing_extensions import Self

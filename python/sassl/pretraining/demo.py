@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import evaluation, pictures
+from .. import evaluation, image_files
 from ..data import Arrays
 from ..terminal import say
 from .folder import check_free
@@ -29,7 +29,7 @@ def digits() -> tuple[Arrays, Arrays]:
         from sklearn.datasets import load_digits
     except ImportError:
         raise ImportError("the demo's digits come with: pip install 'sassl[demo]'") from None
-    image = pictures.pillow().Image
+    image = image_files.pillow().Image
     data, rng = load_digits(), np.random.default_rng(0)
     made = np.zeros((len(data.images), _SIDE, _SIDE, 3), np.uint8)
     for picture, digit in zip(made, data.images, strict=True):

@@ -13,8 +13,8 @@ import numpy as np
 from .._sassl import Block, Gaussian, StyleParams, Stylizer
 from ..arguments import number, pair
 from ..bank import StyleBank
-from ..pictures import SUFFIXES
-from .images import Array, Restore, is_cuda, is_image, uncompiled, unpack, unpack_cuda
+from ..image_files import SUFFIXES
+from ..images import Array, Restore, is_cuda, is_image, uncompiled, unpack, unpack_cuda
 
 Range = tuple[float, float]
 

@@ -10,17 +10,15 @@ Everything from decoding to normalizing is one call of the core, in Pillow's ari
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from .._sassl import TwoViews, View, ViewParams, decode
+from .._sassl import TwoViews, View, ViewParams
 from ..arguments import choice, flag, number, pair, whole, wrong
-from ..pictures import rgb
-from .images import Array, is_cuda, uncompiled
+from ..images import Array, is_cuda, pixels, pixels_cuda, uncompiled
 from .plain import SASSL, check_generator, draw_seed, packed_generator, unpacked_generator
 
 #: ImageNet's mean and standard deviation, under lightly's name.
@@ -178,7 +176,7 @@ class TwoViewTransform:
         return self._finish(self._core.apply(self._pixels(image), params))
 
     def _apply_cuda(self, image: Any, params: Any = None) -> list[Any]:
-        batch = _cuda_batch(image)
+        batch = pixels_cuda(image)
         if params is None:
             n, _, height, width = batch.shape
             drawn = self._core.sample_batch(draw_seed(self._settings["generator"]), n, height, width)
@@ -369,45 +367,6 @@ class BYOLTransform(TwoViewTransform):
         generator: Any = None,
     ) -> None:
         super().__init__(_kernel_size(kernel_size, input_size), locals())
-
-
-def pixels(image: Any, name: str = "image", min_decode_size: int | None = None) -> Array:
-    """An image of any kind as uint8, (H, W, 3); files as `decode` reads them with this least size, and upright.
-
-    PIL images are taken as they are, as torchvision's transforms take them: `ImageOps.exif_transpose` turns them, where they
-    are opened.
-
-    Raises:
-        TypeError: no image.
-        ValueError: another shape or dtype; a file that is damaged.
-        OSError: a file that cannot be read.
-    """
-    if isinstance(image, (str, bytes, os.PathLike)):
-        return decode(image, min_decode_size)
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(image, torch.Tensor):
-        if image.ndim != 3 or image.shape[0] not in (1, 3) or image.dtype != torch.uint8:
-            got = f"{image.dtype} of shape {tuple(image.shape)}"
-            raise ValueError(f"{name}: expected a uint8 tensor (3, H, W) or (1, H, W), got {got}")
-        image = image.detach().cpu().permute(1, 2, 0).numpy()
-    if isinstance(image, np.ndarray):
-        if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype != np.uint8:
-            got = f"{image.dtype} of shape {image.shape}"
-            raise ValueError(f"{name}: expected a uint8 array (H, W, 3) or (H, W, 1), got {got}")
-        return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
-    if hasattr(image, "mode") and hasattr(image, "convert"):
-        return rgb(image, name)
-    raise TypeError(f"{name}: expected a PIL image, a path, bytes, a uint8 array or tensor, got {type(image).__name__}")
-
-
-def _cuda_batch(image: Any) -> Any:
-    """(N, 3, H, W) uint8 of its own strides."""
-    torch = sys.modules["torch"]
-    if image.ndim not in (3, 4) or image.shape[-3] not in (1, 3) or image.dtype != torch.uint8:
-        got = f"{image.dtype} of shape {tuple(image.shape)}"
-        raise ValueError(f"image: expected a uint8 tensor (N, 3, H, W) or (3, H, W), of 3 or 1 colours, got {got}")
-    batch = image.detach().as_subclass(torch.Tensor)
-    return (batch if batch.ndim == 4 else batch[None]).expand(-1, 3, -1, -1)
 
 
 def _kernel_size(given: int | str | None, input_size: Any) -> int | None:
