@@ -24,7 +24,7 @@ from .arguments import whole, wrong
 from .bank import StyleBank
 from .images import Array, pixels
 from .transforms.plain import SASSL
-from .transforms.recipes import TwoViewTransform
+from .transforms.two_views import TwoViewTransform
 
 if TYPE_CHECKING:
     from PIL.Image import Image

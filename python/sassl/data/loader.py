@@ -9,7 +9,7 @@ from typing import Any
 
 from .._sassl import Loader
 from ..arguments import choice, flag, whole, wrong
-from ..transforms.recipes import TwoViewTransform
+from ..transforms.two_views import TwoViewTransform
 from .sources import as_images
 
 

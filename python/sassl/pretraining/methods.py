@@ -20,6 +20,7 @@ from ..data import TwoViewLoader
 from ..data.sources import class_names
 from ..transforms import recipes
 from ..transforms.plain import SASSL
+from ..transforms.two_views import TwoViewTransform
 from . import batches
 from .config import PRESETS, UNKNOWN, Config, check_names, plain
 from .folder import Folder, metadata
@@ -84,7 +85,7 @@ class Pretraining:
         fixed: dict[str, Any] = {"style": style, "output": "numpy", "dtype": "float32", "channels_last": True}
         try:
             #: How views are made of images.
-            self.transform: recipes.TwoViewTransform = self._recipe(input_size=size, **known, **fixed)
+            self.transform: TwoViewTransform = self._recipe(input_size=size, **known, **fixed)
         except TypeError as error:
             raise TypeError(f"views = {config.views!r}: {_told(error)}") from None
         self._threads = threads
@@ -246,11 +247,11 @@ class Pretraining:
                     f"{error}; a last batch has {last} images, the others {size}: leave it out by drop_last=True"
                 ) from None
 
-    def _as(self, transform: recipes.TwoViewTransform, config: Config) -> Config:
+    def _as(self, transform: TwoViewTransform, config: Config) -> Config:
         """These settings with the views of another transform."""
         apart = ("input_size", "style", "generator", "output", "dtype", "channels_last")
 
-        def views_of(recipe: recipes.TwoViewTransform) -> dict[str, Any]:
+        def views_of(recipe: TwoViewTransform) -> dict[str, Any]:
             # None is each recipe's own blur, so that it is said which.
             settings = {**recipe._settings, "kernel_size": recipe._kernel_size or "pillow"}
             return {name: plain(value) for name, value in settings.items() if name not in apart}
