@@ -13,9 +13,6 @@ from typing import Any
 from .._sassl import write_file
 from ..arguments import choice, flag, number, whole, wrong
 
-#: As `views["normalize"]`: of batches that others made, in a way that a mean and a standard deviation do not tell.
-UNKNOWN = "not known"
-
 #: Numbers that heads or a queue may have: 4 GiB, and several times that while they learn.
 _MOST_NUMBERS = 2**30
 

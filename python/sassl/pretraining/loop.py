@@ -7,13 +7,14 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._sassl import checkpoint_metadata, cosine_momentum, cosine_rate
+from .._sassl import Trainer, checkpoint_metadata, cosine_momentum, cosine_rate
 from ..data import TwoViewLoader
+from ..evaluation import Encoder
 from .batches import check_first, targets, views
 from .config import Config
 from .folder import Folder, metadata
@@ -21,15 +22,18 @@ from .history import History
 from .monitor import Monitor
 from .progress import Progress, TensorBoard
 
-if TYPE_CHECKING:
-    from .methods import Pretraining
-
 #: Steps between TensorBoard's points.
 _POINTS = 10
 #: Signals that ask a run for its end; Windows has no SIGHUP.
 _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
-Callback = Callable[["Pretraining", dict[str, float]], object]
+
+class Learner(Encoder, Protocol):
+    """What a run trains: the objects of `methods.py` are such."""
+
+    config: Config
+    history: History
+    _trainer: Trainer
 
 
 class Loop:
@@ -37,7 +41,7 @@ class Loop:
 
     def __init__(
         self,
-        model: Pretraining,
+        model: Learner,
         loader: Any,
         *,
         folder: Folder | None,
@@ -45,8 +49,8 @@ class Loop:
         checkpoint_every: int | None,
         monitor: Monitor | None,
         tensorboard: bool,
-        on_epoch: Callback | None,
-        on_step: Callback | None,
+        on_epoch: Callable[[Any, dict[str, float]], object] | None,
+        on_step: Callable[[Any, dict[str, float]], object] | None,
         quiet: bool,
     ) -> None:
         self._model, self._loader, self._folder = model, loader, folder

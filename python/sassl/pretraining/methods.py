@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,13 +21,15 @@ from ..data import TwoViewLoader
 from ..data.sources import class_names
 from ..transforms import recipes
 from ..transforms.plain import SASSL
-from ..transforms.two_views import TwoViewTransform
+from ..transforms.two_views import UNKNOWN, TwoViewTransform
 from . import batches
-from .config import PRESETS, UNKNOWN, Config, check_names, plain
+from .config import PRESETS, Config, check_names, plain
 from .folder import Folder, metadata
 from .history import History
-from .loop import Callback, Loop
+from .loop import Loop
 from .monitor import Monitor
+
+Callback = Callable[["Pretraining", dict[str, float]], object]
 
 
 class Pretraining:
@@ -229,6 +232,11 @@ class Pretraining:
             if folder is not None:
                 folder.close()
         return self
+
+    @property
+    def threads(self) -> int:
+        """How many threads a step and `encode` take."""
+        return self._trainer.threads
 
     @property
     def normalize(self) -> Any:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import evaluation
 from ..arguments import choice, whole
 from ..data.sources import as_images, numbered
-
-if TYPE_CHECKING:
-    from .methods import Pretraining
 
 #: Images trained on for one that is encoded: forward once, where a step goes forward and back through two views.
 _RATIO = 10
@@ -107,14 +105,12 @@ class Monitor:
         while self._rows - len(self._kept[0][0]) >= self._bank:
             self._rows -= len(self._kept.popleft()[0])
 
-    def measure(self, model: Pretraining) -> tuple[dict[str, float], list[str]]:
+    def measure(self, model: evaluation.Encoder) -> tuple[dict[str, float], list[str]]:
         """`knn_top1` and `linear_top1`, as far as they can be; and lines on what cannot. The features kept are let go.
 
         Raises:
             OSError, ValueError: an image that cannot be read, where `on_error` is "raise".
         """
-        from .. import evaluation
-
         kept = list(self._kept)
         self.forget()
         if not kept:

@@ -13,6 +13,9 @@ from ..arguments import choice, flag, number, pair, whole, wrong
 from ..images import Array, is_cuda, pixels, pixels_cuda, uncompiled
 from .plain import SASSL, check_generator, draw_seed, packed_generator, unpacked_generator
 
+#: In the place of a dict of "mean" and "std", for views that others made in a way that these do not tell.
+UNKNOWN = "not known"
+
 
 class TwoViewTransform:
     """What the recipes share; they differ in their defaults."""
