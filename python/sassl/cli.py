@@ -19,7 +19,7 @@ from . import __version__, cuda, evaluation, image_files, pretraining
 from ._sassl import Stylizer, color_profile, convert, info
 from .bank import StyleBank
 from .data import ImageFolder
-from .data.sources import numbered
+from .data.classes import numbered
 from .images import pixels
 from .terminal import progress, say, tell
 from .transforms.plain import SASSL

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from . import _sassl
 from .arguments import choice, whole, wrong
-from .data.sources import Images, as_images, numbered
+from .data import Images, as_images
+from .data.classes import numbered
 from .transforms import functional as F
 from .transforms.two_views import UNKNOWN, TwoViewTransform
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import sassl
 from conftest import GOLDEN, need
-from sassl import cuda
+from sassl import cuda, images
 from sassl._sassl import CudaStylizer, cuda_views
-from sassl.transforms import BYOLTransform, MoCoV2Transform, SimCLRTransform, images
+from sassl.transforms import BYOLTransform, MoCoV2Transform, SimCLRTransform
 from sassl.transforms.plain import SASSL
 
 

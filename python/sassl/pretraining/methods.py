@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .._sassl import Trainer, checkpoint_metadata, write_file, write_tensors
 from ..arguments import choice, flag, whole, wrong
 from ..data import TwoViewLoader
-from ..data.sources import class_names
+from ..data.classes import class_names
 from ..transforms import recipes
 from ..transforms.plain import SASSL
 from ..transforms.two_views import UNKNOWN, TwoViewTransform

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .. import evaluation
 from ..arguments import choice, whole
-from ..data.sources import as_images, numbered
+from ..data import as_images
+from ..data.classes import numbered
 
 #: Images trained on for one that is encoded: forward once, where a step goes forward and back through two views.
 _RATIO = 10
