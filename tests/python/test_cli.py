@@ -258,7 +258,7 @@ def test_want_of_memory_is_one_line(folder, tmp_path, monkeypatch, capsys):
     def read(path, **_):
         raise MemoryError(f"{path}: the system has not the 9 bytes of memory that this takes")
 
-    monkeypatch.setattr(cli, "pixels", read)
+    monkeypatch.setattr(cli.stylize, "pixels", read)
     assert main(["stylize", str(folder / "a.png"), "--out", str(tmp_path / "views")]) == 1
     said = capsys.readouterr()
     assert "0 of 1 pictures" in said.out
@@ -267,7 +267,7 @@ def test_want_of_memory_is_one_line(folder, tmp_path, monkeypatch, capsys):
 
 def test_the_command_that_goes_on_is_whole():
     given = "pretrain simclr --data 'my photos' --out run --on-error report --keep 3 --tensorboard"
-    told = cli.again(cli.parser().parse_args(shlex.split(given)))
+    told = cli.pretrain.again(cli.parser().parse_args(shlex.split(given)))
     assert shlex.join(told) == (
         "sassl pretrain --data 'my photos' --out run --resume --on-error report --keep 3 --tensorboard"
     )
