@@ -184,7 +184,7 @@ def read(
 
 
 def _view(model: Encoder, normalize: Any) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """What makes a picture what the backbone has learnt from."""
+    """What makes of an image what the backbone has learnt from."""
     if model.normalize != UNKNOWN:
         if normalize not in (UNKNOWN, model.normalize):
             raise wrong("normalize", normalize, f"{model.normalize}, as the model's views were, or nothing")
@@ -196,7 +196,7 @@ def _view(model: Encoder, normalize: Any) -> Callable[[NDArray[np.uint8]], NDArr
     size, interpolation = model.transform._core.size, model.transform._settings["interpolation"]
     normalize = normalize or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     mean, std = normalize["mean"], normalize["std"]
-    # Of small pictures, as CIFAR's, nothing is cut off.
+    # Of small images, as CIFAR's, nothing is cut off.
     part = _CENTRE if min(size) > 64 else 1.0
 
     def view(image: NDArray[np.uint8]) -> NDArray[np.float32]:

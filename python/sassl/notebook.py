@@ -1,4 +1,4 @@
-"""Looking at styles and views in a notebook: pictures that display by themselves, and sliders.
+"""Looking at styles and views in a notebook: images that display by themselves, and sliders.
 
     from sassl import notebook
 
@@ -164,13 +164,13 @@ def explore(content: Any, styles: Any = "default", *, model: str | Stylizer = "l
     alpha, beta = slider("alpha", 0.2), slider("beta", 0.2)
     style = widgets.IntSlider(0, min=0, max=len(vectors) - 1, description="style")
     seed = widgets.IntSlider(0, min=0, max=999, description="seed")
-    picture = widgets.Image(format="png")
+    shown = widgets.Image(format="png")
 
     def draw(_: Any = None) -> None:
         view = stylizer.stylize(photo[None], vectors[style.value], alpha.value, beta.value)[0]
         buffer = io.BytesIO()
         show([photo, view], ["content", "view"], height=height).save(buffer, "PNG", compress_level=1)
-        picture.value = buffer.getvalue()
+        shown.value = buffer.getvalue()
 
     def drawn(_: Any) -> None:
         params = sassl._block.sample(seed.value, 1)
@@ -181,11 +181,11 @@ def explore(content: Any, styles: Any = "default", *, model: str | Stylizer = "l
         widget.observe(draw, "value")
     seed.observe(drawn, "value")
     draw()
-    return widgets.VBox([widgets.HBox([alpha, beta]), widgets.HBox([style, seed]), picture])
+    return widgets.VBox([widgets.HBox([alpha, beta]), widgets.HBox([style, seed]), shown])
 
 
 def _style(style: Any, stylizer: Stylizer) -> tuple[Array, str, Array | None]:
-    """The vector, what it is called, and its picture if it has one."""
+    """The vector, what it is called, and its image if it has one."""
     if isinstance(style, (int, np.integer)):
         bank = StyleBank.default()
         return bank.vectors[whole("style", style, 0, len(bank) - 1)], f"style {style}", None

@@ -26,12 +26,12 @@ def folder(batch, tmp_path):
     return tmp_path / "photos"
 
 
-def test_stylize_writes_a_view_for_each_picture(folder, tmp_path, capsys):
+def test_stylize_writes_a_view_for_each_image(folder, tmp_path, capsys):
     out = tmp_path / "views"
     assert main(["stylize", str(folder), "--out", str(out), "--seed", "3"]) == 0
     names = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
     assert names == ["a.png", "b.jpg", "deep/c.webp"]
-    assert "3 of 3 pictures" in capsys.readouterr().out
+    assert "3 of 3 images" in capsys.readouterr().out
     view = pixels(out / "a.png")
     assert view.shape == pixels(folder / "a.png").shape
     assert main(["stylize", str(folder / "*.png"), "--out", str(tmp_path / "again"), "--seed", "3"]) == 0
@@ -47,7 +47,7 @@ def test_one_bad_file_neither_stops_nor_hides(folder, tmp_path, capsys):
     out = tmp_path / "views"
     assert main(["stylize", str(folder), "--out", str(out)]) == 1
     said = capsys.readouterr()
-    assert "3 of 5 pictures" in said.out
+    assert "3 of 5 images" in said.out
     assert [line.split(":")[0] for line in said.err.splitlines() if "failed" in line] == ["failed", "failed"]
     assert "broken.png" in said.err
     assert "tiny.png" in said.err
@@ -87,7 +87,7 @@ def test_profiles_are_kept_or_the_loss_is_said(folder, tmp_path, capsys):
     for suffix in ("png", "jpg", "webp"):
         assert color_profile((out / f"profile.{suffix}").read_bytes()) == colours
     assert color_profile((out / "inks.jpg").read_bytes()) is None
-    assert "1 views have lost the picture's ICC profile" in capsys.readouterr().err
+    assert "1 views have lost the image's ICC profile" in capsys.readouterr().err
 
 
 def test_bank_and_styles(folder, tmp_path, capsys):
@@ -97,7 +97,7 @@ def test_bank_and_styles(folder, tmp_path, capsys):
     for styles in (bank, folder, folder / "a.png"):
         assert main(["stylize", str(folder / "b.jpg"), "--out", str(tmp_path / "o"), "--styles", str(styles)]) == 0
     # As `StyleBank.from_images`: all of them, or an error that names the file.
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     assert main(["bank", str(folder), "--out", str(tmp_path / "part.safetensors")]) == 1
     assert "broken.png" in capsys.readouterr().err
     assert not (tmp_path / "part.safetensors").exists()
@@ -111,7 +111,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_full_disk_leaves_no_part_of_a_picture(folder, tmp_path):
+def test_a_full_disk_leaves_no_part_of_an_image(folder, tmp_path):
     Image.new("L", (9, 9)).save(folder / "small.png")
     out = tmp_path / "views"
     for call in (["stylize", folder, "--out", out], ["bank", folder, "--out", out / "bank.safetensors"]):
@@ -120,26 +120,26 @@ def test_a_full_disk_leaves_no_part_of_a_picture(folder, tmp_path):
         assert "File too large" in done.stderr
         assert [path.name for path in out.rglob("*") if path.is_file()] == ["small.png"]
         if call[0] == "stylize":
-            assert "1 of 4 pictures stylized" in done.stdout
+            assert "1 of 4 images stylized" in done.stdout
             assert done.stderr.count("failed: ") == 3
 
 
 def test_a_view_is_not_stylized_again(folder, tmp_path, capsys):
     for _ in range(2):
         assert main(["stylize", str(folder), "--out", str(folder / "views")]) == 0
-        assert "3 of 3 pictures" in capsys.readouterr().out
+        assert "3 of 3 images" in capsys.readouterr().out
     assert main(["stylize", str(folder / "**" / "*.png"), "--out", str(folder / "views")]) == 0
     said = capsys.readouterr()
-    assert "1 of 1 pictures" in said.out
-    assert f"1 pictures are left out: they lie in {folder / 'views'}" in said.err
+    assert "1 of 1 images" in said.out
+    assert f"1 images are left out: they lie in {folder / 'views'}" in said.err
     # What lies there is stylized where it is asked for by name.
     assert main(["stylize", str(folder / "views"), "--out", str(tmp_path / "twice")]) == 0
-    assert "3 of 3 pictures" in capsys.readouterr().out
+    assert "3 of 3 images" in capsys.readouterr().out
     inner = folder / "photos"
     inner.mkdir()
     (folder / "b.jpg").rename(inner / "c.jpg")
     assert main(["stylize", str(folder), "--out", str(tmp_path)]) == 1
-    assert "would lie among the pictures of" in capsys.readouterr().err
+    assert "would lie among the images of" in capsys.readouterr().err
 
 
 def test_gray_stays_gray(folder, tmp_path):
@@ -167,7 +167,7 @@ def test_names_that_are_no_unicode(folder, tmp_path, capsys):
     assert "b\\udcff.safetensors: 3 styles" in capsys.readouterr().out
     names = StyleBank.load(tmp_path / os.fsdecode(b"b\xff.safetensors")).names
     assert sum(text.endswith("na\\udcffme.png") for text in names) == 1
-    (folder / name).write_bytes(b"no picture")
+    (folder / name).write_bytes(b"no image")
     assert main(["stylize", str(folder), "--out", str(out)]) == 1
     assert "na\\udcffme.png" in capsys.readouterr().err
 
@@ -261,7 +261,7 @@ def test_want_of_memory_is_one_line(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cli.stylize, "pixels", read)
     assert main(["stylize", str(folder / "a.png"), "--out", str(tmp_path / "views")]) == 1
     said = capsys.readouterr()
-    assert "0 of 1 pictures" in said.out
+    assert "0 of 1 images" in said.out
     assert said.err.count("the system has not") == said.err.count("\n") == 1
 
 
@@ -273,9 +273,9 @@ def test_the_command_that_goes_on_is_whole():
     )
 
 
-def test_a_picture_that_is_named_twice_is_stylized_once(folder, tmp_path, capsys):
+def test_an_image_that_is_named_twice_is_stylized_once(folder, tmp_path, capsys):
     assert main(["stylize", str(folder), str(folder / "a.png"), "--out", str(tmp_path / "views")]) == 0
-    assert "3 of 3 pictures" in capsys.readouterr().out
+    assert "3 of 3 images" in capsys.readouterr().out
 
 
 def test_a_gray_profile_is_not_written_where_there_is_no_gray(folder, tmp_path, capsys):

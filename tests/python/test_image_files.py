@@ -13,16 +13,16 @@ from sassl.images import pixels
 
 
 def test_writing_is_all_or_nothing(photo, tmp_path):
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     image_files.write(path, photo)
     assert np.array_equal(pixels(path), photo)
     with pytest.raises(ValueError, match=r"\.gif"):
-        image_files.write(tmp_path / "picture.gif", photo)
+        image_files.write(tmp_path / "image.gif", photo)
     with pytest.raises(OSError, match="absent"):
-        image_files.write(tmp_path / "absent" / "picture.png", photo)
+        image_files.write(tmp_path / "absent" / "image.png", photo)
     with pytest.raises(TypeError):
         image_files.write(tmp_path / "other.png", np.zeros((3, 3, 9), np.complex64))
-    assert [p.name for p in tmp_path.iterdir()] == ["picture.png"]
+    assert [p.name for p in tmp_path.iterdir()] == ["image.png"]
     # A link is replaced, not followed; a name may be as long as the system allows.
     link, long = tmp_path / "link.png", tmp_path / f"{'n' * 251}.png"
     link.symlink_to(path)

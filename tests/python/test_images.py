@@ -18,7 +18,7 @@ def test_every_mode_becomes_rgb(photo, tmp_path, suffix, mode):
     supported = {"png": {"RGB", "L", "RGBA", "P"}, "jpg": {"RGB", "L", "CMYK"}, "webp": {"RGB", "RGBA"}}
     if mode not in supported[suffix]:
         mode = "RGB"
-    path = tmp_path / f"picture.{suffix}"
+    path = tmp_path / f"image.{suffix}"
     Image.fromarray(photo).convert(mode).save(path)
     out = pixels(path)
     assert (out.shape, out.dtype) == (photo.shape, np.uint8)

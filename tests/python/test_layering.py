@@ -30,7 +30,7 @@ MAY_USE = {
     "data": {"transforms", "images", "arguments", "_sassl"},
     "evaluation": {"data", "transforms", "arguments", "_sassl"},
     "pretraining": {"evaluation", "data", "transforms", "image_files", "terminal", "arguments", "_sassl"},
-    "demo": {"transforms", "image_files", "_sassl"},
+    "demo": {"transforms", "image_files", "images", "_sassl"},
     "notebook": {"transforms", "bank", "image_files", "images", "arguments", "_sassl"},
     "__init__": {"notebook", "pretraining", "evaluation", "data", "transforms", "bank", "_sassl"},
     "cli": {

@@ -86,13 +86,13 @@ def test_each_line_of_the_table_of_frameworks_runs(framework, line, photo, tmp_p
     import sassl
     from sassl.transforms import SASSL, MoCoV2Transform, with_style
 
-    picture = Image.fromarray(photo)
+    image = Image.fromarray(photo)
     (tmp_path / "class").mkdir()
-    picture.save(tmp_path / "class" / "a.png")
+    image.save(tmp_path / "class" / "a.png")
     names = {"SASSL": SASSL, "MoCoV2Transform": MoCoV2Transform, "with_style": with_style, "sassl": sassl}
     names |= {
         "photo": photo,
-        "picture": picture,
+        "image": image,
         "folder": str(tmp_path),
         "arrays": np.stack([photo, photo]).astype("float32"),
     }
@@ -140,7 +140,7 @@ def test_each_line_of_the_table_of_frameworks_runs(framework, line, photo, tmp_p
             need("datasets")
             import datasets
 
-            names["hf"] = datasets.Dataset.from_dict({"image": [picture]}).cast_column("image", datasets.Image())
+            names["hf"] = datasets.Dataset.from_dict({"image": [image]}).cast_column("image", datasets.Image())
 
     def view(p=None):
         """What the line makes; with this probability of style in the place of the default."""

@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
         run,
         "Encode a set of style images, once, into a bank file: all of them, or an error that names the file.",
     )
-    sub.add_argument("inputs", nargs="+", help="pictures, folders or patterns")
+    sub.add_argument("inputs", nargs="+", help="images, folders or patterns")
     sub.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
     exif(sub)
     model(sub)

@@ -52,7 +52,7 @@ def exif(sub: argparse.ArgumentParser) -> None:
         "--exif",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="turn pictures upright as their EXIF says (default), or take them as they are stored",
+        help="turn images upright as their EXIF says (default), or take them as they are stored",
     )
 
 
@@ -103,6 +103,6 @@ def checked_seed(seed: int) -> int:
 
 
 def tell_left_out(left_out: Counter[str]) -> None:
-    """How many files of the folders are no pictures."""
+    """How many files of the folders are no images."""
     if left_out:
         tell("left out: " + ", ".join(f"{n} {kind} files" for kind, n in left_out.items()))

@@ -21,12 +21,12 @@ def add(commands: Commands) -> None:
         commands,
         "stylize",
         run,
-        "Stylize pictures: files, folders or glob patterns, each with a draw of its own. Gray ones stay gray, transparency is "
+        "Stylize images: files, folders or glob patterns, each with a draw of its own. Gray ones stay gray, transparency is "
         "dropped. What lies in --out already is left out where a folder around it is searched.",
     )
-    sub.add_argument("inputs", nargs="+", help="pictures, folders or patterns")
+    sub.add_argument("inputs", nargs="+", help="images, folders or patterns")
     sub.add_argument("--out", type=Path, required=True, help="folder to write to; folders keep their structure")
-    sub.add_argument("--p", type=float, default=1.0, help="probability for each picture (default: %(default)s)")
+    sub.add_argument("--p", type=float, default=1.0, help="probability for each image (default: %(default)s)")
     sub.add_argument(
         "--format",
         choices=["png", "jpg", "webp"],
@@ -45,10 +45,10 @@ def run(args: argparse.Namespace) -> int:
     jobs = outputs(args.inputs, args.out, args.format, left_out)
     failed: list[str] = []
     profiles_lost = 0
-    for source, target in progress(jobs, "picture"):
+    for source, target in progress(jobs, "image"):
         try:
-            picture, gray = pixels(source, exif=args.exif), image_files.is_gray(source)
-            view = sassl(picture[..., :1] if gray else picture)
+            image, gray = pixels(source, exif=args.exif), image_files.is_gray(source)
+            view = sassl(image[..., :1] if gray else image)
             profile = color_profile(source.read_bytes())
             # A profile of other colours, such as inks, does not tell of the view's; WebP has no gray.
             own = b"GRAY" if gray and target.suffix.lower() != ".webp" else b"RGB "
@@ -59,15 +59,15 @@ def run(args: argparse.Namespace) -> int:
         except (ValueError, OSError, MemoryError) as error:
             text = message(error)
             failed.append(text if str(source) in text else f"{source}: {text}")
-    say(f"{len(jobs) - len(failed)} of {len(jobs)} pictures stylized: {args.out}")
+    say(f"{len(jobs) - len(failed)} of {len(jobs)} images stylized: {args.out}")
     tell_left_out(left_out)
     if profiles_lost:
-        tell(f"{profiles_lost} views have lost the picture's ICC profile, which is of other colours than theirs")
+        tell(f"{profiles_lost} views have lost the image's ICC profile, which is of other colours than theirs")
     return report(failed)
 
 
 def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Counter[str]) -> list[tuple[Path, Path]]:
-    """Each picture, once, and where it goes: below `out`, as it lies below the folder that was named first."""
+    """Each image, once, and where it goes: below `out`, as it lies below the folder that was named first."""
     taken: dict[Path, Path] = {}
     named: set[Path] = set()
     originals: dict[Path, Path] = {}
@@ -77,7 +77,7 @@ def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Coun
         found = image_files.find([item], left_out)
         sources = [source for source in found if is_below(item, views) or not is_below(source, views)]
         if len(sources) < len(found):
-            tell(f"{item}: {len(found) - len(sources)} pictures are left out: they lie in {out}, where views go")
+            tell(f"{item}: {len(found) - len(sources)} images are left out: they lie in {out}, where views go")
         for source in sources:
             if source.absolute() in named:
                 continue
@@ -89,7 +89,7 @@ def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Coun
             named.add(source.absolute())
             originals[source.resolve()] = source
             if root is not None and is_below(root, views) and is_below(target, root.resolve()):
-                raise ValueError(f"{source}: its view would lie among the pictures of {root}; choose another --out")
+                raise ValueError(f"{source}: its view would lie among the images of {root}; choose another --out")
     for target, source in taken.items():
         lost = originals.get(target.resolve())
         if lost is not None:
