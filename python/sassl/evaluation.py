@@ -248,7 +248,7 @@ def linear_probe(train: Features, test: Features, **settings: Any) -> dict[str, 
     return _accuracy(ranked, test.targets)
 
 
-#: Kornblith et al. 2019: 45 values in equal steps of their logarithm.
+#: Kornblith et al. 2019: 45 values whose logarithms are equally far apart.
 GRID = tuple(float(c) for c in np.logspace(-6, 5, 45))
 
 
@@ -272,7 +272,7 @@ def logistic_probe(
         c: the inverse of the penalty, as scikit-learn's C; one number needs no held-out images.
         val: what chooses among several; None: a fifth of `train`, drawn with `seed`.
         seed: of that draw.
-        max_iter: steps of L-BFGS for each c, at most.
+        max_iter: iterations of L-BFGS for each c, at most.
 
     Returns:
         "top1", "top5" and the chosen "c".
@@ -324,7 +324,7 @@ def _joined(train: Features, test: Features) -> tuple[Features, Features]:
     )
     names, others = train.classes, test.classes
     if names is not None and others is not None and names != others:
-        # Those that training does not know come after all of its own.
+        # Those that `train` does not know come after all of its own.
         known = {name: number for number, name in enumerate(dict.fromkeys((*names, *others)))}
         train, test = (
             Features(rows.features, np.array([known[name] for name in own], np.int64)[rows.targets], list(known))

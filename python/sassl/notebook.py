@@ -86,7 +86,7 @@ def compare(
     model: str | Stylizer = "lite",
     height: int = 224,
 ) -> Image:
-    """Content, style, T's output, the view, and what changed: Algorithm 1 step by step.
+    """Content, style, T's output, the view, and what changed: Algorithm 1 line by line.
 
     Args:
         content: an image.

@@ -30,8 +30,8 @@ def folder(images, tmp_path):
 
 
 def styles_of(pipeline):
-    steps = getattr(pipeline, "transform", pipeline).transforms
-    return [type(step).__name__ for step in steps].count("SASSL")
+    transforms = getattr(pipeline, "transform", pipeline).transforms
+    return [type(transform).__name__ for transform in transforms].count("SASSL")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -71,7 +71,7 @@ def test_timm(images):
     assert style.params is None or made.transforms[1].params is not None
     parts = with_style(create_transform(32, is_training=True, separate=True, auto_augment="rand-m9"), style)
     assert [styles_of(part) for part in parts] == [1, 0, 0]
-    with pytest.raises(ValueError, match="expected a RandomResizedCrop or RandomCrop among its steps"):
+    with pytest.raises(ValueError, match="expected a RandomResizedCrop or RandomCrop among its transforms"):
         with_style(create_transform(32), style)
 
 

@@ -42,7 +42,11 @@ def digits() -> tuple[Arrays, Arrays]:
 
 
 def run(out: Path, threads: int | None = None) -> dict[str, dict[str, float]]:
-    """Trains for about a minute on two cores; accuracies in per cent before and after. Writes the run's folder and a plot."""
+    """Pretrains for about a minute on two cores, and writes the run's folder and a plot.
+
+    Returns:
+        Accuracies in per cent, "before" and "after".
+    """
     check_free(out, "give another --out")
     plot, backbone = out / "history.png", out / "backbone.safetensors"
     for path in (plot, backbone):

@@ -29,7 +29,7 @@ _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if ha
 
 
 class Learner(Encoder, Protocol):
-    """What a run trains: the objects of `methods.py` are such."""
+    """What a run changes: the objects of `methods.py` are such."""
 
     config: Config
     history: History

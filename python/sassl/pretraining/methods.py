@@ -277,7 +277,7 @@ class Pretraining:
         return replace(config, input_size=given["input_size"], views=views, style=style)
 
     def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
-        """Features by the backbone, its norms as after training.
+        """Features by the backbone, whose norms take their running statistics.
 
         Args:
             images: (N, H, W, 3) or (N, 3, H, W) of floats, normalized as the views are; numpy or torch.
@@ -314,7 +314,8 @@ class Pretraining:
 
         Args:
             path: a checkpoint.
-            style: for training on, as in the constructor: a checkpoint has no styles, and `config.style` tells which they were.
+            style: for a `fit` that goes on, as in the constructor: a checkpoint has no styles, and `config.style` tells which
+                they were.
             threads: as in the constructor.
 
         Raises:

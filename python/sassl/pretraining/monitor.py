@@ -14,14 +14,14 @@ from ..arguments import choice, whole
 from ..data import as_images
 from ..data.classes import numbered
 
-#: Images trained on for one that is encoded: forward once, where a step goes forward and back through two views.
+#: Images that are learnt from, for one that is encoded: forward once, where a step goes forward and back through two views.
 _RATIO = 10
 
 
 class Monitor:
-    """Accuracies on labelled images that are not trained on, in per cent.
+    """Accuracies on labelled images that are not learnt from, in per cent.
 
-    Neighbours and the probe's examples are the features of left views as training computed them in the epoch, so that only
+    Neighbours and the probe's examples are the features of left views as pretraining computed them in the epoch, so that only
     the images of `data` have to be encoded (as solo-learn has it). Of an epoch that was resumed within, they are not whole, and
     nothing is measured. `sassl.evaluation` is the measure to report; this one tells
     whether a run goes well.
@@ -29,7 +29,7 @@ class Monitor:
     Args:
         data: labelled images, whatever a `TwoViewLoader` takes; their classes are those of the training images, by names where
             both have names. Training images without a class (-1) are no neighbours.
-        every: epochs between, the last one always; None: as many as keep the images it encodes to a tenth of those trained on.
+        every: epochs between, the last one always; None: as many as keep the images it encodes to a tenth of those learnt from.
         bank: features that are kept, the newest ones.
         k: neighbours, or all features where they are fewer.
         probe_epochs: of the linear probe, 0 for none.
@@ -69,7 +69,7 @@ class Monitor:
         """What a run knows of its training images: names of their classes, and what is done about those that cannot be read.
 
         Raises:
-            ValueError: no image, classes that training has not, one class only.
+            ValueError: no image, classes that the training images have not, one class only.
         """
         self._policy = self._on_error or on_error
         self.classes = None if self.data.classes is None else classes

@@ -88,6 +88,7 @@ class SASSL:
         self._block = self._make_block()
 
     def _make_block(self) -> Block:
+        """The SASSL block: Algorithm 1 with these settings."""
         core = self.styles._core if isinstance(self.styles, StyleBank) else self.styles
         return Block(self.stylizer, core, self.p, self.alpha, self.beta)
 
