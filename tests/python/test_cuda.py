@@ -131,11 +131,12 @@ def test_tensors_come_back_as_they_were(shape, dtype):
         images.unpack_cuda(torch.zeros(3, 9, 9, dtype=torch.int32))
 
 
-def test_the_way_to_a_gpu_and_back(monkeypatch):
-    """All but the launches, on tensors of the CPU."""
+@pytest.fixture
+def no_launches(monkeypatch):
+    """Tensors of the CPU go the way to a GPU and back, all but the launches; what was run, and what was loaded."""
     need("torch")
     import torch
-    from sassl.transforms import plain, recipes
+    from sassl.transforms import plain, two_views
 
     ran, loaded = [], []
 
@@ -146,10 +147,17 @@ def test_the_way_to_a_gpu_and_back(monkeypatch):
         else:
             out.zero_()
 
-    for module in (plain, recipes):
+    for module in (plain, two_views):
         monkeypatch.setattr(module, "is_cuda", lambda value: isinstance(value, torch.Tensor))
     monkeypatch.setattr(cuda, "_load", lambda plan, device: loaded.append(len(plan)))
     monkeypatch.setattr(cuda, "_run", run)
+    return ran, loaded
+
+
+def test_the_way_to_a_gpu_and_back(no_launches):
+    import torch
+
+    ran, loaded = no_launches
     transform = block()
     for shape, dtype in (
         ((4, 3, 20, 24), torch.uint8),
@@ -179,23 +187,29 @@ def test_the_way_to_a_gpu_and_back(monkeypatch):
         kernels.apply(last[:, :1], transform.sample(2))
     assert kernels.encode(last).shape == (2, 64)
     assert kernels.apply(last, transform.sample(2), torch.bfloat16).dtype == torch.bfloat16
-    images_ = torch.zeros(5, 3, 40, 44, dtype=torch.uint8)
+
+
+@pytest.mark.usefixtures("no_launches")
+def test_the_way_of_two_views_to_a_gpu_and_back():
+    import torch
+
+    batch = torch.zeros(5, 3, 40, 44, dtype=torch.uint8)
     for recipe, shape, dtype in (
         (MoCoV2Transform(32, style=block(styles="batch")), (3, 32, 32), torch.float32),
         (SimCLRTransform(32, dtype="float16", channels_last=True), (32, 32, 3), torch.float16),
         (BYOLTransform((16, 24), normalize=None, dtype="uint8", style=block()), (3, 16, 24), torch.uint8),
     ):
-        left, right = recipe(images_)
+        left, right = recipe(batch)
         assert left.shape == right.shape == (5, *shape)
         assert left.dtype == right.dtype == dtype
         assert len(recipe.params) == 5
-        one = recipe(images_[0, :1])
+        one = recipe(batch[0, :1])
         assert [view.shape for view in one] == [shape, shape]
         with pytest.raises(ValueError, match="expected a pair for each of 5 images, got 2"):
-            recipe.apply_params(images_, recipe._core.sample_batch(0, 2, 40, 44))
+            recipe.apply_params(batch, recipe._core.sample_batch(0, 2, 40, 44))
         with pytest.raises(ValueError, match=r"expected a uint8 tensor \(N, 3, H, W\)"):
-            recipe(images_.float())
-        assert [view.shape for view in recipe(images_[:0])] == [(0, *shape)] * 2
+            recipe(batch.float())
+        assert [view.shape for view in recipe(batch[:0])] == [(0, *shape)] * 2
 
 
 def test_compilers_call_it_as_it_is():
