@@ -2,7 +2,7 @@
 
 For pairs of an unseen photograph and an unseen style at 224x224: PSNR of T's output and of the view (beta 0.2), the style
 distance |F(student) - F(teacher)| / |F(photograph) - F(teacher)| with the teacher's F on the outputs, and the energies of
-four octaves of a grey Laplacian pyramid, student over teacher. `--sheet` writes the pictures side by side.
+four octaves of a grey Laplacian pyramid, student over teacher. `--sheet` writes the images side by side.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=60)
     parser.add_argument("--first", type=int, default=0, help="pair to begin with: 60 leaves out those that 0 looked at")
     parser.add_argument("--alphas", type=float, nargs="+", default=(0.1, 0.2, 0.3, 0.5, 1.0))
-    parser.add_argument("--sheet", type=Path, help="write a picture of the first pairs")
+    parser.add_argument("--sheet", type=Path, help="write an image of the first pairs")
     return parser.parse_args()
 
 
@@ -99,7 +99,7 @@ def main() -> None:
         style = tensor(style_image, teacher.predictor.size)
         z_t = teacher.predictor(content), teacher.predictor(style)
         z_s = model.predictor(content), model.predictor(style)
-        pictures = [content, tensor(style_image, SIZE)]
+        row = [content, tensor(style_image, SIZE)]
         for alpha in args.alphas:
             target = teacher.transformer(content, z_t[0] + alpha * (z_t[1] - z_t[0]))
             image = model.transformer(content, z_s[0] + alpha * (z_s[1] - z_s[0]))
@@ -117,9 +117,9 @@ def main() -> None:
                 ]
             )
             if alpha in (0.2, 1.0):
-                pictures += [target, image]
+                row += [target, image]
         if n < 8:
-            sheet.append(torch.cat(pictures, 3))
+            sheet.append(torch.cat(row, 3))
     print(f"{len(pairs)} pairs at {SIZE}x{SIZE}; photograph: the photograph itself in the student's place")
     print("alpha  PSNR  photograph  view  photograph  style distance  band energies, fine to coarse (medians)")
     for alpha, values in rows.items():
@@ -128,8 +128,8 @@ def main() -> None:
         bands = " ".join(f"{x:.2f}" for x in median[5:])
         print(f"{alpha:5.1f} {mean[0]:5.2f} {mean[1]:11.2f} {mean[2]:5.2f} {mean[3]:11.2f} {mean[4]:15.3f}  {bands}")
     if args.sheet:
-        picture = (torch.cat(sheet, 2)[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()
-        Image.fromarray(picture).save(args.sheet)
+        made = (torch.cat(sheet, 2)[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()
+        Image.fromarray(made).save(args.sheet)
         print(f"{args.sheet}: content, style, then teacher and student at alpha 0.2 and 1.0")
 
 

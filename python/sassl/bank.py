@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import terminal
+from . import image_files, terminal
 from ._sassl import Bank, Gaussian, Stylizer
+from .images import pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    Picture = str | os.PathLike[str] | Image | NDArray[np.uint8]
+    AnyImage = str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]
 
 #: Pixels that `from_images` encodes at a time: enough to keep all threads busy, and little memory.
 _PIXELS = 2**23
@@ -90,7 +91,7 @@ class StyleBank:
     @classmethod
     def from_images(
         cls,
-        images: str | os.PathLike[str] | Iterable[Picture],
+        images: str | os.PathLike[str] | Iterable[AnyImage],
         model: str | os.PathLike[str] | Stylizer = "lite",
         *,
         exif: bool = True,
@@ -99,7 +100,8 @@ class StyleBank:
         """The bank of a set of images.
 
         Args:
-            images: a folder (searched with its subfolders), or any of paths, PIL images and (H, W, 3) uint8 arrays.
+            images: a folder (searched with its subfolders), or any of paths, bytes of files, PIL images, and uint8 arrays
+                (H, W, 3) or tensors (3, H, W).
             model: whose F encodes them, each at its own size; F resizes.
             exif: whether files are turned upright, as `sassl.transforms.functional.decode` tells; PIL images are taken as they
                 are.
@@ -109,17 +111,15 @@ class StyleBank:
             OSError: no image in the folder, or a file that cannot be read; nothing is skipped.
             ValueError: no image at all, a file that is none or is damaged, one below 8x8 pixels.
         """
-        from . import pictures
-
         stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
-        items: Iterable[Any] = pictures.find([images]) if isinstance(images, (str, os.PathLike)) else images
+        items: Iterable[Any] = image_files.find([images]) if isinstance(images, (str, os.PathLike)) else images
         read = _read(terminal.progress(items, "style") if progress is None else (progress or iter)(items), exif)
         names: list[str] = []
         vectors: list[NDArray[np.float32]] = []
         for (height, width, _), same_size in groupby(read, key=lambda item: item[1].shape):
             while some := list(islice(same_size, max(1, _PIXELS // max(1, height * width)))):
                 try:
-                    vectors.append(stylizer.encode(np.stack([picture for _, picture in some])))
+                    vectors.append(stylizer.encode(np.stack([image for _, image in some])))
                 except ValueError as error:
                     raise ValueError(f"{some[0][0]}: {error}") from None
                 names += [name for name, _ in some]
@@ -182,12 +182,8 @@ def _checksum(bank: StyleBank) -> int:
     return zlib.crc32(bank.vectors.tobytes())
 
 
-def _read(items: Iterable[Picture], exif: bool) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Each picture with its name, one at a time."""
-    from . import pictures
-
+def _read(items: Iterable[AnyImage], exif: bool) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Each image with its name, one at a time."""
     for i, item in enumerate(items):
-        if isinstance(item, (str, os.PathLike)):
-            yield str(item), pictures.read(item, exif=exif)
-        else:
-            yield getattr(item, "filename", "") or f"image {i}", pictures.rgb(item, f"images[{i}]")
+        name = str(item) if isinstance(item, (str, os.PathLike)) else getattr(item, "filename", "") or f"image {i}"
+        yield name, pixels(item, f"images[{i}]", exif=exif)

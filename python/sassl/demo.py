@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import pictures
+from . import image_files
 from ._sassl import Stylizer
+from .images import Array
 from .transforms.plain import SASSL
 
-Picture = NDArray[np.uint8]
 SIDE = 224
 
 
-def photographs() -> dict[str, Picture]:
+def photographs() -> dict[str, Array]:
     """Real photographs that Python packages carry: scikit-learn's and scikit-image's."""
     try:
         import skimage.data
@@ -33,23 +33,23 @@ def photographs() -> dict[str, Picture]:
     return {name: square(image) for name, image in found.items()}
 
 
-def _sklearn(bunch: Any) -> tuple[list[str], list[Picture]]:
+def _sklearn(bunch: Any) -> tuple[list[str], list[Array]]:
     return bunch.filenames, bunch.images
 
 
-def square(image: Picture, side: int = SIDE) -> Picture:
-    """The middle of a picture, side x side pixels."""
-    pil = pictures.pillow()
+def square(image: Array, side: int = SIDE) -> Array:
+    """The middle of an image, side x side pixels."""
+    pil = image_files.pillow()
     return np.array(pil.ImageOps.fit(pil.Image.fromarray(image), (side, side)))
 
 
-def styles() -> dict[str, Picture]:
+def styles() -> dict[str, Array]:
     """Patterns with a palette and a texture of their own, made on the spot from a fixed seed."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
-    pil = pictures.pillow()
+    pil = image_files.pillow()
 
-    def coloured(field: NDArray[Any], *colours: tuple[int, int, int]) -> Picture:
+    def coloured(field: NDArray[Any], *colours: tuple[int, int, int]) -> Array:
         at = np.clip(field, 0, 1) * (len(colours) - 1)
         low = np.minimum(at.astype(int), len(colours) - 2)
         table = np.array(colours, float)
@@ -104,15 +104,15 @@ def run(
         rows.append((row, captions))
         for k, view in enumerate(views):
             path = out / f"{name}_view{k + 1}.png"
-            pictures.write(path, view)
+            image_files.write(path, view)
             written.append(path)
     sheet = out / "contact_sheet.png"
-    pictures.write(sheet, contact_sheet(header, rows))
+    image_files.write(sheet, contact_sheet(header, rows))
     return [sheet, *written]
 
 
-def contact_sheet(header: list[str], rows: list[tuple[list[Picture], list[str]]]) -> Picture:
-    """Pictures in rows, a header over the columns and a caption under each picture."""
+def contact_sheet(header: list[str], rows: list[tuple[list[Array], list[str]]]) -> Array:
+    """Images in rows, a header over the columns and a caption under each image."""
     from PIL import Image, ImageDraw
 
     gap, line = 8, 18

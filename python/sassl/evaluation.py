@@ -17,23 +17,41 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _sassl
 from .arguments import choice, whole, wrong
-from .data.sources import Images, as_images, numbered
-from .pretraining import Pretraining
-from .pretraining.config import UNKNOWN
+from .data import Images, as_images
+from .data.classes import numbered
 from .transforms import functional as F
+from .transforms.two_views import UNKNOWN, TwoViewTransform
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 #: What is left of the shorter side, as of 224 pixels in 256.
 _CENTRE = 224 / 256
+
+
+class Encoder(Protocol):
+    """What has features: the objects of `sassl.pretraining` are such."""
+
+    #: How the views were made that it has learnt from; images are made of their size.
+    transform: TwoViewTransform
+
+    @property
+    def normalize(self) -> Any:
+        """How its images are normalized: a dict of "mean" and "std"; None: not at all; "not known"."""
+
+    @property
+    def threads(self) -> int:
+        """How many images are made at a time."""
+
+    def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
+        """Features (N, dim) of images (N, H, W, 3) or (N, 3, H, W) of floats."""
 
 
 class _Rows(NamedTuple):
@@ -76,7 +94,7 @@ class Features(_Rows):
 
 
 def extract(
-    model: Pretraining,
+    model: Encoder,
     data: Any,
     *,
     batch_size: int = 256,
@@ -87,7 +105,7 @@ def extract(
     """Features of all images, each the middle square, resized as the views are and normalized alike.
 
     Args:
-        model: whose backbone.
+        model: whose backbone, as of `sassl.SimCLR`; any `Encoder`.
         data: whatever a `TwoViewLoader` takes as its source. Names of its classes are those of its folders, of a torch or
             torchvision dataset's `classes`, or of a Hugging Face dataset's `ClassLabel`.
         batch_size: images at a time.
@@ -117,7 +135,7 @@ def left_out(found: Features) -> str:
 
 
 def read(
-    model: Pretraining,
+    model: Encoder,
     images: Images,
     batch_size: int = 256,
     classes: Sequence[str] | None = None,
@@ -143,7 +161,7 @@ def read(
     features: list[NDArray[np.float32]] = []
     targets: list[int] = []
     lost: dict[str, str] = {}
-    with ThreadPoolExecutor(model._trainer.threads) as threads:
+    with ThreadPoolExecutor(model.threads) as threads:
         for first in range(0, len(images), batch_size):
             rows = range(first, min(first + batch_size, len(images)))
             batch: list[NDArray[np.float32]] = []
@@ -165,8 +183,8 @@ def read(
     return Features(np.concatenate(features), found, names if classes is None else classes, lost)
 
 
-def _view(model: Pretraining, normalize: Any) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """What makes a picture what the backbone has learnt from."""
+def _view(model: Encoder, normalize: Any) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """What makes of an image what the backbone has learnt from."""
     if model.normalize != UNKNOWN:
         if normalize not in (UNKNOWN, model.normalize):
             raise wrong("normalize", normalize, f"{model.normalize}, as the model's views were, or nothing")
@@ -178,7 +196,7 @@ def _view(model: Pretraining, normalize: Any) -> Callable[[NDArray[np.uint8]], N
     size, interpolation = model.transform._core.size, model.transform._settings["interpolation"]
     normalize = normalize or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     mean, std = normalize["mean"], normalize["std"]
-    # Of small pictures, as CIFAR's, nothing is cut off.
+    # Of small images, as CIFAR's, nothing is cut off.
     part = _CENTRE if min(size) > 64 else 1.0
 
     def view(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -230,7 +248,7 @@ def linear_probe(train: Features, test: Features, **settings: Any) -> dict[str, 
     return _accuracy(ranked, test.targets)
 
 
-#: Kornblith et al. 2019: 45 values in equal steps of their logarithm.
+#: Kornblith et al. 2019: 45 values whose logarithms are equally far apart.
 GRID = tuple(float(c) for c in np.logspace(-6, 5, 45))
 
 
@@ -254,7 +272,7 @@ def logistic_probe(
         c: the inverse of the penalty, as scikit-learn's C; one number needs no held-out images.
         val: what chooses among several; None: a fifth of `train`, drawn with `seed`.
         seed: of that draw.
-        max_iter: steps of L-BFGS for each c, at most.
+        max_iter: iterations of L-BFGS for each c, at most.
 
     Returns:
         "top1", "top5" and the chosen "c".
@@ -306,7 +324,7 @@ def _joined(train: Features, test: Features) -> tuple[Features, Features]:
     )
     names, others = train.classes, test.classes
     if names is not None and others is not None and names != others:
-        # Those that training does not know come after all of its own.
+        # Those that `train` does not know come after all of its own.
         known = {name: number for number, name in enumerate(dict.fromkeys((*names, *others)))}
         train, test = (
             Features(rows.features, np.array([known[name] for name in own], np.int64)[rows.targets], list(known))

@@ -1,4 +1,4 @@
-"""Looking at styles and views in a notebook: pictures that display by themselves, and sliders.
+"""Looking at styles and views in a notebook: images that display by themselves, and sliders.
 
     from sassl import notebook
 
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import pictures
+from . import image_files
 from ._sassl import Stylizer
 from .arguments import whole, wrong
 from .bank import StyleBank
-from .transforms.images import Array
+from .images import Array, pixels
 from .transforms.plain import SASSL
-from .transforms.recipes import TwoViewTransform, pixels
+from .transforms.two_views import TwoViewTransform
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,7 +55,7 @@ def show(
         raise wrong("captions", captions, "a list of one text for each image")
     if len(texts) != len(images):
         raise ValueError(f"captions: expected one for each of {len(images)} images, got {len(texts)}")
-    pil = pictures.pillow()
+    pil = image_files.pillow()
     from PIL import ImageDraw
 
     cells = []
@@ -86,7 +86,7 @@ def compare(
     model: str | Stylizer = "lite",
     height: int = 224,
 ) -> Image:
-    """Content, style, T's output, the view, and what changed: Algorithm 1 step by step.
+    """Content, style, T's output, the view, and what changed: Algorithm 1 line by line.
 
     Args:
         content: an image.
@@ -164,13 +164,13 @@ def explore(content: Any, styles: Any = "default", *, model: str | Stylizer = "l
     alpha, beta = slider("alpha", 0.2), slider("beta", 0.2)
     style = widgets.IntSlider(0, min=0, max=len(vectors) - 1, description="style")
     seed = widgets.IntSlider(0, min=0, max=999, description="seed")
-    picture = widgets.Image(format="png")
+    shown = widgets.Image(format="png")
 
     def draw(_: Any = None) -> None:
         view = stylizer.stylize(photo[None], vectors[style.value], alpha.value, beta.value)[0]
         buffer = io.BytesIO()
         show([photo, view], ["content", "view"], height=height).save(buffer, "PNG", compress_level=1)
-        picture.value = buffer.getvalue()
+        shown.value = buffer.getvalue()
 
     def drawn(_: Any) -> None:
         params = sassl._block.sample(seed.value, 1)
@@ -181,11 +181,11 @@ def explore(content: Any, styles: Any = "default", *, model: str | Stylizer = "l
         widget.observe(draw, "value")
     seed.observe(drawn, "value")
     draw()
-    return widgets.VBox([widgets.HBox([alpha, beta]), widgets.HBox([style, seed]), picture])
+    return widgets.VBox([widgets.HBox([alpha, beta]), widgets.HBox([style, seed]), shown])
 
 
 def _style(style: Any, stylizer: Stylizer) -> tuple[Array, str, Array | None]:
-    """The vector, what it is called, and its picture if it has one."""
+    """The vector, what it is called, and its image if it has one."""
     if isinstance(style, (int, np.integer)):
         bank = StyleBank.default()
         return bank.vectors[whole("style", style, 0, len(bank) - 1)], f"style {style}", None

@@ -17,6 +17,13 @@ def tell(text: str) -> None:
         _line(sys.stderr, text)
 
 
+def message(error: BaseException) -> str:
+    """An error in one line, the file first where there is one."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def say(text: str) -> None:
     """A line of results to sys.stdout; to nobody where there is none, or its reader has left.
 

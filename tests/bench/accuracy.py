@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from peers import litert
 from PIL import Image, ImageOps
-from sassl import Stylizer, pictures
+from sassl import Stylizer, image_files
 from sassl._sassl import convert
+from sassl.images import pixels
 from stylize import SHARED
 
 #: Views as the paper makes them, T's output with the paper's blending, and at full strength.
@@ -37,8 +38,8 @@ def main() -> None:
         }
     cosines, differences, errors = [], [], []
     precision: dict[str, list[list[float]]] = {name: [] for name in pairs}
-    for path in pictures.find([args.photos])[:12]:
-        photo = Image.fromarray(pictures.read(path))
+    for path in image_files.find([args.photos])[:12]:
+        photo = Image.fromarray(pixels(path))
         image = np.array(ImageOps.fit(photo, (256, 256)), np.float32)[None] / 255
         z = mobile.encode(image)[0]
         theirs = np.ravel(litert(predictor, [image], 1)())

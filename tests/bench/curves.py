@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=0.0003, help="for a batch of 256 (default: 0.0003)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--methods", nargs="+", default=["moco-v2", "byol", "simclr"])
-    parser.add_argument("--out", type=Path, help="a picture of the curves")
+    parser.add_argument("--out", type=Path, help="an image of the curves")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(args.threads)

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from sassl import StyleBank, Stylizer, pictures
+from sassl import StyleBank, Stylizer, image_files
 from sassl._sassl import info
+from sassl.images import pixels
 
 #: The ends of the paper's ranges, and their middle.
 STRENGTHS = (0.1, 0.2, 0.3)
@@ -67,8 +68,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder; the first 100 are taken")
     args = parser.parse_args()
-    paths = pictures.find([args.photos])[:100]
-    photos = [np.array(ImageOps.fit(Image.fromarray(pictures.read(path)), (224, 224))) for path in paths]
+    paths = image_files.find([args.photos])[:100]
+    photos = [np.array(ImageOps.fit(Image.fromarray(pixels(path)), (224, 224))) for path in paths]
     exact = Stylizer(precision="exact", threads=1)
     for isa, fast in stylizers():
         print(

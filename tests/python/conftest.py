@@ -39,7 +39,7 @@ def shared(name: str) -> Path:
 
 
 def coloured(root: Path, splits: dict[str, int], shape: tuple[int, int] = (24, 40)) -> Path:
-    """A folder for each split with so many red pictures and as many blue ones, in a folder for each class."""
+    """A folder for each split with so many red images and as many blue ones, in a folder for each class."""
     rng = np.random.default_rng(0)
     for split, n in splits.items():
         for name, colour in (("red", (200, 30, 30)), ("blue", (30, 30, 200))):

@@ -24,7 +24,7 @@ def test_a_folder_becomes_a_bank_and_a_file(batch, tmp_path):
     names = ["a.png", "b.PNG", "deeper/c.webp"]
     for name, image in zip(names, batch, strict=False):
         Image.fromarray(image).save(styles / name, lossless=True)
-    (styles / "notes.txt").write_text("no picture")
+    (styles / "notes.txt").write_text("no image")
     seen = []
     bank = StyleBank.from_images(styles, progress=lambda items: seen.extend(items) or items)
     assert [str(path) for path in seen] == bank.names == [str(styles / name) for name in names]
@@ -85,7 +85,7 @@ def test_a_gaussian_has_the_banks_moments():
 
 def test_what_is_wrong_is_named(tmp_path, photo):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="no picture in this folder"):
+    with pytest.raises(FileNotFoundError, match="no image in this folder"):
         StyleBank.from_images(tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match="absent"):
         StyleBank.load(tmp_path / "absent")

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from conftest import shared
 from PIL import Image
-from sassl import StyleBank, Stylizer, cli, pictures
+from sassl import StyleBank, Stylizer, cli
 from sassl._sassl import color_profile
 from sassl.cli import main
+from sassl.images import pixels
 
 
 @pytest.fixture
@@ -25,19 +26,19 @@ def folder(batch, tmp_path):
     return tmp_path / "photos"
 
 
-def test_stylize_writes_a_view_for_each_picture(folder, tmp_path, capsys):
+def test_stylize_writes_a_view_for_each_image(folder, tmp_path, capsys):
     out = tmp_path / "views"
     assert main(["stylize", str(folder), "--out", str(out), "--seed", "3"]) == 0
     names = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
     assert names == ["a.png", "b.jpg", "deep/c.webp"]
-    assert "3 of 3 pictures" in capsys.readouterr().out
-    view = pictures.read(out / "a.png")
-    assert view.shape == pictures.read(folder / "a.png").shape
+    assert "3 of 3 images" in capsys.readouterr().out
+    view = pixels(out / "a.png")
+    assert view.shape == pixels(folder / "a.png").shape
     assert main(["stylize", str(folder / "*.png"), "--out", str(tmp_path / "again"), "--seed", "3"]) == 0
-    assert np.array_equal(pictures.read(tmp_path / "again" / "a.png"), view)
+    assert np.array_equal(pixels(tmp_path / "again" / "a.png"), view)
     assert main(["stylize", str(folder), "--out", str(tmp_path / "same"), "--beta", "0", "--format", "png"]) == 0
-    assert np.array_equal(pictures.read(tmp_path / "same" / "a.png"), pictures.read(folder / "a.png"))
-    assert np.array_equal(pictures.read(tmp_path / "same" / "b.png"), pictures.read(folder / "b.jpg"))
+    assert np.array_equal(pixels(tmp_path / "same" / "a.png"), pixels(folder / "a.png"))
+    assert np.array_equal(pixels(tmp_path / "same" / "b.png"), pixels(folder / "b.jpg"))
 
 
 def test_one_bad_file_neither_stops_nor_hides(folder, tmp_path, capsys):
@@ -46,7 +47,7 @@ def test_one_bad_file_neither_stops_nor_hides(folder, tmp_path, capsys):
     out = tmp_path / "views"
     assert main(["stylize", str(folder), "--out", str(out)]) == 1
     said = capsys.readouterr()
-    assert "3 of 5 pictures" in said.out
+    assert "3 of 5 images" in said.out
     assert [line.split(":")[0] for line in said.err.splitlines() if "failed" in line] == ["failed", "failed"]
     assert "broken.png" in said.err
     assert "tiny.png" in said.err
@@ -65,10 +66,10 @@ def test_files_are_read_as_the_loader_reads_them(folder, photo, tmp_path, capsys
     call = ["stylize", str(folder), "--beta", "0", "--out"]
     assert main([*call, str(tmp_path / "upright")]) == 0
     assert "left out: 2 other files" in capsys.readouterr().err
-    assert np.array_equal(pictures.read(tmp_path / "upright" / "turned.png"), np.rot90(photo, -1))
-    assert np.array_equal(pictures.read(tmp_path / "upright" / "deep.png"), pictures.read(folder / "deep.png"))
+    assert np.array_equal(pixels(tmp_path / "upright" / "turned.png"), np.rot90(photo, -1))
+    assert np.array_equal(pixels(tmp_path / "upright" / "deep.png"), pixels(folder / "deep.png"))
     assert main([*call, str(tmp_path / "stored"), "--no-exif"]) == 0
-    assert np.array_equal(pictures.read(tmp_path / "stored" / "turned.png"), photo)
+    assert np.array_equal(pixels(tmp_path / "stored" / "turned.png"), photo)
     assert main(["stylize", str(folder / "film.gif"), "--out", str(tmp_path / "film")]) == 0
     assert (tmp_path / "film" / "film.png").exists()
     assert main(["bank", str(folder), "--out", str(tmp_path / "b.safetensors")]) == 0
@@ -77,7 +78,7 @@ def test_files_are_read_as_the_loader_reads_them(folder, photo, tmp_path, capsys
 
 def test_profiles_are_kept_or_the_loss_is_said(folder, tmp_path, capsys):
     colours, inks = bytes(16) + b"RGB " + bytes(108), bytes(16) + b"CMYK" + bytes(108)
-    image = Image.fromarray(pictures.read(folder / "a.png"))
+    image = Image.fromarray(pixels(folder / "a.png"))
     for suffix in ("png", "jpg", "webp"):
         image.save(folder / f"profile.{suffix}", icc_profile=colours)
     image.convert("CMYK").save(folder / "inks.jpg", icc_profile=inks)
@@ -86,7 +87,7 @@ def test_profiles_are_kept_or_the_loss_is_said(folder, tmp_path, capsys):
     for suffix in ("png", "jpg", "webp"):
         assert color_profile((out / f"profile.{suffix}").read_bytes()) == colours
     assert color_profile((out / "inks.jpg").read_bytes()) is None
-    assert "1 views have lost the picture's ICC profile" in capsys.readouterr().err
+    assert "1 views have lost the image's ICC profile" in capsys.readouterr().err
 
 
 def test_bank_and_styles(folder, tmp_path, capsys):
@@ -96,7 +97,7 @@ def test_bank_and_styles(folder, tmp_path, capsys):
     for styles in (bank, folder, folder / "a.png"):
         assert main(["stylize", str(folder / "b.jpg"), "--out", str(tmp_path / "o"), "--styles", str(styles)]) == 0
     # As `StyleBank.from_images`: all of them, or an error that names the file.
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     assert main(["bank", str(folder), "--out", str(tmp_path / "part.safetensors")]) == 1
     assert "broken.png" in capsys.readouterr().err
     assert not (tmp_path / "part.safetensors").exists()
@@ -110,7 +111,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_full_disk_leaves_no_part_of_a_picture(folder, tmp_path):
+def test_a_full_disk_leaves_no_part_of_an_image(folder, tmp_path):
     Image.new("L", (9, 9)).save(folder / "small.png")
     out = tmp_path / "views"
     for call in (["stylize", folder, "--out", out], ["bank", folder, "--out", out / "bank.safetensors"]):
@@ -119,26 +120,26 @@ def test_a_full_disk_leaves_no_part_of_a_picture(folder, tmp_path):
         assert "File too large" in done.stderr
         assert [path.name for path in out.rglob("*") if path.is_file()] == ["small.png"]
         if call[0] == "stylize":
-            assert "1 of 4 pictures stylized" in done.stdout
+            assert "1 of 4 images stylized" in done.stdout
             assert done.stderr.count("failed: ") == 3
 
 
 def test_a_view_is_not_stylized_again(folder, tmp_path, capsys):
     for _ in range(2):
         assert main(["stylize", str(folder), "--out", str(folder / "views")]) == 0
-        assert "3 of 3 pictures" in capsys.readouterr().out
+        assert "3 of 3 images" in capsys.readouterr().out
     assert main(["stylize", str(folder / "**" / "*.png"), "--out", str(folder / "views")]) == 0
     said = capsys.readouterr()
-    assert "1 of 1 pictures" in said.out
-    assert f"1 pictures are left out: they lie in {folder / 'views'}" in said.err
+    assert "1 of 1 images" in said.out
+    assert f"1 images are left out: they lie in {folder / 'views'}" in said.err
     # What lies there is stylized where it is asked for by name.
     assert main(["stylize", str(folder / "views"), "--out", str(tmp_path / "twice")]) == 0
-    assert "3 of 3 pictures" in capsys.readouterr().out
+    assert "3 of 3 images" in capsys.readouterr().out
     inner = folder / "photos"
     inner.mkdir()
     (folder / "b.jpg").rename(inner / "c.jpg")
     assert main(["stylize", str(folder), "--out", str(tmp_path)]) == 1
-    assert "would lie among the pictures of" in capsys.readouterr().err
+    assert "would lie among the images of" in capsys.readouterr().err
 
 
 def test_gray_stays_gray(folder, tmp_path):
@@ -166,7 +167,7 @@ def test_names_that_are_no_unicode(folder, tmp_path, capsys):
     assert "b\\udcff.safetensors: 3 styles" in capsys.readouterr().out
     names = StyleBank.load(tmp_path / os.fsdecode(b"b\xff.safetensors")).names
     assert sum(text.endswith("na\\udcffme.png") for text in names) == 1
-    (folder / name).write_bytes(b"no picture")
+    (folder / name).write_bytes(b"no image")
     assert main(["stylize", str(folder), "--out", str(out)]) == 1
     assert "na\\udcffme.png" in capsys.readouterr().err
 
@@ -187,7 +188,7 @@ def test_results_that_nobody_reads_or_that_find_no_room():
 
 def test_demo_shows_what_sassl_does(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
-    sheet = pictures.read(tmp_path / "demo" / "contact_sheet.png")
+    sheet = pixels(tmp_path / "demo" / "contact_sheet.png")
     assert sheet.shape[1] > 1500
     assert len(list((tmp_path / "demo").glob("*_view*.png"))) == 15
     assert "contact_sheet.png" in capsys.readouterr().out
@@ -257,24 +258,24 @@ def test_want_of_memory_is_one_line(folder, tmp_path, monkeypatch, capsys):
     def read(path, **_):
         raise MemoryError(f"{path}: the system has not the 9 bytes of memory that this takes")
 
-    monkeypatch.setattr(pictures, "read", read)
+    monkeypatch.setattr(cli.stylize, "pixels", read)
     assert main(["stylize", str(folder / "a.png"), "--out", str(tmp_path / "views")]) == 1
     said = capsys.readouterr()
-    assert "0 of 1 pictures" in said.out
+    assert "0 of 1 images" in said.out
     assert said.err.count("the system has not") == said.err.count("\n") == 1
 
 
 def test_the_command_that_goes_on_is_whole():
     given = "pretrain simclr --data 'my photos' --out run --on-error report --keep 3 --tensorboard"
-    told = cli.again(cli.parser().parse_args(shlex.split(given)))
+    told = cli.pretrain.again(cli.parser().parse_args(shlex.split(given)))
     assert shlex.join(told) == (
         "sassl pretrain --data 'my photos' --out run --resume --on-error report --keep 3 --tensorboard"
     )
 
 
-def test_a_picture_that_is_named_twice_is_stylized_once(folder, tmp_path, capsys):
+def test_an_image_that_is_named_twice_is_stylized_once(folder, tmp_path, capsys):
     assert main(["stylize", str(folder), str(folder / "a.png"), "--out", str(tmp_path / "views")]) == 0
-    assert "3 of 3 pictures" in capsys.readouterr().out
+    assert "3 of 3 images" in capsys.readouterr().out
 
 
 def test_a_gray_profile_is_not_written_where_there_is_no_gray(folder, tmp_path, capsys):

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import sassl
 from conftest import GOLDEN, need
-from sassl import cuda
+from sassl import cuda, images
 from sassl._sassl import CudaStylizer, cuda_views
-from sassl.transforms import BYOLTransform, MoCoV2Transform, SimCLRTransform, images
+from sassl.transforms import BYOLTransform, MoCoV2Transform, SimCLRTransform
 from sassl.transforms.plain import SASSL
 
 
@@ -131,11 +131,12 @@ def test_tensors_come_back_as_they_were(shape, dtype):
         images.unpack_cuda(torch.zeros(3, 9, 9, dtype=torch.int32))
 
 
-def test_the_way_to_a_gpu_and_back(monkeypatch):
-    """All but the launches, on tensors of the CPU."""
+@pytest.fixture
+def no_launches(monkeypatch):
+    """Tensors of the CPU go the way to a GPU and back, all but the launches; what was run, and what was loaded."""
     need("torch")
     import torch
-    from sassl.transforms import plain, recipes
+    from sassl.transforms import plain, two_views
 
     ran, loaded = [], []
 
@@ -146,10 +147,17 @@ def test_the_way_to_a_gpu_and_back(monkeypatch):
         else:
             out.zero_()
 
-    for module in (plain, recipes):
+    for module in (plain, two_views):
         monkeypatch.setattr(module, "is_cuda", lambda value: isinstance(value, torch.Tensor))
     monkeypatch.setattr(cuda, "_load", lambda plan, device: loaded.append(len(plan)))
     monkeypatch.setattr(cuda, "_run", run)
+    return ran, loaded
+
+
+def test_the_way_to_a_gpu_and_back(no_launches):
+    import torch
+
+    ran, loaded = no_launches
     transform = block()
     for shape, dtype in (
         ((4, 3, 20, 24), torch.uint8),
@@ -179,23 +187,29 @@ def test_the_way_to_a_gpu_and_back(monkeypatch):
         kernels.apply(last[:, :1], transform.sample(2))
     assert kernels.encode(last).shape == (2, 64)
     assert kernels.apply(last, transform.sample(2), torch.bfloat16).dtype == torch.bfloat16
-    images_ = torch.zeros(5, 3, 40, 44, dtype=torch.uint8)
+
+
+@pytest.mark.usefixtures("no_launches")
+def test_the_way_of_two_views_to_a_gpu_and_back():
+    import torch
+
+    batch = torch.zeros(5, 3, 40, 44, dtype=torch.uint8)
     for recipe, shape, dtype in (
         (MoCoV2Transform(32, style=block(styles="batch")), (3, 32, 32), torch.float32),
         (SimCLRTransform(32, dtype="float16", channels_last=True), (32, 32, 3), torch.float16),
         (BYOLTransform((16, 24), normalize=None, dtype="uint8", style=block()), (3, 16, 24), torch.uint8),
     ):
-        left, right = recipe(images_)
+        left, right = recipe(batch)
         assert left.shape == right.shape == (5, *shape)
         assert left.dtype == right.dtype == dtype
         assert len(recipe.params) == 5
-        one = recipe(images_[0, :1])
+        one = recipe(batch[0, :1])
         assert [view.shape for view in one] == [shape, shape]
         with pytest.raises(ValueError, match="expected a pair for each of 5 images, got 2"):
-            recipe.apply_params(images_, recipe._core.sample_batch(0, 2, 40, 44))
+            recipe.apply_params(batch, recipe._core.sample_batch(0, 2, 40, 44))
         with pytest.raises(ValueError, match=r"expected a uint8 tensor \(N, 3, H, W\)"):
-            recipe(images_.float())
-        assert [view.shape for view in recipe(images_[:0])] == [(0, *shape)] * 2
+            recipe(batch.float())
+        assert [view.shape for view in recipe(batch[:0])] == [(0, *shape)] * 2
 
 
 def test_compilers_call_it_as_it_is():
@@ -255,7 +269,7 @@ def torch():
     return torch
 
 
-def pictures(torch, n, height, width, dtype):
+def some_images(torch, n, height, width, dtype):
     x = torch.nn.functional.interpolate(torch.rand(n, 3, 5, 5), (height, width), mode="bicubic").clamp(0, 1)
     x = (x + 0.1 * torch.rand(n, 3, height, width)).clamp(0, 1)
     return (x * 255).round().to(torch.uint8) if dtype == torch.uint8 else x.to(dtype)
@@ -278,7 +292,7 @@ def test_pixels_are_the_cpus(torch, model, precision):
     torch.manual_seed(0)
     for dtype in (torch.uint8, torch.float16, torch.bfloat16, torch.float32):
         for n, height, width in ((16, 8, 8), (5, 37, 63), (3, 224, 224), (1, 65, 300)):
-            x = pictures(torch, n, height, width, dtype)
+            x = some_images(torch, n, height, width, dtype)
             params = ours.sample(n)
             for layout in (torch.contiguous_format, torch.channels_last):
                 moved = x.cuda().contiguous(memory_format=layout)
@@ -296,7 +310,7 @@ def test_pixels_are_the_cpus(torch, model, precision):
     "options", [{}, {"dtype": "float16", "channels_last": True}, {"normalize": None, "dtype": "uint8"}]
 )
 def test_views_are_the_cpus(torch, recipe, options):
-    x = pictures(torch, 6, 250, 190, torch.uint8)
+    x = some_images(torch, 6, 250, 190, torch.uint8)
     transform = recipe(96, rr_prob=0.2, **options)
     views = transform(x.cuda())
     for i, params in enumerate(transform.params):
@@ -312,7 +326,7 @@ def test_views_are_the_cpus(torch, recipe, options):
 @pytest.mark.cuda
 def test_strided_expanded_gray_and_empty_tensors(torch):
     transform = block()
-    x = pictures(torch, 4, 40, 44, torch.uint8)
+    x = some_images(torch, 4, 40, 44, torch.uint8)
     params = transform.sample(4)
     whole = transform.apply_params(x.cuda(), params)
     padded = torch.zeros(4, 3, 50, 60, dtype=torch.uint8, device="cuda")
@@ -333,7 +347,7 @@ def test_a_batch_may_have_more_numbers_than_an_int(torch):
     if torch.cuda.mem_get_info()[0] < 4 * n * 3 * 224 * 224:
         pytest.skip("DID NOT RUN: there is too little memory on the GPU")
     transform = block(0.5)
-    some = pictures(torch, 4, 224, 224, torch.uint8).cuda()
+    some = some_images(torch, 4, 224, 224, torch.uint8).cuda()
     x = torch.zeros(n, 3, 224, 224, dtype=torch.uint8, device="cuda")
     x[-4:] = some
     params = transform.sample(n)
@@ -344,7 +358,7 @@ def test_a_batch_may_have_more_numbers_than_an_int(torch):
 @pytest.mark.cuda
 def test_runs_repeat_and_streams_are_torchs(torch):
     transform = block(0.8, styles="batch")
-    x = pictures(torch, 16, 224, 224, torch.uint8).cuda()
+    x = some_images(torch, 16, 224, 224, torch.uint8).cuda()
     params = transform.sample(16)
     first = transform.apply_params(x, params)
     for _ in range(5):
@@ -371,7 +385,7 @@ def test_runs_repeat_and_streams_are_torchs(torch):
 @pytest.mark.cuda
 def test_threads_have_streams_of_their_own(torch):
     transform = block(0.8)
-    x = pictures(torch, 16, 96, 96, torch.uint8).cuda()
+    x = some_images(torch, 16, 96, 96, torch.uint8).cuda()
     params = [transform.sample(16) for _ in range(4)]
     alone = [transform.apply_params(x, one) for one in params]
     torch.cuda.synchronize()
@@ -390,7 +404,7 @@ def test_threads_have_streams_of_their_own(torch):
 @pytest.mark.cuda
 def test_a_fork_is_told_what_to_do(torch):
     transform = block()
-    x = pictures(torch, 2, 32, 32, torch.uint8).cuda()
+    x = some_images(torch, 2, 32, 32, torch.uint8).cuda()
     transform(x)
     reads, writes = os.pipe()
     child = os.fork()
@@ -416,7 +430,7 @@ def test_arrays_of_others(torch, library, monkeypatch):
     need(library)
     # JAX would take most of the memory.
     monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    x = pictures(torch, 3, 40, 44, torch.uint8).permute(0, 2, 3, 1).contiguous()
+    x = some_images(torch, 3, 40, 44, torch.uint8).permute(0, 2, 3, 1).contiguous()
     array = importlib.import_module("cupy" if library == "cupy" else "jax.numpy").asarray(x.numpy())
     transform = block()
     params = transform.sample(3)
@@ -430,7 +444,7 @@ def test_arrays_of_others(torch, library, monkeypatch):
 @pytest.mark.cuda
 def test_nothing_leaks_and_memory_may_run_out(torch):
     transform = block()
-    x = pictures(torch, 8, 32, 32, torch.uint8).cuda()
+    x = some_images(torch, 8, 32, 32, torch.uint8).cuda()
     transform(x)
     before = torch.cuda.memory_allocated()
     for _ in range(10_000):
@@ -477,7 +491,7 @@ def test_the_sanitizer_finds_nothing(torch, tool):
 @pytest.mark.cuda
 def test_compiled_and_on_other_devices(torch):
     transform, recipe = block(), MoCoV2Transform(32)
-    x = pictures(torch, 4, 64, 64, torch.float32).cuda()
+    x = some_images(torch, 4, 64, 64, torch.float32).cuda()
     params = transform.sample(4)
     told = torch.compile(lambda x: transform.apply_params(x + 0, params) * 2, backend="eager")(x)
     assert torch.equal(told, transform.apply_params(x, params) * 2)

@@ -35,8 +35,8 @@ def encoded(image, kind="PNG"):
 
 
 @pytest.fixture(scope="module")
-def pictures():
-    """Twenty-three pictures of different sizes."""
+def images():
+    """Twenty-three images of different sizes."""
     from sklearn.datasets import load_sample_image
 
     photo = load_sample_image("china.jpg")
@@ -44,13 +44,13 @@ def pictures():
 
 
 @pytest.fixture(scope="module")
-def folder(pictures, tmp_path_factory):
+def folder(images, tmp_path_factory):
     root = tmp_path_factory.mktemp("folder")
-    for i, picture in enumerate(pictures):
+    for i, image in enumerate(images):
         place = root / f"class_{i % 3}" / ("deep" if i % 2 else "")
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{i:02}.png").write_bytes(encoded(picture))
-    (root / "class_0" / "notes.txt").write_text("no picture")
+        (place / f"{i:02}.png").write_bytes(encoded(image))
+    (root / "class_0" / "notes.txt").write_text("no image")
     return root
 
 
@@ -81,7 +81,7 @@ def test_results_depend_neither_on_threads_nor_on_batches(folder):
     assert not equal(first, by_name(batches(make(batch_size=4), 1)))
 
 
-def test_views_are_the_transforms(folder, pictures):
+def test_views_are_the_transforms(folder, images):
     transform = recipe(style=SASSL(p=1.0))
     loader = TwoViewLoader(folder, transform, 5, shuffle=False, drop_last=False, seed=11)
     made = batches(loader, 4)
@@ -93,13 +93,13 @@ def test_views_are_the_transforms(folder, pictures):
     for index, name in enumerate(names):
         image, target = loader.source[index]
         number = int(os.path.basename(name)[:2])
-        assert np.array_equal(image, pictures[number])
+        assert np.array_equal(image, images[number])
         assert target == number % 3 == views[name][2]
         params = transform._core.sample(11, *image.shape[:2], epoch=4, index=index)
         assert all(map(np.array_equal, transform.apply_params(image, params), views[name][:2]))
 
 
-def test_order_shares_and_epochs(pictures):
+def test_order_shares_and_epochs(images):
     arrays = Arrays(np.stack([np.full((9, 9, 3), i, np.uint8) for i in range(23)]), range(23))
     make = lambda **options: TwoViewLoader(arrays, recipe(), 4, **options)  # noqa: E731
     targets = lambda loader: np.concatenate([t for _, t, _ in loader]).tolist()  # noqa: E731
@@ -156,12 +156,12 @@ def test_styles_of_the_batch(folder, position):
     ((content, other), _, _), *_ = TwoViewLoader(folder, plain, 6, **options)
     assert np.array_equal(right, other)
     content = content.transpose(0, 2, 3, 1)
-    pictures = [ImageFolder(folder)[i][0] for i in range(6)]
+    images = [ImageFolder(folder)[i][0] for i in range(6)]
     stylizer = style.stylizer
     if position == "after_crop":
         z = stylizer.encode(np.ascontiguousarray(content))
     else:
-        z = np.concatenate([stylizer.encode(picture[None]) for picture in pictures])
+        z = np.concatenate([stylizer.encode(image[None]) for image in images])
     # A draw of the batch is the number of one of its images.
     params = style._block.sample(9, 6, view=1 << 63)
     assert all(i != j for i, j in enumerate(params.style))
@@ -170,42 +170,42 @@ def test_styles_of_the_batch(folder, position):
         if position == "after_crop":
             expected = style.apply_params(np.ascontiguousarray(content[i]), one)
         else:
-            styled = style.apply_params(pictures[i], one)
+            styled = style.apply_params(images[i], one)
             drawn = plain._core.sample(9, *styled.shape[:2], index=i)
             expected = plain.apply_params(styled, drawn)[0].transpose(1, 2, 0)
         assert np.array_equal(expected, left[i].transpose(1, 2, 0)), i
 
 
-def shard(path, pictures, first=0):
+def shard(path, images, first=0):
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT if first else tarfile.GNU_FORMAT) as tar:
-        for i, picture in enumerate(pictures):
+        for i, image in enumerate(images):
             key = f"{'long/' * 30 * (i % 2)}sample{first + i:03}"
-            for suffix, data in (("json", b"{}"), ("png", encoded(picture)), ("cls", str(first + i).encode())):
+            for suffix, data in (("json", b"{}"), ("png", encoded(image)), ("cls", str(first + i).encode())):
                 member = tarfile.TarInfo(f"{key}.{suffix}")
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
     return path
 
 
-def test_sources_give_their_images(pictures, folder, tmp_path):
-    shards = [shard(tmp_path / "a-0.tar", pictures[:12]), shard(tmp_path / "a-1.tar", pictures[12:], 12)]
+def test_sources_give_their_images(images, folder, tmp_path):
+    shards = [shard(tmp_path / "a-0.tar", images[:12]), shard(tmp_path / "a-1.tar", images[12:], 12)]
     paths = sorted(folder.rglob("*.png"), key=lambda path: path.name)
-    objects = [{"img": Image.fromarray(picture), "label": i} for i, picture in enumerate(pictures)]
-    raw = [{"image": {"bytes": encoded(picture), "path": None}, "label": i} for i, picture in enumerate(pictures)]
+    objects = [{"img": Image.fromarray(image), "label": i} for i, image in enumerate(images)]
+    raw = [{"image": {"bytes": encoded(image), "path": None}, "label": i} for i, image in enumerate(images)]
     sources = {
         "paths": Files(paths, range(23)),
-        "bytes": Files([encoded(picture) for picture in pictures], range(23)),
+        "bytes": Files([encoded(image) for image in images], range(23)),
         "shards": WebDataset(shards),
         "pattern": WebDataset(str(tmp_path / "a-*.tar")),
         "PIL": Objects(objects),
         "raw": Objects(raw),
-        "pairs": Objects(list(zip(pictures, range(23), strict=True))),
+        "pairs": Objects(list(zip(images, range(23), strict=True))),
     }
     for name, source in sources.items():
         assert len(source) == 23, name
         for i in (0, 1, 7, 12, 22, -1):
             image, target = source[i]
-            assert np.array_equal(image, pictures[i]), name
+            assert np.array_equal(image, images[i]), name
             assert target == i % 23, name
         assert len(list(TwoViewLoader(source, recipe(), 5))) == 4, name
     assert len(TwoViewLoader(str(tmp_path / "a-*.tar"), recipe(), 5)) == 4
@@ -307,14 +307,14 @@ def test_cifar_that_is_something_else(tmp_path):
         CIFAR(tmp_path, train=False)
 
 
-def test_classes_that_cannot_be(tmp_path, pictures):
+def test_classes_that_cannot_be(tmp_path, images):
     with pytest.raises(ValueError, match=r"targets\[1\] = 1.9: expected a whole number"):
         Arrays(np.zeros((2, 9, 9, 3), np.uint8), [0, 1.9])
     with pytest.raises(ValueError, match=r"targets\[0\] = 'cat'"):
         Files(["a.png"], ["cat"])
     for label in ("cat", None, 1.9):
         with pytest.raises(ValueError, match=r"^source\[0\]: class = "):
-            Objects([(pictures[0], label)])[0]
+            Objects([(images[0], label)])[0]
     record = bytes([77]) + bytes(3072)
     for i in range(1, 6):
         (tmp_path / f"data_batch_{i}.bin").write_bytes(record)
@@ -326,9 +326,9 @@ def test_classes_that_cannot_be(tmp_path, pictures):
         STL10(tmp_path, "train")
 
 
-def test_folders_hold_what_torchvisions_do(tmp_path, pictures):
+def test_folders_hold_what_torchvisions_do(tmp_path, images):
     for kind in ("BMP", "TIFF", "PPM", "WEBP", "GIF"):
-        Image.fromarray(pictures[0]).save(tmp_path / f"{kind}.{kind.lower()}", kind)
+        Image.fromarray(images[0]).save(tmp_path / f"{kind}.{kind.lower()}", kind)
     source = ImageFolder(tmp_path)
     assert [os.path.basename(source.name(i)) for i in range(len(source))] == [
         "BMP.bmp",
@@ -336,12 +336,12 @@ def test_folders_hold_what_torchvisions_do(tmp_path, pictures):
         "TIFF.tiff",
         "WEBP.webp",
     ]
-    assert all(source[i][0].shape == pictures[0].shape for i in range(4))
+    assert all(source[i][0].shape == images[0].shape for i in range(4))
     assert "1 other file" in repr(source)
 
 
-def test_large_jpegs_are_decoded_at_a_part_of_their_size(tmp_path, pictures):
-    large = Image.fromarray(pictures[0]).resize((700, 500), Image.Resampling.BICUBIC)
+def test_large_jpegs_are_decoded_at_a_part_of_their_size(tmp_path, images):
+    large = Image.fromarray(images[0]).resize((700, 500), Image.Resampling.BICUBIC)
     large.save(tmp_path / "large.jpg", quality=95)
     reduced = functional.decode(tmp_path / "large.jpg", 100)
     assert reduced.shape == (125, 175, 3)
@@ -354,9 +354,8 @@ def test_large_jpegs_are_decoded_at_a_part_of_their_size(tmp_path, pictures):
     assert all(map(np.array_equal, transform(tmp_path / "large.jpg"), other(reduced)))
 
 
-def test_hidden_files_are_left_out_by_every_reader(tmp_path, pictures):
-    from sassl import StyleBank
-    from sassl import pictures as readers
+def test_hidden_files_are_left_out_by_every_reader(tmp_path, images):
+    from sassl import StyleBank, image_files
 
     root = tmp_path / "photos"
     for name in (
@@ -369,9 +368,9 @@ def test_hidden_files_are_left_out_by_every_reader(tmp_path, pictures):
         "deep/.c/c.png",
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(encoded(pictures[0]) if name.endswith(("a.png", "b.png")) else b"none")
+        (root / name).write_bytes(encoded(images[0]) if name.endswith(("a.png", "b.png")) else b"none")
     with pytest.warns(UserWarning, match="photos: 4 hidden files or folders left out"):
-        assert [path.name for path in readers.find([root])] == ["a.png", "b.png"]
+        assert [path.name for path in image_files.find([root])] == ["a.png", "b.png"]
     with pytest.warns(UserWarning, match="4 hidden"):
         assert len(StyleBank.from_images(root)) == 2
     (tmp_path / "set").mkdir()
@@ -380,17 +379,17 @@ def test_hidden_files_are_left_out_by_every_reader(tmp_path, pictures):
     assert len(source) == 2
     assert repr(source).endswith("2 images, 1 classes, 4 hidden files left out, 1 other files left out)")
     names = ("./a.png", "._a.png", "__MACOSX/._b.png", ".hidden/c.png", "b.png")
-    shards = WebDataset(packed(tmp_path / "a.tar", pictures[0], *names))
+    shards = WebDataset(packed(tmp_path / "a.tar", images[0], *names))
     assert repr(shards) == "WebDataset(2 images, without classes, 3 hidden files left out)"
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="DID NOT RUN: names are Unicode here")
-def test_names_that_are_no_unicode(tmp_path, pictures):
+def test_names_that_are_no_unicode(tmp_path, images):
     root = os.fsencode(tmp_path) + b"/caf\xe9"
     for name in (b"cl\xe9", b"cl\xe8"):
         os.makedirs(root + b"/" + name)
         with open(root + b"/" + name + b"/\xff.png", "wb") as file:
-            file.write(encoded(pictures[0]))
+            file.write(encoded(images[0]))
     folder = ImageFolder(root)
     assert folder.classes == [os.fsdecode(name) for name in (b"cl\xe8", b"cl\xe9")]
     first = os.fsdecode(root + b"/cl\xe8/\xff.png")
@@ -404,7 +403,7 @@ def test_names_that_are_no_unicode(tmp_path, pictures):
     sources = [folder, ImageFolder(os.fsdecode(root)), Files([first]), Files([os.fsencode(first)])]
     sources += [Files([Path()]), Files([StrPath(first)]), Objects([(first, 0)]), Objects([(Path(), 0)])]
     for source in sources:
-        assert np.array_equal(source[0][0], pictures[0])
+        assert np.array_equal(source[0][0], images[0])
         if not isinstance(source, Objects):
             assert source.name(0) == first
         *_, names = next(iter(TwoViewLoader(source, recipe(), 1, shuffle=False)))
@@ -418,19 +417,19 @@ def test_names_that_are_no_unicode(tmp_path, pictures):
     with pytest.raises(FileNotFoundError) as error:
         Files([first])[0]
     assert error.value.filename == first
-    shard = packed(tmp_path / "a.tar", pictures[0], "a.png")
+    shard = packed(tmp_path / "a.tar", images[0], "a.png")
     os.rename(shard, root + b"/\xff.tar")
     assert WebDataset(root + b"/\xff.tar").name(0) == os.fsdecode(root + b"/\xff.tar#512")
 
 
-def test_exif_is_a_switch(tmp_path, pictures):
+def test_exif_is_a_switch(tmp_path, images):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(pictures[0]).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(images[0]).save(tmp_path / "a.png", exif=exif)
     data = (tmp_path / "a.png").read_bytes()
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         tar.add(tmp_path / "a.png", "a.png")
-    turned = np.rot90(pictures[0], -1)
+    turned = np.rot90(images[0], -1)
     makes = [
         lambda **options: ImageFolder(tmp_path, **options),
         lambda **options: Files([tmp_path / "a.png"], **options),
@@ -439,7 +438,7 @@ def test_exif_is_a_switch(tmp_path, pictures):
         lambda **options: Objects([{"image": {"bytes": data, "path": None}}], **options),
     ]
     for make in makes:
-        for options, expected in (({}, turned), ({"exif": True}, turned), ({"exif": False}, pictures[0])):
+        for options, expected in (({}, turned), ({"exif": True}, turned), ({"exif": False}, images[0])):
             source = make(**options)
             assert np.array_equal(source[0][0], expected)
             again = pickle.loads(pickle.dumps(source))
@@ -451,10 +450,10 @@ def test_exif_is_a_switch(tmp_path, pictures):
             make(exif=1)
 
 
-def packed(path, picture, *names):
+def packed(path, image, *names):
     with tarfile.open(path, "w") as tar:
         for name in names:
-            data = b"3" if name.endswith("cls") else encoded(picture)
+            data = b"3" if name.endswith("cls") else encoded(image)
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
@@ -472,29 +471,29 @@ def packed(path, picture, *names):
         (("a.png", "b.png", "b.cls"), "b has a class, and others have none"),
     ],
 )
-def test_samples_that_are_no_samples(tmp_path, pictures, names, message):
-    path = packed(tmp_path / "a.tar", pictures[0], *names)
+def test_samples_that_are_no_samples(tmp_path, images, names, message):
+    path = packed(tmp_path / "a.tar", images[0], *names)
     with pytest.raises(ValueError, match=f"a.tar: {message}"):
         WebDataset(path)
     part = WebDataset([path], on_error="report")
     assert message in part.damaged[0][1]
 
 
-def test_keys_end_at_the_first_dot(tmp_path, pictures):
+def test_keys_end_at_the_first_dot(tmp_path, images):
     names = ("x/a.b.v1.png", "x/a.b.json", "a.png", "a.json", "a.seg.png", "c.json", "readme", "d.e.cls")
-    source = WebDataset(packed(tmp_path / "a.tar", pictures[0], *names))
+    source = WebDataset(packed(tmp_path / "a.tar", images[0], *names))
     # a.b.v1.png is v1.png of the sample a, and so no image; c, a.b and d have none at all; readme has no suffix.
     assert repr(source) == "WebDataset(1 images, without classes, 6 other files left out)"
     with pytest.raises(ValueError, match=r"no image in this shard: no <key>.jpg"):
-        WebDataset(packed(tmp_path / "b.tar", pictures[0], "a.v1.png"))
+        WebDataset(packed(tmp_path / "b.tar", images[0], "a.v1.png"))
 
 
-def test_paths_of_shards(tmp_path, pictures):
+def test_paths_of_shards(tmp_path, images):
     for i in range(8, 13):
-        packed(tmp_path / f"s-{i:03}.tar", pictures[0], *(f"{i}{j}.png" for j in range(i)))
+        packed(tmp_path / f"s-{i:03}.tar", images[0], *(f"{i}{j}.png" for j in range(i)))
     odd = tmp_path / "[0]{1,2}"
     odd.mkdir()
-    packed(odd / "a[1].tar", pictures[0], "a.png")
+    packed(odd / "a[1].tar", images[0], "a.png")
     count = lambda source: len(TwoViewLoader(source, recipe(), 1).source)  # noqa: E731
     assert count(str(tmp_path / "s-{008..010}.tar")) == count(tmp_path / "s-{010..008}.tar") == 27
     assert count(str(tmp_path / "s-0{08,12}.tar")) == 20
@@ -525,8 +524,8 @@ def test_what_is_larger_than_any_image_takes_no_memory(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 
-def test_shards_that_do_not_end_as_they_should(tmp_path, pictures):
-    data = shard(tmp_path / "a.tar", pictures[:6]).read_bytes()
+def test_shards_that_do_not_end_as_they_should(tmp_path, images):
+    data = shard(tmp_path / "a.tar", images[:6]).read_bytes()
     with tarfile.open(tmp_path / "a.tar") as tar:
         offset = next(member.offset for member in tar if member.name.endswith("sample004.json"))
     cases = {
@@ -540,7 +539,7 @@ def test_shards_that_do_not_end_as_they_should(tmp_path, pictures):
             WebDataset(tmp_path / name)
         assert len(WebDataset(tmp_path / name, on_error="report")) == whole
     with tarfile.open(tmp_path / "links.tar", "w") as tar:
-        (tmp_path / "a.png").write_bytes(encoded(pictures[0]))
+        (tmp_path / "a.png").write_bytes(encoded(images[0]))
         os.link(tmp_path / "a.png", tmp_path / "b.png")
         tar.add(tmp_path / "a.png", "a.png")
         tar.add(tmp_path / "b.png", "b.png")
@@ -572,9 +571,9 @@ def test_the_place_is_that_of_batches_that_were_handed_out(folder):
 
 
 @pytest.mark.parametrize("styles", ["default", "batch"])
-def test_what_is_too_small_for_style_is_reported(pictures, styles):
+def test_what_is_too_small_for_style_is_reported(images, styles):
     style = SASSL(p=1.0, styles=styles)
-    source = [*pictures[:3], np.zeros((1, 1, 3), np.uint8), *pictures[3:7]]
+    source = [*images[:3], np.zeros((1, 1, 3), np.uint8), *images[3:7]]
     options = {"shuffle": False, "threads": 2}
     loader = TwoViewLoader(source, recipe(style=style, style_position="before_crop"), 4, on_error="report", **options)
     assert len(list(loader)) == 2
@@ -583,18 +582,18 @@ def test_what_is_too_small_for_style_is_reported(pictures, styles):
         list(TwoViewLoader(source, recipe(style=style, style_position="before_crop"), 4, **options))
 
 
-def test_a_compressed_shard_says_what_to_do(tmp_path, pictures):
+def test_a_compressed_shard_says_what_to_do(tmp_path, images):
     import gzip
 
-    path = packed(tmp_path / "a.tar", pictures[0], "a.png")
+    path = packed(tmp_path / "a.tar", images[0], "a.png")
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
     with pytest.raises(ValueError, match=r"it is compressed by gzip: unpack it"):
         WebDataset(tmp_path / "a.tar.gz")
 
 
-def test_sources_and_loaders_pickle(folder, pictures, tmp_path):
-    path = shard(tmp_path / "a.tar", pictures)
-    for source in (ImageFolder(folder), WebDataset(path), Objects([(picture, 3) for picture in pictures])):
+def test_sources_and_loaders_pickle(folder, images, tmp_path):
+    path = shard(tmp_path / "a.tar", images)
+    for source in (ImageFolder(folder), WebDataset(path), Objects([(image, 3) for image in images])):
         copy = pickle.loads(pickle.dumps(source))
         assert len(copy) == 23
         assert np.array_equal(copy[7][0], source[7][0])
@@ -736,10 +735,10 @@ def test_folders_that_are_none(folder, tmp_path):
             ImageFolder(tmp_path)
 
 
-def test_links_are_followed_once(folder, pictures, tmp_path):
+def test_links_are_followed_once(folder, images, tmp_path):
     os.symlink(folder / "class_1", tmp_path / "linked")
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "a.png").write_bytes(encoded(pictures[0]))
+    (tmp_path / "own" / "a.png").write_bytes(encoded(images[0]))
     for name in ("loop", "another"):
         os.symlink(tmp_path, tmp_path / "own" / name)
     source = ImageFolder(tmp_path)
@@ -748,8 +747,8 @@ def test_links_are_followed_once(folder, pictures, tmp_path):
     assert counts.tolist() == [8, 9]
 
 
-def test_shards_that_are_damaged(pictures, tmp_path):
-    path = shard(tmp_path / "a.tar", pictures[:6])
+def test_shards_that_are_damaged(images, tmp_path):
+    path = shard(tmp_path / "a.tar", images[:6])
     data = path.read_bytes()
     with tarfile.open(path) as tar:
         header = next(member.offset for member in tar if member.name.endswith("sample003.json"))
@@ -759,7 +758,7 @@ def test_shards_that_are_damaged(pictures, tmp_path):
         WebDataset(damaged)
     part = WebDataset(damaged, on_error="report")
     assert 2 <= len(part) <= 3
-    assert np.array_equal(part[1][0], pictures[1])
+    assert np.array_equal(part[1][0], images[1])
     assert "unreadable after byte" in part.damaged[0][1]
     cut = tmp_path / "cut.tar"
     cut.write_bytes(data[: len(data) // 2])
@@ -785,7 +784,7 @@ def test_shards_that_are_damaged(pictures, tmp_path):
         whole[0]
 
 
-def test_a_source_that_raises(pictures):
+def test_a_source_that_raises(images):
     class Broken:
         def __len__(self):
             return 8
@@ -793,7 +792,7 @@ def test_a_source_that_raises(pictures):
         def __getitem__(self, index):
             if index == 3:
                 raise KeyError("no such row")
-            return pictures[index], index
+            return images[index], index
 
     loader = TwoViewLoader(Broken(), recipe(), 4, shuffle=False)
     with pytest.raises(ValueError, match=r"source\[3\]: KeyError: 'no such row'"):
@@ -802,7 +801,7 @@ def test_a_source_that_raises(pictures):
     assert [t.tolist() for _, t, _ in loader] == [[0, 1, 2, 4], [4, 5, 6, 7]]
 
 
-def test_what_the_users_data_set_raises(pictures):
+def test_what_the_users_data_set_raises(images):
     class Broken:
         error: BaseException = KeyError("no such row")
 
@@ -812,7 +811,7 @@ def test_what_the_users_data_set_raises(pictures):
         def __getitem__(self, index):
             if index == 3:
                 raise self.error
-            return pictures[index], index
+            return images[index], index
 
     broken = Broken()
     with pytest.raises(ValueError, match=r"^source\[3\]: KeyError: 'no such row'") as raised:
@@ -862,7 +861,7 @@ except {error.__name__} as error:
     assert done.stdout.endswith("{}\n"), done.stdout
 
 
-def test_objects_know_names_of_classes(pictures, folder):
+def test_objects_know_names_of_classes(images, folder):
     class Named:
         classes = ("cat", "dog")
 
@@ -870,7 +869,7 @@ def test_objects_know_names_of_classes(pictures, folder):
             return 2
 
         def __getitem__(self, index):
-            return pictures[index], index
+            return images[index], index
 
     class Subset:
         dataset, indices = Named(), [1]
@@ -882,14 +881,14 @@ def test_objects_know_names_of_classes(pictures, folder):
             return self.dataset[self.indices[index]]
 
     assert Objects(Named()).classes == Objects(Subset()).classes == ["cat", "dog"]
-    others = (Objects([(pictures[0], 3)]), Files([encoded(pictures[0])]), Arrays(np.zeros((1, 9, 9, 3), np.uint8)))
+    others = (Objects([(images[0], 3)]), Files([encoded(images[0])]), Arrays(np.zeros((1, 9, 9, 3), np.uint8)))
     assert [source.classes for source in others] == [None] * 3
 
 
-def test_data_sets_without_a_length(pictures):
+def test_data_sets_without_a_length(images):
     class Stream:
         def __getitem__(self, index):
-            return pictures[index], 0
+            return images[index], 0
 
     class Unsized(Stream):
         def __len__(self):
@@ -902,7 +901,7 @@ def test_data_sets_without_a_length(pictures):
             TwoViewLoader(source, recipe(), 1)
 
 
-def test_a_memmap_pickles_as_its_path(tmp_path, pictures):
+def test_a_memmap_pickles_as_its_path(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (200, 40, 50, 3), np.uint8)
     np.save(tmp_path / "images.npy", images)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
@@ -923,7 +922,7 @@ def test_a_memmap_pickles_as_its_path(tmp_path, pictures):
         pickle.loads(written)
 
 
-def test_memory_of_views_is_the_loaders_own(pictures):
+def test_memory_of_views_is_the_loaders_own(images):
     """Nothing that a subclass can replace gives the memory that threads write."""
 
     class Sharing(TwoViewLoader):
@@ -931,7 +930,7 @@ def test_memory_of_views_is_the_loaders_own(pictures):
             views = np.zeros((n, 3, 24, 24), np.uint8)
             return views, views
 
-    source = [(picture, 0) for picture in pictures]
+    source = [(image, 0) for image in images]
     for (left, right), *_ in Sharing(source, recipe(), 4):
         assert left.flags.owndata
         assert right.flags.owndata
@@ -1006,9 +1005,9 @@ def threads_now():
     return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else threading.active_count()
 
 
-def test_threads_end_with_the_iteration(folder, pictures):
+def test_threads_end_with_the_iteration(folder, images):
     loader = TwoViewLoader(folder, recipe(), 2, threads=3)
-    slow = TwoViewLoader([(picture, 0) for picture in pictures], recipe(), 2, threads=3)
+    slow = TwoViewLoader([(image, 0) for image in images], recipe(), 2, threads=3)
     list(loader)
     before = threads_now()
     for _ in range(100):
@@ -1214,11 +1213,11 @@ for _ in range(3):
     assert (done.stdout, done.returncode) == ("ready\n" + "left\n" * 3, 0), done.stderr
 
 
-def test_hugging_face(pictures, tmp_path):
+def test_hugging_face(images, tmp_path):
     need("datasets")
     import datasets
 
-    rows = {"image": [Image.fromarray(picture) for picture in pictures], "label": list(range(23))}
+    rows = {"image": [Image.fromarray(image) for image in images], "label": list(range(23))}
     dataset = datasets.Dataset.from_dict(
         rows, features=datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
     )
@@ -1226,18 +1225,18 @@ def test_hugging_face(pictures, tmp_path):
     for source in (dataset, undecoded):
         made = by_name(batches(TwoViewLoader(source, recipe(), 23, shuffle=False), 0))
         expected = by_name(
-            batches(TwoViewLoader(list(zip(pictures, range(23), strict=True)), recipe(), 23, shuffle=False), 0)
+            batches(TwoViewLoader(list(zip(images, range(23), strict=True)), recipe(), 23, shuffle=False), 0)
         )
         assert equal(made, expected)
     labels = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
-    gray = [Image.fromarray(pictures[0][..., 0]), Image.fromarray(pictures[1])]
+    gray = [Image.fromarray(images[0][..., 0]), Image.fromarray(images[1])]
     named = datasets.Dataset.from_dict({"image": gray, "label": [1, 0]}, features=labels)
     for source in (named, named.with_format("numpy"), named.with_format("torch")):
-        images = Objects(source)
-        assert images.classes == ["cat", "dog"]
-        assert [images[i][1] for i in range(2)] == [1, 0]
-        assert np.array_equal(images[0][0], np.repeat(pictures[0][..., :1], 3, 2))
-        assert np.array_equal(images[1][0], pictures[1])
+        objects = Objects(source)
+        assert objects.classes == ["cat", "dog"]
+        assert [objects[i][1] for i in range(2)] == [1, 0]
+        assert np.array_equal(objects[0][0], np.repeat(images[0][..., :1], 3, 2))
+        assert np.array_equal(objects[1][0], images[1])
 
 
 def test_lightly_dataset(folder):

@@ -56,7 +56,7 @@ def golden():
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_golden_pictures(golden, name):
+def test_golden_images(golden, name):
     want, (from_path, from_bytes) = EXPECTED[name], golden[name]
     refusal = want.get("may_refuse")
     if isinstance(from_path, str):

@@ -64,23 +64,30 @@ def sassl_network(name):
     return header["__metadata__"]["network"]
 
 
-def test_training_goes_on_to_the_bit_and_exports(folders, teacher, tmp_path, monkeypatch):
-    network = tmp_path / "network.json"
+@pytest.fixture(scope="module")
+def trained(folders, teacher, tmp_path_factory):
+    """The folder of a run of four steps, and the call that made it."""
+    out = tmp_path_factory.mktemp("run")
+    network = out / "network.json"
     network.write_text(sassl_network("skip"))
-    inputs = [
-        "--teacher",
-        teacher,
-        "--contents",
-        folders / "photos",
-        "--styles",
-        folders / "styles",
-        "--network",
-        network,
-    ]
+    inputs = ["--teacher", teacher, "--contents", folders / "photos", "--styles", folders / "styles"]
     options = ["--pool", "4", "6", "--batch", "2", "--crop", "32", "48", "--device", "cpu", "--steps", "4"]
-    call = list(map(str, ["train.py", *inputs, *options, "--out", tmp_path / "whole"]))
+    call = list(map(str, ["train.py", *inputs, "--network", network, *options, "--out", out / "whole"]))
     assert "4 steps" in run(*call)
+    return out / "whole", call
 
+
+@pytest.fixture(scope="module")
+def exported(folders, trained):
+    """The model file of that run, beside its bank."""
+    checkpoint, file = trained[0] / "checkpoint.pt", trained[0] / "mine.safetensors"
+    files = ["--model", file, "--bank", trained[0] / "bank.safetensors"]
+    run("export.py", "--checkpoint", checkpoint, *files, "--styles", folders / "styles", "--count", 7)
+    return file
+
+
+def test_training_goes_on_to_the_bit(trained, tmp_path, monkeypatch):
+    whole_run, call = trained
     monkeypatch.syspath_prepend(PROGRAM)
     import train
 
@@ -98,60 +105,58 @@ def test_training_goes_on_to_the_bit_and_exports(folders, teacher, tmp_path, mon
             half.update(*pools)
             half.step += 1
         half.save()
-    whole, stopped = (torch.load(tmp_path / run / "checkpoint.pt", weights_only=True) for run in ("whole", "stopped"))
+    whole, stopped = (torch.load(at / "checkpoint.pt", weights_only=True) for at in (whole_run, args.out))
     assert whole["step"] == stopped["step"] == 4
     for part in ("student", "mean"):
         for name, value in whole[part].items():
             assert torch.equal(value, stopped[part][name]), f"{part}.{name} differs after a stop"
 
-    checkpoint = ["--checkpoint", tmp_path / "whole" / "checkpoint.pt"]
-    files = ["--model", tmp_path / "mine.safetensors", "--bank", tmp_path / "bank.safetensors"]
-    run("export.py", *checkpoint, *files, "--styles", folders / "styles", "--count", 7)
-    model, bank = (
-        sassl.Stylizer(tmp_path / "mine.safetensors", precision="exact"),
-        sassl.StyleBank.load(tmp_path / "bank.safetensors"),
-    )
-    assert (len(bank), bank.space) == (7, model.space)
+
+def test_a_run_is_exported(exported, monkeypatch):
+    monkeypatch.syspath_prepend(PROGRAM)
     from networks import load
 
+    model = sassl.Stylizer(exported, precision="exact")
+    bank = sassl.StyleBank.load(exported.with_name("bank.safetensors"))
+    assert (len(bank), bank.space) == (7, model.space)
     image = np.random.default_rng(1).random((1, 33, 46, 3), np.float32)
-    module = load(tmp_path / "mine.safetensors")[0]
+    module = load(exported)[0]
     with torch.no_grad():
         tensor = torch.from_numpy(image).permute(0, 3, 1, 2)
         z = module.predictor(tensor)
         expected = module.transformer(tensor, z).permute(0, 2, 3, 1).numpy()
     assert np.allclose(model.transfer(image, z.numpy()), expected, atol=5e-5)
-    mine = ["--model", tmp_path / "mine.safetensors", "--out", tmp_path / "zoomed.safetensors"]
+
+
+def test_a_model_learns_about_other_sizes(folders, exported, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(PROGRAM)
+    from networks import load
+
+    mine = ["--model", exported, "--out", tmp_path / "zoomed.safetensors"]
     out = run("zoom.py", *mine, "--images", folders / "photos", folders / "styles", "--smallest", 32, "--count", 600)
     for line in (line for line in out.splitlines() if line.startswith("side")):
         without, fitted = (
             float(part.split()[0]) for part in (line.split("deviation, ")[1], line.split("without, ")[1])
         )
         assert fitted < 0.8 * without, out
+    model = sassl.Stylizer(exported, precision="exact")
     zoomed = sassl.Stylizer(tmp_path / "zoomed.safetensors", precision="exact")
     large = np.random.default_rng(2).random((1, 64, 80, 3), np.float32)
     assert zoomed.space == model.space
     assert np.array_equal(zoomed.encode(large), model.encode(large))
+    image = np.random.default_rng(1).random((1, 33, 46, 3), np.float32)
     with torch.no_grad():
+        tensor = torch.from_numpy(image).permute(0, 3, 1, 2)
         expected = load(tmp_path / "zoomed.safetensors")[0].predictor(tensor).numpy()
     assert np.allclose(zoomed.encode(image), expected, atol=1e-4)
-    out = run(
-        "evaluate.py",
-        "--teacher",
-        teacher,
-        "--student",
-        tmp_path / "mine.safetensors",
-        "--contents",
-        folders / "photos",
-        "--styles",
-        folders / "styles",
-        "--pairs",
-        2,
-        "--sheet",
-        tmp_path / "sheet.png",
-    )
+
+
+def test_a_model_is_evaluated(folders, teacher, exported, tmp_path):
+    inputs = ["--teacher", teacher, "--student", exported, "--contents", folders / "photos"]
+    sheet = tmp_path / "sheet.png"
+    out = run("evaluate.py", *inputs, "--styles", folders / "styles", "--pairs", 2, "--sheet", sheet)
     assert "style distance" in out
-    assert (tmp_path / "sheet.png").exists()
+    assert sheet.exists()
 
 
 @pytest.mark.parametrize("size", [32, 121, 160])

@@ -209,7 +209,7 @@ def test_features_of_folders_and_the_command(tmp_path):
 
 def test_what_cannot_be_read_is_left_out_and_counted(tmp_path):
     coloured(tmp_path, {"train": 4, "val": 4})
-    (tmp_path / "val" / "red" / "1.png").write_bytes(b"no picture")
+    (tmp_path / "val" / "red" / "1.png").write_bytes(b"no image")
     model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=32, dim=16, input_size=16, threads=2)
     model.save(tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=r"1\.png"):

@@ -137,7 +137,7 @@ def test_the_least_size_is_a_number_of_pixels():
             F.decode(b"", least)
 
 
-def test_decode_of_unusual_pictures():
+def test_decode_of_unusual_images():
     photo = Image.fromarray(np.add.outer(np.arange(60), 2 * np.arange(90)).astype(np.uint8)).convert("RGB")
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
@@ -157,7 +157,7 @@ def test_decode_of_unusual_pictures():
     [
         (b"", "<bytes>: the file is empty"),
         (b"\0" * 100, "none of JPEG, PNG, WebP"),
-        (b"no picture at all, but text", "none of JPEG, PNG, WebP"),
+        (b"no image at all, but text", "none of JPEG, PNG, WebP"),
         (b"GIF89a" + b"\0" * 30, "<bytes>: .*cannot be decoded"),
         (b"\xff\xd8\xff\xe0" + b"\0" * 30, "cannot be decoded"),
         ("cut.png", "cut.png: .*cannot be decoded"),
@@ -165,7 +165,7 @@ def test_decode_of_unusual_pictures():
         ("wide.png", "wide.png: .*too large"),
     ],
 )
-def test_what_is_no_picture(tmp_path, file, words):
+def test_what_is_no_image(tmp_path, file, words):
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8))
     if isinstance(file, str):
         kind = {"png": "PNG", "jpg": "JPEG"}[file[-3:]]

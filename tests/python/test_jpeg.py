@@ -160,14 +160,14 @@ def test_damaged_files(path):
 def test_long_scans() -> None:
     """Scans of which most is far from the end, where codes and values are looked up together: whole ones and damaged ones."""
     rng, noise = random.Random(1), np.random.default_rng(1).integers(0, 256, (150, 170, 3), np.uint8)
-    pictures, files = [Image.fromarray(noise), *(photo.crop((20, 30, 240, 250)) for photo in photographs())], []
-    for picture in pictures:
+    images, files = [Image.fromarray(noise), *(photo.crop((20, 30, 240, 250)) for photo in photographs())], []
+    for image in images:
         for subsampling in ("4:4:4", "4:2:2", "4:2:0", None):
             options = {} if subsampling is None else {"subsampling": subsampling}
             for quality, optimize, restarts in ((100, False, 0), (95, True, 0), (98, False, rng.choice([1, 7, 50]))):
                 file = io.BytesIO()
                 options |= {"quality": quality, "optimize": optimize, "restart_marker_blocks": restarts}
-                picture.convert("RGB" if subsampling else "L").save(file, "JPEG", **options)
+                image.convert("RGB" if subsampling else "L").save(file, "JPEG", **options)
                 files.append(file.getvalue())
     assert all(agree(file) for file in files)
     for number in range(400):

@@ -1,4 +1,4 @@
-"""Pictures and sliders of `sassl.notebook`, and the tour: generated from its script, executed, and driven in a browser."""
+"""Images and sliders of `sassl.notebook`, and the tour: generated from its script, executed, and driven in a browser."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ def test_two_views_show_what_the_transform_makes(photo):
         assert np.abs(one.picture(one(photo)[1]).astype(int) - right).max() <= 1, options
 
 
-def test_sliders_change_the_picture(photo):
+def test_sliders_change_the_image(photo):
     need("ipywidgets")
     box = notebook.explore(photo, height=64)
-    (alpha, beta), (style, seed), picture = box.children[0].children, box.children[1].children, box.children[2]
+    (alpha, beta), (style, seed), image = box.children[0].children, box.children[1].children, box.children[2]
 
     def look():
-        return np.asarray(Image.open(io.BytesIO(picture.value)).convert("RGB"))
+        return np.asarray(Image.open(io.BytesIO(image.value)).convert("RGB"))
 
     first = look()
     beta.value = 0.0
@@ -107,7 +107,7 @@ def test_sliders_change_the_picture(photo):
     moves = []
     for i in range(10):
         style.value = 100 + i
-        moves.append(bytes(picture.value))
+        moves.append(bytes(image.value))
     assert len(set(moves)) == 10, "each move of the slider shows another view"
     with pytest.raises(ValueError, match="a bank of styles"):
         notebook.explore(photo, "batch")
@@ -128,8 +128,8 @@ def executed():
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_tour_runs_and_is_the_one_in_examples(executed):
-    pictures = [o for cell in executed.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert len(pictures) == 6
+    images = [o for cell in executed.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(images) == 6
     widgets = [
         o for cell in executed.cells for o in cell.get("outputs", []) if "widget-view+json" in str(o.get("data"))
     ]
@@ -164,9 +164,9 @@ def test_a_slider_in_a_real_browser(tmp_path):
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1000, "height": 1400})
             page.goto(f"http://127.0.0.1:{port}/", timeout=60_000)
-            picture = page.locator("img.widget-image")
-            picture.wait_for(timeout=60_000)
-            first = picture.get_attribute("src")
+            image = page.locator("img.widget-image")
+            image.wait_for(timeout=60_000)
+            first = image.get_attribute("src")
             handle = page.get_by_role("slider").nth(1)
             handle.focus()
             for _ in range(40):
@@ -176,7 +176,7 @@ def test_a_slider_in_a_real_browser(tmp_path):
             )
             readout = page.locator(".widget-readout").nth(1).inner_text()
             page.wait_for_timeout(1000)
-            picture.screenshot(path=tmp_path / "moved.png")
+            image.screenshot(path=tmp_path / "moved.png")
             browser.close()
     finally:
         server.terminate()

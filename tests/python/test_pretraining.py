@@ -337,8 +337,8 @@ def test_a_run_is_monitored_logged_and_plotted(tmp_path):
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[0] == "loss"
     assert len(titles) == 6
-    with Image.open(tmp_path / "history.png") as picture:
-        assert picture.size[0] > 500
+    with Image.open(tmp_path / "history.png") as image:
+        assert image.size[0] > 500
     with pytest.raises(ValueError, match="no epoch is over"):
         simclr().history.plot()
     before = (tmp_path / "history.png").read_bytes()
@@ -451,16 +451,16 @@ def test_batches_of_others_are_what_the_settings_say(tmp_path):
     assert steps == []
     # What is told is what evaluation goes by.
     model = simclr(views={"normalize": imagenet}).fit([([normalized] * 2, 0)], **options)
-    pictures = (images * 255).round().astype(np.uint8)
-    found = evaluation.extract(model, pictures).features
+    as_bytes = (images * 255).round().astype(np.uint8)
+    found = evaluation.extract(model, as_bytes).features
     assert np.allclose(found, model.encode(normalized), atol=1e-2 * np.abs(found).max())
     # What no mean and deviation tell is not known, in its file too, and nothing is made up.
     model = simclr(views={"normalize": "not known"}).fit([([images * 7 - 3] * 2, 0)], out=tmp_path / "run", **options)
     assert Config.load(tmp_path / "run" / "config.json").views["normalize"] == "not known"
     model = Pretraining.load(tmp_path / "run" / "checkpoint-00001-0000000.safetensors", threads=2)
     with pytest.raises(ValueError, match="normalize = 'not known': the model learnt from batches of others"):
-        evaluation.extract(model, pictures)
-    assert np.array_equal(evaluation.extract(model, pictures, normalize=None).features, model.encode(pictures / 255))
+        evaluation.extract(model, as_bytes)
+    assert np.array_equal(evaluation.extract(model, as_bytes, normalize=None).features, model.encode(as_bytes / 255))
     with pytest.raises(ValueError, match="monitor: normalize = 'not known'"):
         model.fit([([images] * 2, [0, 1] * 4)], 1, monitor=labelled(8), quiet=True)
     with pytest.raises(
@@ -641,8 +641,8 @@ def test_a_plot_shows_in_a_notebook(tmp_path):
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK)])
     NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     (shown,) = book.cells[0].outputs
-    with Image.open(io.BytesIO(base64.b64decode(shown["data"]["image/png"]))) as picture:
-        assert picture.size[0] > 500
+    with Image.open(io.BytesIO(base64.b64decode(shown["data"]["image/png"]))) as image:
+        assert image.size[0] > 500
     history = History([{"epoch": 1, "loss": 2.0}])
     assert pickle.loads(pickle.dumps(history.plot()))._repr_png_() == history.plot()._repr_png_()
 
@@ -1110,12 +1110,12 @@ def test_what_cannot_be(folder, tmp_path):
 
 
 def test_classes_are_known_by_their_names(folder, tmp_path):
-    pictures = sorted(folder.glob("*.png"))
+    images = sorted(folder.glob("*.png"))
     for part, classes in (("train", "abc"), ("val", "bc"), ("other", "bd")):
         for i, name in enumerate(classes):
             (tmp_path / part / name).mkdir(parents=True)
-            for picture in pictures[4 * i : 4 * i + 4]:
-                (tmp_path / part / name / picture.name).write_bytes(picture.read_bytes())
+            for image in images[4 * i : 4 * i + 4]:
+                (tmp_path / part / name / image.name).write_bytes(image.read_bytes())
     train, val, other = (ImageFolder(tmp_path / part) for part in ("train", "val", "other"))
     model = simclr()
     assert evaluation.extract(model, val, classes=train.classes).targets.tolist() == [1] * 4 + [2] * 4
@@ -1131,8 +1131,8 @@ def test_classes_are_known_by_their_names(folder, tmp_path):
 
 
 def test_an_image_that_cannot_be_read_is_told_of(folder, tmp_path, capsys):
-    for i, picture in enumerate(sorted(folder.glob("*.png"))[:8]):
-        (tmp_path / picture.name).write_bytes(picture.read_bytes() if i else b"no picture")
+    for i, image in enumerate(sorted(folder.glob("*.png"))[:8]):
+        (tmp_path / image.name).write_bytes(image.read_bytes() if i else b"no image")
     with pytest.raises(ValueError, match=r"00\.png"):
         simclr().fit(tmp_path, 1, batch_size=4, quiet=True)
     simclr().fit(tmp_path, 2, batch_size=4, on_error="report")

@@ -80,20 +80,17 @@ def seed_all(framework):
         torch.manual_seed(0)
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("framework", "line"), FRAMEWORKS)
-def test_each_line_of_the_table_of_frameworks_runs(framework, line, photo, tmp_path):
+def names_of(framework, photo, folder):
+    """What the line of a framework uses, or no test where the framework is missing."""
     import sassl
     from sassl.transforms import SASSL, MoCoV2Transform, with_style
 
-    picture = Image.fromarray(photo)
-    (tmp_path / "class").mkdir()
-    picture.save(tmp_path / "class" / "a.png")
+    image = Image.fromarray(photo)
     names = {"SASSL": SASSL, "MoCoV2Transform": MoCoV2Transform, "with_style": with_style, "sassl": sassl}
     names |= {
         "photo": photo,
-        "picture": picture,
-        "folder": str(tmp_path),
+        "image": image,
+        "folder": str(folder),
         "arrays": np.stack([photo, photo]).astype("float32"),
     }
     match framework.split()[0].strip(","):
@@ -140,7 +137,16 @@ def test_each_line_of_the_table_of_frameworks_runs(framework, line, photo, tmp_p
             need("datasets")
             import datasets
 
-            names["hf"] = datasets.Dataset.from_dict({"image": [picture]}).cast_column("image", datasets.Image())
+            names["hf"] = datasets.Dataset.from_dict({"image": [image]}).cast_column("image", datasets.Image())
+    return names
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("framework", "line"), FRAMEWORKS)
+def test_each_line_of_the_table_of_frameworks_runs(framework, line, photo, tmp_path):
+    (tmp_path / "class").mkdir()
+    Image.fromarray(photo).save(tmp_path / "class" / "a.png")
+    names = names_of(framework, photo, tmp_path)
 
     def view(p=None):
         """What the line makes; with this probability of style in the place of the default."""

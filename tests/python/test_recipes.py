@@ -21,25 +21,25 @@ def seeded(recipe, seed=0, **options):
 
 
 @pytest.fixture(scope="module")
-def picture():
+def flower():
     from sklearn.datasets import load_sample_image
 
     return np.ascontiguousarray(load_sample_image("flower.jpg")[:300:2, :400:2])
 
 
 @pytest.mark.parametrize("blur", [None, 23])
-def test_views_are_torchvisions_of_the_same_draws(picture, blur):
+def test_views_are_torchvisions_of_the_same_draws(flower, blur):
     need("torchvision")
     import torch
     import torchvision.transforms.functional as tv
     from PIL import ImageFilter
 
     transform = seeded(MoCoV2Transform, kernel_size=blur, solarization_prob=0.3, vf_prob=0.3)
-    image = Image.fromarray(picture)
+    image = Image.fromarray(flower)
     adjust = {name: getattr(tv, f"adjust_{name}") for name in ("brightness", "contrast", "saturation", "hue")}
     kinds = set()
     for _ in range(40):
-        views = transform(picture)
+        views = transform(flower)
         for view, params in zip(views, transform.params, strict=True):
             expected = tv.resized_crop(image, *params.crop, [224, 224])
             for name, factor in params.jitter:
@@ -66,12 +66,12 @@ def test_views_are_torchvisions_of_the_same_draws(picture, blur):
 
 
 @pytest.mark.parametrize("position", ["after_crop", "before_crop"])
-def test_style_is_that_of_sassl_and_changes_nothing_else(picture, position):
+def test_style_is_that_of_sassl_and_changes_nothing_else(flower, position):
     style = SASSL(p=1.0)
     with_style = seeded(MoCoV2Transform, 3, style=style, style_position=position, cj_prob=0, gaussian_blur=0, hf_prob=0)
     without = seeded(MoCoV2Transform, 3, cj_prob=0, gaussian_blur=0, hf_prob=0)
-    left, right = with_style(picture)
-    plain_left, plain_right = without(picture)
+    left, right = with_style(flower)
+    plain_left, plain_right = without(flower)
     assert np.array_equal(right, plain_right)
     assert not np.array_equal(left, plain_left)
     params, plain = with_style.params, without.params
@@ -81,13 +81,13 @@ def test_style_is_that_of_sassl_and_changes_nothing_else(picture, position):
     assert params[1].style is None
     if position == "after_crop" and not params[0].grayscale:
         bare = seeded(MoCoV2Transform, 3, cj_prob=0, gaussian_blur=0, hf_prob=0, normalize=None, dtype="uint8")
-        view = bare.apply_params(picture, plain)[0].transpose(1, 2, 0)
+        view = bare.apply_params(flower, plain)[0].transpose(1, 2, 0)
         styled = style.apply_params(view, params[0].style).transpose(2, 0, 1) / np.float32(255)
         mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
         assert np.array_equal((styled - mean[:, None, None]) / std[:, None, None], left)
 
 
-def test_styled_view_and_p(picture):
+def test_styled_view_and_p(flower):
     for which, expected in (("left", (True, False)), ("right", (False, True)), ("both", (True, True))):
         transform = seeded(SimCLRTransform, style=SASSL(p=0.8), styled_view=which)
         drawn = [transform.sample(100, 100) for _ in range(200)]
@@ -98,27 +98,27 @@ def test_styled_view_and_p(picture):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_kind_of_image_gives_the_same_views(recipe, picture, tmp_path):
-    file = tmp_path / "picture.png"
-    Image.fromarray(picture).save(file)
-    kinds = [picture, Image.fromarray(picture), file, str(file), file.read_bytes(), picture[:, ::1].copy("F")]
+def test_every_kind_of_image_gives_the_same_views(recipe, flower, tmp_path):
+    file = tmp_path / "flower.png"
+    Image.fromarray(flower).save(file)
+    kinds = [flower, Image.fromarray(flower), file, str(file), file.read_bytes(), flower[:, ::1].copy("F")]
     if pytest.importorskip("torch", reason="DID NOT RUN: torch is not installed"):
         import torch
 
-        kinds.append(torch.from_numpy(picture).permute(2, 0, 1))
-    first = seeded(recipe)(picture)
+        kinds.append(torch.from_numpy(flower).permute(2, 0, 1))
+    first = seeded(recipe)(flower)
     assert [view.shape for view in first] == [(3, 224, 224)] * 2
     for image in kinds[1:]:
         assert all(map(np.array_equal, seeded(recipe)(image), first))
-    gray = Image.fromarray(picture).convert("L")
+    gray = Image.fromarray(flower).convert("L")
     assert all(map(np.array_equal, seeded(recipe)(gray), seeded(recipe)(np.asarray(gray)[..., None])))
 
 
-def test_outputs(picture):
-    plain = seeded(SimCLRTransform)(picture)
-    bytes_ = seeded(SimCLRTransform, dtype="uint8")(picture)
-    halves = seeded(SimCLRTransform, dtype="float16", channels_last=True)(picture)
-    last = seeded(SimCLRTransform, dtype="uint8", channels_last=True)(picture)
+def test_outputs(flower):
+    plain = seeded(SimCLRTransform)(flower)
+    bytes_ = seeded(SimCLRTransform, dtype="uint8")(flower)
+    halves = seeded(SimCLRTransform, dtype="float16", channels_last=True)(flower)
+    last = seeded(SimCLRTransform, dtype="uint8", channels_last=True)(flower)
     for view, byte, half, other in zip(plain, bytes_, halves, last, strict=True):
         assert (view.dtype, byte.dtype, half.dtype) == (np.float32, np.uint8, np.float16)
         assert np.array_equal(view, byte / np.float32(255))
@@ -126,47 +126,47 @@ def test_outputs(picture):
         assert np.array_equal(other, byte.transpose(1, 2, 0))
 
 
-def test_torch_tensors_where_torch_is(picture):
+def test_torch_tensors_where_torch_is(flower):
     need("torch")
     import torch
 
-    left, right = BYOLTransform(input_size=(32, 48), style=SASSL())(picture)
+    left, right = BYOLTransform(input_size=(32, 48), style=SASSL())(flower)
     assert isinstance(left, torch.Tensor)
     assert left.shape == right.shape == (3, 32, 48)
     assert left.dtype == torch.float32
     torch.manual_seed(5)
-    first = BYOLTransform(32)(picture)
+    first = BYOLTransform(32)(flower)
     torch.manual_seed(5)
-    assert all(map(torch.equal, BYOLTransform(32)(picture), first))
+    assert all(map(torch.equal, BYOLTransform(32)(flower), first))
 
 
-def test_dtypes_and_interpolations_of_other_packages(picture):
+def test_dtypes_and_interpolations_of_other_packages(flower):
     need("torchvision")
     import torch
     from torchvision.transforms import InterpolationMode
 
     expected = seeded(SimCLRTransform, dtype="float16")
-    views = expected(picture)
+    views = expected(flower)
     for dtype in (torch.float16, np.float16, np.dtype("float16")):
         for mode in (InterpolationMode.BICUBIC, Image.Resampling.BICUBIC, 3):
             transform = seeded(SimCLRTransform, dtype=dtype, interpolation=mode)
-            assert all(map(np.array_equal, transform(picture), views))
+            assert all(map(np.array_equal, transform(flower), views))
             assert (transform.dtype, transform._settings["interpolation"]) == ("float16", "bicubic")
     bilinear = seeded(SimCLRTransform, interpolation=InterpolationMode.BILINEAR)
-    assert all(map(np.array_equal, bilinear(picture), seeded(SimCLRTransform, interpolation="bilinear")(picture)))
+    assert all(map(np.array_equal, bilinear(flower), seeded(SimCLRTransform, interpolation="bilinear")(flower)))
 
 
-def test_torchs_generator_pickles_and_goes_on(picture):
+def test_torchs_generator_pickles_and_goes_on(flower):
     need("torch")
     import torch
 
     transform = MoCoV2Transform(32, style=SASSL(), generator=torch.Generator().manual_seed(3))
-    transform(picture)
+    transform(flower)
     again = pickle.loads(pickle.dumps(transform))
-    assert all(map(torch.equal, again(picture), transform(picture)))
+    assert all(map(torch.equal, again(flower), transform(flower)))
 
 
-def test_torch_compile_calls_it_as_it_is(picture):
+def test_torch_compile_calls_it_as_it_is(flower):
     need("torch")
     import torch
 
@@ -177,7 +177,7 @@ def test_torch_compile_calls_it_as_it_is(picture):
         graphs.append([node.target.__name__ for node in graph.graph.nodes if node.op == "call_function"])
         return graph.forward
 
-    image = torch.from_numpy(picture).permute(2, 0, 1)
+    image = torch.from_numpy(flower).permute(2, 0, 1)
     torch.compile(lambda x: transform(x + 0)[0] * 2, backend=backend)(image)
     assert graphs == [["add"], ["mul"]]
 
@@ -208,24 +208,24 @@ def test_defaults_are_the_methods_own():
     assert "kernel_size" not in repr(MoCoV2Transform())
 
 
-def test_pickles_and_replays(picture):
+def test_pickles_and_replays(flower):
     transform = seeded(BYOLTransform, style=SASSL(p=1.0))
     copy = pickle.loads(pickle.dumps(transform))
-    left, right = transform(picture)
+    left, right = transform(flower)
     params = transform.params
-    assert all(map(np.array_equal, copy(picture), (left, right)))
-    assert all(map(np.array_equal, copy.apply_params(picture, params), (left, right)))
+    assert all(map(np.array_equal, copy(flower), (left, right)))
+    assert all(map(np.array_equal, copy.apply_params(flower, params), (left, right)))
     assert "crop=" in repr(params[0])
     again = pickle.loads(pickle.dumps(params))
     assert again == params
-    assert all(map(np.array_equal, copy.apply_params(picture, again), (left, right)))
+    assert all(map(np.array_equal, copy.apply_params(flower, again), (left, right)))
 
 
-def test_params_are_made_by_hand(picture):
+def test_params_are_made_by_hand(flower):
     transform = BYOLTransform(output="numpy", style=SASSL())
     plain = ViewParams((0, 0, 100, 100))
     assert plain == ViewParams(crop=(0, 0, 100, 100), jitter=[], style=None)
-    left, right = transform.apply_params(picture, (ViewParams((0, 0, 100, 100), flip=(True, False)), plain))
+    left, right = transform.apply_params(flower, (ViewParams((0, 0, 100, 100), flip=(True, False)), plain))
     assert np.array_equal(left, right[..., ::-1])
     with pytest.raises(ValueError, match="jitter: expected none or four pairs"):
         ViewParams((0, 0, 9, 9), jitter=[("hue", 0.1)])
@@ -235,11 +235,11 @@ def test_params_are_made_by_hand(picture):
         ViewParams((0, 0, 9, 9), style=transform.style.sample(2))
     styled = ViewParams((0, 0, 100, 100), style=SASSL(p=1.0).sample())
     with pytest.raises(ValueError, match="these views have no style"):
-        BYOLTransform(output="numpy").apply_params(picture, (styled, plain))
+        BYOLTransform(output="numpy").apply_params(flower, (styled, plain))
 
 
 @pytest.mark.parametrize("degrees", [None, 30, (10, 20)])
-def test_rotations_are_lightlys(picture, degrees):
+def test_rotations_are_lightlys(flower, degrees):
     need("torchvision")
     import torchvision.transforms.functional as tv
 
@@ -247,8 +247,8 @@ def test_rotations_are_lightlys(picture, degrees):
     transform = seeded(SimCLRTransform, rr_prob=0.5, rr_degrees=degrees, input_size=64, **others)
     drawn = []
     for _ in range(30):
-        for view, params in zip(transform(picture), transform.params, strict=True):
-            expected = tv.resized_crop(Image.fromarray(picture), *params.crop, [64, 64], tv.InterpolationMode.BICUBIC)
+        for view, params in zip(transform(flower), transform.params, strict=True):
+            expected = tv.resized_crop(Image.fromarray(flower), *params.crop, [64, 64], tv.InterpolationMode.BICUBIC)
             if params.rotation is not None:
                 expected = tv.rotate(expected, params.rotation)
                 drawn.append(params.rotation)
@@ -310,16 +310,16 @@ def test_settings_that_cannot_be(options, message):
         MoCoV2Transform(**options)
 
 
-def test_images_that_cannot_be(picture, tmp_path):
+def test_images_that_cannot_be(flower, tmp_path):
     transform = seeded(MoCoV2Transform, style=SASSL(p=1.0))
     with pytest.raises(TypeError, match="style: expected"):
         MoCoV2Transform(style="default")
     with pytest.raises(ValueError, match="needs the other images"):
-        seeded(MoCoV2Transform, style=SASSL(styles="batch"))(picture)
+        seeded(MoCoV2Transform, style=SASSL(styles="batch"))(flower)
     with pytest.raises(TypeError, match="got int"):
         transform(3)
     with pytest.raises(ValueError, match="uint8 array"):
-        transform(picture.astype(np.float32))
+        transform(flower.astype(np.float32))
     with pytest.raises(ValueError, match="image = 0x9"):
         transform(np.zeros((0, 9, 3), np.uint8))
     with pytest.raises(FileNotFoundError):

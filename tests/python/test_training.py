@@ -49,8 +49,8 @@ def views(n, size, seed=0):
     """Two views that have something in common, (N, 3, H, W)."""
     generator = torch.Generator().manual_seed(seed)
     rough = torch.rand(n, 3, 4, 4, generator=generator)
-    picture = nn.functional.interpolate(rough, (size, size), mode="bilinear")
-    return [picture + 0.2 * torch.rand(n, 3, size, size, generator=generator) for _ in range(2)]
+    image = nn.functional.interpolate(rough, (size, size), mode="bilinear")
+    return [image + 0.2 * torch.rand(n, 3, size, size, generator=generator) for _ in range(2)]
 
 
 METHODS = [

@@ -17,21 +17,21 @@ from sassl.transforms.plain import SASSL
 
 
 @pytest.fixture
-def pictures(photo):
+def images(photo):
     return [Image.fromarray(photo[: 40 + i, : 60 - i]) for i in range(6)]
 
 
 @pytest.fixture
-def folder(pictures, tmp_path):
-    for i, picture in enumerate(pictures):
+def folder(images, tmp_path):
+    for i, image in enumerate(images):
         (tmp_path / f"class{i % 2}").mkdir(exist_ok=True)
-        picture.save(tmp_path / f"class{i % 2}" / f"{i}.png")
+        image.save(tmp_path / f"class{i % 2}" / f"{i}.png")
     return tmp_path
 
 
 def styles_of(pipeline):
-    steps = getattr(pipeline, "transform", pipeline).transforms
-    return [type(step).__name__ for step in steps].count("SASSL")
+    transforms = getattr(pipeline, "transform", pipeline).transforms
+    return [type(transform).__name__ for transform in transforms].count("SASSL")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -60,27 +60,27 @@ def test_lightly(folder):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_timm(pictures):
+def test_timm(images):
     need("timm")
     from timm.data import create_transform
 
     style = SASSL(p=1.0)
     made = with_style(create_transform(32, is_training=True), style)
     assert [type(step).__name__ for step in made.transforms[:2]] == ["RandomResizedCropAndInterpolation", "SASSL"]
-    assert made(pictures[0]).shape == (3, 32, 32)
+    assert made(images[0]).shape == (3, 32, 32)
     assert style.params is None or made.transforms[1].params is not None
     parts = with_style(create_transform(32, is_training=True, separate=True, auto_augment="rand-m9"), style)
     assert [styles_of(part) for part in parts] == [1, 0, 0]
-    with pytest.raises(ValueError, match="expected a RandomResizedCrop or RandomCrop among its steps"):
+    with pytest.raises(ValueError, match="expected a RandomResizedCrop or RandomCrop among its transforms"):
         with_style(create_transform(32), style)
 
 
-def test_torchvision(pictures):
+def test_torchvision(images):
     need("torchvision")
     from torchvision.transforms import v2
 
     made = with_style(v2.Compose([v2.RandomResizedCrop(32), v2.ToImage()]), SASSL(p=1.0))
-    assert made(pictures[0]).shape == (3, 32, 32)
+    assert made(images[0]).shape == (3, 32, 32)
     for_cifar = with_style(v2.Compose([v2.RandomCrop(32, padding=4), v2.ToImage()]), SASSL(p=1.0))
     assert [type(step).__name__ for step in for_cifar.transforms] == ["RandomCrop", "SASSL", "ToImage"]
     with pytest.raises(ValueError, match="got RandomCrop"):
@@ -172,7 +172,7 @@ class Counted:
         return Image.new("RGB", image.size, "white")
 
 
-def test_makers_of_views_have_style_in_the_first(pictures):
+def test_makers_of_views_have_style_in_the_first(images):
     need("torchvision")
     from torchvision import transforms as v1
 
@@ -199,23 +199,23 @@ def test_makers_of_views_have_style_in_the_first(pictures):
         styled = with_style(pipeline, style)
         assert style.calls == 0
         for i in range(1, 3):
-            views = styled(pictures[0])
+            views = styled(images[0])
             assert (len(views), style.calls) == (n, i), styled
             assert [float(view.min()) == 1 for view in views] == [True] + [False] * (n - 1), styled
-        pipeline(pictures[0])
+        pipeline(images[0])
         assert style.calls == 2, "the pipeline that was given is as it was"
-        assert len(pickle.loads(pickle.dumps(styled))(pictures[0])) == n
+        assert len(pickle.loads(pickle.dumps(styled))(images[0])) == n
 
     style = Counted()
     dataset = MultiCropDataset([crop()] * 2 + [small] * 3)
     with pytest.raises(ValueError, match="got MultiCropDataset; give its trans"):
         with_style(dataset, style)
-    views = [transform(pictures[0]) for transform in with_style(dataset.trans, style)]
+    views = [transform(images[0]) for transform in with_style(dataset.trans, style)]
     assert [float(view.min()) == 1 for view in views] == [True] + [False] * 4
     assert style.calls == 1
 
 
-def test_an_error_in_a_view_leaves_the_next_image_alone(pictures):
+def test_an_error_in_a_view_leaves_the_next_image_alone(images):
     need("torchvision")
     from torchvision import transforms as v1
 
@@ -224,7 +224,7 @@ def test_an_error_in_a_view_leaves_the_next_image_alone(pictures):
     for i in range(1, 4):
         with pytest.raises(TypeError):
             styled("no image")
-        styled(pictures[0])
+        styled(images[0])
         assert style.calls == i
 
 
@@ -246,27 +246,27 @@ def test_pipelines_that_are_not_understood_say_what_to_do():
             with_style(pipeline, Counted())
 
 
-def test_hugging_face(pictures):
+def test_hugging_face(images):
     need("datasets")
     import datasets
 
-    dataset = datasets.Dataset.from_dict({"image": pictures, "label": list(range(6))}).cast_column(
+    dataset = datasets.Dataset.from_dict({"image": images, "label": list(range(6))}).cast_column(
         "image", datasets.Image()
     )
     dataset.set_transform(Columns(SASSL(p=1.0, generator=np.random.default_rng(0))))
     rows = dataset[:4]
-    assert [image.size for image in rows["image"]] == [picture.size for picture in pictures[:4]]
+    assert [image.size for image in rows["image"]] == [image.size for image in images[:4]]
     assert rows["label"] == [0, 1, 2, 3]
-    assert not np.array_equal(np.asarray(rows["image"][0]), np.asarray(pictures[0]))
+    assert not np.array_equal(np.asarray(rows["image"][0]), np.asarray(images[0]))
     dataset.set_transform(Columns(SASSL(p=1.0, styles="batch"), output="styled"))
     assert set(dataset[:3]) == {"image", "label", "styled"}
     dataset.set_transform(Columns(MoCoV2Transform(32, output="numpy"), output="views"))
     assert [view.shape for view in dataset[1]["views"]] == [(3, 32, 32)] * 2
     with pytest.raises(KeyError, match="column = 'img'"):
-        Columns(SASSL(), "img")({"image": pictures})
+        Columns(SASSL(), "img")({"image": images})
     with pytest.raises(TypeError, match="transform: expected"):
         Columns(None)
-    for column in ([pictures[0], None], ["photo.jpg"], [{"bytes": None, "path": "photo.jpg"}]):
+    for column in ([images[0], None], ["photo.jpg"], [{"bytes": None, "path": "photo.jpg"}]):
         with pytest.raises(TypeError, match=r"image\[\d\]: expected an image, got .*cast_column"):
             Columns(SASSL())({"image": column})
     dataset.reset_format()
@@ -274,13 +274,13 @@ def test_hugging_face(pictures):
         dataset.map(Columns(SASSL()))
 
 
-def test_columns_of_tensors_are_all_stylized(pictures):
+def test_columns_of_tensors_are_all_stylized(images):
     need("torchvision")
     import torch
     from sassl.transforms import torchvision as ours
     from torchvision.transforms.v2.functional import pil_to_tensor
 
-    tensors = [pil_to_tensor(picture) for picture in pictures]
+    tensors = [pil_to_tensor(image) for image in images]
     made = Columns(ours.SASSL(p=1.0))({"image": tensors})["image"]
     assert [x.shape for x in made] == [x.shape for x in tensors]
     assert not any(map(torch.equal, made, tensors))

@@ -17,7 +17,8 @@ need("torchvision")
 import sassl  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
-from sassl.transforms import SASSL, images  # noqa: E402
+from sassl import images  # noqa: E402
+from sassl.transforms import SASSL  # noqa: E402
 from torch.utils.data import DataLoader, Dataset  # noqa: E402
 from torchvision import transforms as v1  # noqa: E402
 from torchvision import tv_tensors  # noqa: E402

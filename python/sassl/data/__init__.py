@@ -10,8 +10,14 @@
 Every random number is a function of (seed, epoch, index of the image, view): results depend neither on threads nor on batches.
 """
 
+from .arrays import Arrays
+from .base import Images
+from .files import Files, ImageFolder
 from .loader import TwoViewLoader
-from .sources import CIFAR, STL10, Arrays, Files, ImageFolder, Images, Objects, WebDataset, as_images
+from .objects import Objects
+from .records import CIFAR, STL10
+from .sources import as_images
+from .webdataset import WebDataset
 
 __all__ = [
     "CIFAR",

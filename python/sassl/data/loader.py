@@ -9,7 +9,7 @@ from typing import Any
 
 from .._sassl import Loader
 from ..arguments import choice, flag, whole, wrong
-from ..transforms.recipes import TwoViewTransform
+from ..transforms.two_views import TwoViewTransform
 from .sources import as_images
 
 
@@ -83,15 +83,12 @@ class TwoViewLoader:
         if pin_memory:
             _check_pinning()
         self._collate, self._pin_memory = collate, pin_memory
+        order: dict[str, Any] = {"batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last, "seed": seed}
+        order |= {"rank": rank, "world_size": world_size}
         self._core = Loader(
             self.source.core,
             transform._core,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
+            **order,
             threads=threads,
             prefetch=prefetch,
             on_error=on_error,
@@ -99,15 +96,7 @@ class TwoViewLoader:
             min_decode_size=transform._settings["min_decode_size"],
         )
         # What a state must agree with.
-        self._plan = {
-            "images": len(self.source),
-            "batch_size": batch_size,
-            "shuffle": shuffle,
-            "drop_last": drop_last,
-            "seed": seed,
-            "rank": rank,
-            "world_size": world_size,
-        }
+        self._plan = {"images": len(self.source), **order}
         self._epoch, self._batch, self._chosen = -1, 0, False
         self._told = 0
         # The pass that moves this loader's place.

@@ -13,9 +13,9 @@
 Everything between two views and changed weights is native; only the loop over batches is here.
 """
 
-from .config import PRESETS, Config
+from .config import PRESETS, Config, describe
 from .history import History
-from .methods import BYOL, MoCoV2, Pretraining, SimCLR, describe
+from .methods import BYOL, MoCoV2, Pretraining, SimCLR
 from .monitor import Monitor
 
 __all__ = ["BYOL", "PRESETS", "Config", "History", "MoCoV2", "Monitor", "Pretraining", "SimCLR", "describe"]

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import TwoViewLoader
-from ..transforms.recipes import TwoViewTransform
-from .config import UNKNOWN
+from ..transforms.two_views import UNKNOWN, TwoViewTransform
 
 #: How far numbers may lie beyond the settings' range, as a part of it: what enlarges or blurs overshoots.
 _SLACK = 0.25

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -12,9 +13,7 @@ from typing import Any
 
 from .._sassl import write_file
 from ..arguments import choice, flag, number, whole, wrong
-
-#: As `views["normalize"]`: of batches that others made, in a way that a mean and a standard deviation do not tell.
-UNKNOWN = "not known"
+from ..transforms.plain import SASSL
 
 #: Numbers that heads or a queue may have: 4 GiB, and several times that while they learn.
 _MOST_NUMBERS = 2**30
@@ -172,6 +171,21 @@ def plain(value: Any) -> Any:
         raise TypeError(f"{value!r}: expected a number, a text, None, or a list or dict of such")
 
     return json.loads(json.dumps(value, default=listed))
+
+
+def describe(style: SASSL) -> dict[str, Any]:
+    """What a `SASSL` is made of, as far as names tell it."""
+    if not isinstance(style, SASSL):
+        raise TypeError(f"style: expected a sassl.transforms.SASSL, a name or a folder, got {type(style).__name__}")
+    named = style._described
+    return {
+        "p": style.p,
+        "alpha": style.alpha,
+        "beta": style.beta,
+        "styles": ast.literal_eval(named) if named.startswith(("'", '"')) else named,
+        "model": style.stylizer.source,
+        "precision": style.stylizer.precision,
+    }
 
 
 def check_names(settings: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`sassl pretrain --demo`: SimCLR on scikit-learn's digits, each at a place of its own in a larger picture.
+"""`sassl pretrain --demo`: SimCLR on scikit-learn's digits, each at a place of its own in a larger image.
 
 Without style: gray digits of 20 pixels have no texture to change.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import evaluation, pictures
+from .. import evaluation, image_files
 from ..data import Arrays
 from ..terminal import say
 from .folder import check_free
@@ -21,7 +21,7 @@ _SIDE, _DIGIT = 32, 20
 
 
 def digits() -> tuple[Arrays, Arrays]:
-    """1,397 pictures to learn from and 400 to judge by, (32, 32, 3) uint8: digits of 20x20 pixels on black.
+    """1,397 images to learn from and 400 to judge by, (32, 32, 3) uint8: digits of 20x20 pixels on black.
 
     In the middle they would be told apart by their pixels alone.
     """
@@ -29,20 +29,24 @@ def digits() -> tuple[Arrays, Arrays]:
         from sklearn.datasets import load_digits
     except ImportError:
         raise ImportError("the demo's digits come with: pip install 'sassl[demo]'") from None
-    image = pictures.pillow().Image
+    pil = image_files.pillow().Image
     data, rng = load_digits(), np.random.default_rng(0)
     made = np.zeros((len(data.images), _SIDE, _SIDE, 3), np.uint8)
-    for picture, digit in zip(made, data.images, strict=True):
-        large = image.fromarray((digit * 15.9).astype(np.uint8)).resize((_DIGIT, _DIGIT), image.Resampling.BILINEAR)
+    for image, digit in zip(made, data.images, strict=True):
+        large = pil.fromarray((digit * 15.9).astype(np.uint8)).resize((_DIGIT, _DIGIT), pil.Resampling.BILINEAR)
         y, x = rng.integers(0, _SIDE - _DIGIT + 1, 2)
-        picture[y : y + _DIGIT, x : x + _DIGIT] = np.asarray(large)[..., None]
+        image[y : y + _DIGIT, x : x + _DIGIT] = np.asarray(large)[..., None]
     order = rng.permutation(len(made))
     made, targets = made[order], data.target[order]
     return Arrays(made[:-400], targets[:-400].tolist()), Arrays(made[-400:], targets[-400:].tolist())
 
 
 def run(out: Path, threads: int | None = None) -> dict[str, dict[str, float]]:
-    """Trains for about a minute on two cores; accuracies in per cent before and after. Writes the run's folder and a plot."""
+    """Pretrains for about a minute on two cores, and writes the run's folder and a plot.
+
+    Returns:
+        Accuracies in per cent, "before" and "after".
+    """
     check_free(out, "give another --out")
     plot, backbone = out / "history.png", out / "backbone.safetensors"
     for path in (plot, backbone):

@@ -1,4 +1,4 @@
-"""A matplotlib figure that notebooks show; what pyplot did not make has no picture there otherwise."""
+"""A matplotlib figure that notebooks show; what pyplot did not make is not shown there otherwise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import matplotlib.figure
 
 
 class Figure(matplotlib.figure.Figure):
-    """matplotlib's, and a picture of itself for IPython."""
+    """matplotlib's, which IPython shows as a PNG."""
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()

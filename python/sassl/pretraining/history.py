@@ -32,7 +32,7 @@ class History(list[dict[str, float]]):
         """A panel for each number, over epochs.
 
         Args:
-            path: a picture to write, in the format that its suffix names: .png, .svg or another that matplotlib writes.
+            path: an image file to write, in the format that its suffix names: .png, .svg or another that matplotlib writes.
 
         Returns:
             A matplotlib `Figure`, which a notebook shows.
@@ -66,7 +66,7 @@ class History(list[dict[str, float]]):
             if i >= len(names) - columns:
                 axes.set_xlabel("epoch", fontsize=8)
         if path is not None:
-            picture = io.BytesIO()
-            figure.savefig(picture, format=Path(path).suffix[1:] or "png", dpi=130)
-            write_file(path, picture.getvalue())
+            data = io.BytesIO()
+            figure.savefig(data, format=Path(path).suffix[1:] or "png", dpi=130)
+            write_file(path, data.getvalue())
         return figure

@@ -7,13 +7,14 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._sassl import checkpoint_metadata, cosine_momentum, cosine_rate
+from .._sassl import Trainer, checkpoint_metadata, cosine_momentum, cosine_rate
 from ..data import TwoViewLoader
+from ..evaluation import Encoder
 from .batches import check_first, targets, views
 from .config import Config
 from .folder import Folder, metadata
@@ -21,15 +22,18 @@ from .history import History
 from .monitor import Monitor
 from .progress import Progress, TensorBoard
 
-if TYPE_CHECKING:
-    from .methods import Pretraining
-
 #: Steps between TensorBoard's points.
 _POINTS = 10
 #: Signals that ask a run for its end; Windows has no SIGHUP.
 _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
-Callback = Callable[["Pretraining", dict[str, float]], object]
+
+class Learner(Encoder, Protocol):
+    """What a run changes: the objects of `methods.py` are such."""
+
+    config: Config
+    history: History
+    _trainer: Trainer
 
 
 class Loop:
@@ -37,7 +41,7 @@ class Loop:
 
     def __init__(
         self,
-        model: Pretraining,
+        model: Learner,
         loader: Any,
         *,
         folder: Folder | None,
@@ -45,8 +49,8 @@ class Loop:
         checkpoint_every: int | None,
         monitor: Monitor | None,
         tensorboard: bool,
-        on_epoch: Callback | None,
-        on_step: Callback | None,
+        on_epoch: Callable[[Any, dict[str, float]], object] | None,
+        on_step: Callable[[Any, dict[str, float]], object] | None,
         quiet: bool,
     ) -> None:
         self._model, self._loader, self._folder = model, loader, folder
@@ -90,7 +94,8 @@ class Loop:
                 board.close()
 
     def _epoch(self, epoch: int, place: int, progress: Progress, board: TensorBoard | None, asked: list[int]) -> None:
-        model, loader, folder = self._model, self._loader, self._folder
+        """The batches of an epoch from this place on, and what ends it."""
+        loader, folder = self._loader, self._folder
         native = isinstance(loader, TwoViewLoader)
         if native and place == 0:
             loader.set_epoch(epoch)
@@ -101,39 +106,48 @@ class Loop:
             if done == self._batches:
                 self._tell_of_length(progress, epoch, f"more than {done}, and the rest is left out")
                 break
-            left, right = views(batch)
-            if not self._is_checked:
-                self._is_checked = True
-                check_first(batch, model.transform, model.normalize, model.config.batch_size)
-            labels = None if self._monitor is None else self._monitor.labels(targets(batch), len(left))
-            values, features = self._step(left, right, epoch, done)
+            images, values = self._learn(batch, epoch, done)
             done += 1
-            self._images += len(left)
             self._seconds = time.perf_counter() - began
-            for name, value in values.items():
-                self._sums[name] = self._sums.get(name, 0.0) + value
-            if self._monitor is not None and labels is not None:
-                self._monitor.keep(features, labels)
-            progress.step(epoch, len(left), values)
+            progress.after_step(epoch, images, values)
             step = epoch * self._batches + done
             if board is not None and step % _POINTS == 0:
                 board.scalars("step", step, values)
             if self._on_step is not None:
-                self._on_step(model, values)
+                self._on_step(self._model, values)
             if folder is not None and (asked or (self._checkpoint_every and step % self._checkpoint_every == 0)):
                 self._checkpoint(epoch, done, progress, is_last=bool(asked))
             if asked:
                 raise KeyboardInterrupt
         if native:
-            used = set(loader.damaged)
-            for name, (why, _) in loader.report.items():
-                if name not in self._unreadable and name not in used:
-                    self._unreadable.add(name)
-                    progress.note(f"{name}: {why.removeprefix(f'{name}: ')}; another image took its place")
+            self._tell_of_unreadable(progress)
         if done == 0:
             raise ValueError(f"epoch {epoch + 1}: the data gave no batch; each epoch iterates over it anew")
         if done < self._batches:
             self._tell_of_length(progress, epoch, f"{done}, and the learning rate goes on as if the others had come")
+        self._end_epoch(epoch, place, done, progress, board)
+        # A signal that came since the last step; the checkpoint is written.
+        if asked:
+            raise KeyboardInterrupt
+
+    def _learn(self, batch: Any, epoch: int, done: int) -> tuple[int, dict[str, float]]:
+        """A step on a batch, after so many others of the epoch: how many images it had, and what was watched."""
+        left, right = views(batch)
+        if not self._is_checked:
+            self._is_checked = True
+            check_first(batch, self._model.transform, self._model.normalize, self._model.config.batch_size)
+        labels = None if self._monitor is None else self._monitor.labels(targets(batch), len(left))
+        values, features = self._step(left, right, epoch, done)
+        self._images += len(left)
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        if self._monitor is not None and labels is not None:
+            self._monitor.keep(features, labels)
+        return len(left), values
+
+    def _end_epoch(self, epoch: int, place: int, done: int, progress: Progress, board: TensorBoard | None) -> None:
+        """The epoch's row of the history, its accuracies and its checkpoint."""
+        model = self._model
         means = {name: value / done for name, value in self._sums.items()}
         row = {"epoch": epoch + 1, **means, "images_per_second": self._images / self._seconds}
         model.history.append(row)
@@ -152,17 +166,22 @@ class Loop:
         finally:
             if self._monitor is not None:
                 self._monitor.forget()
-            if folder is not None:
+            if self._folder is not None:
                 self._checkpoint(epoch + 1, 0, progress, is_last=epoch + 1 == model.config.epochs)
-        progress.epoch(row)
+        progress.after_epoch(row)
         if board is not None:
             board.scalars("epoch", epoch + 1, {name: value for name, value in row.items() if name != "epoch"})
             board.flush()
         if self._on_epoch is not None:
             self._on_epoch(model, row)
-        # A signal that came since the last step; the checkpoint is written.
-        if asked:
-            raise KeyboardInterrupt
+
+    def _tell_of_unreadable(self, progress: Progress) -> None:
+        """The images that others took the place of, each once in a run."""
+        used = set(self._loader.damaged)
+        for name, (why, _) in self._loader.report.items():
+            if name not in self._unreadable and name not in used:
+                self._unreadable.add(name)
+                progress.note(f"{name}: {why.removeprefix(f'{name}: ')}; another image took its place")
 
     def _tell_of_length(self, progress: Progress, epoch: int, told: str) -> None:
         name = type(self._loader).__name__

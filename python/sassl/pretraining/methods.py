@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import io
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,15 +17,18 @@ from numpy.typing import NDArray
 from .._sassl import Trainer, checkpoint_metadata, write_file, write_tensors
 from ..arguments import choice, flag, whole, wrong
 from ..data import TwoViewLoader
-from ..data.sources import class_names
+from ..data.classes import class_names
 from ..transforms import recipes
 from ..transforms.plain import SASSL
+from ..transforms.two_views import UNKNOWN, TwoViewTransform
 from . import batches
-from .config import PRESETS, UNKNOWN, Config, check_names, plain
+from .config import PRESETS, Config, check_names, describe, plain
 from .folder import Folder, metadata
 from .history import History
-from .loop import Callback, Loop
+from .loop import Loop
 from .monitor import Monitor
+
+Callback = Callable[["Pretraining", dict[str, float]], object]
 
 
 class Pretraining:
@@ -84,7 +87,7 @@ class Pretraining:
         fixed: dict[str, Any] = {"style": style, "output": "numpy", "dtype": "float32", "channels_last": True}
         try:
             #: How views are made of images.
-            self.transform: recipes.TwoViewTransform = self._recipe(input_size=size, **known, **fixed)
+            self.transform: TwoViewTransform = self._recipe(input_size=size, **known, **fixed)
         except TypeError as error:
             raise TypeError(f"views = {config.views!r}: {_told(error)}") from None
         self._threads = threads
@@ -176,38 +179,14 @@ class Pretraining:
         for name, callback in (("on_epoch", on_epoch), ("on_step", on_step)):
             if callback is not None and not callable(callback):
                 raise TypeError(f"{name}: expected a function, got {type(callback).__name__}")
-        epochs = self.config.epochs if epochs is None else whole("epochs", epochs, 1)
-        made = batches.is_batches(data)
-        if made:
-            batches.check_length(data, epochs)
-        if batch_size is None:
-            batch_size = batches.batch_size(data) if made else self.config.batch_size
-        batch_size = whole("batch_size", batch_size, 1)
-        self._check_batches(data if made else None, batch_size)
-        config = replace(self.config, epochs=epochs, batch_size=batch_size)
-        loader, transform = data, self.transform
-        if not made:
-            if self.normalize == UNKNOWN:
-                raise wrong("normalize", UNKNOWN, "a dict or None, for views that are made here")
-            seed, threads = config.seed, self._threads
-            loader = TwoViewLoader(
-                data, self.transform, batch_size, seed=seed, threads=threads, output="numpy", on_error=on_error
-            )
-        elif on_error != "raise":
-            raise ValueError(f"on_error = {on_error!r}: of a loader that is made here; give it to yours")
+        config = self._planned(data, epochs, batch_size)
+        loader, transform = self._loader(data, config, on_error), self.transform
         if isinstance(data, TwoViewLoader):
             transform = data.transform
             config = self._as(transform, config)
         if monitor is not None:
             monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
-            if isinstance(loader, TwoViewLoader):
-                monitor.begin(loader.source.classes, loader._settings["on_error"])
-            else:
-                monitor.begin(class_names(getattr(loader, "dataset", None)), on_error)
-            if not isinstance(data, TwoViewLoader) and self.normalize == UNKNOWN:
-                raise ValueError(
-                    f"monitor: normalize = {UNKNOWN!r}: no image can be made as the views are; leave it out"
-                )
+            self._begin_monitor(monitor, data, loader, on_error)
         folder = None if out is None else Folder(Path(out), resume, config)
         try:
             self.config, self.transform = config, transform
@@ -229,6 +208,42 @@ class Pretraining:
                 folder.close()
         return self
 
+    def _planned(self, data: Any, epochs: int | None, batch_size: int | None) -> Config:
+        """These settings with the run's own epochs and size of a batch, which the data can have."""
+        epochs = self.config.epochs if epochs is None else whole("epochs", epochs, 1)
+        made = batches.is_batches(data)
+        if made:
+            batches.check_length(data, epochs)
+        if batch_size is None:
+            batch_size = batches.batch_size(data) if made else self.config.batch_size
+        batch_size = whole("batch_size", batch_size, 1)
+        self._check_batches(data if made else None, batch_size)
+        return replace(self.config, epochs=epochs, batch_size=batch_size)
+
+    def _loader(self, data: Any, config: Config, on_error: str) -> Any:
+        """The data itself, if it is batches; else a loader that makes them."""
+        if batches.is_batches(data):
+            if on_error != "raise":
+                raise ValueError(f"on_error = {on_error!r}: of a loader that is made here; give it to yours")
+            return data
+        if self.normalize == UNKNOWN:
+            raise wrong("normalize", UNKNOWN, "a dict or None, for views that are made here")
+        own: dict[str, Any] = {"seed": config.seed, "threads": self._threads, "output": "numpy"}
+        return TwoViewLoader(data, self.transform, config.batch_size, **own, on_error=on_error)
+
+    def _begin_monitor(self, monitor: Monitor, data: Any, loader: Any, on_error: str) -> None:
+        if isinstance(loader, TwoViewLoader):
+            monitor.begin(loader.source.classes, loader._settings["on_error"])
+        else:
+            monitor.begin(class_names(getattr(loader, "dataset", None)), on_error)
+        if not isinstance(data, TwoViewLoader) and self.normalize == UNKNOWN:
+            raise ValueError(f"monitor: normalize = {UNKNOWN!r}: no image can be made as the views are; leave it out")
+
+    @property
+    def threads(self) -> int:
+        """How many threads a step and `encode` take."""
+        return self._trainer.threads
+
     @property
     def normalize(self) -> Any:
         """How views are normalized: a dict of "mean" and "std"; None: not at all; "not known", of batches that others made."""
@@ -246,11 +261,11 @@ class Pretraining:
                     f"{error}; a last batch has {last} images, the others {size}: leave it out by drop_last=True"
                 ) from None
 
-    def _as(self, transform: recipes.TwoViewTransform, config: Config) -> Config:
+    def _as(self, transform: TwoViewTransform, config: Config) -> Config:
         """These settings with the views of another transform."""
         apart = ("input_size", "style", "generator", "output", "dtype", "channels_last")
 
-        def views_of(recipe: recipes.TwoViewTransform) -> dict[str, Any]:
+        def views_of(recipe: TwoViewTransform) -> dict[str, Any]:
             # None is each recipe's own blur, so that it is said which.
             settings = {**recipe._settings, "kernel_size": recipe._kernel_size or "pillow"}
             return {name: plain(value) for name, value in settings.items() if name not in apart}
@@ -262,7 +277,7 @@ class Pretraining:
         return replace(config, input_size=given["input_size"], views=views, style=style)
 
     def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
-        """Features by the backbone, its norms as after training.
+        """Features by the backbone, whose norms take their running statistics.
 
         Args:
             images: (N, H, W, 3) or (N, 3, H, W) of floats, normalized as the views are; numpy or torch.
@@ -299,7 +314,8 @@ class Pretraining:
 
         Args:
             path: a checkpoint.
-            style: for training on, as in the constructor: a checkpoint has no styles, and `config.style` tells which they were.
+            style: for a `fit` that goes on, as in the constructor: a checkpoint has no styles, and `config.style` tells which
+                they were.
             threads: as in the constructor.
 
         Raises:
@@ -360,21 +376,6 @@ class BYOL(Pretraining):
 class SimCLR(Pretraining):
     __doc__ = "SimCLR (Chen et al. 2020, arXiv 2002.05709).\n\n" + (Pretraining.__doc__ or "").split("\n\n", 1)[1]
     _preset, _recipe = "simclr", recipes.SimCLRTransform
-
-
-def describe(style: SASSL) -> dict[str, Any]:
-    """What a `SASSL` is made of, as far as names tell it."""
-    if not isinstance(style, SASSL):
-        raise TypeError(f"style: expected a sassl.transforms.SASSL, a name or a folder, got {type(style).__name__}")
-    named = style._described
-    return {
-        "p": style.p,
-        "alpha": style.alpha,
-        "beta": style.beta,
-        "styles": ast.literal_eval(named) if named.startswith(("'", '"')) else named,
-        "model": style.stylizer.source,
-        "precision": style.stylizer.precision,
-    }
 
 
 def _told(error: TypeError) -> str:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import evaluation
 from ..arguments import choice, whole
-from ..data.sources import as_images, numbered
+from ..data import as_images
+from ..data.classes import numbered
 
-if TYPE_CHECKING:
-    from .methods import Pretraining
-
-#: Images trained on for one that is encoded: forward once, where a step goes forward and back through two views.
+#: Images that are learnt from, for one that is encoded: forward once, where a step goes forward and back through two views.
 _RATIO = 10
 
 
 class Monitor:
-    """Accuracies on labelled images that are not trained on, in per cent.
+    """Accuracies on labelled images that are not learnt from, in per cent.
 
-    Neighbours and the probe's examples are the features of left views as training computed them in the epoch, so that only
+    Neighbours and the probe's examples are the features of left views as pretraining computed them in the epoch, so that only
     the images of `data` have to be encoded (as solo-learn has it). Of an epoch that was resumed within, they are not whole, and
     nothing is measured. `sassl.evaluation` is the measure to report; this one tells
     whether a run goes well.
@@ -30,7 +29,7 @@ class Monitor:
     Args:
         data: labelled images, whatever a `TwoViewLoader` takes; their classes are those of the training images, by names where
             both have names. Training images without a class (-1) are no neighbours.
-        every: epochs between, the last one always; None: as many as keep the images it encodes to a tenth of those trained on.
+        every: epochs between, the last one always; None: as many as keep the images it encodes to a tenth of those learnt from.
         bank: features that are kept, the newest ones.
         k: neighbours, or all features where they are fewer.
         probe_epochs: of the linear probe, 0 for none.
@@ -70,7 +69,7 @@ class Monitor:
         """What a run knows of its training images: names of their classes, and what is done about those that cannot be read.
 
         Raises:
-            ValueError: no image, classes that training has not, one class only.
+            ValueError: no image, classes that the training images have not, one class only.
         """
         self._policy = self._on_error or on_error
         self.classes = None if self.data.classes is None else classes
@@ -107,14 +106,12 @@ class Monitor:
         while self._rows - len(self._kept[0][0]) >= self._bank:
             self._rows -= len(self._kept.popleft()[0])
 
-    def measure(self, model: Pretraining) -> tuple[dict[str, float], list[str]]:
+    def measure(self, model: evaluation.Encoder) -> tuple[dict[str, float], list[str]]:
         """`knn_top1` and `linear_top1`, as far as they can be; and lines on what cannot. The features kept are let go.
 
         Raises:
             OSError, ValueError: an image that cannot be read, where `on_error` is "raise".
         """
-        from .. import evaluation
-
         kept = list(self._kept)
         self.forget()
         if not kept:

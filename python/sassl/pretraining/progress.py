@@ -32,7 +32,7 @@ class Progress:
         options: dict[str, Any] = {"unit": " images", "smoothing": 0.05, "dynamic_ncols": True, "mininterval": 0.5}
         self._bar = None if quiet else terminal.bar(total=images, initial=done, **options)
 
-    def step(self, epoch: int, images: int, values: dict[str, float]) -> None:
+    def after_step(self, epoch: int, images: int, values: dict[str, float]) -> None:
         """A step is over."""
         if self._quiet:
             return
@@ -48,7 +48,7 @@ class Progress:
             left = _clock((self._images - done) / rate)
             self.note(f"{where}, {done / self._images:.1%}: {_told(_shown(values))}, {rate:.4g} images/s, {left} left")
 
-    def epoch(self, row: dict[str, float]) -> None:
+    def after_epoch(self, row: dict[str, float]) -> None:
         """An epoch is over."""
         rest = {name: value for name, value in row.items() if name != "epoch"}
         self.note(f"epoch {row['epoch']:.0f}/{self._epochs}: {_told(rest)}")
@@ -110,10 +110,10 @@ class TensorBoard:
                 self._fails = True
                 self._warn(f"{self._path}: {error.strerror}; points for TensorBoard are missing")
 
-    def scalars(self, prefix: str, step: int, values: dict[str, float]) -> None:
-        """Numbers of a step, by name."""
+    def scalars(self, prefix: str, number: int, values: dict[str, float]) -> None:
+        """Values of a step or of an epoch, by name."""
         found = [self._summary.Value(tag=f"{prefix}/{name}", simple_value=value) for name, value in values.items()]
-        self._write(step=step, summary=self._summary(value=found))
+        self._write(step=number, summary=self._summary(value=found))
 
     def flush(self) -> None:
         """To the file."""

@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["IMAGENET_NORMALIZE", "SASSL", "BYOLTransform", "MoCoV2Transform", "SimCLRTransform", "with_style"]
 
 
-_FILES = ("albumentations", "functional", "huggingface", "insertion", "kornia", "plain", "recipes", "tf", "torchvision")
+_FILES = (
+    "albumentations",
+    "functional",
+    "huggingface",
+    "insertion",
+    "kornia",
+    "plain",
+    "recipes",
+    "tf",
+    "torchvision",
+    "two_views",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 import albumentations as A
 import numpy as np
 
+from ..images import Array
 from . import plain
-from .images import Array
 from .plain import Range, worker_seed
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .images import is_image
+from ..images import is_image
 from .plain import SASSL
 
 

@@ -39,22 +39,22 @@ def _styled(pipeline: Any, style: Any) -> Any:
         # Views may be one object, as lightly's are: only the first is to change.
         rest = copy.deepcopy(pipeline[1:])
         return type(pipeline)([_styled(pipeline[0], style), *rest])
-    if _steps(pipeline) is None:
+    if _transforms(pipeline) is None:
         return _styled_maker(pipeline, style)
-    steps = pipeline.transforms
-    for i, step in enumerate(steps):
-        if _is_crop(step):
-            pipeline.transforms = [*steps[: i + 1], style, *steps[i + 1 :]]
+    transforms = pipeline.transforms
+    for i, transform in enumerate(transforms):
+        if _is_crop(transform):
+            pipeline.transforms = [*transforms[: i + 1], style, *transforms[i + 1 :]]
             return pipeline
-    # Steps come one after the other, of views the first is the left one.
+    # Transforms come one after the other, of views the first is the left one.
     in_order = "Compose" in type(pipeline).__name__
-    for i, step in enumerate(steps if in_order else steps[:1]):
-        if _is_pipeline(step):
-            pipeline.transforms = [*steps[:i], *_styled(list(steps[i:]), style)]
+    for i, transform in enumerate(transforms if in_order else transforms[:1]):
+        if _is_pipeline(transform):
+            pipeline.transforms = [*transforms[:i], *_styled(list(transforms[i:]), style)]
             return pipeline
-    names = ", ".join(type(step).__name__ for step in steps)
+    names = ", ".join(type(transform).__name__ for transform in transforms)
     raise ValueError(
-        f"pipeline: expected a RandomResizedCrop or RandomCrop among its steps, which are {names}; {_BY_HAND}"
+        f"pipeline: expected a RandomResizedCrop or RandomCrop among its transforms, which are {names}; {_BY_HAND}"
     )
 
 
@@ -141,16 +141,16 @@ def _is_pipeline(value: Any) -> bool:
         return bool(value) and all(map(_is_pipeline, value))
     if not callable(value) or isinstance(value, type):
         return False
-    return _steps(value) is not None or bool(_parts(value))
+    return _transforms(value) is not None or bool(_parts(value))
 
 
-def _steps(pipeline: Any) -> Any:
+def _transforms(pipeline: Any) -> Any:
     """What a Compose or several views consist of. albumentations' are seeded as a whole, and have no room for one more."""
-    steps = getattr(pipeline, "transforms", None)
+    transforms = getattr(pipeline, "transforms", None)
     kind = type(pipeline)
     others = kind.__name__.startswith("Random") or kind.__module__.startswith("albumentations.")
-    return steps if isinstance(steps, (list, tuple)) and not others else None
+    return transforms if isinstance(transforms, (list, tuple)) and not others else None
 
 
-def _is_crop(step: Any) -> bool:
-    return type(step).__name__.startswith(("RandomResizedCrop", "RandomCrop"))
+def _is_crop(transform: Any) -> bool:
+    return type(transform).__name__.startswith(("RandomResizedCrop", "RandomCrop"))

@@ -9,7 +9,7 @@ import torch
 from kornia.augmentation import IntensityAugmentationBase2D
 
 from .._sassl import StyleParams
-from .images import uncompiled
+from ..images import uncompiled
 from .plain import SASSL, Range, draw_seed
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from .._sassl import Block, Gaussian, StyleParams, Stylizer
 from ..arguments import number, pair
 from ..bank import StyleBank
-from ..pictures import SUFFIXES
-from .images import Array, Restore, is_cuda, is_image, uncompiled, unpack, unpack_cuda
+from ..image_files import SUFFIXES
+from ..images import Array, Restore, is_cuda, is_image, uncompiled, unpack, unpack_cuda
 
 Range = tuple[float, float]
 
@@ -88,6 +88,7 @@ class SASSL:
         self._block = self._make_block()
 
     def _make_block(self) -> Block:
+        """The SASSL block: Algorithm 1 with these settings."""
         core = self.styles._core if isinstance(self.styles, StyleBank) else self.styles
         return Block(self.stylizer, core, self.p, self.alpha, self.beta)
 

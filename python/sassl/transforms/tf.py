@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from ..arguments import pair, wrong
 from ..bank import StyleBank
+from ..images import Array
 from . import plain
-from .images import Array
 from .plain import Range
 
 

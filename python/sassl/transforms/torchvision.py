@@ -12,8 +12,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from .._sassl import StyleParams
+from ..images import uncompiled
 from . import plain
-from .images import uncompiled
 
 
 def _is_pure_tensor(value: Any) -> bool:

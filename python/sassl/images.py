@@ -1,24 +1,33 @@
-"""Any image to what the core takes, (N, H, W, 3) uint8 or float32, and back: the one conversion.
+"""Any image as the core takes it, and back: the one conversion.
 
 One-channel images go in as three equal channels and come back as luminance, 0.299 R + 0.587 G + 0.114 B.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pictures import WHITE, rgb
+from ._sassl import decode
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Array = NDArray[Any]
 #: Takes the core's result and which rows were stylized; gives an image of the original's type.
 Restore = Callable[[Array, NDArray[np.bool_]], Any]
+
+#: PIL modes with 8 bits a channel.
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
+#: PIL modes of one channel, and the value that is white. Pillow's own `convert` cuts them at 255.
+WHITE = {"I;16": 65535, "I;16B": 65535, "I;16L": 65535, "I;16N": 65535, "I": 65535, "F": 1}
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 #: How far rounding may carry a float out of [0, 1]: antialiased resizing leaves 1 + 6e-7.
@@ -26,37 +35,78 @@ _ROUNDING = 1e-5
 
 
 def unpack(image: Any, name: str = "image") -> tuple[Array, Restore]:
-    """An image, or a batch of images of one size, as the core takes it; and the way back.
+    """An image, or a batch of images of one size, as the core takes it, (N, H, W, 3) uint8 or float32; and the way back.
 
     Args:
         image: PIL (L, LA, RGB, RGBA, P, CMYK, I;16, ...), taken as it is and not turned by its EXIF; numpy (..., H, W, C);
-            torch (..., C, H, W); C is 1 or 3, uint8 or floats in [0, 1]. What rounding carries out of [0, 1] (1e-5, or a step
-            of float16 or bfloat16) is let in.
-            There may be no image in a batch.
+            torch (..., C, H, W); C is 1 or 3, uint8 or floats in [0, 1]. What rounding carries out of [0, 1] (1e-5, or the
+            spacing at 1 of float16 or bfloat16) is let in. Gray PIL images of 16 bits, in the modes I;16 and I, are scaled to
+            8 bits and rounded; in mode F, 1 is white. There may be no image in a batch.
         name: what error messages call it.
 
     Raises:
         TypeError: no image; a tensor that is not dense, or has no numbers of its own.
-        ValueError: another shape, dtype or PIL mode; floats outside [0, 1], or NaN.
+        ValueError: another shape, dtype or PIL mode; floats outside [0, 1], or NaN; values beyond white.
 
     A tensor that needs a gradient gives a warning: there is none.
     """
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(image, torch.Tensor):
-        return _unpack_torch(torch, image, name)
-    if isinstance(image, np.ndarray):
-        return _unpack_numpy(image, name)
-    if hasattr(image, "mode") and hasattr(image, "convert"):
-        return _unpack_pil(image, name)
-    raise TypeError(f"{name}: expected a PIL image, a numpy array or a torch tensor, got {type(image).__name__}")
+    kind = _kind(image)
+    if kind is None:
+        raise TypeError(f"{name}: expected a PIL image, a numpy array or a torch tensor, got {type(image).__name__}")
+    if kind == "tensor":
+        return _unpack_torch(image, name)
+    return _unpack_numpy(image, name) if kind == "array" else _unpack_pil(image, name)
+
+
+def pixels(
+    image: Any, name: str = "image", *, min_decode_size: int | None = None, exif: bool = True
+) -> NDArray[np.uint8]:
+    """One image of bytes, or a file, as (H, W, 3) uint8; transparency is dropped.
+
+    Args:
+        image: a path, or the bytes of a file, as `sassl.transforms.functional.decode` reads them; or what `unpack` takes, if
+            it is one image of uint8.
+        name: what error messages call it.
+        min_decode_size: the least size to which a JPEG is reduced while it is decoded; None: it is decoded whole.
+        exif: whether files are turned upright. PIL images are taken as they are, as torchvision's transforms take them:
+            `ImageOps.exif_transpose` turns them, where they are opened.
+
+    Raises:
+        TypeError: no image.
+        ValueError: another shape, dtype or PIL mode; a file that is damaged.
+        OSError: a file that cannot be read.
+    """
+    if isinstance(image, (str, bytes, os.PathLike)):
+        return decode(image, min_decode_size, exif=exif)
+    kind = _kind(image)
+    if kind is None:
+        got = type(image).__name__
+        raise TypeError(f"{name}: expected a PIL image, a path, bytes, a uint8 array or tensor, got {got}")
+    if kind != "PIL":
+        _check_one_of_bytes(image, kind, name)
+    return unpack(image, name)[0][0]
 
 
 def is_image(value: Any) -> bool:
     """Whether `unpack` is meant for it."""
+    return _kind(value) is not None
+
+
+def _kind(value: Any) -> str | None:
+    """Whether it is "PIL", an "array" of numpy or a "tensor" of torch; None for all others."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
-        return True
-    return isinstance(value, np.ndarray) or (hasattr(value, "mode") and hasattr(value, "convert"))
+        return "tensor"
+    if isinstance(value, np.ndarray):
+        return "array"
+    return "PIL" if hasattr(value, "mode") and hasattr(value, "convert") else None
+
+
+def _check_one_of_bytes(image: Any, kind: str, name: str) -> None:
+    channels_axis, shapes = {"tensor": (0, "(3, H, W) or (1, H, W)"), "array": (2, "(H, W, 3) or (H, W, 1)")}[kind]
+    dtype, shape = str(image.dtype).removeprefix("torch."), tuple(image.shape)
+    if dtype != "uint8" or len(shape) != 3 or shape[channels_axis] not in (1, 3):
+        raise ValueError(f"{name}: expected a uint8 {kind} {shapes}, got {dtype} of shape {shape}")
 
 
 #: DLPack's number of CUDA's devices.
@@ -119,6 +169,20 @@ def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, An
     return batch.expand(-1, 3, -1, -1), restore
 
 
+def pixels_cuda(image: Any, name: str = "image") -> Any:
+    """As `pixels`, for a tensor (N, 3, H, W) or (3, H, W) of uint8 that stays where it is: (N, 3, H, W) of its own strides.
+
+    Raises:
+        ValueError: another shape or dtype.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or image.ndim not in (3, 4) or image.shape[-3] not in (1, 3) or image.dtype != torch.uint8:
+        got = f"{str(image.dtype).removeprefix('torch.')} of shape {tuple(image.shape)}"
+        raise ValueError(f"{name}: expected a uint8 tensor (N, 3, H, W) or (3, H, W), of 3 or 1 colours, got {got}")
+    batch = image.detach().as_subclass(torch.Tensor)
+    return (batch if batch.ndim == 4 else batch[None]).expand(-1, 3, -1, -1)
+
+
 def _given_back(like: Any, tensor: Any) -> Any:
     """The tensor as an array of the same library."""
     library = type(like).__module__.split(".")[0]
@@ -172,15 +236,15 @@ def _unpack_numpy(image: Array, name: str) -> tuple[Array, Restore]:
         raise ValueError(
             f"{name}: expected a numpy array (..., H, W, C) with 1 or 3 channels, got the shape {image.shape}"
         )
-    step = _step(image.dtype)
-    if step is None:
+    spacing = _spacing(image.dtype)
+    if spacing is None:
         raise ValueError(
             f"{name}: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first"
         )
     channels = image.shape[-1]
     # The length is given, because -1 is undefined where another axis is 0.
     batch = image.reshape(int(np.prod(image.shape[:-3])), *image.shape[-3:])
-    batch = _three_channels(batch, step, name)
+    batch = _three_channels(batch, spacing, name)
 
     def restore(out: Array, applied: NDArray[np.bool_]) -> Array:
         result = _channels(out, channels).astype(image.dtype, copy=False)
@@ -191,13 +255,15 @@ def _unpack_numpy(image: Array, name: str) -> tuple[Array, Restore]:
     return batch, restore
 
 
-def _unpack_torch(torch: Any, image: Any, name: str) -> tuple[Array, Restore]:
+def _unpack_torch(image: Any, name: str) -> tuple[Array, Restore]:
+    import torch
+
     tensor = _own_numbers(torch, image, name)
     shape = tuple(tensor.shape)
     host = tensor.cpu() if tensor.dtype == torch.uint8 else tensor.to("cpu", torch.float32)
     host = host.reshape(int(np.prod(shape[:-3])), *shape[-3:])
-    step = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
-    batch = _three_channels(host.permute(0, 2, 3, 1).numpy(), step, name)
+    spacing = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
+    batch = _three_channels(host.permute(0, 2, 3, 1).numpy(), spacing, name)
     last = tensor.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
 
     def restore(out: Array, applied: NDArray[np.bool_]) -> Any:
@@ -213,33 +279,59 @@ def _unpack_torch(torch: Any, image: Any, name: str) -> tuple[Array, Restore]:
     return batch, restore
 
 
-def _unpack_pil(image: Any, name: str) -> tuple[Array, Restore]:
+def _unpack_pil(image: Image, name: str) -> tuple[Array, Restore]:
     mode = image.mode
-    batch = rgb(image, name)[None]
+    batch = _rgb(image, name)[None]
     # Not the key colour that L and RGB files may call transparent: no stylized pixel has that very colour.
     has_alpha = mode in ("LA", "RGBA", "PA") or (mode == "P" and "transparency" in image.info)
-    alpha = image.convert("RGBA").getchannel("A") if has_alpha else None
 
     def restore(out: Array, applied: NDArray[np.bool_]) -> Any:
         if not applied[0]:
             return image
-        from PIL import Image
+        from PIL.Image import fromarray
 
-        result = Image.fromarray(out[0])
+        result = fromarray(out[0])
         if mode in WHITE:
             gray = _channels(out, 1)[0, :, :, 0].astype(np.float32) * (WHITE[mode] / 255)
-            return Image.fromarray(gray if mode == "F" else gray.astype(np.int32 if mode == "I" else np.uint16))
+            return fromarray(gray if mode == "F" else gray.astype(np.int32 if mode == "I" else np.uint16))
         # A palette or two levels cannot hold the result: P comes back as RGB, 1 as L.
         back = {"P": "RGB", "PA": "RGB", "1": "L", "LA": "L", "RGBA": "RGB"}.get(mode, mode)
         result = result.convert(back) if back != "RGB" else result
-        if alpha is not None:
-            result.putalpha(alpha)
+        if has_alpha:
+            result.putalpha(image.convert("RGBA").getchannel("A"))
         return result
 
     return batch, restore
 
 
-def _step(dtype: np.dtype[Any]) -> float | None:
+def _rgb(image: Image, name: str) -> NDArray[np.uint8]:
+    """(H, W, 3) of a PIL image."""
+    if image.mode in WHITE:
+        return _eight_bits(image, name)
+    if image.mode not in MODES:
+        modes = ", ".join((*MODES, *WHITE))
+        raise ValueError(f"{name}: PIL mode {image.mode!r}; convert it to one of {modes}")
+    if image.mode == "P" and "transparency" in image.info:
+        # Straight to RGB, Pillow warns that transparency would be lost.
+        image = image.convert("RGBA")
+    # What is RGB already, and read from its file, is copied once.
+    image.load()
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _eight_bits(image: Image, name: str) -> NDArray[np.uint8]:
+    white = WHITE[image.mode]
+    gray = np.asarray(image, np.float64)
+    if not ((gray >= 0) & (gray <= white)).all():
+        raise ValueError(
+            f"{name}: values from {gray.min():.7g} to {gray.max():.7g} in PIL mode {image.mode!r}, where 0 is black and "
+            f"{white} is white; scale them to that range"
+        )
+    eight = np.floor(gray * (255 / white) + 0.5).astype(np.uint8)
+    return np.repeat(eight[:, :, None], 3, axis=2)
+
+
+def _spacing(dtype: np.dtype[Any]) -> float | None:
     """The spacing at 1 of an image's dtype; None where no image has it."""
     if dtype.kind == "f":
         return float(np.finfo(dtype).eps)
@@ -247,10 +339,10 @@ def _step(dtype: np.dtype[Any]) -> float | None:
     return {"uint8": 0.0, "bfloat16": 2.0**-7}.get(dtype.name)
 
 
-def _three_channels(batch: Array, step: float, name: str) -> Array:
-    """Contiguous, three channels, floats as float32 within [0, 1]; `step` is the dtype's spacing at 1."""
+def _three_channels(batch: Array, spacing: float, name: str) -> Array:
+    """Contiguous, three channels, floats as float32 within [0, 1]; `spacing` is the dtype's at 1."""
     if batch.dtype != np.uint8:
-        batch = _in_range(batch.astype(np.float32, copy=False), max(_ROUNDING, step), name)
+        batch = _in_range(batch.astype(np.float32, copy=False), max(_ROUNDING, spacing), name)
     if batch.shape[-1] == 1:
         batch = np.broadcast_to(batch, (*batch.shape[:-1], 3))
     return np.ascontiguousarray(batch)

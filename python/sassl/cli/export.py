@@ -1,0 +1,25 @@
+"""`sassl export`: a checkpoint's backbone as a file of its own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .. import pretraining
+from ..terminal import say
+from .options import Commands, command
+
+
+def add(commands: Commands) -> None:
+    """The command and its options."""
+    sub = command(commands, "export", run, "Write a checkpoint's backbone under torchvision's names.")
+    sub.add_argument("checkpoint", type=Path)
+    sub.add_argument("--out", type=Path, required=True, help="a .safetensors or .pth file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; the exit code."""
+    model = pretraining.Pretraining.load(args.checkpoint)
+    model.export_backbone(args.out)
+    say(f"{args.out}: {model.config.arch}, {model.config.method}, {len(model.history)} epochs")
+    return 0

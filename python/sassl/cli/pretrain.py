@@ -1,0 +1,175 @@
+"""`sassl pretrain`: a run from a preset or from settings, and the command that goes on with it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .. import pretraining
+from ..pretraining import demo
+from ..terminal import say, tell
+from ..transforms.plain import SASSL
+from .options import Commands, command
+
+
+def add(commands: Commands) -> None:
+    """The command and its options."""
+    sub = command(
+        commands, "pretrain", run, "Pretrain a ResNet by MoCo v2, BYOL or SimCLR, with style on the left view."
+    )
+    options(sub)
+
+
+def options(sub: argparse.ArgumentParser) -> None:
+    """The options alone."""
+    names = ", ".join(pretraining.PRESETS)
+    sub.add_argument("preset", nargs="?", choices=tuple(pretraining.PRESETS), metavar="preset", help=f"one of {names}")
+    sub.add_argument("--demo", action="store_true", help="a small run on scikit-learn's digits, of about a minute")
+    sub.add_argument(
+        "--config", type=Path, help="a JSON file of settings, as config.json of a run, in the place of a preset"
+    )
+    sub.add_argument("--data", help="a folder of images, or a pattern of WebDataset's shards")
+    sub.add_argument("--out", type=Path, help="folder for settings, log, checkpoints, backbone")
+    sub.add_argument("--epochs", type=int, help="of the whole run, those before --resume too (default: the preset's)")
+    sub.add_argument("--arch", choices=("resnet18", "resnet34", "resnet50", "resnet101"), help="default: the preset's")
+    sub.add_argument("--batch-size", type=int, help="default: the preset's")
+    sub.add_argument("--input-size", type=int, help="side of the views (default: the preset's)")
+    sub.add_argument(
+        "--style",
+        help='"default" (which it is without --config), a folder, an image, a bank file, "batch", or "off"',
+    )
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of sassl.pretraining.Config, or views.NAME of its recipe, or style.NAME of SASSL; several times",
+    )
+    sub.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint, to the bit; settings are the run's"
+    )
+    sub.add_argument(
+        "--monitor", metavar="DIR", help="labelled images: accuracies of the features while they are learnt"
+    )
+    sub.add_argument(
+        "--monitor-every", type=int, metavar="N", help="after each N epochs (default: as often as is cheap)"
+    )
+    sub.add_argument(
+        "--on-error",
+        choices=("raise", "report"),
+        default="raise",
+        help="of an image that cannot be read: end, or take another one and tell (default: %(default)s)",
+    )
+    sub.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="beside the one after each epoch")
+    sub.add_argument("--keep", type=int, default=2, help="checkpoints that stay (default: %(default)s)")
+    sub.add_argument("--tensorboard", action="store_true", help="write scalars for TensorBoard into the folder")
+    sub.add_argument("--threads", type=int, help="of a step and of the loader (default: all cores)")
+
+
+def usual() -> dict[str, Any]:
+    """What each option is where it is not given."""
+    sub = argparse.ArgumentParser()
+    options(sub)
+    return vars(sub.parse_args([]))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; the exit code."""
+    if args.demo:
+        return run_demo(args)
+    for name in ("data", "out"):
+        if getattr(args, name) is None:
+            raise ValueError(f"--{name} is missing")
+    if args.monitor_every is not None and args.monitor is None:
+        raise ValueError("--monitor-every is of a --monitor, which is missing")
+    before = args.out / "config.json"
+    if args.resume and args.preset is None and args.config is None and before.exists():
+        args.config = before
+    elif args.resume and args.preset is None and args.config is None:
+        raise FileNotFoundError(f"{args.out}: has no run to go on with; begin one by a preset, without --resume")
+    if (args.preset is None) == (args.config is None):
+        raise ValueError("expected either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
+    model = pretraining.Pretraining.from_config(configuration(args), threads=args.threads)
+    tell(str(model.config))
+    backbone = args.out / "backbone.safetensors"
+    if not args.resume and os.path.lexists(backbone):
+        raise FileExistsError(f"{backbone}: would be overwritten at the end; choose another folder")
+    monitor = None if args.monitor is None else pretraining.Monitor(args.monitor, args.monitor_every)
+    try:
+        model.fit(
+            args.data,
+            out=args.out,
+            resume=args.resume,
+            keep=args.keep,
+            checkpoint_every=args.checkpoint_every,
+            on_error=args.on_error,
+            monitor=monitor,
+            tensorboard=args.tensorboard,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"; to go on: {shlex.join(again(args))}") from None
+    model.export_backbone(backbone)
+    say(f"{args.out}: {len(model.history)} epochs, loss {model.history[-1]['loss']:.4g}; backbone.safetensors")
+    return 0
+
+
+def run_demo(args: argparse.Namespace) -> int:
+    """The small run, which takes no other options than a folder and threads."""
+    own = ("demo", "out", "threads")
+    given = [name for name, value in usual().items() if name not in own and getattr(args, name) != value]
+    if given:
+        raise ValueError(f"--demo takes --out and --threads alone, and not {given[0].replace('_', '-')}")
+    demo.run(args.out or Path("pretrain-demo"), args.threads)
+    return 0
+
+
+def again(args: argparse.Namespace) -> list[str]:
+    """The command that goes on with a run: its settings are in its folder, the other options are given once more."""
+    words = ["sassl", "pretrain", "--data", str(args.data), "--out", str(args.out), "--resume"]
+    defaults = usual()
+    for name in ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "threads"):
+        if getattr(args, name) != defaults[name]:
+            words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    return [*words, "--tensorboard"] if args.tensorboard else words
+
+
+def configuration(args: argparse.Namespace) -> pretraining.Config:
+    """The settings that the options of `pretrain` describe."""
+    config = pretraining.PRESETS[args.preset] if args.config is None else pretraining.Config.load(args.config)
+    style = config.style
+    if args.style is not None or args.config is None:
+        style = None if args.style == "off" else pretraining.describe(SASSL(p=0.8, styles=args.style or "default"))
+    changes: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {"views": dict(config.views), "style": dict(style or {})}
+    for name, value in (setting(text) for text in args.set):
+        part, dot, own = name.partition(".")
+        if dot and part in parts:
+            if part == "style" and style is None:
+                raise ValueError(f"--set {name}: there is no style to set; give --style")
+            parts[part][own] = value
+        elif name in ("method", "style", "views"):
+            remedy = {"method": "it is the preset's", "style": "give --style, or --set style.NAME=VALUE"}
+            raise ValueError(f"--set {name}: {remedy.get(name, 'give --set views.NAME=VALUE')}")
+        else:
+            changes[name] = value
+    pretraining.config.check_names(changes)
+    for name in ("arch", "epochs", "batch_size", "input_size"):
+        if getattr(args, name) is not None:
+            changes[name] = getattr(args, name)
+    return replace(config, **{**changes, "views": parts["views"], "style": None if style is None else parts["style"]})
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value as JSON where it is that: 0.1, 3, true; else as text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text}: expected NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

@@ -1,0 +1,62 @@
+"""Images in an array, or in a file that is mapped into memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._sassl import Source
+from .base import Images, checked_targets
+
+
+class Arrays(Images):
+    """Images of one size in an array; it is read as it is, not copied. A `numpy.memmap` pickles as its path.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        targets: a class for each; None: 0 for all.
+
+    Raises:
+        TypeError: no array.
+        ValueError: another shape or dtype; not one class an image, or one that is no whole number.
+    """
+
+    def __init__(self, images: NDArray[np.uint8], targets: Sequence[int] | None = None) -> None:
+        if not isinstance(images, np.ndarray):
+            raise TypeError(f"images: expected an array (N, H, W, 3) of uint8, got {type(images).__name__}")
+        if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+            raise ValueError(f"images: expected (N, H, W, 3) uint8, got {images.shape} {images.dtype}")
+        classes = checked_targets(targets, len(images))
+        self._place, self._targets = _place(images), classes
+        self.core = Source.python(lambda i: (images[i], classes[i]), len(images), "arrays")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return super().__reduce__() if self._place is None else (_mapped, (type(self), self._place, self._targets))
+
+
+#: In a file: path, offset, shape, strides.
+Place = tuple[str, int, tuple[int, ...], tuple[int, ...]]
+
+
+def _place(images: NDArray[np.uint8]) -> Place | None:
+    """Where a file holds what a `numpy.memmap`, or a part of one, shows; None: nowhere."""
+    mapped = getattr(images, "_mmap", None)
+    if not isinstance(images, np.memmap) or mapped is None or images.filename is None or images.mode == "c":
+        return None
+    # The mapping begins at a page. A part of a memmap keeps the whole one's offset, and its own address.
+    begin = images.offset - images.offset % mmap.ALLOCATIONGRANULARITY
+    address = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
+    offset = begin + images.__array_interface__["data"][0] - address
+    return os.path.abspath(os.fsdecode(images.filename)), offset, images.shape, images.strides
+
+
+def _mapped(kind: type[Arrays], place: Place, targets: list[int]) -> Arrays:
+    path, offset, shape, strides = place
+    images = kind(np.ndarray(shape, np.uint8, np.memmap(path, np.uint8, "r"), offset, strides), targets)
+    images._place = place
+    return images

@@ -1,0 +1,81 @@
+"""Images by number, each with a class: what all sources share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._sassl import Source
+from ..arguments import whole
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+File = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+class Images:
+    """Images by number, each with a class: what all sources share.
+
+    `len(images)`, `images[i]` -> ((H, W, 3) uint8, class), `images.name(i)`, `images.classes`. They pickle as their
+    arguments, and are listed anew where they are loaded. Names that are no Unicode are as `os.fsdecode` gives them.
+    """
+
+    core: Source
+    #: Names of the classes, in the order of their numbers; None where they have none.
+    classes: list[str] | None = None
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        images = super().__new__(cls)
+        images._arguments = arguments, named
+        return images
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _make, (type(self), *self._arguments)
+
+    def __len__(self) -> int:
+        return len(self.core)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index = {index}: there are {len(self)} images")
+        return self.core.get(index % len(self))
+
+    def name(self, index: int) -> str:
+        """The path of an image, or its place in a file."""
+        return self.core.name(index)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} images)"
+
+
+def _make(kind: type[Images], arguments: tuple[Any, ...], named: dict[str, Any]) -> Images:
+    return kind(*arguments, **named)
+
+
+def checked_targets(targets: Sequence[int] | None, n: int) -> list[int]:
+    """A class for each of n images, 0 where none are given.
+
+    Raises:
+        ValueError: not one for each, or one that is no whole number.
+    """
+    classes = [0] * n if targets is None else [whole(f"targets[{i}]", x, -(2**63)) for i, x in enumerate(targets)]
+    if len(classes) != n:
+        raise ValueError(f"targets: expected one for each of {n} images, got {len(classes)}")
+    return classes
+
+
+def left_out(core: Source) -> str:
+    """How much of a folder or of shards is not here."""
+    counts = ((core.hidden, "hidden"), (core.others, "other"))
+    return "".join(f", {n} {what} files left out" for n, what in counts if n)
+
+
+def is_path(path: bytes) -> bool:
+    """Whether bytes are the path of a file, and not what a file holds."""
+    return len(path) < 4096 and b"\0" not in path and os.path.exists(path)

@@ -1,0 +1,70 @@
+"""Names of classes: which number a name has in another data set, and what data sets of others call them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import Images
+
+#: Keys of a class in a dataset's dicts.
+TARGETS = ("label", "fine_label", "labels", "cls")
+
+
+def numbered(images: Images, classes: Sequence[str] | None) -> NDArray[np.int64] | None:
+    """The number that each of the images' classes has among these names; None where `classes` is None.
+
+    Raises:
+        ValueError: images whose classes have no names; a class that is not among these; a name that stands there twice.
+    """
+    if classes is None:
+        return None
+    own = images.classes
+    if own is None:
+        raise ValueError(f"classes: those of {images!r} have no names, but numbers alone; leave `classes` out")
+    numbers = {name: number for number, name in enumerate(classes)}
+    if len(numbers) != len(classes):
+        raise ValueError(f"classes = {list(classes[:10])}: a name stands there twice, and tells no class")
+    unknown = [name for name in own if name not in numbers]
+    if unknown:
+        raise ValueError(f"class {unknown[0]!r}: not among the training images' {', '.join(classes[:10])}")
+    return np.array([numbers[name] for name in own], np.int64)
+
+
+def class_names(dataset: Any, target: str | None = None) -> list[str] | None:
+    """Names of the classes that a dataset of others has, in the order of their numbers; None where it has none.
+
+    They are a Hugging Face dataset's `ClassLabel`, torchvision's `classes`, or timm's `class_to_idx`, also of a `Subset`, a
+    `ConcatDataset` or a `LightlyDataset`. A `target_transform` makes other numbers, of which no name is known.
+
+    Args:
+        dataset: the dataset.
+        target: the key of the class, of a Hugging Face dataset.
+    """
+    if getattr(dataset, "target_transform", None) is not None:
+        return None
+    kinds = {kind.__name__ for kind in type(dataset).__mro__}
+    if kinds & {"Subset", "LightlyDataset"}:
+        return class_names(dataset.dataset, target)
+    if "ConcatDataset" in kinds:
+        first, *others = (class_names(part, target) for part in dataset.datasets)
+        return first if all(names == first for names in others) else None
+    columns, numbers = (
+        getattr(dataset, "features", None),
+        getattr(getattr(dataset, "reader", dataset), "class_to_idx", None),
+    )
+    if isinstance(columns, dict):
+        key = next((key for key in (target, *TARGETS) if key in columns), None)
+        found = getattr(columns.get(key), "names", None)
+    else:
+        found = getattr(dataset, "classes", None)
+        if found is None and isinstance(numbers, dict) and sorted(numbers.values()) == list(range(len(numbers))):
+            found = sorted(numbers, key=numbers.__getitem__)
+    if not isinstance(found, (list, tuple)) or not all(isinstance(name, (str, tuple)) for name in found):
+        return None
+    # torchvision's ImageNet has several names for a class.
+    names = [name if isinstance(name, str) else ", ".join(map(str, name)) for name in found]
+    return names if names and len(set(names)) == len(names) else None

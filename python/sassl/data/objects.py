@@ -1,0 +1,84 @@
+"""Data sets of others: Hugging Face's, torch's, and whatever has a length and gives items by number."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from .._sassl import Source
+from ..arguments import flag, whole
+from ..images import pixels
+from .base import Images
+from .classes import TARGETS, class_names
+
+
+class Objects(Images):
+    """Anything with `len` and `[index]`: a Hugging Face dataset, or one of torch.
+
+    Args:
+        dataset: gives for a number a dict, or a tuple (image, class, ...), or an image. Images are PIL images, paths, bytes,
+            arrays (H, W, 3) or (H, W) or tensors (3, H, W) of uint8, or dicts of "bytes" and "path" as Hugging Face's
+            `Image(decode=False)` has them, which are the fastest: decoding then is native.
+        image, target: keys of dicts; None: the first of "image", "img", "jpg", "png", and of "label", "fine_label", "labels",
+            "cls"; without a class it is 0.
+        exif: whether images that come as files are turned upright, as their EXIF orientation says.
+
+    `classes` are the dataset's own `classes` (torchvision), or names of a Hugging Face `ClassLabel`. What the dataset raises
+    is the `__cause__` of an error that names the image; KeyboardInterrupt and MemoryError are raised as they are.
+
+    Raises:
+        TypeError: no `len` or no `[index]`.
+        KeyError: no such key.
+    """
+
+    def __init__(self, dataset: Any, image: str | None = None, target: str | None = None, exif: bool = True) -> None:
+        if isinstance(dataset, dict):
+            names = ", ".join(map(repr, dataset))
+            raise TypeError(
+                f"source: expected images by number, got {type(dataset).__name__} of {names}; take one of them"
+            )
+        count = _length(dataset)
+        first = dataset[0] if count else ()
+        if isinstance(first, dict):
+            image = _key(first, image, ("image", "img", "jpg", "png"), "image")
+            target = _key(first, target, (*TARGETS, None), "target")
+
+        def get(index: int) -> tuple[Any, int]:
+            item = dataset[index]
+            if isinstance(item, dict):
+                raw, label = item[image], item[target] if target is not None else 0
+            else:
+                raw, label = item[:2] if isinstance(item, (tuple, list)) else (item, 0)
+            if isinstance(raw, dict):
+                raw = raw["path"] if raw.get("bytes") is None else raw["bytes"]
+            if isinstance(raw, np.ndarray) and raw.ndim == 2:
+                raw = raw[..., None]
+            if isinstance(raw, os.PathLike):
+                raw = os.fsdecode(raw)
+            if not isinstance(raw, (bytes, str)):
+                raw = pixels(raw, f"source[{index}]")
+            return raw, whole(f"source[{index}]: class", label, -(2**63))
+
+        self.classes = class_names(dataset, target)
+        self.core = Source.python(get, count, "source", flag("exif", exif))
+
+
+def _key(item: dict[str, Any], given: str | None, usual: tuple[str | None, ...], what: str) -> str | None:
+    for key in usual if given is None else (given,):
+        if key is None or key in item:
+            return key
+    raise KeyError(f"{what} = {given!r}: the dataset has {', '.join(map(repr, item))}; name one of them")
+
+
+def _length(dataset: Any) -> int:
+    """How many items it has, if it gives them by number."""
+    expected = f"source: expected something with len() and [index], got {type(dataset).__name__}"
+    if not hasattr(dataset, "__getitem__"):
+        raise TypeError(f"{expected}; make a list of it")
+    try:
+        return len(dataset)
+    # Data sets of streams have a len that says no.
+    except (TypeError, NotImplementedError, AttributeError) as error:
+        raise TypeError(f"{expected}; make a list of it") from error

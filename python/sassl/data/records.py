@@ -1,0 +1,71 @@
+"""CIFAR and STL-10: files of images of one size, one after the other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .._sassl import Source
+from ..arguments import flag
+from .base import File, Images
+
+
+class CIFAR(Images):
+    """CIFAR-10 or CIFAR-100, as their authors distribute them (https://www.cs.toronto.edu/~kriz/cifar.html), unpacked.
+
+    Args:
+        root: the folder of `data_batch_1.bin` ... `test_batch.bin` or, for CIFAR-100, `train.bin` and `test.bin`; or of the
+            Python version's `data_batch_1` ... or `train` and `test`, of which only images and classes are read: nothing that
+            they name is called. Classes of CIFAR-100 are the fine ones.
+        train: the training set, or else the test set.
+
+    Raises:
+        FileNotFoundError: no such file in the folder.
+        ValueError: a file that is damaged, or holds something else.
+    """
+
+    def __init__(self, root: File, train: bool = True) -> None:
+        folder, train = Path(os.fsdecode(root)), flag("train", train)
+        ten = [f"data_batch_{i}" for i in range(1, 6)] if train else ["test_batch"]
+        hundred = ["train" if train else "test"]
+        for layout, names in (("cifar10", ten), ("cifar100", hundred)):
+            binary = [folder / f"{name}.bin" for name in names]
+            if binary[0].exists():
+                self.core = Source.records(layout, list(binary))
+                return
+            if (folder / names[0]).is_file():
+                self.core = Source.pickles(layout, [folder / name for name in names])
+                return
+        raise FileNotFoundError(f"{folder}: neither {ten[0]}[.bin] (CIFAR-10) nor {hundred[0]}[.bin] (CIFAR-100)")
+
+
+class STL10(Images):
+    """STL-10, its binary files (https://cs.stanford.edu/~acoates/stl10/), unpacked.
+
+    Args:
+        root: the folder of `unlabeled_X.bin`, `train_X.bin`, `train_y.bin` and so on.
+        split: "unlabeled", "train", "test", or "train+unlabeled". Classes count from 0; those of unlabeled images are -1.
+
+    Raises:
+        OSError: a file is missing.
+        ValueError: another split; a file that is damaged.
+    """
+
+    def __init__(self, root: File, split: str = "unlabeled") -> None:
+        folder, splits = Path(os.fsdecode(root)), split.split("+")
+        if not set(splits) <= {"unlabeled", "train", "test"}:
+            raise ValueError(f'split = {split!r}: there are "unlabeled", "train", "test" and "train+unlabeled"')
+        files = [folder / f"{name}_X.bin" for name in splits]
+        targets: list[int] = []
+        for name, file in zip(splits, files, strict=True):
+            count = file.stat().st_size // (3 * 96 * 96)
+            labels = folder / f"{name}_y.bin"
+            known = labels.read_bytes() if name != "unlabeled" else b"\0" * count
+            if len(known) != count:
+                raise ValueError(f"{labels}: {len(known)} classes for {count} images; it is damaged")
+            if name != "unlabeled" and known and not 1 <= min(known) <= max(known) <= 10:
+                raise ValueError(
+                    f"{labels}: classes from {min(known)} to {max(known)}, and not from 1 to 10; it is damaged"
+                )
+            targets += [label - 1 for label in known]
+        self.core = Source.records("stl10", list(files), targets)
