@@ -250,7 +250,9 @@ def test_cifar_and_stl10(tmp_path):
     with pytest.raises(ValueError, match=r"data_batch_3.bin: 3000 bytes are no whole records of 3073"):
         CIFAR(ten)
     (python / "data_batch_2").write_bytes(pickle.dumps({b"data": os.system}))
-    with pytest.raises(ValueError, match=r"data_batch_2: no batch of CIFAR that can be read: .*system is no part of CIFAR"):
+    with pytest.raises(
+        ValueError, match=r"data_batch_2: no batch of CIFAR that can be read: .*system is no part of CIFAR"
+    ):
         CIFAR(python)
 
 
