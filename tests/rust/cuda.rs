@@ -1,4 +1,4 @@
-//! Algorithm 1's kernels for CUDA, run on the CPU by `tests/cuda/emulator.h`, against the scalar truth. Needs a C++ compiler.
+//! Algorithm 1's kernels for CUDA, run on the CPU by `tests/cuda/emulator.h`, against the scalar reference. Needs a C++ compiler.
 #![allow(unsafe_code)]
 use crate::style::model;
 use rand::{Rng, SeedableRng};
@@ -8,15 +8,14 @@ use sassl::image::{
     BlurKernel, ColorJitter, Dtype, GaussianBlur, Interpolation, JitterForm, Normalize, Output, PixelsView, RandomFlip,
     RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
 };
-use sassl::kernels::cuda::{Arg, At, Kernel, Launch, Plan, Space};
-use sassl::kernels::image::color::cuda::{Chain, Factor, Kind, jitter};
+use sassl::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, PixelType, Plan, Space};
+use sassl::kernels::image::color::cuda::{Chain, DeviceFactor, FactorKind, jitter};
 use sassl::kernels::image::color::turn_hue;
 use sassl::kernels::image::planes::Planes;
-use sassl::kernels::inference::pixel_interpolation::cuda::{Images as Layout, PixelType};
 use sassl::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
 use sassl::kernels::isa::Isa;
 use sassl::random::Key;
-use sassl::style::cuda::{From, Stylizer as Cuda};
+use sassl::style::cuda::{DeviceStylizer, StyleSource};
 use sassl::style::{Bank, Drawn, Images, Sassl, StyleParams, Styles, Stylizer};
 use sassl::weights::{Model, Network, Tensor};
 use std::collections::HashMap;
@@ -143,18 +142,18 @@ impl Device {
 }
 
 /// `[n][height][width][3]`, dense.
-fn layout(space: Space, pixels: PixelType, (height, width): (usize, usize)) -> Layout {
+fn layout(space: Space, pixels: PixelType, (height, width): (usize, usize)) -> DeviceImages {
     let (h, w) = (height as i64, width as i64);
-    Layout { at: space.into(), pixels, strides: [3 * h * w, 3 * w, 3, 1], height, width }
+    DeviceImages { at: space.into(), pixels, strides: [3 * h * w, 3 * w, 3, 1], height, width }
 }
 
 fn bytes(n: usize) -> Vec<u8> {
     let mut generator = ChaCha8Rng::seed_from_u64(9);
-    // Pictures are smoother than noise.
+    // Images are smoother than noise.
     (0..n).map(|i| ((i as f32 / 40.0).sin() * 90.0 + 128.0) as u8 ^ generator.random_range(0..32)).collect()
 }
 
-fn device(cuda: &Cuda, images: Memory, out: usize, styles: &[f32]) -> Device {
+fn device(cuda: &DeviceStylizer, images: Memory, out: usize, styles: &[f32]) -> Device {
     Device {
         weights: Memory::of(cuda.weights()),
         workspace: Memory::new(0),
@@ -242,8 +241,8 @@ fn params(n: usize) -> Vec<StyleParams> {
 }
 
 /// The largest and the mean difference, in grey levels.
-fn apart(ours: &[f32], truth: &[f32]) -> (f32, f32) {
-    let off: Vec<f32> = ours.iter().zip(truth).map(|(a, b)| (a - b).abs() * 255.0).collect();
+fn apart(ours: &[f32], reference: &[f32]) -> (f32, f32) {
+    let off: Vec<f32> = ours.iter().zip(reference).map(|(a, b)| (a - b).abs() * 255.0).collect();
     assert!(off.iter().all(|x| x.is_finite()));
     (off.iter().copied().fold(0.0, f32::max), off.iter().sum::<f32>() / off.len() as f32)
 }
@@ -255,29 +254,33 @@ fn algorithm_1_is_that_of_the_cpu() {
     }
     for (name, model) in models() {
         let stylizer = Stylizer::new(&model, Isa::Scalar).unwrap();
-        for (exact, (height, width), from) in
-            [(true, (21, 18), From::Bank(4)), (false, (24, 35), From::Batch), (false, (8, 19), From::Bank(4))]
-        {
+        for (exact, (height, width), from) in [
+            (true, (21, 18), StyleSource::Bank(4)),
+            (false, (24, 35), StyleSource::Batch),
+            (false, (8, 19), StyleSource::Bank(4)),
+        ] {
             let n = 3;
             let size = n * height * width * 3;
             let pixels: Vec<f32> = bytes(size).into_iter().map(|x| f32::from(x) / 255.0).collect();
             let (z, params) = (bank(4), params(n));
             let styles = match from {
-                From::Bank(_) => Styles::Bank(Arc::new(Bank::new(z.clone(), DIM, stylizer.space(), None).unwrap())),
-                From::Batch => Styles::Batch,
+                StyleSource::Bank(_) => {
+                    Styles::Bank(Arc::new(Bank::new(z.clone(), DIM, stylizer.space(), None).unwrap()))
+                }
+                StyleSource::Batch => Styles::Batch,
             };
             let images = Images::new(Pixels::F32(&pixels), &[n, height, width, 3]).unwrap();
-            let mut truth = vec![0.0; size];
+            let mut reference = vec![0.0; size];
             let block = Sassl::new(0.8, (0.1, 0.3), (0.1, 0.3), styles).unwrap();
-            block.apply(&stylizer, images, &params, PixelsMut::F32(&mut truth), 1).unwrap();
+            block.apply(&stylizer, images, &params, PixelsMut::F32(&mut reference), 1).unwrap();
 
-            let cuda = Cuda::new(&model, exact).unwrap();
+            let cuda = DeviceStylizer::new(&model, exact).unwrap();
             let of = |space| layout(space, PixelType::F32, (height, width));
             let plan = cuda.apply(&of(Space::Images), &params, from, &of(Space::Out)).unwrap();
             let mut device = device(&cuda, Memory::of(&pixels), 4 * size, &z);
             device.run_all(&plan);
             let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..4 * size]);
-            let (most, mean) = apart(ours, &truth);
+            let (most, mean) = apart(ours, &reference);
             let what = format!("{name}, {height}x{width}, exact {exact}, {from:?}: {most} at most, {mean} in the mean");
             eprintln!("{what}");
             assert!(if exact { most < 0.01 } else { mean < 0.5 && most < 12.0 }, "{what}");
@@ -305,13 +308,13 @@ fn an_image_of_one_colour_becomes_one_colour() {
         let stylizer = Stylizer::new(&model, Isa::Scalar).unwrap();
         let styles = Styles::Bank(Arc::new(Bank::new(z.clone(), DIM, stylizer.space(), None).unwrap()));
         let images = Images::new(Pixels::U8(&pixels), &[3, height, width, 3]).unwrap();
-        let mut truth = vec![0; pixels.len()];
+        let mut reference = vec![0; pixels.len()];
         let block = Sassl::new(0.8, (0.1, 0.3), (0.1, 0.3), styles).unwrap();
-        block.apply(&stylizer, images, &params, PixelsMut::U8(&mut truth), 1).unwrap();
+        block.apply(&stylizer, images, &params, PixelsMut::U8(&mut reference), 1).unwrap();
         for exact in [true, false] {
-            let cuda = Cuda::new(&model, exact).unwrap();
+            let cuda = DeviceStylizer::new(&model, exact).unwrap();
             let of = |space| layout(space, PixelType::U8, (height, width));
-            let plan = cuda.apply(&of(Space::Images), &params, From::Bank(4), &of(Space::Out)).unwrap();
+            let plan = cuda.apply(&of(Space::Images), &params, StyleSource::Bank(4), &of(Space::Out)).unwrap();
             let mut device = device(&cuda, Memory::of(&pixels), pixels.len(), &z);
             device.run_all(&plan);
             let ours = &device.out.bytes()[..pixels.len()];
@@ -321,8 +324,8 @@ fn an_image_of_one_colour_becomes_one_colour() {
             };
             assert!(flat(0) && !flat(1) && !flat(2), "{name}, exact {exact}");
             // F's z may round otherwise.
-            let near = ours[..3].iter().zip(&truth[..3]).all(|(a, b)| a.abs_diff(*b) <= 1);
-            assert!(near, "{name}, exact {exact}: {:?}, not {:?}", &ours[..3], &truth[..3]);
+            let near = ours[..3].iter().zip(&reference[..3]).all(|(a, b)| a.abs_diff(*b) <= 1);
+            assert!(near, "{name}, exact {exact}: {:?}, not {:?}", &ours[..3], &reference[..3]);
         }
     }
 }
@@ -345,14 +348,14 @@ fn the_mobile_pairs_predictor_is_that_of_the_cpu() {
     let (n, height, width) = (2, 40, 50);
     let pixels = bytes(n * height * width * 3);
     let images = Images::new(Pixels::U8(&pixels), &[n, height, width, 3]).unwrap();
-    let truth = Stylizer::new(&model, Isa::Scalar).unwrap().encode(images, 1).unwrap();
-    let cuda = Cuda::new(&model, false).unwrap();
+    let reference = Stylizer::new(&model, Isa::Scalar).unwrap().encode(images, 1).unwrap();
+    let cuda = DeviceStylizer::new(&model, false).unwrap();
     let plan = cuda.encode(&layout(Space::Images, PixelType::U8, (height, width)), n).unwrap();
-    let mut device = device(&cuda, Memory::of(&pixels), 4 * truth.len(), &[0.0]);
+    let mut device = device(&cuda, Memory::of(&pixels), 4 * reference.len(), &[0.0]);
     device.run_all(&plan);
-    let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..4 * truth.len()]);
-    let length = truth.iter().map(|x| x * x).sum::<f32>().sqrt();
-    let off = ours.iter().zip(&truth).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+    let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..4 * reference.len()]);
+    let length = reference.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let off = ours.iter().zip(&reference).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
     assert!(length > 1e-3 && off < 0.01 * length, "{off} of {length}");
 }
 
@@ -390,7 +393,7 @@ fn draws(views: &TwoViews, size: (usize, usize), n: usize) -> Vec<ViewsParams> {
 }
 
 /// Where both views of a batch go, one batch after the other.
-fn places(views: &TwoViews, n: usize) -> [Layout; 2] {
+fn places(views: &TwoViews, n: usize) -> [DeviceImages; 2] {
     let (height, width) = views.size();
     let pixels = match views.output().dtype() {
         Dtype::U8 => PixelType::U8,
@@ -401,34 +404,39 @@ fn places(views: &TwoViews, n: usize) -> [Layout; 2] {
     let planar = [3 * height * width, width, 1, height * width].map(|x| x as i64);
     let strides = if views.output().channels_last() { dense.strides } else { planar };
     let bytes = 3 * height * width * views.output().dtype().size();
-    [0, n].map(|first| Layout { at: At { space: Space::Out, bytes: first * bytes }, strides, ..dense })
+    [0, n].map(|first| DeviceImages { at: At { space: Space::Out, bytes: first * bytes }, strides, ..dense })
 }
 
 /// The bytes of both views of a batch by the kernels and by the CPU, `[view][image]` and as the views have them.
-fn both(views: &TwoViews, (height, width): (usize, usize), n: usize, style: Option<(&Cuda, From)>) -> [Vec<u8>; 2] {
+fn both(
+    views: &TwoViews,
+    (height, width): (usize, usize),
+    n: usize,
+    style: Option<(&DeviceStylizer, StyleSource)>,
+) -> [Vec<u8>; 2] {
     let pixels = bytes(n * height * width * 3);
     let params = draws(views, (height, width), n);
     let (h, w) = views.size();
     let view = h * w * 3 * views.output().dtype().size();
-    let picture = |i: usize| {
+    let image = |i: usize| {
         let bytes = &pixels[i * height * width * 3..][..height * width * 3];
         PixelsView { height, width, bytes }
     };
-    let z: Vec<f32> = (0..n).flat_map(|i| views.encode(picture(i), &params[i]).unwrap()).collect();
-    let mut truth = Memory::new(2 * n * view);
+    let z: Vec<f32> = (0..n).flat_map(|i| views.encode(image(i), &params[i]).unwrap()).collect();
+    let mut reference = Memory::new(2 * n * view);
     for (i, params) in params.iter().enumerate() {
-        let (left, right) = truth.bytes()[..2 * n * view].split_at_mut(n * view);
+        let (left, right) = reference.bytes()[..2 * n * view].split_at_mut(n * view);
         let out = [left, right].map(|side| &mut side[i * view..][..view]);
         let batch = views.needs_batch().then_some(BatchStyles { z: &z, place: i });
-        views.apply(picture(i), params, batch, out).unwrap();
+        views.apply(image(i), params, batch, out).unwrap();
     }
     let images = layout(Space::Images, PixelType::U8, (height, width));
     let plan = views.plan(&images, &params, places(views, n).each_ref(), style).unwrap();
-    let none = Cuda::new(&model(1), false).unwrap();
+    let none = DeviceStylizer::new(&model(1), false).unwrap();
     let cuda = style.map_or(&none, |style| style.0);
     let mut device = device(cuda, Memory::of(&pixels), 2 * n * view, &bank(4));
     device.run_all(&plan);
-    [device.out, truth].map(|mut memory| memory.bytes()[..2 * n * view].to_vec())
+    [device.out, reference].map(|mut memory| memory.bytes()[..2 * n * view].to_vec())
 }
 
 /// A recipe, the size of images, how many.
@@ -457,9 +465,9 @@ fn views_are_those_of_the_cpu_to_the_bit() {
         return;
     }
     for (which, (views, size, n)) in cases().into_iter().enumerate() {
-        let [ours, truth] = both(&views, size, n, None);
-        let wrong = ours.iter().zip(&truth).filter(|(a, b)| a != b).count();
-        assert_eq!(wrong, 0, "of {} bytes; case {which}", truth.len());
+        let [ours, reference] = both(&views, size, n, None);
+        let wrong = ours.iter().zip(&reference).filter(|(a, b)| a != b).count();
+        assert_eq!(wrong, 0, "of {} bytes; case {which}", reference.len());
     }
 }
 
@@ -491,14 +499,18 @@ fn every_colour_turns_as_on_the_cpu() {
     for by in [0.0, 0.3, -0.45] {
         let mut plan = Plan::new(sassl::kernels::cuda::Number::F16);
         let mut chain = Chain::default();
-        chain.factors[0] = Factor { kind: Kind::Hue, by };
+        chain.factors[0] = DeviceFactor { kind: FactorKind::Hue, by };
         jitter(Space::Images.into(), side * side, &[(0, chain)], &mut plan);
-        let none = Cuda::new(&model(1), false).unwrap();
+        let none = DeviceStylizer::new(&model(1), false).unwrap();
         let mut device = device(&none, Memory::of(colours.as_slice()), 0, &[0.0]);
         device.run_all(&plan.finish());
-        let mut truth = colours.clone();
-        turn_hue(Isa::detect(sassl::kernels::isa::Precision::Exact).unwrap(), (by * 255.0) as i32 as u8, &mut truth);
-        assert!(device.images.bytes()[..3 * side * side] == *truth.as_slice(), "{by}");
+        let mut reference = colours.clone();
+        turn_hue(
+            Isa::detect(sassl::kernels::isa::Precision::Exact).unwrap(),
+            (by * 255.0) as i32 as u8,
+            &mut reference,
+        );
+        assert!(device.images.bytes()[..3 * side * side] == *reference.as_slice(), "{by}");
     }
 }
 
@@ -509,26 +521,26 @@ fn styled_views_are_those_of_the_cpu() {
     }
     let model = model(1);
     let stylizer = Arc::new(Stylizer::new(&model, Isa::Scalar).unwrap());
-    let cuda = Cuda::new(&model, true).unwrap();
+    let cuda = DeviceStylizer::new(&model, true).unwrap();
     for (from, position) in [
-        (From::Bank(4), Position::AfterCrop),
-        (From::Batch, Position::AfterCrop),
-        (From::Bank(4), Position::BeforeCrop),
+        (StyleSource::Bank(4), Position::AfterCrop),
+        (StyleSource::Batch, Position::AfterCrop),
+        (StyleSource::Bank(4), Position::BeforeCrop),
     ] {
         let styles = match from {
-            From::Bank(_) => Styles::Bank(Arc::new(Bank::new(bank(4), DIM, stylizer.space(), None).unwrap())),
-            From::Batch => Styles::Batch,
+            StyleSource::Bank(_) => Styles::Bank(Arc::new(Bank::new(bank(4), DIM, stylizer.space(), None).unwrap())),
+            StyleSource::Batch => Styles::Batch,
         };
         let sassl = Sassl::new(0.9, (0.1, 0.3), (0.3, 0.5), styles).unwrap();
-        let styled = [true, from != From::Batch];
+        let styled = [true, from != StyleSource::Batch];
         let styling = Styling { stylizer: stylizer.clone(), sassl, styled, position };
         let (blur, output) = (BlurKernel::Taps(5), (Dtype::F32, false));
         let form = JitterForm::Torchvision;
         let views = two_views(form, blur, Interpolation::Bilinear, (17, 14), output, Some(styling));
-        let [ours, truth] = both(&views, (40, 25), 3, Some((&cuda, from)));
-        let [ours, truth] = [&ours, &truth].map(|bytes| bytemuck::pod_collect_to_vec::<u8, f32>(bytes));
+        let [ours, reference] = both(&views, (40, 25), 3, Some((&cuda, from)));
+        let [ours, reference] = [&ours, &reference].map(|bytes| bytemuck::pod_collect_to_vec::<u8, f32>(bytes));
         // Levels of bytes before they were normalized; a hue may turn one by more.
-        let off: Vec<f32> = ours.iter().zip(&truth).map(|(a, b)| (a - b).abs() * 0.226 * 255.0).collect();
+        let off: Vec<f32> = ours.iter().zip(&reference).map(|(a, b)| (a - b).abs() * 0.226 * 255.0).collect();
         assert!(ours.iter().all(|x| x.is_finite()));
         let far = off.iter().filter(|&&off| off > 1.5).count();
         assert!(far * 1000 <= off.len(), "{far} of {} numbers; {from:?}, {position:?}", off.len());
@@ -548,8 +560,8 @@ fn every_kernel_compiles_for_every_architecture() {
     for (_, model) in models() {
         for (exact, pixels) in [(true, PixelType::F32), (false, PixelType::U8), (false, PixelType::BF16)] {
             let of = |space| layout(space, pixels, (40, 40));
-            let cuda = Cuda::new(&model, exact).unwrap();
-            let plan = cuda.apply(&of(Space::Images), &params(3), From::Batch, &of(Space::Out)).unwrap();
+            let cuda = DeviceStylizer::new(&model, exact).unwrap();
+            let plan = cuda.apply(&of(Space::Images), &params(3), StyleSource::Batch, &of(Space::Out)).unwrap();
             kernels.extend(plan.launches.into_iter().map(|launch| launch.kernel));
         }
     }

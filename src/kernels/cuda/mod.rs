@@ -5,11 +5,12 @@ mod batch;
 pub mod compiler;
 #[cfg(feature = "cuda")]
 pub mod device;
-
+mod images;
 mod plan;
 
 use batch::put;
 pub use batch::{Row, blend};
+pub use images::{DeviceImages, PixelType};
 pub use plan::{Plan, Room};
 
 use std::fmt::Write;

@@ -14,7 +14,7 @@ const PARTS: usize = 64;
 /// What changes a pixel's colours: the kinds of [`crate::image::Factor`], as `color.cu` numbers them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are documented there")]
-pub enum Kind {
+pub enum FactorKind {
     #[default]
     None,
     Brightness,
@@ -28,9 +28,9 @@ pub enum Kind {
 
 /// What changes a pixel's colours, and by how much.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Factor {
+pub struct DeviceFactor {
     /// What.
-    pub kind: Kind,
+    pub kind: FactorKind,
     /// How much.
     pub by: f32,
 }
@@ -39,21 +39,21 @@ pub struct Factor {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Chain {
     /// In their order.
-    pub factors: [Factor; 4],
+    pub factors: [DeviceFactor; 4],
     /// Luma alone.
     pub gray: bool,
 }
 
 impl Chain {
     fn has_contrast(&self) -> bool {
-        self.factors.iter().any(|factor| matches!(factor.kind, Kind::Contrast | Kind::ColorContrast))
+        self.factors.iter().any(|factor| matches!(factor.kind, FactorKind::Contrast | FactorKind::ColorContrast))
     }
 
     /// As `color.cu` has it. A hue turns by whole steps, truncated, and wrapped around.
     fn words(&self) -> impl Iterator<Item = u32> {
-        let factors = self.factors.into_iter().flat_map(|Factor { kind, by }| {
+        let factors = self.factors.into_iter().flat_map(|DeviceFactor { kind, by }| {
             let steps = f32::from((f64::from(by) * 255.0) as i32 as u8);
-            [kind as u32, if kind == Kind::Hue { steps } else { by }.to_bits()]
+            [kind as u32, if kind == FactorKind::Hue { steps } else { by }.to_bits()]
         });
         factors.chain([u32::from(self.gray)])
     }

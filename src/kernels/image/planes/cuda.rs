@@ -1,7 +1,6 @@
 //! What leaves, and a turn, on CUDA.
 use super::fixed_axis;
-use crate::kernels::cuda::{At, Kernel, Launch, Plan, count};
-use crate::kernels::inference::pixel_interpolation::cuda::Images;
+use crate::kernels::cuda::{At, DeviceImages, Kernel, Launch, Plan, count};
 use std::sync::Arc;
 
 const SOURCE: &str = include_str!("planes.cu");
@@ -25,7 +24,7 @@ const FOURS: usize = 8;
 /// `(x / 255 - mean) / std`.
 pub fn finish(
     (views, blurred): (At, At),
-    out: &Images,
+    out: &DeviceImages,
     finishes: &[Finish],
     (mean, std): ([f32; 3], [f32; 3]),
     plan: &mut Plan,

@@ -1,7 +1,6 @@
 //! Parts of a batch's images, resized, on CUDA.
 use super::Interpolation;
-use crate::kernels::cuda::{Arg, At, Kernel, Launch, Plan};
-use crate::kernels::inference::pixel_interpolation::cuda::Images;
+use crate::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, Plan};
 use std::sync::Arc;
 
 const SOURCE: &str = include_str!("resample.cu");
@@ -14,7 +13,7 @@ const TIMES: usize = 4;
 
 /// The part `crops[n]` (top, left, height, width) of image n, of bytes, resized into `views`, `[n][colour][height][width]`.
 pub fn resample(
-    images: &Images,
+    images: &DeviceImages,
     crops: &[[usize; 4]],
     interpolation: Interpolation,
     views: At,

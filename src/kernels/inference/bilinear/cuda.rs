@@ -1,14 +1,13 @@
 //! The user's images as maps, on CUDA.
 use super::Windows;
-use crate::kernels::cuda::{At, Kernel, Launch, Map, Moments, Plan, TILE, count};
-use crate::kernels::inference::pixel_interpolation::cuda::Images;
+use crate::kernels::cuda::{At, DeviceImages, Kernel, Launch, Map, Moments, Plan, TILE, count};
 use std::sync::Arc;
 
 /// Rows of an image that a block has in shared memory.
 const DEEP: usize = 32;
 
 /// Image `rows[n]`, resized, as map n of `y`, in [0, 1]; and its moments.
-pub fn resize(images: &Images, rows: At, y: &Map, plan: &mut Plan) -> Moments {
+pub fn resize(images: &DeviceImages, rows: At, y: &Map, plan: &mut Plan) -> Moments {
     let [mut down, mut across] = [Windows::default(), Windows::default()];
     down.fill(images.height, y.height);
     across.fill(images.width, y.width);

@@ -1,10 +1,11 @@
 //! Convolution on CUDA, with what `conv.cu` does before and after it: its weights as the kernel reads them, and its launch.
 use super::{Activation, Shape, pixel_shuffle_weight, shifted_weight};
-use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Moments, Number, Room, SHARED, TILE, Weights, count, stored};
+use crate::kernels::cuda::{
+    Arg, At, DeviceImages, Kernel, Launch, Map, Moments, Number, Room, SHARED, TILE, Weights, count, stored,
+};
 use crate::kernels::inference::depthwise::cuda::Depthwise;
 use crate::kernels::inference::feature_map::{Border, Pad};
 use crate::kernels::inference::instance_norm::cuda::{Affine, Table};
-use crate::kernels::inference::pixel_interpolation::cuda::Images;
 use std::sync::Arc;
 
 const SOURCE: &str = concat!(include_str!("window.cuh"), include_str!("convolution.cu"));
@@ -54,7 +55,7 @@ pub enum Source<'a> {
     /// A map; `relu(scale x + shift)` of it, if so.
     Map(&'a Map, Option<Affine>),
     /// The images that `rows` names, so many of them.
-    Images(&'a Images, At, usize),
+    Images(&'a DeviceImages, At, usize),
 }
 
 /// A map, and the norm that is taken of it.
@@ -78,7 +79,7 @@ pub struct Skip<'a> {
     /// It.
     pub conv: &'a Conv,
     /// Its input.
-    pub images: &'a Images,
+    pub images: &'a DeviceImages,
     /// Which of them.
     pub rows: At,
     /// What it is multiplied with, for each colour: the first three numbers of each row.
@@ -329,7 +330,7 @@ impl Conv {
     }
 
     /// Of a map and its norm, and of the images, one or both; in the kernel's order.
-    fn args(&self, (map, pictures): (Option<Normed>, Option<(&Images, At)>), pad: Pad, y: Target) -> Vec<Arg> {
+    fn args(&self, (map, pictures): (Option<Normed>, Option<(&DeviceImages, At)>), pad: Pad, y: Target) -> Vec<Arg> {
         let or_null = |at: Option<At>| at.map_or(Arg::Null, Arg::At);
         let (norm, depthwise) = (map.and_then(|(_, norm)| norm), self.depthwise.as_ref());
         let mut args = vec![
