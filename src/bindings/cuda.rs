@@ -43,7 +43,7 @@ fn images(space: Space, (dtype, height, width, strides): Layout) -> Result<Devic
         "float32" => PixelType::F32,
         _ => return Err(Error::value("dtype", dtype, "uint8, float16, bfloat16 or float32")),
     };
-    Ok(DeviceImages { at: space.into(), pixels, strides, height, width })
+    Ok(DeviceImages { at: space.into(), pixels, strides: strides.into(), height, width })
 }
 
 #[pymethods]

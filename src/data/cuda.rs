@@ -85,7 +85,7 @@ impl TwoViews {
         let crops = params.iter().map(crop).collect::<Result<Vec<_>>>()?;
         let planar = |at: At, (height, width): (usize, usize)| {
             let (h, w) = (height as i64, width as i64);
-            DeviceImages { at, pixels: PixelType::U8, strides: [3 * h * w, w, 1, h * w], height, width }
+            DeviceImages { at, pixels: PixelType::U8, strides: [3 * h * w, w, 1, h * w].into(), height, width }
         };
         let Some(Styled { position, stylizer, from, params }) = styled else {
             resample(images, &crops, interpolation, views, size, plan);
@@ -142,10 +142,8 @@ impl View {
                 None
             }
         };
-        let last = |(params, blurred): (&&ViewParams, Option<usize>)| Finish {
-            solarize: params.solarize.then_some(self.solarize.threshold),
-            flip: params.flip,
-            blurred,
+        let last = |(params, blurred): (&&ViewParams, Option<usize>)| {
+            Finish::new(params.solarize.then_some(self.solarize.threshold), params.flip, blurred)
         };
         let finishes: Vec<_> = params.iter().zip(of_blurred).map(last).collect();
         finish((views, blurred.unwrap_or(views)), out, &finishes, (normalize.mean, normalize.std), plan);
@@ -161,8 +159,8 @@ fn drawn(params: &[&ViewParams]) -> Result<Vec<StyleParams>> {
 
 /// What is known of a view's colours, as the kernel takes it.
 fn chain(params: &ViewParams) -> Chain {
-    let mut chain = Chain { gray: params.grayscale, ..Chain::default() };
-    for (to, factor) in chain.factors.iter_mut().zip(params.jitter.iter().flatten()) {
+    let mut factors = [None; 4];
+    for (to, factor) in factors.iter_mut().zip(params.jitter.iter().flatten()) {
         let (kind, by) = match *factor {
             Factor::Brightness(by) => (FactorKind::Brightness, by),
             Factor::Contrast(by) => (FactorKind::Contrast, by),
@@ -172,9 +170,7 @@ fn chain(params: &ViewParams) -> Chain {
             Factor::ColorContrast(by) => (FactorKind::ColorContrast, by),
             Factor::HsvSaturation(by) => (FactorKind::HsvSaturation, by),
         };
-        if !factor.is_none() {
-            *to = DeviceFactor { kind, by };
-        }
+        *to = (!factor.is_none()).then(|| DeviceFactor::new(kind, by));
     }
-    chain
+    Chain::new(factors, params.grayscale)
 }

@@ -8,10 +8,13 @@ use sassl::image::{
     BlurKernel, ColorJitter, Dtype, GaussianBlur, Interpolation, JitterForm, Normalize, Output, PixelsView, RandomFlip,
     RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize,
 };
-use sassl::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, PixelType, Plan, Space};
+use sassl::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, Number, PixelType, Plan, Space, Weights, stored};
 use sassl::kernels::image::color::cuda::{Chain, DeviceFactor, FactorKind, jitter};
 use sassl::kernels::image::color::turn_hue;
 use sassl::kernels::image::planes::Planes;
+use sassl::kernels::inference::convolution::Shape;
+use sassl::kernels::inference::convolution::cuda::{Conv, Source, Target};
+use sassl::kernels::inference::feature_map::{Border, Pad};
 use sassl::kernels::inference::pixel_interpolation::{Pixels, PixelsMut};
 use sassl::kernels::isa::Isa;
 use sassl::random::Key;
@@ -26,7 +29,17 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 const DIM: usize = 6;
 
-type Run = unsafe extern "C" fn(*mut *mut c_void, *const u32, u32, u32);
+type Run = unsafe extern "C" fn(*mut *mut c_void, *const u32, *const u32, u32, u32) -> bool;
+
+/// An argument's kind as the emulator names the kernel's own: an address, `int`, `float`, or the size of a struct.
+fn kind(arg: &Arg) -> u32 {
+    match arg {
+        Arg::At(_) | Arg::Null => 1,
+        Arg::Int(_) => 2,
+        Arg::Float(_) => 3,
+        Arg::Struct(arg) => arg.size() as u32,
+    }
+}
 
 /// Kernels that have been compiled for the CPU.
 struct Emulator {
@@ -49,13 +62,20 @@ impl Emulator {
     }
 
     fn compile(&mut self, kernel: &Kernel) -> &libloading::Library {
+        let words =
+            |text: &str, name: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name);
+        for (name, _) in &kernel.defines {
+            let read = words(kernel.source, name) || words(include_str!("../../src/kernels/cuda/prelude.cuh"), name);
+            assert!(read, "{} does not read {name}", kernel.name);
+        }
         let (n, folder) = (self.compiled.len(), self.folder.path());
         self.compiled.entry(kernel.clone()).or_insert_with(|| {
             let (source, library) = (folder.join(format!("{n}.cpp")), folder.join(format!("{n}.so")));
             std::fs::write(&source, format!("{}\nEMULATE({})\n", kernel.text(), kernel.name)).unwrap();
             let emulator = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda/emulator.h");
             let made = Command::new("c++")
-                .args(["-std=c++17", "-O2", "-shared", "-fPIC", "-DEMULATED", "-include"])
+                // A name that `#if` finds undefined is one that Rust and the kernel do not share.
+                .args(["-std=c++17", "-O2", "-shared", "-fPIC", "-DEMULATED", "-Werror=undef", "-include"])
                 .args([&emulator, &source, Path::new("-o"), &library])
                 .output()
                 .unwrap();
@@ -98,6 +118,32 @@ struct Device {
 }
 
 impl Device {
+    /// Without any memory.
+    fn empty() -> Self {
+        let [weights, workspace, images, out, styles] = [(); 5].map(|()| Memory::new(0));
+        Self { weights, workspace, words: 0, images, out, styles }
+    }
+
+    /// Writes values into the workspace, the first at number `first` from a place on.
+    fn write(&mut self, at: At, first: usize, number: Number, values: impl Iterator<Item = f32>) {
+        for (n, x) in values.enumerate() {
+            let to = &mut self.workspace.bytes()[at.bytes + (first + n) * number.size()..];
+            match number {
+                Number::F16 => to[..2].copy_from_slice(&half::f16::from_f32(x).to_le_bytes()),
+                Number::F32 => to[..4].copy_from_slice(&x.to_le_bytes()),
+            }
+        }
+    }
+
+    /// Reads so many of them.
+    fn read(&mut self, at: At, first: usize, number: Number, count: usize) -> Vec<f32> {
+        let bytes = &self.workspace.bytes()[at.bytes + first * number.size()..][..count * number.size()];
+        match number {
+            Number::F16 => bytemuck::pod_collect_to_vec::<u8, half::f16>(bytes).iter().map(|x| x.to_f32()).collect(),
+            Number::F32 => bytemuck::pod_collect_to_vec(bytes),
+        }
+    }
+
     fn address(&mut self, at: At) -> *mut c_void {
         let (memory, begin) = match at.space {
             Space::Weights => (&mut self.weights, 0),
@@ -113,25 +159,17 @@ impl Device {
     fn run(&mut self, emulator: &mut Emulator, launch: &Launch) {
         assert!(launch.block <= 1024 && launch.shared <= sassl::kernels::cuda::SHARED, "{launch:?}");
         assert!(launch.grid[1] < 65_536 && launch.grid[2] < 65_536, "{launch:?}");
-        // Each argument's bytes, 8-aligned.
-        let mut values: Vec<Vec<u64>> = vec![];
-        for arg in &launch.args {
-            values.push(match arg {
-                &Arg::At(at) => vec![self.address(at) as u64],
-                Arg::Null => vec![0],
-                &Arg::Int(x) => vec![u64::from(x as u32)],
-                &Arg::Float(x) => vec![u64::from(x.to_bits())],
-                Arg::Strides(strides) => strides.iter().map(|&x| x as u64).collect(),
-                Arg::Words(words) => bytemuck::cast_slice::<u32, u64>(&words[..]).to_vec(),
-            });
-        }
+        let mut values: Vec<Vec<u64>> =
+            launch.args.iter().map(|arg| arg.placed(|at| self.address(at) as u64)).collect();
         let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| value.as_mut_ptr().cast()).collect();
+        let kinds: Vec<u32> = launch.args.iter().map(kind).chain([0]).collect();
         let library = emulator.compile(&launch.kernel);
-        // SAFETY: the emulator's function, with as many arguments as the kernel has, which its launch's tests are about.
-        unsafe {
+        // SAFETY: the emulator's function; it compares the arguments with those of the kernel before it reads them.
+        let fits = unsafe {
             let run: libloading::Symbol<Run> = library.get(b"launch").unwrap();
-            run(pointers.as_mut_ptr(), launch.grid.as_ptr(), launch.block, launch.shared as u32);
-        }
+            run(pointers.as_mut_ptr(), kinds.as_ptr(), launch.grid.as_ptr(), launch.block, launch.shared as u32)
+        };
+        assert!(fits, "the kernel has other arguments: {launch:?}");
     }
 
     fn run_all(&mut self, plan: &Plan) {
@@ -144,7 +182,7 @@ impl Device {
 /// `[n][height][width][3]`, dense.
 fn layout(space: Space, pixels: PixelType, (height, width): (usize, usize)) -> DeviceImages {
     let (h, w) = (height as i64, width as i64);
-    DeviceImages { at: space.into(), pixels, strides: [3 * h * w, 3 * w, 3, 1], height, width }
+    DeviceImages { at: space.into(), pixels, strides: [3 * h * w, 3 * w, 3, 1].into(), height, width }
 }
 
 fn bytes(n: usize) -> Vec<u8> {
@@ -290,6 +328,56 @@ fn algorithm_1_is_that_of_the_cpu() {
     }
 }
 
+/// Whole numbers, whose sums are the same in whatever order.
+#[test]
+fn a_convolution_is_the_sum_of_its_products() {
+    if Emulator::get().is_none() {
+        return;
+    }
+    let mut generator = ChaCha8Rng::seed_from_u64(2);
+    let mut some = |n: usize| (0..n).map(|_| generator.random_range(-2..=2) as f32).collect::<Vec<_>>();
+    let (height, width) = (11, 19);
+    for (kernel, stride, inputs, outputs) in [(1, 1, 3, 5), (3, 2, 3, 12), (9, 1, 4, 3), (1, 1, 70, 96), (3, 1, 40, 70)]
+    {
+        let shape = Shape { stride, ..Shape::plain(inputs, outputs, kernel) };
+        let (x, weight, bias) =
+            (some(height * width * inputs), some(outputs * inputs * kernel * kernel), some(outputs));
+        for (number, border) in [(Number::F16, Border::Reflect), (Number::F32, Border::Edge)] {
+            let mut weights = Weights::default();
+            let conv = Conv::new(number, shape, &weight, Some(&bias), &mut weights);
+            let mut plan = Plan::new(number);
+            let map = plan.room.stored(number, 1, (height, width), inputs);
+            let (source, pad) = (Source::Map(&map, None), Pad::all(kernel / 2));
+            let y = conv.output(source, pad, stored(outputs), &mut plan.room);
+            let launch = conv.launch(source, pad, border, Target { map: &y, skip: None, moments: None });
+            let workspace = Memory::new(plan.workspace());
+            let mut device = Device { weights: Memory::of(&weights.bytes), workspace, ..Device::empty() };
+            for (n, pixel) in x.chunks(inputs).enumerate() {
+                let stored = pixel.iter().copied().chain(std::iter::repeat(0.0)).take(map.channels);
+                device.write(map.at, n * map.channels, number, stored);
+            }
+            device.run(&mut Emulator::get().unwrap().lock().unwrap(), &launch);
+            for (row, column) in (0..y.height).flat_map(|row| (0..y.width).map(move |column| (row, column))) {
+                let ours = device.read(y.at, (row * y.width + column) * y.channels, number, outputs);
+                let inside =
+                    |o: usize, t: usize, n: usize| border.index((o * stride + t) as isize - (kernel / 2) as isize, n);
+                let mut reference = bias.clone();
+                for tap in 0..kernel * kernel {
+                    let from = (inside(row, tap / kernel, height), inside(column, tap % kernel, width));
+                    let (Some(from_row), Some(from_column)) = from else { continue };
+                    let pixel = &x[(from_row * width + from_column) * inputs..][..inputs];
+                    for (o, sum) in reference.iter_mut().enumerate() {
+                        let weight =
+                            pixel.iter().enumerate().map(|(c, x)| x * weight[(o * inputs + c) * kernel * kernel + tap]);
+                        *sum += weight.sum::<f32>();
+                    }
+                }
+                assert_eq!(ours, reference, "{shape:?}, {number:?}, {border:?}, row {row}, column {column}");
+            }
+        }
+    }
+}
+
 #[test]
 fn an_image_of_one_colour_becomes_one_colour() {
     if Emulator::get().is_none() {
@@ -402,7 +490,7 @@ fn places(views: &TwoViews, n: usize) -> [DeviceImages; 2] {
     };
     let dense = layout(Space::Out, pixels, (height, width));
     let planar = [3 * height * width, width, 1, height * width].map(|x| x as i64);
-    let strides = if views.output().channels_last() { dense.strides } else { planar };
+    let strides = if views.output().channels_last() { dense.strides } else { planar.into() };
     let bytes = 3 * height * width * views.output().dtype().size();
     [0, n].map(|first| DeviceImages { at: At { space: Space::Out, bytes: first * bytes }, strides, ..dense })
 }
@@ -497,9 +585,8 @@ fn every_colour_turns_as_on_the_cpu() {
         colour.iter_mut().enumerate().for_each(|(i, x)| *x = (i >> (8 * c)) as u8);
     }
     for by in [0.0, 0.3, -0.45] {
-        let mut plan = Plan::new(sassl::kernels::cuda::Number::F16);
-        let mut chain = Chain::default();
-        chain.factors[0] = DeviceFactor { kind: FactorKind::Hue, by };
+        let mut plan = Plan::new(Number::F16);
+        let chain = Chain::new([Some(DeviceFactor::new(FactorKind::Hue, by)), None, None, None], false);
         jitter(Space::Images.into(), side * side, &[(0, chain)], &mut plan);
         let none = DeviceStylizer::new(&model(1), false).unwrap();
         let mut device = device(&none, Memory::of(colours.as_slice()), 0, &[0.0]);

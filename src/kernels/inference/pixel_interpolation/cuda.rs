@@ -1,4 +1,5 @@
 //! The way out on CUDA.
+use crate::kernels::cuda::interface::DeviceEnum;
 use crate::kernels::cuda::{At, DeviceImages, Kernel, Launch, Map, Number, count};
 use crate::kernels::inference::instance_norm::cuda::{Affine, Table};
 use std::sync::Arc;
@@ -27,12 +28,8 @@ pub fn interpolate(
     out: &DeviceImages,
 ) -> Launch {
     let phased = last.map.phased;
-    let defines = vec![
-        number.define(),
-        ("PIXELS", images.pixels as usize),
-        ("OUT", out.pixels as usize),
-        ("PHASED", phased.into()),
-    ];
+    let defines =
+        vec![number.define(), ("PIXELS", images.pixels.code()), ("OUT", out.pixels.code()), ("PHASED", phased.into())];
     let kernel = Arc::new(Kernel { name: "interpolate", source: SOURCE, defines });
     let args = vec![
         last.map.at.into(),
@@ -55,7 +52,7 @@ pub fn interpolate(
 
 /// The norm of T's last map where it is that of an image of one colour: scale 0, and the beta of `betas`.
 pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &DeviceImages), maps: usize) -> Launch {
-    let defines = vec![("PIXELS", images.pixels as usize), ("FLAT", 1)];
+    let defines = vec![("PIXELS", images.pixels.code()), ("FLAT", 1)];
     let args = vec![
         betas.at.into(),
         norm.scale.into(),
@@ -78,7 +75,7 @@ pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &DeviceImages), map
 
 /// `out[rows[n]] = images[rows[n]]`, for `count` of them.
 pub fn copy(rows: At, count: usize, images: &DeviceImages, out: &DeviceImages) -> Launch {
-    let defines = vec![("PIXELS", images.pixels as usize), ("OUT", out.pixels as usize)];
+    let defines = vec![("PIXELS", images.pixels.code()), ("OUT", out.pixels.code())];
     let kernel = Arc::new(Kernel { name: "copy", source: SOURCE, defines });
     let args = vec![
         rows.into(),
