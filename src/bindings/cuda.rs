@@ -7,9 +7,8 @@ use super::views::TwoViews;
 use crate::error::{Error, Result};
 use crate::kernels::cuda::device;
 use crate::kernels::cuda::device::Addresses;
-use crate::kernels::cuda::{At, Kernel, Plan, Space, compiler};
-use crate::kernels::inference::pixel_interpolation::cuda::{Images, PixelType};
-use crate::style::cuda::{self, From};
+use crate::kernels::cuda::{At, DeviceImages, Kernel, PixelType, Plan, Space, compiler};
+use crate::style::cuda::{DeviceStylizer, StyleSource};
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -21,7 +20,7 @@ use std::sync::Arc;
 /// Args:
 ///     stylizer: whose model and precision: "fast" is float16 with float32 sums, "exact" float32.
 #[pyclass(frozen, module = "sassl._sassl")]
-pub(super) struct CudaStylizer(cuda::Stylizer);
+pub(super) struct CudaStylizer(DeviceStylizer);
 
 /// The launches of a batch.
 #[pyclass(frozen, module = "sassl._sassl")]
@@ -37,7 +36,7 @@ pub(super) struct CudaDevice(device::Device);
 /// A tensor's place: dtype, height, width, strides of image, row, column and colour in numbers.
 type Layout = (String, usize, usize, [i64; 4]);
 
-fn images(space: Space, (dtype, height, width, strides): Layout) -> Result<Images> {
+fn images(space: Space, (dtype, height, width, strides): Layout) -> Result<DeviceImages> {
     let pixels = match &dtype[..] {
         "uint8" => PixelType::U8,
         "float16" => PixelType::F16,
@@ -45,7 +44,7 @@ fn images(space: Space, (dtype, height, width, strides): Layout) -> Result<Image
         "float32" => PixelType::F32,
         _ => return Err(Error::value("dtype", dtype, "uint8, float16, bfloat16 or float32")),
     };
-    Ok(Images { at: space.into(), pixels, strides, height, width })
+    Ok(DeviceImages { at: space.into(), pixels, strides: strides.into(), height, width })
 }
 
 #[pymethods]
@@ -53,7 +52,7 @@ impl CudaStylizer {
     #[new]
     fn new(py: Python<'_>, stylizer: &Stylizer) -> PyResult<Self> {
         let exact = stylizer.precision() == "exact";
-        super::run::run(py, || Ok(Self(cuda::Stylizer::new(&stylizer.model()?, exact)?)))
+        super::run::run(py, || Ok(Self(DeviceStylizer::new(&stylizer.model()?, exact)?)))
     }
 
     /// What the kernels read, as bytes to lie on the device.
@@ -77,7 +76,8 @@ impl CudaStylizer {
     ))]
     fn plan(&self, images: Layout, params: &StyleParams, out: Layout, styles: Option<usize>) -> PyResult<CudaPlan> {
         let (images, out) = (self::images(Space::Images, images)?, self::images(Space::Out, out)?);
-        let plan = || Ok(self.0.apply(&images, &params.0, styles.map_or(From::Batch, From::Bank), &out)?);
+        let plan =
+            || Ok(self.0.apply(&images, &params.0, styles.map_or(StyleSource::Batch, StyleSource::Bank), &out)?);
         Ok(CudaPlan(caught("images", plan)?))
     }
 
@@ -117,9 +117,9 @@ pub(super) fn cuda_views(
     styles: Option<usize>,
 ) -> PyResult<CudaPlan> {
     let (images, left) = (self::images(Space::Images, images)?, self::images(Space::Out, left)?);
-    let right = Images { at: At { space: Space::Out, bytes: right }, ..left };
+    let right = DeviceImages { at: At { space: Space::Out, bytes: right }, ..left };
     let params: Vec<_> = params.into_iter().map(|(left, right)| [left.0, right.0]).collect();
-    let style = stylizer.map(|stylizer| (&stylizer.0, styles.map_or(From::Batch, From::Bank)));
+    let style = stylizer.map(|stylizer| (&stylizer.0, styles.map_or(StyleSource::Batch, StyleSource::Bank)));
     Ok(CudaPlan(caught("images", || Ok(views.0.plan(&images, &params, [&left, &right], style)?))?))
 }
 

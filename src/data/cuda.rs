@@ -2,14 +2,13 @@
 use super::views::{Position, TwoViews, View, ViewParams, ViewsParams};
 use crate::error::{Error, Result};
 use crate::image::{BlurKernel, Crop, Factor, Normalize, half_of_taps, rotation_axes};
-use crate::kernels::cuda::{At, IMAGES, Number, Plan};
-use crate::kernels::image::color::cuda::{Chain, ChainFactor, Kind, jitter};
+use crate::kernels::cuda::{At, DeviceImages, IMAGES, Number, PixelType, Plan};
+use crate::kernels::image::color::cuda::{Chain, DeviceFactor, FactorKind, jitter};
 use crate::kernels::image::gaussian_blur::cuda::{box_blur, gaussian_blur};
 use crate::kernels::image::planes::cuda::{Finish, finish, turn};
 use crate::kernels::image::resample::cuda::resample;
-use crate::kernels::inference::pixel_interpolation::cuda::{Images, PixelType};
 use crate::style::StyleParams;
-use crate::style::cuda::{From, Stylizer};
+use crate::style::cuda::{DeviceStylizer, StyleSource};
 
 /// Numbers of a plane, at most: what a kernel counts.
 const MOST: usize = 1 << 30;
@@ -17,8 +16,8 @@ const MOST: usize = 1 << 30;
 /// A view's style: what is stylized, by what, and the draws.
 struct Styled<'a> {
     position: Position,
-    stylizer: &'a Stylizer,
-    from: From,
+    stylizer: &'a DeviceStylizer,
+    from: StyleSource,
     params: Vec<StyleParams>,
 }
 
@@ -29,10 +28,10 @@ impl TwoViews {
     /// Images that are no bytes or too large, parameters that do not fit them, styles of the batch for another view than the left.
     pub fn plan(
         &self,
-        images: &Images,
+        images: &DeviceImages,
         params: &[ViewsParams],
-        out: [&Images; 2],
-        style: Option<(&Stylizer, From)>,
+        out: [&DeviceImages; 2],
+        style: Option<(&DeviceStylizer, StyleSource)>,
     ) -> Result<Plan> {
         let (height, width) = self.size();
         if params.len() > IMAGES {
@@ -53,7 +52,7 @@ impl TwoViews {
             let own: Vec<&ViewParams> = params.iter().map(|params| &params[which]).collect();
             let styled = match (self.styling(), style) {
                 (Some(styling), Some(style)) if styling.styled[which] => {
-                    if style.1 == From::Batch && which == 1 {
+                    if style.1 == StyleSource::Batch && which == 1 {
                         let remedy = "on a GPU the left view alone has styles of the batch; give a bank";
                         return Err(Error::value("styled_view", "of the right view", remedy));
                     }
@@ -71,7 +70,7 @@ impl TwoViews {
     fn push_crop(
         &self,
         which: usize,
-        images: &Images,
+        images: &DeviceImages,
         params: &[&ViewParams],
         views: At,
         styled: Option<&Styled>,
@@ -86,7 +85,7 @@ impl TwoViews {
         let crops = params.iter().map(crop).collect::<Result<Vec<_>>>()?;
         let planar = |at: At, (height, width): (usize, usize)| {
             let (h, w) = (height as i64, width as i64);
-            Images { at, pixels: PixelType::U8, strides: [3 * h * w, w, 1, h * w], height, width }
+            DeviceImages { at, pixels: PixelType::U8, strides: [3 * h * w, w, 1, h * w].into(), height, width }
         };
         let Some(Styled { position, stylizer, from, params }) = styled else {
             resample(images, &crops, interpolation, views, size, plan);
@@ -117,7 +116,7 @@ impl View {
         params: &[&ViewParams],
         views: At,
         size: (usize, usize),
-        out: &Images,
+        out: &DeviceImages,
         normalize: Normalize,
         plan: &mut Plan,
     ) {
@@ -143,10 +142,8 @@ impl View {
                 None
             }
         };
-        let last = |(params, blurred): (&&ViewParams, Option<usize>)| Finish {
-            solarize: params.solarize.then_some(self.solarize.threshold),
-            flip: params.flip,
-            blurred,
+        let last = |(params, blurred): (&&ViewParams, Option<usize>)| {
+            Finish::new(params.solarize.then_some(self.solarize.threshold), params.flip, blurred)
         };
         let finishes: Vec<_> = params.iter().zip(of_blurred).map(last).collect();
         finish((views, blurred.unwrap_or(views)), out, &finishes, (normalize.mean, normalize.std), plan);
@@ -162,20 +159,18 @@ fn drawn(params: &[&ViewParams]) -> Result<Vec<StyleParams>> {
 
 /// What is known of a view's colours, as the kernel takes it.
 fn chain(params: &ViewParams) -> Chain {
-    let mut chain = Chain { gray: params.grayscale, ..Chain::default() };
-    for (to, factor) in chain.factors.iter_mut().zip(params.jitter.iter().flatten()) {
+    let mut factors = [None; 4];
+    for (to, factor) in factors.iter_mut().zip(params.jitter.iter().flatten()) {
         let (kind, by) = match *factor {
-            Factor::Brightness(by) => (Kind::Brightness, by),
-            Factor::Contrast(by) => (Kind::Contrast, by),
-            Factor::Saturation(by) => (Kind::Saturation, by),
-            Factor::Hue(by) => (Kind::Hue, by),
-            Factor::Shift(by) => (Kind::Shift, by),
-            Factor::ColorContrast(by) => (Kind::ColorContrast, by),
-            Factor::HsvSaturation(by) => (Kind::HsvSaturation, by),
+            Factor::Brightness(by) => (FactorKind::Brightness, by),
+            Factor::Contrast(by) => (FactorKind::Contrast, by),
+            Factor::Saturation(by) => (FactorKind::Saturation, by),
+            Factor::Hue(by) => (FactorKind::Hue, by),
+            Factor::Shift(by) => (FactorKind::Shift, by),
+            Factor::ColorContrast(by) => (FactorKind::ColorContrast, by),
+            Factor::HsvSaturation(by) => (FactorKind::HsvSaturation, by),
         };
-        if !factor.is_none() {
-            *to = ChainFactor { kind, by };
-        }
+        *to = (!factor.is_none()).then(|| DeviceFactor::new(kind, by));
     }
-    chain
+    Chain::new(factors, params.grayscale)
 }

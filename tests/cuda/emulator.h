@@ -1,19 +1,24 @@
 // Runs one kernel of src/kernels on the CPU, thread by thread, so that its arithmetic and its addresses can be tested where there
 // is no GPU:
 //
-//     c++ -std=c++17 -O2 -shared -fPIC -DEMULATED -D... -include tests/cuda/emulator.h kernel.cpp -o kernel.so
+//     c++ -std=c++17 -O2 -shared -fPIC -DEMULATED -Werror=undef -include tests/cuda/emulator.h kernel.cpp -o kernel.so
 //
-// where kernel.cpp is `prelude.cuh`, a `.cu` file and `EMULATE(name)`. Threads of a block are coroutines that take turns at
-// barriers; a thread that reads shared memory before a barrier that it needs finds what an earlier thread left there, or poison.
+// where kernel.cpp is the kernel's text, as `src/kernels/cuda/mod.rs` writes it, and `EMULATE(name)`. What Rust and a kernel do not
+// share by name does not compile. Threads of a block are coroutines that take turns at barriers; a thread that reads shared memory
+// before a barrier that it needs finds what an earlier thread left there, or poison.
 #pragma once
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 #include <ucontext.h>
 #include <utility>
 #include <vector>
+
+// No architecture of NVIDIA's.
+#define __CUDA_ARCH__ 0
 
 using std::max;
 using std::min;
@@ -117,6 +122,21 @@ void call(void (*kernel)(A...), void** arguments, std::index_sequence<I...>) {
     body = [] { function(*static_cast<A*>(given[I])...); };
 }
 
+// An argument's kind: an address, `int`, `float`, or the size of a struct.
+template <class A>
+constexpr unsigned kind() {
+    return std::is_pointer<A>::value ? 1 : std::is_same<A, int>::value ? 2 : std::is_same<A, float>::value ? 3 : sizeof(A);
+}
+
+// Whether a kernel has arguments of these kinds, after which stands a 0.
+template <class... A>
+bool takes(void (*)(A...), const unsigned* kinds) {
+    const unsigned own[] = {kind<std::remove_const_t<A>>()..., 0};
+    for (unsigned i = 0; i <= sizeof...(A); i++)
+        if (kinds[i] != own[i]) return false;
+    return true;
+}
+
 template <class... A>
 void launch(void (*kernel)(A...), void** arguments, const unsigned* grid, unsigned block_size, unsigned shared_bytes) {
     call(kernel, arguments, std::index_sequence_for<A...>{});
@@ -152,9 +172,12 @@ inline float half(unsigned bits) {
 #define SHARED(type, name) type* name = reinterpret_cast<type*>(emulator::shared)
 #define __align__(n) alignas(n)
 #define __syncthreads() emulator::wait(1)
-#define EMULATE(name)                                                                                                \
-    extern "C" void launch(void** arguments, const unsigned* grid, unsigned block, unsigned shared) {                \
-        emulator::launch(name, arguments, grid, block, shared);                                                     \
+// Runs the kernel, unless it has arguments of other kinds.
+#define EMULATE(name)                                                                                                              \
+    extern "C" bool launch(void** arguments, const unsigned* kinds, const unsigned* grid, unsigned block, unsigned shared) {       \
+        if (!emulator::takes(name, kinds)) return false;                                                                           \
+        emulator::launch(name, arguments, grid, block, shared);                                                                    \
+        return true;                                                                                                               \
     }
 
 DEVICE float from_half(unsigned short x) { return emulator::half(x); }

@@ -1,4 +1,4 @@
-//! Algorithm 1's kernels for CUDA, run on the CPU by `tests/cuda/emulator.h`, against the scalar truth. Needs a C++ compiler.
+//! Algorithm 1's kernels for CUDA, run on the CPU by `tests/cuda/emulator.h`, against the scalar reference. Needs a C++ compiler.
 #![allow(unsafe_code)]
 use crate::style::model;
 use rand::{Rng, SeedableRng};
@@ -8,15 +8,17 @@ use sassl::image::{
     BlurKernel, ColorJitter, Dtype, GaussianBlur, Interpolation, JitterForm, Normalize, Output, RandomFlip,
     RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize, RgbView,
 };
-use sassl::kernels::cuda::{Arg, At, Kernel, Launch, Plan, Space};
-use sassl::kernels::image::color::cuda::{Chain, ChainFactor, Kind, jitter};
+use sassl::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, Number, PixelType, Plan, Space, Weights, stored};
+use sassl::kernels::image::color::cuda::{Chain, DeviceFactor, FactorKind, jitter};
 use sassl::kernels::image::color::turn_hue;
 use sassl::kernels::image::planes::Planes;
-use sassl::kernels::inference::pixel_interpolation::cuda::{Images as Layout, PixelType};
+use sassl::kernels::inference::convolution::cuda::{Conv, Source, Target};
+use sassl::kernels::inference::feature_map::{Border, Pad};
+use sassl::kernels::inference::layer_shape::Shape;
 use sassl::kernels::inference::pixels::{Pixels, PixelsMut};
 use sassl::kernels::isa::{Isa, KernelPath, Precision};
 use sassl::random::Key;
-use sassl::style::cuda::{From, Stylizer as Cuda};
+use sassl::style::cuda::{DeviceStylizer, StyleSource};
 use sassl::style::{Bank, Drawn, Images, Sassl, StyleParams, Styles, Stylizer};
 use sassl::weights::{Model, Network, Tensor};
 use std::collections::HashMap;
@@ -27,7 +29,17 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 const DIM: usize = 6;
 
-type Run = unsafe extern "C" fn(*mut *mut c_void, *const u32, u32, u32);
+type Run = unsafe extern "C" fn(*mut *mut c_void, *const u32, *const u32, u32, u32) -> bool;
+
+/// An argument's kind as the emulator names the kernel's own: an address, `int`, `float`, or the size of a struct.
+fn kind(arg: &Arg) -> u32 {
+    match arg {
+        Arg::At(_) | Arg::Null => 1,
+        Arg::Int(_) => 2,
+        Arg::Float(_) => 3,
+        Arg::Struct(arg) => arg.size() as u32,
+    }
+}
 
 /// Kernels that have been compiled for the CPU.
 struct Emulator {
@@ -50,13 +62,20 @@ impl Emulator {
     }
 
     fn compile(&mut self, kernel: &Kernel) -> &libloading::Library {
+        let words =
+            |text: &str, name: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name);
+        for (name, _) in &kernel.defines {
+            let read = words(kernel.source, name) || words(include_str!("../../src/kernels/cuda/prelude.cuh"), name);
+            assert!(read, "{} does not read {name}", kernel.name);
+        }
         let (n, folder) = (self.compiled.len(), self.folder.path());
         self.compiled.entry(kernel.clone()).or_insert_with(|| {
             let (source, library) = (folder.join(format!("{n}.cpp")), folder.join(format!("{n}.so")));
             std::fs::write(&source, format!("{}\nEMULATE({})\n", kernel.text(), kernel.name)).unwrap();
             let emulator = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda/emulator.h");
             let made = Command::new("c++")
-                .args(["-std=c++17", "-O2", "-shared", "-fPIC", "-DEMULATED", "-include"])
+                // A name that `#if` finds undefined is one that Rust and the kernel do not share.
+                .args(["-std=c++17", "-O2", "-shared", "-fPIC", "-DEMULATED", "-Werror=undef", "-include"])
                 .args([&emulator, &source, Path::new("-o"), &library])
                 .output()
                 .unwrap();
@@ -99,6 +118,32 @@ struct Device {
 }
 
 impl Device {
+    /// Without any memory.
+    fn empty() -> Self {
+        let [weights, workspace, images, out, styles] = [(); 5].map(|()| Memory::new(0));
+        Self { weights, workspace, words: 0, images, out, styles }
+    }
+
+    /// Writes values into the workspace, the first at number `first` from a place on.
+    fn write(&mut self, at: At, first: usize, number: Number, values: impl Iterator<Item = f32>) {
+        for (n, x) in values.enumerate() {
+            let to = &mut self.workspace.bytes()[at.bytes + (first + n) * number.size()..];
+            match number {
+                Number::F16 => to[..2].copy_from_slice(&half::f16::from_f32(x).to_le_bytes()),
+                Number::F32 => to[..4].copy_from_slice(&x.to_le_bytes()),
+            }
+        }
+    }
+
+    /// Reads so many of them.
+    fn read(&mut self, at: At, first: usize, number: Number, count: usize) -> Vec<f32> {
+        let bytes = &self.workspace.bytes()[at.bytes + first * number.size()..][..count * number.size()];
+        match number {
+            Number::F16 => bytemuck::pod_collect_to_vec::<u8, half::f16>(bytes).iter().map(|x| x.to_f32()).collect(),
+            Number::F32 => bytemuck::pod_collect_to_vec(bytes),
+        }
+    }
+
     fn address(&mut self, at: At) -> *mut c_void {
         let (memory, begin) = match at.space {
             Space::Weights => (&mut self.weights, 0),
@@ -114,25 +159,17 @@ impl Device {
     fn run(&mut self, emulator: &mut Emulator, launch: &Launch) {
         assert!(launch.block <= 1024 && launch.shared <= sassl::kernels::cuda::SHARED, "{launch:?}");
         assert!(launch.grid[1] < 65_536 && launch.grid[2] < 65_536, "{launch:?}");
-        // Each argument's bytes, 8-aligned.
-        let mut values: Vec<Vec<u64>> = vec![];
-        for arg in &launch.args {
-            values.push(match arg {
-                &Arg::At(at) => vec![self.address(at) as u64],
-                Arg::Null => vec![0],
-                &Arg::Int(x) => vec![u64::from(x as u32)],
-                &Arg::Float(x) => vec![u64::from(x.to_bits())],
-                Arg::Strides(strides) => strides.iter().map(|&x| x as u64).collect(),
-                Arg::Words(words) => bytemuck::cast_slice::<u32, u64>(&words[..]).to_vec(),
-            });
-        }
+        let mut values: Vec<Vec<u64>> =
+            launch.args.iter().map(|arg| arg.placed(|at| self.address(at) as u64)).collect();
         let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| value.as_mut_ptr().cast()).collect();
+        let kinds: Vec<u32> = launch.args.iter().map(kind).chain([0]).collect();
         let library = emulator.compile(&launch.kernel);
-        // SAFETY: the emulator's function, with as many arguments as the kernel has, which its launch's tests are about.
-        unsafe {
+        // SAFETY: the emulator's function; it compares the arguments with those of the kernel before it reads them.
+        let fits = unsafe {
             let run: libloading::Symbol<Run> = library.get(b"launch").unwrap();
-            run(pointers.as_mut_ptr(), launch.grid.as_ptr(), launch.block, launch.shared as u32);
-        }
+            run(pointers.as_mut_ptr(), kinds.as_ptr(), launch.grid.as_ptr(), launch.block, launch.shared as u32)
+        };
+        assert!(fits, "the kernel has other arguments: {launch:?}");
     }
 
     fn run_all(&mut self, plan: &Plan) {
@@ -143,9 +180,9 @@ impl Device {
 }
 
 /// `[n][height][width][3]`, dense.
-fn layout(space: Space, pixels: PixelType, (height, width): (usize, usize)) -> Layout {
+fn layout(space: Space, pixels: PixelType, (height, width): (usize, usize)) -> DeviceImages {
     let (h, w) = (height as i64, width as i64);
-    Layout { at: space.into(), pixels, strides: [3 * h * w, 3 * w, 3, 1], height, width }
+    DeviceImages { at: space.into(), pixels, strides: [3 * h * w, 3 * w, 3, 1].into(), height, width }
 }
 
 fn bytes(n: usize) -> Vec<u8> {
@@ -154,7 +191,7 @@ fn bytes(n: usize) -> Vec<u8> {
     (0..n).map(|i| ((i as f32 / 40.0).sin() * 90.0 + 128.0) as u8 ^ generator.random_range(0..32)).collect()
 }
 
-fn device(cuda: &Cuda, images: Memory, out: usize, styles: &[f32]) -> Device {
+fn device(cuda: &DeviceStylizer, images: Memory, out: usize, styles: &[f32]) -> Device {
     Device {
         weights: Memory::of(cuda.weights()),
         workspace: Memory::new(0),
@@ -242,8 +279,8 @@ fn params(n: usize) -> Vec<StyleParams> {
 }
 
 /// The largest and the mean difference, in grey levels.
-fn apart(ours: &[f32], truth: &[f32]) -> (f32, f32) {
-    let off: Vec<f32> = ours.iter().zip(truth).map(|(a, b)| (a - b).abs() * 255.0).collect();
+fn apart(ours: &[f32], reference: &[f32]) -> (f32, f32) {
+    let off: Vec<f32> = ours.iter().zip(reference).map(|(a, b)| (a - b).abs() * 255.0).collect();
     assert!(off.iter().all(|x| x.is_finite()));
     (off.iter().copied().fold(0.0, f32::max), off.iter().sum::<f32>() / off.len() as f32)
 }
@@ -255,34 +292,88 @@ fn algorithm_1_is_that_of_the_cpu() {
     }
     for (name, model) in models() {
         let stylizer = Stylizer::new(&model, KernelPath::new(Isa::Scalar, Precision::Exact)).unwrap();
-        for (exact, (height, width), from) in
-            [(true, (21, 18), From::Bank(4)), (false, (24, 35), From::Batch), (false, (8, 19), From::Bank(4))]
-        {
+        for (exact, (height, width), from) in [
+            (true, (21, 18), StyleSource::Bank(4)),
+            (false, (24, 35), StyleSource::Batch),
+            (false, (8, 19), StyleSource::Bank(4)),
+        ] {
             let n = 3;
             let size = n * height * width * 3;
             let pixels: Vec<f32> = bytes(size).into_iter().map(|x| f32::from(x) / 255.0).collect();
             let (z, params) = (bank(4), params(n));
             let styles = match from {
-                From::Bank(_) => Styles::Bank(Arc::new(Bank::new(z.clone(), DIM, stylizer.space(), None).unwrap())),
-                From::Batch => Styles::Batch,
+                StyleSource::Bank(_) => {
+                    Styles::Bank(Arc::new(Bank::new(z.clone(), DIM, stylizer.space(), None).unwrap()))
+                }
+                StyleSource::Batch => Styles::Batch,
             };
             let images = Images::new(Pixels::F32(&pixels), &[n, height, width, 3]).unwrap();
-            let mut truth = vec![0.0; size];
+            let mut reference = vec![0.0; size];
             let block = Sassl::new(0.8, (0.1, 0.3), (0.1, 0.3), styles).unwrap();
-            block.apply(&stylizer, images, &params, PixelsMut::F32(&mut truth), 1).unwrap();
+            block.apply(&stylizer, images, &params, PixelsMut::F32(&mut reference), 1).unwrap();
 
-            let cuda = Cuda::new(&model, exact).unwrap();
+            let cuda = DeviceStylizer::new(&model, exact).unwrap();
             let of = |space| layout(space, PixelType::F32, (height, width));
             let plan = cuda.apply(&of(Space::Images), &params, from, &of(Space::Out)).unwrap();
             let mut device = device(&cuda, Memory::of(&pixels), 4 * size, &z);
             device.run_all(&plan);
             let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..4 * size]);
-            let (most, mean) = apart(ours, &truth);
+            let (most, mean) = apart(ours, &reference);
             let what = format!("{name}, {height}x{width}, exact {exact}, {from:?}: {most} at most, {mean} in the mean");
             eprintln!("{what}");
             assert!(if exact { most < 0.01 } else { mean < 0.5 && most < 12.0 }, "{what}");
             let (from, to) = (height * width * 3, 2 * height * width * 3);
             assert_eq!(ours[from..to], pixels[from..to], "{what}: an image that was not drawn");
+        }
+    }
+}
+
+/// Whole numbers, whose sums are the same in whatever order.
+#[test]
+fn a_convolution_is_the_sum_of_its_products() {
+    if Emulator::get().is_none() {
+        return;
+    }
+    let mut generator = ChaCha8Rng::seed_from_u64(2);
+    let mut some = |n: usize| (0..n).map(|_| generator.random_range(-2..=2) as f32).collect::<Vec<_>>();
+    let (height, width) = (11, 19);
+    for (kernel, stride, inputs, outputs) in [(1, 1, 3, 5), (3, 2, 3, 12), (9, 1, 4, 3), (1, 1, 70, 96), (3, 1, 40, 70)]
+    {
+        let shape = Shape { stride, ..Shape::plain(inputs, outputs, kernel) };
+        let (x, weight, bias) =
+            (some(height * width * inputs), some(outputs * inputs * kernel * kernel), some(outputs));
+        for (number, border) in [(Number::F16, Border::Reflect), (Number::F32, Border::Edge)] {
+            let mut weights = Weights::default();
+            let conv = Conv::new(number, shape, &weight, Some(&bias), &mut weights);
+            let mut plan = Plan::new(number);
+            let map = plan.room.stored(number, 1, (height, width), inputs);
+            let (source, pad) = (Source::Map(&map, None), Pad::all(kernel / 2));
+            let y = conv.output(source, pad, stored(outputs), &mut plan.room);
+            let launch = conv.launch(source, pad, border, Target { map: &y, skip: None, moments: None });
+            let workspace = Memory::new(plan.workspace());
+            let mut device = Device { weights: Memory::of(&weights.bytes), workspace, ..Device::empty() };
+            for (n, pixel) in x.chunks(inputs).enumerate() {
+                let stored = pixel.iter().copied().chain(std::iter::repeat(0.0)).take(map.channels);
+                device.write(map.at, n * map.channels, number, stored);
+            }
+            device.run(&mut Emulator::get().unwrap().lock().unwrap(), &launch);
+            for (row, column) in (0..y.height).flat_map(|row| (0..y.width).map(move |column| (row, column))) {
+                let ours = device.read(y.at, (row * y.width + column) * y.channels, number, outputs);
+                let inside =
+                    |o: usize, t: usize, n: usize| border.index((o * stride + t) as isize - (kernel / 2) as isize, n);
+                let mut reference = bias.clone();
+                for tap in 0..kernel * kernel {
+                    let from = (inside(row, tap / kernel, height), inside(column, tap % kernel, width));
+                    let (Some(from_row), Some(from_column)) = from else { continue };
+                    let pixel = &x[(from_row * width + from_column) * inputs..][..inputs];
+                    for (o, sum) in reference.iter_mut().enumerate() {
+                        let weight =
+                            pixel.iter().enumerate().map(|(c, x)| x * weight[(o * inputs + c) * kernel * kernel + tap]);
+                        *sum += weight.sum::<f32>();
+                    }
+                }
+                assert_eq!(ours, reference, "{shape:?}, {number:?}, {border:?}, row {row}, column {column}");
+            }
         }
     }
 }
@@ -305,13 +396,13 @@ fn an_image_of_one_colour_becomes_one_colour() {
         let stylizer = Stylizer::new(&model, KernelPath::new(Isa::Scalar, Precision::Exact)).unwrap();
         let styles = Styles::Bank(Arc::new(Bank::new(z.clone(), DIM, stylizer.space(), None).unwrap()));
         let images = Images::new(Pixels::U8(&pixels), &[3, height, width, 3]).unwrap();
-        let mut truth = vec![0; pixels.len()];
+        let mut reference = vec![0; pixels.len()];
         let block = Sassl::new(0.8, (0.1, 0.3), (0.1, 0.3), styles).unwrap();
-        block.apply(&stylizer, images, &params, PixelsMut::U8(&mut truth), 1).unwrap();
+        block.apply(&stylizer, images, &params, PixelsMut::U8(&mut reference), 1).unwrap();
         for exact in [true, false] {
-            let cuda = Cuda::new(&model, exact).unwrap();
+            let cuda = DeviceStylizer::new(&model, exact).unwrap();
             let of = |space| layout(space, PixelType::U8, (height, width));
-            let plan = cuda.apply(&of(Space::Images), &params, From::Bank(4), &of(Space::Out)).unwrap();
+            let plan = cuda.apply(&of(Space::Images), &params, StyleSource::Bank(4), &of(Space::Out)).unwrap();
             let mut device = device(&cuda, Memory::of(&pixels), pixels.len(), &z);
             device.run_all(&plan);
             let ours = &device.out.bytes()[..pixels.len()];
@@ -321,8 +412,8 @@ fn an_image_of_one_colour_becomes_one_colour() {
             };
             assert!(flat(0) && !flat(1) && !flat(2), "{name}, exact {exact}");
             // F's z may round otherwise.
-            let near = ours[..3].iter().zip(&truth[..3]).all(|(a, b)| a.abs_diff(*b) <= 1);
-            assert!(near, "{name}, exact {exact}: {:?}, not {:?}", &ours[..3], &truth[..3]);
+            let near = ours[..3].iter().zip(&reference[..3]).all(|(a, b)| a.abs_diff(*b) <= 1);
+            assert!(near, "{name}, exact {exact}: {:?}, not {:?}", &ours[..3], &reference[..3]);
         }
     }
 }
@@ -345,15 +436,15 @@ fn the_mobile_pairs_predictor_is_that_of_the_cpu() {
     let (n, height, width) = (2, 40, 50);
     let pixels = bytes(n * height * width * 3);
     let images = Images::new(Pixels::U8(&pixels), &[n, height, width, 3]).unwrap();
-    let truth =
+    let reference =
         Stylizer::new(&model, KernelPath::new(Isa::Scalar, Precision::Exact)).unwrap().encode(images, 1).unwrap();
-    let cuda = Cuda::new(&model, false).unwrap();
+    let cuda = DeviceStylizer::new(&model, false).unwrap();
     let plan = cuda.encode(&layout(Space::Images, PixelType::U8, (height, width)), n).unwrap();
-    let mut device = device(&cuda, Memory::of(&pixels), 4 * truth.len(), &[0.0]);
+    let mut device = device(&cuda, Memory::of(&pixels), 4 * reference.len(), &[0.0]);
     device.run_all(&plan);
-    let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..4 * truth.len()]);
-    let length = truth.iter().map(|x| x * x).sum::<f32>().sqrt();
-    let off = ours.iter().zip(&truth).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+    let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..4 * reference.len()]);
+    let length = reference.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let off = ours.iter().zip(&reference).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
     assert!(length > 1e-3 && off < 0.01 * length, "{off} of {length}");
 }
 
@@ -390,7 +481,7 @@ fn draws(views: &TwoViews, size: (usize, usize), n: usize) -> Vec<ViewsParams> {
 }
 
 /// Where both views of a batch go, one batch after the other.
-fn places(views: &TwoViews, n: usize) -> [Layout; 2] {
+fn places(views: &TwoViews, n: usize) -> [DeviceImages; 2] {
     let (height, width) = views.size();
     let pixels = match views.output().dtype() {
         Dtype::U8 => PixelType::U8,
@@ -399,13 +490,18 @@ fn places(views: &TwoViews, n: usize) -> [Layout; 2] {
     };
     let dense = layout(Space::Out, pixels, (height, width));
     let planar = [3 * height * width, width, 1, height * width].map(|x| x as i64);
-    let strides = if views.output().channels_last() { dense.strides } else { planar };
+    let strides = if views.output().channels_last() { dense.strides } else { planar.into() };
     let bytes = 3 * height * width * views.output().dtype().size();
-    [0, n].map(|first| Layout { at: At { space: Space::Out, bytes: first * bytes }, strides, ..dense })
+    [0, n].map(|first| DeviceImages { at: At { space: Space::Out, bytes: first * bytes }, strides, ..dense })
 }
 
 /// The bytes of both views of a batch by the kernels and by the CPU, `[view][image]` and as the views have them.
-fn both(views: &TwoViews, (height, width): (usize, usize), n: usize, style: Option<(&Cuda, From)>) -> [Vec<u8>; 2] {
+fn both(
+    views: &TwoViews,
+    (height, width): (usize, usize),
+    n: usize,
+    style: Option<(&DeviceStylizer, StyleSource)>,
+) -> [Vec<u8>; 2] {
     let pixels = bytes(n * height * width * 3);
     let params = draws(views, (height, width), n);
     let (h, w) = views.size();
@@ -415,20 +511,20 @@ fn both(views: &TwoViews, (height, width): (usize, usize), n: usize, style: Opti
         RgbView { height, width, bytes }
     };
     let z: Vec<f32> = (0..n).flat_map(|i| views.encode(image(i), &params[i]).unwrap()).collect();
-    let mut truth = Memory::new(2 * n * view);
+    let mut reference = Memory::new(2 * n * view);
     for (i, params) in params.iter().enumerate() {
-        let (left, right) = truth.bytes()[..2 * n * view].split_at_mut(n * view);
+        let (left, right) = reference.bytes()[..2 * n * view].split_at_mut(n * view);
         let out = [left, right].map(|side| &mut side[i * view..][..view]);
         let batch = views.needs_batch().then_some(BatchStyles { z: &z, place: i });
         views.apply(image(i), params, batch, out).unwrap();
     }
     let images = layout(Space::Images, PixelType::U8, (height, width));
     let plan = views.plan(&images, &params, places(views, n).each_ref(), style).unwrap();
-    let none = Cuda::new(&model(1), false).unwrap();
+    let none = DeviceStylizer::new(&model(1), false).unwrap();
     let cuda = style.map_or(&none, |style| style.0);
     let mut device = device(cuda, Memory::of(&pixels), 2 * n * view, &bank(4));
     device.run_all(&plan);
-    [device.out, truth].map(|mut memory| memory.bytes()[..2 * n * view].to_vec())
+    [device.out, reference].map(|mut memory| memory.bytes()[..2 * n * view].to_vec())
 }
 
 /// A recipe, the size of images, how many.
@@ -457,9 +553,9 @@ fn views_are_those_of_the_cpu_to_the_bit() {
         return;
     }
     for (which, (views, size, n)) in cases().into_iter().enumerate() {
-        let [ours, truth] = both(&views, size, n, None);
-        let wrong = ours.iter().zip(&truth).filter(|(a, b)| a != b).count();
-        assert_eq!(wrong, 0, "of {} bytes; case {which}", truth.len());
+        let [ours, reference] = both(&views, size, n, None);
+        let wrong = ours.iter().zip(&reference).filter(|(a, b)| a != b).count();
+        assert_eq!(wrong, 0, "of {} bytes; case {which}", reference.len());
     }
 }
 
@@ -489,16 +585,15 @@ fn every_colour_turns_as_on_the_cpu() {
         colour.iter_mut().enumerate().for_each(|(i, x)| *x = (i >> (8 * c)) as u8);
     }
     for by in [0.0, 0.3, -0.45] {
-        let mut plan = Plan::new(sassl::kernels::cuda::Number::F16);
-        let mut chain = Chain::default();
-        chain.factors[0] = ChainFactor { kind: Kind::Hue, by };
+        let mut plan = Plan::new(Number::F16);
+        let chain = Chain::new([Some(DeviceFactor::new(FactorKind::Hue, by)), None, None, None], false);
         jitter(Space::Images.into(), side * side, &[(0, chain)], &mut plan);
-        let none = Cuda::new(&model(1), false).unwrap();
+        let none = DeviceStylizer::new(&model(1), false).unwrap();
         let mut device = device(&none, Memory::of(colours.as_slice()), 0, &[0.0]);
         device.run_all(&plan.finish());
-        let mut truth = colours.clone();
-        turn_hue(Isa::detect().unwrap(), (by * 255.0) as i32 as u8, &mut truth);
-        assert!(device.images.bytes()[..3 * side * side] == *truth.as_slice(), "{by}");
+        let mut reference = colours.clone();
+        turn_hue(Isa::detect().unwrap(), (by * 255.0) as i32 as u8, &mut reference);
+        assert!(device.images.bytes()[..3 * side * side] == *reference.as_slice(), "{by}");
     }
 }
 
@@ -509,26 +604,26 @@ fn styled_views_are_those_of_the_cpu() {
     }
     let model = model(1);
     let stylizer = Arc::new(Stylizer::new(&model, KernelPath::new(Isa::Scalar, Precision::Exact)).unwrap());
-    let cuda = Cuda::new(&model, true).unwrap();
+    let cuda = DeviceStylizer::new(&model, true).unwrap();
     for (from, position) in [
-        (From::Bank(4), Position::AfterCrop),
-        (From::Batch, Position::AfterCrop),
-        (From::Bank(4), Position::BeforeCrop),
+        (StyleSource::Bank(4), Position::AfterCrop),
+        (StyleSource::Batch, Position::AfterCrop),
+        (StyleSource::Bank(4), Position::BeforeCrop),
     ] {
         let styles = match from {
-            From::Bank(_) => Styles::Bank(Arc::new(Bank::new(bank(4), DIM, stylizer.space(), None).unwrap())),
-            From::Batch => Styles::Batch,
+            StyleSource::Bank(_) => Styles::Bank(Arc::new(Bank::new(bank(4), DIM, stylizer.space(), None).unwrap())),
+            StyleSource::Batch => Styles::Batch,
         };
         let sassl = Sassl::new(0.9, (0.1, 0.3), (0.3, 0.5), styles).unwrap();
-        let styled = [true, from != From::Batch];
+        let styled = [true, from != StyleSource::Batch];
         let styling = Styling { stylizer: stylizer.clone(), sassl, styled, position };
         let (blur, output) = (BlurKernel::Taps(5), (Dtype::F32, false));
         let form = JitterForm::Torchvision;
         let views = two_views(form, blur, Interpolation::Bilinear, (17, 14), output, Some(styling));
-        let [ours, truth] = both(&views, (40, 25), 3, Some((&cuda, from)));
-        let [ours, truth] = [&ours, &truth].map(|bytes| bytemuck::pod_collect_to_vec::<u8, f32>(bytes));
+        let [ours, reference] = both(&views, (40, 25), 3, Some((&cuda, from)));
+        let [ours, reference] = [&ours, &reference].map(|bytes| bytemuck::pod_collect_to_vec::<u8, f32>(bytes));
         // Levels of bytes before they were normalized; a hue may turn one by more.
-        let off: Vec<f32> = ours.iter().zip(&truth).map(|(a, b)| (a - b).abs() * 0.226 * 255.0).collect();
+        let off: Vec<f32> = ours.iter().zip(&reference).map(|(a, b)| (a - b).abs() * 0.226 * 255.0).collect();
         assert!(ours.iter().all(|x| x.is_finite()));
         let far = off.iter().filter(|&&off| off > 1.5).count();
         assert!(far * 1000 <= off.len(), "{far} of {} numbers; {from:?}, {position:?}", off.len());
@@ -548,8 +643,8 @@ fn every_kernel_compiles_for_every_architecture() {
     for (_, model) in models() {
         for (exact, pixels) in [(true, PixelType::F32), (false, PixelType::U8), (false, PixelType::BF16)] {
             let of = |space| layout(space, pixels, (40, 40));
-            let cuda = Cuda::new(&model, exact).unwrap();
-            let plan = cuda.apply(&of(Space::Images), &params(3), From::Batch, &of(Space::Out)).unwrap();
+            let cuda = DeviceStylizer::new(&model, exact).unwrap();
+            let plan = cuda.apply(&of(Space::Images), &params(3), StyleSource::Batch, &of(Space::Out)).unwrap();
             kernels.extend(plan.launches.into_iter().map(|launch| launch.kernel));
         }
     }

@@ -1,9 +1,5 @@
-// What is known of a batch: numbers that the launch itself carries, so that nothing is copied from the host's memory and a
-// CUDA graph holds them; and Algorithm 1's fourth line.
-struct Words {
-    u32 word[960];
-};
-
+// What is known of a batch: values that the launch itself carries, so that nothing is copied from the host's memory and a
+// CUDA graph holds them; and Algorithm 1's fourth line. `batch.rs` has `Words`.
 KERNEL put(u32* to, Words words, int n) {
     for (int i = threadIdx.x; i < n; i += blockDim.x) to[i] = words.word[i];
 }

@@ -1,19 +1,35 @@
 //! What is known of a batch before anything is computed, on its way to the device; and Algorithm 1's fourth line.
+use super::interface::{DeviceStruct, Field};
 use super::{Arg, At, Kernel, Launch, count};
-use std::sync::Arc;
+use bytemuck::{Pod, Zeroable};
+use std::sync::{Arc, LazyLock};
 
-/// Numbers that one launch carries.
-pub(super) const WORDS: usize = 960;
+/// Values of four bytes that one launch carries; its arguments may have 4 KB.
+const WORDS: usize = 960;
 
-const SOURCE: &str = include_str!("batch.cu");
+static SOURCE: LazyLock<String> = LazyLock::new(|| Words::definition() + include_str!("batch.cu"));
 
-/// Launches that write these numbers to the device.
+/// What one launch carries.
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+#[repr(C)]
+struct Words {
+    /// In rows, because a larger array is not `Pod`.
+    word: [[u32; 32]; WORDS / 32],
+}
+
+impl DeviceStruct for Words {
+    const NAME: &'static str = "Words";
+    const FIELDS: &'static [Field<Self>] =
+        &[("word", |own| <&[u32; WORDS]>::try_from(own.word.as_flattened()).expect("as many"))];
+}
+
+/// Launches that write these values to the device.
 pub(super) fn put(words: &[u32], to: At) -> Vec<Launch> {
-    let kernel = Arc::new(Kernel { name: "put", source: SOURCE, defines: vec![] });
+    let kernel = Arc::new(Kernel { name: "put", source: &SOURCE, defines: vec![] });
     let one = |(n, part): (usize, &[u32])| {
-        let mut words = Box::new([0; WORDS]);
-        words[..part.len()].copy_from_slice(part);
-        let args = vec![to.plus(n * WORDS).into(), Arg::Words(words), part.len().into()];
+        let mut words = Words::zeroed();
+        words.word.as_flattened_mut()[..part.len()].copy_from_slice(part);
+        let args = vec![to.plus(n * WORDS).into(), Arg::of(&words), part.len().into()];
         Launch { kernel: kernel.clone(), grid: [1; 3], block: 256, shared: 0, args }
     };
     words.chunks(WORDS).enumerate().map(one).collect()
@@ -31,7 +47,7 @@ pub struct Row {
 /// `z = (1 - alpha) z_c + alpha z_s` of `images` images.
 pub fn blend(content: Row, style: Row, alpha: At, z: At, dim: usize, images: usize) -> Launch {
     Launch {
-        kernel: Arc::new(Kernel { name: "blend", source: SOURCE, defines: vec![] }),
+        kernel: Arc::new(Kernel { name: "blend", source: &SOURCE, defines: vec![] }),
         grid: [1, 1, count(images)],
         block: 64,
         shared: 0,

@@ -3,7 +3,7 @@
 //! It is a guest in the process: it works in the device's primary context, which is PyTorch's too, allocates nothing, never
 //! waits, and leaves the current context as it was.
 #![allow(unsafe_code)]
-use super::{Arg, At, Kernel, Launch, Space, compiler};
+use super::{At, Kernel, Launch, Space, compiler};
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::locked;
 use cudarc::driver::{result, sys};
@@ -192,25 +192,8 @@ impl Device {
         let functions = locked(&self.functions);
         let _current = Current::new(self.context)?;
         for launch in launches {
-            let mut values: Vec<[u64; 4]> = launch
-                .args
-                .iter()
-                .map(|arg| match arg {
-                    &Arg::At(at) => [addresses.of(at), 0, 0, 0],
-                    Arg::Null | Arg::Words(_) => [0; 4],
-                    &Arg::Int(x) => [u64::from(x.cast_unsigned()), 0, 0, 0],
-                    &Arg::Float(x) => [u64::from(x.to_bits()), 0, 0, 0],
-                    Arg::Strides(strides) => strides.map(i64::cast_unsigned),
-                })
-                .collect();
-            let mut pointers: Vec<*mut c_void> = values
-                .iter_mut()
-                .zip(&launch.args)
-                .map(|(value, arg)| match arg {
-                    Arg::Words(words) => words.as_ptr().cast_mut().cast(),
-                    _ => value.as_mut_ptr().cast(),
-                })
-                .collect();
+            let mut values: Vec<Vec<u64>> = launch.args.iter().map(|arg| arg.placed(|at| addresses.of(at))).collect();
+            let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| value.as_mut_ptr().cast()).collect();
             let [x, y, z] = launch.grid;
             let Some(function) = functions.get(&launch.kernel) else {
                 return Err(Error::Cuda { reason: format!("{} was not compiled", launch.kernel.name) });

@@ -5,13 +5,16 @@ mod batch;
 pub mod compiler;
 #[cfg(feature = "cuda")]
 pub mod device;
-
+mod images;
+pub mod interface;
 mod plan;
 
 use batch::put;
 pub use batch::{Row, blend};
+pub use images::{DeviceImages, PixelType, Strides};
 pub use plan::{Plan, Room};
 
+use interface::{DeviceEnum, DeviceStruct, StructArg};
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -31,6 +34,11 @@ pub enum Space {
     Out,
     /// Style vectors.
     Styles,
+}
+
+impl Space {
+    /// All of them, in the order of their numbers.
+    const ALL: [Self; 6] = [Self::Weights, Self::Workspace, Self::Words, Self::Images, Self::Out, Self::Styles];
 }
 
 /// A place in one of them, in bytes.
@@ -67,10 +75,26 @@ pub enum Arg {
     Int(i32),
     /// `float`.
     Float(f32),
-    /// `Strides`: image, row, column, colour.
-    Strides([i64; 4]),
-    /// `Words`.
-    Words(Box<[u32; batch::WORDS]>),
+    /// A struct.
+    Struct(StructArg),
+}
+
+impl Arg {
+    /// A struct, by value.
+    pub fn of<S: DeviceStruct>(arg: &S) -> Self {
+        Self::Struct(StructArg::new(arg))
+    }
+
+    /// Its bytes as the kernel takes them, in eights.
+    pub fn placed(&self, mut address: impl FnMut(At) -> u64) -> Vec<u64> {
+        match self {
+            &Self::At(at) => vec![address(at)],
+            Self::Null => vec![0],
+            &Self::Int(x) => vec![u64::from(x.cast_unsigned())],
+            &Self::Float(x) => vec![u64::from(x.to_bits())],
+            Self::Struct(arg) => arg.placed(address),
+        }
+    }
 }
 
 impl From<At> for Arg {
@@ -79,18 +103,20 @@ impl From<At> for Arg {
     }
 }
 
-impl From<[i64; 4]> for Arg {
-    fn from(strides: [i64; 4]) -> Self {
-        Self::Strides(strides)
-    }
-}
-
 impl From<usize> for Arg {
     /// # Panics
     /// If it is too large for an `int`; sizes are checked where images come in.
     fn from(n: usize) -> Self {
-        Self::Int(i32::try_from(n).expect("a checked size"))
+        Self::Int(int(n))
     }
+}
+
+/// A size as kernels count it.
+///
+/// # Panics
+/// If it is too large for an `int`; sizes are checked where images come in.
+pub(super) fn int(n: usize) -> i32 {
+    i32::try_from(n).expect("a checked size")
 }
 
 /// A kernel: its source, its name in it, and what is defined before.
@@ -98,9 +124,9 @@ impl From<usize> for Arg {
 pub struct Kernel {
     /// Of the function.
     pub name: &'static str,
-    /// A `.cu` file.
+    /// What Rust writes for it, and a `.cu` file.
     pub source: &'static str,
-    /// Names and their numbers.
+    /// Names and their values.
     pub defines: Vec<(&'static str, usize)>,
 }
 
@@ -120,7 +146,7 @@ impl Kernel {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "#define {name} {number}");
         }
-        text + include_str!("prelude.cuh") + self.source
+        [&text, &PixelType::definition(), &Strides::definition(), include_str!("prelude.cuh"), self.source].concat()
     }
 }
 

@@ -1,5 +1,6 @@
-// What every kernel file begins with: number types, borders, and the tensor cores' product. No header is included, so that
-// NVRTC needs no files. `tests/cuda/emulator.h` stands in for the compiler where there is no GPU.
+// What every kernel file begins with: number types, the user's pixels, and the tensor cores' product. No header is included, so
+// that NVRTC needs no files. `tests/cuda/emulator.h` stands in for the compiler where there is no GPU. Before it stands what
+// `mod.rs` writes: defines, the names of pixel types, and `Strides`, how far apart pixels of the user's images lie, in values.
 //
 // A map is [image][row][column][channel] of `Number`: float32 where EXACT is 1, else float16, which has the range here, as
 // what is stored lies before or after a norm. Sums are float32. Channels of a map are filled up with zeros to 4 or to whole
@@ -172,19 +173,6 @@ DEVICE void store(Number* to, const float (&from)[N]) {
     *reinterpret_cast<Several<N>*>(to) = numbers;
 }
 
-// The pixel of 0..n that stands at i, which may lie outside; -1 is a zero. 0: zeros, 1: the edge, 2: reflected, once: where a map
-// is narrower than its padding, the far edge stands for what lies beyond.
-DEVICE int inside(int i, int n, int border) {
-    if (border == 0) return i < n ? max(i, -1) : -1;
-    if (border == 1) return min(max(i, 0), n - 1);
-    return max(min(abs(i), i < 0 ? n - 1 : 2 * (n - 1) - i), 0);
-}
-
-DEVICE float activated(float x, int activation) {
-    if (activation > 0) x = fmaxf(x, 0.0f);
-    return activation == 2 ? fminf(x, 6.0f) : x;
-}
-
 // Sums over the threads that have the same place in a group of so many; `shared` has room for N numbers of each thread.
 template <int N>
 DEVICE void over_lanes(float (&x)[N], int group, float* shared) {
@@ -224,13 +212,13 @@ DEVICE constexpr int spread(int n, int first) {
 // The mean, and the sum of squares of what is away from it, of `channels` channels over a block's `count` pixels that are valid,
 // to `to` and to `to + pitch`, of those below `limit`. A thread has VALUES numbers of OWN pixels, zeros where they are not valid;
 // number v is of channel `channel_of(v)`, and lanes that differ below bit FIRST have other channels. `shared` has room for two
-// numbers of each warp's channels, and another. All threads of the block, four warps, come here.
+// numbers of each warp's channels, and another. All threads of the block, one for each of its pixels, come here.
 //
 // Exact: sums of differences from the block's first pixel, because a mean may be large beside what varies about it.
 template <int OWN, int VALUES, int FIRST, class Channel>
 DEVICE void measure(const float (&x)[OWN][VALUES], bool valid, Channel channel_of, int channels, float count, float* shared,
                     float* to, int pitch, int limit) {
-    const int warp = threadIdx.x / 32, warps = 4;
+    const int warp = threadIdx.x / 32, warps = BLOCK_ROWS * BLOCK_COLUMNS / 32;
     float* start = shared + 2 * warps * channels;
 #if EXACT
     if (threadIdx.x == 0)
@@ -268,11 +256,11 @@ DEVICE void measure(const float (&x)[OWN][VALUES], bool valid, Channel channel_o
     }
 }
 
-// Pixels of the user's images: 0: uint8, of 0 to 255; 1: float16, 2: bfloat16, 3: float32, of 0 to 1.
+// Pixels of the user's images: bytes of 0 to 255, the other types of 0 to 1.
 DEVICE float load_pixel(const void* pixels, i64 at, int type) {
-    if (type == 0) return static_cast<const u8*>(pixels)[at] * (1.0f / 255.0f);
-    if (type == 1) return from_half(static_cast<const u16*>(pixels)[at]);
-    if (type == 2) return from_bits(static_cast<u32>(static_cast<const u16*>(pixels)[at]) << 16);
+    if (type == PIXEL_UINT8) return static_cast<const u8*>(pixels)[at] * (1.0f / 255.0f);
+    if (type == PIXEL_FLOAT16) return from_half(static_cast<const u16*>(pixels)[at]);
+    if (type == PIXEL_BFLOAT16) return from_bits(static_cast<u32>(static_cast<const u16*>(pixels)[at]) << 16);
     return static_cast<const float*>(pixels)[at];
 }
 
@@ -291,21 +279,16 @@ DEVICE u16 to_bfloat(float x) {
 
 // Bytes are rounded as on the CPU: halves up, NaN to 0.
 DEVICE void store_pixel(void* pixels, i64 at, int type, float x) {
-    if (type == 0) {
+    if (type == PIXEL_UINT8) {
         static_cast<u8*>(pixels)[at] = static_cast<u8>(fminf(fmaxf(x * 255.0f + 0.5f, 0.0f), 255.0f));
-    } else if (type == 1) {
+    } else if (type == PIXEL_FLOAT16) {
         static_cast<u16*>(pixels)[at] = to_half(x);
-    } else if (type == 2) {
+    } else if (type == PIXEL_BFLOAT16) {
         static_cast<u16*>(pixels)[at] = to_bfloat(x);
     } else {
         static_cast<float*>(pixels)[at] = x;
     }
 }
-
-// How far apart the pixels of the user's images lie, in numbers.
-struct Strides {
-    i64 image, row, column, colour;
-};
 
 // Four pixels of the user's images, as one access each where they lie side by side.
 template <class T>
@@ -368,17 +351,17 @@ DEVICE void store_side(T* pixels, i64 at, const Strides& strides, int count, con
     }
 }
 
-// The number that a pixel type is kept in: 0: u8, 1, 2: u16, 3: float.
+// The number that a pixel type is kept in.
 template <int TYPE>
 struct Kept {
     typedef u16 Type;
 };
 template <>
-struct Kept<0> {
+struct Kept<PIXEL_UINT8> {
     typedef u8 Type;
 };
 template <>
-struct Kept<3> {
+struct Kept<PIXEL_FLOAT32> {
     typedef float Type;
 };
 

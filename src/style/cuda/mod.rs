@@ -8,15 +8,15 @@ mod transformer;
 
 use super::{Drawn, StyleParams};
 use crate::error::{Error, Result};
-use crate::kernels::cuda::{At, IMAGES, Number, Plan, Row, Space, Weights, blend};
-use crate::kernels::inference::pixel_interpolation::cuda::{Images, copy, interpolate};
+use crate::kernels::cuda::{At, DeviceImages, IMAGES, Number, Plan, Row, Space, Weights, blend};
+use crate::kernels::inference::pixel_interpolation::cuda::{copy, interpolate};
 use crate::weights::Model;
 use predictor::Predictor;
 use transformer::Transformer;
 
 /// F and T of a model, as kernels for CUDA.
 #[derive(Clone, Debug)]
-pub struct Stylizer {
+pub struct DeviceStylizer {
     number: Number,
     predictor: Predictor,
     transformer: Transformer,
@@ -25,7 +25,7 @@ pub struct Stylizer {
 
 /// Where the styles of a batch come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum StyleSource {
     /// Vectors at [`Space::Styles`], so many of them.
     Bank(usize),
     /// The batch's own images.
@@ -36,7 +36,7 @@ pub enum From {
 /// many blocks, even where maps are small.
 const PART: usize = 512 << 20;
 
-impl Stylizer {
+impl DeviceStylizer {
     /// The kernels' weights; `exact` is float32 throughout.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Stylizer {
     ///
     /// # Errors
     /// Images beyond what a kernel counts.
-    pub fn encode(&self, images: &Images, count: usize) -> Result<Plan> {
+    pub fn encode(&self, images: &DeviceImages, count: usize) -> Result<Plan> {
         check(images, count)?;
         let mut plan = Plan::new(self.number);
         let all: Vec<u32> = (0..count as u32).collect();
@@ -76,22 +76,28 @@ impl Stylizer {
     ///
     /// # Errors
     /// Images beyond what a kernel counts; a style that is not there.
-    pub fn apply(&self, images: &Images, params: &[StyleParams], from: From, out: &Images) -> Result<Plan> {
+    pub fn apply(
+        &self,
+        images: &DeviceImages,
+        params: &[StyleParams],
+        from: StyleSource,
+        out: &DeviceImages,
+    ) -> Result<Plan> {
         let mut plan = Plan::new(self.number);
         self.push(images, params, from, out, &mut plan)?;
         Ok(plan.finish())
     }
 
-    /// [`Stylizer::apply`] as a part of a plan. Where `out` is `images`, nothing is copied.
+    /// [`DeviceStylizer::apply`] as a part of a plan. Where `out` is `images`, nothing is copied.
     ///
     /// # Errors
     /// The same.
     pub fn push(
         &self,
-        images: &Images,
+        images: &DeviceImages,
         params: &[StyleParams],
-        from: From,
-        out: &Images,
+        from: StyleSource,
+        out: &DeviceImages,
         plan: &mut Plan,
     ) -> Result<()> {
         check(images, params.len())?;
@@ -123,11 +129,11 @@ impl Stylizer {
     /// The z of each chosen image, `[m][dim]`.
     fn blended(
         &self,
-        images: &Images,
+        images: &DeviceImages,
         params: &[StyleParams],
         chosen: &[usize],
         rows: At,
-        from: From,
+        from: StyleSource,
         plan: &mut Plan,
     ) -> Result<At> {
         let (dim, m) = (self.dim(), chosen.len());
@@ -143,10 +149,10 @@ impl Stylizer {
                 (Drawn::Vector(z), _) => {
                     Err(Error::shape(format!("style[{i}]"), format!("a vector of {dim}"), z.len()))
                 }
-                (&Drawn::Index(index), From::Bank(n)) if index < n => Ok(index as u32),
-                (&Drawn::Index(index), From::Batch) if index < params.len() => Ok(index as u32),
+                (&Drawn::Index(index), StyleSource::Bank(n)) if index < n => Ok(index as u32),
+                (&Drawn::Index(index), StyleSource::Batch) if index < params.len() => Ok(index as u32),
                 (&Drawn::Index(index), from) => {
-                    let n = if let From::Bank(n) = from { n } else { params.len() };
+                    let n = if let StyleSource::Bank(n) = from { n } else { params.len() };
                     Err(Error::value(format!("style[{i}]"), index, format!("there are {n}, counted from 0")))
                 }
             })
@@ -154,7 +160,7 @@ impl Stylizer {
         if !given.is_empty() && given.len() != m * dim {
             return Err(Error::value("style", "a mixture", "all of them indices, or all of them vectors"));
         }
-        let of_batch = from == From::Batch && given.is_empty();
+        let of_batch = from == StyleSource::Batch && given.is_empty();
         let encoded = if of_batch { params.len() } else { m };
         let contents = plan.room.take(encoded * dim);
         let content = if of_batch {
@@ -181,7 +187,7 @@ impl Stylizer {
         Ok(z)
     }
 
-    fn run_predictor(&self, images: &Images, rows: At, count: usize, z: At, plan: &mut Plan) {
+    fn run_predictor(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) {
         let part = self.part(images, |stylizer, images, plan| {
             stylizer.predictor.run(images, rows, 1, z, plan);
         });
@@ -193,10 +199,10 @@ impl Stylizer {
 
     fn run_transformer(
         &self,
-        images: &Images,
+        images: &DeviceImages,
         (rows, beta, z): (At, At, At),
         count: usize,
-        out: &Images,
+        out: &DeviceImages,
         plan: &mut Plan,
     ) {
         let last = self.transformer.run(images, rows, count, z, plan);
@@ -206,7 +212,7 @@ impl Stylizer {
     }
 
     /// How many images are computed at a time, by the memory that one takes.
-    fn part(&self, images: &Images, one: impl Fn(&Self, &Images, &mut Plan)) -> usize {
+    fn part(&self, images: &DeviceImages, one: impl Fn(&Self, &DeviceImages, &mut Plan)) -> usize {
         let mut plan = Plan::new(self.number);
         one(self, images, &mut plan);
         (PART / plan.workspace().max(1)).clamp(1, IMAGES)
@@ -214,7 +220,7 @@ impl Stylizer {
 }
 
 /// Whether `int`s count these images and a grid their pixels.
-fn check(images: &Images, count: usize) -> Result<()> {
+fn check(images: &DeviceImages, count: usize) -> Result<()> {
     let (height, width) = (images.height, images.width);
     if height < super::MIN_SIZE || width < super::MIN_SIZE {
         let remedy = format!("images from {0}x{0} up", super::MIN_SIZE);

@@ -2,7 +2,7 @@
 use super::Plan;
 use super::layers::{Around, biased, run_conv, run_measured};
 use crate::error::Result;
-use crate::kernels::cuda::{At, Map, Moments, Number, Weights};
+use crate::kernels::cuda::{At, DeviceImages, Map, Moments, Number, Weights};
 use crate::kernels::inference::bilinear::cuda::resize;
 use crate::kernels::inference::convolution::cuda::{Conv, Source};
 use crate::kernels::inference::depthwise::cuda::Depthwise;
@@ -10,7 +10,6 @@ use crate::kernels::inference::feature_map::{Border, Pad};
 use crate::kernels::inference::instance_norm::cuda::{affine_add, features};
 use crate::kernels::inference::layer_shape::Activation;
 use crate::kernels::inference::linear::cuda::Linear;
-use crate::kernels::inference::pixel_interpolation::cuda::Images;
 use crate::style::layers::shape_of;
 use crate::weights::Model;
 use crate::weights::layers::{BlockLayers, PredictorLayers};
@@ -88,7 +87,7 @@ impl Predictor {
     }
 
     /// z of `count` images, those that `rows` names, into `[count][dim]`.
-    pub(super) fn run(&self, images: &Images, rows: At, count: usize, z: At, plan: &mut Plan) {
+    pub(super) fn run(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) {
         let (smallest, largest) = self.sides;
         let [height, width] = [images.height, images.width].map(|n| n.clamp(smallest, largest));
         let x = plan.room.stored(plan.number, count, (height, width), 3);

@@ -2,13 +2,13 @@
 use super::Plan;
 use super::layers::{Around, LinearInZ, biased, convolution, fit, forget, launch, run_conv, run_measured};
 use crate::error::Result;
-use crate::kernels::cuda::{At, Map, Moments, Number, Weights, stored};
+use crate::kernels::cuda::{At, DeviceImages, Map, Moments, Number, Weights, stored};
 use crate::kernels::inference::convolution::cuda::{Conv, Skip, Source, Target};
 use crate::kernels::inference::feature_map::{Border, Pad};
 use crate::kernels::inference::instance_norm::cuda::{Affine, StyleNorm, Table, affine_add};
 use crate::kernels::inference::layer_shape::Activation;
 use crate::kernels::inference::linear::cuda::Linear;
-use crate::kernels::inference::pixel_interpolation::cuda::{Images, Last, flat};
+use crate::kernels::inference::pixel_interpolation::cuda::{Last, flat};
 use crate::style::layers::{around, shape_of};
 use crate::weights::Model;
 use crate::weights::layers::{Layer, TransformerLayers};
@@ -74,7 +74,7 @@ impl Transformer {
     }
 
     /// T of the images that `rows` names, so many of them, up to the norm of its last layer; `z` is `[images][dim]`.
-    pub(super) fn run(&self, images: &Images, rows: At, count: usize, z: At, plan: &mut Plan) -> Last {
+    pub(super) fn run(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) -> Last {
         let pitch = self.in_z.outputs();
         let table = Table { at: plan.room.take(count * pitch), pitch };
         plan.launches.push(self.in_z.launch(z, table.at, count, 0.0));
@@ -106,7 +106,7 @@ impl Transformer {
         last
     }
 
-    fn run_head(&self, (images, rows): (&Images, At), x: &Normed, table: Table, plan: &mut Plan) -> Last {
+    fn run_head(&self, (images, rows): (&DeviceImages, At), x: &Normed, table: Table, plan: &mut Plan) -> Last {
         let Site { conv, norm, around } = &self.head;
         let source = Source::Map(&x.0, x.1);
         let map = conv.output(source, around.0, stored(3), &mut plan.room);

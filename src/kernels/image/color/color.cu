@@ -5,18 +5,7 @@
 // whole chain. Sums are of integers, so that their order does not matter.
 //
 // Colours are whole numbers of 0 to 255 kept as floats, which hold all of the arithmetic below exactly or as the CPU rounds it.
-struct Factor {
-    int kind;  // 0: none, then as `image/color_jitter.rs` lists them.
-    float by;
-};
-
-// Up to four factors in their order, and whether the view is gray in the end.
-struct Chain {
-    Factor factors[4];
-    int gray;
-};
-
-enum { NONE, BRIGHTNESS, CONTRAST, SATURATION, HUE, SHIFT, COLOR_CONTRAST, HSV_SATURATION };
+// `cuda.rs` has `Chain` and its `Factor`s.
 
 // 2^23: a sum with it has no bits left for a fraction, and its last byte is the other number's.
 #define WHOLE 8388608.0f
@@ -95,29 +84,29 @@ DEVICE void turn_hue(float (&x)[3], float steps) {
 // `means` is what contrasts move away from: the mean luma, or the mean of each colour.
 DEVICE void change(float (&pixels)[4][3], const Factor& factor, const float* means) {
     const float by = factor.by;
-    if (factor.kind == BRIGHTNESS) {
+    if (factor.kind == FACTOR_BRIGHTNESS) {
         for (auto& x : pixels)
             for (int c = 0; c < 3; c++) x[c] = truncated(times(by, x[c]));
-    } else if (factor.kind == CONTRAST) {
+    } else if (factor.kind == FACTOR_CONTRAST) {
         for (auto& x : pixels)
             for (int c = 0; c < 3; c++) x[c] = blended(means[0], by, x[c]);
-    } else if (factor.kind == SATURATION) {
+    } else if (factor.kind == FACTOR_SATURATION) {
         for (auto& x : pixels) {
             const float gray = luma(x);
             for (int c = 0; c < 3; c++) x[c] = blended(gray, by, x[c]);
         }
-    } else if (factor.kind == HUE) {
+    } else if (factor.kind == FACTOR_HUE) {
         for (auto& x : pixels) turn_hue(x, by);
-    } else if (factor.kind == SHIFT) {
+    } else if (factor.kind == FACTOR_SHIFT) {
         const float plus = add(times(by, 255.0f), 0.5f);
         for (auto& x : pixels)
             for (int c = 0; c < 3; c++) x[c] = truncated(add(x[c], plus));
-    } else if (factor.kind == COLOR_CONTRAST) {
+    } else if (factor.kind == FACTOR_COLOR_CONTRAST) {
         for (int c = 0; c < 3; c++) {
             const float plus = add(times(1.0f - by, means[c]), 0.5f);
             for (auto& x : pixels) x[c] = truncated(add(times(by, x[c]), plus));
         }
-    } else if (factor.kind == HSV_SATURATION) {
+    } else if (factor.kind == FACTOR_HSV_SATURATION) {
         for (auto& x : pixels) {
             const float most = fmaxf(x[0], fmaxf(x[1], x[2])), least = fminf(x[0], fminf(x[1], x[2]));
             const float up_to = fminf(by, divided(most, fmaxf(most - least, 1.0f)));
@@ -129,7 +118,7 @@ DEVICE void change(float (&pixels)[4][3], const Factor& factor, const float* mea
 // Which of the factors moves away from a mean, if there is one.
 DEVICE int contrast_of(const Chain& chain) {
     int k = 0;
-    while (k < 4 && chain.factors[k].kind != CONTRAST && chain.factors[k].kind != COLOR_CONTRAST) k++;
+    while (k < 4 && chain.factors[k].kind != FACTOR_CONTRAST && chain.factors[k].kind != FACTOR_COLOR_CONTRAST) k++;
     return k;
 }
 
@@ -165,7 +154,7 @@ KERNEL before_contrast(u8* views, const int* rows, const Chain* chains, u32* sum
     SHARED(u32, own);
     const Chain& chain = chains[blockIdx.z];
     const int contrast = contrast_of(chain), begin = blockIdx.x * part, end = min(begin + part, pixels);
-    const bool of_colours = chain.factors[contrast].kind == COLOR_CONTRAST;
+    const bool of_colours = chain.factors[contrast].kind == FACTOR_COLOR_CONTRAST;
     Pixels four = {views + static_cast<i64>(rows[blockIdx.z]) * 3 * pixels, 0, pixels};
     u32 sum[3] = {};
     for (int i = begin + 4 * threadIdx.x; i < end; i += 4 * blockDim.x) {
@@ -200,7 +189,7 @@ KERNEL jitter(u8* views, const int* rows, const Chain* chains, const u32* sums, 
         u64 sum = 0;
         for (int k = 0; k < gridDim.x; k++) sum += sums[(blockIdx.z * gridDim.x + k) * 3 + threadIdx.x];
         const double mean = static_cast<double>(sum) / pixels;
-        const bool of_colours = chain.factors[contrast].kind == COLOR_CONTRAST;
+        const bool of_colours = chain.factors[contrast].kind == FACTOR_COLOR_CONTRAST;
         means[threadIdx.x] = of_colours ? static_cast<float>(mean) : static_cast<float>(static_cast<int>(mean + 0.5));
     }
     __syncthreads();

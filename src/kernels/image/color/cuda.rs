@@ -1,8 +1,12 @@
 //! Colour jitter on CUDA.
-use crate::kernels::cuda::{At, Kernel, Launch, Plan, count};
-use std::sync::Arc;
+use crate::kernels::cuda::interface::{DeviceEnum, DeviceStruct, Field};
+use crate::kernels::cuda::{At, Kernel, Launch, Plan, count, int};
+use bytemuck::{Pod, Zeroable};
+use std::sync::{Arc, LazyLock};
 
-const SOURCE: &str = include_str!("color.cu");
+static SOURCE: LazyLock<String> = LazyLock::new(|| {
+    [&FactorKind::definition(), &DeviceFactor::definition(), &Chain::definition(), include_str!("color.cu")].concat()
+});
 
 /// Threads of a block.
 const BLOCK: u32 = 256;
@@ -11,11 +15,10 @@ const BLOCK: u32 = 256;
 const PART: usize = 8192;
 const PARTS: usize = 64;
 
-/// What changes a pixel's colours: the kinds of [`crate::image::Factor`], as `color.cu` numbers them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What changes a pixel's colours: the kinds of [`crate::image::Factor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are documented there")]
-pub enum Kind {
-    #[default]
+pub enum FactorKind {
     None,
     Brightness,
     Contrast,
@@ -26,40 +29,67 @@ pub enum Kind {
     HsvSaturation,
 }
 
-/// What changes a pixel's colours, and by how much.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ChainFactor {
-    /// What.
-    pub kind: Kind,
-    /// How much.
-    pub by: f32,
+impl DeviceEnum for FactorKind {
+    const NAMES: &'static [(Self, &'static str)] = &[
+        (Self::None, "FACTOR_NONE"),
+        (Self::Brightness, "FACTOR_BRIGHTNESS"),
+        (Self::Contrast, "FACTOR_CONTRAST"),
+        (Self::Saturation, "FACTOR_SATURATION"),
+        (Self::Hue, "FACTOR_HUE"),
+        (Self::Shift, "FACTOR_SHIFT"),
+        (Self::ColorContrast, "FACTOR_COLOR_CONTRAST"),
+        (Self::HsvSaturation, "FACTOR_HSV_SATURATION"),
+    ];
+}
+
+/// What changes a pixel's colours, and by how much; zeroed: nothing.
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+#[repr(C)]
+pub struct DeviceFactor {
+    /// A [`FactorKind`].
+    kind: i32,
+    by: f32,
+}
+
+impl DeviceStruct for DeviceFactor {
+    const NAME: &'static str = "Factor";
+    const FIELDS: &'static [Field<Self>] = &[("kind", |own| &own.kind), ("by", |own| &own.by)];
+}
+
+impl DeviceFactor {
+    /// A hue turns by whole steps of 256, truncated, and wrapped around.
+    pub fn new(kind: FactorKind, by: f32) -> Self {
+        let steps = f32::from((f64::from(by) * 255.0) as i32 as u8);
+        Self { kind: int(kind.code()), by: if kind == FactorKind::Hue { steps } else { by } }
+    }
 }
 
 /// Up to four factors in their order, and whether the view is gray in the end.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+#[repr(C)]
 pub struct Chain {
-    /// In their order.
-    pub factors: [ChainFactor; 4],
-    /// Luma alone.
-    pub gray: bool,
+    factors: [DeviceFactor; 4],
+    gray: i32,
+}
+
+impl DeviceStruct for Chain {
+    const NAME: &'static str = "Chain";
+    const FIELDS: &'static [Field<Self>] = &[("factors", |own| &own.factors), ("gray", |own| &own.gray)];
 }
 
 impl Chain {
-    fn has_contrast(&self) -> bool {
-        self.factors.iter().any(|factor| matches!(factor.kind, Kind::Contrast | Kind::ColorContrast))
+    /// Those that are `Some`, and luma alone where `gray`.
+    pub fn new(factors: [Option<DeviceFactor>; 4], gray: bool) -> Self {
+        Self { factors: factors.map(|factor| factor.unwrap_or(DeviceFactor::zeroed())), gray: gray.into() }
     }
 
-    /// As `color.cu` has it. A hue turns by whole steps, truncated, and wrapped around.
-    fn words(&self) -> impl Iterator<Item = u32> {
-        let factors = self.factors.into_iter().flat_map(|ChainFactor { kind, by }| {
-            let steps = f32::from((f64::from(by) * 255.0) as i32 as u8);
-            [kind as u32, if kind == Kind::Hue { steps } else { by }.to_bits()]
-        });
-        factors.chain([u32::from(self.gray)])
+    fn has_contrast(&self) -> bool {
+        let contrasts = [FactorKind::Contrast, FactorKind::ColorContrast].map(|kind| int(kind.code()));
+        self.factors.iter().any(|factor| contrasts.contains(&factor.kind))
     }
 }
 
-/// Of the views named, `[view][colour][pixels]`.
+/// Changes the colours of the views named, `[view][colour][pixels]`.
 pub fn jitter(views: At, pixels: usize, chains: &[(usize, Chain)], plan: &mut Plan) {
     if chains.is_empty() {
         return;
@@ -69,18 +99,18 @@ pub fn jitter(views: At, pixels: usize, chains: &[(usize, Chain)], plan: &mut Pl
     let contrasts = chains.len();
     chains.extend(others);
     let rows: Vec<u32> = chains.iter().map(|&(row, _)| row as u32).collect();
-    let words: Vec<u32> = chains.iter().flat_map(|(_, chain)| chain.words()).collect();
-    let (rows, words) = (plan.put(&rows), plan.put(&words));
+    let chains: Vec<Chain> = chains.into_iter().map(|(_, chain)| chain).collect();
+    let (rows, in_order) = (plan.put(&rows), plan.put(bytemuck::cast_slice(&chains)));
     let part = pixels.div_ceil(pixels.div_ceil(PART).clamp(1, PARTS)).next_multiple_of(4);
     let parts = pixels.div_ceil(part);
     let sums = plan.room.take(contrasts * parts * 3);
     let mut push = |name, views_of: usize, shared| {
         plan.launches.push(Launch {
-            kernel: Arc::new(Kernel { name, source: SOURCE, defines: vec![] }),
+            kernel: Arc::new(Kernel { name, source: &SOURCE, defines: vec![] }),
             grid: [count(parts), 1, count(views_of)],
             block: BLOCK,
             shared,
-            args: vec![views.into(), rows.into(), words.into(), sums.into(), pixels.into(), part.into()],
+            args: vec![views.into(), rows.into(), in_order.into(), sums.into(), pixels.into(), part.into()],
         });
     };
     if contrasts > 0 {

@@ -21,9 +21,9 @@ pub fn box_blur(isa: Isa, sigma: f32, planes: &mut Planes, scratch: &mut BlurScr
 /// A box: `whole` times each of `2 radius + 1` bytes, `part` times the one before and the one after.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
-    radius: usize,
-    whole: u32,
-    part: u32,
+    pub(super) radius: usize,
+    pub(super) whole: u32,
+    pub(super) part: u32,
 }
 
 impl Window {
@@ -118,11 +118,6 @@ fn average(window: Window, from: &[u8], stride: usize, to: &mut [u8]) {
 }
 
 impl Window {
-    /// Radius, whole, part.
-    pub(super) fn words(self) -> [u32; 3] {
-        [self.radius as u32, self.whole, self.part]
-    }
-
     #[inline(always)]
     fn of(self, inner: u32, outer: u32) -> u8 {
         ((inner * self.whole + outer * self.part + (1 << 23)) >> 24) as u8

@@ -1,9 +1,11 @@
 //! Blur on CUDA.
 use super::boxes::Window;
-use crate::kernels::cuda::{Arg, At, Kernel, Launch, Plan, SHARED, count};
-use std::sync::Arc;
+use crate::kernels::cuda::interface::{DeviceStruct, Field};
+use crate::kernels::cuda::{Arg, At, Kernel, Launch, Plan, SHARED, count, int};
+use bytemuck::{Pod, Zeroable};
+use std::sync::{Arc, LazyLock};
 
-const SOURCE: &str = include_str!("gaussian_blur.cu");
+static SOURCE: LazyLock<String> = LazyLock::new(|| DeviceBox::definition() + include_str!("gaussian_blur.cu"));
 
 /// The views named, each with its own half of at most `longest` taps, the middle first, into new memory, `[blurred][..]`.
 pub fn gaussian_blur(
@@ -27,7 +29,7 @@ pub fn gaussian_blur(
         let defines = vec![("HALF", longest), ("TALL", tile.height), ("WIDE", tile.width)];
         let tiles = height.div_ceil(tile.height) * width.div_ceil(tile.width);
         plan.launches.push(Launch {
-            kernel: Arc::new(Kernel { name: "tile", source: SOURCE, defines }),
+            kernel: Arc::new(Kernel { name: "tile", source: &SOURCE, defines }),
             grid: [count(tiles), 3, count(halves.len())],
             block: 256,
             shared: tile.bytes(longest),
@@ -38,7 +40,7 @@ pub fn gaussian_blur(
     let room = plan.room.take(halves.len() * 3 * height * width);
     for row in [1, 0] {
         let defines = vec![("ROW", row), ("HALF", longest)];
-        let kernel = Arc::new(Kernel { name: "taps", source: SOURCE, defines });
+        let kernel = Arc::new(Kernel { name: "taps", source: &SOURCE, defines });
         let args = vec![views.into(), room.into(), blurred.into(), rows.into(), taps.into()];
         let launch = Launch::each(&kernel, width, halves.len(), [args, size.to_vec()].concat());
         let [columns, _, images] = launch.grid;
@@ -71,6 +73,27 @@ impl Tile {
     }
 }
 
+/// A [`Window`].
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+#[repr(C)]
+struct DeviceBox {
+    radius: i32,
+    whole: u32,
+    part: u32,
+}
+
+impl DeviceStruct for DeviceBox {
+    const NAME: &'static str = "Box";
+    const FIELDS: &'static [Field<Self>] =
+        &[("radius", |own| &own.radius), ("whole", |own| &own.whole), ("part", |own| &own.part)];
+}
+
+impl From<Window> for DeviceBox {
+    fn from(Window { radius, whole, part }: Window) -> Self {
+        Self { radius: int(radius), whole, part }
+    }
+}
+
 /// Words side by side in a block's memory, each of four lines, at most.
 const LANES: usize = 8;
 
@@ -81,8 +104,8 @@ pub fn box_blur(views: At, (height, width): (usize, usize), sigmas: &[(usize, f3
         return;
     }
     let rows: Vec<u32> = windows.iter().map(|&(row, _)| row as u32).collect();
-    let boxes: Vec<u32> = windows.iter().flat_map(|&(_, window)| window.words()).collect();
-    let (rows, boxes) = (plan.put(&rows), plan.put(&boxes));
+    let boxes: Vec<DeviceBox> = windows.iter().map(|&(_, window)| window.into()).collect();
+    let (rows, boxes) = (plan.put(&rows), plan.put(bytemuck::cast_slice(&boxes)));
     for (columns, places, lines) in [(0, width, height), (1, height, width)] {
         let bytes = |lanes: usize| 2 * 4 * lanes * places;
         let fits = [LANES, LANES / 2, LANES / 4].into_iter().find(|&lanes| bytes(lanes) <= SHARED);
@@ -91,7 +114,7 @@ pub fn box_blur(views: At, (height, width): (usize, usize), sigmas: &[(usize, f3
         let room = fits.is_none().then(|| plan.room.bytes(windows.len() * 3 * blocks * bytes(lanes)));
         let defines = vec![("COLUMNS", columns), ("LANES", lanes), ("OUTSIDE", usize::from(fits.is_none()))];
         plan.launches.push(Launch {
-            kernel: Arc::new(Kernel { name: "box", source: SOURCE, defines }),
+            kernel: Arc::new(Kernel { name: "box", source: &SOURCE, defines }),
             grid: [count(blocks), 3, count(windows.len())],
             block: 128,
             shared: fits.map_or(0, bytes),

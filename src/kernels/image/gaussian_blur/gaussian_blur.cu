@@ -123,12 +123,7 @@ KERNEL taps(const u8* views, float* room, u8* blurred, const int* rows, const fl
 #else
 // Three boxes along rows or, COLUMNS 1, along columns, in place. A block has 4 LANES lines of a colour: a word holds what four
 // lines have at one place, [place][LANES], and a thread slides along a run of words. They lie in shared memory or, where lines
-// are too long for that, OUTSIDE 1, in `room`, twice.
-struct Box {
-    int radius;
-    u32 whole, part;
-};
-
+// are too long for that, OUTSIDE 1, in `room`, twice. `cuda.rs` has `Box`.
 DEVICE u32 byte_of(u32 word, int n) { return word >> 8 * n & 255; }
 
 // One box: sums of whole bytes go along with the window.

@@ -1,20 +1,60 @@
 //! What leaves, and a turn, on CUDA.
 use super::fixed_axis;
-use crate::kernels::cuda::{At, Kernel, Launch, Plan, count};
-use crate::kernels::inference::pixel_interpolation::cuda::Images;
-use std::sync::Arc;
+use crate::kernels::cuda::interface::{DeviceEnum, DeviceStruct, Field};
+use crate::kernels::cuda::{At, DeviceImages, Kernel, Launch, Plan, count, int};
+use bytemuck::{Pod, Zeroable};
+use std::sync::{Arc, LazyLock};
 
-const SOURCE: &str = include_str!("planes.cu");
+static SOURCE: LazyLock<String> = LazyLock::new(|| {
+    [&Finish::definition(), &Normalization::definition(), &Turn::definition(), include_str!("planes.cu")].concat()
+});
 
 /// What a view's last steps are.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+#[repr(C)]
 pub struct Finish {
-    /// Bytes from here on are inverted.
-    pub solarize: Option<u8>,
-    /// Left becomes right, top becomes bottom.
-    pub flip: (bool, bool),
-    /// Which of the blurred views it is, if it is one.
-    pub blurred: Option<usize>,
+    /// Bytes from here on are inverted; below 0: none.
+    solarize: i32,
+    horizontally: i32,
+    vertically: i32,
+    /// Which of the blurred views it is; below 0: none of them.
+    blurred: i32,
+}
+
+impl DeviceStruct for Finish {
+    const NAME: &'static str = "Finish";
+    const FIELDS: &'static [Field<Self>] = &[
+        ("solarize", |own| &own.solarize),
+        ("horizontally", |own| &own.horizontally),
+        ("vertically", |own| &own.vertically),
+        ("blurred", |own| &own.blurred),
+    ];
+}
+
+impl Finish {
+    /// `solarize`: bytes from there on are inverted. `flip`: left becomes right, top becomes bottom. `blurred`: which of the
+    /// blurred views it is, if it is one.
+    pub fn new(solarize: Option<u8>, flip: (bool, bool), blurred: Option<usize>) -> Self {
+        Self {
+            solarize: solarize.map_or(-1, i32::from),
+            horizontally: flip.0.into(),
+            vertically: flip.1.into(),
+            blurred: blurred.map_or(-1, int),
+        }
+    }
+}
+
+/// `(x / 255 - mean) / std` of each colour.
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+#[repr(C)]
+struct Normalization {
+    mean: [f32; 3],
+    std: [f32; 3],
+}
+
+impl DeviceStruct for Normalization {
+    const NAME: &'static str = "Normalization";
+    const FIELDS: &'static [Field<Self>] = &[("mean", |own| &own.mean), ("std", |own| &own.std)];
 }
 
 /// Threads of a block, and how often each of them has four pixels, about: a block makes a table first.
@@ -25,30 +65,26 @@ const FOURS: usize = 8;
 /// `(x / 255 - mean) / std`.
 pub fn finish(
     (views, blurred): (At, At),
-    out: &Images,
+    out: &DeviceImages,
     finishes: &[Finish],
     (mean, std): ([f32; 3], [f32; 3]),
     plan: &mut Plan,
 ) {
-    let words = finishes.iter().flat_map(|one| {
-        let number = |of: Option<usize>| of.map_or(u32::MAX, |n| n as u32);
-        [number(one.solarize.map(usize::from)), one.flip.0.into(), one.flip.1.into(), number(one.blurred)]
-    });
-    let numbers: Vec<u32> = mean.into_iter().chain(std).map(f32::to_bits).collect();
-    let (words, numbers) = (plan.put(&words.collect::<Vec<_>>()), plan.put(&numbers));
+    let all = plan.put(bytemuck::cast_slice(finishes));
+    let normalization = plan.put(bytemuck::cast_slice(&[Normalization { mean, std }]));
     let threads = out.height * out.width.div_ceil(4);
     plan.launches.push(Launch {
-        kernel: Arc::new(Kernel { name: "finish", source: SOURCE, defines: vec![("OUT", out.pixels as usize)] }),
+        kernel: Arc::new(Kernel { name: "finish", source: &SOURCE, defines: vec![("OUT", out.pixels.code())] }),
         grid: [count(threads.div_ceil(FOURS * BLOCK)), 1, count(finishes.len())],
         block: count(BLOCK),
         shared: 3 * 256 * 4,
         args: vec![
             views.into(),
             blurred.into(),
-            words.into(),
+            all.into(),
             out.at.into(),
             out.strides.into(),
-            numbers.into(),
+            normalization.into(),
             out.height.into(),
             out.width.into(),
         ],
@@ -58,22 +94,49 @@ pub fn finish(
 /// Where a turned pixel comes from: columns, rows.
 pub type Axes = ([f64; 3], [f64; 3]);
 
+/// The same in 16.16 bits: where column and row begin, what a row and a column add to them.
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+#[repr(C)]
+struct Turn {
+    column: i64,
+    row: i64,
+    column_by_y: i64,
+    row_by_y: i64,
+    column_by_x: i64,
+    row_by_x: i64,
+}
+
+impl DeviceStruct for Turn {
+    const NAME: &'static str = "Turn";
+    const FIELDS: &'static [Field<Self>] = &[
+        ("column", |own| &own.column),
+        ("row", |own| &own.row),
+        ("column_by_y", |own| &own.column_by_y),
+        ("row_by_y", |own| &own.row_by_y),
+        ("column_by_x", |own| &own.column_by_x),
+        ("row_by_x", |own| &own.row_by_x),
+    ];
+}
+
+impl From<Axes> for Turn {
+    fn from((columns, rows): Axes) -> Self {
+        let ([column, column_by_x, column_by_y], [row, row_by_x, row_by_y]) = (fixed_axis(columns), fixed_axis(rows));
+        Self { column, row, column_by_y, row_by_y, column_by_x, row_by_x }
+    }
+}
+
 /// The views named, turned as [`super::Planes::turn`] does.
 pub fn turn(views: At, (height, width): (usize, usize), turns: &[(usize, Axes)], plan: &mut Plan) {
     if turns.is_empty() {
         return;
     }
     let rows: Vec<u32> = turns.iter().map(|&(row, _)| row as u32).collect();
-    let words = turns.iter().flat_map(|&(_, (columns, rows))| {
-        let ([column, column_by_x, column_by_y], [row, row_by_x, row_by_y]) = (fixed_axis(columns), fixed_axis(rows));
-        let numbers = [column, row, column_by_y, row_by_y, column_by_x, row_by_x].map(i64::cast_unsigned);
-        numbers.into_iter().flat_map(|x| [x as u32, (x >> 32) as u32]).collect::<Vec<_>>()
-    });
-    let (rows, words) = (plan.put(&rows), plan.put(&words.collect::<Vec<_>>()));
+    let all: Vec<Turn> = turns.iter().map(|&(_, axes)| axes.into()).collect();
+    let (rows, all) = (plan.put(&rows), plan.put(bytemuck::cast_slice(&all)));
     let room = plan.room.bytes(turns.len() * 3 * height * width);
-    let kernel = Arc::new(Kernel { name: "turn", source: SOURCE, defines: vec![] });
+    let kernel = Arc::new(Kernel { name: "turn", source: &SOURCE, defines: vec![] });
     for back in [0usize, 1] {
-        let args = vec![views.into(), room.into(), rows.into(), words.into(), height.into(), width.into(), back.into()];
+        let args = vec![views.into(), room.into(), rows.into(), all.into(), height.into(), width.into(), back.into()];
         plan.launches.push(Launch::each(&kernel, height * width, turns.len(), args));
     }
     plan.room.give(room);

@@ -1,13 +1,6 @@
 // What leaves: solarized, flipped, normalized, in the layout that is wanted; and a turn about the middle.
-struct Finish {
-    int solarize, horizontally, vertically;
-    // Which of the blurred ones it is; below 0: none of them.
-    int blurred;
-};
-
-struct Numbers {
-    float mean[3], std[3];
-};
+//
+// `cuda.rs` has `Finish`, `Normalization` and `Turn`.
 
 #if defined(OUT)
 DEVICE int solarized(int byte, const Finish& how) { return how.solarize >= 0 && byte >= how.solarize ? 255 - byte : byte; }
@@ -23,12 +16,12 @@ DEVICE void reverse(u8 (&x)[4], int count) {
 // A thread has four neighbours of a row of the output at a time; `views` and `blurred` are [view][colour][height][width]. What
 // becomes of each byte of each colour is computed once a block.
 KERNEL finish(const u8* views, const u8* blurred, const Finish* finishes, void* out, Strides strides,
-              const Numbers* numbers, int height, int width) {
+              const Normalization* by, int height, int width) {
     SHARED(float, levels);
     const Finish how = finishes[blockIdx.z];
-    for (int n = threadIdx.x; n < 3 * 256 && OUT != 0; n += blockDim.x) {
+    for (int n = threadIdx.x; n < 3 * 256 && OUT != PIXEL_UINT8; n += blockDim.x) {
         const float level = static_cast<float>(solarized(n % 256, how)) / 255.0f;
-        levels[n] = (level - numbers->mean[n / 256]) / numbers->std[n / 256];
+        levels[n] = (level - by->mean[n / 256]) / by->std[n / 256];
     }
     __syncthreads();
     const i64 plane = static_cast<i64>(height) * width;
@@ -42,7 +35,7 @@ KERNEL finish(const u8* views, const u8* blurred, const Finish* finishes, void* 
         if (how.horizontally)
             for (int c = 0; c < 3; c++) reverse(bytes[c], count);
         const i64 at = blockIdx.z * strides.image + y * strides.row + x * strides.column;
-#if OUT == 0
+#if OUT == PIXEL_UINT8
         for (int c = 0; c < 3; c++)
             for (int i = 0; i < 4; i++) bytes[c][i] = static_cast<u8>(solarized(bytes[c][i], how));
         store_side(static_cast<u8*>(out), at, strides, count, bytes);
@@ -55,11 +48,6 @@ KERNEL finish(const u8* views, const u8* blurred, const Finish* finishes, void* 
     }
 }
 #else
-// In 16.16 bits: where column and row begin, what a row and a column add to them.
-struct Turn {
-    i64 column, row, column_by_y, row_by_y, column_by_x, row_by_x;
-};
-
 KERNEL turn(u8* views, u8* room, const int* rows, const Turn* turns, int height, int width, int back) {
     const int n = blockIdx.x * blockDim.x + threadIdx.x, pixels = height * width;
     if (n >= pixels) return;

@@ -1,10 +1,11 @@
 //! Parts of a batch's images, resized, on CUDA.
 use super::Interpolation;
-use crate::kernels::cuda::{Arg, At, Kernel, Launch, Plan};
-use crate::kernels::inference::pixel_interpolation::cuda::Images;
-use std::sync::Arc;
+use crate::kernels::cuda::interface::{DeviceStruct, Field};
+use crate::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, Plan, int};
+use bytemuck::{Pod, Zeroable};
+use std::sync::{Arc, LazyLock};
 
-const SOURCE: &str = include_str!("resample.cu");
+static SOURCE: LazyLock<String> = LazyLock::new(|| DeviceCrop::definition() + include_str!("resample.cu"));
 
 /// Bytes that the first passes of a part of the batch may make.
 const PART: usize = 64 << 20;
@@ -12,9 +13,36 @@ const PART: usize = 64 << 20;
 /// How often a thread makes four pixels, about.
 const TIMES: usize = 4;
 
+/// The part of an image that is resized.
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+#[repr(C)]
+struct DeviceCrop {
+    top: i32,
+    left: i32,
+    height: i32,
+    width: i32,
+}
+
+impl DeviceStruct for DeviceCrop {
+    const NAME: &'static str = "Crop";
+    const FIELDS: &'static [Field<Self>] = &[
+        ("top", |own| &own.top),
+        ("left", |own| &own.left),
+        ("height", |own| &own.height),
+        ("width", |own| &own.width),
+    ];
+}
+
+impl From<[usize; 4]> for DeviceCrop {
+    fn from(sides: [usize; 4]) -> Self {
+        let [top, left, height, width] = sides.map(int);
+        Self { top, left, height, width }
+    }
+}
+
 /// The part `crops[n]` (top, left, height, width) of image n, of bytes, resized into `views`, `[n][colour][height][width]`.
 pub fn resample(
-    images: &Images,
+    images: &DeviceImages,
     crops: &[[usize; 4]],
     interpolation: Interpolation,
     views: At,
@@ -27,15 +55,15 @@ pub fn resample(
     let kernel = |name| {
         let cubic = usize::from(interpolation == Interpolation::Bicubic);
         let defines = vec![("CUBIC", cubic)];
-        Arc::new(Kernel { name, source: SOURCE, defines })
+        Arc::new(Kernel { name, source: &SOURCE, defines })
     };
     let [filters, first, second] = ["filters", "first_pass", "second_pass"].map(kernel);
     // One pass's rows or columns are the image's, the other's are the view's.
     let fours = |n: usize| n.next_multiple_of(4);
     let room = (images.height * fours(width)).max(height * fours(images.width));
     let part = (PART / (3 * room)).clamp(1, crops.len().max(1));
-    let words: Vec<u32> = crops.iter().flatten().map(|&x| x as u32).collect();
-    let all = plan.put(&words);
+    let all: Vec<DeviceCrop> = crops.iter().map(|&crop| crop.into()).collect();
+    let all = plan.put(bytemuck::cast_slice(&all));
     let table = plan.room.take(part * (width + height) * (2 + longest));
     let middle = plan.room.bytes(part * 3 * room);
     let size: [Arg; 2] = [height.into(), width.into()];

@@ -1,7 +1,7 @@
 // A part of each image, resized, in Pillow's arithmetic to the bit: `resample/mod.rs` says how. Two passes, along rows and along
 // columns, of which the sizes decide which is the first; rounded to bytes in between.
 //
-// CUBIC: Keys' cubic, else a triangle. `crops` is [image][top, left, height, width].
+// CUBIC: Keys' cubic, else a triangle. `crops` is [image]; `cuda.rs` has `Crop`.
 #define BITS 22
 
 // Which inputs make an output, and with which weights: [image][2 + longest][out_width + out_height], first, count, weights. So
@@ -17,10 +17,6 @@ DEVICE double at(double x) {
     return fmax(1.0 - x, 0.0);
 #endif
 }
-
-struct Crop {
-    int top, left, height, width;
-};
 
 // Pillow's choice, from its version 13 on.
 DEVICE bool columns_first(const Crop& crop, int out_height, int out_width) {

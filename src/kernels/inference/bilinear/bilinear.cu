@@ -1,4 +1,4 @@
-// The user's images as maps of three channels and a zero, resized as `resize/mod.rs` says, and the moments of the colours.
+// The user's images as maps of three channels and a zero, resized as `bilinear/mod.rs` says, and the moments of the colours.
 //
 // A block has 8x16 pixels. `rows` names the images: map n is made of image rows[n]. `down` and `across` are windows, of each
 // output pixel: the first input, and `taps` weights. DEEP rows of the image are in shared memory at a time. `moments` is as a convolution's.
@@ -6,7 +6,7 @@
 
 // Bytes as they are, which are scaled in the end.
 DEVICE float number_of(const void* images, i64 at) {
-    return PIXELS == 0 ? static_cast<const u8*>(images)[at] : load_pixel(images, at, PIXELS);
+    return PIXELS == PIXEL_UINT8 ? static_cast<const u8*>(images)[at] : load_pixel(images, at, PIXELS);
 }
 
 // A row of the image, mixed for a column: the weights that are kept, and those that are not. STEP 1: pixels lie side by side.
@@ -31,7 +31,7 @@ KERNEL resize(const void* images, Strides strides, const int* rows, const u32* d
     const int own_row = threadIdx.x / BLOCK_COLUMNS, own_column = threadIdx.x % BLOCK_COLUMNS;
     const int row = min(y0 + own_row, out_height - 1), column = min(x0 + own_column, out_width - 1);
     const u32 *top = down + row * (1 + down_taps), *left_most = across + column * (1 + across_taps);
-    // The first weights of a column are kept; more of them have images much larger than the map alone.
+    // The first weights of a column are kept; only images much larger than the map have more of them.
     float kept[KEPT];
     for (int j = 0; j < KEPT; j++) kept[j] = j < across_taps ? from_bits(left_most[1 + j]) : 0.0f;
     const i64 image = rows[blockIdx.z] * strides.image + static_cast<int>(left_most[0]) * strides.column;
@@ -57,7 +57,7 @@ KERNEL resize(const void* images, Strides strides, const int* rows, const u32* d
         }
     }
     const bool valid = row == y0 + own_row && column == x0 + own_column;
-    for (int c = 0; c < 3; c++) sums[0][c] *= !valid ? 0.0f : PIXELS == 0 ? 1.0f / 255.0f : 1.0f;
+    for (int c = 0; c < 3; c++) sums[0][c] *= !valid ? 0.0f : PIXELS == PIXEL_UINT8 ? 1.0f / 255.0f : 1.0f;
     if (valid) store(y + ((static_cast<i64>(blockIdx.z) * out_height + row) * out_width + column) * 4, sums[0]);
     __syncthreads();
     const float count = min(BLOCK_ROWS, out_height - y0) * min(BLOCK_COLUMNS, out_width - x0);

@@ -1,19 +1,19 @@
 //! The user's images as maps, on CUDA.
 use super::Windows;
-use crate::kernels::cuda::{At, Kernel, Launch, Map, Moments, Plan, TILE, count};
-use crate::kernels::inference::pixel_interpolation::cuda::Images;
+use crate::kernels::cuda::interface::DeviceEnum;
+use crate::kernels::cuda::{At, DeviceImages, Kernel, Launch, Map, Moments, Plan, TILE, count};
 use std::sync::Arc;
 
 /// Rows of an image that a block has in shared memory.
 const DEEP: usize = 32;
 
 /// Image `rows[n]`, resized, as map n of `y`, in [0, 1]; and its moments.
-pub fn resize(images: &Images, rows: At, y: &Map, plan: &mut Plan) -> Moments {
+pub fn resize(images: &DeviceImages, rows: At, y: &Map, plan: &mut Plan) -> Moments {
     let [mut down, mut across] = [Windows::default(), Windows::default()];
     down.fill(images.height, y.height);
     across.fill(images.width, y.width);
     let moments = Moments::new(y, &mut plan.room);
-    let defines = vec![plan.number.define(), ("PIXELS", images.pixels as usize), ("DEEP", DEEP)];
+    let defines = vec![plan.number.define(), ("PIXELS", images.pixels.code()), ("DEEP", DEEP)];
     let args = vec![
         images.at.into(),
         images.strides.into(),
@@ -30,7 +30,7 @@ pub fn resize(images: &Images, rows: At, y: &Map, plan: &mut Plan) -> Moments {
     plan.launches.push(Launch {
         kernel: Arc::new(Kernel { name: "resize", source: include_str!("bilinear.cu"), defines }),
         grid: [count(moments.blocks), 1, count(y.images)],
-        block: 128,
+        block: count(TILE.0 * TILE.1),
         shared: DEEP * 3 * TILE.1 * 4,
         args,
     });

@@ -3,18 +3,18 @@
 // A block computes 8x16 pixels of BLOCK outputs, CHUNK input channels at a time:
 //   1. The window of x that its pixels need, into shared memory (`window.cuh`). x is a map, of which relu(scale x + shift) is
 //      taken where NORMED; or, FROM_IMAGES, the user's images of type PIXELS, those that `rows` names.
-//   2. Where DEPTHWISE, a depthwise convolution of the window, which upsamples before it where that is 2, to a map of the
-//      block's pixels; the convolution is then pointwise.
+//   2. Where DEPTHWISE, a depthwise convolution of the window, which upsamples before it where UPSAMPLE, to a map of the block's
+//      pixels; the convolution is then pointwise.
 //   3. `multiply`. Fast: each of four warps has 2 rows of 16 pixels on the tensor cores; 16 terms of the sum are two groups of
-//      8 consecutive (tap, channel)s, and `w` lies as the lanes want it: [chunk][step][output / 8][lane][4]. Exact: a thread has
-//      a pixel, and `w` is [chunk][tap][channel][output].
+//      8 consecutive (tap, channel)s. Exact: a thread has a pixel. `cuda/layout.rs` has the order of the weights, and a test
+//      that it is the one in which they are read here.
 //   4. Where SKIP is a kernel's side, another convolution, of the images, is added: gain[image][o % 3] times its sum.
 //   5. The sums leave; and where MEASURED, the mean and the squared deviations of each output over the block's pixels, as
 //      `moments` [image][block][2][OUTPUTS].
 //
-// INPUTS and OUTPUTS are channels as they lie in memory. PHASED: x is [row / 2][column / 2][row % 2][column % 2][INPUTS], as a
-// convolution that upsamples leaves it: OUTPUTS are then four phases of PHASE channels, and of its taps, which are cells of the
-// small map, each phase needs some only; UPSAMPLED is the kernel that was folded into them. (PHASE 0: no such thing is known.)
+// `cuda/arguments.rs` has `ConvolutionArgs` and the table of the defines. PHASED: x is [row / 2][column / 2][row % 2][column % 2]
+// [INPUTS], as a convolution that upsamples leaves it: OUTPUTS are then four phases of PHASE channels, and of its taps, which are
+// cells of the small map, each phase needs some only; FOLDED is the kernel that was folded into them.
 #if EXACT
 // A thread has a pixel.
 #define OWN 1
@@ -46,7 +46,7 @@ DEVICE int column_of(int p) { return threadIdx.x % 32 / 4 + p % 2 * 8; }
 DEVICE bool needed(int tap, int n) {
     if (!PHASE || BLOCK != OUTPUTS) return true;
     const int phase = n * 8 / max(PHASE, 1), row = phase / 2, column = phase % 2, reach = SIDE / 2;
-    const int first = -(UPSAMPLED / 2), last = first + UPSAMPLED - 1;
+    const int first = -(FOLDED / 2), last = first + FOLDED - 1;
     const int y = tap / SIDE - reach, x = tap % SIDE - reach;
     return y >= (row + first) >> 1 && y <= (row + last) >> 1 && x >= (column + first) >> 1 && x <= (column + last) >> 1;
 }
@@ -103,51 +103,47 @@ DEVICE void multiply(const Number* weights, const Number* window, float (&sums)[
 }
 #endif
 
-KERNEL BLOCKS(128, MOST)
-conv(const Number* x, const float* scale, const float* shift, const void* images, Strides strides, const int* rows,
-     const Number* depthwise, const float* depthwise_bias, const Number* w, const float* bias, const Number* skip,
-     const float* gain, Number* out, float* moments, int height, int width, int image_height, int image_width, int out_height,
-     int out_width, int top, int left, int skip_before, int gain_pitch) {
+KERNEL BLOCKS(THREADS, MOST)
+conv(const ConvolutionArgs args) {
     SHARED(Number, window);
+    const int out_height = args.out_height, out_width = args.out_width;
     const int tiles = (out_width + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS, thread = threadIdx.x, first = blockIdx.y * BLOCK;
     const int y0 = blockIdx.x / tiles * BLOCK_ROWS, x0 = blockIdx.x % tiles * BLOCK_COLUMNS;
     const bool whole = y0 + BLOCK_ROWS <= out_height && x0 + BLOCK_COLUMNS <= out_width;
     const i64 image = blockIdx.z;
-    const Place place = place_of(y0, x0, out_height, SIDE, STRIDE, top, left);
-#if PIXELS < 4
-    const Pictures pictures = {images, strides, rows, image_height, image_width};
-#endif
+    const Place place = place_of(y0, x0, out_height, SIDE, STRIDE, args.top, args.left);
     float sums[OWN][VALUES] = {};
 #pragma unroll 1
     for (int chunk = 0; chunk < INPUTS / CHUNK; chunk++) {
         if (chunk) __syncthreads();
 #if FROM_IMAGES
-        fill_images<Outer>(pictures, place, BORDER, window);
+        fill_images<Outer>(args, place, BORDER, window);
 #else
-        fill_map(x + image * height * width * INPUTS, scale + image * INPUTS, shift + image * INPUTS, chunk, height, width, place,
-                 window);
+        fill_map(args.x + image * args.height * args.width * INPUTS, args.scale + image * INPUTS, args.shift + image * INPUTS, chunk,
+                 args.height, args.width, place, window);
 #endif
         __syncthreads();
         const Number* inner = window;
 #if DEPTHWISE
         Number* middle = window + Outer::rows * Outer::columns * Outer::pitch;
-        deepen(depthwise + chunk * CHUNK, depthwise_bias + chunk * CHUNK, y0, x0, top, left, window, middle);
+        deepen(args.depthwise + chunk * CHUNK, args.depthwise_bias + chunk * CHUNK, y0, x0, args.top, args.left, window, middle);
         __syncthreads();
         inner = middle;
 #endif
         // Terms of a chunk and an output.
         const int terms = EXACT ? Inner::taps * CHUNK : Inner::steps * 16;
-        multiply<Inner>(w + static_cast<i64>(chunk) * terms * PACKED, inner, sums);
+        multiply<Inner>(args.weight + static_cast<i64>(chunk) * terms * PACKED, inner, sums);
     }
 #if SKIP
     typedef Window<SKIP, SKIP_STRIDE, 4, 4> Skip;
     float skipped[OWN][VALUES] = {}, gains[3];
     __syncthreads();
-    fill_images<Skip>(pictures, place_of(y0, x0, out_height, SKIP, SKIP_STRIDE, skip_before, skip_before), 2, window);
+    const Place behind = place_of(y0, x0, out_height, SKIP, SKIP_STRIDE, args.skip_before, args.skip_before);
+    fill_images<Skip>(args, behind, BORDER_REFLECT, window);
     __syncthreads();
-    multiply<Skip>(skip, window, skipped);
+    multiply<Skip>(args.skip, window, skipped);
     // From a thread's first output on.
-    for (int k = 0; k < 3; k++) gains[k] = gain[image * gain_pitch + (first + channel_of(0) + k) % 3];
+    for (int k = 0; k < 3; k++) gains[k] = args.gain[image * args.gain_pitch + (first + channel_of(0) + k) % 3];
 #endif
 #pragma unroll
     for (int p = 0; p < OWN; p++) {
@@ -157,7 +153,7 @@ conv(const Number* x, const float* scale, const float* shift, const void* images
 #if SKIP
             sums[p][v] += gains[(channel_of(v) - channel_of(0)) % 3] * skipped[p][v];
 #endif
-            sums[p][v] = activated(BIASED ? bias[first + channel_of(v)] + sums[p][v] : sums[p][v], ACTIVATION);
+            sums[p][v] = activated(BIASED ? args.bias[first + channel_of(v)] + sums[p][v] : sums[p][v], ACTIVATION);
         }
         // The same for all threads where the block lies inside, and then no work.
         if (whole || valid) continue;
@@ -168,13 +164,13 @@ conv(const Number* x, const float* scale, const float* shift, const void* images
     __syncthreads();
     if (MEASURED) {
         const float count = min(BLOCK_ROWS, out_height - y0) * min(BLOCK_COLUMNS, out_width - x0);
-        float* to = moments + (image * gridDim.x + blockIdx.x) * 2 * OUTPUTS + first;
+        float* to = args.moments + (image * gridDim.x + blockIdx.x) * 2 * OUTPUTS + first;
         const bool valid = y0 + row_of(0) < out_height && x0 + column_of(0) < out_width;
         measure<OWN, VALUES, EXACT ? 1 : 4>(sums, valid, channel_of, BLOCK, count, reinterpret_cast<float*>(window), to, OUTPUTS,
                                             OUTPUTS - first);
         if (!EXACT) __syncthreads();
     }
-    Number* y = out + image * out_height * out_width * OUTPUTS;
+    Number* y = args.out + image * out_height * out_width * OUTPUTS;
 #if EXACT
     if (y0 + row_of(0) >= out_height || x0 + column_of(0) >= out_width) return;
     Number* to = y + static_cast<i64>((y0 + row_of(0)) * out_width + x0 + column_of(0)) * OUTPUTS + first;
@@ -190,7 +186,7 @@ conv(const Number* x, const float* scale, const float* shift, const void* images
     }
     __syncthreads();
     // A thread has the same outputs of pixels far apart.
-    const int some = OUTPUTS % 8 ? 4 : 8, parts = BLOCK / some, lanes = 128 / parts, o = thread % parts * some;
+    const int some = OUTPUTS % 8 ? 4 : 8, parts = BLOCK / some, lanes = THREADS / parts, o = thread % parts * some;
     if (thread / parts >= lanes || first + o >= OUTPUTS) return;
 #pragma unroll
     for (int k = 0; k < (BLOCK_ROWS * BLOCK_COLUMNS + lanes - 1) / lanes; k++) {

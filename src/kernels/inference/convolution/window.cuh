@@ -1,6 +1,18 @@
 // What a block of a convolution, 8x16 pixels, needs of its input, into shared memory: a window of a map or of the user's images,
-// and of that, behind a depthwise convolution, a map of the block's pixels. `conv.cu` says what the defines are.
-#define UPSAMPLE (DEPTHWISE == 2)
+// and of that, behind a depthwise convolution, a map of the block's pixels. `cuda/arguments.rs` says what the defines are.
+
+// The pixel of 0..n that stands at i, which may lie outside; -1 is a zero. Reflected, once: where a map is narrower than its
+// padding, the far edge stands for what lies beyond.
+DEVICE int inside(int i, int n, int border) {
+    if (border == BORDER_ZERO) return i < n ? max(i, -1) : -1;
+    if (border == BORDER_EDGE) return min(max(i, 0), n - 1);
+    return max(min(abs(i), i < 0 ? n - 1 : 2 * (n - 1) - i), 0);
+}
+
+DEVICE float activated(float x, int activation) {
+    if (activation != ACTIVATION_NONE) x = fmaxf(x, 0.0f);
+    return activation == ACTIVATION_RELU6 ? fminf(x, 6.0f) : x;
+}
 
 // The window of a kernel, CHUNK channels at a time, PITCH numbers from a pixel to the next.
 template <int SIDE_, int STRIDE_, int CHUNK_, int PITCH_>
@@ -51,35 +63,29 @@ DEVICE Place place_of(int y0, int x0, int out_height, int side, int stride, int 
     return {first, under(x0, 0, stride, left), last - first + 1};
 }
 
-#if PIXELS < 4
-// Of the user's images, four pixels of a row at a time, which begin where they can be read at once.
-struct Pictures {
-    const void* pixels;
-    Strides strides;
-    const int* rows;
-    int height, width;
-};
-
+#if FROM_IMAGES || SKIP
+// Four pixels of a row of the user's images at a time, which begin where they can be read at once.
 template <class W>
-DEVICE void fill_images(const Pictures& of, Place place, int border, Number* window) {
+DEVICE void fill_images(const ConvolutionArgs& args, Place place, int border, Number* window) {
     typedef typename Kept<PIXELS>::Type Pixel;
     const int groups = (W::columns + 6) / 4;
-    const i64 image = of.rows[blockIdx.z] * of.strides.image;
-    const Pixel* pixels = static_cast<const Pixel*>(of.pixels);
-    for (int item = threadIdx.x; item < place.rows * groups; item += 128) {
-        const int row = inside(place.row + item / groups, of.height, border);
+    const Strides& strides = args.strides;
+    const i64 image = args.rows[blockIdx.z] * strides.image;
+    const Pixel* pixels = static_cast<const Pixel*>(args.images);
+    for (int item = threadIdx.x; item < place.rows * groups; item += THREADS) {
+        const int row = inside(place.row + item / groups, args.image_height, border);
         const int column = (place.column & ~3) + item % groups * 4;
         if (column - place.column >= W::columns) continue;
         Pixel side[3][4] = {};
-        const i64 at = image + row * of.strides.row;
-        if (row >= 0 && column >= 0 && column + 4 <= of.width) {
-            load_side(pixels, at + column * of.strides.column, of.strides, 4, side);
+        const i64 at = image + row * strides.row;
+        if (row >= 0 && column >= 0 && column + 4 <= args.image_width) {
+            load_side(pixels, at + column * strides.column, strides, 4, side);
         } else if (row >= 0) {
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                const int from = inside(column + i, of.width, border);
+                const int from = inside(column + i, args.image_width, border);
                 for (int c = 0; c < 3 && from >= 0; c++)
-                    side[c][i] = pixels[at + from * of.strides.column + c * of.strides.colour];
+                    side[c][i] = pixels[at + from * strides.column + c * strides.colour];
             }
         }
 #pragma unroll
@@ -98,7 +104,7 @@ DEVICE void fill_images(const Pictures& of, Place place, int border, Number* win
 // A thread has the same channels of pixels far apart; BATCH of them are on their way at a time.
 #define VECTOR (CHUNK == 4 ? 4 : 8)
 #define VECTORS (CHUNK / VECTOR)
-#define LANES (128 / VECTORS)
+#define LANES (THREADS / VECTORS)
 #define SLOTS ((Outer::rows * Outer::columns + LANES - 1) / LANES)
 #define BATCHES ((SLOTS + 5) / 6)
 #define BATCH ((SLOTS + BATCHES - 1) / BATCHES)
@@ -129,13 +135,13 @@ DEVICE void fill_map(const Number* x, const float* scales, const float* shifts, 
 #else
             const int at = row * width + column;
 #endif
-            if (BORDER == 0 && (row < 0 || column < 0)) {
+            if (BORDER == BORDER_ZERO && (row < 0 || column < 0)) {
                 numbers[n] = {};
             } else {
                 numbers[n] = *reinterpret_cast<const Several<VECTOR>*>(x + static_cast<i64>(at) * INPUTS);
             }
 #if NORMED
-#if BORDER == 0
+#if BORDER == BORDER_ZERO
 #error "what is outside is not normed"
 #endif
 #if EXACT
@@ -175,7 +181,7 @@ DEVICE void add_product(Quad& sum, const Quad& a, const Quad& b) {
 }
 
 DEVICE void finish(Quad& quad) {
-#if DEPTHWISE_ACTIVATION
+#if DEPTHWISE_ACTIVATION != ACTIVATION_NONE
     float numbers[4];
     load(reinterpret_cast<const Number*>(&quad), numbers);
     for (int i = 0; i < 4; i++) numbers[i] = activated(numbers[i], DEPTHWISE_ACTIVATION);
@@ -188,7 +194,7 @@ DEVICE void finish(Quad& quad) {
 #define RUN (QUADS <= 2 ? 2 : QUADS <= 4 ? 4 : 8)
 // `w` and `bias` are of the chunk; the block's pixels begin at y0, x0.
 DEVICE void deepen(const Number* w, const float* bias, int y0, int x0, int top, int left, const Number* window, Number* middle) {
-    const int quad = threadIdx.x % QUADS, lane = threadIdx.x / QUADS, lanes = 128 / QUADS;
+    const int quad = threadIdx.x % QUADS, lane = threadIdx.x / QUADS, lanes = THREADS / QUADS;
     w += quad * 4;
     bias += quad * 4;
     window += quad * 4;

@@ -1,4 +1,4 @@
-//! A depthwise convolution's weights on CUDA; `conv.cu` computes it on the way into a pointwise one.
+//! A depthwise convolution's weights on CUDA; `convolution.cu` computes it on the way into a pointwise one.
 use crate::kernels::cuda::{At, Number, Weights, stored};
 use crate::kernels::inference::layer_shape::Shape;
 

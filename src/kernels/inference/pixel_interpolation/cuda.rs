@@ -1,5 +1,6 @@
 //! The way out on CUDA.
-use crate::kernels::cuda::{At, Kernel, Launch, Map, Number, count};
+use crate::kernels::cuda::interface::DeviceEnum;
+use crate::kernels::cuda::{At, DeviceImages, Kernel, Launch, Map, Number, count};
 use crate::kernels::inference::instance_norm::cuda::{Affine, Table};
 use std::sync::Arc;
 
@@ -7,34 +8,6 @@ const SOURCE: &str = include_str!("pixel_interpolation.cu");
 
 /// Threads of a block that looks at an image.
 const BLOCK: u32 = 256;
-
-/// Types of pixels, as `prelude.cuh` numbers them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PixelType {
-    /// 0 to 255.
-    U8 = 0,
-    /// 0 to 1, as the others.
-    F16 = 1,
-    /// The upper half of a float32.
-    BF16 = 2,
-    /// float32.
-    F32 = 3,
-}
-
-/// The user's images, or where they go: any layout of (images, rows, columns, three colours).
-#[derive(Clone, Copy, Debug)]
-pub struct Images {
-    /// Where the first one is.
-    pub at: At,
-    /// What a pixel's colour is.
-    pub pixels: PixelType,
-    /// Numbers from an image, a row, a column, a colour to the next.
-    pub strides: [i64; 4],
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
 
 /// T's last map, of three colours, before norm and sigmoid.
 #[derive(Clone, Copy, Debug)]
@@ -46,14 +19,17 @@ pub struct Last {
 }
 
 /// `out[rows[n]] = (1 - beta[n]) images[rows[n]] + beta[n] sigmoid(norm(last[n]))`.
-pub fn interpolate(number: Number, last: &Last, beta: At, rows: At, images: &Images, out: &Images) -> Launch {
+pub fn interpolate(
+    number: Number,
+    last: &Last,
+    beta: At,
+    rows: At,
+    images: &DeviceImages,
+    out: &DeviceImages,
+) -> Launch {
     let phased = last.map.phased;
-    let defines = vec![
-        number.define(),
-        ("PIXELS", images.pixels as usize),
-        ("OUT", out.pixels as usize),
-        ("PHASED", phased.into()),
-    ];
+    let defines =
+        vec![number.define(), ("PIXELS", images.pixels.code()), ("OUT", out.pixels.code()), ("PHASED", phased.into())];
     let kernel = Arc::new(Kernel { name: "interpolate", source: SOURCE, defines });
     let args = vec![
         last.map.at.into(),
@@ -75,8 +51,8 @@ pub fn interpolate(number: Number, last: &Last, beta: At, rows: At, images: &Ima
 }
 
 /// The norm of T's last map where it is that of an image of one colour: scale 0, and the beta of `betas`.
-pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &Images), maps: usize) -> Launch {
-    let defines = vec![("PIXELS", images.pixels as usize), ("FLAT", 1)];
+pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &DeviceImages), maps: usize) -> Launch {
+    let defines = vec![("PIXELS", images.pixels.code()), ("FLAT", 1)];
     let args = vec![
         betas.at.into(),
         norm.scale.into(),
@@ -98,8 +74,8 @@ pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &Images), maps: usi
 }
 
 /// `out[rows[n]] = images[rows[n]]`, for `count` of them.
-pub fn copy(rows: At, count: usize, images: &Images, out: &Images) -> Launch {
-    let defines = vec![("PIXELS", images.pixels as usize), ("OUT", out.pixels as usize)];
+pub fn copy(rows: At, count: usize, images: &DeviceImages, out: &DeviceImages) -> Launch {
+    let defines = vec![("PIXELS", images.pixels.code()), ("OUT", out.pixels.code())];
     let kernel = Arc::new(Kernel { name: "copy", source: SOURCE, defines });
     let args = vec![
         rows.into(),

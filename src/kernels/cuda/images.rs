@@ -1,0 +1,74 @@
+//! The user's images on a device, and where they go: how their pixels are kept and how they lie.
+use super::interface::{DeviceEnum, DeviceStruct, Field};
+use super::{Arg, At};
+use bytemuck::{Pod, Zeroable};
+
+/// How a colour of a pixel is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PixelType {
+    /// 0 to 255.
+    U8,
+    /// 0 to 1, as the others.
+    F16,
+    /// The upper half of a float32.
+    BF16,
+    /// float32.
+    F32,
+}
+
+impl DeviceEnum for PixelType {
+    const NAMES: &'static [(Self, &'static str)] = &[
+        (Self::U8, "PIXEL_UINT8"),
+        (Self::F16, "PIXEL_FLOAT16"),
+        (Self::BF16, "PIXEL_BFLOAT16"),
+        (Self::F32, "PIXEL_FLOAT32"),
+    ];
+}
+
+/// Values from an image, a row, a column, a colour to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Zeroable, Pod)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Strides {
+    pub image: i64,
+    pub row: i64,
+    pub column: i64,
+    pub colour: i64,
+}
+
+impl DeviceStruct for Strides {
+    const NAME: &'static str = "Strides";
+    const FIELDS: &'static [Field<Self>] = &[
+        ("image", |own| &own.image),
+        ("row", |own| &own.row),
+        ("column", |own| &own.column),
+        ("colour", |own| &own.colour),
+    ];
+}
+
+impl From<[i64; 4]> for Strides {
+    fn from([image, row, column, colour]: [i64; 4]) -> Self {
+        Self { image, row, column, colour }
+    }
+}
+
+impl From<Strides> for Arg {
+    fn from(strides: Strides) -> Self {
+        Self::of(&strides)
+    }
+}
+
+/// The user's images, or where they go: any layout of (images, rows, columns, three colours).
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceImages {
+    /// Where the first one is.
+    pub at: At,
+    /// How a pixel's colour is kept.
+    pub pixels: PixelType,
+    /// How they lie.
+    pub strides: Strides,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}

@@ -1,0 +1,350 @@
+//! What Rust and kernels share: structs and enums that are defined in Rust alone, and written for the kernels' compiler from
+//! there. A kernel that names a field or a constant that is not there, or takes it for another type, does not compile.
+use super::{At, Space};
+use bytemuck::{Pod, Zeroable};
+use std::fmt::{Debug, Write};
+use std::marker::PhantomData;
+
+/// Plain data that a kernel knows by the same names and in the same layout. Addresses are fields of its own, and of no struct
+/// within it.
+pub trait DeviceStruct: Pod + Debug {
+    /// Its name in a kernel.
+    const NAME: &'static str;
+    /// Its fields in their order: the name of each, and the way to it.
+    const FIELDS: &'static [Field<Self>];
+
+    /// Its definition for the kernels' compiler.
+    fn definition() -> String {
+        debug_assert!(is_complete(Self::FIELDS), "{}: fields other than the struct's", Self::NAME);
+        let zeroed = Self::zeroed();
+        let mut text = format!("struct {} {{\n", Self::NAME);
+        for (name, get) in Self::FIELDS {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "    {};", get(&zeroed).declare(name));
+        }
+        let (name, size) = (Self::NAME, size_of::<Self>());
+        text + &format!("}};\nstatic_assert(sizeof({name}) == {size}, \"as in Rust\");\n")
+    }
+}
+
+/// The name of a struct's field, and the way to it.
+pub type Field<S> = (&'static str, fn(&S) -> &dyn DeviceValue);
+
+/// What may be a field of a [`DeviceStruct`].
+pub trait DeviceValue {
+    /// The field's declaration in C++.
+    fn declare(&self, name: &str) -> String;
+
+    /// The place whose address it is, if it is one.
+    fn place(&self) -> Option<At> {
+        None
+    }
+}
+
+impl DeviceValue for i32 {
+    fn declare(&self, name: &str) -> String {
+        format!("int {name}")
+    }
+}
+
+impl DeviceValue for u32 {
+    fn declare(&self, name: &str) -> String {
+        format!("unsigned int {name}")
+    }
+}
+
+impl DeviceValue for i64 {
+    fn declare(&self, name: &str) -> String {
+        format!("long long {name}")
+    }
+}
+
+impl DeviceValue for f32 {
+    fn declare(&self, name: &str) -> String {
+        format!("float {name}")
+    }
+}
+
+impl<T: DeviceValue, const N: usize> DeviceValue for [T; N] {
+    fn declare(&self, name: &str) -> String {
+        self[0].declare(&format!("{name}[{N}]"))
+    }
+}
+
+impl<S: DeviceStruct> DeviceValue for S {
+    fn declare(&self, name: &str) -> String {
+        format!("{} {name}", S::NAME)
+    }
+}
+
+/// What an address leads to.
+pub trait Pointee: Pod + Debug {
+    /// Its type in a kernel.
+    const NAME: &'static str;
+}
+
+impl Pointee for f32 {
+    const NAME: &'static str = "float";
+}
+
+impl Pointee for i32 {
+    const NAME: &'static str = "int";
+}
+
+/// A value of a map: float16 or float32, whichever the kernel was compiled for.
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+#[repr(C)]
+pub struct MapValue;
+
+impl Pointee for MapValue {
+    const NAME: &'static str = "Number";
+}
+
+/// A colour of a pixel of the user's images, of whichever [`super::PixelType`].
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+#[repr(C)]
+pub struct AnyPixel;
+
+impl Pointee for AnyPixel {
+    const NAME: &'static str = "void";
+}
+
+/// The address of what a kernel reads, or none: until the launch a place, which the launch replaces by its address.
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+#[repr(transparent)]
+pub struct In<T>(u64, PhantomData<T>);
+
+/// The address of what a kernel writes, or none; as [`In`].
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+#[repr(transparent)]
+pub struct Out<T>(u64, PhantomData<T>);
+
+impl<T: Pointee> DeviceValue for In<T> {
+    fn declare(&self, name: &str) -> String {
+        format!("const {}* {name}", T::NAME)
+    }
+
+    fn place(&self) -> Option<At> {
+        decode(self.0)
+    }
+}
+
+impl<T: Pointee> DeviceValue for Out<T> {
+    fn declare(&self, name: &str) -> String {
+        format!("{}* {name}", T::NAME)
+    }
+
+    fn place(&self) -> Option<At> {
+        decode(self.0)
+    }
+}
+
+impl<T: Pointee> From<Option<At>> for In<T> {
+    fn from(at: Option<At>) -> Self {
+        Self(at.map_or(0, encode), PhantomData)
+    }
+}
+
+impl<T: Pointee> From<At> for In<T> {
+    fn from(at: At) -> Self {
+        Some(at).into()
+    }
+}
+
+impl<T: Pointee> From<Option<At>> for Out<T> {
+    fn from(at: Option<At>) -> Self {
+        Self(at.map_or(0, encode), PhantomData)
+    }
+}
+
+impl<T: Pointee> From<At> for Out<T> {
+    fn from(at: At) -> Self {
+        Some(at).into()
+    }
+}
+
+/// Bits of a place's bytes; above them stands its space, counted from 1.
+const BYTES: u32 = 56;
+
+fn encode(at: At) -> u64 {
+    let space = 1 + at.space as u64;
+    debug_assert!(at.bytes >> BYTES == 0);
+    space << BYTES | at.bytes as u64
+}
+
+fn decode(code: u64) -> Option<At> {
+    let space = (code >> BYTES).checked_sub(1)?;
+    Some(At { space: Space::ALL[space as usize], bytes: (code & ((1 << BYTES) - 1)) as usize })
+}
+
+/// A struct that a launch hands over, and which of its bytes are addresses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StructArg {
+    /// Its bytes, filled up to eights.
+    words: Vec<u64>,
+    bytes: usize,
+    /// Which of the words are addresses, and of what.
+    places: Vec<(usize, At)>,
+}
+
+impl StructArg {
+    /// The struct with its places.
+    pub fn new<S: DeviceStruct>(of: &S) -> Self {
+        let mut words = vec![0u64; size_of::<S>().div_ceil(8)];
+        bytemuck::cast_slice_mut(&mut words)[..size_of::<S>()].copy_from_slice(bytemuck::bytes_of(of));
+        let place = |(_, get): &Field<S>| Some((offset(of, get(of)) / 8, get(of).place()?));
+        Self { words, bytes: size_of::<S>(), places: S::FIELDS.iter().filter_map(place).collect() }
+    }
+
+    /// Bytes of the struct.
+    pub fn size(&self) -> usize {
+        self.bytes
+    }
+
+    /// Its bytes, in eights, with addresses in the place of places.
+    pub fn placed(&self, mut address: impl FnMut(At) -> u64) -> Vec<u64> {
+        let mut words = self.words.clone();
+        for &(word, at) in &self.places {
+            words[word] = address(at);
+        }
+        words
+    }
+}
+
+/// Where in a struct one of its fields lies, in bytes.
+fn offset<S>(of: &S, field: &dyn DeviceValue) -> usize {
+    std::ptr::from_ref(field).addr() - std::ptr::from_ref(of).addr()
+}
+
+/// Whether the table of its fields has all of them, under their names and in their order.
+fn is_complete<S: Zeroable + Debug>(fields: &[Field<S>]) -> bool {
+    let zeroed = S::zeroed();
+    let mut end = 0;
+    let in_order = fields.iter().all(|(_, get)| {
+        let field = get(&zeroed);
+        let begin = offset(&zeroed, field);
+        begin == std::mem::replace(&mut end, begin + size_of_val(field))
+    });
+    // The names that `Debug` knows: those of the struct itself stand four columns to the right.
+    let shown = format!("{zeroed:#?}");
+    let own = shown.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": "));
+    let names = own.map(|(name, _)| name).filter(|name| !name.starts_with(' '));
+    in_order && end == size_of::<S>() && names.eq(fields.iter().map(|(name, _)| *name))
+}
+
+/// An enum whose variants kernels know by name.
+pub trait DeviceEnum: Copy + PartialEq + 'static {
+    /// What each variant is called in a kernel; its place is its number.
+    const NAMES: &'static [(Self, &'static str)];
+
+    /// Its number.
+    fn code(self) -> usize {
+        Self::NAMES.iter().position(|&(variant, _)| variant == self).expect("every variant has a name")
+    }
+
+    /// The names' definitions for the kernels' compiler.
+    fn definition() -> String {
+        Self::NAMES.iter().enumerate().map(|(code, (_, name))| format!("#define {name} {code}\n")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AnyPixel, DeviceEnum, DeviceStruct, Field, In, MapValue, Out, StructArg, is_complete};
+    use crate::kernels::cuda::{At, Space};
+    use bytemuck::{Pod, Zeroable};
+
+    #[derive(Clone, Copy, Debug, Zeroable, Pod)]
+    #[repr(C)]
+    struct Inner {
+        steps: [i64; 2],
+    }
+
+    impl DeviceStruct for Inner {
+        const NAME: &'static str = "Inner";
+        const FIELDS: &'static [Field<Self>] = &[("steps", |own| &own.steps)];
+    }
+
+    #[derive(Clone, Copy, Debug, Zeroable, Pod)]
+    #[repr(C)]
+    struct Outer {
+        x: In<MapValue>,
+        none: In<AnyPixel>,
+        inner: Inner,
+        y: Out<f32>,
+        n: i32,
+        by: f32,
+    }
+
+    const FIELDS: [Field<Outer>; 6] = [
+        ("x", |own| &own.x),
+        ("none", |own| &own.none),
+        ("inner", |own| &own.inner),
+        ("y", |own| &own.y),
+        ("n", |own| &own.n),
+        ("by", |own| &own.by),
+    ];
+
+    impl DeviceStruct for Outer {
+        const NAME: &'static str = "Outer";
+        const FIELDS: &'static [Field<Self>] = &FIELDS;
+    }
+
+    #[test]
+    fn a_struct_is_written_as_rust_has_it() {
+        let written = "struct Outer {\n    const Number* x;\n    const void* none;\n    Inner inner;\n    float* y;\n    int n;\n    \
+                       float by;\n};\nstatic_assert(sizeof(Outer) == 48, \"as in Rust\");\n";
+        assert_eq!(Outer::definition(), written);
+        assert!(Inner::definition().contains("long long steps[2];"));
+    }
+
+    #[test]
+    fn a_table_that_is_not_the_structs_is_found() {
+        assert!(is_complete::<Outer>(&FIELDS) && is_complete(Inner::FIELDS));
+        let renamed: Vec<_> = FIELDS.iter().map(|&(name, get)| (if name == "n" { "m" } else { name }, get)).collect();
+        let [mut swapped, mut crossed] = [FIELDS; 2];
+        swapped.swap(4, 5);
+        (crossed[4].0, crossed[5].0) = ("by", "n");
+        for wrong in [&renamed[..], &swapped, &crossed, &FIELDS[..5], &FIELDS[1..]] {
+            assert!(!is_complete(wrong), "{:?}", wrong.iter().map(|(name, _)| name).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn places_become_addresses_at_the_launch() {
+        let at = |space, bytes| At { space, bytes };
+        let outer = Outer {
+            x: at(Space::Weights, 256).into(),
+            none: None.into(),
+            inner: Inner { steps: [3, -4] },
+            y: at(Space::Styles, 1 << 40).into(),
+            n: 5,
+            by: 0.5,
+        };
+        let mut asked = vec![];
+        let arg = StructArg::new(&outer);
+        let words = arg.placed(|at| {
+            asked.push(at);
+            1000 + asked.len() as u64
+        });
+        assert_eq!(asked, [at(Space::Weights, 256), at(Space::Styles, 1 << 40)]);
+        assert_eq!(words, [1001, 0, 3, (-4i64).cast_unsigned(), 1002, 5 | u64::from(0.5f32.to_bits()) << 32]);
+        assert_eq!(arg.size(), 48);
+    }
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum Colour {
+        Red,
+        Green,
+    }
+
+    impl DeviceEnum for Colour {
+        const NAMES: &'static [(Self, &'static str)] = &[(Self::Red, "RED"), (Self::Green, "GREEN")];
+    }
+
+    #[test]
+    fn an_enum_is_numbered_in_one_place() {
+        assert_eq!((Colour::Red.code(), Colour::Green.code()), (0, 1));
+        assert_eq!(Colour::definition(), "#define RED 0\n#define GREEN 1\n");
+    }
+}

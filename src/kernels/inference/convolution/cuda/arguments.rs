@@ -1,0 +1,189 @@
+//! What `convolution.cu` is given: the arguments of a launch, and the table of the defines that it is compiled with.
+use super::{Conv, Input, Target, block};
+use crate::kernels::cuda::interface::{AnyPixel, DeviceEnum, DeviceStruct, Field, In, MapValue, Out};
+use crate::kernels::cuda::{DeviceImages, Strides, int, stored};
+use crate::kernels::inference::feature_map::{Border, Pad};
+use crate::kernels::inference::layer_shape::Activation;
+use bytemuck::{Pod, Zeroable};
+use std::sync::LazyLock;
+
+/// The whole of the kernel's source: what is written here, the window, the convolution.
+pub(super) static SOURCE: LazyLock<String> = LazyLock::new(|| {
+    let written = [Border::definition(), Activation::definition(), ConvolutionArgs::definition()].concat();
+    written + include_str!("../window.cuh") + include_str!("../convolution.cu")
+});
+
+/// The arguments of a launch. An address that nothing is read from is null.
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+#[repr(C)]
+pub(super) struct ConvolutionArgs {
+    /// The map, and the norm that is taken of it, `[images][channels]` each.
+    x: In<MapValue>,
+    scale: In<f32>,
+    shift: In<f32>,
+    /// The user's images, and which of them.
+    images: In<AnyPixel>,
+    strides: Strides,
+    rows: In<i32>,
+    /// `[tap][channel]` and `[channel]`.
+    depthwise: In<MapValue>,
+    depthwise_bias: In<f32>,
+    /// As [`super::layout`] has them.
+    weight: In<MapValue>,
+    bias: In<f32>,
+    /// The weights of the convolution that is added, and what it is multiplied with.
+    skip: In<MapValue>,
+    gain: In<f32>,
+    out: Out<MapValue>,
+    /// `[image][block][2][outputs]`.
+    moments: Out<f32>,
+    /// Sizes of the map, of the user's images, and of the output.
+    height: i32,
+    width: i32,
+    image_height: i32,
+    image_width: i32,
+    out_height: i32,
+    out_width: i32,
+    /// Padding, and that of the convolution that is added.
+    top: i32,
+    left: i32,
+    skip_before: i32,
+    /// Values from an image's gains to the next one's.
+    gain_pitch: i32,
+}
+
+impl DeviceStruct for ConvolutionArgs {
+    const NAME: &'static str = "ConvolutionArgs";
+    const FIELDS: &'static [Field<Self>] = &[
+        ("x", |args| &args.x),
+        ("scale", |args| &args.scale),
+        ("shift", |args| &args.shift),
+        ("images", |args| &args.images),
+        ("strides", |args| &args.strides),
+        ("rows", |args| &args.rows),
+        ("depthwise", |args| &args.depthwise),
+        ("depthwise_bias", |args| &args.depthwise_bias),
+        ("weight", |args| &args.weight),
+        ("bias", |args| &args.bias),
+        ("skip", |args| &args.skip),
+        ("gain", |args| &args.gain),
+        ("out", |args| &args.out),
+        ("moments", |args| &args.moments),
+        ("height", |args| &args.height),
+        ("width", |args| &args.width),
+        ("image_height", |args| &args.image_height),
+        ("image_width", |args| &args.image_width),
+        ("out_height", |args| &args.out_height),
+        ("out_width", |args| &args.out_width),
+        ("top", |args| &args.top),
+        ("left", |args| &args.left),
+        ("skip_before", |args| &args.skip_before),
+        ("gain_pitch", |args| &args.gain_pitch),
+    ];
+}
+
+impl ConvolutionArgs {
+    /// Those of one launch.
+    pub(super) fn new(conv: &Conv, input: &Input, pad: Pad, y: &Target) -> Self {
+        let (first, depthwise, map, norm) = (conv.first(), conv.depthwise.as_ref(), input.map, input.norm);
+        let pad = if first.upsample { Pad::all(first.kernel / 2) } else { pad };
+        let size = |images: &DeviceImages| (images.height, images.width);
+        let (height, width) = map.map_or((0, 0), |x| x.size());
+        let (image_height, image_width) = input.images.map_or((0, 0), |(images, _)| size(images));
+        let (out_height, out_width, _) = y.map.cells();
+        Self {
+            x: map.map(|x| x.at).into(),
+            scale: norm.map(|norm| norm.scale).into(),
+            shift: norm.map(|norm| norm.shift).into(),
+            images: input.images.map(|(images, _)| images.at).into(),
+            strides: input.images.map_or(Strides::zeroed(), |(images, _)| images.strides),
+            rows: input.images.map(|(_, rows)| rows).into(),
+            depthwise: depthwise.map(|depthwise| depthwise.weight).into(),
+            depthwise_bias: depthwise.map(|depthwise| depthwise.bias).into(),
+            weight: conv.weight.into(),
+            bias: conv.bias.into(),
+            skip: y.skip.map(|skip| skip.conv.weight).into(),
+            gain: y.skip.map(|skip| skip.gain.at).into(),
+            out: y.map.at.into(),
+            moments: y.moments.map(|moments| moments.at).into(),
+            height: int(height),
+            width: int(width),
+            image_height: int(image_height),
+            image_width: int(image_width),
+            out_height: int(out_height),
+            out_width: int(out_width),
+            top: int(pad.top),
+            left: int(pad.left),
+            skip_before: y.skip.map_or(0, |skip| int(skip.before())),
+            gain_pitch: y.skip.map_or(0, |skip| int(skip.gain.pitch)),
+        }
+    }
+}
+
+/// The table of all defines; `outputs`, in eights, are those of a block.
+pub(super) fn defines(
+    conv: &Conv,
+    input: &Input,
+    border: Border,
+    y: &Target,
+    outputs: usize,
+) -> Vec<(&'static str, usize)> {
+    let (first, skip) = (conv.first(), y.skip.map(|skip| skip.conv.shape));
+    let (folded, phase) = conv.folded.unwrap_or((1, 0));
+    let mut defines = vec![
+        // Threads of a block, and blocks that run beside each other.
+        ("THREADS", block::THREADS),
+        ("MOST", block::beside(outputs)),
+        // Whether values are float32, else float16.
+        conv.number.define(),
+        // Whether the input is the user's images; whether a map lies in phases, `[row / 2][column / 2][row % 2][column % 2]`;
+        // whether relu(scale x + shift) is taken of it.
+        ("FROM_IMAGES", input.map.is_none().into()),
+        ("PHASED", input.map.is_some_and(|x| x.phased).into()),
+        ("NORMED", input.norm.is_some().into()),
+        // A `Border`.
+        ("BORDER", border.code()),
+        // Channels as they lie in memory.
+        ("INPUTS", stored(conv.shape.inputs)),
+        ("OUTPUTS", y.map.cells().2),
+        // The kernel that reads the input: the depthwise one, if there is one, which may upsample before it, else the only one.
+        ("SIDE", first.kernel),
+        ("STRIDE", first.stride),
+        ("DEPTHWISE", conv.depthwise.is_some().into()),
+        ("UPSAMPLE", (conv.depthwise.is_some() && first.upsample).into()),
+        // Each an `Activation`.
+        ("DEPTHWISE_ACTIVATION", first.activation.code()),
+        ("ACTIVATION", conv.shape.activation.code()),
+        ("BIASED", conv.biased.into()),
+        // Channels of each of four phases that the outputs are, 0 where they are none or not whole eights; and the kernel that
+        // was folded into them.
+        ("PHASE", if phase.is_multiple_of(8) { phase } else { 0 }),
+        ("FOLDED", folded),
+        // Outputs as the weights have them, and those of a block.
+        ("PACKED", 8 * conv.layout.eights),
+        ("BLOCK", 8 * outputs),
+        // Input channels in shared memory, and values from a pixel to the next there.
+        ("CHUNK", conv.layout.chunk),
+        ("PITCH", block::pitch(conv.number, conv.layout.chunk)),
+        // Steps that are written out one after the other.
+        ("UNROLL", block::unrolled(conv.layout.steps(), outputs)),
+        // The kernel of the convolution that is added, 0 where there is none, and its stride.
+        ("SKIP", skip.map_or(0, |shape| shape.kernel)),
+        ("SKIP_STRIDE", skip.map_or(1, |shape| shape.stride)),
+        // Whether moments are taken.
+        ("MEASURED", y.moments.is_some().into()),
+    ];
+    // The `PixelType` of the user's images, if any are read.
+    defines.extend(input.images.map(|(images, _)| ("PIXELS", images.pixels.code())));
+    defines
+}
+
+impl DeviceEnum for Activation {
+    const NAMES: &'static [(Self, &'static str)] =
+        &[(Self::None, "ACTIVATION_NONE"), (Self::Relu, "ACTIVATION_RELU"), (Self::Relu6, "ACTIVATION_RELU6")];
+}
+
+impl DeviceEnum for Border {
+    const NAMES: &'static [(Self, &'static str)] =
+        &[(Self::Zero, "BORDER_ZERO"), (Self::Edge, "BORDER_EDGE"), (Self::Reflect, "BORDER_REFLECT")];
+}

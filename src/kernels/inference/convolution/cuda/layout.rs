@@ -1,0 +1,165 @@
+//! Where the weights of a convolution lie on the device: in the order in which `multiply` in `convolution.cu` reads them.
+//!
+//! Fast, each lane of a warp finds the four values that it gives to a product of the tensor cores side by side:
+//! `[chunk][step][output / 8][lane][4]`. A step is 16 terms of the sum, two groups of eight. Exact: `[chunk][tap][channel][output]`.
+use crate::kernels::cuda::{Number, stored};
+
+/// Terms of a step, and of a group of them.
+const STEP: usize = 16;
+const GROUP: usize = 8;
+
+/// The place of every weight, as what they are kept in decides.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WeightLayout {
+    pub(super) number: Number,
+    /// The side of the kernel.
+    pub(super) side: usize,
+    /// Input channels of a chunk, four or whole eights, and chunks.
+    pub(super) chunk: usize,
+    pub(super) chunks: usize,
+    /// Outputs in eights.
+    pub(super) eights: usize,
+}
+
+impl WeightLayout {
+    /// Of a kernel with this side over so many input channels, `chunk` of them at a time.
+    pub(super) fn new(number: Number, side: usize, inputs: usize, chunk: usize, eights: usize) -> Self {
+        Self { number, side, chunk, chunks: stored(inputs) / chunk, eights }
+    }
+
+    /// Steps of a chunk.
+    pub(super) fn steps(&self) -> usize {
+        let row = if self.chunk == 4 { self.side.next_multiple_of(2) } else { self.side };
+        (self.side * row * self.chunk).div_ceil(STEP)
+    }
+
+    /// Values in memory. Those that no weight stands at are zeros.
+    pub(super) fn len(&self) -> usize {
+        let terms = match self.number {
+            Number::F16 => self.steps() * STEP,
+            Number::F32 => self.side * self.side * self.chunk,
+        };
+        self.chunks * terms * GROUP * self.eights
+    }
+
+    /// The place of the weight of an output, an input channel and a tap.
+    pub(super) fn at(&self, output: usize, channel: usize, tap: usize) -> usize {
+        let (chunk, channel) = (channel / self.chunk, channel % self.chunk);
+        match self.number {
+            Number::F16 => self.lane_at(output, chunk, self.term(channel, tap)),
+            Number::F32 => {
+                let outputs = GROUP * self.eights;
+                ((chunk * self.side * self.side + tap) * self.chunk + channel) * outputs + output
+            }
+        }
+    }
+
+    /// Which term of a chunk a channel and a tap are. A group is of eight channels of a tap, or of four channels of two taps
+    /// beside each other, of which the last one of a row may be missing.
+    fn term(&self, channel: usize, tap: usize) -> usize {
+        if self.chunk == 4 {
+            let (row, column) = (tap / self.side, tap % self.side);
+            (row * self.side.div_ceil(2) + column / 2) * GROUP + column % 2 * 4 + channel
+        } else {
+            tap * self.chunk + channel
+        }
+    }
+
+    /// PTX's `mma.m16n8k16`: a lane has the terms 2 (lane % 4) and the next one, of both groups, of output lane / 4.
+    fn lane_at(&self, output: usize, chunk: usize, term: usize) -> usize {
+        let (step, group, pair, odd) = (term / STEP, term / GROUP % 2, term % GROUP / 2, term % 2);
+        let (eight, lane) = (output / GROUP, output % GROUP * 4 + pair);
+        (((chunk * self.steps() + step) * self.eights + eight) * 32 + lane) * 4 + 2 * group + odd
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{STEP, WeightLayout};
+    use crate::kernels::cuda::Number;
+
+    /// Kernels of every kind: four channels of an even and of an odd row of taps, of one tap; whole eights, one or more chunks.
+    fn layouts(number: Number) -> impl Iterator<Item = WeightLayout> {
+        let of = move |(side, inputs, chunk, eights)| WeightLayout::new(number, side, inputs, chunk, eights);
+        [
+            (1, 3, 4, 1),
+            (2, 3, 4, 2),
+            (3, 3, 4, 1),
+            (9, 4, 4, 3),
+            (1, 64, 64, 2),
+            (3, 40, 8, 1),
+            (3, 70, 24, 2),
+            (5, 30, 16, 12),
+        ]
+        .into_iter()
+        .map(of)
+    }
+
+    /// Each place once, and those of the kernel's own order; -1 where no weight stands.
+    fn check(layout: WeightLayout, read: Vec<[i64; 3]>) {
+        let taps = layout.side * layout.side;
+        let mut found = vec![[-1; 3]; layout.len()];
+        for output in 0..8 * layout.eights {
+            for channel in 0..layout.chunk * layout.chunks {
+                for tap in 0..taps {
+                    let place = &mut found[layout.at(output, channel, tap)];
+                    assert_eq!(*place, [-1; 3], "{layout:?}: taken twice");
+                    *place = [output, channel, tap].map(|n| n as i64);
+                }
+            }
+        }
+        assert!(found == read, "{layout:?}");
+    }
+
+    /// `multiply` of `convolution.cu`, `gather`'s terms and the operand b of `mma.m16n8k16`, as they stand there.
+    #[test]
+    fn a_lane_finds_its_weights_in_the_order_in_which_it_reads_them() {
+        for layout in layouts(Number::F16) {
+            let (side, taps) = (layout.side, layout.side * layout.side);
+            // The tap and the channel of a chunk that a term's number of the input is of.
+            let gathered = |step: usize, k: usize| -> Option<(usize, usize)> {
+                let half = k / 8;
+                if layout.chunk == 4 {
+                    let (pairs, group) = (side.div_ceil(2), 2 * step + half);
+                    let (row, column) = (group / pairs, group % pairs * 2 + k % 8 / 4);
+                    (row < side && column < side).then_some((row * side + column, k % 4))
+                } else {
+                    let (eights, eight) = (layout.chunk / 8, 2 * step + half);
+                    (eight / eights < taps).then_some((eight / eights, eight % eights * 8 + k % 8))
+                }
+            };
+            let mut read = vec![];
+            for chunk in 0..layout.chunks {
+                for step in 0..layout.steps() {
+                    for eight in 0..layout.eights {
+                        for (lane, i) in (0..32).flat_map(|lane| (0..4).map(move |i| (lane, i))) {
+                            let (k, n) = (lane % 4 * 2 + i % 2 + i / 2 * 8, lane / 4);
+                            let weight = |(tap, channel)| [8 * eight + n, chunk * layout.chunk + channel, tap];
+                            read.push(gathered(step, k).map_or([-1; 3], |term| weight(term).map(|n| n as i64)));
+                        }
+                    }
+                }
+            }
+            assert_eq!(read.len(), layout.chunks * layout.steps() * STEP * 8 * layout.eights);
+            check(layout, read);
+        }
+    }
+
+    /// `multiply` where every digit counts: `w[(tap * chunk + channel) * PACKED + o]`, chunk by chunk.
+    #[test]
+    fn a_thread_finds_its_weights_in_the_order_in_which_it_reads_them() {
+        for layout in layouts(Number::F32) {
+            let mut read = vec![];
+            for chunk in 0..layout.chunks {
+                for tap in 0..layout.side * layout.side {
+                    for channel in 0..layout.chunk {
+                        read.extend(
+                            (0..8 * layout.eights).map(|o| [o, chunk * layout.chunk + channel, tap].map(|n| n as i64)),
+                        );
+                    }
+                }
+            }
+            check(layout, read);
+        }
+    }
+}
