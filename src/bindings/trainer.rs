@@ -94,7 +94,7 @@ impl Trainer {
         let report = run_on(py, "left, right", || {
             let (mut left_room, mut right_room) = (vec![], vec![]);
             let (left, right) = (left.batch(&mut left_room), right.batch(&mut right_room));
-            self.core()?.step(left, right, lr, momentum)
+            self.core()?.train_step(left, right, lr, momentum)
         })?;
         let watched = PyDict::new(py);
         report.watched.into_iter().try_for_each(|(name, x)| watched.set_item(name, x))?;

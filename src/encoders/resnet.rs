@@ -24,7 +24,7 @@ pub enum Arch {
 
 /// A backbone's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct EncoderSettings {
     /// Which of them.
     pub arch: Arch,
     /// 3x3 convolution of stride 1 and no pooling, instead of 7x7 of stride 2 and pooling.
@@ -94,8 +94,8 @@ struct ResNet {
 }
 
 /// The body of this ResNet, its tensors added to `layout`: images `[n, height, width, 3]` to features `[n, features]`.
-pub fn resnet(layout: &mut Layout, engine: Engine, settings: Settings) -> impl Body + use<> {
-    let Settings { arch, small_stem, zero_init_residual } = settings;
+pub fn resnet(layout: &mut Layout, engine: Engine, settings: EncoderSettings) -> impl Body + use<> {
+    let EncoderSettings { arch, small_stem, zero_init_residual } = settings;
     let (kernel, stride) = if small_stem { (3, 1) } else { (7, 2) };
     let stem = Unit {
         conv: Conv2d::new(layout, "conv1", (3, 64), kernel, stride),

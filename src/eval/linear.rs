@@ -9,13 +9,13 @@
 use super::{Classes, Features, Softmax};
 use crate::error::{Error, Result};
 use crate::nn::{Engine, normal};
-use crate::optim::{Group, Optimizer, Parameter, Schedule, Sgd};
+use crate::optim::{Group, Optimizer, Schedule, Sgd, TensorInfo};
 use crate::random::Key;
 use rand::seq::SliceRandom;
 
 /// The settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct LinearSettings {
     /// The largest rate, for a batch of 256.
     pub lr: f64,
     /// Times through the features.
@@ -34,8 +34,8 @@ pub struct Settings {
 ///
 /// # Errors
 /// One class only, settings that cannot be, or with which the weights grow beyond all bounds.
-pub fn linear_probe(engine: Engine, settings: Settings, features: &Features) -> Result<Softmax> {
-    let Settings { lr, epochs, batch_size, momentum, nesterov, seed } = settings;
+pub fn linear_probe(engine: Engine, settings: LinearSettings, features: &Features) -> Result<Softmax> {
+    let LinearSettings { lr, epochs, batch_size, momentum, nesterov, seed } = settings;
     let (Classes { labels, places }, dim, n) = (features.classes()?, features.dim, features.len());
     for (name, value) in [("epochs", epochs), ("batch_size", batch_size)] {
         if value == 0 {
@@ -49,7 +49,7 @@ pub fn linear_probe(engine: Engine, settings: Settings, features: &Features) -> 
     let generator = &mut Key { seed, epoch: 0, index: u64::MAX, view: 0 }.generator();
     probe.parts().0.iter_mut().for_each(|w| *w = (0.01 * normal(generator)) as f32);
     let rule = Sgd { momentum, nesterov, weight_decay: 0.0, decayed: Group::All };
-    let all = Parameter { name: "probe".into(), ndim: 2, len: probe.numbers.len() };
+    let all = TensorInfo { name: "probe".into(), ndim: 2, len: probe.numbers.len() };
     let mut optimizer = Optimizer::new(rule, vec![all])?;
     let mut order: Vec<usize> = (0..n).collect();
     let (mut rows, mut targets): (Vec<f32>, Vec<usize>) = (vec![], vec![]);
@@ -63,7 +63,7 @@ pub fn linear_probe(engine: Engine, settings: Settings, features: &Features) -> 
                 targets.push(places[row]);
             }
             let (_, gradient) = probe.gradient(engine, &rows, &targets);
-            optimizer.step(0, schedule.at((epoch * steps + step) as u64), &mut probe.numbers, &gradient);
+            optimizer.update(0, schedule.at((epoch * steps + step) as u64), &mut probe.numbers, &gradient);
         }
     }
     match probe.numbers.iter().all(|x| x.is_finite()) {

@@ -18,7 +18,7 @@ const DECREASE: f64 = 1e-4;
 
 /// The settings.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct LogisticSettings {
     /// One or more, the weakest penalty being the largest.
     pub c: Vec<f64>,
     /// Steps for each, at most.
@@ -31,8 +31,8 @@ pub struct Settings {
 ///
 /// # Errors
 /// One class only, settings that cannot be.
-pub fn logistic_probe(engine: Engine, settings: &Settings, features: &Features) -> Result<Vec<Softmax>> {
-    let Settings { c, max_iter, tolerance } = settings;
+pub fn logistic_probe(engine: Engine, settings: &LogisticSettings, features: &Features) -> Result<Vec<Softmax>> {
+    let LogisticSettings { c, max_iter, tolerance } = settings;
     if let Some(c) = c.iter().find(|&&c| !(c > 0.0 && c.is_finite())) {
         return Err(Error::value("c", c, "a number above 0"));
     }

@@ -9,8 +9,8 @@
 //!
 //! On several devices MoCo shuffles keys among them, so that norms do not tell which key belongs to which query. On one device the
 //! batch is split for the norms, and keys are shuffled among the parts (MoCo's Colab notebook).
-use super::{Method, State, Step, backbone, head, info_nce, normalized};
-use crate::encoders::Settings as Encoder;
+use super::{Forward, Method, MethodState, backbone, head, info_nce, normalized};
+use crate::encoders::EncoderSettings;
 use crate::error::{Error, Result};
 use crate::nn::{Engine, Hidden, Mode, Network};
 use crate::optim::{ema, whole};
@@ -20,7 +20,7 @@ use rand::seq::SliceRandom;
 
 /// The settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct MocoSettings {
     /// Numbers of a key; 128.
     pub dim: usize,
     /// Keys in the queue; 65,536.
@@ -37,7 +37,7 @@ pub struct Settings {
 
 /// The method.
 pub struct Moco {
-    settings: Settings,
+    settings: MocoSettings,
     /// Backbone, projector.
     query: [Network; 2],
     key: [Network; 2],
@@ -52,15 +52,15 @@ impl Moco {
     /// With parameters as they begin.
     ///
     /// # Errors
-    /// Settings that cannot be.
+    /// MocoSettings that cannot be.
     pub fn new(
         engine: Engine,
-        encoder: Encoder,
-        settings: Settings,
+        encoder: EncoderSettings,
+        settings: MocoSettings,
         seed: u64,
         generator: &mut Generator,
     ) -> Result<Self> {
-        let Settings { dim, queue, temperature, splits, mlp, .. } = settings;
+        let MocoSettings { dim, queue, temperature, splits, mlp, .. } = settings;
         if !(temperature > 0.0 && temperature.is_finite()) {
             return Err(Error::value("temperature", temperature, "a number above 0"));
         }
@@ -127,12 +127,12 @@ impl Method for Moco {
         Ok(())
     }
 
-    fn step(&mut self, left: &Tensor, right: &Tensor, m: f64) -> Result<Step> {
+    fn forward(&mut self, left: &Tensor, right: &Tensor, m: f64) -> Result<Forward> {
         for (key, query) in self.key.iter().zip(&self.query) {
             let query = query.numbers()?;
             key.change(|key| ema(key, &query, m))?;
         }
-        let Settings { dim, queue, temperature, symmetric, .. } = self.settings;
+        let MocoSettings { dim, queue, temperature, symmetric, .. } = self.settings;
         let negatives = Tensor::from_vec(self.queue.clone(), (queue, dim), &Device::Cpu)?;
         let ((features, projections), of_right) = (self.queries(left)?, self.keys(right, 1)?);
         let (mut loss, mut accuracy) = info_nce(&projections, &of_right, &negatives, temperature)?;
@@ -144,7 +144,7 @@ impl Method for Moco {
         }
         self.enqueue(&of_right)?;
         self.steps += 1;
-        Ok(Step { loss, features, projections, watched: vec![("queue_accuracy", accuracy)] })
+        Ok(Forward { loss, features, projections, watched: vec![("queue_accuracy", accuracy)] })
     }
 
     fn learning(&self) -> Vec<(&'static str, &Network)> {
@@ -155,8 +155,8 @@ impl Method for Moco {
         vec![("key_backbone", &self.key[0]), ("key_projector", &self.key[1])]
     }
 
-    fn state(&self) -> Result<State> {
-        let Settings { dim, queue, .. } = self.settings;
+    fn state(&self) -> Result<MethodState> {
+        let MocoSettings { dim, queue, .. } = self.settings;
         // Steps in two numbers that float32 holds.
         let steps = [self.steps >> 20, self.steps & 0xF_FFFF].map(|x| x as f32);
         Ok(vec![
@@ -166,7 +166,7 @@ impl Method for Moco {
         ])
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &MethodState) -> Result<()> {
         let mine = self.state()?;
         let fits = mine.len() == state.len() && mine.iter().zip(state).all(|(a, b)| (&a.0, &a.1) == (&b.0, &b.1));
         if !fits {

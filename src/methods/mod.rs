@@ -4,12 +4,12 @@ mod losses;
 mod moco;
 mod simclr;
 
-pub use byol::{Byol, Settings as ByolSettings};
+pub use byol::{Byol, ByolSettings};
 pub use losses::{info_nce, negative_cosine, normalized, nt_xent, spread};
-pub use moco::{Moco, Settings as MocoSettings};
-pub use simclr::{Settings as SimClrSettings, SimClr};
+pub use moco::{Moco, MocoSettings};
+pub use simclr::{SimClr, SimClrSettings};
 
-use crate::encoders::{Settings as Encoder, resnet};
+use crate::encoders::{EncoderSettings, resnet};
 use crate::error::{Error, Result};
 use crate::nn::{Engine, Hidden, Layout, Mlp, Network};
 use crate::random::Generator;
@@ -17,11 +17,11 @@ use candle_core::Tensor;
 use std::sync::Arc;
 
 /// Named tensors: what they are called, their shapes, their numbers.
-pub type State = Vec<(String, Vec<usize>, Vec<f32>)>;
+pub type MethodState = Vec<(String, Vec<usize>, Vec<f32>)>;
 
-/// What a step gives.
+/// What the forward pass of a step gives.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct Forward {
     /// The loss, a scalar of candle's graph.
     pub loss: Tensor,
     /// The left views' features.
@@ -50,13 +50,13 @@ pub trait Method: Send + Sync {
     ///
     /// # Errors
     /// A batch that does not fit, or candle's.
-    fn step(&mut self, left: &Tensor, right: &Tensor, m: f64) -> Result<Step>;
+    fn forward(&mut self, left: &Tensor, right: &Tensor, m: f64) -> Result<Forward>;
 
-    /// After the optimizer's step.
+    /// What comes after the optimizers have updated the networks that learn.
     ///
     /// # Errors
     /// candle's.
-    fn finish(&mut self, _m: f64) -> Result<()> {
+    fn after_update(&mut self, _m: f64) -> Result<()> {
         Ok(())
     }
 
@@ -72,7 +72,7 @@ pub trait Method: Send + Sync {
     ///
     /// # Errors
     /// candle's.
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<MethodState> {
         Ok(vec![])
     }
 
@@ -80,13 +80,13 @@ pub trait Method: Send + Sync {
     ///
     /// # Errors
     /// Another method's state.
-    fn load_state(&mut self, _state: &State) -> Result<()> {
+    fn load_state(&mut self, _state: &MethodState) -> Result<()> {
         Ok(())
     }
 }
 
 /// A backbone with its numbers.
-fn backbone(engine: Engine, encoder: Encoder, generator: &mut Generator) -> Result<Network> {
+fn backbone(engine: Engine, encoder: EncoderSettings, generator: &mut Generator) -> Result<Network> {
     let mut layout = Layout::default();
     let body = resnet(&mut layout, engine, encoder);
     Network::new(Arc::new(body), layout, generator)

@@ -3,7 +3,7 @@ use super::{Array, Layout};
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::locked;
 use crate::random::Generator;
-use candle_core::{CpuStorage, CustomOp2, Device, Layout as Strides, Shape, Storage, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp2, Device, Shape, Storage, Tensor, Var};
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -122,7 +122,7 @@ impl<F: FnMut(&mut [f32]) + Send + Sync> candle_core::InplaceOp1 for Change<F> {
         "change"
     }
 
-    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Strides) -> candle_core::Result<()> {
+    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &candle_core::Layout) -> candle_core::Result<()> {
         match storage {
             CpuStorage::F32(numbers) => {
                 (locked(&self.0))(numbers);
@@ -148,9 +148,9 @@ impl CustomOp2 for Op {
     fn cpu_fwd(
         &self,
         x: &CpuStorage,
-        x_strides: &Strides,
+        x_strides: &candle_core::Layout,
         params: &CpuStorage,
-        params_strides: &Strides,
+        params_strides: &candle_core::Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let x = Array { shape: shape(x_strides.dims())?, numbers: contiguous(x, x_strides)?.to_vec() };
         let params = contiguous(params, params_strides)?;
@@ -191,7 +191,7 @@ fn shape(dims: &[usize]) -> candle_core::Result<[usize; 4]> {
     }
 }
 
-fn contiguous<'a>(storage: &'a CpuStorage, strides: &Strides) -> candle_core::Result<&'a [f32]> {
+fn contiguous<'a>(storage: &'a CpuStorage, strides: &candle_core::Layout) -> candle_core::Result<&'a [f32]> {
     let Some((start, end)) = strides.contiguous_offsets() else {
         candle_core::bail!("a network's input and parameters are contiguous");
     };

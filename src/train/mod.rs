@@ -6,7 +6,7 @@ pub use config::Config;
 
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::methods::{Byol, ByolSettings, Method, Moco, MocoSettings, SimClr, SimClrSettings, Step, spread};
+use crate::methods::{Byol, ByolSettings, Forward, Method, Moco, MocoSettings, SimClr, SimClrSettings, spread};
 use crate::nn::{Engine, Layout, Mode, Network};
 use crate::optim::{Optimizer, whole};
 use crate::random::Key;
@@ -138,7 +138,7 @@ impl Trainer {
     /// # Errors
     /// Views that differ in shape or are no images; a loss that is not finite, and then no weight has changed. After any other error,
     /// a panic or Ctrl-C in its middle, the trainer is of no use before a state is loaded.
-    pub fn step(&mut self, left: Batch, right: Batch, lr: f64, m: f64) -> Result<Report> {
+    pub fn train_step(&mut self, left: Batch, right: Batch, lr: f64, m: f64) -> Result<Report> {
         self.check_whole()?;
         check_process()?;
         if left.shape != right.shape {
@@ -154,7 +154,7 @@ impl Trainer {
         }
         let (left, right) = (tensor(left)?, tensor(right)?);
         self.changing = true;
-        let Step { loss, features, projections, mut watched } = self.method.step(&left, &right, m)?;
+        let Forward { loss, features, projections, mut watched } = self.method.forward(&left, &right, m)?;
         let value = loss.to_scalar::<f32>()?;
         if !value.is_finite() {
             self.changing = false;
@@ -171,11 +171,11 @@ impl Trainer {
             network.change(|params| {
                 for (n, parameter) in network.layout().parameters().iter().enumerate() {
                     let range = parameter.range.clone();
-                    optimizer.step(n, lr, &mut params[range.clone()], &gradient[range]);
+                    optimizer.update(n, lr, &mut params[range.clone()], &gradient[range]);
                 }
             })?;
         }
-        self.method.finish(m)?;
+        self.method.after_update(m)?;
         self.changing = false;
         Ok(Report { loss: value, features, watched })
     }

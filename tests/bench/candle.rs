@@ -142,7 +142,7 @@ fn main() -> Result<()> {
         let start = Instant::now();
         let theirs = candle.step(&nchw[0], &nchw[1])?;
         let between = Instant::now();
-        let report = sassl.step(left, right, RATE, 0.0).expect("a step");
+        let report = sassl.train_step(left, right, RATE, 0.0).expect("a step");
         let end = Instant::now();
         println!("step {step}: losses {theirs:.4} (candle) and {:.4}", report.loss);
         if step > 0 {
