@@ -22,7 +22,7 @@ mod winograd;
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::kernels::threads::pool;
 use patches::{Patches, pack, transposed};
-use product::{Matrix, product};
+use product::{Matrix, ROWS, product};
 pub use weights::weight_gradient;
 
 /// The shape of a convolution of a batch.
@@ -136,8 +136,10 @@ fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], panels: &[f3
         return winograd::convolve(isa, threads, shape, input, panels, out);
     }
     let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
-    pool::each_with(threads, out.chunks_mut(PIXELS * o).enumerate(), Vec::new, |room, (block, out)| {
-        let (first, pixels) = (block * PIXELS, out.len() / o);
+    // Of few pixels, each thread has as many as the others.
+    let most = PIXELS.min((shape.batch * shape.pixels()).div_ceil(threads).next_multiple_of(ROWS));
+    pool::each_with(threads, out.chunks_mut(most * o).enumerate(), Vec::new, |room, (block, out)| {
+        let (first, pixels) = (block * most, out.len() / o);
         for from in (0..k).step_by(DEPTH) {
             let depth = DEPTH.min(k - from);
             let (rows, row) = if shape.is_pointwise() {
