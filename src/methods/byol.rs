@@ -5,7 +5,7 @@
 //! loss = 2 - 2 cos(p, z') + the same of the views exchanged
 //! after the optimizer's step: target = tau target + (1 - tau) online
 //! ```
-use super::{Forward, Method, backbone, head, negative_cosine};
+use super::{Forward, Method, ViewPairs, backbone, head, negative_cosine};
 use crate::encoders::EncoderSettings;
 use crate::error::{Error, Result};
 use crate::nn::{Engine, Hidden, Mode, Network};
@@ -74,18 +74,18 @@ impl Byol {
 }
 
 impl Method for Byol {
-    fn forward(&mut self, left: &Tensor, right: &Tensor, _: f64) -> Result<Forward> {
-        let [features, projections, prediction] = self.online(left)?;
-        let one = negative_cosine(&prediction, &self.target(right)?)?;
-        let [_, _, prediction] = self.online(right)?;
-        let other = negative_cosine(&prediction, &self.target(left)?)?;
+    fn forward(&mut self, views: &ViewPairs, _: f64) -> Result<Forward> {
+        let (left, right) = (views.left()?, views.right()?);
+        let [features, projections, prediction] = self.online(&left)?;
+        let one = negative_cosine(&prediction, &self.target(&right)?)?;
+        let [_, _, prediction] = self.online(&right)?;
+        let other = negative_cosine(&prediction, &self.target(&left)?)?;
         Ok(Forward { loss: (one + other)?, features, projections, watched: vec![] })
     }
 
     fn after_update(&mut self, m: f64) -> Result<()> {
         for (target, online) in self.target.iter().zip(&self.online) {
-            let online = online.numbers()?;
-            target.change(|target| ema(target, &online, m))?;
+            online.read(|online| target.change(|target| ema(target, online, m)))??;
         }
         Ok(())
     }

@@ -16,8 +16,46 @@ use crate::random::Generator;
 use candle_core::Tensor;
 use std::sync::Arc;
 
-/// Named tensors: what they are called, their shapes, their numbers.
-pub type MethodState = Vec<(String, Vec<usize>, Vec<f32>)>;
+/// Two views of each image of a batch: `[2 n, height, width, 3]`, all the left ones first.
+#[derive(Clone, Debug)]
+pub struct ViewPairs(Tensor);
+
+impl ViewPairs {
+    /// Of such a tensor.
+    ///
+    /// # Panics
+    /// If it has an odd number of images.
+    pub fn new(both: Tensor) -> Self {
+        assert!(both.dims().first().is_some_and(|n| n.is_multiple_of(2)), "views of {:?}", both.shape());
+        Self(both)
+    }
+
+    /// How many images.
+    pub fn images(&self) -> usize {
+        self.0.dims()[0] / 2
+    }
+
+    /// All views.
+    pub fn both(&self) -> &Tensor {
+        &self.0
+    }
+
+    /// Those of the query's or the online network.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn left(&self) -> Result<Tensor> {
+        Ok(self.0.narrow(0, 0, self.images())?)
+    }
+
+    /// The others.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn right(&self) -> Result<Tensor> {
+        Ok(self.0.narrow(0, self.images(), self.images())?)
+    }
+}
 
 /// What the forward pass of a step gives.
 #[derive(Clone, Debug)]
@@ -45,12 +83,11 @@ pub trait Method: Send + Sync {
         Ok(())
     }
 
-    /// The loss of two views, `[n, height, width, 3]`, the left one being the query's or the online network's. `m` is how far a
-    /// momentum encoder stays what it is.
+    /// The loss of two views. `m` is how far a momentum encoder stays what it is.
     ///
     /// # Errors
     /// A batch that does not fit, or candle's.
-    fn forward(&mut self, left: &Tensor, right: &Tensor, m: f64) -> Result<Forward>;
+    fn forward(&mut self, views: &ViewPairs, m: f64) -> Result<Forward>;
 
     /// What comes after the optimizers have updated the networks that learn.
     ///
@@ -68,19 +105,27 @@ pub trait Method: Send + Sync {
         vec![]
     }
 
-    /// What else a continued run needs, by name, with its shape.
+    /// Names and shapes of what else a continued run needs.
+    fn entries(&self) -> Vec<(&'static str, Vec<usize>)> {
+        vec![]
+    }
+
+    /// Those values, in the same order.
     ///
     /// # Errors
     /// candle's.
-    fn state(&self) -> Result<MethodState> {
+    fn state(&self) -> Result<Vec<Vec<f32>>> {
         Ok(vec![])
     }
 
-    /// Goes on from such a state.
+    /// Goes on from such values.
     ///
     /// # Errors
-    /// Another method's state.
-    fn load_state(&mut self, _state: &MethodState) -> Result<()> {
+    /// Values that cannot be; nothing is changed then.
+    ///
+    /// # Panics
+    /// If there are others than [`Method::entries`] tells, or of another length.
+    fn load_state(&mut self, _state: &[&[f32]]) -> Result<()> {
         Ok(())
     }
 }

@@ -4,12 +4,11 @@
 //! z = g(f(x)) of both views in one batch, normalized
 //! loss = -log exp(z_i z_j / T) / sum over k != i of exp(z_i z_k / T), on average over all i, j the other view of i
 //! ```
-use super::{Forward, Method, backbone, head, nt_xent};
+use super::{Forward, Method, ViewPairs, backbone, head, nt_xent};
 use crate::encoders::EncoderSettings;
 use crate::error::{Error, Result};
 use crate::nn::{Engine, Hidden, Mode, Network};
 use crate::random::Generator;
-use candle_core::Tensor;
 
 /// The settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,12 +64,11 @@ impl SimClr {
 }
 
 impl Method for SimClr {
-    fn forward(&mut self, left: &Tensor, right: &Tensor, _: f64) -> Result<Forward> {
-        let both = Tensor::cat(&[left, right], 0)?;
-        let features = self.backbone.forward(&both, MODE)?;
+    fn forward(&mut self, views: &ViewPairs, _: f64) -> Result<Forward> {
+        let features = self.backbone.forward(views.both(), MODE)?;
         let z = self.projector.forward(&features, MODE)?;
         let (loss, accuracy) = nt_xent(&z, self.settings.temperature)?;
-        let [features, projections] = [features, z].map(|rows| rows.narrow(0, 0, left.dim(0)?));
+        let [features, projections] = [features, z].map(|rows| rows.narrow(0, 0, views.images()));
         let watched = vec![("contrastive_accuracy", accuracy)];
         Ok(Forward { loss, features: features?, projections: projections?, watched })
     }
