@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "color_profile", "conv2d", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "knn", "linear_probe", "list_images", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_file", "write_tensors"]
+__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "color_profile", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "knn", "linear_probe", "list_images", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_file", "write_tensors"]
 
 @final
 class Bank:
@@ -751,23 +751,6 @@ def checkpoint_metadata(path: "str | os.PathLike[str]") -> dict[str, str]:
 def color_profile(file: "bytes") -> "bytes | None":
     """
     The ICC profile in a file's bytes; None if there is none.
-    """
-
-def conv2d(which: str, input: "numpy.typing.NDArray[numpy.float32]", weight: "numpy.typing.NDArray[numpy.float32]", grad: "numpy.typing.NDArray[numpy.float32] | None" = None, *, stride: SupportsIndex = 1, padding: SupportsIndex = 0, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.float32]":
-    """
-    A convolution of a batch, or one of its gradients.
-
-    Args:
-        which: "output", or the gradient of "input" or of "weight".
-        input: (N, H, W, I); its numbers are not read for the gradient of "input".
-        weight: (O, rows, columns, I); its numbers are not read for the gradient of "weight".
-        grad: the output's gradient, (N, H', W', O); None for the "output".
-        stride: step between positions.
-        padding: zeros on all four sides.
-        threads: how many; None: the environment variable SASSL_THREADS, else all cores.
-
-    Raises:
-        ValueError: arrays that do not fit, another `which`, a stride of 0.
     """
 
 def convert(predictor: "str | os.PathLike[str]", transformer: "str | os.PathLike[str]", out: "str | os.PathLike[str]", name: "str" = "mobile") -> "None":

@@ -1,6 +1,5 @@
 //! The Python module `sassl._sassl`: the only home of pyo3. This file lists names; each other file holds one kind of them.
 mod arrays;
-mod conv2d;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod decode;
@@ -25,8 +24,6 @@ use pyo3::prelude::*;
 /// The compiled core of sassl; use it through the package `sassl`.
 #[pymodule(gil_used = false)]
 mod _sassl {
-    #[pymodule_export]
-    use super::conv2d::conv2d;
     #[cfg(feature = "cuda")]
     #[pymodule_export]
     use super::cuda::{CudaDevice, CudaPlan, CudaStylizer, cuda_info, cuda_views};

@@ -3,10 +3,9 @@ use super::arrays::{Held, floats, into_array};
 use super::run::{checked_threads, run_on, threads};
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::locked;
-use crate::memory::lengthen;
 use crate::optim::{Momentum, Schedule};
 use crate::train::checkpoint::{self, Metadata};
-use crate::train::{self, Batch, Config, State};
+use crate::train::{self, Batch, ChannelOrder, Config, State};
 use crate::weights::safetensors::{Dtype, write};
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
@@ -90,12 +89,8 @@ impl Trainer {
         momentum: f64,
     ) -> PyResult<(f32, Bound<'py, PyDict>, Bound<'py, PyAny>)> {
         let (left, right) = (floats("left", left)?, floats("right", right)?);
-        let (left, right) = (Images::new("left", &left)?, Images::new("right", &right)?);
-        let report = run_on(py, "left, right", || {
-            let (mut left_room, mut right_room) = (vec![], vec![]);
-            let (left, right) = (left.batch(&mut left_room), right.batch(&mut right_room));
-            self.core()?.step(left, right, lr, momentum)
-        })?;
+        let (left, right) = (images("left", &left)?, images("right", &right)?);
+        let report = run_on(py, "left, right", || self.core()?.train_step(left, right, lr, momentum))?;
         let watched = PyDict::new(py);
         report.watched.into_iter().try_for_each(|(name, x)| watched.set_item(name, x))?;
         let n = report.features.len() / self.features;
@@ -112,11 +107,8 @@ impl Trainer {
     #[pyo3(signature = (images: "numpy.typing.NDArray[numpy.float32]") -> "numpy.typing.NDArray[numpy.float32]")]
     fn encode<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let held = floats("images", images)?;
-        let images = Images::new("images", &held)?;
-        let made = run_on(py, "images", || {
-            let mut room = vec![];
-            self.core()?.encode(images.batch(&mut room))
-        })?;
+        let images = self::images("images", &held)?;
+        let made = run_on(py, "images", || self.core()?.encode(images))?;
         let n = made.len() / self.features;
         into_array(py, made, &[n, self.features])
     }
@@ -306,43 +298,14 @@ pub(super) fn cosine_momentum(tau: f64, total: u64, k: u64) -> Result<f64> {
     Ok(Momentum::cosine(tau, total)?.at(k))
 }
 
-/// Images as Python gives them.
-#[derive(Clone, Copy)]
-struct Images<'a> {
-    numbers: &'a [f32],
-    shape: [usize; 4],
-    channels_first: bool,
-}
-
-impl<'a> Images<'a> {
-    fn new(name: &str, held: &'a Held<f32>) -> PyResult<Self> {
-        let (shape, channels_first) = match *held.shape() {
-            [n, height, width, 3] => ([n, height, width, 3], false),
-            [n, 3, height, width] => ([n, height, width, 3], true),
-            ref other => return Err(Error::shape(name, "(N, H, W, 3) or (N, 3, H, W)", format!("{other:?}")).into()),
-        };
-        Ok(Self { numbers: held.slice()?, shape, channels_first })
-    }
-
-    /// Channels last, in `room` where they were not.
-    fn batch(self, room: &'a mut Vec<f32>) -> Batch<'a> {
-        let numbers = self.numbers;
-        let [_, height, width, _] = self.shape;
-        if !self.channels_first {
-            return Batch { shape: self.shape, numbers };
-        }
-        let size = height * width;
-        lengthen("images", room, numbers.len(), 0.0);
-        room.clear();
-        for image in numbers.chunks_exact((3 * size).max(1)) {
-            let (red, others) = image.split_at(size);
-            let (green, blue) = others.split_at(size);
-            for ((&r, &g), &b) in red.iter().zip(green).zip(blue) {
-                room.extend([r, g, b]);
-            }
-        }
-        Batch { shape: self.shape, numbers: room }
-    }
+/// Images as Python gives them, not copied.
+fn images<'a>(name: &str, held: &'a Held<f32>) -> PyResult<Batch<'a>> {
+    let (shape, order) = match *held.shape() {
+        [n, height, width, 3] => ([n, height, width, 3], ChannelOrder::Last),
+        [n, 3, height, width] => ([n, height, width, 3], ChannelOrder::First),
+        ref other => return Err(Error::shape(name, "(N, H, W, 3) or (N, 3, H, W)", format!("{other:?}")).into()),
+    };
+    Ok(Batch { shape, numbers: held.slice()?, order })
 }
 
 fn into_dict(py: Python<'_>, state: State) -> PyResult<Bound<'_, PyDict>> {

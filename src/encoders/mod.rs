@@ -1,4 +1,4 @@
 //! Backbones: what learns to see.
 mod resnet;
 
-pub use resnet::{Arch, Settings, resnet};
+pub use resnet::{Arch, EncoderSettings, resnet};

@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::kernels::training::pooling;
 use crate::kernels::training::pooling::Window;
-use crate::nn::{Array, BatchNorm, Body, Conv2d, Engine, Kept, Layout, Normed, Pass};
+use crate::nn::{Array, ArrayRef, BatchNorm, Body, Conv2d, Engine, Kept, Layout, Normed, Pass};
 
 /// Which of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Arch {
 
 /// A backbone's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct EncoderSettings {
     /// Which of them.
     pub arch: Arch,
     /// 3x3 convolution of stride 1 and no pooling, instead of 7x7 of stride 2 and pooling.
@@ -94,8 +94,8 @@ struct ResNet {
 }
 
 /// The body of this ResNet, its tensors added to `layout`: images `[n, height, width, 3]` to features `[n, features]`.
-pub fn resnet(layout: &mut Layout, engine: Engine, settings: Settings) -> impl Body + use<> {
-    let Settings { arch, small_stem, zero_init_residual } = settings;
+pub fn resnet(layout: &mut Layout, engine: Engine, settings: EncoderSettings) -> impl Body + use<> {
+    let EncoderSettings { arch, small_stem, zero_init_residual } = settings;
     let (kernel, stride) = if small_stem { (3, 1) } else { (7, 2) };
     let stem = Unit {
         conv: Conv2d::new(layout, "conv1", (3, 64), kernel, stride),
@@ -153,7 +153,6 @@ struct KeptBlock {
 }
 
 struct KeptNet {
-    x: Array,
     stem: KeptUnit,
     /// The pooled map, and which number of each window it is.
     pooled: Option<(Array, Vec<u8>)>,
@@ -167,7 +166,7 @@ impl KeptBlock {
 }
 
 impl Unit {
-    fn forward(&self, engine: Engine, pass: &mut Pass, x: &Array, residual: Option<&Array>) -> KeptUnit {
+    fn forward(&self, engine: Engine, pass: &mut Pass, x: ArrayRef, residual: Option<&Array>) -> KeptUnit {
         let conv = self.conv.forward(engine, pass.params, x);
         let normed = self.norm.forward(engine, (pass.params, pass.buffers), &conv, residual, pass.mode);
         KeptUnit { conv: if pass.keep { conv } else { Array::zeros([0; 4]) }, normed }
@@ -178,7 +177,7 @@ impl Unit {
         &self,
         engine: Engine,
         (params, gradient): (&[f32], &mut [f32]),
-        (x, kept): (&Array, KeptUnit),
+        (x, kept): (ArrayRef, KeptUnit),
         dy: Array,
         (residual, wants_input): (bool, bool),
     ) -> (Option<Array>, Option<Array>) {
@@ -193,12 +192,12 @@ impl Unit {
 
 impl Block {
     fn forward(&self, engine: Engine, pass: &mut Pass, x: &Array) -> KeptBlock {
-        let shortcut = self.shortcut.as_ref().map(|unit| unit.forward(engine, pass, x, None));
+        let shortcut = self.shortcut.as_ref().map(|unit| unit.forward(engine, pass, x.borrowed(), None));
         let mut units: Vec<KeptUnit> = vec![];
         for (n, unit) in self.units.iter().enumerate() {
             let residual = (n + 1 == self.units.len()).then(|| shortcut.as_ref().map_or(x, |unit| &unit.normed.y));
             let input = units.last().map_or(x, |unit| &unit.normed.y);
-            let made = unit.forward(engine, pass, input, residual);
+            let made = unit.forward(engine, pass, input.borrowed(), residual);
             if !pass.keep {
                 units.clear();
             }
@@ -225,14 +224,15 @@ impl Block {
             let Some(kept) = units.pop() else { break };
             let input = units.last().map_or(x, |unit| &unit.normed.y);
             let is_last = n + 1 == self.units.len();
-            let (dx, residual) = unit.backward(engine, (params, gradient), (input, kept), dy, (is_last, true));
+            let (dx, residual) =
+                unit.backward(engine, (params, gradient), (input.borrowed(), kept), dy, (is_last, true));
             dy = dx.unwrap_or_else(|| Array::zeros([0; 4]));
             dresidual = residual.or(dresidual);
         }
         if let (Some(unit), Some(kept), Some(dresidual)) =
             (&self.shortcut, shortcut, dresidual.take_if(|_| self.shortcut.is_some()))
         {
-            let (dx, _) = unit.backward(engine, (params, gradient), (x, kept), dresidual, (false, true));
+            let (dx, _) = unit.backward(engine, (params, gradient), (x.borrowed(), kept), dresidual, (false, true));
             dx.iter().for_each(|dx| dy.add(engine, dx));
         }
         dresidual.iter().for_each(|dresidual| dy.add(engine, dresidual));
@@ -246,9 +246,9 @@ fn window(x: &Array) -> Window {
 }
 
 impl Body for ResNet {
-    fn forward(&self, pass: &mut Pass, x: Array) -> (Array, Option<Kept>) {
+    fn forward(&self, pass: &mut Pass, x: ArrayRef) -> (Array, Option<Kept>) {
         let engine = self.engine;
-        let stem = self.stem.forward(engine, pass, &x, None);
+        let stem = self.stem.forward(engine, pass, x, None);
         let pooled = self.pools.then(|| {
             let window = window(&stem.normed.y);
             let (rows, columns) = window.output_size();
@@ -277,7 +277,7 @@ impl Body for ResNet {
         let size = (last.pixels(), last.channels());
         let mut features = Array::zeros([x.shape[0], 1, 1, size.1]);
         pooling::average_pool(engine.isa, engine.threads, size, &last.numbers, &mut features.numbers);
-        let kept = pass.keep.then(|| Box::new(KeptNet { x, stem, pooled, blocks }) as Kept);
+        let kept = pass.keep.then(|| Box::new(KeptNet { stem, pooled, blocks }) as Kept);
         (features, kept)
     }
 
@@ -285,20 +285,21 @@ impl Body for ResNet {
         &self,
         params: &[f32],
         kept: Kept,
+        x: ArrayRef,
         dy: Array,
         gradient: &mut [f32],
         wants_input: bool,
     ) -> Option<Array> {
         let engine = self.engine;
-        let KeptNet { x, stem, mut pooled, mut blocks } = *kept.downcast::<KeptNet>().ok()?;
+        let KeptNet { stem, mut pooled, mut blocks } = *kept.downcast::<KeptNet>().ok()?;
         let mut d = Array::zeros(blocks.last()?.y().shape);
         let size = (d.pixels(), d.channels());
         pooling::average_pool_gradient(engine.threads, size, &dy.numbers, &mut d.numbers);
         for block in self.blocks.iter().rev() {
             let kept = blocks.pop()?;
             let first = pooled.as_ref().map_or(&stem.normed.y, |(pooled, _)| pooled);
-            let x = blocks.last().map_or(first, KeptBlock::y);
-            d = block.backward(engine, (params, gradient), (x, kept), d);
+            let input = blocks.last().map_or(first, KeptBlock::y);
+            d = block.backward(engine, (params, gradient), (input, kept), d);
         }
         if let Some((_, which)) = pooled.take() {
             let mut before = Array::zeros(stem.normed.y.shape);
@@ -306,7 +307,7 @@ impl Body for ResNet {
             pooling::max_pool_gradient(engine.isa, engine.threads, &window, &which, &d.numbers, &mut before.numbers);
             d = before;
         }
-        let (dx, _) = self.stem.backward(engine, (params, gradient), (&x, stem), d, (false, wants_input));
+        let (dx, _) = self.stem.backward(engine, (params, gradient), (x, stem), d, (false, wants_input));
         dx
     }
 }

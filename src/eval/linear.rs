@@ -8,14 +8,18 @@
 //! to a tenth at 60 and 80. SimCLR's (appendix B.6): Nesterov, lr 0.1, 90 epochs. Features here are not augmented, being computed once.
 use super::{Classes, Features, Softmax};
 use crate::error::{Error, Result};
+use crate::kernels::threads::pool;
 use crate::nn::{Engine, normal};
-use crate::optim::{Group, Optimizer, Parameter, Schedule, Sgd};
+use crate::optim::{Group, Optimizer, Schedule, Sgd, TensorInfo};
 use crate::random::Key;
 use rand::seq::SliceRandom;
 
+/// Values that one job copies: fewer are not worth handing over to another thread.
+const JOB: usize = 1 << 16;
+
 /// The settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct LinearSettings {
     /// The largest rate, for a batch of 256.
     pub lr: f64,
     /// Times through the features.
@@ -34,8 +38,8 @@ pub struct Settings {
 ///
 /// # Errors
 /// One class only, settings that cannot be, or with which the weights grow beyond all bounds.
-pub fn linear_probe(engine: Engine, settings: Settings, features: &Features) -> Result<Softmax> {
-    let Settings { lr, epochs, batch_size, momentum, nesterov, seed } = settings;
+pub fn linear_probe(engine: Engine, settings: LinearSettings, features: &Features) -> Result<Softmax> {
+    let LinearSettings { lr, epochs, batch_size, momentum, nesterov, seed } = settings;
     let (Classes { labels, places }, dim, n) = (features.classes()?, features.dim, features.len());
     for (name, value) in [("epochs", epochs), ("batch_size", batch_size)] {
         if value == 0 {
@@ -49,25 +53,35 @@ pub fn linear_probe(engine: Engine, settings: Settings, features: &Features) -> 
     let generator = &mut Key { seed, epoch: 0, index: u64::MAX, view: 0 }.generator();
     probe.parts().0.iter_mut().for_each(|w| *w = (0.01 * normal(generator)) as f32);
     let rule = Sgd { momentum, nesterov, weight_decay: 0.0, decayed: Group::All };
-    let all = Parameter { name: "probe".into(), ndim: 2, len: probe.numbers.len() };
+    let all = TensorInfo { name: "probe".into(), ndim: 2, len: probe.numbers.len() };
     let mut optimizer = Optimizer::new(rule, vec![all])?;
     let mut order: Vec<usize> = (0..n).collect();
     let (mut rows, mut targets): (Vec<f32>, Vec<usize>) = (vec![], vec![]);
     for epoch in 0..epochs {
         order.shuffle(&mut Key { seed, epoch: epoch as u64, index: u64::MAX, view: 1 }.generator());
         for (step, batch) in order.chunks(batch).enumerate() {
-            rows.clear();
+            gather(engine, features, batch, &mut rows);
             targets.clear();
-            for &row in batch {
-                rows.extend_from_slice(&features.numbers[row * dim..][..dim]);
-                targets.push(places[row]);
-            }
+            targets.extend(batch.iter().map(|&row| places[row]));
             let (_, gradient) = probe.gradient(engine, &rows, &targets);
-            optimizer.step(0, schedule.at((epoch * steps + step) as u64), &mut probe.numbers, &gradient);
+            optimizer.update(0, schedule.at((epoch * steps + step) as u64), &mut probe.numbers, &gradient);
         }
     }
     match probe.numbers.iter().all(|x| x.is_finite()) {
         true => Ok(probe),
         false => Err(Error::value("lr", lr, "the probe has diverged: lower it, or scale the features down")),
     }
+}
+
+/// The features of a batch, one after the other.
+fn gather(engine: Engine, features: &Features, batch: &[usize], rows: &mut Vec<f32>) {
+    let dim = features.dim;
+    rows.resize(batch.len() * dim, 0.0);
+    let rows_of_job = (JOB / dim).max(1);
+    let jobs = rows.chunks_mut(rows_of_job * dim).zip(batch.chunks(rows_of_job));
+    pool::each(engine.threads, jobs, |(rows, batch)| {
+        for (row, &at) in rows.chunks_exact_mut(dim).zip(batch) {
+            row.copy_from_slice(&features.numbers[at * dim..][..dim]);
+        }
+    });
 }

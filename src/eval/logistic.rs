@@ -5,11 +5,19 @@
 //! ```
 //!
 //! The protocol of Kornblith et al. 2019 for transfer, which SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow: 45 values of C in
-//! equal steps of their logarithm, the best one chosen on held-out images. Each C begins where the one before it ended.
+//! equal steps of their logarithm, the best one chosen on held-out images. The grid is cut into chains, which are learnt side by side:
+//! the first C of a chain begins at zeros, and each other one where the one before it ended.
 use super::{Classes, Features, Softmax};
 use crate::error::{Error, Result};
+use crate::kernels::threads::pool;
 use crate::nn::Engine;
 use std::collections::VecDeque;
+
+/// Chains of a grid: some work for a few threads, and not many beginnings at zeros. How many there are does not depend on the threads,
+/// and so neither does a result.
+const CHAINS: usize = 6;
+/// Bytes that all chains remember at once, at most; where one alone remembers more, they are learnt one after the other.
+const MOST_REMEMBERED: usize = 1 << 29;
 
 /// Steps that the curvature is known from.
 const MEMORY: usize = 10;
@@ -18,7 +26,7 @@ const DECREASE: f64 = 1e-4;
 
 /// The settings.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct LogisticSettings {
     /// One or more, the weakest penalty being the largest.
     pub c: Vec<f64>,
     /// Steps for each, at most.
@@ -31,8 +39,8 @@ pub struct Settings {
 ///
 /// # Errors
 /// One class only, settings that cannot be.
-pub fn logistic_probe(engine: Engine, settings: &Settings, features: &Features) -> Result<Vec<Softmax>> {
-    let Settings { c, max_iter, tolerance } = settings;
+pub fn logistic_probe(engine: Engine, settings: &LogisticSettings, features: &Features) -> Result<Vec<Softmax>> {
+    let LogisticSettings { c, max_iter, tolerance } = settings;
     if let Some(c) = c.iter().find(|&&c| !(c > 0.0 && c.is_finite())) {
         return Err(Error::value("c", c, "a number above 0"));
     }
@@ -41,18 +49,27 @@ pub fn logistic_probe(engine: Engine, settings: &Settings, features: &Features) 
         return Err(Error::value(name, value, "at least 1"));
     }
     let Classes { labels, places } = features.classes()?;
-    let mut probe = Softmax::zeros(labels, features.dim)?;
+    let zeros = Softmax::zeros(labels, features.dim)?;
     let mut order: Vec<usize> = (0..c.len()).collect();
     order.sort_by(|&a, &b| c[a].total_cmp(&c[b]));
-    let mut probes = vec![probe.clone(); c.len()];
-    for at in order {
-        let penalty = 1.0 / (c[at] * features.len() as f64);
-        minimize(&mut probe, *max_iter, *tolerance, |probe| {
-            objective(engine, probe, (features.numbers, &places), penalty)
-        });
-        probes[at] = probe.clone();
-    }
-    Ok(probes)
+    let chains = order.chunks(order.len().div_ceil(CHAINS));
+    let remembered = 2 * (MEMORY + 1) * zeros.numbers.len() * size_of::<f64>();
+    let at_once = chains.len().min(engine.threads).min(MOST_REMEMBERED / remembered).max(1);
+    let engine = Engine { threads: engine.threads / at_once, ..engine };
+    let mut learnt = vec![vec![]; chains.len()];
+    pool::each(at_once, chains.zip(&mut learnt), |(chain, learnt)| {
+        let mut probe = zeros.clone();
+        for &at in chain {
+            let penalty = 1.0 / (c[at] * features.len() as f64);
+            minimize(&mut probe, *max_iter, *tolerance, |probe| {
+                objective(engine, probe, (features.numbers, &places), penalty)
+            });
+            learnt.push(probe.clone());
+        }
+    });
+    let mut probes: Vec<(usize, Softmax)> = order.into_iter().zip(learnt.into_iter().flatten()).collect();
+    probes.sort_by_key(|&(at, _)| at);
+    Ok(probes.into_iter().map(|(_, probe)| probe).collect())
 }
 
 fn objective(engine: Engine, probe: &mut Softmax, (rows, places): (&[f32], &[usize]), penalty: f64) -> (f64, Vec<f64>) {
@@ -139,6 +156,13 @@ fn direction(past: &VecDeque<(Vec<f64>, Vec<f64>, f64)>, gradient: &[f64]) -> Ve
     q
 }
 
+/// Eight sums: one would wait for itself at every number.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    let ((a, last_a), (b, last_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0.0; 8];
+    for (a, b) in a.iter().zip(b) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+    }
+    let last: f64 = last_a.iter().zip(last_b).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f64>() + last
 }

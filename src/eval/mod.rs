@@ -5,8 +5,8 @@ mod logistic;
 mod softmax;
 
 pub use knn::{Knn, knn};
-pub use linear::{Settings as LinearSettings, linear_probe};
-pub use logistic::{Settings as LogisticSettings, logistic_probe};
+pub use linear::{LinearSettings, linear_probe};
+pub use logistic::{LogisticSettings, logistic_probe};
 pub use softmax::Softmax;
 
 use crate::error::{Error, Result};

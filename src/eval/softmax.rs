@@ -76,8 +76,7 @@ impl Softmax {
             let mut losses = vec![0.0; places.len()];
             let rows_of_job = (JOB / classes).max(1);
             let jobs = scores.chunks_mut(rows_of_job * classes).zip(places.chunks(rows_of_job));
-            let threads = engine.threads.min(jobs.len());
-            pool::each(threads, jobs.zip(losses.chunks_mut(rows_of_job)), |((scores, places), losses)| {
+            pool::each(engine.threads, jobs.zip(losses.chunks_mut(rows_of_job)), |((scores, places), losses)| {
                 for ((scores, &place), loss) in scores.chunks_exact_mut(classes).zip(places).zip(losses) {
                     *loss = into_gradient(scores, place, by);
                 }

@@ -5,8 +5,8 @@
 //! loss = 2 - 2 cos(p, z') + the same of the views exchanged
 //! after the optimizer's step: target = tau target + (1 - tau) online
 //! ```
-use super::{Method, Step, backbone, head, negative_cosine};
-use crate::encoders::Settings as Encoder;
+use super::{Forward, Method, ViewPairs, backbone, head, negative_cosine};
+use crate::encoders::EncoderSettings;
 use crate::error::{Error, Result};
 use crate::nn::{Engine, Hidden, Mode, Network};
 use crate::optim::ema;
@@ -15,7 +15,7 @@ use candle_core::Tensor;
 
 /// The settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct ByolSettings {
     /// Numbers between the layers of projector and predictor; 4096.
     pub hidden: usize,
     /// Numbers of a projection; 256.
@@ -35,9 +35,14 @@ impl Byol {
     /// With parameters as they begin; the target begins as the online network (its code draws it anew).
     ///
     /// # Errors
-    /// Settings that cannot be.
-    pub fn new(engine: Engine, encoder: Encoder, settings: Settings, generator: &mut Generator) -> Result<Self> {
-        let Settings { hidden, dim } = settings;
+    /// ByolSettings that cannot be.
+    pub fn new(
+        engine: Engine,
+        encoder: EncoderSettings,
+        settings: ByolSettings,
+        generator: &mut Generator,
+    ) -> Result<Self> {
+        let ByolSettings { hidden, dim } = settings;
         for (name, n) in [("hidden_dim", hidden), ("dim", dim)] {
             if n == 0 {
                 return Err(Error::value(name, n, "at least 1"));
@@ -69,18 +74,18 @@ impl Byol {
 }
 
 impl Method for Byol {
-    fn step(&mut self, left: &Tensor, right: &Tensor, _: f64) -> Result<Step> {
-        let [features, projections, prediction] = self.online(left)?;
-        let one = negative_cosine(&prediction, &self.target(right)?)?;
-        let [_, _, prediction] = self.online(right)?;
-        let other = negative_cosine(&prediction, &self.target(left)?)?;
-        Ok(Step { loss: (one + other)?, features, projections, watched: vec![] })
+    fn forward(&mut self, views: &ViewPairs, _: f64) -> Result<Forward> {
+        let (left, right) = (views.left()?, views.right()?);
+        let [features, projections, prediction] = self.online(&left)?;
+        let one = negative_cosine(&prediction, &self.target(&right)?)?;
+        let [_, _, prediction] = self.online(&right)?;
+        let other = negative_cosine(&prediction, &self.target(&left)?)?;
+        Ok(Forward { loss: (one + other)?, features, projections, watched: vec![] })
     }
 
-    fn finish(&mut self, m: f64) -> Result<()> {
+    fn after_update(&mut self, m: f64) -> Result<()> {
         for (target, online) in self.target.iter().zip(&self.online) {
-            let online = online.numbers()?;
-            target.change(|target| ema(target, &online, m))?;
+            online.read(|online| target.change(|target| ema(target, online, m)))??;
         }
         Ok(())
     }

@@ -9,10 +9,10 @@
 //!
 //! On several devices MoCo shuffles keys among them, so that norms do not tell which key belongs to which query. On one device the
 //! batch is split for the norms, and keys are shuffled among the parts (MoCo's Colab notebook).
-use super::{Method, State, Step, backbone, head, info_nce, normalized};
-use crate::encoders::Settings as Encoder;
+use super::{Forward, Method, ViewPairs, backbone, head, info_nce, normalized};
+use crate::encoders::EncoderSettings;
 use crate::error::{Error, Result};
-use crate::nn::{Engine, Hidden, Mode, Network};
+use crate::nn::{Engine, Hidden, Mode, Network, change};
 use crate::optim::{ema, whole};
 use crate::random::{Generator, Key};
 use candle_core::{Device, Tensor};
@@ -20,7 +20,7 @@ use rand::seq::SliceRandom;
 
 /// The settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct MocoSettings {
     /// Numbers of a key; 128.
     pub dim: usize,
     /// Keys in the queue; 65,536.
@@ -37,13 +37,15 @@ pub struct Settings {
 
 /// The method.
 pub struct Moco {
-    settings: Settings,
+    settings: MocoSettings,
     /// Backbone, projector.
     query: [Network; 2],
     key: [Network; 2],
-    /// `[queue][dim]`, oldest at `pointer`.
-    queue: Vec<f32>,
+    /// `[queue, dim]`, oldest at `pointer`.
+    queue: Tensor,
     pointer: usize,
+    /// Keys of the step that is being made.
+    new: Vec<Tensor>,
     seed: u64,
     steps: u64,
 }
@@ -52,15 +54,15 @@ impl Moco {
     /// With parameters as they begin.
     ///
     /// # Errors
-    /// Settings that cannot be.
+    /// MocoSettings that cannot be.
     pub fn new(
         engine: Engine,
-        encoder: Encoder,
-        settings: Settings,
+        encoder: EncoderSettings,
+        settings: MocoSettings,
         seed: u64,
         generator: &mut Generator,
     ) -> Result<Self> {
-        let Settings { dim, queue, temperature, splits, mlp, .. } = settings;
+        let MocoSettings { dim, queue, temperature, splits, mlp, .. } = settings;
         if !(temperature > 0.0 && temperature.is_finite()) {
             return Err(Error::value("temperature", temperature, "a number above 0"));
         }
@@ -79,7 +81,8 @@ impl Moco {
             let length = key.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
             key.iter_mut().for_each(|x| *x /= length);
         }
-        Ok(Self { settings, query, key, queue: keys, pointer: 0, seed, steps: 0 })
+        let queue = Tensor::from_vec(keys, (queue, dim), &Device::Cpu)?;
+        Ok(Self { settings, query, key, queue, pointer: 0, new: vec![], seed, steps: 0 })
     }
 
     /// Features and queries.
@@ -93,27 +96,29 @@ impl Moco {
     /// Keys of shuffled images, in the order of the images again.
     fn keys(&self, x: &Tensor, view: u64) -> Result<Tensor> {
         let mode = Mode::Train { splits: self.settings.splits };
+        let keys = |x: &Tensor| self.key[1].forward(&self.key[0].forward(x, mode)?, mode);
+        if self.settings.splits == 1 {
+            return normalized(&keys(x)?.detach());
+        }
         let n = x.dim(0)?;
         let mut order: Vec<u32> = (0..n as u32).collect();
-        if self.settings.splits > 1 {
-            let key = Key { seed: self.seed, epoch: self.steps, index: u64::MAX - 1, view };
-            order.shuffle(&mut key.generator());
-        }
+        order.shuffle(&mut Key { seed: self.seed, epoch: self.steps, index: u64::MAX - 1, view }.generator());
         let mut back = vec![0; n];
         order.iter().enumerate().for_each(|(at, &image)| back[image as usize] = at as u32);
         let shuffled = x.index_select(&Tensor::from_vec(order, n, &Device::Cpu)?, 0)?;
-        let k = self.key[1].forward(&self.key[0].forward(&shuffled, mode)?, mode)?;
-        normalized(&k.index_select(&Tensor::from_vec(back, n, &Device::Cpu)?, 0)?.detach())
+        normalized(&keys(&shuffled)?.index_select(&Tensor::from_vec(back, n, &Device::Cpu)?, 0)?.detach())
     }
 
     /// Takes keys in where the oldest are, of any number: from the queue's end it goes on at its beginning.
     fn enqueue(&mut self, keys: &Tensor) -> Result<()> {
-        let dim = keys.dim(1)?;
-        for key in keys.flatten_all()?.to_vec1::<f32>()?.chunks_exact(dim) {
-            self.queue[self.pointer * dim..][..dim].copy_from_slice(key);
-            self.pointer = (self.pointer + 1) % self.settings.queue;
-        }
-        Ok(())
+        let (dim, len) = (keys.dim(1)?, self.settings.queue);
+        let (keys, pointer) = (keys.flatten_all()?.to_vec1::<f32>()?, &mut self.pointer);
+        change(&self.queue, |queue| {
+            for key in keys.chunks_exact(dim) {
+                queue[*pointer * dim..][..dim].copy_from_slice(key);
+                *pointer = (*pointer + 1) % len;
+            }
+        })
     }
 }
 
@@ -127,24 +132,23 @@ impl Method for Moco {
         Ok(())
     }
 
-    fn step(&mut self, left: &Tensor, right: &Tensor, m: f64) -> Result<Step> {
+    fn forward(&mut self, views: &ViewPairs, m: f64) -> Result<Forward> {
         for (key, query) in self.key.iter().zip(&self.query) {
-            let query = query.numbers()?;
-            key.change(|key| ema(key, &query, m))?;
+            query.read(|query| key.change(|key| ema(key, query, m)))??;
         }
-        let Settings { dim, queue, temperature, symmetric, .. } = self.settings;
-        let negatives = Tensor::from_vec(self.queue.clone(), (queue, dim), &Device::Cpu)?;
-        let ((features, projections), of_right) = (self.queries(left)?, self.keys(right, 1)?);
-        let (mut loss, mut accuracy) = info_nce(&projections, &of_right, &negatives, temperature)?;
+        let MocoSettings { temperature, symmetric, .. } = self.settings;
+        let (left, right) = (views.left()?, views.right()?);
+        let ((features, projections), of_right) = (self.queries(&left)?, self.keys(&right, 1)?);
+        let (mut loss, mut accuracy) = info_nce(&projections, &of_right, &self.queue, temperature)?;
+        self.new.clear();
         if symmetric {
-            let ((_, q), of_left) = (self.queries(right)?, self.keys(left, 0)?);
-            let (other, second) = info_nce(&q, &of_left, &negatives, temperature)?;
+            let ((_, q), of_left) = (self.queries(&right)?, self.keys(&left, 0)?);
+            let (other, second) = info_nce(&q, &of_left, &self.queue, temperature)?;
             (loss, accuracy) = ((loss + other)?, (accuracy + second) / 2.0);
-            self.enqueue(&of_left)?;
+            self.new.push(of_left);
         }
-        self.enqueue(&of_right)?;
-        self.steps += 1;
-        Ok(Step { loss, features, projections, watched: vec![("queue_accuracy", accuracy)] })
+        self.new.push(of_right);
+        Ok(Forward { loss, features, projections, watched: vec![("queue_accuracy", accuracy)] })
     }
 
     fn learning(&self) -> Vec<(&'static str, &Network)> {
@@ -155,28 +159,31 @@ impl Method for Moco {
         vec![("key_backbone", &self.key[0]), ("key_projector", &self.key[1])]
     }
 
-    fn state(&self) -> Result<State> {
-        let Settings { dim, queue, .. } = self.settings;
-        // Steps in two numbers that float32 holds.
-        let steps = [self.steps >> 20, self.steps & 0xF_FFFF].map(|x| x as f32);
-        Ok(vec![
-            ("queue".into(), vec![queue, dim], self.queue.clone()),
-            ("queue_pointer".into(), vec![1], vec![self.pointer as f32]),
-            ("steps".into(), vec![2], steps.to_vec()),
-        ])
+    /// The gradient reads the queue: keys go in once it is made.
+    fn after_update(&mut self, _: f64) -> Result<()> {
+        for keys in std::mem::take(&mut self.new) {
+            self.enqueue(&keys)?;
+        }
+        self.steps += 1;
+        Ok(())
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
-        let mine = self.state()?;
-        let fits = mine.len() == state.len() && mine.iter().zip(state).all(|(a, b)| (&a.0, &a.1) == (&b.0, &b.1));
-        if !fits {
-            let names: Vec<_> = state.iter().map(|(name, shape, _)| format!("{name} {shape:?}")).collect();
-            let remedy = format!("this run's queue is {:?}", mine[0].1);
-            return Err(Error::value("state of MoCo", names.join(", "), remedy));
-        }
-        let pointer = whole("queue_pointer", state[1].2[0], self.settings.queue as u64)?;
-        let (high, low) = (whole("steps", state[2].2[0], 1 << 24)?, whole("steps", state[2].2[1], 1 << 20)?);
-        self.queue.copy_from_slice(&state[0].2);
+    fn entries(&self) -> Vec<(&'static str, Vec<usize>)> {
+        let MocoSettings { dim, queue, .. } = self.settings;
+        vec![("queue", vec![queue, dim]), ("queue_pointer", vec![1]), ("steps", vec![2])]
+    }
+
+    fn state(&self) -> Result<Vec<Vec<f32>>> {
+        // Steps in two numbers that float32 holds.
+        let steps = [self.steps >> 20, self.steps & 0xF_FFFF].map(|x| x as f32);
+        Ok(vec![self.queue.flatten_all()?.to_vec1()?, vec![self.pointer as f32], steps.to_vec()])
+    }
+
+    fn load_state(&mut self, state: &[&[f32]]) -> Result<()> {
+        let &[queue, &[pointer], &[high, low]] = state else { panic!("other values than `entries` tells") };
+        let pointer = whole("queue_pointer", pointer, self.settings.queue as u64)?;
+        let (high, low) = (whole("steps", high, 1 << 24)?, whole("steps", low, 1 << 20)?);
+        change(&self.queue, |to| to.copy_from_slice(queue))?;
         self.pointer = pointer as usize;
         self.steps = (high << 20) + low;
         Ok(())

@@ -4,24 +4,62 @@ mod losses;
 mod moco;
 mod simclr;
 
-pub use byol::{Byol, Settings as ByolSettings};
+pub use byol::{Byol, ByolSettings};
 pub use losses::{info_nce, negative_cosine, normalized, nt_xent, spread};
-pub use moco::{Moco, Settings as MocoSettings};
-pub use simclr::{Settings as SimClrSettings, SimClr};
+pub use moco::{Moco, MocoSettings};
+pub use simclr::{SimClr, SimClrSettings};
 
-use crate::encoders::{Settings as Encoder, resnet};
+use crate::encoders::{EncoderSettings, resnet};
 use crate::error::{Error, Result};
 use crate::nn::{Engine, Hidden, Layout, Mlp, Network};
 use crate::random::Generator;
 use candle_core::Tensor;
 use std::sync::Arc;
 
-/// Named tensors: what they are called, their shapes, their numbers.
-pub type State = Vec<(String, Vec<usize>, Vec<f32>)>;
-
-/// What a step gives.
+/// Two views of each image of a batch: `[2 n, height, width, 3]`, all the left ones first.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct ViewPairs(Tensor);
+
+impl ViewPairs {
+    /// Of such a tensor.
+    ///
+    /// # Panics
+    /// If it has an odd number of images.
+    pub fn new(both: Tensor) -> Self {
+        assert!(both.dims().first().is_some_and(|n| n.is_multiple_of(2)), "views of {:?}", both.shape());
+        Self(both)
+    }
+
+    /// How many images.
+    pub fn images(&self) -> usize {
+        self.0.dims()[0] / 2
+    }
+
+    /// All views.
+    pub fn both(&self) -> &Tensor {
+        &self.0
+    }
+
+    /// Those of the query's or the online network.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn left(&self) -> Result<Tensor> {
+        Ok(self.0.narrow(0, 0, self.images())?)
+    }
+
+    /// The others.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn right(&self) -> Result<Tensor> {
+        Ok(self.0.narrow(0, self.images(), self.images())?)
+    }
+}
+
+/// What the forward pass of a step gives.
+#[derive(Clone, Debug)]
+pub struct Forward {
     /// The loss, a scalar of candle's graph.
     pub loss: Tensor,
     /// The left views' features.
@@ -45,18 +83,17 @@ pub trait Method: Send + Sync {
         Ok(())
     }
 
-    /// The loss of two views, `[n, height, width, 3]`, the left one being the query's or the online network's. `m` is how far a
-    /// momentum encoder stays what it is.
+    /// The loss of two views. `m` is how far a momentum encoder stays what it is.
     ///
     /// # Errors
     /// A batch that does not fit, or candle's.
-    fn step(&mut self, left: &Tensor, right: &Tensor, m: f64) -> Result<Step>;
+    fn forward(&mut self, views: &ViewPairs, m: f64) -> Result<Forward>;
 
-    /// After the optimizer's step.
+    /// What comes after the optimizers have updated the networks that learn.
     ///
     /// # Errors
     /// candle's.
-    fn finish(&mut self, _m: f64) -> Result<()> {
+    fn after_update(&mut self, _m: f64) -> Result<()> {
         Ok(())
     }
 
@@ -68,25 +105,33 @@ pub trait Method: Send + Sync {
         vec![]
     }
 
-    /// What else a continued run needs, by name, with its shape.
+    /// Names and shapes of what else a continued run needs.
+    fn entries(&self) -> Vec<(&'static str, Vec<usize>)> {
+        vec![]
+    }
+
+    /// Those values, in the same order.
     ///
     /// # Errors
     /// candle's.
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<Vec<Vec<f32>>> {
         Ok(vec![])
     }
 
-    /// Goes on from such a state.
+    /// Goes on from such values.
     ///
     /// # Errors
-    /// Another method's state.
-    fn load_state(&mut self, _state: &State) -> Result<()> {
+    /// Values that cannot be; nothing is changed then.
+    ///
+    /// # Panics
+    /// If there are others than [`Method::entries`] tells, or of another length.
+    fn load_state(&mut self, _state: &[&[f32]]) -> Result<()> {
         Ok(())
     }
 }
 
 /// A backbone with its numbers.
-fn backbone(engine: Engine, encoder: Encoder, generator: &mut Generator) -> Result<Network> {
+fn backbone(engine: Engine, encoder: EncoderSettings, generator: &mut Generator) -> Result<Network> {
     let mut layout = Layout::default();
     let body = resnet(&mut layout, engine, encoder);
     Network::new(Arc::new(body), layout, generator)

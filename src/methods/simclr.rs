@@ -4,16 +4,15 @@
 //! z = g(f(x)) of both views in one batch, normalized
 //! loss = -log exp(z_i z_j / T) / sum over k != i of exp(z_i z_k / T), on average over all i, j the other view of i
 //! ```
-use super::{Method, Step, backbone, head, nt_xent};
-use crate::encoders::Settings as Encoder;
+use super::{Forward, Method, ViewPairs, backbone, head, nt_xent};
+use crate::encoders::EncoderSettings;
 use crate::error::{Error, Result};
 use crate::nn::{Engine, Hidden, Mode, Network};
 use crate::random::Generator;
-use candle_core::Tensor;
 
 /// The settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct SimClrSettings {
     /// Numbers between the projector's layers; 2048.
     pub hidden: usize,
     /// Numbers of a projection; 128.
@@ -26,7 +25,7 @@ pub struct Settings {
 
 /// The method.
 pub struct SimClr {
-    settings: Settings,
+    settings: SimClrSettings,
     backbone: Network,
     projector: Network,
 }
@@ -37,9 +36,14 @@ impl SimClr {
     /// With parameters as they begin.
     ///
     /// # Errors
-    /// Settings that cannot be.
-    pub fn new(engine: Engine, encoder: Encoder, settings: Settings, generator: &mut Generator) -> Result<Self> {
-        let Settings { hidden, dim, layers, temperature } = settings;
+    /// SimClrSettings that cannot be.
+    pub fn new(
+        engine: Engine,
+        encoder: EncoderSettings,
+        settings: SimClrSettings,
+        generator: &mut Generator,
+    ) -> Result<Self> {
+        let SimClrSettings { hidden, dim, layers, temperature } = settings;
         for (name, n) in [("hidden_dim", hidden), ("dim", dim), ("layers", layers)] {
             if n == 0 {
                 return Err(Error::value(name, n, "at least 1"));
@@ -60,14 +64,13 @@ impl SimClr {
 }
 
 impl Method for SimClr {
-    fn step(&mut self, left: &Tensor, right: &Tensor, _: f64) -> Result<Step> {
-        let both = Tensor::cat(&[left, right], 0)?;
-        let features = self.backbone.forward(&both, MODE)?;
+    fn forward(&mut self, views: &ViewPairs, _: f64) -> Result<Forward> {
+        let features = self.backbone.forward(views.both(), MODE)?;
         let z = self.projector.forward(&features, MODE)?;
         let (loss, accuracy) = nt_xent(&z, self.settings.temperature)?;
-        let [features, projections] = [features, z].map(|rows| rows.narrow(0, 0, left.dim(0)?));
+        let [features, projections] = [features, z].map(|rows| rows.narrow(0, 0, views.images()));
         let watched = vec![("contrastive_accuracy", accuracy)];
-        Ok(Step { loss, features: features?, projections: projections?, watched })
+        Ok(Forward { loss, features: features?, projections: projections?, watched })
     }
 
     fn learning(&self) -> Vec<(&'static str, &Network)> {

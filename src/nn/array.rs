@@ -16,6 +16,15 @@ pub struct Array {
     pub numbers: Vec<f32>,
 }
 
+/// The same, of someone else's numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct ArrayRef<'a> {
+    /// Images, rows, columns, channels.
+    pub shape: [usize; 4],
+    /// As many numbers.
+    pub numbers: &'a [f32],
+}
+
 /// A path through the kernels, and how many threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Engine {
@@ -30,6 +39,11 @@ impl Array {
     pub fn zeros(shape: [usize; 4]) -> Self {
         let numbers = memory::zeros("a batch's maps", shape.iter().product());
         Self { shape, numbers: memory::or_unwind(numbers) }
+    }
+
+    /// Without a copy.
+    pub fn borrowed(&self) -> ArrayRef<'_> {
+        ArrayRef { shape: self.shape, numbers: &self.numbers }
     }
 
     /// Rows times columns.

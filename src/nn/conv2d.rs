@@ -1,5 +1,5 @@
 //! A convolution without bias, as ResNets have them: `kernels/training/convolution` with its weights in the flat vector.
-use super::{Array, Engine, Initial, Layout};
+use super::{Array, ArrayRef, Engine, Initial, Layout};
 use crate::kernels::training::convolution;
 use crate::kernels::training::convolution::Shape;
 use std::ops::Range;
@@ -41,19 +41,19 @@ impl Conv2d {
     ///
     /// # Panics
     /// If the input has other channels.
-    pub fn forward(&self, engine: Engine, params: &[f32], x: &Array) -> Array {
+    pub fn forward(&self, engine: Engine, params: &[f32], x: ArrayRef) -> Array {
         let shape = self.shape(x.shape);
         let (rows, columns) = shape.output_size();
         let mut y = Array::zeros([shape.batch, rows, columns, self.outputs]);
         let weight = &params[self.weight.clone()];
-        convolution::forward(engine.isa, engine.threads, &shape, &x.numbers, weight, &mut y.numbers);
+        convolution::forward(engine.isa, engine.threads, &shape, x.numbers, weight, &mut y.numbers);
         y
     }
 
     /// Puts the weights' gradient in its place.
-    pub fn weight_gradient(&self, engine: Engine, x: &Array, dy: &Array, gradient: &mut [f32]) {
+    pub fn weight_gradient(&self, engine: Engine, x: ArrayRef, dy: &Array, gradient: &mut [f32]) {
         let out = &mut gradient[self.weight.clone()];
-        convolution::weight_gradient(engine.isa, engine.threads, &self.shape(x.shape), &x.numbers, &dy.numbers, out);
+        convolution::weight_gradient(engine.isa, engine.threads, &self.shape(x.shape), x.numbers, &dy.numbers, out);
     }
 
     /// The gradient of an input of this shape.

@@ -1,6 +1,5 @@
 //! Where in the flat vector of a network's parameters each tensor stands, what it is called, and how it begins: PyTorch's names and
 //! orders in files, ours in memory.
-use crate::error::{Error, Result};
 use crate::memory;
 use crate::random::{Generator, uniform};
 use rand::Rng;
@@ -95,6 +94,20 @@ impl Layout {
         &self.buffers
     }
 
+    /// Names of its parameters and buffers, and their shapes in files.
+    pub fn shapes(&self) -> impl Iterator<Item = (&str, Vec<usize>)> {
+        let parameters = self.parameters.iter().map(|parameter| (&parameter.name[..], parameter.shape.clone()));
+        parameters.chain(self.buffers.iter().map(|buffer| {
+            let shape = if Self::is_count(&buffer.name) { vec![] } else { vec![buffer.range.len()] };
+            (&buffer.name[..], shape)
+        }))
+    }
+
+    /// Whether a buffer of this name counts batches: a scalar.
+    pub fn is_count(name: &str) -> bool {
+        name.ends_with("num_batches_tracked")
+    }
+
     /// Numbers of all parameters.
     #[allow(clippy::len_without_is_empty)] // A network has parameters.
     pub fn len(&self) -> usize {
@@ -126,37 +139,30 @@ impl Layout {
     /// The tensor of a parameter as files have it.
     pub fn to_file(parameter: &Parameter, numbers: &[f32]) -> Vec<f32> {
         let numbers = &numbers[parameter.range.clone()];
-        let &[outputs, inputs, rows, columns] = parameter.shape.as_slice() else { return numbers.to_vec() };
+        let &[_, inputs, rows, columns] = parameter.shape.as_slice() else { return numbers.to_vec() };
         let taps = rows * columns;
         let mut file = vec![0.0; numbers.len()];
-        for (n, &x) in numbers.iter().enumerate() {
-            let (o, tap, i) = (n / (taps * inputs), n / inputs % taps, n % inputs);
-            debug_assert!(o < outputs);
-            file[(o * inputs + i) * taps + tap] = x;
-        }
+        numbers.iter().enumerate().for_each(|(n, &x)| file[in_file(n, inputs, taps)] = x);
         file
     }
 
     /// Takes the tensor of a parameter in, as files have it.
     ///
-    /// # Errors
-    /// Another shape.
-    pub fn take_from_file(parameter: &Parameter, shape: &[usize], file: &[f32], numbers: &mut [f32]) -> Result<()> {
-        if shape != parameter.shape {
-            return Err(Error::shape(&parameter.name, format!("{:?}", parameter.shape), format!("{shape:?}")));
-        }
+    /// # Panics
+    /// If it has another length.
+    pub fn take_from_file(parameter: &Parameter, file: &[f32], numbers: &mut [f32]) {
         let numbers = &mut numbers[parameter.range.clone()];
-        let &[_, inputs, rows, columns] = shape else {
-            numbers.copy_from_slice(file);
-            return Ok(());
-        };
+        assert_eq!(file.len(), numbers.len(), "{}", parameter.name);
+        let &[_, inputs, rows, columns] = parameter.shape.as_slice() else { return numbers.copy_from_slice(file) };
         let taps = rows * columns;
-        for (n, x) in numbers.iter_mut().enumerate() {
-            let (o, tap, i) = (n / (taps * inputs), n / inputs % taps, n % inputs);
-            *x = file[(o * inputs + i) * taps + tap];
-        }
-        Ok(())
+        numbers.iter_mut().enumerate().for_each(|(n, x)| *x = file[in_file(n, inputs, taps)]);
     }
+}
+
+/// Where in a file's `[O, I, taps]` a number stands that in memory is the `n`th of `[O, taps, I]`.
+fn in_file(n: usize, inputs: usize, taps: usize) -> usize {
+    let (output, tap, input) = (n / (taps * inputs), n / inputs % taps, n % inputs);
+    (output * inputs + input) * taps + tap
 }
 
 /// Of mean 0 and deviation 1 (Box and Muller 1958).

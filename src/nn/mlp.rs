@@ -1,5 +1,5 @@
 //! Heads: linear layers with ReLU, or batch norm and ReLU, between them, as projectors and predictors have them.
-use super::{Array, BatchNorm, Body, Engine, Initial, Kept, Layout, Normed, Pass};
+use super::{Array, ArrayRef, BatchNorm, Body, Engine, Initial, Kept, Layout, Normed, Pass};
 use crate::kernels::training::convolution;
 use crate::kernels::training::convolution::Shape;
 use std::ops::Range;
@@ -45,8 +45,8 @@ struct Linear {
     bias: Option<Range<usize>>,
 }
 
+/// What a layer keeps. Its input is the output of the one before it.
 struct KeptLayer {
-    x: Array,
     /// Before a norm.
     linear: Option<Array>,
     /// After what follows.
@@ -83,11 +83,11 @@ impl Mlp {
 }
 
 impl Body for Mlp {
-    fn forward(&self, pass: &mut Pass, x: Array) -> (Array, Option<Kept>) {
-        let mut kept = vec![];
-        let mut x = x;
+    fn forward(&self, pass: &mut Pass, x: ArrayRef) -> (Array, Option<Kept>) {
+        let mut kept: Vec<KeptLayer> = vec![];
         for layer in &self.layers {
-            let linear = layer.linear.forward(self.engine, pass.params, &x);
+            let input = kept.last().map_or(x, |kept| kept.normed.y.borrowed());
+            let linear = layer.linear.forward(self.engine, pass.params, input);
             let (linear, normed) = match &layer.follow {
                 Follow::Nothing => (None, Normed { y: linear, moments: vec![] }),
                 Follow::Relu => {
@@ -100,26 +100,31 @@ impl Body for Mlp {
                     (Some(linear), normed)
                 }
             };
-            let next = normed.y.clone();
-            if pass.keep {
-                kept.push(KeptLayer { x, linear, normed });
+            if !pass.keep {
+                kept.clear();
             }
-            x = next;
+            kept.push(KeptLayer { linear, normed });
         }
-        (x, pass.keep.then(|| Box::new(kept) as Kept))
+        // No ReLU follows the last layer: its gradient does not ask for its output.
+        let last = kept.last_mut().expect("a head has a layer");
+        let y = std::mem::replace(&mut last.normed.y, Array::zeros([0; 4]));
+        (y, pass.keep.then(|| Box::new(kept) as Kept))
     }
 
     fn backward(
         &self,
         params: &[f32],
         kept: Kept,
+        x: ArrayRef,
         dy: Array,
         gradient: &mut [f32],
         wants_input: bool,
     ) -> Option<Array> {
-        let kept = kept.downcast::<Vec<KeptLayer>>().ok()?;
+        let mut layers = *kept.downcast::<Vec<KeptLayer>>().ok()?;
         let mut dy = dy;
-        for (n, (layer, kept)) in self.layers.iter().zip(*kept).enumerate().rev() {
+        for (n, layer) in self.layers.iter().enumerate().rev() {
+            let kept = layers.pop()?;
+            let input = layers.last().map_or(x, |kept| kept.normed.y.borrowed());
             match (&layer.follow, &kept.linear) {
                 (Follow::Relu, _) => {
                     dy.numbers
@@ -132,7 +137,7 @@ impl Body for Mlp {
                 }
                 _ => {}
             }
-            layer.linear.weight_gradient(self.engine, &kept.x, &dy, gradient);
+            layer.linear.weight_gradient(self.engine, input, &dy, gradient);
             if n == 0 && !wants_input {
                 return None;
             }
@@ -155,11 +160,11 @@ impl Linear {
         Shape::linear(batch, self.inputs, self.outputs)
     }
 
-    fn forward(&self, engine: Engine, params: &[f32], x: &Array) -> Array {
+    fn forward(&self, engine: Engine, params: &[f32], x: ArrayRef) -> Array {
         let batch = x.shape[0];
         let mut y = Array::zeros([batch, 1, 1, self.outputs]);
         let weight = &params[self.weight.clone()];
-        convolution::forward(engine.isa, engine.threads, &self.shape(batch), &x.numbers, weight, &mut y.numbers);
+        convolution::forward(engine.isa, engine.threads, &self.shape(batch), x.numbers, weight, &mut y.numbers);
         if let Some(bias) = &self.bias {
             let bias = &params[bias.clone()];
             y.numbers.chunks_exact_mut(self.outputs).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
@@ -167,10 +172,10 @@ impl Linear {
         y
     }
 
-    fn weight_gradient(&self, engine: Engine, x: &Array, dy: &Array, gradient: &mut [f32]) {
+    fn weight_gradient(&self, engine: Engine, x: ArrayRef, dy: &Array, gradient: &mut [f32]) {
         let out = &mut gradient[self.weight.clone()];
         let shape = self.shape(x.shape[0]);
-        convolution::weight_gradient(engine.isa, engine.threads, &shape, &x.numbers, &dy.numbers, out);
+        convolution::weight_gradient(engine.isa, engine.threads, &shape, x.numbers, &dy.numbers, out);
         if let Some(bias) = &self.bias {
             let sums = &mut gradient[bias.clone()];
             sums.fill(0.0);

@@ -12,10 +12,10 @@ mod layout;
 mod mlp;
 mod network;
 
-pub use array::{Array, Engine};
+pub use array::{Array, ArrayRef, Engine};
 pub use batch_norm::{BatchNorm, Normed};
 pub use conv2d::Conv2d;
 pub(crate) use layout::normal;
 pub use layout::{Buffer, Initial, Layout, Parameter};
 pub use mlp::{Hidden, Mlp};
-pub use network::{Body, Kept, Mode, Network, Pass};
+pub use network::{Body, Kept, Mode, Network, Pass, change};

@@ -1,9 +1,9 @@
 //! A network as one operation of candle's graph: `y = body(x; parameters)`, whose gradients are made by hand.
-use super::{Array, Layout};
+use super::{Array, ArrayRef, Layout};
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::locked;
 use crate::random::Generator;
-use candle_core::{CpuStorage, CustomOp2, Device, Layout as Strides, Shape, Storage, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp2, Device, Shape, Storage, Tensor, Var};
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -36,12 +36,19 @@ pub type Kept = Box<dyn Any + Send + Sync>;
 
 /// Layers in their order.
 pub trait Body: Send + Sync {
-    /// The output, and what the gradient needs where `pass.keep` asks for it.
-    fn forward(&self, pass: &mut Pass, x: Array) -> (Array, Option<Kept>);
+    /// The output, and what the gradient needs beside the input where `pass.keep` asks for it.
+    fn forward(&self, pass: &mut Pass, x: ArrayRef) -> (Array, Option<Kept>);
 
-    /// Writes the gradient of all parameters; gives that of the input if it is wanted.
-    fn backward(&self, params: &[f32], kept: Kept, dy: Array, gradient: &mut [f32], wants_input: bool)
-    -> Option<Array>;
+    /// Writes the gradient of all parameters; gives that of the input `x` if it is wanted.
+    fn backward(
+        &self,
+        params: &[f32],
+        kept: Kept,
+        x: ArrayRef,
+        dy: Array,
+        gradient: &mut [f32],
+        wants_input: bool,
+    ) -> Option<Array>;
 }
 
 /// A body with its numbers.
@@ -51,6 +58,7 @@ pub struct Network {
     layout: Arc<Layout>,
     params: Tensor,
     buffers: Arc<Mutex<Vec<f32>>>,
+    gradient: Arc<Mutex<Option<Vec<f32>>>>,
 }
 
 impl Network {
@@ -61,7 +69,13 @@ impl Network {
     pub fn new(body: Arc<dyn Body>, layout: Layout, generator: &mut Generator) -> Result<Self> {
         let params = Var::from_vec(layout.initial(generator), layout.len(), &Device::Cpu)?;
         let buffers = Arc::new(Mutex::new(layout.initial_buffers()));
-        Ok(Self { body, layout: Arc::new(layout), params: params.as_tensor().clone(), buffers })
+        Ok(Self {
+            body,
+            layout: Arc::new(layout),
+            params: params.as_tensor().clone(),
+            buffers,
+            gradient: Arc::default(),
+        })
     }
 
     /// Another one with the same numbers, which does not learn: a momentum encoder.
@@ -69,9 +83,9 @@ impl Network {
     /// # Errors
     /// candle's.
     pub fn frozen(&self) -> Result<Self> {
-        let params = Tensor::from_vec(self.numbers()?, self.layout.len(), &Device::Cpu)?;
+        let params = self.read(|numbers| Tensor::from_slice(numbers, self.layout.len(), &Device::Cpu))??;
         let buffers = Arc::new(Mutex::new(self.buffers().clone()));
-        Ok(Self { body: self.body.clone(), layout: self.layout.clone(), params, buffers })
+        Ok(Self { body: self.body.clone(), layout: self.layout.clone(), params, buffers, gradient: Arc::default() })
     }
 
     /// Where its tensors stand.
@@ -79,22 +93,24 @@ impl Network {
         &self.layout
     }
 
-    /// The flat vector of its parameters: what gradients are asked of.
-    pub fn params(&self) -> &Tensor {
-        &self.params
-    }
-
     /// Its buffers.
     pub fn buffers(&self) -> MutexGuard<'_, Vec<f32>> {
         locked(&self.buffers)
     }
 
-    /// A copy of its parameters.
+    /// The gradient of its parameters that has come together since it was taken last, from all that went through it; none where
+    /// nothing has.
+    pub fn take_gradient(&self) -> Option<Vec<f32>> {
+        locked(&self.gradient).take()
+    }
+
+    /// Lends its parameters.
     ///
     /// # Errors
     /// candle's.
-    pub fn numbers(&self) -> Result<Vec<f32>> {
-        Ok(self.params.to_vec1()?)
+    pub fn read<T>(&self, read: impl FnOnce(&[f32]) -> T) -> Result<T> {
+        let (storage, layout) = self.params.storage_and_layout();
+        Ok(read(contiguous(&storage, layout)?))
     }
 
     /// Changes its parameters in place.
@@ -102,7 +118,15 @@ impl Network {
     /// # Errors
     /// candle's.
     pub fn change(&self, change: impl FnMut(&mut [f32]) + Send + Sync) -> Result<()> {
-        Ok(self.params.inplace_op1(&Change(Mutex::new(change)))?)
+        self::change(&self.params, change)
+    }
+
+    fn add_gradient(&self, gradient: Vec<f32>) {
+        let mut sum = locked(&self.gradient);
+        match &mut *sum {
+            Some(sum) => sum.iter_mut().zip(gradient).for_each(|(sum, x)| *sum += x),
+            None => *sum = Some(gradient),
+        }
     }
 
     /// The output for a batch, `[n, height, width, channels]` or `[n, channels]`: `[n, features]`.
@@ -115,6 +139,14 @@ impl Network {
     }
 }
 
+/// Changes a tensor in place.
+///
+/// # Errors
+/// candle's.
+pub fn change(tensor: &Tensor, change: impl FnMut(&mut [f32]) + Send + Sync) -> Result<()> {
+    Ok(tensor.inplace_op1(&Change(Mutex::new(change)))?)
+}
+
 struct Change<F>(Mutex<F>);
 
 impl<F: FnMut(&mut [f32]) + Send + Sync> candle_core::InplaceOp1 for Change<F> {
@@ -122,13 +154,13 @@ impl<F: FnMut(&mut [f32]) + Send + Sync> candle_core::InplaceOp1 for Change<F> {
         "change"
     }
 
-    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Strides) -> candle_core::Result<()> {
+    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &candle_core::Layout) -> candle_core::Result<()> {
         match storage {
             CpuStorage::F32(numbers) => {
                 (locked(&self.0))(numbers);
                 Ok(())
             }
-            _ => candle_core::bail!("parameters that are not float32"),
+            _ => candle_core::bail!("a tensor that is not float32"),
         }
     }
 }
@@ -148,12 +180,12 @@ impl CustomOp2 for Op {
     fn cpu_fwd(
         &self,
         x: &CpuStorage,
-        x_strides: &Strides,
+        x_layout: &candle_core::Layout,
         params: &CpuStorage,
-        params_strides: &Strides,
+        params_layout: &candle_core::Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let x = Array { shape: shape(x_strides.dims())?, numbers: contiguous(x, x_strides)?.to_vec() };
-        let params = contiguous(params, params_strides)?;
+        let x = ArrayRef { shape: shape(x_layout.dims())?, numbers: slice(x, x_layout)? };
+        let params = slice(params, params_layout)?;
         let mut buffers = self.network.buffers();
         let mut pass = Pass { params, buffers: &mut buffers, mode: self.mode, keep: self.keep };
         let (y, kept) = self.network.body.forward(&mut pass, x);
@@ -172,13 +204,15 @@ impl CustomOp2 for Op {
             candle_core::bail!("a network's gradient is asked for twice");
         };
         let dy = Array { shape: shape(dy.dims())?, numbers: dy.flatten_all()?.to_vec1()? };
-        let (storage, strides) = params.storage_and_layout();
-        let Storage::Cpu(storage) = &*storage else { candle_core::bail!("parameters that are not on the CPU") };
-        let numbers = contiguous(storage, strides)?;
+        let ((x_storage, x_layout), (storage, layout)) = (x.storage_and_layout(), params.storage_and_layout());
+        let numbers = contiguous(&storage, layout)?;
+        let input = ArrayRef { shape: shape(x.dims())?, numbers: contiguous(&x_storage, x_layout)? };
         let mut gradient = vec![0.0; numbers.len()];
-        let dx = self.network.body.backward(numbers, kept, dy, &mut gradient, x.track_op());
+        let dx = self.network.body.backward(numbers, kept, input, dy, &mut gradient, x.track_op());
         let dx = dx.map(|dx| Tensor::from_vec(dx.numbers, x.shape(), &Device::Cpu)).transpose()?;
-        Ok((dx, Some(Tensor::from_vec(gradient, params.shape(), &Device::Cpu)?)))
+        self.network.add_gradient(gradient);
+        // That of the parameters stays with the network: candle would copy it twice.
+        Ok((dx, None))
     }
 }
 
@@ -191,8 +225,15 @@ fn shape(dims: &[usize]) -> candle_core::Result<[usize; 4]> {
     }
 }
 
-fn contiguous<'a>(storage: &'a CpuStorage, strides: &Strides) -> candle_core::Result<&'a [f32]> {
-    let Some((start, end)) = strides.contiguous_offsets() else {
+fn contiguous<'a>(storage: &'a Storage, layout: &candle_core::Layout) -> candle_core::Result<&'a [f32]> {
+    match storage {
+        Storage::Cpu(storage) => slice(storage, layout),
+        _ => candle_core::bail!("a tensor that is not on the CPU"),
+    }
+}
+
+fn slice<'a>(storage: &'a CpuStorage, layout: &candle_core::Layout) -> candle_core::Result<&'a [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
         candle_core::bail!("a network's input and parameters are contiguous");
     };
     Ok(&storage.as_slice::<f32>()?[start..end])

@@ -2,7 +2,7 @@
 //!
 //! `p = p - lr lambda p`, `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
 //! `p = p - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)` at step `t`, counted from 1.
-use super::{Group, Parameter, Rule, check_momentum, check_weight_decay, whole};
+use super::{Group, Rule, TensorInfo, check_momentum, check_weight_decay, whole};
 use crate::error::{Error, Result};
 
 /// Settings of AdamW; the default is torch's.
@@ -53,7 +53,7 @@ impl Rule for AdamW {
         }
     }
 
-    fn step(&self, parameter: &Parameter, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]) {
+    fn update(&self, parameter: &TensorInfo, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]) {
         let [m, v, t] = slots else { unreachable!("as `slots` says") };
         t[0] += 1.0;
         let corrections = [self.betas.0, self.betas.1].map(|beta| 1.0 - beta.powf(f64::from(t[0])));

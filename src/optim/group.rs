@@ -2,7 +2,7 @@
 
 /// One tensor that is trained.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameter {
+pub struct TensorInfo {
     /// Its name in files, and in the optimizer's state.
     pub name: String,
     /// How many dimensions it has: 4 for a convolution's weight, 1 for a bias.
@@ -22,7 +22,7 @@ pub enum Group {
 
 impl Group {
     /// Whether the tensor is one of them.
-    pub fn holds(self, parameter: &Parameter) -> bool {
+    pub fn holds(self, parameter: &TensorInfo) -> bool {
         self == Self::All || parameter.ndim > 1
     }
 }

@@ -4,7 +4,7 @@
 //! `|p|` or `|u|` is 0, the second is left out; outside the group, `u = g`. google-research/simclr, with its classic momentum,
 //! puts the learning rate into the memory: `v = mu v + lr u`, `p = p - v`. That is the same while `lr` stays; where `lr`
 //! changes, past gradients keep the rate they came with.
-use super::{Group, Parameter, Rule, check_momentum, check_weight_decay};
+use super::{Group, Rule, TensorInfo, check_momentum, check_weight_decay};
 use crate::error::{Error, Result};
 
 /// Settings of LARS; the default is moco-v3's.
@@ -40,7 +40,7 @@ impl Rule for Lars {
         vec![("mu", len)]
     }
 
-    fn step(&self, parameter: &Parameter, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]) {
+    fn update(&self, parameter: &TensorInfo, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]) {
         let (decay, trust) = match self.adapted.holds(parameter) {
             true => {
                 let decay = self.weight_decay as f32;

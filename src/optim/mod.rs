@@ -4,15 +4,15 @@
 //!
 //! ```
 //! # fn main() -> sassl::Result<()> {
-//! use sassl::optim::{Group, Optimizer, Parameter, Schedule, Sgd};
+//! use sassl::optim::{Group, Optimizer, TensorInfo, Schedule, Sgd};
 //!
 //! let (mut weight, gradient) = (vec![1.0; 6], vec![0.5; 6]);
-//! let parameters = vec![Parameter { name: "fc.weight".into(), ndim: 2, len: weight.len() }];
+//! let parameters = vec![TensorInfo { name: "fc.weight".into(), ndim: 2, len: weight.len() }];
 //! // MoCo v2.
 //! let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 1e-4, decayed: Group::All };
 //! let (mut optimizer, schedule) = (Optimizer::new(sgd, parameters)?, Schedule::new(0.03, 0, 200)?);
 //! for epoch in 0..200 {
-//!     optimizer.step(0, schedule.at(epoch), &mut weight, &gradient);
+//!     optimizer.update(0, schedule.at(epoch), &mut weight, &gradient);
 //! }
 //! # Ok(())
 //! # }
@@ -29,7 +29,7 @@ use std::collections::{HashMap, HashSet};
 
 pub use adamw::AdamW;
 pub use ema::ema;
-pub use group::{Group, Parameter};
+pub use group::{Group, TensorInfo};
 pub use lars::Lars;
 pub use schedule::{Momentum, Scaling, Schedule};
 pub use sgd::Sgd;
@@ -54,14 +54,14 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
     }
 
     /// Moves one tensor. `slots` are those of [`Rule::slots`], in their order.
-    fn step(&self, parameter: &Parameter, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]);
+    fn update(&self, parameter: &TensorInfo, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]);
 }
 
 /// A rule with what it remembers of every tensor, in the order in which these were given.
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Box<dyn Rule>,
-    parameters: Vec<Parameter>,
+    parameters: Vec<TensorInfo>,
     slots: Vec<Vec<Vec<f32>>>,
 }
 
@@ -70,13 +70,13 @@ impl Optimizer {
     ///
     /// # Errors
     /// A setting that cannot be; two tensors of one name.
-    pub fn new(rule: impl Rule + 'static, parameters: Vec<Parameter>) -> Result<Self> {
+    pub fn new(rule: impl Rule + 'static, parameters: Vec<TensorInfo>) -> Result<Self> {
         rule.check()?;
         let mut names = HashSet::new();
         if let Some(twice) = parameters.iter().find(|parameter| !names.insert(&parameter.name)) {
             return Err(Error::value("parameter", &twice.name, "is given twice; each needs a name of its own"));
         }
-        let zeros = |parameter: &Parameter| {
+        let zeros = |parameter: &TensorInfo| {
             let slots = rule.slots(parameter.len);
             slots.into_iter().map(|(_, len)| vec![0.0; len]).collect()
         };
@@ -84,15 +84,15 @@ impl Optimizer {
         Ok(Self { rule: Box::new(rule), parameters, slots })
     }
 
-    /// Moves the tensor of this index. One step of training is one call for each tensor, in any order.
+    /// Moves the tensor of this index. A step of training is one call for each tensor, in any order.
     ///
     /// # Panics
     /// If there is no such tensor, or it or its gradient has another length.
-    pub fn step(&mut self, index: usize, lr: f64, param: &mut [f32], grad: &[f32]) {
+    pub fn update(&mut self, index: usize, lr: f64, param: &mut [f32], grad: &[f32]) {
         let parameter = &self.parameters[index];
         assert_eq!(param.len(), parameter.len, "{}", parameter.name);
         assert_eq!(grad.len(), parameter.len, "gradient of {}", parameter.name);
-        self.rule.step(parameter, lr, param, grad, &mut self.slots[index]);
+        self.rule.update(parameter, lr, param, grad, &mut self.slots[index]);
     }
 
     /// What has to be saved to go on later with the same bits: entries `parameter.slot`, always in the same order.
@@ -141,7 +141,7 @@ impl Optimizer {
 
     /// Names and lengths of the state's entries.
     fn entries(&self) -> Vec<(String, usize)> {
-        let of = |parameter: &Parameter| {
+        let of = |parameter: &TensorInfo| {
             let slots = self.rule.slots(parameter.len).into_iter();
             slots.map(|(slot, len)| (format!("{}.{slot}", parameter.name), len)).collect::<Vec<_>>()
         };

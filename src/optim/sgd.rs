@@ -1,7 +1,7 @@
 //! Stochastic gradient descent: `u = g + lambda p`, `v = mu v + u`, `p = p - eta v`; Nesterov: `p = p - eta (u + mu v)`.
 //!
 //! It is `torch.optim.SGD` without dampening. There the first step sets `v = u`; here `v` begins as 0, which is the same.
-use super::{Group, Parameter, Rule, check_momentum, check_weight_decay};
+use super::{Group, Rule, TensorInfo, check_momentum, check_weight_decay};
 use crate::error::{Error, Result};
 
 /// Settings of SGD; the default is torch's.
@@ -39,7 +39,7 @@ impl Rule for Sgd {
         }
     }
 
-    fn step(&self, parameter: &Parameter, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]) {
+    fn update(&self, parameter: &TensorInfo, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]) {
         let decay = if self.decayed.holds(parameter) { self.weight_decay as f32 } else { 0.0 };
         let (lr, mu) = (lr as f32, self.momentum as f32);
         let [v] = slots else {

@@ -1,9 +1,9 @@
 //! The settings of a run that decide what is learnt: one flat list, of which each method reads its own.
-use crate::encoders::{Arch, Settings as Encoder};
+use crate::encoders::{Arch, EncoderSettings};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::nn::Layout;
-use crate::optim::{AdamW, Group, Lars, Optimizer, Parameter, Sgd};
+use crate::optim::{AdamW, Group, Lars, Optimizer, Sgd, TensorInfo};
 use serde::{Deserialize, Serialize};
 
 /// The settings, as `sassl.pretraining.Config` gives them.
@@ -51,9 +51,9 @@ pub struct Config {
 }
 
 impl Config {
-    pub(super) fn encoder(&self) -> Result<Encoder> {
+    pub(super) fn encoder(&self) -> Result<EncoderSettings> {
         let &Self { small_stem, zero_init_residual, .. } = self;
-        Ok(Encoder { arch: Arch::named(&self.arch)?, small_stem, zero_init_residual })
+        Ok(EncoderSettings { arch: Arch::named(&self.arch)?, small_stem, zero_init_residual })
     }
 
     /// Numbers of its heads and its queue, as far as its widths alone decide them: a trainer holds these at least.
@@ -78,7 +78,7 @@ impl Config {
     pub(super) fn optimizer(&self, layout: &Layout) -> Result<Optimizer> {
         let &Self { nesterov, eta, momentum, weight_decay, exclude_bias_and_norm, .. } = self;
         let group = if exclude_bias_and_norm { Group::Matrices } else { Group::All };
-        let parameters = layout.parameters().iter().map(|parameter| Parameter {
+        let parameters = layout.parameters().iter().map(|parameter| TensorInfo {
             name: parameter.name.clone(),
             ndim: parameter.shape.len(),
             len: parameter.range.len(),

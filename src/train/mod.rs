@@ -1,30 +1,25 @@
 //! A run: a method, its optimizers, and everything that a later one needs to go on to the bit.
+mod batch;
 pub mod checkpoint;
 mod config;
+mod state;
 
+pub use batch::{Batch, ChannelOrder};
 pub use config::Config;
+pub use state::State;
 
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::methods::{Byol, ByolSettings, Method, Moco, MocoSettings, SimClr, SimClrSettings, Step, spread};
-use crate::nn::{Engine, Layout, Mode, Network};
-use crate::optim::{Optimizer, whole};
+use crate::methods::{
+    Byol, ByolSettings, Forward, Method, Moco, MocoSettings, SimClr, SimClrSettings, ViewPairs, spread,
+};
+use crate::nn::{Engine, Mode, Network};
+use crate::optim::Optimizer;
 use crate::random::Key;
-use candle_core::{Device, Tensor};
-use std::collections::BTreeMap;
+use batch::tensor;
+use state::{check_network, check_numbers, put_network, save_network};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
-
-/// A tensor by name: its shape and its numbers.
-pub type State = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
-
-/// Images of a batch, `[n][height][width][3]`.
-#[derive(Clone, Copy, Debug)]
-pub struct Batch<'a> {
-    /// Images, rows, columns, channels.
-    pub shape: [usize; 4],
-    /// As many numbers.
-    pub numbers: &'a [f32],
-}
 
 /// What a step was.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,7 +133,7 @@ impl Trainer {
     /// # Errors
     /// Views that differ in shape or are no images; a loss that is not finite, and then no weight has changed. After any other error,
     /// a panic or Ctrl-C in its middle, the trainer is of no use before a state is loaded.
-    pub fn step(&mut self, left: Batch, right: Batch, lr: f64, m: f64) -> Result<Report> {
+    pub fn train_step(&mut self, left: Batch, right: Batch, lr: f64, m: f64) -> Result<Report> {
         self.check_whole()?;
         check_process()?;
         if left.shape != right.shape {
@@ -149,12 +144,9 @@ impl Trainer {
             ));
         }
         self.check_batch(left.shape[0])?;
-        for (name, batch) in [("left views", left), ("right views", right)] {
-            check_finite(name, batch)?;
-        }
-        let (left, right) = (tensor(left)?, tensor(right)?);
+        let views = ViewPairs::new(tensor([("left views", left), ("right views", right)])?);
         self.changing = true;
-        let Step { loss, features, projections, mut watched } = self.method.step(&left, &right, m)?;
+        let Forward { loss, features, projections, mut watched } = self.method.forward(&views, m)?;
         let value = loss.to_scalar::<f32>()?;
         if !value.is_finite() {
             self.changing = false;
@@ -163,19 +155,20 @@ impl Trainer {
         }
         watched.push(("feature_std", spread(&projections)?));
         let features = features.detach().flatten_all()?.to_vec1()?;
-        let gradients = loss.backward()?;
+        // What a step that an error ended has left.
+        self.method.learning().into_iter().for_each(|(_, network)| drop(network.take_gradient()));
+        loss.backward()?;
         drop((loss, projections));
         for ((_, network), optimizer) in self.method.learning().into_iter().zip(&mut self.optimizers) {
-            let Some(gradient) = gradients.get(network.params()) else { continue };
-            let gradient = gradient.to_vec1::<f32>()?;
+            let Some(gradient) = network.take_gradient() else { continue };
             network.change(|params| {
                 for (n, parameter) in network.layout().parameters().iter().enumerate() {
                     let range = parameter.range.clone();
-                    optimizer.step(n, lr, &mut params[range.clone()], &gradient[range]);
+                    optimizer.update(n, lr, &mut params[range.clone()], &gradient[range]);
                 }
             })?;
         }
-        self.method.finish(m)?;
+        self.method.after_update(m)?;
         self.changing = false;
         Ok(Report { loss: value, features, watched })
     }
@@ -186,8 +179,7 @@ impl Trainer {
     /// No images, or numbers that are not finite.
     pub fn encode(&self, images: Batch) -> Result<Vec<f32>> {
         self.check_whole()?;
-        check_finite("images", images)?;
-        Ok(self.backbone().forward(&tensor(images)?, Mode::Eval)?.detach().flatten_all()?.to_vec1()?)
+        Ok(self.backbone().forward(&tensor([("images", images)])?, Mode::Eval)?.detach().flatten_all()?.to_vec1()?)
     }
 
     fn backbone(&self) -> &Network {
@@ -217,18 +209,17 @@ impl Trainer {
     pub fn load_backbone(&self, state: &State) -> Result<()> {
         self.check_whole()?;
         state.iter().try_for_each(|(name, (_, numbers))| check_numbers(name, numbers))?;
-        let state: State =
-            state.iter().filter(|(name, _)| !name.starts_with("fc.")).map(|(a, b)| (a.clone(), b.clone())).collect();
-        let known = names("", self.backbone().layout());
-        if let Some(unknown) = state.keys().find(|name| !known.contains(name)) {
+        let backbone = self.backbone();
+        let known: HashSet<&str> = backbone.layout().shapes().map(|(name, _)| name).collect();
+        if let Some(unknown) = state.keys().find(|name| !name.starts_with("fc.") && !known.contains(&name[..])) {
             return Err(Error::value(
                 "tensor",
                 format!("{unknown:?}"),
                 "this backbone has none of this name; is it of another arch?",
             ));
         }
-        let taken = take_network("", self.backbone(), &state)?;
-        put_network(self.backbone(), taken)
+        check_network(backbone.layout(), state)?;
+        put_network("", backbone, state)
     }
 
     /// Everything: networks, optimizers, the method's own.
@@ -237,10 +228,6 @@ impl Trainer {
     /// candle's.
     pub fn state(&self) -> Result<State> {
         self.check_whole()?;
-        self.parts()
-    }
-
-    fn parts(&self) -> Result<State> {
         let mut state = State::new();
         for (name, network) in self.networks() {
             save_network(&format!("{name}."), network, &mut state)?;
@@ -250,20 +237,29 @@ impl Trainer {
                 state.insert(format!("optimizer.{name}.{entry}"), (vec![numbers.len()], numbers.to_vec()));
             }
         }
-        for (name, shape, numbers) in self.method.state()? {
+        for ((name, shape), numbers) in self.method.entries().into_iter().zip(self.method.state()?) {
             state.insert(format!("method.{name}"), (shape, numbers));
         }
         Ok(state)
     }
 
-    /// Goes on from such a state.
-    ///
-    /// # Errors
-    /// A state of another run: a tensor that is missing, unknown or of another shape; numbers that no run has, as weights that are
-    /// not finite or a count that is not whole. Nothing is changed then.
-    pub fn load_state(&mut self, state: &State) -> Result<()> {
-        let mine = self.parts()?;
-        for (name, (shape, _)) in &mine {
+    /// Names and shapes of what [`Trainer::state`] gives.
+    fn entries(&self) -> BTreeMap<String, Vec<usize>> {
+        let networks = self.networks().flat_map(|(name, network)| {
+            network.layout().shapes().map(move |(entry, shape)| (format!("{name}.{entry}"), shape))
+        });
+        let optimizers = self.method.learning().into_iter().zip(&self.optimizers).flat_map(|((name, _), optimizer)| {
+            let entries = optimizer.state().into_iter();
+            entries.map(move |(entry, numbers)| (format!("optimizer.{name}.{entry}"), vec![numbers.len()]))
+        });
+        let method = self.method.entries().into_iter().map(|(name, shape)| (format!("method.{name}"), shape));
+        networks.chain(optimizers).chain(method).collect()
+    }
+
+    /// Whether a state is one of this run.
+    fn check_state(&self, state: &State) -> Result<()> {
+        let mine = self.entries();
+        for (name, shape) in &mine {
             match state.get(name) {
                 None => {
                     return Err(Error::value(
@@ -285,28 +281,33 @@ impl Trainer {
                 "this run has none of this name: is it of another method?",
             ));
         }
-        state.iter().try_for_each(|(name, (_, numbers))| check_numbers(name, numbers))?;
-        let numbers = |name: &str| state[name].1.clone();
-        let parts = self.method.state()?.into_iter().map(|(name, shape, _)| {
-            let numbers = numbers(&format!("method.{name}"));
-            (name, shape, numbers)
-        });
-        let parts: Vec<_> = parts.collect();
-        self.method.load_state(&parts)?;
+        state.iter().try_for_each(|(name, (_, numbers))| check_numbers(name, numbers))
+    }
+
+    /// Goes on from such a state.
+    ///
+    /// # Errors
+    /// A state of another run: a tensor that is missing, unknown or of another shape; numbers that no run has, as weights that are
+    /// not finite or a count that is not whole. Nothing is changed then.
+    pub fn load_state(&mut self, state: &State) -> Result<()> {
+        self.check_state(state)?;
+        let numbers = |name: String| &state[&name].1[..];
+        let own: Vec<&[f32]> =
+            self.method.entries().into_iter().map(|(name, _)| numbers(format!("method.{name}"))).collect();
+        self.method.load_state(&own)?;
         // What is checked here was checked above for all but the optimizers, whose first error leaves the others as they were.
         self.changing = true;
         let learning: Vec<&str> = self.method.learning().into_iter().map(|(name, _)| name).collect();
         for (name, optimizer) in learning.into_iter().zip(&mut self.optimizers) {
             let entries = optimizer.state().into_iter().map(|(entry, _)| {
-                let numbers = &state[&format!("optimizer.{name}.{entry}")].1[..];
+                let numbers = numbers(format!("optimizer.{name}.{entry}"));
                 (entry, numbers)
             });
             let entries: Vec<_> = entries.collect();
             optimizer.load_state(&entries)?;
         }
         for (name, network) in self.networks() {
-            let taken = take_network(&format!("{name}."), network, state)?;
-            put_network(network, taken)?;
+            put_network(&format!("{name}."), network, state)?;
         }
         self.changing = false;
         Ok(())
@@ -315,100 +316,4 @@ impl Trainer {
     fn networks(&self) -> impl Iterator<Item = (&'static str, &Network)> {
         self.method.learning().into_iter().chain(self.method.following())
     }
-}
-
-/// A tensor of a saved state: finite, counts whole, variances not below 0.
-fn check_numbers(name: &str, numbers: &[f32]) -> Result<()> {
-    if let Some(x) = numbers.iter().find(|x| !x.is_finite()) {
-        return Err(Error::value(
-            name,
-            x,
-            "numbers of a state are finite; has the run diverged, or is the file damaged?",
-        ));
-    }
-    if name.ends_with("num_batches_tracked") {
-        numbers.iter().try_for_each(|&n| whole(name, n, (1 << 24) + 1).map(drop))?;
-    }
-    match numbers.iter().find(|&&x| name.ends_with("running_var") && x < 0.0) {
-        Some(x) => Err(Error::value(name, x, "a variance is not below 0; the state is damaged")),
-        None => Ok(()),
-    }
-}
-
-/// Norms would remember numbers that are none.
-fn check_finite(name: &str, batch: Batch) -> Result<()> {
-    // Without a way out early, vectors of them are looked at.
-    let is_finite = |part: &[f32]| part.iter().fold(true, |all, x| all & x.is_finite());
-    match batch.numbers.chunks(1 << 12).all(is_finite) {
-        true => Ok(()),
-        false => {
-            let at = batch.numbers.iter().position(|x| !x.is_finite()).unwrap_or(0);
-            let image = at / (batch.numbers.len() / batch.shape[0]);
-            Err(Error::value(format!("image {image} of the {name}"), batch.numbers[at], "finite numbers"))
-        }
-    }
-}
-
-fn tensor(batch: Batch) -> Result<Tensor> {
-    let [n, height, width, channels] = batch.shape;
-    if n * height * width == 0 || channels != 3 {
-        return Err(Error::shape("images", "(N, H, W, 3) with at least one pixel", format!("{:?}", batch.shape)));
-    }
-    Ok(Tensor::from_slice(batch.numbers, (n, height, width, channels), &Device::Cpu)?)
-}
-
-fn names(prefix: &str, layout: &Layout) -> Vec<String> {
-    let parameters = layout.parameters().iter().map(|parameter| &parameter.name);
-    let buffers = layout.buffers().iter().map(|buffer| &buffer.name);
-    parameters.chain(buffers).map(|name| format!("{prefix}{name}")).collect()
-}
-
-fn save_network(prefix: &str, network: &Network, state: &mut State) -> Result<()> {
-    let numbers = network.numbers()?;
-    for parameter in network.layout().parameters() {
-        let numbers = Layout::to_file(parameter, &numbers);
-        state.insert(format!("{prefix}{}", parameter.name), (parameter.shape.clone(), numbers));
-    }
-    let buffers = network.buffers();
-    for buffer in network.layout().buffers() {
-        let numbers = buffers[buffer.range.clone()].to_vec();
-        // A count is a scalar.
-        let shape = if buffer.name.ends_with("num_batches_tracked") { vec![] } else { vec![numbers.len()] };
-        state.insert(format!("{prefix}{}", buffer.name), (shape, numbers));
-    }
-    Ok(())
-}
-
-/// Parameters and buffers.
-type Numbers = (Vec<f32>, Vec<f32>);
-
-fn take_network(prefix: &str, network: &Network, state: &State) -> Result<Numbers> {
-    let (mut params, mut buffers) = (network.numbers()?, network.buffers().clone());
-    let found = |name: &str| {
-        let found = state.get(&format!("{prefix}{name}"));
-        found.ok_or_else(|| Error::value("tensor", format!("{prefix}{name}"), "is missing: is it of another arch?"))
-    };
-    for parameter in network.layout().parameters() {
-        let (shape, numbers) = found(&parameter.name)?;
-        Layout::take_from_file(parameter, shape, numbers, &mut params)?;
-    }
-    for buffer in network.layout().buffers() {
-        let is_count = buffer.name.ends_with("num_batches_tracked");
-        if is_count && !state.contains_key(&format!("{prefix}{}", buffer.name)) {
-            continue;
-        }
-        let (_, numbers) = found(&buffer.name)?;
-        let to = &mut buffers[buffer.range.clone()];
-        if numbers.len() != to.len() {
-            return Err(Error::shape(&buffer.name, to.len(), numbers.len()));
-        }
-        to.copy_from_slice(numbers);
-    }
-    Ok((params, buffers))
-}
-
-fn put_network(network: &Network, (params, buffers): Numbers) -> Result<()> {
-    network.change(|numbers| numbers.copy_from_slice(&params))?;
-    *network.buffers() = buffers;
-    Ok(())
 }

@@ -7,7 +7,7 @@ use candle_nn::{
     BatchNorm, Conv2d, Conv2dConfig, Linear, Module, ModuleT, Optimizer, SGD, VarBuilder, VarMap, batch_norm,
     conv2d_no_bias, linear_no_bias, loss::cross_entropy,
 };
-use sassl::train::{Batch, Config, Trainer};
+use sassl::train::{Batch, ChannelOrder, Config, Trainer};
 use std::time::Instant;
 
 const STEPS: usize = 4;
@@ -134,7 +134,8 @@ fn main() -> Result<()> {
     }
     let views = [1.0, 2.0].map(|_| Tensor::rand(0f32, 1f32, (batch, side, side, 3), &Device::Cpu).expect("views"));
     let numbers = [0, 1].map(|n| views[n].flatten_all().and_then(|view| view.to_vec1::<f32>()).expect("views"));
-    let [left, right] = [0, 1].map(|n| Batch { shape: [batch, side, side, 3], numbers: &numbers[n] });
+    let [left, right] =
+        [0, 1].map(|n| Batch { shape: [batch, side, side, 3], numbers: &numbers[n], order: ChannelOrder::Last });
     let nchw = [0, 1].map(|n| views[n].permute((0, 3, 1, 2)).and_then(|view| view.contiguous()).expect("views"));
     let (mut candle, mut sassl) = (Candle::new()?, sassls(threads));
     let (mut candles, mut ours) = (Vec::new(), Vec::new());
@@ -142,7 +143,7 @@ fn main() -> Result<()> {
         let start = Instant::now();
         let theirs = candle.step(&nchw[0], &nchw[1])?;
         let between = Instant::now();
-        let report = sassl.step(left, right, RATE, 0.0).expect("a step");
+        let report = sassl.train_step(left, right, RATE, 0.0).expect("a step");
         let end = Instant::now();
         println!("step {step}: losses {theirs:.4} (candle) and {:.4}", report.loss);
         if step > 0 {

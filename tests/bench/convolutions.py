@@ -2,9 +2,10 @@
 
     pip install '.[torch]' && python tests/bench/convolutions.py
 
-ResNet-18 with CIFAR's stem on 32x32, and ResNet-50 on 224x224. All take turns in one process: sassl, PyTorch contiguous and
-channels last. The least time of all rounds in GFLOP/s (two for each product, padding included), and how many times PyTorch's
-better layout the speed is. A stem's input has no gradient. Writes JSON with `--json FILE`.
+ResNet-18 with CIFAR's stem on 32x32, and ResNet-50 on 224x224. All take turns: sassl in a process of its own
+(`tests/bench/convolutions.rs`, which cargo builds), PyTorch contiguous and channels last. The least time of all rounds in
+GFLOP/s (two for each product, padding included), and how many times PyTorch's better layout the speed is. A stem's input has
+no gradient. Writes JSON with `--json FILE`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ import argparse
 import json
 import math
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from sassl._sassl import conv2d
+
+ROOT = Path(__file__).parents[2]
 
 KINDS = ("output", "input", "weight")
 PEERS = ("sassl", "contiguous", "channels last")
@@ -68,8 +72,26 @@ def layers(small: int, large: int) -> Iterator[Layer]:
         yield Layer(large, side, 4 * width, width, 1, 1)
 
 
-def calls(layer: Layer, threads: int) -> dict[str, dict[str, Callable[[], object]]]:
-    """For each kind, each peer's call."""
+class Ours:
+    """The crate's kernels, in a process that times them."""
+
+    def __init__(self) -> None:
+        run = ["cargo", "run", "--quiet", "--release", "--example", "convolutions"]
+        self.process = subprocess.Popen(run, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def seconds(self, kind: str, layer: Layer, threads: int) -> float:
+        print(kind, *layer, threads, file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline())
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def calls(layer: Layer, ours: Ours, threads: int) -> dict[str, dict[str, Callable[[], float]]]:
+    """For each kind, the seconds of each peer's call."""
     rng = np.random.default_rng(0)
     stride, padding = layer.stride, layer.padding
     side = (layer.side + 2 * padding - layer.kernel) // stride + 1
@@ -77,14 +99,9 @@ def calls(layer: Layer, threads: int) -> dict[str, dict[str, Callable[[], object
     w = rng.standard_normal((layer.outputs, layer.kernel, layer.kernel, layer.inputs), np.float32)
     dy = rng.standard_normal((layer.batch, side, side, layer.outputs), np.float32)
     kinds = KINDS if layer.inputs > 3 else ("output", "weight")
-    made: dict[str, dict[str, Callable[[], object]]] = {}
+    made: dict[str, dict[str, Callable[[], float]]] = {}
     for kind in kinds:
-
-        def ours(kind: str = kind) -> np.ndarray:
-            grad = None if kind == "output" else dy
-            return conv2d(kind, x, w, grad, stride=stride, padding=padding, threads=threads)
-
-        made[kind] = {"sassl": ours}
+        made[kind] = {"sassl": partial(ours.seconds, kind, layer, threads)}
         for peer, layout in (("contiguous", torch.contiguous_format), ("channels last", torch.channels_last)):
             tx, tw, tdy = (torch.from_numpy(a).permute(0, 3, 1, 2).contiguous(memory_format=layout) for a in (x, w, dy))
 
@@ -102,10 +119,7 @@ def calls(layer: Layer, threads: int) -> dict[str, dict[str, Callable[[], object
                 )
                 return torch.ops.aten.convolution_backward(tdy, tx, tw, None, *where)[0 if kind == "input" else 1]
 
-            made[kind][peer] = torchs
-        with torch.no_grad():
-            truth = made[kind]["contiguous"]().permute(0, 2, 3, 1).numpy()
-        np.testing.assert_allclose(ours(), truth, atol=1e-4 * np.abs(truth).max(), err_msg=f"{layer}, {kind}")
+            made[kind][peer] = partial(seconds, torchs)
     return made
 
 
@@ -123,22 +137,20 @@ def main() -> None:
     print(f"threads {args.threads}, torch {torch.__version__}, SASSL_ISA {os.environ.get('SASSL_ISA', 'unset')}")
     print(f"{'GFLOP/s: sassl, torch, ratio':34}" + "".join(f"{kind:>24}" for kind in KINDS))
     ratios: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    report = {}
+    report, ours = {}, Ours()
     for layer in dict.fromkeys(layers(args.small, args.large)):
         if args.only not in str(layer):
             continue
         report[str(layer)], cells = {}, []
-        for kind, peers in calls(layer, args.threads).items():
-            seconds = dict.fromkeys(PEERS, math.inf)
+        for kind, peers in calls(layer, ours, args.threads).items():
+            least = dict.fromkeys(PEERS, math.inf)
             for _ in range(args.rounds):
                 for peer, call in peers.items():
-                    start = time.perf_counter()
-                    call()
-                    seconds[peer] = min(seconds[peer], time.perf_counter() - start)
-            ours, theirs = seconds["sassl"], min(seconds[peer] for peer in PEERS[1:])
-            ratios[kind].append(theirs / ours)
-            report[str(layer)][kind] = seconds
-            cells.append(f"{layer.gflops / ours:8.0f} {layer.gflops / theirs:6.0f} {theirs / ours:5.2f}x")
+                    least[peer] = min(least[peer], call())
+            mine, theirs = least["sassl"], min(least[peer] for peer in PEERS[1:])
+            ratios[kind].append(theirs / mine)
+            report[str(layer)][kind] = least
+            cells.append(f"{layer.gflops / mine:8.0f} {layer.gflops / theirs:6.0f} {theirs / mine:5.2f}x")
         cells[1:1] = [""] * (len(KINDS) - len(cells))
         print(f"{layer!s:34}" + "".join(f"{cell:>24}" for cell in cells), flush=True)
     for name, of in (("geometric mean", lambda x: math.exp(np.log(x).mean())), ("least", min)):

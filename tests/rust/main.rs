@@ -1,7 +1,7 @@
 //! The crate's tests, a file for each of its rooms.
 mod allocations;
 mod cifar_files;
-mod conv2d;
+mod convolution;
 mod cuda;
 mod data;
 mod flatbuffer;

@@ -21,15 +21,15 @@ fn tensors(value: &Value) -> Vec<Vec<f32>> {
     value.as_array().unwrap().iter().map(floats).collect()
 }
 
-fn parameters(golden: &Value) -> Vec<Parameter> {
+fn parameters(golden: &Value) -> Vec<TensorInfo> {
     let parameter =
-        |(name, shape): (String, Vec<usize>)| Parameter { name, ndim: shape.len(), len: shape.iter().product() };
+        |(name, shape): (String, Vec<usize>)| TensorInfo { name, ndim: shape.len(), len: shape.iter().product() };
     let shapes: Vec<(String, Vec<usize>)> = serde_json::from_value(golden["shapes"].clone()).unwrap();
     shapes.into_iter().map(parameter).collect()
 }
 
 /// The settings of the script's cases.
-fn optimizer(case: &str, parameters: Vec<Parameter>) -> Optimizer {
+fn optimizer(case: &str, parameters: Vec<TensorInfo>) -> Optimizer {
     let sgd = |momentum, nesterov, weight_decay, decayed| {
         Optimizer::new(Sgd { momentum, nesterov, weight_decay, decayed }, parameters.clone())
     };
@@ -59,7 +59,7 @@ fn go(golden: &Value, optimizer: &mut Optimizer, params: &mut [Vec<f32>], steps:
     for step in steps {
         let grads = tensors(&golden["grads"][step]);
         for (index, (param, grad)) in params.iter_mut().zip(&grads).enumerate() {
-            optimizer.step(index, rates[step], param, grad);
+            optimizer.update(index, rates[step], param, grad);
         }
     }
 }
@@ -182,7 +182,7 @@ fn the_average_moves_by_what_is_left_to_1() {
 
 #[test]
 fn settings_that_cannot_be_are_named() {
-    let one = || vec![Parameter { name: "fc.bias".into(), ndim: 1, len: 3 }];
+    let one = || vec![TensorInfo { name: "fc.bias".into(), ndim: 1, len: 3 }];
     let refused = |result: sassl::Result<Optimizer>, start: &str| {
         let error = result.unwrap_err().to_string();
         assert!(error.starts_with(start), "{error}");
@@ -216,6 +216,6 @@ fn settings_that_cannot_be_are_named() {
 #[test]
 #[should_panic(expected = "gradient of fc.bias")]
 fn a_gradient_of_another_length_is_a_bug() {
-    let parameters = vec![Parameter { name: "fc.bias".into(), ndim: 1, len: 3 }];
-    Optimizer::new(Sgd::default(), parameters).unwrap().step(0, 0.1, &mut [0.0; 3], &[0.0; 2]);
+    let parameters = vec![TensorInfo { name: "fc.bias".into(), ndim: 1, len: 3 }];
+    Optimizer::new(Sgd::default(), parameters).unwrap().update(0, 0.1, &mut [0.0; 3], &[0.0; 2]);
 }

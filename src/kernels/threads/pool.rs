@@ -37,7 +37,8 @@ pub fn run(threads: usize, work: &(dyn Fn() + Sync)) {
     }
 }
 
-/// Gives each of these items to `work` once, on this thread and on up to `threads - 1` others.
+/// Gives each of these items to `work` once, on this thread and on up to `threads - 1` others; on no more threads than there are
+/// items, where their iterator tells how many.
 pub fn each<T: Send>(threads: usize, items: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
     each_with(threads, items, || (), |(), item| work(item));
 }
@@ -49,6 +50,7 @@ pub fn each_with<T: Send, S>(
     own: impl Fn() -> S + Sync,
     work: impl Fn(&mut S, T) + Sync,
 ) {
+    let threads = items.size_hint().1.map_or(threads, |items| threads.min(items));
     let items = Mutex::new(items);
     let next = || locked(&items).next();
     run(threads, &|| {

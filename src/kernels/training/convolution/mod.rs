@@ -13,6 +13,7 @@
 //! Those of 3x3 and stride 1 take a shorter way where that is faster (`winograd.rs`). Patches are made for some hundred pixels
 //! and inputs at a time, so that they stay in the second-level cache. ([`crate::kernels::inference::convolution`], for one image and prepared weights,
 //! does without: there the maps bring their padding along.)
+mod layout;
 mod patches;
 mod product;
 mod scalar;
@@ -21,8 +22,9 @@ mod winograd;
 
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::kernels::threads::pool;
+use layout::Panels;
 use patches::{Patches, pack, transposed};
-use product::{Matrix, product};
+use product::{Matrix, ROWS, product};
 pub use weights::weight_gradient;
 
 /// The shape of a convolution of a batch.
@@ -126,18 +128,21 @@ pub fn forward(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &
         return scalar::forward(shape, input, weight, out);
     }
     let threads = shape.useful_threads(threads);
-    let panels = transposed(isa, threads, weight, shape.outputs, shape.patch());
-    convolve(isa, threads, shape, input, &panels, out);
+    let weight = transposed(threads, weight, Panels::new(isa, shape.patch(), shape.outputs));
+    convolve(isa, threads, shape, input, &weight, out);
 }
 
-/// The convolution with packed weights: `[outputs / panel][K][panel]`.
-fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], panels: &[f32], out: &mut [f32]) {
+/// The convolution with packed weights, K rows in [`Panels`] of the outputs.
+fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f32], out: &mut [f32]) {
     if winograd::wins(shape) {
-        return winograd::convolve(isa, threads, shape, input, panels, out);
+        return winograd::convolve(isa, threads, shape, input, weight, out);
     }
     let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
-    pool::each_with(threads, out.chunks_mut(PIXELS * o).enumerate(), Vec::new, |room, (block, out)| {
-        let (first, pixels) = (block * PIXELS, out.len() / o);
+    let panels = Panels::new(isa, k, o);
+    // Of few pixels, each thread has as many as the others.
+    let most = PIXELS.min((shape.batch * shape.pixels()).div_ceil(threads).next_multiple_of(ROWS));
+    pool::each_with(threads, out.chunks_mut(most * o).enumerate(), Vec::new, |room, (block, out)| {
+        let (first, pixels) = (block * most, out.len() / o);
         for from in (0..k).step_by(DEPTH) {
             let depth = DEPTH.min(k - from);
             let (rows, row) = if shape.is_pointwise() {
@@ -147,11 +152,10 @@ fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], panels: &[f3
                 isa.dispatch(Patches { shape, input, first, pixels, from, depth, width: depth, out: room });
                 (&room[..], depth)
             };
-            for (n, out_from) in (0..o).step_by(width).enumerate() {
+            for out_from in (0..o).step_by(width) {
                 let columns = width.min(o - out_from);
                 let a = Matrix { numbers: rows, row, step: 1 };
-                let filled = columns.next_multiple_of(isa.lanes());
-                let b = Matrix { numbers: &panels[n * width * k + from * filled..], row: filled, step: 1 };
+                let b = Matrix { numbers: &weight[panels.at(from, out_from)..], row: panels.row(out_from), step: 1 };
                 product(isa, (pixels, depth, columns), a, b, from > 0, &mut out[out_from..], o);
             }
         }
@@ -169,11 +173,13 @@ pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], wei
     }
     let threads = shape.useful_threads(threads);
     if let Some(turned) = shape.turned() {
-        let panels = patches::turned(isa, threads, shape, weight);
-        return convolve(isa, threads, &turned, grad, &panels, out);
+        let panels = Panels::new(isa, turned.patch(), turned.outputs);
+        let weight = patches::turned(threads, shape, weight, panels);
+        return convolve(isa, threads, &turned, grad, &weight, out);
     }
     let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
-    let panels = pack(isa, threads, weight, o, k);
+    let panels = Panels::new(isa, o, k);
+    let weight = pack(threads, weight, panels);
     let image = shape.height * shape.width * shape.inputs;
     let images = out.chunks_mut(image.max(1)).zip(grad.chunks(shape.pixels() * o));
     pool::each_with(
@@ -189,8 +195,7 @@ pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], wei
                     for at in (from..from + depth).step_by(width) {
                         let columns = width.min(from + depth - at);
                         let a = Matrix { numbers: grad, row: o, step: 1 };
-                        let filled = width.min(k - at).next_multiple_of(isa.lanes());
-                        let b = Matrix { numbers: &panels[at * o..], row: filled, step: 1 };
+                        let b = Matrix { numbers: &weight[panels.at(0, at)..], row: panels.row(at), step: 1 };
                         product(isa, (pixels, o, columns), a, b, false, &mut room[at - from..], depth);
                     }
                     isa.dispatch(patches::Add {

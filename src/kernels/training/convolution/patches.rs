@@ -1,11 +1,10 @@
-//! Patches: the inputs under each output, side by side; and matrices as [`super::product`] reads them.
+//! Patches: the inputs under each output, side by side; and weights as [`super::product`] reads them.
 #![allow(unsafe_code)]
-use super::{Isa, Kernel, Lanes, Shape, panel};
-use crate::kernels::threads::pool;
+use super::layout::{Nhwc, Panels, PatchPanels};
+use super::{Kernel, Lanes, Shape};
 use std::ops::Range;
 
-/// Numbers `from..from + depth` of the patches of some pixels, in panels of `width` numbers: one panel after the other, and in
-/// each a row for every pixel.
+/// Numbers `from..from + depth` of the patches of some pixels, as [`PatchPanels`] of `width` numbers.
 pub(super) struct Patches<'a> {
     pub(super) shape: &'a Shape,
     pub(super) input: &'a [f32],
@@ -24,10 +23,11 @@ impl Kernel for Patches<'_> {
     fn run<L: Lanes>(self) {
         let Self { shape, input, first, pixels, from, depth, width, out } = self;
         assert!(pixels * depth.next_multiple_of(width) <= out.len());
+        let panels = PatchPanels { pixels, width };
         for segment in segments(shape, first, pixels) {
             for line in lines(shape, from, depth, width) {
                 let Range { start, end } = line.part;
-                let at = line.at / width * width * pixels + line.at % width;
+                let at = panels.at(0, line.at);
                 let row = segment.source(shape, &line);
                 // Most patches lie within the map: those are copied without a look at each.
                 let whole = row.map_or(0..0, |_| segment.whole(shape, &line));
@@ -196,54 +196,42 @@ fn copy<L: Lanes>((rows, n): (usize, usize), from: &[f32], from_row: usize, to: 
     }
 }
 
-/// `[outputs][k]` as panels of columns, `[k / panel][outputs][panel]`, filled up with zeros to whole vectors.
-pub(super) fn pack(isa: Isa, threads: usize, weight: &[f32], outputs: usize, k: usize) -> Vec<f32> {
-    let width = panel(isa);
-    let mut packed = vec![0.0; outputs * k.next_multiple_of(isa.lanes())];
-    pool::each(threads, packed.chunks_mut(outputs * width).enumerate(), |(n, panel)| {
-        let columns = width.min(k - n * width);
-        let filled = columns.next_multiple_of(isa.lanes());
+/// `[outputs][k]` as panels of its columns.
+pub(super) fn pack(threads: usize, weight: &[f32], panels: Panels) -> Vec<f32> {
+    let k = panels.columns();
+    panels.packed(threads, |columns, filled, panel| {
         for (row, weight) in panel.chunks_exact_mut(filled).zip(weight.chunks_exact(k)) {
-            row[..columns].copy_from_slice(&weight[n * width..][..columns]);
+            row[..columns.len()].copy_from_slice(&weight[columns.clone()]);
         }
-    });
-    packed
+    })
 }
 
-/// The same of the transposed matrix: `[outputs / panel][k][panel]`.
-pub(super) fn transposed(isa: Isa, threads: usize, weight: &[f32], outputs: usize, k: usize) -> Vec<f32> {
+/// `[outputs][k]` as panels of its rows: of the transposed matrix's columns.
+pub(super) fn transposed(threads: usize, weight: &[f32], panels: Panels) -> Vec<f32> {
     /// Numbers of a row that are moved at once: a cache line.
     const LINE: usize = 16;
-    let width = panel(isa);
-    let mut packed = vec![0.0; k * outputs.next_multiple_of(isa.lanes())];
-    pool::each(threads, packed.chunks_mut(k * width).enumerate(), |(n, panel)| {
-        let columns = width.min(outputs - n * width);
-        let filled = columns.next_multiple_of(isa.lanes());
+    let k = panels.depth();
+    panels.packed(threads, |columns, filled, panel| {
         for from in (0..k).step_by(LINE) {
             let lines = LINE.min(k - from);
-            for column in 0..columns {
-                let line = &weight[(n * width + column) * k + from..][..lines];
+            for (n, column) in columns.clone().enumerate() {
+                let line = &weight[column * k + from..][..lines];
                 for (i, &x) in line.iter().enumerate() {
-                    panel[(from + i) * filled + column] = x;
+                    panel[(from + i) * filled + n] = x;
                 }
             }
         }
-    });
-    packed
+    })
 }
 
-/// The same of the weights whose taps are in reverse and whose inputs are outputs: `[I / panel][taps x O][panel]`.
-pub(super) fn turned(isa: Isa, threads: usize, shape: &Shape, weight: &[f32]) -> Vec<f32> {
-    let (taps, inputs, outputs) = (shape.kernel.0 * shape.kernel.1, shape.inputs, shape.outputs);
-    let width = panel(isa);
-    let mut packed = vec![0.0; taps * outputs * inputs.next_multiple_of(isa.lanes())];
-    pool::each(threads, packed.chunks_mut(taps * outputs * width).enumerate(), |(n, panel)| {
-        let columns = width.min(inputs - n * width);
-        let filled = columns.next_multiple_of(isa.lanes());
+/// Weights whose taps are in reverse and whose inputs are outputs, as panels of the inputs with a row for each tap and output.
+pub(super) fn turned(threads: usize, shape: &Shape, weight: &[f32], panels: Panels) -> Vec<f32> {
+    let (taps, outputs) = (shape.kernel.0 * shape.kernel.1, shape.outputs);
+    let from = Nhwc { height: 1, width: taps, channels: shape.inputs };
+    panels.packed(threads, |columns, filled, panel| {
         for (k, row) in panel.chunks_exact_mut(filled).enumerate() {
-            let (tap, o) = (taps - 1 - k / outputs, k % outputs);
-            row[..columns].copy_from_slice(&weight[(o * taps + tap) * inputs + n * width..][..columns]);
+            let at = from.at(k % outputs, 0, taps - 1 - k / outputs, columns.start);
+            row[..columns.len()].copy_from_slice(&weight[at..][..columns.len()]);
         }
-    });
-    packed
+    })
 }

@@ -1,5 +1,6 @@
 //! The three by their definition.
 use super::Shape;
+use super::layout::Nhwc;
 
 pub(super) fn forward(shape: &Shape, input: &[f32], weight: &[f32], out: &mut [f32]) {
     out.fill(0.0);
@@ -20,6 +21,9 @@ pub(super) fn weight_gradient(shape: &Shape, input: &[f32], grad: &[f32], out: &
 fn each(shape: &Shape, mut product: impl FnMut(usize, usize, usize)) {
     let &Shape { batch, height, width, inputs, outputs, kernel, stride, padding } = shape;
     let (rows, columns) = shape.output_size();
+    let input = Nhwc { height, width, channels: inputs };
+    let weight = Nhwc { height: kernel.0, width: kernel.1, channels: inputs };
+    let output = Nhwc { height: rows, width: columns, channels: outputs };
     // The row or column under a tap, unless it is padding.
     let under = |at: usize, tap: usize, n: usize| (at * stride + tap).checked_sub(padding).filter(|&at| at < n);
     for image in 0..batch {
@@ -28,11 +32,7 @@ fn each(shape: &Shape, mut product: impl FnMut(usize, usize, usize)) {
                 let (Some(row), Some(column)) = (under(y, ty, height), under(x, tx, width)) else { continue };
                 for o in 0..outputs {
                     for i in 0..inputs {
-                        product(
-                            ((image * height + row) * width + column) * inputs + i,
-                            ((o * kernel.0 + ty) * kernel.1 + tx) * inputs + i,
-                            ((image * rows + y) * columns + x) * outputs + o,
-                        );
+                        product(input.at(image, row, column, i), weight.at(o, ty, tx, i), output.at(image, y, x, o));
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! The gradient of the weights, `dout^T patches`: both sides are packed for some pixels at a time, the one for the rows of the
 //! tiles and the other for their columns.
+use super::layout::PatchPanels;
 use super::patches::Patches;
 use super::product::{Matrix, ROWS, product};
 use super::{DEPTH, Isa, PIXELS, Shape, check, panel, scalar};
@@ -80,33 +81,31 @@ impl<'a> Side<'a> {
         (first, pixels): (usize, usize),
         (from, depth): (usize, usize),
         room: &'b mut Vec<f32>,
-    ) -> Panels<'b>
+    ) -> Packed<'b>
     where
         'a: 'b,
     {
         let &Self { shape, numbers: input, n } = self;
         if shape.is_pointwise() && n <= DIRECT && n.is_multiple_of(isa.lanes()) {
-            return Panels { numbers: &input[first * n + from..], width: n, pixels };
+            return Packed { numbers: &input[first * n + from..], panels: PatchPanels { pixels, width: n } };
         }
         let width = width.min(depth.next_multiple_of(isa.lanes()));
         room.resize(PIXELS * depth.next_multiple_of(width), 0.0);
         isa.dispatch(Patches { shape, input, first, pixels, from, depth, width, out: room });
-        Panels { numbers: room, width, pixels }
+        Packed { numbers: room, panels: PatchPanels { pixels, width } }
     }
 }
 
-/// Panels of `width` numbers, one after the other, and in each a row for every pixel.
+/// Patches in panels.
 #[derive(Clone, Copy)]
-struct Panels<'a> {
+struct Packed<'a> {
     numbers: &'a [f32],
-    width: usize,
-    pixels: usize,
+    panels: PatchPanels,
 }
 
-impl<'a> Panels<'a> {
+impl<'a> Packed<'a> {
     /// A row for each pixel, from number `at` on.
     fn from(&self, at: usize) -> Matrix<'a> {
-        let begin = at / self.width * self.width * self.pixels + at % self.width;
-        Matrix { numbers: &self.numbers[begin..], row: self.width, step: 1 }
+        Matrix { numbers: &self.numbers[self.panels.at(0, at)..], row: self.panels.width, step: 1 }
     }
 }

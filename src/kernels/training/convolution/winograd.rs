@@ -9,6 +9,7 @@
 //! The products for one place of the tiles are a matrix product over channels. Some tiles and channels are transformed at a
 //! time, so that they stay in the second-level cache.
 #![allow(unsafe_code)]
+use super::layout::{Nhwc, Panels};
 use super::product::{Matrix, product};
 use super::{Isa, Kernel, Lanes, Shape, panel};
 use crate::kernels::threads::pool;
@@ -25,8 +26,6 @@ const TILES: usize = 24;
 const CHANNELS: usize = 128;
 /// Numbers between what belongs to one place and to the next: a line, lest all places meet in one set of the cache.
 const LINE: usize = 16;
-/// From place to place of tiles.
-const PLACE: usize = TILES * CHANNELS + LINE;
 /// Tiles of one thread's share, at least.
 const SHARE: usize = 2 * TILES;
 
@@ -44,40 +43,74 @@ pub(super) fn wins(shape: &Shape) -> bool {
     fits && down * across * shape.batch >= 24 && 6 * down * across <= shape.pixels()
 }
 
-/// The convolution with packed weights, `[outputs / panel][9][inputs][panel]`.
-pub(super) fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], panels: &[f32], out: &mut [f32]) {
+/// Some tiles, transformed: `[places][tiles][channels]`, and a line more after each place.
+struct Transformed;
+
+impl Transformed {
+    const LEN: usize = Self::at(PLACES, 0, 0);
+
+    #[inline(always)]
+    const fn at(place: usize, tile: usize, channel: usize) -> usize {
+        place * (TILES * CHANNELS + LINE) + tile * CHANNELS + channel
+    }
+}
+
+/// The transformed weights of some outputs: their panels one after the other, in each of them `[places][inputs][panel]`, and a line
+/// more after each place. Of one place it is [`Panels`] with a row for each input.
+#[derive(Clone, Copy)]
+struct TransformedWeights(Panels);
+
+impl TransformedWeights {
+    /// From panel to panel.
+    fn step(self) -> usize {
+        PLACES * (self.0.panel_len() + LINE)
+    }
+
+    fn len(self) -> usize {
+        self.0.panels() * self.step()
+    }
+
+    fn at(self, place: usize, input: usize, output: usize) -> usize {
+        let Self(panels) = self;
+        let (panel, row) = (panels.panel(output), panels.row(output));
+        let within = panels.at(input, output) - panel * panels.panel_len();
+        panel * self.step() + place * (panels.depth() * row + LINE) + within
+    }
+}
+
+/// The convolution with packed weights: [`Panels`] of the outputs with a row for each tap and input.
+pub(super) fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f32], out: &mut [f32]) {
     let (i, o, width) = (shape.inputs, shape.outputs, panel(isa));
-    // From panel to panel of transformed weights, which are those of some outputs at a time.
-    let step = PLACES * (i * width + LINE);
-    let mut weights = vec![0.0; CHANNELS.min(o).div_ceil(width) * step];
-    for (from, panels) in (0..o).step_by(CHANNELS).zip(panels.chunks(9 * i * CHANNELS)) {
-        let both = weights.chunks_mut(step).zip(panels.chunks(9 * i * width));
-        pool::each(threads, both, |(out, panel)| isa.dispatch(Weights { panel, out }));
+    let panels = Panels::new(isa, 9 * i, o);
+    let transformed = |outputs| TransformedWeights(Panels::new(isa, i, outputs));
+    let mut weights = vec![0.0; transformed(CHANNELS.min(o)).len()];
+    for from in (0..o).step_by(CHANNELS) {
         let outputs = from..o.min(from + CHANNELS);
-        let room = || (vec![0.0; PLACES * PLACE], vec![0.0; PLACES * PLACE]);
+        let layout = transformed(outputs.len());
+        let both = weights.chunks_mut(layout.step()).zip(weight[panels.at(0, from)..].chunks(panels.panel_len()));
+        pool::each(threads, both, |(out, panel)| isa.dispatch(Weights { panel, out }));
+        let room = || (vec![0.0; Transformed::LEN], vec![0.0; Transformed::LEN]);
         pool::each_with(threads, shares(shape, out), room, |(maps, sums), mut share| {
             for first in (0..share.tiles).step_by(TILES) {
                 let tiles = first..share.tiles.min(first + TILES);
                 for from in (0..i).step_by(CHANNELS) {
                     let channels = from..i.min(from + CHANNELS);
                     for (n, tile) in tiles.clone().enumerate() {
-                        let (corner, out) = (share.corner(shape, tile), &mut maps[n * CHANNELS..]);
+                        let (corner, out) = (share.corner(shape, tile), &mut maps[Transformed::at(0, n, 0)..]);
                         isa.dispatch(Inputs { shape, input, corner, channels: channels.clone(), out });
                     }
                     for place in 0..PLACES {
-                        let a = Matrix { numbers: &maps[place * PLACE..], row: CHANNELS, step: 1 };
-                        for (n, at) in (0..outputs.len()).step_by(width).enumerate() {
-                            let columns = width.min(outputs.len() - at);
-                            let row = columns.next_multiple_of(isa.lanes());
-                            let b = n * step + place * (i * row + LINE) + from * row;
-                            let b = Matrix { numbers: &weights[b..], row, step: 1 };
-                            let size = (tiles.len(), channels.len(), columns);
-                            product(isa, size, a, b, from > 0, &mut sums[place * PLACE + at..], CHANNELS);
+                        let a = Matrix { numbers: &maps[Transformed::at(place, 0, 0)..], row: CHANNELS, step: 1 };
+                        for at in (0..outputs.len()).step_by(width) {
+                            let size = (tiles.len(), channels.len(), width.min(outputs.len() - at));
+                            let b = &weights[layout.at(place, from, at)..];
+                            let b = Matrix { numbers: b, row: layout.0.row(at), step: 1 };
+                            product(isa, size, a, b, from > 0, &mut sums[Transformed::at(place, 0, at)..], CHANNELS);
                         }
                     }
                 }
                 for (n, tile) in tiles.enumerate() {
-                    let (corner, sums) = (share.corner(shape, tile), &sums[n * CHANNELS..]);
+                    let (corner, sums) = (share.corner(shape, tile), &sums[Transformed::at(0, n, 0)..]);
                     let Share { first, ref mut out, .. } = share;
                     isa.dispatch(Outputs { shape, sums, corner, channels: outputs.clone(), first, out });
                 }
@@ -173,12 +206,13 @@ impl Kernel for Inputs<'_> {
         let Self { shape, input, corner: (image, y, x), channels: Range { start, end }, out } = self;
         let channels = end - start;
         assert!(input.len() == shape.input_len() && image < shape.batch && end <= shape.inputs);
-        assert!((PLACES - 1) * PLACE + channels.next_multiple_of(L::N) <= out.len());
+        assert!(Transformed::at(PLACES - 1, 0, channels.next_multiple_of(L::N)) <= out.len());
+        let map = Nhwc { height: shape.height, width: shape.width, channels: shape.inputs };
         let inside = |at: usize, n: usize| at.checked_sub(shape.padding).filter(|&at| at < n);
         let (mut rows, mut columns) = ([None; IN], [None; IN]);
         for n in 0..IN {
-            rows[n] = inside(y + n, shape.height).map(|y| (image * shape.height + y) * shape.width * shape.inputs);
-            columns[n] = inside(x + n, shape.width).map(|x| x * shape.inputs + start);
+            rows[n] = inside(y + n, shape.height).map(|y| map.at(image, y, 0, 0));
+            columns[n] = inside(x + n, shape.width).map(|x| map.at(0, 0, x, start));
         }
         for at in (0..channels).step_by(L::N) {
             let lanes = L::N.min(channels - at);
@@ -199,7 +233,7 @@ impl Kernel for Inputs<'_> {
             for (y, half) in half.into_iter().enumerate() {
                 for (x, number) in of_inputs(half).into_iter().enumerate() {
                     // SAFETY: checked above for the last place.
-                    unsafe { number.store(out.as_mut_ptr().add((y * IN + x) * PLACE + at)) }
+                    unsafe { number.store(out.as_mut_ptr().add(Transformed::at(y * IN + x, 0, at))) }
                 }
             }
         }
@@ -227,7 +261,7 @@ impl Kernel for Outputs<'_> {
         let (line, height, width) = (columns * pixel, OUT.min(rows - y), OUT.min(columns - x));
         let out = &mut out[(image * rows + y - first) * line + x * pixel + start..];
         assert!((height - 1) * line + (width - 1) * pixel + outputs <= out.len());
-        assert!((PLACES - 1) * PLACE + outputs.next_multiple_of(L::N) <= sums.len());
+        assert!(Transformed::at(PLACES - 1, 0, outputs.next_multiple_of(L::N)) <= sums.len());
         for at in (0..outputs).step_by(L::N) {
             let lanes = L::N.min(outputs - at);
             let mut half = [[L::splat(0.0); IN]; OUT];
@@ -235,7 +269,7 @@ impl Kernel for Outputs<'_> {
                 let mut numbers = [L::splat(0.0); IN];
                 for (y, number) in numbers.iter_mut().enumerate() {
                     // SAFETY: checked above for the last place.
-                    *number = unsafe { L::load(sums.as_ptr().add((y * IN + x) * PLACE + at)) };
+                    *number = unsafe { L::load(sums.as_ptr().add(Transformed::at(y * IN + x, 0, at))) };
                 }
                 half.iter_mut().zip(of_sums(numbers)).for_each(|(half, number)| half[x] = number);
             }
@@ -299,4 +333,33 @@ fn of_sums<L: Lanes>([a, b, c, d, e, f]: [L; IN]) -> [L; OUT] {
         both(even, A2, even_two, B2, zero),
         both(odd, A * A2, odd_two, B * B2, f),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CHANNELS, Isa, LINE, PLACES, Panels, TILES, Transformed, TransformedWeights, panel};
+    use std::collections::HashSet;
+
+    #[test]
+    fn transformed_tiles_have_places_of_their_own() {
+        let places = (0..PLACES).flat_map(|place| (0..TILES).map(move |tile| (place, tile)));
+        let at =
+            places.flat_map(|(place, tile)| (0..CHANNELS).map(move |channel| Transformed::at(place, tile, channel)));
+        let at: HashSet<usize> = at.collect();
+        assert_eq!(at.len(), PLACES * TILES * CHANNELS);
+        assert!(at.into_iter().max() == Some(Transformed::LEN - LINE - 1));
+    }
+
+    #[test]
+    fn transformed_weights_have_places_of_their_own() {
+        for isa in Isa::supported() {
+            let outputs = 2 * panel(isa) + 3;
+            let weights = TransformedWeights(Panels::new(isa, 5, outputs));
+            let places = (0..PLACES).flat_map(|place| (0..5).map(move |input| (place, input)));
+            let at = places.flat_map(|(place, input)| (0..outputs).map(move |output| weights.at(place, input, output)));
+            let at: HashSet<usize> = at.collect();
+            assert_eq!(at.len(), PLACES * 5 * outputs);
+            assert!(at.into_iter().max() < Some(weights.len()));
+        }
+    }
 }

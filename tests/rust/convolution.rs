@@ -1,17 +1,25 @@
-//! `kernels/training/convolution`: every path against the definition, for any shape, and the same on any number of threads.
+//! `kernels/training/convolution`: every path against the definition, for any shape, and against PyTorch
+//! (`tests/golden/make_convolutions.py`); the same on any number of threads.
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sassl::kernels::isa::Isa;
 use sassl::kernels::training::convolution::{Shape, forward, input_gradient, weight_gradient};
+use sassl::weights::safetensors::File;
+use std::path::Path;
 
 /// Output, gradient of the input, gradient of the weights.
 type Three = [Vec<f32>; 3];
 
 fn all(isa: Isa, threads: usize, shape: &Shape) -> Three {
-    let (rows, columns) = shape.output_size();
     let mut generator = ChaCha8Rng::seed_from_u64(3);
-    let mut numbers = |n: usize| -> Vec<f32> { (0..n).map(|_| generator.random_range(-1.0..1.0)).collect() };
+    let numbers = |n: usize| -> Vec<f32> { (0..n).map(|_| generator.random_range(-1.0..1.0)).collect() };
+    all_of(isa, threads, shape, numbers)
+}
+
+/// The three of these numbers: input, weights, gradient of the output.
+fn all_of(isa: Isa, threads: usize, shape: &Shape, mut numbers: impl FnMut(usize) -> Vec<f32>) -> Three {
+    let (rows, columns) = shape.output_size();
     let input = numbers(shape.batch * shape.height * shape.width * shape.inputs);
     let weight = numbers(shape.outputs * shape.kernel.0 * shape.kernel.1 * shape.inputs);
     let grad = numbers(shape.batch * rows * columns * shape.outputs);
@@ -24,10 +32,12 @@ fn all(isa: Isa, threads: usize, shape: &Shape) -> Three {
     three
 }
 
-fn assert_near(got: &Three, truth: &Three, what: &str) {
-    for (name, (got, truth)) in ["output", "input gradient", "weight gradient"].iter().zip(got.iter().zip(truth)) {
-        let largest = truth.iter().fold(1.0, |all: f32, x| all.max(x.abs()));
-        let off = got.iter().zip(truth).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+fn assert_near(got: &Three, reference: &Three, what: &str) {
+    for (name, (got, reference)) in
+        ["output", "input gradient", "weight gradient"].iter().zip(got.iter().zip(reference))
+    {
+        let largest = reference.iter().fold(1.0, |all: f32, x| all.max(x.abs()));
+        let off = got.iter().zip(reference).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(off <= 2e-5 * largest, "{what}: {name} off by {off} of {largest}");
     }
 }
@@ -52,9 +62,38 @@ fn layers_of_a_resnet() {
         shape(2, 10, 7, 66, 65, 1, 2, 0),
         shape(2, 4, 4, 200, 6, 3, 1, 1),
     ] {
-        let truth = all(Isa::Scalar, 1, &shape);
+        let reference = all(Isa::Scalar, 1, &shape);
         for isa in Isa::supported() {
-            assert_near(&all(isa, 2, &shape), &truth, &format!("{} {shape:?}", isa.name()));
+            assert_near(&all(isa, 2, &shape), &reference, &format!("{} {shape:?}", isa.name()));
+        }
+    }
+}
+
+/// Numbers as `make_convolutions.py` has them.
+fn hashed(seed: u64, n: usize) -> Vec<f32> {
+    let hash = |n: u64| (n.wrapping_mul(2_654_435_761) as u32) >> 19;
+    (seed << 20..).take(n).map(|n| hash(n) as f32 / 4096.0 - 1.0).collect()
+}
+
+#[test]
+fn golden_convolutions_are_pytorchs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/convolutions.safetensors");
+    let file = File::open(&path).unwrap();
+    let outputs: Vec<&str> = file.names().filter(|name| name.ends_with("output")).collect();
+    assert_eq!(outputs.len(), 6);
+    for name in outputs {
+        let (case, sizes) = (name.split(' ').next().unwrap(), name.split(' ').nth(1).unwrap());
+        let sizes: Vec<usize> = sizes.split('x').map(|size| size.parse().unwrap()).collect();
+        let [batch, height, width, inputs, outputs, kernel, stride, padding] = sizes[..] else { panic!("{name}") };
+        let shape = Shape { batch, height, width, inputs, outputs, kernel: (kernel, kernel), stride, padding };
+        let reference =
+            ["output", "input", "weight"].map(|which| file.view(&name.replace("output", which)).unwrap().to_f32());
+        for isa in Isa::supported() {
+            for threads in [1, 2] {
+                let mut seeds = 3 * case.parse::<u64>().unwrap()..;
+                let got = all_of(isa, threads, &shape, |n| hashed(seeds.next().unwrap(), n));
+                assert_near(&got, &reference, &format!("{} {shape:?}", isa.name()));
+            }
         }
     }
 }
@@ -95,12 +134,12 @@ fn tiles_are_as_exact_as_promised() {
         shape(2, 9, 103, 17, 33, 1),
         shape(51, 3, 3, 140, 150, 1),
     ] {
-        let truth = all(Isa::Scalar, 1, &shape);
+        let reference = all(Isa::Scalar, 1, &shape);
         let products = [shape.inputs, shape.outputs].map(|channels| (9 * channels) as f32 / 4.0);
         for isa in Isa::supported().filter(|&isa| isa != Isa::Scalar) {
             let got = all(isa, 2, &shape);
-            for ((got, truth), products) in got.iter().zip(&truth).zip(products) {
-                let off = got.iter().zip(truth).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            for ((got, reference), products) in got.iter().zip(&reference).zip(products) {
+                let off = got.iter().zip(reference).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(off <= 8.0 * f32::EPSILON * products, "{} {shape:?}: off by {off}", isa.name());
             }
         }
@@ -116,9 +155,9 @@ proptest! {
     ) {
         prop_assume!(kernel.0 <= height + 2 * padding && kernel.1 <= width + 2 * padding);
         let shape = Shape { batch, height, width, inputs, outputs, kernel, stride, padding };
-        let truth = all(Isa::Scalar, 1, &shape);
+        let reference = all(Isa::Scalar, 1, &shape);
         for isa in Isa::supported() {
-            assert_near(&all(isa, 1, &shape), &truth, &format!("{} {shape:?}", isa.name()));
+            assert_near(&all(isa, 1, &shape), &reference, &format!("{} {shape:?}", isa.name()));
         }
     }
 }
