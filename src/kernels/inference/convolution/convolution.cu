@@ -103,30 +103,32 @@ DEVICE void multiply(const Number* weights, const Number* window, float (&sums)[
 }
 #endif
 
-KERNEL BLOCKS(THREADS, MOST)
-conv(const ConvolutionArgs args) {
-    SHARED(Number, window);
-    const int out_height = args.out_height, out_width = args.out_width;
-    const int tiles = (out_width + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS, thread = threadIdx.x, first = blockIdx.y * BLOCK;
-    const int y0 = blockIdx.x / tiles * BLOCK_ROWS, x0 = blockIdx.x % tiles * BLOCK_COLUMNS;
-    const bool whole = y0 + BLOCK_ROWS <= out_height && x0 + BLOCK_COLUMNS <= out_width;
-    const i64 image = blockIdx.z;
-    const Place place = place_of(y0, x0, out_height, SIDE, STRIDE, args.top, args.left);
-    float sums[OWN][VALUES] = {};
+// The pixels and outputs of a block.
+struct Part {
+    int y0, x0, height, width, first;
+    i64 image;
+};
+
+// Whether a thread's pixel lies in the map.
+DEVICE bool has(const Part& part, int p) { return part.y0 + row_of(p) < part.height && part.x0 + column_of(p) < part.width; }
+
+DEVICE void add_chunks(const ConvolutionArgs& args, const Part& part, Number* window, float (&sums)[OWN][VALUES]) {
+    const Place place = place_of(part.y0, part.x0, part.height, SIDE, STRIDE, args.top, args.left);
 #pragma unroll 1
     for (int chunk = 0; chunk < INPUTS / CHUNK; chunk++) {
         if (chunk) __syncthreads();
 #if FROM_IMAGES
         fill_images<Outer>(args, place, BORDER, window);
 #else
-        fill_map(args.x + image * args.height * args.width * INPUTS, args.scale + image * INPUTS, args.shift + image * INPUTS, chunk,
-                 args.height, args.width, place, window);
+        fill_map(args.x + part.image * args.height * args.width * INPUTS, args.scale + part.image * INPUTS,
+                 args.shift + part.image * INPUTS, chunk, args.height, args.width, place, window);
 #endif
         __syncthreads();
         const Number* inner = window;
 #if DEPTHWISE
         Number* middle = window + Outer::rows * Outer::columns * Outer::pitch;
-        deepen(args.depthwise + chunk * CHUNK, args.depthwise_bias + chunk * CHUNK, y0, x0, args.top, args.left, window, middle);
+        deepen(args.depthwise + chunk * CHUNK, args.depthwise_bias + chunk * CHUNK, part.y0, part.x0, args.top, args.left, window,
+               middle);
         __syncthreads();
         inner = middle;
 #endif
@@ -134,50 +136,51 @@ conv(const ConvolutionArgs args) {
         const int terms = EXACT ? Inner::taps * CHUNK : Inner::steps * 16;
         multiply<Inner>(args.weight + static_cast<i64>(chunk) * terms * PACKED, inner, sums);
     }
+}
+
 #if SKIP
+// gain times another convolution, of the images.
+DEVICE void add_skip(const ConvolutionArgs& args, const Part& part, Number* window, float (&sums)[OWN][VALUES]) {
     typedef Window<SKIP, SKIP_STRIDE, 4, 4> Skip;
     float skipped[OWN][VALUES] = {}, gains[3];
     __syncthreads();
-    const Place behind = place_of(y0, x0, out_height, SKIP, SKIP_STRIDE, args.skip_before, args.skip_before);
+    const Place behind = place_of(part.y0, part.x0, part.height, SKIP, SKIP_STRIDE, args.skip_before, args.skip_before);
     fill_images<Skip>(args, behind, BORDER_REFLECT, window);
     __syncthreads();
     multiply<Skip>(args.skip, window, skipped);
     // From a thread's first output on.
-    for (int k = 0; k < 3; k++) gains[k] = args.gain[image * args.gain_pitch + (first + channel_of(0) + k) % 3];
+    for (int k = 0; k < 3; k++) gains[k] = args.gain[part.image * args.gain_pitch + (part.first + channel_of(0) + k) % 3];
+#pragma unroll
+    for (int p = 0; p < OWN; p++)
+#pragma unroll
+        for (int v = 0; v < VALUES; v++) sums[p][v] += gains[(channel_of(v) - channel_of(0)) % 3] * skipped[p][v];
+}
 #endif
+
+// Bias and activation; zeros beyond the map's edge.
+DEVICE void finish(const ConvolutionArgs& args, const Part& part, float (&sums)[OWN][VALUES]) {
+    const bool whole = part.y0 + BLOCK_ROWS <= part.height && part.x0 + BLOCK_COLUMNS <= part.width;
 #pragma unroll
     for (int p = 0; p < OWN; p++) {
-        const bool valid = y0 + row_of(p) < out_height && x0 + column_of(p) < out_width;
 #pragma unroll
-        for (int v = 0; v < VALUES; v++) {
-#if SKIP
-            sums[p][v] += gains[(channel_of(v) - channel_of(0)) % 3] * skipped[p][v];
-#endif
-            sums[p][v] = activated(BIASED ? args.bias[first + channel_of(v)] + sums[p][v] : sums[p][v], ACTIVATION);
-        }
+        for (int v = 0; v < VALUES; v++)
+            sums[p][v] = activated(BIASED ? args.bias[part.first + channel_of(v)] + sums[p][v] : sums[p][v], ACTIVATION);
         // The same for all threads where the block lies inside, and then no work.
-        if (whole || valid) continue;
+        if (whole || has(part, p)) continue;
 #pragma unroll
         for (int v = 0; v < VALUES; v++) sums[p][v] = 0.0f;
     }
-    // What lies in shared memory has been read.
-    __syncthreads();
-    if (MEASURED) {
-        const float count = min(BLOCK_ROWS, out_height - y0) * min(BLOCK_COLUMNS, out_width - x0);
-        float* to = args.moments + (image * gridDim.x + blockIdx.x) * 2 * OUTPUTS + first;
-        const bool valid = y0 + row_of(0) < out_height && x0 + column_of(0) < out_width;
-        measure<OWN, VALUES, EXACT ? 1 : 4>(sums, valid, channel_of, BLOCK, count, reinterpret_cast<float*>(window), to, OUTPUTS,
-                                            OUTPUTS - first);
-        if (!EXACT) __syncthreads();
-    }
-    Number* y = args.out + image * out_height * out_width * OUTPUTS;
+}
+
+DEVICE void leave(const Part& part, Number* window, const float (&sums)[OWN][VALUES], Number* y) {
 #if EXACT
-    if (y0 + row_of(0) >= out_height || x0 + column_of(0) >= out_width) return;
-    Number* to = y + static_cast<i64>((y0 + row_of(0)) * out_width + x0 + column_of(0)) * OUTPUTS + first;
-    for (int o = 0; o < BLOCK && first + o < OUTPUTS; o++) to[o] = sums[0][o];
+    if (!has(part, 0)) return;
+    const i64 pixel = (part.y0 + row_of(0)) * part.width + part.x0 + column_of(0);
+    Number* to = y + pixel * OUTPUTS + part.first;
+    for (int o = 0; o < BLOCK && part.first + o < OUTPUTS; o++) to[o] = sums[0][o];
 #else
     // By way of shared memory, so that neighbours write neighbouring numbers.
-    const int pitch = BLOCK + 8;
+    const int thread = threadIdx.x, pitch = BLOCK + 8;
 #pragma unroll
     for (int p = 0; p < OWN; p++) {
         Number* to = window + (row_of(p) * BLOCK_COLUMNS + column_of(p)) * pitch + thread % 4 * 2;
@@ -187,14 +190,38 @@ conv(const ConvolutionArgs args) {
     __syncthreads();
     // A thread has the same outputs of pixels far apart.
     const int some = OUTPUTS % 8 ? 4 : 8, parts = BLOCK / some, lanes = THREADS / parts, o = thread % parts * some;
-    if (thread / parts >= lanes || first + o >= OUTPUTS) return;
+    if (thread / parts >= lanes || part.first + o >= OUTPUTS) return;
 #pragma unroll
     for (int k = 0; k < (BLOCK_ROWS * BLOCK_COLUMNS + lanes - 1) / lanes; k++) {
         const unsigned pixel = thread / parts + k * lanes;
-        const int row = y0 + pixel / BLOCK_COLUMNS, column = x0 + pixel % BLOCK_COLUMNS;
-        if (pixel >= BLOCK_ROWS * BLOCK_COLUMNS || row >= out_height || column >= out_width) continue;
-        *reinterpret_cast<Several<some>*>(y + static_cast<i64>(row * out_width + column) * OUTPUTS + first + o) =
+        const int row = part.y0 + pixel / BLOCK_COLUMNS, column = part.x0 + pixel % BLOCK_COLUMNS;
+        if (pixel >= BLOCK_ROWS * BLOCK_COLUMNS || row >= part.height || column >= part.width) continue;
+        *reinterpret_cast<Several<some>*>(y + static_cast<i64>(row * part.width + column) * OUTPUTS + part.first + o) =
             *reinterpret_cast<const Several<some>*>(window + pixel * pitch + o);
     }
 #endif
+}
+
+KERNEL BLOCKS(THREADS, MOST)
+conv(const ConvolutionArgs args) {
+    SHARED(Number, window);
+    const int tiles = (args.out_width + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS, tile = blockIdx.x;
+    const Part part = {tile / tiles * BLOCK_ROWS,  tile % tiles * BLOCK_COLUMNS, args.out_height, args.out_width,
+                       static_cast<int>(blockIdx.y) * BLOCK, blockIdx.z};
+    float sums[OWN][VALUES] = {};
+    add_chunks(args, part, window, sums);
+#if SKIP
+    add_skip(args, part, window, sums);
+#endif
+    finish(args, part, sums);
+    // What lies in shared memory has been read.
+    __syncthreads();
+    if (MEASURED) {
+        const float count = min(BLOCK_ROWS, part.height - part.y0) * min(BLOCK_COLUMNS, part.width - part.x0);
+        float* to = args.moments + (part.image * gridDim.x + blockIdx.x) * 2 * OUTPUTS + part.first;
+        measure<OWN, VALUES, EXACT ? 1 : 4>(sums, has(part, 0), channel_of, BLOCK, count, reinterpret_cast<float*>(window), to,
+                                            OUTPUTS, OUTPUTS - part.first);
+        if (!EXACT) __syncthreads();
+    }
+    leave(part, window, sums, args.out + part.image * part.height * part.width * OUTPUTS);
 }
