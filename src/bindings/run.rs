@@ -1,6 +1,7 @@
 //! How Python enters the core: without the GIL, with errors and panics converted and Ctrl-C heard, and on how many threads.
 use crate::error::{Error, Result};
 use crate::interrupt;
+use crate::kernels::threads::pool::cores;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -69,7 +70,7 @@ pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> 
     {
         return Ok(1);
     }
-    Ok(std::thread::available_parallelism().map_or(1, usize::from))
+    Ok(cores())
 }
 
 /// More than any machine has, and few enough to start.

@@ -1,6 +1,7 @@
 //! `convert` and `info`: files of weights, and what this installation is.
 use super::run::run_on;
 use crate::kernels::isa::Isa;
+use crate::kernels::threads::pool::cores;
 use crate::weights::magenta;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -50,7 +51,7 @@ pub(super) fn info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     info.set_item("isa", isa.name())?;
     info.set_item("multiplies_bytes", isa.multiplies_bytes())?;
     info.set_item("supported", Isa::supported().map(Isa::name).collect::<Vec<_>>())?;
-    info.set_item("cores", std::thread::available_parallelism().map_or(1, usize::from))?;
+    info.set_item("cores", cores())?;
     info.set_item("threads", super::run::threads(py, None)?)?;
     info.set_item("models", ["lite"])?;
     Ok(info)

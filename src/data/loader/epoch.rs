@@ -3,6 +3,7 @@ use super::worker::{Open, Shared};
 use super::{Batch, Loader, Memory};
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::{locked, wait_timeout};
+use crate::kernels::threads::pool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,8 +32,7 @@ impl Epoch {
             Self { shared: Arc::new(Shared::new(loader, epoch, batch)), process: std::process::id(), prefetch };
         for _ in 0..threads.max(1) {
             let shared = started.shared.clone();
-            let thread = std::thread::Builder::new().name("sassl-loader".into()).spawn(move || shared.serve());
-            thread.map_err(|e| Error::io("a thread of the loader", e))?;
+            pool::start("sassl-loader", move || shared.serve()).map_err(|e| Error::io("a thread of the loader", e))?;
         }
         Ok(started)
     }

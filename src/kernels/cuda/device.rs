@@ -6,6 +6,7 @@
 use super::{At, Kernel, Launch, Space, compiler};
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::locked;
+use crate::kernels::threads::pool;
 use cudarc::driver::{result, sys};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CString, c_void};
@@ -165,21 +166,12 @@ impl Device {
 
     /// Of these kernels, on as many threads as there are.
     fn machine_code(&self, kernels: Vec<Arc<Kernel>>) -> Vec<(Arc<Kernel>, Result<compiler::Code>)> {
-        let (folder, threads) = (compiler::folder(), std::thread::available_parallelism().map_or(1, usize::from));
-        let threads = threads.min(kernels.len());
-        let next = Mutex::new(kernels.into_iter());
-        std::thread::scope(|scope| {
-            let work = || {
-                let mut made = vec![];
-                while let Some(kernel) = locked(&next).next() {
-                    let code = compiler::cached(&kernel, self.arch, folder.as_deref());
-                    made.push((kernel, code));
-                }
-                made
-            };
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
-        })
+        let (folder, made) = (compiler::folder(), Mutex::new(vec![]));
+        pool::each(pool::cores().min(kernels.len()), kernels.into_iter(), |kernel| {
+            let code = compiler::cached(&kernel, self.arch, folder.as_deref());
+            locked(&made).push((kernel, code));
+        });
+        made.into_inner().unwrap_or_default()
     }
 
     /// Lines the launches up on a stream of the device's. What they read and write must stay until the stream has passed them;

@@ -14,6 +14,19 @@ use std::time::Duration;
 /// thread, and would live on for the sake of those that wait.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Starts a thread that nobody waits for; the only place that does.
+///
+/// # Errors
+/// The system refuses.
+pub fn start(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name(name.into()).spawn(work).map(|_| ())
+}
+
+/// How many threads run at once here.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Runs `work` on this thread and on up to `threads - 1` others at once, and returns when all of them have.
 ///
 /// `work` takes its share by itself, from something that all threads see, and returns when nothing is left. Threads that are
@@ -147,10 +160,9 @@ impl Pool {
         let mut queue = locked(&self.queue);
         queue.shares.extend((0..shares).map(|_| Share { work, call: call.clone() }));
         let wanted = queue.shares.len().saturating_sub(queue.waiting);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..wanted.min(cores.max(shares).saturating_sub(queue.threads)) {
+        for _ in 0..wanted.min(cores().max(shares).saturating_sub(queue.threads)) {
             // If the system refuses, the caller and those that there are do the work.
-            let started = std::thread::Builder::new().name("sassl".into()).spawn(move || self.serve());
+            let started = start("sassl", move || self.serve());
             queue.threads += usize::from(started.is_ok());
         }
         drop(queue);

@@ -1,6 +1,7 @@
 //! A product of small matrices, `c[m, n] (+)= sum over k of a[m, k] b[k, n]`: a tile of c stays in registers.
 #![allow(unsafe_code)]
 use super::{Isa, Kernel, Lanes};
+use crate::kernels::isa::{Left, Right, add_products};
 
 /// Rows of a tile.
 pub(super) const ROWS: usize = 6;
@@ -102,18 +103,8 @@ impl Product<'_> {
                     }
                 }
             }
-            let (mut left, mut right) = (a.numbers.as_ptr().add(first * a.row), b.numbers.as_ptr());
-            for _ in 0..k {
-                let row: [L; V] = std::array::from_fn(|v| L::load(right.add(v * L::N)));
-                for (m, sums) in sums.iter_mut().enumerate() {
-                    let by = L::splat(*left.add(m * a.row));
-                    for (sum, x) in sums.iter_mut().zip(row) {
-                        *sum = by.mul_add(x, *sum);
-                    }
-                }
-                left = left.wrapping_add(a.step);
-                right = right.wrapping_add(b.row);
-            }
+            let left = Left { from: a.numbers.as_ptr().add(first * a.row), row: a.row, step: a.step };
+            add_products(&mut sums, left, Right { from: b.numbers.as_ptr(), row: b.row }, k);
             for (m, sums) in sums.into_iter().enumerate() {
                 for (v, sum) in sums.into_iter().enumerate() {
                     sum.store_some(c.add(m * c_row).wrapping_add(v * L::N), 0..lanes::<L>(n, v));
