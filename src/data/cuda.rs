@@ -4,9 +4,10 @@ use crate::error::{Error, Result};
 use crate::image::{BlurKernel, Crop, Factor, Normalize, half_of_taps, rotation_axes};
 use crate::kernels::cuda::{At, DeviceImages, IMAGES, Number, PixelType, Plan};
 use crate::kernels::image::color::cuda::{Chain, DeviceFactor, FactorKind, jitter};
+use crate::kernels::image::finish::cuda::{Finish, finish};
 use crate::kernels::image::gaussian_blur::cuda::{box_blur, gaussian_blur};
-use crate::kernels::image::planes::cuda::{Finish, finish, turn};
 use crate::kernels::image::resample::cuda::resample;
+use crate::kernels::image::rotation::cuda::turn;
 use crate::style::StyleParams;
 use crate::style::cuda::{DeviceStylizer, StyleSource};
 

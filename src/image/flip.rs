@@ -1,7 +1,7 @@
 //! Left becomes right, or top bottom, with a probability.
 use super::{Planes, RgbView};
 use crate::error::{Result, checked_probability};
-use crate::kernels::image::planes;
+use crate::kernels::image::flip;
 use crate::kernels::isa::Isa;
 use crate::random::{Generator, comes};
 
@@ -46,6 +46,6 @@ impl RandomFlip {
 /// If there are no pixels, or not `height x width x 3` bytes.
 pub fn hflip(isa: Isa, pixels: RgbView) -> Vec<u8> {
     let mut out = vec![0; pixels.bytes.len()];
-    planes::mirror(isa, pixels.width, pixels.bytes, &mut out);
+    flip::mirror(isa, pixels.width, pixels.bytes, &mut out);
     out
 }

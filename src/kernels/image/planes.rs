@@ -2,8 +2,6 @@
 //!
 //! These loops, like those of [`super::color`] and [`super::resample`], are written once: `Isa::dispatch` compiles them for each instruction set,
 //! and as none rounds differently, all paths give the same bytes.
-pub mod cuda;
-
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::memory::lengthen;
 
@@ -81,89 +79,6 @@ impl Planes {
     pub fn write(&self, isa: Isa, pixels: &mut [u8]) {
         assert_eq!(pixels.len(), self.bytes.len(), "pixels of {}x{}", self.height, self.width);
         isa.dispatch(Join { colors: self.colors(), pixels });
-    }
-
-    /// Left becomes right.
-    pub fn flip_horizontally(&mut self) {
-        if self.width > 0 {
-            self.bytes.chunks_exact_mut(self.width).for_each(<[u8]>::reverse);
-        }
-    }
-
-    /// Top becomes bottom.
-    pub fn flip_vertically(&mut self) {
-        let (height, width) = (self.height, self.width);
-        for color in self.colors_mut() {
-            for y in 0..height / 2 {
-                let (above, below) = color.split_at_mut((height - 1 - y) * width);
-                above[y * width..][..width].swap_with_slice(&mut below[..width]);
-            }
-        }
-    }
-
-    /// Takes each pixel from column `x columns[0] + y columns[1] + columns[2]` and the row of the same kind, where x and y are
-    /// the middle of the pixel; black where there is none. Pillow's `ImagingTransformAffine` in 16.16 bits, nearest pixels.
-    pub fn turn(&mut self, columns: [f64; 3], rows: [f64; 3], room: &mut Self) {
-        let ([start_column, by_x, by_y], [start_row, row_by_x, row_by_y]) = (fixed_axis(columns), fixed_axis(rows));
-        let (height, width) = (self.height, self.width);
-        room.reshape(height, width);
-        let inside = |at: i64, n: usize| usize::try_from(at >> 16).ok().filter(|&at| at < n);
-        for (from, to) in self.colors().into_iter().zip(room.colors_mut()) {
-            for (y, to) in to.chunks_exact_mut(width.max(1)).enumerate() {
-                let mut column = start_column + y as i64 * by_y;
-                let mut row = start_row + y as i64 * row_by_y;
-                for to in to {
-                    let at = inside(row, height).zip(inside(column, width));
-                    *to = at.map_or(0, |(row, column)| from[row * width + column]);
-                    column += by_x;
-                    row += row_by_x;
-                }
-            }
-        }
-        std::mem::swap(self, room);
-    }
-}
-
-/// An axis of [`Planes::turn`] in 16.16 bits: where its first pixel lies, and what a column and a row add.
-pub(crate) fn fixed_axis([by_x, by_y, plus]: [f64; 3]) -> [i64; 3] {
-    [plus + by_x * 0.5 + by_y * 0.5, by_x, by_y].map(|x| (x * 65536.0 + 0.5).floor() as i64)
-}
-
-/// Left becomes right, of pixels as they are: `out` is the mirror image of `pixels`, `[height][width][3]`.
-///
-/// # Panics
-/// If `out` is of another length, or they are no rows of `width` pixels.
-pub fn mirror(isa: Isa, width: usize, pixels: &[u8], out: &mut [u8]) {
-    assert_eq!(pixels.len(), out.len(), "bytes of a mirror image");
-    assert!(width > 0 && pixels.len().is_multiple_of(3 * width), "rows of {width} pixels");
-    isa.dispatch(Mirror { bytes: 3 * width, pixels, out });
-}
-
-struct Mirror<'a> {
-    /// Of a row.
-    bytes: usize,
-    pixels: &'a [u8],
-    out: &'a mut [u8],
-}
-
-impl Kernel for Mirror<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes>(self) {
-        for (row, out) in self.pixels.chunks_exact(self.bytes).zip(self.out.chunks_exact_mut(self.bytes)) {
-            let mut done = 0;
-            // The byte before five pixels is written with them, and written again with those before them.
-            while let Some(&pixels) = row[done..].first_chunk() {
-                let end = self.bytes - done;
-                out[end - 16..end].copy_from_slice(&L::mirror(pixels));
-                done += 15;
-            }
-            let rest = out[..self.bytes - done].chunks_exact_mut(3).rev();
-            for (to, from) in rest.zip(row[done..].chunks_exact(3)) {
-                to.copy_from_slice(from);
-            }
-        }
     }
 }
 
