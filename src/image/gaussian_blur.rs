@@ -64,7 +64,7 @@ impl GaussianBlur {
     /// Blurs.
     ///
     /// # Errors
-    /// See [`gaussian_blur`] and [`box_blur`].
+    /// See [`gaussian_blur()`] and [`box_blur`].
     pub fn apply(&self, isa: Isa, planes: &mut Planes, sigma: f32, scratch: &mut BlurScratch) -> Result<()> {
         match self.kernel {
             BlurKernel::Taps(taps) => gaussian_blur(isa, planes, taps, sigma, scratch),
