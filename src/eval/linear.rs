@@ -6,16 +6,13 @@
 //!
 //! MoCo's recipe (`main_lincls.py`): lr 30 for a batch of 256, momentum 0.9, no decay, 100 epochs, W from N(0, 0.01); its rate falls
 //! to a tenth at 60 and 80. SimCLR's (appendix B.6): Nesterov, lr 0.1, 90 epochs. Features here are not augmented, being computed once.
+use super::softmax::Rows;
 use super::{Classes, Features, Softmax};
 use crate::error::{Error, Result};
-use crate::kernels::threads::pool;
 use crate::nn::{Engine, normal};
 use crate::optim::{Group, Optimizer, Schedule, Sgd, TensorInfo};
 use crate::random::Key;
 use rand::seq::SliceRandom;
-
-/// Values that one job copies: fewer are not worth handing over to another thread.
-const JOB: usize = 1 << 16;
 
 /// The settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,14 +53,14 @@ pub fn linear_probe(engine: Engine, settings: LinearSettings, features: &Feature
     let all = TensorInfo { name: "probe".into(), ndim: 2, len: probe.numbers.len() };
     let mut optimizer = Optimizer::new(rule, vec![all])?;
     let mut order: Vec<usize> = (0..n).collect();
-    let (mut rows, mut targets): (Vec<f32>, Vec<usize>) = (vec![], vec![]);
+    let (mut room, mut targets): (Vec<f32>, Vec<usize>) = (vec![], vec![]);
     for epoch in 0..epochs {
         order.shuffle(&mut Key { seed, epoch: epoch as u64, index: u64::MAX, view: 1 }.generator());
         for (step, batch) in order.chunks(batch).enumerate() {
-            gather(engine, features, batch, &mut rows);
             targets.clear();
             targets.extend(batch.iter().map(|&row| places[row]));
-            let (_, gradient) = probe.gradient(engine, &rows, &targets);
+            let rows = Rows::Some { of: features.numbers, which: batch, room: &mut room };
+            let (_, gradient) = probe.gradient(engine, rows, &targets);
             optimizer.update(0, schedule.at((epoch * steps + step) as u64), &mut probe.numbers, &gradient);
         }
     }
@@ -71,17 +68,4 @@ pub fn linear_probe(engine: Engine, settings: LinearSettings, features: &Feature
         true => Ok(probe),
         false => Err(Error::value("lr", lr, "the probe has diverged: lower it, or scale the features down")),
     }
-}
-
-/// The features of a batch, one after the other.
-fn gather(engine: Engine, features: &Features, batch: &[usize], rows: &mut Vec<f32>) {
-    let dim = features.dim;
-    rows.resize(batch.len() * dim, 0.0);
-    let rows_of_job = (JOB / dim).max(1);
-    let jobs = rows.chunks_mut(rows_of_job * dim).zip(batch.chunks(rows_of_job));
-    pool::each(engine.threads, jobs, |(rows, batch)| {
-        for (row, &at) in rows.chunks_exact_mut(dim).zip(batch) {
-            row.copy_from_slice(&features.numbers[at * dim..][..dim]);
-        }
-    });
 }

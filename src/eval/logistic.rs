@@ -7,6 +7,7 @@
 //! The protocol of Kornblith et al. 2019 for transfer, which SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow: 45 values of C in
 //! equal steps of their logarithm, the best one chosen on held-out images. The grid is cut into chains, which are learnt side by side:
 //! the first C of a chain begins at zeros, and each other one where the one before it ended.
+use super::softmax::Rows;
 use super::{Classes, Features, Softmax};
 use crate::error::{Error, Result};
 use crate::kernels::threads::pool;
@@ -73,7 +74,7 @@ pub fn logistic_probe(engine: Engine, settings: &LogisticSettings, features: &Fe
 }
 
 fn objective(engine: Engine, probe: &mut Softmax, (rows, places): (&[f32], &[usize]), penalty: f64) -> (f64, Vec<f64>) {
-    let (loss, gradient) = probe.gradient(engine, rows, places);
+    let (loss, gradient) = probe.gradient(engine, Rows::All(rows), places);
     let mut gradient: Vec<f64> = gradient.into_iter().map(f64::from).collect();
     let mut square = 0.0;
     for (d, &w) in gradient.iter_mut().zip(probe.parts().0.iter()) {

@@ -6,13 +6,19 @@
 use super::Features;
 use crate::error::{Error, Result};
 use crate::kernels::threads::pool;
-use crate::kernels::training::convolution::{Shape, forward, weight_gradient};
+use crate::kernels::training::convolution::{Shape, Weights, forward, weight_gradient};
 use crate::nn::Engine;
 
 /// Rows whose scores are held at once.
 const BLOCK: usize = 8192;
-/// Scores of one job: fewer are not worth handing over to another thread.
-const JOB: usize = 16_384;
+
+/// Rows of features that a gradient is asked of.
+pub(super) enum Rows<'a> {
+    /// These.
+    All(&'a [f32]),
+    /// Those of the numbers `which`, one after the other in `room`.
+    Some { of: &'a [f32], which: &'a [usize], room: &'a mut Vec<f32> },
+}
 
 /// What was learnt: `W [classes][dim]` and `b`, one after the other, and the classes' labels.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,20 +73,12 @@ impl Softmax {
     }
 
     /// The mean loss of rows whose labels stand at these places, and its gradient, in the order of `numbers`.
-    pub(super) fn gradient(&self, engine: Engine, rows: &[f32], places: &[usize]) -> (f64, Vec<f32>) {
+    pub(super) fn gradient(&self, engine: Engine, mut rows: Rows, places: &[usize]) -> (f64, Vec<f32>) {
         let (classes, dim) = (self.classes(), self.dim);
         let by = 1.0 / places.len() as f32;
         let (mut loss, mut gradient) = (0.0, vec![0.0; self.numbers.len()]);
-        for (rows, places) in rows.chunks(BLOCK * dim).zip(places.chunks(BLOCK)) {
-            let mut scores = self.scores(engine, rows);
-            let mut losses = vec![0.0; places.len()];
-            let rows_of_job = (JOB / classes).max(1);
-            let jobs = scores.chunks_mut(rows_of_job * classes).zip(places.chunks(rows_of_job));
-            pool::each(engine.threads, jobs.zip(losses.chunks_mut(rows_of_job)), |((scores, places), losses)| {
-                for ((scores, &place), loss) in scores.chunks_exact_mut(classes).zip(places).zip(losses) {
-                    *loss = into_gradient(scores, place, by);
-                }
-            });
+        for (n, places) in places.chunks(BLOCK).enumerate() {
+            let (rows, scores, losses) = self.pass(engine, &mut rows, n * BLOCK, places, by);
             loss += losses.iter().sum::<f64>();
             let (dweight, dbias) = gradient.split_at_mut(classes * dim);
             let mut part = vec![0.0; dweight.len()];
@@ -91,6 +89,51 @@ impl Softmax {
             }
         }
         (loss / places.len() as f64, gradient)
+    }
+
+    /// Of a block of rows from `first` on: themselves, the gradient of their scores times `by`, and their losses. Each thread takes
+    /// some rows from where they are to there.
+    fn pass<'r>(
+        &self,
+        engine: Engine,
+        rows: &'r mut Rows,
+        first: usize,
+        places: &[usize],
+        by: f32,
+    ) -> (&'r [f32], Vec<f32>, Vec<f64>) {
+        let (classes, dim, n) = (self.classes(), self.dim, places.len());
+        let (weight, bias) = self.numbers.split_at(classes * dim);
+        let threads = self.shape(n).useful_threads(engine.threads);
+        let weights = Weights::new(engine.isa, threads, &self.shape(1), weight);
+        let (mut scores, mut losses) = (vec![0.0; n * classes], vec![0.0; n]);
+        let each = n.div_ceil(threads);
+        let jobs = scores.chunks_mut(each * classes).zip(losses.chunks_mut(each)).zip(places.chunks(each));
+        let score = |((scores, losses), places): ((&mut [f32], &mut [f64]), &[usize]), rows: &[f32]| {
+            weights.forward(1, &self.shape(places.len()), rows, scores);
+            for ((scores, &place), loss) in scores.chunks_exact_mut(classes).zip(places).zip(losses) {
+                scores.iter_mut().zip(bias).for_each(|(score, b)| *score += b);
+                *loss = into_gradient(scores, place, by);
+            }
+        };
+        let rows = match rows {
+            Rows::All(rows) => {
+                let rows = &rows[first * dim..][..n * dim];
+                pool::each(threads, jobs.zip(rows.chunks(each * dim)), |(job, rows)| score(job, rows));
+                rows
+            }
+            Rows::Some { of, which, room } => {
+                room.resize(n * dim, 0.0);
+                let gathered = room.chunks_mut(each * dim).zip(which[first..][..n].chunks(each));
+                pool::each(threads, jobs.zip(gathered), |(job, (rows, which))| {
+                    for (row, &at) in rows.chunks_exact_mut(dim).zip(which) {
+                        row.copy_from_slice(&of[at * dim..][..dim]);
+                    }
+                    score(job, rows);
+                });
+                &room[..]
+            }
+        };
+        (rows, scores, losses)
     }
 
     fn scores(&self, engine: Engine, rows: &[f32]) -> Vec<f32> {

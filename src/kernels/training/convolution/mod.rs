@@ -79,7 +79,7 @@ impl Shape {
     }
 
     /// The number of threads whose share of the products costs more than handing it over.
-    fn useful_threads(&self, threads: usize) -> usize {
+    pub fn useful_threads(&self, threads: usize) -> usize {
         const SHARE: usize = 1 << 21;
         let products = self.batch * self.pixels() * self.outputs * self.patch();
         threads.min((products / SHARE).max(1))
@@ -123,13 +123,41 @@ const DEPTH: usize = 576;
 /// # Panics
 /// If a length does not fit the shape.
 pub fn forward(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f32], out: &mut [f32]) {
-    check(shape, input.len(), weight.len(), out.len());
-    if isa == Isa::Scalar {
-        return scalar::forward(shape, input, weight, out);
-    }
     let threads = shape.useful_threads(threads);
-    let weight = transposed(threads, weight, Panels::new(isa, shape.patch(), shape.outputs));
-    convolve(isa, threads, shape, input, &weight, out);
+    Weights::new(isa, threads, shape, weight).forward(threads, shape, input, out);
+}
+
+/// Weights that are made ready once for several calls of [`forward`].
+#[derive(Clone, Debug)]
+pub struct Weights<'a> {
+    isa: Isa,
+    numbers: &'a [f32],
+    packed: Vec<f32>,
+}
+
+impl<'a> Weights<'a> {
+    /// Those of a convolution of this shape, with a batch and a map of any size.
+    ///
+    /// # Panics
+    /// If there are more or fewer.
+    pub fn new(isa: Isa, threads: usize, shape: &Shape, weight: &'a [f32]) -> Self {
+        assert_eq!(weight.len(), shape.outputs * shape.patch(), "weights of {shape:?}");
+        let panels = Panels::new(isa, shape.patch(), shape.outputs);
+        let packed = if isa == Isa::Scalar { vec![] } else { transposed(threads, weight, panels) };
+        Self { isa, numbers: weight, packed }
+    }
+
+    /// The convolution, into `out`, on so many threads.
+    ///
+    /// # Panics
+    /// If a length does not fit the shape.
+    pub fn forward(&self, threads: usize, shape: &Shape, input: &[f32], out: &mut [f32]) {
+        check(shape, input.len(), self.numbers.len(), out.len());
+        match self.isa {
+            Isa::Scalar => scalar::forward(shape, input, self.numbers, out),
+            isa => convolve(isa, threads, shape, input, &self.packed, out),
+        }
+    }
 }
 
 /// The convolution with packed weights, K rows in [`Panels`] of the outputs.
