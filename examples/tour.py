@@ -80,7 +80,7 @@ left.shape, targets, names
 
 # %%
 notebook.show(
-    [two.picture(view) for view in [*left, *right]],
+    [two.to_image(view) for view in [*left, *right]],
     [f"{side} {t}" for side in ("left", "right") for t in targets],
     height=150,
 )

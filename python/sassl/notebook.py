@@ -126,7 +126,7 @@ def two_views(transform: TwoViewTransform, image: Any, n: int = 4, *, height: in
         views = transform(image)
         params = transform.params
         assert params is not None
-        pairs.append([transform.picture(view) for view in views])
+        pairs.append([transform.to_image(view) for view in views])
         styled = [one.style is not None and bool(one.style.apply[0]) for one in params]
         captions.append([f"{side}{', styled' * style}" for side, style in zip(("left", "right"), styled, strict=True)])
     images = [pair[side] for side in (0, 1) for pair in pairs]

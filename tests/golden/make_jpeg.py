@@ -21,5 +21,5 @@ if __name__ == "__main__":
     photo = Image.fromarray(load_sample_image("flower.jpg")).crop((200, 90, 415, 279)).resize((93, 77))
     for name, options in KINDS.items():
         settings = dict(options)
-        picture = photo.convert(settings.pop("mode", "RGB"))
-        picture.save(Path(__file__).parent / "jpeg" / f"{name}.jpg", quality=80, **settings)
+        image = photo.convert(settings.pop("mode", "RGB"))
+        image.save(Path(__file__).parent / "jpeg" / f"{name}.jpg", quality=80, **settings)

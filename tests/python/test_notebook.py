@@ -80,7 +80,7 @@ def test_two_views_show_what_the_transform_makes(photo):
     assert np.array_equal(sheet[8 + 92 : 8 + 92 + 64, 8:72], right)
     for options in ({"dtype": "float16"}, {"normalize": None}, {"channels_last": True}):
         one = recipe(**options)
-        assert np.abs(one.picture(one(photo)[1]).astype(int) - right).max() <= 1, options
+        assert np.abs(one.to_image(one(photo)[1]).astype(int) - right).max() <= 1, options
 
 
 def test_sliders_change_the_image(photo):

@@ -158,7 +158,7 @@ class TwoViewTransform:
     def _pixels(self, image: Any) -> Array:
         return pixels(image, min_decode_size=self._settings["min_decode_size"])
 
-    def picture(self, view: Any) -> Array:
+    def to_image(self, view: Any) -> Array:
         """A view as it looks, (H, W, 3) uint8: normalizing is undone."""
         array = np.asarray(view)
         array = array if self._settings["channels_last"] else array.transpose(1, 2, 0)
