@@ -288,7 +288,7 @@ def test_pixels_are_the_cpus(torch, model, precision):
     model = model if model == "lite" else str(GOLDEN / f"{model}.safetensors")
     styles = "default" if model == "lite" else "batch"
     ours = block(0.8, styles=styles, model=model, precision=precision)
-    truth = block(0.8, styles=styles, model=model, precision="exact")
+    reference = block(0.8, styles=styles, model=model, precision="exact")
     torch.manual_seed(0)
     for dtype in (torch.uint8, torch.float16, torch.bfloat16, torch.float32):
         for n, height, width in ((16, 8, 8), (5, 37, 63), (3, 224, 224), (1, 65, 300)):
@@ -299,7 +299,7 @@ def test_pixels_are_the_cpus(torch, model, precision):
                 out = ours.apply_params(moved, params)
                 assert out.dtype == dtype
                 assert out.is_contiguous(memory_format=layout)
-                most, mean = apart(torch, out, truth.apply_params(x, params))
+                most, mean = apart(torch, out, reference.apply_params(x, params))
                 rounding = {torch.bfloat16: 1.0, torch.float16: 0.1}.get(dtype, 0.0)
                 assert most <= 1.01 + rounding if precision == "exact" else mean <= 0.5 + rounding
 

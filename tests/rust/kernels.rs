@@ -1,4 +1,4 @@
-//! Every kernel on every path of this machine against the scalar truth, and the truth against the definition.
+//! Every kernel on every path of this machine against the scalar reference, and the reference against the definition.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sassl::kernels::inference::any_map::{AnyMap, Input};
@@ -42,12 +42,12 @@ fn extent(map: &FeatureMap) -> Extent {
     rows(map).into_iter().fold(Extent::default(), |all, x| all.or(Extent { low: x, high: x }))
 }
 
-fn assert_near(got: &FeatureMap, truth: &FeatureMap, what: &str) {
-    assert_within(got, truth, TOLERANCE, what);
+fn assert_near(got: &FeatureMap, reference: &FeatureMap, what: &str) {
+    assert_within(got, reference, TOLERANCE, what);
 }
 
-fn assert_within(got: &FeatureMap, truth: &FeatureMap, tolerance: f32, what: &str) {
-    for (i, (a, b)) in rows(got).iter().zip(rows(truth)).enumerate() {
+fn assert_within(got: &FeatureMap, reference: &FeatureMap, tolerance: f32, what: &str) {
+    for (i, (a, b)) in rows(got).iter().zip(rows(reference)).enumerate() {
         assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "{what}: number {i} is {a}, not {b}");
     }
 }
@@ -66,7 +66,7 @@ fn values(bytes: &Quantized) -> FeatureMap {
 /// The reference.
 const SCALAR: KernelPath = KernelPath::new(Isa::Scalar, Precision::Exact);
 
-/// What a convolution on this path may differ from the truth by, relative to numbers above 1.
+/// What a convolution on this path may differ from the reference by, relative to numbers above 1.
 fn tolerance(path: KernelPath, shape: &Shape) -> f32 {
     let products = shape.inputs * shape.kernel * shape.kernel;
     match path.in_bytes() {
@@ -142,14 +142,14 @@ fn upsampling_is_nearest_then_convolution_with_reflection() {
     }
     large.fill_border(Border::Reflect);
     for path in KernelPath::supported() {
-        let (mut direct, mut truth) = (FeatureMap::new(8, 10, 3, Pad::NONE), FeatureMap::new(8, 10, 3, Pad::NONE));
+        let (mut direct, mut reference) = (FeatureMap::new(8, 10, 3, Pad::NONE), FeatureMap::new(8, 10, 3, Pad::NONE));
         Conv::new(path, shape, &weight, None).run(&input, &mut direct, &mut QuantizeScratch::default());
         Conv::new(path, Shape { upsample: false, ..shape }, &weight, None).run(
             &large,
-            &mut truth,
+            &mut reference,
             &mut QuantizeScratch::default(),
         );
-        assert_within(&direct, &truth, tolerance(path, &shape), &path.to_string());
+        assert_within(&direct, &reference, tolerance(path, &shape), &path.to_string());
     }
 }
 
@@ -161,24 +161,24 @@ fn convolution_paths_agree() {
         let weight = numbers(&mut generator, shape.inputs * shape.outputs * shape.kernel * shape.kernel);
         let bias = numbers(&mut generator, shape.outputs);
         let (h, w) = shape.output_size(&input);
-        let mut truth = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
-        truth.as_mut_slice().fill(7.0);
-        let mut truth_added = truth.clone();
+        let mut reference = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
+        reference.as_mut_slice().fill(7.0);
+        let mut reference_added = reference.clone();
         let conv = Conv::new(SCALAR, shape, &weight, Some(&bias));
-        conv.run(&input, &mut truth, &mut QuantizeScratch::default());
+        conv.run(&input, &mut reference, &mut QuantizeScratch::default());
         let gain = if shape.outputs.is_multiple_of(3) { &[0.5, -1.0, 0.75][..] } else { &[-0.5] };
-        conv.add(&input, gain, &mut truth_added, &mut QuantizeScratch::default());
+        conv.add(&input, gain, &mut reference_added, &mut QuantizeScratch::default());
         for path in vector_paths() {
             // Padding of the output must stay as it was.
             let mut out = FeatureMap::new(h, w, shape.outputs, Pad::all(1));
             out.as_mut_slice().fill(7.0);
             Conv::new(path, shape, &weight, Some(&bias)).run(&input, &mut out, &mut QuantizeScratch::default());
             let what = format!("{} {shape:?} {height}x{width}", path);
-            assert_within(&out, &truth, tolerance(path, &shape), &what);
+            assert_within(&out, &reference, tolerance(path, &shape), &what);
             let mut added = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
             added.as_mut_slice().fill(7.0);
             Conv::new(path, shape, &weight, Some(&bias)).add(&input, gain, &mut added, &mut QuantizeScratch::default());
-            assert_within(&added, &truth_added, tolerance(path, &shape), &format!("{what}, added"));
+            assert_within(&added, &reference_added, tolerance(path, &shape), &format!("{what}, added"));
             let knows = path.in_bytes() && shape.activation == Activation::Relu;
             assert_eq!(out.range(), knows.then(|| extent(&out)), "{what}");
             let stride = out.stride();
@@ -226,11 +226,11 @@ fn bytes_are_exact_where_bytes_hold_the_numbers() {
         for path in KernelPath::supported().filter(|path| path.in_bytes()) {
             let filters = (0..shape.outputs).map(|output| filter_in_bytes(&mut generator, path, output, filter));
             let weight = filters.collect::<Vec<_>>().concat();
-            let mut truth = before.clone();
-            Conv::new(SCALAR, shape, &weight, None).run(&input, &mut truth, &mut QuantizeScratch::default());
+            let mut reference = before.clone();
+            Conv::new(SCALAR, shape, &weight, None).run(&input, &mut reference, &mut QuantizeScratch::default());
             let mut out = before.clone();
             Conv::new(path, shape, &weight, None).run(&input, &mut out, &mut QuantizeScratch::default());
-            assert_near(&out, &truth, &format!("{} {shape:?} {height}x{width}", path));
+            assert_near(&out, &reference, &format!("{} {shape:?} {height}x{width}", path));
         }
     }
 }
@@ -288,14 +288,14 @@ fn words_are_exact_where_words_hold_the_numbers() {
         let weight = weight.collect::<Vec<_>>();
         let (h, w) = shape.output_size(&input);
         for path in vector_paths() {
-            let (mut out, mut truth) =
+            let (mut out, mut reference) =
                 (FeatureMap::new(h, w, shape.outputs, Pad::NONE), FeatureMap::new(h, w, shape.outputs, Pad::NONE));
             Conv::in_words(path, shape, &weight, None).run(&input, &mut out, &mut QuantizeScratch::default());
-            Conv::new(SCALAR, shape, &weight, None).run(&input, &mut truth, &mut QuantizeScratch::default());
+            Conv::new(SCALAR, shape, &weight, None).run(&input, &mut reference, &mut QuantizeScratch::default());
             let what = format!("{} {shape:?} {height}x{width}", path);
             // The phases' own largest weights are not on the grid of the others.
             let tolerance = if shape.upsample { BYTES / 8.0 * (filter as f32).sqrt() } else { TOLERANCE };
-            assert_within(&out, &truth, tolerance, &what);
+            assert_within(&out, &reference, tolerance, &what);
         }
     }
 }
@@ -371,19 +371,19 @@ fn depthwise_paths_agree() {
         let mut scratch = QuantizeScratch::default();
         for path in vector_paths() {
             let what = format!("{} {shape:?} {height}x{width}", path);
-            let (operand, truth_input) = match path.in_bytes() {
+            let (operand, reference_input) = match path.in_bytes() {
                 true => quantized(path, &input),
                 false => (AnyMap::Floats(input.clone()), input.clone()),
             };
-            let mut truth = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
-            Depthwise::new(SCALAR, shape, &weight, Some(&bias)).run(&truth_input, &mut truth, &mut scratch);
+            let mut reference = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
+            Depthwise::new(SCALAR, shape, &weight, Some(&bias)).run(&reference_input, &mut reference, &mut scratch);
             let conv = Depthwise::new(path, shape, &weight, Some(&bias));
             let (mut out, mut other) =
                 (FeatureMap::new(h, w, shape.outputs, Pad::NONE), FeatureMap::new(h, w, shape.outputs, Pad::NONE));
             conv.run(&operand, &mut out, &mut scratch);
             conv.run(&input, &mut other, &mut scratch);
             // Only the weights are rounded here.
-            assert_within(&out, &truth, tolerance(path, &Shape { inputs: 1, ..shape }), &what);
+            assert_within(&out, &reference, tolerance(path, &Shape { inputs: 1, ..shape }), &what);
             assert_eq!(rows(&out), rows(&other), "{what}: bytes given, and bytes made");
             let knows = path.in_bytes() || shape.outputs >= path.isa().lanes();
             assert_eq!(out.range(), knows.then(|| extent(&out)), "{what}");
@@ -467,7 +467,7 @@ fn norm_paths_agree() {
         affine_add(Isa::Scalar, &input, &mut norm, &mut added);
         relu.reshape(height, width, channels, Pad::NONE);
         affine_relu(Isa::Scalar, &input, &mut norm, Grid::Map, &mut relu);
-        let AnyMap::Floats(relu) = relu else { panic!("the truth is in floats") };
+        let AnyMap::Floats(relu) = relu else { panic!("the reference is in floats") };
         for path in vector_paths() {
             let what = format!("{} {height}x{width}x{channels}", path);
             let mut out = before.clone();
@@ -520,10 +520,10 @@ fn interpolation_paths_agree() {
         };
         for path in KernelPath::supported() {
             for beta in [0.0, 0.3, 1.0] {
-                let (mut truth, mut out) = (floats.clone(), floats.clone());
-                run(SCALAR, beta, PixelsMut::F32(&mut truth), Pixels::F32(&floats));
+                let (mut reference, mut out) = (floats.clone(), floats.clone());
+                run(SCALAR, beta, PixelsMut::F32(&mut reference), Pixels::F32(&floats));
                 run(path, beta, PixelsMut::F32(&mut out), Pixels::F32(&floats));
-                assert!(out.iter().zip(&truth).all(|(a, b)| (a - b).abs() < 1e-6), "{} beta {beta}", path);
+                assert!(out.iter().zip(&reference).all(|(a, b)| (a - b).abs() < 1e-6), "{} beta {beta}", path);
                 let mut packed = bytes.clone();
                 run(path, beta, PixelsMut::U8(&mut packed), Pixels::U8(&bytes));
                 let mut planes = vec![0; packed.len()];

@@ -184,11 +184,11 @@ fn an_image_of_one_colour_becomes_one_colour() {
             stylizer(path).transfer(images, &z, &mut out, 1).unwrap();
             out
         };
-        let truth = run(KernelPath::new(Isa::Scalar, Precision::Exact), &pixels);
-        assert!(truth.iter().skip(3).eq(truth.iter().take(truth.len() - 3)), "{colour:?}: {truth:?}");
+        let reference = run(KernelPath::new(Isa::Scalar, Precision::Exact), &pixels);
+        assert!(reference.iter().skip(3).eq(reference.iter().take(reference.len() - 3)), "{colour:?}: {reference:?}");
         for path in KernelPath::supported() {
             let out = run(path, &pixels);
-            let near = out.iter().zip(&truth).all(|(a, b)| (a - b).abs() < 1e-6);
+            let near = out.iter().zip(&reference).all(|(a, b)| (a - b).abs() < 1e-6);
             assert!(near, "{} {colour:?}", path);
         }
         assert!(Pixels::U8(&pixels).is_flat());

@@ -31,7 +31,7 @@ fn batch_norm_is_its_formula_and_its_gradients_are_its_slopes() {
             let (residual, dy) = (numbers(&mut generator, n), numbers(&mut generator, n));
             let (gamma, beta) = (numbers(&mut generator, channels), numbers(&mut generator, channels));
             let residual = with_residual.then_some(&residual[..]);
-            let (y, mask, gradients) = truth(&x, residual, &dy, &gamma, &beta, relu);
+            let (y, mask, gradients) = reference(&x, residual, &dy, &gamma, &beta, relu);
             let mut first: Option<(Vec<f32>, Vec<f32>)> = None;
             for (isa, threads) in Isa::supported().flat_map(|isa| [(isa, 1), (isa, 3)]) {
                 let what = |part: &str| format!("{} {rows}x{channels}, relu {relu}: {part}", isa.name());
@@ -39,7 +39,7 @@ fn batch_norm_is_its_formula_and_its_gradients_are_its_slopes() {
                 let mut got = vec![7.0; n];
                 moments.affine(&gamma, &beta, EPSILON).apply(isa, threads, &x, residual, relu, &mut got);
                 assert_near(&got, &y, 1e-4, &what("y"));
-                // Where rounding decides which side of 0 a number is on, the truth's side is taken.
+                // Where rounding decides which side of 0 a number is on, the reference's side is taken.
                 let side: Vec<f32> = mask.iter().map(|&m| if m { 1.0 } else { 0.0 }).collect();
                 let (mut dx, mut dresidual) = (vec![7.0; n], vec![7.0; n]);
                 let made = backward(
@@ -65,7 +65,7 @@ fn batch_norm_is_its_formula_and_its_gradients_are_its_slopes() {
 
 /// y, where it is above 0, and the gradients of x, gamma, beta and the residual.
 #[allow(clippy::type_complexity)]
-fn truth(
+fn reference(
     x: &[f32],
     residual: Option<&[f32]>,
     dy: &[f32],
