@@ -8,7 +8,7 @@
 //! - [`interrupt`]: the early end of a long call.
 //! - [`memory`]: sizes that others decide.
 //! - [`random`]: `(seed, epoch, index, view)` to a generator.
-//! - [`kernels`]: loops over numbers; the only home of SIMD and of `unsafe`.
+//! - [`kernels`]: loops over values; the only home of SIMD and CUDA.
 //! - [`image`]: one image: decoding, cropping, colours, blur.
 //! - [`weights`]: files to named tensors and the description of a network.
 //! - [`style`]: the paper's Algorithm 1, a file for each of its lines.

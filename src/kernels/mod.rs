@@ -9,8 +9,8 @@
 //!
 //! In an operation's folder `mod.rs` is the front door (checks, packing, choice of path), `scalar.rs` the plain loops that are
 //! the reference, `simd.rs` the same loops over [`isa`]'s vectors, `cuda.rs` its launch and `<operation>.cu` what it launches.
-//! `training` and `inference` share nothing: a convolution for one image with prepared weights and one for batches with
-//! gradients have little in common.
+//! `training` and `inference` share the loop over a tile (`isa/tile.rs`) and no more: a convolution of one image with prepared
+//! weights and one of batches with gradients have little else in common.
 pub mod cuda;
 pub mod image;
 pub mod inference;
