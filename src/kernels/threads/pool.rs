@@ -6,13 +6,16 @@ use crate::interrupt::{following, poll};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a thread waits for work before it ends: a process that was forked by a thread other than the first ends with its last
 /// thread, and would live on for the sake of those that wait.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a thread looks for work, and a caller for the end of it, before they sleep: about what it takes to be woken.
+const LOOK: Duration = Duration::from_micros(50);
 
 /// Starts a thread that nobody waits for; the only place that does.
 ///
@@ -45,8 +48,17 @@ pub fn run(threads: usize, work: &(dyn Fn() + Sync)) {
     let guard = Guard { pool, call: &call };
     work();
     drop(guard);
-    if let Some(panic) = locked(&call.state).panic.take() {
+    let panic = locked(&call.panic).take();
+    if let Some(panic) = panic {
         resume_unwind(panic);
+    }
+}
+
+/// Returns when it is so, or after a while.
+fn look_for(it_is_so: impl Fn() -> bool) {
+    let until = Instant::now() + LOOK;
+    while !it_is_so() && Instant::now() < until {
+        std::hint::spin_loop();
     }
 }
 
@@ -80,6 +92,8 @@ struct Pool {
     process: u32,
     queue: Mutex<Queue>,
     offered: Condvar,
+    /// How many shares the queue has, for those that look without its lock.
+    pending: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -98,16 +112,12 @@ struct Share {
 /// What a caller waits for.
 #[derive(Default)]
 struct Call {
-    state: Mutex<State>,
+    /// Threads at work for it; changed under the lock of `panic`, so that the last one is heard.
+    running: AtomicUsize,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
     done: Condvar,
     /// Nobody waits for its results any more.
     over: Arc<AtomicBool>,
-}
-
-#[derive(Default)]
-struct State {
-    running: usize,
-    panic: Option<Box<dyn Any + Send>>,
 }
 
 struct Guard<'a> {
@@ -117,13 +127,19 @@ struct Guard<'a> {
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        locked(&self.pool.queue).shares.retain(|share| !Arc::ptr_eq(&share.call, self.call));
+        let mut queue = locked(&self.pool.queue);
+        queue.shares.retain(|share| !Arc::ptr_eq(&share.call, self.call));
+        self.pool.pending.store(queue.shares.len(), Ordering::Relaxed);
+        drop(queue);
         if std::thread::panicking() {
             self.call.over.store(true, Ordering::Relaxed);
         }
-        let mut state = locked(&self.call.state);
-        while state.running > 0 {
-            state = wait(&self.call.done, state);
+        // Acquire: what the others have written is seen from here on.
+        let ended = || self.call.running.load(Ordering::Acquire) == 0;
+        look_for(ended);
+        let mut panic = locked(&self.call.panic);
+        while !ended() {
+            panic = wait(&self.call.done, panic);
         }
     }
 }
@@ -142,7 +158,8 @@ impl Pool {
                 return pool;
             }
             // Of the parent: its threads are not here, its locks perhaps held. It stays where it is.
-            let new = Box::into_raw(Box::new(Self { process, queue: Mutex::default(), offered: Condvar::new() }));
+            let (queue, offered, pending) = (Mutex::default(), Condvar::new(), AtomicUsize::new(0));
+            let new = Box::into_raw(Box::new(Self { process, queue, offered, pending }));
             match POOL.compare_exchange(found, new, Ordering::AcqRel, Ordering::Acquire) {
                 // SAFETY: just leaked.
                 Ok(_) => return unsafe { &*new },
@@ -159,8 +176,11 @@ impl Pool {
     fn offer(&'static self, shares: usize, work: &'static (dyn Fn() + Sync), call: &Arc<Call>) {
         let mut queue = locked(&self.queue);
         queue.shares.extend((0..shares).map(|_| Share { work, call: call.clone() }));
+        self.pending.store(queue.shares.len(), Ordering::Relaxed);
         let wanted = queue.shares.len().saturating_sub(queue.waiting);
-        for _ in 0..wanted.min(cores().max(shares).saturating_sub(queue.threads)) {
+        // How many cores there are is asked of the system, which takes longer than handing over.
+        let most = if wanted == 0 { 0 } else { cores().max(shares).saturating_sub(queue.threads) };
+        for _ in 0..wanted.min(most) {
             // If the system refuses, the caller and those that there are do the work.
             let started = start("sassl", move || self.serve());
             queue.threads += usize::from(started.is_ok());
@@ -171,16 +191,25 @@ impl Pool {
 
     fn serve(&self) {
         loop {
-            let mut queue = locked(&self.queue);
+            let (mut queue, mut has_looked) = (locked(&self.queue), false);
             let share = loop {
                 if let Some(share) = queue.shares.pop_front() {
+                    self.pending.store(queue.shares.len(), Ordering::Relaxed);
                     // Counted before the queue is free again: from here on the caller waits.
-                    locked(&share.call.state).running += 1;
+                    share.call.running.fetch_add(1, Ordering::Relaxed);
                     break share;
                 }
                 queue.waiting += 1;
-                let (woken, late) = wait_timeout(&self.offered, queue, PATIENCE);
-                queue = woken;
+                let late = if has_looked {
+                    let (woken, late) = wait_timeout(&self.offered, queue, PATIENCE);
+                    queue = woken;
+                    late
+                } else {
+                    drop(queue);
+                    look_for(|| self.pending.load(Ordering::Relaxed) > 0);
+                    (queue, has_looked) = (locked(&self.queue), true);
+                    false
+                };
                 queue.waiting -= 1;
                 if late && queue.shares.is_empty() {
                     queue.threads -= 1;
@@ -189,9 +218,10 @@ impl Pool {
             };
             drop(queue);
             let panic = catch_unwind(AssertUnwindSafe(|| following(&share.call.over, share.work))).err();
-            let mut state = locked(&share.call.state);
-            state.running -= 1;
-            state.panic = state.panic.take().or(panic);
+            let mut first = locked(&share.call.panic);
+            *first = first.take().or(panic);
+            // Release: what has been written here is there for the caller.
+            share.call.running.fetch_sub(1, Ordering::Release);
             share.call.done.notify_one();
         }
     }
