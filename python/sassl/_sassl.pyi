@@ -863,8 +863,8 @@ def image_suffixes() -> list[str]:
 
 def info() -> "dict[str, typing.Any]":
     """
-    The version, the instruction sets of this machine and the one in use, the cores, the threads of a call here, the embedded
-    models.
+    The version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the cores, the
+    threads of a call here, the embedded models.
     """
 
 def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, k: SupportsIndex = 200, temperature: SupportsFloat | SupportsIndex = 0.1, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":

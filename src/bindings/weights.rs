@@ -40,8 +40,8 @@ pub(super) fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// The version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the cores, the threads of a call here, the embedded
-/// models.
+/// The version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the cores, the
+/// threads of a call here, the embedded models.
 #[pyfunction]
 #[pyo3(signature = () -> "dict[str, typing.Any]")]
 pub(super) fn info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
