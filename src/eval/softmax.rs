@@ -81,9 +81,14 @@ impl Softmax {
             let (rows, scores, losses) = self.pass(engine, &mut rows, n * BLOCK, places, by);
             loss += losses.iter().sum::<f64>();
             let (dweight, dbias) = gradient.split_at_mut(classes * dim);
-            let mut part = vec![0.0; dweight.len()];
-            weight_gradient(engine.isa, engine.threads, &self.shape(places.len()), rows, &scores, &mut part);
-            dweight.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+            let shape = self.shape(places.len());
+            if n == 0 {
+                weight_gradient(engine.isa, engine.threads, &shape, rows, &scores, dweight);
+            } else {
+                let mut part = vec![0.0; dweight.len()];
+                weight_gradient(engine.isa, engine.threads, &shape, rows, &scores, &mut part);
+                dweight.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+            }
             for scores in scores.chunks_exact(classes) {
                 dbias.iter_mut().zip(scores).for_each(|(sum, x)| *sum += x);
             }

@@ -14,6 +14,11 @@ pub trait Reusable: Default {
 pub struct Idle<T>(Mutex<Vec<T>>);
 
 impl<T: Reusable> Idle<T> {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(vec![]))
+    }
+
     /// What another call has left, or something new; it comes back when the call is done with it.
     pub fn take(&self) -> Lent<'_, T> {
         // A lock that another thread held while this process was forked is never free: do without.

@@ -16,6 +16,7 @@
 mod layout;
 mod patches;
 mod product;
+mod room;
 mod scalar;
 mod weights;
 mod winograd;
@@ -169,14 +170,14 @@ fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f3
     let panels = Panels::new(isa, k, o);
     // Of few pixels, each thread has as many as the others.
     let most = PIXELS.min((shape.batch * shape.pixels()).div_ceil(threads).next_multiple_of(ROWS));
-    pool::each_with(threads, out.chunks_mut(most * o).enumerate(), Vec::new, |room, (block, out)| {
+    pool::each_with(threads, out.chunks_mut(most * o).enumerate(), room::patches, |room, (block, out)| {
         let (first, pixels) = (block * most, out.len() / o);
         for from in (0..k).step_by(DEPTH) {
             let depth = DEPTH.min(k - from);
             let (rows, row) = if shape.is_pointwise() {
                 (&input[first * k + from..], k)
             } else {
-                room.resize(PIXELS * DEPTH, 0.0);
+                let room = room.of(PIXELS * DEPTH);
                 isa.dispatch(Patches { shape, input, first, pixels, from, depth, width: depth, out: room });
                 (&room[..], depth)
             };
@@ -210,35 +211,23 @@ pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], wei
     let weight = pack(threads, weight, panels);
     let image = shape.height * shape.width * shape.inputs;
     let images = out.chunks_mut(image.max(1)).zip(grad.chunks(shape.pixels() * o));
-    pool::each_with(
-        threads,
-        images,
-        || vec![0.0; PIXELS * DEPTH],
-        |room, (out, grad)| {
-            out.fill(0.0);
-            for (block, grad) in grad.chunks(PIXELS * o).enumerate() {
-                let pixels = grad.len() / o;
-                for from in (0..k).step_by(DEPTH) {
-                    let depth = DEPTH.min(k - from);
-                    for at in (from..from + depth).step_by(width) {
-                        let columns = width.min(from + depth - at);
-                        let a = Matrix { numbers: grad, row: o, step: 1 };
-                        let b = Matrix { numbers: &weight[panels.at(0, at)..], row: panels.row(at), step: 1 };
-                        product(isa, (pixels, o, columns), a, b, false, &mut room[at - from..], depth);
-                    }
-                    isa.dispatch(patches::Add {
-                        shape,
-                        first: block * PIXELS,
-                        pixels,
-                        from,
-                        depth,
-                        patches: room,
-                        out,
-                    });
+    pool::each_with(threads, images, room::patches, |room, (out, grad)| {
+        let room = room.of(PIXELS * DEPTH);
+        out.fill(0.0);
+        for (block, grad) in grad.chunks(PIXELS * o).enumerate() {
+            let pixels = grad.len() / o;
+            for from in (0..k).step_by(DEPTH) {
+                let depth = DEPTH.min(k - from);
+                for at in (from..from + depth).step_by(width) {
+                    let columns = width.min(from + depth - at);
+                    let a = Matrix { numbers: grad, row: o, step: 1 };
+                    let b = Matrix { numbers: &weight[panels.at(0, at)..], row: panels.row(at), step: 1 };
+                    product(isa, (pixels, o, columns), a, b, false, &mut room[at - from..], depth);
                 }
+                isa.dispatch(patches::Add { shape, first: block * PIXELS, pixels, from, depth, patches: room, out });
             }
-        },
-    );
+        }
+    });
 }
 
 /// Floats in the rows of a packed matrix: as many vectors as a tile is wide.

@@ -3,6 +3,7 @@
 use super::layout::PatchPanels;
 use super::patches::Patches;
 use super::product::{Matrix, ROWS, product};
+use super::room::{self, Room};
 use super::{DEPTH, Isa, PIXELS, Shape, check, panel, scalar};
 use crate::kernels::threads::pool;
 
@@ -34,12 +35,15 @@ pub fn weight_gradient(isa: Isa, threads: usize, shape: &Shape, input: &[f32], g
     // As many sums as there are parts of the batch: of the shape alone, so that the result does not depend on the threads.
     let parts = (PARTS / columns.n.div_ceil(DEPTH)).clamp(1, all.div_ceil(PIXELS));
     let each = all.div_ceil(parts).next_multiple_of(PIXELS);
-    let tasks = (0..parts).flat_map(|part| (0..columns.n).step_by(DEPTH).map(move |from| (part, from)));
-    let mut sums: Vec<(usize, usize, Vec<f32>)> = tasks.map(|(part, from)| (part, from, vec![])).collect();
-    pool::each_with(threads, sums.iter_mut(), Default::default, |(left, right), (part, from, sum)| {
-        let (first, from) = (*part * each, *from);
+    let tasks = || (0..parts).flat_map(|part| (0..columns.n).step_by(DEPTH).map(move |from| (part, from)));
+    let (mut sums, most) = (room::sums(), rows.n * DEPTH);
+    let sums = sums.of(tasks().count() * most);
+    let own = || [room::patches(), room::patches()];
+    pool::each_with(threads, sums.chunks_mut(most).zip(tasks()), own, |[left, right], (sum, (part, from))| {
+        let first = part * each;
         let depth = DEPTH.min(columns.n - from);
-        sum.resize(rows.n * depth, 0.0);
+        let sum = &mut sum[..rows.n * depth];
+        sum.fill(0.0);
         for first in (first..(first + each).min(all)).step_by(PIXELS) {
             let pixels = PIXELS.min(all - first);
             let right = columns.panels(isa, width, (first, pixels), (from, depth), right);
@@ -55,9 +59,9 @@ pub fn weight_gradient(isa: Isa, threads: usize, shape: &Shape, input: &[f32], g
         }
     });
     out.fill(0.0);
-    for (_, from, sum) in sums {
+    for (sum, (_, from)) in sums.chunks(most).zip(tasks()) {
         let depth = DEPTH.min(columns.n - from);
-        for (row, sum) in sum.chunks_exact(depth).enumerate() {
+        for (row, sum) in sum[..rows.n * depth].chunks_exact(depth).enumerate() {
             let (first, step) = if turned { (from * k + row, k) } else { (row * k + from, 1) };
             out[first..].iter_mut().step_by(step).zip(sum).for_each(|(out, sum)| *out += sum);
         }
@@ -80,7 +84,7 @@ impl<'a> Side<'a> {
         width: usize,
         (first, pixels): (usize, usize),
         (from, depth): (usize, usize),
-        room: &'b mut Vec<f32>,
+        room: &'b mut Room,
     ) -> Packed<'b>
     where
         'a: 'b,
@@ -90,7 +94,7 @@ impl<'a> Side<'a> {
             return Packed { numbers: &input[first * n + from..], panels: PatchPanels { pixels, width: n } };
         }
         let width = width.min(depth.next_multiple_of(isa.lanes()));
-        room.resize(PIXELS * depth.next_multiple_of(width), 0.0);
+        let room = room.of(PIXELS * depth.next_multiple_of(width));
         isa.dispatch(Patches { shape, input, first, pixels, from, depth, width, out: room });
         Packed { numbers: room, panels: PatchPanels { pixels, width } }
     }

@@ -1,0 +1,35 @@
+//! Memory that the threads of one call leave for those of the next: a fresh piece would have the system clear its pages each time,
+//! which takes longer than a small product.
+use crate::kernels::threads::idle::{Idle, Lent, Reusable};
+
+/// Values of no meaning.
+#[derive(Debug, Default)]
+pub(super) struct Room(Vec<f32>);
+
+impl Reusable for Room {
+    fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<f32>()
+    }
+}
+
+impl Room {
+    /// So many of them.
+    pub(super) fn of(&mut self, n: usize) -> &mut Vec<f32> {
+        if self.0.len() < n {
+            self.0.resize(n, 0.0);
+        }
+        &mut self.0
+    }
+}
+
+/// For patches, and for factors that are packed.
+pub(super) fn patches() -> Lent<'static, Room> {
+    static PATCHES: Idle<Room> = Idle::new();
+    PATCHES.take()
+}
+
+/// For sums of a whole call.
+pub(super) fn sums() -> Lent<'static, Room> {
+    static SUMS: Idle<Room> = Idle::new();
+    SUMS.take()
+}
