@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 /// thread, and would live on for the sake of those that wait.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a thread looks for work, and a caller for the end of it, before they sleep: about what it takes to be woken.
-const LOOK: Duration = Duration::from_micros(50);
+/// How long a thread looks for work, and a caller for the end of it, before they sleep: some times what it takes to be woken, so that
+/// the short steps between two calls do not send a thread to sleep.
+const LOOK: Duration = Duration::from_micros(200);
 
 /// Starts a thread that nobody waits for; the only place that does.
 ///
