@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 /// Chains of a grid: some work for a few threads, and not many beginnings at zeros. How many there are does not depend on the threads,
 /// and so neither does a result.
-const CHAINS: usize = 4;
+const CHAINS: usize = 6;
 /// Bytes that all chains remember at once, at most; where one alone remembers more, they are learnt one after the other.
 const MOST_REMEMBERED: usize = 1 << 29;
 
