@@ -37,7 +37,7 @@ _CENTRE = 224 / 256
 
 
 class Encoder(Protocol):
-    """What has features: the objects of `sassl.pretraining` are such."""
+    """A protocol for backbones that give features, such as the objects of `sassl.pretraining`."""
 
     #: How the views were made that it has learnt from; images are made of their size.
     transform: TwoViewTransform
@@ -184,7 +184,7 @@ def read(
 
 
 def _view(model: Encoder, normalize: Any) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """What makes of an image what the backbone has learnt from."""
+    """The transform that gives the backbone images like those it has learnt from."""
     if model.normalize != UNKNOWN:
         if normalize not in (UNKNOWN, model.normalize):
             raise wrong("normalize", normalize, f"{model.normalize}, as the model's views were, or nothing")
@@ -196,7 +196,7 @@ def _view(model: Encoder, normalize: Any) -> Callable[[NDArray[np.uint8]], NDArr
     size, interpolation = model.transform._core.size, model.transform._settings["interpolation"]
     normalize = normalize or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     mean, std = normalize["mean"], normalize["std"]
-    # Of small images, as CIFAR's, nothing is cut off.
+    # Small images, such as CIFAR's, are not cropped.
     part = _CENTRE if min(size) > 64 else 1.0
 
     def view(image: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -170,7 +170,7 @@ def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, An
 
 
 def pixels_cuda(image: Any, name: str = "image") -> Any:
-    """As `pixels`, for a tensor (N, 3, H, W) or (3, H, W) of uint8 that stays where it is: (N, 3, H, W) of its own strides.
+    """The same as `pixels` for a uint8 tensor (N, 3, H, W) or (3, H, W), which stays where it is: (N, 3, H, W) of its own strides.
 
     Raises:
         ValueError: another shape or dtype.
@@ -314,7 +314,7 @@ def _rgb(image: Image, name: str) -> NDArray[np.uint8]:
     if image.mode == "P" and "transparency" in image.info:
         # Straight to RGB, Pillow warns that transparency would be lost.
         image = image.convert("RGBA")
-    # What is RGB already, and read from its file, is copied once.
+    # An image that is RGB already and read from its file is copied once.
     image.load()
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 

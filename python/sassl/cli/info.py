@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_cuda(about: dict[str, Any]) -> None:
-    """What `sassl info` tells of GPUs."""
+    """Prints the lines of `sassl info` about GPUs."""
     devices = about["devices"]
     if isinstance(devices, str):
         say(f"GPU: none; {devices}")

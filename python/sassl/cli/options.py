@@ -16,7 +16,7 @@ from ..bank import StyleBank
 from ..terminal import tell
 from ..transforms.plain import SASSL
 
-#: What `add_subparsers` gives.
+#: The type that `add_subparsers` returns.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -30,7 +30,7 @@ def command(
 
 
 def model(sub: argparse.ArgumentParser) -> None:
-    """Which model, and how it computes."""
+    """Adds the options for the model and for its precision."""
     sub.add_argument("--model", default="lite", help='"lite" or a .safetensors file (default: %(default)s)')
     sub.add_argument("--threads", type=int, help="images at a time (default: all cores)")
     sub.add_argument(
@@ -57,7 +57,7 @@ def exif(sub: argparse.ArgumentParser) -> None:
 
 
 def strengths(sub: argparse.ArgumentParser) -> None:
-    """What `transform` reads."""
+    """Adds the options that `transform` reads: alpha and beta."""
     sub.add_argument(
         "--alpha", type=strength, default=(0.1, 0.3), metavar="A", help="feature blending, 0.2 or 0.1,0.3 (default)"
     )

@@ -72,7 +72,7 @@ def options(sub: argparse.ArgumentParser) -> None:
 
 
 def usual() -> dict[str, Any]:
-    """What each option is where it is not given."""
+    """The default of each option."""
     sub = argparse.ArgumentParser()
     options(sub)
     return vars(sub.parse_args([]))

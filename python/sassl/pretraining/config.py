@@ -174,7 +174,7 @@ def plain(value: Any) -> Any:
 
 
 def describe(style: SASSL) -> dict[str, Any]:
-    """What a `SASSL` is made of, as far as names tell it."""
+    """The settings of a `SASSL`, as far as names tell them."""
     if not isinstance(style, SASSL):
         raise TypeError(f"style: expected a sassl.transforms.SASSL, a name or a folder, got {type(style).__name__}")
     named = style._described

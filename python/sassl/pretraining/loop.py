@@ -29,7 +29,7 @@ _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if ha
 
 
 class Learner(Encoder, Protocol):
-    """What a run changes: the objects of `methods.py` are such."""
+    """A protocol for the model that a run trains, such as the objects of `methods.py`."""
 
     config: Config
     history: History
