@@ -170,7 +170,7 @@ def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, An
 
 
 def pixels_cuda(image: Any, name: str = "image") -> Any:
-    """The same as `pixels` for a uint8 tensor (N, 3, H, W) or (3, H, W), which stays where it is: (N, 3, H, W) with its strides.
+    """The same as `pixels` for a uint8 tensor (N, 3, H, W) or (3, H, W), which stays where it is: (N, 3, H, W), own strides.
 
     Raises:
         ValueError: another shape or dtype.
