@@ -35,7 +35,7 @@ impl Byol {
     /// With parameters as they begin; the target begins as the online network (its code draws it anew).
     ///
     /// # Errors
-    /// ByolSettings that cannot be.
+    /// Settings that cannot be.
     pub fn new(
         engine: Engine,
         encoder: EncoderSettings,

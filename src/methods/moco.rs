@@ -54,7 +54,7 @@ impl Moco {
     /// With parameters as they begin.
     ///
     /// # Errors
-    /// MocoSettings that cannot be.
+    /// Settings that cannot be.
     pub fn new(
         engine: Engine,
         encoder: EncoderSettings,

@@ -36,7 +36,7 @@ impl SimClr {
     /// With parameters as they begin.
     ///
     /// # Errors
-    /// SimClrSettings that cannot be.
+    /// Settings that cannot be.
     pub fn new(
         engine: Engine,
         encoder: EncoderSettings,

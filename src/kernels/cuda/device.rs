@@ -10,7 +10,7 @@ use crate::kernels::threads::pool;
 use cudarc::driver::{result, sys};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CString, c_void};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 fn error(what: &str) -> impl FnOnce(result::DriverError) -> Error {
     move |e| {
@@ -139,15 +139,22 @@ impl Device {
     /// # Errors
     /// No NVRTC, a kernel that does not compile or load.
     pub fn load(&self, launches: &[Launch]) -> Result<Option<Error>> {
-        let mut functions = locked(&self.functions);
-        let missing: HashSet<&Arc<Kernel>> =
-            launches.iter().map(|launch| &launch.kernel).filter(|kernel| !functions.contains_key(*kernel)).collect();
+        let missing: HashSet<&Arc<Kernel>> = {
+            let functions = locked(&self.functions);
+            launches.iter().map(|launch| &launch.kernel).filter(|kernel| !functions.contains_key(*kernel)).collect()
+        };
         if missing.is_empty() {
             return Ok(None);
         }
         let mut unkept = None;
+        // Not under the lock: signals are heard meanwhile, and their handlers may call this device.
+        let compiled = self.machine_code(missing.into_iter().cloned().collect());
         let _current = Current::new(self.context)?;
-        for (kernel, code) in self.machine_code(missing.into_iter().cloned().collect()) {
+        let mut functions = locked(&self.functions);
+        for (kernel, code) in compiled {
+            if functions.contains_key(&kernel) {
+                continue;
+            }
             let (code, failed) = code?;
             unkept = unkept.or(failed);
             let name = CString::new(kernel.name).unwrap_or_default();
@@ -171,7 +178,7 @@ impl Device {
             let code = compiler::cached(&kernel, self.arch, folder.as_deref());
             locked(&made).push((kernel, code));
         });
-        made.into_inner().unwrap_or_default()
+        made.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lines the launches up on a stream of the device's. What they read and write must stay until the stream has passed them;

@@ -113,7 +113,7 @@ struct Share {
 /// What a caller waits for.
 #[derive(Default)]
 struct Call {
-    /// Threads at work for it; changed under the lock of `panic`, so that the last one is heard.
+    /// Threads at work for it; lowered under the lock of `panic`, so that the last one is heard.
     running: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     done: Condvar,

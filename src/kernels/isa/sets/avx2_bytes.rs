@@ -8,7 +8,7 @@ use crate::kernels::isa::lanes::ByteLanes;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-// SAFETY of every block below: a kernel comes to these lanes through `enter` alone, so the CPU has the instructions;
+// SAFETY of every block below: a kernel comes to `ByteLanes` through `enter_bytes` alone, so the CPU has AVX2;
 // addresses are the caller's word.
 impl ByteLanes for Avx2 {
     type Sums = __m256i;

@@ -29,7 +29,7 @@ impl InstructionSet for Avx512VnniSet {
     }
 }
 
-// SAFETY of every block below: a kernel comes to these lanes through `enter` alone, so the CPU has the instructions;
+// SAFETY of every block below: a kernel comes to `ByteLanes` through `enter_bytes` alone, so the CPU has AVX-512 VNNI;
 // addresses are the caller's word.
 impl ByteLanes for Avx512 {
     type Sums = __m512i;
