@@ -1,13 +1,13 @@
 //! Criterion benches of the kernels, each on every path of this machine: `cargo bench`.
 use criterion::{Criterion, criterion_group, criterion_main};
-use sassl::kernels::inference::bilinear::{BilinearScratch, resize};
+use sassl::kernels::inference::bilinear::{BilinearScratch, Sampling, resize};
 use sassl::kernels::inference::convolution::Conv;
 use sassl::kernels::inference::depthwise::Depthwise;
 use sassl::kernels::inference::feature_map::{FeatureMap, Pad};
 use sassl::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
 use sassl::kernels::inference::layer_shape::{Activation, Shape};
 use sassl::kernels::inference::linear::Linear;
-use sassl::kernels::inference::pixel_interpolation::{Last, interpolate};
+use sassl::kernels::inference::pixel_interpolation::{Last, Squash, interpolate};
 use sassl::kernels::inference::pixels::{Pixels, PixelsMut};
 use sassl::kernels::inference::quantize::QuantizeScratch;
 use sassl::kernels::inference::quantize::{Grid, Quantized};
@@ -37,12 +37,12 @@ fn convolution(c: &mut Criterion) {
         ("pointwise", shape(96, 576, 1, false), 16),
     ];
     for (name, shape, side) in cases {
-        let pad = if shape.upsample { Shape::upsample_pad(shape.kernel) } else { Pad::all(shape.kernel / 2) };
+        let pad = if shape.upsample { Shape::upsample_pad(shape.side()) } else { Pad::all(shape.side() / 2) };
         let input = map(side, shape.inputs, pad);
         let (height, width) = shape.output_size(&input);
         let mut out = FeatureMap::new(height, width, shape.outputs, Pad::NONE);
         let mut scratch = QuantizeScratch::default();
-        let weight = vec![0.1; shape.inputs * shape.outputs * shape.kernel * shape.kernel];
+        let weight = vec![0.1; shape.inputs * shape.outputs * shape.taps()];
         for path in paths() {
             let conv = Conv::new(path, shape, &weight, None);
             c.bench_function(&format!("conv/{name}/{}", path), |b| {
@@ -53,7 +53,7 @@ fn convolution(c: &mut Criterion) {
 }
 
 fn depthwise(c: &mut Criterion) {
-    let shape = Shape { inputs: 96, outputs: 96, kernel: 3, stride: 1, upsample: false, activation: Activation::Relu6 };
+    let shape = Shape { activation: Activation::Relu6, ..Shape::plain(96, 96, 3) };
     let input = map(64, 96, Pad::all(1));
     let mut out = FeatureMap::new(64, 64, 96, Pad::NONE);
     for path in paths() {
@@ -90,11 +90,11 @@ fn pixels(c: &mut Criterion) {
     let last = map(112, 12, Pad::NONE);
     for path in paths() {
         c.bench_function(&format!("pixels/resize/{}", path), |b| {
-            b.iter(|| resize(path.isa(), black_box(content), 224, &mut small, &mut scratch));
+            b.iter(|| resize(path.isa(), Sampling::Antialiased, black_box(content), 224, &mut small, &mut scratch));
         });
         c.bench_function(&format!("pixels/sigmoid, interpolate/{}", path), |b| {
             b.iter(|| {
-                let last = Last { map: black_box(&last), scale: [1.0; 3], shift: [0.0; 3] };
+                let last = Last { map: black_box(&last), scale: [1.0; 3], shift: [0.0; 3], end: Squash::Sigmoid };
                 interpolate(path.isa(), last, 0.2, content, 224, PixelsMut::U8(&mut view), &mut row);
             });
         });

@@ -2,13 +2,13 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sassl::kernels::inference::any_map::{AnyMap, Input};
-use sassl::kernels::inference::bilinear::{BilinearScratch, resize};
+use sassl::kernels::inference::bilinear::{BilinearScratch, Sampling, resize};
 use sassl::kernels::inference::convolution::Conv;
 use sassl::kernels::inference::depthwise::Depthwise;
 use sassl::kernels::inference::feature_map::{Border, FeatureMap, Pad};
 use sassl::kernels::inference::instance_norm::{Norm, affine_add, affine_relu};
 use sassl::kernels::inference::layer_shape::{Activation, Shape};
-use sassl::kernels::inference::pixel_interpolation::{Last, interpolate};
+use sassl::kernels::inference::pixel_interpolation::{Last, Squash, interpolate};
 use sassl::kernels::inference::pixels::{Pixels, PixelsMut};
 use sassl::kernels::inference::quantize::{Grid, QuantizeScratch, Quantized, QuantizedView};
 use sassl::kernels::inference::spare_maps::SpareMaps;
@@ -68,7 +68,7 @@ const SCALAR: KernelPath = KernelPath::new(Isa::Scalar, Precision::Exact);
 
 /// What a convolution on this path may differ from the reference by, relative to numbers above 1.
 fn tolerance(path: KernelPath, shape: &Shape) -> f32 {
-    let products = shape.inputs * shape.kernel * shape.kernel;
+    let products = shape.inputs * shape.taps();
     match path.in_bytes() {
         true if adds_neighbours(path) => 2.0 * BYTES * (products as f32).sqrt(),
         true => BYTES * (products as f32).sqrt(),
@@ -93,27 +93,36 @@ fn shapes() -> Vec<(Shape, (usize, usize))> {
     for (i, &(inputs, outputs)) in
         [(3, 8), (8, 3), (1, 1), (5, 15), (16, 16), (7, 17), (12, 32), (4, 50)].iter().enumerate()
     {
-        for (kernel, stride) in [(1, 1), (3, 1), (3, 2), (5, 1), (9, 1)] {
-            let activation = Activation::None;
-            let shape = Shape { inputs, outputs, kernel, stride, upsample: false, activation };
-            all.push((shape, sizes[i % 4]));
+        for (side, stride) in [(1, 1), (3, 1), (3, 2), (5, 1), (9, 1)] {
+            all.push((Shape { stride, ..Shape::plain(inputs, outputs, side) }, sizes[i % 4]));
         }
-        for kernel in [3, 5, 9] {
-            let shape = Shape { inputs, outputs, kernel, stride: 1, upsample: true, activation: Activation::Relu };
+        for side in [3, 5, 9] {
+            let shape = Shape { upsample: true, activation: Activation::Relu, ..Shape::plain(inputs, outputs, side) };
             all.push((shape, sizes[(i + 1) % 4]));
         }
     }
     all
 }
 
+/// The same, and kernels that are not square.
+fn dense_shapes() -> Vec<(Shape, (usize, usize))> {
+    let plain = [(3, 8), (16, 16), (7, 17)].map(|(inputs, outputs)| Shape::plain(inputs, outputs, 1));
+    let oblong = plain.into_iter().flat_map(|plain| [(1, 7), (7, 1), (3, 5)].map(|kernel| Shape { kernel, ..plain }));
+    shapes().into_iter().chain(oblong.map(|shape| (shape, (9, 10)))).collect()
+}
+
 fn pad_of(shape: &Shape) -> Pad {
-    if shape.upsample { Shape::upsample_pad(shape.kernel) } else { Pad::all(shape.kernel / 2) }
+    let (rows, columns) = (shape.kernel.0 / 2, shape.kernel.1 / 2);
+    match shape.upsample {
+        true => Shape::upsample_pad(shape.side()),
+        false => Pad { top: rows, left: columns, bottom: rows, right: columns },
+    }
 }
 
 #[test]
 fn convolution_is_its_definition() {
     let mut generator = ChaCha8Rng::seed_from_u64(1);
-    let shape = Shape { inputs: 3, outputs: 4, kernel: 3, stride: 2, upsample: false, activation: Activation::Relu6 };
+    let shape = Shape { stride: 2, activation: Activation::Relu6, ..Shape::plain(3, 4, 3) };
     let input = map(&mut generator, (7, 6, 3), Pad::all(1), Border::Reflect);
     let (weight, bias) = (numbers(&mut generator, 4 * 3 * 9), numbers(&mut generator, 4));
     let mut out = FeatureMap::new(4, 3, 4, Pad::NONE);
@@ -132,7 +141,7 @@ fn convolution_is_its_definition() {
 #[test]
 fn upsampling_is_nearest_then_convolution_with_reflection() {
     let mut generator = ChaCha8Rng::seed_from_u64(2);
-    let shape = Shape { inputs: 2, outputs: 3, kernel: 3, stride: 1, upsample: true, activation: Activation::None };
+    let shape = Shape { upsample: true, ..Shape::plain(2, 3, 3) };
     let input = map(&mut generator, (4, 5, 2), Shape::upsample_pad(3), Border::Edge);
     let weight = numbers(&mut generator, 3 * 2 * 9);
     let mut large = FeatureMap::new(8, 10, 2, Pad::all(1));
@@ -156,9 +165,9 @@ fn upsampling_is_nearest_then_convolution_with_reflection() {
 #[test]
 fn convolution_paths_agree() {
     let mut generator = ChaCha8Rng::seed_from_u64(3);
-    for (shape, (height, width)) in shapes() {
+    for (shape, (height, width)) in dense_shapes() {
         let input = map(&mut generator, (height, width, shape.inputs), pad_of(&shape), Border::Edge);
-        let weight = numbers(&mut generator, shape.inputs * shape.outputs * shape.kernel * shape.kernel);
+        let weight = numbers(&mut generator, shape.inputs * shape.outputs * shape.taps());
         let bias = numbers(&mut generator, shape.outputs);
         let (h, w) = shape.output_size(&input);
         let mut reference = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
@@ -181,6 +190,26 @@ fn convolution_paths_agree() {
             assert_within(&added, &reference_added, tolerance(path, &shape), &format!("{what}, added"));
             let knows = path.in_bytes() && shape.activation == Activation::Relu;
             assert_eq!(out.range(), knows.then(|| extent(&out)), "{what}");
+            assert_eq!(added.range(), None, "{what}: to numbers of any range it was added");
+            let mut beside = FeatureMap::new(h, w, shape.outputs + 5, Pad::NONE);
+            beside.as_mut_slice().fill(7.0);
+            Conv::new(path, shape, &weight, Some(&bias)).run_beside(
+                3,
+                &input,
+                &mut beside,
+                &mut QuantizeScratch::default(),
+            );
+            assert_eq!(beside.range(), None, "{what}: other channels may hold anything");
+            // In bytes it takes one pixel at a time, whose weights have other steps than a group's.
+            let mut own = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
+            for y in 0..h {
+                let pixels = beside.row(y).chunks_exact(shape.outputs + 5);
+                for (pixel, own) in pixels.zip(own.row_mut(y).chunks_exact_mut(shape.outputs)) {
+                    assert!(pixel[..3] == [7.0; 3] && pixel[3 + shape.outputs..] == [7.0; 2], "{what}: wrote beside");
+                    own.copy_from_slice(&pixel[3..3 + shape.outputs]);
+                }
+            }
+            assert_within(&own, &reference, tolerance(path, &shape), &format!("{what}, beside others"));
             let stride = out.stride();
             let inside = shape.outputs..stride - shape.outputs;
             let outside =
@@ -220,7 +249,7 @@ fn bytes_are_exact_where_bytes_hold_the_numbers() {
             input.row_mut(y).copy_from_slice(&row);
         }
         input.fill_border(Border::Zero);
-        let filter = shape.inputs * shape.kernel * shape.kernel;
+        let filter = shape.inputs * shape.taps();
         let (h, w) = shape.output_size(&input);
         let before = map(&mut generator, (h, w, shape.outputs), Pad::NONE, Border::Zero);
         for path in KernelPath::supported().filter(|path| path.in_bytes()) {
@@ -281,9 +310,9 @@ fn words_are_exact_where_words_hold_the_numbers() {
             input.row_mut(y).copy_from_slice(&row);
         }
         input.fill_border(Border::Zero);
-        let filter = shape.inputs * shape.kernel * shape.kernel;
+        let filter = shape.inputs * shape.taps();
         // Phases of an upsampled map add weights up.
-        let most = if shape.upsample { 1023 / (shape.kernel * shape.kernel) as i32 } else { 1023 };
+        let most = if shape.upsample { 1023 / shape.taps() as i32 } else { 1023 };
         let weight = (0..shape.outputs).flat_map(|_| grid(&mut generator, filter, [-most, most], 1.0 / 1024.0));
         let weight = weight.collect::<Vec<_>>();
         let (h, w) = shape.output_size(&input);
@@ -303,7 +332,7 @@ fn words_are_exact_where_words_hold_the_numbers() {
 #[test]
 fn outputs_without_weights_are_their_bias() {
     let mut generator = ChaCha8Rng::seed_from_u64(12);
-    let shape = Shape { inputs: 16, outputs: 16, kernel: 3, stride: 1, upsample: false, activation: Activation::None };
+    let shape = Shape::plain(16, 16, 3);
     let input = map(&mut generator, (6, 9, 16), pad_of(&shape), Border::Zero);
     let bias = numbers(&mut generator, 16);
     for path in KernelPath::supported() {
@@ -365,7 +394,7 @@ fn depthwise_paths_agree() {
     for (shape, (height, width)) in shapes().into_iter().chain(wide) {
         let shape = Shape { inputs: shape.outputs, ..shape };
         let input = map(&mut generator, (height, width, shape.inputs), pad_of(&shape), Border::Zero);
-        let weight = numbers(&mut generator, shape.outputs * shape.kernel * shape.kernel);
+        let weight = numbers(&mut generator, shape.outputs * shape.taps());
         let bias = numbers(&mut generator, shape.outputs);
         let (h, w) = shape.output_size(&input);
         let mut scratch = QuantizeScratch::default();
@@ -401,7 +430,7 @@ fn bytes_written_are_those_of_the_floats() {
             let shape = if depthwise { Shape { inputs: shape.outputs, ..shape } } else { shape };
             let input = map(&mut generator, (height, width, shape.inputs), pad_of(&shape), Border::Edge);
             let inputs = if depthwise { 1 } else { shape.inputs };
-            let mut weight = numbers(&mut generator, shape.outputs * inputs * shape.kernel * shape.kernel);
+            let mut weight = numbers(&mut generator, shape.outputs * inputs * shape.taps());
             weight.iter_mut().for_each(|x| *x *= 4.0);
             let (h, w) = shape.output_size(&input);
             for path in KernelPath::supported().filter(|path| path.in_bytes()) {
@@ -429,7 +458,7 @@ fn bytes_written_are_those_of_the_floats() {
 fn depthwise_is_a_dense_convolution_with_zeros_between_channels() {
     let mut generator = ChaCha8Rng::seed_from_u64(5);
     for upsample in [false, true] {
-        let shape = Shape { inputs: 5, outputs: 5, kernel: 3, stride: 1, upsample, activation: Activation::None };
+        let shape = Shape { upsample, ..Shape::plain(5, 5, 3) };
         let input = map(&mut generator, (6, 7, 5), pad_of(&shape), Border::Edge);
         let weight = numbers(&mut generator, 45);
         let dense: Vec<f32> =
@@ -512,7 +541,7 @@ fn interpolation_paths_agree() {
         let cells = if channels == 12 { 2 } else { 1 };
         let map =
             map(&mut generator, (height.div_ceil(cells), width.div_ceil(cells), channels), Pad::NONE, Border::Zero);
-        let last = Last { map: &map, scale: [3.0, -2.0, 0.5], shift: [0.1, 0.0, -1.0] };
+        let last = Last { map: &map, scale: [3.0, -2.0, 0.5], shift: [0.1, 0.0, -1.0], end: Squash::Sigmoid };
         let bytes: Vec<u8> = (0..height * width * 3).map(|_| generator.random()).collect();
         let floats: Vec<f32> = bytes.iter().map(|&x| f32::from(x) / 255.0).collect();
         let run = |path: KernelPath, beta, out: PixelsMut, content| {
@@ -562,7 +591,14 @@ fn resize_is_pillows_bilinear() {
         let (vertical, horizontal) = (triangle(height, 64), triangle(width, 64));
         for path in KernelPath::supported() {
             let mut out = FeatureMap::new(64, 64, 3, Pad::all(1));
-            resize(path.isa(), Pixels::F32(&input), width, &mut out, &mut BilinearScratch::default());
+            resize(
+                path.isa(),
+                Sampling::Antialiased,
+                Pixels::F32(&input),
+                width,
+                &mut out,
+                &mut BilinearScratch::default(),
+            );
             for (y, x, c) in (0..64 * 64 * 3).map(|i| (i / 192, i / 3 % 64, i % 3)) {
                 let mut expected = 0.0;
                 for (row, by) in vertical[y].iter().enumerate().filter(|(_, by)| **by > 0.0) {
@@ -589,7 +625,14 @@ fn resize_keeps_constants_and_ramps() {
         let input: Vec<f32> = (0..height * width).flat_map(ramp).collect();
         for path in KernelPath::supported() {
             let mut out = FeatureMap::new(64, 64, 3, Pad::all(1));
-            resize(path.isa(), Pixels::F32(&input), width, &mut out, &mut BilinearScratch::default());
+            resize(
+                path.isa(),
+                Sampling::Antialiased,
+                Pixels::F32(&input),
+                width,
+                &mut out,
+                &mut BilinearScratch::default(),
+            );
             for (y, x) in (8..56).flat_map(|y| (8..56).map(move |x| (y, x))) {
                 let pixel = &out.row(y)[3 * x..][..3];
                 let expected = [0.25, (x as f32 + 0.5) / 64.0, (y as f32 + 0.5) / 64.0];
@@ -604,7 +647,7 @@ fn resize_keeps_constants_and_ramps() {
     for path in KernelPath::supported() {
         let same = |pixels| {
             let mut out = FeatureMap::new(64, 64, 3, Pad::NONE);
-            resize(path.isa(), pixels, 64, &mut out, &mut BilinearScratch::default());
+            resize(path.isa(), Sampling::Antialiased, pixels, 64, &mut out, &mut BilinearScratch::default());
             rows(&out)
         };
         assert_eq!(same(Pixels::F32(&floats)), floats, "{} keeps the size", path);

@@ -53,7 +53,12 @@ pub struct At {
 impl At {
     /// So many numbers of four bytes further.
     pub fn plus(self, numbers: usize) -> Self {
-        Self { bytes: self.bytes + 4 * numbers, ..self }
+        self.plus_values(Number::F32, numbers)
+    }
+
+    /// So many values of a map further.
+    pub fn plus_values(self, number: Number, values: usize) -> Self {
+        Self { bytes: self.bytes + number.size() * values, ..self }
     }
 }
 

@@ -188,8 +188,8 @@ impl<'a> From<MapView<'a>> for Input<'a> {
 }
 
 impl<'a> From<&'a AnyMap> for Input<'a> {
-    fn from(operand: &'a AnyMap) -> Self {
-        operand.view()
+    fn from(map: &'a AnyMap) -> Self {
+        map.view()
     }
 }
 
@@ -200,7 +200,7 @@ impl<'a> From<&'a mut FeatureMap> for Output<'a> {
 }
 
 impl<'a> From<&'a mut AnyMap> for Output<'a> {
-    fn from(operand: &'a mut AnyMap) -> Self {
-        operand.output()
+    fn from(map: &'a mut AnyMap) -> Self {
+        map.output()
     }
 }

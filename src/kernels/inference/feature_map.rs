@@ -74,7 +74,7 @@ pub struct FeatureMap<T = f32> {
     range: Option<Extent>,
 }
 
-/// How many bytes beyond the last pixel may be read.
+/// How many values beyond the last pixel may be read.
 pub(super) const SLACK: usize = 3;
 
 impl<T: Copy + Default> FeatureMap<T> {
@@ -212,7 +212,7 @@ impl<T: Copy + Default> FeatureMap<T> {
     }
 
     /// Fills the padding from the inside, or where the border is [`Border::Zero`] with this number, or that of each channel.
-    pub(super) fn fill_border_with(&mut self, border: Border, zero: &[T]) {
+    pub fn fill_border_with(&mut self, border: Border, zero: &[T]) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
         for y in 0..self.height {
             let start = (pad.top + y) * stride;

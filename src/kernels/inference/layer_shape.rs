@@ -21,8 +21,8 @@ pub struct Shape {
     pub inputs: usize,
     /// Output channels.
     pub outputs: usize,
-    /// Side of the square kernel.
-    pub kernel: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: (usize, usize),
     /// Step between positions; 1 when upsampling.
     pub stride: usize,
     /// Nearest x2 upsampling before it. The padding counts in pixels of the small map, [`Shape::upsample_pad`] of them.
@@ -32,9 +32,23 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Of stride 1, with nothing before and after.
-    pub fn plain(inputs: usize, outputs: usize, kernel: usize) -> Self {
-        Self { inputs, outputs, kernel, stride: 1, upsample: false, activation: Activation::None }
+    /// Of stride 1 and a square kernel, with nothing before and after.
+    pub fn plain(inputs: usize, outputs: usize, side: usize) -> Self {
+        Self { inputs, outputs, kernel: (side, side), stride: 1, upsample: false, activation: Activation::None }
+    }
+
+    /// The kernel's positions.
+    pub fn taps(&self) -> usize {
+        self.kernel.0 * self.kernel.1
+    }
+
+    /// The side of a square kernel.
+    ///
+    /// # Panics
+    /// If it is not square.
+    pub fn side(&self) -> usize {
+        assert_eq!(self.kernel.0, self.kernel.1, "{self:?}");
+        self.kernel.0
     }
 
     /// The padding, in pixels of the small map, of an upsampling convolution that keeps the upsampled size.
@@ -57,8 +71,8 @@ impl Shape {
             return (2 * height, 2 * width);
         }
         let (rows, columns) = (pad.top + height + pad.bottom, pad.left + width + pad.right);
-        let size = |n: usize| (n - self.kernel) / self.stride + 1;
-        (size(rows), size(columns))
+        let size = |n: usize, kernel: usize| (n - kernel) / self.stride + 1;
+        (size(rows, self.kernel.0), size(columns, self.kernel.1))
     }
 }
 

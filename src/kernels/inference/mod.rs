@@ -7,6 +7,7 @@
 //! - `upsampling`: nearest x2 before a convolution, without the upsampled map.
 //! - [`convolution`]: dense and pointwise, with what follows the sum.
 //! - [`depthwise`]: each channel by itself.
+//! - [`pooling`]: the largest or the mean of windows.
 //! - [`instance_norm`]: moments of each channel, and the affine map that is made of them.
 //! - [`linear`]: from style vectors to gammas and betas; F's head.
 //! - [`quantize`]: float32 to bytes, of maps and of weights.
@@ -23,6 +24,7 @@ pub mod layer_shape;
 pub mod linear;
 pub mod pixel_interpolation;
 pub mod pixels;
+pub mod pooling;
 pub mod quantize;
 pub mod spare_maps;
 pub(crate) mod upsampling;

@@ -7,14 +7,14 @@ use crate::kernels::isa::KernelPath;
 /// Maps to take and to give back.
 #[derive(Debug, Default)]
 pub struct SpareMaps {
-    floats: Spare<f32>,
-    bytes: Spare<u8>,
+    floats: Spare<FeatureMap>,
+    bytes: Spare<Quantized>,
 }
 
 impl SpareMaps {
     /// Bytes that are kept.
     pub fn bytes(&self) -> usize {
-        self.floats.0.iter().map(FeatureMap::bytes).chain(self.bytes.0.iter().map(FeatureMap::bytes)).sum()
+        self.floats.0.iter().map(|kept| kept.bytes()).chain(self.bytes.0.iter().map(|kept| kept.map.bytes())).sum()
     }
 
     /// A map of this shape, contents arbitrary.
@@ -30,7 +30,7 @@ impl SpareMaps {
     /// A map of this shape in what convolutions on this path read, contents arbitrary.
     pub fn take_any(&mut self, path: KernelPath, height: usize, width: usize, channels: usize, pad: Pad) -> AnyMap {
         match path.in_bytes() {
-            true => AnyMap::Bytes(Quantized::new(self.bytes.take(height, width, channels, pad))),
+            true => AnyMap::Bytes(self.bytes.take(height, width, channels, pad)),
             false => AnyMap::Floats(self.floats.take(height, width, channels, pad)),
         }
     }
@@ -39,31 +39,55 @@ impl SpareMaps {
     pub fn put_any(&mut self, map: AnyMap) {
         match map {
             AnyMap::Floats(map) => self.floats.put(map),
-            AnyMap::Bytes(quantized) => self.bytes.put(quantized.into_map()),
+            AnyMap::Bytes(quantized) => self.bytes.put(quantized),
         }
+    }
+}
+
+/// Memory that can be given the shape of a map.
+trait Shaped: Default {
+    /// How many numbers there is memory for.
+    fn capacity(&self) -> usize;
+
+    fn reshape(&mut self, height: usize, width: usize, channels: usize, pad: Pad);
+}
+
+impl Shaped for FeatureMap {
+    fn capacity(&self) -> usize {
+        self.capacity()
+    }
+
+    fn reshape(&mut self, height: usize, width: usize, channels: usize, pad: Pad) {
+        self.reshape(height, width, channels, pad);
+    }
+}
+
+impl Shaped for Quantized {
+    fn capacity(&self) -> usize {
+        self.map.capacity()
+    }
+
+    fn reshape(&mut self, height: usize, width: usize, channels: usize, pad: Pad) {
+        self.map.reshape(height, width, channels, pad);
     }
 }
 
 /// Those of one type.
 #[derive(Debug, Default)]
-struct Spare<T>(Vec<FeatureMap<T>>);
+struct Spare<M>(Vec<M>);
 
-impl<T: Copy + Default> Spare<T> {
+impl<M: Shaped> Spare<M> {
     /// A map of this shape: the smallest that has the room, or else the largest.
-    fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> FeatureMap<T> {
+    fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> M {
         let wanted = pad.len(height, width, channels);
-        let fit = |map: &FeatureMap<T>| (map.capacity() < wanted, map.capacity().abs_diff(wanted));
-        match (0..self.0.len()).min_by_key(|&i| fit(&self.0[i])) {
-            None => FeatureMap::new(height, width, channels, pad),
-            Some(best) => {
-                let mut map = self.0.swap_remove(best);
-                map.reshape(height, width, channels, pad);
-                map
-            }
-        }
+        let fit = |map: &M| (map.capacity() < wanted, map.capacity().abs_diff(wanted));
+        let best = (0..self.0.len()).min_by_key(|&i| fit(&self.0[i]));
+        let mut map = best.map_or_else(M::default, |best| self.0.swap_remove(best));
+        map.reshape(height, width, channels, pad);
+        map
     }
 
-    fn put(&mut self, map: FeatureMap<T>) {
+    fn put(&mut self, map: M) {
         if map.capacity() > 0 {
             self.0.push(map);
         }

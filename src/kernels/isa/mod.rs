@@ -8,11 +8,13 @@
 //! - `path`: an instruction set and a precision.
 //! - `extent`: the range of values.
 //! - `tile`: the innermost loop of matrix products.
+//! - `winograd`: the transforms of 3x3 convolutions in fewer products.
 mod extent;
 mod lanes;
 mod path;
 mod sets;
 mod tile;
+pub(crate) mod winograd;
 
 pub use extent::Extent;
 pub(crate) use extent::LaneExtents;

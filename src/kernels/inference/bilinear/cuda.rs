@@ -1,5 +1,5 @@
 //! The user's images as maps, on CUDA.
-use super::Windows;
+use super::{Sampling, Windows};
 use crate::kernels::cuda::interface::DeviceEnum;
 use crate::kernels::cuda::{At, DeviceImages, Kernel, Launch, Map, Moments, Plan, TILE, count};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 const DEEP: usize = 32;
 
 /// Image `rows[n]`, resized, as map n of `y`, in [0, 1]; and its moments.
-pub fn resize(images: &DeviceImages, rows: At, y: &Map, plan: &mut Plan) -> Moments {
+pub fn resize(images: &DeviceImages, rows: At, sampling: Sampling, y: &Map, plan: &mut Plan) -> Moments {
     let [mut down, mut across] = [Windows::default(), Windows::default()];
-    down.fill(images.height, y.height);
-    across.fill(images.width, y.width);
+    down.fill(sampling, images.height, y.height);
+    across.fill(sampling, images.width, y.width);
     let moments = Moments::new(y, &mut plan.room);
     let defines = vec![plan.number.define(), ("PIXELS", images.pixels.code()), ("DEEP", DEEP)];
     let args = vec![

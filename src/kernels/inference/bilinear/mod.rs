@@ -1,18 +1,35 @@
-//! Antialiased bilinear resize: Pillow's BILINEAR filter, torch's `interpolate(antialias=True)`, in float32.
+//! Bilinear resize in float32, by one of two rules.
 //!
-//! Output pixel `o` is the mean of the inputs around `(o + 1/2) n_in / n_out - 1/2` under a triangle whose half width is one
-//! input pixel, or `n_in / n_out` of them when the image shrinks.
+//! Antialiased, output pixel `o` is the mean of the inputs around `(o + 1/2) n_in / n_out - 1/2` under a triangle whose half width is
+//! one input pixel, or `n_in / n_out` of them when the image shrinks. TensorFlow 1's lies at `o n_in / n_out` between two inputs.
 #![allow(unsafe_code)]
 pub mod cuda;
 use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::pixels::Pixels;
 use crate::kernels::isa::{Isa, Kernel, Lanes, MOST_LANES};
 
+/// Where an output pixel looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sampling {
+    /// Pillow's BILINEAR filter, torch's `interpolate(antialias=True)`.
+    #[default]
+    Antialiased,
+    /// TensorFlow 1's `resize_bilinear`: without antialiasing, and without half a pixel's shift.
+    TensorFlow1,
+}
+
 /// Writes an image of this many columns, resized, into the inside of `out`, as numbers in [0, 1].
 ///
 /// # Panics
 /// If `out` has not three channels, or the image not whole rows.
-pub fn resize(isa: Isa, image: Pixels, width: usize, out: &mut FeatureMap, scratch: &mut BilinearScratch) {
+pub fn resize(
+    isa: Isa,
+    sampling: Sampling,
+    image: Pixels,
+    width: usize,
+    out: &mut FeatureMap,
+    scratch: &mut BilinearScratch,
+) {
     let height = image.len() / (3 * width);
     assert_eq!((image.len(), out.channels()), (3 * width * height, 3));
     if (height, width) == (out.height(), out.width()) {
@@ -22,8 +39,8 @@ pub fn resize(isa: Isa, image: Pixels, width: usize, out: &mut FeatureMap, scrat
         return;
     }
     let BilinearScratch { rows, columns, mixed } = scratch;
-    rows.fill(height, out.height());
-    columns.fill(width, out.width());
+    rows.fill(sampling, height, out.height());
+    columns.fill(sampling, width, out.width());
     mixed.resize(3 * width + MIXED_SPARE, 0.0);
     isa.dispatch(Run { image, width, rows, columns, mixed, out });
 }
@@ -42,6 +59,7 @@ pub struct BilinearScratch {
 /// The inputs of each output pixel along one axis: `taps` of them from `first` on.
 #[derive(Debug, Default)]
 struct Windows {
+    sampling: Sampling,
     from: usize,
     first: Vec<usize>,
     taps: usize,
@@ -50,19 +68,23 @@ struct Windows {
 }
 
 impl Windows {
-    fn fill(&mut self, from: usize, to: usize) {
-        if (self.from, self.first.len()) == (from, to) {
+    fn fill(&mut self, sampling: Sampling, from: usize, to: usize) {
+        if (self.sampling, self.from, self.first.len()) == (sampling, from, to) {
             return;
         }
         let scale = from as f64 / to as f64;
-        let support = scale.max(1.0);
-        self.from = from;
+        let (support, shift) = match sampling {
+            Sampling::Antialiased => (scale.max(1.0), 0.5),
+            // The centre of input i lies at i + 1/2, as below.
+            Sampling::TensorFlow1 => (1.0, 0.0),
+        };
+        (self.sampling, self.from) = (sampling, from);
         // As many pixel centres as an open interval of this length can hold.
         self.taps = ((2.0 * support).ceil() as usize).min(from);
         self.first.clear();
         self.weights.clear();
         for o in 0..to {
-            let centre = (o as f64 + 0.5) * scale;
+            let centre = (o as f64 + shift) * scale + 0.5 - shift;
             let start = ((centre - support + 0.5).max(0.0) as usize).min(from - self.taps);
             let triangle = |i: usize| (1.0 - ((i as f64 + 0.5 - centre) / support).abs()).max(0.0);
             let total: f64 = (start..start + self.taps).map(triangle).sum();

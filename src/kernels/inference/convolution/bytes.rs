@@ -6,12 +6,11 @@
 use super::pack::{Packed, Pass};
 use super::panels::PanelLayout;
 use super::tiles::{Groups, Product, tiles};
-use super::{Isa, Output};
+use super::{Isa, Output, Place};
 use crate::kernels::inference::feature_map::MapView;
 use crate::kernels::inference::layer_shape::Shape;
 use crate::kernels::inference::quantize::{self, QuantizedView, Words};
 use crate::kernels::isa::{ByteKernel, ByteLanes, Extent};
-use std::ops::Range;
 
 /// How much the sum of an output's weights counts beside the weights themselves: what comes out of a ReLU has a mean.
 const SMOOTH: f32 = 0.2;
@@ -50,8 +49,8 @@ impl Bytes {
         self.words
     }
 
-    fn for_width(&self, columns: usize) -> &[BytePass] {
-        if self.passes[0].pass.group > columns { &self.narrow } else { &self.passes }
+    fn passes_for(&self, shape: &Shape, map: (usize, usize)) -> &[BytePass] {
+        if self.passes[0].pass.fits(shape, map) { &self.passes } else { &self.narrow }
     }
 }
 
@@ -131,10 +130,10 @@ pub(super) fn run(
     weights: &Bytes,
     input: QuantizedView,
     out: &mut Output,
-    rows: Range<usize>,
+    place: Place,
     gain: Option<&[f32]>,
 ) -> Extent {
-    run_numbers::<false>(isa, shape, weights, Numbers::of_bytes(input), out, rows, gain)
+    run_numbers::<false>(isa, shape, weights, Numbers::of_bytes(input), out, place, gain)
 }
 
 /// The same in words.
@@ -144,10 +143,10 @@ pub(super) fn run_words(
     weights: &Bytes,
     input: &Words,
     out: &mut Output,
-    rows: Range<usize>,
+    place: Place,
     gain: Option<&[f32]>,
 ) -> Extent {
-    run_numbers::<true>(isa, shape, weights, Numbers::of_words(input), out, rows, gain)
+    run_numbers::<true>(isa, shape, weights, Numbers::of_words(input), out, place, gain)
 }
 
 fn run_numbers<const WORDS: bool>(
@@ -156,13 +155,14 @@ fn run_numbers<const WORDS: bool>(
     weights: &Bytes,
     input: Numbers,
     out: &mut Output,
-    rows: Range<usize>,
+    place: Place,
     gain: Option<&[f32]>,
 ) -> Extent {
     let mut extent = Extent::default();
-    for pass in weights.for_width(out.shape().1) {
-        let (out, rows, extent) = (&mut *out, rows.clone(), &mut extent);
-        isa.dispatch_bytes(Run::<WORDS> { shape, pass, input, out, rows, gain, extent });
+    let (_, columns, channels) = out.shape();
+    for pass in weights.passes_for(shape, (columns, channels)) {
+        let (out, place, extent) = (&mut *out, place.clone(), &mut extent);
+        isa.dispatch_bytes(Run::<WORDS> { shape, pass, input, out, place, gain, extent });
     }
     extent
 }
@@ -172,7 +172,7 @@ struct Run<'a, 'b, const WORDS: bool> {
     pass: &'a BytePass,
     input: Numbers<'a>,
     out: &'a mut Output<'b>,
-    rows: Range<usize>,
+    place: Place,
     gain: Option<&'a [f32]>,
     extent: &'a mut Extent,
 }
@@ -180,11 +180,11 @@ struct Run<'a, 'b, const WORDS: bool> {
 impl<const WORDS: bool> ByteKernel for Run<'_, '_, WORDS> {
     #[inline(always)]
     fn run<L: ByteLanes>(self) {
-        let Self { shape, pass, input, out, rows, gain, extent } = self;
+        let Self { shape, pass, input, out, place, gain, extent } = self;
         let product = Products::<WORDS> { shape, pass, input };
         let range = match out {
-            Output::Floats(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, rows, gain),
-            Output::Bytes(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, rows, gain),
+            Output::Floats(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, place, gain),
+            Output::Bytes(out) => tiles::<L, _, _>(shape, &pass.pass, product, *out, place, gain),
         };
         *extent = extent.or(range);
     }

@@ -45,9 +45,9 @@ DEVICE int column_of(int p) { return threadIdx.x % 32 / 4 + p % 2 * 8; }
 // Whether a phase of the eight outputs from 8 n on needs a tap.
 DEVICE bool needed(int tap, int n) {
     if (!PHASE || BLOCK != OUTPUTS) return true;
-    const int phase = n * 8 / max(PHASE, 1), row = phase / 2, column = phase % 2, reach = SIDE / 2;
+    const int phase = n * 8 / max(PHASE, 1), row = phase / 2, column = phase % 2, reach = KERNEL_ROWS / 2;
     const int first = -(FOLDED / 2), last = first + FOLDED - 1;
-    const int y = tap / SIDE - reach, x = tap % SIDE - reach;
+    const int y = tap / KERNEL_ROWS - reach, x = tap % KERNEL_ROWS - reach;
     return y >= (row + first) >> 1 && y <= (row + last) >> 1 && x >= (column + first) >> 1 && x <= (column + last) >> 1;
 }
 
@@ -59,8 +59,8 @@ DEVICE void gather(const Number* window, int step, u32 (&a)[2][4]) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             // A row of taps is so many groups of two; the last group stands for those beyond it, whose weights are 0.
-            const int pairs = (W::side + 1) / 2, group = min(2 * step + half, W::side * pairs - 1);
-            const int tap = W::side == 1 ? 0 : group / pairs * W::columns + group % pairs * 2 + pair / 2;
+            const int pairs = (W::tap_columns + 1) / 2, group = min(2 * step + half, W::tap_rows * pairs - 1);
+            const int tap = W::taps == 1 ? 0 : group / pairs * W::columns + group % pairs * 2 + pair / 2;
             for (int n = 0; n < 2; n++)
                 for (int m = 0; m < 2; m++) {
                     const int at = row + tap + (lane / 4 + n * W::columns + 8 * m) * W::stride;
@@ -113,7 +113,7 @@ struct Part {
 DEVICE bool has(const Part& part, int p) { return part.y0 + row_of(p) < part.height && part.x0 + column_of(p) < part.width; }
 
 DEVICE void add_chunks(const ConvolutionArgs& args, const Part& part, Number* window, float (&sums)[OWN][VALUES]) {
-    const Place place = place_of(part.y0, part.x0, part.height, SIDE, STRIDE, args.top, args.left);
+    const Place place = place_of(part.y0, part.x0, part.height, KERNEL_ROWS, STRIDE, args.top, args.left);
 #pragma unroll 1
     for (int chunk = 0; chunk < INPUTS / CHUNK; chunk++) {
         if (chunk) __syncthreads();
@@ -141,7 +141,7 @@ DEVICE void add_chunks(const ConvolutionArgs& args, const Part& part, Number* wi
 #if SKIP
 // gain times another convolution, of the images.
 DEVICE void add_skip(const ConvolutionArgs& args, const Part& part, Number* window, float (&sums)[OWN][VALUES]) {
-    typedef Window<SKIP, SKIP_STRIDE, 4, 4> Skip;
+    typedef Window<SKIP, SKIP, SKIP_STRIDE, 4, 4> Skip;
     float skipped[OWN][VALUES] = {}, gains[3];
     __syncthreads();
     const Place behind = place_of(part.y0, part.x0, part.height, SKIP, SKIP_STRIDE, args.skip_before, args.skip_before);
@@ -176,7 +176,7 @@ DEVICE void leave(const Part& part, Number* window, const float (&sums)[OWN][VAL
 #if EXACT
     if (!has(part, 0)) return;
     const i64 pixel = (part.y0 + row_of(0)) * part.width + part.x0 + column_of(0);
-    Number* to = y + pixel * OUTPUTS + part.first;
+    Number* to = y + pixel * OUT_PITCH + part.first;
     for (int o = 0; o < BLOCK && part.first + o < OUTPUTS; o++) to[o] = sums[0][o];
 #else
     // By way of shared memory, so that neighbours write neighbouring numbers.
@@ -196,7 +196,7 @@ DEVICE void leave(const Part& part, Number* window, const float (&sums)[OWN][VAL
         const unsigned pixel = thread / parts + k * lanes;
         const int row = part.y0 + pixel / BLOCK_COLUMNS, column = part.x0 + pixel % BLOCK_COLUMNS;
         if (pixel >= BLOCK_ROWS * BLOCK_COLUMNS || row >= part.height || column >= part.width) continue;
-        *reinterpret_cast<Several<some>*>(y + static_cast<i64>(row * part.width + column) * OUTPUTS + part.first + o) =
+        *reinterpret_cast<Several<some>*>(y + static_cast<i64>(row * part.width + column) * OUT_PITCH + part.first + o) =
             *reinterpret_cast<const Several<some>*>(window + pixel * pitch + o);
     }
 #endif
@@ -223,5 +223,5 @@ conv(const ConvolutionArgs args) {
                                             OUTPUTS, OUTPUTS - part.first);
         if (!EXACT) __syncthreads();
     }
-    leave(part, window, sums, args.out + part.image * part.height * part.width * OUTPUTS);
+    leave(part, window, sums, args.out + part.image * part.height * part.width * OUT_PITCH);
 }

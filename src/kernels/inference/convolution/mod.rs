@@ -10,6 +10,7 @@ mod panels;
 mod scalar;
 mod simd;
 mod tiles;
+mod winograd;
 
 use crate::kernels::inference::any_map::{Input, Output};
 use crate::kernels::inference::feature_map::{FeatureMap, MapView};
@@ -18,6 +19,8 @@ use crate::kernels::inference::quantize::{Grid, MOST_WORDS, QuantizeScratch};
 use crate::kernels::isa::{Isa, KernelPath};
 use bytes::Bytes;
 use pack::Packed;
+use std::ops::Range;
+use winograd::Winograd;
 
 /// A convolution with its weights, laid out for one path.
 #[derive(Clone, Debug)]
@@ -32,7 +35,17 @@ enum Weights {
     /// OIHW and bias, as given.
     Plain(Vec<f32>, Vec<f32>),
     Packed(Packed),
+    /// For large maps and for small ones.
+    Winograd(Winograd, Packed),
     Bytes(Bytes),
+}
+
+/// Where an output stands in its map.
+#[derive(Clone, Debug)]
+struct Place {
+    rows: Range<usize>,
+    /// The first of its channels.
+    channel: usize,
 }
 
 impl Conv {
@@ -41,7 +54,7 @@ impl Conv {
     /// # Panics
     /// If the lengths do not fit the shape.
     pub fn new(path: KernelPath, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
-        assert_eq!(weight.len(), shape.outputs * shape.inputs * shape.kernel * shape.kernel, "{shape:?}");
+        assert_eq!(weight.len(), shape.outputs * shape.inputs * shape.taps(), "{shape:?}");
         let bias = bias.map_or_else(|| vec![0.0; shape.outputs], <[f32]>::to_vec);
         assert_eq!(bias.len(), shape.outputs, "{shape:?}");
         let isa = path.isa();
@@ -49,6 +62,8 @@ impl Conv {
             Weights::Plain(weight.to_vec(), bias)
         } else if path.in_bytes() {
             Weights::Bytes(Bytes::new(isa, &shape, weight, &bias, false))
+        } else if winograd::suits(&shape) {
+            Weights::Winograd(Winograd::new(isa, &shape, weight, &bias), Packed::new(isa, &shape, weight, &bias))
         } else {
             Weights::Packed(Packed::new(isa, &shape, weight, &bias))
         };
@@ -62,7 +77,7 @@ impl Conv {
     /// If the lengths do not fit the shape.
     pub fn in_words(path: KernelPath, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
         let mut conv = Self::new(path, shape, weight, bias);
-        if path.in_bytes() && shape.inputs * shape.kernel * shape.kernel <= MOST_WORDS {
+        if path.in_bytes() && shape.inputs * shape.taps() <= MOST_WORDS {
             let bias = bias.map_or_else(|| vec![0.0; shape.outputs], <[f32]>::to_vec);
             conv.weights = Weights::Bytes(Bytes::new(path.isa(), &shape, weight, &bias, true));
         }
@@ -95,7 +110,21 @@ impl Conv {
         out: impl Into<Output<'b>>,
         scratch: &mut QuantizeScratch,
     ) {
-        self.compute(first, input.into(), out.into(), None, scratch);
+        self.compute((first, 0), input.into(), out.into(), None, scratch);
+    }
+
+    /// The same into the channels of `out` from `channel` on, all of its rows: maps that are put together are written so.
+    ///
+    /// # Panics
+    /// As [`Conv::run`].
+    pub fn run_beside<'a, 'b>(
+        &self,
+        channel: usize,
+        input: impl Into<Input<'a>>,
+        out: impl Into<Output<'b>>,
+        scratch: &mut QuantizeScratch,
+    ) {
+        self.compute((0, channel), input.into(), out.into(), None, scratch);
     }
 
     /// Adds the convolution, output `o` times `gain[o % gain.len()]`, to what `out` holds; the activation follows.
@@ -111,12 +140,12 @@ impl Conv {
     ) {
         let input = input.into();
         assert_eq!(out.height(), self.shape.output_size(input).0, "output of {:?}", self.shape);
-        self.compute(0, input, Output::Floats(out), Some(gain), scratch);
+        self.compute((0, 0), input, Output::Floats(out), Some(gain), scratch);
     }
 
     fn compute(
         &self,
-        first: usize,
+        (first, channel): (usize, usize),
         input: Input,
         mut out: Output,
         gain: Option<&[f32]>,
@@ -124,34 +153,42 @@ impl Conv {
     ) {
         let shape = &self.shape;
         assert_eq!(input.shape().2, shape.inputs, "input of {shape:?}");
-        assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
+        assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.side()), "padding of {shape:?}");
         let (height, width) = shape.output_size(input);
         let (rows, columns, channels) = out.shape();
-        assert_eq!((columns, channels), (width, shape.outputs), "output of {shape:?}");
+        assert!(columns == width && channel + shape.outputs <= channels, "output of {shape:?} in {channels} channels");
         assert!(first + height <= rows, "output of {shape:?}: {height} rows from {first} on of {rows}");
-        let all = first == 0 && height == rows;
-        let rows = first..first + height;
+        let all = (height, shape.outputs) == (rows, channels);
+        let place = Place { rows: first..first + height, channel };
         match (&self.weights, input, &mut out) {
             (Weights::Plain(weight, bias), Input::Floats(input), Output::Floats(out)) => {
-                scalar::run(shape, weight, bias, input, out, rows, gain);
+                scalar::run(shape, weight, bias, input, out, place, gain);
             }
-            (Weights::Packed(packed), Input::Floats(input), Output::Floats(out)) => {
-                simd::run(self.isa, shape, packed, input, out, rows, gain);
+            (Weights::Winograd(weights, _), Input::Floats(input), Output::Floats(out))
+                if gain.is_none() && winograd::wins((height, width)) =>
+            {
+                let range = winograd::run(self.isa, shape, weights, input, out, place);
+                if all && shape.activation == Activation::Relu {
+                    out.set_range(range);
+                }
+            }
+            (Weights::Packed(packed) | Weights::Winograd(_, packed), Input::Floats(input), Output::Floats(out)) => {
+                simd::run(self.isa, shape, packed, input, out, place, gain)
             }
             (Weights::Bytes(weights), input, _) => {
                 let range = match input {
                     Input::Floats(view) if weights.in_words() => {
                         let input = scratch.words(self.isa, view);
-                        bytes::run_words(self.isa, shape, weights, input, &mut out, rows, gain)
+                        bytes::run_words(self.isa, shape, weights, input, &mut out, place, gain)
                     }
                     _ if weights.in_words() => panic!("bytes for a convolution in words"),
                     _ => {
                         let input = input.in_bytes(self.isa, Grid::Map, scratch);
-                        bytes::run(self.isa, shape, weights, input, &mut out, rows, gain)
+                        bytes::run(self.isa, shape, weights, input, &mut out, place, gain)
                     }
                 };
                 // Of all rows and a ReLU, that is; else nobody knows.
-                if let (Output::Floats(out), true, Activation::Relu) = (out, all, shape.activation) {
+                if let (Output::Floats(out), true, Activation::Relu, None) = (out, all, shape.activation, gain) {
                     out.set_range(range);
                 }
             }

@@ -47,7 +47,7 @@ impl Packed {
         }
         // Multiply-adds for each pixel, zeros and idle lanes included.
         let cost = |group: usize| {
-            let columns = (group - 1) * shape.stride + shape.kernel;
+            let columns = (group - 1) * shape.stride + shape.kernel.1;
             (columns * (group * shape.outputs).div_ceil(lanes)) as f32 / group as f32
         };
         let group = (1..=8).min_by(|&a, &b| cost(a).total_cmp(&cost(b))).unwrap_or(1);
@@ -57,27 +57,27 @@ impl Packed {
 }
 
 impl Packed {
-    /// The passes for an output of this many columns.
-    pub(super) fn for_width(&self, columns: usize) -> &[Pass] {
-        if self.passes[0].group > columns { &self.narrow } else { &self.passes }
+    /// The passes for an output in a map of so many columns and channels.
+    pub(super) fn passes_for(&self, shape: &Shape, map: (usize, usize)) -> &[Pass] {
+        if self.passes[0].fits(shape, map) { &self.passes } else { &self.narrow }
     }
 }
 
 /// The tap rectangle of a convolution that is not upsampled, `group` pixels at a time.
 fn plain(lanes: usize, shape: &Shape, group: usize, weight: &[f32], bias: &[f32]) -> Pass {
     let &Shape { inputs, outputs, kernel, stride, .. } = shape;
-    let columns = (group - 1) * stride + kernel;
-    let mut pass = Pass::zeros(lanes, group * outputs, (kernel, columns), inputs);
+    let columns = (group - 1) * stride + kernel.1;
+    let mut pass = Pass::zeros(lanes, group * outputs, (kernel.0, columns), inputs);
     pass.group = group;
     for pixel in 0..group {
         for (o, &bias) in bias.iter().enumerate() {
             let lane = pixel * outputs + o;
             pass.bias[lane] = bias;
             for i in 0..inputs {
-                for (ty, tx) in (0..kernel * kernel).map(|t| (t / kernel, t % kernel)) {
+                for (ty, tx) in (0..shape.taps()).map(|t| (t / kernel.1, t % kernel.1)) {
                     let k = (ty * columns + pixel * stride + tx) * inputs + i;
                     let at = pass.layout.at(k, lane);
-                    pass.panels[at] = weight[((o * inputs + i) * kernel + ty) * kernel + tx];
+                    pass.panels[at] = weight[((o * inputs + i) * kernel.0 + ty) * kernel.1 + tx];
                 }
             }
         }
@@ -87,7 +87,7 @@ fn plain(lanes: usize, shape: &Shape, group: usize, weight: &[f32], bias: &[f32]
 
 /// The tap rectangle of one phase of an upsampling convolution.
 fn upsampling(lanes: usize, shape: &Shape, phase: (usize, usize), weight: &[f32], bias: &[f32]) -> Pass {
-    let &Shape { inputs, outputs, kernel, .. } = shape;
+    let (&Shape { inputs, outputs, .. }, kernel) = (shape, shape.side());
     let (rows, columns) = (Cells::new(kernel, phase.0), Cells::new(kernel, phase.1));
     let pad = Shape::upsample_pad(kernel).top;
     let mut pass = Pass::zeros(lanes, outputs, (rows.count(), columns.count()), inputs);
@@ -107,6 +107,11 @@ fn upsampling(lanes: usize, shape: &Shape, phase: (usize, usize), weight: &[f32]
 }
 
 impl Pass {
+    /// Whether its groups find room in a map of so many columns and channels, in which only the outputs' own pixels are neighbours.
+    pub(super) fn fits(&self, shape: &Shape, (columns, channels): (usize, usize)) -> bool {
+        self.group == 1 || (self.group <= columns && channels == shape.outputs)
+    }
+
     fn zeros(lanes: usize, outputs: usize, taps: (usize, usize), inputs: usize) -> Self {
         let layout = PanelLayout::new(lanes, outputs, taps.0 * taps.1 * inputs);
         Self {

@@ -1,7 +1,6 @@
 //! Convolution by its definition.
-use super::{FeatureMap, MapView};
+use super::{FeatureMap, MapView, Place};
 use crate::kernels::inference::layer_shape::{Activation, Shape};
-use std::ops::Range;
 
 pub(super) fn run(
     shape: &Shape,
@@ -9,7 +8,7 @@ pub(super) fn run(
     bias: &[f32],
     input: MapView,
     out: &mut FeatureMap,
-    rows: Range<usize>,
+    Place { rows, channel }: Place,
     gain: Option<&[f32]>,
 ) {
     let &Shape { inputs, outputs, kernel, stride, upsample, activation } = shape;
@@ -17,7 +16,7 @@ pub(super) fn run(
     // The padded row or column under tap `t` of output position `o`.
     let under = |o: usize, t: usize, pad: usize| {
         if upsample {
-            (((o + t) as isize - (kernel / 2) as isize).div_euclid(2) + pad as isize) as usize
+            (((o + t) as isize - (shape.side() / 2) as isize).div_euclid(2) + pad as isize) as usize
         } else {
             o * stride + t
         }
@@ -25,13 +24,14 @@ pub(super) fn run(
     for y in 0..rows.len() {
         for x in 0..out.width() {
             for o in 0..outputs {
-                let at = &mut out.row_mut(rows.start + y)[x * outputs + o];
+                let at = x * out.channels() + channel + o;
+                let at = &mut out.row_mut(rows.start + y)[at];
                 let mut sum = bias[o];
-                for ty in 0..kernel {
-                    for tx in 0..kernel {
+                for ty in 0..kernel.0 {
+                    for tx in 0..kernel.1 {
                         let from = under(y, ty, pad.top) * row + under(x, tx, pad.left) * inputs;
                         for i in 0..inputs {
-                            sum += weight[((o * inputs + i) * kernel + ty) * kernel + tx] * data[from + i];
+                            sum += weight[((o * inputs + i) * kernel.0 + ty) * kernel.1 + tx] * data[from + i];
                         }
                     }
                 }

@@ -2,10 +2,9 @@
 #![allow(unsafe_code)]
 use super::pack::{Packed, Pass};
 use super::tiles::{Groups, Product, tiles};
-use super::{FeatureMap, Isa, MapView};
+use super::{FeatureMap, Isa, MapView, Place};
 use crate::kernels::inference::layer_shape::Shape;
 use crate::kernels::isa::{Kernel, Lanes, Left, Right, add_products};
-use std::ops::Range;
 
 pub(super) fn run(
     isa: Isa,
@@ -13,11 +12,11 @@ pub(super) fn run(
     packed: &Packed,
     input: MapView,
     out: &mut FeatureMap,
-    rows: Range<usize>,
+    place: Place,
     gain: Option<&[f32]>,
 ) {
-    for pass in packed.for_width(out.width()) {
-        isa.dispatch(Run { shape, pass, input, out, rows: rows.clone(), gain });
+    for pass in packed.passes_for(shape, (out.width(), out.channels())) {
+        isa.dispatch(Run { shape, pass, input, out, place: place.clone(), gain });
     }
 }
 
@@ -26,7 +25,7 @@ struct Run<'a> {
     pass: &'a Pass,
     input: MapView<'a>,
     out: &'a mut FeatureMap,
-    rows: Range<usize>,
+    place: Place,
     gain: Option<&'a [f32]>,
 }
 
@@ -35,8 +34,8 @@ impl Kernel for Run<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Self { shape, pass, input, out, rows, gain } = self;
-        tiles::<L, _, _>(shape, pass, Floats { shape, pass, input }, out, rows, gain);
+        let Self { shape, pass, input, out, place, gain } = self;
+        tiles::<L, _, _>(shape, pass, Floats { shape, pass, input }, out, place, gain);
     }
 }
 

@@ -1,8 +1,8 @@
 //! How a pass covers the output: row by row, a few pixels (or groups of pixels) by one or two vectors of output channels
 //! at a time, which stay in registers while k runs over the taps.
 #![allow(unsafe_code)]
-use super::FeatureMap;
 use super::pack::Pass;
+use super::{FeatureMap, Place};
 use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::quantize::Quantized;
 use crate::kernels::isa::{ByteLanes, Extent, LaneExtents, Lanes, MOST_LANES};
@@ -109,14 +109,14 @@ pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
     pass: &Pass,
     product: P,
     target: &mut T,
-    rows: Range<usize>,
+    Place { rows, channel }: Place,
     gain: Option<&[f32]>,
 ) -> Extent {
     let mut extents = LaneExtents::<L>::default();
     let scale = if shape.upsample { 2 } else { 1 };
     let to_bytes = target.step();
     let out = target.map();
-    let columns = out.width() / scale;
+    let (columns, channels) = (out.width() / scale, out.channels());
     for first in (0..pass.bias.len()).step_by(2 * L::N) {
         let pair = first + L::N < pass.bias.len();
         let gain = gain.map(|gain| {
@@ -125,8 +125,8 @@ pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
             of_lanes
         });
         for y in 0..rows.len() / scale {
-            let out = &mut out.row_mut(rows.start + y * scale + pass.phase.0)[pass.phase.1 * shape.outputs..];
-            let step = scale * shape.outputs;
+            let out = &mut out.row_mut(rows.start + y * scale + pass.phase.0)[pass.phase.1 * channels + channel..];
+            let step = scale * channels;
             let mut row = Row::<L, P, T> {
                 shape,
                 pass,
@@ -156,7 +156,7 @@ struct Row<'a, L: Lanes, P, T: Target<L>> {
     shape: &'a Shape,
     pass: &'a Pass,
     product: &'a P,
-    /// From the first pixel of the phase on.
+    /// From the first output of the phase's first pixel on.
     out: &'a mut [T::Number],
     to_bytes: T::Step,
     /// Numbers from one output pixel of the phase to the next.
@@ -236,8 +236,8 @@ impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
             }
         }
         self.shape.activation.apply(sums.iter_mut());
-        if self.shape.activation == Activation::Relu {
-            // Lanes that are not stored are zeros, or pixels stored before.
+        if self.shape.activation == Activation::Relu && self.gain.is_none() {
+            // Lanes that are not stored are zeros, or pixels stored before, to which nothing was added twice.
             for sum in &sums {
                 self.extents.add(*sum);
             }

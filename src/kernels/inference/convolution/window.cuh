@@ -9,43 +9,39 @@ DEVICE int inside(int i, int n, int border) {
     return max(min(abs(i), i < 0 ? n - 1 : 2 * (n - 1) - i), 0);
 }
 
-DEVICE float activated(float x, int activation) {
-    if (activation != ACTIVATION_NONE) x = fmaxf(x, 0.0f);
-    return activation == ACTIVATION_RELU6 ? fminf(x, 6.0f) : x;
-}
-
 // The window of a kernel, CHUNK channels at a time, PITCH numbers from a pixel to the next.
-template <int SIDE_, int STRIDE_, int CHUNK_, int PITCH_>
+template <int TAP_ROWS, int TAP_COLUMNS, int STRIDE_, int CHUNK_, int PITCH_>
 struct Window {
-    static constexpr int side = SIDE_, stride = STRIDE_, chunk = CHUNK_, pitch = PITCH_, taps = side * side;
-    static constexpr int rows = (BLOCK_ROWS - 1) * stride + side;
+    static constexpr int tap_rows = TAP_ROWS, tap_columns = TAP_COLUMNS, taps = tap_rows * tap_columns;
+    static constexpr int stride = STRIDE_, chunk = CHUNK_, pitch = PITCH_;
+    static constexpr int rows = (BLOCK_ROWS - 1) * stride + tap_rows;
     // Of four channels two taps are a group of eight: a row of taps is even, and has a weight of 0 in the end if need be.
-    static constexpr int more = chunk == 4 && side > 1 ? side % 2 : 0;
-    static constexpr int columns = (BLOCK_COLUMNS - 1) * stride + side + more;
+    static constexpr int more = chunk == 4 && taps > 1 ? tap_columns % 2 : 0;
+    static constexpr int columns = (BLOCK_COLUMNS - 1) * stride + tap_columns + more;
     // Steps of 16 terms.
-    static constexpr int steps = (side * (chunk == 4 ? side + side % 2 : side) * chunk + 15) / 16;
+    static constexpr int steps = (tap_rows * (chunk == 4 ? tap_columns + tap_columns % 2 : tap_columns) * chunk + 15) / 16;
 
     // Where a tap lies, from its pixel on.
-    DEVICE constexpr int place(int tap) { return tap / side * columns + tap % side; }
+    DEVICE constexpr int place(int tap) { return tap / tap_columns * columns + tap % tap_columns; }
 };
 
 // Of a kernel after nearest upsampling, which its pixels share.
-template <int SIDE_, int CHUNK_>
+template <int SIDE, int CHUNK_>
 struct SharedWindow {
-    static constexpr int side = SIDE_, pitch = CHUNK_;
+    static constexpr int side = SIDE, pitch = CHUNK_;
     static constexpr int rows = (BLOCK_ROWS + side - 2) / 2 + 2, columns = (BLOCK_COLUMNS + side - 2) / 2 + 2;
 };
 
 // What is filled, and what is multiplied, with a pitch by which lanes do not meet in a bank. A window that is not multiplied, and
 // that neighbouring lanes read side by side, lies close.
 #if UPSAMPLE
-typedef SharedWindow<SIDE, CHUNK> Outer;
-typedef Window<1, 1, CHUNK, PITCH> Inner;
+typedef SharedWindow<KERNEL_ROWS, CHUNK> Outer;
+typedef Window<1, 1, 1, CHUNK, PITCH> Inner;
 #elif DEPTHWISE
-typedef Window<SIDE, STRIDE, CHUNK, CHUNK> Outer;
-typedef Window<1, 1, CHUNK, PITCH> Inner;
+typedef Window<KERNEL_ROWS, KERNEL_COLUMNS, STRIDE, CHUNK, CHUNK> Outer;
+typedef Window<1, 1, 1, CHUNK, PITCH> Inner;
 #else
-typedef Window<SIDE, STRIDE, CHUNK, PITCH> Outer;
+typedef Window<KERNEL_ROWS, KERNEL_COLUMNS, STRIDE, CHUNK, PITCH> Outer;
 typedef Outer Inner;
 #endif
 
@@ -58,8 +54,8 @@ struct Place {
 DEVICE int under(int o, int t, int stride, int before) { return UPSAMPLE ? (o + t - before) >> 1 : o * stride + t - before; }
 
 // Of the window of the block whose pixels begin at y0, x0; the last row is that of the map's last.
-DEVICE Place place_of(int y0, int x0, int out_height, int side, int stride, int top, int left) {
-    const int first = under(y0, 0, stride, top), last = under(min(y0 + BLOCK_ROWS, out_height) - 1, side - 1, stride, top);
+DEVICE Place place_of(int y0, int x0, int out_height, int tap_rows, int stride, int top, int left) {
+    const int first = under(y0, 0, stride, top), last = under(min(y0 + BLOCK_ROWS, out_height) - 1, tap_rows - 1, stride, top);
     return {first, under(x0, 0, stride, left), last - first + 1};
 }
 
@@ -201,7 +197,7 @@ DEVICE void deepen(const Number* w, const float* bias, int y0, int x0, int top, 
     middle += quad * 4;
     for (int item = lane; item < BLOCK_COLUMNS * BLOCK_ROWS / RUN && lane < lanes; item += lanes) {
         const int column = item % BLOCK_COLUMNS, first = item / BLOCK_COLUMNS * RUN;
-#if SIDE == 3 && !UPSAMPLE
+#if KERNEL_ROWS == 3 && !UPSAMPLE
         const Number* from = window + (first * STRIDE * Outer::columns + column * STRIDE) * Outer::pitch;
         Quad weights[9], sums[RUN];
 #pragma unroll
@@ -230,9 +226,9 @@ DEVICE void deepen(const Number* w, const float* bias, int y0, int x0, int top, 
         for (int r = first; r < first + RUN; r++) {
             float sums[4];
             for (int i = 0; i < 4; i++) sums[i] = bias[i];
-            for (int tap = 0; tap < SIDE * SIDE; tap++) {
-                const int row = under(y0 + r, tap / SIDE, STRIDE, top) - under(y0, 0, STRIDE, top);
-                const int at = under(x0 + column, tap % SIDE, STRIDE, left) - under(x0, 0, STRIDE, left);
+            for (int tap = 0; tap < KERNEL_ROWS * KERNEL_COLUMNS; tap++) {
+                const int row = under(y0 + r, tap / KERNEL_COLUMNS, STRIDE, top) - under(y0, 0, STRIDE, top);
+                const int at = under(x0 + column, tap % KERNEL_COLUMNS, STRIDE, left) - under(x0, 0, STRIDE, left);
                 float numbers[4], weights[4];
                 load(window + (row * Outer::columns + at) * Outer::pitch, numbers);
                 load(w + tap * INPUTS, weights);

@@ -15,7 +15,7 @@ pub struct Depthwise {
 impl Depthwise {
     /// `weight` is `[channels, 1, kernel, kernel]`.
     pub fn new(number: Number, shape: Shape, weight: &[f32], bias: Option<&[f32]>, weights: &mut Weights) -> Self {
-        let (channels, taps) = (shape.outputs, shape.kernel * shape.kernel);
+        let (channels, taps) = (shape.outputs, shape.taps());
         let room = stored(channels);
         let turned =
             (0..taps * room).map(|n| if n % room < channels { weight[n % room * taps + n / room] } else { 0.0 });

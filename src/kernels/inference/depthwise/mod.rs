@@ -44,7 +44,7 @@ impl Depthwise {
     /// # Panics
     /// If the lengths do not fit the shape, or inputs and outputs differ in number.
     pub fn new(path: KernelPath, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
-        assert_eq!(weight.len(), shape.outputs * shape.kernel * shape.kernel, "{shape:?}");
+        assert_eq!(weight.len(), shape.outputs * shape.taps(), "{shape:?}");
         assert_eq!(shape.inputs, shape.outputs, "{shape:?}");
         let bias = bias.map_or_else(|| vec![0.0; shape.outputs], <[f32]>::to_vec);
         assert_eq!(bias.len(), shape.outputs, "{shape:?}");
@@ -73,7 +73,7 @@ impl Depthwise {
         let (shape, isa) = (&self.shape, self.path.isa());
         let (input, mut out) = (input.into(), out.into());
         assert_eq!(input.shape().2, shape.inputs, "input of {shape:?}");
-        assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.kernel), "padding of {shape:?}");
+        assert!(!shape.upsample || input.pad() == Shape::upsample_pad(shape.side()), "padding of {shape:?}");
         let (height, width) = shape.output_size(input);
         assert_eq!(out.shape(), (height, width, shape.outputs), "output of {shape:?}");
         let range = match (input, &mut out) {
@@ -103,19 +103,19 @@ impl Depthwise {
 
 impl Pass {
     fn plain(shape: &Shape, weight: &[f32]) -> Self {
-        let kernel = shape.kernel;
+        let kernel = shape.side();
         let mut pass = Self::zeros((kernel, kernel), shape.outputs);
-        pass.add(shape.kernel, weight, |ty, tx| (ty, tx));
+        pass.add(kernel, weight, |ty, tx| (ty, tx));
         pass
     }
 
     fn upsampling(shape: &Shape, phase: (usize, usize), weight: &[f32]) -> Self {
-        let (rows, columns) = (Cells::new(shape.kernel, phase.0), Cells::new(shape.kernel, phase.1));
-        let pad = Shape::upsample_pad(shape.kernel).top;
+        let (rows, columns) = (Cells::new(shape.side(), phase.0), Cells::new(shape.side(), phase.1));
+        let pad = Shape::upsample_pad(shape.side()).top;
         let first = |cells: Cells| (cells.first() + pad as isize) as usize;
         let mut pass = Self::zeros((rows.count(), columns.count()), shape.outputs);
         (pass.first, pass.phase) = ((first(rows), first(columns)), phase);
-        pass.add(shape.kernel, weight, |ty, tx| (rows.tap(ty), columns.tap(tx)));
+        pass.add(shape.side(), weight, |ty, tx| (rows.tap(ty), columns.tap(tx)));
         pass
     }
 

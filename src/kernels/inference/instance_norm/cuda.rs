@@ -73,12 +73,22 @@ fn of_moments(
     }
 }
 
+/// `max(scale x + shift, 0)` of a map, in its place.
+pub fn affine_relu(number: Number, x: &Map, by: Affine) -> Launch {
+    each("affine_relu", number, x, vec![x.at.into(), by.scale.into(), by.shift.into()])
+}
+
 /// `y + scale x + shift` into y; without scale and shift `y + x`.
 pub fn affine_add(number: Number, x: &Map, by: Option<Affine>, y: &Map) -> Launch {
-    let defines = vec![number.define(), ("CHANNELS", x.channels), ("ADDED", 1)];
-    let kernel = Arc::new(Kernel { name: "affine_add", source: SOURCE, defines });
     let (scale, shift) = by.map_or((Arg::Null, Arg::Null), |by| (by.scale.into(), by.shift.into()));
-    let args = vec![x.at.into(), scale, shift, y.at.into(), x.pixels().into()];
+    each("affine_add", number, x, vec![x.at.into(), scale, shift, y.at.into()])
+}
+
+/// A thread for every few channels of a pixel.
+fn each(name: &'static str, number: Number, x: &Map, mut args: Vec<Arg>) -> Launch {
+    let defines = vec![number.define(), ("CHANNELS", x.channels), ("ADDED", 1)];
+    let kernel = Arc::new(Kernel { name, source: SOURCE, defines });
     let wide = if x.channels.is_multiple_of(8) { 8 } else { 4 };
+    args.push(x.pixels().into());
     Launch::each(&kernel, x.pixels() * x.channels / wide, x.images, args)
 }

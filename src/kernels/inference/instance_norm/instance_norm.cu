@@ -18,6 +18,18 @@ KERNEL affine_add(const Number* x, const float* scale, const float* shift, Numbe
     for (int i = 0; i < WIDE; i++) sums[i] += scale ? terms[i] * scale[c + i] + shift[c + i] : terms[i];
     store(y + at, sums);
 }
+
+// x = max(scale x + shift, 0).
+KERNEL affine_relu(Number* x, const float* scale, const float* shift, int pixels) {
+    const i64 n = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x, image = blockIdx.z;
+    if (n >= static_cast<i64>(pixels) * (CHANNELS / WIDE)) return;
+    const i64 c = image * CHANNELS + n % (CHANNELS / WIDE) * WIDE, at = image * pixels * CHANNELS + n * WIDE;
+    float numbers[WIDE];
+    load(x + at, numbers);
+#pragma unroll
+    for (int i = 0; i < WIDE; i++) numbers[i] = fmaxf(numbers[i] * scale[c + i] + shift[c + i], 0.0f);
+    store(x + at, numbers);
+}
 #else
 #define EPSILON 1e-5f
 

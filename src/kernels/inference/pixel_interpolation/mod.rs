@@ -1,4 +1,5 @@
-//! T's end: its last map to pixels, `out = (1 - beta) content + beta sigmoid(scale in + shift)`, cropped to the content's size.
+//! T's end: its last map to pixels, `out = (1 - beta) content + beta end(scale in + shift)`, cropped to the content's size; `end` is
+//! the sigmoid, or clamps to [0, 1].
 pub mod cuda;
 mod scalar;
 mod simd;
@@ -6,6 +7,15 @@ mod simd;
 use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 use crate::kernels::isa::{Isa, MOST_LANES};
+
+/// What makes a value between 0 and 1 of any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Squash {
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// The nearest value in [0, 1].
+    Clamp,
+}
 
 /// T's last map, before norm and sigmoid.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +26,8 @@ pub struct Last<'a> {
     pub scale: [f32; 3],
     /// Of the three colours.
     pub shift: [f32; 3],
+    /// What follows.
+    pub end: Squash,
 }
 
 /// Rows on their way; memory that is used again.
@@ -27,7 +39,7 @@ pub struct InterpolationScratch {
     bytes: Vec<u8>,
 }
 
-/// `out = (1 - beta) content + beta sigmoid(scale last + shift)`, of the content's width, row by row.
+/// `out = (1 - beta) content + beta end(scale last + shift)`, of the content's width, row by row.
 ///
 /// # Panics
 /// If the sizes do not fit.

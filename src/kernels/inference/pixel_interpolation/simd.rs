@@ -1,7 +1,7 @@
 //! The whole image with an exponential that vectorises: `2^n p(f)` with `n + f = x`, relative error below 3e-7. The sigmoid of x
 //! is `1 / (1 + 2^(-x log2(e)))`, and the norm's scale and shift take the factor in.
 #![allow(unsafe_code)]
-use super::{InterpolationScratch, Last, Pixels, PixelsMut};
+use super::{InterpolationScratch, Last, Pixels, PixelsMut, Squash};
 use crate::kernels::isa::{Kernel, Lanes, MOST_LANES};
 
 /// See [`super::interpolate`].
@@ -23,9 +23,9 @@ impl Kernel for Interpolate<'_> {
         let InterpolationScratch { last: row, bytes } = scratch;
         let n = 3 * width;
         // After three vectors the same colour stands in the same lane again.
-        let [scale, shift] = [last.scale, last.shift].map(|colours| -> [f32; 3 * MOST_LANES] {
-            std::array::from_fn(|i| -std::f32::consts::LOG2_E * colours[i % 3])
-        });
+        let factor = if last.end == Squash::Sigmoid { -std::f32::consts::LOG2_E } else { 1.0 };
+        let [scale, shift] = [last.scale, last.shift]
+            .map(|colours| -> [f32; 3 * MOST_LANES] { std::array::from_fn(|i| factor * colours[i % 3]) });
         // SAFETY: no vector has more lanes.
         let vector = |all: &[f32; 3 * MOST_LANES], i: usize| unsafe { L::load(all.as_ptr().add(i * L::N)) };
         let colours: [(L, L); 3] = std::array::from_fn(|i| (vector(&scale, i), vector(&shift, i)));
@@ -43,7 +43,11 @@ impl Kernel for Interpolate<'_> {
                 let used = (n - x).min(L::N);
                 // SAFETY: the assert above bounds every address.
                 unsafe {
-                    let stylized = logistic(L::load(row.as_ptr().add(x)).mul_add(scale, shift));
+                    let normed = L::load(row.as_ptr().add(x)).mul_add(scale, shift);
+                    let stylized = match last.end {
+                        Squash::Sigmoid => logistic(normed),
+                        Squash::Clamp => normed.max(L::splat(0.0)).min(L::splat(1.0)),
+                    };
                     let content = content.load_steps::<L>(y * n + x, used);
                     to.store(x, used, stylized.mul_add(share, content.mul_add(keep, half)));
                 }

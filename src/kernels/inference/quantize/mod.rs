@@ -40,15 +40,6 @@ pub enum Grid {
 }
 
 impl Quantized {
-    /// A map whose range is not known yet.
-    pub(super) fn new(map: FeatureMap<u8>) -> Self {
-        Self { map, ..Self::default() }
-    }
-
-    pub(super) fn into_map(self) -> FeatureMap<u8> {
-        self.map
-    }
-
     /// Stretches the bytes over this range.
     pub fn set_range(&mut self, range: Extent) {
         self.set_ranges([range].into_iter());

@@ -1,25 +1,16 @@
-//! 3x3 convolutions of stride 1 by F(4x4, 3x3) of Lavin and Gray 2016, "Fast algorithms for convolutional neural networks": a
-//! tile of 4x4 outputs is `A^T [(G g G^T) * (B^T d B)] A`, 36 products of weights `g` and inputs `d` for each pair of channels
-//! where the definition has 144.
-//!
-//! Of the two usual sizes the larger and faster: F(2x2) would save 2.25 times the products, this saves 4. Its error is larger,
-//! but with the points below only about twice that of PyTorch's convolution in float32 (measured against float64: 0.8e-6 of the
-//! outputs' deviation for 64 channels, 2.3e-6 for 512). Numbers that are not finite reach all outputs of their tile.
+//! 3x3 convolutions of stride 1 by F(4x4, 3x3), whose transforms `isa/winograd.rs` has. Numbers that are not finite reach all outputs
+//! of their tile.
 //!
 //! The products for one place of the tiles are a matrix product over channels. Some tiles and channels are transformed at a
 //! time, so that they stay in the second-level cache.
 #![allow(unsafe_code)]
 use super::layout::{Nhwc, Panels};
 use super::product::{Matrix, product};
-use super::{Isa, Kernel, Lanes, Shape, panel};
+use super::{Isa, Kernel, Lanes, Shape, panel, room};
+use crate::kernels::isa::winograd::{IN, OUT, PLACES, of_inputs, of_sums, of_weights};
 use crate::kernels::threads::pool;
 use std::ops::Range;
 
-/// Outputs on a tile's side, and inputs.
-const OUT: usize = 4;
-const IN: usize = OUT + 2;
-/// Places of a transformed tile.
-const PLACES: usize = IN * IN;
 /// Tiles that are transformed at once.
 const TILES: usize = 24;
 /// Channels that are transformed at once, of the input and of the output.
@@ -28,12 +19,6 @@ const CHANNELS: usize = 128;
 const LINE: usize = 16;
 /// Tiles of one thread's share, at least.
 const SHARE: usize = 2 * TILES;
-
-/// Points of the transforms, and their squares: with the paper's 1 and 2 the error is four times as large.
-const A: f32 = 0.625;
-const B: f32 = 1.5;
-const A2: f32 = A * A;
-const B2: f32 = B * B;
 
 /// Whether it is faster, as measured: with tiles enough for each transformed weight, that are not mostly beyond the map's edge,
 /// and channels enough for each transformed number.
@@ -83,14 +68,16 @@ pub(super) fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], w
     let (i, o, width) = (shape.inputs, shape.outputs, panel(isa));
     let panels = Panels::new(isa, 9 * i, o);
     let transformed = |outputs| TransformedWeights(Panels::new(isa, i, outputs));
-    let mut weights = vec![0.0; transformed(CHANNELS.min(o)).len()];
+    let (mut kept, len) = (room::patches(), transformed(CHANNELS.min(o)).len());
+    let weights = &mut kept.of(len)[..len];
     for from in (0..o).step_by(CHANNELS) {
         let outputs = from..o.min(from + CHANNELS);
         let layout = transformed(outputs.len());
         let both = weights.chunks_mut(layout.step()).zip(weight[panels.at(0, from)..].chunks(panels.panel_len()));
         pool::each(threads, both, |(out, panel)| isa.dispatch(Weights { panel, out }));
-        let room = || (vec![0.0; Transformed::LEN], vec![0.0; Transformed::LEN]);
-        pool::each_with(threads, shares(shape, out), room, |(maps, sums), mut share| {
+        let (weights, own) = (&*weights, || [room::patches(), room::patches()]);
+        pool::each_with(threads, shares(shape, out), own, |[maps, sums], mut share| {
+            let [maps, sums] = [maps, sums].map(|kept| kept.of(Transformed::LEN));
             for first in (0..share.tiles).step_by(TILES) {
                 let tiles = first..share.tiles.min(first + TILES);
                 for from in (0..i).step_by(CHANNELS) {
@@ -284,55 +271,6 @@ impl Kernel for Outputs<'_> {
             }
         }
     }
-}
-
-/// `G`: of the points 0, A, -A, B, -B and infinity.
-#[inline(always)]
-fn of_weights<L: Lanes>([a, b, c]: [L; 3]) -> [L; IN] {
-    let zero = L::splat(0.0);
-    let even = |by: f32, square: f32| a.mul_add(L::splat(by), c.mul_add(L::splat(by * square), zero));
-    let (by, by_two) = (0.5 / (A2 * (A2 - B2)), 0.5 / (B2 * (B2 - A2)));
-    let (one, two) = (even(by, A2), even(by_two, B2));
-    [
-        a.mul_add(L::splat(1.0 / (A2 * B2)), zero),
-        b.mul_add(L::splat(A * by), one),
-        b.mul_add(L::splat(-A * by), one),
-        b.mul_add(L::splat(B * by_two), two),
-        b.mul_add(L::splat(-B * by_two), two),
-        c,
-    ]
-}
-
-/// `B^T`.
-#[inline(always)]
-fn of_inputs<L: Lanes>([a, b, c, d, e, f]: [L; IN]) -> [L; IN] {
-    let (product, sum) = (L::splat(A2 * B2), L::splat(-A2 - B2));
-    let (less_a, less_b) = (L::splat(-A2), L::splat(-B2));
-    let (even, odd) = (c.mul_add(less_b, e), b.mul_add(less_b, d));
-    let (even_two, odd_two) = (c.mul_add(less_a, e), b.mul_add(less_a, d));
-    [
-        a.mul_add(product, c.mul_add(sum, e)),
-        odd.mul_add(L::splat(A), even),
-        odd.mul_add(L::splat(-A), even),
-        odd_two.mul_add(L::splat(B), even_two),
-        odd_two.mul_add(L::splat(-B), even_two),
-        b.mul_add(product, d.mul_add(sum, f)),
-    ]
-}
-
-/// `A^T`.
-#[inline(always)]
-fn of_sums<L: Lanes>([a, b, c, d, e, f]: [L; IN]) -> [L; OUT] {
-    let (zero, one, minus) = (L::splat(0.0), L::splat(1.0), L::splat(-1.0));
-    let (even, odd) = (b.mul_add(one, c), c.mul_add(minus, b));
-    let (even_two, odd_two) = (d.mul_add(one, e), e.mul_add(minus, d));
-    let both = |x: L, by: f32, y: L, by_two: f32, z: L| x.mul_add(L::splat(by), y.mul_add(L::splat(by_two), z));
-    [
-        both(even, 1.0, even_two, 1.0, a),
-        both(odd, A, odd_two, B, zero),
-        both(even, A2, even_two, B2, zero),
-        both(odd, A * A2, odd_two, B * B2, f),
-    ]
 }
 
 #[cfg(test)]

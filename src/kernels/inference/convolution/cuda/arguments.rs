@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 /// The whole of the kernel's source: what is written here, the window, the convolution.
 pub(super) static SOURCE: LazyLock<String> = LazyLock::new(|| {
     let written = [Border::definition(), Activation::definition(), ConvolutionArgs::definition()].concat();
-    written + include_str!("../window.cuh") + include_str!("../convolution.cu")
+    written + include_str!("../../activation.cuh") + include_str!("../window.cuh") + include_str!("../convolution.cu")
 });
 
 /// The arguments of a launch. An address that nothing is read from is null.
@@ -86,7 +86,7 @@ impl ConvolutionArgs {
     /// Those of one launch.
     pub(super) fn new(conv: &Conv, input: &Input, pad: Pad, y: &Target) -> Self {
         let (first, depthwise, map, norm) = (conv.first(), conv.depthwise.as_ref(), input.map, input.norm);
-        let pad = if first.upsample { Pad::all(first.kernel / 2) } else { pad };
+        let pad = if first.upsample { Pad::all(first.side() / 2) } else { pad };
         let size = |images: &DeviceImages| (images.height, images.width);
         let (height, width) = map.map_or((0, 0), |x| x.size());
         let (image_height, image_width) = input.images.map_or((0, 0), |(images, _)| size(images));
@@ -104,7 +104,7 @@ impl ConvolutionArgs {
             bias: conv.bias.into(),
             skip: y.skip.map(|skip| skip.conv.weight).into(),
             gain: y.skip.map(|skip| skip.gain.at).into(),
-            out: y.map.at.into(),
+            out: y.map.at.plus_values(conv.number, y.slice.unwrap_or(0)).into(),
             moments: y.moments.map(|moments| moments.at).into(),
             height: int(height),
             width: int(width),
@@ -145,9 +145,12 @@ pub(super) fn defines(
         ("BORDER", border.code()),
         // Channels as they lie in memory.
         ("INPUTS", stored(conv.shape.inputs)),
-        ("OUTPUTS", y.map.cells().2),
+        ("OUTPUTS", conv.written(y)),
+        // From one pixel of the output to the next.
+        ("OUT_PITCH", y.map.cells().2),
         // The kernel that reads the input: the depthwise one, if there is one, which may upsample before it, else the only one.
-        ("SIDE", first.kernel),
+        ("KERNEL_ROWS", first.kernel.0),
+        ("KERNEL_COLUMNS", first.kernel.1),
         ("STRIDE", first.stride),
         ("DEPTHWISE", conv.depthwise.is_some().into()),
         ("UPSAMPLE", (conv.depthwise.is_some() && first.upsample).into()),
@@ -168,7 +171,7 @@ pub(super) fn defines(
         // Steps that are written out one after the other.
         ("UNROLL", block::unrolled(conv.layout.steps(), outputs)),
         // The kernel of the convolution that is added, 0 where there is none, and its stride.
-        ("SKIP", skip.map_or(0, |shape| shape.kernel)),
+        ("SKIP", skip.map_or(0, |shape| shape.side())),
         ("SKIP_STRIDE", skip.map_or(1, |shape| shape.stride)),
         // Whether moments are taken.
         ("MEASURED", y.moments.is_some().into()),

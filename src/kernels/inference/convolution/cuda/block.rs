@@ -46,14 +46,15 @@ pub(super) fn chunk(number: Number, first: &Shape, behind_depthwise: bool, input
 
 /// Values of the window that a block's pixels need, and of what is made of it.
 fn window(number: Number, first: &Shape, behind_depthwise: bool, chunk: usize) -> usize {
-    let side = |n: usize| match first.upsample {
-        true => (n + first.kernel - 2) / 2 + 2,
-        false => (n - 1) * first.stride + first.kernel,
+    let side = |n: usize, kernel: usize| match first.upsample {
+        true => (n + kernel - 2) / 2 + 2,
+        false => (n - 1) * first.stride + kernel,
     };
+    let (rows, columns) = first.kernel;
     let pitch = pitch(number, chunk);
     // A row of taps of four channels each is even.
-    let more = if chunk == 4 && first.kernel > 1 && !first.upsample { first.kernel % 2 } else { 0 };
-    let pixels = side(TILE.0) * (side(TILE.1) + more);
+    let more = if chunk == 4 && first.taps() > 1 && !first.upsample { columns % 2 } else { 0 };
+    let pixels = side(TILE.0, rows) * (side(TILE.1, columns) + more);
     match behind_depthwise {
         true => pixels * chunk + TILE.0 * TILE.1 * pitch,
         false => pixels * pitch,

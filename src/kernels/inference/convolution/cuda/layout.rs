@@ -12,8 +12,8 @@ const GROUP: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WeightLayout {
     pub(super) number: Number,
-    /// The side of the kernel.
-    pub(super) side: usize,
+    /// Rows and columns of the kernel.
+    pub(super) kernel: (usize, usize),
     /// Input channels of a chunk, four or whole eights, and chunks.
     pub(super) chunk: usize,
     pub(super) chunks: usize,
@@ -22,22 +22,28 @@ pub(super) struct WeightLayout {
 }
 
 impl WeightLayout {
-    /// Of a kernel with this side over so many input channels, `chunk` of them at a time.
-    pub(super) fn new(number: Number, side: usize, inputs: usize, chunk: usize, eights: usize) -> Self {
-        Self { number, side, chunk, chunks: stored(inputs) / chunk, eights }
+    /// Of a kernel of these rows and columns over so many input channels, `chunk` of them at a time.
+    pub(super) fn new(number: Number, kernel: (usize, usize), inputs: usize, chunk: usize, eights: usize) -> Self {
+        Self { number, kernel, chunk, chunks: stored(inputs) / chunk, eights }
+    }
+
+    /// The kernel's positions.
+    pub(super) fn taps(&self) -> usize {
+        self.kernel.0 * self.kernel.1
     }
 
     /// Steps of a chunk.
     pub(super) fn steps(&self) -> usize {
-        let row = if self.chunk == 4 { self.side.next_multiple_of(2) } else { self.side };
-        (self.side * row * self.chunk).div_ceil(STEP)
+        let (rows, columns) = self.kernel;
+        let row = if self.chunk == 4 { columns.next_multiple_of(2) } else { columns };
+        (rows * row * self.chunk).div_ceil(STEP)
     }
 
     /// Values in memory. Those that no weight stands at are zeros.
     pub(super) fn len(&self) -> usize {
         let terms = match self.number {
             Number::F16 => self.steps() * STEP,
-            Number::F32 => self.side * self.side * self.chunk,
+            Number::F32 => self.taps() * self.chunk,
         };
         self.chunks * terms * GROUP * self.eights
     }
@@ -49,7 +55,7 @@ impl WeightLayout {
             Number::F16 => self.lane_at(output, chunk, self.term(channel, tap)),
             Number::F32 => {
                 let outputs = GROUP * self.eights;
-                ((chunk * self.side * self.side + tap) * self.chunk + channel) * outputs + output
+                ((chunk * self.taps() + tap) * self.chunk + channel) * outputs + output
             }
         }
     }
@@ -58,8 +64,8 @@ impl WeightLayout {
     /// beside each other, of which the last one of a row may be missing.
     fn term(&self, channel: usize, tap: usize) -> usize {
         if self.chunk == 4 {
-            let (row, column) = (tap / self.side, tap % self.side);
-            (row * self.side.div_ceil(2) + column / 2) * GROUP + column % 2 * 4 + channel
+            let (row, column) = (tap / self.kernel.1, tap % self.kernel.1);
+            (row * self.kernel.1.div_ceil(2) + column / 2) * GROUP + column % 2 * 4 + channel
         } else {
             tap * self.chunk + channel
         }
@@ -80,16 +86,20 @@ mod tests {
 
     /// Kernels of every kind: four channels of an even and of an odd row of taps, of one tap; whole eights, one or more chunks.
     fn layouts(number: Number) -> impl Iterator<Item = WeightLayout> {
-        let of = move |(side, inputs, chunk, eights)| WeightLayout::new(number, side, inputs, chunk, eights);
+        let of = move |(kernel, inputs, chunk, eights)| WeightLayout::new(number, kernel, inputs, chunk, eights);
         [
-            (1, 3, 4, 1),
-            (2, 3, 4, 2),
-            (3, 3, 4, 1),
-            (9, 4, 4, 3),
-            (1, 64, 64, 2),
-            (3, 40, 8, 1),
-            (3, 70, 24, 2),
-            (5, 30, 16, 12),
+            ((1, 1), 3, 4, 1),
+            ((2, 2), 3, 4, 2),
+            ((3, 3), 3, 4, 1),
+            ((9, 9), 4, 4, 3),
+            ((7, 1), 3, 4, 1),
+            ((1, 7), 3, 4, 1),
+            ((1, 1), 64, 64, 2),
+            ((3, 3), 40, 8, 1),
+            ((3, 3), 70, 24, 2),
+            ((5, 5), 30, 16, 12),
+            ((7, 1), 40, 24, 2),
+            ((1, 7), 40, 16, 3),
         ]
         .into_iter()
         .map(of)
@@ -97,7 +107,7 @@ mod tests {
 
     /// Each place once, and those of the kernel's own order; -1 where no weight stands.
     fn check(layout: WeightLayout, read: Vec<[i64; 3]>) {
-        let taps = layout.side * layout.side;
+        let taps = layout.taps();
         let mut found = vec![[-1; 3]; layout.len()];
         for output in 0..8 * layout.eights {
             for channel in 0..layout.chunk * layout.chunks {
@@ -115,14 +125,14 @@ mod tests {
     #[test]
     fn a_lane_finds_its_weights_in_the_order_in_which_it_reads_them() {
         for layout in layouts(Number::F16) {
-            let (side, taps) = (layout.side, layout.side * layout.side);
+            let ((rows, columns), taps) = (layout.kernel, layout.taps());
             // The tap and the channel of a chunk that a term's number of the input is of.
             let gathered = |step: usize, k: usize| -> Option<(usize, usize)> {
                 let half = k / 8;
                 if layout.chunk == 4 {
-                    let (pairs, group) = (side.div_ceil(2), 2 * step + half);
+                    let (pairs, group) = (columns.div_ceil(2), 2 * step + half);
                     let (row, column) = (group / pairs, group % pairs * 2 + k % 8 / 4);
-                    (row < side && column < side).then_some((row * side + column, k % 4))
+                    (row < rows && column < columns).then_some((row * columns + column, k % 4))
                 } else {
                     let (eights, eight) = (layout.chunk / 8, 2 * step + half);
                     (eight / eights < taps).then_some((eight / eights, eight % eights * 8 + k % 8))
@@ -151,7 +161,7 @@ mod tests {
         for layout in layouts(Number::F32) {
             let mut read = vec![];
             for chunk in 0..layout.chunks {
-                for tap in 0..layout.side * layout.side {
+                for tap in 0..layout.taps() {
                     for channel in 0..layout.chunk {
                         read.extend(
                             (0..8 * layout.eights).map(|o| [o, chunk * layout.chunk + channel, tap].map(|n| n as i64)),

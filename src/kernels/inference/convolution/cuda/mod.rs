@@ -56,6 +56,8 @@ struct Input<'a> {
 pub struct Target<'a> {
     /// Where they go.
     pub map: &'a Map,
+    /// The first of the map's channels that they go to, if these are not all: a map that is put together.
+    pub slice: Option<usize>,
     /// What is added to them before.
     pub skip: Option<Skip<'a>>,
     /// Where their moments go.
@@ -79,7 +81,7 @@ pub struct Skip<'a> {
 impl Skip<'_> {
     /// What lies before a phase's kernel is what lay before the whole one's.
     fn before(&self) -> usize {
-        (self.conv.shape.kernel - self.conv.shape.stride) / 2
+        (self.conv.shape.side() - self.conv.shape.stride) / 2
     }
 }
 
@@ -93,7 +95,7 @@ impl Source<'_> {
 }
 
 impl Conv {
-    /// `weight` is `[outputs, inputs, kernel, kernel]`.
+    /// `weight` is `[outputs, inputs, rows, columns]`.
     pub fn new(number: Number, shape: Shape, weight: &[f32], bias: Option<&[f32]>, weights: &mut Weights) -> Self {
         Self::packed(number, shape, weight, bias, (None, None), weights)
     }
@@ -112,22 +114,22 @@ impl Conv {
 
     /// One without bias that upsamples, as one over cells, with `room` for the outputs of each phase.
     pub fn upsampling(number: Number, shape: Shape, weight: &[f32], room: usize, weights: &mut Weights) -> Self {
-        let Shape { inputs, outputs, kernel, .. } = shape;
+        let (Shape { inputs, outputs, .. }, kernel) = (shape, shape.side());
         let (cells, weight) = pixel_shuffle_weight(outputs, inputs, kernel, weight);
         let (taps, mut roomy) = (inputs * cells * cells, vec![0.0; 4 * room * inputs * cells * cells]);
         for (o, filter) in weight.chunks_exact(taps).enumerate() {
             roomy[(o / outputs * room + o % outputs) * taps..][..taps].copy_from_slice(filter);
         }
-        let shape = Shape { outputs: 4 * room, kernel: cells, upsample: false, ..shape };
+        let shape = Shape { outputs: 4 * room, kernel: (cells, cells), upsample: false, ..shape };
         Self::packed(number, shape, &roomy, None, (None, Some((kernel, room))), weights)
     }
 
     /// A convolution without bias of a map of even sides, of four pixels at a time: as one of stride 2 whose outputs are those of
     /// four phases.
     pub fn of_fours(number: Number, shape: Shape, weight: &[f32], weights: &mut Weights) -> Self {
-        let Shape { inputs, outputs, kernel, .. } = shape;
+        let (Shape { inputs, outputs, .. }, kernel) = (shape, shape.side());
         let (side, weight) = shifted_weight(outputs, inputs, kernel, weight);
-        let shape = Shape { outputs: 4 * outputs, kernel: side, stride: 2, ..shape };
+        let shape = Shape { outputs: 4 * outputs, kernel: (side, side), stride: 2, ..shape };
         Self::packed(number, shape, &weight, None, (None, Some((kernel, outputs))), weights)
     }
 
@@ -143,7 +145,7 @@ impl Conv {
         let chunk = block::chunk(number, first, behind, shape.inputs);
         let (eights, largest) = block::eights(shape.outputs, behind);
         let layout = WeightLayout::new(number, shape.kernel, shape.inputs, chunk, eights);
-        let taps = shape.kernel * shape.kernel;
+        let taps = shape.taps();
         let mut packed = vec![0.0; layout.len()];
         for (n, &value) in weight.iter().enumerate() {
             let (output, channel, tap) = (n / taps / shape.inputs, n / taps % shape.inputs, n % taps);
@@ -168,9 +170,12 @@ impl Conv {
         self.depthwise.as_ref().map_or(&self.shape, Depthwise::shape)
     }
 
-    /// The side of the kernel that reads its input.
-    pub fn kernel(&self) -> usize {
-        self.first().kernel
+    /// The side of the square kernel that reads its input.
+    ///
+    /// # Panics
+    /// If it is not square.
+    pub fn side(&self) -> usize {
+        self.first().side()
     }
 
     /// The stride of what reads its input.
@@ -198,14 +203,21 @@ impl Conv {
         }
     }
 
+    /// How many channels of each pixel a launch writes.
+    fn written(&self, y: &Target) -> usize {
+        if y.slice.is_some() { stored(self.shape.outputs) } else { y.map.cells().2 }
+    }
+
     /// What lies outside of the input is given by the border. A depthwise convolution that upsamples needs no padding.
     ///
     /// # Panics
     /// If the maps do not fit.
     pub fn launch(&self, x: Source, pad: Pad, border: Border, y: Target) -> Launch {
-        let (height, width, outputs) = y.map.cells();
+        let ((height, width, _), outputs) = (y.map.cells(), self.written(&y));
         let room = self.shape.outputs..=8 * self.layout.eights;
         assert!(room.contains(&outputs), "{} outputs in {outputs}", self.shape.outputs);
+        let beside = y.slice.is_none_or(|first| first.is_multiple_of(8) && first + outputs <= y.map.channels);
+        assert!(beside && (y.slice.is_none() || y.moments.is_none()), "a slice of {:?}", y.map);
         if let Some(Skip { conv, .. }) = y.skip {
             let fits =
                 conv.shape.inputs == 3 && conv.layout.eights == self.layout.eights && matches!(x, Source::Map(..));

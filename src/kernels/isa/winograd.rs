@@ -1,0 +1,68 @@
+//! F(4x4, 3x3) of Lavin and Gray 2016, "Fast algorithms for convolutional neural networks": a tile of 4x4 outputs of a 3x3 convolution
+//! is `A^T [(G g G^T) * (B^T d B)] A`, 36 products of weights `g` and inputs `d` for each pair of channels where the definition has
+//! 144.
+//!
+//! Of the two usual sizes the larger and faster: F(2x2) would save 2.25 times the products, this saves 4. Its error is larger,
+//! but with the points below only about twice that of PyTorch's convolution in float32 (measured against float64: 0.8e-6 of the
+//! outputs' deviation for 64 channels, 2.3e-6 for 512).
+use super::Lanes;
+
+/// Outputs on a tile's side, and inputs.
+pub(crate) const OUT: usize = 4;
+pub(crate) const IN: usize = OUT + 2;
+/// Places of a transformed tile.
+pub(crate) const PLACES: usize = IN * IN;
+/// Points of the transforms, and their squares: with the paper's 1 and 2 the error is four times as large.
+const A: f32 = 0.625;
+const B: f32 = 1.5;
+const A2: f32 = A * A;
+const B2: f32 = B * B;
+
+/// `G`: of the points 0, A, -A, B, -B and infinity.
+#[inline(always)]
+pub(crate) fn of_weights<L: Lanes>([a, b, c]: [L; 3]) -> [L; IN] {
+    let zero = L::splat(0.0);
+    let even = |by: f32, square: f32| a.mul_add(L::splat(by), c.mul_add(L::splat(by * square), zero));
+    let (by, by_two) = (0.5 / (A2 * (A2 - B2)), 0.5 / (B2 * (B2 - A2)));
+    let (one, two) = (even(by, A2), even(by_two, B2));
+    [
+        a.mul_add(L::splat(1.0 / (A2 * B2)), zero),
+        b.mul_add(L::splat(A * by), one),
+        b.mul_add(L::splat(-A * by), one),
+        b.mul_add(L::splat(B * by_two), two),
+        b.mul_add(L::splat(-B * by_two), two),
+        c,
+    ]
+}
+
+/// `B^T`.
+#[inline(always)]
+pub(crate) fn of_inputs<L: Lanes>([a, b, c, d, e, f]: [L; IN]) -> [L; IN] {
+    let (product, sum) = (L::splat(A2 * B2), L::splat(-A2 - B2));
+    let (less_a, less_b) = (L::splat(-A2), L::splat(-B2));
+    let (even, odd) = (c.mul_add(less_b, e), b.mul_add(less_b, d));
+    let (even_two, odd_two) = (c.mul_add(less_a, e), b.mul_add(less_a, d));
+    [
+        a.mul_add(product, c.mul_add(sum, e)),
+        odd.mul_add(L::splat(A), even),
+        odd.mul_add(L::splat(-A), even),
+        odd_two.mul_add(L::splat(B), even_two),
+        odd_two.mul_add(L::splat(-B), even_two),
+        b.mul_add(product, d.mul_add(sum, f)),
+    ]
+}
+
+/// `A^T`.
+#[inline(always)]
+pub(crate) fn of_sums<L: Lanes>([a, b, c, d, e, f]: [L; IN]) -> [L; OUT] {
+    let (zero, one, minus) = (L::splat(0.0), L::splat(1.0), L::splat(-1.0));
+    let (even, odd) = (b.mul_add(one, c), c.mul_add(minus, b));
+    let (even_two, odd_two) = (d.mul_add(one, e), e.mul_add(minus, d));
+    let both = |x: L, by: f32, y: L, by_two: f32, z: L| x.mul_add(L::splat(by), y.mul_add(L::splat(by_two), z));
+    [
+        both(even, 1.0, even_two, 1.0, a),
+        both(odd, A, odd_two, B, zero),
+        both(even, A2, even_two, B2, zero),
+        both(odd, A * A2, odd_two, B * B2, f),
+    ]
+}
