@@ -753,18 +753,22 @@ def color_profile(file: "bytes") -> "bytes | None":
     The ICC profile in a file's bytes; None if there is none.
     """
 
-def convert(predictor: "str | os.PathLike[str]", transformer: "str | os.PathLike[str]", out: "str | os.PathLike[str]", name: "str" = "mobile") -> "None":
+def convert(paths: "list[str | os.PathLike[str]]", out: "str | os.PathLike[str]", name: "str", *, as_is: "bool" = False, any_pair: "bool" = False) -> "None":
     """
-    Converts Magenta's TFLite pair to one .safetensors file, written atomically.
+    Converts a style network of others to one .safetensors file, written atomically.
+
+    Magenta's pairs are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js; AdaIN and styleaug from
+    PyTorch's .pth files, whose code is not run.
 
     Args:
-        predictor: F, a MobileNetV2 (`style_predict`).
-        transformer: T (`style_transfer`), of any width and precision.
+        paths: files, folders or archives that hold F and T, together or apart.
         out: the file to write.
         name: the model's name, kept in the file.
+        as_is: InceptionV3 sees images in their own size, from 43 pixels on, not with a shorter side of 256.
+        any_pair: take F and T of pairs that do not belong together too.
 
     Raises:
-        ValueError: a file that is not such a network.
+        ValueError: a file that is not such a network, or a part of one alone.
         OSError: a file cannot be read or written.
     """
 

@@ -26,6 +26,9 @@ MOBILENET_V2 = [
     (6, 320, 1, 1),
 ]
 
+#: InceptionV3's blocks, Mixed_5b to Mixed_6e (Szegedy et al. 2016): of each branch the number of convolutions, or its pool.
+INCEPTION_V3: list[tuple[int | str, ...]] = [*[(1, 2, 3, "mean")] * 3, (1, 3, "max"), *[(1, 3, 5, "mean")] * 4]
+
 
 class Reference:
     """F and T of a model file, computed in float64.
@@ -54,6 +57,11 @@ class Reference:
     def encode(self, image: Array) -> Array:
         """F: image to z."""
         predictor = self.network["predictor"]
+        if predictor["kind"] == "inception_v3":
+            shorter = predictor.get("shorter_side", min(image.shape[:2]))
+            sizes = [n * shorter // min(image.shape[:2]) for n in image.shape[:2]]
+            x = resize(image, sizes[0], sizes[1], tensorflow_1=True)
+            return self._linear("predictor.head", self._inception_v3(x))
         largest = predictor["size"]
         height, width = (min(max(n, predictor.get("smallest", largest)), largest) for n in image.shape[:2])
         x = resize(image, height, width)
@@ -85,6 +93,34 @@ class Reference:
                 x = x + h if stride == 1 and x.shape[-1] == channels else h
                 i += 1
         return relu6(self._conv("predictor.last", x)).mean((0, 1))
+
+    def _inception_v3(self, x: Array) -> Array:
+        spec = self.network["predictor"]
+        activation = {"relu": relu, "relu6": relu6}[spec["activation"]]
+
+        def conv(name: str, x: Array, stride: int = 1, same: bool = True) -> Array:
+            rows, columns = self.tensors[f"predictor.{name}.weight"].shape[2:]
+            x = np.pad(x, [(rows // 2,) * 2, (columns // 2,) * 2, (0, 0)]) if same else x
+            return activation(self._conv(f"predictor.{name}", x, stride))
+
+        x = conv("stem.1", conv("stem.0", x, 2, same=False), same=False)
+        x = max_pool(conv("stem.2", x))
+        x = max_pool(conv("stem.4", conv("stem.3", x), same=False))
+        for b, branches in enumerate(INCEPTION_V3):
+            outputs = []
+            for i, branch in enumerate(branches):
+                name, y = f"block.{b}.branch.{i}", x
+                if branch == "max":
+                    y = max_pool(y)
+                elif branch == "mean":
+                    y = conv(f"{name}.0", mean_pool(y, spec["pools_count_zeros"]))
+                else:
+                    for j in range(int(branch)):
+                        halves = "max" in branches and j == int(branch) - 1
+                        y = conv(f"{name}.{j}", y, 2 if halves else 1, same=not halves)
+                outputs.append(y)
+            x = np.concatenate(outputs, axis=2)
+        return x.mean((0, 1))
 
     def transfer(self, image: Array, z: Array) -> Array:
         """T: image and z to stylized image, cropped to the image's size."""
@@ -168,13 +204,32 @@ def upsample(x: Array, margin: int) -> Array:
     return x[cut : x.shape[0] - cut, cut : x.shape[1] - cut]
 
 
-def resize(image: Array, height: int, width: int) -> Array:
-    """Antialiased bilinear, Pillow's BILINEAR: a triangle of half width max(1, shrinkage) around each output's centre."""
+def max_pool(x: Array) -> Array:
+    """The largest of 3x3, every second one, inside x."""
+    return np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(0, 1))[::2, ::2].max((3, 4))
+
+
+def mean_pool(x: Array, counts_zeros: bool) -> Array:
+    """The mean of 3x3 around every pixel: of the pixels inside of x, or of all nine with zeros outside."""
+
+    def sums(x: Array) -> Array:
+        return np.lib.stride_tricks.sliding_window_view(pad(x, 1, "constant"), (3, 3), axis=(0, 1)).sum((3, 4))
+
+    return sums(x) / (9 if counts_zeros else sums(np.ones_like(x)))
+
+
+def resize(image: Array, height: int, width: int, tensorflow_1: bool = False) -> Array:
+    """Antialiased bilinear, Pillow's BILINEAR: a triangle of half width max(1, shrinkage) around each output's centre.
+
+    TensorFlow 1's takes the two inputs around o * shrinkage instead, without half a pixel's shift.
+    """
 
     def matrix(n: int, size: int) -> Array:
         scale = n / size
         support = max(scale, 1.0)
         centres = (np.arange(size) + 0.5) * scale
+        if tensorflow_1:
+            support, centres = 1.0, np.minimum(np.arange(size) * scale, n - 1) + 0.5
         weights = np.maximum(0, 1 - abs(np.arange(n) + 0.5 - centres[:, None]) / support)
         return weights / weights.sum(1, keepdims=True)
 

@@ -1,36 +1,45 @@
 //! `convert` and `info`: files of weights, and what this installation is.
 use super::run::run_on;
+use crate::error::Error;
 use crate::kernels::isa::Isa;
 use crate::kernels::threads::pool::cores;
-use crate::weights::magenta;
+use crate::weights::convert::Conversion;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::PathBuf;
 
-/// Converts Magenta's TFLite pair to one .safetensors file, written atomically.
+/// Converts a style network of others to one .safetensors file, written atomically.
+///
+/// Magenta's pairs are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js; AdaIN and styleaug from
+/// PyTorch's .pth files, whose code is not run.
 ///
 /// Args:
-///     predictor: F, a MobileNetV2 (`style_predict`).
-///     transformer: T (`style_transfer`), of any width and precision.
+///     paths: files, folders or archives that hold F and T, together or apart.
 ///     out: the file to write.
 ///     name: the model's name, kept in the file.
+///     as_is: InceptionV3 sees images in their own size, from 43 pixels on, not with a shorter side of 256.
+///     any_pair: take F and T of pairs that do not belong together too.
 ///
 /// Raises:
-///     ValueError: a file that is not such a network.
+///     ValueError: a file that is not such a network, or a part of one alone.
 ///     OSError: a file cannot be read or written.
 #[pyfunction]
 #[pyo3(signature = (
-    predictor: "str | os.PathLike[str]", transformer: "str | os.PathLike[str]", out: "str | os.PathLike[str]",
-    name: "str" = "mobile",
+    paths: "list[str | os.PathLike[str]]", out: "str | os.PathLike[str]", name: "str", *, as_is: "bool" = false,
+    any_pair: "bool" = false,
 ) -> "None")]
 pub(super) fn convert(
     py: Python<'_>,
-    predictor: PathBuf,
-    transformer: PathBuf,
+    paths: Vec<PathBuf>,
     out: PathBuf,
     name: &str,
+    as_is: bool,
+    any_pair: bool,
 ) -> PyResult<()> {
-    run_on(py, predictor.display(), || magenta::mobile_pair(&predictor, &transformer, name)?.save(&out))
+    let Some(first) = paths.first() else {
+        return Err(Error::value("paths", "[]", "the files of a style network").into());
+    };
+    run_on(py, first.display(), || Conversion { paths: &paths, name, as_is, any_pair }.run()?.save(&out))
 }
 
 /// The version of the package.

@@ -2,6 +2,7 @@
 use crate::error::Result;
 use crate::interrupt::poll;
 use crate::kernels::inference::any_map::Input;
+use crate::kernels::inference::bilinear::Sampling;
 use crate::kernels::inference::convolution::Conv;
 use crate::kernels::inference::depthwise::Depthwise;
 use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad};
@@ -13,6 +14,7 @@ use crate::kernels::inference::spare_maps::SpareMaps;
 use crate::kernels::isa::{Isa, KernelPath};
 use crate::weights::Model;
 use crate::weights::layers::Layer;
+use crate::weights::network::Predictor;
 
 /// What layers need beside their input; memory that is used again.
 #[derive(Debug, Default)]
@@ -79,17 +81,25 @@ pub(super) fn shape_of(layer: &Layer, activation: Activation) -> Shape {
     Shape { inputs, outputs, kernel, stride, upsample, activation }
 }
 
+/// How F resizes its image.
+pub(super) fn sampling_of(predictor: &Predictor) -> Sampling {
+    match predictor {
+        Predictor::InceptionV3 { .. } => Sampling::TensorFlow1,
+        Predictor::MobilenetV2 { .. } | Predictor::Cnn { .. } | Predictor::Vgg19 { .. } => Sampling::Antialiased,
+    }
+}
+
 /// The two convolutions of a separable one, with nothing between.
 pub(super) fn separated(shape: Shape) -> (Shape, Shape) {
     let depthwise = Shape { outputs: shape.inputs, activation: Activation::None, ..shape };
-    (depthwise, Shape { kernel: 1, stride: 1, upsample: false, ..shape })
+    (depthwise, Shape { kernel: (1, 1), stride: 1, upsample: false, ..shape })
 }
 
 /// The padding of a convolution that keeps its map's size; one that upsamples finds the edge outside.
 pub(super) fn around(layer: &Layer) -> (Pad, Border) {
     match layer.upsample {
-        true => (Shape::upsample_pad(layer.kernel), Border::Edge),
-        false => (Pad::all(layer.kernel / 2), Border::Reflect),
+        true => (Shape::upsample_pad(layer.side()), Border::Edge),
+        false => (Pad::all(layer.side() / 2), Border::Reflect),
     }
 }
 
@@ -137,6 +147,16 @@ pub(super) fn padded(mut map: FeatureMap, (pad, border): (Pad, Border), scratch:
 pub(super) struct StyleNorm {
     beta: Linear,
     gamma: Linear,
+}
+
+/// Instance norm without parameters: the affine map that makes mean 0 and variance 1 of each channel of `map`.
+pub(super) fn fit_plain(isa: Isa, map: &FeatureMap, norm: &mut Norm) {
+    norm.measure(isa, map);
+    let Norm { mean, variance, scale, shift, .. } = norm;
+    scale.clear();
+    scale.extend(variance.iter().map(|variance| 1.0 / (variance + StyleNorm::EPSILON).sqrt()));
+    shift.clear();
+    shift.extend(mean.iter().zip(&*scale).map(|(mean, scale)| -mean * scale));
 }
 
 impl StyleNorm {

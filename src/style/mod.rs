@@ -9,11 +9,13 @@
 //!
 //! with probability p = 0.8 for each image. [`Sassl::sample`] draws what is random, as values; [`Sassl::apply`] is a pure
 //! function of them.
+mod adain;
 pub mod bank;
 mod blend;
 pub mod cuda;
 mod eigen;
 mod images;
+mod inception_v3;
 mod layers;
 mod predictor;
 mod stylizer;

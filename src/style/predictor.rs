@@ -1,6 +1,7 @@
 //! F: image to style vector z, whatever the image's size (it is resized first, if it is too large or too small).
-use super::layers::{LayerScratch, run_conv, shape_of};
-use crate::error::Result;
+use super::inception_v3::InceptionV3;
+use super::layers::{LayerScratch, run_conv, sampling_of, shape_of};
+use crate::error::{Error, Result};
 use crate::kernels::inference::any_map::{AnyMap, Input};
 use crate::kernels::inference::bilinear::{BilinearScratch, resize};
 use crate::kernels::inference::convolution::Conv;
@@ -13,13 +14,14 @@ use crate::kernels::inference::pixels::Pixels;
 use crate::kernels::isa::{Extent, KernelPath};
 use crate::weights::Model;
 use crate::weights::layers::{BlockLayers, Layer, PredictorLayers};
+use crate::weights::network;
 
 /// F with its weights.
 #[derive(Clone, Debug)]
 pub struct Predictor {
     path: KernelPath,
-    /// Sides of the image that it sees, at least and at most.
-    sides: (usize, usize),
+    /// What it looks like, and with that the size in which it sees an image.
+    network: network::Predictor,
     body: Body,
     head: Linear,
     /// What is added to z for each time that the image is half of the largest.
@@ -32,6 +34,8 @@ enum Body {
     Cnn(Vec<Conv>),
     /// MobileNetV2 up to its last convolution; means of its channels.
     MobilenetV2(Box<MobilenetV2>),
+    /// InceptionV3 up to Mixed_6e; means of its channels.
+    InceptionV3(InceptionV3),
 }
 
 #[derive(Clone, Debug)]
@@ -67,9 +71,10 @@ impl Block {
 
     /// Expands, convolves and projects strip by strip, so that the hidden map, the largest of all, stays in the cache.
     fn run(&self, path: KernelPath, x: Input, scratch: &mut LayerScratch) -> FeatureMap {
-        let Shape { kernel, stride, outputs: channels, .. } = *self.depthwise.shape();
+        let Shape { stride, outputs: channels, .. } = *self.depthwise.shape();
+        let side = self.depthwise.shape().side();
         let (x_height, x_width, _) = x.shape();
-        let pad = Pad::same(x_height, x_width, kernel, stride);
+        let pad = Pad::same(x_height, x_width, side, stride);
         let sides = Pad { top: 0, bottom: 0, ..pad };
         let (height, width) = (x_height.div_ceil(stride), x_width.div_ceil(stride));
         let mut out = scratch.maps.take(height, width, self.project.shape().outputs, Pad::NONE);
@@ -82,7 +87,7 @@ impl Block {
         let mut done = 0;
         for y in (0..height).step_by(step) {
             let rows = step.min(height - y);
-            let (start, end) = (y * stride, (y + rows - 1) * stride + kernel);
+            let (start, end) = (y * stride, (y + rows - 1) * stride + side);
             // Rows that the last strip has made already.
             let kept = usize::saturating_sub(done, start);
             hidden.keep_last_rows(kept);
@@ -139,14 +144,15 @@ impl Predictor {
                 blocks: blocks.iter().map(block).collect::<Result<_>>()?,
                 last: conv(&last, Activation::Relu6)?,
             })),
+            PredictorLayers::Vgg19(_) => return Err(Error::weights(&model.name, "is AdaIN's, whose F and T are one")),
+            PredictorLayers::InceptionV3(layers) => Body::InceptionV3(InceptionV3::new(model, path, &layers)?),
         };
         let linear = |name: &str| -> Result<Linear> {
             let (weight, bias) = model.weight_and_bias(&format!("predictor.{name}"))?;
             Ok(Linear::new(path.isa(), weight, bias))
         };
-        let sides = (predictor.smallest(), predictor.size());
         let zoom = predictor.zooms().then(|| linear("zoom")).transpose()?;
-        Ok(Self { path, sides, body, head: linear("head")?, zoom })
+        Ok(Self { path, network: predictor.clone(), body, head: linear("head")?, zoom })
     }
 
     /// Length of z.
@@ -164,25 +170,30 @@ impl Predictor {
         scratch: &mut LayerScratch,
     ) {
         let PredictorScratch { resize: resizing, features } = own;
-        let (smallest, largest) = self.sides;
-        let [height, columns] = [image.len() / (3 * width), width].map(|n| n.clamp(smallest, largest));
+        let (height, columns) = self.network.seen(image.len() / (3 * width), width);
         let (pad, border) = match self.body {
             Body::Cnn(_) => (Pad::all(1), Border::Reflect),
             Body::MobilenetV2(_) => (Pad::same(height, columns, 3, 2), Border::Zero),
+            Body::InceptionV3(_) => (Pad::NONE, Border::Zero),
         };
         let mut x = scratch.maps.take(height, columns, 3, pad);
-        resize(self.path.isa(), image, width, &mut x, resizing);
+        resize(self.path.isa(), sampling_of(&self.network), image, width, &mut x, resizing);
         x.fill_border(border);
         x.set_range(Extent { low: 0.0, high: 1.0 });
         features.clear();
         match &self.body {
             Body::Cnn(stages) => self.run_cnn(stages, x, features, scratch),
             Body::MobilenetV2(network) => self.run_mobilenet_v2(network, x, features, scratch),
+            Body::InceptionV3(network) => {
+                let out = network.run(x, scratch);
+                scratch.norm.measure(self.path.isa(), &out);
+                features.extend_from_slice(&scratch.norm.mean);
+                scratch.maps.put(out);
+            }
         }
         self.head.run(features, z);
         if let Some(zoom) = &self.zoom {
-            let halvings = ((largest * largest) as f32 / (height * columns) as f32).log2() / 2.0;
-            zoom.add(halvings, features, z);
+            zoom.add(self.network.halvings((height, columns)), features, z);
         }
     }
 

@@ -1,13 +1,14 @@
 //! F and T of one model over batches of images, `threads` of them at a time.
+use super::adain::Adain;
 use super::blend::blend;
 use super::images::{Images, split};
 use super::layers::LayerScratch;
 use super::predictor::{Predictor, PredictorScratch};
-use super::transformer::Transformer;
+use super::transformer::{Stylized, Transformer};
 use crate::error::{Error, Result};
 use crate::kernels::inference::feature_map::Border;
 use crate::kernels::inference::pixel_interpolation::{InterpolationScratch, interpolate};
-use crate::kernels::inference::pixels::PixelsMut;
+use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 use crate::kernels::isa::KernelPath;
 use crate::kernels::threads::idle::{Idle, Reusable};
 use crate::kernels::threads::pool;
@@ -22,9 +23,27 @@ pub struct Stylizer {
     space: String,
     licence: String,
     provenance: String,
-    predictor: Predictor,
-    transformer: Transformer,
+    networks: Networks,
+    smallest: usize,
     idle: Idle<Workspace>,
+}
+
+/// F and T.
+#[derive(Debug)]
+enum Networks {
+    /// Apart, T with conditional instance norm.
+    Conditional(Box<(Predictor, Transformer)>),
+    /// With one encoder.
+    Adain(Adain),
+}
+
+/// Which z T is given.
+#[derive(Clone, Copy)]
+enum Given<'a> {
+    /// This one.
+    Z(&'a [f32]),
+    /// The content's, which may be known, blended with a style's.
+    Blended { content: Option<&'a [f32]>, style: &'a [f32], alpha: f32 },
 }
 
 /// The memory that one thread needs for one image.
@@ -72,8 +91,11 @@ impl Stylizer {
             space: model.space.clone(),
             licence: model.licence.clone(),
             provenance: model.provenance.clone(),
-            predictor: Predictor::new(model, path)?,
-            transformer: Transformer::new(model, path)?,
+            networks: match Adain::new(model, path)? {
+                Some(adain) => Networks::Adain(adain),
+                None => Networks::Conditional(Box::new((Predictor::new(model, path)?, Transformer::new(model, path)?))),
+            },
+            smallest: model.network.predictor.smallest(),
             idle: Idle::default(),
         })
     }
@@ -100,7 +122,10 @@ impl Stylizer {
 
     /// Length of a style vector.
     pub fn dim(&self) -> usize {
-        self.predictor.dim()
+        match &self.networks {
+            Networks::Conditional(networks) => networks.0.dim(),
+            Networks::Adain(adain) => adain.dim(),
+        }
     }
 
     /// F: one style vector for each image, `[count, dim]`.
@@ -108,12 +133,17 @@ impl Stylizer {
     /// # Errors
     /// The system has not the memory.
     pub fn encode(&self, images: Images, threads: usize) -> Result<Vec<f32>> {
+        self.check_size(images)?;
         let dim = self.dim();
         let mut out = memory::zeros("images", memory::count("images", &[images.count(), dim])?)?;
         let jobs = out.chunks_exact_mut(dim).enumerate().collect();
         self.for_each(jobs, threads, |(i, z), workspace| {
             let Workspace { predictor, layers, .. } = workspace;
-            self.predictor.run(images.get(i), images.size().1, z, predictor, layers);
+            let (image, width) = (images.get(i), images.size().1);
+            match &self.networks {
+                Networks::Conditional(networks) => networks.0.run(image, width, z, predictor, layers),
+                Networks::Adain(adain) => adain.z(image, width, z, layers),
+            }
         })?;
         Ok(out)
     }
@@ -123,11 +153,13 @@ impl Stylizer {
     /// # Errors
     /// `z` or `out` is of another shape.
     pub fn transfer(&self, images: Images, z: &[f32], out: &mut [f32], threads: usize) -> Result<()> {
+        if let Networks::Adain(_) = self.networks {
+            self.check_size(images)?;
+        }
         let z = self.vectors("z", z, images.count())?;
         let jobs = self.jobs(images, PixelsMut::F32(out))?;
         self.for_each(jobs, threads, |(i, out), workspace| {
-            let Workspace { interpolation, layers, .. } = workspace;
-            self.finish((images, i), z[i], 1.0, out, interpolation, layers);
+            self.finish((images, i), Given::Z(z[i]), 1.0, out, workspace)
         })
     }
 
@@ -136,6 +168,7 @@ impl Stylizer {
     /// # Errors
     /// An argument of another shape; alpha or beta outside [0, 1].
     pub fn stylize(&self, images: Images, style: &Style, out: PixelsMut, threads: usize) -> Result<()> {
+        self.check_size(images)?;
         let n = images.count();
         let z_style = self.vectors("z_style", style.z, n)?;
         let z_content = style.z_content.map(|z| self.vectors("z_content", z, n)).transpose()?;
@@ -150,41 +183,64 @@ impl Stylizer {
             images.get(i).copy(out);
         }
         self.for_each(chosen, threads, |(i, out), workspace| {
-            let Workspace { z, predictor, interpolation, layers } = workspace;
-            z.resize(self.dim(), 0.0);
-            match &z_content {
-                Some(known) => z.copy_from_slice(known[i]),
-                None => self.predictor.run(images.get(i), images.size().1, z, predictor, layers),
-            }
-            blend(z, z_style[i], style.alpha.of(i));
-            self.finish((images, i), z, style.beta.of(i), out, interpolation, layers);
+            let content = z_content.as_ref().map(|known| known[i]);
+            let z = Given::Blended { content, style: z_style[i], alpha: style.alpha.of(i) };
+            self.finish((images, i), z, style.beta.of(i), out, workspace);
         })
     }
 
     /// `(1 - beta) content + beta T(content, z)` of image `i`.
-    fn finish(
-        &self,
-        (images, i): (Images, usize),
-        z: &[f32],
-        beta: f32,
-        out: PixelsMut,
-        interpolation: &mut InterpolationScratch,
-        layers: &mut LayerScratch,
-    ) {
+    fn finish(&self, (images, i): (Images, usize), given: Given, beta: f32, out: PixelsMut, workspace: &mut Workspace) {
         let (content, (height, width)) = (images.get(i), images.size());
-        let stylized = if content.is_flat() {
-            self.transformer.run_flat(height, width, z, layers)
-        } else {
-            let pad = self.transformer.image_pad(height, width);
-            let mut image = layers.maps.take_any(self.path, height, width, 3, pad);
-            content.unpack(self.path.isa(), &mut image);
-            image.fill_border(Border::Reflect);
-            let stylized = self.transformer.run(&image, z, layers);
-            layers.maps.put_any(image);
-            stylized
+        let Workspace { z, predictor, interpolation, layers } = workspace;
+        z.resize(self.dim(), 0.0);
+        let stylized = match &self.networks {
+            Networks::Conditional(networks) => {
+                let (encoder, transformer) = &**networks;
+                given.write(z, |z| encoder.run(content, width, z, predictor, layers));
+                self.transform(transformer, content, (height, width), z, layers)
+            }
+            Networks::Adain(adain) => {
+                let own = given.wants_content().then_some(&mut z[..]);
+                let encoded = adain.encode(content, width, own, layers);
+                given.write(z, |_| {});
+                adain.decode(encoded, z, layers)
+            }
         };
         interpolate(self.path.isa(), stylized.last(), beta, content, width, out, interpolation);
         stylized.recycle(layers);
+    }
+
+    /// T with conditional instance norm.
+    fn transform(
+        &self,
+        transformer: &Transformer,
+        content: Pixels,
+        (height, width): (usize, usize),
+        z: &[f32],
+        layers: &mut LayerScratch,
+    ) -> Stylized {
+        if content.is_flat() {
+            return transformer.run_flat(height, width, z, layers);
+        }
+        let pad = transformer.image_pad(height, width);
+        let mut image = layers.maps.take_any(self.path, height, width, 3, pad);
+        content.unpack(self.path.isa(), &mut image);
+        image.fill_border(Border::Reflect);
+        let stylized = transformer.run(&image, z, layers);
+        layers.maps.put_any(image);
+        stylized
+    }
+
+    /// Refuses images in which F has nothing to see.
+    fn check_size(&self, images: Images) -> Result<()> {
+        let (height, width) = images.size();
+        if images.count() == 0 || height.min(width) >= self.smallest {
+            return Ok(());
+        }
+        let remedy =
+            format!("at least {0}x{0} pixels, as F of {1} sees no smaller ones; resize them", self.smallest, self.name);
+        Err(Error::shape("images", remedy, format!("{height}x{width}")))
     }
 
     /// The vector of each of `n` images.
@@ -217,6 +273,27 @@ impl Stylizer {
         let threads = threads.min(jobs.len());
         let own = || self.idle.take();
         memory::fallible(|| pool::each_with(threads, jobs.into_iter(), own, |workspace, next| job(next, workspace)))
+    }
+}
+
+impl Given<'_> {
+    /// Whether it takes the content's z, and that is not known.
+    fn wants_content(self) -> bool {
+        matches!(self, Self::Blended { content: None, .. })
+    }
+
+    /// Writes it, with the content's from `encode` if it is asked for and not known.
+    fn write(self, z: &mut [f32], encode: impl FnOnce(&mut [f32])) {
+        match self {
+            Self::Z(given) => z.copy_from_slice(given),
+            Self::Blended { content, style, alpha } => {
+                match content {
+                    Some(known) => z.copy_from_slice(known),
+                    None => encode(z),
+                }
+                blend(z, style, alpha);
+            }
+        }
     }
 }
 

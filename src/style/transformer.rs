@@ -3,26 +3,29 @@
 //! contract: convolution, ReLU -> residual: `x + norm(conv(relu(norm(conv(x)))))` -> expand: nearest x2, convolution, norm,
 //! ReLU -> head: convolution to three colours, norm, sigmoid. Every norm takes its gamma and beta from z. The output is
 //! `2^n ceil(size / 2^n)` pixels for a network that halves n times; the caller crops.
-use super::layers::{Convolution, LayerScratch, StyleNorm, around, padded, run_conv, shape_of};
-use crate::error::Result;
+use super::layers::{Convolution, LayerScratch, StyleNorm, around, fit_plain, padded, run_conv, shape_of};
+use crate::error::{Error, Result};
 use crate::kernels::inference::any_map::{AnyMap, Input};
 use crate::kernels::inference::convolution::Conv;
 use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad};
 use crate::kernels::inference::instance_norm::{affine_add, affine_relu};
 use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::linear::Linear;
-use crate::kernels::inference::pixel_interpolation::Last;
+use crate::kernels::inference::pixel_interpolation::{Last, Squash};
 use crate::kernels::inference::quantize::Grid;
 use crate::kernels::inference::upsampling::{pixel_shuffle_weight, shifted_weight};
 use crate::kernels::isa::KernelPath;
 use crate::weights::Model;
 use crate::weights::layers::{Layer, TransformerLayers};
+use crate::weights::network::{self, AnyTransformer};
 
 /// T with its weights.
 #[derive(Clone, Debug)]
 pub struct Transformer {
     path: KernelPath,
     contract: Vec<Conv>,
+    /// Whether a norm without parameters follows each of them.
+    contract_norm: bool,
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
     head: Site,
@@ -34,6 +37,17 @@ pub struct Transformer {
     growth: usize,
     /// The padding that contract's layers, the residual blocks, expand's layers and the head want, in this order.
     pads: Vec<(Pad, Border)>,
+}
+
+/// What T with conditional instance norm looks like.
+///
+/// # Errors
+/// The model's T is another.
+pub(super) fn conditional(model: &Model) -> Result<&network::Transformer> {
+    match &model.network.transformer {
+        AnyTransformer::Conditional(transformer) => Ok(transformer),
+        AnyTransformer::Adain(_) => Err(Error::weights(&model.name, "is AdaIN's, whose T has no conditional norm")),
+    }
 }
 
 /// A convolution with its norm.
@@ -52,21 +66,25 @@ impl Site {
     /// A dense one that upsamples, as one over cells of four pixels.
     fn shuffled(model: &Model, path: KernelPath, layer: &Layer) -> Result<Self> {
         let weight = model.numbers(&format!("{}.weight", layer.name))?;
-        let (kernel, weight) = pixel_shuffle_weight(layer.outputs, layer.inputs, layer.kernel, weight);
-        let conv = Conv::new(path, Shape::plain(layer.inputs, 4 * layer.outputs, kernel), &weight, None);
+        let (side, weight) = pixel_shuffle_weight(layer.outputs, layer.inputs, layer.side(), weight);
+        let conv = Conv::new(path, Shape::plain(layer.inputs, 4 * layer.outputs, side), &weight, None);
         let norm = StyleNorm::new(model, path.isa(), &layer.name)?;
         Ok(Self { convolution: Convolution::Dense(conv), norm })
     }
 }
 
 /// A layer of the contracting part, which is the i-th.
-fn contract_conv(model: &Model, path: KernelPath, (i, layer): (usize, &Layer)) -> Result<Conv> {
-    let (weight, bias) = model.weight_and_bias(&layer.name)?;
-    let shape = shape_of(layer, Activation::Relu);
+fn contract_conv(model: &Model, path: KernelPath, (i, layer): (usize, &Layer), normed: bool) -> Result<Conv> {
+    let weight = model.numbers(&format!("{}.weight", layer.name))?;
+    let (activation, bias) = match normed {
+        true => (Activation::None, None),
+        false => (Activation::Relu, Some(model.numbers(&format!("{}.bias", layer.name))?)),
+    };
+    let shape = shape_of(layer, activation);
     Ok(match i {
         // Pixels are bytes.
-        0 => Conv::new(path, shape, weight, Some(bias)),
-        _ => Conv::in_words(path, shape, weight, Some(bias)),
+        0 => Conv::new(path, shape, weight, bias),
+        _ => Conv::in_words(path, shape, weight, bias),
     })
 }
 
@@ -75,8 +93,8 @@ fn skip_conv(model: &Model, path: KernelPath, skip: &Layer, fours: bool) -> Resu
     let weight = model.numbers(&format!("{}.weight", skip.name))?;
     let shape = shape_of(skip, Activation::None);
     let conv = if fours {
-        let (kernel, weight) = shifted_weight(skip.outputs, skip.inputs, skip.kernel, weight);
-        Conv::new(path, Shape { outputs: 4 * skip.outputs, kernel, stride: 2, ..shape }, &weight, None)
+        let (side, weight) = shifted_weight(skip.outputs, skip.inputs, skip.side(), weight);
+        Conv::new(path, Shape { stride: 2, ..Shape::plain(skip.inputs, 4 * skip.outputs, side) }, &weight, None)
     } else {
         Conv::new(path, shape, weight, None)
     };
@@ -84,18 +102,19 @@ fn skip_conv(model: &Model, path: KernelPath, skip: &Layer, fours: bool) -> Resu
     Ok((conv, Linear::new(path.isa(), weight, bias)))
 }
 
-/// T's last map and the norm that its sigmoid still lacks.
+/// T's last map, and what follows: a norm and what makes colours of its values.
 #[derive(Debug)]
 pub struct Stylized {
-    map: FeatureMap,
-    scale: [f32; 3],
-    shift: [f32; 3],
+    pub(super) map: FeatureMap,
+    pub(super) scale: [f32; 3],
+    pub(super) shift: [f32; 3],
+    pub(super) end: Squash,
 }
 
 impl Stylized {
     /// What [`crate::kernels::inference::pixel_interpolation::interpolate`] reads.
     pub fn last(&self) -> Last<'_> {
-        Last { map: &self.map, scale: self.scale, shift: self.shift }
+        Last { map: &self.map, scale: self.scale, shift: self.shift, end: self.end }
     }
 
     /// Gives the memory back.
@@ -110,7 +129,7 @@ impl Transformer {
     /// # Errors
     /// A tensor is missing.
     pub fn new(model: &Model, path: KernelPath) -> Result<Self> {
-        let TransformerLayers { contract, residual, expand, head, skip } = model.network.transformer.layers();
+        let TransformerLayers { contract, contract_norm, residual, expand, head, skip } = conditional(model)?.layers();
         let site = |layer: &Layer| Site::new(model, path, layer);
         let contracting = contract.iter().map(|layer| layer.stride).product();
         // All residual blocks want the padding of their 3x3 kernels.
@@ -119,7 +138,12 @@ impl Transformer {
         Ok(Self {
             path,
             pads: pads.collect(),
-            contract: contract.iter().enumerate().map(|at| contract_conv(model, path, at)).collect::<Result<_>>()?,
+            contract: contract
+                .iter()
+                .enumerate()
+                .map(|at| contract_conv(model, path, at, contract_norm))
+                .collect::<Result<_>>()?,
+            contract_norm,
             residual: residual.iter().map(|[a, b]| Ok([site(a)?, site(b)?])).collect::<Result<_>>()?,
             expand: expand.iter().map(site).collect::<Result<_>>()?,
             stride: contracting,
@@ -144,7 +168,7 @@ impl Transformer {
     /// What the skip's kernel reaches beyond the image: half of it all around, as far as the output goes.
     fn skip_pad(&self, height: usize, width: usize) -> Option<Pad> {
         let skip = self.skip.as_ref()?.0.shape();
-        let reach = (skip.kernel - skip.stride) / 2;
+        let reach = (skip.side() - skip.stride) / 2;
         let beyond = |n: usize| n.div_ceil(self.stride) * self.growth - n + reach;
         Some(Pad { top: reach, left: reach, bottom: beyond(height), right: beyond(width) })
     }
@@ -157,7 +181,7 @@ impl Transformer {
         map.as_mut_slice().fill(0.0);
         let mut shift = [0.0; 3];
         self.head.norm.beta(z, &mut shift);
-        Stylized { map, scale: [0.0; 3], shift }
+        Stylized { map, scale: [0.0; 3], shift, end: Squash::Sigmoid }
     }
 
     /// Runs T up to the norm of its last layer. `image` is of three channels in [0, 1], padded as [`Transformer::image_pad`]
@@ -171,7 +195,11 @@ impl Transformer {
         for conv in &self.contract {
             let from = x.as_ref().map_or_else(|| image.view().trimmed(input.0), Input::from);
             input = next();
-            let mut out = run_conv(conv, from, input.0, scratch);
+            let mut out = if self.contract_norm {
+                self.run_normed(conv, from, input.0, scratch)
+            } else {
+                run_conv(conv, from, input.0, scratch)
+            };
             out.fill_border(input.1);
             if let Some(done) = x.replace(out) {
                 scratch.maps.put(done);
@@ -211,7 +239,21 @@ impl Transformer {
         scratch.maps.put_any(x);
         let colours = |of: &[f32]| [of[0], of[1], of[2]];
         let (scale, shift) = (colours(&scratch.norm.scale), colours(&scratch.norm.shift));
-        Stylized { map, scale, shift }
+        Stylized { map, scale, shift, end: Squash::Sigmoid }
+    }
+
+    /// `relu(norm(conv(x)))` of a norm without parameters, with room for this padding.
+    fn run_normed(&self, conv: &Conv, x: Input, pad: Pad, scratch: &mut LayerScratch) -> FeatureMap {
+        let raw = run_conv(conv, x, Pad::NONE, scratch);
+        fit_plain(self.path.isa(), &raw, &mut scratch.norm);
+        let out = scratch.maps.take(raw.height(), raw.width(), raw.channels(), pad);
+        let mut out = AnyMap::Floats(out);
+        affine_relu(self.path.isa(), &raw, &mut scratch.norm, Grid::Map, &mut out);
+        scratch.maps.put(raw);
+        match out {
+            AnyMap::Floats(out) => out,
+            AnyMap::Bytes(_) => unreachable!("it was taken in float32"),
+        }
     }
 
     /// `relu(norm(conv(x)))` with its padding filled, on this grid.

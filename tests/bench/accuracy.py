@@ -30,7 +30,7 @@ def main() -> None:
         args.weights / f"magenta_mobile_{n}.tflite" for n in ("predictor_int8", "transformer_f16")
     )
     with tempfile.TemporaryDirectory() as folder:
-        convert(predictor, transformer, Path(folder) / "mobile.safetensors")
+        convert([predictor, transformer], Path(folder) / "mobile.safetensors", "mobile")
         mobile = Stylizer(Path(folder) / "mobile.safetensors", precision="exact")
         pairs = {
             "mobile": (Stylizer(Path(folder) / "mobile.safetensors"), mobile),

@@ -90,7 +90,7 @@ def main() -> None:
         folder = Path(name)
         pair = [args.weights / f"magenta_mobile_{part}.tflite" for part in ("predictor_int8", "transformer_f16")]
         if all(path.exists() for path in pair):
-            convert(pair[0], pair[1], folder / "mobile.safetensors")
+            convert(pair, folder / "mobile.safetensors", "mobile")
             results |= mobile(args, pair, folder, roof)
         else:
             print(f"DID NOT RUN: the mobile pair is not in {args.weights}")

@@ -17,6 +17,8 @@ mod targets;
 mod cifar_files;
 #[path = "../rust/flatbuffer.rs"]
 mod flatbuffer;
+#[path = "../rust/onnx_files.rs"]
+mod onnx_files;
 #[path = "../rust/tflite_files.rs"]
 mod tflite_files;
 

@@ -1,6 +1,7 @@
 //! The readers, one row each: what reads bytes that others made.
 use crate::cifar_files::{batch, string};
 use crate::flatbuffer::Storage;
+use crate::onnx_files;
 use crate::tflite_files::{GOOD, Recipe, UNIT, predictor, transformer};
 use sassl::Result;
 use sassl::data::{Cifar, Layout, Records, Source, WebDataset};
@@ -8,6 +9,10 @@ use sassl::error::Error;
 use sassl::image::{Crop, DecodeOptions, color_profile, decode};
 use sassl::style::Bank;
 use sassl::train::{Config, State, checkpoint};
+use sassl::weights::containers::pth::PthFile;
+use sassl::weights::containers::saved_model::read_variables;
+use sassl::weights::containers::tfjs::read_weights;
+use sassl::weights::magenta::variables::is_variable;
 use sassl::weights::magenta::{read_predictor, read_transformer};
 use sassl::weights::{Model, safetensors};
 use std::borrow::Cow;
@@ -34,6 +39,13 @@ pub fn all(folder: &Path) -> Vec<Target> {
     let of_file = |name, share, seeds, read| Target { path: true, ..row(name, share, seeds, read) };
     let tflite = [Storage::F32, Storage::F16, Storage::Int8, Storage::Int8Channels];
     let tflite = tflite.map(|storage| transformer(Recipe { storage, ..GOOD })).to_vec();
+    let onnx = |storage| onnx_files::transformer(onnx_files::Recipe { storage, ..onnx_files::TINY });
+    let onnx = {
+        use onnx_files::Storage::{External, Half, Quantized, Raw, Typed, TypedHalf};
+        [Raw, Typed, Half, TypedHalf, Quantized, External].map(onnx).to_vec()
+    };
+    let graphs = [tflite, onnx].concat();
+    let containers = |end: &str| golden("containers", end);
     let weights = golden("", "safetensors");
     let colors = vec![7; 2 * 3072];
     let cifar = vec![
@@ -47,8 +59,10 @@ pub fn all(folder: &Path) -> Vec<Target> {
         row("models", 60, weights, |bytes, path| Model::from_bytes(bytes.to_vec(), path).map(drop)),
         of_file("banks", 100, vec![bank(folder, 3, 4), bank(folder, 40, 8)], read_bank),
         of_file("checkpoints", 100, vec![saved(folder)], |_, path| checkpoint::load(path).map(drop)),
-        row("transformers", 120, tflite, |bytes, path| read_transformer(bytes, path).map(drop)),
+        row("transformers", 120, graphs, |bytes, path| read_transformer(bytes, path).map(drop)),
         row("predictors", 1, vec![predictor(UNIT, 3, true)], |bytes, path| read_predictor(bytes, path).map(drop)),
+        row("pth", 100, containers("pth"), read_pth),
+        Target { mend: mend_tar, ..of_file("archives", 60, containers("tar"), read_archive) },
         Target { mend: mend_tar, ..of_file("shards", 100, vec![shard(true), shard(false)], read_shard) },
         of_file("cifar", 120, cifar, |_, path| read_all(&Cifar::new(Layout::CIFAR10, vec![path.into()])?)),
         of_file("records", 40, records, read_records),
@@ -63,6 +77,17 @@ fn golden(folder: &str, suffix: &str) -> Vec<Vec<u8>> {
     paths.retain(|path| path.is_file() && path.extension().is_some_and(|found| suffix.is_empty() || found == suffix));
     paths.sort();
     paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+fn read_pth(bytes: &[u8], path: &Path) -> Result<()> {
+    let file = PthFile::from_bytes(bytes.to_vec(), path)?;
+    file.names().try_for_each(|name| file.tensor(name).map(drop))
+}
+
+/// A checkpoint, a SavedModel or TensorFlow.js' model: each reader refuses the others'.
+fn read_archive(_: &[u8], path: &Path) -> Result<()> {
+    let variables = read_variables(path, is_variable).map(drop);
+    read_weights(path).map(drop).or(variables)
 }
 
 fn images() -> Vec<Vec<u8>> {

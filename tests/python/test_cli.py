@@ -211,7 +211,7 @@ def test_convert_magentas_pair(tmp_path, capsys):
     predictor = shared("weights/magenta_mobile_predictor_int8.tflite")
     transformer = shared("weights/magenta_mobile_transformer_f16.tflite")
     out = tmp_path / "mobile.safetensors"
-    call = ["convert", "--predictor", str(predictor), "--transformer", str(transformer), "--out", str(out)]
+    call = ["convert", str(predictor), str(transformer), "--out", str(out)]
     assert main(call) == 0
     assert Stylizer(out).dim == 100
     assert Stylizer(out).name == "mobile"
@@ -231,7 +231,7 @@ def test_convert_magentas_pair(tmp_path, capsys):
         ("stylize {0}/photos/a.png --out {0} --threads 0", "threads = 0"),
         ("stylize {0}/photos/a.png --out {0} --seed -1", "--seed = -1"),
         ("bank {0}/photos --out {0}/bank.pt", ".safetensors"),
-        ("convert --predictor {0}/p --transformer {0}/t --out {0}/m.safetensors", "/p: No such file"),
+        ("convert {0}/p {0}/t --out {0}/m.safetensors", "/p: No such file"),
     ],
 )
 def test_errors_are_one_line(call, phrase, folder, tmp_path, capsys):

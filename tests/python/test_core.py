@@ -243,8 +243,8 @@ GREY = np.full((1, 16, 16, 3), 0.5, np.float32)
         (lambda: Bank.default().gaussian(999), ValueError, "rank = 999"),
         (lambda: StyleParams([True], [0.1], [0.1], [-1]), ValueError, "count from 0"),
         (lambda: StyleParams([True], [0.1, 0.2], [0.1], [1]), ValueError, "alpha"),
-        (lambda: convert("absent", "absent", "out"), FileNotFoundError, "absent"),
-        (lambda: convert(__file__, __file__, "out"), ValueError, "not a TFLite file"),
+        (lambda: convert(["absent"], "out", "x"), FileNotFoundError, "absent"),
+        (lambda: convert([__file__], "out", "x"), ValueError, "none of the files that networks come in"),
     ],
 )
 def test_what_is_wrong_is_named(call, error, phrase):
@@ -276,7 +276,7 @@ def test_magentas_pair_agrees_with_litert(tmp_path, photo):
     from ai_edge_litert.interpreter import Interpreter
 
     files = [shared(f"weights/magenta_mobile_{n}.tflite") for n in ("predictor_int8", "transformer_f16")]
-    convert(*map(str, files), str(tmp_path / "mobile.safetensors"))
+    convert(files, tmp_path / "mobile.safetensors", "mobile")
     stylizer = Stylizer(tmp_path / "mobile.safetensors", precision="exact")
     runners = [Interpreter(str(path)) for path in files]
 

@@ -1,6 +1,6 @@
 //! After the first image nothing is allocated for each: a batch costs as many allocations as any other, however long.
 #![allow(unsafe_code)]
-use crate::style::model;
+use crate::style::{model, with_predictor};
 use sassl::kernels::inference::pixels::{Pixels, PixelsMut};
 use sassl::kernels::isa::{Isa, KernelPath};
 use sassl::style::{Images, Strength, Style, Stylizer};
@@ -39,12 +39,14 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn images_after_the_first_allocate_nothing() {
     let (height, width) = (37, 42);
-    for path in KernelPath::supported().filter(|path| path.isa() != Isa::Scalar) {
-        let model = model(1);
+    let paths = || KernelPath::supported().filter(|path| path.isa() != Isa::Scalar);
+    // Of both kinds of F.
+    let mobile = || with_predictor(serde_json::json!({"kind": "mobilenet_v2", "size": 32, "dim": 6}), 1);
+    for (path, model) in paths().flat_map(|path| [model(1), mobile()].map(|model| (path, model))) {
         let stylizer = Stylizer::new(&model, path).unwrap();
         let z = vec![0.1; stylizer.dim()];
         let allocations = |n: usize| {
-            let pixels = vec![100_u8; n * height * width * 3];
+            let pixels: Vec<u8> = (0..n * height * width * 3).map(|i| (i * 37 % 251) as u8).collect();
             let mut out = vec![0_u8; pixels.len()];
             let images = Images::new(Pixels::U8(&pixels), &[n, height, width, 3]).unwrap();
             let strength = Strength::All(0.2);

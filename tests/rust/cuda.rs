@@ -1,6 +1,6 @@
 //! Algorithm 1's kernels for CUDA, run on the CPU by `tests/cuda/emulator.h`, against the scalar reference. Needs a C++ compiler.
 #![allow(unsafe_code)]
-use crate::style::model;
+use crate::style::{model, random, with_predictor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sassl::data::{BatchStyles, Position, Styling, TwoViews, View, ViewsParams};
@@ -20,7 +20,7 @@ use sassl::kernels::isa::{Isa, KernelPath, Precision};
 use sassl::random::Key;
 use sassl::style::cuda::{DeviceStylizer, StyleSource};
 use sassl::style::{Bank, Drawn, Images, Sassl, StyleParams, Styles, Stylizer};
-use sassl::weights::{Model, Network, Tensor};
+use sassl::weights::Model;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::path::Path;
@@ -42,14 +42,14 @@ fn kind(arg: &Arg) -> u32 {
 }
 
 /// Kernels that have been compiled for the CPU.
-struct Emulator {
+pub(crate) struct Emulator {
     folder: tempfile::TempDir,
     compiled: HashMap<Kernel, libloading::Library>,
 }
 
 impl Emulator {
     /// None where there is no C++ compiler.
-    fn get() -> Option<&'static Mutex<Self>> {
+    pub(crate) fn get() -> Option<&'static Mutex<Self>> {
         static ONE: OnceLock<Option<Mutex<Emulator>>> = OnceLock::new();
         let make = || {
             if Command::new("c++").arg("--version").output().is_err() {
@@ -87,15 +87,15 @@ impl Emulator {
 }
 
 /// Memory aligned as four floats are.
-struct Memory(Vec<u128>);
+pub(crate) struct Memory(Vec<u128>);
 
 impl Memory {
     /// Filled with what is no number.
-    fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes: usize) -> Self {
         Self(vec![u128::MAX; bytes.div_ceil(16) + 1])
     }
 
-    fn of<T: bytemuck::Pod>(numbers: &[T]) -> Self {
+    pub(crate) fn of<T: bytemuck::Pod>(numbers: &[T]) -> Self {
         let from: &[u8] = bytemuck::cast_slice(numbers);
         let mut memory = Self::new(from.len());
         memory.bytes()[..from.len()].copy_from_slice(from);
@@ -107,25 +107,25 @@ impl Memory {
     }
 }
 
-struct Device {
-    weights: Memory,
-    workspace: Memory,
+pub(crate) struct Device {
+    pub(crate) weights: Memory,
+    pub(crate) workspace: Memory,
     /// Where it has the plan's words.
-    words: usize,
-    images: Memory,
-    out: Memory,
-    styles: Memory,
+    pub(crate) words: usize,
+    pub(crate) images: Memory,
+    pub(crate) out: Memory,
+    pub(crate) styles: Memory,
 }
 
 impl Device {
     /// Without any memory.
-    fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let [weights, workspace, images, out, styles] = [(); 5].map(|()| Memory::new(0));
         Self { weights, workspace, words: 0, images, out, styles }
     }
 
     /// Writes values into the workspace, the first at number `first` from a place on.
-    fn write(&mut self, at: At, first: usize, number: Number, values: impl Iterator<Item = f32>) {
+    pub(crate) fn write(&mut self, at: At, first: usize, number: Number, values: impl Iterator<Item = f32>) {
         for (n, x) in values.enumerate() {
             let to = &mut self.workspace.bytes()[at.bytes + (first + n) * number.size()..];
             match number {
@@ -136,7 +136,7 @@ impl Device {
     }
 
     /// Reads so many of them.
-    fn read(&mut self, at: At, first: usize, number: Number, count: usize) -> Vec<f32> {
+    pub(crate) fn read(&mut self, at: At, first: usize, number: Number, count: usize) -> Vec<f32> {
         let bytes = &self.workspace.bytes()[at.bytes + first * number.size()..][..count * number.size()];
         match number {
             Number::F16 => bytemuck::pod_collect_to_vec::<u8, half::f16>(bytes).iter().map(|x| x.to_f32()).collect(),
@@ -156,7 +156,7 @@ impl Device {
         memory.bytes()[begin + at.bytes..].as_mut_ptr().cast()
     }
 
-    fn run(&mut self, emulator: &mut Emulator, launch: &Launch) {
+    pub(crate) fn run(&mut self, emulator: &mut Emulator, launch: &Launch) {
         assert!(launch.block <= 1024 && launch.shared <= sassl::kernels::cuda::SHARED, "{launch:?}");
         assert!(launch.grid[1] < 65_536 && launch.grid[2] < 65_536, "{launch:?}");
         let mut values: Vec<Vec<u64>> =
@@ -202,23 +202,10 @@ fn device(cuda: &DeviceStylizer, images: Memory, out: usize, styles: &[f32]) -> 
     }
 }
 
-/// A network of the family from its JSON, with random weights.
-fn network(json: serde_json::Value) -> Model {
-    let network: Network = serde_json::from_value(json).unwrap();
-    let mut generator = ChaCha8Rng::seed_from_u64(4);
-    let tensors = network.tensors().into_iter().map(|(name, shape)| {
-        let n: usize = shape.iter().product();
-        let scale = (shape[0] as f32 / n as f32).sqrt();
-        (name, Tensor { data: (0..n).map(|_| scale * generator.random_range(-1.5..1.5)).collect(), shape })
-    });
-    let tensors = tensors.collect();
-    Model::new(Path::new("test"), "test", "none", "random numbers", network, tensors).unwrap()
-}
-
 /// Every kind of layer: dense and separable, each kernel's size, upsampled or not, both predictors.
 fn models() -> Vec<(&'static str, Model)> {
     let cnn = serde_json::json!({"kind": "cnn", "size": 48, "smallest": 32, "channels": [5, 20, 33], "dim": DIM});
-    let small = |transformer| network(serde_json::json!({"predictor": cnn.clone(), "transformer": transformer}));
+    let small = |transformer| random(serde_json::json!({"predictor": cnn.clone(), "transformer": transformer}), 4);
     vec![
         ("like lite", model(1)),
         (
@@ -249,6 +236,17 @@ fn models() -> Vec<(&'static str, Model)> {
                 "residual": {"blocks": 0, "separable": false},
                 "expand": [],
                 "head": {"kernel": 5, "upsample": true, "separable": true, "skip": false},
+            })),
+        ),
+        (
+            "contracting layers with norms, as styleaug's",
+            small(serde_json::json!({
+                "dim": DIM,
+                "contract": [{"kernel": 5, "stride": 1, "channels": 8}, {"kernel": 3, "stride": 2, "channels": 12}],
+                "contract_norm": true,
+                "residual": {"blocks": 1, "separable": false},
+                "expand": [{"kernel": 3, "channels": 8, "separable": false}],
+                "head": {"kernel": 5, "upsample": false, "separable": false, "skip": false},
             })),
         ),
         (
@@ -337,19 +335,28 @@ fn a_convolution_is_the_sum_of_its_products() {
     let mut generator = ChaCha8Rng::seed_from_u64(2);
     let mut some = |n: usize| (0..n).map(|_| generator.random_range(-2..=2) as f32).collect::<Vec<_>>();
     let (height, width) = (11, 19);
-    for (kernel, stride, inputs, outputs) in [(1, 1, 3, 5), (3, 2, 3, 12), (9, 1, 4, 3), (1, 1, 70, 96), (3, 1, 40, 70)]
-    {
-        let shape = Shape { stride, ..Shape::plain(inputs, outputs, kernel) };
-        let (x, weight, bias) =
-            (some(height * width * inputs), some(outputs * inputs * kernel * kernel), some(outputs));
+    for ((rows, columns), stride, inputs, outputs) in [
+        ((1, 1), 1, 3, 5),
+        ((3, 3), 2, 3, 12),
+        ((9, 9), 1, 4, 3),
+        ((1, 1), 1, 70, 96),
+        ((3, 3), 1, 40, 70),
+        ((1, 7), 1, 40, 24),
+        ((7, 1), 1, 3, 16),
+    ] {
+        let shape = Shape { stride, kernel: (rows, columns), ..Shape::plain(inputs, outputs, 1) };
+        let (x, weight, bias) = (some(height * width * inputs), some(outputs * inputs * shape.taps()), some(outputs));
         for (number, border) in [(Number::F16, Border::Reflect), (Number::F32, Border::Edge)] {
             let mut weights = Weights::default();
             let conv = Conv::new(number, shape, &weight, Some(&bias), &mut weights);
             let mut plan = Plan::new(number);
             let map = plan.room.stored(number, 1, (height, width), inputs);
-            let (source, pad) = (Source::Map(&map, None), Pad::all(kernel / 2));
-            let y = conv.output(source, pad, stored(outputs), &mut plan.room);
-            let launch = conv.launch(source, pad, border, Target { map: &y, skip: None, moments: None });
+            let pad = Pad { top: rows / 2, left: columns / 2, bottom: rows / 2, right: columns / 2 };
+            let source = Source::Map(&map, None);
+            // Alone in its map, or between others.
+            let (slice, others) = if outputs.is_multiple_of(8) { (Some(8), 16) } else { (None, 0) };
+            let y = conv.output(source, pad, stored(outputs) + others, &mut plan.room);
+            let launch = conv.launch(source, pad, border, Target { map: &y, slice, skip: None, moments: None });
             let workspace = Memory::new(plan.workspace());
             let mut device = Device { weights: Memory::of(&weights.bytes), workspace, ..Device::empty() };
             for (n, pixel) in x.chunks(inputs).enumerate() {
@@ -358,17 +365,22 @@ fn a_convolution_is_the_sum_of_its_products() {
             }
             device.run(&mut Emulator::get().unwrap().lock().unwrap(), &launch);
             for (row, column) in (0..y.height).flat_map(|row| (0..y.width).map(move |column| (row, column))) {
-                let ours = device.read(y.at, (row * y.width + column) * y.channels, number, outputs);
-                let inside =
-                    |o: usize, t: usize, n: usize| border.index((o * stride + t) as isize - (kernel / 2) as isize, n);
+                let at = (row * y.width + column) * y.channels;
+                let ours = device.read(y.at, at + slice.unwrap_or(0), number, outputs);
+                let mut beside = |from: usize| device.read(y.at, at + from, number, 8).iter().all(|x| x.is_nan());
+                assert!(slice.is_none() || (beside(0) && beside(8 + outputs)), "{shape:?} wrote beside its channels");
+                let inside = |o: usize, t: usize, pad: usize, n: usize| {
+                    border.index((o * stride + t) as isize - pad as isize, n)
+                };
                 let mut reference = bias.clone();
-                for tap in 0..kernel * kernel {
-                    let from = (inside(row, tap / kernel, height), inside(column, tap % kernel, width));
+                for tap in 0..shape.taps() {
+                    let from =
+                        (inside(row, tap / columns, pad.top, height), inside(column, tap % columns, pad.left, width));
                     let (Some(from_row), Some(from_column)) = from else { continue };
                     let pixel = &x[(from_row * width + from_column) * inputs..][..inputs];
                     for (o, sum) in reference.iter_mut().enumerate() {
                         let weight =
-                            pixel.iter().enumerate().map(|(c, x)| x * weight[(o * inputs + c) * kernel * kernel + tap]);
+                            pixel.iter().enumerate().map(|(c, x)| x * weight[(o * inputs + c) * shape.taps() + tap]);
                         *sum += weight.sum::<f32>();
                     }
                 }
@@ -419,33 +431,29 @@ fn an_image_of_one_colour_becomes_one_colour() {
 }
 
 #[test]
-fn the_mobile_pairs_predictor_is_that_of_the_cpu() {
+fn magentas_predictors_are_those_of_the_cpu() {
     if Emulator::get().is_none() {
         return;
     }
-    let model = network(serde_json::json!({
-        "predictor": {"kind": "mobilenet_v2", "size": 32, "dim": DIM},
-        "transformer": {
-            "dim": DIM,
-            "contract": [{"kernel": 3, "stride": 1, "channels": 4}],
-            "residual": {"blocks": 0, "separable": false},
-            "expand": [],
-            "head": {"kernel": 3, "upsample": false, "separable": false, "skip": false},
-        },
-    }));
-    let (n, height, width) = (2, 40, 50);
-    let pixels = bytes(n * height * width * 3);
-    let images = Images::new(Pixels::U8(&pixels), &[n, height, width, 3]).unwrap();
-    let reference =
-        Stylizer::new(&model, KernelPath::new(Isa::Scalar, Precision::Exact)).unwrap().encode(images, 1).unwrap();
-    let cuda = DeviceStylizer::new(&model, false).unwrap();
-    let plan = cuda.encode(&layout(Space::Images, PixelType::U8, (height, width)), n).unwrap();
-    let mut device = device(&cuda, Memory::of(&pixels), 4 * reference.len(), &[0.0]);
-    device.run_all(&plan);
-    let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..4 * reference.len()]);
-    let length = reference.iter().map(|x| x * x).sum::<f32>().sqrt();
-    let off = ours.iter().zip(&reference).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
-    assert!(length > 1e-3 && off < 0.01 * length, "{off} of {length}");
+    let mobile = serde_json::json!({"kind": "mobilenet_v2", "size": 32, "dim": DIM});
+    let inception =
+        serde_json::json!({"kind": "inception_v3", "activation": "relu6", "pools_count_zeros": false, "dim": DIM});
+    for predictor in [mobile, inception] {
+        let model = with_predictor(predictor, 4);
+        let (n, height, width) = (2, 43, 50);
+        let pixels = bytes(n * height * width * 3);
+        let images = Images::new(Pixels::U8(&pixels), &[n, height, width, 3]).unwrap();
+        let path = KernelPath::new(Isa::detect().unwrap(), Precision::Exact);
+        let reference = Stylizer::new(&model, path).unwrap().encode(images, 1).unwrap();
+        let cuda = DeviceStylizer::new(&model, false).unwrap();
+        let plan = cuda.encode(&layout(Space::Images, PixelType::U8, (height, width)), n).unwrap();
+        let mut device = device(&cuda, Memory::of(&pixels), 4 * reference.len(), &[0.0]);
+        device.run_all(&plan);
+        let ours: &[f32] = bytemuck::cast_slice(&device.out.bytes()[..4 * reference.len()]);
+        let length = reference.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let off = ours.iter().zip(&reference).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+        assert!(length > 1e-3 && off < 0.01 * length, "{:?}: {off} of {length}", model.network.predictor);
+    }
 }
 
 /// Two views with everything drawn often.

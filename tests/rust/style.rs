@@ -13,23 +13,29 @@ const DIM: usize = 6;
 
 /// A small network of the family with random weights: cnn, separable blocks, an upsampling head with a skip.
 pub(crate) fn model(seed: u64) -> Model {
-    let network: Network = serde_json::from_value(serde_json::json!({
-        "predictor": {"kind": "cnn", "size": 32, "channels": [5, 9], "dim": DIM},
-        "transformer": {
-            "dim": DIM,
-            "contract": [{"kernel": 3, "stride": 2, "channels": 8}, {"kernel": 3, "stride": 2, "channels": 12}],
-            "residual": {"blocks": 2, "separable": true},
-            "expand": [{"kernel": 3, "channels": 8, "separable": false}],
-            "head": {"kernel": 5, "upsample": true, "separable": false, "skip": true},
-        },
-    }))
-    .unwrap();
+    with_predictor(serde_json::json!({"kind": "cnn", "size": 32, "channels": [5, 9], "dim": DIM}), seed)
+}
+
+/// The same with another F.
+pub(crate) fn with_predictor(predictor: serde_json::Value, seed: u64) -> Model {
+    let transformer = serde_json::json!({
+        "dim": DIM,
+        "contract": [{"kernel": 3, "stride": 2, "channels": 8}, {"kernel": 3, "stride": 2, "channels": 12}],
+        "residual": {"blocks": 2, "separable": true},
+        "expand": [{"kernel": 3, "channels": 8, "separable": false}],
+        "head": {"kernel": 5, "upsample": true, "separable": false, "skip": true},
+    });
+    random(serde_json::json!({"predictor": predictor, "transformer": transformer}), seed)
+}
+
+/// A network of the family from its JSON, with random weights.
+pub(crate) fn random(network: serde_json::Value, seed: u64) -> Model {
+    let network: Network = serde_json::from_value(network).unwrap();
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     let tensors = network.tensors().into_iter().map(|(name, shape)| {
         let n: usize = shape.iter().product();
         let scale = (shape[0] as f32 / n as f32).sqrt();
-        let data = (0..n).map(|_| scale * generator.random_range(-1.5..1.5)).collect();
-        (name, Tensor { shape, data })
+        (name, Tensor { data: (0..n).map(|_| scale * generator.random_range(-1.5..1.5)).collect(), shape })
     });
     let tensors = tensors.collect();
     Model::new(Path::new("test"), "test", "none", "random numbers", network, tensors).unwrap()

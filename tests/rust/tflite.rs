@@ -3,13 +3,20 @@ use super::flatbuffer::{Graph, Storage};
 use super::tflite_files::{DIM, GOOD, Recipe, UNIT, numbers, predictor, transformer, window};
 use proptest::prelude::*;
 use sassl::Result;
-use sassl::weights::magenta::{mobile_pair, read_predictor, read_transformer};
-use sassl::weights::network::{Network, Predictor, Transformer};
+use sassl::weights::Model;
+use sassl::weights::convert::Conversion;
+use sassl::weights::magenta::{read_predictor, read_transformer};
+use sassl::weights::network::{AnyTransformer, Network, Predictor, Transformer};
 use sassl::weights::{Tensor, Tensors};
 use std::path::Path;
 
+/// What `sassl convert` makes of two files.
+fn pair(f: &Path, t: &Path) -> Result<Model> {
+    Conversion { paths: &[f.into(), t.into()], name: "tiny", as_is: false, any_pair: false }.run()
+}
+
 fn read(bytes: &[u8]) -> Result<(Transformer, Tensors)> {
-    read_transformer(bytes, Path::new("tiny.tflite"))
+    read_transformer(bytes, Path::new("tiny.tflite")).map(|(network, tensors, _)| (network, tensors))
 }
 
 #[test]
@@ -25,7 +32,7 @@ fn every_storage_gives_the_same_transformer() {
     assert_eq!(serde_json::to_value(&network).unwrap(), expected);
     // Exactly the tensors that the description names.
     let predictor = Predictor::Cnn { size: 32, smallest: None, channels: vec![1], dim: 2 };
-    let mut named = Network { predictor, transformer: network.clone() }.tensors();
+    let mut named = Network { predictor, transformer: AnyTransformer::Conditional(network.clone()) }.tensors();
     named.retain(|name, _| name.starts_with("transformer."));
     assert_eq!(named, tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect());
     // OHWI in the file, OIHW here.
@@ -55,8 +62,8 @@ fn transformers_that_compute_otherwise_are_refused() {
         (Recipe { mirror: 1, ..GOOD }, "without a border by reflection"),
         (Recipe { border: 2, ..GOOD }, "border [0, 0, 2, 2, 2, 2, 0, 0]"),
         (Recipe { half_pixel: 1, ..GOOD }, "half-pixel"),
-        (Recipe { relu: 0, ..GOOD }, "activation None after residual.0.conv1"),
-        (Recipe { relu: 3, ..GOOD }, "activation Relu6 after residual.0.conv1"),
+        (Recipe { relu: 0, ..GOOD }, "no activation after residual.0.conv1"),
+        (Recipe { relu: 3, ..GOOD }, "ReLU6 after residual.0.conv1"),
         (Recipe { relu: 4, ..GOOD }, "activation 4"),
         (Recipe { bias: 0.5, ..GOOD }, "a bias"),
         (Recipe { kernel: 5, ..GOOD }, "a kernel of 5 after an enlargement"),
@@ -66,6 +73,40 @@ fn transformers_that_compute_otherwise_are_refused() {
         let error = read(&transformer(recipe)).unwrap_err().to_string();
         assert!(error.contains(phrase) && error.starts_with("tiny.tflite: "), "{error:?} does not say {phrase:?}");
         assert!(!error.contains('\n'), "{error:?}");
+    }
+}
+
+#[test]
+fn what_converters_of_today_write_gives_the_same_transformer() {
+    let expected = read(&transformer(GOOD)).unwrap();
+    for recipe in [
+        Recipe { reshape: Some(22), ..GOOD },
+        Recipe { reshape: Some(43), ..GOOD },
+        Recipe { reshape: Some(70), storage: Storage::F16, any_size: true, ..GOOD },
+        Recipe { apart: true, ..GOOD },
+        Recipe { range: Some(UNIT), storage: Storage::Int8Channels, ..GOOD },
+    ] {
+        assert_eq!(read(&transformer(recipe)).unwrap(), expected);
+    }
+    let (network, tensors) = read(&transformer(Recipe { separable: Some(0.0), ..GOOD })).unwrap();
+    assert!(network.residual.separable && network.head.separable && network.expand[0].separable);
+    assert_eq!(tensors["transformer.residual.0.conv2.depthwise.weight"].shape, [4, 1, 3, 3]);
+    assert_eq!(tensors["transformer.head.pointwise.weight"].shape, [3, 5, 1, 1]);
+    let file = numbers(&[1, 5, 5, 5], 24);
+    let head = &tensors["transformer.head.depthwise.weight"];
+    assert!(head.data.iter().enumerate().all(|(n, &x)| x == file[n % 25 * 5 + n / 25]));
+    let predictor = Predictor::Cnn { size: 32, smallest: None, channels: vec![1], dim: 2 };
+    let mut named = Network { predictor, transformer: AnyTransformer::Conditional(network) }.tensors();
+    named.retain(|name, _| name.starts_with("transformer."));
+    assert_eq!(named, tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect());
+    for (recipe, phrase) in [
+        (Recipe { separable: Some(0.5), ..GOOD }, "a bias or an activation before the pointwise"),
+        (Recipe { range: Some((2.0 / 255.0, 0)), ..GOOD }, "images in [-1.003"),
+        (Recipe { range: Some(UNIT), eps: 1e-3, ..GOOD }, "QUANTIZE first"),
+        (Recipe { reshape: Some(36), ..GOOD }, "no style norm"),
+    ] {
+        let error = read(&transformer(recipe)).unwrap_err().to_string();
+        assert!(error.contains(phrase), "{error:?} does not say {phrase:?}");
     }
 }
 
@@ -101,24 +142,23 @@ fn pairs_of_two_families_are_refused() {
     let [f, t] = ["f.tflite", "t.tflite"].map(|name| folder.path().join(name));
     std::fs::write(&f, predictor(UNIT, 3, true)).unwrap();
     std::fs::write(&t, transformer(GOOD)).unwrap();
-    let model = mobile_pair(&f, &t, "tiny").unwrap();
+    let model = pair(&f, &t).unwrap();
     assert_eq!((model.name.as_str(), model.licence.as_str()), ("tiny", "Apache-2.0"));
     let saved = folder.path().join("tiny.safetensors");
     model.save(&saved).unwrap();
     assert_eq!(sassl::weights::Model::load(&saved).unwrap().space, model.space);
     for (f, t, phrase) in [
-        (&t, &t, "style predictor"),
-        (&f, &f, "style transformer"),
-        (&saved, &t, "not a TFLite file"),
-        (&folder.path().to_path_buf(), &t, "not a file"),
+        (&t, &t, "holds no style predictor F"),
+        (&f, &f, "is one of 2 with a style predictor F; give one"),
+        (&saved, &t, "none of the files that networks come in"),
         (&folder.path().join("absent"), &t, "absent"),
     ] {
-        let error = mobile_pair(f, t, "x").unwrap_err().to_string();
+        let error = pair(f, t).unwrap_err().to_string();
         assert!(error.contains(phrase), "{error:?} does not say {phrase:?}");
     }
     let sparse = folder.path().join("large.tflite");
     std::fs::File::create(&sparse).unwrap().set_len(2 << 30).unwrap();
-    assert!(mobile_pair(&sparse, &t, "x").unwrap_err().to_string().contains("too large"));
+    assert!(pair(&sparse, &t).unwrap_err().to_string().contains("too large"));
 }
 
 #[cfg(unix)]
@@ -127,7 +167,7 @@ fn a_pipe_is_refused_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe.tflite");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    assert!(mobile_pair(&pipe, &pipe, "x").unwrap_err().to_string().contains("not a file"));
+    assert!(pair(&pipe, &pipe).unwrap_err().to_string().contains("neither a file nor a folder"));
 }
 
 #[test]

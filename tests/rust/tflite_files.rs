@@ -18,6 +18,16 @@ pub(crate) struct Recipe {
     pub(crate) kernel: i32,
     pub(crate) sum: bool,
     pub(crate) sigmoid: bool,
+    /// The operator between a style layer and its norm: RESHAPE is 22.
+    pub(crate) reshape: Option<i32>,
+    /// Depthwise then pointwise, instead of dense; with this bias between.
+    pub(crate) separable: Option<f32>,
+    /// Sizes of maps are computed from the image's.
+    pub(crate) any_size: bool,
+    /// ReLU is an operator of its own.
+    pub(crate) apart: bool,
+    /// Quantization of the image.
+    pub(crate) range: Option<(f32, i64)>,
 }
 
 pub(crate) const GOOD: Recipe = Recipe {
@@ -31,6 +41,11 @@ pub(crate) const GOOD: Recipe = Recipe {
     kernel: 3,
     sum: true,
     sigmoid: true,
+    reshape: None,
+    separable: None,
+    any_size: false,
+    apart: false,
+    range: None,
 };
 
 pub(crate) const DIM: i32 = 2;
@@ -58,9 +73,19 @@ fn layer(g: &mut Graph, r: Recipe, x: i32, weight: [i32; 3], then: (i32, i8), bi
     let widths = g.integers(&[0, 0, b, b, b, b, 0, 0]);
     let bordered = g.then(100, &[x, widths], &[], vec![(0, Value::I8(r.mirror))]);
     let shape = [outputs, k, k, inputs];
+    let (mut bordered, mut shape) = (bordered, shape);
+    if let Some(between) = r.separable.filter(|_| stride == 1) {
+        let depthwise = [1, k, k, inputs];
+        let weight = g.floats(&depthwise, &numbers(&depthwise, seed + 20), 3);
+        let bias = g.floats(&[inputs], &vec![between; inputs as usize], 0);
+        bordered = g.then(4, &[bordered, weight, bias], &[], window(1, 1, (4, 0)));
+        shape = [outputs, 1, 1, inputs];
+    }
     let weight = g.floats(&shape, &numbers(&shape, seed), 0);
     let bias = bias.unwrap_or_else(|| g.floats(&[outputs], &vec![r.bias; outputs as usize], 0));
-    g.then(3, &[bordered, weight, bias], &[], window(1, stride, (3, relu)))
+    let fused = if r.apart { 0 } else { relu };
+    let y = g.then(3, &[bordered, weight, bias], &[], window(1, stride, (3, fused)));
+    if r.apart && relu == 1 { g.then(19, &[y], &[], vec![]) } else { y }
 }
 
 /// The norm as converters write it.
@@ -70,7 +95,9 @@ fn norm(g: &mut Graph, r: Recipe, x: i32, z: i32, channels: i32, relu: i8, seed:
         let shape = [channels, 1, 1, DIM];
         let weight = g.floats(&shape, &numbers(&shape, seed), 0);
         let bias = g.floats(&[channels], &numbers(&[channels], seed + 1), 0);
-        g.then(3, &[z, weight, bias], &[], window(0, 1, (3, 0)))
+        let y = g.then(3, &[z, weight, bias], &[1, 1, 1, channels], window(0, 1, (3, 0)));
+        let shape = g.integers(&[1, channels]);
+        r.reshape.map_or(y, |code| g.then(code, &[y, shape], &[1, channels], vec![]))
     });
     let mean = g.then(40, &[x, axes], &[], vec![]);
     let square = g.then(99, &[x, mean], &[], vec![]);
@@ -84,7 +111,9 @@ fn norm(g: &mut Graph, r: Recipe, x: i32, z: i32, channels: i32, relu: i8, seed:
     let scaled = g.then(18, &[x, scale], &[], vec![]);
     let moved = g.then(18, &[mean, scale], &[], vec![]);
     let shift = g.then(41, &[beta, moved], &[], vec![]);
-    g.then(0, &[scaled, shift], &[], activation(0, relu))
+    let fused = if r.apart { 0 } else { relu };
+    let y = g.then(0, &[scaled, shift], &[], activation(0, fused));
+    if r.apart && relu == 1 { g.then(19, &[y], &[], vec![]) } else { y }
 }
 
 /// One contracting layer of 4 channels, one residual block, one expanding layer of 5, a head of 5x5.
@@ -93,15 +122,25 @@ pub(crate) fn transformer(r: Recipe) -> Vec<u8> {
     let g = &mut graph;
     let (image, z) = (g.tensor(&[1, 8, 8, 3]), g.tensor(&[1, 1, 1, DIM]));
     g.inputs = vec![image, z];
+    let mut seen = image;
+    if let Some((scale, zero)) = r.range {
+        seen = g.quantized(&[1, 8, 8, 3], scale, zero);
+        g.operator(114, &[image], &[seen], vec![]);
+    }
     let bias = g.floats(&[4], &[0.5, -0.25, 0.0, 0.125], 0);
-    let x = layer(g, r, image, [4, 3, 3], (2, 1), Some(bias), 0);
+    let x = layer(g, r, seen, [4, 3, 3], (2, 1), Some(bias), 0);
     let y = layer(g, r, x, [4, 3, 4], (1, 0), None, 1);
     let y = norm(g, r, y, z, 4, r.relu, 1);
     let y = layer(g, r, y, [4, 3, 4], (1, 0), None, 2);
     let y = norm(g, r, y, z, 4, 0, 2);
     let mut x = if r.sum { g.then(0, &[x, y], &[], vec![]) } else { y };
     for (i, (outputs, k, inputs)) in [(5, r.kernel, 4), (3, 5, 5)].into_iter().enumerate() {
-        let size = g.integers(&[8, 8]);
+        let mut size = g.integers(&[8, 8]);
+        if r.any_size {
+            let shape = g.then(77, &[x], &[4], vec![]);
+            let sides = g.then(65, &[shape, size, size], &[2], vec![]);
+            size = g.then(18, &[sides, size], &[2], vec![]);
+        }
         let large = g.then(97, &[x, size], &[], vec![(1, Value::I8(r.half_pixel))]);
         let y = layer(g, r, large, [outputs, k, inputs], (1, 0), None, 3 + i as i32);
         x = norm(g, r, y, z, outputs, 1 - i as i8, 3 + i as i32);

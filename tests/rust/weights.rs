@@ -3,6 +3,8 @@ use super::style::model;
 use proptest::prelude::*;
 use sassl::files;
 use sassl::style::Bank;
+use sassl::weights::convert::Conversion;
+use sassl::weights::network::{AnyTransformer, Predictor};
 use sassl::weights::safetensors::{Dtype, File, write};
 use sassl::weights::{Model, magenta};
 use std::borrow::Cow;
@@ -318,14 +320,21 @@ fn real(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// What `sassl convert` makes of these.
+fn converted(paths: &[&PathBuf]) -> sassl::Result<Model> {
+    let paths: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
+    Conversion { paths: &paths, name: "mobile", as_is: false, any_pair: false }.run()
+}
+
 #[test]
 fn magentas_pair_converts() {
     let names = ["predictor_int8", "transformer_f16", "transformer_int8"].map(|n| format!("magenta_mobile_{n}.tflite"));
     let [Some(predictor), Some(half), Some(int8)] = names.map(|name| real(&name)) else { return };
-    let exact = magenta::mobile_pair(&predictor, &half, "mobile").unwrap();
-    let coarse = magenta::mobile_pair(&predictor, &int8, "mobile").unwrap();
-    assert_eq!((exact.network.predictor.dim(), exact.network.predictor.size()), (100, 256));
-    assert_eq!((exact.network.transformer.residual.blocks, exact.network.transformer.expand.len()), (5, 2));
+    let exact = converted(&[&predictor, &half]).unwrap();
+    let coarse = converted(&[&predictor, &int8]).unwrap();
+    assert_eq!(exact.network.predictor, Predictor::MobilenetV2 { size: 256, dim: 100 });
+    let AnyTransformer::Conditional(transformer) = &exact.network.transformer else { panic!("{:?}", exact.network) };
+    assert_eq!((transformer.residual.blocks, transformer.expand.len()), (5, 2));
     assert_eq!(exact.network, coarse.network);
     assert_eq!(exact.space, coarse.space);
     for (name, tensor) in &exact.tensors {
@@ -334,15 +343,22 @@ fn magentas_pair_converts() {
             tensor.data.iter().zip(&coarse.tensors[name].data).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
         assert!(off <= 0.02 * most.max(1e-3), "{name}: int8 is off by {off} of {most}");
     }
-    // The one in the other's place.
-    assert!(magenta::mobile_pair(&half, &half, "x").unwrap_err().to_string().contains("predictor"));
-    assert!(magenta::mobile_pair(&predictor, &predictor, "x").unwrap_err().to_string().contains("transformer"));
+    // One alone, or twice.
+    let refused = |paths: &[&PathBuf]| converted(paths).unwrap_err().to_string();
+    assert!(refused(&[&half]).contains("holds no style predictor F"));
+    assert!(refused(&[&predictor]).contains("holds no style transformer T"));
+    assert!(refused(&[&predictor, &predictor, &half]).contains("one of 2 with a style predictor F"));
 }
 
 #[test]
 fn the_full_transformer_is_read() {
     let Some(path) = real("magenta_full_transformer_f16.tflite") else { return };
-    let (network, tensors) = magenta::read_transformer(&std::fs::read(&path).unwrap(), &path).unwrap();
+    let (network, tensors, space) = magenta::read_transformer(&std::fs::read(&path).unwrap(), &path).unwrap();
+    assert_eq!(space, magenta::TrainedWith::InceptionV3);
+    if let Some(mobile) = real("magenta_mobile_predictor_int8.tflite") {
+        let refused = converted(&[&mobile, &path]).unwrap_err().to_string();
+        assert!(refused.contains("was made for the style vectors of InceptionV3, not of MobileNetV2"), "{refused}");
+    }
     assert_eq!(network.contract.iter().map(|layer| layer.channels).collect::<Vec<_>>(), [32, 64, 128]);
     assert_eq!(tensors["transformer.residual.4.conv2.weight"].shape, [128, 128, 3, 3]);
     assert_eq!(tensors["transformer.head.gamma.weight"].shape, [3, 100]);

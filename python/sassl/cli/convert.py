@@ -1,4 +1,4 @@
-"""`sassl convert`: Magenta's files become a model file."""
+"""`sassl convert`: networks of others become a model file."""
 
 from __future__ import annotations
 
@@ -12,16 +12,28 @@ from .options import Commands, command
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    sub = command(commands, "convert", run, "Convert Magenta's TFLite pair to a model file.")
-    sub.add_argument("--predictor", required=True, help="style_predict .tflite")
-    sub.add_argument("--transformer", required=True, help="style_transfer .tflite, float32, float16 or int8")
+    sub = command(commands, "convert", run, "Convert a style network of others to a model file.")
+    sub.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="what holds F and T, together or apart: a TensorFlow checkpoint or SavedModel (folder or .tar.gz), .tflite, "
+        ".onnx, TensorFlow.js, or the .pth files of AdaIN or styleaug",
+    )
     sub.add_argument("--out", required=True, help="the .safetensors file to write")
     sub.add_argument("--name", help="the model's name (default: that of the file)")
+    sub.add_argument(
+        "--as-is",
+        action="store_true",
+        help="InceptionV3 sees images in their own size, from 43 pixels on, not with a shorter side of 256",
+    )
+    sub.add_argument("--any-pair", action="store_true", help="take F and T of pairs that do not belong together too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
-    convert(args.predictor, args.transformer, args.out, args.name or Path(args.out).stem)
+    name = args.name or Path(args.out).stem
+    convert(args.paths, args.out, name, as_is=args.as_is, any_pair=args.any_pair)
     model = Stylizer(args.out)
-    say(f"{args.out}: {model.name}, z of {model.dim} numbers, space {model.space}, {model.licence}")
+    say(f"{args.out}: {model.name}, z of {model.dim} values, space {model.space}, {model.licence}; {model.provenance}")
     return 0

@@ -52,7 +52,7 @@ pub(super) fn convolution(
 /// A convolution's output in a new map, with the usual room for its channels.
 pub(super) fn run_conv(conv: &Conv, x: Source, around: Around, plan: &mut Plan) -> Map {
     let y = conv.output(x, around.0, stored(conv.outputs()), &mut plan.room);
-    launch(conv, x, around, Target { map: &y, skip: None, moments: None }, plan);
+    launch(conv, x, around, Target { map: &y, slice: None, skip: None, moments: None }, plan);
     y
 }
 
@@ -60,7 +60,7 @@ pub(super) fn run_conv(conv: &Conv, x: Source, around: Around, plan: &mut Plan) 
 pub(super) fn run_measured(conv: &Conv, x: Source, around: Around, plan: &mut Plan) -> (Map, Moments) {
     let y = conv.output(x, around.0, stored(conv.outputs()), &mut plan.room);
     let moments = Moments::new(&y, &mut plan.room);
-    launch(conv, x, around, Target { map: &y, skip: None, moments: Some(&moments) }, plan);
+    launch(conv, x, around, Target { map: &y, slice: None, skip: None, moments: Some(&moments) }, plan);
     (y, moments)
 }
 
@@ -92,6 +92,15 @@ impl LinearInZ {
         let at = self.push(model, &format!("{name}.gamma"), filters)?;
         self.push(model, &format!("{name}.beta"), filters)?;
         Ok(StyleNorm { at, filters })
+    }
+
+    /// A norm without parameters: gammas of 1 and betas of 0, whatever z.
+    pub(super) fn plain_norm(&mut self, dim: usize, filters: usize) -> StyleNorm {
+        let at = self.bias.len();
+        self.bias.extend(std::iter::repeat_n(1.0, filters));
+        self.bias.resize(at + 2 * filters, 0.0);
+        self.weight.resize((at + 2 * filters) * dim, 0.0);
+        StyleNorm { at, filters }
     }
 
     /// On the device.

@@ -2,6 +2,7 @@
 //!
 //! Images that were drawn are read where they lie, computed a part of the batch at a time, so that the workspace is bounded, and
 //! written to their place in the output.
+mod inception_v3;
 mod layers;
 mod predictor;
 mod transformer;

@@ -1,7 +1,8 @@
 //! F on CUDA; `style/predictor.rs` says what it is.
 use super::Plan;
+use super::inception_v3::InceptionV3;
 use super::layers::{Around, biased, run_conv, run_measured};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::cuda::{At, DeviceImages, Map, Moments, Number, Weights};
 use crate::kernels::inference::bilinear::cuda::resize;
 use crate::kernels::inference::convolution::cuda::{Conv, Source};
@@ -10,14 +11,16 @@ use crate::kernels::inference::feature_map::{Border, Pad};
 use crate::kernels::inference::instance_norm::cuda::{affine_add, features};
 use crate::kernels::inference::layer_shape::Activation;
 use crate::kernels::inference::linear::cuda::Linear;
-use crate::style::layers::shape_of;
+use crate::kernels::inference::pooling::cuda::global_mean;
+use crate::style::layers::{sampling_of, shape_of};
 use crate::weights::Model;
 use crate::weights::layers::{BlockLayers, PredictorLayers};
+use crate::weights::network;
 
 /// F with its weights on the device.
 #[derive(Clone, Debug)]
 pub(super) struct Predictor {
-    sides: (usize, usize),
+    network: network::Predictor,
     body: Body,
     head: Linear,
 }
@@ -30,6 +33,7 @@ enum Body {
         ends: Box<[Conv; 2]>,
         blocks: Vec<Block>,
     },
+    InceptionV3(InceptionV3),
 }
 
 #[derive(Clone, Debug)]
@@ -74,11 +78,16 @@ impl Predictor {
                     .map(|layers| Block::new(model, number, layers, weights))
                     .collect::<Result<_>>()?,
             },
+            PredictorLayers::Vgg19(_) => {
+                return Err(Error::Cuda { reason: format!("{} is AdaIN's, which runs on the CPU alone", model.name) });
+            }
+            PredictorLayers::InceptionV3(layers) => {
+                Body::InceptionV3(InceptionV3::new(model, number, &layers, weights)?)
+            }
         };
         let linear = |name: &str| model.weight_and_bias(&format!("predictor.{name}"));
         let zoom = predictor.zooms().then(|| linear("zoom")).transpose()?;
-        let sides = (predictor.smallest(), predictor.size());
-        Ok(Self { sides, body, head: Linear::new(linear("head")?, zoom, weights) })
+        Ok(Self { network: predictor.clone(), body, head: Linear::new(linear("head")?, zoom, weights) })
     }
 
     /// Length of z.
@@ -88,10 +97,9 @@ impl Predictor {
 
     /// z of `count` images, those that `rows` names, into `[count][dim]`.
     pub(super) fn run(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) {
-        let (smallest, largest) = self.sides;
-        let [height, width] = [images.height, images.width].map(|n| n.clamp(smallest, largest));
+        let (height, width) = self.network.seen(images.height, images.width);
         let x = plan.room.stored(plan.number, count, (height, width), 3);
-        let moments = resize(images, rows, &x, plan);
+        let moments = resize(images, rows, sampling_of(&self.network), &x, plan);
         let row = self.head.inputs();
         let found = plan.room.take(count * row);
         match &self.body {
@@ -100,8 +108,14 @@ impl Predictor {
                 plan.room.give(moments.at);
                 run_mobilenet_v2(ends, blocks, x, (found, row), plan);
             }
+            Body::InceptionV3(network) => {
+                plan.room.give(moments.at);
+                let out = network.run(x, plan);
+                plan.launches.push(global_mean(plan.number, &out, row, found));
+                plan.room.give(out.at);
+            }
         }
-        let halvings = ((largest * largest) as f32 / (height * width) as f32).log2() / 2.0;
+        let halvings = self.network.halvings((height, width));
         plan.launches.push(self.head.launch(found, z, count, halvings));
         plan.room.give(found);
     }

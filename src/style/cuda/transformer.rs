@@ -5,18 +5,20 @@ use crate::error::Result;
 use crate::kernels::cuda::{At, DeviceImages, Map, Moments, Number, Weights, stored};
 use crate::kernels::inference::convolution::cuda::{Conv, Skip, Source, Target};
 use crate::kernels::inference::feature_map::{Border, Pad};
-use crate::kernels::inference::instance_norm::cuda::{Affine, StyleNorm, Table, affine_add};
+use crate::kernels::inference::instance_norm::cuda::{Affine, StyleNorm, Table, affine_add, affine_relu};
 use crate::kernels::inference::layer_shape::Activation;
 use crate::kernels::inference::linear::cuda::Linear;
 use crate::kernels::inference::pixel_interpolation::cuda::{Last, flat};
 use crate::style::layers::{around, shape_of};
+use crate::style::transformer::conditional;
 use crate::weights::Model;
 use crate::weights::layers::{Layer, TransformerLayers};
 
 /// T with its weights on the device.
 #[derive(Clone, Debug)]
 pub(super) struct Transformer {
-    contract: Vec<Conv>,
+    /// With bias and ReLU, or with a norm.
+    contract: Vec<(Conv, Option<StyleNorm>)>,
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
     head: Site,
@@ -39,11 +41,18 @@ type Normed = (Map, Option<Affine>);
 
 impl Transformer {
     pub(super) fn new(model: &Model, number: Number, weights: &mut Weights) -> Result<Self> {
-        let TransformerLayers { contract, residual, expand, head, skip } = model.network.transformer.layers();
+        let network = conditional(model)?;
+        let TransformerLayers { contract, contract_norm, residual, expand, head, skip } = network.layers();
         let mut in_z = LinearInZ::default();
         // Three outputs are few for the tensor cores; those of four pixels are more, where the map's sides are even.
         let halved = contract.iter().any(|layer| layer.stride == 2);
-        let contract = contract.iter().map(|layer| biased(model, number, layer, Activation::Relu, weights));
+        let contract = contract.iter().map(|layer| match contract_norm {
+            true => {
+                let conv = convolution(model, number, layer, stored(layer.outputs), weights)?;
+                Ok((conv, Some(in_z.plain_norm(network.dim, stored(layer.outputs)))))
+            }
+            false => Ok((biased(model, number, layer, Activation::Relu, weights)?, None)),
+        });
         let contract = contract.collect::<Result<_>>()?;
         let mut site = |layer: &Layer, room| -> Result<Site> {
             let conv = convolution(model, number, layer, room, weights)?;
@@ -79,13 +88,25 @@ impl Transformer {
         let table = Table { at: plan.room.take(count * pitch), pitch };
         plan.launches.push(self.in_z.launch(z, table.at, count, 0.0));
         let image = Source::Images(images, rows, count);
-        let reflected = |conv: &Conv| (Pad::all(conv.kernel() / 2), Border::Reflect);
-        let (first, others) = self.contract.split_first().expect("a network contracts once at least");
-        let mut x = run_conv(first, image, reflected(first), plan);
-        for conv in others {
-            let y = run_conv(conv, Source::Map(&x, None), reflected(conv), plan);
-            plan.room.give(x.at);
-            x = y;
+        let reflected = |conv: &Conv| (Pad::all(conv.side() / 2), Border::Reflect);
+        let mut last: Option<Normed> = None;
+        for (conv, norm) in &self.contract {
+            let source = last.as_ref().map_or(image, |(map, norm)| Source::Map(map, *norm));
+            let made = match norm {
+                Some(norm) => {
+                    let (y, moments) = run_measured(conv, source, reflected(conv), plan);
+                    (y, Some(fit(norm, &moments, table, plan)))
+                }
+                None => (run_conv(conv, source, reflected(conv), plan), None),
+            };
+            if let Some(done) = last.replace(made) {
+                release(&done, plan);
+            }
+        }
+        let (x, norm) = last.expect("a network contracts once at least");
+        if let Some(norm) = norm {
+            plan.launches.push(affine_relu(plan.number, &x, norm));
+            forget(norm, plan);
         }
         for [first, second] in &self.residual {
             let h = first.run(&(x, None), table, plan);
@@ -113,7 +134,7 @@ impl Transformer {
         let moments = Moments::new(&map, &mut plan.room);
         let gains = |at| Table { at: table.at.plus(at), ..table };
         let skip = self.skip.as_ref().map(|&(ref conv, at)| Skip { conv, images, rows, gain: gains(at) });
-        launch(conv, source, *around, Target { map: &map, skip, moments: Some(&moments) }, plan);
+        launch(conv, source, *around, Target { map: &map, slice: None, skip, moments: Some(&moments) }, plan);
         let fitted = fit(norm, &moments, table, plan);
         let betas = Table { at: table.at.plus(norm.at + norm.filters), ..table };
         plan.launches.push(flat(fitted, betas, (rows, images), map.images));

@@ -1,44 +1,75 @@
-//! Magenta's arbitrary image stylization, from TFLite to our names.
+//! Magenta's arbitrary image stylization, from TFLite and ONNX to our names.
 //!
-//! The graphs are walked from the image on, operator by operator: names of tensors differ from conversion to conversion, what
-//! the operators do does not. What our networks would compute otherwise is refused.
-//! Source: magenta/magenta `arbitrary_image_stylization/{nza_model, arbitrary_image_stylization_build_mobilenet_model}`.
+//! The graphs are walked operator by operator: names of tensors differ from conversion to conversion, what the operators do does
+//! not. What our networks would compute otherwise is refused.
+//! Source: magenta/magenta `arbitrary_image_stylization/{nza_model, arbitrary_image_stylization_build_model,
+//! arbitrary_image_stylization_build_mobilenet_model}`.
+mod inception_v3;
+mod mobilenet_v2;
 mod predictor;
+mod renaming;
 mod transformer;
+pub mod variables;
 
-use super::network::Network;
-use super::tflite::{Graph, Kind, Operator};
-use super::{Model, Tensor};
+use super::Tensor;
+use super::containers::graph::{Activation, Graph, Operator, quoted};
+use super::network::Transformer;
 use crate::error::{Error, Result};
 use std::path::Path;
 
 pub use predictor::read_predictor;
 pub use transformer::read_transformer;
 
-const LICENCE: &str = "Apache-2.0";
-const PROVENANCE: &str = "Magenta arbitrary-image-stylization-v1-256 (Ghiasi et al. 2017, arXiv 1705.06830), Google, \
-                          converted from TFLite";
-
-/// Of a file; InceptionV3 in float32 has 36 MB.
+/// More bytes than a file of these networks has; InceptionV3 in float32 has 36 MB.
 const MAX_SIZE: u64 = 256 << 20;
 
-/// F and T that belong together, as one model.
-///
-/// # Errors
-/// A file cannot be read, or is not such a network; or the two are not of one pair.
-pub fn mobile_pair(predictor: &Path, transformer: &Path, name: &str) -> Result<Model> {
-    let (f, mut tensors) = read_predictor(&read(predictor)?, predictor)?;
-    let (t, others) = read_transformer(&read(transformer)?, transformer)?;
-    tensors.extend(others);
-    let network = Network { predictor: f, transformer: t };
-    Model::new(transformer, name, LICENCE, PROVENANCE, network, tensors)
+/// Whose z a network makes or takes, as far as its file tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrainedWith {
+    /// The predictor on MobileNetV2, of the mobile pair.
+    MobilenetV2,
+    /// The predictor on InceptionV3, of the full pair.
+    InceptionV3,
+    /// The file does not tell.
+    Unknown,
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+impl TrainedWith {
+    /// By a transformer's width: the mobile one has a quarter of the channels.
+    pub fn by_width(transformer: &Transformer) -> Self {
+        match transformer.contract.first().map(|layer| layer.channels) {
+            Some(8) => Self::MobilenetV2,
+            Some(32) => Self::InceptionV3,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Refuses a transformer, in `origin`, for whom z of the predictor in `given` mean nothing: both kinds have 100 values.
+    ///
+    /// # Errors
+    /// Both are known, and differ.
+    pub fn check(self, predictor: Self, given: &Path, origin: &Path) -> Result<()> {
+        let (mobile, full) = ("MobileNetV2", "InceptionV3");
+        let (made, not) = match (self, predictor) {
+            (Self::InceptionV3, Self::MobilenetV2) => (full, mobile),
+            (Self::MobilenetV2, Self::InceptionV3) => (mobile, full),
+            _ => return Ok(()),
+        };
+        let given = given.display();
+        let reason = format!(
+            "was made for the style vectors of {made}, not of {not}, which is the predictor in {given}; \
+             give the F it was trained with"
+        );
+        Err(Error::weights(origin, reason))
+    }
+}
+
+/// The bytes of a graph's file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     // Asked first: opening a pipe would wait for its writer.
     let metadata = std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
     if !metadata.is_file() {
-        return Err(Error::weights(path, "not a file; give the path of a .tflite file"));
+        return Err(Error::weights(path, "not a file; give the path of a .tflite or an .onnx file"));
     }
     if metadata.len() > MAX_SIZE {
         return Err(Error::weights(
@@ -49,38 +80,46 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| Error::io(path, error))
 }
 
-/// The weight of a convolution as it stands in the file, four axes, and its bias: zeros where it has none.
-fn weight_and_bias(graph: &Graph, operator: &Operator) -> std::result::Result<(Tensor, Tensor), String> {
-    let constant = |tensor: usize| graph.constant(tensor).map_err(reason);
-    let weight = constant(*operator.inputs.get(1).ok_or("a convolution lacks its weight")?)?;
-    let &[o, _, _, i] = weight.shape.as_slice() else {
-        return Err(format!("a convolution's weight has the shape {:?}, not four sides", weight.shape));
-    };
-    let outputs = if matches!(operator.kind, Kind::Depthwise(_)) { i } else { o };
-    let bias = match operator.inputs.get(2) {
-        Some(&bias) => constant(bias)?,
-        None => Tensor { shape: vec![outputs], data: vec![0.0; outputs] },
-    };
-    Ok((weight, bias))
-}
-
-/// What is wrong with a file, without its path.
-fn reason(error: Error) -> String {
-    match error {
-        Error::Weights { reason, .. } => reason,
-        other => other.to_string(),
+/// Refuses an image that is quantized on its way into the graph from another range than [0, 1], which our networks take.
+fn check_range(graph: &Graph, image: usize) -> std::result::Result<(), String> {
+    match graph.range(image) {
+        Some((low, high)) if low.abs() >= 1e-3 || (high - 1.0).abs() >= 1e-3 => {
+            Err(format!("takes images in [{low}, {high}], not [0, 1]"))
+        }
+        _ => Ok(()),
     }
 }
 
-fn oihw_from_ohwi(weight: &Tensor) -> Tensor {
-    let [o, h, w, i] = [0, 1, 2, 3].map(|axis| weight.shape[axis]);
-    let from = |n: usize| (((n / (i * h * w)) * h + n / w % h) * w + n % w) * i + n / (h * w) % i;
-    Tensor { shape: vec![o, i, h, w], data: (0..weight.data.len()).map(|n| weight.data[from(n)]).collect() }
+/// A convolution's weight and bias, in OIHW.
+fn weight_and_bias(graph: &Graph, operator: &Operator) -> std::result::Result<(Tensor, Tensor), String> {
+    graph.weight_and_bias(operator).map_err(|error| match error {
+        // Without its path, which comes with the whole sentence.
+        Error::Weights { reason, .. } => reason,
+        other => other.to_string(),
+    })
 }
 
-/// From `[1, k, k, channels]`.
-fn oihw_from_depthwise(weight: &Tensor) -> Tensor {
-    let [one, h, w, channels] = [0, 1, 2, 3].map(|axis| weight.shape[axis]);
-    let data = (0..channels).flat_map(|c| weight.data.iter().skip(c).step_by(channels).copied()).collect();
-    Tensor { shape: vec![channels, one, h, w], data }
+/// Whether a convolution of one pixel is a linear layer and nothing else.
+fn is_linear(operator: &Operator) -> bool {
+    operator.kind.window().is_some_and(|window| {
+        window.activation == Activation::None && window.stride == 1 && window.padding.is_same([1, 1], 1, 1)
+    })
+}
+
+fn first_output(operator: &Operator) -> std::result::Result<usize, String> {
+    operator.outputs.first().copied().ok_or_else(|| "has an operator without output".into())
+}
+
+/// The inputs of a graph, as errors tell them.
+fn inputs(graph: &Graph) -> String {
+    let one = |&input: &usize| {
+        let side = |&side: &usize| if side == 0 { "?".to_owned() } else { side.to_string() };
+        let sides: Vec<String> = graph.shape(input).iter().map(side).collect();
+        format!("{} ({})", quoted(graph.name(input)), sides.join(", "))
+    };
+    let mut inputs: Vec<String> = graph.inputs.iter().take(4).map(one).collect();
+    if graph.inputs.len() > 4 {
+        inputs.push(format!("{} more", graph.inputs.len() - 4));
+    }
+    if inputs.is_empty() { "nothing".into() } else { inputs.join(" and ") }
 }

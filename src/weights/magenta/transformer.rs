@@ -1,31 +1,50 @@
 //! T, of any width and number of residual blocks.
 //!
-//! What follows each convolution tells what it is: ReLU, and no norm: contracting. A norm: residual, until one stands after an
-//! enlargement: expanding, if ReLU follows; the head, if the sigmoid does.
+//! A convolution is known by the layers after it. ReLU and no norm: contracting. A norm: residual, until one stands after an
+//! enlargement; then expanding, if ReLU follows, and the head, if the sigmoid does.
+use super::super::containers::graph::{Activation, Graph, Kind, Operator};
 use super::super::network::{Contract, Expand, Head, Residual, Transformer};
-use super::super::tflite::{Activation, Graph, Kind, Operator};
 use super::super::{Tensor, Tensors};
-use super::{oihw_from_ohwi, reason, weight_and_bias};
+use super::{TrainedWith, check_range, first_output, inputs, is_linear, weight_and_bias};
 use crate::error::{Error, Result};
 use std::path::Path;
 
 /// More than a description of a network may have; a graph that runs in circles ends here.
 const MAX_LAYERS: usize = 150;
 
-/// T, of any width and number of blocks.
+/// Reads T, of any width and number of blocks, and what its file tells about its F.
 ///
 /// # Errors
 /// The bytes are not such a network.
-pub fn read_transformer(bytes: &[u8], origin: &Path) -> Result<(Transformer, Tensors)> {
+pub fn read_transformer(bytes: &[u8], origin: &Path) -> Result<(Transformer, Tensors, TrainedWith)> {
     let graph = Graph::read(bytes, origin)?;
+    read(&graph).map_err(|reason| Error::weights(origin, format!("{reason}; is it the file of a style transformer?")))
+}
+
+fn read(graph: &Graph) -> std::result::Result<(Transformer, Tensors, TrainedWith), String> {
     let image = |input: &usize| matches!(graph.shape(*input), [_, _, _, 3]);
     let style = |input: &usize| matches!(graph.shape(*input), [_, 1, 1, _]) && !image(input);
     let find = |what: &dyn Fn(&usize) -> bool| graph.inputs.iter().copied().find(|input| what(input));
-    let read = match (find(&image), find(&style)) {
-        (Some(image), Some(style)) => Walk { graph: &graph, style, at: image, tensors: Tensors::new() }.run(),
-        _ => Err("does not take an RGB image and a style vector of shape (1, 1, 1, dim)".to_owned()),
+    let (2, Some(image), Some(style)) = (graph.inputs.len(), find(&image), find(&style)) else {
+        let taken = inputs(graph);
+        return Err(format!("does not take an RGB image and a style vector of shape (1, 1, 1, dim), but {taken}"));
     };
-    read.map_err(|reason| Error::weights(origin, format!("{reason}; is it the file of a style transformer?")))
+    check_range(graph, image)?;
+    let walk = Walk { graph, style, at: image, tensors: Tensors::new() };
+    let (transformer, tensors) = walk.run().map_err(|reason| match graph.range(image) {
+        Some(_) => format!(
+            "{reason}; it computes in 8 bits (QUANTIZE first): give the file in float32, float16 or dynamic int8"
+        ),
+        None => reason,
+    })?;
+    // The style input is called after the last operation of its F.
+    let name = graph.name(style).trim_start_matches("serving_default_").trim_end_matches(":0");
+    let trained_with = match name {
+        "mobilenet_conv/Conv/BiasAdd" => TrainedWith::MobilenetV2,
+        "Conv/BiasAdd" => TrainedWith::InceptionV3,
+        _ => TrainedWith::by_width(&transformer),
+    };
+    Ok((transformer, tensors, trained_with))
 }
 
 /// Where a walk through the graph stands.
@@ -37,14 +56,17 @@ struct Walk<'a> {
     tensors: Tensors,
 }
 
-/// A convolution and what leads to it.
+/// A convolution, or a depthwise and a pointwise one with nothing between, and what leads to it.
 struct Layer {
     /// Whether its input was enlarged.
     enlarged: bool,
     output: usize,
+    kernel: usize,
     stride: usize,
     activation: Activation,
-    /// OIHW.
+    /// The depthwise weight, if it is separable.
+    depthwise: Option<Tensor>,
+    /// The dense or the pointwise weight.
     weight: Tensor,
     bias: Tensor,
 }
@@ -59,36 +81,23 @@ struct Norm<'a> {
 
 impl<'a> Walk<'a> {
     fn run(mut self) -> std::result::Result<(Transformer, Tensors), String> {
-        let (mut contract, mut blocks, mut expand) = (vec![], 0, vec![]);
+        let (mut contract, mut blocks, mut expand) = (vec![], vec![], vec![]);
         for _ in 0..MAX_LAYERS {
             let layer = self.layer()?;
-            let (kernel, channels) = (layer.weight.shape[2], layer.weight.shape[0]);
-            if !layer.enlarged && layer.activation == Activation::Relu && blocks + expand.len() == 0 {
-                let name = format!("transformer.contract.{}", contract.len());
+            let (kernel, channels, separable) = (layer.kernel, layer.weight.shape[0], layer.depthwise.is_some());
+            if !layer.enlarged && layer.activation == Activation::Relu && blocks.len() + expand.len() == 0 {
                 contract.push(Contract { kernel, stride: layer.stride, channels });
-                self.at = layer.output;
-                self.tensors.insert(format!("{name}.weight"), layer.weight);
-                self.tensors.insert(format!("{name}.bias"), layer.bias);
+                self.contracting(layer, contract.len() - 1)?;
             } else if !layer.enlarged && expand.is_empty() {
-                let input = self.at;
-                self.site(layer, &format!("residual.{blocks}.conv1"), Activation::Relu)?;
-                let second = self.layer()?;
-                if second.enlarged {
-                    return Err(format!("enlarges within residual block {blocks}"));
-                }
-                self.site(second, &format!("residual.{blocks}.conv2"), Activation::None)?;
-                let sum = self.graph.takers(self.at);
-                let sum = sum.filter(|o| o.kind == Kind::Add(Activation::None)).find(|o| o.inputs.contains(&input));
-                self.at =
-                    first_output(sum.ok_or_else(|| format!("does not add the input of residual block {blocks}"))?)?;
-                blocks += 1;
+                self.block(layer, blocks.len())?;
+                blocks.push(separable);
             } else if layer.enlarged && channels != 3 {
                 // Wider kernels see cells of the small map beyond our border where the graph reflects the large one.
                 if kernel > 3 {
                     return Err(format!("has a kernel of {kernel} after an enlargement; up to 3 is possible"));
                 }
                 self.site(layer, &format!("expand.{}", expand.len()), Activation::Relu)?;
-                expand.push(Expand { kernel, channels, separable: false });
+                expand.push(Expand { kernel, channels, separable });
             } else {
                 self.site(layer, "head", Activation::None)?;
                 if !self.graph.takers(self.at).any(|o| o.kind == Kind::Logistic) {
@@ -96,65 +105,120 @@ impl<'a> Walk<'a> {
                 }
                 // Magenta's own last enlargement is by 1. Graphs may leave sizes open, but the network's must come out even,
                 // so one by 2 is refused with the network.
-                let head = Head { kernel, upsample: false, separable: false, skip: false };
+                let head = Head { kernel, upsample: false, separable, skip: false };
                 let dim = self.graph.shape(self.style).get(3).copied().unwrap_or(0);
-                let residual = Residual { blocks, separable: false };
-                return Ok((Transformer { dim, contract, residual, expand, head }, self.tensors));
+                let separable = blocks.first().copied().unwrap_or(false);
+                if blocks.contains(&!separable) {
+                    return Err("has separable residual blocks and dense ones; one of the two is possible".into());
+                }
+                let residual = Residual { blocks: blocks.len(), separable };
+                let transformer = Transformer { dim, contract, contract_norm: false, residual, expand, head };
+                return Ok((transformer, self.tensors));
             }
         }
         Err(format!("has more than {MAX_LAYERS} layers"))
     }
 
-    /// The next convolution: perhaps an enlargement, a border by reflection, the convolution.
+    /// The next convolution: perhaps an enlargement, a border by reflection, the convolution or a separable one.
     fn layer(&self) -> std::result::Result<Layer, String> {
         let graph = self.graph;
-        let taker = |tensor: usize, kind: Kind| {
-            graph.takers(tensor).find(|o| o.kind == kind && o.inputs.first() == Some(&tensor))
+        let taker = |tensor: usize, what: fn(Kind) -> bool| {
+            graph.takers(tensor).find(|o| what(o.kind) && o.inputs.first() == Some(&tensor))
         };
-        let nearest = taker(self.at, Kind::Nearest);
-        let enlarged = nearest.map_or(Ok(self.at), first_output)?;
-        let reflect = taker(enlarged, Kind::Reflect).ok_or("has a layer without a border by reflection")?;
+        let nearest = taker(self.at, |kind| kind == Kind::Nearest);
+        let at = nearest.map_or(Ok(self.at), first_output)?;
+        let reflect = taker(at, |kind| matches!(kind, Kind::Reflect(_)));
+        let reflect = reflect.ok_or("has a layer without a border by reflection")?;
         let bordered = first_output(reflect)?;
-        let mut takers = graph.takers(bordered).filter(|o| o.inputs.first() == Some(&bordered));
-        let (operator, window) = takers
-            .find_map(|o| if let Kind::Conv(window) = o.kind { Some((o, window)) } else { None })
-            .ok_or("has a border without a dense convolution after it")?;
-        let (weight, bias) = weight_and_bias(graph, operator)?;
-        let weight = oihw_from_ohwi(&weight);
-        let (kernel, width) = (weight.shape[2], i32::try_from(weight.shape[2] / 2).unwrap_or(i32::MAX));
-        let widths = reflect.inputs.get(1).ok_or("has a border without widths")?;
-        let widths = graph.integers(*widths).map_err(reason)?;
-        if widths != [0, 0, width, width, width, width, 0, 0] || (window.same && kernel > 1) {
-            return Err(format!("has the border {widths:?} for a kernel of {kernel}"));
+        let mut operator =
+            taker(bordered, |kind| kind.window().is_some()).ok_or("has a border without a convolution after it")?;
+        let mut window = operator.kind.window().ok_or("has no convolution")?;
+        let (mut weight, mut bias) = weight_and_bias(graph, operator)?;
+        let (kernel, stride) = (weight.shape[2], window.stride);
+        let width = i64::try_from(kernel / 2).unwrap_or(i64::MAX);
+        let borders = Kind::Reflect([0, 0, width, width, width, width, 0, 0]);
+        if let Kind::Reflect(widths) = reflect.kind
+            && (reflect.kind != borders || weight.shape[3] != kernel || !window.padding.is_valid([kernel, kernel]))
+        {
+            let (sides, padding) = (&weight.shape[2..], window.padding);
+            return Err(format!("has the border {widths:?} and {padding} padding for a kernel of {sides:?}"));
         }
-        let (output, enlarged) = (first_output(operator)?, nearest.is_some());
-        if enlarged && window.stride != 1 {
-            return Err(format!("has a stride of {} after an enlargement", window.stride));
+        let mut depthwise = None;
+        if matches!(operator.kind, Kind::Depthwise(_)) {
+            plain(window.activation, &bias, "the pointwise part of a separable convolution")?;
+            let pointwise = taker(first_output(operator)?, |kind| matches!(kind, Kind::Conv(_)));
+            operator = pointwise.ok_or("has a depthwise convolution without a pointwise one after it")?;
+            window = operator.kind.window().ok_or("has no convolution")?;
+            depthwise = Some(weight);
+            (weight, bias) = weight_and_bias(graph, operator)?;
+            if weight.shape[2..] != [1, 1] || window.stride != 1 || !window.padding.is_same([1, 1], 1, 1) {
+                return Err("has a depthwise convolution without a pointwise one after it".into());
+            }
         }
-        Ok(Layer { enlarged, output, stride: window.stride, activation: window.activation, weight, bias })
+        let (output, enlarged, activation) = (first_output(operator)?, nearest.is_some(), window.activation);
+        if enlarged && stride != 1 {
+            return Err(format!("has a stride of {stride} after an enlargement"));
+        }
+        Ok(Layer { enlarged, output, kernel, stride, activation, depthwise, weight, bias })
+    }
+
+    /// Takes a contracting layer, and goes on behind it.
+    fn contracting(&mut self, layer: Layer, i: usize) -> std::result::Result<(), String> {
+        let name = format!("transformer.contract.{i}");
+        if layer.depthwise.is_some() {
+            return Err(format!("has a separable convolution for contract.{i}; only dense ones are possible there"));
+        }
+        self.at = layer.output;
+        self.tensors.insert(format!("{name}.weight"), layer.weight);
+        self.tensors.insert(format!("{name}.bias"), layer.bias);
+        Ok(())
+    }
+
+    /// Takes a residual block, whose first convolution this is, and goes on behind it.
+    fn block(&mut self, first: Layer, i: usize) -> std::result::Result<(), String> {
+        let (input, separable) = (self.at, first.depthwise.is_some());
+        let odd = |layer: &Layer| layer.enlarged || layer.depthwise.is_some() != separable || layer.kernel != 3;
+        let refused = |layer: &Layer| match odd(layer) {
+            true => {
+                Err(format!("has an enlargement, or convolutions of two kinds or not of 3x3, in residual block {i}"))
+            }
+            false => Ok(()),
+        };
+        refused(&first)?;
+        self.site(first, &format!("residual.{i}.conv1"), Activation::Relu)?;
+        let second = self.layer()?;
+        refused(&second)?;
+        self.site(second, &format!("residual.{i}.conv2"), Activation::None)?;
+        let sum = self.graph.takers(self.at);
+        let sum = sum.filter(|o| o.kind == Kind::Add(Activation::None)).find(|o| o.inputs.contains(&input));
+        self.at = first_output(sum.ok_or_else(|| format!("does not add the input of residual block {i}"))?)?;
+        Ok(())
     }
 
     /// Takes a convolution with its norm, and goes on behind it.
     fn site(&mut self, layer: Layer, name: &str, then: Activation) -> std::result::Result<(), String> {
-        if layer.bias.data.iter().any(|&x| x != 0.0) || layer.activation != Activation::None || layer.stride != 1 {
-            return Err(format!("has a bias, an activation or a stride before the norm of {name}"));
+        plain(layer.activation, &layer.bias, &format!("the norm of {name}"))?;
+        if layer.stride != 1 {
+            return Err(format!("has a stride of {} before the norm of {name}", layer.stride));
         }
         let norm = self.norm(layer.output).ok_or_else(|| format!("has no style norm after {name}"))?;
         if norm.activation != then {
-            return Err(format!("has the activation {:?} after {name}, not {then:?}", norm.activation));
+            return Err(format!("has {} after {name}, not {then}", norm.activation));
         }
         for (part, operator) in [("beta", norm.beta), ("gamma", norm.gamma)] {
             let (mut weight, bias) = weight_and_bias(self.graph, operator)?;
-            let window = operator.kind.window();
-            if weight.shape[1..3] != [1, 1] || window.is_none_or(|w| (w.stride, w.activation) != (1, Activation::None))
-            {
+            if weight.shape[2..] != [1, 1] || !is_linear(operator) {
                 return Err(format!("has no linear layer for {part} of {name}"));
             }
-            weight.shape = vec![weight.shape[0], weight.shape[3]];
+            weight.shape.truncate(2);
             self.tensors.insert(format!("transformer.{name}.{part}.weight"), weight);
             self.tensors.insert(format!("transformer.{name}.{part}.bias"), bias);
         }
-        self.tensors.insert(format!("transformer.{name}.weight"), layer.weight);
+        let separable = if layer.depthwise.is_some() { ".pointwise" } else { "" };
+        self.tensors.insert(format!("transformer.{name}{separable}.weight"), layer.weight);
+        if let Some(weight) = layer.depthwise {
+            self.tensors.insert(format!("transformer.{name}.depthwise.weight"), weight);
+        }
         self.at = norm.output;
         Ok(())
     }
@@ -169,12 +233,7 @@ impl<'a> Walk<'a> {
         })?;
         let gamma = scale.inputs.iter().find_map(|&input| self.style_layer(input))?;
         let root = scale.inputs.iter().filter_map(|&input| graph.maker(input)).find(|o| o.kind == Kind::Rsqrt)?;
-        let sum = graph.maker(*root.inputs.first()?).filter(|o| matches!(o.kind, Kind::Add(_)))?;
-        let eps = sum.inputs.iter().find_map(|&input| graph.constant(input).ok())?;
-        // As float16, 1e-5 is off by 0.14 percent.
-        if !matches!(eps.data.as_slice(), [eps] if (eps - 1e-5).abs() < 1e-7) {
-            return None;
-        }
+        let mean = self.mean_below(*root.inputs.first()?, x)?;
         // Shift: beta minus (mean times the scale).
         let scale = *scale.outputs.first()?;
         let last = graph.takers(*product.outputs.first()?);
@@ -182,20 +241,43 @@ impl<'a> Walk<'a> {
             |(add, activation)| {
                 let shift = add.inputs.iter().filter_map(|&input| graph.maker(input)).find(|o| o.kind == Kind::Sub)?;
                 let &[beta, moved] = shift.inputs.as_slice() else { return None };
-                graph.maker(moved).filter(|o| o.kind == Kind::Mul && o.inputs.contains(&scale))?;
+                let moves =
+                    |o: &&Operator| o.kind == Kind::Mul && o.inputs.contains(&scale) && o.inputs.contains(&mean);
+                graph.maker(moved).filter(moves)?;
                 let (beta, output) = (self.style_layer(beta)?, *add.outputs.first()?);
                 Some(Norm { beta, gamma, output, activation })
             },
         )
     }
 
+    /// The mean of x, if the tensor is its variance plus 1e-5.
+    fn mean_below(&self, tensor: usize, x: usize) -> Option<usize> {
+        let graph = self.graph;
+        let maker = |tensor: usize, kind: Kind| graph.maker(tensor).filter(|o| o.kind == kind);
+        let sum = maker(tensor, Kind::Add(Activation::None))?;
+        let eps = sum.inputs.iter().find_map(|&input| graph.constant(input).ok())?;
+        // Float16 puts 1e-5 off by 0.14 percent.
+        if !matches!(eps.data.as_slice(), [eps] if (eps - 1e-5).abs() < 1e-7) {
+            return None;
+        }
+        let variance = sum.inputs.iter().find_map(|&input| maker(input, Kind::Mean))?;
+        let squares = maker(*variance.inputs.first()?, Kind::SquaredDifference)?;
+        let mean = squares.inputs.iter().copied().find(|&input| input != x)?;
+        let over = maker(mean, Kind::Mean)?;
+        (over.inputs.first() == Some(&x) && squares.inputs.contains(&x)).then_some(mean)
+    }
+
     /// The convolution of the style vector that gives this tensor.
     fn style_layer(&self, tensor: usize) -> Option<&'a Operator> {
         let operator = self.graph.maker(tensor).filter(|o| matches!(o.kind, Kind::Conv(_)))?;
-        (self.graph.unconverted(*operator.inputs.first()?) == self.style).then_some(operator)
+        (*operator.inputs.first()? == self.style).then_some(operator)
     }
 }
 
-fn first_output(operator: &Operator) -> std::result::Result<usize, String> {
-    operator.outputs.first().copied().ok_or_else(|| format!("has {:?} without output", operator.kind))
+/// Refuses a bias or an activation where our networks have none.
+fn plain(activation: Activation, bias: &Tensor, before: &str) -> std::result::Result<(), String> {
+    match activation == Activation::None && bias.data.iter().all(|&x| x == 0.0) {
+        true => Ok(()),
+        false => Err(format!("has a bias or an activation before {before}")),
+    }
 }

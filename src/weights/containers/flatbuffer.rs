@@ -113,8 +113,8 @@ impl<'a> Table<'a> {
         Ok(self.vector(number, most)?.1.iter().map(|&bytes| read(bytes)).collect())
     }
 
-    /// A list of bytes, in place.
-    pub(super) fn bytes(&self, number: usize) -> Result<&'a [u8]> {
-        Ok(self.vector::<1>(number, usize::MAX)?.1.as_flattened())
+    /// The bytes of a list whose elements have `N` of them, in place.
+    pub(super) fn bytes<const N: usize>(&self, number: usize) -> Result<&'a [u8]> {
+        Ok(self.vector::<N>(number, usize::MAX)?.1.as_flattened())
     }
 }

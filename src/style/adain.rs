@@ -1,0 +1,208 @@
+//! AdaIN (Huang and Belongie 2017, arXiv 1703.06868): F is VGG-19 up to relu4_1, z its means and deviations; T gives the content's map
+//! those of the style and decodes it.
+//!
+//! ```text
+//! f = encoder(image);  z = (mean(f), deviation(f))
+//! T(image, z) = clamp(decoder(deviation(z) (f - mean(f)) / deviation(f) + mean(z)))
+//! ```
+//!
+//! The content is encoded once, for its z and for T, where its sides are multiples of 8 or pools keep a last row and column that are
+//! odd. Elsewhere T would give an image that is smaller than the content: that is continued by reflection to multiples of 8, and the
+//! output cropped. Blending z is blending maps: `f` enters linearly.
+use super::layers::{LayerScratch, around, run_conv, shape_of};
+use super::transformer::Stylized;
+use crate::error::Result;
+use crate::interrupt::poll;
+use crate::kernels::inference::any_map::{AnyMap, Input};
+use crate::kernels::inference::convolution::Conv;
+use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad};
+use crate::kernels::inference::instance_norm::affine_add;
+use crate::kernels::inference::layer_shape::Activation;
+use crate::kernels::inference::pixel_interpolation::Squash;
+use crate::kernels::inference::pixels::Pixels;
+use crate::kernels::inference::pooling::MaxPool;
+use crate::kernels::isa::{Extent, KernelPath};
+use crate::weights::Model;
+use crate::weights::layers::Layer;
+use crate::weights::network::{EncoderBorder, Epsilon, Predictor};
+use crate::weights::vgg19::{self, SHRINKAGE};
+
+/// F and T with their weights.
+#[derive(Clone, Debug)]
+pub(super) struct Adain {
+    path: KernelPath,
+    encoder: Vec<(Conv, bool)>,
+    decoder: Vec<(Conv, (Pad, Border))>,
+    /// What stands around the encoder's maps, and around the image if that is one colour.
+    border: Border,
+    colour: Option<[f32; 3]>,
+    pool: MaxPool,
+    epsilon: Epsilon,
+    dim: usize,
+}
+
+/// What the encoder makes of an image.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    map: FeatureMap,
+    mean: Vec<f32>,
+    deviation: Vec<f32>,
+}
+
+impl Encoded {
+    fn z(&self, z: &mut [f32]) {
+        let (mean, deviation) = z.split_at_mut(self.mean.len());
+        mean.copy_from_slice(&self.mean);
+        deviation.copy_from_slice(&self.deviation);
+    }
+}
+
+impl Adain {
+    /// Both networks of this model for one path through the kernels, if they are AdaIN's.
+    ///
+    /// # Errors
+    /// A tensor is missing.
+    pub(super) fn new(model: &Model, path: KernelPath) -> Result<Option<Self>> {
+        let &Predictor::Vgg19 { border, pools_ceil, epsilon, .. } = &model.network.predictor else { return Ok(None) };
+        let conv = |layer: &Layer, activation| -> Result<Conv> {
+            let (weight, bias) = model.weight_and_bias(&layer.name)?;
+            Ok(Conv::new(path, shape_of(layer, activation), weight, Some(bias)))
+        };
+        let layers = vgg19::decoder();
+        let last = layers.len() - 1;
+        let decoder = layers.iter().enumerate().map(|(i, layer)| {
+            let activation = if i < last { Activation::Relu } else { Activation::None };
+            Ok((conv(layer, activation)?, around(layer)))
+        });
+        let colour = || -> Result<[f32; 3]> {
+            let colour = model.numbers("predictor.border")?;
+            Ok(std::array::from_fn(|c| colour[c]))
+        };
+        Ok(Some(Self {
+            path,
+            encoder: vgg19::encoder()
+                .iter()
+                .map(|(layer, pooled)| Ok((conv(layer, Activation::Relu)?, *pooled)))
+                .collect::<Result<_>>()?,
+            decoder: decoder.collect::<Result<_>>()?,
+            border: if border == EncoderBorder::Zero { Border::Zero } else { Border::Reflect },
+            colour: (border == EncoderBorder::Zero).then(colour).transpose()?,
+            pool: MaxPool { side: 2, stride: 2, ceil: pools_ceil },
+            epsilon,
+            dim: model.network.predictor.dim(),
+        }))
+    }
+
+    /// Length of z.
+    pub(super) fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// z of an image of this many columns.
+    pub(super) fn z(&self, image: Pixels, width: usize, z: &mut [f32], scratch: &mut LayerScratch) {
+        let encoded = self.run_encoder(image, width, Pad::NONE, scratch);
+        encoded.z(z);
+        scratch.maps.put(encoded.map);
+    }
+
+    /// What T makes of an image of this many columns, and z of that too if it is asked for: encoded once, unless pools would leave a
+    /// last row or column out.
+    pub(super) fn encode(
+        &self,
+        image: Pixels,
+        width: usize,
+        z: Option<&mut [f32]>,
+        scratch: &mut LayerScratch,
+    ) -> Encoded {
+        let height = image.len() / (3 * width);
+        let beyond = |n: usize| if self.pool.ceil { 0 } else { n.next_multiple_of(SHRINKAGE) - n };
+        let more = Pad { top: 0, left: 0, bottom: beyond(height), right: beyond(width) };
+        let encoded = self.run_encoder(image, width, more, scratch);
+        match z {
+            Some(z) if more == Pad::NONE => encoded.z(z),
+            Some(z) => self.z(image, width, z, scratch),
+            None => {}
+        }
+        encoded
+    }
+
+    /// The map of relu4_1 of an image that is continued by reflection, and its moments.
+    fn run_encoder(&self, image: Pixels, width: usize, more: Pad, scratch: &mut LayerScratch) -> Encoded {
+        let isa = self.path.isa();
+        let mut x = AnyMap::Floats(self.image(image, width, more, scratch));
+        for (conv, pooled) in &self.encoder {
+            let pad = if *pooled { Pad::NONE } else { Pad::all(1) };
+            let mut out = AnyMap::Floats(run_conv(conv, x.view(), pad, scratch));
+            if *pooled {
+                let (height, width) = self.pool.output_size(out.view());
+                let mut small = AnyMap::Floats(scratch.maps.take(height, width, conv.shape().outputs, Pad::all(1)));
+                self.pool.run(isa, out.view(), &mut small, 0);
+                scratch.maps.put_any(std::mem::replace(&mut out, small));
+                poll();
+            }
+            out.fill_border(self.border);
+            scratch.maps.put_any(std::mem::replace(&mut x, out));
+        }
+        let AnyMap::Floats(map) = x else { unreachable!("all maps are taken in float32") };
+        scratch.norm.measure(isa, &map);
+        let n = (map.height() * map.width()) as f32;
+        let deviation = |&biased: &f32| {
+            let variance = biased * n / (n - 1.0).max(1.0);
+            match self.epsilon {
+                Epsilon::Variance => (variance + 1e-5).sqrt(),
+                Epsilon::Deviation => variance.sqrt() + 1e-6,
+            }
+        };
+        Encoded {
+            mean: scratch.norm.mean.clone(),
+            deviation: scratch.norm.variance.iter().map(deviation).collect(),
+            map,
+        }
+    }
+
+    /// The image in [0, 1], continued by reflection, with room for the first convolution.
+    fn image(&self, image: Pixels, width: usize, more: Pad, scratch: &mut LayerScratch) -> FeatureMap {
+        let height = image.len() / (3 * width);
+        let (rows, columns) = (height + more.bottom, width + more.right);
+        let mut whole = AnyMap::Floats(scratch.maps.take(height, width, 3, more));
+        image.unpack(self.path.isa(), &mut whole);
+        whole.fill_border(Border::Reflect);
+        let AnyMap::Floats(whole) = whole else { unreachable!("it was taken in float32") };
+        let mut out = scratch.maps.take(rows, columns, 3, Pad::all(1));
+        for (y, row) in whole.as_slice().chunks_exact(3 * columns).enumerate() {
+            out.row_mut(y).copy_from_slice(row);
+        }
+        scratch.maps.put(whole);
+        match &self.colour {
+            Some(colour) => out.fill_border_with(Border::Zero, colour),
+            None => out.fill_border(Border::Reflect),
+        }
+        out.set_range(Extent { low: 0.0, high: 1.0 });
+        out
+    }
+
+    /// T of what was encoded, whose memory is given back.
+    pub(super) fn decode(&self, content: Encoded, z: &[f32], scratch: &mut LayerScratch) -> Stylized {
+        let isa = self.path.isa();
+        let Encoded { map, mean, deviation } = content;
+        let (means, deviations) = z.split_at(mean.len());
+        let norm = &mut scratch.norm;
+        norm.scale.clear();
+        norm.scale.extend(deviations.iter().zip(&deviation).map(|(style, own)| style / own));
+        norm.shift.clear();
+        norm.shift.extend(means.iter().zip(&mean).zip(&norm.scale).map(|((style, own), scale)| style - own * scale));
+        let (pad, border) = self.decoder[0].1;
+        let mut x = scratch.maps.take(map.height(), map.width(), map.channels(), pad);
+        x.as_mut_slice().fill(0.0);
+        affine_add(isa, &map, &mut scratch.norm, &mut x);
+        x.fill_border(border);
+        scratch.maps.put(map);
+        for (i, (conv, _)) in self.decoder.iter().enumerate() {
+            let (pad, border) = self.decoder.get(i + 1).map_or((Pad::NONE, Border::Zero), |(_, around)| *around);
+            let mut out = run_conv(conv, Input::from(&x), pad, scratch);
+            out.fill_border(border);
+            scratch.maps.put(std::mem::replace(&mut x, out));
+        }
+        Stylized { map: x, scale: [1.0; 3], shift: [0.0; 3], end: Squash::Clamp }
+    }
+}

@@ -1,0 +1,377 @@
+//! The files that a network comes in: the members of a folder, of a `.tar` or of a `.tar.gz`, listed once and read as streams.
+//!
+//! The bytes of a file tell what it is, not its name. An archive is read from its beginning for each visit and never held in memory,
+//! and no link in it is followed.
+use super::stream::{Body, Stream};
+use crate::error::{Error, Result};
+use crate::interrupt::poll;
+use flate2::read::MultiGzDecoder;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use tar::{Archive, EntryType};
+
+/// More than any network comes in.
+const MOST_MEMBERS: usize = 10_000;
+/// Bytes of a member's name.
+const MOST_NAME: usize = 1024;
+/// How deep a folder is searched.
+const MOST_DEPTH: usize = 4;
+/// Bytes of all small members that are kept while an archive is listed.
+const MOST_KEPT: u64 = 16 << 20;
+/// Bytes that stand between one member of an archive and the next: headers, long names.
+const MOST_BETWEEN: u64 = 1 << 20;
+/// Bytes that an archive may unpack to; Magenta's has 606 MB packed.
+const MOST_UNPACKED: u64 = 8 << 30;
+
+/// A regular file of a folder or of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its path below the folder or within the archive, with `/` between its parts and without a leading `./`.
+    pub name: String,
+    /// How many bytes it has.
+    pub size: u64,
+}
+
+/// A folder or an archive, its members listed.
+#[derive(Debug)]
+pub struct Members {
+    /// What the user gave, by which errors call it.
+    origin: PathBuf,
+    /// The folder or the archive.
+    root: PathBuf,
+    form: Form,
+    list: Vec<Member>,
+    /// Small members of an archive that were read while it was listed.
+    kept: BTreeMap<String, Vec<u8>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Folder,
+    Tar,
+    Gzip,
+}
+
+impl Members {
+    /// Lists a folder and what lies a few folders below it, or an archive. Members of an archive for which `keep` says so are
+    /// kept in memory if they are small, which saves another pass.
+    ///
+    /// # Errors
+    /// The system refuses; there is something else at this path; the archive is cut or holds one name twice; there are more
+    /// members than any network has.
+    pub fn open(path: &Path, keep: impl Fn(&str) -> bool) -> Result<Self> {
+        let form = form(path)?;
+        let mut members = Self { origin: path.into(), root: path.into(), form, list: vec![], kept: BTreeMap::new() };
+        match form {
+            Form::Folder => members.list_folder("", MOST_DEPTH, &|_| true)?,
+            Form::Tar | Form::Gzip => members.list_archive(keep)?,
+        }
+        Ok(members)
+    }
+
+    /// Lists those files beside `path`, which need not exist, for whose names `belongs` says so.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn beside(path: &Path, belongs: impl Fn(&str) -> bool) -> Result<Self> {
+        let root = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let (list, kept) = (vec![], BTreeMap::new());
+        let mut members = Self { origin: path.into(), root: root.into(), form: Form::Folder, list, kept };
+        members.list_folder("", 1, &belongs)?;
+        Ok(members)
+    }
+
+    /// What errors call the folder or the archive.
+    pub fn origin(&self) -> &Path {
+        &self.origin
+    }
+
+    /// All members: those of a folder by name, those of an archive in the order in which they lie.
+    pub fn list(&self) -> &[Member] {
+        &self.list
+    }
+
+    /// The size of a member, if there is one of this name.
+    pub fn size(&self, name: &str) -> Option<u64> {
+        self.list.iter().find(|member| member.name == name).map(|member| member.size)
+    }
+
+    /// Reads a member whole.
+    ///
+    /// # Errors
+    /// There is none of this name, it has more than `most` bytes, or it cannot be read.
+    pub fn read(&self, name: &str, most: u64) -> Result<Vec<u8>> {
+        if let Some(kept) = self.kept.get(name) {
+            return Ok(kept.clone());
+        }
+        let mut bytes = vec![];
+        self.visit(&[name], |_, stream| {
+            let size = usize::try_from(stream.size()).ok().filter(|_| stream.size() <= most);
+            bytes = stream.bytes(size.ok_or_else(|| {
+                stream.wrong(&format!("is of {} bytes, where at most {most} are expected", stream.size()))
+            })?)?;
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Reads members of these names as streams, in the order in which they lie. What a visitor leaves unread is skipped.
+    ///
+    /// # Errors
+    /// One is missing or cannot be read; or what the visitor says.
+    pub fn visit(&self, names: &[&str], mut visitor: impl FnMut(&str, &mut Stream) -> Result<()>) -> Result<()> {
+        let mut left: BTreeSet<&str> = names.iter().copied().collect();
+        let missing = |name: &str| Error::weights(&self.origin, format!("lacks {name}; give all of its files"));
+        if self.form == Form::Folder {
+            return left.into_iter().try_for_each(|name| {
+                let size = self.size(name).ok_or_else(|| missing(name))?;
+                let body = Body::File(open_regular(&self.root.join(name))?);
+                visitor(name, &mut Stream::new(&self.origin, name, size, body))
+            });
+        }
+        self.walk(|stream| {
+            let Some(name) = left.take(stream.name()) else { return Ok(ControlFlow::Continue(())) };
+            visitor(name, stream)?;
+            Ok(if left.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        left.first().map_or(Ok(()), |name| Err(missing(name)))
+    }
+
+    /// Lists the regular files of a folder and, `depth` allowing, of the folders below it. Links to files are followed, links
+    /// to folders, which may lead in circles, are not.
+    fn list_folder(&mut self, within: &str, depth: usize, belongs: &dyn Fn(&str) -> bool) -> Result<()> {
+        let folder = self.root.join(within);
+        let io = |error| Error::io(&folder, error);
+        let mut names = BTreeSet::new();
+        for entry in fs::read_dir(&folder).map_err(io)? {
+            poll();
+            let entry = entry.map_err(io)?;
+            let name = entry.file_name();
+            names.extend(name.to_str().filter(|name| belongs(name)).map(str::to_owned));
+        }
+        for name in names {
+            poll();
+            let path = folder.join(&name);
+            let inner = if within.is_empty() { name } else { format!("{within}/{name}") };
+            let is_link = fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink());
+            match fs::metadata(&path) {
+                Ok(found) if found.is_file() => self.add(Member { name: inner, size: found.len() })?,
+                Ok(found) if found.is_dir() && depth > 1 && !is_link => self.list_folder(&inner, depth - 1, belongs)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn list_archive(&mut self, keep: impl Fn(&str) -> bool) -> Result<()> {
+        let (mut list, mut kept, mut names, mut left) = (vec![], BTreeMap::new(), BTreeSet::new(), MOST_KEPT);
+        self.walk(|stream| {
+            if !names.insert(stream.name().to_owned()) {
+                return Err(stream.wrong("stands there twice"));
+            }
+            if stream.size() <= left && keep(stream.name()) {
+                left -= stream.size();
+                let bytes = stream.bytes(stream.size() as usize)?;
+                kept.insert(stream.name().to_owned(), bytes);
+            }
+            list.push(Member { name: stream.name().to_owned(), size: stream.size() });
+            Ok(if list.len() > MOST_MEMBERS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        self.kept = kept;
+        list.into_iter().try_for_each(|member| self.add(member))
+    }
+
+    fn add(&mut self, member: Member) -> Result<()> {
+        if self.list.len() >= MOST_MEMBERS {
+            let reason = format!("holds more than {MOST_MEMBERS} files; give the path of the network's own");
+            return Err(Error::weights(&self.origin, reason));
+        }
+        self.list.push(member);
+        Ok(())
+    }
+
+    /// Goes through the regular files of an archive.
+    fn walk(&self, mut each: impl FnMut(&mut Stream) -> Result<ControlFlow<()>>) -> Result<()> {
+        let path = &self.root;
+        let file = BufReader::with_capacity(1 << 16, open_regular(path)?);
+        let inner: Box<dyn Read> = match self.form {
+            Form::Gzip => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file))),
+            _ => Box::new(file),
+        };
+        let left = Rc::new(Cell::new(MOST_BETWEEN));
+        let mut archive = Archive::new(Scarce { inner, left: left.clone(), total: MOST_UNPACKED });
+        let mut before = "its beginning".to_owned();
+        let unreadable = |before: &str, error: io::Error| {
+            Error::weights(&self.origin, format!("an archive that cannot be read after {before} ({error}); is it cut?"))
+        };
+        for entry in archive.entries().map_err(|error| Error::io(path, error))? {
+            let mut entry = entry.map_err(|error| unreadable(&before, error))?;
+            let (name, size) = (plain(&entry.path_bytes()), entry.size());
+            if name.len() > MOST_NAME {
+                let reason = format!("holds a name of {} bytes, longer than any network's files have", name.len());
+                return Err(Error::weights(&self.origin, reason));
+            }
+            let kind = entry.header().entry_type();
+            if kind == EntryType::GNUSparse {
+                let reason = format!("holds {name} without its zeros; pack it anew without --sparse");
+                return Err(Error::weights(&self.origin, reason));
+            }
+            left.set(u64::MAX);
+            let mut stream = Stream::new(&self.origin, &name, size, Body::Archived(&mut entry));
+            if kind.is_file() && each(&mut stream)?.is_break() {
+                return Ok(());
+            }
+            stream.skip_to(size)?;
+            left.set(MOST_BETWEEN);
+            before = name;
+        }
+        // The checksum of gzip stands at the end.
+        left.set(u64::MAX);
+        io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| unreadable(&before, error))?;
+        Ok(())
+    }
+}
+
+/// A source of which not more can be read in a row than what stands between two members, and not more in all than any network
+/// has: a name may claim to be as long as the archive, and a small gzip may unpack to no end.
+struct Scarce {
+    inner: Box<dyn Read>,
+    left: Rc<Cell<u64>>,
+    total: u64,
+}
+
+impl Read for Scarce {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        poll();
+        if self.left.get() == 0 {
+            return Err(io::Error::other("a name that is longer than any"));
+        }
+        if self.total == 0 {
+            return Err(io::Error::other(format!("more than {MOST_UNPACKED} bytes when unpacked")));
+        }
+        let most = (out.len() as u64).min(self.left.get()).min(self.total) as usize;
+        let count = self.inner.read(&mut out[..most])?;
+        self.left.set(self.left.get() - count as u64);
+        self.total -= count as u64;
+        Ok(count)
+    }
+}
+
+/// What lies at a path, by its first bytes.
+fn form(path: &Path) -> Result<Form> {
+    if fs::metadata(path).map_err(|error| Error::io(path, error))?.is_dir() {
+        return Ok(Form::Folder);
+    }
+    let mut head = vec![];
+    open_regular(path)?.take(512).read_to_end(&mut head).map_err(|error| Error::io(path, error))?;
+    match head.get(257..262) {
+        _ if head.starts_with(b"\x1F\x8B") => Ok(Form::Gzip),
+        Some(b"ustar") => Ok(Form::Tar),
+        _ => Err(Error::weights(path, "neither a folder nor a .tar or .tar.gz; give one of these")),
+    }
+}
+
+/// Opens a file, asked first what it is: opening a pipe would wait for its writer.
+pub(super) fn open_regular(path: &Path) -> Result<File> {
+    let found = fs::metadata(path).map_err(|error| Error::io(path, error))?;
+    match found.is_file() {
+        true => File::open(path).map_err(|error| Error::io(path, error)),
+        false => Err(Error::weights(path, "no regular file; give a file, a folder or an archive")),
+    }
+}
+
+/// A path within an archive, without what says nothing.
+fn plain(path: &[u8]) -> String {
+    let path = String::from_utf8_lossy(path);
+    path.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Member, Members};
+    use std::io::Write;
+    use tar::{Builder, EntryType, Header};
+
+    fn archive(entries: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
+        let mut builder = Builder::new(vec![]);
+        for (name, kind, content) in entries {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_size(content.len() as u64);
+            builder.append_data(&mut header, name, *content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn open(bytes: &[u8]) -> Result<(tempfile::TempDir, Members), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("archive");
+        std::fs::write(&path, bytes).unwrap();
+        Ok((folder, Members::open(&path, |name| name == "b.index").map_err(|error| error.to_string())?))
+    }
+
+    #[test]
+    fn members_are_listed_and_read_in_the_order_in_which_they_lie() {
+        let (file, long) = (EntryType::Regular, "long/".repeat(40) + "name");
+        let entries = [
+            ("./folder", EntryType::Directory, &b""[..]),
+            ("./b.data", file, b"0123456789"),
+            ("link", EntryType::Symlink, b""),
+            ("b.index", file, b"index"),
+            (&long, file, b"x"),
+        ];
+        let plain = archive(&entries);
+        let mut packed = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+        packed.write_all(&plain).unwrap();
+        for bytes in [plain, packed.finish().unwrap()] {
+            let (_folder, members) = open(&bytes).unwrap();
+            let expected = [("b.data", 10), ("b.index", 5), (&long, 1)];
+            assert!(members.list().iter().map(|Member { name, size }| (name.as_str(), *size)).eq(expected));
+            assert_eq!(members.read("b.index", 5).unwrap(), b"index");
+            assert_eq!(members.read("b.data", 10).unwrap(), b"0123456789");
+            assert!(
+                members.read("b.data", 9).unwrap_err().to_string().contains("b.data is of 10 bytes, where at most 9")
+            );
+            assert!(members.read("c", 9).unwrap_err().to_string().contains("lacks c"));
+            let mut seen = vec![];
+            let visit = members.visit(&["b.index", "b.data"], |name, stream| {
+                stream.skip_to(3)?;
+                seen.push((name.to_owned(), stream.bytes(2)?));
+                let told = stream.skip_to(1).unwrap_err().to_string();
+                assert!(told.contains(name), "{told}");
+                assert!(stream.bytes(9).is_err());
+                Ok(())
+            });
+            visit.unwrap();
+            assert_eq!(seen, [("b.data".into(), b"34".to_vec()), ("b.index".into(), b"ex".to_vec())]);
+        }
+    }
+
+    #[test]
+    fn archives_that_lie_are_errors() {
+        let file = EntryType::Regular;
+        let twice = open(&archive(&[("a", file, b"1"), ("./a", file, b"2")])).unwrap_err();
+        assert!(twice.contains("a stands there twice"), "{twice}");
+        let sparse = open(&archive(&[("a", EntryType::GNUSparse, b"")])).unwrap_err();
+        assert!(sparse.contains("a without its zeros") || sparse.contains("cannot be read"), "{sparse}");
+        // A name of 2 MB, and a member that claims to be larger than any disk.
+        let name = open(&archive(&[("././@LongLink", EntryType::GNULongName, &vec![b'n'; 2 << 20]), ("a", file, b"")]));
+        assert!(name.unwrap_err().contains("longer than any"));
+        let mut huge = archive(&[("b.index", file, b"1")]);
+        let mut header = Header::new_gnu();
+        header.as_mut_bytes().copy_from_slice(&huge[..512]);
+        header.set_size(1 << 50);
+        header.set_cksum();
+        huge[..512].copy_from_slice(header.as_bytes());
+        let told = open(&huge).unwrap_err();
+        assert!(told.contains("b.index ends before byte"), "{told}");
+    }
+}

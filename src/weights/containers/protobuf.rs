@@ -1,0 +1,161 @@
+//! Protocol buffers, as far as TensorFlow's and ONNX's files need them: the fields of a message in order, every length checked.
+//!
+//! <https://protobuf.dev/programming-guides/encoding/>. Nothing is allocated and nothing is copied: values are numbers, or slices
+//! of the message. What no field is given for reads as its default in the caller, as the format says.
+
+/// A message that ends within a field, a length that leads out of it, or a value that is not what its reader asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged;
+
+type Result<T> = std::result::Result<T, Damaged>;
+
+/// The value of one field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// An integer, a boolean or an enumerator; negative ones are in two's complement of 64 bits.
+    Varint(u64),
+    /// Eight bytes: a double, or an integer of fixed width.
+    Fixed64(u64),
+    /// Bytes, text, a message within this one, or packed numbers.
+    Bytes(&'a [u8]),
+    /// Four bytes: a float, or an integer of fixed width.
+    Fixed32(u32),
+}
+
+impl<'a> Value<'a> {
+    /// The integer that this is.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn varint(self) -> Result<u64> {
+        if let Self::Varint(number) = self { Ok(number) } else { Err(Damaged) }
+    }
+
+    /// The bytes that this is.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn bytes(self) -> Result<&'a [u8]> {
+        if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(Damaged) }
+    }
+
+    /// The text that this is.
+    ///
+    /// # Errors
+    /// It is something else, or not in UTF-8.
+    pub fn text(self) -> Result<&'a str> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Damaged)
+    }
+
+    /// The integers that one field of a repeated list gives: several if they are packed, else one.
+    pub fn varints(self) -> impl Iterator<Item = Result<u64>> + 'a {
+        let (one, mut packed) = match self {
+            Self::Varint(number) => (Some(Ok(number)), &[][..]),
+            Self::Bytes(bytes) => (None, bytes),
+            Self::Fixed32(_) | Self::Fixed64(_) => (Some(Err(Damaged)), &[][..]),
+        };
+        let rest =
+            std::iter::from_fn(move || (!packed.is_empty()).then(|| ended_by_fault(varint(&mut packed), &mut packed)));
+        one.into_iter().chain(rest)
+    }
+}
+
+/// The fields of a message, as (number, value), up to its end or the first fault.
+pub fn fields(message: &[u8]) -> impl Iterator<Item = Result<(u64, Value<'_>)>> {
+    let mut rest = message;
+    std::iter::from_fn(move || (!rest.is_empty()).then(|| ended_by_fault(field(&mut rest), &mut rest)))
+}
+
+/// What was read; a fault empties the rest, so that nothing is read after it.
+fn ended_by_fault<T>(read: Result<T>, rest: &mut &[u8]) -> Result<T> {
+    if read.is_err() {
+        *rest = &[];
+    }
+    read
+}
+
+fn field<'a>(rest: &mut &'a [u8]) -> Result<(u64, Value<'a>)> {
+    let tag = varint(rest)?;
+    let value = match tag & 7 {
+        0 => Value::Varint(varint(rest)?),
+        1 => Value::Fixed64(u64::from_le_bytes(array(rest)?)),
+        2 => {
+            let size = usize::try_from(varint(rest)?).map_err(|_| Damaged)?;
+            Value::Bytes(take(rest, size)?)
+        }
+        5 => Value::Fixed32(u32::from_le_bytes(array(rest)?)),
+        _ => return Err(Damaged),
+    };
+    Ok((tag >> 3, value))
+}
+
+/// Reads a number of seven bits a byte, the lowest first, off the front.
+///
+/// # Errors
+/// The bytes end within it, or it has more than 64 bits.
+pub fn varint(rest: &mut &[u8]) -> Result<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let [byte] = array(rest)?;
+        let bits = u64::from(byte & 0x7F);
+        if bits << shift >> shift != bits {
+            return Err(Damaged);
+        }
+        number |= bits << shift;
+        if byte < 0x80 {
+            return Ok(number);
+        }
+    }
+    Err(Damaged)
+}
+
+/// Reads so many bytes off the front.
+///
+/// # Errors
+/// There are fewer.
+pub fn take<'a>(rest: &mut &'a [u8], size: usize) -> Result<&'a [u8]> {
+    let (taken, after) = rest.split_at_checked(size).ok_or(Damaged)?;
+    *rest = after;
+    Ok(taken)
+}
+
+fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N]> {
+    take(rest, N)?.try_into().map_err(|_| Damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Damaged, Value, fields};
+
+    #[test]
+    fn every_kind_of_value_is_read_and_whatever_is_cut_is_an_error() {
+        let message = b"\x08\x96\x01\x12\x02ab\x1D\x01\0\0\0\x21\x02\0\0\0\0\0\0\0\x2A\x03\x01\xAC\x02";
+        let all: Vec<_> = fields(message).collect::<Result<_, _>>().unwrap();
+        let expected = [
+            (1, Value::Varint(150)),
+            (2, Value::Bytes(b"ab")),
+            (3, Value::Fixed32(1)),
+            (4, Value::Fixed64(2)),
+            (5, Value::Bytes(b"\x01\xAC\x02")),
+        ];
+        assert_eq!(all, expected);
+        assert_eq!(all[4].1.varints().collect::<Vec<_>>(), [Ok(1), Ok(300)]);
+        assert_eq!(all[0].1.varints().collect::<Vec<_>>(), [Ok(150)]);
+        assert_eq!((all[1].1.text(), all[0].1.text()), (Ok("ab"), Err(Damaged)));
+        let ends = [0, 3, 7, 12, 21, message.len()];
+        for len in 0..=message.len() {
+            let read: Result<Vec<_>, _> = fields(&message[..len]).collect();
+            assert_eq!(read.is_ok(), ends.contains(&len), "{len}");
+        }
+    }
+
+    #[test]
+    fn what_leads_out_of_the_bytes_ends_the_message() {
+        let long = [b"\x12".as_slice(), &[0xFF; 9], b"\x01"].concat();
+        // Eleven bytes of a number, a length of 2^64 - 1, a group.
+        for message in [&[0xFF; 11][..], &long, b"\x0B\x08\x01"] {
+            assert_eq!(fields(message).collect::<Vec<_>>(), [Err(Damaged)]);
+        }
+        assert_eq!(Value::Bytes(b"\x01\xFF").varints().collect::<Vec<_>>(), [Ok(1), Err(Damaged)]);
+    }
+}

@@ -1,0 +1,191 @@
+//! PyTorch's `.pth` files, zip and legacy: their floating-point tensors by name, without running what else is in them.
+//!
+//! <https://github.com/pytorch/pytorch/blob/main/torch/serialization.py>. The names are the keys of the dict that was saved, dicts in
+//! dicts joined by dots. A file is read whole, and nothing is taken for granted of what may become of it later.
+mod kind;
+mod legacy;
+mod opcode;
+mod pickle;
+mod rebuild;
+mod state_dict;
+mod strided;
+mod value;
+mod zip;
+
+use crate::error::{Error, Result};
+use crate::interrupt::poll;
+use crate::memory;
+use crate::weights::{Tensor, Tensors};
+use kind::Form;
+use pickle::Pickle;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use strided::Placed;
+use value::{Object, Value};
+
+pub use state_dict::StateDict;
+
+/// The largest file that is read; VGG-19 in float32 has 80 MB.
+const MAX_SIZE: u64 = 256 << 20;
+/// Entries of all dicts together.
+const MAX_ENTRIES: usize = 1 << 16;
+/// Bytes of a tensor's name, dots included.
+const MAX_NAME: usize = 256;
+
+/// Where the bytes of each storage lie in the file, by the storage's key.
+type Storages<'a> = BTreeMap<&'a str, Range<usize>>;
+
+/// An open file: its object checked, its tensors in place.
+#[derive(Debug)]
+pub struct PthFile {
+    origin: PathBuf,
+    bytes: Vec<u8>,
+    tensors: BTreeMap<String, Placed>,
+}
+
+/// The floating-point tensors of a file whose names are wanted, as float32.
+///
+/// # Errors
+/// The file cannot be read, is no `.pth` file, holds code, or is damaged.
+pub fn read(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Tensors> {
+    let file = PthFile::open(path)?;
+    let names = file.names().filter(|name| wanted(name));
+    names.map(|name| Ok((name.to_owned(), file.tensor(name)?))).collect()
+}
+
+impl PthFile {
+    /// Reads a file and checks where its tensors lie.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no `.pth` file, holds code, or is damaged.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::from_bytes(whole(path)?, path)
+    }
+
+    /// The same for bytes in memory; `origin` is what errors call them.
+    ///
+    /// # Errors
+    /// The bytes are no `.pth` file, hold code, or are damaged.
+    pub fn from_bytes(bytes: Vec<u8>, origin: &Path) -> Result<Self> {
+        let tensors = tensors(&bytes).map_err(|reason| Error::weights(origin, reason))?;
+        Ok(Self { origin: origin.into(), bytes, tensors })
+    }
+
+    /// The file's path, or what stands for it.
+    pub fn origin(&self) -> &Path {
+        &self.origin
+    }
+
+    /// The names of its floating-point tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// A tensor as float32.
+    ///
+    /// # Errors
+    /// There is no floating-point tensor of this name, or the system has not the memory.
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        poll();
+        let placed = self.tensors.get(name);
+        let placed = placed.ok_or_else(|| Error::weights(&self.origin, format!("lacks the tensor {name:?}")))?;
+        Ok(Tensor { shape: placed.shape.clone(), data: placed.read(&self.bytes, &self.origin)? })
+    }
+}
+
+/// The bytes of a file.
+fn whole(path: &Path) -> Result<Vec<u8>> {
+    // Asked before it is opened: opening a pipe would wait for its writer.
+    let metadata = std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
+    let len = metadata.len();
+    if !metadata.is_file() {
+        return Err(Error::weights(path, "not a file; give the path of a .pth file"));
+    }
+    if len > MAX_SIZE {
+        return Err(Error::weights(path, format!("{len} bytes, too large for a style network of at most {MAX_SIZE}")));
+    }
+    let room = usize::try_from(len).unwrap_or(usize::MAX);
+    let mut bytes = memory::room(&path.display().to_string(), room)?;
+    let file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
+    file.take(len).read_to_end(&mut bytes).map_err(|error| Error::io(path, error))?;
+    match bytes.len() < room {
+        true => Err(Error::weights(path, "it has become shorter while it was read; write it anew")),
+        false => Ok(bytes),
+    }
+}
+
+/// The floating-point tensors of a file and where their numbers lie; the error is the reason.
+fn tensors(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Placed>, String> {
+    let (pickle, storages) = match Form::find(bytes)? {
+        Form::Zip => zip::read(bytes)?,
+        Form::Legacy => legacy::read(bytes)?,
+    };
+    let mut found = BTreeMap::new();
+    // Numbers that may yet be claimed: tensors that share a storage, or repeat its numbers, run out of them.
+    let mut left = bytes.len();
+    for (name, value) in named(&pickle)? {
+        let Some(Object::Tensor(tensor)) = pickle.objects.get(value) else { continue };
+        if !tensor.storage.scalar.is_float() {
+            continue;
+        }
+        let key = tensor.storage.key;
+        let place = storages.get(key).ok_or_else(|| format!("lacks the storage {key:?} of {name:?}; it is damaged"))?;
+        let placed = tensor.placed(place).map_err(|reason| format!("tensor {name:?}: {reason}"))?;
+        left = left.checked_sub(tensor.numbers).ok_or_else(|| {
+            format!("tensor {name:?} and those before it share their numbers; save clones of them (tensor.clone())")
+        })?;
+        if found.contains_key(&name) {
+            return Err(format!("holds the name {name:?} twice; rename one of the two"));
+        }
+        found.insert(name, placed);
+    }
+    match found.is_empty() {
+        true => {
+            Err("holds no floating-point tensor by name; save a dict with torch.save(model.state_dict(), path)".into())
+        }
+        false => Ok(found),
+    }
+}
+
+/// The values in the dicts of a pickle, by the keys that lead to them. Values in lists have no name.
+fn named<'a>(pickle: &Pickle<'a>) -> std::result::Result<Vec<(String, Value<'a>)>, String> {
+    if pickle.objects.items(pickle.root).is_none() {
+        return Err("holds no dict; save one with torch.save(model.state_dict(), path)".into());
+    }
+    let (mut found, mut dicts, mut entries) = (vec![], vec![(String::new(), pickle.root)], 0);
+    while let Some((prefix, dict)) = dicts.pop() {
+        let items = pickle.objects.items(dict).unwrap_or_default();
+        entries += items.len();
+        if entries > MAX_ENTRIES {
+            return Err(format!("its dicts have more than {MAX_ENTRIES} entries; save the state dict alone"));
+        }
+        for &(key, value) in items {
+            let name = match key {
+                Value::Text(key) if prefix.len() + key.len() <= MAX_NAME => format!("{prefix}{key}"),
+                Value::Int(key) if prefix.len() <= MAX_NAME => format!("{prefix}{key}"),
+                Value::Text(_) | Value::Int(_) => {
+                    return Err(format!(
+                        "the keys after {prefix:.64?} make names of more than {MAX_NAME} bytes; a dict may hold itself, so save \
+                         the state dict alone"
+                    ));
+                }
+                _ => {
+                    return Err(
+                        "a dict has a key that is neither text nor an integer; save the state dict alone".into()
+                    );
+                }
+            };
+            match pickle.objects.get(value) {
+                Some(Object::Dict { .. }) => dicts.push((format!("{name}."), value)),
+                Some(Object::Tensor(_)) => found.push((name, value)),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

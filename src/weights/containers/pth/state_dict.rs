@@ -1,0 +1,76 @@
+//! A model's state dict in a `.pth` file: its tensors by the model's own keys, whatever dict or wrapper they were saved in.
+use super::PthFile;
+use crate::error::{Error, Result};
+use crate::weights::Tensor;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Keys of dicts that hold a state dict, and what `DataParallel` puts before every key.
+const WRAPPERS: [&str; 5] = ["state_dict_stylepredictor.", "state_dict_ghiasi.", "state_dict.", "model.", "module."];
+
+/// The tensors of a model.
+#[derive(Debug)]
+pub struct StateDict {
+    file: PthFile,
+    /// The names in the file, by the model's keys.
+    names: BTreeMap<String, String>,
+}
+
+impl StateDict {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Those of [`PthFile::open`]; or two tensors have one key once the wrappers are taken off.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::new(PthFile::open(path)?)
+    }
+
+    /// The state dict in an open file.
+    ///
+    /// # Errors
+    /// Two tensors have one key once the wrappers are taken off.
+    pub fn new(file: PthFile) -> Result<Self> {
+        let mut names = BTreeMap::new();
+        for name in file.names() {
+            let mut key = name;
+            while let Some(rest) = WRAPPERS.iter().find_map(|wrapper| key.strip_prefix(wrapper)) {
+                key = rest;
+            }
+            if let Some(other) = names.insert(key.to_owned(), name.to_owned()) {
+                let reason = format!("holds {key:?} twice, as {other:?} and as {name:?}; save one state dict alone");
+                return Err(Error::weights(file.origin(), reason));
+            }
+        }
+        Ok(Self { file, names })
+    }
+
+    /// The file's path, or what stands for it.
+    pub fn origin(&self) -> &Path {
+        self.file.origin()
+    }
+
+    /// Whether there is a floating-point tensor of this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.names.contains_key(key)
+    }
+
+    /// A tensor as float32.
+    ///
+    /// # Errors
+    /// There is none of this key, or it is of another shape.
+    pub fn tensor(&self, key: &str, shape: &[usize]) -> Result<Tensor> {
+        let wrong = |reason: String| Error::weights(self.origin(), reason);
+        let name = self.names.get(key).ok_or_else(|| {
+            wrong(format!(
+                "lacks the key {key:?}; it is of another network, or not all of one: give the whole state dict"
+            ))
+        })?;
+        let tensor = self.file.tensor(name)?;
+        match tensor.shape == shape {
+            true => Ok(tensor),
+            false => {
+                Err(wrong(format!("{name:?} is of shape {:?}, not {shape:?}; it is of another network", tensor.shape)))
+            }
+        }
+    }
+}

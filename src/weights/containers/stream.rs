@@ -1,0 +1,111 @@
+//! A member of a folder or of an archive that is being read: forwards, and no further than it goes.
+use crate::error::{Error, Result};
+use crate::interrupt::poll;
+use crate::memory;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// Bytes between two looks at Ctrl-C.
+const PART: usize = 4 << 20;
+
+/// A member that is being read.
+pub struct Stream<'a> {
+    origin: &'a Path,
+    name: &'a str,
+    size: u64,
+    at: u64,
+    body: Body<'a>,
+}
+
+/// Where a member's bytes come from.
+pub(super) enum Body<'a> {
+    /// A file of its own.
+    File(File),
+    /// An archive, which stands at the member's first byte.
+    Archived(&'a mut dyn Read),
+}
+
+impl<'a> Stream<'a> {
+    /// A member that lies in `origin`, at its first byte.
+    pub(super) fn new(origin: &'a Path, name: &'a str, size: u64, body: Body<'a>) -> Self {
+        Self { origin, name, size, at: 0, body }
+    }
+
+    /// The member's name.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// How many bytes the member has.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// An error about this member.
+    pub fn wrong(&self, what: &str) -> Error {
+        Error::weights(self.origin, format!("{} {what}", self.name))
+    }
+
+    /// Passes over the bytes before `to`.
+    ///
+    /// # Errors
+    /// The member ends before, or was read beyond it already.
+    pub fn skip_to(&mut self, to: u64) -> Result<()> {
+        let ahead = to.checked_sub(self.at).filter(|_| to <= self.size);
+        let ahead = ahead.ok_or_else(|| {
+            self.wrong(&format!(
+                "holds what overlaps, or is cut: byte {to} of {} was to follow byte {}",
+                self.size, self.at
+            ))
+        })?;
+        let skipped = match &mut self.body {
+            Body::File(file) => file.seek(SeekFrom::Start(to)).map(|_| ahead),
+            Body::Archived(body) => io::copy(&mut body.take(ahead), &mut io::sink()),
+        };
+        self.advance(skipped, ahead)
+    }
+
+    /// Reads the next bytes, as many as `out` has room for.
+    ///
+    /// # Errors
+    /// The member ends within them.
+    pub fn fill(&mut self, out: &mut [u8]) -> Result<()> {
+        for part in out.chunks_mut(PART) {
+            poll();
+            let read = match &mut self.body {
+                Body::File(file) => file.read_exact(part),
+                Body::Archived(body) => body.read_exact(part),
+            };
+            self.advance(read.map(|()| part.len() as u64), part.len() as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the next `size` bytes.
+    ///
+    /// # Errors
+    /// The member ends within them, or the system has not as much memory.
+    pub fn bytes(&mut self, size: usize) -> Result<Vec<u8>> {
+        if size as u64 > self.size.saturating_sub(self.at) {
+            return Err(self.wrong(&format!("ends at byte {}, before the {size} after byte {}", self.size, self.at)));
+        }
+        let mut bytes = memory::zeros(self.name, size)?;
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Goes on after so many bytes, if they were there.
+    fn advance(&mut self, read: io::Result<u64>, wanted: u64) -> Result<()> {
+        match read {
+            Ok(count) if count == wanted => {
+                self.at += count;
+                Ok(())
+            }
+            Ok(_) => Err(self.wrong(&format!("ends before byte {}; is the file cut?", self.at + wanted))),
+            Err(error) => {
+                Err(self.wrong(&format!("cannot be read after byte {} ({error}); is the file cut?", self.at)))
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Networks of others, in whatever container, to one model: what a path is, what it holds, and whether F and T belong together.
+use super::containers::members::Members;
+use super::containers::pth::StateDict;
+use super::containers::saved_model::read_variables;
+use super::containers::tfjs;
+use super::magenta::{TrainedWith, read_predictor, read_transformer, variables};
+use super::network::{AnyTransformer, Network, Predictor, Transformer};
+use super::{Model, Tensors, adain, styleaug};
+use crate::error::{Error, Result};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// What a conversion is asked for.
+#[derive(Clone, Debug)]
+pub struct Conversion<'a> {
+    /// Files, folders and archives that hold F and T, together or apart.
+    pub paths: &'a [PathBuf],
+    /// What the model will be called.
+    pub name: &'a str,
+    /// Whether F sees images as they are, instead of the size that Magenta's programs show it; for InceptionV3.
+    pub as_is: bool,
+    /// Whether F and T may be of pairs that do not belong together.
+    pub any_pair: bool,
+}
+
+/// The containers, by what a path begins with or holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Container {
+    /// TFLite or ONNX.
+    Graph,
+    Pth,
+    /// A checkpoint or a SavedModel of TensorFlow.
+    Variables,
+    Tfjs,
+}
+
+impl Container {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Graph => "a graph",
+            Self::Pth => "PyTorch's file",
+            Self::Variables => "TensorFlow's variables",
+            Self::Tfjs => "TensorFlow.js' model",
+        }
+    }
+}
+
+/// F and T as they are found, each with its file and with what is known of its space.
+#[derive(Default)]
+struct Found {
+    predictors: Vec<(Predictor, Tensors, TrainedWith, PathBuf)>,
+    transformers: Vec<(Transformer, Tensors, TrainedWith, PathBuf)>,
+}
+
+const MAGENTA: &str = "Magenta arbitrary-image-stylization-v1-256 (Ghiasi et al. 2017, arXiv 1705.06830), Google";
+
+impl Conversion<'_> {
+    /// The model that the paths hold.
+    ///
+    /// # Errors
+    /// A path cannot be read, or holds none of the networks that are known; F or T is missing, or there are several; they do not
+    /// belong together.
+    pub fn run(&self) -> Result<Model> {
+        let mut paths = vec![];
+        for path in self.paths {
+            paths.extend(files_of(path)?);
+        }
+        let containers = paths.iter().map(|path| recognise(path)).collect::<Result<Vec<_>>>()?;
+        if containers.contains(&Container::Pth) {
+            return match paths.iter().zip(&containers).find(|(_, container)| **container != Container::Pth) {
+                Some((path, container)) => {
+                    let reason = format!("is {}, beside a .pth file; give the files of one network", container.name());
+                    Err(Error::weights(path, reason))
+                }
+                None => from_pytorch(self, &paths),
+            };
+        }
+        let mut found = Found::default();
+        for (path, container) in paths.iter().zip(containers) {
+            match container {
+                Container::Graph => found.add_graph(path)?,
+                Container::Variables => {
+                    found.add_variables(&read_variables(path, variables::is_variable)?, path, None)?;
+                }
+                Container::Tfjs => {
+                    found.add_variables(&tfjs::read_weights(path)?, path, Some(TrainedWith::InceptionV3))?;
+                }
+                Container::Pth => {}
+            }
+        }
+        found.model(self)
+    }
+}
+
+/// The path itself; or, of a folder that holds graphs or .pth files, those.
+fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.into()]);
+    }
+    let mut files = vec![];
+    for entry in std::fs::read_dir(path).map_err(|error| Error::io(path, error))? {
+        let file = entry.map_err(|error| Error::io(path, error))?.path();
+        if file.extension().is_some_and(|end| ["tflite", "onnx", "pth", "pt"].iter().any(|known| end == *known)) {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(if files.is_empty() { vec![path.into()] } else { files })
+}
+
+/// What a path is, by its first bytes or its members.
+fn recognise(path: &Path) -> Result<Container> {
+    let archive = || -> Result<Container> {
+        let members = Members::open(path, |_| false)?;
+        let has_json = members.list().iter().any(|member| file_name(&member.name) == "model.json");
+        Ok(if has_json { Container::Tfjs } else { Container::Variables })
+    };
+    if path.is_dir() {
+        return archive();
+    }
+    // A checkpoint's prefix is no file itself.
+    if !path.exists() && index_of(path).is_file() {
+        return Ok(Container::Variables);
+    }
+    let metadata = std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
+    if !metadata.is_file() {
+        return Err(Error::weights(path, "neither a file nor a folder; give the network's own file"));
+    }
+    let mut start = vec![];
+    let file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
+    file.take(512).read_to_end(&mut start).map_err(|error| Error::io(path, error))?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match start.as_slice() {
+        [_, _, _, _, b'T', b'F', b'L', b'3', ..] => Ok(Container::Graph),
+        [0x1f, 0x8b, ..] => archive(),
+        start if start.get(257..262) == Some(b"ustar") => archive(),
+        [b'P', b'K', ..] | [0x80, 2, ..] => Ok(Container::Pth),
+        _ if name.ends_with(".pth") || name.ends_with(".pt") => Ok(Container::Pth),
+        _ if name == "model.json" || name == "tensorflowjs_model.pb" => Ok(Container::Tfjs),
+        _ if name.ends_with(".onnx") || name.ends_with(".tflite") => Ok(Container::Graph),
+        _ if name.ends_with(".index") || name.ends_with(".meta") || name.contains(".data-") => Ok(Container::Variables),
+        _ if name.ends_with(".pb") || name.ends_with(".ckpt") => Ok(Container::Variables),
+        _ => Err(Error::weights(
+            path,
+            "is none of the files that networks come in: a TensorFlow checkpoint or SavedModel (its folder or its .tar.gz), \
+             .tflite, .onnx, TensorFlow.js' model.json, .pth",
+        )),
+    }
+}
+
+fn file_name(member: &str) -> &str {
+    member.rsplit('/').next().unwrap_or(member)
+}
+
+/// The index of a checkpoint with this prefix.
+fn index_of(prefix: &Path) -> PathBuf {
+    let mut name = prefix.as_os_str().to_owned();
+    name.push(".index");
+    name.into()
+}
+
+fn from_pytorch(asked: &Conversion, paths: &[PathBuf]) -> Result<Model> {
+    let files = paths.iter().map(|path| StateDict::open(path)).collect::<Result<Vec<_>>>()?;
+    let origin = &paths[0];
+    if files.iter().any(styleaug::has_key) {
+        let tensors = styleaug::read(&files)?;
+        let provenance = format!("styleaug (Jackson et al. 2019, arXiv 1809.05375), converted from {}", names(paths));
+        return Model::new(origin, asked.name, "MIT", &provenance, styleaug::network(), tensors);
+    }
+    let (network, tensors) = adain::read(&files)?;
+    let provenance = format!("AdaIN (Huang and Belongie 2017, arXiv 1703.06868), converted from {}", names(paths));
+    Model::new(origin, asked.name, "see the source of the files", &provenance, network, tensors)
+}
+
+impl Found {
+    /// A graph takes an image, and is F; or an image and a style, and is T.
+    fn add_graph(&mut self, path: &Path) -> Result<()> {
+        let bytes = super::magenta::read(path)?;
+        if super::containers::graph::Graph::read(&bytes, path)?.inputs.len() == 1 {
+            let (predictor, tensors) = read_predictor(&bytes, path)?;
+            let space = match predictor {
+                Predictor::MobilenetV2 { .. } => TrainedWith::MobilenetV2,
+                _ => TrainedWith::InceptionV3,
+            };
+            self.predictors.push((predictor, tensors, space, path.into()));
+        } else {
+            let (transformer, tensors, space) = read_transformer(&bytes, path)?;
+            self.transformers.push((transformer, tensors, space, path.into()));
+        }
+        Ok(())
+    }
+
+    /// Variables may be of both. `mobile` is the space of a MobileNetV2 among them: the one that was published for TensorFlow.js was
+    /// distilled to InceptionV3's.
+    fn add_variables(&mut self, all: &Tensors, path: &Path, mobile: Option<TrainedWith>) -> Result<()> {
+        let has = |start: &str| all.keys().any(|name| name.starts_with(start));
+        let (predictor, transformer) = (has("InceptionV3/") || has("MobilenetV2/"), has("transformer/"));
+        if predictor {
+            let (predictor, tensors) = variables::rename_predictor(all, path)?;
+            let space = match predictor {
+                Predictor::MobilenetV2 { .. } => mobile.unwrap_or(TrainedWith::Unknown),
+                _ => TrainedWith::InceptionV3,
+            };
+            self.predictors.push((predictor, tensors, space, path.into()));
+        }
+        if transformer {
+            let (transformer, tensors) = variables::rename_transformer(all, path)?;
+            let space = TrainedWith::by_width(&transformer);
+            self.transformers.push((transformer, tensors, space, path.into()));
+        }
+        if predictor || transformer {
+            return Ok(());
+        }
+        let some: Vec<&str> = all.keys().take(3).map(String::as_str).collect();
+        let holds = if some.is_empty() { "none of Magenta's variables".into() } else { format!("{some:?}") };
+        let reason =
+            format!("holds {holds}, where InceptionV3/..., MobilenetV2/... (F) or transformer/... (T) was looked for");
+        Err(Error::weights(path, reason))
+    }
+
+    /// F and T as one model.
+    fn model(self, asked: &Conversion) -> Result<Model> {
+        let Self { predictors, transformers } = self;
+        let given = names(asked.paths);
+        let one = |what: &str, n: usize, has: Option<&PathBuf>| {
+            let first = has.map_or_else(|| Path::new(&given), PathBuf::as_path);
+            match n {
+                0 => Err(Error::weights(Path::new(&given), format!("holds no {what}; give its file too"))),
+                1 => Ok(()),
+                n => Err(Error::weights(first, format!("is one of {n} with a {what}; give one"))),
+            }
+        };
+        one("style predictor F", predictors.len(), predictors.first().map(|f| &f.3))?;
+        one("style transformer T", transformers.len(), transformers.first().map(|t| &t.3))?;
+        let (Some(f), Some(t)) = (predictors.into_iter().next(), transformers.into_iter().next()) else {
+            return Err(Error::weights(Path::new(&given), "holds no pair"));
+        };
+        let ((mut predictor, mut tensors, of_f, f_path), (transformer, others, of_t, t_path)) = (f, t);
+        if !asked.any_pair && f_path != t_path {
+            of_t.check(of_f, &f_path, &t_path)?;
+        }
+        if let (Predictor::InceptionV3 { shorter_side, .. }, true) = (&mut predictor, asked.as_is) {
+            *shorter_side = None;
+        }
+        tensors.extend(others);
+        let paths = if f_path == t_path { vec![f_path] } else { vec![f_path, t_path.clone()] };
+        let provenance = format!("{MAGENTA}, converted from {}", names(&paths));
+        let network = Network { predictor, transformer: AnyTransformer::Conditional(transformer) };
+        Model::new(&t_path, asked.name, "Apache-2.0", &provenance, network, tensors)
+    }
+}
+
+/// The names of files, without their folders.
+fn names(paths: &[PathBuf]) -> String {
+    let name = |path: &PathBuf| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    paths.iter().map(name).collect::<Vec<_>>().join(" and ")
+}

@@ -1,0 +1,53 @@
+//! VGG-19's layers up to relu4_1 and the decoder that mirrors them, as AdaIN has them (Huang and Belongie 2017, arXiv 1703.06868).
+use super::layers::Layer;
+
+/// Channels of the encoder's last map; z has a mean and a deviation for each.
+pub const CHANNELS: usize = 512;
+
+/// How many times smaller the last map is than the image.
+pub const SHRINKAGE: usize = 8;
+
+/// Outputs of the encoder's convolutions, block by block; a 2x2 max pool stands between blocks.
+const BLOCKS: [&[usize]; 4] = [&[64, 64], &[128, 128], &[256, 256, 256, 256], &[CHANNELS]];
+
+/// The encoder's convolutions, 3x3 with bias and ReLU, and whether a 2x2 max pool follows.
+pub fn encoder() -> Vec<(Layer, bool)> {
+    let outputs = BLOCKS.iter().enumerate().flat_map(|(b, block)| {
+        let last = move |i| i + 1 == block.len() && b + 1 < BLOCKS.len();
+        block.iter().enumerate().map(move |(i, &outputs)| (outputs, last(i)))
+    });
+    let mut inputs = 3;
+    let layer = |(i, (outputs, pooled)): (usize, (usize, bool))| {
+        let inputs = std::mem::replace(&mut inputs, outputs);
+        (Layer::plain(format!("predictor.encoder.{i}"), inputs, outputs, (3, 3)), pooled)
+    };
+    outputs.enumerate().map(layer).collect()
+}
+
+/// The decoder's convolutions, 3x3 with bias, and ReLU but for the last: the encoder's backwards, with nearest x2 where it pools.
+pub fn decoder() -> Vec<Layer> {
+    let encoder = encoder();
+    let mirrored = encoder.iter().rev().enumerate().map(|(i, (layer, pooled))| Layer {
+        // The pool stands behind the encoder's convolution, and so before its mirror image.
+        upsample: *pooled,
+        ..Layer::plain(format!("transformer.decoder.{i}"), layer.outputs, layer.inputs, (3, 3))
+    });
+    mirrored.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decoder, encoder};
+
+    #[test]
+    fn the_tables_are_the_published_ones() {
+        let weights = |layers: &[crate::weights::layers::Layer]| -> usize {
+            layers.iter().map(|layer| layer.weight().iter().product::<usize>() + layer.outputs).sum()
+        };
+        assert_eq!(weights(&decoder()), 3_505_219);
+        let encoder: Vec<_> = encoder().into_iter().map(|(layer, _)| layer).collect();
+        assert_eq!(weights(&encoder), 3_505_728);
+        let upsampled: Vec<_> = decoder().iter().map(|layer| layer.upsample).collect();
+        assert_eq!(upsampled, [false, true, false, false, false, true, false, true, false]);
+    }
+}
