@@ -6,6 +6,7 @@
     notebook.compare(photo, painting)  # content, style, T's output, view, difference
     notebook.two_views(MoCoV2Transform(style=SASSL()), photo)
     notebook.explore(photo)  # sliders for alpha, beta, style and seed
+    notebook.compare_models([photo], [painting], ["lite", "full.safetensors"])[0]  # networks side by side
 
 Images are PIL images, paths, bytes, or uint8 arrays (H, W, 3).
 """
@@ -13,12 +14,13 @@ Images are PIL images, paths, bytes, or uint8 arrays (H, W, 3).
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import image_files
+from . import demo, image_files
 from ._sassl import Stylizer
 from .arguments import whole, wrong
 from .bank import StyleBank
@@ -108,6 +110,74 @@ def compare(
     if image is None:
         captions[2] += f", {captions.pop(1)}"
     return show([image for image in images if image is not None], captions, height=height)
+
+
+class ModelReport(NamedTuple):
+    """What a network costs and does, for `compare_models`."""
+
+    #: The model's name, its style space and the length of its z.
+    name: str
+    space: str
+    dim: int
+    #: "fast" or "exact".
+    precision: str
+    #: Algorithm 1 on an image of 224x224, one thread: the median, in milliseconds.
+    milliseconds: float
+    #: The mean difference of view and content, in 8-bit levels.
+    distance: float
+
+
+def compare_models(
+    contents: Sequence[Any],
+    styles: Sequence[Any],
+    models: Sequence[str | Stylizer] = ("lite",),
+    *,
+    alpha: float = 0.2,
+    beta: float = 0.2,
+    height: int = 224,
+) -> tuple[Image, list[ModelReport]]:
+    """Networks side by side: what T makes of each content in the style beside it, and what a view costs and changes.
+
+    Args:
+        contents: images; each is cut to its middle square.
+        styles: images; the i-th content gets the i-th of them, again and again.
+        models: as that of `SASSL`, each.
+        alpha, beta: of the views that are timed and measured, in [0, 1].
+        height: of each image, in pixels.
+
+    Returns:
+        A picture with a row for each content, and a report for each model.
+
+    Raises:
+        ValueError: no content, no style or no model; an image or a model that cannot be read.
+    """
+    for name, given in (("contents", contents), ("styles", styles), ("models", models)):
+        if not len(given):
+            raise ValueError(f"{name} = []: expected at least one")
+    photos = np.stack([demo.square(pixels(content, f"contents[{i}]")) for i, content in enumerate(contents)])
+    paintings = [pixels(styles[i % len(styles)], f"styles[{i % len(styles)}]") for i in range(len(photos))]
+    cells = [[photo, demo.square(painting)] for photo, painting in zip(photos, paintings, strict=True)]
+    captions = ["content", "style"]
+    reports = []
+    for model in models:
+        stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
+        z = np.concatenate([stylizer.encode(painting[None]) for painting in paintings])
+        for row, stylized in zip(cells, _bytes(stylizer.transfer(photos, z)), strict=True):
+            row.append(stylized)
+        distance = float(np.abs(stylizer.stylize(photos, z, alpha, beta).astype(float) - photos).mean())
+        alone = Stylizer(stylizer.source, threads=1, precision=stylizer.precision)
+        times = []
+        for _ in range(4):
+            began = time.perf_counter()
+            alone.stylize(photos[:1], z[:1], alpha, beta)
+            times.append(1e3 * (time.perf_counter() - began))
+        name = stylizer.name
+        reports.append(
+            ModelReport(name, stylizer.space, stylizer.dim, stylizer.precision, float(np.median(times[1:])), distance)
+        )
+        captions.append(f"T of {name}")
+    flat = [image for row in cells for image in row]
+    return show(flat, captions * len(photos), columns=len(captions), height=height), reports
 
 
 def two_views(transform: TwoViewTransform, image: Any, n: int = 4, *, height: int = 224) -> Image:

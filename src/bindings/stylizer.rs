@@ -19,7 +19,8 @@ use std::sync::Arc;
 ///     threads: how many images are computed at a time; None: the environment variable SASSL_THREADS, else one in a
 ///         DataLoader worker, else all cores. The result does not depend on it.
 ///     precision: "exact": convolutions in float32; "fast": in whole numbers of 8 and 16 bits where the CPU has AVX2 or AVX-512
-///         VNNI. With alpha = beta = 0.3, views of photographs then differ by 61 dB PSNR on average and 52 dB at worst.
+///         VNNI. With alpha = beta = 0.3, views of `lite` on photographs then differ by 61 dB PSNR on average and 52 dB at worst.
+///         None: "fast", but "exact" where F is InceptionV3 or VGG-19, whose trained weights were not measured.
 ///     space: refuse a model whose style space has another id.
 ///
 /// Raises:
@@ -42,27 +43,28 @@ pub(super) struct Stylizer {
 #[pymethods]
 impl Stylizer {
     #[new]
-    #[pyo3(signature = (model: "str | os.PathLike[str]" = PathBuf::from("lite"), *, threads: "int | None" = None, precision: "str" = "fast", space: "str | None" = None))]
+    #[pyo3(signature = (model: "str | os.PathLike[str]" = PathBuf::from("lite"), *, threads: "int | None" = None, precision: "str | None" = None, space: "str | None" = None))]
     fn new(
         py: Python<'_>,
         model: PathBuf,
         threads: Option<isize>,
-        precision: &str,
+        precision: Option<&str>,
         space: Option<String>,
     ) -> PyResult<Self> {
         let threads = checked_threads(threads)?;
-        let precision = Precision::named(precision)?;
-        let core = run_on(py, model.display(), || {
+        let asked = precision.map(Precision::named).transpose()?;
+        let (core, precision) = run_on(py, model.display(), || {
             let weights = named(&model)?;
             if let Some(expected) = space.filter(|space| *space != weights.space) {
                 return Err(Error::Space { what: model.display().to_string(), found: weights.space, expected });
             }
-            style::Stylizer::new(&weights, KernelPath::detect(precision)?)
+            let precision = asked.unwrap_or_else(|| style::usual_precision(&weights));
+            Ok((style::Stylizer::new(&weights, KernelPath::detect(precision)?)?, precision))
         })?;
         Ok(Self { core: Arc::new(core), source: model.display().to_string(), threads, precision })
     }
 
-    /// As given.
+    /// As given, or the model's usual one.
     #[getter]
     pub(super) fn precision(&self) -> &str {
         self.precision.name()

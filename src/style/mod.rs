@@ -29,9 +29,20 @@ pub use transformer::{Stylized, Transformer};
 
 use crate::error::{Error, Result, checked_probability, checked_range};
 use crate::kernels::inference::pixels::PixelsMut;
+use crate::kernels::isa::Precision;
 use crate::random::{Key, comes, uniform};
+use crate::weights::Model;
+use crate::weights::network;
 use rand::Rng;
 use std::sync::Arc;
+
+/// The precision at which a model runs if nobody says: fast, where that was measured on trained weights.
+pub fn usual_precision(model: &Model) -> Precision {
+    match model.network.predictor {
+        network::Predictor::Cnn { .. } | network::Predictor::MobilenetV2 { .. } => Precision::Fast,
+        network::Predictor::InceptionV3 { .. } | network::Predictor::Vgg19 { .. } => Precision::Exact,
+    }
+}
 
 /// Probability of stylizing an image (paper, section 4.1).
 pub const P: f32 = 0.8;

@@ -217,6 +217,27 @@ def test_convert_magentas_pair(tmp_path, capsys):
     assert Stylizer(out).name == "mobile"
 
 
+def test_models_side_by_side(folder, tmp_path, capsys):
+    out = tmp_path / "models.png"
+    photo = str(folder / "a.png")
+    call = ["compare-models", photo, "--styles", photo, "--models", "lite", "lite", "--out", str(out)]
+    assert main(call) == 0
+    with Image.open(out) as sheet:
+        assert sheet.width > 4 * 224
+    said = capsys.readouterr().out
+    assert said.count("lite ") == 2
+    assert "ms a view" in said
+
+
+def test_the_preset_of_stylized_imagenet_wants_adain(folder, tmp_path, capsys):
+    photo = str(folder / "a.png")
+    call = ["stylize", photo, "--out", str(tmp_path / "out"), "--preset", "stylized-imagenet"]
+    assert main(call) == 1
+    assert "stylized-imagenet is made with AdaIN" in capsys.readouterr().err
+    assert main([*call, "--alpha", "0.5"]) == 1
+    assert "--alpha: --preset stylized-imagenet has 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("call", "phrase"),
     [

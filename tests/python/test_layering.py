@@ -31,11 +31,12 @@ MAY_USE = {
     "evaluation": {"data", "transforms", "arguments", "_sassl"},
     "pretraining": {"evaluation", "data", "transforms", "image_files", "terminal", "arguments", "_sassl"},
     "demo": {"transforms", "image_files", "images", "_sassl"},
-    "notebook": {"transforms", "bank", "image_files", "images", "arguments", "_sassl"},
+    "notebook": {"demo", "transforms", "bank", "image_files", "images", "arguments", "_sassl"},
     "__init__": {"notebook", "pretraining", "evaluation", "data", "transforms", "bank", "_sassl"},
     "cli": {
         "__init__",
         "demo",
+        "notebook",
         "pretraining",
         "evaluation",
         "data",

@@ -155,6 +155,8 @@ def test_adain(form, legacy, tmp_path):
     files = [unpacked(f"adain/{name}{legacy}.pth.gz", tmp_path) for name in names]
     model = converted(tmp_path / "adain.safetensors", *files)
     assert model.dim == 1024
+    assert Stylizer(tmp_path / "adain.safetensors").precision == "exact"
+    assert Stylizer(tmp_path / "adain.safetensors", precision="fast").precision == "fast"
     with np.load(random("adain/io.npz")) as io:
         styles = {name.split("/")[2]: io[name] for name in io if name.startswith(f"{form}/z/")}
         for name, z in styles.items():

@@ -1,4 +1,4 @@
-"""The command line: `sassl demo | stylize | bank | convert | pretrain | eval | export | info`, a module for each command."""
+"""The command line, `sassl demo | stylize | bank | convert | ...`: a module for each command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..terminal import message, tell
-from . import bank, convert, demo, evaluate, export, info, pretrain, stylize
+from . import bank, compare_models, convert, demo, evaluate, export, info, pretrain, stylize
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,6 +34,6 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="sassl", description="Style augmentations for self-supervised learning.")
     top.add_argument("--version", action="version", version=f"sassl {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
-    for module in (demo, stylize, bank, convert, pretrain, evaluate, export, info):
+    for module in (demo, stylize, bank, convert, compare_models, pretrain, evaluate, export, info):
         module.add(commands)
     return top

@@ -36,8 +36,7 @@ def model(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--precision",
         choices=("fast", "exact"),
-        default="fast",
-        help="fast: convolutions in bytes where the CPU can (default); exact: in float32",
+        help="fast: convolutions in bytes where the CPU can (default of lite and the mobile pair); exact: in float32",
     )
 
 

@@ -14,6 +14,9 @@ from ..images import pixels
 from ..terminal import message, progress, say, tell
 from .options import Commands, command, model, strengths, tell_left_out, transform
 
+#: T's own output in the style alone, by AdaIN.
+STYLIZED_IMAGENET = "stylized-imagenet"
+
 
 def add(commands: Commands) -> None:
     """The command and its options."""
@@ -32,6 +35,11 @@ def add(commands: Commands) -> None:
         choices=["png", "jpg", "webp"],
         help="of the output (default: as the input, PNG for what is only read)",
     )
+    sub.add_argument(
+        "--preset",
+        choices=[STYLIZED_IMAGENET],
+        help="alpha = beta = p = 1, as Stylized-ImageNet was made (Geirhos et al. 2019); --model is AdaIN, --styles paintings",
+    )
     strengths(sub)
     model(sub)
 
@@ -40,7 +48,13 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
     if os.path.lexists(args.out) and not args.out.is_dir():
         raise NotADirectoryError(f"--out = {args.out}: a file; views go to a folder")
+    if args.preset:
+        whole(args)
     sassl = transform(args, args.p)
+    if args.preset and sassl.stylizer.dim != 1024:
+        raise ValueError(
+            f"--model = {args.model}: {STYLIZED_IMAGENET} is made with AdaIN; `sassl convert` makes it of its .pth files"
+        )
     left_out: Counter[str] = Counter()
     jobs = outputs(args.inputs, args.out, args.format, left_out)
     failed: list[str] = []
@@ -64,6 +78,14 @@ def run(args: argparse.Namespace) -> int:
     if profiles_lost:
         tell(f"{profiles_lost} views have lost the image's ICC profile, which is of other colours than theirs")
     return report(failed)
+
+
+def whole(args: argparse.Namespace) -> None:
+    """The preset's strengths, unless others are given."""
+    for name in ("alpha", "beta"):
+        if getattr(args, name) not in ((0.1, 0.3), (1.0, 1.0)):
+            raise ValueError(f"--{name}: --preset {args.preset} has 1; leave one of them out")
+    args.alpha, args.beta, args.p = (1.0, 1.0), (1.0, 1.0), 1.0
 
 
 def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Counter[str]) -> list[tuple[Path, Path]]:

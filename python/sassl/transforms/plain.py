@@ -80,7 +80,7 @@ class SASSL:
         self._alpha, self._beta = pair("alpha", alpha, the_papers), pair("beta", beta, the_papers)
         self.generator = generator
         if not isinstance(model, Stylizer):
-            model = Stylizer(model, threads=threads, precision=precision or "fast")
+            model = Stylizer(model, threads=threads, precision=precision)
         self.stylizer = model
         self.styles, self._described = _styles(styles, self.stylizer)
         self._params: StyleParams | None = None

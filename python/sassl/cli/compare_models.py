@@ -1,0 +1,41 @@
+"""`sassl compare-models`: networks side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from .. import image_files, notebook
+from ..terminal import say
+from .options import Commands, command
+
+
+def add(commands: Commands) -> None:
+    """The command and its options."""
+    sub = command(
+        commands,
+        "compare-models",
+        run,
+        "Show what networks make of the same photographs and styles, what a view costs and how far it moves.",
+    )
+    sub.add_argument("inputs", nargs="+", metavar="PHOTO", help="images, folders or patterns; four at most are shown")
+    sub.add_argument("--styles", nargs="+", required=True, help="style images, folders or patterns")
+    sub.add_argument("--models", nargs="+", default=["lite"], help='"lite" and model files (default: lite)')
+    sub.add_argument("--out", type=Path, default=Path("models.png"), help="the picture (default: %(default)s)")
+    sub.add_argument("--alpha", type=float, default=0.2, help="feature blending of the views (default: %(default)s)")
+    sub.add_argument("--beta", type=float, default=0.2, help="pixel interpolation of the views (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; the exit code."""
+    photos, styles = image_files.find(args.inputs)[:4], image_files.find(args.styles)
+    sheet, reports = notebook.compare_models(photos, styles, args.models, alpha=args.alpha, beta=args.beta)
+    image_files.write(args.out, np.asarray(sheet))
+    say(f"{'model':<24} {'z':>5}  {'precision':<9} {'ms a view':>9} {'levels':>7}")
+    for report in reports:
+        cost = f"{report.milliseconds:>9.1f} {report.distance:>7.2f}"
+        say(f"{report.name:<24} {report.dim:>5}  {report.precision:<9} {cost}")
+    say(f"{args.out}: {len(photos)} photographs; a view is of 224x224 pixels, on one thread")
+    return 0
