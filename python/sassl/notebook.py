@@ -113,7 +113,7 @@ def compare(
 
 
 class ModelReport(NamedTuple):
-    """What a network costs and does, for `compare_models`."""
+    """The cost and the effect of one network, as `compare_models` gives them."""
 
     #: The model's name, its style space and the length of its z.
     name: str

@@ -56,7 +56,7 @@ impl At {
         self.plus_values(Number::F32, numbers)
     }
 
-    /// So many values of a map further.
+    /// The place that lies so many values of a map further on.
     pub fn plus_values(self, number: Number, values: usize) -> Self {
         Self { bytes: self.bytes + number.size() * values, ..self }
     }

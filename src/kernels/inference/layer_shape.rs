@@ -32,7 +32,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Of stride 1 and a square kernel, with nothing before and after.
+    /// A layer of stride 1 and a square kernel, with nothing before and after.
     pub fn plain(inputs: usize, outputs: usize, side: usize) -> Self {
         Self { inputs, outputs, kernel: (side, side), stride: 1, upsample: false, activation: Activation::None }
     }

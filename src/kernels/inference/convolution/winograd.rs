@@ -128,7 +128,7 @@ impl Transformed {
     }
 }
 
-/// What a call needs: transformed inputs, and sums.
+/// The memory of a call: transformed inputs, and sums.
 #[derive(Debug, Default)]
 struct Buffers {
     inputs: Transformed,

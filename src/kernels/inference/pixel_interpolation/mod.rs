@@ -8,7 +8,7 @@ use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 use crate::kernels::isa::{Isa, MOST_LANES};
 
-/// What makes a value between 0 and 1 of any.
+/// The function that takes any value into [0, 1].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Squash {
     /// `1 / (1 + exp(-x))`.

@@ -22,7 +22,7 @@ pub(super) struct WeightLayout {
 }
 
 impl WeightLayout {
-    /// Of a kernel of these rows and columns over so many input channels, `chunk` of them at a time.
+    /// The layout of a kernel of these rows and columns over so many input channels, `chunk` of them at a time.
     pub(super) fn new(number: Number, kernel: (usize, usize), inputs: usize, chunk: usize, eights: usize) -> Self {
         Self { number, kernel, chunk, chunks: stored(inputs) / chunk, eights }
     }
