@@ -48,19 +48,19 @@ pub fn linear_probe(engine: Engine, settings: LinearSettings, features: &Feature
     let schedule = Schedule::new(lr * batch as f64 / 256.0, 0, (epochs * steps) as u64)?;
     let mut probe = Softmax::zeros(labels, dim)?;
     let generator = &mut Key { seed, epoch: 0, index: u64::MAX, view: 0 }.generator();
-    probe.parts().0.iter_mut().for_each(|w| *w = (0.01 * normal(generator)) as f32);
+    probe.split_mut().0.iter_mut().for_each(|w| *w = (0.01 * normal(generator)) as f32);
     let rule = Sgd { momentum, nesterov, weight_decay: 0.0, decayed: Group::All };
     let all = TensorInfo { name: "probe".into(), ndim: 2, len: probe.numbers.len() };
     let mut optimizer = Optimizer::new(rule, vec![all])?;
     let mut order: Vec<usize> = (0..n).collect();
-    let (mut room, mut targets): (Vec<f32>, Vec<usize>) = (vec![], vec![]);
+    let (mut parts, mut targets) = (vec![], vec![]);
     for epoch in 0..epochs {
         order.shuffle(&mut Key { seed, epoch: epoch as u64, index: u64::MAX, view: 1 }.generator());
         for (step, batch) in order.chunks(batch).enumerate() {
             targets.clear();
             targets.extend(batch.iter().map(|&row| places[row]));
-            let rows = Rows::Some { of: features.numbers, which: batch, room: &mut room };
-            let (_, gradient) = probe.gradient(engine, rows, &targets);
+            let rows = Rows::Some { of: features.numbers, which: batch };
+            let (_, gradient) = probe.gradient(engine, rows, &targets, &mut parts);
             optimizer.update(0, schedule.at((epoch * steps + step) as u64), &mut probe.numbers, &gradient);
         }
     }

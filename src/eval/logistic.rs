@@ -7,7 +7,7 @@
 //! The protocol of Kornblith et al. 2019 for transfer, which SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow: 45 values of C in
 //! equal steps of their logarithm, the best one chosen on held-out images. The grid is cut into chains, which are learnt side by side:
 //! the first C of a chain begins at zeros, and each other one where the one before it ended.
-use super::softmax::Rows;
+use super::softmax::{Part, Rows};
 use super::{Classes, Features, Softmax};
 use crate::error::{Error, Result};
 use crate::kernels::threads::pool;
@@ -59,11 +59,11 @@ pub fn logistic_probe(engine: Engine, settings: &LogisticSettings, features: &Fe
     let engine = Engine { threads: engine.threads / at_once, ..engine };
     let mut learnt = vec![vec![]; chains.len()];
     pool::each(at_once, chains.zip(&mut learnt), |(chain, learnt)| {
-        let mut probe = zeros.clone();
+        let (mut probe, mut parts) = (zeros.clone(), vec![]);
         for &at in chain {
             let penalty = 1.0 / (c[at] * features.len() as f64);
             minimize(&mut probe, *max_iter, *tolerance, |probe| {
-                objective(engine, probe, (features.numbers, &places), penalty)
+                objective(engine, probe, (features.numbers, &places), penalty, &mut parts)
             });
             learnt.push(probe.clone());
         }
@@ -73,11 +73,17 @@ pub fn logistic_probe(engine: Engine, settings: &LogisticSettings, features: &Fe
     Ok(probes.into_iter().map(|(_, probe)| probe).collect())
 }
 
-fn objective(engine: Engine, probe: &mut Softmax, (rows, places): (&[f32], &[usize]), penalty: f64) -> (f64, Vec<f64>) {
-    let (loss, gradient) = probe.gradient(engine, Rows::All(rows), places);
+fn objective(
+    engine: Engine,
+    probe: &mut Softmax,
+    (rows, places): (&[f32], &[usize]),
+    penalty: f64,
+    parts: &mut Vec<Part>,
+) -> (f64, Vec<f64>) {
+    let (loss, gradient) = probe.gradient(engine, Rows::All(rows), places, parts);
     let mut gradient: Vec<f64> = gradient.into_iter().map(f64::from).collect();
     let mut square = 0.0;
-    for (d, &w) in gradient.iter_mut().zip(probe.parts().0.iter()) {
+    for (d, &w) in gradient.iter_mut().zip(probe.split_mut().0.iter()) {
         let w = f64::from(w);
         *d += penalty * w;
         square += w * w;

@@ -8,16 +8,78 @@ use crate::error::{Error, Result};
 use crate::kernels::threads::pool;
 use crate::kernels::training::convolution::{Shape, Weights, forward, weight_gradient};
 use crate::nn::Engine;
+use std::ops::Range;
 
 /// Rows whose scores are held at once.
 const BLOCK: usize = 8192;
 
+/// Parts of a block whose gradients are summed, at most: work for as many threads. How many there are does not depend on the
+/// threads, and so neither does a sum.
+const PARTS: usize = 8;
+/// Rows of a part, at least.
+const PART: usize = 128;
+
 /// Rows of features that a gradient is asked of.
+#[derive(Clone, Copy)]
 pub(super) enum Rows<'a> {
     /// These.
     All(&'a [f32]),
-    /// Those of the numbers `which`, one after the other in `room`.
-    Some { of: &'a [f32], which: &'a [usize], room: &'a mut Vec<f32> },
+    /// Those of the numbers `which`.
+    Some { of: &'a [f32], which: &'a [usize] },
+}
+
+impl<'a> Rows<'a> {
+    /// Some of them, one after the other: in `room` if they are not so already.
+    fn get<'r>(self, rows: Range<usize>, dim: usize, room: &'r mut Vec<f32>) -> &'r [f32]
+    where
+        'a: 'r,
+    {
+        match self {
+            Self::All(all) => &all[rows.start * dim..rows.end * dim],
+            Self::Some { of, which } => {
+                room.clear();
+                which[rows].iter().for_each(|&row| room.extend_from_slice(&of[row * dim..][..dim]));
+                room
+            }
+        }
+    }
+}
+
+/// Memory of one part of a block of rows.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    /// Rows that were taken together.
+    rows: Vec<f32>,
+    sums: Sums,
+}
+
+/// What a part adds.
+#[derive(Debug, Default)]
+struct Sums {
+    loss: f64,
+    /// Of W and b.
+    gradient: Vec<f32>,
+    scores: Vec<f32>,
+}
+
+impl Sums {
+    /// Those of these rows, the gradient times `by`.
+    fn learn(&mut self, probe: &Softmax, engine: Engine, weights: &Weights, rows: &[f32], places: &[usize], by: f32) {
+        let (shape, classes) = (probe.shape(places.len()), probe.classes());
+        let Self { loss, gradient, scores } = self;
+        scores.resize(places.len() * classes, 0.0);
+        gradient.resize(probe.numbers.len(), 0.0);
+        weights.forward(engine.threads, &shape, rows, scores);
+        *loss = 0.0;
+        let (dweight, dbias) = gradient.split_at_mut(classes * probe.dim);
+        dbias.fill(0.0);
+        for (scores, &place) in scores.chunks_exact_mut(classes).zip(places) {
+            scores.iter_mut().zip(probe.split().1).for_each(|(score, b)| *score += b);
+            *loss += into_gradient(scores, place, by);
+            dbias.iter_mut().zip(&*scores).for_each(|(sum, x)| *sum += x);
+        }
+        weight_gradient(engine.isa, engine.threads, &shape, rows, scores, dweight);
+    }
 }
 
 /// What was learnt: `W [classes][dim]` and `b`, one after the other, and the classes' labels.
@@ -48,7 +110,12 @@ impl Softmax {
     }
 
     /// W and b.
-    pub(super) fn parts(&mut self) -> (&mut [f32], &mut [f32]) {
+    fn split(&self) -> (&[f32], &[f32]) {
+        self.numbers.split_at(self.classes() * self.dim)
+    }
+
+    /// W and b.
+    pub(super) fn split_mut(&mut self) -> (&mut [f32], &mut [f32]) {
         self.numbers.split_at_mut(self.labels.len() * self.dim)
     }
 
@@ -72,77 +139,40 @@ impl Softmax {
         Ok(ranked)
     }
 
-    /// The mean loss of rows whose labels stand at these places, and its gradient, in the order of `numbers`.
-    pub(super) fn gradient(&self, engine: Engine, mut rows: Rows, places: &[usize]) -> (f64, Vec<f32>) {
-        let (classes, dim) = (self.classes(), self.dim);
-        let by = 1.0 / places.len() as f32;
+    /// The mean loss of rows whose labels stand at these places, and its gradient, in the order of `numbers`. `parts` is memory that
+    /// one call leaves for the next.
+    pub(super) fn gradient(
+        &self,
+        engine: Engine,
+        rows: Rows,
+        places: &[usize],
+        parts: &mut Vec<Part>,
+    ) -> (f64, Vec<f32>) {
         let (mut loss, mut gradient) = (0.0, vec![0.0; self.numbers.len()]);
-        for (n, places) in places.chunks(BLOCK).enumerate() {
-            let (rows, scores, losses) = self.pass(engine, &mut rows, n * BLOCK, places, by);
-            loss += losses.iter().sum::<f64>();
-            let (dweight, dbias) = gradient.split_at_mut(classes * dim);
-            let shape = self.shape(places.len());
-            if n == 0 {
-                weight_gradient(engine.isa, engine.threads, &shape, rows, &scores, dweight);
-            } else {
-                let mut part = vec![0.0; dweight.len()];
-                weight_gradient(engine.isa, engine.threads, &shape, rows, &scores, &mut part);
-                dweight.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
-            }
-            for scores in scores.chunks_exact(classes) {
-                dbias.iter_mut().zip(scores).for_each(|(sum, x)| *sum += x);
+        for (block, of_block) in places.chunks(BLOCK).enumerate() {
+            let n = of_block.len();
+            let count = (n / PART).min(n / self.classes()).clamp(1, PARTS);
+            parts.resize_with(count.max(parts.len()), Part::default);
+            let threads = self.shape(n).useful_threads(engine.threads);
+            let inside = Engine { threads: threads.div_ceil(count), ..engine };
+            let weights = Weights::new(engine.isa, threads, &self.shape(1), self.split().0);
+            let each = n.div_ceil(count);
+            let jobs = of_block.chunks(each).enumerate().zip(&mut *parts);
+            pool::each(threads, jobs, |((at, of_part), part)| {
+                let first = block * BLOCK + at * each;
+                let rows = rows.get(first..first + of_part.len(), self.dim, &mut part.rows);
+                part.sums.learn(self, inside, &weights, rows, of_part, 1.0 / places.len() as f32);
+            });
+            for Part { sums, .. } in &parts[..n.div_ceil(each)] {
+                loss += sums.loss;
+                gradient.iter_mut().zip(&sums.gradient).for_each(|(sum, x)| *sum += x);
             }
         }
         (loss / places.len() as f64, gradient)
     }
 
-    /// Of a block of rows from `first` on: themselves, the gradient of their scores times `by`, and their losses. Each thread takes
-    /// some rows from where they are to there.
-    fn pass<'r>(
-        &self,
-        engine: Engine,
-        rows: &'r mut Rows,
-        first: usize,
-        places: &[usize],
-        by: f32,
-    ) -> (&'r [f32], Vec<f32>, Vec<f64>) {
-        let (classes, dim, n) = (self.classes(), self.dim, places.len());
-        let (weight, bias) = self.numbers.split_at(classes * dim);
-        let threads = self.shape(n).useful_threads(engine.threads);
-        let weights = Weights::new(engine.isa, threads, &self.shape(1), weight);
-        let (mut scores, mut losses) = (vec![0.0; n * classes], vec![0.0; n]);
-        let each = n.div_ceil(threads);
-        let jobs = scores.chunks_mut(each * classes).zip(losses.chunks_mut(each)).zip(places.chunks(each));
-        let score = |((scores, losses), places): ((&mut [f32], &mut [f64]), &[usize]), rows: &[f32]| {
-            weights.forward(1, &self.shape(places.len()), rows, scores);
-            for ((scores, &place), loss) in scores.chunks_exact_mut(classes).zip(places).zip(losses) {
-                scores.iter_mut().zip(bias).for_each(|(score, b)| *score += b);
-                *loss = into_gradient(scores, place, by);
-            }
-        };
-        let rows = match rows {
-            Rows::All(rows) => {
-                let rows = &rows[first * dim..][..n * dim];
-                pool::each(threads, jobs.zip(rows.chunks(each * dim)), |(job, rows)| score(job, rows));
-                rows
-            }
-            Rows::Some { of, which, room } => {
-                room.resize(n * dim, 0.0);
-                let gathered = room.chunks_mut(each * dim).zip(which[first..][..n].chunks(each));
-                pool::each(threads, jobs.zip(gathered), |(job, (rows, which))| {
-                    for (row, &at) in rows.chunks_exact_mut(dim).zip(which) {
-                        row.copy_from_slice(&of[at * dim..][..dim]);
-                    }
-                    score(job, rows);
-                });
-                &room[..]
-            }
-        };
-        (rows, scores, losses)
-    }
-
     fn scores(&self, engine: Engine, rows: &[f32]) -> Vec<f32> {
-        let (weight, bias) = self.numbers.split_at(self.classes() * self.dim);
+        let (weight, bias) = self.split();
         let n = rows.len() / self.dim;
         let mut scores = vec![0.0; n * self.classes()];
         forward(engine.isa, engine.threads, &self.shape(n), rows, weight, &mut scores);
