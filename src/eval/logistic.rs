@@ -24,6 +24,10 @@ const MOST_REMEMBERED: usize = 1 << 29;
 const MEMORY: usize = 10;
 /// Where a step has to fall by this part of what the slope promises (Armijo).
 const DECREASE: f64 = 1e-4;
+/// Differences of objectives below this, or below this part of large ones, are rounding: scores are float32.
+const ROUNDING: f64 = 1e-7;
+/// A step that rounding hides has to leave a slope of this part, at most.
+const FLATTER: f64 = 0.9;
 
 /// The settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,7 +123,10 @@ fn minimize(
             let moved = probe.numbers.iter_mut().zip(&before).zip(&direction);
             moved.for_each(|((to, from), d)| *to = (f64::from(*from) + rate * d) as f32);
             let (next, slopes) = objective(probe);
-            if next <= value + DECREASE * rate * slope {
+            let falls = next <= value + DECREASE * rate * slope;
+            // Where rounding hides whether the objective falls, its slope tells (Hager and Zhang 2005, the approximate Wolfe condition).
+            let hidden = (next - value).abs() <= ROUNDING * value.abs().max(1.0);
+            if falls && !hidden || hidden && dot(&direction, &slopes).abs() <= FLATTER * slope.abs() {
                 let s: Vec<f64> =
                     probe.numbers.iter().zip(&before).map(|(to, from)| f64::from(*to) - f64::from(*from)).collect();
                 let y: Vec<f64> = slopes.iter().zip(&gradient).map(|(to, from)| to - from).collect();
@@ -135,7 +142,7 @@ fn minimize(
             }
             rate /= 2.0;
             // What float32 can tell is reached.
-            if rate < 1e-10 {
+            if hidden || rate < 1e-10 {
                 probe.numbers = before;
                 return;
             }
@@ -172,4 +179,24 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     }
     let last: f64 = last_a.iter().zip(last_b).map(|(a, b)| a * b).sum();
     sums.iter().sum::<f64>() + last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where rounding hides whether steps fall, they are not halved again and again until one seems to.
+    #[test]
+    fn a_search_ends_where_rounding_hides_the_objective() -> Result<()> {
+        let (mut probe, mut calls) = (Softmax::zeros(vec![0, 1], 3)?, 0);
+        minimize(&mut probe, 1000, 1e-9, |probe| {
+            calls += 1;
+            let rounding = f64::from(calls * 7919 % 1000) * 1e-11;
+            let beyond: Vec<f64> = probe.numbers.iter().map(|&x| f64::from(x) - 1.1).collect();
+            (2.3 + rounding + 800.0 * dot(&beyond, &beyond), beyond.iter().map(|x| 1600.0 * x).collect())
+        });
+        assert!(calls < 100, "{calls} times");
+        assert!(probe.numbers.iter().all(|x| (x - 1.1).abs() < 1e-6), "{:?}", probe.numbers);
+        Ok(())
+    }
 }
