@@ -200,19 +200,27 @@ impl Gaussian {
         for row in vectors.chunks_exact(dim) {
             row.iter().zip(&mut mean).for_each(|(x, mean)| *mean += f64::from(*x) / n as f64);
         }
-        let mut covariance = memory::zeros::<f64>("dim", memory::count("dim", &[dim, dim])?)?;
-        for row in vectors.chunks_exact(dim) {
-            poll();
-            let centred: Vec<f64> = row.iter().zip(&mean).map(|(x, mean)| f64::from(*x) - mean).collect();
-            for (i, a) in centred.iter().enumerate() {
-                for (j, b) in centred.iter().enumerate() {
-                    covariance[i * dim + j] += a * b / (n - 1) as f64;
-                }
-            }
+        let centred = |i: usize, j: usize| f64::from(vectors[i * dim + j]) - mean[j];
+        // Products of vectors have the eigenvalues that products of dimensions have; those are taken that are fewer.
+        let few = n < dim;
+        let side = n.min(dim);
+        let mut rows = memory::zeros::<f64>("dim", memory::count("dim", &[n, dim])?)?;
+        for (i, row) in rows.chunks_exact_mut(side).enumerate() {
+            row.iter_mut().enumerate().for_each(|(j, x)| *x = if few { centred(j, i) } else { centred(i, j) });
         }
-        let (values, axes) = super::eigen::symmetric(covariance, dim)?;
-        let axes = values.iter().zip(axes.chunks_exact(dim)).take(rank);
-        let axes = axes.flat_map(|(value, axis)| axis.iter().map(|x| (x * value.max(0.0).sqrt()) as f32)).collect();
+        let (values, units) = super::eigen::symmetric(products(&rows, side)?, side, rank)?;
+        let mut axes = memory::room("dim", memory::count("dim", &[rank, dim])?)?;
+        for (value, unit) in values.iter().zip(units.chunks_exact(side)) {
+            let axis: Vec<f64> = if few {
+                rows.chunks_exact(side).map(|row| row.iter().zip(unit).map(|(x, u)| x * u).sum()).collect()
+            } else {
+                unit.iter().map(|u| u * value.max(0.0).sqrt()).collect()
+            };
+            // An axis has no sign of its own: its largest number is positive.
+            let largest = axis.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or_default();
+            let scale = ((n - 1) as f64).sqrt().recip().copysign(largest);
+            axes.extend(axis.iter().map(|x| (x * scale) as f32));
+        }
         let mean = mean.into_iter().map(|x| x as f32).collect();
         Ok(Self { mean, axes, space: bank.space.clone() })
     }
@@ -266,6 +274,21 @@ impl Gaussian {
         }
         z
     }
+}
+
+/// The sum of `r r^T` over all rows `r` of this length.
+fn products(rows: &[f64], side: usize) -> Result<Vec<f64>> {
+    let mut products = memory::zeros::<f64>("dim", memory::count("dim", &[side, side])?)?;
+    // So many rows at a time as stay in the cache.
+    for some in rows.chunks(64 * side) {
+        for (i, sums) in products.chunks_exact_mut(side).enumerate() {
+            poll();
+            for row in some.chunks_exact(side) {
+                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += row[i] * x);
+            }
+        }
+    }
+    Ok(products)
 }
 
 /// A standard normal number (Box and Muller).

@@ -174,7 +174,7 @@ def test_ctrl_c_is_heard_in_the_middle_of_a_call(what):
         targets = list(np.arange(4000) % 50)
         model, z = sassl.Stylizer("lite", threads=1), sassl.StyleBank.default().vectors[0]
         images = np.zeros((3000, 224, 224, 3), np.uint8)
-        bank = sassl.StyleBank(noise, "x" * 16)
+        bank = sassl.StyleBank(np.tile(noise, 5), "x" * 16)
         calls = {{
             "stylize": lambda: model.stylize(images, z),
             "gaussian": lambda: bank._core.gaussian(20) if hasattr(bank, "_core") else bank.gaussian(20),
