@@ -3,12 +3,16 @@
 //!
 //! ```text
 //! f = encoder(image);  z = (mean(f), deviation(f))
-//! T(image, z) = clamp(decoder(deviation(z) (f - mean(f)) / deviation(f) + mean(z)))
+//! T(image, z) = clamp(decoder(max(deviation(z), 0) (f - mean(f)) / deviation(f) + mean(z)))
 //! ```
 //!
 //! The content is encoded once, for its z and for T, where its sides are multiples of 8 or pools keep a last row and column that are
 //! odd. Elsewhere T would give an image that is smaller than the content: that is continued by reflection to multiples of 8, and the
 //! output cropped. Blending z is blending maps: `f` enters linearly.
+//!
+//! A draw of a Gaussian may have deviations below 0, which no map has and which would turn channels over. The nearest that a map can
+//! have is 0. T takes that, and not the Gaussian: few channels are left below 0 by the blend with the content's, and all others are
+//! what was drawn. (A mean below 0 is one that no map of the encoder has either, but it only shifts a channel.)
 use super::layers::{LayerScratch, around, run_conv, shape_of};
 use super::transformer::Stylized;
 use crate::error::Result;
@@ -188,7 +192,7 @@ impl Adain {
         let (means, deviations) = z.split_at(mean.len());
         let norm = &mut scratch.norm;
         norm.scale.clear();
-        norm.scale.extend(deviations.iter().zip(&deviation).map(|(style, own)| style / own));
+        norm.scale.extend(deviations.iter().zip(&deviation).map(|(style, own)| style.max(0.0) / own));
         norm.shift.clear();
         norm.shift.extend(means.iter().zip(&mean).zip(&norm.scale).map(|((style, own), scale)| style - own * scale));
         let (pad, border) = self.decoder[0].1;

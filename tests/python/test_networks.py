@@ -188,6 +188,18 @@ def test_blending_maps_is_blending_z(tmp_path):
     assert abs(model.stylize(image / np.float32(255), z_style, alpha=0.3, beta=1.0) - blended).max() < 1e-5
 
 
+def test_a_deviation_below_0_counts_as_0(tmp_path):
+    files = [unpacked(f"adain/{name}.pth.gz", tmp_path) for name in ("vgg_normalised", "decoder")]
+    model = converted(tmp_path / "adain.safetensors", *files)
+    with np.load(random("adain/io.npz")) as io:
+        image = io["image/64x96"][None]
+    z = model.encode(image)
+    means, deviations = z[:, :512], z[:, 512:] * np.where(np.arange(512) % 3 == 0, -1, 1)
+    drawn, nearest = (np.hstack([means, some]) for some in (deviations, np.maximum(deviations, 0)))
+    assert np.array_equal(model.transfer(image, drawn), model.transfer(image, nearest))
+    assert not np.array_equal(model.transfer(image, drawn), model.transfer(image, z))
+
+
 def test_styleaug(tmp_path):
     files = [unpacked(path.name and f"styleaug/{path.name}", tmp_path) for path in random("styleaug").glob("*.pth.gz")]
     model = converted(tmp_path / "styleaug.safetensors", *files)
