@@ -21,7 +21,7 @@ from ._sassl import Gaussian, StyleParams, Stylizer, version
 from .bank import StyleBank
 
 if TYPE_CHECKING:
-    from . import data, evaluation, notebook, pretraining, transforms
+    from . import data, evaluation, notebook, pretraining, styles, transforms
     from .pretraining import BYOL, MoCoV2, SimCLR
 
 __version__ = version()
@@ -39,13 +39,14 @@ __all__ = [
     "evaluation",
     "notebook",
     "pretraining",
+    "styles",
     "transforms",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # On first use, so that `import sassl` imports no framework.
-    if name in ("data", "evaluation", "notebook", "pretraining", "transforms"):
+    if name in ("data", "evaluation", "notebook", "pretraining", "styles", "transforms"):
         return import_module(f".{name}", __name__)
     if name in ("BYOL", "MoCoV2", "SimCLR"):
         return getattr(import_module(".pretraining", __name__), name)

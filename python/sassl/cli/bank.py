@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from .. import image_files
+from .. import image_files, styles
 from ..bank import StyleBank
 from ..terminal import say
 from .options import Commands, command, exif, model, model_of, tell_left_out
@@ -20,7 +20,11 @@ def add(commands: Commands) -> None:
         run,
         "Encode a set of style images, once, into a bank file: all of them, or an error that names the file.",
     )
-    sub.add_argument("inputs", nargs="+", help="images, folders or patterns")
+    sub.add_argument("inputs", nargs="+", help="images, folders or patterns; or the folder of a --dataset")
+    sub.add_argument("--dataset", choices=styles.DATASETS, help="style images as this data set's archives have them")
+    sub.add_argument(
+        "--split", help='of the --dataset, such as "train" or "train+val" (default: all of it; DTD: partition 1)'
+    )
     sub.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
     exif(sub)
     model(sub)
@@ -32,8 +36,19 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--out = {args.out}: a bank is a .safetensors file")
     stylizer = model_of(args)
     left_out: Counter[str] = Counter()
-    made = StyleBank.from_images(image_files.find(args.inputs, left_out), stylizer, exif=args.exif)
+    made = StyleBank.from_images(_images(args, left_out), stylizer, exif=args.exif)
     made.save(args.out)
     say(f"{args.out}: {len(made)} styles of space {made.space}")
     tell_left_out(left_out)
     return 0
+
+
+def _images(args: argparse.Namespace, left_out: Counter[str]) -> list[Path]:
+    """What the inputs name; counts what is left out of folders."""
+    if args.dataset is None:
+        if args.split is not None:
+            raise ValueError(f"--split = {args.split}: only a --dataset has splits")
+        return image_files.find(args.inputs, left_out)
+    if len(args.inputs) > 1:
+        raise ValueError(f"--dataset {args.dataset}: one folder, got {' '.join(args.inputs)}")
+    return styles.DATASETS[args.dataset](args.inputs[0], args.split)
