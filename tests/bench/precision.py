@@ -1,9 +1,9 @@
-"""What `precision="fast"` changes: views of the embedded model against those of `precision="exact"`.
+"""What `precision="fast"` changes: views of a model against those of `precision="exact"`.
 
 On each path that multiplies bytes, over photographs and what is hard for bytes (dark, bright and flat images), with styles of
-the default bank.
+the default bank, or of a bank of the model's own space.
 
-python tests/bench/precision.py --photos FOLDER
+python tests/bench/precision.py --photos FOLDER [--model full.safetensors --styles bank.safetensors]
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ KINDS = {
 }
 
 
-def stylizers() -> Iterator[tuple[str, Stylizer]]:
+def stylizers(model: str) -> Iterator[tuple[str, Stylizer]]:
     """One for each path in bytes that this machine has."""
     for isa in info()["supported"]:
-        if isa.endswith(("bytes", "vnni")):
-            os.environ["SASSL_ISA"] = isa
-            yield isa, Stylizer(threads=1)
+        os.environ["SASSL_ISA"] = isa
+        if info()["multiplies_bytes"]:
+            yield isa, Stylizer(model, threads=1, precision="fast")
     os.environ.pop("SASSL_ISA", None)
 
 
-def rows(fast: Stylizer, exact: Stylizer, photos: list[NDArray[np.uint8]]) -> Iterator[str]:
-    styles = StyleBank.default().vectors
+def rows(
+    fast: Stylizer, exact: Stylizer, photos: list[NDArray[np.uint8]], styles: NDArray[np.float32]
+) -> Iterator[str]:
     rng = np.random.default_rng(0)
     chosen = styles[rng.integers(len(styles), size=len(photos))]
     for kind, of in KINDS.items():
@@ -67,16 +68,19 @@ def rows(fast: Stylizer, exact: Stylizer, photos: list[NDArray[np.uint8]]) -> It
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder; the first 100 are taken")
+    parser.add_argument("--model", default="lite", help='"lite" or a model file (default: %(default)s)')
+    parser.add_argument("--styles", type=Path, help="bank of the model's space (default: that of lite)")
     args = parser.parse_args()
+    styles = (StyleBank.load(args.styles) if args.styles else StyleBank.default()).vectors
     paths = image_files.find([args.photos])[:100]
     photos = [np.array(ImageOps.fit(Image.fromarray(pixels(path)), (224, 224))) for path in paths]
-    exact = Stylizer(precision="exact", threads=1)
-    for isa, fast in stylizers():
+    exact = Stylizer(args.model, precision="exact", threads=1)
+    for isa, fast in stylizers(args.model):
         print(
             f"{isa} against exact, {len(photos)} images of 224x224; alpha = beta; PSNR in dB, differences in levels of 255"
         )
         print(f"{'':16} {'beta':4} {'dtype':8} {'mean dB':>8} {'worst dB':>8} {'levels':>8}")
-        for row in rows(fast, exact, photos):
+        for row in rows(fast, exact, photos, styles):
             print(row, flush=True)
 
 
