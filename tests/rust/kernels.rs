@@ -104,11 +104,21 @@ fn shapes() -> Vec<(Shape, (usize, usize))> {
     all
 }
 
-/// The same, and kernels that are not square.
+/// Layers that are computed in tiles of 4x4 outputs, and the tails of tiles and of channels.
+fn tiled_shapes() -> Vec<(Shape, (usize, usize))> {
+    let relu = Shape { activation: Activation::Relu, ..Shape::plain(33, 64, 3) };
+    vec![
+        (relu, (21, 26)),
+        (Shape::plain(130, 65, 3), (24, 23)),
+        (Shape { activation: Activation::Relu6, ..Shape::plain(48, 140, 3) }, (22, 25)),
+    ]
+}
+
+/// All of these, and kernels that are not square.
 fn dense_shapes() -> Vec<(Shape, (usize, usize))> {
     let plain = [(3, 8), (16, 16), (7, 17)].map(|(inputs, outputs)| Shape::plain(inputs, outputs, 1));
     let oblong = plain.into_iter().flat_map(|plain| [(1, 7), (7, 1), (3, 5)].map(|kernel| Shape { kernel, ..plain }));
-    shapes().into_iter().chain(oblong.map(|shape| (shape, (9, 10)))).collect()
+    shapes().into_iter().chain(tiled_shapes()).chain(oblong.map(|shape| (shape, (9, 10)))).collect()
 }
 
 fn pad_of(shape: &Shape) -> Pad {
@@ -188,7 +198,7 @@ fn convolution_paths_agree() {
             added.as_mut_slice().fill(7.0);
             Conv::new(path, shape, &weight, Some(&bias)).add(&input, gain, &mut added, &mut QuantizeScratch::default());
             assert_within(&added, &reference_added, tolerance(path, &shape), &format!("{what}, added"));
-            let knows = path.in_bytes() && shape.activation == Activation::Relu;
+            let knows = shape.activation == Activation::Relu && (path.in_bytes() || out.range().is_some());
             assert_eq!(out.range(), knows.then(|| extent(&out)), "{what}");
             assert_eq!(added.range(), None, "{what}: to numbers of any range it was added");
             let mut beside = FeatureMap::new(h, w, shape.outputs + 5, Pad::NONE);
@@ -325,6 +335,30 @@ fn words_are_exact_where_words_hold_the_numbers() {
             // The phases' own largest weights are not on the grid of the others.
             let tolerance = if shape.upsample { BYTES / 8.0 * (filter as f32).sqrt() } else { TOLERANCE };
             assert_within(&out, &reference, tolerance, &what);
+        }
+    }
+}
+
+/// Of tiles of 4x4 outputs, on paths in bytes: words are multiplied, whether floats come in or bytes.
+#[test]
+fn tiles_in_words_are_nearly_those_of_floats() {
+    let mut generator = ChaCha8Rng::seed_from_u64(17);
+    for (shape, (height, width)) in tiled_shapes() {
+        let floats = map(&mut generator, (height, width, shape.inputs), pad_of(&shape), Border::Reflect);
+        let weight = numbers(&mut generator, shape.inputs * shape.outputs * shape.taps());
+        let bias = numbers(&mut generator, shape.outputs);
+        let run = |path, input: Input| {
+            let mut out = FeatureMap::new(height, width, shape.outputs, Pad::NONE);
+            Conv::new(path, shape, &weight, Some(&bias)).run(input, &mut out, &mut QuantizeScratch::default());
+            out
+        };
+        // A tenth of what bytes may be off by.
+        let tolerance = 0.1 * BYTES * ((shape.inputs * shape.taps()) as f32).sqrt();
+        for path in KernelPath::supported().filter(|path| path.in_bytes()) {
+            let what = format!("{path} {shape:?}");
+            assert_within(&run(path, floats.view().into()), &run(SCALAR, floats.view().into()), tolerance, &what);
+            let (bytes, values) = quantized(path, &floats);
+            assert_within(&run(path, bytes.view()), &run(SCALAR, values.view().into()), tolerance, &what);
         }
     }
 }

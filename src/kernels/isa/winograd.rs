@@ -18,6 +18,12 @@ const B: f32 = 1.5;
 const A2: f32 = A * A;
 const B2: f32 = B * B;
 
+/// How much larger than an input a transformed one can be, along an axis: the sums of the absolute values of `B^T`'s rows.
+pub(crate) const LARGEST_INPUT: [f32; IN] = {
+    let (ends, one, two) = ((1.0 + A2) * (1.0 + B2), (1.0 + A) * (1.0 + B2), (1.0 + B) * (1.0 + A2));
+    [ends, one, one, two, two, ends]
+};
+
 /// `G`: of the points 0, A, -A, B, -B and infinity.
 #[inline(always)]
 pub(crate) fn of_weights<L: Lanes>([a, b, c]: [L; 3]) -> [L; IN] {

@@ -212,25 +212,26 @@ impl<L: ByteLanes, const WORDS: bool> Product<L> for Products<'_, WORDS> {
         assert!(rows * run * V * L::N <= panel.len() && [scale, sum, bias].iter().all(|all| V * L::N <= all.len()));
 
         let mut sums: [[L::Sums; V]; M] = [[L::zero(); V]; M];
-        let mut panel = panel.as_ptr();
-        for ty in 0..rows {
+        let (mut panel, mut pixels) = (panel.as_ptr(), bytes.as_ptr().wrapping_add(start));
+        // One loop over all rows: of two, the compiler would move the sums from one set of registers to another in each step.
+        let mut left = run;
+        for _ in 0..rows * run / 4 {
             // SAFETY: the asserts above bound every address read here.
-            let pixels = unsafe { bytes.as_ptr().add(start + ty * stride) };
-            for k in (0..run).step_by(4) {
-                // SAFETY: as above.
-                unsafe {
-                    let weights: [L::Sums; V] = std::array::from_fn(|v| L::weights(panel.add(v * 4 * L::N).cast()));
-                    panel = panel.add(V * 4 * L::N);
-                    for (m, sums) in sums.iter_mut().enumerate() {
-                        let pixel = L::pixels(pixels.add(m * group + k));
-                        for (sum, weight) in sums.iter_mut().zip(weights) {
-                            *sum = match WORDS {
-                                true => L::dot_words(*sum, pixel, weight),
-                                false => L::dot(*sum, pixel, weight),
-                            };
-                        }
+            unsafe {
+                let weights: [L::Sums; V] = std::array::from_fn(|v| L::weights(panel.add(v * 4 * L::N).cast()));
+                for (m, sums) in sums.iter_mut().enumerate() {
+                    let pixel = L::pixels(pixels.add(m * group));
+                    for (sum, weight) in sums.iter_mut().zip(weights) {
+                        *sum = match WORDS {
+                            true => L::dot_words(*sum, pixel, weight),
+                            false => L::dot(*sum, pixel, weight),
+                        };
                     }
                 }
+            }
+            (panel, pixels, left) = (panel.wrapping_add(V * 4 * L::N), pixels.wrapping_add(4), left - 4);
+            if left == 0 {
+                (pixels, left) = (pixels.wrapping_add(stride - run), run);
             }
         }
         let mut out = [[L::splat(0.0); V]; M];

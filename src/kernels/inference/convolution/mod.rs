@@ -20,7 +20,7 @@ use crate::kernels::isa::{Isa, KernelPath};
 use bytes::Bytes;
 use pack::Packed;
 use std::ops::Range;
-use winograd::Winograd;
+use winograd::{Floats, Winograd, Words};
 
 /// A convolution with its weights, laid out for one path.
 #[derive(Clone, Debug)]
@@ -36,8 +36,10 @@ enum Weights {
     Plain(Vec<f32>, Vec<f32>),
     Packed(Packed),
     /// For large maps and for small ones.
-    Winograd(Winograd, Packed),
+    Winograd(Winograd<Floats>, Packed),
     Bytes(Bytes),
+    /// For large maps that floats are written to, and for all others.
+    WinogradInWords(Winograd<Words>, Bytes),
 }
 
 /// Where an output stands in its map.
@@ -54,20 +56,7 @@ impl Conv {
     /// # Panics
     /// If the lengths do not fit the shape.
     pub fn new(path: KernelPath, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
-        assert_eq!(weight.len(), shape.outputs * shape.inputs * shape.taps(), "{shape:?}");
-        let bias = bias.map_or_else(|| vec![0.0; shape.outputs], <[f32]>::to_vec);
-        assert_eq!(bias.len(), shape.outputs, "{shape:?}");
-        let isa = path.isa();
-        let weights = if isa == Isa::Scalar {
-            Weights::Plain(weight.to_vec(), bias)
-        } else if path.in_bytes() {
-            Weights::Bytes(Bytes::new(isa, &shape, weight, &bias, false))
-        } else if winograd::suits(&shape) {
-            Weights::Winograd(Winograd::new(isa, &shape, weight, &bias), Packed::new(isa, &shape, weight, &bias))
-        } else {
-            Weights::Packed(Packed::new(isa, &shape, weight, &bias))
-        };
-        Self { shape, isa, weights }
+        Self::pack(path, shape, weight, bias, false)
     }
 
     /// The same for an input of floats whose channels differ too much for one grid of bytes: on paths in bytes, words of 16 bits
@@ -76,12 +65,25 @@ impl Conv {
     /// # Panics
     /// If the lengths do not fit the shape.
     pub fn in_words(path: KernelPath, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
-        let mut conv = Self::new(path, shape, weight, bias);
-        if path.in_bytes() && shape.inputs * shape.taps() <= MOST_WORDS {
-            let bias = bias.map_or_else(|| vec![0.0; shape.outputs], <[f32]>::to_vec);
-            conv.weights = Weights::Bytes(Bytes::new(path.isa(), &shape, weight, &bias, true));
-        }
-        conv
+        Self::pack(path, shape, weight, bias, shape.inputs * shape.taps() <= MOST_WORDS)
+    }
+
+    fn pack(path: KernelPath, shape: Shape, weight: &[f32], bias: Option<&[f32]>, words: bool) -> Self {
+        assert_eq!(weight.len(), shape.outputs * shape.inputs * shape.taps(), "{shape:?}");
+        let bias = &bias.map_or_else(|| vec![0.0; shape.outputs], <[f32]>::to_vec)[..];
+        assert_eq!(bias.len(), shape.outputs, "{shape:?}");
+        let isa = path.isa();
+        let floats = || Packed::new(isa, &shape, weight, bias);
+        let bytes = |words| Bytes::new(isa, &shape, weight, bias, words);
+        let weights = match (path.in_bytes(), winograd::suits(&shape)) {
+            _ if isa == Isa::Scalar => Weights::Plain(weight.to_vec(), bias.to_vec()),
+            (true, _) if words => Weights::Bytes(bytes(true)),
+            (true, true) => Weights::WinogradInWords(Winograd::in_words(isa, &shape, weight, bias), bytes(false)),
+            (true, false) => Weights::Bytes(bytes(false)),
+            (false, true) => Weights::Winograd(Winograd::in_floats(isa, &shape, weight, bias), floats()),
+            (false, false) => Weights::Packed(floats()),
+        };
+        Self { shape, isa, weights }
     }
 
     /// Its shape.
@@ -158,24 +160,31 @@ impl Conv {
         let (rows, columns, channels) = out.shape();
         assert!(columns == width && channel + shape.outputs <= channels, "output of {shape:?} in {channels} channels");
         assert!(first + height <= rows, "output of {shape:?}: {height} rows from {first} on of {rows}");
+        // What all of a map is of after a ReLU is known; else nobody knows.
         let all = (height, shape.outputs) == (rows, channels);
+        let known = all && shape.activation == Activation::Relu && gain.is_none();
+        let large = gain.is_none() && winograd::wins((height, width));
         let place = Place { rows: first..first + height, channel };
         match (&self.weights, input, &mut out) {
             (Weights::Plain(weight, bias), Input::Floats(input), Output::Floats(out)) => {
                 scalar::run(shape, weight, bias, input, out, place, gain);
             }
-            (Weights::Winograd(weights, _), Input::Floats(input), Output::Floats(out))
-                if gain.is_none() && winograd::wins((height, width)) =>
-            {
-                let range = winograd::run(self.isa, shape, weights, input, out, place);
-                if all && shape.activation == Activation::Relu {
+            (Weights::Winograd(weights, _), Input::Floats(input), Output::Floats(out)) if large => {
+                let range = weights.run(self.isa, shape, input, out, place);
+                if known {
+                    out.set_range(range);
+                }
+            }
+            (Weights::WinogradInWords(weights, _), input, Output::Floats(out)) if large => {
+                let range = weights.run(self.isa, shape, input, out, place);
+                if known {
                     out.set_range(range);
                 }
             }
             (Weights::Packed(packed) | Weights::Winograd(_, packed), Input::Floats(input), Output::Floats(out)) => {
                 simd::run(self.isa, shape, packed, input, out, place, gain)
             }
-            (Weights::Bytes(weights), input, _) => {
+            (Weights::Bytes(weights) | Weights::WinogradInWords(_, weights), input, _) => {
                 let range = match input {
                     Input::Floats(view) if weights.in_words() => {
                         let input = scratch.words(self.isa, view);
@@ -187,8 +196,7 @@ impl Conv {
                         bytes::run(self.isa, shape, weights, input, &mut out, place, gain)
                     }
                 };
-                // Of all rows and a ReLU, that is; else nobody knows.
-                if let (Output::Floats(out), true, Activation::Relu, None) = (out, all, shape.activation, gain) {
+                if let (Output::Floats(out), true) = (out, known) {
                     out.set_range(range);
                 }
             }

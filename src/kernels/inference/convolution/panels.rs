@@ -21,6 +21,12 @@ impl PanelLayout {
         self.outputs
     }
 
+    /// Steps of k.
+    #[inline(always)]
+    pub(super) fn depth(self) -> usize {
+        self.depth
+    }
+
     /// How many weights there are.
     pub(super) fn len(self) -> usize {
         self.outputs * self.depth

@@ -75,10 +75,9 @@ impl Quantized {
     /// Takes a map's numbers in, padding included. NaN becomes the byte 0, infinities the ends of the range.
     pub fn fill(&mut self, isa: Isa, map: MapView, grid: Grid) {
         self.map.reshape(map.height, map.width, map.channels, map.pad);
-        match (grid, map.range) {
-            (Grid::Map, Some(range)) => self.set_range(range),
-            (Grid::Map, None) => self.set_range(extent(isa, map)),
-            (Grid::Channels, _) => {
+        match grid {
+            Grid::Map => self.set_range(range(isa, map)),
+            Grid::Channels => {
                 let mut ends = std::mem::take(&mut self.ends);
                 extents(isa, map, &mut ends);
                 self.set_ranges(ends.iter().copied());
@@ -135,8 +134,11 @@ impl QuantizeScratch {
     }
 }
 
-/// The range of a map, padding included.
-fn extent(isa: Isa, map: MapView) -> Extent {
+/// The range of a map, padding included, if it does not know it.
+pub(super) fn range(isa: Isa, map: MapView) -> Extent {
+    if let Some(range) = map.range {
+        return range;
+    }
     if isa == Isa::Scalar {
         let mut ends = vec![];
         scalar::extents(map, &mut ends);
@@ -199,7 +201,7 @@ impl Words {
     /// Takes a map's numbers in, padding included. What is not finite becomes a number without meaning.
     pub(super) fn fill(&mut self, isa: Isa, map: MapView) {
         self.map.reshape(map.height, map.width, map.channels, map.pad);
-        let range = map.range.unwrap_or_else(|| extent(isa, map));
+        let range = range(isa, map);
         self.scale = (range.high.max(-range.low) / LARGEST_WORD).clamp(f32::MIN_POSITIVE, f32::MAX);
         let stride = self.map.stride();
         for (row, words) in map.padded_rows().zip(self.map.as_mut_slice().chunks_exact_mut(stride)) {

@@ -67,7 +67,13 @@ impl ByteLanes for Avx512 {
     #[inline(always)]
     unsafe fn store_words(self, to: *mut i16, used: usize) {
         // SAFETY: see above; lanes outside the mask are not written.
-        unsafe { _mm512_mask_cvtsepi32_storeu_epi16(to.cast(), mask(0..used), _mm512_cvtps_epi32(self.0)) }
+        unsafe {
+            let integers = _mm512_cvtps_epi32(self.0);
+            match used {
+                16 => _mm256_storeu_si256(to.cast(), _mm512_cvtsepi32_epi16(integers)),
+                _ => _mm512_mask_cvtsepi32_storeu_epi16(to.cast(), mask(0..used), integers),
+            }
+        }
     }
 
     #[inline(always)]

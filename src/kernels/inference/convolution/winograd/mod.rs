@@ -1,0 +1,366 @@
+//! 3x3 convolutions of stride 1 by F(4x4, 3x3), whose transforms `isa/winograd.rs` has. Numbers that are not finite reach all outputs
+//! of their tile.
+//!
+//! Some tiles at a time, their inputs are transformed to `[place][tile][input]`, the product with the weights of each place is
+//! `[place][tile][output]`, and that is transformed back to 4x4 pixels of each tile, with bias and activation. The transforms are in
+//! float32; so are the products or, on paths in bytes, they are in words.
+#![allow(unsafe_code)]
+mod floats;
+mod words;
+
+use super::{FeatureMap, Isa, MapView, Place};
+use crate::kernels::inference::layer_shape::{Activation, Shape};
+use crate::kernels::isa::winograd::{IN, OUT, PLACES, of_inputs, of_sums};
+use crate::kernels::isa::{Extent, LaneExtents, Lanes, MOST_LANES};
+use crate::kernels::threads::idle::Reusable;
+pub(super) use floats::Floats;
+use std::ops::Range;
+pub(super) use words::Words;
+
+/// Tiles that are transformed at once: a multiple of the rows of a product's tile.
+const TILES: usize = 24;
+/// Channels that are transformed at once, of the input and of the output.
+const CHANNELS: usize = 128;
+/// Values between what belongs to one place and to the next: a line, lest all places meet in one set of the cache.
+const LINE: usize = 16;
+/// Tiles of a map from which on it is faster.
+const FEWEST: usize = 32;
+
+/// The weights of a convolution, transformed.
+#[derive(Clone, Debug)]
+pub(super) struct Winograd<W> {
+    blocks: Vec<Block<W>>,
+    /// Filled up to whole vectors.
+    bias: Vec<f32>,
+}
+
+/// The weights of some outputs and inputs.
+#[derive(Clone, Debug)]
+struct Block<W> {
+    outputs: Range<usize>,
+    inputs: Range<usize>,
+    weights: W,
+}
+
+/// Whether a convolution of this shape has channels enough for each value that is transformed.
+pub(super) fn suits(shape: &Shape) -> bool {
+    shape.kernel == (3, 3) && shape.stride == 1 && !shape.upsample && shape.inputs >= 32 && shape.outputs >= 64
+}
+
+/// Whether it is faster for an output of this height and width: with tiles enough for each weight, not mostly beyond the edge.
+pub(super) fn wins((height, width): (usize, usize)) -> bool {
+    let tiles = height.div_ceil(OUT) * width.div_ceil(OUT);
+    tiles >= FEWEST && 6 * tiles <= height * width
+}
+
+impl<W> Winograd<W> {
+    /// With the weights of each block's outputs and inputs as `pack` gives them.
+    fn of_blocks(shape: &Shape, bias: &[f32], pack: impl Fn(Range<usize>, Range<usize>) -> W) -> Self {
+        let ranges = |n: usize| (0..n).step_by(CHANNELS).map(move |from| from..n.min(from + CHANNELS));
+        let pairs = ranges(shape.outputs).flat_map(|outputs| ranges(shape.inputs).map(move |i| (outputs.clone(), i)));
+        let block = |(outputs, inputs): (Range<usize>, Range<usize>)| {
+            let weights = pack(outputs.clone(), inputs.clone());
+            Block { outputs, inputs, weights }
+        };
+        let mut bias = bias.to_vec();
+        bias.resize(bias.len().next_multiple_of(MOST_LANES), 0.0);
+        Self { blocks: pairs.map(block).collect(), bias }
+    }
+}
+
+/// Weights of a block, in the numbers that are multiplied.
+trait Factors<L: Lanes> {
+    /// A transformed input.
+    type Number: Copy + Default;
+
+    /// Writes a vector of transformed inputs, times `by` if they are to be whole numbers.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of a vector.
+    unsafe fn store(x: L, by: f32, to: *mut Self::Number);
+
+    /// The products of M rows of inputs, [`CHANNELS`] numbers apart, and V vectors of outputs from `first` on, into rows that are as far
+    /// apart.
+    fn product<const M: usize, const V: usize>(&self, at: Product<Self::Number>, first: usize, to: &mut [f32]);
+}
+
+/// What is multiplied.
+#[derive(Clone, Copy)]
+struct Product<'a, N> {
+    place: usize,
+    /// From the first input of the first row on.
+    inputs: &'a [N],
+    /// What one step of an input is worth.
+    step: f32,
+    /// Whether sums are added to what is there.
+    adds: bool,
+}
+
+/// A value of the map that is read.
+trait Value: Copy {
+    /// The next lanes, less `zero` if they are bytes.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of so many.
+    unsafe fn load<L: Lanes>(from: *const Self, lanes: usize, zero: f32) -> L;
+}
+
+impl Value for f32 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(from: *const f32, lanes: usize, _: f32) -> L {
+        // SAFETY: the caller's word.
+        unsafe { if lanes == L::N { L::load(from) } else { L::load_some(from, 0..lanes) } }
+    }
+}
+
+impl Value for u8 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(from: *const u8, lanes: usize, zero: f32) -> L {
+        // SAFETY: the caller's word.
+        let bytes = unsafe { L::load_pixels(from, 0..lanes) };
+        bytes.mul_add(L::splat(1.0), L::splat(-zero))
+    }
+}
+
+/// The map that is read.
+#[derive(Clone, Copy)]
+struct Source<'a, V> {
+    view: MapView<'a, V>,
+    /// The byte of 0.
+    zero: f32,
+    /// What transformed inputs are multiplied with, at each place.
+    by: [f32; PLACES],
+    /// What one step of such a product is worth, but for `by`.
+    step: f32,
+}
+
+/// Some tiles, transformed: `[place][tile][channel]`, and a line more after each place.
+#[derive(Debug)]
+struct Transformed<N>(Vec<N>);
+
+impl<N: Copy + Default> Default for Transformed<N> {
+    fn default() -> Self {
+        Self(vec![N::default(); at(PLACES, 0, 0)])
+    }
+}
+
+/// Where a value stands in it.
+#[inline(always)]
+const fn at(place: usize, tile: usize, channel: usize) -> usize {
+    place * (TILES * CHANNELS + LINE) + tile * CHANNELS + channel
+}
+
+/// The memory of a call: transformed inputs, and sums.
+#[derive(Debug, Default)]
+struct Buffers<N: Copy + Default> {
+    inputs: Transformed<N>,
+    sums: Transformed<f32>,
+}
+
+impl<N: Copy + Default> Reusable for Buffers<N> {
+    fn bytes(&self) -> usize {
+        (size_of::<N>() + size_of::<f32>()) * at(PLACES, 0, 0)
+    }
+}
+
+/// A convolution under way.
+struct Run<'a, W, V, N: Copy + Default> {
+    shape: &'a Shape,
+    weights: &'a Winograd<W>,
+    source: Source<'a, V>,
+    out: &'a mut FeatureMap,
+    place: Place,
+    buffers: &'a mut Buffers<N>,
+}
+
+impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
+    /// Gives the range of what a ReLU left. Products are of M tiles at a time.
+    #[inline(always)]
+    fn run<L: Lanes, const M: usize>(mut self) -> Extent
+    where
+        W: Factors<L, Number = N>,
+        V: Value,
+    {
+        let mut extents = LaneExtents::<L>::default();
+        let across = self.out.width().div_ceil(OUT);
+        let all = self.place.rows.len().div_ceil(OUT) * across;
+        for first in (0..all).step_by(TILES) {
+            let tiles = first..all.min(first + TILES);
+            for block in &self.weights.blocks {
+                for (n, tile) in tiles.clone().enumerate() {
+                    self.transform_input::<L>((tile / across * OUT, tile % across * OUT), block.inputs.clone(), n);
+                }
+                self.multiply::<L, M>(block, tiles.len());
+                if block.inputs.end < self.shape.inputs {
+                    continue;
+                }
+                for (n, tile) in tiles.clone().enumerate() {
+                    let corner = (tile / across * OUT, tile % across * OUT);
+                    self.transform_sums::<L>(corner, block.outputs.clone(), n, &mut extents);
+                }
+            }
+        }
+        extents.of_lanes()
+    }
+
+    /// `B^T d B` of some channels of the tile with its corner at an output; zeros stand for what lies beyond the padding.
+    #[inline(always)]
+    fn transform_input<L: Lanes>(&mut self, (y, x): (usize, usize), channels: Range<usize>, tile: usize)
+    where
+        W: Factors<L, Number = N>,
+        V: Value,
+    {
+        let &MapView { data, stride, channels: all, .. } = &self.source.view;
+        let (height, width) = self.source.view.padded_size();
+        let (rows, columns) = (IN.min(height - y), IN.min(width - x));
+        let corner = y * stride + x * all + channels.start;
+        assert!(corner + (rows - 1) * stride + (columns - 1) * all + channels.len() <= data.len());
+        assert!(at(PLACES - 1, tile, channels.len().next_multiple_of(L::N)) <= self.buffers.inputs.0.len());
+        for channel in (0..channels.len()).step_by(L::N) {
+            let lanes = L::N.min(channels.len() - channel);
+            let to = at(0, tile, channel);
+            // SAFETY: the first assert bounds the last row and column, the second the last place.
+            unsafe {
+                match (rows, columns) == (IN, IN) && lanes == L::N {
+                    true => self.transform_inputs::<L>(corner + channel, (IN, IN), L::N, to),
+                    false => self.transform_inputs::<L>(corner + channel, (rows, columns), lanes, to),
+                }
+            }
+        }
+    }
+
+    /// Of some lanes of so many rows and columns, from value `from` of the map on, to number `to` and the same of the other places.
+    ///
+    /// # Safety
+    /// All of these are there.
+    #[inline(always)]
+    unsafe fn transform_inputs<L: Lanes>(
+        &mut self,
+        from: usize,
+        (rows, columns): (usize, usize),
+        lanes: usize,
+        to: usize,
+    ) where
+        W: Factors<L, Number = N>,
+        V: Value,
+    {
+        let Source { view, zero, by, .. } = &self.source;
+        let inputs = self.buffers.inputs.0.as_mut_ptr();
+        let mut half = [[L::splat(0.0); IN]; IN];
+        for x in 0..columns {
+            let mut values = [L::splat(0.0); IN];
+            for (y, value) in values.iter_mut().enumerate().take(rows) {
+                let value_at = view.data.as_ptr().wrapping_add(from + y * view.stride + x * view.channels);
+                // SAFETY: the caller's word.
+                *value = unsafe { V::load(value_at, lanes, *zero) };
+            }
+            half.iter_mut().zip(of_inputs(values)).for_each(|(half, value)| half[x] = value);
+        }
+        for (y, half) in half.into_iter().enumerate() {
+            for (x, value) in of_inputs(half).into_iter().enumerate() {
+                let place = y * IN + x;
+                // SAFETY: as above.
+                unsafe { W::store(value, by[place], inputs.add(to + at(place, 0, 0))) }
+            }
+        }
+    }
+
+    /// The products of each place, on top of those of the block's inputs before; of more tiles than there are, up to whole tiles of
+    /// M of them.
+    #[inline(always)]
+    fn multiply<L: Lanes, const M: usize>(&mut self, block: &Block<W>, tiles: usize)
+    where
+        W: Factors<L, Number = N>,
+    {
+        let Block { weights, inputs, outputs } = block;
+        assert!(TILES.is_multiple_of(M) && tiles <= TILES && outputs.len() <= CHANNELS);
+        let (from, to) = (&self.buffers.inputs.0, &mut self.buffers.sums.0);
+        for place in 0..PLACES {
+            for first in (0..outputs.len()).step_by(2 * L::N) {
+                for tile in (0..tiles).step_by(M) {
+                    let rows = &from[at(place, tile, 0)..];
+                    let product = Product { place, inputs: rows, step: self.source.step, adds: inputs.start > 0 };
+                    let to = &mut to[at(place, tile, first)..];
+                    match first + L::N < outputs.len() {
+                        true => weights.product::<M, 2>(product, first, to),
+                        false => weights.product::<M, 1>(product, first, to),
+                    }
+                }
+            }
+        }
+    }
+
+    /// `A^T m A` of some channels of a tile, or of as much of it as the map has, with bias and activation.
+    #[inline(always)]
+    fn transform_sums<L: Lanes>(
+        &mut self,
+        (y, x): (usize, usize),
+        outputs: Range<usize>,
+        tile: usize,
+        extents: &mut LaneExtents<L>,
+    ) {
+        let Place { ref rows, channel } = self.place;
+        let (height, width) = (OUT.min(rows.len() - y), OUT.min(self.out.width() - x));
+        let (stride, all) = (self.out.stride(), self.out.channels());
+        let corner = self.out.origin() + (rows.start + y) * stride + x * all + channel + outputs.start;
+        let (bias, out) = (&self.weights.bias[outputs.start..], self.out.as_mut_slice());
+        let padded = outputs.len().next_multiple_of(L::N);
+        assert!(
+            corner + (height - 1) * stride + (width - 1) * all + outputs.len() <= out.len() && padded <= bias.len()
+        );
+        assert!(at(PLACES - 1, tile, padded) <= self.buffers.sums.0.len());
+        for channel in (0..outputs.len()).step_by(L::N) {
+            let lanes = L::N.min(outputs.len() - channel);
+            let (from, to) = (at(0, tile, channel), (corner + channel, outputs.start + channel));
+            // SAFETY: the first assert bounds the last row and column and whole vectors of the bias, the second the last place.
+            unsafe {
+                match (height, width) == (OUT, OUT) && lanes == L::N {
+                    true => self.transform_back::<L>(from, to, (OUT, OUT), L::N, extents),
+                    false => self.transform_back::<L>(from, to, (height, width), lanes, extents),
+                }
+            }
+        }
+    }
+
+    /// Of some lanes, from sum `from` and the same of the other places on, to so many rows and columns from value `to` of the map on;
+    /// with the bias of the output that follows it.
+    ///
+    /// # Safety
+    /// All of these are there.
+    #[inline(always)]
+    unsafe fn transform_back<L: Lanes>(
+        &mut self,
+        from: usize,
+        (to, output): (usize, usize),
+        (rows, columns): (usize, usize),
+        lanes: usize,
+        extents: &mut LaneExtents<L>,
+    ) {
+        let (stride, all, activation) = (self.out.stride(), self.out.channels(), self.shape.activation);
+        let sums = self.buffers.sums.0.as_ptr();
+        let mut half = [[L::splat(0.0); IN]; OUT];
+        for x in 0..IN {
+            // SAFETY: the caller's word.
+            let values = std::array::from_fn(|y| unsafe { L::load(sums.add(from + at(y * IN + x, 0, 0))) });
+            half.iter_mut().zip(of_sums(values)).for_each(|(half, value)| half[x] = value);
+        }
+        // SAFETY: as above.
+        let bias = unsafe { L::load(self.weights.bias.as_ptr().add(output)) };
+        let out = self.out.as_mut_slice().as_mut_ptr();
+        for (y, half) in half.into_iter().enumerate().take(rows) {
+            let mut values = of_sums(half);
+            values.iter_mut().for_each(|value| *value = value.mul_add(L::splat(1.0), bias));
+            activation.apply(values.iter_mut());
+            for (x, value) in values.into_iter().enumerate().take(columns) {
+                if activation == Activation::Relu {
+                    extents.add(value);
+                }
+                // SAFETY: as above; lanes beyond the outputs are not touched.
+                unsafe {
+                    let to = out.add(to + y * stride + x * all);
+                    if lanes == L::N { value.store(to) } else { value.store_some(to, 0..lanes) }
+                }
+            }
+        }
+    }
+}
