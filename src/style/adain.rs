@@ -20,7 +20,7 @@ use crate::interrupt::poll;
 use crate::kernels::inference::any_map::{AnyMap, Input};
 use crate::kernels::inference::convolution::Conv;
 use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad};
-use crate::kernels::inference::instance_norm::affine_add;
+use crate::kernels::inference::instance_norm::{Deviation, affine_add};
 use crate::kernels::inference::layer_shape::Activation;
 use crate::kernels::inference::pixel_interpolation::Squash;
 use crate::kernels::inference::pixels::Pixels;
@@ -31,18 +31,25 @@ use crate::weights::layers::Layer;
 use crate::weights::network::{EncoderBorder, Epsilon, Predictor};
 use crate::weights::vgg19::{self, SHRINKAGE};
 
+/// What its two published forms differ in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    /// What stands around the encoder's maps, and around the image if that is one colour.
+    pub(super) border: Border,
+    pub(super) colour: Option<[f32; 3]>,
+    pub(super) pool: MaxPool,
+    pub(super) deviation: Deviation,
+    /// Length of z.
+    pub(super) dim: usize,
+}
+
 /// F and T with their weights.
 #[derive(Clone, Debug)]
 pub(super) struct Adain {
     path: KernelPath,
+    form: Form,
     encoder: Vec<(Conv, bool)>,
     decoder: Vec<(Conv, (Pad, Border))>,
-    /// What stands around the encoder's maps, and around the image if that is one colour.
-    border: Border,
-    colour: Option<[f32; 3]>,
-    pool: MaxPool,
-    epsilon: Epsilon,
-    dim: usize,
 }
 
 /// What the encoder makes of an image.
@@ -61,45 +68,70 @@ impl Encoded {
     }
 }
 
+impl Form {
+    /// The form of a model, if that is AdaIN.
+    ///
+    /// # Errors
+    /// A tensor is missing.
+    pub(super) fn of(model: &Model) -> Result<Option<Self>> {
+        let &Predictor::Vgg19 { border, pools_ceil, epsilon, dim } = &model.network.predictor else { return Ok(None) };
+        let (border, colour) = match border {
+            EncoderBorder::Reflect => (Border::Reflect, None),
+            EncoderBorder::Zero => {
+                let colour = model.numbers("predictor.border")?;
+                (Border::Zero, Some(std::array::from_fn(|c| colour[c])))
+            }
+        };
+        let (within, beyond) = match epsilon {
+            Epsilon::Variance => (1e-5, 0.0),
+            Epsilon::Deviation => (0.0, 1e-6),
+        };
+        let deviation = Deviation { unbiased: true, within, beyond };
+        Ok(Some(Self { border, colour, pool: MaxPool { side: 2, stride: 2, ceil: pools_ceil }, deviation, dim }))
+    }
+
+    /// How far T continues a content of this size by reflection, so that no pool leaves a last row or column out.
+    pub(super) fn beyond(&self, (height, width): (usize, usize)) -> Pad {
+        let beyond = |n: usize| if self.pool.ceil { 0 } else { n.next_multiple_of(SHRINKAGE) - n };
+        Pad { top: 0, left: 0, bottom: beyond(height), right: beyond(width) }
+    }
+}
+
+/// The decoder's layers, and what follows each: all but the last are rectified.
+pub(super) fn decoder() -> Vec<(Layer, Activation)> {
+    let mut layers: Vec<_> = vgg19::decoder().into_iter().map(|layer| (layer, Activation::Relu)).collect();
+    if let Some((_, activation)) = layers.last_mut() {
+        *activation = Activation::None;
+    }
+    layers
+}
+
 impl Adain {
     /// Both networks of this model for one path through the kernels, if they are AdaIN's.
     ///
     /// # Errors
     /// A tensor is missing.
     pub(super) fn new(model: &Model, path: KernelPath) -> Result<Option<Self>> {
-        let &Predictor::Vgg19 { border, pools_ceil, epsilon, .. } = &model.network.predictor else { return Ok(None) };
+        let Some(form) = Form::of(model)? else { return Ok(None) };
         let conv = |layer: &Layer, activation| -> Result<Conv> {
             let (weight, bias) = model.weight_and_bias(&layer.name)?;
             Ok(Conv::new(path, shape_of(layer, activation), weight, Some(bias)))
         };
-        let layers = vgg19::decoder();
-        let last = layers.len() - 1;
-        let decoder = layers.iter().enumerate().map(|(i, layer)| {
-            let activation = if i < last { Activation::Relu } else { Activation::None };
-            Ok((conv(layer, activation)?, around(layer)))
-        });
-        let colour = || -> Result<[f32; 3]> {
-            let colour = model.numbers("predictor.border")?;
-            Ok(std::array::from_fn(|c| colour[c]))
-        };
+        let encoder = vgg19::encoder();
+        let encoder = encoder.iter().map(|(layer, pooled)| Ok((conv(layer, Activation::Relu)?, *pooled)));
+        let decoder = decoder();
+        let decoder = decoder.iter().map(|(layer, activation)| Ok((conv(layer, *activation)?, around(layer))));
         Ok(Some(Self {
             path,
-            encoder: vgg19::encoder()
-                .iter()
-                .map(|(layer, pooled)| Ok((conv(layer, Activation::Relu)?, *pooled)))
-                .collect::<Result<_>>()?,
+            form,
+            encoder: encoder.collect::<Result<_>>()?,
             decoder: decoder.collect::<Result<_>>()?,
-            border: if border == EncoderBorder::Zero { Border::Zero } else { Border::Reflect },
-            colour: (border == EncoderBorder::Zero).then(colour).transpose()?,
-            pool: MaxPool { side: 2, stride: 2, ceil: pools_ceil },
-            epsilon,
-            dim: model.network.predictor.dim(),
         }))
     }
 
     /// Length of z.
     pub(super) fn dim(&self) -> usize {
-        self.dim
+        self.form.dim
     }
 
     /// z of an image of this many columns.
@@ -118,9 +150,7 @@ impl Adain {
         z: Option<&mut [f32]>,
         scratch: &mut LayerScratch,
     ) -> Encoded {
-        let height = image.len() / (3 * width);
-        let beyond = |n: usize| if self.pool.ceil { 0 } else { n.next_multiple_of(SHRINKAGE) - n };
-        let more = Pad { top: 0, left: 0, bottom: beyond(height), right: beyond(width) };
+        let more = self.form.beyond((image.len() / (3 * width), width));
         let encoded = self.run_encoder(image, width, more, scratch);
         match z {
             Some(z) if more == Pad::NONE => encoded.z(z),
@@ -132,34 +162,27 @@ impl Adain {
 
     /// The map of relu4_1 of an image that is continued by reflection, and its moments.
     fn run_encoder(&self, image: Pixels, width: usize, more: Pad, scratch: &mut LayerScratch) -> Encoded {
-        let isa = self.path.isa();
+        let (isa, Form { border, pool, deviation, .. }) = (self.path.isa(), self.form);
         let mut x = AnyMap::Floats(self.image(image, width, more, scratch));
         for (conv, pooled) in &self.encoder {
             let pad = if *pooled { Pad::NONE } else { Pad::all(1) };
             let mut out = AnyMap::Floats(run_conv(conv, x.view(), pad, scratch));
             if *pooled {
-                let (height, width) = self.pool.output_size(out.view());
+                let (height, width) = pool.output_size(out.view());
                 let mut small = AnyMap::Floats(scratch.maps.take(height, width, conv.shape().outputs, Pad::all(1)));
-                self.pool.run(isa, out.view(), &mut small, 0);
+                pool.run(isa, out.view(), &mut small, 0);
                 scratch.maps.put_any(std::mem::replace(&mut out, small));
                 poll();
             }
-            out.fill_border(self.border);
+            out.fill_border(border);
             scratch.maps.put_any(std::mem::replace(&mut x, out));
         }
         let AnyMap::Floats(map) = x else { unreachable!("all maps are taken in float32") };
         scratch.norm.measure(isa, &map);
-        let n = (map.height() * map.width()) as f32;
-        let deviation = |&biased: &f32| {
-            let variance = biased * n / (n - 1.0).max(1.0);
-            match self.epsilon {
-                Epsilon::Variance => (variance + 1e-5).sqrt(),
-                Epsilon::Deviation => variance.sqrt() + 1e-6,
-            }
-        };
+        let pixels = map.height() * map.width();
         Encoded {
             mean: scratch.norm.mean.clone(),
-            deviation: scratch.norm.variance.iter().map(deviation).collect(),
+            deviation: scratch.norm.variance.iter().map(|&variance| deviation.of(variance, pixels)).collect(),
             map,
         }
     }
@@ -177,7 +200,7 @@ impl Adain {
             out.row_mut(y).copy_from_slice(row);
         }
         scratch.maps.put(whole);
-        match &self.colour {
+        match &self.form.colour {
             Some(colour) => out.fill_border_with(Border::Zero, colour),
             None => out.fill_border(Border::Reflect),
         }

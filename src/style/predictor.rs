@@ -7,7 +7,7 @@ use crate::kernels::inference::bilinear::{BilinearScratch, resize};
 use crate::kernels::inference::convolution::Conv;
 use crate::kernels::inference::depthwise::Depthwise;
 use crate::kernels::inference::feature_map::{Border, FeatureMap, Pad};
-use crate::kernels::inference::instance_norm::affine_add;
+use crate::kernels::inference::instance_norm::{Deviation, affine_add};
 use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::inference::linear::Linear;
 use crate::kernels::inference::pixels::Pixels;
@@ -61,6 +61,10 @@ pub struct PredictorScratch {
     /// What has been gathered of the image at hand.
     features: Vec<f32>,
 }
+
+/// The deviations that [`Body::Cnn`] takes. What is added keeps that of a flat map differentiable in training; so it is part of the
+/// network.
+pub(super) const CNN_DEVIATION: Deviation = Deviation { unbiased: false, within: 1e-5, beyond: 0.0 };
 
 /// What ReLU6 leaves.
 const RELU6: Extent = Extent { low: 0.0, high: 6.0 };
@@ -198,14 +202,13 @@ impl Predictor {
     }
 
     fn run_cnn(&self, stages: &[Conv], mut x: FeatureMap, features: &mut Vec<f32>, scratch: &mut LayerScratch) {
-        /// Keeps the deviation of a flat map differentiable in training; so it is part of the network.
-        const EPSILON: f32 = 1e-5;
         let isa = self.path.isa();
         let mut collect = |x: &mut FeatureMap, scratch: &mut LayerScratch| {
             let norm = &mut scratch.norm;
             norm.measure(isa, x);
             features.extend_from_slice(&norm.mean);
-            features.extend(norm.variance.iter().map(|v| (v + EPSILON).sqrt()));
+            let pixels = x.height() * x.width();
+            features.extend(norm.variance.iter().map(|&variance| CNN_DEVIATION.of(variance, pixels)));
             let ends = norm.extent.iter().map(|&[low, high]| Extent { low: low.min(0.0), high: high.max(0.0) });
             x.set_range(ends.fold(Extent::default(), Extent::or));
         };

@@ -102,7 +102,7 @@ impl Memory {
         memory
     }
 
-    fn bytes(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
         bytemuck::cast_slice_mut(&mut self.0)
     }
 }
@@ -172,7 +172,7 @@ impl Device {
         assert!(fits, "the kernel has other arguments: {launch:?}");
     }
 
-    fn run_all(&mut self, plan: &Plan) {
+    pub(crate) fn run_all(&mut self, plan: &Plan) {
         let mut emulator = Emulator::get().unwrap().lock().unwrap();
         (self.workspace, self.words) = (Memory::new(plan.workspace()), plan.words_at());
         plan.launches.iter().for_each(|launch| self.run(&mut emulator, launch));
@@ -180,18 +180,18 @@ impl Device {
 }
 
 /// `[n][height][width][3]`, dense.
-fn layout(space: Space, pixels: PixelType, (height, width): (usize, usize)) -> DeviceImages {
+pub(crate) fn layout(space: Space, pixels: PixelType, (height, width): (usize, usize)) -> DeviceImages {
     let (h, w) = (height as i64, width as i64);
     DeviceImages { at: space.into(), pixels, strides: [3 * h * w, 3 * w, 3, 1].into(), height, width }
 }
 
-fn bytes(n: usize) -> Vec<u8> {
+pub(crate) fn bytes(n: usize) -> Vec<u8> {
     let mut generator = ChaCha8Rng::seed_from_u64(9);
     // Images are smoother than noise.
     (0..n).map(|i| ((i as f32 / 40.0).sin() * 90.0 + 128.0) as u8 ^ generator.random_range(0..32)).collect()
 }
 
-fn device(cuda: &DeviceStylizer, images: Memory, out: usize, styles: &[f32]) -> Device {
+pub(crate) fn device(cuda: &DeviceStylizer, images: Memory, out: usize, styles: &[f32]) -> Device {
     Device {
         weights: Memory::of(cuda.weights()),
         workspace: Memory::new(0),
@@ -277,7 +277,7 @@ fn params(n: usize) -> Vec<StyleParams> {
 }
 
 /// The largest and the mean difference, in grey levels.
-fn apart(ours: &[f32], reference: &[f32]) -> (f32, f32) {
+pub(crate) fn apart(ours: &[f32], reference: &[f32]) -> (f32, f32) {
     let off: Vec<f32> = ours.iter().zip(reference).map(|(a, b)| (a - b).abs() * 255.0).collect();
     assert!(off.iter().all(|x| x.is_finite()));
     (off.iter().copied().fold(0.0, f32::max), off.iter().sum::<f32>() / off.len() as f32)
@@ -642,6 +642,7 @@ fn styled_views_are_those_of_the_cpu() {
 #[cfg(feature = "cuda")]
 #[test]
 fn every_kernel_compiles_for_every_architecture() {
+    use crate::adain;
     use sassl::kernels::cuda::compiler;
     if let Err(error) = compiler::version() {
         eprintln!("DID NOT RUN: {error}");
@@ -655,6 +656,14 @@ fn every_kernel_compiles_for_every_architecture() {
             let plan = cuda.apply(&of(Space::Images), &params(3), StyleSource::Batch, &of(Space::Out)).unwrap();
             kernels.extend(plan.launches.into_iter().map(|launch| launch.kernel));
         }
+    }
+    for model in [&*adain::NORMALISED, &adain::TORCHVISION] {
+        let of = |space| layout(space, PixelType::U8, (40, 40));
+        let cuda = DeviceStylizer::new(model, false).unwrap();
+        let plan = cuda.apply(&of(Space::Images), &params(3), StyleSource::Batch, &of(Space::Out)).unwrap();
+        // Its convolutions are of the kinds above.
+        let others = plan.launches.into_iter().map(|launch| launch.kernel).filter(|kernel| kernel.name != "conv");
+        kernels.extend(others);
     }
     for (views, size, n) in cases() {
         let images = layout(Space::Images, PixelType::U8, size);

@@ -1,4 +1,5 @@
 //! The crate's tests, a file for each of its rooms.
+mod adain;
 mod allocations;
 mod cifar_files;
 mod convolution;

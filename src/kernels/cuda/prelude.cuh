@@ -2,9 +2,10 @@
 // that NVRTC needs no files. `tests/cuda/emulator.h` stands in for the compiler where there is no GPU. Before it stands what
 // `mod.rs` writes: defines, the names of pixel types, and `Strides`, how far apart pixels of the user's images lie, in values.
 //
-// A map is [image][row][column][channel] of `Number`: float32 where EXACT is 1, else float16, which has the range here, as
-// what is stored lies before or after a norm. Sums are float32. Channels of a map are filled up with zeros to 4 or to whole
-// eights, so that four of them can be read at once. A block of a convolution, and of moments, has BLOCK_ROWS x BLOCK_COLUMNS pixels.
+// A map is [image][row][column][channel] of `Number`: float32 where EXACT is 1, else float16, which has the range here: what is
+// stored lies before or after a norm, or is of VGG-19, and what float16 cannot hold becomes the largest that it can. Sums are
+// float32. Channels of a map are filled up with zeros to 4 or to whole eights, so that four of them can be read at once. A block of
+// a convolution, and of moments, has BLOCK_ROWS x BLOCK_COLUMNS pixels.
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;

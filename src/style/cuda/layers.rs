@@ -15,7 +15,7 @@ use crate::weights::layers::Layer;
 /// Padding and what stands in it.
 pub(super) type Around = (Pad, Border);
 
-/// A layer with bias.
+/// A dense layer with bias.
 pub(super) fn biased(
     model: &Model,
     number: Number,
@@ -24,7 +24,11 @@ pub(super) fn biased(
     weights: &mut Weights,
 ) -> Result<Conv> {
     let (weight, bias) = model.weight_and_bias(&layer.name)?;
-    Ok(Conv::new(number, shape_of(layer, activation), weight, Some(bias), weights))
+    let shape = shape_of(layer, activation);
+    Ok(match layer.upsample {
+        true => Conv::upsampling(number, shape, weight, Some(bias), stored(layer.outputs), weights),
+        false => Conv::new(number, shape, weight, Some(bias), weights),
+    })
 }
 
 /// A layer without bias; separable: a depthwise and a pointwise one with nothing between. One that upsamples has `room` for the
@@ -44,7 +48,7 @@ pub(super) fn convolution(
         return Ok(Conv::behind(number, depthwise, pointwise, tensor("pointwise.")?, None, weights));
     }
     Ok(match layer.upsample {
-        true => Conv::upsampling(number, shape, tensor("")?, room, weights),
+        true => Conv::upsampling(number, shape, tensor("")?, None, room, weights),
         false => Conv::new(number, shape, tensor("")?, None, weights),
     })
 }

@@ -13,6 +13,7 @@ use crate::kernels::inference::layer_shape::Activation;
 use crate::kernels::inference::linear::cuda::Linear;
 use crate::kernels::inference::pooling::cuda::global_mean;
 use crate::style::layers::{sampling_of, shape_of};
+use crate::style::predictor::CNN_DEVIATION;
 use crate::weights::Model;
 use crate::weights::layers::{BlockLayers, PredictorLayers};
 use crate::weights::network;
@@ -78,9 +79,7 @@ impl Predictor {
                     .map(|layers| Block::new(model, number, layers, weights))
                     .collect::<Result<_>>()?,
             },
-            PredictorLayers::Vgg19(_) => {
-                return Err(Error::Cuda { reason: format!("{} is AdaIN's, which runs on the CPU alone", model.name) });
-            }
+            PredictorLayers::Vgg19(_) => return Err(Error::weights(&model.name, "is AdaIN's, whose F and T are one")),
             PredictorLayers::InceptionV3(layers) => {
                 Body::InceptionV3(InceptionV3::new(model, number, &layers, weights)?)
             }
@@ -123,7 +122,7 @@ impl Predictor {
 
 /// Means and deviations of a map that is not needed any more, from number `at` of each row on; returns where the next ones go.
 fn tell(x: &Map, moments: &Moments, channels: usize, found: (At, usize), at: usize, plan: &mut Plan) -> usize {
-    plan.launches.push(features(moments, channels, found, at, true));
+    plan.launches.push(features(moments, channels, found, at, Some(CNN_DEVIATION)));
     plan.room.give(moments.at);
     plan.room.give(x.at);
     at + 2 * channels
@@ -161,6 +160,6 @@ fn run_mobilenet_v2([stem, last]: &[Conv; 2], blocks: &[Block], image: Map, foun
         x = out;
     }
     let (out, moments) = run_measured(last, Source::Map(&x, None), pointwise, plan);
-    plan.launches.push(features(&moments, last.outputs(), found, 0, false));
+    plan.launches.push(features(&moments, last.outputs(), found, 0, None));
     [x.at, out.at, moments.at].into_iter().for_each(|at| plan.room.give(at));
 }

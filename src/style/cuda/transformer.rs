@@ -5,9 +5,10 @@ use crate::error::Result;
 use crate::kernels::cuda::{At, DeviceImages, Map, Moments, Number, Weights, stored};
 use crate::kernels::inference::convolution::cuda::{Conv, Skip, Source, Target};
 use crate::kernels::inference::feature_map::{Border, Pad};
-use crate::kernels::inference::instance_norm::cuda::{Affine, StyleNorm, Table, affine_add, affine_relu};
+use crate::kernels::inference::instance_norm::cuda::{Affine, StyleNorm, Table, affine, affine_add};
 use crate::kernels::inference::layer_shape::Activation;
 use crate::kernels::inference::linear::cuda::Linear;
+use crate::kernels::inference::pixel_interpolation::Squash;
 use crate::kernels::inference::pixel_interpolation::cuda::{Last, flat};
 use crate::style::layers::{around, shape_of};
 use crate::style::transformer::conditional;
@@ -105,7 +106,7 @@ impl Transformer {
         }
         let (x, norm) = last.expect("a network contracts once at least");
         if let Some(norm) = norm {
-            plan.launches.push(affine_relu(plan.number, &x, norm));
+            plan.launches.push(affine(plan.number, &x, norm, Activation::Relu));
             forget(norm, plan);
         }
         for [first, second] in &self.residual {
@@ -138,7 +139,7 @@ impl Transformer {
         let fitted = fit(norm, &moments, table, plan);
         let betas = Table { at: table.at.plus(norm.at + norm.filters), ..table };
         plan.launches.push(flat(fitted, betas, (rows, images), map.images));
-        Last { map, norm: fitted }
+        Last { map, norm: Some(fitted), end: Squash::Sigmoid }
     }
 }
 

@@ -1,14 +1,6 @@
 // What a block of a convolution, 8x16 pixels, needs of its input, into shared memory: a window of a map or of the user's images,
 // and of that, behind a depthwise convolution, a map of the block's pixels. `cuda/arguments.rs` says what the defines are.
 
-// The pixel of 0..n that stands at i, which may lie outside; -1 is a zero. Reflected, once: where a map is narrower than its
-// padding, the far edge stands for what lies beyond.
-DEVICE int inside(int i, int n, int border) {
-    if (border == BORDER_ZERO) return i < n ? max(i, -1) : -1;
-    if (border == BORDER_EDGE) return min(max(i, 0), n - 1);
-    return max(min(abs(i), i < 0 ? n - 1 : 2 * (n - 1) - i), 0);
-}
-
 // The window of a kernel, CHUNK channels at a time, PITCH numbers from a pixel to the next.
 template <int TAP_ROWS, int TAP_COLUMNS, int STRIDE_, int CHUNK_, int PITCH_>
 struct Window {

@@ -1,8 +1,13 @@
-//! The conditional norm, features, and the affine map, on CUDA.
+//! The conditional norm, AdaIN, features, and the affine map, on CUDA.
+use super::Deviation;
+use crate::kernels::cuda::interface::DeviceEnum;
 use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Moments, Number, count};
-use std::sync::Arc;
+use crate::kernels::inference::layer_shape::Activation;
+use std::sync::{Arc, LazyLock};
 
-const SOURCE: &str = include_str!("instance_norm.cu");
+static SOURCE: LazyLock<String> = LazyLock::new(|| {
+    [&Activation::definition(), include_str!("../activation.cuh"), include_str!("instance_norm.cu")].concat()
+});
 
 /// Threads of a block.
 const BLOCK: u32 = 256;
@@ -46,10 +51,21 @@ impl StyleNorm {
 }
 
 /// Means of the first `filters` channels, and deviations if asked for, into `[images][features]` from `at` on.
-pub fn features(moments: &Moments, filters: usize, to: (At, usize), at: usize, deviations: bool) -> Launch {
+pub fn features(moments: &Moments, filters: usize, to: (At, usize), at: usize, deviation: Option<Deviation>) -> Launch {
     let defines = vec![("FEATURES", to.1), ("NAMED", filters)];
-    let last = vec![at.into(), usize::from(deviations).into()];
+    let pixels = moments.of.pixels();
+    let [correction, within, beyond] =
+        deviation.map_or([0.0; 3], |of| [of.correction(pixels), of.within, of.beyond]).map(Arg::Float);
+    let last = vec![at.into(), usize::from(deviation.is_some()).into(), correction, within, beyond];
     of_moments("features", moments, filters, defines, vec![to.0.into()], last)
+}
+
+/// AdaIN: the affine map that takes `channels` channels of their own means and deviations to those of a style. Both are
+/// `[images][2][channels]`, as [`features`] leaves them.
+pub fn restyle(own: At, style: At, channels: usize, images: usize, to: Affine) -> Launch {
+    let defines = vec![("RESTYLED", 1), ("FILTERS", channels)];
+    let kernel = Arc::new(Kernel { name: "restyle", source: &SOURCE, defines });
+    Launch::each(&kernel, channels, images, vec![own.into(), style.into(), to.scale.into(), to.shift.into()])
 }
 
 fn of_moments(
@@ -65,7 +81,7 @@ fn of_moments(
     defines.extend([("CHANNELS", channels), ("PHASES", phases), ("FILTERS", filters), ("GROUP", group)]);
     let size: Vec<Arg> = vec![height.into(), width.into(), moments.blocks.into()];
     Launch {
-        kernel: Arc::new(Kernel { name, source: SOURCE, defines }),
+        kernel: Arc::new(Kernel { name, source: &SOURCE, defines }),
         grid: [1, count(filters.div_ceil(group)), count(moments.of.images)],
         block: BLOCK,
         shared: 4 * BLOCK as usize,
@@ -73,21 +89,21 @@ fn of_moments(
     }
 }
 
-/// `max(scale x + shift, 0)` of a map, in its place.
-pub fn affine_relu(number: Number, x: &Map, by: Affine) -> Launch {
-    each("affine_relu", number, x, vec![x.at.into(), by.scale.into(), by.shift.into()])
+/// `activation(scale x + shift)` of a map, in its place.
+pub fn affine(number: Number, x: &Map, by: Affine, activation: Activation) -> Launch {
+    each("affine", number, x, activation, vec![x.at.into(), by.scale.into(), by.shift.into()])
 }
 
 /// `y + scale x + shift` into y; without scale and shift `y + x`.
 pub fn affine_add(number: Number, x: &Map, by: Option<Affine>, y: &Map) -> Launch {
     let (scale, shift) = by.map_or((Arg::Null, Arg::Null), |by| (by.scale.into(), by.shift.into()));
-    each("affine_add", number, x, vec![x.at.into(), scale, shift, y.at.into()])
+    each("affine_add", number, x, Activation::None, vec![x.at.into(), scale, shift, y.at.into()])
 }
 
 /// A thread for every few channels of a pixel.
-fn each(name: &'static str, number: Number, x: &Map, mut args: Vec<Arg>) -> Launch {
-    let defines = vec![number.define(), ("CHANNELS", x.channels), ("ADDED", 1)];
-    let kernel = Arc::new(Kernel { name, source: SOURCE, defines });
+fn each(name: &'static str, number: Number, x: &Map, activation: Activation, mut args: Vec<Arg>) -> Launch {
+    let defines = vec![number.define(), ("CHANNELS", x.channels), ("ADDED", 1), ("ACTIVATION", activation.code())];
+    let kernel = Arc::new(Kernel { name, source: &SOURCE, defines });
     let wide = if x.channels.is_multiple_of(8) { 8 } else { 4 };
     args.push(x.pixels().into());
     Launch::each(&kernel, x.pixels() * x.channels / wide, x.images, args)

@@ -1,4 +1,4 @@
-// What is made of a map's moments: the affine map that a norm is, or features; and a map added to another.
+// What is made of a map's moments: the affine map of a norm or of AdaIN, or features; and what an affine map makes of a map.
 //
 // `moments` is [image][block][2][CHANNELS], as blocks of 8x16 pixels leave them: means, and squared deviations. Channels are
 // PHASES of each of FILTERS, which are one population. A block has an image and GROUP of its filters; the order of the sums does
@@ -19,20 +19,28 @@ KERNEL affine_add(const Number* x, const float* scale, const float* shift, Numbe
     store(y + at, sums);
 }
 
-// x = max(scale x + shift, 0).
-KERNEL affine_relu(Number* x, const float* scale, const float* shift, int pixels) {
+// x = activation(scale x + shift).
+KERNEL affine(Number* x, const float* scale, const float* shift, int pixels) {
     const i64 n = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x, image = blockIdx.z;
     if (n >= static_cast<i64>(pixels) * (CHANNELS / WIDE)) return;
     const i64 c = image * CHANNELS + n % (CHANNELS / WIDE) * WIDE, at = image * pixels * CHANNELS + n * WIDE;
     float numbers[WIDE];
     load(x + at, numbers);
 #pragma unroll
-    for (int i = 0; i < WIDE; i++) numbers[i] = fmaxf(numbers[i] * scale[c + i] + shift[c + i], 0.0f);
+    for (int i = 0; i < WIDE; i++) numbers[i] = activated(numbers[i] * scale[c + i] + shift[c + i], ACTIVATION);
     store(x + at, numbers);
 }
+#elif defined(RESTYLED)
+// The affine map that takes FILTERS channels of these means and deviations to those of a style, both [image][2][FILTERS].
+KERNEL restyle(const float* own, const float* style, float* scale, float* shift) {
+    const int filter = blockIdx.x * blockDim.x + threadIdx.x;
+    const i64 image = blockIdx.z, at = image * FILTERS + filter, mean = image * FILTERS + at, deviation = mean + FILTERS;
+    if (filter >= FILTERS) return;
+    const float by = style[deviation] / own[deviation];
+    scale[at] = by;
+    shift[at] = style[mean] - own[mean] * by;
+}
 #else
-#define EPSILON 1e-5f
-
 // Pixels of a block.
 DEVICE float count_of(int block, int height, int width) {
     const int blocks = (width + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS;
@@ -72,6 +80,8 @@ DEVICE void gather(const float* moments, int height, int width, int blocks, floa
 }
 
 #if defined(STYLED)
+#define EPSILON 1e-5f
+
 // The norm with its gammas, and betas after them, in a row of `table` for each image: as scale and shift, [image][filter].
 KERNEL style_norm(const float* moments, const float* table, float* scale, float* shift, int height, int width, int blocks,
                   int pitch) {
@@ -88,15 +98,17 @@ KERNEL style_norm(const float* moments, const float* table, float* scale, float*
     shift[at] = beta - mean * by;
 }
 #else
-// Means into `features`, and deviations after them if asked for: [image][FEATURES], from `at` on.
-KERNEL features(const float* moments, float* features, int height, int width, int blocks, int at, int deviations) {
+// Means into `features`, and deviations after them if asked for: [image][FEATURES], from `at` on. `correction` makes a variance
+// unbiased; `within` and `beyond` keep a deviation from 0.
+KERNEL features(const float* moments, float* features, int height, int width, int blocks, int at, int deviations,
+                float correction, float within, float beyond) {
     const Part part = part_of();
     float mean, variance;
     gather(moments, height, width, blocks, mean, variance);
     if (part.lane || part.filter >= NAMED) return;
     features += static_cast<i64>(blockIdx.z) * FEATURES + at;
     features[part.filter] = mean;
-    if (deviations) features[NAMED + part.filter] = sqrtf(variance + EPSILON);
+    if (deviations) features[NAMED + part.filter] = sqrtf(variance * correction + within) + beyond;
 }
 #endif
 #endif

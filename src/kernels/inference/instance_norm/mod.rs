@@ -27,6 +27,30 @@ pub struct Norm {
     repeated: [Vec<f32>; 2],
 }
 
+/// How a deviation is made of a variance, and kept from 0: `sqrt(variance + within) + beyond`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Deviation {
+    /// Whether the variance is that of a sample, whose squares are divided by one less than their number.
+    pub unbiased: bool,
+    /// What is added under the root.
+    pub within: f32,
+    /// What is added to the root.
+    pub beyond: f32,
+}
+
+impl Deviation {
+    /// The deviation of a channel of so many pixels, of its biased variance.
+    pub fn of(self, biased: f32, pixels: usize) -> f32 {
+        (biased * self.correction(pixels) + self.within).sqrt() + self.beyond
+    }
+
+    /// What the biased variance of so many pixels is multiplied with.
+    fn correction(self, pixels: usize) -> f32 {
+        let n = pixels as f32;
+        if self.unbiased { n / (n - 1.0).max(1.0) } else { 1.0 }
+    }
+}
+
 /// Of every place in a run of channels that fills vectors: channel `i % channels` stands at place `i`.
 #[derive(Clone, Debug, Default)]
 struct Sums {

@@ -1,24 +1,31 @@
 //! The way out on CUDA.
+use super::Squash;
 use crate::kernels::cuda::interface::DeviceEnum;
-use crate::kernels::cuda::{At, DeviceImages, Kernel, Launch, Map, Number, count};
+use crate::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, Map, Number, count};
 use crate::kernels::inference::instance_norm::cuda::{Affine, Table};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-const SOURCE: &str = include_str!("pixel_interpolation.cu");
+static SOURCE: LazyLock<String> = LazyLock::new(|| Squash::definition() + include_str!("pixel_interpolation.cu"));
 
 /// Threads of a block that looks at an image.
 const BLOCK: u32 = 256;
 
-/// T's last map, of three colours, before norm and sigmoid.
+impl DeviceEnum for Squash {
+    const NAMES: &'static [(Self, &'static str)] = &[(Self::Sigmoid, "SQUASH_SIGMOID"), (Self::Clamp, "SQUASH_CLAMP")];
+}
+
+/// T's last map, of three colours.
 #[derive(Clone, Copy, Debug)]
 pub struct Last {
     /// The map.
     pub map: Map,
-    /// Its norm, `[images][3]`.
-    pub norm: Affine,
+    /// Its norm, `[images][3]`, if it has one.
+    pub norm: Option<Affine>,
+    /// What follows.
+    pub end: Squash,
 }
 
-/// `out[rows[n]] = (1 - beta[n]) images[rows[n]] + beta[n] sigmoid(norm(last[n]))`.
+/// `out[rows[n]] = (1 - beta[n]) images[rows[n]] + beta[n] end(norm(last[n]))`.
 pub fn interpolate(
     number: Number,
     last: &Last,
@@ -28,13 +35,19 @@ pub fn interpolate(
     out: &DeviceImages,
 ) -> Launch {
     let phased = last.map.phased;
-    let defines =
-        vec![number.define(), ("PIXELS", images.pixels.code()), ("OUT", out.pixels.code()), ("PHASED", phased.into())];
-    let kernel = Arc::new(Kernel { name: "interpolate", source: SOURCE, defines });
+    let defines = vec![
+        number.define(),
+        ("PIXELS", images.pixels.code()),
+        ("OUT", out.pixels.code()),
+        ("PHASED", phased.into()),
+        ("SQUASH", last.end.code()),
+    ];
+    let (scale, shift) = last.norm.map_or((Arg::Null, Arg::Null), |norm| (norm.scale.into(), norm.shift.into()));
+    let kernel = Arc::new(Kernel { name: "interpolate", source: &SOURCE, defines });
     let args = vec![
         last.map.at.into(),
-        last.norm.scale.into(),
-        last.norm.shift.into(),
+        scale,
+        shift,
         beta.into(),
         rows.into(),
         images.at.into(),
@@ -65,7 +78,7 @@ pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &DeviceImages), map
         betas.pitch.into(),
     ];
     Launch {
-        kernel: Arc::new(Kernel { name: "flat", source: SOURCE, defines }),
+        kernel: Arc::new(Kernel { name: "flat", source: &SOURCE, defines }),
         grid: [1, 1, count(maps)],
         block: BLOCK,
         shared: 4 * BLOCK as usize,
@@ -76,7 +89,7 @@ pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &DeviceImages), map
 /// `out[rows[n]] = images[rows[n]]`, for `count` of them.
 pub fn copy(rows: At, count: usize, images: &DeviceImages, out: &DeviceImages) -> Launch {
     let defines = vec![("PIXELS", images.pixels.code()), ("OUT", out.pixels.code())];
-    let kernel = Arc::new(Kernel { name: "copy", source: SOURCE, defines });
+    let kernel = Arc::new(Kernel { name: "copy", source: &SOURCE, defines });
     let args = vec![
         rows.into(),
         images.at.into(),

@@ -1,10 +1,15 @@
-// The way out: out = (1 - beta) content + beta sigmoid(scale last + shift), cropped to the content's size; and images that are
-// not stylized, as they are. And the norm before it for images of one colour.
+// The way out: out = (1 - beta) content + beta end(scale last + shift), cropped to the content's size; and images that are not
+// stylized, as they are. And the norm before it for images of one colour.
 //
 // A thread has four pixels of a row. `last` is [image][row][column][4] at full size, or, where PHASED,
 // [row / 2][column / 2][row % 2][column % 2][3]; a thread then has two rows.
 #if defined(PHASED)
 #define DEEP (PHASED ? 2 : 1)
+
+// The function that takes any number into [0, 1].
+DEVICE float end(float x) { return SQUASH == SQUASH_SIGMOID ? sigmoid(x) : fminf(fmaxf(x, 0.0f), 1.0f); }
+
+// Without a norm, `scale` and `shift` are null.
 KERNEL interpolate(const Number* last, const float* scale, const float* shift, const float* beta, const int* rows,
                    const void* images, void* out, Strides strides, Strides out_strides, int height, int width,
                    int last_height, int last_width) {
@@ -12,7 +17,7 @@ KERNEL interpolate(const Number* last, const float* scale, const float* shift, c
     const int row = n / fours * DEEP, column = n % fours * 4, count = min(4, width - column);
     if (row >= height) return;
     const i64 map = blockIdx.z, image = rows[map];
-    // [row][colour][column], before norm and sigmoid.
+    // [row][colour][column], before the norm.
     float numbers[DEEP][3][4] = {};
 #if PHASED
 #pragma unroll
@@ -35,7 +40,7 @@ KERNEL interpolate(const Number* last, const float* scale, const float* shift, c
 #endif
     const float by = beta[map];
     float affine[3][2];
-    for (int c = 0; c < 3; c++) affine[c][0] = scale[map * 3 + c], affine[c][1] = shift[map * 3 + c];
+    for (int c = 0; c < 3; c++) affine[c][0] = scale ? scale[map * 3 + c] : 1.0f, affine[c][1] = scale ? shift[map * 3 + c] : 0.0f;
 #pragma unroll
     for (int r = 0; r < DEEP; r++) {
         if (row + r >= height) break;
@@ -45,7 +50,7 @@ KERNEL interpolate(const Number* last, const float* scale, const float* shift, c
         for (int c = 0; c < 3; c++) {
             for (int i = 0; i < 4; i++) {
                 const float x = numbers[r][c][i] * affine[c][0] + affine[c][1];
-                content[c][i] = (1.0f - by) * content[c][i] + by * sigmoid(x);
+                content[c][i] = (1.0f - by) * content[c][i] + by * end(x);
             }
         }
         const i64 to = image * out_strides.image + (row + r) * out_strides.row + column * out_strides.column;

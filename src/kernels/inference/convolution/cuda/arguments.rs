@@ -7,10 +7,11 @@ use crate::kernels::inference::layer_shape::Activation;
 use bytemuck::{Pod, Zeroable};
 use std::sync::LazyLock;
 
-/// The whole of the kernel's source: what is written here, the window, the convolution.
+/// The whole of the kernel's source: what is written here, borders and activations, the window, the convolution.
 pub(super) static SOURCE: LazyLock<String> = LazyLock::new(|| {
     let written = [Border::definition(), Activation::definition(), ConvolutionArgs::definition()].concat();
-    written + include_str!("../../activation.cuh") + include_str!("../window.cuh") + include_str!("../convolution.cu")
+    let shared = [include_str!("../../border.cuh"), include_str!("../../activation.cuh")].concat();
+    written + &shared + include_str!("../window.cuh") + include_str!("../convolution.cu")
 });
 
 /// The arguments of a launch. An address that nothing is read from is null.

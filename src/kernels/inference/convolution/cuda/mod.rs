@@ -112,16 +112,26 @@ impl Conv {
         Self::packed(number, shape, weight, bias, (Some(depthwise), None), weights)
     }
 
-    /// One without bias that upsamples, as one over cells, with `room` for the outputs of each phase.
-    pub fn upsampling(number: Number, shape: Shape, weight: &[f32], room: usize, weights: &mut Weights) -> Self {
+    /// One that upsamples, as one over cells, with `room` for the outputs of each phase.
+    pub fn upsampling(
+        number: Number,
+        shape: Shape,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        room: usize,
+        weights: &mut Weights,
+    ) -> Self {
         let (Shape { inputs, outputs, .. }, kernel) = (shape, shape.side());
         let (cells, weight) = pixel_shuffle_weight(outputs, inputs, kernel, weight);
         let (taps, mut roomy) = (inputs * cells * cells, vec![0.0; 4 * room * inputs * cells * cells]);
         for (o, filter) in weight.chunks_exact(taps).enumerate() {
             roomy[(o / outputs * room + o % outputs) * taps..][..taps].copy_from_slice(filter);
         }
+        // Each phase has the same ones.
+        let biases: Option<Vec<f32>> =
+            bias.map(|bias| (0..4 * room).map(|o| bias.get(o % room).copied().unwrap_or(0.0)).collect());
         let shape = Shape { outputs: 4 * room, kernel: (cells, cells), upsample: false, ..shape };
-        Self::packed(number, shape, &roomy, None, (None, Some((kernel, room))), weights)
+        Self::packed(number, shape, &roomy, biases.as_deref(), (None, Some((kernel, room))), weights)
     }
 
     /// A convolution without bias of a map of even sides, of four pixels at a time: as one of stride 2 whose outputs are those of

@@ -1,5 +1,7 @@
 //! The pixels of one RGB image on their way in and out: bytes or float32, and the numbers in [0, 1] that they stand for.
 #![allow(unsafe_code)]
+pub mod cuda;
+
 use super::any_map::AnyMap;
 use crate::kernels::isa::{Extent, Isa, Lanes};
 use std::ops::Range;
