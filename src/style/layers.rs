@@ -61,6 +61,11 @@ impl Convolution {
         }
     }
 
+    /// Whether a map of this size is best left in floats for it, on a path in bytes too.
+    pub(super) fn wants_floats(&self, size: (usize, usize)) -> bool {
+        matches!(self, Self::Dense(conv) if conv.wants_floats(size))
+    }
+
     /// The output, without padding.
     pub(super) fn run<'a>(&self, input: impl Into<Input<'a>>, scratch: &mut LayerScratch) -> FeatureMap {
         match self {

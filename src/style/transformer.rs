@@ -209,8 +209,7 @@ impl Transformer {
         let mut x = x.unwrap_or_default();
 
         for [first, second] in &self.residual {
-            let grid = second.convolution.grid();
-            let h = self.styled(first, Input::from(&x), z, (input, grid), scratch);
+            let h = self.styled(first, Input::from(&x), z, (input, &second.convolution), scratch);
             let raw = second.convolution.run(&h, scratch);
             second.norm.fit(self.path.isa(), &raw, z, &mut scratch.norm);
             affine_add(self.path.isa(), &raw, &mut scratch.norm, &mut x);
@@ -224,8 +223,7 @@ impl Transformer {
         let followers = self.expand.iter().skip(1).chain([&self.head]);
         for (site, follower) in self.expand.iter().zip(followers) {
             input = next();
-            let grid = follower.convolution.grid();
-            let out = self.styled(site, x.view(), z, (input, grid), scratch);
+            let out = self.styled(site, x.view(), z, (input, &follower.convolution), scratch);
             scratch.maps.put_any(std::mem::replace(&mut x, out));
         }
 
@@ -256,19 +254,23 @@ impl Transformer {
         }
     }
 
-    /// `relu(norm(conv(x)))` with its padding filled, on this grid.
+    /// `relu(norm(conv(x)))` with its padding filled, for the layer that follows.
     fn styled(
         &self,
         site: &Site,
         x: Input,
         z: &[f32],
-        ((pad, border), grid): ((Pad, Border), Grid),
+        ((pad, border), follower): ((Pad, Border), &Convolution),
         scratch: &mut LayerScratch,
     ) -> AnyMap {
         let raw = site.convolution.run(x, scratch);
         site.norm.fit(self.path.isa(), &raw, z, &mut scratch.norm);
-        let mut out = scratch.maps.take_any(self.path, raw.height(), raw.width(), raw.channels(), pad);
-        affine_relu(self.path.isa(), &raw, &mut scratch.norm, grid, &mut out);
+        let (height, width, channels) = (raw.height(), raw.width(), raw.channels());
+        let mut out = match follower.wants_floats((height, width)) {
+            true => AnyMap::Floats(scratch.maps.take(height, width, channels, pad)),
+            false => scratch.maps.take_any(self.path, height, width, channels, pad),
+        };
+        affine_relu(self.path.isa(), &raw, &mut scratch.norm, follower.grid(), &mut out);
         out.fill_border(border);
         scratch.maps.put(raw);
         out

@@ -352,13 +352,13 @@ fn tiles_in_words_are_nearly_those_of_floats() {
             Conv::new(path, shape, &weight, Some(&bias)).run(input, &mut out, &mut QuantizeScratch::default());
             out
         };
-        // A tenth of what bytes may be off by.
-        let tolerance = 0.1 * BYTES * ((shape.inputs * shape.taps()) as f32).sqrt();
+        // A quarter of what bytes may be off by.
+        let tolerance = 0.25 * BYTES * ((shape.inputs * shape.taps()) as f32).sqrt();
         for path in KernelPath::supported().filter(|path| path.in_bytes()) {
             let what = format!("{path} {shape:?}");
             assert_within(&run(path, floats.view().into()), &run(SCALAR, floats.view().into()), tolerance, &what);
-            let (bytes, values) = quantized(path, &floats);
-            assert_within(&run(path, bytes.view()), &run(SCALAR, values.view().into()), tolerance, &what);
+            let (bytes, rounded) = quantized(path, &floats, Grid::Map);
+            assert_within(&run(path, bytes.view()), &run(SCALAR, rounded.view().into()), tolerance, &what);
         }
     }
 }
@@ -411,9 +411,9 @@ fn quantizing_paths_agree() {
 }
 
 /// The same numbers in bytes, and what they then stand for.
-fn quantized(path: KernelPath, map: &FeatureMap) -> (AnyMap, FeatureMap) {
+fn quantized(path: KernelPath, map: &FeatureMap, grid: Grid) -> (AnyMap, FeatureMap) {
     let mut bytes = Quantized::default();
-    bytes.fill(path.isa(), map.view(), Grid::Channels);
+    bytes.fill(path.isa(), map.view(), grid);
     let rounded = values(&bytes);
     (AnyMap::Bytes(bytes), rounded)
 }
@@ -435,7 +435,7 @@ fn depthwise_paths_agree() {
         for path in vector_paths() {
             let what = format!("{} {shape:?} {height}x{width}", path);
             let (operand, reference_input) = match path.in_bytes() {
-                true => quantized(path, &input),
+                true => quantized(path, &input, Grid::Channels),
                 false => (AnyMap::Floats(input.clone()), input.clone()),
             };
             let mut reference = FeatureMap::new(h, w, shape.outputs, Pad::NONE);

@@ -18,11 +18,21 @@ const B: f32 = 1.5;
 const A2: f32 = A * A;
 const B2: f32 = B * B;
 
-/// How much larger than an input a transformed one can be, along an axis: the sums of the absolute values of `B^T`'s rows.
-pub(crate) const LARGEST_INPUT: [f32; IN] = {
-    let (ends, one, two) = ((1.0 + A2) * (1.0 + B2), (1.0 + A) * (1.0 + B2), (1.0 + B) * (1.0 + A2));
-    [ends, one, one, two, two, ends]
-};
+/// The largest that `B^T d B` can be at a place, its row and its column, whose inputs lie between these ends.
+pub(crate) fn largest_input(row: usize, column: usize, low: f32, high: f32) -> f32 {
+    // The sums of the positive numbers of each row of `B^T`, and of the negative ones without their sign.
+    const SIGNS: [[f32; 2]; IN] = [
+        [A2 * B2 + 1.0, A2 + B2],
+        [1.0 + A, B2 + A * B2],
+        [1.0 + A * B2, B2 + A],
+        [1.0 + B, A2 + B * A2],
+        [1.0 + B * A2, A2 + B],
+        [A2 * B2 + 1.0, A2 + B2],
+    ];
+    let [[a, b], [c, d]] = [SIGNS[row], SIGNS[column]];
+    let (positive, negative) = (a * c + b * d, a * d + b * c);
+    (positive * high - negative * low).max(negative * high - positive * low)
+}
 
 /// `G`: of the points 0, A, -A, B, -B and infinity.
 #[inline(always)]
@@ -71,4 +81,47 @@ pub(crate) fn of_sums<L: Lanes>([a, b, c, d, e, f]: [L; IN]) -> [L; OUT] {
         both(even, A2, even_two, B2, zero),
         both(odd, A * A2, odd_two, B * B2, f),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::isa::{Isa, Kernel, MOST_LANES};
+
+    /// `B^T`, column by column.
+    struct Columns;
+
+    impl Kernel for Columns {
+        type Output = [[f32; IN]; IN];
+
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> Self::Output {
+            let column = |of: usize| of_inputs(std::array::from_fn(|i| L::splat(if i == of { 1.0 } else { 0.0 })));
+            std::array::from_fn(|of| {
+                column(of).map(|x| {
+                    let mut lanes = [0.0; MOST_LANES];
+                    // SAFETY: no vector has more lanes.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        x.store(lanes.as_mut_ptr());
+                    }
+                    lanes[0]
+                })
+            })
+        }
+    }
+
+    #[test]
+    fn no_input_is_transformed_beyond_the_largest() {
+        let columns = Isa::Portable.dispatch(Columns);
+        for (row, column) in (0..PLACES).map(|place| (place / IN, place % IN)) {
+            for (low, high) in [(0.0, 1.0), (-1.0, 0.0), (-0.7, 2.0)] {
+                let products = (0..PLACES).map(|at| columns[at / IN][row] * columns[at % IN][column]);
+                let ends = products.map(|x| [(x * low).max(x * high), (x * low).min(x * high)]);
+                let [most, least] = ends.fold([0.0, 0.0], |[a, b], [most, least]| [a + most, b + least]);
+                let (largest, bound) = (most.max(-least), largest_input(row, column, low, high));
+                assert!((largest - bound).abs() < 1e-5 * bound, "({row}, {column}): {largest}, not {bound}");
+            }
+        }
+    }
 }

@@ -231,7 +231,7 @@ impl<L: ByteLanes, const WORDS: bool> Product<L> for Products<'_, WORDS> {
             }
             (panel, pixels, left) = (panel.wrapping_add(V * 4 * L::N), pixels.wrapping_add(4), left - 4);
             if left == 0 {
-                (pixels, left) = (pixels.wrapping_add(stride - run), run);
+                (pixels, left) = (pixels.wrapping_add(stride).wrapping_sub(run), run);
             }
         }
         let mut out = [[L::splat(0.0); V]; M];

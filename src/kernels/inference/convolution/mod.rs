@@ -91,6 +91,11 @@ impl Conv {
         &self.shape
     }
 
+    /// Whether a map of this height and width is as quickly read in floats, on a path in bytes, and more exact so.
+    pub fn wants_floats(&self, size: (usize, usize)) -> bool {
+        matches!(self.weights, Weights::WinogradInWords(..)) && winograd::wins(size)
+    }
+
     /// Computes the convolution into the inside of `out`, whose shape must be the output's.
     ///
     /// # Panics

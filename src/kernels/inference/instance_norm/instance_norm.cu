@@ -31,12 +31,13 @@ KERNEL affine(Number* x, const float* scale, const float* shift, int pixels) {
     store(x + at, numbers);
 }
 #elif defined(RESTYLED)
-// The affine map that takes FILTERS channels of these means and deviations to those of a style, both [image][2][FILTERS].
+// The affine map that takes FILTERS channels of these means and deviations to those of a style, both [image][2][FILTERS]; a style's
+// deviation below 0 is 0.
 KERNEL restyle(const float* own, const float* style, float* scale, float* shift) {
     const int filter = blockIdx.x * blockDim.x + threadIdx.x;
     const i64 image = blockIdx.z, at = image * FILTERS + filter, mean = image * FILTERS + at, deviation = mean + FILTERS;
     if (filter >= FILTERS) return;
-    const float by = style[deviation] / own[deviation];
+    const float by = fmaxf(style[deviation], 0.0f) / own[deviation];
     scale[at] = by;
     shift[at] = style[mean] - own[mean] * by;
 }

@@ -90,7 +90,7 @@ struct Product<'a, N> {
     place: usize,
     /// From the first input of the first row on.
     inputs: &'a [N],
-    /// What one step of an input is worth.
+    /// What one step of a transformed input is worth.
     step: f32,
     /// Whether sums are added to what is there.
     adds: bool,
@@ -130,7 +130,7 @@ struct Source<'a, V> {
     zero: f32,
     /// What transformed inputs are multiplied with, at each place.
     by: [f32; PLACES],
-    /// What one step of such a product is worth, but for `by`.
+    /// What one step of a value is worth.
     step: f32,
 }
 
@@ -276,10 +276,11 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         assert!(TILES.is_multiple_of(M) && tiles <= TILES && outputs.len() <= CHANNELS);
         let (from, to) = (&self.buffers.inputs.0, &mut self.buffers.sums.0);
         for place in 0..PLACES {
+            let step = self.source.step / self.source.by[place];
             for first in (0..outputs.len()).step_by(2 * L::N) {
                 for tile in (0..tiles).step_by(M) {
                     let rows = &from[at(place, tile, 0)..];
-                    let product = Product { place, inputs: rows, step: self.source.step, adds: inputs.start > 0 };
+                    let product = Product { place, inputs: rows, step, adds: inputs.start > 0 };
                     let to = &mut to[at(place, tile, first)..];
                     match first + L::N < outputs.len() {
                         true => weights.product::<M, 2>(product, first, to),

@@ -1,14 +1,14 @@
 //! Products in words of 16 bits: four times fewer of them than of bytes, at half the speed of those, and more exact.
 //!
-//! At each place, the transformed inputs are stretched over fifteen bits: no input, whatever its tile, is beyond them. The weights of an
-//! output are stretched as far as the 32 bits of a sum hold all products.
+//! At each place, transformed inputs are stretched over fifteen bits, which hold whatever inputs of the map's range can give. The weights
+//! of an output are stretched as far as the 32 bits of a sum hold all products.
 #![allow(unsafe_code)]
 use super::super::panels::PanelLayout;
 use super::{Buffers, CHANNELS, Factors, FeatureMap, Floats, Isa, Place, Product, Run, Source, Value, Winograd};
 use crate::kernels::inference::any_map::Input;
 use crate::kernels::inference::layer_shape::Shape;
 use crate::kernels::inference::quantize::{QuantizedView, range};
-use crate::kernels::isa::winograd::{IN, LARGEST_INPUT, PLACES};
+use crate::kernels::isa::winograd::{IN, PLACES, largest_input};
 use crate::kernels::isa::{ByteKernel, ByteLanes, Extent};
 use crate::kernels::threads::idle::Idle;
 
@@ -20,7 +20,7 @@ const LARGEST: f32 = 16383.0;
 pub(in super::super) struct Words {
     layout: PanelLayout,
     numbers: Vec<[i16; 2]>,
-    /// What one step of a product is worth, `[place][output]`.
+    /// What one step of a weight is worth, `[place][output]`.
     scale: Vec<f32>,
 }
 
@@ -29,7 +29,7 @@ impl Words {
         let layout = PanelLayout::new(isa.lanes(), of_floats.outputs(), of_floats.depth().div_ceil(2));
         let mut numbers = vec![[0; 2]; PLACES * layout.len()];
         let mut scale = Vec::with_capacity(PLACES * layout.outputs());
-        for (place, by) in scales(1.0).into_iter().enumerate() {
+        for place in 0..PLACES {
             let (from, to) = (&floats[place * of_floats.len()..], &mut numbers[place * layout.len()..]);
             for output in 0..layout.outputs() {
                 let weights = || (0..of_floats.depth()).map(|input| from[of_floats.at(input, output)]);
@@ -41,16 +41,17 @@ impl Words {
                 for (input, w) in weights().enumerate() {
                     to[layout.at(input / 2, output)][input % 2] = (w / step).round_ties_even() as i16;
                 }
-                scale.push(step / by);
+                scale.push(step);
             }
         }
         Self { layout, numbers, scale }
     }
 }
 
-/// What stretches the transforms of inputs up to `largest` over the words, at each place.
-fn scales(largest: f32) -> [f32; PLACES] {
-    std::array::from_fn(|place| LARGEST / (largest * LARGEST_INPUT[place / IN] * LARGEST_INPUT[place % IN]))
+/// What stretches the transforms of inputs between these ends over the words, at each place.
+fn scales(range: Extent) -> [f32; PLACES] {
+    let largest = |place| largest_input(place / IN, place % IN, range.low, range.high);
+    std::array::from_fn(|place| LARGEST / largest(place).clamp(1e-30, f32::MAX))
 }
 
 impl Winograd<Words> {
@@ -73,15 +74,15 @@ impl Winograd<Words> {
         let (buffers, mut extent) = (&mut KEPT.take(), Extent::default());
         match input {
             Input::Floats(view) => {
-                let range = range(isa, view);
-                let largest = range.high.max(-range.low).clamp(f32::MIN_POSITIVE, f32::MAX);
-                let source = Source { view, zero: 0.0, by: scales(largest), step: largest };
+                let source = Source { view, zero: 0.0, by: scales(range(isa, view)), step: 1.0 };
                 let run = Run { shape, weights: self, source, out, place, buffers };
                 isa.dispatch_bytes(InWords { run, extent: &mut extent });
             }
             Input::Bytes(QuantizedView { view, scale, zero }) => {
                 let (&[scale], &[zero]) = (scale, zero) else { panic!("a convolution takes bytes on one grid") };
-                let source = Source { view, zero: zero.into(), by: scales(255.0), step: 255.0 * scale };
+                let zero = f32::from(zero);
+                let by = scales(Extent { low: -zero, high: 255.0 - zero });
+                let source = Source { view, zero, by, step: scale };
                 let run = Run { shape, weights: self, source, out, place, buffers };
                 isa.dispatch_bytes(InWords { run, extent: &mut extent });
             }
