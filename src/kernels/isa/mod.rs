@@ -83,6 +83,11 @@ impl Isa {
         self.row().includes_avx2
     }
 
+    /// AVX2 where it is included: for loops in which the compiler gathers values with AVX-512, which is slower than loading them.
+    pub(crate) fn without_gathers(self) -> Self {
+        if self.includes_avx2() { Self::Avx2 } else { self }
+    }
+
     /// The largest of these weights, which may become 127; or where two products are added in 16 bits and it is larger, the
     /// largest sum of neighbours.
     pub fn largest_weight(self, weights: &[f32]) -> f32 {

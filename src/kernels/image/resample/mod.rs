@@ -87,7 +87,7 @@ pub fn resample(
     }
     let along_rows = Filter::new(interpolation, columns.len(), to_columns);
     let along_columns = Filter::new(interpolation, rows.len(), to_rows);
-    isa.dispatch(Resample { pixels, width, rows, columns, along_rows, along_columns, out, scratch });
+    isa.without_gathers().dispatch(Resample { pixels, width, rows, columns, along_rows, along_columns, out, scratch });
 }
 
 /// Which inputs make an output, and with which weights.
