@@ -35,7 +35,8 @@ pub enum Error {
     /// Style vectors of one predictor given to the transformer of another.
     #[error(
         "{what} is of style space {found}, but the model's space is {expected}: \
-         style vectors fit only the model whose predictor made them; encode the styles again with this model"
+         style vectors fit only the model whose predictor made them; encode the styles again with this model: \
+         their folder as styles, or a bank of `sassl bank FOLDER --model FILE`"
     )]
     Space {
         /// What carries the foreign vectors.

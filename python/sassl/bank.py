@@ -120,8 +120,8 @@ class StyleBank:
             while some := list(islice(same_size, max(1, _PIXELS // max(1, height * width)))):
                 try:
                     vectors.append(stylizer.encode(np.stack([image for _, image in some])))
-                except ValueError as error:
-                    raise ValueError(f"{some[0][0]}: {error}") from None
+                except (ValueError, MemoryError) as error:
+                    raise type(error)(f"{some[0][0]}: {error}") from None
                 names += [name for name, _ in some]
         if not names:
             raise ValueError("images = []: a bank needs at least one image")

@@ -44,9 +44,12 @@ def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None
 
     Raises:
         OSError: an input that names none; a subfolder that cannot be listed.
+        ValueError: an input that is empty.
     """
     found: dict[Path, None] = {}
     for item in (os.fspath(item) for item in inputs):
+        if not item:
+            raise ValueError("'': an empty name is no file, folder or pattern; is a variable empty?")
         path = Path(item)
         if path.is_dir():
             some = _find_below(path, left_out)

@@ -9,6 +9,7 @@ use crate::style::{Strength, Style};
 use crate::weights::Model;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ pub(super) struct Stylizer {
     pub(super) core: Arc<style::Stylizer>,
     /// "lite" or the file's path.
     #[pyo3(get)]
-    source: String,
+    source: OsString,
     /// As given.
     #[pyo3(get)]
     pub(super) threads: Option<usize>,
@@ -61,7 +62,7 @@ impl Stylizer {
             let precision = asked.unwrap_or_else(|| style::usual_precision(&weights));
             Ok((style::Stylizer::new(&weights, KernelPath::detect(precision)?)?, precision))
         })?;
-        Ok(Self { core: Arc::new(core), source: model.display().to_string(), threads, precision })
+        Ok(Self { core: Arc::new(core), source: model.into_os_string(), threads, precision })
     }
 
     /// As given, or the model's usual one.
@@ -199,7 +200,7 @@ impl Stylizer {
     }
 
     #[pyo3(signature = () -> "tuple[tuple[str], dict[str, typing.Any]]")]
-    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((String,), Bound<'py, PyDict>)> {
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
         let keywords = PyDict::new(py);
         keywords.set_item("threads", self.threads)?;
         keywords.set_item("precision", self.precision())?;
@@ -221,7 +222,7 @@ impl Stylizer {
     /// Its weights, read again.
     pub(super) fn model(&self) -> Result<Model> {
         let model = named(Path::new(&self.source))?;
-        check_space(&self.source, &model.space, &self.core)?;
+        check_space(&self.source.to_string_lossy(), &model.space, &self.core)?;
         Ok(model)
     }
 }

@@ -61,6 +61,14 @@ impl Conversion<'_> {
     /// A path cannot be read, or holds none of the networks that are known; F or T is missing, or there are several; they do not
     /// belong together.
     pub fn run(&self) -> Result<Model> {
+        let model = self.read()?;
+        if self.as_is && !matches!(model.network.predictor, Predictor::InceptionV3 { .. }) {
+            return Err(Error::value("as_is", true, "only InceptionV3 can see images in their own size; leave it out"));
+        }
+        Ok(model)
+    }
+
+    fn read(&self) -> Result<Model> {
         let mut paths = vec![];
         for path in self.paths {
             paths.extend(files_of(path)?);

@@ -112,7 +112,7 @@ impl Model {
             let found = metadata("format").unwrap_or("none");
             return Err(wrong(format!(
                 "not a model of sassl (its metadata names the format {found:?}, not {FORMAT:?}); \
-                 `sassl convert` makes one from Magenta's TFLite pair"
+                 `sassl convert` makes one of others' networks"
             )));
         }
         if metadata("version") != Some("1") {

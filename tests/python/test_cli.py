@@ -236,6 +236,15 @@ def test_the_preset_of_stylized_imagenet_wants_adain(folder, tmp_path, capsys):
     assert "stylized-imagenet is made with AdaIN" in capsys.readouterr().err
     assert main([*call, "--alpha", "0.5"]) == 1
     assert "--alpha: --preset stylized-imagenet has 1" in capsys.readouterr().err
+    assert main([*call, "--p", "0"]) == 1
+    assert "--p: --preset stylized-imagenet has 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("call", [["stylize", "", "--out", "views"], ["bank", "", "--out", "bank.safetensors"]])
+def test_an_empty_name_is_not_the_folder_one_is_in(call, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert main(call) == 1
+    assert "an empty name is no file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -252,7 +261,12 @@ def test_the_preset_of_stylized_imagenet_wants_adain(folder, tmp_path, capsys):
         ("stylize {0}/photos/a.png --out {0} --threads 0", "threads = 0"),
         ("stylize {0}/photos/a.png --out {0} --seed -1", "--seed = -1"),
         ("bank {0}/photos --out {0}/bank.pt", ".safetensors"),
+        ("stylize {0}/photos/a.png --out {0} --styles batch", "--styles = batch: images are stylized one at a time"),
+        ("bank {0}/photos --out {0}/none/bank.safetensors", "there is no folder {0}/none; make it first"),
+        ("compare-models {0}/photos --styles {0}/photos --out {0}/x.gif", "x.gif: a file whose name ends in .jpg or"),
         ("convert {0}/p {0}/t --out {0}/m.safetensors", "/p: No such file"),
+        ("convert {0}/p {0}/t --out lite", "--out = lite: a file whose name ends in .safetensors"),
+        ("convert {0}/p {0}/t.safetensors --out {0}/t.safetensors", "would overwrite {0}/t.safetensors"),
     ],
 )
 def test_errors_are_one_line(call, phrase, folder, tmp_path, capsys):
@@ -260,7 +274,7 @@ def test_errors_are_one_line(call, phrase, folder, tmp_path, capsys):
     (tmp_path / "deep" / "c.webp").write_bytes((folder / "deep" / "c.webp").read_bytes())
     assert main(call.format(tmp_path).split()) == 1
     said = capsys.readouterr().err
-    assert phrase in said
+    assert phrase.format(tmp_path) in said
     assert said.count("\n") == 1
     assert said.startswith(f"sassl {call.split()[0]}: ")
 

@@ -298,3 +298,14 @@ def test_magentas_pair_agrees_with_litert(tmp_path, photo):
     assert z @ theirs / np.linalg.norm(z) / np.linalg.norm(theirs) >= 0.999
     image = square(384)
     assert abs(stylizer.transfer(image, z) - run(runners[1], image, z)).max() <= 1e-3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of bytes that are no UTF-8 are Linux's")
+def test_a_model_lies_under_any_name(tmp_path):
+    folder = tmp_path / os.fsdecode(b"\xff\xfe")
+    folder.mkdir()
+    file = folder / "model.safetensors"
+    file.write_bytes((GOLDEN / "small_dense.safetensors").read_bytes())
+    stylizer = Stylizer(file)
+    assert stylizer.source == str(file)
+    assert pickle.loads(pickle.dumps(stylizer)).space == stylizer.space

@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import image_files, styles
 from ..bank import StyleBank
 from ..terminal import say
-from .options import Commands, command, exif, model, model_of, tell_left_out
+from .options import Commands, check_out, command, exif, model, model_of, tell_left_out
 
 
 def add(commands: Commands) -> None:
@@ -32,8 +32,7 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
-    if args.out.suffix != ".safetensors":
-        raise ValueError(f"--out = {args.out}: a bank is a .safetensors file")
+    check_out(args.out, ".safetensors")
     stylizer = model_of(args)
     left_out: Counter[str] = Counter()
     made = StyleBank.from_images(_images(args, left_out), stylizer, exif=args.exif)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import image_files, notebook
 from ..terminal import say
-from .options import Commands, command
+from .options import Commands, check_out, command
 
 
 def add(commands: Commands) -> None:
@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
         commands,
         "compare-models",
         run,
-        "Show what networks make of the same photographs and styles, what a view costs and how far it moves.",
+        "Show what networks make of the same photographs and styles, what a view costs, and how far it moves in grey levels.",
     )
     sub.add_argument("inputs", nargs="+", metavar="PHOTO", help="images, folders or patterns; four at most are shown")
     sub.add_argument("--styles", nargs="+", required=True, help="style images, folders or patterns")
@@ -30,6 +30,7 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
+    check_out(args.out, *image_files.WRITABLE)
     photos, styles = image_files.find(args.inputs)[:4], image_files.find(args.styles)
     sheet, reports = notebook.compare_models(photos, styles, args.models, alpha=args.alpha, beta=args.beta)
     image_files.write(args.out, np.asarray(sheet))

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from .._sassl import Stylizer, convert
-from ..terminal import say
-from .options import Commands, command
+from ..terminal import printable, say
+from .options import Commands, check_out, command
 
 
 def add(commands: Commands) -> None:
@@ -20,8 +20,8 @@ def add(commands: Commands) -> None:
         help="what holds F and T, together or apart: a TensorFlow checkpoint or SavedModel (folder or .tar.gz), .tflite, "
         ".onnx, TensorFlow.js, or the .pth files of AdaIN or styleaug",
     )
-    sub.add_argument("--out", required=True, help="the .safetensors file to write")
-    sub.add_argument("--name", help="the model's name (default: that of the file)")
+    sub.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
+    sub.add_argument("--name", help="the model's name (default: that of --out)")
     sub.add_argument(
         "--as-is",
         action="store_true",
@@ -32,7 +32,11 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
-    name = args.name or Path(args.out).stem
+    check_out(args.out, ".safetensors")
+    taken = next((path for path in args.paths if Path(path).resolve() == args.out.resolve()), None)
+    if taken is not None:
+        raise ValueError(f"--out = {args.out}: would overwrite {taken}, which is to be converted")
+    name = args.name or printable(args.out.stem)
     convert(args.paths, args.out, name, as_is=args.as_is, any_pair=args.any_pair)
     model = Stylizer(args.out)
     say(f"{args.out}: {model.name}, z of {model.dim} values, space {model.space}, {model.licence}; {model.provenance}")

@@ -87,11 +87,26 @@ def transform(args: argparse.Namespace, p: float) -> SASSL:
     """The transform that the options describe."""
     stylizer = model_of(args)
     styles: Any = args.styles
-    is_word = styles in ("default", "batch")
-    if not is_word and (Path(styles).is_dir() or Path(styles).suffix.lower() in (*image_files.SUFFIXES, ".gif")):
+    if styles == "batch":
+        raise ValueError(
+            "--styles = batch: images are stylized one at a time here; give a folder of styles, which may be theirs"
+        )
+    if styles != "default" and (
+        Path(styles).is_dir() or Path(styles).suffix.lower() in (*image_files.SUFFIXES, ".gif")
+    ):
         styles = StyleBank.from_images(styles if Path(styles).is_dir() else [styles], stylizer, exif=args.exif)
     generator = np.random.default_rng(checked_seed(args.seed))
     return SASSL(p, args.alpha, args.beta, styles, stylizer, generator=generator)
+
+
+def check_out(out: Path, *suffixes: str) -> None:
+    """Whether a file of one of these suffixes can be written there: asked before the work is done."""
+    if out.suffix.lower() not in suffixes:
+        raise ValueError(f"--out = {out}: a file whose name ends in {' or '.join(suffixes)}")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"--out = {out}: there is no folder {out.parent}; make it first")
+    if out.is_dir():
+        raise IsADirectoryError(f"--out = {out}: a folder; give a file's name")
 
 
 def checked_seed(seed: int) -> int:

@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
     )
     sub.add_argument("inputs", nargs="+", help="images, folders or patterns")
     sub.add_argument("--out", type=Path, required=True, help="folder to write to; folders keep their structure")
-    sub.add_argument("--p", type=float, default=1.0, help="probability for each image (default: %(default)s)")
+    sub.add_argument("--p", type=float, help="probability for each image (default: 1)")
     sub.add_argument(
         "--format",
         choices=["png", "jpg", "webp"],
@@ -42,14 +42,15 @@ def add(commands: Commands) -> None:
     )
     strengths(sub)
     model(sub)
+    # None: not given.
+    sub.set_defaults(alpha=None, beta=None)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
     if os.path.lexists(args.out) and not args.out.is_dir():
         raise NotADirectoryError(f"--out = {args.out}: a file; views go to a folder")
-    if args.preset:
-        whole(args)
+    settle(args)
     sassl = transform(args, args.p)
     if args.preset and sassl.stylizer.dim != 1024:
         raise ValueError(
@@ -80,12 +81,15 @@ def run(args: argparse.Namespace) -> int:
     return report(failed)
 
 
-def whole(args: argparse.Namespace) -> None:
-    """The preset's strengths, unless others are given."""
-    for name in ("alpha", "beta"):
-        if getattr(args, name) not in ((0.1, 0.3), (1.0, 1.0)):
+def settle(args: argparse.Namespace) -> None:
+    """p, alpha and beta where they are not given: the usual ones, or the preset's."""
+    one = (1.0, 1.0)
+    for name, usual, preset in (("p", 1.0, 1.0), ("alpha", (0.1, 0.3), one), ("beta", (0.1, 0.3), one)):
+        given = getattr(args, name)
+        if args.preset and given not in (None, preset):
             raise ValueError(f"--{name}: --preset {args.preset} has 1; leave one of them out")
-    args.alpha, args.beta, args.p = (1.0, 1.0), (1.0, 1.0), 1.0
+        if given is None:
+            setattr(args, name, preset if args.preset else usual)
 
 
 def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Counter[str]) -> list[tuple[Path, Path]]:
