@@ -125,8 +125,8 @@ fn minimize(
             let (next, slopes) = objective(probe);
             let falls = next <= value + DECREASE * rate * slope;
             // Where rounding hides whether the objective falls, its slope tells (Hager and Zhang 2005, the approximate Wolfe condition).
-            let hidden = (next - value).abs() <= ROUNDING * value.abs().max(1.0);
-            if falls && !hidden || hidden && dot(&direction, &slopes).abs() <= FLATTER * slope.abs() {
+            let (hidden, after) = ((next - value).abs() <= ROUNDING * value.abs().max(1.0), dot(&direction, &slopes));
+            if falls && !hidden || hidden && after.abs() <= FLATTER * slope.abs() {
                 let s: Vec<f64> =
                     probe.numbers.iter().zip(&before).map(|(to, from)| f64::from(*to) - f64::from(*from)).collect();
                 let y: Vec<f64> = slopes.iter().zip(&gradient).map(|(to, from)| to - from).collect();
@@ -141,8 +141,8 @@ fn minimize(
                 break;
             }
             rate /= 2.0;
-            // What float32 can tell is reached.
-            if hidden || rate < 1e-10 {
+            // What float32 can tell is reached: shorter steps would leave the slope as it is.
+            if hidden && after < 0.0 || rate < 1e-10 {
                 probe.numbers = before;
                 return;
             }
@@ -185,18 +185,23 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    /// Where rounding hides whether steps fall, they are not halved again and again until one seems to.
+    /// Where rounding hides whether steps fall, they are not halved again and again until one seems to; but they are while they go too
+    /// far, as the first one does under a strong penalty.
     #[test]
     fn a_search_ends_where_rounding_hides_the_objective() -> Result<()> {
-        let (mut probe, mut calls) = (Softmax::zeros(vec![0, 1], 3)?, 0);
-        minimize(&mut probe, 1000, 1e-9, |probe| {
-            calls += 1;
-            let rounding = f64::from(calls * 7919 % 1000) * 1e-11;
-            let beyond: Vec<f64> = probe.numbers.iter().map(|&x| f64::from(x) - 1.1).collect();
-            (2.3 + rounding + 800.0 * dot(&beyond, &beyond), beyond.iter().map(|x| 1600.0 * x).collect())
-        });
-        assert!(calls < 100, "{calls} times");
-        assert!(probe.numbers.iter().all(|x| (x - 1.1).abs() < 1e-6), "{:?}", probe.numbers);
+        for (curvature, least, tolerance) in [(1600.0, 1.1, 1e-6), (2.5e5, 1e-6, 1e-8)] {
+            let (mut probe, mut calls) = (Softmax::zeros(vec![0, 1], 3)?, 0);
+            minimize(&mut probe, 1000, 1e-9, |probe| {
+                calls += 1;
+                let rounding = f64::from(calls * 7919 % 1000) * 1e-11;
+                let beyond: Vec<f64> = probe.numbers.iter().map(|&x| f64::from(x) - least).collect();
+                let value = 2.3 + rounding + curvature / 2.0 * dot(&beyond, &beyond);
+                (value, beyond.iter().map(|x| curvature * x).collect())
+            });
+            assert!(calls < 100, "{calls} times");
+            let off = |x: &f32| (f64::from(*x) - least).abs();
+            assert!(probe.numbers.iter().all(|x| off(x) <= tolerance), "{least}: {:?}", probe.numbers);
+        }
         Ok(())
     }
 }
