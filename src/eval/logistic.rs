@@ -141,7 +141,7 @@ fn minimize(
                 break;
             }
             rate /= 2.0;
-            // What float32 can tell is reached: shorter steps would leave the slope as it is.
+            // The search ends here: shorter steps would leave the slope as it is, and float32 cannot tell what they gain.
             if hidden && after < 0.0 || rate < 1e-10 {
                 probe.numbers = before;
                 return;

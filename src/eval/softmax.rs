@@ -53,7 +53,7 @@ pub(super) struct Part {
     sums: Sums,
 }
 
-/// What a part adds.
+/// The loss and the gradient that one part adds to its block's.
 #[derive(Debug, Default)]
 struct Sums {
     loss: f64,

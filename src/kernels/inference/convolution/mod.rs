@@ -165,7 +165,7 @@ impl Conv {
         let (rows, columns, channels) = out.shape();
         assert!(columns == width && channel + shape.outputs <= channels, "output of {shape:?} in {channels} channels");
         assert!(first + height <= rows, "output of {shape:?}: {height} rows from {first} on of {rows}");
-        // What all of a map is of after a ReLU is known; else nobody knows.
+        // The range of a map is known if a ReLU has just written all of it.
         let all = (height, shape.outputs) == (rows, channels);
         let known = all && shape.activation == Activation::Relu && gain.is_none();
         let large = gain.is_none() && winograd::wins((height, width));

@@ -84,7 +84,7 @@ trait Factors<L: Lanes> {
     fn product<const M: usize, const V: usize>(&self, at: Product<Self::Number>, first: usize, to: &mut [f32]);
 }
 
-/// What is multiplied.
+/// The inputs of one product of a tile.
 #[derive(Clone, Copy)]
 struct Product<'a, N> {
     place: usize,
