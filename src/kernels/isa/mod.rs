@@ -21,7 +21,7 @@ pub(crate) use extent::LaneExtents;
 pub(crate) use lanes::{ByteKernel, ByteLanes, Kernel, Lanes, MOST_LANES, load_block, mul_add_block, period};
 pub use path::{KernelPath, Precision};
 pub use sets::Isa;
-pub(crate) use tile::{Left, Right, add_products};
+pub(crate) use tile::{Left, Right, add_products, prefetch};
 
 use crate::error::{Error, Result};
 use sets::{InstructionSet, Row, Visitor};

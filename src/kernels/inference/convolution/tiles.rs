@@ -171,33 +171,28 @@ struct Row<'a, L: Lanes, P, T: Target<L>> {
 
 impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
     /// Tiles of M groups by V vectors. A last tile that would hang over is shifted back over pixels already done, which are
-    /// not stored again.
+    /// not stored again. Where a group's lanes are those of several panels, all of them have their groups at the same pixels.
     #[inline(always)]
     fn tiles<const M: usize, const V: usize>(&mut self, columns: usize) {
         let group = self.pass.group;
-        let groups = columns / group;
-        let mut g = 0;
-        while g < groups {
-            match groups - g {
-                left if left >= M => {
-                    self.tile::<M, V>(g * group, 0);
-                    g += M;
-                }
-                left if groups >= M => {
-                    self.tile::<M, V>((groups - M) * group, (M - left) * group);
-                    g = groups;
-                }
-                left if left >= 4 => {
-                    self.tile::<4, V>(g * group, 0);
-                    g += 4;
-                }
-                _ => {
-                    self.tile::<1, V>(g * group, 0);
-                    g += 1;
-                }
+        let end = if self.pass.bias.len() <= V * L::N { columns } else { columns / group * group };
+        let mut x = 0;
+        while x < end {
+            let left = end - x;
+            let groups = match left / group {
+                _ if end >= M * group => M,
+                4.. => 4,
+                _ => 1,
+            };
+            let done = (groups * group).saturating_sub(left);
+            match groups {
+                4 => self.tile::<4, V>(x - done, done),
+                1 => self.tile::<1, V>(x - done, done),
+                _ => self.tile::<M, V>(x - done, done),
             }
+            x += groups * group - done;
         }
-        if groups * group < columns {
+        if end < columns {
             self.tile::<1, V>(columns - group, group - columns % group);
         }
     }

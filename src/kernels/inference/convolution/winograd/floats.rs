@@ -52,8 +52,8 @@ impl Kernel for Run<'_, Floats, f32, f32> {
     #[inline(always)]
     fn run<L: Lanes>(self) -> Extent {
         match L::MANY_REGISTERS {
-            true => self.run::<L, 8>(),
-            false => self.run::<L, 6>(),
+            true => self.run::<L, 8>(24),
+            false => self.run::<L, 6>(24),
         }
     }
 }

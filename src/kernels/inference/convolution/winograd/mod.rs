@@ -17,8 +17,8 @@ pub(super) use floats::Floats;
 use std::ops::Range;
 pub(super) use words::Words;
 
-/// Tiles that are transformed at once: a multiple of the rows of a product's tile.
-const TILES: usize = 24;
+/// Tiles that there is room for.
+const TILES: usize = 32;
 /// Channels that are transformed at once, of the input and of the output.
 const CHANNELS: usize = 128;
 /// Values between what belongs to one place and to the next: a line, lest all places meet in one set of the cache.
@@ -94,6 +94,8 @@ struct Product<'a, N> {
     step: f32,
     /// Whether sums are added to what is there.
     adds: bool,
+    /// Which of how many products with the same weights it is; each fetches its share of the weights that follow.
+    share: (usize, usize),
 }
 
 /// A value of the map that is read.
@@ -174,9 +176,9 @@ struct Run<'a, W, V, N: Copy + Default> {
 }
 
 impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
-    /// Gives the range of what a ReLU left. Products are of M tiles at a time.
+    /// Gives the range of what a ReLU left. So many tiles are transformed at once, and products are of M of them at a time.
     #[inline(always)]
-    fn run<L: Lanes, const M: usize>(mut self) -> Extent
+    fn run<L: Lanes, const M: usize>(mut self, at_once: usize) -> Extent
     where
         W: Factors<L, Number = N>,
         V: Value,
@@ -184,8 +186,8 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         let mut extents = LaneExtents::<L>::default();
         let across = self.out.width().div_ceil(OUT);
         let all = self.place.rows.len().div_ceil(OUT) * across;
-        for first in (0..all).step_by(TILES) {
-            let tiles = first..all.min(first + TILES);
+        for first in (0..all).step_by(at_once) {
+            let tiles = first..all.min(first + at_once);
             for block in &self.weights.blocks {
                 for (n, tile) in tiles.clone().enumerate() {
                     self.transform_input::<L>((tile / across * OUT, tile % across * OUT), block.inputs.clone(), n);
@@ -273,14 +275,15 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         W: Factors<L, Number = N>,
     {
         let Block { weights, inputs, outputs } = block;
-        assert!(TILES.is_multiple_of(M) && tiles <= TILES && outputs.len() <= CHANNELS);
+        assert!(tiles.next_multiple_of(M) <= TILES && outputs.len() <= CHANNELS);
         let (from, to) = (&self.buffers.inputs.0, &mut self.buffers.sums.0);
         for place in 0..PLACES {
             let step = self.source.step / self.source.by[place];
             for first in (0..outputs.len()).step_by(2 * L::N) {
                 for tile in (0..tiles).step_by(M) {
                     let rows = &from[at(place, tile, 0)..];
-                    let product = Product { place, inputs: rows, step, adds: inputs.start > 0 };
+                    let share = (tile / M, tiles.div_ceil(M));
+                    let product = Product { place, inputs: rows, step, adds: inputs.start > 0, share };
                     let to = &mut to[at(place, tile, first)..];
                     match first + L::N < outputs.len() {
                         true => weights.product::<M, 2>(product, first, to),

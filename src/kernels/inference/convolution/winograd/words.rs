@@ -9,7 +9,7 @@ use crate::kernels::inference::any_map::Input;
 use crate::kernels::inference::layer_shape::Shape;
 use crate::kernels::inference::quantize::{QuantizedView, range};
 use crate::kernels::isa::winograd::{IN, PLACES, largest_input};
-use crate::kernels::isa::{ByteKernel, ByteLanes, Extent};
+use crate::kernels::isa::{ByteKernel, ByteLanes, Extent, prefetch};
 use crate::kernels::threads::idle::Idle;
 
 /// The largest transformed input.
@@ -100,8 +100,8 @@ impl<V: Value> ByteKernel for InWords<'_, '_, V> {
     #[inline(always)]
     fn run<L: ByteLanes>(self) {
         *self.extent = match L::MANY_REGISTERS {
-            true => self.run.run::<L, 8>(),
-            false => self.run.run::<L, 4>(),
+            true => self.run.run::<L, 8>(32),
+            false => self.run.run::<L, 4>(24),
         };
     }
 }
@@ -117,18 +117,24 @@ impl<L: ByteLanes> Factors<L> for Words {
 
     #[inline(always)]
     fn product<const M: usize, const V: usize>(&self, of: Product<i16>, first: usize, to: &mut [f32]) {
-        let (Self { layout, numbers, scale }, Product { place, inputs, step, adds }) = (self, of);
+        let (Self { layout, numbers, scale }, Product { place, inputs, step, adds, share: (share, shares) }) =
+            (self, of);
         let (panel, pairs) = (&numbers[place * layout.len() + layout.panel(first)..], layout.depth());
         let scale = &scale[place * layout.outputs() + first..];
         assert!(2 * pairs <= CHANNELS && pairs * V * L::N <= panel.len() && M * CHANNELS <= inputs.len());
         assert!((M - 1) * CHANNELS + V * L::N <= to.len() && V * L::N <= scale.len());
         let mut sums: [[L::Sums; V]; M] = [[L::zero(); V]; M];
         let (mut panel, to) = (panel.as_ptr(), to.as_mut_ptr());
+        // Weights come from beyond the second cache, faster than they are multiplied if they are asked for all the while.
+        let step_ahead = V * L::N / shares;
+        let mut ahead = panel.wrapping_add((V * L::N + share * step_ahead) * pairs);
         // SAFETY: the asserts above bound every address.
         unsafe {
             for pair in 0..pairs {
                 let weights: [L::Sums; V] = std::array::from_fn(|v| L::weights(panel.add(v * L::N).cast()));
                 panel = panel.add(V * L::N);
+                prefetch(ahead);
+                ahead = ahead.wrapping_add(step_ahead);
                 for (m, sums) in sums.iter_mut().enumerate() {
                     let pixels = L::pixels(inputs.as_ptr().add(m * CHANNELS + 2 * pair).cast());
                     for (sum, weights) in sums.iter_mut().zip(weights) {
