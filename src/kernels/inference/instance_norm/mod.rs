@@ -73,14 +73,17 @@ impl Sums {
     }
 }
 
+/// Maps of so few pixels are summed in float64 alone: there a norm magnifies what rounding does to the sum of the squares.
+const FEW: usize = 16;
+
 impl Norm {
     /// Takes mean, variance and extent of a map.
     ///
-    /// Rows are summed in float32 and the rows' sums in float64, in a fixed order.
+    /// Rows are summed in float32 and the rows' sums in float64, in a fixed order; of small maps all sums are in float64.
     pub fn measure(&mut self, isa: Isa, map: &FeatureMap) {
         let channels = map.channels();
         let sums = &mut self.sums;
-        if isa == Isa::Scalar {
+        if isa == Isa::Scalar || map.height() * map.width() <= FEW {
             scalar::sums(map, sums);
         } else {
             simd::sums(isa, map, sums);
