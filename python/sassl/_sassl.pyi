@@ -290,14 +290,15 @@ class Source:
         """
         Shards of which only a part is here, and why.
         """
+    @property
+    def exif(self, /) -> bool:
+        """
+        Whether images that come as files are turned upright.
+        """
     @staticmethod
     def files(paths: "list[str | os.PathLike[str]]", targets: "list[int]", exif: bool = True) -> Source:
         """
         Paths, with a class for each.
-        """
-    def fingerprint(self, /) -> int:
-        """
-        A number by which sources of other files differ: FNV-1a over the names of all files, without their folders.
         """
     @staticmethod
     def folder(root: "str | os.PathLike[str]", exif: bool = True) -> Source:
@@ -318,6 +319,11 @@ class Source:
         """
         How many files and folders were left out because they are hidden.
         """
+    def identity(self, /) -> tuple[int, tuple[int, int] | None]:
+        """
+        What tells images from others: FNV-1a over their names, from the folder on that holds all of them; and over their bytes'
+        counts, with the sum of these, or None where they are not known.
+        """
     def name(self, /, index: SupportsIndex) -> "str":
         """
         What an image is called.
@@ -333,9 +339,10 @@ class Source:
         Files of CIFAR's Python version: "cifar10" or "cifar100".
         """
     @staticmethod
-    def python(get: "typing.Callable[[int], tuple[typing.Any, int]]", len: SupportsIndex, name: str, exif: bool = True) -> Source:
+    def python(get: "typing.Callable[[int], tuple[typing.Any, int]]", len: SupportsIndex, name: str, exif: bool = True, names: "list[str] | None" = None) -> Source:
         """
-        An object of Python: `get(index)` gives (image, class), the image as bytes, a path, or an array (H, W, 3) of uint8.
+        An object of Python: `get(index)` gives (image, class), the image as bytes, a path, or an array (H, W, 3) of uint8. Images
+        are called by `names`, or `name[index]` where there are none.
         """
     @staticmethod
     def records(layout: str, paths: "list[str | os.PathLike[str]]", targets: SupportsGetItem[int, SupportsIndex] | None = None) -> Source:

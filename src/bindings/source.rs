@@ -7,6 +7,7 @@ use crate::data;
 use crate::data::{Cifar, Files, ImageFolder, Item, Layout, Listing, Records, WebDataset};
 use crate::error::{Error, Result, is_exhausted};
 use crate::image::{DecodeOptions, Decoded, RgbImage, decode, read};
+use crate::interrupt::poll;
 use numpy::PyArrayDyn;
 use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
@@ -36,7 +37,7 @@ pub(super) struct Source {
 #[pyo3(signature = (folder: "str | os.PathLike[str]") -> "tuple[list[str], int, int]")]
 pub(super) fn list_images(py: Python<'_>, folder: PathBuf) -> PyResult<(Vec<OsString>, usize, usize)> {
     let Listing { images, hidden, others } = run_on(py, folder.display(), || Listing::below(&folder))?;
-    Ok((images.into_iter().map(PathBuf::into_os_string).collect(), hidden, others))
+    Ok((images.into_iter().map(|(path, _)| path.into_os_string()).collect(), hidden, others))
 }
 
 #[pymethods]
@@ -82,11 +83,15 @@ impl Source {
         Ok(Self { exif, damaged, has_classes, hidden: set.hidden(), others: set.others(), ..Self::of(set) })
     }
 
-    /// An object of Python: `get(index)` gives (image, class), the image as bytes, a path, or an array (H, W, 3) of uint8.
+    /// An object of Python: `get(index)` gives (image, class), the image as bytes, a path, or an array (H, W, 3) of uint8. Images
+    /// are called by `names`, or `name[index]` where there are none.
     #[staticmethod]
-    #[pyo3(signature = (get: "typing.Callable[[int], tuple[typing.Any, int]]", len, name, exif = true))]
-    fn python(get: Py<PyAny>, len: usize, name: String, exif: bool) -> Self {
-        Self { exif, ..Self::of(Objects { get, len, name }) }
+    #[pyo3(signature = (get: "typing.Callable[[int], tuple[typing.Any, int]]", len, name, exif = true, names: "list[str] | None" = None))]
+    fn python(get: Py<PyAny>, len: usize, name: String, exif: bool, names: Option<Vec<OsString>>) -> Result<Self> {
+        if let Some(names) = names.as_ref().filter(|names| names.len() != len) {
+            return Err(Error::shape("names", format!("one for each of {len} images"), names.len()));
+        }
+        Ok(Self { exif, ..Self::of(Objects { get, len, name, names }) })
     }
 
     /// Names of the classes, where they have names.
@@ -99,6 +104,12 @@ impl Source {
     #[getter]
     fn has_classes(&self) -> bool {
         self.has_classes
+    }
+
+    /// Whether images that come as files are turned upright.
+    #[getter]
+    fn exif(&self) -> bool {
+        self.exif
     }
 
     /// How many files and folders were left out because they are hidden.
@@ -119,19 +130,10 @@ impl Source {
         self.damaged.iter().map(|(path, reason)| (path.as_os_str().to_owned(), reason.clone())).collect()
     }
 
-    /// A number by which sources of other files differ: FNV-1a over the names of all files, without their folders.
-    fn fingerprint(&self, py: Python<'_>) -> u64 {
-        py.detach(|| {
-            let mut hash = 0xCBF2_9CE4_8422_2325_u64;
-            for index in 0..self.core.len() {
-                let name = self.core.name(index);
-                let last = name.as_encoded_bytes().rsplit(|byte| b"/\\".contains(byte)).next().unwrap_or_default();
-                for byte in last.iter().chain(&[0]) {
-                    hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
-                }
-            }
-            hash
-        })
+    /// What tells images from others: FNV-1a over their names, from the folder on that holds all of them; and over their bytes'
+    /// counts, with the sum of these, or None where they are not known.
+    fn identity(&self, py: Python<'_>) -> PyResult<(u64, Option<(u64, u64)>)> {
+        run_on(py, "source", || Ok(identity(self.core.as_ref())))
     }
 
     /// What an image is called.
@@ -177,6 +179,47 @@ impl Source {
     }
 }
 
+/// See [`Source::identity`].
+fn identity(source: &dyn data::Source) -> (u64, Option<(u64, u64)>) {
+    let folder = |name: &[u8]| name.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+    let name = |index| source.name(index).into_encoded_bytes();
+    let first = if source.is_empty() { vec![] } else { name(0) };
+    let mut common = folder(&first);
+    for index in 1..source.len() {
+        let same = name(index).iter().zip(&first[..common]).take_while(|(a, b)| a == b).count();
+        common = folder(&first[..same]);
+    }
+    let (mut names, mut sizes, mut sum) = (Fnv::default(), Some(Fnv::default()), 0_u64);
+    for index in 0..source.len() {
+        poll();
+        names.add(&name(index)[common..]);
+        names.add(&[0]);
+        sizes = sizes.zip(source.bytes(index)).map(|(mut sizes, bytes)| {
+            sizes.add(&bytes.to_le_bytes());
+            sum = sum.wrapping_add(bytes);
+            sizes
+        });
+    }
+    (names.0, sizes.map(|sizes| (sizes.0, sum)))
+}
+
+/// FNV-1a.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xCBF2_9CE4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+    }
+}
+
 fn layout_named(name: &str) -> Result<Layout> {
     match name {
         "cifar10" => Ok(Layout::CIFAR10),
@@ -191,6 +234,7 @@ struct Objects {
     get: Py<PyAny>,
     len: usize,
     name: String,
+    names: Option<Vec<OsString>>,
 }
 
 /// An image before it is decoded.
@@ -206,7 +250,10 @@ impl data::Source for Objects {
     }
 
     fn name(&self, index: usize) -> OsString {
-        format!("{}[{index}]", self.name).into()
+        match &self.names {
+            Some(names) => names[index].clone(),
+            None => format!("{}[{index}]", self.name).into(),
+        }
     }
 
     fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {

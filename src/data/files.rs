@@ -1,10 +1,12 @@
 //! Images as files: a list of paths, or a folder with a folder for each class.
 use super::listing::{Folder, Listing};
+use super::names::relative;
 use super::{Item, SUFFIXES, Source};
 use crate::error::{Error, Result};
 use crate::image::{DecodeOptions, read};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Paths, each with a class.
@@ -24,8 +26,11 @@ struct Paths {
 /// `root/<class>/**/image.jpg`, as torchvision's `ImageFolder` reads it; or images in `root` itself, of one class.
 #[derive(Debug)]
 pub struct ImageFolder {
+    root: PathBuf,
     classes: Vec<OsString>,
     files: Files,
+    /// Bytes of each file, when it was listed.
+    sizes: Vec<u64>,
     hidden: usize,
     others: usize,
 }
@@ -85,8 +90,13 @@ impl Source for Files {
         self.paths.ends.len()
     }
 
+    /// As it was given: a list has no root.
     fn name(&self, index: usize) -> OsString {
-        self.paths.get(index)
+        relative(Path::new(&self.paths.get(index)), Path::new(""))
+    }
+
+    fn bytes(&self, index: usize) -> Option<u64> {
+        fs::metadata(self.paths.get(index)).ok().map(|told| told.len())
     }
 
     fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {
@@ -106,7 +116,7 @@ impl ImageFolder {
         if folders.is_empty() {
             targets.resize(all.images.len(), 0);
             classes.push(OsString::new());
-        } else if let Some(first) = all.images.first() {
+        } else if let Some((first, _)) = all.images.first() {
             return Err(Error::image(first, "an image beside the folders of classes; move it into one of them"));
         }
         check_names(root, &folders)?;
@@ -123,7 +133,8 @@ impl ImageFolder {
             return Err(Error::image(root, format!("no image in this folder ({})", SUFFIXES.join(", "))));
         }
         let Listing { images, hidden, others } = all;
-        Ok(Self { classes, files: Files::new(images, targets)?, hidden, others })
+        let (paths, sizes): (Vec<_>, Vec<_>) = images.into_iter().unzip();
+        Ok(Self { root: root.to_owned(), classes, files: Files::new(paths, targets)?, sizes, hidden, others })
     }
 
     /// Names of the classes, in the order of their numbers.
@@ -164,7 +175,11 @@ impl Source for ImageFolder {
     }
 
     fn name(&self, index: usize) -> OsString {
-        self.files.name(index)
+        relative(Path::new(&self.files.paths.get(index)), &self.root)
+    }
+
+    fn bytes(&self, index: usize) -> Option<u64> {
+        Some(self.sizes[index])
     }
 
     fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 /// What is below a folder.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// The images.
-    pub images: Vec<PathBuf>,
+    /// The images, each with its bytes.
+    pub images: Vec<(PathBuf, u64)>,
     /// How many files and folders were left out because they are hidden.
     pub hidden: usize,
     /// How many files are no images by their suffix.
@@ -64,10 +64,14 @@ impl Folder {
             let path = entry.map_err(|e| Error::io(folder, e))?.path();
             if path.file_name().is_some_and(is_hidden) {
                 listing.hidden += 1;
-            } else if path.is_dir() {
+                continue;
+            }
+            let told = fs::metadata(&path).ok();
+            if told.as_ref().is_some_and(fs::Metadata::is_dir) {
                 folders.push(path);
             } else if is_image(&path) {
-                listing.images.push(path);
+                // A link to nowhere is an image that cannot be read.
+                listing.images.push((path, told.map_or(0, |told| told.len())));
             } else {
                 listing.others += 1;
             }

@@ -6,6 +6,7 @@ mod faults;
 mod files;
 mod listing;
 mod loader;
+mod names;
 mod records;
 mod sampler;
 mod views;
@@ -21,7 +22,7 @@ pub use files::{Files, ImageFolder};
 pub use listing::Listing;
 pub use loader::{Batch, Epoch, Loader, Memory};
 pub use records::{Layout, Records};
-pub use sampler::Sampler;
+pub use sampler::{Sampler, Share};
 pub use views::{BatchStyles, Position, Styling, TwoViews, View, ViewParams, ViewsParams};
 pub use webdataset::WebDataset;
 
@@ -48,8 +49,13 @@ pub trait Source: Send + Sync {
         self.len() == 0
     }
 
-    /// What an image is called: its path, or its place in a file.
+    /// What an image is called: its path from the folder that holds all of them on, with forward slashes, or its place in a file.
     fn name(&self, index: usize) -> OsString;
+
+    /// How many bytes an image has where it lies; None where that is not known without reading it. Names and sizes tell data apart.
+    fn bytes(&self, _index: usize) -> Option<u64> {
+        None
+    }
 
     /// An image with its class; 0 where there are no classes.
     ///

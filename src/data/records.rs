@@ -1,11 +1,12 @@
 //! CIFAR-10, CIFAR-100 and STL-10 as their authors pack them: records of one size, colours apart.
+use super::names::{numbered, relative, root};
 use super::{Item, Source};
 use crate::error::{Error, Result};
 use crate::image::{DecodeOptions, Decoded, RgbImage};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// How a record lies in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub struct Records {
     layout: Layout,
     /// Each with the number of its first record.
     files: Vec<(usize, PathBuf)>,
+    root: PathBuf,
     len: usize,
     /// Of records that hold none.
     targets: Option<Vec<i64>>,
@@ -51,7 +53,8 @@ impl Records {
     /// # Errors
     /// A file that cannot be read, or is not of whole records; not one class a record.
     pub fn new(layout: Layout, paths: Vec<PathBuf>, targets: Option<Vec<i64>>) -> Result<Self> {
-        let mut records = Self { layout, files: vec![], len: 0, targets };
+        let root = root(paths.iter().map(PathBuf::as_path));
+        let mut records = Self { layout, files: vec![], root, len: 0, targets };
         for path in paths {
             let bytes = std::fs::metadata(&path).map_err(|e| Error::io(&path, e))?.len() as usize;
             if bytes == 0 || !bytes.is_multiple_of(layout.bytes()) {
@@ -85,7 +88,11 @@ impl Source for Records {
 
     fn name(&self, index: usize) -> OsString {
         let (path, record) = self.place(index);
-        numbered(path, record)
+        numbered(relative(path, &self.root), record)
+    }
+
+    fn bytes(&self, _: usize) -> Option<u64> {
+        Some(self.layout.bytes() as u64)
     }
 
     fn get(&self, index: usize, _: &DecodeOptions<'_>) -> Result<Item> {
@@ -104,7 +111,7 @@ impl Source for Records {
                 "class {} of {classes}, counted from 0; it is another file, or its bytes are shifted",
                 bytes[at]
             );
-            return Err(Error::image(self.name(index), reason));
+            return Err(Error::image(numbered(path, record), reason));
         }
         let own = target.map(|(at, _)| i64::from(bytes[at]));
         let target = self.targets.as_ref().map(|targets| targets[index]).or(own).unwrap_or(0);
@@ -121,11 +128,4 @@ pub(super) fn interleaved(colors: &[u8], side: usize, columns_first: bool) -> De
         bytes.extend([colors[at], colors[size + at], colors[2 * size + at]]);
     }
     Decoded { pixels: RgbImage { height: side, width: side, bytes }, damage: None }
-}
-
-/// What the record of a file is called.
-pub(super) fn numbered(path: &Path, record: impl std::fmt::Display) -> OsString {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!("#{record}"));
-    name
 }

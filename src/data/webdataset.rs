@@ -2,7 +2,7 @@
 //!
 //! Shards are listed once, so that any image can be read at any time and an epoch can be shuffled as a whole.
 use super::listing::{is_hidden, is_image};
-use super::records::numbered;
+use super::names::{numbered, relative, root};
 use super::{Item, SUFFIXES, Source};
 use crate::error::{Error, Result};
 use crate::files;
@@ -37,6 +37,7 @@ const CLASS: &str = "cls";
 pub struct WebDataset {
     /// Each with its length when it was listed.
     shards: Vec<(PathBuf, u64)>,
+    root: PathBuf,
     samples: Vec<Sample>,
     damaged: Vec<(PathBuf, String)>,
     hidden: usize,
@@ -69,7 +70,7 @@ impl WebDataset {
     /// A shard that cannot be read to its end, or holds no image; a class that is no whole number or stands beside no image; two
     /// images or classes of one sample; samples with a class beside others without.
     pub fn new(paths: Vec<PathBuf>, keep_going: bool) -> Result<Self> {
-        let mut set = Self::default();
+        let mut set = Self { root: root(paths.iter().map(PathBuf::as_path)), ..Self::default() };
         for path in paths {
             let before = set.samples.len();
             let listed = set.list(&path).and_then(|()| match set.samples.len() > before {
@@ -289,13 +290,17 @@ impl Source for WebDataset {
 
     fn name(&self, index: usize) -> OsString {
         let sample = &self.samples[index];
-        numbered(&self.shards[sample.shard as usize].0, sample.at)
+        numbered(relative(&self.shards[sample.shard as usize].0, &self.root), sample.at)
+    }
+
+    fn bytes(&self, index: usize) -> Option<u64> {
+        Some(self.samples[index].bytes)
     }
 
     fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {
         let Sample { shard, at, bytes, target } = self.samples[index];
         let (path, len) = &self.shards[shard as usize];
-        let name = PathBuf::from(self.name(index));
+        let name = PathBuf::from(numbered(path, at));
         let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
         if file.metadata().map_err(|e| Error::io(path, e))?.len() != *len {
             return Err(Error::image(name, "the shard has changed since it was listed; make the WebDataset anew"));

@@ -1,4 +1,4 @@
-//! `data/`: orders and shares for any numbers, a source that panics, threads that end.
+//! `data/`: orders and shares for any numbers and ranks, a source that panics, threads that end.
 #![allow(unsafe_code)]
 use super::cifar_files::{batch, string};
 use proptest::prelude::*;
@@ -205,7 +205,7 @@ fn cifar_is_read_as_python_2_wrote_it() {
     assert_eq!(source.len(), 2);
     let Item { image, target } = source.get(1, &DecodeOptions::default()).unwrap();
     assert_eq!((target, &image.pixels.bytes[..3]), (9, &[3072, 4096, 5120].map(|i| (i % 251) as u8)[..]));
-    assert!(source.name(1).to_str().unwrap().ends_with("data_batch_1#1"));
+    assert_eq!(source.name(1).to_str(), Some("data_batch_1#1"));
 }
 
 #[test]
@@ -246,22 +246,36 @@ fn what_is_no_batch_of_cifar_is_an_error_and_takes_no_memory() {
 
 proptest! {
     #[test]
-    fn every_rank_has_as_many_and_none_is_left_out(
+    fn ranks_share_the_batches_of_one(
         len in 1..200_usize, world in 1..6_usize, batch_size in 1..9_usize, epoch in 0..3_u64,
         shuffle: bool, drop_last: bool
     ) {
         let sampler = |rank| Sampler::new(len, batch_size, (shuffle, drop_last), 7, (rank, world));
-        let Ok(first) = sampler(0) else {
-            prop_assert!(drop_last && len / world < batch_size);
+        let all = batch_size * world;
+        let Ok(one) = Sampler::new(len, all, (shuffle, drop_last), 7, (0, 1)) else {
+            prop_assert!(drop_last && len < all && sampler(0).is_err());
             return Ok(());
         };
-        let orders: Vec<Vec<u32>> = (0..world).map(|rank| sampler(rank).unwrap().order(epoch)).collect();
-        prop_assert!(orders.iter().all(|order| order.len() == first.share()));
-        let seen: BTreeSet<u32> = orders.iter().flatten().copied().collect();
-        let all = if drop_last { len / world * world } else { len };
-        prop_assert_eq!(seen.len(), all);
-        let last = first.range(first.batches() - 1);
-        prop_assert!(last.end <= first.share() && last.len() <= batch_size);
-        prop_assert_eq!(drop_last && last.len() < batch_size, false);
+        let seen: BTreeSet<u32> = one.order(epoch).into_iter().collect();
+        prop_assert_eq!((one.order(epoch).len(), seen.len()), (len, len));
+        prop_assert_eq!(one.batches(), if drop_last { len / all } else { len.div_ceil(all) });
+        let mut next = 0;
+        for batch in 0..one.batches() {
+            let Share { first, images, rows } = one.share(batch);
+            prop_assert_eq!((first, &rows), (next, &(0..images)));
+            prop_assert!(images == all || (!drop_last && batch + 1 == one.batches()));
+            next += images;
+            let mut end = 0;
+            for rank in 0..world {
+                let sampler = sampler(rank).unwrap();
+                prop_assert_eq!((sampler.batches(), sampler.order(epoch)), (one.batches(), one.order(epoch)));
+                let share = sampler.share(batch);
+                prop_assert_eq!((share.first, share.images, share.rows.start), (first, images, end));
+                prop_assert_eq!(share.rows.len(), images.div_ceil(world));
+                end = share.rows.end;
+            }
+            prop_assert!(end >= images && end < images + world);
+        }
+        prop_assert!(next == len || (drop_last && next + all > len));
     }
 }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .._sassl import Source
 from .base import Images, checked_targets
+from .identity import of_arrays
 
 
 class Arrays(Images):
@@ -32,8 +33,12 @@ class Arrays(Images):
         if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
             raise ValueError(f"images: expected (N, H, W, 3) uint8, got {images.shape} {images.dtype}")
         classes = checked_targets(targets, len(images))
-        self._place, self._targets = _place(images), classes
+        self._images, self._place, self._targets = images, _place(images), classes
         self.core = Source.python(lambda i: (images[i], classes[i]), len(images), "arrays")
+
+    def identity(self) -> dict[str, Any]:
+        """The shape, and a checksum of the pixels; of an array beyond 256 MB, of as many in images that lie evenly."""
+        return of_arrays(self._images)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return super().__reduce__() if self._place is None else (_mapped, (type(self), self._place, self._targets))

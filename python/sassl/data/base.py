@@ -47,8 +47,22 @@ class Images:
         return self.core.get(index % len(self))
 
     def name(self, index: int) -> str:
-        """The path of an image, or its place in a file."""
+        """What an image is called, as lightly's `LightlyDataset` does: its path from the root on, with forward slashes.
+
+        The root is the folder that was given, or the one that holds all shards or files of records; what lies within such a
+        file is "file#place". A list of files has no root: its paths are as given. A dataset without names has "source[0]".
+        """
         return self.core.name(index)
+
+    def identity(self) -> dict[str, Any]:
+        """What tells these images from others, as a loader's state holds it: plain values.
+
+        The number of the images, a checksum of their names from the folder on that holds all of them, whether they are turned
+        upright, and the sum and a checksum of their files' sizes where these are known without reading.
+        """
+        names, sizes = self.core.identity()
+        told = {"images": len(self), "names": f"{names:016x}", "exif": self.core.exif}
+        return told if sizes is None else {**told, "bytes": sizes[1], "sizes": f"{sizes[0]:016x}"}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} images)"

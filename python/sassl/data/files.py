@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from .._sassl import Source
 from ..arguments import flag
 from .base import File, Images, checked_targets, is_path, left_out
+from .identity import of_bytes
 
 
 class ImageFolder(Images):
@@ -55,10 +57,17 @@ class Files(Images):
         files = list(files)
         classes, exif = checked_targets(targets, len(files)), flag("exif", exif)
         contents = [isinstance(file, bytes) and not is_path(file) for file in files]
-        if files and all(contents):
+        self._contents = [file for file in files if isinstance(file, bytes)] if files and all(contents) else None
+        if self._contents is not None:
             self.core = Source.python(lambda i: (files[i], classes[i]), len(files), "files", exif)
             return
         for i, file in enumerate(files):
             if contents[i] or not isinstance(file, (str, bytes, os.PathLike)):
                 raise TypeError(f"files[{i}]: expected a path, or bytes as all of them, got {type(file).__name__}")
         self.core = Source.files([os.fsdecode(file) for file in files], classes, exif)
+
+    def identity(self) -> dict[str, Any]:
+        """Of bytes, their number and a checksum; of paths as for all `Images`, where sizes are asked of each file."""
+        if self._contents is None:
+            return super().identity()
+        return {**of_bytes(self._contents), "exif": self.core.exif}

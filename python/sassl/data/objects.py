@@ -25,8 +25,10 @@ class Objects(Images):
             "cls"; without a class it is 0.
         exif: whether images that come as files are turned upright, as their EXIF orientation says.
 
-    `classes` are the dataset's own `classes` (torchvision), or names of a Hugging Face `ClassLabel`. What the dataset raises
-    is the `__cause__` of an error that names the image; KeyboardInterrupt and MemoryError are raised as they are.
+    Images are called as lightly's `LightlyDataset` calls them, where the dataset knows their files: it is one, or torchvision's
+    `DatasetFolder` or `ImageFolder`, or a `Subset` or `ConcatDataset` of these. `classes` are the dataset's own `classes`
+    (torchvision), or names of a Hugging Face `ClassLabel`. What the dataset raises is the `__cause__` of an error that names
+    the image; KeyboardInterrupt and MemoryError are raised as they are.
 
     Raises:
         TypeError: no `len` or no `[index]`.
@@ -62,7 +64,29 @@ class Objects(Images):
             return raw, whole(f"source[{index}]: class", label, -(2**63))
 
         self.classes = class_names(dataset, target)
-        self.core = Source.python(get, count, "source", flag("exif", exif))
+        self.core = Source.python(get, count, "source", flag("exif", exif), _file_names(dataset))
+
+
+def _file_names(dataset: Any) -> list[str] | None:
+    """What a dataset's images are called: paths from its root on, with forward slashes; None where it does not know them."""
+    kinds = {kind.__name__ for kind in type(dataset).__mro__}
+    if "Subset" in kinds:
+        known = _file_names(dataset.dataset)
+        return None if known is None else [known[i] for i in dataset.indices]
+    if "ConcatDataset" in kinds:
+        parts = [_file_names(part) for part in dataset.datasets]
+        return None if None in parts else [name for part in parts for name in part or ()]
+    if "LightlyDataset" in kinds:
+        known = _file_names(dataset.dataset) if dataset.index_to_filename.__module__.startswith("lightly.") else None
+        if known is None:
+            known = [str(dataset.index_to_filename(dataset.dataset, i)) for i in range(len(dataset))]
+        return [name.replace(os.sep, "/") for name in known]
+    if "DatasetFolder" not in kinds:
+        return None
+    root = os.path.join(os.fspath(dataset.root), "")
+    # `os.path.relpath` takes microseconds, of each of a million.
+    within = (p[len(root) :] if p.startswith(root) else os.path.relpath(p, root) for p, *_ in dataset.samples)
+    return [path.replace(os.sep, "/") for path in within]
 
 
 def _key(item: dict[str, Any], given: str | None, usual: tuple[str | None, ...], what: str) -> str | None:

@@ -58,7 +58,7 @@ def batch_size(batches: Any) -> int:
         ValueError: batches that do not tell it.
     """
     if isinstance(batches, TwoViewLoader):
-        return int(batches._plan["batch_size"])
+        return batches.batch_size
     if isinstance(batches, (list, tuple)):
         return max(len(pair(batch)[0]) for batch in batches)
     for one in (batches, getattr(batches, "batch_sampler", None)):
@@ -74,8 +74,8 @@ def smaller(batches: Any, size: int) -> set[int]:
     if isinstance(batches, (list, tuple)):
         return {len(pair(batch)[0]) for batch in batches} - {size}
     if isinstance(batches, TwoViewLoader):
-        images, drop_last = batches._plan["images"], batches._plan["drop_last"]
-        share = -(-images // batches._plan["world_size"])
+        drop_last, ranks = batches.drop_last, batches.world_size
+        share = -(-(len(batches.source) % (size * ranks)) // ranks)
     elif hasattr(batches, "sampler") and isinstance(getattr(batches, "batch_size", None), int):
         drop_last = getattr(batches, "drop_last", False)
         try:

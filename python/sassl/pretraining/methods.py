@@ -228,7 +228,14 @@ class Pretraining:
             return data
         if self.normalize == UNKNOWN:
             raise wrong("normalize", UNKNOWN, "a dict or None, for views that are made here")
-        own: dict[str, Any] = {"seed": config.seed, "threads": self._threads, "output": "numpy"}
+        # This engine trains in one process, whatever group or environment it is in.
+        own: dict[str, Any] = {
+            "seed": config.seed,
+            "threads": self._threads,
+            "output": "numpy",
+            "rank": 0,
+            "world_size": 1,
+        }
         return TwoViewLoader(data, self.transform, config.batch_size, **own, on_error=on_error)
 
     def _begin_monitor(self, monitor: Monitor, data: Any, loader: Any, on_error: str) -> None:

@@ -2,7 +2,8 @@
 mod pickle;
 
 use self::pickle::{Parsed, Reader, Value};
-use super::records::{interleaved, numbered};
+use super::names::{numbered, relative, root};
+use super::records::interleaved;
 use super::{Item, Layout, Source};
 use crate::error::{Error, Result};
 use crate::files;
@@ -82,7 +83,12 @@ impl Source for Cifar {
 
     fn name(&self, index: usize) -> OsString {
         let (first, path) = &self.files[self.files.partition_point(|(first, _)| *first <= index) - 1];
-        numbered(path, index - first)
+        let root = root(self.files.iter().map(|(_, path)| path.as_path()));
+        numbered(relative(path, &root), index - first)
+    }
+
+    fn bytes(&self, _: usize) -> Option<u64> {
+        Some(3 * (self.layout.side * self.layout.side) as u64)
     }
 
     fn get(&self, index: usize, _: &DecodeOptions<'_>) -> Result<Item> {

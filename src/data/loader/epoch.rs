@@ -42,7 +42,7 @@ impl Epoch {
         let state = locked(&self.shared.state);
         let sampler = &self.shared.loader.sampler;
         let may = !state.over && state.open.len() <= self.prefetch && state.next < sampler.batches();
-        may.then(|| sampler.range(state.next).len())
+        may.then(|| sampler.share(state.next).rows.len())
     }
 
     /// Opens the next batch with memory for its views.
@@ -51,11 +51,11 @@ impl Epoch {
     /// If the memory is not for as many images as [`Epoch::wanted`] said.
     pub fn open(&self, memory: Memory) {
         let mut state = locked(&self.shared.state);
-        let range = self.shared.loader.sampler.range(state.next);
-        let n = range.len();
+        let share = self.shared.loader.sampler.share(state.next);
+        let n = share.rows.len();
         assert!(memory.iter().all(|parts| parts.count() == n), "memory for {n} images");
-        let needs_batch = self.shared.loader.views.needs_batch();
-        state.open.push_back(Open::new(range, memory, needs_batch));
+        let others = self.shared.others(&share);
+        state.open.push_back(Open::new(share, memory, others));
         state.next += 1;
         drop(state);
         self.shared.work.notify_all();

@@ -1,13 +1,14 @@
 //! What the threads of an epoch share, and what each does: it takes an image of the first batch that has one left, and makes its views.
 use super::{Batch, Loader, Memory};
+use crate::data::sampler::Share;
 use crate::data::{BatchStyles, ViewsParams};
 use crate::error::{Error, Result};
 use crate::image::RgbImage;
 use crate::kernels::threads::lock::{locked, wait};
 use crate::random::Key;
-use std::collections::VecDeque;
+use crate::style::Drawn;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
@@ -37,19 +38,22 @@ pub(super) struct Open {
     error: Option<(usize, Error)>,
 }
 
-/// How far a batch is: of each of two stages, how many images were taken and how many are done.
+/// How far a batch is: of each of two stages, how many images it has, how many were taken and how many are done.
 #[derive(Clone, Copy, Debug)]
 struct Stages {
-    n: usize,
+    n: [usize; 2],
     taken: [usize; 2],
     done: [usize; 2],
 }
 
 struct Job {
-    first: usize,
+    share: Share,
     memory: Memory,
+    /// Rows of other ranks whose F this rank's rows ask for, where styles come from the batch.
+    others: Vec<usize>,
+    /// Of this rank's rows, and after them of the others.
     slots: Vec<OnceLock<Slot>>,
-    /// F of all of them, where styles come from the batch.
+    /// F by row of the whole batch, 0 where nobody asks for it.
     z: OnceLock<Vec<f32>>,
     finished: Vec<OnceLock<(usize, i64, OsString)>>,
 }
@@ -70,26 +74,37 @@ struct Task {
     stage: usize,
 }
 
+impl Job {
+    /// Which row of the whole batch a slot is of.
+    fn row(&self, slot: usize) -> usize {
+        let own = self.share.rows.len();
+        if slot < own { self.share.rows.start + slot } else { self.others[slot - own] }
+    }
+}
+
 impl Open {
-    /// The images at these places of the order, with memory for their views. Each has two stages where styles come from the batch.
-    pub(super) fn new(places: Range<usize>, memory: Memory, needs_batch: bool) -> Self {
-        let n = places.len();
-        let job = Job {
-            first: places.start,
-            memory,
-            slots: (0..n).map(|_| OnceLock::new()).collect(),
-            z: OnceLock::new(),
-            finished: (0..n).map(|_| OnceLock::new()).collect(),
+    /// A rank's share of a batch with memory for its views, and the rows of others that are to be encoded too. Each image has two
+    /// stages where styles come from the batch.
+    pub(super) fn new(share: Share, memory: Memory, others: Option<Vec<usize>>) -> Self {
+        let own = share.rows.len();
+        let all = own + others.as_ref().map_or(0, Vec::len);
+        let stages = match &others {
+            Some(_) => Stages { n: [all, own], taken: [0; 2], done: [0; 2] },
+            None => Stages { n: [0, own], taken: [0; 2], done: [0; 2] },
         };
-        let stages = match needs_batch {
-            true => Stages { n, taken: [0; 2], done: [0; 2] },
-            false => Stages { n, taken: [n, 0], done: [n, 0] },
+        let job = Job {
+            share,
+            memory,
+            others: others.unwrap_or_default(),
+            slots: (0..all).map(|_| OnceLock::new()).collect(),
+            z: OnceLock::new(),
+            finished: (0..own).map(|_| OnceLock::new()).collect(),
         };
         Self { job: Arc::new(job), stages, error: None }
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.stages.done[1] == self.stages.n
+        self.stages.done == self.stages.n
     }
 
     /// What was made, once it is done.
@@ -125,7 +140,7 @@ impl Shared {
         while let Some(task) = self.take() {
             let done = catch_unwind(AssertUnwindSafe(|| self.run(&task)));
             let result = done.unwrap_or_else(|panic| {
-                let index = self.order[task.job.first + task.place] as usize;
+                let index = self.index(&task.job, task.place);
                 let what = self.loader.source.name(index).to_string_lossy().into_owned();
                 Err(panic.downcast::<Error>().map_or_else(|panic| Error::panic(what, &*panic), |error| *error))
             });
@@ -160,13 +175,14 @@ impl Shared {
         }
         open.stages.done[task.stage] += 1;
         let Stages { n, done, .. } = open.stages;
+        let is_encoded = task.stage == 0 && done[0] == n[0];
         // The batch may be the consumer's once this is free: what a thread still holds of it must not outlive that.
         drop(task);
         drop(state);
-        match done {
-            [_, all] if all == n => self.ready.notify_all(),
-            [all, 0] if all == n => self.work.notify_all(),
-            _ => {}
+        if done == n {
+            self.ready.notify_all();
+        } else if is_encoded {
+            self.work.notify_all();
         }
     }
 
@@ -177,26 +193,61 @@ impl Shared {
             return self.finish(job, *place, &slot, None);
         }
         if *stage == 0 {
-            let slot = self.prepare(job, *place, true)?;
+            let mut slot = self.prepare(job, *place, true)?;
+            if *place >= job.share.rows.len() {
+                slot.image = RgbImage::default();
+            }
             drop(job.slots[*place].set(slot));
             return Ok(());
         }
         // Where another image of the batch is an error, so is the batch.
         let slots: Option<Vec<&Slot>> = job.slots.iter().map(OnceLock::get).collect();
         let Some(slots) = slots else { return Ok(()) };
-        let z = job.z.get_or_init(|| slots.iter().flat_map(|slot| &slot.z).copied().collect());
-        self.finish(job, *place, slots[*place], Some(BatchStyles { z, place: *place }))
+        let z = job.z.get_or_init(|| {
+            let dim = slots[0].z.len();
+            let mut z = vec![0.0; job.share.images.max(job.share.rows.end) * dim];
+            for (slot, prepared) in slots.iter().enumerate() {
+                z[job.row(slot) * dim..][..dim].copy_from_slice(&prepared.z);
+            }
+            z
+        });
+        self.finish(job, *place, slots[*place], Some(BatchStyles { z, place: job.row(*place) }))
+    }
+
+    /// Rows of other ranks that this rank's rows take their styles from; None where styles come from elsewhere.
+    pub(super) fn others(&self, share: &Share) -> Option<Vec<usize>> {
+        let views = &self.loader.views;
+        let asked = |row: usize| {
+            // What is drawn for a style is the same for images of all sizes.
+            let params = views.sample(self.key(share, row), (64, 64), (row, share.images));
+            params.into_iter().filter_map(|view| view.style).filter(|style| style.apply).map(|style| style.style)
+        };
+        views.needs_batch().then(|| {
+            let asked = share.rows.clone().flat_map(asked);
+            let rows = asked.filter_map(|style| if let Drawn::Index(row) = style { Some(row) } else { None });
+            rows.filter(|row| !share.rows.contains(row)).collect::<BTreeSet<_>>().into_iter().collect()
+        })
+    }
+
+    /// The image that a row's draws are of. One that stands in for it takes its draws: its own come with itself.
+    fn key(&self, share: &Share, row: usize) -> Key {
+        let own = self.order[(share.first + row) % self.order.len()];
+        Key { seed: self.loader.sampler.seed(), epoch: self.epoch, index: own.into(), view: 0 }
+    }
+
+    /// The image of a slot.
+    fn index(&self, job: &Job, slot: usize) -> usize {
+        self.key(&job.share, job.row(slot)).index as usize
     }
 
     /// Decodes an image, draws for it, and encodes it if need be.
-    fn prepare(&self, job: &Job, place: usize, encode: bool) -> Result<Slot> {
+    fn prepare(&self, job: &Job, slot: usize, encode: bool) -> Result<Slot> {
         let views = &self.loader.views;
-        // An image that stands in for another takes the other's draws: its own come with itself.
-        let own = self.order[job.first + place];
-        let key = Key { seed: self.loader.sampler.seed(), epoch: self.epoch, index: own.into(), view: 0 };
+        let row = job.row(slot);
+        let key = self.key(&job.share, row);
         let region = |height, width| views.region(key, (height, width));
-        let (index, image, target) = self.loader.image(&self.order, job.first + place, &region)?;
-        let params = views.sample(key, (image.height, image.width), (place, job.slots.len()));
+        let (index, image, target) = self.loader.image(&self.order, job.share.first + row, &region)?;
+        let params = views.sample(key, (image.height, image.width), (row, job.share.images));
         let z = match encode {
             true => views.encode(image.view(), &params).map_err(|error| self.named(index, &error))?,
             false => vec![],
@@ -221,8 +272,8 @@ impl Shared {
 impl Stages {
     /// The next image to take, with its stage.
     fn take(&mut self) -> Option<(usize, usize)> {
-        let stage = usize::from(self.taken[0] == self.n);
-        let free = self.taken[stage] < self.n && (stage == 0 || self.done[0] == self.n);
+        let stage = usize::from(self.taken[0] == self.n[0]);
+        let free = self.taken[stage] < self.n[stage] && (stage == 0 || self.done[0] == self.n[0]);
         free.then(|| {
             self.taken[stage] += 1;
             (stage, self.taken[stage] - 1)
