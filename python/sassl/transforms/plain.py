@@ -36,8 +36,16 @@ class SASSL:
         generator: a `torch.Generator` on the CPU or a `numpy.random.Generator`; None: torch's global generator where
             torch is imported, else numpy's. It pickles as its state. DataLoader workers, forked or spawned, start from a copy
             of it and mix each draw with the seed that DataLoader gives them, so that workers and epochs differ, and replay
-            with DataLoader's own generator. Other processes that have a copy repeat its draws.
+            with DataLoader's own generator. "Processes" below tells of others.
         threads, precision: see `Stylizer`, which has them if one is given as the model.
+
+    Processes: in a torch.distributed process group of several ranks each draw is mixed with the rank, so that ranks with equal
+    seeds differ. A worker that is forked or spawned has the rank of the process that started it; it asks no group of its own.
+    Outside DataLoader and such a group, a process that multiprocessing started (`Pool`, Hugging Face's `map(num_proc=)`) mixes
+    in its number among its parent's children, so that those which inherit one generator differ; which of them takes what is
+    the pool's choice. Other copies of a transform repeat its draws where they have a `generator`, as it is part of the copy:
+    pickles, and what a Ray task or actor closes over. Give each copy its own: `transform.generator =
+    numpy.random.default_rng([seed, i])`.
 
     Raises:
         ValueError: p, alpha or beta outside [0, 1] or reversed; no such model; styles of another style space.
@@ -220,21 +228,45 @@ class SASSL:
 
 
 def draw_seed(generator: Any) -> int:
-    """A seed of 64 bits from a torch or numpy generator, or from the global one: so workers differ and runs replay."""
+    """A seed of 64 bits from a torch or numpy generator, or from the global one: so processes differ and runs replay."""
     torch = sys.modules.get("torch")
-    if generator is None:
-        # DataLoader seeds these anew in each worker and epoch.
-        if torch is not None:
-            return int(torch.randint(2**63 - 1, (), device="cpu"))
-        return int(np.random.randint(2**63 - 1, dtype=np.int64))
-    if _is_numpys(generator):
+    # DataLoader seeds the global ones anew in each worker and epoch.
+    if generator is None and torch is None:
+        seed = int(np.random.randint(2**63 - 1, dtype=np.int64))
+    elif _is_numpys(generator):
         seed = int(generator.integers(2**63 - 1))
     else:
         assert torch is not None
         seed = int(torch.randint(2**63 - 1, (), generator=generator, device="cpu"))
-    worker = worker_seed()
+    worker, rank = worker_seed(), _rank()
     # Each worker gets a copy of the generator, in each epoch the same one: DataLoader's seed sets them apart.
-    return seed if worker is None else int(np.random.SeedSequence([seed, worker]).generate_state(1, np.uint64)[0])
+    apart = [worker] if worker is not None and generator is not None else []
+    if worker is None and rank is None:
+        apart = _child()
+    if not apart and rank is None:
+        return seed
+    place = () if rank is None else (rank,)
+    return int(np.random.SeedSequence([seed, *apart], spawn_key=place).generate_state(1, np.uint64)[0])
+
+
+#: The rank of the process that spawned this one. Forked processes inherit their parent's group.
+_parents_rank: int | None = None
+
+
+def _rank() -> int | None:
+    """The rank in torch's process group, of this process or of the one that started it; None where there are not several."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return _parents_rank
+    return distributed.get_rank() if distributed.get_world_size() > 1 else None
+
+
+def _child() -> list[int]:
+    """Which of its parent's children this process is, where multiprocessing or Hugging Face's multiprocess started it."""
+    for name in ("multiprocess.process", "multiprocessing.process"):
+        if (module := sys.modules.get(name)) and (number := module.current_process()._identity):
+            return list(number)
+    return []
 
 
 def worker_seed() -> int | None:
@@ -248,13 +280,27 @@ def _is_numpys(generator: Any) -> bool:
     return isinstance(generator, np.random.Generator)
 
 
+class _Spawned:
+    """A generator on its way to a process that multiprocessing spawns, with the rank of the one that spawns it."""
+
+    def __init__(self, generator: Any, rank: int) -> None:
+        self.generator, self.rank = generator, rank
+
+
 def packed_generator(generator: Any) -> Any:
     """A generator that pickles: torch's, which does not, as the bytes of its state."""
-    return generator if generator is None or _is_numpys(generator) else generator.get_state().numpy().tobytes()
+    packed = generator if generator is None or _is_numpys(generator) else generator.get_state().numpy().tobytes()
+    spawning = getattr(sys.modules.get("multiprocessing.context"), "get_spawning_popen", lambda: None)() is not None
+    rank = _rank() if spawning else None
+    # Elsewhere a pickle is the same on all ranks: Hugging Face's cache goes by it.
+    return packed if rank is None else _Spawned(packed, rank)
 
 
 def unpacked_generator(packed: Any) -> Any:
     """The generator as it was."""
+    if isinstance(packed, _Spawned):
+        global _parents_rank
+        _parents_rank, packed = packed.rank, packed.generator
     if not isinstance(packed, bytes):
         return packed
     import torch
