@@ -10,6 +10,8 @@
 Every random number is a function of (seed, epoch, index of the image, view): results depend neither on threads nor on batches.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .arrays import Arrays
 from .base import Images
 from .files import Files, ImageFolder
@@ -19,6 +21,9 @@ from .records import CIFAR, STL10
 from .sources import as_images
 from .webdataset import WebDataset
 
+if TYPE_CHECKING:
+    from .lightning import TwoViewDataModule
+
 __all__ = [
     "CIFAR",
     "STL10",
@@ -27,7 +32,17 @@ __all__ = [
     "ImageFolder",
     "Images",
     "Objects",
+    "TwoViewDataModule",
     "TwoViewLoader",
     "WebDataset",
     "as_images",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "TwoViewDataModule":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Lightning is imported with it, and only then.
+    from .lightning import TwoViewDataModule
+
+    return TwoViewDataModule

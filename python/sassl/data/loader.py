@@ -149,9 +149,10 @@ class TwoViewLoader:
         """Those of `report` that were used all the same; the others were replaced."""
         return [name for name, (_, _, used) in self._core.report.items() if used]
 
-    def set_epoch(self, epoch: int) -> None:
-        """The next `iter` is this epoch, from its beginning."""
-        self._epoch, self._batch, self._chosen = whole("epoch", epoch), 0, True
+    def set_epoch(self, epoch: int, batch: int = 0) -> None:
+        """The next `iter` is this epoch, from this batch on."""
+        self._epoch, self._batch = whole("epoch", epoch), whole("batch", batch, 0, len(self))
+        self._chosen = True
 
     def state_dict(self) -> dict[str, Any]:
         """Where it is: within an epoch, after the batch that was handed out last. It survives JSON.
