@@ -29,7 +29,7 @@ MAY_USE = {
     "cuda": {"_sassl"},
     "transforms": {"bank", "cuda", "image_files", "images", "arguments", "_sassl"},
     "data": {"transforms", "bank", "images", "arguments", "_sassl"},
-    "evaluation": {"data", "transforms", "arguments", "_sassl"},
+    "evaluation": {"data", "transforms", "images", "arguments", "_sassl"},
     "pretraining": {"evaluation", "data", "transforms", "image_files", "terminal", "arguments", "_sassl"},
     "demo": {"transforms", "image_files", "images", "_sassl"},
     "notebook": {"demo", "transforms", "bank", "image_files", "images", "arguments", "_sassl"},

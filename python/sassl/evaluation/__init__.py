@@ -1,0 +1,36 @@
+"""How good a backbone's features are: nearest neighbours and linear probes, on features that are computed once.
+
+    from sassl import evaluation
+
+    train, test = (evaluation.extract(model, folder) for folder in ("photos/train", "photos/val"))
+    print(evaluation.knn(train, test))  # {"top1": ..., "top5": ...}, in per cent
+    print(evaluation.linear_probe(train, test), evaluation.logistic_probe(train, test))
+
+The model is one of sassl's, or any function of images in floats, as a torch module; that needs the rule by which its images are
+made:
+
+    rule = evaluation.Preprocessing(224, resize=256, normalize={"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})
+    train = evaluation.extract(net, "photos/train", preprocessing=rule)
+
+A class of `test` is that of `train` which has its name, or its number where one of the two has no names. Images of classes that
+`train` has no image of count as wrong, and a warning tells how many they are.
+"""
+
+from .features import Features, encode, extract, left_out, read
+from .preprocessing import Preprocessing
+from .probes import GRID, knn, linear_probe, logistic_probe
+from .protocol import Encoder
+
+__all__ = [
+    "GRID",
+    "Encoder",
+    "Features",
+    "Preprocessing",
+    "encode",
+    "extract",
+    "knn",
+    "left_out",
+    "linear_probe",
+    "logistic_probe",
+    "read",
+]

@@ -1,0 +1,124 @@
+"""What gives features: sassl's models, torch modules, and any other function of images in floats."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _sassl
+from .preprocessing import Preprocessing
+from .protocol import Encoder
+
+Array = NDArray[np.float32]
+
+
+#: sassl's own, or (N, 3, H, W) or (N, H, W, 3) of float32 to (N, dim).
+Model = Encoder | Callable[[Any], Any]
+
+
+def is_own(model: Model) -> TypeGuard[Encoder]:
+    """Whether it knows how its images are made."""
+    return hasattr(model, "encode")
+
+
+def threads_of(model: Model) -> int:
+    """How many images are made at a time."""
+    return model.threads if is_own(model) else int(_sassl.info()["threads"])
+
+
+def rule_of(model: Model, given: Preprocessing | None) -> Preprocessing:
+    """How images are made for this model: as given, or else as its run did.
+
+    Raises:
+        TypeError: no model, no rule; none is given for a model of others.
+        ValueError: the model's normalizing is not known, or is not that of the rule.
+    """
+    name = type(model).__name__
+    if given is not None and not isinstance(given, Preprocessing):
+        raise TypeError(f"preprocessing: expected a sassl.evaluation.Preprocessing, got {type(given).__name__}")
+    if is_own(model):
+        if given is None:
+            return Preprocessing.of(model)
+        if not isinstance(model.normalize, str) and not given.is_normalized_as(model.normalize):
+            raise ValueError(
+                f"preprocessing: normalize = {given.normalize}, where the model's views were normalized by "
+                f"{model.normalize}; give the same"
+            )
+        return given
+    if not callable(model):
+        raise TypeError(f"model: expected one of sassl's, a torch module or a function of images, got {name}")
+    if given is None:
+        raise TypeError(
+            f"preprocessing: how images are made for {name} is not known; give sassl.evaluation.Preprocessing(224, "
+            'resize=256, normalize={"mean": ..., "std": ...}), or what it was trained on'
+        )
+    return given
+
+
+@contextmanager
+def features_of(model: Model) -> Iterator[Callable[[Array], Array]]:
+    """The function of a batch. Meanwhile a torch module, or that of a bound method, is in eval mode; no gradients are kept."""
+    module = _module(model)
+    if is_own(model):
+        yield lambda batch: model.encode(batch, max(1, len(batch)))
+    elif module is None:
+        yield lambda batch: _checked(_called(model)(batch), len(batch))
+    else:
+        with _evaluating(module) as placed:
+            yield lambda batch: _checked(_called(model)(placed(batch)), len(batch))
+
+
+def _called(model: Model) -> Callable[[Any], Any]:
+    assert callable(model)
+    return model
+
+
+def _module(model: Any) -> Any:
+    """The torch module that it is, or whose method it is; None for others."""
+    torch = sys.modules.get("torch")
+    found = (one for one in (model, getattr(model, "__self__", None)) if torch and isinstance(one, torch.nn.Module))
+    return next(found, None)
+
+
+@contextmanager
+def _evaluating(module: Any) -> Iterator[Callable[[Array], Any]]:
+    """The module as it is used after training, each part's mode as before afterwards; and what puts a batch beside it."""
+    torch = sys.modules["torch"]
+    first = next(chain(module.parameters(), module.buffers()), None)
+    device = None if first is None else first.device
+    dtype = first.dtype if first is not None and first.is_floating_point() else torch.float32
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield lambda batch: torch.from_numpy(batch).to(device, dtype)
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _checked(made: Any, n: int) -> Array:
+    """Features on the host, whatever library they are of and wherever they lie.
+
+    Raises:
+        TypeError: no array.
+        ValueError: not (n, dim).
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(made, torch.Tensor):
+        made = made.detach().to("cpu", torch.float32).numpy()
+    elif not hasattr(made, "__array__"):
+        raise TypeError(f"model: expected it to give an array (N, dim), got {type(made).__name__}; return the features")
+    array = np.asarray(made)
+    if array.ndim != 2 or len(array) != n or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"model: expected it to give numbers of shape ({n}, dim) for {n} images, got {array.dtype} of shape {array.shape}; "
+            "pool or flatten them"
+        )
+    return np.ascontiguousarray(array, np.float32)

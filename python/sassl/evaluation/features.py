@@ -1,0 +1,213 @@
+"""Features of images, with their classes: computed once, in batches, and given to the probes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arguments import choice, whole
+from ..data import Images, as_images
+from ..data.classes import numbered
+from ..images import is_image
+from .encoders import Model, features_of, rule_of, threads_of
+from .preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class _Rows(NamedTuple):
+    features: NDArray[np.float32]
+    targets: NDArray[np.int64]
+
+
+class Features(_Rows):
+    """Features (N, dim) float32 and their classes (N,) int64, which it unpacks as; and, where they are known, names.
+
+    Classes are labels: any numbers from 0 up, as 1440764 of ImageNet's n01440764. An image without a class (-1) is an error:
+    leave it out first.
+
+    Args:
+        features, targets: the two arrays.
+        classes: names of the classes, in the order of their numbers. Where two sets have names, these decide which classes
+            are the same, and else the numbers.
+        left_out: images that could not be read and are not here: name to reason.
+    """
+
+    classes: list[str] | None = None
+    left_out: Mapping[str, str] = MappingProxyType({})
+
+    def __new__(
+        cls,
+        features: Any,
+        targets: Any,
+        classes: Sequence[str] | None = None,
+        left_out: Mapping[str, str] | None = None,
+    ) -> Self:
+        self = super().__new__(cls, features, targets)
+        self.classes = None if classes is None else list(classes)
+        self.left_out = dict(left_out or {})
+        return self
+
+    def _replace(self, **fields: Any) -> Self:
+        """The same with other features or targets, and the same names."""
+        known = {"classes": self.classes, "left_out": self.left_out}
+        return type(self)(**{**self._asdict(), **known, **fields})
+
+
+def extract(
+    model: Model,
+    data: Any,
+    *,
+    preprocessing: Preprocessing | None = None,
+    batch_size: int = 256,
+    classes: Sequence[str] | None = None,
+    on_error: str = "raise",
+) -> Features:
+    """Features of all images, each made as the model's views were: the middle part, resized and normalized.
+
+    Args:
+        model: one of sassl's, as of `sassl.SimCLR`, or any `Encoder`; or a torch module, or a method of one: it gets tensors on
+            its own device, in its own floating type, and is in eval mode meanwhile, without gradients; or any other function:
+            it gets arrays of float32. All take (N, 3, H, W), or (N, H, W, 3) if the rule says so, and give (N, dim).
+        data: whatever a `TwoViewLoader` takes as its source. Names of its classes are those of its folders, of a torch or
+            torchvision dataset's `classes`, or of a Hugging Face dataset's `ClassLabel`.
+        preprocessing: how images are made; None: as in the run of sassl's model, `Preprocessing.of(model)`. It has to be given
+            for models of others, and for one that learnt from batches whose normalizing is "not known".
+        batch_size: images at a time.
+        classes: names in the order of their numbers, as `ImageFolder.classes` of the training images, by which those of `data`
+            are numbered; None: as `data` numbers them. `knn` and the probes go by names in either case.
+        on_error: "raise", or "report": leave out what cannot be read, and a warning counts it; `Features.left_out` has it.
+
+    Returns:
+        Features in float32 on the host, wherever the model is.
+
+    Raises:
+        OSError, ValueError: no image, one that cannot be read, one of a class that is not among those; names for classes that
+            have none; features of another shape.
+        TypeError: no model; a model of others without a rule.
+    """
+    how = choice("on_error", on_error, ("raise", "report"))
+    found = read(model, as_images(data), batch_size, classes, how, preprocessing)
+    if found.left_out:
+        warnings.warn(left_out(found), stacklevel=2)
+    return found
+
+
+def encode(
+    model: Model, images: Any, *, preprocessing: Preprocessing | None = None, batch_size: int = 256
+) -> NDArray[np.float32]:
+    """Features of images alone, made as `extract` makes them.
+
+    Args:
+        model, preprocessing: as of `extract`.
+        images: (N, H, W, 3) uint8, or a tensor (N, 3, H, W) of uint8; or a list of PIL images, paths, bytes of files, arrays
+            (H, W, 3) and tensors (3, H, W) of uint8; or one of these.
+        batch_size: images at a time.
+
+    Returns:
+        (N, dim) float32; of one image (1, dim).
+
+    Raises:
+        OSError, TypeError, ValueError: as of `extract`; floats.
+    """
+    rule, batch_size = rule_of(model, preprocessing), whole("batch_size", batch_size, 1)
+    listed = _listed(images)
+
+    def made(i: int) -> NDArray[np.float32]:
+        try:
+            return rule(listed[i])
+        except TypeError as error:
+            raise TypeError(f"images[{i}]: {error}; a data set goes to extract") from error
+        except ValueError as error:
+            raise ValueError(f"images[{i}]: {error}") from error
+
+    parts: list[NDArray[np.float32]] = []
+    with features_of(model) as features, ThreadPoolExecutor(threads_of(model)) as threads:
+        for first in range(0, max(1, len(listed)), batch_size):
+            rows = list(threads.map(made, range(first, min(first + batch_size, len(listed)))))
+            parts.append(features(np.stack(rows) if rows else np.empty((0, *rule.shape), np.float32)))
+    return np.concatenate(parts)
+
+
+def _listed(images: Any) -> Any:
+    """The images by number.
+
+    Raises:
+        ValueError: floats.
+    """
+    single = isinstance(images, (str, bytes, os.PathLike)) or (is_image(images) and getattr(images, "ndim", 3) != 4)
+    listed = [images] if single else images if is_image(images) else list(images)
+    for one in (listed,) if is_image(listed) else listed:
+        dtype = str(getattr(one, "dtype", "uint8")).removeprefix("torch.")
+        if "float" in dtype:
+            raise ValueError(
+                f"images: {dtype}, and how floats are normalized is not known; give uint8 images, or give floats that are "
+                "normalized as the model's views were to encode_normalized"
+            )
+    return listed
+
+
+def left_out(found: Features) -> str:
+    """What there is to tell of images that could not be read."""
+    name, why = next(iter(found.left_out.items()))
+    first = why if name in why else f"{name}: {why}"
+    n = len(found.left_out)
+    return f"{n} of {n + len(found.targets)} images could not be read and are left out; {first}"
+
+
+def read(
+    model: Model,
+    images: Images,
+    batch_size: int = 256,
+    classes: Sequence[str] | None = None,
+    on_error: str = "raise",
+    preprocessing: Preprocessing | None = None,
+) -> Features:
+    """As `extract`, without a warning."""
+    numbers, names = numbered(images, classes), images.classes
+    if not len(images):
+        raise ValueError("data: there is no image")
+    batch_size, rule = whole("batch_size", batch_size, 1), rule_of(model, preprocessing)
+
+    def made(i: int) -> tuple[NDArray[np.float32], int] | Exception:
+        try:
+            image, target = images[i]
+            return rule(image), target
+        except (ValueError, OSError) as error:
+            # A system without descriptors or memory is no fault of the image.
+            if on_error == "raise" or getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise
+            return error
+
+    features: list[NDArray[np.float32]] = []
+    targets: list[int] = []
+    lost: dict[str, str] = {}
+    with features_of(model) as encoded, ThreadPoolExecutor(threads_of(model)) as threads:
+        for first in range(0, len(images), batch_size):
+            rows = range(first, min(first + batch_size, len(images)))
+            batch: list[NDArray[np.float32]] = []
+            for i, one in zip(rows, threads.map(made, rows), strict=True):
+                if isinstance(one, Exception):
+                    lost[images.name(i)] = str(one)
+                else:
+                    batch.append(one[0])
+                    targets.append(one[1])
+            if batch:
+                features.append(encoded(np.stack(batch)))
+    if not features:
+        raise ValueError(f"data: none of {len(images)} images could be read; {next(iter(lost.values()))}")
+    found = np.asarray(targets, np.int64)
+    if names is not None and found.max() >= len(names):
+        raise ValueError(f"class {found.max()}: the data has names of {len(names)} classes, {', '.join(names[:10])}")
+    if numbers is not None:
+        found = np.where(found < 0, found, numbers[found])
+    return Features(np.concatenate(features), found, names if classes is None else classes, lost)

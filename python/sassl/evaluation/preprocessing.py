@@ -1,0 +1,131 @@
+"""How images become the floats that a backbone takes: resized, the middle cut out, normalized."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arguments import choice, flag, whole, wrong
+from ..images import pixels
+from ..transforms import functional as F
+from ..transforms.two_views import UNKNOWN, size
+
+if TYPE_CHECKING:
+    from .protocol import Encoder
+
+#: ImageNet's usual sizes, 256 and 224, in ratio.
+_MARGIN = 256 / 224
+#: Images of so small a side, such as CIFAR's, are not cropped.
+_SMALL = 64
+#: How many times as long as wide an image may be; of a longer one the middle is taken, for it would be enlarged as a whole.
+_LONGEST = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """A rule, and a function: an image (PIL, path, bytes, uint8) to (3, H, W) or (H, W, 3) float32.
+
+    With `resize` it is torchvision's `Resize(resize)` and `CenterCrop(size)` on PIL images, to the bit, then `ToTensor` and
+    `Normalize`. The rule of sassl's own models is that of their run: `Preprocessing.of(model)`.
+
+    Args:
+        size: side of what comes out, or (height, width).
+        resize: the shorter side to which an image is resized, its shape kept, before the middle of `size` is cut out, as 256
+            for 224; None: the middle square as a whole is resized to `size`.
+        interpolation: "bilinear" or "bicubic", antialiased as Pillow's.
+        normalize: a dict of "mean" and "std" of numbers in [0, 1], three each; None: numbers stay in [0, 1].
+        channels_last: (H, W, 3); else (3, H, W), as torch modules take it.
+
+    Raises:
+        ValueError: a size below 1, `resize` smaller than `size`, another interpolation, no such dict.
+    """
+
+    size: int | tuple[int, int] = field(kw_only=False)
+    resize: int | None = None
+    interpolation: str = "bilinear"
+    normalize: dict[str, Any] | None
+    channels_last: bool = False
+
+    def __post_init__(self) -> None:
+        height, width = size(self.size)
+        object.__setattr__(self, "size", height if height == width else (height, width))
+        if self.resize is not None:
+            whole("resize", self.resize, max(height, width))
+        choice("interpolation", self.interpolation, ("bilinear", "bicubic"))
+        object.__setattr__(self, "normalize", _mean_and_std(self.normalize))
+        flag("channels_last", self.channels_last)
+
+    @classmethod
+    def of(cls, model: Encoder) -> Preprocessing:
+        """What makes images as the run of one of sassl's models made its views: their size, interpolation and normalizing.
+
+        The shorter side becomes 8/7 of the views', as 256 for 224; images for views of 64 pixels or less, or of views that are
+        no squares, are not cropped beyond the middle square.
+
+        Raises:
+            ValueError: the model learnt from batches that others normalized in a way that is not known.
+        """
+        if isinstance(model.normalize, str):
+            raise ValueError(
+                f"normalize = {UNKNOWN!r}: the model learnt from batches of others; give preprocessing=Preprocessing(...) with "
+                "what they were normalized by, or None, or give encode_normalized floats that are"
+            )
+        height, width = model.transform._core.size
+        resize = round(height * _MARGIN) if height == width > _SMALL else None
+        interpolation = model.transform._settings["interpolation"]
+        return cls(
+            (height, width), resize=resize, interpolation=interpolation, normalize=model.normalize, channels_last=True
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of what comes out."""
+        height, width = size(self.size)
+        return (height, width, 3) if self.channels_last else (3, height, width)
+
+    def __call__(self, image: Any) -> NDArray[np.float32]:
+        part = self._middle(pixels(image))
+        mean, std = (self.normalize or {"mean": (0.0,) * 3, "std": (1.0,) * 3}).values()
+        made = F.normalize(part, mean, std)
+        return made.transpose(1, 2, 0) if self.channels_last else made
+
+    def _middle(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The part that is seen, in its size."""
+        height, width = size(self.size)
+        if self.resize is None:
+            side = min(image.shape[:2])
+            top, left = ((sides - side) // 2 for sides in image.shape[:2])
+            return F.resized_crop(image, top, left, side, side, (height, width), self.interpolation)
+        rows, columns = (min(sides, _LONGEST * min(image.shape[:2])) for sides in image.shape[:2])
+        top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+        # torchvision's `Resize` rounds the longer side down, and its `CenterCrop` a half to the even number.
+        shorter = min(rows, columns)
+        resized = self.resize * rows // shorter, self.resize * columns // shorter
+        whole_image = F.resized_crop(image, top, left, rows, columns, resized, self.interpolation)
+        top, left = round((resized[0] - height) / 2), round((resized[1] - width) / 2)
+        return np.ascontiguousarray(whole_image[top : top + height, left : left + width])
+
+    def is_normalized_as(self, normalize: Any) -> bool:
+        """Whether floats come out as of this dict, or of None."""
+        return self.normalize == _mean_and_std(normalize)
+
+
+def _mean_and_std(normalize: Any) -> dict[str, tuple[float, ...]] | None:
+    """The dict, with tuples of floats."""
+    if normalize is None:
+        return None
+    try:
+        found = {name: tuple(float(x) for x in normalize[name]) for name in ("mean", "std")}
+        numbers = [*found["mean"], *found["std"]]
+        fits = all(len(x) == 3 for x in found.values()) and all(map(isfinite, numbers)) and min(found["std"]) > 0
+    except (TypeError, ValueError, KeyError, IndexError):
+        fits = False
+    if not fits:
+        raise wrong(
+            "normalize", normalize, 'a dict of "mean" and "std", three numbers each, the latter above 0, or None'
+        )
+    return found
