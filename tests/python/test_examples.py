@@ -29,11 +29,28 @@ def test_pretrain_cifar10(images, tmp_path):
     assert {"backbone.safetensors", "history.png", "log.csv"} <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_finetune_torchvision(images, tmp_path):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"small_stem": True, "input_size": 32},
+        {"input_size": 32, "views": {"normalize": {"mean": [0.5] * 3, "std": [0.2] * 3}}},
+    ],
+    ids=["small stem", "normalized"],
+)
+def test_finetune_torchvision(settings, images, tmp_path):
     need("torchvision")
     need("safetensors")
-    sassl.SimCLR("resnet18", hidden_dim=32, dim=16).export_backbone(tmp_path / "net.safetensors")
-    options = ["--arch", "resnet18", "--input-size", 32, "--epochs", 3, "--batch-size", 8]
-    done = run("finetune_torchvision.py", tmp_path / "net.safetensors", images, *options)
+    sassl.SimCLR("resnet18", hidden_dim=32, dim=16, **settings).export_backbone(tmp_path / "net.safetensors")
+    done = run("finetune_torchvision.py", tmp_path / "net.safetensors", images, "--epochs", 3, "--batch-size", 8)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("epoch 3: loss ")
+
+
+def test_finetune_torchvision_asks_how_images_are_normalized(images, tmp_path):
+    need("torchvision")
+    need("safetensors")
+    model = sassl.SimCLR("resnet18", hidden_dim=32, dim=16, input_size=32, views={"normalize": "not known"})
+    model.export_backbone(tmp_path / "net.safetensors")
+    done = run("finetune_torchvision.py", tmp_path / "net.safetensors", images)
+    assert done.returncode == 2
+    assert "normalizing is not known" in done.stderr

@@ -21,10 +21,12 @@ import sassl
 from conftest import need
 from PIL import Image
 from sassl import evaluation, terminal
+from sassl.cli import main
 from sassl.data import Arrays, Files, ImageFolder, TwoViewLoader
 from sassl.pretraining import PRESETS, Config, History, Monitor, Pretraining
 from sassl.pretraining.folder import Folder
 from sassl.pretraining.loop import rates
+from sassl.pretraining.weights import usage
 from sassl.transforms import SimCLRTransform
 from sassl.transforms.plain import SASSL
 from sassl.transforms.recipes import IMAGENET_NORMALIZE
@@ -113,6 +115,45 @@ def test_exports_load_in_torchvision_and_timm(tmp_path):
         with torch.no_grad():
             for one in (net.eval(), other.eval()):
                 assert np.allclose(one(images).numpy(), model.encode(images.numpy()), rtol=1e-3, atol=1e-4)
+
+
+def test_an_export_says_how_it_is_used(tmp_path, capsys):
+    need("torchvision")
+    import torch
+    import torchvision
+    from safetensors import safe_open
+
+    views = {"normalize": {"mean": (0.5, 0.4, 0.3), "std": np.array([0.2, 0.25, 0.125])}}
+    model = simclr(input_size=(16, 24), views=views)
+    model.save(tmp_path / "model.safetensors")
+    for suffix in ("safetensors", "pth"):
+        file = tmp_path / f"net.{suffix}"
+        assert main(["export", str(tmp_path / "model.safetensors"), "--out", str(file)]) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[1] == "images: 16x24, bicubic, normalized by mean [0.5, 0.4, 0.3] and std [0.2, 0.25, 0.125]"
+        assert ("a .pth file has no place" in said[2]) == (suffix == "pth")
+        # What is printed is what torchvision's network needs.
+        net = torchvision.models.resnet18()
+        exec("\n".join(line.strip() for line in said[-2:]), {"net": net, "torch": torch})
+        if suffix == "pth":
+            tensors = torch.load(file, weights_only=True)
+        else:
+            with safe_open(file, "pt") as opened:
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                told = {name: text for name, text in opened.metadata().items() if not name.startswith("format")}
+                assert {"arch": "resnet18", "stem": "cifar", "interpolation": '"bicubic"'}.items() <= told.items()
+                assert json.loads(told["input_size"]) == [16, 24]
+                assert json.loads(told["normalize"]) == {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.125]}
+        assert net.load_state_dict(tensors, strict=False) == (["fc.weight", "fc.bias"], [])
+        net.fc = torch.nn.Identity()
+        images = torch.rand(2, 3, 16, 24)
+        with torch.no_grad():
+            assert np.allclose(net.eval()(images), model.encode(images), rtol=1e-3, atol=1e-4)
+    for given, told in ((None, "in [0, 1], not normalized"), ("not known", "which is not known")):
+        (line,) = usage(
+            sassl.SimCLR("resnet18", hidden_dim=8, dim=8, views={"normalize": given}), tmp_path / "a.safetensors"
+        )
+        assert line.endswith(told)
 
 
 def test_a_stopped_run_goes_on_to_the_bit(folder, tmp_path):

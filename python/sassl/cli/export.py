@@ -6,13 +6,19 @@ import argparse
 from pathlib import Path
 
 from .. import pretraining
+from ..pretraining.weights import usage
 from ..terminal import say
 from .options import Commands, command
 
 
 def add(commands: Commands) -> None:
     """The command and its options."""
-    sub = command(commands, "export", run, "Write a checkpoint's backbone under torchvision's names.")
+    sub = command(
+        commands,
+        "export",
+        run,
+        "Write a checkpoint's backbone under torchvision's names, and say what torchvision needs for it.",
+    )
     sub.add_argument("checkpoint", type=Path)
     sub.add_argument("--out", type=Path, required=True, help="a .safetensors or .pth file")
 
@@ -22,4 +28,6 @@ def run(args: argparse.Namespace) -> int:
     model = pretraining.Pretraining.load(args.checkpoint)
     model.export_backbone(args.out)
     say(f"{args.out}: {model.config.arch}, {model.config.method}, {len(model.history)} epochs")
+    for line in usage(model, args.out):
+        say(line)
     return 0

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import pretraining
 from ..pretraining import demo
+from ..pretraining.weights import usage
 from ..terminal import say, tell
 from ..transforms.plain import SASSL
 from .options import Commands, command
@@ -115,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt(f"; to go on: {shlex.join(again(args))}") from None
     model.export_backbone(backbone)
     say(f"{args.out}: {len(model.history)} epochs, loss {model.history[-1]['loss']:.4g}; backbone.safetensors")
+    for line in usage(model, backbone):
+        say(line)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._sassl import Trainer, checkpoint_metadata, write_file, write_tensors
+from .._sassl import Trainer, checkpoint_metadata
 from ..arguments import choice, flag, whole, wrong
 from ..data import TwoViewLoader
 from ..data.classes import class_names
@@ -27,11 +26,12 @@ from .folder import Folder, metadata
 from .history import History
 from .loop import Loop
 from .monitor import Monitor
+from .weights import Weights
 
 Callback = Callable[["Pretraining", dict[str, float]], object]
 
 
-class Pretraining:
+class Pretraining(Weights):
     """What the three methods share; they differ in their preset and in the recipe of their views.
 
     Args:
@@ -297,14 +297,6 @@ class Pretraining:
         parts = [self._trainer.encode(array[i : i + batch_size]) for i in range(0, len(array), batch_size)]
         return np.concatenate(parts) if parts else np.empty((0, self._trainer.features), np.float32)
 
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """The backbone's tensors under torchvision's names, in its order of axes: float32, and int64 where PyTorch counts."""
-        state = self._trainer.backbone()
-        counts = {
-            name: tensor.astype(np.int64) for name, tensor in state.items() if name.endswith("num_batches_tracked")
-        }
-        return {**state, **counts}
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes everything, settings too: the whole file, or nothing."""
         self._trainer.save(path, metadata(self.config, self.history, len(self.history)))
@@ -340,30 +332,6 @@ class Pretraining:
             raise ValueError(f"{os.fspath(path)}: {error}") from None
         model.history = History(json.loads(model._trainer.load(path)["history"]))
         return model
-
-    def export_backbone(self, path: str | os.PathLike[str]) -> None:
-        """Writes the backbone under torchvision's names: .safetensors, or .pth where torch is installed.
-
-        `torchvision.models.resnet18().load_state_dict(..., strict=False)` then misses fc.weight and fc.bias alone. With
-        `small_stem` its conv1 has to be made as CIFAR's first: 3x3, stride 1, and no max-pool after it.
-
-        Raises:
-            ValueError: another suffix.
-            ImportError: .pth without torch.
-        """
-        file, stem = Path(path), "cifar" if self.config.small_stem else "imagenet"
-        if file.suffix == ".safetensors":
-            write_tensors(file, self.state_dict(), {"format": "pt", "arch": self.config.arch, "stem": stem})
-        elif file.suffix == ".pth":
-            try:
-                import torch
-            except ImportError:
-                raise ImportError(f"{file}: .pth needs torch; install it, or write a .safetensors file") from None
-            data = io.BytesIO()
-            torch.save({name: torch.from_numpy(tensor) for name, tensor in self.state_dict().items()}, data)
-            write_file(file, data.getvalue())
-        else:
-            raise wrong("path", os.fspath(path), "a .safetensors or .pth file")
 
     def __repr__(self) -> str:
         given = {name: value for name, value in asdict(self.config).items() if name != "method"}

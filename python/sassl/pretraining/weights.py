@@ -1,0 +1,95 @@
+"""A backbone's weights under torchvision's names: as a state dict, as a file of their own."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._sassl import Trainer, write_file, write_tensors
+from ..arguments import wrong
+from .config import Config, plain
+
+#: What makes torchvision's `net` have the stem that `small_stem` means.
+SMALL_STEM = ("net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)", "net.maxpool = torch.nn.Identity()")
+
+
+class Weights:
+    """What goes out of a model's backbone."""
+
+    config: Config
+    _trainer: Trainer
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """The backbone's tensors under torchvision's names, in its order of axes: float32, and int64 where PyTorch counts."""
+        state = self._trainer.backbone()
+        counts = {
+            name: tensor.astype(np.int64) for name, tensor in state.items() if name.endswith("num_batches_tracked")
+        }
+        return {**state, **counts}
+
+    def export_backbone(self, path: str | os.PathLike[str]) -> None:
+        """Writes the backbone under torchvision's names: .safetensors, or .pth where torch is installed.
+
+        `torchvision.models.resnet18().load_state_dict(..., strict=False)` then misses fc.weight and fc.bias alone. With
+        `small_stem` its stem has to be made as CIFAR's first, by these two lines:
+
+            net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
+            net.maxpool = torch.nn.Identity()
+
+        A .safetensors file's metadata tell how the backbone is used: "arch", "stem" ("imagenet" or "cifar"), and in JSON
+        "input_size" (a side or [height, width]), "interpolation" and "normalize" (an object of "mean" and "std", null, or
+        "not known", of batches that others made). A .pth file is a state dict and has no place for them.
+
+        Raises:
+            ValueError: another suffix.
+            ImportError: .pth without torch.
+        """
+        file = Path(path)
+        if file.suffix == ".safetensors":
+            write_tensors(file, self.state_dict(), {"format": "pt", **about(self)})
+        elif file.suffix == ".pth":
+            try:
+                import torch
+            except ImportError:
+                raise ImportError(f"{file}: .pth needs torch; install it, or write a .safetensors file") from None
+            data = io.BytesIO()
+            torch.save({name: torch.from_numpy(tensor) for name, tensor in self.state_dict().items()}, data)
+            write_file(file, data.getvalue())
+        else:
+            raise wrong("path", os.fspath(path), "a .safetensors or .pth file")
+
+
+def about(model: Any) -> dict[str, str]:
+    """How a model's backbone is used, as metadata."""
+    used = {
+        "input_size": model.config.input_size,
+        "interpolation": model.transform._settings["interpolation"],
+        "normalize": model.normalize,
+    }
+    stem = "cifar" if model.config.small_stem else "imagenet"
+    return {"arch": model.config.arch, "stem": stem, **{name: json.dumps(plain(value)) for name, value in used.items()}}
+
+
+def usage(model: Any, file: Path) -> list[str]:
+    """Lines for those who use an exported file: what images it takes, and what torchvision's network needs."""
+    told = {name: json.loads(value) for name, value in about(model).items() if name not in ("arch", "stem")}
+    normalize, size = told["normalize"], told["input_size"]
+    height, width = size if isinstance(size, list) else (size, size)
+    if isinstance(normalize, dict):
+        floats = f"normalized by mean {normalize['mean']} and std {normalize['std']}"
+    else:
+        floats = (
+            "in [0, 1], not normalized" if normalize is None else "normalized as the batches were, which is not known"
+        )
+    lines = [f"images: {height}x{width}, {told['interpolation']}, {floats}"]
+    if file.suffix == ".pth":
+        lines.append("a .pth file has no place for that; a .safetensors file keeps it in its metadata")
+    if model.config.small_stem:
+        lines += ["stem: CIFAR's; in torchvision, before load_state_dict:", *(f"    {line}" for line in SMALL_STEM)]
+    return lines
