@@ -184,3 +184,76 @@ def test_what_cannot_be(images):
             Preprocessing(**{"size": 16, "normalize": None, **settings})
     with pytest.raises(TypeError, match="normalize"):
         Preprocessing(16)
+
+
+def test_a_model_of_sassl_takes_images_and_makes_them_as_its_run_did(tmp_path):
+    need("torchvision")
+    import torch
+    from sklearn.datasets import load_sample_image
+    from torchvision import transforms as T
+
+    photo = load_sample_image("china.jpg").copy()
+    model = sassl.BYOL("resnet18", hidden_dim=16, dim=8, input_size=80, threads=2)
+    steps = [
+        T.Resize(91, T.InterpolationMode.BICUBIC),
+        T.CenterCrop(80),
+        T.ToTensor(),
+        T.Normalize(**IMAGENET_NORMALIZE),
+    ]
+    expected = model.encode_normalized(T.Compose(steps)(Image.fromarray(photo))[None])
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    planes = torch.from_numpy(photo).permute(2, 0, 1)
+    for images in (
+        photo,
+        photo[None],
+        [photo],
+        planes,
+        planes[None],
+        [planes],
+        Image.fromarray(photo),
+        tmp_path / "photo.png",
+        [str(tmp_path / "photo.png")],
+        (tmp_path / "photo.png").read_bytes(),
+    ):
+        assert np.allclose(model.encode(images), expected, atol=1e-4 * np.abs(expected).max())
+    many = model.encode([photo, planes, Image.fromarray(photo[::2])], batch_size=2)
+    assert np.allclose(many[:2], expected, atol=1e-4 * np.abs(expected).max())
+    assert np.array_equal(many, evaluation.extract(model, [photo, photo, photo[::2].copy()], batch_size=2).features)
+    assert model.encode([]).shape == model.encode_normalized(np.empty((0, 80, 80, 3), np.float32)).shape == (0, 512)
+
+
+def test_floats_are_refused_where_images_are_meant_and_images_where_floats_are(tmp_path):
+    need("torch")
+    import torch
+
+    model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=16, dim=8, input_size=16, threads=2)
+    unit = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    for images in (
+        unit,
+        unit * 255,
+        unit[0],
+        [unit[0]],
+        torch.from_numpy(unit).permute(0, 3, 1, 2),
+        unit.astype(np.float16),
+    ):
+        with pytest.raises(
+            ValueError, match=r"images: float\d\d, and how floats are normalized is not known; .*encode_normalized"
+        ):
+            model.encode(images)
+    assert model.encode_normalized(unit).shape == (2, 512)
+    with pytest.raises(ValueError, match="images: expected floats that are normalized, got uint8; images go to encode"):
+        model.encode_normalized((unit * 255).astype(np.uint8))
+    with pytest.raises(ValueError, match=r"images\[0\]: .*none of JPEG"):
+        model.encode([b"no image"])
+    with pytest.raises(TypeError, match=r"images\[0\]: expected a PIL image, .* got tuple; a data set goes to extract"):
+        model.encode([(unit, 0)])
+    for images in (3, None, {"image": unit}):
+        with pytest.raises(TypeError, match=f"images: expected an image, .* got {type(images).__name__}"):
+            model.encode(images)
+    with pytest.raises(IsADirectoryError, match="a folder; extract takes it, or give a list of files"):
+        model.encode(tmp_path)
+    unknown = sassl.SimCLR(
+        "resnet18", small_stem=True, hidden_dim=16, dim=8, input_size=16, views={"normalize": "not known"}
+    )
+    with pytest.raises(ValueError, match=r"normalize = 'not known': .*encode_normalized"):
+        unknown.encode((unit * 255).astype(np.uint8))

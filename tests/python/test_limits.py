@@ -219,7 +219,7 @@ def test_a_handler_of_signals_cannot_use_the_trainer_that_it_interrupts():
 
         signal.signal(signal.SIGUSR1, handler)
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR1)).start()
-        model.encode(np.zeros((600, 3, 64, 64), np.float32), batch_size=600)
+        model.encode_normalized(np.zeros((600, 3, 64, 64), np.float32), batch_size=600)
         print(told)
         model.state_dict()
         """
@@ -235,16 +235,16 @@ def test_a_fork_while_another_thread_encodes_is_told_or_goes_on():
         import numpy as np, sassl
         model = sassl.SimCLR("resnet18", input_size=32, hidden_dim=16, dim=8)
         images = np.zeros((8, 32, 32, 3), np.float32)
-        model.encode(images)
+        model.encode_normalized(images)
         def work():
             while True:
-                model.encode(images)
+                model.encode_normalized(images)
         threading.Thread(target=work, daemon=True).start()
         time.sleep(0.2)
         child = os.fork()
         if child == 0:
             try:
-                model.encode(images)
+                model.encode_normalized(images)
             except ValueError as error:
                 assert "forked" in str(error)
             os._exit(0)

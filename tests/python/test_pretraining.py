@@ -83,9 +83,9 @@ def test_methods_learn_save_load_and_export(kind, folder, tmp_path):
     assert same(model, loaded)
     assert loaded.history == model.history
     images = np.random.default_rng(0).random((5, 16, 16, 3), np.float32)
-    assert np.array_equal(model.encode(images), loaded.encode(images, batch_size=2)) or np.allclose(
-        model.encode(images), loaded.encode(images, batch_size=2), atol=1e-5
-    )
+    assert np.array_equal(
+        model.encode_normalized(images), loaded.encode_normalized(images, batch_size=2)
+    ) or np.allclose(model.encode_normalized(images), loaded.encode_normalized(images, batch_size=2), atol=1e-5)
     model.export_backbone(tmp_path / "backbone.safetensors")
     assert (tmp_path / "backbone.safetensors").stat().st_size > 4e7
     others = [other for other in (sassl.MoCoV2, sassl.BYOL, sassl.SimCLR) if other is not kind]
@@ -114,7 +114,7 @@ def test_exports_load_in_torchvision_and_timm(tmp_path):
         other.load_state_dict(tensors)
         with torch.no_grad():
             for one in (net.eval(), other.eval()):
-                assert np.allclose(one(images).numpy(), model.encode(images.numpy()), rtol=1e-3, atol=1e-4)
+                assert np.allclose(one(images).numpy(), model.encode_normalized(images.numpy()), rtol=1e-3, atol=1e-4)
 
 
 def test_an_export_says_how_it_is_used(tmp_path, capsys):
@@ -148,7 +148,7 @@ def test_an_export_says_how_it_is_used(tmp_path, capsys):
         net.fc = torch.nn.Identity()
         images = torch.rand(2, 3, 16, 24)
         with torch.no_grad():
-            assert np.allclose(net.eval()(images), model.encode(images), rtol=1e-3, atol=1e-4)
+            assert np.allclose(net.eval()(images), model.encode_normalized(images), rtol=1e-3, atol=1e-4)
     for given, told in ((None, "in [0, 1], not normalized"), ("not known", "which is not known")):
         (line,) = usage(
             sassl.SimCLR("resnet18", hidden_dim=8, dim=8, views={"normalize": given}), tmp_path / "a.safetensors"
@@ -494,7 +494,7 @@ def test_batches_of_others_are_what_the_settings_say(tmp_path):
     model = simclr(views={"normalize": imagenet}).fit([([normalized] * 2, 0)], **options)
     as_bytes = (images * 255).round().astype(np.uint8)
     found = evaluation.extract(model, as_bytes).features
-    assert np.allclose(found, model.encode(normalized), atol=1e-2 * np.abs(found).max())
+    assert np.allclose(found, model.encode_normalized(normalized), atol=1e-2 * np.abs(found).max())
     # What no mean and deviation tell is not known, in its file too, and nothing is made up.
     model = simclr(views={"normalize": "not known"}).fit([([images * 7 - 3] * 2, 0)], out=tmp_path / "run", **options)
     assert Config.load(tmp_path / "run" / "config.json").views["normalize"] == "not known"
@@ -503,7 +503,7 @@ def test_batches_of_others_are_what_the_settings_say(tmp_path):
         evaluation.extract(model, as_bytes)
     rule = evaluation.Preprocessing(16, interpolation="bicubic", normalize=None, channels_last=True)
     found = evaluation.extract(model, as_bytes, preprocessing=rule).features
-    assert np.array_equal(found, model.encode(as_bytes / 255))
+    assert np.array_equal(found, model.encode_normalized(as_bytes / 255))
     with pytest.raises(ValueError, match="monitor: normalize = 'not known'"):
         model.fit([([images] * 2, [0, 1] * 4)], 1, monitor=labelled(8), quiet=True)
     with pytest.raises(
@@ -1147,9 +1147,9 @@ def test_what_cannot_be(folder, tmp_path):
     with pytest.raises(TypeError, match="on_epoch: expected a function, got str"):
         simclr().fit(folder, 1, on_epoch="x")
     with pytest.raises(ValueError, match="batch_size = 0"):
-        simclr().encode(np.zeros((1, 16, 16, 3), np.float32), batch_size=0)
+        simclr().encode_normalized(np.zeros((1, 16, 16, 3), np.float32), batch_size=0)
     with pytest.raises(ValueError, match="image 0 of the images = NaN"):
-        simclr().encode(np.full((1, 16, 16, 3), np.nan, np.float32))
+        simclr().encode_normalized(np.full((1, 16, 16, 3), np.nan, np.float32))
 
 
 def test_classes_are_known_by_their_names(folder, tmp_path):

@@ -24,7 +24,7 @@ Model = Encoder | Callable[[Any], Any]
 
 def is_own(model: Model) -> TypeGuard[Encoder]:
     """Whether it knows how its images are made."""
-    return hasattr(model, "encode")
+    return hasattr(model, "encode_normalized")
 
 
 def threads_of(model: Model) -> int:
@@ -66,7 +66,7 @@ def features_of(model: Model) -> Iterator[Callable[[Array], Array]]:
     """The function of a batch. Meanwhile a torch module, or that of a bound method, is in eval mode; no gradients are kept."""
     module = _module(model)
     if is_own(model):
-        yield lambda batch: model.encode(batch, max(1, len(batch)))
+        yield lambda batch: model.encode_normalized(batch, max(1, len(batch)))
     elif module is None:
         yield lambda batch: _checked(_called(model)(batch), len(batch))
     else:

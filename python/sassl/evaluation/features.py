@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..arguments import choice, whole
 from ..data import Images, as_images
 from ..data.classes import numbered
-from ..images import is_image
+from ..images import is_image, pixels
 from .encoders import Model, features_of, rule_of, threads_of
 from .preprocessing import Preprocessing
 
@@ -123,12 +123,14 @@ def encode(
     listed = _listed(images)
 
     def made(i: int) -> NDArray[np.float32]:
+        name = f"images[{i}]"
         try:
-            return rule(listed[i])
+            return rule(pixels(listed[i], name))
         except TypeError as error:
-            raise TypeError(f"images[{i}]: {error}; a data set goes to extract") from error
+            raise TypeError(f"{error}; a data set goes to extract") from error
         except ValueError as error:
-            raise ValueError(f"images[{i}]: {error}") from error
+            # Not every reader of files is told the image's place.
+            raise ValueError(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
 
     parts: list[NDArray[np.float32]] = []
     with features_of(model) as features, ThreadPoolExecutor(threads_of(model)) as threads:
@@ -142,9 +144,15 @@ def _listed(images: Any) -> Any:
     """The images by number.
 
     Raises:
+        TypeError: no images.
+        IsADirectoryError: a folder.
         ValueError: floats.
     """
+    if isinstance(images, (str, os.PathLike)) and os.path.isdir(images):
+        raise IsADirectoryError(f"images = {os.fspath(images)!r}: a folder; extract takes it, or give a list of files")
     single = isinstance(images, (str, bytes, os.PathLike)) or (is_image(images) and getattr(images, "ndim", 3) != 4)
+    if not single and (not hasattr(images, "__iter__") or isinstance(images, dict)):
+        raise TypeError(f"images: expected an image, an array (N, H, W, 3) or a list, got {type(images).__name__}")
     listed = [images] if single else images if is_image(images) else list(images)
     for one in (listed,) if is_image(listed) else listed:
         dtype = str(getattr(one, "dtype", "uint8")).removeprefix("torch.")

@@ -24,5 +24,5 @@ class Encoder(Protocol):
     def threads(self) -> int:
         """How many images are made at a time."""
 
-    def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
+    def encode_normalized(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
         """Features (N, dim) of images (N, H, W, 3) or (N, 3, H, W) of floats, normalized as its views are."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import evaluation
 from .._sassl import Trainer, checkpoint_metadata
 from ..arguments import choice, flag, whole, wrong
 from ..data import TwoViewLoader
@@ -284,16 +285,40 @@ class Pretraining(Weights):
         return replace(config, input_size=given["input_size"], views=views, style=style)
 
     def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
-        """Features by the backbone, whose norms take their running statistics.
+        """Features by the backbone of images, resized and normalized as the run's views were; no draw is made.
 
         Args:
-            images: (N, H, W, 3) or (N, 3, H, W) of floats, normalized as the views are; numpy or torch.
+            images: (N, H, W, 3) uint8, or a tensor (N, 3, H, W) of uint8, of any size; or a list of PIL images, paths, bytes of
+                files, arrays (H, W, 3) and tensors (3, H, W) of uint8; or one of these.
             batch_size: images at a time.
 
         Returns:
             (N, features) float32.
+
+        Raises:
+            ValueError: floats, which go to `encode_normalized`; an image that is damaged; a run on batches whose normalizing is
+                not known.
+            OSError, TypeError: a file that cannot be read; no image.
         """
-        array, batch_size = batches.floats(images), whole("batch_size", batch_size, 1)
+        return evaluation.encode(self, images, batch_size=batch_size)
+
+    def encode_normalized(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
+        """Features by the backbone, whose norms take their running statistics, of floats that are normalized as the views are.
+
+        Args:
+            images: (N, H, W, 3) or (N, 3, H, W) of floats; numpy or torch.
+            batch_size: images at a time.
+
+        Returns:
+            (N, features) float32.
+
+        Raises:
+            ValueError: no floats, another shape, numbers that are not finite.
+        """
+        array, batch_size = np.asarray(images), whole("batch_size", batch_size, 1)
+        if array.dtype.kind != "f":
+            raise ValueError(f"images: expected floats that are normalized, got {array.dtype}; images go to encode")
+        array = array.astype(np.float32, copy=False)
         parts = [self._trainer.encode(array[i : i + batch_size]) for i in range(0, len(array), batch_size)]
         return np.concatenate(parts) if parts else np.empty((0, self._trainer.features), np.float32)
 
