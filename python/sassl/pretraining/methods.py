@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,6 +41,7 @@ class Pretraining(Weights):
         style: for the left view: a `SASSL`, or its `styles` for a `SASSL(p=0.8)`, as "default" or a folder; None: no style.
         input_size: side of the views, or (height, width); None: the preset's.
         views: more keywords for the recipe of the views, as `cj_strength` or `normalize`.
+        init: weights of the backbone to begin with, as `load_backbone` takes them; None: drawn from `seed`.
         threads: of a step; None: the environment variable SASSL_THREADS, else all cores.
         settings: fields of `Config` that differ from the preset.
 
@@ -60,6 +61,7 @@ class Pretraining(Weights):
         style: SASSL | str | os.PathLike[str] | None = None,
         input_size: int | tuple[int, int] | None = None,
         views: dict[str, Any] | None = None,
+        init: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         threads: int | None = None,
         **settings: Any,
     ) -> None:
@@ -79,6 +81,8 @@ class Pretraining(Weights):
         described = None if style is None else describe(style)
         config = replace(base, **settings, style=described, views={**base.views, **(views or {})})
         self._begin(config, style, threads)
+        if init is not None:
+            self.load_backbone(init)
 
     def _begin(self, config: Config, style: SASSL | None, threads: int | None) -> None:
         #: The settings of the run.

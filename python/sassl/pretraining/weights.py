@@ -1,10 +1,11 @@
-"""A backbone's weights under torchvision's names: as a state dict, as a file of their own."""
+"""A backbone's weights under torchvision's names: as a state dict, as a file of their own, and taken from others."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ from numpy.typing import NDArray
 
 from .._sassl import Trainer, write_file, write_tensors
 from ..arguments import wrong
+from ..terminal import tell
 from .config import Config, plain
+from .state_dicts import backbone_of
 
 #: What makes torchvision's `net` have the stem that `small_stem` means.
 SMALL_STEM = ("net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)", "net.maxpool = torch.nn.Identity()")
 
 
 class Weights:
-    """What goes out of a model's backbone."""
+    """What goes out of a model's backbone, and into it."""
 
     config: Config
     _trainer: Trainer
@@ -63,6 +66,35 @@ class Weights:
             write_file(file, data.getvalue())
         else:
             raise wrong("path", os.fspath(path), "a .safetensors or .pth file")
+
+    def load_backbone(self, source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
+        """Takes the backbone's weights from torchvision's, timm's, MoCo's or another run's; a momentum encoder gets the same.
+
+        A line tells what was taken. The names may have one of these before them: `module.`, `backbone.`, `module.backbone.`,
+        `encoder_q.`, `module.encoder_q.`; a checkpoint may keep them as "state_dict", "model_state_dict" or "model". Heads and
+        `fc.*` are left aside, and so is all that does not stand under that prefix. Counts of batches may be missing.
+
+        Args:
+            source: a .safetensors file; or one of torch (.pth, .pt, .tar, .bin), of which no code is run; or a state dict of
+                tensors or arrays.
+
+        Raises:
+            OSError: the file cannot be read.
+            ImportError: a file of torch, without it.
+            TypeError, ValueError: no such file or dict; tensors that are missing, misshapen, not finite or those of another
+                backbone. No weight has changed then.
+        """
+        wanted = {name: tensor.shape for name, tensor in self._trainer.backbone().items()}
+        what = f"{self.config.arch}{' with a small stem' if self.config.small_stem else ''}"
+        tensors, line = backbone_of(source, wanted, what)
+        self._trainer.load_backbone(tensors)
+        state = self._trainer.state()
+        following = [name for name in state if name.partition("_backbone.")[2] in tensors]
+        if following:
+            self._trainer.load_state(
+                {**state, **{name: tensors[name.partition("_backbone.")[2]] for name in following}}
+            )
+        tell(line)
 
 
 def about(model: Any) -> dict[str, str]:

@@ -1,0 +1,169 @@
+"""Backbones of others: tensors of a file or a state dict, and which of them a backbone under torchvision's names takes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: What others put before a backbone's names: DistributedDataParallel, lightly and solo-learn, MoCo.
+PREFIXES = ("", "module.", "backbone.", "module.backbone.", "encoder_q.", "module.encoder_q.")
+#: The first part of the names of what stands on a backbone.
+HEADS = {"fc", "head", "heads", "classifier", "projector", "projection_head", "predictor", "prediction_head"}
+#: Under these names checkpoints keep a state dict.
+_KEPT_AS = ("state_dict", "model_state_dict", "model")
+#: Counts of batches, which old files have not; PyTorch begins them at 0 too.
+_COUNTS = "num_batches_tracked"
+_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "U8": "u1",
+}
+#: The safetensors library takes no longer header.
+_LONGEST_HEADER = 100_000_000
+
+Tensors = dict[str, NDArray[np.float32]]
+
+
+def backbone_of(source: Any, wanted: Mapping[str, tuple[int, ...]], what: str) -> tuple[Tensors, str]:
+    """The tensors that a backbone takes, and a line on where they stood and what is left aside.
+
+    Args:
+        source: a .safetensors file, or one of torch (.pth, .pt, .tar, .bin), or a state dict.
+        wanted: names and shapes.
+        what: the backbone, in words.
+
+    Raises:
+        OSError: the file cannot be read.
+        ImportError: a file of torch, without it.
+        ValueError: no such file or dict; tensors that are missing, misshapen or those of another backbone.
+    """
+    name, found = _read(source)
+    first = next(iter(wanted))
+    prefix = next((one for one in PREFIXES if one + first in found), None)
+    if prefix is None:
+        names = ", ".join(list(found)[:5])
+        looked, more = ", ".join(one + first for one in PREFIXES), ", ..." if len(found) > 5 else ""
+        raise ValueError(
+            f"{name}: no backbone under torchvision's names; looked for {looked}, and there are {names or 'no tensors'}{more}"
+        )
+    taken: Tensors = {}
+    missing = []
+    for own, shape in wanted.items():
+        if prefix + own in found:
+            taken[own] = _shaped(found[prefix + own], shape, f"{name}: {prefix}{own}", what)
+        elif own.endswith(_COUNTS):
+            taken[own] = np.zeros(shape, np.float32)
+        else:
+            missing.append(prefix + own)
+    if missing:
+        raise ValueError(
+            f"{name}: {len(missing)} of {len(wanted)} tensors of {what} are missing; looked for {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}; is it of another arch?"
+        )
+    aside = [other for other in found if not (other.startswith(prefix) and other.removeprefix(prefix) in wanted)]
+    for other in aside if prefix == "" else [one for one in aside if one.startswith(prefix)]:
+        if other.removeprefix(prefix).split(".")[0] not in HEADS:
+            raise ValueError(f"{name}: {other}: {what} has no such tensor; is it of another arch?")
+    return taken, f"{name}: {len(taken)} tensors {f'of {prefix}* ' if prefix else ''}for {what}{_told(aside, prefix)}"
+
+
+def _told(aside: list[str], prefix: str) -> str:
+    """What is left aside, by the first part of its names and how many there are."""
+    groups: Counter[str] = Counter()
+    for other in aside:
+        before = next(one for one in (prefix, "module.", "") if other.startswith(one))
+        groups[before + other.removeprefix(before).split(".")[0]] += 1
+    return "; left aside: " + ", ".join(f"{group} ({n})" for group, n in groups.items()) if groups else ""
+
+
+def _shaped(tensor: Any, shape: tuple[int, ...], name: str, what: str) -> NDArray[np.float32]:
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(tensor, torch.Tensor):
+        tensor = tensor.detach().to("cpu", torch.float32).numpy()
+    array = np.asarray(tensor)
+    if array.dtype.kind not in "fiu" or array.shape != shape:
+        got = f"{array.dtype} of shape {array.shape}"
+        stem = (
+            "; a small stem has (64, 3, 3, 3): small_stem"
+            if name.endswith("conv1.weight") and "layer" not in name
+            else ""
+        )
+        raise ValueError(f"{name}: expected the shape {shape} of {what}, got {got}{stem}")
+    return np.asarray(array, np.float32, order="C")
+
+
+def _read(source: Any) -> tuple[str, Mapping[str, Any]]:
+    """What errors call it, and its tensors by name."""
+    name = "init"
+    if isinstance(source, (str, os.PathLike)):
+        name, file = os.fspath(source), Path(source)
+        if file.suffix == ".safetensors":
+            return name, _safetensors(file)
+        if file.suffix not in (".pth", ".pt", ".tar", ".bin"):
+            raise ValueError(f"init = {name!r}: expected a .safetensors file, or one of torch: .pth, .pt, .tar, .bin")
+        source = _torch(file)
+    if not isinstance(source, Mapping):
+        raise TypeError(f"{name}: expected a file or a state dict, got {type(source).__name__}")
+    kept = next((one for one in _KEPT_AS if isinstance(source.get(one), Mapping)), None)
+    return name, source if kept is None else source[kept]
+
+
+def _torch(file: Path) -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise ImportError(f"{file}: files of torch need it; install torch, or give a .safetensors file") from None
+    with file.open("rb") as opened:
+        try:
+            return torch.load(opened, map_location="cpu", weights_only=True)
+        # It raises whatever its readers raise.
+        except Exception as error:
+            raise ValueError(f"{file}: torch cannot read it as weights alone: {str(error).splitlines()[0]}") from error
+
+
+def _safetensors(file: Path) -> dict[str, NDArray[Any]]:
+    """All tensors, mapped and not yet read."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+            raise ValueError(
+                f"{file}: no safetensors file, or a damaged one: its header does not fit into {size} bytes"
+            )
+        header = opened.read(length)
+    body = np.memmap(file, np.uint8, "r", 8 + length) if size > 8 + length else np.empty(0, np.uint8)
+    tensors = {}
+    try:
+        entries = json.loads(header)
+        for name, entry in entries.items():
+            if name != "__metadata__":
+                tensors[name] = _tensor(body, **entry)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{file}: no safetensors file, or a damaged one: {error}") from None
+    return tensors
+
+
+def _tensor(body: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets: tuple[int, int]) -> NDArray[Any]:
+    begin, end = data_offsets
+    if dtype not in _DTYPES:
+        raise ValueError(f"a tensor of {dtype}; there are {', '.join(_DTYPES)}")
+    kind = np.dtype(_DTYPES[dtype])
+    if not 0 <= begin <= end <= len(body) or math.prod(shape) * kind.itemsize != end - begin:
+        raise ValueError(f"{dtype} of shape {shape} does not lie in bytes {begin} to {end} of {len(body)}")
+    array = body[begin:end].view(kind).reshape(shape)
+    # The upper half of a float32.
+    return (array.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else array
