@@ -14,17 +14,17 @@ model = sassl.MoCoV2("resnet50", style=transform).fit("imagenet/train", epochs=2
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from ._sassl import Gaussian, StyleParams, Stylizer, version
-from .bank import StyleBank
-
+# typing's own, without importing it: `sassl` begins with this file.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from . import data, evaluation, notebook, pretraining, styles, transforms
+    from ._sassl import Gaussian, StyleParams, Stylizer
+    from .bank import StyleBank
     from .pretraining import BYOL, MoCoV2, SimCLR
 
-__version__ = version()
+    __version__: str
 
 __all__ = [
     "BYOL",
@@ -45,9 +45,21 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # On first use, so that `import sassl` imports no framework.
+    # On first use, so that `import sassl` imports no framework, and `sassl --help` not even numpy.
+    from importlib import import_module
+
     if name in ("data", "evaluation", "notebook", "pretraining", "styles", "transforms"):
         return import_module(f".{name}", __name__)
     if name in ("BYOL", "MoCoV2", "SimCLR"):
         return getattr(import_module(".pretraining", __name__), name)
+    if name == "StyleBank":
+        return import_module(".bank", __name__).StyleBank
+    if name in ("Gaussian", "StyleParams", "Stylizer"):
+        return getattr(import_module("._sassl", __name__), name)
+    if name == "__version__":
+        return import_module("._sassl", __name__).version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,7 +6,6 @@ can capture a call (with the draws that it was captured with), and other streams
 
 from __future__ import annotations
 
-import ctypes
 import glob
 import os
 import sys
@@ -241,6 +240,8 @@ def _preload() -> None:
             major = path.rsplit(".so.", 1)[1].split(".")[0]
             if major.isdigit():
                 found.append((major == wanted, int(major), path))
+    import ctypes
+
     for _, _, path in sorted(found, reverse=True):
         try:
             for builtins in glob.glob(f"{Path(path).parent}/libnvrtc-builtins.so.*"):

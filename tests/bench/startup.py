@@ -11,10 +11,9 @@ BARE = f"import numpy; print({RSS})"
 WORK = f"""
 import time
 began = time.perf_counter()
-import sassl
-imported = time.perf_counter()
 from sassl.transforms.plain import SASSL
 import numpy as np
+imported = time.perf_counter()
 image = np.zeros((224, 224, 3), np.uint8)
 transform = SASSL(p=1.0, threads=1)
 transform(image)
@@ -34,7 +33,7 @@ def main() -> None:
     run(WORK)
     bare = statistics.median(run(BARE)[0] for _ in range(7))
     imported, first, memory = (statistics.median(x) for x in zip(*(run(WORK) for _ in range(7)), strict=True))
-    print(f"import sassl, numpy included: {imported:.3f} s; first image after it: {first:.3f} s")
+    print(f"import of SASSL, numpy included: {imported:.3f} s; first image after it: {first:.3f} s")
     print(f"resident memory: {memory:.0f} MB, {memory - bare:.0f} MB over the interpreter with numpy ({bare:.0f} MB)")
 
 

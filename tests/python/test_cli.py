@@ -9,11 +9,12 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import shared
+import sassl
+from conftest import coloured, shared
 from PIL import Image
-from sassl import StyleBank, Stylizer, cli
+from sassl import StyleBank, Stylizer, cli, evaluation
 from sassl._sassl import color_profile
-from sassl.cli import main
+from sassl.cli import main, pretrain, stylize
 from sassl.images import pixels
 
 
@@ -257,15 +258,29 @@ def test_an_empty_name_is_not_the_folder_one_is_in(call, folder, monkeypatch, ca
         ("pretrain --resume --data {0}/photos --out {0}/none", "none: has no run to go on with"),
         ("stylize {0}/photos/a.png --out {0} --model full", '"full"'),
         ("stylize {0}/photos/a.png --out {0} --styles {0}/none", "none"),
-        ("stylize {0}/photos/a.png --out {0} --p 2", "p = 2"),
-        ("stylize {0}/photos/a.png --out {0} --threads 0", "threads = 0"),
-        ("stylize {0}/photos/a.png --out {0} --seed -1", "--seed = -1"),
+        ("stylize {0}/photos/a.png --out {0} --p 2", "--p 2: a probability"),
+        ("stylize {0}/photos/a.png --out {0} --threads 0", "--threads 0: from 1 to 1024\n"),
+        ("stylize {0}/photos/a.png --out {0} --seed -1", "--seed -1: at least 0"),
         ("bank {0}/photos --out {0}/bank.pt", ".safetensors"),
-        ("stylize {0}/photos/a.png --out {0} --styles batch", "--styles = batch: images are stylized one at a time"),
+        ("stylize {0}/photos/a.png --out {0} --styles batch", "--styles batch: images are stylized one at a time"),
+        (
+            "stylize {0}/photos/a.png --out {0} --styles none",
+            '--styles none: no such folder, image or bank file; or give "default"\n',
+        ),
+        (
+            "pretrain simclr --data {0} --out {0}/r --style none",
+            '--style none: no such folder, image or bank file; or give "default"',
+        ),
+        ("compare-models {0}/photos --styles {0}/photos --models x --out {0}/x.png", '--models "x": no such model'),
         ("bank {0}/photos --out {0}/none/bank.safetensors", "there is no folder {0}/none; make it first"),
         ("compare-models {0}/photos --styles {0}/photos --out {0}/x.gif", "x.gif: a file whose name ends in .jpg or"),
         ("convert {0}/p {0}/t --out {0}/m.safetensors", "/p: No such file"),
-        ("convert {0}/p {0}/t --out lite", "--out = lite: a file whose name ends in .safetensors"),
+        ("convert {0}/p {0}/t --out lite", "--out lite: a file whose name ends in .safetensors"),
+        ("compare-models {0}/photos --styles {0}/photos --alpha 2 --out {0}/x.png", "--alpha "),
+        ("bank {0}/photos --split train --out {0}/b.safetensors", "--split train: only a --dataset has splits"),
+        ("pretrain simclr --data {0}/photos --out {0}/r --threads 0", "--threads 0: from 1 to 1024\n"),
+        ("pretrain simclr --data {0}/photos --out {0}/r --epochs 0", "--epochs 0: expected a whole number from 1 up"),
+        ("embed {0}/m.safetensors --data {0}/photos --out {0}/f.npy", "f.npy: a file whose name ends in .npz"),
         ("convert {0}/p {0}/t.safetensors --out {0}/t.safetensors", "would overwrite {0}/t.safetensors"),
     ],
 )
@@ -280,7 +295,36 @@ def test_errors_are_one_line(call, phrase, folder, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "call", ["", "dream", "stylize", "stylize a --out b --alpha 2", "stylize a --out b --beta 0.3,0.1"]
+    ("options", "phrase"),
+    [
+        ("--keep 0", "sassl pretrain: --keep 0: expected a whole number from 1 up"),
+        ("--monitor {0}/val --monitor-every 0", "sassl pretrain: --monitor-every 0: expected a whole number from 1 up"),
+        # It is said as it was given.
+        ("--set epochs=0", "sassl pretrain: epochs = 0: expected a whole number from 1 up"),
+    ],
+)
+def test_errors_of_a_run_speak_of_its_options(options, phrase, tmp_path, capsys):
+    coloured(tmp_path, {"val": 1})
+    call = "pretrain simclr --arch resnet18 --style off --data {0}/val --out {0}/run " + options
+    assert main(call.format(tmp_path).split()) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == phrase
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "",
+        "dream",
+        "stylize",
+        "stylize a --out b --alpha 2",
+        "stylize a --out b --beta 0.3,0.1",
+        "eval",
+        "eval knn",
+        "eval knn c --data d --lr 1",
+        "eval linear c --data d --k 3",
+        "eval logistic c --data d --epochs 3",
+        "eval trees c --data d",
+    ],
 )
 def test_wrong_calls(call, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -293,7 +337,7 @@ def test_want_of_memory_is_one_line(folder, tmp_path, monkeypatch, capsys):
     def read(path, **_):
         raise MemoryError(f"{path}: the system has not the 9 bytes of memory that this takes")
 
-    monkeypatch.setattr(cli.stylize, "pixels", read)
+    monkeypatch.setattr(stylize, "pixels", read)
     assert main(["stylize", str(folder / "a.png"), "--out", str(tmp_path / "views")]) == 1
     said = capsys.readouterr()
     assert "0 of 1 images" in said.out
@@ -302,7 +346,7 @@ def test_want_of_memory_is_one_line(folder, tmp_path, monkeypatch, capsys):
 
 def test_the_command_that_goes_on_is_whole():
     given = "pretrain simclr --data 'my photos' --out run --on-error report --keep 3 --tensorboard"
-    told = cli.pretrain.again(cli.parser().parse_args(shlex.split(given)))
+    told = pretrain.again(cli.parser("pretrain").parse_args(shlex.split(given)))
     assert shlex.join(told) == (
         "sassl pretrain --data 'my photos' --out run --resume --on-error report --keep 3 --tensorboard"
     )
@@ -332,3 +376,94 @@ def test_a_word_is_a_word_where_a_folder_has_its_name(folder, tmp_path, monkeypa
     monkeypatch.chdir(folder)
     assert main(["stylize", str(folder / "a.png"), "--out", str(tmp_path / "three")]) == 0
     assert one == next((tmp_path / "three").rglob("a.png")).read_bytes() != two
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], [], ["dream"]])
+def test_nothing_is_imported_before_it_is_used(words):
+    code = f"""
+import sys
+from sassl.cli import main
+try:
+    main({words!r})
+except SystemExit:
+    pass
+known = {{"numpy", "ctypes", "torch", "torchvision", "PIL", "tqdm"}}
+print("imported:", *sorted({{name.split(".")[0] for name in sys.modules}} & known), *(n for n in sys.modules if "sassl." in n))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("imported:"))
+    assert line == "imported: sassl.cli sassl._sassl"
+
+
+def test_every_command_has_its_module_and_its_help(capsys):
+    for command in cli.COMMANDS:
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--help"])
+        assert stop.value.code == 0
+        assert f"usage: sassl {command}" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = capsys.readouterr().out
+    assert all(command in said for command in cli.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("module", "how"),
+    [
+        ("argparse", "raise KeyboardInterrupt"),
+        ("numpy", "raise KeyboardInterrupt"),
+        ("sassl.transforms.plain", "raise KeyboardInterrupt"),
+        ("sassl._sassl", "os.kill(os.getpid(), signal.SIGINT)"),
+        ("sassl.bank", "os.kill(os.getpid(), signal.SIGINT)"),
+        # An exception in its midst would make numpy say that it is broken.
+        ("numpy._core.multiarray", "os.kill(os.getpid(), signal.SIGINT)"),
+    ],
+)
+def test_an_interrupt_while_modules_are_imported_is_quiet(module, how):
+    code = f"""
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            {how}
+
+sys.meta_path.insert(0, Finder())
+sys.argv = ["sassl", "stylize", "a.png", "--out", "b"]
+from sassl.cli import main
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "sassl stylize: interrupted\n")
+
+
+def test_features_as_a_file(tmp_path, capsys):
+    coloured(tmp_path, {"val": 3})
+    model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=16, dim=8, input_size=16, threads=2)
+    model.save(tmp_path / "model.safetensors")
+    call = [
+        "embed",
+        str(tmp_path / "model.safetensors"),
+        "--data",
+        str(tmp_path / "val"),
+        "--out",
+        str(tmp_path / "f.npz"),
+    ]
+    assert main(call) == 0
+    assert "features of 6 images, 512 numbers each" in capsys.readouterr().out
+    expected = evaluation.extract(model, tmp_path / "val")
+    with np.load(tmp_path / "f.npz") as found:
+        assert np.array_equal(found["features"], expected.features)
+        assert found["targets"].tolist() == [0, 0, 0, 1, 1, 1]
+        assert found["classes"].tolist() == ["blue", "red"]
+        assert [name.split("/")[-2:] for name in found["names"]] == [
+            [c, f"{i}.png"] for c in ("blue", "red") for i in range(3)
+        ]
+    (tmp_path / "val" / "blue" / "1.png").write_bytes(b"no image")
+    assert main(call) == 1
+    assert "1.png" in capsys.readouterr().err
+    assert main([*call, "--on-error", "report"]) == 0
+    assert "1 of 6 images could not be read" in capsys.readouterr().err
+    with np.load(tmp_path / "f.npz") as found:
+        assert len(found["names"]) == len(found["features"]) == 5
+        assert not any(name.endswith("blue/1.png") for name in found["names"])

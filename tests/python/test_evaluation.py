@@ -197,9 +197,9 @@ def test_features_of_folders_and_the_command(tmp_path):
     assert train.targets.tolist() == [0] * 6 + [1] * 6
     assert evaluation.knn(train, test, k=3) == {"top1": 100.0, "top5": 100.0}
     model.save(tmp_path / "model.safetensors")
-    for how in ("knn", "linear", "logistic"):
+    for how, options in (("knn", "--k 3"), ("linear", "--epochs 20 --lr 0.2"), ("logistic", "--c 0.1 1")):
         run = [sys.executable, "-m", "sassl", "eval", how, str(tmp_path / "model.safetensors"), "--data", str(tmp_path)]
-        done = subprocess.run([*run, "--k", "3"], capture_output=True, text=True)
+        done = subprocess.run([*run, *options.split()], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "top-1 100.0 %" in done.stdout
     done = subprocess.run([*run, "--data", str(tmp_path / "train")], capture_output=True, text=True)

@@ -52,8 +52,8 @@ MAY_USE = {
     },
     "__main__": {"cli"},
 }
-#: Packages that import by name, in `__getattr__`, what they declare under `if TYPE_CHECKING`.
-LAZY = {"sassl", "sassl.transforms"}
+#: Packages that import by name, when it is asked for, what they declare under `if TYPE_CHECKING`.
+LAZY = {"sassl", "sassl.cli", "sassl.transforms"}
 
 Edges = dict[str, set[str]]
 

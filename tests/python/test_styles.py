@@ -144,9 +144,9 @@ def test_on_the_command_line(paintings, textures, tmp_path, capsys):
     assert len(StyleBank.load(out)) == 3
     capsys.readouterr()
     for wrong, phrase in (
-        (["--split", "train"], "--split = train: only a --dataset has splits"),
+        (["--split", "train"], "--split train: only a --dataset has splits"),
         ([str(paintings), "--dataset", "dtd"], "--dataset dtd: one folder, got "),
-        (["--dataset", "dtd", "--split", "all"], "split = 'all': there are"),
+        (["--dataset", "dtd", "--split", "all"], "--split 'all': there are"),
     ):
         assert main(["bank", str(tmp_path), *wrong, "--out", out]) == 1
         assert phrase in capsys.readouterr().err

@@ -9,17 +9,12 @@ from pathlib import Path
 from .. import image_files, styles
 from ..bank import StyleBank
 from ..terminal import say
-from .options import Commands, check_out, command, exif, model, model_of, tell_left_out
+from .options import check_out, exif, model, tell_left_out
+from .styling import model_of
 
 
-def add(commands: Commands) -> None:
-    """The command and its options."""
-    sub = command(
-        commands,
-        "bank",
-        run,
-        "Encode a set of style images, once, into a bank file: all of them, or an error that names the file.",
-    )
+def add(sub: argparse.ArgumentParser) -> None:
+    """Its options."""
     sub.add_argument("inputs", nargs="+", help="images, folders or patterns; or the folder of a --dataset")
     sub.add_argument("--dataset", choices=styles.DATASETS, help="style images as this data set's archives have them")
     sub.add_argument(
@@ -46,7 +41,7 @@ def _images(args: argparse.Namespace, left_out: Counter[str]) -> list[Path]:
     """What the inputs name; counts what is left out of folders."""
     if args.dataset is None:
         if args.split is not None:
-            raise ValueError(f"--split = {args.split}: only a --dataset has splits")
+            raise ValueError(f"--split {args.split}: only a --dataset has splits")
         return image_files.find(args.inputs, left_out)
     if len(args.inputs) > 1:
         raise ValueError(f"--dataset {args.dataset}: one folder, got {' '.join(args.inputs)}")

@@ -9,17 +9,11 @@ import numpy as np
 
 from .. import image_files, notebook
 from ..terminal import say
-from .options import Commands, check_out, command
+from .options import check_out
 
 
-def add(commands: Commands) -> None:
-    """The command and its options."""
-    sub = command(
-        commands,
-        "compare-models",
-        run,
-        "Show what networks make of the same photographs and styles, what a view costs, and how far it moves in grey levels.",
-    )
+def add(sub: argparse.ArgumentParser) -> None:
+    """Its options."""
     sub.add_argument("inputs", nargs="+", metavar="PHOTO", help="images, folders or patterns; four at most are shown")
     sub.add_argument("--styles", nargs="+", required=True, help="style images, folders or patterns")
     sub.add_argument("--models", nargs="+", default=["lite"], help='"lite" and model files (default: lite)')

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from .._sassl import Stylizer, convert
 from ..terminal import printable, say
-from .options import Commands, check_out, command
+from .options import check_out
 
 
-def add(commands: Commands) -> None:
-    """The command and its options."""
-    sub = command(commands, "convert", run, "Convert a style network of others to a model file.")
+def add(sub: argparse.ArgumentParser) -> None:
+    """Its options."""
     sub.add_argument(
         "paths",
         nargs="+",
@@ -35,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     check_out(args.out, ".safetensors")
     taken = next((path for path in args.paths if Path(path).resolve() == args.out.resolve()), None)
     if taken is not None:
-        raise ValueError(f"--out = {args.out}: would overwrite {taken}, which is to be converted")
+        raise ValueError(f"--out {args.out}: would overwrite {taken}, which is to be converted")
     name = args.name or printable(args.out.stem)
     convert(args.paths, args.out, name, as_is=args.as_is, any_pair=args.any_pair)
     model = Stylizer(args.out)

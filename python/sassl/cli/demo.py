@@ -7,14 +7,12 @@ from pathlib import Path
 
 from .. import demo
 from ..terminal import progress, say
-from .options import Commands, command, model, strengths, transform
+from .options import model, strengths
+from .styling import transform
 
 
-def add(commands: Commands) -> None:
-    """The command and its options."""
-    sub = command(
-        commands, "demo", run, "Show what SASSL does: a contact sheet of photographs, styles, T's output and views."
-    )
+def add(sub: argparse.ArgumentParser) -> None:
+    """Its options."""
     sub.add_argument("--out", type=Path, default=Path("demo"), help="folder to write to (default: %(default)s)")
     strengths(sub)
     model(sub)

@@ -1,63 +1,101 @@
-"""`sassl eval`: what a checkpoint's features are worth."""
+"""`sassl eval`: what a checkpoint's features are worth, by a protocol that is a row here."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from .. import evaluation, pretraining
 from ..data import ImageFolder
 from ..data.classes import numbered
 from ..terminal import say, tell
-from .options import Commands, command
 
 
-def add(commands: Commands) -> None:
-    """The command and its options."""
-    sub = command(
-        commands, "eval", run, "Accuracy of a checkpoint's features, learnt from DATA/train, measured on DATA/val."
-    )
-    sub.add_argument(
-        "how",
-        choices=("knn", "linear", "logistic"),
-        help="nearest neighbours, a linear probe by SGD, or by L-BFGS over a grid of penalties",
-    )
-    sub.add_argument("checkpoint", type=Path)
-    sub.add_argument(
-        "--data", type=Path, required=True, help="a folder with train and val, a folder for each class in both"
-    )
-    sub.add_argument(
-        "--k", type=int, default=200, help="neighbours, or all where they are fewer (default: %(default)s)"
-    )
-    sub.add_argument(
-        "--on-error",
-        choices=("raise", "report"),
-        default="raise",
-        help="of an image that cannot be read: end, or leave it out and tell (default: %(default)s)",
-    )
-    sub.add_argument("--lr", type=float, default=0.1, help="of the probe, for a batch of 256 (default: %(default)s)")
-    sub.add_argument("--epochs", type=int, default=90, help="of the probe (default: %(default)s)")
+class Protocol(NamedTuple):
+    """A way to judge features; its options are the function's keywords."""
+
+    judge: Callable[..., dict[str, float]]
+    text: str
+    options: dict[str, dict[str, Any]]
+
+
+_SEED = {"type": int, "default": 0, "help": "of its draws (default: %(default)s)"}
+PROTOCOLS = {
+    "knn": Protocol(
+        evaluation.knn,
+        "Weighted nearest neighbours (Wu et al. 2018).",
+        {
+            "k": {
+                "type": int,
+                "default": 200,
+                "help": "neighbours, or all where they are fewer (default: %(default)s)",
+            },
+            "temperature": {"type": float, "default": 0.1, "help": "of their weights (default: %(default)s)"},
+        },
+    ),
+    "linear": Protocol(
+        evaluation.linear_probe,
+        "A linear probe by SGD (SimCLR, appendix B.6, not augmented).",
+        {
+            "lr": {"type": float, "default": 0.1, "help": "for a batch of 256 (default: %(default)s)"},
+            "epochs": {"type": int, "default": 90, "help": "default: %(default)s"},
+            "batch_size": {"type": int, "default": 256, "help": "default: %(default)s"},
+            "seed": _SEED,
+        },
+    ),
+    "logistic": Protocol(
+        evaluation.logistic_probe,
+        "Logistic regression by L-BFGS, its penalty chosen on a fifth of train (Kornblith et al. 2019).",
+        {
+            "c": {
+                "type": float,
+                "nargs": "+",
+                "default": evaluation.GRID,
+                "help": "inverses of the penalty (default: 45 from 1e-6 to 1e5)",
+            },
+            "max_iter": {"type": int, "default": 1000, "help": "iterations for each, at most (default: %(default)s)"},
+            "seed": _SEED,
+        },
+    ),
+}
+
+
+def add(sub: argparse.ArgumentParser) -> None:
+    """Its protocols, and the options of each."""
+    protocols = sub.add_subparsers(dest="protocol", required=True, metavar="protocol")
+    for name, (_, text, options) in PROTOCOLS.items():
+        own = protocols.add_parser(name, help=text, description=text)
+        own.add_argument("checkpoint", type=Path)
+        own.add_argument(
+            "--data", type=Path, required=True, help="a folder with train and val, a folder for each class in both"
+        )
+        for option, keywords in options.items():
+            own.add_argument(f"--{option.replace('_', '-')}", **keywords)
+        own.add_argument(
+            "--on-error",
+            choices=("raise", "report"),
+            default="raise",
+            help="of an image that cannot be read: end, or leave it out and tell (default: %(default)s)",
+        )
+        own.add_argument("--threads", type=int, help="images at a time (default: all cores)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
+    protocol = PROTOCOLS[args.protocol]
     folders = [args.data / "train", args.data / "val"]
     if not all(folder.is_dir() for folder in folders):
         raise FileNotFoundError(f"{args.data}: expected the folders train and val in it")
-    model = pretraining.Pretraining.load(args.checkpoint)
+    model = pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
     known, asked = (ImageFolder(folder) for folder in folders)
     numbered(asked, known.classes)
     train, test = (evaluation.read(model, images, on_error=args.on_error) for images in (known, asked))
     for folder, features in zip(folders, (train, test), strict=True):
         if features.left_out:
             tell(f"{folder}: {evaluation.left_out(features)}")
-    chosen = ""
-    if args.how == "knn":
-        found = evaluation.knn(train, test, k=args.k)
-    elif args.how == "linear":
-        found = evaluation.linear_probe(train, test, lr=args.lr, epochs=args.epochs)
-    else:
-        found = evaluation.logistic_probe(train, test)
-        chosen = f", C = {found['c']:.3g}"
-    say(f"{args.checkpoint}: {args.how}, top-1 {found['top1']:.1f} %, top-5 {found['top5']:.1f} %{chosen}")
+    found = protocol.judge(train, test, **{option: getattr(args, option) for option in protocol.options})
+    chosen = f", C = {found['c']:.3g}" if "c" in found else ""
+    say(f"{args.checkpoint}: {args.protocol}, top-1 {found['top1']:.1f} %, top-5 {found['top5']:.1f} %{chosen}")
     return 0

@@ -8,17 +8,10 @@ from pathlib import Path
 from .. import pretraining
 from ..pretraining.weights import usage
 from ..terminal import say
-from .options import Commands, command
 
 
-def add(commands: Commands) -> None:
-    """The command and its options."""
-    sub = command(
-        commands,
-        "export",
-        run,
-        "Write a checkpoint's backbone under torchvision's names, and say what torchvision needs for it.",
-    )
+def add(sub: argparse.ArgumentParser) -> None:
+    """Its options."""
     sub.add_argument("checkpoint", type=Path)
     sub.add_argument("--out", type=Path, required=True, help="a .safetensors or .pth file")
 

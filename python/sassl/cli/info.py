@@ -9,12 +9,10 @@ from .. import cuda
 from .._sassl import Stylizer, info
 from ..bank import StyleBank
 from ..terminal import say
-from .options import Commands, command
 
 
-def add(commands: Commands) -> None:
-    """The command and its options."""
-    command(commands, "info", run, "Tell the version, this machine's instruction sets, and the embedded models.")
+def add(sub: argparse.ArgumentParser) -> None:
+    """It has no options."""
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,32 +1,17 @@
-"""Options that several commands have, and what they mean."""
+"""Options that several commands have, what is asked of them, and errors in their words."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
-
-from .. import image_files
-from .._sassl import Stylizer
-from ..bank import StyleBank
 from ..terminal import tell
-from ..transforms.plain import SASSL
 
-#: The type that `add_subparsers` returns.
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-
-def command(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], text: str
-) -> argparse.ArgumentParser:
-    """One more command."""
-    sub = commands.add_parser(name, help=text, description=text)
-    sub.set_defaults(run=run)
-    return sub
+#: What an option sets, where that has another name in Python.
+_SETS = {"every": "monitor_every", "model": "models", "styles": "style"}
 
 
 def model(sub: argparse.ArgumentParser) -> None:
@@ -38,11 +23,6 @@ def model(sub: argparse.ArgumentParser) -> None:
         choices=("fast", "exact"),
         help="fast: convolutions in bytes where the CPU can (default of lite and the mobile pair); exact: in float32",
     )
-
-
-def model_of(args: argparse.Namespace) -> Stylizer:
-    """The model that the options describe."""
-    return Stylizer(args.model, threads=args.threads, precision=args.precision)
 
 
 def exif(sub: argparse.ArgumentParser) -> None:
@@ -83,36 +63,27 @@ def strength(text: str) -> tuple[float, float]:
     return numbers[0], numbers[-1]
 
 
-def transform(args: argparse.Namespace, p: float) -> SASSL:
-    """The transform that the options describe."""
-    stylizer = model_of(args)
-    styles: Any = args.styles
-    if styles == "batch":
-        raise ValueError(
-            "--styles = batch: images are stylized one at a time here; give a folder of styles, which may be theirs"
-        )
-    if styles != "default" and (
-        Path(styles).is_dir() or Path(styles).suffix.lower() in (*image_files.SUFFIXES, ".gif")
-    ):
-        styles = StyleBank.from_images(styles if Path(styles).is_dir() else [styles], stylizer, exif=args.exif)
-    generator = np.random.default_rng(checked_seed(args.seed))
-    return SASSL(p, args.alpha, args.beta, styles, stylizer, generator=generator)
-
-
 def check_out(out: Path, *suffixes: str) -> None:
     """Whether a file of one of these suffixes can be written there: asked before the work is done."""
     if out.suffix.lower() not in suffixes:
-        raise ValueError(f"--out = {out}: a file whose name ends in {' or '.join(suffixes)}")
+        raise ValueError(f"--out {out}: a file whose name ends in {' or '.join(suffixes)}")
     if not out.parent.is_dir():
-        raise FileNotFoundError(f"--out = {out}: there is no folder {out.parent}; make it first")
+        raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}; make it first")
     if out.is_dir():
-        raise IsADirectoryError(f"--out = {out}: a folder; give a file's name")
+        raise IsADirectoryError(f"--out {out}: a folder; give a file's name")
+
+
+def check_styles(option: str, given: str | None, *words: str) -> None:
+    """Whether it is one of the words, or is there."""
+    if given is not None and given not in words and not Path(given).exists():
+        there = " or ".join(f'"{word}"' for word in words)
+        raise FileNotFoundError(f"{option} {given}: no such folder, image or bank file; or give {there}")
 
 
 def checked_seed(seed: int) -> int:
     """The seed, from 0 up."""
     if seed < 0:
-        raise ValueError(f"--seed = {seed}: at least 0")
+        raise ValueError(f"--seed {seed}: at least 0")
     return seed
 
 
@@ -120,3 +91,22 @@ def tell_left_out(left_out: Counter[str]) -> None:
     """How many files of the folders are no images."""
     if left_out:
         tell("left out: " + ", ".join(f"{n} {kind} files" for kind, n in left_out.items()))
+
+
+def as_typed(text: str, given: dict[str, Any]) -> str:
+    """An error in the words of the command line: `threads = 0: ...` of a function is `--threads 0: ...` here.
+
+    Args:
+        text: the error.
+        given: what the options are set to, by their names in Python.
+    """
+    found = re.match(r"(\w+) = (.*?): (.*)", text, re.DOTALL)
+    if found is None:
+        return text
+    name, value, rest = found.groups()
+    name = name if name in given else _SETS.get(name, name)
+    if given.get(name) is None or name in ("inputs", "paths", "preset", "checkpoint"):
+        return text
+    # Nobody can type None.
+    rest = re.sub(r",? or None\b[^,;]*", "", rest)
+    return f"--{name.replace('_', '-')} {value}: {rest}"

@@ -15,19 +15,11 @@ from ..pretraining import demo
 from ..pretraining.weights import usage
 from ..terminal import say, tell
 from ..transforms.plain import SASSL
-from .options import Commands, command
+from .options import check_styles
 
 
-def add(commands: Commands) -> None:
-    """The command and its options."""
-    sub = command(
-        commands, "pretrain", run, "Pretrain a ResNet by MoCo v2, BYOL or SimCLR, with style on the left view."
-    )
-    options(sub)
-
-
-def options(sub: argparse.ArgumentParser) -> None:
-    """The options alone."""
+def add(sub: argparse.ArgumentParser) -> None:
+    """Its options."""
     names = ", ".join(pretraining.PRESETS)
     sub.add_argument("preset", nargs="?", choices=tuple(pretraining.PRESETS), metavar="preset", help=f"one of {names}")
     sub.add_argument("--demo", action="store_true", help="a small run on scikit-learn's digits, of about a minute")
@@ -75,7 +67,7 @@ def options(sub: argparse.ArgumentParser) -> None:
 def usual() -> dict[str, Any]:
     """The default of each option."""
     sub = argparse.ArgumentParser()
-    options(sub)
+    add(sub)
     return vars(sub.parse_args([]))
 
 
@@ -95,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         raise FileNotFoundError(f"{args.out}: has no run to go on with; begin one by a preset, without --resume")
     if (args.preset is None) == (args.config is None):
         raise ValueError("expected either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
+    check_styles("--style", args.style, "default", "batch", "off")
     model = pretraining.Pretraining.from_config(configuration(args), threads=args.threads)
     tell(str(model.config))
     backbone = args.out / "backbone.safetensors"

@@ -12,21 +12,15 @@ from .. import image_files
 from .._sassl import color_profile
 from ..images import pixels
 from ..terminal import message, progress, say, tell
-from .options import Commands, command, model, strengths, tell_left_out, transform
+from .options import model, strengths, tell_left_out
+from .styling import transform
 
 #: T's own output in the style alone, by AdaIN.
 STYLIZED_IMAGENET = "stylized-imagenet"
 
 
-def add(commands: Commands) -> None:
-    """The command and its options."""
-    sub = command(
-        commands,
-        "stylize",
-        run,
-        "Stylize images: files, folders or glob patterns, each with a draw of its own. Gray ones stay gray, transparency is "
-        "dropped. What lies in --out already is left out where a folder around it is searched.",
-    )
+def add(sub: argparse.ArgumentParser) -> None:
+    """Its options."""
     sub.add_argument("inputs", nargs="+", help="images, folders or patterns")
     sub.add_argument("--out", type=Path, required=True, help="folder to write to; folders keep their structure")
     sub.add_argument("--p", type=float, help="probability for each image (default: 1)")
@@ -49,12 +43,12 @@ def add(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
     if os.path.lexists(args.out) and not args.out.is_dir():
-        raise NotADirectoryError(f"--out = {args.out}: a file; views go to a folder")
+        raise NotADirectoryError(f"--out {args.out}: a file; views go to a folder")
     settle(args)
     sassl = transform(args, args.p)
     if args.preset and sassl.stylizer.dim != 1024:
         raise ValueError(
-            f"--model = {args.model}: {STYLIZED_IMAGENET} is made with AdaIN; `sassl convert` makes it of its .pth files"
+            f"--model {args.model}: {STYLIZED_IMAGENET} is made with AdaIN; `sassl convert` makes it of its .pth files"
         )
     left_out: Counter[str] = Counter()
     jobs = outputs(args.inputs, args.out, args.format, left_out)

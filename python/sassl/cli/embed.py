@@ -1,0 +1,53 @@
+"""`sassl embed`: a checkpoint's features of images as a file."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+
+import numpy as np
+
+from .. import evaluation, pretraining
+from .._sassl import write_file
+from ..data.sources import as_images
+from ..terminal import printable, say, tell
+from .options import check_out
+
+
+def add(sub: argparse.ArgumentParser) -> None:
+    """Its options."""
+    sub.add_argument("checkpoint", type=Path)
+    sub.add_argument("--data", required=True, help="a folder of images, or a pattern of WebDataset's shards")
+    sub.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="the .npz file to write: features (N, dim) float32, targets (N,) int64, names (N,), classes",
+    )
+    sub.add_argument(
+        "--on-error",
+        choices=("raise", "report"),
+        default="raise",
+        help="of an image that cannot be read: end, or leave it out and tell (default: %(default)s)",
+    )
+    sub.add_argument("--threads", type=int, help="images at a time (default: all cores)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; the exit code."""
+    check_out(args.out, ".npz")
+    model = pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
+    images = as_images(args.data)
+    found = evaluation.read(model, images, on_error=args.on_error)
+    if found.left_out:
+        tell(f"{args.data}: {evaluation.left_out(found)}")
+    names = [printable(name) for name in map(images.name, range(len(images))) if name not in found.left_out]
+    classes = [printable(name) for name in found.classes or []]
+    data = io.BytesIO()
+    np.savez(
+        data, features=found.features, targets=found.targets, names=np.array(names, str), classes=np.array(classes, str)
+    )
+    write_file(args.out, data.getvalue())
+    say(f"{args.out}: features of {len(names)} images, {found.features.shape[1]} numbers each")
+    return 0

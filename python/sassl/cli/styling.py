@@ -1,0 +1,37 @@
+"""What the options on style mean: the model, the bank of styles, the transform."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import image_files
+from .._sassl import Stylizer
+from ..bank import StyleBank
+from ..transforms.plain import SASSL
+from .options import check_styles, checked_seed
+
+
+def model_of(args: argparse.Namespace) -> Stylizer:
+    """The model that the options describe."""
+    return Stylizer(args.model, threads=args.threads, precision=args.precision)
+
+
+def transform(args: argparse.Namespace, p: float) -> SASSL:
+    """The transform that the options describe."""
+    stylizer = model_of(args)
+    styles: Any = args.styles
+    if styles == "batch":
+        raise ValueError(
+            "--styles batch: images are stylized one at a time here; give a folder of styles, which may be theirs"
+        )
+    check_styles("--styles", styles, "default")
+    if styles != "default" and (
+        Path(styles).is_dir() or Path(styles).suffix.lower() in (*image_files.SUFFIXES, ".gif")
+    ):
+        styles = StyleBank.from_images(styles if Path(styles).is_dir() else [styles], stylizer, exif=args.exif)
+    generator = np.random.default_rng(checked_seed(args.seed))
+    return SASSL(p, args.alpha, args.beta, styles, stylizer, generator=generator)
