@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shlex
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -467,3 +469,23 @@ def test_features_as_a_file(tmp_path, capsys):
     with np.load(tmp_path / "f.npz") as found:
         assert len(found["names"]) == len(found["features"]) == 5
         assert not any(name.endswith("blue/1.png") for name in found["names"])
+
+
+def test_a_single_file_packed_by_gzip_is_named(tmp_path, capsys):
+    pair = [tmp_path / "predictor.tflite.gz", tmp_path / "archive.tar.gz"]
+    pair[0].write_bytes(gzip.compress(bytes(3000)))
+    with tarfile.open(pair[1], "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("empty"))
+    out = ["--out", str(tmp_path / "m.safetensors")]
+    assert main(["convert", str(pair[0]), *out]) == 1
+    assert (
+        f"{pair[0]}: a single file packed by gzip, where an archive is read; unpack it first: "
+        in capsys.readouterr().err
+    )
+    assert main(["convert", str(pair[1]), *out]) == 1
+    assert "packed by gzip" not in capsys.readouterr().err
+    # What is damaged is told as before.
+    for damaged in (pair[0].read_bytes()[:9], b"\x1f\x8b" + bytes(50)):
+        pair[0].write_bytes(damaged)
+        assert main(["convert", str(pair[0]), *out]) == 1
+        assert "packed by gzip" not in capsys.readouterr().err

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import gzip
+import tarfile
+import zlib
 from pathlib import Path
 
 from .._sassl import Stylizer, convert
@@ -35,8 +38,30 @@ def run(args: argparse.Namespace) -> int:
     taken = next((path for path in args.paths if Path(path).resolve() == args.out.resolve()), None)
     if taken is not None:
         raise ValueError(f"--out {args.out}: would overwrite {taken}, which is to be converted")
+    for path in map(Path, args.paths):
+        if is_packed_file(path):
+            raise ValueError(
+                f"{path}: a single file packed by gzip, where an archive is read; unpack it first: gunzip -k {path}"
+            )
     name = args.name or printable(args.out.stem)
     convert(args.paths, args.out, name, as_is=args.as_is, any_pair=args.any_pair)
     model = Stylizer(args.out)
     say(f"{args.out}: {model.name}, z of {model.dim} values, space {model.space}, {model.licence}; {model.provenance}")
     return 0
+
+
+def is_packed_file(path: Path) -> bool:
+    """Whether gzip packed a file here that is no tar archive; what cannot be read is not looked into."""
+    try:
+        with path.open("rb") as file:
+            if file.read(2) != b"\x1f\x8b":
+                return False
+        with gzip.open(path) as unpacked:
+            start = unpacked.read(tarfile.BLOCKSIZE)
+    except (OSError, EOFError, zlib.error):
+        return False
+    try:
+        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return True
+    return False
