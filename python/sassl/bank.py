@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Pixels that `from_images` encodes at a time: enough to keep all threads busy, and little memory.
 _PIXELS = 2**23
+#: Axes of a Gaussian.
+_RANK = 20
 
 
 class StyleBank:
@@ -131,9 +133,23 @@ class StyleBank:
         """Writes the bank as a .safetensors file of float16: the whole file, or nothing."""
         self._core.save(file)
 
-    def gaussian(self, rank: int = 20) -> Gaussian:
-        """A Gaussian along the bank's `rank` main axes: a source of new styles. (Noise in each dimension is not a style.)"""
-        return self._core.gaussian(rank)
+    def gaussian(self, rank: int | None = None) -> Gaussian:
+        """A Gaussian along the bank's main axes: a source of new styles. (Noise in each dimension is not a style.)
+
+        Args:
+            rank: how many axes; None: 20.
+
+        Raises:
+            ValueError: more axes than the vectors span, which are one fewer than the vectors, and `dim` at most.
+        """
+        most = min(self.dim, len(self) - 1)
+        if rank is None and most < _RANK:
+            remedy = f"give rank={most}, or more styles" if most else "give more styles"
+            raise ValueError(
+                f"gaussian() takes {_RANK} axes where no rank is given, and {len(self)} style vectors of {self.dim} span "
+                f"{most}; {remedy}"
+            )
+        return self._core.gaussian(_RANK if rank is None else rank)
 
     @property
     def vectors(self) -> NDArray[np.float32]:

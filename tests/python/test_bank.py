@@ -83,6 +83,21 @@ def test_a_gaussian_has_the_banks_moments():
     assert np.allclose((gaussian.axes**2).sum(1), values[:20], rtol=1e-3)
 
 
+def test_a_gaussian_of_few_styles_says_what_they_span():
+    vectors = np.random.default_rng(0).standard_normal((21, 64))
+    assert StyleBank.from_vectors(vectors).gaussian().rank == 20
+    few = StyleBank.from_vectors(vectors[:5])
+    with pytest.raises(
+        ValueError, match=r"takes 20 axes .* and 5 style vectors of 64 span 4; give rank=4, or more styles"
+    ):
+        few.gaussian()
+    assert few.gaussian(rank=4).rank == 4
+    with pytest.raises(ValueError, match="rank = 20: 5 style vectors of 64 span ranks from 1 to 4"):
+        few.gaussian(20)
+    with pytest.raises(ValueError, match="1 style vectors of 64 span 0; give more styles"):
+        StyleBank.from_vectors(vectors[:1]).gaussian()
+
+
 def test_what_is_wrong_is_named(tmp_path, photo):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="no image in this folder"):
