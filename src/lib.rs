@@ -7,6 +7,7 @@
 //! - [`files`]: files read if they are regular ones, and written whole or not at all.
 //! - [`interrupt`]: the early end of a long call.
 //! - [`memory`]: sizes that others decide.
+//! - [`parts`]: parts that are chosen by name, with settings of their own.
 //! - [`random`]: `(seed, epoch, index, view)` to a generator.
 //! - [`kernels`]: loops over values; the only home of SIMD and CUDA.
 //! - [`image`]: one image: decoding, cropping, colours, blur.
@@ -16,7 +17,7 @@
 //! - [`nn`]: layers that learn, and networks as operations of candle's graph.
 //! - [`encoders`]: backbones under the names of torchvision.
 //! - [`optim`]: optimizers and schedules.
-//! - [`methods`]: MoCo v2, BYOL and SimCLR, a file for each paper.
+//! - [`methods`]: MoCo v2, BYOL, SimCLR and SimSiam, a file for each paper.
 //! - [`eval`]: nearest neighbours and a linear probe, on frozen features.
 //! - [`train`]: a run, and what a later one needs to go on.
 //! - `bindings`: the Python module (feature `python`).
@@ -32,6 +33,7 @@ pub mod memory;
 pub mod methods;
 pub mod nn;
 pub mod optim;
+pub mod parts;
 pub mod random;
 pub mod style;
 pub mod train;

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from . import data, evaluation, notebook, pretraining, styles, transforms
     from ._sassl import Gaussian, StyleParams, Stylizer
     from .bank import StyleBank
-    from .pretraining import BYOL, MoCoV2, SimCLR
+    from .pretraining.methods.byol import BYOL
+    from .pretraining.methods.moco import MoCoV2
+    from .pretraining.methods.simclr import SimCLR
+    from .pretraining.methods.simsiam import SimSiam
 
     __version__: str
 
@@ -31,6 +34,7 @@ __all__ = [
     "Gaussian",
     "MoCoV2",
     "SimCLR",
+    "SimSiam",
     "StyleBank",
     "StyleParams",
     "Stylizer",
@@ -50,14 +54,15 @@ def __getattr__(name: str) -> Any:
 
     if name in ("data", "evaluation", "notebook", "pretraining", "styles", "transforms"):
         return import_module(f".{name}", __name__)
-    if name in ("BYOL", "MoCoV2", "SimCLR"):
-        return getattr(import_module(".pretraining", __name__), name)
     if name == "StyleBank":
         return import_module(".bank", __name__).StyleBank
     if name in ("Gaussian", "StyleParams", "Stylizer"):
         return getattr(import_module("._sassl", __name__), name)
     if name == "__version__":
         return import_module("._sassl", __name__).version()
+    # Any method's class, those that this file does not name too; `from . import` asks here for modules before it imports them.
+    if name[:1].isupper() and (kind := import_module(".pretraining", __name__).method_class(name)) is not None:
+        return kind
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "checkpoint_metadata", "color_profile", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "knn", "linear_probe", "list_images", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_file", "write_tensors"]
+__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "backbone_info", "backbone_names", "checkpoint_metadata", "color_profile", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "knn", "linear_probe", "list_images", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_file", "write_tensors"]
 
 @final
 class Bank:
@@ -500,7 +500,7 @@ class Trainer:
     def __new__(cls, /, config: str, *, threads: "int | None" = None) -> Trainer:
         """
         Args:
-            config: JSON, of `sassl.pretraining.Config`'s fields those that decide what is learnt.
+            config: JSON of a `sassl.pretraining.Config`; what the loop alone reads may be left out.
             threads: how many; None: the environment variable SASSL_THREADS, else all cores.
 
         Raises:
@@ -563,14 +563,15 @@ class Trainer:
         """
         Everything that a continued run needs, by name.
         """
-    def step(self, /, left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr: SupportsFloat | SupportsIndex, momentum: SupportsFloat | SupportsIndex) -> "tuple[float, dict[str, float], numpy.typing.NDArray[numpy.float32]]":
+    def step(self, /, left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr: SupportsFloat | SupportsIndex, momentum: SupportsFloat | SupportsIndex, fixed_lr: SupportsFloat | SupportsIndex | None = None) -> "tuple[float, dict[str, float], numpy.typing.NDArray[numpy.float32]]":
         """
         One step on two views of a batch.
 
         Args:
             left, right: (N, H, W, 3) or (N, 3, H, W) float32, the left ones being the query's or the online network's.
             lr: the learning rate.
-            momentum: how far a momentum encoder stays what it is, in [0, 1].
+            momentum: how far a momentum encoder stays what it is, in [0, 1]; methods that have none do not read it.
+            fixed_lr: the rate of networks whose rate does not follow the schedule; None: `lr`.
 
         Returns:
             The loss before the step, what else is watched, by name, and the left views' features, (N, features) float32.
@@ -745,6 +746,22 @@ def adjust_hue(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "
 def adjust_saturation(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
     Away from each pixel's luma; Pillow's `ImageEnhance.Color` to the bit.
+    """
+
+def backbone_info(json: str) -> str:
+    """
+    What a backbone is, as JSON: "features", "stem_stride", "least_side", and "settings", all of its own.
+
+    Args:
+        json: its name and those of its own settings that differ from torchvision's, `{"name": "resnet18", "small_stem": true}`.
+
+    Raises:
+        ValueError: no such backbone, or a setting that it has not or that cannot be.
+    """
+
+def backbone_names() -> list[str]:
+    """
+    Names of the backbones.
     """
 
 def checkpoint_metadata(path: "str | os.PathLike[str]") -> dict[str, str]:

@@ -47,7 +47,9 @@ mod _sassl {
     #[pymodule_export]
     use super::stylizer::Stylizer;
     #[pymodule_export]
-    use super::trainer::{Trainer, checkpoint_metadata, cosine_momentum, cosine_rate, write_tensors};
+    use super::trainer::{
+        Trainer, backbone_info, backbone_names, checkpoint_metadata, cosine_momentum, cosine_rate, write_tensors,
+    };
     #[pymodule_export]
     use super::view_params::ViewParams;
     #[pymodule_export]

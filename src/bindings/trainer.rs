@@ -1,15 +1,17 @@
 //! `Trainer`: what `sassl.pretraining` steps.
 use super::arrays::{Held, floats, into_array};
 use super::run::{checked_threads, run_on, threads};
+use crate::encoders;
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::locked;
 use crate::optim::{Momentum, Schedule};
 use crate::train::checkpoint::{self, Metadata};
-use crate::train::{self, Batch, ChannelOrder, Config, State};
+use crate::train::{self, Batch, ChannelOrder, Config, Rates, State};
 use crate::weights::safetensors::{Dtype, write};
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
@@ -30,7 +32,7 @@ pub(super) struct Trainer {
 #[pymethods]
 impl Trainer {
     /// Args:
-    ///     config: JSON, of `sassl.pretraining.Config`'s fields those that decide what is learnt.
+    ///     config: JSON of a `sassl.pretraining.Config`; what the loop alone reads may be left out.
     ///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
     ///
     /// Raises:
@@ -42,7 +44,7 @@ impl Trainer {
             .map_err(|error| Error::value("config", error, "give sassl.pretraining.Config"))?;
         let count = self::threads(py, checked_threads(threads)?)?;
         let core = run_on(py, "config", || train::Trainer::new(config, count))?;
-        let features = core.features()?;
+        let features = core.features();
         Ok(Self {
             core: Mutex::new(core),
             user: Mutex::default(),
@@ -70,7 +72,8 @@ impl Trainer {
     /// Args:
     ///     left, right: (N, H, W, 3) or (N, 3, H, W) float32, the left ones being the query's or the online network's.
     ///     lr: the learning rate.
-    ///     momentum: how far a momentum encoder stays what it is, in [0, 1].
+    ///     momentum: how far a momentum encoder stays what it is, in [0, 1]; methods that have none do not read it.
+    ///     fixed_lr: the rate of networks whose rate does not follow the schedule; None: `lr`.
     ///
     /// Returns:
     ///     The loss before the step, what else is watched, by name, and the left views' features, (N, features) float32.
@@ -78,7 +81,8 @@ impl Trainer {
     /// Raises:
     ///     ValueError: views that do not fit; a loss that is not finite, and then no weight has changed.
     #[pyo3(signature = (
-        left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr, momentum
+        left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr, momentum,
+        fixed_lr=None
     ) -> "tuple[float, dict[str, float], numpy.typing.NDArray[numpy.float32]]")]
     fn step<'py>(
         &self,
@@ -87,10 +91,12 @@ impl Trainer {
         right: &Bound<'py, PyAny>,
         lr: f64,
         momentum: f64,
+        fixed_lr: Option<f64>,
     ) -> PyResult<(f32, Bound<'py, PyDict>, Bound<'py, PyAny>)> {
         let (left, right) = (floats("left", left)?, floats("right", right)?);
         let (left, right) = (images("left", &left)?, images("right", &right)?);
-        let report = run_on(py, "left, right", || self.core()?.train_step(left, right, lr, momentum))?;
+        let rates = Rates { lr, fixed_lr: fixed_lr.unwrap_or(lr), momentum };
+        let report = run_on(py, "left, right", || self.core()?.train_step(left, right, rates))?;
         let watched = PyDict::new(py);
         report.watched.into_iter().try_for_each(|(name, x)| watched.set_item(name, x))?;
         let n = report.features.len() / self.features;
@@ -234,6 +240,28 @@ impl Drop for Lent<'_> {
     fn drop(&mut self) {
         *locked(self.user) = None;
     }
+}
+
+/// Names of the backbones.
+#[pyfunction]
+pub(super) fn backbone_names() -> Vec<&'static str> {
+    encoders::BACKBONES.iter().map(|row| row.name).collect()
+}
+
+/// What a backbone is, as JSON: "features", "stem_stride", "least_side", and "settings", all of its own.
+///
+/// Args:
+///     json: its name and those of its own settings that differ from torchvision's, `{"name": "resnet18", "small_stem": true}`.
+///
+/// Raises:
+///     ValueError: no such backbone, or a setting that it has not or that cannot be.
+#[pyfunction]
+pub(super) fn backbone_info(json: &str) -> Result<String> {
+    let json: Value = serde_json::from_str(json).map_err(|error| Error::value("backbone", error, "give JSON"))?;
+    let made = encoders::build(&json)?;
+    let (features, stride, least) = (made.features(), made.stem_stride(), made.least_side());
+    let told = json!({"features": features, "stem_stride": stride, "least_side": least, "settings": made.settings()});
+    Ok(told.to_string())
 }
 
 /// What a checkpoint tells of its run; its tensors are not looked at.

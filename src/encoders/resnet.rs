@@ -4,81 +4,73 @@
 //! ```text
 //! y = relu(bn(conv(... relu(bn(conv(x))))) + shortcut(x))        two convolutions a block, or three: 1x1, 3x3, 1x1
 //! ```
-use crate::error::{Error, Result};
+use super::Backbone;
+use super::unit::{KeptUnit, Unit};
+use crate::error::Result;
 use crate::kernels::training::pooling;
 use crate::kernels::training::pooling::Window;
-use crate::nn::{Array, ArrayRef, BatchNorm, Body, Conv2d, Engine, Kept, Layout, Normed, Pass};
+use crate::nn::{Array, ArrayRef, BatchNorm, Body, Conv2d, Engine, Kept, Layout, Pass};
+use crate::parts::own;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Which of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arch {
-    /// Two convolutions a block, 2 2 2 2.
-    ResNet18,
-    /// Two convolutions a block, 3 4 6 3.
-    ResNet34,
-    /// Bottlenecks, 3 4 6 3.
-    ResNet50,
-    /// Bottlenecks, 3 4 23 3.
-    ResNet101,
-}
-
-/// A backbone's settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EncoderSettings {
-    /// Which of them.
-    pub arch: Arch,
-    /// 3x3 convolution of stride 1 and no pooling, instead of 7x7 of stride 2 and pooling.
-    pub small_stem: bool,
-    /// The last norm of each block begins at gamma = 0, so that a block begins as its shortcut (Goyal et al. 2017).
-    pub zero_init_residual: bool,
-}
-
-impl Arch {
-    const ALL: [Self; 4] = [Self::ResNet18, Self::ResNet34, Self::ResNet50, Self::ResNet101];
-
+struct Arch {
     /// torchvision's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ResNet18 => "resnet18",
-            Self::ResNet34 => "resnet34",
-            Self::ResNet50 => "resnet50",
-            Self::ResNet101 => "resnet101",
-        }
-    }
-
-    /// By that name.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn named(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|arch| arch.name() == name).ok_or_else(|| {
-            let known = Self::ALL.map(|arch| format!("{:?}", arch.name())).join(", ");
-            Error::value("arch", format!("{name:?}"), format!("there are {known}"))
-        })
-    }
-
-    fn blocks(self) -> [usize; 4] {
-        match self {
-            Self::ResNet18 => [2, 2, 2, 2],
-            Self::ResNet34 | Self::ResNet50 => [3, 4, 6, 3],
-            Self::ResNet101 => [3, 4, 23, 3],
-        }
-    }
-
-    fn is_bottleneck(self) -> bool {
-        matches!(self, Self::ResNet50 | Self::ResNet101)
-    }
-
-    /// Numbers of a feature.
-    pub fn features(self) -> usize {
-        if self.is_bottleneck() { 2048 } else { 512 }
-    }
+    name: &'static str,
+    /// Blocks of each stage.
+    blocks: [usize; 4],
+    /// Three convolutions a block, or two.
+    bottleneck: bool,
 }
 
-/// A convolution and its norm.
-struct Unit {
-    conv: Conv2d,
-    norm: BatchNorm,
+const ARCHS: [Arch; 4] = [
+    Arch { name: "resnet18", blocks: [2, 2, 2, 2], bottleneck: false },
+    Arch { name: "resnet34", blocks: [3, 4, 6, 3], bottleneck: false },
+    Arch { name: "resnet50", blocks: [3, 4, 6, 3], bottleneck: true },
+    Arch { name: "resnet101", blocks: [3, 4, 23, 3], bottleneck: true },
+];
+
+/// The settings; the default is torchvision's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ResNetSettings {
+    /// 3x3 convolution of stride 1 and no pooling, instead of 7x7 of stride 2 and pooling.
+    small_stem: bool,
+    /// The last norm of each block begins at gamma = 0, so that a block begins as its shortcut (Goyal et al. 2017).
+    zero_init_residual: bool,
+}
+
+/// One of them with its settings.
+struct Plan {
+    arch: Arch,
+    settings: ResNetSettings,
+}
+
+/// Reads the settings of the one of this name.
+pub(super) fn read(name: &'static str, settings: Value) -> Result<Box<dyn Backbone>> {
+    let arch = ARCHS.into_iter().find(|arch| arch.name == name).expect("a row of this file's names");
+    Ok(Box::new(Plan { arch, settings: own(name, settings)? }))
+}
+
+impl Backbone for Plan {
+    fn features(&self) -> usize {
+        if self.arch.bottleneck { 2048 } else { 512 }
+    }
+
+    fn stem_stride(&self) -> usize {
+        if self.settings.small_stem { 1 } else { 4 }
+    }
+
+    fn settings(&self) -> Value {
+        json!(self.settings)
+    }
+
+    fn body(&self, layout: &mut Layout, engine: Engine) -> Arc<dyn Body> {
+        Arc::new(ResNet::new(layout, engine, self))
+    }
 }
 
 struct Block {
@@ -93,35 +85,36 @@ struct ResNet {
     blocks: Vec<Block>,
 }
 
-/// The body of this ResNet, its tensors added to `layout`: images `[n, height, width, 3]` to features `[n, features]`.
-pub fn resnet(layout: &mut Layout, engine: Engine, settings: EncoderSettings) -> impl Body + use<> {
-    let EncoderSettings { arch, small_stem, zero_init_residual } = settings;
-    let (kernel, stride) = if small_stem { (3, 1) } else { (7, 2) };
-    let stem = Unit {
-        conv: Conv2d::new(layout, "conv1", (3, 64), kernel, stride),
-        norm: BatchNorm::new(layout, "bn1", 64, true, 1.0),
-    };
-    let (mut inputs, mut blocks) = (64, vec![]);
-    for (stage, &count) in arch.blocks().iter().enumerate() {
-        let width = 64 << stage;
-        for n in 0..count {
-            let stride = if stage > 0 && n == 0 { 2 } else { 1 };
-            let gamma = if zero_init_residual { 0.0 } else { 1.0 };
-            let block = layout.within(&format!("layer{}", stage + 1), |layout| {
-                layout.within(&n.to_string(), |layout| Block::new(layout, (inputs, width), arch, stride, gamma))
-            });
-            blocks.push(block);
-            inputs = if arch.is_bottleneck() { 4 * width } else { width };
+impl ResNet {
+    fn new(layout: &mut Layout, engine: Engine, &Plan { arch, settings }: &Plan) -> Self {
+        let ResNetSettings { small_stem, zero_init_residual } = settings;
+        let (kernel, stride) = if small_stem { (3, 1) } else { (7, 2) };
+        let stem = Unit {
+            conv: Conv2d::new(layout, "conv1", (3, 64), kernel, stride),
+            norm: BatchNorm::new(layout, "bn1", 64, true, 1.0),
+        };
+        let (mut inputs, mut blocks) = (64, vec![]);
+        for (stage, &count) in arch.blocks.iter().enumerate() {
+            let width = 64 << stage;
+            for n in 0..count {
+                let stride = if stage > 0 && n == 0 { 2 } else { 1 };
+                let gamma = if zero_init_residual { 0.0 } else { 1.0 };
+                let block = layout.within(&format!("layer{}", stage + 1), |layout| {
+                    layout.within(&n.to_string(), |layout| Block::new(layout, (inputs, width), arch, stride, gamma))
+                });
+                blocks.push(block);
+                inputs = if arch.bottleneck { 4 * width } else { width };
+            }
         }
+        Self { engine, stem, pools: !small_stem, blocks }
     }
-    ResNet { engine, stem, pools: !small_stem, blocks }
 }
 
 impl Block {
     fn new(layout: &mut Layout, (inputs, width): (usize, usize), arch: Arch, stride: usize, gamma: f32) -> Self {
-        let outputs = if arch.is_bottleneck() { 4 * width } else { width };
+        let outputs = if arch.bottleneck { 4 * width } else { width };
         // Inputs, outputs, kernel, stride of each.
-        let convs = match arch.is_bottleneck() {
+        let convs = match arch.bottleneck {
             true => vec![(inputs, width, 1, 1), (width, width, 3, stride), (width, outputs, 1, 1)],
             false => vec![(inputs, width, 3, stride), (width, outputs, 3, 1)],
         };
@@ -141,12 +134,6 @@ impl Block {
     }
 }
 
-/// What a unit keeps: the convolution's output, and the norm's. Its input is the output of what is before it.
-struct KeptUnit {
-    conv: Array,
-    normed: Normed,
-}
-
 struct KeptBlock {
     units: Vec<KeptUnit>,
     shortcut: Option<KeptUnit>,
@@ -162,31 +149,6 @@ struct KeptNet {
 impl KeptBlock {
     fn y(&self) -> &Array {
         &self.units[self.units.len() - 1].normed.y
-    }
-}
-
-impl Unit {
-    fn forward(&self, engine: Engine, pass: &mut Pass, x: ArrayRef, residual: Option<&Array>) -> KeptUnit {
-        let conv = self.conv.forward(engine, pass.params, x);
-        let normed = self.norm.forward(engine, (pass.params, pass.buffers), &conv, residual, pass.mode);
-        KeptUnit { conv: if pass.keep { conv } else { Array::zeros([0; 4]) }, normed }
-    }
-
-    /// The gradient of the input, if it is wanted, and of the residual, if there was one. The unit's arrays are let go.
-    fn backward(
-        &self,
-        engine: Engine,
-        (params, gradient): (&[f32], &mut [f32]),
-        (x, kept): (ArrayRef, KeptUnit),
-        dy: Array,
-        (residual, wants_input): (bool, bool),
-    ) -> (Option<Array>, Option<Array>) {
-        let KeptUnit { conv, normed } = kept;
-        let (dconv, dresidual) = self.norm.backward(engine, (params, gradient), &conv, &normed, &dy, residual);
-        drop((conv, normed, dy));
-        self.conv.weight_gradient(engine, x, &dconv, gradient);
-        let dx = wants_input.then(|| self.conv.input_gradient(engine, params, x.shape, &dconv));
-        (dx, dresidual)
     }
 }
 

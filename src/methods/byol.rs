@@ -5,21 +5,32 @@
 //! loss = 2 - 2 cos(p, z') + the same of the views exchanged
 //! after the optimizer's step: target = tau target + (1 - tau) online
 //! ```
-use super::{Forward, Method, ViewPairs, backbone, head, negative_cosine};
-use crate::encoders::EncoderSettings;
+use super::{
+    Forward, Learning, Materials, Method, MethodSettings, ViewPairs, backbone, check_widths, head, mean_cosine,
+};
 use crate::error::{Error, Result};
-use crate::nn::{Engine, Hidden, Mode, Network};
-use crate::optim::ema;
-use crate::random::Generator;
+use crate::memory;
+use crate::nn::{Hidden, Last, Mode, Network};
+use crate::optim::{Averaging, ema};
 use candle_core::Tensor;
+use serde::Deserialize;
 
 /// The settings.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ByolSettings {
-    /// Numbers between the layers of projector and predictor; 4096.
-    pub hidden: usize,
-    /// Numbers of a projection; 256.
+    /// Values of a projection; 256.
     pub dim: usize,
+    /// Values between the layers of projector and predictor; 4096.
+    pub hidden_dim: usize,
+    /// Whether the last layers of both have a bias; not in the paper's code, but in lightly's.
+    pub last_bias: bool,
+    /// What the paper's loss is multiplied by; 1, or 0.25 for the mean of two negative cosines.
+    pub loss_scale: f64,
+    /// tau, and how it moves.
+    pub encoder_momentum: f64,
+    /// "constant" or "cosine".
+    pub encoder_momentum_schedule: Averaging,
 }
 
 /// The method.
@@ -27,37 +38,48 @@ pub struct Byol {
     /// Backbone, projector, predictor.
     online: [Network; 3],
     target: [Network; 2],
+    loss_scale: f64,
+    /// tau of the step that is being made.
+    tau: f64,
 }
 
 const MODE: Mode = Mode::Train { splits: 1 };
 
-impl Byol {
-    /// With parameters as they begin; the target begins as the online network (its code draws it anew).
-    ///
-    /// # Errors
-    /// Settings that cannot be.
-    pub fn new(
-        engine: Engine,
-        encoder: EncoderSettings,
-        settings: ByolSettings,
-        generator: &mut Generator,
-    ) -> Result<Self> {
-        let ByolSettings { hidden, dim } = settings;
-        for (name, n) in [("hidden_dim", hidden), ("dim", dim)] {
-            if n == 0 {
-                return Err(Error::value(name, n, "at least 1"));
-            }
+impl MethodSettings for ByolSettings {
+    fn check(&self) -> Result<()> {
+        check_widths(&[("hidden_dim", self.hidden_dim), ("dim", self.dim)])?;
+        if !(self.loss_scale > 0.0 && self.loss_scale.is_finite()) {
+            return Err(Error::value("loss_scale", self.loss_scale, "a number above 0; the paper's is 1"));
         }
-        let norm = Hidden::BatchNorm { bias: true };
-        let online = [
-            backbone(engine, encoder, generator)?,
-            head(engine, &[encoder.arch.features(), hidden, dim], norm, (false, false), generator)?,
-            head(engine, &[dim, hidden, dim], norm, (false, false), generator)?,
-        ];
-        let target = [online[0].frozen()?, online[1].frozen()?];
-        Ok(Self { online, target })
+        self.encoder_momentum_schedule.check(self.encoder_momentum)
     }
 
+    /// Projector and predictor, and the gradient and the memory of both.
+    fn held(&self) -> Result<usize> {
+        memory::count("dim and hidden_dim", &[3, 3, self.hidden_dim, self.dim])
+    }
+
+    fn saved(&self) -> usize {
+        self.hidden_dim.saturating_mul(self.dim)
+    }
+
+    /// The target begins as the online network; the paper's code draws it anew.
+    fn make(&self, mut materials: Materials) -> Result<Box<dyn Method>> {
+        self.check()?;
+        let &Self { dim, hidden_dim, last_bias, loss_scale, encoder_momentum, .. } = self;
+        let (norm, last) = (Hidden::BatchNorm { bias: true }, Last::Linear { bias: last_bias });
+        let features = materials.backbone.features();
+        let online = [
+            backbone(&mut materials)?,
+            head(&mut materials, &[features, hidden_dim, dim], norm, last)?,
+            head(&mut materials, &[dim, hidden_dim, dim], norm, last)?,
+        ];
+        let target = [online[0].frozen()?, online[1].frozen()?];
+        Ok(Box::new(Byol { online, target, loss_scale, tau: encoder_momentum }))
+    }
+}
+
+impl Byol {
     /// Features, projections, predictions.
     fn online(&self, x: &Tensor) -> Result<[Tensor; 3]> {
         let [backbone, projector, predictor] = &self.online;
@@ -74,28 +96,38 @@ impl Byol {
 }
 
 impl Method for Byol {
-    fn forward(&mut self, views: &ViewPairs, _: f64) -> Result<Forward> {
+    fn forward(&mut self, views: &ViewPairs, tau: f64) -> Result<Forward> {
+        self.tau = tau;
         let (left, right) = (views.left()?, views.right()?);
         let [features, projections, prediction] = self.online(&left)?;
-        let one = negative_cosine(&prediction, &self.target(&right)?)?;
+        let one = loss(&prediction, &self.target(&right)?)?;
         let [_, _, prediction] = self.online(&right)?;
-        let other = negative_cosine(&prediction, &self.target(&left)?)?;
-        Ok(Forward { loss: (one + other)?, features, projections, watched: vec![] })
+        let other = loss(&prediction, &self.target(&left)?)?;
+        Ok(Forward { loss: ((one + other)? * self.loss_scale)?, features, projections, watched: vec![] })
     }
 
-    fn after_update(&mut self, m: f64) -> Result<()> {
+    fn after_update(&mut self) -> Result<()> {
         for (target, online) in self.target.iter().zip(&self.online) {
-            online.read(|online| target.change(|target| ema(target, online, m)))??;
+            online.read(|online| target.change(|target| ema(target, online, self.tau)))??;
         }
         Ok(())
     }
 
-    fn learning(&self) -> Vec<(&'static str, &Network)> {
+    fn learning(&self) -> Vec<Learning<'_>> {
         let [backbone, projector, predictor] = &self.online;
-        vec![("backbone", backbone), ("projector", projector), ("predictor", predictor)]
+        vec![
+            Learning::new("backbone", backbone),
+            Learning::new("projector", projector),
+            Learning::new("predictor", predictor),
+        ]
     }
 
     fn following(&self) -> Vec<(&'static str, &Network)> {
         vec![("target_backbone", &self.target[0]), ("target_projector", &self.target[1])]
     }
+}
+
+/// `2 - 2 cos(p, z)`, on average over the rows (equation 2).
+fn loss(p: &Tensor, z: &Tensor) -> Result<Tensor> {
+    Ok(((mean_cosine(p, z)? * -2.0)? + 2.0)?)
 }

@@ -27,13 +27,12 @@ pub fn info_nce(q: &Tensor, k: &Tensor, queue: &Tensor, temperature: f64) -> Res
     Ok((loss, first as f32 / n as f32))
 }
 
-/// `2 - 2 cos(p, z)`, on average over the rows (Grill et al. 2020, equation 2).
+/// `cos(p, z)`, on average over the rows.
 ///
 /// # Errors
 /// candle's.
-pub fn negative_cosine(p: &Tensor, z: &Tensor) -> Result<Tensor> {
-    let cosine = (normalized(p)? * normalized(z)?)?.sum(1)?.mean(0)?;
-    Ok(((cosine * -2.0)? + 2.0)?)
+pub fn mean_cosine(p: &Tensor, z: &Tensor) -> Result<Tensor> {
+    Ok((normalized(p)? * normalized(z)?)?.sum(1)?.mean(0)?)
 }
 
 /// NT-Xent of SimCLR (Chen et al. 2020, equation 1), on average over all 2n rows: rows i and n + i are the two views of one image.

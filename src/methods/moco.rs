@@ -9,22 +9,30 @@
 //!
 //! On several devices MoCo shuffles keys among them, so that norms do not tell which key belongs to which query. On one device the
 //! batch is split for the norms, and keys are shuffled among the parts (MoCo's Colab notebook).
-use super::{Forward, Method, ViewPairs, backbone, head, info_nce, normalized};
-use crate::encoders::EncoderSettings;
+use super::{
+    Forward, Learning, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_temperature,
+    check_widths, head, info_nce, normalized,
+};
 use crate::error::{Error, Result};
-use crate::nn::{Engine, Hidden, Mode, Network, change};
-use crate::optim::{ema, whole};
+use crate::memory;
+use crate::nn::{Hidden, Last, Mode, Network, change, normal};
+use crate::optim::{Averaging, ema, whole};
 use crate::random::{Generator, Key};
 use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
+use serde::Deserialize;
+
+/// Keys of a queue, at most.
+const MOST_KEYS: usize = 1 << 24;
 
 /// The settings.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MocoSettings {
-    /// Numbers of a key; 128.
+    /// Values of a key; 128.
     pub dim: usize,
     /// Keys in the queue; 65,536.
-    pub queue: usize,
+    pub queue_size: usize,
     /// T; 0.2.
     pub temperature: f64,
     /// Parts of the batch for the norms; 8 as there are devices.
@@ -33,6 +41,10 @@ pub struct MocoSettings {
     pub symmetric: bool,
     /// Two layers with a ReLU between them (v2), or one (v1, and MoCo's CIFAR notebook).
     pub mlp: bool,
+    /// m, and how it moves.
+    pub encoder_momentum: f64,
+    /// "constant" in the paper, or "cosine".
+    pub encoder_momentum_schedule: Averaging,
 }
 
 /// The method.
@@ -50,41 +62,47 @@ pub struct Moco {
     steps: u64,
 }
 
-impl Moco {
-    /// With parameters as they begin.
-    ///
-    /// # Errors
-    /// Settings that cannot be.
-    pub fn new(
-        engine: Engine,
-        encoder: EncoderSettings,
-        settings: MocoSettings,
-        seed: u64,
-        generator: &mut Generator,
-    ) -> Result<Self> {
-        let MocoSettings { dim, queue, temperature, splits, mlp, .. } = settings;
-        if !(temperature > 0.0 && temperature.is_finite()) {
-            return Err(Error::value("temperature", temperature, "a number above 0"));
-        }
-        for (name, n) in [("dim", dim), ("queue_size", queue), ("splits", splits)] {
-            if n == 0 {
-                return Err(Error::value(name, n, "at least 1"));
-            }
-        }
-        let features = encoder.arch.features();
-        let sizes = if mlp { vec![features, features, dim] } else { vec![features, dim] };
-        let query =
-            [backbone(engine, encoder, generator)?, head(engine, &sizes, Hidden::Relu, (false, true), generator)?];
-        let key = [query[0].frozen()?, query[1].frozen()?];
-        let mut keys: Vec<f32> = (0..queue * dim).map(|_| crate::nn::normal(generator) as f32).collect();
-        for key in keys.chunks_exact_mut(dim) {
-            let length = key.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
-            key.iter_mut().for_each(|x| *x /= length);
-        }
-        let queue = Tensor::from_vec(keys, (queue, dim), &Device::Cpu)?;
-        Ok(Self { settings, query, key, queue, pointer: 0, new: vec![], seed, steps: 0 })
+impl MethodSettings for MocoSettings {
+    fn check(&self) -> Result<()> {
+        check_temperature(self.temperature)?;
+        check_widths(&[("dim", self.dim)])?;
+        check_count("queue_size", self.queue_size, MOST_KEYS)?;
+        check_count("splits", self.splits, usize::MAX)?;
+        self.encoder_momentum_schedule.check(self.encoder_momentum)
     }
 
+    fn held(&self) -> Result<usize> {
+        memory::count("queue_size and dim", &[self.queue_size, self.dim])
+    }
+
+    fn saved(&self) -> usize {
+        self.queue_size.saturating_mul(self.dim)
+    }
+
+    fn make(&self, mut materials: Materials) -> Result<Box<dyn Method>> {
+        self.check()?;
+        let features = materials.backbone.features();
+        let sizes = if self.mlp { vec![features, features, self.dim] } else { vec![features, self.dim] };
+        let last = Last::Linear { bias: true };
+        let query = [backbone(&mut materials)?, head(&mut materials, &sizes, Hidden::Relu, last)?];
+        let key = [query[0].frozen()?, query[1].frozen()?];
+        let queue = first_keys(self.queue_size, self.dim, materials.generator)?;
+        let (seed, settings) = (materials.seed, self.clone());
+        Ok(Box::new(Moco { settings, query, key, queue, pointer: 0, new: vec![], seed, steps: 0 }))
+    }
+}
+
+/// Directions at random, evenly over the sphere.
+fn first_keys(queue: usize, dim: usize, generator: &mut Generator) -> Result<Tensor> {
+    let mut keys: Vec<f32> = (0..queue * dim).map(|_| normal(generator) as f32).collect();
+    for key in keys.chunks_exact_mut(dim) {
+        let length = key.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
+        key.iter_mut().for_each(|x| *x /= length);
+    }
+    Ok(Tensor::from_vec(keys, (queue, dim), &Device::Cpu)?)
+}
+
+impl Moco {
     /// Features and queries.
     fn queries(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let mode = Mode::Train { splits: self.settings.splits };
@@ -111,7 +129,7 @@ impl Moco {
 
     /// Takes keys in where the oldest are, of any number: from the queue's end it goes on at its beginning.
     fn enqueue(&mut self, keys: &Tensor) -> Result<()> {
-        let (dim, len) = (keys.dim(1)?, self.settings.queue);
+        let (dim, len) = (keys.dim(1)?, self.settings.queue_size);
         let (keys, pointer) = (keys.flatten_all()?.to_vec1::<f32>()?, &mut self.pointer);
         change(&self.queue, |queue| {
             for key in keys.chunks_exact(dim) {
@@ -136,7 +154,7 @@ impl Method for Moco {
         for (key, query) in self.key.iter().zip(&self.query) {
             query.read(|query| key.change(|key| ema(key, query, m)))??;
         }
-        let MocoSettings { temperature, symmetric, .. } = self.settings;
+        let &MocoSettings { temperature, symmetric, .. } = &self.settings;
         let (left, right) = (views.left()?, views.right()?);
         let ((features, projections), of_right) = (self.queries(&left)?, self.keys(&right, 1)?);
         let (mut loss, mut accuracy) = info_nce(&projections, &of_right, &self.queue, temperature)?;
@@ -151,8 +169,8 @@ impl Method for Moco {
         Ok(Forward { loss, features, projections, watched: vec![("queue_accuracy", accuracy)] })
     }
 
-    fn learning(&self) -> Vec<(&'static str, &Network)> {
-        vec![("backbone", &self.query[0]), ("projector", &self.query[1])]
+    fn learning(&self) -> Vec<Learning<'_>> {
+        vec![Learning::new("backbone", &self.query[0]), Learning::new("projector", &self.query[1])]
     }
 
     fn following(&self) -> Vec<(&'static str, &Network)> {
@@ -160,7 +178,7 @@ impl Method for Moco {
     }
 
     /// The gradient reads the queue: keys go in once it is made.
-    fn after_update(&mut self, _: f64) -> Result<()> {
+    fn after_update(&mut self) -> Result<()> {
         for keys in std::mem::take(&mut self.new) {
             self.enqueue(&keys)?;
         }
@@ -169,8 +187,8 @@ impl Method for Moco {
     }
 
     fn entries(&self) -> Vec<(&'static str, Vec<usize>)> {
-        let MocoSettings { dim, queue, .. } = self.settings;
-        vec![("queue", vec![queue, dim]), ("queue_pointer", vec![1]), ("steps", vec![2])]
+        let &MocoSettings { dim, queue_size, .. } = &self.settings;
+        vec![("queue", vec![queue_size, dim]), ("queue_pointer", vec![1]), ("steps", vec![2])]
     }
 
     fn state(&self) -> Result<Vec<Vec<f32>>> {
@@ -181,7 +199,7 @@ impl Method for Moco {
 
     fn load_state(&mut self, state: &[&[f32]]) -> Result<()> {
         let &[queue, &[pointer], &[high, low]] = state else { panic!("other values than `entries` tells") };
-        let pointer = whole("queue_pointer", pointer, self.settings.queue as u64)?;
+        let pointer = whole("queue_pointer", pointer, self.settings.queue_size as u64)?;
         let (high, low) = (whole("steps", high, 1 << 24)?, whole("steps", low, 1 << 20)?);
         change(&self.queue, |to| to.copy_from_slice(queue))?;
         self.pointer = pointer as usize;

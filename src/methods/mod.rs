@@ -1,20 +1,76 @@
-//! What is learnt from two views, a file for each paper: networks, loss, and who follows whom.
+//! What is learnt from two views, a file for each paper: settings, networks, loss, and who follows whom.
 mod byol;
 mod losses;
 mod moco;
 mod simclr;
+mod simsiam;
 
 pub use byol::{Byol, ByolSettings};
-pub use losses::{info_nce, negative_cosine, normalized, nt_xent, spread};
+pub use losses::{info_nce, mean_cosine, normalized, nt_xent, spread};
 pub use moco::{Moco, MocoSettings};
 pub use simclr::{SimClr, SimClrSettings};
+pub use simsiam::{SimSiam, SimSiamSettings};
 
-use crate::encoders::{EncoderSettings, resnet};
+use crate::encoders::Backbone;
 use crate::error::{Error, Result};
-use crate::nn::{Engine, Hidden, Layout, Mlp, Network};
+use crate::nn::{Engine, Hidden, Last, Layout, Mlp, Network};
+use crate::parts::{self, Row, own};
 use crate::random::Generator;
 use candle_core::Tensor;
+use serde_json::Value;
 use std::sync::Arc;
+
+/// All methods.
+pub const METHODS: &[Row<dyn MethodSettings>] = &[
+    Row { name: "moco-v2", read: |name, settings| Ok(Box::new(own::<MocoSettings>(name, settings)?)) },
+    Row { name: "byol", read: |name, settings| Ok(Box::new(own::<ByolSettings>(name, settings)?)) },
+    Row { name: "simclr", read: |name, settings| Ok(Box::new(own::<SimClrSettings>(name, settings)?)) },
+    Row { name: "simsiam", read: |name, settings| Ok(Box::new(own::<SimSiamSettings>(name, settings)?)) },
+];
+
+/// The method's settings that JSON names: `{"name": "byol", ...}`.
+///
+/// # Errors
+/// A name that is not in [`METHODS`]; a setting that is missing, unknown or of another type.
+pub fn settings(json: &Value) -> Result<Box<dyn MethodSettings>> {
+    parts::read("method", json, METHODS)
+}
+
+/// What a method is made of beside its settings.
+pub struct Materials<'a> {
+    /// What computes.
+    pub engine: Engine,
+    /// Its backbone.
+    pub backbone: &'a dyn Backbone,
+    /// Of all that is drawn while it learns.
+    pub seed: u64,
+    /// What first parameters are drawn from.
+    pub generator: &'a mut Generator,
+}
+
+/// The settings that are a method's own.
+pub trait MethodSettings: Send + Sync {
+    /// Whether they can be; each error names the setting.
+    ///
+    /// # Errors
+    /// Names the first that cannot.
+    fn check(&self) -> Result<()>;
+
+    /// Values of its heads and its queue, as far as its widths alone decide them: a trainer holds these at least.
+    ///
+    /// # Errors
+    /// More than can be counted.
+    fn held(&self) -> Result<usize>;
+
+    /// Values that a checkpoint of it has at least, whatever its backbone.
+    fn saved(&self) -> usize;
+
+    /// The method, with parameters as they begin.
+    ///
+    /// # Errors
+    /// candle's.
+    fn make(&self, materials: Materials) -> Result<Box<dyn Method>>;
+}
 
 /// Two views of each image of a batch: `[2 n, height, width, 3]`, all the left ones first.
 #[derive(Clone, Debug)]
@@ -70,6 +126,26 @@ pub struct Forward {
     pub watched: Vec<(&'static str, f32)>,
 }
 
+/// A network that learns, and at which rate.
+#[derive(Clone, Copy)]
+pub struct Learning<'a> {
+    /// Its name in states and files.
+    pub name: &'static str,
+    /// It.
+    pub network: &'a Network,
+    /// What the rate is multiplied by.
+    pub lr_scale: f64,
+    /// Whether it keeps the largest rate, where the others follow the schedule.
+    pub fixed_lr: bool,
+}
+
+impl<'a> Learning<'a> {
+    /// At the schedule's rate.
+    pub fn new(name: &'static str, network: &'a Network) -> Self {
+        Self { name, network, lr_scale: 1.0, fixed_lr: false }
+    }
+}
+
 /// A method with its networks.
 pub trait Method: Send + Sync {
     /// Whether steps of so many images can be.
@@ -83,24 +159,24 @@ pub trait Method: Send + Sync {
         Ok(())
     }
 
-    /// The loss of two views. `m` is how far a momentum encoder stays what it is.
+    /// The loss of two views, the first part of a step. `m` is how far a momentum encoder, where there is one, stays what it is.
     ///
     /// # Errors
     /// A batch that does not fit, or candle's.
     fn forward(&mut self, views: &ViewPairs, m: f64) -> Result<Forward>;
 
-    /// What comes after the optimizers have updated the networks that learn.
+    /// What comes after the optimizers have updated the networks that learn, the last part of a step.
     ///
     /// # Errors
     /// candle's.
-    fn after_update(&mut self, _m: f64) -> Result<()> {
+    fn after_update(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// Networks that learn, by name; the first is the backbone.
-    fn learning(&self) -> Vec<(&'static str, &Network)>;
+    /// Networks that learn; the first is the backbone.
+    fn learning(&self) -> Vec<Learning<'_>>;
 
-    /// Networks that follow.
+    /// Networks that follow them, by name: the momentum encoder, where there is one.
     fn following(&self) -> Vec<(&'static str, &Network)> {
         vec![]
     }
@@ -130,22 +206,42 @@ pub trait Method: Send + Sync {
     }
 }
 
+/// Values between two layers of a head, at most: more is a mistake, and memory that no machine has.
+const MOST: usize = 1 << 16;
+
+/// Layers of a projector, at most; papers have 2 and 3.
+const MOST_LAYERS: usize = 16;
+
+/// Sizes of heads, from 1 to [`MOST`].
+fn check_widths(widths: &[(&str, usize)]) -> Result<()> {
+    widths.iter().try_for_each(|&(name, n)| check_count(name, n, MOST))
+}
+
+fn check_count(name: &str, n: usize, most: usize) -> Result<()> {
+    match n {
+        0 => Err(Error::value(name, n, "at least 1")),
+        _ if n > most => Err(Error::value(name, n, format!("at most {most}"))),
+        _ => Ok(()),
+    }
+}
+
+fn check_temperature(temperature: f64) -> Result<()> {
+    match temperature > 0.0 && temperature.is_finite() {
+        true => Ok(()),
+        false => Err(Error::value("temperature", temperature, "a number above 0")),
+    }
+}
+
 /// A backbone with its numbers.
-fn backbone(engine: Engine, encoder: EncoderSettings, generator: &mut Generator) -> Result<Network> {
+fn backbone(materials: &mut Materials) -> Result<Network> {
     let mut layout = Layout::default();
-    let body = resnet(&mut layout, engine, encoder);
-    Network::new(Arc::new(body), layout, generator)
+    let body = materials.backbone.body(&mut layout, materials.engine);
+    Network::new(body, layout, materials.generator)
 }
 
 /// A head with its numbers.
-fn head(
-    engine: Engine,
-    sizes: &[usize],
-    hidden: Hidden,
-    last: (bool, bool),
-    generator: &mut Generator,
-) -> Result<Network> {
+fn head(materials: &mut Materials, sizes: &[usize], hidden: Hidden, last: Last) -> Result<Network> {
     let mut layout = Layout::default();
-    let body = Mlp::new(&mut layout, engine, sizes, hidden, last);
-    Network::new(Arc::new(body), layout, generator)
+    let body = Mlp::new(&mut layout, materials.engine, sizes, hidden, last);
+    Network::new(Arc::new(body), layout, materials.generator)
 }

@@ -4,19 +4,23 @@
 //! z = g(f(x)) of both views in one batch, normalized
 //! loss = -log exp(z_i z_j / T) / sum over k != i of exp(z_i z_k / T), on average over all i, j the other view of i
 //! ```
-use super::{Forward, Method, ViewPairs, backbone, head, nt_xent};
-use crate::encoders::EncoderSettings;
-use crate::error::{Error, Result};
-use crate::nn::{Engine, Hidden, Mode, Network};
-use crate::random::Generator;
+use super::{
+    Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count,
+    check_temperature, check_widths, head, nt_xent,
+};
+use crate::error::Result;
+use crate::memory;
+use crate::nn::{Hidden, Last, Mode, Network};
+use serde::Deserialize;
 
 /// The settings.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SimClrSettings {
-    /// Numbers between the projector's layers; 2048.
-    pub hidden: usize,
-    /// Numbers of a projection; 128.
+    /// Values of a projection; 128.
     pub dim: usize,
+    /// Values between the projector's layers; 2048.
+    pub hidden_dim: usize,
     /// Linear layers of the projector, each with a batch norm: 2 in the paper, 3 in its code.
     pub layers: usize,
     /// T; 0.1.
@@ -32,34 +36,34 @@ pub struct SimClr {
 
 const MODE: Mode = Mode::Train { splits: 1 };
 
-impl SimClr {
-    /// With parameters as they begin.
-    ///
-    /// # Errors
-    /// Settings that cannot be.
-    pub fn new(
-        engine: Engine,
-        encoder: EncoderSettings,
-        settings: SimClrSettings,
-        generator: &mut Generator,
-    ) -> Result<Self> {
-        let SimClrSettings { hidden, dim, layers, temperature } = settings;
-        for (name, n) in [("hidden_dim", hidden), ("dim", dim), ("layers", layers)] {
-            if n == 0 {
-                return Err(Error::value(name, n, "at least 1"));
-            }
-        }
-        if !(temperature > 0.0 && temperature.is_finite()) {
-            return Err(Error::value("temperature", temperature, "a number above 0"));
-        }
-        let mut sizes = vec![hidden; layers + 1];
-        (sizes[0], sizes[layers]) = (encoder.arch.features(), dim);
+impl MethodSettings for SimClrSettings {
+    fn check(&self) -> Result<()> {
+        check_widths(&[("hidden_dim", self.hidden_dim), ("dim", self.dim)])?;
+        check_count("layers", self.layers, MOST_LAYERS)?;
+        check_temperature(self.temperature)
+    }
+
+    fn held(&self) -> Result<usize> {
+        let of = |widths: &[usize]| memory::count("dim and hidden_dim", widths);
+        let &Self { dim, hidden_dim, layers, .. } = self;
+        Ok(of(&[3, hidden_dim, dim])?.saturating_add(of(&[3, layers.saturating_sub(2), hidden_dim, hidden_dim])?))
+    }
+
+    fn saved(&self) -> usize {
+        if self.layers < 2 { 0 } else { self.hidden_dim.saturating_mul(self.dim) }
+    }
+
+    fn make(&self, mut materials: Materials) -> Result<Box<dyn Method>> {
+        self.check()?;
+        let &Self { dim, hidden_dim, layers, .. } = self;
+        let mut sizes = vec![hidden_dim; layers + 1];
+        (sizes[0], sizes[layers]) = (materials.backbone.features(), dim);
         let norm = Hidden::BatchNorm { bias: false };
-        Ok(Self {
-            settings,
-            backbone: backbone(engine, encoder, generator)?,
-            projector: head(engine, &sizes, norm, (true, false), generator)?,
-        })
+        Ok(Box::new(SimClr {
+            settings: *self,
+            backbone: backbone(&mut materials)?,
+            projector: head(&mut materials, &sizes, norm, Last::Norm { affine: true })?,
+        }))
     }
 }
 
@@ -73,7 +77,7 @@ impl Method for SimClr {
         Ok(Forward { loss, features: features?, projections: projections?, watched })
     }
 
-    fn learning(&self) -> Vec<(&'static str, &Network)> {
-        vec![("backbone", &self.backbone), ("projector", &self.projector)]
+    fn learning(&self) -> Vec<Learning<'_>> {
+        vec![Learning::new("backbone", &self.backbone), Learning::new("projector", &self.projector)]
     }
 }

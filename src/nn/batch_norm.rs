@@ -2,6 +2,7 @@
 //! the batch, which on one device stand for those of several (MoCo's Colab notebook, `SplitBatchNorm`).
 use super::{Array, Engine, Initial, Layout, Mode};
 use crate::kernels::training::batch_norm::{Affine, Moments, backward};
+use std::borrow::Cow;
 use std::ops::Range;
 
 const EPSILON: f32 = 1e-5;
@@ -13,8 +14,8 @@ const MOMENTUM: f32 = 0.1;
 pub struct BatchNorm {
     channels: usize,
     relu: bool,
-    weight: Range<usize>,
-    bias: Range<usize>,
+    /// gamma and beta; without them 1 and 0.
+    affine: Option<[Range<usize>; 2]>,
     mean: Range<usize>,
     var: Range<usize>,
     batches: Range<usize>,
@@ -32,15 +33,36 @@ pub struct Normed {
 impl BatchNorm {
     /// Of so many channels, a ReLU behind it or not; gamma begins at `gamma`, beta at 0.
     pub fn new(layout: &mut Layout, name: &str, channels: usize, relu: bool, gamma: f32) -> Self {
-        layout.within(name, |layout| Self {
+        layout.within(name, |layout| {
+            let gamma = layout.parameter("weight", &[channels], Initial::Constant(gamma));
+            let affine = Some([gamma, layout.parameter("bias", &[channels], Initial::Constant(0.0))]);
+            Self { relu, affine, ..Self::tracking(layout, channels) }
+        })
+    }
+
+    /// Without gamma and beta, and without a ReLU.
+    pub fn fixed(layout: &mut Layout, name: &str, channels: usize) -> Self {
+        layout.within(name, |layout| Self::tracking(layout, channels))
+    }
+
+    /// The statistics alone.
+    fn tracking(layout: &mut Layout, channels: usize) -> Self {
+        Self {
             channels,
-            relu,
-            weight: layout.parameter("weight", &[channels], Initial::Constant(gamma)),
-            bias: layout.parameter("bias", &[channels], Initial::Constant(0.0)),
+            relu: false,
+            affine: None,
             mean: layout.buffer("running_mean", channels, 0.0),
             var: layout.buffer("running_var", channels, 1.0),
             batches: layout.buffer("num_batches_tracked", 1, 0.0),
-        })
+        }
+    }
+
+    /// gamma and beta.
+    fn affine<'a>(&self, params: &'a [f32]) -> [Cow<'a, [f32]>; 2] {
+        match &self.affine {
+            Some([gamma, beta]) => [gamma, beta].map(|range| Cow::Borrowed(&params[range.clone()])),
+            None => [1.0, 0.0].map(|x| Cow::Owned(vec![x; self.channels])),
+        }
     }
 
     /// Normalizes, by the statistics of the batch in training and by the running ones else.
@@ -55,13 +77,13 @@ impl BatchNorm {
         residual: Option<&Array>,
         mode: Mode,
     ) -> Normed {
-        let (gamma, beta) = (&params[self.weight.clone()], &params[self.bias.clone()]);
+        let [gamma, beta] = self.affine(params);
         let mut y = Array::zeros(x.shape);
         let Mode::Train { splits } = mode else {
             let running =
                 Moments { mean: buffers[self.mean.clone()].to_vec(), var: buffers[self.var.clone()].to_vec() };
             let residual = residual.map(|residual| &residual.numbers[..]);
-            let affine = running.affine(gamma, beta, EPSILON);
+            let affine = running.affine(&gamma, &beta, EPSILON);
             affine.apply(engine.isa, engine.threads, &x.numbers, residual, self.relu, &mut y.numbers);
             return Normed { y, moments: vec![] };
         };
@@ -71,7 +93,7 @@ impl BatchNorm {
             let range = n * part..(n + 1) * part;
             let x = &x.numbers[range.clone()];
             let of_part = Moments::new(engine.isa, engine.threads, x, self.channels);
-            let affine: Affine = of_part.affine(gamma, beta, EPSILON);
+            let affine: Affine = of_part.affine(&gamma, &beta, EPSILON);
             let residual = residual.map(|residual| &residual.numbers[range]);
             affine.apply(engine.isa, engine.threads, x, residual, self.relu, y);
             moments.push(of_part);
@@ -104,12 +126,13 @@ impl BatchNorm {
         dy: &Array,
         residual: bool,
     ) -> (Array, Option<Array>) {
-        let gamma = &params[self.weight.clone()];
+        let [gamma, _] = self.affine(params);
         let part = part(x, normed.moments.len());
         let mut dx = Array::zeros(x.shape);
         let mut dresidual = residual.then(|| Array::zeros(x.shape));
-        gradient[self.weight.clone()].fill(0.0);
-        gradient[self.bias.clone()].fill(0.0);
+        for range in self.affine.iter().flatten() {
+            gradient[range.clone()].fill(0.0);
+        }
         for (n, moments) in normed.moments.iter().enumerate() {
             let range = n * part..(n + 1) * part;
             let y = self.relu.then(|| &normed.y.numbers[range.clone()]);
@@ -117,13 +140,13 @@ impl BatchNorm {
                 engine.isa,
                 engine.threads,
                 (&x.numbers[range.clone()], y, &dy.numbers[range.clone()]),
-                (moments, gamma, EPSILON),
+                (moments, &gamma, EPSILON),
                 &mut dx.numbers[range.clone()],
                 dresidual.as_mut().map(|dresidual| &mut dresidual.numbers[range.clone()]),
             );
-            let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
-            add(&mut gradient[self.weight.clone()], &made.gamma);
-            add(&mut gradient[self.bias.clone()], &made.beta);
+            for (range, made) in self.affine.iter().flatten().zip([&made.gamma, &made.beta]) {
+                gradient[range.clone()].iter_mut().zip(made).for_each(|(sum, x)| *sum += x);
+            }
         }
         (dx, dresidual)
     }

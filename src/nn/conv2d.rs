@@ -1,4 +1,4 @@
-//! A convolution without bias, as ResNets have them: `kernels/training/convolution` with its weights in the flat vector.
+//! A convolution: `kernels/training/convolution` with its weights in the flat vector.
 use super::{Array, ArrayRef, Engine, Initial, Layout};
 use crate::kernels::training::convolution;
 use crate::kernels::training::convolution::Shape;
@@ -13,10 +13,12 @@ pub struct Conv2d {
     stride: usize,
     padding: usize,
     weight: Range<usize>,
+    bias: Option<Range<usize>>,
 }
 
 impl Conv2d {
-    /// A square kernel that keeps the size but for its stride. It begins as torchvision's ResNets do: He et al. 2015, by the outputs.
+    /// A square kernel that keeps the size but for its stride, without a bias. It begins as torchvision's ResNets and VGGs do: He et
+    /// al. 2015, by the outputs.
     pub fn new(
         layout: &mut Layout,
         name: &str,
@@ -27,7 +29,14 @@ impl Conv2d {
         let deviation = (2.0 / (outputs * kernel * kernel) as f64).sqrt();
         let shape = [outputs, inputs, kernel, kernel];
         let weight = layout.within(name, |layout| layout.parameter("weight", &shape, Initial::Normal(deviation)));
-        Self { inputs, outputs, kernel, stride, padding: kernel / 2, weight }
+        Self { inputs, outputs, kernel, stride, padding: kernel / 2, weight, bias: None }
+    }
+
+    /// The same with a bias, which begins at 0, and of stride 1.
+    pub fn biased(layout: &mut Layout, name: &str, (inputs, outputs): (usize, usize), kernel: usize) -> Self {
+        let mut conv = Self::new(layout, name, (inputs, outputs), kernel, 1);
+        conv.bias = Some(layout.within(name, |layout| layout.parameter("bias", &[outputs], Initial::Constant(0.0))));
+        conv
     }
 
     fn shape(&self, [batch, height, width, channels]: [usize; 4]) -> Shape {
@@ -47,13 +56,24 @@ impl Conv2d {
         let mut y = Array::zeros([shape.batch, rows, columns, self.outputs]);
         let weight = &params[self.weight.clone()];
         convolution::forward(engine.isa, engine.threads, &shape, x.numbers, weight, &mut y.numbers);
+        if let Some(bias) = &self.bias {
+            let bias = &params[bias.clone()];
+            y.numbers.chunks_exact_mut(self.outputs).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
+        }
         y
     }
 
-    /// Puts the weights' gradient in its place.
+    /// Puts the gradient of weights and biases in its place.
     pub fn weight_gradient(&self, engine: Engine, x: ArrayRef, dy: &Array, gradient: &mut [f32]) {
         let out = &mut gradient[self.weight.clone()];
         convolution::weight_gradient(engine.isa, engine.threads, &self.shape(x.shape), x.numbers, &dy.numbers, out);
+        if let Some(bias) = &self.bias {
+            let sums = &mut gradient[bias.clone()];
+            sums.fill(0.0);
+            for dy in dy.numbers.chunks_exact(self.outputs) {
+                sums.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += dy);
+            }
+        }
     }
 
     /// The gradient of an input of this shape.

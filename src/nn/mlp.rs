@@ -16,6 +16,21 @@ pub enum Hidden {
     },
 }
 
+/// What the last layer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// Linear, and nothing behind it.
+    Linear {
+        /// Whether it has a bias.
+        bias: bool,
+    },
+    /// Linear without a bias, and a batch norm without a ReLU.
+    Norm {
+        /// Whether the norm has gamma and beta: SimCLR's has, SimSiam's has not.
+        affine: bool,
+    },
+}
+
 /// The head.
 #[derive(Clone, Debug)]
 pub struct Mlp {
@@ -54,26 +69,27 @@ struct KeptLayer {
 }
 
 impl Mlp {
-    /// Linear layers of these sizes, `sizes[0]` inputs first, named `0`, `1`, ... `last` says what follows the last one: nothing, or a
-    /// batch norm without a ReLU (SimCLR), and whether it has a bias.
-    pub fn new(
-        layout: &mut Layout,
-        engine: Engine,
-        sizes: &[usize],
-        hidden: Hidden,
-        (last_norm, last_bias): (bool, bool),
-    ) -> Self {
+    /// Linear layers of these sizes, `sizes[0]` inputs first, named `0`, `1`, ...
+    pub fn new(layout: &mut Layout, engine: Engine, sizes: &[usize], hidden: Hidden, last: Last) -> Self {
         let count = sizes.len().saturating_sub(1);
         let layers = sizes.windows(2).enumerate().map(|(n, size)| {
             layout.within(&n.to_string(), |layout| {
                 let is_last = n + 1 == count;
-                let bias = if is_last { last_bias } else { hidden != Hidden::BatchNorm { bias: false } };
+                let bias = match is_last {
+                    true => last == Last::Linear { bias: true },
+                    false => hidden != Hidden::BatchNorm { bias: false },
+                };
                 let linear = Linear::new(layout, (size[0], size[1]), bias);
-                let follow = match (is_last, hidden) {
-                    (true, _) if last_norm => Follow::Norm(BatchNorm::new(layout, "bn", size[1], false, 1.0)),
-                    (true, _) => Follow::Nothing,
-                    (false, Hidden::Relu) => Follow::Relu,
-                    (false, Hidden::BatchNorm { .. }) => Follow::Norm(BatchNorm::new(layout, "bn", size[1], true, 1.0)),
+                let follow = match (is_last, last, hidden) {
+                    (true, Last::Norm { affine: true }, _) => {
+                        Follow::Norm(BatchNorm::new(layout, "bn", size[1], false, 1.0))
+                    }
+                    (true, Last::Norm { affine: false }, _) => Follow::Norm(BatchNorm::fixed(layout, "bn", size[1])),
+                    (true, Last::Linear { .. }, _) => Follow::Nothing,
+                    (false, _, Hidden::Relu) => Follow::Relu,
+                    (false, _, Hidden::BatchNorm { .. }) => {
+                        Follow::Norm(BatchNorm::new(layout, "bn", size[1], true, 1.0))
+                    }
                 };
                 Layer { linear, follow }
             })

@@ -17,5 +17,5 @@ pub use batch_norm::{BatchNorm, Normed};
 pub use conv2d::Conv2d;
 pub(crate) use layout::normal;
 pub use layout::{Buffer, Initial, Layout, Parameter};
-pub use mlp::{Hidden, Mlp};
+pub use mlp::{Hidden, Last, Mlp};
 pub use network::{Body, Kept, Mode, Network, Pass, change};

@@ -31,7 +31,7 @@ pub use adamw::AdamW;
 pub use ema::ema;
 pub use group::{Group, TensorInfo};
 pub use lars::Lars;
-pub use schedule::{Momentum, Scaling, Schedule};
+pub use schedule::{Averaging, Momentum, Scaling, Schedule};
 pub use sgd::Sgd;
 
 /// How a tensor moves: the settings of an optimizer, and its formula. What it remembers is [`Optimizer`]'s to keep.

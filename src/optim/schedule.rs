@@ -3,6 +3,7 @@
 //! - Learning rate (SimCLR, BYOL): `lr k / w` for `k < w`, then `lr (1 + cos(pi (k - w) / (K - w))) / 2`.
 //! - Momentum (BYOL): `tau = 1 - (1 - tau0) (1 + cos(pi k / K)) / 2`.
 use crate::error::{Error, Result};
+use serde::Deserialize;
 use std::f64::consts::PI;
 
 /// A learning rate that rises in a line and falls to 0 along a cosine.
@@ -58,6 +59,26 @@ impl Scaling {
             Self::Linear => base * batch_size as f64 / 256.0,
             Self::SquareRoot => base * (batch_size as f64).sqrt(),
         }
+    }
+}
+
+/// Whether the moving average's momentum moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Averaging {
+    /// It stays.
+    Constant,
+    /// It goes to 1 by a cosine.
+    Cosine,
+}
+
+impl Averaging {
+    /// Whether it can begin so.
+    ///
+    /// # Errors
+    /// Outside [0, 1].
+    pub fn check(self, encoder_momentum: f64) -> Result<()> {
+        checked("encoder_momentum", encoder_momentum).map(drop)
     }
 }
 

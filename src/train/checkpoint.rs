@@ -1,10 +1,10 @@
 //! A run in a file: safetensors, whole or not at all, with a checksum over names, shapes and numbers, and one over what is
 //! told of the run.
-use super::State;
+use super::{Config, State};
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
+use crate::methods;
 use crate::weights::safetensors::{Dtype, File, write};
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,21 +59,8 @@ fn open(path: &Path) -> Result<File> {
 
 /// Numbers that a run of these settings saves at least; none where they do not tell.
 fn claimed(config: &str) -> Option<usize> {
-    #[derive(Deserialize)]
-    struct Widths {
-        method: String,
-        dim: usize,
-        hidden_dim: usize,
-        queue_size: usize,
-        layers: usize,
-    }
-    let Widths { method, dim, hidden_dim, queue_size, layers } = serde_json::from_str(config).ok()?;
-    match &method[..] {
-        "moco-v2" => Some(queue_size.saturating_mul(dim)),
-        "simclr" if layers < 2 => None,
-        "byol" | "simclr" => Some(hidden_dim.saturating_mul(dim)),
-        _ => None,
-    }
+    let config: Config = serde_json::from_str(config).ok()?;
+    Some(methods::settings(&config.method).ok()?.saved())
 }
 
 /// Reads what [`save`] wrote.

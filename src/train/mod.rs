@@ -5,14 +5,13 @@ mod config;
 mod state;
 
 pub use batch::{Batch, ChannelOrder};
-pub use config::Config;
+pub use config::{Config, OptimizerSettings};
 pub use state::State;
 
+use crate::encoders::{self, Backbone};
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::methods::{
-    Byol, ByolSettings, Forward, Method, Moco, MocoSettings, SimClr, SimClrSettings, ViewPairs, spread,
-};
+use crate::methods::{self, Forward, Materials, Method, ViewPairs, spread};
 use crate::nn::{Engine, Mode, Network};
 use crate::optim::Optimizer;
 use crate::random::Key;
@@ -20,6 +19,17 @@ use batch::tensor;
 use state::{check_network, check_numbers, put_network, save_network};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What the schedules say of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// The learning rate.
+    pub lr: f64,
+    /// That of networks whose rate does not follow the schedule.
+    pub fixed_lr: f64,
+    /// How far a momentum encoder stays what it is, where there is one.
+    pub momentum: f64,
+}
 
 /// What a step was.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,15 +42,10 @@ pub struct Report {
     pub watched: Vec<(&'static str, f32)>,
 }
 
-/// Numbers between two layers of a head, at most: more is a mistake, and memory that no machine has.
-const MOST: usize = 1 << 16;
-
-/// Layers of a projector, at most; papers have 2 and 3.
-const MOST_LAYERS: usize = 16;
-
 /// A run.
 pub struct Trainer {
     config: Config,
+    encoder: Box<dyn Backbone>,
     method: Box<dyn Method>,
     optimizers: Vec<Optimizer>,
     /// In the middle of a change; still so afterwards, if a panic, Ctrl-C or an error ended it there.
@@ -69,39 +74,16 @@ impl Trainer {
     pub fn new(config: Config, threads: usize) -> Result<Self> {
         let engine = Engine::new(threads)?;
         let generator = &mut Key { seed: config.seed, epoch: u64::MAX, index: u64::MAX, view: u64::MAX }.generator();
-        let encoder = config.encoder()?;
-        let &Config { dim, hidden_dim, temperature, queue_size, .. } = &config;
-        for (name, n, most) in
-            [("dim", dim, MOST), ("hidden_dim", hidden_dim, MOST), ("queue_size", queue_size, 1 << 24)]
-        {
-            if n > most {
-                return Err(Error::value(name, n, format!("at most {most}")));
-            }
-        }
-        if config.layers > MOST_LAYERS {
-            return Err(Error::value("layers", config.layers, format!("at most {MOST_LAYERS}")));
-        }
+        let encoder = encoders::build(&config.backbone)?;
+        let settings = methods::settings(&config.method)?;
+        settings.check()?;
         // All of it at once, so that the system can refuse it before anything is built.
-        drop(memory::room::<f32>("dim, hidden_dim and queue_size", config.numbers()?)?);
-        let method: Box<dyn Method> = match &config.method[..] {
-            "moco-v2" => {
-                let &Config { splits, symmetric, mlp, .. } = &config;
-                let settings = MocoSettings { dim, queue: queue_size, temperature, splits, symmetric, mlp };
-                Box::new(Moco::new(engine, encoder, settings, config.seed, generator)?)
-            }
-            "byol" => Box::new(Byol::new(engine, encoder, ByolSettings { hidden: hidden_dim, dim }, generator)?),
-            "simclr" => {
-                let settings = SimClrSettings { hidden: hidden_dim, dim, layers: config.layers, temperature };
-                Box::new(SimClr::new(engine, encoder, settings, generator)?)
-            }
-            other => {
-                let remedy = "there are \"moco-v2\", \"byol\" and \"simclr\"";
-                return Err(Error::value("method", format!("{other:?}"), remedy));
-            }
-        };
-        let optimizers = method.learning().into_iter().map(|(_, network)| config.optimizer(network.layout()));
+        drop(memory::room::<f32>("widths of the heads and the queue", settings.held()?)?);
+        let method = settings.make(Materials { engine, backbone: &*encoder, seed: config.seed, generator })?;
+        let learning = method.learning().into_iter();
+        let optimizers = learning.map(|learning| config.optimizer.optimizer(learning.network.layout()));
         let optimizers = optimizers.collect::<Result<_>>()?;
-        Ok(Self { config, method, optimizers, changing: false })
+        Ok(Self { config, encoder, method, optimizers, changing: false })
     }
 
     /// Whether it is not left half changed.
@@ -128,12 +110,25 @@ impl Trainer {
         self.method.check_batch(batch)
     }
 
-    /// One step on two views of a batch, the left one being the query's or the online network's; `m` is the momentum encoder's.
+    /// Whether views of this height and width are large enough.
+    fn check_sides(&self, images: &Batch) -> Result<()> {
+        let ([_, height, width, _], least) = (images.shape, self.encoder.least_side());
+        match height.min(width) < least {
+            true => Err(Error::value(
+                "input_size",
+                format!("{height}x{width}"),
+                format!("at least {least} for this backbone"),
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// One step on two views of a batch, the left one being the query's or the online network's.
     ///
     /// # Errors
     /// Views that differ in shape or are no images; a loss that is not finite, and then no weight has changed. After any other error,
     /// a panic or Ctrl-C in its middle, the trainer is of no use before a state is loaded.
-    pub fn train_step(&mut self, left: Batch, right: Batch, lr: f64, m: f64) -> Result<Report> {
+    pub fn train_step(&mut self, left: Batch, right: Batch, rates: Rates) -> Result<Report> {
         self.check_whole()?;
         check_process()?;
         if left.shape != right.shape {
@@ -144,9 +139,10 @@ impl Trainer {
             ));
         }
         self.check_batch(left.shape[0])?;
+        self.check_sides(&left)?;
         let views = ViewPairs::new(tensor([("left views", left), ("right views", right)])?);
         self.changing = true;
-        let Forward { loss, features, projections, mut watched } = self.method.forward(&views, m)?;
+        let Forward { loss, features, projections, mut watched } = self.method.forward(&views, rates.momentum)?;
         let value = loss.to_scalar::<f32>()?;
         if !value.is_finite() {
             self.changing = false;
@@ -156,10 +152,12 @@ impl Trainer {
         watched.push(("feature_std", spread(&projections)?));
         let features = features.detach().flatten_all()?.to_vec1()?;
         // What a step that an error ended has left.
-        self.method.learning().into_iter().for_each(|(_, network)| drop(network.take_gradient()));
+        self.method.learning().into_iter().for_each(|learning| drop(learning.network.take_gradient()));
         loss.backward()?;
         drop((loss, projections));
-        for ((_, network), optimizer) in self.method.learning().into_iter().zip(&mut self.optimizers) {
+        for (learning, optimizer) in self.method.learning().into_iter().zip(&mut self.optimizers) {
+            let (network, lr) = (learning.network, if learning.fixed_lr { rates.fixed_lr } else { rates.lr });
+            let lr = lr * learning.lr_scale;
             let Some(gradient) = network.take_gradient() else { continue };
             network.change(|params| {
                 for (n, parameter) in network.layout().parameters().iter().enumerate() {
@@ -168,7 +166,7 @@ impl Trainer {
                 }
             })?;
         }
-        self.method.after_update(m)?;
+        self.method.after_update()?;
         self.changing = false;
         Ok(Report { loss: value, features, watched })
     }
@@ -179,16 +177,17 @@ impl Trainer {
     /// No images, or numbers that are not finite.
     pub fn encode(&self, images: Batch) -> Result<Vec<f32>> {
         self.check_whole()?;
+        self.check_sides(&images)?;
         Ok(self.backbone().forward(&tensor([("images", images)])?, Mode::Eval)?.detach().flatten_all()?.to_vec1()?)
     }
 
     fn backbone(&self) -> &Network {
-        self.method.learning()[0].1
+        self.method.learning()[0].network
     }
 
     /// Numbers of a feature.
-    pub fn features(&self) -> Result<usize> {
-        Ok(self.config.encoder()?.arch.features())
+    pub fn features(&self) -> usize {
+        self.encoder.features()
     }
 
     /// The backbone's tensors under torchvision's names.
@@ -215,7 +214,7 @@ impl Trainer {
             return Err(Error::value(
                 "tensor",
                 format!("{unknown:?}"),
-                "this backbone has none of this name; is it of another arch?",
+                "this backbone has none of this name; is it of another backbone?",
             ));
         }
         check_network(backbone.layout(), state)?;
@@ -232,9 +231,9 @@ impl Trainer {
         for (name, network) in self.networks() {
             save_network(&format!("{name}."), network, &mut state)?;
         }
-        for ((name, _), optimizer) in self.method.learning().into_iter().zip(&self.optimizers) {
+        for (learning, optimizer) in self.method.learning().into_iter().zip(&self.optimizers) {
             for (entry, numbers) in optimizer.state() {
-                state.insert(format!("optimizer.{name}.{entry}"), (vec![numbers.len()], numbers.to_vec()));
+                state.insert(format!("optimizer.{}.{entry}", learning.name), (vec![numbers.len()], numbers.to_vec()));
             }
         }
         for ((name, shape), numbers) in self.method.entries().into_iter().zip(self.method.state()?) {
@@ -248,9 +247,9 @@ impl Trainer {
         let networks = self.networks().flat_map(|(name, network)| {
             network.layout().shapes().map(move |(entry, shape)| (format!("{name}.{entry}"), shape))
         });
-        let optimizers = self.method.learning().into_iter().zip(&self.optimizers).flat_map(|((name, _), optimizer)| {
+        let optimizers = self.method.learning().into_iter().zip(&self.optimizers).flat_map(|(learning, optimizer)| {
             let entries = optimizer.state().into_iter();
-            entries.map(move |(entry, numbers)| (format!("optimizer.{name}.{entry}"), vec![numbers.len()]))
+            entries.map(move |(entry, numbers)| (format!("optimizer.{}.{entry}", learning.name), vec![numbers.len()]))
         });
         let method = self.method.entries().into_iter().map(|(name, shape)| (format!("method.{name}"), shape));
         networks.chain(optimizers).chain(method).collect()
@@ -265,11 +264,15 @@ impl Trainer {
                     return Err(Error::value(
                         "state",
                         format!("{name:?}"),
-                        "is missing: is it of another method or arch?",
+                        "is missing: is it of another method or backbone?",
                     ));
                 }
                 Some((other, _)) if other != shape => {
-                    return Err(Error::shape(name, format!("{shape:?}"), format!("{other:?}; is it of another arch?")));
+                    return Err(Error::shape(
+                        name,
+                        format!("{shape:?}"),
+                        format!("{other:?}; is it of another backbone?"),
+                    ));
                 }
                 Some(_) => {}
             }
@@ -297,7 +300,7 @@ impl Trainer {
         self.method.load_state(&own)?;
         // What is checked here was checked above for all but the optimizers, whose first error leaves the others as they were.
         self.changing = true;
-        let learning: Vec<&str> = self.method.learning().into_iter().map(|(name, _)| name).collect();
+        let learning: Vec<&str> = self.method.learning().into_iter().map(|learning| learning.name).collect();
         for (name, optimizer) in learning.into_iter().zip(&mut self.optimizers) {
             let entries = optimizer.state().into_iter().map(|(entry, _)| {
                 let numbers = numbers(format!("optimizer.{name}.{entry}"));
@@ -314,6 +317,7 @@ impl Trainer {
     }
 
     fn networks(&self) -> impl Iterator<Item = (&'static str, &Network)> {
-        self.method.learning().into_iter().chain(self.method.following())
+        let learning = self.method.learning().into_iter().map(|learning| (learning.name, learning.network));
+        learning.chain(self.method.following())
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn check_network(layout: &Layout, state: &State) -> Result<()> {
     for (name, shape) in layout.shapes() {
         match state.get(name) {
             None if Layout::is_count(name) => {}
-            None => return Err(Error::value("tensor", name, "is missing: is it of another arch?")),
+            None => return Err(Error::value("tensor", name, "is missing: is it of another backbone?")),
             Some((_, numbers)) if Layout::is_count(name) && numbers.len() == 1 => {}
             Some((other, _)) if *other == shape => {}
             Some((other, _)) => return Err(Error::shape(name, format!("{shape:?}"), format!("{other:?}"))),

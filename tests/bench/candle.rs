@@ -7,7 +7,9 @@ use candle_nn::{
     BatchNorm, Conv2d, Conv2dConfig, Linear, Module, ModuleT, Optimizer, SGD, VarBuilder, VarMap, batch_norm,
     conv2d_no_bias, linear_no_bias, loss::cross_entropy,
 };
-use sassl::train::{Batch, ChannelOrder, Config, Trainer};
+use sassl::train::{Batch, ChannelOrder, Config, OptimizerSettings, Rates, Trainer};
+use serde::de::IgnoredAny;
+use serde_json::json;
 use std::time::Instant;
 
 const STEPS: usize = 4;
@@ -96,25 +98,17 @@ impl Candle {
 
 fn sassls(threads: usize) -> Trainer {
     let config = Config {
-        method: "simclr".into(),
-        arch: "resnet18".into(),
-        small_stem: true,
-        zero_init_residual: false,
-        dim: 128,
-        hidden_dim: 2048,
-        layers: 2,
-        temperature: TEMPERATURE,
-        queue_size: 0,
-        splits: 1,
-        symmetric: false,
-        mlp: false,
-        optimizer: "sgd".into(),
-        nesterov: false,
-        eta: 0.001,
-        momentum: 0.9,
-        weight_decay: 1e-4,
-        exclude_bias_and_norm: false,
+        method: json!({"name": "simclr", "dim": 128, "hidden_dim": 2048, "layers": 2, "temperature": TEMPERATURE}),
+        backbone: json!({"name": "resnet18", "small_stem": true}),
+        optimizer: OptimizerSettings::Sgd {
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 1e-4,
+            exclude_bias_and_norm: false,
+        },
         seed: 0,
+        data: IgnoredAny,
+        schedule: IgnoredAny,
     };
     Trainer::new(config, threads).expect("a trainer")
 }
@@ -143,7 +137,7 @@ fn main() -> Result<()> {
         let start = Instant::now();
         let theirs = candle.step(&nchw[0], &nchw[1])?;
         let between = Instant::now();
-        let report = sassl.train_step(left, right, RATE, 0.0).expect("a step");
+        let report = sassl.train_step(left, right, Rates { lr: RATE, fixed_lr: RATE, momentum: 0.0 }).expect("a step");
         let end = Instant::now();
         println!("step {step}: losses {theirs:.4} (candle) and {:.4}", report.loss);
         if step > 0 {

@@ -34,11 +34,12 @@ class Torch:
     def __init__(self, small_stem: bool, weights: dict[str, np.ndarray]) -> None:
         config = PRESETS["simclr-cifar10"]
         self.net = resnet("resnet18", small_stem).to(memory_format=torch.channels_last)
-        self.head = head(512, config.hidden_dim, config.dim, hidden_bias=False, last_norm=True)
+        settings = config.flat()
+        self.head = head(512, settings["hidden_dim"], settings["dim"], hidden_bias=False, last_norm=True)
         load({"backbone": self.net, "projector": self.head}, weights)
         parameters = [*self.net.parameters(), *self.head.parameters()]
-        self.optimizer = torch.optim.SGD(parameters, momentum=0.9, weight_decay=config.weight_decay, lr=1.0)
-        self.temperature = config.temperature
+        self.optimizer = torch.optim.SGD(parameters, momentum=0.9, weight_decay=settings["weight_decay"], lr=1.0)
+        self.temperature = settings["temperature"]
 
     def fit(self, loader: sassl.data.TwoViewLoader, epochs: int, peak_lr: float) -> list[float]:
         losses = []
@@ -103,7 +104,7 @@ def main() -> None:
             loader = sassl.data.TwoViewLoader(
                 train, blank.transform, args.batch_size, seed=seed, threads=args.threads, output="numpy"
             )
-            losses = peer.fit(loader, args.epochs, blank.config.peak_lr(args.batch_size))
+            losses = peer.fit(loader, args.epochs, blank.config.changed(batch_size=args.batch_size).peak_lr)
             row |= {"PyTorch": accuracy(peer.into(blank)), "PyTorch's loss": losses[-1]}
             row["PyTorch's seconds"] = time.perf_counter() - start
             if args.style:

@@ -10,7 +10,6 @@ rates that is more than 1e-3 within 20 steps, hence the small one here.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import warnings
 from pathlib import Path
@@ -48,11 +47,11 @@ def curves(config: Config, views: Views, threads: int) -> dict[str, list[float]]
     """The losses of each step: ours, PyTorch's in float32 and in float64."""
     ours = Trainer(config.core(), threads=threads)
     before = ours.state()
-    plan = [rates(config, step, len(views)) for step, (left, _) in enumerate(views)]
+    plan = [(rate.lr, rate.momentum or 0.0) for rate in (rates(config, step, len(views)) for step in range(len(views)))]
     told = {"sassl": [ours.step(*pair, *rate)[0] for pair, rate in zip(views, plan, strict=True)]}
     for name, dtype in (("float32", torch.float32), ("float64", torch.float64)):
-        reference = Reference(json.loads(config.core()), before, dtype)
-        decay, momentum = config.weight_decay, config.momentum
+        reference = Reference(config.flat(), before, dtype)
+        decay, momentum = config.optimizer.weight_decay, config.flat()["momentum"]
         optimizer = torch.optim.SGD(reference.parameters, lr=1.0, momentum=momentum, weight_decay=decay)
         told[name] = []
         for (left, right), (lr, m) in zip(views, plan, strict=True):
@@ -61,7 +60,7 @@ def curves(config: Config, views: Views, threads: int) -> dict[str, list[float]]
             loss.backward()
             optimizer.param_groups[0]["lr"] = lr
             optimizer.step()
-            if config.method == "byol":
+            if config.method.name == "byol":
                 reference.follow(m)
             told[name].append(loss.item())
     return told
@@ -85,10 +84,8 @@ def main() -> None:
         f"{'after ' + str(args.steps) + ' steps':16}{'loss':>9}{'PyTorch':>9}{'difference':>12}{'float32 to float64':>20}"
     )
     for method in args.methods:
-        settings = {**vars(PRESETS[f"{method}-cifar10"]), "epochs": 1, "queue_size": 16 * args.batch_size, "splits": 1}
-        if method == "moco-v2":
-            settings["mlp"] = True
-        config = Config(**{**settings, "lr": args.lr, "schedule_by": "step"})
+        own = {"queue_size": 16 * args.batch_size, "splits": 1, "mlp": True} if method == "moco-v2" else {}
+        config = PRESETS[f"{method}-cifar10"].changed(**own, epochs=1, lr=args.lr, schedule_by="step")
         found[method] = told = curves(config, views, args.threads)
         ours, single, double = (np.array(told[name]) for name in ("sassl", "float32", "float64"))
         apart, rounding = abs(ours / double - 1), abs(single / double - 1)

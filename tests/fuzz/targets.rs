@@ -8,13 +8,15 @@ use sassl::data::{Cifar, Layout, Records, Source, WebDataset};
 use sassl::error::Error;
 use sassl::image::{Crop, DecodeOptions, color_profile, decode};
 use sassl::style::Bank;
-use sassl::train::{Config, State, checkpoint};
+use sassl::train::{Config, OptimizerSettings, State, checkpoint};
 use sassl::weights::containers::pth::PthFile;
 use sassl::weights::containers::saved_model::read_variables;
 use sassl::weights::containers::tfjs::read_weights;
 use sassl::weights::magenta::variables::is_variable;
 use sassl::weights::magenta::{read_predictor, read_transformer};
 use sassl::weights::{Model, safetensors};
+use serde::de::IgnoredAny;
+use serde_json::json;
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -155,25 +157,17 @@ fn read_bank(_: &[u8], path: &Path) -> Result<()> {
 
 fn config() -> Config {
     Config {
-        method: "simclr".into(),
-        arch: "resnet18".into(),
-        small_stem: true,
-        zero_init_residual: false,
-        dim: 4,
-        hidden_dim: 8,
-        layers: 2,
-        temperature: 0.5,
-        queue_size: 16,
-        splits: 1,
-        symmetric: false,
-        mlp: true,
-        optimizer: "sgd".into(),
-        nesterov: false,
-        eta: 0.001,
-        momentum: 0.9,
-        weight_decay: 1e-4,
-        exclude_bias_and_norm: true,
+        method: json!({"name": "simclr", "dim": 4, "hidden_dim": 8, "layers": 2, "temperature": 0.5}),
+        backbone: json!({"name": "resnet18", "small_stem": true}),
+        optimizer: OptimizerSettings::Sgd {
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 1e-4,
+            exclude_bias_and_norm: true,
+        },
         seed: 7,
+        data: IgnoredAny,
+        schedule: IgnoredAny,
     }
 }
 

@@ -1,4 +1,4 @@
-"""MoCo v2, BYOL and SimCLR in PyTorch, with torchvision's ResNets and lightly's losses: what the trainers are compared with."""
+"""The methods in PyTorch, with torchvision's backbones and lightly's losses: what the trainers are compared with."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def resnet(arch, small_stem):
     return net
 
 
-def head(*sizes, hidden_bias, hidden_norm=True, last_norm=False, last_bias=False):
+def head(*sizes, hidden_bias, hidden_norm=True, last_norm=False, last_bias=False, last_affine=True):
     layers = []
     for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         last = i + 2 == len(sizes)
         norm = last_norm if last else hidden_norm
         layers.append(nn.Linear(inputs, outputs, bias=last_bias if last else hidden_bias))
-        layers += [nn.BatchNorm1d(outputs)] * norm + [nn.ReLU()] * (not last)
+        layers += [nn.BatchNorm1d(outputs, affine=last_affine or not last)] * norm + [nn.ReLU()] * (not last)
     return nn.Sequential(*layers)
 
 
 def entries(name, module):
     """The module's tensors under the names that a trainer gives them."""
-    if isinstance(module, torchvision.models.ResNet):
+    if not isinstance(module, nn.Sequential):
         return {f"{name}.{key}": tensor for key, tensor in module.state_dict(keep_vars=True).items()}
     found, n = {}, -1
     for layer in module:
@@ -49,30 +49,34 @@ def load(modules, state):
                 tensor.copy_(torch.from_numpy(state[key]).reshape(tensor.shape))
 
 
+def networks(settings):
+    """The networks that learn, of settings under their flat names."""
+    method, dim = settings["method"], settings["dim"]
+    net = resnet(settings["arch"], settings["small_stem"])
+    features = 512 if settings["arch"] in ("resnet18", "resnet34") else 2048
+    if method == "moco-v2":
+        sizes = (features, features, dim) if settings["mlp"] else (features, dim)
+        return {"backbone": net, "projector": head(*sizes, hidden_bias=True, hidden_norm=False, last_bias=True)}
+    hidden = settings["hidden_dim"]
+    if method == "byol":
+        heads = {"hidden_bias": True, "last_bias": settings["last_bias"]}
+        projector, predictor = head(features, hidden, dim, **heads), head(dim, hidden, dim, **heads)
+        return {"backbone": net, "projector": projector, "predictor": predictor}
+    sizes = (features, *[hidden] * (settings["layers"] - 1), dim)
+    if method == "simclr":
+        return {"backbone": net, "projector": head(*sizes, hidden_bias=False, last_norm=True)}
+    projector = head(*sizes, hidden_bias=False, last_norm=True, last_affine=False)
+    predictor = head(dim, settings["predictor_dim"], dim, hidden_bias=False, last_bias=True)
+    return {"backbone": net, "projector": projector, "predictor": predictor}
+
+
 class Reference:
-    """A method with a trainer's weights, in float64 or in float32."""
+    """A method with a trainer's weights, in float64 or in float32; its settings under their flat names."""
 
     def __init__(self, settings, state, dtype=torch.float64):
         self.settings, self.dtype = settings, dtype
-        dim, hidden = settings["dim"], settings["hidden_dim"]
-        net = resnet(settings["arch"], settings["small_stem"])
-        features = 512 if settings["arch"] in ("resnet18", "resnet34") else 2048
-        method = settings["method"]
-        if method == "simclr":
-            self.learning = {
-                "backbone": net,
-                "projector": head(features, hidden, dim, hidden_bias=False, last_norm=True),
-            }
-        elif method == "byol":
-            projector = head(features, hidden, dim, hidden_bias=True)
-            self.learning = {
-                "backbone": net,
-                "projector": projector,
-                "predictor": head(dim, hidden, dim, hidden_bias=True),
-            }
-        else:
-            projector = head(features, features, dim, hidden_bias=True, hidden_norm=False, last_bias=True)
-            self.learning = {"backbone": net, "projector": projector}
+        self.learning = networks(settings)
+        if "method.queue" in state:
             self.queue, self.pointer = torch.tensor(state["method.queue"], dtype=dtype), 0
         load(self.learning, state)
         self.learning = {name: module.to(dtype).train() for name, module in self.learning.items()}
@@ -91,12 +95,16 @@ class Reference:
 
     def loss(self, left, right, m):
         left, right = left.to(self.dtype), right.to(self.dtype)
-        temperature = self.settings["temperature"]
+        if self.settings["method"] == "simsiam":
+            cosine = nn.CosineSimilarity(dim=1)
+            z = [self.run(self.learning, x) for x in (left, right)]
+            p = [self.learning["predictor"](one) for one in z]
+            return -(cosine(p[0], z[1].detach()).mean() + cosine(p[1], z[0].detach()).mean()) * 0.5
         if self.settings["method"] == "simclr":
             from lightly.loss import NTXentLoss
 
             z = self.run(self.learning, torch.cat([left, right]))
-            return NTXentLoss(temperature=temperature)(*z.chunk(2))
+            return NTXentLoss(temperature=self.settings["temperature"])(*z.chunk(2))
         if self.settings["method"] == "byol":
             from lightly.loss import NegativeCosineSimilarity
 
@@ -106,7 +114,7 @@ class Reference:
                 with torch.no_grad():
                     z = self.run(self.following, y)
                 total = total + 2 + 2 * NegativeCosineSimilarity()(p, z)
-            return total
+            return total * self.settings["loss_scale"]
         self.follow(m)
         queue, total = self.queue.clone(), 0
         pairs = ((left, right), (right, left)) if self.settings["symmetric"] else ((left, right),)
@@ -115,7 +123,7 @@ class Reference:
             q = normalize(self.run(self.learning, x))
             with torch.no_grad():
                 k = normalize(self.run(self.following, y))
-            logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], 1) / temperature
+            logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], 1) / self.settings["temperature"]
             total = total + cross_entropy(logits, torch.zeros(len(q), dtype=torch.long))
             keys.insert(0, k)
         # MoCo's notebook: the keys of the left views, if there are any, before those of the right ones.

@@ -52,8 +52,8 @@ MAY_USE = {
     },
     "__main__": {"cli"},
 }
-#: Packages that import by name, when it is asked for, what they declare under `if TYPE_CHECKING`.
-LAZY = {"sassl", "sassl.cli", "sassl.transforms"}
+#: Packages that import by name what they declare under `if TYPE_CHECKING`: in `__getattr__`, or each of their own files.
+LAZY = {"sassl", "sassl.cli", "sassl.transforms", "sassl.pretraining.methods"}
 
 Edges = dict[str, set[str]]
 

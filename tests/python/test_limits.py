@@ -25,8 +25,10 @@ def run(program, limit=60):
 
 def config(method="moco-v2", **settings):
     """Of a small run."""
-    own = {"arch": "resnet18", "small_stem": True, "input_size": 32, "queue_size": 8, "dim": 8, "hidden_dim": 16}
-    return sassl.pretraining.Config(**{"method": method, "splits": 1, **own, **settings}).core()
+    base = sassl.pretraining.PRESETS[method].changed(arch="resnet18", optimizer=settings.pop("optimizer", "sgd"))
+    own = {"small_stem": True, "input_size": 32, "queue_size": 8, "dim": 8, "hidden_dim": 16, "splits": 1}
+    own = {name: value for name, value in own.items() if name in base.flat()}
+    return base.changed(**{**own, **settings}).core()
 
 
 def test_a_panic_is_an_error_that_except_exception_sees():
@@ -131,7 +133,9 @@ def test_memory_that_the_system_refuses_is_a_memory_error():
 def test_settings_that_claim_more_than_a_checkpoint_holds_are_refused(tmp_path):
     file = tmp_path / "claims.safetensors"
     trainer = Trainer(config())
-    trainer.save(file, {"config": json.dumps({**json.loads(config()), "dim": 2**16, "queue_size": 2**24})})
+    nested = json.loads(config())
+    nested["method"] |= {"dim": 2**16, "queue_size": 2**24}
+    trainer.save(file, {"config": json.dumps(nested)})
     with pytest.raises(ValueError, match=r"claims\.safetensors: its settings ask for"):
         sassl.pretraining.Pretraining.load(file)
 

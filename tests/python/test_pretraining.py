@@ -23,7 +23,7 @@ from PIL import Image
 from sassl import evaluation, terminal
 from sassl.cli import main
 from sassl.data import Arrays, Files, ImageFolder, TwoViewLoader
-from sassl.pretraining import PRESETS, Config, History, Monitor, Pretraining
+from sassl.pretraining import METHODS, PRESETS, Config, History, Monitor, Pretraining
 from sassl.pretraining.folder import Folder
 from sassl.pretraining.loop import rates
 from sassl.pretraining.weights import usage
@@ -53,7 +53,7 @@ def same(one, other):
     return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("kind", [sassl.MoCoV2, sassl.BYOL, sassl.SimCLR])
+@pytest.mark.parametrize("kind", [sassl.MoCoV2, sassl.BYOL, sassl.SimCLR, sassl.SimSiam])
 def test_methods_learn_save_load_and_export(kind, folder, tmp_path):
     own = {"queue_size": 16, "splits": 2, "dim": 16} if kind is sassl.MoCoV2 else {"hidden_dim": 32, "dim": 16}
     options = {"small_stem": True, "input_size": 16, "threads": 2, "seed": 1}
@@ -68,8 +68,11 @@ def test_methods_learn_save_load_and_export(kind, folder, tmp_path):
     log = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert len(log) == 3
     assert log[0].startswith("epoch,loss,lr")
-    assert Config.load(tmp_path / "run" / "config.json") == model.config
-    assert model.config.style == {
+    assert Config.load(tmp_path / "run" / "config.json") == model.run
+    # `fit` leaves alone what the model was made of.
+    assert model.config == kind("resnet18", style=SASSL(p=0.8), **options, **own).config
+    assert (model.run.schedule.epochs, model.run.data.batch_size) == (2, 8)
+    assert model.run.data.style == {
         "p": 0.8,
         "alpha": [0.1, 0.3],
         "beta": [0.1, 0.3],
@@ -88,7 +91,7 @@ def test_methods_learn_save_load_and_export(kind, folder, tmp_path):
     ) or np.allclose(model.encode_normalized(images), loaded.encode_normalized(images, batch_size=2), atol=1e-5)
     model.export_backbone(tmp_path / "backbone.safetensors")
     assert (tmp_path / "backbone.safetensors").stat().st_size > 4e7
-    others = [other for other in (sassl.MoCoV2, sassl.BYOL, sassl.SimCLR) if other is not kind]
+    others = [row.kind for row in METHODS.values() if row.kind is not kind]
     with pytest.raises(ValueError, match=f"model.safetensors: .*of {kind.__name__}, not of {others[0].__name__}"):
         others[0].load(tmp_path / "model.safetensors")
 
@@ -295,34 +298,39 @@ def test_batches_of_others(folder):
 def test_presets_are_the_published_settings():
     # Epochs, the largest rate for the batch, decay, the encoder's momentum.
     published = {
-        "moco-v2-200": (200, 0.03, 1e-4, 0.999),
+        "moco-v2": (200, 0.03, 1e-4, 0.999),
         "moco-v2-800": (800, 0.03, 1e-4, 0.999),
         "moco-v2-cifar10": (200, 0.06, 5e-4, 0.99),
         "byol-100": (100, 7.2, 1e-6, 0.99),
         "byol-300": (300, 4.8, 1e-6, 0.99),
         "byol-1000": (1000, 3.2, 1.5e-6, 0.996),
+        # Appendix G.
+        "byol-512": (1000, 0.8, 1.5e-6, 0.9995),
         "byol-cifar10": (200, 0.24, 5e-4, 0.99),
         "simclr-100": (100, 4.8, 1e-6, None),
         "simclr-1000": (1000, 4.8, 1e-6, None),
         "simclr-cifar10": (200, 0.24, 5e-4, None),
+        "simsiam": (100, 0.1, 1e-4, None),
+        "simsiam-cifar10": (800, 0.06, 5e-4, None),
     }
     for name, (epochs, lr, decay, momentum) in published.items():
         config = PRESETS[name]
-        assert config.epochs == epochs
-        assert config.peak_lr(config.batch_size) == pytest.approx(lr)
-        assert config.weight_decay == decay
-        assert config.method == "simclr" or config.encoder_momentum == momentum
+        assert config.schedule.epochs == epochs
+        assert config.peak_lr == pytest.approx(lr)
+        assert config.optimizer.weight_decay == decay
+        assert config.method.momentum(0, 100) == pytest.approx(momentum)
+    assert len({config.core() for config in PRESETS.values()}) == len(PRESETS), "two names for the same settings"
     # Each can be made, with style and without it; ResNet-50 takes long.
-    kinds = {"moco-v2": sassl.MoCoV2, "byol": sassl.BYOL, "simclr": sassl.SimCLR}
     for name, config in PRESETS.items():
         for style in (None, "default"):
-            model = kinds[config.method]("resnet18", preset=name, style=style, queue_size=512)
+            own = {"queue_size": 512} if config.method.name == "moco-v2" else {}
+            model = METHODS[config.method.name].kind("resnet18", preset=name, style=style, **own)
             assert (model.transform.style is None) == (style is None)
             assert model.transform.shape == (32, 32, 3) if "cifar" in name else (224, 224, 3)
             again = Pretraining.from_config(model.config)
             assert again.config == model.config
             assert repr(again.transform) == repr(model.transform)
-    with pytest.raises(ValueError, match=r'preset = .*expected "byol" or "byol-100"'):
+    with pytest.raises(ValueError, match=r'preset = .*expected "byol" or "byol-512"'):
         sassl.BYOL(preset="simclr")
 
 
@@ -497,7 +505,7 @@ def test_batches_of_others_are_what_the_settings_say(tmp_path):
     assert np.allclose(found, model.encode_normalized(normalized), atol=1e-2 * np.abs(found).max())
     # What no mean and deviation tell is not known, in its file too, and nothing is made up.
     model = simclr(views={"normalize": "not known"}).fit([([images * 7 - 3] * 2, 0)], out=tmp_path / "run", **options)
-    assert Config.load(tmp_path / "run" / "config.json").views["normalize"] == "not known"
+    assert Config.load(tmp_path / "run" / "config.json").data.views["normalize"] == "not known"
     model = Pretraining.load(tmp_path / "run" / "checkpoint-00001-0000000.safetensors", threads=2)
     with pytest.raises(ValueError, match="normalize = 'not known': the model learnt from batches of others"):
         evaluation.extract(model, as_bytes)
@@ -523,12 +531,13 @@ def test_batches_of_others_are_what_the_settings_say(tmp_path):
         (sassl.MoCoV2, {"queue_size": 64, "splits": 2}, 10),
         (sassl.SimCLR, {}, 9),
         (sassl.BYOL, {}, 9),
+        (sassl.SimSiam, {}, 9),
     ],
 )
 def test_a_smaller_last_batch_is_taken_or_refused_before_the_first_step(kind, own, n, tmp_path):
     options = {"small_stem": True, "input_size": 16, "dim": 16, "threads": 2}
     model, steps = kind("resnet18", **own, **options), []
-    loader = TwoViewLoader(one_of(labelled(n)), kind._recipe(16, output="numpy"), 4, drop_last=False)
+    loader = TwoViewLoader(one_of(labelled(n)), METHODS[kind.name].recipe(16, output="numpy"), 4, drop_last=False)
     size = n % 4
     fits = size >= 2 * own.get("splits", 1)
     batches = [
@@ -545,8 +554,8 @@ def test_a_smaller_last_batch_is_taken_or_refused_before_the_first_step(kind, ow
     model.fit(loader, **run)
     assert len(steps) == 9
     # The rate is that of the others.
-    assert steps == [rates(model.config, step, 3)[0] for step in range(9)]
-    assert model.config.batch_size == 4
+    assert steps == [rates(model.run, step, 3)[0] for step in range(9)]
+    assert model.run.data.batch_size == 4
     assert all(np.isfinite(row["loss"]) for row in model.history)
 
 
@@ -600,7 +609,7 @@ def test_a_loader_whose_len_is_not_what_comes(capfd):
         assert all(f"epoch {n}: len(Sized) is {told} batches, but there came {said}" in lines for n in (1, 2))
         # No step's rate is taken twice.
         came = min(told, 3)
-        plan = [rates(model.config, epoch * told + step, told)[0] for epoch in range(2) for step in range(came)]
+        plan = [rates(model.run, epoch * told + step, told)[0] for epoch in range(2) for step in range(came)]
         assert lrs == plan
         assert lrs == sorted(set(lrs), reverse=True)
     with pytest.raises(TypeError, match=r"data: generator has no len\(\), by which the rate's schedule goes"):
@@ -620,13 +629,13 @@ def test_a_loader_whose_len_is_not_what_comes(capfd):
 
     with pytest.raises(ValueError, match="batch_size: Nameless does not tell it"):
         simclr().fit(Nameless(batches, 3), 1)
-    assert simclr().fit(Nameless(batches, 3), 1, batch_size=4, quiet=True).config.batch_size == 4
+    assert simclr().fit(Nameless(batches, 3), 1, batch_size=4, quiet=True).run.data.batch_size == 4
 
 
 def test_settings_that_no_memory_holds():
     for make, message in (
         (lambda: simclr(hidden_dim=65536, layers=3), r"hidden_dim = 65536, dim = 16, layers = 3: .* 16 GiB"),
-        (lambda: sassl.BYOL("resnet18", hidden_dim=65536, dim=65536), r"hidden_dim = 65536, dim = 65536, .* 48 GiB"),
+        (lambda: sassl.BYOL("resnet18", hidden_dim=65536, dim=65536), r"hidden_dim = 65536, dim = 65536: .* 48 GiB"),
         (lambda: simclr(layers=10**9, hidden_dim=2), r"layers = 1000000000: .*at most 1,073,741,824"),
         (lambda: sassl.MoCoV2("resnet18", dim=65536), r"queue_size = 65536, dim = 65536: .* 16 GiB"),
         (lambda: sassl.MoCoV2("resnet50", dim=10**6, queue_size=2), r"dim = 1000000: makes .*"),
@@ -1094,13 +1103,15 @@ def test_handlers_that_python_did_not_set_stay():
 
 
 def test_what_cannot_be(folder, tmp_path):
-    with pytest.raises(TypeError, match="learning_rte = 1: no such setting; there are method, arch"):
+    with pytest.raises(
+        TypeError, match="learning_rte = 1: SimCLR on resnet18 by lars has no such setting; there are dim, hidden_dim"
+    ):
         simclr(learning_rte=1)
     for settings, message in (
         ({"lr": 0}, "lr = 0"),
         ({"scaling": "cube"}, "scaling = 'cube'"),
         ({"warmup_epochs": -1}, "warmup_epochs = -1"),
-        ({"small_stem": 1}, "small_stem = 1"),
+        ({"small_stem": 1}, "settings of resnet18 = invalid type: integer `1`, expected a boolean"),
         ({"temperature": -1}, "temperature = -1"),
         ({"views": 3}, "views = 3: expected a dict"),
         ({"epochs": 0}, "epochs = 0"),
@@ -1134,13 +1145,13 @@ def test_what_cannot_be(folder, tmp_path):
         ({"dim": "abc"}, "dim = 'abc': expected a whole number"),
         ({"dim": 1.5}, "dim = 1.5: expected a whole number"),
         ({"weight_decay": float("nan")}, "weight_decay = nan: expected a finite number"),
-        ({"optimizer": 3}, "optimizer = 3: expected a text"),
+        ({"optimizer": 3}, 'optimizer = 3: expected "sgd" or'),
     ):
         with pytest.raises(ValueError, match=message):
             simclr(**settings)
     with pytest.raises(TypeError, match=r"style = .*: there is no 'pp'"):
-        Pretraining.from_config(Config("simclr", style={"pp": 1}))
-    with pytest.raises(TypeError, match="make one of these"):
+        Pretraining.from_config(PRESETS["simclr"].changed(style={"pp": 1}))
+    with pytest.raises(TypeError, match="share; make one"):
         Pretraining("resnet18")
     with pytest.raises(ValueError, match="resume = True: needs a folder"):
         simclr().fit(folder, 1, resume=True)
@@ -1189,17 +1200,23 @@ def test_a_loaders_transform_is_the_runs(folder):
     model = simclr()
     model.fit(TwoViewLoader(folder, transform, 8), 1, quiet=True)
     assert model.transform is transform
-    assert (model.config.input_size, model.config.style["p"], model.config.views) == (24, 0.5, {"cj_strength": 0.3})
+    data = model.run.data
+    assert (data.input_size, data.style["p"], data.views) == (24, 0.5, {"cj_strength": 0.3})
+    # The next run is by the model's own settings again.
+    assert model.config == simclr().config
+    model.fit(folder, 1, batch_size=8, quiet=True)
+    assert model.transform.shape == (16, 16, 3)
+    assert model.run.data.views == {}
 
 
 def test_what_a_refused_run_was_given_is_not_kept(folder, tmp_path):
     model = simclr()
-    before = model.transform, model.config
+    before = model.transform, model.run
     (tmp_path / "config.json").write_text("another program's")
     loader = TwoViewLoader(folder, SimCLRTransform(24, output="numpy"), 8)
     with pytest.raises(FileExistsError, match=r"config.json: not of a run"):
         model.fit(loader, 1, out=tmp_path, quiet=True)
-    assert (model.transform, model.config) == before
+    assert (model.transform, model.run) == before
 
 
 def test_settings_of_another_recipes_views_come_back(folder, tmp_path):
@@ -1207,9 +1224,9 @@ def test_settings_of_another_recipes_views_come_back(folder, tmp_path):
     transform = sassl.transforms.SimCLRTransform(48, normalize=normalize, sigmas=np.array([0.1, 1.0]), output="numpy")
     model = sassl.MoCoV2("resnet18", small_stem=True, queue_size=16, dim=16, splits=1, input_size=48, threads=2)
     model.fit(TwoViewLoader(folder, transform, 8), 1, quiet=True)
-    assert model.config.views["kernel_size"] == 5
-    assert model.config.views["normalize"] == {"mean": [0.5] * 3, "std": [0.25] * 3}
-    again = Pretraining.from_config(model.config)
+    assert model.run.data.views["kernel_size"] == 5
+    assert model.run.data.views["normalize"] == {"mean": [0.5] * 3, "std": [0.25] * 3}
+    again = Pretraining.from_config(model.run)
     image = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
     drawn = transform.sample(60, 60)
     for one, other in zip(
@@ -1234,7 +1251,7 @@ def test_a_demo_that_has_been_shown_begins_no_second_time(tmp_path):
 
 
 def test_a_warm_up_goes_by_steps():
-    config = Config("moco-v2", epochs=4, lr=1.0, warmup_epochs=1, schedule_by="epoch")
+    config = PRESETS["moco-v2"].changed(epochs=4, lr=1.0, warmup_epochs=1, schedule_by="epoch")
     lrs = [rates(config, step, 4)[0] for step in range(16)]
     assert lrs[:5] == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert len(set(lrs[4:8])) == 1
@@ -1263,10 +1280,12 @@ def test_command_line(folder, tmp_path):
     assert "resnet18, simclr, 1 epochs" in done.stdout
     done = subprocess.run([*run, "--set=hiden_dim=3"], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "hiden_dim = 3: no such setting; did you mean hidden_dim?" in done.stderr
+    assert "has no such setting; did you mean hidden_dim?" in done.stderr
     settings = json.loads((tmp_path / "run" / "config.json").read_text())
-    (tmp_path / "good.json").write_text(json.dumps({**settings, "epochs": 2, "seed": 3}))
-    (tmp_path / "bad.json").write_text(json.dumps({**settings, "tempratur": 2}))
+    (tmp_path / "good.json").write_text(
+        json.dumps({**settings, "schedule": {**settings["schedule"], "epochs": 2}, "seed": 3})
+    )
+    (tmp_path / "bad.json").write_text(json.dumps({**settings, "method": {**settings["method"], "tempratur": 2}}))
     (tmp_path / "none.json").write_text("{")
     base = [*run[:4], "--data", str(folder), "--out", str(tmp_path / "two")]
     done = subprocess.run([*base, "--config", str(tmp_path / "good.json")], capture_output=True, text=True)

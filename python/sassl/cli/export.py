@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
     model = pretraining.Pretraining.load(args.checkpoint)
     model.export_backbone(args.out)
-    say(f"{args.out}: {model.config.arch}, {model.config.method}, {len(model.history)} epochs")
+    say(f"{args.out}: {model.config.backbone.name}, {model.config.method.name}, {len(model.history)} epochs")
     for line in usage(model, args.out):
         say(line)
     return 0

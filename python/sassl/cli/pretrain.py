@@ -6,16 +6,19 @@ import argparse
 import json
 import os
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .. import pretraining
+from .._sassl import backbone_names
 from ..pretraining import demo
 from ..pretraining.weights import usage
 from ..terminal import say, tell
 from ..transforms.plain import SASSL
 from .options import check_styles
+
+#: Names of the methods' classes.
+METHODS = ", ".join(row.kind.__name__ for row in pretraining.METHODS.values())
 
 
 def add(sub: argparse.ArgumentParser) -> None:
@@ -29,7 +32,7 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--data", help="a folder of images, or a pattern of WebDataset's shards")
     sub.add_argument("--out", type=Path, help="folder for settings, log, checkpoints, backbone")
     sub.add_argument("--epochs", type=int, help="of the whole run, those before --resume too (default: the preset's)")
-    sub.add_argument("--arch", choices=("resnet18", "resnet34", "resnet50", "resnet101"), help="default: the preset's")
+    sub.add_argument("--arch", choices=tuple(backbone_names()), help="default: the preset's")
     sub.add_argument("--batch-size", type=int, help="default: the preset's")
     sub.add_argument("--input-size", type=int, help="side of the views (default: the preset's)")
     sub.add_argument(
@@ -41,7 +44,7 @@ def add(sub: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a setting of sassl.pretraining.Config, or views.NAME of its recipe, or style.NAME of SASSL; several times",
+        help="a setting by the name that the run tells it, or views.NAME of its recipe, or style.NAME of SASSL; several times",
     )
     sub.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint, to the bit; settings are the run's"
@@ -137,11 +140,11 @@ def again(args: argparse.Namespace) -> list[str]:
 def configuration(args: argparse.Namespace) -> pretraining.Config:
     """The settings that the options of `pretrain` describe."""
     config = pretraining.PRESETS[args.preset] if args.config is None else pretraining.Config.load(args.config)
-    style = config.style
+    style = config.data.style
     if args.style is not None or args.config is None:
         style = None if args.style == "off" else pretraining.describe(SASSL(p=0.8, styles=args.style or "default"))
     changes: dict[str, Any] = {}
-    parts: dict[str, dict[str, Any]] = {"views": dict(config.views), "style": dict(style or {})}
+    parts: dict[str, dict[str, Any]] = {"views": dict(config.data.views), "style": dict(style or {})}
     for name, value in (setting(text) for text in args.set):
         part, dot, own = name.partition(".")
         if dot and part in parts:
@@ -153,11 +156,10 @@ def configuration(args: argparse.Namespace) -> pretraining.Config:
             raise ValueError(f"--set {name}: {remedy.get(name, 'give --set views.NAME=VALUE')}")
         else:
             changes[name] = value
-    pretraining.config.check_names(changes)
     for name in ("arch", "epochs", "batch_size", "input_size"):
         if getattr(args, name) is not None:
             changes[name] = getattr(args, name)
-    return replace(config, **{**changes, "views": parts["views"], "style": None if style is None else parts["style"]})
+    return config.changed(**changes, views=parts["views"], style=None if style is None else parts["style"])
 
 
 def setting(text: str) -> tuple[str, Any]:

@@ -1,4 +1,4 @@
-"""Pretraining: MoCo v2, BYOL and SimCLR with style, from a folder of images to a backbone under torchvision's names.
+"""Pretraining: MoCo v2, BYOL, SimCLR and SimSiam with style, from a folder of images to a backbone under torchvision's names.
 
     import sassl
 
@@ -13,9 +13,45 @@
 Everything between two views and changed weights is native; only the loop over batches is here.
 """
 
-from .config import PRESETS, Config, describe
-from .history import History
-from .methods import BYOL, MoCoV2, Pretraining, SimCLR
-from .monitor import Monitor
+from __future__ import annotations
 
-__all__ = ["BYOL", "PRESETS", "Config", "History", "MoCoV2", "Monitor", "Pretraining", "SimCLR", "describe"]
+from typing import Any
+
+from . import methods as methods
+from .config import METHODS, PRESETS, Config, Method, describe, method_class, register
+from .history import History
+from .methods.base import Pretraining
+from .monitor import Monitor
+from .settings import LARS, SGD, AdamW, Backbone, Data, MethodSettings, MomentumSettings, Schedule
+
+__all__ = [
+    "LARS",
+    "METHODS",
+    "PRESETS",
+    "SGD",
+    "AdamW",
+    "Backbone",
+    "Config",
+    "Data",
+    "History",
+    "Method",
+    "MethodSettings",
+    "MomentumSettings",
+    "Monitor",
+    "Pretraining",
+    "Schedule",
+    "describe",
+    "method_class",
+    "register",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The methods' classes.
+    if (kind := method_class(name)) is not None:
+        return kind
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *(row.kind.__name__ for row in METHODS.values())})

@@ -14,7 +14,7 @@ from .. import evaluation, image_files
 from ..data import Arrays
 from ..terminal import say
 from .folder import check_free
-from .methods import SimCLR
+from .methods.simclr import SimCLR
 from .monitor import Monitor
 
 _SIDE, _DIGIT = 32, 20

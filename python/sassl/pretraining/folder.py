@@ -13,7 +13,6 @@ import os
 import re
 import stat
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ class Folder:
         if resume and settings.exists():
             _check_same(config, Config.load(settings), f"the run in {self.path}")
         if self.last is not None:
-            before = Config(**json.loads(checkpoint_metadata(self.last)["config"]))
+            before = Config.of(json.loads(checkpoint_metadata(self.last)["config"]))
             _check_same(config, before, os.fspath(self.last))
         # Where nothing is locked, another process may be writing.
         if self.unlocked is None:
@@ -129,7 +128,7 @@ def check_free(
 
 def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:
     """What a checkpoint tells of its run, beside tensors: `epoch` epochs and `batch` batches are behind it."""
-    told = {"epoch": epoch, "batch": batch, "config": asdict(config), "history": history, **parts}
+    told = {"epoch": epoch, "batch": batch, "config": config.nested(), "history": history, **parts}
     return {name: json.dumps(value) for name, value in told.items()}
 
 
@@ -153,11 +152,12 @@ def _place(path: Path) -> tuple[int, int]:
 
 
 def _check_same(config: Config, before: Config, place: str) -> None:
-    was = asdict(before)
-    for name, value in asdict(config).items():
-        if was[name] != value:
+    was = before.flat()
+    for name, value in config.flat().items():
+        if name not in was or was[name] != value:
+            told = repr(was[name]) if name in was else f"none, being of {before.method.name} on {before.backbone.name}"
             remedy = "give that, or begin another run in another folder"
-            raise ValueError(f"{name} = {value!r}: {place} has {was[name]!r}; {remedy}")
+            raise ValueError(f"{name} = {value!r}: {place} has {told}; {remedy}")
 
 
 def _is_settings(path: Path) -> bool:

@@ -12,13 +12,12 @@ from .._sassl import write_file
 #: What is drawn first; the rest follows as it comes.
 _FIRST = ("loss", "knn_top1", "linear_top1")
 _LEFT_OUT = ("epoch", "images_per_second", "encoder_momentum")
-_TITLES = {
+#: What plots call a row's values; each method adds those that it watches.
+TITLES = {
     "knn_top1": "nearest neighbours, top-1 in per cent",
     "linear_top1": "linear probe, top-1 in per cent",
     "lr": "learning rate",
     "feature_std": "standard deviation of projections, times the root of their length",
-    "queue_accuracy": "positives above the whole queue",
-    "contrastive_accuracy": "views nearest to each other",
 }
 
 
@@ -59,7 +58,7 @@ class History(list[dict[str, float]]):
             axes = figure.add_subplot(rows, columns, i + 1)
             told = [(row["epoch"], row[name]) for row in self if name in row]
             axes.plot(*zip(*told, strict=True), ".-", color="tab:blue", linewidth=1)
-            axes.set_title(_TITLES.get(name, name), fontsize=8)
+            axes.set_title(TITLES.get(name, name), fontsize=8)
             axes.tick_params(labelsize=8)
             axes.grid(alpha=0.3)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))

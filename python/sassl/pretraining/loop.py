@@ -7,12 +7,12 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._sassl import Trainer, checkpoint_metadata, cosine_momentum, cosine_rate
+from .._sassl import Trainer, checkpoint_metadata, cosine_rate
 from ..data import TwoViewLoader
 from ..evaluation import Encoder
 from .batches import check_first, targets, views
@@ -31,7 +31,6 @@ _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if ha
 class Learner(Encoder, Protocol):
     """A protocol for the model that a run trains, such as the objects of `methods.py`."""
 
-    config: Config
     history: History
     _trainer: Trainer
 
@@ -42,6 +41,7 @@ class Loop:
     def __init__(
         self,
         model: Learner,
+        config: Config,
         loader: Any,
         *,
         folder: Folder | None,
@@ -53,7 +53,7 @@ class Loop:
         on_step: Callable[[Any, dict[str, float]], object] | None,
         quiet: bool,
     ) -> None:
-        self._model, self._loader, self._folder = model, loader, folder
+        self._model, self._config, self._loader, self._folder = model, config, loader, folder
         self._keep, self._checkpoint_every = keep, checkpoint_every
         self._monitor, self._tensorboard = monitor, tensorboard
         self._on_epoch, self._on_step, self._quiet = on_epoch, on_step, quiet
@@ -67,13 +67,14 @@ class Loop:
 
     def run(self, resume: bool) -> None:
         """All epochs, or those that are left."""
-        config = self._model.config
+        config = self._config.schedule
+        batch_size = self._config.data.batch_size
         start, place = self._resume() if resume else (0, 0)
         if start == 0 and place == 0:
             self._model.history = History()
         done = start * self._batches + place
-        images = config.batch_size * self._batches * config.epochs
-        progress = Progress(config.epochs, images, config.batch_size * done, self._quiet)
+        images = batch_size * self._batches * config.epochs
+        progress = Progress(config.epochs, images, batch_size * done, self._quiet)
         board = None
         try:
             if self._folder is not None and self._folder.unlocked is not None:
@@ -135,7 +136,7 @@ class Loop:
         left, right = views(batch)
         if not self._is_checked:
             self._is_checked = True
-            check_first(batch, self._model.transform, self._model.normalize, self._model.config.batch_size)
+            check_first(batch, self._model.transform, self._model.normalize, self._config.data.batch_size)
         labels = None if self._monitor is None else self._monitor.labels(targets(batch), len(left))
         values, features = self._step(left, right, epoch, done)
         self._images += len(left)
@@ -153,7 +154,7 @@ class Loop:
         model.history.append(row)
         images, self._images, self._seconds, self._sums = self._images, 0, 0.0, {}
         try:
-            if self._monitor is not None and self._monitor.is_due(epoch, model.config.epochs, images):
+            if self._monitor is not None and self._monitor.is_due(epoch, self._config.schedule.epochs, images):
                 if place:
                     progress.note(
                         f"epoch {epoch + 1}: not monitored, for its features up to batch {place} are not here"
@@ -167,7 +168,7 @@ class Loop:
             if self._monitor is not None:
                 self._monitor.forget()
             if self._folder is not None:
-                self._checkpoint(epoch + 1, 0, progress, is_last=epoch + 1 == model.config.epochs)
+                self._checkpoint(epoch + 1, 0, progress, is_last=epoch + 1 == self._config.schedule.epochs)
         progress.after_epoch(row)
         if board is not None:
             board.scalars("epoch", epoch + 1, {name: value for name, value in row.items() if name != "epoch"})
@@ -191,16 +192,17 @@ class Loop:
         self, left: NDArray[np.float32], right: NDArray[np.float32], epoch: int, done: int
     ) -> tuple[dict[str, float], NDArray[np.float32]]:
         """What was watched, and the left views' features."""
-        lr, momentum = rates(self._model.config, epoch * self._batches + done, self._batches)
+        rate = rates(self._config, epoch * self._batches + done, self._batches)
+        momentum = 0.0 if rate.momentum is None else rate.momentum
         try:
-            loss, watched, features = self._model._trainer.step(left, right, lr, momentum)
+            loss, watched, features = self._model._trainer.step(left, right, rate.lr, momentum, rate.fixed_lr)
         except ValueError as error:
             last = self._folder.last if self._folder is not None else None
             after = f"; the last checkpoint is {last}" if last is not None else ""
             raise ValueError(f"epoch {epoch + 1}, batch {done + 1}: {error}{after}") from None
-        values = {"loss": loss, "lr": lr, **watched}
-        if self._model.config.method != "simclr":
-            values["encoder_momentum"] = momentum
+        values = {"loss": loss, "lr": rate.lr, **watched}
+        if rate.momentum is not None:
+            values["encoder_momentum"] = rate.momentum
         return values, features
 
     def _checkpoint(self, epoch: int, batch: int, progress: Progress, is_last: bool) -> None:
@@ -209,7 +211,7 @@ class Loop:
         assert self._folder is not None
         loader = self._loader.state_dict() if isinstance(self._loader, TwoViewLoader) else None
         so_far = {"images": self._images, "seconds": self._seconds, "sums": self._sums}
-        told = metadata(self._model.config, self._model.history, epoch, batch, loader=loader, so_far=so_far)
+        told = metadata(self._config, self._model.history, epoch, batch, loader=loader, so_far=so_far)
         try:
             self._folder.checkpoint(self._model._trainer, told, self._keep)
         except OSError as error:
@@ -249,15 +251,25 @@ class Loop:
         return epoch, batch
 
 
-def rates(config: Config, step: int, batches: int) -> tuple[float, float]:
-    """The learning rate and the encoder's momentum of a step, counted from 0; a smaller last batch has the others' rate."""
-    total, warmup = config.epochs * batches, min(config.warmup_epochs, config.epochs - 1) * batches
+class Rates(NamedTuple):
+    """What the schedules say of a step."""
+
+    #: The learning rate.
+    lr: float
+    #: That of networks whose rate does not follow the schedule.
+    fixed_lr: float
+    #: How far a momentum encoder stays what it is; None: the method has none.
+    momentum: float | None
+
+
+def rates(config: Config, step: int, batches: int) -> Rates:
+    """The rates of a step, counted from 0; a smaller last batch has the others' rate."""
+    schedule = config.schedule
+    total, warmup = schedule.epochs * batches, min(schedule.warmup_epochs, schedule.epochs - 1) * batches
     # A warm-up goes by steps in either case: by epochs its first one would learn nothing.
-    at = step // batches * batches if config.schedule_by == "epoch" and step >= warmup else step
-    lr = cosine_rate(config.peak_lr(config.batch_size), warmup, total, at)
-    if config.encoder_momentum_schedule == "constant":
-        return lr, config.encoder_momentum
-    return lr, cosine_momentum(config.encoder_momentum, total, step)
+    at = step // batches * batches if schedule.schedule_by == "epoch" and step >= warmup else step
+    lr = cosine_rate(config.peak_lr, warmup, total, at)
+    return Rates(lr, config.peak_lr, config.method.momentum(step, total))
 
 
 def _skip(loader: Iterable[Any], n: int) -> Iterator[Any]:

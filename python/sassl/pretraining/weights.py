@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from .._sassl import Trainer, write_file, write_tensors
 from ..arguments import wrong
 from ..terminal import tell
-from .config import Config, plain
+from .config import Config
+from .settings import plain
 from .state_dicts import backbone_of
 
 #: What makes torchvision's `net` have the stem that `small_stem` means.
@@ -85,7 +86,7 @@ class Weights:
                 backbone. No weight has changed then.
         """
         wanted = {name: tensor.shape for name, tensor in self._trainer.backbone().items()}
-        what = f"{self.config.arch}{' with a small stem' if self.config.small_stem else ''}"
+        what = f"{self.config.backbone.name}{' with a small stem' if is_small(self.config) else ''}"
         tensors, line = backbone_of(source, wanted, what)
         self._trainer.load_backbone(tensors)
         state = self._trainer.state()
@@ -97,15 +98,20 @@ class Weights:
         tell(line)
 
 
+def is_small(config: Config) -> bool:
+    """Whether the backbone has CIFAR's stem."""
+    return bool(config.backbone.settings.get("small_stem"))
+
+
 def about(model: Any) -> dict[str, str]:
     """How a model's backbone is used, as metadata."""
     used = {
-        "input_size": model.config.input_size,
+        "input_size": model.run.data.input_size,
         "interpolation": model.transform._settings["interpolation"],
         "normalize": model.normalize,
     }
-    stem = "cifar" if model.config.small_stem else "imagenet"
-    return {"arch": model.config.arch, "stem": stem, **{name: json.dumps(plain(value)) for name, value in used.items()}}
+    stem, arch = "cifar" if is_small(model.config) else "imagenet", model.config.backbone.name
+    return {"arch": arch, "stem": stem, **{name: json.dumps(plain(value)) for name, value in used.items()}}
 
 
 def usage(model: Any, file: Path) -> list[str]:
@@ -122,6 +128,6 @@ def usage(model: Any, file: Path) -> list[str]:
     lines = [f"images: {height}x{width}, {told['interpolation']}, {floats}"]
     if file.suffix == ".pth":
         lines.append("a .pth file has no place for that; a .safetensors file keeps it in its metadata")
-    if model.config.small_stem:
+    if is_small(model.config):
         lines += ["stem: CIFAR's; in torchvision, before load_state_dict:", *(f"    {line}" for line in SMALL_STEM)]
     return lines

@@ -1,4 +1,4 @@
-"""MoCo v2, BYOL and SimCLR as objects: made of settings, fitted to images, asked for features."""
+"""What the methods share: an object made of settings, fitted to images, asked for features."""
 
 from __future__ import annotations
 
@@ -6,52 +6,73 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import evaluation
-from .._sassl import Trainer, checkpoint_metadata
-from ..arguments import choice, flag, whole, wrong
-from ..data import TwoViewLoader
-from ..data.classes import class_names
-from ..transforms import recipes
-from ..transforms.plain import SASSL
-from ..transforms.two_views import UNKNOWN, TwoViewTransform
-from . import batches
-from .config import PRESETS, Config, check_names, describe, plain
-from .folder import Folder, metadata
-from .history import History
-from .loop import Loop
-from .monitor import Monitor
-from .weights import Weights
+from ... import evaluation
+from ..._sassl import Trainer, checkpoint_metadata
+from ...arguments import choice, flag, whole, wrong
+from ...data import TwoViewLoader
+from ...data.classes import class_names
+from ...transforms.plain import SASSL
+from ...transforms.two_views import UNKNOWN, TwoViewTransform
+from .. import batches
+from ..config import METHODS, Config, describe
+from ..folder import Folder, metadata
+from ..history import History
+from ..loop import Loop
+from ..monitor import Monitor
+from ..settings import plain
+from ..weights import Weights
 
 Callback = Callable[["Pretraining", dict[str, float]], object]
 
 
-class Pretraining(Weights):
-    """What the three methods share; they differ in their preset and in the recipe of their views.
+#: Of CIFAR-10's training images.
+CIFAR10 = {"mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.2010]}
+#: What published runs on CIFAR-10 have in common.
+RESNET18: dict[str, Any] = {"arch": "resnet18", "small_stem": True, "input_size": 32, "batch_size": 512}
+#: lightly's `cifar10_benchmark.py`: SGD at 0.06 for a batch of 128, which decays biases and norms too.
+LIGHTLY: dict[str, Any] = {
+    "optimizer": "sgd",
+    "weight_decay": 5e-4,
+    "exclude_bias_and_norm": False,
+    "epochs": 200,
+    "lr": 0.12,
+    "scaling": "linear",
+    "warmup_epochs": 0,
+    "schedule_by": "epoch",
+}
 
+ARGUMENTS = """
     Args:
-        arch: "resnet18", "resnet34", "resnet50" or "resnet101"; None: the preset's.
+        arch: a backbone's name, as "resnet18" or "vgg11_bn"; None: the preset's.
         preset: a name in `PRESETS`, of this method; None: the method's own name.
         style: for the left view: a `SASSL`, or its `styles` for a `SASSL(p=0.8)`, as "default" or a folder; None: no style.
         input_size: side of the views, or (height, width); None: the preset's.
         views: more keywords for the recipe of the views, as `cj_strength` or `normalize`.
         init: weights of the backbone to begin with, as `load_backbone` takes them; None: drawn from `seed`.
         threads: of a step; None: the environment variable SASSL_THREADS, else all cores.
-        settings: fields of `Config` that differ from the preset.
+        settings: what differs from the preset, by the names that `config.flat()` has: those of the method, the backbone, the
+            optimizer, the schedule and the data.
 
     Raises:
-        TypeError: a setting that `Config` does not have.
+        TypeError: a setting that this method, backbone or optimizer does not have.
         ValueError: a setting that cannot be.
     """
 
-    _preset: ClassVar[str]
-    _recipe: ClassVar[type[Any]]
+
+class Pretraining(Weights):
+    __doc__ = (
+        "What the methods share; they differ in their settings, their presets and the recipe of their views.\n"
+        + ARGUMENTS
+    )
+
+    #: The method's, in `METHODS`.
+    name: ClassVar[str]
 
     def __init__(
         self,
@@ -66,35 +87,37 @@ class Pretraining(Weights):
         **settings: Any,
     ) -> None:
         if type(self) is Pretraining:
-            raise TypeError("Pretraining: what MoCoV2, BYOL and SimCLR share; make one of these")
-        own = [name for name, config in PRESETS.items() if config.method == self._preset]
-        base = PRESETS[choice("preset", self._preset if preset is None else preset, own)]
-        check_names(settings)
-        if "method" in settings:
-            raise TypeError(f"method = {settings['method']!r}: it is {type(self).__name__}'s own")
+            raise TypeError(
+                f"Pretraining: what {', '.join(row.kind.__name__ for row in METHODS.values())} share; make one"
+            )
+        presets = METHODS[self.name].presets
+        base = presets[choice("preset", self.name if preset is None else preset, presets)]
         if views is not None and not isinstance(views, dict):
             raise wrong("views", views, "a dict")
         if isinstance(style, (str, os.PathLike)):
             style = SASSL(p=0.8, styles=style)
         given = {"arch": arch, "input_size": input_size}
         settings |= {name: value for name, value in given.items() if value is not None}
-        described = None if style is None else describe(style)
-        config = replace(base, **settings, style=described, views={**base.views, **(views or {})})
-        self._begin(config, style, threads)
+        settings["style"] = None if style is None else describe(style)
+        settings["views"] = {**base.data.views, **(views or {})}
+        self._begin(base.changed(**settings), style, threads)
         if init is not None:
             self.load_backbone(init)
 
     def _begin(self, config: Config, style: SASSL | None, threads: int | None) -> None:
-        #: The settings of the run.
+        #: The settings it was made of.
         self.config = config
-        size: Any = config.input_size
-        known = {**config.views, "normalize": None} if config.views.get("normalize") == UNKNOWN else config.views
+        #: Those of the last run, which are `config` with what `fit` was told and the views of the data it was given.
+        self.run = config
+        size, views = config.data.input_size, config.data.views
+        known = {**views, "normalize": None} if views.get("normalize") == UNKNOWN else views
         fixed: dict[str, Any] = {"style": style, "output": "numpy", "dtype": "float32", "channels_last": True}
         try:
-            #: How views are made of images.
-            self.transform: TwoViewTransform = self._recipe(input_size=size, **known, **fixed)
+            self._views: TwoViewTransform = METHODS[self.name].recipe(input_size=size, **known, **fixed)
         except TypeError as error:
-            raise TypeError(f"views = {config.views!r}: {_told(error)}") from None
+            raise TypeError(f"views = {views!r}: {_told(error)}") from None
+        #: How the views of the last run were made.
+        self.transform = self._views
         self._threads = threads
         self._trainer = Trainer(config.core(), threads=threads)
         #: A dict for each epoch: epoch, loss, lr, images a second, what the method watches, a monitor's accuracies.
@@ -109,18 +132,17 @@ class Pretraining(Weights):
             OSError: a folder or file of styles that is not there.
         """
         try:
-            style = None if config.style is None else SASSL(**config.style)
+            style = None if config.data.style is None else SASSL(**config.data.style)
         except TypeError as error:
-            raise TypeError(f"style = {config.style!r}: {_told(error)}") from None
+            raise TypeError(f"style = {config.data.style!r}: {_told(error)}") from None
         return cls._made(config, style, threads)
 
     @classmethod
     def _made(cls, config: Config, style: SASSL | None, threads: int | None) -> Pretraining:
-        kinds = {kind._preset: kind for kind in (MoCoV2, BYOL, SimCLR)}
-        kind = kinds[choice("method", config.method, kinds)]
+        kind = METHODS[config.method.name].kind
         if not issubclass(kind, cls):
-            raise ValueError(f"method = {config.method!r}: of {kind.__name__}, not of {cls.__name__}")
-        model = kind.__new__(kind)
+            raise ValueError(f"method = {config.method.name!r}: of {kind.__name__}, not of {cls.__name__}")
+        model: Pretraining = kind.__new__(kind)
         model._begin(config, style, threads)
         return model
 
@@ -149,7 +171,8 @@ class Pretraining(Weights):
                 compared with `input_size` and with `normalize` of `views`, by which `sassl.evaluation` makes its images;
                 `views={"normalize": "not known"}` takes any numbers. An epoch has `len` batches: what comes beyond them is
                 left out, and a warning tells; where fewer come, too.
-            epochs: of the whole run, those before a resume too; None: as `config` says.
+            epochs: of the whole run, those before a resume too; None: as `config` says, which stays as it is: `run` has the
+                settings of the last run.
             batch_size: images of a batch, by which the learning rate is scaled, also of a smaller last one; None: the data's
                 own, or as `config` says.
             out: a folder for `config.json`, `log.csv` and the checkpoints, one after each epoch.
@@ -185,18 +208,19 @@ class Pretraining(Weights):
             if callback is not None and not callable(callback):
                 raise TypeError(f"{name}: expected a function, got {type(callback).__name__}")
         config = self._planned(data, epochs, batch_size)
-        loader, transform = self._loader(data, config, on_error), self.transform
+        loader, transform = self._loader(data, config, on_error), self._views
         if isinstance(data, TwoViewLoader):
             transform = data.transform
             config = self._as(transform, config)
         if monitor is not None:
             monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
-            self._begin_monitor(monitor, data, loader, on_error)
+            self._begin_monitor(monitor, config, loader, on_error)
         folder = None if out is None else Folder(Path(out), resume, config)
         try:
-            self.config, self.transform = config, transform
+            self.run, self.transform = config, transform
             loop = Loop(
                 self,
+                config,
                 loader,
                 folder=folder,
                 keep=keep,
@@ -215,15 +239,15 @@ class Pretraining(Weights):
 
     def _planned(self, data: Any, epochs: int | None, batch_size: int | None) -> Config:
         """These settings with the run's own epochs and size of a batch, which the data can have."""
-        epochs = self.config.epochs if epochs is None else whole("epochs", epochs, 1)
+        epochs = self.config.schedule.epochs if epochs is None else whole("epochs", epochs, 1)
         made = batches.is_batches(data)
         if made:
             batches.check_length(data, epochs)
         if batch_size is None:
-            batch_size = batches.batch_size(data) if made else self.config.batch_size
+            batch_size = batches.batch_size(data) if made else self.config.data.batch_size
         batch_size = whole("batch_size", batch_size, 1)
         self._check_batches(data if made else None, batch_size)
-        return replace(self.config, epochs=epochs, batch_size=batch_size)
+        return self.config.changed(epochs=epochs, batch_size=batch_size)
 
     def _loader(self, data: Any, config: Config, on_error: str) -> Any:
         """The data itself, if it is batches; else a loader that makes them."""
@@ -231,7 +255,7 @@ class Pretraining(Weights):
             if on_error != "raise":
                 raise ValueError(f"on_error = {on_error!r}: of a loader that is made here; give it to yours")
             return data
-        if self.normalize == UNKNOWN:
+        if config.data.views.get("normalize") == UNKNOWN:
             raise wrong("normalize", UNKNOWN, "a dict or None, for views that are made here")
         # This engine trains in one process, whatever group or environment it is in.
         own: dict[str, Any] = {
@@ -241,14 +265,14 @@ class Pretraining(Weights):
             "rank": 0,
             "world_size": 1,
         }
-        return TwoViewLoader(data, self.transform, config.batch_size, **own, on_error=on_error)
+        return TwoViewLoader(data, self._views, config.data.batch_size, **own, on_error=on_error)
 
-    def _begin_monitor(self, monitor: Monitor, data: Any, loader: Any, on_error: str) -> None:
+    def _begin_monitor(self, monitor: Monitor, config: Config, loader: Any, on_error: str) -> None:
         if isinstance(loader, TwoViewLoader):
             monitor.begin(loader.source.classes, loader._settings["on_error"])
         else:
             monitor.begin(class_names(getattr(loader, "dataset", None)), on_error)
-        if not isinstance(data, TwoViewLoader) and self.normalize == UNKNOWN:
+        if config.data.views.get("normalize") == UNKNOWN:
             raise ValueError(f"monitor: normalize = {UNKNOWN!r}: no image can be made as the views are; leave it out")
 
     @property
@@ -259,7 +283,7 @@ class Pretraining(Weights):
     @property
     def normalize(self) -> Any:
         """How views are normalized: a dict of "mean" and "std"; None: not at all; "not known", of batches that others made."""
-        given = self.config.views.get("normalize")
+        given = self.run.data.views.get("normalize")
         return UNKNOWN if given == UNKNOWN else self.transform._settings["normalize"]
 
     def _check_batches(self, made: Any, size: int) -> None:
@@ -283,10 +307,10 @@ class Pretraining(Weights):
             return {name: plain(value) for name, value in settings.items() if name not in apart}
 
         given = transform._settings
-        own = views_of(self._recipe(input_size=given["input_size"], output="numpy"))
+        own = views_of(METHODS[self.name].recipe(input_size=given["input_size"], output="numpy"))
         views = {name: value for name, value in views_of(transform).items() if value != own[name]}
         style = None if transform.style is None else describe(transform.style)
-        return replace(config, input_size=given["input_size"], views=views, style=style)
+        return config.changed(input_size=given["input_size"], views=views, style=style)
 
     def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
         """Features by the backbone of images, resized and normalized as the run's views were; no draw is made.
@@ -328,7 +352,7 @@ class Pretraining(Weights):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes everything, settings too: the whole file, or nothing."""
-        self._trainer.save(path, metadata(self.config, self.history, len(self.history)))
+        self._trainer.save(path, metadata(self.run, self.history, len(self.history)))
 
     @classmethod
     def load(
@@ -350,11 +374,11 @@ class Pretraining(Weights):
             OSError: it cannot be read.
             ValueError: no checkpoint, a damaged one, or one of another method.
         """
-        config = Config(**json.loads(checkpoint_metadata(path)["config"]))
+        config = Config.of(json.loads(checkpoint_metadata(path)["config"]))
         if isinstance(style, (str, os.PathLike)):
             style = SASSL(p=0.8, styles=style)
         if style is not None:
-            config = replace(config, style=describe(style))
+            config = config.changed(style=describe(style))
         try:
             model = cls._made(config, style, threads)
         except ValueError as error:
@@ -363,23 +387,8 @@ class Pretraining(Weights):
         return model
 
     def __repr__(self) -> str:
-        given = {name: value for name, value in asdict(self.config).items() if name != "method"}
+        given = {name: value for name, value in self.config.flat().items() if name != "method"}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
-
-
-class MoCoV2(Pretraining):
-    __doc__ = "MoCo v2 (Chen et al. 2020, arXiv 2003.04297).\n\n" + (Pretraining.__doc__ or "").split("\n\n", 1)[1]
-    _preset, _recipe = "moco-v2", recipes.MoCoV2Transform
-
-
-class BYOL(Pretraining):
-    __doc__ = "BYOL (Grill et al. 2020, arXiv 2006.07733).\n\n" + (Pretraining.__doc__ or "").split("\n\n", 1)[1]
-    _preset, _recipe = "byol", recipes.BYOLTransform
-
-
-class SimCLR(Pretraining):
-    __doc__ = "SimCLR (Chen et al. 2020, arXiv 2002.05709).\n\n" + (Pretraining.__doc__ or "").split("\n\n", 1)[1]
-    _preset, _recipe = "simclr", recipes.SimCLRTransform
 
 
 def _told(error: TypeError) -> str:

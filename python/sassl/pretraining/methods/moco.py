@@ -1,0 +1,78 @@
+"""MoCo v2: its settings, its recipe, its presets (`src/methods/moco.rs` has what it computes)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ...arguments import whole, wrong
+from ...transforms.recipes import MoCoV2Transform
+from ..config import Config, Method, register
+from ..settings import MomentumSettings, Schedule
+from .base import ARGUMENTS, CIFAR10, RESNET18, Pretraining
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoCoSettings(MomentumSettings):
+    """The settings of MoCo v2.
+
+    Attributes:
+        dim: values of a key.
+        queue_size: keys in the queue.
+        temperature: T of the softmax.
+        splits: parts of the batch for norms, among which keys are shuffled: what several devices are to the paper.
+        symmetric: whether each view is the query once; the loss is the sum of both.
+        mlp: two layers with a ReLU between them in the projector, or one.
+    """
+
+    name = "moco-v2"
+    watches: ClassVar[dict[str, str]] = {"queue_accuracy": "positives above the whole queue"}
+    dim: int = 128
+    queue_size: int = 65_536
+    temperature: float = 0.2
+    splits: int = 8
+    symmetric: bool = False
+    mlp: bool = True
+    encoder_momentum: float = 0.999
+    encoder_momentum_schedule: str = "constant"
+
+    def check(self) -> None:
+        """Whether they can be."""
+        super().check()
+        for name in ("dim", "queue_size", "splits"):
+            whole(name, getattr(self, name), 1)
+        if not self.temperature > 0:
+            raise wrong("temperature", self.temperature, "a number above 0")
+
+    def memory(self, features: int) -> dict[tuple[str, ...], int]:
+        """Values of the projector and of the queue."""
+        heads = features * ((features if self.mlp else 0) + self.dim)
+        return {("dim",): heads, ("queue_size", "dim"): self.queue_size * self.dim}
+
+
+class MoCoV2(Pretraining):
+    __doc__ = "MoCo v2 (Chen et al. 2020, arXiv 2003.04297).\n" + ARGUMENTS
+    name = MoCoSettings.name
+
+
+# facebookresearch/moco `main_moco.py`: ResNet-50, 200 and 800 epochs, batch 256 on 8 devices, which `splits` stands for; SGD
+# that decays biases and norms too; the projector begins as torch's linear layers do. All of it is here.
+_MOCO = Config(MoCoSettings(), schedule=Schedule(schedule_by="epoch"))
+
+PRESETS = {
+    "moco-v2": _MOCO,
+    "moco-v2-800": _MOCO.changed(epochs=800),
+    # facebookresearch/moco, branch `colab-notebook`; 800 epochs are its longest run. One thing is another: its first
+    # convolution, which it puts in later, begins as `torch.nn.Conv2d` does, and here as the others of torchvision.
+    "moco-v2-cifar10": _MOCO.changed(
+        **RESNET18,
+        mlp=False,
+        temperature=0.1,
+        queue_size=4096,
+        encoder_momentum=0.99,
+        weight_decay=5e-4,
+        views={"min_scale": 0.08, "gaussian_blur": 0.0, "normalize": CIFAR10},
+    ),
+}
+
+register(Method(MoCoSettings, MoCoV2Transform, PRESETS, MoCoV2))

@@ -1,0 +1,84 @@
+"""SimCLR: its settings, its recipe, its presets (`src/methods/simclr.rs` has what it computes)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ...arguments import whole, wrong
+from ...transforms.recipes import IMAGENET_NORMALIZE, SimCLRTransform
+from ..config import Config, Method, register
+from ..settings import LARS, Backbone, Data, MethodSettings, Schedule
+from .base import ARGUMENTS, LIGHTLY, RESNET18, Pretraining
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimCLRSettings(MethodSettings):
+    """The settings of SimCLR.
+
+    Attributes:
+        dim: values of a projection.
+        hidden_dim: values between the projector's layers.
+        layers: linear layers of the projector, each with a batch norm: 2 in the paper, 3 by default in its code.
+        temperature: T of the softmax.
+    """
+
+    name = "simclr"
+    watches: ClassVar[dict[str, str]] = {"contrastive_accuracy": "views nearest to each other"}
+    dim: int = 128
+    hidden_dim: int = 2048
+    layers: int = 2
+    temperature: float = 0.1
+
+    def check(self) -> None:
+        """Whether they can be."""
+        for name in ("dim", "hidden_dim", "layers"):
+            whole(name, getattr(self, name), 1)
+        if not self.temperature > 0:
+            raise wrong("temperature", self.temperature, "a number above 0")
+
+    def memory(self, features: int) -> dict[tuple[str, ...], int]:
+        """Values of the projector."""
+        hidden = max(0, self.layers - 2) * self.hidden_dim**2
+        return {("hidden_dim", "dim", "layers"): (features + self.dim) * self.hidden_dim + hidden}
+
+
+class SimCLR(Pretraining):
+    __doc__ = "SimCLR (Chen et al. 2020, arXiv 2002.05709).\n" + ARGUMENTS
+    name = SimCLRSettings.name
+
+
+# Chen et al. 2020, sections 2.2 and B: ResNet-50, batch 4096; the root rule of table B.1, which smaller batches like better.
+# What differs from google-research/simclr: the loss is the paper's mean over all 2 N rows, where that code adds the means of
+# both directions, twice the gradient, which under LARS biases and norms alone can tell; its default decay is 1e-4, the
+# paper's 1e-6 is here; weights begin as torchvision's and torch's layers do, its linear layers with a deviation of 0.01.
+_SIMCLR = Config(
+    SimCLRSettings(),
+    backbone=Backbone("resnet50", {"zero_init_residual": True}),
+    optimizer=LARS(weight_decay=1e-6, exclude_bias_and_norm=True),
+    schedule=Schedule(epochs=1000, lr=0.075, scaling="sqrt", warmup_epochs=10),
+    data=Data(batch_size=4096),
+)
+
+PRESETS = {
+    # Table B.1: 64.3 % at this batch, 66.8 % at 4096.
+    "simclr": _SIMCLR.changed(epochs=200, batch_size=256),
+    **{f"simclr-{epochs}": _SIMCLR.changed(epochs=epochs) for epochs in (100, 200, 400, 800, 1000)},
+    # lightly's `cifar10_benchmark.py`. Its convolutions begin as `torch.nn.Conv2d` does, here as torchvision's; both views go
+    # through the norms in one batch here, as in the paper, and one after the other there.
+    "simclr-cifar10": _SIMCLR.changed(
+        **RESNET18,
+        **LIGHTLY,
+        zero_init_residual=False,
+        hidden_dim=512,
+        temperature=0.5,
+        views={
+            "cj_strength": 0.5,
+            "gaussian_blur": 0.0,
+            "interpolation": "bilinear",
+            "normalize": IMAGENET_NORMALIZE,
+        },
+    ),
+}
+
+register(Method(SimCLRSettings, SimCLRTransform, PRESETS, SimCLR))

@@ -1,0 +1,74 @@
+"""SimSiam: its settings, its recipe, its presets (`src/methods/simsiam.rs` has what it computes)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...arguments import whole
+from ...transforms.recipes import MoCoV2Transform
+from ..config import Config, Method, register
+from ..settings import Backbone, Data, MethodSettings, Schedule
+from .base import ARGUMENTS, CIFAR10, RESNET18, Pretraining
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimSiamSettings(MethodSettings):
+    """The settings of SimSiam.
+
+    Attributes:
+        dim: values of a projection and of a prediction.
+        hidden_dim: values between the projector's layers.
+        layers: linear layers of the projector, each with a batch norm, the last norm without gamma and beta.
+        predictor_dim: values between the predictor's two layers.
+        fix_predictor_lr: whether the predictor keeps the largest rate, instead of following the schedule.
+    """
+
+    name = "simsiam"
+    dim: int = 2048
+    hidden_dim: int = 2048
+    layers: int = 3
+    predictor_dim: int = 512
+    fix_predictor_lr: bool = True
+
+    def check(self) -> None:
+        """Whether they can be."""
+        for name in ("dim", "hidden_dim", "layers", "predictor_dim"):
+            whole(name, getattr(self, name), 1)
+
+    def memory(self, features: int) -> dict[tuple[str, ...], int]:
+        """Values of projector and predictor."""
+        hidden = max(0, self.layers - 2) * self.hidden_dim**2
+        projector = (features + self.dim) * self.hidden_dim + hidden
+        return {("hidden_dim", "dim", "layers", "predictor_dim"): projector + 2 * self.dim * self.predictor_dim}
+
+
+class SimSiam(Pretraining):
+    __doc__ = "SimSiam (Chen and He 2021, arXiv 2011.10566).\n" + ARGUMENTS
+    name = SimSiamSettings.name
+
+
+# facebookresearch/simsiam `main_simsiam.py --fix-pred-lr`: ResNet-50, 100 epochs, batch 512, norms over all of it; the views
+# are MoCo v2's. The projector's hidden layers are as wide as the backbone's features there, 2048 of a ResNet-50.
+_SIMSIAM = Config(
+    SimSiamSettings(),
+    backbone=Backbone("resnet50", {"zero_init_residual": True}),
+    schedule=Schedule(epochs=100, lr=0.05, schedule_by="epoch"),
+    data=Data(batch_size=512),
+)
+
+PRESETS = {
+    "simsiam": _SIMSIAM,
+    # The appendix on CIFAR-10: base rate 0.03, two layers in the projector, 2048 values, no blur. It does not tell how
+    # numbers are normalized, nor how blocks begin: by CIFAR-10's mean and deviation, and as torchvision's.
+    "simsiam-cifar10": _SIMSIAM.changed(
+        **RESNET18,
+        zero_init_residual=False,
+        layers=2,
+        epochs=800,
+        lr=0.03,
+        weight_decay=5e-4,
+        views={"gaussian_blur": 0.0, "normalize": CIFAR10},
+    ),
+}
+
+register(Method(SimSiamSettings, MoCoV2Transform, PRESETS, SimSiam))

@@ -1,0 +1,39 @@
+//! A convolution, its norm, and a ReLU where the norm has one: what backbones are made of.
+use crate::nn::{Array, ArrayRef, BatchNorm, Conv2d, Engine, Normed, Pass};
+
+/// A convolution and its norm.
+pub(super) struct Unit {
+    pub(super) conv: Conv2d,
+    pub(super) norm: BatchNorm,
+}
+
+/// What a unit keeps: the convolution's output, and the norm's. Its input is the output of what is before it.
+pub(super) struct KeptUnit {
+    pub(super) conv: Array,
+    pub(super) normed: Normed,
+}
+
+impl Unit {
+    pub(super) fn forward(&self, engine: Engine, pass: &mut Pass, x: ArrayRef, residual: Option<&Array>) -> KeptUnit {
+        let conv = self.conv.forward(engine, pass.params, x);
+        let normed = self.norm.forward(engine, (pass.params, pass.buffers), &conv, residual, pass.mode);
+        KeptUnit { conv: if pass.keep { conv } else { Array::zeros([0; 4]) }, normed }
+    }
+
+    /// The gradient of the input, if it is wanted, and of the residual, if there was one. The unit's arrays are let go.
+    pub(super) fn backward(
+        &self,
+        engine: Engine,
+        (params, gradient): (&[f32], &mut [f32]),
+        (x, kept): (ArrayRef, KeptUnit),
+        dy: Array,
+        (residual, wants_input): (bool, bool),
+    ) -> (Option<Array>, Option<Array>) {
+        let KeptUnit { conv, normed } = kept;
+        let (dconv, dresidual) = self.norm.backward(engine, (params, gradient), &conv, &normed, &dy, residual);
+        drop((conv, normed, dy));
+        self.conv.weight_gradient(engine, x, &dconv, gradient);
+        let dx = wants_input.then(|| self.conv.input_gradient(engine, params, x.shape, &dconv));
+        (dx, dresidual)
+    }
+}

@@ -1,0 +1,106 @@
+//! SimSiam (Chen and He 2021, arXiv 2011.10566; facebookresearch/simsiam).
+//!
+//! ```text
+//! z = g(f(x)), p = h(z)                              of each view; z' is z without a gradient
+//! loss = -(cos(p_left, z'_right) + cos(p_right, z'_left)) / 2
+//! ```
+//!
+//! The predictor h keeps the largest learning rate, where f and g follow the schedule (section 3, "Predictor").
+use super::{
+    Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_widths,
+    head, mean_cosine,
+};
+use crate::error::Result;
+use crate::memory;
+use crate::nn::{Hidden, Last, Mode, Network};
+use candle_core::Tensor;
+use serde::Deserialize;
+
+/// The settings.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimSiamSettings {
+    /// Values of a projection and of a prediction; 2048.
+    pub dim: usize,
+    /// Values between the projector's layers; 2048.
+    pub hidden_dim: usize,
+    /// Linear layers of the projector, each with a batch norm: 3, for CIFAR 2.
+    pub layers: usize,
+    /// Values between the predictor's two layers; 512.
+    pub predictor_dim: usize,
+    /// Whether the predictor's rate stays, instead of following the schedule.
+    pub fix_predictor_lr: bool,
+}
+
+/// The method.
+pub struct SimSiam {
+    settings: SimSiamSettings,
+    /// Backbone, projector, predictor.
+    networks: [Network; 3],
+}
+
+const MODE: Mode = Mode::Train { splits: 1 };
+
+impl MethodSettings for SimSiamSettings {
+    fn check(&self) -> Result<()> {
+        let &Self { dim, hidden_dim, layers, predictor_dim, .. } = self;
+        check_widths(&[("dim", dim), ("hidden_dim", hidden_dim), ("predictor_dim", predictor_dim)])?;
+        check_count("layers", layers, MOST_LAYERS)
+    }
+
+    fn held(&self) -> Result<usize> {
+        let of = |widths: &[usize]| memory::count("dim, hidden_dim and predictor_dim", widths);
+        let &Self { dim, hidden_dim, layers, predictor_dim, .. } = self;
+        let hidden = of(&[3, layers.saturating_sub(2), hidden_dim, hidden_dim])?;
+        Ok(of(&[3, 2, predictor_dim, dim])?.saturating_add(hidden))
+    }
+
+    fn saved(&self) -> usize {
+        self.predictor_dim.saturating_mul(self.dim)
+    }
+
+    fn make(&self, mut materials: Materials) -> Result<Box<dyn Method>> {
+        self.check()?;
+        let &Self { dim, hidden_dim, layers, predictor_dim, .. } = self;
+        let mut sizes = vec![hidden_dim; layers + 1];
+        (sizes[0], sizes[layers]) = (materials.backbone.features(), dim);
+        let norm = Hidden::BatchNorm { bias: false };
+        let networks = [
+            backbone(&mut materials)?,
+            head(&mut materials, &sizes, norm, Last::Norm { affine: false })?,
+            head(&mut materials, &[dim, predictor_dim, dim], norm, Last::Linear { bias: true })?,
+        ];
+        Ok(Box::new(SimSiam { settings: *self, networks }))
+    }
+}
+
+impl SimSiam {
+    /// Features, projections, predictions.
+    fn run(&self, x: &Tensor) -> Result<[Tensor; 3]> {
+        let [backbone, projector, predictor] = &self.networks;
+        let features = backbone.forward(x, MODE)?;
+        let projections = projector.forward(&features, MODE)?;
+        let predictions = predictor.forward(&projections, MODE)?;
+        Ok([features, projections, predictions])
+    }
+}
+
+impl Method for SimSiam {
+    fn forward(&mut self, views: &ViewPairs, _: f64) -> Result<Forward> {
+        let [features, projections, of_left] = self.run(&views.left()?)?;
+        let [_, others, of_right] = self.run(&views.right()?)?;
+        let one = mean_cosine(&of_left, &others.detach())?;
+        let other = mean_cosine(&of_right, &projections.detach())?;
+        Ok(Forward { loss: ((one + other)? * -0.5)?, features, projections, watched: vec![] })
+    }
+
+    fn learning(&self) -> Vec<Learning<'_>> {
+        let [backbone, projector, predictor] = &self.networks;
+        let fixed_lr = self.settings.fix_predictor_lr;
+        vec![
+            Learning::new("backbone", backbone),
+            Learning::new("projector", projector),
+            Learning { fixed_lr, ..Learning::new("predictor", predictor) },
+        ]
+    }
+}
