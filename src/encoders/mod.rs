@@ -1,6 +1,7 @@
 //! Backbones: what learns to see. A file for each family, a row for each name.
 mod resnet;
 mod unit;
+mod vgg;
 
 use crate::error::Result;
 use crate::nn::{Body, Engine, Layout};
@@ -14,6 +15,7 @@ pub const BACKBONES: &[Row<dyn Backbone>] = &[
     Row { name: "resnet34", read: resnet::read },
     Row { name: "resnet50", read: resnet::read },
     Row { name: "resnet101", read: resnet::read },
+    Row { name: "vgg11_bn", read: vgg::read },
 ];
 
 /// A backbone before its values are drawn: images `[n, height, width, 3]` to features `[n, features]`.

@@ -19,6 +19,25 @@ def resnet(arch, small_stem):
     return net
 
 
+def backbone(settings):
+    """The backbone, and how many values a feature has."""
+    if settings["arch"].startswith("vgg"):
+        return Vgg(settings["arch"]), 512
+    features = 512 if settings["arch"] in ("resnet18", "resnet34") else 2048
+    return resnet(settings["arch"], settings["small_stem"]), features
+
+
+class Vgg(nn.Module):
+    """torchvision's without its classifier."""
+
+    def __init__(self, arch):
+        super().__init__()
+        self.features = getattr(torchvision.models, arch)().features
+
+    def forward(self, x):
+        return self.features(x).mean((2, 3))
+
+
 def head(*sizes, hidden_bias, hidden_norm=True, last_norm=False, last_bias=False, last_affine=True):
     layers = []
     for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
@@ -52,8 +71,7 @@ def load(modules, state):
 def networks(settings):
     """The networks that learn, of settings under their flat names."""
     method, dim = settings["method"], settings["dim"]
-    net = resnet(settings["arch"], settings["small_stem"])
-    features = 512 if settings["arch"] in ("resnet18", "resnet34") else 2048
+    net, features = backbone(settings)
     if method == "moco-v2":
         sizes = (features, features, dim) if settings["mlp"] else (features, dim)
         return {"backbone": net, "projector": head(*sizes, hidden_bias=True, hidden_norm=False, last_bias=True)}

@@ -12,7 +12,7 @@ import sassl
 from conftest import need
 from sassl._sassl import Trainer, backbone_info, backbone_names
 from sassl.pretraining import METHODS, PRESETS, Backbone, Config
-from sassl.pretraining.loop import rates
+from sassl.pretraining.loop import rates, stem_warning
 from sassl.pretraining.settings import OPTIMIZERS
 
 SMALL = {"arch": "resnet18", "small_stem": True, "input_size": 16}
@@ -45,6 +45,7 @@ def test_rust_and_python_have_the_same_settings(part):
 
 
 def test_backbones_of_the_core_are_those_of_settings():
+    assert "vgg11_bn" in backbone_names()
     for name in backbone_names():
         told = json.loads(backbone_info(json.dumps({"name": name})))
         assert Backbone(name).settings == told["settings"]
@@ -60,6 +61,7 @@ def test_backbones_of_the_core_are_those_of_settings():
         ),
         (lambda: sassl.SimCLR(encoder_momentum=0.9), "SimCLR has no such setting; it is of BYOL and MoCoV2"),
         (lambda: sassl.MoCoV2(eta=0.1), "eta = 0.1: sgd has no such setting; it is of lars"),
+        (lambda: sassl.SimCLR("vgg11_bn", small_stem=True), "SimCLR on vgg11_bn by lars has no such setting"),
         (lambda: sassl.SimCLR(laers=3), "did you mean layers"),
         (lambda: sassl.SimCLR(method="byol"), "method = 'byol': SimCLR on resnet50 by lars has no such setting"),
         (lambda: Config.of({**PRESETS["byol"].nested(), "epochs": 3}), "epochs: config has no such setting"),
@@ -69,6 +71,24 @@ def test_backbones_of_the_core_are_those_of_settings():
 def test_what_a_method_does_not_read_is_an_error(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+def test_a_stem_for_imagenet_on_small_views_is_said(capsys):
+    for arch, own, size, message in (
+        ("resnet18", {}, 64, "makes maps of 16 of views of 64 pixels; small_stem=True is for such views"),
+        ("resnet18", {}, (96, 32), "makes maps of 8 of views of 32 pixels"),
+        ("resnet18", {"small_stem": True}, 64, None),
+        ("resnet18", {}, 96, None),
+        ("vgg11_bn", {}, 32, None),
+    ):
+        told = stem_warning(PRESETS["simclr"].changed(arch=arch, input_size=size, **own))
+        assert (told is None) if message is None else (message in told)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    options = {"input_size": 32, "hidden_dim": 8, "dim": 8, "threads": 1}
+    sassl.SimCLR("resnet18", **options).fit(images, 1, batch_size=4)
+    assert "resnet18: its stem is ImageNet's" in capsys.readouterr().err.splitlines()[0]
+    with pytest.raises(ValueError, match="input_size = 16: expected at least 32 pixels, for vgg11_bn"):
+        sassl.SimCLR("vgg11_bn", input_size=16)
 
 
 def test_settings_are_nested_shown_and_read_again():

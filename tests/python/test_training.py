@@ -15,7 +15,7 @@ need("torchvision")
 
 import torch  # noqa: E402
 import torchvision  # noqa: E402
-from pytorch_methods import Reference, entries, resnet  # noqa: E402
+from pytorch_methods import Reference, Vgg, entries, resnet  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.functional import normalize  # noqa: E402
 
@@ -87,6 +87,67 @@ def test_features_are_torchvisions(arch, small_stem):
     assert got.shape == (3, ours.features)
     assert np.abs(got - expected).max() <= 1e-4 * np.abs(expected).max()
     assert np.array_equal(got, ours.encode(np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1))))
+
+
+def test_vggs_features_are_torchvisions():
+    ours, net = trainer(arch="vgg11_bn"), Vgg("vgg11_bn")
+    state = ours.backbone()
+    full = torchvision.models.vgg11_bn()
+    tensors = {name: torch.from_numpy(numbers) for name, numbers in state.items()}
+    missing, unexpected = full.load_state_dict(tensors, strict=False)
+    assert unexpected == []
+    assert all(name.startswith("classifier.") for name in missing)
+    for name, tensor in full.features.state_dict().items():
+        # It begins as torchvision's.
+        if tensor.ndim == 4:
+            fresh = torchvision.models.vgg11_bn().features.state_dict()[name]
+            assert state[f"features.{name}"].std() == pytest.approx(fresh.std().item(), rel=0.1)
+            break
+    net.load_state_dict(tensors)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.uniform_(module.bias, -0.1, 0.1)
+    ours.load_backbone({name: tensor.numpy() for name, tensor in net.state_dict().items()})
+    images = views(3, 71)[0]
+    with torch.no_grad():
+        expected = net.eval()(images).numpy()
+    got = ours.encode(images.numpy())
+    assert got.shape == (3, 512)
+    assert np.abs(got - expected).max() <= 1e-4 * np.abs(expected).max()
+    with pytest.raises(ValueError, match="input_size = 16x16: at least 32 for this backbone"):
+        ours.encode(images.numpy()[..., :16, :16])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_vggs_gradient_is_pytorchs():
+    need("lightly")
+    settings = config(arch="vgg11_bn", input_size=64)
+    ours = Trainer(settings.core(), threads=2)
+    before = ours.state()
+    for name, numbers in before.items():
+        # Inputs of ReLUs above 0, as in the test below.
+        if name.startswith("backbone") and name.endswith("bias"):
+            numbers[:] = 6
+    ours.load_state(before)
+    left, right = views(12, 64)
+    reference = Reference(settings.flat(), before)
+    reference.loss(left, right, 0.99).backward()
+    ours.step(left.numpy(), right.numpy(), 1.0, 0.99)
+    after = ours.state()
+    apart, length = 0.0, 0.0
+    for key, tensor in entries("backbone", reference.learning["backbone"]).items():
+        if tensor.grad is not None:
+            expected = tensor.grad.numpy()
+            gradient = before[key].astype(np.float64) - after[key]
+            apart += np.square(gradient - expected).sum()
+            length += np.square(expected).sum()
+        elif "running" in key:
+            assert np.allclose(after[key], tensor.numpy(), rtol=1e-3, atol=1e-4), key
+    # A window's largest value, of two that are nearly equal, may be the other one: so it is with PyTorch's own float32.
+    assert apart**0.5 <= 1e-2 * length**0.5
 
 
 def named(settings):

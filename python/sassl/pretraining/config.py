@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._sassl import write_file
-from ..arguments import choice, whole
+from ..arguments import choice, whole, wrong
 from ..transforms.plain import SASSL
+from ..transforms.two_views import size
 from .history import TITLES
 from .settings import OPTIMIZERS, SGD, Backbone, Data, MethodSettings, OptimizerSettings, Schedule
 
@@ -46,6 +47,9 @@ class Config:
         ):
             if not isinstance(one, kind):
                 raise TypeError(f"config: expected a {kind.__name__}, got {one!r:.100}")
+        if min(size(self.data.input_size)) < self.backbone.least_side:
+            expected = f"at least {self.backbone.least_side} pixels, for {self.backbone.name}"
+            raise wrong("input_size", self.data.input_size, expected)
         for names, n in self.method.memory(self.backbone.features).items():
             if n > _MOST:
                 told = ", ".join(f"{name} = {getattr(self.method, name)}" for name in names)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .._sassl import Trainer, checkpoint_metadata, cosine_rate
 from ..data import TwoViewLoader
 from ..evaluation import Encoder
+from ..transforms.two_views import size
 from .batches import check_first, targets, views
 from .config import Config
 from .folder import Folder, metadata
@@ -24,6 +25,8 @@ from .progress import Progress, TensorBoard
 
 #: Steps between TensorBoard's points.
 _POINTS = 10
+#: Views of sides up to this, in pixels, are small for a stem of this stride or more.
+_SMALL, _COARSE = 64, 4
 #: Signals that ask a run for its end; Windows has no SIGHUP.
 _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -81,6 +84,8 @@ class Loop:
                 progress.warn(f"{self._folder.path}: not locked ({self._folder.unlocked}); use it in one process alone")
             if self._folder is not None:
                 self._log(progress)
+            if told := stem_warning(self._config):
+                progress.note(told)
             if self._tensorboard and self._folder is not None:
                 board = TensorBoard(self._folder.path, done, progress.warn)
             with _stopping() as asked:
@@ -276,6 +281,16 @@ def _skip(loader: Iterable[Any], n: int) -> Iterator[Any]:
     for i, batch in enumerate(loader):
         if i >= n:
             yield batch
+
+
+def stem_warning(config: Config) -> str | None:
+    """What there is to say of a stem for ImageNet on small views, of which it leaves little."""
+    backbone, side = config.backbone, min(size(config.data.input_size))
+    if side > _SMALL or backbone.stem_stride < _COARSE:
+        return None
+    remedy = "; small_stem=True is for such views" if "small_stem" in backbone.settings else ""
+    left = -(-side // backbone.stem_stride)
+    return f"{backbone.name}: its stem is ImageNet's, and makes maps of {left} of views of {side} pixels{remedy}"
 
 
 @contextmanager
