@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "backbone_info", "backbone_names", "checkpoint_metadata", "color_profile", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "knn", "linear_probe", "list_images", "logistic_probe", "normalize", "resized_crop", "rotate", "solarize", "version", "vflip", "write_file", "write_tensors"]
+__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "backbone_info", "backbone_names", "checkpoint_metadata", "color_profile", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "describe_state", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "initial_state", "key_order", "knn", "linear_probe", "list_images", "load_checkpoint", "logistic_probe", "normalize", "resized_crop", "rotate", "save_checkpoint", "solarize", "version", "vflip", "write_file", "write_tensors"]
 
 @final
 class Bank:
@@ -861,6 +861,14 @@ def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None
         OSError: the file cannot be read.
     """
 
+def describe_state(config: str) -> dict[str, list[int]]:
+    """
+    Names and shapes of that state.
+
+    Raises:
+        ValueError: a setting that cannot be.
+    """
+
 def gaussian_blur(image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int | str | None", sigma: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
     Blurs with a Gaussian.
@@ -894,6 +902,19 @@ def info() -> "dict[str, typing.Any]":
     """
     The version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the cores, the
     threads of a call here, the embedded models.
+    """
+
+def initial_state(config: str) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
+    """
+    What a native run of these settings begins with: networks, optimizers' entries (zeros), the method's own.
+
+    Raises:
+        ValueError: a setting that cannot be.
+    """
+
+def key_order(seed: SupportsIndex, step: SupportsIndex, view: SupportsIndex, n: SupportsIndex) -> "numpy.typing.NDArray[numpy.uint32]":
+    """
+    In which order MoCo puts the keys of a view (0: left, 1: right) of a step, counted from 0, into the parts of a batch of n.
     """
 
 def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, k: SupportsIndex = 200, temperature: SupportsFloat | SupportsIndex = 0.1, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
@@ -943,6 +964,15 @@ def list_images(folder: "str | os.PathLike[str]") -> "tuple[list[str], int, int]
 
     Raises:
         OSError: a folder that cannot be read.
+    """
+
+def load_checkpoint(path: "str | os.PathLike[str]") -> "tuple[dict[str, numpy.typing.NDArray[numpy.float32]], dict[str, str]]":
+    """
+    The state and the metadata of a checkpoint.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: no checkpoint, one of another version, or a damaged one.
     """
 
 def logistic_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, c: "list[float]", max_iter: SupportsIndex = 1000, tolerance: SupportsFloat | SupportsIndex = 1e-4, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
@@ -1001,6 +1031,14 @@ def rotate(image: "numpy.typing.NDArray[numpy.uint8]", angle: "float") -> "numpy
 
     Raises:
         ValueError: an angle that is no finite number.
+    """
+
+def save_checkpoint(path: "str | os.PathLike[str]", state: "dict[str, numpy.typing.NDArray[numpy.float32]]", metadata: dict[str, str]) -> "None":
+    """
+    Writes a state of any engine into a checkpoint with a checksum: the whole file, or nothing.
+
+    Raises:
+        OSError: the system refuses.
     """
 
 def solarize(image: "numpy.typing.NDArray[numpy.uint8]", threshold: "float" = 128.0) -> "numpy.typing.NDArray[numpy.uint8]":

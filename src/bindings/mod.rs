@@ -1,5 +1,6 @@
 //! The Python module `sassl._sassl`: the only home of pyo3. This file lists names; each other file holds one kind of them.
 mod arrays;
+mod checkpoint;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod decode;
@@ -24,6 +25,10 @@ use pyo3::prelude::*;
 /// The compiled core of sassl; use it through the package `sassl`.
 #[pymodule(gil_used = false)]
 mod _sassl {
+    #[pymodule_export]
+    use super::checkpoint::{
+        checkpoint_metadata, describe_state, initial_state, key_order, load_checkpoint, save_checkpoint, write_tensors,
+    };
     #[cfg(feature = "cuda")]
     #[pymodule_export]
     use super::cuda::{CudaDevice, CudaPlan, CudaStylizer, cuda_info, cuda_views};
@@ -47,9 +52,7 @@ mod _sassl {
     #[pymodule_export]
     use super::stylizer::Stylizer;
     #[pymodule_export]
-    use super::trainer::{
-        Trainer, backbone_info, backbone_names, checkpoint_metadata, cosine_momentum, cosine_rate, write_tensors,
-    };
+    use super::trainer::{Trainer, backbone_info, backbone_names, cosine_momentum, cosine_rate};
     #[pymodule_export]
     use super::view_params::ViewParams;
     #[pymodule_export]

@@ -1,18 +1,16 @@
 //! `Trainer`: what `sassl.pretraining` steps.
 use super::arrays::{Held, floats, into_array};
+use super::checkpoint::{from_dict, into_dict, read_config};
 use super::run::{checked_threads, run_on, threads};
 use crate::encoders;
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::locked;
 use crate::optim::{Momentum, Schedule};
 use crate::train::checkpoint::{self, Metadata};
-use crate::train::{self, Batch, ChannelOrder, Config, Rates, State};
-use crate::weights::safetensors::{Dtype, write};
-use numpy::PyArrayDyn;
+use crate::train::{self, Batch, ChannelOrder, Rates};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, TryLockError};
@@ -40,8 +38,7 @@ impl Trainer {
     #[new]
     #[pyo3(signature = (config, *, threads: "int | None" = None))]
     fn new(py: Python<'_>, config: &str, threads: Option<isize>) -> PyResult<Self> {
-        let config: Config = serde_json::from_str(config)
-            .map_err(|error| Error::value("config", error, "give sassl.pretraining.Config"))?;
+        let config = read_config(config)?;
         let count = self::threads(py, checked_threads(threads)?)?;
         let core = run_on(py, "config", || train::Trainer::new(config, count))?;
         let features = core.features();
@@ -264,50 +261,6 @@ pub(super) fn backbone_info(json: &str) -> Result<String> {
     Ok(told.to_string())
 }
 
-/// What a checkpoint tells of its run; its tensors are not looked at.
-///
-/// Raises:
-///     OSError: it cannot be read.
-///     ValueError: no checkpoint, or one whose words are damaged.
-#[pyfunction]
-#[pyo3(signature = (path: "str | os.PathLike[str]"))]
-pub(super) fn checkpoint_metadata(py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {
-    run_on(py, path.display(), || checkpoint::metadata(&path))
-}
-
-/// Writes tensors into a .safetensors file, as float32, or as int64 if they are int64 (exact up to 2**24): the whole file, or nothing.
-///
-/// Raises:
-///     OSError: the system refuses.
-#[pyfunction]
-#[pyo3(signature = (
-    path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[typing.Any]]", metadata
-) -> "None")]
-pub(super) fn write_tensors(
-    py: Python<'_>,
-    path: PathBuf,
-    tensors: &Bound<'_, PyDict>,
-    metadata: Metadata,
-) -> PyResult<()> {
-    let state = from_dict(tensors)?;
-    let mut counts = BTreeSet::new();
-    for (name, tensor) in tensors {
-        if tensor.cast::<PyArrayDyn<i64>>().is_ok() {
-            counts.insert(name.extract::<String>()?);
-        }
-    }
-    run_on(py, path.display(), || {
-        let tensors: Vec<_> = state
-            .iter()
-            .map(|(name, (shape, numbers))| {
-                let dtype = if counts.contains(name) { Dtype::I64 } else { Dtype::F32 };
-                (&name[..], dtype, &shape[..], &numbers[..])
-            })
-            .collect();
-        write(&path, &metadata, &tensors)
-    })
-}
-
 /// The learning rate of step (or epoch) `k` of `total`, from 0: linear warm-up, then cosine to 0 (SimCLR, BYOL; MoCo by epoch).
 ///
 /// Raises:
@@ -334,22 +287,4 @@ fn images<'a>(name: &str, held: &'a Held<f32>) -> PyResult<Batch<'a>> {
         ref other => return Err(Error::shape(name, "(N, H, W, 3) or (N, 3, H, W)", format!("{other:?}")).into()),
     };
     Ok(Batch { shape, numbers: held.slice()?, order })
-}
-
-fn into_dict(py: Python<'_>, state: State) -> PyResult<Bound<'_, PyDict>> {
-    let dict = PyDict::new(py);
-    for (name, (shape, numbers)) in state {
-        dict.set_item(name, into_array(py, numbers, &shape)?)?;
-    }
-    Ok(dict)
-}
-
-fn from_dict(dict: &Bound<'_, PyDict>) -> PyResult<State> {
-    let mut state = State::new();
-    for (name, tensor) in dict {
-        let name: String = name.extract()?;
-        let held = floats(&name, &tensor)?;
-        state.insert(name, (held.shape().to_vec(), held.slice()?.to_vec()));
-    }
-    Ok(state)
 }

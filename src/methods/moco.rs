@@ -92,6 +92,13 @@ impl MethodSettings for MocoSettings {
     }
 }
 
+/// In which order a step's keys of a view (0: left, 1: right) are put into the parts of the batch.
+pub fn key_order(seed: u64, step: u64, view: u64, n: usize) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    order.shuffle(&mut Key { seed, epoch: step, index: u64::MAX - 1, view }.generator());
+    order
+}
+
 /// Directions at random, evenly over the sphere.
 fn first_keys(queue: usize, dim: usize, generator: &mut Generator) -> Result<Tensor> {
     let mut keys: Vec<f32> = (0..queue * dim).map(|_| normal(generator) as f32).collect();
@@ -119,8 +126,7 @@ impl Moco {
             return normalized(&keys(x)?.detach());
         }
         let n = x.dim(0)?;
-        let mut order: Vec<u32> = (0..n as u32).collect();
-        order.shuffle(&mut Key { seed: self.seed, epoch: self.steps, index: u64::MAX - 1, view }.generator());
+        let order = key_order(self.seed, self.steps, view, n);
         let mut back = vec![0; n];
         order.iter().enumerate().for_each(|(at, &image)| back[image as usize] = at as u32);
         let shuffled = x.index_select(&Tensor::from_vec(order, n, &Device::Cpu)?, 0)?;

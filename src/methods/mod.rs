@@ -7,7 +7,7 @@ mod simsiam;
 
 pub use byol::{Byol, ByolSettings};
 pub use losses::{info_nce, mean_cosine, normalized, nt_xent, spread};
-pub use moco::{Moco, MocoSettings};
+pub use moco::{Moco, MocoSettings, key_order};
 pub use simclr::{SimClr, SimClrSettings};
 pub use simsiam::{SimSiam, SimSiamSettings};
 

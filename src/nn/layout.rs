@@ -135,27 +135,27 @@ impl Layout {
     pub fn initial_buffers(&self) -> Vec<f32> {
         self.buffers.iter().flat_map(|buffer| buffer.range.clone().map(|_| buffer.initial)).collect()
     }
+}
 
-    /// The tensor of a parameter as files have it.
-    pub fn to_file(parameter: &Parameter, numbers: &[f32]) -> Vec<f32> {
-        let numbers = &numbers[parameter.range.clone()];
-        let &[_, inputs, rows, columns] = parameter.shape.as_slice() else { return numbers.to_vec() };
+impl Parameter {
+    /// A value for each of its own, such as its weights or what an optimizer remembers of them, in the order of files.
+    pub fn to_file(&self, own: &[f32]) -> Vec<f32> {
+        let &[_, inputs, rows, columns] = self.shape.as_slice() else { return own.to_vec() };
         let taps = rows * columns;
-        let mut file = vec![0.0; numbers.len()];
-        numbers.iter().enumerate().for_each(|(n, &x)| file[in_file(n, inputs, taps)] = x);
+        let mut file = vec![0.0; own.len()];
+        own.iter().enumerate().for_each(|(n, &x)| file[in_file(n, inputs, taps)] = x);
         file
     }
 
-    /// Takes the tensor of a parameter in, as files have it.
+    /// And back.
     ///
     /// # Panics
     /// If it has another length.
-    pub fn take_from_file(parameter: &Parameter, file: &[f32], numbers: &mut [f32]) {
-        let numbers = &mut numbers[parameter.range.clone()];
-        assert_eq!(file.len(), numbers.len(), "{}", parameter.name);
-        let &[_, inputs, rows, columns] = parameter.shape.as_slice() else { return numbers.copy_from_slice(file) };
+    pub fn take_from_file(&self, file: &[f32], own: &mut [f32]) {
+        assert_eq!(file.len(), own.len(), "{}", self.name);
+        let &[_, inputs, rows, columns] = self.shape.as_slice() else { return own.copy_from_slice(file) };
         let taps = rows * columns;
-        numbers.iter_mut().enumerate().for_each(|(n, x)| *x = file[in_file(n, inputs, taps)]);
+        own.iter_mut().enumerate().for_each(|(n, x)| *x = file[in_file(n, inputs, taps)]);
     }
 }
 

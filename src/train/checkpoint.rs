@@ -12,10 +12,16 @@ use std::path::Path;
 /// What is told of a run beside its tensors.
 pub type Metadata = BTreeMap<String, String>;
 
+/// What metadata calls the engine of this crate.
+const NATIVE: &str = "native";
+
 /// The name of the checksum over the other entries.
 const TOLD: &str = "metadata_checksum";
 
-const FORMAT: &str = "sassl checkpoint 2";
+/// What a file's format begins with, and the version that is written and read: the third, whose optimizers' entries stand in the
+/// order of the parameters' tensors, as PyTorch has them.
+const FORMAT: &str = "sassl checkpoint ";
+const VERSION: &str = "3";
 
 /// Writes a state beside the file, to the disk, and then in its place.
 ///
@@ -23,7 +29,7 @@ const FORMAT: &str = "sassl checkpoint 2";
 /// The system refuses; the file is what it was.
 pub fn save(path: &Path, state: &State, metadata: &Metadata) -> Result<()> {
     let mut metadata = metadata.clone();
-    metadata.insert("format".into(), FORMAT.into());
+    metadata.insert("format".into(), format!("{FORMAT}{VERSION}"));
     metadata.insert("checksum".into(), checksum(state));
     metadata.insert(TOLD.into(), checksum_of_metadata(&metadata));
     let tensors: Vec<_> =
@@ -41,14 +47,24 @@ pub fn metadata(path: &Path) -> Result<Metadata> {
 
 fn open(path: &Path) -> Result<File> {
     let file = File::open(path)?;
-    if file.metadata().get("format").map(String::as_str) != Some(FORMAT) {
-        return Err(Error::weights(path, "no checkpoint of sassl; `fit` and `save` write them"));
+    match file.metadata().get("format").and_then(|format| format.strip_prefix(FORMAT)) {
+        Some(VERSION) => {}
+        Some(other) => {
+            let reason = format!(
+                "a checkpoint of version {other}, and this sassl reads version {VERSION} alone; go on with it in the \
+                 sassl that wrote it, or export its backbone there"
+            );
+            return Err(Error::weights(path, reason));
+        }
+        None => return Err(Error::weights(path, "no checkpoint of sassl; `fit` and `save` write them")),
     }
     if file.metadata().get(TOLD) != Some(&checksum_of_metadata(file.metadata())) {
         return Err(damaged(path));
     }
     let held = file.names().map(|name| Ok(file.view(name)?.shape.iter().product::<usize>())).sum::<Result<usize>>()?;
-    match file.metadata().get("config").and_then(|config| claimed(config)) {
+    // Other engines have other tensors.
+    let is_ours = file.metadata().get("engine").is_none_or(|engine| engine == NATIVE);
+    match file.metadata().get("config").filter(|_| is_ours).and_then(|config| claimed(config)) {
         Some(claimed) if claimed > held => {
             let reason = format!("its settings ask for {claimed} numbers at least, and it holds {held}; it is damaged");
             Err(Error::weights(path, reason))

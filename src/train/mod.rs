@@ -16,7 +16,7 @@ use crate::nn::{Engine, Mode, Network};
 use crate::optim::Optimizer;
 use crate::random::Key;
 use batch::tensor;
-use state::{check_network, check_numbers, put_network, save_network};
+use state::{check_network, check_numbers, put_network, put_slots, save_network, save_slots, slot_shapes};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -232,9 +232,7 @@ impl Trainer {
             save_network(&format!("{name}."), network, &mut state)?;
         }
         for (learning, optimizer) in self.method.learning().into_iter().zip(&self.optimizers) {
-            for (entry, numbers) in optimizer.state() {
-                state.insert(format!("optimizer.{}.{entry}", learning.name), (vec![numbers.len()], numbers.to_vec()));
-            }
+            save_slots(&format!("optimizer.{}.", learning.name), learning.network.layout(), optimizer, &mut state);
         }
         for ((name, shape), numbers) in self.method.entries().into_iter().zip(self.method.state()?) {
             state.insert(format!("method.{name}"), (shape, numbers));
@@ -243,13 +241,13 @@ impl Trainer {
     }
 
     /// Names and shapes of what [`Trainer::state`] gives.
-    fn entries(&self) -> BTreeMap<String, Vec<usize>> {
+    pub fn entries(&self) -> BTreeMap<String, Vec<usize>> {
         let networks = self.networks().flat_map(|(name, network)| {
             network.layout().shapes().map(move |(entry, shape)| (format!("{name}.{entry}"), shape))
         });
         let optimizers = self.method.learning().into_iter().zip(&self.optimizers).flat_map(|(learning, optimizer)| {
-            let entries = optimizer.state().into_iter();
-            entries.map(move |(entry, numbers)| (format!("optimizer.{}.{entry}", learning.name), vec![numbers.len()]))
+            let shapes = slot_shapes(learning.network.layout(), optimizer).into_iter();
+            shapes.map(move |(entry, shape)| (format!("optimizer.{}.{entry}", learning.name), shape))
         });
         let method = self.method.entries().into_iter().map(|(name, shape)| (format!("method.{name}"), shape));
         networks.chain(optimizers).chain(method).collect()
@@ -300,14 +298,8 @@ impl Trainer {
         self.method.load_state(&own)?;
         // What is checked here was checked above for all but the optimizers, whose first error leaves the others as they were.
         self.changing = true;
-        let learning: Vec<&str> = self.method.learning().into_iter().map(|learning| learning.name).collect();
-        for (name, optimizer) in learning.into_iter().zip(&mut self.optimizers) {
-            let entries = optimizer.state().into_iter().map(|(entry, _)| {
-                let numbers = numbers(format!("optimizer.{name}.{entry}"));
-                (entry, numbers)
-            });
-            let entries: Vec<_> = entries.collect();
-            optimizer.load_state(&entries)?;
+        for (learning, optimizer) in self.method.learning().into_iter().zip(&mut self.optimizers) {
+            put_slots(&format!("optimizer.{}.", learning.name), learning.network.layout(), optimizer, state)?;
         }
         for (name, network) in self.networks() {
             put_network(&format!("{name}."), network, state)?;

@@ -1,8 +1,8 @@
 //! Networks to named tensors, as files have them, and back.
 use crate::error::{Error, Result};
-use crate::nn::{Layout, Network};
-use crate::optim::whole;
-use std::collections::BTreeMap;
+use crate::nn::{Layout, Network, Parameter};
+use crate::optim::{Optimizer, whole};
+use std::collections::{BTreeMap, HashMap};
 
 /// A tensor by name: its shape and its numbers.
 pub type State = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -28,7 +28,8 @@ pub(super) fn check_numbers(name: &str, numbers: &[f32]) -> Result<()> {
 pub(super) fn save_network(prefix: &str, network: &Network, state: &mut State) -> Result<()> {
     let (layout, buffers) = (network.layout(), network.buffers().clone());
     network.read(|numbers| {
-        let parameters = layout.parameters().iter().map(|parameter| Layout::to_file(parameter, numbers));
+        let parameters =
+            layout.parameters().iter().map(|parameter| parameter.to_file(&numbers[parameter.range.clone()]));
         let buffers = layout.buffers().iter().map(|buffer| buffers[buffer.range.clone()].to_vec());
         for ((name, shape), numbers) in layout.shapes().zip(parameters.chain(buffers)) {
             state.insert(format!("{prefix}{name}"), (shape, numbers));
@@ -59,7 +60,58 @@ pub(super) fn put_network(prefix: &str, network: &Network, state: &State) -> Res
     }
     network.change(|params| {
         for parameter in layout.parameters() {
-            found(&parameter.name).into_iter().for_each(|numbers| Layout::take_from_file(parameter, numbers, params));
+            let own = &mut params[parameter.range.clone()];
+            found(&parameter.name).into_iter().for_each(|numbers| parameter.take_from_file(numbers, own));
         }
     })
+}
+
+/// What an optimizer remembers: each entry's name, its shape in files, and the parameter in whose order it stands; none of a count.
+fn slots<'a>(layout: &'a Layout, optimizer: &'a Optimizer) -> impl Iterator<Item = Slot<'a>> {
+    let parameters: HashMap<&str, &Parameter> = layout.parameters().iter().map(|one| (&one.name[..], one)).collect();
+    optimizer.state().into_iter().map(move |(entry, own)| {
+        let parameter = entry.rsplit_once('.').and_then(|(name, _)| parameters.get(name).copied());
+        let parameter = parameter.filter(|parameter| parameter.range.len() == own.len());
+        let shape = parameter.map_or_else(|| vec![own.len()], |parameter| parameter.shape.clone());
+        Slot { entry, shape, own, parameter }
+    })
+}
+
+struct Slot<'a> {
+    entry: String,
+    shape: Vec<usize>,
+    own: &'a [f32],
+    parameter: Option<&'a Parameter>,
+}
+
+/// Names and shapes of what [`save_slots`] saves.
+pub(super) fn slot_shapes(layout: &Layout, optimizer: &Optimizer) -> Vec<(String, Vec<usize>)> {
+    slots(layout, optimizer).map(|slot| (slot.entry, slot.shape)).collect()
+}
+
+/// Saves what an optimizer remembers, of each parameter in the order in which files have it.
+pub(super) fn save_slots(prefix: &str, layout: &Layout, optimizer: &Optimizer, state: &mut State) {
+    for Slot { entry, shape, own, parameter } in slots(layout, optimizer) {
+        let numbers = parameter.map_or_else(|| own.to_vec(), |parameter| parameter.to_file(own));
+        state.insert(format!("{prefix}{entry}"), (shape, numbers));
+    }
+}
+
+/// Takes it back; names and shapes are checked.
+///
+/// # Errors
+/// Numbers that no optimizer has; it is what it was then.
+pub(super) fn put_slots(prefix: &str, layout: &Layout, optimizer: &mut Optimizer, state: &State) -> Result<()> {
+    let found = slots(layout, optimizer).map(|Slot { entry, own, parameter, .. }| {
+        let file = &state[&format!("{prefix}{entry}")].1;
+        let mut numbers = file.clone();
+        if let Some(parameter) = parameter {
+            numbers.resize(own.len(), 0.0);
+            parameter.take_from_file(file, &mut numbers);
+        }
+        (entry, numbers)
+    });
+    let found: Vec<(String, Vec<f32>)> = found.collect();
+    let entries: Vec<(String, &[f32])> = found.iter().map(|(entry, numbers)| (entry.clone(), &numbers[..])).collect();
+    optimizer.load_state(&entries)
 }

@@ -62,7 +62,7 @@ class Torch:
 
     def into(self, model: sassl.SimCLR) -> sassl.SimCLR:
         """A model of ours with these weights, so that features are made in one way."""
-        model._trainer.load_backbone({name: tensor.numpy() for name, tensor in self.net.state_dict().items()})
+        model.engine.load_backbone({name: tensor.numpy() for name, tensor in self.net.state_dict().items()})
         return model
 
 
@@ -100,7 +100,7 @@ def main() -> None:
             row |= {"sassl": accuracy(model), "loss": model.history[-1]["loss"], "seconds": time.perf_counter() - start}
             start = time.perf_counter()
             blank = make(seed)
-            peer = Torch(not args.imagenet_stem, blank._trainer.state())
+            peer = Torch(not args.imagenet_stem, blank.engine.state())
             loader = sassl.data.TwoViewLoader(
                 train, blank.transform, args.batch_size, seed=seed, threads=args.threads, output="numpy"
             )

@@ -38,7 +38,7 @@ def run(epochs: int, folder: Path) -> subprocess.Popen[str]:
 def tensors(folder: Path) -> dict[str, np.ndarray]:
     import sassl
 
-    return sassl.MoCoV2.load(max(folder.glob("checkpoint-*.safetensors")))._trainer.state()
+    return sassl.MoCoV2.load(max(folder.glob("checkpoint-*.safetensors"))).engine.state()
 
 
 def main() -> None:

@@ -27,9 +27,10 @@ PEERS = ("sassl", "torch", "torch channels last")
 
 def ours(arch: str, small: bool, views: list[np.ndarray], threads: int) -> Callable[[], object]:
     import sassl
+    from sassl.pretraining import Rates
 
     model = sassl.SimCLR(arch, small_stem=small, optimizer="sgd", weight_decay=1e-4, threads=threads)
-    return lambda: model._trainer.step(*views, 0.05, 0.0)
+    return lambda: model.engine.step(*views, Rates(0.05, 0.05, None))
 
 
 def torchs(arch: str, small: bool, views: list[np.ndarray], threads: int, last: bool) -> Callable[[], object]:

@@ -19,6 +19,7 @@ from PIL import Image
 from sassl import StyleBank, Stylizer, evaluation
 from sassl._sassl import info
 from sassl.evaluation import Features
+from sassl.pretraining import Rates
 from sassl.transforms import SASSL, BYOLTransform, MoCoV2Transform, SimCLRTransform
 from sassl.transforms import functional as F
 from sklearn.datasets import load_sample_image
@@ -82,11 +83,11 @@ def training() -> Iterator[Result]:
         losses = []
         for _ in range(3):
             left, right = rng.standard_normal((2, 8, 3, 16, 16), np.float32)
-            loss, _, features = model._trainer.step(left, right, 0.05, 0.99)
-            losses.append(loss)
+            report = model.engine.step(left, right, Rates(0.05, 0.05, 0.99))
+            losses.append(report.loss)
         yield f"{name}, losses", np.float32(losses)
-        yield f"{name}, features", features
-        state = model._trainer.state()
+        yield f"{name}, features", report.features
+        state = model.engine.state()
         yield f"{name}, state", np.concatenate([state[part].ravel() for part in sorted(state)])
 
 

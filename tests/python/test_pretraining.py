@@ -24,6 +24,7 @@ from sassl import evaluation, terminal
 from sassl.cli import main
 from sassl.data import Arrays, Files, ImageFolder, TwoViewLoader
 from sassl.pretraining import METHODS, PRESETS, Config, History, Monitor, Pretraining
+from sassl.pretraining.engines import Rates
 from sassl.pretraining.folder import Folder
 from sassl.pretraining.loop import rates
 from sassl.pretraining.weights import usage
@@ -49,7 +50,7 @@ def folder(tmp_path_factory):
 
 
 def same(one, other):
-    first, second = one._trainer.state(), other._trainer.state()
+    first, second = one.engine.state(), other.engine.state()
     return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
 
 
@@ -242,14 +243,14 @@ def test_damaged_checkpoints_are_refused(folder, tmp_path):
     (tmp_path / "cut.safetensors").write_bytes(data[: len(data) // 2])
     data[-1000] ^= 1
     (tmp_path / "flipped.safetensors").write_bytes(data)
-    before = model._trainer.state()
+    before = model.engine.state()
     with pytest.raises(ValueError, match=r"cut\.safetensors"):
-        model._trainer.load(tmp_path / "cut.safetensors")
+        model.engine.load(tmp_path / "cut.safetensors")
     with pytest.raises(ValueError, match=r"flipped\.safetensors: it is damaged"):
-        model._trainer.load(tmp_path / "flipped.safetensors")
+        model.engine.load(tmp_path / "flipped.safetensors")
     told = (tmp_path / "good.safetensors").read_bytes().replace(rb'"epoch":"0"', rb'"epoch":"3"')
     (tmp_path / "told.safetensors").write_bytes(told)
-    for read in (model._trainer.load, sassl.SimCLR.load):
+    for read in (model.engine.load, sassl.SimCLR.load):
         with pytest.raises(ValueError, match=r"told\.safetensors: it is damaged"):
             read(tmp_path / "told.safetensors")
     run = tmp_path / "run"
@@ -258,8 +259,8 @@ def test_damaged_checkpoints_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="written by `save`, which keeps no place"):
         simclr().fit(folder, 1, batch_size=8, out=run, resume=True, quiet=True)
     with pytest.raises(ValueError, match=r"good\.safetensors: .*another"):
-        simclr(layers=3)._trainer.load(tmp_path / "good.safetensors")
-    after = model._trainer.state()
+        simclr(layers=3).engine.load(tmp_path / "good.safetensors")
+    after = model.engine.state()
     assert all(np.array_equal(before[name], after[name]) for name in before)
     model.export_backbone(tmp_path / "backbone.safetensors")
     with pytest.raises(ValueError, match="no checkpoint of sassl"):
@@ -284,10 +285,10 @@ def test_batches_of_others(folder):
     bad = left.copy()
     bad[0, 0, 0, 0] = np.nan
     model = simclr()
-    before = model._trainer.state()
+    before = model.engine.state()
     with pytest.raises(ValueError, match="epoch 1, batch 1: image 0 of the left views = NaN: finite numbers"):
         model.fit([([bad, right], 0)], 1, quiet=True)
-    after = model._trainer.state()
+    after = model.engine.state()
     assert all(np.array_equal(before[name], after[name]) for name in before)
     solo = [([0, 1], [left[:4], right[:4]], [0, 0, 0, 0])]
     assert len(simclr().fit(solo, 1, quiet=True).history) == 1
@@ -572,11 +573,11 @@ def test_the_last_batch_of_torchs_loader_is_known(tmp_path):
 def test_mocos_queue_goes_around():
     model = sassl.MoCoV2("resnet18", small_stem=True, input_size=16, dim=8, queue_size=5, splits=1, threads=2)
     rng = np.random.default_rng(0)
-    before, place = model._trainer.state()["method.queue"], 0
+    before, place = model.engine.state()["method.queue"], 0
     for n in (3, 4, 7):
         left, right = (rng.random((n, 16, 16, 3), np.float32) for _ in range(2))
-        model._trainer.step(left, right, 0.0, 1.0)
-        after = model._trainer.state()
+        model.engine.step(left, right, Rates(0.0, 0.0, 1.0))
+        after = model.engine.state()
         new = {(place + i) % 5 for i in range(n)}
         is_new = [not np.array_equal(*rows) for rows in zip(before, after["method.queue"], strict=True)]
         assert is_new == [i in new for i in range(5)]
@@ -659,9 +660,9 @@ def test_counts_are_whole_numbers_where_others_read_them(tmp_path):
         # Of both views.
         assert {(tensor.dtype, tensor.shape, tensor.item()) for tensor in counts.values()} == {(torch.int64, (), 4)}
         assert {tensor.dtype for name, tensor in tensors.items() if name not in counts} == {torch.float32}
-    before = model._trainer.state()
-    model._trainer.load_backbone(model.state_dict())
-    assert all(np.array_equal(before[name], tensor) for name, tensor in model._trainer.state().items())
+    before = model.engine.state()
+    model.engine.load_backbone(model.state_dict())
+    assert all(np.array_equal(before[name], tensor) for name, tensor in model.engine.state().items())
 
 
 def test_errors_of_callbacks_are_the_users(folder, tmp_path):
@@ -786,10 +787,10 @@ def test_a_disk_that_is_full_for_a_while_ends_no_run(folder, tmp_path, monkeypat
     save, model = Folder.checkpoint, simclr()
     full = OSError(errno.ENOSPC, "No space left on device", "a checkpoint")
 
-    def checkpoint(self, trainer, metadata, keep):
+    def checkpoint(self, engine, metadata, keep):
         if metadata["epoch"] in fails:
             raise full
-        save(self, trainer, metadata, keep)
+        save(self, engine, metadata, keep)
 
     monkeypatch.setattr(Folder, "checkpoint", checkpoint)
     fails = {"2"}

@@ -119,7 +119,7 @@ def test_timms_and_small_stems(images):
 def test_a_momentum_encoder_begins_with_the_same_weights(kind, follower, net):
     own = {"queue_size": 16, "splits": 1} if kind is sassl.MoCoV2 else {"hidden_dim": 16}
     model = kind("resnet18", init=net.state_dict(), input_size=32, dim=8, threads=2, **own)
-    state = model._trainer.state()
+    state = model.engine.state()
     for name, tensor in net.state_dict().items():
         assert np.array_equal(state[f"{follower}.{name}"], tensor.numpy()), name
         assert np.array_equal(state[f"backbone.{name}"], tensor.numpy()), name

@@ -19,12 +19,14 @@ from typing import Any
 
 from . import methods as methods
 from .config import METHODS, PRESETS, Config, Method, describe, method_class, register
+from .engines import ENGINES, Engine, Native, Rates, Report
 from .history import History
 from .methods.base import Pretraining
 from .monitor import Monitor
 from .settings import LARS, SGD, AdamW, Backbone, Data, MethodSettings, MomentumSettings, Schedule
 
 __all__ = [
+    "ENGINES",
     "LARS",
     "METHODS",
     "PRESETS",
@@ -33,12 +35,16 @@ __all__ = [
     "Backbone",
     "Config",
     "Data",
+    "Engine",
     "History",
     "Method",
     "MethodSettings",
     "MomentumSettings",
     "Monitor",
+    "Native",
     "Pretraining",
+    "Rates",
+    "Report",
     "Schedule",
     "describe",
     "method_class",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -67,6 +69,29 @@ def batch_size(batches: Any) -> int:
     raise ValueError(
         f"batch_size: {type(batches).__name__} does not tell it, and the learning rate is scaled by it; give batch_size"
     )
+
+
+def check_sizes(batches: Any, size: int, check: Callable[[int], None]) -> None:
+    """Whether steps of all sizes that will come can be, as far as they are known: before the first one.
+
+    Args:
+        batches: those that are made already; None: all are of one size.
+        size: of a batch.
+        check: raises a ValueError for a size that cannot be, as an engine's `check_batch`.
+    """
+    check(size)
+    for last in () if batches is None else sorted(smaller(batches, size)):
+        try:
+            check(last)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; a last batch has {last} images, the others {size}: leave it out by drop_last=True"
+            ) from None
+
+
+def skip(batches: Iterable[Any], n: int) -> Iterator[Any]:
+    """All but the first n."""
+    return islice(iter(batches), n, None)
 
 
 def smaller(batches: Any, size: int) -> set[int]:

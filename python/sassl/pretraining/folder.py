@@ -16,8 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .._sassl import Trainer, checkpoint_metadata, write_file
+from .._sassl import checkpoint_metadata, write_file
 from .config import Config
+from .engines import Engine
 from .history import History
 from .lock import Lock
 
@@ -88,10 +89,10 @@ class Folder:
         """The newest checkpoint."""
         return self._checkpoints[-1] if self._checkpoints else None
 
-    def checkpoint(self, trainer: Trainer, metadata: dict[str, str], keep: int) -> None:
+    def checkpoint(self, engine: Engine, metadata: dict[str, str], keep: int) -> None:
         """Writes one, and deletes all but the newest `keep`; links, which others made, stay."""
         name = f"checkpoint-{int(metadata['epoch']):05}-{int(metadata['batch']):07}.safetensors"
-        trainer.save(self.path / name, metadata)
+        engine.save(self.path / name, metadata)
         self._checkpoints = [path for path in self._checkpoints if path.name != name] + [self.path / name]
         for old in self._checkpoints[:-keep]:
             if not old.is_symlink():

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._sassl import Trainer, checkpoint_metadata, cosine_rate
+from .._sassl import checkpoint_metadata, cosine_rate
 from ..data import TwoViewLoader
 from ..evaluation import Encoder
 from ..transforms.two_views import size
-from .batches import check_first, targets, views
+from .batches import check_first, skip, targets, views
 from .config import Config
+from .engines import Engine, Rates
 from .folder import Folder, metadata
 from .history import History
 from .monitor import Monitor
@@ -32,10 +33,10 @@ _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if ha
 
 
 class Learner(Encoder, Protocol):
-    """A protocol for the model that a run trains, such as the objects of `methods.py`."""
+    """A protocol for the model that a run trains, such as the objects of `methods/`."""
 
     history: History
-    _trainer: Trainer
+    engine: Engine
 
 
 class Loop:
@@ -107,7 +108,7 @@ class Loop:
             loader.set_epoch(epoch)
         began, done = time.perf_counter() - self._seconds, place
         # A checkpoint may stand after the last batch, and before what ends an epoch.
-        rest = () if place == self._batches else loader if native or place == 0 else _skip(loader, place)
+        rest = () if place == self._batches else loader if native or place == 0 else skip(loader, place)
         for batch in rest:
             if done == self._batches:
                 self._tell_of_length(progress, epoch, f"more than {done}, and the rest is left out")
@@ -121,9 +122,10 @@ class Loop:
                 board.scalars("step", step, values)
             if self._on_step is not None:
                 self._on_step(self._model, values)
-            if folder is not None and (asked or (self._checkpoint_every and step % self._checkpoint_every == 0)):
-                self._checkpoint(epoch, done, progress, is_last=bool(asked))
-            if asked:
+            ends = self._model.engine.ranks.agree(bool(asked))
+            if folder is not None and (ends or (self._checkpoint_every and step % self._checkpoint_every == 0)):
+                self._checkpoint(epoch, done, progress, is_last=ends)
+            if ends:
                 raise KeyboardInterrupt
         if native:
             self._tell_of_unreadable(progress)
@@ -133,23 +135,24 @@ class Loop:
             self._tell_of_length(progress, epoch, f"{done}, and the learning rate goes on as if the others had come")
         self._end_epoch(epoch, place, done, progress, board)
         # A signal that came since the last step; the checkpoint is written.
-        if asked:
+        if self._model.engine.ranks.agree(bool(asked)):
             raise KeyboardInterrupt
 
     def _learn(self, batch: Any, epoch: int, done: int) -> tuple[int, dict[str, float]]:
-        """A step on a batch, after so many others of the epoch: how many images it had, and what was watched."""
+        """A step on a batch, after so many others of the epoch: how many images it had on all ranks, and what was watched."""
         left, right = views(batch)
         if not self._is_checked:
             self._is_checked = True
             check_first(batch, self._model.transform, self._model.normalize, self._config.data.batch_size)
         labels = None if self._monitor is None else self._monitor.labels(targets(batch), len(left))
         values, features = self._step(left, right, epoch, done)
-        self._images += len(left)
+        images = len(left) * self._model.engine.ranks.world_size
+        self._images += images
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         if self._monitor is not None and labels is not None:
             self._monitor.keep(features, labels)
-        return len(left), values
+        return images, values
 
     def _end_epoch(self, epoch: int, place: int, done: int, progress: Progress, board: TensorBoard | None) -> None:
         """The epoch's row of the history, its accuracies and its checkpoint."""
@@ -198,9 +201,8 @@ class Loop:
     ) -> tuple[dict[str, float], NDArray[np.float32]]:
         """What was watched, and the left views' features."""
         rate = rates(self._config, epoch * self._batches + done, self._batches)
-        momentum = 0.0 if rate.momentum is None else rate.momentum
         try:
-            loss, watched, features = self._model._trainer.step(left, right, rate.lr, momentum, rate.fixed_lr)
+            loss, watched, features = self._model.engine.step(left, right, rate)
         except ValueError as error:
             last = self._folder.last if self._folder is not None else None
             after = f"; the last checkpoint is {last}" if last is not None else ""
@@ -218,7 +220,7 @@ class Loop:
         so_far = {"images": self._images, "seconds": self._seconds, "sums": self._sums}
         told = metadata(self._config, self._model.history, epoch, batch, loader=loader, so_far=so_far)
         try:
-            self._folder.checkpoint(self._model._trainer, told, self._keep)
+            self._folder.checkpoint(self._model.engine, told, self._keep)
         except OSError as error:
             if is_last or self._folder.last is None:
                 raise
@@ -249,22 +251,11 @@ class Loop:
                 self._loader.load_state_dict({**found["loader"], "epoch": epoch, "batch": batch})
             except ValueError as error:
                 raise ValueError(f"{path}: of other data; {error}") from None
-        self._model._trainer.load(path)
+        self._model.engine.load(path)
         self._model.history = History(found["history"])
         so_far = found["so_far"]
         self._images, self._seconds, self._sums = so_far["images"], so_far["seconds"], so_far["sums"]
         return epoch, batch
-
-
-class Rates(NamedTuple):
-    """What the schedules say of a step."""
-
-    #: The learning rate.
-    lr: float
-    #: That of networks whose rate does not follow the schedule.
-    fixed_lr: float
-    #: How far a momentum encoder stays what it is; None: the method has none.
-    momentum: float | None
 
 
 def rates(config: Config, step: int, batches: int) -> Rates:
@@ -275,12 +266,6 @@ def rates(config: Config, step: int, batches: int) -> Rates:
     at = step // batches * batches if schedule.schedule_by == "epoch" and step >= warmup else step
     lr = cosine_rate(config.peak_lr, warmup, total, at)
     return Rates(lr, config.peak_lr, config.method.momentum(step, total))
-
-
-def _skip(loader: Iterable[Any], n: int) -> Iterator[Any]:
-    for i, batch in enumerate(loader):
-        if i >= n:
-            yield batch
 
 
 def stem_warning(config: Config) -> str | None:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._sassl import Trainer, write_file, write_tensors
+from .._sassl import write_file, write_tensors
 from ..arguments import wrong
 from ..terminal import tell
 from .config import Config
+from .engines import Engine
 from .settings import plain
 from .state_dicts import backbone_of
 
@@ -27,11 +28,11 @@ class Weights:
     """What goes out of a model's backbone, and into it."""
 
     config: Config
-    _trainer: Trainer
+    engine: Engine
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """The backbone's tensors under torchvision's names, in its order of axes: float32, and int64 where PyTorch counts."""
-        state = self._trainer.backbone()
+        state = self.engine.backbone()
         counts = {
             name: tensor.astype(np.int64) for name, tensor in state.items() if name.endswith("num_batches_tracked")
         }
@@ -85,16 +86,14 @@ class Weights:
             TypeError, ValueError: no such file or dict; tensors that are missing, misshapen, not finite or those of another
                 backbone. No weight has changed then.
         """
-        wanted = {name: tensor.shape for name, tensor in self._trainer.backbone().items()}
+        wanted = {name: tensor.shape for name, tensor in self.engine.backbone().items()}
         what = f"{self.config.backbone.name}{' with a small stem' if is_small(self.config) else ''}"
         tensors, line = backbone_of(source, wanted, what)
-        self._trainer.load_backbone(tensors)
-        state = self._trainer.state()
+        self.engine.load_backbone(tensors)
+        state = self.engine.state()
         following = [name for name in state if name.partition("_backbone.")[2] in tensors]
         if following:
-            self._trainer.load_state(
-                {**state, **{name: tensors[name.partition("_backbone.")[2]] for name in following}}
-            )
+            self.engine.load_state({**state, **{name: tensors[name.partition("_backbone.")[2]] for name in following}})
         tell(line)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import evaluation
-from ..._sassl import Trainer, checkpoint_metadata
+from ..._sassl import checkpoint_metadata
 from ...arguments import choice, flag, whole, wrong
 from ...data import TwoViewLoader
 from ...data.classes import class_names
@@ -21,6 +21,7 @@ from ...transforms.plain import SASSL
 from ...transforms.two_views import UNKNOWN, TwoViewTransform
 from .. import batches
 from ..config import METHODS, Config, describe
+from ..engines import ENGINES, Maker
 from ..folder import Folder, metadata
 from ..history import History
 from ..loop import Loop
@@ -56,6 +57,8 @@ ARGUMENTS = """
         views: more keywords for the recipe of the views, as `cj_strength` or `normalize`.
         init: weights of the backbone to begin with, as `load_backbone` takes them; None: drawn from `seed`.
         threads: of a step; None: the environment variable SASSL_THREADS, else all cores.
+        engine: what takes the steps: a name in `sassl.pretraining.engines.ENGINES`, or what makes an `Engine` of a `Config` and
+            a number of threads.
         settings: what differs from the preset, by the names that `config.flat()` has: those of the method, the backbone, the
             optimizer, the schedule and the data.
 
@@ -84,6 +87,7 @@ class Pretraining(Weights):
         views: dict[str, Any] | None = None,
         init: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         threads: int | None = None,
+        engine: str | Maker = "native",
         **settings: Any,
     ) -> None:
         if type(self) is Pretraining:
@@ -100,11 +104,11 @@ class Pretraining(Weights):
         settings |= {name: value for name, value in given.items() if value is not None}
         settings["style"] = None if style is None else describe(style)
         settings["views"] = {**base.data.views, **(views or {})}
-        self._begin(base.changed(**settings), style, threads)
+        self._begin(base.changed(**settings), style, threads, engine)
         if init is not None:
             self.load_backbone(init)
 
-    def _begin(self, config: Config, style: SASSL | None, threads: int | None) -> None:
+    def _begin(self, config: Config, style: SASSL | None, threads: int | None, engine: str | Maker) -> None:
         #: The settings it was made of.
         self.config = config
         #: Those of the last run, which are `config` with what `fit` was told and the views of the data it was given.
@@ -119,12 +123,15 @@ class Pretraining(Weights):
         #: How the views of the last run were made.
         self.transform = self._views
         self._threads = threads
-        self._trainer = Trainer(config.core(), threads=threads)
+        #: What takes the steps.
+        self.engine = (ENGINES[choice("engine", engine, ENGINES)] if isinstance(engine, str) else engine)(
+            config, threads
+        )
         #: A dict for each epoch: epoch, loss, lr, images a second, what the method watches, a monitor's accuracies.
         self.history = History()
 
     @classmethod
-    def from_config(cls, config: Config, *, threads: int | None = None) -> Pretraining:
+    def from_config(cls, config: Config, *, threads: int | None = None, engine: str | Maker = "native") -> Pretraining:
         """As these settings say, its style too; called on `Pretraining`, of any method.
 
         Raises:
@@ -135,15 +142,15 @@ class Pretraining(Weights):
             style = None if config.data.style is None else SASSL(**config.data.style)
         except TypeError as error:
             raise TypeError(f"style = {config.data.style!r}: {_told(error)}") from None
-        return cls._made(config, style, threads)
+        return cls._made(config, style, threads, engine)
 
     @classmethod
-    def _made(cls, config: Config, style: SASSL | None, threads: int | None) -> Pretraining:
+    def _made(cls, config: Config, style: SASSL | None, threads: int | None, engine: str | Maker) -> Pretraining:
         kind = METHODS[config.method.name].kind
         if not issubclass(kind, cls):
             raise ValueError(f"method = {config.method.name!r}: of {kind.__name__}, not of {cls.__name__}")
         model: Pretraining = kind.__new__(kind)
-        model._begin(config, style, threads)
+        model._begin(config, style, threads, engine)
         return model
 
     def fit(
@@ -246,7 +253,7 @@ class Pretraining(Weights):
         if batch_size is None:
             batch_size = batches.batch_size(data) if made else self.config.data.batch_size
         batch_size = whole("batch_size", batch_size, 1)
-        self._check_batches(data if made else None, batch_size)
+        batches.check_sizes(data if made else None, batch_size, self.engine.check_batch)
         return self.config.changed(epochs=epochs, batch_size=batch_size)
 
     def _loader(self, data: Any, config: Config, on_error: str) -> Any:
@@ -257,15 +264,16 @@ class Pretraining(Weights):
             return data
         if config.data.views.get("normalize") == UNKNOWN:
             raise wrong("normalize", UNKNOWN, "a dict or None, for views that are made here")
-        # This engine trains in one process, whatever group or environment it is in.
+        # By the engine's ranks, whatever group or environment this process is in.
+        ranks = self.engine.ranks
         own: dict[str, Any] = {
             "seed": config.seed,
             "threads": self._threads,
             "output": "numpy",
-            "rank": 0,
-            "world_size": 1,
+            "rank": ranks.rank,
+            "world_size": ranks.world_size,
         }
-        return TwoViewLoader(data, self._views, config.data.batch_size, **own, on_error=on_error)
+        return TwoViewLoader(data, self._views, config.data.batch_size // ranks.world_size, **own, on_error=on_error)
 
     def _begin_monitor(self, monitor: Monitor, config: Config, loader: Any, on_error: str) -> None:
         if isinstance(loader, TwoViewLoader):
@@ -278,24 +286,13 @@ class Pretraining(Weights):
     @property
     def threads(self) -> int:
         """How many threads a step and `encode` take."""
-        return self._trainer.threads
+        return self.engine.threads
 
     @property
     def normalize(self) -> Any:
         """How views are normalized: a dict of "mean" and "std"; None: not at all; "not known", of batches that others made."""
         given = self.run.data.views.get("normalize")
         return UNKNOWN if given == UNKNOWN else self.transform._settings["normalize"]
-
-    def _check_batches(self, made: Any, size: int) -> None:
-        """All sizes that will come, as far as they are known."""
-        self._trainer.check_batch(size)
-        for last in () if made is None else sorted(batches.smaller(made, size)):
-            try:
-                self._trainer.check_batch(last)
-            except ValueError as error:
-                raise ValueError(
-                    f"{error}; a last batch has {last} images, the others {size}: leave it out by drop_last=True"
-                ) from None
 
     def _as(self, transform: TwoViewTransform, config: Config) -> Config:
         """These settings with the views of another transform."""
@@ -347,12 +344,12 @@ class Pretraining(Weights):
         if array.dtype.kind != "f":
             raise ValueError(f"images: expected floats that are normalized, got {array.dtype}; images go to encode")
         array = array.astype(np.float32, copy=False)
-        parts = [self._trainer.encode(array[i : i + batch_size]) for i in range(0, len(array), batch_size)]
-        return np.concatenate(parts) if parts else np.empty((0, self._trainer.features), np.float32)
+        parts = [self.engine.encode(array[i : i + batch_size]) for i in range(0, len(array), batch_size)]
+        return np.concatenate(parts) if parts else np.empty((0, self.engine.features), np.float32)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes everything, settings too: the whole file, or nothing."""
-        self._trainer.save(path, metadata(self.run, self.history, len(self.history)))
+        self.engine.save(path, metadata(self.run, self.history, len(self.history)))
 
     @classmethod
     def load(
@@ -361,6 +358,7 @@ class Pretraining(Weights):
         *,
         style: SASSL | str | os.PathLike[str] | None = None,
         threads: int | None = None,
+        engine: str | Maker = "native",
     ) -> Pretraining:
         """What `save` or `fit` wrote; called on `Pretraining`, of any method.
 
@@ -368,7 +366,7 @@ class Pretraining(Weights):
             path: a checkpoint.
             style: for a `fit` that goes on, as in the constructor: a checkpoint has no styles, and `config.style` tells which
                 they were.
-            threads: as in the constructor.
+            threads, engine: as in the constructor; a checkpoint is any engine's that has the same tensors.
 
         Raises:
             OSError: it cannot be read.
@@ -380,10 +378,10 @@ class Pretraining(Weights):
         if style is not None:
             config = config.changed(style=describe(style))
         try:
-            model = cls._made(config, style, threads)
+            model = cls._made(config, style, threads, engine)
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from None
-        model.history = History(json.loads(model._trainer.load(path)["history"]))
+        model.history = History(json.loads(model.engine.load(path)["history"]))
         return model
 
     def __repr__(self) -> str:

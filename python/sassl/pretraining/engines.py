@@ -1,0 +1,201 @@
+"""Engines: what takes steps on batches. The loop and the models know the protocol alone; `Native` is the one of this package.
+
+An engine is made of a `Config` and a number of threads, and given by name or as such a function:
+`sassl.SimCLR(engine="native")`. Several processes may be one engine: what is global is of the batches of all of them together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._sassl import Trainer, load_checkpoint, save_checkpoint
+from .config import Config
+
+#: Tensors by name; of a backbone under torchvision's names.
+State = dict[str, NDArray[np.float32]]
+
+
+class Rates(NamedTuple):
+    """What the schedules say of a step."""
+
+    #: The learning rate.
+    lr: float
+    #: That of networks whose rate does not follow the schedule.
+    fixed_lr: float
+    #: How far a momentum encoder stays what it is; None: the method has none.
+    momentum: float | None
+
+
+class Report(NamedTuple):
+    """What a step was."""
+
+    #: Before the step, of the global batch.
+    loss: float
+    #: What else is watched, by name, of the global batch.
+    watched: dict[str, float]
+    #: (N, features), of this process's left views, as training's norms give them.
+    features: NDArray[np.float32]
+
+
+class Ranks(Protocol):
+    """The processes that are one engine."""
+
+    rank: int
+    world_size: int
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any of them says so; all are told."""
+
+    def broadcast(self, value: Any) -> Any:
+        """That of rank 0, for all."""
+
+    def fail(self, error: BaseException | None) -> None:
+        """Raises, in all of them, the error that one of them has; returns where none has."""
+
+
+class Alone:
+    """One process."""
+
+    rank, world_size = 0, 1
+
+    def agree(self, flag: bool) -> bool:
+        """What it says itself."""
+        return flag
+
+    def broadcast(self, value: Any) -> Any:
+        """The same."""
+        return value
+
+    def fail(self, error: BaseException | None) -> None:
+        """Raises it."""
+        if error is not None:
+            raise error
+
+
+class Engine(Protocol):
+    """What the loop and the models use; one that inherits has `ranks`, `save` and `load`."""
+
+    #: Told in checkpoints.
+    name: str
+    ranks: Ranks = Alone()
+
+    @property
+    def threads(self) -> int:
+        """How many images are made at a time for it."""
+
+    @property
+    def features(self) -> int:
+        """Values of a feature."""
+
+    def check_batch(self, batch: int) -> None:
+        """Raises a ValueError where steps of so many images, of all processes together, cannot be."""
+
+    def step(self, left: NDArray[np.float32], right: NDArray[np.float32], rates: Rates) -> Report:
+        """One step on two views of this process's rows of a batch, (N, H, W, 3) or (N, 3, H, W).
+
+        Raises:
+            ValueError: views that do not fit; a loss that is not finite, and then no weight has changed.
+        """
+
+    def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features (N, features) of images (N, H, W, 3) or (N, 3, H, W) by the backbone, its norms as after training."""
+
+    def backbone(self) -> State:
+        """The backbone's tensors under torchvision's names and in its order of axes."""
+
+    def load_backbone(self, state: State) -> None:
+        """Takes them; raises a ValueError for those that do not fit."""
+
+    def state(self) -> State:
+        """Everything that a continued run needs, by name; an optimizer's entries in the order of their parameters."""
+
+    def load_state(self, state: State) -> None:
+        """Goes on from it; raises a ValueError for that of another run, and nothing is changed then."""
+
+    def save(self, path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
+        """Writes a checkpoint: the whole file, or nothing. All processes call it, and rank 0 writes."""
+        state, error = self.state(), None
+        if self.ranks.rank == 0:
+            try:
+                save_checkpoint(
+                    path, state, {**metadata, "engine": self.name, "world_size": str(self.ranks.world_size)}
+                )
+            except OSError as raised:
+                error = raised
+        self.ranks.fail(error)
+
+    def load(self, path: str | os.PathLike[str]) -> dict[str, str]:
+        """Goes on from a checkpoint, of whichever engine; gives its metadata."""
+        state, metadata = load_checkpoint(path)
+        try:
+            self.load_state(state)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from None
+        return metadata
+
+
+class Native(Engine):
+    """The engine of this package: in Rust, on CPUs, the same to the bit on any number of threads."""
+
+    name = "native"
+
+    def __init__(self, config: Config, threads: int | None = None) -> None:
+        self._trainer = Trainer(config.core(), threads=threads)
+
+    @property
+    def threads(self) -> int:
+        """Of a step."""
+        return self._trainer.threads
+
+    @property
+    def features(self) -> int:
+        """Values of a feature."""
+        return self._trainer.features
+
+    def check_batch(self, batch: int) -> None:
+        """As the method asks."""
+        self._trainer.check_batch(batch)
+
+    def step(self, left: NDArray[np.float32], right: NDArray[np.float32], rates: Rates) -> Report:
+        """One step."""
+        momentum = 0.0 if rates.momentum is None else rates.momentum
+        return Report(*self._trainer.step(left, right, rates.lr, momentum, rates.fixed_lr))
+
+    def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features."""
+        return self._trainer.encode(images)
+
+    def backbone(self) -> State:
+        """The backbone's tensors."""
+        return self._trainer.backbone()
+
+    def load_backbone(self, state: State) -> None:
+        """Takes them; `fc.*` are left out, and counts of batches may be missing."""
+        self._trainer.load_backbone(state)
+
+    def state(self) -> State:
+        """Everything."""
+        return self._trainer.state()
+
+    def load_state(self, state: State) -> None:
+        """Goes on from it."""
+        self._trainer.load_state(state)
+
+    def save(self, path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
+        """Writes a checkpoint; no copy of the state is made in Python."""
+        self._trainer.save(path, {**metadata, "engine": self.name, "world_size": "1"})
+
+    def load(self, path: str | os.PathLike[str]) -> dict[str, str]:
+        """Goes on from a checkpoint."""
+        return self._trainer.load(path)
+
+
+#: What makes an engine.
+Maker = Callable[[Config, "int | None"], Engine]
+#: All engines of this package, by name.
+ENGINES: dict[str, Maker] = {"native": Native}

@@ -1,0 +1,138 @@
+//! Checkpoints and tensors as files, for engines that are not this crate's too.
+use super::arrays::{floats, into_array};
+use super::run::run_on;
+use crate::error::{Error, Result};
+use crate::methods;
+use crate::train::checkpoint::{self, Metadata};
+use crate::train::{Config, State, Trainer};
+use crate::weights::safetensors::{Dtype, write};
+use numpy::{IntoPyArray, PyArray1, PyArrayDyn};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// Writes a state of any engine into a checkpoint with a checksum: the whole file, or nothing.
+///
+/// Raises:
+///     OSError: the system refuses.
+#[pyfunction]
+#[pyo3(signature = (
+    path: "str | os.PathLike[str]", state: "dict[str, numpy.typing.NDArray[numpy.float32]]", metadata
+) -> "None")]
+pub(super) fn save_checkpoint(
+    py: Python<'_>,
+    path: PathBuf,
+    state: &Bound<'_, PyDict>,
+    metadata: Metadata,
+) -> PyResult<()> {
+    let state = from_dict(state)?;
+    run_on(py, path.display(), || checkpoint::save(&path, &state, &metadata))
+}
+
+/// The state and the metadata of a checkpoint.
+///
+/// Raises:
+///     OSError: it cannot be read.
+///     ValueError: no checkpoint, one of another version, or a damaged one.
+#[pyfunction]
+#[pyo3(signature = (path: "str | os.PathLike[str]") -> "tuple[dict[str, numpy.typing.NDArray[numpy.float32]], dict[str, str]]")]
+pub(super) fn load_checkpoint(py: Python<'_>, path: PathBuf) -> PyResult<(Bound<'_, PyDict>, Metadata)> {
+    let (state, metadata) = run_on(py, path.display(), || checkpoint::load(&path))?;
+    Ok((into_dict(py, state)?, metadata))
+}
+
+/// What a native run of these settings begins with: networks, optimizers' entries (zeros), the method's own.
+///
+/// Raises:
+///     ValueError: a setting that cannot be.
+#[pyfunction]
+#[pyo3(signature = (config) -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
+pub(super) fn initial_state<'py>(py: Python<'py>, config: &str) -> PyResult<Bound<'py, PyDict>> {
+    let config = read_config(config)?;
+    into_dict(py, run_on(py, "config", || Trainer::new(config, 1)?.state())?)
+}
+
+/// Names and shapes of that state.
+///
+/// Raises:
+///     ValueError: a setting that cannot be.
+#[pyfunction]
+pub(super) fn describe_state(py: Python<'_>, config: &str) -> PyResult<BTreeMap<String, Vec<usize>>> {
+    let config = read_config(config)?;
+    run_on(py, "config", || Ok(Trainer::new(config, 1)?.entries()))
+}
+
+/// In which order MoCo puts the keys of a view (0: left, 1: right) of a step, counted from 0, into the parts of a batch of n.
+#[pyfunction]
+#[pyo3(signature = (seed, step, view, n) -> "numpy.typing.NDArray[numpy.uint32]")]
+pub(super) fn key_order(py: Python<'_>, seed: u64, step: u64, view: u64, n: usize) -> Bound<'_, PyArray1<u32>> {
+    methods::key_order(seed, step, view, n).into_pyarray(py)
+}
+
+/// The settings of a run as JSON.
+pub(super) fn read_config(json: &str) -> Result<Config> {
+    serde_json::from_str(json).map_err(|error| Error::value("config", error, "give sassl.pretraining.Config"))
+}
+
+/// What a checkpoint tells of its run; its tensors are not looked at.
+///
+/// Raises:
+///     OSError: it cannot be read.
+///     ValueError: no checkpoint, or one whose words are damaged.
+#[pyfunction]
+#[pyo3(signature = (path: "str | os.PathLike[str]"))]
+pub(super) fn checkpoint_metadata(py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {
+    run_on(py, path.display(), || checkpoint::metadata(&path))
+}
+
+/// Writes tensors into a .safetensors file, as float32, or as int64 if they are int64 (exact up to 2**24): the whole file, or nothing.
+///
+/// Raises:
+///     OSError: the system refuses.
+#[pyfunction]
+#[pyo3(signature = (
+    path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[typing.Any]]", metadata
+) -> "None")]
+pub(super) fn write_tensors(
+    py: Python<'_>,
+    path: PathBuf,
+    tensors: &Bound<'_, PyDict>,
+    metadata: Metadata,
+) -> PyResult<()> {
+    let state = from_dict(tensors)?;
+    let mut counts = BTreeSet::new();
+    for (name, tensor) in tensors {
+        if tensor.cast::<PyArrayDyn<i64>>().is_ok() {
+            counts.insert(name.extract::<String>()?);
+        }
+    }
+    run_on(py, path.display(), || {
+        let tensors: Vec<_> = state
+            .iter()
+            .map(|(name, (shape, numbers))| {
+                let dtype = if counts.contains(name) { Dtype::I64 } else { Dtype::F32 };
+                (&name[..], dtype, &shape[..], &numbers[..])
+            })
+            .collect();
+        write(&path, &metadata, &tensors)
+    })
+}
+
+pub(super) fn into_dict(py: Python<'_>, state: State) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, (shape, numbers)) in state {
+        dict.set_item(name, into_array(py, numbers, &shape)?)?;
+    }
+    Ok(dict)
+}
+
+pub(super) fn from_dict(dict: &Bound<'_, PyDict>) -> PyResult<State> {
+    let mut state = State::new();
+    for (name, tensor) in dict {
+        let name: String = name.extract()?;
+        let held = floats(&name, &tensor)?;
+        state.insert(name, (held.shape().to_vec(), held.slice()?.to_vec()));
+    }
+    Ok(state)
+}
