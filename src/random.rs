@@ -1,7 +1,8 @@
-//! The one place where generators are made: `(seed, epoch, index, view)` is the key of a stream.
+//! The one place where generators are made: `(seed, epoch, index, view)` and an operation's name are the key of a stream.
 //!
 //! A stream is ChaCha8 keyed by the four numbers themselves, so two keys never share one, no draw depends on the
-//! order in which images are visited, and nothing is global.
+//! order in which images are visited, and nothing is global. Each operation of a view has a stream of its own, so that
+//! one more or one less leaves the draws of all others as they are.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -31,9 +32,14 @@ impl Key {
         Generator::from_seed(bytes)
     }
 
-    /// The stream of this view's style: another one, so that crops and colours are the same with style and without.
-    pub fn of_style(self) -> Self {
-        Self { view: self.view | 1 << 63, ..self }
+    /// The generator of this key's operation of this name: ChaCha's own number of a stream is the name's hash (FNV-1a, 64 bits).
+    pub fn stream(self, name: &str) -> Generator {
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let mut generator = self.generator();
+        generator.set_stream(hash);
+        generator
     }
 }
 
@@ -60,5 +66,7 @@ mod tests {
             assert!(streams[i + 1..].iter().all(|other| other != one), "stream {i} is repeated");
         }
         assert_eq!(draw(7, 8, 9, 10), draw(7, 8, 9, 10));
+        let named = |name| Key::default().stream(name).next_u64();
+        assert!(named("crop") != named("blur") && named("crop") == named("crop") && named("crop") != streams[0]);
     }
 }

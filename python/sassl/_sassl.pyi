@@ -2,7 +2,7 @@
 The compiled core of sassl; use it through the package `sassl`.
 """
 
-from _typeshed import SupportsGetItem, SupportsLenAndGetItem
+from _typeshed import SupportsGetItem
 import os
 import typing
 
@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "StyleParams", "Stylizer", "Trainer", "TwoViews", "View", "ViewParams", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "backbone_info", "backbone_names", "checkpoint_metadata", "color_profile", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "describe_state", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "initial_state", "key_order", "knn", "linear_probe", "list_images", "load_checkpoint", "logistic_probe", "normalize", "resized_crop", "rotate", "save_checkpoint", "solarize", "version", "vflip", "write_file", "write_tensors"]
+__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "Step", "StyleParams", "Stylizer", "Trainer", "ViewParams", "Views", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "backbone_info", "backbone_names", "checkpoint_metadata", "color_profile", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "describe_state", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "initial_state", "key_order", "knn", "linear_probe", "list_images", "load_checkpoint", "logistic_probe", "normalize", "operations", "resized_crop", "rotate", "save_checkpoint", "solarize", "version", "vflip", "write_file", "write_tensors"]
 
 @final
 class Bank:
@@ -192,9 +192,9 @@ class Epoch:
         """
         Tells its threads to end, each after the image it is at, and does not wait for them.
         """
-    def next(self, /) -> "tuple[typing.Any, typing.Any, numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str]] | None":
+    def next(self, /) -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str]] | None":
         """
-        The next batch: left and right views, int64 indices and targets, names; None at the end.
+        The next batch: its views, int64 indices and targets, names; None at the end.
 
         Raises:
             ValueError, OSError: an image cannot be read; the next call gives the batch after it.
@@ -254,7 +254,7 @@ class Loader:
         """
         Batches in an epoch.
         """
-    def __new__(cls, /, source: Source, views: TwoViews, *, batch_size: SupportsIndex, shuffle: bool, drop_last: bool, seed: SupportsIndex, rank: SupportsIndex, world_size: SupportsIndex, threads: SupportsIndex | None, prefetch: SupportsIndex, on_error: str, on_damage: str, min_decode_size: SupportsIndex | None) -> Loader:
+    def __new__(cls, /, source: Source, views: Views, *, batch_size: SupportsIndex, shuffle: bool, drop_last: bool, seed: SupportsIndex, rank: SupportsIndex, world_size: SupportsIndex, threads: SupportsIndex | None, prefetch: SupportsIndex, on_error: str, on_damage: str, min_decode_size: SupportsIndex | None) -> Loader:
         """
         Args:
             source: images.
@@ -353,6 +353,50 @@ class Source:
     def shards(paths: "list[str | os.PathLike[str]]", keep_going: bool = False, exif: bool = True) -> Source:
         """
         WebDataset's tar files; with keep_going, of unreadable ones what stands before the fault.
+        """
+
+@final
+class Step:
+    """
+    One operation of a view, under its name.
+    """
+    @staticmethod
+    def crop(name: str, scale: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], ratio: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], interpolation: "typing.Any") -> Step:
+        """
+        A random part of the image, in the size of the view: torchvision's `RandomResizedCrop`.
+
+        Raises:
+            ValueError: a reversed range, another interpolation.
+        """
+    @staticmethod
+    def function(name: str, p: "float | list[tuple[float, float]]", function: "typing.Any", seeded: bool) -> Step:
+        """
+        A function of Python, from (H, W, 3) uint8 to the same, and of a seed if it is `seeded`.
+
+        Raises:
+            ValueError: a probability that cannot be.
+        """
+    @property
+    def interpolation(self, /) -> str | None:
+        """
+        Of a crop: "bilinear" or "bicubic"; None of others.
+        """
+    @staticmethod
+    def operation(kind: str, name: str, p: "float | list[tuple[float, float]]", settings: str) -> Step:
+        """
+        One of `operations()`.
+
+        Args:
+            p: a probability, or pairs (epoch, probability) with rising epochs, between which it is interpolated.
+            settings: a JSON object.
+
+        Raises:
+            ValueError: there is none of this kind, or its settings cannot be.
+        """
+    @staticmethod
+    def style(name: str, block: Block) -> Step:
+        """
+        Algorithm 1.
         """
 
 @final
@@ -586,143 +630,85 @@ class Trainer:
         """
 
 @final
-class TwoViews:
+class ViewParams:
     """
-    Two views of an image, the left one in another style.
+    What was drawn for one view: a plain value, to look at and to replay. A mapping from the names of its operations to a dict
+    of numbers, to a `StyleParams` of one image, or to None for one that was left out.
+    """
+    def __contains__(self, name: str, /) -> bool: ...
+    def __eq__(self, value: object, /) -> bool: ...
+    def __getitem__(self, name: str, /) -> Any: ...
+    def __getnewargs__(self, /) -> "tuple[typing.Any, ...]": ...
+    def __iter__(self, /) -> Any: ...
+    def __len__(self, /) -> int: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __new__(cls, /, drawn: "dict[str, dict[str, float] | StyleParams | None]") -> ViewParams:
+        """
+        Args:
+            drawn: by name, in the order of the operations; what is not there is left out. A crop is
+                {"top": ..., "left": ..., "height": ..., "width": ...} in pixels; of a colour jitter the order counts.
+
+        Raises:
+            TypeError, ValueError: a value of another type, a style of several images.
+        """
+    def __repr__(self, /) -> str: ...
+    def keys(self, /) -> list[str]:
+        """
+        The names, in the order of the operations.
+        """
+
+@final
+class Views:
+    """
+    The views of an image.
 
     Args:
-        left, right: what makes each.
-        size: (height, width) of both.
-        block: SASSL, or None.
-        styled_view: "left", "right" or "both".
-        style_position: "after_crop" or "before_crop".
+        views: of each view its steps, its (height, width), and mean and standard deviation of each colour, in [0, 1], or None: 0 and 1.
         dtype: "uint8", "float16" or "float32".
-        normalize: mean and standard deviation of each colour, in [0, 1]; None: 0 and 1.
         channels_last: (H, W, 3) instead of (3, H, W).
 
     Raises:
-        ValueError: views too small for the blur or for style, another name, bytes that are to be normalized.
+        ValueError: a list that cannot be a view; views too small for a step; another name; bytes that are to be normalized.
     """
-    def __new__(cls, /, left: View, right: View, size: tuple[SupportsIndex, SupportsIndex], block: Block | None = None, *, styled_view: str, style_position: str, dtype: str, normalize: tuple[SupportsLenAndGetItem[SupportsFloat | SupportsIndex], SupportsLenAndGetItem[SupportsFloat | SupportsIndex]] | None, channels_last: bool) -> TwoViews: ...
-    def apply(self, /, image: "numpy.typing.NDArray[numpy.uint8]", params: tuple[ViewParams, ViewParams]) -> "tuple[numpy.typing.NDArray[typing.Any], numpy.typing.NDArray[typing.Any]]":
+    def __new__(cls, /, views: "list[tuple[list[Step], tuple[int, int], tuple[tuple[float, float, float], tuple[float, float, float]] | None]]", *, dtype: str, channels_last: bool) -> Views: ...
+    def apply(self, /, image: "numpy.typing.NDArray[numpy.uint8]", params: SupportsGetItem[int, ViewParams]) -> "list[numpy.typing.NDArray[typing.Any]]":
         """
-        Both views, a pure function of image and parameters.
+        All views, a pure function of image and parameters.
 
         Args:
             image: (H, W, 3) uint8.
-            params: of the left view and of the right one.
+            params: of each view.
 
         Raises:
-            ValueError: a crop beyond the image; an image too small for style.
+            ValueError: parameters of other views; a crop beyond the image; an image too small for style.
         """
     @property
     def needs_batch(self, /) -> bool:
         """
         Whether a view's style is another image of its batch.
         """
-    def sample(self, /, seed: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0, index: SupportsIndex = 0) -> tuple[ViewParams, ViewParams]:
+    def sample(self, /, seed: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0, index: SupportsIndex = 0) -> list[ViewParams]:
         """
-        Draws both views of an image: the left one from the random stream (seed, epoch, index, 0), the right one from
-        (seed, epoch, index, 1).
+        Draws all views of an image: view v from the random streams (seed, epoch, index, v), one for each operation's name.
 
         Raises:
             ValueError: an image without pixels.
         """
-    def sample_batch(self, /, seed: SupportsIndex, n: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0) -> list[tuple[ViewParams, ViewParams]]:
+    def sample_batch(self, /, seed: SupportsIndex, n: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0) -> list[list[ViewParams]]:
         """
-        Draws both views of each image of a batch: image i as `sample` does with the index i, its style among the batch's.
+        Draws all views of each image of a batch: image i as `sample` does with the index i, its style among the batch's.
 
         Raises:
             ValueError: images without pixels.
         """
-    @property
-    def shape(self, /) -> tuple[int, int, int]:
+    def sample_every(self, /, height: SupportsIndex, width: SupportsIndex) -> list[ViewParams]:
         """
-        Of a view: (3, H, W) or (H, W, 3).
-        """
-    @property
-    def size(self, /) -> tuple[int, int]:
-        """
-        Rows and columns of a view.
-        """
-
-@final
-class View:
-    """
-    What makes one view of an image: torchvision's operations under lightly's names.
-
-    Raises:
-        ValueError: a probability outside [0, 1], a reversed range, an even number of taps.
-    """
-    def __new__(cls, /, *, min_scale: SupportsFloat | SupportsIndex, ratio: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], interpolation: "typing.Any", hf_prob: SupportsFloat | SupportsIndex, vf_prob: SupportsFloat | SupportsIndex, rr_prob: SupportsFloat | SupportsIndex, rr_degrees: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], cj_prob: SupportsFloat | SupportsIndex, cj_bright: SupportsFloat | SupportsIndex, cj_contrast: SupportsFloat | SupportsIndex, cj_sat: SupportsFloat | SupportsIndex, cj_hue: SupportsFloat | SupportsIndex, byol_jitter: bool, random_gray_scale: SupportsFloat | SupportsIndex, gaussian_blur: SupportsFloat | SupportsIndex, sigmas: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], kernel_size: "int | None", solarization_prob: SupportsFloat | SupportsIndex, threshold: SupportsIndex) -> View: ...
-    @property
-    def interpolation(self, /) -> str:
-        """
-        "bilinear" or "bicubic".
-        """
-
-@final
-class ViewParams:
-    """
-    What was drawn for one view: a plain value, to look at and to replay.
-    """
-    def __eq__(self, value: object, /) -> bool: ...
-    def __getnewargs_ex__(self, /) -> "tuple[tuple[typing.Any, ...], dict[str, typing.Any]]": ...
-    def __ne__(self, value: object, /) -> bool: ...
-    def __new__(cls, /, crop: tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex], *, jitter: SupportsGetItem[int, tuple[str, SupportsFloat | SupportsIndex]] = ..., grayscale: bool = False, sigma: SupportsFloat | SupportsIndex | None = None, solarize: bool = False, flip: tuple[bool, bool] = ..., rotation: SupportsFloat | SupportsIndex | None = None, style: StyleParams | None = None) -> ViewParams:
-        """
-        Args:
-            crop: (top, left, height, width) in pixels.
-            jitter: none, or four pairs (name, factor): see the attribute.
-            sigma: of the blur in pixels, above 0.
-            flip: horizontally, vertically.
-            rotation: degrees counter-clockwise.
-            style: of one image.
-
-        Raises:
-            ValueError: another number of factors, another name, a style of several images.
-        """
-    def __repr__(self, /) -> str: ...
-    @property
-    def crop(self, /) -> tuple[int, int, int, int]:
-        """
-        The part of the image: (top, left, height, width) in pixels.
+        Draws all views of an image of this size with no operation left out.
         """
     @property
-    def flip(self, /) -> tuple[bool, bool]:
+    def shapes(self, /) -> list[tuple[int, int, int]]:
         """
-        Whether it is flipped horizontally, and vertically.
-        """
-    @property
-    def grayscale(self, /) -> bool:
-        """
-        Whether it is gray.
-        """
-    @property
-    def jitter(self, /) -> list[tuple[str, float]]:
-        """
-        The colour factors in their order, (name, factor), with the names "brightness", "contrast", "saturation" and "hue", or
-        BYOL's "shift", "color_contrast", "hsv_saturation" and "hue"; empty where there are none.
-        """
-    @property
-    def rotation(self, /) -> float | None:
-        """
-        Degrees counter-clockwise, or None.
-        """
-    @property
-    def sigma(self, /) -> float | None:
-        """
-        The blur's sigma in pixels, or None.
-        """
-    @property
-    def solarize(self, /) -> bool:
-        """
-        Whether it is solarized.
-        """
-    @property
-    def style(self, /) -> StyleParams | None:
-        """
-        The style that was drawn; None for a view without.
+        Of each view: (3, H, W) or (H, W, 3).
         """
 
 def adjust_brightness(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
@@ -819,16 +805,15 @@ def cuda_info() -> "dict[str, typing.Any]":
     that is not there, why.
     """
 
-def cuda_views(views: TwoViews, images: "tuple[str, int, int, tuple[int, int, int, int]]", params: SupportsGetItem[int, tuple[ViewParams, ViewParams]], left: "tuple[str, int, int, tuple[int, int, int, int]]", right: SupportsIndex, stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None) -> CudaPlan:
+def cuda_views(views: Views, images: "tuple[str, int, int, tuple[int, int, int, int]]", params: SupportsGetItem[int, SupportsGetItem[int, ViewParams]], out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None) -> CudaPlan:
     """
-    Both views of a batch of uint8 images.
+    The views of a batch of uint8 images.
 
     Args:
         views: their recipe.
         images: dtype, height, width, and the strides of image, row, column and colour in numbers.
-        params: of each image's left view and right one.
-        left: where left views go, as of `images`.
-        right: where right views begin, in bytes from the left ones.
+        params: of each image's views.
+        out: of each view, in bytes from the first on, where it begins, and its layout as of `images`.
         stylizer: of the recipe's style, if it has one.
         styles: vectors of its bank, or None for styles of the batch.
 
@@ -1005,6 +990,11 @@ def normalize(image: "numpy.typing.NDArray[numpy.uint8]", mean: "tuple[float, fl
 
     Raises:
         ValueError: a deviation that is not above 0.
+    """
+
+def operations() -> list[str]:
+    """
+    The kinds of `Step.operation`.
     """
 
 def resized_crop(image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "int", height: "int", width: "int", size: "tuple[int, int]", interpolation: "typing.Any" = ...) -> "numpy.typing.NDArray[numpy.uint8]":

@@ -7,12 +7,15 @@ can capture a call (with the draws that it was captured with), and other streams
 from __future__ import annotations
 
 import glob
+import math
 import os
 import sys
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ._sassl import (
     CudaDevice,
@@ -25,7 +28,7 @@ from ._sassl import (
     cuda_views,
 )
 
-__all__ = ["Kernels", "Views", "info"]
+__all__ = ["DeviceViews", "Kernels", "info"]
 
 #: A tensor's dtype, height, width, and strides of image, row, column and colour in numbers.
 Layout = tuple[str, int, int, tuple[int, int, int, int]]
@@ -88,6 +91,10 @@ class Kernels:
         _run(plan, images, out, self._weights, self._styles)
         return out
 
+    def parts(self) -> tuple[CudaStylizer, Any, Any, int | None]:
+        """The kernels, their weights, the bank's vectors or None, and how many they are."""
+        return self._core, self._weights, self._styles, None if self._styles is None else len(self._styles)
+
     def encode(self, images: Any) -> Any:
         """F: (N, 3, H, W) as of `apply` to style vectors (N, dim) float32 on the device."""
         import torch
@@ -99,72 +106,67 @@ class Kernels:
         return out
 
 
-class Views:
-    """A recipe's two views of batches on one device.
+class DeviceViews:
+    """The views of batches on one device.
 
     Args:
-        transform: the recipe, with its style.
+        transform: the recipe or other `Views`, with its style.
         device: a `torch.device` of type "cuda".
 
     Raises:
         RuntimeError: as of `Kernels`.
+        ValueError: more than one `SASSL` in the views.
     """
 
     def __init__(self, transform: Any, device: Any) -> None:
         self._transform, self._device = transform, device
-        style = transform.style
-        self._kernels = None if style is None else style.on(device)
-        # Every kernel that the recipe may draw.
-        jitter = [(name, 0.5) for name in ("brightness", "contrast", "saturation", "hue")]
-        one = ViewParams(
-            (0, 0, 64, 64),
-            jitter=jitter,
-            grayscale=True,
-            sigma=1.0,
-            rotation=1.0,
-            style=None if style is None else StyleParams([True], [0.2], [0.2], [0]),
-        )
-        _load(self._plan(_BYTES, [(one, one)], 0), device)
+        styles = transform.styles
+        if len(styles) > 1:
+            raise ValueError(f"views: {len(styles)} different SASSL in them; on a GPU all views share one")
+        self._kernels = styles[0].on(device) if styles else None
+        # Every kernel that the views may draw.
+        _, height, width, _ = _BYTES
+        places = []
+        for first, second, third in transform.shapes:
+            h, w = (first, second) if transform.channels_last else (second, third)
+            places.append((0, (transform.dtype, h, w, (3 * h * w, w, 1, h * w))))
+        _load(self._plan(_BYTES, [transform.core.sample_every(height, width)], places)[0], device)
 
-    def apply(self, images: Any, params: list[tuple[ViewParams, ViewParams]]) -> list[Any]:
-        """Both views, a pure function of images and parameters; the same pixels as on the CPU, of styles within a level.
+    def _plan(self, images: Layout, params: list[list[ViewParams]], out: list[tuple[int, Layout]]) -> Any:
+        """The launches, with the weights and the styles that they read."""
+        core, weights, styles, bank = (None,) * 4 if self._kernels is None else self._kernels.parts()
+        return cuda_views(self._transform.core, images, params, out, core, bank), weights, styles
+
+    def apply(self, images: Any, params: list[list[ViewParams]]) -> list[Any]:
+        """All views, a pure function of images and parameters; the same pixels as on the CPU, of styles within a level.
 
         Args:
             images: (N, 3, H, W) uint8 on the device, of any strides.
-            params: of the left view and of the right one, for each image.
+            params: of each view, for each image.
 
         Returns:
-            [left, right], (N, 3, h, w) or (N, h, w, 3) of the recipe's dtype, in one piece of memory.
+            A tensor for each view, (N, 3, h, w) or (N, h, w, 3) of the recipe's dtype, in one piece of memory.
 
         Raises:
-            ValueError: not one pair for each image, another dtype, a size or parameters that cannot be.
+            ValueError: not a list for each image, another dtype, a size or parameters that cannot be.
         """
         import torch
 
         _check(images, self._device)
         if len(params) != len(images):
-            raise ValueError(f"params: expected a pair for each of {len(images)} images, got {len(params)}")
-        core, dtype = self._transform._core, getattr(torch, self._transform.dtype)
-        out = torch.empty((2, len(images), *core.shape), dtype=dtype, device=self._device)
-        last = core.shape[-1] == 3 and self._transform._settings["channels_last"]
-        left, right = (view.permute(0, 3, 1, 2) for view in out) if last else out
+            raise ValueError(f"params: expected those of each of {len(images)} images, got {len(params)}")
+        transform, dtype = self._transform, getattr(torch, self._transform.dtype)
+        sizes = [len(images) * math.prod(shape) for shape in transform.shapes]
+        out = torch.empty(sum(sizes), dtype=dtype, device=self._device)
+        ends = np.cumsum(sizes)
+        parts = zip(ends - sizes, ends, transform.shapes, strict=True)
+        views = [out[begin:end].view(len(images), *shape) for begin, end, shape in parts]
         if len(images):
-            plan = self._plan(_layout(images), params, right.data_ptr() - left.data_ptr(), _layout(left))
-            own = (None, None) if self._kernels is None else (self._kernels._weights, self._kernels._styles)
-            _run(plan, images, out, *own)
-        return list(out)
-
-    def _plan(
-        self, images: Layout, params: list[tuple[ViewParams, ViewParams]], right: int, left: Layout | None = None
-    ) -> CudaPlan:
-        core, stylizer, bank = self._transform._core, None, None
-        if self._kernels is not None:
-            stylizer, styles = self._kernels._core, self._kernels._styles
-            bank = None if styles is None else len(styles)
-        if left is None:
-            height, width = core.size
-            left = (self._transform.dtype, height, width, (3 * height * width, width, 1, height * width))
-        return cuda_views(core, images, params, left, right, stylizer, bank)
+            planar = [view.permute(0, 3, 1, 2) if transform.channels_last else view for view in views]
+            places = [(view.data_ptr() - out.data_ptr(), _layout(view)) for view in planar]
+            plan, weights, styles = self._plan(_layout(images), params, places)
+            _run(plan, images, out, weights, styles)
+        return views
 
 
 def _check(images: Any, device: Any) -> None:

@@ -26,7 +26,7 @@ from .arguments import whole, wrong
 from .bank import StyleBank
 from .images import Array, pixels
 from .transforms.plain import SASSL
-from .transforms.two_views import TwoViewTransform
+from .transforms.views import STYLE, Views
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -180,27 +180,29 @@ def compare_models(
     return show(flat, captions * len(photos), columns=len(captions), height=height), reports
 
 
-def two_views(transform: TwoViewTransform, image: Any, n: int = 4, *, height: int = 224) -> Image:
-    """Pairs of views that a recipe makes of an image, side by side: the left ones above.
+def two_views(transform: Views, image: Any, n: int = 4, *, height: int = 224) -> Image:
+    """The views that a recipe makes of an image, side by side: the left ones above.
 
     Args:
         transform: a recipe of `sassl.transforms`.
         image: an image.
-        n: how many pairs.
+        n: how often.
         height: of each view, in pixels.
     """
-    if not isinstance(transform, TwoViewTransform):
+    if not isinstance(transform, Views):
         raise TypeError(f"transform: expected a recipe such as MoCoV2Transform, got {type(transform).__name__}")
-    pairs, captions = [], []
+    drawn, captions = [], []
+    sides = ["left", "right"] if len(transform.shapes) == 2 else [f"view {i}" for i in range(len(transform.shapes))]
     for _ in range(whole("n", n, 1)):
         views = transform(image)
         params = transform.params
         assert params is not None
-        pairs.append([transform.to_image(view) for view in views])
-        styled = [one.style is not None and bool(one.style.apply[0]) for one in params]
-        captions.append([f"{side}{', styled' * style}" for side, style in zip(("left", "right"), styled, strict=True)])
-    images = [pair[side] for side in (0, 1) for pair in pairs]
-    return show(images, [pair[side] for side in (0, 1) for pair in captions], columns=n, height=height)
+        drawn.append([transform.to_image(view) for view in views])
+        styled = [STYLE in one and bool(one[STYLE].apply[0]) for one in params]
+        captions.append([f"{side}{', styled' * style}" for side, style in zip(sides, styled, strict=True)])
+    images = [views[which] for which in range(len(sides)) for views in drawn]
+    told = [views[which] for which in range(len(sides)) for views in captions]
+    return show(images, told, columns=n, height=height)
 
 
 def explore(content: Any, styles: Any = "default", *, model: str | Stylizer = "lite", height: int = 300) -> Any:
@@ -243,7 +245,7 @@ def explore(content: Any, styles: Any = "default", *, model: str | Stylizer = "l
         shown.value = buffer.getvalue()
 
     def drawn(_: Any) -> None:
-        params = sassl._block.sample(seed.value, 1)
+        params = sassl.block.sample(seed.value, 1)
         for widget, value in ((alpha, params.alpha), (beta, params.beta), (style, params.style)):
             widget.value = value[0].item()
 

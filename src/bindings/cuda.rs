@@ -2,8 +2,8 @@
 use super::run::caught;
 use super::style::StyleParams;
 use super::stylizer::Stylizer;
-use super::view_params::ViewParams;
-use super::views::TwoViews;
+use super::view_params::{ViewParams, for_views};
+use super::views::Views;
 use crate::error::{Error, Result};
 use crate::kernels::cuda::device;
 use crate::kernels::cuda::device::Addresses;
@@ -89,14 +89,13 @@ impl CudaStylizer {
     }
 }
 
-/// Both views of a batch of uint8 images.
+/// The views of a batch of uint8 images.
 ///
 /// Args:
 ///     views: their recipe.
 ///     images: dtype, height, width, and the strides of image, row, column and colour in numbers.
-///     params: of each image's left view and right one.
-///     left: where left views go, as of `images`.
-///     right: where right views begin, in bytes from the left ones.
+///     params: of each image's views.
+///     out: of each view, in bytes from the first on, where it begins, and its layout as of `images`.
 ///     stylizer: of the recipe's style, if it has one.
 ///     styles: vectors of its bank, or None for styles of the batch.
 ///
@@ -105,22 +104,23 @@ impl CudaStylizer {
 #[pyfunction]
 #[pyo3(signature = (
     views, images: "tuple[str, int, int, tuple[int, int, int, int]]", params,
-    left: "tuple[str, int, int, tuple[int, int, int, int]]", right, stylizer = None, styles = None
+    out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer = None, styles = None
 ))]
 pub(super) fn cuda_views(
-    views: &TwoViews,
+    views: &Views,
     images: Layout,
-    params: Vec<(ViewParams, ViewParams)>,
-    left: Layout,
-    right: usize,
+    params: Vec<Vec<ViewParams>>,
+    out: Vec<(usize, Layout)>,
     stylizer: Option<&CudaStylizer>,
     styles: Option<usize>,
 ) -> PyResult<CudaPlan> {
-    let (images, left) = (self::images(Space::Images, images)?, self::images(Space::Out, left)?);
-    let right = DeviceImages { at: At { space: Space::Out, bytes: right }, ..left };
-    let params: Vec<_> = params.into_iter().map(|(left, right)| [left.0, right.0]).collect();
+    let place = |(bytes, layout): (usize, Layout)| {
+        Ok(DeviceImages { at: At { space: Space::Out, bytes }, ..self::images(Space::Out, layout)? })
+    };
+    let (images, out) = (self::images(Space::Images, images)?, out.into_iter().map(place).collect::<Result<Vec<_>>>()?);
+    let params = params.into_iter().map(|params| for_views(params, out.len())).collect::<Result<Vec<_>>>()?;
     let style = stylizer.map(|stylizer| (&stylizer.0, styles.map_or(StyleSource::Batch, StyleSource::Bank)));
-    Ok(CudaPlan(caught("images", || Ok(views.0.plan(&images, &params, [&left, &right], style)?))?))
+    Ok(CudaPlan(caught("images", || Ok(views.0.plan(&images, &params, &out, style)?))?))
 }
 
 #[pymethods]

@@ -3,7 +3,7 @@ use super::arrays::into_array;
 use super::memory;
 use super::run::threads;
 use super::source::Source;
-use super::views::TwoViews;
+use super::views::Views;
 use crate::data;
 use crate::data::{OnDamage, OnError, Reading, Sampler};
 use crate::error::{Error, Result};
@@ -21,7 +21,8 @@ pub(super) struct Loader {
     core: Arc<data::Loader>,
     threads: Option<usize>,
     prefetch: usize,
-    shape: [usize; 3],
+    shapes: Vec<[usize; 3]>,
+    dtype: &'static str,
 }
 
 /// One pass over a loader's batches.
@@ -31,15 +32,15 @@ pub(super) struct Epoch {
     process: u32,
     busy: AtomicBool,
     taken: AtomicUsize,
-    loader: Arc<data::Loader>,
-    shape: [usize; 3],
+    shapes: Vec<[usize; 3]>,
+    dtype: &'static str,
     pinned: bool,
 }
 
 struct Running {
     core: data::Epoch,
-    /// Of the open batches: left, right.
-    arrays: VecDeque<[Py<PyAny>; 2]>,
+    /// Of the open batches, of each view.
+    arrays: VecDeque<Vec<Py<PyAny>>>,
 }
 
 /// How long a wait lasts before Ctrl-C is heard.
@@ -62,7 +63,7 @@ impl Loader {
     #[allow(clippy::too_many_arguments)]
     fn new(
         source: &Source,
-        views: &TwoViews,
+        views: &Views,
         batch_size: usize,
         shuffle: bool,
         drop_last: bool,
@@ -96,7 +97,7 @@ impl Loader {
         let reading = Reading { least: min_decode_size, exif: source.exif, on_error, on_damage };
         let core = data::Loader::new(source.core.clone(), views.0.clone(), sampler, reading);
         let threads = super::run::checked_threads(threads)?;
-        Ok(Self { core: Arc::new(core), threads, prefetch, shape: views.shape() })
+        Ok(Self { core: Arc::new(core), threads, prefetch, shapes: views.shapes(), dtype: views.dtype().name() })
     }
 
     /// Batches in an epoch.
@@ -121,23 +122,23 @@ impl Loader {
             process: std::process::id(),
             busy: AtomicBool::new(false),
             taken: AtomicUsize::new(0),
-            loader: self.core.clone(),
-            shape: self.shape,
+            shapes: self.shapes.clone(),
+            dtype: self.dtype,
             pinned,
         })
     }
 }
 
-/// (left, right, indices, targets, names) of a batch.
-type Made<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Vec<OsString>);
+/// (views, indices, targets, names) of a batch.
+type Made<'py> = (Vec<Bound<'py, PyAny>>, Bound<'py, PyAny>, Bound<'py, PyAny>, Vec<OsString>);
 
 #[pymethods]
 impl Epoch {
-    /// The next batch: left and right views, int64 indices and targets, names; None at the end.
+    /// The next batch: its views, int64 indices and targets, names; None at the end.
     ///
     /// Raises:
     ///     ValueError, OSError: an image cannot be read; the next call gives the batch after it.
-    #[pyo3(signature = () -> "tuple[typing.Any, typing.Any, numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str]] | None")]
+    #[pyo3(signature = () -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str]] | None")]
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Made<'py>>> {
         if self.process != std::process::id() {
             let remedy = "threads stay in the process that started them; iterate over the loader anew in this one";
@@ -178,8 +179,7 @@ impl Epoch {
             loop {
                 let wanted = py.detach(|| self.running().as_ref().and_then(|running| running.core.wanted()));
                 let Some(n) = wanted else { break };
-                let dtype = self.loader.views().output().dtype().name();
-                let (arrays, memory) = memory::views(py, n, &self.shape, dtype, self.pinned)?;
+                let (arrays, memory) = memory::views(py, n, &self.shapes, self.dtype, self.pinned)?;
                 py.detach(|| {
                     if let Some(running) = self.running().as_mut() {
                         running.core.open(memory);
@@ -206,13 +206,12 @@ impl Epoch {
             match next {
                 Next::End => return Ok(None),
                 Next::Later => py.check_signals()?,
-                Next::Batch(batch, [left, right]) => {
+                Next::Batch(batch, views) => {
                     let n = batch.indices.len();
                     self.taken.fetch_add(1, Ordering::AcqRel);
                     let indices = batch.indices.iter().map(|&index| index as i64).collect();
                     return Ok(Some((
-                        left.into_bound(py),
-                        right.into_bound(py),
+                        views.into_iter().map(|view| view.into_bound(py)).collect(),
                         into_array::<i64>(py, indices, &[n])?,
                         into_array(py, batch.targets, &[n])?,
                         batch.names,
@@ -228,7 +227,7 @@ impl Epoch {
 }
 
 enum Next {
-    Batch(data::Batch, [Py<PyAny>; 2]),
+    Batch(data::Batch, Vec<Py<PyAny>>),
     Later,
     End,
 }

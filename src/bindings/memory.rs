@@ -8,39 +8,41 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::ops::Range;
 
-/// New arrays for the left and the right views of `n` images of this shape and type, and the same memory in parts. Page-locked memory
-/// is torch's, other is numpy's.
+/// New arrays for each view of `n` images, of these shapes and this type, and the same memory in parts. Page-locked memory is torch's,
+/// other is numpy's.
 ///
 /// # Errors
 /// There is no memory left; what numpy or torch has made is no such array, or one memory twice.
 pub(super) fn views(
     py: Python<'_>,
     n: usize,
-    shape: &[usize],
+    shapes: &[[usize; 3]],
     dtype: &str,
     pinned: bool,
-) -> PyResult<([Py<PyAny>; 2], Memory)> {
-    let shape = [&[n], shape].concat();
-    let new = || match pinned {
-        false => py.import("numpy")?.call_method1("empty", (&shape, dtype)),
-        true => {
-            let torch = py.import("torch")?;
-            let options = PyDict::new(py);
-            options.set_item("dtype", torch.getattr(dtype)?)?;
-            options.set_item("pin_memory", true)?;
-            torch.call_method("empty", (&shape,), Some(&options))?.call_method0("numpy")
+) -> PyResult<(Vec<Py<PyAny>>, Memory)> {
+    let mut made: Vec<(Bound<'_, PyAny>, Range<usize>)> = vec![];
+    for shape in shapes {
+        let shape = [&[n], &shape[..]].concat();
+        let array = match pinned {
+            false => py.import("numpy")?.call_method1("empty", (&shape, dtype))?,
+            true => {
+                let torch = py.import("torch")?;
+                let options = PyDict::new(py);
+                options.set_item("dtype", torch.getattr(dtype)?)?;
+                options.set_item("pin_memory", true)?;
+                torch.call_method("empty", (&shape,), Some(&options))?.call_method0("numpy")?
+            }
+        };
+        let place = checked(&array, &shape, dtype)?;
+        if made.iter().any(|(_, other)| other.start < place.end && place.start < other.end) {
+            return Err(Error::value("memory of a batch", "one for two views", "each has its own").into());
         }
-    };
-    let arrays = [new()?, new()?];
-    let [left, right] = [0, 1].map(|which| checked(&arrays[which], &shape, dtype));
-    let (left, right) = (left?, right?);
-    if left.start < right.end && right.start < left.end {
-        return Err(Error::value("memory of a batch", "one for both views", "each has its own").into());
+        made.push((array, place));
     }
-    // SAFETY: both arrays have just been made, and nobody else has seen them; they are what `checked` says, and lie apart. `Epoch` hands
+    // SAFETY: the arrays have just been made, and nobody else has seen them; they are what `checked` says, and lie apart. `Epoch` hands
     // them out when their parts are written, or lets go of them.
-    let memory = [(&arrays[0], left), (&arrays[1], right)].map(|(array, place)| unsafe { parts(array, place, n) });
-    Ok((arrays.map(Bound::unbind), memory))
+    let memory = made.iter().map(|(array, place)| unsafe { parts(array, place.clone(), n) }).collect();
+    Ok((made.into_iter().map(|(array, _)| array.unbind()).collect(), memory))
 }
 
 /// Where an array lies, if it is writable, contiguous, of this shape and type.

@@ -1,5 +1,6 @@
 //! The Python module `sassl._sassl`: the only home of pyo3. This file lists names; each other file holds one kind of them.
 mod arrays;
+mod callable;
 mod checkpoint;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -56,7 +57,7 @@ mod _sassl {
     #[pymodule_export]
     use super::view_params::ViewParams;
     #[pymodule_export]
-    use super::views::{TwoViews, View};
+    use super::views::{Step, Views, operations};
     #[pymodule_export]
     use super::weights::{convert, info, version};
 }

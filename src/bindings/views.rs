@@ -1,15 +1,15 @@
-//! `View` and `TwoViews`: what the recipes of `sassl.transforms` and the loader run.
+//! `Step` and `Views`: what `sassl.transforms.Views` and the loader run.
 use super::arrays::into_array;
+use super::callable::Callable;
 use super::image::{InterpolationMode, held_image};
 use super::run::run;
 use super::style::Block;
-use super::view_params::ViewParams;
+use super::view_params::{ViewParams, for_views, of_views};
 use crate::data;
-use crate::data::{Position, Styling};
+use crate::data::{Action, Styling, View};
 use crate::error::{Error, Result};
 use crate::image::{
-    BlurKernel, ColorJitter, Dtype, GaussianBlur, Interpolation, JitterForm, Normalize, Output, RandomFlip,
-    RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize, RgbView,
+    Dtype, Interpolation, Normalize, OPERATIONS, Output, Probability, RandomResizedCrop, RgbView, operation,
 };
 use crate::kernels::isa::Isa;
 use crate::random::Key;
@@ -17,130 +17,124 @@ use half::f16;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
-/// What makes one view of an image: torchvision's operations under lightly's names.
-///
-/// Raises:
-///     ValueError: a probability outside [0, 1], a reversed range, an even number of taps.
+/// One operation of a view, under its name.
 #[pyclass(frozen, module = "sassl._sassl")]
-pub(super) struct View(data::View);
+pub(super) struct Step(data::Step);
 
-#[pymethods]
-impl View {
-    #[new]
-    #[pyo3(signature = (
-        *, min_scale, ratio, interpolation: "typing.Any", hf_prob, vf_prob, rr_prob, rr_degrees, cj_prob, cj_bright, cj_contrast, cj_sat, cj_hue, byol_jitter,
-        random_gray_scale, gaussian_blur, sigmas, kernel_size: "int | None", solarization_prob, threshold
-    ))]
-    #[allow(clippy::too_many_arguments)]
-    fn new(
-        min_scale: f32,
-        ratio: (f32, f32),
-        interpolation: InterpolationMode,
-        hf_prob: f32,
-        vf_prob: f32,
-        rr_prob: f32,
-        rr_degrees: (f32, f32),
-        cj_prob: f32,
-        cj_bright: f32,
-        cj_contrast: f32,
-        cj_sat: f32,
-        cj_hue: f32,
-        byol_jitter: bool,
-        random_gray_scale: f32,
-        gaussian_blur: f32,
-        sigmas: (f32, f32),
-        kernel_size: Option<usize>,
-        solarization_prob: f32,
-        threshold: u8,
-    ) -> Result<Self> {
-        if !(0.0..=1.0).contains(&min_scale) {
-            return Err(Error::value("min_scale", min_scale, "a part of the image's area, from 0 to 1"));
-        }
-        let form = if byol_jitter { JitterForm::Byol } else { JitterForm::Torchvision };
-        Ok(Self(data::View {
-            crop: RandomResizedCrop::new((min_scale, 1.0), ratio)?,
-            interpolation: interpolation.0,
-            jitter: ColorJitter::new(cj_prob, cj_bright, cj_contrast, cj_sat, cj_hue, form)?,
-            grayscale: RandomGrayscale::new(random_gray_scale)?,
-            blur: GaussianBlur::new(gaussian_blur, sigmas, kernel_size.map_or(BlurKernel::Boxes, BlurKernel::Taps))?,
-            solarize: RandomSolarize::new(solarization_prob, threshold)?,
-            flip: RandomFlip::new(hf_prob, vf_prob)?,
-            rotation: RandomRotation::new(rr_prob, rr_degrees)?,
-        }))
-    }
+/// A probability, or pairs (epoch, probability) between which it is interpolated.
+#[derive(FromPyObject)]
+enum Chance {
+    Constant(f32),
+    Schedule(Vec<(f64, f32)>),
+}
 
-    /// "bilinear" or "bicubic".
-    #[getter]
-    fn interpolation(&self) -> &'static str {
-        match self.0.interpolation {
-            Interpolation::Bilinear => "bilinear",
-            Interpolation::Bicubic => "bicubic",
+impl TryFrom<Chance> for Probability {
+    type Error = Error;
+
+    fn try_from(chance: Chance) -> Result<Self> {
+        match chance {
+            Chance::Constant(p) => Self::constant(p),
+            Chance::Schedule(points) => Self::schedule(points),
         }
     }
 }
 
-/// Two views of an image, the left one in another style.
+#[pymethods]
+impl Step {
+    /// A random part of the image, in the size of the view: torchvision's `RandomResizedCrop`.
+    ///
+    /// Raises:
+    ///     ValueError: a reversed range, another interpolation.
+    #[staticmethod]
+    #[pyo3(signature = (name, scale, ratio, interpolation: "typing.Any"))]
+    fn crop(name: String, scale: (f32, f32), ratio: (f32, f32), interpolation: InterpolationMode) -> Result<Self> {
+        let action = Action::Crop(RandomResizedCrop::new(scale, ratio)?, interpolation.0);
+        Ok(Self(data::Step { name, action }))
+    }
+
+    /// Of a crop: "bilinear" or "bicubic"; None of others.
+    #[getter]
+    fn interpolation(&self) -> Option<&'static str> {
+        match self.0.action {
+            Action::Crop(_, Interpolation::Bilinear) => Some("bilinear"),
+            Action::Crop(_, Interpolation::Bicubic) => Some("bicubic"),
+            Action::Style(_) | Action::Image(..) => None,
+        }
+    }
+
+    /// Algorithm 1.
+    #[staticmethod]
+    fn style(name: String, block: &Block) -> Self {
+        let styling = Styling { stylizer: block.stylizer.get().core.clone(), sassl: block.sassl.clone() };
+        Self(data::Step { name, action: Action::Style(styling) })
+    }
+
+    /// One of `operations()`.
+    ///
+    /// Args:
+    ///     p: a probability, or pairs (epoch, probability) with rising epochs, between which it is interpolated.
+    ///     settings: a JSON object.
+    ///
+    /// Raises:
+    ///     ValueError: there is none of this kind, or its settings cannot be.
+    #[staticmethod]
+    #[pyo3(signature = (kind, name, p: "float | list[tuple[float, float]]", settings))]
+    fn operation(kind: &str, name: String, p: Chance, settings: &str) -> Result<Self> {
+        let action = Action::Image(operation(kind, settings)?, p.try_into()?);
+        Ok(Self(data::Step { name, action }))
+    }
+
+    /// A function of Python, from (H, W, 3) uint8 to the same, and of a seed if it is `seeded`.
+    ///
+    /// Raises:
+    ///     ValueError: a probability that cannot be.
+    #[staticmethod]
+    #[pyo3(signature = (name, p: "float | list[tuple[float, float]]", function: "typing.Any", seeded))]
+    fn function(name: String, p: Chance, function: Py<PyAny>, seeded: bool) -> Result<Self> {
+        let action = Action::Image(Arc::new(Callable::new(name.clone(), function, seeded)), p.try_into()?);
+        Ok(Self(data::Step { name, action }))
+    }
+}
+
+/// The kinds of `Step.operation`.
+#[pyfunction]
+pub(super) fn operations() -> Vec<&'static str> {
+    OPERATIONS.iter().map(|(name, _)| *name).collect()
+}
+
+/// Mean and standard deviation of each colour.
+type MeanAndStd = ([f32; 3], [f32; 3]);
+
+/// A view's steps, its height and width, and how it is normalized.
+type Listed<'py> = (Vec<PyRef<'py, Step>>, (usize, usize), Option<MeanAndStd>);
+
+/// The views of an image.
 ///
 /// Args:
-///     left, right: what makes each.
-///     size: (height, width) of both.
-///     block: SASSL, or None.
-///     styled_view: "left", "right" or "both".
-///     style_position: "after_crop" or "before_crop".
+///     views: of each view its steps, its (height, width), and mean and standard deviation of each colour, in [0, 1], or None: 0 and 1.
 ///     dtype: "uint8", "float16" or "float32".
-///     normalize: mean and standard deviation of each colour, in [0, 1]; None: 0 and 1.
 ///     channels_last: (H, W, 3) instead of (3, H, W).
 ///
 /// Raises:
-///     ValueError: views too small for the blur or for style, another name, bytes that are to be normalized.
+///     ValueError: a list that cannot be a view; views too small for a step; another name; bytes that are to be normalized.
 #[pyclass(frozen, module = "sassl._sassl")]
-pub(super) struct TwoViews(pub(super) Arc<data::TwoViews>);
+pub(super) struct Views(pub(super) Arc<data::Views>);
 
 #[pymethods]
-impl TwoViews {
+impl Views {
     #[new]
     #[pyo3(signature = (
-        left, right, size, block=None, *, styled_view, style_position, dtype, normalize, channels_last
+        views: "list[tuple[list[Step], tuple[int, int], tuple[tuple[float, float, float], tuple[float, float, float]] | None]]", *,
+        dtype, channels_last
     ))]
-    #[allow(clippy::too_many_arguments)]
-    fn new(
-        left: &View,
-        right: &View,
-        size: (usize, usize),
-        block: Option<&Block>,
-        styled_view: &str,
-        style_position: &str,
-        dtype: &str,
-        normalize: Option<([f32; 3], [f32; 3])>,
-        channels_last: bool,
-    ) -> Result<Self> {
-        let styled = match styled_view {
-            "left" => [true, false],
-            "right" => [false, true],
-            "both" => [true, true],
-            other => {
-                let remedy = "there are \"left\" (the paper's), \"right\" and \"both\"";
-                return Err(Error::value("styled_view", format!("{other:?}"), remedy));
-            }
-        };
-        let position = match style_position {
-            "after_crop" => Position::AfterCrop,
-            "before_crop" => Position::BeforeCrop,
-            other => {
-                let remedy = "there are \"after_crop\" and \"before_crop\"";
-                return Err(Error::value("style_position", format!("{other:?}"), remedy));
-            }
-        };
-        let normalize = normalize.map_or(Normalize::NONE, |(mean, std)| Normalize { mean, std });
-        let styling = block.map(|block| Styling {
-            stylizer: block.stylizer.get().core.clone(),
-            sassl: block.sassl.clone(),
-            styled,
-            position,
+    fn new(views: Vec<Listed<'_>>, dtype: &str, channels_last: bool) -> Result<Self> {
+        let dtype = Dtype::named(dtype)?;
+        let made = views.into_iter().map(|(steps, size, normalize)| {
+            let normalize = normalize.map_or(Normalize::NONE, |(mean, std)| Normalize { mean, std });
+            let steps = steps.iter().map(|step| step.0.clone()).collect();
+            View::new(steps, size, Output::new(dtype, normalize, channels_last)?)
         });
-        let output = Output::new(Dtype::named(dtype)?, normalize, channels_last)?;
-        let isa = Isa::detect()?;
-        Ok(Self(Arc::new(data::TwoViews::new(isa, [left.0, right.0], size, styling, output)?)))
+        Ok(Self(Arc::new(data::Views::new(Isa::detect()?, made.collect::<Result<_>>()?)?)))
     }
 
     /// Whether a view's style is another image of its batch.
@@ -149,40 +143,30 @@ impl TwoViews {
         self.0.needs_batch()
     }
 
-    /// Rows and columns of a view.
-    #[getter]
-    fn size(&self) -> (usize, usize) {
-        self.0.size()
+    /// Of each view: (3, H, W) or (H, W, 3).
+    #[getter(shapes)]
+    fn py_shapes(&self) -> Vec<(usize, usize, usize)> {
+        self.shapes().into_iter().map(Into::into).collect()
     }
 
-    /// Of a view: (3, H, W) or (H, W, 3).
-    #[getter(shape)]
-    fn py_shape(&self) -> (usize, usize, usize) {
-        self.shape().into()
-    }
-
-    /// Draws both views of an image: the left one from the random stream (seed, epoch, index, 0), the right one from
-    /// (seed, epoch, index, 1).
+    /// Draws all views of an image: view v from the random streams (seed, epoch, index, v), one for each operation's name.
     ///
     /// Raises:
     ///     ValueError: an image without pixels.
     #[pyo3(signature = (seed, height, width, *, epoch = 0, index = 0))]
-    fn sample(
-        &self,
-        seed: u64,
-        height: usize,
-        width: usize,
-        epoch: u64,
-        index: u64,
-    ) -> Result<(ViewParams, ViewParams)> {
-        if height == 0 || width == 0 {
-            return Err(Error::value("image", format!("{height}x{width}"), "an image has at least 1x1 pixels"));
-        }
-        let [left, right] = self.0.sample(Key { seed, epoch, index, view: 0 }, (height, width), (0, 1));
-        Ok((ViewParams(left), ViewParams(right)))
+    fn sample(&self, seed: u64, height: usize, width: usize, epoch: u64, index: u64) -> Result<Vec<ViewParams>> {
+        checked("image", height, width)?;
+        Ok(of_views(self.0.sample(Key { seed, epoch, index, view: 0 }, (height, width), (0, 1))))
     }
 
-    /// Draws both views of each image of a batch: image i as `sample` does with the index i, its style among the batch's.
+    /// Draws all views of an image of this size with no operation left out.
+    fn sample_every(&self, height: usize, width: usize) -> Result<Vec<ViewParams>> {
+        checked("image", height, width)?;
+        let every = |view: &View| view.sample_every(Key::default(), (height, width));
+        Ok(of_views(self.0.views().iter().map(every).collect()))
+    }
+
+    /// Draws all views of each image of a batch: image i as `sample` does with the index i, its style among the batch's.
     ///
     /// Raises:
     ///     ValueError: images without pixels.
@@ -194,69 +178,75 @@ impl TwoViews {
         height: usize,
         width: usize,
         epoch: u64,
-    ) -> Result<Vec<(ViewParams, ViewParams)>> {
-        if height == 0 || width == 0 {
-            return Err(Error::value("images", format!("{height}x{width}"), "an image has at least 1x1 pixels"));
-        }
-        let one = |i: usize| {
-            let key = Key { seed, epoch, index: i as u64, view: 0 };
-            let [left, right] = self.0.sample(key, (height, width), (i, n));
-            (ViewParams(left), ViewParams(right))
-        };
-        Ok((0..n).map(one).collect())
+    ) -> Result<Vec<Vec<ViewParams>>> {
+        checked("images", height, width)?;
+        let key = |i: usize| Key { seed, epoch, index: i as u64, view: 0 };
+        Ok((0..n).map(|i| of_views(self.0.sample(key(i), (height, width), (i, n)))).collect())
     }
 
-    /// Both views, a pure function of image and parameters.
+    /// All views, a pure function of image and parameters.
     ///
     /// Args:
     ///     image: (H, W, 3) uint8.
-    ///     params: of the left view and of the right one.
+    ///     params: of each view.
     ///
     /// Raises:
-    ///     ValueError: a crop beyond the image; an image too small for style.
+    ///     ValueError: parameters of other views; a crop beyond the image; an image too small for style.
     #[pyo3(signature = (
         image: "numpy.typing.NDArray[numpy.uint8]", params
-    ) -> "tuple[numpy.typing.NDArray[typing.Any], numpy.typing.NDArray[typing.Any]]")]
+    ) -> "list[numpy.typing.NDArray[typing.Any]]")]
     fn apply<'py>(
         &self,
         py: Python<'py>,
         image: &Bound<'py, PyAny>,
-        params: (ViewParams, ViewParams),
-    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        params: Vec<ViewParams>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let (held, [height, width]) = held_image(image)?;
         let image = RgbView { height, width, bytes: held.slice()? };
-        let params = [params.0.0, params.1.0];
-        let shape = self.shape();
-        let n = shape.iter().product();
-        match self.0.output().dtype() {
-            Dtype::U8 => self.made::<u8>(py, image, &params, &shape, n),
-            Dtype::F16 => self.made::<f16>(py, image, &params, &shape, n),
-            Dtype::F32 => self.made::<f32>(py, image, &params, &shape, n),
+        let params = for_views(params, self.0.views().len())?;
+        match self.dtype() {
+            Dtype::U8 => self.made::<u8>(py, image, &params),
+            Dtype::F16 => self.made::<f16>(py, image, &params),
+            Dtype::F32 => self.made::<f32>(py, image, &params),
         }
     }
 }
 
-impl TwoViews {
-    /// Of one view.
-    pub(super) fn shape(&self) -> [usize; 3] {
-        let (height, width) = self.0.size();
-        if self.0.output().channels_last() { [height, width, 3] } else { [3, height, width] }
+fn checked(what: &str, height: usize, width: usize) -> Result<()> {
+    match height > 0 && width > 0 {
+        true => Ok(()),
+        false => Err(Error::value(what, format!("{height}x{width}"), "an image has at least 1x1 pixels")),
+    }
+}
+
+impl Views {
+    /// Of each view.
+    pub(super) fn shapes(&self) -> Vec<[usize; 3]> {
+        let shape = |view: &View| {
+            let (height, width) = view.size();
+            if view.output().channels_last() { [height, width, 3] } else { [3, height, width] }
+        };
+        self.0.views().iter().map(shape).collect()
+    }
+
+    /// Of all views.
+    pub(super) fn dtype(&self) -> Dtype {
+        self.0.views()[0].output().dtype()
     }
 
     fn made<'py, T: numpy::Element + bytemuck::Pod>(
         &self,
         py: Python<'py>,
         image: RgbView,
-        params: &data::ViewsParams,
-        shape: &[usize],
-        n: usize,
-    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-        let (left, right) = run(py, || {
-            let (mut left, mut right) = (vec![T::zeroed(); n], vec![T::zeroed(); n]);
-            let out = [bytemuck::cast_slice_mut(&mut left), bytemuck::cast_slice_mut(&mut right)];
+        params: &[data::ViewParams],
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let shapes = self.shapes();
+        let made = run(py, || {
+            let mut views: Vec<Vec<T>> = shapes.iter().map(|shape| vec![T::zeroed(); shape.iter().product()]).collect();
+            let out = views.iter_mut().map(|view| bytemuck::cast_slice_mut(view)).collect();
             self.0.apply(image, params, None, out)?;
-            Ok((left, right))
+            Ok(views)
         })?;
-        Ok((into_array(py, left, shape)?, into_array(py, right, shape)?))
+        made.into_iter().zip(shapes).map(|(view, shape)| into_array(py, view, &shape)).collect()
     }
 }

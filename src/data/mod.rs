@@ -1,4 +1,4 @@
-//! From files to batches of two views: where images come from, in which order an epoch visits them, the views, and the threads that
+//! From files to batches of views: where images come from, in which order an epoch visits them, the views, and the threads that
 //! make them.
 mod cifar;
 mod cuda;
@@ -6,9 +6,11 @@ mod faults;
 mod files;
 mod listing;
 mod loader;
+mod lowering;
 mod names;
 mod records;
 mod sampler;
+mod view;
 mod views;
 mod webdataset;
 
@@ -23,7 +25,8 @@ pub use listing::Listing;
 pub use loader::{Batch, Epoch, Loader, Memory};
 pub use records::{Layout, Records};
 pub use sampler::{Sampler, Share};
-pub use views::{BatchStyles, Position, Styling, TwoViews, View, ViewParams, ViewsParams};
+pub use view::{Action, Drawn, Step, Styling, View, ViewParams};
+pub use views::{BatchStyles, Views};
 pub use webdataset::WebDataset;
 
 /// What is taken for an image, in folders and in shards: torchvision's `IMG_EXTENSIONS`, so that both count the same files. GIF is not

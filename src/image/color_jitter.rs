@@ -1,11 +1,16 @@
 //! Brightness, contrast, saturation and hue by random factors in random order: torchvision's `ColorJitter`, or BYOL's own form.
 use super::Planes;
-use crate::error::{Error, Result, checked_probability};
+use super::device::DeviceStep;
+use super::operation::{Operation, Room, Size, Values, parsed};
+use crate::error::{Error, Result};
 use crate::kernels::image::color;
 use crate::kernels::image::color::Base;
+use crate::kernels::image::color::cuda::{DeviceFactor, FactorKind};
 use crate::kernels::isa::Isa;
-use crate::random::{Generator, comes, uniform};
+use crate::random::{Generator, uniform};
 use rand::seq::SliceRandom;
+use serde::Deserialize;
+use std::sync::Arc;
 
 /// One of the four.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,7 +32,8 @@ pub enum Factor {
 }
 
 /// Whose arithmetic a [`ColorJitter`] follows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
 pub enum JitterForm {
     /// torchvision's, on a PIL image.
     #[default]
@@ -42,7 +48,6 @@ pub type ColorFactors = [Factor; 4];
 /// The operation with its settings.
 #[derive(Clone, Copy, Debug)]
 pub struct ColorJitter {
-    p: f32,
     brightness: (f32, f32),
     contrast: (f32, f32),
     saturation: (f32, f32),
@@ -51,31 +56,29 @@ pub struct ColorJitter {
 }
 
 impl ColorJitter {
-    /// With a probability, and strengths as torchvision takes them: a factor from `max(0, 1 - x)` to `1 + x`, a hue from -x to x.
+    /// With strengths as torchvision takes them: a factor from `max(0, 1 - x)` to `1 + x`, a hue from -x to x.
     ///
     /// # Errors
-    /// A probability outside [0, 1], a negative strength, a hue beyond half a circle.
-    pub fn new(p: f32, brightness: f32, contrast: f32, saturation: f32, hue: f32, form: JitterForm) -> Result<Self> {
+    /// A negative strength, a hue beyond half a circle.
+    pub fn new(brightness: f32, contrast: f32, saturation: f32, hue: f32, form: JitterForm) -> Result<Self> {
         let range = |name: &str, x: f32| match x >= 0.0 && x.is_finite() {
             true => Ok(((1.0 - x).max(0.0), 1.0 + x)),
             false => Err(Error::value(name, x, "a strength is 0 or above")),
         };
         if !(0.0..=0.5).contains(&hue) {
-            return Err(Error::value("cj_hue", hue, "a part of the circle from 0 to 0.5"));
+            return Err(Error::value("hue", hue, "a part of the circle from 0 to 0.5"));
         }
         Ok(Self {
-            p: checked_probability("cj_prob", p)?,
-            brightness: range("cj_bright", brightness)?,
-            contrast: range("cj_contrast", contrast)?,
-            saturation: range("cj_sat", saturation)?,
+            brightness: range("brightness", brightness)?,
+            contrast: range("contrast", contrast)?,
+            saturation: range("saturation", saturation)?,
             hue: (-hue, hue),
             form,
         })
     }
 
-    /// The factors in their order, if it is to be applied.
-    pub fn sample(&self, generator: &mut Generator) -> Option<ColorFactors> {
-        let apply = comes(generator, self.p);
+    /// The factors in their order.
+    pub fn factors(&self, generator: &mut Generator) -> ColorFactors {
         let mut draw = |range| uniform(generator, range);
         let (brightness, contrast, saturation, hue) =
             (draw(self.brightness), draw(self.contrast), draw(self.saturation), draw(self.hue));
@@ -94,11 +97,107 @@ impl ColorJitter {
             ],
         };
         factors.shuffle(generator);
-        apply.then_some(factors)
+        factors
+    }
+}
+
+/// Those of some values, in their order.
+fn factors_of(values: &Values) -> Result<Vec<Factor>> {
+    values
+        .0
+        .iter()
+        .map(|(name, x)| Factor::named(name, *x as f32))
+        .filter(|factor| !factor.as_ref().is_ok_and(|f| f.is_none()))
+        .collect()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    brightness: f32,
+    contrast: f32,
+    saturation: f32,
+    hue: f32,
+    form: JitterForm,
+}
+
+pub(super) fn make(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
+    let Settings { brightness, contrast, saturation, hue, form } = parsed("color_jitter", settings)?;
+    Ok(Arc::new(ColorJitter::new(brightness, contrast, saturation, hue, form)?))
+}
+
+impl Operation for ColorJitter {
+    fn sample(&self, generator: &mut Generator, _: Size) -> Values {
+        let named = self.factors(generator).map(|factor| (factor.name().into(), factor.strength().into()));
+        Values(named.into())
+    }
+
+    fn apply(&self, isa: Isa, planes: &mut Planes, values: &Values, room: &mut Room) -> Result<()> {
+        factors_of(values)?.into_iter().for_each(|factor| factor.apply(isa, planes, &mut room.gray));
+        Ok(())
+    }
+
+    fn device_steps(&self, values: &Values, _: Size) -> Result<Vec<DeviceStep>> {
+        let step = |factor: Factor| DeviceStep::Factor(DeviceFactor::new(factor.kind(), factor.strength()));
+        Ok(factors_of(values)?.into_iter().map(step).collect())
     }
 }
 
 impl Factor {
+    /// The factor of this name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn named(name: &str, x: f32) -> Result<Self> {
+        let all = [
+            Self::Brightness(x),
+            Self::Contrast(x),
+            Self::Saturation(x),
+            Self::Hue(x),
+            Self::Shift(x),
+            Self::ColorContrast(x),
+            Self::HsvSaturation(x),
+        ];
+        all.into_iter().find(|factor| factor.name() == name).ok_or_else(|| {
+            let names = all.map(Self::name).join(", ");
+            Error::value("color_jitter", format!("{name:?}"), format!("there are {names}"))
+        })
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Brightness(_) => "brightness",
+            Self::Contrast(_) => "contrast",
+            Self::Saturation(_) => "saturation",
+            Self::Hue(_) => "hue",
+            Self::Shift(_) => "shift",
+            Self::ColorContrast(_) => "color_contrast",
+            Self::HsvSaturation(_) => "hsv_saturation",
+        }
+    }
+
+    /// How far it goes.
+    pub fn strength(self) -> f32 {
+        match self {
+            Self::Brightness(x) | Self::Contrast(x) | Self::Saturation(x) | Self::Hue(x) => x,
+            Self::Shift(x) | Self::ColorContrast(x) | Self::HsvSaturation(x) => x,
+        }
+    }
+
+    /// Its kind on a GPU.
+    fn kind(self) -> FactorKind {
+        match self {
+            Self::Brightness(_) => FactorKind::Brightness,
+            Self::Contrast(_) => FactorKind::Contrast,
+            Self::Saturation(_) => FactorKind::Saturation,
+            Self::Hue(_) => FactorKind::Hue,
+            Self::Shift(_) => FactorKind::Shift,
+            Self::ColorContrast(_) => FactorKind::ColorContrast,
+            Self::HsvSaturation(_) => FactorKind::HsvSaturation,
+        }
+    }
+
     /// Whether it leaves an image as it is: what a strength of 0 draws. (A turn by 0 would still round.)
     pub fn is_none(self) -> bool {
         match self {

@@ -2,6 +2,7 @@
 //!
 //! Only the part is read. Resizing is Pillow's: two passes of a filter that widens with the reduction, rounded in between.
 use super::RgbView;
+use super::operation::Values;
 use crate::error::{Error, Result, checked_range};
 use crate::kernels::image::resample::resample;
 use crate::kernels::isa::Isa;
@@ -21,6 +22,31 @@ pub struct Crop {
     pub height: usize,
     /// Columns.
     pub width: usize,
+}
+
+impl From<Crop> for Values {
+    fn from(Crop { top, left, height, width }: Crop) -> Self {
+        let [top, left, height, width] = [top, left, height, width].map(|x| x as f64);
+        Self::of([("top", top), ("left", left), ("height", height), ("width", width)])
+    }
+}
+
+impl TryFrom<&Values> for Crop {
+    type Error = Error;
+
+    /// Fractions and numbers below 0 are refused.
+    fn try_from(values: &Values) -> Result<Self> {
+        let numbers = values.get(["top", "left", "height", "width"])?;
+        if !numbers.iter().all(|&x| x >= 0.0 && x.fract() == 0.0) {
+            return Err(Error::value(
+                "crop",
+                format!("{numbers:?}"),
+                "whole pixels from 0 up: top, left, height, width",
+            ));
+        }
+        let [top, left, height, width] = numbers.map(|x| x as usize);
+        Ok(Self { top, left, height, width })
+    }
 }
 
 impl Crop {

@@ -1,42 +1,53 @@
-//! Left becomes right, or top bottom, with a probability.
+//! Left becomes right, or top bottom.
+use super::device::DeviceStep;
+use super::operation::{Operation, Room, Size, Values, parsed};
 use super::{Planes, RgbView};
-use crate::error::{Result, checked_probability};
+use crate::error::Result;
 use crate::kernels::image::flip;
 use crate::kernels::isa::Isa;
-use crate::random::{Generator, comes};
+use crate::random::Generator;
+use serde::Deserialize;
+use std::sync::Arc;
 
-/// The operation with its settings.
+/// The operation, one of two.
 #[derive(Clone, Copy, Debug)]
-pub struct RandomFlip {
-    horizontal: f32,
-    vertical: f32,
+enum Flip {
+    Horizontal,
+    Vertical,
 }
 
-impl RandomFlip {
-    /// With these probabilities.
-    ///
-    /// # Errors
-    /// One outside [0, 1].
-    pub fn new(horizontal: f32, vertical: f32) -> Result<Self> {
-        Ok(Self {
-            horizontal: checked_probability("hf_prob", horizontal)?,
-            vertical: checked_probability("vf_prob", vertical)?,
-        })
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {}
+
+pub(super) fn make_horizontal(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
+    let Settings {} = parsed("horizontal_flip", settings)?;
+    Ok(Arc::new(Flip::Horizontal))
+}
+
+pub(super) fn make_vertical(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
+    let Settings {} = parsed("vertical_flip", settings)?;
+    Ok(Arc::new(Flip::Vertical))
+}
+
+impl Operation for Flip {
+    fn sample(&self, _: &mut Generator, _: Size) -> Values {
+        Values::default()
     }
 
-    /// Whether to flip horizontally, and vertically.
-    pub fn sample(&self, generator: &mut Generator) -> (bool, bool) {
-        (comes(generator, self.horizontal), comes(generator, self.vertical))
+    fn apply(&self, _: Isa, planes: &mut Planes, values: &Values, _: &mut Room) -> Result<()> {
+        let [] = values.get([])?;
+        match self {
+            Self::Horizontal => planes.flip_horizontally(),
+            Self::Vertical => planes.flip_vertically(),
+        }
+        Ok(())
     }
 
-    /// Flips.
-    pub fn apply(planes: &mut Planes, (horizontally, vertically): (bool, bool)) {
-        if horizontally {
-            planes.flip_horizontally();
-        }
-        if vertically {
-            planes.flip_vertically();
-        }
+    fn device_steps(&self, values: &Values, _: Size) -> Result<Vec<DeviceStep>> {
+        let [] = values.get([])?;
+        let horizontally = matches!(self, Self::Horizontal);
+        Ok(vec![DeviceStep::Flip { horizontally, vertically: !horizontally }])
     }
 }
 

@@ -1,16 +1,19 @@
 //! A Gaussian blur with a probability: the taps of torchvision's `gaussian_blur`, or the boxes of Pillow's `GaussianBlur`.
 use super::Planes;
-use crate::error::{Error, Result, checked_probability, checked_range};
+use super::device::DeviceStep;
+use super::operation::{Operation, Room, Size, Values, parsed};
+use crate::error::{Error, Result, checked_range};
 use crate::kernels::image::gaussian_blur;
 use crate::kernels::isa::Isa;
-use crate::random::{Generator, comes, uniform};
+use crate::random::{Generator, uniform};
+use serde::Deserialize;
+use std::sync::Arc;
 
 pub use gaussian_blur::BlurScratch;
 
 /// The operation with its settings.
 #[derive(Clone, Copy, Debug)]
 pub struct GaussianBlur {
-    p: f32,
     sigma: (f32, f32),
     kernel: BlurKernel,
 }
@@ -25,51 +28,64 @@ pub enum BlurKernel {
 }
 
 impl GaussianBlur {
-    /// With this probability; sigma evenly from a range. SimCLR and BYOL: 23 taps at 224x224, sigma from 0.1 to 2.
+    /// Sigma evenly from a range. SimCLR and BYOL: 23 taps at 224x224, sigma from 0.1 to 2.
     ///
     /// # Errors
-    /// A probability outside [0, 1], a sigma that is not above 0, an even number of taps.
-    pub fn new(p: f32, sigma: (f32, f32), kernel: BlurKernel) -> Result<Self> {
+    /// A sigma that is not above 0, an even number of taps.
+    pub fn new(sigma: (f32, f32), kernel: BlurKernel) -> Result<Self> {
         if let BlurKernel::Taps(taps) = kernel {
             checked_kernel_size(taps)?;
         }
         let sigma = checked_range(
-            "sigmas",
+            "sigma",
             sigma,
             (f32::MIN_POSITIVE, MOST),
             "a range (low, high) with 0 < low <= high <= 1e4",
         )?;
-        Ok(Self { p: checked_probability("gaussian_blur", p)?, sigma, kernel })
+        Ok(Self { sigma, kernel })
     }
+}
 
-    /// The sigma, if it is to be applied.
-    pub fn sample(&self, generator: &mut Generator) -> Option<f32> {
-        let (apply, sigma) = (comes(generator, self.p), uniform(generator, self.sigma));
-        apply.then_some(sigma)
-    }
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    sigma: (f32, f32),
+    /// None: Pillow's boxes.
+    kernel_size: Option<usize>,
+}
 
-    /// What stands for the Gaussian.
-    pub fn kernel(&self) -> BlurKernel {
-        self.kernel
-    }
+pub(super) fn make(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
+    let Settings { sigma, kernel_size } = parsed("gaussian_blur", settings)?;
+    Ok(Arc::new(GaussianBlur::new(sigma, kernel_size.map_or(BlurKernel::Boxes, BlurKernel::Taps))?))
+}
 
-    /// Its taps, if it has them.
-    pub fn taps(&self) -> Option<usize> {
+impl Operation for GaussianBlur {
+    fn check(&self, (height, width): Size) -> Result<()> {
         match self.kernel {
-            BlurKernel::Taps(taps) => Some(taps),
-            BlurKernel::Boxes => None,
+            BlurKernel::Taps(taps) => check_taps(taps, (height, width)),
+            BlurKernel::Boxes => Ok(()),
         }
     }
 
-    /// Blurs.
-    ///
-    /// # Errors
-    /// See [`gaussian_blur()`] and [`box_blur`].
-    pub fn apply(&self, isa: Isa, planes: &mut Planes, sigma: f32, scratch: &mut BlurScratch) -> Result<()> {
+    fn sample(&self, generator: &mut Generator, _: Size) -> Values {
+        Values::of([("sigma", uniform(generator, self.sigma).into())])
+    }
+
+    fn apply(&self, isa: Isa, planes: &mut Planes, values: &Values, room: &mut Room) -> Result<()> {
+        let [sigma] = values.get(["sigma"])?;
         match self.kernel {
-            BlurKernel::Taps(taps) => gaussian_blur(isa, planes, taps, sigma, scratch),
-            BlurKernel::Boxes => box_blur(isa, planes, sigma, scratch),
+            BlurKernel::Taps(taps) => gaussian_blur(isa, planes, taps, sigma as f32, &mut room.blur),
+            BlurKernel::Boxes => box_blur(isa, planes, sigma as f32, &mut room.blur),
         }
+    }
+
+    fn device_steps(&self, values: &Values, _: Size) -> Result<Vec<DeviceStep>> {
+        let [sigma] = values.get(["sigma"])?.map(|sigma| sigma as f32);
+        checked_sigma(sigma)?;
+        Ok(vec![match self.kernel {
+            BlurKernel::Taps(taps) => DeviceStep::Taps(taps, half_of_taps(taps, sigma)),
+            BlurKernel::Boxes => DeviceStep::Boxes(sigma),
+        }])
     }
 }
 
@@ -88,11 +104,7 @@ pub fn gaussian_blur(
     scratch: &mut BlurScratch,
 ) -> Result<()> {
     checked_kernel_size(kernel_size)?;
-    let side = planes.height().min(planes.width());
-    if kernel_size / 2 >= side {
-        let remedy = format!("at most {} taps for an image of {}x{}", 2 * side - 1, planes.height(), planes.width());
-        return Err(Error::value("kernel_size", kernel_size, remedy));
-    }
+    check_taps(kernel_size, (planes.height(), planes.width()))?;
     checked_sigma(sigma)?;
     gaussian_blur::gaussian_blur(isa, &half_of_taps(kernel_size, sigma), planes, scratch);
     Ok(())
@@ -122,6 +134,18 @@ fn checked_sigma(sigma: f32) -> Result<()> {
     match sigma > 0.0 && sigma <= MOST {
         true => Ok(()),
         false => Err(Error::value("sigma", sigma, "a number above 0, up to 1e4")),
+    }
+}
+
+/// Whether an image has as many pixels to reflect.
+fn check_taps(taps: usize, (height, width): Size) -> Result<()> {
+    let side = height.min(width);
+    match taps / 2 < side {
+        true => Ok(()),
+        false => {
+            let remedy = format!("at most {} taps for an image of {height}x{width}", 2 * side - 1);
+            Err(Error::value("kernel_size", taps, remedy))
+        }
     }
 }
 

@@ -1,28 +1,37 @@
-//! Three equal colours of an image's luma (ITU-R 601-2), with a probability.
+//! Three equal colours of an image's luma (ITU-R 601-2).
 use super::Planes;
-use crate::error::{Result, checked_probability};
+use super::device::DeviceStep;
+use super::operation::{Operation, Room, Size, Values, parsed};
+use crate::error::Result;
 use crate::kernels::image::color;
 use crate::kernels::isa::Isa;
-use crate::random::{Generator, comes};
+use crate::random::Generator;
+use serde::Deserialize;
+use std::sync::Arc;
 
-/// The operation with its settings.
-#[derive(Clone, Copy, Debug)]
-pub struct RandomGrayscale {
-    p: f32,
+/// The operation.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grayscale {}
+
+pub(super) fn make(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
+    Ok(Arc::new(parsed::<Grayscale>("grayscale", settings)?))
 }
 
-impl RandomGrayscale {
-    /// With this probability.
-    ///
-    /// # Errors
-    /// One outside [0, 1].
-    pub fn new(p: f32) -> Result<Self> {
-        Ok(Self { p: checked_probability("random_gray_scale", p)? })
+impl Operation for Grayscale {
+    fn sample(&self, _: &mut Generator, _: Size) -> Values {
+        Values::default()
     }
 
-    /// Whether to apply it.
-    pub fn sample(&self, generator: &mut Generator) -> bool {
-        comes(generator, self.p)
+    fn apply(&self, isa: Isa, planes: &mut Planes, values: &Values, room: &mut Room) -> Result<()> {
+        let [] = values.get([])?;
+        grayscale(isa, planes, &mut room.gray);
+        Ok(())
+    }
+
+    fn device_steps(&self, values: &Values, _: Size) -> Result<Vec<DeviceStep>> {
+        let [] = values.get([])?;
+        Ok(vec![DeviceStep::Gray])
     }
 }
 

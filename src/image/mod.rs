@@ -1,16 +1,21 @@
 //! One image, and what augments it: a file an operation, each with a `sample` that draws its parameters and a pure function
-//! that applies them.
+//! that applies them (`operation.rs` has the contract).
 //!
 //! Images are decoded and cropped as pixels ([`RgbImage`]), and augmented colour by colour ([`Planes`]). The arithmetic is
 //! Pillow's, as torchvision calls it, unless an operation says otherwise.
+mod affine;
 mod color_jitter;
 mod crop;
 mod decode;
+mod device;
+mod erasing;
 mod flip;
 mod gaussian_blur;
 mod grayscale;
 mod jpeg;
+mod operation;
 mod output;
+mod posterize;
 mod refused;
 mod rotate;
 mod solarize;
@@ -19,15 +24,15 @@ pub use crate::kernels::image::planes::Planes;
 pub use color_jitter::{ColorFactors, ColorJitter, Factor, JitterForm, brighten};
 pub use crop::{Crop, Interpolation, RandomResizedCrop, ResampleScratch, Resampled, resized_crop};
 pub use decode::{DecodeOptions, Decoded, color_profile, decode, read};
-pub use flip::{RandomFlip, hflip};
-pub(crate) use gaussian_blur::half_of_taps;
+pub use device::DeviceStep;
+pub use flip::hflip;
 pub use gaussian_blur::{BlurKernel, BlurScratch, GaussianBlur, box_blur, gaussian_blur};
-pub use grayscale::{RandomGrayscale, grayscale};
-pub use output::{Dtype, Normalize, Output};
+pub use grayscale::{Grayscale, grayscale};
+pub use operation::{OPERATIONS, Operation, Probability, Room, Size, Stage, Values, operation};
+pub use output::{Dtype, Normalize, NumbersMut, Output};
 use refused::{BROKEN, Refused};
-pub(crate) use rotate::rotation_axes;
-pub use rotate::{RandomRotation, rotate};
-pub use solarize::{RandomSolarize, solarize};
+pub use rotate::rotate;
+pub use solarize::{Solarize, solarize};
 
 /// An image as pixels, `[height][width][3]`, red first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! A finished view as numbers: bytes as they are, or `(x / 255 - mean) / std` of each colour as torchvision's `ToTensor` and
 //! `Normalize` compute it; colours first or last.
-use super::Planes;
+use super::{Crop, Planes};
 use crate::error::{Error, Result};
 use crate::kernels::isa::Isa;
 use half::f16;
@@ -32,6 +32,45 @@ pub struct Output {
     table: Table,
     normalize: Normalize,
     channels_last: bool,
+}
+
+/// What has left, to change.
+#[derive(Debug)]
+pub struct NumbersMut<'a> {
+    /// Rows and columns.
+    pub size: (usize, usize),
+    bytes: &'a mut [u8],
+    dtype: Dtype,
+    channels_last: bool,
+}
+
+impl NumbersMut<'_> {
+    /// Fills a part with one colour; of bytes, rounded and cut off at 0 and 255.
+    ///
+    /// # Panics
+    /// If it reaches beyond the view.
+    pub fn fill(&mut self, part: Crop, color: [f32; 3]) {
+        match self.dtype {
+            Dtype::U8 => self.fill_with(part, color.map(|x| x.round_ties_even() as u8)),
+            Dtype::F16 => self.fill_with(part, color.map(f16::from_f32)),
+            Dtype::F32 => self.fill_with(part, color),
+        }
+    }
+
+    fn fill_with<T: bytemuck::Pod>(&mut self, Crop { top, left, height, width }: Crop, color: [T; 3]) {
+        let ((rows, columns), numbers) = (self.size, bytemuck::cast_slice_mut::<u8, T>(self.bytes));
+        for y in top..top + height {
+            match self.channels_last {
+                true => {
+                    let row = &mut numbers[3 * (y * columns + left)..][..3 * width];
+                    row.chunks_exact_mut(3).for_each(|pixel| pixel.copy_from_slice(&color));
+                }
+                false => color.into_iter().enumerate().for_each(|(c, x)| {
+                    numbers[(c * rows + y) * columns + left..][..width].fill(x);
+                }),
+            }
+        }
+    }
 }
 
 /// What each byte of each colour becomes.
@@ -92,6 +131,11 @@ impl Output {
     /// Whether colours are the innermost axis.
     pub fn channels_last(&self) -> bool {
         self.channels_last
+    }
+
+    /// What was written of a view of this size, to change.
+    pub fn numbers_mut<'a>(&self, size: (usize, usize), bytes: &'a mut [u8]) -> NumbersMut<'a> {
+        NumbersMut { size, bytes, dtype: self.dtype(), channels_last: self.channels_last }
     }
 
     /// Writes a view into the memory of its numbers.

@@ -1,30 +1,42 @@
-//! A turn about the middle with a probability, corners black: torchvision's `RandomRotation` of a PIL image, nearest pixels.
+//! A turn about the middle, corners black: torchvision's `RandomRotation` of a PIL image, nearest pixels.
 use super::Planes;
-use crate::error::{Error, Result, checked_probability, checked_range};
-use crate::random::{Generator, comes, uniform};
+use super::device::DeviceStep;
+use super::operation::{Operation, Room, Size, Values, parsed};
+use crate::error::{Error, Result, checked_range};
+use crate::kernels::isa::Isa;
+use crate::random::{Generator, uniform};
+use serde::Deserialize;
+use std::sync::Arc;
 
 /// The operation with its settings.
-#[derive(Clone, Copy, Debug)]
-pub struct RandomRotation {
-    p: f32,
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    /// Counter-clockwise, evenly from a range.
     degrees: (f32, f32),
 }
 
-impl RandomRotation {
-    /// With this probability; degrees counter-clockwise, evenly from a range.
-    ///
-    /// # Errors
-    /// A probability outside [0, 1], a reversed range, or one beyond a circle.
-    pub fn new(p: f32, degrees: (f32, f32)) -> Result<Self> {
-        let remedy = "a range (low, high) in degrees with -360 <= low <= high <= 360";
-        let degrees = checked_range("rr_degrees", degrees, (-360.0, 360.0), remedy)?;
-        Ok(Self { p: checked_probability("rr_prob", p)?, degrees })
+pub(super) fn make(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
+    let rotation = parsed::<Rotation>("rotation", settings)?;
+    let remedy = "a range (low, high) in degrees with -360 <= low <= high <= 360";
+    checked_range("degrees", rotation.degrees, (-360.0, 360.0), remedy)?;
+    Ok(Arc::new(rotation))
+}
+
+impl Operation for Rotation {
+    fn sample(&self, generator: &mut Generator, _: Size) -> Values {
+        Values::of([("degrees", uniform(generator, self.degrees).into())])
     }
 
-    /// The degrees, if it is to be applied.
-    pub fn sample(&self, generator: &mut Generator) -> Option<f32> {
-        let (apply, degrees) = (comes(generator, self.p), uniform(generator, self.degrees));
-        apply.then_some(degrees)
+    fn apply(&self, _: Isa, planes: &mut Planes, values: &Values, room: &mut Room) -> Result<()> {
+        let [degrees] = values.get(["degrees"])?;
+        rotate(planes, degrees, &mut room.planes)
+    }
+
+    fn device_steps(&self, values: &Values, (height, width): Size) -> Result<Vec<DeviceStep>> {
+        let [degrees] = values.get(["degrees"])?;
+        checked_degrees(degrees)?;
+        Ok(vec![DeviceStep::Turn(rotation_axes(degrees, height, width))])
     }
 }
 
@@ -33,12 +45,17 @@ impl RandomRotation {
 /// # Errors
 /// Degrees that are no finite number.
 pub fn rotate(planes: &mut Planes, degrees: f64, room: &mut Planes) -> Result<()> {
-    if !degrees.is_finite() {
-        return Err(Error::value("angle", degrees, "a finite number of degrees"));
-    }
+    checked_degrees(degrees)?;
     let (columns, rows) = rotation_axes(degrees, planes.height(), planes.width());
     planes.turn(columns, rows, room);
     Ok(())
+}
+
+fn checked_degrees(degrees: f64) -> Result<()> {
+    match degrees.is_finite() {
+        true => Ok(()),
+        false => Err(Error::value("angle", degrees, "a finite number of degrees")),
+    }
 }
 
 /// Where a turned pixel comes from, as [`Planes::turn`] takes it: columns, rows.

@@ -1,29 +1,40 @@
-//! Bright bytes inverted, with a probability.
-use crate::error::{Result, checked_probability};
+//! Bright bytes inverted.
+use super::Planes;
+use super::device::DeviceStep;
+use super::operation::{Operation, Room, Size, Values, parsed};
+use crate::error::Result;
 use crate::kernels::image::color;
 use crate::kernels::isa::Isa;
-use crate::random::{Generator, comes};
+use crate::random::Generator;
+use serde::Deserialize;
+use std::sync::Arc;
 
 /// The operation with its settings.
-#[derive(Clone, Copy, Debug)]
-pub struct RandomSolarize {
-    p: f32,
-    /// Bytes below it stay.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Solarize {
+    /// Bytes below it stay; BYOL's is 128.
     pub threshold: u8,
 }
 
-impl RandomSolarize {
-    /// With this probability; BYOL's threshold is 128.
-    ///
-    /// # Errors
-    /// A probability outside [0, 1].
-    pub fn new(p: f32, threshold: u8) -> Result<Self> {
-        Ok(Self { p: checked_probability("solarization_prob", p)?, threshold })
+pub(super) fn make(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
+    Ok(Arc::new(parsed::<Solarize>("solarize", settings)?))
+}
+
+impl Operation for Solarize {
+    fn sample(&self, _: &mut Generator, _: Size) -> Values {
+        Values::default()
     }
 
-    /// Whether to apply it.
-    pub fn sample(&self, generator: &mut Generator) -> bool {
-        comes(generator, self.p)
+    fn apply(&self, isa: Isa, planes: &mut Planes, values: &Values, _: &mut Room) -> Result<()> {
+        let [] = values.get([])?;
+        solarize(isa, planes.as_mut_slice(), self.threshold);
+        Ok(())
+    }
+
+    fn device_steps(&self, values: &Values, _: Size) -> Result<Vec<DeviceStep>> {
+        let [] = values.get([])?;
+        Ok(vec![DeviceStep::Solarize(self.threshold)])
     }
 }
 

@@ -30,7 +30,7 @@ pub use transformer::{Stylized, Transformer};
 use crate::error::{Error, Result, checked_probability, checked_range};
 use crate::kernels::inference::pixels::PixelsMut;
 use crate::kernels::isa::Precision;
-use crate::random::{Key, comes, uniform};
+use crate::random::{Generator, Key, comes, uniform};
 use crate::weights::Model;
 use crate::weights::network;
 use rand::Rng;
@@ -83,6 +83,16 @@ pub struct StyleParams {
     pub style: Drawn,
 }
 
+impl StyleParams {
+    /// Which vector of the bank or image of the batch its style is, if it is one.
+    pub fn index(&self) -> Option<usize> {
+        match self.style {
+            Drawn::Index(index) => Some(index),
+            Drawn::Vector(_) => None,
+        }
+    }
+}
+
 /// Algorithm 1 with its settings.
 #[derive(Clone, Debug)]
 pub struct Sassl {
@@ -113,18 +123,18 @@ impl Sassl {
 
     /// Draws for a batch of `n` images; image `i` has the stream `(key.seed, key.epoch, key.index + i, key.view)`.
     pub fn sample(&self, key: Key, n: usize) -> Vec<StyleParams> {
-        (0..n).map(|i| self.sample_one(Key { index: key.index.wrapping_add(i as u64), ..key }, i, n)).collect()
+        let key = |i| Key { index: key.index.wrapping_add(i as u64), ..key };
+        (0..n).map(|i| self.sample_one(&mut key(i).generator(), i, n)).collect()
     }
 
-    /// Draws for image `i` of a batch of `n`, from the stream `key`.
-    pub fn sample_one(&self, key: Key, i: usize, n: usize) -> StyleParams {
-        let mut generator = key.generator();
-        let apply = comes(&mut generator, self.p);
-        let alpha = uniform(&mut generator, self.alpha);
-        let beta = uniform(&mut generator, self.beta);
+    /// Draws for image `i` of a batch of `n`.
+    pub fn sample_one(&self, generator: &mut Generator, i: usize, n: usize) -> StyleParams {
+        let apply = comes(generator, self.p);
+        let alpha = uniform(generator, self.alpha);
+        let beta = uniform(generator, self.beta);
         let style = match &self.styles {
             Styles::Bank(bank) => Drawn::Index(generator.random_range(0..bank.len() as u64) as usize),
-            Styles::Gaussian(gaussian) => Drawn::Vector(gaussian.sample(&mut generator)),
+            Styles::Gaussian(gaussian) => Drawn::Vector(gaussian.sample(generator)),
             Styles::Batch if n == 1 => Drawn::Index(0),
             // One of the n - 1 others.
             Styles::Batch => {

@@ -51,19 +51,19 @@ def test_every_kernel_compiles(arch):
 def test_kernels_of_views_compile(arch):
     need_nvrtc()
     for recipe in (MoCoV2Transform(32, rr_prob=0.5), BYOLTransform(32, cj_form="byol", normalize=None, dtype="uint8")):
-        core = recipe._core
+        core = recipe.core
         params = core.sample_batch(3, 16, 40, 44)
         assert [core.sample(3, 40, 44, index=i) for i in range(16)] == params
-        out = layout(recipe.dtype, 32, 32)
-        assert min(cuda_views(core, layout(), params, out, 1 << 20).compile(arch).values()) > 1000
+        out = [(0, layout(recipe.dtype, 32, 32)), (1 << 20, layout(recipe.dtype, 32, 32))]
+        assert min(cuda_views(core, layout(), params, out).compile(arch).values()) > 1000
     with pytest.raises(ValueError, match=r"crop = .* a part of an image of 30x30"):
-        cuda_views(core, layout("uint8", 30, 30), params, out, 1 << 20)
+        cuda_views(core, layout("uint8", 30, 30), params, out)
     with pytest.raises(ValueError, match="views are made of uint8 images"):
-        cuda_views(core, layout("float32"), params, out, 1 << 20)
+        cuda_views(core, layout("float32"), params, out)
     styled = MoCoV2Transform(32, style=SASSL(p=1.0, styles="batch"), styled_view="both")
-    with pytest.raises(ValueError, match="the left view alone has styles of the batch"):
+    with pytest.raises(ValueError, match="one step alone, the first, has styles of the batch"):
         cuda_views(
-            styled._core, layout(), styled._core.sample_batch(3, 4, 40, 44), out, 1, CudaStylizer(styled.style.stylizer)
+            styled.core, layout(), styled.core.sample_batch(3, 4, 40, 44), out, CudaStylizer(styled.style.stylizer)
         )
 
 
@@ -136,7 +136,7 @@ def no_launches(monkeypatch):
     """Tensors of the CPU go the way to a GPU and back, all but the launches; what was run, and what was loaded."""
     need("torch")
     import torch
-    from sassl.transforms import plain, two_views
+    from sassl.transforms import plain, views
 
     ran, loaded = [], []
 
@@ -147,7 +147,7 @@ def no_launches(monkeypatch):
         else:
             out.zero_()
 
-    for module in (plain, two_views):
+    for module in (plain, views):
         monkeypatch.setattr(module, "is_cuda", lambda value: isinstance(value, torch.Tensor))
     monkeypatch.setattr(cuda, "_load", lambda plan, device: loaded.append(len(plan)))
     monkeypatch.setattr(cuda, "_run", run)
@@ -205,11 +205,29 @@ def test_the_way_of_two_views_to_a_gpu_and_back():
         assert len(recipe.params) == 5
         one = recipe(batch[0, :1])
         assert [view.shape for view in one] == [shape, shape]
-        with pytest.raises(ValueError, match="expected a pair for each of 5 images, got 2"):
-            recipe.apply_params(batch, recipe._core.sample_batch(0, 2, 40, 44))
+        with pytest.raises(ValueError, match="expected those of each of 5 images, got 2"):
+            recipe.apply_params(batch, recipe.core.sample_batch(0, 2, 40, 44))
         with pytest.raises(ValueError, match=r"expected a uint8 tensor \(N, 3, H, W\)"):
             recipe(batch.float())
         assert [view.shape for view in recipe(batch[:0])] == [(0, *shape)] * 2
+
+
+def test_what_a_gpu_cannot_do_is_told_by_name(no_launches):
+    import torch
+    from sassl.transforms import Views
+    from sassl.transforms.operations import Erasing, HorizontalFlip, RandomResizedCrop
+
+    batch, crop = torch.zeros(2, 3, 40, 44, dtype=torch.uint8), RandomResizedCrop(32)
+    multi = Views([crop, HorizontalFlip()], [RandomResizedCrop((16, 20))], [crop])
+    assert [view.shape for view in multi(batch)] == [(2, 3, 32, 32), (2, 3, 16, 20), (2, 3, 32, 32)]
+    for view, message in (
+        ([crop, Erasing(p=1.0)], 'views = "erasing": it changes what leaves'),
+        ([crop, lambda image: image], "a function of Python has no kernels"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Views(view)(batch)
+    with pytest.raises(ValueError, match="2 different SASSL in them"):
+        Views([crop, block()], [crop, block()])(batch)
 
 
 def test_compilers_call_it_as_it_is():

@@ -95,7 +95,7 @@ def test_views_are_the_transforms(folder, images):
         number = int(os.path.basename(name)[:2])
         assert np.array_equal(image, images[number])
         assert target == number % 3 == views[name][2]
-        params = transform._core.sample(11, *image.shape[:2], epoch=4, index=index)
+        params = transform.core.sample(11, *image.shape[:2], epoch=4, index=index)
         assert all(map(np.array_equal, transform.apply_params(image, params), views[name][:2]))
 
 
@@ -165,15 +165,16 @@ def test_styles_of_the_batch(folder, position):
     else:
         z = np.concatenate([stylizer.encode(image[None]) for image in images])
     # A draw of the batch is the number of one of its images.
-    params = style._block.sample(9, 6, view=1 << 63)
-    assert all(i != j for i, j in enumerate(params.style))
-    for i, j in enumerate(params.style):
-        one = StyleParams(params.apply[i : i + 1], params.alpha[i : i + 1], params.beta[i : i + 1], z[j : j + 1])
+    drawn_styles = [left["sassl"] for left, _ in transform.core.sample_batch(9, 6, 100, 100)]
+    for i, params in enumerate(drawn_styles):
+        (j,) = params.style
+        assert i != j
+        one = StyleParams(params.apply, params.alpha, params.beta, z[j : j + 1])
         if position == "after_crop":
             expected = style.apply_params(np.ascontiguousarray(content[i]), one)
         else:
             styled = style.apply_params(images[i], one)
-            drawn = plain._core.sample(9, *styled.shape[:2], index=i)
+            drawn = plain.core.sample(9, *styled.shape[:2], index=i)
             expected = plain.apply_params(styled, drawn)[0].transpose(1, 2, 0)
         assert np.array_equal(expected, left[i].transpose(1, 2, 0)), i
 

@@ -173,7 +173,7 @@ def test_what_cannot_be(images):
         with pytest.raises(error, match=message):
             evaluation.encode(function, images, preprocessing=PLAIN)
     for settings, message in (
-        ({"size": 0}, "input_size = 0"),
+        ({"size": 0}, "size = 0"),
         ({"resize": 15}, "resize = 15: expected a whole number from 16 up"),
         ({"interpolation": "nearest"}, 'interpolation = \'nearest\': expected "bilinear" or "bicubic"'),
         ({"normalize": {"mean": [0, 0, 0]}}, "normalize = .*expected a dict of"),

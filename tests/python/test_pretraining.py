@@ -777,7 +777,7 @@ def test_folders_that_cannot_be(folder, tmp_path):
     with pytest.raises(ValueError, match=r"style = .*: the run in"):
         simclr(style="default").fit(folder, 1, batch_size=8, out=tmp_path / "run", resume=True, quiet=True)
     other = Arrays(np.zeros((24, 16, 16, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"checkpoint-.*of other data; state\['source'\]"):
+    with pytest.raises(ValueError, match=r"checkpoint-.*of other data"):
         simclr().fit(other, 1, batch_size=8, out=tmp_path / "run", resume=True, quiet=True)
     assert not (tmp_path / "run" / ".sassl.lock").exists()
 

@@ -16,6 +16,10 @@ from sassl.transforms.plain import SASSL
 RECIPES = (MoCoV2Transform, SimCLRTransform, BYOLTransform)
 
 
+def crop_of(params):
+    return params["random_resized_crop"].values()
+
+
 def seeded(recipe, seed=0, **options):
     return recipe(generator=np.random.default_rng(seed), **{"output": "numpy", **options})
 
@@ -41,27 +45,28 @@ def test_views_are_torchvisions_of_the_same_draws(flower, blur):
     for _ in range(40):
         views = transform(flower)
         for view, params in zip(views, transform.params, strict=True):
-            expected = tv.resized_crop(image, *params.crop, [224, 224])
-            for name, factor in params.jitter:
+            expected = tv.resized_crop(image, *crop_of(params), [224, 224])
+            drawn = {name: params[name] for name in params}
+            for name, factor in (drawn["color_jitter"] or {}).items():
                 expected = adjust[name](expected, factor)
-            if params.grayscale:
+            sigma, solarize = (drawn["gaussian_blur"] or {}).get("sigma"), drawn["solarize"] is not None
+            if drawn["grayscale"] is not None:
                 expected = tv.to_grayscale(expected, 3)
-            if params.sigma is not None:
+            if sigma is not None:
                 if blur is None:
-                    expected = expected.filter(ImageFilter.GaussianBlur(params.sigma))
+                    expected = expected.filter(ImageFilter.GaussianBlur(sigma))
                 else:
                     tensor = torch.from_numpy(np.array(expected)).permute(2, 0, 1)
-                    expected = Image.fromarray(tv.gaussian_blur(tensor, blur, params.sigma).permute(1, 2, 0).numpy())
-            if params.solarize:
-                expected = tv.solarize(expected, 128)
-            expected = tv.hflip(expected) if params.flip[0] else expected
-            expected = tv.vflip(expected) if params.flip[1] else expected
+                    expected = Image.fromarray(tv.gaussian_blur(tensor, blur, sigma).permute(1, 2, 0).numpy())
+            expected = tv.solarize(expected, 128) if solarize else expected
+            expected = tv.hflip(expected) if drawn["horizontal_flip"] is not None else expected
+            expected = tv.vflip(expected) if drawn["vertical_flip"] is not None else expected
             expected = tv.normalize(tv.to_tensor(expected), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).numpy()
             off = np.abs(view - expected)
             # A blur by taps may differ by one grey level, which solarizing turns into its negative.
-            limit = 0 if blur is None or params.sigma is None else 1 / 255 / 0.224 + 1e-6
-            assert off.max() <= limit or (params.solarize and (off > limit).mean() < 1e-4), params
-            kinds.add((bool(params.jitter), params.grayscale, params.sigma is None, params.solarize, params.flip))
+            limit = 0 if blur is None or sigma is None else 1 / 255 / 0.224 + 1e-6
+            assert off.max() <= limit or (solarize and (off > limit).mean() < 1e-4), params
+            kinds.add(tuple(value is None for value in drawn.values()))
     assert len(kinds) > 12
 
 
@@ -75,14 +80,14 @@ def test_style_is_that_of_sassl_and_changes_nothing_else(flower, position):
     assert np.array_equal(right, plain_right)
     assert not np.array_equal(left, plain_left)
     params, plain = with_style.params, without.params
-    assert params[0].crop == plain[0].crop
+    assert {name: params[0][name] for name in plain[0]} == dict(plain[0])
     assert params[1] == plain[1]
-    assert params[0].style.apply.all()
-    assert params[1].style is None
-    if position == "after_crop" and not params[0].grayscale:
+    assert params[0]["sassl"].apply.all()
+    assert "sassl" not in params[1]
+    if position == "after_crop" and params[0]["grayscale"] is None:
         bare = seeded(MoCoV2Transform, 3, cj_prob=0, gaussian_blur=0, hf_prob=0, normalize=None, dtype="uint8")
         view = bare.apply_params(flower, plain)[0].transpose(1, 2, 0)
-        styled = style.apply_params(view, params[0].style).transpose(2, 0, 1) / np.float32(255)
+        styled = style.apply_params(view, params[0]["sassl"]).transpose(2, 0, 1) / np.float32(255)
         mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
         assert np.array_equal((styled - mean[:, None, None]) / std[:, None, None], left)
 
@@ -91,10 +96,10 @@ def test_styled_view_and_p(flower):
     for which, expected in (("left", (True, False)), ("right", (False, True)), ("both", (True, True))):
         transform = seeded(SimCLRTransform, style=SASSL(p=0.8), styled_view=which)
         drawn = [transform.sample(100, 100) for _ in range(200)]
-        assert tuple(p.style is not None for p in drawn[0]) == expected
-    applied = np.mean([p[0].style.apply[0] for p in drawn])
+        assert tuple("sassl" in p for p in drawn[0]) == expected
+    applied = np.mean([p[0]["sassl"].apply[0] for p in drawn])
     assert 0.7 < applied < 0.9
-    assert {p[0].style == p[1].style for p in drawn} == {False}
+    assert {p[0]["sassl"] == p[1]["sassl"] for p in drawn} == {False}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -151,7 +156,7 @@ def test_dtypes_and_interpolations_of_other_packages(flower):
         for mode in (InterpolationMode.BICUBIC, Image.Resampling.BICUBIC, 3):
             transform = seeded(SimCLRTransform, dtype=dtype, interpolation=mode)
             assert all(map(np.array_equal, transform(flower), views))
-            assert (transform.dtype, transform._settings["interpolation"]) == ("float16", "bicubic")
+            assert (transform.dtype, transform.interpolation) == ("float16", "bicubic")
     bilinear = seeded(SimCLRTransform, interpolation=InterpolationMode.BILINEAR)
     assert all(map(np.array_equal, bilinear(flower), seeded(SimCLRTransform, interpolation="bilinear")(flower)))
 
@@ -189,17 +194,18 @@ def test_defaults_are_the_methods_own():
 
     moco, simclr, byol = map(drawn, RECIPES)
     for views, least in ((moco, 0.2), (simclr, 0.08), (byol, 0.08)):
-        areas = [p.crop[2] * p.crop[3] / (375 * 500) for pair in views for p in pair]
+        crops = [p["random_resized_crop"] for pair in views for p in pair]
+        areas = [crop["height"] * crop["width"] / (375 * 500) for crop in crops]
         assert least * 0.95 < min(areas) < least * 1.3
-    rate = lambda views, which, of: np.mean([bool(of(pair[which])) for pair in views])  # noqa: E731
-    blurred, solarized = (lambda p: p.sigma is not None), (lambda p: p.solarize)
+    rate = lambda views, which, of: np.mean([pair[which][of] is not None for pair in views])  # noqa: E731
+    blurred, solarized = "gaussian_blur", "solarize"
     assert (rate(byol, 0, blurred), rate(byol, 0, solarized)) == (1, 0)
     assert 0.05 < rate(byol, 1, blurred) < 0.16
     assert 0.14 < rate(byol, 1, solarized) < 0.27
     assert 0.43 < rate(moco, 0, blurred) < 0.57
-    assert 0.74 < rate(simclr, 1, lambda p: p.jitter) < 0.86
-    assert max(x for pair in simclr for p in pair for name, x in p.jitter if name == "brightness") > 1.7
-    assert {name for pair in byol for p in pair for name, _ in p.jitter} == {
+    assert 0.74 < rate(simclr, 1, "color_jitter") < 0.86
+    assert max(p["color_jitter"]["brightness"] for pair in simclr for p in pair if p["color_jitter"]) > 1.7
+    assert {name for pair in byol for p in pair for name in p["color_jitter"] or ()} == {
         "shift",
         "color_contrast",
         "hsv_saturation",
@@ -215,7 +221,7 @@ def test_pickles_and_replays(flower):
     params = transform.params
     assert all(map(np.array_equal, copy(flower), (left, right)))
     assert all(map(np.array_equal, copy.apply_params(flower, params), (left, right)))
-    assert "crop=" in repr(params[0])
+    assert "random_resized_crop(top=" in repr(params[0])
     again = pickle.loads(pickle.dumps(params))
     assert again == params
     assert all(map(np.array_equal, copy.apply_params(flower, again), (left, right)))
@@ -223,19 +229,46 @@ def test_pickles_and_replays(flower):
 
 def test_params_are_made_by_hand(flower):
     transform = BYOLTransform(output="numpy", style=SASSL())
-    plain = ViewParams((0, 0, 100, 100))
-    assert plain == ViewParams(crop=(0, 0, 100, 100), jitter=[], style=None)
-    left, right = transform.apply_params(flower, (ViewParams((0, 0, 100, 100), flip=(True, False)), plain))
+    crop = {"top": 0, "left": 0, "height": 100, "width": 100}
+    plain = ViewParams({"random_resized_crop": crop})
+    assert plain == ViewParams({"random_resized_crop": crop})
+    assert dict(plain) == {"random_resized_crop": crop}
+    flipped = ViewParams({"random_resized_crop": crop, "horizontal_flip": {}, "grayscale": None})
+    left, right = transform.apply_params(flower, [flipped, plain])
     assert np.array_equal(left, right[..., ::-1])
-    with pytest.raises(ValueError, match="jitter: expected none or four pairs"):
-        ViewParams((0, 0, 9, 9), jitter=[("hue", 0.1)])
-    with pytest.raises(ValueError, match='jitter = "gamma"'):
-        ViewParams((0, 0, 9, 9), jitter=[("gamma", 0.1)] * 4)
+    for drawn, message in (
+        ({"color_jitter": {"gamma": 0.1}}, 'color_jitter = "gamma"'),
+        ({"gaussian_blur": {}}, "params = "),
+        ({"gaussian_blur": {"sigma": -1.0}}, "sigma = -1"),
+        ({"blur": {}}, 'params = "blur"'),
+        ({"sassl": {}}, 'params = "sassl"'),
+        ({"random_resized_crop": {**crop, "width": 9000}}, "crop = "),
+        ({"random_resized_crop": None}, 'params = "random_resized_crop"'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            transform.apply_params(flower, [ViewParams({"random_resized_crop": crop, **drawn}), plain])
+    with pytest.raises(ValueError, match="params = no crop"):
+        transform.apply_params(flower, [ViewParams({}), plain])
+    with pytest.raises(ValueError, match="params: expected one for each of 2 views"):
+        transform.apply_params(flower, [plain])
     with pytest.raises(ValueError, match="style: expected that of one image"):
-        ViewParams((0, 0, 9, 9), style=transform.style.sample(2))
-    styled = ViewParams((0, 0, 100, 100), style=SASSL(p=1.0).sample())
-    with pytest.raises(ValueError, match="these views have no style"):
-        BYOLTransform(output="numpy").apply_params(flower, (styled, plain))
+        ViewParams({"sassl": transform.style.sample(2)})
+    styled = ViewParams({"random_resized_crop": crop, "sassl": SASSL(p=1.0).sample()})
+    with pytest.raises(ValueError, match='params = "sassl"'):
+        BYOLTransform(output="numpy").apply_params(flower, [styled, plain])
+
+
+def test_a_recipe_is_a_value(flower):
+    transform = MoCoV2Transform(64, output="numpy", cj_strength=0.5)
+    other = transform.replace(min_scale=0.5)
+    assert (other.cj_strength, other.min_scale, other.shape) == (0.5, 0.5, (3, 64, 64))
+    assert transform.keywords() == {"input_size": 64, "output": "numpy", "cj_strength": 0.5}
+    assert repr(MoCoV2Transform(64, output="numpy")) == "MoCoV2Transform(input_size=64, output='numpy')"
+    with pytest.raises(AttributeError):
+        transform.cj_strength = 0.2
+    with pytest.raises(TypeError, match="cj_strenght"):
+        transform.replace(cj_strenght=0.2)
+    assert SimCLRTransform(64, output="numpy").keywords(MoCoV2Transform)["kernel_size"] == 7
 
 
 @pytest.mark.parametrize("degrees", [None, 30, (10, 20)])
@@ -248,11 +281,13 @@ def test_rotations_are_lightlys(flower, degrees):
     drawn = []
     for _ in range(30):
         for view, params in zip(transform(flower), transform.params, strict=True):
-            expected = tv.resized_crop(Image.fromarray(flower), *params.crop, [64, 64], tv.InterpolationMode.BICUBIC)
-            if params.rotation is not None:
-                expected = tv.rotate(expected, params.rotation)
-                drawn.append(params.rotation)
-            expected = tv.hflip(expected) if params.flip[0] else expected
+            expected = tv.resized_crop(
+                Image.fromarray(flower), *crop_of(params), [64, 64], tv.InterpolationMode.BICUBIC
+            )
+            if params["rotation"] is not None:
+                drawn.append(params["rotation"]["degrees"])
+                expected = tv.rotate(expected, drawn[-1])
+            expected = tv.hflip(expected) if params["horizontal_flip"] is not None else expected
             assert np.array_equal(view.transpose(1, 2, 0), expected), params
     assert 15 < len(drawn) < 45
     low, high = {None: (90, 90), 30: (-30, 30), (10, 20): (10, 20)}[degrees]
@@ -293,8 +328,8 @@ def test_rotations_are_lightlys(flower, degrees):
         ({"rr_degrees": (1, 2, 3)}, r"rr_degrees = \(1, 2, 3\)"),
         ({"cj_hue": 0.7}, "cj_hue"),
         ({"cj_form": "tf"}, "cj_form = 'tf'"),
-        ({"styled_view": "first"}, 'styled_view = "first"'),
-        ({"style_position": "last"}, 'style_position = "last"'),
+        ({"styled_view": "first"}, "styled_view = 'first'"),
+        ({"style_position": "last"}, "style_position = 'last'"),
         ({"dtype": "uint8"}, "normalize = None"),
         ({"dtype": "int8"}, "dtype = 'int8'"),
         ({"dtype": np.float64}, "dtype = 'float64'"),

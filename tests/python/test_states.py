@@ -126,6 +126,28 @@ def test_a_state_goes_on_with_other_ranks(folder, before, after, styles):
     assert_same(union([list(loader) for loader in resumed]), union([whole[1]]))
 
 
+def test_a_last_batch_of_fewer_images_than_ranks():
+    """All ranks but the first have rows that are filled, and their styles are of the image that the first one has."""
+    from sassl import StyleBank
+
+    images = np.random.default_rng(1).integers(0, 256, (9, 24, 24, 3), np.uint8)
+    plain = {"min_scale": 1.0, "cj_prob": 0, "random_gray_scale": 0, "gaussian_blur": 0, "hf_prob": 0}
+    options = {"drop_last": False, "shuffle": False}
+    made = [
+        list(loader)[1] for loader in loaders(4, images, recipe(style=SASSL(p=1.0, styles="batch"), **plain), **options)
+    ]
+    content = [list(loader)[1] for loader in loaders(4, images, recipe(**plain), **options)]
+    bank = StyleBank.from_images([content[0][0][0][0].transpose(1, 2, 0)])
+    expected = [
+        list(loader)[1] for loader in loaders(4, images, recipe(style=SASSL(p=1.0, styles=bank), **plain), **options)
+    ]
+    for rank in range(4):
+        assert made[rank][1].tolist() == [0]
+        assert made[rank][2] == [f"arrays[{[8, 0, 1, 2][rank]}]"]
+        assert np.array_equal(made[rank][0][0], expected[rank][0][0])
+        assert not np.array_equal(made[rank][0][0], content[rank][0][0]) or rank == 0
+
+
 def test_a_state_of_another_batch_says_what_to_give(folder):
     state = loaders(1, folder)[0].state_dict()
     loader = TwoViewLoader(folder, recipe(), 8, seed=3, rank=1, world_size=2)

@@ -3,11 +3,8 @@
 use crate::style::{model, random, with_predictor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sassl::data::{BatchStyles, Position, Styling, TwoViews, View, ViewsParams};
-use sassl::image::{
-    BlurKernel, ColorJitter, Dtype, GaussianBlur, Interpolation, JitterForm, Normalize, Output, RandomFlip,
-    RandomGrayscale, RandomResizedCrop, RandomRotation, RandomSolarize, RgbView,
-};
+use sassl::data::{Action, BatchStyles, Step, Styling, View, ViewParams, Views};
+use sassl::image::{Dtype, Interpolation, Normalize, Output, Probability, RandomResizedCrop, RgbView, operation};
 use sassl::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, Number, PixelType, Plan, Space, Weights, stored};
 use sassl::kernels::image::color::cuda::{Chain, DeviceFactor, FactorKind, jitter};
 use sassl::kernels::image::color::turn_hue;
@@ -21,6 +18,7 @@ use sassl::random::Key;
 use sassl::style::cuda::{DeviceStylizer, StyleSource};
 use sassl::style::{Bank, Drawn, Images, Sassl, StyleParams, Styles, Stylizer};
 use sassl::weights::Model;
+use serde_json::json;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::path::Path;
@@ -204,13 +202,13 @@ pub(crate) fn device(cuda: &DeviceStylizer, images: Memory, out: usize, styles: 
 
 /// Every kind of layer: dense and separable, each kernel's size, upsampled or not, both predictors.
 fn models() -> Vec<(&'static str, Model)> {
-    let cnn = serde_json::json!({"kind": "cnn", "size": 48, "smallest": 32, "channels": [5, 20, 33], "dim": DIM});
-    let small = |transformer| random(serde_json::json!({"predictor": cnn.clone(), "transformer": transformer}), 4);
+    let cnn = json!({"kind": "cnn", "size": 48, "smallest": 32, "channels": [5, 20, 33], "dim": DIM});
+    let small = |transformer| random(json!({"predictor": cnn.clone(), "transformer": transformer}), 4);
     vec![
         ("like lite", model(1)),
         (
             "like the mobile pair",
-            small(serde_json::json!({
+            small(json!({
                 "dim": DIM,
                 "contract": [{"kernel": 9, "stride": 1, "channels": 8}, {"kernel": 3, "stride": 2, "channels": 24}],
                 "residual": {"blocks": 1, "separable": false},
@@ -220,7 +218,7 @@ fn models() -> Vec<(&'static str, Model)> {
         ),
         (
             "dense, with a skip at full size",
-            small(serde_json::json!({
+            small(json!({
                 "dim": DIM,
                 "contract": [{"kernel": 5, "stride": 2, "channels": 70}],
                 "residual": {"blocks": 1, "separable": false},
@@ -230,7 +228,7 @@ fn models() -> Vec<(&'static str, Model)> {
         ),
         (
             "a separable head that upsamples",
-            small(serde_json::json!({
+            small(json!({
                 "dim": DIM,
                 "contract": [{"kernel": 3, "stride": 2, "channels": 16}],
                 "residual": {"blocks": 0, "separable": false},
@@ -240,7 +238,7 @@ fn models() -> Vec<(&'static str, Model)> {
         ),
         (
             "contracting layers with norms, as styleaug's",
-            small(serde_json::json!({
+            small(json!({
                 "dim": DIM,
                 "contract": [{"kernel": 5, "stride": 1, "channels": 8}, {"kernel": 3, "stride": 2, "channels": 12}],
                 "contract_norm": true,
@@ -251,7 +249,7 @@ fn models() -> Vec<(&'static str, Model)> {
         ),
         (
             "maps narrower than their padding",
-            small(serde_json::json!({
+            small(json!({
                 "dim": DIM,
                 "contract": [{"kernel": 3, "stride": 2, "channels": 4}, {"kernel": 15, "stride": 2, "channels": 8}],
                 "residual": {"blocks": 0, "separable": false},
@@ -435,9 +433,8 @@ fn magentas_predictors_are_those_of_the_cpu() {
     if Emulator::get().is_none() {
         return;
     }
-    let mobile = serde_json::json!({"kind": "mobilenet_v2", "size": 32, "dim": DIM});
-    let inception =
-        serde_json::json!({"kind": "inception_v3", "activation": "relu6", "pools_count_zeros": false, "dim": DIM});
+    let mobile = json!({"kind": "mobilenet_v2", "size": 32, "dim": DIM});
+    let inception = json!({"kind": "inception_v3", "activation": "relu6", "pools_count_zeros": false, "dim": DIM});
     for predictor in [mobile, inception] {
         let model = with_predictor(predictor, 4);
         let (n, height, width) = (2, 43, 50);
@@ -456,102 +453,160 @@ fn magentas_predictors_are_those_of_the_cpu() {
     }
 }
 
-/// Two views with everything drawn often.
+/// An operation that comes with this probability.
+fn image(kind: &str, name: &str, p: f32, settings: &serde_json::Value) -> Step {
+    let operation = operation(kind, &settings.to_string()).unwrap();
+    Step { name: name.into(), action: Action::Image(operation, Probability::constant(p).unwrap()) }
+}
+
+fn crop(interpolation: Interpolation) -> Step {
+    let crop = RandomResizedCrop::new((0.08, 1.0), (0.75, 1.333)).unwrap();
+    Step { name: "crop".into(), action: Action::Crop(crop, interpolation) }
+}
+
+/// Two views with everything drawn often, as the recipes have it; `style` gives the steps before the crop and after it.
 fn two_views(
-    form: JitterForm,
-    kernel: BlurKernel,
+    form: &str,
+    taps: Option<usize>,
     interpolation: Interpolation,
     size: (usize, usize),
     output: (Dtype, bool),
-    styling: Option<Styling>,
-) -> TwoViews {
-    let view = View {
-        crop: RandomResizedCrop::new((0.08, 1.0), (0.75, 1.333)).unwrap(),
-        interpolation,
-        jitter: ColorJitter::new(0.8, 0.4, 0.4, 0.4, 0.2, form).unwrap(),
-        grayscale: RandomGrayscale::new(0.2).unwrap(),
-        blur: GaussianBlur::new(0.6, (0.1, 9.0), kernel).unwrap(),
-        solarize: RandomSolarize::new(0.3, 128).unwrap(),
-        flip: RandomFlip::new(0.5, 0.3).unwrap(),
-        rotation: RandomRotation::new(0.3, (-90.0, 90.0)).unwrap(),
+    style: impl Fn(usize) -> [Vec<Step>; 2],
+) -> Views {
+    let view = |which| {
+        let [before, after] = style(which);
+        let jitter = json!({"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.2, "form": form});
+        let others = [
+            image("rotation", "rotation", 0.3, &json!({"degrees": [-90.0, 90.0]})),
+            image("horizontal_flip", "horizontal_flip", 0.5, &json!({})),
+            image("vertical_flip", "vertical_flip", 0.3, &json!({})),
+            image("color_jitter", "color_jitter", 0.8, &jitter),
+            image("grayscale", "grayscale", 0.2, &json!({})),
+            image("gaussian_blur", "gaussian_blur", 0.6, &json!({"sigma": [0.1, 9.0], "kernel_size": taps})),
+            image("solarize", "solarize", 0.3, &json!({"threshold": 128})),
+        ];
+        let steps = before.into_iter().chain([crop(interpolation)]).chain(after).chain(others);
+        View::new(steps.collect(), size, self::output(output)).unwrap()
     };
-    let normalize = if output.0 == Dtype::U8 { Normalize::NONE } else { NORMALIZE };
-    let output = Output::new(output.0, normalize, output.1).unwrap();
-    TwoViews::new(Isa::detect().unwrap(), [view; 2], size, styling, output).unwrap()
+    Views::new(Isa::detect().unwrap(), vec![view(0), view(1)]).unwrap()
+}
+
+/// One view of all operations in an order that is no recipe's.
+fn another_order(size: (usize, usize), dtype: Dtype) -> Views {
+    let jitter = json!({"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.2, "form": "torchvision"});
+    let shear = [-20.0, 20.0, -9.0, 9.0];
+    let affine = json!({"degrees": [-40.0, 40.0], "translate": [0.2, 0.1], "scale": [0.7, 1.4], "shear": shear});
+    let taps = json!({"sigma": [0.5, 2.0], "kernel_size": 5});
+    let boxes = json!({"sigma": [0.5, 2.0], "kernel_size": null});
+    let steps = vec![
+        crop(Interpolation::Bilinear),
+        image("solarize", "first", 0.5, &json!({"threshold": 100})),
+        image("horizontal_flip", "flip", 0.5, &json!({})),
+        image("color_jitter", "jitter", 0.7, &jitter),
+        image("gaussian_blur", "taps", 0.6, &taps),
+        image("color_jitter", "again", 0.7, &jitter),
+        image("affine", "affine", 0.5, &affine),
+        image("posterize", "posterize", 0.5, &json!({"bits": 3})),
+        image("grayscale", "gray", 0.3, &json!({})),
+        image("gaussian_blur", "boxes", 0.5, &boxes),
+        image("vertical_flip", "other flip", 0.5, &json!({})),
+        image("solarize", "second", 0.5, &json!({"threshold": 50})),
+        image("solarize", "third", 0.5, &json!({"threshold": 200})),
+        image("gaussian_blur", "more taps", 0.6, &taps),
+        image("solarize", "last", 0.5, &json!({"threshold": 150})),
+    ];
+    let view = View::new(steps, size, output((dtype, false))).unwrap();
+    Views::new(Isa::detect().unwrap(), vec![view]).unwrap()
+}
+
+fn output((dtype, channels_last): (Dtype, bool)) -> Output {
+    let normalize = if dtype == Dtype::U8 { Normalize::NONE } else { NORMALIZE };
+    Output::new(dtype, normalize, channels_last).unwrap()
 }
 
 const NORMALIZE: Normalize = Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /// Draws for a batch of images of this size.
-fn draws(views: &TwoViews, size: (usize, usize), n: usize) -> Vec<ViewsParams> {
+fn draws(views: &Views, size: (usize, usize), n: usize) -> Vec<Vec<ViewParams>> {
     let key = |i| Key { seed: 5, epoch: 0, index: i as u64, view: 0 };
     (0..n).map(|i| views.sample(key(i), size, (i, n))).collect()
 }
 
-/// Where both views of a batch go, one batch after the other.
-fn places(views: &TwoViews, n: usize) -> [DeviceImages; 2] {
-    let (height, width) = views.size();
-    let pixels = match views.output().dtype() {
-        Dtype::U8 => PixelType::U8,
-        Dtype::F16 => PixelType::F16,
-        Dtype::F32 => PixelType::F32,
+/// Where each view of a batch goes, one batch after the other.
+fn places(views: &Views, n: usize) -> Vec<DeviceImages> {
+    let mut first = 0;
+    let place = |view: &View| {
+        let (height, width) = view.size();
+        let pixels = match view.output().dtype() {
+            Dtype::U8 => PixelType::U8,
+            Dtype::F16 => PixelType::F16,
+            Dtype::F32 => PixelType::F32,
+        };
+        let dense = layout(Space::Out, pixels, (height, width));
+        let planar = [3 * height * width, width, 1, height * width].map(|x| x as i64);
+        let strides = if view.output().channels_last() { dense.strides } else { planar.into() };
+        let bytes = first;
+        first += n * view.bytes();
+        DeviceImages { at: At { space: Space::Out, bytes }, strides, ..dense }
     };
-    let dense = layout(Space::Out, pixels, (height, width));
-    let planar = [3 * height * width, width, 1, height * width].map(|x| x as i64);
-    let strides = if views.output().channels_last() { dense.strides } else { planar.into() };
-    let bytes = 3 * height * width * views.output().dtype().size();
-    [0, n].map(|first| DeviceImages { at: At { space: Space::Out, bytes: first * bytes }, strides, ..dense })
+    views.views().iter().map(place).collect()
 }
 
-/// The bytes of both views of a batch by the kernels and by the CPU, `[view][image]` and as the views have them.
+/// The bytes of all views of a batch by the kernels and by the CPU, `[view][image]` and as the views have them.
 fn both(
-    views: &TwoViews,
+    views: &Views,
     (height, width): (usize, usize),
     n: usize,
     style: Option<(&DeviceStylizer, StyleSource)>,
 ) -> [Vec<u8>; 2] {
     let pixels = bytes(n * height * width * 3);
     let params = draws(views, (height, width), n);
-    let (h, w) = views.size();
-    let view = h * w * 3 * views.output().dtype().size();
     let image = |i: usize| {
         let bytes = &pixels[i * height * width * 3..][..height * width * 3];
         RgbView { height, width, bytes }
     };
     let z: Vec<f32> = (0..n).flat_map(|i| views.encode(image(i), &params[i]).unwrap()).collect();
-    let mut reference = Memory::new(2 * n * view);
+    let all = n * views.views().iter().map(View::bytes).sum::<usize>();
+    let mut reference = Memory::new(all);
     for (i, params) in params.iter().enumerate() {
-        let (left, right) = reference.bytes()[..2 * n * view].split_at_mut(n * view);
-        let out = [left, right].map(|side| &mut side[i * view..][..view]);
+        let mut rest = &mut reference.bytes()[..all];
+        let mut out = vec![];
+        for view in views.views() {
+            let (own, others) = rest.split_at_mut(n * view.bytes());
+            out.push(&mut own[i * view.bytes()..][..view.bytes()]);
+            rest = others;
+        }
         let batch = views.needs_batch().then_some(BatchStyles { z: &z, place: i });
         views.apply(image(i), params, batch, out).unwrap();
     }
     let images = layout(Space::Images, PixelType::U8, (height, width));
-    let plan = views.plan(&images, &params, places(views, n).each_ref(), style).unwrap();
+    let plan = views.plan(&images, &params, &places(views, n), style).unwrap();
     let none = DeviceStylizer::new(&model(1), false).unwrap();
     let cuda = style.map_or(&none, |style| style.0);
-    let mut device = device(cuda, Memory::of(&pixels), 2 * n * view, &bank(4));
+    let mut device = device(cuda, Memory::of(&pixels), all, &bank(4));
     device.run_all(&plan);
-    [device.out, reference].map(|mut memory| memory.bytes()[..2 * n * view].to_vec())
+    [device.out, reference].map(|mut memory| memory.bytes()[..all].to_vec())
 }
 
 /// A recipe, the size of images, how many.
-type Case = (TwoViews, (usize, usize), usize);
+type Case = (Views, (usize, usize), usize);
 
 /// Small ones; tiles and words that end before the view does; taps that no tile holds; lines that no block holds.
 fn cases() -> Vec<Case> {
-    use BlurKernel::{Boxes, Taps};
     use Interpolation::{Bicubic, Bilinear};
-    use JitterForm::{Byol, Torchvision};
-    let of = |form, blur, interpolation, size, output| two_views(form, blur, interpolation, size, output, None);
+    let of = |form, taps, interpolation, size, output| {
+        two_views(form, taps, interpolation, size, output, |_| [vec![], vec![]])
+    };
     vec![
-        (of(Torchvision, Taps(5), Bilinear, (17, 14), (Dtype::F32, false)), (40, 25), 8),
-        (of(Byol, Boxes, Bicubic, (17, 14), (Dtype::F16, true)), (40, 25), 8),
-        (of(Torchvision, Boxes, Bicubic, (16, 20), (Dtype::U8, false)), (25, 40), 8),
-        (of(Byol, Taps(23), Bilinear, (70, 68), (Dtype::U8, true)), (90, 41), 4),
-        (of(Torchvision, Taps(185), Bilinear, (96, 101), (Dtype::F32, true)), (31, 60), 3),
-        (of(Torchvision, Boxes, Bilinear, (3, 3100), (Dtype::F16, false)), (30, 20), 3),
-        (of(Byol, Boxes, Bilinear, (1600, 7), (Dtype::F32, false)), (20, 30), 3),
+        (of("torchvision", Some(5), Bilinear, (17, 14), (Dtype::F32, false)), (40, 25), 8),
+        (of("byol", None, Bicubic, (17, 14), (Dtype::F16, true)), (40, 25), 8),
+        (of("torchvision", None, Bicubic, (16, 20), (Dtype::U8, false)), (25, 40), 8),
+        (of("byol", Some(23), Bilinear, (70, 68), (Dtype::U8, true)), (90, 41), 4),
+        (of("torchvision", Some(185), Bilinear, (96, 101), (Dtype::F32, true)), (31, 60), 3),
+        (of("torchvision", None, Bilinear, (3, 3100), (Dtype::F16, false)), (30, 20), 3),
+        (of("byol", None, Bilinear, (1600, 7), (Dtype::F32, false)), (20, 30), 3),
+        (another_order((17, 14), Dtype::F32), (40, 25), 24),
+        (another_order((20, 31), Dtype::U8), (25, 40), 24),
     ]
 }
 
@@ -613,28 +668,31 @@ fn styled_views_are_those_of_the_cpu() {
     let model = model(1);
     let stylizer = Arc::new(Stylizer::new(&model, KernelPath::new(Isa::Scalar, Precision::Exact)).unwrap());
     let cuda = DeviceStylizer::new(&model, true).unwrap();
-    for (from, position) in [
-        (StyleSource::Bank(4), Position::AfterCrop),
-        (StyleSource::Batch, Position::AfterCrop),
-        (StyleSource::Bank(4), Position::BeforeCrop),
-    ] {
+    for (from, before) in [(StyleSource::Bank(4), false), (StyleSource::Batch, false), (StyleSource::Bank(4), true)] {
         let styles = match from {
             StyleSource::Bank(_) => Styles::Bank(Arc::new(Bank::new(bank(4), DIM, stylizer.space(), None).unwrap())),
             StyleSource::Batch => Styles::Batch,
         };
         let sassl = Sassl::new(0.9, (0.1, 0.3), (0.3, 0.5), styles).unwrap();
-        let styled = [true, from != StyleSource::Batch];
-        let styling = Styling { stylizer: stylizer.clone(), sassl, styled, position };
-        let (blur, output) = (BlurKernel::Taps(5), (Dtype::F32, false));
-        let form = JitterForm::Torchvision;
-        let views = two_views(form, blur, Interpolation::Bilinear, (17, 14), output, Some(styling));
+        let style = |which| {
+            let step = Step {
+                name: "sassl".into(),
+                action: Action::Style(Styling { stylizer: stylizer.clone(), sassl: sassl.clone() }),
+            };
+            match (which == 0 || from != StyleSource::Batch, before) {
+                (false, _) => [vec![], vec![]],
+                (true, true) => [vec![step], vec![]],
+                (true, false) => [vec![], vec![step]],
+            }
+        };
+        let views = two_views("torchvision", Some(5), Interpolation::Bilinear, (17, 14), (Dtype::F32, false), style);
         let [ours, reference] = both(&views, (40, 25), 3, Some((&cuda, from)));
         let [ours, reference] = [&ours, &reference].map(|bytes| bytemuck::pod_collect_to_vec::<u8, f32>(bytes));
         // Levels of bytes before they were normalized; a hue may turn one by more.
         let off: Vec<f32> = ours.iter().zip(&reference).map(|(a, b)| (a - b).abs() * 0.226 * 255.0).collect();
         assert!(ours.iter().all(|x| x.is_finite()));
         let far = off.iter().filter(|&&off| off > 1.5).count();
-        assert!(far * 1000 <= off.len(), "{far} of {} numbers; {from:?}, {position:?}", off.len());
+        assert!(far * 1000 <= off.len(), "{far} of {} numbers; {from:?}, {before}", off.len());
     }
 }
 
@@ -667,7 +725,7 @@ fn every_kernel_compiles_for_every_architecture() {
     }
     for (views, size, n) in cases() {
         let images = layout(Space::Images, PixelType::U8, size);
-        let plan = views.plan(&images, &draws(&views, size, n), places(&views, n).each_ref(), None).unwrap();
+        let plan = views.plan(&images, &draws(&views, size, n), &places(&views, n), None).unwrap();
         kernels.extend(plan.launches.into_iter().map(|launch| launch.kernel));
     }
     for arch in [75, 80, 86, 89, 90, 100, 120] {

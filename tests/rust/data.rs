@@ -49,19 +49,22 @@ impl Source for BlackImages {
     }
 }
 
-fn views() -> TwoViews {
-    let view = View {
-        crop: RandomResizedCrop::new((0.2, 1.0), (0.75, 4.0 / 3.0)).unwrap(),
-        interpolation: Interpolation::Bilinear,
-        jitter: ColorJitter::new(0.0, 0.4, 0.4, 0.4, 0.1, JitterForm::Torchvision).unwrap(),
-        grayscale: RandomGrayscale::new(0.0).unwrap(),
-        blur: GaussianBlur::new(0.5, (0.1, 2.0), BlurKernel::Boxes).unwrap(),
-        solarize: RandomSolarize::new(0.0, 128).unwrap(),
-        flip: RandomFlip::new(0.5, 0.0).unwrap(),
-        rotation: RandomRotation::new(0.3, (90.0, 90.0)).unwrap(),
+/// Two views of 4x4 bytes: a crop, a turn, a flip, a blur.
+fn views() -> Views {
+    let crop = RandomResizedCrop::new((0.2, 1.0), (0.75, 4.0 / 3.0)).unwrap();
+    let image = |kind: &str, p: f32, settings: &str| Step {
+        name: kind.into(),
+        action: Action::Image(operation(kind, settings).unwrap(), Probability::constant(p).unwrap()),
     };
+    let steps = vec![
+        Step { name: "crop".into(), action: Action::Crop(crop, Interpolation::Bilinear) },
+        image("rotation", 0.3, r#"{"degrees": [90.0, 90.0]}"#),
+        image("horizontal_flip", 0.5, "{}"),
+        image("gaussian_blur", 0.5, r#"{"sigma": [0.1, 2.0], "kernel_size": null}"#),
+    ];
     let output = Output::new(Dtype::U8, Normalize::NONE, false).unwrap();
-    TwoViews::new(Isa::supported().last().unwrap(), [view, view], (4, 4), None, output).unwrap()
+    let view = View::new(steps, (4, 4), output).unwrap();
+    Views::new(Isa::supported().last().unwrap(), vec![view.clone(), view]).unwrap()
 }
 
 fn loader(source: impl Source + 'static, on_error: OnError, on_damage: OnDamage) -> Arc<Loader> {
@@ -72,12 +75,13 @@ fn loader(source: impl Source + 'static, on_error: OnError, on_damage: OnDamage)
 
 /// Memory of its own for the views of `n` images.
 fn memory(n: usize, each: usize) -> Memory {
-    [(), ()].map(|()| {
+    let one = |()| {
         let mut owner = vec![0_u8; n * each].into_boxed_slice();
         let at = owner.as_mut_ptr();
         // SAFETY: what a box holds stays where it is when the box moves, and nobody uses this one.
         unsafe { Slots::new(at, each, n, Box::new(owner)) }
-    })
+    };
+    [(), ()].map(one).into()
 }
 
 /// Everything that an epoch gives, errors too.
@@ -86,7 +90,7 @@ fn all(loader: &Arc<Loader>, threads: usize) -> Vec<Result<Batch>> {
     let mut made = vec![];
     while epoch.has_next() {
         while let Some(n) = epoch.wanted() {
-            epoch.open(memory(n, loader.views().bytes()));
+            epoch.open(memory(n, loader.views().views()[0].bytes()));
         }
         made.extend(epoch.next(Duration::from_secs(10)).transpose());
     }
@@ -157,15 +161,21 @@ fn views_are_made_of_the_region_alone() {
                     (part.top..part.top + part.height).contains(&y) && (part.left..part.left + part.width).contains(&x);
                 *byte = if cut && !within { 255 } else { (i * i * 31) as u8 };
             }
-            let mut made = [(), ()].map(|()| vec![0; views.bytes()]);
-            let [left, right] = &mut made;
-            views.apply(image.view(), &params, None, [left, right]).unwrap();
+            let mut made: Vec<Vec<u8>> = views.views().iter().map(|view| vec![0; view.bytes()]).collect();
+            views.apply(image.view(), &params, None, made.iter_mut().map(|view| &mut view[..]).collect()).unwrap();
             made
         });
         assert_eq!(whole, cut, "image {index}");
-        let tight = |a: usize, b: usize, found: usize| assert_eq!(a.min(b), found);
-        tight(params[0].crop.top, params[1].crop.top, part.top);
-        tight(params[0].crop.left, params[1].crop.left, part.left);
+        let first = |name: &str| {
+            let of_view = |params: &ViewParams| match params.of("crop") {
+                Some(Drawn::Values(Some(values))) => {
+                    values.0.iter().find(|(own, _)| own == name).map(|(_, x)| *x as usize)
+                }
+                other => panic!("{other:?}"),
+            };
+            params.iter().filter_map(of_view).min().unwrap()
+        };
+        assert_eq!((first("top"), first("left")), (part.top, part.left));
     }
 }
 
@@ -175,7 +185,7 @@ fn an_epoch_that_is_left_ends() {
     for opened in 0..3 {
         let mut epoch = loader.start(0, 0, 4, 2).unwrap();
         for _ in 0..opened {
-            epoch.open(memory(4, loader.views().bytes()));
+            epoch.open(memory(4, loader.views().views()[0].bytes()));
         }
         epoch.close();
         assert!(!epoch.has_next() && epoch.wanted().is_none());

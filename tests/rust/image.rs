@@ -71,7 +71,7 @@ fn paths_agree_to_the_bit() {
             planes(isa, &image).write(isa, &mut back);
             assert_eq!(back, image.bytes, "{} {height}x{width}", isa.name());
             let (mut flipped, mut out) = (planes(isa, &image), vec![0; image.bytes.len()]);
-            RandomFlip::apply(&mut flipped, (true, false));
+            flipped.flip_horizontally();
             flipped.write(isa, &mut out);
             assert_eq!(hflip(isa, image.view()), out, "{} {height}x{width}", isa.name());
         }
@@ -238,41 +238,34 @@ proptest! {
 }
 
 #[test]
-fn draws_stay_within_their_ranges_and_come_as_often_as_they_should() {
-    let jitter = |form| ColorJitter::new(0.8, 0.4, 0.4, 0.2, 0.1, form).unwrap();
-    let jitters = [jitter(JitterForm::Torchvision), jitter(JitterForm::Byol)];
-    let blur = GaussianBlur::new(0.5, (0.1, 2.0), BlurKernel::Taps(23)).unwrap();
-    let flip = RandomFlip::new(0.5, 0.0).unwrap();
-    let (mut jittered, mut blurred, mut flipped) = (0, 0, 0);
+fn draws_stay_within_their_ranges_in_any_order() {
+    let jitter = |form: &str| {
+        let settings =
+            format!(r#"{{"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1, "form": "{form}"}}"#);
+        operation("color_jitter", &settings).unwrap()
+    };
+    let jitters = [jitter("torchvision"), jitter("byol")];
+    let blur = operation("gaussian_blur", r#"{"sigma": [0.1, 2.0], "kernel_size": 23}"#).unwrap();
     let mut first = [0; 4];
     for index in 0..4000 {
         let mut generator = generator(index);
-        if let Some(factors) = jitters[index as usize % 2].sample(&mut generator) {
-            jittered += 1;
-            for (place, factor) in factors.into_iter().enumerate() {
-                let (kind, inside) = match factor {
-                    Factor::Brightness(x) => (0, (0.6..=1.4).contains(&x)),
-                    Factor::Contrast(x) => (1, (0.6..=1.4).contains(&x)),
-                    Factor::Saturation(x) => (2, (0.8..=1.2).contains(&x)),
-                    Factor::Hue(x) => (3, (-0.1..=0.1).contains(&x)),
-                    Factor::Shift(x) => (0, (-0.4..=0.4).contains(&x)),
-                    Factor::ColorContrast(x) => (1, (0.6..=1.4).contains(&x)),
-                    Factor::HsvSaturation(x) => (2, (0.8..=1.2).contains(&x)),
-                };
-                assert!(inside, "{factor:?}");
-                first[kind] += usize::from(place == 0);
-            }
+        let Values(factors) = jitters[index as usize % 2].sample(&mut generator, (32, 32));
+        for (place, (name, x)) in factors.into_iter().enumerate() {
+            let (kind, inside) = match &*name {
+                "brightness" => (0, (0.599..=1.401).contains(&x)),
+                "contrast" | "color_contrast" => (1, (0.599..=1.401).contains(&x)),
+                "saturation" | "hsv_saturation" => (2, (0.799..=1.201).contains(&x)),
+                "hue" => (3, (-0.101..=0.101).contains(&x)),
+                "shift" => (0, (-0.401..=0.401).contains(&x)),
+                other => panic!("{other}"),
+            };
+            assert!(inside, "{name}: {x}");
+            first[kind] += usize::from(place == 0);
         }
-        if let Some(sigma) = blur.sample(&mut generator) {
-            assert!((0.1..=2.0).contains(&sigma));
-            blurred += 1;
-        }
-        let (horizontally, vertically) = flip.sample(&mut generator);
-        assert!(!vertically);
-        flipped += usize::from(horizontally);
+        let [sigma] = blur.sample(&mut generator, (32, 32)).get(["sigma"]).unwrap();
+        assert!((0.099..=2.001).contains(&sigma));
     }
-    assert!((3100..3300).contains(&jittered) && (1900..2100).contains(&blurred) && (1900..2100).contains(&flipped));
-    assert!(first.iter().all(|n| (700..900).contains(n)), "{first:?}");
+    assert!(first.iter().all(|n| (900..1100).contains(n)), "{first:?}");
 }
 
 #[test]
@@ -280,15 +273,15 @@ fn settings_that_cannot_be() {
     let errors = [
         RandomResizedCrop::new((0.5, 1.2), (0.75, 1.3)).unwrap_err(),
         RandomResizedCrop::new((0.2, 1.0), (1.3, 0.75)).unwrap_err(),
-        ColorJitter::new(0.8, -0.4, 0.4, 0.4, 0.1, JitterForm::Byol).unwrap_err(),
-        ColorJitter::new(0.8, 0.4, 0.4, 0.4, 0.6, JitterForm::Torchvision).unwrap_err(),
-        GaussianBlur::new(1.5, (0.1, 2.0), BlurKernel::Taps(23)).unwrap_err(),
-        GaussianBlur::new(0.5, (0.1, 2.0), BlurKernel::Taps(22)).unwrap_err(),
-        RandomGrayscale::new(f32::NAN).unwrap_err(),
+        ColorJitter::new(-0.4, 0.4, 0.4, 0.1, JitterForm::Byol).unwrap_err(),
+        ColorJitter::new(0.4, 0.4, 0.4, 0.6, JitterForm::Torchvision).unwrap_err(),
+        Probability::constant(1.5).unwrap_err(),
+        GaussianBlur::new((0.1, 2.0), BlurKernel::Taps(22)).unwrap_err(),
+        operation("grayscale", r#"{"p": 1}"#).unwrap_err(),
         Output::new(Dtype::F32, Normalize { mean: [0.5; 3], std: [1.0, 0.0, 1.0] }, false).unwrap_err(),
         Output::new(Dtype::U8, Normalize { mean: [0.5; 3], std: [1.0; 3] }, true).unwrap_err(),
     ];
-    let names = ["scale", "ratio", "cj_bright", "cj_hue", "gaussian_blur", "kernel_size", "random_gray_scale", "std"];
+    let names = ["scale", "ratio", "brightness", "hue", "p", "kernel_size", "grayscale", "std"];
     for (error, name) in errors.iter().zip(names) {
         assert!(error.to_string().starts_with(&format!("{name} = ")), "{error}");
     }

@@ -58,7 +58,8 @@ class Images:
         """What tells these images from others, as a loader's state holds it: plain values.
 
         The number of the images, a checksum of their names from the folder on that holds all of them, whether they are turned
-        upright, and the sum and a checksum of their files' sizes where these are known without reading.
+        upright, and the sum and a checksum of their files' sizes where these are known without reading. So of a dataset that
+        gives no names it is their number alone.
         """
         names, sizes = self.core.identity()
         told = {"images": len(self), "names": f"{names:016x}", "exif": self.core.exif}

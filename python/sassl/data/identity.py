@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from .._sassl import Gaussian
 from ..bank import StyleBank
 from ..transforms.plain import SASSL
-from ..transforms.two_views import TwoViewTransform
+from ..transforms.views import STYLE, Views
 
 #: Bytes of an array that are read for its checksum; of a larger one, as many of images that lie evenly.
 _MOST_BYTES = 1 << 28
-#: Settings that change no view.
-_OTHERS = ("generator", "output")
 #: What is a checksum, and no value to show.
 _CHECKSUMS = {
     "names": "the images have other names",
@@ -45,14 +43,20 @@ def of_bytes(files: list[bytes]) -> dict[str, Any]:
     return {"images": len(files), "bytes": sum(map(len, files)), "checksum": f"{checksum:08x}"}
 
 
-def of_recipe(transform: TwoViewTransform) -> dict[str, str]:
-    """The recipe's settings, with what its styles are."""
-    told = {"recipe": type(transform).__name__}
-    for name, value in transform._settings.items():
-        if isinstance(value, SASSL):
-            told |= {f"style.{key}": text for key, text in _of_style(value).items()}
-        elif name not in _OTHERS:
-            told[name] = repr(value)
+def of_recipe(transform: Views) -> dict[str, str]:
+    """The operations of each view in their order, with what their styles are, and how views leave."""
+    described = transform.describe()
+    told = {name: repr(value) for name, value in described.items() if name != "views"}
+    for which, view in enumerate(described["views"]):
+        names = [one.get("name") or one["kind"] for one in view]
+        told[f"views[{which}]"] = ", ".join(names)
+        for name, one in zip(names, view, strict=True):
+            if one["kind"] != STYLE:
+                settings = (f"{key}={value}" for key, value in one.items() if key not in ("kind", "name"))
+                told[f"views[{which}].{name}"] = ", ".join(settings)
+    for which, style in enumerate(transform.styles):
+        name = "style" if which == 0 else f"style {which + 1}"
+        told |= {f"{name}.{key}": text for key, text in _of_style(style).items()}
     return told
 
 

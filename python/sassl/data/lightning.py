@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from ..arguments import flag
-from ..transforms.two_views import TwoViewTransform
+from ..transforms.views import Views
 from .loader import TwoViewLoader
 from .sources import as_images
 
@@ -48,7 +48,7 @@ class TwoViewDataModule(_lightning().LightningDataModule):  # type: ignore[misc]
     """
 
     def __init__(
-        self, source: Any, transform: TwoViewTransform, batch_size: int = 256, *, strict: bool = True, **options: Any
+        self, source: Any, transform: Views, batch_size: int = 256, *, strict: bool = True, **options: Any
     ) -> None:
         super().__init__()
         self._source, self._strict = as_images(source), flag("strict", strict)

@@ -1,4 +1,4 @@
-"""Batches of two views, made ahead by native threads."""
+"""Batches of views, made ahead by native threads."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 from .._sassl import Loader, info
 from ..arguments import choice, flag, whole, wrong
-from ..transforms.two_views import TwoViewTransform
+from ..transforms.views import Views
 from . import ranks
 from .identity import differences, of_recipe
 from .sources import as_images
 
 
 class TwoViewLoader:
-    """Batches of two views, made ahead by native threads.
+    """Batches of two views, or of as many as the transform makes, by native threads that work ahead.
 
     Args:
         source: a source of this module; or a folder (`ImageFolder`), "shards-*.tar" (`WebDataset`), a list of paths or bytes
             (`Files`), an array (`Arrays`), a Hugging Face or torch dataset (`Objects`).
-        transform: a recipe of `sassl.transforms`, with its style. Of `SASSL(styles="batch")`, each style is another image of
-            the same batch, of all ranks together: what lies on another rank is decoded and encoded here too.
+        transform: a recipe of `sassl.transforms` or other `Views`, with its style. Of `SASSL(styles="batch")`, each style is
+            another image of the same batch, of all ranks together: what lies on another rank is decoded and encoded here too.
         batch_size: images in a batch on this rank, as in torch's DataLoader. A batch of all ranks together, the global batch,
             has `batch_size * world_size`.
         shuffle: a new order in every epoch, of all images.
@@ -55,7 +55,7 @@ class TwoViewLoader:
     def __init__(
         self,
         source: Any,
-        transform: TwoViewTransform,
+        transform: Views,
         batch_size: int = 256,
         *,
         shuffle: bool = True,
@@ -72,7 +72,7 @@ class TwoViewLoader:
         pin_memory: bool = False,
     ) -> None:
         self._settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        if not isinstance(transform, TwoViewTransform):
+        if not isinstance(transform, Views):
             name = type(transform).__name__
             raise TypeError(f"transform: expected a recipe such as sassl.transforms.MoCoV2Transform, got {name}")
         choice("collate", collate, ("lightly", "solo-learn"))
@@ -93,7 +93,7 @@ class TwoViewLoader:
         self._order |= {"drop_last": drop_last, "seed": seed}
         self._core = Loader(
             self.source.core,
-            transform._core,
+            transform.core,
             **self._order,
             rank=self._rank,
             world_size=self._world_size,
@@ -101,7 +101,7 @@ class TwoViewLoader:
             prefetch=prefetch,
             on_error=on_error,
             on_damage=on_damage,
-            min_decode_size=transform._settings["min_decode_size"],
+            min_decode_size=transform.min_decode_size,
         )
         # What a state must agree with, when it is asked for the first time: files may be many.
         self._identity: dict[str, dict[str, Any]] | None = None
@@ -138,6 +138,11 @@ class TwoViewLoader:
     def epoch(self) -> int:
         """The epoch of the last `iter`, or the one that `set_epoch` chose; -1 before the first."""
         return self._epoch
+
+    @property
+    def on_error(self) -> str:
+        """What becomes of images that cannot be read: "raise" or "report"."""
+        return self._settings["on_error"]
 
     @property
     def report(self) -> dict[str, tuple[str, int]]:
@@ -253,14 +258,14 @@ class TwoViewLoader:
         except Exception:
             pass
 
-    def _finish(self, left: Any, right: Any, indices: Any, targets: Any, names: list[str]) -> Any:
+    def _finish(self, views: list[Any], indices: Any, targets: Any, names: list[str]) -> Any:
         if self.output == "torch":
             import torch
 
-            left, right, indices, targets = map(torch.from_numpy, (left, right, indices, targets))
+            views, (indices, targets) = [*map(torch.from_numpy, views)], map(torch.from_numpy, (indices, targets))
         if self._collate == "lightly":
-            return [left, right], targets, names
-        return [indices, [left, right], targets]
+            return views, targets, names
+        return [indices, views, targets]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"settings": {**self._settings, "source": self.source}, "state": self.state_dict()}

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ..arguments import choice, flag, whole, wrong
 from ..images import pixels
 from ..transforms import functional as F
-from ..transforms.two_views import UNKNOWN, size
+from ..transforms.operations import size
+from ..transforms.views import UNKNOWN
 
 if TYPE_CHECKING:
     from .protocol import Encoder
@@ -74,9 +75,9 @@ class Preprocessing:
                 f"normalize = {UNKNOWN!r}: the model learnt from batches of others; give preprocessing=Preprocessing(...) with "
                 "what they were normalized by, or None, or give encode_normalized floats that are"
             )
-        height, width = model.transform._core.size
+        height, width = model.transform.size
         resize = round(height * _MARGIN) if height == width > _SMALL else None
-        interpolation = model.transform._settings["interpolation"]
+        interpolation = model.transform.interpolation
         return cls(
             (height, width), resize=resize, interpolation=interpolation, normalize=model.normalize, channels_last=True
         )

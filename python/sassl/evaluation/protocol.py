@@ -7,14 +7,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..transforms.two_views import TwoViewTransform
+from ..transforms.views import Views
 
 
 class Encoder(Protocol):
     """A protocol for backbones that know how their images are made, such as the objects of `sassl.pretraining`."""
 
     #: How the views were made that it has learnt from; images are made of their size.
-    transform: TwoViewTransform
+    transform: Views
 
     @property
     def normalize(self) -> Any:

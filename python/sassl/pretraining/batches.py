@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import TwoViewLoader
-from ..transforms.two_views import UNKNOWN, TwoViewTransform
+from ..transforms.recipes import TwoViewTransform
+from ..transforms.views import UNKNOWN, Views
 
 #: How far numbers may lie beyond the settings' range, as a part of it: what enlarges or blurs overshoots.
 _SLACK = 0.25
@@ -112,7 +113,21 @@ def smaller(batches: Any, size: int) -> set[int]:
     return set() if drop_last else {share % size} - {0}
 
 
-def check_first(batch: Any, transform: TwoViewTransform, normalize: Any, size: int) -> None:
+def recipe(loader: TwoViewLoader) -> TwoViewTransform:
+    """A loader's recipe, which a run's settings keep.
+
+    Raises:
+        TypeError: its views are other lists of operations.
+    """
+    if isinstance(loader.transform, TwoViewTransform):
+        return loader.transform
+    raise TypeError(
+        f"data: a loader of {type(loader.transform).__name__}; a run's settings hold a recipe, as MoCoV2Transform, from whose "
+        "keywords it is rebuilt; give other views as an iterable of batches"
+    )
+
+
+def check_first(batch: Any, transform: Views, normalize: Any, size: int) -> None:
     """Whether batches of others can be what the settings say: evaluation makes images of the size and normalized as they tell.
 
     Args:
@@ -135,9 +150,11 @@ def check_first(batch: Any, transform: TwoViewTransform, normalize: Any, size: i
                 f"views of shape {view.shape}: expected (N, H, W, 3) or (N, 3, H, W); gray ones are repeated thrice"
             )
         height, width = view.shape[1:3] if view.shape[-1] == 3 else view.shape[2:]
-        if (height, width) != tuple(transform._core.size):
+        rows, columns = transform.size
+        known = rows if rows == columns else (rows, columns)
+        if (height, width) != transform.size:
             raise ValueError(
-                f"views of {height}x{width}, where input_size = {transform._settings['input_size']}: features would be made "
+                f"views of {height}x{width}, where input_size = {known}: features would be made "
                 f"of images of another size than was learnt from; give input_size={_side(height, width)}"
             )
         if normalize != UNKNOWN and view.size:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from .._sassl import write_file
 from ..arguments import choice, whole, wrong
+from ..transforms.operations import size
 from ..transforms.plain import SASSL
-from ..transforms.two_views import size
 from .history import TITLES
 from .settings import OPTIMIZERS, SGD, Backbone, Data, MethodSettings, OptimizerSettings, Schedule
 
@@ -47,7 +47,7 @@ class Config:
         ):
             if not isinstance(one, kind):
                 raise TypeError(f"config: expected a {kind.__name__}, got {one!r:.100}")
-        if min(size(self.data.input_size)) < self.backbone.least_side:
+        if min(size(self.data.input_size, "input_size")) < self.backbone.least_side:
             expected = f"at least {self.backbone.least_side} pixels, for {self.backbone.name}"
             raise wrong("input_size", self.data.input_size, expected)
         for names, n in self.method.memory(self.backbone.features).items():
@@ -250,7 +250,7 @@ def describe(style: SASSL) -> dict[str, Any]:
     """The settings of a `SASSL`, as far as names tell them."""
     if not isinstance(style, SASSL):
         raise TypeError(f"style: expected a sassl.transforms.SASSL, a name or a folder, got {type(style).__name__}")
-    named = style._described
+    named = style.described
     return {
         "p": style.p,
         "alpha": style.alpha,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .._sassl import checkpoint_metadata, cosine_rate
 from ..data import TwoViewLoader
 from ..evaluation import Encoder
-from ..transforms.two_views import size
+from ..transforms.operations import size
 from .batches import check_first, skip, targets, views
 from .config import Config
 from .engines import Engine, Rates
@@ -250,7 +250,7 @@ class Loop:
             try:
                 self._loader.load_state_dict({**found["loader"], "epoch": epoch, "batch": batch})
             except ValueError as error:
-                raise ValueError(f"{path}: of other data; {error}") from None
+                raise ValueError(f"{path}: {error}") from None
         self._model.engine.load(path)
         self._model.history = History(found["history"])
         so_far = found["so_far"]
@@ -270,7 +270,7 @@ def rates(config: Config, step: int, batches: int) -> Rates:
 
 def stem_warning(config: Config) -> str | None:
     """What there is to say of a stem for ImageNet on small views, of which it leaves little."""
-    backbone, side = config.backbone, min(size(config.data.input_size))
+    backbone, side = config.backbone, min(size(config.data.input_size, "input_size"))
     if side > _SMALL or backbone.stem_stride < _COARSE:
         return None
     remedy = "; small_stem=True is for such views" if "small_stem" in backbone.settings else ""

@@ -106,7 +106,7 @@ def about(model: Any) -> dict[str, str]:
     """How a model's backbone is used, as metadata."""
     used = {
         "input_size": model.run.data.input_size,
-        "interpolation": model.transform._settings["interpolation"],
+        "interpolation": model.transform.interpolation,
         "normalize": model.normalize,
     }
     stem, arch = "cifar" if is_small(model.config) else "imagenet", model.config.backbone.name

@@ -1,9 +1,9 @@
 """SASSL as a transform, a file for each framework; none is imported before it is used.
 
 `sassl.transforms.SASSL` is `transforms.torchvision.SASSL` where torchvision is installed, else `transforms.plain.SASSL`,
-which needs neither torch nor torchvision. `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` are whole pipelines;
-`with_style` puts it into those of torchvision, timm and lightly. Other frameworks: `sassl.transforms.albumentations`,
-`.kornia`, `.tf` (tf.data and Keras), `.huggingface`.
+which needs neither torch nor torchvision. `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` are whole pipelines; `Views`
+makes others of any lists of `sassl.transforms.operations`; `with_style` puts it into those of torchvision, timm and lightly.
+Other frameworks: `sassl.transforms.albumentations`, `.kornia`, `.tf` (tf.data and Keras), `.huggingface`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .insertion import with_style
-    from .recipes import IMAGENET_NORMALIZE, BYOLTransform, MoCoV2Transform, SimCLRTransform
+    from .recipes import IMAGENET_NORMALIZE, BYOLTransform, MoCoV2Transform, SimCLRTransform, TwoViewTransform
     from .torchvision import SASSL
+    from .views import Views
 
-__all__ = ["IMAGENET_NORMALIZE", "SASSL", "BYOLTransform", "MoCoV2Transform", "SimCLRTransform", "with_style"]
+__all__ = [
+    "IMAGENET_NORMALIZE",
+    "SASSL",
+    "BYOLTransform",
+    "MoCoV2Transform",
+    "SimCLRTransform",
+    "TwoViewTransform",
+    "Views",
+    "with_style",
+]
 
 
 _FILES = (
@@ -26,11 +36,12 @@ _FILES = (
     "huggingface",
     "insertion",
     "kornia",
+    "operations",
     "plain",
     "recipes",
     "tf",
     "torchvision",
-    "two_views",
+    "views",
 )
 
 
@@ -40,7 +51,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     plain = "torchvision" if find_spec("torchvision") else "plain"
-    file = {"SASSL": plain, "with_style": "insertion"}.get(name, "recipes")
+    file = {"SASSL": plain, "with_style": "insertion", "Views": "views"}.get(name, "recipes")
     return getattr(import_module(f".{file}", __name__), name)
 
 

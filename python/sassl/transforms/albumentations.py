@@ -68,7 +68,7 @@ class SASSL(A.ImageOnlyTransform):
         """Images of one size, (N, H, W, C), in one call of the core."""
         gray = images.ndim == 3
         batch = images[..., None] if gray else images
-        drawn = self._plain._block.sample(seed, 1)
+        drawn = self._plain.block.sample(seed, 1)
         parts = (drawn.apply, drawn.alpha, drawn.beta, drawn.style)
         out = self._plain.apply_params(batch, type(drawn)(*(np.repeat(part, len(batch), axis=0) for part in parts)))
         return out[..., 0] if gray else out

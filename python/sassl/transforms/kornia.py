@@ -48,7 +48,7 @@ class RandomSASSL(IntensityAugmentationBase2D):
         return uncompiled(self._drawn, batch_shape[0])
 
     def _drawn(self, n: int) -> dict[str, torch.Tensor]:
-        drawn = self._sassl._block.sample(draw_seed(None), 1 if self.same_on_batch else n)
+        drawn = self._sassl.block.sample(draw_seed(None), 1 if self.same_on_batch else n)
         parts = {"apply": drawn.apply, "alpha": drawn.alpha, "beta": drawn.beta, "style": drawn.style}
         times = n if self.same_on_batch else 1
         return {name: torch.from_numpy(np.repeat(part, times, axis=0)) for name, part in parts.items()}

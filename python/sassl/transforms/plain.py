@@ -101,6 +101,16 @@ class SASSL:
         return Block(self.stylizer, core, self.p, self.alpha, self.beta)
 
     @property
+    def described(self) -> str:
+        """What its styles were made of, as `repr` shows it."""
+        return self._described
+
+    @property
+    def block(self) -> Block:
+        """What the core runs."""
+        return self._block
+
+    @property
     def p(self) -> float:
         """Probability for each image."""
         return self._p

@@ -4,20 +4,41 @@
 
     transform = MoCoV2Transform(style=SASSL(p=0.8))
     left, right = transform("photo.jpg")  # PIL, path, bytes, uint8 array (H, W, 3) or tensor (3, H, W)
+    milder = transform.replace(cj_strength=0.5)
 
-Everything from decoding to normalizing is one call of the core, in Pillow's arithmetic.
+A recipe is a value: its keywords make two lists of operations, as `sassl.transforms.Views` takes them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from ..arguments import whole, wrong
+import numpy as np
+
+from ..arguments import choice, number, pair, whole, wrong
+from .operations import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    HorizontalFlip,
+    Normalize,
+    RandomResizedCrop,
+    Rotation,
+    Solarize,
+    VerticalFlip,
+    mean_and_std,
+    size,
+)
 from .plain import SASSL
-from .two_views import TwoViewTransform, size
+from .views import Views
 
 #: ImageNet's mean and standard deviation, under lightly's name.
-IMAGENET_NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+IMAGENET_NORMALIZE = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
 
 #: A number for both views, or one for the left and one for the right.
 Pair = float | tuple[float, float]
@@ -57,6 +78,158 @@ _ARGUMENTS = """
     """
 
 
+#: The keywords of the operations' own settings.
+_KEYWORDS = {
+    "scale": "min_scale",
+    "brightness": "cj_bright",
+    "contrast": "cj_contrast",
+    "saturation": "cj_sat",
+    "hue": "cj_hue",
+    "degrees": "rr_degrees",
+    "sigma": "sigmas",
+    "size": "input_size",
+}
+
+
+def _by_keyword(error: ValueError) -> ValueError:
+    """The error of an operation's setting, by the keyword that gave it."""
+    name, told, rest = str(error).partition(" = ")
+    return ValueError(f"{_KEYWORDS.get(name, name)}{told}{rest}")
+
+
+def _plain(value: Any) -> Any:
+    """A setting to compare: arrays, tensors and tuples as lists."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return list(value) if isinstance(value, tuple) else value.tolist() if hasattr(value, "tolist") else value
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class TwoViewTransform(Views):
+    """What the recipes share; they differ in their defaults."""
+
+    input_size: int | tuple[int, int] = 224
+    cj_prob: float = 0.8
+    cj_strength: float = 1.0
+    cj_bright: float = 0.4
+    cj_contrast: float = 0.4
+    cj_sat: float = 0.4
+    cj_hue: float = 0.1
+    cj_form: str = "torchvision"
+    min_scale: float = 0.2
+    random_gray_scale: float = 0.2
+    gaussian_blur: Pair = 0.5
+    solarization_prob: Pair = 0.0
+    kernel_size: int | str | None = None
+    sigmas: tuple[float, float] = (0.1, 2.0)
+    vf_prob: float = 0.0
+    hf_prob: float = 0.5
+    rr_prob: float = 0.0
+    rr_degrees: float | tuple[float, float] | None = None
+    interpolation: Any = "bilinear"
+    normalize: Any = dataclasses.field(default_factory=lambda: IMAGENET_NORMALIZE)
+    _: dataclasses.KW_ONLY
+    style: SASSL | None = None
+    styled_view: str = "left"
+    style_position: str = "after_crop"
+    dtype: Any = "float32"
+    channels_last: bool = False
+    output: str | None = None
+    min_decode_size: int | None = None
+    generator: Any = None
+
+    #: What `kernel_size=None` stands for: "pillow", or "tenth", taps of a tenth of the side.
+    own_kernel: ClassVar[str] = "pillow"
+
+    def __post_init__(self) -> None:
+        if self.style is not None and not isinstance(self.style, SASSL):
+            raise TypeError(f"style: expected a sassl.transforms.SASSL or None, got {type(self.style).__name__}")
+        choice("styled_view", self.styled_view, ("left", "right", "both"))
+        choice("style_position", self.style_position, ("after_crop", "before_crop"))
+        given = ("dtype", "channels_last", "output", "min_decode_size", "generator")
+        try:
+            Views.__init__(self, self._view(0), self._view(1), **{name: getattr(self, name) for name in given})
+        except ValueError as error:
+            raise _by_keyword(error) from None
+
+    def _view(self, which: int) -> list[Any]:
+        """The operations of the left view or of the right one."""
+        styled = self.style is not None and self.styled_view in (("left", "both"), ("right", "both"))[which]
+        style = [self.style] if styled else []
+        before, after = (style, []) if self.style_position == "before_crop" else ([], style)
+        if not 0 <= number("min_scale", self.min_scale) <= 1:
+            raise wrong("min_scale", self.min_scale, "a part of the image's area, from 0 to 1")
+        crop = RandomResizedCrop(
+            size(self.input_size, "input_size"), (self.min_scale, 1.0), interpolation=self.interpolation
+        )
+        degrees: Any = (90.0, 90.0) if self.rr_degrees is None else self.rr_degrees
+        return [
+            *before,
+            crop,
+            *after,
+            self._named("rr_prob", Rotation, degrees),
+            self._named("hf_prob", HorizontalFlip),
+            self._named("vf_prob", VerticalFlip),
+            self._named("cj_prob", ColorJitter, *self._strengths(), self.cj_form),
+            self._named("random_gray_scale", Grayscale),
+            self._named("gaussian_blur", GaussianBlur, self._taps(), pair("sigmas", self.sigmas), which=which),
+            self._named("solarization_prob", Solarize, which=which),
+            *([] if self.normalize is None else [Normalize(*mean_and_std(self.normalize))]),
+        ]
+
+    def _named(self, probability: str, make: Callable[..., Any], *settings: Any, which: int = 0) -> Any:
+        """An operation whose probability is this keyword's, of this view where there may be two."""
+        p, either = getattr(self, probability), "a probability, or one for the left view and one for the right"
+        if probability in ("gaussian_blur", "solarization_prob"):
+            p = pair(probability, p, either)[which] if np.ndim(p) == 1 else number(probability, p, either)
+        if not 0 <= number(probability, p) <= 1:
+            raise wrong(probability, p, "a probability, from 0 to 1")
+        return make(*settings, p=p)
+
+    def _strengths(self) -> list[float]:
+        strength = number("cj_strength", self.cj_strength)
+        if not strength >= 0:
+            raise wrong("cj_strength", strength, "a number from 0 up")
+        names = ("cj_bright", "cj_contrast", "cj_sat", "cj_hue")
+        choice("cj_form", self.cj_form, ("torchvision", "byol"))
+        strengths = [number(name, getattr(self, name)) * strength for name in names]
+        if strengths[-1] > 0.5 >= self.cj_hue:
+            raise wrong("cj_strength", strength, f"at most {0.5 / self.cj_hue:g}, where cj_hue = {self.cj_hue}")
+        return strengths
+
+    def _taps(self) -> int | None:
+        """Taps of the blur; None: Pillow's boxes."""
+        kernel = self.own_kernel if self.kernel_size is None else self.kernel_size
+        if kernel == "tenth":
+            return 2 * (min(size(self.input_size, "input_size")) // 20) + 1
+        if isinstance(kernel, str):
+            choice("kernel_size", kernel, ("pillow",))
+            return None
+        return whole("kernel_size", kernel, 1)
+
+    def keywords(self, recipe: type[TwoViewTransform] | None = None) -> dict[str, Any]:
+        """What differs from a recipe's defaults, by keyword; from its own where none is given."""
+        others = recipe is not None and not isinstance(self, recipe)
+        found: dict[str, Any] = {}
+        for one in dataclasses.fields(recipe or self):
+            own = one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
+            if _plain(getattr(self, one.name)) != _plain(own):
+                found[one.name] = getattr(self, one.name)
+        if others and self.kernel_size is None:
+            # None is each recipe's own blur, so that it is said which.
+            found["kernel_size"] = self._taps() or "pillow"
+        return found
+
+    def replace(self, **changes: Any) -> TwoViewTransform:
+        """The same recipe with other keywords."""
+        return dataclasses.replace(self, **changes)
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={value!r}" for name, value in self.keywords().items())
+        return f"{type(self).__name__}({told})"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
 class MoCoV2Transform(TwoViewTransform):
     __doc__ = (
         """Two views as MoCo v2 makes them (Chen et al. 2020, arXiv 2003.04297; facebookresearch/moco `main_moco.py`).
@@ -66,41 +239,8 @@ class MoCoV2Transform(TwoViewTransform):
         + _ARGUMENTS
     )
 
-    def __init__(
-        self,
-        input_size: int | tuple[int, int] = 224,
-        cj_prob: float = 0.8,
-        cj_strength: float = 1.0,
-        cj_bright: float = 0.4,
-        cj_contrast: float = 0.4,
-        cj_sat: float = 0.4,
-        cj_hue: float = 0.1,
-        cj_form: str = "torchvision",
-        min_scale: float = 0.2,
-        random_gray_scale: float = 0.2,
-        gaussian_blur: Pair = 0.5,
-        solarization_prob: Pair = 0.0,
-        kernel_size: int | str | None = None,
-        sigmas: tuple[float, float] = (0.1, 2.0),
-        vf_prob: float = 0.0,
-        hf_prob: float = 0.5,
-        rr_prob: float = 0.0,
-        rr_degrees: float | tuple[float, float] | None = None,
-        interpolation: str = "bilinear",
-        normalize: dict[str, Any] | None = IMAGENET_NORMALIZE,
-        *,
-        style: SASSL | None = None,
-        styled_view: str = "left",
-        style_position: str = "after_crop",
-        dtype: str = "float32",
-        channels_last: bool = False,
-        output: str | None = None,
-        min_decode_size: int | None = None,
-        generator: Any = None,
-    ) -> None:
-        super().__init__(_kernel_size(kernel_size, None), locals())
 
-
+@dataclass(frozen=True, repr=False, eq=False)
 class SimCLRTransform(TwoViewTransform):
     __doc__ = (
         """Two views as SimCLR makes them (Chen et al. 2020, arXiv 2002.05709; google-research/simclr `data_util.py`).
@@ -111,41 +251,17 @@ class SimCLRTransform(TwoViewTransform):
         + _ARGUMENTS
     )
 
-    def __init__(
-        self,
-        input_size: int | tuple[int, int] = 224,
-        cj_prob: float = 0.8,
-        cj_strength: float = 1.0,
-        cj_bright: float = 0.8,
-        cj_contrast: float = 0.8,
-        cj_sat: float = 0.8,
-        cj_hue: float = 0.2,
-        cj_form: str = "torchvision",
-        min_scale: float = 0.08,
-        random_gray_scale: float = 0.2,
-        gaussian_blur: Pair = 0.5,
-        solarization_prob: Pair = 0.0,
-        kernel_size: int | str | None = None,
-        sigmas: tuple[float, float] = (0.1, 2.0),
-        vf_prob: float = 0.0,
-        hf_prob: float = 0.5,
-        rr_prob: float = 0.0,
-        rr_degrees: float | tuple[float, float] | None = None,
-        interpolation: str = "bicubic",
-        normalize: dict[str, Any] | None = None,
-        *,
-        style: SASSL | None = None,
-        styled_view: str = "left",
-        style_position: str = "after_crop",
-        dtype: str = "float32",
-        channels_last: bool = False,
-        output: str | None = None,
-        min_decode_size: int | None = None,
-        generator: Any = None,
-    ) -> None:
-        super().__init__(_kernel_size(kernel_size, input_size), locals())
+    own_kernel: ClassVar[str] = "tenth"
+    cj_bright: float = 0.8
+    cj_contrast: float = 0.8
+    cj_sat: float = 0.8
+    cj_hue: float = 0.2
+    min_scale: float = 0.08
+    interpolation: Any = "bicubic"
+    normalize: Any = None
 
 
+@dataclass(frozen=True, repr=False, eq=False)
 class BYOLTransform(TwoViewTransform):
     __doc__ = (
         """Two views as BYOL makes them (Grill et al. 2020, arXiv 2006.07733, table 6; deepmind-research `byol/`).
@@ -156,47 +272,10 @@ class BYOLTransform(TwoViewTransform):
         + _ARGUMENTS
     )
 
-    def __init__(
-        self,
-        input_size: int | tuple[int, int] = 224,
-        cj_prob: float = 0.8,
-        cj_strength: float = 1.0,
-        cj_bright: float = 0.4,
-        cj_contrast: float = 0.4,
-        cj_sat: float = 0.2,
-        cj_hue: float = 0.1,
-        cj_form: str = "byol",
-        min_scale: float = 0.08,
-        random_gray_scale: float = 0.2,
-        gaussian_blur: Pair = (1.0, 0.1),
-        solarization_prob: Pair = (0.0, 0.2),
-        kernel_size: int | str | None = None,
-        sigmas: tuple[float, float] = (0.1, 2.0),
-        vf_prob: float = 0.0,
-        hf_prob: float = 0.5,
-        rr_prob: float = 0.0,
-        rr_degrees: float | tuple[float, float] | None = None,
-        interpolation: str = "bicubic",
-        normalize: dict[str, Any] | None = IMAGENET_NORMALIZE,
-        *,
-        style: SASSL | None = None,
-        styled_view: str = "left",
-        style_position: str = "after_crop",
-        dtype: str = "float32",
-        channels_last: bool = False,
-        output: str | None = None,
-        min_decode_size: int | None = None,
-        generator: Any = None,
-    ) -> None:
-        super().__init__(_kernel_size(kernel_size, input_size), locals())
-
-
-def _kernel_size(given: int | str | None, input_size: Any) -> int | None:
-    """Taps; None: Pillow's boxes. The method's own, where nothing is given: a tenth of the side, or boxes."""
-    if isinstance(given, str) and given == "pillow":
-        return None
-    if given is None:
-        return None if input_size is None else 2 * (min(size(input_size)) // 20) + 1
-    if isinstance(given, str):
-        raise wrong("kernel_size", given, 'an odd number, "pillow" or None')
-    return whole("kernel_size", given, 1)
+    own_kernel: ClassVar[str] = "tenth"
+    cj_sat: float = 0.2
+    cj_form: str = "byol"
+    min_scale: float = 0.08
+    gaussian_blur: Pair = (1.0, 0.1)
+    solarization_prob: Pair = (0.0, 0.2)
+    interpolation: Any = "bicubic"

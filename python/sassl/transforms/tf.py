@@ -75,7 +75,7 @@ class SASSL:
         return lambda images: self._stylized(images, generator.integers(2**63 - 1))
 
     def _stylized(self, images: Array, seed: Any) -> Array:
-        params = self._plain._block.sample(int(seed) % 2**64, 1 if images.ndim == 3 else len(images))
+        params = self._plain.block.sample(int(seed) % 2**64, 1 if images.ndim == 3 else len(images))
         return self._plain.apply_params(images, params)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-//! Threads that make batches of two views.
+//! Threads that make batches of views.
 //!
 //! Whoever iterates opens batches, at most `prefetch` of them beyond the one it waits for, each with memory for its views; threads
 //! take one image after the other, of the first batch that has one left, and write its views in place. Where styles come from the
@@ -9,7 +9,7 @@ mod epoch;
 mod worker;
 
 use super::faults::Faults;
-use super::{Fault, Item, OnDamage, Reading, Sampler, Source, TwoViews};
+use super::{Fault, Item, OnDamage, Reading, Sampler, Source, Views};
 use crate::error::{Error, Result};
 use crate::image::{Crop, DecodeOptions, Decoded, RgbImage};
 use crate::kernels::threads::slots::Slots;
@@ -22,8 +22,8 @@ pub use epoch::Epoch;
 /// How many images may fail one after the other before it is the source that has failed.
 const MOST_IN_A_ROW: usize = 100;
 
-/// Memory for the left and the right views of a batch.
-pub type Memory = [Slots; 2];
+/// Memory for each view of a batch.
+pub type Memory = Vec<Slots>;
 
 /// A batch whose views are written.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ pub struct Batch {
 /// A source, an order and views.
 pub struct Loader {
     source: Arc<dyn Source>,
-    views: Arc<TwoViews>,
+    views: Arc<Views>,
     sampler: Sampler,
     reading: Reading,
     faults: Faults,
@@ -47,7 +47,7 @@ pub struct Loader {
 
 impl Loader {
     /// What an epoch needs.
-    pub fn new(source: Arc<dyn Source>, views: Arc<TwoViews>, sampler: Sampler, reading: Reading) -> Self {
+    pub fn new(source: Arc<dyn Source>, views: Arc<Views>, sampler: Sampler, reading: Reading) -> Self {
         Self { source, views, sampler, reading, faults: Faults::default() }
     }
 
@@ -57,7 +57,7 @@ impl Loader {
     }
 
     /// Its views.
-    pub fn views(&self) -> &TwoViews {
+    pub fn views(&self) -> &Views {
         &self.views
     }
 

@@ -1,12 +1,11 @@
 //! What the threads of an epoch share, and what each does: it takes an image of the first batch that has one left, and makes its views.
 use super::{Batch, Loader, Memory};
 use crate::data::sampler::Share;
-use crate::data::{BatchStyles, ViewsParams};
+use crate::data::{BatchStyles, ViewParams};
 use crate::error::{Error, Result};
 use crate::image::RgbImage;
 use crate::kernels::threads::lock::{locked, wait};
 use crate::random::Key;
-use crate::style::Drawn;
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -63,7 +62,7 @@ struct Slot {
     index: usize,
     target: i64,
     image: RgbImage,
-    params: ViewsParams,
+    params: Vec<ViewParams>,
     z: Vec<f32>,
 }
 
@@ -219,12 +218,12 @@ impl Shared {
         let views = &self.loader.views;
         let asked = |row: usize| {
             // What is drawn for a style is the same for images of all sizes.
-            let params = views.sample(self.key(share, row), (64, 64), (row, share.images));
-            params.into_iter().filter_map(|view| view.style).filter(|style| style.apply).map(|style| style.style)
+            views.styles_of_batch(&views.sample(self.key(share, row), (64, 64), (row, share.images)))
         };
         views.needs_batch().then(|| {
-            let asked = share.rows.clone().flat_map(asked);
-            let rows = asked.filter_map(|style| if let Drawn::Index(row) = style { Some(row) } else { None });
+            // A rank alone has them all.
+            let own = if share.rows == (0..share.images) { 0..0 } else { share.rows.clone() };
+            let rows = own.flat_map(asked);
             rows.filter(|row| !share.rows.contains(row)).collect::<BTreeSet<_>>().into_iter().collect()
         })
     }
@@ -256,7 +255,7 @@ impl Shared {
     }
 
     fn finish(&self, job: &Job, place: usize, slot: &Slot, batch: Option<BatchStyles>) -> Result<()> {
-        let out = [job.memory[0].take(place), job.memory[1].take(place)];
+        let out = job.memory.iter().map(|slots| slots.take(place)).collect();
         let done = self.loader.views.apply(slot.image.view(), &slot.params, batch, out);
         done.map_err(|error| self.named(slot.index, &error))?;
         drop(job.finished[place].set((slot.index, slot.target, self.loader.source.name(slot.index))));

@@ -18,7 +18,8 @@ from ...arguments import choice, flag, whole, wrong
 from ...data import TwoViewLoader
 from ...data.classes import class_names
 from ...transforms.plain import SASSL
-from ...transforms.two_views import UNKNOWN, TwoViewTransform
+from ...transforms.recipes import TwoViewTransform
+from ...transforms.views import UNKNOWN
 from .. import batches
 from ..config import METHODS, Config, describe
 from ..engines import ENGINES, Maker
@@ -217,7 +218,7 @@ class Pretraining(Weights):
         config = self._planned(data, epochs, batch_size)
         loader, transform = self._loader(data, config, on_error), self._views
         if isinstance(data, TwoViewLoader):
-            transform = data.transform
+            transform = batches.recipe(data)
             config = self._as(transform, config)
         if monitor is not None:
             monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
@@ -277,7 +278,7 @@ class Pretraining(Weights):
 
     def _begin_monitor(self, monitor: Monitor, config: Config, loader: Any, on_error: str) -> None:
         if isinstance(loader, TwoViewLoader):
-            monitor.begin(loader.source.classes, loader._settings["on_error"])
+            monitor.begin(loader.source.classes, loader.on_error)
         else:
             monitor.begin(class_names(getattr(loader, "dataset", None)), on_error)
         if config.data.views.get("normalize") == UNKNOWN:
@@ -292,22 +293,15 @@ class Pretraining(Weights):
     def normalize(self) -> Any:
         """How views are normalized: a dict of "mean" and "std"; None: not at all; "not known", of batches that others made."""
         given = self.run.data.views.get("normalize")
-        return UNKNOWN if given == UNKNOWN else self.transform._settings["normalize"]
+        return UNKNOWN if given == UNKNOWN else self.transform.normalize
 
     def _as(self, transform: TwoViewTransform, config: Config) -> Config:
         """These settings with the views of another transform."""
         apart = ("input_size", "style", "generator", "output", "dtype", "channels_last")
-
-        def views_of(recipe: TwoViewTransform) -> dict[str, Any]:
-            # None is each recipe's own blur, so that it is said which.
-            settings = {**recipe._settings, "kernel_size": recipe._kernel_size or "pillow"}
-            return {name: plain(value) for name, value in settings.items() if name not in apart}
-
-        given = transform._settings
-        own = views_of(METHODS[self.name].recipe(input_size=given["input_size"], output="numpy"))
-        views = {name: value for name, value in views_of(transform).items() if value != own[name]}
+        keywords = transform.keywords(METHODS[self.name].recipe)
+        views = {name: plain(value) for name, value in keywords.items() if name not in apart}
         style = None if transform.style is None else describe(transform.style)
-        return config.changed(input_size=given["input_size"], views=views, style=style)
+        return config.changed(input_size=transform.input_size, views=views, style=style)
 
     def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
         """Features by the backbone of images, resized and normalized as the run's views were; no draw is made.

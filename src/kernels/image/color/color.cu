@@ -112,6 +112,12 @@ DEVICE void change(float (&pixels)[4][3], const Factor& factor, const float* mea
             const float up_to = fminf(by, divided(most, fmaxf(most - least, 1.0f)));
             for (int c = 0; c < 3; c++) x[c] = truncated(add(most - times(most - x[c], up_to), 0.5f));
         }
+    } else if (factor.kind == FACTOR_POSTERIZE) {
+        for (auto& x : pixels)
+            for (int c = 0; c < 3; c++) x[c] = static_cast<int>(x[c]) & static_cast<int>(by);
+    } else if (factor.kind == FACTOR_SOLARIZE) {
+        for (auto& x : pixels)
+            for (int c = 0; c < 3; c++) x[c] = x[c] >= by ? 255.0f - x[c] : x[c];
     }
 }
 

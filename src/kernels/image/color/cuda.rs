@@ -27,6 +27,8 @@ pub enum FactorKind {
     Shift,
     ColorContrast,
     HsvSaturation,
+    Posterize,
+    Solarize,
 }
 
 impl DeviceEnum for FactorKind {
@@ -39,6 +41,8 @@ impl DeviceEnum for FactorKind {
         (Self::Shift, "FACTOR_SHIFT"),
         (Self::ColorContrast, "FACTOR_COLOR_CONTRAST"),
         (Self::HsvSaturation, "FACTOR_HSV_SATURATION"),
+        (Self::Posterize, "FACTOR_POSTERIZE"),
+        (Self::Solarize, "FACTOR_SOLARIZE"),
     ];
 }
 
@@ -62,6 +66,11 @@ impl DeviceFactor {
         let steps = f32::from((f64::from(by) * 255.0) as i32 as u8);
         Self { kind: int(kind.code()), by: if kind == FactorKind::Hue { steps } else { by } }
     }
+
+    /// Whether it moves away from a mean.
+    fn is_contrast(&self) -> bool {
+        [FactorKind::Contrast, FactorKind::ColorContrast].iter().any(|kind| int(kind.code()) == self.kind)
+    }
 }
 
 /// Up to four factors in their order, and whether the view is gray in the end.
@@ -84,8 +93,43 @@ impl Chain {
     }
 
     fn has_contrast(&self) -> bool {
-        let contrasts = [FactorKind::Contrast, FactorKind::ColorContrast].map(|kind| int(kind.code()));
-        self.factors.iter().any(|factor| contrasts.contains(&factor.kind))
+        self.factors.iter().any(DeviceFactor::is_contrast)
+    }
+}
+
+/// A chain that grows.
+#[derive(Clone, Debug, Default)]
+pub struct ChainBuilder {
+    factors: Vec<DeviceFactor>,
+    gray: bool,
+}
+
+impl ChainBuilder {
+    /// Of gray alone.
+    pub fn of_gray() -> Self {
+        Self { factors: vec![], gray: true }
+    }
+
+    /// Adds a factor, if there is room: for four before it is gray, of which one moves away from a mean.
+    pub fn push(&mut self, factor: DeviceFactor) -> bool {
+        let two = factor.is_contrast() && self.factors.iter().any(DeviceFactor::is_contrast);
+        let fits = !self.gray && !two && self.factors.len() < 4;
+        if fits {
+            self.factors.push(factor);
+        }
+        fits
+    }
+
+    /// Makes it gray in the end, if it is not yet.
+    pub fn gray(&mut self) -> bool {
+        !std::mem::replace(&mut self.gray, true)
+    }
+
+    /// As the kernel takes it.
+    pub fn build(self) -> Chain {
+        let mut factors = [None; 4];
+        factors.iter_mut().zip(self.factors).for_each(|(to, factor)| *to = Some(factor));
+        Chain::new(factors, self.gray)
     }
 }
 

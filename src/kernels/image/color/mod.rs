@@ -41,6 +41,11 @@ pub fn solarize(isa: Isa, threshold: u8, bytes: &mut [u8]) {
     isa.dispatch(Solarize { threshold, bytes });
 }
 
+/// Keeps the bits of each byte that the mask has.
+pub fn posterize(isa: Isa, mask: u8, bytes: &mut [u8]) {
+    isa.dispatch(Posterize { mask, bytes });
+}
+
 /// `by x + plus` of each byte, cut off at 0 and 255 and rounded.
 pub fn scale(isa: Isa, by: f32, plus: f32, bytes: &mut [u8]) {
     isa.dispatch(Scale { by, plus: plus + 0.5, bytes });
@@ -139,6 +144,20 @@ impl Kernel for Saturate<'_> {
                 *x = truncated(most - (most - f32::from(*x)) * factor + 0.5);
             }
         }
+    }
+}
+
+struct Posterize<'a> {
+    mask: u8,
+    bytes: &'a mut [u8],
+}
+
+impl Kernel for Posterize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        self.bytes.iter_mut().for_each(|x| *x &= self.mask);
     }
 }
 

@@ -50,6 +50,22 @@ pub fn gaussian_blur(
     blurred
 }
 
+/// What [`gaussian_blur`] gave, back in the place of the views it was made of.
+pub fn put_back(views: At, blurred: At, (height, width): (usize, usize), rows: &[u32], plan: &mut Plan) {
+    if rows.is_empty() {
+        return;
+    }
+    let (numbers, views_of) = (3 * height * width, rows.len());
+    let rows = plan.put(rows);
+    let kernel = Arc::new(Kernel { name: "put_back", source: &SOURCE, defines: vec![("PUT_BACK", 1)] });
+    plan.launches.push(Launch::each(
+        &kernel,
+        numbers,
+        views_of,
+        vec![views.into(), blurred.into(), rows.into(), numbers.into()],
+    ));
+}
+
 /// What a block blurs along rows and columns at once.
 #[derive(Clone, Copy)]
 struct Tile {

@@ -22,7 +22,15 @@ DEVICE void store_bytes(u8* to, int count, u32 bytes) {
     }
 }
 
-#if defined(WIDE)
+#if defined(PUT_BACK)
+// What was blurred, [blurred][numbers], back in its place.
+KERNEL put_back(u8* views, const u8* blurred, const int* rows, int numbers) {
+    const int n = blockIdx.x * blockDim.x + threadIdx.x;
+    if (n >= numbers) return;
+    const i64 all = numbers;
+    views[rows[blockIdx.z] * all + n] = blurred[blockIdx.z * all + n];
+}
+#elif defined(WIDE)
 // A block has a tile of TALL x WIDE bytes, multiples of eight, of a colour: the tile with what taps reach around it, and its
 // rows once they are blurred, lie in shared memory. A thread makes eight neighbours at a time, from two numbers for each tap.
 // `halves` is [blurred][HALF], the middle first; `blurred` is [blurred][colour][height][width].

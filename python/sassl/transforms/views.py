@@ -1,0 +1,299 @@
+"""Views of an image as a transform: lists of operations are checked once, draws are values, and the core makes the views.
+
+from sassl.transforms import SASSL, Views
+from sassl.transforms.operations import ColorJitter, HorizontalFlip, Normalize, RandomResizedCrop
+
+left = [RandomResizedCrop(224), SASSL(p=0.8), HorizontalFlip(), ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8), Normalize()]
+right = [RandomResizedCrop(224), HorizontalFlip(), ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8), Normalize()]
+transform = Views(left, right)
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from .. import _sassl
+from .._sassl import ViewParams
+from ..arguments import choice, flag, whole
+from ..images import Array, is_cuda, pixels, pixels_cuda, uncompiled
+from .operations import OPERATIONS, Function, Normalize, Operation, RandomResizedCrop, size
+from .plain import SASSL, check_generator, draw_seed, packed_generator, unpacked_generator
+
+#: In the place of a dict of "mean" and "std", for views that others made in a way that these do not tell.
+UNKNOWN = "not known"
+
+#: The name of SASSL's draws in a view's parameters.
+STYLE = "sassl"
+
+
+class Views:
+    """Any number of views, each a list of operations.
+
+    Args:
+        views: a list for each view, the first of which is the left one: at most a `SASSL`, one `RandomResizedCrop`, then any
+            operations of `sassl.transforms.operations`, `SASSL` and functions of (H, W, 3) uint8 in any order; a `Normalize`;
+            and after it what changes numbers, as `Erasing`. One that is there twice needs a name.
+        dtype: "float32", "float16", or "uint8" for views without `Normalize`; or that type of numpy or torch.
+        channels_last: (H, W, 3) instead of (3, H, W).
+        output: "torch" or "numpy"; None: torch where it is installed.
+        min_decode_size: for photographs of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size, as long as no
+            side is shorter than this. None: whole.
+        generator: as that of `SASSL`.
+
+    Raises:
+        ValueError: a list that cannot be a view, a setting outside its range, with its name.
+        TypeError: something else among the operations.
+
+    Call it with an image to get a list of its views: a PIL image, a path, the bytes of a JPEG, PNG or WebP file, an array
+    (H, W, 3) or (H, W, 1) of uint8, a tensor (3, H, W) or (1, H, W) of uint8. A uint8 tensor (N, 3, H, W) on an NVIDIA GPU
+    gives a batch for each view there, each image with its own draws, which are those of the CPU and give the same pixels.
+
+    Multi-crop of SwAV and DINO is two lists of one size and six of another: `Views(*[large] * 2, *[small] * 6)`.
+    """
+
+    def __init__(
+        self,
+        *views: Sequence[Any],
+        dtype: Any = "float32",
+        channels_last: bool = False,
+        output: str | None = None,
+        min_decode_size: int | None = None,
+        generator: Any = None,
+    ) -> None:
+        check_generator(generator)
+        choice("output", output, (None, "torch", "numpy"))
+        if min_decode_size is not None:
+            whole("min_decode_size", min_decode_size, 1, 65_535)
+        # Subclasses may be frozen.
+        vars(self).update(
+            views=tuple(tuple(_operation(one) for one in view) for view in views),
+            dtype=_dtype_name(dtype),
+            channels_last=flag("channels_last", channels_last),
+            output=output or ("torch" if find_spec("torch") else "numpy"),
+            min_decode_size=min_decode_size,
+            generator=generator,
+        )
+        self._make_core()
+        crop, normalize = self._first(RandomResizedCrop), self._first(Normalize)
+        mean_and_std = None if normalize is None else {"mean": list(normalize.mean), "std": list(normalize.std)}
+        vars(self).update(interpolation=crop.mode, normalize=mean_and_std)
+
+    #: The operations of each view.
+    views: tuple[tuple[Any, ...], ...]
+    #: Of the views' numbers.
+    dtype: str
+    channels_last: bool
+    #: What views are: "torch" or "numpy".
+    output: Any
+    min_decode_size: int | None
+    generator: Any
+    #: How the left view is resized: "bilinear" or "bicubic".
+    interpolation: Any
+    #: How the left view is normalized: a dict of "mean" and "std"; None: not at all.
+    normalize: Any
+
+    def _make_core(self) -> None:
+        core = _sassl.Views([_lowered(view) for view in self.views], dtype=self.dtype, channels_last=self.channels_last)
+        vars(self).update(_core=core, _params=None, _on={})
+
+    @property
+    def core(self) -> _sassl.Views:
+        """What the loader and the kernels of a GPU run."""
+        return vars(self)["_core"]
+
+    @property
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """Of each view."""
+        return self.core.shapes
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the left view."""
+        return self.shapes[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the left view."""
+        return size(self._first(RandomResizedCrop).size)
+
+    @property
+    def styles(self) -> list[SASSL]:
+        """Each `SASSL` in the views, once."""
+        found: list[SASSL] = []
+        for view in self.views:
+            found += [one for one in view if isinstance(one, SASSL) and not any(one is other for other in found)]
+        return found
+
+    def _first(self, kind: type[Any]) -> Any:
+        return next((one for one in self.views[0] if isinstance(one, kind)), None)
+
+    @property
+    def params(self) -> Any:
+        """What was drawn last, a list with that of each view, of a batch for each image; None before the first call."""
+        return vars(self)["_params"]
+
+    def sample(self, height: int, width: int) -> list[ViewParams]:
+        """Draws for an image of this size, from a seed that the generator gives."""
+        if self.core.needs_batch:
+            raise ValueError(
+                'style: SASSL(styles="batch") needs the other images; give the transform to sassl.data.TwoViewLoader, or '
+                "take other styles"
+            )
+        drawn = self.core.sample(draw_seed(self.generator), height, width)
+        vars(self)["_params"] = drawn
+        return drawn
+
+    def apply_params(self, image: Any, params: Any) -> list[Any]:
+        """All views of an image with these parameters, or of a batch on the GPU with a list for each: a pure function."""
+        return uncompiled(self._apply_params, image, params)
+
+    def _apply_params(self, image: Any, params: Any) -> list[Any]:
+        if is_cuda(image):
+            return self._apply_cuda(image, params)
+        return self._finish(self.core.apply(self._pixels(image), list(params)))
+
+    def _apply_cuda(self, image: Any, params: Any = None) -> list[Any]:
+        batch = pixels_cuda(image)
+        if params is None:
+            n, _, height, width = batch.shape
+            drawn = self.core.sample_batch(draw_seed(self.generator), n, height, width)
+            vars(self)["_params"] = params = drawn if image.ndim == 4 else drawn[0]
+        views = self._views_on(image.device).apply(batch, params if image.ndim == 4 else [params])
+        return views if image.ndim == 4 else [view[0] for view in views]
+
+    def _views_on(self, device: Any) -> Any:
+        known = vars(self)["_on"]
+        if device not in known:
+            from ..cuda import DeviceViews
+
+            known[device] = DeviceViews(self, device)
+        return known[device]
+
+    def __call__(self, image: Any) -> list[Any]:
+        return uncompiled(self._views_of, image)
+
+    def _views_of(self, image: Any) -> list[Any]:
+        if is_cuda(image):
+            return self._apply_cuda(image)
+        array = self._pixels(image)
+        return self._finish(self.core.apply(array, self.sample(*array.shape[:2])))
+
+    def _pixels(self, image: Any) -> Array:
+        return pixels(image, min_decode_size=self.min_decode_size)
+
+    def to_image(self, view: Any) -> Array:
+        """A view as it looks, (H, W, 3) uint8: normalizing is undone, as that of the left view."""
+        array = np.asarray(view)
+        array = array if self.channels_last else array.transpose(1, 2, 0)
+        if array.dtype == np.uint8:
+            return np.ascontiguousarray(array)
+        normalize = self.normalize or {"mean": 0, "std": 1}
+        array = array.astype(np.float32) * np.float32(normalize["std"]) + np.float32(normalize["mean"])
+        return np.clip(array * 255 + 0.5, 0, 255).astype(np.uint8)
+
+    def _finish(self, views: list[Array]) -> list[Any]:
+        if self.output == "numpy":
+            return views
+        import torch
+
+        return [torch.from_numpy(view) for view in views]
+
+    def describe(self) -> dict[str, Any]:
+        """Its settings as JSON has them, without the generator; of a `SASSL`, what its `repr` tells."""
+        return {
+            "views": [[_described(one) for one in view] for view in self.views],
+            "dtype": self.dtype,
+            "channels_last": self.channels_last,
+            "min_decode_size": self.min_decode_size,
+        }
+
+    @classmethod
+    def from_description(cls, described: dict[str, Any], *, style: SASSL | None = None, **settings: Any) -> Views:
+        """Views as `describe` tells.
+
+        Args:
+            described: what `describe` gave.
+            style: in the place of each `SASSL`, which no description can rebuild.
+            settings: `output` and `generator`.
+
+        Raises:
+            ValueError: an operation that is not known, a function, a `SASSL` for which none is given.
+        """
+        views = [[_rebuilt(one, style) for one in view] for view in described["views"]]
+        return Views(*views, **{name: value for name, value in described.items() if name != "views"}, **settings)
+
+    def replace(self, **changes: Any) -> Views:
+        """The same with other settings: `views`, a tuple of lists, or those of the constructor."""
+        names = ("dtype", "channels_last", "output", "min_decode_size", "generator")
+        settings = {**{name: getattr(self, name) for name in names}, **changes}
+        return Views(*settings.pop("views", self.views), **settings)
+
+    def __repr__(self) -> str:
+        views = ",\n    ".join("[" + ", ".join(map(repr, view)) + "]" for view in self.views)
+        return f"{type(self).__name__}(\n    {views},\n    dtype={self.dtype!r}, channels_last={self.channels_last})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in vars(self).items() if name not in ("_core", "_params", "_on")}
+        return {**state, "generator": packed_generator(self.generator)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, generator=unpacked_generator(state["generator"]))
+        self._make_core()
+
+
+def _operation(one: Any) -> Any:
+    """An operation; a function becomes one."""
+    if isinstance(one, (Operation, RandomResizedCrop, Normalize, SASSL)):
+        return one
+    if callable(one) and not isinstance(one, type):
+        return Function(one)
+    raise TypeError(f"views: expected operations of sassl.transforms.operations, SASSL or functions, got {one!r}")
+
+
+def _lowered(view: Sequence[Any]) -> Any:
+    """The steps, the size and the normalization of a view, as the core takes them."""
+    sizes = [size(one.size) for one in view if isinstance(one, RandomResizedCrop)]
+    normalize = [i for i, one in enumerate(view) if isinstance(one, Normalize)]
+    if len(normalize) > 1:
+        raise ValueError(f"views: a view has one Normalize at most, not {len(normalize)}")
+    for one in view[normalize[0] + 1 :] if normalize else ():
+        if not getattr(one, "changes_numbers", False):
+            raise ValueError(f"views: {one!r} changes bytes, and stands before Normalize")
+    numbers = [view[i].numbers() for i in normalize]
+    steps = [_step(one) for one in view if not isinstance(one, Normalize)]
+    return steps, sizes[0] if sizes else (1, 1), numbers[0] if numbers else None
+
+
+def _step(one: Any) -> _sassl.Step:
+    return _sassl.Step.style(STYLE, one.block) if isinstance(one, SASSL) else one.step()
+
+
+def _described(one: Any) -> dict[str, Any]:
+    return {"kind": STYLE, "style": repr(one)} if isinstance(one, SASSL) else one.describe()
+
+
+def _rebuilt(described: dict[str, Any], style: SASSL | None) -> Any:
+    kind = described["kind"]
+    if kind == STYLE:
+        if style is None:
+            raise ValueError(
+                f"style: {described['style']} is part of the views, and no description holds it; give style"
+            )
+        return style
+    if kind not in OPERATIONS:
+        raise ValueError(f"kind = {kind!r}: no operation that can be rebuilt; there are {', '.join(OPERATIONS)}")
+    return OPERATIONS[kind](**{name: value for name, value in described.items() if name != "kind"})
+
+
+def _dtype_name(value: Any) -> Any:
+    """The word for a dtype of torch or numpy."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.dtype):
+        value = str(value).removeprefix("torch.")
+    name = np.dtype(value).name if isinstance(value, (type, np.dtype)) else value
+    return choice("dtype", name, ("float32", "float16", "uint8"))

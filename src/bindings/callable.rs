@@ -1,0 +1,72 @@
+//! A function of Python as an operation: it runs under the GIL, on the thread that makes the view.
+use super::foreign::call;
+use super::image::held_image;
+use crate::error::{Error, Result};
+use crate::image::{DeviceStep, Operation, Planes, Room, Size, Values};
+use crate::kernels::isa::Isa;
+use crate::memory;
+use crate::random::Generator;
+use numpy::{PyArray1, PyArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use rand::Rng;
+
+/// From (H, W, 3) uint8 to the same.
+#[derive(Debug)]
+pub(super) struct Callable {
+    name: String,
+    function: Py<PyAny>,
+    /// Whether it takes a seed beside the image.
+    seeded: bool,
+}
+
+impl Callable {
+    pub(super) fn new(name: String, function: Py<PyAny>, seeded: bool) -> Self {
+        Self { name, function, seeded }
+    }
+
+    fn called(&self, py: Python<'_>, isa: Isa, planes: &mut Planes, seed: Option<u64>) -> PyResult<()> {
+        let (height, width) = (planes.height(), planes.width());
+        let mut pixels = memory::zeros("image", 3 * height * width)?;
+        planes.write(isa, &mut pixels);
+        let image = PyArray1::from_vec(py, pixels).reshape([height, width, 3])?.into_any();
+        let arguments = match seed {
+            Some(seed) => PyTuple::new(py, [image, seed.into_pyobject(py)?.into_any()])?,
+            None => PyTuple::new(py, [image])?,
+        };
+        let made = call(self.function.bind(py), &arguments)?;
+        let (held, [rows, columns]) = held_image(&made)?;
+        if (rows, columns) != (height, width) {
+            let got = format!("{rows}x{columns}");
+            return Err(Error::shape(&self.name, format!("an image of {height}x{width}, as it was given"), got).into());
+        }
+        planes.fill(isa, height, width, held.slice()?);
+        Ok(())
+    }
+}
+
+impl Operation for Callable {
+    fn sample(&self, generator: &mut Generator, _: Size) -> Values {
+        // Whole numbers that a double holds.
+        let seed = generator.random::<u64>() >> 11;
+        if self.seeded { Values::of([("seed", seed as f64)]) } else { Values::default() }
+    }
+
+    fn apply(&self, isa: Isa, planes: &mut Planes, values: &Values, _: &mut Room) -> Result<()> {
+        let seed = match self.seeded {
+            true => Some(values.get(["seed"])?[0] as u64),
+            false => None,
+        };
+        Python::attach(|py| {
+            self.called(py, isa, planes, seed).map_err(|error| {
+                // No fault of the image, so that no other one takes its place.
+                let reason = error.value(py).to_string();
+                Error::Foreign { name: (&self.name).into(), reason, fatal: true, source: Box::new(error) }
+            })
+        })
+    }
+
+    fn device_steps(&self, _: &Values, _: Size) -> Result<Vec<DeviceStep>> {
+        Err(Error::value("views", format!("{:?}", self.name), "a function of Python has no kernels for a GPU"))
+    }
+}

@@ -1,0 +1,247 @@
+//! One view of an image: a list of steps, and what was drawn for them.
+//!
+//! ```text
+//! [style], crop, then in any order: style, colour jitter, grayscale, blur ...; at last what works on numbers
+//! ```
+use crate::error::{Error, Result};
+use crate::image::{Crop, Interpolation, Operation, Output, Probability, RandomResizedCrop, Stage, Values};
+use crate::random::{Key, comes};
+use crate::style::{MIN_SIZE, Sassl, StyleParams, Styles, Stylizer};
+use std::sync::Arc;
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// A part of the image, in the size of the view.
+    Crop(RandomResizedCrop, Interpolation),
+    /// Algorithm 1.
+    Style(Styling),
+    /// Anything else, with this probability.
+    Image(Arc<dyn Operation>, Probability),
+}
+
+/// SASSL as a step.
+#[derive(Clone, Debug)]
+pub struct Styling {
+    /// F and T.
+    pub stylizer: Arc<Stylizer>,
+    /// Algorithm 1.
+    pub sassl: Sassl,
+}
+
+/// A step of a view.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its own in the view: it names its stream of random numbers, and what was drawn.
+    pub name: String,
+    /// What it does.
+    pub action: Action,
+}
+
+/// What was drawn for a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Drawn {
+    /// The style, and whether it is applied.
+    Style(StyleParams),
+    /// The parameters of another step, of a crop its place and size; None where it is left out.
+    Values(Option<Values>),
+}
+
+/// What was drawn for a view, by the names of its steps; what is not there is left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ViewParams(pub Vec<(String, Drawn)>);
+
+/// A view with its settings.
+#[derive(Clone, Debug)]
+pub struct View {
+    steps: Vec<Step>,
+    size: (usize, usize),
+    output: Output,
+}
+
+/// The longest side of a view.
+const LARGEST: usize = 8192;
+
+impl Styling {
+    /// Whether its styles are other images of the batch.
+    pub fn is_of_batch(&self) -> bool {
+        matches!(self.sassl.styles(), Styles::Batch)
+    }
+}
+
+impl Step {
+    fn stage(&self) -> Stage {
+        match &self.action {
+            Action::Image(operation, _) => operation.stage(),
+            Action::Crop(..) | Action::Style(_) => Stage::Bytes,
+        }
+    }
+
+    fn sample(&self, key: Key, image: (usize, usize), view: (usize, usize), place: (usize, usize)) -> Drawn {
+        let generator = &mut key.stream(&self.name);
+        match &self.action {
+            Action::Crop(crop, _) => Drawn::Values(Some(crop.sample(generator, image.0, image.1).into())),
+            Action::Style(styling) => Drawn::Style(styling.sassl.sample_one(generator, place.0, place.1)),
+            Action::Image(operation, p) => {
+                let applies = comes(generator, p.at(key.epoch));
+                let values = operation.sample(generator, view);
+                Drawn::Values(applies.then_some(values))
+            }
+        }
+    }
+}
+
+impl ViewParams {
+    /// What was drawn for the step of this name, if it is not left out.
+    pub fn of(&self, name: &str) -> Option<&Drawn> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, drawn)| drawn)
+    }
+}
+
+impl View {
+    /// A view of `size` rows and columns.
+    ///
+    /// # Errors
+    /// A size that cannot be; not one crop, with at most a style before it; a name that is there twice; views that are too small for
+    /// a step; bytes that are changed after numbers.
+    pub fn new(steps: Vec<Step>, size: (usize, usize), output: Output) -> Result<Self> {
+        let side = size.0.min(size.1);
+        let crop = steps.iter().position(|step| matches!(step.action, Action::Crop(..)));
+        let styled = |steps: &[Step]| steps.iter().any(|step| matches!(step.action, Action::Style(_)));
+        let least = if crop.is_some_and(|crop| styled(&steps[crop..])) { MIN_SIZE } else { 1 };
+        if side < least || size.0.max(size.1) > LARGEST {
+            let remedy = format!("views are of {least} to {LARGEST} pixels a side");
+            return Err(Error::value("size", format!("({}, {})", size.0, size.1), remedy));
+        }
+        let crops = steps.iter().filter(|step| matches!(step.action, Action::Crop(..))).count();
+        let before = crop.unwrap_or(0);
+        if crops != 1 || before > 1 || (before == 1 && !styled(&steps[..1])) {
+            let names: Vec<&str> = steps.iter().map(|step| &*step.name).collect();
+            let remedy = "a view begins with one RandomResizedCrop, before which at most a SASSL stands";
+            return Err(Error::value("views", format!("[{}]", names.join(", ")), remedy));
+        }
+        for (i, Step { name, action }) in steps.iter().enumerate() {
+            if steps[..i].iter().any(|other| other.name == *name) {
+                return Err(Error::value(
+                    "name",
+                    format!("{name:?}"),
+                    "an operation that is repeated has a name of its own",
+                ));
+            }
+            if let Action::Image(operation, _) = action {
+                operation.check(size)?;
+            }
+        }
+        let numbers = steps.iter().position(|step| step.stage() == Stage::Numbers).unwrap_or(steps.len());
+        if let Some(late) = steps[numbers..].iter().find(|step| step.stage() == Stage::Bytes) {
+            let remedy =
+                format!("it changes bytes, and stands before {:?}, which changes numbers", steps[numbers].name);
+            return Err(Error::value("views", format!("{:?}", late.name), remedy));
+        }
+        Ok(Self { steps, size, output })
+    }
+
+    /// Rows and columns.
+    pub fn size(&self) -> (usize, usize) {
+        self.size
+    }
+
+    /// How it leaves.
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// Bytes of what leaves.
+    pub fn bytes(&self) -> usize {
+        self.size.0 * self.size.1 * 3 * self.output.dtype().size()
+    }
+
+    /// All of them.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Those that change bytes, and those that change numbers.
+    pub(super) fn stages(&self) -> (&[Step], &[Step]) {
+        self.steps.split_at(self.steps.partition_point(|step| step.stage() == Stage::Bytes))
+    }
+
+    /// Whether the whole image is stylized.
+    pub fn styles_whole_image(&self) -> bool {
+        matches!(self.steps[0].action, Action::Style(_))
+    }
+
+    /// The first step whose styles come from the batch.
+    pub(super) fn of_batch(&self) -> Option<(usize, &Styling)> {
+        self.steps.iter().enumerate().find_map(|(i, step)| match &step.action {
+            Action::Style(styling) if styling.is_of_batch() => Some((i, styling)),
+            _ => None,
+        })
+    }
+
+    /// Draws for an image of this size, image `i` of a batch of `n`, from the streams of this key.
+    pub fn sample(&self, key: Key, image: (usize, usize), place: (usize, usize)) -> ViewParams {
+        let draw = |step: &Step| (step.name.clone(), step.sample(key, image, self.size, place));
+        ViewParams(self.steps.iter().map(draw).collect())
+    }
+
+    /// The same, with no step left out: what a GPU compiles its kernels for.
+    pub fn sample_every(&self, key: Key, image: (usize, usize)) -> ViewParams {
+        let draw = |step: &Step| {
+            let drawn = match (&step.action, step.sample(key, image, self.size, (0, 1))) {
+                (Action::Image(operation, _), _) => {
+                    Drawn::Values(Some(operation.sample(&mut key.stream(&step.name), self.size)))
+                }
+                (_, Drawn::Style(style)) => Drawn::Style(StyleParams { apply: true, ..style }),
+                (_, crop @ Drawn::Values(_)) => crop,
+            };
+            (step.name.clone(), drawn)
+        };
+        ViewParams(self.steps.iter().map(draw).collect())
+    }
+
+    /// The crop of [`View::sample`].
+    pub(super) fn sample_crop(&self, key: Key, image: (usize, usize)) -> Option<Crop> {
+        let crop = self.steps.iter().find(|step| matches!(step.action, Action::Crop(..)))?;
+        match &crop.action {
+            Action::Crop(part, _) => Some(part.sample(&mut key.stream(&crop.name), image.0, image.1)),
+            Action::Style(_) | Action::Image(..) => None,
+        }
+    }
+
+    /// The crop that was drawn.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn crop_of(step: &Step, params: &ViewParams) -> Result<Crop> {
+        match params.of(&step.name) {
+            Some(Drawn::Values(Some(values))) => values.try_into(),
+            _ => {
+                let remedy = format!("give {:?}: top, left, height, width", step.name);
+                Err(Error::value("params", "no crop", remedy))
+            }
+        }
+    }
+
+    /// Whether parameters are those of these steps.
+    ///
+    /// # Errors
+    /// One of another name or another kind; no crop.
+    pub(super) fn check(&self, params: &ViewParams) -> Result<()> {
+        for (name, drawn) in &params.0 {
+            let step = self.steps.iter().find(|step| step.name == *name);
+            match (step.map(|step| &step.action), drawn) {
+                (Some(Action::Crop(..)), Drawn::Values(Some(_))) => {}
+                (Some(Action::Style(_)), Drawn::Style(_)) => {}
+                (Some(Action::Image(..)), Drawn::Values(_)) => {}
+                _ => {
+                    let names: Vec<&str> = self.steps.iter().map(|step| &*step.name).collect();
+                    let remedy = format!("this view has {}; draw its parameters with its recipe", names.join(", "));
+                    return Err(Error::value("params", format!("{name:?}"), remedy));
+                }
+            }
+        }
+        let mut crops = self.steps.iter().filter(|step| matches!(step.action, Action::Crop(..)));
+        crops.try_for_each(|step| Self::crop_of(step, params).map(|_| ()))
+    }
+}
