@@ -22,7 +22,7 @@ def test_examples_run(tmp_path, monkeypatch):
     need("torchvision")
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
-    assert len(PYTHON) == 5
+    assert len(PYTHON) == 6
     for block in PYTHON:
         exec(compile(block, "README.md", "exec"), namespace)
     assert namespace["views"].shape == (2, 224, 224, 3)
@@ -174,7 +174,7 @@ def test_each_line_of_the_table_of_frameworks_runs(framework, line, photo, tmp_p
     plain, again, styled = (np.asarray(view(p), np.float32) for p in (0.0, 0.0, 1.0))
     assert np.array_equal(plain, again)
     assert np.isfinite(styled).all()
-    assert (plain != styled).mean() > 0.5
+    assert (plain != styled).mean() > 0.3
 
 
 def test_the_table_names_every_framework():

@@ -288,7 +288,7 @@ def test_settings_that_cannot_be(part, settings, message):
     with pytest.raises(ValueError, match=message):
         Trainer(json.dumps(nested))
     with pytest.raises(ValueError, match="unknown field `learning_rte`"):
-        Trainer(json.dumps({**nested, "learning_rte": 1}))
+        Trainer(json.dumps({**config().nested(), "learning_rte": 1}))
 
 
 def test_batches_and_states_that_cannot_be():
