@@ -10,7 +10,7 @@ from typing import Any
 
 from ..terminal import tell
 
-#: What an option sets, where that has another name in Python.
+#: The Python name of what an option sets, where it differs from the option's.
 _SETS = {"every": "monitor_every", "model": "models", "styles": "style"}
 
 

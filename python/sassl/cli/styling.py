@@ -1,4 +1,4 @@
-"""What the options on style mean: the model, the bank of styles, the transform."""
+"""The model, the bank of styles and the transform that the options on style ask for."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Images:
         return self.core.get(index % len(self))
 
     def name(self, index: int) -> str:
-        """What an image is called, as lightly's `LightlyDataset` does: its path from the root on, with forward slashes.
+        """An image's name by the rule of lightly's `LightlyDataset`: its path from the root on, with forward slashes.
 
         The root is the folder that was given, or the one that holds all shards or files of records; what lies within such a
         file is "file#place". A list of files has no root: its paths are as given. A dataset without names has "source[0]".
@@ -55,7 +55,7 @@ class Images:
         return self.core.name(index)
 
     def identity(self) -> dict[str, Any]:
-        """What tells these images from others, as a loader's state holds it: plain values.
+        """Plain values that tell these images from others, as a loader's state holds them.
 
         The number of the images, a checksum of their names from the folder on that holds all of them, whether they are turned
         upright, and the sum and a checksum of their files' sizes where these are known without reading. So of a dataset that

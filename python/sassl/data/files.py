@@ -67,7 +67,7 @@ class Files(Images):
         self.core = Source.files([os.fsdecode(file) for file in files], classes, exif)
 
     def identity(self) -> dict[str, Any]:
-        """Of bytes, their number and a checksum; of paths as for all `Images`, where sizes are asked of each file."""
+        """For bytes, their number and a checksum; for paths as for all `Images`, where sizes are asked of each file."""
         if self._contents is None:
             return super().identity()
         return {**of_bytes(self._contents), "exif": self.core.exif}

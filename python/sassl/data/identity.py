@@ -1,4 +1,4 @@
-"""What a loader's state knows of its data and its recipe, and in what others differ.
+"""The identity of data and recipe that a loader's state holds, and how others differ from it.
 
 Identities are dicts of plain values, which survive JSON.
 """
@@ -18,7 +18,7 @@ from ..transforms.views import STYLE, Views
 
 #: Bytes of an array that are read for its checksum; of a larger one, as many of images that lie evenly.
 _MOST_BYTES = 1 << 28
-#: What is a checksum, and no value to show.
+#: Entries that are checksums, not values to show.
 _CHECKSUMS = {
     "names": "the images have other names",
     "sizes": "files have other sizes",

@@ -103,7 +103,7 @@ class TwoViewLoader:
             on_damage=on_damage,
             min_decode_size=transform.min_decode_size,
         )
-        # What a state must agree with, when it is asked for the first time: files may be many.
+        # The identity that a state must agree with, made when it is first asked for: files may be many.
         self._identity: dict[str, dict[str, Any]] | None = None
         self._epoch, self._batch, self._chosen = -1, 0, False
         self._told = 0
@@ -141,7 +141,7 @@ class TwoViewLoader:
 
     @property
     def on_error(self) -> str:
-        """What becomes of images that cannot be read: "raise" or "report"."""
+        """How images that cannot be read are treated: "raise" or "report"."""
         return self._settings["on_error"]
 
     @property
@@ -217,7 +217,7 @@ class TwoViewLoader:
         self._chosen = epoch >= 0 and batch < len(self)
 
     def _other_order(self, name: str, was: Any, value: Any) -> str:
-        """What to say of a state of another order."""
+        """The error for a state of another order."""
         if name != "batch_size" or not isinstance(was, int):
             return f"state[{name!r}] = {was!r}: this loader has {value!r}; make it as it was"
         each, rest = divmod(was, self._world_size)

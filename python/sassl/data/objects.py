@@ -68,7 +68,7 @@ class Objects(Images):
 
 
 def _file_names(dataset: Any) -> list[str] | None:
-    """What a dataset's images are called: paths from its root on, with forward slashes; None where it does not know them."""
+    """The names of a dataset's images: paths from its root on, with forward slashes; None where it does not know them."""
     kinds = {kind.__name__ for kind in type(dataset).__mro__}
     if "Subset" in kinds:
         known = _file_names(dataset.dataset)
