@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "Step", "StyleParams", "Stylizer", "Trainer", "ViewParams", "Views", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "backbone_info", "backbone_names", "checkpoint_metadata", "color_profile", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "describe_state", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "initial_state", "key_order", "knn", "linear_probe", "list_images", "load_checkpoint", "logistic_probe", "normalize", "operations", "resized_crop", "rotate", "save_checkpoint", "solarize", "version", "vflip", "write_file", "write_tensors"]
+__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "Step", "StyleParams", "Stylizer", "Trainer", "ViewParams", "Views", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "backbone_info", "backbone_names", "checkpoint_metadata", "color_profile", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "describe_state", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "initial_state", "key_order", "knn", "linear_probe", "list_images", "load_checkpoint", "load_styles", "logistic_probe", "normalize", "operations", "resized_crop", "rotate", "save_checkpoint", "solarize", "version", "vflip", "write_file", "write_tensors"]
 
 @final
 class Bank:
@@ -50,9 +50,9 @@ class Bank:
         """
         What each vector was made from, or None.
         """
-    def save(self, /, path: "str | os.PathLike[str]") -> "None":
+    def save(self, /, path: "str | os.PathLike[str]", exact: bool = False) -> "None":
         """
-        Writes the bank as a .safetensors file of float16, atomically.
+        Writes the bank as a .safetensors file of float16, or of float32 where it is to be `exact`, atomically.
         """
     @property
     def space(self, /) -> str:
@@ -239,6 +239,10 @@ class Gaussian:
         """
         How many axes.
         """
+    def save(self, /, path: "str | os.PathLike[str]") -> "None":
+        """
+        Writes it as a .safetensors file of float32: the whole file, or nothing.
+        """
     @property
     def space(self, /) -> str:
         """
@@ -394,9 +398,15 @@ class Step:
             ValueError: there is none of this kind, or its settings cannot be.
         """
     @staticmethod
-    def style(name: str, block: Block) -> Step:
+    def style(name: str, block: Block, p: "float | list[tuple[float, float]]") -> Step:
         """
-        Algorithm 1.
+        Algorithm 1, with a probability in the place of its own.
+
+        Args:
+            p: a probability, or pairs (epoch, probability) with rising epochs, between which it is interpolated.
+
+        Raises:
+            ValueError: a probability that cannot be.
         """
 
 @final
@@ -958,6 +968,15 @@ def load_checkpoint(path: "str | os.PathLike[str]") -> "tuple[dict[str, numpy.ty
     Raises:
         OSError: it cannot be read.
         ValueError: no checkpoint, one of another version, or a damaged one.
+    """
+
+def load_styles(path: "str | os.PathLike[str]") -> "Bank | Gaussian":
+    """
+    A file of styles, that of a bank or of a Gaussian.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is neither.
     """
 
 def logistic_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, c: "list[float]", max_iter: SupportsIndex = 1000, tolerance: SupportsFloat | SupportsIndex = 1e-4, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":

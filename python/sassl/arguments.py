@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Iterable
 from typing import Any
@@ -59,3 +60,14 @@ def choice(name: str, value: Any, names: Iterable[str | None]) -> Any:
     if (value is None or isinstance(value, str)) and value in names:
         return value
     raise wrong(name, value, " or ".join('"' + one + '"' if one is not None else "None" for one in names))
+
+
+def plain(value: Any) -> Any:
+    """A setting as JSON gives it back, arrays and tensors as lists."""
+
+    def listed(value: Any) -> Any:
+        if hasattr(value, "tolist"):
+            return value.tolist()
+        raise TypeError(f"{value!r}: expected a number, a text, None, or a list or dict of such")
+
+    return json.loads(json.dumps(value, default=listed))

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import image_files, terminal
 from ._sassl import Bank, Gaussian, Stylizer
+from .arguments import flag
 from .images import pixels
 
 if TYPE_CHECKING:
@@ -129,9 +130,18 @@ class StyleBank:
             raise ValueError("images = []: a bank needs at least one image")
         return cls(np.concatenate(vectors), stylizer.space, names)
 
-    def save(self, file: str | os.PathLike[str]) -> None:
-        """Writes the bank as a .safetensors file of float16: the whole file, or nothing."""
-        self._core.save(file)
+    def save(self, file: str | os.PathLike[str], *, exact: bool = False) -> None:
+        """Writes the bank as a .safetensors file: the whole file, or nothing.
+
+        Args:
+            file: where.
+            exact: in float32, as the vectors are in memory; else in float16, which halves the file.
+
+        Raises:
+            OSError: the system refuses.
+            ValueError: a number that float16 cannot hold.
+        """
+        self._core.save(file, flag("exact", exact))
 
     def gaussian(self, rank: int | None = None) -> Gaussian:
         """A Gaussian along the bank's main axes: a source of new styles. (Noise in each dimension is not a style.)
@@ -150,6 +160,16 @@ class StyleBank:
                 f"{most}; {remedy}"
             )
         return self._core.gaussian(_RANK if rank is None else rank)
+
+    @property
+    def core(self) -> Bank:
+        """What `sassl.transforms.SASSL` draws from."""
+        return self._core
+
+    @property
+    def source(self) -> str | None:
+        """ "default"; the path of the file that it was read from; None: made in memory."""
+        return "default" if self._path == "" else self._path
 
     @property
     def vectors(self) -> NDArray[np.float32]:

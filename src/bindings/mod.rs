@@ -1,5 +1,6 @@
 //! The Python module `sassl._sassl`: the only home of pyo3. This file lists names; each other file holds one kind of them.
 mod arrays;
+mod bank;
 mod callable;
 mod checkpoint;
 #[cfg(feature = "cuda")]
@@ -27,6 +28,8 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _sassl {
     #[pymodule_export]
+    use super::bank::{Bank, Gaussian, load_styles};
+    #[pymodule_export]
     use super::checkpoint::{
         checkpoint_metadata, describe_state, initial_state, key_order, load_checkpoint, save_checkpoint, write_tensors,
     };
@@ -49,7 +52,7 @@ mod _sassl {
     #[pymodule_export]
     use super::source::{Source, list_images};
     #[pymodule_export]
-    use super::style::{Bank, Block, Gaussian, StyleParams};
+    use super::style::{Block, StyleParams};
     #[pymodule_export]
     use super::stylizer::Stylizer;
     #[pymodule_export]

@@ -62,11 +62,19 @@ impl Step {
         }
     }
 
-    /// Algorithm 1.
+    /// Algorithm 1, with a probability in the place of its own.
+    ///
+    /// Args:
+    ///     p: a probability, or pairs (epoch, probability) with rising epochs, between which it is interpolated.
+    ///
+    /// Raises:
+    ///     ValueError: a probability that cannot be.
     #[staticmethod]
-    fn style(name: String, block: &Block) -> Self {
-        let styling = Styling { stylizer: block.stylizer.get().core.clone(), sassl: block.sassl.clone() };
-        Self(data::Step { name, action: Action::Style(styling) })
+    #[pyo3(signature = (name, block, p: "float | list[tuple[float, float]]"))]
+    fn style(name: String, block: &Block, p: Chance) -> Result<Self> {
+        let (stylizer, sassl) = (block.stylizer.get().core.clone(), block.sassl.clone());
+        let styling = Styling { stylizer, sassl, p: p.try_into()? };
+        Ok(Self(data::Step { name, action: Action::Style(styling) }))
     }
 
     /// One of `operations()`.

@@ -27,6 +27,8 @@ pub struct Styling {
     pub stylizer: Arc<Stylizer>,
     /// Algorithm 1.
     pub sassl: Sassl,
+    /// With this probability, in the place of Algorithm 1's own.
+    pub p: Probability,
 }
 
 /// A step of a view.
@@ -81,7 +83,10 @@ impl Step {
         let generator = &mut key.stream(&self.name);
         match &self.action {
             Action::Crop(crop, _) => Drawn::Values(Some(crop.sample(generator, image.0, image.1).into())),
-            Action::Style(styling) => Drawn::Style(styling.sassl.sample_one(generator, place.0, place.1)),
+            Action::Style(styling) => {
+                let p = styling.p.at(key.epoch);
+                Drawn::Style(styling.sassl.sample_one(p, generator, place.0, place.1))
+            }
             Action::Image(operation, p) => {
                 let applies = comes(generator, p.at(key.epoch));
                 let values = operation.sample(generator, view);

@@ -1,11 +1,9 @@
-//! i_s: where styles come from, as vectors z with the id of their space; files of them, and a Gaussian over them.
+//! i_s: where styles come from, as vectors z with the id of their space, and files of them.
+use super::gaussian::Gaussian;
 use crate::error::{Error, Result};
-use crate::interrupt::poll;
-use crate::memory;
 use crate::weights::EMBEDDED_BANK;
 use crate::weights::safetensors::{Dtype, File, View, write};
 use half::f16;
-use rand::Rng;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,7 +64,7 @@ impl Bank {
         Self::from_file(File::open(path)?)
     }
 
-    fn from_file(file: File) -> Result<Self> {
+    pub(super) fn from_file(file: File) -> Result<Self> {
         let wrong = |reason: String| Error::weights(file.origin(), reason);
         let metadata = |key: &str| file.metadata().get(key).map(String::as_str);
         if metadata("format") != Some(FORMAT) {
@@ -101,15 +99,16 @@ impl Bank {
         Ok(Self { len, dim, space, names, rows: Rows::File(file) })
     }
 
-    /// Writes the bank, in float16, atomically.
+    /// Writes the bank in float16, or exactly, in float32; atomically.
     ///
     /// # Errors
-    /// A number that float16 cannot hold; the system refuses.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    /// A number that the type cannot hold; the system refuses.
+    pub fn save(&self, path: &Path, dtype: Dtype) -> Result<()> {
         let vectors = self.vectors();
-        if let Some(at) = vectors.iter().position(|&x| !f16::from_f32(x).is_finite()) {
+        let fits = |&x: &f32| dtype != Dtype::F16 || f16::from_f32(x).is_finite();
+        if let Some(at) = vectors.iter().position(|x| !fits(x)) {
             let name = format!("vectors[{}, {}]", at / self.dim, at % self.dim);
-            return Err(Error::value(name, vectors[at], "a bank's file holds float16, up to 65504"));
+            return Err(Error::value(name, vectors[at], "float16 goes up to 65504; float32 holds it"));
         }
         let mut metadata = BTreeMap::from(
             [("format", FORMAT), ("version", "1"), ("space", &self.space)].map(|(k, v)| (k.to_owned(), v.to_owned())),
@@ -117,7 +116,7 @@ impl Bank {
         if let Some(names) = &self.names {
             metadata.insert("names".into(), serde_json::json!(names).to_string());
         }
-        write(path, &metadata, &[(VECTORS, Dtype::F16, &[self.len, self.dim], &vectors)])
+        write(path, &metadata, &[(VECTORS, dtype, &[self.len, self.dim], &vectors)])
     }
 
     /// How many vectors.
@@ -175,124 +174,4 @@ impl Bank {
     pub fn gaussian(&self, rank: usize) -> Result<Gaussian> {
         Gaussian::new(self, rank)
     }
-}
-
-/// A normal distribution along the main axes of a bank. Styles lie on a thin manifold: noise in every dimension of z by
-/// itself is not a style, but the first twenty axes hold nine tenths of the variance of real ones (style augmentation,
-/// Jackson et al. 2019).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Gaussian {
-    mean: Vec<f32>,
-    /// `[rank, dim]`, each of the length of its standard deviation.
-    axes: Vec<f32>,
-    space: String,
-}
-
-impl Gaussian {
-    fn new(bank: &Bank, rank: usize) -> Result<Self> {
-        let (n, dim) = (bank.len, bank.dim);
-        let most = dim.min(n - 1);
-        if rank == 0 || rank > most {
-            return Err(Error::value("rank", rank, format!("{n} style vectors of {dim} span ranks from 1 to {most}")));
-        }
-        let vectors = bank.vectors();
-        let mut mean = vec![0.0; dim];
-        for row in vectors.chunks_exact(dim) {
-            row.iter().zip(&mut mean).for_each(|(x, mean)| *mean += f64::from(*x) / n as f64);
-        }
-        let centred = |i: usize, j: usize| f64::from(vectors[i * dim + j]) - mean[j];
-        // Products of vectors have the eigenvalues that products of dimensions have; those are taken that are fewer.
-        let few = n < dim;
-        let side = n.min(dim);
-        let mut rows = memory::zeros::<f64>("dim", memory::count("dim", &[n, dim])?)?;
-        for (i, row) in rows.chunks_exact_mut(side).enumerate() {
-            row.iter_mut().enumerate().for_each(|(j, x)| *x = if few { centred(j, i) } else { centred(i, j) });
-        }
-        let (values, units) = super::eigen::symmetric(products(&rows, side)?, side, rank)?;
-        let mut axes = memory::room("dim", memory::count("dim", &[rank, dim])?)?;
-        for (value, unit) in values.iter().zip(units.chunks_exact(side)) {
-            let axis: Vec<f64> = if few {
-                rows.chunks_exact(side).map(|row| row.iter().zip(unit).map(|(x, u)| x * u).sum()).collect()
-            } else {
-                unit.iter().map(|u| u * value.max(0.0).sqrt()).collect()
-            };
-            // An axis has no sign of its own: its largest number is positive.
-            let largest = axis.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or_default();
-            let scale = ((n - 1) as f64).sqrt().recip().copysign(largest);
-            axes.extend(axis.iter().map(|x| (x * scale) as f32));
-        }
-        let mean = mean.into_iter().map(|x| x as f32).collect();
-        Ok(Self { mean, axes, space: bank.space.clone() })
-    }
-
-    /// A Gaussian from its mean and its axes, `[rank, dim]`, each as long as its standard deviation.
-    ///
-    /// # Errors
-    /// Axes that are not of the mean's length, or none; numbers that are not finite.
-    pub fn from_parts(mean: Vec<f32>, axes: Vec<f32>, space: &str) -> Result<Self> {
-        if mean.is_empty() || axes.is_empty() || !axes.len().is_multiple_of(mean.len()) {
-            let got = format!("{} numbers for a mean of {}", axes.len(), mean.len());
-            return Err(Error::shape("axes", "(rank, dim), rank and dim at least 1", got));
-        }
-        if let Some(x) = mean.iter().chain(&axes).find(|x| !x.is_finite()) {
-            return Err(Error::value("mean or axes", x, "finite numbers"));
-        }
-        Ok(Self { mean, axes, space: space.into() })
-    }
-
-    /// The mean style.
-    pub fn mean(&self) -> &[f32] {
-        &self.mean
-    }
-
-    /// `[rank, dim]`, each axis as long as its standard deviation.
-    pub fn axes(&self) -> &[f32] {
-        &self.axes
-    }
-
-    /// How many axes.
-    pub fn rank(&self) -> usize {
-        self.axes.len() / self.mean.len()
-    }
-
-    /// Length of a vector.
-    pub fn dim(&self) -> usize {
-        self.mean.len()
-    }
-
-    /// The id of the predictor that made the vectors.
-    pub fn space(&self) -> &str {
-        &self.space
-    }
-
-    /// Draws a style vector.
-    pub fn sample(&self, generator: &mut impl Rng) -> Vec<f32> {
-        let mut z = self.mean.clone();
-        for axis in self.axes.chunks_exact(z.len()) {
-            let weight = normal(generator);
-            z.iter_mut().zip(axis).for_each(|(z, x)| *z += weight * x);
-        }
-        z
-    }
-}
-
-/// The sum of `r r^T` over all rows `r` of this length.
-fn products(rows: &[f64], side: usize) -> Result<Vec<f64>> {
-    let mut products = memory::zeros::<f64>("dim", memory::count("dim", &[side, side])?)?;
-    // So many rows at a time as stay in the cache.
-    for some in rows.chunks(64 * side) {
-        for (i, sums) in products.chunks_exact_mut(side).enumerate() {
-            poll();
-            for row in some.chunks_exact(side) {
-                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += row[i] * x);
-            }
-        }
-    }
-    Ok(products)
-}
-
-/// A standard normal number (Box and Muller).
-fn normal(generator: &mut impl Rng) -> f32 {
-    let radius = (-2.0 * (1.0 - generator.random::<f64>()).ln()).sqrt();
-    (radius * (std::f64::consts::TAU * generator.random::<f64>()).cos()) as f32
 }

@@ -1,7 +1,7 @@
 //! SASSL's style augmentation (arXiv 2312.01187, Algorithm 1), a file for each of its lines:
 //!
 //! ```text
-//! z_c = F(i_c), z_s = F(i_s)                     predictor.rs, bank.rs
+//! z_c = F(i_c), z_s = F(i_s)                     predictor.rs, bank.rs, gaussian.rs
 //! z   = (1 - alpha) z_c + alpha z_s              blend.rs            alpha ~ U(0.1, 0.3)
 //! i'  = T(i_c, z)                                transformer.rs
 //! i   = (1 - beta) i_c + beta i'                 pixel_interpolation beta ~ U(0.1, 0.3)
@@ -14,6 +14,7 @@ pub mod bank;
 mod blend;
 pub mod cuda;
 mod eigen;
+mod gaussian;
 mod images;
 mod inception_v3;
 mod layers;
@@ -21,7 +22,8 @@ mod predictor;
 mod stylizer;
 mod transformer;
 
-pub use bank::{Bank, Gaussian};
+pub use bank::Bank;
+pub use gaussian::Gaussian;
 pub use images::{Images, MIN_SIZE};
 pub use predictor::Predictor;
 pub use stylizer::{Strength, Style, Stylizer};
@@ -33,7 +35,9 @@ use crate::kernels::isa::Precision;
 use crate::random::{Generator, Key, comes, uniform};
 use crate::weights::Model;
 use crate::weights::network;
+use crate::weights::safetensors::File;
 use rand::Rng;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The precision at which a model runs if nobody says: fast, where that was measured on trained weights.
@@ -59,6 +63,20 @@ pub enum Styles {
     Gaussian(Arc<Gaussian>),
     /// Another image of the same batch, each as likely as the others; an image alone is its own style.
     Batch,
+}
+
+impl Styles {
+    /// A file of a bank or of a Gaussian.
+    ///
+    /// # Errors
+    /// It cannot be read, or is neither.
+    pub fn load(path: &Path) -> Result<Self> {
+        let file = File::open(path)?;
+        if file.metadata().get("format").is_some_and(|format| format == gaussian::FORMAT) {
+            return Ok(Self::Gaussian(Arc::new(Gaussian::from_file(&file)?)));
+        }
+        Ok(Self::Bank(Arc::new(Bank::from_file(file)?)))
+    }
 }
 
 /// The style that was drawn for an image.
@@ -124,12 +142,12 @@ impl Sassl {
     /// Draws for a batch of `n` images; image `i` has the stream `(key.seed, key.epoch, key.index + i, key.view)`.
     pub fn sample(&self, key: Key, n: usize) -> Vec<StyleParams> {
         let key = |i| Key { index: key.index.wrapping_add(i as u64), ..key };
-        (0..n).map(|i| self.sample_one(&mut key(i).generator(), i, n)).collect()
+        (0..n).map(|i| self.sample_one(self.p, &mut key(i).generator(), i, n)).collect()
     }
 
-    /// Draws for image `i` of a batch of `n`.
-    pub fn sample_one(&self, generator: &mut Generator, i: usize, n: usize) -> StyleParams {
-        let apply = comes(generator, self.p);
+    /// Draws for image `i` of a batch of `n`, with this probability.
+    pub fn sample_one(&self, p: f32, generator: &mut Generator, i: usize, n: usize) -> StyleParams {
+        let apply = comes(generator, p);
         let alpha = uniform(generator, self.alpha);
         let beta = uniform(generator, self.beta);
         let style = match &self.styles {

@@ -7,7 +7,7 @@ use sassl::Result;
 use sassl::data::{Cifar, Layout, Records, Source, WebDataset};
 use sassl::error::Error;
 use sassl::image::{Crop, DecodeOptions, color_profile, decode};
-use sassl::style::Bank;
+use sassl::style::{Bank, Gaussian, Styles};
 use sassl::train::{Config, OptimizerSettings, State, checkpoint};
 use sassl::weights::containers::pth::PthFile;
 use sassl::weights::containers::saved_model::read_variables;
@@ -59,7 +59,7 @@ pub fn all(folder: &Path) -> Vec<Target> {
         Target { mend: mend_png, ..row("images", 40, images(), read_image) },
         row("safetensors", 200, weights.clone(), read_safetensors),
         row("models", 60, weights, |bytes, path| Model::from_bytes(bytes.to_vec(), path).map(drop)),
-        of_file("banks", 100, vec![bank(folder, 3, 4), bank(folder, 40, 8)], read_bank),
+        of_file("banks", 100, vec![bank(folder, 3, 4), bank(folder, 40, 8), gaussian(folder)], read_bank),
         of_file("checkpoints", 100, vec![saved(folder)], |_, path| checkpoint::load(path).map(drop)),
         row("transformers", 120, graphs, |bytes, path| read_transformer(bytes, path).map(drop)),
         row("predictors", 1, vec![predictor(UNIT, 3, true)], |bytes, path| read_predictor(bytes, path).map(drop)),
@@ -145,14 +145,28 @@ fn bank(folder: &Path, len: usize, dim: usize) -> Vec<u8> {
     let vectors = (0..len * dim).map(|i| (i as f32).sin()).collect();
     let names = (0..len).map(|i| format!("style {i}")).collect();
     let path = folder.join("bank");
-    Bank::new(vectors, dim, "0123", Some(names)).unwrap().save(&path).unwrap();
+    Bank::new(vectors, dim, "0123", Some(names)).unwrap().save(&path, safetensors::Dtype::F16).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+fn gaussian(folder: &Path) -> Vec<u8> {
+    let path = folder.join("gaussian");
+    Gaussian::from_parts(vec![0.5; 4], vec![0.25; 8], "0123").unwrap().save(&path).unwrap();
     std::fs::read(path).unwrap()
 }
 
 fn read_bank(_: &[u8], path: &Path) -> Result<()> {
-    let bank = Bank::load(path)?;
-    assert_eq!(bank.vectors().len(), bank.len() * bank.dim(), "as many numbers as styles");
-    if bank.len() > 1 && bank.dim() < 16 { bank.gaussian(1).map(drop) } else { Ok(()) }
+    match Styles::load(path)? {
+        Styles::Bank(bank) => {
+            assert_eq!(bank.vectors().len(), bank.len() * bank.dim(), "as many numbers as styles");
+            if bank.len() > 1 && bank.dim() < 16 { bank.gaussian(1).map(drop) } else { Ok(()) }
+        }
+        Styles::Gaussian(gaussian) => {
+            assert_eq!(gaussian.axes().len(), gaussian.rank() * gaussian.dim(), "axes of the mean's length");
+            Ok(())
+        }
+        Styles::Batch => panic!("a file is no batch"),
+    }
 }
 
 fn config() -> Config {

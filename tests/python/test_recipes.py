@@ -347,8 +347,8 @@ def test_settings_that_cannot_be(options, message):
 
 def test_images_that_cannot_be(flower, tmp_path):
     transform = seeded(MoCoV2Transform, style=SASSL(p=1.0))
-    with pytest.raises(TypeError, match="style: expected"):
-        MoCoV2Transform(style="default")
+    with pytest.raises(TypeError, match="styles: expected"):
+        MoCoV2Transform(style=3)
     with pytest.raises(ValueError, match="needs the other images"):
         seeded(MoCoV2Transform, style=SASSL(styles="batch"))(flower)
     with pytest.raises(TypeError, match="got int"):

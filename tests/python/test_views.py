@@ -267,10 +267,15 @@ def test_views_are_described_and_rebuilt(flower):
     params = views.sample(*flower.shape[:2])
     assert all(map(np.array_equal, again.apply_params(flower, params), views.apply_params(flower, params)))
     assert all(map(np.array_equal, pickle.loads(pickle.dumps(views))(flower), views(flower)))
-    styled = made([RandomResizedCrop(32), SASSL()])
-    with pytest.raises(ValueError, match="give style"):
-        Views.from_description(styled.describe())
-    assert Views.from_description(styled.describe(), style=SASSL()).styles[0].p == 0.8
+    style = SASSL(0.6)
+    styled = made([RandomResizedCrop(32), style], [RandomResizedCrop(32), style])
+    again = Views.from_description(json.loads(json.dumps(styled.describe())))
+    # One style in two views stays one.
+    assert [one.p for one in again.styles] == [0.6]
+    assert again.core.sample(3, 90, 90) == styled.core.sample(3, 90, 90)
+    images = SASSL(styles=[flower])
+    with pytest.raises(ValueError, match="no name tells what those of the checksum"):
+        Views.from_description(made([RandomResizedCrop(32), images]).describe())
     assert "ColorJitter(" in repr(views)
     assert MoCoV2Transform(32).describe()["views"][0][0]["kind"] == "random_resized_crop"
 

@@ -677,7 +677,11 @@ fn styled_views_are_those_of_the_cpu() {
         let style = |which| {
             let step = Step {
                 name: "sassl".into(),
-                action: Action::Style(Styling { stylizer: stylizer.clone(), sassl: sassl.clone() }),
+                action: Action::Style(Styling {
+                    stylizer: stylizer.clone(),
+                    sassl: sassl.clone(),
+                    p: Probability::constant(0.9).unwrap(),
+                }),
             };
             match (which == 0 || from != StyleSource::Batch, before) {
                 (false, _) => [vec![], vec![]],

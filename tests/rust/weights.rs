@@ -2,7 +2,7 @@
 use super::style::model;
 use proptest::prelude::*;
 use sassl::files;
-use sassl::style::Bank;
+use sassl::style::{Bank, Gaussian, Styles};
 use sassl::weights::convert::Conversion;
 use sassl::weights::network::{AnyTransformer, Predictor};
 use sassl::weights::safetensors::{Dtype, File, write};
@@ -43,12 +43,29 @@ fn a_model_comes_back_as_it_was() {
 }
 
 #[test]
+fn a_gaussian_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gaussian.safetensors");
+    let gaussian = Gaussian::from_parts(vec![0.1, 0.2, -0.3], vec![1.0, 0.5, 0.25, 1e-7, 3.0, -2.0], "0123").unwrap();
+    gaussian.save(&path).unwrap();
+    let Styles::Gaussian(back) = Styles::load(&path).unwrap() else { panic!("not a Gaussian") };
+    assert_eq!(*back, gaussian);
+    let error = Bank::load(&path).unwrap_err().to_string();
+    assert!(error.contains("sassl.gaussian") && error.contains("gaussian.safetensors"), "{error}");
+    let metadata = [("format", "sassl.gaussian"), ("version", "1"), ("space", "0123")];
+    let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    write(&path, &metadata, &[("mean", Dtype::F32, &[2], &[0.0; 2]), ("axes", Dtype::F32, &[1, 3], &[1.0; 3])])
+        .unwrap();
+    assert!(Styles::load(&path).unwrap_err().to_string().contains("not (dim,) and (rank, dim)"));
+}
+
+#[test]
 fn a_bank_comes_back_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bank.safetensors");
     let vectors: Vec<f32> = (0..12).map(|i| i as f32 / 4.0).collect();
     let names: Vec<String> = ["a", "b", "\"c\""].map(String::from).into();
-    Bank::new(vectors.clone(), 4, "0123", Some(names.clone())).unwrap().save(&path).unwrap();
+    Bank::new(vectors.clone(), 4, "0123", Some(names.clone())).unwrap().save(&path, Dtype::F16).unwrap();
     let bank = Bank::load(&path).unwrap();
     assert_eq!((bank.len(), bank.dim(), bank.space()), (3, 4, "0123"));
     assert_eq!((bank.vectors(), bank.names()), (vectors, Some(names.as_slice())));
@@ -56,6 +73,11 @@ fn a_bank_comes_back_as_it_was() {
     bank.copy(2, &mut row).unwrap();
     assert_eq!(row, [2.0, 2.25, 2.5, 2.75]);
     assert!(bank.copy(3, &mut row).is_err());
+    // Numbers that float16 rounds, and one beyond it.
+    let exact = Bank::new(vec![0.1, -70000.0, 1e-9, 3.0], 2, "0123", None).unwrap();
+    assert!(exact.save(&path, Dtype::F16).unwrap_err().to_string().contains("vectors[0, 1] = -70000"));
+    exact.save(&path, Dtype::F32).unwrap();
+    assert_eq!(Bank::load(&path).unwrap().vectors(), exact.vectors());
     let error = Model::load(&path).unwrap_err().to_string();
     assert!(error.contains("not a model") && error.contains("bank.safetensors"), "{error}");
     std::fs::write(&path, saved()).unwrap();

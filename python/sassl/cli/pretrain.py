@@ -12,6 +12,8 @@ from typing import Any
 from .. import pretraining
 from .._sassl import backbone_names
 from ..pretraining import demo
+from ..pretraining.folder import STYLES, has_checkpoint
+from ..pretraining.view_settings import LISTS
 from ..pretraining.weights import usage
 from ..terminal import say, tell
 from ..transforms.plain import SASSL
@@ -38,6 +40,9 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--style",
         help='"default" (which it is without --config), a folder, an image, a bank file, "batch", or "off"',
+    )
+    sub.add_argument(
+        "--init", metavar="FILE", help="weights of the backbone to begin with: .safetensors, or .pth of torch"
     )
     sub.add_argument(
         "--set",
@@ -91,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     if (args.preset is None) == (args.config is None):
         raise ValueError("expected either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
     check_styles("--style", args.style, "default", "batch", "off")
-    model = pretraining.Pretraining.from_config(configuration(args), threads=args.threads)
+    model = begin(args)
     tell(str(model.config))
     backbone = args.out / "backbone.safetensors"
     if not args.resume and os.path.lexists(backbone):
@@ -115,6 +120,18 @@ def run(args: argparse.Namespace) -> int:
     for line in usage(model, backbone):
         say(line)
     return 0
+
+
+def begin(args: argparse.Namespace) -> pretraining.Pretraining:
+    """The model that the options describe; the weights and styles of one that goes on are in its folder."""
+    kept = None if args.config is None else args.config.parent / STYLES
+    styles = None if kept is None or not kept.exists() else kept
+    goes_on = args.resume and has_checkpoint(args.out)
+    config = configuration(args)
+    model = pretraining.Pretraining.from_config(config, styles=styles, init=not goes_on, threads=args.threads)
+    if args.init is not None:
+        model.load_backbone(args.init)
+    return model
 
 
 def run_demo(args: argparse.Namespace) -> int:
@@ -142,17 +159,30 @@ def configuration(args: argparse.Namespace) -> pretraining.Config:
     config = pretraining.PRESETS[args.preset] if args.config is None else pretraining.Config.load(args.config)
     style = config.data.style
     if args.style is not None or args.config is None:
-        style = None if args.style == "off" else pretraining.describe(SASSL(p=0.8, styles=args.style or "default"))
+        style = None if args.style == "off" else SASSL(styles=args.style or "default").describe()
     changes: dict[str, Any] = {}
     parts: dict[str, dict[str, Any]] = {"views": dict(config.data.views), "style": dict(style or {})}
+    if args.style is not None and LISTS in config.data.views:
+        raise ValueError(
+            f"--style {args.style}: the views of {args.config} are lists of operations, which have their own"
+        )
     for name, value in (setting(text) for text in args.set):
         part, dot, own = name.partition(".")
         if dot and part in parts:
             if part == "style" and style is None:
                 raise ValueError(f"--set {name}: there is no style to set; give --style")
+            if part == "views" and LISTS in config.data.views:
+                raise ValueError(f"--set {name}: the views of {args.config} are lists of operations, without keywords")
             parts[part][own] = value
-        elif name in ("method", "style", "views"):
-            remedy = {"method": "it is the preset's", "style": "give --style, or --set style.NAME=VALUE"}
+            if name in ("style.styles", "style.model"):
+                # Their ids are those of what stood there.
+                parts[part] = {key: one for key, one in parts[part].items() if key not in ("checksum", "space")}
+        elif name in ("method", "style", "views", "init"):
+            remedy = {
+                "method": "it is the preset's",
+                "style": "give --style, or --set style.NAME=VALUE",
+                "init": "give --init",
+            }
             raise ValueError(f"--set {name}: {remedy.get(name, 'give --set views.NAME=VALUE')}")
         else:
             changes[name] = value

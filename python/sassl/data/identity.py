@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._sassl import Gaussian
-from ..bank import StyleBank
-from ..transforms.plain import SASSL
-from ..transforms.views import STYLE, Views
+from ..transforms.plain import identity
+from ..transforms.views import Views
 
 #: Bytes of an array that are read for its checksum; of a larger one, as many of images that lie evenly.
 _MOST_BYTES = 1 << 28
@@ -51,26 +49,9 @@ def of_recipe(transform: Views) -> dict[str, str]:
         names = [one.get("name") or one["kind"] for one in view]
         told[f"views[{which}]"] = ", ".join(names)
         for name, one in zip(names, view, strict=True):
-            if one["kind"] != STYLE:
-                settings = (f"{key}={value}" for key, value in one.items() if key not in ("kind", "name"))
-                told[f"views[{which}].{name}"] = ", ".join(settings)
-    for which, style in enumerate(transform.styles):
-        name = "style" if which == 0 else f"style {which + 1}"
-        told |= {f"{name}.{key}": text for key, text in _of_style(style).items()}
+            settings = (f"{key}={value}" for key, value in identity(one).items() if key not in ("kind", "name"))
+            told[f"views[{which}].{name}"] = ", ".join(settings)
     return told
-
-
-def _of_style(style: SASSL) -> dict[str, str]:
-    told = {name: repr(getattr(style, name)) for name in ("p", "alpha", "beta")}
-    told |= {"space": style.stylizer.space, "precision": style.stylizer.precision}
-    if style.styles is None:
-        return {**told, "styles": "batch"}
-    parts = [style.styles.mean, style.styles.axes] if isinstance(style.styles, Gaussian) else [style.styles.vectors]
-    checksum = 0
-    for part in parts:
-        checksum = zlib.crc32(np.ascontiguousarray(part).data, checksum)
-    kind = "vectors" if isinstance(style.styles, StyleBank) else "axes of a Gaussian"
-    return {**told, "styles": f"{len(parts[-1])} {kind}, checksum {checksum:08x}"}
 
 
 def differences(there: Any, here: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import methods as methods
-from .config import METHODS, PRESETS, Config, Method, describe, method_class, register
+from .config import METHODS, PRESETS, Config, Method, method_class, register
 from .engines import ENGINES, Engine, Native, Rates, Report
 from .history import History
 from .methods.base import Pretraining
@@ -46,7 +46,6 @@ __all__ = [
     "Rates",
     "Report",
     "Schedule",
-    "describe",
     "method_class",
     "register",
 ]

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import TwoViewLoader
-from ..transforms.recipes import TwoViewTransform
 from ..transforms.views import UNKNOWN, Views
 
 #: How far numbers may lie beyond the settings' range, as a part of it: what enlarges or blurs overshoots.
@@ -111,20 +110,6 @@ def smaller(batches: Any, size: int) -> set[int]:
     else:
         return set()
     return set() if drop_last else {share % size} - {0}
-
-
-def recipe(loader: TwoViewLoader) -> TwoViewTransform:
-    """A loader's recipe, which a run's settings keep.
-
-    Raises:
-        TypeError: its views are other lists of operations.
-    """
-    if isinstance(loader.transform, TwoViewTransform):
-        return loader.transform
-    raise TypeError(
-        f"data: a loader of {type(loader.transform).__name__}; a run's settings hold a recipe, as MoCoV2Transform, from whose "
-        "keywords it is rebuilt; give other views as an iterable of batches"
-    )
 
 
 def check_first(batch: Any, transform: Views, normalize: Any, size: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -13,7 +12,6 @@ from typing import Any, NamedTuple
 from .._sassl import write_file
 from ..arguments import choice, whole, wrong
 from ..transforms.operations import size
-from ..transforms.plain import SASSL
 from .history import TITLES
 from .settings import OPTIMIZERS, SGD, Backbone, Data, MethodSettings, OptimizerSettings, Schedule
 
@@ -27,6 +25,10 @@ class Config:
 
     The engine reads `method`, `backbone`, `optimizer` and `seed`, the loop over batches `schedule` and `data`. In JSON a part
     that is chosen by name has its name beside its own settings: `{"method": {"name": "byol", "dim": 256, ...}, ...}`.
+
+    Attributes:
+        init: None for weights that are drawn from `seed`; else of those that the backbone began with "source", a file or None
+            for a state dict, and "checksum", their CRC-32.
     """
 
     method: MethodSettings
@@ -35,9 +37,12 @@ class Config:
     schedule: Schedule = field(default_factory=Schedule)
     data: Data = field(default_factory=Data)
     seed: int = 0
+    init: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         whole("seed", self.seed)
+        if self.init is not None and not (isinstance(self.init, dict) and self.init.keys() == {"source", "checksum"}):
+            raise wrong("init", self.init, 'None, or a dict of "source" and "checksum"')
         for one, kind in (
             (self.method, MethodSettings),
             (self.backbone, Backbone),
@@ -99,7 +104,7 @@ class Config:
         """The settings of each part; those that are no part's under ""."""
         names = {part: [one.name for one in fields(getattr(self, part))] for part in ("method", "optimizer")}
         names |= {part: [one.name for one in fields(getattr(self, part))] for part in ("schedule", "data")}
-        return {**names, "backbone": list(self.backbone.settings), "": ["seed"]}
+        return {**names, "backbone": list(self.backbone.settings), "": ["seed", "init"]}
 
     def _no_such(self, name: str, value: Any) -> TypeError:
         """What to say of a setting that is none of these."""
@@ -128,6 +133,7 @@ class Config:
             **asdict(self.schedule),
             **asdict(self.data),
             "seed": self.seed,
+            "init": self.init,
         }
 
     def nested(self) -> dict[str, Any]:
@@ -139,6 +145,7 @@ class Config:
             "schedule": asdict(self.schedule),
             "data": asdict(self.data),
             "seed": self.seed,
+            "init": self.init,
         }
 
     @classmethod
@@ -190,7 +197,7 @@ class Config:
 
     def core(self) -> str:
         """As the native trainer takes them, which reads what it needs."""
-        return json.dumps(self.nested())
+        return json.dumps({name: part for name, part in self.nested().items() if name != "init"})
 
     @property
     def peak_lr(self) -> float:
@@ -244,18 +251,3 @@ def register(method: Method) -> None:
     METHODS[method.settings.name] = method
     TITLES.update(method.settings.watches)
     PRESETS.update(method.presets)
-
-
-def describe(style: SASSL) -> dict[str, Any]:
-    """The settings of a `SASSL`, as far as names tell them."""
-    if not isinstance(style, SASSL):
-        raise TypeError(f"style: expected a sassl.transforms.SASSL, a name or a folder, got {type(style).__name__}")
-    named = style.described
-    return {
-        "p": style.p,
-        "alpha": style.alpha,
-        "beta": style.beta,
-        "styles": ast.literal_eval(named) if named.startswith(("'", '"')) else named,
-        "model": style.stylizer.source,
-        "precision": style.stylizer.precision,
-    }

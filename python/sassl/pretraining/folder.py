@@ -1,4 +1,4 @@
-"""A run's folder: `config.json`, `log.csv`, checkpoints; one process at a time, and files that are whole.
+"""A run's folder: `config.json`, `log.csv`, checkpoints, styles; one process at a time, and files that are whole.
 
 The folder may hold what others put there. Files are known by their exact names and by what is in them; whatever else there
 is stays as it is, and where a name of ours is another's file, nothing begins.
@@ -16,19 +16,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .._sassl import checkpoint_metadata, write_file
+from .._sassl import checkpoint_metadata, load_styles, write_file
+from ..transforms import style_sources
 from .config import Config
 from .engines import Engine
 from .history import History
 from .lock import Lock
+from .view_settings import compared
 
 #: What a killed process was writing: names of `src/files.rs`.
 _PART = re.compile(r"\.sassl-[0-9a-f]{16}\.part")
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]{5,})-([0-9]{7,})\.safetensors")
 
 
+#: Styles that no name in the settings tells.
+STYLES = "styles.safetensors"
+
+
 class Folder:
     """Made and locked, or an error and everything as it was.
+
+    Args:
+        path: of the folder.
+        resume: whether it may have a run.
+        config: the settings.
+        styles: those that no name in the settings tells, which are kept; None where there are none.
 
     Attributes:
         unlocked: why the folder is not locked, None if it is.
@@ -40,7 +52,7 @@ class Folder:
         OSError: the system refuses.
     """
 
-    def __init__(self, path: Path, resume: bool, config: Config) -> None:
+    def __init__(self, path: Path, resume: bool, config: Config, styles: style_sources.Source = None) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(path / ".sassl.lock")
@@ -48,18 +60,18 @@ class Folder:
         #: Checkpoints of this run, the newest one last.
         self._checkpoints: list[Path] = []
         try:
-            self._begin(resume, config)
+            self._begin(resume, config, styles)
         except BaseException:
             self.close()
             raise
 
-    def _begin(self, resume: bool, config: Config) -> None:
+    def _begin(self, resume: bool, config: Config, styles: style_sources.Source) -> None:
         settings = self.path / "config.json"
         found = [path for path in self.path.iterdir() if _CHECKPOINT.fullmatch(path.name)]
         if not resume:
             check_free(self.path)
         if not found:
-            self._check_files()
+            self._check_files(styles is not None)
         self._checkpoints = sorted(found, key=_place)
         if resume and settings.exists():
             _check_same(config, Config.load(settings), f"the run in {self.path}")
@@ -69,11 +81,13 @@ class Folder:
         # Where nothing is locked, another process may be writing.
         if self.unlocked is None:
             self._sweep()
+        style_sources.save(styles, self.path / STYLES)
         config.save(settings)
 
-    def _check_files(self) -> None:
+    def _check_files(self, has_styles: bool) -> None:
         """What is to be written is ours, or not there."""
-        for name, is_ours in (("config.json", _is_settings), ("log.csv", _is_log)):
+        names = {"config.json": _is_settings, "log.csv": _is_log, **({STYLES: _is_styles} if has_styles else {})}
+        for name, is_ours in names.items():
             path = self.path / name
             if os.path.lexists(path) and not (path.is_file() and is_ours(path)):
                 raise FileExistsError(f"{path}: not of a run, which would write its own there; choose another folder")
@@ -123,8 +137,13 @@ def check_free(
     path: Path, remedy: str = "resume=True (--resume) goes on with it, another folder begins a new one"
 ) -> None:
     """Raises a FileExistsError for a folder that has checkpoints or the log of a run."""
-    if _is_log(path / "log.csv") or (path.is_dir() and any(_CHECKPOINT.fullmatch(one.name) for one in path.iterdir())):
+    if _is_log(path / "log.csv") or has_checkpoint(path):
         raise FileExistsError(f"{path}: has a run; {remedy}")
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Whether a run in this folder can go on."""
+    return path.is_dir() and any(_CHECKPOINT.fullmatch(one.name) for one in path.iterdir())
 
 
 def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:
@@ -153,9 +172,9 @@ def _place(path: Path) -> tuple[int, int]:
 
 
 def _check_same(config: Config, before: Config, place: str) -> None:
-    was = before.flat()
+    here, there, was = compared(config), compared(before), before.flat()
     for name, value in config.flat().items():
-        if name not in was or was[name] != value:
+        if name not in there or there[name] != here[name]:
             told = repr(was[name]) if name in was else f"none, being of {before.method.name} on {before.backbone.name}"
             remedy = "give that, or begin another run in another folder"
             raise ValueError(f"{name} = {value!r}: {place} has {told}; {remedy}")
@@ -164,6 +183,14 @@ def _check_same(config: Config, before: Config, place: str) -> None:
 def _is_settings(path: Path) -> bool:
     try:
         Config.load(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _is_styles(path: Path) -> bool:
+    try:
+        load_styles(path)
     except (OSError, ValueError):
         return False
     return True

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from math import isfinite
 from typing import Any, ClassVar
 
 from .._sassl import backbone_info, cosine_momentum
-from ..arguments import choice, flag, number, whole, wrong
+from ..arguments import choice, flag, number, plain, whole, wrong
 
 
 class Checked:
@@ -80,12 +81,17 @@ class MomentumSettings(MethodSettings):
         return cosine_momentum(self.encoder_momentum, total, step)
 
 
+#: Backbones of other engines than the native one, by name: each takes its settings, and tells "features", "stem_stride",
+#: "least_side" and all its "settings", as the properties of `Backbone` say. Others may add theirs.
+BACKBONES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+
 @dataclass(frozen=True)
 class Backbone:
     """A backbone by torchvision's name, with its own settings, those left out being torchvision's.
 
     Attributes:
-        name: one of `sassl._sassl.backbone_names()`.
+        name: one of `sassl._sassl.backbone_names()`, or of `BACKBONES`.
         settings: of a ResNet: `small_stem`, 3x3 and no pooling, as for CIFAR; `zero_init_residual`, blocks begin as their
             shortcuts.
     """
@@ -98,6 +104,8 @@ class Backbone:
 
     @cached_property
     def _info(self) -> dict[str, Any]:
+        if self.name in BACKBONES:
+            return BACKBONES[self.name](plain(self.settings))
         return dict(json.loads(backbone_info(json.dumps({**plain(self.settings), "name": self.name}))))
 
     @property
@@ -194,9 +202,9 @@ class Data(Checked):
     Attributes:
         batch_size: images of a batch, of all ranks together.
         input_size: side of the views, or (height, width).
-        views: keywords of the method's recipe; of batches that others made what was given, and `views["normalize"]` may be
-            "not known".
-        style: what a `SASSL` is made of, or None.
+        views: keywords of the method's recipe, or what `Views.describe` gives of other lists; of batches that others made what
+            was given, and `views["normalize"]` may be "not known".
+        style: the recipe's, as `SASSL.describe` gives it, or None.
     """
 
     batch_size: int = 256
@@ -212,14 +220,3 @@ class Data(Checked):
                 raise wrong(name, getattr(self, name), "a dict")
         for name in ("input_size", "views", "style"):
             object.__setattr__(self, name, plain(getattr(self, name)))
-
-
-def plain(value: Any) -> Any:
-    """A setting as JSON gives it back, arrays and tensors as lists."""
-
-    def listed(value: Any) -> Any:
-        if hasattr(value, "tolist"):
-            return value.tolist()
-        raise TypeError(f"{value!r}: expected a number, a text, None, or a list or dict of such")
-
-    return json.loads(json.dumps(value, default=listed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._sassl import write_file, write_tensors
-from ..arguments import wrong
+from ..arguments import plain, wrong
 from ..terminal import tell
 from .config import Config
 from .engines import Engine
-from .settings import plain
 from .state_dicts import backbone_of
 
 #: What makes torchvision's `net` have the stem that `small_stem` means.
@@ -72,9 +72,10 @@ class Weights:
     def load_backbone(self, source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
         """Takes the backbone's weights from torchvision's, timm's, MoCo's or another run's; a momentum encoder gets the same.
 
-        A line tells what was taken. The names may have one of these before them: `module.`, `backbone.`, `module.backbone.`,
-        `encoder_q.`, `module.encoder_q.`; a checkpoint may keep them as "state_dict", "model_state_dict" or "model". Heads and
-        `fc.*` are left aside, and so is all that does not stand under that prefix. Counts of batches may be missing.
+        A line tells what was taken, and `config.init` keeps it. The names may have one of these before them: `module.`,
+        `backbone.`, `module.backbone.`, `encoder_q.`, `module.encoder_q.`; a checkpoint may keep them as "state_dict",
+        "model_state_dict" or "model". Heads and `fc.*` are left aside, and so is all that does not stand under that prefix.
+        Counts of batches may be missing.
 
         Args:
             source: a .safetensors file; or one of torch (.pth, .pt, .tar, .bin), of which no code is run; or a state dict of
@@ -91,10 +92,34 @@ class Weights:
         tensors, line = backbone_of(source, wanted, what)
         self.engine.load_backbone(tensors)
         state = self.engine.state()
+        name = os.path.abspath(source) if isinstance(source, (str, os.PathLike)) else None
+        self.config = self.config.changed(init={"source": name, "checksum": checksum(tensors)})
         following = [name for name in state if name.partition("_backbone.")[2] in tensors]
         if following:
             self.engine.load_state({**state, **{name: tensors[name.partition("_backbone.")[2]] for name in following}})
         tell(line)
+
+
+def checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """A CRC-32 of tensors in the order of their names, in hexadecimal."""
+    found = 0
+    for name in sorted(tensors):
+        found = zlib.crc32(np.ascontiguousarray(tensors[name]).data, zlib.crc32(name.encode(), found))
+    return f"{found:08x}"
+
+
+def named(init: dict[str, Any]) -> str:
+    """The file that settings name, from which weights were taken.
+
+    Raises:
+        ValueError: none, as of a state dict.
+    """
+    if init["source"] is None:
+        raise ValueError(
+            f"init: no name tells what the weights of the checksum {init['checksum']} were, being a state dict; make the model "
+            "by from_config(config, init=False) and give them to load_backbone"
+        )
+    return str(init["source"])
 
 
 def is_small(config: Config) -> bool:

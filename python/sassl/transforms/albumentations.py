@@ -10,7 +10,8 @@ import numpy as np
 
 from ..images import Array
 from . import plain
-from .plain import Range, worker_seed
+from .generators import worker_seed
+from .plain import Range
 
 
 class SASSL(A.ImageOnlyTransform):

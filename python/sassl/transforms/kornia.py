@@ -10,7 +10,8 @@ from kornia.augmentation import IntensityAugmentationBase2D
 
 from .._sassl import StyleParams
 from ..images import uncompiled
-from .plain import SASSL, Range, draw_seed
+from .generators import draw_seed
+from .plain import SASSL, Range
 
 
 class RandomSASSL(IntensityAugmentationBase2D):

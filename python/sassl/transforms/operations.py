@@ -52,18 +52,19 @@ class Operation:
 
     def step(self) -> Step:
         """What the core runs."""
-        return Step.operation(self.kind, self.name or self.kind, _probability(self.p), json.dumps(self.settings()))
+        return Step.operation(self.kind, self.name or self.kind, probability(self.p), json.dumps(self.settings()))
 
     def describe(self) -> dict[str, Any]:
         """All settings with its kind, as JSON has them: what a configuration keeps."""
         named = {} if self.name is None else {"name": self.name}
-        return {"kind": self.kind, **self.settings(), "p": _probability(self.p), **named}
+        return {"kind": self.kind, **self.settings(), "p": probability(self.p), **named}
 
 
-def _probability(p: Probability) -> Any:
+def probability(p: Any, expected: str = "a probability, or pairs (epoch, probability)") -> Any:
+    """A number, or a list of pairs of an epoch and a number."""
     if np.ndim(p) == 0:
-        return number("p", p, "a probability, or pairs (epoch, probability)")
-    return [pair("p", point, "pairs (epoch, probability)") for point in p]  # type: ignore[union-attr]
+        return number("p", p, expected)
+    return [pair("p", point, "pairs (epoch, probability)") for point in p]
 
 
 def size(value: Any, name: str = "size") -> tuple[int, int]:
@@ -315,11 +316,35 @@ def mean_and_std(normalize: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class PythonOperation(Operation):
+    """What operations written in Python inherit: a `kind` of their own, fields for settings, and `__call__`.
+
+    It runs under the GIL, on the thread that makes the view: where it takes long, other threads wait for it. It has no kernels
+    for a GPU. `OPERATIONS[Own.kind] = Own` makes it a part of what a configuration rebuilds.
+    """
+
+    def __call__(self, image: Any, seed: int) -> Any:
+        """The image changed.
+
+        Args:
+            image: (H, W, 3) uint8.
+            seed: a whole number below 2^53, drawn as other operations draw; from it comes all that is random.
+
+        Returns:
+            (H, W, 3) uint8 of the same size.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: has no __call__(image, seed)")
+
+    def step(self) -> Step:
+        """What the core runs."""
+        return Step.function(self.name or self.kind, probability(self.p), self, True)
+
+
+@dataclass(frozen=True)
 class Function(Operation):
     """A function of Python among the operations, as any callable in a list becomes one.
 
-    It runs under the GIL, on the thread that makes the view: where it takes long, other threads wait for it. It is no part of
-    what a configuration can rebuild, and has no kernels for a GPU.
+    It runs as a `PythonOperation` does, and is no part of what a configuration can rebuild.
 
     Args:
         function: from (H, W, 3) uint8 to the same size; with `seeded`, of the image and a seed (a whole number below 2^53).
@@ -333,12 +358,12 @@ class Function(Operation):
     def step(self) -> Step:
         """What the core runs."""
         name = self.name or str(getattr(self.function, "__name__", self.kind))
-        return Step.function(name, _probability(self.p), self.function, self.seeded)
+        return Step.function(name, probability(self.p), self.function, self.seeded)
 
     def describe(self) -> dict[str, Any]:
         """Its name alone: no file can hold a function."""
         name = getattr(self.function, "__qualname__", repr(self.function))
-        return {"kind": self.kind, "function": name, "p": _probability(self.p)}
+        return {"kind": self.kind, "function": name, "p": probability(self.p)}
 
 
 _KINDS: tuple[type[Any], ...] = (
@@ -356,5 +381,5 @@ _KINDS: tuple[type[Any], ...] = (
     VerticalFlip,
 )
 
-#: The operations by their kind: what a configuration is rebuilt with.
+#: The operations by their kind: what a configuration is rebuilt with. Others may add their own.
 OPERATIONS: dict[str, type[Any]] = {kind.kind: kind for kind in _KINDS}

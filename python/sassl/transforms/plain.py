@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .._sassl import Block, Gaussian, StyleParams, Stylizer
-from ..arguments import number, pair
+from .._sassl import Block, StyleParams, Stylizer
+from ..arguments import pair
 from ..bank import StyleBank
-from ..image_files import SUFFIXES
-from ..images import Array, Restore, is_cuda, is_image, uncompiled, unpack, unpack_cuda
+from ..images import Array, Restore, is_cuda, uncompiled, unpack, unpack_cuda
+from . import style_sources
+from .generators import check_generator, draw_seed, is_numpys, packed_generator, unpacked_generator
+from .operations import Probability, probability
 
 Range = tuple[float, float]
 
@@ -26,12 +27,13 @@ class SASSL:
     applies it to the left view only.
 
     Args:
-        p: probability for each image.
+        p: probability for each image; or, in `Views` that a loader makes, pairs (epoch, probability) with rising epochs,
+            between which it is interpolated.
         alpha: range of the feature blending, drawn for each image.
         beta: range of the pixel interpolation, drawn for each image.
         styles: "default" (the bank inside the package), "batch" (another image of the same batch; an image alone is its
-            own style), a folder of images or one image file, a bank file, a `StyleBank`, a `Gaussian`, vectors (n, dim) or
-            (dim,), or a list of images: PIL, (H, W, 3) uint8 arrays, paths.
+            own style), a folder of images or one image file, a file of a bank or of a Gaussian, a `StyleBank`, a `Gaussian`,
+            vectors (n, dim) or (dim,), or a list of images: PIL, (H, W, 3) uint8 arrays, paths.
         model: "lite", a .safetensors file, or a `Stylizer`.
         generator: a `torch.Generator` on the CPU or a `numpy.random.Generator`; None: torch's global generator where
             torch is imported, else numpy's. It pickles as its state. DataLoader workers, forked or spawned, start from a copy
@@ -66,7 +68,7 @@ class SASSL:
 
     def __init__(
         self,
-        p: float = 0.8,
+        p: Probability = 0.8,
         alpha: Range = (0.1, 0.3),
         beta: Range = (0.1, 0.3),
         styles: Any = "default",
@@ -83,27 +85,23 @@ class SASSL:
                     f"{name} = {value!r}: the Stylizer given as the model has its own; give it to Stylizer"
                 )
         check_generator(generator)
-        self._p = number("p", p, "a probability, a number from 0 to 1; the paper's is 0.8")
+        self._p = probability(p, "a probability, a number from 0 to 1; the paper's is 0.8")
         the_papers = "a range (low, high); the paper's is (0.1, 0.3)"
         self._alpha, self._beta = pair("alpha", alpha, the_papers), pair("beta", beta, the_papers)
         self.generator = generator
         if not isinstance(model, Stylizer):
             model = Stylizer(model, threads=threads, precision=precision)
         self.stylizer = model
-        self.styles, self._described = _styles(styles, self.stylizer)
+        self.styles, self._name, self._shown = style_sources.source(styles, self.stylizer)
         self._params: StyleParams | None = None
         self._kernels: dict[Any, Any] = {}
         self._block = self._make_block()
 
     def _make_block(self) -> Block:
         """The SASSL block: Algorithm 1 with these settings."""
-        core = self.styles._core if isinstance(self.styles, StyleBank) else self.styles
-        return Block(self.stylizer, core, self.p, self.alpha, self.beta)
-
-    @property
-    def described(self) -> str:
-        """What its styles were made of, as `repr` shows it."""
-        return self._described
+        core = self.styles.core if isinstance(self.styles, StyleBank) else self.styles
+        p = max(p for _, p in self.p) if isinstance(self.p, list) else self.p
+        return Block(self.stylizer, core, p, self.alpha, self.beta)
 
     @property
     def block(self) -> Block:
@@ -111,8 +109,8 @@ class SASSL:
         return self._block
 
     @property
-    def p(self) -> float:
-        """Probability for each image."""
+    def p(self) -> Any:
+        """Probability for each image; or a list of pairs (epoch, probability)."""
         return self._p
 
     @property
@@ -132,6 +130,10 @@ class SASSL:
 
     def sample(self, n: int = 1) -> StyleParams:
         """Draws for n images, from a seed that the generator gives."""
+        if isinstance(self.p, list):
+            raise ValueError(
+                f"p = {self.p}: goes by the epoch, which a TwoViewLoader of Views knows; give a probability here"
+            )
         self._params = self._block.sample(draw_seed(self.generator), n)
         return self._params
 
@@ -211,15 +213,68 @@ class SASSL:
                 out[i] = images[i][1](views[k : k + 1], params.apply[i : i + 1])
         return out
 
+    def describe(self) -> dict[str, Any]:
+        """Its settings as JSON has them, without `generator` and `threads`: what a configuration keeps.
+
+        Beside the constructor's there are "checksum", the styles' CRC-32, None for those of the batch, and "space", the id of
+        the style space. "styles" is None where no name tells what they are, as of images: `sassl.pretraining` keeps them in a
+        run's folder.
+        """
+        return {
+            "p": self.p,
+            "alpha": list(self.alpha),
+            "beta": list(self.beta),
+            "styles": self._name,
+            "checksum": style_sources.checksum(self.styles),
+            "model": self.stylizer.source,
+            "space": self.stylizer.space,
+            "precision": self.stylizer.precision,
+        }
+
+    @classmethod
+    def from_description(cls, described: dict[str, Any], *, styles: Any = None, generator: Any = None) -> SASSL:
+        """The `SASSL` that `describe` told of.
+
+        Args:
+            described: what `describe` gave; settings that are left out are the usual ones.
+            styles: what they were, where no name in the description tells it.
+            generator: as in the constructor.
+
+        Raises:
+            ValueError: other styles than those described; a model of another style space.
+            OSError: a file or folder that is not there.
+            TypeError: a setting that there is not.
+        """
+        settings = dict(described)
+        known = {name: settings.pop(name, None) for name in ("checksum", "space")}
+        is_named = settings.get("styles", "default") is not None
+        if not is_named:
+            if styles is None:
+                raise ValueError(
+                    f"styles: no name tells what those of the checksum {known['checksum']} were; give them, as the file "
+                    "styles.safetensors of the run's folder"
+                )
+            settings["styles"] = styles
+        made = cls(**settings, generator=generator)
+        if not is_named:
+            made._name = None
+        for name, was in known.items():
+            if was is not None and (now := made.describe()[name]) != was:
+                where = f"styles = {made._shown}" if name == "checksum" else f"model = {made.stylizer.source!r}"
+                raise ValueError(
+                    f"{where}: the {name} was {was} and is {now} now; give what it was made of, or begin anew"
+                )
+        return made
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
 
     def extra_repr(self) -> str:
         """The configuration, as `__repr__` shows it."""
-        parts = [f"p={self.p}, alpha={self.alpha}, beta={self.beta}, styles={self._described}"]
+        parts = [f"p={self.p}, alpha={self.alpha}, beta={self.beta}, styles={self._shown}"]
         parts.append(f"model={self.stylizer.source!r}")
         if self.generator is not None:
-            parts.append(f"generator={'numpy.random' if _is_numpys(self.generator) else 'torch'}.Generator")
+            parts.append(f"generator={'numpy.random' if is_numpys(self.generator) else 'torch'}.Generator")
         if self.stylizer.threads is not None:
             parts.append(f"threads={self.stylizer.threads}")
         if self.stylizer.precision != "fast":
@@ -237,98 +292,6 @@ class SASSL:
         self._block = self._make_block()
 
 
-def draw_seed(generator: Any) -> int:
-    """A seed of 64 bits from a torch or numpy generator, or from the global one: so processes differ and runs replay."""
-    torch = sys.modules.get("torch")
-    # DataLoader seeds the global ones anew in each worker and epoch.
-    if generator is None and torch is None:
-        seed = int(np.random.randint(2**63 - 1, dtype=np.int64))
-    elif _is_numpys(generator):
-        seed = int(generator.integers(2**63 - 1))
-    else:
-        assert torch is not None
-        seed = int(torch.randint(2**63 - 1, (), generator=generator, device="cpu"))
-    worker, rank = worker_seed(), _rank()
-    # Each worker gets a copy of the generator, in each epoch the same one: DataLoader's seed sets them apart.
-    apart = [worker] if worker is not None and generator is not None else []
-    if worker is None and rank is None:
-        apart = _child()
-    if not apart and rank is None:
-        return seed
-    place = () if rank is None else (rank,)
-    return int(np.random.SeedSequence([seed, *apart], spawn_key=place).generate_state(1, np.uint64)[0])
-
-
-#: The rank of the process that spawned this one. Forked processes inherit their parent's group.
-_parents_rank: int | None = None
-
-
-def _rank() -> int | None:
-    """The rank in torch's process group, of this process or of the one that started it; None where there are not several."""
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
-        return _parents_rank
-    return distributed.get_rank() if distributed.get_world_size() > 1 else None
-
-
-def _child() -> list[int]:
-    """Which of its parent's children this process is, where multiprocessing or Hugging Face's multiprocess started it."""
-    for name in ("multiprocess.process", "multiprocessing.process"):
-        if (module := sys.modules.get(name)) and (number := module.current_process()._identity):
-            return list(number)
-    return []
-
-
-def worker_seed() -> int | None:
-    """What DataLoader seeds this process with, another number in each worker and epoch; None where this is no worker."""
-    data = sys.modules.get("torch.utils.data")
-    worker = data.get_worker_info() if data is not None else None
-    return None if worker is None else worker.seed
-
-
-def _is_numpys(generator: Any) -> bool:
-    return isinstance(generator, np.random.Generator)
-
-
-class _Spawned:
-    """A generator on its way to a process that multiprocessing spawns, with the rank of the one that spawns it."""
-
-    def __init__(self, generator: Any, rank: int) -> None:
-        self.generator, self.rank = generator, rank
-
-
-def packed_generator(generator: Any) -> Any:
-    """A generator that pickles: torch's, which does not, as the bytes of its state."""
-    packed = generator if generator is None or _is_numpys(generator) else generator.get_state().numpy().tobytes()
-    spawning = getattr(sys.modules.get("multiprocessing.context"), "get_spawning_popen", lambda: None)() is not None
-    rank = _rank() if spawning else None
-    # Elsewhere a pickle is the same on all ranks: Hugging Face's cache goes by it.
-    return packed if rank is None else _Spawned(packed, rank)
-
-
-def unpacked_generator(packed: Any) -> Any:
-    """The generator as it was."""
-    if isinstance(packed, _Spawned):
-        global _parents_rank
-        _parents_rank, packed = packed.rank, packed.generator
-    if not isinstance(packed, bytes):
-        return packed
-    import torch
-
-    return torch.Generator().set_state(torch.frombuffer(bytearray(packed), dtype=torch.uint8))
-
-
-def check_generator(generator: Any) -> None:
-    torch = sys.modules.get("torch")
-    if generator is None or _is_numpys(generator):
-        return
-    if torch is None or not isinstance(generator, torch.Generator):
-        kind = type(generator).__name__
-        raise TypeError(f"generator: expected a torch.Generator or a numpy.random.Generator, got {kind}")
-    if generator.device.type != "cpu":
-        raise ValueError(f"generator: on {generator.device}, which forked workers cannot use; give one on the CPU")
-
-
 def _unpack_list(images: Sequence[Any]) -> list[tuple[Array, Restore]]:
     unpacked = [unpack(image, f"images[{i}]") for i, image in enumerate(images)]
     for i, (batch, _) in enumerate(unpacked):
@@ -337,35 +300,11 @@ def _unpack_list(images: Sequence[Any]) -> list[tuple[Array, Restore]]:
     return unpacked
 
 
-def _styles(styles: Any, stylizer: Stylizer) -> tuple[StyleBank | Gaussian | None, str]:
-    """The source of styles, and what `__repr__` says of it."""
-    if isinstance(styles, (StyleBank, Gaussian)):
-        return styles, repr(styles)
-    if isinstance(styles, (str, os.PathLike)):
-        return _named_styles(os.fspath(styles), stylizer), repr(os.fspath(styles))
-    first: Any = styles[0] if isinstance(styles, (list, tuple)) and styles else None
-    if isinstance(first, (str, os.PathLike)) or (is_image(first) and np.ndim(first) != 1):
-        return StyleBank.from_images(styles, stylizer), f"{len(styles)} images"
-    try:
-        vectors = np.asarray(styles)
-    except (TypeError, ValueError, RuntimeError):
-        vectors = np.array(None)
-    if vectors.dtype.kind not in "fiu" or not vectors.ndim:
-        raise TypeError(
-            "styles: expected 'default', 'batch', a folder, a bank file, a StyleBank, a Gaussian, vectors (n, dim) or a "
-            f"list of images, got {type(styles).__name__}"
-        )
-    bank = StyleBank.from_vectors(vectors, stylizer)
-    return bank, f"{len(bank)} vectors"
+def as_style(style: Any) -> SASSL | None:
+    """What `style=` means everywhere: a `SASSL` itself; its `styles`, for one with the paper's settings; None, for no style."""
+    return style if style is None or isinstance(style, SASSL) else SASSL(styles=style)
 
 
-def _named_styles(styles: str, stylizer: Stylizer) -> StyleBank | None:
-    if styles in ("default", "batch"):
-        return StyleBank.default() if styles == "default" else None
-    if os.path.isdir(styles) or styles.lower().endswith(SUFFIXES):
-        return StyleBank.from_images(styles, stylizer)
-    if not os.path.exists(styles):
-        raise FileNotFoundError(
-            f"styles = {styles!r}: no such folder or bank file; or give 'default', 'batch', a StyleBank, vectors or images"
-        )
-    return StyleBank.load(styles)
+def identity(described: dict[str, Any]) -> dict[str, Any]:
+    """What of a `SASSL`'s description tells which style it is; names of files do not."""
+    return {name: value for name, value in described.items() if name not in ("styles", "model")}

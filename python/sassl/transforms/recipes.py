@@ -34,7 +34,7 @@ from .operations import (
     mean_and_std,
     size,
 )
-from .plain import SASSL
+from .plain import as_style
 from .views import Views
 
 #: ImageNet's mean and standard deviation, under lightly's name.
@@ -57,7 +57,8 @@ _ARGUMENTS = """
         sigmas: range of the blur's sigma in pixels.
         interpolation: "bilinear" or "bicubic", antialiased; or Pillow's or torchvision's constant.
         normalize: a dict of "mean" and "std"; None: numbers in [0, 1], or bytes.
-        style: a `SASSL`, whose generator then is not used; None: no style. The other draws are the same with it and without.
+        style: a `SASSL`, whose generator then is not used; or its `styles`, as "default" or a folder; None: no style. The other
+            draws are the same with it and without.
         styled_view: "left", "right" or "both". The paper styles the left one, which is the query or online view: the first
             of the two that come back. MoCo's own code (`main_moco.py`) takes `images[0]` as the query, and so the left
             view; lightly's examples for MoCo take `views[1]` as the query and `views[0]` as the key: swap them there.
@@ -129,7 +130,7 @@ class TwoViewTransform(Views):
     interpolation: Any = "bilinear"
     normalize: Any = dataclasses.field(default_factory=lambda: IMAGENET_NORMALIZE)
     _: dataclasses.KW_ONLY
-    style: SASSL | None = None
+    style: Any = None
     styled_view: str = "left"
     style_position: str = "after_crop"
     dtype: Any = "float32"
@@ -142,8 +143,7 @@ class TwoViewTransform(Views):
     own_kernel: ClassVar[str] = "pillow"
 
     def __post_init__(self) -> None:
-        if self.style is not None and not isinstance(self.style, SASSL):
-            raise TypeError(f"style: expected a sassl.transforms.SASSL or None, got {type(self.style).__name__}")
+        object.__setattr__(self, "style", as_style(self.style))
         choice("styled_view", self.styled_view, ("left", "right", "both"))
         choice("style_position", self.style_position, ("after_crop", "before_crop"))
         given = ("dtype", "channels_last", "output", "min_decode_size", "generator")

@@ -10,6 +10,7 @@ transform = Views(left, right)
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -19,10 +20,11 @@ import numpy as np
 
 from .. import _sassl
 from .._sassl import ViewParams
-from ..arguments import choice, flag, whole
+from ..arguments import choice, flag, plain, whole
 from ..images import Array, is_cuda, pixels, pixels_cuda, uncompiled
+from .generators import check_generator, draw_seed, packed_generator, unpacked_generator
 from .operations import OPERATIONS, Function, Normalize, Operation, RandomResizedCrop, size
-from .plain import SASSL, check_generator, draw_seed, packed_generator, unpacked_generator
+from .plain import SASSL
 
 #: In the place of a dict of "mean" and "std", for views that others made in a way that these do not tell.
 UNKNOWN = "not known"
@@ -204,27 +206,30 @@ class Views:
         return [torch.from_numpy(view) for view in views]
 
     def describe(self) -> dict[str, Any]:
-        """Its settings as JSON has them, without the generator; of a `SASSL`, what its `repr` tells."""
-        return {
+        """Its settings as JSON has them, without the generator."""
+        described = {
             "views": [[_described(one) for one in view] for view in self.views],
             "dtype": self.dtype,
             "channels_last": self.channels_last,
             "min_decode_size": self.min_decode_size,
         }
+        return dict(plain(described))
 
     @classmethod
-    def from_description(cls, described: dict[str, Any], *, style: SASSL | None = None, **settings: Any) -> Views:
+    def from_description(cls, described: dict[str, Any], *, styles: Any = None, **settings: Any) -> Views:
         """Views as `describe` tells.
 
         Args:
             described: what `describe` gave.
-            style: in the place of each `SASSL`, which no description can rebuild.
-            settings: `output` and `generator`.
+            styles: what those of a `SASSL` were that no name tells.
+            settings: `output`, `generator`, and what is not in the description.
 
         Raises:
-            ValueError: an operation that is not known, a function, a `SASSL` for which none is given.
+            ValueError: an operation that is not known, a function; a `SASSL` that is not rebuilt as `SASSL.from_description`
+                tells.
         """
-        views = [[_rebuilt(one, style) for one in view] for view in described["views"]]
+        known: dict[str, SASSL] = {}
+        views = [[_rebuilt(one, styles, known) for one in view] for view in described["views"]]
         return Views(*views, **{name: value for name, value in described.items() if name != "views"}, **settings)
 
     def replace(self, **changes: Any) -> Views:
@@ -270,21 +275,22 @@ def _lowered(view: Sequence[Any]) -> Any:
 
 
 def _step(one: Any) -> _sassl.Step:
-    return _sassl.Step.style(STYLE, one.block) if isinstance(one, SASSL) else one.step()
+    return _sassl.Step.style(STYLE, one.block, one.p) if isinstance(one, SASSL) else one.step()
 
 
 def _described(one: Any) -> dict[str, Any]:
-    return {"kind": STYLE, "style": repr(one)} if isinstance(one, SASSL) else one.describe()
+    return {"kind": STYLE, **one.describe()} if isinstance(one, SASSL) else one.describe()
 
 
-def _rebuilt(described: dict[str, Any], style: SASSL | None) -> Any:
+def _rebuilt(described: dict[str, Any], styles: Any, known: dict[str, SASSL]) -> Any:
+    """The operation; a `SASSL` that several views have is one."""
     kind = described["kind"]
     if kind == STYLE:
-        if style is None:
-            raise ValueError(
-                f"style: {described['style']} is part of the views, and no description holds it; give style"
-            )
-        return style
+        own = {name: value for name, value in described.items() if name != "kind"}
+        key = json.dumps(own)
+        if key not in known:
+            known[key] = SASSL.from_description(own, styles=styles)
+        return known[key]
     if kind not in OPERATIONS:
         raise ValueError(f"kind = {kind!r}: no operation that can be rebuilt; there are {', '.join(OPERATIONS)}")
     return OPERATIONS[kind](**{name: value for name, value in described.items() if name != "kind"})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,45 +16,28 @@ from ..._sassl import checkpoint_metadata
 from ...arguments import choice, flag, whole, wrong
 from ...data import TwoViewLoader
 from ...data.classes import class_names
-from ...transforms.plain import SASSL
-from ...transforms.recipes import TwoViewTransform
-from ...transforms.views import UNKNOWN
-from .. import batches
-from ..config import METHODS, Config, describe
+from ...transforms.plain import as_style
+from ...transforms.views import UNKNOWN, Views
+from .. import batches, view_settings
+from ..config import METHODS, Config
 from ..engines import ENGINES, Maker
-from ..folder import Folder, metadata
+from ..folder import STYLES, Folder, metadata
 from ..history import History
 from ..loop import Loop
 from ..monitor import Monitor
-from ..settings import plain
-from ..weights import Weights
+from ..weights import Weights, named
 
 Callback = Callable[["Pretraining", dict[str, float]], object]
-
-
-#: Of CIFAR-10's training images.
-CIFAR10 = {"mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.2010]}
-#: What published runs on CIFAR-10 have in common.
-RESNET18: dict[str, Any] = {"arch": "resnet18", "small_stem": True, "input_size": 32, "batch_size": 512}
-#: lightly's `cifar10_benchmark.py`: SGD at 0.06 for a batch of 128, which decays biases and norms too.
-LIGHTLY: dict[str, Any] = {
-    "optimizer": "sgd",
-    "weight_decay": 5e-4,
-    "exclude_bias_and_norm": False,
-    "epochs": 200,
-    "lr": 0.12,
-    "scaling": "linear",
-    "warmup_epochs": 0,
-    "schedule_by": "epoch",
-}
 
 ARGUMENTS = """
     Args:
         arch: a backbone's name, as "resnet18" or "vgg11_bn"; None: the preset's.
         preset: a name in `PRESETS`, of this method; None: the method's own name.
-        style: for the left view: a `SASSL`, or its `styles` for a `SASSL(p=0.8)`, as "default" or a folder; None: no style.
+        style: for the left view: a `SASSL`, or its `styles`, as "default" or a folder; None: no style. What no name tells, as
+            images in memory, is kept in the run's folder.
         input_size: side of the views, or (height, width); None: the preset's.
-        views: more keywords for the recipe of the views, as `cj_strength` or `normalize`.
+        views: more keywords for the recipe of the views, as `cj_strength` or `normalize`; or two lists of operations as
+            `sassl.transforms.Views`, in which a `SASSL` stands.
         init: weights of the backbone to begin with, as `load_backbone` takes them; None: drawn from `seed`.
         threads: of a step; None: the environment variable SASSL_THREADS, else all cores.
         engine: what takes the steps: a name in `sassl.pretraining.engines.ENGINES`, or what makes an `Engine` of a `Config` and
@@ -83,9 +65,9 @@ class Pretraining(Weights):
         arch: str | None = None,
         *,
         preset: str | None = None,
-        style: SASSL | str | os.PathLike[str] | None = None,
+        style: Any = None,
         input_size: int | tuple[int, int] | None = None,
-        views: dict[str, Any] | None = None,
+        views: dict[str, Any] | Views | None = None,
         init: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         threads: int | None = None,
         engine: str | Maker = "native",
@@ -97,32 +79,35 @@ class Pretraining(Weights):
             )
         presets = METHODS[self.name].presets
         base = presets[choice("preset", self.name if preset is None else preset, presets)]
-        if views is not None and not isinstance(views, dict):
-            raise wrong("views", views, "a dict")
-        if isinstance(style, (str, os.PathLike)):
-            style = SASSL(p=0.8, styles=style)
+        if not isinstance(views, (dict, Views, type(None))):
+            raise wrong("views", views, "a dict, or Views")
         given = {"arch": arch, "input_size": input_size}
-        settings |= {name: value for name, value in given.items() if value is not None}
-        settings["style"] = None if style is None else describe(style)
-        settings["views"] = {**base.data.views, **(views or {})}
-        self._begin(base.changed(**settings), style, threads, engine)
+        config = base.changed(**settings, **{name: value for name, value in given.items() if value is not None})
+        style = as_style(style)
+        if isinstance(views, Views):
+            for name, value in (("style", style), ("input_size", input_size)):
+                if value is not None:
+                    raise ValueError(f"{name} = {value!r}: the views have their own; give it to them")
+            transform = view_settings.for_engine(views)
+            config = view_settings.told(transform, config)
+        else:
+            described = None if style is None else style.describe()
+            config = config.changed(views={**base.data.views, **(views or {})}, style=described)
+            transform = view_settings.make(config, style=style)
+        self._begin(config, transform, threads, engine)
         if init is not None:
             self.load_backbone(init)
 
-    def _begin(self, config: Config, style: SASSL | None, threads: int | None, engine: str | Maker) -> None:
+    def _begin(self, config: Config, transform: Views, threads: int | None, engine: str | Maker) -> None:
         #: The settings it was made of.
         self.config = config
         #: Those of the last run, which are `config` with what `fit` was told and the views of the data it was given.
         self.run = config
-        size, views = config.data.input_size, config.data.views
-        known = {**views, "normalize": None} if views.get("normalize") == UNKNOWN else views
-        fixed: dict[str, Any] = {"style": style, "output": "numpy", "dtype": "float32", "channels_last": True}
-        try:
-            self._views: TwoViewTransform = METHODS[self.name].recipe(input_size=size, **known, **fixed)
-        except TypeError as error:
-            raise TypeError(f"views = {views!r}: {_told(error)}") from None
+        self._views = transform
         #: How the views of the last run were made.
-        self.transform = self._views
+        self.transform = transform
+        #: The folder of the checkpoint that it was loaded from, whose styles are looked for when views are made.
+        self._origin: Path | None = None
         self._threads = threads
         #: What takes the steps.
         self.engine = (ENGINES[choice("engine", engine, ENGINES)] if isinstance(engine, str) else engine)(
@@ -132,26 +117,45 @@ class Pretraining(Weights):
         self.history = History()
 
     @classmethod
-    def from_config(cls, config: Config, *, threads: int | None = None, engine: str | Maker = "native") -> Pretraining:
+    def from_config(
+        cls,
+        config: Config,
+        *,
+        styles: Any = None,
+        init: bool = True,
+        threads: int | None = None,
+        engine: str | Maker = "native",
+    ) -> Pretraining:
         """As these settings say, its style too; called on `Pretraining`, of any method.
 
+        Args:
+            config: the settings.
+            styles: those that no name in the settings tells, as the file `styles.safetensors` of a run's folder.
+            init: whether the backbone takes the weights that the settings name; False, for a run that goes on from its
+                checkpoint.
+            threads, engine: as in the constructor.
+
         Raises:
-            ValueError: settings that cannot be, or of another method.
-            OSError: a folder or file of styles that is not there.
+            ValueError: settings that cannot be, or of another method; styles or weights that are not what they were.
+            OSError: a folder or file of styles or of weights that is not there.
         """
-        try:
-            style = None if config.data.style is None else SASSL(**config.data.style)
-        except TypeError as error:
-            raise TypeError(f"style = {config.data.style!r}: {_told(error)}") from None
-        return cls._made(config, style, threads, engine)
+        transform = view_settings.make(config, styles=styles)
+        model = cls._made(view_settings.with_styles(config, transform), transform, threads, engine)
+        if init and config.init is not None:
+            model.load_backbone(named(config.init))
+            if model.config.init != config.init:
+                raise ValueError(
+                    f"init = {config.init['source']}: not the weights that the settings tell of; begin anew"
+                )
+        return model
 
     @classmethod
-    def _made(cls, config: Config, style: SASSL | None, threads: int | None, engine: str | Maker) -> Pretraining:
+    def _made(cls, config: Config, transform: Views, threads: int | None, engine: str | Maker) -> Pretraining:
         kind = METHODS[config.method.name].kind
         if not issubclass(kind, cls):
             raise ValueError(f"method = {config.method.name!r}: of {kind.__name__}, not of {cls.__name__}")
         model: Pretraining = kind.__new__(kind)
-        model._begin(config, style, threads, engine)
+        model._begin(config, transform, threads, engine)
         return model
 
     def fit(
@@ -218,12 +222,12 @@ class Pretraining(Weights):
         config = self._planned(data, epochs, batch_size)
         loader, transform = self._loader(data, config, on_error), self._views
         if isinstance(data, TwoViewLoader):
-            transform = batches.recipe(data)
-            config = self._as(transform, config)
+            transform = data.transform
+            config = view_settings.told(transform, config)
         if monitor is not None:
             monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
             self._begin_monitor(monitor, config, loader, on_error)
-        folder = None if out is None else Folder(Path(out), resume, config)
+        folder = None if out is None else Folder(Path(out), resume, config, view_settings.unnamed(transform))
         try:
             self.run, self.transform = config, transform
             loop = Loop(
@@ -265,6 +269,10 @@ class Pretraining(Weights):
             return data
         if config.data.views.get("normalize") == UNKNOWN:
             raise wrong("normalize", UNKNOWN, "a dict or None, for views that are made here")
+        if self._origin is not None:
+            kept = self._origin / STYLES
+            self._views = view_settings.make(self.config, styles=kept if kept.exists() else None)
+            self._origin = None
         # By the engine's ranks, whatever group or environment this process is in.
         ranks = self.engine.ranks
         own: dict[str, Any] = {
@@ -294,14 +302,6 @@ class Pretraining(Weights):
         """How views are normalized: a dict of "mean" and "std"; None: not at all; "not known", of batches that others made."""
         given = self.run.data.views.get("normalize")
         return UNKNOWN if given == UNKNOWN else self.transform.normalize
-
-    def _as(self, transform: TwoViewTransform, config: Config) -> Config:
-        """These settings with the views of another transform."""
-        apart = ("input_size", "style", "generator", "output", "dtype", "channels_last")
-        keywords = transform.keywords(METHODS[self.name].recipe)
-        views = {name: plain(value) for name, value in keywords.items() if name not in apart}
-        style = None if transform.style is None else describe(transform.style)
-        return config.changed(input_size=transform.input_size, views=views, style=style)
 
     def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
         """Features by the backbone of images, resized and normalized as the run's views were; no draw is made.
@@ -350,7 +350,7 @@ class Pretraining(Weights):
         cls,
         path: str | os.PathLike[str],
         *,
-        style: SASSL | str | os.PathLike[str] | None = None,
+        style: Any = None,
         threads: int | None = None,
         engine: str | Maker = "native",
     ) -> Pretraining:
@@ -358,8 +358,8 @@ class Pretraining(Weights):
 
         Args:
             path: a checkpoint.
-            style: for a `fit` that goes on, as in the constructor: a checkpoint has no styles, and `config.style` tells which
-                they were.
+            style: in the place of the checkpoint's own, as in the constructor, for a `fit` that goes on. None: a `fit` takes
+                what the settings name, or `styles.safetensors` beside the checkpoint; nothing else needs it.
             threads, engine: as in the constructor; a checkpoint is any engine's that has the same tensors.
 
         Raises:
@@ -367,22 +367,18 @@ class Pretraining(Weights):
             ValueError: no checkpoint, a damaged one, or one of another method.
         """
         config = Config.of(json.loads(checkpoint_metadata(path)["config"]))
-        if isinstance(style, (str, os.PathLike)):
-            style = SASSL(p=0.8, styles=style)
+        style = as_style(style)
         if style is not None:
-            config = config.changed(style=describe(style))
+            config = config.changed(style=style.describe())
         try:
-            model = cls._made(config, style, threads, engine)
+            model = cls._made(config, view_settings.make(config, style=style, bare=True), threads, engine)
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from None
+        if style is None:
+            model._origin = Path(path).parent
         model.history = History(json.loads(model.engine.load(path)["history"]))
         return model
 
     def __repr__(self) -> str:
         given = {name: value for name, value in self.config.flat().items() if name != "method"}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
-
-
-def _told(error: TypeError) -> str:
-    """What an unexpected keyword's error says to those who gave it in a dict."""
-    return re.sub(r"\S*__init__\(\) got an unexpected keyword argument", "there is no", str(error))

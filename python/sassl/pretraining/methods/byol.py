@@ -8,7 +8,8 @@ from ...arguments import whole, wrong
 from ...transforms.recipes import BYOLTransform
 from ..config import Config, Method, register
 from ..settings import LARS, Data, MomentumSettings, Schedule
-from .base import ARGUMENTS, LIGHTLY, RESNET18, Pretraining
+from .base import ARGUMENTS, Pretraining
+from .published import LIGHTLY, RESNET18
 
 
 @dataclass(frozen=True, kw_only=True)

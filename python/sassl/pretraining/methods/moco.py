@@ -9,7 +9,8 @@ from ...arguments import whole, wrong
 from ...transforms.recipes import MoCoV2Transform
 from ..config import Config, Method, register
 from ..settings import MomentumSettings, Schedule
-from .base import ARGUMENTS, CIFAR10, RESNET18, Pretraining
+from .base import ARGUMENTS, Pretraining
+from .published import CIFAR10, RESNET18
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from ...arguments import whole, wrong
 from ...transforms.recipes import IMAGENET_NORMALIZE, SimCLRTransform
 from ..config import Config, Method, register
 from ..settings import LARS, Backbone, Data, MethodSettings, Schedule
-from .base import ARGUMENTS, LIGHTLY, RESNET18, Pretraining
+from .base import ARGUMENTS, Pretraining
+from .published import LIGHTLY, RESNET18
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from ...arguments import whole
 from ...transforms.recipes import MoCoV2Transform
 from ..config import Config, Method, register
 from ..settings import Backbone, Data, MethodSettings, Schedule
-from .base import ARGUMENTS, CIFAR10, RESNET18, Pretraining
+from .base import ARGUMENTS, Pretraining
+from .published import CIFAR10, RESNET18
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,102 @@
+"""Random generators of transforms: the seeds that they give in each process, and how they travel to others."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+
+def draw_seed(generator: Any) -> int:
+    """A seed of 64 bits from a torch or numpy generator, or from the global one: so processes differ and runs replay."""
+    torch = sys.modules.get("torch")
+    # DataLoader seeds the global ones anew in each worker and epoch.
+    if generator is None and torch is None:
+        seed = int(np.random.randint(2**63 - 1, dtype=np.int64))
+    elif is_numpys(generator):
+        seed = int(generator.integers(2**63 - 1))
+    else:
+        assert torch is not None
+        seed = int(torch.randint(2**63 - 1, (), generator=generator, device="cpu"))
+    worker, rank = worker_seed(), _rank()
+    # Each worker gets a copy of the generator, in each epoch the same one: DataLoader's seed sets them apart.
+    apart = [worker] if worker is not None and generator is not None else []
+    if worker is None and rank is None:
+        apart = _child()
+    if not apart and rank is None:
+        return seed
+    place = () if rank is None else (rank,)
+    return int(np.random.SeedSequence([seed, *apart], spawn_key=place).generate_state(1, np.uint64)[0])
+
+
+#: The rank of the process that spawned this one. Forked processes inherit their parent's group.
+_parents_rank: int | None = None
+
+
+def _rank() -> int | None:
+    """The rank in torch's process group, of this process or of the one that started it; None where there are not several."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return _parents_rank
+    return distributed.get_rank() if distributed.get_world_size() > 1 else None
+
+
+def _child() -> list[int]:
+    """Which of its parent's children this process is, where multiprocessing or Hugging Face's multiprocess started it."""
+    for name in ("multiprocess.process", "multiprocessing.process"):
+        if (module := sys.modules.get(name)) and (number := module.current_process()._identity):
+            return list(number)
+    return []
+
+
+def worker_seed() -> int | None:
+    """What DataLoader seeds this process with, another number in each worker and epoch; None where this is no worker."""
+    data = sys.modules.get("torch.utils.data")
+    worker = data.get_worker_info() if data is not None else None
+    return None if worker is None else worker.seed
+
+
+def is_numpys(generator: Any) -> bool:
+    """Whether it is one of numpy, not of torch."""
+    return isinstance(generator, np.random.Generator)
+
+
+class _Spawned:
+    """A generator on its way to a process that multiprocessing spawns, with the rank of the one that spawns it."""
+
+    def __init__(self, generator: Any, rank: int) -> None:
+        self.generator, self.rank = generator, rank
+
+
+def packed_generator(generator: Any) -> Any:
+    """A generator that pickles: torch's, which does not, as the bytes of its state."""
+    packed = generator if generator is None or is_numpys(generator) else generator.get_state().numpy().tobytes()
+    spawning = getattr(sys.modules.get("multiprocessing.context"), "get_spawning_popen", lambda: None)() is not None
+    rank = _rank() if spawning else None
+    # Elsewhere a pickle is the same on all ranks: Hugging Face's cache goes by it.
+    return packed if rank is None else _Spawned(packed, rank)
+
+
+def unpacked_generator(packed: Any) -> Any:
+    """The generator as it was."""
+    if isinstance(packed, _Spawned):
+        global _parents_rank
+        _parents_rank, packed = packed.rank, packed.generator
+    if not isinstance(packed, bytes):
+        return packed
+    import torch
+
+    return torch.Generator().set_state(torch.frombuffer(bytearray(packed), dtype=torch.uint8))
+
+
+def check_generator(generator: Any) -> None:
+    """Raises a TypeError or ValueError for what draws cannot come from."""
+    torch = sys.modules.get("torch")
+    if generator is None or is_numpys(generator):
+        return
+    if torch is None or not isinstance(generator, torch.Generator):
+        kind = type(generator).__name__
+        raise TypeError(f"generator: expected a torch.Generator or a numpy.random.Generator, got {kind}")
+    if generator.device.type != "cpu":
+        raise ValueError(f"generator: on {generator.device}, which forked workers cannot use; give one on the CPU")

@@ -1,0 +1,79 @@
+"""What styles come from: a bank, a Gaussian or the batch; by a name, from a file, from vectors or from images."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from typing import Any
+
+import numpy as np
+
+from .._sassl import Gaussian, Stylizer, load_styles
+from ..bank import StyleBank
+from ..image_files import SUFFIXES
+from ..images import is_image
+
+#: A bank, a Gaussian, or None for the images of the batch.
+Source = StyleBank | Gaussian | None
+
+
+def source(styles: Any, stylizer: Stylizer) -> tuple[Source, str | None, str]:
+    """What `SASSL` calls its `styles`.
+
+    Returns:
+        The source; its name in a configuration, "default", "batch", a folder or a file, None where no name tells it; and how
+        `repr` shows it.
+    """
+    if isinstance(styles, StyleBank):
+        return styles, styles.source, repr(styles)
+    if isinstance(styles, Gaussian):
+        return styles, None, repr(styles)
+    if isinstance(styles, (str, os.PathLike)):
+        name = os.fspath(styles)
+        return _named(name, stylizer), name, repr(name)
+    first: Any = styles[0] if isinstance(styles, (list, tuple)) and styles else None
+    if isinstance(first, (str, os.PathLike)) or (is_image(first) and np.ndim(first) != 1):
+        return StyleBank.from_images(styles, stylizer), None, f"{len(styles)} images"
+    try:
+        vectors = np.asarray(styles)
+    except (TypeError, ValueError, RuntimeError):
+        vectors = np.array(None)
+    if vectors.dtype.kind not in "fiu" or not vectors.ndim:
+        raise TypeError(
+            "styles: expected 'default', 'batch', a folder, a bank file, a StyleBank, a Gaussian, vectors (n, dim) or a "
+            f"list of images, got {type(styles).__name__}"
+        )
+    bank = StyleBank.from_vectors(vectors, stylizer)
+    return bank, None, f"{len(bank)} vectors"
+
+
+def _named(styles: str, stylizer: Stylizer) -> Source:
+    if styles in ("default", "batch"):
+        return StyleBank.default() if styles == "default" else None
+    if os.path.isdir(styles) or styles.lower().endswith(SUFFIXES):
+        return StyleBank.from_images(styles, stylizer)
+    if not os.path.exists(styles):
+        raise FileNotFoundError(
+            f"styles = {styles!r}: no such folder or bank file; or give 'default', 'batch', a StyleBank, vectors or images"
+        )
+    found = load_styles(styles)
+    return found if isinstance(found, Gaussian) else StyleBank.load(styles)
+
+
+def checksum(styles: Source) -> str | None:
+    """A CRC-32 of the vectors, or of a Gaussian's mean and axes, in hexadecimal; None for those of the batch."""
+    if styles is None:
+        return None
+    parts = [styles.mean, styles.axes] if isinstance(styles, Gaussian) else [styles.vectors]
+    found = 0
+    for part in parts:
+        found = zlib.crc32(np.ascontiguousarray(part).data, found)
+    return f"{found:08x}"
+
+
+def save(styles: Source, file: str | os.PathLike[str]) -> None:
+    """Writes them exactly, as a file that `styles=` takes: the whole file, or nothing."""
+    if isinstance(styles, Gaussian):
+        styles.save(file)
+    elif styles is not None:
+        styles.save(file, exact=True)

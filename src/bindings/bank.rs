@@ -1,0 +1,167 @@
+//! `Bank` and `Gaussian`: where styles come from.
+use super::arrays::{floats, into_array};
+use super::run::{run, run_on};
+use crate::error::Error;
+use crate::style;
+use crate::style::Styles;
+use crate::weights::safetensors::Dtype;
+use pyo3::prelude::*;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Style vectors of one space, in memory. `sassl.StyleBank` is its face.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct Bank(pub(super) Arc<style::Bank>);
+
+#[pymethods]
+impl Bank {
+    /// Args:
+    ///     vectors: (n, dim) numbers.
+    ///     space: the id of the predictor that made them.
+    ///     names: one for each vector, or None.
+    #[new]
+    #[pyo3(signature = (vectors: "numpy.typing.ArrayLike", space: "str", names: "list[str] | None" = None))]
+    fn new(vectors: &Bound<'_, PyAny>, space: &str, names: Option<Vec<String>>) -> PyResult<Self> {
+        let vectors = floats("vectors", vectors)?;
+        let &[_, dim] = vectors.shape() else {
+            return Err(Error::shape("vectors", "(n, dim)", format!("{:?}", vectors.shape())).into());
+        };
+        Ok(Self(Arc::new(style::Bank::new(vectors.slice()?.to_vec(), dim, space, names)?)))
+    }
+
+    /// The bank inside the package, of the space of `lite`.
+    #[staticmethod]
+    fn default(py: Python<'_>) -> PyResult<Self> {
+        Ok(Self(Arc::new(run(py, style::Bank::embedded)?)))
+    }
+
+    /// A bank file, read whole: what becomes of the file later does not matter.
+    #[staticmethod]
+    #[pyo3(signature = (path: "str | os.PathLike[str]"))]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        Ok(Self(Arc::new(run_on(py, path.display(), || style::Bank::load(&path))?)))
+    }
+
+    /// Writes the bank as a .safetensors file of float16, or of float32 where it is to be `exact`, atomically.
+    #[pyo3(signature = (path: "str | os.PathLike[str]", exact = false) -> "None")]
+    fn save(&self, py: Python<'_>, path: PathBuf, exact: bool) -> PyResult<()> {
+        let dtype = if exact { Dtype::F32 } else { Dtype::F16 };
+        run_on(py, path.display(), || self.0.save(&path, dtype))
+    }
+
+    /// All vectors, (n, dim) float32; a copy.
+    #[getter]
+    fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        into_array(py, self.0.vectors(), &[self.0.len(), self.0.dim()])
+    }
+
+    /// Length of a vector.
+    #[getter]
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+
+    /// The id of the predictor that made the vectors.
+    #[getter]
+    fn space(&self) -> &str {
+        self.0.space()
+    }
+
+    /// What each vector was made from, or None.
+    #[getter]
+    fn names(&self) -> Option<Vec<String>> {
+        self.0.names().map(<[String]>::to_vec)
+    }
+
+    /// A Gaussian along the bank's main axes.
+    #[pyo3(signature = (rank = 20))]
+    fn gaussian(&self, py: Python<'_>, rank: usize) -> PyResult<Gaussian> {
+        Ok(Gaussian(Arc::new(run_on(py, "gaussian", || self.0.gaussian(rank))?)))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, String, Option<Vec<String>>)> {
+        Ok((self.vectors(py)?, self.space().to_owned(), self.names()))
+    }
+}
+
+/// A low-rank Gaussian over a bank: `Bank.gaussian` makes one.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct Gaussian(pub(super) Arc<style::Gaussian>);
+
+#[pymethods]
+impl Gaussian {
+    /// Args:
+    ///     mean: (dim,) numbers.
+    ///     axes: (rank, dim), each as long as its standard deviation.
+    ///     space: the id of the predictor that made the bank.
+    #[new]
+    #[pyo3(signature = (mean: "numpy.typing.ArrayLike", axes: "numpy.typing.ArrayLike", space: "str"))]
+    fn new(mean: &Bound<'_, PyAny>, axes: &Bound<'_, PyAny>, space: &str) -> PyResult<Self> {
+        let (mean, axes) = (floats("mean", mean)?, floats("axes", axes)?);
+        let (mean, axes) = (mean.slice()?.to_vec(), axes.slice()?.to_vec());
+        Ok(Self(Arc::new(style::Gaussian::from_parts(mean, axes, space)?)))
+    }
+
+    /// How many axes.
+    #[getter]
+    fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    /// Length of a vector.
+    #[getter]
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+
+    /// The id of the predictor that made the bank.
+    #[getter]
+    fn space(&self) -> &str {
+        self.0.space()
+    }
+
+    /// The mean style, (dim,) float32.
+    #[getter]
+    fn mean<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        into_array(py, self.0.mean().to_vec(), &[self.0.dim()])
+    }
+
+    /// The axes, (rank, dim) float32, each as long as its standard deviation.
+    #[getter]
+    fn axes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        into_array(py, self.0.axes().to_vec(), &[self.0.rank(), self.0.dim()])
+    }
+
+    /// Writes it as a .safetensors file of float32: the whole file, or nothing.
+    #[pyo3(signature = (path: "str | os.PathLike[str]") -> "None")]
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        run_on(py, path.display(), || self.0.save(&path))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Gaussian(rank={}, dim={}, space={:?})", self.0.rank(), self.0.dim(), self.0.space())
+    }
+
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>, String)> {
+        Ok((self.mean(py)?, self.axes(py)?, self.space().to_owned()))
+    }
+}
+
+/// A file of styles, that of a bank or of a Gaussian.
+///
+/// Raises:
+///     OSError: it cannot be read.
+///     ValueError: it is neither.
+#[pyfunction]
+#[pyo3(signature = (path: "str | os.PathLike[str]") -> "Bank | Gaussian")]
+pub(super) fn load_styles(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyAny>> {
+    match run_on(py, path.display(), || Styles::load(&path))? {
+        Styles::Bank(bank) => Ok(Bound::new(py, Bank(bank))?.into_any()),
+        Styles::Gaussian(gaussian) => Ok(Bound::new(py, Gaussian(gaussian))?.into_any()),
+        Styles::Batch => unreachable!("no file is a batch"),
+    }
+}

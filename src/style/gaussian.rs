@@ -1,0 +1,160 @@
+//! A Gaussian over a bank's vectors: a source of new styles, and files of it.
+use super::bank::Bank;
+use crate::error::{Error, Result};
+use crate::interrupt::poll;
+use crate::memory;
+use crate::weights::safetensors::{Dtype, File, View, write};
+use rand::Rng;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub(super) const FORMAT: &str = "sassl.gaussian";
+
+/// A normal distribution along the main axes of a bank. Styles lie on a thin manifold: noise in every dimension of z by
+/// itself is not a style, but the first twenty axes hold nine tenths of the variance of real ones (style augmentation,
+/// Jackson et al. 2019).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gaussian {
+    mean: Vec<f32>,
+    /// `[rank, dim]`, each of the length of its standard deviation.
+    axes: Vec<f32>,
+    space: String,
+}
+
+impl Gaussian {
+    pub(super) fn new(bank: &Bank, rank: usize) -> Result<Self> {
+        let (n, dim) = (bank.len(), bank.dim());
+        let most = dim.min(n - 1);
+        if rank == 0 || rank > most {
+            return Err(Error::value("rank", rank, format!("{n} style vectors of {dim} span ranks from 1 to {most}")));
+        }
+        let vectors = bank.vectors();
+        let mut mean = vec![0.0; dim];
+        for row in vectors.chunks_exact(dim) {
+            row.iter().zip(&mut mean).for_each(|(x, mean)| *mean += f64::from(*x) / n as f64);
+        }
+        let centred = |i: usize, j: usize| f64::from(vectors[i * dim + j]) - mean[j];
+        // Products of vectors have the eigenvalues that products of dimensions have; those are taken that are fewer.
+        let few = n < dim;
+        let side = n.min(dim);
+        let mut rows = memory::zeros::<f64>("dim", memory::count("dim", &[n, dim])?)?;
+        for (i, row) in rows.chunks_exact_mut(side).enumerate() {
+            row.iter_mut().enumerate().for_each(|(j, x)| *x = if few { centred(j, i) } else { centred(i, j) });
+        }
+        let (values, units) = super::eigen::symmetric(products(&rows, side)?, side, rank)?;
+        let mut axes = memory::room("dim", memory::count("dim", &[rank, dim])?)?;
+        for (value, unit) in values.iter().zip(units.chunks_exact(side)) {
+            let axis: Vec<f64> = if few {
+                rows.chunks_exact(side).map(|row| row.iter().zip(unit).map(|(x, u)| x * u).sum()).collect()
+            } else {
+                unit.iter().map(|u| u * value.max(0.0).sqrt()).collect()
+            };
+            // An axis has no sign of its own: its largest number is positive.
+            let largest = axis.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or_default();
+            let scale = ((n - 1) as f64).sqrt().recip().copysign(largest);
+            axes.extend(axis.iter().map(|x| (x * scale) as f32));
+        }
+        let mean = mean.into_iter().map(|x| x as f32).collect();
+        Ok(Self { mean, axes, space: bank.space().to_owned() })
+    }
+
+    /// A Gaussian from its mean and its axes, `[rank, dim]`, each as long as its standard deviation.
+    ///
+    /// # Errors
+    /// Axes that are not of the mean's length, or none; numbers that are not finite.
+    pub fn from_parts(mean: Vec<f32>, axes: Vec<f32>, space: &str) -> Result<Self> {
+        if mean.is_empty() || axes.is_empty() || !axes.len().is_multiple_of(mean.len()) {
+            let got = format!("{} numbers for a mean of {}", axes.len(), mean.len());
+            return Err(Error::shape("axes", "(rank, dim), rank and dim at least 1", got));
+        }
+        if let Some(x) = mean.iter().chain(&axes).find(|x| !x.is_finite()) {
+            return Err(Error::value("mean or axes", x, "finite numbers"));
+        }
+        Ok(Self { mean, axes, space: space.into() })
+    }
+
+    pub(super) fn from_file(file: &File) -> Result<Self> {
+        let wrong = |reason: String| Error::weights(file.origin(), reason);
+        let metadata = |key: &str| file.metadata().get(key).map(String::as_str);
+        if metadata("version") != Some("1") {
+            let found = metadata("version").unwrap_or("none");
+            return Err(wrong(format!("a Gaussian of version {found}; this sassl reads version 1")));
+        }
+        let space = metadata("space").ok_or_else(|| wrong("a Gaussian without the id of its style space".into()))?;
+        let (mean, axes) = (file.view("mean")?, file.view("axes")?);
+        match (mean.shape, axes.shape) {
+            (&[dim], &[_, length]) if dim == length => {}
+            shapes => {
+                return Err(wrong(format!("its mean and axes are of shapes {shapes:?}, not (dim,) and (rank, dim)")));
+            }
+        }
+        Self::from_parts(View::to_f32(&mean), View::to_f32(&axes), space).map_err(|error| wrong(error.to_string()))
+    }
+
+    /// Writes it, in float32, atomically.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let metadata = [("format", FORMAT), ("version", "1"), ("space", &self.space)];
+        let metadata = BTreeMap::from(metadata.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        let (mean, axes) = ([self.dim()], [self.rank(), self.dim()]);
+        write(path, &metadata, &[("mean", Dtype::F32, &mean, &self.mean), ("axes", Dtype::F32, &axes, &self.axes)])
+    }
+
+    /// The mean style.
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// `[rank, dim]`, each axis as long as its standard deviation.
+    pub fn axes(&self) -> &[f32] {
+        &self.axes
+    }
+
+    /// How many axes.
+    pub fn rank(&self) -> usize {
+        self.axes.len() / self.mean.len()
+    }
+
+    /// Length of a vector.
+    pub fn dim(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// The id of the predictor that made the vectors.
+    pub fn space(&self) -> &str {
+        &self.space
+    }
+
+    /// Draws a style vector.
+    pub fn sample(&self, generator: &mut impl Rng) -> Vec<f32> {
+        let mut z = self.mean.clone();
+        for axis in self.axes.chunks_exact(z.len()) {
+            let weight = normal(generator);
+            z.iter_mut().zip(axis).for_each(|(z, x)| *z += weight * x);
+        }
+        z
+    }
+}
+
+/// The sum of `r r^T` over all rows `r` of this length.
+fn products(rows: &[f64], side: usize) -> Result<Vec<f64>> {
+    let mut products = memory::zeros::<f64>("dim", memory::count("dim", &[side, side])?)?;
+    // So many rows at a time as stay in the cache.
+    for some in rows.chunks(64 * side) {
+        for (i, sums) in products.chunks_exact_mut(side).enumerate() {
+            poll();
+            for row in some.chunks_exact(side) {
+                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += row[i] * x);
+            }
+        }
+    }
+    Ok(products)
+}
+
+/// A standard normal number (Box and Muller).
+fn normal(generator: &mut impl Rng) -> f32 {
+    let radius = (-2.0 * (1.0 - generator.random::<f64>()).ln()).sqrt();
+    (radius * (std::f64::consts::TAU * generator.random::<f64>()).cos()) as f32
+}
