@@ -28,11 +28,45 @@ pub use device::DeviceStep;
 pub use flip::hflip;
 pub use gaussian_blur::{BlurKernel, BlurScratch, GaussianBlur, box_blur, gaussian_blur};
 pub use grayscale::{Grayscale, grayscale};
-pub use operation::{OPERATIONS, Operation, Probability, Room, Size, Stage, Values, operation};
+pub use operation::{Operation, Probability, Room, Size, Stage, Values};
 pub use output::{Dtype, Normalize, NumbersMut, Output};
 use refused::{BROKEN, Refused};
 pub use rotate::rotate;
 pub use solarize::{Solarize, solarize};
+
+use crate::error::{Error, Result};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The operation of these settings.
+pub type Make = fn(Value) -> Result<Arc<dyn Operation>>;
+
+/// All that there are, by name.
+pub const OPERATIONS: &[(&str, Make)] = &[
+    ("affine", affine::make),
+    ("color_jitter", color_jitter::make),
+    ("erasing", erasing::make),
+    ("gaussian_blur", gaussian_blur::make),
+    ("grayscale", grayscale::make),
+    ("horizontal_flip", flip::make_horizontal),
+    ("posterize", posterize::make),
+    ("rotation", rotate::make),
+    ("solarize", solarize::make),
+    ("vertical_flip", flip::make_vertical),
+];
+
+/// The operation of this name with these settings, a JSON object.
+///
+/// # Errors
+/// There is none, or its settings cannot be.
+pub fn operation(kind: &str, settings: &str) -> Result<Arc<dyn Operation>> {
+    let Some((_, make)) = OPERATIONS.iter().find(|(name, _)| *name == kind) else {
+        let names: Vec<&str> = OPERATIONS.iter().map(|(name, _)| *name).collect();
+        return Err(Error::value("operation", format!("{kind:?}"), format!("there are {}", names.join(", "))));
+    };
+    let settings = serde_json::from_str(settings).map_err(|error| Error::value(kind, settings, error.to_string()))?;
+    make(settings)
+}
 
 /// An image as pixels, `[height][width][3]`, red first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

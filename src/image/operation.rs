@@ -1,7 +1,7 @@
 //! What augments a view: the contract of an operation, and the table of those that there are.
 //!
 //! An operation draws its parameters as values, and applying them is a pure function; on a GPU it says which steps of the kernels
-//! it is. A new one is a file here, its kernel, and a row of [`OPERATIONS`].
+//! it is. A new one is a file here, its kernel, and its lines in `mod.rs`, where [`OPERATIONS`](super::OPERATIONS) is.
 use super::{Planes, device::DeviceStep, output::NumbersMut};
 use crate::error::{Error, Result, checked_probability};
 use crate::kernels::image::gaussian_blur::BlurScratch;
@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Debug;
-use std::sync::Arc;
 
 /// Rows and columns.
 pub type Size = (usize, usize);
@@ -142,36 +141,6 @@ impl Probability {
             (None, None) => 0.0,
         }
     }
-}
-
-/// The operation of these settings.
-pub type Make = fn(Value) -> Result<Arc<dyn Operation>>;
-
-/// All that there are, by name.
-pub const OPERATIONS: &[(&str, Make)] = &[
-    ("affine", super::affine::make),
-    ("color_jitter", super::color_jitter::make),
-    ("erasing", super::erasing::make),
-    ("gaussian_blur", super::gaussian_blur::make),
-    ("grayscale", super::grayscale::make),
-    ("horizontal_flip", super::flip::make_horizontal),
-    ("posterize", super::posterize::make),
-    ("rotation", super::rotate::make),
-    ("solarize", super::solarize::make),
-    ("vertical_flip", super::flip::make_vertical),
-];
-
-/// The operation of this name with these settings, a JSON object.
-///
-/// # Errors
-/// There is none, or its settings cannot be.
-pub fn operation(kind: &str, settings: &str) -> Result<Arc<dyn Operation>> {
-    let Some((_, make)) = OPERATIONS.iter().find(|(name, _)| *name == kind) else {
-        let names: Vec<&str> = OPERATIONS.iter().map(|(name, _)| *name).collect();
-        return Err(Error::value("operation", format!("{kind:?}"), format!("there are {}", names.join(", "))));
-    };
-    let settings = serde_json::from_str(settings).map_err(|error| Error::value(kind, settings, error.to_string()))?;
-    make(settings)
 }
 
 /// An operation's settings.

@@ -7,6 +7,7 @@
 //! ```
 use super::{
     Forward, Learning, Materials, Method, MethodSettings, ViewPairs, backbone, check_widths, head, mean_cosine,
+    predicted,
 };
 use crate::error::{Error, Result};
 use crate::memory;
@@ -80,15 +81,6 @@ impl MethodSettings for ByolSettings {
 }
 
 impl Byol {
-    /// Features, projections, predictions.
-    fn online(&self, x: &Tensor) -> Result<[Tensor; 3]> {
-        let [backbone, projector, predictor] = &self.online;
-        let features = backbone.forward(x, MODE)?;
-        let projections = projector.forward(&features, MODE)?;
-        let predictions = predictor.forward(&projections, MODE)?;
-        Ok([features, projections, predictions])
-    }
-
     fn target(&self, x: &Tensor) -> Result<Tensor> {
         let [backbone, projector] = &self.target;
         Ok(projector.forward(&backbone.forward(x, MODE)?, MODE)?.detach())
@@ -99,9 +91,9 @@ impl Method for Byol {
     fn forward(&mut self, views: &ViewPairs, tau: f64) -> Result<Forward> {
         self.tau = tau;
         let (left, right) = (views.left()?, views.right()?);
-        let [features, projections, prediction] = self.online(&left)?;
+        let [features, projections, prediction] = predicted(&self.online, &left)?;
         let one = loss(&prediction, &self.target(&right)?)?;
-        let [_, _, prediction] = self.online(&right)?;
+        let [_, _, prediction] = predicted(&self.online, &right)?;
         let other = loss(&prediction, &self.target(&left)?)?;
         Ok(Forward { loss: ((one + other)? * self.loss_scale)?, features, projections, watched: vec![] })
     }

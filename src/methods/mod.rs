@@ -13,7 +13,7 @@ pub use simsiam::{SimSiam, SimSiamSettings};
 
 use crate::encoders::Backbone;
 use crate::error::{Error, Result};
-use crate::nn::{Engine, Hidden, Last, Layout, Mlp, Network};
+use crate::nn::{Engine, Hidden, Last, Layout, Mlp, Mode, Network};
 use crate::parts::{self, Row, own};
 use crate::random::Generator;
 use candle_core::Tensor;
@@ -244,4 +244,13 @@ fn head(materials: &mut Materials, sizes: &[usize], hidden: Hidden, last: Last) 
     let mut layout = Layout::default();
     let body = Mlp::new(&mut layout, materials.engine, sizes, hidden, last);
     Network::new(Arc::new(body), layout, materials.generator)
+}
+
+/// Features, projections and predictions of backbone, projector and predictor, with norms over the whole batch.
+fn predicted([backbone, projector, predictor]: &[Network; 3], x: &Tensor) -> Result<[Tensor; 3]> {
+    let mode = Mode::Train { splits: 1 };
+    let features = backbone.forward(x, mode)?;
+    let projections = projector.forward(&features, mode)?;
+    let predictions = predictor.forward(&projections, mode)?;
+    Ok([features, projections, predictions])
 }

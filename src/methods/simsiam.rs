@@ -8,12 +8,11 @@
 //! The predictor h keeps the largest learning rate, where f and g follow the schedule (section 3, "Predictor").
 use super::{
     Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_widths,
-    head, mean_cosine,
+    head, mean_cosine, predicted,
 };
 use crate::error::Result;
 use crate::memory;
-use crate::nn::{Hidden, Last, Mode, Network};
-use candle_core::Tensor;
+use crate::nn::{Hidden, Last, Network};
 use serde::Deserialize;
 
 /// The settings.
@@ -38,8 +37,6 @@ pub struct SimSiam {
     /// Backbone, projector, predictor.
     networks: [Network; 3],
 }
-
-const MODE: Mode = Mode::Train { splits: 1 };
 
 impl MethodSettings for SimSiamSettings {
     fn check(&self) -> Result<()> {
@@ -74,21 +71,10 @@ impl MethodSettings for SimSiamSettings {
     }
 }
 
-impl SimSiam {
-    /// Features, projections, predictions.
-    fn run(&self, x: &Tensor) -> Result<[Tensor; 3]> {
-        let [backbone, projector, predictor] = &self.networks;
-        let features = backbone.forward(x, MODE)?;
-        let projections = projector.forward(&features, MODE)?;
-        let predictions = predictor.forward(&projections, MODE)?;
-        Ok([features, projections, predictions])
-    }
-}
-
 impl Method for SimSiam {
     fn forward(&mut self, views: &ViewPairs, _: f64) -> Result<Forward> {
-        let [features, projections, of_left] = self.run(&views.left()?)?;
-        let [_, others, of_right] = self.run(&views.right()?)?;
+        let [features, projections, of_left] = predicted(&self.networks, &views.left()?)?;
+        let [_, others, of_right] = predicted(&self.networks, &views.right()?)?;
         let one = mean_cosine(&of_left, &others.detach())?;
         let other = mean_cosine(&of_right, &projections.detach())?;
         Ok(Forward { loss: ((one + other)? * -0.5)?, features, projections, watched: vec![] })

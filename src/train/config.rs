@@ -24,6 +24,9 @@ pub struct Config {
     /// And how rates go.
     #[serde(default, skip_serializing)]
     pub schedule: IgnoredAny,
+    /// And what the backbone began with.
+    #[serde(default, skip_serializing)]
+    pub init: IgnoredAny,
 }
 
 /// The optimizer and its own settings.

@@ -182,6 +182,7 @@ fn config() -> Config {
         seed: 7,
         data: IgnoredAny,
         schedule: IgnoredAny,
+        init: IgnoredAny,
     }
 }
 

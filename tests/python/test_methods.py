@@ -94,7 +94,7 @@ def test_a_stem_for_imagenet_on_small_views_is_said(capsys):
 def test_settings_are_nested_shown_and_read_again():
     for config in PRESETS.values():
         assert Config.of(json.loads(config.core())) == config
-        assert set(config.nested()) == {"method", "backbone", "optimizer", "schedule", "data", "seed"}
+        assert set(config.nested()) == {"method", "backbone", "optimizer", "schedule", "data", "seed", "init"}
     other = PRESETS["simclr"].changed(optimizer="sgd", arch="resnet34", lr=0.5)
     assert other.optimizer == OPTIMIZERS["sgd"](weight_decay=1e-6, exclude_bias_and_norm=True)
     assert other.backbone.settings == {"small_stem": False, "zero_init_residual": True}

@@ -100,7 +100,8 @@ def test_one_network_from_any_of_tensorflows_files(form, full, tmp_path):
         path = random("magenta_full/savedmodel_hub.tar.gz")
     else:
         with tarfile.open(random("magenta_full/checkpoint.tar.gz")) as archive:
-            archive.extractall(tmp_path, filter="data")
+            # Older releases of Python have no filter; the archive is our own.
+            archive.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
         folder = tmp_path / "arbitrary_style_transfer"
         path = {"prefix": folder / "model.ckpt", "index": folder / "model.ckpt.index"}.get(form, folder)
         if form == "saved model of TF1":

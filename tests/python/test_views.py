@@ -93,7 +93,7 @@ def test_views_indices_epochs_and_operations_draw_apart():
     keys = np.array(list(by_place.values()), float) + np.random.default_rng(0).random(ranks.shape) * 1e-9
     ranks = np.argsort(np.argsort(keys, axis=1), axis=1).astype(float)
     correlations = np.corrcoef(ranks) - np.eye(len(ranks))
-    assert np.abs(correlations).max() < 4.5 / np.sqrt(n)
+    assert np.abs(correlations).max() < 4 / np.sqrt(n)
 
 
 def test_draws_are_distributed_as_torchvisions():

@@ -622,6 +622,21 @@ fn views_are_those_of_the_cpu_to_the_bit() {
     }
 }
 
+/// Launches for the views of 64 images, in which each step is drawn by some: a step more costs a launch, not one an image.
+#[test]
+fn a_batch_of_views_takes_few_launches() {
+    let most = [22, 24, 24, 22, 29, 24, 24, 26, 26];
+    for (which, ((views, size, _), most)) in cases().into_iter().zip(most).enumerate() {
+        let images = layout(Space::Images, PixelType::U8, size);
+        let plan = views.plan(&images, &draws(&views, size, 64), &places(&views, 64), None).unwrap();
+        assert!(
+            plan.launches.len() <= most,
+            "{} launches, where {most} were enough; case {which}",
+            plan.launches.len()
+        );
+    }
+}
+
 /// `color.cu` divides by a reciprocal that is only nearly one.
 #[test]
 fn a_reciprocal_divides_bytes_as_a_division_does() {

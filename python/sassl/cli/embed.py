@@ -12,7 +12,7 @@ from .. import evaluation, pretraining
 from .._sassl import write_file
 from ..data.sources import as_images
 from ..terminal import printable, say, tell
-from .options import check_out
+from .options import check_out, reading
 
 
 def add(sub: argparse.ArgumentParser) -> None:
@@ -25,13 +25,7 @@ def add(sub: argparse.ArgumentParser) -> None:
         required=True,
         help="the .npz file to write: features (N, dim) float32, targets (N,) int64, names (N,), classes",
     )
-    sub.add_argument(
-        "--on-error",
-        choices=("raise", "report"),
-        default="raise",
-        help="of an image that cannot be read: end, or leave it out and tell (default: %(default)s)",
-    )
-    sub.add_argument("--threads", type=int, help="images at a time (default: all cores)")
+    reading(sub)
 
 
 def run(args: argparse.Namespace) -> int:

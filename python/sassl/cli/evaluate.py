@@ -11,6 +11,7 @@ from .. import evaluation, pretraining
 from ..data import ImageFolder
 from ..data.classes import numbered
 from ..terminal import say, tell
+from .options import reading
 
 
 class Protocol(NamedTuple):
@@ -73,13 +74,7 @@ def add(sub: argparse.ArgumentParser) -> None:
         )
         for option, keywords in options.items():
             own.add_argument(f"--{option.replace('_', '-')}", **keywords)
-        own.add_argument(
-            "--on-error",
-            choices=("raise", "report"),
-            default="raise",
-            help="of an image that cannot be read: end, or leave it out and tell (default: %(default)s)",
-        )
-        own.add_argument("--threads", type=int, help="images at a time (default: all cores)")
+        reading(own)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -25,6 +25,17 @@ def model(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def reading(sub: argparse.ArgumentParser) -> None:
+    """Adds the options for images whose features are made."""
+    sub.add_argument(
+        "--on-error",
+        choices=("raise", "report"),
+        default="raise",
+        help="of an image that cannot be read: end, or leave it out and tell (default: %(default)s)",
+    )
+    sub.add_argument("--threads", type=int, help="images at a time (default: all cores)")
+
+
 def exif(sub: argparse.ArgumentParser) -> None:
     """Whether files are turned upright."""
     sub.add_argument(

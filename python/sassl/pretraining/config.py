@@ -197,7 +197,7 @@ class Config:
 
     def core(self) -> str:
         """As the native trainer takes them, which reads what it needs."""
-        return json.dumps({name: part for name, part in self.nested().items() if name != "init"})
+        return json.dumps(self.nested())
 
     @property
     def peak_lr(self) -> float:
