@@ -130,6 +130,24 @@ class StyleBank:
             raise ValueError("images = []: a bank needs at least one image")
         return cls(np.concatenate(vectors), stylizer.space, names)
 
+    @classmethod
+    def concatenate(cls, banks: Iterable[StyleBank]) -> StyleBank:
+        """The styles of several banks, one after the other; names where all have them.
+
+        Raises:
+            ValueError: no bank; banks of different style spaces.
+        """
+        banks = list(banks)
+        if not banks:
+            raise ValueError("banks = []: expected at least one")
+        for bank in banks:
+            if bank.space != banks[0].space:
+                raise ValueError(f"{bank!r}: of another style space than {banks[0]!r}; make all with one model")
+        names = [bank.names for bank in banks]
+        joined = [name for some in names for name in some or ()]
+        vectors = np.concatenate([bank.vectors for bank in banks])
+        return cls(vectors, banks[0].space, None if None in names else joined)
+
     def save(self, file: str | os.PathLike[str], *, exact: bool = False) -> None:
         """Writes the bank as a .safetensors file: the whole file, or nothing.
 

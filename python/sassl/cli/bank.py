@@ -1,4 +1,4 @@
-"""`sassl bank`: style images become a bank file."""
+"""`sassl bank`: style images become a bank file; bank files become one."""
 
 from __future__ import annotations
 
@@ -9,32 +9,46 @@ from pathlib import Path
 from .. import image_files, styles
 from ..bank import StyleBank
 from ..terminal import say
-from .options import check_out, exif, model, tell_left_out
+from .options import check_out, exif, model, part_of, shard, tell_left_out
 from .styling import model_of
 
 
 def add(sub: argparse.ArgumentParser) -> None:
     """Its options."""
-    sub.add_argument("inputs", nargs="+", help="images, folders or patterns; or the folder of a --dataset")
+    sub.add_argument(
+        "inputs", nargs="+", help="images, folders or patterns; or the folder of a --dataset; or bank files, to merge"
+    )
     sub.add_argument("--dataset", choices=styles.DATASETS, help="style images as this data set's archives have them")
     sub.add_argument(
         "--split", help='of the --dataset, such as "train" or "train+val" (default: all of it; DTD: partition 1)'
     )
     sub.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
     exif(sub)
+    shard(sub)
     model(sub)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
     check_out(args.out, ".safetensors")
-    stylizer = model_of(args)
     left_out: Counter[str] = Counter()
-    made = StyleBank.from_images(_images(args, left_out), stylizer, exif=args.exif)
+    if any(name.endswith(".safetensors") for name in args.inputs):
+        made = _merged(args)
+    else:
+        images = part_of(_images(args, left_out), args.shard)
+        made = StyleBank.from_images(images, model_of(args), exif=args.exif)
     made.save(args.out)
     say(f"{args.out}: {len(made)} styles of space {made.space}")
     tell_left_out(left_out)
     return 0
+
+
+def _merged(args: argparse.Namespace) -> StyleBank:
+    """The styles of bank files, one after the other."""
+    others = [name for name in args.inputs if not name.endswith(".safetensors")]
+    if others or args.dataset or args.split or args.shard != (0, 1):
+        raise ValueError(f"{' '.join(others) or '--dataset, --split or --shard'}: bank files are merged by themselves")
+    return StyleBank.concatenate([StyleBank.load(name) for name in args.inputs])
 
 
 def _images(args: argparse.Namespace, left_out: Counter[str]) -> list[Path]:

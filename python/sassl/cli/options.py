@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..terminal import tell
 
+T = TypeVar("T")
 #: The Python name of what an option sets, where it differs from the option's.
 _SETS = {"every": "monitor_every", "model": "models", "styles": "style"}
 
@@ -61,6 +63,32 @@ def strengths(sub: argparse.ArgumentParser) -> None:
     exif(sub)
     sub.add_argument("--styles", default="default", help='"default", a folder of images, one image, or a bank file')
     sub.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
+
+
+def shard(sub: argparse.ArgumentParser) -> None:
+    """Adds the option for one of several machines or processes."""
+    sub.add_argument(
+        "--shard",
+        type=share,
+        default=(0, 1),
+        metavar="I/N",
+        help="the i-th of n equal parts of the images, counted from 0, as one of n machines or processes takes them",
+    )
+
+
+def share(text: str) -> tuple[int, int]:
+    """Which part of how many: I/N."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    which, parts = map(int, found.groups()) if found else (0, 0)
+    if which >= parts:
+        raise argparse.ArgumentTypeError(f"{text!r} is no part I/N, with I from 0 to N - 1, such as 0/4")
+    return which, parts
+
+
+def part_of(items: Sequence[T], shard: tuple[int, int]) -> Sequence[T]:
+    """Those of a shard, in their order; all shards one after the other are all items."""
+    which, parts = shard
+    return items[len(items) * which // parts : len(items) * (which + 1) // parts]
 
 
 def strength(text: str) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from .. import image_files
 from .._sassl import color_profile
 from ..images import pixels
 from ..terminal import message, progress, say, tell
-from .options import model, strengths, tell_left_out
+from .options import checked_seed, model, part_of, shard, strengths, tell_left_out
 from .styling import transform
 
 #: T's own output in the style alone, by AdaIN.
@@ -34,7 +35,13 @@ def add(sub: argparse.ArgumentParser) -> None:
         choices=[STYLIZED_IMAGENET],
         help="alpha = beta = p = 1, as Stylized-ImageNet was made (Geirhos et al. 2019); --model is AdaIN, --styles paintings",
     )
+    sub.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave out images whose view is there, whatever settings it was made with: to go on after a stop",
+    )
     strengths(sub)
+    shard(sub)
     model(sub)
     # None: not given.
     sub.set_defaults(alpha=None, beta=None)
@@ -45,19 +52,23 @@ def run(args: argparse.Namespace) -> int:
     if os.path.lexists(args.out) and not args.out.is_dir():
         raise NotADirectoryError(f"--out {args.out}: a file; views go to a folder")
     settle(args)
+    checked_seed(args.seed)
     sassl = transform(args, args.p)
     if args.preset and sassl.stylizer.dim != 1024:
         raise ValueError(
             f"--model {args.model}: {STYLIZED_IMAGENET} is made with AdaIN; `sassl convert` makes it of its .pth files"
         )
     left_out: Counter[str] = Counter()
-    jobs = outputs(args.inputs, args.out, args.format, left_out)
+    jobs = part_of(outputs(args.inputs, args.out, args.format, left_out), args.shard)
+    if args.skip_existing:
+        jobs = [(source, target) for source, target in jobs if not target.exists()]
     failed: list[str] = []
     profiles_lost = 0
     for source, target in progress(jobs, "image"):
         try:
             image, gray = pixels(source, exif=args.exif), image_files.is_gray(source)
-            view = sassl(image[..., :1] if gray else image)
+            params = sassl.block.sample(args.seed, 1, index=stream(target.relative_to(args.out)))
+            view = sassl.apply_params(image[..., :1] if gray else image, params)
             profile = color_profile(source.read_bytes())
             # A profile of other colours, such as inks, does not tell of the view's; WebP has no gray.
             own = b"GRAY" if gray and target.suffix.lower() != ".webp" else b"RGB "
@@ -73,6 +84,11 @@ def run(args: argparse.Namespace) -> int:
     if profiles_lost:
         tell(f"{profiles_lost} views have lost the image's ICC profile, which is of other colours than theirs")
     return report(failed)
+
+
+def stream(name: Path) -> int:
+    """The random stream of an image, by its name below --out: views are the same in any shard, and whatever else is there."""
+    return int.from_bytes(hashlib.sha256(os.fsencode(name.as_posix())).digest()[:8], "little")
 
 
 def settle(args: argparse.Namespace) -> None:
