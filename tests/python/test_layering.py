@@ -53,7 +53,7 @@ MAY_USE = {
     "__main__": {"cli"},
 }
 #: Packages that import by name what they declare under `if TYPE_CHECKING`: in `__getattr__`, or each of their own files.
-LAZY = {"sassl", "sassl.cli", "sassl.transforms", "sassl.pretraining.methods"}
+LAZY = {"sassl", "sassl.cli", "sassl.transforms", "sassl.pretraining.methods", "sassl.pretraining.torch.methods"}
 
 Edges = dict[str, set[str]]
 

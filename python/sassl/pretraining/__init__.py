@@ -24,6 +24,7 @@ from .history import History
 from .methods.base import Pretraining
 from .monitor import Monitor
 from .settings import LARS, SGD, AdamW, Backbone, Data, MethodSettings, MomentumSettings, Schedule
+from .torch import Torch
 
 __all__ = [
     "ENGINES",
@@ -46,6 +47,7 @@ __all__ = [
     "Rates",
     "Report",
     "Schedule",
+    "Torch",
     "method_class",
     "register",
 ]

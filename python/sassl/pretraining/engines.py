@@ -77,6 +77,14 @@ class Alone:
             raise error
 
 
+def check_same(ranks: Ranks, name: str, value: Any) -> None:
+    """Raises a ValueError, in all processes, where one of them has another value than rank 0."""
+    first, error = ranks.broadcast(value), None
+    if value != first:
+        error = ValueError(f"{name} = {value!r:.500}: of rank {ranks.rank}; rank 0 has {first!r:.500}")
+    ranks.fail(error)
+
+
 class Engine(Protocol):
     """What the loop and the models use; one that inherits has `ranks`, `save` and `load`."""
 

@@ -1,0 +1,129 @@
+"""What ranks send each other in a step, under one convention: a run's loss is the sum over ranks of what each computes.
+
+Hence every backward pass here is a sum over ranks, gradients of weights are summed and not averaged, and the mean over a batch
+is a rank's sum divided by the rows of the *global* batch; no factor of the number of ranks stands anywhere. What has a gradient
+goes by functional collectives: `torch.compile` makes those of in-place ones zero, and says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed import _functional_collectives as functional
+
+#: Bytes of gradients that are sent at a time.
+_BUCKET = 32 << 20
+
+
+class World:
+    """The ranks of an engine, and which of them this one is; one process alone sends nothing.
+
+    Args:
+        group: the process group; None: there is none.
+    """
+
+    def __init__(self, group: Any = None) -> None:
+        self.group = group
+        self.size = 1 if group is None else dist.get_world_size(group)
+        self.rank = 0 if group is None else dist.get_rank(group)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Rows of all ranks, in the order of ranks, which is that of the global batch; differentiable."""
+        return rows if self.size == 1 else gather(rows, self.group)
+
+    @torch.no_grad()
+    def exchange(self, rows: Tensor, order: Tensor) -> Tensor:
+        """Rows of the global batch in another order, without a gradient: row i of all ranks' becomes row order[i]."""
+        if self.size == 1:
+            return rows[order.to(rows.device)]
+        share = len(rows)
+        wanted = order.view(self.size, share)
+        owners = wanted // share
+        mine = [wanted[to][owners[to] == self.rank] - self.rank * share for to in range(self.size)]
+        received = rows.new_empty(rows.shape)
+        dist.all_to_all_single(
+            received,
+            rows[torch.cat(mine).to(rows.device)],
+            torch.bincount(owners[self.rank], minlength=self.size).tolist(),
+            [len(part) for part in mine],
+            group=self.group,
+        )
+        # What came stands by the ranks that sent it, and of each in the order in which it is wanted.
+        came = owners[self.rank].argsort(stable=True)
+        return received[came.argsort().to(rows.device)]
+
+    @torch.no_grad()
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over ranks, on every one; without a gradient."""
+        if self.size > 1:
+            dist.all_reduce(values, group=self.group)
+        return values
+
+    @torch.no_grad()
+    def sum_all(self, tensors: Sequence[Tensor]) -> None:
+        """Sums each over ranks, in place; many are sent as one."""
+        self._send(tensors, self.sum)
+
+    @torch.no_grad()
+    def first(self, tensors: Sequence[Tensor]) -> None:
+        """Those of rank 0, in place."""
+
+        def send(flat: Tensor) -> Tensor:
+            dist.broadcast(flat, dist.get_global_rank(self.group, 0), self.group)
+            return flat
+
+        self._send(tensors, send)
+
+    def _send(self, tensors: Sequence[Tensor], send: Callable[[Tensor], Tensor]) -> None:
+        for bucket in _buckets(tensors) if self.size > 1 else ():
+            parts = send(torch.cat([tensor.reshape(-1) for tensor in bucket])).split_with_sizes(
+                [one.numel() for one in bucket]
+            )
+            torch._foreach_copy_(bucket, [part.view(one.shape) for part, one in zip(parts, bucket, strict=True)])
+
+
+def gather(rows: Tensor, group: Any) -> Tensor:
+    """Rows of all ranks; differentiable."""
+    gathered: Tensor = _Gather.apply(rows, group)
+    return gathered
+
+
+class _Gather(torch.autograd.Function):
+    """Each rank's rows reach every rank's result: their gradient is the sum over ranks of what comes back for them."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, group: Any) -> Tensor:
+        ctx.group = group
+        return all_gather(rows, group)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return functional.reduce_scatter_tensor(gradient.contiguous(), "sum", 0, ctx.group), None
+
+
+def all_gather(rows: Tensor, group: Any) -> Tensor:
+    """Rows of all ranks; for the inside of an `autograd.Function`."""
+    return functional.all_gather_tensor(rows.contiguous(), 0, group)
+
+
+def all_sum(values: Tensor, group: Any) -> Tensor:
+    """The sum over ranks; for the inside of an `autograd.Function`."""
+    return functional.all_reduce(values.contiguous(), "sum", group)
+
+
+def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Tensors of one type together, as many as make up a bucket."""
+    found: dict[torch.dtype, list[list[Tensor]]] = {}
+    sizes: dict[torch.dtype, int] = {}
+    for tensor in tensors:
+        size = tensor.numel() * tensor.element_size()
+        if tensor.dtype not in found or sizes[tensor.dtype] + size > _BUCKET:
+            found.setdefault(tensor.dtype, []).append([])
+            sizes[tensor.dtype] = 0
+        found[tensor.dtype][-1].append(tensor)
+        sizes[tensor.dtype] += size
+    return [bucket for buckets in found.values() for bucket in buckets]

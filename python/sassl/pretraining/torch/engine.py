@@ -1,0 +1,228 @@
+"""The engine on PyTorch: a method's module, its optimizer, and the ranks that are one engine. A step is
+
+before_step, loss of this rank's rows, its sum over ranks, gradients, their sum over ranks, optimizer, after_step
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..._sassl import initial_state
+from ..config import Config
+from ..engines import Alone, Engine, Rates, Report, State, check_same
+from . import launch, losses, optimizers, state
+from .collectives import World
+from .methods import METHODS, Forward
+from .norms import Parts, by_parts, running
+from .ranks import Processes
+
+
+class TorchEngine(Engine):
+    """What `options.Torch` makes; the arguments are its fields.
+
+    Args:
+        threads: of a step on the CPU; None: this rank's share of the cores.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self,
+        config: Config,
+        threads: int | None = None,
+        *,
+        device: str | None = None,
+        precision: str | None = None,
+        channels_last: bool | None = None,
+        compile: bool = False,  # noqa: A002 - torch's word
+        group: Any = None,
+    ) -> None:
+        if config.method.name not in METHODS:
+            raise ValueError(f'method = {config.method.name!r}: engine="torch" has {", ".join(METHODS)}')
+        here = launch.place(os.environ)
+        self.device = launch.device_of(device, here)
+        self._config, self._threads = config, launch.threads_of(threads, here)
+        group = launch.join(group, here, self.device)
+        self.ranks, self._world = Alone() if group is None else Processes(group), World(group)
+        check_same(self.ranks, "config", config.nested())
+        on_gpu = self.device.type == "cuda"
+        self._precision = precision or ("bf16" if on_gpu else "float32")
+        dtype = torch.float64 if self._precision == "float64" else torch.float32
+        is_last = on_gpu if channels_last is None else channels_last
+        self._format = torch.channels_last if is_last else torch.contiguous_format
+        self._dtype = dtype
+        self._method = METHODS[config.method.name](config, self._world)
+        self._parts = Parts(self._method.parts, self._world.rank, self._world.size)
+        by_parts(self._method, self._parts, self._world)
+        self._method.to(self.device, dtype)
+        if is_last:
+            self._method.to(memory_format=torch.channels_last)
+        if compile:
+            for network in self._method.children():
+                network.compile(fullgraph=True, dynamic=False)
+        self._optimizer = optimizers.build(config.optimizer, self._method, self.device)
+        self._is_whole = True
+        self._begin()
+
+    def _begin(self) -> None:
+        """The native engine's first state, made by one process: libraries of mathematics differ in last bits."""
+        error: Exception | None = None
+        if self.ranks.rank == 0:
+            try:
+                self.load_state(initial_state(self._config.core()))
+            except (ValueError, MemoryError) as raised:
+                error = raised
+        self.ranks.fail(error)
+        named = self.tensors()
+        self._world.first(list(named.values()))
+        state.put(self._method, self._optimizer, named)
+
+    @property
+    def threads(self) -> int:
+        """How many images are made at a time for it."""
+        return self._threads
+
+    @property
+    def features(self) -> int:
+        """Values of a feature."""
+        return self._method.features
+
+    def check_batch(self, batch: int) -> None:
+        """Whether it can be divided among the ranks, and as the method asks."""
+        if (ranks := self._world.size) > 1 and batch % ranks:
+            near = f"{batch // ranks * ranks} or {-(-batch // ranks) * ranks}"
+            raise ValueError(f"batch_size = {batch}: {ranks} ranks divide it; expected a multiple, as {near}")
+        self._method.check_batch(batch)
+
+    def step(self, left: NDArray[np.float32], right: NDArray[np.float32], rates: Rates) -> Report:
+        """One step."""
+        self._check_whole()
+        views = self._views(left, right)
+        self._is_whole = False
+        method = self._method
+        self._optimizer.zero_grad(set_to_none=True)
+        with self._hearing():
+            method.before_step(rates.momentum)
+            with self._autocast():
+                made = method(*views)
+            made = made if isinstance(made, Forward) else Forward(made)
+            loss, watched = self._told(made, method.batch(views[0]))
+            if not np.isfinite(loss):
+                self._is_whole = True
+                remedy = "the run has diverged: lower the learning rate, and go on from the last checkpoint"
+                raise ValueError(f"loss = {loss}: {remedy}")
+            torch.autograd.backward(made.loss)
+            self._world.sum_all([p.grad for p in method.parameters() if p.grad is not None])
+            self._share_running()
+            optimizers.set_rates(self._optimizer, rates)
+            self._optimizer.step()
+            method.after_step(rates.momentum)
+        self._is_whole = True
+        return Report(loss, watched, self._features(made, len(left)))
+
+    def _told(self, made: Forward, batch: int) -> tuple[float, dict[str, float]]:
+        """The loss and what is watched, of all ranks, by one message."""
+        own = torch.stack([made.loss.detach(), *made.watched.values()]).double()
+        if made.projections is None:
+            loss, *others = self._world.sum(own).tolist()
+            return loss, dict(zip(made.watched, others, strict=True))
+        sums = losses.directions(made.projections)
+        own, sums = self._world.sum(torch.cat([own, sums.flatten()])).tensor_split([len(own)])
+        spread = losses.spread(sums.view(2, -1), batch)
+        loss, *others = torch.cat([own, spread.view(1)]).tolist()
+        return loss, dict(zip([*made.watched, "feature_std"], others, strict=True))
+
+    def _features(self, made: Forward, rows: int) -> NDArray[np.float32]:
+        if made.features is None:
+            return np.empty((rows, 0), np.float32)
+        return made.features.detach().float().cpu().numpy()
+
+    def _share_running(self) -> None:
+        """Running statistics are linear in those of parts: their mean over ranks is that of the global batch.
+
+        After the gradients are made, which may ask for those of the forward pass as they were.
+        """
+        if self._world.size == 1 or not self._parts.are_local:
+            return
+        moments = running(self._method)
+        self._world.sum_all(moments)
+        torch._foreach_div_(moments, self._world.size)
+
+    def _views(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> list[Tensor]:
+        """Views on the device, checked."""
+        if np.shape(left) != np.shape(right):
+            raise ValueError(f"right views: expected shape {np.shape(left)}, as the left ones, got {np.shape(right)}")
+        self.check_batch(len(left) * self._world.size)
+        return [self._images(f"{name} views", images) for name, images in (("left", left), ("right", right))]
+
+    def _images(self, name: str, images: NDArray[np.float32]) -> Tensor:
+        """(N, 3, H, W) on the device."""
+        array = np.asarray(images)
+        if array.ndim != 4 or 3 not in (array.shape[1], array.shape[3]) or not array.size:
+            raise ValueError(f"{name}: expected shape (N, H, W, 3) or (N, 3, H, W), got {array.shape}")
+        # Arrays that cannot be written are copied: torch knows none.
+        tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
+        tensor = tensor.permute(0, 3, 1, 2) if array.shape[3] == 3 else tensor
+        if (side := min(tensor.shape[2:])) < (least := self._config.backbone.least_side):
+            raise ValueError(
+                f"input_size = {side}: {self._config.backbone.name} takes views of at least {least} pixels"
+            )
+        if self.device.type == "cpu" and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name}: expected finite values")
+        return tensor.to(self.device, self._dtype, non_blocking=True, memory_format=self._format)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self._precision == "bf16" else nullcontext()
+
+    def _hearing(self) -> AbstractContextManager[Any]:
+        return self.ranks.hearing() if isinstance(self.ranks, Processes) else nullcontext()
+
+    @torch.no_grad()
+    def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features; in float32, whatever the precision of steps."""
+        self._check_whole()
+        backbone = self._method.backbone
+        backbone.eval()
+        try:
+            # Not by what is compiled, which is for training and for one size of batches.
+            return backbone.forward(self._images("images", images)).float().cpu().numpy()
+        finally:
+            backbone.train()
+
+    def backbone(self) -> State:
+        """The backbone's tensors."""
+        self._check_whole()
+        return state.arrays(dict(sorted(self._method.backbone.state_dict().items())))
+
+    def load_backbone(self, given: State) -> None:
+        """Takes them; `fc.*` are left out, and counts of batches may be missing."""
+        self._check_whole()
+        tensors = state.check_backbone(self._method.backbone, given)
+        self._method.backbone.load_state_dict(tensors)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a continued run needs, by name, in the engine's precision."""
+        self._check_whole()
+        return state.tensors(self._method, self._optimizer)
+
+    def state(self) -> State:
+        """Everything that a continued run needs, by name."""
+        return state.arrays(self.tensors())
+
+    def load_state(self, given: State) -> None:
+        """Goes on from it."""
+        mine = state.tensors(self._method, self._optimizer)
+        state.put(self._method, self._optimizer, state.check(mine, given))
+        self._is_whole = True
+
+    def _check_whole(self) -> None:
+        if not self._is_whole:
+            remedy = "an error or Ctrl-C ended a step in its middle; load the last checkpoint"
+            raise ValueError(f"engine = half changed: {remedy}")

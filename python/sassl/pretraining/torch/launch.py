@@ -1,0 +1,139 @@
+"""Which rank this process is: of a process group that there is, or as torchrun or srun told it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import torch
+import torch.distributed as dist
+
+#: Ports of runs under Slurm: above those that systems keep, below those that they give away.
+_PORTS = range(20_000, 32_000)
+
+
+class Place(NamedTuple):
+    """A process among those of a run."""
+
+    rank: int
+    ranks: int
+    #: Among those of its machine, and how many these are.
+    local_rank: int
+    local_ranks: int
+    #: Where rank 0 waits for the others.
+    address: str
+    port: int
+
+
+def place(environ: Mapping[str, str]) -> Place | None:
+    """As torchrun's variables tell, else srun's; None: a process alone.
+
+    Raises:
+        ValueError: variables that are missing or no numbers.
+    """
+    if "RANK" in environ or "WORLD_SIZE" in environ:
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        rank, ranks, local_rank = (_whole(environ, name, names) for name in names)
+        local_ranks = int(environ.get("LOCAL_WORLD_SIZE", ranks))
+        if ranks == 1:
+            return None
+        if "MASTER_ADDR" not in environ:
+            raise ValueError("MASTER_ADDR: missing in the environment, while RANK is there; torchrun sets both")
+        port = _whole(environ, "MASTER_PORT", ("RANK", "MASTER_ADDR"))
+        return Place(rank, ranks, local_rank, local_ranks, environ["MASTER_ADDR"], port)
+    # A shell in an allocation has SLURM_NTASKS too, and is alone: only a step's processes have a number.
+    if "SLURM_PROCID" in environ and "SLURM_STEP_ID" in environ and int(environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
+        rank, ranks, local_rank = (_whole(environ, name, names) for name in names)
+        run = ".".join(environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"))
+        address = environ.get("MASTER_ADDR") or first_host(environ.get("SLURM_STEP_NODELIST", ""))
+        port = int(environ.get("MASTER_PORT") or _PORTS[crc32(run.encode()) % len(_PORTS)])
+        # "4(x2),3": so many on each machine.
+        of_machine = re.match(r"\d+", environ.get("SLURM_STEP_TASKS_PER_NODE", ""))
+        return Place(rank, ranks, local_rank, int(of_machine[0]) if of_machine else ranks, address, port)
+    return None
+
+
+def _whole(environ: Mapping[str, str], name: str, names: tuple[str, ...]) -> int:
+    text = environ.get(name, "")
+    if not text.isdecimal():
+        others = ", ".join(other for other in names if other != name)
+        raise ValueError(f"{name} = {text!r}: expected a whole number in the environment, beside {others}")
+    return int(text)
+
+
+def first_host(hosts: str) -> str:
+    """The first name of Slurm's list, as node03 of "node[03-05,9],other".
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = re.match(r"([^\[\],]+)(?:\[(\d+)[^\]]*\]([^,]*))?", hosts)
+    if found is None:
+        raise ValueError(f"SLURM_STEP_NODELIST = {hosts!r}: expected names of machines; or give MASTER_ADDR")
+    return "".join(part or "" for part in found.groups())
+
+
+def device_of(given: str | None, here: Place | None) -> torch.device:
+    """This process's device: as given, else the GPU of its number on its machine, else the CPU.
+
+    Raises:
+        ValueError: more ranks on a machine than it has GPUs.
+    """
+    if given is not None and given != "cuda":
+        return torch.device(given)
+    if given is None and not torch.cuda.is_available():
+        return torch.device("cpu")
+    count, local_rank = torch.cuda.device_count(), _local_rank(here)
+    # srun may show each of its processes one GPU alone.
+    if count != 1 and local_rank >= count:
+        raise ValueError(
+            f"local rank {local_rank}: there are {count} GPUs; start one process for each, or give device='cpu'"
+        )
+    return torch.device("cuda", local_rank if count > 1 else 0)
+
+
+def _local_rank(here: Place | None) -> int:
+    if here is not None:
+        return here.local_rank
+    # A group that others made.
+    return int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))
+
+
+def join(group: Any, here: Place | None, device: torch.device) -> Any:
+    """The process group: as given, else the default one, which stays its maker's; else one that is made here. None: alone."""
+    if group is not None or (dist.is_available() and dist.is_initialized()):
+        group = group or dist.group.WORLD
+        return group if dist.get_world_size(group) > 1 else None
+    if here is None:
+        return None
+    os.environ.setdefault("MASTER_ADDR", here.address)
+    os.environ.setdefault("MASTER_PORT", str(here.port))
+    on_gpu = device.type == "cuda"
+    dist.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        rank=here.rank,
+        world_size=here.ranks,
+        device_id=device if on_gpu else None,
+    )
+    atexit.register(_end)
+    return dist.group.WORLD
+
+
+def _end() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def threads_of(given: int | None, here: Place | None) -> int:
+    """Threads of this process: as given, as SASSL_THREADS says, else its share of the machine's cores."""
+    if given is not None:
+        return given
+    if (text := os.environ.get("SASSL_THREADS", "")).isdecimal():
+        return max(1, int(text))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // (1 if here is None else here.local_ranks))

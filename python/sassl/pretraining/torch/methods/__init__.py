@@ -1,0 +1,14 @@
+"""The methods as torch modules, a file each. A file here is a method; those of others call `register`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from .base import METHODS as METHODS
+from .base import Forward as Forward
+from .base import Method as Method
+from .base import register as register
+
+for _module in iter_modules(__path__):
+    import_module(f".{_module.name}", __name__)

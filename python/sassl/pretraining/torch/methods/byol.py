@@ -1,0 +1,48 @@
+"""BYOL in torch (`src/methods/byol.rs` has the formulas)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ...config import Config
+from ..backbones import build, head
+from ..collectives import World
+from ..losses import mean_cosine
+from .base import Forward, Method, follow, frozen, register
+
+
+@register("byol")
+class BYOL(Method):
+    """Each view's prediction of the other's projection by the target, which follows the online network."""
+
+    def __init__(self, config: Config, world: World) -> None:
+        super().__init__(config, world)
+        own = self.settings
+
+        def made(*sizes: int) -> nn.Module:
+            return head(*sizes, hidden_bias=True, last_bias=own.last_bias)
+
+        self.projector = made(self.features, own.hidden_dim, own.dim)
+        self.predictor = made(own.dim, own.hidden_dim, own.dim)
+        self.target_backbone = frozen(build(config.backbone))
+        self.target_projector = frozen(made(self.features, own.hidden_dim, own.dim))
+
+    def forward(self, left: Tensor, right: Tensor) -> Forward:
+        """The loss."""
+        features = self.backbone(left)
+        z = self.projector(features)
+        one = self._loss(z, right)
+        other = self._loss(self.projector(self.backbone(right)), left)
+        return Forward((one + other) * self.settings.loss_scale, features, z)
+
+    def _loss(self, z: Tensor, view: Tensor) -> Tensor:
+        """This rank's share of the mean of 2 - 2 cos."""
+        p = self.predictor(z)
+        with torch.no_grad():
+            target = self.target_projector(self.target_backbone(view))
+        return 2 / self.world.size - 2 * mean_cosine(p, target, self.batch(view))
+
+    def after_step(self, momentum: float | None) -> None:
+        """The target follows."""
+        follow((self.target_backbone, self.target_projector), (self.backbone, self.projector), momentum)

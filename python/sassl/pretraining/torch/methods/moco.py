@@ -1,0 +1,118 @@
+"""MoCo v2 in torch (`src/methods/moco.rs` has the formulas).
+
+All ranks have one queue: keys go in by the rows of the global batch, and are made in the order that the native engine draws,
+which shuffles them among the parts of that batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ...._sassl import key_order
+from ...config import Config
+from ..backbones import build, head
+from ..collectives import World
+from ..losses import info_nce, normalized
+from ..norms import Parts
+from .base import Forward, Method, follow, frozen, register
+
+#: A count of steps is kept in two floats, the second one below this.
+_STEPS = 1 << 20
+
+
+@register("moco-v2")
+class MoCoV2(Method):
+    """Queries against the other view's key, which a slow copy of the network makes, and a queue of older ones."""
+
+    queue: Tensor
+
+    def __init__(self, config: Config, world: World) -> None:
+        super().__init__(config, world)
+        own = self.settings
+        sizes = (self.features, self.features, own.dim) if own.mlp else (self.features, own.dim)
+
+        def made() -> nn.Module:
+            return head(*sizes, hidden_bias=True, hidden_norm=False, last_bias=True)
+
+        self.projector = made()
+        self.key_backbone, self.key_projector = frozen(build(config.backbone)), frozen(made())
+        self.register_buffer("queue", torch.zeros(own.queue_size, own.dim), persistent=False)
+        self.parts: int = own.splits
+        self._pointer, self._steps = 0, 0
+        # Keys of the step that is being made.
+        self._new: list[Tensor] = []
+
+    def check_batch(self, batch: int) -> None:
+        """Whether it can be split."""
+        Parts(self.parts, self.world.rank, self.world.size).check(batch)
+
+    def before_step(self, momentum: float | None) -> None:
+        """The key network follows."""
+        follow((self.key_backbone, self.key_projector), (self.backbone, self.projector), momentum)
+
+    def forward(self, left: Tensor, right: Tensor) -> Forward:
+        """The loss: of both directions the sum, where it is symmetric."""
+        features, q = self._queries(left)
+        keys = self._keys(right, 1)
+        loss, accuracy = self._loss(q, keys)
+        self._new = [keys]
+        if self.settings.symmetric:
+            _, other_q = self._queries(right)
+            other_keys = self._keys(left, 0)
+            other_loss, other_accuracy = self._loss(other_q, other_keys)
+            loss, accuracy = loss + other_loss, (accuracy + other_accuracy) / 2
+            self._new = [other_keys, keys]
+        return Forward(loss, features, q, {"queue_accuracy": accuracy})
+
+    def _queries(self, view: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.backbone(view)
+        return features, normalized(self.projector(features))
+
+    @torch.no_grad()
+    def _keys(self, view: Tensor, number: int) -> Tensor:
+        """Keys of this rank's rows; their norms are those of parts of the shuffled global batch."""
+        if self.parts == 1:
+            return normalized(self.key_projector(self.key_backbone(view)))
+        order = torch.from_numpy(key_order(self.seed, self._steps, number, self.batch(view)).astype("int64"))
+        shuffled = self.world.exchange(view, order)
+        keys = normalized(self.key_projector(self.key_backbone(shuffled)))
+        return self.world.exchange(keys, order.argsort())
+
+    def _loss(self, q: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        return info_nce(q, keys, self.queue, self.settings.temperature, self.batch(q))
+
+    @torch.no_grad()
+    def after_step(self, momentum: float | None) -> None:
+        """The gradient read the queue: now the keys go in where the oldest are, and from its end on at its beginning."""
+        for keys in self._new:
+            # The newest of more than it can hold.
+            rows = self.world.gather(keys)
+            at = (self._pointer + torch.arange(len(rows), device=rows.device)) % len(self.queue)
+            kept = slice(max(0, len(rows) - len(self.queue)), None)
+            self.queue[at[kept]] = rows[kept]
+            self._pointer = (self._pointer + len(rows)) % len(self.queue)
+        self._new = []
+        self._steps += 1
+
+    def own_state(self) -> dict[str, Tensor]:
+        """The queue, where its oldest key is, and how many steps there were."""
+        return {
+            "queue": self.queue,
+            "queue_pointer": torch.tensor([float(self._pointer)]),
+            "steps": torch.tensor([float(self._steps // _STEPS), float(self._steps % _STEPS)]),
+        }
+
+    def load_own_state(self, state: dict[str, Tensor]) -> None:
+        """Goes on from them."""
+        (pointer,), (high, low) = state["queue_pointer"].tolist(), state["steps"].tolist()
+        for name, value, end in (
+            ("queue_pointer", pointer, len(self.queue)),
+            ("steps", high, 1 << 24),
+            ("steps", low, _STEPS),
+        ):
+            if not (0 <= value < end and value == int(value)):
+                raise ValueError(f"{name} = {value}: a whole number from 0 to {end - 1}; the state is damaged")
+        with torch.no_grad():
+            self.queue.copy_(state["queue"])
+        self._pointer, self._steps = int(pointer), (int(high) << 20) + int(low)

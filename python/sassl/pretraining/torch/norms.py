@@ -1,0 +1,200 @@
+"""Batch norm by parts of the global batch.
+
+One part is synchronized batch norm, as many as ranks is each rank's own, and 3 parts on 2 ranks are the same formula.
+Statistics are of float32 at least; the running ones follow the mean over the parts.
+
+    mean, var of part p over its rows on all ranks;  y = gamma (x - mean) / sqrt(var + eps) + beta
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .collectives import World, all_gather, all_sum
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of the global batch, each of rows that lie one after the other, and which of them this rank's rows are in."""
+
+    count: int
+    rank: int
+    ranks: int
+
+    @property
+    def are_local(self) -> bool:
+        """Whether each part is whole on its rank."""
+        return self.count % self.ranks == 0
+
+    def spans(self, rows: int) -> list[tuple[int, int, int]]:
+        """(part, first row, row after the last) of so many rows of this rank."""
+        size, first = rows * self.ranks // self.count, self.rank * rows
+        spans = []
+        for part in range(first // size, (first + rows - 1) // size + 1):
+            spans.append((part, max(part * size, first) - first, min((part + 1) * size, first + rows) - first))
+        return spans
+
+    def shares(self) -> list[list[float]]:
+        """How much of each part lies on each rank, [rank][part]; each part's are 1 together."""
+
+        def overlap(rank: int, part: int) -> float:
+            # In units of a row of a batch of count * ranks.
+            low, high = max(rank * self.count, part * self.ranks), min((rank + 1) * self.count, (part + 1) * self.ranks)
+            return max(0, high - low) / self.ranks
+
+        return [[overlap(rank, part) for part in range(self.count)] for rank in range(self.ranks)]
+
+    def check(self, batch: int) -> None:
+        """Raises a ValueError for a global batch that has no such parts."""
+        if batch % self.count or batch // self.count < 2:
+            raise ValueError(
+                f"splits = {self.count}: expected the batch of {batch} in parts of one size, of at least 2 images"
+            )
+
+
+class PartNorm(_BatchNorm):
+    """`torch.nn.BatchNorm1d` and `2d` whose statistics in training are those of parts of the global batch.
+
+    Args:
+        norm: the one that it takes the place of, whose tensors it has.
+        parts: of the batch.
+        world: among which they lie.
+    """
+
+    def __init__(self, norm: _BatchNorm, parts: Parts, world: World) -> None:
+        if norm.momentum is None or not norm.track_running_stats:
+            raise ValueError(f"{norm}: expected running statistics and a momentum; the engine's norms have both")
+        super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine)
+        self._parameters, self._buffers = norm._parameters, dict(norm._buffers)
+        self.parts, self.group = parts, world.group
+        share = None if parts.are_local else torch.tensor(parts.shares())[..., None]
+        self.register_buffer("share", share, persistent=False)
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002
+        if input.ndim < 2:
+            raise ValueError(f"norm: expected (N, C, ...), got {tuple(input.shape)}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalizes; in training the running statistics move."""
+        if not self.training:
+            return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        if not self.parts.are_local:
+            return self._across(x)
+        count = self.parts.count // self.parts.ranks
+        if count == 1:
+            return self._whole(x, self.running_mean, self.running_var, self.momentum)
+        assert self.running_mean is not None
+        moments = self.running_mean.new_zeros(2, count, self.num_features)
+        made = [self._whole(rows, moments[0, i], moments[1, i], 1.0) for i, rows in enumerate(x.chunk(count))]
+        self._track(moments[0].mean(0), moments[1].mean(0))
+        return torch.cat(made)
+
+    def _whole(self, x: Tensor, mean: Tensor | None, var: Tensor | None, momentum: float | None) -> Tensor:
+        return batch_norm(x, mean, var, self.weight, self.bias, True, momentum or 0.0, self.eps)
+
+    def _across(self, x: Tensor) -> Tensor:
+        spans = self.parts.spans(len(x))
+        y, mean, var = _Across.apply(x, self.weight, self.bias, self.share, spans, self.eps, self.group)
+        n = len(x) * self.parts.ranks // self.parts.count * x[0, 0].numel()
+        self._track(mean.mean(0), var.mean(0) * (n / max(n - 1, 1)))
+        return y
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, var: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(var.to(self.running_var.dtype), self.momentum)
+
+
+class _Across(torch.autograd.Function):
+    """The norm where parts lie on several ranks: one message forward, of each rank's moments, and one back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        share: Tensor,
+        spans: list[tuple[int, int, int]],
+        eps: float,
+        group: Any,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        share = share.to(torch.promote_types(x.dtype, torch.float32))
+        ranks, parts = share.shape[:2]
+        dims = [0, *range(2, x.ndim)]
+        own = [share.new_zeros(2, x.shape[1])] * parts
+        for part, start, end in spans:
+            var, mean = torch.var_mean(x[start:end].to(share.dtype), dims, correction=0)
+            own[part] = torch.stack([mean, var])
+        means, variances = all_gather(torch.stack(own), group).view(ranks, parts, 2, -1).unbind(2)
+        # The moments of rows together by those of some of them each (Chan et al. 1979).
+        mean = (share * means).sum(0)
+        var = (share * (variances + (means - mean).square())).sum(0)
+        scale = (var + eps).rsqrt()
+        ctx.save_for_backward(x, weight, mean, scale)
+        ctx.spans, ctx.group, ctx.has_bias = spans, group, bias is not None
+        ctx.rows = len(x) * ranks // parts * x[0, 0].numel()
+        y = torch.cat([_normed(x[start:end], mean[part], scale[part]) for part, start, end in spans])
+        if weight is not None:
+            y = y * _channels(weight, x)
+        if bias is not None:
+            y = y + _channels(bias, x)
+        ctx.mark_non_differentiable(mean, var)
+        return y.to(x.dtype), mean, var
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, scale = ctx.saved_tensors
+        dims = [0, *range(2, x.ndim)]
+        own = [mean.new_zeros(2, x.shape[1])] * len(mean)
+        for part, start, end in ctx.spans:
+            of_part = dy[start:end].to(mean.dtype)
+            apart = _normed(x[start:end], mean[part], scale[part])
+            own[part] = torch.stack([of_part.sum(dims), (of_part * apart).sum(dims)])
+        sums = torch.stack(own)
+        # Of weights each rank gives its own part, as of all other weights.
+        dbias, dweight = sums.sum(0)
+        sums = all_sum(sums, ctx.group) / ctx.rows
+        made = []
+        for part, start, end in ctx.spans:
+            apart = _normed(x[start:end], mean[part], scale[part])
+            centred = dy[start:end].to(mean.dtype) - _channels(sums[part, 0], x) - apart * _channels(sums[part, 1], x)
+            gain = scale[part] if weight is None else scale[part] * weight
+            made.append((centred * _channels(gain, x)).to(x.dtype))
+        dweight = None if weight is None else dweight.to(weight.dtype)
+        return torch.cat(made), dweight, dbias if ctx.has_bias else None, None, None, None, None
+
+
+def _channels(values: Tensor, x: Tensor) -> Tensor:
+    """A value for each channel of x."""
+    return values.view(1, -1, *[1] * (x.ndim - 2))
+
+
+def _normed(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    return (x.to(mean.dtype) - _channels(mean, x)) * _channels(scale, x)
+
+
+def by_parts(module: nn.Module, parts: Parts, world: World) -> None:
+    """Puts a `PartNorm` in the place of each norm of `torch.nn`."""
+    for name, child in module.named_children():
+        if isinstance(child, _BatchNorm):
+            setattr(module, name, PartNorm(child, parts, world))
+        else:
+            by_parts(child, parts, world)
+
+
+def running(module: nn.Module) -> list[Tensor]:
+    """All running statistics."""
+    norms = [norm for norm in module.modules() if isinstance(norm, PartNorm)]
+    return [moment for norm in norms for moment in (norm.running_mean, norm.running_var) if moment is not None]

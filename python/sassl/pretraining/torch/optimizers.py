@@ -1,0 +1,107 @@
+"""Optimizers as the native engine has them: torch's own where it has the same, LARS as facebookresearch/moco-v3 has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..engines import Rates
+from ..settings import LARS, SGD, AdamW, OptimizerSettings
+from .methods import Method
+
+
+class Lars(Optimizer):
+    """`u = g + lambda p`, `u = eta |p| / |u| u`, `v = mu v + u`, `p = p - lr v`; where |p| or |u| is 0, the second is left out.
+
+    Groups that are not "adapted" have `u = g`.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], momentum: float, eta: float) -> None:
+        super().__init__(groups, {"lr": 0.0, "momentum": momentum, "eta": eta})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Moves all weights."""
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            updates, memory = [p.grad for p in params], [self.state[p]["mu"] for p in params]
+            if not params:
+                continue
+            if group["adapted"]:
+                updates = _adapted(params, updates, group["weight_decay"], group["eta"])
+            torch._foreach_mul_(memory, group["momentum"])
+            torch._foreach_add_(memory, updates)
+            torch._foreach_add_(params, memory, alpha=-group["lr"])
+
+
+def _adapted(params: list[Tensor], grads: list[Tensor], decay: float, eta: float) -> list[Tensor]:
+    """Updates as long as a part of what they move."""
+    updates = list(torch._foreach_add(grads, params, alpha=decay))
+    lengths, others = (torch.stack(list(torch._foreach_norm(one))) for one in (params, updates))
+    trust = torch.where((lengths > 0) & (others > 0), eta * lengths / others, 1.0)
+    torch._foreach_mul_(updates, list(trust.unbind()))
+    return updates
+
+
+def build(settings: OptimizerSettings, method: Method, device: torch.device) -> Optimizer:
+    """The optimizer of a method's networks that learn, which has not moved yet."""
+    groups = list(_groups(settings, method))
+    # One kernel for all weights; None: as torch likes.
+    fused = True if device.type == "cuda" else None
+    made: Optimizer
+    match settings:
+        case SGD():
+            made = torch.optim.SGD(groups, 0.0, settings.momentum, nesterov=settings.nesterov, fused=fused)
+        case LARS():
+            made = Lars(groups, settings.momentum, settings.eta)
+        case AdamW():
+            made = torch.optim.AdamW(groups, 0.0, fused=fused)
+        case _:
+            raise ValueError(f'optimizer = {settings.name!r}: engine="torch" has sgd, lars, adamw')
+    for group in made.param_groups:
+        for p in group["params"]:
+            made.state[p] |= _slots(settings, p, device if fused else torch.device("cpu"))
+    return made
+
+
+def _groups(settings: OptimizerSettings, method: Method) -> Iterator[dict[str, Any]]:
+    """Weights by network, and by whether they are matrices or biases and norms."""
+    for name, network in method.learning().items():
+        for is_matrix in (True, False):
+            params = [p for p in network.parameters() if p.requires_grad and (p.ndim > 1) == is_matrix]
+            held = is_matrix or not settings.exclude_bias_and_norm
+            if params:
+                yield {
+                    "params": params,
+                    "weight_decay": settings.weight_decay if held else 0.0,
+                    "adapted": held,
+                    "is_fixed": name in method.fixed_lr,
+                }
+
+
+def _slots(settings: OptimizerSettings, p: nn.Parameter, device: torch.device) -> dict[str, Tensor]:
+    """What it remembers of a weight, as it begins: zeros are what torch makes at the first step."""
+    if isinstance(settings, AdamW):
+        step = torch.zeros((), device=device)
+        return {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p), "step": step}
+    if isinstance(settings, LARS):
+        return {"mu": torch.zeros_like(p)}
+    return {"momentum_buffer": torch.zeros_like(p)} if isinstance(settings, SGD) and settings.momentum > 0 else {}
+
+
+def set_rates(optimizer: Optimizer, rates: Rates) -> None:
+    """Those of a step."""
+    for group in optimizer.param_groups:
+        group["lr"] = rates.fixed_lr if group["is_fixed"] else rates.lr
+
+
+def slots(optimizer: Optimizer, method: Method) -> Iterator[tuple[str, Tensor]]:
+    """What it remembers, by the names that checkpoints have."""
+    for network, module in method.learning().items():
+        for name, p in module.named_parameters():
+            for slot, tensor in optimizer.state[p].items():
+                yield f"optimizer.{network}.{name}.{slot}", tensor

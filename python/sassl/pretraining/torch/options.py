@@ -1,0 +1,66 @@
+"""How the torch engine computes, as a value that makes one: `sassl.SimCLR(engine=Torch(precision="bf16", compile=True))`.
+
+It is no part of a run's settings: what is learnt is the same, and a checkpoint of one engine is gone on with by another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+from typing import Any
+
+from ...arguments import choice
+from ..config import Config
+from ..engines import ENGINES, Engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Torch:
+    """Makes an engine on PyTorch.
+
+    Attributes:
+        device: as "cuda", "cuda:1" or "cpu"; None: this process's GPU where there is one, else the CPU.
+        precision: "bf16": networks in bfloat16 by autocast, while weights, losses, statistics of norms, the queue, momentum
+            encoders and optimizers stay float32; "float32"; "float64", of all, for comparisons. None: "bf16" on a GPU, else
+            "float32".
+        channels_last: how images and weights lie in memory; None: on a GPU.
+        compile: networks by `torch.compile`: a minute or more before the first step, faster ones after it.
+        group: a process group of torch.distributed whose ranks are one engine; None: the default group, if there is one; else
+            the one that torchrun's or srun's environment tells of, which is made here and ended with the process.
+    """
+
+    device: str | None = None
+    precision: str | None = None
+    channels_last: bool | None = None
+    compile: bool = False
+    group: Any = None
+
+    def __post_init__(self) -> None:
+        choice("precision", self.precision, ("bf16", "float32", "float64", None))
+
+    def __call__(self, config: Config, threads: int | None = None) -> Engine:
+        """The engine.
+
+        Raises:
+            ImportError: torch is not installed.
+            ValueError: settings that cannot be; ranks that do not fit each other.
+        """
+        if find_spec("torch") is None:
+            raise ImportError('engine="torch" needs torch: pip install "sassl[torch]"')
+        from .engine import TorchEngine
+
+        return TorchEngine(config, threads, **{one.name: getattr(self, one.name) for one in fields(self)})
+
+
+def auto(config: Config, threads: int | None = None) -> Engine:
+    """torch's engine where it is installed and has a GPU; else the native one."""
+    if find_spec("torch") is not None:
+        import torch
+
+        if torch.cuda.is_available():
+            return Torch()(config, threads)
+    return ENGINES["native"](config, threads)
+
+
+ENGINES["torch"] = Torch()
+ENGINES["auto"] = auto

@@ -1,0 +1,97 @@
+"""Everything of a run as named tensors, under the native engine's names and in its shapes; and back, checked before that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..engines import State
+from .methods import Method
+from .optimizers import slots
+
+#: Whole numbers from here on are not all float32.
+_COUNTS = 1 << 24
+
+
+def tensors(method: Method, optimizer: Optimizer) -> dict[str, Tensor]:
+    """The tensors of a run by name, as they lie in memory; the method's own are copies."""
+    found = dict(method.state_dict())
+    found |= {name: _flat(tensor) for name, tensor in slots(optimizer, method)}
+    found |= {f"method.{name}": tensor for name, tensor in method.own_state().items()}
+    return dict(sorted(found.items()))
+
+
+def _flat(slot: Tensor) -> Tensor:
+    """A count of steps has one dimension in files."""
+    return slot.view(1) if slot.ndim == 0 else slot
+
+
+def arrays(named: Mapping[str, Tensor]) -> State:
+    """Copies, as checkpoints hold them."""
+
+    def copied(tensor: Tensor) -> NDArray[np.float32]:
+        return tensor.detach().to("cpu", torch.float32, copy=True).contiguous().numpy()
+
+    return {name: copied(tensor) for name, tensor in named.items()}
+
+
+def put(method: Method, optimizer: Optimizer, given: Mapping[str, Tensor]) -> None:
+    """Takes tensors that are checked.
+
+    Raises:
+        ValueError: the method's own cannot be; nothing is changed then.
+    """
+    method.load_own_state({name.removeprefix("method."): x for name, x in given.items() if name.startswith("method.")})
+    with torch.no_grad():
+        for name, tensor in tensors(method, optimizer).items():
+            if not name.startswith("method."):
+                tensor.copy_(given[name])
+
+
+def check(mine: Mapping[str, Tensor], state: State, what: str = "run") -> dict[str, Tensor]:
+    """The state as tensors, all of them being there, in their shapes, and values that a run can have.
+
+    Raises:
+        ValueError: the first that does not fit.
+    """
+    for name, tensor in mine.items():
+        if name not in state:
+            raise ValueError(f'state = "{name}": is missing: is it of another method or backbone?')
+        if np.shape(state[name]) != tuple(tensor.shape):
+            shapes = f"expected {list(tensor.shape)}, got {list(np.shape(state[name]))}"
+            raise ValueError(f"{name}: {shapes}; is it of another backbone?")
+    if unknown := [name for name in state if name not in mine]:
+        raise ValueError(f'state = "{unknown[0]}": this {what} has none of this name: is it of another method?')
+    return {name: _checked(name, values) for name, values in state.items()}
+
+
+def check_backbone(backbone: nn.Module, state: State) -> dict[str, Tensor]:
+    """As `check`; `fc.*` are left out, and counts of batches may be missing."""
+    mine = backbone.state_dict()
+    counts = {name: mine[name].cpu().numpy() for name in mine if _is_count(name) and name not in state}
+    given = {name: np.reshape(values, ()) if _is_count(name) else values for name, values in state.items()}
+    return check(mine, {**counts, **{name: x for name, x in given.items() if not name.startswith("fc.")}}, "backbone")
+
+
+def _checked(name: str, values: NDArray[np.float32]) -> Tensor:
+    array = np.asarray(values)
+    finite = np.isfinite(array)
+    if not finite.all():
+        found = array[~finite].flat[0]
+        raise ValueError(
+            f"{name} = {found}: values of a state are finite; has the run diverged, or is the file damaged?"
+        )
+    if _is_count(name) and not ((array >= 0) & (array <= _COUNTS) & (array == np.round(array))).all():
+        raise ValueError(f"{name} = {array}: a whole number from 0 to {_COUNTS}; the state is damaged")
+    if name.endswith(("running_var", ".exp_avg_sq")) and (array < 0).any():
+        raise ValueError(f"{name} = {array.min()}: a variance is not below 0; the state is damaged")
+    return torch.tensor(array)
+
+
+def _is_count(name: str) -> bool:
+    return name.endswith(("num_batches_tracked", ".step"))
