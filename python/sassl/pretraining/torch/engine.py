@@ -6,6 +6,7 @@ before_step, loss of this rank's rows, its sum over ranks, gradients, their sum 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..._sassl import initial_state
 from ..config import Config
 from ..engines import Alone, Engine, Rates, Report, State, check_same
 from . import launch, losses, optimizers, state
@@ -58,7 +58,9 @@ class TorchEngine(Engine):
         is_last = on_gpu if channels_last is None else channels_last
         self._format = torch.channels_last if is_last else torch.contiguous_format
         self._dtype = dtype
-        self._method = METHODS[config.method.name](config, self._world)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self._method = METHODS[config.method.name](config, self._world)
         self._parts = Parts(self._method.parts, self._world.rank, self._world.size)
         by_parts(self._method, self._parts, self._world)
         self._method.to(self.device, dtype)
@@ -72,17 +74,18 @@ class TorchEngine(Engine):
         self._begin()
 
     def _begin(self) -> None:
-        """The native engine's first state, made by one process: libraries of mathematics differ in last bits."""
+        """The first state, made by one process: libraries of mathematics differ in last bits."""
         error: Exception | None = None
         if self.ranks.rank == 0:
             try:
-                self.load_state(initial_state(self._config.core()))
+                if (begun := self._method.first_state(self._config)) is not None:
+                    self.load_state(begun)
             except (ValueError, MemoryError) as raised:
                 error = raised
         self.ranks.fail(error)
         named = self.tensors()
         self._world.first(list(named.values()))
-        state.put(self._method, self._optimizer, named)
+        self.put(named)
 
     @property
     def threads(self) -> int:
@@ -218,8 +221,11 @@ class TorchEngine(Engine):
 
     def load_state(self, given: State) -> None:
         """Goes on from it."""
-        mine = state.tensors(self._method, self._optimizer)
-        state.put(self._method, self._optimizer, state.check(mine, given))
+        self.put(state.check(state.tensors(self._method, self._optimizer), given))
+
+    def put(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes what `tensors` gave, here or on other ranks."""
+        state.put(self._method, self._optimizer, tensors)
         self._is_whole = True
 
     def _check_whole(self) -> None:

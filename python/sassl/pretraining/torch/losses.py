@@ -50,7 +50,7 @@ def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float, batch: int
     logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], 1) / temperature
     first = logits.new_zeros(len(q), dtype=torch.long)
     loss = cross_entropy(logits, first, reduction="sum") / batch
-    return loss, (logits.detach().argmax(1) == 0).sum() / batch
+    return loss, (logits.detach().argmax(1) == 0).sum().double() / batch
 
 
 @_in_full
@@ -74,7 +74,7 @@ def nt_xent(z: Tensor, temperature: float, world: World) -> tuple[Tensor, Tensor
     other = world.rank * len(z) + (rows + len(z) // 2) % len(z)
     all_rows = len(z) * world.size
     loss = cross_entropy(logits, other, reduction="sum") / all_rows
-    return loss, (logits.detach().argmax(1) == other).sum() / all_rows
+    return loss, (logits.detach().argmax(1) == other).sum().double() / all_rows
 
 
 @_in_full

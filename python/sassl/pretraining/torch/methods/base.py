@@ -17,13 +17,16 @@ ranks. A mean over rows is the sum over this rank's rows divided by `batch(rows)
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ...._sassl import initial_state
 from ...config import Config
+from ...engines import State
 from ..backbones import build
 from ..collectives import World
 
@@ -70,6 +73,10 @@ class Method(nn.Module):
     def after_step(self, momentum: float | None) -> None:
         """What comes after the optimizer has updated the networks that learn."""
 
+    def first_state(self, config: Config) -> State | None:
+        """What a run begins with: the native engine's, so that both are one run; None: what the module was made with."""
+        return initial_state(config.core())
+
     def check_batch(self, batch: int) -> None:
         """Raises a ValueError where steps of so many images, of all ranks together, cannot be."""
         if batch < 2:
@@ -91,9 +98,9 @@ class Method(nn.Module):
         """
 
 
-def frozen(net: nn.Module) -> nn.Module:
-    """A network that follows another: it does not learn."""
-    return net.requires_grad_(False)
+def follower(net: nn.Module) -> nn.Module:
+    """A network that follows another: it begins as that one, and does not learn."""
+    return copy.deepcopy(net).requires_grad_(False)
 
 
 @torch.no_grad()

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ...config import Config
-from ..backbones import build, head
+from ..backbones import head
 from ..collectives import World
 from ..losses import mean_cosine
-from .base import Forward, Method, follow, frozen, register
+from .base import Forward, Method, follow, follower, register
 
 
 @register("byol")
@@ -25,8 +25,7 @@ class BYOL(Method):
 
         self.projector = made(self.features, own.hidden_dim, own.dim)
         self.predictor = made(own.dim, own.hidden_dim, own.dim)
-        self.target_backbone = frozen(build(config.backbone))
-        self.target_projector = frozen(made(self.features, own.hidden_dim, own.dim))
+        self.target_backbone, self.target_projector = follower(self.backbone), follower(self.projector)
 
     def forward(self, left: Tensor, right: Tensor) -> Forward:
         """The loss."""

@@ -7,15 +7,15 @@ which shuffles them among the parts of that batch.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...._sassl import key_order
 from ...config import Config
-from ..backbones import build, head
+from ..backbones import head
 from ..collectives import World
 from ..losses import info_nce, normalized
 from ..norms import Parts
-from .base import Forward, Method, follow, frozen, register
+from .base import Forward, Method, follow, follower, register
 
 #: A count of steps is kept in two floats, the second one below this.
 _STEPS = 1 << 20
@@ -31,13 +31,9 @@ class MoCoV2(Method):
         super().__init__(config, world)
         own = self.settings
         sizes = (self.features, self.features, own.dim) if own.mlp else (self.features, own.dim)
-
-        def made() -> nn.Module:
-            return head(*sizes, hidden_bias=True, hidden_norm=False, last_bias=True)
-
-        self.projector = made()
-        self.key_backbone, self.key_projector = frozen(build(config.backbone)), frozen(made())
-        self.register_buffer("queue", torch.zeros(own.queue_size, own.dim), persistent=False)
+        self.projector = head(*sizes, hidden_bias=True, hidden_norm=False, last_bias=True)
+        self.key_backbone, self.key_projector = follower(self.backbone), follower(self.projector)
+        self.register_buffer("queue", normalized(torch.randn(own.queue_size, own.dim)), persistent=False)
         self.parts: int = own.splits
         self._pointer, self._steps = 0, 0
         # Keys of the step that is being made.

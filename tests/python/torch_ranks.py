@@ -1,0 +1,138 @@
+"""What several processes run for `test_torch_ranks.py`: every case on 1, 2 and 4 ranks, of one spawn of four."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from sassl.pretraining import PRESETS, Rates, Torch
+from sassl.pretraining.torch import backbones
+from sassl.pretraining.torch.collectives import World
+from sassl.pretraining.torch.methods import Method
+from torch import nn
+
+STEPS, BATCH, SIDE = 4, 48, 8
+#: A run's settings, by what a test is called.
+CASES = {
+    "simclr": {},
+    "simclr, lars": {"optimizer": "lars"},
+    "byol": {},
+    "byol, lars": {"optimizer": "lars"},
+    "simsiam": {},
+    **{f"moco-v2, {parts} parts": {"splits": parts} for parts in (1, 2, 3, 4, 6, 8, 12)},
+    **{f"moco-v2, {parts} parts, symmetric": {"splits": parts, "symmetric": True} for parts in (3, 8)},
+}
+#: Those that begin on 2 ranks, and go on on 1 and on 4.
+RESUMED = ("simclr", "byol, lars", "simsiam", "moco-v2, 3 parts", "moco-v2, 8 parts, symmetric")
+
+
+class Tiny(nn.Module):
+    """A backbone of two convolutions without kinks, by which rounding alone would choose."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 6, 3, 1, 1, bias=False), nn.BatchNorm2d(6)
+        self.conv2, self.bn2 = nn.Conv2d(6, 512, 3, 2, 1, bias=False), nn.BatchNorm2d(512)
+
+    def forward(self, x):
+        x = nn.functional.silu(self.bn1(self.conv1(x)))
+        return nn.functional.silu(self.bn2(self.conv2(x))).mean((2, 3))
+
+
+def config(name):
+    given = {"arch": "resnet18", "optimizer": "sgd", **CASES[name]}
+    base = PRESETS[name.split(",")[0]].changed(**{part: given.pop(part) for part in ("arch", "optimizer")})
+    own = {"small_stem": True, "input_size": SIDE, "dim": 8, "hidden_dim": 12, "predictor_dim": 6, "queue_size": 192}
+    own |= {"weight_decay": 1e-3, "momentum": 0.9, **given}
+    return base.changed(**{key: value for key, value in own.items() if key in base.flat()})
+
+
+def batch(step, rows):
+    """This rank's rows of two views, which have something in common."""
+    rng = np.random.default_rng(step)
+    base = rng.normal(size=(BATCH, SIDE, SIDE, 3))
+    return [(base + 0.3 * rng.normal(size=base.shape))[rows].astype(np.float32) for _ in range(2)]
+
+
+def trained(name, group, start=None, first=0, last=STEPS, **how):
+    """What every step told, and the whole state after the last one."""
+    engine = Torch(precision="float64", device="cpu", group=group, **how)(config(name), 1)
+    if start is not None:
+        engine.put(start)
+    share = BATCH // engine.ranks.world_size
+    rows = slice(engine.ranks.rank * share, (engine.ranks.rank + 1) * share)
+    told = []
+    for step in range(first, last):
+        report = engine.step(*batch(step, rows), Rates(0.05, 0.1, 0.9))
+        told.append({"loss": report.loss, **report.watched})
+    return told, {key: tensor.clone() for key, tensor in engine.tensors().items()}
+
+
+def gather_error(group):
+    """The gradient of the sum over ranks of |W gather(x)|^2, W being another one on each rank, against one process."""
+    world = World(group)
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(2 * world.size, 3, generator=generator, dtype=torch.float64)
+    weights = torch.randn(world.size, 4, len(x), generator=generator, dtype=torch.float64)
+    here = slice(2 * world.rank, 2 * world.rank + 2)
+    mine, whole = x[here].clone().requires_grad_(), x.clone().requires_grad_()
+    ((weights[world.rank] @ world.gather(mine)) ** 2).sum().backward()
+    sum(((one @ whole) ** 2).sum() for one in weights).backward()
+    return (mine.grad - whole.grad[here]).abs().max().item()
+
+
+def agreements(group, folder):
+    """What ranks tell each other, and errors that reach all of them."""
+    engine = Torch(device="cpu", group=group)(config("moco-v2, 8 parts"), 1)
+    ranks = engine.ranks
+    assert ranks.broadcast(("of", ranks.rank)) == ("of", 0)
+    assert [ranks.agree(ranks.rank == one) for one in range(ranks.world_size)] == [True] * ranks.world_size
+    assert not ranks.agree(False)
+    ranks.fail(None)
+    last = ranks.world_size - 1
+    with pytest.raises(OSError, match="no room") as caught:
+        ranks.fail(OSError(28, "no room", "here") if ranks.rank == last else None)
+    assert caught.value.filename == "here"
+    local = type("Local", (Exception,), {})
+    with pytest.raises((RuntimeError, local), match="mine"):
+        ranks.fail(local("mine") if ranks.rank == last else None)
+    with pytest.raises(FileNotFoundError, match="missing"):
+        engine.save(folder / "missing" / "a.safetensors", {})
+    engine.save(folder / f"{ranks.world_size}.safetensors", {})
+    with pytest.raises(ValueError, match=f"batch_size = 49: {ranks.world_size} ranks divide it; .* 48 or"):
+        engine.check_batch(49)
+    other = config("simclr").changed(seed=int(ranks.rank == last))
+    with pytest.raises(ValueError, match=f"config = .*: of rank {last}; rank 0 has"):
+        Torch(device="cpu", group=group)(other, 1)
+    return {name: tensor.clone() for name, tensor in engine.tensors().items()}
+
+
+def work(index, address, folder):
+    """A process of the spawn."""
+    torch.set_num_threads(1)
+    backbones.BACKBONES["resnet18"] = lambda _: Tiny()
+    Method.first_state = lambda *_: None
+    dist.init_process_group("gloo", init_method=address, rank=index, world_size=4)
+    groups = {2: dist.new_group([0, 1]), 4: dist.group.WORLD, 1: dist.new_group([0])}
+    half = {}
+    for ranks, group in groups.items():
+        if index >= ranks:
+            continue
+        found = {name: trained(name, group) for name in CASES}
+        found["gather"] = gather_error(group if ranks > 1 else None)
+        if ranks == 2:
+            half = {name: trained(name, group, last=2)[1] for name in RESUMED}
+        held = [half]
+        if ranks == 4:
+            dist.broadcast_object_list(held)
+        if ranks != 2:
+            found |= {f"{name}, resumed": trained(name, group, held[0][name], 2) for name in RESUMED}
+        if ranks > 1:
+            found["begun"] = agreements(group, Path(folder))
+        if index == 0:
+            torch.save(found, Path(folder) / f"{ranks}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
