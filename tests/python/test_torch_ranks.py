@@ -11,6 +11,7 @@ need("torch")
 import torch  # noqa: E402
 import torch.multiprocessing as mp  # noqa: E402
 import torch_ranks  # noqa: E402
+from sassl.pretraining.torch import launch  # noqa: E402
 from torch_ranks import CASES, RESUMED, STEPS  # noqa: E402
 
 #: What was measured is 2e-13 at most.
@@ -49,8 +50,59 @@ def test_a_run_goes_on_on_other_ranks(found, name):
         assert apart(found[ranks][f"{name}, resumed"], found[1][name]) < BOUND, ranks
 
 
+def test_a_run_in_a_folder_is_the_same_on_any_ranks_and_after_a_signal_to_one(found):
+    (one, state), (two, other) = (found[ranks]["fitted"] for ranks in (1, 2))
+    assert [row.keys() for row in one] == [row.keys() for row in two]
+    assert "knn_top1" in one[-1]
+    for row, same in zip(one, two, strict=True):
+        assert all(row[name] == pytest.approx(same[name], abs=1e-9) for name in row)
+    assert max((state[name] - other[name]).abs().max().item() for name in state) < 1e-9
+
+
+def test_a_rank_that_ends_by_an_error_ends_the_others_with_it(found):
+    assert (found["folder"] / "lost1").read_text() == "KeyError: 'mine'"
+    assert (found["folder"] / "lost0").read_text() == "RuntimeError: rank 1: KeyError: 'mine'"
+
+
 def test_gathers_gradient_is_the_sum_over_ranks(found):
     assert max(found[ranks]["gather"] for ranks in (1, 2, 4)) < 1e-12
+
+
+TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+SRUN = {
+    "SLURM_PROCID": "5",
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_LOCALID": "1",
+    "SLURM_STEP_ID": "0",
+    "SLURM_JOB_ID": "4711",
+    "SLURM_STEP_NODELIST": "gpu[07-09,12],big3",
+    "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+}
+
+
+def test_a_process_knows_its_place_by_the_environment():
+    meet = {"MASTER_ADDR": "head", "MASTER_PORT": "1234"}
+    assert launch.place({}) is None
+    assert launch.place({**TORCHRUN, **meet}) == (3, 8, 1, 2, "head", 1234)
+    assert launch.place({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}) is None
+    for environ, told in (
+        ({"RANK": "3"}, "WORLD_SIZE = '': expected a whole number in the environment, beside RANK"),
+        ({**TORCHRUN, "RANK": "x"}, "RANK = 'x': expected a whole number"),
+        (TORCHRUN, "MASTER_ADDR: missing"),
+        ({**TORCHRUN, "MASTER_ADDR": "head"}, "MASTER_PORT = ''"),
+        ({**SRUN, "SLURM_STEP_NODELIST": ""}, "SLURM_STEP_NODELIST = '': expected names of machines"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            launch.place(environ)
+    here = launch.place(SRUN)
+    assert here[:5] == (5, 8, 1, 4, "gpu07")
+    assert here.port in range(20_000, 32_000)
+    assert launch.place({**SRUN, "SLURM_JOB_ID": "4712"}).port != here.port
+    assert launch.place({**SRUN, **meet})[4:] == ("head", 1234)
+    # A shell in an allocation has a number of tasks, and is alone.
+    assert launch.place({"SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_JOB_ID": "4711"}) is None
+    assert launch.place({**SRUN, "SLURM_STEP_NUM_TASKS": "1"}) is None
+    assert [launch.first_host(text) for text in ("a", "a,b", "n[3]", "n[03-05].x,m")] == ["a", "a", "n3", "n03.x"]
 
 
 def test_rank_0_writes_what_all_have(found):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from sassl.pretraining import PRESETS, Rates, Torch
+from sassl.data import Arrays, TwoViewLoader
+from sassl.pretraining import PRESETS, Monitor, Pretraining, Rates, Torch
 from sassl.pretraining.torch import backbones
 from sassl.pretraining.torch.collectives import World
 from sassl.pretraining.torch.methods import Method
@@ -110,6 +113,65 @@ def agreements(group, folder):
     return {name: tensor.clone() for name, tensor in engine.tensors().items()}
 
 
+def images():
+    rng = np.random.default_rng(0)
+    return Arrays(rng.integers(0, 256, (50, 12, 12, 3), np.uint8), [0, 1] * 25)
+
+
+def fitted(group, folder):
+    """A run through loader, loop and folder, that is stopped by a signal to one rank, and goes on; and what it tells."""
+    made = []
+    rank = 0 if group is None else dist.get_rank(group)
+
+    def model():
+        views = {"min_scale": 0.5, "gaussian_blur": 0.0}
+        settings = config("moco-v2, 8 parts").changed(views=views, batch_size=16, epochs=2)
+        how = Torch(precision="float64", device="cpu", group=group)
+        made.append(Pretraining.from_config(settings, engine=how, threads=1))
+        return made[-1]
+
+    def stop(_, values):
+        if len(model_steps) == 1 and rank == (0 if group is None else dist.get_world_size(group) - 1):
+            os.kill(os.getpid(), signal.SIGUSR1)
+        model_steps.append(values["loss"])
+
+    model_steps = []
+    out = folder / f"run{0 if group is None else dist.get_world_size(group)}"
+    with pytest.raises(KeyboardInterrupt):
+        model().fit(images(), out=out, on_step=stop, quiet=True)
+    assert len(model_steps) == 2
+    last = model().fit(images(), out=out, resume=True, quiet=True, monitor=Monitor(images(), k=5, probe_epochs=0))
+    told = [{name: x for name, x in row.items() if name != "images_per_second"} for row in last.history]
+    if group is not None and dist.get_world_size(group) > 1:
+        with pytest.raises(FileExistsError, match="has a run"):
+            model().fit(images(), out=out, quiet=True)
+        batches = [[[np.zeros((8, 8, 8, 3), np.float32)] * 2]] * (2 if rank else 3)
+        with pytest.raises(ValueError, match=r"len\(data\) = 2: of rank 1; rank 0 has 3"):
+            model().fit(batches, quiet=True)
+        other = Arrays(np.full((50, 12, 12, 3), rank, np.uint8), [0, 1] * 25)
+        with pytest.raises(ValueError, match=r"data = .*of rank 1; rank 0 has"):
+            model().fit(other, quiet=True)
+        with pytest.raises(ValueError, match="data: a loader of 1 ranks, where the engine has"):
+            model().fit(TwoViewLoader(images(), last.transform, 8, rank=0, world_size=1), quiet=True)
+    return told, last.engine.tensors()
+
+
+def deserted(group, rank):
+    """What a rank ends by where one of the two raises an error of its own, and leaves."""
+
+    def leave(*_):
+        if rank == 1:
+            raise KeyError("mine")
+
+    engine = Torch(device="cpu", group=group)
+    model = Pretraining.from_config(config("simclr").changed(batch_size=16, epochs=1), engine=engine, threads=1)
+    try:
+        model.fit(images(), on_step=leave, quiet=True)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing"
+
+
 def work(index, address, folder):
     """A process of the spawn."""
     torch.set_num_threads(1)
@@ -130,9 +192,14 @@ def work(index, address, folder):
             dist.broadcast_object_list(held)
         if ranks != 2:
             found |= {f"{name}, resumed": trained(name, group, held[0][name], 2) for name in RESUMED}
+        if ranks != 4:
+            found["fitted"] = fitted(group, Path(folder))
         if ranks > 1:
             found["begun"] = agreements(group, Path(folder))
         if index == 0:
             torch.save(found, Path(folder) / f"{ranks}.pt")
     dist.barrier()
-    dist.destroy_process_group()
+    if index < 2:
+        Path(folder, f"lost{index}").write_text(deserted(groups[2], index))
+    # What gloo's threads wait for is not there any more.
+    os._exit(0)

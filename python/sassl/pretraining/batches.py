@@ -71,16 +71,17 @@ def batch_size(batches: Any) -> int:
     )
 
 
-def check_sizes(batches: Any, size: int, check: Callable[[int], None]) -> None:
+def check_sizes(batches: Any, size: int, check: Callable[[int], None], ranks: int = 1) -> None:
     """Whether steps of all sizes that will come can be, as far as they are known: before the first one.
 
     Args:
-        batches: those that are made already; None: all are of one size.
-        size: of a batch.
+        batches: those that are made already, of this rank; None: all are of one size.
+        size: of a batch of all ranks together.
         check: raises a ValueError for a size that cannot be, as an engine's `check_batch`.
+        ranks: how many there are.
     """
     check(size)
-    for last in () if batches is None else sorted(smaller(batches, size)):
+    for last in () if batches is None else sorted(ranks * rows for rows in smaller(batches, size // ranks)):
         try:
             check(last)
         except ValueError as error:

@@ -54,8 +54,14 @@ class Ranks(Protocol):
     def broadcast(self, value: Any) -> Any:
         """That of rank 0, for all."""
 
+    def gather(self, value: Any) -> list[Any]:
+        """Those of all, in the order of ranks."""
+
     def fail(self, error: BaseException | None) -> None:
         """Raises, in all of them, the error that one of them has; returns where none has."""
+
+    def lost(self, error: BaseException) -> None:
+        """Leaves word to the others of an error that this one ends by, where they wait for it."""
 
 
 class Alone:
@@ -71,10 +77,17 @@ class Alone:
         """The same."""
         return value
 
+    def gather(self, value: Any) -> list[Any]:
+        """Itself alone."""
+        return [value]
+
     def fail(self, error: BaseException | None) -> None:
         """Raises it."""
         if error is not None:
             raise error
+
+    def lost(self, error: BaseException) -> None:
+        """Nobody waits."""
 
 
 def check_same(ranks: Ranks, name: str, value: Any) -> None:

@@ -18,7 +18,7 @@ from ..evaluation import Encoder
 from ..transforms.operations import size
 from .batches import check_first, skip, targets, views
 from .config import Config
-from .engines import Engine, Rates
+from .engines import Engine, Rates, check_same
 from .folder import Folder, metadata
 from .history import History
 from .monitor import Monitor
@@ -28,8 +28,8 @@ from .progress import Progress, TensorBoard
 _POINTS = 10
 #: Views of sides up to this, in pixels, are small for a stem of this stride or more.
 _SMALL, _COARSE = 64, 4
-#: Signals that ask a run for its end; Windows has no SIGHUP.
-_ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+#: Signals that ask a run for its end, SIGUSR1 being Slurm's; Windows has neither it nor SIGHUP.
+_ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 
 
 class Learner(Encoder, Protocol):
@@ -73,6 +73,7 @@ class Loop:
         """All epochs, or those that are left."""
         config = self._config.schedule
         batch_size = self._config.data.batch_size
+        self._check_ranks()
         start, place = self._resume() if resume else (0, 0)
         if start == 0 and place == 0:
             self._model.history = History()
@@ -99,6 +100,21 @@ class Loop:
             progress.close()
             if board is not None:
                 board.close()
+
+    def _check_ranks(self) -> None:
+        """Whether all ranks have the same data; one that had fewer batches would leave the others waiting."""
+        ranks = self._model.engine.ranks
+        if ranks.world_size == 1:
+            return
+        check_same(ranks, "len(data)", self._batches)
+        check_same(ranks, "TwoViewLoader", isinstance(self._loader, TwoViewLoader))
+        if isinstance(self._loader, TwoViewLoader):
+            error, n = None, self._loader.world_size
+            if n != ranks.world_size:
+                error = ValueError(f"data: a loader of {n} ranks, where the engine has {ranks.world_size}")
+            ranks.fail(error)
+            state = self._loader.state_dict()
+            check_same(ranks, "data", {name: value for name, value in state.items() if name != "kernels"})
 
     def _epoch(self, epoch: int, place: int, progress: Progress, board: TensorBoard | None, asked: list[int]) -> None:
         """The batches of an epoch from this place on, and what ends it."""
@@ -131,6 +147,10 @@ class Loop:
             self._tell_of_unreadable(progress)
         if done == 0:
             raise ValueError(f"epoch {epoch + 1}: the data gave no batch; each epoch iterates over it anew")
+        if done < self._batches and self._model.engine.ranks.world_size > 1:
+            raise ValueError(
+                f"epoch {epoch + 1}: {done} batches came of {self._batches}, while other ranks wait for theirs"
+            )
         if done < self._batches:
             self._tell_of_length(progress, epoch, f"{done}, and the learning rate goes on as if the others had come")
         self._end_epoch(epoch, place, done, progress, board)
@@ -168,7 +188,7 @@ class Loop:
                         f"epoch {epoch + 1}: not monitored, for its features up to batch {place} are not here"
                     )
                 else:
-                    found, told = self._monitor.measure(model)
+                    found, told = self._monitor.measure_on(model, model.engine.ranks)
                     row.update(found)
                     for text in told:
                         progress.note(f"epoch {epoch + 1}: {text}")

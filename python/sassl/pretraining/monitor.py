@@ -13,6 +13,7 @@ from .. import evaluation
 from ..arguments import choice, whole
 from ..data import as_images
 from ..data.classes import numbered
+from .engines import Ranks
 
 #: Images that are learnt from, for one that is encoded: forward once, where a step goes forward and back through two views.
 _RATIO = 10
@@ -99,12 +100,29 @@ class Monitor:
     def keep(self, features: NDArray[np.float32], classes: NDArray[np.int64]) -> None:
         """Features of a step and their classes."""
         is_known = classes >= 0
-        if not is_known.any():
-            return
         self._kept.append((features[is_known], classes[is_known]))
         self._rows += int(is_known.sum())
         while self._rows - len(self._kept[0][0]) >= self._bank:
             self._rows -= len(self._kept.popleft()[0])
+
+    def measure_on(self, model: evaluation.Encoder, ranks: Ranks) -> tuple[dict[str, float], list[str]]:
+        """As `measure`, of the features of all ranks, which are told the same; rank 0 encodes the images."""
+        if ranks.world_size == 1:
+            return self.measure(model)
+        # By steps, the newest of which all ranks have, and within a step by the rows of the global batch, as one process does.
+        steps = list(zip(*(reversed(kept) for kept in ranks.gather(list(self._kept))), strict=False))
+        self._kept = deque(part for step in reversed(steps) for part in step)
+        found: tuple[dict[str, float], list[str]] | None = None
+        error: Exception | None = None
+        if ranks.rank == 0:
+            try:
+                found = self.measure(model)
+            except (OSError, ValueError) as raised:
+                error = raised
+        self.forget()
+        ranks.fail(error)
+        told: tuple[dict[str, float], list[str]] = ranks.broadcast(found)
+        return told
 
     def measure(self, model: evaluation.Encoder) -> tuple[dict[str, float], list[str]]:
         """`knn_top1` and `linear_top1`, as far as they can be; and lines on what cannot. The features kept are let go.
@@ -114,7 +132,7 @@ class Monitor:
         """
         kept = list(self._kept)
         self.forget()
-        if not kept:
+        if not any(len(classes) for _, classes in kept):
             return {}, ["not monitored, for no training image has a class"]
         features, targets = (np.concatenate(part)[-self._bank :] for part in zip(*kept, strict=True))
         test = evaluation.read(model, self.data, classes=self.classes, on_error=self._policy)

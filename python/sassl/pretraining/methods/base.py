@@ -25,6 +25,7 @@ from ..folder import STYLES, Folder, metadata
 from ..history import History
 from ..loop import Loop
 from ..monitor import Monitor
+from ..shared_folder import shared
 from ..weights import Weights, named
 
 Callback = Callable[["Pretraining", dict[str, float]], object]
@@ -227,7 +228,8 @@ class Pretraining(Weights):
         if monitor is not None:
             monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
             self._begin_monitor(monitor, config, loader, on_error)
-        folder = None if out is None else Folder(Path(out), resume, config, view_settings.unnamed(transform))
+        ranks, styles = self.engine.ranks, view_settings.unnamed(transform)
+        folder = None if out is None else shared(ranks, lambda: Folder(Path(out), resume, config, styles))
         try:
             self.run, self.transform = config, transform
             loop = Loop(
@@ -238,12 +240,15 @@ class Pretraining(Weights):
                 keep=keep,
                 checkpoint_every=checkpoint_every,
                 monitor=monitor,
-                tensorboard=tensorboard,
+                tensorboard=tensorboard and ranks.rank == 0,
                 on_epoch=on_epoch,
                 on_step=on_step,
-                quiet=quiet,
+                quiet=quiet or ranks.rank > 0,
             )
             loop.run(resume)
+        except Exception as error:
+            ranks.lost(error)
+            raise
         finally:
             if folder is not None:
                 folder.close()
@@ -255,10 +260,11 @@ class Pretraining(Weights):
         made = batches.is_batches(data)
         if made:
             batches.check_length(data, epochs)
+        ranks = self.engine.ranks.world_size
         if batch_size is None:
-            batch_size = batches.batch_size(data) if made else self.config.data.batch_size
+            batch_size = ranks * batches.batch_size(data) if made else self.config.data.batch_size
         batch_size = whole("batch_size", batch_size, 1)
-        batches.check_sizes(data if made else None, batch_size, self.engine.check_batch)
+        batches.check_sizes(data if made else None, batch_size, self.engine.check_batch, ranks)
         return self.config.changed(epochs=epochs, batch_size=batch_size)
 
     def _loader(self, data: Any, config: Config, on_error: str) -> Any:
@@ -277,7 +283,7 @@ class Pretraining(Weights):
         ranks = self.engine.ranks
         own: dict[str, Any] = {
             "seed": config.seed,
-            "threads": self._threads,
+            "threads": self.engine.threads,
             "output": "numpy",
             "rank": ranks.rank,
             "world_size": ranks.world_size,

@@ -54,13 +54,18 @@ class Processes(Ranks):
             dist.broadcast_object_list(held, self._first, self._group)
         return held[0]
 
+    def gather(self, value: Any) -> list[Any]:
+        """Those of all ranks."""
+        held: list[Any] = [None] * self.world_size
+        with self.hearing():
+            dist.all_gather_object(held, value, self._group)
+        return held
+
     def fail(self, error: BaseException | None) -> None:
         """Raises the error of the first rank that has one, in all of them."""
         if not self.agree(error is not None):
             return
-        held: list[Any] = [None] * self.world_size
-        with self.hearing():
-            dist.all_gather_object(held, _packed(error, self.rank), self._group)
+        held = self.gather(_packed(error, self.rank))
         first = next(rank for rank, packed in enumerate(held) if packed is not None)
         raise error if error is not None and first == self.rank else pickle.loads(held[first])
 
