@@ -59,6 +59,17 @@ def test_a_run_in_a_folder_is_the_same_on_any_ranks_and_after_a_signal_to_one(fo
     assert max((state[name] - other[name]).abs().max().item() for name in state) < 1e-9
 
 
+def test_compiled_networks_are_the_same_on_two_ranks(found):
+    # Gradients too, and all that they have moved: torch.compile makes those of collectives in place zero without a word.
+    assert max(found[2]["compiled"].values()) < BOUND
+
+
+def test_networks_compiled_by_inductor_are_the_same(found):
+    if not (found["folder"] / "inductor").exists():
+        pytest.skip("DID NOT RUN: torch.compile's inductor needs a C++ compiler")
+    assert float((found["folder"] / "inductor").read_text()) < BOUND
+
+
 def test_a_rank_that_ends_by_an_error_ends_the_others_with_it(found):
     assert (found["folder"] / "lost1").read_text() == "KeyError: 'mine'"
     assert (found["folder"] / "lost0").read_text() == "RuntimeError: rank 1: KeyError: 'mine'"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,8 @@ CASES = {
     **{f"moco-v2, {parts} parts": {"splits": parts} for parts in (1, 2, 3, 4, 6, 8, 12)},
     **{f"moco-v2, {parts} parts, symmetric": {"splits": parts, "symmetric": True} for parts in (3, 8)},
 }
+#: Those that are compiled too, on two ranks, where norms across ranks are within what is.
+COMPILED = ("simclr", "moco-v2, 3 parts", "moco-v2, 8 parts")
 #: Those that begin on 2 ranks, and go on on 1 and on 4.
 RESUMED = ("simclr", "byol, lars", "simsiam", "moco-v2, 3 parts", "moco-v2, 8 parts, symmetric")
 
@@ -156,6 +160,14 @@ def fitted(group, folder):
     return told, last.engine.tensors()
 
 
+def compiled(name, group, backend):
+    """How far a run that is compiled is from the same one that is not."""
+    told, state = trained(name, group, last=2)
+    again, other = trained(name, group, last=2, compile=backend)
+    losses = [abs(one["loss"] - two["loss"]) for one, two in zip(told, again, strict=True)]
+    return max([*losses, *((tensor - other[key]).abs().max().item() for key, tensor in state.items())])
+
+
 def deserted(group, rank):
     """What a rank ends by where one of the two raises an error of its own, and leaves."""
 
@@ -175,17 +187,22 @@ def deserted(group, rank):
 def work(index, address, folder):
     """A process of the spawn."""
     torch.set_num_threads(1)
+    warnings.filterwarnings("error", module="sassl")
     backbones.BACKBONES["resnet18"] = lambda _: Tiny()
     Method.first_state = lambda *_: None
     dist.init_process_group("gloo", init_method=address, rank=index, world_size=4)
-    groups = {2: dist.new_group([0, 1]), 4: dist.group.WORLD, 1: dist.new_group([0])}
+    alone = [dist.new_group([rank]) for rank in range(4)]
+    groups = {2: dist.new_group([0, 1]), 4: dist.group.WORLD, 1: alone[index]}
     half = {}
+    if index == 3 and shutil.which("c++"):
+        Path(folder, "inductor").write_text(str(compiled("moco-v2, 3 parts", groups[1], "inductor")))
     for ranks, group in groups.items():
         if index >= ranks:
             continue
         found = {name: trained(name, group) for name in CASES}
         found["gather"] = gather_error(group if ranks > 1 else None)
         if ranks == 2:
+            found["compiled"] = {name: compiled(name, group, "aot_eager") for name in COMPILED}
             half = {name: trained(name, group, last=2)[1] for name in RESUMED}
         held = [half]
         if ranks == 4:

@@ -15,6 +15,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import _functional_collectives as functional
 
+#: By the names of newer releases of torch, where they are there.
+_gather_rows = getattr(functional, "all_gather_single", None) or functional.all_gather_tensor
+_scatter_sum = getattr(functional, "reduce_scatter_single", None) or functional.reduce_scatter_tensor
 #: Bytes of gradients that are sent at a time.
 _BUCKET = 32 << 20
 
@@ -102,12 +105,12 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return functional.reduce_scatter_tensor(gradient.contiguous(), "sum", 0, ctx.group), None
+        return _scatter_sum(gradient.contiguous(), "sum", 0, ctx.group), None
 
 
 def all_gather(rows: Tensor, group: Any) -> Tensor:
     """Rows of all ranks; for the inside of an `autograd.Function`."""
-    return functional.all_gather_tensor(rows.contiguous(), 0, group)
+    return _gather_rows(rows.contiguous(), 0, group)
 
 
 def all_sum(values: Tensor, group: Any) -> Tensor:

@@ -41,7 +41,7 @@ class TorchEngine(Engine):
         device: str | None = None,
         precision: str | None = None,
         channels_last: bool | None = None,
-        compile: bool = False,  # noqa: A002 - torch's word
+        compile: bool | str = False,  # noqa: A002 - torch's word
         group: Any = None,
     ) -> None:
         if config.method.name not in METHODS:
@@ -68,7 +68,9 @@ class TorchEngine(Engine):
             self._method.to(memory_format=torch.channels_last)
         if compile:
             for network in self._method.children():
-                network.compile(fullgraph=True, dynamic=False)
+                network.compile(
+                    fullgraph=True, dynamic=False, backend=compile if isinstance(compile, str) else "inductor"
+                )
         self._optimizer = optimizers.build(config.optimizer, self._method, self.device)
         self._is_whole = True
         self._begin()

@@ -24,7 +24,8 @@ class Torch:
             encoders and optimizers stay float32; "float32"; "float64", of all, for comparisons. None: "bf16" on a GPU, else
             "float32".
         channels_last: how images and weights lie in memory; None: on a GPU.
-        compile: networks by `torch.compile`: a minute or more before the first step, faster ones after it.
+        compile: networks by `torch.compile`: a minute or more before the first step, faster ones after it; or the name of its
+            backend.
         group: a process group of torch.distributed whose ranks are one engine; None: the default group, if there is one; else
             the one that torchrun's or srun's environment tells of, which is made here and ended with the process.
     """
@@ -32,7 +33,7 @@ class Torch:
     device: str | None = None
     precision: str | None = None
     channels_last: bool | None = None
-    compile: bool = False
+    compile: bool | str = False
     group: Any = None
 
     def __post_init__(self) -> None:
