@@ -7,8 +7,8 @@ An engine is made of a `Config` and a number of threads, and given by name or as
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +32,17 @@ class Rates(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a step was."""
+    """What a step was; of an engine that works ahead of its caller, what waits for the step when it is looked at.
+
+    The loop looks at the numbers of such an engine one step late; `float` of a loss that is not finite is a ValueError.
+    """
 
     #: Before the step, of the global batch.
-    loss: float
+    loss: SupportsFloat
     #: What else is watched, by name, of the global batch.
-    watched: dict[str, float]
-    #: (N, features), of this process's left views, as training's norms give them.
-    features: NDArray[np.float32]
+    watched: Mapping[str, SupportsFloat]
+    #: (N, features), of this process's left views, as training's norms give them; what numpy takes as an array.
+    features: Any
 
 
 class Ranks(Protocol):
@@ -120,7 +123,8 @@ class Engine(Protocol):
         """One step on two views of this process's rows of a batch, (N, H, W, 3) or (N, 3, H, W).
 
         Raises:
-            ValueError: views that do not fit; a loss that is not finite, and then no weight has changed.
+            ValueError: views that do not fit; a loss that is not finite, and then no weight has changed, or the engine is of no
+                use before a state is loaded.
         """
 
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

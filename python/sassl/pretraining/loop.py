@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,8 @@ class Loop:
         # Of the epoch so far.
         self._images, self._seconds = 0, 0.0
         self._sums: dict[str, float] = {}
+        # The last step's place and numbers, which are still to be looked at.
+        self._ahead: tuple[int, int, dict[str, SupportsFloat]] | None = None
 
     def run(self, resume: bool) -> None:
         """All epochs, or those that are left."""
@@ -168,15 +170,40 @@ class Loop:
         values, features = self._step(left, right, epoch, done)
         images = len(left) * self._model.engine.ranks.world_size
         self._images += images
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
         if self._monitor is not None and labels is not None:
-            self._monitor.keep(features, labels)
-        return images, values
+            self._monitor.keep(np.asarray(features), labels)
+        told = self._look()
+        self._ahead = (epoch, done, values)
+        # An engine that works ahead is looked at one step late, so that it never waits for that; an epoch's end is its own.
+        if isinstance(values["loss"], float) or self._on_step is not None or done + 1 == self._batches:
+            told = self._look()
+        return images, told
+
+    def _look(self) -> dict[str, float]:
+        """The numbers of the last step, if they were not looked at; they count for the epoch now."""
+        if self._ahead is None:
+            return {}
+        (epoch, done, values), self._ahead = self._ahead, None
+        with self._naming(epoch, done):
+            told = {name: float(value) for name, value in values.items()}
+        for name, value in told.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        return told
+
+    @contextmanager
+    def _naming(self, epoch: int, done: int) -> Iterator[None]:
+        """What goes wrong in a step is told with its place."""
+        try:
+            yield
+        except ValueError as error:
+            last = self._folder.last if self._folder is not None else None
+            after = f"; the last checkpoint is {last}" if last is not None else ""
+            raise ValueError(f"epoch {epoch + 1}, batch {done + 1}: {error}{after}") from None
 
     def _end_epoch(self, epoch: int, place: int, done: int, progress: Progress, board: TensorBoard | None) -> None:
         """The epoch's row of the history, its accuracies and its checkpoint."""
         model = self._model
+        self._look()
         means = {name: value / done for name, value in self._sums.items()}
         row = {"epoch": epoch + 1, **means, "images_per_second": self._images / self._seconds}
         model.history.append(row)
@@ -218,15 +245,11 @@ class Loop:
 
     def _step(
         self, left: NDArray[np.float32], right: NDArray[np.float32], epoch: int, done: int
-    ) -> tuple[dict[str, float], NDArray[np.float32]]:
+    ) -> tuple[dict[str, SupportsFloat], Any]:
         """What was watched, and the left views' features."""
         rate = rates(self._config, epoch * self._batches + done, self._batches)
-        try:
+        with self._naming(epoch, done):
             loss, watched, features = self._model.engine.step(left, right, rate)
-        except ValueError as error:
-            last = self._folder.last if self._folder is not None else None
-            after = f"; the last checkpoint is {last}" if last is not None else ""
-            raise ValueError(f"epoch {epoch + 1}, batch {done + 1}: {error}{after}") from None
         values = {"loss": loss, "lr": rate.lr, **watched}
         if rate.momentum is not None:
             values["encoder_momentum"] = rate.momentum
@@ -236,6 +259,7 @@ class Loop:
         """A disk that is full for an hour does not end a run of days: as long as there is a checkpoint to go back to, the next
         one is tried. `log.csv` comes after, so that it has no row that no checkpoint knows."""
         assert self._folder is not None
+        self._look()
         loader = self._loader.state_dict() if isinstance(self._loader, TwoViewLoader) else None
         so_far = {"images": self._images, "seconds": self._seconds, "sums": self._sums}
         told = metadata(self._config, self._model.history, epoch, batch, loader=loader, so_far=so_far)

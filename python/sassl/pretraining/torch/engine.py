@@ -22,6 +22,7 @@ from .collectives import World
 from .methods import METHODS, Forward
 from .norms import Parts, by_parts, running
 from .ranks import Processes
+from .told import Features, Told
 
 
 class TorchEngine(Engine):
@@ -42,6 +43,7 @@ class TorchEngine(Engine):
         precision: str | None = None,
         channels_last: bool | None = None,
         compile: bool | str = False,  # noqa: A002 - torch's word
+        ahead: bool | None = None,
         group: Any = None,
     ) -> None:
         if config.method.name not in METHODS:
@@ -55,6 +57,10 @@ class TorchEngine(Engine):
         on_gpu = self.device.type == "cuda"
         self._precision = precision or ("bf16" if on_gpu else "float32")
         dtype = torch.float64 if self._precision == "float64" else torch.float32
+        self._is_ahead = on_gpu if ahead is None else ahead
+        # What the last step told, and was not looked at.
+        self._told: Told | None = None
+        self._copies = torch.cuda.Stream(self.device) if on_gpu else None  # type: ignore[no-untyped-call]
         is_last = on_gpu if channels_last is None else channels_last
         self._format = torch.channels_last if is_last else torch.contiguous_format
         self._dtype = dtype
@@ -108,8 +114,9 @@ class TorchEngine(Engine):
 
     def step(self, left: NDArray[np.float32], right: NDArray[np.float32], rates: Rates) -> Report:
         """One step."""
-        self._check_whole()
+        self._check_whole(looks=False)
         views = self._views(left, right)
+        before, self._told = self._told, None
         self._is_whole = False
         method = self._method
         self._optimizer.zero_grad(set_to_none=True)
@@ -118,11 +125,9 @@ class TorchEngine(Engine):
             with self._autocast():
                 made = method(*views)
             made = made if isinstance(made, Forward) else Forward(made)
-            loss, watched = self._told(made, method.batch(views[0]))
-            if not np.isfinite(loss):
-                self._is_whole = True
-                remedy = "the run has diverged: lower the learning rate, and go on from the last checkpoint"
-                raise ValueError(f"loss = {loss}: {remedy}")
+            told = self._tell(made, method.batch(views[0]))
+            if not self._is_ahead:
+                self._look(told)
             torch.autograd.backward(made.loss)
             self._world.sum_all([p.grad for p in method.parameters() if p.grad is not None])
             self._share_running()
@@ -130,24 +135,35 @@ class TorchEngine(Engine):
             self._optimizer.step()
             method.after_step(rates.momentum)
         self._is_whole = True
-        return Report(loss, watched, self._features(made, len(left)))
+        features = self._features(made, len(left))
+        if not self._is_ahead:
+            loss, *watched = told.read()
+            return Report(loss, dict(zip(told.names, watched, strict=True)), np.asarray(features))
+        self._told = told
+        if before is not None:
+            self._look(before, changed=True)
+        return Report(told.loss, told.watched, features)
 
-    def _told(self, made: Forward, batch: int) -> tuple[float, dict[str, float]]:
+    def _look(self, told: Told, changed: bool = False) -> None:
+        """Whether a step's loss is finite; `changed`: weights have moved by its gradient."""
+        try:
+            told.read()
+        except ValueError:
+            self._is_whole = not changed
+            raise
+
+    def _tell(self, made: Forward, batch: int) -> Told:
         """The loss and what is watched, of all ranks, by one message."""
         own = torch.stack([made.loss.detach(), *made.watched.values()]).double()
+        names = list(made.watched)
         if made.projections is None:
-            loss, *others = self._world.sum(own).tolist()
-            return loss, dict(zip(made.watched, others, strict=True))
+            return Told(self._world.sum(own), names)
         sums = losses.directions(made.projections)
         own, sums = self._world.sum(torch.cat([own, sums.flatten()])).tensor_split([len(own)])
-        spread = losses.spread(sums.view(2, -1), batch)
-        loss, *others = torch.cat([own, spread.view(1)]).tolist()
-        return loss, dict(zip([*made.watched, "feature_std"], others, strict=True))
+        return Told(torch.cat([own, losses.spread(sums.view(2, -1), batch).view(1)]), [*names, "feature_std"])
 
-    def _features(self, made: Forward, rows: int) -> NDArray[np.float32]:
-        if made.features is None:
-            return np.empty((rows, 0), np.float32)
-        return made.features.detach().float().cpu().numpy()
+    def _features(self, made: Forward, rows: int) -> Features:
+        return Features(torch.empty(rows, 0) if made.features is None else made.features.detach())
 
     def _share_running(self) -> None:
         """Running statistics are linear in those of parts: their mean over ranks is that of the global batch.
@@ -181,7 +197,15 @@ class TorchEngine(Engine):
             )
         if self.device.type == "cpu" and not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name}: expected finite values")
-        return tensor.to(self.device, self._dtype, non_blocking=True, memory_format=self._format)
+        if self._copies is None:
+            return tensor.to(self.device, self._dtype, memory_format=self._format)
+        # Beside what the GPU is at, which a copy on its own stream would wait for.
+        with torch.cuda.stream(self._copies):
+            copied = tensor.to(self.device, non_blocking=True)
+        here = torch.cuda.current_stream(self.device)
+        here.wait_stream(self._copies)
+        copied.record_stream(here)
+        return copied.to(self._dtype, memory_format=self._format)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self._precision == "bf16" else nullcontext()
@@ -228,9 +252,13 @@ class TorchEngine(Engine):
     def put(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes what `tensors` gave, here or on other ranks."""
         state.put(self._method, self._optimizer, tensors)
-        self._is_whole = True
+        self._is_whole, self._told = True, None
 
-    def _check_whole(self) -> None:
+    def _check_whole(self, looks: bool = True) -> None:
+        """Whether this may be used; `looks`: at the last step's loss too, for which it waits."""
+        if looks and self._is_whole and self._told is not None:
+            told, self._told = self._told, None
+            self._look(told, changed=True)
         if not self._is_whole:
             remedy = "an error or Ctrl-C ended a step in its middle; load the last checkpoint"
             raise ValueError(f"engine = half changed: {remedy}")

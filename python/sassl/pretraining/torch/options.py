@@ -26,6 +26,8 @@ class Torch:
         channels_last: how images and weights lie in memory; None: on a GPU.
         compile: networks by `torch.compile`: a minute or more before the first step, faster ones after it; or the name of its
             backend.
+        ahead: whether the loss is looked at one step late, so that the device never waits; one that is not finite is told when
+            a step was made of it. None: on a GPU.
         group: a process group of torch.distributed whose ranks are one engine; None: the default group, if there is one; else
             the one that torchrun's or srun's environment tells of, which is made here and ended with the process.
     """
@@ -34,6 +36,7 @@ class Torch:
     precision: str | None = None
     channels_last: bool | None = None
     compile: bool | str = False
+    ahead: bool | None = None
     group: Any = None
 
     def __post_init__(self) -> None:

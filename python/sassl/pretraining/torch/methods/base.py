@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...._sassl import initial_state
+from ...._sassl import backbone_names, initial_state
 from ...config import Config
 from ...engines import State
 from ..backbones import build
@@ -49,6 +49,8 @@ class Method(nn.Module):
 
     #: Networks that keep the largest rate, where the others follow the schedule.
     fixed_lr: frozenset[str] = frozenset()
+    #: Whether the native engine has it too, under the same names.
+    is_native = False
     #: Parts of the global batch that norms take apart.
     parts = 1
 
@@ -74,8 +76,8 @@ class Method(nn.Module):
         """What comes after the optimizer has updated the networks that learn."""
 
     def first_state(self, config: Config) -> State | None:
-        """What a run begins with: the native engine's, so that both are one run; None: what the module was made with."""
-        return initial_state(config.core())
+        """What a run begins with: the native engine's, where it is one run; None: what the module was made with."""
+        return initial_state(config.core()) if self.is_native and config.backbone.name in backbone_names() else None
 
     def check_batch(self, batch: int) -> None:
         """Raises a ValueError where steps of so many images, of all ranks together, cannot be."""

@@ -16,6 +16,8 @@ from .base import Forward, Method, follow, follower, register
 class BYOL(Method):
     """Each view's prediction of the other's projection by the target, which follows the online network."""
 
+    is_native = True
+
     def __init__(self, config: Config, world: World) -> None:
         super().__init__(config, world)
         own = self.settings

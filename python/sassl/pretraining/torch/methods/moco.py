@@ -25,6 +25,7 @@ _STEPS = 1 << 20
 class MoCoV2(Method):
     """Queries against the other view's key, which a slow copy of the network makes, and a queue of older ones."""
 
+    is_native = True
     queue: Tensor
 
     def __init__(self, config: Config, world: World) -> None:

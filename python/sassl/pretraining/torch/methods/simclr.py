@@ -16,6 +16,8 @@ from .base import Forward, Method, register
 class SimCLR(Method):
     """Both views in one batch, each against all others of all ranks."""
 
+    is_native = True
+
     def __init__(self, config: Config, world: World) -> None:
         super().__init__(config, world)
         own = self.settings

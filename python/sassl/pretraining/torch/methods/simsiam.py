@@ -15,6 +15,8 @@ from .base import Forward, Method, register
 class SimSiam(Method):
     """Each view's prediction of the other's projection, which gives no gradient."""
 
+    is_native = True
+
     def __init__(self, config: Config, world: World) -> None:
         super().__init__(config, world)
         own = self.settings

@@ -1,0 +1,73 @@
+"""What a step tells, on its way from the device: nobody waits for it before it is looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Told:
+    """A loss and what is watched.
+
+    Args:
+        values: the loss first, on whatever device.
+        names: of the others.
+    """
+
+    def __init__(self, values: Tensor, names: list[str]) -> None:
+        self.names = names
+        self._event = None
+        self._values = values
+        if values.is_cuda:
+            self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            self._values.copy_(values, non_blocking=True)
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._event.record()
+
+    def read(self) -> list[float]:
+        """The values.
+
+        Raises:
+            ValueError: a loss that is not finite.
+        """
+        if self._event is not None:
+            self._event.synchronize()
+        values: list[float] = self._values.tolist()
+        if not np.isfinite(values[0]):
+            remedy = "the run has diverged: lower the learning rate, and go on from the last checkpoint"
+            raise ValueError(f"loss = {values[0]}: {remedy}")
+        return values
+
+    @property
+    def loss(self) -> Value:
+        """The loss, to be looked at."""
+        return Value(self, 0)
+
+    @property
+    def watched(self) -> dict[str, Value]:
+        """What is watched, to be looked at."""
+        return {name: Value(self, at + 1) for at, name in enumerate(self.names)}
+
+
+class Value:
+    """One of what a step tells: `float` waits for it."""
+
+    def __init__(self, told: Told, at: int) -> None:
+        self._told, self._at = told, at
+
+    def __float__(self) -> float:
+        return self._told.read()[self._at]
+
+
+class Features:
+    """Features on the device, which numpy copies when it takes them as an array."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self._rows = rows
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.float32]:
+        return self._rows.float().cpu().numpy().astype(dtype or np.float32, copy=False)
