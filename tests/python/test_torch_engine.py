@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sassl
-from conftest import need
+from conftest import coloured, need
+from sassl import cli
 from sassl._sassl import checkpoint_metadata
 from sassl.data import Arrays
 from sassl.pretraining import PRESETS, Native, Pretraining, Rates, Torch
@@ -82,7 +83,7 @@ def equal(one, other):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_is_the_native_engines(method):
     settings = config(method, weight_decay=0.0)
-    native, engine = Native(settings, 2), ENGINES["torch"](settings, 2)
+    native, engine = Native(settings, 2), ENGINES["torch"](settings, 1)
     begun = native.state()
     assert list(begun) == list(engine.state())
     assert equal(begun, engine.state())
@@ -142,7 +143,7 @@ def test_optimizers_are_the_native_engines(optimizer):
         given["momentum"] = None
     base = config("simsiam").changed(optimizer=optimizer["optimizer"])
     settings = base.changed(**{name: x for name, x in given.items() if x is not None})
-    native, engine = Native(settings, 2), ENGINES["torch"](settings, 2)
+    native, engine = Native(settings, 2), ENGINES["torch"](settings, 1)
     native.load_state(smooth(native.state()))
     # Its second step has a memory, which the other engine takes over.
     native.step(*views(seed=1), RATES)
@@ -167,7 +168,7 @@ def test_backbones_are_the_native_engines(arch):
     for small_stem in (True, False) if arch == "resnet18" else (None,):
         stem = {} if small_stem is None else {"small_stem": small_stem}
         settings = PRESETS["simclr"].changed(arch=arch, dim=8, hidden_dim=8, **stem)
-        native, engine = Native(settings, 2), ENGINES["torch"](settings, 2)
+        native, engine = Native(settings, 2), ENGINES["torch"](settings, 1)
         state = {
             name: x if "running" not in name else rng.uniform(0.5, 2, x.shape).astype(np.float32)
             for name, x in native.backbone().items()
@@ -193,7 +194,7 @@ def test_backbones_are_the_native_engines(arch):
 @pytest.mark.parametrize("method", ["moco-v2-symmetric", "byol", "simclr"])
 def test_a_checkpoint_goes_from_engine_to_engine(method, tmp_path):
     settings = config(method, optimizer="adamw" if method == "byol" else "lars" if method == "simclr" else "sgd")
-    native, engine = Native(settings, 2), ENGINES["torch"](settings, 2)
+    native, engine = Native(settings, 2), ENGINES["torch"](settings, 1)
     for step in range(2):
         native.step(*views(seed=step), RATES)
     native.save(tmp_path / "a.safetensors", {"config": settings.core()})
@@ -220,7 +221,7 @@ def test_runs_are_stopped_and_go_on_in_either_engine(tmp_path):
         raise RuntimeError("as asked")
 
     def model(engine):
-        return Pretraining.from_config(config("moco-v2-split"), engine=engine, threads=2)
+        return Pretraining.from_config(config("moco-v2-split"), engine=engine, threads=1)
 
     straight = model("torch").fit(images, **options)
     losses = [row["loss"] for row in straight.history]
@@ -237,6 +238,20 @@ def test_runs_are_stopped_and_go_on_in_either_engine(tmp_path):
         assert checkpoint_metadata(last)["engine"] == "torch"
         loaded, zeros = Pretraining.load(last), np.zeros((2, 20, 20, 3), np.uint8)
         assert np.allclose(loaded.encode(zeros), resumed.encode(zeros), atol=1e-4)
+
+
+def test_the_command_takes_an_engine(tmp_path, capsys):
+    data = coloured(tmp_path, {"train": 4}) / "train"
+    out = tmp_path / "run"
+    words = ["pretrain", "--data", str(data), "--out", str(out), "--engine", "torch", "--threads", "1"]
+    sizes = ["--arch", "resnet18", "--epochs", "1", "--batch-size", "4", "--input-size", "16", "--style", "off"]
+    assert cli.main([*words, "simclr", *sizes, "--set", "small_stem=true"]) == 0
+    last = max(out.glob("checkpoint-*"))
+    assert checkpoint_metadata(last)["engine"] == "torch"
+    # The other engine goes on with it, and says so.
+    words[words.index("torch")] = "native"
+    assert cli.main([*words, "--resume", "--epochs", "1"]) == 0
+    assert 'the checkpoint is of engine="torch"; the run goes on by "native"' in capsys.readouterr().err
 
 
 def test_auto_is_the_native_engine_where_there_is_no_gpu(monkeypatch):

@@ -93,8 +93,11 @@ def gather_error(group):
 
 def agreements(group, folder):
     """What ranks tell each other, and errors that reach all of them."""
-    engine = Torch(device="cpu", group=group)(config("moco-v2, 8 parts"), 1)
+    # Without a word, the default group is taken.
+    given = None if group is dist.group.WORLD else group
+    engine = Torch(device="cpu", group=given)(config("moco-v2, 8 parts"), 1)
     ranks = engine.ranks
+    assert ranks.world_size == dist.get_world_size(group)
     assert ranks.broadcast(("of", ranks.rank)) == ("of", 0)
     assert [ranks.agree(ranks.rank == one) for one in range(ranks.world_size)] == [True] * ranks.world_size
     assert not ranks.agree(False)

@@ -70,6 +70,12 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--keep", type=int, default=2, help="checkpoints that stay (default: %(default)s)")
     sub.add_argument("--tensorboard", action="store_true", help="write scalars for TensorBoard into the folder")
     sub.add_argument("--threads", type=int, help="of a step and of the loader (default: all cores)")
+    sub.add_argument(
+        "--engine",
+        choices=tuple(pretraining.ENGINES),
+        default="native",
+        help="what takes the steps: native, on CPUs; torch, on GPUs, also under torchrun or srun; auto (default: %(default)s)",
+    )
 
 
 def usual() -> dict[str, Any]:
@@ -97,7 +103,9 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("expected either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
     check_styles("--style", args.style, "default", "batch", "off")
     model = begin(args)
-    tell(str(model.config))
+    is_first = model.engine.ranks.rank == 0
+    if is_first:
+        tell(str(model.config))
     backbone = args.out / "backbone.safetensors"
     if not args.resume and os.path.lexists(backbone):
         raise FileExistsError(f"{backbone}: would be overwritten at the end; choose another folder")
@@ -115,6 +123,8 @@ def run(args: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"; to go on: {shlex.join(again(args))}") from None
+    if not is_first:
+        return 0
     model.export_backbone(backbone)
     say(f"{args.out}: {len(model.history)} epochs, loss {model.history[-1]['loss']:.4g}; backbone.safetensors")
     for line in usage(model, backbone):
@@ -128,7 +138,8 @@ def begin(args: argparse.Namespace) -> pretraining.Pretraining:
     styles = None if kept is None or not kept.exists() else kept
     goes_on = args.resume and has_checkpoint(args.out)
     config = configuration(args)
-    model = pretraining.Pretraining.from_config(config, styles=styles, init=not goes_on, threads=args.threads)
+    own = {"threads": args.threads, "engine": args.engine}
+    model = pretraining.Pretraining.from_config(config, styles=styles, init=not goes_on, **own)
     if args.init is not None:
         model.load_backbone(args.init)
     return model
@@ -148,7 +159,7 @@ def again(args: argparse.Namespace) -> list[str]:
     """The command that goes on with a run: its settings are in its folder, the other options are given once more."""
     words = ["sassl", "pretrain", "--data", str(args.data), "--out", str(args.out), "--resume"]
     defaults = usual()
-    for name in ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "threads"):
+    for name in ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "threads", "engine"):
         if getattr(args, name) != defaults[name]:
             words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     return [*words, "--tensorboard"] if args.tensorboard else words

@@ -68,6 +68,8 @@ class Loop:
         # Of the epoch so far.
         self._images, self._seconds = 0, 0.0
         self._sums: dict[str, float] = {}
+        # The engine of the checkpoint that the run goes on from.
+        self._was: str | None = None
         # The last step's place and numbers, which are still to be looked at.
         self._ahead: tuple[int, int, dict[str, SupportsFloat]] | None = None
 
@@ -90,6 +92,10 @@ class Loop:
                 self._log(progress)
             if told := stem_warning(self._config):
                 progress.note(told)
+            if self._was not in (None, self._model.engine.name):
+                progress.note(
+                    f'the checkpoint is of engine="{self._was}"; the run goes on by "{self._model.engine.name}"'
+                )
             if self._tensorboard and self._folder is not None:
                 board = TensorBoard(self._folder.path, done, progress.warn)
             with _stopping() as asked:
@@ -295,7 +301,7 @@ class Loop:
                 self._loader.load_state_dict({**found["loader"], "epoch": epoch, "batch": batch})
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from None
-        self._model.engine.load(path)
+        self._was = self._model.engine.load(path)["engine"]
         self._model.history = History(found["history"])
         so_far = found["so_far"]
         self._images, self._seconds, self._sums = so_far["images"], so_far["seconds"], so_far["sums"]

@@ -42,7 +42,7 @@ class World:
     def exchange(self, rows: Tensor, order: Tensor) -> Tensor:
         """Rows of the global batch in another order, without a gradient: row i of all ranks' becomes row order[i]."""
         if self.size == 1:
-            return rows[order.to(rows.device)]
+            return rows[_there(order, rows)]
         share = len(rows)
         wanted = order.view(self.size, share)
         owners = wanted // share
@@ -50,14 +50,14 @@ class World:
         received = rows.new_empty(rows.shape)
         dist.all_to_all_single(
             received,
-            rows[torch.cat(mine).to(rows.device)],
+            rows[_there(torch.cat(mine), rows)],
             torch.bincount(owners[self.rank], minlength=self.size).tolist(),
             [len(part) for part in mine],
             group=self.group,
         )
         # What came stands by the ranks that sent it, and of each in the order in which it is wanted.
         came = owners[self.rank].argsort(stable=True)
-        return received[came.argsort().to(rows.device)]
+        return received[_there(came.argsort(), rows)]
 
     @torch.no_grad()
     def sum(self, values: Tensor) -> Tensor:
@@ -87,6 +87,11 @@ class World:
                 [one.numel() for one in bucket]
             )
             torch._foreach_copy_(bucket, [part.view(one.shape) for part, one in zip(parts, bucket, strict=True)])
+
+
+def _there(places: Tensor, rows: Tensor) -> Tensor:
+    """Where the rows are, and nobody waits for them."""
+    return places.to(rows.device, non_blocking=True)
 
 
 def gather(rows: Tensor, group: Any) -> Tensor:

@@ -5,7 +5,6 @@ before_step, loss of this rank's rows, its sum over ranks, gradients, their sum 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -29,7 +28,7 @@ class TorchEngine(Engine):
     """What `options.Torch` makes; the arguments are its fields.
 
     Args:
-        threads: of a step on the CPU; None: this rank's share of the cores.
+        threads: of a step on the CPU, which are this process's torch's then; None: this rank's share of the cores.
     """
 
     name = "torch"
@@ -48,10 +47,12 @@ class TorchEngine(Engine):
     ) -> None:
         if config.method.name not in METHODS:
             raise ValueError(f'method = {config.method.name!r}: engine="torch" has {", ".join(METHODS)}')
-        here = launch.place(os.environ)
+        here = launch.here(group)
         self.device = launch.device_of(device, here)
         self._config, self._threads = config, launch.threads_of(threads, here)
         group = launch.join(group, here, self.device)
+        if self.device.type == "cpu" and (threads is not None or group is not None):
+            torch.set_num_threads(self._threads)
         self.ranks, self._world = Alone() if group is None else Processes(group), World(group)
         check_same(self.ranks, "config", config.nested())
         on_gpu = self.device.type == "cuda"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import socket
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -27,6 +28,11 @@ class Place(NamedTuple):
     #: Where rank 0 waits for the others.
     address: str
     port: int
+
+
+def here(group: Any) -> Place | None:
+    """This process's place, where no group tells it."""
+    return place(os.environ) if group is None and not (dist.is_available() and dist.is_initialized()) else None
 
 
 def place(environ: Mapping[str, str]) -> Place | None:
@@ -78,7 +84,7 @@ def first_host(hosts: str) -> str:
     return "".join(part or "" for part in found.groups())
 
 
-def device_of(given: str | None, here: Place | None) -> torch.device:
+def device_of(given: str | None, own: Place | None) -> torch.device:
     """This process's device: as given, else the GPU of its number on its machine, else the CPU.
 
     Raises:
@@ -88,7 +94,7 @@ def device_of(given: str | None, here: Place | None) -> torch.device:
         return torch.device(given)
     if given is None and not torch.cuda.is_available():
         return torch.device("cpu")
-    count, local_rank = torch.cuda.device_count(), _local_rank(here)
+    count, local_rank = torch.cuda.device_count(), _local_rank(own)
     # srun may show each of its processes one GPU alone.
     if count != 1 and local_rank >= count:
         raise ValueError(
@@ -97,31 +103,59 @@ def device_of(given: str | None, here: Place | None) -> torch.device:
     return torch.device("cuda", local_rank if count > 1 else 0)
 
 
-def _local_rank(here: Place | None) -> int:
-    if here is not None:
-        return here.local_rank
+def _local_rank(own: Place | None) -> int:
+    if own is not None:
+        return own.local_rank
     # A group that others made.
     return int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))
 
 
-def join(group: Any, here: Place | None, device: torch.device) -> Any:
-    """The process group: as given, else the default one, which stays its maker's; else one that is made here. None: alone."""
-    if group is not None or (dist.is_available() and dist.is_initialized()):
-        group = group or dist.group.WORLD
-        return group if dist.get_world_size(group) > 1 else None
-    if here is None:
-        return None
-    os.environ.setdefault("MASTER_ADDR", here.address)
-    os.environ.setdefault("MASTER_PORT", str(here.port))
-    on_gpu = device.type == "cuda"
-    dist.init_process_group(
-        "nccl" if on_gpu else "gloo",
-        rank=here.rank,
-        world_size=here.ranks,
-        device_id=device if on_gpu else None,
-    )
+def join(group: Any, own: Place | None, device: torch.device) -> Any:
+    """The process group: as given, else the default one, which stays its maker's; else one that is made here. None: alone.
+
+    Raises:
+        ValueError: two ranks have one GPU; torch has no NCCL.
+    """
+    if group is None and not _OWN and (own is None or dist.is_initialized()):
+        group = dist.group.WORLD if dist.is_available() and dist.is_initialized() else None
+    elif group is None:
+        if not _OWN:
+            assert own is not None
+            _OWN.append(_made(own, device))
+        group = _OWN[0]
+    return group if group is not None and dist.get_world_size(group) > 1 else None
+
+
+#: The group that was made here.
+_OWN: list[Any] = []
+
+
+def _made(own: Place, device: torch.device) -> Any:
+    """A group of gloo, by which processes agree; on GPUs another one of NCCL beside it."""
+    os.environ.setdefault("MASTER_ADDR", own.address)
+    os.environ.setdefault("MASTER_PORT", str(own.port))
+    dist.init_process_group("gloo", rank=own.rank, world_size=own.ranks)
     atexit.register(_end)
-    return dist.group.WORLD
+    if device.type != "cuda":
+        return dist.group.WORLD
+    check_devices(device)
+    if not dist.is_nccl_available():
+        raise ValueError(f"device = {device}: this torch has no NCCL, by which GPUs send; give device='cpu'")
+    torch.cuda.set_device(device)
+    group: Any = dist.new_group(backend="nccl")
+    # The first message connects; better now than within a step.
+    dist.barrier(group, device_ids=[device.index])
+    return group
+
+
+def check_devices(device: torch.device) -> None:
+    """Raises a ValueError, on all ranks, where two have one GPU."""
+    mine = f"GPU {torch.cuda.get_device_properties(device).uuid} of {socket.gethostname()}"
+    all_of_them: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(all_of_them, mine)
+    for one in all_of_them:
+        if len(ranks := [rank for rank, other in enumerate(all_of_them) if other == one]) > 1:
+            raise ValueError(f"device = {device}: ranks {', '.join(map(str, ranks))} have one {one}; give each its own")
 
 
 def _end() -> None:
@@ -129,11 +163,16 @@ def _end() -> None:
         dist.destroy_process_group()
 
 
-def threads_of(given: int | None, here: Place | None) -> int:
+def threads_of(given: int | None, own: Place | None) -> int:
     """Threads of this process: as given, as SASSL_THREADS says, else its share of the machine's cores."""
     if given is not None:
         return given
     if (text := os.environ.get("SASSL_THREADS", "")).isdecimal():
         return max(1, int(text))
+    if own is None and (text := os.environ.get("LOCAL_WORLD_SIZE", "")).isdecimal():
+        # A group that others made.
+        local_ranks = int(text)
+    else:
+        local_ranks = 1 if own is None else own.local_ranks
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // (1 if here is None else here.local_ranks))
+    return max(1, cores // local_ranks)

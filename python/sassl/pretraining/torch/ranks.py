@@ -35,6 +35,8 @@ class Processes(Ranks):
         self._first = dist.get_global_rank(group, 0)
         if dist.get_backend(group) == "gloo":
             self._group = group
+        elif dist.get_backend() == "gloo" and self.world_size == dist.get_world_size():
+            self._group = dist.group.WORLD
         else:
             if group not in _CONTROL:
                 _CONTROL[group] = dist.new_group(dist.get_process_group_ranks(group), backend="gloo")
