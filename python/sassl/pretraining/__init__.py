@@ -10,7 +10,7 @@
 
     sassl.MoCoV2(preset="moco-v2-cifar10")  # PRESETS has the published settings
 
-Everything between two views and changed weights is native; only the loop over batches is here.
+The loop over batches is here. What makes changed weights of two views is an engine: the native one, in Rust, or torch's.
 """
 
 from __future__ import annotations

@@ -207,9 +207,9 @@ class Pretraining(Weights):
                 that the run needs is another's file.
             OSError: the first checkpoint or the last one that cannot be written; this object is whole, and `save` writes it
                 elsewhere. Of those between a line tells, those before them stay, and the run goes on.
-            KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after a last checkpoint if there is a folder. Signals that are ignored
-                (nohup) or have a handler of the caller's are left alone. Such a handler cannot use this object during a step:
-                let it set a flag, and look at the flag in `on_step`.
+            KeyboardInterrupt: Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, after a last checkpoint if there is a folder. Signals that
+                are ignored (nohup) or have a handler of the caller's are left alone. Such a handler cannot use this object
+                during a step: let it set a flag, and look at the flag in `on_step`.
         """
         keep = whole("keep", keep, 1)
         if checkpoint_every is not None:
