@@ -205,7 +205,7 @@ def test_a_checkpoint_goes_from_engine_to_engine(method, tmp_path):
     engine.save(tmp_path / "b.safetensors", {"config": settings.core()})
     again = Native(settings, 2)
     told = again.load(tmp_path / "b.safetensors")
-    assert (told["engine"], told["world_size"]) == ("torch", "1")
+    assert (told["engine"], told["world_size"], told["precision"]) == ("torch", "1", "float32")
     assert equal(again.state(), engine.state())
     # Of weights that have drifted apart by rounding alone.
     expected, got = native.step(*views(seed=3), RATES), again.step(*views(seed=3), RATES)

@@ -108,6 +108,9 @@ class Engine(Protocol):
     name: str
     ranks: Ranks = Alone()
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def threads(self) -> int:
         """How many images are made at a time for it."""

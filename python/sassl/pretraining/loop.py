@@ -92,6 +92,8 @@ class Loop:
                 self._log(progress)
             if told := stem_warning(self._config):
                 progress.note(told)
+            if self._model.engine.name != "native":
+                progress.note(f"engine: {self._model.engine}")
             if self._was not in (None, self._model.engine.name):
                 progress.note(
                     f'the checkpoint is of engine="{self._was}"; the run goes on by "{self._model.engine.name}"'

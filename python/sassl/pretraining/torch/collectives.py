@@ -7,8 +7,10 @@ goes by functional collectives: `torch.compile` makes those of in-place ones zer
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import torch
 import torch.distributed as dist
@@ -22,6 +24,17 @@ _scatter_sum = getattr(functional, "reduce_scatter_single", None) or functional.
 _BUCKET = 32 << 20
 
 
+#: Whatever holds a process group here.
+_WORLDS: WeakSet[World] = WeakSet()
+
+
+@atexit.register
+def let_go() -> None:
+    """At the end nobody holds a group any more: gloo's threads would outlive what they need, and abort the process."""
+    for world in _WORLDS:
+        world.group = None
+
+
 class World:
     """The ranks of an engine, and which of them this one is; one process alone sends nothing.
 
@@ -31,6 +44,7 @@ class World:
 
     def __init__(self, group: Any = None) -> None:
         self.group = group
+        _WORLDS.add(self)
         self.size = 1 if group is None else dist.get_world_size(group)
         self.rank = 0 if group is None else dist.get_rank(group)
 

@@ -5,6 +5,7 @@ before_step, loss of this rank's rows, its sum over ranks, gradients, their sum 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -254,6 +255,14 @@ class TorchEngine(Engine):
         """Takes what `tensors` gave, here or on other ranks."""
         state.put(self._method, self._optimizer, tensors)
         self._is_whole, self._told = True, None
+
+    def save(self, path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
+        """Writes a checkpoint, which tells how it came about."""
+        super().save(path, {**metadata, "torch": torch.__version__, "precision": self._precision})
+
+    def __str__(self) -> str:
+        ranks = f", {self._world.size} ranks" if self._world.size > 1 else ""
+        return f"torch {torch.__version__} on {self.device} in {self._precision}{ranks}"
 
     def _check_whole(self, looks: bool = True) -> None:
         """Whether this may be used; `looks`: at the last step's loss too, for which it waits."""

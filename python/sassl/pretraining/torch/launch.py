@@ -13,6 +13,8 @@ from zlib import crc32
 import torch
 import torch.distributed as dist
 
+from .collectives import World, let_go
+
 #: Ports of runs under Slurm: above those that systems keep, below those that they give away.
 _PORTS = range(20_000, 32_000)
 
@@ -94,7 +96,8 @@ def device_of(given: str | None, own: Place | None) -> torch.device:
         return torch.device(given)
     if given is None and not torch.cuda.is_available():
         return torch.device("cpu")
-    count, local_rank = torch.cuda.device_count(), _local_rank(own)
+    count = torch.cuda.device_count()
+    local_rank = _local_rank(own) if count else 0
     # srun may show each of its processes one GPU alone.
     if count != 1 and local_rank >= count:
         raise ValueError(
@@ -121,13 +124,13 @@ def join(group: Any, own: Place | None, device: torch.device) -> Any:
     elif group is None:
         if not _OWN:
             assert own is not None
-            _OWN.append(_made(own, device))
-        group = _OWN[0]
+            _OWN.append(World(_made(own, device)))
+        group = _OWN[0].group
     return group if group is not None and dist.get_world_size(group) > 1 else None
 
 
 #: The group that was made here.
-_OWN: list[Any] = []
+_OWN: list[World] = []
 
 
 def _made(own: Place, device: torch.device) -> Any:
@@ -159,6 +162,7 @@ def check_devices(device: torch.device) -> None:
 
 
 def _end() -> None:
+    let_go()
     if dist.is_initialized():
         dist.destroy_process_group()
 

@@ -72,7 +72,7 @@ class PartNorm(_BatchNorm):
             raise ValueError(f"{norm}: expected running statistics and a momentum; the engine's norms have both")
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine)
         self._parameters, self._buffers = norm._parameters, dict(norm._buffers)
-        self.parts, self.group = parts, world.group
+        self.parts, self.world = parts, world
         share = None if parts.are_local else torch.tensor(parts.shares())[..., None]
         self.register_buffer("share", share, persistent=False)
 
@@ -102,7 +102,7 @@ class PartNorm(_BatchNorm):
 
     def _across(self, x: Tensor) -> Tensor:
         spans = self.parts.spans(len(x))
-        y, mean, var = _Across.apply(x, self.weight, self.bias, self.share, spans, self.eps, self.group)
+        y, mean, var = _Across.apply(x, self.weight, self.bias, self.share, spans, self.eps, self.world.group)
         n = len(x) * self.parts.ranks // self.parts.count * x[0, 0].numel()
         self._track(mean.mean(0), var.mean(0) * (n / max(n - 1, 1)))
         return y

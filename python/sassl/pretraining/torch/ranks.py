@@ -16,11 +16,12 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import _get_default_store
 
 from ..engines import Ranks
+from .collectives import World
 
 #: Where a rank that ends by an error tells it, and how long the others look there.
 _ERROR, _SECONDS = "sassl.error", 3.0
-#: Groups of gloo beside those of NCCL, each made once.
-_CONTROL: dict[Any, Any] = {}
+#: Groups of gloo beside those of NCCL, by the names of these.
+_CONTROL: dict[str, World] = {}
 
 
 class Processes(Ranks):
@@ -33,34 +34,29 @@ class Processes(Ranks):
     def __init__(self, group: Any) -> None:
         self.rank, self.world_size = dist.get_rank(group), dist.get_world_size(group)
         self._first = dist.get_global_rank(group, 0)
-        if dist.get_backend(group) == "gloo":
-            self._group = group
-        elif dist.get_backend() == "gloo" and self.world_size == dist.get_world_size():
-            self._group = dist.group.WORLD
-        else:
-            if group not in _CONTROL:
-                _CONTROL[group] = dist.new_group(dist.get_process_group_ranks(group), backend="gloo")
-            self._group = _CONTROL[group]
+        if dist.get_backend(group) != "gloo":
+            group = _beside(group, self.world_size)
+        self._world = World(group)
 
     def agree(self, flag: bool) -> bool:
         """Whether any of them says so."""
         told = torch.tensor([int(flag)])
         with self.hearing():
-            dist.all_reduce(told, dist.ReduceOp.MAX, self._group)
+            dist.all_reduce(told, dist.ReduceOp.MAX, self._world.group)
         return bool(told.item())
 
     def broadcast(self, value: Any) -> Any:
         """That of rank 0."""
         held = [value]
         with self.hearing():
-            dist.broadcast_object_list(held, self._first, self._group)
+            dist.broadcast_object_list(held, self._first, self._world.group)
         return held[0]
 
     def gather(self, value: Any) -> list[Any]:
         """Those of all ranks."""
         held: list[Any] = [None] * self.world_size
         with self.hearing():
-            dist.all_gather_object(held, value, self._group)
+            dist.all_gather_object(held, value, self._world.group)
         return held
 
     def fail(self, error: BaseException | None) -> None:
@@ -88,6 +84,16 @@ class Processes(Ranks):
             if (told := _word()) is not None:
                 raise RuntimeError(told) from error
             raise
+
+
+def _beside(group: Any, size: int) -> Any:
+    """The default group, where it is gloo's and has the same ranks; else one that is made once."""
+    if dist.get_backend() == "gloo" and size == dist.get_world_size():
+        return dist.group.WORLD
+    name = group.group_name
+    if name not in _CONTROL:
+        _CONTROL[name] = World(dist.new_group(dist.get_process_group_ranks(group), backend="gloo"))
+    return _CONTROL[name].group
 
 
 def _word() -> str | None:
