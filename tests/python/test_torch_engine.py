@@ -53,7 +53,7 @@ def config(name="simclr", **settings):
     return base.changed(**{key: value for key, value in given.items() if key in base.flat() or key in settings})
 
 
-def views(n=12, size=16, seed=0):
+def views(n=16, size=16, seed=0):
     """Two views that have something in common, (2, N, size, size, 3)."""
     rng = np.random.default_rng(seed)
     rough = rng.random((n, 4, 4, 3)).repeat(size // 4, 1).repeat(size // 4, 2)
@@ -265,7 +265,7 @@ def test_what_cannot_be_is_an_error_and_changes_nothing():
     state = engine.state()
     left, right = views()
     for images, told in (
-        ((left, right[:8]), r"right views: expected shape \(12, 16, 16, 3\), as the left ones"),
+        ((left, right[:8]), r"right views: expected shape \(16, 16, 16, 3\), as the left ones"),
         ((left[..., :2], right[..., :2]), r"left views: expected shape \(N, H, W, 3\) or \(N, 3, H, W\)"),
         ((left, np.where(right > 1, np.nan, right)), "right views: expected finite values"),
         ((left[:6], right[:6]), "splits = 4: expected the batch of 6"),

@@ -125,6 +125,21 @@ def images():
     return Arrays(rng.integers(0, 256, (50, 12, 12, 3), np.uint8), [0, 1] * 25)
 
 
+class Uneven:
+    """Batches of others, which tell one size and have another."""
+
+    batch_size = 8
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return 1
+
+    def __iter__(self):
+        yield [[np.zeros((self.rows, SIDE, SIDE, 3), np.float32)] * 2]
+
+
 def fitted(group, folder):
     """A run through loader, loop and folder, that is stopped by a signal to one rank, and goes on; and what it tells."""
     made = []
@@ -155,6 +170,8 @@ def fitted(group, folder):
         batches = [[[np.zeros((8, 8, 8, 3), np.float32)] * 2]] * (2 if rank else 3)
         with pytest.raises(ValueError, match=r"len\(data\) = 2: of rank 1; rank 0 has 3"):
             model().fit(batches, quiet=True)
+        with pytest.raises(ValueError, match=r"rows of batch 1 = 6: of rank 1; rank 0 has 8"):
+            model().fit(Uneven(8 - 2 * rank), quiet=True)
         other = Arrays(np.full((50, 12, 12, 3), rank, np.uint8), [0, 1] * 25)
         with pytest.raises(ValueError, match=r"data = .*of rank 1; rank 0 has"):
             model().fit(other, quiet=True)

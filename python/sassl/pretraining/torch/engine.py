@@ -63,7 +63,7 @@ class TorchEngine(Engine):
         # What the last step told, and was not looked at.
         self._told: Told | None = None
         self._copies = torch.cuda.Stream(self.device) if on_gpu else None  # type: ignore[no-untyped-call]
-        is_last = on_gpu if channels_last is None else channels_last
+        is_last = dtype == torch.float32 if channels_last is None else channels_last
         self._format = torch.channels_last if is_last else torch.contiguous_format
         self._dtype = dtype
         with torch.random.fork_rng(devices=[]):

@@ -23,7 +23,7 @@ class Torch:
         precision: "bf16": networks in bfloat16 by autocast, while weights, losses, statistics of norms, the queue, momentum
             encoders and optimizers stay float32; "float32"; "float64", of all, for comparisons. None: "bf16" on a GPU, else
             "float32".
-        channels_last: how images and weights lie in memory; None: on a GPU.
+        channels_last: how images and weights lie in memory; None: so, but in float64.
         compile: networks by `torch.compile`: a minute or more before the first step, faster ones after it; or the name of its
             backend.
         ahead: whether the loss is looked at one step late, so that the device never waits; one that is not finite is told when
