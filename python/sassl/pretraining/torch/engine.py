@@ -122,7 +122,7 @@ class TorchEngine(Engine):
         self._is_whole = False
         method = self._method
         self._optimizer.zero_grad(set_to_none=True)
-        with self._hearing():
+        with self._hearing(), launch.on(self.device):
             method.before_step(rates.momentum)
             with self._autocast():
                 made = method(*views)
