@@ -185,21 +185,19 @@ class TorchEngine(Engine):
         self.check_batch(len(left) * self._world.size)
         return [self._images(f"{name} views", images) for name, images in (("left", left), ("right", right))]
 
-    def _images(self, name: str, images: NDArray[np.float32]) -> Tensor:
-        """(N, 3, H, W) on the device."""
-        array = np.asarray(images)
-        if array.ndim != 4 or 3 not in (array.shape[1], array.shape[3]) or not array.size:
-            raise ValueError(f"{name}: expected shape (N, H, W, 3) or (N, 3, H, W), got {array.shape}")
-        # Arrays that cannot be written are copied: torch knows none.
-        tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
-        tensor = tensor.permute(0, 3, 1, 2) if array.shape[3] == 3 else tensor
+    def _images(self, name: str, images: NDArray[np.float32] | Tensor) -> Tensor:
+        """(N, 3, H, W) on the device; a tensor may be there already."""
+        tensor = images if isinstance(images, Tensor) else _tensor(np.asarray(images))
+        if tensor.ndim != 4 or 3 not in (tensor.shape[1], tensor.shape[3]) or not tensor.numel():
+            raise ValueError(f"{name}: expected shape (N, H, W, 3) or (N, 3, H, W), got {tuple(tensor.shape)}")
+        tensor = tensor.permute(0, 3, 1, 2) if tensor.shape[3] == 3 else tensor
         if (side := min(tensor.shape[2:])) < (least := self._config.backbone.least_side):
             raise ValueError(
                 f"input_size = {side}: {self._config.backbone.name} takes views of at least {least} pixels"
             )
         if self.device.type == "cpu" and not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name}: expected finite values")
-        if self._copies is None:
+        if self._copies is None or tensor.is_cuda:
             return tensor.to(self.device, self._dtype, memory_format=self._format)
         # Beside what the GPU is at, which a copy on its own stream would wait for.
         with torch.cuda.stream(self._copies):
@@ -272,3 +270,8 @@ class TorchEngine(Engine):
         if not self._is_whole:
             remedy = "an error or Ctrl-C ended a step in its middle; load the last checkpoint"
             raise ValueError(f"engine = half changed: {remedy}")
+
+
+def _tensor(array: NDArray[np.float32]) -> Tensor:
+    """The same memory, but of arrays that cannot be written: torch knows none."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -1,0 +1,137 @@
+"""Steps of the torch engine on a GPU against the same steps written plainly in PyTorch, eager and compiled.
+
+    pip install '.[torch]' && python tests/bench/torch_engine.py --minutes 6
+
+ResNet-50, 224x224, batches of 256, bfloat16, channels last, views on the device: milliseconds (a median), images a second and
+peak memory, the ones of most worth first. Each line is written when it is measured, into the JSON file too; what is left when
+the time is over is not measured. `--arch resnet18 --side 32 --batch 16 --device cpu` tries the script without a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sassl.pretraining import PRESETS, Rates, Torch
+from sassl.pretraining.torch.backbones import build, head
+from torch import nn
+from torch.nn.functional import cross_entropy, normalize
+
+RESULTS = Path(__file__).parent / "results"
+RATES = Rates(0.01, 0.01, 0.999)
+#: What is measured, the most worth first: a method, and whether it is compiled.
+CASES = [("simclr", False), ("simclr", True), ("moco-v2", False), ("byol", False), ("moco-v2", True), ("byol", True)]
+
+
+def settings(method: str, arch: str, side: int) -> Any:
+    return PRESETS[method].changed(arch=arch, input_size=side, optimizer="sgd", small_stem=side <= 64)
+
+
+def plain(config: Any, views: list[torch.Tensor], device: torch.device, compiled: bool) -> Callable[[], object]:
+    """SimCLR's step as people write it: torchvision's names, `nn.BatchNorm2d`, autocast, fused SGD."""
+    projector = head(config.backbone.features, 2048, 128, hidden_bias=False, last_norm=True)
+    net = nn.Sequential(build(config.backbone), projector).to(device, memory_format=torch.channels_last)
+    fused = True if device.type == "cuda" else None
+    optimizer = torch.optim.SGD(net.parameters(), 0.01, 0.9, weight_decay=1e-4, fused=fused)
+    run = torch.compile(net) if compiled else net
+    n = len(views[0])
+    others = (torch.arange(2 * n, device=device) + n) % (2 * n)
+    itself = 1e9 * torch.eye(2 * n, device=device)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16):
+            z = run(torch.cat(views))
+        z = normalize(z.float())
+        cross_entropy(z @ z.T / 0.1 - itself, others).backward()
+        optimizer.step()
+
+    return step
+
+
+def engine(config: Any, views: list[torch.Tensor], device: torch.device, compiled: bool) -> Callable[[], object]:
+    made = Torch(device=str(device), precision="bf16", compile=compiled, ahead=True)(config)
+    return lambda: made.step(*views, RATES)
+
+
+def median(call: Callable[[], object], device: torch.device, seconds: float) -> tuple[float, float]:
+    """Milliseconds of a call, and gigabytes at its peak."""
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    for _ in range(3):
+        call()
+    wait()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < 3 or (time.perf_counter() - began < seconds and len(times) < 30):
+        start = time.perf_counter()
+        # Several at a time: what works ahead is not waited for within them.
+        for _ in range(3):
+            call()
+        wait()
+        times.append((time.perf_counter() - start) / 3)
+    peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan")
+    return 1e3 * float(np.median(times)), peak
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=6)
+    parser.add_argument("--arch", default="resnet50")
+    parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--seconds", type=float, default=5, help="of measuring each")
+    parser.add_argument("--out", type=Path, help="default: tests/bench/results/torch-engine-<device>.json")
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    out = args.out or RESULTS / f"torch-engine-{name.lower().replace(' ', '-')}.json"
+    shape = (args.batch, 3, args.side, args.side)
+    views = [torch.randn(shape, device=device).to(memory_format=torch.channels_last) for _ in range(2)]
+    told: dict[str, Any] = {"device": name, "torch": torch.__version__, "date": str(date.today()), "steps": []}
+    told |= {"arch": args.arch, "side": args.side, "batch": args.batch}
+    cases = [
+        (make, method, compiled)
+        for method, compiled in CASES
+        for make in ((plain,) if method == "simclr" else ()) + (engine,)
+    ]
+    until = time.monotonic() + 60 * args.minutes
+    print(f"{name}, torch {torch.__version__}: {args.arch}, {args.side}x{args.side}, batch {args.batch}")
+    for make, method, compiled in cases:
+        # torch.compile of a ResNet-50 needs a minute or two.
+        if time.monotonic() > until - (90 if compiled else 20):
+            print(f"{method}, {make.__name__}, compiled={compiled}: not measured, the time is over")
+            continue
+        began = time.monotonic()
+        milliseconds, peak = median(
+            make(settings(method, args.arch, args.side), views, device, compiled), device, args.seconds
+        )
+        row = {"method": method, "by": make.__name__, "compiled": compiled, "ms": milliseconds, "GiB": peak}
+        row |= {"images_per_second": 1e3 * args.batch / milliseconds, "seconds_to_measure": time.monotonic() - began}
+        told["steps"].append(row)
+        out.write_text(json.dumps(told, indent=2) + "\n")
+        print(
+            f"{method:10} {make.__name__:7} {'compiled' if compiled else 'eager':9} {milliseconds:8.1f} ms "
+            f"{row['images_per_second']:8.0f} images/s {peak:6.1f} GiB",
+            flush=True,
+        )
+        torch._dynamo.reset()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    main()
