@@ -123,3 +123,31 @@ def test_rank_0_writes_what_all_have(found):
         begun = found[ranks]["begun"]
         assert state.keys() == begun.keys()
         assert all(torch.equal(torch.from_numpy(state[name]), begun[name].float()) for name in state)
+
+
+def test_a_process_takes_the_gpu_of_its_number(monkeypatch):
+    own = launch.Place(5, 8, 1, 4, "head", 1234)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for count, index in ((4, 1), (1, 0)):
+        # srun may show each process its own GPU alone.
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
+        assert launch.device_of(None, own) == launch.device_of("cuda", own) == torch.device("cuda", index)
+    for count, rank in ((4, 4), (0, 0)):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
+        with pytest.raises(ValueError, match=f"local rank {rank}: there are {count} GPUs; start one process for each"):
+            launch.device_of("cuda", own._replace(local_rank=rank))
+    assert launch.device_of("cpu", own) == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert launch.device_of(None, own) == torch.device("cpu")
+
+
+def test_a_process_has_its_share_of_the_cores(monkeypatch):
+    monkeypatch.delenv("SASSL_THREADS", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16), raising=False)
+    own = launch.Place(5, 8, 1, 4, "head", 1234)
+    assert [launch.threads_of(given, own) for given in (3, None)] == [3, 4]
+    assert launch.threads_of(None, None) == 16
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert launch.threads_of(None, None) == 8
+    monkeypatch.setenv("SASSL_THREADS", "5")
+    assert launch.threads_of(None, own) == 5
