@@ -109,6 +109,7 @@ fn sassls(threads: usize) -> Trainer {
         seed: 0,
         data: IgnoredAny,
         schedule: IgnoredAny,
+        init: IgnoredAny,
     };
     Trainer::new(config, threads).expect("a trainer")
 }
