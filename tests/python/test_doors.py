@@ -192,6 +192,19 @@ def test_the_same_views_serve_methods_of_the_package(tmp_path):
     assert run.run.data.views["views"][0][1] == {"kind": "noise", "amount": 8, "p": 0.5}
 
 
+def test_a_checkpoint_needs_no_operation_of_its_views(tmp_path, monkeypatch):
+    views = Views([RandomResizedCrop(16), Noise(), lambda image: image[::-1]], [RandomResizedCrop(16)])
+    own = {"small_stem": True, "dim": 8, "hidden_dim": 8, "views": views}
+    run = METHODS["simclr"].kind("resnet18", **own).fit(images(16), 1, batch_size=8, out=tmp_path, quiet=True)
+    monkeypatch.delitem(OPERATIONS, "noise")
+    loaded = Pretraining.load(tmp_path / "checkpoint-00001-0000000.safetensors")
+    pictures = [image for image, _ in images(4)]
+    np.testing.assert_array_equal(loaded.encode(pictures), run.encode(pictures))
+    # Its views are made no other way: neither without the operation nor with another one.
+    with pytest.raises(ValueError, match="kind = 'noise': no operation that can be rebuilt"):
+        loaded.fit(images(16), 1, batch_size=8, quiet=True)
+
+
 def test_readme_names_the_files_of_each_part():
     text = (ROOT / "README.md").read_text().split("## How to add")[1].split("\n## ")[0]
     parts = re.findall(r"^- \*\*(.+?)\*\*", text, re.MULTILINE)

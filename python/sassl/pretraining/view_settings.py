@@ -6,10 +6,11 @@ import re
 from typing import Any
 
 from ..arguments import plain
+from ..transforms.operations import OPERATIONS
 from ..transforms.plain import SASSL, identity
 from ..transforms.recipes import TwoViewTransform
 from ..transforms.style_sources import Source
-from ..transforms.views import STYLE, UNKNOWN, Views
+from ..transforms.views import UNKNOWN, Views
 from .config import METHODS, Config
 
 #: Where `Data.views` has a description of `Views`, and not a recipe's keywords.
@@ -25,7 +26,8 @@ def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare
         config: of the run.
         style: the recipe's, made already; None: as the settings tell.
         styles: what styles were that no name in the settings tells, as the run's folder keeps them.
-        bare: without style, for a machine that need not have it: for what is not random of the views.
+        bare: without style, and without operations that are not known here, functions among them, for a machine that need not
+            have them: for what is not random of the views.
 
     Raises:
         TypeError: a setting that a recipe, an operation or `SASSL` does not have.
@@ -38,7 +40,7 @@ def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare
             raise ValueError("style: these views are lists of operations, in which a SASSL stands")
         described = {name: value for name, value in views.items() if name not in _FORM}
         if bare:
-            described[LISTS] = [[one for one in view if one["kind"] != STYLE] for view in described[LISTS]]
+            described[LISTS] = [[one for one in view if one["kind"] in OPERATIONS] for view in described[LISTS]]
         return Views.from_description(described, styles=styles, **_FORM)
     if style is None and config.data.style is not None and not bare:
         try:

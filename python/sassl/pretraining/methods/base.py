@@ -365,7 +365,8 @@ class Pretraining(Weights):
         Args:
             path: a checkpoint.
             style: in the place of the checkpoint's own, as in the constructor, for a `fit` that goes on. None: a `fit` takes
-                what the settings name, or `styles.safetensors` beside the checkpoint; nothing else needs it.
+                what the settings name, or `styles.safetensors` beside the checkpoint; nothing else needs it, nor operations
+                that are not known here.
             threads, engine: as in the constructor; a checkpoint is any engine's that has the same tensors.
 
         Raises:
