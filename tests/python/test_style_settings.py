@@ -159,7 +159,22 @@ def test_a_file_of_another_stays(tmp_path):
         fit(simclr(style=list(images(2, 7))), tmp_path)
     assert (tmp_path / "styles.safetensors").read_text() == "of another"
     assert not (tmp_path / "config.json").exists()
+    # A bank of another is no run's either.
+    other = StyleBank.from_images(images(3, 9))
+    other.save(tmp_path / "styles.safetensors", exact=True)
+    with pytest.raises(FileExistsError, match=r"styles\.safetensors: not of a run"):
+        fit(simclr(style=list(images(2, 7))), tmp_path)
+    np.testing.assert_array_equal(StyleBank.load(tmp_path / "styles.safetensors").vectors, other.vectors)
     assert fit(simclr(style="default"), tmp_path).history
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_begins_anew(tmp_path):
+    first, second = (list(images(2, seed)) for seed in (7, 9))
+    for style in (first, first, second):
+        with pytest.raises(ZeroDivisionError):
+            fit(simclr(style=style), tmp_path, on_step=lambda *_: 1 / 0)
+    assert fit(simclr(style=second), tmp_path).history
+    assert StyleBank.load(tmp_path / "styles.safetensors").vectors.shape == (2, 64)
 
 
 def test_lists_of_operations_are_settings_too(tmp_path):

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from .config import Config
 from .engines import Engine
 from .history import History
 from .lock import Lock
-from .view_settings import compared
+from .view_settings import compared, kept
 
 #: What a killed process was writing: names of `src/files.rs`.
 _PART = re.compile(r"\.sassl-[0-9a-f]{16}\.part")
@@ -71,7 +72,7 @@ class Folder:
         if not resume:
             check_free(self.path)
         if not found:
-            self._check_files(styles is not None)
+            self._check_files(config, styles is not None)
         self._checkpoints = sorted(found, key=_place)
         if resume and settings.exists():
             _check_same(config, Config.load(settings), f"the run in {self.path}")
@@ -84,9 +85,11 @@ class Folder:
         style_sources.save(styles, self.path / STYLES)
         config.save(settings)
 
-    def _check_files(self, has_styles: bool) -> None:
+    def _check_files(self, config: Config, has_styles: bool) -> None:
         """What is to be written is ours, or not there."""
-        names = {"config.json": _is_settings, "log.csv": _is_log, **({STYLES: _is_styles} if has_styles else {})}
+        names: dict[str, Callable[[Path], bool]] = {"config.json": _is_settings, "log.csv": _is_log}
+        if has_styles:
+            names[STYLES] = lambda path: _is_kept(path, config)
         for name, is_ours in names.items():
             path = self.path / name
             if os.path.lexists(path) and not (path.is_file() and is_ours(path)):
@@ -188,12 +191,14 @@ def _is_settings(path: Path) -> bool:
     return True
 
 
-def _is_styles(path: Path) -> bool:
+def _is_kept(path: Path, config: Config) -> bool:
+    """Whether styles are those of these settings, or those that a run in the same folder told of and did not begin with."""
     try:
-        load_styles(path)
+        found = style_sources.checksum(load_styles(path))
     except (OSError, ValueError):
         return False
-    return True
+    settings = path.with_name("config.json")
+    return found in kept(config) or (_is_settings(settings) and found in kept(Config.load(settings)))
 
 
 def _is_log(path: Path) -> bool:

@@ -10,7 +10,7 @@ from ..transforms.operations import OPERATIONS
 from ..transforms.plain import SASSL, identity
 from ..transforms.recipes import TwoViewTransform
 from ..transforms.style_sources import Source
-from ..transforms.views import UNKNOWN, Views
+from ..transforms.views import STYLE, UNKNOWN, Views
 from .config import METHODS, Config
 
 #: Where `Data.views` has a description of `Views`, and not a recipe's keywords.
@@ -116,6 +116,13 @@ def unnamed(transform: Views) -> Source:
             f"views: {len(found)} different styles in memory; save each as a bank file, and give the files"
         )
     return next(iter(found.values()), None)
+
+
+def kept(config: Config) -> set[str]:
+    """The checksums of styles that no name in the settings tells."""
+    lists = config.data.views.get(LISTS, [])
+    described = [config.data.style or {}, *(one for view in lists for one in view if one["kind"] == STYLE)]
+    return {one["checksum"] for one in described if one.get("checksum") and one.get("styles", "") is None}
 
 
 def _told(error: TypeError) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._sassl import Gaussian, Stylizer, load_styles
+from .._sassl import Bank, Gaussian, Stylizer, load_styles
 from ..bank import StyleBank
 from ..image_files import SUFFIXES
 from ..images import is_image
@@ -60,7 +60,7 @@ def _named(styles: str, stylizer: Stylizer) -> Source:
     return found if isinstance(found, Gaussian) else StyleBank.load(styles)
 
 
-def checksum(styles: Source) -> str | None:
+def checksum(styles: Source | Bank) -> str | None:
     """A CRC-32 of the vectors, or of a Gaussian's mean and axes, in hexadecimal; None for those of the batch."""
     if styles is None:
         return None
