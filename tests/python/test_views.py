@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -246,6 +247,25 @@ def test_functions_of_python(flower, tmp_path):
             made([crop, wrong], dtype="uint8")(flower)
         with pytest.raises((ValueError, RuntimeError, ZeroDivisionError), match=message):
             next(iter(TwoViewLoader(tmp_path, made([crop, wrong], dtype="uint8"), 1)))
+
+
+class Turned:
+    def __call__(self, image):
+        return image[:, ::-1]
+
+
+def test_a_state_goes_on_with_functions_that_lie_elsewhere():
+    images, crop = np.zeros((4, 8, 8, 3), np.uint8), RandomResizedCrop(8)
+    here = [partial(np.roll, shift=1), Turned()]
+    there = [partial(np.roll, shift=1), Turned()]
+    for one, same in zip(here, there, strict=True):
+        state = TwoViewLoader(images, made([crop, one], [crop]), 2).state_dict()
+        TwoViewLoader(images, made([crop, same], [crop]), 2).load_state_dict(state)
+        assert "0x" not in json.dumps(state)
+    with pytest.raises(ValueError, match=r"state: of other views: .*shift=2"):
+        TwoViewLoader(images, made([crop, partial(np.roll, shift=2)], [crop]), 2).load_state_dict(
+            TwoViewLoader(images, made([crop, here[0]], [crop]), 2).state_dict()
+        )
 
 
 def test_probabilities_follow_their_schedule():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
@@ -21,6 +22,9 @@ from ..arguments import choice, number, pair, whole, wrong
 
 #: A probability; or pairs (epoch, probability) with rising epochs, between which it is interpolated.
 Probability = float | Sequence[tuple[float, float]]
+
+#: Where an object lies in this process, as its `repr` tells.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 #: ImageNet's mean and standard deviation.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -361,8 +365,8 @@ class Function(Operation):
         return Step.function(name, probability(self.p), self.function, self.seeded)
 
     def describe(self) -> dict[str, Any]:
-        """Its name alone: no file can hold a function."""
-        name = getattr(self.function, "__qualname__", repr(self.function))
+        """Its name alone, the same in every process: no file can hold a function."""
+        name = getattr(self.function, "__qualname__", None) or _ADDRESS.sub("", repr(self.function))
         return {"kind": self.kind, "function": name, "p": probability(self.p)}
 
 
