@@ -249,6 +249,14 @@ def test_functions_of_python(flower, tmp_path):
             next(iter(TwoViewLoader(tmp_path, made([crop, wrong], dtype="uint8"), 1)))
 
 
+def test_numbers_are_the_same_of_whatever_type():
+    images, right = np.zeros((4, 8, 8, 3), np.uint8), [RandomResizedCrop(8)]
+    views = made([RandomResizedCrop(8, (0.5, 1.0)), Solarize(3), Posterize(2)], right)
+    others = made([RandomResizedCrop(np.int64(8), (0.5, 1)), Solarize(np.uint8(3)), Posterize(np.int64(2))], right)
+    assert others.describe() == views.describe()
+    TwoViewLoader(images, others, 2).load_state_dict(TwoViewLoader(images, views, 2).state_dict())
+
+
 class Turned:
     def __call__(self, image):
         return image[:, ::-1]

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._sassl import Step
-from ..arguments import choice, number, pair, whole, wrong
+from ..arguments import choice, number, pair, plain, whole, wrong
 
 #: A probability; or pairs (epoch, probability) with rising epochs, between which it is interpolated.
 Probability = float | Sequence[tuple[float, float]]
@@ -56,7 +56,9 @@ class Operation:
 
     def step(self) -> Step:
         """What the core runs."""
-        return Step.operation(self.kind, self.name or self.kind, probability(self.p), json.dumps(self.settings()))
+        return Step.operation(
+            self.kind, self.name or self.kind, probability(self.p), json.dumps(plain(self.settings()))
+        )
 
     def describe(self) -> dict[str, Any]:
         """All settings with its kind, as JSON has them: what a configuration keeps."""
@@ -113,7 +115,8 @@ class RandomResizedCrop:
     def describe(self) -> dict[str, Any]:
         """All settings with its kind, as JSON has them."""
         own = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {"kind": self.kind, **own, "interpolation": self.mode}
+        ranges = {"scale": pair("scale", self.scale), "ratio": pair("ratio", self.ratio)}
+        return {"kind": self.kind, **own, **ranges, "interpolation": self.mode}
 
 
 @dataclass(frozen=True)
