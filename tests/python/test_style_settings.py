@@ -145,7 +145,12 @@ def test_names_may_change_and_contents_may_not(folder, tmp_path):
     moved = bank.rename(tmp_path / "moved.safetensors")
     with pytest.raises(FileNotFoundError, match=r"bank\.safetensors"):
         Pretraining.from_config(config)
-    StyleBank.from_images(images(2, 9)).save(bank)
+    assert fit(Pretraining.from_config(config, styles=moved), tmp_path / "run", resume=True).history
+    assert Config.load(tmp_path / "run" / "config.json").data.style["styles"] == str(moved)
+    other = StyleBank.from_images(images(2, 9))
+    with pytest.raises(ValueError, match=r"styles = StyleBank.*: the checksum was \w+ and is \w+ now"):
+        Pretraining.from_config(config, styles=other)
+    other.save(bank)
     with pytest.raises(ValueError, match=r"styles = .*bank.safetensors'.*: the checksum was \w+ and is \w+ now"):
         Pretraining.from_config(config)
     with pytest.raises(ValueError, match=r"style = .*: the run in"):

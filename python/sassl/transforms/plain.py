@@ -237,7 +237,7 @@ class SASSL:
 
         Args:
             described: what `describe` gave; settings that are left out are the usual ones.
-            styles: what they were, where no name in the description tells it.
+            styles: what they were, where no name in the description tells it, or there is no file of that name any more.
             generator: as in the constructor.
 
         Raises:
@@ -255,7 +255,12 @@ class SASSL:
                     "styles.safetensors of the run's folder"
                 )
             settings["styles"] = styles
-        made = cls(**settings, generator=generator)
+        try:
+            made = cls(**settings, generator=generator)
+        except FileNotFoundError:
+            if not is_named or styles is None:
+                raise
+            made = cls(**{**settings, "styles": styles}, generator=generator)
         if not is_named:
             made._name = None
         for name, was in known.items():

@@ -221,7 +221,7 @@ class Views:
 
         Args:
             described: what `describe` gave.
-            styles: what those of a `SASSL` were that no name tells.
+            styles: what those of a `SASSL` were that no name tells, or whose file is gone.
             settings: `output`, `generator`, and what is not in the description.
 
         Raises:

@@ -131,7 +131,8 @@ class Pretraining(Weights):
 
         Args:
             config: the settings.
-            styles: those that no name in the settings tells, as the file `styles.safetensors` of a run's folder.
+            styles: those that no name in the settings tells, as the file `styles.safetensors` of a run's folder; or those whose
+                file lies elsewhere now.
             init: whether the backbone takes the weights that the settings name; False, for a run that goes on from its
                 checkpoint.
             threads, engine: as in the constructor.
