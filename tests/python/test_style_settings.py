@@ -277,3 +277,15 @@ def test_the_command_begins_with_weights_and_keeps_styles(folder, tmp_path, caps
     (tmp_path / "net.safetensors").unlink()
     (out / "backbone.safetensors").unlink()
     assert main(["pretrain", "--data", str(folder), "--out", str(out), "--resume"]) == 0, capsys.readouterr().err
+
+
+def test_the_command_gives_other_styles_to_the_same_settings(folder, tmp_path, capsys):
+    style = SASSL(p=0.25, alpha=(0.0, 0.9), styles=folder, precision="exact")
+    fit(simclr(style=style), tmp_path / "run")
+    config = str(tmp_path / "run" / "config.json")
+    call = ["pretrain", "--config", config, "--data", str(folder), "--batch-size", "2", "--style"]
+    assert main([*call, "batch", "--out", str(tmp_path / "batch")]) == 0, capsys.readouterr().err
+    told = Config.load(tmp_path / "batch" / "config.json").data.style
+    assert told == {**style.describe(), "styles": "batch", "checksum": None}
+    assert main([*call, "off", "--out", str(tmp_path / "off")]) == 0, capsys.readouterr().err
+    assert Config.load(tmp_path / "off" / "config.json").data.style is None

@@ -170,7 +170,9 @@ def configuration(args: argparse.Namespace) -> pretraining.Config:
     config = pretraining.PRESETS[args.preset] if args.config is None else pretraining.Config.load(args.config)
     style = config.data.style
     if args.style is not None or args.config is None:
-        style = None if args.style == "off" else SASSL(styles=args.style or "default").describe()
+        # Other styles leave the strength and the network as the settings have them.
+        kept = {name: value for name, value in (style or {}).items() if name not in ("styles", "checksum", "space")}
+        style = None if args.style == "off" else SASSL(styles=args.style or "default", **kept).describe()
     changes: dict[str, Any] = {}
     parts: dict[str, dict[str, Any]] = {"views": dict(config.data.views), "style": dict(style or {})}
     if args.style is not None and LISTS in config.data.views:
