@@ -193,6 +193,17 @@ def test_lists_of_operations_are_settings_too(tmp_path):
     assert config == model.run
     again = fit(Pretraining.from_config(config, styles=tmp_path / "run" / "styles.safetensors"), None, 2)
     assert [row["loss"] for row in again.history] == [row["loss"] for row in model.history]
+    # What differs is told alone.
+    for changed, message in (
+        (
+            [*right[:1], HorizontalFlip(p=0.25), right[2]],
+            r"views\[1\]\[1\] = \{[^{}]*0.25\}: the run in \S+ has \{[^{}]*0.5\};",
+        ),
+        (right[:2], r"views\[1\]\[2\] = no operation: the run in \S+ has \{'kind': 'normalize'[^{}]*\};"),
+    ):
+        other = sassl.SimCLR("resnet18", views=Views(views.views[0], changed), **own)
+        with pytest.raises(ValueError, match=f"^{message} give that"):
+            fit(other, tmp_path / "run", 2, resume=True)
     # The same by a loader of them, which the settings of the run tell.
     loader = TwoViewLoader(Arrays(images(8)), views, 8)
     taking = sassl.SimCLR("resnet18", input_size=16, **own).fit(loader, 2, quiet=True)

@@ -23,7 +23,7 @@ from .config import Config
 from .engines import Engine
 from .history import History
 from .lock import Lock
-from .view_settings import compared, kept
+from .view_settings import compared, first_apart, kept
 
 #: What a killed process was writing: names of `src/files.rs`.
 _PART = re.compile(r"\.sassl-[0-9a-f]{16}\.part")
@@ -176,11 +176,14 @@ def _place(path: Path) -> tuple[int, int]:
 
 def _check_same(config: Config, before: Config, place: str) -> None:
     here, there, was = compared(config), compared(before), before.flat()
-    for name, value in config.flat().items():
+    for name, given in config.flat().items():
+        value = repr(given)
         if name not in there or there[name] != here[name]:
             told = repr(was[name]) if name in was else f"none, being of {before.method.name} on {before.backbone.name}"
+            if name == "views" and (apart := first_apart(here[name], there[name])):
+                name, value, told = apart
             remedy = "give that, or begin another run in another folder"
-            raise ValueError(f"{name} = {value!r}: {place} has {told}; {remedy}")
+            raise ValueError(f"{name} = {value}: {place} has {told}; {remedy}")
 
 
 def _is_settings(path: Path) -> bool:

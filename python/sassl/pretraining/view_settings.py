@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Any
 
 from ..arguments import plain
@@ -101,6 +103,19 @@ def compared(config: Config) -> dict[str, Any]:
     if config.init is not None:
         flat["init"] = config.init["checksum"]
     return flat
+
+
+def first_apart(here: dict[str, Any], there: dict[str, Any]) -> tuple[str, str, str] | None:
+    """Where two descriptions of lists part, and what stands there: a name and two texts; None for others."""
+    if LISTS not in here or LISTS not in there:
+        return None
+    pairs: Iterable[tuple[Any, Any]] = zip_longest(here[LISTS], there[LISTS], fillvalue=[])
+    for i, (view, other) in enumerate(pairs):
+        for k, (one, its) in enumerate(zip_longest(view, other)):
+            if one != its:
+                ours, theirs = ("no operation" if text is None else repr(text) for text in (one, its))
+                return f"views[{i}][{k}]", ours, theirs
+    return None
 
 
 def unnamed(transform: Views) -> Source:
