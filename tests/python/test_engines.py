@@ -110,6 +110,17 @@ def test_an_engine_in_numpy_runs_is_stopped_goes_on_and_is_measured(tmp_path):
         sassl.SimCLR("resnet18", engine="jax")
 
 
+def test_a_loss_that_is_not_finite_ends_the_run_of_any_engine():
+    class Lost(Numpy):
+        def step(self, left, right, rates):
+            return super().step(left, right, rates)._replace(loss=float("nan"))
+
+    views = {"cj_hue": 0.0}
+    lost = sassl.SimCLR("resnet18", small_stem=True, input_size=16, views=views, engine=Lost)
+    with pytest.raises(ValueError, match="epoch 1, batch 1: loss = nan: expected a finite number"):
+        lost.fit(labelled(8), 1, batch_size=8, quiet=True)
+
+
 def test_native_is_an_engine_like_others(tmp_path):
     config = PRESETS["moco-v2"].changed(arch="resnet18", small_stem=True, input_size=16, queue_size=16, splits=2, dim=8)
     engine = ENGINES["native"](config, 2)

@@ -29,7 +29,7 @@ COMMANDS = {
         "compare_models",
         "Show what networks make of the same photographs and styles, what a view costs, and how far it moves in grey levels.",
     ),
-    "pretrain": ("pretrain", "Pretrain a ResNet by MoCo v2, BYOL or SimCLR, with style on the left view."),
+    "pretrain": ("pretrain", "Pretrain a backbone by MoCo v2, BYOL, SimCLR or SimSiam, with style on the left view."),
     "eval": ("evaluate", "Accuracy of a checkpoint's features, learnt from DATA/train, measured on DATA/val."),
     "embed": ("embed", "Write a checkpoint's features of images, with their classes and names, into an .npz file."),
     "export": (

@@ -23,10 +23,11 @@ from .engines import ENGINES, Engine, Native, Rates, Report
 from .history import History
 from .methods.base import Pretraining
 from .monitor import Monitor
-from .settings import LARS, SGD, AdamW, Backbone, Data, MethodSettings, MomentumSettings, Schedule
+from .settings import BACKBONES, LARS, SGD, AdamW, Backbone, Data, MethodSettings, MomentumSettings, Schedule
 from .torch import Torch
 
 __all__ = [
+    "BACKBONES",
     "ENGINES",
     "LARS",
     "METHODS",

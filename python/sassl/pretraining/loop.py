@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -196,6 +197,8 @@ class Loop:
         (epoch, done, values), self._ahead = self._ahead, None
         with self._naming(epoch, done):
             told = {name: float(value) for name, value in values.items()}
+            if not math.isfinite(told["loss"]):
+                raise ValueError(f"loss = {told['loss']}: expected a finite number")
         for name, value in told.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         return told
