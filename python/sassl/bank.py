@@ -181,7 +181,7 @@ class StyleBank:
 
     @property
     def core(self) -> Bank:
-        """What `sassl.transforms.SASSL` draws from."""
+        """The core's bank, from which `sassl.transforms.SASSL` draws."""
         return self._core
 
     @property

@@ -1,4 +1,4 @@
-"""What others add without a change of the package: an operation, a recipe, a method, a backbone and an engine of their own.
+"""Parts that others add without a change of the package: an operation, a recipe, a method, a backbone, an engine.
 
 README's "How to add" names the files of each part; these tests are such files of somebody else.
 """
@@ -108,7 +108,7 @@ class Linear(Engine):
 
 
 def linear(settings):
-    """What a configuration knows of the backbone `linear`."""
+    """The backbone `linear`, as a configuration knows it."""
     unknown = settings.keys() - {"width"}
     if unknown:
         raise ValueError(f"backbone.{min(unknown)}: linear has width alone")

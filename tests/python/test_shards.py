@@ -41,7 +41,7 @@ def test_shards_write_the_views_of_the_whole_and_go_on(folder, tmp_path):
         assert main([*call, str(out), "--shard", f"{which}/3"]) == 0
     assert views(out) == views(whole)
     assert len(views(out)) == 7
-    # What is there stays as it is, and what is not is made again as it was.
+    # A view that is there stays as it is, and one that is missing is made again as it was.
     kept, lost = out / "0" / "0.png", out / "1" / "3.png"
     kept.write_bytes(b"mine")
     lost.unlink()

@@ -77,7 +77,7 @@ def shard(sub: argparse.ArgumentParser) -> None:
 
 
 def share(text: str) -> tuple[int, int]:
-    """Which part of how many: I/N."""
+    """Parses I/N, part I of N."""
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     which, parts = map(int, found.groups()) if found else (0, 0)
     if which >= parts:
@@ -86,7 +86,7 @@ def share(text: str) -> tuple[int, int]:
 
 
 def part_of(items: Sequence[T], shard: tuple[int, int]) -> Sequence[T]:
-    """Those of a shard, in their order; all shards one after the other are all items."""
+    """The items of a shard, in their order; all shards one after the other are all items."""
     which, parts = shard
     return items[len(items) * which // parts : len(items) * (which + 1) // parts]
 

@@ -32,7 +32,7 @@ class Rates(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a step was; of an engine that works ahead of its caller, what waits for the step when it is looked at.
+    """The result of a step. An engine that works ahead of its caller gives values that wait for the step when they are read.
 
     The loop looks at the numbers of such an engine one step late; `float` of a loss that is not finite is a ValueError.
     """
@@ -58,7 +58,7 @@ class Ranks(Protocol):
         """That of rank 0, for all."""
 
     def gather(self, value: Any) -> list[Any]:
-        """Those of all, in the order of ranks."""
+        """The values of all ranks, in their order."""
 
     def fail(self, error: BaseException | None) -> None:
         """Raises, in all of them, the error that one of them has; returns where none has."""

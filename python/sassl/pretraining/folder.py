@@ -145,7 +145,7 @@ def check_free(
 
 
 def has_checkpoint(path: Path) -> bool:
-    """Whether a run in this folder can go on."""
+    """Tells whether a run in this folder can go on."""
     return path.is_dir() and any(_CHECKPOINT.fullmatch(one.name) for one in path.iterdir())
 
 

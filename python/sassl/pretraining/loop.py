@@ -205,7 +205,7 @@ class Loop:
 
     @contextmanager
     def _naming(self, epoch: int, done: int) -> Iterator[None]:
-        """What goes wrong in a step is told with its place."""
+        """Errors of a step are raised with its place."""
         try:
             yield
         except ValueError as error:

@@ -106,7 +106,7 @@ class Monitor:
             self._rows -= len(self._kept.popleft()[0])
 
     def measure_on(self, model: evaluation.Encoder, ranks: Ranks) -> tuple[dict[str, float], list[str]]:
-        """As `measure`, of the features of all ranks, which are told the same; rank 0 encodes the images."""
+        """Does what `measure` does, on the features of all ranks; rank 0 encodes the images, and all ranks get its result."""
         if ranks.world_size == 1:
             return self.measure(model)
         # By steps, the newest of which all ranks have, and within a step by the rows of the global batch, as one process does.

@@ -26,7 +26,7 @@ class SharedFolder(Folder):
         self.path, self.unlocked, self._newest = ranks.broadcast(own and (own.path, own.unlocked, own.last))
 
     def _first(self, call: Callable[[], Any]) -> Any:
-        """What the call gives on rank 0, where alone it is made; None on others."""
+        """Makes the call on rank 0 alone, and gives its result there; None on other ranks."""
         made, error = None, None
         if self._ranks.rank == 0:
             try:

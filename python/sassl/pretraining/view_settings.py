@@ -15,9 +15,9 @@ from ..transforms.style_sources import Source
 from ..transforms.views import STYLE, UNKNOWN, Views
 from .config import METHODS, Config
 
-#: Where `Data.views` has a description of `Views`, and not a recipe's keywords.
+#: The key by which `Data.views` is a description of `Views`, and not a recipe's keywords.
 LISTS = "views"
-#: What an engine takes.
+#: The form in which an engine takes views.
 _FORM: dict[str, Any] = {"output": "numpy", "dtype": "float32", "channels_last": True}
 
 
@@ -141,5 +141,5 @@ def kept(config: Config) -> set[str]:
 
 
 def _told(error: TypeError) -> str:
-    """What an unexpected keyword's error says to those who gave it in a dict."""
+    """An unexpected keyword's error, in the words of those who gave it in a dict."""
     return re.sub(r"\S*__init__\(\) got an unexpected keyword argument", "there is no", str(error))

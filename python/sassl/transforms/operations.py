@@ -23,7 +23,7 @@ from ..arguments import choice, number, pair, plain, whole, wrong
 #: A probability; or pairs (epoch, probability) with rising epochs, between which it is interpolated.
 Probability = float | Sequence[tuple[float, float]]
 
-#: Where an object lies in this process, as its `repr` tells.
+#: The address of an object in this process, as its `repr` has it.
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 #: ImageNet's mean and standard deviation.
@@ -324,7 +324,7 @@ def mean_and_std(normalize: Any) -> Any:
 
 @dataclass(frozen=True)
 class PythonOperation(Operation):
-    """What operations written in Python inherit: a `kind` of their own, fields for settings, and `__call__`.
+    """The base of operations written in Python, which have a `kind` of their own, fields for settings, and `__call__`.
 
     It runs under the GIL, on the thread that makes the view: where it takes long, other threads wait for it. It has no kernels
     for a GPU. `OPERATIONS[Own.kind] = Own` makes it a part of what a configuration rebuilds.

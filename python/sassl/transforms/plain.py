@@ -306,10 +306,10 @@ def _unpack_list(images: Sequence[Any]) -> list[tuple[Array, Restore]]:
 
 
 def as_style(style: Any) -> SASSL | None:
-    """What `style=` means everywhere: a `SASSL` itself; its `styles`, for one with the paper's settings; None, for no style."""
+    """The style that `style=` means: a `SASSL` itself; its `styles`, for one with the paper's settings; None: no style."""
     return style if style is None or isinstance(style, SASSL) else SASSL(styles=style)
 
 
 def identity(described: dict[str, Any]) -> dict[str, Any]:
-    """What of a `SASSL`'s description tells which style it is; names of files do not."""
+    """The part of a `SASSL`'s description that tells which style it is, without the names of files."""
     return {name: value for name, value in described.items() if name not in ("styles", "model")}

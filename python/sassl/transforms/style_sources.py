@@ -1,4 +1,4 @@
-"""What styles come from: a bank, a Gaussian or the batch; by a name, from a file, from vectors or from images."""
+"""Sources of styles: a bank, a Gaussian or the batch; by a name, from a file, from vectors or from images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Source = StyleBank | Gaussian | None
 
 
 def source(styles: Any, stylizer: Stylizer) -> tuple[Source, str | None, str]:
-    """What `SASSL` calls its `styles`.
+    """Makes the source that the `styles` of a `SASSL` mean.
 
     Returns:
         The source; its name in a configuration, "default", "batch", a folder or a file, None where no name tells it; and how

@@ -104,7 +104,7 @@ def _resnet(blocks: tuple[int, ...], is_bottleneck: bool) -> Callable[[dict[str,
     return lambda settings: ResNet(blocks, is_bottleneck, settings["small_stem"])
 
 
-#: What makes a backbone of its own settings, by name.
+#: Functions that make a backbone of its own settings, by name.
 BACKBONES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "resnet18": _resnet((2, 2, 2, 2), False),
     "resnet34": _resnet((3, 4, 6, 3), False),

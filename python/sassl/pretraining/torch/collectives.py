@@ -1,4 +1,4 @@
-"""What ranks send each other in a step, under one convention: a run's loss is the sum over ranks of what each computes.
+"""Messages between ranks in a step, under one convention: a run's loss is the sum over ranks of what each computes.
 
 Hence every backward pass here is a sum over ranks, gradients of weights are summed and not averaged, and the mean over a batch
 is a rank's sum divided by the rows of the *global* batch; no factor of the number of ranks stands anywhere. What has a gradient
@@ -69,7 +69,7 @@ class World:
             [len(part) for part in mine],
             group=self.group,
         )
-        # What came stands by the ranks that sent it, and of each in the order in which it is wanted.
+        # Rows arrive by the ranks that sent them, and from each in the order in which they are wanted.
         came = owners[self.rank].argsort(stable=True)
         return received[_there(came.argsort(), rows)]
 
@@ -87,7 +87,7 @@ class World:
 
     @torch.no_grad()
     def first(self, tensors: Sequence[Tensor]) -> None:
-        """Those of rank 0, in place."""
+        """Copies the tensors of rank 0 to all ranks, in place."""
 
         def send(flat: Tensor) -> Tensor:
             dist.broadcast(flat, dist.get_global_rank(self.group, 0), self.group)
@@ -104,7 +104,7 @@ class World:
 
 
 def _there(places: Tensor, rows: Tensor) -> Tensor:
-    """Where the rows are, and nobody waits for them."""
+    """Places on the device of the rows, copied without waiting."""
     return places.to(rows.device, non_blocking=True)
 
 

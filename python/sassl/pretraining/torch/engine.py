@@ -26,7 +26,7 @@ from .told import Features, Told
 
 
 class TorchEngine(Engine):
-    """What `options.Torch` makes; the arguments are its fields.
+    """The engine that `options.Torch` makes; the arguments are its fields.
 
     Args:
         threads: of a step on the CPU, which are this process's torch's then; None: this rank's share of the cores.
@@ -60,7 +60,7 @@ class TorchEngine(Engine):
         self._precision = precision or ("bf16" if on_gpu else "float32")
         dtype = torch.float64 if self._precision == "float64" else torch.float32
         self._is_ahead = on_gpu if ahead is None else ahead
-        # What the last step told, and was not looked at.
+        # The last step's numbers, if nobody has looked at them.
         self._told: Told | None = None
         self._copies = torch.cuda.Stream(self.device) if on_gpu else None  # type: ignore[no-untyped-call]
         is_last = dtype == torch.float32 if channels_last is None else channels_last

@@ -163,7 +163,7 @@ class _Across(torch.autograd.Function):
             apart = _normed(x[start:end], mean[part], scale[part])
             own[part] = torch.stack([of_part.sum(dims), (of_part * apart).sum(dims)])
         sums = torch.stack(own)
-        # Of weights each rank gives its own part, as of all other weights.
+        # Each rank gives its own part of the weights' gradients, as it does for all other weights.
         dbias, dweight = sums.sum(0)
         sums = all_sum(sums, ctx.group) / ctx.rows
         made = []

@@ -94,13 +94,13 @@ def _slots(settings: OptimizerSettings, p: nn.Parameter, device: torch.device) -
 
 
 def set_rates(optimizer: Optimizer, rates: Rates) -> None:
-    """Those of a step."""
+    """Sets the learning rates of a step."""
     for group in optimizer.param_groups:
         group["lr"] = rates.fixed_lr if group["is_fixed"] else rates.lr
 
 
 def slots(optimizer: Optimizer, method: Method) -> Iterator[tuple[str, Tensor]]:
-    """What it remembers, by the names that checkpoints have."""
+    """The optimizer's memory, by the names that checkpoints have."""
     for network, module in method.learning().items():
         for name, p in module.named_parameters():
             for slot, tensor in optimizer.state[p].items():

@@ -18,7 +18,7 @@ from torch.distributed.distributed_c10d import _get_default_store
 from ..engines import Ranks
 from .collectives import World
 
-#: Where a rank that ends by an error tells it, and how long the others look there.
+#: The store's key under which a rank that ends by an error tells it, and the seconds that the others look there.
 _ERROR, _SECONDS = "sassl.error", 3.0
 #: Groups of gloo beside those of NCCL, by the names of these.
 _CONTROL: dict[str, World] = {}
@@ -97,7 +97,7 @@ def _beside(group: Any, size: int) -> Any:
 
 
 def _word() -> str | None:
-    """What a rank that ended has left."""
+    """The word that a rank left when it ended by an error; None: there is none."""
     until = time.monotonic() + _SECONDS
     try:
         store = _get_default_store()

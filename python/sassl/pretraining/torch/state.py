@@ -71,7 +71,7 @@ def check(mine: Mapping[str, Tensor], state: State, what: str = "run") -> dict[s
 
 
 def check_backbone(backbone: nn.Module, state: State) -> dict[str, Tensor]:
-    """As `check`; `fc.*` are left out, and counts of batches may be missing."""
+    """Checks a backbone's state as `check` does; `fc.*` are left out, and counts of batches may be missing."""
     mine = backbone.state_dict()
     counts = {name: mine[name].cpu().numpy() for name in mine if _is_count(name) and name not in state}
     given = {name: np.reshape(values, ()) if _is_count(name) else values for name, values in state.items()}

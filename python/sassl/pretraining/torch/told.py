@@ -1,4 +1,4 @@
-"""What a step tells, on its way from the device: nobody waits for it before it is looked at."""
+"""A step's numbers on their way from the device: nobody waits for them before they are read."""
 
 from __future__ import annotations
 

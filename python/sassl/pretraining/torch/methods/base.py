@@ -32,7 +32,7 @@ from ..collectives import World
 
 
 class Forward(NamedTuple):
-    """What the forward pass of a step gives."""
+    """The result of a step's forward pass."""
 
     #: This rank's share.
     loss: Tensor
@@ -40,7 +40,7 @@ class Forward(NamedTuple):
     features: Tensor | None = None
     #: The left views' projections, by the network that learns.
     projections: Tensor | None = None
-    #: What else is watched, by name: this rank's shares.
+    #: Other numbers that are watched, by name: this rank's shares.
     watched: dict[str, Tensor] = {}  # noqa: RUF012 - of a NamedTuple
 
 
@@ -113,7 +113,7 @@ def follow(slow: Sequence[nn.Module], fast: Sequence[nn.Module], momentum: float
     torch._foreach_lerp_(targets, online, 1 - momentum)
 
 
-#: What makes a method of a run's settings and its ranks.
+#: A function that makes a method of a run's settings and its ranks.
 Maker = Callable[[Config, World], Method]
 #: All methods of this engine, by name.
 METHODS: dict[str, Maker] = {}
