@@ -53,14 +53,14 @@ pub fn linear_probe(engine: Engine, settings: LinearSettings, features: &Feature
     let all = TensorInfo { name: "probe".into(), ndim: 2, len: probe.numbers.len() };
     let mut optimizer = Optimizer::new(rule, vec![all])?;
     let mut order: Vec<usize> = (0..n).collect();
-    let (mut parts, mut targets) = (vec![], vec![]);
+    let (mut parts, mut targets, mut gradient) = (vec![], vec![], vec![]);
     for epoch in 0..epochs {
         order.shuffle(&mut Key { seed, epoch: epoch as u64, index: u64::MAX, view: 1 }.generator());
         for (step, batch) in order.chunks(batch).enumerate() {
             targets.clear();
             targets.extend(batch.iter().map(|&row| places[row]));
             let rows = Rows::Some { of: features.numbers, which: batch };
-            let (_, gradient) = probe.gradient(engine, rows, &targets, &mut parts);
+            probe.gradient(engine, rows, &targets, &mut parts, &mut gradient);
             optimizer.update(0, schedule.at((epoch * steps + step) as u64), &mut probe.numbers, &gradient);
         }
     }

@@ -84,7 +84,8 @@ fn objective(
     penalty: f64,
     parts: &mut Vec<Part>,
 ) -> (f64, Vec<f64>) {
-    let (loss, gradient) = probe.gradient(engine, Rows::All(rows), places, parts);
+    let mut gradient = vec![];
+    let loss = probe.gradient(engine, Rows::All(rows), places, parts, &mut gradient);
     let mut gradient: Vec<f64> = gradient.into_iter().map(f64::from).collect();
     let mut square = 0.0;
     for (d, &w) in gradient.iter_mut().zip(probe.split_mut().0.iter()) {

@@ -16,8 +16,13 @@ const BLOCK: usize = 8192;
 /// Parts of a block whose gradients are summed, at most: work for as many threads. How many there are does not depend on the
 /// threads, and so neither does a sum.
 const PARTS: usize = 8;
-/// Rows of a part, at least.
+/// Rows of a part, at least; a block of fewer has two parts.
 const PART: usize = 128;
+/// Products of weights and features that take longer than handing them to another thread: one that still looks for work, since
+/// steps follow each other at once.
+const SHARE: usize = 1 << 17;
+/// Numbers whose sums over all parts are one thread's at a time.
+const NUMBERS: usize = 8192;
 
 /// Rows of features that a gradient is asked of.
 #[derive(Clone, Copy)]
@@ -139,21 +144,24 @@ impl Softmax {
         Ok(ranked)
     }
 
-    /// The mean loss of rows whose labels stand at these places, and its gradient, in the order of `numbers`. `parts` is memory that
-    /// one call leaves for the next.
+    /// The mean loss of rows whose labels stand at these places; its gradient, in the order of `numbers`, goes into `gradient`, which
+    /// is made as long. It and `parts` are memory that one call leaves for the next.
     pub(super) fn gradient(
         &self,
         engine: Engine,
         rows: Rows,
         places: &[usize],
         parts: &mut Vec<Part>,
-    ) -> (f64, Vec<f32>) {
-        let (mut loss, mut gradient) = (0.0, vec![0.0; self.numbers.len()]);
+        gradient: &mut Vec<f32>,
+    ) -> f64 {
+        let mut loss = 0.0;
+        gradient.clear();
+        gradient.resize(self.numbers.len(), 0.0);
         for (block, of_block) in places.chunks(BLOCK).enumerate() {
             let n = of_block.len();
-            let count = (n / PART).min(n / self.classes()).clamp(1, PARTS);
+            let count = (n / PART).max(2).min(n / self.classes()).clamp(1, PARTS);
             parts.resize_with(count.max(parts.len()), Part::default);
-            let threads = self.shape(n).useful_threads(engine.threads);
+            let threads = engine.threads.min((n * self.numbers.len() / SHARE).max(1));
             let inside = Engine { threads: threads.div_ceil(count), ..engine };
             let weights = Weights::new(engine.isa, threads, &self.shape(1), self.split().0);
             let each = n.div_ceil(count);
@@ -163,12 +171,15 @@ impl Softmax {
                 let rows = rows.get(first..first + of_part.len(), self.dim, &mut part.rows);
                 part.sums.learn(self, inside, &weights, rows, of_part, 1.0 / places.len() as f32);
             });
-            for Part { sums, .. } in &parts[..n.div_ceil(each)] {
-                loss += sums.loss;
-                gradient.iter_mut().zip(&sums.gradient).for_each(|(sum, x)| *sum += x);
-            }
+            let parts = &parts[..n.div_ceil(each)];
+            loss = parts.iter().fold(loss, |sum, part| sum + part.sums.loss);
+            pool::each(threads, gradient.chunks_mut(NUMBERS).enumerate(), |(chunk, gradient)| {
+                for Part { sums, .. } in parts {
+                    gradient.iter_mut().zip(&sums.gradient[chunk * NUMBERS..]).for_each(|(sum, x)| *sum += x);
+                }
+            });
         }
-        (loss / places.len() as f64, gradient)
+        loss / places.len() as f64
     }
 
     fn scores(&self, engine: Engine, rows: &[f32]) -> Vec<f32> {
