@@ -162,7 +162,13 @@ def fitted(group, folder):
     with pytest.raises(KeyboardInterrupt):
         model().fit(images(), out=out, on_step=stop, quiet=True)
     assert len(model_steps) == 2
-    last = model().fit(images(), out=out, resume=True, quiet=True, monitor=Monitor(images(), k=5, probe_epochs=0))
+    last, encoded = model(), []
+    encode = last.engine.encode
+    last.engine.encode = lambda views: (encoded.append(len(views)), encode(views))[1]
+    last.fit(images(), out=out, resume=True, quiet=True, monitor=Monitor(images(), k=5, probe_epochs=0))
+    ranks = 1 if group is None else dist.get_world_size(group)
+    # Each rank encodes its share of a monitor's images.
+    assert sum(encoded) == len(images()) // ranks
     told = [{name: x for name, x in row.items() if name != "images_per_second"} for row in last.history]
     if group is not None and dist.get_world_size(group) > 1:
         with pytest.raises(FileExistsError, match="has a run"):

@@ -16,7 +16,7 @@ A class of `test` is that of `train` which has its name, or its number where one
 `train` has no image of count as wrong, and a warning tells how many they are.
 """
 
-from .features import Features, encode, extract, left_out, read
+from .features import Features, Part, encode, extract, joined, left_out, read, read_part
 from .preprocessing import Preprocessing
 from .probes import GRID, knn, linear_probe, logistic_probe
 from .protocol import Encoder
@@ -25,12 +25,15 @@ __all__ = [
     "GRID",
     "Encoder",
     "Features",
+    "Part",
     "Preprocessing",
     "encode",
     "extract",
+    "joined",
     "knn",
     "left_out",
     "linear_probe",
     "logistic_probe",
     "read",
+    "read_part",
 ]

@@ -172,6 +172,15 @@ def left_out(found: Features) -> str:
     return f"{n} of {n + len(found.targets)} images could not be read and are left out; {first}"
 
 
+class Part(NamedTuple):
+    """What was computed of some of the images."""
+
+    features: list[NDArray[np.float32]]
+    targets: list[int]
+    #: Those that could not be read: name to reason.
+    lost: dict[str, str]
+
+
 def read(
     model: Model,
     images: Images,
@@ -181,9 +190,20 @@ def read(
     preprocessing: Preprocessing | None = None,
 ) -> Features:
     """As `extract`, without a warning."""
-    numbers, names = numbered(images, classes), images.classes
-    if not len(images):
-        raise ValueError("data: there is no image")
+    # Classes that cannot be are told before an image is read.
+    numbered(images, classes)
+    return joined([read_part(model, images, range(len(images)), batch_size, on_error, preprocessing)], images, classes)
+
+
+def read_part(
+    model: Model,
+    images: Images,
+    rows: range,
+    batch_size: int = 256,
+    on_error: str = "raise",
+    preprocessing: Preprocessing | None = None,
+) -> Part:
+    """Features of the images of these numbers."""
     batch_size, rule = whole("batch_size", batch_size, 1), rule_of(model, preprocessing)
 
     def made(i: int) -> tuple[NDArray[np.float32], int] | Exception:
@@ -196,26 +216,34 @@ def read(
                 raise
             return error
 
-    features: list[NDArray[np.float32]] = []
-    targets: list[int] = []
-    lost: dict[str, str] = {}
+    part = Part([], [], {})
     with features_of(model) as encoded, ThreadPoolExecutor(threads_of(model)) as threads:
-        for first in range(0, len(images), batch_size):
-            rows = range(first, min(first + batch_size, len(images)))
+        for first in range(0, len(rows), batch_size):
+            numbers = rows[first : first + batch_size]
             batch: list[NDArray[np.float32]] = []
-            for i, one in zip(rows, threads.map(made, rows), strict=True):
+            for i, one in zip(numbers, threads.map(made, numbers), strict=True):
                 if isinstance(one, Exception):
-                    lost[images.name(i)] = str(one)
+                    part.lost[images.name(i)] = str(one)
                 else:
                     batch.append(one[0])
-                    targets.append(one[1])
+                    part.targets.append(one[1])
             if batch:
-                features.append(encoded(np.stack(batch)))
-    if not features:
+                part.features.append(encoded(np.stack(batch)))
+    return part
+
+
+def joined(parts: Sequence[Part], images: Images, classes: Sequence[str] | None = None) -> Features:
+    """The features of all images, whose parts these are."""
+    numbers, names = numbered(images, classes), images.classes
+    if not len(images):
+        raise ValueError("data: there is no image")
+    lost = {name: why for part in parts for name, why in part.lost.items()}
+    if not any(part.features for part in parts):
         raise ValueError(f"data: none of {len(images)} images could be read; {next(iter(lost.values()))}")
-    found = np.asarray(targets, np.int64)
+    found = np.asarray([target for part in parts for target in part.targets], np.int64)
     if names is not None and found.max() >= len(names):
         raise ValueError(f"class {found.max()}: the data has names of {len(names)} classes, {', '.join(names[:10])}")
     if numbers is not None:
         found = np.where(found < 0, found, numbers[found])
-    return Features(np.concatenate(features), found, names if classes is None else classes, lost)
+    features = np.concatenate([rows for part in parts for rows in part.features])
+    return Features(features, found, names if classes is None else classes, lost)

@@ -106,36 +106,41 @@ class Monitor:
             self._rows -= len(self._kept.popleft()[0])
 
     def measure_on(self, model: evaluation.Encoder, ranks: Ranks) -> tuple[dict[str, float], list[str]]:
-        """Does what `measure` does, on the features of all ranks; rank 0 encodes the images, and all ranks get its result."""
-        if ranks.world_size == 1:
-            return self.measure(model)
-        # By steps, the newest of which all ranks have, and within a step by the rows of the global batch, as one process does.
-        steps = list(zip(*(reversed(kept) for kept in ranks.gather(list(self._kept))), strict=False))
-        self._kept = deque(part for step in reversed(steps) for part in step)
-        found: tuple[dict[str, float], list[str]] | None = None
-        error: Exception | None = None
-        if ranks.rank == 0:
-            try:
-                found = self.measure(model)
-            except (OSError, ValueError) as raised:
-                error = raised
-        self.forget()
-        ranks.fail(error)
-        told: tuple[dict[str, float], list[str]] = ranks.broadcast(found)
-        return told
-
-    def measure(self, model: evaluation.Encoder) -> tuple[dict[str, float], list[str]]:
         """`knn_top1` and `linear_top1`, as far as they can be; and lines on what cannot. The features kept are let go.
+
+        Each rank encodes its share of the images; rank 0 measures, on the features of all ranks, and all get its result.
 
         Raises:
             OSError, ValueError: an image that cannot be read, where `on_error` is "raise".
         """
-        kept = list(self._kept)
+        # By steps, the newest of which all ranks have, and within a step by the rows of the global batch, as one process does.
+        steps = list(zip(*(reversed(kept) for kept in ranks.gather(list(self._kept))), strict=False))
         self.forget()
+        kept = [part for step in reversed(steps) for part in step]
         if not any(len(classes) for _, classes in kept):
             return {}, ["not monitored, for no training image has a class"]
+        n = len(self.data)
+        share = range(n * ranks.rank // ranks.world_size, n * (ranks.rank + 1) // ranks.world_size)
+        part, error = None, None
+        try:
+            part = evaluation.read_part(model, self.data, share, on_error=self._policy)
+        except (OSError, ValueError) as raised:
+            error = raised
+        ranks.fail(error)
+        parts, found = ranks.gather(part), None
+        if ranks.rank == 0:
+            try:
+                found = self._measure(kept, evaluation.joined(parts, self.data, self.classes))
+            except ValueError as raised:
+                error = raised
+        ranks.fail(error)
+        told: tuple[dict[str, float], list[str]] = ranks.broadcast(found)
+        return told
+
+    def _measure(
+        self, kept: list[tuple[NDArray[np.float32], NDArray[np.int64]]], test: evaluation.Features
+    ) -> tuple[dict[str, float], list[str]]:
         features, targets = (np.concatenate(part)[-self._bank :] for part in zip(*kept, strict=True))
-        test = evaluation.read(model, self.data, classes=self.classes, on_error=self._policy)
         train, told = evaluation.Features(features, targets), []
         test = evaluation.Features(test.features, test.targets, left_out=test.left_out)
         if len(test.left_out) != self._left_out:
