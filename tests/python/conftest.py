@@ -13,6 +13,8 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 SHARED = ROOT.parent / "shared"
+#: What a history tells of time, which is another one in each run.
+TIMES = ("images_per_second", "data_wait", "step_seconds")
 
 # What runs in a shell's background, or under nohup, ignores these signals, and so do the programs that it starts.
 for _number, _handler in (

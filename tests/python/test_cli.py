@@ -347,10 +347,11 @@ def test_want_of_memory_is_one_line(folder, tmp_path, monkeypatch, capsys):
 
 
 def test_the_command_that_goes_on_is_whole():
-    given = "pretrain simclr --data 'my photos' --out run --on-error report --keep 3 --tensorboard"
+    given = "pretrain simclr --data 'my photos' --out run --on-error report --keep 3 --log csv --time-limit 3:00:00 --log wandb"
     told = pretrain.again(cli.parser("pretrain").parse_args(shlex.split(given)))
     assert shlex.join(told) == (
-        "sassl pretrain --data 'my photos' --out run --resume --on-error report --keep 3 --tensorboard"
+        "sassl pretrain --data 'my photos' --out run --resume --on-error report --keep 3 --time-limit 3:00:00 "
+        "--log csv --log wandb"
     )
 
 

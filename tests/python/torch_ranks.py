@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from conftest import TIMES
 from sassl.data import Arrays, TwoViewLoader
 from sassl.pretraining import PRESETS, Monitor, Pretraining, Rates, Torch
 from sassl.pretraining.torch import backbones
@@ -169,7 +170,7 @@ def fitted(group, folder):
     ranks = 1 if group is None else dist.get_world_size(group)
     # Each rank encodes its share of a monitor's images.
     assert sum(encoded) == len(images()) // ranks
-    told = [{name: x for name, x in row.items() if name != "images_per_second"} for row in last.history]
+    told = [{name: x for name, x in row.items() if name not in TIMES} for row in last.history]
     if group is not None and dist.get_world_size(group) > 1:
         with pytest.raises(FileExistsError, match="has a run"):
             model().fit(images(), out=out, quiet=True)

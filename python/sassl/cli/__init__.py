@@ -41,7 +41,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; the exit code is 0, 1 where something failed, 2 for a wrong call, 130 for Ctrl-C."""
+    """Runs a command; the exit code is 0, 1 where something failed, 2 for a wrong call, 130 for Ctrl-C, 75 to be run again."""
     words = sys.argv[1:] if argv is None else [*argv]
     command = next((word for word in words if not word.startswith("-")), "")
     title = f"sassl {command}" if command in COMMANDS else "sassl"
@@ -57,8 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt as error:
-        _tell(f"{title}: interrupted{error}")
-        return 130
+        _tell(f"{title}: {str(error) or 'interrupted'}")
+        # A run that is to go on has its own.
+        return int(getattr(error, "exit_code", 130))
     except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         from ..terminal import message
         from .options import as_typed

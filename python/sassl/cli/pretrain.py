@@ -13,6 +13,7 @@ from .. import pretraining
 from .._sassl import backbone_names
 from ..pretraining import demo
 from ..pretraining.folder import STYLES, has_checkpoint
+from ..pretraining.loggers import LOGGERS
 from ..pretraining.view_settings import LISTS
 from ..pretraining.weights import usage
 from ..terminal import say, tell
@@ -68,7 +69,19 @@ def add(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="beside the one after each epoch")
     sub.add_argument("--keep", type=int, default=2, help="checkpoints that stay (default: %(default)s)")
-    sub.add_argument("--tensorboard", action="store_true", help="write scalars for TensorBoard into the folder")
+    sub.add_argument(
+        "--log",
+        dest="loggers",
+        action="append",
+        choices=tuple(LOGGERS),
+        default=[],
+        help="what else is told of the run; several times",
+    )
+    sub.add_argument(
+        "--time-limit",
+        metavar="TIME",
+        help='as Slurm has it ("3:50:00"): end with a checkpoint after the last step that fits, and with exit code 75',
+    )
     sub.add_argument("--threads", type=int, help="of a step and of the loader (default: all cores)")
     sub.add_argument(
         "--engine",
@@ -119,10 +132,11 @@ def run(args: argparse.Namespace) -> int:
             checkpoint_every=args.checkpoint_every,
             on_error=args.on_error,
             monitor=monitor,
-            tensorboard=args.tensorboard,
+            loggers=args.loggers,
+            time_limit=args.time_limit,
         )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"; to go on: {shlex.join(again(args))}") from None
+    except KeyboardInterrupt as error:
+        raise type(error)(f"{str(error) or 'interrupted'}; to go on: {shlex.join(again(args))}") from None
     if not is_first:
         return 0
     model.export_backbone(backbone)
@@ -159,10 +173,10 @@ def again(args: argparse.Namespace) -> list[str]:
     """The command that goes on with a run: its settings are in its folder, the other options are given once more."""
     words = ["sassl", "pretrain", "--data", str(args.data), "--out", str(args.out), "--resume"]
     defaults = usual()
-    for name in ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "threads", "engine"):
+    for name in ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "time_limit", "threads", "engine"):
         if getattr(args, name) != defaults[name]:
             words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
-    return [*words, "--tensorboard"] if args.tensorboard else words
+    return words + [word for name in args.loggers for word in ("--log", name)]
 
 
 def configuration(args: argparse.Namespace) -> pretraining.Config:

@@ -6,8 +6,6 @@ is stays as it is, and where a name of ours is another's file, nothing begins.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
@@ -17,17 +15,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .._sassl import checkpoint_metadata, load_styles, write_file
+from .._sassl import checkpoint_metadata, load_styles
 from ..transforms import style_sources
 from .config import Config
 from .engines import Engine
-from .history import History
+from .history import CHECKPOINT, History
 from .lock import Lock
+from .loggers import KEPT, is_kept
 from .view_settings import compared, first_apart, kept
 
 #: What a killed process was writing: names of `src/files.rs`.
 _PART = re.compile(r"\.sassl-[0-9a-f]{16}\.part")
-_CHECKPOINT = re.compile(r"checkpoint-([0-9]{5,})-([0-9]{7,})\.safetensors")
 
 
 #: Styles that no name in the settings tells.
@@ -68,7 +66,7 @@ class Folder:
 
     def _begin(self, resume: bool, config: Config, styles: style_sources.Source) -> None:
         settings = self.path / "config.json"
-        found = [path for path in self.path.iterdir() if _CHECKPOINT.fullmatch(path.name)]
+        found = [path for path in self.path.iterdir() if CHECKPOINT.fullmatch(path.name)]
         if not resume:
             check_free(self.path)
         if not found:
@@ -87,7 +85,7 @@ class Folder:
 
     def _check_files(self, config: Config, has_styles: bool) -> None:
         """What is to be written is ours, or not there."""
-        names: dict[str, Callable[[Path], bool]] = {"config.json": _is_settings, "log.csv": _is_log}
+        names: dict[str, Callable[[Path], bool]] = {"config.json": _is_settings, "log.csv": _is_log, KEPT: is_kept}
         if has_styles:
             names[STYLES] = lambda path: _is_kept(path, config)
         for name, is_ours in names.items():
@@ -118,19 +116,6 @@ class Folder:
                     old.unlink()
         self._checkpoints = self._checkpoints[-keep:]
 
-    def log(self, history: History) -> None:
-        """Writes all of it: rows that no checkpoint knows are gone."""
-        path = self.path / "log.csv"
-        if not history:
-            path.unlink(missing_ok=True)
-            return
-        names = list(dict.fromkeys(name for row in history for name in row))
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, names)
-        writer.writeheader()
-        writer.writerows(history)
-        write_file(path, text.getvalue().encode())
-
     def close(self) -> None:
         """Another process may have it."""
         self._lock.close()
@@ -146,7 +131,7 @@ def check_free(
 
 def has_checkpoint(path: Path) -> bool:
     """Tells whether a run in this folder can go on."""
-    return path.is_dir() and any(_CHECKPOINT.fullmatch(one.name) for one in path.iterdir())
+    return path.is_dir() and any(CHECKPOINT.fullmatch(one.name) for one in path.iterdir())
 
 
 def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:
@@ -166,7 +151,7 @@ def _place(path: Path) -> tuple[int, int]:
     if "loader" not in told:
         raise ValueError(f"{path}: written by `save`, which keeps no place in a run; `fit` keeps it in its folder")
     place = json.loads(told["epoch"]), json.loads(told["batch"])
-    named = _CHECKPOINT.fullmatch(path.name)
+    named = CHECKPOINT.fullmatch(path.name)
     if named is None or place != tuple(map(int, named.groups())):
         raise ValueError(
             f"{path}: is of epoch {place[0]}, batch {place[1]}, which its name does not say; give a copy a name of its own"

@@ -1,13 +1,11 @@
-"""The loop over epochs and batches: rates, checkpoints, signals, what is told."""
+"""The loop over epochs and batches: rates, checkpoints, what is told."""
 
 from __future__ import annotations
 
 import json
 import math
-import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, SupportsFloat
 
 import numpy as np
@@ -22,15 +20,16 @@ from .config import Config
 from .engines import Engine, Rates, check_same
 from .folder import Folder, metadata
 from .history import History
+from .loggers import Epochs, Logger, Loggers
 from .monitor import Monitor
-from .progress import Progress, TensorBoard
+from .progress import Progress
+from .stopping import Stopping
+from .timing import EpochSoFar
 
-#: Steps between TensorBoard's points.
+#: Steps between points of loggers.
 _POINTS = 10
 #: Views of sides up to this, in pixels, are small for a stem of this stride or more.
 _SMALL, _COARSE = 64, 4
-#: Signals that ask a run for its end, SIGUSR1 being Slurm's; Windows has neither it nor SIGHUP.
-_ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 
 
 class Learner(Encoder, Protocol):
@@ -53,22 +52,21 @@ class Loop:
         keep: int,
         checkpoint_every: int | None,
         monitor: Monitor | None,
-        tensorboard: bool,
+        loggers: Sequence[Logger],
+        stopping: Stopping,
         on_epoch: Callable[[Any, dict[str, float]], object] | None,
         on_step: Callable[[Any, dict[str, float]], object] | None,
         quiet: bool,
     ) -> None:
         self._model, self._config, self._loader, self._folder = model, config, loader, folder
         self._keep, self._checkpoint_every = keep, checkpoint_every
-        self._monitor, self._tensorboard = monitor, tensorboard
+        self._monitor, self._asked, self._stopping = monitor, loggers, stopping
         self._on_epoch, self._on_step, self._quiet = on_epoch, on_step, quiet
         self._batches = len(loader)
         # Whether batches are as the settings say is asked once, and not of views that are made by them.
         self._is_checked = isinstance(loader, TwoViewLoader)
         self._unreadable: set[str] = set()
-        # Of the epoch so far.
-        self._images, self._seconds = 0, 0.0
-        self._sums: dict[str, float] = {}
+        self._so_far = EpochSoFar()
         # The engine of the checkpoint that the run goes on from.
         self._was: str | None = None
         # The last step's place and numbers, which are still to be looked at.
@@ -76,41 +74,58 @@ class Loop:
 
     def run(self, resume: bool) -> None:
         """All epochs, or those that are left."""
-        config = self._config.schedule
-        batch_size = self._config.data.batch_size
+        epochs, batch_size = self._config.schedule.epochs, self._config.data.batch_size
         self._check_ranks()
         start, place = self._resume() if resume else (0, 0)
         if start == 0 and place == 0:
             self._model.history = History()
         done = start * self._batches + place
-        images = batch_size * self._batches * config.epochs
-        progress = Progress(config.epochs, images, batch_size * done, self._quiet)
-        board = None
+        progress = Progress(epochs, batch_size * self._batches * epochs, batch_size * done, self._quiet)
+        self._loggers = Loggers(self._told(), progress.warn)
+        outcome = "failed"
         try:
-            if self._folder is not None and self._folder.unlocked is not None:
-                progress.warn(f"{self._folder.path}: not locked ({self._folder.unlocked}); use it in one process alone")
-            if self._folder is not None:
-                self._log(progress)
-            if told := stem_warning(self._config):
-                progress.note(told)
-            if self._model.engine.name != "native":
-                progress.note(f"engine: {self._model.engine}")
-            if self._was not in (None, self._model.engine.name):
-                progress.note(
-                    f'the checkpoint is of engine="{self._was}"; the run goes on by "{self._model.engine.name}"'
-                )
-            if self._tensorboard and self._folder is not None:
-                board = TensorBoard(self._folder.path, done, progress.warn)
-            with _stopping() as asked:
-                for epoch in range(start, config.epochs):
-                    self._epoch(epoch, place, progress, board, asked)
-                    place = 0
+            self._begin(progress, done, resume)
+            with self._stopping.hearing():
+                try:
+                    for epoch in range(start, epochs):
+                        self._epoch(epoch, place, progress)
+                        place = 0
+                    outcome = "finished"
+                except KeyboardInterrupt:
+                    outcome = "stopped"
+                    raise
+                finally:
+                    # While signals are kept: what begins anew sends them again.
+                    self._loggers.end(outcome)
         finally:
             if self._monitor is not None:
                 self._monitor.forget()
             progress.close()
-            if board is not None:
-                board.close()
+
+    def _told(self) -> list[Logger]:
+        """The loggers of this process: rank 0 has all of them."""
+        if self._model.engine.ranks.rank:
+            return []
+        return [*([] if self._folder is None else [Epochs()]), *self._asked]
+
+    def _begin(self, progress: Progress, done: int, resume: bool) -> None:
+        """What is said before the first step, and to whom."""
+        engine, folder = self._model.engine, self._folder
+        if folder is not None and folder.unlocked is not None:
+            progress.warn(f"{folder.path}: not locked ({folder.unlocked}); use it in one process alone")
+        if told := stem_warning(self._config):
+            progress.note(told)
+        if engine.name != "native":
+            progress.note(f"engine: {engine}")
+        if self._was not in (None, engine.name):
+            progress.note(f'the checkpoint is of engine="{self._was}"; the run goes on by "{engine.name}"')
+        settings, error = {**self._config.flat(), "engine": str(engine)}, None
+        path = None if folder is None else folder.path
+        try:
+            self._loggers.begin(settings, path, done, self._model.history, resume)
+        except Exception as raised:
+            error = raised
+        engine.ranks.fail(error)
 
     def _check_ranks(self) -> None:
         """Whether all ranks have the same data; one that had fewer batches would leave the others waiting."""
@@ -127,47 +142,48 @@ class Loop:
             state = self._loader.state_dict()
             check_same(ranks, "data", {name: value for name, value in state.items() if name != "kernels"})
 
-    def _epoch(self, epoch: int, place: int, progress: Progress, board: TensorBoard | None, asked: list[int]) -> None:
+    def _epoch(self, epoch: int, place: int, progress: Progress) -> None:
         """The batches of an epoch from this place on, and what ends it."""
-        loader, folder = self._loader, self._folder
+        loader, folder, ranks = self._loader, self._folder, self._model.engine.ranks
         native = isinstance(loader, TwoViewLoader)
         if native and place == 0:
             loader.set_epoch(epoch)
-        began, done = time.perf_counter() - self._seconds, place
+        self._so_far.go_on()
+        self._stopping.begin_epoch()
+        done = place
         # A checkpoint may stand after the last batch, and before what ends an epoch.
         rest = () if place == self._batches else loader if native or place == 0 else skip(loader, place)
-        for batch in rest:
+        for batch in self._so_far.batches(rest):
             if done == self._batches:
                 self._tell_of_length(progress, epoch, f"more than {done}, and the rest is left out")
                 break
             images, values = self._learn(batch, epoch, done)
             done += 1
-            self._seconds = time.perf_counter() - began
-            progress.after_step(epoch, images, values)
             step = epoch * self._batches + done
-            if board is not None and step % _POINTS == 0:
-                board.scalars("step", step, values)
+            progress.after_step(epoch, images, values)
             if self._on_step is not None:
-                self._on_step(self._model, values)
-            ends = self._model.engine.ranks.agree(bool(asked))
+                self._on_step(self._model, {"step": step, "epoch": epoch + 1, **values})
+            self._stopping.after_step()
+            ends = self._stopping.is_due(ranks, "epoch" if done == self._batches else "step", "checkpoint")
             if folder is not None and (ends or (self._checkpoint_every and step % self._checkpoint_every == 0)):
                 self._checkpoint(epoch, done, progress, is_last=ends)
             if ends:
-                raise KeyboardInterrupt
+                raise self._stopping.stop(ranks)
         if native:
             self._tell_of_unreadable(progress)
         if done == 0:
             raise ValueError(f"epoch {epoch + 1}: the data gave no batch; each epoch iterates over it anew")
-        if done < self._batches and self._model.engine.ranks.world_size > 1:
+        if done < self._batches and ranks.world_size > 1:
             raise ValueError(
                 f"epoch {epoch + 1}: {done} batches came of {self._batches}, while other ranks wait for theirs"
             )
         if done < self._batches:
             self._tell_of_length(progress, epoch, f"{done}, and the learning rate goes on as if the others had come")
-        self._end_epoch(epoch, place, done, progress, board)
-        # A signal that came since the last step; the checkpoint is written.
-        if self._model.engine.ranks.agree(bool(asked)):
-            raise KeyboardInterrupt
+        with self._stopping.timing("epoch"):
+            self._end_epoch(epoch, place, done, progress)
+        # What came since the last step; the checkpoint is written.
+        if self._stopping.is_due(ranks, *(() if epoch + 1 == self._config.schedule.epochs else ("step", "checkpoint"))):
+            raise self._stopping.stop(ranks)
 
     def _learn(self, batch: Any, epoch: int, done: int) -> tuple[int, dict[str, float]]:
         """A step on a batch, after so many others of the epoch: how many images it had on all ranks, and what was watched."""
@@ -178,16 +194,17 @@ class Loop:
             self._is_checked = True
             check_first(batch, self._model.transform, self._model.normalize, self._config.data.batch_size)
         labels = None if self._monitor is None else self._monitor.labels(targets(batch), len(left))
-        values, features = self._step(left, right, epoch, done)
-        images = len(left) * self._model.engine.ranks.world_size
-        self._images += images
-        if self._monitor is not None and labels is not None:
-            self._monitor.keep(np.asarray(features), labels)
-        told = self._look()
-        self._ahead = (epoch, done, values)
-        # An engine that works ahead is looked at one step late, so that it never waits for that; an epoch's end is its own.
-        if isinstance(values["loss"], float) or self._on_step is not None or done + 1 == self._batches:
+        with self._so_far.step():
+            values, features = self._step(left, right, epoch, done)
+            if self._monitor is not None and labels is not None:
+                self._monitor.keep(np.asarray(features), labels)
             told = self._look()
+            self._ahead = (epoch, done, values)
+            # An engine that works ahead is looked at one step late, so that it never waits for that; an epoch's end is its own.
+            if isinstance(values["loss"], float) or self._on_step is not None or done + 1 == self._batches:
+                told = self._look()
+        images = len(left) * self._model.engine.ranks.world_size
+        self._so_far.after_step(images)
         return images, told
 
     def _look(self) -> dict[str, float]:
@@ -199,8 +216,9 @@ class Loop:
             told = {name: float(value) for name, value in values.items()}
             if not math.isfinite(told["loss"]):
                 raise ValueError(f"loss = {told['loss']}: expected a finite number")
-        for name, value in told.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._so_far.add(told)
+        if (step := epoch * self._batches + done + 1) % _POINTS == 0:
+            self._loggers.step(step, {**told, **self._so_far.lately()})
         return told
 
     @contextmanager
@@ -213,14 +231,13 @@ class Loop:
             after = f"; the last checkpoint is {last}" if last is not None else ""
             raise ValueError(f"epoch {epoch + 1}, batch {done + 1}: {error}{after}") from None
 
-    def _end_epoch(self, epoch: int, place: int, done: int, progress: Progress, board: TensorBoard | None) -> None:
+    def _end_epoch(self, epoch: int, place: int, done: int, progress: Progress) -> None:
         """The epoch's row of the history, its accuracies and its checkpoint."""
         model = self._model
         self._look()
-        means = {name: value / done for name, value in self._sums.items()}
-        row = {"epoch": epoch + 1, **means, "images_per_second": self._images / self._seconds}
+        row, images = self._so_far.row(epoch, done), self._so_far.images
+        self._so_far = EpochSoFar()
         model.history.append(row)
-        images, self._images, self._seconds, self._sums = self._images, 0, 0.0, {}
         try:
             if self._monitor is not None and self._monitor.is_due(epoch, self._config.schedule.epochs, images):
                 if place:
@@ -238,9 +255,7 @@ class Loop:
             if self._folder is not None:
                 self._checkpoint(epoch + 1, 0, progress, is_last=epoch + 1 == self._config.schedule.epochs)
         progress.after_epoch(row)
-        if board is not None:
-            board.scalars("epoch", epoch + 1, {name: value for name, value in row.items() if name != "epoch"})
-            board.flush()
+        self._loggers.epoch(epoch + 1, row)
         if self._on_epoch is not None:
             self._on_epoch(model, row)
 
@@ -270,27 +285,19 @@ class Loop:
 
     def _checkpoint(self, epoch: int, batch: int, progress: Progress, is_last: bool) -> None:
         """A disk that is full for an hour does not end a run of days: as long as there is a checkpoint to go back to, the next
-        one is tried. `log.csv` comes after, so that it has no row that no checkpoint knows."""
+        one is tried."""
         assert self._folder is not None
         self._look()
         loader = self._loader.state_dict() if isinstance(self._loader, TwoViewLoader) else None
-        so_far = {"images": self._images, "seconds": self._seconds, "sums": self._sums}
+        so_far = self._so_far.state()
         told = metadata(self._config, self._model.history, epoch, batch, loader=loader, so_far=so_far)
         try:
-            self._folder.checkpoint(self._model.engine, told, self._keep)
+            with self._stopping.timing("checkpoint"):
+                self._folder.checkpoint(self._model.engine, told, self._keep)
         except OSError as error:
             if is_last or self._folder.last is None:
                 raise
             progress.warn(f"no checkpoint after epoch {epoch}, batch {batch}: {error}; {self._folder.last} stays")
-            return
-        self._log(progress)
-
-    def _log(self, progress: Progress) -> None:
-        assert self._folder is not None
-        try:
-            self._folder.log(self._model.history)
-        except OSError as error:
-            progress.warn(f"{error}; the checkpoint has these rows too")
 
     def _resume(self) -> tuple[int, int]:
         """The epoch and the batch where the last checkpoint is."""
@@ -310,8 +317,7 @@ class Loop:
                 raise ValueError(f"{path}: {error}") from None
         self._was = self._model.engine.load(path)["engine"]
         self._model.history = History(found["history"])
-        so_far = found["so_far"]
-        self._images, self._seconds, self._sums = so_far["images"], so_far["seconds"], so_far["sums"]
+        self._so_far = EpochSoFar(**found["so_far"])
         return epoch, batch
 
 
@@ -333,30 +339,3 @@ def stem_warning(config: Config) -> str | None:
     remedy = "; small_stem=True is for such views" if "small_stem" in backbone.settings else ""
     left = -(-side // backbone.stem_stride)
     return f"{backbone.name}: its stem is ImageNet's, and makes maps of {left} of views of {side} pixels{remedy}"
-
-
-@contextmanager
-def _stopping() -> Iterator[list[int]]:
-    """Signals that ask for an end are kept until the step is done; a second Ctrl-C is not.
-
-    Those that are ignored stay so (nohup), and those that have a handler, of Python or of others, stay theirs.
-    """
-    asked: list[int] = []
-
-    def ask(number: int, _: Any) -> None:
-        # A terminal that closes sends SIGHUP twice, and what ends jobs repeats SIGTERM.
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before: dict[int, Any] = {}
-    # Signals are the main thread's, as a ValueError says.
-    with suppress(ValueError):
-        for number in _ENDS:
-            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-                before[number] = signal.signal(number, ask)
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

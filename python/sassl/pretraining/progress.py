@@ -1,23 +1,14 @@
-"""What a run says while it runs: a bar in terminals and notebooks, lines in a file; and TensorBoard's files.
-
-Nothing of it ends a run: what cannot be written is lost."""
+"""What a run says while it runs: a bar in terminals and notebooks, lines in a file. A line that cannot be written is lost."""
 
 from __future__ import annotations
 
-import itertools
-import os
-import socket
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from .. import terminal
 
 #: Seconds between lines, where there is no bar.
 _SECONDS = 60
-#: Numbers this process's files for TensorBoard.
-_FILES = itertools.count()
 #: What a bar shows.
 _SHOWN = ("loss", "lr", "encoder_momentum")
 
@@ -70,58 +61,6 @@ class Progress:
         """The bar stays as it is."""
         if self._bar is not None:
             self._bar.close()
-
-
-class TensorBoard:
-    """Scalars as TensorBoard reads them; needs the package `tensorboard`, but neither TensorFlow nor torch.
-
-    `warn` is told once if they can no longer be written.
-
-    Raises:
-        ImportError: without it.
-        OSError: the file cannot be made.
-    """
-
-    def __init__(self, folder: Path, step: int, warn: Callable[[str], None]) -> None:
-        try:
-            from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-            from tensorboard.compat.proto.summary_pb2 import Summary
-            from tensorboard.summary.writer.record_writer import RecordWriter
-        except ImportError:
-            raise ImportError("tensorboard = True: needs the package tensorboard; pip install tensorboard") from None
-        self._event, self._summary = Event, Summary
-        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_FILES)}"
-        self._path, self._warn, self._fails = folder / name, warn, False
-        self._writer = RecordWriter(self._path.open("xb"))
-        self._write(file_version="brain.Event:2")
-        # What a killed process wrote of this step and later ones is not shown.
-        self._write(step=step, session_log=SessionLog(status=SessionLog.START))
-
-    def _write(self, **event: Any) -> None:
-        record = self._event(wall_time=time.time(), **event).SerializeToString()
-        self._try(lambda: self._writer.write(record))
-
-    def _try(self, write: Callable[[], object]) -> None:
-        """What is in the buffer is tried again with what comes next, so that the file stays readable."""
-        try:
-            write()
-        except OSError as error:
-            if not self._fails:
-                self._fails = True
-                self._warn(f"{self._path}: {error.strerror}; points for TensorBoard are missing")
-
-    def scalars(self, prefix: str, number: int, values: dict[str, float]) -> None:
-        """Values of a step or of an epoch, by name."""
-        found = [self._summary.Value(tag=f"{prefix}/{name}", simple_value=value) for name, value in values.items()]
-        self._write(step=number, summary=self._summary(value=found))
-
-    def flush(self) -> None:
-        """To the file."""
-        self._try(self._writer.flush)
-
-    def close(self) -> None:
-        """Ends the file."""
-        self._try(self._writer.close)
 
 
 def _shown(values: dict[str, float]) -> dict[str, float]:

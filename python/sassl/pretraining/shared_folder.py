@@ -8,7 +8,6 @@ from typing import Any
 
 from .engines import Engine, Ranks
 from .folder import Folder
-from .history import History
 
 
 def shared(ranks: Ranks, make: Callable[[], Folder]) -> Folder:
@@ -49,15 +48,6 @@ class SharedFolder(Folder):
         else:
             engine.save(self.path, metadata)
         self._newest = self._ranks.broadcast(self._own and self._own.last)
-
-    def log(self, history: History) -> None:
-        """Writes all of it."""
-
-        def write() -> None:
-            assert self._own is not None
-            self._own.log(history)
-
-        self._first(write)
 
     def close(self) -> None:
         """Another run may have it."""

@@ -8,10 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ... import evaluation
 from ..._sassl import checkpoint_metadata
 from ...arguments import choice, flag, whole, wrong
 from ...data import TwoViewLoader
@@ -20,12 +16,15 @@ from ...transforms.plain import as_style
 from ...transforms.views import UNKNOWN, Views
 from .. import batches, view_settings
 from ..config import METHODS, Config
+from ..encoding import Encoding
 from ..engines import ENGINES, Maker
 from ..folder import STYLES, Folder, metadata
 from ..history import History
+from ..loggers import chosen
 from ..loop import Loop
 from ..monitor import Monitor
 from ..shared_folder import shared
+from ..stopping import Stopping, seconds_of
 from ..weights import Weights, named
 
 Callback = Callable[["Pretraining", dict[str, float]], object]
@@ -52,7 +51,7 @@ ARGUMENTS = """
     """
 
 
-class Pretraining(Weights):
+class Pretraining(Encoding, Weights):
     __doc__ = (
         "What the methods share; they differ in their settings, their presets and the recipe of their views.\n"
         + ARGUMENTS
@@ -172,7 +171,8 @@ class Pretraining(Weights):
         checkpoint_every: int | None = None,
         on_error: str = "raise",
         monitor: Any = None,
-        tensorboard: bool = False,
+        loggers: Any = (),
+        time_limit: Any = None,
         on_epoch: Callback | None = None,
         on_step: Callback | None = None,
         quiet: bool = False,
@@ -197,9 +197,12 @@ class Pretraining(Weights):
             on_error: as of a `TwoViewLoader`: "raise", or "report": another image for one that cannot be read, and a line.
             monitor: labelled images or a `Monitor`: accuracies of the features after an epoch. What goes wrong there is told in
                 a line, and the run goes on; classes that do not fit are an error before it begins.
-            tensorboard: write scalars for it into the folder.
+            loggers: what else is told of the run: a name, as "tensorboard", "csv" (points of steps), "wandb" or "mlflow", a
+                `sassl.pretraining.Logger`, or a list of these. One that fails later is told in a line, and the run goes on.
+            time_limit: from now, as Slurm has it ("3:50:00"; "30" are minutes), or a `timedelta`: the run ends with a
+                checkpoint after the last step that fits.
             on_epoch: called with this object and the epoch's row of the history.
-            on_step: called with this object and what the step gave: loss, lr, and more.
+            on_step: called with this object and what the step gave: step and epoch, counted from 1, loss, lr, and more.
             quiet: neither a progress bar nor lines, save those on what fails.
 
         Raises:
@@ -208,16 +211,19 @@ class Pretraining(Weights):
                 that the run needs is another's file.
             OSError: the first checkpoint or the last one that cannot be written; this object is whole, and `save` writes it
                 elsewhere. Of those between a line tells, those before them stay, and the run goes on.
-            KeyboardInterrupt: Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, after a last checkpoint if there is a folder. Signals that
+            Requeue: the time limit or SIGUSR1; a KeyboardInterrupt too.
+            KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after a last checkpoint if there is a folder. Signals that
                 are ignored (nohup) or have a handler of the caller's are left alone. Such a handler cannot use this object
                 during a step: let it set a flag, and look at the flag in `on_step`.
         """
         keep = whole("keep", keep, 1)
         if checkpoint_every is not None:
             whole("checkpoint_every", checkpoint_every, 1)
-        for name, value in (("tensorboard", tensorboard), ("resume", resume)):
-            if flag(name, value) and out is None:
-                raise ValueError(f"{name} = True: needs a folder; give out")
+        stopping = Stopping(seconds_of(time_limit))
+        for name, value in (("resume", flag("resume", resume)), ("time_limit", time_limit)):
+            if value and out is None:
+                raise ValueError(f"{name} = {value!r}: needs a folder; give out")
+        asked = chosen(loggers, out)
         for name, callback in (("on_epoch", on_epoch), ("on_step", on_step)):
             if callback is not None and not callable(callback):
                 raise TypeError(f"{name}: expected a function, got {type(callback).__name__}")
@@ -241,7 +247,8 @@ class Pretraining(Weights):
                 keep=keep,
                 checkpoint_every=checkpoint_every,
                 monitor=monitor,
-                tensorboard=tensorboard and ranks.rank == 0,
+                loggers=asked,
+                stopping=stopping,
                 on_epoch=on_epoch,
                 on_step=on_step,
                 quiet=quiet or ranks.rank > 0,
@@ -298,55 +305,6 @@ class Pretraining(Weights):
             monitor.begin(class_names(getattr(loader, "dataset", None)), on_error)
         if config.data.views.get("normalize") == UNKNOWN:
             raise ValueError(f"monitor: normalize = {UNKNOWN!r}: no image can be made as the views are; leave it out")
-
-    @property
-    def threads(self) -> int:
-        """How many threads a step and `encode` take."""
-        return self.engine.threads
-
-    @property
-    def normalize(self) -> Any:
-        """How views are normalized: a dict of "mean" and "std"; None: not at all; "not known", of batches that others made."""
-        given = self.run.data.views.get("normalize")
-        return UNKNOWN if given == UNKNOWN else self.transform.normalize
-
-    def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
-        """Features by the backbone of images, resized and normalized as the run's views were; no draw is made.
-
-        Args:
-            images: (N, H, W, 3) uint8, or a tensor (N, 3, H, W) of uint8, of any size; or a list of PIL images, paths, bytes of
-                files, arrays (H, W, 3) and tensors (3, H, W) of uint8; or one of these.
-            batch_size: images at a time.
-
-        Returns:
-            (N, features) float32.
-
-        Raises:
-            ValueError: floats, which go to `encode_normalized`; an image that is damaged; a run on batches whose normalizing is
-                not known.
-            OSError, TypeError: a file that cannot be read; no image.
-        """
-        return evaluation.encode(self, images, batch_size=batch_size)
-
-    def encode_normalized(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
-        """Features by the backbone, whose norms take their running statistics, of floats that are normalized as the views are.
-
-        Args:
-            images: (N, H, W, 3) or (N, 3, H, W) of floats; numpy or torch.
-            batch_size: images at a time.
-
-        Returns:
-            (N, features) float32.
-
-        Raises:
-            ValueError: no floats, another shape, numbers that are not finite.
-        """
-        array, batch_size = np.asarray(images), whole("batch_size", batch_size, 1)
-        if array.dtype.kind != "f":
-            raise ValueError(f"images: expected floats that are normalized, got {array.dtype}; images go to encode")
-        array = array.astype(np.float32, copy=False)
-        parts = [self.engine.encode(array[i : i + batch_size]) for i in range(0, len(array), batch_size)]
-        return np.concatenate(parts) if parts else np.empty((0, self.engine.features), np.float32)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes everything, settings too: the whole file, or nothing."""

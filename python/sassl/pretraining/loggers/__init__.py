@@ -1,0 +1,28 @@
+"""What a run tells others: its settings, points of steps and of epochs, and how it ended.
+
+`fit(loggers=["wandb", "csv"])` takes names of `LOGGERS`, and objects of others that have the methods of `Logger`.
+"""
+
+from __future__ import annotations
+
+from .base import LOGGERS, Begun, Logger, chosen
+from .mlflow import MLflow
+from .table import CSV, Epochs
+from .tensorboard import TensorBoard
+from .told import KEPT, Loggers, is_kept
+from .wandb import WandB
+
+__all__ = [
+    "CSV",
+    "KEPT",
+    "LOGGERS",
+    "Begun",
+    "Epochs",
+    "Logger",
+    "Loggers",
+    "MLflow",
+    "TensorBoard",
+    "WandB",
+    "chosen",
+    "is_kept",
+]

@@ -1,0 +1,116 @@
+"""The logger "mlflow": a run of MLflow, told of by a thread, since its client waits minutes for a server that is away."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from .base import LOGGERS, Begun, need
+
+#: Calls that wait for the server at most, and the seconds that the end waits for them.
+_MOST, _SECONDS = 10_000, 60
+#: Characters of a setting, of which servers take 500 at least.
+_LENGTH = 500
+_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+
+
+class MLflow:
+    """A run of MLflow, which goes on under its id when the run in the folder does.
+
+    One that is active already is logged to, and stays active. MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_ID and
+    MLFLOW_EXPERIMENT_NAME hold. Settings are its parameters, cut after 500 characters.
+
+    Args:
+        experiment: its name; None: as the environment says, else "Default".
+        uri: of the server or folder; None: MLflow's own.
+
+    Raises:
+        ImportError: mlflow is not installed.
+    """
+
+    name = "mlflow"
+
+    def __init__(self, experiment: str | None = None, uri: str | None = None) -> None:
+        need("mlflow", "mlflow-skinny")
+        self._experiment, self._uri = experiment, uri
+
+    def begin(self, run: Begun) -> str:
+        """Its id is kept."""
+        import mlflow
+        from mlflow.entities import Metric, Param
+
+        client = mlflow.MlflowClient(tracking_uri=self._uri)
+        self._client, self._metric = client, Metric
+        active = mlflow.active_run()
+        self._is_own = active is None
+        if active is not None:
+            self._id = active.info.run_id
+        elif run.kept is not None:
+            self._id = run.kept
+            client.update_run(self._id, status="RUNNING")
+        else:
+            name = None if run.folder is None else run.folder.resolve().name
+            self._id = client.create_run(self._experiment_id(), run_name=name).info.run_id
+        if run.kept is None:
+            params = [Param(name, str(value)[:_LENGTH]) for name, value in run.settings.items()]
+            client.log_batch(self._id, params=params)
+        self._error: Exception | None = None
+        self._calls: queue.Queue[Callable[[], object] | None] = queue.Queue(_MOST)
+        self._thread = threading.Thread(target=self._work, name="sassl-mlflow", daemon=True)
+        self._thread.start()
+        return str(self._id)
+
+    def _experiment_id(self) -> str:
+        if self._experiment is None and (given := os.environ.get("MLFLOW_EXPERIMENT_ID")):
+            return given
+        name = self._experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
+        found = self._client.get_experiment_by_name(name)
+        return str(self._client.create_experiment(name) if found is None else found.experiment_id)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            try:
+                call()
+            except Exception as error:
+                # Told by the next call of the run.
+                self._error = error
+
+    def _do(self, call: Callable[[], object]) -> None:
+        """In the thread; an error that one before it had is raised now."""
+        try:
+            self._calls.put_nowait(call)
+        except queue.Full:
+            raise TimeoutError(f"{_MOST} points wait for the server, and this one is lost") from None
+        if (error := self._error) is not None:
+            self._error = None
+            raise error
+
+    def _scalars(self, prefix: str, number: int, values: dict[str, float]) -> None:
+        now = round(1000 * time.time())
+        found = [self._metric(f"{prefix}/{name}", float(value), now, number) for name, value in values.items()]
+        self._do(lambda: self._client.log_batch(self._id, metrics=found))
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """Under `step/`."""
+        self._scalars("step", step, values)
+
+    def epoch(self, epoch: int, values: dict[str, float]) -> None:
+        """Under `epoch/`."""
+        self._scalars("epoch", epoch, {name: value for name, value in values.items() if name != "epoch"})
+
+    def end(self, outcome: str) -> None:
+        """Waits a minute at most for what is not sent."""
+        if self._is_own:
+            self._calls.put(lambda: self._client.set_terminated(self._id, _STATUS[outcome]), timeout=_SECONDS)
+        self._calls.put(None, timeout=_SECONDS)
+        self._thread.join(_SECONDS)
+        if self._thread.is_alive():
+            raise TimeoutError(f"{self._calls.qsize()} points did not reach the server in {_SECONDS} s and are lost")
+        if self._error is not None:
+            raise self._error
+
+
+LOGGERS["mlflow"] = MLflow

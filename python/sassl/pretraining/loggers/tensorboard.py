@@ -1,0 +1,64 @@
+"""The logger "tensorboard": files that TensorBoard reads, in the run's folder."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import time
+from typing import Any
+
+from .base import LOGGERS, Begun, need
+
+#: Numbers this process's files.
+_FILES = itertools.count()
+
+
+class TensorBoard:
+    """Scalars `step/loss`, `epoch/loss` and others; needs the package tensorboard, but neither TensorFlow nor torch.
+
+    Raises:
+        ImportError: without it.
+    """
+
+    name, needs_folder = "tensorboard", True
+
+    def __init__(self) -> None:
+        need("tensorboard", "tensorboard")
+
+    def begin(self, run: Begun) -> None:
+        """A file of its own; what a killed process wrote of later steps is not shown."""
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        assert run.folder is not None
+        self._event, self._summary = Event, Summary
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_FILES)}"
+        self._writer = RecordWriter((run.folder / name).open("xb"))
+        self._write(file_version="brain.Event:2")
+        self._write(step=run.step, session_log=SessionLog(status=SessionLog.START))
+
+    def _write(self, **event: Any) -> None:
+        """What is in the buffer is tried again with what comes next, so that the file stays readable."""
+        self._writer.write(self._event(wall_time=time.time(), **event).SerializeToString())
+
+    def _scalars(self, prefix: str, number: int, values: dict[str, float]) -> None:
+        found = [self._summary.Value(tag=f"{prefix}/{name}", simple_value=value) for name, value in values.items()]
+        self._write(step=number, summary=self._summary(value=found))
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """Under `step/`."""
+        self._scalars("step", step, values)
+
+    def epoch(self, epoch: int, values: dict[str, float]) -> None:
+        """Under `epoch/`."""
+        self._scalars("epoch", epoch, {name: value for name, value in values.items() if name != "epoch"})
+        self._writer.flush()
+
+    def end(self, outcome: str) -> None:
+        """Ends the file."""
+        self._writer.close()
+
+
+LOGGERS["tensorboard"] = TensorBoard
