@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from conftest import TIMES
 from sassl.data import Arrays, TwoViewLoader
-from sassl.pretraining import PRESETS, Monitor, Pretraining, Rates, Torch
+from sassl.pretraining import PRESETS, Monitor, Pretraining, Rates, Requeue, Torch
 from sassl.pretraining.torch import backbones
 from sassl.pretraining.torch.collectives import World
 from sassl.pretraining.torch.methods import Method
@@ -160,7 +160,7 @@ def fitted(group, folder):
 
     model_steps = []
     out = folder / f"run{0 if group is None else dist.get_world_size(group)}"
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Requeue, match="interrupted by SIGUSR1"):
         model().fit(images(), out=out, on_step=stop, quiet=True)
     assert len(model_steps) == 2
     last, encoded = model(), []

@@ -55,6 +55,18 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint, to the bit; settings are the run's"
     )
+    sub.add_argument("--threads", type=int, help="of a step and of the loader (default: all cores)")
+    sub.add_argument(
+        "--engine",
+        choices=tuple(pretraining.ENGINES),
+        default="native",
+        help="what takes the steps: native, on CPUs; torch, on GPUs, also under torchrun or srun; auto (default: %(default)s)",
+    )
+    add_watching(sub)
+
+
+def add_watching(sub: argparse.ArgumentParser) -> None:
+    """The options for what is kept and told of a run, and when it ends."""
     sub.add_argument(
         "--monitor", metavar="DIR", help="labelled images: accuracies of the features while they are learnt"
     )
@@ -81,13 +93,6 @@ def add(sub: argparse.ArgumentParser) -> None:
         "--time-limit",
         metavar="TIME",
         help='as Slurm has it ("3:50:00"): end with a checkpoint after the last step that fits, and with exit code 75',
-    )
-    sub.add_argument("--threads", type=int, help="of a step and of the loader (default: all cores)")
-    sub.add_argument(
-        "--engine",
-        choices=tuple(pretraining.ENGINES),
-        default="native",
-        help="what takes the steps: native, on CPUs; torch, on GPUs, also under torchrun or srun; auto (default: %(default)s)",
     )
 
 

@@ -21,24 +21,29 @@ from . import methods as methods
 from .config import METHODS, PRESETS, Config, Method, method_class, register
 from .engines import ENGINES, Engine, Native, Rates, Report
 from .history import History
+from .loggers import LOGGERS, Begun, Logger
 from .methods.base import Pretraining
 from .monitor import Monitor
 from .settings import BACKBONES, LARS, SGD, AdamW, Backbone, Data, MethodSettings, MomentumSettings, Schedule
+from .stopping import Requeue
 from .torch import Torch
 
 __all__ = [
     "BACKBONES",
     "ENGINES",
     "LARS",
+    "LOGGERS",
     "METHODS",
     "PRESETS",
     "SGD",
     "AdamW",
     "Backbone",
+    "Begun",
     "Config",
     "Data",
     "Engine",
     "History",
+    "Logger",
     "Method",
     "MethodSettings",
     "MomentumSettings",
@@ -47,6 +52,7 @@ __all__ = [
     "Pretraining",
     "Rates",
     "Report",
+    "Requeue",
     "Schedule",
     "Torch",
     "method_class",

@@ -100,9 +100,8 @@ class Stopping:
 
         Where nothing lies ahead the run has made it, however late it is.
         """
-        if self._until is not None and ahead:
-            needed = sum(max(self._took[what], default=0.0) for what in ahead)
-            self._is_over = time.monotonic() + needed > self._until
+        needed = sum(max(self._took[what], default=0.0) for what in ahead)
+        self._is_over = self._until is not None and bool(ahead) and time.monotonic() + needed > self._until
         return ranks.agree(self._is_over or bool(self._signals))
 
     def stop(self, ranks: Ranks) -> KeyboardInterrupt:

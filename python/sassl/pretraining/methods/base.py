@@ -220,13 +220,9 @@ class Pretraining(Encoding, Weights):
         if checkpoint_every is not None:
             whole("checkpoint_every", checkpoint_every, 1)
         stopping = Stopping(seconds_of(time_limit))
-        for name, value in (("resume", flag("resume", resume)), ("time_limit", time_limit)):
-            if value and out is None:
-                raise ValueError(f"{name} = {value!r}: needs a folder; give out")
+        _check_folder(out, resume=flag("resume", resume), time_limit=time_limit)
         asked = chosen(loggers, out)
-        for name, callback in (("on_epoch", on_epoch), ("on_step", on_step)):
-            if callback is not None and not callable(callback):
-                raise TypeError(f"{name}: expected a function, got {type(callback).__name__}")
+        _check_callable(on_epoch=on_epoch, on_step=on_step)
         config = self._planned(data, epochs, batch_size)
         loader, transform = self._loader(data, config, on_error), self._views
         if isinstance(data, TwoViewLoader):
@@ -348,3 +344,15 @@ class Pretraining(Encoding, Weights):
     def __repr__(self) -> str:
         given = {name: value for name, value in self.config.flat().items() if name != "method"}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
+
+def _check_folder(out: Any, **needing: Any) -> None:
+    for name, value in needing.items():
+        if value and out is None:
+            raise ValueError(f"{name} = {value!r}: needs a folder; give out")
+
+
+def _check_callable(**callbacks: Any) -> None:
+    for name, callback in callbacks.items():
+        if callback is not None and not callable(callback):
+            raise TypeError(f"{name}: expected a function, got {type(callback).__name__}")
