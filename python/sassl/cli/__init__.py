@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from . import bank, compare_models, convert, demo, embed, evaluate, export, info, pretrain, stylize  # noqa: F401
+    from . import bank, compare, compare_models, convert, demo, embed, evaluate, export, info, pretrain, stylize  # noqa: F401
 
 #: A command, its module here, and what it does. The module has `add(parser)`, its options, and `run(args)`, the exit code.
 COMMANDS = {
@@ -30,6 +30,10 @@ COMMANDS = {
         "Show what networks make of the same photographs and styles, what a view costs, and how far it moves in grey levels.",
     ),
     "pretrain": ("pretrain", "Pretrain a backbone by MoCo v2, BYOL, SimCLR or SimSiam, with style on the left view."),
+    "compare": (
+        "compare",
+        "Show runs of pretraining side by side: the settings that differ, what came of them, and their curves in one figure.",
+    ),
     "eval": ("evaluate", "Accuracy of a checkpoint's features, learnt from DATA/train, measured on DATA/val."),
     "embed": ("embed", "Write a checkpoint's features of images, with their classes and names, into an .npz file."),
     "export": (

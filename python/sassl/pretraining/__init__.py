@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import methods as methods
+from .compare import Comparison, compare
 from .config import METHODS, PRESETS, Config, Method, method_class, register
 from .engines import ENGINES, Engine, Native, Rates, Report
 from .history import History
@@ -39,6 +40,7 @@ __all__ = [
     "AdamW",
     "Backbone",
     "Begun",
+    "Comparison",
     "Config",
     "Data",
     "Engine",
@@ -55,6 +57,7 @@ __all__ = [
     "Requeue",
     "Schedule",
     "Torch",
+    "compare",
     "method_class",
     "register",
 ]

@@ -1,0 +1,148 @@
+"""Runs side by side: the settings that differ, what came of them, and all curves in one figure."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .._sassl import checkpoint_metadata
+from .history import History, file_of, plot, shown
+
+#: Parts of the settings whose name is a setting of its own.
+_NAMED = {"method": "method", "backbone": "arch", "optimizer": "optimizer"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a run.
+
+    Attributes:
+        name: where it was found.
+        settings: by name, those of views and style one by one; empty for a log without its `config.json`.
+        history: its rows.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    history: History
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Run:
+        """From a run's folder, its `log.csv` or a checkpoint.
+
+        Raises:
+            FileNotFoundError: there is nothing, or a folder without a log.
+            ValueError: a file that is none of these, or a damaged one.
+            OSError: it cannot be read.
+        """
+        file = file_of(Path(path))
+        history = History.load(file)
+        if not history:
+            raise ValueError(f"{file}: no epoch is over")
+        beside = file.with_name("config.json")
+        if file.suffix == ".safetensors":
+            settings = json.loads(checkpoint_metadata(file)["config"])
+        else:
+            settings = _settings(beside) if beside.is_file() else {}
+        return cls(os.fspath(path), flat(settings), history)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What runs have in common and what not; as text, a table with a column for each run."""
+
+    runs: tuple[Run, ...]
+
+    def settings(self) -> dict[str, list[Any]]:
+        """Those that differ, by name, with the value of each run; None where it has none."""
+        known = [run.settings for run in self.runs if run.settings]
+        names = dict.fromkeys(name for settings in known for name in settings)
+        differ = [name for name in names if len({json.dumps(settings.get(name)) for settings in known}) > 1]
+        return {name: [run.settings.get(name) for run in self.runs] for name in differ}
+
+    def results(self) -> dict[str, list[float | None]]:
+        """Epochs, the last value of each number, and the best one where it is a loss or an accuracy."""
+        histories = [run.history for run in self.runs]
+        found: dict[str, list[float | None]] = {"epochs": [history[-1]["epoch"] for history in histories]}
+        for name in (*shown(histories), "images_per_second", "data_wait"):
+            values = [[row[name] for row in history if name in row] for history in histories]
+            if any(values):
+                found[name] = [of_run[-1] if of_run else None for of_run in values]
+                if (best := _best(name)) is not None:
+                    found[f"{name}, best"] = [best(of_run) if of_run else None for of_run in values]
+        return found
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """A panel for each number, with a curve for each run; as `History.plot` writes and gives it."""
+        return plot({run.name: run.history for run in self.runs}, path, "compare")
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, ...]] = [("", *(run.name for run in self.runs))]
+        rows += [(name, *map(_told, values)) for name, values in self.settings().items()]
+        rows += [(name, *map(_number, values)) for name, values in self.results().items()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def compare(runs: Sequence[str | os.PathLike[str]]) -> Comparison:
+    """Runs side by side, two or more: `print(compare(["a", "b"]))`, `compare(["a", "b"]).plot("runs.png")`.
+
+    Args:
+        runs: their folders, logs or checkpoints.
+
+    Raises:
+        ValueError: fewer than two, or one twice; a file that is no run's.
+        FileNotFoundError: there is nothing, or a folder without a log.
+    """
+    names = [os.path.abspath(one) for one in runs]
+    if len(set(names)) < max(2, len(names)):
+        raise ValueError(f"runs = {[os.fspath(one) for one in runs]}: expected two or more, each once")
+    return Comparison(tuple(Run.load(one) for one in runs))
+
+
+def flat(nested: dict[str, Any]) -> dict[str, Any]:
+    """Settings as `config.json` has them, by one name each: `arch`, `lr`, `views.min_scale`, `style.alpha`.
+
+    Nothing is checked: a comparison needs neither methods nor operations that are not known here.
+    """
+    found: dict[str, Any] = {}
+    for part, own in nested.items():
+        if not isinstance(own, dict) or part == "init":
+            found[part] = own
+            continue
+        for name, value in own.items():
+            if isinstance(value, dict):
+                found |= {f"{name}.{key}": one for key, one in value.items()}
+            else:
+                found[_NAMED.get(part, name) if name == "name" else name] = value
+    return found
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: not the settings of a run")
+    return found
+
+
+def _best(name: str) -> Callable[[list[float]], float] | None:
+    if name == "loss":
+        return min
+    return max if name.endswith(("top1", "top5", "accuracy")) else None
+
+
+def _told(value: Any) -> str:
+    text = "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
