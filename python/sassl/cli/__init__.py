@@ -53,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Whatever is imported is imported here, where Ctrl-C and errors are heard.
     try:
         args = parser(command).parse_args(words) if argv is not None else _alone(title, command, words)
+        # A command may start others of itself.
+        args.words = words
         return int(args.run(args))
     except BrokenPipeError:
         import os
@@ -68,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ..terminal import message
         from .options import as_typed
 
-        _tell(f"{title}: {as_typed(message(error), vars(args) if args is not None else {})}")
+        # Another rank's error is told there.
+        if not hasattr(error, "rank"):
+            _tell(f"{title}: {as_typed(message(error), vars(args) if args is not None else {})}")
         return 1
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ def add(sub: argparse.ArgumentParser) -> None:
         choices=tuple(pretraining.ENGINES),
         default="native",
         help="what takes the steps: native, on CPUs; torch, on GPUs, also under torchrun or srun; auto (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--devices",
+        metavar="N",
+        help='processes of the torch engine on this machine, which are one run: a number, or "auto", one for each GPU',
     )
     add_watching(sub)
 
@@ -119,6 +125,10 @@ def run(args: argparse.Namespace) -> int:
         raise FileNotFoundError(f"{args.out}: has no run to go on with; begin one by a preset, without --resume")
     if (args.preset is None) == (args.config is None):
         raise ValueError("expected either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
+    if args.devices is not None and (processes := several(args)) > 1:
+        from ..pretraining.torch import devices
+
+        return devices.launch(processes, args.words)
     check_styles("--style", args.style, "default", "batch", "off")
     model = begin(args)
     is_first = model.engine.ranks.rank == 0
@@ -151,6 +161,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def several(args: argparse.Namespace) -> int:
+    """How many processes this one is to start; 1 where it is one of them already."""
+    if args.engine == "native":
+        raise ValueError(f"devices = {args.devices}: the native engine is one process; give --engine torch")
+    if find_spec("torch") is None:
+        raise ImportError('devices: need torch; pip install "sassl[torch]"')
+    from ..pretraining.torch import devices
+
+    return 1 if devices.are_begun(args.devices) else devices.count(args.devices, args.engine)
+
+
 def begin(args: argparse.Namespace) -> pretraining.Pretraining:
     """The model that the options describe; the weights and styles of one that goes on are in its folder."""
     kept = None if args.config is None else args.config.parent / STYLES
@@ -178,7 +199,8 @@ def again(args: argparse.Namespace) -> list[str]:
     """The command that goes on with a run: its settings are in its folder, the other options are given once more."""
     words = ["sassl", "pretrain", "--data", str(args.data), "--out", str(args.out), "--resume"]
     defaults = usual()
-    for name in ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "time_limit", "threads", "engine"):
+    names = ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "time_limit", "threads", "engine")
+    for name in (*names, "devices"):
         if getattr(args, name) != defaults[name]:
             words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     return words + [word for name in args.loggers for word in ("--log", name)]

@@ -21,7 +21,7 @@ from .engines import Ranks
 #: Signals that ask a run for its end; Windows has neither SIGHUP nor SIGUSR1.
 _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 #: Reasons for which a run is to go on elsewhere, by what is told of them.
-_REQUEUES = ("SIGUSR1", "its time limit")
+REQUEUES = ("SIGUSR1", "its time limit")
 #: Times of each kind that are looked back on: a first step that compiles is forgotten.
 _LAST = 50
 
@@ -108,7 +108,7 @@ class Stopping:
         """What all ranks raise, whichever of them was asked."""
         mine = [signal.Signals(number).name for number in self._signals] + ["its time limit"] * self._is_over
         reasons = [reason for told in ranks.gather(mine) for reason in told]
-        if again := [reason for reason in reasons if reason in _REQUEUES]:
+        if again := [reason for reason in reasons if reason in REQUEUES]:
             return Requeue(f"interrupted by {again[0]}")
         return KeyboardInterrupt("interrupted" if reasons[0] == "SIGINT" else f"interrupted by {reasons[0]}")
 

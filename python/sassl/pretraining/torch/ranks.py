@@ -65,7 +65,12 @@ class Processes(Ranks):
             return
         held = self.gather(_packed(error, self.rank))
         first = next(rank for rank, packed in enumerate(held) if packed is not None)
-        raise error if error is not None and first == self.rank else pickle.loads(held[first])
+        if error is not None and first == self.rank:
+            raise error
+        others = pickle.loads(held[first])
+        # Who tells errors tells it once, there.
+        others.rank = first
+        raise others
 
     def lost(self, error: BaseException) -> None:
         """Leaves word of an error that this rank alone has, and of which it ends."""

@@ -1,0 +1,89 @@
+"""Several devices of one machine by one command: torch's elastic launcher starts a process for each."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+from uuid import uuid4
+
+import torch
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from ...terminal import tell
+from ..stopping import REQUEUES, Requeue
+
+#: Seconds from a signal to the end of a process that does not heed it: a step and a checkpoint come before.
+_PATIENCE = 600
+#: Signals that go to the processes, which end after a checkpoint.
+_SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1")
+
+
+def count(devices: str, engine: str = "torch") -> int:
+    """How many processes "auto" or a number of devices asks for: one for each GPU, or one where there is none.
+
+    Raises:
+        ValueError: no such number; more than there are GPUs; no GPU, where the engine is "auto", which is one process then.
+    """
+    gpus = torch.cuda.device_count()
+    if engine == "auto" and gpus == 0 and devices not in ("auto", "1"):
+        raise ValueError(f"devices = {devices}: there is no GPU; give --engine torch for so many processes on CPUs")
+    if devices == "auto":
+        return max(1, gpus)
+    if not devices.isdecimal() or int(devices) == 0:
+        raise ValueError(f'devices = {devices}: expected "auto" or a whole number, at least 1')
+    if 0 < gpus < int(devices):
+        raise ValueError(f"devices = {devices}: this machine has {gpus} GPUs, and each process needs its own")
+    return int(devices)
+
+
+def are_begun(devices: str) -> bool:
+    """Whether this process is one of those already, or of as many by another launcher.
+
+    Raises:
+        ValueError: a launcher has started another number of them.
+    """
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE"))
+    if ranks is not None and devices not in ("auto", ranks):
+        raise ValueError(f"devices = {devices}: a launcher has started {ranks} processes here; leave --devices out")
+    return ranks is not None
+
+
+def launch(processes: int, words: Sequence[str]) -> int:
+    """Runs `sassl` with these words in so many processes, the ranks of one run; the exit code of the first that fails.
+
+    A signal goes to all of them. A process that was killed ends the others, and a line tells.
+    """
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    asked: dict[str, Any] = {
+        "min_nodes": 1,
+        "max_nodes": 1,
+        "nproc_per_node": processes,
+        "run_id": uuid4().hex,
+        "rdzv_backend": "c10d",
+        "rdzv_endpoint": "localhost:0",
+        "max_restarts": 0,
+        "signals_to_handle": ",".join(name for name in _SIGNALS if hasattr(signal, name)),
+        "shutdown_timeout": _PATIENCE,
+    }
+    # Older launchers lack the last two.
+    known = {one.name for one in fields(LaunchConfig)}
+    config = LaunchConfig(**{name: value for name, value in asked.items() if name in known})
+    try:
+        elastic_launch(config, sys.executable)("-m", "sassl", *words)
+    except SignalException as error:
+        # Each process has told what it did.
+        return Requeue.exit_code if error.sigval.name in REQUEUES else 130
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            tell(f"rank {rank}: was ended by {failure.signal_name()}")
+            return 1
+        return failure.exitcode
+    return 0
