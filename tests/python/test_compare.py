@@ -8,7 +8,7 @@ import sassl
 from conftest import need
 from sassl.cli import main
 from sassl.pretraining import History, compare
-from sassl.pretraining.compare import flat
+from sassl.pretraining.comparison import flat
 from test_loggers import Null, data
 
 

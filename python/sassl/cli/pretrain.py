@@ -14,7 +14,8 @@ from .. import pretraining
 from .._sassl import backbone_names
 from ..pretraining import demo
 from ..pretraining.folder import STYLES, has_checkpoint
-from ..pretraining.loggers import LOGGERS
+from ..pretraining.loggers import LOGGERS, chosen
+from ..pretraining.stopping import seconds_of
 from ..pretraining.view_settings import LISTS
 from ..pretraining.weights import usage
 from ..terminal import say, tell
@@ -52,6 +53,11 @@ def add(sub: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="a setting by the name that the run tells it, or views.NAME of its recipe, or style.NAME of SASSL; several times",
+    )
+    sub.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="take some steps and tell settings, memory, speed and hours; nothing is written",
     )
     sub.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint, to the bit; settings are the run's"
@@ -114,15 +120,14 @@ def run(args: argparse.Namespace) -> int:
     if args.demo:
         return run_demo(args)
     for name in ("data", "out"):
-        if getattr(args, name) is None:
+        if getattr(args, name) is None and not (name == "out" and args.dry_run and not args.resume):
             raise ValueError(f"--{name} is missing")
     if args.monitor_every is not None and args.monitor is None:
         raise ValueError("--monitor-every is of a --monitor, which is missing")
-    before = args.out / "config.json"
-    if args.resume and args.preset is None and args.config is None and before.exists():
-        args.config = before
-    elif args.resume and args.preset is None and args.config is None:
-        raise FileNotFoundError(f"{args.out}: has no run to go on with; begin one by a preset, without --resume")
+    if args.resume and args.preset is None and args.config is None:
+        args.config = args.out / "config.json"
+        if not args.config.exists():
+            raise FileNotFoundError(f"{args.out}: has no run to go on with; begin one by a preset, without --resume")
     if (args.preset is None) == (args.config is None):
         raise ValueError("expected either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
     if args.devices is not None and (processes := several(args)) > 1:
@@ -132,6 +137,14 @@ def run(args: argparse.Namespace) -> int:
     check_styles("--style", args.style, "default", "batch", "off")
     model = begin(args)
     is_first = model.engine.ranks.rank == 0
+    if args.dry_run:
+        # What would be an error of the run is one now.
+        chosen(args.loggers, args.out or "")
+        seconds_of(args.time_limit)
+        found = pretraining.dry_run(model, args.data, on_error=args.on_error)
+        if is_first:
+            say(str(found))
+        return 0
     if is_first:
         tell(str(model.config))
     backbone = args.out / "backbone.safetensors"

@@ -18,13 +18,14 @@ from __future__ import annotations
 from typing import Any
 
 from . import methods as methods
-from .compare import Comparison, compare
+from .comparison import Comparison, compare
 from .config import METHODS, PRESETS, Config, Method, method_class, register
 from .engines import ENGINES, Engine, Native, Rates, Report
 from .history import History
 from .loggers import LOGGERS, Begun, Logger
 from .methods.base import Pretraining
 from .monitor import Monitor
+from .rehearsal import DryRun, dry_run
 from .settings import BACKBONES, LARS, SGD, AdamW, Backbone, Data, MethodSettings, MomentumSettings, Schedule
 from .stopping import Requeue
 from .torch import Torch
@@ -43,6 +44,7 @@ __all__ = [
     "Comparison",
     "Config",
     "Data",
+    "DryRun",
     "Engine",
     "History",
     "Logger",
@@ -58,6 +60,7 @@ __all__ = [
     "Schedule",
     "Torch",
     "compare",
+    "dry_run",
     "method_class",
     "register",
 ]

@@ -66,7 +66,8 @@ class Loop:
         # Whether batches are as the settings say is asked once, and not of views that are made by them.
         self._is_checked = isinstance(loader, TwoViewLoader)
         self._unreadable: set[str] = set()
-        self._so_far = EpochSoFar()
+        #: Of the epoch.
+        self.so_far = EpochSoFar()
         # The engine of the checkpoint that the run goes on from.
         self._was: str | None = None
         # The last step's place and numbers, which are still to be looked at.
@@ -148,12 +149,12 @@ class Loop:
         native = isinstance(loader, TwoViewLoader)
         if native and place == 0:
             loader.set_epoch(epoch)
-        self._so_far.go_on()
+        self.so_far.go_on()
         self._stopping.begin_epoch()
         done = place
         # A checkpoint may stand after the last batch, and before what ends an epoch.
         rest = () if place == self._batches else loader if native or place == 0 else skip(loader, place)
-        for batch in self._so_far.batches(rest):
+        for batch in self.so_far.batches(rest):
             if done == self._batches:
                 self._tell_of_length(progress, epoch, f"more than {done}, and the rest is left out")
                 break
@@ -194,7 +195,7 @@ class Loop:
             self._is_checked = True
             check_first(batch, self._model.transform, self._model.normalize, self._config.data.batch_size)
         labels = None if self._monitor is None else self._monitor.labels(targets(batch), len(left))
-        with self._so_far.step():
+        with self.so_far.step():
             values, features = self._step(left, right, epoch, done)
             if self._monitor is not None and labels is not None:
                 self._monitor.keep(np.asarray(features), labels)
@@ -204,7 +205,7 @@ class Loop:
             if isinstance(values["loss"], float) or self._on_step is not None or done + 1 == self._batches:
                 told = self._look()
         images = len(left) * self._model.engine.ranks.world_size
-        self._so_far.after_step(images)
+        self.so_far.after_step(images)
         return images, told
 
     def _look(self) -> dict[str, float]:
@@ -216,9 +217,9 @@ class Loop:
             told = {name: float(value) for name, value in values.items()}
             if not math.isfinite(told["loss"]):
                 raise ValueError(f"loss = {told['loss']}: expected a finite number")
-        self._so_far.add(told)
+        self.so_far.add(told)
         if (step := epoch * self._batches + done + 1) % _POINTS == 0:
-            self._loggers.step(step, {**told, **self._so_far.lately()})
+            self._loggers.step(step, {**told, **self.so_far.lately()})
         return told
 
     @contextmanager
@@ -235,8 +236,8 @@ class Loop:
         """The epoch's row of the history, its accuracies and its checkpoint."""
         model = self._model
         self._look()
-        row, images = self._so_far.row(epoch, done), self._so_far.images
-        self._so_far = EpochSoFar()
+        row, images = self.so_far.row(epoch, done), self.so_far.images
+        self.so_far = EpochSoFar()
         model.history.append(row)
         try:
             if self._monitor is not None and self._monitor.is_due(epoch, self._config.schedule.epochs, images):
@@ -289,7 +290,7 @@ class Loop:
         assert self._folder is not None
         self._look()
         loader = self._loader.state_dict() if isinstance(self._loader, TwoViewLoader) else None
-        so_far = self._so_far.state()
+        so_far = self.so_far.state()
         told = metadata(self._config, self._model.history, epoch, batch, loader=loader, so_far=so_far)
         try:
             with self._stopping.timing("checkpoint"):
@@ -317,7 +318,7 @@ class Loop:
                 raise ValueError(f"{path}: {error}") from None
         self._was = self._model.engine.load(path)["engine"]
         self._model.history = History(found["history"])
-        self._so_far = EpochSoFar(**found["so_far"])
+        self.so_far = EpochSoFar(**found["so_far"])
         return epoch, batch
 
 

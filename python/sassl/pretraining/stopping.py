@@ -104,7 +104,7 @@ class Stopping:
         self._is_over = self._until is not None and bool(ahead) and time.monotonic() + needed > self._until
         return ranks.agree(self._is_over or bool(self._signals))
 
-    def stop(self, ranks: Ranks) -> KeyboardInterrupt:
+    def stop(self, ranks: Ranks) -> BaseException:
         """What all ranks raise, whichever of them was asked."""
         mine = [signal.Signals(number).name for number in self._signals] + ["its time limit"] * self._is_over
         reasons = [reason for told in ranks.gather(mine) for reason in told]

@@ -17,6 +17,9 @@ class EpochSoFar:
 
     Args:
         images, seconds, waited, stepped, sums: as `state` gave them; `sums` are those of what is watched.
+
+    Attributes:
+        images, waited: how many there were, and the seconds of waiting for them.
     """
 
     def __init__(
@@ -27,8 +30,8 @@ class EpochSoFar:
         stepped: float = 0.0,
         sums: dict[str, float] | None = None,
     ) -> None:
-        self.images = images
-        self._seconds, self._waited, self._stepped = seconds, waited, stepped
+        self.images, self.waited = images, waited
+        self._seconds, self._stepped = seconds, stepped
         self._sums = {} if sums is None else dict(sums)
         self._began = 0.0
         self._last = (images, seconds, waited)
@@ -46,7 +49,7 @@ class EpochSoFar:
                 batch = next(them)
             except StopIteration:
                 return
-            self._waited += time.perf_counter() - began
+            self.waited += time.perf_counter() - began
             yield batch
             began = time.perf_counter()
 
@@ -72,18 +75,18 @@ class EpochSoFar:
     def lately(self) -> dict[str, float]:
         """The speed, and the share of waiting, since this was asked last."""
         images, seconds, waited = self._last
-        self._last = (self.images, self._seconds, self._waited)
-        return _speed(self.images - images, self._seconds - seconds, self._waited - waited)
+        self._last = (self.images, self._seconds, self.waited)
+        return _speed(self.images - images, self._seconds - seconds, self.waited - waited)
 
     def row(self, epoch: int, batches: int) -> dict[str, float]:
         """What the history tells of an epoch, counted from 0, of so many batches."""
         means = {name: value / batches for name, value in self._sums.items()}
-        speed = _speed(self.images, self._seconds, self._waited)
+        speed = _speed(self.images, self._seconds, self.waited)
         return {"epoch": epoch + 1, **means, **speed, "step_seconds": self._stepped / batches}
 
     def state(self) -> dict[str, Any]:
         """As a checkpoint keeps it."""
-        told = {"images": self.images, "seconds": self._seconds, "waited": self._waited, "stepped": self._stepped}
+        told = {"images": self.images, "seconds": self._seconds, "waited": self.waited, "stepped": self._stepped}
         return {**told, "sums": self._sums}
 
 

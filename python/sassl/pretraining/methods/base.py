@@ -223,11 +223,7 @@ class Pretraining(Encoding, Weights):
         _check_folder(out, resume=flag("resume", resume), time_limit=time_limit)
         asked = chosen(loggers, out)
         _check_callable(on_epoch=on_epoch, on_step=on_step)
-        config = self._planned(data, epochs, batch_size)
-        loader, transform = self._loader(data, config, on_error), self._views
-        if isinstance(data, TwoViewLoader):
-            transform = data.transform
-            config = view_settings.told(transform, config)
+        config, loader, transform = self.prepared(data, epochs, batch_size, on_error)
         if monitor is not None:
             monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
             self._begin_monitor(monitor, config, loader, on_error)
@@ -257,6 +253,16 @@ class Pretraining(Encoding, Weights):
             if folder is not None:
                 folder.close()
         return self
+
+    def prepared(
+        self, data: Any, epochs: int | None, batch_size: int | None, on_error: str
+    ) -> tuple[Config, Any, Views]:
+        """A run's settings, its batches, and how their views are made; the arguments are those of `fit`, and its errors."""
+        config = self._planned(data, epochs, batch_size)
+        loader = self._loader(data, config, on_error)
+        if isinstance(data, TwoViewLoader):
+            return view_settings.told(data.transform, config), loader, data.transform
+        return config, loader, self._views
 
     def _planned(self, data: Any, epochs: int | None, batch_size: int | None) -> Config:
         """These settings with the run's own epochs and size of a batch, which the data can have."""

@@ -119,7 +119,7 @@ def flat(nested: dict[str, Any]) -> dict[str, Any]:
             if isinstance(value, dict):
                 found |= {f"{name}.{key}": one for key, one in value.items()}
             else:
-                found[_NAMED.get(part, name) if name == "name" else name] = value
+                found[_NAMED.get(part, part) if name == "name" else name] = value
     return found
 
 

@@ -1,0 +1,166 @@
+"""What a run would be, before it is one: some of its steps, by its own loop, with nothing written."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from .config import Config
+from .engines import Engine, Ranks
+from .loop import Loop
+from .stopping import Stopping
+
+#: Steps that are left out, since compilers and buffers begin, and those that are measured.
+_FIRST, _STEPS = 5, 20
+#: Seconds after which fewer have to do.
+_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What was found; as text, the settings and four lines.
+
+    Attributes:
+        config: the run's settings.
+        engine: what took the steps.
+        batches: of an epoch.
+        steps: that were measured.
+        images_per_second: of all ranks together.
+        data_wait: the share of the time in which there was no batch yet.
+        memory: bytes at most, by whose they are: of this process, and of its GPU.
+    """
+
+    config: Config
+    engine: str
+    batches: int
+    steps: int
+    images_per_second: float
+    data_wait: float
+    memory: dict[str, int]
+
+    @property
+    def hours(self) -> float:
+        """Of all epochs, without monitors and checkpoints."""
+        images = self.config.schedule.epochs * self.batches * self.config.data.batch_size
+        return images / self.images_per_second / 3600
+
+    def __str__(self) -> str:
+        size, epochs = self.config.data.batch_size, self.config.schedule.epochs
+        memory = ", ".join(f"{n / 2**30:.2f} GiB of {whose}" for whose, n in self.memory.items())
+        lines = [
+            str(self.config),
+            f"engine: {self.engine}",
+            f"memory at most: {memory or 'not known on this system'}",
+            f"speed: {self.images_per_second:.4g} images/s over {self.steps} steps of {size} images, "
+            f"{self.data_wait:.1%} of the time waiting for data",
+            f"run: {epochs} epochs of {self.batches} batches, {self.hours:.3g} hours without monitors and checkpoints",
+        ]
+        return "\n".join(lines)
+
+
+def dry_run(
+    model: Any, data: Any, epochs: int | None = None, *, batch_size: int | None = None, on_error: str = "raise"
+) -> DryRun:
+    """Takes 25 steps of the run that `model.fit(data, epochs, batch_size=...)` would be, fewer where they take two minutes.
+
+    The model has learnt from them then: make another one for the run.
+
+    Args:
+        model: a `Pretraining`.
+        data, epochs, batch_size, on_error: as in `fit`.
+
+    Raises:
+        TypeError, ValueError, OSError: as of `fit`.
+        KeyboardInterrupt: Ctrl-C, and what else ends a run.
+    """
+    steps = _Steps()
+    config, loader, transform = model.prepared(data, epochs, batch_size, on_error)
+    history, model.run, model.transform = model.history, config, transform
+    steps.loop = Loop(
+        model,
+        config,
+        loader,
+        folder=None,
+        keep=1,
+        checkpoint_every=None,
+        monitor=None,
+        loggers=(),
+        stopping=steps,
+        on_epoch=None,
+        on_step=None,
+        quiet=True,
+    )
+    began = time.perf_counter()
+    try:
+        steps.loop.run(False)
+    except _EnoughError:
+        pass
+    except Exception as error:
+        model.engine.ranks.lost(error)
+        raise
+    finally:
+        model.history = history
+    measured, seconds, waited = steps.found(began)
+    speed = measured * config.data.batch_size / seconds
+    memory = _memory(model.engine)
+    return DryRun(config, str(model.engine), len(loader), measured, speed, waited / seconds, memory)
+
+
+class _EnoughError(Exception):
+    """The end of the steps that are taken."""
+
+
+class _Steps(Stopping):
+    """Looks at the clock after each step, and ends the run after enough of them."""
+
+    loop: Loop
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._marks: list[tuple[float, float]] = []
+        self._waited, self._last = 0.0, 0.0
+        self._ends_at = time.perf_counter() + _SECONDS
+
+    def after_step(self) -> None:
+        """A step is over."""
+        waited = self.loop.so_far.waited
+        # An epoch begins to count anew.
+        self._waited += waited - self._last if waited >= self._last else waited
+        self._last = waited
+        self._marks.append((time.perf_counter(), self._waited))
+
+    def is_due(self, ranks: Ranks, *ahead: str) -> bool:
+        """Enough steps, or a signal."""
+        n = len(self._marks)
+        is_late = n >= 3 and time.perf_counter() > self._ends_at
+        return super().is_due(ranks) or n >= _FIRST + _STEPS or ranks.agree(is_late)
+
+    def stop(self, ranks: Ranks) -> BaseException:
+        """What ends the run."""
+        return super().stop(ranks) if any(ranks.gather(bool(self._signals))) else _EnoughError()
+
+    def found(self, began: float) -> tuple[int, float, float]:
+        """Steps that count, their seconds, and those of waiting."""
+        n = len(self._marks)
+        left_out = min(_FIRST, n // 2)
+        time_before, waited_before = self._marks[left_out - 1] if left_out else (began, 0.0)
+        time_after, waited_after = self._marks[-1]
+        return n - left_out, max(time_after - time_before, 1e-9), waited_after - waited_before
+
+
+def _memory(engine: Engine) -> dict[str, int]:
+    """The most that was in use: what the system says of this process, and torch of its GPU."""
+    found: dict[str, int] = {}
+    if sys.platform != "win32":
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        found["this process"] = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    device = getattr(engine, "device", None)
+    if getattr(device, "type", None) == "cuda":
+        import torch
+
+        found[str(device)] = torch.cuda.max_memory_allocated(device)
+    return found
