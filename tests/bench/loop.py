@@ -69,7 +69,7 @@ def run(data: Any, steps: int, batch: int, **options: Any) -> dict[str, float]:
         def end(self, outcome: str) -> None:
             pass
 
-    model.fit(data, 1, loggers=[Ends(), *options.pop("loggers", ())], **options)
+    model.fit(data, 1, loggers=[*options.pop("loggers", ()), Ends()], **options)
     row = model.history[0]
     seconds = (began[1] - began[0]) / began[2]
     waited = row["data_wait"] * batch / row["images_per_second"]
@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--log", action="append", default=[], help="more loggers: wandb, mlflow")
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     views = rng.random((2, args.batch, 32, 32, 3), np.float32)
@@ -105,6 +106,8 @@ def main() -> None:
     case("a monitor's features", ready, monitor=lambda: Arrays(np.zeros((2, 32, 32, 3), np.uint8), [0, 1]))
     case("csv", ready, folder=lambda: True, loggers=lambda: ["csv"])
     case("csv and tensorboard", ready, folder=lambda: True, loggers=lambda: ["csv", "tensorboard"])
+    for name in args.log:
+        case(name, ready, folder=lambda: True, loggers=lambda name=name: [name])
     case("sassl's loader", source)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from .base import LOGGERS, Begun, need
@@ -10,8 +11,8 @@ from .base import LOGGERS, Begun, need
 class WandB:
     """A run of Weights & Biases, which goes on under its id when the run in the folder does.
 
-    One that is open already is logged to, and stays open. WANDB_PROJECT, WANDB_ENTITY, WANDB_MODE=offline and what else wandb
-    reads hold. `step/loss` and the like are drawn over "step", `epoch/loss` over "epoch", so that points which come again
+    One that is open already is logged to, and stays open. WANDB_PROJECT (else "sassl"), WANDB_ENTITY, WANDB_MODE=offline and
+    what else wandb reads hold. `step/loss` and the like are drawn over "step", `epoch/loss` over "epoch", so that points which come again
     after a kill lie over each other.
 
     Args:
@@ -32,7 +33,9 @@ class WandB:
         import wandb
 
         self._is_own = wandb.run is None
-        options = {"config": run.settings, "id": run.kept, "resume": None if run.kept is None else "allow"}
+        project = os.environ.get("WANDB_PROJECT") or "sassl"
+        options = {"project": project, "config": run.settings, "id": run.kept}
+        options["resume"] = None if run.kept is None else "allow"
         if run.folder is not None:
             options |= {"dir": str(run.folder), "name": run.folder.resolve().name}
         self._run = wandb.init(**{**options, **self._options}) if self._is_own else wandb.run
