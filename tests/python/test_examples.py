@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 import sassl
 from conftest import ROOT, coloured, need
+from sassl import cli
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +58,21 @@ def test_finetune_torchvision_asks_how_images_are_normalized(images, tmp_path):
     done = run("finetune_torchvision.py", tmp_path / "net.safetensors", images)
     assert done.returncode == 2
     assert "normalizing is not known" in done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 1, 75, 130])
+def test_slurm_queues_a_run_again_that_is_not_over(code, tmp_path):
+    if shutil.which("bash") is None:
+        pytest.skip("DID NOT RUN: there is no bash")
+    for name, end in (("srun", code), ("scontrol", 0)):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\nexit {end}\n')
+        (tmp_path / name).chmod(0o755)
+    environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "4711"}
+    done = subprocess.run(["bash", ROOT / "examples" / "slurm.sh"], capture_output=True, text=True, env=environ)
+    assert (done.returncode, done.stderr) == (code, "")
+    started, *again = done.stdout.splitlines()
+    assert again == (["scontrol requeue 4711"] if code == 75 else [])
+    srun, sassl, *words = shlex.split(started)
+    assert (srun, sassl) == ("srun", "sassl")
+    given = cli.parser("pretrain").parse_args(words)
+    assert (given.engine, given.resume, given.time_limit) == ("torch", True, "3:50:00")

@@ -196,7 +196,7 @@ def test_command_lines_run(photo, tmp_path, monkeypatch):
     for line in SHELL:
         arguments = shlex.split(line)[1:]
         # Converting needs files of others; pretraining takes long, and its commands are run by their own tests.
-        if arguments[0] not in ("convert", "pretrain", "eval", "embed", "export"):
+        if arguments[0] not in ("convert", "pretrain", "compare", "eval", "embed", "export"):
             assert cli.main(arguments) == 0
     assert (tmp_path / "views" / "a.png").exists()
 

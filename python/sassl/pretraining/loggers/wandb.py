@@ -12,8 +12,8 @@ class WandB:
     """A run of Weights & Biases, which goes on under its id when the run in the folder does.
 
     One that is open already is logged to, and stays open. WANDB_PROJECT (else "sassl"), WANDB_ENTITY, WANDB_MODE=offline and
-    what else wandb reads hold. `step/loss` and the like are drawn over "step", `epoch/loss` over "epoch", so that points which come again
-    after a kill lie over each other.
+    what else wandb reads hold. `step/loss` and the like are drawn over "step", `epoch/loss` over "epoch", so that points which
+    come again after a kill lie over each other.
 
     Args:
         options: more keywords of `wandb.init`, such as project, name, tags.
