@@ -83,16 +83,30 @@ class Config:
             parts.setdefault(part, {})[name] = value
         changes: dict[str, Any] = parts.pop("", {})
         if own := parts.pop("backbone", None):
-            changes["backbone"] = Backbone(made.backbone.name, {**made.backbone.settings, **own})
+            changes["backbone"] = replace(made.backbone, settings={**made.backbone.settings, **own})
         return replace(made, **changes, **{part: replace(getattr(made, part), **own) for part, own in parts.items()})
+
+    def with_module(self, arch: Any) -> Config:
+        """With the module that these settings name by its class alone; None: as they are.
+
+        Raises:
+            ValueError: they are of another backbone, which is made by its name.
+        """
+        if arch is None:
+            return self
+        if self.backbone.family != "module":
+            raise ValueError(f"arch: the settings are of {self.backbone.name}, which is made by its name; leave it out")
+        return replace(self, backbone=replace(self.backbone, module=arch))
 
     def _with_parts(self, settings: dict[str, Any]) -> Config:
         """With the backbone and the optimizer that are named."""
         made = self
         if "arch" in settings and settings["arch"] != made.backbone.name:
-            kept = Backbone(settings["arch"]).settings
-            kept |= {name: value for name, value in made.backbone.settings.items() if name in kept}
-            made = replace(made, backbone=Backbone(settings["arch"], kept))
+            backbone = Backbone.of(settings["arch"], settings.get("features"))
+            if backbone.family is None:
+                kept = {name: x for name, x in made.backbone.settings.items() if name in backbone.settings}
+                backbone = replace(backbone, settings={**backbone.settings, **kept})
+            made = replace(made, backbone=backbone)
         if "optimizer" in settings and settings["optimizer"] != made.optimizer.name:
             kind = OPTIMIZERS[choice("optimizer", settings["optimizer"], OPTIMIZERS)]
             own = {one.name for one in fields(kind)}
@@ -118,6 +132,8 @@ class Config:
         known = [one for one in self.flat() if one != "method"]
         near = get_close_matches(name, known, 1)
         meant = f"did you mean {near[0]}? " if near else ""
+        if not near and "arch_settings" in known:
+            meant = f"a keyword of {self.backbone.name} goes into arch_settings={{{name!r}: ...}}; "
         who = f"{method} on {self.backbone.name} by {self.optimizer.name}"
         return TypeError(f"{name} = {value!r}: {who} has no such setting; {meant}there are {', '.join(known)}")
 

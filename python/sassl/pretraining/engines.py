@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
-from .._sassl import Trainer, load_checkpoint, save_checkpoint
+from .._sassl import Trainer, backbone_names, load_checkpoint, save_checkpoint
 from .config import Config
 
 #: Tensors by name; of a backbone under torchvision's names.
@@ -173,6 +173,9 @@ class Native(Engine):
     name = "native"
 
     def __init__(self, config: Config, threads: int | None = None) -> None:
+        if config.backbone.family is not None:
+            known = ", ".join(backbone_names())
+            raise ValueError(f'arch = {config.backbone.name!r}: engine="native" has {known}; give engine="torch"')
         self._trainer = Trainer(config.core(), threads=threads)
 
     @property

@@ -84,28 +84,72 @@ class MomentumSettings(MethodSettings):
 #: Backbones of other engines than the native one, by name: each takes its settings, and tells "features", "stem_stride",
 #: "least_side" and all its "settings", as the properties of `Backbone` say. Others may add theirs.
 BACKBONES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+#: Families of them, as "timm" of "timm:vit_small_patch16_224": each takes what stands behind the colon too.
+FAMILIES: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {}
+#: Attributes by which modules tell how many values a feature has; the first that is a number counts.
+_FEATURES = ("num_features", "feature_dim", "features_dim", "embed_dim", "out_features", "output_dim")
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone by torchvision's name, with its own settings, those left out being torchvision's.
+    """A backbone by torchvision's name, with its own settings, those left out being torchvision's; or one of a family.
 
     Attributes:
-        name: one of `sassl._sassl.backbone_names()`, or of `BACKBONES`.
+        name: one of `sassl._sassl.backbone_names()`, or of `BACKBONES`, or FAMILY:NAME.
         settings: of a ResNet: `small_stem`, 3x3 and no pooling, as for CIFAR; `zero_init_residual`, blocks begin as their
-            shortcuts.
+            shortcuts. Of timm's and torchvision's models `arch_settings`, keywords of the function that makes them; of a
+            module that is given its `features`.
+        module: it, if one is given. It is no part of what is saved or compared: its class's name stands in `name`.
     """
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
+    module: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", self._info["settings"])
+
+    @classmethod
+    def of(cls, arch: Any, features: int | None = None) -> Backbone:
+        """That of a name, or a module as a backbone.
+
+        Args:
+            arch: a name, or a `torch.nn.Module` from images (N, 3, H, W) to features (N, features).
+            features: of a module; None: as an attribute of it tells.
+
+        Raises:
+            TypeError: neither.
+            ValueError: no such name; a module that does not tell its features.
+        """
+        if isinstance(arch, str) and arch.startswith("module:"):
+            raise ValueError(f"arch = {arch!r}: the name of a module's class; give the module itself")
+        if isinstance(arch, str):
+            return cls(arch)
+        if not callable(getattr(arch, "state_dict", None)) or isinstance(arch, type):
+            raise TypeError(f"arch: expected a name or a torch.nn.Module, got {arch!r:.100}")
+        kind = f"{type(arch).__module__}.{type(arch).__qualname__}"
+        told = (getattr(arch, name, None) for name in _FEATURES)
+        features = features or next((n for n in told if isinstance(n, int) and not isinstance(n, bool)), None)
+        if features is None:
+            attributes = ", ".join(_FEATURES)
+            raise ValueError(
+                f"arch = {kind}: does not tell how many values a feature has, by {attributes}; give features=N"
+            )
+        return cls(f"module:{kind}", {"features": features}, arch)
+
+    @property
+    def family(self) -> str | None:
+        """What stands before the colon; None: there is none."""
+        family, colon, _ = str(self.name).partition(":")
+        return family if colon else None
 
     @cached_property
     def _info(self) -> dict[str, Any]:
         if self.name in BACKBONES:
             return BACKBONES[self.name](plain(self.settings))
+        if self.family is not None:
+            family = FAMILIES[choice("arch", self.family, FAMILIES)]
+            return family(self.name.partition(":")[2], plain(self.settings))
         return dict(json.loads(backbone_info(json.dumps({**plain(self.settings), "name": self.name}))))
 
     @property

@@ -31,7 +31,9 @@ Callback = Callable[["Pretraining", dict[str, float]], object]
 
 ARGUMENTS = """
     Args:
-        arch: a backbone's name, as "resnet18" or "vgg11_bn"; None: the preset's.
+        arch: a backbone's name, as "resnet18" or "vgg11_bn"; None: the preset's. With engine="torch" also a model of others,
+            as "timm:vit_small_patch16_224" or "torchvision:resnet50" (`arch_settings` are its keywords), or a torch.nn.Module
+            from images (N, 3, H, W) to features (N, `features`), of which a copy learns.
         preset: a name in `PRESETS`, of this method; None: the method's own name.
         style: for the left view: a `SASSL`, or its `styles`, as "default" or a folder; None: no style. What no name tells, as
             images in memory, is kept in the run's folder.
@@ -62,7 +64,7 @@ class Pretraining(Encoding, Weights):
 
     def __init__(
         self,
-        arch: str | None = None,
+        arch: Any = None,
         *,
         preset: str | None = None,
         style: Any = None,
@@ -123,6 +125,7 @@ class Pretraining(Encoding, Weights):
         *,
         styles: Any = None,
         init: bool = True,
+        arch: Any = None,
         threads: int | None = None,
         engine: str | Maker = "native",
     ) -> Pretraining:
@@ -134,13 +137,14 @@ class Pretraining(Encoding, Weights):
                 file lies elsewhere now.
             init: whether the backbone takes the weights that the settings name; False, for a run that goes on from its
                 checkpoint.
+            arch: the module, where the settings name its class.
             threads, engine: as in the constructor.
 
         Raises:
             ValueError: settings that cannot be, or of another method; styles or weights that are not what they were.
             OSError: a folder or file of styles or of weights that is not there.
         """
-        transform = view_settings.make(config, styles=styles)
+        config, transform = config.with_module(arch), view_settings.make(config, styles=styles)
         model = cls._made(view_settings.with_styles(config, transform), transform, threads, engine)
         if init and config.init is not None:
             model.load_backbone(named(config.init))
@@ -318,8 +322,9 @@ class Pretraining(Encoding, Weights):
         path: str | os.PathLike[str],
         *,
         style: Any = None,
+        arch: Any = None,
         threads: int | None = None,
-        engine: str | Maker = "native",
+        engine: str | Maker | None = None,
     ) -> Pretraining:
         """What `save` or `fit` wrote; called on `Pretraining`, of any method.
 
@@ -328,13 +333,16 @@ class Pretraining(Encoding, Weights):
             style: in the place of the checkpoint's own, as in the constructor, for a `fit` that goes on. None: a `fit` takes
                 what the settings name, or `styles.safetensors` beside the checkpoint; nothing else needs it, nor operations
                 that are not known here.
-            threads, engine: as in the constructor; a checkpoint is any engine's that has the same tensors.
+            arch: the module, where the checkpoint is of one; it takes the checkpoint's weights.
+            threads, engine: as in the constructor; a checkpoint is any engine's that has the same tensors. None: "native", or
+                "torch" for a backbone that it alone has.
 
         Raises:
             OSError: it cannot be read.
             ValueError: no checkpoint, a damaged one, or one of another method.
         """
-        config = Config.of(json.loads(checkpoint_metadata(path)["config"]))
+        config = Config.of(json.loads(checkpoint_metadata(path)["config"])).with_module(arch)
+        engine = engine or ("native" if config.backbone.family is None else "torch")
         style = as_style(style)
         if style is not None:
             config = config.changed(style=style.describe())

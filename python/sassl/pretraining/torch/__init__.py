@@ -2,4 +2,5 @@
 
 from __future__ import annotations
 
+from . import families as families
 from .options import Torch as Torch

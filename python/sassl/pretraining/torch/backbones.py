@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..settings import Backbone
+from ...transforms.operations import size
+from ..config import Config
+from . import foreign
 
 #: Channels of VGG's convolutions, stage by stage.
 _STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
@@ -114,12 +116,15 @@ BACKBONES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
 }
 
 
-def build(backbone: Backbone) -> nn.Module:
-    """A module from images (N, 3, H, W) to features (N, features).
+def build(config: Config) -> nn.Module:
+    """A module from images (N, 3, H, W) to features (N, features): the one of a run's settings.
 
     Raises:
-        ValueError: one that is not here.
+        ValueError: one that is not here, or that does not take the run's images.
     """
+    backbone = config.backbone
+    if backbone.family is not None:
+        return foreign.build(backbone, size(config.data.input_size, "input_size"))
     if backbone.name not in BACKBONES:
         raise ValueError(f'arch = {backbone.name!r}: engine="torch" has {", ".join(BACKBONES)}')
     return BACKBONES[backbone.name](backbone.settings)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..config import Config
 from ..engines import Alone, Engine, Rates, Report, State, check_same
-from . import launch, losses, optimizers, state
+from . import foreign, launch, losses, optimizers, state
 from .collectives import World
 from .methods import METHODS, Forward
 from .norms import Parts, by_parts, running
@@ -122,7 +122,7 @@ class TorchEngine(Engine):
         self._is_whole = False
         method = self._method
         self._optimizer.zero_grad(set_to_none=True)
-        with self._hearing(), launch.on(self.device):
+        with self._hearing(), launch.on(self.device), self._drawing():
             method.before_step(rates.momentum)
             with self._autocast():
                 made = method(*views)
@@ -210,6 +210,9 @@ class TorchEngine(Engine):
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self._precision == "bf16" else nullcontext()
 
+    def _drawing(self) -> AbstractContextManager[Any]:
+        return self._method.draws.step(self.device) if self._method.draws else nullcontext()
+
     def _hearing(self) -> AbstractContextManager[Any]:
         return self.ranks.hearing() if isinstance(self.ranks, Processes) else nullcontext()
 
@@ -220,8 +223,10 @@ class TorchEngine(Engine):
         backbone = self._method.backbone
         backbone.eval()
         try:
-            # Not by what is compiled, which is for training and for one size of batches.
-            return backbone.forward(self._images("images", images)).float().cpu().numpy()
+            tensor = self._images("images", images)
+            with foreign.telling(self._config.backbone, tensor):
+                # Not by what is compiled, which is for training and for one size of batches.
+                return backbone.forward(tensor).float().cpu().numpy()
         finally:
             backbone.train()
 
@@ -231,7 +236,7 @@ class TorchEngine(Engine):
         return state.arrays(dict(sorted(self._method.backbone.state_dict().items())))
 
     def load_backbone(self, given: State) -> None:
-        """Takes them; `fc.*` are left out, and counts of batches may be missing."""
+        """Takes them; counts of batches may be missing, and `fc.*` that it has not are left out."""
         self._check_whole()
         tensors = state.check_backbone(self._method.backbone, given)
         self._method.backbone.load_state_dict(tensors)

@@ -18,6 +18,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .collectives import World, all_gather, all_sum
 
+#: timm's norms that are followed by dropout and an activation, their children.
+_WITH_ACTIVATION = ("BatchNormAct2d", "SyncBatchNormAct")
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -72,6 +75,8 @@ class PartNorm(_BatchNorm):
             raise ValueError(f"{norm}: expected running statistics and a momentum; the engine's norms have both")
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine)
         self._parameters, self._buffers = norm._parameters, dict(norm._buffers)
+        # What timm's norms have behind them: dropout and an activation.
+        self._modules = norm._modules
         self.parts, self.world = parts, world
         share = None if parts.are_local else torch.tensor(parts.shares())[..., None]
         self.register_buffer("share", share, persistent=False)
@@ -82,6 +87,12 @@ class PartNorm(_BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalizes; in training the running statistics move."""
+        y = self._normalized(x)
+        for behind in self.children():
+            y = behind(y)
+        return y
+
+    def _normalized(self, x: Tensor) -> Tensor:
         if not self.training:
             return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         assert self.num_batches_tracked is not None
@@ -186,12 +197,30 @@ def _normed(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 
 
 def by_parts(module: nn.Module, parts: Parts, world: World) -> None:
-    """Puts a `PartNorm` in the place of each norm of `torch.nn`."""
-    for name, child in module.named_children():
-        if isinstance(child, _BatchNorm):
-            setattr(module, name, PartNorm(child, parts, world))
-        else:
-            by_parts(child, parts, world)
+    """Puts a `PartNorm` in the place of each norm of `torch.nn` and timm; one that stands at two places stays one.
+
+    Raises:
+        ValueError: a norm of another kind over the batch, whose parts nothing is known of.
+    """
+    made: dict[nn.Module, PartNorm] = {}
+    for holder in list(module.modules()):
+        for name, child in holder._modules.items():
+            if not isinstance(child, _BatchNorm):
+                continue
+            if child not in made:
+                _check_known(child)
+                made[child] = PartNorm(child, parts, world)
+            setattr(holder, name, made[child])
+
+
+def _check_known(norm: _BatchNorm) -> None:
+    """Whether it computes what `PartNorm` does: its forward pass is torch's, or timm's with an activation behind it."""
+    plain = type(norm).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+    if not plain and type(norm).__name__ not in _WITH_ACTIVATION:
+        raise ValueError(
+            f"{type(norm).__name__}: a batch norm with a forward pass of its own, of which no parts can be taken; use "
+            "torch.nn.BatchNorm2d"
+        )
 
 
 def running(module: nn.Module) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from torch.optim import Optimizer
 from ..engines import Rates
 from ..settings import LARS, SGD, AdamW, OptimizerSettings
 from .methods import Method
+
+#: What transformers add to their tokens, by torchvision's and timm's names.
+_EMBEDDINGS = ("class_token", "cls_token", "pos_embedding", "pos_embed", "relative_position_bias_table")
 
 
 class Lars(Optimizer):
@@ -69,10 +73,12 @@ def build(settings: OptimizerSettings, method: Method, device: torch.device) -> 
 
 
 def _groups(settings: OptimizerSettings, method: Method) -> Iterator[dict[str, Any]]:
-    """Weights by network, and by whether they are matrices or biases and norms."""
+    """Weights by network, and by whether they are matrices or what `exclude_bias_and_norm` leaves out."""
     for name, network in method.learning().items():
+        spared = _spared(network)
         for is_matrix in (True, False):
-            params = [p for p in network.parameters() if p.requires_grad and (p.ndim > 1) == is_matrix]
+            own = [(key, p) for key, p in network.named_parameters() if p.requires_grad]
+            params = [p for key, p in own if (key not in spared) == is_matrix]
             held = is_matrix or not settings.exclude_bias_and_norm
             if params:
                 yield {
@@ -81,6 +87,20 @@ def _groups(settings: OptimizerSettings, method: Method) -> Iterator[dict[str, A
                     "adapted": held,
                     "is_fixed": name in method.fixed_lr,
                 }
+
+
+def _spared(network: nn.Module) -> set[str]:
+    """Names of biases, norms, class tokens and embeddings of positions, by timm's rule.
+
+    They have one dimension or end in "bias", or `no_weight_decay()` of the network names them, or `_EMBEDDINGS` if it has none.
+    """
+    told = getattr(network, "no_weight_decay", None)
+    patterns = list(told()) if callable(told) else [*_EMBEDDINGS, *(f"*.{name}" for name in _EMBEDDINGS)]
+    return {
+        name
+        for name, p in network.named_parameters()
+        if p.ndim <= 1 or name.endswith(".bias") or any(fnmatch(name, pattern) for pattern in patterns)
+    }
 
 
 def _slots(settings: OptimizerSettings, p: nn.Parameter, device: torch.device) -> dict[str, Tensor]:

@@ -57,11 +57,11 @@ class Torch:
 
 
 def auto(config: Config, threads: int | None = None) -> Engine:
-    """torch's engine where it is installed and has a GPU; else the native one."""
+    """torch's engine where it is installed and has a GPU, or where it alone has the backbone; else the native one."""
     if find_spec("torch") is not None:
         import torch
 
-        if torch.cuda.is_available():
+        if torch.cuda.is_available() or config.backbone.family is not None:
             return Torch()(config, threads)
     return ENGINES["native"](config, threads)
 

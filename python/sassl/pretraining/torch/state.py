@@ -22,7 +22,12 @@ def tensors(method: Method, optimizer: Optimizer) -> dict[str, Tensor]:
     """The tensors of a run by name, as they lie in memory; the method's own are copies."""
     found = dict(method.state_dict())
     found |= {name: _flat(tensor) for name, tensor in slots(optimizer, method)}
-    found |= {f"method.{name}": tensor for name, tensor in method.own_state().items()}
+    own = {f"method.{name}": tensor for name, tensor in method.own_state().items()} | (
+        method.draws.state() if method.draws else {}
+    )
+    # Beside the weights, with which they are sent to other ranks.
+    device = next(method.parameters()).device
+    found |= {name: tensor.to(device) for name, tensor in own.items()}
     return dict(sorted(found.items()))
 
 
@@ -47,9 +52,11 @@ def put(method: Method, optimizer: Optimizer, given: Mapping[str, Tensor]) -> No
         ValueError: the method's own cannot be; nothing is changed then.
     """
     method.load_own_state({name.removeprefix("method."): x for name, x in given.items() if name.startswith("method.")})
+    if method.draws:
+        method.draws.load(given)
     with torch.no_grad():
         for name, tensor in tensors(method, optimizer).items():
-            if not name.startswith("method."):
+            if not name.startswith(("method.", "draws.")):
                 tensor.copy_(given[name])
 
 
@@ -71,11 +78,12 @@ def check(mine: Mapping[str, Tensor], state: State, what: str = "run") -> dict[s
 
 
 def check_backbone(backbone: nn.Module, state: State) -> dict[str, Tensor]:
-    """Checks a backbone's state as `check` does; `fc.*` are left out, and counts of batches may be missing."""
+    """Checks a backbone's state as `check` does; counts of batches may be missing, and `fc.*` that it has not are left out."""
     mine = backbone.state_dict()
     counts = {name: mine[name].cpu().numpy() for name in mine if _is_count(name) and name not in state}
     given = {name: np.reshape(values, ()) if _is_count(name) else values for name, values in state.items()}
-    return check(mine, {**counts, **{name: x for name, x in given.items() if not name.startswith("fc.")}}, "backbone")
+    kept = {name: x for name, x in given.items() if name in mine or not name.startswith("fc.")}
+    return check(mine, {**counts, **kept}, "backbone")
 
 
 def _checked(name: str, values: NDArray[np.float32]) -> Tensor:

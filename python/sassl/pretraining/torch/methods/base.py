@@ -29,6 +29,7 @@ from ...config import Config
 from ...engines import State
 from ..backbones import build
 from ..collectives import World
+from ..draws import Draws
 
 
 class Forward(NamedTuple):
@@ -59,7 +60,11 @@ class Method(nn.Module):
         self.settings: Any = config.method
         self.seed, self.world = config.seed, world
         self.features = config.backbone.features
-        self.backbone = build(config.backbone)
+        self.backbone = build(config)
+        #: Whether the native engine can go on with the run.
+        self.has_native = self.is_native and config.backbone.name in backbone_names()
+        #: Those of random layers, which networks of others may have.
+        self.draws = None if self.has_native else Draws(config.seed, world)
 
     def batch(self, rows: Tensor) -> int:
         """Rows of all ranks, where this one has these."""
@@ -77,7 +82,7 @@ class Method(nn.Module):
 
     def first_state(self, config: Config) -> State | None:
         """What a run begins with: the native engine's, where it is one run; None: what the module was made with."""
-        return initial_state(config.core()) if self.is_native and config.backbone.name in backbone_names() else None
+        return initial_state(config.core()) if self.has_native else None
 
     def check_batch(self, batch: int) -> None:
         """Raises a ValueError where steps of so many images, of all ranks together, cannot be."""

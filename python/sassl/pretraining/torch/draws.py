@@ -1,0 +1,54 @@
+"""The draws of random layers, such as dropout and stochastic depth: they follow from the seed, the step and the rank alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+
+from .collectives import World
+
+#: Its name in checkpoints: two floats, as a float32 has no whole numbers of 48 bits.
+_NAME, _LOW = "draws.steps", 1 << 20
+
+
+class Draws:
+    """Torch's generators during a step, which are its caller's again after it. Each rank has its own draws.
+
+    Args:
+        seed: the run's.
+        world: the ranks.
+    """
+
+    def __init__(self, seed: int, world: World) -> None:
+        self._seed, self._rank = seed, world.rank
+        self.steps = 0
+
+    @contextmanager
+    def step(self, device: torch.device) -> Iterator[None]:
+        """The draws of a step on a device; a step that ends by an error is not counted."""
+        own = blake2b(f"{self._seed} {self.steps} {self._rank}".encode(), digest_size=4)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(int.from_bytes(own.digest(), "little"))
+            yield
+        self.steps += 1
+
+    def state(self) -> dict[str, Tensor]:
+        """How many steps there were."""
+        return {_NAME: torch.tensor([float(self.steps // _LOW), float(self.steps % _LOW)])}
+
+    def load(self, given: Mapping[str, Tensor]) -> None:
+        """Goes on after so many; nothing, where a state does not tell it.
+
+        Raises:
+            ValueError: no numbers of steps.
+        """
+        if _NAME not in given:
+            return
+        high, low = given[_NAME].tolist()
+        if not (0 <= high < 1 << 24 and 0 <= low < _LOW and high == int(high) and low == int(low)):
+            raise ValueError(f"{_NAME} = {[high, low]}: expected whole numbers; the state is damaged")
+        self.steps = int(high) * _LOW + int(low)

@@ -1,0 +1,65 @@
+"""Backbones of others, as settings know them: `timm:NAME`, `torchvision:NAME`, and modules, which are given themselves.
+
+Their settings are what JSON can hold: a model has `arch_settings`, keywords of the function that makes it, a module `features`.
+How many values a model's features have is found out on torch's "meta" device, where it has shapes and no weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+from ...arguments import whole
+from ..settings import FAMILIES
+
+
+def _of(family: str) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
+    def told(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+        given = _only("arch_settings", f"{family}:{name}", settings, {})
+        if not isinstance(given, dict):
+            raise ValueError(f"arch_settings = {given!r:.100}: expected a dict of keywords for {family}:{name}")
+        features = _features(family, name, json.dumps(given, sort_keys=True))
+        return _told(features, {"arch_settings": given})
+
+    return told
+
+
+def _module(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    features = whole("features", _only("features", name, settings, None), 1)
+    return _told(features, {"features": features})
+
+
+def _only(name: str, arch: str, settings: dict[str, Any], default: Any) -> Any:
+    """The one setting that there may be."""
+    if unknown := settings.keys() - {name}:
+        raise ValueError(f"{min(unknown)} = {settings[min(unknown)]!r:.100}: {arch} has {name} alone")
+    return settings.get(name, default)
+
+
+def _told(features: int, settings: dict[str, Any]) -> dict[str, Any]:
+    # What a stem makes of a view is not known; images that are too small are tried out before the first step.
+    return {"features": features, "stem_stride": 1, "least_side": 1, "settings": settings}
+
+
+@lru_cache(maxsize=64)
+def _features(family: str, name: str, settings: str) -> int:
+    """Values of a feature.
+
+    Raises:
+        ImportError: the family's package or torch is not installed.
+        ValueError: no such model, or it does not take the settings.
+    """
+    for package in ("torch", family):
+        if find_spec(package) is None:
+            raise ImportError(
+                f'arch = "{family}:{name}": needs {package}, which is not installed: pip install {family}'
+            )
+    from .foreign import features
+
+    return features(family, name, json.loads(settings))
+
+
+FAMILIES.update({"timm": _of("timm"), "torchvision": _of("torchvision"), "module": _module})

@@ -1,0 +1,180 @@
+"""Models of timm and torchvision without their classifiers, and modules of others, as backbones: made, and tried out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ..settings import Backbone
+
+#: Keywords that are not of a backbone, and what there is instead.
+_WEIGHTS, _HEAD = "give init=FILE or a state dict", "the classifier is taken away"
+_REFUSED = {
+    **dict.fromkeys(("pretrained", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"), _WEIGHTS),
+    **dict.fromkeys(("weights", "weights_backbone"), _WEIGHTS),
+    "num_classes": _HEAD,
+}
+#: torchvision's models with more than one classifier, which here have none.
+_AUXILIARY = {name: {"aux_logits": False, "init_weights": True} for name in ("inception_v3", "googlenet")}
+#: The keyword by which a model is made for another size of images.
+_SIZED = {"timm": "img_size", "torchvision": "image_size"}
+
+
+def _timm(name: str, settings: dict[str, Any]) -> tuple[nn.Module, int]:
+    import timm
+
+    # A name may have a tag, which tells of weights.
+    if not timm.is_model(name.partition(".")[0]):
+        raise _unknown("timm", name, timm.list_models())
+    module: Any = timm.create_model(name, pretrained=False, num_classes=0, **settings)
+    return module, getattr(module, "head_hidden_size", None) or module.num_features
+
+
+def _torchvision(name: str, settings: dict[str, Any]) -> tuple[nn.Module, int]:
+    from torchvision import models
+
+    if name not in (known := models.list_models(module=models)):
+        raise _unknown("torchvision", name, known)
+    module = models.get_model(name, weights=None, **{**_AUXILIARY.get(name, {}), **settings})
+    return module, _without_classifier(module)
+
+
+def _unknown(family: str, name: str, known: list[str]) -> ValueError:
+    near = get_close_matches(name, known, 3) or [one for one in known if one.startswith(name[:4])][:3]
+    meant = f"did you mean {', '.join(near)}?" if near else f"{family}'s list_models tells all of them"
+    return ValueError(f"arch = '{family}:{name}': {family} has no model of this name; {meant}")
+
+
+def _without_classifier(module: nn.Module) -> int:
+    """Takes the last layer of a model of torchvision away, and the dropout before it; gives how many values that layer read."""
+    for name in ("fc", "classifier", "heads", "head"):
+        holder: Any = module
+        last = getattr(module, name, None)
+        if isinstance(last, nn.Sequential):
+            layers = [key for key, layer in last.named_children() if isinstance(layer, (nn.Linear, nn.Conv2d))]
+            holder, name = last, layers[-1]
+            before = list(last._modules)[: list(last._modules).index(name)]
+            if before and isinstance(getattr(last, before[-1]), nn.Dropout):
+                setattr(last, before[-1], nn.Identity())
+            last = getattr(last, name)
+        if isinstance(last, (nn.Linear, nn.Conv2d)):
+            setattr(holder, name, nn.Identity())
+            return last.in_features if isinstance(last, nn.Linear) else last.in_channels
+    raise ValueError(f"{type(module).__name__}: no classifier is known; give arch=module, without one, and features=N")
+
+
+#: Functions that make a model without its classifier, and tell how many values its features have.
+_MAKERS: dict[str, Callable[[str, dict[str, Any]], tuple[nn.Module, int]]] = {
+    "timm": _timm,
+    "torchvision": _torchvision,
+}
+
+
+def _made(family: str, name: str, settings: dict[str, Any]) -> tuple[nn.Module, int]:
+    for key in settings:
+        if key in _REFUSED:
+            raise ValueError(f"arch_settings: {key} = {settings[key]!r:.100}: {_REFUSED[key]}")
+    try:
+        return _MAKERS[family](name, settings)
+    except (TypeError, AssertionError, RuntimeError, KeyError) as error:
+        told = f"{type(error).__name__}: {_line(error)}"
+        raise ValueError(f"arch_settings = {settings}: {family}:{name} cannot be made of them: {told}") from error
+
+
+def features(family: str, name: str, settings: dict[str, Any]) -> int:
+    """How many values the features of a model have, without its weights where that can be.
+
+    Raises:
+        ValueError: no such model, or it does not take the settings.
+    """
+    try:
+        with torch.device("meta"):
+            return int(_made(family, name, settings)[1])
+    except (ValueError, NotImplementedError):
+        # Some draw weights by their values, which this device has not.
+        with torch.random.fork_rng(devices=[]):
+            return int(_made(family, name, settings)[1])
+
+
+def build(backbone: Backbone, sides: tuple[int, int]) -> nn.Module:
+    """The module of a backbone of a family, or a copy of the one that was given, for images of these sides (height, width).
+
+    Raises:
+        ValueError: it cannot be made or copied, or does not make features of such images.
+    """
+    name = backbone.name.partition(":")[2]
+    if backbone.family != "module":
+        module = _made(str(backbone.family), name, backbone.settings["arch_settings"])[0]
+    elif isinstance(backbone.module, nn.Module):
+        _check_state(backbone.module, name)
+        try:
+            module = copy.deepcopy(backbone.module)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"arch = {name}: it cannot be copied: {_line(error)}") from error
+    else:
+        raise ValueError(
+            f"arch = {name}: settings tell the name of a module's class alone; give it itself: arch=module"
+        )
+    _try_out(module, backbone, sides)
+    return module
+
+
+def _check_state(module: nn.Module, name: str) -> None:
+    """Whether a checkpoint can hold the state of a module: tensors that have their sizes, of numbers that float32 has too."""
+    for key, tensor in module.state_dict().items():
+        if not isinstance(tensor, Tensor) or tensor.is_complex():
+            raise ValueError(f"arch = {name}: {key} is no tensor of real numbers, which checkpoints hold")
+        if is_lazy(tensor):
+            raise ValueError(f"arch = {name}: {key} has no size yet; make a forward pass before")
+        if not tensor.is_floating_point() and tensor.numel() and int(tensor.long().abs().max()) > 1 << 24:
+            raise ValueError(f"arch = {name}: {key} has whole numbers above 2^24, which checkpoints do not hold")
+
+
+@torch.no_grad()
+def _try_out(module: nn.Module, backbone: Backbone, sides: tuple[int, int]) -> None:
+    """Raises a ValueError where a module does not make features of images, as in training and after it. It stays as it was."""
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
+    images = torch.zeros(2, 3, *sides, dtype=like.dtype, device=like.device)
+    for training in (False, True):
+        module.train(training)
+        with telling(backbone, images), torch.random.fork_rng(devices=[]):
+            made = torch.func.functional_call(module, buffers, (images,))
+        if not isinstance(made, Tensor) or made.ndim != 2 or len(made) != 2:
+            got = f"a tensor {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
+            raise ValueError(
+                f"arch = {backbone.name}: expected features (2, {backbone.features}) of images (2, 3, {sides[0]}, {sides[1]}), "
+                f"got {got}; give a module that pools and flattens them, in training too"
+            )
+        if made.shape[1] != backbone.features:
+            raise ValueError(
+                f"features = {backbone.features}: {backbone.name} makes {made.shape[1]} values of an image; give features="
+                f"{made.shape[1]}, or take its classifier away"
+            )
+
+
+@contextmanager
+def telling(backbone: Backbone, images: Tensor) -> Iterator[None]:
+    """What a backbone of a family raises of images is a ValueError with its name and their shape."""
+    try:
+        yield
+    except (ValueError, TypeError, AssertionError, RuntimeError, IndexError, AttributeError) as error:
+        if backbone.family is None or isinstance(error, torch.cuda.OutOfMemoryError):
+            raise
+        sized = _SIZED.get(backbone.family)
+        made = f", or make it for these by arch_settings={{'{sized}': {images.shape[-2]}}}" if sized else ""
+        raise ValueError(
+            f"input_size: {backbone.name} does not take images of {images.shape[-2]}x{images.shape[-1]}: "
+            f"{type(error).__name__}: {_line(error)}; give the size that it is made for{made}"
+        ) from error
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]
