@@ -52,6 +52,20 @@ def test_no_step_waits_for_the_gpu(method):
     assert np.isfinite([float(one.loss) for one in told]).all()
 
 
+def test_a_transformer_of_timm_draws_again_what_it_drew():
+    need("timm")
+    own = {"img_size": 16, "patch_size": 4, "embed_dim": 48, "depth": 2, "num_heads": 2, "drop_rate": 0.2}
+    settings = config("byol", optimizer="adamw").changed(arch="timm:vit_tiny_patch16_224", arch_settings=own)
+    engine = Torch()(settings, 4)
+    begun, generator = engine.state(), torch.cuda.get_rng_state()
+    told = [float(engine.step(*views(), RATES._replace(lr=0.0)).loss) for _ in range(2)]
+    assert torch.equal(torch.cuda.get_rng_state(), generator)
+    engine.load_state(begun)
+    again = float(engine.step(*views(), RATES._replace(lr=0.0)).loss)
+    assert again == pytest.approx(told[0], rel=1e-4)
+    assert again != pytest.approx(told[1], rel=1e-3)
+
+
 @pytest.mark.parametrize("method", ["simclr", "moco-v2-split"])
 def test_compiled_networks_are_the_same(method):
     eager, compiled = (Torch(precision="float32", compile=flag)(config(method), 4) for flag in (False, True))

@@ -37,7 +37,10 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--data", help="a folder of images, or a pattern of WebDataset's shards")
     sub.add_argument("--out", type=Path, help="folder for settings, log, checkpoints, backbone")
     sub.add_argument("--epochs", type=int, help="of the whole run, those before --resume too (default: the preset's)")
-    sub.add_argument("--arch", choices=tuple(backbone_names()), help="default: the preset's")
+    sub.add_argument(
+        "--arch",
+        help=f"{', '.join(backbone_names())}; with --engine torch also timm:NAME or torchvision:NAME (default: the preset's)",
+    )
     sub.add_argument("--batch-size", type=int, help="default: the preset's")
     sub.add_argument("--input-size", type=int, help="side of the views (default: the preset's)")
     sub.add_argument(
@@ -52,7 +55,8 @@ def add(sub: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a setting by the name that the run tells it, or views.NAME of its recipe, or style.NAME of SASSL; several times",
+        help="a setting by the name that the run tells it, or views.NAME of its recipe, style.NAME of SASSL, or arch.NAME of a "
+        "model of timm or torchvision; several times",
     )
     sub.add_argument(
         "--dry-run",
@@ -229,6 +233,10 @@ def configuration(args: argparse.Namespace) -> pretraining.Config:
         style = None if args.style == "off" else SASSL(styles=args.style or "default", **kept).describe()
     changes: dict[str, Any] = {}
     parts: dict[str, dict[str, Any]] = {"views": dict(config.data.views), "style": dict(style or {})}
+    if args.arch is None or args.arch == config.backbone.name:
+        parts["arch"] = dict(config.backbone.settings.get("arch_settings", {}))
+    else:
+        parts["arch"] = {}
     if args.style is not None and LISTS in config.data.views:
         raise ValueError(
             f"--style {args.style}: the views of {args.config} are lists of operations, which have their own"
@@ -256,6 +264,8 @@ def configuration(args: argparse.Namespace) -> pretraining.Config:
     for name in ("arch", "epochs", "batch_size", "input_size"):
         if getattr(args, name) is not None:
             changes[name] = getattr(args, name)
+    if parts["arch"]:
+        changes["arch_settings"] = parts["arch"]
     return config.changed(**changes, views=parts["views"], style=None if style is None else parts["style"])
 
 

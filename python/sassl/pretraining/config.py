@@ -132,8 +132,8 @@ class Config:
         known = [one for one in self.flat() if one != "method"]
         near = get_close_matches(name, known, 1)
         meant = f"did you mean {near[0]}? " if near else ""
-        if not near and "arch_settings" in known:
-            meant = f"a keyword of {self.backbone.name} goes into arch_settings={{{name!r}: ...}}; "
+        if "arch_settings" in known:
+            meant += f"a keyword of {self.backbone.name} goes into arch_settings={{{name!r}: ...}}; "
         who = f"{method} on {self.backbone.name} by {self.optimizer.name}"
         return TypeError(f"{name} = {value!r}: {who} has no such setting; {meant}there are {', '.join(known)}")
 

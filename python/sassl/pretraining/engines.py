@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, SupportsFloat
+from typing import Any, NamedTuple, Protocol, SupportsFloat, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from .config import Config
 
 #: Tensors by name; of a backbone under torchvision's names.
 State = dict[str, NDArray[np.float32]]
+_T = TypeVar("_T")
 
 
 class Rates(NamedTuple):
@@ -99,6 +100,18 @@ def check_same(ranks: Ranks, name: str, value: Any) -> None:
     if value != first:
         error = ValueError(f"{name} = {value!r:.500}: of rank {ranks.rank}; rank 0 has {first!r:.500}")
     ranks.fail(error)
+
+
+def together(ranks: Ranks, make: Callable[[], _T]) -> _T:
+    """The value that each process makes; where one of them cannot, its error is raised in all of them."""
+    error: Exception | None = None
+    try:
+        made = make()
+    except Exception as raised:
+        # Whatever it is, no process waits for one that ended by it.
+        error = raised
+    ranks.fail(error)
+    return made
 
 
 class Engine(Protocol):

@@ -129,7 +129,8 @@ class Backbone:
             raise TypeError(f"arch: expected a name or a torch.nn.Module, got {arch!r:.100}")
         kind = f"{type(arch).__module__}.{type(arch).__qualname__}"
         told = (getattr(arch, name, None) for name in _FEATURES)
-        features = features or next((n for n in told if isinstance(n, int) and not isinstance(n, bool)), None)
+        if features is None:
+            features = next((n for n in told if isinstance(n, int) and not isinstance(n, bool)), None)
         if features is None:
             attributes = ", ".join(_FEATURES)
             raise ValueError(

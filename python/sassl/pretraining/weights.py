@@ -23,6 +23,9 @@ from .state_dicts import backbone_of
 #: What makes torchvision's `net` have the stem that `small_stem` means.
 SMALL_STEM = ("net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)", "net.maxpool = torch.nn.Identity()")
 
+#: Functions that make a model of a name.
+_MAKERS = {"timm": "timm.create_model", "torchvision": "torchvision.models.get_model"}
+
 
 class Weights:
     """What goes out of a model's backbone, and into it."""
@@ -47,7 +50,10 @@ class Weights:
             net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
             net.maxpool = torch.nn.Identity()
 
+        Models of timm and torchvision and modules have their own names; of the former the classifier is missing in the file.
+
         A .safetensors file's metadata tell how the backbone is used: "arch", "stem" ("imagenet" or "cifar"), and in JSON
+        "arch_settings" of a model of timm or torchvision, "features" of a module,
         "input_size" (a side or [height, width]), "interpolation" and "normalize" (an object of "mean" and "std", null, or
         "not known", of batches that others made). A .pth file is a state dict and has no place for them.
 
@@ -134,13 +140,19 @@ def about(model: Any) -> dict[str, str]:
         "interpolation": model.transform.interpolation,
         "normalize": model.normalize,
     }
-    stem, arch = "cifar" if is_small(model.config) else "imagenet", model.config.backbone.name
-    return {"arch": arch, "stem": stem, **{name: json.dumps(plain(value)) for name, value in used.items()}}
+    backbone = model.config.backbone
+    if backbone.family is not None:
+        used |= backbone.settings
+        own = {"arch": backbone.name}
+    else:
+        own = {"arch": backbone.name, "stem": "cifar" if is_small(model.config) else "imagenet"}
+    return {**own, **{name: json.dumps(plain(value)) for name, value in used.items()}}
 
 
 def usage(model: Any, file: Path) -> list[str]:
     """Lines for those who use an exported file: what images it takes, and what torchvision's network needs."""
     told = {name: json.loads(value) for name, value in about(model).items() if name not in ("arch", "stem")}
+    family, _, name = model.config.backbone.name.partition(":")
     normalize, size = told["normalize"], told["input_size"]
     height, width = size if isinstance(size, list) else (size, size)
     if isinstance(normalize, dict):
@@ -152,6 +164,11 @@ def usage(model: Any, file: Path) -> list[str]:
     lines = [f"images: {height}x{width}, {told['interpolation']}, {floats}"]
     if file.suffix == ".pth":
         lines.append("a .pth file has no place for that; a .safetensors file keeps it in its metadata")
+    if family in _MAKERS:
+        given = "".join(f", {key}={value!r}" for key, value in told["arch_settings"].items())
+        lines.append(
+            f'made by {_MAKERS[family]}("{name}"{given}), but for its classifier: load_state_dict(..., strict=False)'
+        )
     if is_small(model.config):
         lines += ["stem: CIFAR's; in torchvision, before load_state_dict:", *(f"    {line}" for line in SMALL_STEM)]
     return lines

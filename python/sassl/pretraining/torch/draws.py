@@ -32,7 +32,11 @@ class Draws:
         """The draws of a step on a device; a step that ends by an error is not counted."""
         own = blake2b(f"{self._seed} {self.steps} {self._rank}".encode(), digest_size=4)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(int.from_bytes(own.digest(), "little"))
+            generators = [torch.default_generator]
+            if device.type == "cuda":
+                generators.append(torch.cuda.default_generators[device.index or 0])
+            for generator in generators:
+                generator.manual_seed(int.from_bytes(own.digest(), "little"))
             yield
         self.steps += 1
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..config import Config
-from ..engines import Alone, Engine, Rates, Report, State, check_same
+from ..engines import Alone, Engine, Rates, Report, State, check_same, together
 from . import foreign, launch, losses, optimizers, state
 from .collectives import World
 from .methods import METHODS, Forward
@@ -68,9 +68,10 @@ class TorchEngine(Engine):
         self._dtype = dtype
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self._method = METHODS[config.method.name](config, self._world)
+            self._method = together(self.ranks, lambda: METHODS[config.method.name](config, self._world))
         self._parts = Parts(self._method.parts, self._world.rank, self._world.size)
         by_parts(self._method, self._parts, self._world)
+        check_same(self.ranks, "arch", state.shapes(self._method))
         self._method.to(self.device, dtype)
         if is_last:
             self._method.to(memory_format=torch.channels_last)

@@ -120,7 +120,7 @@ def build(backbone: Backbone, sides: tuple[int, int]) -> nn.Module:
             raise ValueError(f"arch = {name}: it cannot be copied: {_line(error)}") from error
     else:
         raise ValueError(
-            f"arch = {name}: settings tell the name of a module's class alone; give it itself: arch=module"
+            f"arch = {name}: settings tell the name of a module's class alone; give it itself, in Python: arch=module"
         )
     _try_out(module, backbone, sides)
     return module
@@ -139,14 +139,14 @@ def _check_state(module: nn.Module, name: str) -> None:
 
 @torch.no_grad()
 def _try_out(module: nn.Module, backbone: Backbone, sides: tuple[int, int]) -> None:
-    """Raises a ValueError where a module does not make features of images, as in training and after it. It stays as it was."""
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    """Raises a ValueError where a module does not make features of images, as in training and after it; it stays as it was."""
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     images = torch.zeros(2, 3, *sides, dtype=like.dtype, device=like.device)
     for training in (False, True):
         module.train(training)
         with telling(backbone, images), torch.random.fork_rng(devices=[]):
-            made = torch.func.functional_call(module, buffers, (images,))
+            made = module(images)
         if not isinstance(made, Tensor) or made.ndim != 2 or len(made) != 2:
             got = f"a tensor {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
             raise ValueError(
@@ -158,6 +158,8 @@ def _try_out(module: nn.Module, backbone: Backbone, sides: tuple[int, int]) -> N
                 f"features = {backbone.features}: {backbone.name} makes {made.shape[1]} values of an image; give features="
                 f"{made.shape[1]}, or take its classifier away"
             )
+    for name, buffer in module.named_buffers():
+        buffer.copy_(before[name])
 
 
 @contextmanager

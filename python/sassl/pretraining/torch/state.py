@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -29,6 +30,13 @@ def tensors(method: Method, optimizer: Optimizer) -> dict[str, Tensor]:
     device = next(method.parameters()).device
     found |= {name: tensor.to(device) for name, tensor in own.items()}
     return dict(sorted(found.items()))
+
+
+def shapes(method: Method) -> str:
+    """How many tensors and values a method's networks have, and a checksum of their names and shapes."""
+    found = {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()}
+    values = sum(tensor.numel() for tensor in method.state_dict().values())
+    return f"{len(found)} tensors, {values} values, checksum {crc32(repr(found).encode()):08x}"
 
 
 def _flat(slot: Tensor) -> Tensor:
