@@ -50,6 +50,17 @@ def test_finetune_torchvision(settings, images, tmp_path):
     assert done.stdout.splitlines()[-1].startswith("epoch 3: loss ")
 
 
+def test_barlow_twins(images, tmp_path):
+    need("torch")
+    text = (ROOT / "examples" / "barlow_twins.py").read_text()
+    assert len(text.splitlines()) < 80
+    sizes = ("--epochs", 2, "--batch-size", 8, "--input-size", 32)
+    done = run("barlow_twins.py", images / "train", "--out", tmp_path, *sizes)
+    assert done.returncode == 0, done.stderr
+    assert {"backbone.safetensors", "log.csv", "config.json"} <= {path.name for path in tmp_path.iterdir()}
+    assert "on_diagonal" in (tmp_path / "log.csv").read_text().splitlines()[0]
+
+
 def test_finetune_torchvision_asks_how_images_are_normalized(images, tmp_path):
     need("torchvision")
     need("safetensors")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import warnings
+from importlib import util
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +30,14 @@ CASES = {
     "byol": {},
     "byol, lars": {"optimizer": "lars"},
     "simsiam": {},
+    "barlow-twins": {},
     **{f"moco-v2, {parts} parts": {"splits": parts} for parts in (1, 2, 3, 4, 6, 8, 12)},
     **{f"moco-v2, {parts} parts, symmetric": {"splits": parts, "symmetric": True} for parts in (3, 8)},
 }
 #: Those that are compiled too, on two ranks, where norms across ranks are within what is.
-COMPILED = ("simclr", "moco-v2, 3 parts", "moco-v2, 8 parts")
+COMPILED = ("simclr", "barlow-twins", "moco-v2, 3 parts", "moco-v2, 8 parts")
 #: Those that begin on 2 ranks, and go on on 1 and on 4.
-RESUMED = ("simclr", "byol, lars", "simsiam", "moco-v2, 3 parts", "moco-v2, 8 parts, symmetric")
+RESUMED = ("simclr", "barlow-twins", "byol, lars", "simsiam", "moco-v2, 3 parts", "moco-v2, 8 parts, symmetric")
 
 
 class Tiny(nn.Module):
@@ -48,6 +51,26 @@ class Tiny(nn.Module):
     def forward(self, x):
         x = nn.functional.silu(self.bn1(self.conv1(x)))
         return nn.functional.silu(self.bn2(self.conv2(x))).mean((2, 3))
+
+
+class Wide(Tiny):
+    """That with more weights, or without its mean over pixels."""
+
+    def __init__(self, is_wide, is_flat):
+        super().__init__()
+        self.more, self.is_flat = nn.Linear(3, 5 if is_wide else 4), is_flat
+
+    def forward(self, x):
+        return super().forward(x) if self.is_flat else self.conv1(x)
+
+
+def barlow_twins():
+    """The example, which registers its method each time."""
+    path = Path(__file__).parents[2] / "examples" / "barlow_twins.py"
+    spec = util.spec_from_file_location("barlow_twins", path)
+    module = sys.modules["barlow_twins"] = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def config(name):
@@ -103,7 +126,7 @@ def agreements(group, folder):
     assert [ranks.agree(ranks.rank == one) for one in range(ranks.world_size)] == [True] * ranks.world_size
     assert not ranks.agree(False)
     ranks.fail(None)
-    last = ranks.world_size - 1
+    rank, last = ranks.rank, ranks.world_size - 1
     with pytest.raises(OSError, match="no room") as caught:
         ranks.fail(OSError(28, "no room", "here") if ranks.rank == last else None)
     assert caught.value.filename == "here"
@@ -118,6 +141,14 @@ def agreements(group, folder):
     other = config("simclr").changed(seed=int(ranks.rank == last))
     with pytest.raises(ValueError, match=f"config = .*: of rank {last}; rank 0 has"):
         Torch(device="cpu", group=group)(other, 1)
+    # Modules that differ, and one that one rank alone cannot take.
+    for wide, flat, told in (
+        (rank == last, True, f"arch = .* values, .*: of rank {last}"),
+        (False, rank != last, "got a tensor"),
+    ):
+        module = config("simclr").changed(arch=Wide(wide, flat), features=512)
+        with pytest.raises(ValueError, match=told):
+            Torch(device="cpu", group=group)(module, 1)
     return {name: tensor.clone() for name, tensor in engine.tensors().items()}
 
 
@@ -217,6 +248,7 @@ def work(index, address, folder):
     warnings.filterwarnings("error", module="sassl")
     backbones.BACKBONES["resnet18"] = lambda _: Tiny()
     Method.first_state = lambda *_: None
+    barlow_twins()
     dist.init_process_group("gloo", init_method=address, rank=index, world_size=4)
     alone = [dist.new_group([rank]) for rank in range(4)]
     groups = {2: dist.new_group([0, 1]), 4: dist.group.WORLD, 1: alone[index]}
