@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import signal
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -30,6 +32,16 @@ def need(module: str) -> None:
     """Skips the test, saying so, where a framework is missing."""
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"DID NOT RUN: {module} is not installed", allow_module_level=True)
+
+
+def events(folder: Path):
+    """What TensorBoard reads in a folder; without TensorFlow, beside which torch's Triton cannot be loaded."""
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    read = EventAccumulator(str(folder))
+    read.Reload()
+    return read
 
 
 def shared(name: str) -> Path:

@@ -12,7 +12,7 @@ import types
 import numpy as np
 import pytest
 import sassl
-from conftest import need
+from conftest import events, need
 from sassl.pretraining import History
 from sassl.pretraining.engines import Engine, Report
 from sassl.pretraining.loggers import CSV, KEPT, LOGGERS, Begun, Loggers, MLflow, TensorBoard, WandB, chosen, told
@@ -105,6 +105,44 @@ def test_a_logger_is_told_of_a_run(tmp_path):
     model().fit(data(12), 2, out=tmp_path, resume=True, loggers=[other], quiet=True)
     ((begun,),) = other.of("begin")
     assert (begun.step, begun.kept, begun.history) == (24, {"id": 7}, run.history)
+
+
+def test_what_an_earlier_run_kept_is_not_a_new_ones(tmp_path):
+    (tmp_path / KEPT).write_text('{"loggers": {"Kept": {"id": 1}}}')
+    first, second = Kept(), Kept()
+    model().fit(data(2), 1, out=tmp_path, quiet=True)
+    assert json.loads((tmp_path / KEPT).read_text()) == {"loggers": {}}
+    model().fit(data(2), 1, out=tmp_path, resume=True, loggers=first, quiet=True)
+    model().fit(data(2), 1, out=tmp_path, resume=True, loggers=second, quiet=True)
+    assert [one.of("begin")[0][0].kept for one in (first, second)] == [None, {"id": 7}]
+
+
+def test_loggers_look_at_no_loss_before_the_next_step_is_on_its_way():
+    order = []
+
+    class Loss:
+        def __init__(self, step):
+            self.step = step
+
+        def __float__(self):
+            order.append(("looked at", self.step))
+            return float(self.step)
+
+    class Ahead(Null):
+        steps = 0
+
+        def step(self, left, right, rates):
+            self.steps += 1
+            order.append(("taken", self.steps))
+            return super().step(left, right, rates)._replace(loss=Loss(self.steps))
+
+    logger = Kept()
+    model(Ahead).fit(data(31), 1, loggers=logger, quiet=True)
+    # The last one of an epoch has none that follows.
+    expected = [("taken", 1)]
+    expected += [one for step in range(1, 31) for one in (("taken", step + 1), ("looked at", step))]
+    assert order == [*expected, ("looked at", 31)]
+    assert [(step, values["loss"]) for step, values in logger.of("step")] == [(10, 10.0), (20, 20.0), (30, 30.0)]
 
 
 def test_how_a_run_ended_is_told(tmp_path):
@@ -233,8 +271,6 @@ def test_a_table_of_steps_goes_on_where_its_run_does(tmp_path):
 
 def test_points_for_tensorboard_that_cannot_be_written_end_no_run(tmp_path):
     need("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     warned, board = [], TensorBoard()
     loggers = Loggers([board], warned.append)
     loggers.begin({}, tmp_path, 0, History(), False)
@@ -253,9 +289,7 @@ def test_points_for_tensorboard_that_cannot_be_written_end_no_run(tmp_path):
     loggers.end("finished")
     assert file.closed
     assert warned == ["tensorboard: [Errno 28] No space left on device; points are missing there, and the run goes on"]
-    read = EventAccumulator(str(tmp_path))
-    read.Reload()
-    assert [event.value for event in read.Scalars("step/loss")] == [1.0, 2.0]
+    assert [event.value for event in events(tmp_path).Scalars("step/loss")] == [1.0, 2.0]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import time
 import numpy as np
 import pytest
 import sassl
-from conftest import TIMES, need
+from conftest import TIMES, events, need
 from PIL import Image
 from sassl import evaluation, terminal
 from sassl.cli import main
@@ -343,8 +343,6 @@ def labelled(n, side=16):
 def test_a_run_is_monitored_logged_and_plotted(tmp_path):
     need("tensorboard")
     need("matplotlib")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     steps = []
     # As the network begins it tells colours apart; it takes some steps until its norms' statistics are those of the images.
     model = simclr(lr=1e-5, views={"cj_prob": 0.0, "random_gray_scale": 0.0})
@@ -371,8 +369,7 @@ def test_a_run_is_monitored_logged_and_plotted(tmp_path):
     log = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
     assert [float(row["loss"]) for row in log] == [row["loss"] for row in model.history]
     assert log[0]["knn_top1"] == ""
-    board = EventAccumulator(str(tmp_path))
-    board.Reload()
+    board = events(tmp_path)
     assert [event.step for event in board.Scalars("epoch/loss")] == list(range(1, 13))
     assert [event.value for event in board.Scalars("epoch/loss")] == pytest.approx(
         [row["loss"] for row in model.history]

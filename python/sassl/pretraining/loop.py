@@ -96,7 +96,7 @@ class Loop:
                     outcome = "stopped"
                     raise
                 finally:
-                    # While signals are kept: what begins anew sends them again.
+                    # While signals are kept still: a launcher sends SIGTERM to those that are not gone yet.
                     self._loggers.end(outcome)
         finally:
             if self._monitor is not None:

@@ -56,9 +56,11 @@ class Loggers:
                 self._begun.append((one, [0.0]))
             if word is not None:
                 kept[name] = word
-        if path is not None and {**before, **kept} != before:
+        now = {**before, **kept}
+        # What an earlier run in the folder left there is not this one's.
+        if path is not None and now != read_kept(path):
             try:
-                write_file(path, (json.dumps({"loggers": {**before, **kept}}, indent=2) + "\n").encode())
+                write_file(path, (json.dumps({"loggers": now}, indent=2) + "\n").encode())
             except OSError as error:
                 self._warn(f"{_line(error)}; loggers will begin anew when the run goes on")
 
