@@ -168,6 +168,9 @@ def run(args: argparse.Namespace) -> int:
             time_limit=args.time_limit,
         )
     except KeyboardInterrupt as error:
+        if not is_first:
+            # Rank 0 tells it.
+            return int(getattr(error, "exit_code", 130))
         raise type(error)(f"{str(error) or 'interrupted'}; to go on: {shlex.join(again(args))}") from None
     if not is_first:
         return 0
