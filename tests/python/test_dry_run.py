@@ -10,6 +10,7 @@ import pytest
 from conftest import need
 from PIL import Image
 from sassl.cli import main
+from sassl.data import Files
 from sassl.pretraining import dry_run
 from test_loggers import Null, data, model
 
@@ -47,6 +48,14 @@ class Late:
             yield batch
 
 
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for i in range(8):
+        Image.fromarray(np.full((24, 24, 3), 20 * i, np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
 # Within an epoch, and over several.
 @pytest.mark.parametrize("batches", [100, 10])
 def test_steps_are_measured_without_the_first_ones(batches):
@@ -74,6 +83,23 @@ def test_short_and_slow_runs_are_measured_by_what_there_is(monkeypatch):
     assert (dry_run(tried, data(50), 1).steps, tried.engine.steps) == (2, 3)
 
 
+def test_the_loader_alone_is_measured(photos):
+    class Sleepy(Null):
+        def step(self, left, right, rates):
+            time.sleep(0.1)
+            return super().step(left, right, rates)
+
+    images = Files(sorted(photos.iterdir()) * 10)
+    tried = model(Sleepy)
+    found = dry_run(tried, images, 1, batch_size=4)
+    assert found.images_per_second < 40
+    assert found.views_per_second > 2 * found.images_per_second
+    assert f"\ndata alone: {found.views_per_second:.4g} images/s\n" in str(found)
+    # Too few batches to tell, and batches of others.
+    assert dry_run(tried, images, 1, batch_size=40).views_per_second is None
+    assert dry_run(tried, data(10), 1).views_per_second is None
+
+
 def test_errors_and_signals_are_those_of_a_run():
     class Bad(Null):
         def step(self, left, right, rates):
@@ -85,14 +111,6 @@ def test_errors_and_signals_are_those_of_a_run():
         dry_run(model(), data(3), 0)
     with pytest.raises(ValueError, match=r"views of 4x4, where input_size = 8"):
         dry_run(model(), [[[np.zeros((4, 4, 4, 3), np.float32)] * 2]], 1)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    for i in range(8):
-        Image.fromarray(np.full((24, 24, 3), 20 * i, np.uint8)).save(folder / f"{i}.png")
-    return folder
 
 
 @pytest.mark.parametrize("engine", ["native", "torch"])

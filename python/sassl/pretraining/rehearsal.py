@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from ..data import TwoViewLoader
 from .config import Config
 from .engines import Engine, Ranks
 from .loop import Loop
@@ -16,11 +17,13 @@ from .stopping import Stopping
 _FIRST, _STEPS = 5, 20
 #: Seconds after which fewer have to do.
 _SECONDS = 120
+#: Batches of the loader alone that are measured, those before them, which were made ahead, and the seconds for all.
+_BATCHES, _AHEAD, _SECONDS_OF_DATA = 10, 4, 20
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What was found; as text, the settings and four lines.
+    """What was found; as text, the settings and a few lines.
 
     Attributes:
         config: the run's settings.
@@ -29,6 +32,8 @@ class DryRun:
         steps: that were measured.
         images_per_second: of all ranks together.
         data_wait: the share of the time in which there was no batch yet.
+        views_per_second: images that sassl's loader makes views of where no step is taken; None: not measured, being batches of
+            others, or too few.
         memory: bytes at most, by whose they are: of this process, and of its GPU.
     """
 
@@ -38,6 +43,7 @@ class DryRun:
     steps: int
     images_per_second: float
     data_wait: float
+    views_per_second: float | None
     memory: dict[str, int]
 
     @property
@@ -55,6 +61,7 @@ class DryRun:
             f"memory at most: {memory or 'not known on this system'}",
             f"speed: {self.images_per_second:.4g} images/s over {self.steps} steps of {size} images, "
             f"{self.data_wait:.1%} of the time waiting for data",
+            *([] if self.views_per_second is None else [f"data alone: {self.views_per_second:.4g} images/s"]),
             f"run: {epochs} epochs of {self.batches} batches, {self.hours:.3g} hours without monitors and checkpoints",
         ]
         return "\n".join(lines)
@@ -104,8 +111,9 @@ def dry_run(
         model.history = history
     measured, seconds, waited = steps.found(began)
     speed = measured * config.data.batch_size / seconds
+    views = _views(loader) if isinstance(loader, TwoViewLoader) else None
     memory = _memory(model.engine)
-    return DryRun(config, str(model.engine), len(loader), measured, speed, waited / seconds, memory)
+    return DryRun(config, str(model.engine), len(loader), measured, speed, waited / seconds, views, memory)
 
 
 class _EnoughError(Exception):
@@ -148,6 +156,21 @@ class _Steps(Stopping):
         time_before, waited_before = self._marks[left_out - 1] if left_out else (began, 0.0)
         time_after, waited_after = self._marks[-1]
         return n - left_out, max(time_after - time_before, 1e-9), waited_after - waited_before
+
+
+def _views(loader: TwoViewLoader) -> float | None:
+    """Images a second of all ranks, if each makes them as fast as this one."""
+    ends_at = time.perf_counter() + _SECONDS_OF_DATA
+    marks = []
+    loader.set_epoch(0)
+    for _ in loader:
+        marks.append(time.perf_counter())
+        if len(marks) == _AHEAD + _BATCHES or marks[-1] > ends_at:
+            break
+    if len(marks) <= _AHEAD:
+        return None
+    seconds = max(marks[-1] - marks[_AHEAD - 1], 1e-9)
+    return (len(marks) - _AHEAD) * loader.batch_size * loader.world_size / seconds
 
 
 def _memory(engine: Engine) -> dict[str, int]:
