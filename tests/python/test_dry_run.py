@@ -134,7 +134,7 @@ def test_the_command_writes_nothing(engine, photos, tmp_path, capsys):
     assert not out.exists()
 
 
-def test_a_run_that_goes_on_is_tried_too(photos, tmp_path, capsys):
+def test_a_run_that_goes_on_is_tried_too(photos, tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     call = ["pretrain", "--data", str(photos), "--threads", "1"]
     assert main([*call, "simclr-cifar10", *SMALL, "--out", str(out), "--epochs", "1"]) == 0
@@ -142,11 +142,13 @@ def test_a_run_that_goes_on_is_tried_too(photos, tmp_path, capsys):
     assert main([*call, "--out", str(out), "--resume", "--dry-run"]) == 0
     assert "run: 1 epochs of 4 batches" in capsys.readouterr().out
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for words, told in (
         ([*call, "--resume", "--dry-run"], "--out is missing"),
         (["pretrain", "simclr", "--dry-run"], "--data is missing"),
         ([*call, "--out", str(tmp_path / "no"), "--resume", "--dry-run"], "has no run to go on with"),
-        ([*call, "simclr", *NORMAL, "--dry-run", "--log", "tensorboard", "--time-limit", "abc"], "--time-limit 'abc'"),
+        ([*call, "simclr", *NORMAL, "--dry-run", "--log", "csv", "--time-limit", "abc"], "--time-limit 'abc'"),
+        ([*call, "simclr", *NORMAL, "--dry-run", "--log", "wandb"], '--log "wandb": needs the package wandb'),
     ):
         assert main(words) == 1
         assert told in capsys.readouterr().err

@@ -13,7 +13,7 @@ from ..terminal import tell
 
 T = TypeVar("T")
 #: The Python name of what an option sets, where it differs from the option's.
-_SETS = {"every": "monitor_every", "model": "models", "styles": "style"}
+_SETS = {"every": "monitor_every", "loggers": "log", "model": "models", "styles": "style"}
 
 
 def model(sub: argparse.ArgumentParser) -> None:

@@ -99,7 +99,6 @@ def add_watching(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--keep", type=int, default=2, help="checkpoints that stay (default: %(default)s)")
     sub.add_argument(
         "--log",
-        dest="loggers",
         action="append",
         choices=tuple(LOGGERS),
         default=[],
@@ -143,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     is_first = model.engine.ranks.rank == 0
     if args.dry_run:
         # What would be an error of the run is one now.
-        chosen(args.loggers, args.out or "")
+        chosen(args.log, args.out or "")
         seconds_of(args.time_limit)
         found = pretraining.dry_run(model, args.data, on_error=args.on_error)
         if is_first:
@@ -164,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
             checkpoint_every=args.checkpoint_every,
             on_error=args.on_error,
             monitor=monitor,
-            loggers=args.loggers,
+            loggers=args.log,
             time_limit=args.time_limit,
         )
     except KeyboardInterrupt as error:
@@ -223,7 +222,7 @@ def again(args: argparse.Namespace) -> list[str]:
     for name in (*names, "devices"):
         if getattr(args, name) != defaults[name]:
             words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
-    return words + [word for name in args.loggers for word in ("--log", name)]
+    return words + [word for name in args.log for word in ("--log", name)]
 
 
 def configuration(args: argparse.Namespace) -> pretraining.Config:
