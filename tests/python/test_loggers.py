@@ -212,7 +212,7 @@ def test_a_package_that_is_missing_is_named(name, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_mistake_ends_a_run_before_its_first_step(tmp_path):
+def test_a_mistake_ends_a_run_before_its_first_step(tmp_path, capsys):
     class Mistaken(Kept):
         def begin(self, run):
             raise ValueError("project = 3: expected a name")
@@ -221,6 +221,11 @@ def test_a_mistake_ends_a_run_before_its_first_step(tmp_path):
     with pytest.raises(ValueError, match="project = 3"):
         model().fit(data(2), 1, loggers=[first, Mistaken()], on_step=lambda *_: steps.append(0), quiet=True)
     assert (first.calls[-1], steps) == (("end", "failed"), [])
+    # Nobody may watch one that goes on.
+    out = tmp_path / "run"
+    model().fit(data(2), 1, out=out, quiet=True)
+    model().fit(data(2), 1, out=out, resume=True, loggers=Mistaken(), quiet=True)
+    assert "Mistaken: project = 3: expected a name; the run goes on without it" in capsys.readouterr().err
     for name, text in ((KEPT, "[]"), ("steps.csv", "step,mine\n1,2\n")):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text(text)

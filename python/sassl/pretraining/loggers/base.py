@@ -35,9 +35,9 @@ class Begun:
 class Logger(Protocol):
     """A protocol for what a run is told to. Rank 0 alone calls it, in the thread of `fit`.
 
-    An exception of `begin` that is an ImportError, a TypeError or a ValueError ends the run before its first step. Every other
-    one, and each of the other methods, is told in a line once, and the run goes on. After one that took long the logger has no
-    call for twenty times as long, so that what waits for a network delays no run.
+    An ImportError, TypeError, ValueError or FileExistsError of `begin` ends a new run before its first step. What else is
+    raised here, or as a run goes on, is told in a line once, and the run continues; after a call that failed slowly there is
+    none for twenty times as long, so that what waits for a network delays no run.
     """
 
     def begin(self, run: Begun) -> Any:

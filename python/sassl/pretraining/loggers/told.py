@@ -38,7 +38,7 @@ class Loggers:
         self._has_failed: set[int] = set()
 
     def begin(self, settings: dict[str, Any], folder: Path | None, step: int, history: History, resume: bool) -> None:
-        """Raises the mistakes of who asked for one; what else fails is told in a line."""
+        """Raises the mistakes of who began a run; what else fails is told in a line."""
         path = None if folder is None else folder / KEPT
         before = read_kept(path) if path is not None and resume else {}
         kept: dict[str, Any] = {}
@@ -46,10 +46,11 @@ class Loggers:
             name = self._name(one)
             try:
                 word = one.begin(Begun(settings, folder, step, History(history), before.get(name)))
-            except _MISTAKES:
-                self.end("failed")
-                raise
             except Exception as error:
+                # A run that goes on may be a job that nobody watches.
+                if step == 0 and isinstance(error, _MISTAKES):
+                    self.end("failed")
+                    raise
                 self._warn(f"{name}: {_line(error)}; the run goes on without it")
                 word = before.get(name)
             else:
