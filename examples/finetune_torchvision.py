@@ -32,6 +32,11 @@ args = parser.parse_args()
 with safe_open(args.backbone, "pt") as file:
     about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
+if "stem" not in about:
+    parser.error(
+        f"{args.backbone}: a backbone of {about['arch']}; this program knows torchvision's ResNets, by their own names"
+    )
+
 # Images are made as the pretraining's views were: in their size, normalized alike.
 side = args.input_size or json.loads(about["input_size"])
 size = side if isinstance(side, list) else [side, side]

@@ -341,6 +341,26 @@ class Pair(nn.Module):
         return (x.mean((2, 3)),) * 2 if self.training else x.mean((2, 3))
 
 
+class Flat(nn.Module):
+    """A module whose maps must lie in memory channel by channel."""
+
+    output_dim = 4 * 14 * 14
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return self.conv(x).view(len(x), -1)
+
+
+def test_a_module_may_need_its_maps_channel_by_channel():
+    with pytest.raises(ValueError, match=r"view size is not compatible .*; give engine=Torch\(channels_last=False\)"):
+        sassl.SimCLR(Flat(), engine="torch", **SMALL)
+    model = sassl.SimCLR(Flat(), engine=Torch(channels_last=False), **SMALL).fit(images(), 1, quiet=True)
+    assert model.engine.features == 784
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...transforms.operations import size
-from ..config import Config
+from ..settings import Backbone
 from . import foreign
 
 #: Channels of VGG's convolutions, stage by stage.
@@ -116,15 +115,14 @@ BACKBONES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
 }
 
 
-def build(config: Config) -> nn.Module:
-    """A module from images (N, 3, H, W) to features (N, features): the one of a run's settings.
+def build(backbone: Backbone) -> nn.Module:
+    """A module from images (N, 3, H, W) to features (N, features).
 
     Raises:
-        ValueError: one that is not here, or that does not take the run's images.
+        ValueError: one that is not here, or cannot be made.
     """
-    backbone = config.backbone
     if backbone.family is not None:
-        return foreign.build(backbone, size(config.data.input_size, "input_size"))
+        return foreign.build(backbone)
     if backbone.name not in BACKBONES:
         raise ValueError(f'arch = {backbone.name!r}: engine="torch" has {", ".join(BACKBONES)}')
     return BACKBONES[backbone.name](backbone.settings)

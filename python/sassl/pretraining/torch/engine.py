@@ -19,7 +19,7 @@ from ..config import Config
 from ..engines import Alone, Engine, Rates, Report, State, check_same, together
 from . import foreign, launch, losses, optimizers, state
 from .collectives import World
-from .methods import METHODS, Forward
+from .methods import METHODS, Forward, Method
 from .norms import Parts, by_parts, running
 from .ranks import Processes
 from .told import Features, Told
@@ -68,7 +68,7 @@ class TorchEngine(Engine):
         self._dtype = dtype
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self._method = together(self.ranks, lambda: METHODS[config.method.name](config, self._world))
+            self._method = together(self.ranks, self._made)
         self._parts = Parts(self._method.parts, self._world.rank, self._world.size)
         by_parts(self._method, self._parts, self._world)
         check_same(self.ranks, "arch", state.shapes(self._method))
@@ -83,6 +83,11 @@ class TorchEngine(Engine):
         self._optimizer = optimizers.build(config.optimizer, self._method, self.device)
         self._is_whole = True
         self._begin()
+
+    def _made(self) -> Method:
+        method = METHODS[self._config.method.name](self._config, self._world)
+        foreign.try_out(method.backbone, self._config, self._format)
+        return method
 
     def _begin(self) -> None:
         """The first state, made by one process: libraries of mathematics differ in last bits."""

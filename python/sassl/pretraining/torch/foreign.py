@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ...transforms.operations import size
+from ..config import Config
 from ..settings import Backbone
 
 #: Keywords that are not of a backbone, and what there is instead.
@@ -103,27 +105,24 @@ def features(family: str, name: str, settings: dict[str, Any]) -> int:
             return int(_made(family, name, settings)[1])
 
 
-def build(backbone: Backbone, sides: tuple[int, int]) -> nn.Module:
-    """The module of a backbone of a family, or a copy of the one that was given, for images of these sides (height, width).
+def build(backbone: Backbone) -> nn.Module:
+    """The module of a backbone of a family, or a copy of the one that was given.
 
     Raises:
-        ValueError: it cannot be made or copied, or does not make features of such images.
+        ValueError: it cannot be made or copied.
     """
     name = backbone.name.partition(":")[2]
     if backbone.family != "module":
-        module = _made(str(backbone.family), name, backbone.settings["arch_settings"])[0]
-    elif isinstance(backbone.module, nn.Module):
-        _check_state(backbone.module, name)
-        try:
-            module = copy.deepcopy(backbone.module)
-        except (RuntimeError, TypeError) as error:
-            raise ValueError(f"arch = {name}: it cannot be copied: {_line(error)}") from error
-    else:
+        return _made(str(backbone.family), name, backbone.settings["arch_settings"])[0]
+    if not isinstance(backbone.module, nn.Module):
         raise ValueError(
             f"arch = {name}: settings tell the name of a module's class alone; give it itself, in Python: arch=module"
         )
-    _try_out(module, backbone, sides)
-    return module
+    _check_state(backbone.module, name)
+    try:
+        return copy.deepcopy(backbone.module)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"arch = {name}: it cannot be copied: {_line(error)}") from error
 
 
 def _check_state(module: nn.Module, name: str) -> None:
@@ -138,11 +137,18 @@ def _check_state(module: nn.Module, name: str) -> None:
 
 
 @torch.no_grad()
-def _try_out(module: nn.Module, backbone: Backbone, sides: tuple[int, int]) -> None:
-    """Raises a ValueError where a module does not make features of images, as in training and after it; it stays as it was."""
+def try_out(module: nn.Module, config: Config, memory_format: torch.memory_format) -> None:
+    """Whether a backbone of a family makes features of a run's images, as in training and after it; it stays as it was.
+
+    Raises:
+        ValueError: it does not.
+    """
+    backbone, sides = config.backbone, size(config.data.input_size, "input_size")
+    if backbone.family is None:
+        return
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
-    images = torch.zeros(2, 3, *sides, dtype=like.dtype, device=like.device)
+    images = torch.zeros(2, 3, *sides, dtype=like.dtype, device=like.device).to(memory_format=memory_format)
     for training in (False, True):
         module.train(training)
         with telling(backbone, images), torch.random.fork_rng(devices=[]):
@@ -170,11 +176,14 @@ def telling(backbone: Backbone, images: Tensor) -> Iterator[None]:
     except (ValueError, TypeError, AssertionError, RuntimeError, IndexError, AttributeError) as error:
         if backbone.family is None or isinstance(error, torch.cuda.OutOfMemoryError):
             raise
-        sized = _SIZED.get(backbone.family)
-        made = f", or make it for these by arch_settings={{'{sized}': {images.shape[-2]}}}" if sized else ""
+        remedy = "give the size that it is made for"
+        if "view size is not compatible" in str(error):
+            remedy = "give engine=Torch(channels_last=False)"
+        elif sized := _SIZED.get(backbone.family):
+            remedy += f", or make it for these by arch_settings={{'{sized}': {images.shape[-2]}}}"
         raise ValueError(
             f"input_size: {backbone.name} does not take images of {images.shape[-2]}x{images.shape[-1]}: "
-            f"{type(error).__name__}: {_line(error)}; give the size that it is made for{made}"
+            f"{type(error).__name__}: {_line(error)}; {remedy}"
         ) from error
 
 

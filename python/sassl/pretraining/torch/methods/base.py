@@ -60,7 +60,7 @@ class Method(nn.Module):
         self.settings: Any = config.method
         self.seed, self.world = config.seed, world
         self.features = config.backbone.features
-        self.backbone = build(config)
+        self.backbone = build(config.backbone)
         #: Whether the native engine can go on with the run.
         self.has_native = self.is_native and config.backbone.name in backbone_names()
         #: Those of random layers, which networks of others may have.
