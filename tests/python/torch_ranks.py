@@ -23,25 +23,12 @@ from sassl.pretraining.torch.methods import Method
 from torch import nn
 
 STEPS, BATCH, SIDE = 4, 48, 8
-#: A run's settings, by what a test is called.
-CASES = {
-    "simclr": {},
-    "simclr, lars": {"optimizer": "lars"},
-    "byol": {},
-    "byol, lars": {"optimizer": "lars"},
-    "simsiam": {},
-    "barlow-twins": {},
-    **{f"moco-v2, {parts} parts": {"splits": parts} for parts in (1, 2, 3, 4, 6, 8, 12)},
-    **{f"moco-v2, {parts} parts, symmetric": {"splits": parts, "symmetric": True} for parts in (3, 8)},
-}
-#: Those that are compiled too, on two ranks, where norms across ranks are within what is.
-COMPILED = ("simclr", "barlow-twins", "moco-v2, 3 parts", "moco-v2, 8 parts")
-#: Those that begin on 2 ranks, and go on on 1 and on 4.
-RESUMED = ("simclr", "barlow-twins", "byol, lars", "simsiam", "moco-v2, 3 parts", "moco-v2, 8 parts, symmetric")
 
 
 class Tiny(nn.Module):
     """A backbone of two convolutions without kinks, by which rounding alone would choose."""
+
+    feature_dim = 512
 
     def __init__(self):
         super().__init__()
@@ -51,6 +38,25 @@ class Tiny(nn.Module):
     def forward(self, x):
         x = nn.functional.silu(self.bn1(self.conv1(x)))
         return nn.functional.silu(self.bn2(self.conv2(x))).mean((2, 3))
+
+
+#: A run's settings, by what a test is called.
+CASES = {
+    "simclr": {},
+    "simclr, lars": {"optimizer": "lars"},
+    "byol": {},
+    "byol, lars": {"optimizer": "lars"},
+    "simsiam": {},
+    "barlow-twins": {},
+    # It has other weights on each rank, and those of the first are the run's.
+    "byol, of a module": {"arch": Tiny()},
+    **{f"moco-v2, {parts} parts": {"splits": parts} for parts in (1, 2, 3, 4, 6, 8, 12)},
+    **{f"moco-v2, {parts} parts, symmetric": {"splits": parts, "symmetric": True} for parts in (3, 8)},
+}
+#: Those that are compiled too, on two ranks, where norms across ranks are within what is.
+COMPILED = ("simclr", "barlow-twins", "moco-v2, 3 parts", "moco-v2, 8 parts")
+#: Those that begin on 2 ranks, and go on on 1 and on 4.
+RESUMED = ("simclr", "barlow-twins", "byol, lars", "simsiam", "moco-v2, 3 parts", "moco-v2, 8 parts, symmetric")
 
 
 class Wide(Tiny):
