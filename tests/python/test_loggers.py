@@ -322,6 +322,9 @@ def wandb(monkeypatch):
 
     module = types.ModuleType("wandb")
     module.runs, module.run, module.init, module.Run = [], None, init, Run
+    module.Settings = types.SimpleNamespace(model_fields={"finish_timeout": None})
+    monkeypatch.delenv("WANDB_FINISH_TIMEOUT", raising=False)
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
     monkeypatch.setitem(sys.modules, "wandb", module)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
     return module
@@ -337,6 +340,10 @@ def test_wandb(wandb, tmp_path):
     assert first.options["config"]["temperature"] == model().config.method.temperature
     assert (first.options["dir"], first.options["name"]) == (str(tmp_path), tmp_path.name)
     assert (first.options["id"], first.options["resume"]) == (None, None)
+    assert first.options["project"] == "sassl"
+    # Its end does not wait for ever; older ones do not know how.
+    assert first.options["settings"] == {"finish_timeout": 60.0, "finish_timeout_raises": True}
+    del wandb.Settings.model_fields
     assert first.axes == {"step": None, "step/*": "step", "epoch": None, "epoch/*": "epoch"}
     point, row = first.points
     assert (point["step"], row["epoch"]) == (10, 1)
@@ -346,6 +353,7 @@ def test_wandb(wandb, tmp_path):
     run = fit(resume=True, loggers=[WandB(project="mine")])
     second = wandb.runs[-1]
     assert (second.options["id"], second.options["resume"], second.options["project"]) == ("id0", "allow", "mine")
+    assert "settings" not in second.options
     assert [point.get("step") for point in second.points] == [20, None]
     assert second.points[-1]["epoch/loss"] == run.history[-1]["loss"]
     assert second.exit_code == 0

@@ -7,6 +7,9 @@ from typing import Any
 
 from .base import LOGGERS, Begun, need
 
+#: Seconds that the end waits for what is not sent.
+_SECONDS = 60.0
+
 
 class WandB:
     """A run of Weights & Biases, which goes on under its id when the run in the folder does.
@@ -36,6 +39,9 @@ class WandB:
         project = os.environ.get("WANDB_PROJECT") or "sassl"
         options = {"project": project, "config": run.settings, "id": run.kept}
         options["resume"] = None if run.kept is None else "allow"
+        # Else its end waits for ever for a network that is gone, and a job is killed before it can be queued again.
+        if "finish_timeout" in getattr(wandb.Settings, "model_fields", {}) and "WANDB_FINISH_TIMEOUT" not in os.environ:
+            options["settings"] = {"finish_timeout": _SECONDS, "finish_timeout_raises": True}
         if run.folder is not None:
             options |= {"dir": str(run.folder), "name": run.folder.resolve().name}
         self._run = wandb.init(**{**options, **self._options}) if self._is_own else wandb.run
@@ -56,7 +62,7 @@ class WandB:
         self._run.log({"epoch": epoch, **told})
 
     def end(self, outcome: str) -> None:
-        """Waits until all is sent, as wandb does."""
+        """Waits a minute at most for what is not sent; `wandb sync` sends it later."""
         if self._is_own:
             self._run.finish(exit_code=0 if outcome == "finished" else 1)
 
