@@ -476,3 +476,7 @@ def test_the_command_takes_any_backbone(tmp_path, capsys):
     assert "timm:vit_tiny_patch16_224, simclr, 1 epochs" in capsys.readouterr().out
     assert cli.main(["pretrain", "simclr", *again[2:], "--arch", "resnet19"]) == 1
     assert "resnet19" in capsys.readouterr().err
+    # Of several processes it is told once, before they begin.
+    again[again.index("--resume")] = "simclr"
+    assert cli.main([*again, "--devices", "2", "--arch", "timm:resnet19"]) == 1
+    assert capsys.readouterr().err.count("timm has no model of this name; did you mean resnet") == 1

@@ -136,6 +136,9 @@ def run(args: argparse.Namespace) -> int:
     if args.devices is not None and (processes := several(args)) > 1:
         from ..pretraining.torch import devices
 
+        if args.arch is not None:
+            # One that there is not is told once, and not by each process.
+            pretraining.Backbone.of(args.arch)
         return devices.launch(processes, args.words)
     check_styles("--style", args.style, "default", "batch", "off")
     model = begin(args)

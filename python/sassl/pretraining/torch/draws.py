@@ -45,13 +45,11 @@ class Draws:
         return {_NAME: torch.tensor([float(self.steps // _LOW), float(self.steps % _LOW)])}
 
     def load(self, given: Mapping[str, Tensor]) -> None:
-        """Goes on after so many; nothing, where a state does not tell it.
+        """Goes on after so many.
 
         Raises:
             ValueError: no numbers of steps.
         """
-        if _NAME not in given:
-            return
         high, low = given[_NAME].tolist()
         if not (0 <= high < 1 << 24 and 0 <= low < _LOW and high == int(high) and low == int(low)):
             raise ValueError(f"{_NAME} = {[high, low]}: expected whole numbers; the state is damaged")
