@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Epoch", "Gaussian", "Loader", "Source", "Step", "StyleParams", "Stylizer", "Trainer", "ViewParams", "Views", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "backbone_info", "backbone_names", "checkpoint_metadata", "color_profile", "convert", "cosine_momentum", "cosine_rate", "cuda_info", "cuda_views", "decode", "describe_state", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "initial_state", "key_order", "knn", "linear_probe", "list_images", "load_checkpoint", "load_styles", "logistic_probe", "normalize", "operations", "resized_crop", "rotate", "save_checkpoint", "solarize", "version", "vflip", "write_file", "write_tensors"]
+__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Draws", "Epoch", "Gaussian", "Loader", "Source", "Step", "StyleParams", "Stylizer", "Trainer", "ViewParams", "Views", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "backbone_info", "backbone_names", "checkpoint_metadata", "color_profile", "convert", "cosine_momentum", "cosine_rate", "cuda_finish", "cuda_info", "cuda_views", "decode", "describe_state", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "initial_state", "key_order", "knn", "linear_probe", "list_images", "load_checkpoint", "load_styles", "logistic_probe", "normalize", "operations", "resized_crop", "rotate", "save_checkpoint", "solarize", "version", "vflip", "write_file", "write_tensors"]
 
 @final
 class Bank:
@@ -184,6 +184,27 @@ class CudaStylizer:
         """
 
 @final
+class Draws:
+    """
+    What was drawn for all views of each image of a batch.
+
+    Args:
+        params: of each image a list with that of each view.
+        regions: of decoded images, where their pixels begin, and the part that these are: top, left, height, width; None of crops.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __getitem__(self, image: SupportsIndex, /) -> list[ViewParams]: ...
+    def __getnewargs__(self, /) -> "tuple[typing.Any, ...]": ...
+    def __len__(self, /) -> int: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __new__(cls, /, params: SupportsGetItem[int, SupportsGetItem[int, ViewParams]], regions: SupportsGetItem[int, tuple[SupportsIndex, tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex]]] | None = None) -> Draws: ...
+    @property
+    def of_images(self, /) -> bool:
+        """
+        Whether they are of decoded images, and not of crops.
+        """
+
+@final
 class Epoch:
     """
     One pass over a loader's batches.
@@ -192,9 +213,10 @@ class Epoch:
         """
         Tells its threads to end, each after the image it is at, and does not wait for them.
         """
-    def next(self, /) -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str]] | None":
+    def next(self, /) -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str], Draws] | None":
         """
-        The next batch: its views, int64 indices and targets, names; None at the end.
+        The next batch: its views, or the bytes that they are still to be made of; int64 indices and targets, names, and what was drawn
+        for what is still to be made. None at the end.
 
         Raises:
             ValueError, OSError: an image cannot be read; the next call gives the batch after it.
@@ -258,13 +280,14 @@ class Loader:
         """
         Batches in an epoch.
         """
-    def __new__(cls, /, source: Source, views: Views, *, batch_size: SupportsIndex, shuffle: bool, drop_last: bool, seed: SupportsIndex, rank: SupportsIndex, world_size: SupportsIndex, threads: SupportsIndex | None, prefetch: SupportsIndex, on_error: str, on_damage: str, min_decode_size: SupportsIndex | None) -> Loader:
+    def __new__(cls, /, source: Source, views: Views, *, batch_size: SupportsIndex, shuffle: bool, drop_last: bool, seed: SupportsIndex, rank: SupportsIndex, world_size: SupportsIndex, threads: SupportsIndex | None, prefetch: SupportsIndex, on_error: str, on_damage: str, min_decode_size: SupportsIndex | None, makes: str) -> Loader:
         """
         Args:
             source: images.
             views: what becomes of them.
             on_error: "raise" or "report".
             on_damage: "use", "replace" or "raise".
+            makes: "views"; "crops", with what was drawn for the second half of the views; or "regions" of decoded images.
 
         The others are those of `sassl.data.TwoViewLoader`.
         """
@@ -692,6 +715,25 @@ class Views:
         Raises:
             ValueError: parameters of other views; a crop beyond the image; an image too small for style.
         """
+    def check_halves(self, /, world_size: SupportsIndex, images: bool) -> None:
+        """
+        Whether a loader may leave something of them to be made, of batches that so many ranks share; `images`: all but decoding.
+
+        Raises:
+            ValueError: a style that cannot be made then.
+        """
+    def finish(self, /, pixels: "numpy.typing.NDArray[numpy.uint8]", draws: Draws, threads: SupportsIndex | None = None) -> "list[numpy.typing.NDArray[typing.Any]]":
+        """
+        What a `Loader` of crops or regions has left to be made of all views of a batch: these, with the images as first axis.
+
+        Args:
+            pixels: what the loader gave, uint8.
+            draws: what it gave with them.
+            threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+
+        Raises:
+            ValueError: pixels of another number of images, draws of other views.
+        """
     @property
     def needs_batch(self, /) -> bool:
         """
@@ -807,6 +849,21 @@ def cosine_rate(lr: SupportsFloat | SupportsIndex, warmup: SupportsIndex, total:
 
     Raises:
         ValueError: a rate below 0, a warm-up that leaves nothing.
+    """
+
+def cuda_finish(views: Views, draws: Draws, out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None, pixels: SupportsIndex | None = None) -> CudaPlan:
+    """
+    What a `Loader` of crops or regions has left to be made of the views of a batch, of pixels on the device, where crops are changed in
+    their place.
+
+    Args:
+        views: their recipe.
+        draws: what came with the pixels.
+        out, stylizer, styles: as of `cuda_views`.
+        pixels: how many bytes they are, to be compared with what the draws are of.
+
+    Raises:
+        ValueError: draws or pixels that do not fit; an operation without kernels, by its name.
     """
 
 def cuda_info() -> "dict[str, typing.Any]":

@@ -21,14 +21,16 @@ from ._sassl import (
     CudaDevice,
     CudaPlan,
     CudaStylizer,
+    Draws,
     StyleParams,
     Stylizer,
     ViewParams,
+    cuda_finish,
     cuda_info,
     cuda_views,
 )
 
-__all__ = ["DeviceViews", "Kernels", "info"]
+__all__ = ["DeviceFinish", "DeviceViews", "Kernels", "info"]
 
 #: A tensor's dtype, height, width, and strides of image, row, column and colour in numbers.
 Layout = tuple[str, int, int, tuple[int, int, int, int]]
@@ -106,8 +108,8 @@ class Kernels:
         return out
 
 
-class DeviceViews:
-    """The views of batches on one device.
+class _ViewsOn:
+    """Views on one device, or a half of them.
 
     Args:
         transform: the recipe or other `Views`, with its style.
@@ -115,12 +117,12 @@ class DeviceViews:
 
     Raises:
         RuntimeError: as of `Kernels`.
-        ValueError: more than one `SASSL` in the views.
+        ValueError: more than one `SASSL` in the views, or an operation that has no kernels, by its name.
     """
 
     def __init__(self, transform: Any, device: Any) -> None:
         self._transform, self._device = transform, device
-        styles = transform.styles
+        styles = self._styles()
         if len(styles) > 1:
             raise ValueError(f"views: {len(styles)} different SASSL in them; on a GPU all views share one")
         self._kernels = styles[0].on(device) if styles else None
@@ -130,12 +132,46 @@ class DeviceViews:
         for first, second, third in transform.shapes:
             h, w = (first, second) if transform.channels_last else (second, third)
             places.append((0, (transform.dtype, h, w, (3 * h * w, w, 1, h * w))))
-        _load(self._plan(_BYTES, [transform.core.sample_every(height, width)], places)[0], device)
+        _load(self._every([transform.core.sample_every(height, width)], places), device)
 
-    def _plan(self, images: Layout, params: list[list[ViewParams]], out: list[tuple[int, Layout]]) -> Any:
-        """The launches, with the weights and the styles that they read."""
-        core, weights, styles, bank = (None,) * 4 if self._kernels is None else self._kernels.parts()
-        return cuda_views(self._transform.core, images, params, out, core, bank), weights, styles
+    def _styles(self) -> list[Any]:
+        """Those that are made here."""
+        raise NotImplementedError
+
+    def _every(self, params: list[list[ViewParams]], places: list[tuple[int, Layout]]) -> CudaPlan:
+        """A plan of all kernels."""
+        raise NotImplementedError
+
+    def _parts(self) -> tuple[Any, Any, Any, Any]:
+        """The kernels of the style, with the weights and the styles that they read, and how many these are."""
+        return (None,) * 4 if self._kernels is None else self._kernels.parts()
+
+    def _room(self, n: int) -> tuple[Any, list[Any], list[tuple[int, Layout]]]:
+        """Memory for the views of n images, in one piece; the views in it, and where they lie."""
+        import torch
+
+        transform, dtype = self._transform, getattr(torch, self._transform.dtype)
+        sizes = [n * math.prod(shape) for shape in transform.shapes]
+        out = torch.empty(sum(sizes), dtype=dtype, device=self._device)
+        ends = np.cumsum(sizes)
+        parts = zip(ends - sizes, ends, transform.shapes, strict=True)
+        views = [out[begin:end].view(n, *shape) for begin, end, shape in parts]
+        planar = [view.permute(0, 3, 1, 2) if transform.channels_last else view for view in views]
+        return out, views, [(view.data_ptr() - out.data_ptr(), _layout(view)) for view in planar]
+
+
+class DeviceViews(_ViewsOn):
+    __doc__ = _ViewsOn.__doc__
+
+    def _styles(self) -> list[Any]:
+        return list(self._transform.styles)
+
+    def _every(self, params: list[list[ViewParams]], places: list[tuple[int, Layout]]) -> CudaPlan:
+        return self._plan(_BYTES, params, places)
+
+    def _plan(self, images: Layout, params: list[list[ViewParams]], places: list[tuple[int, Layout]]) -> CudaPlan:
+        core, _, _, bank = self._parts()
+        return cuda_views(self._transform.core, images, params, places, core, bank)
 
     def apply(self, images: Any, params: list[list[ViewParams]]) -> list[Any]:
         """All views, a pure function of images and parameters; the same pixels as on the CPU, of styles within a level.
@@ -150,22 +186,58 @@ class DeviceViews:
         Raises:
             ValueError: not a list for each image, another dtype, a size or parameters that cannot be.
         """
-        import torch
-
         _check(images, self._device)
         if len(params) != len(images):
             raise ValueError(f"params: expected those of each of {len(images)} images, got {len(params)}")
-        transform, dtype = self._transform, getattr(torch, self._transform.dtype)
-        sizes = [len(images) * math.prod(shape) for shape in transform.shapes]
-        out = torch.empty(sum(sizes), dtype=dtype, device=self._device)
-        ends = np.cumsum(sizes)
-        parts = zip(ends - sizes, ends, transform.shapes, strict=True)
-        views = [out[begin:end].view(len(images), *shape) for begin, end, shape in parts]
+        out, views, places = self._room(len(images))
         if len(images):
-            planar = [view.permute(0, 3, 1, 2) if transform.channels_last else view for view in views]
-            places = [(view.data_ptr() - out.data_ptr(), _layout(view)) for view in planar]
-            plan, weights, styles = self._plan(_layout(images), params, places)
-            _run(plan, images, out, weights, styles)
+            _, weights, styles, _ = self._parts()
+            _run(self._plan(_layout(images), params, places), images, out, weights, styles)
+        return views
+
+
+class DeviceFinish(_ViewsOn):
+    """What is left to be made of views that are half made: of crops, or of decoded images.
+
+    Args, raises: as of `DeviceViews`; `images`: of those, and not of crops.
+    """
+
+    def __init__(self, transform: Any, device: Any, images: bool) -> None:
+        self._images = images
+        super().__init__(transform, device)
+
+    def _styles(self) -> list[Any]:
+        return list(self._transform.styles_of_crops)
+
+    def _every(self, params: list[list[ViewParams]], places: list[tuple[int, Layout]]) -> CudaPlan:
+        _, height, width, _ = _BYTES
+        if self._images:
+            return self._plan(Draws(params, [(0, (0, 0, height, width))]), 3 * height * width, places)
+        return self._plan(Draws(params), None, places)
+
+    def _plan(self, draws: Draws, pixels: int | None, places: list[tuple[int, Layout]]) -> CudaPlan:
+        core, _, _, bank = self._parts()
+        return cuda_finish(self._transform.core, draws, places, core, bank, pixels=pixels)
+
+    def apply(self, pixels: Any, draws: Draws) -> list[Any]:
+        """All views, on the device's current stream, which waits for the pixels alone.
+
+        Args:
+            pixels: (bytes,) uint8 of numpy, as `sassl.data.HalfViews` has them. Where they lie in memory that torch has
+                page-locked, torch gives that memory to nobody before the copy from it has ended, even where they are let go
+                before.
+            draws: what came with them.
+
+        Returns:
+            As of `DeviceViews.apply`.
+
+        Raises:
+            ValueError: pixels of another number of images.
+        """
+        out, views, places = self._room(len(draws))
+        plan = self._plan(draws, pixels.nbytes, places)
+        _, weights, styles, _ = self._parts()
+        _run(plan, _copied(pixels, self._device), out, weights, styles)
         return views
 
 
@@ -174,6 +246,26 @@ def _check(images: Any, device: Any) -> None:
     if images.device != device or images.ndim != 4 or images.shape[1] != 3:
         got = f"{tuple(images.shape)} on {images.device}"
         raise ValueError(f"images: expected (N, 3, H, W) on {device}, where the kernels are, got {got}")
+
+
+#: The streams of copies to each device.
+_copies: dict[Any, Any] = {}
+
+
+def _copied(pixels: Any, device: Any) -> Any:
+    """Bytes of the host on a device, copied beside what its current stream is at, for which that waits."""
+    import torch
+
+    _check_process()
+    if device not in _copies:
+        _copies[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    with torch.cuda.stream(_copies[device]):
+        copied = torch.from_numpy(pixels).to(device, non_blocking=True)
+    here = torch.cuda.current_stream(device)
+    here.wait_stream(_copies[device])
+    # Its memory is the copies' stream's, which another batch must not have before this one is read.
+    copied.record_stream(here)
+    return copied
 
 
 def _load(plan: CudaPlan, device: Any) -> None:

@@ -2,7 +2,7 @@
 use super::run::caught;
 use super::style::StyleParams;
 use super::stylizer::Stylizer;
-use super::view_params::{ViewParams, for_views};
+use super::view_params::{Draws, ViewParams, for_views};
 use super::views::Views;
 use crate::error::{Error, Result};
 use crate::kernels::cuda::device;
@@ -114,13 +114,57 @@ pub(super) fn cuda_views(
     stylizer: Option<&CudaStylizer>,
     styles: Option<usize>,
 ) -> PyResult<CudaPlan> {
-    let place = |(bytes, layout): (usize, Layout)| {
-        Ok(DeviceImages { at: At { space: Space::Out, bytes }, ..self::images(Space::Out, layout)? })
-    };
-    let (images, out) = (self::images(Space::Images, images)?, out.into_iter().map(place).collect::<Result<Vec<_>>>()?);
+    let (images, out) = (self::images(Space::Images, images)?, places(out)?);
     let params = params.into_iter().map(|params| for_views(params, out.len())).collect::<Result<Vec<_>>>()?;
-    let style = stylizer.map(|stylizer| (&stylizer.0, styles.map_or(StyleSource::Batch, StyleSource::Bank)));
-    Ok(CudaPlan(caught("images", || Ok(views.0.plan(&images, &params, &out, style)?))?))
+    let plan = || Ok(views.0.plan(&images, &params, &out, style_of(stylizer, styles))?);
+    Ok(CudaPlan(caught("images", plan)?))
+}
+
+/// What a `Loader` of crops or regions has left to be made of the views of a batch, of pixels on the device, where crops are changed in
+/// their place.
+///
+/// Args:
+///     views: their recipe.
+///     draws: what came with the pixels.
+///     out, stylizer, styles: as of `cuda_views`.
+///     pixels: how many bytes they are, to be compared with what the draws are of.
+///
+/// Raises:
+///     ValueError: draws or pixels that do not fit; an operation without kernels, by its name.
+#[pyfunction]
+#[pyo3(signature = (
+    views, draws, out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer = None, styles = None,
+    pixels = None
+))]
+pub(super) fn cuda_finish(
+    py: Python<'_>,
+    views: &Views,
+    draws: &Draws,
+    out: Vec<(usize, Layout)>,
+    stylizer: Option<&CudaStylizer>,
+    styles: Option<usize>,
+    pixels: Option<usize>,
+) -> PyResult<CudaPlan> {
+    let (out, style) = (places(out)?, style_of(stylizer, styles));
+    pixels.map_or(Ok(()), |bytes| draws.check(&views.0, bytes))?;
+    let Draws { params, regions } = draws;
+    let plan = || match regions.is_empty() {
+        true => views.0.plan_finish(params, &out, style),
+        false => views.0.plan_regions(regions, params, &out, style),
+    };
+    Ok(CudaPlan(super::run::run(py, plan)?))
+}
+
+/// Where each view goes.
+fn places(out: Vec<(usize, Layout)>) -> Result<Vec<DeviceImages>> {
+    let place = |(bytes, layout): (usize, Layout)| {
+        Ok(DeviceImages { at: At { space: Space::Out, bytes }, ..images(Space::Out, layout)? })
+    };
+    out.into_iter().map(place).collect()
+}
+
+fn style_of(stylizer: Option<&CudaStylizer>, styles: Option<usize>) -> Option<(&DeviceStylizer, StyleSource)> {
+    stylizer.map(|stylizer| (&stylizer.0, styles.map_or(StyleSource::Batch, StyleSource::Bank)))
 }
 
 #[pymethods]

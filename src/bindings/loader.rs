@@ -3,9 +3,10 @@ use super::arrays::into_array;
 use super::memory;
 use super::run::threads;
 use super::source::Source;
+use super::view_params::Draws;
 use super::views::Views;
 use crate::data;
-use crate::data::{OnDamage, OnError, Reading, Sampler};
+use crate::data::{Makes, OnDamage, OnError, Reading, Region, Sampler};
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::locked;
 use pyo3::prelude::*;
@@ -21,8 +22,18 @@ pub(super) struct Loader {
     core: Arc<data::Loader>,
     threads: Option<usize>,
     prefetch: usize,
-    shapes: Vec<[usize; 3]>,
-    dtype: &'static str,
+    room: Room,
+}
+
+/// What a batch needs memory for.
+#[derive(Clone)]
+enum Room {
+    /// Views of these shapes and this type.
+    Views(Vec<[usize; 3]>, &'static str),
+    /// The crops of these views.
+    Crops(Arc<data::Views>),
+    /// Nothing before it is made.
+    Regions,
 }
 
 /// One pass over a loader's batches.
@@ -32,8 +43,7 @@ pub(super) struct Epoch {
     process: u32,
     busy: AtomicBool,
     taken: AtomicUsize,
-    shapes: Vec<[usize; 3]>,
-    dtype: &'static str,
+    room: Room,
     pinned: bool,
 }
 
@@ -53,12 +63,13 @@ impl Loader {
     ///     views: what becomes of them.
     ///     on_error: "raise" or "report".
     ///     on_damage: "use", "replace" or "raise".
+    ///     makes: "views"; "crops", with what was drawn for the second half of the views; or "regions" of decoded images.
     ///
     /// The others are those of `sassl.data.TwoViewLoader`.
     #[new]
     #[pyo3(signature = (
         source, views, *, batch_size, shuffle, drop_last, seed, rank, world_size, threads, prefetch, on_error, on_damage,
-        min_decode_size
+        min_decode_size, makes
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -75,6 +86,7 @@ impl Loader {
         on_error: &str,
         on_damage: &str,
         min_decode_size: Option<u16>,
+        makes: &str,
     ) -> Result<Self> {
         let on_error = match on_error {
             "raise" => OnError::Raise,
@@ -96,8 +108,17 @@ impl Loader {
         let sampler = Sampler::new(source.core.len(), batch_size, (shuffle, drop_last), seed, (rank, world_size))?;
         let reading = Reading { least: min_decode_size, exif: source.exif, on_error, on_damage };
         let core = data::Loader::new(source.core.clone(), views.0.clone(), sampler, reading);
-        let threads = super::run::checked_threads(threads)?;
-        Ok(Self { core: Arc::new(core), threads, prefetch, shapes: views.shapes(), dtype: views.dtype().name() })
+        let (makes, room) = match makes {
+            "views" => (Makes::Views, Room::Views(views.shapes(), views.dtype().name())),
+            "crops" => (Makes::Crops, Room::Crops(views.0.clone())),
+            "regions" => (Makes::Regions, Room::Regions),
+            other => {
+                let remedy = "there are \"views\", \"crops\" and \"regions\"";
+                return Err(Error::value("makes", format!("{other:?}"), remedy));
+            }
+        };
+        let core = Arc::new(core.making(makes)?);
+        Ok(Self { core, threads: super::run::checked_threads(threads)?, prefetch, room })
     }
 
     /// Batches in an epoch.
@@ -122,23 +143,23 @@ impl Loader {
             process: std::process::id(),
             busy: AtomicBool::new(false),
             taken: AtomicUsize::new(0),
-            shapes: self.shapes.clone(),
-            dtype: self.dtype,
+            room: self.room.clone(),
             pinned,
         })
     }
 }
 
-/// (views, indices, targets, names) of a batch.
-type Made<'py> = (Vec<Bound<'py, PyAny>>, Bound<'py, PyAny>, Bound<'py, PyAny>, Vec<OsString>);
+/// (views, indices, targets, names, draws) of a batch.
+type Made<'py> = (Vec<Bound<'py, PyAny>>, Bound<'py, PyAny>, Bound<'py, PyAny>, Vec<OsString>, Draws);
 
 #[pymethods]
 impl Epoch {
-    /// The next batch: its views, int64 indices and targets, names; None at the end.
+    /// The next batch: its views, or the bytes that they are still to be made of; int64 indices and targets, names, and what was drawn
+    /// for what is still to be made. None at the end.
     ///
     /// Raises:
     ///     ValueError, OSError: an image cannot be read; the next call gives the batch after it.
-    #[pyo3(signature = () -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str]] | None")]
+    #[pyo3(signature = () -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str], Draws] | None")]
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Made<'py>>> {
         if self.process != std::process::id() {
             let remedy = "threads stay in the process that started them; iterate over the loader anew in this one";
@@ -179,7 +200,11 @@ impl Epoch {
             loop {
                 let wanted = py.detach(|| self.running().as_ref().and_then(|running| running.core.wanted()));
                 let Some(n) = wanted else { break };
-                let (arrays, memory) = memory::views(py, n, &self.shapes, self.dtype, self.pinned)?;
+                let (arrays, memory) = match &self.room {
+                    Room::Views(shapes, dtype) => memory::views(py, n, shapes, dtype, self.pinned)?,
+                    Room::Crops(views) => memory::crops(py, n, views, self.pinned)?,
+                    Room::Regions => (vec![], vec![]),
+                };
                 py.detach(|| {
                     if let Some(running) = self.running().as_mut() {
                         running.core.open(memory);
@@ -206,7 +231,14 @@ impl Epoch {
             match next {
                 Next::End => return Ok(None),
                 Next::Later => py.check_signals()?,
-                Next::Batch(batch, views) => {
+                Next::Batch(batch, mut views) => {
+                    let (images, parts): (Vec<_>, Vec<_>) = batch.regions.into_iter().unzip();
+                    let mut regions = vec![];
+                    if matches!(self.room, Room::Regions) {
+                        let (packed, begins) = memory::packed(py, &images, self.pinned)?;
+                        views.push(packed);
+                        regions = begins.into_iter().zip(parts).map(|(begin, part)| Region { begin, part }).collect();
+                    }
                     let n = batch.indices.len();
                     self.taken.fetch_add(1, Ordering::AcqRel);
                     let indices = batch.indices.iter().map(|&index| index as i64).collect();
@@ -215,6 +247,7 @@ impl Epoch {
                         into_array::<i64>(py, indices, &[n])?,
                         into_array(py, batch.targets, &[n])?,
                         batch.names,
+                        Draws { params: batch.params, regions },
                     )));
                 }
             }

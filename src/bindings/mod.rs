@@ -35,7 +35,7 @@ mod _sassl {
     };
     #[cfg(feature = "cuda")]
     #[pymodule_export]
-    use super::cuda::{CudaDevice, CudaPlan, CudaStylizer, cuda_info, cuda_views};
+    use super::cuda::{CudaDevice, CudaPlan, CudaStylizer, cuda_finish, cuda_info, cuda_views};
     #[pymodule_export]
     use super::decode::{color_profile, decode, image_suffixes};
     #[pymodule_export]
@@ -58,7 +58,7 @@ mod _sassl {
     #[pymodule_export]
     use super::trainer::{Trainer, backbone_info, backbone_names, cosine_momentum, cosine_rate};
     #[pymodule_export]
-    use super::view_params::ViewParams;
+    use super::view_params::{Draws, ViewParams};
     #[pymodule_export]
     use super::views::{Step, Views, operations};
     #[pymodule_export]

@@ -1,10 +1,10 @@
 //! `ViewParams`: what was drawn for one view, as Python sees it.
 use super::style::StyleParams;
 use crate::data;
-use crate::data::Drawn;
+use crate::data::{Drawn, Region};
 use crate::error::{Error, Result};
-use crate::image::Values;
-use pyo3::exceptions::PyKeyError;
+use crate::image::{Crop, Values};
+use pyo3::exceptions::{PyIndexError, PyKeyError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -75,6 +75,76 @@ impl ViewParams {
             Drawn::Style(_) => None,
         });
         format!("ViewParams({})", parts.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// What was drawn for all views of each image of a batch.
+///
+/// Args:
+///     params: of each image a list with that of each view.
+///     regions: of decoded images, where their pixels begin, and the part that these are: top, left, height, width; None of crops.
+#[pyclass(frozen, eq, sequence, module = "sassl._sassl")]
+#[derive(PartialEq)]
+pub(super) struct Draws {
+    pub(super) params: Vec<Vec<data::ViewParams>>,
+    pub(super) regions: Vec<Region>,
+}
+
+/// Where a region begins, and which part of its image it is.
+type Place = (usize, (usize, usize, usize, usize));
+
+#[pymethods]
+impl Draws {
+    #[new]
+    #[pyo3(signature = (params, regions = None))]
+    fn new(params: Vec<Vec<ViewParams>>, regions: Option<Vec<Place>>) -> Self {
+        let params = params.into_iter().map(|image| image.into_iter().map(|params| params.0).collect()).collect();
+        let region =
+            |(begin, (top, left, height, width)): Place| Region { begin, part: Crop { top, left, height, width } };
+        Self { params, regions: regions.into_iter().flatten().map(region).collect() }
+    }
+
+    /// Whether they are of decoded images, and not of crops.
+    #[getter]
+    fn of_images(&self) -> bool {
+        !self.regions.is_empty()
+    }
+
+    fn __len__(&self) -> usize {
+        self.params.len()
+    }
+
+    fn __getitem__(&self, image: usize) -> PyResult<Vec<ViewParams>> {
+        let n = self.params.len();
+        let found = self.params.get(image).ok_or_else(|| PyIndexError::new_err(format!("{image} of {n}")))?;
+        Ok(of_views(found.clone()))
+    }
+
+    #[pyo3(signature = () -> "tuple[typing.Any, ...]")]
+    fn __getnewargs__(&self) -> (Vec<Vec<ViewParams>>, Vec<Place>) {
+        let place =
+            |&Region { begin, part: Crop { top, left, height, width } }: &Region| (begin, (top, left, height, width));
+        let params = self.params.iter().map(|image| of_views(image.clone())).collect();
+        (params, self.regions.iter().map(place).collect())
+    }
+}
+
+impl Draws {
+    /// Bytes of what views are made of by them.
+    ///
+    /// # Errors
+    /// These are not as many.
+    pub(super) fn check(&self, views: &data::Views, bytes: usize) -> Result<()> {
+        let expected = match self.regions.is_empty() {
+            true => views.crops(self.params.len()).1,
+            false => self.regions.iter().map(|region| region.begin + region.bytes()).max().unwrap_or(0),
+        };
+        match bytes == expected {
+            true => Ok(()),
+            false => {
+                Err(Error::shape("pixels", format!("{expected} bytes, those of {} images", self.params.len()), bytes))
+            }
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! `Step` and `Views`: what `sassl.transforms.Views` and the loader run.
-use super::arrays::into_array;
+use super::arrays::{Held, into_array};
 use super::callable::Callable;
 use super::image::{InterpolationMode, held_image};
 use super::run::run;
 use super::style::Block;
-use super::view_params::{ViewParams, for_views, of_views};
+use super::view_params::{Draws, ViewParams, for_views, of_views};
 use crate::data;
 use crate::data::{Action, Styling, View};
 use crate::error::{Error, Result};
@@ -12,8 +12,10 @@ use crate::image::{
     Dtype, Interpolation, Normalize, OPERATIONS, Output, Probability, RandomResizedCrop, RgbView, operation,
 };
 use crate::kernels::isa::Isa;
+use crate::memory::zeros;
 use crate::random::Key;
 use half::f16;
+use numpy::PyArrayDyn;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -212,11 +214,48 @@ impl Views {
         let (held, [height, width]) = held_image(image)?;
         let image = RgbView { height, width, bytes: held.slice()? };
         let params = for_views(params, self.0.views().len())?;
-        match self.dtype() {
-            Dtype::U8 => self.made::<u8>(py, image, &params),
-            Dtype::F16 => self.made::<f16>(py, image, &params),
-            Dtype::F32 => self.made::<f32>(py, image, &params),
-        }
+        let shapes: Vec<Vec<usize>> = self.shapes().iter().map(|shape| shape.to_vec()).collect();
+        self.made(py, &shapes, |out| self.0.apply(image, &params, None, out))
+    }
+
+    /// Whether a loader may leave something of them to be made, of batches that so many ranks share; `images`: all but decoding.
+    ///
+    /// Raises:
+    ///     ValueError: a style that cannot be made then.
+    fn check_halves(&self, world_size: usize, images: bool) -> Result<()> {
+        self.0.check_halves(world_size)?;
+        if images { self.0.check_regions() } else { Ok(()) }
+    }
+
+    /// What a `Loader` of crops or regions has left to be made of all views of a batch: these, with the images as first axis.
+    ///
+    /// Args:
+    ///     pixels: what the loader gave, uint8.
+    ///     draws: what it gave with them.
+    ///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+    ///
+    /// Raises:
+    ///     ValueError: pixels of another number of images, draws of other views.
+    #[pyo3(signature = (
+        pixels: "numpy.typing.NDArray[numpy.uint8]", draws, threads = None
+    ) -> "list[numpy.typing.NDArray[typing.Any]]")]
+    fn finish<'py>(
+        &self,
+        py: Python<'py>,
+        pixels: &Bound<'py, PyArrayDyn<u8>>,
+        draws: &Draws,
+        threads: Option<usize>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let (held, threads) = (Held::new(pixels)?, super::run::threads(py, threads)?);
+        let Draws { params, regions } = draws;
+        let pixels = held.slice()?;
+        draws.check(&self.0, pixels.len())?;
+        let shapes: Vec<Vec<usize>> =
+            self.shapes().iter().map(|shape| [&[params.len()], &shape[..]].concat()).collect();
+        self.made(py, &shapes, |out| match regions.is_empty() {
+            true => self.0.finish(pixels, params, threads, out),
+            false => self.0.finish(&self.0.crop_regions(pixels, regions, params, threads)?, params, threads, out),
+        })
     }
 }
 
@@ -242,19 +281,31 @@ impl Views {
         self.0.views()[0].output().dtype()
     }
 
-    fn made<'py, T: numpy::Element + bytemuck::Pod>(
+    /// New arrays of these shapes, with what `make` writes into their memory.
+    fn made<'py>(
         &self,
         py: Python<'py>,
-        image: RgbView,
-        params: &[data::ViewParams],
+        shapes: &[Vec<usize>],
+        make: impl Fn(Vec<&mut [u8]>) -> Result<()> + Sync,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let shapes = self.shapes();
-        let made = run(py, || {
-            let mut views: Vec<Vec<T>> = shapes.iter().map(|shape| vec![T::zeroed(); shape.iter().product()]).collect();
-            let out = views.iter_mut().map(|view| bytemuck::cast_slice_mut(view)).collect();
-            self.0.apply(image, params, None, out)?;
-            Ok(views)
-        })?;
-        made.into_iter().zip(shapes).map(|(view, shape)| into_array(py, view, &shape)).collect()
+        match self.dtype() {
+            Dtype::U8 => arrays::<u8>(py, shapes, make),
+            Dtype::F16 => arrays::<f16>(py, shapes, make),
+            Dtype::F32 => arrays::<f32>(py, shapes, make),
+        }
     }
+}
+
+fn arrays<'py, T: numpy::Element + bytemuck::Pod>(
+    py: Python<'py>,
+    shapes: &[Vec<usize>],
+    make: impl Fn(Vec<&mut [u8]>) -> Result<()> + Sync,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let made = run(py, || {
+        let mut views: Vec<Vec<T>> =
+            shapes.iter().map(|shape| zeros("views", shape.iter().product())).collect::<Result<_>>()?;
+        make(views.iter_mut().map(|view| bytemuck::cast_slice_mut(view)).collect())?;
+        Ok(views)
+    })?;
+    made.into_iter().zip(shapes).map(|(view, shape)| into_array(py, view, shape)).collect()
 }

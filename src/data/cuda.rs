@@ -1,11 +1,12 @@
 //! The views of each image of a batch, on CUDA: the same draws as on the CPU, and the same arithmetic, a batch at a time.
 use super::lowering::Lowering;
+use super::regions::Region;
 use super::view::{Action, Drawn, Step, View, ViewParams};
 use super::views::Views;
 use crate::error::{Error, Result};
-use crate::image::{Crop, DeviceStep, Interpolation, Operation, Stage};
-use crate::kernels::cuda::{At, DeviceImages, IMAGES, Number, PixelType, Plan};
-use crate::kernels::image::resample::cuda::resample;
+use crate::image::{DeviceStep, Operation, Stage};
+use crate::kernels::cuda::{At, DeviceImages, IMAGES, Number, PixelType, Plan, Space, Strides};
+use crate::kernels::image::resample::cuda::{DeviceCrop, resample};
 use crate::style::StyleParams;
 use crate::style::cuda::{DeviceStylizer, StyleSource};
 
@@ -29,83 +30,169 @@ impl Views {
         out: &[DeviceImages],
         style: Option<DeviceStyle>,
     ) -> Result<Plan> {
+        if images.pixels != PixelType::U8 {
+            return Err(Error::value("dtype", format!("{:?}", images.pixels), "views are made of uint8 images"));
+        }
+        self.each_view(params, (images.height, images.width), out, style, |lowered, plan| {
+            let at = plan.room.bytes(lowered.params.len() * 3 * lowered.view.size().0 * lowered.view.size().1);
+            lowered.crop(images, at, plan)?;
+            lowered.finish(at, plan)?;
+            plan.room.give(at);
+            Ok(())
+        })
+    }
+
+    /// The second half of the views of a batch, of crops at [`Space::Images`] as [`Views::crops`] tells, which are changed in their
+    /// place; all else as of [`Views::plan`].
+    ///
+    /// # Errors
+    /// As of [`Views::plan`].
+    pub fn plan_finish(
+        &self,
+        params: &[Vec<ViewParams>],
+        out: &[DeviceImages],
+        style: Option<DeviceStyle>,
+    ) -> Result<Plan> {
+        let (begins, _) = self.crops(params.len());
+        self.each_view(params, (1, 1), out, style, |lowered, plan| {
+            let at = At { space: Space::Images, bytes: begins[lowered.which] };
+            lowered.finish(at, plan)
+        })
+    }
+
+    /// All views of a batch of decoded images of any sizes, of their regions at [`Space::Images`]; all else as of [`Views::plan`].
+    ///
+    /// # Errors
+    /// As of [`Views::plan`]; not as many regions as parameters, a crop beyond its region, a style before the crop.
+    pub fn plan_regions(
+        &self,
+        regions: &[Region],
+        params: &[Vec<ViewParams>],
+        out: &[DeviceImages],
+        style: Option<DeviceStyle>,
+    ) -> Result<Plan> {
+        self.check_regions()?;
+        if regions.len() != params.len() {
+            return Err(Error::shape("regions", format!("one for each of {} images", params.len()), regions.len()));
+        }
+        let side = |of: fn(&Region) -> usize| regions.iter().map(of).max().unwrap_or(1);
+        let size = (side(|region| region.part.height), side(|region| region.part.width));
+        let strides = [0, 0, 3, 1].into();
+        let images =
+            DeviceImages { at: Space::Images.into(), pixels: PixelType::U8, strides, height: size.0, width: size.1 };
+        self.each_view(params, size, out, style, |lowered, plan| {
+            let at = plan.room.bytes(lowered.params.len() * 3 * lowered.view.size().0 * lowered.view.size().1);
+            lowered.crop_regions(&images, regions, at, plan)?;
+            lowered.finish(at, plan)?;
+            plan.room.give(at);
+            Ok(())
+        })
+    }
+
+    /// A plan of what `push` adds for each view; `largest` are the sides of the largest image.
+    fn each_view(
+        &self,
+        params: &[Vec<ViewParams>],
+        largest: (usize, usize),
+        out: &[DeviceImages],
+        style: Option<DeviceStyle>,
+        push: impl Fn(&Lowered, &mut Plan) -> Result<()>,
+    ) -> Result<Plan> {
         if params.len() > IMAGES {
             let remedy = format!("at most {IMAGES} a batch on a GPU; give them in parts");
             return Err(Error::value("images", params.len(), remedy));
         }
-        if images.pixels != PixelType::U8 {
-            return Err(Error::value("dtype", format!("{:?}", images.pixels), "views are made of uint8 images"));
-        }
         let mut plan = Plan::new(Number::F16);
         for (which, (view, out)) in self.views().iter().zip(out).enumerate() {
             let (height, width) = view.size();
-            let largest = images.height.max(height) * images.width.max(width).next_multiple_of(4);
-            if largest > MOST {
-                let got = format!("{}x{}", images.height, images.width);
+            if largest.0.max(height) * largest.1.max(width).next_multiple_of(4) > MOST {
+                let got = format!("{}x{}", largest.0, largest.1);
                 return Err(Error::shape("images", "smaller ones for a GPU", got));
             }
             let of_view = |params: &'_ Vec<ViewParams>| params.get(which).cloned();
             let own: Option<Vec<ViewParams>> = params.iter().map(of_view).collect();
             let own = own.ok_or_else(|| Error::shape("params", "those of each view", which))?;
             own.iter().try_for_each(|params| view.check(params))?;
-            self.push(which, view, images, &own, out, style, &mut plan)?;
+            let style = style.map(|(stylizer, source)| (stylizer, source, self.encoded()));
+            push(&Lowered { which, view, params: &own, out, style }, &mut plan)?;
         }
         Ok(plan.finish())
     }
+}
 
-    #[expect(clippy::too_many_arguments, reason = "the view, the batch, and where it goes")]
-    fn push(
-        &self,
-        which: usize,
-        view: &View,
-        images: &DeviceImages,
-        params: &[ViewParams],
-        out: &DeviceImages,
-        style: Option<DeviceStyle>,
-        plan: &mut Plan,
-    ) -> Result<()> {
-        let size = view.size();
-        let at = plan.room.bytes(params.len() * 3 * size.0 * size.1);
-        let mut lowering = Lowering::new(at, size, params.len());
-        let mut whole = None;
-        for (i, step) in view.steps().iter().enumerate() {
-            match &step.action {
-                Action::Crop(_, interpolation) => {
-                    let from = whole.as_ref().unwrap_or(images);
-                    push_crop(step, from, params, *interpolation, (at, size), plan)?;
-                }
-                Action::Style(_) => {
-                    let Some((stylizer, source)) = style else {
-                        return Err(Error::value("style", "none", "these views have a style; give its stylizer"));
-                    };
-                    if source == StyleSource::Batch && self.encoded() != Some((which, i)) {
-                        let remedy = "on a GPU one step alone, the first, has styles of the batch; give a bank";
-                        return Err(Error::value("views", format!("{:?}", step.name), remedy));
-                    }
-                    let drawn = params.iter().map(|params| style_of(step, params)).collect::<Result<Vec<_>>>()?;
-                    let (from, to) = match i {
-                        0 => {
-                            let size = (images.height, images.width);
-                            let at = plan.room.bytes(params.len() * 3 * size.0 * size.1);
-                            (*images, *whole.insert(planar(at, size)))
-                        }
-                        _ => {
-                            lowering.settle(plan);
-                            (planar(at, size), planar(at, size))
-                        }
-                    };
-                    stylizer.push(&from, &drawn, source, &to, plan)?;
-                }
-                Action::Image(operation, _) => {
-                    lowering.push(device_steps(step, &**operation, size, params)?, plan);
-                }
-            }
+/// A view of each image of a batch.
+struct Lowered<'a> {
+    which: usize,
+    view: &'a View,
+    params: &'a [ViewParams],
+    out: &'a DeviceImages,
+    /// What stylizes, and which step of which view has styles of the batch.
+    style: Option<(&'a DeviceStylizer, StyleSource, Option<(usize, usize)>)>,
+}
+
+impl Lowered<'_> {
+    /// The first half, of images to crops at `at`.
+    fn crop(&self, images: &DeviceImages, at: At, plan: &mut Plan) -> Result<()> {
+        let (steps, mut whole) = (self.view.steps(), None);
+        if self.view.styles_whole_image() {
+            let size = (images.height, images.width);
+            let to = planar(plan.room.bytes(self.params.len() * 3 * size.0 * size.1), size);
+            self.stylize(0, images, whole.insert(to), plan)?;
+        }
+        let crop = &steps[self.view.crop_at()];
+        if let Action::Crop(_, interpolation) = crop.action {
+            let from = whole.as_ref().unwrap_or(images);
+            let crops = crops_of(crop, from, self.params)?;
+            resample(from, &crops, interpolation, at, self.view.size(), plan);
         }
         whole.into_iter().for_each(|whole| plan.room.give(whole.at));
-        let normalize = view.output().normalize();
-        lowering.finish(out, (normalize.mean, normalize.std), plan);
-        plan.room.give(at);
         Ok(())
+    }
+
+    /// The first half, of regions of images as [`Views::plan_regions`] has them.
+    fn crop_regions(&self, images: &DeviceImages, regions: &[Region], at: At, plan: &mut Plan) -> Result<()> {
+        let crop = &self.view.steps()[self.view.crop_at()];
+        if let Action::Crop(_, interpolation) = crop.action {
+            let crops = crops_of_regions(crop, regions, self.params)?;
+            resample(images, &crops, interpolation, at, self.view.size(), plan);
+        }
+        Ok(())
+    }
+
+    /// The second half, of crops at `at`.
+    fn finish(&self, at: At, plan: &mut Plan) -> Result<()> {
+        let size = self.view.size();
+        let mut lowering = Lowering::new(at, size, self.params.len());
+        for (i, step) in self.view.steps().iter().enumerate().skip(self.view.crop_at() + 1) {
+            match &step.action {
+                Action::Style(_) => {
+                    lowering.settle(plan);
+                    self.stylize(i, &planar(at, size), &planar(at, size), plan)?;
+                }
+                Action::Image(operation, _) => {
+                    lowering.push(device_steps(step, &**operation, size, self.params)?, plan);
+                }
+                // A view has one, before these.
+                Action::Crop(..) => {}
+            }
+        }
+        let normalize = self.view.output().normalize();
+        lowering.finish(self.out, (normalize.mean, normalize.std), plan);
+        Ok(())
+    }
+
+    /// Its step i, a style.
+    fn stylize(&self, i: usize, from: &DeviceImages, to: &DeviceImages, plan: &mut Plan) -> Result<()> {
+        let step = &self.view.steps()[i];
+        let Some((stylizer, source, encoded)) = self.style else {
+            return Err(Error::value("style", "none", "these views have a style; give its stylizer"));
+        };
+        if source == StyleSource::Batch && encoded != Some((self.which, i)) {
+            let remedy = "on a GPU one step alone, the first, has styles of the batch; give a bank";
+            return Err(Error::value("views", format!("{:?}", step.name), remedy));
+        }
+        let drawn = self.params.iter().map(|params| style_of(step, params)).collect::<Result<Vec<_>>>()?;
+        stylizer.push(from, &drawn, source, to, plan)
     }
 }
 
@@ -135,23 +222,26 @@ fn planar(at: At, (height, width): (usize, usize)) -> DeviceImages {
     DeviceImages { at, pixels: PixelType::U8, strides: [3 * h * w, w, 1, h * w].into(), height, width }
 }
 
-fn push_crop(
-    step: &Step,
-    images: &DeviceImages,
-    params: &[ViewParams],
-    interpolation: Interpolation,
-    (at, size): (At, (usize, usize)),
-    plan: &mut Plan,
-) -> Result<()> {
-    let crop = |params: &ViewParams| {
+/// A step's crops of images of one size.
+fn crops_of(step: &Step, images: &DeviceImages, params: &[ViewParams]) -> Result<Vec<DeviceCrop>> {
+    let Strides { image, row, column, .. } = images.strides;
+    let crop = |(i, params): (usize, &ViewParams)| {
         let crop = View::crop_of(step, params)?;
         crop.check(images.height, images.width)?;
-        let Crop { top, left, height, width } = crop;
-        Ok([top, left, height, width])
+        let begin = i as i64 * image + crop.top as i64 * row + crop.left as i64 * column;
+        Ok(DeviceCrop::new(begin, row, (crop.height, crop.width)))
     };
-    let crops = params.iter().map(crop).collect::<Result<Vec<_>>>()?;
-    resample(images, &crops, interpolation, at, size, plan);
-    Ok(())
+    params.iter().enumerate().map(crop).collect()
+}
+
+/// A step's crops of regions of pixels, one after the other.
+fn crops_of_regions(step: &Step, regions: &[Region], params: &[ViewParams]) -> Result<Vec<DeviceCrop>> {
+    let crop = |(region, params): (&Region, &ViewParams)| {
+        let crop = region.within(View::crop_of(step, params)?)?;
+        let begin = region.begin + 3 * (crop.top * region.part.width + crop.left);
+        Ok(DeviceCrop::new(begin as i64, 3 * region.part.width as i64, (crop.height, crop.width)))
+    };
+    regions.iter().zip(params).map(crop).collect()
 }
 
 /// An image's style; one that has none is not to be stylized.

@@ -75,6 +75,11 @@ impl Sampler {
         }
     }
 
+    /// How many ranks share the batches.
+    pub fn world_size(&self) -> usize {
+        self.world_size
+    }
+
     /// Of the run.
     pub fn seed(&self) -> u64 {
         self.seed

@@ -72,6 +72,11 @@ impl Styling {
 }
 
 impl Step {
+    /// Whether its styles are other images of the batch.
+    pub(super) fn is_of_batch(&self) -> bool {
+        matches!(&self.action, Action::Style(styling) if styling.is_of_batch())
+    }
+
     fn stage(&self) -> Stage {
         match &self.action {
             Action::Image(operation, _) => operation.stage(),
@@ -169,6 +174,11 @@ impl View {
     /// Those that change bytes, and those that change numbers.
     pub(super) fn stages(&self) -> (&[Step], &[Step]) {
         self.steps.split_at(self.steps.partition_point(|step| step.stage() == Stage::Bytes))
+    }
+
+    /// The place of its crop among its steps: what stands before it works on whole images.
+    pub(super) fn crop_at(&self) -> usize {
+        usize::from(self.styles_whole_image())
     }
 
     /// Whether the whole image is stylized.

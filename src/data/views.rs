@@ -4,10 +4,11 @@ use crate::error::{Error, Result};
 use crate::image::{Crop, Interpolation, Planes, ResampleScratch, Resampled, RgbView, Room, resized_crop};
 use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 use crate::kernels::isa::Isa;
-use crate::kernels::threads::idle::{Idle, Reusable};
+use crate::kernels::threads::idle::{Idle, Lent, Reusable};
 use crate::memory;
 use crate::random::Key;
 use crate::style::{Images, Strength, Style, StyleParams};
+use std::ops::Range;
 
 /// Styles of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -28,13 +29,13 @@ pub struct Views {
 
 /// The memory that a thread needs for one image.
 #[derive(Debug, Default)]
-struct Workspace {
+pub(super) struct Workspace {
     /// The image in another style.
     whole: Vec<u8>,
     /// The view as pixels, for style.
     pixels: Vec<u8>,
     /// The view.
-    planes: Planes,
+    pub(super) planes: Planes,
     resize: ResampleScratch,
     room: Room,
 }
@@ -67,7 +68,7 @@ impl Views {
     }
 
     /// The step whose content is encoded where styles come from the batch: the first with such styles.
-    fn of_batch(&self) -> Option<(Place, &Styling)> {
+    pub(super) fn of_batch(&self) -> Option<(Place, &Styling)> {
         let views = self.views.iter().enumerate();
         views.filter_map(|(which, view)| view.of_batch().map(|(i, styling)| ((which, i), styling))).next()
     }
@@ -140,13 +141,7 @@ impl Views {
             return styling.stylizer.encode(images(image)?, 1);
         }
         let workspace = &mut *self.idle.take();
-        let params = of_view(params, which)?;
-        let mut making = Making { views: self, which, params, batch: None, workspace, content: Content::Image(image) };
-        let steps = self.views[which].steps();
-        for (i, before) in steps[..step].iter().enumerate() {
-            making.step(i, before, i + 1 == step)?;
-        }
-        styling.stylizer.encode(images(making.pixels()?)?, 1)
+        self.making(which, Content::Image(image), params, None, workspace)?.encode(0..step, styling)
     }
 
     /// All views of an image, each into the memory of its numbers: a pure function of image and parameters, and of the batch
@@ -167,45 +162,62 @@ impl Views {
         assert_eq!(out.len(), self.views.len(), "memory for each view");
         let workspace = &mut *self.idle.take();
         for (which, (view, out)) in self.views.iter().zip(out).enumerate() {
-            let params = of_view(params, which)?;
-            view.check(params)?;
-            let (of_bytes, of_numbers) = view.stages();
-            let content = Content::Image(image);
-            let mut making = Making { views: self, which, params, batch, workspace, content };
-            for (i, step) in of_bytes.iter().enumerate() {
-                let next = of_bytes.get(i + 1).is_some_and(|next| making.style_of(next).is_some());
-                making.step(i, step, next)?;
-            }
-            view.output().write(self.isa, &making.workspace.planes, out);
-            let mut numbers = view.output().numbers_mut(view.size(), out);
-            for step in of_numbers {
-                if let (Action::Image(operation, _), Some(Drawn::Values(Some(values)))) =
-                    (&step.action, params.of(&step.name))
-                {
-                    operation.apply_to_numbers(&mut numbers, values)?;
-                }
-            }
+            let mut making = self.making(which, Content::Image(image), params, batch, workspace)?;
+            making.steps(0..view.stages().0.len())?;
+            making.leave(out)?;
         }
         Ok(())
+    }
+
+    /// Memory of a thread.
+    pub(super) fn workspace(&self) -> Lent<'_, Workspace> {
+        self.idle.take()
+    }
+
+    /// A view of `content`, before any of its steps.
+    ///
+    /// # Errors
+    /// Parameters that do not fit.
+    pub(super) fn making<'a, 'w>(
+        &'a self,
+        which: usize,
+        content: Content<'a>,
+        params: &'a [ViewParams],
+        batch: Option<BatchStyles<'a>>,
+        workspace: &'w mut Workspace,
+    ) -> Result<Making<'a, 'w>> {
+        let (view, params) = (&self.views[which], of_view(params, which)?);
+        view.check(params)?;
+        let content = match content {
+            Content::Crop(bytes) => {
+                workspace.planes.reshape(view.size().0, view.size().1);
+                workspace.planes.as_mut_slice().copy_from_slice(bytes);
+                Content::Planes
+            }
+            other => other,
+        };
+        Ok(Making { views: self, which, params, batch, workspace, content })
     }
 }
 
 /// Where a view under way is.
 #[derive(Clone, Copy)]
-enum Content<'a> {
+pub(super) enum Content<'a> {
     /// Nowhere yet: the image, in its own style or in another.
     Image(RgbView<'a>),
     Styled {
         height: usize,
         width: usize,
     },
+    /// What the first half of it was, as bytes of `[3][height][width]`.
+    Crop(&'a [u8]),
     /// In the workspace, as pixels or as planes.
     Pixels,
     Planes,
 }
 
 /// A view under way.
-struct Making<'a, 'w> {
+pub(super) struct Making<'a, 'w> {
     views: &'a Views,
     which: usize,
     params: &'a ViewParams,
@@ -215,6 +227,46 @@ struct Making<'a, 'w> {
 }
 
 impl<'a> Making<'a, '_> {
+    /// These of its steps, which change bytes. After the last one it lies as planes, unless that is a whole image's style.
+    pub(super) fn steps(&mut self, steps: Range<usize>) -> Result<()> {
+        let (views, end) = (self.views, steps.end);
+        let all = views.views[self.which].steps();
+        for i in steps {
+            let next = i + 1 < end && self.style_of(&all[i + 1]).is_some();
+            self.step(i, &all[i], next)?;
+        }
+        Ok(())
+    }
+
+    /// F of what these steps make of it, for a step that comes next.
+    pub(super) fn encode(&mut self, steps: Range<usize>, next: &Styling) -> Result<Vec<f32>> {
+        let (views, end) = (self.views, steps.end);
+        for i in steps {
+            self.step(i, &views.views[self.which].steps()[i], i + 1 == end)?;
+        }
+        next.stylizer.encode(images(self.pixels()?)?, 1)
+    }
+
+    /// Writes it as it leaves, and changes its numbers.
+    pub(super) fn leave(&mut self, out: &mut [u8]) -> Result<()> {
+        let (views, view) = (self.views, &self.views.views[self.which]);
+        view.output().write(views.isa, &self.workspace.planes, out);
+        let mut numbers = view.output().numbers_mut(view.size(), out);
+        for step in view.stages().1 {
+            if let (Action::Image(operation, _), Some(Drawn::Values(Some(values)))) =
+                (&step.action, self.params.of(&step.name))
+            {
+                operation.apply_to_numbers(&mut numbers, values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Its bytes, colour by colour.
+    pub(super) fn planes(&mut self) -> &mut Planes {
+        &mut self.workspace.planes
+    }
+
     /// A step's style, if it is to be applied.
     fn style_of<'s>(&self, step: &'s Step) -> Option<(&'s Styling, &'a StyleParams)> {
         match (&step.action, self.params.of(&step.name)) {
@@ -245,7 +297,7 @@ impl<'a> Making<'a, '_> {
         let image = match self.content {
             Content::Styled { height, width } => RgbView { height, width, bytes: whole },
             Content::Image(image) => image,
-            Content::Pixels | Content::Planes => return Ok(()),
+            Content::Crop(_) | Content::Pixels | Content::Planes => return Ok(()),
         };
         let out = match to_pixels {
             true => {

@@ -3,8 +3,10 @@
     pip install '.[torch]' && python tests/bench/torch_engine.py --minutes 6
 
 ResNet-50, 224x224, batches of 256, bfloat16, channels last, views on the device: milliseconds (a median), images a second and
-peak memory, the ones of most worth first. Each line is written when it is measured, into the JSON file too; what is left when
-the time is over is not measured. `--arch resnet18 --side 32 --batch 16 --device cpu` tries the script without a GPU.
+peak memory, the ones of most worth first. Among them is a step fed by a loader of JPEGs, styled with p = 0.8, with the share of
+time that it waits for data, and views by themselves beside kornia's (DALI's: `dali_views.py`). Each line is written when it is
+measured, into the JSON file too; what is left when the time is over is not measured. `--arch resnet18 --side 32 --batch 16
+--device cpu` tries the script without a GPU.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from sassl.pretraining import PRESETS, Rates, Torch
 from sassl.pretraining.torch.backbones import build, head
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
+from torch_views import Fed, alone
 
 RESULTS = Path(__file__).parent / "results"
 RATES = Rates(0.01, 0.01, 0.999)
@@ -59,6 +62,16 @@ def plain(config: Any, views: list[torch.Tensor], device: torch.device, compiled
 def engine(config: Any, views: list[torch.Tensor], device: torch.device, compiled: bool) -> Callable[[], object]:
     made = Torch(device=str(device), precision="bf16", compile=compiled, ahead=True)(config)
     return lambda: made.step(*views, RATES)
+
+
+def fed(where: str) -> Callable[..., Fed]:
+    """What makes the engine's step on views of a loader."""
+
+    def make(config: Any, views: list[torch.Tensor], device: torch.device, compiled: bool) -> Fed:
+        return Fed(where, config, views, device)
+
+    make.__name__ = f"views={where}"
+    return make
 
 
 def median(call: Callable[[], object], device: torch.device, seconds: float) -> tuple[float, float]:
@@ -108,6 +121,8 @@ def main() -> None:
         for method, compiled in CASES
         for make in ((plain,) if method == "simclr" else ()) + (engine,)
     ]
+    # After the first steps, which they are compared with.
+    cases[2:2] = [(fed(where), "simclr", False) for where in ("split", "cpu", "gpu")]
     until = time.monotonic() + 60 * args.minutes
     print(f"{name}, torch {torch.__version__}: {args.arch}, {args.side}x{args.side}, batch {args.batch}")
     for make, method, compiled in cases:
@@ -116,18 +131,33 @@ def main() -> None:
             print(f"{method}, {make.__name__}, compiled={compiled}: not measured, the time is over")
             continue
         began = time.monotonic()
-        milliseconds, peak = median(
-            make(settings(method, args.arch, args.side), views, device, compiled), device, args.seconds
-        )
-        row = {"method": method, "by": make.__name__, "compiled": compiled, "ms": milliseconds, "GiB": peak}
+        step = make(settings(method, args.arch, args.side), views, device, compiled)
+        milliseconds, peak = median(step, device, args.seconds)
+        row: dict[str, Any] = {
+            "method": method,
+            "by": make.__name__,
+            "compiled": compiled,
+            "ms": milliseconds,
+            "GiB": peak,
+        }
         row |= {"images_per_second": 1e3 * args.batch / milliseconds, "seconds_to_measure": time.monotonic() - began}
+        if isinstance(step, Fed):
+            row["wait"] = step.wait
         told["steps"].append(row)
         out.write_text(json.dumps(told, indent=2) + "\n")
         print(
-            f"{method:10} {make.__name__:7} {'compiled' if compiled else 'eager':9} {milliseconds:8.1f} ms "
-            f"{row['images_per_second']:8.0f} images/s {peak:6.1f} GiB",
+            f"{method:10} {make.__name__:11} {'compiled' if compiled else 'eager':9} {milliseconds:8.1f} ms "
+            f"{row['images_per_second']:8.0f} images/s {peak:6.1f} GiB"
+            + (f" {row['wait']:7.1%} of the time waiting for data" if "wait" in row else ""),
             flush=True,
         )
+        if make.__name__ == "views=gpu":
+            told["views"] = {}
+            for by, call in alone(views, device).items():
+                told["views"][by], _ = median(call, device, min(args.seconds, 3))
+                print(f"both views, on crops, by {by}: {told['views'][by]:.1f} ms", flush=True)
+            out.write_text(json.dumps(told, indent=2) + "\n")
+        del step
         torch._dynamo.reset()
         if device.type == "cuda":
             torch.cuda.empty_cache()

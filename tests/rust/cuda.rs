@@ -260,7 +260,7 @@ fn models() -> Vec<(&'static str, Model)> {
     ]
 }
 
-fn bank(n: usize) -> Vec<f32> {
+pub(crate) fn bank(n: usize) -> Vec<f32> {
     (0..n * DIM).map(|i| (i as f32).sin()).collect()
 }
 
@@ -527,13 +527,13 @@ fn output((dtype, channels_last): (Dtype, bool)) -> Output {
 const NORMALIZE: Normalize = Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /// Draws for a batch of images of this size.
-fn draws(views: &Views, size: (usize, usize), n: usize) -> Vec<Vec<ViewParams>> {
+pub(crate) fn draws(views: &Views, size: (usize, usize), n: usize) -> Vec<Vec<ViewParams>> {
     let key = |i| Key { seed: 5, epoch: 0, index: i as u64, view: 0 };
     (0..n).map(|i| views.sample(key(i), size, (i, n))).collect()
 }
 
 /// Where each view of a batch goes, one batch after the other.
-fn places(views: &Views, n: usize) -> Vec<DeviceImages> {
+pub(crate) fn places(views: &Views, n: usize) -> Vec<DeviceImages> {
     let mut first = 0;
     let place = |view: &View| {
         let (height, width) = view.size();
@@ -552,19 +552,49 @@ fn places(views: &Views, n: usize) -> Vec<DeviceImages> {
     views.views().iter().map(place).collect()
 }
 
-/// The bytes of all views of a batch by the kernels and by the CPU, `[view][image]` and as the views have them.
-fn both(
-    views: &Views,
-    (height, width): (usize, usize),
-    n: usize,
+/// A batch of images, what is drawn for them, and the bytes of all views by the CPU, `[view][image]` and as the views have them.
+pub(crate) struct Batch {
+    pub(crate) size: (usize, usize),
+    pub(crate) pixels: Vec<u8>,
+    pub(crate) params: Vec<Vec<ViewParams>>,
+    pub(crate) reference: Vec<u8>,
+}
+
+impl Batch {
+    pub(crate) fn image(&self, i: usize) -> RgbView<'_> {
+        let (height, width) = self.size;
+        RgbView { height, width, bytes: &self.pixels[i * height * width * 3..][..height * width * 3] }
+    }
+}
+
+/// The bytes of all views of a batch by the kernels and by the CPU.
+fn both(views: &Views, size: (usize, usize), n: usize, style: Option<(&DeviceStylizer, StyleSource)>) -> [Vec<u8>; 2] {
+    let batch = on_the_cpu(views, size, n);
+    let images = layout(Space::Images, PixelType::U8, size);
+    let plan = views.plan(&images, &batch.params, &places(views, n), style).unwrap();
+    [run_plan(&plan, Memory::of(&batch.pixels), batch.reference.len(), style), batch.reference]
+}
+
+/// What a plan makes of what lies in the images' place, so many bytes.
+pub(crate) fn run_plan(
+    plan: &Plan,
+    images: Memory,
+    out: usize,
     style: Option<(&DeviceStylizer, StyleSource)>,
-) -> [Vec<u8>; 2] {
+) -> Vec<u8> {
+    let none = DeviceStylizer::new(&model(1), false).unwrap();
+    let cuda = style.map_or(&none, |style| style.0);
+    let mut device = device(cuda, images, out, &bank(4));
+    device.run_all(plan);
+    device.out.bytes()[..out].to_vec()
+}
+
+pub(crate) fn on_the_cpu(views: &Views, (height, width): (usize, usize), n: usize) -> Batch {
     let pixels = bytes(n * height * width * 3);
     let params = draws(views, (height, width), n);
-    let image = |i: usize| {
-        let bytes = &pixels[i * height * width * 3..][..height * width * 3];
-        RgbView { height, width, bytes }
-    };
+    let mut made = Batch { size: (height, width), pixels, params, reference: vec![] };
+    let image = |i: usize| made.image(i);
+    let params = &made.params;
     let z: Vec<f32> = (0..n).flat_map(|i| views.encode(image(i), &params[i]).unwrap()).collect();
     let all = n * views.views().iter().map(View::bytes).sum::<usize>();
     let mut reference = Memory::new(all);
@@ -579,20 +609,15 @@ fn both(
         let batch = views.needs_batch().then_some(BatchStyles { z: &z, place: i });
         views.apply(image(i), params, batch, out).unwrap();
     }
-    let images = layout(Space::Images, PixelType::U8, (height, width));
-    let plan = views.plan(&images, &params, &places(views, n), style).unwrap();
-    let none = DeviceStylizer::new(&model(1), false).unwrap();
-    let cuda = style.map_or(&none, |style| style.0);
-    let mut device = device(cuda, Memory::of(&pixels), all, &bank(4));
-    device.run_all(&plan);
-    [device.out, reference].map(|mut memory| memory.bytes()[..all].to_vec())
+    made.reference = reference.bytes()[..all].to_vec();
+    made
 }
 
 /// A recipe, the size of images, how many.
-type Case = (Views, (usize, usize), usize);
+pub(crate) type Case = (Views, (usize, usize), usize);
 
 /// Small ones; tiles and words that end before the view does; taps that no tile holds; lines that no block holds.
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     use Interpolation::{Bicubic, Bilinear};
     let of = |form, taps, interpolation, size, output| {
         two_views(form, taps, interpolation, size, output, |_| [vec![], vec![]])
@@ -675,6 +700,23 @@ fn every_colour_turns_as_on_the_cpu() {
     }
 }
 
+/// Both views styled, or the left one alone by others of the batch; before the crop or after it.
+pub(crate) fn styled(stylizer: &Arc<Stylizer>, styles: Styles, before: bool) -> Views {
+    let of_batch = matches!(styles, Styles::Batch);
+    let sassl = Sassl::new(0.9, (0.1, 0.3), (0.3, 0.5), styles).unwrap();
+    let style = |which| {
+        let p = Probability::constant(0.9).unwrap();
+        let action = Action::Style(Styling { stylizer: stylizer.clone(), sassl: sassl.clone(), p });
+        let step = Step { name: "sassl".into(), action };
+        match (which == 0 || !of_batch, before) {
+            (false, _) => [vec![], vec![]],
+            (true, true) => [vec![step], vec![]],
+            (true, false) => [vec![], vec![step]],
+        }
+    };
+    two_views("torchvision", Some(5), Interpolation::Bilinear, (17, 14), (Dtype::F32, false), style)
+}
+
 #[test]
 fn styled_views_are_those_of_the_cpu() {
     if Emulator::get().is_none() {
@@ -688,23 +730,7 @@ fn styled_views_are_those_of_the_cpu() {
             StyleSource::Bank(_) => Styles::Bank(Arc::new(Bank::new(bank(4), DIM, stylizer.space(), None).unwrap())),
             StyleSource::Batch => Styles::Batch,
         };
-        let sassl = Sassl::new(0.9, (0.1, 0.3), (0.3, 0.5), styles).unwrap();
-        let style = |which| {
-            let step = Step {
-                name: "sassl".into(),
-                action: Action::Style(Styling {
-                    stylizer: stylizer.clone(),
-                    sassl: sassl.clone(),
-                    p: Probability::constant(0.9).unwrap(),
-                }),
-            };
-            match (which == 0 || from != StyleSource::Batch, before) {
-                (false, _) => [vec![], vec![]],
-                (true, true) => [vec![step], vec![]],
-                (true, false) => [vec![], vec![step]],
-            }
-        };
-        let views = two_views("torchvision", Some(5), Interpolation::Bilinear, (17, 14), (Dtype::F32, false), style);
+        let views = styled(&stylizer, styles, before);
         let [ours, reference] = both(&views, (40, 25), 3, Some((&cuda, from)));
         let [ours, reference] = [&ours, &reference].map(|bytes| bytemuck::pod_collect_to_vec::<u8, f32>(bytes));
         // Levels of bytes before they were normalized; a hue may turn one by more.

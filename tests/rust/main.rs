@@ -6,6 +6,7 @@ mod convolution;
 mod cuda;
 mod data;
 mod flatbuffer;
+mod halves;
 mod image;
 mod jpeg;
 mod kernels;

@@ -74,6 +74,12 @@ def add(sub: argparse.ArgumentParser) -> None:
         help="what takes the steps: native, on CPUs; torch, on GPUs, also under torchrun or srun; auto (default: %(default)s)",
     )
     sub.add_argument(
+        "--views",
+        choices=("cpu", "split", "gpu"),
+        help="of --engine torch: where views are made: on threads; on the GPU what comes after the crop; or all but decoding "
+        "(default: split on a GPU that can)",
+    )
+    sub.add_argument(
         "--devices",
         metavar="N",
         help='processes of the torch engine on this machine, which are one run: a number, or "auto", one for each GPU',
@@ -200,7 +206,10 @@ def begin(args: argparse.Namespace) -> pretraining.Pretraining:
     styles = None if kept is None or not kept.exists() else kept
     goes_on = args.resume and has_checkpoint(args.out)
     config = configuration(args)
-    own = {"threads": args.threads, "engine": args.engine}
+    if args.views is not None and args.engine != "torch":
+        raise ValueError(f"--views {args.views}: of --engine torch, and not of {args.engine}")
+    engine = args.engine if args.views is None else pretraining.Torch(views=args.views)
+    own = {"threads": args.threads, "engine": engine}
     model = pretraining.Pretraining.from_config(config, styles=styles, init=not goes_on, **own)
     if args.init is not None:
         model.load_backbone(args.init)
@@ -222,7 +231,7 @@ def again(args: argparse.Namespace) -> list[str]:
     words = ["sassl", "pretrain", "--data", str(args.data), "--out", str(args.out), "--resume"]
     defaults = usual()
     names = ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "time_limit", "threads", "engine")
-    for name in (*names, "devices"):
+    for name in (*names, "devices", "views"):
         if getattr(args, name) != defaults[name]:
             words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     return words + [word for name in args.log for word in ("--log", name)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .arrays import Arrays
 from .base import Images
 from .files import Files, ImageFolder
+from .halves import HalfViews
 from .loader import TwoViewLoader
 from .objects import Objects
 from .records import CIFAR, STL10
@@ -29,6 +30,7 @@ __all__ = [
     "STL10",
     "Arrays",
     "Files",
+    "HalfViews",
     "ImageFolder",
     "Images",
     "Objects",

@@ -7,12 +7,16 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from .._sassl import Loader, info
+from .._sassl import Draws, Loader, info
 from ..arguments import choice, flag, whole, wrong
 from ..transforms.views import Views
 from . import ranks
+from .halves import HalfViews
 from .identity import differences, of_recipe
 from .sources import as_images
+
+#: What threads make, by the `output` that leaves something to be made.
+_HALVES = {"crops": "crops", "images": "regions"}
 
 
 class TwoViewLoader:
@@ -39,8 +43,10 @@ class TwoViewLoader:
             taken as far as it could be decoded, as Pillow gives it, `report` counts it, and a warning tells once of each pass
             that met new ones; "replace": the next good image takes its place, as for `on_error`; "raise": it is an error.
         collate: "lightly": ([left, right], targets, names); "solo-learn": [indices, [left, right], targets].
-        output: "torch" or "numpy"; None: the transform's, else torch where it is installed. Nothing is copied.
-        pin_memory: page-locked memory for views, of torch.
+        output: "torch" or "numpy"; None: the transform's, else torch where it is installed. Nothing is copied. "crops" and
+            "images": in the place of the views `HalfViews`, of which a GPU makes the rest, of crops or of decoded images. The
+            draws and the state are the same.
+        pin_memory: page-locked memory of torch for what is given.
 
     Raises:
         ValueError: a number outside its range, with its name; a rank without a world size.
@@ -76,7 +82,7 @@ class TwoViewLoader:
             name = type(transform).__name__
             raise TypeError(f"transform: expected a recipe such as sassl.transforms.MoCoV2Transform, got {name}")
         choice("collate", collate, ("lightly", "solo-learn"))
-        choice("output", output, (None, "torch", "numpy"))
+        choice("output", output, (None, "torch", "numpy", *_HALVES))
         batch_size, prefetch = whole("batch_size", batch_size, 1), whole("prefetch", prefetch)
         self._rank, self._world_size = ranks.share(rank, world_size)
         seed = whole("seed", seed, most=2**64 - 1)
@@ -84,7 +90,7 @@ class TwoViewLoader:
         threads = None if threads is None else whole("threads", threads, 1, 1024)
         self.source, self.transform = as_images(source), transform
         self.output = output or transform.output
-        if flag("pin_memory", pin_memory) and self.output != "torch":
+        if flag("pin_memory", pin_memory) and self.output == "numpy":
             raise ValueError('pin_memory = True: page-locked memory is torch\'s; give output="torch"')
         if pin_memory:
             _check_pinning()
@@ -102,6 +108,7 @@ class TwoViewLoader:
             on_error=on_error,
             on_damage=on_damage,
             min_decode_size=transform.min_decode_size,
+            makes=_HALVES.get(self.output, "views"),
         )
         # The identity that a state must agree with, made when it is first asked for: files may be many.
         self._identity: dict[str, dict[str, Any]] | None = None
@@ -258,11 +265,14 @@ class TwoViewLoader:
         except Exception:
             pass
 
-    def _finish(self, views: list[Any], indices: Any, targets: Any, names: list[str]) -> Any:
-        if self.output == "torch":
+    def _finish(self, arrays: list[Any], indices: Any, targets: Any, names: list[str], draws: Draws) -> Any:
+        halves = self.output in _HALVES
+        if self.output == "torch" or (halves and self.transform.output == "torch"):
             import torch
 
-            views, (indices, targets) = [*map(torch.from_numpy, views)], map(torch.from_numpy, (indices, targets))
+            indices, targets = map(torch.from_numpy, (indices, targets))
+            arrays = arrays if halves else [*map(torch.from_numpy, arrays)]
+        views: Any = HalfViews(self.transform, arrays[0], draws) if halves else arrays
         if self._collate == "lightly":
             return views, targets, names
         return [indices, views, targets]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import TwoViewLoader
+from ..data import HalfViews, TwoViewLoader
 from ..transforms.views import UNKNOWN, Views
 
 #: How far numbers may lie beyond the settings' range, as a part of it: what enlarges or blurs overshoots.
@@ -170,27 +170,35 @@ def _side(height: int, width: int) -> int | tuple[int, int]:
     return height if height == width else (height, width)
 
 
-def pair(batch: Any) -> Any:
-    """Left and right views of a batch as lightly's collate makes it, or as solo-learn's does.
+def half(batch: Any) -> HalfViews | None:
+    """The views of a batch that are half made; None where they are whole."""
+    parts = batch[:2] if isinstance(batch, (list, tuple)) else ()
+    return next((part for part in parts if isinstance(part, HalfViews)), None)
+
+
+def pair(batch: Any, threads: int | None = None) -> Any:
+    """Left and right views of a batch as lightly's collate makes it, or as solo-learn's does; of half made ones, finished.
 
     Raises:
         ValueError: a batch of another form.
     """
+    if (begun := half(batch)) is not None:
+        return begun.finish(threads=threads)
     for part in batch[:2] if isinstance(batch, (list, tuple)) else ():
         if _are_views(part):
             return part
     raise ValueError("batch: expected ([left, right], classes, ...) or (indices, [left, right], classes)")
 
 
-def views(batch: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def views(batch: Any, threads: int | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`pair` as float32."""
-    left, right = (floats(view) for view in pair(batch))
+    left, right = (floats(view) for view in pair(batch, threads))
     return left, right
 
 
 def targets(batch: Any) -> Any:
     """The classes of a batch."""
-    at = 1 if _are_views(batch[0]) else 2
+    at = 1 if isinstance(batch[0], HalfViews) or _are_views(batch[0]) else 2
     return batch[at] if len(batch) > at else None
 
 

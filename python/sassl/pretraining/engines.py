@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._sassl import Trainer, backbone_names, load_checkpoint, save_checkpoint
+from ..transforms.views import Views
+from . import batches
 from .config import Config
 
 #: Tensors by name; of a backbone under torchvision's names.
@@ -134,6 +136,14 @@ class Engine(Protocol):
 
     def check_batch(self, batch: int) -> None:
         """Raises a ValueError where steps of so many images, of all processes together, cannot be."""
+
+    def loading(self, transform: Views) -> dict[str, Any]:
+        """Settings of a `TwoViewLoader` of these views, beyond its own: where their second half is made, say."""
+        return {}
+
+    def views(self, batch: Any) -> tuple[Any, Any]:
+        """Left and right views of a batch, as `step` takes them."""
+        return batches.views(batch)
 
     def step(self, left: NDArray[np.float32], right: NDArray[np.float32], rates: Rates) -> Report:
         """One step on two views of this process's rows of a batch, (N, H, W, 3) or (N, 3, H, W).

@@ -15,7 +15,7 @@ from .._sassl import checkpoint_metadata, cosine_rate
 from ..data import TwoViewLoader
 from ..evaluation import Encoder
 from ..transforms.operations import size
-from .batches import check_first, skip, targets, views
+from .batches import check_first, skip, targets
 from .config import Config
 from .engines import Engine, Rates, check_same
 from .folder import Folder, metadata
@@ -188,7 +188,7 @@ class Loop:
 
     def _learn(self, batch: Any, epoch: int, done: int) -> tuple[int, dict[str, float]]:
         """A step on a batch, after so many others of the epoch: how many images it had on all ranks, and what was watched."""
-        left, right = views(batch)
+        left, right = self._model.engine.views(batch)
         if not isinstance(self._loader, TwoViewLoader) and self._model.engine.ranks.world_size > 1:
             check_same(self._model.engine.ranks, f"rows of batch {done + 1}", len(left))
         if not self._is_checked:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -126,10 +126,13 @@ class Views:
     @property
     def styles(self) -> list[SASSL]:
         """Each `SASSL` in the views, once."""
-        found: list[SASSL] = []
-        for view in self.views:
-            found += [one for one in view if isinstance(one, SASSL) and not any(one is other for other in found)]
-        return found
+        return _once(self.views)
+
+    @property
+    def styles_of_crops(self) -> list[SASSL]:
+        """Those that stand after a crop."""
+        crops = ([isinstance(one, RandomResizedCrop) for one in view].index(True) for view in self.views)
+        return _once(view[at:] for view, at in zip(self.views, crops, strict=True))
 
     def _first(self, kind: type[Any]) -> Any:
         return next((one for one in self.views[0] if isinstance(one, kind)), None)
@@ -175,6 +178,32 @@ class Views:
 
             known[device] = DeviceViews(self, device)
         return known[device]
+
+    def finish_on(self, device: Any, images: bool = False) -> Any:
+        """What makes views of crops, or of decoded `images`, on this `torch.device` of type "cuda", its kernels loaded.
+
+        Raises:
+            ValueError: an operation that has no kernels, by its name.
+            RuntimeError: no driver, no NVRTC, an old GPU.
+        """
+        known = vars(self)["_on"]
+        if (device, images) not in known:
+            from ..cuda import DeviceFinish
+
+            known[device, images] = DeviceFinish(self, device, images)
+        return known[device, images]
+
+    def finish(self, pixels: Array, draws: _sassl.Draws, device: Any = None, threads: int | None = None) -> list[Any]:
+        """All views of a batch that is half made: `sassl.data.HalfViews` tells."""
+        if device is not None:
+            import torch
+
+            device = torch.device(device)
+        if device is None or device.type == "cpu":
+            return self._finish(self.core.finish(pixels, draws, threads))
+        if device.index is None:
+            device = torch.device(device.type, torch.cuda.current_device())
+        return self.finish_on(device, draws.of_images).apply(pixels, draws)
 
     def __call__(self, image: Any) -> list[Any]:
         return uncompiled(self._views_of, image)
@@ -249,6 +278,14 @@ class Views:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, generator=unpacked_generator(state["generator"]))
         self._make_core()
+
+
+def _once(views: Iterable[Sequence[Any]]) -> list[SASSL]:
+    """Each `SASSL` among these, once."""
+    found: list[SASSL] = []
+    for view in views:
+        found += [one for one in view if isinstance(one, SASSL) and not any(one is other for other in found)]
+    return found
 
 
 def _operation(one: Any) -> Any:

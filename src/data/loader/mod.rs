@@ -9,7 +9,7 @@ mod epoch;
 mod worker;
 
 use super::faults::Faults;
-use super::{Fault, Item, OnDamage, Reading, Sampler, Source, Views};
+use super::{Fault, Item, OnDamage, Reading, Sampler, Source, ViewParams, Views};
 use crate::error::{Error, Result};
 use crate::image::{Crop, DecodeOptions, Decoded, RgbImage};
 use crate::kernels::threads::slots::Slots;
@@ -34,6 +34,22 @@ pub struct Batch {
     pub targets: Vec<i64>,
     /// What they are called.
     pub names: Vec<OsString>,
+    /// What was drawn for each, where something of the views is still to be made.
+    pub params: Vec<Vec<ViewParams>>,
+    /// Regions of them and which these are, where all of the views is still to be made.
+    pub regions: Vec<(Arc<RgbImage>, Crop)>,
+}
+
+/// What threads make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Makes {
+    /// Views.
+    #[default]
+    Views,
+    /// The first half of them, for which there is memory as [`Views::crops`] tells.
+    Crops,
+    /// Nothing but decoded images, of each the region that its views are of; no memory is given.
+    Regions,
 }
 
 /// A source, an order and views.
@@ -43,12 +59,36 @@ pub struct Loader {
     sampler: Sampler,
     reading: Reading,
     faults: Faults,
+    makes: Makes,
 }
 
 impl Loader {
     /// What an epoch needs.
     pub fn new(source: Arc<dyn Source>, views: Arc<Views>, sampler: Sampler, reading: Reading) -> Self {
-        Self { source, views, sampler, reading, faults: Faults::default() }
+        Self { source, views, sampler, reading, faults: Faults::default(), makes: Makes::Views }
+    }
+
+    /// The same, whose threads make this.
+    ///
+    /// # Errors
+    /// As [`Views::check_halves`] and [`Views::check_regions`].
+    pub fn making(self, makes: Makes) -> Result<Self> {
+        if makes != Makes::Views {
+            self.views.check_halves(self.sampler.world_size())?;
+        }
+        if makes == Makes::Regions {
+            self.views.check_regions()?;
+        }
+        Ok(Self { makes, ..self })
+    }
+
+    /// Whether the threads need the other images of a batch.
+    fn needs_batch(&self) -> bool {
+        match self.makes {
+            Makes::Views => self.views.needs_batch(),
+            Makes::Crops => self.views.crops_need_batch(),
+            Makes::Regions => false,
+        }
     }
 
     /// Its order.

@@ -1,9 +1,10 @@
 //! What the threads of an epoch share, and what each does: it takes an image of the first batch that has one left, and makes its views.
-use super::{Batch, Loader, Memory};
+use super::{Batch, Loader, Makes, Memory};
+use crate::data::regions::cut;
 use crate::data::sampler::Share;
 use crate::data::{BatchStyles, ViewParams};
 use crate::error::{Error, Result};
-use crate::image::RgbImage;
+use crate::image::{Crop, RgbImage};
 use crate::kernels::threads::lock::{locked, wait};
 use crate::random::Key;
 use std::collections::{BTreeSet, VecDeque};
@@ -54,7 +55,19 @@ struct Job {
     slots: Vec<OnceLock<Slot>>,
     /// F by row of the whole batch, 0 where nobody asks for it.
     z: OnceLock<Vec<f32>>,
-    finished: Vec<OnceLock<(usize, i64, OsString)>>,
+    finished: Vec<OnceLock<Finished>>,
+}
+
+/// An image whose views are written.
+#[derive(Clone, Debug, Default)]
+struct Finished {
+    index: usize,
+    target: i64,
+    name: OsString,
+    /// If something is still to be made.
+    params: Vec<ViewParams>,
+    /// If all is.
+    region: Option<(Arc<RgbImage>, Crop)>,
 }
 
 /// An image between the stages.
@@ -113,10 +126,12 @@ impl Open {
         }
         let mut batch = Batch::default();
         for finished in &self.job.finished {
-            let (index, target, name) = finished.get().cloned().unwrap_or_default();
+            let Finished { index, target, name, params, region } = finished.get().cloned().unwrap_or_default();
             batch.indices.push(index);
             batch.targets.push(target);
             batch.names.push(name);
+            batch.params.push(params);
+            batch.regions.extend(region);
         }
         Ok(batch)
     }
@@ -187,9 +202,12 @@ impl Shared {
 
     fn run(&self, task: &Task) -> Result<()> {
         let Task { job, place, stage } = task;
-        if !self.loader.views.needs_batch() {
+        if !self.loader.needs_batch() {
             let slot = self.prepare(job, *place, false)?;
-            return self.finish(job, *place, &slot, None);
+            return match self.loader.makes {
+                Makes::Regions => self.keep(job, *place, slot),
+                Makes::Views | Makes::Crops => self.finish(job, *place, &slot, None),
+            };
         }
         if *stage == 0 {
             let mut slot = self.prepare(job, *place, true)?;
@@ -220,7 +238,7 @@ impl Shared {
             // What is drawn for a style is the same for images of all sizes.
             views.styles_of_batch(&views.sample(self.key(share, row), (64, 64), (row, share.images)))
         };
-        views.needs_batch().then(|| {
+        self.loader.needs_batch().then(|| {
             // A rank alone has them all.
             let own = if share.rows == (0..share.images) { 0..0 } else { share.rows.clone() };
             let rows = own.flat_map(asked);
@@ -255,10 +273,25 @@ impl Shared {
     }
 
     fn finish(&self, job: &Job, place: usize, slot: &Slot, batch: Option<BatchStyles>) -> Result<()> {
+        let Loader { views, makes, source, .. } = &*self.loader;
+        let &Slot { index, target, ref image, ref params, .. } = slot;
         let out = job.memory.iter().map(|slots| slots.take(place)).collect();
-        let done = self.loader.views.apply(slot.image.view(), &slot.params, batch, out);
-        done.map_err(|error| self.named(slot.index, &error))?;
-        drop(job.finished[place].set((slot.index, slot.target, self.loader.source.name(slot.index))));
+        let (done, params) = match makes {
+            Makes::Crops => (views.crop(image.view(), params, batch, out), params.clone()),
+            Makes::Views | Makes::Regions => (views.apply(image.view(), params, batch, out), vec![]),
+        };
+        done.map_err(|error| self.named(index, &error))?;
+        drop(job.finished[place].set(Finished { index, target, name: source.name(index), params, region: None }));
+        Ok(())
+    }
+
+    /// Keeps the region of an image that its views are of.
+    fn keep(&self, job: &Job, place: usize, slot: Slot) -> Result<()> {
+        let Slot { index, target, image, params, .. } = slot;
+        let part = self.loader.views.region(self.key(&job.share, job.row(place)), (image.height, image.width));
+        let region = Some((Arc::new(cut(image, part)?), part));
+        let name = self.loader.source.name(index);
+        drop(job.finished[place].set(Finished { index, target, name, params, region }));
         Ok(())
     }
 

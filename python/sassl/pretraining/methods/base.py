@@ -301,6 +301,7 @@ class Pretraining(Encoding, Weights):
             "output": "numpy",
             "rank": ranks.rank,
             "world_size": ranks.world_size,
+            **self.engine.loading(self._views),
         }
         return TwoViewLoader(data, self._views, config.data.batch_size // ranks.world_size, **own, on_error=on_error)
 

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...transforms.views import Views
+from .. import batches
 from ..config import Config
 from ..engines import Alone, Engine, Rates, Report, State, check_same, together
 from . import foreign, launch, losses, optimizers, state
@@ -23,6 +25,7 @@ from .methods import METHODS, Forward, Method
 from .norms import Parts, by_parts, running
 from .ranks import Processes
 from .told import Features, Told
+from .views import loading
 
 
 class TorchEngine(Engine):
@@ -44,13 +47,14 @@ class TorchEngine(Engine):
         channels_last: bool | None = None,
         compile: bool | str = False,  # noqa: A002 - torch's word
         ahead: bool | None = None,
+        views: str | None = None,
         group: Any = None,
     ) -> None:
         if config.method.name not in METHODS:
             raise ValueError(f'method = {config.method.name!r}: engine="torch" has {", ".join(METHODS)}')
         here = launch.here(group)
         self.device = launch.device_of(device, here)
-        self._config, self._threads = config, launch.threads_of(threads, here)
+        self._config, self._threads, self._where = config, launch.threads_of(threads, here), views
         group = launch.join(group, here, self.device)
         if self.device.type == "cpu" and (threads is not None or group is not None):
             torch.set_num_threads(self._threads)
@@ -119,6 +123,18 @@ class TorchEngine(Engine):
             near = f"{batch // ranks * ranks} or {-(-batch // ranks) * ranks}"
             raise ValueError(f"batch_size = {batch}: {ranks} ranks divide it; expected a multiple, as {near}")
         self._method.check_batch(batch)
+
+    def loading(self, transform: Views) -> dict[str, Any]:
+        """Half made views, where the rest is made on the device."""
+        return loading(transform, self._where, self.device, self._world.size)
+
+    def views(self, batch: Any) -> tuple[Any, Any]:
+        """Left and right views, on the device where the rest of them is made there."""
+        begun = batches.half(batch)
+        if begun is None or self.device.type == "cpu":
+            return batches.views(batch, self._threads)
+        left, right = begun.finish(self.device)
+        return left, right
 
     def step(self, left: NDArray[np.float32], right: NDArray[np.float32], rates: Rates) -> Report:
         """One step."""

@@ -28,6 +28,11 @@ class Torch:
             backend.
         ahead: whether the loss is looked at one step late, so that the device never waits; one that is not finite is told when
             a step was made of it. None: on a GPU.
+        views: where views are made that `fit` makes of images. "cpu": on threads; "split": threads decode, crop and resize, and
+            the rest is made on the device, a batch at a time; "gpu": threads decode, and all of the rest is made there. None:
+            "split" on a GPU, where all that comes after the crop has kernels (a warning tells what has none), else "cpu". The
+            draws and the loader's state are the same, so that a run may go on with another; the views are the same to the bit,
+            on a GPU all but styled ones.
         group: a process group of torch.distributed whose ranks are one engine; None: the default group, if there is one; else
             the one that torchrun's or srun's environment tells of, which is made here and ended with the process.
     """
@@ -37,10 +42,12 @@ class Torch:
     channels_last: bool | None = None
     compile: bool | str = False
     ahead: bool | None = None
+    views: str | None = None
     group: Any = None
 
     def __post_init__(self) -> None:
         choice("precision", self.precision, ("bf16", "float32", "float64", None))
+        choice("views", self.views, ("cpu", "split", "gpu", None))
 
     def __call__(self, config: Config, threads: int | None = None) -> Engine:
         """The engine.

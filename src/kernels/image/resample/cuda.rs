@@ -13,12 +13,12 @@ const PART: usize = 64 << 20;
 /// How often a thread makes four pixels, about.
 const TIMES: usize = 4;
 
-/// The part of an image that is resized.
+/// The part of an image that is resized: where its first value lies and how far its rows are apart, in values.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
-struct DeviceCrop {
-    top: i32,
-    left: i32,
+pub struct DeviceCrop {
+    begin: i64,
+    row: i64,
     height: i32,
     width: i32,
 }
@@ -26,24 +26,27 @@ struct DeviceCrop {
 impl DeviceStruct for DeviceCrop {
     const NAME: &'static str = "Crop";
     const FIELDS: &'static [Field<Self>] = &[
-        ("top", |own| &own.top),
-        ("left", |own| &own.left),
+        ("begin", |own| &own.begin),
+        ("row", |own| &own.row),
         ("height", |own| &own.height),
         ("width", |own| &own.width),
     ];
 }
 
-impl From<[usize; 4]> for DeviceCrop {
-    fn from(sides: [usize; 4]) -> Self {
-        let [top, left, height, width] = sides.map(int);
-        Self { top, left, height, width }
+impl DeviceCrop {
+    /// So many rows and columns from a value on.
+    pub fn new(begin: i64, row: i64, (height, width): (usize, usize)) -> Self {
+        Self { begin, row, height: int(height), width: int(width) }
     }
+
+    const WORDS: usize = size_of::<Self>() / 4;
 }
 
-/// The part `crops[n]` (top, left, height, width) of image n, of bytes, resized into `views`, `[n][colour][height][width]`.
+/// Parts of images of bytes, of which `images` tells where they are, how columns and colours lie and what the largest sides are, resized
+/// into `views`, `[crop][colour][height][width]`.
 pub fn resample(
     images: &DeviceImages,
-    crops: &[[usize; 4]],
+    crops: &[DeviceCrop],
     interpolation: Interpolation,
     views: At,
     (height, width): (usize, usize),
@@ -62,8 +65,7 @@ pub fn resample(
     let fours = |n: usize| n.next_multiple_of(4);
     let room = (images.height * fours(width)).max(height * fours(images.width));
     let part = (PART / (3 * room)).clamp(1, crops.len().max(1));
-    let all: Vec<DeviceCrop> = crops.iter().map(|&crop| crop.into()).collect();
-    let all = plan.put(bytemuck::cast_slice(&all));
+    let all = plan.put(bytemuck::cast_slice(crops));
     let table = plan.room.take(part * (width + height) * (2 + longest));
     let middle = plan.room.bytes(part * 3 * room);
     let size: [Arg; 2] = [height.into(), width.into()];
@@ -73,12 +75,11 @@ pub fn resample(
     let seconds = threads(fours(height) * width, height * fours(width));
     for start in (0..crops.len()).step_by(part) {
         let count = part.min(crops.len() - start);
-        let crops = all.plus(4 * start);
+        let crops = all.plus(DeviceCrop::WORDS * start);
         let to = At { bytes: views.bytes + start * 3 * height * width, ..views };
         let args = [vec![crops.into(), table.into()], size.to_vec(), vec![longest.into()]].concat();
         plan.launches.push(Launch::each(&filters, width + height, count, args));
-        let args: Vec<Arg> =
-            vec![images.at.into(), crops.into(), table.into(), middle.into(), images.strides.into(), start.into()];
+        let args: Vec<Arg> = vec![images.at.into(), crops.into(), table.into(), middle.into(), images.strides.into()];
         let args = [args, size.to_vec(), vec![room.into(), longest.into()]].concat();
         plan.launches.push(Launch::each(&first, firsts, count, args));
         let args: Vec<Arg> = vec![middle.into(), crops.into(), table.into(), to.into()];

@@ -118,16 +118,16 @@ DEVICE void pass(bool columns, const Place<const u8>& from, const Place<u8>& to,
 // [out_height], filled up to whole fours.
 DEVICE int pitch_of(bool columns, const Crop& crop, int out_width) { return ((columns ? crop.width : out_width) + 3) / 4 * 4; }
 
-// Images from number `first` on.
-KERNEL first_pass(const u8* images, const Crop* crops, const int* filters, u8* middle, Strides strides, int first,
-                  int out_height, int out_width, int room, int longest) {
+KERNEL first_pass(const u8* images, const Crop* crops, const int* filters, u8* middle, Strides strides, int out_height,
+                  int out_width, int room, int longest) {
     const Crop crop = crops[blockIdx.z];
     const bool columns = columns_first(crop, out_height, out_width);
-    const i64 image = blockIdx.z, corner = crop.top * strides.row + crop.left * strides.column;
+    const i64 image = blockIdx.z;
     const Strides to = {0, pitch_of(columns, crop, out_width), 1, room};
-    pass(columns, {images + (first + image) * strides.image + corner, strides, crop.width},
-         {middle + image * 3 * room, to, columns ? crop.width : out_width}, columns ? out_height : crop.height,
-         filters + image * (2 + longest) * (out_width + out_height), out_height, out_width);
+    strides.row = crop.row;
+    pass(columns, {images + crop.begin, strides, crop.width}, {middle + image * 3 * room, to, columns ? crop.width : out_width},
+         columns ? out_height : crop.height, filters + image * (2 + longest) * (out_width + out_height), out_height,
+         out_width);
 }
 
 // `views` is [image][colour][out_height][out_width].

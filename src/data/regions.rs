@@ -1,0 +1,113 @@
+//! Decoded images of a batch, of any sizes, for a GPU to make all of their views: of each the region that its views are parts of.
+use super::halves::collected;
+use super::view::{Drawn, View, ViewParams};
+use super::views::Views;
+use crate::error::{Error, Result};
+use crate::image::{Crop, RgbImage, RgbView};
+use crate::memory::{room, zeros};
+
+/// Where the pixels of a part of an image lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Bytes before them; they are `[height][width][3]`.
+    pub begin: usize,
+    /// Which part of the image they are.
+    pub part: Crop,
+}
+
+impl Region {
+    /// A crop of the image, counted from the region's corner.
+    ///
+    /// # Errors
+    /// It reaches beyond the region.
+    pub fn within(&self, crop: Crop) -> Result<Crop> {
+        let Crop { top, left, height, width } = self.part;
+        let moved = Crop { top: crop.top.wrapping_sub(top), left: crop.left.wrapping_sub(left), ..crop };
+        moved.check(height, width)?;
+        Ok(moved)
+    }
+
+    /// Bytes of its pixels.
+    pub fn bytes(&self) -> usize {
+        3 * self.part.height * self.part.width
+    }
+
+    /// What was drawn for a view of the image, as of the region.
+    fn params(&self, view: &View, params: &ViewParams) -> Result<ViewParams> {
+        let step = &view.steps()[view.crop_at()];
+        let crop = self.within(View::crop_of(step, params)?)?;
+        let moved = |(name, drawn): &(String, Drawn)| match *name == step.name {
+            true => (name.clone(), Drawn::Values(Some(crop.into()))),
+            false => (name.clone(), drawn.clone()),
+        };
+        Ok(ViewParams(params.0.iter().map(moved).collect()))
+    }
+}
+
+/// A part of an image, by itself.
+///
+/// # Errors
+/// There is no memory left.
+pub(super) fn cut(image: RgbImage, part: Crop) -> Result<RgbImage> {
+    let Crop { top, left, height, width } = part;
+    if (height, width) == (image.height, image.width) {
+        return Ok(image);
+    }
+    let mut bytes = room("image", 3 * height * width)?;
+    for row in image.bytes.chunks_exact(3 * image.width).skip(top).take(height) {
+        bytes.extend_from_slice(&row[3 * left..][..3 * width]);
+    }
+    Ok(RgbImage { height, width, bytes })
+}
+
+impl Views {
+    /// Whether all of them can be made of regions of decoded images.
+    ///
+    /// # Errors
+    /// A style before a crop, for which a GPU would need images of one size.
+    pub fn check_regions(&self) -> Result<()> {
+        match self.views().iter().any(View::styles_whole_image) {
+            false => Ok(()),
+            true => {
+                let remedy = "a GPU stylizes images of one size; decode and crop on threads, or give the style a place after the crop";
+                Err(Error::value("views", "a style before the crop", remedy))
+            }
+        }
+    }
+
+    /// The crops of all views of a batch, as [`Views::crops`] tells, of its regions.
+    ///
+    /// # Errors
+    /// As of [`Views::crop`]; regions that do not lie in `pixels`.
+    pub fn crop_regions(
+        &self,
+        pixels: &[u8],
+        regions: &[Region],
+        params: &[Vec<ViewParams>],
+        threads: usize,
+    ) -> Result<Vec<u8>> {
+        self.check_regions()?;
+        if regions.len() != params.len() {
+            return Err(Error::shape("regions", format!("one for each of {} images", params.len()), regions.len()));
+        }
+        let (begins, bytes) = self.crops(params.len());
+        let mut crops = zeros("crops", bytes)?;
+        let mut rows: Vec<Vec<&mut [u8]>> = params.iter().map(|_| vec![]).collect();
+        let (mut rest, mut end) = (&mut crops[..], 0);
+        for (view, begin) in self.views().iter().zip(begins) {
+            let each = 3 * view.size().0 * view.size().1;
+            let (own, others) = std::mem::take(&mut rest)[begin - end..].split_at_mut(params.len() * each);
+            rows.iter_mut().zip(own.chunks_exact_mut(each)).for_each(|(row, crop)| row.push(crop));
+            (rest, end) = (others, begin + params.len() * each);
+        }
+        let crop = |(out, (region, params)): (Vec<&mut [u8]>, (&Region, &Vec<ViewParams>))| {
+            let Crop { height, width, .. } = region.part;
+            let bytes = pixels.get(region.begin..).and_then(|pixels| pixels.get(..region.bytes()));
+            let bytes = bytes.ok_or_else(|| Error::shape("pixels", "those of all regions", pixels.len()))?;
+            let own = self.views().iter().zip(params).map(|(view, params)| region.params(view, params));
+            self.crop(RgbView { height, width, bytes }, &own.collect::<Result<Vec<_>>>()?, None, out)
+        };
+        collected(threads, rows.into_iter().zip(regions.iter().zip(params)), crop)?;
+        Ok(crops)
+    }
+}
