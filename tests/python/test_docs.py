@@ -11,7 +11,7 @@ from conftest import ROOT
 from sassl import cli
 from test_loggers import data, model
 
-PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("pretraining", "machines")}
+PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("pretraining", "machines", "transfer")}
 SHELL = [
     line[line.index("sassl ") :]
     for text in PAGES.values()

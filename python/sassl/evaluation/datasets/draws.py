@@ -1,0 +1,69 @@
+"""Draws where no list is published: by SHA-256 of the seed and an image's name, so that they are the same on every machine.
+
+Neither the order of a folder's files nor a version of numpy has a part in them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from fractions import Fraction
+from hashlib import sha256
+
+from .listing import Listing
+
+
+def shuffled(names: Iterable[str], seed: int) -> list[str]:
+    """The names in an order that seems random."""
+    return sorted(names, key=lambda name: sha256(f"{seed}/{name}".encode(errors="surrogateescape")).digest())
+
+
+def by_class(listing: Listing, seed: int) -> dict[int, list[int]]:
+    """The rows of each class, each class's in a drawn order."""
+    rows = {name: row for row, name in enumerate(listing.names)}
+    found: dict[int, list[int]] = defaultdict(list)
+    for name in shuffled(listing.names, seed):
+        found[listing.targets[rows[name]]].append(rows[name])
+    return dict(sorted(found.items()))
+
+
+def held_out(listing: Listing, split: str, share: Fraction, seed: int) -> Listing:
+    """A share of each class as "val", or the rest as "train"; together the share of all images, by the largest remainders.
+
+    No class is held out as a whole.
+    """
+    rows = by_class(listing, seed)
+    exact = {label: len(own) * share for label, own in rows.items()}
+    counts = {label: int(n) for label, n in exact.items()}
+    more = round(len(listing.names) * share) - sum(counts.values())
+    for label in sorted(exact, key=lambda label: (counts[label] - exact[label], label))[:more]:
+        counts[label] = min(counts[label] + 1, len(rows[label]) - 1)
+    parts = (own[: counts[label]] if split == "val" else own[counts[label] :] for label, own in rows.items())
+    return listing.take(sorted(row for part in parts for row in part))
+
+
+def shots(listing: Listing, count: int, seed: int, skip: int = 0) -> Listing:
+    """So many images of each class, after those that are skipped.
+
+    Raises:
+        ValueError: a class has fewer.
+    """
+    rows = by_class(listing, seed)
+    for label in range(len(listing.classes)):
+        there = len(rows.get(label, ()))
+        if there < skip + count:
+            raise ValueError(
+                f"{listing.folder}: class {listing.classes[label]} has {there} images, fewer than the {skip + count} that "
+                "are drawn of each class"
+            )
+    return listing.take(sorted(row for own in rows.values() for row in own[skip : skip + count]))
+
+
+def beyond(listing: Listing, count: int, seed: int) -> Listing:
+    """All images but the first so many of each class's drawn order.
+
+    Raises:
+        ValueError: a class has no more than these.
+    """
+    shots(listing, count + 1, seed)
+    return listing.take(sorted(row for own in by_class(listing, seed).values() for row in own[count:]))

@@ -1,0 +1,111 @@
+"""Sets with lists of their splits: DTD, Food-101, SUN397."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+from .draws import held_out
+from .listing import Listing, Want, apart, checked_files, files_below, numbers, text_lines
+
+_DTD = ("train", "val", "test")
+
+
+def dtd(folder: Path, want: Want) -> Listing:
+    """`images/<class>/*.jpg`, `labels/{train,val,test}{1..10}.txt`; the schools are "fold1" to "fold10"."""
+    fold = want.school.removeprefix("fold")
+    lists = {split: folder / "labels" / f"{split}{fold}.txt" for split in _DTD}
+    names = {split: text_lines(path) for split, path in lists.items()}
+    apart(folder / "labels", {lists[split].name: names[split] for split in _DTD})
+    there = files_below(folder / "images")
+    for split in _DTD:
+        checked_files(lists[split], names[split], folder / "images", there)
+    classes = sorted({name.partition("/")[0] for name in there})
+    return _sorted(folder / "images", names[want.split], classes)
+
+
+def food(folder: Path, want: Want) -> Listing:
+    """`images/<class>/*.jpg`, `meta/{train,test}.json`; a tenth of train is held out."""
+    lists = {split: folder / "meta" / f"{split}.json" for split in ("train", "test")}
+    known = {split: _classes_to_names(path) for split, path in lists.items()}
+    names = {split: [f"{name}.jpg" for own in found.values() for name in own] for split, found in known.items()}
+    apart(folder / "meta", {lists[split].name: names[split] for split in names})
+    there = files_below(folder / "images")
+    for split, path in lists.items():
+        checked_files(path, names[split], folder / "images", there)
+    if set(known["train"]) != set(known["test"]):
+        (name, *_) = sorted(set(known["train"]) ^ set(known["test"]))
+        raise ValueError(f"{folder / 'meta'}: class {name} is in one of train.json and test.json; they do not fit")
+    classes = sorted(known["train"])
+    if want.split == "test":
+        return _sorted(folder / "images", names["test"], classes)
+    share = Fraction(1, 5) if want.school == "ssl-transfer" else Fraction(1, 10)
+    return held_out(_sorted(folder / "images", names["train"], classes), want.split, share, want.seed)
+
+
+def _classes_to_names(path: Path) -> dict[str, list[str]]:
+    """Food-101's list: class to names.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is none.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such list")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: no JSON ({error}); it is damaged") from None
+    fits = isinstance(found, dict) and all(isinstance(own, list) for own in found.values())
+    if not fits or not all(isinstance(name, str) and name.startswith(f"{c}/") for c in found for name in found[c]):
+        raise ValueError(f"{path}: expected classes with a list of names each, class/number; it is of another version")
+    return found
+
+
+def sun(folder: Path, want: Want) -> Listing:
+    """`<letter>/<class>[/<sub>]/sun_*.jpg`, `ClassName.txt`, `Training_01.txt` ...; the schools are "fold1" to "fold10".
+
+    Classes are what stands behind the letter, `church/outdoor`, in the order of `ClassName.txt`. A fifth of train is held out.
+    """
+    fold = int(want.school.removeprefix("fold"))
+    lists = {split: _partition(folder, f"{split}_{fold:02}.txt") for split in ("Training", "Testing")}
+    names = {split: [line.lstrip("/") for line in text_lines(path)] for split, path in lists.items()}
+    apart(folder, {lists[split].name: names[split] for split in names})
+    there = files_below(folder)
+    for split, path in lists.items():
+        checked_files(path, names[split], folder, there)
+    classes = [_behind_letter(line.strip("/")) for line in text_lines(folder / "ClassName.txt")]
+
+    def listing(split: str) -> Listing:
+        own = sorted(names[split])
+        labels = (_behind_letter(name.rpartition("/")[0]) for name in own)
+        return Listing(folder, own, numbers(lists[split], labels, classes), classes)
+
+    if want.split == "test":
+        return listing("Testing")
+    return held_out(listing("Training"), want.split, Fraction(1, 5), want.seed)
+
+
+def _partition(folder: Path, name: str) -> Path:
+    """Where a list of the separate archive of partitions lies.
+
+    Raises:
+        FileNotFoundError: nowhere.
+    """
+    places = [folder / "Partitions" / name, folder / name, folder.parent / "Partitions" / name]
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f"{places[0]}: there is no such list; it comes in Partitions.zip, beside SUN397's archive on its page"
+    )
+
+
+def _behind_letter(name: str) -> str:
+    return name.partition("/")[2]
+
+
+def _sorted(folder: Path, names: list[str], classes: list[str]) -> Listing:
+    own = sorted(names)
+    return Listing(folder, own, numbers(folder, (name.partition("/")[0] for name in own), classes), classes)

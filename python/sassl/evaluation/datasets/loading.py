@@ -1,0 +1,136 @@
+"""A split of a set as images: found, listed, and counted against what is published."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..._sassl import Source
+from ...arguments import choice, flag, whole
+from ...data import Images
+from ...data.base import File
+from .listing import Listing, Want
+from .rows import Dataset
+from .table import DATASETS
+
+
+class Split(Images):
+    """Images of a split of one of `DATASETS`, with their classes; `load` has the arguments.
+
+    `dataset` is the set's row, `split`, `school` and `seed` are what was taken, and `differences` tells what is not as it was
+    published. Images are sorted by their paths.
+    """
+
+    classes: list[str]
+
+    def __init__(
+        self,
+        name: str,
+        root: File,
+        split: str = "train",
+        *,
+        school: str | None = None,
+        seed: int = 0,
+        counts: str = "published",
+        exif: bool = False,
+    ) -> None:
+        self.dataset: Dataset = DATASETS[choice("name", name, DATASETS)]
+        self.seed, exif = whole("seed", seed), flag("exif", exif)
+        counts = choice("counts", counts, ("published", "any"))
+        top = Path(os.fsdecode(root))
+        folder = self.dataset.folder(top)
+        if folder is None:
+            raise FileNotFoundError(self.dataset.missing(top))
+        self.school = self.dataset.school(folder, school)
+        self.split = choice("split", split, self.dataset.schools[self.school].splits)
+        listing = self.dataset.reader(folder, Want(self.split, self.school, self.seed))
+        self.classes = listing.classes
+        _checked(listing)
+        self.differences = self._differences(listing)
+        if self.differences and counts == "published":
+            raise ValueError(
+                f'{folder}: {"; ".join(self.differences)}; it is another version, or a part; counts="any" takes it as it is'
+            )
+        self.core = _source(listing, exif)
+
+    def _differences(self, listing: Listing) -> tuple[str, ...]:
+        """What differs from the published counts, in words."""
+        row, school = self.dataset, self.dataset.schools[self.school]
+        classes = row.school_classes.get(self.school, row.classes)
+        pairs = (
+            ("classes", len(listing.classes), classes),
+            (f"images of {self.split}", len(listing.names), school.images.get(self.split, len(listing.names))),
+        )
+        return listing.notes + tuple(
+            f"{row.name}: {there} {what}, where {published} are published"
+            for what, there, published in pairs
+            if there != published
+        )
+
+    def __repr__(self) -> str:
+        return f"Split({self.dataset.name!r}, {self.split!r}, school={self.school!r}, {len(self)} images)"
+
+
+def load(
+    name: str,
+    root: File,
+    split: str = "train",
+    *,
+    school: str | None = None,
+    seed: int = 0,
+    counts: str = "published",
+    exif: bool = False,
+) -> Split:
+    """Images of a split with their classes. Nothing is downloaded.
+
+    Args:
+        name: one of `DATASETS`.
+        root: the folder in which the set's own folder lies, as torchvision's `root`; or that folder.
+        split: "train", "val" or "test"; "val" is what chooses the penalty, and the probe then learns from both.
+        school: one of the set's `schools`; None: its first, or the first whose lists are there.
+        seed: of what the school draws, as the images that choose.
+        counts: "published": numbers of classes and images, and lists, that differ from the published ones are an error;
+            "any": they are told in `differences`.
+        exif: whether images are turned upright, as their EXIF orientation says; published results are of images as stored.
+
+    Raises:
+        FileNotFoundError: the set or a list is not there; it tells how to get it.
+        ValueError: another name, split or school; counts, lists or classes that do not fit.
+    """
+    return Split(name, root, split, school=school, seed=seed, counts=counts, exif=exif)
+
+
+def found(root: File) -> dict[str, Path]:
+    """The sets whose folders lie in this one, by their names, and where.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    top = Path(os.fsdecode(root))
+    if not top.is_dir():
+        raise FileNotFoundError(f"{top}: there is no such folder")
+    places = {name: row.folder(top, itself=False) for name, row in DATASETS.items()}
+    return {name: place for name, place in places.items() if place is not None}
+
+
+def _checked(listing: Listing) -> None:
+    """Whether there are images, and each has a class that there is.
+
+    Raises:
+        ValueError: not so.
+    """
+    if not listing.names:
+        raise ValueError(f"{listing.folder}: there is no image in it")
+    for name, target in zip(listing.names, listing.targets, strict=True):
+        if not 0 <= target < len(listing.classes):
+            raise ValueError(
+                f"{listing.folder}: class {target} of {name}, counted from 0; there are {len(listing.classes)}"
+            )
+
+
+def _source(listing: Listing, exif: bool) -> Source:
+    names, targets, image = listing.names, listing.targets, listing.image
+    if image is not None:
+        return Source.python(lambda i: (image(names[i]), targets[i]), len(names), "images", exif, names)
+    start = os.path.join(os.fspath(listing.folder), "")
+    return Source.files([start + name.replace("/", os.sep) for name in names], targets, exif)
