@@ -16,6 +16,7 @@ A class of `test` is that of `train` which has its name, or its number where one
 `train` has no image of count as wrong, and a warning tells how many they are.
 """
 
+from . import robustness
 from .features import Features, Part, encode, extract, joined, left_out, read, read_part
 from .preprocessing import Preprocessing
 from .probes import GRID, knn, linear_probe, logistic_probe
@@ -36,4 +37,5 @@ __all__ = [
     "logistic_probe",
     "read",
     "read_part",
+    "robustness",
 ]

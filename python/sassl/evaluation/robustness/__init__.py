@@ -1,0 +1,29 @@
+"""Shape against texture, and accuracy on images that are damaged, drawn, or taken anew: the sets that reviewers ask for.
+
+    from sassl.evaluation import Preprocessing, extract, robustness
+
+    rule = Preprocessing(224, resize=256, normalize={"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})
+    judge = robustness.Classifier(net, preprocessing=rule)  # a network with ImageNet's 1,000 scores
+    judge = robustness.Probe(model, extract(model, "imagenet/train"))  # a backbone, and a head that is fitted
+    print(robustness.cue_conflict(judge, "cue-conflict")["shape_bias"])
+
+A result is a dict with the number of images, numbers for each category or class, what it is relative to, and the names of
+images that could not be read. Shares are in per cent. Nothing is downloaded.
+"""
+
+from .categories import CATEGORIES, by_category, decisions
+from .cue_conflict import cue_conflict, cues, shape_bias
+from .heads import Answers, Classifier, Judge, Probe
+
+__all__ = [
+    "CATEGORIES",
+    "Answers",
+    "Classifier",
+    "Judge",
+    "Probe",
+    "by_category",
+    "cue_conflict",
+    "cues",
+    "decisions",
+    "shape_bias",
+]

@@ -1,0 +1,175 @@
+"""Shape against texture (Geirhos et al. 2019, arXiv 1811.12231): images whose outline and surface are of two categories.
+
+    bias = shape / (shape + texture)
+
+counts answers that are the category of the shape, and of the texture, over all images where the two differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data import ImageFolder
+from ...data.base import File
+from .categories import NAMES, check_category
+from .heads import Judge
+from .sets import Part, lost, percent
+
+#: Draws of the interval of a bias.
+_DRAWS = 1000
+
+
+class Cues(NamedTuple):
+    """What an image's name tells."""
+
+    shape: str
+    texture: str
+    #: The image that gave the shape, as `bear1`.
+    source: str
+
+
+def cues(name: str) -> Cues:
+    """The cues of an image, by its name: `bear/bear1-cat2.png`, or with more before it, as `..._bear1-cat2.png`.
+
+    Raises:
+        ValueError: another name; a category that is none of the 16; a folder of another category than the name's.
+    """
+    folder, _, file = name.rpartition("/")
+    stem = file.rpartition(".")[0].rpartition("_")[2]
+    source, _, texture = stem.rpartition("-")
+    if not source or not texture:
+        raise ValueError(f"{name}: expected a name as bear1-cat2.png, of the shape and the texture")
+    shape, texture = (check_category(re.sub(r"\d", "", cue), name) for cue in (source, texture))
+    parent = folder.rpartition("/")[2]
+    if parent in NAMES and parent != shape:
+        raise ValueError(f"{name}: a shape of {shape} in the folder of {parent}; move it, or mend its name")
+    return Cues(shape, texture, source)
+
+
+class CategoryFolder(ImageFolder):
+    """A folder for each category, as Geirhos publishes images.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: no folders, or folders that are no categories.
+    """
+
+    def __init__(self, root: File) -> None:
+        # As those who published them read them.
+        super().__init__(root, exif=False)
+        others = [name for name in self.classes if name not in NAMES]
+        if others or "/" not in self.name(0):
+            told = f"the folder {others[0]!r} is none" if "/" in self.name(0) else "no folders"
+            raise ValueError(f"{self.root}: expected a folder for each category; {told} of {', '.join(NAMES)}")
+
+
+def shape_bias(
+    answers: Sequence[str | None], shapes: Sequence[str], textures: Sequence[str], sources: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """How often answers go by shape, where they go by shape or texture, in per cent.
+
+    Args:
+        answers: a category for each image; None: no answer.
+        shapes, textures: the categories of the image's cues.
+        sources: which image gave the shape. They are drawn anew, with all of their images, for the interval; None: no interval.
+
+    Returns:
+        "shape_bias"; "interval", its central 95 % by the bootstrap over sources; "shape_accuracy" and "texture_accuracy", of
+        the "n" images whose cues differ; how many answers were "shape", "texture" and "other"; "n_without_conflict", the images
+        whose cues agree, which count in nothing else, and "accuracy_without_conflict"; "mean_category_bias", the mean of the
+        categories' own, which is another measure; and "categories" of the shapes, each with its n, shape, texture and
+        shape_bias. A bias without a decision is None.
+
+    Raises:
+        ValueError: not as many of each, or a name that is no category.
+    """
+    if not len(answers) == len(shapes) == len(textures) == len(shapes if sources is None else sources):
+        raise ValueError(
+            f"answers: {len(answers)}, of {len(shapes)} shapes and {len(textures)} textures; give one each"
+        )
+    for place, names in (("answers", answers), ("shapes", shapes), ("textures", textures)):
+        for name in {name for name in names if name is not None}:
+            check_category(name, place)
+    given, shape, texture = (np.array([name or "" for name in names], str) for names in (answers, shapes, textures))
+    conflict = shape != texture
+    by_shape, by_texture = (conflict & (given == cue) for cue in (shape, texture))
+    each = {}
+    for name in sorted(set(shapes)):
+        own = conflict & (shape == name)
+        counts = {"n": int(own.sum()), "shape": int(by_shape[own].sum()), "texture": int(by_texture[own].sum())}
+        each[name] = {**counts, "shape_bias": percent(counts["shape"], counts["shape"] + counts["texture"])}
+    n, n_shape, n_texture = int(conflict.sum()), int(by_shape.sum()), int(by_texture.sum())
+    biases = [one["shape_bias"] for one in each.values() if one["shape_bias"] is not None]
+    return {
+        "n": n,
+        "shape_bias": percent(n_shape, n_shape + n_texture),
+        "interval": None if sources is None else _interval(np.asarray(sources), by_shape, by_texture),
+        "shape_accuracy": percent(n_shape, n),
+        "texture_accuracy": percent(n_texture, n),
+        "shape": n_shape,
+        "texture": n_texture,
+        "other": n - n_shape - n_texture,
+        "n_without_conflict": len(given) - n,
+        "accuracy_without_conflict": percent(int((given == shape)[~conflict].sum()), len(given) - n),
+        "mean_category_bias": sum(biases) / len(biases) if biases else None,
+        "categories": each,
+    }
+
+
+def _interval(
+    sources: NDArray[np.str_], by_shape: NDArray[np.bool_], by_texture: NDArray[np.bool_]
+) -> tuple[float, float] | None:
+    """The central 95 % of the bias, where sources are drawn with all of their images; None where no draw has a decision."""
+    _, place = np.unique(sources, return_inverse=True)
+    counts = np.stack([np.bincount(place, by) for by in (by_shape, by_texture)], axis=1)
+    drawn = np.random.default_rng(0).integers(0, len(counts), (_DRAWS, len(counts)))
+    shape, texture = counts[drawn].sum(1).T
+    decided = shape + texture > 0
+    if not decided.any():
+        return None
+    low, high = np.percentile(100 * shape[decided] / (shape + texture)[decided], (2.5, 97.5))
+    return float(low), float(high)
+
+
+def cue_conflict(judge: Judge, root: File) -> dict[str, Any]:
+    """The shape bias of a network on a folder of Geirhos' layout, `<shape>/<shape><n>-<texture><m>.png`.
+
+    Images of the network's size are taken as they are, without a crop. Where the judge knows fewer than 16 categories, images
+    with a cue of another one are left out: a bias among k categories, whose chance is 1 / k, is not to be compared with one
+    among 16.
+
+    Args:
+        judge: a `Classifier` or a `Probe`; its answers become categories.
+        root: the folder, as stimuli/style-transfer-preprocessed-512 of rgeirhos/texture-vs-shape.
+
+    Returns:
+        As of `shape_bias`, with "ways", "answered_among", "n_outside", the head, and images that could not be read.
+
+    Raises:
+        OSError, ValueError: a folder or a name of another layout, an image that cannot be read, a head without categories.
+    """
+    images = CategoryFolder(root)
+    told = {images.name(i): cues(images.name(i)) for i in range(len(images))}
+    judge = judge.of_categories()
+    ways = judge.classes or []
+    kept = [i for i, found in enumerate(told.values()) if found.shape in ways and found.texture in ways]
+    if not kept:
+        raise ValueError(f"{images.root}: no image whose shape and texture are among {', '.join(ways)}")
+    (answers,) = judge.answers([Part(images, kept)], uncropped=True)
+    found = [told[name] for name in answers.names]
+    given = [ways[answer] for answer in answers.given]
+    return {
+        "set": "cue-conflict",
+        **shape_bias(given, *zip(*found, strict=True)),
+        "ways": len(ways),
+        "answered_among": ways,
+        "n_outside": len(told) - len(kept),
+        **judge.describe(),
+        **lost(answers.left_out),
+        "reference": "shape / (shape + texture), pooled over the images whose cues differ (Geirhos et al. 2019)",
+    }

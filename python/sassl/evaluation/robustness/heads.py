@@ -1,0 +1,221 @@
+"""What answers: a network that has a head, or a head that is fitted on a backbone's features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import _sassl
+from ...arguments import choice, number, whole, wrong
+from ...data import Images
+from ..encoders import Model, rule_of
+from ..features import Features, read
+from ..imagenet import WNIDS
+from ..preprocessing import Preprocessing
+from .categories import by_category, category_means, columns, softmax
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Answers(NamedTuple):
+    """A class for each image that could be read."""
+
+    #: Numbers of `classes`, or of the classes themselves where that is None.
+    given: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    classes: list[str] | None
+    #: Of the images.
+    names: list[str]
+    #: Those that could not be read: name to reason.
+    left_out: Mapping[str, str]
+
+
+class Judge:
+    """What answers which class images are of: a `Classifier` or a `Probe`.
+
+    Args:
+        model, preprocessing, batch_size: as of `sassl.evaluation.extract`.
+        classes: names of the answers in the order of their numbers; None: classes are numbers.
+        on_error: of an image that cannot be read: "raise", or "report": leave it out, and results name and count it.
+
+    Raises:
+        TypeError, ValueError: as of `extract`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        classes: Sequence[str] | None,
+        preprocessing: Preprocessing | None,
+        batch_size: int,
+        on_error: str,
+    ) -> None:
+        self.model, self.preprocessing = model, rule_of(model, preprocessing)
+        self.classes = None if classes is None else list(classes)
+        self.batch_size = whole("batch_size", batch_size, 1)
+        self.on_error = choice("on_error", on_error, ("raise", "report"))
+
+    def answers(
+        self, sets: Sequence[Images], among: Sequence[str] | None = None, *, uncropped: bool = False
+    ) -> list[Answers]:
+        """The answers on each set.
+
+        Args:
+            sets: images; their classes have names that the judge knows, or they are numbers as its own are.
+            among: the classes that an answer may be of; None: all.
+            uncropped: the middle square of an image is resized as a whole, which leaves one of the network's size as it is.
+
+        Raises:
+            OSError, ValueError: an image that cannot be read, a class that is not known.
+        """
+        raise NotImplementedError
+
+    def of_categories(self) -> Self:
+        """The same judge, whose answers are Geirhos' categories.
+
+        Raises:
+            ValueError: none of its classes is of a category.
+        """
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        """What results tell of it."""
+        raise NotImplementedError
+
+    def _read(self, images: Images, uncropped: bool) -> tuple[Features, list[str]]:
+        """What the model makes of the images, and the names of those that could be read."""
+        if self.classes is None and images.classes is not None:
+            raise ValueError(
+                f"classes: {images!r} has names of classes, and the head knows numbers alone; give it names, in their order"
+            )
+        rule = replace(self.preprocessing, resize=None) if uncropped else self.preprocessing
+        found = read(self.model, images, self.batch_size, self.classes, self.on_error, rule)
+        return found, [name for name in map(images.name, range(len(images))) if name not in found.left_out]
+
+    def _allowed(self, among: Sequence[str] | None) -> list[int] | None:
+        """The numbers of those classes, which it may know only in part; None for all."""
+        if among is None:
+            return None
+        numbers = [at for at, name in enumerate(self.classes or ()) if name in among]
+        if not numbers:
+            raise wrong("among", list(among), "names of classes that the head knows")
+        return numbers
+
+
+class Classifier(Judge):
+    """A network that gives a score for each class, before the softmax.
+
+    Args:
+        model, preprocessing, batch_size: as of `sassl.evaluation.extract`; the model gives (N, K).
+        classes: names of the K scores: by default ImageNet's folders, n01440764 and so on. None: numbers from 0.
+        on_error: of an image that cannot be read: "raise", or "report": leave it out, and results name and count it.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        classes: Sequence[str] | None = WNIDS,
+        *,
+        preprocessing: Preprocessing | None = None,
+        batch_size: int = 256,
+        on_error: str = "raise",
+    ) -> None:
+        super().__init__(model, classes, preprocessing, batch_size, on_error)
+        self._columns = self.classes
+
+    def answers(
+        self, sets: Sequence[Images], among: Sequence[str] | None = None, *, uncropped: bool = False
+    ) -> list[Answers]:
+        """As of `Judge`; of equal scores the first counts."""
+        allowed = self._allowed(among)
+        made = []
+        for images in sets:
+            found, names = self._read(images, uncropped)
+            scores = self._scores(found.features)
+            given = scores.argmax(1) if allowed is None else np.array(allowed)[scores[:, allowed].argmax(1)]
+            made.append(Answers(given, found.targets, self.classes, names, found.left_out))
+        return made
+
+    def of_categories(self) -> Self:
+        """By the mean of the probabilities of a category's classes, as `decisions`."""
+        if self._columns is None:
+            raise wrong("classes", None, "names, of ImageNet's folders or of categories")
+        judge = copy(self)
+        judge.classes = list(columns(self._columns))
+        return judge
+
+    def describe(self) -> dict[str, Any]:
+        """What results tell of it."""
+        return {"head": "the network's own"}
+
+    def _scores(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+        """The scores of `classes`."""
+        if self._columns is not None and outputs.shape[1] != len(self._columns):
+            raise ValueError(
+                f"model: {outputs.shape[1]} numbers an image, where there are {len(self._columns)} classes; give names, or "
+                "fit a head on a backbone's features by Probe"
+            )
+        if not np.isfinite(outputs).all():
+            raise ValueError("model: scores that are not finite; there is no answer in them")
+        if self.classes is self._columns:
+            return outputs
+        return category_means(softmax(outputs), self._columns or [])[0]
+
+
+class Probe(Judge):
+    """A backbone with a head that is fitted on features: logistic regression, anew at each call of `answers`.
+
+    Args:
+        model, preprocessing, batch_size: as of `sassl.evaluation.extract`.
+        train: what the head is fitted on, as `extract` made it; it answers one of its classes.
+        c: the inverse of the penalty, as of `sassl.evaluation.logistic_probe`.
+        on_error: of an image that cannot be read: "raise", or "report": leave it out, and results name and count it.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        train: Features,
+        *,
+        c: float = 1.0,
+        preprocessing: Preprocessing | None = None,
+        batch_size: int = 256,
+        on_error: str = "raise",
+    ) -> None:
+        super().__init__(model, train.classes, preprocessing, batch_size, on_error)
+        self.train, self.c = train, number("c", c)
+
+    def answers(
+        self, sets: Sequence[Images], among: Sequence[str] | None = None, *, uncropped: bool = False
+    ) -> list[Answers]:
+        """As of `Judge`. The features of all sets are held in memory, so that one head answers all."""
+        allowed = self._allowed(among)
+        read = [self._read(images, uncropped) for images in sets]
+        # The likeliest class alone, or all of them in their order.
+        top = 1 if allowed is None else len(np.unique(self.train.targets))
+        features = np.concatenate([found.features for found, _ in read])
+        ranked = _sassl.logistic_probe(self.train.features, self.train.targets, features, c=[self.c], top=top)[0]
+        first = 0 if allowed is None else np.isin(ranked, allowed).argmax(1)
+        given = ranked[np.arange(len(ranked)), first]
+        parts = np.split(given, np.cumsum([len(names) for _, names in read])[:-1])
+        return [
+            Answers(part, found.targets, self.classes, names, found.left_out)
+            for part, (found, names) in zip(parts, read, strict=True)
+        ]
+
+    def of_categories(self) -> Self:
+        """Fitted on the images of categories, each with the category as its class."""
+        judge = copy(self)
+        judge.train = by_category(self.train)
+        judge.classes = judge.train.classes
+        return judge
+
+    def describe(self) -> dict[str, Any]:
+        """What results tell of it."""
+        return {"head": "logistic regression", "c": self.c, "train_n": len(self.train.targets)}

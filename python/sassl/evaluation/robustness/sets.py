@@ -1,0 +1,44 @@
+"""Folders of images that are read in part, and what results tell of a set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...data import Files, ImageFolder
+
+
+class Part(Files):
+    """Some images of a folder, with their names and classes.
+
+    Args:
+        folder: the folder.
+        kept: numbers of the images.
+    """
+
+    def __init__(self, folder: ImageFolder, kept: Sequence[int]) -> None:
+        self._names = [folder.name(i) for i in kept]
+        classes = sorted({class_of(name) for name in self._names})
+        targets = [classes.index(class_of(name)) for name in self._names]
+        super().__init__([os.path.join(folder.root, name) for name in self._names], targets, folder.core.exif)
+        self.classes = classes
+
+    def name(self, index: int) -> str:
+        """As in the folder."""
+        return self._names[index]
+
+
+def class_of(name: str) -> str:
+    """The folder that an image's name tells, which is its class."""
+    return name.partition("/")[0]
+
+
+def lost(left_out: Mapping[str, str]) -> dict[str, Any]:
+    """What a result tells of images that could not be read."""
+    return {"n_left_out": len(left_out), "left_out": dict(left_out)}
+
+
+def percent(part: float, whole: float) -> float | None:
+    """A share in per cent; None where there is nothing to share."""
+    return 100 * float(part) / float(whole) if whole else None
