@@ -1,4 +1,4 @@
-"""Shape bias against published answers, and each robustness set on small images in its published layout."""
+"""Shape bias against published answers, and on small images in the published layout."""
 
 from __future__ import annotations
 

@@ -12,18 +12,29 @@ images that could not be read. Shares are in per cent. Nothing is downloaded.
 """
 
 from .categories import CATEGORIES, by_category, decisions
+from .corruptions import cifar_c, corruption_error, imagenet_c, tiny_imagenet_c
 from .cue_conflict import cue_conflict, cues, shape_bias
 from .heads import Answers, Classifier, Judge, Probe
+from .references import ALEXNET, AUGMAX_RESNET18, CORRUPTIONS, EXTRA, Reference
 
 __all__ = [
+    "ALEXNET",
+    "AUGMAX_RESNET18",
     "CATEGORIES",
+    "CORRUPTIONS",
+    "EXTRA",
     "Answers",
     "Classifier",
     "Judge",
     "Probe",
+    "Reference",
     "by_category",
+    "cifar_c",
+    "corruption_error",
     "cue_conflict",
     "cues",
     "decisions",
+    "imagenet_c",
     "shape_bias",
+    "tiny_imagenet_c",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,16 @@ class Part(Files):
 def class_of(name: str) -> str:
     """The folder that an image's name tells, which is its class."""
     return name.partition("/")[0]
+
+
+def counted(root: str, n: int, published: int) -> dict[str, Any]:
+    """What a result tells of how many images there are; a warning, where they are not as many as published."""
+    if n != published:
+        warnings.warn(
+            f"{root}: {n:,} images, where {published:,} are published; numbers of a part are not those of others",
+            stacklevel=4,
+        )
+    return {"n": n, "published_n": published}
 
 
 def lost(left_out: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,220 @@
+"""Errors on corrupted images (Hendrycks and Dietterich 2019, arXiv 1903.12261, section 4.1).
+
+    CE_c = sum_s E_{s,c} / sum_s E^ref_{s,c}        mCE = mean of CE_c over 15 corruptions c
+
+E is the error at severity s, and E^ref that of a network by which corruptions that are harder count no more than others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...arguments import number, wrong
+from ...data import Arrays, ImageFolder, Images
+from ...data.base import File
+from .heads import Answers, Judge
+from .references import ALEXNET, AUGMAX_RESNET18, CORRUPTIONS, EXTRA, GROUPS, Reference
+from .sets import counted, lost
+
+SEVERITIES = range(1, 6)
+
+
+def corruption_error(
+    errors: Mapping[str, Sequence[float]], reference: Reference | None = ALEXNET, *, clean: float | None = None
+) -> dict[str, Any]:
+    """The mean corruption error, in per cent, of errors in per cent.
+
+    Args:
+        errors: at severities 1 to 5, for each corruption. Those beyond the 15 count in no mean.
+        reference: whose errors they are relative to, `ALEXNET` for ImageNet-C; None: to none.
+        clean: the error on images that are not corrupted, for the relative error.
+
+    Returns:
+        "mean_error", of the 15 without a reference; "mce"; "relative_mce", where both clean errors are known: what
+        corruptions add, relative to what they add to the reference's; "corruptions", each with its errors, their mean as
+        "error", and "ce"; and the name of the "reference". Means are None unless all 15 are there.
+
+    Raises:
+        ValueError: no 5 errors in [0, 100]; a corruption that is none.
+    """
+    each: dict[str, dict[str, Any]] = {}
+    relative = []
+    for name, at in errors.items():
+        if name not in CORRUPTIONS + EXTRA:
+            raise wrong("errors", name, f"names of {', '.join(CORRUPTIONS + EXTRA)}")
+        found = [number(f"errors[{name!r}]", one) for one in at]
+        if len(found) != len(SEVERITIES) or not all(0 <= one <= 100 for one in found):
+            raise wrong(f"errors[{name!r}]", at, "5 numbers in per cent, from severity 1 to 5")
+        mean = sum(found) / len(found)
+        each[name] = {"errors": found, "error": mean}
+        if reference is not None and name in reference.errors:
+            theirs = sum(reference.errors[name]) / len(reference.errors[name])
+            each[name]["ce"] = 100 * mean / theirs
+            if clean is not None and reference.clean is not None:
+                relative.append(100 * (mean - number("clean", clean)) / (theirs - reference.clean))
+    complete = all(name in each for name in CORRUPTIONS)
+
+    def average(key: str) -> float | None:
+        return sum(each[name][key] for name in CORRUPTIONS) / len(CORRUPTIONS) if complete else None
+
+    return {
+        "mean_error": average("error"),
+        "mce": None if reference is None else average("ce"),
+        "relative_mce": sum(relative) / len(relative) if complete and relative else None,
+        "clean_error": clean,
+        "corruptions": each,
+        "reference": "none: a mean of errors" if reference is None else reference.name,
+    }
+
+
+def imagenet_c(
+    judge: Judge, root: File, *, corruptions: Sequence[str] | None = None, clean: float | None = None
+) -> dict[str, Any]:
+    """The errors on ImageNet-C, whose images are taken as they are, and the mCE by AlexNet's.
+
+    Args:
+        judge: a `Classifier` or a `Probe`.
+        root: the folder, with `noise/gaussian_noise/1/n01440764/*.JPEG` or `gaussian_noise/1/...` and so on.
+        corruptions: those to measure; None: the 15, which a mean needs, and what there is of the four extra ones.
+        clean: the error on ImageNet's own validation images, in per cent, for the relative mCE.
+
+    Returns:
+        As of `corruption_error`, with "n" images at each severity, the head, and images that could not be read.
+
+    Raises:
+        OSError, ValueError: a corruption or a severity that is missing, or has other images than severity 1; an image that
+            cannot be read; a class that the head does not know.
+    """
+    return _of_folders(judge, "ImageNet-C", root, corruptions, (ALEXNET, clean), 50_000)
+
+
+def tiny_imagenet_c(judge: Judge, root: File, *, corruptions: Sequence[str] | None = None) -> dict[str, Any]:
+    """The errors on Tiny-ImageNet-C, as `imagenet_c`; the mCE is by AugMax's ResNet-18, for its authors published no reference.
+
+    Its images were cropped anew: Tiny-ImageNet's own validation images are not its clean ones.
+    """
+    return _of_folders(judge, "Tiny-ImageNet-C", root, corruptions, (AUGMAX_RESNET18, None), 10_000)
+
+
+def cifar_c(judge: Judge, root: File, *, corruptions: Sequence[str] | None = None) -> dict[str, Any]:
+    """The errors on CIFAR-10-C or CIFAR-100-C, and their plain mean, as its author takes it.
+
+    Args:
+        judge: a `Classifier` or a `Probe` whose classes are numbers, as those of `sassl.data.CIFAR`.
+        root: the folder of `gaussian_noise.npy` and so on, (50000, 32, 32, 3) uint8 by severity, and `labels.npy`.
+        corruptions: as of `imagenet_c`.
+
+    Raises:
+        OSError, ValueError: a file that is missing or holds something else.
+    """
+    folder = Path(os.fsdecode(root))
+    if judge.classes is not None:
+        raise ValueError(
+            "classes: those of CIFAR-C are numbers; give a Classifier classes=None, or a Probe unnamed features"
+        )
+    labels = _array(folder / "labels.npy", 1)
+    n, left = divmod(len(labels), len(SEVERITIES))
+    if left or not n or not (labels.reshape(len(SEVERITIES), n) == labels[:n]).all():
+        raise ValueError(
+            f"{folder / 'labels.npy'}: expected the same classes for each of 5 severities, got {len(labels)}"
+        )
+    sets: dict[tuple[str, int], Images] = {}
+    for name in _names(corruptions, [path.stem for path in folder.glob("*.npy")], folder, "{}.npy"):
+        images = _array(folder / f"{name}.npy", 4)
+        if images.shape != (len(labels), *images.shape[1:3], 3):
+            raise ValueError(
+                f"{folder / name}.npy: expected ({len(labels)}, H, W, 3), one for each label, got {images.shape}"
+            )
+        for severity in SEVERITIES:
+            rows = slice(n * (severity - 1), n * severity)
+            sets[name, severity] = Arrays(images[rows], labels[rows].tolist())
+    return _measured(judge, "CIFAR-C", sets, (None, None), counted(str(folder), n, 10_000))
+
+
+def _of_folders(
+    judge: Judge,
+    title: str,
+    root: File,
+    corruptions: Sequence[str] | None,
+    relative_to: tuple[Reference, float | None],
+    published: int,
+) -> dict[str, Any]:
+    """A folder of folders for each corruption and severity."""
+    top = Path(os.fsdecode(root))
+    places = [top, *(top / group for group in (*GROUPS, "extra"))]
+    folders = {path.name: path for place in reversed(places) if place.is_dir() for path in sorted(place.iterdir())}
+    sets: dict[tuple[str, int], Images] = {}
+    for name in _names(corruptions, folders, top, "{}/1 to {}/5, or in a folder of its group"):
+        for severity in SEVERITIES:
+            folder = folders[name] / str(severity)
+            if not folder.is_dir():
+                raise FileNotFoundError(f"{folders[name]}: severity {severity} is missing; {title} has 1 to 5 of each")
+            sets[name, severity] = ImageFolder(folder, exif=False)
+    (first, *others) = sets
+    for name, severity in others:
+        n, least = len(sets[name, severity]), len(sets[first])
+        if n != least:
+            raise ValueError(
+                f"{folders[name] / str(severity)}: {n} images, where {folders[first[0]] / '1'} has {least}; it is not whole"
+            )
+    return _measured(judge, title, sets, relative_to, counted(str(top), len(sets[first]), published))
+
+
+def _names(
+    asked: Sequence[str] | None, there: Sequence[str] | Mapping[str, Path], root: Path, layout: str
+) -> list[str]:
+    """The corruptions to measure, all of which are there."""
+    names = [*CORRUPTIONS, *(name for name in EXTRA if name in there)] if asked is None else list(asked)
+    unknown = [name for name in names if name not in CORRUPTIONS + EXTRA]
+    if unknown or not names:
+        raise wrong("corruptions", asked, f"some of {', '.join(CORRUPTIONS + EXTRA)}")
+    if missing := [name for name in names if name not in there]:
+        raise FileNotFoundError(
+            f"{root}: there is no {', '.join(missing)}; expected {layout.replace('{}', missing[0])}; for a part give "
+            "corruptions=[...]"
+        )
+    return names
+
+
+def _array(path: Path, axes: int) -> np.ndarray[Any, Any]:
+    """An array of bytes or whole numbers, as it lies in its file."""
+    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    if found.ndim != axes or found.dtype.kind not in "iu" or (axes == 4 and found.dtype != np.uint8):
+        raise ValueError(
+            f"{path}: expected {axes} axes of {'uint8' if axes == 4 else 'whole numbers'}, got {found.dtype} "
+            f"of shape {found.shape}"
+        )
+    return found
+
+
+def _measured(
+    judge: Judge,
+    title: str,
+    sets: Mapping[tuple[str, int], Images],
+    relative_to: tuple[Reference | None, float | None],
+    told: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The result, of a set of images for each corruption and severity."""
+    answers = dict(zip(sets, judge.answers(list(sets.values()), uncropped=True), strict=True))
+    errors: dict[str, list[float]] = {}
+    left_out: dict[str, str] = {}
+    for (name, severity), found in answers.items():
+        errors.setdefault(name, []).append(_error(found))
+        left_out |= {f"{name}/{severity}/{image}": why for image, why in found.left_out.items()}
+    reference, clean = relative_to
+    return {
+        "set": title,
+        **told,
+        **corruption_error(errors, reference, clean=clean),
+        **judge.describe(),
+        **lost(left_out),
+    }
+
+
+def _error(answers: Answers) -> float:
+    return 100 * float((answers.given != answers.targets).mean())
