@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sassl.evaluation import Features, Preprocessing, robustness
-from sassl.evaluation.imagenet import WNIDS
+from sassl.evaluation.imagenet import IMAGENET_R, WNIDS
 from test_robustness import RULE, features, save, seeing
 
 
@@ -168,3 +168,110 @@ def test_cifar_c(tmp_path):
         np.save(root / "labels.npy", labels)
         with pytest.raises(ValueError, match=r"labels\.npy: expected the same classes for each of 5 severities"):
             robustness.cifar_c(judge, root)
+
+
+def classes(root: Path, told: dict[str, list[int]]) -> Path:
+    """An image for each number that is told, in folders of these names."""
+    for name, numbers in told.items():
+        for i, number in enumerate(numbers):
+            save(root / name / f"{i}.png", number)
+    return root
+
+
+def judge(columns: list[int]) -> robustness.Classifier:
+    """A network that answers the class whose number stands at the place that an image tells."""
+    return robustness.Classifier(seeing([*columns, *range(64 - len(columns))]), preprocessing=RULE)
+
+
+@small
+def test_imagenet_v2_is_read_by_its_numbers(tmp_path):
+    numbers = [0, 1, 2, 10, 100, 999]
+    root = classes(tmp_path / "imagenetv2-matched-frequency-format-val", {str(n): [i] for i, n in enumerate(numbers)})
+    found = robustness.imagenet_v2(judge(numbers), root)
+    assert (found["top1"], found["variant"], found["n"], found["ways"]) == (100, "matched-frequency", 6, 1000)
+    assert list(found["classes"]) == [WNIDS[n] for n in numbers]
+    # By the order of text, 10 were class 2: a network that answers so is right where the orders agree.
+    by_text = [sorted(map(str, numbers)).index(str(n)) for n in numbers]
+    assert robustness.imagenet_v2(judge(by_text), root)["top1"] == pytest.approx(100 * 2 / 6)
+    # A head that knows the names, in another order.
+    train = Features(
+        np.eye(64, dtype=np.float32)[[0, 1, 2, 3, 4, 5] * 2], [5, 4, 3, 2, 1, 0] * 2, [WNIDS[n] for n in numbers[::-1]]
+    )
+    found = robustness.imagenet_v2(robustness.Probe(features, train, preprocessing=RULE), root)
+    assert (found["top1"], found["ways"], found["head"]) == (100, 6, "logistic regression")
+    root = root.rename(tmp_path / "v2")
+    assert robustness.imagenet_v2(judge(numbers), root)["variant"] is None
+    for name in ("1000", "n01440764", "-1"):
+        classes(root, {name: [0]})
+        with pytest.raises(ValueError, match=f"the folder '{name}' is none of ImageNet-V2's, which are numbers"):
+            robustness.imagenet_v2(judge(numbers), root)
+        shutil.rmtree(root / name)
+    classes(root, {"01": [0]})
+    with pytest.raises(ValueError, match="two folders of one number"):
+        robustness.imagenet_v2(judge(numbers), root)
+
+
+@small
+def test_imagenet_r_is_answered_among_its_classes(tmp_path):
+    first, second = IMAGENET_R[:2]
+    # Classes 1 and 2 are of ImageNet-R, 0 is not. A network that sees 1 has 0 before it.
+    root = classes(tmp_path / "imagenet-r", {first: [0, 0, 1], second: [1]})
+    clean = classes(tmp_path / "val", {first: [0, 0], second: [1, 1], WNIDS[0]: [2, 2]})
+
+    def scores(batch: np.ndarray) -> np.ndarray:
+        found = seeing([1, 2, *range(62)])(batch)
+        found[:, 0] = 20
+        return found
+
+    net = robustness.Classifier(scores, preprocessing=RULE)
+    found = robustness.imagenet_r(net, root, imagenet=clean)
+    assert (found["top1"], found["ways"], found["n"], found["published_n"]) == (75, 200, 4, 30_000)
+    assert found["mean_per_class"] == pytest.approx(100 * (2 / 3 + 1) / 2)
+    assert found["classes"] == {first: {"n": 3, "right": 2}, second: {"n": 1, "right": 1}}
+    assert (found["imagenet_top1"], found["gap"]) == (100, 25)
+    assert "gap" not in robustness.imagenet_r(net, root)
+    # The same images are wrong where all classes may be answered.
+    assert robustness.imagenet_sketch(net, root)["top1"] == 0
+    rows = np.eye(64, dtype=np.float32)[[0, 1, 0, 0, 0] * 2]
+    probe = robustness.Probe(
+        features, Features(rows, [1, 2, 0, 0, 0] * 2, [WNIDS[0], first, second]), preprocessing=RULE
+    )
+    assert robustness.imagenet_r(probe, root)["top1"] == 75
+    assert robustness.imagenet_r(probe, root)["ways"] == 2
+    assert robustness.imagenet_sketch(probe, root)["top1"] == 25
+    classes(root, {WNIDS[0]: [0]})
+    with pytest.raises(ValueError, match="'n01440764' is none of ImageNet-R's 200 classes"):
+        robustness.imagenet_r(net, root)
+    shutil.rmtree(root / WNIDS[0])
+    with pytest.raises(ValueError, match="no image of the classes of"):
+        robustness.imagenet_r(net, root, imagenet=classes(tmp_path / "one", {WNIDS[0]: [0]}))
+
+
+@small
+@pytest.mark.parametrize(
+    ("measure", "title", "published"),
+    [
+        (robustness.imagenet_sketch, "ImageNet-Sketch", 50_889),
+        (robustness.stylized_imagenet, "Stylized-ImageNet", 50_000),
+    ],
+)
+def test_sets_in_imagenets_folders(tmp_path, measure, title, published):
+    root = classes(tmp_path / "sketch", {WNIDS[5]: [0, 0, 0, 1], WNIDS[7]: [1], WNIDS[900]: [2]})
+    found = measure(judge([5, 7, 900]), root)
+    assert (found["set"], found["n"], found["published_n"], found["ways"]) == (title, 6, published, 1000)
+    assert found["top1"] == pytest.approx(100 * 5 / 6)
+    assert found["mean_per_class"] == pytest.approx(100 * (0.75 + 1 + 1) / 3)
+    with pytest.warns(UserWarning, match=f"6 images, where {published:,} are published"):
+        measure(judge([5, 7, 900]), root)
+    (root / WNIDS[7] / "1.jpg").write_bytes(b"no image")
+    lenient = judge([5, 7, 900])
+    lenient.on_error = "report"
+    found = measure(lenient, root)
+    assert (found["n"], found["n_left_out"], list(found["left_out"])) == (6, 1, [f"{WNIDS[7]}/1.jpg"])
+    with pytest.raises(ValueError, match=r"1\.jpg"):
+        measure(judge([5, 7, 900]), root)
+    classes(root, {"10": [0]})
+    with pytest.raises(
+        ValueError, match="the folder '10' is none of ImageNet's, such as n01440764; numbers are ImageNet-V2's"
+    ):
+        measure(judge([5]), root)

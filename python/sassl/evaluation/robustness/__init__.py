@@ -16,6 +16,7 @@ from .corruptions import cifar_c, corruption_error, imagenet_c, tiny_imagenet_c
 from .cue_conflict import cue_conflict, cues, shape_bias
 from .heads import Answers, Classifier, Judge, Probe
 from .references import ALEXNET, AUGMAX_RESNET18, CORRUPTIONS, EXTRA, Reference
+from .variants import accuracy, imagenet_r, imagenet_sketch, imagenet_v2, stylized_imagenet
 
 __all__ = [
     "ALEXNET",
@@ -28,6 +29,7 @@ __all__ = [
     "Judge",
     "Probe",
     "Reference",
+    "accuracy",
     "by_category",
     "cifar_c",
     "corruption_error",
@@ -35,6 +37,10 @@ __all__ = [
     "cues",
     "decisions",
     "imagenet_c",
+    "imagenet_r",
+    "imagenet_sketch",
+    "imagenet_v2",
     "shape_bias",
+    "stylized_imagenet",
     "tiny_imagenet_c",
 ]

@@ -1,0 +1,161 @@
+"""Other images of ImageNet's classes: drawn and painted (ImageNet-R), sketched, taken anew (V2), and stylized."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data import ImageFolder
+from ...data.base import File
+from ..imagenet import IMAGENET_R, WNIDS
+from .heads import Answers, Judge
+from .sets import Part, class_of, counted, lost
+
+#: What the names of ImageNet-V2's three folders contain.
+V2_VARIANTS = ("matched-frequency", "threshold0.7", "top-images")
+
+
+class ClassFolder(ImageFolder):
+    """A folder for each of ImageNet's classes, n01440764 and so on, as it was published: nothing is turned.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: folders of other names.
+    """
+
+    def __init__(self, root: File) -> None:
+        super().__init__(root, exif=False)
+        known = set(WNIDS)
+        if others := [name for name in self.classes if name not in known]:
+            hint = "; numbers are ImageNet-V2's, which imagenet_v2 reads" if others[0].isdecimal() else ""
+            raise ValueError(f"{self.root}: the folder {others[0]!r} is none of ImageNet's, such as {WNIDS[0]}{hint}")
+
+
+class ImageNetV2(ImageFolder):
+    """ImageNet-V2, whose folders are called by numbers of classes, 0 to 999. Classes here are ImageNet's names.
+
+    Read by their order, as text has it, 10 would be class 2.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: folders of other names.
+    """
+
+    def __init__(self, root: File) -> None:
+        super().__init__(root, exif=False)
+        for name in self.classes:
+            if not (name.isascii() and name.isdecimal() and int(name) < len(WNIDS)):
+                raise ValueError(
+                    f"{self.root}: the folder {name!r} is none of ImageNet-V2's, which are numbers from 0 to 999"
+                )
+        numbers = [int(name) for name in self.classes]
+        if len(set(numbers)) != len(numbers):
+            raise ValueError(f"{self.root}: two folders of one number, as 1 and 01; a folder is a class")
+        self.classes = [WNIDS[number] for number in numbers]
+
+
+def accuracy(answers: Answers) -> dict[str, Any]:
+    """The share of right answers in per cent: of all images, the mean of the classes' own, and counts for each class.
+
+    Args:
+        answers: as of a `Judge`.
+
+    Returns:
+        "n", "top1", "mean_per_class" over the classes that have images, and "classes", each with n and right.
+    """
+    right = answers.given == answers.targets
+    each = {}
+    for target in np.unique(answers.targets).tolist():
+        own = answers.targets == target
+        name = str(target) if answers.classes is None else answers.classes[target]
+        each[name] = {"n": int(own.sum()), "right": int(right[own].sum())}
+    shares = [one["right"] / one["n"] for one in each.values()]
+    return {
+        "n": len(right),
+        "top1": 100 * float(right.mean()),
+        "mean_per_class": 100 * sum(shares) / len(shares),
+        "classes": each,
+    }
+
+
+def imagenet_r(judge: Judge, root: File, *, imagenet: File | None = None) -> dict[str, Any]:
+    """The accuracy on ImageNet-R, among its 200 classes.
+
+    Args:
+        judge: a `Classifier` or a `Probe`; scores of other classes do not count.
+        root: the folder `imagenet-r`.
+        imagenet: ImageNet's `val`, whose images of the same classes are then answered among the same 200.
+
+    Returns:
+        As of `accuracy`, with "ways", the head, images that could not be read; and with `imagenet` also "imagenet_top1",
+        and "gap", by how much that is better.
+
+    Raises:
+        OSError, ValueError: a folder of another layout, an image that cannot be read, a class that the head does not know.
+    """
+    images = ClassFolder(root)
+    if others := [name for name in images.classes if name not in IMAGENET_R]:
+        raise ValueError(f"{images.root}: the folder {others[0]!r} is none of ImageNet-R's 200 classes")
+    sets: list[ImageFolder | Part] = [images]
+    if imagenet is not None:
+        clean = ClassFolder(imagenet)
+        kept = [i for i in range(len(clean)) if class_of(clean.name(i)) in images.classes]
+        if not kept:
+            raise ValueError(f"{clean.root}: no image of the classes of {images.root}")
+        sets.append(Part(clean, kept))
+    found = judge.answers(sets, among=IMAGENET_R)
+    told = {
+        "set": "ImageNet-R",
+        **counted(images.root, len(images), 30_000),
+        **accuracy(found[0]),
+        "ways": sum(name in IMAGENET_R for name in judge.classes or ()),
+        **judge.describe(),
+        **lost({name: why for answers in found for name, why in answers.left_out.items()}),
+        "reference": "none: an accuracy among the set's 200 classes",
+    }
+    if len(found) > 1:
+        told["imagenet_top1"] = accuracy(found[1])["top1"]
+        told["gap"] = told["imagenet_top1"] - told["top1"]
+    return told
+
+
+def imagenet_sketch(judge: Judge, root: File) -> dict[str, Any]:
+    """The accuracy on ImageNet-Sketch, `sketch/n01440764/*.JPEG`, among all classes of the head. It has near duplicates.
+
+    Args, Returns, Raises: as of `imagenet_r`.
+    """
+    return _measured(judge, "ImageNet-Sketch", ClassFolder(root), 50_889)
+
+
+def imagenet_v2(judge: Judge, root: File) -> dict[str, Any]:
+    """The accuracy on one of ImageNet-V2's three variants, which the folder's name tells as "variant"; None where it does not.
+
+    Args, Returns, Raises: as of `imagenet_r`.
+    """
+    images = ImageNetV2(root)
+    name = Path(images.root).resolve().name
+    variant = next((variant for variant in V2_VARIANTS if variant in name), None)
+    return {**_measured(judge, "ImageNet-V2", images, 10_000), "variant": variant}
+
+
+def stylized_imagenet(judge: Judge, root: File) -> dict[str, Any]:
+    """The accuracy on Stylized-ImageNet's `val`. Styles are drawn where it is made, so that no two groups have the same images.
+
+    Args, Returns, Raises: as of `imagenet_r`.
+    """
+    return _measured(judge, "Stylized-ImageNet", ClassFolder(root), 50_000)
+
+
+def _measured(judge: Judge, title: str, images: ImageFolder, published: int) -> dict[str, Any]:
+    (answers,) = judge.answers([images])
+    return {
+        "set": title,
+        **counted(images.root, len(images), published),
+        **accuracy(answers),
+        "ways": len(judge.classes or ()),
+        **judge.describe(),
+        **lost(answers.left_out),
+        "reference": "none: an accuracy",
+    }
