@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -259,6 +260,40 @@ def test_what_is_wrong_with_a_folder_of_categories_is_said(tmp_path):
     nowhere = robustness.Classifier(lambda batch: np.full((len(batch), 1000), np.nan, np.float32), preprocessing=RULE)
     with pytest.raises(ValueError, match="model: scores that are not finite"):
         robustness.cue_conflict(nowhere, root)
+
+
+#: The same source, raw-data/edge-experiment* and silhouette-filled-experiment*: how many of 160 were right.
+RIGHT = {"edges": {"ResNet-50": 29, "ResNet-50 on SIN": 78}, "silhouettes": {"ResNet-50": 87, "ResNet-50 on SIN": 71}}
+
+
+@pytest.mark.parametrize("kind", RIGHT)
+def test_edges_and_silhouettes(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    for n_right in RIGHT[kind].values():
+        root = tmp_path / str(n_right)
+        right = rng.permutation(160) < n_right
+        # Each of 16 categories has ten, and what is not right is the category after it.
+        for i, ok in enumerate(right):
+            save(root / NAMES[i // 10] / f"{NAMES[i // 10]}{1 + i % 10}.png", (i // 10 + (not ok)) % 16)
+        net = robustness.Classifier(seeing([robustness.CATEGORIES[name][0] for name in NAMES]), preprocessing=RULE)
+        found = robustness.outlines(net, root, kind)
+        assert (found["set"], found["n"], found["ways"], found["n_outside"]) == (kind, 160, 16, 0)
+        assert found["top1"] == pytest.approx(found["mean_per_class"]) == pytest.approx(100 * n_right / 160)
+        by_category = right.reshape(16, 10).sum(1)
+        assert found["categories"] == {
+            name: {"n": 10, "right": n} for name, n in zip(NAMES, by_category.tolist(), strict=True)
+        }
+    train = Features(np.eye(64, dtype=np.float32)[[1, 7] * 4], [0, 1] * 4, ["bear", "cat"])
+    for name in NAMES[2:]:
+        shutil.rmtree(root / name)
+    (root / "bear" / "bear1.png").unlink()
+    probe = robustness.Probe(features, train, preprocessing=RULE)
+    with pytest.warns(UserWarning, match="19 images, where 160 are published"):
+        found = robustness.outlines(probe, root, kind)
+    assert (found["n"], found["n_outside"], found["answered_among"]) == (9, 10, ["bear", "cat"])
+    assert found["reference"] == "none: an accuracy, whose chance is 50 %"
+    with pytest.raises(ValueError, match="kind = 'dots'"):
+        robustness.outlines(net, root, "dots")
 
 
 def unpacked(name: str, root: Path, folder: str = "") -> Path:

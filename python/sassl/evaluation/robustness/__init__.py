@@ -15,6 +15,7 @@ from .categories import CATEGORIES, by_category, decisions
 from .corruptions import cifar_c, corruption_error, imagenet_c, tiny_imagenet_c
 from .cue_conflict import cue_conflict, cues, shape_bias
 from .heads import Answers, Classifier, Judge, Probe
+from .outlines import outlines
 from .references import ALEXNET, AUGMAX_RESNET18, CORRUPTIONS, EXTRA, Reference
 from .variants import accuracy, imagenet_r, imagenet_sketch, imagenet_v2, stylized_imagenet
 
@@ -40,6 +41,7 @@ __all__ = [
     "imagenet_r",
     "imagenet_sketch",
     "imagenet_v2",
+    "outlines",
     "shape_bias",
     "stylized_imagenet",
     "tiny_imagenet_c",
