@@ -30,12 +30,17 @@ impl From<Error> for PyErr {
     }
 }
 
-/// What Python itself has raised: a fatal one as it was, another one as the cause of an error that names the image.
+/// What Python itself has raised: a fatal one as it was, with a note of the image, another one as the cause of an error that names the image.
 fn foreign(error: Error) -> Result<PyErr, Error> {
     let text = error.to_string();
     match error {
-        Error::Foreign { fatal, source, .. } => Ok(match source.downcast::<PyErr>() {
-            Ok(raised) if fatal => *raised,
+        Error::Foreign { name, fatal, source, .. } => Ok(match source.downcast::<PyErr>() {
+            Ok(raised) if fatal => {
+                // Python before 3.11 has no notes.
+                let note = format!("raised for {}", name.display());
+                let _ = Python::attach(|py| raised.value(py).call_method1("add_note", (note,)).map(|_| ()));
+                *raised
+            }
             Ok(raised) => Python::attach(|py| {
                 let named = PyValueError::new_err(text);
                 named.set_cause(py, Some(*raised));

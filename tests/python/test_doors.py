@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -151,6 +152,22 @@ def test_an_operation_stands_in_lists_draws_replays_and_is_rebuilt():
     equal = np.concatenate([(x[0][0] == y[0][0]).all((1, 2, 3)) for x, y in pairs])
     assert 2 <= equal.sum() <= 14
     assert all(np.array_equal(x[0][1], y[0][1]) for x, y in zip(made, without, strict=True))
+
+
+def test_an_error_of_an_operation_in_python_keeps_its_type_and_its_line_in_a_loader():
+    @dataclass(frozen=True)
+    class Broken(PythonOperation):
+        kind = "broken"
+
+        def __call__(self, image, seed):
+            raise KeyError("mine")
+
+    views = Views([RandomResizedCrop(8), Broken()], [RandomResizedCrop(8)])
+    with pytest.raises(KeyError, match="mine") as raised:
+        next(iter(TwoViewLoader(np.zeros((4, 9, 9, 3), np.uint8), views, 4)))
+    assert raised.traceback[-1].name == "__call__"
+    if sys.version_info >= (3, 11):
+        assert "raised for arrays[" in raised.value.__notes__[0]
 
 
 def test_a_method_an_engine_a_backbone_and_a_recipe_plug_in(tmp_path):

@@ -128,17 +128,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
     if args.demo:
         return run_demo(args)
-    for name in ("data", "out"):
-        if getattr(args, name) is None and not (name == "out" and args.dry_run and not args.resume):
-            raise ValueError(f"--{name} is missing")
-    if args.monitor_every is not None and args.monitor is None:
-        raise ValueError("--monitor-every is of a --monitor, which is missing")
-    if args.resume and args.preset is None and args.config is None:
-        args.config = args.out / "config.json"
-        if not args.config.exists():
-            raise FileNotFoundError(f"{args.out}: has no run to go on with; begin one by a preset, without --resume")
-    if (args.preset is None) == (args.config is None):
-        raise ValueError("expected either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
+    check(args)
     if args.devices is not None and (processes := several(args)) > 1:
         from ..pretraining.torch import devices
 
@@ -157,6 +147,27 @@ def run(args: argparse.Namespace) -> int:
         if is_first:
             say(str(found))
         return 0
+    return learn(args, model)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raises an error for options that do not go together; a run that goes on takes the settings of its folder."""
+    for name in ("data", "out"):
+        if getattr(args, name) is None and not (name == "out" and args.dry_run and not args.resume):
+            raise ValueError(f"--{name} is missing")
+    if args.monitor_every is not None and args.monitor is None:
+        raise ValueError("--monitor-every is of a --monitor, which is missing")
+    if args.resume and args.preset is None and args.config is None:
+        args.config = args.out / "config.json"
+        if not args.config.exists():
+            raise FileNotFoundError(f"{args.out}: has no run to go on with; begin one by a preset, without --resume")
+    if (args.preset is None) == (args.config is None):
+        raise ValueError("expected either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
+
+
+def learn(args: argparse.Namespace, model: pretraining.Pretraining) -> int:
+    """The run and its backbone; the exit code."""
+    is_first = model.engine.ranks.rank == 0
     if is_first:
         tell(str(model.config))
     backbone = args.out / "backbone.safetensors"

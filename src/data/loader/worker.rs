@@ -266,7 +266,7 @@ impl Shared {
         let (index, image, target) = self.loader.image(&self.order, job.share.first + row, &region)?;
         let params = views.sample(key, (image.height, image.width), (row, job.share.images));
         let z = match encode {
-            true => views.encode(image.view(), &params).map_err(|error| self.named(index, &error))?,
+            true => views.encode(image.view(), &params).map_err(|error| self.named(index, error))?,
             false => vec![],
         };
         Ok(Slot { index, target, image, params, z })
@@ -280,7 +280,7 @@ impl Shared {
             Makes::Crops => (views.crop(image.view(), params, batch, out), params.clone()),
             Makes::Views | Makes::Regions => (views.apply(image.view(), params, batch, out), vec![]),
         };
-        done.map_err(|error| self.named(index, &error))?;
+        done.map_err(|error| self.named(index, error))?;
         drop(job.finished[place].set(Finished { index, target, name: source.name(index), params, region: None }));
         Ok(())
     }
@@ -296,8 +296,17 @@ impl Shared {
     }
 
     /// An error of an image with its name.
-    fn named(&self, index: usize, error: &Error) -> Error {
-        Error::image(self.loader.source.name(index), error.to_string())
+    fn named(&self, index: usize, error: Error) -> Error {
+        let mut image = self.loader.source.name(index);
+        match error {
+            // It stays what the function raised.
+            Error::Foreign { name, reason, fatal, source } => {
+                image.push(": ");
+                image.push(name);
+                Error::Foreign { name: image.into(), reason, fatal, source }
+            }
+            error => Error::image(image, error.to_string()),
+        }
     }
 }
 
