@@ -2,7 +2,7 @@
 //! same channel stands in the same lane again.
 #![allow(unsafe_code)]
 use super::{Extent, FeatureMap, Isa, Norm, Sums};
-use crate::kernels::isa::{Kernel, LaneExtents, Lanes, MOST_LANES, period};
+use crate::kernels::isa::{Kernel, LaneExtents, Lanes, MOST_LANES, period, prefetch};
 
 pub(super) fn sums(isa: Isa, map: &FeatureMap, sums: &mut Sums) {
     isa.dispatch(Measure { map, sums });
@@ -81,6 +81,8 @@ impl Kernel for Measure<'_> {
                 let mut add = |repeat: usize, i: usize| {
                     let at = repeat * period + lane;
                     debug_assert!(at + L::N <= row.len());
+                    // The next row: caches foresee rows from end to end, not lane by lane.
+                    prefetch(row.as_ptr().wrapping_add(map.stride() + at));
                     // SAFETY: `lane + N <= period` and `(repeat + 1) * period <= row.len()`.
                     four[i].add(unsafe { L::load(row.as_ptr().add(at)) });
                 };
@@ -132,28 +134,28 @@ impl<const ADD: bool> Kernel for Affine<'_, ADD> {
         for y in 0..input.height() {
             let (input, out) = (input.row(y), out.row_mut(y));
             let n = input.len().min(out.len());
-            for lane in (0..period.min(n)).step_by(L::N) {
-                // SAFETY: both have `period` floats, and `lane + N` is at most that.
-                let (by, plus) = unsafe { (L::load(scale.as_ptr().add(lane)), L::load(shift.as_ptr().add(lane))) };
-                for at in (lane..n).step_by(period) {
-                    let used = (n - at).min(L::N);
-                    // SAFETY: both rows have the floats from `at` to `at + used`.
-                    unsafe {
-                        let (from, to) = (input.as_ptr().add(at), out.as_mut_ptr().add(at));
-                        let some = |from| if used == L::N { L::load(from) } else { L::load_some(from, 0..used) };
-                        let x = some(from).mul_add(by, plus);
-                        let x = match ADD {
-                            false => x.max(L::splat(0.0)),
-                            true => x.mul_add(L::splat(1.0), some(to)),
-                        };
-                        match used == L::N {
-                            true => x.store(to),
-                            false => x.store_some(to, 0..used),
-                        }
-                        if ADD {
-                            // Read back, as lanes beyond `used` are no numbers of the map.
-                            extents.add(if used == L::N { x } else { some(to) });
-                        }
+            // From end to end, as the caches foresee it, though scale and shift are loaded again and again.
+            let mut lanes = (0..period).step_by(L::N).cycle();
+            for at in (0..n).step_by(L::N) {
+                let (used, lane) = ((n - at).min(L::N), lanes.next().unwrap_or(0));
+                // SAFETY: scale and shift have `period` floats, and `lane + N` is at most that; both rows have those from `at` to
+                // `at + used`.
+                unsafe {
+                    let (by, plus) = (L::load(scale.as_ptr().add(lane)), L::load(shift.as_ptr().add(lane)));
+                    let (from, to) = (input.as_ptr().add(at), out.as_mut_ptr().add(at));
+                    let some = |from| if used == L::N { L::load(from) } else { L::load_some(from, 0..used) };
+                    let x = some(from).mul_add(by, plus);
+                    let x = match ADD {
+                        false => x.max(L::splat(0.0)),
+                        true => x.mul_add(L::splat(1.0), some(to)),
+                    };
+                    match used == L::N {
+                        true => x.store(to),
+                        false => x.store_some(to, 0..used),
+                    }
+                    if ADD {
+                        // Read back, as lanes beyond `used` are no numbers of the map.
+                        extents.add(if used == L::N { x } else { some(to) });
                     }
                 }
             }

@@ -11,7 +11,7 @@ mod words;
 use super::{FeatureMap, Isa, MapView, Place};
 use crate::kernels::inference::layer_shape::{Activation, Shape};
 use crate::kernels::isa::winograd::{IN, OUT, PLACES, of_inputs, of_sums};
-use crate::kernels::isa::{Extent, LaneExtents, Lanes, MOST_LANES};
+use crate::kernels::isa::{Extent, LaneExtents, Lanes, MOST_LANES, prefetch};
 use crate::kernels::threads::idle::Reusable;
 pub(super) use floats::Floats;
 use std::ops::Range;
@@ -255,6 +255,10 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
                 let value_at = view.data.as_ptr().wrapping_add(from + y * view.stride + x * view.channels);
                 // SAFETY: the caller's word.
                 *value = unsafe { V::load(value_at, lanes, *zero) };
+                // The next tile begins with the last columns of this one.
+                if x >= IN - OUT {
+                    prefetch(value_at.wrapping_add(OUT * view.channels));
+                }
             }
             half.iter_mut().zip(of_inputs(values)).for_each(|(half, value)| half[x] = value);
         }
