@@ -15,6 +15,7 @@ import sassl
 from conftest import events, need
 from sassl.pretraining import History
 from sassl.pretraining.engines import Engine, Report
+from sassl.pretraining.folder import Folder
 from sassl.pretraining.loggers import CSV, KEPT, LOGGERS, Begun, Loggers, MLflow, TensorBoard, WandB, chosen, told
 
 
@@ -105,6 +106,22 @@ def test_a_logger_is_told_of_a_run(tmp_path):
     model().fit(data(12), 2, out=tmp_path, resume=True, loggers=[other], quiet=True)
     ((begun,),) = other.of("begin")
     assert (begun.step, begun.kept, begun.history) == (24, {"id": 7}, run.history)
+
+
+def test_rows_wait_for_a_checkpoint_that_knows_them(tmp_path, monkeypatch):
+    save, logger, seen = Folder.checkpoint, Kept(), []
+
+    def checkpoint(self, engine, metadata, keep):
+        if metadata["epoch"] == "2":
+            raise OSError(errno.ENOSPC, "No space left on device", "a checkpoint")
+        save(self, engine, metadata, keep)
+
+    def look(_, row):
+        seen.append(([epoch for epoch, _ in logger.of("epoch")], len(History.load(tmp_path / "log.csv"))))
+
+    monkeypatch.setattr(Folder, "checkpoint", checkpoint)
+    model().fit(data(2), 3, out=tmp_path, loggers=logger, on_epoch=look, quiet=True)
+    assert seen == [([1], 1), ([1], 1), ([1, 2, 3], 3)]
 
 
 def test_what_an_earlier_run_kept_is_not_a_new_ones(tmp_path):

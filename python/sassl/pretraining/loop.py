@@ -68,6 +68,8 @@ class Loop:
         self._unreadable: set[str] = set()
         #: Of the epoch.
         self.so_far = EpochSoFar()
+        # Of epochs that loggers have not heard of.
+        self._rows: list[dict[str, float]] = []
         # The engine of the checkpoint that the run goes on from.
         self._was: str | None = None
         # The last step's place and numbers, which are still to be looked at.
@@ -239,6 +241,7 @@ class Loop:
         row, images = self.so_far.row(epoch, done), self.so_far.images
         self.so_far = EpochSoFar()
         model.history.append(row)
+        self._rows.append(row)
         try:
             if self._monitor is not None and self._monitor.is_due(epoch, self._config.schedule.epochs, images):
                 if place:
@@ -255,8 +258,9 @@ class Loop:
                 self._monitor.forget()
             if self._folder is not None:
                 self._checkpoint(epoch + 1, 0, progress, is_last=epoch + 1 == self._config.schedule.epochs)
+            else:
+                self._tell_rows()
         progress.after_epoch(row)
-        self._loggers.epoch(epoch + 1, row)
         if self._on_epoch is not None:
             self._on_epoch(model, row)
 
@@ -299,6 +303,14 @@ class Loop:
             if is_last or self._folder.last is None:
                 raise
             progress.warn(f"no checkpoint after epoch {epoch}, batch {batch}: {error}; {self._folder.last} stays")
+            return
+        self._tell_rows()
+
+    def _tell_rows(self) -> None:
+        """Loggers hear of epochs that a checkpoint knows."""
+        rows, self._rows = self._rows, []
+        for row in rows:
+            self._loggers.epoch(int(row["epoch"]), row)
 
     def _resume(self) -> tuple[int, int]:
         """The epoch and the batch where the last checkpoint is."""
