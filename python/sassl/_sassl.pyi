@@ -574,11 +574,12 @@ class Trainer:
     """
     A method with its networks and optimizers.
     """
-    def __new__(cls, /, config: str, *, threads: "int | None" = None) -> Trainer:
+    def __new__(cls, /, config: str, *, threads: "int | None" = None, accumulate: int = 1) -> Trainer:
         """
         Args:
             config: JSON of a `sassl.pretraining.Config`; what the loop alone reads may be left out.
             threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+            accumulate: pieces of a step's rows that are taken one after another, each of whole parts of the batch for the norms.
 
         Raises:
             ValueError: a setting that cannot be.

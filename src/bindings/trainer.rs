@@ -32,15 +32,16 @@ impl Trainer {
     /// Args:
     ///     config: JSON of a `sassl.pretraining.Config`; what the loop alone reads may be left out.
     ///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+    ///     accumulate: pieces of a step's rows that are taken one after another, each of whole parts of the batch for the norms.
     ///
     /// Raises:
     ///     ValueError: a setting that cannot be.
     #[new]
-    #[pyo3(signature = (config, *, threads: "int | None" = None))]
-    fn new(py: Python<'_>, config: &str, threads: Option<isize>) -> PyResult<Self> {
+    #[pyo3(signature = (config, *, threads: "int | None" = None, accumulate=1))]
+    fn new(py: Python<'_>, config: &str, threads: Option<isize>, accumulate: usize) -> PyResult<Self> {
         let config = read_config(config)?;
         let count = self::threads(py, checked_threads(threads)?)?;
-        let core = run_on(py, "config", || train::Trainer::new(config, count))?;
+        let core = run_on(py, "config", || train::Trainer::new(config, count)?.accumulating(accumulate))?;
         let features = core.features();
         Ok(Self {
             core: Mutex::new(core),

@@ -6,8 +6,8 @@
 //! after the optimizer's step: target = tau target + (1 - tau) online
 //! ```
 use super::{
-    Forward, Learning, Materials, Method, MethodSettings, ViewPairs, backbone, check_widths, head, mean_cosine,
-    predicted,
+    Forward, Learning, Materials, Method, MethodSettings, ViewPairs, backbone, check_splits, check_widths, head,
+    mean_cosine, predicted,
 };
 use crate::error::{Error, Result};
 use crate::memory;
@@ -26,6 +26,8 @@ pub struct ByolSettings {
     pub hidden_dim: usize,
     /// Whether the last layers of both have a bias; not in the paper's code, but in lightly's.
     pub last_bias: bool,
+    /// Parts of the batch for the norms; 1.
+    pub splits: usize,
     /// What the paper's loss is multiplied by; 1, or 0.25 for the mean of two negative cosines.
     pub loss_scale: f64,
     /// tau, and how it moves.
@@ -40,15 +42,15 @@ pub struct Byol {
     online: [Network; 3],
     target: [Network; 2],
     loss_scale: f64,
+    splits: usize,
     /// tau of the step that is being made.
     tau: f64,
 }
 
-const MODE: Mode = Mode::Train { splits: 1 };
-
 impl MethodSettings for ByolSettings {
     fn check(&self) -> Result<()> {
         check_widths(&[("hidden_dim", self.hidden_dim), ("dim", self.dim)])?;
+        check_splits(self.splits)?;
         if !(self.loss_scale > 0.0 && self.loss_scale.is_finite()) {
             return Err(Error::value("loss_scale", self.loss_scale, "a number above 0; the paper's is 1"));
         }
@@ -67,7 +69,7 @@ impl MethodSettings for ByolSettings {
     /// The target begins as the online network; the paper's code draws it anew.
     fn make(&self, mut materials: Materials) -> Result<Box<dyn Method>> {
         self.check()?;
-        let &Self { dim, hidden_dim, last_bias, loss_scale, encoder_momentum, .. } = self;
+        let &Self { dim, hidden_dim, last_bias, splits, loss_scale, encoder_momentum, .. } = self;
         let (norm, last) = (Hidden::BatchNorm { bias: true }, Last::Linear { bias: last_bias });
         let features = materials.backbone.features();
         let online = [
@@ -76,26 +78,43 @@ impl MethodSettings for ByolSettings {
             head(&mut materials, &[dim, hidden_dim, dim], norm, last)?,
         ];
         let target = [online[0].frozen()?, online[1].frozen()?];
-        Ok(Box::new(Byol { online, target, loss_scale, tau: encoder_momentum }))
+        Ok(Box::new(Byol { online, target, loss_scale, splits, tau: encoder_momentum }))
     }
 }
 
 impl Byol {
     fn target(&self, x: &Tensor) -> Result<Tensor> {
-        let [backbone, projector] = &self.target;
-        Ok(projector.forward(&backbone.forward(x, MODE)?, MODE)?.detach())
+        let ([backbone, projector], mode) = (&self.target, self.mode());
+        Ok(projector.forward(&backbone.forward(x, mode)?, mode)?.detach())
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Train { splits: self.splits }
     }
 }
 
 impl Method for Byol {
-    fn forward(&mut self, views: &ViewPairs, tau: f64) -> Result<Forward> {
+    fn splits(&self) -> usize {
+        self.splits
+    }
+
+    fn begin(&mut self, _: &ViewPairs, tau: f64) -> Result<()> {
         self.tau = tau;
+        Ok(())
+    }
+
+    fn represent(&self, views: &ViewPairs, _: usize) -> Result<Vec<Tensor>> {
         let (left, right) = (views.left()?, views.right()?);
-        let [features, projections, prediction] = predicted(&self.online, &left)?;
-        let one = loss(&prediction, &self.target(&right)?)?;
-        let [_, _, prediction] = predicted(&self.online, &right)?;
-        let other = loss(&prediction, &self.target(&left)?)?;
-        Ok(Forward { loss: ((one + other)? * self.loss_scale)?, features, projections, watched: vec![] })
+        let [features, projections, of_left] = predicted(&self.online, &left, self.mode())?;
+        let right_target = self.target(&right)?;
+        let [_, _, of_right] = predicted(&self.online, &right, self.mode())?;
+        Ok(vec![features, projections, of_left, right_target, of_right, self.target(&left)?])
+    }
+
+    fn loss(&self, rows: &[Tensor]) -> Result<Forward> {
+        let [features, projections, of_left, right_target, of_right, left_target] = rows else { panic!("other rows") };
+        let loss = ((loss(of_left, right_target)? + loss(of_right, left_target)?)? * self.loss_scale)?;
+        Ok(Forward::new(loss, features, projections, vec![]))
     }
 
     fn after_update(&mut self) -> Result<()> {

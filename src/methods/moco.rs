@@ -13,7 +13,7 @@ use super::{
     Forward, Learning, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_temperature,
     check_widths, head, info_nce, normalized,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::memory;
 use crate::nn::{Hidden, Last, Mode, Network, change, normal};
 use crate::optim::{Averaging, ema, whole};
@@ -121,16 +121,36 @@ impl Moco {
     /// Keys of shuffled images, in the order of the images again.
     fn keys(&self, x: &Tensor, view: u64) -> Result<Tensor> {
         let mode = Mode::Train { splits: self.settings.splits };
-        let keys = |x: &Tensor| self.key[1].forward(&self.key[0].forward(x, mode)?, mode);
+        let keys =
+            |x: &Tensor| self.by_pieces(x, |x| Ok(self.key[1].forward(&self.key[0].forward(x, mode)?, mode)?.detach()));
         if self.settings.splits == 1 {
-            return normalized(&keys(x)?.detach());
+            return normalized(&keys(x)?);
         }
         let n = x.dim(0)?;
         let order = key_order(self.seed, self.steps, view, n);
         let mut back = vec![0; n];
         order.iter().enumerate().for_each(|(at, &image)| back[image as usize] = at as u32);
         let shuffled = x.index_select(&Tensor::from_vec(order, n, &Device::Cpu)?, 0)?;
-        normalized(&keys(&shuffled)?.index_select(&Tensor::from_vec(back, n, &Device::Cpu)?, 0)?.detach())
+        normalized(&keys(&shuffled)?.index_select(&Tensor::from_vec(back, n, &Device::Cpu)?, 0)?)
+    }
+
+    /// What the key network makes of rows, one piece of them after the other, where a batch comes in pieces.
+    fn by_pieces(&self, x: &Tensor, make: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let pieces = self.key[0].pieces();
+        if pieces == 1 {
+            return make(x);
+        }
+        let size = x.dim(0)? / pieces;
+        let mut made = vec![];
+        for piece in 0..pieces {
+            self.key.iter().for_each(Network::next_piece);
+            made.push(make(&x.narrow(0, piece * size, size)?)?);
+        }
+        for network in &self.key {
+            network.end_pieces(true);
+            network.begin_pieces(pieces);
+        }
+        Ok(Tensor::cat(&made, 0)?)
     }
 
     /// Takes keys in where the oldest are, of any number: from the queue's end it goes on at its beginning.
@@ -147,32 +167,44 @@ impl Moco {
 }
 
 impl Method for Moco {
-    fn check_batch(&self, batch: usize) -> Result<()> {
-        let splits = self.settings.splits;
-        if !batch.is_multiple_of(splits) || batch / splits < 2 {
-            let remedy = format!("the batch of {batch} in parts of one size, of at least 2 images");
-            return Err(Error::value("splits", splits, remedy));
-        }
-        Ok(())
+    fn splits(&self) -> usize {
+        self.settings.splits
     }
 
-    fn forward(&mut self, views: &ViewPairs, m: f64) -> Result<Forward> {
+    fn begin(&mut self, views: &ViewPairs, m: f64) -> Result<()> {
         for (key, query) in self.key.iter().zip(&self.query) {
             query.read(|query| key.change(|key| ema(key, query, m)))??;
         }
-        let &MocoSettings { temperature, symmetric, .. } = &self.settings;
-        let (left, right) = (views.left()?, views.right()?);
-        let ((features, projections), of_right) = (self.queries(&left)?, self.keys(&right, 1)?);
-        let (mut loss, mut accuracy) = info_nce(&projections, &of_right, &self.queue, temperature)?;
-        self.new.clear();
-        if symmetric {
-            let ((_, q), of_left) = (self.queries(&right)?, self.keys(&left, 0)?);
-            let (other, second) = info_nce(&q, &of_left, &self.queue, temperature)?;
-            (loss, accuracy) = ((loss + other)?, (accuracy + second) / 2.0);
-            self.new.push(of_left);
-        }
+        let of_right = self.keys(&views.right()?, 1)?;
+        self.new = if self.settings.symmetric { vec![self.keys(&views.left()?, 0)?] } else { vec![] };
         self.new.push(of_right);
-        Ok(Forward { loss, features, projections, watched: vec![("queue_accuracy", accuracy)] })
+        Ok(())
+    }
+
+    fn represent(&self, views: &ViewPairs, first: usize) -> Result<Vec<Tensor>> {
+        let (features, q) = self.queries(&views.left()?)?;
+        let mut rows = vec![features, q];
+        if self.settings.symmetric {
+            rows.push(self.queries(&views.right()?)?.1);
+        }
+        for keys in &self.new {
+            rows.push(keys.narrow(0, first, views.images())?);
+        }
+        Ok(rows)
+    }
+
+    fn loss(&self, rows: &[Tensor]) -> Result<Forward> {
+        let loss = |q, keys| info_nce(q, keys, &self.queue, self.settings.temperature);
+        let (features, projections) = (&rows[0], &rows[1]);
+        let (loss, accuracy) = match rows {
+            [_, left, right, of_left, of_right] => {
+                let ((one, first), (other, second)) = (loss(left, of_right)?, loss(right, of_left)?);
+                ((one + other)?, (first + second) / 2.0)
+            }
+            [_, left, of_right] => loss(left, of_right)?,
+            _ => panic!("other rows"),
+        };
+        Ok(Forward::new(loss, features, projections, vec![("queue_accuracy", accuracy)]))
     }
 
     fn learning(&self) -> Vec<Learning<'_>> {

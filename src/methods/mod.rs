@@ -96,6 +96,14 @@ impl ViewPairs {
         &self.0
     }
 
+    /// So many pairs from one on.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn part(&self, first: usize, n: usize) -> Result<Self> {
+        Ok(Self(Tensor::cat(&[self.left()?.narrow(0, first, n)?, self.right()?.narrow(0, first, n)?], 0)?))
+    }
+
     /// Those of the query's or the online network.
     ///
     /// # Errors
@@ -126,6 +134,13 @@ pub struct Forward {
     pub watched: Vec<(&'static str, f32)>,
 }
 
+impl Forward {
+    /// Of a loss of such rows.
+    pub fn new(loss: Tensor, features: &Tensor, projections: &Tensor, watched: Vec<(&'static str, f32)>) -> Self {
+        Self { loss, features: features.clone(), projections: projections.clone(), watched }
+    }
+}
+
 /// A network that learns, and at which rate.
 #[derive(Clone, Copy)]
 pub struct Learning<'a> {
@@ -148,22 +163,49 @@ impl<'a> Learning<'a> {
 
 /// A method with its networks.
 pub trait Method: Send + Sync {
+    /// Parts of the batch for the norms.
+    fn splits(&self) -> usize;
+
     /// Whether steps of so many images can be.
     ///
     /// # Errors
     /// They cannot.
     fn check_batch(&self, batch: usize) -> Result<()> {
+        let splits = self.splits();
+        if splits > 1 && (!batch.is_multiple_of(splits) || batch / splits < 2) {
+            let remedy = format!("the batch of {batch} in parts of one size, of at least 2 images");
+            return Err(Error::value("splits", splits, remedy));
+        }
         if batch < 2 {
             return Err(Error::value("batch_size", batch, "at least 2: batch norm and negatives take other images"));
         }
         Ok(())
     }
 
-    /// The loss of two views, the first part of a step. `m` is how far a momentum encoder, where there is one, stays what it is.
+    /// What comes before all else in a step: momentum encoders follow, and make what has no gradient and is of all rows together.
+    /// `m` is how far a momentum encoder, where there is one, stays what it is.
     ///
     /// # Errors
     /// A batch that does not fit, or candle's.
-    fn forward(&mut self, views: &ViewPairs, m: f64) -> Result<Forward>;
+    fn begin(&mut self, _views: &ViewPairs, m: f64) -> Result<()>;
+
+    /// What the loss is made of, a row for each pair of views: the left views' features first, and then their projections. These are
+    /// all pairs of the step, or those from `first` on.
+    ///
+    /// # Errors
+    /// candle's.
+    fn represent(&self, views: &ViewPairs, first: usize) -> Result<Vec<Tensor>>;
+
+    /// The loss of such rows.
+    ///
+    /// # Errors
+    /// candle's.
+    fn loss(&self, rows: &[Tensor]) -> Result<Forward>;
+
+    /// Whether the loss is the mean of what each row has by itself.
+    fn by_rows(&self) -> bool {
+        true
+    }
 
     /// What comes after the optimizers have updated the networks that learn, the last part of a step.
     ///
@@ -225,6 +267,11 @@ fn check_count(name: &str, n: usize, most: usize) -> Result<()> {
     }
 }
 
+/// A batch has its parts by its rows: [`Method::check_batch`].
+fn check_splits(splits: usize) -> Result<()> {
+    check_count("splits", splits, usize::MAX)
+}
+
 fn check_temperature(temperature: f64) -> Result<()> {
     match temperature > 0.0 && temperature.is_finite() {
         true => Ok(()),
@@ -246,9 +293,8 @@ fn head(materials: &mut Materials, sizes: &[usize], hidden: Hidden, last: Last) 
     Network::new(Arc::new(body), layout, materials.generator)
 }
 
-/// Features, projections and predictions of backbone, projector and predictor, with norms over the whole batch.
-fn predicted([backbone, projector, predictor]: &[Network; 3], x: &Tensor) -> Result<[Tensor; 3]> {
-    let mode = Mode::Train { splits: 1 };
+/// Features, projections and predictions of backbone, projector and predictor.
+fn predicted([backbone, projector, predictor]: &[Network; 3], x: &Tensor, mode: Mode) -> Result<[Tensor; 3]> {
     let features = backbone.forward(x, mode)?;
     let projections = projector.forward(&features, mode)?;
     let predictions = predictor.forward(&projections, mode)?;

@@ -4,13 +4,16 @@
 //! z = g(f(x)) of both views in one batch, normalized
 //! loss = -log exp(z_i z_j / T) / sum over k != i of exp(z_i z_k / T), on average over all i, j the other view of i
 //! ```
+//!
+//! A part of the batch for the norms has both views of its images, as a device has that is one of several.
 use super::{
-    Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count,
+    Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_splits,
     check_temperature, check_widths, head, nt_xent,
 };
 use crate::error::Result;
 use crate::memory;
 use crate::nn::{Hidden, Last, Mode, Network};
+use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
 /// The settings.
@@ -25,6 +28,8 @@ pub struct SimClrSettings {
     pub layers: usize,
     /// T; 0.1.
     pub temperature: f64,
+    /// Parts of the batch for the norms; 1.
+    pub splits: usize,
 }
 
 /// The method.
@@ -34,12 +39,11 @@ pub struct SimClr {
     projector: Network,
 }
 
-const MODE: Mode = Mode::Train { splits: 1 };
-
 impl MethodSettings for SimClrSettings {
     fn check(&self) -> Result<()> {
         check_widths(&[("hidden_dim", self.hidden_dim), ("dim", self.dim)])?;
         check_count("layers", self.layers, MOST_LAYERS)?;
+        check_splits(self.splits)?;
         check_temperature(self.temperature)
     }
 
@@ -68,16 +72,50 @@ impl MethodSettings for SimClrSettings {
 }
 
 impl Method for SimClr {
-    fn forward(&mut self, views: &ViewPairs, _: f64) -> Result<Forward> {
-        let features = self.backbone.forward(views.both(), MODE)?;
-        let z = self.projector.forward(&features, MODE)?;
-        let (loss, accuracy) = nt_xent(&z, self.settings.temperature)?;
-        let [features, projections] = [features, z].map(|rows| rows.narrow(0, 0, views.images()));
-        let watched = vec![("contrastive_accuracy", accuracy)];
-        Ok(Forward { loss, features: features?, projections: projections?, watched })
+    fn splits(&self) -> usize {
+        self.settings.splits
+    }
+
+    fn begin(&mut self, _: &ViewPairs, _: f64) -> Result<()> {
+        Ok(())
+    }
+
+    fn represent(&self, views: &ViewPairs, _: usize) -> Result<Vec<Tensor>> {
+        let (mode, n) = (Mode::Train { splits: self.settings.splits }, views.images());
+        let parts = self.settings.splits / self.backbone.pieces();
+        let order = if parts == 1 { None } else { Some(by_parts(n, parts)?) };
+        let x =
+            order.as_ref().map_or_else(|| Ok(views.both().clone()), |[order, _]| views.both().index_select(order, 0));
+        let features = self.backbone.forward(&x?, mode)?;
+        let z = self.projector.forward(&features, mode)?;
+        let back = |rows: Tensor| order.as_ref().map_or(Ok(rows.clone()), |[_, back]| rows.index_select(back, 0));
+        let (features, z) = (back(features)?, back(z)?);
+        Ok(vec![features.narrow(0, 0, n)?, z.narrow(0, 0, n)?, z.narrow(0, n, n)?])
+    }
+
+    fn loss(&self, rows: &[Tensor]) -> Result<Forward> {
+        let [features, left, right] = rows else { panic!("other rows") };
+        let (loss, accuracy) = nt_xent(&Tensor::cat(&[left, right], 0)?, self.settings.temperature)?;
+        Ok(Forward::new(loss, features, left, vec![("contrastive_accuracy", accuracy)]))
+    }
+
+    fn by_rows(&self) -> bool {
+        false
     }
 
     fn learning(&self) -> Vec<Learning<'_>> {
         vec![Learning::new("backbone", &self.backbone), Learning::new("projector", &self.projector)]
     }
+}
+
+/// The order of `2 n` views in which each part has its left ones and then its right ones, and the way back.
+fn by_parts(n: usize, parts: usize) -> Result<[Tensor; 2]> {
+    let size = n / parts;
+    let order =
+        (0..parts).flat_map(|part| (0..2).flat_map(move |view| view * n + part * size..view * n + (part + 1) * size));
+    let order: Vec<u32> = order.map(|row| row as u32).collect();
+    let mut back = vec![0; 2 * n];
+    order.iter().enumerate().for_each(|(at, &row)| back[row as usize] = at as u32);
+    let tensor = |rows| Tensor::from_vec(rows, 2 * n, &Device::Cpu);
+    Ok([tensor(order)?, tensor(back)?])
 }

@@ -7,12 +7,13 @@
 //!
 //! The predictor h keeps the largest learning rate, where f and g follow the schedule (section 3, "Predictor").
 use super::{
-    Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_widths,
-    head, mean_cosine, predicted,
+    Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_splits,
+    check_widths, head, mean_cosine, predicted,
 };
 use crate::error::Result;
 use crate::memory;
-use crate::nn::{Hidden, Last, Network};
+use crate::nn::{Hidden, Last, Mode, Network};
+use candle_core::Tensor;
 use serde::Deserialize;
 
 /// The settings.
@@ -27,6 +28,8 @@ pub struct SimSiamSettings {
     pub layers: usize,
     /// Values between the predictor's two layers; 512.
     pub predictor_dim: usize,
+    /// Parts of the batch for the norms; 1.
+    pub splits: usize,
     /// Whether the predictor's rate stays, instead of following the schedule.
     pub fix_predictor_lr: bool,
 }
@@ -42,7 +45,8 @@ impl MethodSettings for SimSiamSettings {
     fn check(&self) -> Result<()> {
         let &Self { dim, hidden_dim, layers, predictor_dim, .. } = self;
         check_widths(&[("dim", dim), ("hidden_dim", hidden_dim), ("predictor_dim", predictor_dim)])?;
-        check_count("layers", layers, MOST_LAYERS)
+        check_count("layers", layers, MOST_LAYERS)?;
+        check_splits(self.splits)
     }
 
     fn held(&self) -> Result<usize> {
@@ -72,12 +76,26 @@ impl MethodSettings for SimSiamSettings {
 }
 
 impl Method for SimSiam {
-    fn forward(&mut self, views: &ViewPairs, _: f64) -> Result<Forward> {
-        let [features, projections, of_left] = predicted(&self.networks, &views.left()?)?;
-        let [_, others, of_right] = predicted(&self.networks, &views.right()?)?;
-        let one = mean_cosine(&of_left, &others.detach())?;
-        let other = mean_cosine(&of_right, &projections.detach())?;
-        Ok(Forward { loss: ((one + other)? * -0.5)?, features, projections, watched: vec![] })
+    fn splits(&self) -> usize {
+        self.settings.splits
+    }
+
+    fn begin(&mut self, _: &ViewPairs, _: f64) -> Result<()> {
+        Ok(())
+    }
+
+    fn represent(&self, views: &ViewPairs, _: usize) -> Result<Vec<Tensor>> {
+        let mode = Mode::Train { splits: self.settings.splits };
+        let [features, projections, of_left] = predicted(&self.networks, &views.left()?, mode)?;
+        let [_, others, of_right] = predicted(&self.networks, &views.right()?, mode)?;
+        Ok(vec![features, projections, of_left, others, of_right])
+    }
+
+    fn loss(&self, rows: &[Tensor]) -> Result<Forward> {
+        let [features, projections, of_left, others, of_right] = rows else { panic!("other rows") };
+        let one = mean_cosine(of_left, &others.detach())?;
+        let other = mean_cosine(of_right, &projections.detach())?;
+        Ok(Forward::new(((one + other)? * -0.5)?, features, projections, vec![]))
     }
 
     fn learning(&self) -> Vec<Learning<'_>> {

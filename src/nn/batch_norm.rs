@@ -79,7 +79,7 @@ impl BatchNorm {
     ) -> Normed {
         let [gamma, beta] = self.affine(params);
         let mut y = Array::zeros(x.shape);
-        let Mode::Train { splits } = mode else {
+        let (Mode::Train { splits } | Mode::Collect { splits }) = mode else {
             let running =
                 Moments { mean: buffers[self.mean.clone()].to_vec(), var: buffers[self.var.clone()].to_vec() };
             let residual = residual.map(|residual| &residual.numbers[..]);
@@ -98,20 +98,24 @@ impl BatchNorm {
             affine.apply(engine.isa, engine.threads, x, residual, self.relu, y);
             moments.push(of_part);
         }
-        self.track(&moments, part / self.channels, buffers);
+        self.track(&moments, part / self.channels, buffers, mode);
         Normed { y, moments }
     }
 
-    /// Running statistics: those of the parts on average, variances without bias.
-    fn track(&self, moments: &[Moments], rows: usize, buffers: &mut [f32]) {
+    /// Running statistics: those of the parts on average, variances without bias; or the sums of the parts' for that.
+    fn track(&self, moments: &[Moments], rows: usize, buffers: &mut [f32], mode: Mode) {
         let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
-        let parts = moments.len() as f32;
         for c in 0..self.channels {
-            let mean: f32 = moments.iter().map(|moments| moments.mean[c]).sum::<f32>() / parts;
-            let var: f32 = moments.iter().map(|moments| moments.var[c] * unbiased).sum::<f32>() / parts;
-            let (mean_at, var_at) = (self.mean.start + c, self.var.start + c);
-            buffers[mean_at] += MOMENTUM * (mean - buffers[mean_at]);
-            buffers[var_at] += MOMENTUM * (var - buffers[var_at]);
+            let means = moments.iter().map(|moments| moments.mean[c]);
+            let vars = moments.iter().map(|moments| moments.var[c] * unbiased);
+            let (mean, var) = (self.mean.start + c, self.var.start + c);
+            if matches!(mode, Mode::Collect { .. }) {
+                means.for_each(|x| buffers[mean] += x);
+                vars.for_each(|x| buffers[var] += x);
+            } else {
+                follow(&mut buffers[mean], means.sum(), moments.len());
+                follow(&mut buffers[var], vars.sum(), moments.len());
+            }
         }
         buffers[self.batches.start] += 1.0;
     }
@@ -150,6 +154,11 @@ impl BatchNorm {
         }
         (dx, dresidual)
     }
+}
+
+/// A running statistic takes those of so many parts, of which it gets the sum.
+pub(super) fn follow(running: &mut f32, sum: f32, parts: usize) {
+    *running += MOMENTUM * (sum / parts as f32 - *running);
 }
 
 /// Numbers of a part of the batch.

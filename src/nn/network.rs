@@ -1,4 +1,5 @@
 //! A network as one operation of candle's graph: `y = body(x; parameters)`, whose gradients are made by hand.
+use super::batch_norm::follow;
 use super::{Array, ArrayRef, Layout};
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::locked;
@@ -13,6 +14,11 @@ pub enum Mode {
     /// Those of the batch in so many parts; the running ones move.
     Train {
         /// Parts of the batch, each with its own statistics; 1 for the whole.
+        splits: usize,
+    },
+    /// The same of one piece of a batch; buffers take the sums of its parts' statistics.
+    Collect {
+        /// Parts of the piece.
         splits: usize,
     },
     /// The running ones.
@@ -59,6 +65,16 @@ pub struct Network {
     params: Tensor,
     buffers: Arc<Mutex<Vec<f32>>>,
     gradient: Arc<Mutex<Option<Vec<f32>>>>,
+    pieces: Arc<Mutex<Option<Pieces>>>,
+}
+
+/// The passes of a batch whose rows come in pieces: running statistics move when all have come, as if they had come at once.
+struct Pieces {
+    count: usize,
+    /// The parts of a whole batch, and the sums over those that have come, of each pass.
+    sums: Vec<(usize, Vec<f32>)>,
+    /// The next pass of the piece that is there.
+    next: usize,
 }
 
 impl Network {
@@ -75,6 +91,7 @@ impl Network {
             params: params.as_tensor().clone(),
             buffers,
             gradient: Arc::default(),
+            pieces: Arc::default(),
         })
     }
 
@@ -85,7 +102,8 @@ impl Network {
     pub fn frozen(&self) -> Result<Self> {
         let params = self.read(|numbers| Tensor::from_slice(numbers, self.layout.len(), &Device::Cpu))??;
         let buffers = Arc::new(Mutex::new(self.buffers().clone()));
-        Ok(Self { body: self.body.clone(), layout: self.layout.clone(), params, buffers, gradient: Arc::default() })
+        let (body, layout) = (self.body.clone(), self.layout.clone());
+        Ok(Self { body, layout, params, buffers, gradient: Arc::default(), pieces: Arc::default() })
     }
 
     /// Where its tensors stand.
@@ -129,6 +147,37 @@ impl Network {
         }
     }
 
+    /// From now on the rows of a batch come in so many pieces, which consist of whole parts.
+    pub fn begin_pieces(&self, count: usize) {
+        *locked(&self.pieces) = Some(Pieces { count, sums: vec![], next: 0 });
+    }
+
+    /// The next piece comes, by the same passes as the one before it.
+    pub fn next_piece(&self) {
+        locked(&self.pieces).iter_mut().for_each(|pieces| pieces.next = 0);
+    }
+
+    /// In how many pieces a batch comes.
+    pub fn pieces(&self) -> usize {
+        locked(&self.pieces).as_ref().map_or(1, |pieces| pieces.count)
+    }
+
+    /// Batches are whole again. Running statistics have moved by all pieces, pass by pass, or stay if those were repeated.
+    pub fn end_pieces(&self, moves: bool) {
+        let pieces = locked(&self.pieces).take();
+        let mut buffers = self.buffers();
+        for (parts, sums) in pieces.into_iter().filter(|_| moves).flat_map(|pieces| pieces.sums) {
+            for buffer in self.layout.buffers() {
+                let range = buffer.range.clone();
+                if Layout::is_count(&buffer.name) {
+                    buffers[range.start] += 1.0;
+                } else {
+                    buffers[range.clone()].iter_mut().zip(&sums[range]).for_each(|(x, sum)| follow(x, *sum, parts));
+                }
+            }
+        }
+    }
+
     /// The output for a batch, `[n, height, width, channels]` or `[n, channels]`: `[n, features]`.
     ///
     /// # Errors
@@ -136,6 +185,18 @@ impl Network {
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let op = Op { network: self.clone(), mode, kept: Mutex::new(None), keep: self.params.track_op() };
         Ok(x.apply_op2(&self.params, op)?)
+    }
+}
+
+impl Pieces {
+    /// Those of the pass that begins.
+    fn sums(&mut self, parts: usize, len: usize) -> &mut [f32] {
+        let at = self.next;
+        self.next += 1;
+        if self.sums.len() == at {
+            self.sums.push((parts, vec![0.0; len]));
+        }
+        &mut self.sums[at].1
     }
 }
 
@@ -186,8 +247,15 @@ impl CustomOp2 for Op {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let x = ArrayRef { shape: shape(x_layout.dims())?, numbers: slice(x, x_layout)? };
         let params = slice(params, params_layout)?;
-        let mut buffers = self.network.buffers();
-        let mut pass = Pass { params, buffers: &mut buffers, mode: self.mode, keep: self.keep };
+        let (mut buffers, mut pieces) = (self.network.buffers(), locked(&self.network.pieces));
+        let (buffers, mode) = match (&mut *pieces, self.mode) {
+            (Some(pieces), Mode::Train { splits }) => {
+                let count = pieces.count;
+                (pieces.sums(splits, buffers.len()), Mode::Collect { splits: splits / count })
+            }
+            (_, mode) => (&mut buffers[..], mode),
+        };
+        let mut pass = Pass { params, buffers, mode, keep: self.keep };
         let (y, kept) = self.network.body.forward(&mut pass, x);
         *locked(&self.kept) = kept;
         Ok((CpuStorage::F32(y.numbers), Shape::from((y.shape[0], y.shape[1] * y.shape[2] * y.shape[3]))))

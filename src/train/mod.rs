@@ -2,6 +2,7 @@
 mod batch;
 pub mod checkpoint;
 mod config;
+mod pieces;
 mod state;
 
 pub use batch::{Batch, ChannelOrder};
@@ -48,6 +49,8 @@ pub struct Trainer {
     encoder: Box<dyn Backbone>,
     method: Box<dyn Method>,
     optimizers: Vec<Optimizer>,
+    /// In which the rows of a step come.
+    pieces: usize,
     /// In the middle of a change; still so afterwards, if a panic, Ctrl-C or an error ended it there.
     changing: bool,
 }
@@ -83,7 +86,16 @@ impl Trainer {
         let learning = method.learning().into_iter();
         let optimizers = learning.map(|learning| config.optimizer.optimizer(learning.network.layout()));
         let optimizers = optimizers.collect::<Result<_>>()?;
-        Ok(Self { config, encoder, method, optimizers, changing: false })
+        Ok(Self { config, encoder, method, optimizers, pieces: 1, changing: false })
+    }
+
+    /// The same, whose steps take so many pieces of their rows one after another, and keep what gradients need of one at a time.
+    ///
+    /// # Errors
+    /// Pieces that do not consist of whole parts of the batch for the norms.
+    pub fn accumulating(self, pieces: usize) -> Result<Self> {
+        pieces::check(pieces, self.method.splits())?;
+        Ok(Self { pieces, ..self })
     }
 
     /// Whether it is not left half changed.
@@ -142,7 +154,10 @@ impl Trainer {
         self.check_sides(&left)?;
         let views = ViewPairs::new(tensor([("left views", left), ("right views", right)])?);
         self.changing = true;
-        let Forward { loss, features, projections, mut watched } = self.method.forward(&views, rates.momentum)?;
+        // What a step that an error ended has left.
+        self.method.learning().into_iter().for_each(|learning| drop(learning.network.take_gradient()));
+        let made = pieces::forward(&mut *self.method, &views, rates.momentum, self.pieces)?;
+        let Forward { loss, features, projections, mut watched } = made;
         let value = loss.to_scalar::<f32>()?;
         if !value.is_finite() {
             self.changing = false;
@@ -151,8 +166,6 @@ impl Trainer {
         }
         watched.push(("feature_std", spread(&projections)?));
         let features = features.detach().flatten_all()?.to_vec1()?;
-        // What a step that an error ended has left.
-        self.method.learning().into_iter().for_each(|learning| drop(learning.network.take_gradient()));
         loss.backward()?;
         drop((loss, projections));
         for (learning, optimizer) in self.method.learning().into_iter().zip(&mut self.optimizers) {

@@ -98,7 +98,7 @@ impl Candle {
 
 fn sassls(threads: usize) -> Trainer {
     let config = Config {
-        method: json!({"name": "simclr", "dim": 128, "hidden_dim": 2048, "layers": 2, "temperature": TEMPERATURE}),
+        method: json!({"name": "simclr", "dim": 128, "hidden_dim": 2048, "layers": 2, "temperature": TEMPERATURE, "splits": 1}),
         backbone: json!({"name": "resnet18", "small_stem": true}),
         optimizer: OptimizerSettings::Sgd {
             momentum: 0.9,

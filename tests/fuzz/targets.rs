@@ -171,7 +171,7 @@ fn read_bank(_: &[u8], path: &Path) -> Result<()> {
 
 fn config() -> Config {
     Config {
-        method: json!({"name": "simclr", "dim": 4, "hidden_dim": 8, "layers": 2, "temperature": 0.5}),
+        method: json!({"name": "simclr", "dim": 4, "hidden_dim": 8, "layers": 2, "temperature": 0.5, "splits": 1}),
         backbone: json!({"name": "resnet18", "small_stem": true}),
         optimizer: OptimizerSettings::Sgd {
             momentum: 0.9,

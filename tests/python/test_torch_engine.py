@@ -36,6 +36,8 @@ SETTINGS = {
 }
 METHODS = {
     "simclr": {"layers": 3},
+    "simclr-split": {"splits": 4},
+    "byol-split": {"splits": 4},
     "byol": {"last_bias": True, "loss_scale": 0.5},
     "moco-v2": {},
     "moco-v2-split": {"splits": 4, "mlp": False},

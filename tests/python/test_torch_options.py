@@ -32,8 +32,13 @@ def added(monkeypatch):
 
 
 def config(method="moco-v2", **settings):
-    own = {"arch": "tiny", "input_size": 8, "dim": 8, "hidden_dim": 12, "queue_size": 64, "splits": 2, "epochs": 2}
-    own |= {"optimizer": "sgd", "batch_size": 16, "weight_decay": 1e-3}
+    own = {"arch": "tiny", "input_size": 8, "dim": 8, "hidden_dim": 12, "queue_size": 64, "epochs": 2}
+    own |= {
+        "optimizer": "sgd",
+        "batch_size": 16,
+        "weight_decay": 1e-3,
+        **({"splits": 2} if method == "moco-v2" else {}),
+    }
     base = PRESETS[method].changed(arch="tiny", optimizer="sgd")
     return base.changed(**{**{name: x for name, x in own.items() if name in base.flat()}, **settings})
 

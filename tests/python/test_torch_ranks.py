@@ -12,7 +12,7 @@ import torch  # noqa: E402
 import torch.multiprocessing as mp  # noqa: E402
 import torch_ranks  # noqa: E402
 from sassl.pretraining.torch import launch  # noqa: E402
-from torch_ranks import CASES, RESUMED, STEPS  # noqa: E402
+from torch_ranks import ACCUMULATED, CASES, REMADE, RESUMED, STEPS  # noqa: E402
 
 #: What was measured is 2e-13 at most.
 BOUND = 1e-11
@@ -41,6 +41,21 @@ def test_any_ranks_are_one_run(found, name):
     assert one[0][0]["loss"] != one[0][-1]["loss"]
     for ranks in (2, 4):
         assert apart(found[ranks][name], one) < BOUND, ranks
+
+
+@pytest.mark.parametrize("name", ACCUMULATED)
+def test_a_step_in_pieces_is_the_whole_step(found, name):
+    for ranks in (1, 2):
+        made = {key: run for key, run in found[ranks].items() if key[0] == name}
+        assert made
+        for key, run in made.items():
+            assert apart(run, found[1][name]) < BOUND, (ranks, key)
+
+
+@pytest.mark.parametrize("name", REMADE)
+def test_blocks_that_are_made_again_are_the_same_run(found, name):
+    for ranks in (1, 2):
+        assert apart(found[ranks][name, "remade"], found[1][name]) < BOUND, ranks
 
 
 @pytest.mark.parametrize("name", RESUMED)

@@ -50,13 +50,44 @@ CASES = {
     "barlow-twins": {},
     # It has other weights on each rank, and those of the first are the run's.
     "byol, of a module": {"arch": Tiny()},
+    **{f"{name}, {parts} parts": {"splits": parts} for name in ("simclr", "byol", "simsiam") for parts in (3, 8)},
     **{f"moco-v2, {parts} parts": {"splits": parts} for parts in (1, 2, 3, 4, 6, 8, 12)},
     **{f"moco-v2, {parts} parts, symmetric": {"splits": parts, "symmetric": True} for parts in (3, 8)},
 }
 #: Those that are compiled too, on two ranks, where norms across ranks are within what is.
 COMPILED = ("simclr", "barlow-twins", "moco-v2, 3 parts", "moco-v2, 8 parts")
+#: Those whose rows are taken in pieces too, on 1 and 2 ranks, and in how many.
+ACCUMULATED = {
+    "simclr, 8 parts": (4, 8),
+    "byol, 8 parts": (2, 4),
+    "simsiam, 8 parts": (2,),
+    "moco-v2, 6 parts": (3,),
+    "moco-v2, 8 parts": (2, 4),
+    "moco-v2, 8 parts, symmetric": (4,),
+}
+#: Those whose blocks are made again for the gradient, and in how many pieces.
+REMADE = {
+    "simclr": 1,
+    "byol, 3 parts": 1,
+    "moco-v2, 8 parts, symmetric": 1,
+    "moco-v2, 8 parts": 2,
+    "simclr, 8 parts": 2,
+}
 #: Those that begin on 2 ranks, and go on on 1 and on 4.
 RESUMED = ("simclr", "barlow-twins", "byol, lars", "simsiam", "moco-v2, 3 parts", "moco-v2, 8 parts, symmetric")
+
+
+class Blocks(nn.Module):
+    """The same layers as two blocks, which may be made again."""
+
+    def __init__(self):
+        super().__init__()
+        tiny = Tiny()
+        layers = (tiny.conv1, tiny.bn1), (tiny.conv2, tiny.bn2)
+        self.blocks = nn.Sequential(*(nn.Sequential(nn.Sequential(*block), nn.SiLU()) for block in layers))
+
+    def forward(self, x):
+        return self.blocks(x).mean((2, 3))
 
 
 class Wide(Tiny):
@@ -224,10 +255,12 @@ def fitted(group, folder):
     return told, last.engine.tensors()
 
 
-def compiled(name, group, backend):
+def compiled(name, group, backend, **how):
     """How far a run that is compiled is from the same one that is not."""
     told, state = trained(name, group, last=2)
-    again, other = trained(name, group, last=2, compile=backend)
+    # Graphs of other engines count for the limit of theirs.
+    torch._dynamo.reset()
+    again, other = trained(name, group, last=2, compile=backend, **how)
     losses = [abs(one["loss"] - two["loss"]) for one, two in zip(told, again, strict=True)]
     return max([*losses, *((tensor - other[key]).abs().max().item() for key, tensor in state.items())])
 
@@ -252,7 +285,7 @@ def work(index, address, folder):
     """A process of the spawn."""
     torch.set_num_threads(1)
     warnings.filterwarnings("error", module="sassl")
-    backbones.BACKBONES["resnet18"] = lambda _: Tiny()
+    backbones.BACKBONES["resnet18"] = lambda _: Blocks()
     Method.first_state = lambda *_: None
     barlow_twins()
     dist.init_process_group("gloo", init_method=address, rank=index, world_size=4)
@@ -265,9 +298,17 @@ def work(index, address, folder):
         if index >= ranks:
             continue
         found = {name: trained(name, group) for name in CASES}
+        if ranks < 4:
+            pieces = [(name, one) for name, many in ACCUMULATED.items() for one in many if one * ranks <= 8]
+            found |= {(name, one): trained(name, group, accumulate=one) for name, one in pieces}
+            remade = {"checkpointing": True}
+            found |= {(name, "remade"): trained(name, group, accumulate=one, **remade) for name, one in REMADE.items()}
         found["gather"] = gather_error(group if ranks > 1 else None)
         if ranks == 2:
             found["compiled"] = {name: compiled(name, group, "aot_eager") for name in COMPILED}
+            for how in ({"accumulate": 2}, {"checkpointing": True}):
+                named = ("moco-v2, 8 parts", *(["simclr, 8 parts"] if "accumulate" in how else []))
+                found["compiled"] |= {(name, *how): compiled(name, group, "aot_eager", **how) for name in named}
             half = {name: trained(name, group, last=2)[1] for name in RESUMED}
         held = [half]
         if ranks == 4:

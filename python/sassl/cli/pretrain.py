@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shlex
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def add(sub: argparse.ArgumentParser) -> None:
         metavar="N",
         help='processes of the torch engine on this machine, which are one run: a number, or "auto", one for each GPU',
     )
+    add_memory(sub)
     add_watching(sub)
 
 
@@ -114,6 +116,22 @@ def add_watching(sub: argparse.ArgumentParser) -> None:
         "--time-limit",
         metavar="TIME",
         help='as Slurm has it ("3:50:00"): end with a checkpoint after the last step that fits, and with exit code 75',
+    )
+
+
+def add_memory(sub: argparse.ArgumentParser) -> None:
+    """The options for a step that asks for less memory."""
+    sub.add_argument(
+        "--accumulate",
+        type=int,
+        default=1,
+        metavar="N",
+        help="take a step's rows in N pieces, each of whole --set splits",
+    )
+    sub.add_argument(
+        "--checkpointing",
+        action="store_true",
+        help="of --engine torch: keep blocks' inputs alone, and make the rest again",
     )
 
 
@@ -217,14 +235,22 @@ def begin(args: argparse.Namespace) -> pretraining.Pretraining:
     styles = None if kept is None or not kept.exists() else kept
     goes_on = args.resume and has_checkpoint(args.out)
     config = configuration(args)
-    if args.views is not None and args.engine != "torch":
-        raise ValueError(f"--views {args.views}: of --engine torch, and not of {args.engine}")
-    engine = args.engine if args.views is None else pretraining.Torch(views=args.views)
-    own = {"threads": args.threads, "engine": engine}
+    own = {"threads": args.threads, "engine": maker(args)}
     model = pretraining.Pretraining.from_config(config, styles=styles, init=not goes_on, **own)
     if args.init is not None:
         model.load_backbone(args.init)
     return model
+
+
+def maker(args: argparse.Namespace) -> Any:
+    """The engine, and how it computes."""
+    if args.views is not None and args.engine != "torch":
+        raise ValueError(f"--views {args.views}: of --engine torch, and not of {args.engine}")
+    if args.checkpointing and args.engine != "torch":
+        raise ValueError(f"--checkpointing: of --engine torch, and not of {args.engine}")
+    names, defaults = ("views", "accumulate", "checkpointing"), usual()
+    how = {name: value for name in names if (value := getattr(args, name)) != defaults[name]}
+    return partial(pretraining.ENGINES[args.engine], **how) if how else args.engine
 
 
 def run_demo(args: argparse.Namespace) -> int:
@@ -242,9 +268,10 @@ def again(args: argparse.Namespace) -> list[str]:
     words = ["sassl", "pretrain", "--data", str(args.data), "--out", str(args.out), "--resume"]
     defaults = usual()
     names = ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "time_limit", "threads", "engine")
-    for name in (*names, "devices", "views"):
+    for name in (*names, "devices", "views", "accumulate"):
         if getattr(args, name) != defaults[name]:
             words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    words += ["--checkpointing"] if args.checkpointing else []
     return words + [word for name in args.log for word in ("--log", name)]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._sassl import Trainer, backbone_names, load_checkpoint, save_checkpoint
+from ..arguments import whole
 from ..transforms.views import Views
 from . import batches
 from .config import Config
@@ -126,6 +127,14 @@ class Engine(Protocol):
     def __str__(self) -> str:
         return self.name
 
+    def how(self) -> dict[str, Any] | None:
+        """How it computes, as `memory.estimate` takes it; None: it does not tell."""
+        return None
+
+    def room(self) -> tuple[int, int] | None:
+        """Bytes of memory that are free where it computes, and all of them; None: those of the machine."""
+        return None
+
     @property
     def threads(self) -> int:
         """How many images are made at a time for it."""
@@ -191,15 +200,25 @@ class Engine(Protocol):
 
 
 class Native(Engine):
-    """The engine of this package: in Rust, on CPUs, the same to the bit on any number of threads."""
+    """The engine of this package: in Rust, on CPUs, the same to the bit on any number of threads.
+
+    Args:
+        accumulate: pieces in which rows of a step are taken, one after another, so that memory holds the activations of one;
+            each is of whole parts of the batch for norms (`splits`), and the step is the same but for rounding.
+    """
 
     name = "native"
 
-    def __init__(self, config: Config, threads: int | None = None) -> None:
+    def __init__(self, config: Config, threads: int | None = None, *, accumulate: int = 1) -> None:
         if config.backbone.family is not None:
             known = ", ".join(backbone_names())
             raise ValueError(f'arch = {config.backbone.name!r}: engine="native" has {known}; give engine="torch"')
-        self._trainer = Trainer(config.core(), threads=threads)
+        self._accumulate = whole("accumulate", accumulate, 1)
+        self._trainer = Trainer(config.core(), threads=threads, accumulate=self._accumulate)
+
+    def how(self) -> dict[str, Any]:
+        """In pieces."""
+        return {"engine": self.name, "accumulate": self._accumulate}
 
     @property
     def threads(self) -> int:
@@ -249,7 +268,7 @@ class Native(Engine):
         return self._trainer.load(path)
 
 
-#: What makes an engine.
-Maker = Callable[[Config, "int | None"], Engine]
+#: What makes an engine of settings and threads; those of `ENGINES` take how it computes by name too, as `accumulate`.
+Maker = Callable[..., Engine]
 #: All engines of this package, by name.
 ENGINES: dict[str, Maker] = {"native": Native}

@@ -15,6 +15,7 @@ from .._sassl import checkpoint_metadata, cosine_rate
 from ..data import TwoViewLoader
 from ..evaluation import Encoder
 from ..transforms.operations import size
+from . import memory
 from .batches import check_first, skip, targets
 from .config import Config
 from .engines import Engine, Rates, check_same
@@ -116,6 +117,7 @@ class Loop:
         engine, folder = self._model.engine, self._folder
         if folder is not None and folder.unlocked is not None:
             progress.warn(f"{folder.path}: not locked ({folder.unlocked}); use it in one process alone")
+        memory.check(self._config, engine, progress.warn)
         if told := stem_warning(self._config):
             progress.note(told)
         if engine.name != "native":

@@ -51,6 +51,15 @@ class MethodSettings(Checked):
         """Values of its heads and its queue on a backbone of so many features, by the settings that decide them."""
         raise NotImplementedError
 
+    @property
+    def views_learnt(self) -> int:
+        """How many views of an image are kept for gradients at a time."""
+        return 2
+
+    def similarities(self, rows: int) -> int:
+        """How many pairs of rows are compared by a loss of so many rows, if that asks for memory."""
+        return 0
+
     def momentum(self, step: int, total: int) -> float | None:
         """How far its momentum encoder stays what it is at a step of so many, counted from 0; None: it has none."""
         return None

@@ -20,6 +20,7 @@ class BYOLSettings(MomentumSettings):
         dim: values of a projection.
         hidden_dim: values between the layers of projector and predictor.
         last_bias: whether the last layers of both have a bias: not in the paper's code, but in lightly's.
+        splits: parts of the batch for norms, as several devices without synchronized norms are; 1: the whole batch.
         loss_scale: what the paper's loss, the sum of 2 - 2 cos over both directions, is multiplied by; 0.25 gives the gradient
             of the mean of two negative cosines.
     """
@@ -28,6 +29,7 @@ class BYOLSettings(MomentumSettings):
     dim: int = 256
     hidden_dim: int = 4096
     last_bias: bool = False
+    splits: int = 1
     loss_scale: float = 1.0
     encoder_momentum: float = 0.996
     encoder_momentum_schedule: str = "cosine"
@@ -35,7 +37,7 @@ class BYOLSettings(MomentumSettings):
     def check(self) -> None:
         """Whether they can be."""
         super().check()
-        for name in ("dim", "hidden_dim"):
+        for name in ("dim", "hidden_dim", "splits"):
             whole(name, getattr(self, name), 1)
         if not self.loss_scale > 0:
             raise wrong("loss_scale", self.loss_scale, "a number above 0")

@@ -50,6 +50,15 @@ class MoCoSettings(MomentumSettings):
         heads = features * ((features if self.mlp else 0) + self.dim)
         return {("dim",): heads, ("queue_size", "dim"): self.queue_size * self.dim}
 
+    @property
+    def views_learnt(self) -> int:
+        """Queries; keys have no gradient."""
+        return 2 if self.symmetric else 1
+
+    def similarities(self, rows: int) -> int:
+        """Of queries with keys."""
+        return self.views_learnt * rows * (self.queue_size + 1)
+
 
 class MoCoV2(Pretraining):
     __doc__ = "MoCo v2 (Chen et al. 2020, arXiv 2003.04297).\n" + ARGUMENTS

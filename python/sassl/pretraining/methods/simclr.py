@@ -22,6 +22,8 @@ class SimCLRSettings(MethodSettings):
         hidden_dim: values between the projector's layers.
         layers: linear layers of the projector, each with a batch norm: 2 in the paper, 3 by default in its code.
         temperature: T of the softmax.
+        splits: parts of the batch for norms, as several devices without synchronized norms are, each with both views of its
+            images; 1: the whole batch.
     """
 
     name = "simclr"
@@ -30,10 +32,11 @@ class SimCLRSettings(MethodSettings):
     hidden_dim: int = 2048
     layers: int = 2
     temperature: float = 0.1
+    splits: int = 1
 
     def check(self) -> None:
         """Whether they can be."""
-        for name in ("dim", "hidden_dim", "layers"):
+        for name in ("dim", "hidden_dim", "layers", "splits"):
             whole(name, getattr(self, name), 1)
         if not self.temperature > 0:
             raise wrong("temperature", self.temperature, "a number above 0")
@@ -42,6 +45,10 @@ class SimCLRSettings(MethodSettings):
         """Values of the projector."""
         hidden = max(0, self.layers - 2) * self.hidden_dim**2
         return {("hidden_dim", "dim", "layers"): (features + self.dim) * self.hidden_dim + hidden}
+
+    def similarities(self, rows: int) -> int:
+        """Of all views with each other."""
+        return (2 * rows) ** 2
 
 
 class SimCLR(Pretraining):

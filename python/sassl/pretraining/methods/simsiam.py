@@ -21,6 +21,7 @@ class SimSiamSettings(MethodSettings):
         hidden_dim: values between the projector's layers.
         layers: linear layers of the projector, each with a batch norm, the last norm without gamma and beta.
         predictor_dim: values between the predictor's two layers.
+        splits: parts of the batch for norms, as several devices without synchronized norms are; 1: the whole batch.
         fix_predictor_lr: whether the predictor keeps the largest rate, instead of following the schedule.
     """
 
@@ -29,11 +30,12 @@ class SimSiamSettings(MethodSettings):
     hidden_dim: int = 2048
     layers: int = 3
     predictor_dim: int = 512
+    splits: int = 1
     fix_predictor_lr: bool = True
 
     def check(self) -> None:
         """Whether they can be."""
-        for name in ("dim", "hidden_dim", "layers", "predictor_dim"):
+        for name in ("dim", "hidden_dim", "layers", "predictor_dim", "splits"):
             whole(name, getattr(self, name), 1)
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:

@@ -6,7 +6,7 @@ before_step, loss of this rank's rows, its sum over ranks, gradients, their sum 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -19,10 +19,10 @@ from ...transforms.views import Views
 from .. import batches
 from ..config import Config
 from ..engines import Alone, Engine, Rates, Report, State, check_same, together
-from . import foreign, launch, losses, optimizers, state
+from . import accumulation, foreign, launch, losses, optimizers, recomputation, state
 from .collectives import World
 from .methods import METHODS, Forward, Method
-from .norms import Parts, by_parts, running
+from .norms import Parts, by_parts, running, unmoved
 from .ranks import Processes
 from .told import Features, Told
 from .views import loading
@@ -49,6 +49,8 @@ class TorchEngine(Engine):
         ahead: bool | None = None,
         views: str | None = None,
         group: Any = None,
+        accumulate: int = 1,
+        checkpointing: bool = False,
     ) -> None:
         if config.method.name not in METHODS:
             raise ValueError(f'method = {config.method.name!r}: engine="torch" has {", ".join(METHODS)}')
@@ -73,12 +75,17 @@ class TorchEngine(Engine):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self._method = together(self.ranks, self._made)
-        self._parts = Parts(self._method.parts, self._world.rank, self._world.size)
+        accumulation.check(self._method, config.method.name, accumulate)
+        self._method.pieces = accumulate
+        self._parts = Parts(self._method.parts // accumulate, self._world.rank, self._world.size)
         by_parts(self._method, self._parts, self._world)
         check_same(self.ranks, "arch", state.shapes(self._method))
         self._method.to(self.device, dtype)
         if is_last:
             self._method.to(memory_format=torch.channels_last)
+        self._remakes = checkpointing
+        if checkpointing:
+            recomputation.wrap(self._method.backbone, config.backbone.name)
         if compile:
             for network in self._method.children():
                 network.compile(
@@ -117,6 +124,15 @@ class TorchEngine(Engine):
         """Values of a feature."""
         return self._method.features
 
+    def how(self) -> dict[str, Any]:
+        """How it computes, as `memory.estimate` takes it."""
+        own = {"accumulate": self._method.pieces, "checkpointing": self._remakes, "precision": self._precision}
+        return {"engine": self.name, **own, "ranks": self._world.size}
+
+    def room(self) -> tuple[int, int] | None:
+        """Of a GPU."""
+        return torch.cuda.mem_get_info(self.device) if self.device.type == "cuda" else None
+
     def check_batch(self, batch: int) -> None:
         """Whether it can be divided among the ranks, and as the method asks."""
         if (ranks := self._world.size) > 1 and batch % ranks:
@@ -146,13 +162,12 @@ class TorchEngine(Engine):
         self._optimizer.zero_grad(set_to_none=True)
         with self._hearing(), launch.on(self.device), self._drawing():
             method.before_step(rates.momentum)
-            with self._autocast():
-                made = method(*views)
-            made = made if isinstance(made, Forward) else Forward(made)
-            told = self._tell(made, method.batch(views[0]))
+            made = self._forward(views)
+            told = self._tell(made, len(left) * self._world.size)
             if not self._is_ahead:
                 self._look(told)
-            torch.autograd.backward(made.loss)
+            if method.pieces == 1:
+                self._backward([made.loss])
             self._world.sum_all([p.grad for p in method.parameters() if p.grad is not None])
             self._share_running()
             optimizers.set_rates(self._optimizer, rates)
@@ -167,6 +182,17 @@ class TorchEngine(Engine):
         if before is not None:
             self._look(before, changed=True)
         return Report(told.loss, told.watched, features)
+
+    def _forward(self, views: list[Tensor]) -> Forward:
+        """The result of the forward pass; where rows come in pieces, gradients are made with it."""
+        if self._method.pieces > 1:
+            return accumulation.forward(self._method, views, self._autocast, self._backward)
+        with self._autocast():
+            return Forward.of(self._method(*views))
+
+    def _backward(self, made: Sequence[Tensor], gradients: Sequence[Tensor] | None = None) -> None:
+        with unmoved(self._method) if self._remakes else nullcontext():
+            torch.autograd.backward(made, gradients)
 
     def _look(self, told: Told, changed: bool = False) -> None:
         """Whether a step's loss is finite; `changed`: weights have moved by its gradient."""

@@ -8,8 +8,10 @@ Statistics are of float32 at least; the running ones follow the mean over the pa
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from .collectives import World, all_gather, all_sum
 
 #: timm's norms that are followed by dropout and an activation, their children.
 _WITH_ACTIVATION = ("BatchNormAct2d", "SyncBatchNormAct")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,52 @@ def _check_known(norm: _BatchNorm) -> None:
         )
 
 
-def running(module: nn.Module) -> list[Tensor]:
+def running(*modules: nn.Module) -> list[Tensor]:
     """All running statistics."""
-    norms = [norm for norm in module.modules() if isinstance(norm, PartNorm)]
-    return [moment for norm in norms for moment in (norm.running_mean, norm.running_var) if moment is not None]
+    return [
+        moment for norm in _norms(modules) for moment in (norm.running_mean, norm.running_var) if moment is not None
+    ]
+
+
+def _norms(modules: Iterable[nn.Module]) -> list[PartNorm]:
+    return [norm for one in modules for norm in one.modules() if isinstance(norm, PartNorm)]
+
+
+@contextmanager
+def unmoved(*modules: nn.Module) -> Iterator[None]:
+    """Passes that are repeated: running statistics are afterwards what they were."""
+    counts = [norm.num_batches_tracked for norm in _norms(modules) if norm.num_batches_tracked is not None]
+    held = [*running(*modules), *counts]
+    before = [one.clone() for one in held]
+    yield
+    _copy(held, before)
+
+
+def moved_once(modules: Sequence[nn.Module], passes: Iterable[Callable[[], _T]]) -> list[_T]:
+    """The results of passes over pieces of equal size of a batch: running statistics move as by one pass over all of it.
+
+    They are linear in those of parts, so that their mean over pieces, each of which finds them as they were, is that.
+    """
+    passes, made = list(passes), []
+    if len(passes) == 1:
+        return [passes[0]()]
+    moments = running(*modules)
+    before = [one.clone() for one in moments]
+    sums = [torch.zeros_like(one) for one in moments]
+    counts = [norm.num_batches_tracked for norm in _norms(modules) if norm.num_batches_tracked is not None]
+    first = [one.clone() for one in counts]
+    for one in passes:
+        _copy([*moments, *counts], [*before, *first])
+        made.append(one())
+        if moments:
+            torch._foreach_add_(sums, torch._foreach_sub(moments, before))
+    if moments:
+        torch._foreach_div_(sums, len(made))
+        _copy(moments, torch._foreach_add(before, sums))
+    return made
+
+
+@torch.no_grad()
+def _copy(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for one, value in zip(tensors, values, strict=True):
+        one.copy_(value)

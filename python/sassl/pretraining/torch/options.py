@@ -5,11 +5,11 @@ It is no part of a run's settings: what is learnt is the same, and a checkpoint 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from typing import Any
 
-from ...arguments import choice
+from ...arguments import choice, flag, whole
 from ..config import Config
 from ..engines import ENGINES, Engine
 
@@ -33,6 +33,10 @@ class Torch:
             "split" on a GPU, where all that comes after the crop has kernels (a warning tells what has none), else "cpu". The
             draws and the loader's state are the same, so that a run may go on with another; the views are the same to the bit,
             on a GPU all but styled ones.
+        accumulate: pieces in which a rank takes its rows of a step, one after another, so that memory holds the activations of
+            one; each is of whole parts of the batch for norms (`splits`), and the step is the same.
+        checkpointing: whether blocks of the backbone keep their inputs alone, and make the rest again for the gradient: a third
+            more time for less memory.
         group: a process group of torch.distributed whose ranks are one engine; None: the default group, if there is one; else
             the one that torchrun's or srun's environment tells of, which is made here and ended with the process.
     """
@@ -43,14 +47,18 @@ class Torch:
     compile: bool | str = False
     ahead: bool | None = None
     views: str | None = None
+    accumulate: int = 1
+    checkpointing: bool = False
     group: Any = None
 
     def __post_init__(self) -> None:
         choice("precision", self.precision, ("bf16", "float32", "float64", None))
         choice("views", self.views, ("cpu", "split", "gpu", None))
+        whole("accumulate", self.accumulate, 1)
+        flag("checkpointing", self.checkpointing)
 
-    def __call__(self, config: Config, threads: int | None = None) -> Engine:
-        """The engine.
+    def __call__(self, config: Config, threads: int | None = None, **how: Any) -> Engine:
+        """The engine; `how` has attributes in the place of these.
 
         Raises:
             ImportError: torch is not installed.
@@ -60,17 +68,18 @@ class Torch:
             raise ImportError('engine="torch" needs torch: pip install "sassl[torch]"')
         from .engine import TorchEngine
 
-        return TorchEngine(config, threads, **{one.name: getattr(self, one.name) for one in fields(self)})
+        made = replace(self, **how)
+        return TorchEngine(config, threads, **{one.name: getattr(made, one.name) for one in fields(made)})
 
 
-def auto(config: Config, threads: int | None = None) -> Engine:
+def auto(config: Config, threads: int | None = None, **how: Any) -> Engine:
     """torch's engine where it is installed and has a GPU, or where it alone has the backbone; else the native one."""
     if find_spec("torch") is not None:
         import torch
 
         if torch.cuda.is_available() or config.backbone.family is not None:
-            return Torch()(config, threads)
-    return ENGINES["native"](config, threads)
+            return Torch()(config, threads, **how)
+    return ENGINES["native"](config, threads, **how)
 
 
 ENGINES["torch"] = Torch()

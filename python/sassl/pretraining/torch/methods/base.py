@@ -30,6 +30,7 @@ from ...engines import State
 from ..backbones import build
 from ..collectives import World
 from ..draws import Draws
+from ..norms import Parts
 
 
 class Forward(NamedTuple):
@@ -44,6 +45,17 @@ class Forward(NamedTuple):
     #: Other numbers that are watched, by name: this rank's shares.
     watched: dict[str, Tensor] = {}  # noqa: RUF012 - of a NamedTuple
 
+    @classmethod
+    def of(cls, made: Forward | Tensor) -> Forward:
+        """What a method gave, which may be the loss alone."""
+        return made if isinstance(made, Forward) else cls(made)
+
+    def detached(self) -> Forward:
+        """Without the graph."""
+        features, projections = (None if one is None else one.detach() for one in (self.features, self.projections))
+        watched = {name: one.detach() for name, one in self.watched.items()}
+        return Forward(self.loss.detach(), features, projections, watched)
+
 
 class Method(nn.Module):
     """A method with its networks."""
@@ -52,13 +64,17 @@ class Method(nn.Module):
     fixed_lr: frozenset[str] = frozenset()
     #: Whether the native engine has it too, under the same names.
     is_native = False
-    #: Parts of the global batch that norms take apart.
-    parts = 1
+    #: Pieces in which the engine takes a step's rows, one after another.
+    pieces = 1
+    #: Whether the loss is a sum over rows of what each has by itself: then it is asked for piece by piece.
+    by_rows = False
 
     def __init__(self, config: Config, world: World) -> None:
         super().__init__()
         self.settings: Any = config.method
         self.seed, self.world = config.seed, world
+        #: Parts of the global batch that norms take apart.
+        self.parts: int = getattr(config.method, "splits", 1)
         self.features = config.backbone.features
         self.backbone = build(config.backbone)
         #: Whether the native engine can go on with the run.
@@ -67,12 +83,25 @@ class Method(nn.Module):
         self.draws = None if self.has_native else Draws(config.seed, world)
 
     def batch(self, rows: Tensor) -> int:
-        """Rows of all ranks, where this one has these."""
-        return len(rows) * self.world.size
+        """Rows of all ranks, and of all pieces if they are asked for the loss one by one, where this one has these."""
+        return len(rows) * self.world.size * (self.pieces if self.by_rows else 1)
 
     def forward(self, left: Tensor, right: Tensor) -> Forward | Tensor:
         """The loss of two views, (N, 3, H, W) each, of this rank's rows."""
+        return self.loss(*self.represent(left, right))
+
+    def represent(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
+        """What the loss is made of, a row for each pair of views: in the place of `forward`, for a loss that is not by rows."""
         raise NotImplementedError
+
+    def loss(self, *rows: Tensor) -> Forward | Tensor:
+        """The loss of what `represent` gave, of all of this rank's rows."""
+        raise NotImplementedError
+
+    def targets(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
+        """What has no gradient and is of all of this rank's rows together: `forward` is given these rows after its views, where
+        the rows come in pieces."""
+        return ()
 
     def before_step(self, momentum: float | None) -> None:
         """What comes before the forward pass; `momentum` is how far a momentum encoder stays what it is, where there is one."""
@@ -86,6 +115,8 @@ class Method(nn.Module):
 
     def check_batch(self, batch: int) -> None:
         """Raises a ValueError where steps of so many images, of all ranks together, cannot be."""
+        if self.parts > 1:
+            Parts(self.parts, self.world.rank, self.world.size).check(batch)
         if batch < 2:
             raise ValueError(f"batch_size = {batch}: at least 2: batch norm and negatives take other images")
 

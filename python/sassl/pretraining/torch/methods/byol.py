@@ -17,6 +17,7 @@ class BYOL(Method):
     """Each view's prediction of the other's projection by the target, which follows the online network."""
 
     is_native = True
+    by_rows = True
 
     def __init__(self, config: Config, world: World) -> None:
         super().__init__(config, world)
@@ -42,7 +43,8 @@ class BYOL(Method):
         p = self.predictor(z)
         with torch.no_grad():
             target = self.target_projector(self.target_backbone(view))
-        return 2 / self.world.size - 2 * mean_cosine(p, target, self.batch(view))
+        batch = self.batch(view)
+        return 2 * len(view) / batch - 2 * mean_cosine(p, target, batch)
 
     def after_step(self, momentum: float | None) -> None:
         """The target follows."""

@@ -14,7 +14,7 @@ from ...config import Config
 from ..backbones import head
 from ..collectives import World
 from ..losses import info_nce, normalized
-from ..norms import Parts
+from ..norms import moved_once
 from .base import Forward, Method, follow, follower, register
 
 #: A count of steps is kept in two floats, the second one below this.
@@ -26,6 +26,7 @@ class MoCoV2(Method):
     """Queries against the other view's key, which a slow copy of the network makes, and a queue of older ones."""
 
     is_native = True
+    by_rows = True
     queue: Tensor
 
     def __init__(self, config: Config, world: World) -> None:
@@ -35,31 +36,31 @@ class MoCoV2(Method):
         self.projector = head(*sizes, hidden_bias=True, hidden_norm=False, last_bias=True)
         self.key_backbone, self.key_projector = follower(self.backbone), follower(self.projector)
         self.register_buffer("queue", normalized(torch.randn(own.queue_size, own.dim)), persistent=False)
-        self.parts: int = own.splits
         self._pointer, self._steps = 0, 0
         # Keys of the step that is being made.
         self._new: list[Tensor] = []
-
-    def check_batch(self, batch: int) -> None:
-        """Whether it can be split."""
-        Parts(self.parts, self.world.rank, self.world.size).check(batch)
 
     def before_step(self, momentum: float | None) -> None:
         """The key network follows."""
         follow((self.key_backbone, self.key_projector), (self.backbone, self.projector), momentum)
 
-    def forward(self, left: Tensor, right: Tensor) -> Forward:
+    def targets(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
+        """Keys of all rows: of the right views, and of the left ones, if these are queries' too."""
+        keys = [self._keys(right, 1)]
+        if self.settings.symmetric:
+            keys.append(self._keys(left, 0))
+        self._new = keys[::-1]
+        return tuple(keys)
+
+    def forward(self, left: Tensor, right: Tensor, *keys: Tensor) -> Forward:
         """The loss: of both directions the sum, where it is symmetric."""
+        keys = keys or self.targets(left, right)
         features, q = self._queries(left)
-        keys = self._keys(right, 1)
-        loss, accuracy = self._loss(q, keys)
-        self._new = [keys]
+        loss, accuracy = self._loss(q, keys[0])
         if self.settings.symmetric:
             _, other_q = self._queries(right)
-            other_keys = self._keys(left, 0)
-            other_loss, other_accuracy = self._loss(other_q, other_keys)
+            other_loss, other_accuracy = self._loss(other_q, keys[1])
             loss, accuracy = loss + other_loss, (accuracy + other_accuracy) / 2
-            self._new = [other_keys, keys]
         return Forward(loss, features, q, {"queue_accuracy": accuracy})
 
     def _queries(self, view: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,11 +71,19 @@ class MoCoV2(Method):
     def _keys(self, view: Tensor, number: int) -> Tensor:
         """Keys of this rank's rows; their norms are those of parts of the shuffled global batch."""
         if self.parts == 1:
-            return normalized(self.key_projector(self.key_backbone(view)))
-        order = torch.from_numpy(key_order(self.seed, self._steps, number, self.batch(view)).astype("int64"))
+            return self._encoded(view)
+        rows = len(view) * self.world.size
+        order = torch.from_numpy(key_order(self.seed, self._steps, number, rows).astype("int64"))
         shuffled = self.world.exchange(view, order)
-        keys = normalized(self.key_projector(self.key_backbone(shuffled)))
-        return self.world.exchange(keys, order.argsort())
+        return self.world.exchange(self._encoded(shuffled), order.argsort())
+
+    def _encoded(self, view: Tensor) -> Tensor:
+        networks = (self.key_backbone, self.key_projector)
+        passes = (
+            lambda rows=rows: normalized(self.key_projector(self.key_backbone(rows)))
+            for rows in view.chunk(self.pieces)
+        )
+        return torch.cat(moved_once(networks, passes))
 
     def _loss(self, q: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         return info_nce(q, keys, self.queue, self.settings.temperature, self.batch(q))

@@ -9,6 +9,7 @@ from ...config import Config
 from ..backbones import head
 from ..collectives import World
 from ..losses import nt_xent
+from ..norms import Parts
 from .base import Forward, Method, register
 
 
@@ -24,10 +25,20 @@ class SimCLR(Method):
         hidden = [own.hidden_dim] * (own.layers - 1)
         self.projector = head(self.features, *hidden, own.dim, hidden_bias=False, last_norm=True)
 
-    def forward(self, left: Tensor, right: Tensor) -> Forward:
-        """The loss."""
-        features = self.backbone(torch.cat([left, right]))
+    def represent(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
+        """The left views' features, and both views' projections."""
+        # Each part for norms has the left views of its images and then the right ones.
+        parts = Parts(self.parts // self.pieces, self.world.rank, self.world.size)
+        spans = [(start, end) for _, start, end in parts.spans(len(left))]
+        features = self.backbone(torch.cat([view[start:end] for start, end in spans for view in (left, right)]))
         z = self.projector(features)
-        loss, accuracy = nt_xent(z, self.settings.temperature, self.world)
-        n = len(left)
-        return Forward(loss, features[:n], z[:n], {"contrastive_accuracy": accuracy})
+        sizes = [end - start for start, end in spans for _ in range(2)]
+        of_parts = z.split(sizes)
+        of_left = features.split(sizes)[::2]
+        return torch.cat(of_left), torch.cat(of_parts[::2]), torch.cat(of_parts[1::2])
+
+    def loss(self, *rows: Tensor) -> Forward:
+        """The loss."""
+        features, left, right = rows
+        loss, accuracy = nt_xent(torch.cat([left, right]), self.settings.temperature, self.world)
+        return Forward(loss, features, left, {"contrastive_accuracy": accuracy})

@@ -16,6 +16,7 @@ class SimSiam(Method):
     """Each view's prediction of the other's projection, which gives no gradient."""
 
     is_native = True
+    by_rows = True
 
     def __init__(self, config: Config, world: World) -> None:
         super().__init__(config, world)

@@ -1,0 +1,236 @@
+"""What a run asks for in memory, before it begins: bytes by kind, the largest batch that fits, what to do where none does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..transforms.operations import size
+from .config import Config
+from .engines import Engine
+from .settings import AdamW, MomentumSettings
+from .shapes import layers
+
+#: Values that the native engine's losses keep for each pair of rows: logits and softmax, and their gradients.
+_OF_PAIR = 8
+#: Batches of views that wait in the loader, and the one that is learnt.
+_BATCHES = 3
+#: How far estimates are off, at most: of what is estimated (`tests/python/test_memory.py`).
+BAND = 0.2
+#: Bytes that a value of an optimizer's, a weight, a gradient has.
+_VALUE = 4
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one process, beside those of the interpreter and the libraries, which are some 100 MB, or 500 MB with CUDA.
+
+    Attributes:
+        weights: of the networks that learn.
+        gradients: of the same.
+        optimizer: what it remembers of them.
+        momentum: the networks that follow, and a queue.
+        activations: what gradients need of the images that are learnt at a time, and what is made on the way.
+        views: of the batch that is learnt, and of those that wait.
+    """
+
+    weights: int = 0
+    gradients: int = 0
+    optimizer: int = 0
+    momentum: int = 0
+    activations: int = 0
+    views: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(astuple(self))
+
+    @property
+    def of_step(self) -> int:
+        """What a step asks for beside an engine that is there."""
+        return self.gradients + self.activations + self.views
+
+    def __str__(self) -> str:
+        kinds = sorted(((getattr(self, one.name), one.name) for one in fields(self)), reverse=True)
+        return f"{told(self.total)}: " + ", ".join(f"{name} {told(n)}" for n, name in kinds if n)
+
+
+def told(n: float) -> str:
+    """Bytes as people read them."""
+    return f"{n / 1e9:.1f} GB" if n >= 1e8 else f"{n / 1e6:.1f} MB"
+
+
+def estimate(
+    config: Config,
+    *,
+    engine: str = "native",
+    accumulate: int = 1,
+    checkpointing: bool = False,
+    precision: str = "float32",
+    ranks: int = 1,
+) -> Memory:
+    """What a run of these settings asks for in memory, in each of its processes.
+
+    Args:
+        config: the settings; `batch_size` is that of all ranks.
+        engine: "native", by arithmetic; "torch", by a step on tensors without values, which takes seconds: of what a GPU
+            asks for without the scratch of its convolutions.
+        accumulate, checkpointing, precision: as of `Torch`; the native engine has the first of them.
+        ranks: processes that are one engine.
+
+    Raises:
+        ValueError: an engine or a backbone of which nothing is known.
+    """
+    rows = -(-config.data.batch_size // ranks)
+    sides = size(config.data.input_size, "input_size")
+    image = sides[0] * sides[1] * 3 * _VALUE
+    if engine == "torch":
+        from .torch.footprint import footprint
+
+        made = footprint(config, rows, accumulate=accumulate, checkpointing=checkpointing, precision=precision)
+        pairs = config.method.similarities(rows * ranks) // ranks - config.method.similarities(rows)
+        activations = made.pop("activations") + 3 * _VALUE * pairs
+        return Memory(**made, activations=activations, views=2 * rows * image * (_BATCHES + 1))
+    if engine != "native":
+        raise ValueError(f'engine = {engine!r}: memory is known of "native" and "torch"')
+    return _native(config, rows, accumulate, sides, image)
+
+
+def _native(config: Config, rows: int, pieces: int, sides: tuple[int, int], image: int) -> Memory:
+    method, known = config.method, layers(config.backbone, sides)
+    if known is None:
+        raise ValueError(f'arch = {config.backbone.name!r}: engine="native" does not have it')
+    own = method.memory(config.backbone.features)
+    queue = sum(n for names, n in own.items() if "queue_size" in names)
+    weights = sum(one.weights for one in known) + sum(own.values()) - queue
+    slots = 2 if isinstance(config.optimizer, AdamW) else int(getattr(config.optimizer, "momentum", 0) > 0)
+    follows = isinstance(method, MomentumSettings)
+    learnt = method.views_learnt * -(-rows // pieces)
+    # A pass without a gradient holds a layer's input, its convolution and its norm.
+    passing = 3 * _VALUE * max(one.values for one in known) if follows and method.views_learnt == 2 else 0
+    kept = learnt * sum(one.kept for one in known) + -(-rows // pieces) * passing
+    pairs = method.similarities(rows if method.similarities(2) != 2 * method.similarities(1) else -(-rows // pieces))
+    # The engine has a copy of both views; parts of shuffled rows, or of both views, are another one.
+    copies = 2 + (1 if getattr(method, "splits", 1) > 1 else 0)
+    return Memory(
+        weights=_VALUE * weights,
+        # That of a piece is made before it is added.
+        gradients=_VALUE * weights * min(pieces, 2),
+        optimizer=_VALUE * weights * slots,
+        momentum=_VALUE * (weights * follows + queue),
+        activations=kept + _OF_PAIR * _VALUE * pairs,
+        views=rows * image * (2 * _BATCHES + copies),
+    )
+
+
+def largest_batch(config: Config, limit: int, **how: Any) -> int:
+    """The largest batch, of all ranks together, that asks for no more bytes than this in each process; 0: none.
+
+    Args:
+        config: the settings, whose `batch_size` is not read; a batch has whole parts for norms, of at least 2 images each.
+        limit: bytes of a process.
+        how: as of `estimate`.
+    """
+    parts, ranks = getattr(config.method, "splits", 1), how.get("ranks", 1)
+    unit = parts * ranks // _common(parts, ranks)
+    least = max(1, -(-2 * parts // unit))
+
+    def fits(n: int) -> bool:
+        return estimate(config.changed(batch_size=n * unit), **how).total <= limit
+
+    if not fits(least):
+        return 0
+    low, high = least, 2 * least
+    while high * unit < 1 << 20 and fits(high):
+        low, high = high, 2 * high
+    while high - low > max(1, low // 32):
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low * unit
+
+
+def _common(a: int, b: int) -> int:
+    return a if b == 0 else _common(b, a % b)
+
+
+def machine() -> tuple[int, int]:
+    """Bytes of this machine's memory that are free, and of all of it that this process may have; 0, 0: not known."""
+    found = {}
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            name, value = line.split(":")
+            found[name] = int(value.split()[0]) * 1024
+    except (OSError, ValueError):
+        try:
+            total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        except (AttributeError, OSError, ValueError):
+            return 0, 0
+        return total, total
+    free, total = found.get("MemAvailable", 0), found.get("MemTotal", 0)
+    # A container's share.
+    try:
+        most = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+    except (OSError, ValueError):
+        return free, total
+    return min(free, max(0, most - used)), min(total, most)
+
+
+def check(config: Config, engine: Engine, warn: Callable[[str], object]) -> None:
+    """Warns of a step that asks for more memory than is free where the engine computes.
+
+    Raises:
+        ValueError: it asks for more than there is at all; on all ranks.
+    """
+    how, error = engine.how(), None
+    if how is None:
+        return
+    free, total = engine.room() or machine()
+    # Of the widest backbones a pixel asks for less.
+    pixels = 2 * config.data.batch_size // how.get("ranks", 1)
+    height, width = size(config.data.input_size, "input_size")
+    if total and pixels * height * width * (32 << 10) > free:
+        try:
+            wanted = estimate(config, **how)
+        except ValueError as unknown:
+            warn(f"memory: not estimated; {unknown}")
+            return
+        if wanted.total * (1 - BAND) > total:
+            error = ValueError(f"{_short(config, wanted, total, 'there are')}; {remedies(config, total, how)}")
+        elif wanted.of_step > free:
+            warn(f"{_short(config, wanted, free, 'free are')}; if it fails: {remedies(config, free, how)}")
+    engine.ranks.fail(error)
+
+
+def _short(config: Config, wanted: Memory, room: int, verb: str) -> str:
+    return f"batch_size = {config.data.batch_size}: asks for about {wanted}; {verb} {told(room)}"
+
+
+def remedies(config: Config, limit: int, how: dict[str, Any]) -> str:
+    """What would fit: pieces, blocks that are made again, a smaller batch."""
+    found, ranks, batch = [], how.get("ranks", 1), config.data.batch_size
+    parts, now = getattr(config.method, "splits", 1), how.get("accumulate", 1)
+    for pieces in (2**n for n in range(1, 11) if 2**n > now):
+        splits = parts if parts % (pieces * ranks) == 0 else pieces * ranks
+        if batch % splits or batch // splits < 2:
+            break
+        changed = config if splits == parts else config.changed(splits=splits)
+        if estimate(changed, **{**how, "accumulate": pieces}).total <= limit:
+            of_run = (
+                ""
+                if splits == parts
+                else f" with splits={splits}, a setting of the run (norms over parts of the batch)"
+            )
+            found.append(f"accumulate={pieces}{of_run}")
+            break
+    if how.get("engine") == "torch" and not how.get("checkpointing"):
+        again = {**how, "checkpointing": True}
+        if estimate(config, **again).total <= limit:
+            found.append("checkpointing=True")
+    if smaller := largest_batch(config, limit, **how):
+        found.append(f"batch_size={smaller}")
+    return f"give {', or '.join(found)}" if found else "give a smaller backbone or smaller views: no batch fits"

@@ -1,0 +1,86 @@
+"""The maps and weights of the native engine's backbones, by arithmetic: what an image asks for in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .settings import Backbone
+
+#: Blocks of each stage, and whether a block has three convolutions.
+_RESNETS = {
+    "resnet18": ((2, 2, 2, 2), False),
+    "resnet34": ((3, 4, 6, 3), False),
+    "resnet50": ((3, 4, 6, 3), True),
+    "resnet101": ((3, 4, 23, 3), True),
+}
+#: Channels of VGG-11's convolutions, stage by stage.
+_VGG = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+
+
+class Layer(NamedTuple):
+    """A convolution with its norm, or a pooling, which has no weights."""
+
+    #: Values of its output, of an image.
+    values: int
+    weights: int
+    #: Whether the norm's output is kept beside the convolution's.
+    keeps_output: bool = True
+    is_pooling: bool = False
+
+    @property
+    def kept(self) -> int:
+        """Bytes that its gradient needs."""
+        # A pooling keeps its output, and in a byte each where it came from.
+        return 5 * self.values if self.is_pooling else (8 if self.keeps_output else 4) * self.values
+
+
+def layers(backbone: Backbone, size: tuple[int, int]) -> list[Layer] | None:
+    """The layers for images of this height and width; None: of a backbone that the native engine does not have."""
+    if backbone.name in _RESNETS:
+        return list(_resnet(*_RESNETS[backbone.name], bool(backbone.settings["small_stem"]), size))
+    return list(_vgg(size)) if backbone.name == "vgg11_bn" else None
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, size: tuple[int, int], keeps_output: bool = True) -> Layer:
+    return Layer(size[0] * size[1] * outputs, kernel**2 * inputs * outputs + 2 * outputs, keeps_output)
+
+
+def _half(size: tuple[int, int]) -> tuple[int, int]:
+    return -(-size[0] // 2), -(-size[1] // 2)
+
+
+def _resnet(blocks: tuple[int, ...], is_bottleneck: bool, small_stem: bool, size: tuple[int, int]) -> Iterator[Layer]:
+    size = size if small_stem else _half(size)
+    yield _convolution(3, 64, 3 if small_stem else 7, size)
+    if not small_stem:
+        size = _half(size)
+        yield Layer(size[0] * size[1] * 64, 0, is_pooling=True)
+    inputs = 64
+    for stage, count in enumerate(blocks):
+        width = 64 << stage
+        outputs = 4 * width if is_bottleneck else width
+        for n in range(count):
+            before = size
+            size = _half(size) if stage > 0 and n == 0 else size
+            if is_bottleneck:
+                yield _convolution(inputs, width, 1, before)
+                yield _convolution(width, width, 3, size)
+                yield _convolution(width, outputs, 1, size)
+            else:
+                yield _convolution(inputs, width, 3, size)
+                yield _convolution(width, outputs, 3, size)
+            if size != before or inputs != outputs:
+                yield _convolution(inputs, outputs, 1, size, keeps_output=False)
+            inputs = outputs
+
+
+def _vgg(size: tuple[int, int]) -> Iterator[Layer]:
+    inputs = 3
+    for stage in _VGG:
+        for width in stage:
+            made = _convolution(inputs, width, 3, size)
+            yield made._replace(weights=made.weights + width)
+            inputs = width
+        size = size[0] // 2, size[1] // 2
+        yield Layer(size[0] * size[1] * inputs, 0, is_pooling=True)

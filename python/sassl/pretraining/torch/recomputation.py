@@ -1,0 +1,31 @@
+"""Activation checkpointing: a block keeps its input, and makes the rest again when its gradient is asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+def blocks(module: nn.Module) -> list[nn.Module]:
+    """The innermost elements of a network's lists and sequences that are made of layers themselves."""
+    found: list[nn.Module] = []
+    for child in module.children():
+        inner = blocks(child)
+        is_block = isinstance(module, (nn.Sequential, nn.ModuleList)) and any(True for _ in child.children())
+        found += inner or ([child] if is_block else [])
+    return found
+
+
+def wrap(backbone: nn.Module, name: str) -> None:
+    """Makes a backbone's blocks do so, while gradients are asked for; running statistics move again with what is made again.
+
+    Raises:
+        ValueError: it has none.
+    """
+    found = blocks(backbone)
+    if not found:
+        raise ValueError(f"checkpointing = True: {name} has no blocks that could be made again; leave it out")
+    for block in found:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)

@@ -1,0 +1,120 @@
+//! A step whose rows come in pieces, so that networks keep what gradients need of one piece at a time.
+//!
+//! ```text
+//! loss = mean over rows           the gradient of each piece's share of it, one after the other
+//! loss of all rows z together     z without a gradient, piece by piece; d loss / d z; the gradient of each piece's z, made again
+//! ```
+//!
+//! Both give the gradient of the whole batch where a piece consists of whole parts for the norms (the second: Gao et al. 2021,
+//! arXiv 2101.06983). Running statistics move once, by all pieces.
+use crate::error::{Error, Result};
+use crate::methods::{Forward, Method, ViewPairs};
+use crate::nn::Network;
+use candle_core::{Tensor, Var};
+
+/// Whether a batch can come in so many pieces.
+pub(super) fn check(pieces: usize, splits: usize) -> Result<()> {
+    if pieces > 0 && splits.is_multiple_of(pieces) {
+        return Ok(());
+    }
+    let remedy = match splits {
+        _ if pieces == 0 => "at least 1".into(),
+        1 => format!(
+            "norms are over the whole batch (splits = 1), and over pieces of it this would be another run; give splits={pieces} \
+             too, which is a setting of the run, or a smaller batch"
+        ),
+        _ => format!("a piece consists of whole parts for the norms, splits = {splits}; give a number that divides it"),
+    };
+    Err(Error::value("accumulate", pieces, remedy))
+}
+
+/// What the forward pass gives; in pieces, gradients are made already, and the loss has no graph.
+pub(super) fn forward(method: &mut dyn Method, views: &ViewPairs, m: f64, pieces: usize) -> Result<Forward> {
+    if pieces == 1 {
+        method.begin(views, m)?;
+        return method.loss(&method.represent(views, 0)?);
+    }
+    let networks = networks(method);
+    networks.iter().for_each(|network| network.begin_pieces(pieces));
+    method.begin(views, m)?;
+    let made = match method.by_rows() {
+        true => by_rows(method, views, pieces, &networks),
+        false => by_representations(method, views, pieces, &networks),
+    };
+    networks.iter().for_each(|network| network.end_pieces(made.is_ok()));
+    made
+}
+
+/// Handles of all of them.
+fn networks(method: &dyn Method) -> Vec<Network> {
+    let learning = method.learning().into_iter().map(|learning| learning.network.clone());
+    learning.chain(method.following().into_iter().map(|(_, network)| network.clone())).collect()
+}
+
+/// The rows of a piece.
+fn represent(
+    method: &dyn Method,
+    views: &ViewPairs,
+    (piece, pieces): (usize, usize),
+    networks: &[Network],
+) -> Result<Vec<Tensor>> {
+    networks.iter().for_each(Network::next_piece);
+    let n = views.images() / pieces;
+    method.represent(&views.part(piece * n, n)?, piece * n)
+}
+
+fn by_rows(method: &dyn Method, views: &ViewPairs, pieces: usize, networks: &[Network]) -> Result<Forward> {
+    let mut all: Option<(Vec<[Tensor; 2]>, Tensor, Vec<(&'static str, f32)>)> = None;
+    for piece in 0..pieces {
+        let rows = represent(method, views, (piece, pieces), networks)?;
+        let Forward { loss, features, projections, watched } = method.loss(&rows)?;
+        let share = (loss / pieces as f64)?;
+        share.backward()?;
+        let (share, rows) = (share.detach(), [features.detach(), projections.detach()]);
+        let watched = watched.into_iter().map(|(name, x)| (name, x / pieces as f32));
+        all = Some(match all {
+            None => (vec![rows], share, watched.collect()),
+            Some((mut kept, sum, before)) => {
+                kept.push(rows);
+                let watched = before.into_iter().zip(watched).map(|((name, x), (_, y))| (name, x + y));
+                (kept, (sum + share)?, watched.collect())
+            }
+        });
+    }
+    let (rows, loss, watched) = all.expect("a batch has a piece");
+    let [features, projections] = [0, 1].map(|n| joined(rows.iter().map(|rows| &rows[n])));
+    Ok(Forward { loss, features: features?, projections: projections?, watched })
+}
+
+fn by_representations(method: &dyn Method, views: &ViewPairs, pieces: usize, networks: &[Network]) -> Result<Forward> {
+    let mut made: Vec<Vec<Tensor>> = vec![];
+    for piece in 0..pieces {
+        let rows = represent(method, views, (piece, pieces), networks)?;
+        made.push(rows.iter().map(Tensor::detach).collect());
+    }
+    networks.iter().for_each(|network| network.end_pieces(true));
+    let whole = (0..made[0].len()).map(|n| Ok(Var::from_tensor(&joined(made.iter().map(|rows| &rows[n]))?)?));
+    let whole = whole.collect::<Result<Vec<Var>>>()?;
+    let rows: Vec<Tensor> = whole.iter().map(|var| var.as_tensor().clone()).collect();
+    let Forward { loss, features, projections, watched } = method.loss(&rows)?;
+    let gradients = loss.backward()?;
+    networks.iter().for_each(|network| network.begin_pieces(pieces));
+    let n = views.images() / pieces;
+    for piece in 0..pieces {
+        let rows = represent(method, views, (piece, pieces), networks)?;
+        let products = rows.iter().zip(&whole).filter_map(|(rows, var)| {
+            let gradient = gradients.get(var)?.narrow(0, piece * n, n);
+            Some(gradient.and_then(|gradient| (rows * gradient.detach())?.sum_all()))
+        });
+        // Its gradient by the rows is that of the loss.
+        let sum = products.reduce(|a, b| a? + b?);
+        sum.map_or(Ok(()), |sum| sum?.backward().map(drop))?;
+    }
+    // Those were repeated.
+    networks.iter().for_each(|network| network.end_pieces(false));
+    Ok(Forward { loss: loss.detach(), features: features.detach(), projections: projections.detach(), watched })
+}
+
+fn joined<'a>(rows: impl Iterator<Item = &'a Tensor>) -> Result<Tensor> {
+    Ok(Tensor::cat(&rows.collect::<Vec<_>>(), 0)?)
+}
