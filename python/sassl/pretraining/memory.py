@@ -196,7 +196,8 @@ def check(config: Config, engine: Engine, warn: Callable[[str], object]) -> None
     if total and pixels * height * width * (32 << 10) > free:
         try:
             wanted = estimate(config, **how)
-        except ValueError as unknown:
+        except Exception as unknown:
+            # Whatever a foreign backbone raises of tensors without values.
             warn(f"memory: not estimated; {unknown}")
             return
         if wanted.total * (1 - BAND) > total:
