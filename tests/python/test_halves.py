@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sassl
 from conftest import GOLDEN, coloured, need
-from sassl import cli
+from sassl import cli, cuda
 from sassl._sassl import Draws
 from sassl.data import Arrays, HalfViews, TwoViewLoader
 from sassl.pretraining import Torch
@@ -149,6 +149,37 @@ def test_what_cannot_be_halved_is_told(images):
         make(images, both, output="crops")
     with pytest.raises(ValueError, match="output = 'halves'"):
         make(images, of_batch, output="halves")
+
+
+@pytest.mark.parametrize("output", ["crops", "images"])
+def test_the_way_of_half_made_views_to_a_gpu(images, output, monkeypatch):
+    """All of it but copies and launches."""
+    need("torch")
+    import torch
+
+    ran, loaded, cpu = [], [], torch.device("cpu")
+    monkeypatch.setattr(cuda, "_load", lambda plan, device: loaded.append(len(plan)))
+    monkeypatch.setattr(cuda, "_copied", lambda pixels, device: torch.from_numpy(pixels))
+    monkeypatch.setattr(cuda, "_run", lambda plan, pixels, out, weights, styles: ran.append((len(plan), len(pixels))))
+    for options in ({"style": style("default")}, {"channels_last": True, "dtype": "float16"}):
+        transform = SimCLRTransform(24, **options)
+        (half, _, _), *_ = make(images, transform, output=output)
+        made = transform.finish_on(cpu, output == "images").apply(half.pixels, half.draws)
+        assert [(tuple(view.shape), str(view.dtype)) for view in made] == [
+            ((4, *shape), f"torch.{transform.dtype}") for shape in transform.shapes
+        ]
+        assert ran[-1][1] == half.pixels.nbytes
+        assert transform.finish_on(cpu, output == "images") is transform.finish_on(cpu, output == "images")
+        with pytest.raises(ValueError, match="those of 4 images, got"):
+            transform.finish_on(cpu, output == "images").apply(half.pixels[1:], half.draws)
+    assert len(loaded) == 3  # The style's own kernels too.
+    for view, message in (
+        ([RandomResizedCrop(24), swapped], "a function of Python has no kernels"),
+        ([RandomResizedCrop(24), Erasing(p=1.0)], "it changes what leaves"),
+        ([RandomResizedCrop(24), style()], "one step alone, the first, has styles of the batch"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Views(view, view if "first" in message else [RandomResizedCrop(24)]).finish_on(cpu)
 
 
 def engine(where):
