@@ -1,0 +1,259 @@
+"""Metrics of answers, and how sure each is: accuracies, quadratic kappa, area under the ROC curve; bootstrap intervals.
+
+Values are scikit-learn's, between 0 and 1 (kappa: -1 and 1):
+
+| here | there |
+|---|---|
+| `top1` | `accuracy_score` |
+| `top5` | `top_k_accuracy_score(k=5)`, where no scores are equal: ties go to the lower class here, and to the higher there |
+| `mean_per_class`, `balanced_accuracy` | `balanced_accuracy_score`: the mean of the recalls of the classes that `truth` has |
+| `kappa` | `cohen_kappa_score(weights="quadratic", labels=range(K))` |
+| `auc` | `roc_auc_score`; of three classes or more `multi_class="ovr", average="macro"` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arguments import choice, whole, wrong
+
+#: By name: what `value` and `interval` know.
+NAMES = ("top1", "top5", "mean_per_class", "balanced_accuracy", "kappa", "auc")
+#: Grades that kappa compares, at most: a table of all pairs is made.
+MOST_GRADES = 4096
+
+_Floats = NDArray[np.float64]
+_Labels = NDArray[np.int64]
+
+
+class _Measure(NamedTuple):
+    """A metric of `n` images as a function of how often each counts; NaN where it is not defined."""
+
+    n: int
+    of: Callable[[_Floats], float]
+
+    def value(self) -> float:
+        return self.of(np.ones(self.n))
+
+
+def top1(truth: Any, answers: Any) -> float:
+    """The part of answers (n,) that is right; of ranked ones (n, k), the best first, of the first."""
+    return _top(truth, answers, 1).value()
+
+
+def top5(truth: Any, ranked: Any) -> float:
+    """The part of images whose class is among the first five of its ranked answers (n, k >= 1), the best first."""
+    return _top(truth, ranked, 5).value()
+
+
+def mean_per_class(truth: Any, answers: Any) -> float:
+    """The mean of all classes' recalls: of those that `truth` has."""
+    return _recalls(truth, answers).value()
+
+
+def balanced_accuracy(truth: Any, answers: Any) -> float:
+    """Another name of `mean_per_class`."""
+    return mean_per_class(truth, answers)
+
+
+def kappa(truth: Any, answers: Any, classes: int) -> float:
+    """Agreement of grades 0 to classes - 1 beyond chance, a difference counted by its square (Cohen 1968).
+
+    Raises:
+        ValueError: a grade that is none; no difference to be expected, as where all are of one grade.
+    """
+    return value("kappa", truth, answers, classes)
+
+
+def auc(truth: Any, scores: Any) -> float:
+    """The area under the ROC curve.
+
+    Args:
+        truth: (n,) 0 or 1; or 0 to K - 1, for the mean over the K classes of each against all others.
+        scores: (n,), or (n, 2) of which the second counts; or (n, K) probabilities.
+
+    Raises:
+        ValueError: a class that no image is of, of which the curve is not defined; labels out of range; rows of K numbers
+            whose sum is not 1, which are no probabilities.
+    """
+    return _auc(truth, scores).value()
+
+
+def interval(
+    metric: str,
+    truth: Any,
+    answers: Any,
+    *,
+    classes: int | None = None,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """What a metric may be for other images of the same kind: the percentile bootstrap (Efron 1979) over images.
+
+    It says nothing of other seeds of the training.
+
+    Args:
+        metric: its name.
+        truth, answers, classes: as the metric's own.
+        level: how much of the draws the interval holds.
+        draws: of as many images as there are, each of which may come more than once. Draws that miss a class, where the
+            metric is not defined without it, are left out.
+        seed: of the draws.
+    """
+    if not 0 < level < 1:
+        raise wrong("level", level, "a number between 0 and 1; 0.95 is usual")
+    draws, rng = whole("draws", draws, 1), np.random.default_rng(whole("seed", seed))
+    measure = _measure(metric, truth, answers, classes)
+    n = measure.n
+    if metric in ("top1", "top5"):
+        # The mean of values 0 and 1 that are drawn anew is a binomial one.
+        values = rng.binomial(n, measure.value(), draws) / n
+    else:
+        counts = (np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64) for _ in range(draws))
+        values = np.array([measure.of(count) for count in counts])
+    known = values[np.isfinite(values)]
+    if not known.size:
+        raise ValueError(f"{metric}: it is defined in none of {draws} draws of {n} images; there are too few of them")
+    tail = (1 - level) / 2
+    low, high = np.quantile(known, (tail, 1 - tail))
+    return float(low), float(high)
+
+
+def ranked(scores: NDArray[Any], top: int = 5) -> _Labels:
+    """The columns of the largest scores (n, K), the best first: (n, top), fewer of fewer columns. Ties go to the lower one."""
+    left, best = scores.copy(), []
+    for _ in range(min(top, scores.shape[1])):
+        best.append(left.argmax(1))
+        np.put_along_axis(left, best[-1][:, None], -np.inf, 1)
+    return np.stack(best, 1)
+
+
+def value(metric: str, truth: Any, answers: Any, classes: int | None = None) -> float:
+    """A metric by its name; what it is given is as the metric's own.
+
+    Raises:
+        ValueError: as the metric's own; no metric of that name.
+    """
+    found = _measure(metric, truth, answers, classes).value()
+    if not np.isfinite(found):
+        raise ValueError(
+            f"{metric}: truth and answers are all of class {np.asarray(truth)[0]}, so that none of their agreement is beyond "
+            "chance; it needs images of two classes"
+        )
+    return found
+
+
+def _measure(metric: str, truth: Any, answers: Any, classes: int | None) -> _Measure:
+    if choice("metric", metric, NAMES) == "kappa":
+        if classes is None:
+            raise ValueError("classes: kappa has to be given how many grades there are")
+        return _kappa(truth, answers, classes)
+    if metric == "auc":
+        return _auc(truth, answers)
+    return _top(truth, answers, int(metric[3:])) if metric.startswith("top") else _recalls(truth, answers)
+
+
+def _top(truth: Any, answers: Any, k: int) -> _Measure:
+    known, found = _labels("truth", truth), np.asarray(answers)
+    ranked = _labels("answers", found if found.ndim == 2 else found[:, None], len(known))[:, :k]
+    right = (ranked == known[:, None]).any(1).astype(np.float64)
+    return _Measure(len(known), lambda counts: float(right @ counts / counts.sum()))
+
+
+def _recalls(truth: Any, answers: Any) -> _Measure:
+    known = _labels("truth", truth)
+    right = (_first(answers, len(known)) == known).astype(np.float64)
+    classes, places = np.unique(known, return_inverse=True)
+
+    def of(counts: _Floats) -> float:
+        images = np.bincount(places, counts, len(classes))
+        here = images > 0
+        return float((np.bincount(places, counts * right, len(classes))[here] / images[here]).mean())
+
+    return _Measure(len(known), of)
+
+
+def _kappa(truth: Any, answers: Any, classes: int) -> _Measure:
+    classes = whole("classes", classes, 2)
+    if classes > MOST_GRADES:
+        raise wrong("classes", classes, f"at most {MOST_GRADES} grades, each a number from 0; kappa is of grades")
+    known = _labels("truth", truth)
+    found = _first(answers, len(known))
+    for name, labels in (("truth", known), ("answers", found)):
+        _within(name, labels, classes)
+    pairs, grades = known * classes + found, np.arange(classes)
+    apart = np.square(grades[:, None] - grades).astype(np.float64)
+
+    def of(counts: _Floats) -> float:
+        table = np.bincount(pairs, counts, classes * classes).reshape(classes, classes)
+        expected = np.outer(table.sum(1), table.sum(0)) / counts.sum()
+        chance = float((apart * expected).sum())
+        return 1 - float((apart * table).sum()) / chance if chance else float("nan")
+
+    return _Measure(len(known), of)
+
+
+def _auc(truth: Any, scores: Any) -> _Measure:
+    known, found = _labels("truth", truth), np.asarray(scores, np.float64)
+    if found.shape[:1] != known.shape or found.ndim not in (1, 2) or not np.isfinite(found).all():
+        raise ValueError(f"scores: expected finite numbers, a row for each of {len(known)} images, got {found.shape}")
+    columns = 2 if found.ndim == 1 else found.shape[1]
+    if columns < 2:
+        raise ValueError(f"scores: expected (n,), or a column for each of two classes or more, got {found.shape}")
+    _within("truth", known, columns)
+    missing = np.flatnonzero(np.bincount(known, minlength=columns) == 0)
+    if missing.size:
+        raise ValueError(
+            f"auc: no image of the {len(known)} is of class {', '.join(map(str, missing[:10]))}, and so the curve of "
+            f"{'this class' if missing.size == 1 else 'these classes'} is not defined"
+        )
+    if columns > 2 and not np.allclose(found.sum(1), 1, atol=1e-5):
+        worst = found.sum(1)[np.abs(found.sum(1) - 1).argmax()]
+        raise ValueError(f"scores: a row sums to {worst:g}: expected probabilities, as of a softmax, whose sum is 1")
+    asked = [(found if found.ndim == 1 else found[:, 1], known == 1)]
+    if columns > 2:
+        asked = [(found[:, k], known == k) for k in range(columns)]
+    ranked = [(np.unique(score, return_inverse=True)[1], own.astype(np.float64)) for score, own in asked]
+
+    def of(counts: _Floats) -> float:
+        return float(np.mean([_area(places, counts * own, counts * (1 - own)) for places, own in ranked]))
+
+    return _Measure(len(known), of)
+
+
+def _area(places: _Labels, own: _Floats, others: _Floats) -> float:
+    """The part of pairs of an own image and another whose scores are in the right order; half of those that are equal."""
+    right, wrong_ones = np.bincount(places, own), np.bincount(places, others)
+    pairs = right.sum() * wrong_ones.sum()
+    return float(right @ (wrong_ones.cumsum() - wrong_ones / 2) / pairs) if pairs else float("nan")
+
+
+def _first(answers: Any, n: int) -> _Labels:
+    found = np.asarray(answers)
+    return _labels("answers", found[:, 0] if found.ndim == 2 and found.shape[1] else found, n)
+
+
+def _labels(name: str, labels: Any, n: int | None = None) -> _Labels:
+    found = np.asarray(labels)
+    if found.dtype.kind not in "iu" or found.ndim not in (1, 2) or (n is None and found.ndim != 1):
+        raise ValueError(f"{name}: expected classes, a whole number for each image, got {found.shape} {found.dtype}")
+    if not found.size:
+        raise ValueError(f"{name}: there are no images")
+    if n is not None and len(found) != n:
+        raise ValueError(f"{name}: expected one for each of {n} images, got {len(found)}")
+    if n is None and found.min() < 0:
+        at = int(found.argmin())
+        raise wrong(f"{name}[{at}]", int(found[at]), "a class, from 0; leave out images that have none")
+    return found.astype(np.int64)
+
+
+def _within(name: str, labels: _Labels, classes: int) -> None:
+    outside = np.flatnonzero((labels < 0) | (labels >= classes))
+    if outside.size:
+        at = int(outside[0])
+        raise wrong(f"{name}[{at}]", int(labels[at]), f"one of {classes} classes, 0 to {classes - 1}")
