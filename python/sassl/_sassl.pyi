@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Draws", "Epoch", "Gaussian", "Loader", "Source", "Step", "StyleParams", "Stylizer", "Trainer", "ViewParams", "Views", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "backbone_info", "backbone_names", "checkpoint_metadata", "color_profile", "convert", "cosine_momentum", "cosine_rate", "cuda_finish", "cuda_info", "cuda_views", "decode", "describe_state", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "initial_state", "key_order", "knn", "linear_probe", "list_images", "load_checkpoint", "load_styles", "logistic_probe", "normalize", "operations", "resized_crop", "rotate", "save_checkpoint", "solarize", "version", "vflip", "write_file", "write_tensors"]
+__all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Draws", "Epoch", "Gaussian", "Loader", "Source", "Step", "StyleParams", "Stylizer", "Trainer", "ViewParams", "Views", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "backbone_info", "backbone_names", "checkpoint_metadata", "color_profile", "convert", "cosine_momentum", "cosine_rate", "cuda_finish", "cuda_info", "cuda_views", "decode", "describe_state", "gaussian_blur", "grayscale", "hflip", "image_suffixes", "info", "initial_state", "key_order", "knn", "linear_probe", "list_images", "load_checkpoint", "load_styles", "normalize", "operations", "resized_crop", "rotate", "save_checkpoint", "solarize", "version", "vflip", "write_file", "write_tensors"]
 
 @final
 class Bank:
@@ -1035,27 +1035,6 @@ def load_styles(path: "str | os.PathLike[str]") -> "Bank | Gaussian":
     Raises:
         OSError: it cannot be read.
         ValueError: it is neither.
-    """
-
-def logistic_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, c: "list[float]", max_iter: SupportsIndex = 1000, tolerance: SupportsFloat | SupportsIndex = 1e-4, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
-    """
-    Classes of `queries` by multinomial logistic regression on `features` with L-BFGS, the likeliest first.
-
-    Args:
-        features: (N, dim).
-        targets: N classes, any numbers from 0 up.
-        queries: (M, dim).
-        c: the inverse of the penalty, as scikit-learn's C; one probe for each.
-        max_iter: steps for each, at most.
-        tolerance: largest number of the gradient where it is done.
-        top: how many classes to give.
-        threads: how many; None: the environment variable SASSL_THREADS, else all cores.
-
-    Returns:
-        (len(c), M, top) int64; fewer where there are fewer classes.
-
-    Raises:
-        ValueError: arrays that do not fit, one class only, a setting that cannot be.
     """
 
 def normalize(image: "numpy.typing.NDArray[numpy.uint8]", mean: "tuple[float, float, float]", std: "tuple[float, float, float]") -> "numpy.typing.NDArray[numpy.float32]":

@@ -1,8 +1,8 @@
-//! `knn`, `linear_probe` and `logistic_probe`: what `sassl.evaluation` calls.
+//! `knn` and `linear_probe`: what `sassl.evaluation` calls.
 use super::arrays::{Held, floats, into_array, wrong_type};
 use super::run::{checked_threads, run, threads};
-use crate::error::{Error, Result};
-use crate::eval::{self, Features, Knn, LinearSettings, LogisticSettings};
+use crate::error::Error;
+use crate::eval::{self, Features, Knn, LinearSettings};
 use crate::nn::Engine;
 use pyo3::prelude::*;
 
@@ -89,55 +89,6 @@ pub(super) fn linear_probe<'py>(
     let settings = LinearSettings { lr, epochs, batch_size, momentum, nesterov, seed };
     let ranked = run(py, || eval::linear_probe(engine, settings, &known)?.rank(engine, &asked, top))?;
     ranks(py, ranked)
-}
-
-/// Classes of `queries` by multinomial logistic regression on `features` with L-BFGS, the likeliest first.
-///
-/// Args:
-///     features: (N, dim).
-///     targets: N classes, any numbers from 0 up.
-///     queries: (M, dim).
-///     c: the inverse of the penalty, as scikit-learn's C; one probe for each.
-///     max_iter: steps for each, at most.
-///     tolerance: largest number of the gradient where it is done.
-///     top: how many classes to give.
-///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
-///
-/// Returns:
-///     (len(c), M, top) int64; fewer where there are fewer classes.
-///
-/// Raises:
-///     ValueError: arrays that do not fit, one class only, a setting that cannot be.
-#[pyfunction]
-#[pyo3(signature = (
-    features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]",
-    queries: "numpy.typing.NDArray[numpy.float32]", *, c: "list[float]", max_iter = 1000, tolerance = 1e-4, top = 1,
-    threads: "int | None" = None
-) -> "numpy.typing.NDArray[numpy.int64]")]
-#[allow(clippy::too_many_arguments)]
-pub(super) fn logistic_probe<'py>(
-    py: Python<'py>,
-    features: &Bound<'py, PyAny>,
-    targets: &Bound<'py, PyAny>,
-    queries: &Bound<'py, PyAny>,
-    c: Vec<f64>,
-    max_iter: usize,
-    tolerance: f64,
-    top: usize,
-    threads: Option<isize>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let sets = Sets::new(("features", features), targets, queries)?;
-    let (known, asked) = sets.features()?;
-    let engine = engine(py, threads)?;
-    let settings = LogisticSettings { c, max_iter, tolerance };
-    let ranked = run(py, || {
-        let probes = eval::logistic_probe(engine, &settings, &known)?;
-        probes.iter().map(|probe| probe.rank(engine, &asked, top)).collect::<Result<Vec<_>>>()
-    })?;
-    let (probes, rows) = (ranked.len(), ranked[0].len());
-    let numbers = ranked.concat().concat();
-    let columns = numbers.len() / (probes * rows).max(1);
-    into_array(py, numbers, &[probes, rows, columns])
 }
 
 /// What is learnt from, and what is asked.

@@ -39,7 +39,7 @@ mod _sassl {
     #[pymodule_export]
     use super::decode::{color_profile, decode, image_suffixes};
     #[pymodule_export]
-    use super::evaluation::{knn, linear_probe, logistic_probe};
+    use super::evaluation::{knn, linear_probe};
     #[pymodule_export]
     use super::files::write_file;
     #[pymodule_export]

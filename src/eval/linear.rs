@@ -59,7 +59,7 @@ pub fn linear_probe(engine: Engine, settings: LinearSettings, features: &Feature
         for (step, batch) in order.chunks(batch).enumerate() {
             targets.clear();
             targets.extend(batch.iter().map(|&row| places[row]));
-            let rows = Rows::Some { of: features.numbers, which: batch };
+            let rows = Rows { of: features.numbers, which: batch };
             probe.gradient(engine, rows, &targets, &mut parts, &mut gradient);
             optimizer.update(0, schedule.at((epoch * steps + step) as u64), &mut probe.numbers, &gradient);
         }

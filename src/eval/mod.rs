@@ -1,12 +1,10 @@
 //! How good features are: nearest neighbours and linear probes, on features that were computed once.
 mod knn;
 mod linear;
-mod logistic;
 mod softmax;
 
 pub use knn::{Knn, knn};
 pub use linear::{LinearSettings, linear_probe};
-pub use logistic::{LogisticSettings, logistic_probe};
 pub use softmax::Softmax;
 
 use crate::error::{Error, Result};

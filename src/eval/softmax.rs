@@ -1,4 +1,4 @@
-//! Softmax regression: what both probes learn, and the gradient that they follow.
+//! Softmax regression: what the linear probe learns, and the gradient that it follows.
 //!
 //! ```text
 //! p = softmax(W f + b);  loss = -log p[class], on average over the rows;  dloss/dscores = (p - onehot) / rows
@@ -24,29 +24,19 @@ const SHARE: usize = 1 << 17;
 /// Numbers whose sums over all parts are one thread's at a time.
 const NUMBERS: usize = 8192;
 
-/// Rows of features that a gradient is asked of.
+/// Rows of features that a gradient is asked of: those of the numbers `which`.
 #[derive(Clone, Copy)]
-pub(super) enum Rows<'a> {
-    /// These.
-    All(&'a [f32]),
-    /// Those of the numbers `which`.
-    Some { of: &'a [f32], which: &'a [usize] },
+pub(super) struct Rows<'a> {
+    pub(super) of: &'a [f32],
+    pub(super) which: &'a [usize],
 }
 
-impl<'a> Rows<'a> {
-    /// Some of them, one after the other: in `room` if they are not so already.
-    fn get<'r>(self, rows: Range<usize>, dim: usize, room: &'r mut Vec<f32>) -> &'r [f32]
-    where
-        'a: 'r,
-    {
-        match self {
-            Self::All(all) => &all[rows.start * dim..rows.end * dim],
-            Self::Some { of, which } => {
-                room.clear();
-                which[rows].iter().for_each(|&row| room.extend_from_slice(&of[row * dim..][..dim]));
-                room
-            }
-        }
+impl Rows<'_> {
+    /// Some of them, one after the other, in `room`.
+    fn get<'r>(self, rows: Range<usize>, dim: usize, room: &'r mut Vec<f32>) -> &'r [f32] {
+        room.clear();
+        self.which[rows].iter().for_each(|&row| room.extend_from_slice(&self.of[row * dim..][..dim]));
+        room
     }
 }
 

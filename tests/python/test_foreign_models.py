@@ -77,7 +77,7 @@ def test_an_exported_backbone_has_the_features_of_its_model(tmp_path):
     ours, theirs = evaluation.extract(model, data / "val"), evaluation.extract(net, data / "val", preprocessing=rule)
     assert np.abs(ours.features - theirs.features).max() < 1e-4 * np.abs(ours.features).max()
     assert (theirs.targets.tolist(), theirs.classes) == (ours.targets.tolist(), ["blue", "red"])
-    assert evaluation.knn(theirs, ours, k=1) == {"top1": 100.0, "top5": 100.0}
+    assert evaluation.knn(theirs, ours, k=1)["top1"] == 100.0
     assert evaluation.linear_probe(ours, theirs, epochs=3)["top5"] == 100.0
 
 

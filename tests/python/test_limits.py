@@ -173,7 +173,8 @@ def test_ctrl_c_is_heard_in_the_middle_of_a_call(what):
         f"""
         import os, signal, threading, time
         import numpy as np, sassl
-        from sassl._sassl import knn, logistic_probe
+        from sassl._sassl import knn
+        from sassl.evaluation import GRID, logistic
         noise = np.random.default_rng(0).standard_normal((4000, 600), dtype=np.float32)
         targets = list(np.arange(4000) % 50)
         model, z = sassl.Stylizer("lite", threads=1), sassl.StyleBank.default().vectors[0]
@@ -183,7 +184,7 @@ def test_ctrl_c_is_heard_in_the_middle_of_a_call(what):
             "stylize": lambda: model.stylize(images, z),
             "gaussian": lambda: bank._core.gaussian(20) if hasattr(bank, "_core") else bank.gaussian(20),
             "knn": lambda: knn(noise, targets, np.tile(noise, (20, 1)), threads=1),
-            "logistic": lambda: logistic_probe(noise, targets, noise, c=[1e6] * 50, tolerance=0.0, threads=1),
+            "logistic": lambda: list(logistic.path(noise, targets, GRID)),
         }}
         sent = []
         def send():

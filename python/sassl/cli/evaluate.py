@@ -17,11 +17,13 @@ from .options import reading
 class Protocol(NamedTuple):
     """A way to judge features; its options are the function's keywords."""
 
-    judge: Callable[..., dict[str, float]]
+    judge: Callable[..., dict[str, Any]]
     text: str
     options: dict[str, dict[str, Any]]
 
 
+_ANSWERS = [name for name in evaluation.metrics.NAMES if name != "auc"]
+_METRIC = {"default": "top1", "help": "of the set, told beside the accuracies (default: %(default)s)"}
 _SEED = {"type": int, "default": 0, "help": "of its draws (default: %(default)s)"}
 PROTOCOLS = {
     "knn": Protocol(
@@ -34,6 +36,7 @@ PROTOCOLS = {
                 "help": "neighbours, or all where they are fewer (default: %(default)s)",
             },
             "temperature": {"type": float, "default": 0.1, "help": "of their weights (default: %(default)s)"},
+            "metric": {**_METRIC, "choices": _ANSWERS},
         },
     ),
     "linear": Protocol(
@@ -43,20 +46,30 @@ PROTOCOLS = {
             "lr": {"type": float, "default": 0.1, "help": "for a batch of 256 (default: %(default)s)"},
             "epochs": {"type": int, "default": 90, "help": "default: %(default)s"},
             "batch_size": {"type": int, "default": 256, "help": "default: %(default)s"},
+            "metric": {**_METRIC, "choices": _ANSWERS},
             "seed": _SEED,
         },
     ),
     "logistic": Protocol(
         evaluation.logistic_probe,
-        "Logistic regression by L-BFGS, its penalty chosen on a fifth of train (Kornblith et al. 2019).",
+        "Logistic regression at its optimum, its penalty chosen on a fifth of train (Kornblith et al. 2019).",
         {
             "c": {
                 "type": float,
                 "nargs": "+",
                 "default": evaluation.GRID,
-                "help": "inverses of the penalty (default: 45 from 1e-6 to 1e5)",
+                "help": "inverses of the penalty on the sum of the losses (default: of 45 penalties from 1e-6 to 1e5)",
             },
-            "max_iter": {"type": int, "default": 1000, "help": "iterations for each, at most (default: %(default)s)"},
+            "max_iter": {
+                "type": int,
+                "default": evaluation.logistic.MOST_PASSES,
+                "help": "products with all features for each, at most (default: %(default)s)",
+            },
+            "metric": {
+                **_METRIC,
+                "choices": evaluation.metrics.NAMES,
+                "help": f"{_METRIC['help']}; it chooses the penalty",
+            },
             "seed": _SEED,
         },
     ),
@@ -92,5 +105,12 @@ def run(args: argparse.Namespace) -> int:
             tell(f"{folder}: {evaluation.left_out(features)}")
     found = protocol.judge(train, test, **{option: getattr(args, option) for option in protocol.options})
     chosen = f", C = {found['c']:.3g}" if "c" in found else ""
-    say(f"{args.checkpoint}: {args.protocol}, top-1 {found['top1']:.1f} %, top-5 {found['top5']:.1f} %{chosen}")
+    low, high = found["interval"]
+    by = {"top1": "top-1", "top5": "top-5"}.get(
+        args.metric, f"{args.metric.replace('_', ' ')} {found[args.metric]:.4g}"
+    )
+    say(
+        f"{args.checkpoint}: {args.protocol}, top-1 {found['top1']:.1f} %, top-5 {found['top5']:.1f} %{chosen}; "
+        f"{by}: {low:.4g} to {high:.4g} at 95 %, {found['n']} images, {found['classes']} classes"
+    )
     return 0

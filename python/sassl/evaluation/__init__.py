@@ -3,7 +3,7 @@
     from sassl import evaluation
 
     train, test = (evaluation.extract(model, folder) for folder in ("photos/train", "photos/val"))
-    print(evaluation.knn(train, test))  # {"top1": ..., "top5": ...}, in per cent
+    print(evaluation.knn(train, test))  # {"top1": ..., "top5": ..., "n": ..., "interval": ...}, in per cent
     print(evaluation.linear_probe(train, test), evaluation.logistic_probe(train, test))
 
 The model is one of sassl's, or any function of images in floats, as a torch module; that needs the rule by which its images are
@@ -16,14 +16,15 @@ A class of `test` is that of `train` which has its name, or its number where one
 `train` has no image of count as wrong, and a warning tells how many they are.
 """
 
-from . import robustness
+from . import logistic, metrics, robustness
 from .features import Features, Part, encode, extract, joined, left_out, read, read_part
 from .preprocessing import Preprocessing
-from .probes import GRID, knn, linear_probe, logistic_probe
+from .probes import GRID, PENALTIES, knn, linear_probe, logistic_probe
 from .protocol import Encoder
 
 __all__ = [
     "GRID",
+    "PENALTIES",
     "Encoder",
     "Features",
     "Part",
@@ -34,7 +35,9 @@ __all__ = [
     "knn",
     "left_out",
     "linear_probe",
+    "logistic",
     "logistic_probe",
+    "metrics",
     "read",
     "read_part",
     "robustness",

@@ -10,11 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _sassl
-from ..arguments import whole, wrong
+from ..arguments import choice, whole, wrong
+from . import logistic, metrics
 from .features import Features
 
+#: What each result says of itself beside the accuracies: how many test images, how many classes were learnt, the metric of the
+#: set and its 95 % bootstrap interval over test images. Accuracies are in per cent.
+Result = dict[str, Any]
 
-def knn(train: Features, test: Features, *, k: int = 200, temperature: float = 0.1) -> dict[str, float]:
+
+def knn(train: Features, test: Features, *, k: int = 200, temperature: float = 0.1, metric: str = "top1") -> Result:
     """Accuracy by weighted nearest neighbours (Wu et al. 2018, section 3.4; MoCo's CIFAR notebook), in per cent.
 
     Args:
@@ -22,41 +27,49 @@ def knn(train: Features, test: Features, *, k: int = 200, temperature: float = 0
         test: the images whose classes are predicted.
         k: neighbours; all, where they are fewer.
         temperature: of their weights.
+        metric: of the set, one of `metrics.NAMES` that needs no probabilities.
 
     Returns:
-        "top1" and "top5", of the classes that a neighbour is of: there may be fewer than five.
+        "top1" and "top5", of the classes that a neighbour is of: there may be fewer than five; the metric, its name as
+        "metric", and its "interval"; "n", "classes", and the settings.
 
     Raises:
         ValueError: features that do not fit or are not finite, images without a class, one class only.
     """
-    train, test = _joined(train, test)
+    of_answers(metric)
+    train, test = joined_classes(train, test)
     k = min(whole("k", k, 1), max(1, len(train.targets)))
     ranked = _sassl.knn(train.features, train.targets, test.features, k=k, temperature=temperature, top=5)
-    return _accuracy(ranked, test.targets)
+    return {**result(metric, train, test, ranked), "k": k, "temperature": temperature}
 
 
-def linear_probe(train: Features, test: Features, **settings: Any) -> dict[str, float]:
+def linear_probe(train: Features, test: Features, *, metric: str = "top1", **settings: Any) -> Result:
     """Accuracy of softmax regression by SGD on frozen features, in per cent: SimCLR's recipe (appendix B.6), not augmented.
 
     Args:
         train: what is learnt from.
         test: the images whose classes are predicted.
+        metric: of the set, one of `metrics.NAMES` that needs no probabilities.
         settings: lr, epochs, batch_size, momentum, nesterov, seed. MoCo's recipe: lr=30, epochs=100, nesterov=False.
 
     Raises:
         ValueError: features that do not fit or are not finite, images without a class, one class only, a setting that cannot
             be or with which the weights grow beyond all bounds.
     """
-    train, test = _joined(train, test)
+    of_answers(metric)
+    train, test = joined_classes(train, test)
     for name in ("epochs", "batch_size"):
         if name in settings:
             whole(name, settings[name], 1)
     ranked = _sassl.linear_probe(train.features, train.targets, test.features, top=5, **settings)
-    return _accuracy(ranked, test.targets)
+    return result(metric, train, test, ranked)
 
 
-#: Kornblith et al. 2019: 45 values whose logarithms are equally far apart.
-GRID = tuple(float(c) for c in np.logspace(-6, 5, 45))
+#: Kornblith et al. 2019, as SimCLR (appendix B.8.1) and BYOL (appendix D.2) print it: 45 penalties, equally far apart in their
+#: logarithm, from the weakest to the strongest.
+PENALTIES = tuple(float(penalty) for penalty in np.logspace(-6, 5, 45))
+#: Their C, as ssl-transfer (Ericsson et al. 2021) reads them: 1 / penalty, of the sum of the losses.
+GRID = tuple(1 / penalty for penalty in PENALTIES)
 
 
 def logistic_probe(
@@ -65,61 +78,129 @@ def logistic_probe(
     *,
     c: float | Sequence[float] = GRID,
     val: Features | None = None,
+    metric: str = "top1",
     seed: int = 0,
-    max_iter: int = 1000,
-) -> dict[str, float]:
-    """Accuracy of logistic regression on frozen features by L-BFGS, in per cent: the protocol for transfer.
+    max_iter: int = logistic.MOST_PASSES,
+) -> Result:
+    """Accuracy of logistic regression on frozen features, at the optimum of each penalty: the protocol for transfer.
 
-    Kornblith et al. 2019, as SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow it: of 45 strengths of the penalty the one
-    that is best on held-out images is taken, and the probe is learnt again from all images but the test's.
+    Kornblith et al. 2019, as SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow it: of 45 penalties the one that is best
+    on held-out images, by the metric of the set, is taken, and the probe is learnt again from all images but the test's. The
+    solver is `sassl.evaluation.logistic`.
 
     Args:
         train: what is learnt from.
         test: the images whose classes are predicted.
-        c: the inverse of the penalty, as scikit-learn's C; one number needs no held-out images.
-        val: what chooses among several; None: a fifth of `train`, drawn with `seed`.
+        c: the inverse of the penalty on the sum of the losses, as scikit-learn's C; one number needs no held-out images.
+        val: what chooses among several; None: a fifth of `train`, drawn with `seed`. Of equals the strongest penalty is taken.
+        metric: of the set, one of `metrics.NAMES`: what chooses, and what the result is told by.
         seed: of that draw.
-        max_iter: iterations of L-BFGS for each c, at most.
+        max_iter: products with all features for each c, at most.
 
     Returns:
-        "top1", "top5" and the chosen "c".
+        "top1" and "top5"; the metric, its name as "metric", and its "interval"; "n", "classes"; the chosen "c"; the "gradient"
+        of the last probe, the length that it has left, and whether this is as good as none ("reached"). A warning tells of
+        penalties whose optimum was not reached.
 
     Raises:
         ValueError: features that do not fit or are not finite, images without a class, one class only, a setting that cannot
             be.
     """
-    train, test = _joined(train, test)
+    choice("metric", metric, metrics.NAMES)
+    train, test = joined_classes(train, test)
     strengths = [float(one) for one in np.atleast_1d(np.asarray(c, np.float64))]
     if not strengths:
         raise wrong("c", c, "a number, or several")
     whole("max_iter", max_iter, 1)
-    chosen, everything = strengths[0], train
+    chosen, everything, short = strengths[0], train, list[logistic.Logistic]()
     if len(strengths) > 1:
-        part = train
-        if val is None:
-            if len(train.targets) < 5:
-                raise wrong(
-                    "train", f"{len(train.targets)} images", "at least 5, of which one is held out; or give val"
-                )
-            order = np.random.default_rng(whole("seed", seed)).permutation(len(train.targets))
-            held, kept = np.split(order, [len(order) // 5])
-            part, val = (Features(train.features[rows], train.targets[rows]) for rows in (kept, held))
-        else:
-            _, val = _joined(train, val)
-            everything = Features(
-                np.concatenate([train.features, val.features]), np.concatenate([train.targets, val.targets])
-            )
-        ranked = _sassl.logistic_probe(part.features, part.targets, val.features, c=strengths, max_iter=max_iter)
-        # Of equals the strongest penalty.
-        right = (ranked[:, :, 0] == val.targets).mean(1)
-        chosen = min(strengths, key=lambda one: (-right[strengths.index(one)], one))
-    ranked = _sassl.logistic_probe(
-        everything.features, everything.targets, test.features, c=[chosen], max_iter=max_iter, top=5
-    )
-    return {**_accuracy(ranked[0], test.targets), "c": chosen}
+        part, val, everything = _held_out(train, val, seed)
+        found = {}
+        for probe in logistic.path(part.features, part.targets, strengths, max_iter=max_iter):
+            truth, answers = _judged(metric, probe, val)
+            found[probe.c] = metrics.value(metric, truth, answers, _grades(metric, part, val))
+            short.extend([probe] * (not probe.reached))
+        chosen = max(found, key=lambda one: (found[one], -one))
+    probe = logistic.fit(everything.features, everything.targets, chosen, max_iter=max_iter)
+    short.extend([probe] * (not probe.reached))
+    if short:
+        worst = max(short, key=lambda one: one.gradient * one.c)
+        warnings.warn(
+            f"logistic_probe: {len(short)} probes have not reached their optimum in max_iter = {max_iter}, among them that of "
+            f"C = {worst.c:.3g}, whose gradient is {worst.gradient:.1e} long; raise it",
+            stacklevel=2,
+        )
+    scores = probe.scores(test.features)
+    ranked = probe.labels[metrics.ranked(scores)]
+    judged = _judged(metric, probe, test, scores)
+    told = {"c": chosen, "gradient": probe.gradient, "reached": probe.reached}
+    return {**result(metric, everything, test, ranked, judged), **told}
 
 
-def _joined(train: Features, test: Features) -> tuple[Features, Features]:
+def _held_out(train: Features, val: Features | None, seed: int) -> tuple[Features, Features, Features]:
+    """What is learnt from, what chooses, and both."""
+    if val is not None:
+        _, val = joined_classes(train, val)
+        both = np.concatenate([train.features, val.features]), np.concatenate([train.targets, val.targets])
+        return train, val, Features(*both, train.classes)
+    if len(train.targets) < 5:
+        raise wrong("train", f"{len(train.targets)} images", "at least 5, of which one is held out; or give val")
+    order = np.random.default_rng(whole("seed", seed)).permutation(len(train.targets))
+    held, kept = np.split(order, [len(order) // 5])
+    part, val = (Features(train.features[rows], train.targets[rows], train.classes) for rows in (kept, held))
+    return part, val, train
+
+
+def _judged(
+    metric: str, probe: logistic.Logistic, rows: Features, scores: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """The truth and the answers that this metric compares."""
+    scores = probe.scores(rows.features) if scores is None else scores
+    if metric != "auc":
+        return rows.targets, probe.labels[metrics.ranked(scores)]
+    if not np.isin(rows.targets, probe.labels).all():
+        other = int(rows.targets[~np.isin(rows.targets, probe.labels)][0])
+        raise ValueError(f"auc: class {other} was not learnt from, and has no probability")
+    return np.searchsorted(probe.labels, rows.targets), logistic.softmax(scores)
+
+
+def of_answers(metric: str) -> None:
+    """Refuses a metric that needs more than answers."""
+    names = [name for name in metrics.NAMES if name != "auc"]
+    if metric == "auc":
+        raise wrong("metric", metric, f"{', '.join(names)}; auc needs probabilities, which logistic_probe has")
+    choice("metric", metric, names)
+
+
+def _grades(metric: str, *sets: Features) -> int | None:
+    """How many grades there are, for the metric that compares them."""
+    return 1 + max(int(rows.targets.max()) for rows in sets) if metric == "kappa" else None
+
+
+def result(
+    metric: str,
+    train: Features,
+    test: Features,
+    ranked: NDArray[np.int64],
+    judged: tuple[NDArray[np.int64], NDArray[Any]] | None = None,
+) -> Result:
+    """What was found of `ranked` classes (n, up to 5), the best first; `judged` are other answers that the metric needs."""
+    by = 1 if metric in ("kappa", "auc") else 100
+    grades = len(train.classes) if metric == "kappa" and train.classes else _grades(metric, train, test)
+    truth, answers = judged if judged is not None else (test.targets, ranked)
+    low, high = metrics.interval(metric, truth, answers, classes=grades)
+    return {
+        "top1": 100 * metrics.top1(test.targets, ranked),
+        "top5": 100 * metrics.top5(test.targets, ranked),
+        metric: by * metrics.value(metric, truth, answers, grades),
+        "metric": metric,
+        "interval": (by * low, by * high),
+        "n": len(test.targets),
+        "classes": len(np.unique(train.targets)),
+    }
+
+
+def joined_classes(train: Features, test: Features) -> tuple[Features, Features]:
     """Both with the numbers of `train`, by names where both have some.
 
     Raises:
@@ -167,8 +248,3 @@ def _labels(name: str, rows: Features) -> NDArray[np.int64]:
             f"{name}: class {most} is beyond its {'int64' if classes is None else f'{len(classes)} names'}"
         )
     return targets.astype(np.int64)
-
-
-def _accuracy(ranked: NDArray[np.int64], targets: NDArray[np.int64]) -> dict[str, float]:
-    right = ranked == targets[:, None]
-    return {"top1": 100 * float(right[:, 0].mean()), "top5": 100 * float(right.any(1).mean())}
