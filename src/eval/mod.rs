@@ -52,10 +52,6 @@ impl<'a> Features<'a> {
         self.targets.len()
     }
 
-    fn rows(&self) -> impl Iterator<Item = &'a [f32]> + use<'a> {
-        self.numbers.chunks_exact(self.dim)
-    }
-
     fn classes(&self) -> Result<Classes> {
         let mut labels = self.targets.to_vec();
         labels.sort_unstable();

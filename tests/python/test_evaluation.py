@@ -141,6 +141,65 @@ def test_neighbours_vote_at_any_temperature():
         assert (found["top1"], found["top5"]) == (0.0, top5)
 
 
+@pytest.mark.parametrize(("rows", "k"), [(1300, 1), (1300, 7), (1300, 700), (1024, 1024), (512, 200)])
+def test_neighbours_across_parts_of_a_bank(rows, k):
+    """Against all cosines at once; a bank of more rows than are compared at a time, and a number that fills no part."""
+    rng = np.random.default_rng(k)
+    targets = rng.integers(0, 30, rows)
+    bank = (rng.standard_normal((rows, 24)) + rng.standard_normal((30, 24))[targets]).astype(np.float32)
+    queries = rng.standard_normal((401, 24)).astype(np.float32)
+    cosines = np.float64(queries) @ np.float64(bank).T
+    cosines /= np.linalg.norm(queries, axis=1)[:, None] * np.linalg.norm(bank, axis=1)
+    nearest = np.argsort(-cosines, 1)[:, :k]
+    votes = np.zeros((401, 30))
+    for query, near in enumerate(nearest):
+        np.add.at(votes[query], targets[near], np.exp(cosines[query, near] / 0.1))
+    expected = votes.argmax(1)
+    best = np.sort(votes, 1)
+    decided = best[:, -1] > (1 + 1e-3) * best[:, -2]
+    assert decided.mean() > 0.95
+    for threads in (1, 2):
+        got = _sassl.knn(bank, targets, queries, k=k, threads=threads)[:, 0]
+        assert np.array_equal(got[decided], expected[decided])
+
+
+def test_of_equal_neighbours_the_first_are_taken():
+    bank = np.ones((2000, 3), np.float32)
+    bank[1500:] = [1, 1, 1.5]
+    query = np.ones((1, 3), np.float32)
+    ranked = _sassl.knn(bank, np.arange(2000)[::-1].copy(), query, k=7, top=5)
+    assert ranked.tolist() == [[1993, 1994, 1995, 1996, 1997]]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="DID NOT RUN: memory is told in KB by Linux")
+def test_neighbours_take_no_memory_of_queries_times_rows():
+    """In a process of its own: what it holds at most is never given back."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            """
+import resource
+import numpy as np
+from sassl._sassl import knn
+rng = np.random.default_rng(0)
+bank, targets = rng.standard_normal((300_000, 32), np.float32), rng.integers(0, 10_000, 300_000)
+queries = rng.standard_normal((500, 32), np.float32)
+knn(bank[:20_000], targets[:20_000], queries, k=50, top=5, threads=2)
+targets.tolist()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+knn(bank, targets, queries, k=50, top=5, threads=2)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+""",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    # The cosines of 256 queries alone are 300 MB, and a copy of the bank 38.
+    assert int(done.stdout) < 25_000, "KB"
+
+
 def test_features_unpack_and_pickle(digits):
     train = Features(*digits[0], ["a"] * 10, {"x.jpg": "damaged"})
     features, targets = train

@@ -1,0 +1,76 @@
+"""Nearest neighbours: how fast beside the machine's own product of matrices, and in how much memory.
+
+    OMP_NUM_THREADS=2 python tests/bench/neighbours.py [--rows 1000000] [--queries 100000] [--dim 512] [--k 200]
+
+The product is numpy's, of a part of the same features, timed before and after. Both times are told: of the wall, and of all
+threads, which is the one to read on a machine that does other work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+
+import numpy as np
+from sassl._sassl import knn
+
+
+def clocks() -> np.ndarray:
+    """Now: of the wall, and of all threads."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def peak() -> float:
+    """GB that this process has held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def product(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Products of a multiplication and an addition a second, by both clocks."""
+    best = np.full(2, np.inf)
+    for _ in range(4):
+        begun = clocks()
+        queries @ rows.T
+        best = np.minimum(best, clocks() - begun)
+    return len(rows) * len(queries) * rows.shape[1] / best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (
+        ("rows", 10**6),
+        ("queries", 10**5),
+        ("dim", 512),
+        ("k", 200),
+        ("classes", 10**4),
+        ("threads", 2),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    args = parser.parse_args()
+    rng = np.random.default_rng(0)
+    bank = np.empty((args.rows, args.dim), np.float32)
+    for part in range(0, args.rows, 10_000):
+        bank[part : part + 10_000] = rng.standard_normal(bank[part : part + 10_000].shape, dtype=np.float32)
+    targets = rng.integers(0, args.classes, args.rows)
+    queries = rng.standard_normal((args.queries, args.dim), dtype=np.float32)
+    before = peak()
+    print(f"features: {(bank.nbytes + queries.nbytes) / 1e9:.2f} GB; the process has held {before:.2f} GB")
+    sample = bank[:4096], queries[:2048]
+    speeds = [product(*sample)]
+    held, begun = peak(), clocks()
+    knn(bank, targets, queries, k=args.k, top=5, threads=args.threads)
+    took, after = clocks() - begun, peak()
+    speeds.append(product(*sample))
+    ours = args.rows * args.queries * args.dim / took
+    print(
+        f"neighbours: {took[0]:.1f} s, {took[1]:.1f} s of processors; at most {after:.2f} GB, of which {after - held:.2f} new"
+    )
+    for name, own, theirs in zip(("wall", "processors"), ours, np.maximum(*speeds), strict=True):
+        print(
+            f"by the time of the {name}: {own / 1e9:.1f} of {theirs / 1e9:.1f} G products a second, {own / theirs:.0%}"
+        )
+
+
+if __name__ == "__main__":
+    main()
