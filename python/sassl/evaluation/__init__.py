@@ -18,6 +18,7 @@ A class of `test` is that of `train` which has its name, or its number where one
 
 from . import logistic, metrics, robustness
 from .features import Features, Part, encode, extract, joined, left_out, read, read_part
+from .few_shot import few_shot, nearest_centroid
 from .preprocessing import Preprocessing
 from .probes import GRID, PENALTIES, knn, linear_probe, logistic_probe
 from .protocol import Encoder
@@ -31,6 +32,7 @@ __all__ = [
     "Preprocessing",
     "encode",
     "extract",
+    "few_shot",
     "joined",
     "knn",
     "left_out",
@@ -38,6 +40,7 @@ __all__ = [
     "logistic",
     "logistic_probe",
     "metrics",
+    "nearest_centroid",
     "read",
     "read_part",
     "robustness",

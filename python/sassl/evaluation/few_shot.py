@@ -1,0 +1,122 @@
+"""Few images a class: the nearest centroid, and any judge of features over several draws of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arguments import whole, wrong
+from . import metrics
+from .features import Features
+from .logistic import finite
+from .probes import GRID, Result, joined_classes, logistic_probe, of_answers, result
+
+#: Scores that are held at a time.
+_BLOCK = 1 << 24
+
+
+def nearest_centroid(train: Features, test: Features, *, metric: str = "top1") -> Result:
+    """Accuracy of the class whose mean is nearest, in per cent: by cosines, of features of length 1. Nothing is chosen.
+
+    Args:
+        train: of whose classes the means are.
+        test: the images whose classes are predicted.
+        metric: of the set, one of `metrics.NAMES` that needs no probabilities.
+
+    Returns:
+        As `knn`.
+
+    Raises:
+        ValueError: features that do not fit or are not finite, images without a class, one class only.
+    """
+    of_answers(metric)
+    train, test = joined_classes(train, test)
+    labels, places = np.unique(train.targets, return_inverse=True)
+    if len(labels) == 1:
+        raise ValueError(f"targets = {labels[0]}: is the only class; features are judged by telling classes apart")
+    known, asked = finite("features", train.features), finite("queries", test.features)
+    if known.shape[1] != asked.shape[1]:
+        raise ValueError(f"features: expected rows of {known.shape[1]}, as those learnt from, got {asked.shape[1]}")
+    own = np.split(np.argsort(places, kind="stable"), np.bincount(places).cumsum()[:-1])
+    centroids = _normalized(np.stack([_normalized(known[rows]).mean(0) for rows in own]))
+    step = max(1, _BLOCK // max(centroids.shape))
+    parts = [metrics.ranked(_normalized(asked[i : i + step]) @ centroids.T) for i in range(0, len(asked), step)]
+    return result(metric, train, test, labels[np.concatenate(parts)])
+
+
+def few_shot(
+    train: Features,
+    test: Features,
+    *,
+    shots: Sequence[int] = (1, 10),
+    draws: int = 5,
+    seed: int = 0,
+    judge: Callable[..., Result] = nearest_centroid,
+    **settings: Any,
+) -> list[dict[str, Any]]:
+    """Accuracy from a few images a class, over several draws of them.
+
+    Args:
+        train: what images are drawn from, without replacement and each class by itself.
+        test: the images whose classes are predicted; all, in every draw.
+        shots: how many images a class; a result for each.
+        draws: how many times they are drawn.
+        seed: of the draws. A draw depends on it, on the shots and its own number, and on the order of `train` alone.
+        judge: `nearest_centroid`, `logistic_probe` with a fixed `c`, or any that takes two sets of features.
+        settings: of the judge.
+
+    Returns:
+        For each of `shots` a dict: "shots", "draws" (how many), "seed"; "values", those of the metric, one a draw; "mean" and
+        "sd", their mean and their standard deviation (of a sample: divided by draws - 1; 0 of one draw); and "metric", "n",
+        "classes".
+
+    Raises:
+        ValueError: as the judge's; a class with fewer images than shots; several `c` without `val` for `logistic_probe`.
+    """
+    draws, seed = whole("draws", draws, 1), whole("seed", seed)
+    if judge is logistic_probe and np.ndim(settings.get("c", GRID)) and settings.get("val") is None:
+        raise ValueError("c: give one, 1.0 is usual, or val: a part of the few images cannot be held out to choose it")
+    if not shots:
+        raise wrong("shots", shots, "numbers of images a class")
+    classes, counts = np.unique(train.targets, return_counts=True)
+    for n in shots:
+        if whole("shots", n, 1) > counts.min():
+            least = int(classes[counts.argmin()])
+            name = least if train.classes is None else train.classes[least]
+            raise wrong(
+                "shots", n, f"at most the images of each class of train; there are {counts.min()} of class {name}"
+            )
+    found = []
+    for n in shots:
+        results = [
+            judge(_drawn(train, n, np.random.default_rng([seed, n, draw])), test, **settings) for draw in range(draws)
+        ]
+        metric = results[0]["metric"]
+        values = [one[metric] for one in results]
+        found.append(
+            {
+                "shots": n,
+                "draws": draws,
+                "seed": seed,
+                "values": values,
+                "mean": float(np.mean(values)),
+                "sd": float(np.std(values, ddof=1)) if draws > 1 else 0.0,
+                **{key: results[0][key] for key in ("metric", "n", "classes")},
+            }
+        )
+    return found
+
+
+def _drawn(train: Features, shots: int, rng: np.random.Generator) -> Features:
+    order = np.argsort(train.targets, kind="stable")
+    _, firsts = np.unique(train.targets[order], return_index=True)
+    rows = np.concatenate([rng.choice(rows, shots, replace=False) for rows in np.split(order, firsts[1:])])
+    return Features(train.features[rows], train.targets[rows], train.classes)
+
+
+def _normalized(features: NDArray[Any]) -> NDArray[np.float64]:
+    rows = features.astype(np.float64)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
