@@ -52,7 +52,8 @@ def test_a_list_of_another_version(tmp_path):
 def test_imagenets_list_of_another_school(tmp_path):
     layouts.imagenet(tmp_path)
     with pytest.raises(
-        ValueError, match=r"1percent.txt: SHA-256 \w{8}..., where 71e82a48... is published; .* another version"
+        ValueError,
+        match=r"imagenet_1pct: 1percent.txt: SHA-256 \w{8}..., where 71e82a48... is published; .* another version",
     ):
         load("imagenet_1pct", tmp_path)
     path = rewritten(tmp_path / "imagenet/10percent.txt", lambda text: text + "n01440764_99.JPEG\n")
@@ -138,8 +139,8 @@ def test_retinopathy(tmp_path):
             load("retinopathy", tmp_path, split, counts="any")
 
     broken(train, "10_left,0", "10_left,5", "trainLabels.csv: level 5 of 10_left is not from 0 to 4")
-    broken(test, "43_left,3,Private", "43_left,3,Public", "patient 43 is in the val split and in the test split")
-    broken(test, "43_left", "10_left", "image 10_left is in the train split and in the test split")
+    broken(test, "46_left,1,Private", "46_left,1,Public", "patient 46 is in the val split and in the test split")
+    broken(test, "46_left", "10_left", "image 10_left is in the train split and in the test split")
     broken(train, "10_left", "10_both", r"train: 1 of 40 images that .* are missing, the first is 10_both")
     broken(
         train,

@@ -68,7 +68,7 @@ def retinopathy(root: Path) -> None:
             for eye in ("left", "right"):
                 name, level = f"{patient}_{eye}", patient % 5
                 image(top / part / f"{name}.jpeg", level)
-                usage = ["Public" if patient < 43 else "Private"] if part == "test" else []
+                usage = ["Public" if patient < 45 else "Private"] if part == "test" else []
                 rows[part].append([name, level, *usage])
     for file, part, head in (("trainLabels", "train", []), ("retinopathy_solution", "test", ["Usage"])):
         with (top / f"{file}.csv").open("w", newline="") as out:

@@ -11,6 +11,7 @@ from .. import evaluation, pretraining
 from ..data import ImageFolder
 from ..data.classes import numbered
 from ..terminal import say, tell
+from . import transfer
 from .options import reading
 
 
@@ -88,10 +89,13 @@ def add(sub: argparse.ArgumentParser) -> None:
         for option, keywords in options.items():
             own.add_argument(f"--{option.replace('_', '-')}", **keywords)
         reading(own)
+    transfer.add(protocols)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
+    if args.protocol == "transfer":
+        return transfer.run(args)
     protocol = PROTOCOLS[args.protocol]
     folders = [args.data / "train", args.data / "val"]
     if not all(folder.is_dir() for folder in folders):

@@ -8,8 +8,8 @@
 Nothing is downloaded: what is missing is said, with how to get it. `docs/transfer.md` has the layouts.
 """
 
-from .loading import Split, found, load
+from .loading import Split, found, load, school_of
 from .rows import Dataset, School
 from .table import DATASETS
 
-__all__ = ["DATASETS", "Dataset", "School", "Split", "found", "load"]
+__all__ = ["DATASETS", "Dataset", "School", "Split", "found", "load", "school_of"]

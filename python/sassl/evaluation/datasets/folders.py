@@ -37,7 +37,7 @@ def imagenet_part(name: str) -> Reader:
         path = list_of(folder, name)
         listing, found = _listed(folder, path), sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
         if found != LISTS[name]:
-            told = f"{path}: SHA-256 {found[:8]}..., where {LISTS[name][:8]}... is published; the list is of another version"
+            told = f"{name}: SHA-256 {found[:8]}..., where {LISTS[name][:8]}... is published; the list is of another version"
             listing = listing._replace(notes=(told,))
         return held_out(listing, want.split, _FIFTH, want.seed)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
+from typing import Any
 
 from ..._sassl import Source
 from ...arguments import choice, flag, whole
@@ -22,6 +24,8 @@ class Split(Images):
     """
 
     classes: list[str]
+    #: The class of each image.
+    targets: list[int]
 
     def __init__(
         self,
@@ -44,14 +48,24 @@ class Split(Images):
         self.school = self.dataset.school(folder, school)
         self.split = choice("split", split, self.dataset.schools[self.school].splits)
         listing = self.dataset.reader(folder, Want(self.split, self.school, self.seed))
-        self.classes = listing.classes
+        self.classes, self.targets = listing.classes, listing.targets
         _checked(listing)
         self.differences = self._differences(listing)
         if self.differences and counts == "published":
             raise ValueError(
-                f'{folder}: {"; ".join(self.differences)}; it is another version, or a part; counts="any" takes it as it is'
+                f'{folder}: {name}: {"; ".join(self.differences)}; another version, or a part; counts="any" takes it as it is'
             )
-        self.core = _source(listing, exif)
+        self.core, self._is_files = _source(listing, exif), listing.image is None
+
+    def identity(self) -> dict[str, Any]:
+        """As of all images; of images that are no files of their own with a checksum of their pixels, CRC-32."""
+        known = super().identity()
+        if self._is_files:
+            return known
+        checksum = 0
+        for i in range(len(self)):
+            checksum = zlib.crc32(self[i][0].data, checksum)
+        return {**known, "checksum": f"{checksum:08x}"}
 
     def _differences(self, listing: Listing) -> tuple[str, ...]:
         """What differs from the published counts, in words."""
@@ -62,9 +76,7 @@ class Split(Images):
             (f"images of {self.split}", len(listing.names), school.images.get(self.split, len(listing.names))),
         )
         return listing.notes + tuple(
-            f"{row.name}: {there} {what}, where {published} are published"
-            for what, there, published in pairs
-            if there != published
+            f"{there} {what}, where {published} are published" for what, there, published in pairs if there != published
         )
 
     def __repr__(self) -> str:
@@ -111,6 +123,19 @@ def found(root: File) -> dict[str, Path]:
         raise FileNotFoundError(f"{top}: there is no such folder")
     places = {name: row.folder(top, itself=False) for name, row in DATASETS.items()}
     return {name: place for name, place in places.items() if place is not None}
+
+
+def school_of(name: str, root: File) -> str:
+    """The school that is a set's default in this folder: it may depend on which lists are there.
+
+    Raises:
+        FileNotFoundError: the set is not there.
+    """
+    row, top = DATASETS[choice("name", name, DATASETS)], Path(os.fsdecode(root))
+    folder = row.folder(top)
+    if folder is None:
+        raise FileNotFoundError(row.missing(top))
+    return row.school(folder, None)
 
 
 def _checked(listing: Listing) -> None:

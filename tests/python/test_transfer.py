@@ -1,0 +1,185 @@
+"""`sassl eval transfer`: metrics and the penalty against scikit-learn, and the command on all sets in small folders."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import sassl
+import transfer_layouts as layouts
+from conftest import need
+from sassl.cli import main
+from sassl.evaluation import Features, datasets, transfer
+
+need("scipy")
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_metrics_are_scikit_learns(classes):
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score
+
+    rng = np.random.default_rng(classes)
+    targets = rng.choice(classes - 1, 60)
+    given = np.where(rng.random(60) < 0.5, targets, rng.integers(0, classes, 60))
+    with warnings.catch_warnings():
+        # The last class is among the answers alone.
+        warnings.simplefilter("ignore")
+        balanced = balanced_accuracy_score(targets, given)
+    kappa = cohen_kappa_score(targets, given, weights="quadratic", labels=range(classes))
+    assert transfer.score("top1", given, targets, classes) == pytest.approx(
+        100 * accuracy_score(targets, given), abs=1e-9
+    )
+    assert transfer.score("mean_per_class", given, targets, classes) == pytest.approx(100 * balanced, abs=1e-9)
+    assert transfer.score("quadratic_kappa", given, targets, classes) == pytest.approx(kappa, abs=1e-12)
+
+
+def test_kappa_where_it_is_not_defined():
+    one = np.ones(4, np.int64)
+    assert np.isnan(transfer.score("quadratic_kappa", one, one, 3))
+    assert transfer.score("quadratic_kappa", np.array([0, 1, 2, 1]), one, 3) == 0
+
+
+def test_the_penalty_is_chosen_by_the_sets_metric(monkeypatch):
+    # Of ten images nine are of class 0: to answer 0 always is best by top-1, and not by the mean of classes.
+    val = Features(np.zeros((10, 2)), np.array([0] * 9 + [1]))
+    answers = {1.0: np.zeros(10, np.int64), 10.0: np.array([0] * 5 + [1] * 5), 100.0: np.zeros(10, np.int64)}
+    ranked = np.stack([answers[c] for c in answers])[:, :, None]
+    monkeypatch.setattr(transfer, "_ranked", lambda train, queries, strengths, top: ranked)
+    assert transfer._chosen(val, val, list(answers), "top1", 2) == 1.0
+    assert transfer._chosen(val, val, list(answers), "mean_per_class", 2) == 10.0
+    assert transfer._chosen(val, val, list(answers)[::-1], "top1", 2) in (1.0, 10.0)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return layouts.everything(tmp_path_factory.mktemp("sets"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "model.safetensors"
+    sassl.SimCLR("resnet18", small_stem=True, hidden_dim=16, dim=8, input_size=16, threads=2).save(path)
+    return path
+
+
+def results(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_all_sets_by_one_command(root, checkpoint, tmp_path, capsys):
+    out, cache = tmp_path / "results.jsonl", tmp_path / "features"
+    call = [
+        "eval",
+        "transfer",
+        str(checkpoint),
+        "--data",
+        str(root),
+        "--out",
+        str(out),
+        "--counts",
+        "any",
+        "--cache",
+        str(cache),
+    ]
+    # Of ImageNet itself 36 images are too few for a validation split.
+    assert main([*call, "--protocol", "knn"]) == 1
+    said = capsys.readouterr()
+    assert "1 of 16 sets failed: imagenet\n" in said.err
+    assert "dtd: 3 classes, where 47 are published" in said.err
+    found = results(out)
+    assert [line["set"] for line in found] == [name for name in datasets.DATASETS if name != "imagenet"]
+    for line, row in zip(found, said.out.splitlines()[1:], strict=True):
+        assert row.split()[:3] == [line["set"], line["school"], line["metric"]]
+        assert line["metric"] == datasets.DATASETS[line["set"]].metric
+        assert line["test"] == len(datasets.load(line["set"], root, "test", school=line["school"], counts="any"))
+        assert line["k"] == min(200, line["train"] + line.get("val", 0))
+        assert ("centroid" in line) == line["set"].endswith("shot")
+    # Each class has a colour of its own in the small folders, which even an untrained network tells apart.
+    values = {line["set"]: line["value"] for line in found}
+    assert values["dtd"] == values["food101"] == values["caltech101"] == 100
+    kept = sorted(cache.iterdir())
+    text = out.read_text()
+    assert main([*call, "--protocol", "knn", "--sets", "dtd,cars"]) == 0
+    said = capsys.readouterr()
+    assert f"dtd: in {out} already" in said.err
+    assert [row.split()[0] for row in said.out.splitlines()] == ["set", "dtd", "cars"]
+    assert out.read_text() == text
+    # Another protocol has the same features.
+    assert (
+        main([*call, "--sets", "dtd,imagenet_1shot,retinopathy,caltech101", "--school", "caltech101=torchvision"]) == 0
+    )
+    assert [(line["set"], line["protocol"], line["school"]) for line in results(out)[-4:]] == [
+        ("dtd", "linear", "fold1"),
+        ("imagenet_1shot", "linear", "drawn"),
+        ("retinopathy", "linear", "tfds"),
+        ("caltech101", "linear", "torchvision"),
+    ]
+    assert {path.name.split("-")[0] for path in set(cache.iterdir()) - set(kept)} == {"caltech101"}
+    last = {line["set"]: line for line in results(out)[-4:]}
+    assert last["imagenet_1shot"]["c"] == 1
+    assert last["dtd"]["c"] in [1 / penalty for penalty in transfer.PENALTIES]
+    assert last["dtd"]["value"] == 100
+    assert 0.9 < last["retinopathy"]["value"] <= 1
+
+
+def test_a_cache_is_of_these_weights_and_images(root, checkpoint, tmp_path):
+    model = sassl.SimCLR.load(checkpoint, threads=2)
+    settings = {"protocol": "knn", "counts": "any", "cache": tmp_path, "weights": "a"}
+    first = transfer.evaluate(model, "cifar10", root, **settings)
+    assert transfer.evaluate(model, "cifar10", root, **settings) == first
+    assert len(list(tmp_path.iterdir())) == 3
+    transfer.evaluate(model, "cifar10", root, **{**settings, "weights": "b"})
+    transfer.evaluate(model, "cifar10", root, seed=1, **settings)
+    assert len(list(tmp_path.iterdir())) == 3 + 3 + 2
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"no features")
+    with pytest.raises(ValueError, match=r"cifar10-train-\w+.npz: no features, or damaged .*; delete it"):
+        transfer.evaluate(model, "cifar10", root, **settings)
+    with pytest.raises(ValueError, match="weights = None"):
+        transfer.evaluate(model, "cifar10", root, cache=tmp_path)
+
+
+def test_a_model_of_others(root):
+    need("torch")
+    import torch
+
+    net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
+    found = transfer.evaluate(net, "dtd", root, counts="any", size=16)
+    assert (found["value"], found["resize"]) == (100, "16 to 16, bicubic")
+    with pytest.raises(ValueError, match="size = None: what side"):
+        transfer.evaluate(net, "dtd", root, counts="any")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--sets", "dtd,mnist"], "'mnist' is none of"),
+        (["--school", "dtd=vtab"], "dtd has fold1"),
+        (["--school", "mnist=a"], "'mnist' is none of"),
+        (["--sets", "cars", "--school", "dtd=fold2"], "--school dtd=fold2: dtd is not among cars"),
+        (["--seed", "-1"], "--seed -1: at least 0"),
+        (["--data", "nowhere"], "nowhere: there is no such folder"),
+        (["--out", "nowhere/a.jsonl"], "there is no folder nowhere; make it first"),
+        (["--out", "."], "--out .: a folder"),
+        (["--sets", "dtd"], "DTD is not there; expected images and labels in a folder dtd/dtd or dtd"),
+        ([], "none of the sets is in it"),
+    ],
+)
+def test_wrong_calls(checkpoint, tmp_path, capsys, words, said):
+    call = ["eval", "transfer", str(checkpoint), "--data", str(tmp_path), "--out", str(tmp_path / "a.jsonl"), *words]
+    try:
+        code = main(call)
+    except SystemExit as error:
+        code = error.code
+    assert code in (1, 2)
+    assert said in capsys.readouterr().err
+
+
+def test_a_file_of_other_lines_is_left_alone(checkpoint, root, tmp_path, capsys):
+    out = tmp_path / "a.jsonl"
+    out.write_text('{"epoch": 1}\n')
+    assert main(["eval", "transfer", str(checkpoint), "--data", str(root), "--out", str(out), "--sets", "dtd"]) == 1
+    assert "line 1 is no result of this command; give another file" in capsys.readouterr().err
+    assert out.read_text() == '{"epoch": 1}\n'
