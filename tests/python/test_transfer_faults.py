@@ -71,6 +71,15 @@ def test_imagenets_val_without_folders_of_classes(tmp_path):
     fails("imagenet", tmp_path, "class 'n09999999' is none of the set's 3 classes", "test")
 
 
+def test_folders_that_are_no_classes_of_imagenet(tmp_path):
+    layouts.imagenet(tmp_path)
+    for part in ("train", "val"):
+        (tmp_path / "imagenet" / part / "n01484850").rename(tmp_path / "imagenet" / part / "shark")
+    for name in ("imagenet", "imagenet_1shot"):
+        with pytest.raises(ValueError, match="1 folders are none of the 1,000 wnids, such as shark"):
+            load(name, tmp_path)
+
+
 def test_fewer_images_than_shots(tmp_path):
     layouts.imagenet(tmp_path, n=9)
     fails("imagenet_10shot", tmp_path, "class n01440764 has 9 images, fewer than the 10 that are drawn of each class")

@@ -7,6 +7,7 @@ from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
 
+from ..imagenet import WNIDS
 from .draws import beyond, held_out, shots
 from .listing import Listing, Reader, Want, apart, checked_files, class_folders, class_names, numbers, text_lines
 
@@ -23,9 +24,16 @@ LISTS = {
 
 def imagenet(folder: Path, want: Want) -> Listing:
     """`train/<wnid>/*.JPEG` and `val/<wnid>/*.JPEG`, which is the test; numbers are the order of the wnids, no devkit's."""
-    if want.split == "test":
-        return class_folders(folder / "val", class_names(folder / "train"))
-    return held_out(class_folders(folder / "train"), want.split, _IMAGENET_VAL, want.seed)
+    classes = class_names(folder / "train")
+    listing = class_folders(folder / ("val" if want.split == "test" else "train"), classes)
+    listing = listing._replace(notes=_other_classes(classes))
+    return listing if want.split == "test" else held_out(listing, want.split, _IMAGENET_VAL, want.seed)
+
+
+def _other_classes(classes: list[str]) -> tuple[str, ...]:
+    """What there is to tell of folders that are no classes of ImageNet-1k."""
+    others = sorted(set(classes) - set(WNIDS))
+    return (f"{len(others)} folders are none of the 1,000 wnids, such as {others[0]}",) if others else ()
 
 
 def imagenet_part(name: str) -> Reader:
@@ -38,7 +46,7 @@ def imagenet_part(name: str) -> Reader:
         listing, found = _listed(folder, path), sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
         if found != LISTS[name]:
             told = f"{name}: SHA-256 {found[:8]}..., where {LISTS[name][:8]}... is published; the list is of another version"
-            listing = listing._replace(notes=(told,))
+            listing = listing._replace(notes=(*listing.notes, told))
         return held_out(listing, want.split, _FIFTH, want.seed)
 
     return read
@@ -51,11 +59,11 @@ def imagenet_shots(count: int) -> Reader:
         if want.split == "test":
             return imagenet(folder, want)
         if want.school == "drawn":
-            return shots(class_folders(folder / "train"), count, want.seed)
+            train = class_folders(folder / "train")
+            return shots(train._replace(notes=_other_classes(train.classes)), count, want.seed)
         path = list_of(folder, f"{count}shot.txt")
         tune = list_of(folder, "tune.txt")
-        train, val = text_lines(path), text_lines(tune)
-        apart(path.parent, {path.name: train, tune.name: val})
+        apart(path.parent, {path.name: text_lines(path), tune.name: text_lines(tune)})
         listing = _listed(folder, path if want.split == "train" else tune)
         if want.split == "train":
             there = Counter(listing.targets)
@@ -84,13 +92,14 @@ def list_of(folder: Path, name: str) -> Path:
 
 def _listed(folder: Path, path: Path) -> Listing:
     """Images of `train` that a list names, `n04235860_14959.JPEG` in each line; the class is what stands before `_`."""
-    train = class_folders(folder / "train")
+    train, classes = folder / "train", class_names(folder / "train")
     names = [f"{line.partition('_')[0]}/{line}" for line in text_lines(path)]
     apart(path.parent, {path.name: names})
-    checked_files(path, names, train.folder, train.names)
+    # To ask for each is faster than to list a million.
+    checked_files(path, names, train, [name for name in names if (train / name).is_file()])
     names.sort()
-    targets = numbers(path, (name.partition("/")[0] for name in names), train.classes)
-    return Listing(train.folder, names, targets, train.classes)
+    targets = numbers(path, (name.partition("/")[0] for name in names), classes)
+    return Listing(train, names, targets, classes, notes=_other_classes(classes))
 
 
 def inaturalist(train: str) -> Reader:
