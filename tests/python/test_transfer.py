@@ -183,3 +183,19 @@ def test_a_file_of_other_lines_is_left_alone(checkpoint, root, tmp_path, capsys)
     assert main(["eval", "transfer", str(checkpoint), "--data", str(root), "--out", str(out), "--sets", "dtd"]) == 1
     assert "line 1 is no result of this command; give another file" in capsys.readouterr().err
     assert out.read_text() == '{"epoch": 1}\n'
+
+
+def test_draws_give_a_mean_and_a_deviation(checkpoint, root, tmp_path, capsys):
+    out = tmp_path / "a.jsonl"
+    call = ["eval", "transfer", str(checkpoint), "--data", str(root), "--out", str(out), "--counts", "any"]
+    assert main([*call, "--sets", "imagenet_1shot,dtd", "--seed", "0", "1", "2", "--protocol", "knn"]) == 0
+    found = results(out)
+    # Nothing is drawn of DTD.
+    assert [(line["set"], line["seed"]) for line in found] == [*(("imagenet_1shot", n) for n in range(3)), ("dtd", 0)]
+    values = [line["value"] for line in found[:3]]
+    _, shot, dtd = (row.split() for row in capsys.readouterr().out.splitlines())
+    assert shot[3:6] == [f"{np.mean(values):.1f}", "±", f"{np.std(values, ddof=1):.1f}"]
+    assert (shot[-2], dtd[-2]) == ("3", "1")
+    # What was measured on a part of a set is no result of the set.
+    assert main([*call[:-2], "--sets", "dtd", "--protocol", "knn"]) == 1
+    assert "dtd: failed, " in capsys.readouterr().err

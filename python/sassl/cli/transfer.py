@@ -6,7 +6,9 @@ import argparse
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from .. import pretraining
@@ -45,7 +47,13 @@ def add(protocols: Any) -> None:
         metavar="SET=SCHOOL",
         help="another way to split a set, such as dtd=fold2; several times for several sets",
     )
-    own.add_argument("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")
+    own.add_argument(
+        "--seed",
+        type=int,
+        nargs="+",
+        default=[0],
+        help="of what is drawn; several give the mean and the standard deviation over draws (default: 0)",
+    )
     own.add_argument(
         "--counts",
         choices=("published", "any"),
@@ -61,18 +69,18 @@ def add(protocols: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code is 1 where a set failed."""
-    seed, lines = checked_seed(args.seed), _lines(args.out)
-    schools = _schools(args)
+    seeds = list(dict.fromkeys(map(checked_seed, args.seed)))
+    lines, schools = _lines(args.out), _schools(args)
     weights = _checksum(args.checkpoint)
     model: pretraining.Pretraining | None = None
     failed, shown = [], []
-    for name, school in schools.items():
+    for name, school, seed in _runs(schools, seeds):
         key = {"weights": weights, "set": name, "school": school, "seed": seed, "protocol": args.by}
-        known = next((line for line in lines if all(line[field] == key[field] for field in _KEY)), None)
+        known = next((line for line in lines if _is_result(line, key, args.counts)), None)
         if known is None:
             model = model or pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
             try:
-                known = {**key, "checkpoint": str(args.checkpoint), **_evaluated(model, args, name, school, weights)}
+                known = {**key, "checkpoint": str(args.checkpoint), **_evaluated(model, args, key)}
             except (OSError, ValueError) as error:
                 failed.append(name)
                 tell(f"{name}: failed, {message(error)}")
@@ -84,9 +92,24 @@ def run(args: argparse.Namespace) -> int:
         shown.append(known)
     if shown:
         say(_table(shown))
+    failed = list(dict.fromkeys(failed))
     if failed:
         tell(f"{len(failed)} of {len(schools)} sets failed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def _runs(schools: dict[str, str], seeds: list[int]) -> Iterator[tuple[str, str, int]]:
+    """What is to be measured: where nothing is drawn, every seed is the same."""
+    for name, school in schools.items():
+        drawn = datasets.DATASETS[name].schools[school].drawn
+        for seed in seeds if drawn else seeds[:1]:
+            yield name, school, seed
+
+
+def _is_result(line: dict[str, Any], key: dict[str, Any], counts: str) -> bool:
+    """Whether a line is what this run would compute: one of a part of a set is not, where the set as published is wanted."""
+    same = all(line[field] == key[field] for field in _KEY)
+    return same and not (counts == "published" and line.get("differences"))
 
 
 def _schools(args: argparse.Namespace) -> dict[str, str]:
@@ -106,12 +129,21 @@ def _schools(args: argparse.Namespace) -> dict[str, str]:
     return {name: given.get(name) or datasets.school_of(name, args.data) for name in names}
 
 
-def _evaluated(
-    model: pretraining.Pretraining, args: argparse.Namespace, name: str, school: str, weights: str
-) -> dict[str, Any]:
+def _evaluated(model: pretraining.Pretraining, args: argparse.Namespace, key: dict[str, Any]) -> dict[str, Any]:
     """The result on a set; what is not as published, and what is left out, is told."""
-    settings = {"counts": args.counts, "on_error": args.on_error, "cache": args.cache, "weights": weights}
-    found = transfer.evaluate(model, name, args.data, protocol=args.by, school=school, seed=args.seed, **settings)
+    name = key["set"]
+    found = transfer.evaluate(
+        model,
+        name,
+        args.data,
+        protocol=args.by,
+        school=key["school"],
+        seed=key["seed"],
+        counts=args.counts,
+        on_error=args.on_error,
+        cache=args.cache,
+        weights=key["weights"],
+    )
     for text in found["differences"]:
         tell(f"{name}: {text}")
     if found["left_out"]:
@@ -172,16 +204,33 @@ def _checksum(path: Path) -> str:
 
 
 def _table(results: list[dict[str, Any]]) -> str:
-    """The results, a row each."""
-    head = ("set", "school", "metric", "value", "top-1", "train", "val", "test", "C or k")
-    rows = [head, *(_row(result) for result in results)]
+    """A row for each set and school; over several seeds the mean, and the standard deviation beside it."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for result in results:
+        groups.setdefault((result["set"], result["school"]), []).append(result)
+    head = ("set", "school", "metric", "value", "top-1", "train", "val", "test", "seeds", "C or k")
+    rows = [head, *(_row(group) for group in groups.values())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def _row(result: dict[str, Any]) -> tuple[str, ...]:
-    value = math.nan if result["value"] is None else float(result["value"])
-    strength = f"{result['c']:.3g}" if "c" in result else str(result.get("k", ""))
-    numbers = tuple(str(result.get(split, "")) for split in ("train", "val", "test"))
-    shown = f"{value:.3f}" if result["metric"] == "quadratic_kappa" else f"{value:.1f}"
-    return (result["set"], result["school"], result["metric"], shown, f"{result['top1']:.1f}", *numbers, strength)
+def _row(group: list[dict[str, Any]]) -> tuple[str, ...]:
+    first = group[0]
+    digits = 3 if first["metric"] == "quadratic_kappa" else 1
+    values = [math.nan if result["value"] is None else float(result["value"]) for result in group]
+    strengths = dict.fromkeys(f"{result['c']:.3g}" if "c" in result else str(result["k"]) for result in group)
+    return (
+        first["set"],
+        first["school"],
+        first["metric"],
+        _mean(values, digits),
+        _mean([float(result["top1"]) for result in group], 1),
+        *(str(first.get(split, "")) for split in ("train", "val", "test")),
+        str(len(group)),
+        ", ".join(strengths),
+    )
+
+
+def _mean(values: list[float], digits: int) -> str:
+    mean = f"{fmean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {stdev(values):.{digits}f}"
