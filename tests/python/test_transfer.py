@@ -32,13 +32,13 @@ def test_metrics_are_scikit_learns(classes):
         100 * accuracy_score(targets, given), abs=1e-9
     )
     assert transfer.score("mean_per_class", given, targets, classes) == pytest.approx(100 * balanced, abs=1e-9)
-    assert transfer.score("quadratic_kappa", given, targets, classes) == pytest.approx(kappa, abs=1e-12)
+    assert transfer.score("kappa", given, targets, classes) == pytest.approx(kappa, abs=1e-12)
 
 
 def test_kappa_where_it_is_not_defined():
     one = np.ones(4, np.int64)
-    assert np.isnan(transfer.score("quadratic_kappa", one, one, 3))
-    assert transfer.score("quadratic_kappa", np.array([0, 1, 2, 1]), one, 3) == 0
+    assert np.isnan(transfer.score("kappa", one, one, 3))
+    assert transfer.score("kappa", np.array([0, 1, 2, 1]), one, 3) == 0
 
 
 def test_the_penalty_is_chosen_by_the_sets_metric(monkeypatch):

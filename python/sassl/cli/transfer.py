@@ -216,7 +216,7 @@ def _table(results: list[dict[str, Any]]) -> str:
 
 def _row(group: list[dict[str, Any]]) -> tuple[str, ...]:
     first = group[0]
-    digits = 3 if first["metric"] == "quadratic_kappa" else 1
+    digits = 3 if first["metric"] == "kappa" else 1
     values = [math.nan if result["value"] is None else float(result["value"]) for result in group]
     strengths = dict.fromkeys(f"{result['c']:.3g}" if "c" in result else str(result["k"]) for result in group)
     return (

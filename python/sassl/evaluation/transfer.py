@@ -64,7 +64,7 @@ def evaluate(
         weights: what tells this model's weights from others, as a checksum of its checkpoint.
 
     Returns:
-        "value" by "metric" ("top1" and "mean_per_class" in per cent, "quadratic_kappa" from -1 to 1), and what it took: "set",
+        "value" by "metric" ("top1" and "mean_per_class" in per cent, quadratic "kappa" from -1 to 1), and what it took: "set",
         "school", "seed", "protocol", "classes", "resize", "train", "val" and "test" with numbers of images, "differences" from
         what is published, "left_out", "c" or "k"; "top1", "top5", "mean_per_class" beside, and for few shots "centroid", the
         top-1 of the nearest centre of a class by cosine.
@@ -113,7 +113,7 @@ def score(metric: str, given: NDArray[np.int64], targets: NDArray[np.int64], cla
 
     Args:
         metric: "top1" or "mean_per_class", the mean of the recalls of the classes that `targets` has, in per cent; or
-            "quadratic_kappa", from -1 to 1, NaN where it is not defined.
+            "kappa", from -1 to 1, NaN where it is not defined.
         given, targets: (N,), from 0 to `classes` - 1.
         classes: how many there are.
     """

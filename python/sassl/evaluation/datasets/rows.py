@@ -39,7 +39,7 @@ class Dataset:
     #: How many there are, as published; another number of them in a school.
     classes: int
     school_classes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    #: "top1", "mean_per_class" or "quadratic_kappa".
+    #: "top1", "mean_per_class" or "kappa", the quadratic one.
     metric: str = "top1"
     #: "whole": the shorter side becomes the views', and the middle square is seen; "margin": 256 for 224, as for ImageNet.
     resize: str = "whole"

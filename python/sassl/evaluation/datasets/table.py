@@ -132,7 +132,7 @@ _ROWS = (
         name="retinopathy",
         title="Diabetic Retinopathy",
         classes=5,
-        metric="quadratic_kappa",
+        metric="kappa",
         schools={
             "tfds": School(
                 text="tensorflow-datasets: Public chooses, Private is the test",
