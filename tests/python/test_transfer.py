@@ -199,3 +199,31 @@ def test_draws_give_a_mean_and_a_deviation(checkpoint, root, tmp_path, capsys):
     # What was measured on a part of a set is no result of the set.
     assert main([*call[:-2], "--sets", "dtd", "--protocol", "knn"]) == 1
     assert "dtd: failed, " in capsys.readouterr().err
+
+
+def test_images_that_cannot_be_read_are_named(checkpoint, tmp_path, capsys):
+    layouts.dtd(tmp_path)
+    broken = tmp_path / "dtd/dtd/images/dotted/dotted_0001.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    out = tmp_path / "a.jsonl"
+    call = [
+        "eval",
+        "transfer",
+        str(checkpoint),
+        "--data",
+        str(tmp_path),
+        "--out",
+        str(out),
+        "--counts",
+        "any",
+        "--protocol",
+        "knn",
+    ]
+    assert main(call) == 1
+    assert f"dtd: failed, {broken}" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*call, "--on-error", "report"]) == 0
+    assert f"dtd: left out, {broken}" in capsys.readouterr().err
+    (line,) = results(out)
+    assert list(line["left_out"]) == [str(broken)]
+    assert (line["train"], line["val"], line["test"]) == (8, 9, 9)

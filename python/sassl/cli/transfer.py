@@ -146,8 +146,8 @@ def _evaluated(model: pretraining.Pretraining, args: argparse.Namespace, key: di
     )
     for text in found["differences"]:
         tell(f"{name}: {text}")
-    if found["left_out"]:
-        tell(f"{name}: {found['left_out']} images could not be read and are left out")
+    for image, why in found["left_out"].items():
+        tell(f"{name}: left out, {why if image in why else f'{image}: {why}'}")
     # JSON has no NaN.
     return {field: None if value != value else value for field, value in found.items()}
 

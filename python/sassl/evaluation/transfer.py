@@ -66,8 +66,8 @@ def evaluate(
     Returns:
         "value" by "metric" ("top1" and "mean_per_class" in per cent, quadratic "kappa" from -1 to 1), and what it took: "set",
         "school", "seed", "protocol", "classes", "resize", "train", "val" and "test" with numbers of images, "differences" from
-        what is published, "left_out", "c" or "k"; "top1", "top5", "mean_per_class" beside, and for few shots "centroid", the
-        top-1 of the nearest centre of a class by cosine.
+        what is published, "left_out", which names images that could not be read, "c" or "k"; "top1", "top5", "mean_per_class"
+        beside, and for few shots "centroid", the top-1 of the nearest centre of a class by cosine.
 
     Raises:
         OSError, ValueError, TypeError: as of `datasets.load` and `extract`; a cache without `weights`.
@@ -96,7 +96,7 @@ def evaluate(
         "resize": f"{rule.resize} to {rule.size}, {rule.interpolation}",
         **{split: len(one.targets) for split, one in found.items()},
         "differences": list(dict.fromkeys(text for images in splits.values() for text in images.differences)),
-        "left_out": sum(len(one.left_out) for one in found.values()),
+        "left_out": {name: why for one in found.values() for name, why in one.left_out.items()},
     }
     judge = _linear if protocol == "linear" else _nearest
     ranked, settings = judge(found, row.metric, len(first.classes))
