@@ -16,7 +16,7 @@ A class of `test` is that of `train` which has its name, or its number where one
 `train` has no image of count as wrong, and a warning tells how many they are.
 """
 
-from . import logistic, metrics, robustness
+from . import datasets, logistic, metrics, robustness, transfer
 from .features import Features, Part, encode, extract, joined, left_out, read, read_part
 from .few_shot import few_shot, nearest_centroid
 from .preprocessing import Preprocessing
@@ -30,6 +30,7 @@ __all__ = [
     "Features",
     "Part",
     "Preprocessing",
+    "datasets",
     "encode",
     "extract",
     "few_shot",
@@ -44,4 +45,5 @@ __all__ = [
     "read",
     "read_part",
     "robustness",
+    "transfer",
 ]
