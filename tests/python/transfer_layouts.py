@@ -182,7 +182,7 @@ def caltech101(root: Path) -> None:
 
 def flowers102(root: Path) -> None:
     top = root / "flowers-102"
-    labels = np.array([1 + i % 102 for i in range(306)], np.uint8)
+    labels = np.array([1 + i // 3 for i in range(306)], np.uint8)
     for i in range(306):
         image(top / "jpg" / f"image_{i + 1:05}.jpg", i)
     savemat(top / "imagelabels.mat", {"labels": labels[None]}, do_compression=True)
