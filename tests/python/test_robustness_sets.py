@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sassl.evaluation import Features, Preprocessing, robustness
+import sassl
+from conftest import ROOT
+from sassl import cli
+from sassl.cli import main
+from sassl.evaluation import Features, Preprocessing, extract, robustness
 from sassl.evaluation.imagenet import IMAGENET_R, WNIDS
+from sassl.evaluation.robustness import table
 from test_robustness import RULE, features, save, seeing
 
 
@@ -151,8 +158,12 @@ def test_cifar_c(tmp_path):
     assert (found["n"], found["published_n"]) == (4, 10_000)
     train = Features(np.eye(64, dtype=np.float32)[[0, 1, 2, 3, 4] * 4], [0, 1, 2, 3, 4] * 4)
     assert robustness.cifar_c(robustness.Probe(features, train, preprocessing=rule), root)["mean_error"] == 30
-    with pytest.raises(ValueError, match="classes: those of CIFAR-C are numbers"):
-        robustness.cifar_c(robustness.Classifier(features, preprocessing=rule), root)
+    # A head that knows names, in another order.
+    names = ["dog", "cat", "bird", "automobile", "airplane", "deer", "ship", "frog", "truck", "horse"]
+    named = Features(train.features, [4, 3, 2, 1, 5] * 4, names)
+    assert robustness.cifar_c(robustness.Probe(features, named, preprocessing=rule), root)["mean_error"] == 30
+    with pytest.raises(ValueError, match=r"classes = .*: expected a name for each of 4 labels"):
+        robustness.cifar_c(robustness.Probe(features, named, preprocessing=rule), root, classes=["cat"])
     np.save(root / "fog.npy", np.zeros((20, 32, 32), np.uint8))
     with pytest.raises(ValueError, match=r"fog\.npy: expected 4 axes of uint8, got uint8 of shape \(20, 32, 32\)"):
         robustness.cifar_c(judge, root)
@@ -275,3 +286,97 @@ def test_sets_in_imagenets_folders(tmp_path, measure, title, published):
         ValueError, match="the folder '10' is none of ImageNet's, such as n01440764; numbers are ImageNet-V2's"
     ):
         measure(judge([5]), root)
+
+
+#: A cat and a bear, of which ImageNet-R has none; and two classes that it has.
+TRAINED = ["n02123045", "n02132136", *IMAGENET_R[:2]]
+few = pytest.mark.filterwarnings("ignore:.*images, where 160 are published:UserWarning")
+
+
+def all_sets(root: Path) -> Path:
+    """Each set in the layout and the folder of its authors, and a folder that is none."""
+    for shape in ("bear", "cat"):
+        for texture in ("bear", "cat"):
+            save(root / "style-transfer-preprocessed-512" / shape / f"{shape}1-{texture}1.png", 0)
+    for name in ("edges", "filled-silhouettes"):
+        classes(root / name, {"bear": [1, 0], "cat": [0]})
+    classes(root / "imagenet-r", {TRAINED[2]: [2]})
+    classes(root / "sketch", {TRAINED[3]: [3, 0]})
+    classes(root / "imagenetv2-threshold0.7-format-val", {str(WNIDS.index(TRAINED[1])): [1]})
+    classes(root / "imagenetv2-top-images-format-val", {str(WNIDS.index(TRAINED[1])): [1]})
+    classes(root / "stylized-imagenet", {TRAINED[0]: [0]})
+    classes(root / "others", {TRAINED[0]: [0]})
+    return root
+
+
+@small
+@few
+def test_all_sets_are_found_by_their_folders(tmp_path):
+    root = all_sets(tmp_path / "sets")
+    for name in ("ImageNet-C", "Tiny-ImageNet-C"):
+        for corruption in robustness.CORRUPTIONS:
+            for severity in "12345":
+                classes(root / name / corruption / severity, {TRAINED[0]: [0]})
+    arrays(root / "CIFAR-10-C")
+    train = Features(np.eye(64, dtype=np.float32)[[0, 1, 2, 3] * 4], [0, 1, 2, 3] * 4, TRAINED)
+    probe = robustness.Probe(features, train, preprocessing=RULE)
+    # CIFAR's classes are others.
+    rows = Features(np.eye(64, dtype=np.float32)[[0, 1, 2, 3, 4] * 4], [0, 1, 2, 3, 4] * 4)
+    numbers = robustness.Probe(features, rows, preprocessing=RULE)
+    found = [
+        (name, row.measure(numbers if name == "cifar-c" else probe, folder)[row.told])
+        for name, folder in table.find(root)
+        for row in [table.SETS[name]]
+    ]
+    assert found == [
+        *(("cue-conflict", 50), ("edges", pytest.approx(200 / 3)), ("silhouettes", pytest.approx(200 / 3))),
+        *(("imagenet-c", 0), ("tiny-imagenet-c", 0), ("cifar-c", 30)),
+        *(("imagenet-r", 100), ("imagenet-sketch", 50), ("imagenet-v2", 100), ("imagenet-v2", 100)),
+        ("stylized-imagenet", 100),
+    ]
+    assert {name for name, _ in found} == set(table.SETS)
+    with pytest.raises(ValueError, match="no folder of a robustness set; expected names that begin with cue-conflict"):
+        table.find(root / "others")
+
+
+@small
+@few
+def test_sets_in_one_command(tmp_path, capsys):
+    train = classes(tmp_path / "train", {name: [i] * 4 for i, name in enumerate(TRAINED)})
+    data = all_sets(tmp_path / "sets")
+    model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=16, dim=8, input_size=16, threads=2)
+    model.save(tmp_path / "model.safetensors")
+    out = tmp_path / "results.jsonl"
+    call = ["eval", "robustness", str(tmp_path / "model.safetensors"), "--data", str(data), "--train", str(train)]
+    call += ["--c", "100", "--out", str(out)]
+    assert main(call) == 0
+    told = capsys.readouterr().out
+    results = {row["folder"]: row for row in map(json.loads, out.read_text().splitlines())}
+    assert [row["set"] for row in results.values()] == [
+        *("cue-conflict", "edges", "silhouettes", "ImageNet-R", "ImageNet-Sketch"),
+        *("ImageNet-V2", "ImageNet-V2", "Stylized-ImageNet"),
+    ]
+    edges = str(data / "edges")
+    assert f"{edges}: top1 {results[edges]['top1']:.1f} %" in told
+    probe = robustness.Probe(model, extract(model, train), c=100.0)
+    expected = robustness.outlines(probe, edges, "edges")
+    assert {**expected, "checkpoint": call[2], "folder": edges} == results[edges]
+    # Some of them, with an image that cannot be read.
+    (data / "edges" / "bear" / "0.png").write_bytes(b"no image")
+    assert main([*call, "--sets", "edges"]) == 1
+    assert "0.png" in capsys.readouterr().err
+    assert main([*call, "--sets", "edges", "--on-error", "report"]) == 0
+    assert f"{edges}: 1 images could not be read and are left out; {out} names them" in capsys.readouterr().err
+    (row,) = map(json.loads, out.read_text().splitlines())
+    assert list(row["left_out"]) == ["bear/0.png"]
+    assert main([*call, "--sets", "cifar-c"]) == 1
+    assert f"{data}: there is no folder of cifar-c" in capsys.readouterr().err
+
+
+def test_the_page_names_what_is_there():
+    page = (ROOT / "docs" / "robustness.md").read_text()
+    named = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert set(named) >= {getattr(row.measure, "func", row.measure).__name__ for row in table.SETS.values()}
+    assert all(callable(getattr(robustness, name)) for name in named)
+    for line in re.findall(r"^sassl (.*)", page, re.MULTILINE):
+        cli.parser(line.split()[0]).parse_args(line.split())

@@ -11,7 +11,7 @@ from .. import evaluation, pretraining
 from ..data import ImageFolder
 from ..data.classes import numbered
 from ..terminal import say, tell
-from . import transfer
+from . import robustness, transfer
 from .options import reading
 
 
@@ -90,6 +90,7 @@ def add(sub: argparse.ArgumentParser) -> None:
             own.add_argument(f"--{option.replace('_', '-')}", **keywords)
         reading(own)
     transfer.add(protocols)
+    robustness.add(protocols.add_parser("robustness", help=robustness.TEXT, description=robustness.TEXT))
 
 
 def run(args: argparse.Namespace) -> int:

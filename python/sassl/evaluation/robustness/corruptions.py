@@ -101,22 +101,25 @@ def tiny_imagenet_c(judge: Judge, root: File, *, corruptions: Sequence[str] | No
     return _of_folders(judge, "Tiny-ImageNet-C", root, corruptions, (AUGMAX_RESNET18, None), 10_000)
 
 
-def cifar_c(judge: Judge, root: File, *, corruptions: Sequence[str] | None = None) -> dict[str, Any]:
+#: The names of CIFAR-10's numbers.
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def cifar_c(
+    judge: Judge, root: File, *, corruptions: Sequence[str] | None = None, classes: Sequence[str] = CIFAR10
+) -> dict[str, Any]:
     """The errors on CIFAR-10-C or CIFAR-100-C, and their plain mean, as its author takes it.
 
     Args:
-        judge: a `Classifier` or a `Probe` whose classes are numbers, as those of `sassl.data.CIFAR`.
+        judge: a `Classifier` or a `Probe`.
         root: the folder of `gaussian_noise.npy` and so on, (50000, 32, 32, 3) uint8 by severity, and `labels.npy`.
         corruptions: as of `imagenet_c`.
+        classes: the names of the labels' numbers, by which a head's own names go; one that knows numbers goes by these.
 
     Raises:
-        OSError, ValueError: a file that is missing or holds something else.
+        OSError, ValueError: a file that is missing or holds something else; a label beyond the names.
     """
     folder = Path(os.fsdecode(root))
-    if judge.classes is not None:
-        raise ValueError(
-            "classes: those of CIFAR-C are numbers; give a Classifier classes=None, or a Probe unnamed features"
-        )
     labels = _array(folder / "labels.npy", 1)
     n, left = divmod(len(labels), len(SEVERITIES))
     if left or not n or not (labels.reshape(len(SEVERITIES), n) == labels[:n]).all():
@@ -124,6 +127,8 @@ def cifar_c(judge: Judge, root: File, *, corruptions: Sequence[str] | None = Non
             f"{folder / 'labels.npy'}: expected the same classes for each of 5 severities, got {len(labels)}"
         )
     sets: dict[tuple[str, int], Images] = {}
+    if judge.classes is not None and labels.max() >= len(classes):
+        raise wrong("classes", classes, f"a name for each of {labels.max() + 1} labels, as the head has names")
     for name in _names(corruptions, [path.stem for path in folder.glob("*.npy")], folder, "{}.npy"):
         images = _array(folder / f"{name}.npy", 4)
         if images.shape != (len(labels), *images.shape[1:3], 3):
@@ -133,6 +138,7 @@ def cifar_c(judge: Judge, root: File, *, corruptions: Sequence[str] | None = Non
         for severity in SEVERITIES:
             rows = slice(n * (severity - 1), n * severity)
             sets[name, severity] = Arrays(images[rows], labels[rows].tolist())
+            sets[name, severity].classes = None if judge.classes is None else list(classes)
     return _measured(judge, "CIFAR-C", sets, (None, None), counted(str(folder), n, 10_000))
 
 

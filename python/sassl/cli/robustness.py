@@ -1,0 +1,57 @@
+"""`sassl eval robustness`: shape bias and accuracy on images that are damaged, drawn or taken anew."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from .. import evaluation, pretraining
+from .._sassl import write_file
+from ..data import ImageFolder
+from ..evaluation.robustness import table
+from ..terminal import say, tell
+from .options import check_out, reading
+
+TEXT = "Shape bias, and accuracy on corrupted, drawn and stylized images, of a head that is fitted on --train."
+
+
+def add(sub: argparse.ArgumentParser) -> None:
+    """Its options."""
+    sub.add_argument("checkpoint", type=Path)
+    sub.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="a folder with the sets as they were published: cue-conflict, imagenet-c, ...",
+    )
+    sub.add_argument("--train", type=Path, required=True, help="what the head is fitted on: a folder for each class")
+    sub.add_argument("--sets", nargs="+", choices=tuple(table.SETS), help="those to measure (default: what is there)")
+    sub.add_argument("--c", type=float, default=1.0, help="inverse of the head's penalty (default: %(default)s)")
+    sub.add_argument("--out", type=Path, required=True, help="the .jsonl file to write: a line of JSON for each set")
+    reading(sub)
+    sub.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; the exit code."""
+    check_out(args.out, ".jsonl")
+    found = [(name, folder) for name, folder in table.find(args.data) if args.sets is None or name in args.sets]
+    if missing := sorted(set(args.sets or ()) - {name for name, _ in found}):
+        raise FileNotFoundError(f"{args.data}: there is no folder of {', '.join(missing)}")
+    model = pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
+    train = evaluation.read(model, ImageFolder(args.train), on_error=args.on_error)
+    if train.left_out:
+        tell(f"{args.train}: {evaluation.left_out(train)}")
+    judge = evaluation.robustness.Probe(model, train, c=args.c, on_error=args.on_error)
+    lines = ""
+    for name, folder in found:
+        result = table.SETS[name].measure(judge, folder)
+        if result["left_out"]:
+            tell(f"{folder}: {result['n_left_out']} images could not be read and are left out; {args.out} names them")
+        lines += json.dumps({"checkpoint": str(args.checkpoint), "folder": str(folder), **result}) + "\n"
+        # What is measured is there, also where the next set is not.
+        write_file(args.out, lines.encode())
+        value = result[table.SETS[name].told]
+        say(f"{folder}: {table.SETS[name].told} {'not known' if value is None else f'{value:.1f} %'}")
+    return 0

@@ -1,0 +1,59 @@
+"""The sets by name: what their folders are called, what measures them, and the numbers that papers print."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...data.base import File
+from .corruptions import cifar_c, imagenet_c, tiny_imagenet_c
+from .cue_conflict import cue_conflict
+from .heads import Judge
+from .outlines import outlines
+from .variants import imagenet_r, imagenet_sketch, imagenet_v2, stylized_imagenet
+
+
+class RobustnessSet(NamedTuple):
+    """A set of images."""
+
+    #: Of a judge and the folder.
+    measure: Callable[[Judge, File], dict[str, Any]]
+    #: How its folder's name begins, in small letters.
+    folders: tuple[str, ...]
+    #: The key of the number that papers print.
+    told: str = "top1"
+
+
+SETS = {
+    "cue-conflict": RobustnessSet(cue_conflict, ("cue-conflict", "cue_conflict", "style-transfer"), "shape_bias"),
+    "edges": RobustnessSet(partial(outlines, kind="edges"), ("edges",)),
+    "silhouettes": RobustnessSet(partial(outlines, kind="silhouettes"), ("silhouettes", "filled-silhouettes")),
+    "imagenet-c": RobustnessSet(imagenet_c, ("imagenet-c", "imagenet_c"), "mce"),
+    "tiny-imagenet-c": RobustnessSet(tiny_imagenet_c, ("tiny-imagenet-c", "tiny_imagenet_c"), "mce"),
+    "cifar-c": RobustnessSet(cifar_c, ("cifar-10-c", "cifar-100-c"), "mean_error"),
+    "imagenet-r": RobustnessSet(imagenet_r, ("imagenet-r", "imagenet_r")),
+    "imagenet-sketch": RobustnessSet(imagenet_sketch, ("sketch", "imagenet-sketch")),
+    "imagenet-v2": RobustnessSet(imagenet_v2, ("imagenetv2", "imagenet-v2")),
+    "stylized-imagenet": RobustnessSet(stylized_imagenet, ("stylized-imagenet", "stylized_imagenet")),
+}
+
+
+def find(root: File) -> list[tuple[str, Path]]:
+    """The sets that lie in a folder, in the order of `SETS`: names, and their own folders. A set may be there more than once.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: there is none.
+    """
+    top = Path(os.fsdecode(root))
+    folders = sorted(path for path in top.iterdir() if path.is_dir())
+    found = [
+        (name, path) for name, row in SETS.items() for path in folders if path.name.lower().startswith(row.folders)
+    ]
+    if not found:
+        expected = ", ".join(name for row in SETS.values() for name in row.folders)
+        raise ValueError(f"{top}: no folder of a robustness set; expected names that begin with {expected}")
+    return found
