@@ -11,7 +11,7 @@ from .. import evaluation, pretraining
 from ..data import ImageFolder
 from ..data.classes import numbered
 from ..terminal import say, tell
-from . import robustness, transfer
+from . import robustness, strength, transfer
 from .options import reading
 
 
@@ -89,14 +89,14 @@ def add(sub: argparse.ArgumentParser) -> None:
         for option, keywords in options.items():
             own.add_argument(f"--{option.replace('_', '-')}", **keywords)
         reading(own)
-    transfer.add(protocols)
-    robustness.add(protocols.add_parser("robustness", help=robustness.TEXT, description=robustness.TEXT))
+    for name, module in (("transfer", transfer), ("robustness", robustness), ("strength", strength)):
+        own = protocols.add_parser(name, help=module.TEXT, description=module.TEXT)
+        module.add(own)
+        own.set_defaults(run=module.run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
-    if args.protocol == "transfer":
-        return transfer.run(args)
     protocol = PROTOCOLS[args.protocol]
     folders = [args.data / "train", args.data / "val"]
     if not all(folder.is_dir() for folder in folders):

@@ -30,7 +30,6 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--c", type=float, default=1.0, help="inverse of the head's penalty (default: %(default)s)")
     sub.add_argument("--out", type=Path, required=True, help="the .jsonl file to write: a line of JSON for each set")
     reading(sub)
-    sub.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,29 +17,28 @@ from ..evaluation import datasets, transfer
 from ..terminal import message, say, tell
 from .options import checked_seed, reading
 
-_TEXT = "Linear probes or neighbours on the sets of transfer that lie in DATA, each with its splits and metric."
+TEXT = "Linear probes or neighbours on the sets of transfer that lie in DATA, each with its splits and metric."
 #: What makes two lines results of the same.
 _KEY = ("weights", "set", "school", "seed", "protocol")
 
 
-def add(protocols: Any) -> None:
+def add(sub: argparse.ArgumentParser) -> None:
     """Its options."""
-    own: argparse.ArgumentParser = protocols.add_parser("transfer", help=_TEXT, description=_TEXT)
-    own.add_argument("checkpoint", type=Path)
-    own.add_argument(
+    sub.add_argument("checkpoint", type=Path)
+    sub.add_argument(
         "--data", type=Path, required=True, help="the folder that holds the sets' folders (docs/transfer.md)"
     )
-    own.add_argument(
+    sub.add_argument(
         "--sets", type=_names, help=f"some of {','.join(datasets.DATASETS)} (default: those that are there)"
     )
-    own.add_argument(
+    sub.add_argument(
         "--protocol",
         dest="by",
         choices=("linear", "knn"),
         default="linear",
         help="L-BFGS with the penalty chosen on val (Kornblith et al. 2019), or neighbours (default: %(default)s)",
     )
-    own.add_argument(
+    sub.add_argument(
         "--school",
         action="append",
         default=[],
@@ -47,24 +46,24 @@ def add(protocols: Any) -> None:
         metavar="SET=SCHOOL",
         help="another way to split a set, such as dtd=fold2; several times for several sets",
     )
-    own.add_argument(
+    sub.add_argument(
         "--seed",
         type=int,
         nargs="+",
         default=[0],
         help="of what is drawn; several give the mean and the standard deviation over draws (default: 0)",
     )
-    own.add_argument(
+    sub.add_argument(
         "--counts",
         choices=("published", "any"),
         default="published",
         help="of a set that is not as published: refuse it, or take it and tell (default: %(default)s)",
     )
-    own.add_argument(
+    sub.add_argument(
         "--out", type=Path, required=True, help="a .jsonl file; results that are in it are not computed again"
     )
-    own.add_argument("--cache", type=Path, help="a folder for features, which protocols share")
-    reading(own)
+    sub.add_argument("--cache", type=Path, help="a folder for features, which protocols share")
+    reading(sub)
 
 
 def run(args: argparse.Namespace) -> int:

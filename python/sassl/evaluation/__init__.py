@@ -22,10 +22,12 @@ from .few_shot import few_shot, nearest_centroid
 from .preprocessing import Preprocessing
 from .probes import GRID, PENALTIES, knn, linear_probe, logistic_probe
 from .protocol import Encoder
+from .strength import STRENGTHS, strength
 
 __all__ = [
     "GRID",
     "PENALTIES",
+    "STRENGTHS",
     "Encoder",
     "Features",
     "Part",
@@ -45,5 +47,6 @@ __all__ = [
     "read",
     "read_part",
     "robustness",
+    "strength",
     "transfer",
 ]

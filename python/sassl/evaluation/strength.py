@@ -1,0 +1,153 @@
+"""The curve of strength: how far views move in feature space with alpha and beta.
+
+d(alpha, beta) = mean of 1 - cos(f(image), f((1 - beta) image + beta T(image, (1 - alpha) F(image) + alpha z_style)))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._sassl import StyleParams
+from ..arguments import number, whole, wrong
+from ..data import as_images
+from ..transforms.operations import size
+from ..transforms.plain import as_style
+from .encoders import Model, rule_of
+from .features import encode
+from .preprocessing import Preprocessing
+
+#: Numbers from no style to all of it; the paper draws from 0.1 to 0.3.
+STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+
+
+def strength(
+    model: Model,
+    data: Any,
+    style: Any = "default",
+    *,
+    alpha: Sequence[float] = STRENGTHS,
+    beta: Sequence[float] = STRENGTHS,
+    n: int = 256,
+    seed: int = 0,
+    preprocessing: Preprocessing | None = None,
+    batch_size: int = 256,
+) -> dict[str, Any]:
+    """How far views move in a backbone's features, for each alpha and beta: what to choose their ranges by.
+
+    An image is made as the network takes it and stylized in that size, as in training, by the same style at each strength.
+
+    Args:
+        model, preprocessing, batch_size: as of `sassl.evaluation.extract`; the rule's size is a square.
+        data: images, as of `extract`.
+        style: a `sassl.transforms.SASSL`, or its `styles`; of the former its own strengths and p are not looked at.
+        alpha, beta: the strengths, in [0, 1].
+        n: how many images are drawn from the data; all, where they are fewer.
+        seed: of that draw, and of which style an image gets.
+
+    Returns:
+        "alpha", "beta"; and for each pair, as rows of alpha and columns of beta: "moved", the mean cosine distance of a view
+        from its image; "relative", the same in units of "another_image", the mean distance of two different images; "kept", of
+        how many views in per cent the nearest image is their own; "levels", the mean change of a pixel in 8-bit levels. Also
+        "same_class", the mean distance of different images of a class, None where there are not several classes, and "n".
+
+    Raises:
+        ValueError: a strength outside [0, 1], fewer than two images, a size that is no square or below 8, images that all have
+            the same features.
+        OSError, TypeError: as of `extract`.
+    """
+    rule, style = rule_of(model, preprocessing), as_style(style)
+    if style is None:
+        raise wrong("style", style, "a SASSL, or its styles")
+    height, width = size(rule.size)
+    if height != width or height < 8:
+        raise wrong("preprocessing", rule, "a size that is a square, from 8 pixels up")
+    alphas, betas = (_strengths(name, values) for name, values in (("alpha", alpha), ("beta", beta)))
+    seen, targets = _drawn(
+        data, replace(rule, normalize=None, channels_last=True), whole("n", n, 2), whole("seed", seed)
+    )
+    rule = replace(rule, resize=None)
+
+    def directions(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        found = encode(model, images, preprocessing=rule, batch_size=batch_size).astype(np.float64)
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+
+    at = directions(seen)
+    another, same_class = _between(at, targets)
+    drawn = style.block.sample(seed, len(seen))
+    rows: dict[str, list[list[float]]] = {name: [] for name in ("moved", "relative", "kept", "levels")}
+    for one in alphas:
+        cells = [_cell(seen, at, style, drawn, (one, other), directions) for other in betas]
+        rows["moved"].append([moved for moved, _, _ in cells])
+        rows["relative"].append([moved / another for moved, _, _ in cells])
+        rows["kept"].append([kept for _, kept, _ in cells])
+        rows["levels"].append([levels for _, _, levels in cells])
+    return {
+        "alpha": alphas,
+        "beta": betas,
+        **rows,
+        "another_image": another,
+        "same_class": same_class,
+        "n": len(seen),
+        "size": height,
+        # Its p and its own strengths were not looked at.
+        "style": {name: value for name, value in style.describe().items() if name not in ("p", "alpha", "beta")},
+        "seed": seed,
+    }
+
+
+def _cell(
+    seen: NDArray[np.uint8],
+    at: NDArray[np.float64],
+    style: Any,
+    drawn: StyleParams,
+    strengths: tuple[float, float],
+    directions: Any,
+) -> tuple[float, float, float]:
+    """The distance, the share that is nearest to its own image, and the change in levels, at an alpha and a beta."""
+    alpha, beta = (np.full(len(seen), value, np.float32) for value in strengths)
+    views = style.block.apply(seen, StyleParams(np.ones(len(seen), bool), alpha, beta, drawn.style))
+    cosines = directions(views) @ at.T
+    own = np.diagonal(cosines)
+    # An image of equal features is no other one.
+    kept = own >= cosines.max(1) - 1e-12
+    levels = np.abs(views.astype(np.int16) - seen).mean()
+    return max(0.0, 1 - float(own.mean())), 100 * float(kept.mean()), float(levels)
+
+
+def _drawn(data: Any, rule: Preprocessing, n: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images as the network sees them, in bytes, and their classes."""
+    images = as_images(data)
+    if len(images) < 2:
+        raise ValueError(f"data: {len(images)} images, where distances between them need two")
+    rows = np.sort(np.random.default_rng(seed).permutation(len(images))[:n])
+    found = [images[int(row)] for row in rows]
+    seen = np.stack([np.rint(rule(image) * 255).astype(np.uint8) for image, _ in found])
+    return seen, np.array([target for _, target in found], np.int64)
+
+
+def _between(at: NDArray[np.float64], targets: NDArray[np.int64]) -> tuple[float, float | None]:
+    """The mean distance of two different images, and that of two of one class."""
+    distances, others = 1 - at @ at.T, ~np.eye(len(at), dtype=bool)
+    another = float(distances[others].mean())
+    if another < 1e-9:
+        raise ValueError(
+            f"data: the model has the same features for all of {len(at)} images; distances mean nothing there"
+        )
+    same = others & (targets[:, None] == targets)
+    several = len(np.unique(targets)) > 1 and same.any()
+    return another, float(distances[same].mean()) if several else None
+
+
+def _strengths(name: str, values: Sequence[float]) -> list[float]:
+    expected = "numbers in [0, 1]"
+    if isinstance(values, (str, bytes)) or np.ndim(values) != 1 or not len(values):
+        raise wrong(name, values, expected)
+    found = [number(name, value, expected) for value in values]
+    if not all(0 <= value <= 1 for value in found):
+        raise wrong(name, values, expected)
+    return found
