@@ -98,6 +98,39 @@ def test_answers_that_decide_nothing_have_no_bias():
         robustness.shape_bias(["cat"], ["cat", "cat"], ["bear", "bear"])
 
 
+def test_two_networks_on_the_same_images():
+    names = [f"{shape}/{source}-{texture}{1 + i % 5}.png" for i, (shape, texture, source) in enumerate(stimuli())]
+    first, second = (
+        dict(zip(names, answered(*PUBLISHED[who][:2]), strict=True)) for who in ("ResNet-50", "ResNet-50 on SIN")
+    )
+    found = robustness.bias_difference(first, second)
+    assert found["n"] == 1200
+    assert [round(bias, 2) for bias in found["shape_bias"]] == [22.07, 80.61]
+    assert found["difference"] == pytest.approx(100 * (586 / 727 - 162 / 734))
+    # By a loop over draws.
+    told = [robustness.cues(name) for name in names]
+    sources = sorted({one.source for one in told})
+    drawn = np.random.default_rng(1).choice(len(sources), (300, len(sources)))
+    counts = np.zeros((2, len(sources), 2))
+    for which, answers in enumerate((first, second)):
+        for one, answer in zip(told, answers.values(), strict=True):
+            if one.shape != one.texture and answer in one[:2]:
+                counts[which, sources.index(one.source), one[:2].index(answer)] += 1
+    totals = [[counts[which][rows].sum(0) for rows in drawn] for which in (0, 1)]
+    biases = [np.array([100 * shape / (shape + texture) for shape, texture in one]) for one in totals]
+    assert found["interval"] == pytest.approx(np.percentile(biases[1] - biases[0], (2.5, 97.5)), abs=1.5)
+    same = robustness.bias_difference(first, first)
+    assert (same["difference"], same["interval"]) == (0, (0, 0))
+    nothing = robustness.bias_difference({"bear/bear1-cat1.png": None}, {"bear/bear1-cat1.png": "bear"})
+    assert (nothing["difference"], nothing["interval"], nothing["shape_bias"]) == (None, None, [None, 100])
+    with pytest.raises(
+        ValueError, match=r"second: expected answers on the same images; airplane/airplane1-airplane1\.png and 1 "
+    ):
+        robustness.bias_difference({names[0]: "bear"}, {"bear/bear1-cat1.png": None})
+    with pytest.raises(ValueError, match="second: expected answers on the same images; there is none"):
+        robustness.bias_difference({}, {})
+
+
 def decided(row: np.ndarray) -> str:
     """What texture-vs-shape's code does, in other words: the first category whose mean is larger than those before it."""
     best, answer = -np.inf, ""
@@ -211,6 +244,7 @@ def test_cue_conflict_of_a_network_with_a_head(tmp_path):
     assert found["categories"]["cat"] == {"n": 2, "shape": 1, "texture": 1, "shape_bias": 50}
     assert found["n_outside"] == found["n_left_out"] == 0
     assert found["head"] == "the network's own"
+    assert (len(found["answers"]), found["answers"]["cat/cat1-dog2.png"]) == (9, "cat")
 
 
 def test_cue_conflict_of_a_backbone_whose_head_knows_some_categories(tmp_path):

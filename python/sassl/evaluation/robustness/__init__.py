@@ -13,7 +13,7 @@ images that could not be read. Shares are in per cent. Nothing is downloaded.
 
 from .categories import CATEGORIES, by_category, decisions
 from .corruptions import cifar_c, corruption_error, imagenet_c, tiny_imagenet_c
-from .cue_conflict import cue_conflict, cues, shape_bias
+from .cue_conflict import bias_difference, cue_conflict, cues, shape_bias
 from .heads import Answers, Classifier, Judge, Probe
 from .outlines import outlines
 from .references import ALEXNET, AUGMAX_RESNET18, CORRUPTIONS, EXTRA, Reference
@@ -31,6 +31,7 @@ __all__ = [
     "Probe",
     "Reference",
     "accuracy",
+    "bias_difference",
     "by_category",
     "cifar_c",
     "corruption_error",

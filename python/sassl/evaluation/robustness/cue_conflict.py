@@ -8,7 +8,7 @@ counts answers that are the category of the shape, and of the texture, over all 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,7 +108,7 @@ def shape_bias(
     return {
         "n": n,
         "shape_bias": percent(n_shape, n_shape + n_texture),
-        "interval": None if sources is None else _interval(np.asarray(sources), by_shape, by_texture),
+        "interval": None if sources is None else _interval(sources, np.stack([by_shape, by_texture], axis=1)),
         "shape_accuracy": percent(n_shape, n),
         "texture_accuracy": percent(n_texture, n),
         "shape": n_shape,
@@ -121,18 +121,67 @@ def shape_bias(
     }
 
 
-def _interval(
-    sources: NDArray[np.str_], by_shape: NDArray[np.bool_], by_texture: NDArray[np.bool_]
-) -> tuple[float, float] | None:
-    """The central 95 % of the bias, where sources are drawn with all of their images; None where no draw has a decision."""
-    _, place = np.unique(sources, return_inverse=True)
-    counts = np.stack([np.bincount(place, by) for by in (by_shape, by_texture)], axis=1)
-    drawn = np.random.default_rng(0).integers(0, len(counts), (_DRAWS, len(counts)))
-    shape, texture = counts[drawn].sum(1).T
-    decided = shape + texture > 0
-    if not decided.any():
+def bias_difference(first: Mapping[str, str | None], second: Mapping[str, str | None]) -> dict[str, Any]:
+    """By how much the second network's shape bias is above the first one's, on the same images.
+
+    Args:
+        first, second: the category that each answered, by the image's name: "answers" of `cue_conflict`.
+
+    Returns:
+        "difference" in points; "interval", its central 95 % by the bootstrap over the images that gave the shapes, each drawn
+        with all of its images for both; "shape_bias" of both; and "n", the images whose cues differ. None where nothing is
+        decided.
+
+    Raises:
+        ValueError: not the same images, or a name that tells no cues.
+    """
+    if first.keys() != second.keys() or not first:
+        others = sorted(first.keys() ^ second.keys())
+        told = f"{others[0]} and {len(others) - 1} more are of one alone" if others else "there is none"
+        raise ValueError(f"second: expected answers on the same images; {told}")
+    found = [cues(name) for name in first]
+    decided = [
+        [_decided(answers[name], one) for name, one in zip(first, found, strict=True)] for answers in (first, second)
+    ]
+    sources = [one.source for one in found]
+    totals = [np.sum(one, axis=0) for one in decided]
+    biases = [percent(shape, shape + texture) for shape, texture in totals]
+    return {
+        "difference": None if biases[0] is None or biases[1] is None else biases[1] - biases[0],
+        "interval": _interval(sources, *map(np.array, decided)),
+        "shape_bias": biases,
+        "n": sum(one.shape != one.texture for one in found),
+    }
+
+
+def _decided(answer: str | None, one: Cues) -> tuple[bool, bool]:
+    """Whether an answer goes by the shape, and by the texture; neither where they agree."""
+    differ = one.shape != one.texture
+    return differ and answer == one.shape, differ and answer == one.texture
+
+
+def _interval(sources: Sequence[str], *decided: NDArray[np.bool_]) -> tuple[float, float] | None:
+    """The central 95 % of a bias, or of what a second is above a first, where sources are drawn with all of their images.
+
+    Args:
+        sources: of n images.
+        decided: (n, 2) by shape and by texture, of one network or of two.
+    """
+    if not len(sources):
         return None
-    low, high = np.percentile(100 * shape[decided] / (shape + texture)[decided], (2.5, 97.5))
+    _, place = np.unique(sources, return_inverse=True)
+    drawn = np.random.default_rng(0).integers(0, place.max() + 1, (_DRAWS, place.max() + 1))
+    biases = []
+    for one in decided:
+        counts = np.stack([np.bincount(place, by) for by in one.T], axis=1)
+        shape, texture = counts[drawn].sum(1).T
+        with np.errstate(invalid="ignore"):
+            biases.append(100 * shape / (shape + texture))
+    values = biases[-1] - biases[0] if len(biases) > 1 else biases[0]
+    # A draw without a decision has no bias.
+    if np.isnan(values).all():
+        return None
+    low, high = np.nanpercentile(values, (2.5, 97.5))
     return float(low), float(high)
 
 
@@ -148,7 +197,8 @@ def cue_conflict(judge: Judge, root: File) -> dict[str, Any]:
         root: the folder, as stimuli/style-transfer-preprocessed-512 of rgeirhos/texture-vs-shape.
 
     Returns:
-        As of `shape_bias`, with "ways", "answered_among", "n_outside", the head, and images that could not be read.
+        As of `shape_bias`, with "ways", "answered_among", "n_outside", the head, images that could not be read, and "answers",
+        a category by the name of each image.
 
     Raises:
         OSError, ValueError: a folder or a name of another layout, an image that cannot be read, a head without categories.
@@ -171,5 +221,6 @@ def cue_conflict(judge: Judge, root: File) -> dict[str, Any]:
         "n_outside": len(told) - len(kept),
         **judge.describe(),
         **lost(answers.left_out),
+        "answers": dict(zip(answers.names, given, strict=True)),
         "reference": "shape / (shape + texture), pooled over the images whose cues differ (Geirhos et al. 2019)",
     }
