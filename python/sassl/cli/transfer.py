@@ -36,7 +36,7 @@ def add(sub: argparse.ArgumentParser) -> None:
         dest="by",
         choices=("linear", "knn"),
         default="linear",
-        help="L-BFGS with the penalty chosen on val (Kornblith et al. 2019), or neighbours (default: %(default)s)",
+        help="logistic regression, its penalty chosen on val (Kornblith et al. 2019), or neighbours (default: %(default)s)",
     )
     sub.add_argument(
         "--school",

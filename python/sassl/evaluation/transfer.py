@@ -5,7 +5,7 @@
     transfer.evaluate(model, "dtd", "data")  # {"set": "dtd", "school": "fold1", "metric": "top1", "value": ..., "c": ..., ...}
 
 "linear" is the protocol of Kornblith et al. 2019 as SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow it: multinomial
-logistic regression by L-BFGS on features of the whole square; of 45 penalties from 1e-6 to 1e5 the one is taken that is best on
+logistic regression on features of the whole square; of 45 penalties from 1e-6 to 1e5 the one is taken that is best on
 the validation split, and the probe learns again from train and val.
 """
 
@@ -14,26 +14,23 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import _sassl
 from ..arguments import choice
 from .datasets import Split, load
 from .encoders import Model, is_own, rule_of
 from .features import Features, read
+from .few_shot import nearest_centroid
 from .preprocessing import Preprocessing
+from .probes import GRID, Result, knn, logistic_probe
 
-#: Published as penalties, which weigh L2; scikit-learn's C is the inverse, and weighs the sum of the losses.
-PENALTIES = tuple(float(penalty) for penalty in np.logspace(-6, 5, 45))
 #: Where nothing chooses, as with few shots.
 FIXED_C = 1.0
-_K, _TEMPERATURE = 200, 0.1
 
 
 def evaluate(
@@ -64,10 +61,10 @@ def evaluate(
         weights: what tells this model's weights from others, as a checksum of its checkpoint.
 
     Returns:
-        "value" by "metric" ("top1" and "mean_per_class" in per cent, quadratic "kappa" from -1 to 1), and what it took: "set",
-        "school", "seed", "protocol", "classes", "resize", "train", "val" and "test" with numbers of images, "differences" from
-        what is published, "left_out", which names images that could not be read, "c" or "k"; "top1", "top5", "mean_per_class"
-        beside, and for few shots "centroid", the top-1 of the nearest centre of a class by cosine.
+        As `logistic_probe` or `knn`, and "value", that of the set's metric, whose "interval" is beside it; and what it took:
+        "set", "school", "seed", "protocol", "classes", "resize", "train", "val" and "test" with numbers of images,
+        "differences" from what is published, "left_out", which names images that could not be read. For few shots without a
+        validation split also "centroid", the top-1 of the nearest centre of a class.
 
     Raises:
         OSError, ValueError, TypeError: as of `datasets.load` and `extract`; a cache without `weights`.
@@ -98,35 +95,10 @@ def evaluate(
         "differences": list(dict.fromkeys(text for images in splits.values() for text in images.differences)),
         "left_out": {name: why for one in found.values() for name, why in one.left_out.items()},
     }
-    judge = _linear if protocol == "linear" else _nearest
-    ranked, settings = judge(found, row.metric, len(first.classes))
-    targets = found["test"].targets
-    values = {metric: score(metric, ranked[:, 0], targets, len(first.classes)) for metric in ("top1", "mean_per_class")}
-    value = score(row.metric, ranked[:, 0], targets, len(first.classes))
-    top5 = 100 * float((ranked[:, :5] == targets[:, None]).any(1).mean())
-    few = {"centroid": _centroid(found["train"], found["test"])} if "val" not in how.splits else {}
-    return {**told, "value": value, **values, "top5": top5, **few, **settings}
-
-
-def score(metric: str, given: NDArray[np.int64], targets: NDArray[np.int64], classes: int) -> float:
-    """The value of answers.
-
-    Args:
-        metric: "top1" or "mean_per_class", the mean of the recalls of the classes that `targets` has, in per cent; or
-            "kappa", from -1 to 1, NaN where it is not defined.
-        given, targets: (N,), from 0 to `classes` - 1.
-        classes: how many there are.
-    """
-    if metric == "top1":
-        return 100 * float((given == targets).mean())
-    table = np.zeros((classes, classes))
-    np.add.at(table, (targets, given), 1)
-    counts = table.sum(1)
-    if metric == "mean_per_class":
-        return 100 * float((np.diag(table)[counts > 0] / counts[counts > 0]).mean())
-    weights = np.subtract.outer(np.arange(classes), np.arange(classes)) ** 2.0
-    expected = (weights * np.outer(counts, table.sum(0))).sum() / counts.sum()
-    return 1 - float((weights * table).sum() / expected) if expected else float("nan")
+    judged = (_linear if protocol == "linear" else _nearest)(found, row.metric)
+    if "val" not in how.splits:
+        judged["centroid"] = nearest_centroid(found["train"], found["test"])["top1"]
+    return {**judged, **told, "value": judged[row.metric]}
 
 
 def _rule(model: Model, images: Split, size: int | None, normalize: dict[str, Any] | None) -> Preprocessing:
@@ -178,55 +150,18 @@ def _features(
     return found
 
 
-Judged = tuple[NDArray[np.int64], dict[str, Any]]
+def _linear(found: dict[str, Features], metric: str) -> Result:
+    """By logistic regression, whose penalty `val` chooses."""
+    val = found.get("val")
+    c = FIXED_C if val is None else GRID
+    made = logistic_probe(found["train"], found["test"], val=val, c=c, metric=metric)
+    return {**made, "c_convention": "C times the sum of losses", "of_equals": "the strongest penalty"}
 
 
-def _linear(found: dict[str, Features], metric: str, classes: int) -> Judged:
-    """Ranked classes of the test, and the penalty."""
+def _nearest(found: dict[str, Features], metric: str) -> Result:
+    """By neighbours in train and val."""
     train, val = found["train"], found.get("val")
-    strengths = [1 / penalty for penalty in PENALTIES]
-    chosen = FIXED_C if val is None else _chosen(train, val, strengths, metric, classes)
-    everything = train if val is None else _together(train, val)
-    return _ranked(everything, found["test"], [chosen], 5)[0], {
-        "c": chosen,
-        "c_convention": "C times the sum of losses",
-    }
-
-
-def _chosen(train: Features, val: Features, strengths: Sequence[float], metric: str, classes: int) -> float:
-    """The C that is best on `val` by the metric; of equals the strongest penalty."""
-    ranked = _ranked(train, val, strengths, 1)
-    scores = [score(metric, one[:, 0], val.targets, classes) for one in ranked]
-    best = np.nanmax(scores) if not np.isnan(scores).all() else None
-    return min(c for c, value in zip(strengths, scores, strict=True) if best is None or value == best)
-
-
-def _ranked(train: Features, queries: Features, strengths: Sequence[float], top: int) -> NDArray[np.int64]:
-    """Classes of the queries by logistic regression for each C, the likeliest first."""
-    return _sassl.logistic_probe(train.features, train.targets, queries.features, c=list(strengths), top=top)
-
-
-def _together(train: Features, val: Features) -> Features:
-    features = np.concatenate([train.features, val.features])
-    return Features(features, np.concatenate([train.targets, val.targets]), train.classes)
-
-
-def _nearest(found: dict[str, Features], metric: str, classes: int) -> Judged:
-    """Ranked classes of the test by neighbours in train and val."""
-    train, val = found["train"], found.get("val")
-    known = train if val is None else _together(train, val)
-    k = min(_K, len(known.targets))
-    features, queries = known.features, found["test"].features
-    ranked = _sassl.knn(features, known.targets, queries, k=k, temperature=_TEMPERATURE, top=5)
-    return ranked, {"k": k, "temperature": _TEMPERATURE, "distance": "cosine"}
-
-
-def _centroid(train: Features, test: Features) -> float:
-    """Top-1 in per cent of the nearest mean of a class's features, each of length 1, by cosine."""
-    known, queries = (
-        x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (train.features, test.features)
-    )
-    labels = np.unique(train.targets)
-    centres = np.stack([known[train.targets == label].mean(0) for label in labels])
-    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
-    return 100 * float((labels[(queries @ centres.T).argmax(1)] == test.targets).mean())
+    if val is not None:
+        features = np.concatenate([train.features, val.features])
+        train = Features(features, np.concatenate([train.targets, val.targets]), train.classes)
+    return {**knn(train, found["test"], metric=metric), "distance": "cosine"}
