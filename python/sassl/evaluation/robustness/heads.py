@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import _sassl
 from ...arguments import choice, number, whole, wrong
 from ...data import Images
+from .. import logistic
 from ..encoders import Model, rule_of
 from ..features import Features, read
 from ..imagenet import WNIDS
@@ -197,12 +197,12 @@ class Probe(Judge):
         """As of `Judge`. The features of all sets are held in memory, so that one head answers all."""
         allowed = self._allowed(among)
         read = [self._read(images, uncropped) for images in sets]
-        # The likeliest class alone, or all of them in their order.
-        top = 1 if allowed is None else len(np.unique(self.train.targets))
         features = np.concatenate([found.features for found, _ in read])
-        ranked = _sassl.logistic_probe(self.train.features, self.train.targets, features, c=[self.c], top=top)[0]
-        first = 0 if allowed is None else np.isin(ranked, allowed).argmax(1)
-        given = ranked[np.arange(len(ranked)), first]
+        head = logistic.fit(self.train.features, self.train.targets, self.c)
+        scores = head.scores(features)
+        if allowed is not None:
+            scores[:, ~np.isin(head.labels, allowed)] = -np.inf
+        given = head.labels[scores.argmax(1)]
         parts = np.split(given, np.cumsum([len(names) for _, names in read])[:-1])
         return [
             Answers(part, found.targets, self.classes, names, found.left_out)
