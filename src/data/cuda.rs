@@ -113,8 +113,8 @@ impl Views {
             let own: Option<Vec<ViewParams>> = params.iter().map(of_view).collect();
             let own = own.ok_or_else(|| Error::shape("params", "those of each view", which))?;
             own.iter().try_for_each(|params| view.check(params))?;
-            let style = style.map(|(stylizer, source)| (stylizer, source, self.encoded()));
-            push(&Lowered { which, view, params: &own, out, style }, &mut plan)?;
+            let of_batch = self.encoded();
+            push(&Lowered { which, view, params: &own, out, style, of_batch }, &mut plan)?;
         }
         Ok(plan.finish())
     }
@@ -126,8 +126,9 @@ struct Lowered<'a> {
     view: &'a View,
     params: &'a [ViewParams],
     out: &'a DeviceImages,
-    /// What stylizes, and which step of which view has styles of the batch.
-    style: Option<(&'a DeviceStylizer, StyleSource, Option<(usize, usize)>)>,
+    style: Option<DeviceStyle<'a>>,
+    /// Which step of which view has styles of the batch.
+    of_batch: Option<(usize, usize)>,
 }
 
 impl Lowered<'_> {
@@ -184,10 +185,10 @@ impl Lowered<'_> {
     /// Its step i, a style.
     fn stylize(&self, i: usize, from: &DeviceImages, to: &DeviceImages, plan: &mut Plan) -> Result<()> {
         let step = &self.view.steps()[i];
-        let Some((stylizer, source, encoded)) = self.style else {
+        let Some((stylizer, source)) = self.style else {
             return Err(Error::value("style", "none", "these views have a style; give its stylizer"));
         };
-        if source == StyleSource::Batch && encoded != Some((self.which, i)) {
+        if source == StyleSource::Batch && self.of_batch != Some((self.which, i)) {
             let remedy = "on a GPU one step alone, the first, has styles of the batch; give a bank";
             return Err(Error::value("views", format!("{:?}", step.name), remedy));
         }
