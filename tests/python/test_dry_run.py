@@ -124,6 +124,7 @@ def test_the_command_writes_nothing(engine, photos, tmp_path, capsys):
         said = capsys.readouterr().out
         assert "\nbatch_size: 2\n" in said
         assert re.search(rf"^engine: {engine}", said, re.MULTILINE)
+        assert re.search(r"^memory, estimated: [0-9.]+ [GM]B: .*weights [0-9.]+ MB", said, re.MULTILINE)
         assert re.search(r"^memory at most: [0-9.]+ GiB of this process$", said, re.MULTILINE)
         assert re.search(
             r"^speed: [0-9.e+]+ images/s over 20 steps of 2 images, [0-9.]+% of the time waiting for data$",

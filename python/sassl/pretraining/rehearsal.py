@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data import TwoViewLoader
+from . import memory
 from .config import Config
 from .engines import Engine, Ranks
 from .loop import Loop
+from .memory import Memory
 from .stopping import Stopping
 
 #: Steps that are left out, since compilers and buffers begin, and those that are measured.
@@ -34,6 +36,7 @@ class DryRun:
         data_wait: the share of the time in which there was no batch yet.
         views_per_second: images that sassl's loader makes views of where no step is taken; None: not measured, being batches of
             others, or too few.
+        estimate: what memory was estimated before, of each process beside its libraries; None: the engine does not tell.
         memory: bytes at most, by whose they are: of this process, and of its GPU.
     """
 
@@ -44,6 +47,7 @@ class DryRun:
     images_per_second: float
     data_wait: float
     views_per_second: float | None
+    estimate: Memory | None
     memory: dict[str, int]
 
     @property
@@ -54,11 +58,12 @@ class DryRun:
 
     def __str__(self) -> str:
         size, epochs = self.config.data.batch_size, self.config.schedule.epochs
-        memory = ", ".join(f"{n / 2**30:.2f} GiB of {whose}" for whose, n in self.memory.items())
+        used = ", ".join(f"{n / 2**30:.2f} GiB of {whose}" for whose, n in self.memory.items())
         lines = [
             str(self.config),
             f"engine: {self.engine}",
-            f"memory at most: {memory or 'not known on this system'}",
+            *([] if self.estimate is None else [f"memory, estimated: {self.estimate}"]),
+            f"memory at most: {used or 'not known on this system'}",
             f"speed: {self.images_per_second:.4g} images/s over {self.steps} steps of {size} images, "
             f"{self.data_wait:.1%} of the time waiting for data",
             *([] if self.views_per_second is None else [f"data alone: {self.views_per_second:.4g} images/s"]),
@@ -84,6 +89,7 @@ def dry_run(
     """
     steps = _Steps()
     config, loader, transform = model.prepared(data, epochs, batch_size, on_error)
+    estimate = _estimate(config, model.engine)
     history, model.run, model.transform = model.history, config, transform
     steps.loop = Loop(
         model,
@@ -112,8 +118,8 @@ def dry_run(
     measured, seconds, waited = steps.found(began)
     speed = measured * config.data.batch_size / seconds
     views = _views(loader) if isinstance(loader, TwoViewLoader) else None
-    memory = _memory(model.engine)
-    return DryRun(config, str(model.engine), len(loader), measured, speed, waited / seconds, views, memory)
+    used = _memory(model.engine)
+    return DryRun(config, str(model.engine), len(loader), measured, speed, waited / seconds, views, estimate, used)
 
 
 class _EnoughError(Exception):
@@ -171,6 +177,15 @@ def _views(loader: TwoViewLoader) -> float | None:
         return None
     seconds = max(marks[-1] - marks[_AHEAD - 1], 1e-9)
     return (len(marks) - _AHEAD) * loader.batch_size * loader.world_size / seconds
+
+
+def _estimate(config: Config, engine: Engine) -> Memory | None:
+    how = engine.how()
+    try:
+        return None if how is None else memory.estimate(config, **how)
+    except ValueError:
+        # Of a foreign backbone nothing is known; the run itself warns of that.
+        return None
 
 
 def _memory(engine: Engine) -> dict[str, int]:
