@@ -303,3 +303,31 @@ def test_rules_of_resizing():
     frame[:3] = 255
     assert whole(frame)[:, 0].mean() > 0.9
     assert DATASETS["imagenet"].preprocessing(224, normalize=None)(frame)[:, 0].mean() < 0.1
+
+
+def test_a_set_of_others_is_a_row(tmp_path, monkeypatch):
+    # As their code does it, with public names alone.
+    def pets(folder: Path, want: datasets.Want) -> datasets.Listing:
+        files = sorted(path.name for path in (folder / want.split).iterdir())
+        return datasets.Listing(folder / want.split, files, [int(name[0]) for name in files], ["cat", "dog"])
+
+    school = datasets.School(text="official", images={"train": 4, "test": 2}, splits=("train", "test"))
+    row = datasets.Dataset(
+        name="pets",
+        title="Pets",
+        classes=2,
+        schools={"official": school},
+        folders=("pets",),
+        holds=("train", "test"),
+        source="From us.",
+        reader=pets,
+    )
+    monkeypatch.setitem(DATASETS, "pets", row)
+    for split, n in (("train", 4), ("test", 2)):
+        for i in range(n):
+            layouts.image(tmp_path / "pets" / split / f"{i % 2}{i}.jpg")
+    assert datasets.found(tmp_path) == {"pets": tmp_path / "pets"}
+    assert targets(load("pets", tmp_path)) == [0, 0, 1, 1]
+    (tmp_path / "pets" / "test" / "20.jpg").write_bytes((tmp_path / "pets" / "test" / "00.jpg").read_bytes())
+    with pytest.raises(ValueError, match=r"class 2 of 20.jpg, counted from 0; there are 2"):
+        load("pets", tmp_path, "test")

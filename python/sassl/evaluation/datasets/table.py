@@ -233,5 +233,5 @@ _ROWS = (
     ),
 )
 
-#: All sets by their names.
-DATASETS: Mapping[str, Dataset] = {row.name: row for row in _ROWS}
+#: All sets by their names; those of others are added.
+DATASETS: dict[str, Dataset] = {row.name: row for row in _ROWS}
