@@ -121,7 +121,7 @@ def test_the_grid_is_of_penalties():
     assert np.diff(np.log(PENALTIES)) == pytest.approx(0.25 * np.log(10))
 
 
-@pytest.mark.parametrize("scale", [1e-4, 1e4])
+@pytest.mark.parametrize("scale", [1e-20, 1e-4, 1e4, 1e18])
 def test_scales_and_offsets_are_no_obstacle(scale):
     features, targets = overlapping()
     expected = logistic.fit(features, targets, 10.0)

@@ -48,7 +48,7 @@ class Logistic(NamedTuple):
     c: float
     #: Loss and penalty.
     objective: float
-    #: |gradient|. The optimum's W is not farther than `gradient` C n.
+    #: The gradient's length, that of b counted in the unit of the features. The optimum's W is not farther than `gradient` C n.
     gradient: float
     #: Whether it is as small as asked for, or as float64 can tell.
     reached: bool
@@ -121,8 +121,7 @@ def path(
         place, passes, reached = _minimize(problem, at, penalty, max_iter, tolerance)
         at = place.at
         weight, bias = at[:-1].T, at[-1] - problem.mean @ at[:-1]
-        norm = float(np.linalg.norm(place.gradient))
-        yield Logistic(weight.copy(), bias, problem.labels, strength, place.value, norm, reached, passes)
+        yield Logistic(weight.copy(), bias, problem.labels, strength, place.value, place.norm, reached, passes)
 
 
 def softmax(scores: _Floats) -> _Floats:
@@ -152,6 +151,8 @@ class _Place(NamedTuple):
     at: _Floats
     value: float
     gradient: _Floats
+    #: The gradient's length, that of b counted in the unit of the features as that of W is.
+    norm: float
     #: p (n, classes).
     probabilities: NDArray[np.float32]
     #: What float64 cannot tell from a gradient of 0.
@@ -171,6 +172,7 @@ class _Problem:
         self.blocks = [slice(i, min(i + rows, self.n)) for i in range(0, self.n, rows)]
         norms = [np.square(self.exact[block], dtype=np.float64).sum(1) for block in self.blocks]
         self.norms = np.sqrt(np.concatenate(norms))
+        self.scale = float(max(self.features.max(), -self.features.min())) or 1.0
         self.variances, self.directions = self._directions()
 
     def _directions(self) -> tuple[_Floats, NDArray[Any]]:
@@ -178,12 +180,12 @@ class _Problem:
         if self.n < self.dim:
             _, lengths, rows = np.linalg.svd(self.exact.astype(np.float64) - self.mean, full_matrices=False)
             return lengths**2 / self.n, rows.T
-        covariance = np.zeros((self.dim, self.dim), np.float32)
+        covariance, scale = np.zeros((self.dim, self.dim), np.float32), np.float32(self.scale)
         for block in self.blocks:
-            centred = self.features[block] - self.mean.astype(np.float32)
+            centred = self.features[block] / scale - (self.mean / self.scale).astype(np.float32)
             covariance += centred.T @ centred
         variances, directions = np.linalg.eigh(covariance / np.float32(self.n))
-        return np.maximum(variances.astype(np.float64), 0), directions
+        return np.maximum(variances.astype(np.float64), 0) * self.scale**2, directions
 
     def place(self, at: _Floats, penalty: float) -> _Place:
         gradient, loss, rounding = np.zeros_like(at), 0.0, 0.0
@@ -200,7 +202,8 @@ class _Problem:
         gradient /= self.n
         gradient[:-1] += penalty * at[:-1]
         value = loss / self.n + penalty / 2 * float(np.square(at[:-1]).sum())
-        return _Place(at, value, gradient, probabilities, 4 * np.finfo(np.float64).eps * rounding / self.n)
+        norm = float(np.hypot(np.linalg.norm(gradient[:-1]), self.scale * np.linalg.norm(gradient[-1])))
+        return _Place(at, value, gradient, norm, probabilities, 4 * np.finfo(np.float64).eps * rounding / self.n)
 
     def curvature(self, place: _Place, move: _Floats, penalty: float, dtype: Any) -> _Floats:
         """The Hessian times `move`, by products of this type."""
@@ -246,12 +249,12 @@ def _minimize(
 ) -> tuple[_Place, int, bool]:
     """Newton's method; the place, the passes over the features, and whether the gradient is small enough."""
     place, passes = problem.place(at, penalty), 1
-    dtype: Any = np.float32
+    # Squares of larger ones, and of smaller ones, are no numbers of float32.
+    dtype: Any = np.float32 if 1e-12 < problem.scale < 1e12 else np.float64
     while True:
-        norm = float(np.linalg.norm(place.gradient))
         wanted = max(tolerance * penalty * float(np.linalg.norm(place.at[:-1])), place.rounding)
-        if norm <= wanted or passes >= max_iter:
-            return place, passes, norm <= wanted
+        if place.norm <= wanted or passes >= max_iter:
+            return place, passes, place.norm <= wanted
         move, products = _newton(problem, place, penalty, max_iter - passes, dtype)
         slope = float((move * place.gradient).sum())
         passes, rate = passes + products, 1.0
@@ -264,7 +267,7 @@ def _minimize(
             if rate < 1e-6 or passes >= max_iter:
                 after = place
                 break
-        if float(np.linalg.norm(after.gradient)) > norm / 2 and after.value >= place.value * (1 - 1e-9):
+        if after.norm > place.norm / 2 and after.value >= place.value * (1 - 1e-9):
             # No more to be had by products in float32, or none at all.
             if dtype is np.float64:
                 return place, passes, False

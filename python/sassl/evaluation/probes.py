@@ -186,7 +186,7 @@ def result(
 ) -> Result:
     """What was found of `ranked` classes (n, up to 5), the best first; `judged` are other answers that the metric needs."""
     by = 1 if metric in ("kappa", "auc") else 100
-    grades = len(train.classes) if metric == "kappa" and train.classes else _grades(metric, train, test)
+    grades = _grades(metric, train, test)
     truth, answers = judged if judged is not None else (test.targets, ranked)
     low, high = metrics.interval(metric, truth, answers, classes=grades)
     return {
