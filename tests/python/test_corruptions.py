@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sassl.evaluation import Features, Preprocessing, robustness
+from sassl.evaluation import Features, Preprocessing, logistic, robustness
 from sassl.evaluation.imagenet import WNIDS
 from test_robustness import RULE, features, save, seeing
 
@@ -73,7 +73,7 @@ def corrupted(root: Path, names: list[str], grouped: bool = True) -> Path:
 
 @small
 @pytest.mark.parametrize("grouped", [True, False])
-def test_imagenet_c(tmp_path, grouped):
+def test_imagenet_c(tmp_path, grouped, monkeypatch):
     names = [*robustness.CORRUPTIONS, "spatter"] if grouped else list(robustness.CORRUPTIONS)
     root = corrupted(tmp_path / "imagenet-c", names, grouped)
     judge = robustness.Classifier(seeing(list(range(64))), preprocessing=RULE)
@@ -89,7 +89,11 @@ def test_imagenet_c(tmp_path, grouped):
     # A head that is fitted gives the same errors here.
     train = Features(np.eye(64, dtype=np.float32)[[0, 1] * 4], [0, 1] * 4, list(FISH))
     probe = robustness.Probe(features, train, preprocessing=RULE)
+    fitted, fit = [], logistic.fit
+    monkeypatch.setattr(logistic, "fit", lambda *given: fitted.append(given) or fit(*given))
     assert robustness.imagenet_c(probe, root)["mce"] == found["mce"]
+    # One head for all folders.
+    assert len(fitted) == 1
     tiny = robustness.tiny_imagenet_c(probe, root)
     assert (tiny["set"], tiny["published_n"]) == ("Tiny-ImageNet-C", 10_000)
     assert tiny["reference"].startswith("ResNet-18 of AugMax, not of the set's authors")

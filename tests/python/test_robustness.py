@@ -258,7 +258,7 @@ def test_cue_conflict_of_a_backbone_whose_head_knows_some_categories(tmp_path):
     found = robustness.cue_conflict(probe, root)
     assert (found["n"], found["shape"], found["texture"], found["ways"]) == (6, 1, 5, 3)
     assert found["answered_among"] == ["bear", "cat", "dog"]
-    assert (found["n_outside"], found["train_n"], found["c"]) == (2, 32, 10.0)
+    assert (found["n_outside"], found["train_n"], found["c"], found["reached"]) == (2, 32, 10.0, True)
     other = Features(rows, numbers, ["a", "b", "c", "d", "e", "f"])
     with pytest.raises(ValueError, match=r"classes = a, b, c, d, e, ...: none with an image is of a category"):
         robustness.cue_conflict(robustness.Probe(features, other, preprocessing=RULE), root)

@@ -91,6 +91,9 @@ def test_imagenet_r_is_answered_among_its_classes(tmp_path):
     assert robustness.imagenet_r(probe, root)["top1"] == 75
     assert robustness.imagenet_r(probe, root)["ways"] == 2
     assert robustness.imagenet_sketch(probe, root)["top1"] == 25
+    probe = robustness.Probe(features, Features(rows, [0, 3] * 5, [WNIDS[0], first, second, "a"]), preprocessing=RULE)
+    with pytest.raises(ValueError, match=f"train: no image of the classes that may be answered, such as {first}"):
+        robustness.imagenet_r(probe, root)
     classes(root, {WNIDS[0]: [0]})
     with pytest.raises(ValueError, match="'n01440764' is none of ImageNet-R's 200 classes"):
         robustness.imagenet_r(net, root)

@@ -15,8 +15,8 @@ made:
 A class of `test` is that of `train` which has its name, or its number where one of the two has no names. Images of classes that
 `train` has no image of count as wrong, and a warning tells how many they are.
 
-`evaluation.robustness` has shape bias and accuracy on images that are corrupted, drawn or taken anew; `evaluation.strength` tells
-how far views move in feature space with alpha and beta.
+`evaluation.robustness` has shape bias and accuracy on images that are corrupted, drawn or taken anew; `evaluation.strength`
+tells how far views move in feature space with alpha and beta.
 """
 
 from . import datasets, logistic, metrics, robustness, transfer

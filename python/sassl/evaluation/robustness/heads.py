@@ -64,7 +64,7 @@ class Judge:
     def answers(
         self, sets: Sequence[Images], among: Sequence[str] | None = None, *, uncropped: bool = False
     ) -> list[Answers]:
-        """The answers on each set.
+        """The answers on each set; of equal scores the first counts.
 
         Args:
             sets: images; their classes have names that the judge knows, or they are numbers as its own are.
@@ -74,7 +74,8 @@ class Judge:
         Raises:
             OSError, ValueError: an image that cannot be read, a class that is not known.
         """
-        raise NotImplementedError
+        allowed = self._allowed(among)
+        return [self._answered(images, allowed, uncropped) for images in sets]
 
     def of_categories(self) -> Self:
         """The same judge, whose answers are Geirhos' categories.
@@ -88,15 +89,23 @@ class Judge:
         """What results tell of it."""
         raise NotImplementedError
 
-    def _read(self, images: Images, uncropped: bool) -> tuple[Features, list[str]]:
-        """What the model makes of the images, and the names of those that could be read."""
+    def _scores(self, outputs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The scores that follow from what the model gave, and the number of the class of each column."""
+        raise NotImplementedError
+
+    def _answered(self, images: Images, allowed: list[int] | None, uncropped: bool) -> Answers:
         if self.classes is None and images.classes is not None:
             raise ValueError(
                 f"classes: {images!r} has names of classes, and the head knows numbers alone; give it names, in their order"
             )
         rule = replace(self.preprocessing, resize=None) if uncropped else self.preprocessing
         found = read(self.model, images, self.batch_size, self.classes, self.on_error, rule)
-        return found, [name for name in map(images.name, range(len(images))) if name not in found.left_out]
+        names = [name for name in map(images.name, range(len(images))) if name not in found.left_out]
+        scores, labels = self._scores(found.features)
+        if allowed is not None:
+            kept = np.isin(labels, allowed)
+            scores, labels = scores[:, kept], labels[kept]
+        return Answers(labels[scores.argmax(1)], found.targets, self.classes, names, found.left_out)
 
     def _allowed(self, among: Sequence[str] | None) -> list[int] | None:
         """The numbers of those classes, which it may know only in part; None for all."""
@@ -129,19 +138,6 @@ class Classifier(Judge):
         super().__init__(model, classes, preprocessing, batch_size, on_error)
         self._columns = self.classes
 
-    def answers(
-        self, sets: Sequence[Images], among: Sequence[str] | None = None, *, uncropped: bool = False
-    ) -> list[Answers]:
-        """As of `Judge`; of equal scores the first counts."""
-        allowed = self._allowed(among)
-        made = []
-        for images in sets:
-            found, names = self._read(images, uncropped)
-            scores = self._scores(found.features)
-            given = scores.argmax(1) if allowed is None else np.array(allowed)[scores[:, allowed].argmax(1)]
-            made.append(Answers(given, found.targets, self.classes, names, found.left_out))
-        return made
-
     def of_categories(self) -> Self:
         """By the mean of the probabilities of a category's classes, as `decisions`."""
         if self._columns is None:
@@ -154,8 +150,7 @@ class Classifier(Judge):
         """What results tell of it."""
         return {"head": "the network's own"}
 
-    def _scores(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
-        """The scores of `classes`."""
+    def _scores(self, outputs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         if self._columns is not None and outputs.shape[1] != len(self._columns):
             raise ValueError(
                 f"model: {outputs.shape[1]} numbers an image, where there are {len(self._columns)} classes; give names, or "
@@ -163,13 +158,13 @@ class Classifier(Judge):
             )
         if not np.isfinite(outputs).all():
             raise ValueError("model: scores that are not finite; there is no answer in them")
-        if self.classes is self._columns:
-            return outputs
-        return category_means(softmax(outputs), self._columns or [])[0]
+        if self.classes is not self._columns:
+            outputs = category_means(softmax(outputs), self._columns or [])[0]
+        return outputs, np.arange(outputs.shape[1])
 
 
 class Probe(Judge):
-    """A backbone with a head that is fitted on features: logistic regression, anew at each call of `answers`.
+    """A backbone with a head that is fitted on features, once: logistic regression.
 
     Args:
         model, preprocessing, batch_size: as of `sassl.evaluation.extract`.
@@ -190,32 +185,29 @@ class Probe(Judge):
     ) -> None:
         super().__init__(model, train.classes, preprocessing, batch_size, on_error)
         self.train, self.c = train, number("c", c)
-
-    def answers(
-        self, sets: Sequence[Images], among: Sequence[str] | None = None, *, uncropped: bool = False
-    ) -> list[Answers]:
-        """As of `Judge`. The features of all sets are held in memory, so that one head answers all."""
-        allowed = self._allowed(among)
-        read = [self._read(images, uncropped) for images in sets]
-        features = np.concatenate([found.features for found, _ in read])
-        head = logistic.fit(self.train.features, self.train.targets, self.c)
-        scores = head.scores(features)
-        if allowed is not None:
-            scores[:, ~np.isin(head.labels, allowed)] = -np.inf
-        given = head.labels[scores.argmax(1)]
-        parts = np.split(given, np.cumsum([len(names) for _, names in read])[:-1])
-        return [
-            Answers(part, found.targets, self.classes, names, found.left_out)
-            for part, (found, names) in zip(parts, read, strict=True)
-        ]
+        self._head: logistic.Logistic | None = None
 
     def of_categories(self) -> Self:
         """Fitted on the images of categories, each with the category as its class."""
         judge = copy(self)
-        judge.train = by_category(self.train)
+        judge.train, judge._head = by_category(self.train), None
         judge.classes = judge.train.classes
         return judge
 
     def describe(self) -> dict[str, Any]:
-        """What results tell of it."""
-        return {"head": "logistic regression", "c": self.c, "train_n": len(self.train.targets)}
+        """What results tell of it, with whether the fit has "reached" its optimum."""
+        reached = None if self._head is None else self._head.reached
+        return {"head": "logistic regression", "c": self.c, "train_n": len(self.train.targets), "reached": reached}
+
+    def _allowed(self, among: Sequence[str] | None) -> list[int] | None:
+        numbers = super()._allowed(among)
+        if numbers is not None and not np.isin(self.train.targets, numbers).any():
+            raise ValueError(
+                f"train: no image of the classes that may be answered, such as {(self.classes or [])[numbers[0]]}"
+            )
+        return numbers
+
+    def _scores(self, outputs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        if self._head is None:
+            self._head = logistic.fit(self.train.features, self.train.targets, self.c)
+        return self._head.scores(outputs), self._head.labels
