@@ -574,7 +574,7 @@ class Trainer:
     """
     A method with its networks and optimizers.
     """
-    def __new__(cls, /, config: str, *, threads: "int | None" = None, accumulate: int = 1) -> Trainer:
+    def __new__(cls, /, config: str, *, threads: "int | None" = None, accumulate: SupportsIndex = 1) -> Trainer:
         """
         Args:
             config: JSON of a `sassl.pretraining.Config`; what the loop alone reads may be left out.
