@@ -87,6 +87,18 @@ def test_channels_last_is_the_same_run():
     assert all(x.flags.c_contiguous for x in last.state().values())
 
 
+def test_graphs_are_those_of_compiled_networks(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda _, **how: asked.append(how))
+    engine = Torch(device="cpu", compile=True, graphs=True)(config("simclr"), 1)
+    assert [how["mode"] for how in asked] == ["reduce-overhead"] * 2
+    # What a step gave is kept where the next one would write over it.
+    told = [engine.step(*views(seed=step), RATES) for step in range(2)]
+    assert not np.array_equal(*(np.asarray(one.features) for one in told))
+    with pytest.raises(ValueError, match="graphs = True: of networks that inductor compiles; give compile=True"):
+        Torch(graphs=True)
+
+
 def test_what_works_ahead_tells_the_same_one_step_late():
     def fitted(ahead):
         model = Pretraining.from_config(config(), engine=Torch(ahead=ahead), threads=1)

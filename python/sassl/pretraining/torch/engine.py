@@ -46,6 +46,7 @@ class TorchEngine(Engine):
         precision: str | None = None,
         channels_last: bool | None = None,
         compile: bool | str = False,  # noqa: A002 - torch's word
+        graphs: bool = False,
         ahead: bool | None = None,
         views: str | None = None,
         group: Any = None,
@@ -86,11 +87,11 @@ class TorchEngine(Engine):
         self._remakes = checkpointing
         if checkpointing:
             recomputation.wrap(self._method.backbone, config.backbone.name)
+        self._replays = graphs
         if compile:
+            how = {"backend": compile} if isinstance(compile, str) else {"mode": "reduce-overhead" if graphs else None}
             for network in self._method.children():
-                network.compile(
-                    fullgraph=True, dynamic=False, backend=compile if isinstance(compile, str) else "inductor"
-                )
+                network.compile(fullgraph=True, dynamic=False, **how)
         self._optimizer = optimizers.build(config.optimizer, self._method, self.device)
         self._is_whole = True
         self._begin()
@@ -160,6 +161,9 @@ class TorchEngine(Engine):
         self._is_whole = False
         method = self._method
         self._optimizer.zero_grad(set_to_none=True)
+        if self._replays:
+            # The last step's results are no longer needed.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         with self._hearing(), launch.on(self.device), self._drawing():
             method.before_step(rates.momentum)
             made = self._forward(views)
@@ -213,7 +217,9 @@ class TorchEngine(Engine):
         return Told(torch.cat([own, losses.spread(sums.view(2, -1), batch).view(1)]), [*names, "feature_std"])
 
     def _features(self, made: Forward, rows: int) -> Features:
-        return Features(torch.empty(rows, 0) if made.features is None else made.features.detach())
+        features = torch.empty(rows, 0) if made.features is None else made.features.detach()
+        # A graph's next replay writes over what this one gave.
+        return Features(features.clone() if self._replays else features)
 
     def _share_running(self) -> None:
         """Running statistics are linear in those of parts: their mean over ranks is that of the global batch.

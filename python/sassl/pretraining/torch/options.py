@@ -26,6 +26,8 @@ class Torch:
         channels_last: how images and weights lie in memory; None: so, but in float64.
         compile: networks by `torch.compile`: a minute or more before the first step, faster ones after it; or the name of its
             backend.
+        graphs: whether compiled networks replay their kernels as CUDA graphs, which serves small networks and batches, whose
+            launches take longer than their kernels; memory of their own is what it costs.
         ahead: whether the loss is looked at one step late, so that the device never waits; one that is not finite is told when
             a step was made of it. None: on a GPU.
         views: where views are made that `fit` makes of images. "cpu": on threads; "split": threads decode, crop and resize, and
@@ -45,6 +47,7 @@ class Torch:
     precision: str | None = None
     channels_last: bool | None = None
     compile: bool | str = False
+    graphs: bool = False
     ahead: bool | None = None
     views: str | None = None
     accumulate: int = 1
@@ -54,6 +57,8 @@ class Torch:
     def __post_init__(self) -> None:
         choice("precision", self.precision, ("bf16", "float32", "float64", None))
         choice("views", self.views, ("cpu", "split", "gpu", None))
+        if self.graphs and self.compile is not True:
+            raise ValueError(f"graphs = {self.graphs}: of networks that inductor compiles; give compile=True")
         whole("accumulate", self.accumulate, 1)
         flag("checkpointing", self.checkpointing)
 
