@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,13 @@ RESULTS = Path(__file__).parent / "results"
 RATES = Rates(0.01, 0.01, 0.999)
 #: What is measured, the most worth first: a method, and whether it is compiled.
 CASES = [("simclr", False), ("simclr", True), ("moco-v2", False), ("byol", False), ("moco-v2", True), ("byol", True)]
+#: A transformer comes last.
+VIT = "timm:vit_small_patch16_224"
 
 
 def settings(method: str, arch: str, side: int) -> Any:
-    return PRESETS[method].changed(arch=arch, input_size=side, optimizer="sgd", small_stem=side <= 64)
+    own = {"arch_settings": {"img_size": side}} if arch == VIT else {"small_stem": side <= 64}
+    return PRESETS[method].changed(arch=arch, input_size=side, optimizer="sgd", **own)
 
 
 def plain(config: Any, views: list[torch.Tensor], device: torch.device, compiled: bool) -> Callable[[], object]:
@@ -54,6 +58,27 @@ def plain(config: Any, views: list[torch.Tensor], device: torch.device, compiled
             z = run(torch.cat(views))
         z = normalize(z.float())
         cross_entropy(z @ z.T / 0.1 - itself, others).backward()
+        optimizer.step()
+
+    return step
+
+
+def lightly(config: Any, views: list[torch.Tensor], device: torch.device, compiled: bool) -> Callable[[], object]:
+    """SimCLR's step as lightly's examples have it, on the same network."""
+    from lightly.loss import NTXentLoss
+    from lightly.models.modules import SimCLRProjectionHead
+
+    net = nn.Sequential(build(config.backbone), SimCLRProjectionHead(config.backbone.features, 2048, 128))
+    net = net.to(device, memory_format=torch.channels_last)
+    criterion = NTXentLoss(temperature=0.1)
+    optimizer = torch.optim.SGD(net.parameters(), 0.01, 0.9, weight_decay=1e-4)
+    run = torch.compile(net) if compiled else net
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = criterion(run(views[0]), run(views[1]))
+        loss.backward()
         optimizer.step()
 
     return step
@@ -116,25 +141,30 @@ def main() -> None:
     views = [torch.randn(shape, device=device).to(memory_format=torch.channels_last) for _ in range(2)]
     told: dict[str, Any] = {"device": name, "torch": torch.__version__, "date": str(date.today()), "steps": []}
     told |= {"arch": args.arch, "side": args.side, "batch": args.batch}
+    peers = [plain, lightly] if find_spec("lightly") else [plain]
     cases = [
-        (make, method, compiled)
+        (make, method, args.arch, compiled)
         for method, compiled in CASES
-        for make in ((plain,) if method == "simclr" else ()) + (engine,)
+        for make in [*(peers if method == "simclr" else ()), engine]
     ]
     # After the first steps, which they are compared with.
-    cases[2:2] = [(fed(where), "simclr", False) for where in ("split", "cpu", "gpu")]
+    first = len(peers) + 1
+    cases[first:first] = [(fed(where), "simclr", args.arch, False) for where in ("split", "cpu", "gpu")]
+    if find_spec("timm"):
+        cases += [(make, "simclr", VIT, False) for make in (plain, engine)]
     until = time.monotonic() + 60 * args.minutes
     print(f"{name}, torch {torch.__version__}: {args.arch}, {args.side}x{args.side}, batch {args.batch}")
-    for make, method, compiled in cases:
+    for make, method, arch, compiled in cases:
         # torch.compile of a ResNet-50 needs a minute or two.
         if time.monotonic() > until - (90 if compiled else 20):
-            print(f"{method}, {make.__name__}, compiled={compiled}: not measured, the time is over")
+            print(f"{method}, {arch}, {make.__name__}, compiled={compiled}: not measured, the time is over")
             continue
         began = time.monotonic()
-        step = make(settings(method, args.arch, args.side), views, device, compiled)
+        step = make(settings(method, arch, args.side), views, device, compiled)
         milliseconds, peak = median(step, device, args.seconds)
         row: dict[str, Any] = {
             "method": method,
+            "arch": arch,
             "by": make.__name__,
             "compiled": compiled,
             "ms": milliseconds,
@@ -146,7 +176,7 @@ def main() -> None:
         told["steps"].append(row)
         out.write_text(json.dumps(told, indent=2) + "\n")
         print(
-            f"{method:10} {make.__name__:11} {'compiled' if compiled else 'eager':9} {milliseconds:8.1f} ms "
+            f"{method:10} {arch:26} {make.__name__:11} {'compiled' if compiled else 'eager':9} {milliseconds:8.1f} ms "
             f"{row['images_per_second']:8.0f} images/s {peak:6.1f} GiB"
             + (f" {row['wait']:7.1%} of the time waiting for data" if "wait" in row else ""),
             flush=True,
