@@ -33,7 +33,7 @@ pub(super) struct Rows<'a> {
 
 impl Rows<'_> {
     /// Some of them, one after the other, in `room`.
-    fn get<'r>(self, rows: Range<usize>, dim: usize, room: &'r mut Vec<f32>) -> &'r [f32] {
+    fn get(self, rows: Range<usize>, dim: usize, room: &mut Vec<f32>) -> &[f32] {
         room.clear();
         self.which[rows].iter().for_each(|&row| room.extend_from_slice(&self.of[row * dim..][..dim]));
         room

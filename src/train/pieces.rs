@@ -64,26 +64,22 @@ fn represent(
 }
 
 fn by_rows(method: &dyn Method, views: &ViewPairs, pieces: usize, networks: &[Network]) -> Result<Forward> {
-    let mut all: Option<(Vec<[Tensor; 2]>, Tensor, Vec<(&'static str, f32)>)> = None;
+    let mut all = vec![];
     for piece in 0..pieces {
         let rows = represent(method, views, (piece, pieces), networks)?;
         let Forward { loss, features, projections, watched } = method.loss(&rows)?;
         let share = (loss / pieces as f64)?;
         share.backward()?;
-        let (share, rows) = (share.detach(), [features.detach(), projections.detach()]);
-        let watched = watched.into_iter().map(|(name, x)| (name, x / pieces as f32));
-        all = Some(match all {
-            None => (vec![rows], share, watched.collect()),
-            Some((mut kept, sum, before)) => {
-                kept.push(rows);
-                let watched = before.into_iter().zip(watched).map(|((name, x), (_, y))| (name, x + y));
-                (kept, (sum + share)?, watched.collect())
-            }
-        });
+        let (loss, features, projections) = (share.detach(), features.detach(), projections.detach());
+        all.push(Forward { loss, features, projections, watched });
     }
-    let (rows, loss, watched) = all.expect("a batch has a piece");
-    let [features, projections] = [0, 1].map(|n| joined(rows.iter().map(|rows| &rows[n])));
-    Ok(Forward { loss, features: features?, projections: projections?, watched })
+    let (first, others) = all.split_first().expect("a batch has a piece");
+    let loss = others.iter().try_fold(first.loss.clone(), |sum, one| sum + &one.loss)?;
+    let mean = |n: usize| all.iter().map(|one| one.watched[n].1 / pieces as f32).sum();
+    let watched = first.watched.iter().enumerate().map(|(n, (name, _))| (*name, mean(n))).collect();
+    let features = joined(all.iter().map(|one| &one.features))?;
+    let projections = joined(all.iter().map(|one| &one.projections))?;
+    Ok(Forward { loss, features, projections, watched })
 }
 
 fn by_representations(method: &dyn Method, views: &ViewPairs, pieces: usize, networks: &[Network]) -> Result<Forward> {
