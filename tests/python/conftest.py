@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 SHARED = ROOT.parent / "shared"
 #: What a history tells of time, which is another one in each run.
-TIMES = ("images_per_second", "data_wait", "step_seconds")
+TIMES = ("images_per_second", "data_wait", "views_seconds", "step_seconds")
 
 # What runs in a shell's background, or under nohup, ignores these signals, and so do the programs that it starts.
 for _number, _handler in (

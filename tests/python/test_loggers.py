@@ -507,9 +507,14 @@ def test_a_history_tells_where_time_went():
             time.sleep(0.01)
             return super().step(left, right, rates)
 
+        def views(self, batch):
+            time.sleep(0.005)
+            return super().views(batch)
+
     (row,) = model(Busy).fit(Late(), 1, quiet=True).history
     assert 0.5 < row["data_wait"] < 0.9
     assert 0.01 <= row["step_seconds"] < 0.03
+    assert 0.005 <= row["views_seconds"] < 0.02
     assert 0 < row["images_per_second"] < 4 / 0.04
     (row,) = model(Busy).fit(data(5), 1, quiet=True).history
     assert row["data_wait"] < 0.1

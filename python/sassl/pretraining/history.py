@@ -16,7 +16,7 @@ from .._sassl import checkpoint_metadata
 CHECKPOINT = re.compile(r"checkpoint-([0-9]{5,})-([0-9]{7,})\.safetensors")
 #: What is drawn first; the rest follows as it comes.
 _FIRST = ("loss", "knn_top1", "linear_top1")
-_LEFT_OUT = ("epoch", "images_per_second", "data_wait", "step_seconds", "encoder_momentum")
+_LEFT_OUT = ("epoch", "images_per_second", "data_wait", "views_seconds", "step_seconds", "encoder_momentum")
 #: What plots call a row's values; each method adds those that it watches.
 TITLES = {
     "knn_top1": "nearest neighbours, top-1 in per cent",
@@ -29,9 +29,10 @@ TITLES = {
 class History(list[dict[str, float]]):
     """A dict for each epoch: epoch, loss, lr, what the method watches, where time went, and accuracies of a monitor.
 
-    Time is told by `images_per_second`, `data_wait`, the share of the epoch's seconds in which there was no batch yet, and
-    `step_seconds`, those of the engine for a step. An engine that works ahead is still at the step before while a batch is
-    waited for: then `data_wait` is the most that its device can have waited. `pandas.DataFrame(history)` is a table of all.
+    Time is told by `images_per_second`, `data_wait`, the share of the epoch's seconds in which there was no batch yet,
+    `views_seconds`, those of the engine for what is left to do of a batch's views, and `step_seconds`, its own for a step. An
+    engine that works ahead is still at the step before while a batch is waited for: then `data_wait` is the most that its
+    device can have waited. `pandas.DataFrame(history)` is a table of all.
     """
 
     @classmethod

@@ -192,7 +192,8 @@ class Loop:
 
     def _learn(self, batch: Any, epoch: int, done: int) -> tuple[int, dict[str, float]]:
         """A step on a batch, after so many others of the epoch: how many images it had on all ranks, and what was watched."""
-        left, right = self._model.engine.views(batch)
+        with self.so_far.views():
+            left, right = self._model.engine.views(batch)
         if not isinstance(self._loader, TwoViewLoader) and self._model.engine.ranks.world_size > 1:
             check_same(self._model.engine.ranks, f"rows of batch {done + 1}", len(left))
         if not self._is_checked:

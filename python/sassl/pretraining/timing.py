@@ -1,4 +1,4 @@
-"""Where the time of an epoch goes: waiting for batches, steps, and the rest; by the clock of this process alone.
+"""Where the time of an epoch goes: waiting for batches, views, steps, and the rest; by the clock of this process alone.
 
 Nobody waits for a device to be asked. A step of an engine that works ahead ends when the one before it has, so that sums over
 many steps are right where a single one is not.
@@ -16,7 +16,7 @@ class EpochSoFar:
     """The sums of an epoch, which go on with it after a checkpoint.
 
     Args:
-        images, seconds, waited, stepped, sums: as `state` gave them; `sums` are those of what is watched.
+        images, seconds, waited, stepped, viewed, sums: as `state` gave them; `sums` are those of what is watched.
 
     Attributes:
         images, waited: how many there were, and the seconds of waiting for them.
@@ -28,10 +28,11 @@ class EpochSoFar:
         seconds: float = 0.0,
         waited: float = 0.0,
         stepped: float = 0.0,
+        viewed: float = 0.0,
         sums: dict[str, float] | None = None,
     ) -> None:
         self.images, self.waited = images, waited
-        self._seconds, self._stepped = seconds, stepped
+        self._seconds, self._stepped, self._viewed = seconds, stepped, viewed
         self._sums = {} if sums is None else dict(sums)
         self._began = 0.0
         self._last = (images, seconds, waited)
@@ -52,6 +53,15 @@ class EpochSoFar:
             self.waited += time.perf_counter() - began
             yield batch
             began = time.perf_counter()
+
+    @contextmanager
+    def views(self) -> Iterator[None]:
+        """What is left to do of a batch's views, on the engine's device or on the way there."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._viewed += time.perf_counter() - began
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -82,12 +92,13 @@ class EpochSoFar:
         """What the history tells of an epoch, counted from 0, of so many batches."""
         means = {name: value / batches for name, value in self._sums.items()}
         speed = _speed(self.images, self._seconds, self.waited)
-        return {"epoch": epoch + 1, **means, **speed, "step_seconds": self._stepped / batches}
+        each = {"views_seconds": self._viewed / batches, "step_seconds": self._stepped / batches}
+        return {"epoch": epoch + 1, **means, **speed, **each}
 
     def state(self) -> dict[str, Any]:
         """As a checkpoint keeps it."""
-        told = {"images": self.images, "seconds": self._seconds, "waited": self.waited, "stepped": self._stepped}
-        return {**told, "sums": self._sums}
+        told = {"images": self.images, "seconds": self._seconds, "waited": self.waited}
+        return {**told, "stepped": self._stepped, "viewed": self._viewed, "sums": self._sums}
 
 
 def _speed(images: int, seconds: float, waited: float) -> dict[str, float]:
