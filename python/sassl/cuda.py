@@ -197,7 +197,7 @@ class DeviceViews(_ViewsOn):
 
 
 class DeviceFinish(_ViewsOn):
-    """What is left to be made of views that are half made: of crops, or of decoded images.
+    """The second half of views that are half made: of crops, or of decoded images.
 
     Args, raises: as of `DeviceViews`; `images`: of those, and not of crops.
     """

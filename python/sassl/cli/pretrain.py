@@ -158,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
     model = begin(args)
     is_first = model.engine.ranks.rank == 0
     if args.dry_run:
-        # What would be an error of the run is one now.
+        # Errors that the run would end by are told now.
         chosen(args.log, args.out or "")
         seconds_of(args.time_limit)
         found = pretraining.dry_run(model, args.data, on_error=args.on_error)

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         if result["left_out"]:
             tell(f"{folder}: {result['n_left_out']} images could not be read and are left out; {args.out} names them")
         lines += json.dumps({"checkpoint": str(args.checkpoint), "folder": str(folder), **result}) + "\n"
-        # What is measured is there, also where the next set is not.
+        # Each result is written at once, so that it stays where the next set fails.
         write_file(args.out, lines.encode())
         value = result[table.SETS[name].told]
         say(f"{folder}: {table.SETS[name].told} {'not known' if value is None else f'{value:.1f} %'}")

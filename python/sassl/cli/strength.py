@@ -14,7 +14,7 @@ from ..transforms.plain import SASSL
 from .options import check_out, check_styles, checked_seed
 
 TEXT = "Show how far views move in feature space with alpha and beta, to choose their ranges by."
-#: What the paper draws from.
+#: The range that the paper draws from.
 _PAPERS = (0.1, 0.3)
 
 

@@ -18,7 +18,7 @@ from ..terminal import message, say, tell
 from .options import checked_seed, reading
 
 TEXT = "Linear probes or neighbours on the sets of transfer that lie in DATA, each with its splits and metric."
-#: What makes two lines results of the same.
+#: Two lines that agree in these are results of the same measurement.
 _KEY = ("weights", "set", "school", "seed", "protocol")
 
 
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _runs(schools: dict[str, str], seeds: list[int]) -> Iterator[tuple[str, str, int]]:
-    """What is to be measured: where nothing is drawn, every seed is the same."""
+    """The measurements to make: where nothing is drawn, every seed is the same."""
     for name, school in schools.items():
         drawn = datasets.DATASETS[name].schools[school].drawn
         for seed in seeds if drawn else seeds[:1]:

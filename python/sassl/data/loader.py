@@ -15,7 +15,7 @@ from .halves import HalfViews
 from .identity import differences, of_recipe
 from .sources import as_images
 
-#: What threads make, by the `output` that leaves something to be made.
+#: The halves that threads make, by the `output` that leaves something to be made.
 _HALVES = {"crops": "crops", "images": "regions"}
 
 

@@ -24,7 +24,7 @@ CLASSES = {10: _TEN.split(), 100: _HUNDRED.split()}
 
 
 def cifar(count: int) -> Reader:
-    """Of so many classes, the fine ones; a tenth of train is held out."""
+    """A reader of CIFAR with so many classes, the fine ones; a tenth of train is held out."""
 
     def read(folder: Path, want: Want) -> Listing:
         is_test = want.split == "test"

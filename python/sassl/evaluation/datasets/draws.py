@@ -43,7 +43,7 @@ def held_out(listing: Listing, split: str, share: Fraction, seed: int) -> Listin
 
 
 def shots(listing: Listing, count: int, seed: int, skip: int = 0) -> Listing:
-    """So many images of each class, after those that are skipped.
+    """Draws so many images of each class, after those that are skipped.
 
     Raises:
         ValueError: a class has fewer.

@@ -13,7 +13,7 @@ from .listing import Listing, Reader, Want, apart, checked_files, class_folders,
 
 #: BYOL's code keeps 10,000 of ImageNet's training images to choose by.
 _IMAGENET_VAL = Fraction(10_000, 1_281_167)
-#: Of the images of a published part: as many as ssl-transfer holds out.
+#: The share of a published part that is held out, as in ssl-transfer.
 _FIFTH = Fraction(1, 5)
 #: SHA-256 of SimCLR's lists.
 LISTS = {
@@ -31,7 +31,7 @@ def imagenet(folder: Path, want: Want) -> Listing:
 
 
 def _other_classes(classes: list[str]) -> tuple[str, ...]:
-    """What there is to tell of folders that are no classes of ImageNet-1k."""
+    """The message on folders that are no classes of ImageNet-1k."""
     others = sorted(set(classes) - set(WNIDS))
     return (f"{len(others)} folders are none of the 1,000 wnids, such as {others[0]}",) if others else ()
 
@@ -53,7 +53,7 @@ def imagenet_part(name: str) -> Reader:
 
 
 def imagenet_shots(count: int) -> Reader:
-    """So many images of each class: as drawn here with the seed, or by the lists of tensorflow-datasets."""
+    """A reader of so many images of each class: drawn here with the seed, or by the lists of tensorflow-datasets."""
 
     def read(folder: Path, want: Want) -> Listing:
         if want.split == "test":
