@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
     check_out(args.out, ".png", ".svg", ".pdf")
     check_styles("--styles", args.styles, "default", "batch")
-    from ..pretraining.figure import save
+    from ..figure import save
 
     model = pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
     style = SASSL(styles=args.styles, model=args.model, threads=args.threads)
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 def drawn(found: dict[str, Any]) -> Any:
     """The figure: distances and shares over beta, a line for each alpha."""
-    from ..pretraining.figure import Figure
+    from ..figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     panels = (

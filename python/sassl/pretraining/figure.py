@@ -1,25 +1,12 @@
-"""Curves of runs in one matplotlib figure, which notebooks show; what pyplot did not make is not shown there otherwise."""
+"""Curves of runs in one figure."""
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import matplotlib.figure
 from matplotlib.ticker import MaxNLocator
 
-from .._sassl import write_file
-
-
-class Figure(matplotlib.figure.Figure):
-    """matplotlib's, which IPython shows as a PNG."""
-
-    def _repr_png_(self) -> bytes:
-        file = io.BytesIO()
-        self.savefig(file, format="png")
-        return file.getvalue()
+from ..figure import Figure
 
 
 def draw(runs: Mapping[str, Sequence[Mapping[str, float]]], titles: Mapping[str, str]) -> Figure:
@@ -48,15 +35,3 @@ def draw(runs: Mapping[str, Sequence[Mapping[str, float]]], titles: Mapping[str,
         lines = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
         figure.legend([*lines.values()], [*lines], loc="outside lower center", fontsize=8)
     return figure
-
-
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Writes an image in the format that the file's suffix names: the whole file, or nothing.
-
-    Raises:
-        ValueError: a format that matplotlib does not write.
-        OSError: the system refuses.
-    """
-    data = io.BytesIO()
-    figure.savefig(data, format=Path(path).suffix[1:] or "png", dpi=130)
-    write_file(path, data.getvalue())

@@ -71,12 +71,13 @@ class History(list[dict[str, float]]):
 def plot(runs: Mapping[str, History], path: str | os.PathLike[str] | None, who: str) -> Any:
     """Curves of one run or of several, as `History.plot` draws and writes them; `who` asks for matplotlib."""
     try:
+        from ..figure import save
         from . import figure
     except ImportError:
         raise ImportError(f"{who}: needs matplotlib; pip install 'sassl[demo]'") from None
     drawn = figure.draw(runs, {name: TITLES.get(name, name) for name in shown(runs.values())})
     if path is not None:
-        figure.save(drawn, path)
+        save(drawn, path)
     return drawn
 
 
