@@ -235,7 +235,14 @@ def test_sets_in_one_command(tmp_path, capsys):
     assert f"{edges}: top1 {results[edges]['top1']:.1f} %" in told
     probe = robustness.Probe(model, extract(model, train), c=100.0)
     expected = robustness.outlines(probe, edges, "edges")
-    assert {**expected, "checkpoint": call[2], "folder": edges} == results[edges]
+    told = results[edges]
+    assert {
+        **expected,
+        "checkpoint": call[2],
+        "folder": edges,
+        "weights": told["weights"],
+        "pretraining_seed": 0,
+    } == told
     # Some of them, with an image that cannot be read.
     (data / "edges" / "bear" / "0.png").write_bytes(b"no image")
     assert main([*call, "--sets", "edges"]) == 1

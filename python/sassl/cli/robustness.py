@@ -11,6 +11,7 @@ from .._sassl import write_file
 from ..data import ImageFolder
 from ..evaluation.robustness import table
 from ..terminal import say, tell
+from . import checkpoints
 from .options import check_out, reading
 
 TEXT = "Shape bias, and accuracy on corrupted, drawn and stylized images, of a head that is fitted on --train."
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     found = [(name, folder) for name, folder in table.find(args.data) if args.sets is None or name in args.sets]
     if missing := sorted(set(args.sets or ()) - {name for name, _ in found}):
         raise FileNotFoundError(f"{args.data}: there is no folder of {', '.join(missing)}")
+    checkpoint = checkpoints.told(args.checkpoint)
     model = pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
     train = evaluation.read(model, ImageFolder(args.train), on_error=args.on_error)
     if train.left_out:
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         result = table.SETS[name].measure(judge, folder)
         if result["left_out"]:
             tell(f"{folder}: {result['n_left_out']} images could not be read and are left out; {args.out} names them")
-        lines += json.dumps({"checkpoint": str(args.checkpoint), "folder": str(folder), **result}) + "\n"
+        lines += json.dumps({**checkpoint, "folder": str(folder), **result}) + "\n"
         # Each result is written at once, so that it stays where the next set fails.
         write_file(args.out, lines.encode())
         value = result[table.SETS[name].told]

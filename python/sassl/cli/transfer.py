@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from .. import pretraining
 from .._sassl import write_file
 from ..evaluation import datasets, transfer
 from ..terminal import message, say, tell
+from . import checkpoints
 from .options import checked_seed, reading
 
 TEXT = "Linear probes or neighbours on the sets of transfer that lie in DATA, each with its splits and metric."
@@ -70,16 +70,16 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code is 1 where a set failed."""
     seeds = list(dict.fromkeys(map(checked_seed, args.seed)))
     lines, schools = _lines(args.out), _schools(args)
-    weights = _checksum(args.checkpoint)
+    checkpoint = checkpoints.told(args.checkpoint)
     model: pretraining.Pretraining | None = None
     failed, shown = [], []
     for name, school, seed in _runs(schools, seeds):
-        key = {"weights": weights, "set": name, "school": school, "seed": seed, "protocol": args.by}
+        key = {"weights": checkpoint["weights"], "set": name, "school": school, "seed": seed, "protocol": args.by}
         known = next((line for line in lines if _is_result(line, key, args.counts)), None)
         if known is None:
             model = model or pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
             try:
-                known = {**key, "checkpoint": str(args.checkpoint), **_evaluated(model, args, key)}
+                known = {**checkpoint, **key, **_evaluated(model, args, key)}
             except (OSError, ValueError) as error:
                 failed.append(name)
                 tell(f"{name}: failed, {message(error)}")
@@ -191,15 +191,6 @@ def _lines(path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"--out {path}: line {number} is no result of this command; give another file")
         found.append(result)
     return found
-
-
-def _checksum(path: Path) -> str:
-    """SHA-256 of a checkpoint, the first half of it."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()[:32]
 
 
 def _table(results: list[dict[str, Any]]) -> str:
