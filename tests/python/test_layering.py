@@ -30,7 +30,7 @@ MAY_USE = {
     "figure": {"_sassl"},
     "transforms": {"bank", "cuda", "image_files", "images", "arguments", "_sassl"},
     "data": {"transforms", "images", "arguments", "_sassl"},
-    "evaluation": {"data", "transforms", "images", "arguments", "_sassl"},
+    "evaluation": {"data", "transforms", "figure", "images", "arguments", "_sassl"},
     "pretraining": {"evaluation", "data", "transforms", "figure", "image_files", "terminal", "arguments", "_sassl"},
     "demo": {"transforms", "image_files", "images", "_sassl"},
     "notebook": {"demo", "transforms", "bank", "image_files", "images", "arguments", "_sassl"},

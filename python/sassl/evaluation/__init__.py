@@ -16,10 +16,11 @@ A class of `test` is that of `train` which has its name, or its number where one
 `train` has no image of count as wrong, and a warning tells how many they are.
 
 `evaluation.robustness` has shape bias and accuracy on images that are corrupted, drawn or taken anew; `evaluation.strength`
-tells how far views move in feature space with alpha and beta.
+tells how far views move in feature space with alpha and beta; `evaluation.compare` compares the results of several arms.
 """
 
-from . import datasets, logistic, metrics, robustness, transfer
+from . import comparison, datasets, logistic, metrics, robustness, transfer
+from .comparison import compare
 from .features import Features, Part, encode, extract, joined, left_out, read, read_part
 from .few_shot import few_shot, nearest_centroid
 from .preprocessing import Preprocessing
@@ -35,6 +36,8 @@ __all__ = [
     "Features",
     "Part",
     "Preprocessing",
+    "compare",
+    "comparison",
     "datasets",
     "encode",
     "extract",

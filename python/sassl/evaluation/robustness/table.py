@@ -25,14 +25,21 @@ class RobustnessSet(NamedTuple):
     folders: tuple[str, ...]
     #: The key of the number that papers print.
     told: str = "top1"
+    #: Those of further numbers without which that one is not understood.
+    beside: tuple[str, ...] = ()
 
 
 SETS = {
-    "cue-conflict": RobustnessSet(cue_conflict, ("cue-conflict", "cue_conflict", "style-transfer"), "shape_bias"),
+    "cue-conflict": RobustnessSet(
+        cue_conflict,
+        ("cue-conflict", "cue_conflict", "style-transfer"),
+        "shape_bias",
+        ("shape_accuracy", "texture_accuracy"),
+    ),
     "edges": RobustnessSet(partial(outlines, kind="edges"), ("edges",)),
     "silhouettes": RobustnessSet(partial(outlines, kind="silhouettes"), ("silhouettes", "filled-silhouettes")),
-    "imagenet-c": RobustnessSet(imagenet_c, ("imagenet-c", "imagenet_c"), "mce"),
-    "tiny-imagenet-c": RobustnessSet(tiny_imagenet_c, ("tiny-imagenet-c", "tiny_imagenet_c"), "mce"),
+    "imagenet-c": RobustnessSet(imagenet_c, ("imagenet-c", "imagenet_c"), "mce", ("mean_error",)),
+    "tiny-imagenet-c": RobustnessSet(tiny_imagenet_c, ("tiny-imagenet-c", "tiny_imagenet_c"), "mce", ("mean_error",)),
     "cifar-c": RobustnessSet(cifar_c, ("cifar-10-c", "cifar-100-c"), "mean_error"),
     "imagenet-r": RobustnessSet(imagenet_r, ("imagenet-r", "imagenet_r")),
     "imagenet-sketch": RobustnessSet(imagenet_sketch, ("sketch", "imagenet-sketch")),

@@ -1,0 +1,82 @@
+"""Differences between two arms with 95 % intervals by Student's t: paired, or Welch's for arms that have no pairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, variance
+
+import numpy as np
+
+#: How often an interval covers the expected difference.
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference between two arms.
+
+    Attributes:
+        value: the mean difference, in the unit of the metric.
+        half: half the width of its 95 % interval; None where there are too few checkpoints for one.
+        n: the number of pairs, or of the checkpoints of both arms where they are not paired.
+    """
+
+    value: float
+    half: float | None
+    n: tuple[int, ...]
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether it is over pairs."""
+        return len(self.n) == 1
+
+    @property
+    def basis(self) -> str:
+        """What the difference is from: `3 pairs`, or `Welch, 3 and 4`; and whether an interval is missing."""
+        missing = "" if self.half is not None else ": no interval"
+        if self.is_paired:
+            return f"{'one pair' if self.n[0] == 1 else f'{self.n[0]} pairs'}{missing}"
+        return f"{'unpaired' if self.half is None else 'Welch'}, {self.n[0]} and {self.n[1]}{missing}"
+
+
+def paired(differences: Sequence[float]) -> Difference:
+    """The mean of the pairs' differences, with Student's interval from two pairs up."""
+    n = len(differences)
+    half = None if n < 2 else t_quantile(n - 1) * math.sqrt(variance(differences) / n)
+    return Difference(fmean(differences), half, (n,))
+
+
+def unpaired(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
+    """The mean of `ours` less that of `theirs`, with Welch's interval (Welch 1947) where both have two values or more."""
+    n = len(ours), len(theirs)
+    half = None
+    if min(n) >= 2:
+        parts = [variance(values) / len(values) for values in (ours, theirs)]
+        if both := sum(parts):
+            freedom = both**2 / sum(part**2 / (k - 1) for part, k in zip(parts, n, strict=True))
+            half = t_quantile(freedom) * math.sqrt(both)
+        else:
+            half = 0.0
+    return Difference(fmean(ours) - fmean(theirs), half, n)
+
+
+def t_quantile(freedom: float, level: float = LEVEL) -> float:
+    """The t below which |T| lies with probability `level`, for T of Student's distribution.
+
+    With T = sqrt(freedom) tan(A) that probability is the share of the area under cos(a)^(freedom - 1) from 0 to pi / 2 which
+    lies below A. Gauss-Legendre integrates it, and bisection finds A.
+
+    Args:
+        freedom: the degrees of freedom, 1 or more, not necessarily whole.
+        level: between 0 and 1.
+    """
+    area = math.sqrt(math.pi) / 2 * math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom + 1) / 2))
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = middle / 2 * float(weights @ np.cos(middle / 2 * (nodes + 1)) ** (freedom - 1))
+        low, high = (middle, high) if below < level * area else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)

@@ -1,0 +1,155 @@
+"""Files of results: the lines that `sassl eval transfer` and `sassl eval robustness` write, as values that can be compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..robustness import table
+
+#: The protocol of a robustness result, as a table shows it.
+ROBUSTNESS = "robustness"
+#: What two results must agree in to be of the same images and the same settings of the probe.
+_TRANSFER = ("classes", "train", "val", "test", "k", "temperature", "differences")
+_HEAD = ("n", "published_n", "n_outside", "ways", "answered_among", "head", "c", "train_n", "reference")
+
+
+class Metric(NamedTuple):
+    """How a metric is shown."""
+
+    title: str
+    digits: int = 1
+    #: Whether more is better; None where neither is.
+    higher: bool | None = True
+
+    @property
+    def is_share(self) -> bool:
+        """Whether values are in per cent."""
+        return self.digits == 1
+
+
+METRICS = {
+    "top1": Metric("top-1"),
+    "top5": Metric("top-5"),
+    "mean_per_class": Metric("mean per class"),
+    "balanced_accuracy": Metric("balanced accuracy"),
+    "kappa": Metric("kappa", 3),
+    "auc": Metric("AUC", 3),
+    "mce": Metric("mCE", higher=False),
+    "mean_error": Metric("mean error", higher=False),
+    "shape_bias": Metric("shape bias"),
+    "shape_accuracy": Metric("shape accuracy"),
+    "texture_accuracy": Metric("texture accuracy", higher=None),
+}
+
+
+class Measurement(NamedTuple):
+    """What is measured: a row of a comparison. Robustness sets have their version for a school."""
+
+    set: str
+    school: str
+    protocol: str
+    metric: str
+
+    def __str__(self) -> str:
+        return " ".join(part for part in self if part)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of a result.
+
+    Attributes:
+        place: the file and the line.
+        names: what may name its arm: the "file", the "checkpoint", and the "model" where the line has one.
+        checkpoint: what tells its checkpoint from others.
+        pretraining_seed: the seed of the run that the checkpoint is of; None: not known.
+        measurement: what is measured.
+        seed: of what the evaluation draws.
+        value: None where the metric is not defined.
+        conditions: what has to be equal in all arms.
+        resize: how images were resized, which may differ between models.
+    """
+
+    place: str
+    names: dict[str, str]
+    checkpoint: str
+    pretraining_seed: int | None
+    measurement: Measurement
+    seed: int
+    value: float | None
+    conditions: dict[str, Any]
+    resize: str
+
+
+def read(path: Path, arm: str) -> list[Value]:
+    """The values of a file, whose arm has this name.
+
+    Raises:
+        ValueError: a line that is no result, or none at all.
+        OSError: it cannot be read.
+    """
+    found: list[Value] = []
+    for number, text in enumerate(path.read_bytes().split(b"\n"), 1):
+        if text.strip():
+            place = f"{path}: line {number}"
+            try:
+                found += _values(json.loads(text), place, arm)
+            except (ValueError, TypeError, KeyError) as error:
+                told = f"{error} is missing" if isinstance(error, KeyError) else error
+                raise ValueError(
+                    f"{place}: expected a result of sassl eval transfer or sassl eval robustness: {told}"
+                ) from None
+    if not found:
+        raise ValueError(f"{path}: there are no results in it")
+    return found
+
+
+def _values(line: Any, place: str, arm: str) -> Iterator[Value]:
+    """Those of a line: one of a set of transfer, one or several of a robustness set."""
+    if not isinstance(line, dict):
+        raise TypeError("not a JSON object")
+    names = {"file": arm, "checkpoint": _typed(line, "checkpoint", str)}
+    if "model" in line:
+        names["model"] = _typed(line, "model", str)
+    seed = None if line.get("pretraining_seed") is None else _typed(line, "pretraining_seed", int)
+    # Results of robustness have not always had a checksum.
+    checkpoint = _typed(line, "weights", str) if "weights" in line else names["checkpoint"]
+    name = _typed(line, "set", str)
+    robust = table.SETS.get(name.lower()) if "protocol" not in line else None
+    if robust is None:
+        measurement = Measurement(name, *(_typed(line, key, str) for key in ("school", "protocol", "metric")))
+        told = {key: line[key] for key in _TRANSFER if key in line}
+        draw, resize = _typed(line, "seed", int), str(line.get("resize", ""))
+        yield Value(place, names, checkpoint, seed, _known(measurement), draw, _number(line, "value"), told, resize)
+        return
+    told = {key: line[key] for key in _HEAD if key in line}
+    for metric in (robust.told, *robust.beside):
+        measurement = Measurement(name, str(line.get("variant") or ""), ROBUSTNESS, metric)
+        yield Value(place, names, checkpoint, seed, _known(measurement), 0, _number(line, metric), told, "")
+
+
+def _known(measurement: Measurement) -> Measurement:
+    if measurement.metric not in METRICS:
+        raise ValueError(f"metric {measurement.metric!r} is none of {', '.join(METRICS)}")
+    return measurement
+
+
+def _typed(line: dict[str, Any], key: str, kind: type) -> Any:
+    value = line[key]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{key!r} is {value!r:.60}, expected {'text' if kind is str else 'a whole number'}")
+    return value
+
+
+def _number(line: dict[str, Any], key: str) -> float | None:
+    value = line[key]
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        raise TypeError(f"{key!r} is {value!r:.60}, expected a finite value or null")
+    return float(value)
