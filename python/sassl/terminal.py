@@ -5,13 +5,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+
+#: How many ask for silence.
+_SILENT = [0]
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Nothing is said meanwhile, as by a process of which there are several that would say the same."""
+    _SILENT[0] += 1
+    try:
+        yield
+    finally:
+        _SILENT[0] -= 1
 
 
 def tell(text: str) -> None:
     """A line to sys.stderr, or to nobody where it cannot be written."""
+    if _SILENT[0]:
+        return
     # Whatever an object in the place of sys.stderr raises, a closed or a full one included.
     with suppress(Exception):
         _line(sys.stderr, text)
@@ -30,7 +45,7 @@ def say(text: str) -> None:
     Raises:
         OSError: it cannot be written, as on a full disk.
     """
-    if sys.stdout is None or getattr(sys.stdout, "closed", False):
+    if _SILENT[0] or sys.stdout is None or getattr(sys.stdout, "closed", False):
         return
     try:
         _line(sys.stdout, text)
@@ -65,7 +80,7 @@ def is_watched() -> bool:
 
 def bar(**options: Any) -> Any:
     """tqdm's bar, where somebody looks and it is installed; None elsewhere."""
-    if not is_watched():
+    if _SILENT[0] or not is_watched():
         return None
     try:
         from tqdm.auto import tqdm

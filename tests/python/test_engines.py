@@ -18,8 +18,9 @@ from sassl._sassl import (
     save_checkpoint,
 )
 from sassl.data import Arrays
+from sassl.data.ranks import Alone
 from sassl.pretraining import PRESETS, Pretraining
-from sassl.pretraining.engines import ENGINES, Alone, Engine, Native, Rates, Report
+from sassl.pretraining.engines import ENGINES, Engine, Native, Rates, Report
 
 
 class Numpy(Engine):

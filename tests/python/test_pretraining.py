@@ -20,7 +20,7 @@ import pytest
 import sassl
 from conftest import TIMES, events, need
 from PIL import Image
-from sassl import evaluation, terminal
+from sassl import evaluation, progress, terminal
 from sassl.cli import main
 from sassl.data import Arrays, Files, ImageFolder, TwoViewLoader
 from sassl.pretraining import METHODS, PRESETS, Config, History, Monitor, Pretraining
@@ -693,10 +693,8 @@ def test_a_plot_shows_in_a_notebook(tmp_path):
 
 
 def test_progress_in_a_log_and_in_a_terminal(monkeypatch, capsys):
-    from sassl.pretraining import progress
-
     need("tqdm")
-    monkeypatch.setattr(progress, "_SECONDS", 0)
+    monkeypatch.setattr(progress, "_FIRST", 0)
     simclr().fit(labelled(16), 2, batch_size=8)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("epoch 1/2, 25.0%: loss ")

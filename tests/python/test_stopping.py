@@ -12,8 +12,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from sassl.cli import main
+from sassl.data.ranks import Alone
 from sassl.pretraining import Requeue
-from sassl.pretraining.engines import Alone
 from sassl.pretraining.stopping import Stopping, seconds_of
 from test_loggers import Null, data, model
 

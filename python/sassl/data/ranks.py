@@ -1,11 +1,100 @@
-"""Which share of the images this process has, where several train one model."""
+"""The processes that work together: what they agree on, errors that all of them raise, and the share of images of each."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from ..arguments import whole
+
+_T = TypeVar("_T")
+
+
+class Ranks(Protocol):
+    """The processes that work together."""
+
+    rank: int
+    world_size: int
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any of them says so; all are told."""
+
+    def broadcast(self, value: Any) -> Any:
+        """That of rank 0, for all."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all ranks, in their order."""
+
+    def collect(self, value: Any) -> list[Any]:
+        """The values of all ranks, in their order, on rank 0; on the others none."""
+
+    def fail(self, error: BaseException | None) -> None:
+        """Raises, in all of them, the error that one of them has; returns where none has."""
+
+    def lost(self, error: BaseException) -> None:
+        """Leaves word to the others of an error that this one ends by, where they wait for it."""
+
+
+class Alone:
+    """One process."""
+
+    rank, world_size = 0, 1
+
+    def agree(self, flag: bool) -> bool:
+        """What it says itself."""
+        return flag
+
+    def broadcast(self, value: Any) -> Any:
+        """The same."""
+        return value
+
+    def gather(self, value: Any) -> list[Any]:
+        """Itself alone."""
+        return [value]
+
+    def collect(self, value: Any) -> list[Any]:
+        """Itself alone."""
+        return [value]
+
+    def fail(self, error: BaseException | None) -> None:
+        """Raises it."""
+        if error is not None:
+            raise error
+
+    def lost(self, error: BaseException) -> None:
+        """Nobody waits."""
+
+
+ALONE = Alone()
+
+
+def check_same(ranks: Ranks, name: str, value: Any) -> None:
+    """Raises a ValueError, in all processes, where one of them has another value than rank 0."""
+    first, error = ranks.broadcast(value), None
+    if value != first:
+        error = ValueError(f"{name} = {value!r:.500}: of rank {ranks.rank}; rank 0 has {first!r:.500}")
+    ranks.fail(error)
+
+
+def together(ranks: Ranks, make: Callable[[], _T]) -> _T:
+    """The value that each process makes; where one of them cannot, its error is raised in all of them."""
+    error: Exception | None = None
+    try:
+        made = make()
+    except Exception as raised:
+        # Whatever it is, no process waits for one that ended by it.
+        error = raised
+    ranks.fail(error)
+    return made
+
+
+def by_first(ranks: Ranks, make: Callable[[], _T]) -> _T:
+    """The value that rank 0 makes, on all ranks; where it cannot, its error is raised in all of them."""
+    made: _T | None = together(ranks, make if ranks.rank == 0 else lambda: None)
+    told: _T = ranks.broadcast(made)
+    return told
 
 
 def share(rank: int | None, world_size: int | None) -> tuple[int, int]:

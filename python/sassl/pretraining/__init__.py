@@ -25,6 +25,7 @@ from .history import History
 from .loggers import LOGGERS, Begun, Logger
 from .methods.base import Pretraining
 from .monitor import Monitor
+from .processes import ranks
 from .rehearsal import DryRun, dry_run
 from .settings import BACKBONES, LARS, SGD, AdamW, Backbone, Data, MethodSettings, MomentumSettings, Schedule
 from .stopping import Requeue
@@ -62,6 +63,7 @@ __all__ = [
     "compare",
     "dry_run",
     "method_class",
+    "ranks",
     "register",
 ]
 

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, SupportsFloat, TypeVar
+from typing import Any, NamedTuple, Protocol, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._sassl import Trainer, backbone_names, load_checkpoint, save_checkpoint
 from ..arguments import whole
+from ..data.ranks import Alone, Ranks
 from ..transforms.views import Views
 from . import batches
 from .config import Config
 
 #: Tensors by name; of a backbone under torchvision's names.
 State = dict[str, NDArray[np.float32]]
-_T = TypeVar("_T")
 
 
 class Rates(NamedTuple):
@@ -47,74 +47,6 @@ class Report(NamedTuple):
     watched: Mapping[str, SupportsFloat]
     #: (N, features), of this process's left views, as training's norms give them; what numpy takes as an array.
     features: Any
-
-
-class Ranks(Protocol):
-    """The processes that are one engine."""
-
-    rank: int
-    world_size: int
-
-    def agree(self, flag: bool) -> bool:
-        """Whether any of them says so; all are told."""
-
-    def broadcast(self, value: Any) -> Any:
-        """That of rank 0, for all."""
-
-    def gather(self, value: Any) -> list[Any]:
-        """The values of all ranks, in their order."""
-
-    def fail(self, error: BaseException | None) -> None:
-        """Raises, in all of them, the error that one of them has; returns where none has."""
-
-    def lost(self, error: BaseException) -> None:
-        """Leaves word to the others of an error that this one ends by, where they wait for it."""
-
-
-class Alone:
-    """One process."""
-
-    rank, world_size = 0, 1
-
-    def agree(self, flag: bool) -> bool:
-        """What it says itself."""
-        return flag
-
-    def broadcast(self, value: Any) -> Any:
-        """The same."""
-        return value
-
-    def gather(self, value: Any) -> list[Any]:
-        """Itself alone."""
-        return [value]
-
-    def fail(self, error: BaseException | None) -> None:
-        """Raises it."""
-        if error is not None:
-            raise error
-
-    def lost(self, error: BaseException) -> None:
-        """Nobody waits."""
-
-
-def check_same(ranks: Ranks, name: str, value: Any) -> None:
-    """Raises a ValueError, in all processes, where one of them has another value than rank 0."""
-    first, error = ranks.broadcast(value), None
-    if value != first:
-        error = ValueError(f"{name} = {value!r:.500}: of rank {ranks.rank}; rank 0 has {first!r:.500}")
-    ranks.fail(error)
-
-
-def together(ranks: Ranks, make: Callable[[], _T]) -> _T:
-    """The value that each process makes; where one of them cannot, its error is raised in all of them."""
-    error: Exception | None = None
-    try:
-        made = make()
-    except Exception as raised:
-        # Whatever it is, no process waits for one that ended by it.
-        error = raised
-    ranks.fail(error)
-    return made
 
 
 class Engine(Protocol):

@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 
 from .._sassl import checkpoint_metadata, cosine_rate
 from ..data import TwoViewLoader
+from ..data.ranks import check_same
 from ..evaluation import Encoder
+from ..progress import Progress
 from ..transforms.operations import size
 from . import memory
 from .batches import check_first, skip, targets
 from .config import Config
-from .engines import Engine, Rates, check_same
+from .engines import Engine, Rates
 from .folder import Folder, metadata
 from .history import History
 from .loggers import Epochs, Logger, Loggers
 from .monitor import Monitor
-from .progress import Progress
 from .stopping import Stopping
 from .timing import EpochSoFar
 

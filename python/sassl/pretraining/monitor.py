@@ -13,7 +13,7 @@ from .. import evaluation
 from ..arguments import choice, whole
 from ..data import as_images
 from ..data.classes import numbered
-from .engines import Ranks
+from ..data.ranks import Ranks
 
 #: Images that are learnt from, for one that is encoded: forward once, where a step goes forward and back through two views.
 _RATIO = 10

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data import TwoViewLoader
+from ..data.ranks import Ranks
 from . import memory
 from .config import Config
-from .engines import Engine, Ranks
+from .engines import Engine
 from .loop import Loop
 from .memory import Memory
 from .stopping import Stopping

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .engines import Engine, Ranks
+from ..data.ranks import Ranks
+from .engines import Engine
 from .folder import Folder
 
 

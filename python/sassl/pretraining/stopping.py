@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..arguments import wrong
-from .engines import Ranks
+from ..data.ranks import Ranks
 
 #: Signals that ask a run for its end; Windows has neither SIGHUP nor SIGUSR1.
 _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]

@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...data.ranks import Alone, check_same, together
 from ...transforms.views import Views
 from .. import batches
 from ..config import Config
-from ..engines import Alone, Engine, Rates, Report, State, check_same, together
+from ..engines import Engine, Rates, Report, State
 from . import accumulation, foreign, launch, losses, optimizers, recomputation, state
 from .collectives import World
 from .methods import METHODS, Forward, Method

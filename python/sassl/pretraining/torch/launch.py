@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -129,8 +130,12 @@ def on(device: torch.device) -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
-def join(group: Any, own: Place | None, device: torch.device) -> Any:
+def join(group: Any, own: Place | None, device: torch.device, patience: timedelta | None = None) -> Any:
     """The process group: as given, else the default one, which stays its maker's; else one that is made here. None: alone.
+
+    Args:
+        group, own, device: the group that is given, this process's place, and its device.
+        patience: how long a rank waits for the message of another one; None: as torch has it.
 
     Raises:
         ValueError: two ranks have one GPU; torch has no NCCL.
@@ -140,7 +145,7 @@ def join(group: Any, own: Place | None, device: torch.device) -> Any:
     elif group is None:
         if not _OWN:
             assert own is not None
-            _OWN.append(World(_made(own, device)))
+            _OWN.append(World(_made(own, device, patience)))
         group = _OWN[0].group
     return group if group is not None and dist.get_world_size(group) > 1 else None
 
@@ -149,11 +154,11 @@ def join(group: Any, own: Place | None, device: torch.device) -> Any:
 _OWN: list[World] = []
 
 
-def _made(own: Place, device: torch.device) -> Any:
+def _made(own: Place, device: torch.device, patience: timedelta | None) -> Any:
     """A group of gloo, by which processes agree; on GPUs another one of NCCL beside it."""
     os.environ.setdefault("MASTER_ADDR", own.address)
     os.environ.setdefault("MASTER_PORT", str(own.port))
-    dist.init_process_group("gloo", rank=own.rank, world_size=own.ranks)
+    dist.init_process_group("gloo", rank=own.rank, world_size=own.ranks, timeout=patience)
     atexit.register(_end)
     if device.type != "cuda":
         return dist.group.WORLD

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import _get_default_store
 
-from ..engines import Ranks
+from ...data.ranks import Ranks
 from .collectives import World
 
 #: The store's key under which a rank that ends by an error tells it, and the seconds that the others look there.
@@ -59,6 +59,13 @@ class Processes(Ranks):
             dist.all_gather_object(held, value, self._world.group)
         return held
 
+    def collect(self, value: Any) -> list[Any]:
+        """Those of all ranks, on rank 0; on the others none."""
+        held: list[Any] | None = [None] * self.world_size if self.rank == 0 else None
+        with self.hearing():
+            dist.gather_object(value, held, self._first, self._world.group)
+        return held or []
+
     def fail(self, error: BaseException | None) -> None:
         """Raises the error of the first rank that has one, in all of them."""
         if not self.agree(error is not None):
@@ -66,10 +73,12 @@ class Processes(Ranks):
         held = self.gather(_packed(error, self.rank))
         first = next(rank for rank, packed in enumerate(held) if packed is not None)
         if error is not None and first == self.rank:
+            # All of them know of it.
+            vars(error)["is_agreed"] = True
             raise error
         others = pickle.loads(held[first])
         # Who tells errors tells it once, there.
-        others.rank = first
+        others.rank, others.is_agreed = first, True
         raise others
 
     def lost(self, error: BaseException) -> None:

@@ -1,0 +1,176 @@
+"""How far work has come: a bar in terminals and notebooks; elsewhere a line after two seconds, then after longer and longer
+pauses. Work that is over sooner shows nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from . import terminal
+
+#: False: nothing is shown. True: bars or lines on sys.stderr. Or a function of what is done, how much of it, and how much there
+#: is, None where that is not known.
+Shown = bool | Callable[[str, int, int | None], object]
+
+#: What a bar shows.
+_SHOWN = ("loss", "lr", "encoder_momentum")
+
+#: Seconds until the first line; each pause is twice the one before, up to the longest. A bar moves at least once a second.
+_FIRST, _LONGEST, _BAR = 2.0, 60.0, 1.0
+
+
+class Pauses:
+    """The time between the lines of a log."""
+
+    def __init__(self) -> None:
+        self.seconds, self._told = _FIRST, time.monotonic()
+
+    def next(self) -> float:
+        """The pause after a line that is written now."""
+        self.seconds, self._told = min(2 * self.seconds, _LONGEST), time.monotonic()
+        return self.seconds
+
+    def are_over(self) -> bool:
+        """Whether a line is due; if so, the next pause begins."""
+        if time.monotonic() - self._told < self.seconds:
+            return False
+        self.next()
+        return True
+
+
+@contextmanager
+def shown(how: Shown, what: str, total: int | None = None, unit: str = "") -> Iterator[Callable[[int], object]]:
+    """Shows how far the work within has come.
+
+    Args:
+        how: whether and where it is shown.
+        what: the work, in a few words.
+        total: how much there is to do; None: not known, and only the time is shown.
+        unit: what is counted, as "images".
+
+    Yields:
+        A function to call with how much is done by now.
+    """
+    if how is False:
+        yield lambda done: None
+    elif how is True:
+        told = _Told(what, total, unit)
+        try:
+            yield told.at
+        finally:
+            told.close()
+    else:
+        yield lambda done: how(what, done, total)
+
+
+class _Told:
+    """What a thread shows from time to time, so that a long step does not look like a standstill."""
+
+    def __init__(self, what: str, total: int | None, unit: str) -> None:
+        self._what, self._total, self._unit = what, total, unit
+        self._done, self._began = 0, time.monotonic()
+        self._bar: Any = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._show, name="sassl-progress", daemon=True)
+        self._thread.start()
+
+    def at(self, done: int) -> None:
+        self._done = done
+
+    def close(self) -> None:
+        """What was shown of a bar goes away, for others follow it."""
+        self._over.set()
+        self._thread.join()
+
+    def _show(self) -> None:
+        if terminal.is_watched() and not self._over.wait(_BAR):
+            options: dict[str, Any] = {"unit": f" {self._unit}", "dynamic_ncols": True, "leave": False}
+            if self._total is None:
+                options["bar_format"] = "{desc}: {elapsed}"
+            self._bar = terminal.bar(desc=self._what, total=self._total, **options)
+        pauses = Pauses()
+        while not self._over.wait(pauses.seconds if self._bar is None else _BAR):
+            if self._bar is None:
+                terminal.tell(self._line())
+                pauses.next()
+            else:
+                self._bar.update(self._done - self._bar.n)
+                self._bar.refresh()
+        if self._bar is not None:
+            self._bar.close()
+
+    def _line(self) -> str:
+        gone, done = time.monotonic() - self._began, self._done
+        if self._total is None:
+            return f"{self._what}: since {clock(gone)}"
+        line = f"{self._what}: {done:,} of {self._total:,} {self._unit}"
+        if not done:
+            return f"{line}, since {clock(gone)}"
+        return f"{line}, {done / gone:.4g} {self._unit}/s, {clock((self._total - done) * gone / done)} left"
+
+
+def clock(seconds: float) -> str:
+    """A time as hours, minutes and seconds: 1:02:03."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+class Progress:
+    """Images of a run, of which some may be done."""
+
+    def __init__(self, epochs: int, images: int, done: int, quiet: bool) -> None:
+        self._epochs, self._images, self._done, self._quiet = epochs, images, done, quiet
+        self._began, self._pauses = time.monotonic(), Pauses()
+        self._new = 0
+        options: dict[str, Any] = {"unit": " images", "smoothing": 0.05, "dynamic_ncols": True, "mininterval": 0.5}
+        self._bar = None if quiet else terminal.bar(total=images, initial=done, **options)
+
+    def after_step(self, epoch: int, images: int, values: dict[str, float]) -> None:
+        """A step is over."""
+        if self._quiet:
+            return
+        self._new += images
+        where = f"epoch {epoch + 1}/{self._epochs}"
+        if self._bar is not None:
+            self._bar.set_description(where, refresh=False)
+            self._bar.set_postfix_str(_told(_shown(values)), refresh=False)
+            self._bar.update(images)
+        elif self._pauses.are_over():
+            rate, done = self._new / (time.monotonic() - self._began), self._done + self._new
+            left = clock((self._images - done) / rate)
+            self.note(f"{where}, {done / self._images:.1%}: {_told(_shown(values))}, {rate:.4g} images/s, {left} left")
+
+    def after_epoch(self, row: dict[str, float]) -> None:
+        """An epoch is over."""
+        rest = {name: value for name, value in row.items() if name != "epoch"}
+        self.note(f"epoch {row['epoch']:.0f}/{self._epochs}: {_told(rest)}")
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        if not self._quiet:
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """A line on what fails: quiet or not."""
+        if self._bar is not None:
+            self._bar.clear()
+        terminal.tell(text)
+        if self._bar is not None:
+            self._bar.refresh()
+
+    def close(self) -> None:
+        """The bar stays as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _shown(values: dict[str, float]) -> dict[str, float]:
+    return {name: values[name] for name in _SHOWN if name in values}
+
+
+def _told(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
