@@ -54,6 +54,10 @@ class Images:
         """
         return self.core.name(index)
 
+    def file(self, index: int) -> tuple[str, int] | None:
+        """An image's file and its class, found without reading it; None where an image is not a file of its own."""
+        return None
+
     def identity(self) -> dict[str, Any]:
         """Plain values that tell these images from others, as a loader's state holds them.
 

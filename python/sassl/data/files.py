@@ -33,6 +33,13 @@ class ImageFolder(Images):
         self.root = os.fsdecode(root)
         self.core = Source.folder(self.root, flag("exif", exif))
         self.classes = self.core.classes
+        self._numbers = {name: number for number, name in enumerate(self.classes)}
+
+    def file(self, index: int) -> tuple[str, int] | None:
+        """An image's path below `root`, and the class that its first folder names."""
+        name = self.name(index)
+        # Images in `root` itself are of one class without a name.
+        return os.path.join(self.root, name), self._numbers.get(name.partition("/")[0], 0)
 
     def __repr__(self) -> str:
         return f"ImageFolder({self.root!r}, {len(self)} images, {len(self.classes)} classes{left_out(self.core)})"
@@ -56,6 +63,7 @@ class Files(Images):
             raise TypeError(f"files: expected a list of paths or of bytes, got {type(files).__name__}")
         files = list(files)
         classes, exif = checked_targets(targets, len(files)), flag("exif", exif)
+        self._targets = classes
         contents = [isinstance(file, bytes) and not is_path(file) for file in files]
         self._contents = [file for file in files if isinstance(file, bytes)] if files and all(contents) else None
         if self._contents is not None:
@@ -65,6 +73,10 @@ class Files(Images):
             if contents[i] or not isinstance(file, (str, bytes, os.PathLike)):
                 raise TypeError(f"files[{i}]: expected a path, or bytes as all of them, got {type(file).__name__}")
         self.core = Source.files([os.fsdecode(file) for file in files], classes, exif)
+
+    def file(self, index: int) -> tuple[str, int] | None:
+        """A path that was given; None for bytes."""
+        return None if self._contents is not None else (self.core.name(index), self._targets[index])
 
     def identity(self) -> dict[str, Any]:
         """For bytes, their number and a checksum; for paths as for all `Images`, where sizes are asked of each file."""

@@ -20,18 +20,21 @@ tells how far views move in feature space with alpha and beta; `evaluation.compa
 """
 
 from . import comparison, datasets, logistic, metrics, robustness, transfer
+from .cache import Cache
 from .comparison import compare
-from .features import Features, Part, encode, extract, joined, left_out, read, read_part
+from .features import Features, encode, extract, joined, left_out, read
 from .few_shot import few_shot, nearest_centroid
 from .preprocessing import Preprocessing
 from .probes import GRID, PENALTIES, knn, linear_probe, logistic_probe
 from .protocol import Encoder
+from .reading import Part, read_part
 from .strength import STRENGTHS, strength
 
 __all__ = [
     "GRID",
     "PENALTIES",
     "STRENGTHS",
+    "Cache",
     "Encoder",
     "Features",
     "Part",

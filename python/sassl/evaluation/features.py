@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,9 +15,13 @@ from numpy.typing import NDArray
 from ..arguments import choice, whole
 from ..data import Images, as_images
 from ..data.classes import numbered
+from ..data.ranks import ALONE, Ranks
 from ..images import is_image, pixels
+from ..progress import Shown
+from .cache import Cache
 from .encoders import Model, features_of, rule_of, threads_of
 from .preprocessing import Preprocessing
+from .reading import Part, Read, Reading, filled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -71,6 +74,9 @@ def extract(
     batch_size: int = 256,
     classes: Sequence[str] | None = None,
     on_error: str = "raise",
+    cache: Cache | None = None,
+    ranks: Ranks = ALONE,
+    progress: Shown = False,
 ) -> Features:
     """Features of all images, each made as the model's views were: the middle part, resized and normalized.
 
@@ -86,9 +92,15 @@ def extract(
         classes: names in the order of their numbers, as `ImageFolder.classes` of the training images, by which those of `data`
             are numbered; None: as `data` numbers them. `knn` and the probes go by names in either case.
         on_error: "raise", or "report": leave out what cannot be read, and a warning counts it; `Features.left_out` has it.
+        cache: where features are kept and looked for: a `Cache` of a folder and the model's weights.
+        ranks: the processes that share the images, as `sassl.pretraining.ranks()` gives them; each calls this with the same
+            arguments.
+        progress: True: a bar on a terminal, lines elsewhere; or a function of what is done, how much of it, and how much
+            there is; False: nothing.
 
     Returns:
-        Features in float32 on the host, wherever the model is.
+        Features in float32 on the host, wherever the model is; of several ranks on rank 0: the others have rows of no values,
+        (N, 0), with the same classes.
 
     Raises:
         OSError, ValueError: no image, one that cannot be read, one of a class that is not among those; names for classes that
@@ -96,8 +108,10 @@ def extract(
         TypeError: no model; a model of others without a rule.
     """
     how = choice("on_error", on_error, ("raise", "report"))
-    found = read(model, as_images(data), batch_size, classes, how, preprocessing)
-    if found.left_out:
+    found = read(
+        model, as_images(data), batch_size, classes, how, preprocessing, cache=cache, ranks=ranks, progress=progress
+    )
+    if found.left_out and ranks.rank == 0:
         warnings.warn(left_out(found), stacklevel=2)
     return found
 
@@ -172,15 +186,6 @@ def left_out(found: Features) -> str:
     return f"{n} of {n + len(found.targets)} images could not be read and are left out; {first}"
 
 
-class Part(NamedTuple):
-    """What was computed of some of the images."""
-
-    features: list[NDArray[np.float32]]
-    targets: list[int]
-    #: Those that could not be read: name to reason.
-    lost: dict[str, str]
-
-
 def read(
     model: Model,
     images: Images,
@@ -188,62 +193,34 @@ def read(
     classes: Sequence[str] | None = None,
     on_error: str = "raise",
     preprocessing: Preprocessing | None = None,
+    *,
+    cache: Cache | None = None,
+    ranks: Ranks = ALONE,
+    progress: Shown = False,
 ) -> Features:
     """As `extract`, without a warning."""
     # Classes that cannot be are told before an image is read.
     numbered(images, classes)
-    return joined([read_part(model, images, range(len(images)), batch_size, on_error, preprocessing)], images, classes)
-
-
-def read_part(
-    model: Model,
-    images: Images,
-    rows: range,
-    batch_size: int = 256,
-    on_error: str = "raise",
-    preprocessing: Preprocessing | None = None,
-) -> Part:
-    """Features of the images of these numbers."""
-    batch_size, rule = whole("batch_size", batch_size, 1), rule_of(model, preprocessing)
-
-    def made(i: int) -> tuple[NDArray[np.float32], int] | Exception:
-        try:
-            image, target = images[i]
-            return rule(image), target
-        except (ValueError, OSError) as error:
-            # A system without descriptors or memory is no fault of the image.
-            if on_error == "raise" or getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-                raise
-            return error
-
-    part = Part([], [], {})
-    with features_of(model) as encoded, ThreadPoolExecutor(threads_of(model)) as threads:
-        for first in range(0, len(rows), batch_size):
-            numbers = rows[first : first + batch_size]
-            batch: list[NDArray[np.float32]] = []
-            for i, one in zip(numbers, threads.map(made, numbers), strict=True):
-                if isinstance(one, Exception):
-                    part.lost[images.name(i)] = str(one)
-                else:
-                    batch.append(one[0])
-                    part.targets.append(one[1])
-            if batch:
-                part.features.append(encoded(np.stack(batch)))
-    return part
+    if not len(images):
+        raise ValueError("data: there is no image")
+    reading = Reading(
+        model, images, whole("batch_size", batch_size, 1), on_error, rule_of(model, preprocessing), ranks, progress
+    )
+    return _named(reading.fresh() if cache is None else reading.kept(cache), images, classes)
 
 
 def joined(parts: Sequence[Part], images: Images, classes: Sequence[str] | None = None) -> Features:
     """The features of all images, whose parts these are."""
-    numbers, names = numbered(images, classes), images.classes
-    if not len(images):
-        raise ValueError("data: there is no image")
-    lost = {name: why for part in parts for name, why in part.lost.items()}
-    if not any(part.features for part in parts):
-        raise ValueError(f"data: none of {len(images)} images could be read; {next(iter(lost.values()))}")
-    found = np.asarray([target for part in parts for target in part.targets], np.int64)
-    if names is not None and found.max() >= len(names):
-        raise ValueError(f"class {found.max()}: the data has names of {len(names)} classes, {', '.join(names[:10])}")
+    return _named(Read(*filled(parts, len(images))), images, classes)
+
+
+def _named(found: Read, images: Images, classes: Sequence[str] | None) -> Features:
+    """Features with the numbers and the names of their classes."""
+    numbers, names, targets = numbered(images, classes), images.classes, found.targets
+    if not len(targets):
+        raise ValueError(f"data: none of {len(images)} images could be read; {next(iter(found.lost.values()), '')}")
+    if names is not None and targets.max() >= len(names):
+        raise ValueError(f"class {targets.max()}: the data has names of {len(names)} classes, {', '.join(names[:10])}")
     if numbers is not None:
-        found = np.where(found < 0, found, numbers[found])
-    features = np.concatenate([rows for part in parts for rows in part.features])
-    return Features(features, found, names if classes is None else classes, lost)
+        targets = np.where(targets < 0, targets, numbers[targets])
+    return Features(found.features, targets, names if classes is None else classes, found.lost)

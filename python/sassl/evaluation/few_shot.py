@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import whole, wrong
+from ..progress import Shown, shown
 from . import metrics
 from .features import Features
 from .logistic import finite
@@ -55,6 +56,7 @@ def few_shot(
     draws: int = 5,
     seed: int = 0,
     judge: Callable[..., Result] = nearest_centroid,
+    progress: Shown = False,
     **settings: Any,
 ) -> list[dict[str, Any]]:
     """Accuracy from a few images a class, over several draws of them.
@@ -66,6 +68,7 @@ def few_shot(
         draws: how many times they are drawn.
         seed: of the draws. A draw depends on it, on the shots and its own number, and on the order of `train` alone.
         judge: `nearest_centroid`, `logistic_probe` with a fixed `c`, or any that takes two sets of features.
+        progress: as of `extract`.
         settings: of the judge.
 
     Returns:
@@ -91,9 +94,12 @@ def few_shot(
             )
     found = []
     for n in shots:
-        results = [
-            judge(_drawn(train, n, np.random.default_rng([seed, n, draw])), test, **settings) for draw in range(draws)
-        ]
+        results = []
+        with shown(progress, f"{n} shots", draws, "draws") as told:
+            for draw in range(draws):
+                some = _drawn(train, n, np.random.default_rng([seed, n, draw]))
+                results.append(judge(some, test, **settings))
+                told(draw + 1)
         metric = results[0]["metric"]
         values = [one[metric] for one in results]
         found.append(

@@ -11,15 +11,26 @@ from numpy.typing import NDArray
 
 from .. import _sassl
 from ..arguments import choice, whole, wrong
+from ..progress import Shown, shown
 from . import logistic, metrics
 from .features import Features
 
+#: Queries of kNN after which progress is told.
+_QUERIES = 4096
 #: What each result says of itself beside the accuracies: how many test images, how many classes were learnt, the metric of the
 #: set and its 95 % bootstrap interval over test images. Accuracies are in per cent.
 Result = dict[str, Any]
 
 
-def knn(train: Features, test: Features, *, k: int = 200, temperature: float = 0.1, metric: str = "top1") -> Result:
+def knn(
+    train: Features,
+    test: Features,
+    *,
+    k: int = 200,
+    temperature: float = 0.1,
+    metric: str = "top1",
+    progress: Shown = False,
+) -> Result:
     """Accuracy by weighted nearest neighbours (Wu et al. 2018, section 3.4; MoCo's CIFAR notebook), in per cent.
 
     Args:
@@ -28,6 +39,7 @@ def knn(train: Features, test: Features, *, k: int = 200, temperature: float = 0
         k: neighbours; all, where they are fewer.
         temperature: of their weights.
         metric: of the set, one of `metrics.NAMES` that needs no probabilities.
+        progress: as of `extract`.
 
     Returns:
         "top1" and "top5", of the classes that a neighbour is of: there may be fewer than five; the metric, its name as
@@ -39,17 +51,26 @@ def knn(train: Features, test: Features, *, k: int = 200, temperature: float = 0
     of_answers(metric)
     train, test = joined_classes(train, test)
     k = min(whole("k", k, 1), max(1, len(train.targets)))
-    ranked = _sassl.knn(train.features, train.targets, test.features, k=k, temperature=temperature, top=5)
+    asked, parts = test.features, []
+    with shown(progress, "kNN", len(asked), "queries") as told:
+        for first in range(0, len(asked), _QUERIES):
+            queries = asked[first : first + _QUERIES]
+            parts.append(_sassl.knn(train.features, train.targets, queries, k=k, temperature=temperature, top=5))
+            told(first + len(queries))
+    ranked = np.concatenate(parts)
     return {**result(metric, train, test, ranked), "k": k, "temperature": temperature}
 
 
-def linear_probe(train: Features, test: Features, *, metric: str = "top1", **settings: Any) -> Result:
+def linear_probe(
+    train: Features, test: Features, *, metric: str = "top1", progress: Shown = False, **settings: Any
+) -> Result:
     """Accuracy of softmax regression by SGD on frozen features, in per cent: SimCLR's recipe (appendix B.6), not augmented.
 
     Args:
         train: what is learnt from.
         test: the images whose classes are predicted.
         metric: of the set, one of `metrics.NAMES` that needs no probabilities.
+        progress: as of `extract`.
         settings: lr, epochs, batch_size, momentum, nesterov, seed. MoCo's recipe: lr=30, epochs=100, nesterov=False.
 
     Raises:
@@ -61,7 +82,8 @@ def linear_probe(train: Features, test: Features, *, metric: str = "top1", **set
     for name in ("epochs", "batch_size"):
         if name in settings:
             whole(name, settings[name], 1)
-    ranked = _sassl.linear_probe(train.features, train.targets, test.features, top=5, **settings)
+    with shown(progress, "linear probe"):
+        ranked = _sassl.linear_probe(train.features, train.targets, test.features, top=5, **settings)
     return result(metric, train, test, ranked)
 
 
@@ -81,6 +103,7 @@ def logistic_probe(
     metric: str = "top1",
     seed: int = 0,
     max_iter: int = logistic.MOST_PASSES,
+    progress: Shown = False,
 ) -> Result:
     """Accuracy of logistic regression on frozen features, at the optimum of each penalty: the protocol for transfer.
 
@@ -96,6 +119,7 @@ def logistic_probe(
         metric: of the set, one of `metrics.NAMES`: what chooses, and what the result is told by.
         seed: of that draw.
         max_iter: products with all features for each c, at most.
+        progress: as of `extract`.
 
     Returns:
         "top1" and "top5"; the metric, its name as "metric", and its "interval"; "n", "classes"; the chosen "c"; the "gradient"
@@ -113,15 +137,19 @@ def logistic_probe(
         raise wrong("c", c, "a number, or several")
     whole("max_iter", max_iter, 1)
     chosen, everything, short = strengths[0], train, list[logistic.Logistic]()
-    if len(strengths) > 1:
-        part, val, everything = _held_out(train, val, seed)
-        found = {}
-        for probe in logistic.path(part.features, part.targets, strengths, max_iter=max_iter):
-            truth, answers = _judged(metric, probe, val)
-            found[probe.c] = metrics.value(metric, truth, answers, _grades(metric, part, val))
-            short.extend([probe] * (not probe.reached))
-        chosen = max(found, key=lambda one: (found[one], -one))
-    probe = logistic.fit(everything.features, everything.targets, chosen, max_iter=max_iter)
+    several = len(strengths) if len(strengths) > 1 else 0
+    with shown(progress, "logistic regression", several + 1, "penalties") as tell:
+        if several:
+            part, val, everything = _held_out(train, val, seed)
+            found: dict[float, float] = {}
+            for done, probe in enumerate(logistic.path(part.features, part.targets, strengths, max_iter=max_iter), 1):
+                truth, answers = _judged(metric, probe, val)
+                found[probe.c] = metrics.value(metric, truth, answers, _grades(metric, part, val))
+                short.extend([probe] * (not probe.reached))
+                tell(done)
+            chosen = max(found, key=lambda one: (found[one], -one))
+        probe = logistic.fit(everything.features, everything.targets, chosen, max_iter=max_iter)
+        tell(several + 1)
     short.extend([probe] * (not probe.reached))
     if short:
         worst = max(short, key=lambda one: one.gradient * one.c)

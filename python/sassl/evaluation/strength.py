@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .._sassl import StyleParams
 from ..arguments import number, whole, wrong
 from ..data import as_images
+from ..progress import Shown, shown
 from ..transforms.operations import size
 from ..transforms.plain import as_style
 from .encoders import Model, rule_of
@@ -36,13 +37,14 @@ def strength(
     seed: int = 0,
     preprocessing: Preprocessing | None = None,
     batch_size: int = 256,
+    progress: Shown = False,
 ) -> dict[str, Any]:
     """How far views move in a backbone's features, for each alpha and beta: what to choose their ranges by.
 
     An image is made as the network takes it and stylized in that size, as in training, by the same style at each strength.
 
     Args:
-        model, preprocessing, batch_size: as of `sassl.evaluation.extract`; the rule's size is a square.
+        model, preprocessing, batch_size, progress: as of `sassl.evaluation.extract`; the rule's size is a square.
         data: images, as of `extract`.
         style: a `sassl.transforms.SASSL`, or its `styles`; of the former its own strengths and p are not looked at.
         alpha, beta: the strengths, in [0, 1].
@@ -80,12 +82,17 @@ def strength(
     another, same_class = _between(at, targets)
     drawn = style.block.sample(seed, len(seen))
     rows: dict[str, list[list[float]]] = {name: [] for name in ("moved", "relative", "kept", "levels")}
-    for one in alphas:
-        cells = [_cell(seen, at, style, drawn, (one, other), directions) for other in betas]
-        rows["moved"].append([moved for moved, _, _ in cells])
-        rows["relative"].append([moved / another for moved, _, _ in cells])
-        rows["kept"].append([kept for _, kept, _ in cells])
-        rows["levels"].append([levels for _, _, levels in cells])
+    pairs, cells = [(one, other) for one in alphas for other in betas], []
+    with shown(progress, "strengths", len(pairs), "pairs") as told:
+        for pair in pairs:
+            cells.append(_cell(seen, at, style, drawn, pair, directions))
+            told(len(cells))
+    for first in range(0, len(cells), len(betas)):
+        row = cells[first : first + len(betas)]
+        rows["moved"].append([moved for moved, _, _ in row])
+        rows["relative"].append([moved / another for moved, _, _ in row])
+        rows["kept"].append([kept for _, kept, _ in row])
+        rows["levels"].append([levels for _, _, levels in row])
     return {
         "alpha": alphas,
         "beta": betas,

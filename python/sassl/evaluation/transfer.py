@@ -11,17 +11,16 @@ the validation split, and the probe learns again from train and val.
 
 from __future__ import annotations
 
-import io
-import json
 import os
-from hashlib import sha256
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .. import _sassl
 from ..arguments import choice
+from ..data.ranks import ALONE, Ranks, by_first, together
+from ..progress import Shown
+from .cache import Cache
 from .datasets import Split, load
 from .encoders import Model, is_own, rule_of
 from .features import Features, read
@@ -48,6 +47,8 @@ def evaluate(
     on_error: str = "raise",
     cache: str | os.PathLike[str] | None = None,
     weights: str | None = None,
+    ranks: Ranks = ALONE,
+    progress: Shown = False,
 ) -> dict[str, Any]:
     """The result on a set, in plain values.
 
@@ -57,8 +58,10 @@ def evaluate(
         protocol: "linear", or "knn": the 200 nearest neighbours by cosine in train and val, weighted with temperature 0.1.
         size, normalize: side of what a model of others takes, and how its images are normalized; sassl's own know both.
         batch_size, on_error: as of `extract`.
-        cache: a folder for features, which other protocols on the same images then share; needs `weights`.
+        cache: a folder for features, where other protocols, schools, seeds and sets find those of the same images; needs
+            `weights`.
         weights: what tells this model's weights from others, as a checksum of its checkpoint.
+        ranks, progress: as of `extract`; rank 0 judges, and all have its result.
 
     Returns:
         As `logistic_probe` or `knn`, and "value", that of the set's metric, whose "interval" is beside it; and what it took:
@@ -70,19 +73,13 @@ def evaluate(
         OSError, ValueError, TypeError: as of `datasets.load` and `extract`; a cache without `weights`.
     """
     choice("protocol", protocol, ("linear", "knn"))
-    if cache is not None and weights is None:
-        raise ValueError(
-            "weights = None: features are kept by their model's weights; give a text that tells them from others"
-        )
-    first = load(name, root, school=school, seed=seed, counts=counts)
+    kept = None if cache is None else Cache(cache, weights)
+    splits = together(ranks, partial(_splits, name, root, school, seed, counts))
+    first = splits["train"]
     row, how = first.dataset, first.dataset.schools[first.school]
-    splits = {"train": first}
-    for split in how.splits[1:]:
-        splits[split] = load(name, root, split, school=first.school, seed=seed, counts=counts)
     rule = _rule(model, first, size, normalize)
-    found = {
-        split: _features(model, images, rule, batch_size, on_error, cache, weights) for split, images in splits.items()
-    }
+    settings: dict[str, Any] = {"preprocessing": rule, "cache": kept, "ranks": ranks, "progress": progress}
+    found = {split: read(model, images, batch_size, None, on_error, **settings) for split, images in splits.items()}
     told = {
         "set": name,
         "school": first.school,
@@ -95,10 +92,23 @@ def evaluate(
         "differences": list(dict.fromkeys(text for images in splits.values() for text in images.differences)),
         "left_out": {name: why for one in found.values() for name, why in one.left_out.items()},
     }
-    judged = (_linear if protocol == "linear" else _nearest)(found, row.metric)
-    if "val" not in how.splits:
-        judged["centroid"] = nearest_centroid(found["train"], found["test"])["top1"]
+
+    def judge() -> Result:
+        judged = (_linear if protocol == "linear" else _nearest)(found, row.metric, progress)
+        if "val" not in how.splits:
+            judged["centroid"] = nearest_centroid(found["train"], found["test"])["top1"]
+        return judged
+
+    judged = by_first(ranks, judge)
     return {**judged, **told, "value": judged[row.metric]}
+
+
+def _splits(name: str, root: str | os.PathLike[str], school: str | None, seed: int, counts: str) -> dict[str, Split]:
+    first = load(name, root, school=school, seed=seed, counts=counts)
+    others = first.dataset.schools[first.school].splits[1:]
+    return {"train": first} | {
+        split: load(name, root, split, school=first.school, seed=seed, counts=counts) for split in others
+    }
 
 
 def _rule(model: Model, images: Split, size: int | None, normalize: dict[str, Any] | None) -> Preprocessing:
@@ -113,55 +123,18 @@ def _rule(model: Model, images: Split, size: int | None, normalize: dict[str, An
     return rule_of(model, images.dataset.preprocessing(size, normalize=normalize))
 
 
-def _features(
-    model: Model,
-    images: Split,
-    rule: Preprocessing,
-    batch_size: int,
-    on_error: str,
-    cache: str | os.PathLike[str] | None,
-    weights: str | None,
-) -> Features:
-    """As `read`, once for all protocols that share weights, images and rule."""
-    if cache is None:
-        return read(model, images, batch_size, None, on_error, rule)
-    known = {
-        "weights": weights,
-        "rule": repr(rule),
-        "images": images.identity(),
-        "targets": images.targets,
-        "on_error": on_error,
-    }
-    path = (
-        Path(cache) / f"{images.dataset.name}-{images.split}-{sha256(json.dumps(known).encode()).hexdigest()[:32]}.npz"
-    )
-    if path.is_file():
-        try:
-            with np.load(path, allow_pickle=False) as kept:
-                lost = json.loads(str(kept["left_out"]))
-                return Features(kept["features"], kept["targets"], images.classes, lost)
-        except (ValueError, KeyError, OSError, EOFError) as error:
-            raise ValueError(f"{path}: no features, or damaged ({error}); delete it, and it is made again") from None
-    found = read(model, images, batch_size, None, on_error, rule)
-    data = io.BytesIO()
-    np.savez(data, features=found.features, targets=found.targets, left_out=json.dumps(dict(found.left_out)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sassl.write_file(path, data.getvalue())
-    return found
-
-
-def _linear(found: dict[str, Features], metric: str) -> Result:
+def _linear(found: dict[str, Features], metric: str, progress: Shown) -> Result:
     """By logistic regression, whose penalty `val` chooses."""
     val = found.get("val")
     c = FIXED_C if val is None else GRID
-    made = logistic_probe(found["train"], found["test"], val=val, c=c, metric=metric)
+    made = logistic_probe(found["train"], found["test"], val=val, c=c, metric=metric, progress=progress)
     return {**made, "c_convention": "C times the sum of losses", "of_equals": "the strongest penalty"}
 
 
-def _nearest(found: dict[str, Features], metric: str) -> Result:
+def _nearest(found: dict[str, Features], metric: str, progress: Shown) -> Result:
     """By neighbours in train and val."""
     train, val = found["train"], found.get("val")
     if val is not None:
         features = np.concatenate([train.features, val.features])
         train = Features(features, np.concatenate([train.targets, val.targets]), train.classes)
-    return {**knn(train, found["test"], metric=metric), "distance": "cosine"}
+    return {**knn(train, found["test"], metric=metric, progress=progress), "distance": "cosine"}

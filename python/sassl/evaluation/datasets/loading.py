@@ -57,6 +57,10 @@ class Split(Images):
             )
         self.core, self._is_files = _source(listing, exif), listing.image is None
 
+    def file(self, index: int) -> tuple[str, int] | None:
+        """An image's path and its class; None where images are no files of their own."""
+        return (self.core.name(index), self.targets[index]) if self._is_files else None
+
     def identity(self) -> dict[str, Any]:
         """As of all images; of images that are no files of their own with a checksum of their pixels, CRC-32."""
         known = super().identity()

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from ...arguments import choice, number, whole, wrong
 from ...data import Images
+from ...data.ranks import ALONE, Ranks, by_first
+from ...progress import Shown
 from .. import logistic
+from ..cache import Cache
 from ..encoders import Model, rule_of
 from ..features import Features, read
 from ..imagenet import WNIDS
@@ -43,6 +46,7 @@ class Judge:
         model, preprocessing, batch_size: as of `sassl.evaluation.extract`.
         classes: names of the answers in the order of their numbers; None: classes are numbers.
         on_error: of an image that cannot be read: "raise", or "report": leave it out, and results name and count it.
+        cache, ranks, progress: as of `sassl.evaluation.extract`.
 
     Raises:
         TypeError, ValueError: as of `extract`.
@@ -55,11 +59,15 @@ class Judge:
         preprocessing: Preprocessing | None,
         batch_size: int,
         on_error: str,
+        cache: Cache | None = None,
+        ranks: Ranks = ALONE,
+        progress: Shown = False,
     ) -> None:
         self.model, self.preprocessing = model, rule_of(model, preprocessing)
         self.classes = None if classes is None else list(classes)
         self.batch_size = whole("batch_size", batch_size, 1)
         self.on_error = choice("on_error", on_error, ("raise", "report"))
+        self.cache, self.ranks, self.progress = cache, ranks, progress
 
     def answers(
         self, sets: Sequence[Images], among: Sequence[str] | None = None, *, uncropped: bool = False
@@ -99,13 +107,19 @@ class Judge:
                 f"classes: {images!r} has names of classes, and the head knows numbers alone; give it names, in their order"
             )
         rule = replace(self.preprocessing, resize=None) if uncropped else self.preprocessing
-        found = read(self.model, images, self.batch_size, self.classes, self.on_error, rule)
+        shared: dict[str, Any] = {"cache": self.cache, "ranks": self.ranks, "progress": self.progress}
+        found = read(self.model, images, self.batch_size, self.classes, self.on_error, rule, **shared)
         names = [name for name in map(images.name, range(len(images))) if name not in found.left_out]
-        scores, labels = self._scores(found.features)
+        given = by_first(self.ranks, lambda: self._given(found.features, allowed))
+        return Answers(given, found.targets, self.classes, names, found.left_out)
+
+    def _given(self, outputs: NDArray[np.float32], allowed: list[int] | None) -> NDArray[np.int64]:
+        """The answers that follow from what the model gave."""
+        scores, labels = self._scores(outputs)
         if allowed is not None:
             kept = np.isin(labels, allowed)
             scores, labels = scores[:, kept], labels[kept]
-        return Answers(labels[scores.argmax(1)], found.targets, self.classes, names, found.left_out)
+        return labels[scores.argmax(1)]
 
     def _allowed(self, among: Sequence[str] | None) -> list[int] | None:
         """The numbers of those classes, which it may know only in part; None for all."""
@@ -124,6 +138,7 @@ class Classifier(Judge):
         model, preprocessing, batch_size: as of `sassl.evaluation.extract`; the model gives (N, K).
         classes: names of the K scores: by default ImageNet's folders, n01440764 and so on. None: numbers from 0.
         on_error: of an image that cannot be read: "raise", or "report": leave it out, and results name and count it.
+        cache, ranks, progress: as of `sassl.evaluation.extract`.
     """
 
     def __init__(
@@ -134,8 +149,11 @@ class Classifier(Judge):
         preprocessing: Preprocessing | None = None,
         batch_size: int = 256,
         on_error: str = "raise",
+        cache: Cache | None = None,
+        ranks: Ranks = ALONE,
+        progress: Shown = False,
     ) -> None:
-        super().__init__(model, classes, preprocessing, batch_size, on_error)
+        super().__init__(model, classes, preprocessing, batch_size, on_error, cache, ranks, progress)
         self._columns = self.classes
 
     def of_categories(self) -> Self:
@@ -171,6 +189,7 @@ class Probe(Judge):
         train: what the head is fitted on, as `extract` made it; it answers one of its classes.
         c: the inverse of the penalty, as of `sassl.evaluation.logistic_probe`.
         on_error: of an image that cannot be read: "raise", or "report": leave it out, and results name and count it.
+        cache, ranks, progress: as of `sassl.evaluation.extract`.
     """
 
     def __init__(
@@ -182,8 +201,11 @@ class Probe(Judge):
         preprocessing: Preprocessing | None = None,
         batch_size: int = 256,
         on_error: str = "raise",
+        cache: Cache | None = None,
+        ranks: Ranks = ALONE,
+        progress: Shown = False,
     ) -> None:
-        super().__init__(model, train.classes, preprocessing, batch_size, on_error)
+        super().__init__(model, train.classes, preprocessing, batch_size, on_error, cache, ranks, progress)
         self.train, self.c = train, number("c", c)
         self._head: logistic.Logistic | None = None
 

@@ -1,0 +1,209 @@
+"""Features that are kept in a folder, image by image, so that a model sees each image once.
+
+    cache = Cache("features", weights="sha256 of the checkpoint")
+    train = evaluation.extract(model, "photos/train", cache=cache)
+
+Any protocol, split, seed or number of shots that asks for the same images by the same rule finds their features there. A file
+is known by its path, its size and the second in which it was last changed; an image that is not a file of its own, by its
+pixels. Features lie in files of some thousand images each, which are written whole as they come: work that was stopped resumes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b, sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._sassl import write_file
+from ..arguments import wrong
+from ..data import Images
+from .preprocessing import Preprocessing
+
+#: Of an image that cannot be read.
+NONE = 0
+#: Images that a thread looks at in one go.
+_CHUNK = 256
+
+
+class Cache:
+    """A folder for the features of a model.
+
+    Args:
+        folder: where features are kept; it may hold those of other models.
+        weights: what tells this model's weights from others, as a checksum of its checkpoint.
+
+    Raises:
+        ValueError: no weights; a file in the place of the folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], weights: str | None) -> None:
+        if not weights:
+            raise ValueError(
+                f"weights = {weights!r}: features are kept by their model's weights; give a text that tells them from others"
+            )
+        self.folder, self.weights = Path(folder), weights
+        if self.folder.exists() and not self.folder.is_dir():
+            raise wrong("cache", str(folder), "a folder for features, which is created if it is missing")
+
+    def __repr__(self) -> str:
+        return f"Cache({str(self.folder)!r}, weights={self.weights!r})"
+
+    def shelf(self, rule: Preprocessing, exif: bool) -> Shelf:
+        """The features of images that are made by this rule, and turned upright or not."""
+        known = {"weights": self.weights, "rule": repr(rule), "exif": exif}
+        return Shelf(self.folder / sha256(json.dumps(known).encode()).hexdigest()[:32], known)
+
+
+class _Index(NamedTuple):
+    #: The tags that are there, ascending; of each the number of its file, and its row in it.
+    tags: NDArray[np.uint64]
+    files: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    paths: list[Path]
+
+    def places(self, tags: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The place of each tag, and whether it is there."""
+        at = np.minimum(np.searchsorted(self.tags, tags), max(0, len(self.tags) - 1))
+        there = self.tags[at] == tags if len(self.tags) else np.zeros(len(tags), bool)
+        return at, there & (tags != NONE)
+
+
+class Shelf:
+    """The features of one model by one rule.
+
+    Args:
+        folder: where their files lie.
+        known: what a file there tells people of them.
+    """
+
+    def __init__(self, folder: Path, known: dict[str, Any]) -> None:
+        self._folder, self._known = folder, known
+        self._index: _Index | None = None
+
+    def has(self, tags: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether the features of each image are there.
+
+        Raises:
+            ValueError: a file that is damaged.
+        """
+        return self._indexed().places(tags)[1]
+
+    def add(self, tags: NDArray[np.uint64], features: list[NDArray[np.float32]]) -> None:
+        """Keeps the features of some thousand images, in batches.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        if not len(tags):
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not (self._folder / "about.json").exists():
+            write_file(self._folder / "about.json", json.dumps(self._known, indent=1).encode())
+        data = io.BytesIO()
+        np.savez(data, tags=tags, features=np.concatenate(features))
+        write_file(self._folder / f"{sha256(tags.tobytes()).hexdigest()[:32]}.npz", data.getvalue())
+        self._index = None
+
+    def read(self, tags: NDArray[np.uint64]) -> NDArray[np.float32]:
+        """Features (N, dim) of images that are there; a file at a time is in memory beside them.
+
+        Raises:
+            ValueError: a file that is damaged.
+        """
+        index = self._indexed()
+        at, _ = index.places(tags)
+        files, rows = index.files[at], index.rows[at]
+        order = np.argsort(files, kind="stable")
+        found: NDArray[np.float32] | None = None
+        for group in np.split(order, np.flatnonzero(np.diff(files[order])) + 1):
+            path = index.paths[files[group[0]]]
+            part = _member(path, "features")
+            if found is None:
+                found = np.empty((len(tags), part.shape[1]), np.float32)
+            elif part.shape[1] != found.shape[1]:
+                raise _damaged(path, f"features of {part.shape[1]} values, where others have {found.shape[1]}")
+            found[group] = part[rows[group]]
+        assert found is not None
+        return found
+
+    def _indexed(self) -> _Index:
+        if self._index is None:
+            paths = sorted(self._folder.glob("*.npz"))
+            parts = [_member(path, "tags") for path in paths]
+            tags = np.concatenate([np.empty(0, np.uint64), *parts])
+            files = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+            rows = np.concatenate([np.empty(0, np.int64), *(np.arange(len(part)) for part in parts)])
+            order = np.argsort(tags, kind="stable")
+            self._index = _Index(tags[order], files[order], rows[order], paths)
+        return self._index
+
+
+def _member(path: Path, name: str) -> NDArray[Any]:
+    """An array of a file: "tags" (N,) or "features" (N, dim).
+
+    Raises:
+        ValueError: it is not there, or damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
+            array: NDArray[Any] = held[name]
+    except (ValueError, TypeError, KeyError, OSError, EOFError, BadZipFile) as error:
+        raise _damaged(path, str(error)) from None
+    axes, dtype = {"tags": (1, np.uint64), "features": (2, np.float32)}[name]
+    if array.ndim != axes or array.dtype != dtype:
+        raise _damaged(path, f"{name} of shape {array.shape}, {array.dtype}")
+    return array
+
+
+def _damaged(path: Path, why: str) -> ValueError:
+    return ValueError(
+        f"{path}: does not hold features, or is damaged ({why}); delete it, and the features of its images are computed again"
+    )
+
+
+def tagged(images: Images, threads: int, told: Callable[[int], object]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """What each image is known by, and its class; of one that cannot be read `NONE`.
+
+    Args:
+        images: the images.
+        threads: how many are looked at at a time.
+        told: is called with how many are done.
+    """
+    tags, targets = np.zeros(len(images), np.uint64), np.full(len(images), -1, np.int64)
+
+    def look(first: int) -> int:
+        last = min(first + _CHUNK, len(images))
+        for i in range(first, last):
+            try:
+                tags[i], targets[i] = _tag(images, i)
+            except (OSError, ValueError):
+                tags[i] = NONE
+        return last
+
+    with ThreadPoolExecutor(threads) as pool:
+        for done in pool.map(look, range(0, len(images), _CHUNK)):
+            told(done)
+    return tags, targets
+
+
+def _tag(images: Images, i: int) -> tuple[int, int]:
+    """64 bits, and the class."""
+    file = images.file(i)
+    if file is None:
+        image, target = images[i]
+        known = f"{image.shape}\0".encode() + image.tobytes()
+    else:
+        path, target = file
+        about = os.stat(path)
+        # Copies and archives keep the second at least.
+        known = f"{os.path.abspath(path)}\0{about.st_size}\0{int(about.st_mtime)}".encode(errors="surrogateescape")
+    return int.from_bytes(blake2b(known, digest_size=8).digest(), "little") or 1, target

@@ -1,0 +1,195 @@
+"""Images become features, some thousand at a time: by one process or by several, and from a cache where they are in it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arguments import whole
+from ..data import Images
+from ..data.ranks import Ranks, by_first, together
+from ..progress import Shown, shown
+from .cache import NONE, Cache, tagged
+from .encoders import Model, features_of, rule_of, threads_of
+from .preprocessing import Preprocessing
+
+#: Images of a rank after which all ranks meet and features are kept.
+SPAN = 4096
+
+
+class Part(NamedTuple):
+    """What was computed of some of the images."""
+
+    #: In batches.
+    features: list[NDArray[np.float32]]
+    targets: list[int]
+    #: Those that could not be read: name to reason.
+    lost: dict[str, str]
+    #: Numbers of those that could be read.
+    rows: list[int]
+
+
+class Read(NamedTuple):
+    """What is known of all images: on rank 0. Other ranks have features of no values, (N, 0), and the rest."""
+
+    features: NDArray[np.float32]
+    targets: NDArray[np.int64]
+    lost: dict[str, str]
+
+
+class Reading(NamedTuple):
+    """Images, and how features are computed of them."""
+
+    model: Model
+    images: Images
+    batch_size: int
+    on_error: str
+    rule: Preprocessing
+    ranks: Ranks
+    progress: Shown
+
+    @property
+    def _shown(self) -> Shown:
+        """Rank 0 alone shows it."""
+        return self.progress if self.ranks.rank == 0 else False
+
+    def fresh(self) -> Read:
+        """The features of all images."""
+        return self._told(*filled(self.parts(range(len(self.images))), len(self.images)))
+
+    def kept(self, cache: Cache) -> Read:
+        """The features of all images; only those that the cache does not have are computed, and kept there.
+
+        Raises:
+            OSError, ValueError: as of `read_part`; a file of the cache that is damaged or cannot be written.
+        """
+        images, ranks, shelf = self.images, self.ranks, cache.shelf(self.rule, self.images.core.exif)
+        tags, targets = np.empty(0, np.uint64), np.empty(0, np.int64)
+
+        def look() -> NDArray[np.int64]:
+            nonlocal tags, targets
+            with shown(self._shown, f"look for features of {images!r}", len(images), "images") as told:
+                tags, targets = tagged(images, threads_of(self.model), told)
+            return np.flatnonzero(~shelf.has(tags))
+
+        def keep(part: Part) -> None:
+            own = tags[part.rows] if part.rows else tags[:0]
+            if (own == NONE).any():
+                name = images.name(part.rows[int((own == NONE).argmax())])
+                raise OSError(f"{name}: could be read, which was not so a moment before; run it again")
+            shelf.add(own, part.features)
+
+        def load() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+            there = shelf.has(tags)
+            return shelf.read(tags[there]) if there.any() else np.empty((0, 0), np.float32), targets[there]
+
+        lost: dict[str, str] = {}
+        for part in self.parts(by_first(ranks, look)):
+            together(ranks, partial(keep, part))
+            lost |= part.lost
+        return self._told(*together(ranks, load), lost)
+
+    def parts(self, rows: Sequence[int] | NDArray[np.int64]) -> Iterator[Part]:
+        """What is computed of the images of these numbers, in their order: on rank 0 for all ranks, on the others nothing.
+
+        Some thousand images for each rank make a span, of which each rank takes a share of whole batches. So batches are the
+        same for any number of ranks, and so are features, bit for bit.
+        """
+        ranks, size = self.ranks, self.batch_size
+        span = max(1, SPAN // size) * size * ranks.world_size
+        with shown(self._shown, f"features of {self.images!r}", len(rows), "images") as told:
+            for first in range(0, len(rows), span):
+                n = min(span, len(rows) - first)
+                batches = -(-n // size)
+                begin, end = (
+                    min(n, batches * place // ranks.world_size * size) for place in (ranks.rank, ranks.rank + 1)
+                )
+                own = [int(i) for i in rows[first + begin : first + end]]
+                told_of = partial(_about, told, first, n, ranks.world_size)
+                rest = (self.images, own, size, self.on_error, self.rule, told_of)
+                yield _merged(ranks.collect(together(ranks, partial(read_part, self.model, *rest))))
+                told(first + n)
+
+    def _told(self, features: NDArray[np.float32], targets: NDArray[np.int64], lost: dict[str, str]) -> Read:
+        """What rank 0 has, and what the others have of it."""
+        targets, lost = self.ranks.broadcast((targets, lost))
+        return Read(features if self.ranks.rank == 0 else np.empty((len(targets), 0), np.float32), targets, lost)
+
+
+def _about(told: Callable[[int], object], first: int, n: int, ranks: int, done: int) -> None:
+    """Of a span how much is done, by how much rank 0 has done."""
+    told(first + min(n, done * ranks))
+
+
+def _merged(parts: Sequence[Part]) -> Part:
+    merged = Part([], [], {}, [])
+    for part in parts:
+        merged.features.extend(part.features)
+        merged.targets.extend(part.targets)
+        merged.lost.update(part.lost)
+        merged.rows.extend(part.rows)
+    return merged
+
+
+def filled(parts: Iterable[Part], n: int) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, str]]:
+    """The features (N, dim), classes and lost images of parts, as they come, of n images at most: no feature is held twice."""
+    features, targets, lost = np.empty((0, 0), np.float32), list[int](), dict[str, str]()
+    done = 0
+    for part in parts:
+        for rows in part.features:
+            if not done:
+                features = np.empty((n, rows.shape[1]), np.float32)
+            features[done : done + len(rows)] = rows
+            done += len(rows)
+        targets.extend(part.targets)
+        lost.update(part.lost)
+    return features[:done], np.asarray(targets, np.int64), lost
+
+
+def read_part(
+    model: Model,
+    images: Images,
+    rows: Sequence[int],
+    batch_size: int = 256,
+    on_error: str = "raise",
+    preprocessing: Preprocessing | None = None,
+    told: Callable[[int], object] = lambda done: None,
+) -> Part:
+    """Features of the images of these numbers; `told` is called with how many are done."""
+    batch_size, rule = whole("batch_size", batch_size, 1), rule_of(model, preprocessing)
+
+    def made(i: int) -> tuple[NDArray[np.float32], int] | Exception:
+        try:
+            image, target = images[i]
+            return rule(image), target
+        except (ValueError, OSError) as error:
+            # A system without descriptors or memory is no fault of the image.
+            if on_error == "raise" or getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise
+            return error
+
+    part = Part([], [], {}, [])
+    with features_of(model) as encoded, ThreadPoolExecutor(threads_of(model)) as threads:
+        # The images of a batch are read while the batch before it is encoded.
+        ahead = threads.map(made, rows[:batch_size])
+        for first in range(0, len(rows), batch_size):
+            numbers, now = rows[first : first + batch_size], ahead
+            ahead = threads.map(made, rows[first + batch_size : first + 2 * batch_size])
+            batch: list[NDArray[np.float32]] = []
+            for i, one in zip(numbers, now, strict=True):
+                if isinstance(one, Exception):
+                    part.lost[images.name(i)] = str(one)
+                else:
+                    batch.append(one[0])
+                    part.targets.append(one[1])
+                    part.rows.append(i)
+            if batch:
+                part.features.append(encoded(np.stack(batch)))
+            told(first + len(numbers))
+    return part
