@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import need
 from sassl._sassl import load_checkpoint
+from sassl.cli import main
 
 need("torch")
 
@@ -22,6 +23,7 @@ BOUND = 1e-11
 def found(tmp_path_factory):
     """What each number of ranks found, of one spawn."""
     folder = tmp_path_factory.mktemp("ranks")
+    torch_ranks.prepared(folder)
     mp.spawn(torch_ranks.work, (f"file://{folder}/meet", str(folder)), nprocs=4)
     return {ranks: torch.load(folder / f"{ranks}.pt") for ranks in (1, 2, 4)} | {"folder": folder}
 
@@ -92,6 +94,35 @@ def test_a_rank_that_ends_by_an_error_ends_the_others_with_it(found):
 
 def test_gathers_gradient_is_the_sum_over_ranks(found):
     assert max(found[ranks]["gather"] for ranks in (1, 2, 4)) < 1e-12
+
+
+def test_features_are_the_same_bits_on_any_ranks_with_and_without_a_cache(found):
+    for ranks in (1, 2, 4):
+        parts = found[ranks]["extracted"]
+        # All images but the damaged one; nothing the third time.
+        assert [n for *_, n in parts] == [26, 11, 26, 11, 0, 0]
+        for (features, targets, left_out, _), one in zip(parts, 3 * found[1]["extracted"][:2], strict=True):
+            assert torch.equal(features, one[0])
+            assert (targets, list(left_out)) == (one[1], list(one[2]))
+        assert [list(left_out) for _, _, left_out, _ in parts[:2]] == [[], ["red/3.png"]]
+
+
+def test_a_command_on_several_ranks_says_what_one_process_says_once(found, capsys):
+    folder = found["folder"]
+    words = ["eval", "knn", f"{folder}/a.safetensors", "--data", f"{folder}/photos"]
+    capsys.readouterr()
+    assert main([*words, "--on-error", "report"]) == 0
+    said = capsys.readouterr()
+    assert (folder / "out0").read_text() == said.out
+    # Of the second command, the error of the rank that has the image.
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    told = ["".join((folder / f"err{rank}").read_text()) for rank in range(4)]
+    assert told[0].startswith(f"{said.err}0\n")
+    assert "".join(told).replace(said.err, "", 1).count(error) == 1
+    for rank in range(1, 4):
+        assert (folder / f"out{rank}").read_text() == ""
+        assert told[rank] in ("0\n1\n", f"0\n{error}1\n")
 
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}

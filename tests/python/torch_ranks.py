@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,12 +15,17 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import TIMES
-from sassl.data import Arrays, TwoViewLoader
+from conftest import TIMES, coloured
+from sassl import SimCLR, evaluation
+from sassl.cli import main
+from sassl.data import Arrays, ImageFolder, TwoViewLoader
+from sassl.data.ranks import ALONE
+from sassl.evaluation import reading
 from sassl.pretraining import PRESETS, Monitor, Pretraining, Rates, Requeue, Torch
 from sassl.pretraining.torch import backbones
 from sassl.pretraining.torch.collectives import World
 from sassl.pretraining.torch.methods import Method
+from sassl.pretraining.torch.ranks import Processes
 from torch import nn
 
 STEPS, BATCH, SIDE = 4, 48, 8
@@ -255,6 +261,52 @@ def fitted(group, folder):
     return told, last.engine.tensors()
 
 
+def prepared(folder):
+    """Images to evaluate on, one of them damaged, and a checkpoint."""
+    damaged = coloured(folder / "photos", {"train": 13, "val": 6}) / "photos/val/red/3.png"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    SimCLR("resnet18", small_stem=True, hidden_dim=16, dim=8, input_size=16, threads=1).save(folder / "a.safetensors")
+
+
+def leaning(batch):
+    """Features that depend on the batch that an image is in."""
+    rows = batch.mean((2, 3))
+    return rows + rows.mean(0)
+
+
+def extracted(group, folder):
+    """Features without a cache, with an empty one and a full one; and how many images the ranks have seen each time."""
+    ranks = ALONE if dist.get_world_size(group) == 1 else Processes(group)
+    rule, seen, found = evaluation.Preprocessing(8, normalize=None), [], []
+
+    def model(batch):
+        seen.append(len(batch))
+        return leaning(batch)
+
+    cache = evaluation.Cache(folder / f"features{ranks.world_size}", "leaning")
+    for kept in (None, cache, cache):
+        for part in ("train", "val"):
+            how = {"batch_size": 3, "on_error": "report", "cache": kept, "ranks": ranks}
+            one = evaluation.read(model, ImageFolder(folder / "photos" / part), preprocessing=rule, **how)
+            n = sum(ranks.gather(sum(seen)))
+            seen.clear()
+            assert ranks.rank == 0 or one.features.shape == (len(one.targets), 0)
+            found.append((torch.from_numpy(one.features), one.targets.tolist(), dict(one.left_out), n))
+    with pytest.raises(ValueError, match=r"red/3\.png") as caught:
+        evaluation.extract(model, folder / "photos/val", preprocessing=rule, batch_size=3, ranks=ranks)
+    assert sum(ranks.gather(not hasattr(caught.value, "rank"))) == 1
+    return found
+
+
+def commanded(words, folder, index):
+    """A command on all ranks; what each of them says, and its exit code, go to files."""
+    with contextlib.ExitStack() as stack:
+        out, err = (stack.enter_context(open(folder / f"{name}{index}", "a")) for name in ("out", "err"))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        print(main(words), file=err)
+
+
 def compiled(name, group, backend, **how):
     """How far a run that is compiled is from the same one that is not."""
     told, state = trained(name, group, last=2)
@@ -284,6 +336,7 @@ def deserted(group, rank):
 def work(index, address, folder):
     """A process of the spawn."""
     torch.set_num_threads(1)
+    reading.SPAN = 6
     warnings.filterwarnings("error", module="sassl")
     backbones.BACKBONES["resnet18"] = lambda _: Blocks()
     Method.first_state = lambda *_: None
@@ -303,6 +356,7 @@ def work(index, address, folder):
             found |= {(name, one): trained(name, group, accumulate=one) for name, one in pieces}
             remade = {"checkpointing": True}
             found |= {(name, "remade"): trained(name, group, accumulate=one, **remade) for name, one in REMADE.items()}
+        found["extracted"] = extracted(group, Path(folder))
         found["gather"] = gather_error(group if ranks > 1 else None)
         if ranks == 2:
             found["compiled"] = {name: compiled(name, group, "aot_eager") for name in COMPILED}
@@ -321,6 +375,9 @@ def work(index, address, folder):
             found["begun"] = agreements(group, Path(folder))
         if index == 0:
             torch.save(found, Path(folder) / f"{ranks}.pt")
+    words = ["eval", "knn", f"{folder}/a.safetensors", "--data", f"{folder}/photos", "--cache", f"{folder}/features"]
+    commanded([*words, "--on-error", "report"], Path(folder), index)
+    commanded(words, Path(folder), index)
     dist.barrier()
     if index < 2:
         Path(folder, f"lost{index}").write_text(deserted(groups[2], index))

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     check_out(args.out, ".npz")
     model = pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
     images = as_images(args.data)
-    found = evaluation.read(model, images, on_error=args.on_error)
+    found = evaluation.read(model, images, on_error=args.on_error, progress=True)
     if found.left_out:
         tell(f"{args.data}: {evaluation.left_out(found)}")
     names = [printable(name) for name in map(images.name, range(len(images))) if name not in found.left_out]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import evaluation, pretraining
 from ..data import ImageFolder
 from ..data.classes import numbered
+from ..data.ranks import by_first
 from ..terminal import say, tell
-from . import robustness, strength, transfer
+from . import robustness, several, strength, transfer
+from .checkpoints import checksum
 from .options import reading
 
 
@@ -89,10 +92,12 @@ def add(sub: argparse.ArgumentParser) -> None:
         for option, keywords in options.items():
             own.add_argument(f"--{option.replace('_', '-')}", **keywords)
         reading(own)
+        several.sharing(own)
+        own.set_defaults(run=partial(several.begin, run))
     for name, module in (("transfer", transfer), ("robustness", robustness), ("strength", strength)):
         own = protocols.add_parser(name, help=module.TEXT, description=module.TEXT)
         module.add(own)
-        own.set_defaults(run=module.run)
+        own.set_defaults(run=module.run if module is strength else partial(several.begin, module.run))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -104,11 +109,13 @@ def run(args: argparse.Namespace) -> int:
     model = pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
     known, asked = (ImageFolder(folder) for folder in folders)
     numbered(asked, known.classes)
-    train, test = (evaluation.read(model, images, on_error=args.on_error) for images in (known, asked))
+    how = several.shared(args, checksum(args.checkpoint))
+    train, test = (evaluation.read(model, images, on_error=args.on_error, **how) for images in (known, asked))
     for folder, features in zip(folders, (train, test), strict=True):
         if features.left_out:
             tell(f"{folder}: {evaluation.left_out(features)}")
-    found = protocol.judge(train, test, **{option: getattr(args, option) for option in protocol.options})
+    options = {option: getattr(args, option) for option in protocol.options}
+    found = by_first(args.ranks, partial(protocol.judge, train, test, progress=True, **options))
     chosen = f", C = {found['c']:.3g}" if "c" in found else ""
     low, high = found["interval"]
     by = {"top1": "top-1", "top5": "top-5"}.get(

@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from ..pretraining.view_settings import LISTS
 from ..pretraining.weights import usage
 from ..terminal import say, tell
 from ..transforms.plain import SASSL
+from . import several
 from .options import check_styles
 
 #: Names of the methods' classes.
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
     if args.demo:
         return run_demo(args)
     check(args)
-    if args.devices is not None and (processes := several(args)) > 1:
+    if args.devices is not None and (processes := started(args)) > 1:
         from ..pretraining.torch import devices
 
         if args.arch is not None:
@@ -218,15 +218,11 @@ def learn(args: argparse.Namespace, model: pretraining.Pretraining) -> int:
     return 0
 
 
-def several(args: argparse.Namespace) -> int:
+def started(args: argparse.Namespace) -> int:
     """How many processes this one is to start; 1 where it is one of them already."""
     if args.engine == "native":
         raise ValueError(f"devices = {args.devices}: the native engine is one process; give --engine torch")
-    if find_spec("torch") is None:
-        raise ImportError('devices: need torch; pip install "sassl[torch]"')
-    from ..pretraining.torch import devices
-
-    return 1 if devices.are_begun(args.devices) else devices.count(args.devices, args.engine)
+    return several.count(args.devices, args.engine)
 
 
 def begin(args: argparse.Namespace) -> pretraining.Pretraining:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 from .. import evaluation, pretraining
 from .._sassl import write_file
 from ..data import ImageFolder
+from ..data.ranks import by_first
 from ..evaluation.robustness import table
 from ..terminal import say, tell
-from . import checkpoints
+from . import checkpoints, several
 from .options import check_out, reading
 
 TEXT = "Shape bias, and accuracy on corrupted, drawn and stylized images, of a head that is fitted on --train."
@@ -31,6 +33,7 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--c", type=float, default=1.0, help="inverse of the head's penalty (default: %(default)s)")
     sub.add_argument("--out", type=Path, required=True, help="the .jsonl file to write: a line of JSON for each set")
     reading(sub)
+    several.sharing(sub)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,10 +44,11 @@ def run(args: argparse.Namespace) -> int:
         raise FileNotFoundError(f"{args.data}: there is no folder of {', '.join(missing)}")
     checkpoint = checkpoints.told(args.checkpoint)
     model = pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
-    train = evaluation.read(model, ImageFolder(args.train), on_error=args.on_error)
+    how = several.shared(args, checkpoint["weights"])
+    train = evaluation.read(model, ImageFolder(args.train), on_error=args.on_error, **how)
     if train.left_out:
         tell(f"{args.train}: {evaluation.left_out(train)}")
-    judge = evaluation.robustness.Probe(model, train, c=args.c, on_error=args.on_error)
+    judge = evaluation.robustness.Probe(model, train, c=args.c, on_error=args.on_error, **how)
     lines = ""
     for name, folder in found:
         result = table.SETS[name].measure(judge, folder)
@@ -52,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             tell(f"{folder}: {result['n_left_out']} images could not be read and are left out; {args.out} names them")
         lines += json.dumps({**checkpoint, "folder": str(folder), **result}) + "\n"
         # Each result is written at once, so that it stays where the next set fails.
-        write_file(args.out, lines.encode())
+        by_first(args.ranks, partial(write_file, args.out, lines.encode()))
         value = result[table.SETS[name].told]
         say(f"{folder}: {table.SETS[name].told} {'not known' if value is None else f'{value:.1f} %'}")
     return 0

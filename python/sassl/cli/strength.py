@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     model = pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
     style = SASSL(styles=args.styles, model=args.model, threads=args.threads)
     found = evaluation.strength(
-        model, args.data, style, alpha=args.alpha, beta=args.beta, n=args.n, seed=checked_seed(args.seed)
+        model, args.data, style, alpha=args.alpha, beta=args.beta, n=args.n, seed=checked_seed(args.seed), progress=True
     )
     write_file(args.out.with_suffix(".json"), json.dumps({"checkpoint": str(args.checkpoint), **found}).encode())
     save(drawn(found), args.out)

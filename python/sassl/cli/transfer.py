@@ -6,15 +6,17 @@ import argparse
 import json
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from .. import pretraining
 from .._sassl import write_file
+from ..data.ranks import by_first
 from ..evaluation import datasets, transfer
 from ..terminal import message, say, tell
-from . import checkpoints
+from . import checkpoints, several
 from .options import checked_seed, reading
 
 TEXT = "Linear probes or neighbours on the sets of transfer that lie in DATA, each with its splits and metric."
@@ -62,14 +64,14 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--out", type=Path, required=True, help="a .jsonl file; results that are in it are not computed again"
     )
-    sub.add_argument("--cache", type=Path, help="a folder for features, which protocols share")
     reading(sub)
+    several.sharing(sub)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code is 1 where a set failed."""
     seeds = list(dict.fromkeys(map(checked_seed, args.seed)))
-    lines, schools = _lines(args.out), _schools(args)
+    lines, schools = by_first(args.ranks, partial(_lines, args.out)), _schools(args)
     checkpoint = checkpoints.told(args.checkpoint)
     model: pretraining.Pretraining | None = None
     failed, shown = [], []
@@ -85,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
                 tell(f"{name}: failed, {message(error)}")
                 continue
             lines.append(known)
-            write_file(args.out, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
+            text = "".join(f"{json.dumps(line)}\n" for line in lines)
+            by_first(args.ranks, partial(write_file, args.out, text.encode()))
         else:
             tell(f"{name}: in {args.out} already")
         shown.append(known)
@@ -142,6 +145,8 @@ def _evaluated(model: pretraining.Pretraining, args: argparse.Namespace, key: di
         on_error=args.on_error,
         cache=args.cache,
         weights=key["weights"],
+        ranks=args.ranks,
+        progress=True,
     )
     for text in found["differences"]:
         tell(f"{name}: {text}")
