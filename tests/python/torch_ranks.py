@@ -263,7 +263,7 @@ def fitted(group, folder):
 
 def prepared(folder):
     """Images to evaluate on, one of them damaged, and a checkpoint."""
-    damaged = coloured(folder / "photos", {"train": 13, "val": 6}) / "photos/val/red/3.png"
+    damaged = coloured(folder / "photos", {"train": 13, "val": 6}) / "val/red/3.png"
     damaged.write_bytes(damaged.read_bytes()[:100])
     SimCLR("resnet18", small_stem=True, hidden_dim=16, dim=8, input_size=16, threads=1).save(folder / "a.safetensors")
 
