@@ -25,6 +25,7 @@ MAY_USE = {
     "progress": {"terminal"},
     "images": {"_sassl"},
     "image_files": {"images", "_sassl"},
+    "figures": {"image_files", "images", "_sassl"},
     "styles": {"image_files", "arguments"},
     "bank": {"image_files", "images", "terminal", "arguments", "_sassl"},
     "cuda": {"_sassl"},

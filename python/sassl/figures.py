@@ -1,0 +1,168 @@
+"""Figures of images: grids with captions, differences amplified around mid-gray, JPEGs that keep to a size in bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import image_files
+from ._sassl import StyleParams
+from .images import pixels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: What a difference is multiplied by: at the paper's strength a view differs from its image by about 5 of 255 levels.
+GAIN = 8
+#: Pixels between images, above a title, and between lines of text; sizes of the fonts, which Pillow carries.
+_GAP, _ABOVE, _LEADING, _CAPTION, _TITLE = 8, 6, 5, 13, 16
+#: JPEG qualities that `jpeg` tries, best first.
+_QUALITIES = range(95, 29, -5)
+
+
+class Row(NamedTuple):
+    """A row of a grid: images of any sizes, a caption below each, and a title above all."""
+
+    images: Sequence[Any]
+    captions: Sequence[str] = ()
+    title: str = ""
+
+
+def difference(image: NDArray[np.uint8], original: NDArray[np.uint8], gain: float = GAIN) -> NDArray[np.uint8]:
+    """Amplify what changed: 128 + gain (image - original), so that mid-gray is no change; beyond [0, 255] it is clipped.
+
+    Args:
+        image, original: uint8 of one shape.
+        gain: the factor; a caption should tell it.
+
+    Raises:
+        ValueError: two shapes.
+    """
+    if image.shape != original.shape:
+        raise ValueError(f"image: expected the shape of original, {original.shape}, got {image.shape}")
+    changed = image.astype(np.float32) - original.astype(np.float32)
+    return np.clip(np.rint(128 + gain * changed), 0, 255).astype(np.uint8)
+
+
+def full_strength(params: StyleParams) -> StyleParams:
+    """The same draws with alpha = beta = 1: what is stylized becomes T's output in the style alone."""
+    ones = np.ones(len(params), np.float32)
+    return StyleParams(params.apply, ones, ones, params.style)
+
+
+def drawn(params: StyleParams) -> list[str]:
+    """A caption for each draw: its alpha and beta, or "not applied"."""
+    return [
+        f"alpha {alpha:.2f}, beta {beta:.2f}" if applied else "not applied"
+        for applied, alpha, beta in zip(params.apply, params.alpha, params.beta, strict=True)
+    ]
+
+
+def strengths(
+    views: Sequence[Any],
+    originals: Sequence[Any],
+    full: Sequence[Any],
+    captions: Sequence[str],
+    title: str = "views",
+    gain: float = GAIN,
+) -> list[Row]:
+    """Three rows that make style visible: views, their amplified difference, and the same draws at full strength.
+
+    Args:
+        views, originals, full: uint8 images (H, W, 3): stylized, without style, and with alpha = beta = 1.
+        captions: one for each view, as `drawn` gives them.
+        title: of the views.
+        gain: of the differences.
+    """
+    changed = [difference(view, original, gain) for view, original in zip(views, originals, strict=True)]
+    return [
+        Row(views, captions, title),
+        Row(changed, (), f"difference x {gain:g}: what style changes in them (gray: nothing)"),
+        Row(full, (), "full strength: the same styles with alpha = beta = 1"),
+    ]
+
+
+def grid(rows: Iterable[Row], *, height: int = 224) -> Image:
+    """The rows one below the other, on white: an RGB image of Pillow's.
+
+    Args:
+        rows: with one caption for each image, or none.
+        height: of each image in pixels, to which it is resized.
+
+    Raises:
+        ValueError: no image at all; captions that are not one for each image.
+    """
+    pil = image_files.pillow()
+    from PIL import ImageDraw, ImageFont
+
+    rows = [row for row in rows if len(row.images)]
+    if not rows:
+        raise ValueError("rows: expected at least one image")
+    caption_font, title_font = (ImageFont.load_default(size) for size in (_CAPTION, _TITLE))
+    cells = [[_resized(image, height) for image in row.images] for row in rows]
+    width = _GAP + max(sum(cell.width + _GAP for cell in some) for some in cells)
+    texts: list[tuple[list[str], list[list[str]], int, int]] = []
+    for row, some in zip(rows, cells, strict=True):
+        captions = row.captions or [""] * len(some)
+        if len(captions) != len(some):
+            raise ValueError(f"captions: expected one for each of {len(some)} images, got {len(captions)}")
+        wrapped = [_wrapped(text, caption_font, cell.width) for text, cell in zip(captions, some, strict=True)]
+        title = _wrapped(row.title, title_font, width - 2 * _GAP)
+        above = len(title) * (_TITLE + _LEADING) + (_ABOVE if title else 0)
+        texts.append((title, wrapped, above, max(map(len, wrapped)) * (_CAPTION + _LEADING)))
+    total = _GAP + sum(above + height + below + _GAP for _, _, above, below in texts)
+    sheet = pil.Image.new("RGB", (width, total), "white")
+    draw = ImageDraw.Draw(sheet)
+    y = _GAP
+    for some, (title, wrapped, above, below) in zip(cells, texts, strict=True):
+        _write(draw, (_GAP, y + _ABOVE // 2), title, title_font, "black")
+        y, x = y + above, _GAP
+        for cell, lines in zip(some, wrapped, strict=True):
+            sheet.paste(cell, (x, y))
+            _write(draw, (x, y + height + 2), lines, caption_font, "#333333")
+            x += cell.width + _GAP
+        y += height + below + _GAP
+    return sheet
+
+
+def jpeg(image: Image, most: int) -> bytes:
+    """A JPEG of at most so many bytes, in the best quality that keeps to it.
+
+    Raises:
+        ValueError: no quality from 30 up does.
+    """
+    for quality in _QUALITIES:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality, optimize=True)
+        if file.tell() <= most:
+            return file.getvalue()
+    raise ValueError(f"a JPEG of {image.width}x{image.height} pixels: none of {most} bytes; make it smaller")
+
+
+def _resized(image: Any, height: int) -> Image:
+    cell: Image = image_files.pillow().Image.fromarray(pixels(image))
+    return cell.resize((max(1, round(cell.width * height / cell.height)), height)) if cell.height != height else cell
+
+
+def _wrapped(text: str, font: Any, width: int) -> list[str]:
+    """The lines of a text that is broken between words; a word that is too long for a line is cut."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            cut = word
+            while len(cut) > 1 and font.getlength(cut) > width:
+                cut = cut.rstrip("…")[:-1] + "…"
+            lines.append(cut)
+    return lines
+
+
+def _write(draw: Any, at: tuple[int, int], lines: list[str], font: Any, colour: str) -> None:
+    x, y = at
+    for i, line in enumerate(lines):
+        draw.text((x, y + i * (font.size + _LEADING)), line, font=font, fill=colour)
