@@ -1,25 +1,40 @@
-"""The contact sheet of `sassl demo`: what SASSL does to real photographs."""
+"""The contact sheet of `sassl demo`: photographs, styles, views, and what style changes in them, made visible."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import image_files
-from ._sassl import Stylizer
+from . import figures, image_files
+from ._sassl import StyleParams, write_file
+from .figures import Row
 from .images import Array
 from .transforms.plain import SASSL
 
-SIDE = 224
+#: Pixels of each image, photographs that fit on a sheet, draws for each of them, and bytes of the sheet.
+SIDE, PHOTOGRAPHS, DRAWS, MOST_BYTES = 224, 5, 2, 600_000
+
+
+class Style(NamedTuple):
+    """A style: its name, its vector z, (dim,) float32, and its image, (H, W, 3) uint8, if it has one."""
+
+    name: str
+    z: NDArray[np.float32]
+    image: Array | None = None
 
 
 def photographs() -> dict[str, Array]:
-    """Real photographs that Python packages carry: scikit-learn's and scikit-image's."""
+    """Real photographs that Python packages carry: scikit-learn's and scikit-image's, (224, 224, 3) uint8.
+
+    Raises:
+        ImportError: one of them is missing.
+    """
     try:
         import skimage.data
         from sklearn.datasets import load_sample_images
@@ -44,7 +59,7 @@ def square(image: Array, side: int = SIDE) -> Array:
 
 
 def styles() -> dict[str, Array]:
-    """Patterns with a palette and a texture of their own, made on the spot from a fixed seed."""
+    """Patterns with a palette and a texture of their own, generated from a fixed seed, (224, 224, 3) uint8."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
     pil = image_files.pillow()
@@ -74,57 +89,60 @@ def styles() -> dict[str, Array]:
     }
 
 
-def run(
-    out: Path,
-    sassl: SASSL,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> list[Path]:
-    """Writes `contact_sheet.png` and the single views to a folder; returns the files."""
-    out.mkdir(parents=True, exist_ok=True)
-    photos, patterns, written = photographs(), styles(), []
-    stylizer: Stylizer = sassl.stylizer
-    z = stylizer.encode(np.stack(list(patterns.values())))
-    header = ["photograph", "style", "T(photo, z), alpha = 1", "T, alpha = 0.2", "view, alpha = beta = 0.2"]
-    header += [f"SASSL, draw {i}" for i in (1, 2, 3)]
-    rows = []
-    for i, (name, photo) in enumerate(progress(list(photos.items()))):
-        style_name, pattern = list(patterns.items())[i % len(patterns)]
-        batch, z_style = photo[None], z[i % len(patterns)]
-        z_photo = stylizer.encode(batch)[0]
-        full = stylizer.transfer(batch, z_style)[0]
-        weak = stylizer.transfer(batch, 0.8 * z_photo + 0.2 * z_style)[0]
-        fixed = stylizer.stylize(batch, z_style, 0.2, 0.2)[0]
-        views = sassl(np.repeat(batch, 3, 0))
-        params = sassl.params
-        assert params is not None
-        captions = [name, style_name, "", "", ""]
-        for applied, alpha, beta in zip(params.apply, params.alpha, params.beta, strict=True):
-            captions.append(f"alpha {alpha:.2f}, beta {beta:.2f}" if applied else "not applied (p = 0.8)")
-        row = [photo, pattern, *((t * 255 + 0.5).astype(np.uint8) for t in (full, weak)), fixed, *views]
-        rows.append((row, captions))
-        for k, view in enumerate(views):
-            path = out / f"{name}_view{k + 1}.png"
-            image_files.write(path, view)
-            written.append(path)
-    sheet = out / "contact_sheet.png"
-    image_files.write(sheet, contact_sheet(header, rows))
-    return [sheet, *written]
+def run(out: Path, sassl: SASSL, photos: Sequence[tuple[str, Array]], chosen: Sequence[Style]) -> list[Path]:
+    """Writes `contact_sheet.jpg`, and each photograph and its views as PNG, to a folder: all of them, or nothing.
+
+    The sheet is a JPEG: as a PNG it is seven times as large, and 256 colours are as far off as a view is from its photograph.
+
+    Args:
+        out: the folder, which is created.
+        sassl: the transform, which draws; where alpha and beta are not drawn they are the middle of its ranges.
+        photos: names and images, (224, 224, 3) uint8.
+        chosen: styles, of which each photograph gets the next.
+
+    Returns:
+        The files; the sheet is the first.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    batch, names = np.stack([photo for _, photo in photos]), [name for name, _ in photos]
+    given = [chosen[i % len(chosen)] for i in range(len(batch))]
+    labels, images = [style.name for style in given], [style.image for style in given if style.image is not None]
+    alpha, beta = (np.full(len(batch), np.mean(strength)) for strength in (sassl.alpha, sassl.beta))
+    fixed = StyleParams(alpha >= 0, alpha, beta, np.stack([style.z for style in given]))
+    rows = [Row(list(batch), names, "photographs")]
+    rows += [Row(images, labels, "styles")] if len(images) == len(batch) else []
+    rows += figures.styled(
+        sassl, batch, fixed, f"views in one style each, alpha = {alpha[0]:.2g}, beta = {beta[0]:.2g}", labels
+    )
+    drawn = [
+        figures.styled(sassl, batch, sassl.sample(len(batch)), f"SASSL(p={sassl.p:g}), draw {k + 1}")
+        for k in range(DRAWS)
+    ]
+    for views, difference, _ in drawn:
+        rows += [views, difference]
+    sheet = figures.jpeg(figures.grid(rows, height=SIDE), MOST_BYTES)
+    beside = {}
+    for i, (name, photo) in enumerate(photos):
+        beside[out / f"{i + 1}_{name}_photo.png"] = photo
+        for k, (views, _, _) in enumerate(drawn):
+            beside[out / f"{i + 1}_{name}_view{k + 1}.png"] = views.images[i]
+    return _write(out, sheet, beside)
 
 
-def contact_sheet(header: list[str], rows: list[tuple[list[Array], list[str]]]) -> Array:
-    """Images in rows, a header over the columns and a caption under each image."""
-    from PIL import Image, ImageDraw
-
-    gap, line = 8, 18
-    width = gap + len(header) * (SIDE + gap)
-    sheet = Image.new("RGB", (width, line + gap + len(rows) * (SIDE + line + gap)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for column, text in enumerate(header):
-        draw.text((gap + column * (SIDE + gap), 5), text, fill="black")
-    for r, (images, captions) in enumerate(rows):
-        y = line + gap + r * (SIDE + line + gap)
-        for column, (image, caption) in enumerate(zip(images, captions, strict=True)):
-            x = gap + column * (SIDE + gap)
-            sheet.paste(Image.fromarray(image), (x, y))
-            draw.text((x, y + SIDE + 3), caption, fill="dimgray")
-    return np.array(sheet)
+def _write(out: Path, sheet: bytes, beside: dict[Path, Array]) -> list[Path]:
+    """Writes all files; where one of them cannot be, those and the folders that were not there before are removed."""
+    first = out / "contact_sheet.jpg"
+    new = [path for path in (*beside, first, out, *out.parents) if not path.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path, image in beside.items():
+            image_files.write(path, image)
+        write_file(first, sheet)
+    except BaseException:
+        for path in new:
+            with suppress(OSError):
+                path.rmdir() if path == out or path in out.parents else path.unlink()
+        raise
+    return [first, *beside]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import image_files
-from ._sassl import StyleParams
-from .images import pixels
+from ._sassl import StyleParams, ViewParams
+from .arguments import whole
+from .images import Array, pixels
+from .transforms.plain import SASSL
+from .transforms.views import STYLE, Views
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,7 +25,7 @@ GAIN = 8
 #: Pixels between images, above a title, and between lines of text; sizes of the fonts, which Pillow carries.
 _GAP, _ABOVE, _LEADING, _CAPTION, _TITLE = 8, 6, 5, 13, 16
 #: JPEG qualities that `jpeg` tries, best first.
-_QUALITIES = range(95, 29, -5)
+_QUALITIES = range(95, 4, -5)
 
 
 class Row(NamedTuple):
@@ -48,17 +52,41 @@ def difference(image: NDArray[np.uint8], original: NDArray[np.uint8], gain: floa
     return np.clip(np.rint(128 + gain * changed), 0, 255).astype(np.uint8)
 
 
+def differences(images: Sequence[Any], originals: Sequence[Any], gain: float = GAIN) -> Row:
+    """A row of amplified differences, whose title tells the gain."""
+    changed = [difference(image, original, gain) for image, original in zip(images, originals, strict=True)]
+    return Row(changed, (), f"difference x {gain:g} (gray: no change)")
+
+
 def full_strength(params: StyleParams) -> StyleParams:
     """The same draws with alpha = beta = 1: what is stylized becomes T's output in the style alone."""
     ones = np.ones(len(params), np.float32)
     return StyleParams(params.apply, ones, ones, params.style)
 
 
-def drawn(params: StyleParams) -> list[str]:
-    """A caption for each draw: its alpha and beta, or "not applied"."""
+def style_names(params: StyleParams, names: Sequence[str] | None = None) -> list[str]:
+    """The style of each draw: its name, or "style 17"; "" for a vector.
+
+    Args:
+        params: the draws.
+        names: of the bank's styles, as `StyleBank.names` has them; of a file's name the stem is told.
+    """
+    if params.style.ndim > 1:
+        return [""] * len(params)
+    return [f"style {i}" if names is None else Path(names[i]).stem for i in params.style]
+
+
+def drawn(params: StyleParams, names: Sequence[str] | None = None) -> list[str]:
+    """A caption for each draw: its alpha, beta and style, or "not applied".
+
+    Args:
+        params: the draws.
+        names: as those of `style_names`.
+    """
+    told = zip(params.apply, params.alpha, params.beta, style_names(params, names), strict=True)
     return [
-        f"alpha {alpha:.2f}, beta {beta:.2f}" if applied else "not applied"
-        for applied, alpha, beta in zip(params.apply, params.alpha, params.beta, strict=True)
+        f"alpha {alpha:.2f}, beta {beta:.2f}, {name}".removesuffix(", ") if applied else "not applied"
+        for applied, alpha, beta, name in told
     ]
 
 
@@ -78,12 +106,72 @@ def strengths(
         title: of the views.
         gain: of the differences.
     """
-    changed = [difference(view, original, gain) for view, original in zip(views, originals, strict=True)]
     return [
         Row(views, captions, title),
-        Row(changed, (), f"difference x {gain:g}: what style changes in them (gray: nothing)"),
-        Row(full, (), "full strength: the same styles with alpha = beta = 1"),
+        differences(views, originals, gain),
+        Row(full, (), "full strength: the same with alpha = beta = 1"),
     ]
+
+
+def styled(
+    sassl: SASSL,
+    batch: Array,
+    params: StyleParams,
+    title: str,
+    captions: Sequence[str] | None = None,
+    gain: float = GAIN,
+) -> list[Row]:
+    """The rows of `strengths` for images with these draws.
+
+    Args:
+        sassl: the transform.
+        batch: (N, H, W, 3) uint8.
+        params: one draw for each image.
+        title: of the views.
+        captions: of the views; None: what was drawn.
+        gain: of the differences.
+    """
+    views, full = (list(sassl.apply_params(batch, some)) for some in (params, full_strength(params)))
+    captions = drawn(params, getattr(sassl.styles, "names", None)) if captions is None else captions
+    return strengths(views, list(batch), full, captions, title, gain)
+
+
+def of_views(transform: Views, images: Sequence[Any], gain: float = GAIN) -> list[Row]:
+    """A row for each view of a recipe, with a draw for each image; for one with style, the rows of `strengths`.
+
+    What style changes is the difference from a view of the same draws without style.
+
+    Args:
+        transform: a recipe of `sassl.transforms`.
+        images: as the recipe takes them; the same one again has another draw.
+        gain: of the differences.
+    """
+    columns = []
+    for image in images:
+        views, params = transform(image), transform.params
+        plain, full = (transform.apply_params(image, [change(one) for one in params]) for change in (_plain, _full))
+        columns.append((params, *([transform.to_image(view) for view in some] for some in (views, plain, full))))
+    n = len(transform.shapes)
+    rows: list[Row] = []
+    for at, title in enumerate(["left views", "right views"] if n == 2 else [f"view {i + 1}" for i in range(n)]):
+        params, views, plain, full = ([one[at] for one in some] for some in zip(*columns, strict=True))
+        if STYLE in params[0]:
+            captions = [text for one in params for text in drawn(one[STYLE])]
+            rows += strengths(views, plain, full, captions, title, gain)
+        else:
+            rows.append(Row(views, (), f"{title}, without style"))
+    return rows
+
+
+def _plain(params: ViewParams) -> ViewParams:
+    """The same draws without style."""
+    return ViewParams({name: value for name, value in dict(params).items() if name != STYLE})
+
+
+def _full(params: ViewParams) -> ViewParams:
+    """The same draws with alpha = beta = 1, where there is style."""
+    style = {STYLE: full_strength(params[STYLE])} if STYLE in params else {}
+    return ViewParams({**dict(params), **style})
 
 
 def grid(rows: Iterable[Row], *, height: int = 224) -> Image:
@@ -94,8 +182,9 @@ def grid(rows: Iterable[Row], *, height: int = 224) -> Image:
         height: of each image in pixels, to which it is resized.
 
     Raises:
-        ValueError: no image at all; captions that are not one for each image.
+        ValueError: no image at all; captions that are not one for each image; a height below 1.
     """
+    height = whole("height", height, 1)
     pil = image_files.pillow()
     from PIL import ImageDraw, ImageFont
 
@@ -105,6 +194,9 @@ def grid(rows: Iterable[Row], *, height: int = 224) -> Image:
     caption_font, title_font = (ImageFont.load_default(size) for size in (_CAPTION, _TITLE))
     cells = [[_resized(image, height) for image in row.images] for row in rows]
     width = _GAP + max(sum(cell.width + _GAP for cell in some) for some in cells)
+    width = max(
+        [width, *(min(2 * height, round(title_font.getlength(row.title))) + 2 * _GAP for row in rows if row.title)]
+    )
     texts: list[tuple[list[str], list[list[str]], int, int]] = []
     for row, some in zip(rows, cells, strict=True):
         captions = row.captions or [""] * len(some)
@@ -133,7 +225,7 @@ def jpeg(image: Image, most: int) -> bytes:
     """A JPEG of at most so many bytes, in the best quality that keeps to it.
 
     Raises:
-        ValueError: no quality from 30 up does.
+        ValueError: no quality from 5 up does.
     """
     for quality in _QUALITIES:
         file = io.BytesIO()

@@ -3,7 +3,9 @@
     from sassl import notebook
 
     notebook.show([photo, view], ["photograph", "view"])
+    notebook.show([view], original=photo)  # and what differs, amplified
     notebook.compare(photo, painting)  # content, style, T's output, view, difference
+    notebook.draws(SASSL(), photo)  # views, differences, and the same styles at full strength
     notebook.two_views(MoCoV2Transform(style=SASSL()), photo)
     notebook.explore(photo)  # sliders for alpha, beta, style and seed
     notebook.compare_models([photo], [painting], ["lite", "full.safetensors"])[0]  # networks side by side
@@ -20,22 +22,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import demo, image_files
+from . import demo, figures
 from ._sassl import Stylizer
 from .arguments import whole, wrong
 from .bank import StyleBank
+from .figures import GAIN, Row, difference, grid
 from .images import Array, pixels
 from .transforms.plain import SASSL
-from .transforms.views import STYLE, Views
+from .transforms.views import Views
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_GAP, _LINE = 8, 20
-
 
 def show(
-    images: Sequence[Any], captions: Sequence[str] | None = None, *, columns: int | None = None, height: int = 224
+    images: Sequence[Any],
+    captions: Sequence[str] | None = None,
+    *,
+    columns: int | None = None,
+    height: int = 224,
+    original: Any = None,
+    gain: float = GAIN,
 ) -> Image:
     """A grid of images with captions: a PIL image, which notebooks display.
 
@@ -44,39 +51,28 @@ def show(
         captions: one for each; None: none.
         columns: images in a row; None: all of them, five at most.
         height: of an image, in pixels.
+        original: an image of their size; below each row is then shown how its images differ from it, amplified.
+        gain: what differences are multiplied by; no difference is mid-gray.
 
     Raises:
-        ValueError: no image, not one caption each, a number below 1.
+        ValueError: no image, not one caption each, a value below 1, an original of another size.
     """
     if not len(images):
         raise ValueError("images = []: expected at least one image")
-    height = whole("height", height, 1)
     columns = min(len(images), 5) if columns is None else whole("columns", columns, 1)
     texts = list(captions) if captions is not None else [""] * len(images)
     if isinstance(captions, str) or not all(isinstance(text, str) for text in texts):
         raise wrong("captions", captions, "a list of one text for each image")
     if len(texts) != len(images):
         raise ValueError(f"captions: expected one for each of {len(images)} images, got {len(texts)}")
-    pil = image_files.pillow()
-    from PIL import ImageDraw
-
-    cells = []
-    for i, image in enumerate(images):
-        cell = pil.Image.fromarray(pixels(image, f"images[{i}]"))
-        cells.append(cell.resize((max(1, round(cell.width * height / cell.height)), height)))
-    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
-    width = max(sum(cell.width + _GAP for cell in row) for row in rows) + _GAP
-    line = _LINE if any(texts) else 0
-    sheet = pil.Image.new("RGB", (width, len(rows) * (height + line + _GAP) + _GAP), "white")
-    draw = ImageDraw.Draw(sheet)
-    texts.reverse()
-    for r, row in enumerate(rows):
-        x, y = _GAP, _GAP + r * (height + line + _GAP)
-        for cell in row:
-            sheet.paste(cell, (x, y))
-            draw.text((x, y + height + 3), texts.pop(), fill="black")
-            x += cell.width + _GAP
-    return sheet
+    read = [pixels(image, f"images[{i}]") for i, image in enumerate(images)]
+    rows = []
+    for i in range(0, len(read), columns):
+        row = Row(read[i : i + columns], texts[i : i + columns])
+        rows.append(row)
+        if original is not None:
+            rows.append(figures.differences(row.images, [pixels(original, "original")] * len(row.images), gain))
+    return grid(rows, height=height)
 
 
 def compare(
@@ -87,8 +83,9 @@ def compare(
     beta: float = 0.2,
     model: str | Stylizer = "lite",
     height: int = 224,
+    gain: float = GAIN,
 ) -> Image:
-    """Content, style, T's output, the view, and what changed: Algorithm 1 line by line.
+    """Algorithm 1 line by line: content and style, T at full strength and at alpha, the view, and what changed in it.
 
     Args:
         content: an image.
@@ -96,20 +93,25 @@ def compare(
         alpha, beta: feature blending and pixel interpolation, in [0, 1].
         model: as that of `SASSL`.
         height: of each image, in pixels.
+        gain: what the difference is multiplied by; no difference is mid-gray.
     """
     stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
     photo = pixels(content, "content")
     z, name, image = _style(style, stylizer)
     z_content = stylizer.encode(photo[None])[0]
-    blended = (1 - alpha) * z_content + alpha * z
-    stylized = _bytes(stylizer.transfer(photo[None], blended)[0])
+    full, blended = (_bytes(stylizer.transfer(photo[None], (1 - a) * z_content + a * z)[0]) for a in (1.0, alpha))
     view = stylizer.stylize(photo[None], z, alpha, beta)[0]
-    difference = np.clip(128 + 2 * (view.astype(int) - photo), 0, 255).astype(np.uint8)
-    images = [photo, image, stylized, view, difference]
-    captions = ["content", name, f"T, alpha = {alpha:g}", f"view, beta = {beta:g}", "difference, doubled"]
+    told = "full strength: T, alpha = 1"
+    below = [(blended, f"T, alpha = {alpha:g}"), (view, f"view, beta = {beta:g}")]
+    below.append((difference(view, photo, gain), f"difference x {gain:g} (gray: no change)"))
     if image is None:
-        captions[2] += f", {captions.pop(1)}"
-    return show([image for image in images if image is not None], captions, height=height)
+        above = [(photo, "content"), (full, f"{told}, {name}")]
+    else:
+        above = [(photo, "content"), (image, name), (full, told)]
+    return grid(
+        [Row(images, captions) for images, captions in (zip(*row, strict=True) for row in (above, below))],
+        height=height,
+    )
 
 
 class ModelReport(NamedTuple):
@@ -180,39 +182,54 @@ def compare_models(
     return show(flat, captions * len(photos), columns=len(captions), height=height), reports
 
 
-def two_views(transform: Views, image: Any, n: int = 4, *, height: int = 224) -> Image:
+def draws(transform: SASSL, image: Any, n: int = 5, *, height: int = 224, gain: float = GAIN) -> Image:
+    """The views that a `SASSL` draws of an image, what changed in them, amplified, and the same styles at full strength.
+
+    Args:
+        transform: a `SASSL`.
+        image: an image.
+        n: how many views.
+        height: of each view, in pixels.
+        gain: what differences are multiplied by; no difference is mid-gray.
+    """
+    if not isinstance(transform, SASSL):
+        raise TypeError(f"transform: expected a SASSL, got {type(transform).__name__}")
+    n = whole("n", n, 1)
+    batch = np.repeat(pixels(image)[None], n, 0)
+    rows = figures.styled(transform, batch, transform.sample(n), f"views, p = {transform.p:g}", gain=gain)
+    return grid(rows, height=height)
+
+
+def two_views(transform: Views, image: Any, n: int = 4, *, height: int = 224, gain: float = GAIN) -> Image:
     """The views that a recipe makes of an image, side by side: the left ones above.
+
+    Below views with style are shown what style alone changes in them, amplified, and the same draws at full strength.
 
     Args:
         transform: a recipe of `sassl.transforms`.
         image: an image.
         n: how often.
         height: of each view, in pixels.
+        gain: what differences are multiplied by; no difference is mid-gray.
     """
     if not isinstance(transform, Views):
         raise TypeError(f"transform: expected a recipe such as MoCoV2Transform, got {type(transform).__name__}")
-    drawn, captions = [], []
-    sides = ["left", "right"] if len(transform.shapes) == 2 else [f"view {i}" for i in range(len(transform.shapes))]
-    for _ in range(whole("n", n, 1)):
-        views = transform(image)
-        params = transform.params
-        assert params is not None
-        drawn.append([transform.to_image(view) for view in views])
-        styled = [STYLE in one and bool(one[STYLE].apply[0]) for one in params]
-        captions.append([f"{side}{', styled' * style}" for side, style in zip(sides, styled, strict=True)])
-    images = [views[which] for which in range(len(sides)) for views in drawn]
-    told = [views[which] for which in range(len(sides)) for views in captions]
-    return show(images, told, columns=n, height=height)
+    return grid(figures.of_views(transform, [image] * whole("n", n, 1), gain), height=height)
 
 
-def explore(content: Any, styles: Any = "default", *, model: str | Stylizer = "lite", height: int = 300) -> Any:
-    """Sliders for alpha, beta, style and seed over content and view; the seed draws the other three as `SASSL` does.
+def explore(
+    content: Any, styles: Any = "default", *, model: str | Stylizer = "lite", height: int = 224, gain: float = GAIN
+) -> Any:
+    """Sliders for alpha, beta, style and seed over content, view, amplified difference and the style at full strength.
+
+    The seed draws the other three as `SASSL` does.
 
     Args:
         content: an image.
         styles: as those of `SASSL`, but not "batch".
         model: as that of `SASSL`.
         height: of each image, in pixels.
+        gain: what the difference is multiplied by; no difference is mid-gray.
 
     Returns:
         An ipywidgets box, which notebooks display.
@@ -239,9 +256,12 @@ def explore(content: Any, styles: Any = "default", *, model: str | Stylizer = "l
     shown = widgets.Image(format="png")
 
     def draw(_: Any = None) -> None:
-        view = stylizer.stylize(photo[None], vectors[style.value], alpha.value, beta.value)[0]
+        z = vectors[style.value]
+        view, full = (stylizer.stylize(photo[None], z, *at)[0] for at in ((alpha.value, beta.value), (1.0, 1.0)))
+        images = [photo, view, difference(view, photo, gain), full]
+        captions = ["content", "view", f"difference x {gain:g} (gray: no change)", "full strength: alpha = beta = 1"]
         buffer = io.BytesIO()
-        show([photo, view], ["content", "view"], height=height).save(buffer, "PNG", compress_level=1)
+        show(images, captions, height=height).save(buffer, "PNG", compress_level=1)
         shown.value = buffer.getvalue()
 
     def drawn(_: Any) -> None:

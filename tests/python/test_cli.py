@@ -189,14 +189,6 @@ def test_results_that_nobody_reads_or_that_find_no_room():
         assert done.stderr == "sassl info: standard output: No space left on device\n"
 
 
-def test_demo_shows_what_sassl_does(tmp_path, capsys):
-    assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
-    sheet = pixels(tmp_path / "demo" / "contact_sheet.png")
-    assert sheet.shape[1] > 1500
-    assert len(list((tmp_path / "demo").glob("*_view*.png"))) == 15
-    assert "contact_sheet.png" in capsys.readouterr().out
-
-
 def test_info(capsys):
     assert main(["info"]) == 0
     out = capsys.readouterr().out

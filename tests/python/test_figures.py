@@ -70,7 +70,10 @@ def test_what_no_grid_can_be_made_of():
 
 def test_captions_come_from_the_draws():
     params = StyleParams([True, False], [0.123, 0.2], [0.3, 0.25], [4, 5])
-    assert figures.drawn(params) == ["alpha 0.12, beta 0.30", "not applied"]
+    assert figures.drawn(params) == ["alpha 0.12, beta 0.30, style 4", "not applied"]
+    assert figures.drawn(params, ["-"] * 4 + ["paintings/night.jpg", "-"])[0] == "alpha 0.12, beta 0.30, night"
+    vectors = StyleParams([True], [0.5], [1], np.zeros((1, 3), np.float32))
+    assert figures.drawn(vectors) == ["alpha 0.50, beta 1.00"]
     full = figures.full_strength(params)
     assert full.apply.tolist() == [True, False]
     assert full.alpha.tolist() == full.beta.tolist() == [1.0, 1.0]

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, need
 from PIL import Image
-from sassl import notebook
+from sassl import Stylizer, notebook
 from sassl.transforms import MoCoV2Transform
 from sassl.transforms.plain import SASSL
 
@@ -32,7 +32,7 @@ def test_show_places_every_image(photo):
     assert (sheet[20, 70] == (0, 255, 0)).all()
     assert sheet.shape[0] == 2 * 48 + 8
     with_captions = notebook.show([red, photo], ["a", "b"], height=40)
-    assert with_captions.height == 40 + 20 + 16
+    assert with_captions.height == 40 + 18 + 16
     with pytest.raises(ValueError, match="at least one"):
         notebook.show([])
     with pytest.raises(ValueError, match="one for each of 2"):
@@ -43,6 +43,7 @@ def test_show_places_every_image(photo):
         ({"height": 0}, "height = 0"),
         ({"captions": "a"}, "captions = 'a'"),
         ({"captions": [3]}, "captions = "),
+        ({"original": photo}, "expected the shape of original"),
     ):
         with pytest.raises(ValueError, match=message):
             notebook.show([red], **options)
@@ -52,32 +53,106 @@ def test_show_places_every_image(photo):
         notebook.compare(photo, np.zeros(3, np.float32))
     with pytest.raises(TypeError, match="transform: expected a recipe"):
         notebook.two_views(SASSL(), photo)
+    with pytest.raises(TypeError, match="transform: expected a SASSL"):
+        notebook.draws(MoCoV2Transform(64), photo)
     with pytest.raises(ValueError, match="n = 0"):
         notebook.two_views(MoCoV2Transform(64), photo, n=0)
 
 
-def test_compare_shows_each_step(photo):
-    def cells(image, n):
-        array = np.asarray(image)
-        width = (array.shape[1] - 8) // n
-        return [array[8:72, 8 + i * width : i * width + width] for i in range(n)]
+@pytest.fixture
+def rows(monkeypatch):
+    """The rows of the last grid."""
+    seen = []
+    real = notebook.grid
 
-    same = cells(notebook.compare(photo, photo[::-1].copy(), beta=0.0, height=64), 5)
-    assert np.array_equal(same[0], same[3])
-    assert (same[4] == 128).all()
-    other = cells(notebook.compare(photo, 3, beta=0.5, height=64), 4)
-    assert not np.array_equal(other[0], other[2])
-    assert np.ptp(other[3]) > 20
+    def grid(given, **options):
+        seen[:] = given
+        return real(seen, **options)
+
+    monkeypatch.setattr(notebook, "grid", grid)
+    return seen
 
 
-def test_two_views_show_what_the_transform_makes(photo):
-    def recipe(**options):
-        return MoCoV2Transform(64, style=SASSL(), output="numpy", generator=np.random.default_rng(0), **options)
+def test_show_amplifies_what_differs_from_an_original(rows):
+    original = np.full((40, 40, 3), 100, np.uint8)
+    other = original + np.uint8((3, 0, 1))
+    notebook.show([other, original, other], list("abc"), columns=2, original=original, gain=10)
+    shown, changed, below, changed_below = rows
+    assert (shown.captions, below.captions) == (["a", "b"], ["c"])
+    assert changed.title.startswith("difference x 10")
+    assert np.array_equal(shown.images, [other, original])
+    assert [np.unique(image.reshape(-1, 3), axis=0).tolist() for image in changed.images] == [
+        [[158, 128, 138]],
+        [[128, 128, 128]],
+    ]
+    assert np.array_equal(changed_below.images[0], changed.images[0])
+
+
+def test_compare_shows_each_step(photo, rows):
+    style = photo[::-1].copy()
+    notebook.compare(photo, style, beta=0.0)
+    (content, shown, full), (blended, view, changed) = (row.images for row in rows)
+    assert np.array_equal(content, photo)
+    assert np.array_equal(shown, style)
+    assert np.array_equal(view, photo)
+    assert (changed == 128).all()
+    model = Stylizer()
+    z = model.encode(style[None])[0]
+    assert np.abs(model.transfer(photo[None], z)[0] * 255 - full).max() <= 0.51
+    assert not np.array_equal(full, blended)
+    notebook.compare(photo, 3, beta=0.5, gain=2)
+    (content, _), (_, view, changed) = (row.images for row in rows)
+    assert np.array_equal(changed, np.clip(128 + 2 * (view.astype(int) - content), 0, 255))
+    assert rows[0].captions[1].endswith("style 3")
+    assert rows[1].captions[2].startswith("difference x 2")
+
+
+def test_draws_show_views_differences_and_full_strength(photo, rows):
+    def transform():
+        return SASSL(0.5, generator=np.random.default_rng(0))
+
+    notebook.draws(transform(), photo, n=6, height=64)
+    again = transform()
+    views = again(np.repeat(photo[None], 6, 0))
+    applied = again.params.apply
+    assert 0 < applied.sum() < 6
+    shown, changed, full = rows
+    assert np.array_equal(shown.images, views)
+    assert [caption == "not applied" for caption in shown.captions] == (~applied).tolist()
+    for i, view in enumerate(views):
+        assert np.array_equal(changed.images[i], np.clip(128 + 8 * (view.astype(int) - photo), 0, 255))
+        z = again.styles.vectors[again.params.style[i]]
+        strong = again.stylizer.stylize(photo[None], z, 1.0, 1.0)[0] if applied[i] else photo
+        assert np.array_equal(full.images[i], strong)
+
+
+def test_two_views_show_what_the_transform_makes(photo, rows):
+    def recipe(p=0.8, **options):
+        return MoCoV2Transform(64, style=SASSL(p), output="numpy", generator=np.random.default_rng(0), **options)
 
     sheet = np.asarray(notebook.two_views(recipe(), photo, n=2, height=64))
     left, right = (view.transpose(1, 2, 0) for view in recipe(dtype="uint8", normalize=None)(photo))
-    assert np.array_equal(sheet[8:72, 8:72], left)
-    assert np.array_equal(sheet[8 + 92 : 8 + 92 + 64, 8:72], right)
+    title = 27
+    assert np.array_equal(sheet[8 + title : 8 + title + 64, 8:72], left)
+    assert np.array_equal(sheet[-72:-8, 8:72], right)
+    assert [row.title.split()[0] for row in rows] == ["left", "difference", "full", "right"]
+    # What style changes is the difference from the same view without it; colours and crop are the same.
+    plain = recipe(p=0.0, dtype="uint8", normalize=None)(photo)[0].transpose(1, 2, 0)
+    assert np.array_equal(rows[1].images[0], np.clip(128 + 8 * (left.astype(int) - plain), 0, 255))
+    strong = MoCoV2Transform(
+        64,
+        style=SASSL(0.8, (1, 1), (1, 1)),
+        output="numpy",
+        dtype="uint8",
+        normalize=None,
+        generator=np.random.default_rng(0),
+    )
+    assert np.array_equal(rows[2].images[0], strong(photo)[0].transpose(1, 2, 0))
+    notebook.two_views(recipe(p=0.0), photo, n=2, height=64)
+    assert rows[0].captions == ["not applied"] * 2
+    assert (np.stack(rows[1].images) == 128).all()
+    notebook.two_views(MoCoV2Transform(64), photo, n=1, height=64)
+    assert [row.title for row in rows] == ["left views, without style", "right views, without style"]
     for options in ({"dtype": "float16"}, {"normalize": None}, {"channels_last": True}):
         one = recipe(**options)
         assert np.abs(one.to_image(one(photo)[1]).astype(int) - right).max() <= 1, options
@@ -91,13 +166,21 @@ def test_sliders_change_the_image(photo):
     def look():
         return np.asarray(Image.open(io.BytesIO(image.value)).convert("RGB"))
 
-    first = look()
+    def cells():
+        return [look()[8:72, x : x + 80] for x in range(8, 4 * 88, 88)]
+
+    content, view, changed, _ = cells()
+    assert np.array_equal(content, photo)
+    assert np.array_equal(changed, np.clip(128 + 8 * (view.astype(int) - photo), 0, 255))
     beta.value = 0.0
-    middle = first.shape[1] // 2
-    plain = look()
-    assert np.array_equal(plain[8:72, 8:88], plain[8:72, middle + 4 : middle + 84])
+    content, view, changed, full = cells()
+    assert np.array_equal(view, photo)
+    assert (changed == 128).all()
+    alpha.value, beta.value = 1.0, 1.0
+    assert np.array_equal(cells()[1], full)
     beta.value, style.value = 0.9, 17
-    assert not np.array_equal(look(), plain)
+    assert not np.array_equal(cells()[1], view)
+    assert not np.array_equal(cells()[3], full)
     before = (alpha.value, beta.value, style.value)
     seed.value = 5
     params = SASSL(1.0)._block.sample(5, 1)

@@ -20,6 +20,15 @@ def model_of(args: argparse.Namespace) -> Stylizer:
     return Stylizer(args.model, threads=args.threads, precision=args.precision)
 
 
+def style_files(args: argparse.Namespace) -> list[Path] | None:
+    """The images that --styles names, a folder or one of them; None: no images."""
+    given = args.styles
+    is_images = given != "default" and (
+        Path(given).is_dir() or Path(given).suffix.lower() in (*image_files.SUFFIXES, ".gif")
+    )
+    return image_files.find([given]) if is_images else None
+
+
 def transform(args: argparse.Namespace, p: float) -> SASSL:
     """The transform that the options describe."""
     stylizer = model_of(args)
@@ -29,9 +38,8 @@ def transform(args: argparse.Namespace, p: float) -> SASSL:
             "--styles batch: images are stylized one at a time here; give a folder of styles, which may be theirs"
         )
     check_styles("--styles", styles, "default")
-    if styles != "default" and (
-        Path(styles).is_dir() or Path(styles).suffix.lower() in (*image_files.SUFFIXES, ".gif")
-    ):
-        styles = StyleBank.from_images(styles if Path(styles).is_dir() else [styles], stylizer, exif=args.exif)
+    files = style_files(args)
+    if files is not None:
+        styles = StyleBank.from_images(files, stylizer, exif=args.exif)
     generator = np.random.default_rng(checked_seed(args.seed))
     return SASSL(p, args.alpha, args.beta, styles, stylizer, generator=generator)
