@@ -22,6 +22,7 @@ tells how far views move in feature space with alpha and beta; `evaluation.compa
 from . import comparison, datasets, logistic, metrics, robustness, transfer
 from .cache import Cache
 from .comparison import compare
+from .crops import Crops
 from .features import Features, encode, extract, joined, left_out, read
 from .few_shot import few_shot, nearest_centroid
 from .preprocessing import Preprocessing
@@ -35,6 +36,7 @@ __all__ = [
     "PENALTIES",
     "STRENGTHS",
     "Cache",
+    "Crops",
     "Encoder",
     "Features",
     "Part",

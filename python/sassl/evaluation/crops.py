@@ -1,0 +1,126 @@
+"""Random resized crops of training images, drawn anew in every epoch: what heads and whole networks learn classes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arguments import number, whole, wrong
+from ..data import TwoViewLoader
+from ..data.ranks import share
+from ..transforms.operations import HorizontalFlip, Normalize, RandomResizedCrop
+from ..transforms.views import Views
+
+#: Images (B, H, W, 3) or (B, 3, H, W) float32, and their classes (B,) int64.
+Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+class Crops:
+    """Batches of an epoch: of each image a random part, resized, flipped half the time, and normalized, by native threads.
+
+    The crop is torchvision's `RandomResizedCrop(size, (min_scale, 1))`, whose ratio is from 3/4 to 4/3, on PIL images, then
+    `RandomHorizontalFlip`, `ToTensor` and `Normalize`. All draws and the order are functions of (seed, epoch, image), whatever
+    threads and ranks there are.
+
+        crops = Crops("imagenet/train", 224, {"mean": ..., "std": ...}, batch_size=256)
+        for epoch in range(100):
+            for images, targets in crops:  # the next epoch each time; `set_epoch` chooses another, and a batch to begin with
+                ...
+
+    Args:
+        images: labelled images, whatever a `TwoViewLoader` takes.
+        size: side of the crops, or (height, width).
+        normalize: a dict of "mean" and "std" of values in [0, 1], three each; None: values stay in [0, 1].
+        batch_size: images in a batch, on all ranks together; the last batch of an epoch has what is left.
+        seed: of the order and of all draws.
+        threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+        interpolation: "bilinear" or "bicubic", antialiased as Pillow's.
+        min_scale: least area of a crop, as a share of the image's.
+        drop_last: leave out a smaller last batch.
+        channels_last: (B, H, W, 3), as sassl's own models take images; False: (B, 3, H, W), as torch modules do.
+        rank, world_size: which rows of each batch this process has, as in a `TwoViewLoader`: those of the ranks follow one
+            another. Of a last batch that cannot be divided evenly, rows from `rows(batch)` on repeat images of the epoch.
+        on_error: "raise": an image that cannot be read is an error; "report": the next good image takes its place, and
+            `report` counts it.
+
+    Raises:
+        OSError, TypeError: as of the source.
+        ValueError: a setting outside its range; a batch size that the ranks do not divide.
+    """
+
+    def __init__(
+        self,
+        images: Any,
+        size: int | tuple[int, int],
+        normalize: dict[str, Any] | None,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        threads: int | None = None,
+        interpolation: str = "bilinear",
+        min_scale: float = 0.08,
+        drop_last: bool = False,
+        channels_last: bool = True,
+        rank: int | None = None,
+        world_size: int | None = None,
+        on_error: str = "raise",
+    ) -> None:
+        if not 0 < number("min_scale", min_scale) <= 1:
+            raise wrong("min_scale", min_scale, "a share of the image's area, above 0 and at most 1")
+        self.batch_size = whole("batch_size", batch_size, 1)
+        rank, world_size = share(rank, world_size)
+        if batch_size % world_size:
+            raise ValueError(f"batch_size must be a multiple of the number of ranks ({world_size}), got {batch_size}")
+        operations: list[Any] = [RandomResizedCrop(size, (min_scale, 1.0), interpolation=interpolation)]
+        operations.append(HorizontalFlip())
+        if normalize is not None:
+            operations.append(Normalize(**normalize))
+        self._loader = TwoViewLoader(
+            images,
+            Views(operations, channels_last=channels_last, output="numpy"),
+            batch_size // world_size,
+            drop_last=drop_last,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+            threads=threads,
+            on_error=on_error,
+        )
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self._loader)
+
+    @property
+    def images(self) -> int:
+        """Images of the source."""
+        return len(self._loader.source)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last `iter`, or the one that `set_epoch` chose; -1 before the first."""
+        return self._loader.epoch
+
+    def set_epoch(self, epoch: int, batch: int = 0) -> None:
+        """Chooses the epoch of the next `iter`, and the batch that it begins with."""
+        self._loader.set_epoch(epoch, batch)
+
+    def rows(self, batch: int) -> int:
+        """The number of images in this batch of an epoch, on all ranks together and without repetitions."""
+        return min(self.batch_size, self.images - batch * self.batch_size)
+
+    @property
+    def report(self) -> dict[str, str]:
+        """Images that could not be read, and that others took the place of: name to reason."""
+        damaged = set(self._loader.damaged)
+        return {name: why for name, (why, _) in self._loader.report.items() if name not in damaged}
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = iter(self._loader)
+        return ((views[0], targets) for views, targets, _ in batches)
+
+    def __repr__(self) -> str:
+        return f"Crops({self._loader.source!r}, {self._loader.transform!r}, batch_size={self.batch_size})"
