@@ -1,6 +1,6 @@
 """Parts that others add without a change of the package: an operation, a recipe, a method, a backbone, an engine.
 
-README's "How to add" names the files of each part; these tests are such files of somebody else.
+docs/contributing.md names the files of each part; these tests are such files of somebody else.
 """
 
 from __future__ import annotations
@@ -222,8 +222,8 @@ def test_a_checkpoint_needs_no_operation_of_its_views(tmp_path, monkeypatch):
         loaded.fit(images(16), 1, batch_size=8, quiet=True)
 
 
-def test_readme_names_the_files_of_each_part():
-    text = (ROOT / "README.md").read_text().split("## How to add")[1].split("\n## ")[0]
+def test_the_manual_names_the_files_of_each_part():
+    text = (ROOT / "docs" / "contributing.md").read_text().split("## How to add")[1].split("\n## ")[0]
     parts = re.findall(r"^- \*\*(.+?)\*\*", text, re.MULTILINE)
     assert {f"a {part}" for part in ("recipe", "backbone", "method")} < set(parts)
     for path in re.findall(r"`((?:src|python|tests|examples)/[^`]+)`", text):

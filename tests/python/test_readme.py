@@ -18,28 +18,40 @@ PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
 
 
-def test_examples_run(tmp_path, monkeypatch):
-    need("torchvision")
+def test_it_is_one_screen():
+    lines = TEXT.splitlines()
+    assert len(lines) <= 130
+    assert max(map(len, lines)) <= 160
+    assert len(TEXT.split()) <= 1200
+
+
+def test_the_example_of_pretraining_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (block,) = PYTHON
     namespace: dict[str, object] = {}
-    assert len(PYTHON) == 6
-    for block in PYTHON:
-        exec(compile(block, "README.md", "exec"), namespace)
-    assert namespace["views"].shape == (2, 224, 224, 3)
-    assert sum(len(batch) for batch in namespace["batches"]) == 4
-    assert namespace["query"].shape == namespace["key"].shape == (4, 3, 224, 224)
-    assert namespace["state"]["batch"] == 2
-    assert namespace["view"].shape == (224, 224, 3)
+    exec(compile(block, "README.md", "exec"), namespace)
     assert namespace["features"].shape == (1, 512)
     assert (tmp_path / "resnet18.safetensors").exists()
 
 
-def test_the_first_example_needs_no_torch():
-    exec(compile(PYTHON[0], "README.md", "exec"), {})
+def test_the_changed_pipeline_styles_its_left_view(photo):
+    need("torchvision")
+    import torch
+    from torchvision.transforms import v2
+
+    (diff,) = re.findall(r"```diff\n(.*?)```", TEXT, re.DOTALL)
+    code = "\n".join(line[1:] for line in diff.splitlines() if line[0] != "-")
+    assert sum(line[0] == "+" for line in diff.splitlines()) == 3
+    names = {"v2": v2, "torch": torch, "image": Image.fromarray(photo)}
+    exec(compile(code, "README.md", "exec"), names)
+    assert [tuple(view.shape) for view in names["views"]] == [(3, 224, 224)] * 2
+    kinds = [type(step).__name__ for step in names["left"].transforms]
+    assert kinds.index("SASSL") == kinds.index("RandomResizedCrop") + 1
+    assert "SASSL" not in [type(step).__name__ for step in names["pipeline"].transforms]
 
 
-TABLE = TEXT.split("## Frameworks")[1].split("\n## ")[0]
-FRAMEWORKS = re.findall(r"^\| ([^|]+) \| `([^`]+)` \|", TABLE, re.MULTILINE)
+TABLE = TEXT.split("| framework |")[1].split("\n## ")[0]
+FRAMEWORKS = re.findall(r"^\| ([^|]+) \| `([^`]+)` \|$", TABLE, re.MULTILINE)
 
 #: Type, dtype and shape of what each line makes of a photograph of 64 x 80; of the left view, where there are two.
 VIEWS = {
@@ -201,6 +213,13 @@ def test_command_lines_run(photo, tmp_path, monkeypatch):
     assert (tmp_path / "views" / "a.png").exists()
 
 
-def test_every_path_it_names_exists():
-    for path in re.findall(r"`((?:src|python|tests|examples|\.ci)/[\w/.]*)`", TEXT):
-        assert (ROOT / path).exists(), path
+def test_its_links_lead_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if not link.startswith("http")]
+    assert len(links) >= 10
+    for link in links:
+        assert (ROOT / link.split("#")[0]).exists(), link
+
+
+def test_its_picture_is_small():
+    (picture,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", TEXT)
+    assert (ROOT / picture).stat().st_size <= 150_000
