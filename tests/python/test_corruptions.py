@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sassl.evaluation import Features, Preprocessing, logistic, robustness
 from sassl.evaluation.imagenet import WNIDS
+from sassl.evaluation.robustness import corruptions
 from test_robustness import RULE, features, save, seeing
 
 
@@ -176,3 +177,57 @@ def test_cifar_c(tmp_path):
         np.save(root / "labels.npy", labels)
         with pytest.raises(ValueError, match=r"labels\.npy: expected the same classes for each of 5 severities"):
             robustness.cifar_c(judge, root)
+
+
+@small
+@pytest.mark.parametrize("reference", [True, False])
+def test_the_interval_draws_images_with_all_of_their_corruptions(reference, monkeypatch):
+    """Against the arithmetic of `corruption_error` on each draw of images."""
+    monkeypatch.setattr(corruptions, "_DRAWS", 100)
+    rng = np.random.default_rng(1)
+    keys = [(name, severity) for name in robustness.CORRUPTIONS for severity in range(1, 6)]
+    right = dict(zip(keys, rng.random((75, 6)) < 0.6, strict=True))
+    # Image 2 of one set could not be read.
+    kept = {key: [0, 1, 3, 4, 5] if key == ("fog", 3) else [*range(6)] for key in keys}
+    answers = {
+        key: robustness.Answers(
+            np.where(right[key], 1, 0)[kept[key]][:, None],
+            np.ones(len(kept[key]), int),
+            None,
+            [*map(str, kept[key])],
+            {},
+            2,
+        )
+        for key in keys
+    }
+    low, high = corruptions._interval(answers, robustness.ALEXNET if reference else None)
+    draws, found = np.random.default_rng(0), []
+    for _ in range(100):
+        drawn = draws.integers(6, size=6)
+        errors = {name: [] for name in robustness.CORRUPTIONS}
+        for name, severity in keys:
+            rows = [i for i in drawn if i in kept[name, severity]]
+            errors[name].append(100 * np.mean(~right[name, severity][rows]) if rows else np.nan)
+        if np.isfinite(np.array([*errors.values()])).all():
+            result = robustness.corruption_error(errors, robustness.ALEXNET if reference else None)
+            found.append(result["mce" if reference else "mean_error"])
+    assert (low, high) == pytest.approx(tuple(np.quantile(found, (0.025, 0.975))), rel=1e-5)
+
+
+@small
+def test_accuracies_over_corruptions(tmp_path):
+    root = arrays(tmp_path / "CIFAR-10-C")
+    judge = robustness.Classifier(
+        lambda batch: features(batch)[:, :10], None, preprocessing=Preprocessing(32, normalize=None)
+    )
+    found = robustness.cifar_c(judge, root)
+    # Where another class is answered, classes 0 to 3 are still among the first five: equal scores go by number.
+    assert (found["top1"], found["top5"], found["ways"], found["variant"]) == (70, 100, 10, "CIFAR-10-C")
+    low, high = found["interval"]
+    assert low < 30 < high
+    part = robustness.cifar_c(judge, root, corruptions=["fog"])
+    assert part["interval"] is part["top1"] is part["top5"] is None
+    four = robustness.Classifier(
+        lambda batch: features(batch)[:, :4], None, preprocessing=Preprocessing(32, normalize=None)
+    )
+    assert robustness.cifar_c(four, root)["top5"] is None

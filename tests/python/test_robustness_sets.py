@@ -116,6 +116,10 @@ def test_sets_in_imagenets_folders(tmp_path, measure, title, published):
     assert (found["set"], found["n"], found["published_n"], found["ways"]) == (title, 6, published, 1000)
     assert found["top1"] == pytest.approx(100 * 5 / 6)
     assert found["mean_per_class"] == pytest.approx(100 * (0.75 + 1 + 1) / 3)
+    # Equal scores go by number: where 7 is answered, the five are 7 and 0 to 3, without 5.
+    assert found["top5"] == found["top1"]
+    draws = np.random.default_rng(0).binomial(6, 5 / 6, 1000) / 6
+    assert found["interval"] == pytest.approx(100 * np.quantile(draws, (0.025, 0.975)))
     with pytest.warns(UserWarning, match=f"6 images, where {published:,} are published"):
         measure(judge([5, 7, 900]), root)
     (root / WNIDS[7] / "1.jpg").write_bytes(b"no image")
@@ -166,10 +170,26 @@ def test_all_sets_are_found_by_their_folders(tmp_path):
     rows = Features(np.eye(64, dtype=np.float32)[[0, 1, 2, 3, 4] * 4], [0, 1, 2, 3, 4] * 4)
     numbers = robustness.Probe(features, rows, preprocessing=RULE)
     found = [
-        (name, row.measure(numbers if name == "cifar-c" else probe, folder)[row.told])
+        (name, table.SETS[name].measure(numbers if name == "cifar-c" else probe, folder))
         for name, folder in table.find(root)
-        for row in [table.SETS[name]]
     ]
+    for name, result in found:
+        # What every result tells beside its number.
+        assert result.keys() >= {
+            "set",
+            "split",
+            "n",
+            "ways",
+            "c",
+            "train_n",
+            "interval",
+            "n_left_out",
+            table.SETS[name].told,
+        }
+        low, high = result["interval"]
+        assert low <= result[table.SETS[name].told] <= high
+        assert name == "cue-conflict" or (result["top5"] is None) == (result["ways"] < 5)
+    found = [(name, result[table.SETS[name].told]) for name, result in found]
     assert found == [
         *(("cue-conflict", 50), ("edges", pytest.approx(200 / 3)), ("silhouettes", pytest.approx(200 / 3))),
         *(("imagenet-c", 0), ("tiny-imagenet-c", 0), ("cifar-c", 30)),
@@ -235,7 +255,7 @@ def test_sets_in_one_command(tmp_path, capsys):
     assert f"{edges}: top1 {results[edges]['top1']:.1f} %" in told
     probe = robustness.Probe(model, extract(model, train), c=100.0)
     expected = robustness.outlines(probe, edges, "edges")
-    told = results[edges]
+    told, expected = results[edges], json.loads(json.dumps(expected))
     assert {
         **expected,
         "checkpoint": call[2],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,14 @@ import numpy as np
 from ...arguments import number, wrong
 from ...data import Arrays, ImageFolder, Images
 from ...data.base import File
+from .. import metrics
 from .heads import Answers, Judge
 from .references import ALEXNET, AUGMAX_RESNET18, CORRUPTIONS, EXTRA, GROUPS, Reference
 from .sets import counted, lost
 
 SEVERITIES = range(1, 6)
+#: Draws of the interval of a mean, and how many are computed at a time.
+_DRAWS, _AT_ONCE = 1000, 50
 
 
 def corruption_error(
@@ -84,7 +88,11 @@ def imagenet_c(
         clean: the error on ImageNet's own validation images, in per cent, for the relative mCE.
 
     Returns:
-        As of `corruption_error`, with "n" images at each severity, the head, and images that could not be read.
+        As of `corruption_error`, with "interval", the central 95 % of the "mce", or of the "mean_error" where there is no
+        reference, by the bootstrap over images, each drawn with all of its corruptions; "top1" and "top5", the mean accuracies
+        over the 15 corruptions; "split"; "n" images at each severity; "ways", the classes that an answer could be of; the head;
+        and images that could not be read. A mean is None unless all 15 are there, "top5" also where there are fewer than five
+        ways.
 
     Raises:
         OSError, ValueError: a corruption or a severity that is missing, or has other images than severity 1; an image that
@@ -116,6 +124,9 @@ def cifar_c(
         corruptions: as of `imagenet_c`.
         classes: the names of the labels' numbers, by which a head's own names go; one that knows numbers goes by these.
 
+    Returns:
+        As of `imagenet_c`, and the "variant": CIFAR-10-C or CIFAR-100-C.
+
     Raises:
         OSError, ValueError: a file that is missing or holds something else; a label beyond the names.
     """
@@ -139,7 +150,8 @@ def cifar_c(
             rows = slice(n * (severity - 1), n * severity)
             sets[name, severity] = Arrays(images[rows], labels[rows].tolist())
             sets[name, severity].classes = None if judge.classes is None else list(classes)
-    return _measured(judge, "CIFAR-C", sets, (None, None), counted(str(folder), n, 10_000))
+    told = {"variant": "CIFAR-10-C" if labels.max() < len(CIFAR10) else "CIFAR-100-C", "split": "test"}
+    return _measured(judge, "CIFAR-C", sets, (None, None), {**told, **counted(str(folder), n, 10_000)})
 
 
 def _of_folders(
@@ -168,7 +180,8 @@ def _of_folders(
             raise ValueError(
                 f"{folders[name] / str(severity)}: {n} images, where {folders[first[0]] / '1'} has {least}; it is not whole"
             )
-    return _measured(judge, title, sets, relative_to, counted(str(top), len(sets[first]), published))
+    told = {"split": "val", **counted(str(top), len(sets[first]), published)}
+    return _measured(judge, title, sets, relative_to, told)
 
 
 def _names(
@@ -209,17 +222,56 @@ def _measured(
     answers = dict(zip(sets, judge.answers(list(sets.values()), uncropped=True), strict=True))
     errors: dict[str, list[float]] = {}
     left_out: dict[str, str] = {}
-    for (name, severity), found in answers.items():
-        errors.setdefault(name, []).append(_error(found))
-        left_out |= {f"{name}/{severity}/{image}": why for image, why in found.left_out.items()}
+    top5 = []
+    for (name, severity), one in answers.items():
+        errors.setdefault(name, []).append(_error(one))
+        left_out |= {f"{name}/{severity}/{image}": why for image, why in one.left_out.items()}
+        if name in CORRUPTIONS:
+            top5.append(100 * metrics.top5(one.targets, one.ranked))
     reference, clean = relative_to
+    found = corruption_error(errors, reference, clean=clean)
+    complete, ways = found["mean_error"] is not None, next(iter(answers.values())).ways
     return {
         "set": title,
         **told,
-        **corruption_error(errors, reference, clean=clean),
+        "ways": ways,
+        **found,
+        "interval": _interval(answers, reference) if complete else None,
+        "top1": 100 - found["mean_error"] if complete else None,
+        "top5": fmean(top5) if complete and ways >= 5 else None,
         **judge.describe(),
         **lost(left_out),
     }
+
+
+def _interval(answers: Mapping[tuple[str, int], Answers], reference: Reference | None) -> tuple[float, float] | None:
+    """The central 95 % of the mCE, or of the mean error, where images are drawn anew with all of their corruptions.
+
+    None where no draw has an image of every corruption and severity, as some could not be read.
+    """
+    keys = [(name, severity) for name in CORRUPTIONS for severity in SEVERITIES]
+    places = {name: i for i, name in enumerate(dict.fromkeys(name for key in keys for name in answers[key].names))}
+    there, missed = np.zeros((2, len(places), len(keys)), np.float32)
+    for column, key in enumerate(keys):
+        rows = [places[name] for name in answers[key].names]
+        there[rows, column] = 1
+        missed[rows, column] = answers[key].given != answers[key].targets
+    rng, n = np.random.default_rng(0), len(places)
+    errors = np.empty((_DRAWS, len(keys)))
+    for first in range(0, _DRAWS, _AT_ONCE):
+        drawn = rng.integers(n, size=(_AT_ONCE, n))
+        counts = np.stack([np.bincount(row, minlength=n) for row in drawn]).astype(np.float32)
+        with np.errstate(invalid="ignore"):
+            errors[first : first + _AT_ONCE] = 100 * (counts @ missed) / (counts @ there)
+    means = errors.reshape(_DRAWS, len(CORRUPTIONS), len(SEVERITIES)).mean(2)
+    if reference is not None:
+        means *= 100 / np.array([np.mean(reference.errors[name]) for name in CORRUPTIONS])
+    values = means.mean(1)
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return None
+    low, high = np.quantile(known, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def _error(answers: Answers) -> float:

@@ -215,6 +215,7 @@ def cue_conflict(judge: Judge, root: File) -> dict[str, Any]:
     given = [ways[answer] for answer in answers.given]
     return {
         "set": "cue-conflict",
+        "split": "all",
         **shape_bias(given, *zip(*found, strict=True)),
         "ways": len(ways),
         "answered_among": ways,

@@ -14,7 +14,7 @@ from ...arguments import choice, number, whole, wrong
 from ...data import Images
 from ...data.ranks import ALONE, Ranks, by_first
 from ...progress import Shown
-from .. import logistic
+from .. import logistic, metrics
 from ..cache import Cache
 from ..encoders import Model, rule_of
 from ..features import Features, read
@@ -27,16 +27,23 @@ if TYPE_CHECKING:
 
 
 class Answers(NamedTuple):
-    """A class for each image that could be read."""
+    """The classes that images are answered to be of, for each image that could be read."""
 
-    #: Numbers of `classes`, or of the classes themselves where that is None.
-    given: NDArray[np.int64]
+    #: (n, up to 5), the best first: numbers of `classes`, or of the classes themselves where that is None.
+    ranked: NDArray[np.int64]
     targets: NDArray[np.int64]
     classes: list[str] | None
     #: Of the images.
     names: list[str]
     #: Those that could not be read: name to reason.
     left_out: Mapping[str, str]
+    #: How many classes an answer could be of.
+    ways: int
+
+    @property
+    def given(self) -> NDArray[np.int64]:
+        """The answers (n,)."""
+        return self.ranked[:, 0]
 
 
 class Judge:
@@ -110,16 +117,16 @@ class Judge:
         shared: dict[str, Any] = {"cache": self.cache, "ranks": self.ranks, "progress": self.progress}
         found = read(self.model, images, self.batch_size, self.classes, self.on_error, rule, **shared)
         names = [name for name in map(images.name, range(len(images))) if name not in found.left_out]
-        given = by_first(self.ranks, lambda: self._given(found.features, allowed))
-        return Answers(given, found.targets, self.classes, names, found.left_out)
+        ranked, ways = by_first(self.ranks, lambda: self._ranked(found.features, allowed))
+        return Answers(ranked, found.targets, self.classes, names, found.left_out, ways)
 
-    def _given(self, outputs: NDArray[np.float32], allowed: list[int] | None) -> NDArray[np.int64]:
-        """The answers that follow from what the model gave."""
+    def _ranked(self, outputs: NDArray[np.float32], allowed: list[int] | None) -> tuple[NDArray[np.int64], int]:
+        """The answers that follow from what the model gave, the best first, and how many classes they could be of."""
         scores, labels = self._scores(outputs)
         if allowed is not None:
             kept = np.isin(labels, allowed)
             scores, labels = scores[:, kept], labels[kept]
-        return labels[scores.argmax(1)]
+        return labels[metrics.ranked(scores)], scores.shape[1]
 
     def _allowed(self, among: Sequence[str] | None) -> list[int] | None:
         """The numbers of those classes, which it may know only in part; None for all."""

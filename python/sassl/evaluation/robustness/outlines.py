@@ -22,8 +22,8 @@ def outlines(judge: Judge, root: File, kind: str) -> dict[str, Any]:
         kind: "edges" or "silhouettes".
 
     Returns:
-        "n", "top1", "mean_per_class" and "categories", each with n and right; "ways", "answered_among", "n_outside", the head,
-        and images that could not be read.
+        As of `accuracy`, with "categories" for "classes"; "answered_among", "n_outside", the head, and images that could not be
+        read.
 
     Raises:
         OSError, ValueError: a folder of another layout, an image that cannot be read, a head without categories.
@@ -38,9 +38,9 @@ def outlines(judge: Judge, root: File, kind: str) -> dict[str, Any]:
     found = accuracy(answers)
     return {
         "set": title,
+        "split": "all",
         **counted(images.root, len(images), 160),
         **{"categories" if name == "classes" else name: value for name, value in found.items()},
-        "ways": len(ways),
         "answered_among": ways,
         "n_outside": len(images) - len(kept),
         **judge.describe(),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...data import ImageFolder
 from ...data.base import File
+from .. import metrics
 from ..imagenet import IMAGENET_R, WNIDS
 from .heads import Answers, Judge
 from .sets import Part, class_of, counted, lost
@@ -63,7 +64,9 @@ def accuracy(answers: Answers) -> dict[str, Any]:
         answers: as of a `Judge`.
 
     Returns:
-        "n", "top1", "mean_per_class" over the classes that have images, and "classes", each with n and right.
+        "n"; "ways", the classes that an answer could be of; "top1" with its "interval", the central 95 % by the bootstrap over
+        images; "top5", None where there are fewer than five ways; "mean_per_class" over the classes that have images; and
+        "classes", each with n and right.
     """
     right = answers.given == answers.targets
     each = {}
@@ -72,9 +75,13 @@ def accuracy(answers: Answers) -> dict[str, Any]:
         name = str(target) if answers.classes is None else answers.classes[target]
         each[name] = {"n": int(own.sum()), "right": int(right[own].sum())}
     shares = [one["right"] / one["n"] for one in each.values()]
+    low, high = metrics.interval("top1", answers.targets, answers.given)
     return {
         "n": len(right),
+        "ways": answers.ways,
         "top1": 100 * float(right.mean()),
+        "interval": (100 * low, 100 * high),
+        "top5": 100 * metrics.top5(answers.targets, answers.ranked) if answers.ways >= 5 else None,
         "mean_per_class": 100 * sum(shares) / len(shares),
         "classes": each,
     }
@@ -89,7 +96,7 @@ def imagenet_r(judge: Judge, root: File, *, imagenet: File | None = None) -> dic
         imagenet: ImageNet's `val`, whose images of the same classes are then answered among the same 200.
 
     Returns:
-        As of `accuracy`, with "ways", the head, images that could not be read; and with `imagenet` also "imagenet_top1",
+        As of `accuracy`, with the head, images that could not be read; and with `imagenet` also "imagenet_top1",
         and "gap", by how much that is better.
 
     Raises:
@@ -108,9 +115,9 @@ def imagenet_r(judge: Judge, root: File, *, imagenet: File | None = None) -> dic
     found = judge.answers(sets, among=IMAGENET_R)
     told = {
         "set": "ImageNet-R",
+        "split": "all",
         **counted(images.root, len(images), 30_000),
         **accuracy(found[0]),
-        "ways": sum(name in IMAGENET_R for name in judge.classes or ()),
         **judge.describe(),
         **lost({name: why for answers in found for name, why in answers.left_out.items()}),
         "reference": "none: an accuracy among the set's 200 classes",
@@ -126,7 +133,7 @@ def imagenet_sketch(judge: Judge, root: File) -> dict[str, Any]:
 
     Args, Returns, Raises: as of `imagenet_r`.
     """
-    return _measured(judge, "ImageNet-Sketch", ClassFolder(root), 50_889)
+    return _measured(judge, "ImageNet-Sketch", ClassFolder(root), 50_889, "all")
 
 
 def imagenet_v2(judge: Judge, root: File) -> dict[str, Any]:
@@ -137,7 +144,7 @@ def imagenet_v2(judge: Judge, root: File) -> dict[str, Any]:
     images = ImageNetV2(root)
     name = Path(images.root).resolve().name
     variant = next((variant for variant in V2_VARIANTS if variant in name), None)
-    return {**_measured(judge, "ImageNet-V2", images, 10_000), "variant": variant}
+    return {**_measured(judge, "ImageNet-V2", images, 10_000, "all"), "variant": variant}
 
 
 def stylized_imagenet(judge: Judge, root: File) -> dict[str, Any]:
@@ -145,16 +152,16 @@ def stylized_imagenet(judge: Judge, root: File) -> dict[str, Any]:
 
     Args, Returns, Raises: as of `imagenet_r`.
     """
-    return _measured(judge, "Stylized-ImageNet", ClassFolder(root), 50_000)
+    return _measured(judge, "Stylized-ImageNet", ClassFolder(root), 50_000, "val")
 
 
-def _measured(judge: Judge, title: str, images: ImageFolder, published: int) -> dict[str, Any]:
+def _measured(judge: Judge, title: str, images: ImageFolder, published: int, split: str) -> dict[str, Any]:
     (answers,) = judge.answers([images])
     return {
         "set": title,
+        "split": split,
         **counted(images.root, len(images), published),
         **accuracy(answers),
-        "ways": len(judge.classes or ()),
         **judge.describe(),
         **lost(answers.left_out),
         "reference": "none: an accuracy",
