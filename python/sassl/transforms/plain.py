@@ -26,44 +26,23 @@ class SASSL:
     With probability p: z = (1 - alpha) F(image) + alpha z_style; view = (1 - beta) image + beta T(image, z). The paper
     applies it to the left view only.
 
-    Args:
-        p: probability for each image; or, in `Views` that a loader makes, pairs (epoch, probability) with rising epochs,
-            between which it is interpolated.
-        alpha: range of the feature blending, drawn for each image.
-        beta: range of the pixel interpolation, drawn for each image.
-        styles: "default" (the bank inside the package), "batch" (another image of the same batch; an image alone is its
-            own style), a folder of images or one image file, a file of a bank or of a Gaussian, a `StyleBank`, a `Gaussian`,
-            vectors (n, dim) or (dim,), or a list of images: PIL, (H, W, 3) uint8 arrays, paths.
-        model: "lite", a .safetensors file, or a `Stylizer`.
-        generator: a `torch.Generator` on the CPU or a `numpy.random.Generator`; None: torch's global generator where
-            torch is imported, else numpy's. It pickles as its state. DataLoader workers, forked or spawned, start from a copy
-            of it and mix each draw with the seed that DataLoader gives them, so that workers and epochs differ, and replay
-            with DataLoader's own generator. "Processes" below tells of others.
-        threads, precision: see `Stylizer`, which has them if one is given as the model.
+    Call it with a PIL image, an array (..., H, W, C), a tensor (..., C, H, W) with C = 1 or 3, uint8 or floats, or a list of
+    single images of any sizes, each side at least 8 pixels. Each image of a batch or list has its own draw. The result has the
+    type, dtype, size and device of the input; images that are not drawn are returned unchanged, as is an empty batch or list.
+    Floats must be in [0, 1]: the transform stands before `Normalize`. Stylized PIL images keep their mode and alpha channel,
+    except that P becomes RGB (RGBA if it has transparency) and 1 becomes L, since neither can hold the result.
 
-    Processes: in a torch.distributed process group of several ranks each draw is mixed with the rank, so that ranks with equal
-    seeds differ. A worker that is forked or spawned has the rank of the process that started it; it asks no group of its own.
-    Outside DataLoader and such a group, a process that multiprocessing started (`Pool`, Hugging Face's `map(num_proc=)`) mixes
-    in its number among its parent's children, so that those which inherit one generator differ; which of them takes what is
-    the pool's choice. Other copies of a transform repeat its draws where they have a `generator`, as it is part of the copy:
-    pickles, and what a Ray task or actor closes over. Give each copy its own: `transform.generator =
-    numpy.random.default_rng([seed, i])`.
+    Tensors on an NVIDIA GPU are computed there, by `sassl.cuda`, on torch's current stream and without synchronizing, so that
+    floats are not checked. Arrays of CuPy and JAX, (..., H, W, C), are exchanged by DLPack. A list of tensors is computed on
+    the CPU. There is no gradient: a tensor that requires one causes a warning. torch.compile calls the transform as it is;
+    torch.vmap, torch.export, and sparse, nested, quantized, complex and meta tensors are refused.
 
-    Raises:
-        ValueError: p, alpha or beta outside [0, 1] or reversed; no such model; styles of another style space.
-        TypeError: styles or a generator of another type.
-        OSError: no style in the folder, or one that cannot be read.
-
-    Call it with a PIL image, an array (..., H, W, C), a tensor (..., C, H, W), C = 1 or 3, uint8 or floats, or a list of
-    single images of any sizes. Each image of a batch or list has a draw of its own. What comes back has the type, dtype,
-    size and device of what went in, and images that are not drawn come back as they are, as an empty batch or list does.
-    Stylized PIL images keep their mode and alpha, except that P becomes RGB (RGBA where it has transparency) and 1 becomes
-    L, as neither can hold the result. Floats must lie in [0, 1]: it stands before Normalize. Images from 8x8 up. Tensors on
-    an NVIDIA GPU are computed there, by `sassl.cuda`: on torch's current stream and without waiting for it, so that floats
-    are not checked;
-    arrays of CuPy and JAX, (..., H, W, C), come in and go out by DLPack. A list of tensors is computed on the CPU.
-    There is no gradient: a tensor that needs one gives a warning. torch.compile calls it as it is; torch.vmap, torch.export,
-    and sparse, nested, quantized, complex and meta tensors are refused.
+    In a torch.distributed process group, each draw is mixed with the rank, so that ranks with equal seeds differ. A forked or
+    spawned worker has the rank of the process that started it. Outside DataLoader and process groups, a process started by
+    multiprocessing (`Pool`, Hugging Face's `map(num_proc=)`) mixes in its index among its parent's children, so that children
+    that inherit one generator differ; which of them gets which item is the pool's choice. Other copies of a transform
+    with a `generator` (pickles, the closure of a Ray task or actor) repeat its draws, because the generator is part of the
+    copy: give each its own, `transform.generator = numpy.random.default_rng([seed, i])`.
     """
 
     def __init__(
@@ -78,6 +57,29 @@ class SASSL:
         threads: int | None = None,
         precision: str | None = None,
     ) -> None:
+        """Create the transform.
+
+        Args:
+            p: probability of stylizing an image. In `Views` used by a loader, also a list of pairs (epoch, probability) with
+                increasing epochs, interpolated in between.
+            alpha: range of the feature blending, in [0, 1]; drawn for each image.
+            beta: range of the pixel interpolation, in [0, 1]; drawn for each image.
+            styles: "default" (the bank inside the package), "batch" (another image of the same batch; a single image is its own
+                style), a folder of images or one image file, a file of a bank or of a Gaussian, a `StyleBank`, a `Gaussian`,
+                vectors (n, dim) or (dim,), or a list of images: PIL images, (H, W, 3) uint8 arrays, paths.
+            model: "lite", a .safetensors file, or a `Stylizer`.
+            generator: a `torch.Generator` on the CPU or a `numpy.random.Generator`. None: torch's global generator if
+                torch has been imported, else numpy's. It is pickled as its state. DataLoader workers, forked or spawned, start
+                from a copy and mix each draw with the seed that DataLoader gives them, so that workers and epochs differ, and
+                replay with DataLoader's own generator.
+            threads: as in `Stylizer`; not with a `Stylizer` as the model, which has its own.
+            precision: "fast" or "exact", as in `Stylizer`; not with a `Stylizer` as the model.
+
+        Raises:
+            ValueError: p, alpha or beta outside [0, 1], or a reversed range; an unknown model; styles of another style space.
+            TypeError: styles or a generator of an unsupported type.
+            OSError: the folder has no style image, or one that cannot be read.
+        """
         super().__init__()
         for name, value in (("threads", threads), ("precision", precision)):
             if isinstance(model, Stylizer) and value is not None:
@@ -98,38 +100,38 @@ class SASSL:
         self._block = self._make_block()
 
     def _make_block(self) -> Block:
-        """The SASSL block: Algorithm 1 with these settings."""
+        """Build the SASSL block: Algorithm 1 with these settings."""
         core = self.styles.core if isinstance(self.styles, StyleBank) else self.styles
         p = max(p for _, p in self.p) if isinstance(self.p, list) else self.p
         return Block(self.stylizer, core, p, self.alpha, self.beta)
 
     @property
     def block(self) -> Block:
-        """What the core runs."""
+        """The compiled block that `apply_params` runs."""
         return self._block
 
     @property
     def p(self) -> Any:
-        """Probability for each image; or a list of pairs (epoch, probability)."""
+        """The probability for each image, or a list of pairs (epoch, probability)."""
         return self._p
 
     @property
     def alpha(self) -> Range:
-        """Range of the feature blending."""
+        """The range of the feature blending."""
         return self._alpha
 
     @property
     def beta(self) -> Range:
-        """Range of the pixel interpolation."""
+        """The range of the pixel interpolation."""
         return self._beta
 
     @property
     def params(self) -> StyleParams | None:
-        """What was drawn last; None before the first call."""
+        """The last draw; None before the first call."""
         return self._params
 
     def sample(self, n: int = 1) -> StyleParams:
-        """Draws for n images, from a seed that the generator gives."""
+        """Draw parameters for n images, seeded by the generator."""
         if isinstance(self.p, list):
             raise ValueError(
                 f"p = {self.p}: goes by the epoch, which a TwoViewLoader of Views knows; give a probability here"

@@ -1,4 +1,4 @@
-"""Two views of an image as MoCo v2, SimCLR and BYOL make them, with style on the left one: lightly's keyword names.
+"""Recipes of two views as in MoCo v2, SimCLR and BYOL, with style on the left one, under lightly's keyword names.
 
     from sassl.transforms import SASSL, MoCoV2Transform
 
@@ -6,7 +6,7 @@
     left, right = transform("photo.jpg")  # PIL, path, bytes, uint8 array (H, W, 3) or tensor (3, H, W)
     milder = transform.replace(cj_strength=0.5)
 
-A recipe is a value: its keywords make two lists of operations, as `sassl.transforms.Views` takes them.
+A recipe is a value: its keywords define two lists of operations, as `sassl.transforms.Views` takes them.
 """
 
 from __future__ import annotations
@@ -40,44 +40,8 @@ from .views import Views
 #: ImageNet's mean and standard deviation, under lightly's name.
 IMAGENET_NORMALIZE = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
 
-#: A number for both views, or one for the left and one for the right.
+#: A value for both views, or one for the left and one for the right.
 Pair = float | tuple[float, float]
-
-_ARGUMENTS = """
-    Args:
-        input_size: side of the views, or (height, width).
-        cj_prob, cj_strength, cj_bright, cj_contrast, cj_sat, cj_hue: colour jitter: its probability, what multiplies the
-            other four, and their strengths as torchvision's `ColorJitter` takes them.
-        cj_form: "torchvision", or "byol": brightness is added, contrast is that of each colour, saturation is HSV's.
-        min_scale: least part of the image's area in a view.
-        random_gray_scale, vf_prob, hf_prob, rr_prob: probabilities of gray, of top for bottom, left for right, a rotation.
-        rr_degrees: of the rotation, counter-clockwise: a range; or one number d for (-d, d); None: always 90.
-        gaussian_blur, solarization_prob: probabilities; a pair is for the left view and the right one.
-        kernel_size: the blur's taps, an odd number; "pillow": the boxes of Pillow's `GaussianBlur`; None: the method's own.
-        sigmas: range of the blur's sigma in pixels.
-        interpolation: "bilinear" or "bicubic", antialiased; or Pillow's or torchvision's constant.
-        normalize: a dict of "mean" and "std"; None: numbers in [0, 1], or bytes.
-        style: a `SASSL`, whose generator then is not used; or its `styles`, as "default" or a folder; None: no style. The other
-            draws are the same with it and without.
-        styled_view: "left", "right" or "both". The paper styles the left one, which is the query or online view: the first
-            of the two that come back. MoCo's own code (`main_moco.py`) takes `images[0]` as the query, and so the left
-            view; lightly's examples for MoCo take `views[1]` as the query and `views[0]` as the key: swap them there.
-        style_position: "after_crop", or "before_crop": the whole image is stylized, which costs more.
-        dtype: "float32", "float16", or "uint8" where `normalize` is None; or that type of numpy or torch.
-        channels_last: (H, W, 3) instead of (3, H, W).
-        output: "torch" or "numpy"; None: torch where it is installed.
-        min_decode_size: for photographs of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size, as long as no
-            side is shorter than this. None: whole.
-        generator: as that of `SASSL`.
-
-    Raises:
-        ValueError: a number outside its range, with its name.
-
-    Call it with an image to get `[left, right]`: a PIL image, a path, the bytes of a JPEG, PNG or WebP file, an array (H, W, 3)
-    or (H, W, 1) of uint8, a tensor (3, H, W) or (1, H, W) of uint8. A uint8 tensor (N, 3, H, W) on an NVIDIA GPU gives two
-    batches there, each image with its own draws, which are those of the CPU and give the same pixels.
-    """
-
 
 #: The keywords of the operations' own settings.
 _KEYWORDS = {
@@ -107,7 +71,44 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class TwoViewTransform(Views):
-    """What the recipes share; they differ in their defaults."""
+    """A recipe of two views; `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` differ in their defaults.
+
+    Call it with an image to get `[left, right]`: a PIL image, a path, the bytes of a JPEG, PNG or WebP file, an array (H, W, 3)
+    or (H, W, 1) of uint8, or a tensor (3, H, W) or (1, H, W) of uint8. A uint8 tensor (N, 3, H, W) on an NVIDIA GPU gives two
+    batches there; each image has its own draws, which are the CPU's and give the same pixels.
+
+    Args:
+        input_size: side of the views in pixels, or (height, width).
+        cj_prob: probability of the colour jitter.
+        cj_strength: factor of the jitter's four strengths.
+        cj_bright, cj_contrast, cj_sat, cj_hue: strengths of the jitter, as in torchvision's `ColorJitter`.
+        cj_form: "torchvision", or "byol": brightness is additive, contrast is per channel, saturation is HSV's.
+        min_scale: smallest share of the image's area in a view.
+        random_gray_scale: probability of a grayscale view.
+        vf_prob, hf_prob: probabilities of a vertical and of a horizontal flip.
+        rr_prob: probability of a rotation.
+        rr_degrees: range of the rotation's angle, counter-clockwise; d stands for (-d, d), None for always 90.
+        gaussian_blur, solarization_prob: probabilities; a pair is for the left and the right view.
+        kernel_size: taps of the blur, an odd integer; "pillow": the box blur of Pillow's `GaussianBlur`; None: the method's.
+        sigmas: range of the blur's sigma in pixels.
+        interpolation: "bilinear" or "bicubic", antialiased, or a constant of Pillow or torchvision.
+        normalize: a dict of "mean" and "std"; None: values in [0, 1], or bytes.
+        style: a `SASSL`, whose own generator is then not used, or its `styles`, such as "default" or a folder; None: no style.
+            All other draws are the same with and without style.
+        styled_view: "left", "right" or "both". The paper stylizes the left view, which is the query or online view: the first
+            of the two that are returned. MoCo's own code (`main_moco.py`) uses `images[0]` as the query, and so the left view;
+            lightly's examples for MoCo use `views[1]` as the query and `views[0]` as the key: swap them there.
+        style_position: "after_crop", or "before_crop": the whole image is stylized, which costs more.
+        dtype: "float32", "float16", or "uint8" if `normalize` is None; or that type of numpy or torch.
+        channels_last: (H, W, 3) instead of (3, H, W).
+        output: "torch" or "numpy"; None: torch if it is installed.
+        min_decode_size: for images of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as no
+            side is shorter than this. None: full size.
+        generator: as in `SASSL`.
+
+    Raises:
+        ValueError: a value outside its range; the message names it.
+    """
 
     input_size: int | tuple[int, int] = 224
     cj_prob: float = 0.8
@@ -231,25 +232,20 @@ class TwoViewTransform(Views):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class MoCoV2Transform(TwoViewTransform):
-    __doc__ = (
-        """Two views as MoCo v2 makes them (Chen et al. 2020, arXiv 2003.04297; facebookresearch/moco `main_moco.py`).
+    """Two views as in MoCo v2 (Chen et al. 2020, arXiv 2003.04297; facebookresearch/moco `main_moco.py`).
 
-    Its blur is Pillow's, as in that code.
+    The blur is Pillow's, as in that code. The keywords are those of `TwoViewTransform`.
     """
-        + _ARGUMENTS
-    )
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SimCLRTransform(TwoViewTransform):
-    __doc__ = (
-        """Two views as SimCLR makes them (Chen et al. 2020, arXiv 2002.05709; google-research/simclr `data_util.py`).
+    """Two views as in SimCLR (Chen et al. 2020, arXiv 2002.05709; google-research/simclr `data_util.py`).
 
-    Numbers stay in [0, 1], without mean and deviation, as in that code; the blur's taps are a tenth of the side. For CIFAR,
-    the paper takes cj_strength=0.5 and gaussian_blur=0.0 (appendix B.9).
+    Values stay in [0, 1], not normalized by mean and standard deviation, as in that code; the blur's taps are a tenth of the
+    side. For CIFAR, the paper uses cj_strength=0.5 and gaussian_blur=0.0 (appendix B.9). The keywords are those of
+    `TwoViewTransform`.
     """
-        + _ARGUMENTS
-    )
 
     own_kernel: ClassVar[str] = "tenth"
     cj_bright: float = 0.8
@@ -263,14 +259,11 @@ class SimCLRTransform(TwoViewTransform):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class BYOLTransform(TwoViewTransform):
-    __doc__ = (
-        """Two views as BYOL makes them (Grill et al. 2020, arXiv 2006.07733, table 6; deepmind-research `byol/`).
+    """Two views as in BYOL (Grill et al. 2020, arXiv 2006.07733, table 6; deepmind-research `byol/`).
 
     The views differ in blur and solarization; the blur's taps are a tenth of the side. The colour jitter is that code's own:
-    reimplementations in PyTorch take cj_form="torchvision".
+    PyTorch reimplementations use cj_form="torchvision". The keywords are those of `TwoViewTransform`.
     """
-        + _ARGUMENTS
-    )
 
     own_kernel: ClassVar[str] = "tenth"
     cj_sat: float = 0.2

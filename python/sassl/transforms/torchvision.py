@@ -29,18 +29,19 @@ def _are_images(values: list[Any]) -> bool:
 
 
 class SASSL(plain.SASSL, v2.Transform):
-    __doc__ = (
-        (plain.SASSL.__doc__ or "")
-        + """
-    As a torchvision transform it takes whatever `v2` takes: images in nested structures; `Image` and `Video`
-    tv_tensors; masks, boxes, keypoints and labels pass through. Of plain tensors the first alone is an image, and only
-    where no PIL image, `Image` or `Video` is. One call is one sample: all its images share a draw, but those of a batch
-    (..., C, H, W) have one each, and so have those of a list that is the only argument and has nothing but PIL images, arrays,
-    and tensors which all have three channels or all one. The frames of a video share one. Arrays are images only as
-    the only argument, alone or in a list; within a sample, `v2.ToImage` comes first. In `v1.Compose` and `nn.Sequential` it
-    is a module as any other.
+    """Style augmentation as a torchvision transform (SASSL, arXiv 2312.01187, Algorithm 1), with the paper's defaults.
+
+    With probability p: z = (1 - alpha) F(image) + alpha z_style; view = (1 - beta) image + beta T(image, z). The paper
+    applies it to the left view only, after the crop. `sassl.transforms.plain.SASSL` describes images, devices and processes.
+
+    Beyond single images and batches it takes whatever `v2` takes: nested structures and `Image` and `Video` tv_tensors; masks,
+    boxes, keypoints and labels pass through unchanged. Among plain tensors only the first is an image, and only if the sample
+    has no PIL image, `Image` or `Video`. One call is one sample: all its images share a draw, except that the images of a batch
+    (..., C, H, W) have one each, and so do the images of a list that is the only argument and holds nothing but PIL images,
+    arrays, and tensors with all three channels or all one. The frames of a video share a draw. Arrays are images only as the
+    only argument, alone or in a list; inside a sample, apply `v2.ToImage` first. In `v1.Compose` and `nn.Sequential` it behaves
+    as any other module.
     """
-    )
 
     _transformed_types = (_is_pure_tensor, tv_tensors.Image, tv_tensors.Video, PIL.Image.Image)
 

@@ -29,35 +29,9 @@ from ..weights import Weights, named
 
 Callback = Callable[["Pretraining", dict[str, float]], object]
 
-ARGUMENTS = """
-    Args:
-        arch: a backbone's name, as "resnet18" or "vgg11_bn"; None: the preset's. With engine="torch" also a model of others,
-            as "timm:vit_small_patch16_224" or "torchvision:resnet50" (`arch_settings` are its keywords), or a torch.nn.Module
-            from images (N, 3, H, W) to features (N, `features`), of which a copy learns.
-        preset: a name in `PRESETS`, of this method; None: the method's own name.
-        style: for the left view: a `SASSL`, or its `styles`, as "default" or a folder; None: no style. What no name tells, as
-            images in memory, is kept in the run's folder.
-        input_size: side of the views, or (height, width); None: the preset's.
-        views: more keywords for the recipe of the views, as `cj_strength` or `normalize`; or two lists of operations as
-            `sassl.transforms.Views`, in which a `SASSL` stands.
-        init: weights of the backbone to begin with, as `load_backbone` takes them; None: drawn from `seed`.
-        threads: of a step; None: the environment variable SASSL_THREADS, else all cores.
-        engine: what takes the steps: a name in `sassl.pretraining.engines.ENGINES`, or what makes an `Engine` of a `Config` and
-            a number of threads.
-        settings: what differs from the preset, by the names that `config.flat()` has: those of the method, the backbone, the
-            optimizer, the schedule and the data.
-
-    Raises:
-        TypeError: a setting that this method, backbone or optimizer does not have.
-        ValueError: a setting that cannot be.
-    """
-
 
 class Pretraining(Encoding, Weights):
-    __doc__ = (
-        "What the methods share; they differ in their settings, their presets and the recipe of their views.\n"
-        + ARGUMENTS
-    )
+    """A pretraining method; `MoCoV2`, `BYOL`, `SimCLR` and `SimSiam` differ in settings, presets and recipe of views."""
 
     #: The method's, in `METHODS`.
     name: ClassVar[str]
@@ -75,6 +49,29 @@ class Pretraining(Encoding, Weights):
         engine: str | Maker = "native",
         **settings: Any,
     ) -> None:
+        """Create the model: its backbone, its heads and its optimizer.
+
+        Args:
+            arch: name of a backbone, such as "resnet18" or "vgg11_bn"; None: the preset's. With engine="torch" also a foreign
+                model, such as "timm:vit_small_patch16_224" or "torchvision:resnet50" (`arch_settings` holds its keywords), or a
+                torch.nn.Module from images (N, 3, H, W) to features (N, `features`), of which a copy is trained.
+            preset: a name in `PRESETS`, of this method; None: the method's own name.
+            style: for the left view: a `SASSL`, or its `styles`, such as "default" or a folder; None: no style. Styles without
+                a name, such as images in memory, are kept in the run's folder.
+            input_size: side of the views in pixels, or (height, width); None: the preset's.
+            views: further keywords for the recipe of the views, such as `cj_strength` or `normalize`; or two lists of
+                operations as `sassl.transforms.Views`, which may hold a `SASSL`.
+            init: initial weights of the backbone, as `load_backbone` takes them; None: drawn from `seed`.
+            threads: threads of a step; None: the environment variable SASSL_THREADS, else all cores.
+            engine: the engine that computes the steps: a name in `sassl.pretraining.engines.ENGINES`, or a callable that builds
+                an `Engine` from a `Config` and a number of threads.
+            settings: changes to the preset, by the names of `config.flat()`: those of the method, the backbone, the optimizer,
+                the schedule and the data.
+
+        Raises:
+            TypeError: a setting that this method, backbone or optimizer does not have.
+            ValueError: an invalid value of a setting.
+        """
         if type(self) is Pretraining:
             raise TypeError(
                 f"Pretraining: what {', '.join(row.kind.__name__ for row in METHODS.values())} share; make one"

@@ -8,7 +8,7 @@ from ...arguments import whole, wrong
 from ...transforms.recipes import BYOLTransform
 from ..config import Config, Method, register
 from ..settings import LARS, Data, MomentumSettings, Schedule
-from .base import ARGUMENTS, Pretraining
+from .base import Pretraining
 from .published import LIGHTLY, RESNET18
 
 
@@ -48,7 +48,8 @@ class BYOLSettings(MomentumSettings):
 
 
 class BYOL(Pretraining):
-    __doc__ = "BYOL (Grill et al. 2020, arXiv 2006.07733).\n" + ARGUMENTS
+    """BYOL (Grill et al. 2020, arXiv 2006.07733)."""
+
     name = BYOLSettings.name
 
 

@@ -9,7 +9,7 @@ from ...arguments import whole, wrong
 from ...transforms.recipes import MoCoV2Transform
 from ..config import Config, Method, register
 from ..settings import MomentumSettings, Schedule
-from .base import ARGUMENTS, Pretraining
+from .base import Pretraining
 from .published import CIFAR10, RESNET18
 
 
@@ -61,7 +61,8 @@ class MoCoSettings(MomentumSettings):
 
 
 class MoCoV2(Pretraining):
-    __doc__ = "MoCo v2 (Chen et al. 2020, arXiv 2003.04297).\n" + ARGUMENTS
+    """MoCo v2 (Chen et al. 2020, arXiv 2003.04297)."""
+
     name = MoCoSettings.name
 
 

@@ -9,7 +9,7 @@ from ...arguments import whole, wrong
 from ...transforms.recipes import IMAGENET_NORMALIZE, SimCLRTransform
 from ..config import Config, Method, register
 from ..settings import LARS, Backbone, Data, MethodSettings, Schedule
-from .base import ARGUMENTS, Pretraining
+from .base import Pretraining
 from .published import LIGHTLY, RESNET18
 
 
@@ -52,7 +52,8 @@ class SimCLRSettings(MethodSettings):
 
 
 class SimCLR(Pretraining):
-    __doc__ = "SimCLR (Chen et al. 2020, arXiv 2002.05709).\n" + ARGUMENTS
+    """SimCLR (Chen et al. 2020, arXiv 2002.05709)."""
+
     name = SimCLRSettings.name
 
 

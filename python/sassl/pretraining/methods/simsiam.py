@@ -8,7 +8,7 @@ from ...arguments import whole
 from ...transforms.recipes import MoCoV2Transform
 from ..config import Config, Method, register
 from ..settings import Backbone, Data, MethodSettings, Schedule
-from .base import ARGUMENTS, Pretraining
+from .base import Pretraining
 from .published import CIFAR10, RESNET18
 
 
@@ -46,7 +46,8 @@ class SimSiamSettings(MethodSettings):
 
 
 class SimSiam(Pretraining):
-    __doc__ = "SimSiam (Chen and He 2021, arXiv 2011.10566).\n" + ARGUMENTS
+    """SimSiam (Chen and He 2021, arXiv 2011.10566)."""
+
     name = SimSiamSettings.name
 
 
