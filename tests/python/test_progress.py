@@ -21,7 +21,8 @@ def features(n=40):
     return Features((rng.normal(size=(n, 4)) + targets[:, None]).astype(np.float32), targets)
 
 
-def test_pauses_grow_up_to_a_minute():
+def test_pauses_grow_up_to_a_minute(monkeypatch):
+    monkeypatch.undo()
     pauses = Pauses()
     assert not pauses.are_over()
     assert [pauses.seconds, *(pauses.next() for _ in range(6))] == [2, 4, 8, 16, 32, 60, 60]

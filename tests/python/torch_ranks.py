@@ -16,7 +16,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from conftest import TIMES, coloured
-from sassl import SimCLR, evaluation
+from sassl import SimCLR, evaluation, progress
 from sassl.cli import main
 from sassl.data import Arrays, ImageFolder, TwoViewLoader
 from sassl.data.ranks import ALONE
@@ -336,7 +336,7 @@ def deserted(group, rank):
 def work(index, address, folder):
     """A process of the spawn."""
     torch.set_num_threads(1)
-    reading.SPAN = 6
+    reading.SPAN, progress._FIRST = 6, 3600.0
     warnings.filterwarnings("error", module="sassl")
     backbones.BACKBONES["resnet18"] = lambda _: Blocks()
     Method.first_state = lambda *_: None
