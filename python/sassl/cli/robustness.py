@@ -38,7 +38,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
-    check_out(args.out, ".jsonl")
+    by_first(args.ranks, partial(check_out, args.out, ".jsonl"))
     found = [(name, folder) for name, folder in table.find(args.data) if args.sets is None or name in args.sets]
     if missing := sorted(set(args.sets or ()) - {name for name, _ in found}):
         raise FileNotFoundError(f"{args.data}: there is no folder of {', '.join(missing)}")

@@ -86,7 +86,8 @@ class Reading(NamedTuple):
             shelf.add(own, part.features)
 
         def load() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-            there = shelf.has(tags)
+            # The other ranks may not see the cache.
+            there = shelf.has(tags) if ranks.rank == 0 else np.empty(0, bool)
             return shelf.read(tags[there]) if there.any() else np.empty((0, 0), np.float32), targets[there]
 
         lost: dict[str, str] = {}
