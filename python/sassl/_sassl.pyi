@@ -15,21 +15,21 @@ __all__ = ["Bank", "Block", "CudaDevice", "CudaPlan", "CudaStylizer", "Draws", "
 @final
 class Bank:
     """
-    Style vectors of one space, in memory. `sassl.StyleBank` is its face.
+    Style vectors of one space, in memory. `sassl.StyleBank` is the public class.
     """
     def __getnewargs__(self, /) -> tuple[Any, str, list[str] | None]: ...
     def __len__(self, /) -> int: ...
     def __new__(cls, /, vectors: "numpy.typing.ArrayLike", space: "str", names: "list[str] | None" = None) -> Bank:
         """
         Args:
-            vectors: (n, dim) numbers.
-            space: the id of the predictor that made them.
+            vectors: (n, dim) floats.
+            space: id of the predictor that computed them.
             names: one for each vector, or None.
         """
     @staticmethod
     def default() -> Bank:
         """
-        The bank inside the package, of the space of `lite`.
+        Return the bank inside the package, in the style space of `lite`.
         """
     @property
     def dim(self, /) -> int:
@@ -38,37 +38,37 @@ class Bank:
         """
     def gaussian(self, /, rank: SupportsIndex = 20) -> Gaussian:
         """
-        A Gaussian along the bank's main axes.
+        Fit a Gaussian along the bank's principal axes.
         """
     @staticmethod
     def load(path: "str | os.PathLike[str]") -> Bank:
         """
-        A bank file, read whole: what becomes of the file later does not matter.
+        Read a bank file into memory: later changes to the file have no effect.
         """
     @property
     def names(self, /) -> list[str] | None:
         """
-        What each vector was made from, or None.
+        The image that each vector was computed from, or None.
         """
     def save(self, /, path: "str | os.PathLike[str]", exact: bool = False) -> "None":
         """
-        Writes the bank as a .safetensors file of float16, or of float32 where it is to be `exact`, atomically.
+        Write the bank atomically as a .safetensors file of float16, or of float32 if `exact`.
         """
     @property
     def space(self, /) -> str:
         """
-        The id of the predictor that made the vectors.
+        The id of the predictor that computed the vectors.
         """
     @property
     def vectors(self, /) -> Any:
         """
-        All vectors, (n, dim) float32; a copy.
+        A copy of all vectors, (n, dim) float32.
         """
 
 @final
 class Block:
     """
-    Algorithm 1 with its settings: what `sassl.transforms.SASSL` wraps.
+    Algorithm 1 with its settings, which `sassl.transforms.SASSL` wraps.
 
     Args:
         stylizer: F and T.
@@ -78,119 +78,119 @@ class Block:
         beta: range of pixel interpolation.
 
     Raises:
-        ValueError: a number outside [0, 1], a reversed range, styles of another space.
+        ValueError: a value outside [0, 1], a reversed range, styles of another space.
     """
     def __new__(cls, /, stylizer: Stylizer, styles: "Bank | Gaussian | None" = None, p: SupportsFloat | SupportsIndex = ..., alpha: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex] = ..., beta: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex] = ...) -> Block: ...
     def apply(self, /, images: "numpy.typing.NDArray[typing.Any]", params: StyleParams) -> "numpy.typing.NDArray[typing.Any]":
         """
-        Algorithm 1, a pure function of images and parameters.
+        Apply Algorithm 1, a pure function of images and parameters.
 
         Args:
-            images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up.
+            images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8.
             params: one draw for each image.
 
         Returns:
-            Shape and dtype of the images; those with apply = False are returned as they are, and the
-            very array if all are.
+            An array of the shape and dtype of the images; images with apply = False are unchanged, and the
+            input array itself is returned if all are.
         """
     def sample(self, /, seed: SupportsIndex, n: SupportsIndex, *, epoch: SupportsIndex = 0, index: SupportsIndex = 0, view: SupportsIndex = 0) -> StyleParams:
         """
-        Draws for n images; image i has the random stream (seed, epoch, index + i, view).
+        Draw parameters for n images; image i has the random stream (seed, epoch, index + i, view).
         """
     def vectors(self, /, params: StyleParams, z_content: "numpy.typing.ArrayLike | None" = None) -> "numpy.typing.NDArray[numpy.float32]":
         """
-        The style vector z_s of each image, (n, dim) float32.
+        Return the style vector z_s of each image, (n, dim) float32.
 
         Args:
-            params: what was drawn.
-            z_content: (n, dim), F of the batch's images: needed where styles come from the batch.
+            params: the draws.
+            z_content: (n, dim), F of the batch's images; required if styles are taken from the batch.
         """
 
 @final
 class CudaDevice:
     """
-    A GPU, by its number, with the kernels that were loaded on it.
+    A GPU, by its ordinal, with the kernels loaded on it.
 
     Raises:
-        RuntimeError: no driver, no such GPU, or one older than compute capability 7.5.
+        RuntimeError: no driver, no such GPU, or a compute capability below 7.5.
     """
     def __new__(cls, /, ordinal: SupportsIndex) -> CudaDevice: ...
 
 @final
 class CudaPlan:
     """
-    The launches of a batch.
+    The kernel launches of a batch.
     """
     def __len__(self, /) -> int: ...
     def compile(self, /, arch: SupportsIndex) -> "dict[str, int]":
         """
-        The bytes of each kernel, compiled for an architecture, 90 for compute capability 9.0; needs no GPU.
+        Compile the kernels for an architecture (90 is compute capability 9.0) and return their sizes in bytes; needs no GPU.
         """
     def load(self, /, device: CudaDevice) -> str | None:
         """
-        Compiles and loads what `run` needs, which then does not have to.
+        Compile and load the kernels in advance, so that `run` does not have to.
 
-        Returns, raises: as `run`.
+        Returns and raises as `run`.
         """
     def run(self, /, device: CudaDevice, addresses: tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex], stream: SupportsIndex) -> str | None:
         """
-        Lines the launches up on a stream; it does not wait.
+        Enqueue the launches on a stream, without waiting for them.
 
         Args:
-            device: where everything lies.
+            device: the device that holds all buffers.
             addresses: of the weights, the workspace, the images, the output and the style vectors.
             stream: a `cudaStream_t`.
 
         Returns:
-            Why compiled kernels could not be kept in files, or None.
+            The reason why compiled kernels could not be kept in files, or None.
 
         Raises:
-            RuntimeError: no NVRTC, or the driver's word.
+            RuntimeError: no NVRTC, or the driver's error.
         """
     @property
     def workspace(self, /) -> int:
         """
-        Bytes of memory that it needs while it runs.
+        Size of the workspace in bytes.
         """
 
 @final
 class CudaStylizer:
     """
-    F and T as kernels for GPUs; `sassl.cuda` launches them.
+    F and T as CUDA kernels; `sassl.cuda` launches them.
 
     Args:
-        stylizer: whose model and precision: "fast" is float16 with float32 sums, "exact" float32.
+        stylizer: the model and its precision: "fast" is float16 with float32 sums, "exact" is float32.
     """
     def __new__(cls, /, stylizer: Stylizer) -> CudaStylizer: ...
     def encode(self, /, images: "tuple[str, int, int, tuple[int, int, int, int]]", count: SupportsIndex) -> CudaPlan:
         """
-        F of `count` images into (count, dim) float32.
+        Plan F of `count` images into (count, dim) float32.
         """
     def plan(self, /, images: "tuple[str, int, int, tuple[int, int, int, int]]", params: StyleParams, out: "tuple[str, int, int, tuple[int, int, int, int]]", styles: "int | None" = None) -> CudaPlan:
         """
-        Algorithm 1.
+        Plan Algorithm 1.
 
         Args:
-            images, out: dtype, height, width, and the strides of image, row, column and colour in numbers.
+            images, out: dtype, height, width, and the strides of image, row, column and channel in values.
             params: one draw for each image.
-            styles: vectors of a bank, or None for styles of the batch.
+            styles: number of vectors of the bank, or None for in-batch styles.
 
         Raises:
-            ValueError: a dtype, a size or a style that cannot be.
+            ValueError: an unsupported dtype, size or style.
         """
     def weights(self, /) -> "numpy.typing.NDArray[numpy.uint8]":
         """
-        What the kernels read, as bytes to lie on the device.
+        The weights as the kernels read them, as bytes to be copied to the device.
         """
 
 @final
 class Draws:
     """
-    What was drawn for all views of each image of a batch.
+    The draws for all views of each image of a batch.
 
     Args:
-        params: of each image a list with that of each view.
-        regions: of decoded images, where their pixels begin, and the part that these are: top, left, height, width; None of crops.
+        params: for each image, the draws of each view.
+        regions: for decoded images, the offset of their pixels and the region they cover: top, left, height, width; None for crops.
     """
     def __eq__(self, value: object, /) -> bool: ...
     def __getitem__(self, image: SupportsIndex, /) -> list[ViewParams]: ...
@@ -201,50 +201,50 @@ class Draws:
     @property
     def of_images(self, /) -> bool:
         """
-        Whether they are of decoded images, and not of crops.
+        True for decoded images, False for crops.
         """
 
 @final
 class Epoch:
     """
-    One pass over a loader's batches.
+    One pass over the batches of a loader.
     """
     def close(self, /) -> None:
         """
-        Tells its threads to end, each after the image it is at, and does not wait for them.
+        Ask the threads to stop, each after its current image, without waiting for them.
         """
     def next(self, /) -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str], Draws] | None":
         """
-        The next batch: its views, or the bytes that they are still to be made of; int64 indices and targets, names, and what was drawn
-        for what is still to be made. None at the end.
+        Return the next batch: its views, or the bytes from which they are still to be computed; int64 indices and targets, names, and the
+        draws of the remaining operations. None at the end.
 
         Raises:
-            ValueError, OSError: an image cannot be read; the next call gives the batch after it.
+            ValueError, OSError: an image cannot be read; the next call returns the following batch.
         """
     @property
     def taken(self, /) -> int:
         """
-        How many batches have been handed out, those that were errors too.
+        Number of batches returned so far, including those that raised an error.
         """
 
 @final
 class Gaussian:
     """
-    A low-rank Gaussian over a bank: `Bank.gaussian` makes one.
+    A low-rank Gaussian over the style vectors of a bank; see `Bank.gaussian`.
     """
     def __getnewargs__(self, /) -> tuple[Any, Any, str]: ...
     def __new__(cls, /, mean: "numpy.typing.ArrayLike", axes: "numpy.typing.ArrayLike", space: "str") -> Gaussian:
         """
         Args:
-            mean: (dim,) numbers.
-            axes: (rank, dim), each as long as its standard deviation.
-            space: the id of the predictor that made the bank.
+            mean: (dim,) floats.
+            axes: (rank, dim), each with its standard deviation as length.
+            space: id of the predictor that computed the bank.
         """
     def __repr__(self, /) -> str: ...
     @property
     def axes(self, /) -> Any:
         """
-        The axes, (rank, dim) float32, each as long as its standard deviation.
+        The principal axes, (rank, dim) float32, each with its standard deviation as length.
         """
     @property
     def dim(self, /) -> int:
@@ -259,73 +259,73 @@ class Gaussian:
     @property
     def rank(self, /) -> int:
         """
-        How many axes.
+        Number of axes.
         """
     def save(self, /, path: "str | os.PathLike[str]") -> "None":
         """
-        Writes it as a .safetensors file of float32: the whole file, or nothing.
+        Write the Gaussian atomically as a .safetensors file of float32.
         """
     @property
     def space(self, /) -> str:
         """
-        The id of the predictor that made the bank.
+        The id of the predictor that computed the bank.
         """
 
 @final
 class Loader:
     """
-    A source, an order and views.
+    A source of images, the order of its epochs, and the views of each image.
     """
     def __len__(self, /) -> int:
         """
-        Batches in an epoch.
+        Number of batches in an epoch.
         """
     def __new__(cls, /, source: Source, views: Views, *, batch_size: SupportsIndex, shuffle: bool, drop_last: bool, seed: SupportsIndex, rank: SupportsIndex, world_size: SupportsIndex, threads: SupportsIndex | None, prefetch: SupportsIndex, on_error: str, on_damage: str, min_decode_size: SupportsIndex | None, makes: str) -> Loader:
         """
         Args:
-            source: images.
-            views: what becomes of them.
+            source: the images.
+            views: the views of each image.
             on_error: "raise" or "report".
             on_damage: "use", "replace" or "raise".
-            makes: "views"; "crops", with what was drawn for the second half of the views; or "regions" of decoded images.
+            makes: "views"; "crops", with the draws for the second half of the views; or "regions" of decoded images.
 
         The others are those of `sassl.data.TwoViewLoader`.
         """
     @property
     def report(self, /) -> dict[str, tuple[str, int, bool]]:
         """
-        What could not be read, or was damaged: name to (reason, how often, whether it was used all the same).
+        Images that could not be read or were damaged: name to (reason, count, whether the image was used nevertheless).
         """
     def start(self, /, epoch: SupportsIndex, batch: SupportsIndex, pinned: bool) -> Epoch:
         """
-        The batches of an epoch, from one of them on, in new arrays; page-locked, if they are to be pinned.
+        Start an epoch at a given batch, with batches in new arrays, page-locked if `pinned`.
         """
 
 @final
 class Source:
     """
-    Images by number, each with a class. The classes of `sassl.data` make them.
+    Indexed images, each with a class; the classes of `sassl.data` wrap it.
     """
     def __len__(self, /) -> int: ...
     @property
     def classes(self, /) -> list[str]:
         """
-        Names of the classes, where they have names.
+        Names of the classes, if they have names.
         """
     @property
     def damaged(self, /) -> list[tuple[str, str]]:
         """
-        Shards of which only a part is here, and why.
+        Shards that are only partly readable, with the reason.
         """
     @property
     def exif(self, /) -> bool:
         """
-        Whether images that come as files are turned upright.
+        True if images in files are rotated upright as EXIF says.
         """
     @staticmethod
     def files(paths: "list[str | os.PathLike[str]]", targets: "list[int]", exif: bool = True) -> Source:
         """
-        Paths, with a class for each.
+        Create a source from paths, with a class for each.
         """
     @staticmethod
     def folder(root: "str | os.PathLike[str]", exif: bool = True) -> Source:
@@ -339,106 +339,106 @@ class Source:
     @property
     def has_classes(self, /) -> bool:
         """
-        Whether shards hold classes.
+        True if the shards hold classes.
         """
     @property
     def hidden(self, /) -> int:
         """
-        How many files and folders were left out because they are hidden.
+        Number of hidden files and folders that were ignored.
         """
     def identity(self, /) -> tuple[int, tuple[int, int] | None]:
         """
-        What tells images from others: FNV-1a over their names, from the folder on that holds all of them; and over their bytes'
-        counts, with the sum of these, or None where they are not known.
+        A fingerprint of the images: FNV-1a over their names relative to their common folder; and over their sizes in
+        bytes, with the sum of these, or None if they are not known.
         """
     def name(self, /, index: SupportsIndex) -> "str":
         """
-        What an image is called.
+        Return the name of an image.
         """
     @property
     def others(self, /) -> int:
         """
-        How many files are no images by their name, or in a shard belong to none.
+        Number of files that are not images by their name, or in a shard belong to no image.
         """
     @staticmethod
     def pickles(layout: str, paths: "list[str | os.PathLike[str]]") -> Source:
         """
-        Files of CIFAR's Python version: "cifar10" or "cifar100".
+        Create a source from files of CIFAR's Python version, "cifar10" or "cifar100".
         """
     @staticmethod
     def python(get: "typing.Callable[[int], tuple[typing.Any, int]]", len: SupportsIndex, name: str, exif: bool = True, names: "list[str] | None" = None) -> Source:
         """
-        An object of Python: `get(index)` gives (image, class), the image as bytes, a path, or an array (H, W, 3) of uint8. Images
-        are called by `names`, or `name[index]` where there are none.
+        Create a source from a Python callable: `get(index)` returns (image, class), the image as bytes, a path, or an array (H, W, 3) of
+        uint8. The images are named by `names`, or `name[index]` without them.
         """
     @staticmethod
     def records(layout: str, paths: "list[str | os.PathLike[str]]", targets: SupportsGetItem[int, SupportsIndex] | None = None) -> Source:
         """
-        Files of records: "cifar10", "cifar100" or "stl10"; targets for records that hold none.
+        Create a source from binary records, "cifar10", "cifar100" or "stl10"; `targets` for records without classes.
         """
     @staticmethod
     def shards(paths: "list[str | os.PathLike[str]]", keep_going: bool = False, exif: bool = True) -> Source:
         """
-        WebDataset's tar files; with keep_going, of unreadable ones what stands before the fault.
+        Create a source from WebDataset tar files; with keep_going, unreadable shards contribute the images before the fault.
         """
 
 @final
 class Step:
     """
-    One operation of a view, under its name.
+    A named operation of a view.
     """
     @staticmethod
     def crop(name: str, scale: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], ratio: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], interpolation: "typing.Any") -> Step:
         """
-        A random part of the image, in the size of the view: torchvision's `RandomResizedCrop`.
+        A random crop resized to the view, as torchvision's `RandomResizedCrop`.
 
         Raises:
-            ValueError: a reversed range, another interpolation.
+            ValueError: a reversed range, an unknown interpolation.
         """
     @staticmethod
     def function(name: str, p: "float | list[tuple[float, float]]", function: "typing.Any", seeded: bool) -> Step:
         """
-        A function of Python, from (H, W, 3) uint8 to the same, and of a seed if it is `seeded`.
+        A Python function from (H, W, 3) uint8 to the same, with a seed as second argument if `seeded`.
 
         Raises:
-            ValueError: a probability that cannot be.
+            ValueError: an invalid probability.
         """
     @property
     def interpolation(self, /) -> str | None:
         """
-        Of a crop: "bilinear" or "bicubic"; None of others.
+        The interpolation of a crop, "bilinear" or "bicubic"; None for other operations.
         """
     @staticmethod
     def operation(kind: str, name: str, p: "float | list[tuple[float, float]]", settings: str) -> Step:
         """
-        One of `operations()`.
+        One of the `operations()`, by its kind.
 
         Args:
-            p: a probability, or pairs (epoch, probability) with rising epochs, between which it is interpolated.
+            p: a probability, or pairs (epoch, probability) with increasing epochs, interpolated in between.
             settings: a JSON object.
 
         Raises:
-            ValueError: there is none of this kind, or its settings cannot be.
+            ValueError: an unknown kind, or invalid settings.
         """
     @staticmethod
     def style(name: str, block: Block, p: "float | list[tuple[float, float]]") -> Step:
         """
-        Algorithm 1, with a probability in the place of its own.
+        Algorithm 1, with a probability instead of the block's own.
 
         Args:
-            p: a probability, or pairs (epoch, probability) with rising epochs, between which it is interpolated.
+            p: a probability, or pairs (epoch, probability) with increasing epochs, interpolated in between.
 
         Raises:
-            ValueError: a probability that cannot be.
+            ValueError: an invalid probability.
         """
 
 @final
 class StyleParams:
     """
-    What was drawn for a batch of n images: a plain value, to look at, keep and replay.
+    The draws for a batch of n images: a plain value to inspect, store and replay.
 
     Args:
-        apply: (n,) bool, whether each image is stylized.
+        apply: (n,) bool, True for images that are stylized.
         alpha: (n,) float32 in [0, 1], feature blending.
         beta: (n,) float32 in [0, 1], pixel interpolation.
         style: (n,) integers, indices into the bank or the batch; or (n, dim) float32, vectors.
@@ -457,7 +457,7 @@ class StyleParams:
     @property
     def apply(self, /) -> Any:
         """
-        Whether each image is stylized, (n,) bool.
+        True for images that are stylized, (n,) bool.
         """
     @property
     def beta(self, /) -> Any:
@@ -477,18 +477,18 @@ class Stylizer:
 
     Args:
         model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` makes one).
-        threads: how many images are computed at a time; None: the environment variable SASSL_THREADS, else one in a
-            DataLoader worker, else all cores. The result does not depend on it.
-        precision: "exact": convolutions in float32; "fast": in whole numbers of 8 and 16 bits where the CPU has AVX2 or AVX-512
+        threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a
+            DataLoader worker, else all cores. Results do not depend on it.
+        precision: "exact": convolutions in float32; "fast": in integers of 8 and 16 bits if the CPU has AVX2 or AVX-512
             VNNI. With alpha = beta = 0.3, views of `lite` on photographs then differ by 61 dB PSNR on average and 52 dB at worst.
-            None: "fast", but "exact" where F is InceptionV3 or VGG-19, whose trained weights were not measured.
-        space: refuse a model whose style space has another id.
+            None: "fast", but "exact" if F is InceptionV3 or VGG-19, whose trained weights were not measured.
+        space: required id of the style space.
 
     Raises:
-        ValueError: no such model or precision, or a file that is no model.
+        ValueError: an unknown model or precision, a file that is not a model, or a model of another style space.
         OSError: the file cannot be read.
 
-    A stylizer is immutable: it may be shared by threads, survives fork, and pickles as its name or path.
+    A stylizer is immutable: threads may share it, it survives fork, and it pickles as its name or path.
     """
     def __getnewargs_ex__(self, /) -> "tuple[tuple[str], dict[str, typing.Any]]": ...
     def __new__(cls, /, model: "str | os.PathLike[str]" = ..., *, threads: "int | None" = None, precision: "str | None" = None, space: "str | None" = None) -> Stylizer: ...
@@ -500,14 +500,14 @@ class Stylizer:
         """
     def encode(self, /, images: "numpy.typing.NDArray[typing.Any]") -> "numpy.typing.NDArray[numpy.float32]":
         """
-        F: the style vector of each image.
+        Compute F: the style vector of each image.
 
         Args:
-            images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. They are resized to F's own size.
-                Or one image, (H, W, 3).
+            images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. They are resized to F's input size.
+                A single image (H, W, 3) is accepted too.
 
         Returns:
-            (N, dim) float32; (dim,) of one image.
+            (N, dim) float32; (dim,) for a single image.
         """
     @property
     def licence(self, /) -> str:
@@ -522,12 +522,12 @@ class Stylizer:
     @property
     def precision(self, /) -> str:
         """
-        As given, or the model's usual one.
+        The precision, as given or the model's default.
         """
     @property
     def provenance(self, /) -> str:
         """
-        Where the weights come from.
+        The origin of the weights.
         """
     @property
     def source(self, /) -> str:
@@ -537,20 +537,20 @@ class Stylizer:
     @property
     def space(self, /) -> str:
         """
-        The id of the style space: vectors fit only a model of the same id.
+        The id of the style space: a model accepts only vectors of its own space.
         """
     def stylize(self, /, images: "numpy.typing.NDArray[typing.Any]", z_style: "numpy.typing.ArrayLike", alpha: "numpy.typing.ArrayLike | None" = None, beta: "numpy.typing.ArrayLike | None" = None) -> "numpy.typing.NDArray[typing.Any]":
         """
-        Algorithm 1 of the paper: (1 - beta) i_c + beta T(i_c, (1 - alpha) F(i_c) + alpha z_style).
+        Apply Algorithm 1 of the paper: (1 - beta) i_c + beta T(i_c, (1 - alpha) F(i_c) + alpha z_style).
 
         Args:
-            images: the content i_c, (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. Or one image, (H, W, 3).
-            z_style: (N, dim), or (dim,) for all images alike.
-            alpha: feature blending in [0, 1], one number or (N,); None: 0.2, the middle of the paper's range.
-            beta: pixel interpolation in [0, 1], one number or (N,); None: 0.2.
+            images: the content i_c, (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. Or one image (H, W, 3).
+            z_style: (N, dim), or (dim,) for all images.
+            alpha: feature blending in [0, 1], a scalar or (N,); None: 0.2, the middle of the paper's range.
+            beta: pixel interpolation in [0, 1], a scalar or (N,); None: 0.2.
 
         Returns:
-            Shape and dtype of the images; uint8 rounds halves up.
+            An array of the shape and dtype of the images; uint8 rounds halves up.
         """
     @property
     def threads(self, /) -> int | None:
@@ -559,14 +559,14 @@ class Stylizer:
         """
     def transfer(self, /, images: "numpy.typing.NDArray[typing.Any]", z: "numpy.typing.ArrayLike") -> "numpy.typing.NDArray[numpy.float32]":
         """
-        T: images in the style z, before any interpolation.
+        Compute T: images in the style z, before any interpolation.
 
         Args:
-            images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. Or one image, (H, W, 3).
-            z: (N, dim), or (dim,) for all images alike.
+            images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. Or one image (H, W, 3).
+            z: (N, dim), or (dim,) for all images.
 
         Returns:
-            Shape of the images; float32 in [0, 1].
+            An array of the shape of the images, float32 in [0, 1].
         """
 
 @final
@@ -613,7 +613,7 @@ class Trainer:
         Goes on from such a file; gives its metadata.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
             ValueError: no checkpoint, a damaged one, or one of another run; nothing is changed then.
         """
     def load_backbone(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
@@ -666,8 +666,8 @@ class Trainer:
 @final
 class ViewParams:
     """
-    What was drawn for one view: a plain value, to look at and to replay. A mapping from the names of its operations to a dict
-    of numbers, to a `StyleParams` of one image, or to None for one that was left out.
+    The draws for one view: a plain value to inspect and replay. A mapping from the names of its operations to a dict
+    of values, to a `StyleParams` of one image, or to None for an operation that was not applied.
     """
     def __contains__(self, name: str, /) -> bool: ...
     def __eq__(self, value: object, /) -> bool: ...
@@ -679,16 +679,16 @@ class ViewParams:
     def __new__(cls, /, drawn: "dict[str, dict[str, float] | StyleParams | None]") -> ViewParams:
         """
         Args:
-            drawn: by name, in the order of the operations; what is not there is left out. A crop is
-                {"top": ..., "left": ..., "height": ..., "width": ...} in pixels; of a colour jitter the order counts.
+            drawn: by name, in the order of the operations; missing ones are not applied. A crop is
+                {"top": ..., "left": ..., "height": ..., "width": ...} in pixels; for a colour jitter the order matters.
 
         Raises:
-            TypeError, ValueError: a value of another type, a style of several images.
+            TypeError, ValueError: a value of the wrong type, a style of several images.
         """
     def __repr__(self, /) -> str: ...
     def keys(self, /) -> list[str]:
         """
-        The names, in the order of the operations.
+        Return the names in the order of the operations.
         """
 
 @final
@@ -697,159 +697,159 @@ class Views:
     The views of an image.
 
     Args:
-        views: of each view its steps, its (height, width), and mean and standard deviation of each colour, in [0, 1], or None: 0 and 1.
+        views: for each view its steps, its (height, width), and the mean and standard deviation of each channel in [0, 1], or None: 0 and 1.
         dtype: "uint8", "float16" or "float32".
         channels_last: (H, W, 3) instead of (3, H, W).
 
     Raises:
-        ValueError: a list that cannot be a view; views too small for a step; another name; bytes that are to be normalized.
+        ValueError: an invalid list of steps; views too small for a step; an unknown name; uint8 views with normalization.
     """
     def __new__(cls, /, views: "list[tuple[list[Step], tuple[int, int], tuple[tuple[float, float, float], tuple[float, float, float]] | None]]", *, dtype: str, channels_last: bool) -> Views: ...
     def apply(self, /, image: "numpy.typing.NDArray[numpy.uint8]", params: SupportsGetItem[int, ViewParams]) -> "list[numpy.typing.NDArray[typing.Any]]":
         """
-        All views, a pure function of image and parameters.
+        Compute all views, a pure function of image and parameters.
 
         Args:
             image: (H, W, 3) uint8.
-            params: of each view.
+            params: the draws of each view.
 
         Raises:
-            ValueError: parameters of other views; a crop beyond the image; an image too small for style.
+            ValueError: parameters of other views; a crop outside the image; an image too small for style.
         """
     def check_halves(self, /, world_size: SupportsIndex, images: bool) -> None:
         """
-        Whether a loader may leave something of them to be made, of batches that so many ranks share; `images`: all but decoding.
+        Return whether a loader may leave part of the work, on batches shared by this many ranks; `images`: all but decoding.
 
         Raises:
-            ValueError: a style that cannot be made then.
+            ValueError: a style that is not possible then.
         """
     def finish(self, /, pixels: "numpy.typing.NDArray[numpy.uint8]", draws: Draws, threads: SupportsIndex | None = None) -> "list[numpy.typing.NDArray[typing.Any]]":
         """
-        What a `Loader` of crops or regions has left to be made of all views of a batch: these, with the images as first axis.
+        Compute the views of a batch from the crops or regions of a `Loader`, with the images as the first axis.
 
         Args:
-            pixels: what the loader gave, uint8.
-            draws: what it gave with them.
+            pixels: the loader's pixels, uint8.
+            draws: the loader's draws.
             threads: how many; None: the environment variable SASSL_THREADS, else all cores.
 
         Raises:
-            ValueError: pixels of another number of images, draws of other views.
+            ValueError: pixels of a different number of images, draws of other views.
         """
     @property
     def needs_batch(self, /) -> bool:
         """
-        Whether a view's style is another image of its batch.
+        True if the style of a view is another image of the batch.
         """
     def sample(self, /, seed: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0, index: SupportsIndex = 0) -> list[ViewParams]:
         """
-        Draws all views of an image: view v from the random streams (seed, epoch, index, v), one for each operation's name.
+        Draw all views of an image: view v from the random streams (seed, epoch, index, v), one for each operation's name.
 
         Raises:
             ValueError: an image without pixels.
         """
     def sample_batch(self, /, seed: SupportsIndex, n: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0) -> list[list[ViewParams]]:
         """
-        Draws all views of each image of a batch: image i as `sample` does with the index i, its style among the batch's.
+        Draw all views of each image of a batch: image i as `sample` does with index i, its style among the batch's.
 
         Raises:
             ValueError: images without pixels.
         """
     def sample_every(self, /, height: SupportsIndex, width: SupportsIndex) -> list[ViewParams]:
         """
-        Draws all views of an image of this size with no operation left out.
+        Draw all views of an image of this size with every operation applied.
         """
     @property
     def shapes(self, /) -> list[tuple[int, int, int]]:
         """
-        Of each view: (3, H, W) or (H, W, 3).
+        The shape of each view: (3, H, W) or (H, W, 3).
         """
 
 def adjust_brightness(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Away from black: 0 gives black, 1 the image itself; Pillow's `ImageEnhance.Brightness` to the bit.
+    Scale brightness: 0 gives black, 1 the image itself; bit-identical to Pillow's `ImageEnhance.Brightness`.
     """
 
 def adjust_contrast(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Away from the mean luma; Pillow's `ImageEnhance.Contrast` to the bit.
+    Scale contrast around the mean luma; bit-identical to Pillow's `ImageEnhance.Contrast`.
     """
 
 def adjust_hue(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Turns the hue by a part of the circle, from -0.5 to 0.5; torchvision's `adjust_hue` on a PIL image to the bit.
+    Shift the hue by a fraction of the circle in [-0.5, 0.5]; bit-identical to torchvision's `adjust_hue` on a PIL image.
 
     Raises:
-        ValueError: beyond half a circle.
+        ValueError: a shift outside [-0.5, 0.5].
     """
 
 def adjust_saturation(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Away from each pixel's luma; Pillow's `ImageEnhance.Color` to the bit.
+    Scale saturation around each pixel's luma; bit-identical to Pillow's `ImageEnhance.Color`.
     """
 
 def backbone_info(json: str) -> str:
     """
-    What a backbone is, as JSON: "features", "stem_stride", "least_side", and "settings", all of its own.
+    Describe a backbone as JSON: "features", "stem_stride", "least_side", and "settings", all of its own.
 
     Args:
         json: its name and those of its own settings that differ from torchvision's, `{"name": "resnet18", "small_stem": true}`.
 
     Raises:
-        ValueError: no such backbone, or a setting that it has not or that cannot be.
+        ValueError: an unknown backbone, or an unknown or invalid setting.
     """
 
 def backbone_names() -> list[str]:
     """
-    Names of the backbones.
+    Return the names of the backbones.
     """
 
 def checkpoint_metadata(path: "str | os.PathLike[str]") -> dict[str, str]:
     """
-    What a checkpoint tells of its run; its tensors are not looked at.
+    Return the metadata of a checkpoint; its tensors are not read.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: no checkpoint, or one whose words are damaged.
+        OSError: the file cannot be read.
+        ValueError: not a checkpoint, or one with damaged metadata.
     """
 
 def color_profile(file: "bytes") -> "bytes | None":
     """
-    The ICC profile in a file's bytes; None if there is none.
+    Return the ICC profile in the bytes of a file, or None.
     """
 
 def convert(paths: "list[str | os.PathLike[str]]", out: "str | os.PathLike[str]", name: "str", *, as_is: "bool" = False, any_pair: "bool" = False) -> "None":
     """
-    Converts a style network of others to one .safetensors file, written atomically.
+    Convert a third-party style network to one .safetensors file, written atomically.
 
-    Magenta's pairs are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js; AdaIN and styleaug from
-    PyTorch's .pth files, whose code is not run.
+    Magenta's pairs are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js files; AdaIN and styleaug from
+    PyTorch's .pth files, without executing their code.
 
     Args:
-        paths: files, folders or archives that hold F and T, together or apart.
+        paths: files, folders or archives that hold F and T, together or separately.
         out: the file to write.
-        name: the model's name, kept in the file.
-        as_is: InceptionV3 sees images in their own size, from 43 pixels on, not with a shorter side of 256.
-        any_pair: take F and T of pairs that do not belong together too.
+        name: the model's name, stored in the file.
+        as_is: InceptionV3 sees images in their own size, at least 43 pixels, instead of a shorter side of 256.
+        any_pair: accept F and T that were not trained together.
 
     Raises:
-        ValueError: a file that is not such a network, or a part of one alone.
+        ValueError: a file that is not such a network, or only one part of it.
         OSError: a file cannot be read or written.
     """
 
 def cosine_momentum(tau: SupportsFloat | SupportsIndex, total: SupportsIndex, k: SupportsIndex) -> float:
     """
-    BYOL's tau at step `k` of `total`: from `tau` to 1 by a cosine.
+    Return BYOL's tau at step `k` of `total`, from `tau` to 1 along a cosine.
 
     Raises:
-        ValueError: tau outside [0, 1], no step.
+        ValueError: tau outside [0, 1], or no steps.
     """
 
 def cosine_rate(lr: SupportsFloat | SupportsIndex, warmup: SupportsIndex, total: SupportsIndex, k: SupportsIndex) -> float:
     """
-    The learning rate of step (or epoch) `k` of `total`, from 0: linear warm-up, then cosine to 0 (SimCLR, BYOL; MoCo by epoch).
+    Return the learning rate of step (or epoch) `k` of `total`, from 0: linear warm-up, then cosine to 0 (SimCLR, BYOL; MoCo by epoch).
 
     Raises:
-        ValueError: a rate below 0, a warm-up that leaves nothing.
+        ValueError: a negative rate, or a warm-up as long as the schedule.
     """
 
 def cuda_finish(views: Views, draws: Draws, out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None, pixels: SupportsIndex | None = None) -> CudaPlan:
@@ -869,54 +869,54 @@ def cuda_finish(views: Views, draws: Draws, out: "list[tuple[int, tuple[str, int
 
 def cuda_info() -> "dict[str, typing.Any]":
     """
-    The driver's version, NVRTC's, the GPUs with their compute capabilities, the folder of compiled kernels; in the place of each
-    that is not there, why.
+    Return the versions of the driver and of NVRTC, the GPUs with their compute capabilities, and the folder of compiled kernels; for
+    each that is missing, the reason.
     """
 
 def cuda_views(views: Views, images: "tuple[str, int, int, tuple[int, int, int, int]]", params: SupportsGetItem[int, SupportsGetItem[int, ViewParams]], out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None) -> CudaPlan:
     """
-    The views of a batch of uint8 images.
+    Plan the views of a batch of uint8 images.
 
     Args:
         views: their recipe.
-        images: dtype, height, width, and the strides of image, row, column and colour in numbers.
-        params: of each image's views.
-        out: of each view, in bytes from the first on, where it begins, and its layout as of `images`.
-        stylizer: of the recipe's style, if it has one.
-        styles: vectors of its bank, or None for styles of the batch.
+        images: dtype, height, width, and the strides of image, row, column and channel in values.
+        params: the draws of each image's views.
+        out: for each view, its offset in bytes from the first, and its layout as in `images`.
+        stylizer: the stylizer of the recipe's style, if it has one.
+        styles: number of vectors of its bank, or None for in-batch styles.
 
     Raises:
-        ValueError: images or parameters that do not fit.
+        ValueError: images or parameters that do not match.
     """
 
 def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None, *, exif: "bool" = True) -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Decodes a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF file, whatever its name says: three colours of eight bits each.
+    Decode a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF file, recognized by its bytes, to RGB with eight bits per channel.
 
-    Gray becomes three equal colours, inks become colours as Pillow has it, transparency is dropped, not blended. Gray of sixteen bits
-    is rounded to eight, of colours the upper eight stay. Of an animation it is the first frame. An ICC profile changes nothing.
+    Gray becomes three equal channels, CMYK is converted as in Pillow, transparency is dropped, not blended. Gray of sixteen bits
+    is rounded to eight; of sixteen-bit colours the upper eight are kept. Of an animation, the first frame is decoded. ICC profiles are ignored.
 
     Args:
         file: a path, or the bytes of a file.
-        min_size: None, or a number of pixels: a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size whose sides are no
-            shorter, as PIL's `Image.draft` does it.
-        exif: whether the image is turned upright as EXIF or, where that has no orientation, XMP says: in JPEG, PNG (chunks and
-            texts, wherever they stand) and WebP (where its header tells of them). This is Pillow's `ImageOps.exif_transpose`, but that
-            EXIF which cannot be read turns nothing, where Pillow raises an error. False gives the image as it is stored, as
-            torchvision's `ImageFolder` does. TIFF is turned either way, because Pillow turns it while it is read.
+        min_size: None, or a side in pixels: a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size with no side
+            shorter than this, as PIL's `Image.draft` does.
+        exif: True rotates the image upright as EXIF or, without an orientation there, XMP says: in JPEG, PNG (chunks and
+            texts, wherever they are) and WebP (if its header announces them). This is Pillow's `ImageOps.exif_transpose`, except that
+            unreadable EXIF is ignored, where Pillow raises an error. False returns the image as stored, as
+            torchvision's `ImageFolder` does. TIFF is rotated in either case, because Pillow rotates it while reading.
 
     Returns:
         uint8, (H, W, 3).
 
     Raises:
-        ValueError: no such image, or one that cannot be decoded; a side above 65,535 pixels, more than 178,956,970 of them, or more
-            than its bytes can hold.
+        ValueError: an unsupported or undecodable image; a side above 65,535 pixels, more than 178,956,970 pixels, or more
+            than its bytes can encode.
         OSError: the file cannot be read.
     """
 
 def describe_state(config: str) -> dict[str, list[int]]:
     """
-    Names and shapes of that state.
+    Return the names and shapes of the initial state.
 
     Raises:
         ValueError: a setting that cannot be.
@@ -924,42 +924,42 @@ def describe_state(config: str) -> dict[str, list[int]]:
 
 def gaussian_blur(image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int | str | None", sigma: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Blurs with a Gaussian.
+    Blur with a Gaussian.
 
     Args:
         image: uint8, (H, W, 3).
-        kernel_size: its taps, an odd number, edges reflected, as torchvision has it; or "pillow" or None for Pillow's
-            `ImageFilter.GaussianBlur(sigma)` to the bit: three boxes in each direction, edges repeated.
-        sigma: its standard deviation in pixels, above 0.
+        kernel_size: number of taps, odd, with reflected edges, as in torchvision; or "pillow" or None for Pillow's
+            `ImageFilter.GaussianBlur(sigma)`, bit-identical: three boxes in each direction, edges repeated.
+        sigma: standard deviation in pixels, above 0.
 
     Raises:
-        ValueError: an even number of taps, more of them than the reflected image has, a sigma that is not above 0.
+        ValueError: an even number of taps, more taps than the reflected image allows, a sigma that is not positive.
     """
 
 def grayscale(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Three equal colours of the luma (ITU-R 601-2).
+    Convert to grayscale: three equal channels of the luma (ITU-R 601-2).
     """
 
 def hflip(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Left becomes right.
+    Flip horizontally.
     """
 
 def image_suffixes() -> list[str]:
     """
-    The suffixes of what is taken for an image in folders and in shards.
+    Return the suffixes of image files in folders and shards.
     """
 
 def info() -> "dict[str, typing.Any]":
     """
-    The version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the cores, the
-    threads of a call here, the embedded models.
+    Return the version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the cores, the
+    default number of threads, and the embedded models.
     """
 
 def initial_state(config: str) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
     """
-    What a native run of these settings begins with: networks, optimizers' entries (zeros), the method's own.
+    Return the initial state of a native run: networks, optimizer state (zeros), and the method's own tensors.
 
     Raises:
         ValueError: a setting that cannot be.
@@ -967,7 +967,7 @@ def initial_state(config: str) -> "dict[str, numpy.typing.NDArray[numpy.float32]
 
 def key_order(seed: SupportsIndex, step: SupportsIndex, view: SupportsIndex, n: SupportsIndex) -> "numpy.typing.NDArray[numpy.uint32]":
     """
-    In which order MoCo puts the keys of a view (0: left, 1: right) of a step, counted from 0, into the parts of a batch of n.
+    Return the order in which MoCo distributes the keys of a view (0: left, 1: right) of a step, from 0, over the parts of a batch of n.
     """
 
 def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, k: SupportsIndex = 200, temperature: SupportsFloat | SupportsIndex = 0.1, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
@@ -1024,7 +1024,7 @@ def load_checkpoint(path: "str | os.PathLike[str]") -> "tuple[dict[str, numpy.ty
     The state and the metadata of a checkpoint.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
         ValueError: no checkpoint, one of another version, or a damaged one.
     """
 
@@ -1033,7 +1033,7 @@ def load_styles(path: "str | os.PathLike[str]") -> "Bank | Gaussian":
     A file of styles, that of a bank or of a Gaussian.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
         ValueError: it is neither.
     """
 

@@ -9,15 +9,15 @@ use pyo3::prelude::*;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Style vectors of one space, in memory. `sassl.StyleBank` is its face.
+/// Style vectors of one space, in memory. `sassl.StyleBank` is the public class.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Bank(pub(super) Arc<style::Bank>);
 
 #[pymethods]
 impl Bank {
     /// Args:
-    ///     vectors: (n, dim) numbers.
-    ///     space: the id of the predictor that made them.
+    ///     vectors: (n, dim) floats.
+    ///     space: id of the predictor that computed them.
     ///     names: one for each vector, or None.
     #[new]
     #[pyo3(signature = (vectors: "numpy.typing.ArrayLike", space: "str", names: "list[str] | None" = None))]
@@ -29,27 +29,27 @@ impl Bank {
         Ok(Self(Arc::new(style::Bank::new(vectors.slice()?.to_vec(), dim, space, names)?)))
     }
 
-    /// The bank inside the package, of the space of `lite`.
+    /// Return the bank inside the package, in the style space of `lite`.
     #[staticmethod]
     fn default(py: Python<'_>) -> PyResult<Self> {
         Ok(Self(Arc::new(run(py, style::Bank::embedded)?)))
     }
 
-    /// A bank file, read whole: what becomes of the file later does not matter.
+    /// Read a bank file into memory: later changes to the file have no effect.
     #[staticmethod]
     #[pyo3(signature = (path: "str | os.PathLike[str]"))]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         Ok(Self(Arc::new(run_on(py, path.display(), || style::Bank::load(&path))?)))
     }
 
-    /// Writes the bank as a .safetensors file of float16, or of float32 where it is to be `exact`, atomically.
+    /// Write the bank atomically as a .safetensors file of float16, or of float32 if `exact`.
     #[pyo3(signature = (path: "str | os.PathLike[str]", exact = false) -> "None")]
     fn save(&self, py: Python<'_>, path: PathBuf, exact: bool) -> PyResult<()> {
         let dtype = if exact { Dtype::F32 } else { Dtype::F16 };
         run_on(py, path.display(), || self.0.save(&path, dtype))
     }
 
-    /// All vectors, (n, dim) float32; a copy.
+    /// A copy of all vectors, (n, dim) float32.
     #[getter]
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         into_array(py, self.0.vectors(), &[self.0.len(), self.0.dim()])
@@ -61,19 +61,19 @@ impl Bank {
         self.0.dim()
     }
 
-    /// The id of the predictor that made the vectors.
+    /// The id of the predictor that computed the vectors.
     #[getter]
     fn space(&self) -> &str {
         self.0.space()
     }
 
-    /// What each vector was made from, or None.
+    /// The image that each vector was computed from, or None.
     #[getter]
     fn names(&self) -> Option<Vec<String>> {
         self.0.names().map(<[String]>::to_vec)
     }
 
-    /// A Gaussian along the bank's main axes.
+    /// Fit a Gaussian along the bank's principal axes.
     #[pyo3(signature = (rank = 20))]
     fn gaussian(&self, py: Python<'_>, rank: usize) -> PyResult<Gaussian> {
         Ok(Gaussian(Arc::new(run_on(py, "gaussian", || self.0.gaussian(rank))?)))
@@ -88,16 +88,16 @@ impl Bank {
     }
 }
 
-/// A low-rank Gaussian over a bank: `Bank.gaussian` makes one.
+/// A low-rank Gaussian over the style vectors of a bank; see `Bank.gaussian`.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Gaussian(pub(super) Arc<style::Gaussian>);
 
 #[pymethods]
 impl Gaussian {
     /// Args:
-    ///     mean: (dim,) numbers.
-    ///     axes: (rank, dim), each as long as its standard deviation.
-    ///     space: the id of the predictor that made the bank.
+    ///     mean: (dim,) floats.
+    ///     axes: (rank, dim), each with its standard deviation as length.
+    ///     space: id of the predictor that computed the bank.
     #[new]
     #[pyo3(signature = (mean: "numpy.typing.ArrayLike", axes: "numpy.typing.ArrayLike", space: "str"))]
     fn new(mean: &Bound<'_, PyAny>, axes: &Bound<'_, PyAny>, space: &str) -> PyResult<Self> {
@@ -106,7 +106,7 @@ impl Gaussian {
         Ok(Self(Arc::new(style::Gaussian::from_parts(mean, axes, space)?)))
     }
 
-    /// How many axes.
+    /// Number of axes.
     #[getter]
     fn rank(&self) -> usize {
         self.0.rank()
@@ -118,7 +118,7 @@ impl Gaussian {
         self.0.dim()
     }
 
-    /// The id of the predictor that made the bank.
+    /// The id of the predictor that computed the bank.
     #[getter]
     fn space(&self) -> &str {
         self.0.space()
@@ -130,13 +130,13 @@ impl Gaussian {
         into_array(py, self.0.mean().to_vec(), &[self.0.dim()])
     }
 
-    /// The axes, (rank, dim) float32, each as long as its standard deviation.
+    /// The principal axes, (rank, dim) float32, each with its standard deviation as length.
     #[getter]
     fn axes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         into_array(py, self.0.axes().to_vec(), &[self.0.rank(), self.0.dim()])
     }
 
-    /// Writes it as a .safetensors file of float32: the whole file, or nothing.
+    /// Write the Gaussian atomically as a .safetensors file of float32.
     #[pyo3(signature = (path: "str | os.PathLike[str]") -> "None")]
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         run_on(py, path.display(), || self.0.save(&path))
@@ -154,7 +154,7 @@ impl Gaussian {
 /// A file of styles, that of a bank or of a Gaussian.
 ///
 /// Raises:
-///     OSError: it cannot be read.
+///     OSError: the file cannot be read.
 ///     ValueError: it is neither.
 #[pyfunction]
 #[pyo3(signature = (path: "str | os.PathLike[str]") -> "Bank | Gaussian")]

@@ -33,7 +33,7 @@ pub(super) fn save_checkpoint(
 /// The state and the metadata of a checkpoint.
 ///
 /// Raises:
-///     OSError: it cannot be read.
+///     OSError: the file cannot be read.
 ///     ValueError: no checkpoint, one of another version, or a damaged one.
 #[pyfunction]
 #[pyo3(signature = (path: "str | os.PathLike[str]") -> "tuple[dict[str, numpy.typing.NDArray[numpy.float32]], dict[str, str]]")]
@@ -42,7 +42,7 @@ pub(super) fn load_checkpoint(py: Python<'_>, path: PathBuf) -> PyResult<(Bound<
     Ok((into_dict(py, state)?, metadata))
 }
 
-/// What a native run of these settings begins with: networks, optimizers' entries (zeros), the method's own.
+/// Return the initial state of a native run: networks, optimizer state (zeros), and the method's own tensors.
 ///
 /// Raises:
 ///     ValueError: a setting that cannot be.
@@ -53,7 +53,7 @@ pub(super) fn initial_state<'py>(py: Python<'py>, config: &str) -> PyResult<Boun
     into_dict(py, run_on(py, "config", || Trainer::new(config, 1)?.state())?)
 }
 
-/// Names and shapes of that state.
+/// Return the names and shapes of the initial state.
 ///
 /// Raises:
 ///     ValueError: a setting that cannot be.
@@ -63,7 +63,7 @@ pub(super) fn describe_state(py: Python<'_>, config: &str) -> PyResult<BTreeMap<
     run_on(py, "config", || Ok(Trainer::new(config, 1)?.entries()))
 }
 
-/// In which order MoCo puts the keys of a view (0: left, 1: right) of a step, counted from 0, into the parts of a batch of n.
+/// Return the order in which MoCo distributes the keys of a view (0: left, 1: right) of a step, from 0, over the parts of a batch of n.
 #[pyfunction]
 #[pyo3(signature = (seed, step, view, n) -> "numpy.typing.NDArray[numpy.uint32]")]
 pub(super) fn key_order(py: Python<'_>, seed: u64, step: u64, view: u64, n: usize) -> Bound<'_, PyArray1<u32>> {
@@ -75,11 +75,11 @@ pub(super) fn read_config(json: &str) -> Result<Config> {
     serde_json::from_str(json).map_err(|error| Error::value("config", error, "give sassl.pretraining.Config"))
 }
 
-/// What a checkpoint tells of its run; its tensors are not looked at.
+/// Return the metadata of a checkpoint; its tensors are not read.
 ///
 /// Raises:
-///     OSError: it cannot be read.
-///     ValueError: no checkpoint, or one whose words are damaged.
+///     OSError: the file cannot be read.
+///     ValueError: not a checkpoint, or one with damaged metadata.
 #[pyfunction]
 #[pyo3(signature = (path: "str | os.PathLike[str]"))]
 pub(super) fn checkpoint_metadata(py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {

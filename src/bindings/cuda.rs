@@ -15,21 +15,21 @@ use pyo3::types::PyDict;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// F and T as kernels for GPUs; `sassl.cuda` launches them.
+/// F and T as CUDA kernels; `sassl.cuda` launches them.
 ///
 /// Args:
-///     stylizer: whose model and precision: "fast" is float16 with float32 sums, "exact" float32.
+///     stylizer: the model and its precision: "fast" is float16 with float32 sums, "exact" is float32.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct CudaStylizer(DeviceStylizer);
 
-/// The launches of a batch.
+/// The kernel launches of a batch.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct CudaPlan(Plan);
 
-/// A GPU, by its number, with the kernels that were loaded on it.
+/// A GPU, by its ordinal, with the kernels loaded on it.
 ///
 /// Raises:
-///     RuntimeError: no driver, no such GPU, or one older than compute capability 7.5.
+///     RuntimeError: no driver, no such GPU, or a compute capability below 7.5.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct CudaDevice(device::Device);
 
@@ -55,21 +55,21 @@ impl CudaStylizer {
         super::run::run(py, || Ok(Self(DeviceStylizer::new(&stylizer.model()?, exact)?)))
     }
 
-    /// What the kernels read, as bytes to lie on the device.
+    /// The weights as the kernels read them, as bytes to be copied to the device.
     #[pyo3(signature = () -> "numpy.typing.NDArray[numpy.uint8]")]
     fn weights<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         PyArray1::from_slice(py, self.0.weights()).into_any()
     }
 
-    /// Algorithm 1.
+    /// Plan Algorithm 1.
     ///
     /// Args:
-    ///     images, out: dtype, height, width, and the strides of image, row, column and colour in numbers.
+    ///     images, out: dtype, height, width, and the strides of image, row, column and channel in values.
     ///     params: one draw for each image.
-    ///     styles: vectors of a bank, or None for styles of the batch.
+    ///     styles: number of vectors of the bank, or None for in-batch styles.
     ///
     /// Raises:
-    ///     ValueError: a dtype, a size or a style that cannot be.
+    ///     ValueError: an unsupported dtype, size or style.
     #[pyo3(signature = (
         images: "tuple[str, int, int, tuple[int, int, int, int]]", params,
         out: "tuple[str, int, int, tuple[int, int, int, int]]", styles: "int | None" = None,
@@ -81,7 +81,7 @@ impl CudaStylizer {
         Ok(CudaPlan(caught("images", plan)?))
     }
 
-    /// F of `count` images into (count, dim) float32.
+    /// Plan F of `count` images into (count, dim) float32.
     #[pyo3(signature = (images: "tuple[str, int, int, tuple[int, int, int, int]]", count))]
     fn encode(&self, images: Layout, count: usize) -> PyResult<CudaPlan> {
         let images = self::images(Space::Images, images)?;
@@ -89,18 +89,18 @@ impl CudaStylizer {
     }
 }
 
-/// The views of a batch of uint8 images.
+/// Plan the views of a batch of uint8 images.
 ///
 /// Args:
 ///     views: their recipe.
-///     images: dtype, height, width, and the strides of image, row, column and colour in numbers.
-///     params: of each image's views.
-///     out: of each view, in bytes from the first on, where it begins, and its layout as of `images`.
-///     stylizer: of the recipe's style, if it has one.
-///     styles: vectors of its bank, or None for styles of the batch.
+///     images: dtype, height, width, and the strides of image, row, column and channel in values.
+///     params: the draws of each image's views.
+///     out: for each view, its offset in bytes from the first, and its layout as in `images`.
+///     stylizer: the stylizer of the recipe's style, if it has one.
+///     styles: number of vectors of its bank, or None for in-batch styles.
 ///
 /// Raises:
-///     ValueError: images or parameters that do not fit.
+///     ValueError: images or parameters that do not match.
 #[pyfunction]
 #[pyo3(signature = (
     views, images: "tuple[str, int, int, tuple[int, int, int, int]]", params,
@@ -169,7 +169,7 @@ fn style_of(stylizer: Option<&CudaStylizer>, styles: Option<usize>) -> Option<(&
 
 #[pymethods]
 impl CudaPlan {
-    /// Bytes of memory that it needs while it runs.
+    /// Size of the workspace in bytes.
     #[getter]
     fn workspace(&self) -> usize {
         self.0.workspace()
@@ -179,7 +179,7 @@ impl CudaPlan {
         self.0.launches.len()
     }
 
-    /// The bytes of each kernel, compiled for an architecture, 90 for compute capability 9.0; needs no GPU.
+    /// Compile the kernels for an architecture (90 is compute capability 9.0) and return their sizes in bytes; needs no GPU.
     #[pyo3(signature = (arch) -> "dict[str, int]")]
     fn compile<'py>(&self, py: Python<'py>, arch: u32) -> PyResult<Bound<'py, PyDict>> {
         let kernels: HashSet<&Arc<Kernel>> = self.0.launches.iter().map(|launch| &launch.kernel).collect();
@@ -194,26 +194,26 @@ impl CudaPlan {
         Ok(found)
     }
 
-    /// Compiles and loads what `run` needs, which then does not have to.
+    /// Compile and load the kernels in advance, so that `run` does not have to.
     ///
-    /// Returns, raises: as `run`.
+    /// Returns and raises as `run`.
     fn load(&self, py: Python<'_>, device: &CudaDevice) -> PyResult<Option<String>> {
         let unkept = super::run::run(py, || device.0.load(&self.0.launches))?;
         Ok(unkept.map(|error| error.to_string()))
     }
 
-    /// Lines the launches up on a stream; it does not wait.
+    /// Enqueue the launches on a stream, without waiting for them.
     ///
     /// Args:
-    ///     device: where everything lies.
+    ///     device: the device that holds all buffers.
     ///     addresses: of the weights, the workspace, the images, the output and the style vectors.
     ///     stream: a `cudaStream_t`.
     ///
     /// Returns:
-    ///     Why compiled kernels could not be kept in files, or None.
+    ///     The reason why compiled kernels could not be kept in files, or None.
     ///
     /// Raises:
-    ///     RuntimeError: no NVRTC, or the driver's word.
+    ///     RuntimeError: no NVRTC, or the driver's error.
     fn run(
         &self,
         py: Python<'_>,
@@ -237,8 +237,8 @@ impl CudaDevice {
     }
 }
 
-/// The driver's version, NVRTC's, the GPUs with their compute capabilities, the folder of compiled kernels; in the place of each
-/// that is not there, why.
+/// Return the versions of the driver and of NVRTC, the GPUs with their compute capabilities, and the folder of compiled kernels; for
+/// each that is missing, the reason.
 #[pyfunction]
 #[pyo3(signature = () -> "dict[str, typing.Any]")]
 pub(super) fn cuda_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {

@@ -8,26 +8,26 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::path::{Path, PathBuf};
 
-/// Decodes a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF file, whatever its name says: three colours of eight bits each.
+/// Decode a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF file, recognized by its bytes, to RGB with eight bits per channel.
 ///
-/// Gray becomes three equal colours, inks become colours as Pillow has it, transparency is dropped, not blended. Gray of sixteen bits
-/// is rounded to eight, of colours the upper eight stay. Of an animation it is the first frame. An ICC profile changes nothing.
+/// Gray becomes three equal channels, CMYK is converted as in Pillow, transparency is dropped, not blended. Gray of sixteen bits
+/// is rounded to eight; of sixteen-bit colours the upper eight are kept. Of an animation, the first frame is decoded. ICC profiles are ignored.
 ///
 /// Args:
 ///     file: a path, or the bytes of a file.
-///     min_size: None, or a number of pixels: a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size whose sides are no
-///         shorter, as PIL's `Image.draft` does it.
-///     exif: whether the image is turned upright as EXIF or, where that has no orientation, XMP says: in JPEG, PNG (chunks and
-///         texts, wherever they stand) and WebP (where its header tells of them). This is Pillow's `ImageOps.exif_transpose`, but that
-///         EXIF which cannot be read turns nothing, where Pillow raises an error. False gives the image as it is stored, as
-///         torchvision's `ImageFolder` does. TIFF is turned either way, because Pillow turns it while it is read.
+///     min_size: None, or a side in pixels: a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size with no side
+///         shorter than this, as PIL's `Image.draft` does.
+///     exif: True rotates the image upright as EXIF or, without an orientation there, XMP says: in JPEG, PNG (chunks and
+///         texts, wherever they are) and WebP (if its header announces them). This is Pillow's `ImageOps.exif_transpose`, except that
+///         unreadable EXIF is ignored, where Pillow raises an error. False returns the image as stored, as
+///         torchvision's `ImageFolder` does. TIFF is rotated in either case, because Pillow rotates it while reading.
 ///
 /// Returns:
 ///     uint8, (H, W, 3).
 ///
 /// Raises:
-///     ValueError: no such image, or one that cannot be decoded; a side above 65,535 pixels, more than 178,956,970 of them, or more
-///         than its bytes can hold.
+///     ValueError: an unsupported or undecodable image; a side above 65,535 pixels, more than 178,956,970 pixels, or more
+///         than its bytes can encode.
 ///     OSError: the file cannot be read.
 #[pyfunction]
 #[pyo3(signature = (
@@ -58,14 +58,14 @@ pub(super) fn decode<'py>(
     into_array(py, bytes, &[height, width, 3])
 }
 
-/// The ICC profile in a file's bytes; None if there is none.
+/// Return the ICC profile in the bytes of a file, or None.
 #[pyfunction]
 #[pyo3(signature = (file: "bytes") -> "bytes | None")]
 pub(super) fn color_profile<'py>(py: Python<'py>, file: &[u8]) -> Option<Bound<'py, PyBytes>> {
     image::color_profile(file).map(|profile| PyBytes::new(py, &profile))
 }
 
-/// The suffixes of what is taken for an image in folders and in shards.
+/// Return the suffixes of image files in folders and shards.
 #[pyfunction]
 pub(super) fn image_suffixes() -> Vec<&'static str> {
     SUFFIXES.to_vec()

@@ -57,7 +57,7 @@ pub(super) fn resized_crop<'py>(
     into_array(py, made, &[size.0, size.1, 3])
 }
 
-/// Left becomes right.
+/// Flip horizontally.
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn hflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -91,7 +91,7 @@ pub(super) fn rotate<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, angle: f64
     try_changed(py, image, |_, planes| image::rotate(planes, angle, &mut Planes::default()))
 }
 
-/// Away from black: 0 gives black, 1 the image itself; Pillow's `ImageEnhance.Brightness` to the bit.
+/// Scale brightness: 0 gives black, 1 the image itself; bit-identical to Pillow's `ImageEnhance.Brightness`.
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn adjust_brightness<'py>(
@@ -103,7 +103,7 @@ pub(super) fn adjust_brightness<'py>(
     changed_bytes(py, image, |isa, bytes| image::brighten(isa, bytes, factor))
 }
 
-/// Away from the mean luma; Pillow's `ImageEnhance.Contrast` to the bit.
+/// Scale contrast around the mean luma; bit-identical to Pillow's `ImageEnhance.Contrast`.
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn adjust_contrast<'py>(
@@ -114,7 +114,7 @@ pub(super) fn adjust_contrast<'py>(
     adjusted(py, image, factor, Factor::Contrast)
 }
 
-/// Away from each pixel's luma; Pillow's `ImageEnhance.Color` to the bit.
+/// Scale saturation around each pixel's luma; bit-identical to Pillow's `ImageEnhance.Color`.
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn adjust_saturation<'py>(
@@ -125,10 +125,10 @@ pub(super) fn adjust_saturation<'py>(
     adjusted(py, image, factor, Factor::Saturation)
 }
 
-/// Turns the hue by a part of the circle, from -0.5 to 0.5; torchvision's `adjust_hue` on a PIL image to the bit.
+/// Shift the hue by a fraction of the circle in [-0.5, 0.5]; bit-identical to torchvision's `adjust_hue` on a PIL image.
 ///
 /// Raises:
-///     ValueError: beyond half a circle.
+///     ValueError: a shift outside [-0.5, 0.5].
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn adjust_hue<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, factor: f32) -> PyResult<Bound<'py, PyAny>> {
@@ -138,7 +138,7 @@ pub(super) fn adjust_hue<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, factor
     changed(py, image, |isa, planes| Factor::Hue(factor).apply(isa, planes, &mut vec![]))
 }
 
-/// Three equal colours of the luma (ITU-R 601-2).
+/// Convert to grayscale: three equal channels of the luma (ITU-R 601-2).
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn grayscale<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -164,16 +164,16 @@ pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshol
     })
 }
 
-/// Blurs with a Gaussian.
+/// Blur with a Gaussian.
 ///
 /// Args:
 ///     image: uint8, (H, W, 3).
-///     kernel_size: its taps, an odd number, edges reflected, as torchvision has it; or "pillow" or None for Pillow's
-///         `ImageFilter.GaussianBlur(sigma)` to the bit: three boxes in each direction, edges repeated.
-///     sigma: its standard deviation in pixels, above 0.
+///     kernel_size: number of taps, odd, with reflected edges, as in torchvision; or "pillow" or None for Pillow's
+///         `ImageFilter.GaussianBlur(sigma)`, bit-identical: three boxes in each direction, edges repeated.
+///     sigma: standard deviation in pixels, above 0.
 ///
 /// Raises:
-///     ValueError: an even number of taps, more of them than the reflected image has, a sigma that is not above 0.
+///     ValueError: an even number of taps, more taps than the reflected image allows, a sigma that is not positive.
 #[pyfunction]
 #[pyo3(signature = (
     image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int | str | None", sigma: "float",

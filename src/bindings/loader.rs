@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// A source, an order and views.
+/// A source of images, the order of its epochs, and the views of each image.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Loader {
     core: Arc<data::Loader>,
@@ -36,7 +36,7 @@ enum Room {
     Regions,
 }
 
-/// One pass over a loader's batches.
+/// One pass over the batches of a loader.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Epoch {
     running: Mutex<Option<Running>>,
@@ -59,11 +59,11 @@ const PATIENCE: Duration = Duration::from_millis(50);
 #[pymethods]
 impl Loader {
     /// Args:
-    ///     source: images.
-    ///     views: what becomes of them.
+    ///     source: the images.
+    ///     views: the views of each image.
     ///     on_error: "raise" or "report".
     ///     on_damage: "use", "replace" or "raise".
-    ///     makes: "views"; "crops", with what was drawn for the second half of the views; or "regions" of decoded images.
+    ///     makes: "views"; "crops", with the draws for the second half of the views; or "regions" of decoded images.
     ///
     /// The others are those of `sassl.data.TwoViewLoader`.
     #[new]
@@ -121,19 +121,19 @@ impl Loader {
         Ok(Self { core, threads: super::run::checked_threads(threads)?, prefetch, room })
     }
 
-    /// Batches in an epoch.
+    /// Number of batches in an epoch.
     fn __len__(&self) -> usize {
         self.core.sampler().batches()
     }
 
-    /// What could not be read, or was damaged: name to (reason, how often, whether it was used all the same).
+    /// Images that could not be read or were damaged: name to (reason, count, whether the image was used nevertheless).
     #[getter]
     fn report(&self) -> BTreeMap<OsString, (String, usize, bool)> {
         let faults = self.core.faults().into_iter();
         faults.map(|(name, fault)| (name, (fault.reason, fault.count, fault.used))).collect()
     }
 
-    /// The batches of an epoch, from one of them on, in new arrays; page-locked, if they are to be pinned.
+    /// Start an epoch at a given batch, with batches in new arrays, page-locked if `pinned`.
     fn start(&self, py: Python<'_>, epoch: u64, batch: usize, pinned: bool) -> PyResult<Epoch> {
         let threads = threads(py, self.threads)?;
         let core = self.core.start(epoch, batch, threads, self.prefetch)?;
@@ -154,11 +154,11 @@ type Made<'py> = (Vec<Bound<'py, PyAny>>, Bound<'py, PyAny>, Bound<'py, PyAny>, 
 
 #[pymethods]
 impl Epoch {
-    /// The next batch: its views, or the bytes that they are still to be made of; int64 indices and targets, names, and what was drawn
-    /// for what is still to be made. None at the end.
+    /// Return the next batch: its views, or the bytes from which they are still to be computed; int64 indices and targets, names, and the
+    /// draws of the remaining operations. None at the end.
     ///
     /// Raises:
-    ///     ValueError, OSError: an image cannot be read; the next call gives the batch after it.
+    ///     ValueError, OSError: an image cannot be read; the next call returns the following batch.
     #[pyo3(signature = () -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str], Draws] | None")]
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Made<'py>>> {
         if self.process != std::process::id() {
@@ -174,13 +174,13 @@ impl Epoch {
         made
     }
 
-    /// How many batches have been handed out, those that were errors too.
+    /// Number of batches returned so far, including those that raised an error.
     #[getter]
     fn taken(&self) -> usize {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// Tells its threads to end, each after the image it is at, and does not wait for them.
+    /// Ask the threads to stop, each after its current image, without waiting for them.
     fn close(&self, py: Python<'_>) {
         // In a forked process a thread that is not there may hold the lock.
         if self.process != std::process::id() {

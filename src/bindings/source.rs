@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Images by number, each with a class. The classes of `sassl.data` make them.
+/// Indexed images, each with a class; the classes of `sassl.data` wrap it.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Source {
     pub(super) core: Arc<dyn data::Source>,
@@ -51,14 +51,14 @@ impl Source {
         Ok(Self { exif, classes, hidden, others, ..Self::of(folder) })
     }
 
-    /// Paths, with a class for each.
+    /// Create a source from paths, with a class for each.
     #[staticmethod]
     #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", targets: "list[int]", exif = true))]
     fn files(py: Python<'_>, paths: Vec<PathBuf>, targets: Vec<i64>, exif: bool) -> PyResult<Self> {
         Ok(Self { exif, ..Self::of(run_on(py, "paths", || Files::new(paths, targets))?) })
     }
 
-    /// Files of records: "cifar10", "cifar100" or "stl10"; targets for records that hold none.
+    /// Create a source from binary records, "cifar10", "cifar100" or "stl10"; `targets` for records without classes.
     #[staticmethod]
     #[pyo3(signature = (layout, paths: "list[str | os.PathLike[str]]", targets = None))]
     fn records(py: Python<'_>, layout: &str, paths: Vec<PathBuf>, targets: Option<Vec<i64>>) -> PyResult<Self> {
@@ -66,7 +66,7 @@ impl Source {
         Ok(Self::of(run_on(py, "paths", || Records::new(layout, paths, targets))?))
     }
 
-    /// Files of CIFAR's Python version: "cifar10" or "cifar100".
+    /// Create a source from files of CIFAR's Python version, "cifar10" or "cifar100".
     #[staticmethod]
     #[pyo3(signature = (layout, paths: "list[str | os.PathLike[str]]"))]
     fn pickles(py: Python<'_>, layout: &str, paths: Vec<PathBuf>) -> PyResult<Self> {
@@ -74,7 +74,7 @@ impl Source {
         Ok(Self::of(run_on(py, "paths", || Cifar::new(layout, paths))?))
     }
 
-    /// WebDataset's tar files; with keep_going, of unreadable ones what stands before the fault.
+    /// Create a source from WebDataset tar files; with keep_going, unreadable shards contribute the images before the fault.
     #[staticmethod]
     #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", keep_going = false, exif = true))]
     fn shards(py: Python<'_>, paths: Vec<PathBuf>, keep_going: bool, exif: bool) -> PyResult<Self> {
@@ -83,8 +83,8 @@ impl Source {
         Ok(Self { exif, damaged, has_classes, hidden: set.hidden(), others: set.others(), ..Self::of(set) })
     }
 
-    /// An object of Python: `get(index)` gives (image, class), the image as bytes, a path, or an array (H, W, 3) of uint8. Images
-    /// are called by `names`, or `name[index]` where there are none.
+    /// Create a source from a Python callable: `get(index)` returns (image, class), the image as bytes, a path, or an array (H, W, 3) of
+    /// uint8. The images are named by `names`, or `name[index]` without them.
     #[staticmethod]
     #[pyo3(signature = (get: "typing.Callable[[int], tuple[typing.Any, int]]", len, name, exif = true, names: "list[str] | None" = None))]
     fn python(get: Py<PyAny>, len: usize, name: String, exif: bool, names: Option<Vec<OsString>>) -> Result<Self> {
@@ -94,49 +94,49 @@ impl Source {
         Ok(Self { exif, ..Self::of(Objects { get, len, name, names }) })
     }
 
-    /// Names of the classes, where they have names.
+    /// Names of the classes, if they have names.
     #[getter]
     fn classes(&self) -> Vec<OsString> {
         self.classes.clone()
     }
 
-    /// Whether shards hold classes.
+    /// True if the shards hold classes.
     #[getter]
     fn has_classes(&self) -> bool {
         self.has_classes
     }
 
-    /// Whether images that come as files are turned upright.
+    /// True if images in files are rotated upright as EXIF says.
     #[getter]
     fn exif(&self) -> bool {
         self.exif
     }
 
-    /// How many files and folders were left out because they are hidden.
+    /// Number of hidden files and folders that were ignored.
     #[getter]
     fn hidden(&self) -> usize {
         self.hidden
     }
 
-    /// How many files are no images by their name, or in a shard belong to none.
+    /// Number of files that are not images by their name, or in a shard belong to no image.
     #[getter]
     fn others(&self) -> usize {
         self.others
     }
 
-    /// Shards of which only a part is here, and why.
+    /// Shards that are only partly readable, with the reason.
     #[getter]
     fn damaged(&self) -> Vec<(OsString, String)> {
         self.damaged.iter().map(|(path, reason)| (path.as_os_str().to_owned(), reason.clone())).collect()
     }
 
-    /// What tells images from others: FNV-1a over their names, from the folder on that holds all of them; and over their bytes'
-    /// counts, with the sum of these, or None where they are not known.
+    /// A fingerprint of the images: FNV-1a over their names relative to their common folder; and over their sizes in
+    /// bytes, with the sum of these, or None if they are not known.
     fn identity(&self, py: Python<'_>) -> PyResult<(u64, Option<(u64, u64)>)> {
         run_on(py, "source", || Ok(identity(self.core.as_ref())))
     }
 
-    /// What an image is called.
+    /// Return the name of an image.
     #[pyo3(signature = (index) -> "str")]
     fn name(&self, index: i64) -> Result<OsString> {
         let index = self.check(index)?;

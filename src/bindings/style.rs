@@ -12,10 +12,10 @@ use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-/// What was drawn for a batch of n images: a plain value, to look at, keep and replay.
+/// The draws for a batch of n images: a plain value to inspect, store and replay.
 ///
 /// Args:
-///     apply: (n,) bool, whether each image is stylized.
+///     apply: (n,) bool, True for images that are stylized.
 ///     alpha: (n,) float32 in [0, 1], feature blending.
 ///     beta: (n,) float32 in [0, 1], pixel interpolation.
 ///     style: (n,) integers, indices into the bank or the batch; or (n, dim) float32, vectors.
@@ -71,7 +71,7 @@ impl StyleParams {
         Ok(Self(styles.into_iter().enumerate().map(one).collect()))
     }
 
-    /// Whether each image is stylized, (n,) bool.
+    /// True for images that are stylized, (n,) bool.
     #[getter]
     fn apply<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         into_array(py, self.0.iter().map(|params| params.apply).collect(), &[self.0.len()])
@@ -139,7 +139,7 @@ impl StyleParams {
     }
 }
 
-/// Algorithm 1 with its settings: what `sassl.transforms.SASSL` wraps.
+/// Algorithm 1 with its settings, which `sassl.transforms.SASSL` wraps.
 ///
 /// Args:
 ///     stylizer: F and T.
@@ -149,7 +149,7 @@ impl StyleParams {
 ///     beta: range of pixel interpolation.
 ///
 /// Raises:
-///     ValueError: a number outside [0, 1], a reversed range, styles of another space.
+///     ValueError: a value outside [0, 1], a reversed range, styles of another space.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Block {
     pub(super) stylizer: Py<Stylizer>,
@@ -197,18 +197,18 @@ impl Block {
         Ok(Self { stylizer, sassl })
     }
 
-    /// Draws for n images; image i has the random stream (seed, epoch, index + i, view).
+    /// Draw parameters for n images; image i has the random stream (seed, epoch, index + i, view).
     #[pyo3(signature = (seed, n, *, epoch = 0, index = 0, view = 0))]
     fn sample(&self, seed: u64, n: usize, epoch: u64, index: u64, view: u64) -> PyResult<StyleParams> {
         let draw = || self.sassl.sample(Key { seed, epoch, index, view }, n);
         caught("n", || Ok(StyleParams(memory::fallible(draw)?)))
     }
 
-    /// The style vector z_s of each image, (n, dim) float32.
+    /// Return the style vector z_s of each image, (n, dim) float32.
     ///
     /// Args:
-    ///     params: what was drawn.
-    ///     z_content: (n, dim), F of the batch's images: needed where styles come from the batch.
+    ///     params: the draws.
+    ///     z_content: (n, dim), F of the batch's images; required if styles are taken from the batch.
     #[pyo3(signature = (params, z_content: "numpy.typing.ArrayLike | None" = None) -> "numpy.typing.NDArray[numpy.float32]")]
     fn vectors<'py>(
         &self,
@@ -223,15 +223,15 @@ impl Block {
         into_array(py, z, &[params.0.len(), dim])
     }
 
-    /// Algorithm 1, a pure function of images and parameters.
+    /// Apply Algorithm 1, a pure function of images and parameters.
     ///
     /// Args:
-    ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up.
+    ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8.
     ///     params: one draw for each image.
     ///
     /// Returns:
-    ///     Shape and dtype of the images; those with apply = False are returned as they are, and the
-    ///     very array if all are.
+    ///     An array of the shape and dtype of the images; images with apply = False are unchanged, and the
+    ///     input array itself is returned if all are.
     #[pyo3(signature = (images: "numpy.typing.NDArray[typing.Any]", params) -> "numpy.typing.NDArray[typing.Any]")]
     fn apply<'py>(
         &self,

@@ -17,18 +17,18 @@ use std::sync::Arc;
 ///
 /// Args:
 ///     model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` makes one).
-///     threads: how many images are computed at a time; None: the environment variable SASSL_THREADS, else one in a
-///         DataLoader worker, else all cores. The result does not depend on it.
-///     precision: "exact": convolutions in float32; "fast": in whole numbers of 8 and 16 bits where the CPU has AVX2 or AVX-512
+///     threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a
+///         DataLoader worker, else all cores. Results do not depend on it.
+///     precision: "exact": convolutions in float32; "fast": in integers of 8 and 16 bits if the CPU has AVX2 or AVX-512
 ///         VNNI. With alpha = beta = 0.3, views of `lite` on photographs then differ by 61 dB PSNR on average and 52 dB at worst.
-///         None: "fast", but "exact" where F is InceptionV3 or VGG-19, whose trained weights were not measured.
-///     space: refuse a model whose style space has another id.
+///         None: "fast", but "exact" if F is InceptionV3 or VGG-19, whose trained weights were not measured.
+///     space: required id of the style space.
 ///
 /// Raises:
-///     ValueError: no such model or precision, or a file that is no model.
+///     ValueError: an unknown model or precision, a file that is not a model, or a model of another style space.
 ///     OSError: the file cannot be read.
 ///
-/// A stylizer is immutable: it may be shared by threads, survives fork, and pickles as its name or path.
+/// A stylizer is immutable: threads may share it, it survives fork, and it pickles as its name or path.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Stylizer {
     pub(super) core: Arc<style::Stylizer>,
@@ -65,7 +65,7 @@ impl Stylizer {
         Ok(Self { core: Arc::new(core), source: model.into_os_string(), threads, precision })
     }
 
-    /// As given, or the model's usual one.
+    /// The precision, as given or the model's default.
     #[getter]
     pub(super) fn precision(&self) -> &str {
         self.precision.name()
@@ -83,7 +83,7 @@ impl Stylizer {
         self.core.dim()
     }
 
-    /// The id of the style space: vectors fit only a model of the same id.
+    /// The id of the style space: a model accepts only vectors of its own space.
     #[getter]
     fn space(&self) -> &str {
         self.core.space()
@@ -95,20 +95,20 @@ impl Stylizer {
         self.core.licence()
     }
 
-    /// Where the weights come from.
+    /// The origin of the weights.
     #[getter]
     fn provenance(&self) -> &str {
         self.core.provenance()
     }
 
-    /// F: the style vector of each image.
+    /// Compute F: the style vector of each image.
     ///
     /// Args:
-    ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. They are resized to F's own size.
-    ///         Or one image, (H, W, 3).
+    ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. They are resized to F's input size.
+    ///         A single image (H, W, 3) is accepted too.
     ///
     /// Returns:
-    ///     (N, dim) float32; (dim,) of one image.
+    ///     (N, dim) float32; (dim,) for a single image.
     #[pyo3(signature = (images: "numpy.typing.NDArray[typing.Any]") -> "numpy.typing.NDArray[numpy.float32]")]
     fn encode<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let held = HeldImages::new(images)?;
@@ -118,14 +118,14 @@ impl Stylizer {
         into_array(py, z, if held.shape().len() == 3 { &shape[1..] } else { &shape })
     }
 
-    /// T: images in the style z, before any interpolation.
+    /// Compute T: images in the style z, before any interpolation.
     ///
     /// Args:
-    ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. Or one image, (H, W, 3).
-    ///     z: (N, dim), or (dim,) for all images alike.
+    ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. Or one image (H, W, 3).
+    ///     z: (N, dim), or (dim,) for all images.
     ///
     /// Returns:
-    ///     Shape of the images; float32 in [0, 1].
+    ///     An array of the shape of the images, float32 in [0, 1].
     #[pyo3(signature = (images: "numpy.typing.NDArray[typing.Any]", z: "numpy.typing.ArrayLike") -> "numpy.typing.NDArray[numpy.float32]")]
     fn transfer<'py>(
         &self,
@@ -142,16 +142,16 @@ impl Stylizer {
         into_array(py, out, held.shape())
     }
 
-    /// Algorithm 1 of the paper: (1 - beta) i_c + beta T(i_c, (1 - alpha) F(i_c) + alpha z_style).
+    /// Apply Algorithm 1 of the paper: (1 - beta) i_c + beta T(i_c, (1 - alpha) F(i_c) + alpha z_style).
     ///
     /// Args:
-    ///     images: the content i_c, (N, H, W, 3) uint8, or float32 in [0, 1]; H and W from 8 up. Or one image, (H, W, 3).
-    ///     z_style: (N, dim), or (dim,) for all images alike.
-    ///     alpha: feature blending in [0, 1], one number or (N,); None: 0.2, the middle of the paper's range.
-    ///     beta: pixel interpolation in [0, 1], one number or (N,); None: 0.2.
+    ///     images: the content i_c, (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. Or one image (H, W, 3).
+    ///     z_style: (N, dim), or (dim,) for all images.
+    ///     alpha: feature blending in [0, 1], a scalar or (N,); None: 0.2, the middle of the paper's range.
+    ///     beta: pixel interpolation in [0, 1], a scalar or (N,); None: 0.2.
     ///
     /// Returns:
-    ///     Shape and dtype of the images; uint8 rounds halves up.
+    ///     An array of the shape and dtype of the images; uint8 rounds halves up.
     #[pyo3(signature = (
         images: "numpy.typing.NDArray[typing.Any]",
         z_style: "numpy.typing.ArrayLike",

@@ -154,7 +154,7 @@ impl Trainer {
     /// Goes on from such a file; gives its metadata.
     ///
     /// Raises:
-    ///     OSError: it cannot be read.
+    ///     OSError: the file cannot be read.
     ///     ValueError: no checkpoint, a damaged one, or one of another run; nothing is changed then.
     #[pyo3(signature = (path: "str | os.PathLike[str]"))]
     fn load(&self, py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {
@@ -240,19 +240,19 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// Names of the backbones.
+/// Return the names of the backbones.
 #[pyfunction]
 pub(super) fn backbone_names() -> Vec<&'static str> {
     encoders::BACKBONES.iter().map(|row| row.name).collect()
 }
 
-/// What a backbone is, as JSON: "features", "stem_stride", "least_side", and "settings", all of its own.
+/// Describe a backbone as JSON: "features", "stem_stride", "least_side", and "settings", all of its own.
 ///
 /// Args:
 ///     json: its name and those of its own settings that differ from torchvision's, `{"name": "resnet18", "small_stem": true}`.
 ///
 /// Raises:
-///     ValueError: no such backbone, or a setting that it has not or that cannot be.
+///     ValueError: an unknown backbone, or an unknown or invalid setting.
 #[pyfunction]
 pub(super) fn backbone_info(json: &str) -> Result<String> {
     let json: Value = serde_json::from_str(json).map_err(|error| Error::value("backbone", error, "give JSON"))?;
@@ -262,19 +262,19 @@ pub(super) fn backbone_info(json: &str) -> Result<String> {
     Ok(told.to_string())
 }
 
-/// The learning rate of step (or epoch) `k` of `total`, from 0: linear warm-up, then cosine to 0 (SimCLR, BYOL; MoCo by epoch).
+/// Return the learning rate of step (or epoch) `k` of `total`, from 0: linear warm-up, then cosine to 0 (SimCLR, BYOL; MoCo by epoch).
 ///
 /// Raises:
-///     ValueError: a rate below 0, a warm-up that leaves nothing.
+///     ValueError: a negative rate, or a warm-up as long as the schedule.
 #[pyfunction]
 pub(super) fn cosine_rate(lr: f64, warmup: u64, total: u64, k: u64) -> Result<f64> {
     Ok(Schedule::new(lr, warmup, total)?.at(k))
 }
 
-/// BYOL's tau at step `k` of `total`: from `tau` to 1 by a cosine.
+/// Return BYOL's tau at step `k` of `total`, from `tau` to 1 along a cosine.
 ///
 /// Raises:
-///     ValueError: tau outside [0, 1], no step.
+///     ValueError: tau outside [0, 1], or no steps.
 #[pyfunction]
 pub(super) fn cosine_momentum(tau: f64, total: u64, k: u64) -> Result<f64> {
     Ok(Momentum::cosine(tau, total)?.at(k))

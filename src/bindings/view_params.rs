@@ -8,8 +8,8 @@ use pyo3::exceptions::{PyIndexError, PyKeyError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-/// What was drawn for one view: a plain value, to look at and to replay. A mapping from the names of its operations to a dict
-/// of numbers, to a `StyleParams` of one image, or to None for one that was left out.
+/// The draws for one view: a plain value to inspect and replay. A mapping from the names of its operations to a dict
+/// of values, to a `StyleParams` of one image, or to None for an operation that was not applied.
 #[pyclass(frozen, eq, mapping, from_py_object, module = "sassl._sassl")]
 #[derive(Clone, PartialEq)]
 pub(super) struct ViewParams(pub(super) data::ViewParams);
@@ -17,11 +17,11 @@ pub(super) struct ViewParams(pub(super) data::ViewParams);
 #[pymethods]
 impl ViewParams {
     /// Args:
-    ///     drawn: by name, in the order of the operations; what is not there is left out. A crop is
-    ///         {"top": ..., "left": ..., "height": ..., "width": ...} in pixels; of a colour jitter the order counts.
+    ///     drawn: by name, in the order of the operations; missing ones are not applied. A crop is
+    ///         {"top": ..., "left": ..., "height": ..., "width": ...} in pixels; for a colour jitter the order matters.
     ///
     /// Raises:
-    ///     TypeError, ValueError: a value of another type, a style of several images.
+    ///     TypeError, ValueError: a value of the wrong type, a style of several images.
     #[new]
     #[pyo3(signature = (drawn: "dict[str, dict[str, float] | StyleParams | None]"))]
     fn new(drawn: &Bound<'_, PyDict>) -> PyResult<Self> {
@@ -57,7 +57,7 @@ impl ViewParams {
         Ok(PyList::new(py, self.keys())?.try_iter()?.into_any())
     }
 
-    /// The names, in the order of the operations.
+    /// Return the names in the order of the operations.
     fn keys(&self) -> Vec<String> {
         self.0.0.iter().map(|(name, _)| name.clone()).collect()
     }
@@ -78,11 +78,11 @@ impl ViewParams {
     }
 }
 
-/// What was drawn for all views of each image of a batch.
+/// The draws for all views of each image of a batch.
 ///
 /// Args:
-///     params: of each image a list with that of each view.
-///     regions: of decoded images, where their pixels begin, and the part that these are: top, left, height, width; None of crops.
+///     params: for each image, the draws of each view.
+///     regions: for decoded images, the offset of their pixels and the region they cover: top, left, height, width; None for crops.
 #[pyclass(frozen, eq, sequence, module = "sassl._sassl")]
 #[derive(PartialEq)]
 pub(super) struct Draws {
@@ -104,7 +104,7 @@ impl Draws {
         Self { params, regions: regions.into_iter().flatten().map(region).collect() }
     }
 
-    /// Whether they are of decoded images, and not of crops.
+    /// True for decoded images, False for crops.
     #[getter]
     fn of_images(&self) -> bool {
         !self.regions.is_empty()

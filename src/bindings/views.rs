@@ -19,7 +19,7 @@ use numpy::PyArrayDyn;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
-/// One operation of a view, under its name.
+/// A named operation of a view.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Step(data::Step);
 
@@ -43,10 +43,10 @@ impl TryFrom<Chance> for Probability {
 
 #[pymethods]
 impl Step {
-    /// A random part of the image, in the size of the view: torchvision's `RandomResizedCrop`.
+    /// A random crop resized to the view, as torchvision's `RandomResizedCrop`.
     ///
     /// Raises:
-    ///     ValueError: a reversed range, another interpolation.
+    ///     ValueError: a reversed range, an unknown interpolation.
     #[staticmethod]
     #[pyo3(signature = (name, scale, ratio, interpolation: "typing.Any"))]
     fn crop(name: String, scale: (f32, f32), ratio: (f32, f32), interpolation: InterpolationMode) -> Result<Self> {
@@ -54,7 +54,7 @@ impl Step {
         Ok(Self(data::Step { name, action }))
     }
 
-    /// Of a crop: "bilinear" or "bicubic"; None of others.
+    /// The interpolation of a crop, "bilinear" or "bicubic"; None for other operations.
     #[getter]
     fn interpolation(&self) -> Option<&'static str> {
         match self.0.action {
@@ -64,13 +64,13 @@ impl Step {
         }
     }
 
-    /// Algorithm 1, with a probability in the place of its own.
+    /// Algorithm 1, with a probability instead of the block's own.
     ///
     /// Args:
-    ///     p: a probability, or pairs (epoch, probability) with rising epochs, between which it is interpolated.
+    ///     p: a probability, or pairs (epoch, probability) with increasing epochs, interpolated in between.
     ///
     /// Raises:
-    ///     ValueError: a probability that cannot be.
+    ///     ValueError: an invalid probability.
     #[staticmethod]
     #[pyo3(signature = (name, block, p: "float | list[tuple[float, float]]"))]
     fn style(name: String, block: &Block, p: Chance) -> Result<Self> {
@@ -79,14 +79,14 @@ impl Step {
         Ok(Self(data::Step { name, action: Action::Style(styling) }))
     }
 
-    /// One of `operations()`.
+    /// One of the `operations()`, by its kind.
     ///
     /// Args:
-    ///     p: a probability, or pairs (epoch, probability) with rising epochs, between which it is interpolated.
+    ///     p: a probability, or pairs (epoch, probability) with increasing epochs, interpolated in between.
     ///     settings: a JSON object.
     ///
     /// Raises:
-    ///     ValueError: there is none of this kind, or its settings cannot be.
+    ///     ValueError: an unknown kind, or invalid settings.
     #[staticmethod]
     #[pyo3(signature = (kind, name, p: "float | list[tuple[float, float]]", settings))]
     fn operation(kind: &str, name: String, p: Chance, settings: &str) -> Result<Self> {
@@ -94,10 +94,10 @@ impl Step {
         Ok(Self(data::Step { name, action }))
     }
 
-    /// A function of Python, from (H, W, 3) uint8 to the same, and of a seed if it is `seeded`.
+    /// A Python function from (H, W, 3) uint8 to the same, with a seed as second argument if `seeded`.
     ///
     /// Raises:
-    ///     ValueError: a probability that cannot be.
+    ///     ValueError: an invalid probability.
     #[staticmethod]
     #[pyo3(signature = (name, p: "float | list[tuple[float, float]]", function: "typing.Any", seeded))]
     fn function(name: String, p: Chance, function: Py<PyAny>, seeded: bool) -> Result<Self> {
@@ -121,12 +121,12 @@ type Listed<'py> = (Vec<PyRef<'py, Step>>, (usize, usize), Option<MeanAndStd>);
 /// The views of an image.
 ///
 /// Args:
-///     views: of each view its steps, its (height, width), and mean and standard deviation of each colour, in [0, 1], or None: 0 and 1.
+///     views: for each view its steps, its (height, width), and the mean and standard deviation of each channel in [0, 1], or None: 0 and 1.
 ///     dtype: "uint8", "float16" or "float32".
 ///     channels_last: (H, W, 3) instead of (3, H, W).
 ///
 /// Raises:
-///     ValueError: a list that cannot be a view; views too small for a step; another name; bytes that are to be normalized.
+///     ValueError: an invalid list of steps; views too small for a step; an unknown name; uint8 views with normalization.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Views(pub(super) Arc<data::Views>);
 
@@ -147,19 +147,19 @@ impl Views {
         Ok(Self(Arc::new(data::Views::new(Isa::detect()?, made.collect::<Result<_>>()?)?)))
     }
 
-    /// Whether a view's style is another image of its batch.
+    /// True if the style of a view is another image of the batch.
     #[getter]
     fn needs_batch(&self) -> bool {
         self.0.needs_batch()
     }
 
-    /// Of each view: (3, H, W) or (H, W, 3).
+    /// The shape of each view: (3, H, W) or (H, W, 3).
     #[getter(shapes)]
     fn py_shapes(&self) -> Vec<(usize, usize, usize)> {
         self.shapes().into_iter().map(Into::into).collect()
     }
 
-    /// Draws all views of an image: view v from the random streams (seed, epoch, index, v), one for each operation's name.
+    /// Draw all views of an image: view v from the random streams (seed, epoch, index, v), one for each operation's name.
     ///
     /// Raises:
     ///     ValueError: an image without pixels.
@@ -169,14 +169,14 @@ impl Views {
         Ok(of_views(self.0.sample(Key { seed, epoch, index, view: 0 }, (height, width), (0, 1))))
     }
 
-    /// Draws all views of an image of this size with no operation left out.
+    /// Draw all views of an image of this size with every operation applied.
     fn sample_every(&self, height: usize, width: usize) -> Result<Vec<ViewParams>> {
         checked("image", height, width)?;
         let every = |view: &View| view.sample_every(Key::default(), (height, width));
         Ok(of_views(self.0.views().iter().map(every).collect()))
     }
 
-    /// Draws all views of each image of a batch: image i as `sample` does with the index i, its style among the batch's.
+    /// Draw all views of each image of a batch: image i as `sample` does with index i, its style among the batch's.
     ///
     /// Raises:
     ///     ValueError: images without pixels.
@@ -194,14 +194,14 @@ impl Views {
         Ok((0..n).map(|i| of_views(self.0.sample(key(i), (height, width), (i, n)))).collect())
     }
 
-    /// All views, a pure function of image and parameters.
+    /// Compute all views, a pure function of image and parameters.
     ///
     /// Args:
     ///     image: (H, W, 3) uint8.
-    ///     params: of each view.
+    ///     params: the draws of each view.
     ///
     /// Raises:
-    ///     ValueError: parameters of other views; a crop beyond the image; an image too small for style.
+    ///     ValueError: parameters of other views; a crop outside the image; an image too small for style.
     #[pyo3(signature = (
         image: "numpy.typing.NDArray[numpy.uint8]", params
     ) -> "list[numpy.typing.NDArray[typing.Any]]")]
@@ -218,24 +218,24 @@ impl Views {
         self.made(py, &shapes, |out| self.0.apply(image, &params, None, out))
     }
 
-    /// Whether a loader may leave something of them to be made, of batches that so many ranks share; `images`: all but decoding.
+    /// Return whether a loader may leave part of the work, on batches shared by this many ranks; `images`: all but decoding.
     ///
     /// Raises:
-    ///     ValueError: a style that cannot be made then.
+    ///     ValueError: a style that is not possible then.
     fn check_halves(&self, world_size: usize, images: bool) -> Result<()> {
         self.0.check_halves(world_size)?;
         if images { self.0.check_regions() } else { Ok(()) }
     }
 
-    /// What a `Loader` of crops or regions has left to be made of all views of a batch: these, with the images as first axis.
+    /// Compute the views of a batch from the crops or regions of a `Loader`, with the images as the first axis.
     ///
     /// Args:
-    ///     pixels: what the loader gave, uint8.
-    ///     draws: what it gave with them.
+    ///     pixels: the loader's pixels, uint8.
+    ///     draws: the loader's draws.
     ///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
     ///
     /// Raises:
-    ///     ValueError: pixels of another number of images, draws of other views.
+    ///     ValueError: pixels of a different number of images, draws of other views.
     #[pyo3(signature = (
         pixels: "numpy.typing.NDArray[numpy.uint8]", draws, threads = None
     ) -> "list[numpy.typing.NDArray[typing.Any]]")]

@@ -8,20 +8,20 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::PathBuf;
 
-/// Converts a style network of others to one .safetensors file, written atomically.
+/// Convert a third-party style network to one .safetensors file, written atomically.
 ///
-/// Magenta's pairs are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js; AdaIN and styleaug from
-/// PyTorch's .pth files, whose code is not run.
+/// Magenta's pairs are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js files; AdaIN and styleaug from
+/// PyTorch's .pth files, without executing their code.
 ///
 /// Args:
-///     paths: files, folders or archives that hold F and T, together or apart.
+///     paths: files, folders or archives that hold F and T, together or separately.
 ///     out: the file to write.
-///     name: the model's name, kept in the file.
-///     as_is: InceptionV3 sees images in their own size, from 43 pixels on, not with a shorter side of 256.
-///     any_pair: take F and T of pairs that do not belong together too.
+///     name: the model's name, stored in the file.
+///     as_is: InceptionV3 sees images in their own size, at least 43 pixels, instead of a shorter side of 256.
+///     any_pair: accept F and T that were not trained together.
 ///
 /// Raises:
-///     ValueError: a file that is not such a network, or a part of one alone.
+///     ValueError: a file that is not such a network, or only one part of it.
 ///     OSError: a file cannot be read or written.
 #[pyfunction]
 #[pyo3(signature = (
@@ -49,8 +49,8 @@ pub(super) fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// The version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the cores, the
-/// threads of a call here, the embedded models.
+/// Return the version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the cores, the
+/// default number of threads, and the embedded models.
 #[pyfunction]
 #[pyo3(signature = () -> "dict[str, typing.Any]")]
 pub(super) fn info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
