@@ -11,10 +11,10 @@
 #
 # Style augmentations for self-supervised learning ([SASSL](https://arxiv.org/abs/2312.01187)): what they do to a photograph,
 # and how they enter a pipeline. Everything here runs offline. `examples/tour.py` is the source of this notebook:
-# `.ci/tour` makes it anew.
+# `.ci/tour` builds it.
 
 # %%
-from sassl import notebook
+from sassl import Stylizer, notebook
 from sassl.demo import photographs, styles
 from sassl.transforms import SASSL, MoCoV2Transform
 
@@ -26,29 +26,35 @@ notebook.show(list(photos.values()) + list(patterns.values()), list(photos) + li
 #
 # F turns content and style into vectors, which are blended: `z = (1 - alpha) F(content) + alpha F(style)`. T paints the content
 # with `z`, and the view is a mix of pixels: `(1 - beta) content + beta T(content, z)`. The paper draws alpha and beta from
-# 0.1 to 0.3.
+# 0.1 to 0.3. At that strength a view looks like its photograph: the last image shows the difference eight times as strong, and
+# gray means no change. The third is T at full strength, style transfer as artists know it.
 
 # %%
 notebook.compare(photos["chelsea"], patterns["ink waves"], alpha=0.2, beta=0.2)
 
 # %% [markdown]
-# With alpha = beta = 1 it is style transfer as artists know it.
+# ## The paper's range
+#
+# `show` takes the original too, and shows below each image how it differs from it.
 
 # %%
-notebook.compare(photos["chelsea"], patterns["ink waves"], alpha=1.0, beta=1.0)
+model = Stylizer("lite")
+photo, z = photos["flower"], model.encode(patterns["mosaic"][None])[0]
+strengths = [0.1, 0.15, 0.2, 0.25, 0.3]
+views = [model.stylize(photo[None], z, alpha=strength, beta=strength)[0] for strength in strengths]
+notebook.show(views, [f"alpha = beta = {strength}" for strength in strengths], height=150, original=photo)
 
 # %% [markdown]
 # ## As an augmentation
 #
-# `SASSL()` draws a style of the bank inside the package, alpha and beta for each image. Every draw is a value that can be read
-# and replayed.
+# `SASSL()` draws a style of the bank inside the package, alpha and beta for each image, and leaves one image in five as it is.
+# Every draw is a value that can be read and replayed: here once more at full strength, which shows what the styles are.
 
 # %%
 import numpy as np
 
-transform = SASSL(p=1.0, generator=np.random.default_rng(0))
-views = [transform(photos["coffee"]) for _ in range(5)]
-notebook.show(views, height=150)
+transform = SASSL(p=0.8, generator=np.random.default_rng(7))
+notebook.draws(transform, photos["coffee"], n=5, height=150)
 
 # %%
 transform.params
@@ -56,10 +62,11 @@ transform.params
 # %% [markdown]
 # ## Two views
 #
-# MoCo v2's two views from decoding to normalizing, with style on the left one: the query or online view.
+# MoCo v2's two views from decoding to normalizing, with style on the left one: the query or online view. The differences show
+# what style changes in each view, with the same crop and colours.
 
 # %%
-two = MoCoV2Transform(style=SASSL(p=0.8), output="numpy", generator=np.random.default_rng(1))
+two = MoCoV2Transform(style=SASSL(p=0.8), output="numpy", generator=np.random.default_rng(6))
 notebook.two_views(two, photos["astronaut"], n=5, height=150)
 
 # %%
@@ -92,3 +99,10 @@ notebook.show(
 
 # %%
 notebook.explore(photos["chelsea"])
+
+# %% [markdown]
+# Photographs: china by [danielbuechele](https://www.flickr.com/photos/danielbuechele/6061409035) and flower by
+# [vultilion](https://www.flickr.com/photos/vultilion/6056698931), both
+# [CC BY 2.0](https://creativecommons.org/licenses/by/2.0/), come with scikit-learn; astronaut by NASA (public domain),
+# chelsea by Stefan van der Walt and coffee by Rachel Michetti (both CC0) with
+# scikit-image. They are cut to squares and stylized.

@@ -253,7 +253,7 @@ def explore(
     alpha, beta = slider("alpha", 0.2), slider("beta", 0.2)
     style = widgets.IntSlider(0, min=0, max=len(vectors) - 1, description="style")
     seed = widgets.IntSlider(0, min=0, max=999, description="seed")
-    shown = widgets.Image(format="png")
+    shown = widgets.Image(format="jpeg")
 
     def draw(_: Any = None) -> None:
         z = vectors[style.value]
@@ -261,7 +261,7 @@ def explore(
         images = [photo, view, difference(view, photo, gain), full]
         captions = ["content", "view", f"difference x {gain:g} (gray: no change)", "full strength: alpha = beta = 1"]
         buffer = io.BytesIO()
-        show(images, captions, height=height).save(buffer, "PNG", compress_level=1)
+        show(images, captions, height=height).save(buffer, "JPEG", quality=90, subsampling=0)
         shown.value = buffer.getvalue()
 
     def drawn(_: Any) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import runpy
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 from sassl import figures
 from sassl._sassl import StyleParams
@@ -98,3 +100,17 @@ def test_a_jpeg_keeps_to_its_size(photo):
         assert (read.format, read.size) == ("JPEG", (400, 320))
     with pytest.raises(ValueError, match="400x320 pixels: none of 100 bytes"):
         figures.jpeg(image, 100)
+
+
+def test_the_figure_in_the_readme_is_what_its_script_draws():
+    folder = ROOT / "docs" / "images"
+    assert "](docs/images/sassl.jpg)" in (ROOT / "README.md").read_text()
+    kept = (folder / "sassl.jpg").read_bytes()
+    assert len(kept) <= 150_000
+    drawn = runpy.run_path(str(folder / "make.py"))["figure"]()
+    kept, drawn = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), np.float32) for data in (kept, drawn))
+    assert kept.shape == drawn.shape
+    # What JPEG and another instruction set change; each image by itself, as another style or strength would change one.
+    for x in range(8, kept.shape[1], 232):
+        image = np.s_[8:232, x : x + 224]
+        assert np.abs(kept[image] - drawn[image]).mean() < 4, "run docs/images/make.py"

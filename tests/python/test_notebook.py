@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, need
 from PIL import Image
-from sassl import Stylizer, notebook
+from sassl import StyleBank, Stylizer, figures, notebook
 from sassl.transforms import MoCoV2Transform
 from sassl.transforms.plain import SASSL
 
@@ -169,18 +169,24 @@ def test_sliders_change_the_image(photo):
     def cells():
         return [look()[8:72, x : x + 80] for x in range(8, 4 * 88, 88)]
 
-    content, view, changed, _ = cells()
-    assert np.array_equal(content, photo)
-    assert np.array_equal(changed, np.clip(128 + 8 * (view.astype(int) - photo), 0, 255))
-    beta.value = 0.0
+    def is_near(image, expected):
+        """As near as JPEG leaves it."""
+        return np.abs(image.astype(int) - expected).mean() < 8
+
     content, view, changed, full = cells()
-    assert np.array_equal(view, photo)
-    assert (changed == 128).all()
+    at, strong = (SASSL().stylizer.stylize(photo[None], StyleBank.default().vectors[0], s, s)[0] for s in (0.2, 1.0))
+    assert is_near(content, photo)
+    assert is_near(view, at)
+    assert is_near(changed, figures.difference(at, photo))
+    assert is_near(full, strong)
+    assert not is_near(full, photo)
+    beta.value = 0.0
+    assert np.abs(cells()[2].astype(int) - 128).max() <= 2
     alpha.value, beta.value = 1.0, 1.0
-    assert np.array_equal(cells()[1], full)
+    assert is_near(cells()[1], strong)
     beta.value, style.value = 0.9, 17
-    assert not np.array_equal(cells()[1], view)
-    assert not np.array_equal(cells()[3], full)
+    assert not is_near(cells()[1], at)
+    assert not is_near(cells()[3], strong)
     before = (alpha.value, beta.value, style.value)
     seed.value = 5
     params = SASSL(1.0)._block.sample(5, 1)
@@ -267,8 +273,9 @@ def test_a_slider_in_a_real_browser(tmp_path):
         log.close()
     assert re.fullmatch(r"0\.6\d?", readout), readout
     moved = np.asarray(Image.open(tmp_path / "moved.png").convert("RGB")).astype(int)
-    left, right = moved[40:-60, 30 : moved.shape[1] // 2 - 30], moved[40:-60, moved.shape[1] // 2 + 30 : -30]
-    assert np.abs(left[:, : right.shape[1]].mean() - right.mean()) > 0.1
+    quarter = moved.shape[1] // 4
+    content, view = (moved[40:-60, x + 20 : x + quarter - 20] for x in (0, quarter))
+    assert np.abs(content.mean() - view.mean()) > 0.1
 
 
 def _wait_for(address, server):
