@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sassl import Stylizer, demo, figures
+from sassl import Stylizer, demo, grids
 from sassl._sassl import write_file
 
 OUT = Path(__file__).with_name("sassl.jpg")
@@ -28,9 +28,9 @@ def figure() -> bytes:
         "style": style,
         "full strength: alpha = beta = 1": full,
         f"view: alpha = beta = {STRENGTH}": view,
-        f"difference x {figures.GAIN} (gray: no change)": figures.difference(view, photo),
+        f"difference x {grids.GAIN} (gray: no change)": grids.difference(view, photo),
     }
-    return figures.jpeg(figures.grid([figures.Row(list(shown.values()), list(shown))]), MOST_BYTES)
+    return grids.jpeg(grids.grid([grids.Row(list(shown.values()), list(shown))]), MOST_BYTES)
 
 
 if __name__ == "__main__":

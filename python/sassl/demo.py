@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import figures, image_files
+from . import grids, image_files
 from ._sassl import StyleParams, write_file
-from .figures import Row
+from .grids import Row
 from .images import Array
 from .transforms.plain import SASSL
 
@@ -113,16 +113,16 @@ def run(out: Path, sassl: SASSL, photos: Sequence[tuple[str, Array]], chosen: Se
     fixed = StyleParams(alpha >= 0, alpha, beta, np.stack([style.z for style in given]))
     rows = [Row(list(batch), names, "photographs")]
     rows += [Row(images, labels, "styles")] if len(images) == len(batch) else []
-    rows += figures.styled(
+    rows += grids.styled(
         sassl, batch, fixed, f"views in one style each, alpha = {alpha[0]:.2g}, beta = {beta[0]:.2g}", labels
     )
     drawn = [
-        figures.styled(sassl, batch, sassl.sample(len(batch)), f"SASSL(p={sassl.p:g}), draw {k + 1}")
+        grids.styled(sassl, batch, sassl.sample(len(batch)), f"SASSL(p={sassl.p:g}), draw {k + 1}")
         for k in range(DRAWS)
     ]
     for views, difference, _ in drawn:
         rows += [views, difference]
-    sheet = figures.jpeg(figures.grid(rows, height=SIDE), MOST_BYTES)
+    sheet = grids.jpeg(grids.grid(rows, height=SIDE), MOST_BYTES)
     beside = {}
     for i, (name, photo) in enumerate(photos):
         beside[out / f"{i + 1}_{name}_photo.png"] = photo

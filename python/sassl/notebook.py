@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import demo, figures
+from . import demo, grids
 from ._sassl import Stylizer
 from .arguments import whole, wrong
 from .bank import StyleBank
-from .figures import GAIN, Row, difference, grid
+from .grids import GAIN, Row, difference, grid
 from .images import Array, pixels
 from .transforms.plain import SASSL
 from .transforms.views import Views
@@ -71,7 +71,7 @@ def show(
         row = Row(read[i : i + columns], texts[i : i + columns])
         rows.append(row)
         if original is not None:
-            rows.append(figures.differences(row.images, [pixels(original, "original")] * len(row.images), gain))
+            rows.append(grids.differences(row.images, [pixels(original, "original")] * len(row.images), gain))
     return grid(rows, height=height)
 
 
@@ -196,7 +196,7 @@ def draws(transform: SASSL, image: Any, n: int = 5, *, height: int = 224, gain: 
         raise TypeError(f"transform: expected a SASSL, got {type(transform).__name__}")
     n = whole("n", n, 1)
     batch = np.repeat(pixels(image)[None], n, 0)
-    rows = figures.styled(transform, batch, transform.sample(n), f"views, p = {transform.p:g}", gain=gain)
+    rows = grids.styled(transform, batch, transform.sample(n), f"views, p = {transform.p:g}", gain=gain)
     return grid(rows, height=height)
 
 
@@ -214,7 +214,7 @@ def two_views(transform: Views, image: Any, n: int = 4, *, height: int = 224, ga
     """
     if not isinstance(transform, Views):
         raise TypeError(f"transform: expected a recipe such as MoCoV2Transform, got {type(transform).__name__}")
-    return grid(figures.of_views(transform, [image] * whole("n", n, 1), gain), height=height)
+    return grid(grids.of_views(transform, [image] * whole("n", n, 1), gain), height=height)
 
 
 def explore(

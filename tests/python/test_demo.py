@@ -7,7 +7,7 @@ import errno
 import numpy as np
 import pytest
 from PIL import Image
-from sassl import StyleBank, Stylizer, demo, figures
+from sassl import StyleBank, Stylizer, demo, grids
 from sassl.cli import main
 from sassl.images import pixels
 
@@ -29,13 +29,13 @@ def own(photo, tmp_path):
 def rows(monkeypatch):
     """The rows of the last sheet."""
     seen = []
-    real = figures.grid
+    real = grids.grid
 
     def grid(given, **options):
         seen[:] = given
         return real(given, **options)
 
-    monkeypatch.setattr(figures, "grid", grid)
+    monkeypatch.setattr(grids, "grid", grid)
     return seen
 
 
@@ -60,7 +60,7 @@ def test_it_works_at_once_on_what_packages_carry(tmp_path, rows, capsys):
     painted = model.transfer(photo[None], model.encode(style[None])[0])[0]
     assert np.abs(painted * 255 - full).max() <= 0.51
     assert np.abs(rows[2].images[0].astype(int) - photo).mean() < 10 < np.abs(full.astype(int) - photo).mean()
-    assert np.array_equal(rows[3].images[0], figures.difference(rows[2].images[0], photo))
+    assert np.array_equal(rows[3].images[0], grids.difference(rows[2].images[0], photo))
 
 
 def test_what_is_not_applied_is_said_of_the_draws(own, rows):

@@ -30,7 +30,7 @@ MAY_USE = {
     "cuda": {"_sassl"},
     "figure": {"_sassl"},
     "transforms": {"bank", "cuda", "image_files", "images", "arguments", "_sassl"},
-    "figures": {"transforms", "image_files", "images", "arguments", "_sassl"},
+    "grids": {"transforms", "image_files", "images", "arguments", "_sassl"},
     "data": {"transforms", "images", "arguments", "_sassl"},
     "evaluation": {"data", "transforms", "figure", "images", "progress", "arguments", "_sassl"},
     "pretraining": {
@@ -44,8 +44,8 @@ MAY_USE = {
         "arguments",
         "_sassl",
     },
-    "demo": {"transforms", "figures", "image_files", "images", "_sassl"},
-    "notebook": {"demo", "transforms", "bank", "figures", "images", "arguments", "_sassl"},
+    "demo": {"transforms", "grids", "image_files", "images", "_sassl"},
+    "notebook": {"demo", "transforms", "bank", "grids", "images", "arguments", "_sassl"},
     "__init__": {"notebook", "pretraining", "evaluation", "data", "transforms", "bank", "styles", "_sassl"},
     "cli": {
         "__init__",
@@ -59,7 +59,7 @@ MAY_USE = {
         "figure",
         "bank",
         "styles",
-        "figures",
+        "grids",
         "image_files",
         "images",
         "terminal",

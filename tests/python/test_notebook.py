@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, need
 from PIL import Image
-from sassl import StyleBank, Stylizer, figures, notebook
+from sassl import StyleBank, Stylizer, grids, notebook
 from sassl.transforms import MoCoV2Transform
 from sassl.transforms.plain import SASSL
 
@@ -177,7 +177,7 @@ def test_sliders_change_the_image(photo):
     at, strong = (SASSL().stylizer.stylize(photo[None], StyleBank.default().vectors[0], s, s)[0] for s in (0.2, 1.0))
     assert is_near(content, photo)
     assert is_near(view, at)
-    assert is_near(changed, figures.difference(at, photo))
+    assert is_near(changed, grids.difference(at, photo))
     assert is_near(full, strong)
     assert not is_near(full, photo)
     beta.value = 0.0

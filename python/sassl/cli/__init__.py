@@ -32,8 +32,8 @@ COMMANDS = {
     "pretrain": ("pretrain", "Pretrain a backbone by MoCo v2, BYOL, SimCLR or SimSiam, with style on the left view."),
     "compare": (
         "compare",
-        "Show runs of pretraining side by side: the settings that differ, what came of them, and their curves in one figure. "
-        "Or results of sassl eval transfer and robustness: mean and deviation over seeds, differences with 95 % intervals.",
+        "Compare runs of pretraining: the settings that differ, their results, and their curves in one figure. Or compare results of "
+        "sassl eval transfer and robustness: mean and standard deviation over seeds, differences with 95-percent intervals.",
     ),
     "eval": ("evaluate", "Accuracy of a checkpoint's features, learnt from DATA/train, measured on DATA/val."),
     "embed": ("embed", "Write a checkpoint's features of images, with their classes and names, into an .npz file."),

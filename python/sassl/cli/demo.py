@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from .. import demo, figures, image_files
+from .. import demo, grids, image_files
 from ..bank import StyleBank
 from ..images import Array, pixels
 from ..terminal import printable, say, tell
@@ -62,5 +62,5 @@ def _styles(args: argparse.Namespace, sassl: SASSL) -> list[demo.Style]:
         return [demo.Style(printable(path.stem), z, _square(path, args)) for path, z in some]
     # A bank or a Gaussian has vectors alone.
     params = sassl.block.sample(args.seed, demo.PHOTOGRAPHS)
-    names = figures.style_names(params, getattr(sassl.styles, "names", None))
+    names = grids.style_names(params, getattr(sassl.styles, "names", None))
     return [demo.Style(name, z) for name, z in zip(names, sassl.block.vectors(params), strict=True)]

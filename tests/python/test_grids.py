@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
-from sassl import figures
+from sassl import grids
 from sassl._sassl import StyleParams
-from sassl.figures import Row
+from sassl.grids import Row
 
 
 def flat(value, shape=(16, 16)):
@@ -23,27 +23,27 @@ def test_a_difference_is_numpys_around_mid_gray():
     a, b = rng.integers(0, 256, (2, 9, 7, 3), np.uint8)
     for gain in (1, 8, 0.5, 2.5):
         expected = np.clip(np.round(128 + gain * (a.astype(np.float64) - b)), 0, 255)
-        assert np.array_equal(figures.difference(a, b, gain), expected)
-    assert (figures.difference(a, a) == 128).all()
+        assert np.array_equal(grids.difference(a, b, gain), expected)
+    assert (grids.difference(a, a) == 128).all()
     # Three levels brighter and darker, by the usual gain; then what is clipped.
-    assert (figures.difference(flat(103), flat(100)) == 128 + 3 * figures.GAIN).all()
-    assert (figures.difference(flat(97), flat(100)) == 128 - 3 * figures.GAIN).all()
-    assert (figures.difference(flat(255), flat(0)) == 255).all()
-    assert (figures.difference(flat(0), flat(255)) == 0).all()
+    assert (grids.difference(flat(103), flat(100)) == 128 + 3 * grids.GAIN).all()
+    assert (grids.difference(flat(97), flat(100)) == 128 - 3 * grids.GAIN).all()
+    assert (grids.difference(flat(255), flat(0)) == 255).all()
+    assert (grids.difference(flat(0), flat(255)) == 0).all()
     with pytest.raises(ValueError, match=r"expected the shape of original, \(8, 8, 3\), got \(9, 7, 3\)"):
-        figures.difference(a, flat(0, (8, 8)))
+        grids.difference(a, flat(0, (8, 8)))
 
 
 def test_a_grid_places_images_and_writes_around_them():
     red, green = flat((255, 0, 0), (40, 40)), flat((0, 255, 0), (20, 40))
-    plain = np.asarray(figures.grid([Row([red, green]), Row([green])], height=40))
+    plain = np.asarray(grids.grid([Row([red, green]), Row([green])], height=40))
     assert plain.shape == (8 + 2 * 48, 8 + 48 + 88, 3)
     assert (plain[8:48, 8:48] == (255, 0, 0)).all()
     assert (plain[8:48, 56:136] == (0, 255, 0)).all()
     assert (plain[56:96, 8:88] == (0, 255, 0)).all()
     assert (plain[:8] == 255).all()
     assert (plain[48:56] == 255).all()
-    told = np.asarray(figures.grid([Row([red, red], ["a", ""], "title")], height=40))
+    told = np.asarray(grids.grid([Row([red, red], ["a", ""], "title")], height=40))
     rows, columns = np.nonzero((told[..., 1] > 0) & (told[..., 1] < 200))
     assert len(rows), "text is written"
     top = told.shape[0] - 40 - 18 - 8
@@ -56,7 +56,7 @@ def test_a_grid_places_images_and_writes_around_them():
 
 def test_captions_stay_below_their_image():
     long = "a caption of several words and a-word-that-is-longer-than-the-image-is-wide"
-    sheet = np.asarray(figures.grid([Row([flat(0, (60, 60))] * 2, [long, ""])], height=60))
+    sheet = np.asarray(grids.grid([Row([flat(0, (60, 60))] * 2, [long, ""])], height=60))
     text = (sheet[68:] < 200).any(-1)
     assert text[:, 8:68].any()
     assert not text[:, 68:].any()
@@ -65,18 +65,18 @@ def test_captions_stay_below_their_image():
 def test_what_no_grid_can_be_made_of():
     for rows in ([], [Row([])]):
         with pytest.raises(ValueError, match="at least one image"):
-            figures.grid(rows)
+            grids.grid(rows)
     with pytest.raises(ValueError, match="expected one for each of 2 images, got 1"):
-        figures.grid([Row([flat(0), flat(0)], ["a"])])
+        grids.grid([Row([flat(0), flat(0)], ["a"])])
 
 
 def test_captions_come_from_the_draws():
     params = StyleParams([True, False], [0.123, 0.2], [0.3, 0.25], [4, 5])
-    assert figures.drawn(params) == ["alpha 0.12, beta 0.30, style 4", "not applied"]
-    assert figures.drawn(params, ["-"] * 4 + ["paintings/night.jpg", "-"])[0] == "alpha 0.12, beta 0.30, night"
+    assert grids.drawn(params) == ["alpha 0.12, beta 0.30, style 4", "not applied"]
+    assert grids.drawn(params, ["-"] * 4 + ["paintings/night.jpg", "-"])[0] == "alpha 0.12, beta 0.30, night"
     vectors = StyleParams([True], [0.5], [1], np.zeros((1, 3), np.float32))
-    assert figures.drawn(vectors) == ["alpha 0.50, beta 1.00"]
-    full = figures.full_strength(params)
+    assert grids.drawn(vectors) == ["alpha 0.50, beta 1.00"]
+    full = grids.full_strength(params)
     assert full.apply.tolist() == [True, False]
     assert full.alpha.tolist() == full.beta.tolist() == [1.0, 1.0]
     assert full.style.tolist() == [4, 5]
@@ -84,7 +84,7 @@ def test_captions_come_from_the_draws():
 
 def test_rows_of_strengths_show_view_difference_and_full_strength():
     views, full = [flat(101), flat(100)], [flat(7), flat(9)]
-    shown, changed, strong = figures.strengths(views, [flat(100)] * 2, full, ["a", "b"], "left", gain=4)
+    shown, changed, strong = grids.strengths(views, [flat(100)] * 2, full, ["a", "b"], "left", gain=4)
     assert (shown.title, shown.captions) == ("left", ["a", "b"])
     assert changed.title.startswith("difference x 4")
     assert [int(image.mean()) for image in changed.images] == [132, 128]
@@ -94,12 +94,12 @@ def test_rows_of_strengths_show_view_difference_and_full_strength():
 
 def test_a_jpeg_keeps_to_its_size(photo):
     image = Image.fromarray(photo).resize((400, 320))
-    best, small = figures.jpeg(image, 10**6), figures.jpeg(image, 12_000)
+    best, small = grids.jpeg(image, 10**6), grids.jpeg(image, 12_000)
     assert len(small) <= 12_000 < len(best)
     with Image.open(io.BytesIO(small)) as read:
         assert (read.format, read.size) == ("JPEG", (400, 320))
     with pytest.raises(ValueError, match="400x320 pixels: none of 100 bytes"):
-        figures.jpeg(image, 100)
+        grids.jpeg(image, 100)
 
 
 def test_the_figure_in_the_readme_is_what_its_script_draws():
