@@ -32,8 +32,9 @@ COMMANDS = {
     "pretrain": ("pretrain", "Pretrain a backbone by MoCo v2, BYOL, SimCLR or SimSiam, with style on the left view."),
     "compare": (
         "compare",
-        "Compare runs of pretraining: the settings that differ, their results, and their curves in one figure. Or compare results of "
-        "sassl eval transfer and robustness: mean and standard deviation over seeds, differences with 95-percent intervals.",
+        "Compare runs of pretraining: the settings that differ, their results, and their curves in one figure. Or compare "
+        "results of sassl eval transfer and robustness: mean and standard deviation over seeds, differences with 95-percent "
+        "intervals.",
     ),
     "eval": ("evaluate", "Accuracy of a checkpoint's features, learnt from DATA/train, measured on DATA/val."),
     "embed": ("embed", "Write a checkpoint's features of images, with their classes and names, into an .npz file."),
