@@ -65,8 +65,13 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn store_some(self, to: *mut f32, lanes: Range<usize>) {
-        // SAFETY: see above; lanes outside the mask are not written.
-        unsafe { _mm256_maskstore_ps(to, mask(lanes), self.0) }
+        // SAFETY: see above; lanes outside the range are not written.
+        unsafe {
+            match lanes {
+                Range { start: 0, end } => self.store_first(to, end),
+                _ => _mm256_maskstore_ps(to, mask(lanes), self.0),
+            }
+        }
     }
 
     #[inline(always)]
@@ -137,6 +142,31 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn mirror(pixels: [u8; 16]) -> [u8; 16] {
         mirror(pixels)
+    }
+}
+
+impl Avx2 {
+    /// Writes the first `used` lanes, by halves: a store under a mask takes some CPUs dozens of cycles.
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, used: usize) {
+        // SAFETY: see above; lanes from `used` on are not written.
+        unsafe {
+            if used == 8 {
+                return _mm256_storeu_ps(to, self.0);
+            }
+            let (mut to, mut rest) = (to, _mm256_castps256_ps128(self.0));
+            if used & 4 > 0 {
+                _mm_storeu_ps(to, rest);
+                (to, rest) = (to.add(4), _mm256_extractf128_ps::<1>(self.0));
+            }
+            if used & 2 > 0 {
+                _mm_storel_pd(to.cast(), _mm_castps_pd(rest));
+                (to, rest) = (to.add(2), _mm_movehl_ps(rest, rest));
+            }
+            if used & 1 > 0 {
+                _mm_store_ss(to, rest);
+            }
+        }
     }
 }
 
