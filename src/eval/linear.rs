@@ -6,13 +6,16 @@
 //!
 //! MoCo's recipe (`main_lincls.py`): lr 30 for a batch of 256, momentum 0.9, no decay, 100 epochs, W from N(0, 0.01); its rate falls
 //! to a tenth at 60 and 80. SimCLR's (appendix B.6): Nesterov, lr 0.1, 90 epochs. Features here are not augmented, being computed once.
-use super::softmax::Rows;
+use super::steps::{BLOCK, LabelledRows, Learner, RowBlock};
 use super::{Classes, Features, Softmax};
 use crate::error::{Error, Result};
 use crate::nn::{Engine, normal};
-use crate::optim::{Group, Optimizer, Schedule, Sgd, TensorInfo};
+use crate::optim::{Group, Schedule, Sgd};
 use crate::random::Key;
 use rand::seq::SliceRandom;
+
+/// Rows whose order is drawn at once, if an epoch has fewer: threads come once for all of them.
+const ORDERED: usize = 1 << 18;
 
 /// The settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,22 +53,110 @@ pub fn linear_probe(engine: Engine, settings: LinearSettings, features: &Feature
     let generator = &mut Key { seed, epoch: 0, index: u64::MAX, view: 0 }.generator();
     probe.split_mut().0.iter_mut().for_each(|w| *w = (0.01 * normal(generator)) as f32);
     let rule = Sgd { momentum, nesterov, weight_decay: 0.0, decayed: Group::All };
-    let all = TensorInfo { name: "probe".into(), ndim: 2, len: probe.numbers.len() };
-    let mut optimizer = Optimizer::new(rule, vec![all])?;
+    let learner = Learner::new(engine, &probe, rule, batch)?;
+    let known = LabelledRows { numbers: features.numbers, dim, places: &places };
     let mut order: Vec<usize> = (0..n).collect();
-    let (mut parts, mut targets, mut gradient) = (vec![], vec![], vec![]);
-    for epoch in 0..epochs {
-        order.shuffle(&mut Key { seed, epoch: epoch as u64, index: u64::MAX, view: 1 }.generator());
-        for (step, batch) in order.chunks(batch).enumerate() {
-            targets.clear();
-            targets.extend(batch.iter().map(|&row| places[row]));
-            let rows = Rows { of: features.numbers, which: batch };
-            probe.gradient(engine, rows, &targets, &mut parts, &mut gradient);
-            optimizer.update(0, schedule.at((epoch * steps + step) as u64), &mut probe.numbers, &gradient);
+    let together = (ORDERED / n).max(1);
+    for first in (0..epochs).step_by(together) {
+        let mut orders = vec![];
+        for epoch in first..epochs.min(first + together) {
+            order.shuffle(&mut Key { seed, epoch: epoch as u64, index: u64::MAX, view: 1 }.generator());
+            orders.push(order.clone());
         }
+        let mut blocks = vec![];
+        for (step, rows) in orders.iter().flat_map(|order| order.chunks(batch)).enumerate() {
+            let by = 1.0 / rows.len() as f32;
+            blocks.extend(rows.chunks(BLOCK).map(|rows| RowBlock { rows, by, lr: None }));
+            if let Some(last) = blocks.last_mut() {
+                last.lr = Some(schedule.at((first * steps + step) as u64));
+            }
+        }
+        learner.learn(known, &blocks);
     }
+    learner.finish(&mut probe);
     match probe.numbers.iter().all(|x| x.is_finite()) {
         true => Ok(probe),
         false => Err(Error::value("lr", lr, "the probe has diverged: lower it, or scale the features down")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Features, LinearSettings, linear_probe, normal};
+    use crate::kernels::isa::Isa;
+    use crate::nn::Engine;
+    use crate::random::{Key, uniform};
+    use rand::seq::SliceRandom;
+
+    const SETTINGS: LinearSettings =
+        LinearSettings { lr: 0.1, epochs: 2, batch_size: 256, momentum: 0.9, nesterov: true, seed: 3 };
+
+    /// `n` features and their classes.
+    fn drawn(n: usize, dim: usize, classes: usize) -> (Vec<f32>, Vec<i64>) {
+        let generator = &mut Key { seed: 5, epoch: 0, index: 0, view: 0 }.generator();
+        let numbers = (0..n * dim).map(|_| uniform(generator, (0.0, 1.0))).collect();
+        (numbers, (0..n).map(|row| (row % classes) as i64).collect())
+    }
+
+    /// The same rule by its definition, row by row in float64.
+    fn reference(settings: LinearSettings, numbers: &[f32], dim: usize, targets: &[i64], classes: usize) -> Vec<f64> {
+        let LinearSettings { lr, epochs, batch_size, momentum, nesterov, seed } = settings;
+        let (n, bias) = (targets.len(), classes * dim);
+        let generator = &mut Key { seed, epoch: 0, index: u64::MAX, view: 0 }.generator();
+        let mut w: Vec<f64> = (0..bias).map(|_| 0.01 * normal(generator)).collect();
+        w.resize(bias + classes, 0.0);
+        let (mut v, mut order, mut step) = (vec![0.0; w.len()], (0..n).collect::<Vec<_>>(), 0);
+        let batch = batch_size.min(n);
+        let steps = epochs * n.div_ceil(batch);
+        for epoch in 0..epochs {
+            order.shuffle(&mut Key { seed, epoch: epoch as u64, index: u64::MAX, view: 1 }.generator());
+            for rows in order.chunks(batch) {
+                let mut gradient = vec![0.0; w.len()];
+                for &row in rows {
+                    let f: Vec<f64> = numbers[row * dim..][..dim].iter().map(|&x| f64::from(x)).collect();
+                    let score = |c: usize| f.iter().zip(&w[c * dim..]).map(|(f, w)| f * w).sum::<f64>() + w[bias + c];
+                    let powers: Vec<f64> = (0..classes).map(|c| score(c).exp()).collect();
+                    let sum: f64 = powers.iter().sum();
+                    for (c, power) in powers.iter().enumerate() {
+                        let by = (power / sum - f64::from(targets[row] == c as i64)) / rows.len() as f64;
+                        gradient[c * dim..][..dim].iter_mut().zip(&f).for_each(|(sum, f)| *sum += by * f);
+                        gradient[bias + c] += by;
+                    }
+                }
+                let angle = std::f64::consts::PI * step as f64 / steps as f64;
+                let rate = lr * batch as f64 / 256.0 * 0.5 * (1.0 + angle.cos());
+                for ((w, v), u) in w.iter_mut().zip(&mut v).zip(gradient) {
+                    *v = momentum * *v + u;
+                    *w -= rate * if nesterov { u + momentum * *v } else { *v };
+                }
+                step += 1;
+            }
+        }
+        w
+    }
+
+    /// Several parts, the last one narrower; batches of several blocks; a last batch that is smaller; one part of few features.
+    #[test]
+    fn it_is_sgd_by_its_definition_on_any_number_of_threads() {
+        for (n, dim, classes, batch_size) in
+            [(600, 500, 10, 256), (1300, 300, 7, 1200), (300, 130, 40, 299), (40, 3, 2, 7)]
+        {
+            let (numbers, targets) = drawn(n, dim, classes);
+            let features = Features::new("features", &numbers, dim, &targets).unwrap();
+            for nesterov in [true, false] {
+                let settings = LinearSettings { batch_size, nesterov, ..SETTINGS };
+                let learnt = |isa, threads| linear_probe(Engine { isa, threads }, settings, &features).unwrap();
+                let expected = reference(settings, &numbers, dim, &targets, classes);
+                for isa in Isa::supported() {
+                    let one = learnt(isa, 1);
+                    let worst = one.numbers.iter().zip(&expected).map(|(x, y)| (f64::from(*x) - y).abs());
+                    let worst = worst.fold(0.0, f64::max);
+                    assert!(worst < 1e-5, "{n} x {dim}, {}: {worst:e}", isa.name());
+                    for threads in [2, 3, 4] {
+                        assert_eq!(learnt(isa, threads), one, "{n} x {dim}, {} on {threads} threads", isa.name());
+                    }
+                }
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 mod knn;
 mod linear;
 mod softmax;
+mod steps;
 
 pub use knn::{Knn, knn};
 pub use linear::{LinearSettings, linear_probe};

@@ -56,7 +56,7 @@ pub fn run(threads: usize, work: &(dyn Fn() + Sync)) {
 }
 
 /// Returns when it is so, or after a while.
-fn look_for(it_is_so: impl Fn() -> bool) {
+pub(super) fn look_for(it_is_so: impl Fn() -> bool) {
     let until = Instant::now() + LOOK;
     while !it_is_so() && Instant::now() < until {
         std::hint::spin_loop();
