@@ -60,6 +60,31 @@ def test_the_probe_is_as_good_as_logistic_regression(digits):
     assert got == evaluation.linear_probe(train, test, lr=1.0)
 
 
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_the_probe_is_torchs_sgd(digits, nesterov):
+    """All rows in each step, so that their order is of no account; and of more rows than are scored at once."""
+    import torch
+
+    train, test = (Features(x.features / 16, x.targets) for x in digits)
+    features, targets = torch.from_numpy(train.features), torch.from_numpy(train.targets)
+    layer = torch.nn.Linear(64, 10)
+    for parameter in layer.parameters():
+        torch.nn.init.zeros_(parameter)
+    # The rate is of a batch of 256.
+    optimizer = torch.optim.SGD(layer.parameters(), 1.0 * 1200 / 256, momentum=0.9, nesterov=nesterov)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 300)
+    for _ in range(300):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(layer(features), targets).backward()
+        optimizer.step()
+        schedule.step()
+    expected = layer(torch.from_numpy(test.features)).argmax(1).numpy()
+    settings = {"lr": 1.0, "epochs": 300, "batch_size": 1200, "nesterov": nesterov}
+    got = [_sassl.linear_probe(*train, test.features, **settings, top=10, threads=threads) for threads in (1, 2, 3, 4)]
+    assert (got[0][:, 0] == expected).mean() > 0.99
+    assert all(np.array_equal(got[0], again) for again in got[1:])
+
+
 @pytest.mark.parametrize("c", [1e-3, 0.1, 1.0])
 def test_the_probe_at_its_optimum_is_scikit_learns(digits, c):
     from sklearn.linear_model import LogisticRegression
