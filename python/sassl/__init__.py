@@ -19,9 +19,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from . import data, evaluation, notebook, pretraining, styles, transforms
+    from . import data, evaluation, models, notebook, pretraining, styles, transforms
     from ._sassl import Gaussian, StyleParams, Stylizer
     from .bank import StyleBank
+    from .models import open_model
     from .pretraining.methods.byol import BYOL
     from .pretraining.methods.moco import MoCoV2
     from .pretraining.methods.simclr import SimCLR
@@ -41,7 +42,9 @@ __all__ = [
     "__version__",
     "data",
     "evaluation",
+    "models",
     "notebook",
+    "open_model",
     "pretraining",
     "styles",
     "transforms",
@@ -52,10 +55,12 @@ def __getattr__(name: str) -> Any:
     # On first use, so that `import sassl` imports no framework, and `sassl --help` not even numpy.
     from importlib import import_module
 
-    if name in ("data", "evaluation", "notebook", "pretraining", "styles", "transforms"):
+    if name in ("data", "evaluation", "models", "notebook", "pretraining", "styles", "transforms"):
         return import_module(f".{name}", __name__)
     if name == "StyleBank":
         return import_module(".bank", __name__).StyleBank
+    if name == "open_model":
+        return import_module(".models", __name__).open_model
     if name in ("Gaussian", "StyleParams", "Stylizer"):
         return getattr(import_module("._sassl", __name__), name)
     if name == "__version__":

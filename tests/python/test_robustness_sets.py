@@ -258,10 +258,12 @@ def test_sets_in_one_command(tmp_path, capsys):
     told, expected = results[edges], json.loads(json.dumps(expected))
     assert {
         **expected,
-        "checkpoint": call[2],
+        "model": call[2],
+        "arch": "resnet18",
         "folder": edges,
         "weights": told["weights"],
         "pretraining_seed": 0,
+        "preprocessing": Preprocessing.of(model).describe(),
     } == told
     # Some of them, with an image that cannot be read.
     (data / "edges" / "bear" / "0.png").write_bytes(b"no image")

@@ -94,7 +94,8 @@ def test_a_model_of_others(root):
 
     net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
     found = transfer.evaluate(net, "dtd", root, counts="any", size=16)
-    assert (found["value"], found["resize"]) == (100, "16 to 16, bicubic")
+    rule = {"size": 16, "resize": 16, "interpolation": "bicubic", "mean": None, "std": None}
+    assert (found["value"], found["preprocessing"]) == (100, rule)
     with pytest.raises(ValueError, match="size = None: what side"):
         transfer.evaluate(net, "dtd", root, counts="any")
 

@@ -1,4 +1,4 @@
-"""`sassl embed`: a checkpoint's features of images as a file."""
+"""`sassl embed`: a model's features of images as a file."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import evaluation, pretraining
+from .. import evaluation
 from .._sassl import write_file
 from ..data.sources import as_images
 from ..terminal import printable, say, tell
+from .opened import models, opened_one
 from .options import check_out, reading
 
 
 def add(sub: argparse.ArgumentParser) -> None:
     """Its options."""
-    sub.add_argument("checkpoint", type=Path)
+    models(sub)
     sub.add_argument("--data", required=True, help="a folder of images, or a pattern of WebDataset's shards")
     sub.add_argument(
         "--out",
@@ -31,9 +32,8 @@ def add(sub: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
     check_out(args.out, ".npz")
-    model = pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
     images = as_images(args.data)
-    found = evaluation.read(model, images, on_error=args.on_error, progress=True)
+    found = evaluation.read(opened_one(args), images, on_error=args.on_error, progress=True)
     if found.left_out:
         tell(f"{args.data}: {evaluation.left_out(found)}")
     names = [printable(name) for name in map(images.name, range(len(images))) if name not in found.left_out]

@@ -1,4 +1,4 @@
-"""`sassl eval`: what a checkpoint's features are worth, by a protocol that is a row here."""
+"""`sassl eval`: what the features of models are worth, by a protocol that is a row here."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import evaluation, pretraining
+from .. import evaluation
 from ..data import ImageFolder
 from ..data.classes import numbered
 from ..data.ranks import by_first
+from ..models import OpenModel
 from ..terminal import say, tell
 from . import robustness, several, strength, transfer
-from .checkpoints import checksum
+from .opened import models, opened
 from .options import reading
 
 
@@ -85,10 +86,10 @@ def add(sub: argparse.ArgumentParser) -> None:
     protocols = sub.add_subparsers(dest="protocol", required=True, metavar="protocol")
     for name, (_, text, options) in PROTOCOLS.items():
         own = protocols.add_parser(name, help=text, description=text)
-        own.add_argument("checkpoint", type=Path)
-        own.add_argument(
-            "--data", type=Path, required=True, help="a folder with train and val, a folder for each class in both"
-        )
+        models(own, several=True)
+        own.add_argument("--data", type=Path, help="a folder with train and val, a folder for each class in both")
+        own.add_argument("--train", type=Path, help="the folder to learn from (default: train in --data)")
+        own.add_argument("--test", type=Path, help="the folder to measure on (default: val in --data)")
         for option, keywords in options.items():
             own.add_argument(f"--{option.replace('_', '-')}", **keywords)
         reading(own)
@@ -102,18 +103,46 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
-    protocol = PROTOCOLS[args.protocol]
-    folders = [args.data / "train", args.data / "val"]
-    if not all(folder.is_dir() for folder in folders):
-        raise FileNotFoundError(f"{args.data}: expected the folders train and val in it")
-    model = pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
-    known, asked = (ImageFolder(folder) for folder in folders)
+    known, asked = (ImageFolder(folder) for folder in _folders(args))
     numbered(asked, known.classes)
-    how = several.shared(args, checksum(args.checkpoint))
+    for model in opened(args):
+        _judge(model, known, asked, args)
+    return 0
+
+
+def _folders(args: argparse.Namespace) -> tuple[Path, Path]:
+    """What is learnt from, and what is measured on.
+
+    Raises:
+        ValueError: one of the two is not told.
+        FileNotFoundError: no folder.
+    """
+    given = {"train": args.train, "test": args.test}
+    if args.data is None:
+        if missing := [name for name, folder in given.items() if folder is None]:
+            raise ValueError(
+                f"--{missing[0]} is missing: give --data, a folder with train and val, or --train and --test"
+            )
+    elif None not in given.values():
+        raise ValueError(f"--data {args.data}: --train and --test are given; leave one of them out")
+    train, test = args.train or args.data / "train", args.test or args.data / "val"
+    for folder, option in ((train, args.train), (test, args.test)):
+        if not folder.is_dir():
+            told = (
+                f"{args.data}: expected the folders train and val in it" if option is None else f"{folder}: no folder"
+            )
+            raise FileNotFoundError(f"{told}; or give --train and --test")
+    return train, test
+
+
+def _judge(model: OpenModel, known: ImageFolder, asked: ImageFolder, args: argparse.Namespace) -> None:
+    """The result of a model, in a line."""
+    protocol = PROTOCOLS[args.protocol]
+    how = several.shared(args, model.weights)
     train, test = (evaluation.read(model, images, on_error=args.on_error, **how) for images in (known, asked))
-    for folder, features in zip(folders, (train, test), strict=True):
+    for images, features in ((known, train), (asked, test)):
         if features.left_out:
-            tell(f"{folder}: {evaluation.left_out(features)}")
+            tell(f"{images.root}: {evaluation.left_out(features)}")
     options = {option: getattr(args, option) for option in protocol.options}
     found = by_first(args.ranks, partial(protocol.judge, train, test, progress=True, **options))
     chosen = f", C = {found['c']:.3g}" if "c" in found else ""
@@ -122,7 +151,6 @@ def run(args: argparse.Namespace) -> int:
         args.metric, f"{args.metric.replace('_', ' ')} {found[args.metric]:.4g}"
     )
     say(
-        f"{args.checkpoint}: {args.protocol}, top-1 {found['top1']:.1f} %, top-5 {found['top5']:.1f} %{chosen}; "
+        f"{model.name}: {args.protocol}, top-1 {found['top1']:.1f} %, top-5 {found['top5']:.1f} %{chosen}; "
         f"{by}: {low:.4g} to {high:.4g} at 95 %, {found['n']} images, {found['classes']} classes"
     )
-    return 0

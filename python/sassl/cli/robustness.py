@@ -7,13 +7,14 @@ import json
 from functools import partial
 from pathlib import Path
 
-from .. import evaluation, pretraining
+from .. import evaluation
 from .._sassl import write_file
 from ..data import ImageFolder
 from ..data.ranks import by_first
 from ..evaluation.robustness import table
 from ..terminal import say, tell
-from . import checkpoints, several
+from . import several
+from .opened import models, opened_one
 from .options import check_out, reading
 
 TEXT = "Shape bias, and accuracy on corrupted, drawn and stylized images, of a head that is fitted on --train."
@@ -21,7 +22,7 @@ TEXT = "Shape bias, and accuracy on corrupted, drawn and stylized images, of a h
 
 def add(sub: argparse.ArgumentParser) -> None:
     """Its options."""
-    sub.add_argument("checkpoint", type=Path)
+    models(sub)
     sub.add_argument(
         "--data",
         type=Path,
@@ -42,9 +43,8 @@ def run(args: argparse.Namespace) -> int:
     found = [(name, folder) for name, folder in table.find(args.data) if args.sets is None or name in args.sets]
     if missing := sorted(set(args.sets or ()) - {name for name, _ in found}):
         raise FileNotFoundError(f"{args.data}: there is no folder of {', '.join(missing)}")
-    checkpoint = checkpoints.told(args.checkpoint)
-    model = pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
-    how = several.shared(args, checkpoint["weights"])
+    model = opened_one(args)
+    how = several.shared(args, model.weights)
     train = evaluation.read(model, ImageFolder(args.train), on_error=args.on_error, **how)
     if train.left_out:
         tell(f"{args.train}: {evaluation.left_out(train)}")
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         result = table.SETS[name].measure(judge, folder)
         if result["left_out"]:
             tell(f"{folder}: {result['n_left_out']} images could not be read and are left out; {args.out} names them")
-        lines += json.dumps({**checkpoint, "folder": str(folder), **result}) + "\n"
+        lines += json.dumps({**model.describe(), "folder": str(folder), **result}) + "\n"
         # Each result is written at once, so that it stays where the next set fails.
         by_first(args.ranks, partial(write_file, args.out, lines.encode()))
         value = result[table.SETS[name].told]

@@ -1,4 +1,4 @@
-"""`sassl eval strength`: how far views move in a checkpoint's features with alpha and beta, as a figure and as JSON."""
+"""`sassl eval strength`: how far views move in a model's features with alpha and beta, as a figure and as JSON."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .. import evaluation, pretraining
+from .. import evaluation
 from .._sassl import write_file
 from ..terminal import say
 from ..transforms.plain import SASSL
+from .opened import models, opened_one
 from .options import check_out, check_styles, checked_seed
 
 TEXT = "Show how far views move in feature space with alpha and beta, to choose their ranges by."
@@ -20,13 +21,13 @@ _PAPERS = (0.1, 0.3)
 
 def add(sub: argparse.ArgumentParser) -> None:
     """Its options."""
-    sub.add_argument("checkpoint", type=Path)
+    models(sub)
     sub.add_argument("--data", type=Path, required=True, help="a folder of images, with or without folders for classes")
     sub.add_argument(
         "--styles", default="default", help='"default", "batch", a folder of images, one image, or a bank file'
     )
     sub.add_argument(
-        "--model", default="lite", help='style network: "lite" or a .safetensors file (default: %(default)s)'
+        "--style-model", default="lite", help='style network: "lite" or a .safetensors file (default: %(default)s)'
     )
     for name in ("alpha", "beta"):
         sub.add_argument(
@@ -46,12 +47,12 @@ def run(args: argparse.Namespace) -> int:
     check_styles("--styles", args.styles, "default", "batch")
     from ..figure import save
 
-    model = pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
-    style = SASSL(styles=args.styles, model=args.model, threads=args.threads)
+    model = opened_one(args)
+    style = SASSL(styles=args.styles, model=args.style_model, threads=args.threads)
     found = evaluation.strength(
         model, args.data, style, alpha=args.alpha, beta=args.beta, n=args.n, seed=checked_seed(args.seed), progress=True
     )
-    write_file(args.out.with_suffix(".json"), json.dumps({"checkpoint": str(args.checkpoint), **found}).encode())
+    write_file(args.out.with_suffix(".json"), json.dumps({**model.describe(), **found}).encode())
     save(drawn(found), args.out)
     say(f"{'alpha':>5} {'beta':>5} {'moved':>8} {'relative':>9} {'kept':>7} {'levels':>7}")
     for i, alpha in enumerate(found["alpha"]):

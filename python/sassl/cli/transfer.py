@@ -1,32 +1,37 @@
-"""`sassl eval transfer`: a checkpoint's features on the sets of transfer, a line of JSON each, then a table."""
+"""`sassl eval transfer`: the features of models on the sets of transfer, a line of JSON each, then a table."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
-from .. import pretraining
 from .._sassl import write_file
 from ..data.ranks import by_first
 from ..evaluation import datasets, transfer
+from ..models import OpenModel
 from ..terminal import message, say, tell
-from . import checkpoints, several
+from . import several
+from .opened import models, opened
 from .options import checked_seed, reading
+from .transfer_table import table
 
 TEXT = "Linear probes or neighbours on the sets of transfer that lie in DATA, each with its splits and metric."
 #: Two lines that agree in these are results of the same measurement.
-_KEY = ("weights", "set", "school", "seed", "protocol")
+_KEY = ("weights", "set", "school", "seed", "protocol", "preprocessing")
 
 
 def add(sub: argparse.ArgumentParser) -> None:
     """Its options."""
-    sub.add_argument("checkpoint", type=Path)
+    models(sub, several=True)
+    sub.add_argument(
+        "--baselines",
+        action="store_true",
+        help="beside each model its network with random weights, which any must beat",
+    )
     sub.add_argument(
         "--data", type=Path, required=True, help="the folder that holds the sets' folders (docs/transfer.md)"
     )
@@ -72,32 +77,44 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code is 1 where a set failed."""
     seeds = list(dict.fromkeys(map(checked_seed, args.seed)))
     lines, schools = by_first(args.ranks, partial(_lines, args.out)), _schools(args)
-    checkpoint = checkpoints.told(args.checkpoint)
-    model: pretraining.Pretraining | None = None
+    judged = opened(args, baselines=args.baselines)
     failed, shown = [], []
-    for name, school, seed in _runs(schools, seeds):
-        key = {"weights": checkpoint["weights"], "set": name, "school": school, "seed": seed, "protocol": args.by}
-        known = next((line for line in lines if _is_result(line, key, args.counts)), None)
-        if known is None:
-            model = model or pretraining.Pretraining.load(args.checkpoint, threads=args.threads)
+    for model in judged:
+        for name, school, seed in _runs(schools, seeds):
+            title = name if len(judged) == 1 else f"{model.name}: {name}"
             try:
-                known = {**checkpoint, **key, **_evaluated(model, args, key)}
+                known = _result(model, args, lines, (name, school, seed), title)
             except (OSError, ValueError) as error:
-                failed.append(name)
-                tell(f"{name}: failed, {message(error)}")
-                continue
-            lines.append(known)
-            text = "".join(f"{json.dumps(line)}\n" for line in lines)
-            by_first(args.ranks, partial(write_file, args.out, text.encode()))
-        else:
-            tell(f"{name}: in {args.out} already")
-        shown.append(known)
+                failed.append(title)
+                tell(f"{title}: failed, {message(error)}")
+            else:
+                shown.append(known)
     if shown:
-        say(_table(shown))
+        say(table(shown, [model.name for model in judged]))
     failed = list(dict.fromkeys(failed))
     if failed:
-        tell(f"{len(failed)} of {len(schools)} sets failed: {', '.join(failed)}")
+        tell(f"{len(failed)} of {len(schools) * len(judged)} sets failed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def _result(
+    model: OpenModel, args: argparse.Namespace, lines: list[dict[str, Any]], which: tuple[str, str, int], title: str
+) -> dict[str, Any]:
+    """The line of a set, school and seed: one that is there already, or else a new one, which is written."""
+    name, school, seed = which
+    rule = transfer.rule_for(model, datasets.DATASETS[name]).describe()
+    own = {**model.describe(), "preprocessing": rule}
+    key = {**own, "set": name, "school": school, "seed": seed, "protocol": args.by}
+    known = next((line for line in lines if _is_result(line, key, args.counts)), None)
+    if known is not None:
+        tell(f"{title}: in {args.out} already")
+        # The same weights may have had another name.
+        return {**known, **own}
+    found = {**key, **_evaluated(model, args, key, title)}
+    lines.append(found)
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    by_first(args.ranks, partial(write_file, args.out, text.encode()))
+    return found
 
 
 def _runs(schools: dict[str, str], seeds: list[int]) -> Iterator[tuple[str, str, int]]:
@@ -131,12 +148,11 @@ def _schools(args: argparse.Namespace) -> dict[str, str]:
     return {name: given.get(name) or datasets.school_of(name, args.data) for name in names}
 
 
-def _evaluated(model: pretraining.Pretraining, args: argparse.Namespace, key: dict[str, Any]) -> dict[str, Any]:
+def _evaluated(model: OpenModel, args: argparse.Namespace, key: dict[str, Any], title: str) -> dict[str, Any]:
     """The result on a set; what is not as published, and what is left out, is told."""
-    name = key["set"]
     found = transfer.evaluate(
         model,
-        name,
+        key["set"],
         args.data,
         protocol=args.by,
         school=key["school"],
@@ -149,9 +165,9 @@ def _evaluated(model: pretraining.Pretraining, args: argparse.Namespace, key: di
         progress=True,
     )
     for text in found["differences"]:
-        tell(f"{name}: {text}")
+        tell(f"{title}: {text}")
     for image, why in found["left_out"].items():
-        tell(f"{name}: left out, {why if image in why else f'{image}: {why}'}")
+        tell(f"{title}: left out, {why if image in why else f'{image}: {why}'}")
     # JSON has no NaN.
     return {field: None if value != value else value for field, value in found.items()}
 
@@ -196,36 +212,3 @@ def _lines(path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"--out {path}: line {number} is no result of this command; give another file")
         found.append(result)
     return found
-
-
-def _table(results: list[dict[str, Any]]) -> str:
-    """A row for each set and school; over several seeds the mean, and the standard deviation beside it."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for result in results:
-        groups.setdefault((result["set"], result["school"]), []).append(result)
-    head = ("set", "school", "metric", "value", "top-1", "train", "val", "test", "seeds", "C or k")
-    rows = [head, *(_row(group) for group in groups.values())]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip() for row in rows)
-
-
-def _row(group: list[dict[str, Any]]) -> tuple[str, ...]:
-    first = group[0]
-    digits = 3 if first["metric"] == "kappa" else 1
-    values = [math.nan if result["value"] is None else float(result["value"]) for result in group]
-    strengths = dict.fromkeys(f"{result['c']:.3g}" if "c" in result else str(result["k"]) for result in group)
-    return (
-        first["set"],
-        first["school"],
-        first["metric"],
-        _mean(values, digits),
-        _mean([float(result["top1"]) for result in group], 1),
-        *(str(first.get(split, "")) for split in ("train", "val", "test")),
-        str(len(group)),
-        ", ".join(strengths),
-    )
-
-
-def _mean(values: list[float], digits: int) -> str:
-    mean = f"{fmean(values):.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ± {stdev(values):.{digits}f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,6 @@ from ..images import pixels
 from ..transforms import functional as F
 from ..transforms.operations import size
 from ..transforms.views import UNKNOWN
-
-if TYPE_CHECKING:
-    from .protocol import Encoder
 
 #: ImageNet's usual sizes, 256 and 224, in ratio.
 _MARGIN = 256 / 224
@@ -61,26 +58,65 @@ class Preprocessing:
         flag("channels_last", self.channels_last)
 
     @classmethod
-    def of(cls, model: Encoder) -> Preprocessing:
-        """What makes images as the run of one of sassl's models made its views: their size, interpolation and normalizing.
-
-        The shorter side becomes 8/7 of the views', as 256 for 224; images for views of 64 pixels or less, or of views that are
-        no squares, are not cropped beyond the middle square.
+    def of(cls, model: Any) -> Preprocessing:
+        """The rule of a model that knows it: one of sassl's, or one that `sassl.open_model` gave.
 
         Raises:
             ValueError: the model learnt from batches that others normalized in a way that is not known.
         """
-        if isinstance(model.normalize, str):
+        rule: Preprocessing = model.preprocessing
+        return rule
+
+    @classmethod
+    def of_views(
+        cls,
+        sides: int | tuple[int, int],
+        *,
+        interpolation: str = "bilinear",
+        normalize: Any,
+        channels_last: bool = False,
+    ) -> Preprocessing:
+        """The usual rule for a network that learnt from views of this size: the shorter side becomes 8/7 of it, as 256 for 224.
+
+        Images for views of 64 pixels or less, or of views that are not square, are not cropped beyond the middle square.
+
+        Args:
+            sides: side of the views, or (height, width).
+            interpolation, normalize, channels_last: as of the class.
+
+        Raises:
+            ValueError: as of the class; `normalize` is "not known".
+        """
+        if isinstance(normalize, str):
             raise ValueError(
                 f"normalize = {UNKNOWN!r}: the model learnt from batches of others; give preprocessing=Preprocessing(...) with "
                 "what they were normalized by, or None, or give encode_normalized floats that are"
             )
-        height, width = model.transform.size
+        height, width = size(sides)
         resize = round(height * _MARGIN) if height == width > _SMALL else None
-        interpolation = model.transform.interpolation
         return cls(
-            (height, width), resize=resize, interpolation=interpolation, normalize=model.normalize, channels_last=True
+            (height, width),
+            resize=resize,
+            interpolation=interpolation,
+            normalize=normalize,
+            channels_last=channels_last,
         )
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values as JSON has them, by which results tell how their images were made: "mean" and "std" may be None."""
+        sides = self.size if isinstance(self.size, int) else list(self.size)
+        told = {name: None if self.normalize is None else list(self.normalize[name]) for name in ("mean", "std")}
+        return {"size": sides, "resize": self.resize, "interpolation": self.interpolation, **told}
+
+    def __str__(self) -> str:
+        """A rule in words: `256 to 224, bilinear, mean 0.485 0.456 0.406, std 0.229 0.224 0.225`."""
+        height, width = size(self.size)
+        sides = str(height) if height == width else f"{height}x{width}"
+        cut = f"middle square to {sides}" if self.resize is None else f"{self.resize} to {sides}"
+        if self.normalize is None:
+            return f"{cut}, {self.interpolation}, not normalized"
+        values = (f"{name} {' '.join(f'{x:g}' for x in self.normalize[name])}" for name in ("mean", "std"))
+        return f"{cut}, {self.interpolation}, {', '.join(values)}"
 
     @property
     def shape(self) -> tuple[int, int, int]:

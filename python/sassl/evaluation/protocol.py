@@ -7,14 +7,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..transforms.views import Views
+from .preprocessing import Preprocessing
 
 
 class Encoder(Protocol):
     """A protocol for backbones that know how their images are made, such as the objects of `sassl.pretraining`."""
 
-    #: How the views were made that it has learnt from; images are made of their size.
-    transform: Views
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How its images are made; raises a ValueError where their normalizing is not known."""
 
     @property
     def normalize(self) -> Any:

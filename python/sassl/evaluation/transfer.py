@@ -21,12 +21,12 @@ from ..arguments import choice
 from ..data.ranks import ALONE, Ranks, by_first, together
 from ..progress import Shown
 from .cache import Cache
-from .datasets import Split, load
+from .datasets import Dataset, Split, load
 from .encoders import Model, is_own, rule_of
 from .features import Features, read
 from .few_shot import nearest_centroid
 from .preprocessing import Preprocessing
-from .probes import GRID, Result, knn, logistic_probe
+from .probes import GRID, Result, joined_classes, knn, logistic_probe
 
 #: Where nothing chooses, as with few shots.
 FIXED_C = 1.0
@@ -65,7 +65,7 @@ def evaluate(
 
     Returns:
         As `logistic_probe` or `knn`, and "value", that of the set's metric, whose "interval" is beside it; and what it took:
-        "set", "school", "seed", "protocol", "classes", "resize", "train", "val" and "test" with numbers of images,
+        "set", "school", "seed", "protocol", "classes", "preprocessing", "train", "val" and "test" with numbers of images,
         "differences" from what is published, "left_out", which names images that could not be read. For few shots without a
         validation split also "centroid", the top-1 of the nearest centre of a class.
 
@@ -77,7 +77,7 @@ def evaluate(
     splits = together(ranks, partial(_splits, name, root, school, seed, counts))
     first = splits["train"]
     row, how = first.dataset, first.dataset.schools[first.school]
-    rule = _rule(model, first, size, normalize)
+    rule = rule_for(model, row, size, normalize)
     settings: dict[str, Any] = {"preprocessing": rule, "cache": kept, "ranks": ranks, "progress": progress}
     found = {split: read(model, images, batch_size, None, on_error, **settings) for split, images in splits.items()}
     told = {
@@ -87,7 +87,7 @@ def evaluate(
         "protocol": protocol,
         "metric": row.metric,
         "classes": len(first.classes),
-        "resize": f"{rule.resize} to {rule.size}, {rule.interpolation}",
+        "preprocessing": rule.describe(),
         **{split: len(one.targets) for split, one in found.items()},
         "differences": list(dict.fromkeys(text for images in splits.values() for text in images.differences)),
         "left_out": {name: why for one in found.values() for name, why in one.left_out.items()},
@@ -111,16 +111,22 @@ def _splits(name: str, root: str | os.PathLike[str], school: str | None, seed: i
     }
 
 
-def _rule(model: Model, images: Split, size: int | None, normalize: dict[str, Any] | None) -> Preprocessing:
-    """The set's rule in the model's size."""
+def rule_for(
+    model: Model, row: Dataset, size: int | None = None, normalize: dict[str, Any] | None = None
+) -> Preprocessing:
+    """How images of a set are made for a model: by the set's rule, in the model's size; arguments as of `evaluate`.
+
+    Raises:
+        ValueError: a size that is not known, or not a square; a normalizing that is not known.
+    """
     if is_own(model):
         known = Preprocessing.of(model)
         if not isinstance(known.size, int):
             raise ValueError(f"the model's views are {known.size}, no squares; give a model of square views")
-        return images.dataset.preprocessing(known.size, normalize=known.normalize, channels_last=True)
+        return row.preprocessing(known.size, normalize=known.normalize, channels_last=known.channels_last)
     if size is None:
         raise ValueError("size = None: what side of images a model of others takes is not known; give it, such as 224")
-    return rule_of(model, images.dataset.preprocessing(size, normalize=normalize))
+    return rule_of(model, row.preprocessing(size, normalize=normalize))
 
 
 def _linear(found: dict[str, Features], metric: str, progress: Shown) -> Result:
@@ -135,6 +141,7 @@ def _nearest(found: dict[str, Features], metric: str, progress: Shown) -> Result
     """By neighbours in train and val."""
     train, val = found["train"], found.get("val")
     if val is not None:
+        train, val = joined_classes(train, val)
         features = np.concatenate([train.features, val.features])
         train = Features(features, np.concatenate([train.targets, val.targets]), train.classes)
     return {**knn(train, found["test"], metric=metric, progress=progress), "distance": "cosine"}

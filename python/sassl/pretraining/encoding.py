@@ -32,6 +32,18 @@ class Encoding:
         given = self.run.data.views.get("normalize")
         return UNKNOWN if given == UNKNOWN else self.transform.normalize
 
+    @property
+    def preprocessing(self) -> evaluation.Preprocessing:
+        """How images are made as the run made its views: their size, interpolation and normalizing, nothing drawn.
+
+        Raises:
+            ValueError: the model learnt from batches that others normalized in a way that is not known.
+        """
+        sides, interpolation = self.transform.size, self.transform.interpolation
+        return evaluation.Preprocessing.of_views(
+            sides, interpolation=interpolation, normalize=self.normalize, channels_last=True
+        )
+
     def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
         """Features by the backbone of images, resized and normalized as the run's views were; no draw is made.
 

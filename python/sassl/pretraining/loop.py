@@ -17,6 +17,7 @@ from ..data.ranks import check_same
 from ..evaluation import Encoder
 from ..progress import Progress
 from ..transforms.operations import size
+from ..transforms.views import Views
 from . import memory
 from .batches import check_first, skip, targets
 from .config import Config
@@ -39,6 +40,8 @@ class Learner(Encoder, Protocol):
 
     history: History
     engine: Engine
+    #: How the views are made that it learns from.
+    transform: Views
 
 
 class Loop:

@@ -14,12 +14,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: What others put before a backbone's names: DistributedDataParallel, lightly and solo-learn, MoCo.
-PREFIXES = ("", "module.", "backbone.", "module.backbone.", "encoder_q.", "module.encoder_q.")
-#: The first part of the names of what stands on a backbone.
-HEADS = {"fc", "head", "heads", "classifier", "projector", "projection_head", "predictor", "prediction_head"}
-#: Under these names checkpoints keep a state dict.
-_KEPT_AS = ("state_dict", "model_state_dict", "model")
+#: What others put before a backbone's names: DistributedDataParallel; lightly and solo-learn; MoCo; MoCo v3; SimSiam and
+#: Lightning Bolts; two BYOLs (lucidrains/byol-pytorch, Bolts).
+_BEFORE = ("", "backbone.", "encoder_q.", "base_encoder.", "encoder.", "online_encoder.net.", "online_network.encoder.")
+PREFIXES = tuple(f"{outer}{inner}" for inner in _BEFORE for outer in ("", "module."))
+#: The first part of the names of what stands on a backbone, or beside it for training alone.
+HEADS = {
+    "fc",
+    "head",
+    "heads",
+    "head_dist",
+    "classifier",
+    "projector",
+    "projection_head",
+    "predictor",
+    "prediction_head",
+    "prototypes",
+    "AuxLogits",
+    "aux1",
+    "aux2",
+}
+#: Under these names checkpoints keep a state dict; the last two are those of BYOL (sthalles/PyTorch-BYOL) and DINO.
+_KEPT_AS = ("state_dict", "model_state_dict", "model", "online_network_state_dict", "teacher")
+#: What the children of torchvision's ResNet are called in `nn.Sequential(*resnet.children())`, as lightly's examples have it.
+_NUMBERED = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+#: Names of files that have weights.
+SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin")
 #: Counts of batches, which old files have not; PyTorch begins them at 0 too.
 _COUNTS = "num_batches_tracked"
 _DTYPES = {
@@ -51,9 +71,14 @@ def backbone_of(source: Any, wanted: Mapping[str, tuple[int, ...]], what: str) -
         ImportError: a file of torch, without it.
         ValueError: no such file or dict; tensors that are missing, misshapen or those of another backbone.
     """
-    name, found = _read(source)
+    name, found = read(source)
     first = next(iter(wanted))
     prefix = next((one for one in PREFIXES if one + first in found), None)
+    if (
+        prefix is None
+        and (numbered := next((one for one in PREFIXES if f"{one}4.0.conv1.weight" in found), None)) is not None
+    ):
+        found, prefix = _by_names(found, numbered), numbered
     if prefix is None:
         names = ", ".join(list(found)[:5])
         looked, more = ", ".join(one + first for one in PREFIXES), ", ..." if len(found) > 5 else ""
@@ -106,14 +131,24 @@ def _shaped(tensor: Any, shape: tuple[int, ...], name: str, what: str) -> NDArra
     return np.asarray(array, np.float32, order="C")
 
 
-def _read(source: Any) -> tuple[str, Mapping[str, Any]]:
-    """What errors call it, and its tensors by name."""
+def _by_names(found: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The tensors of a ResNet whose parts have numbers behind this prefix, under the names of the parts."""
+    named = {}
+    for name, tensor in found.items():
+        part, dot, rest = name.removeprefix(prefix).partition(".")
+        is_numbered = name.startswith(prefix) and part in _NUMBERED
+        named[f"{prefix}{_NUMBERED[part]}{dot}{rest}" if is_numbered else name] = tensor
+    return named
+
+
+def read(source: Any) -> tuple[str, Mapping[str, Any]]:
+    """What errors call a file or a state dict, and its tensors by name; arguments and errors are those of `backbone_of`."""
     name = "init"
     if isinstance(source, (str, os.PathLike)):
         name, file = os.fspath(source), Path(source)
         if file.suffix == ".safetensors":
             return name, _safetensors(file)
-        if file.suffix not in (".pth", ".pt", ".tar", ".bin"):
+        if file.suffix not in SUFFIXES:
             raise ValueError(f"init = {name!r}: expected a .safetensors file, or one of torch: .pth, .pt, .tar, .bin")
         source = _torch(file)
     if not isinstance(source, Mapping):
@@ -135,8 +170,21 @@ def _torch(file: Path) -> Any:
             raise ValueError(f"{file}: torch cannot read it as weights alone: {str(error).splitlines()[0]}") from error
 
 
-def _safetensors(file: Path) -> dict[str, NDArray[Any]]:
-    """All tensors, mapped and not yet read."""
+def metadata_of(file: Path) -> dict[str, str]:
+    """The strings in the header of a .safetensors file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: no such file, or a damaged one.
+    """
+    found = _header(file)[0].get("__metadata__", {})
+    if not isinstance(found, dict):
+        raise ValueError(f"{file}: no safetensors file, or a damaged one: its metadata is no object")
+    return found
+
+
+def _header(file: Path) -> tuple[dict[str, Any], int]:
+    """The entries of a .safetensors file's header, and where its tensors begin."""
     size = file.stat().st_size
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
@@ -145,14 +193,25 @@ def _safetensors(file: Path) -> dict[str, NDArray[Any]]:
                 f"{file}: no safetensors file, or a damaged one: its header does not fit into {size} bytes"
             )
         header = opened.read(length)
-    body = np.memmap(file, np.uint8, "r", 8 + length) if size > 8 + length else np.empty(0, np.uint8)
-    tensors = {}
     try:
         entries = json.loads(header)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: no safetensors file, or a damaged one: {error}") from None
+    if not isinstance(entries, dict):
+        raise ValueError(f"{file}: no safetensors file, or a damaged one: its header is no object")
+    return entries, 8 + length
+
+
+def _safetensors(file: Path) -> dict[str, NDArray[Any]]:
+    """All tensors, mapped and not yet read."""
+    entries, start = _header(file)
+    body = np.memmap(file, np.uint8, "r", start) if file.stat().st_size > start else np.empty(0, np.uint8)
+    tensors = {}
+    try:
         for name, entry in entries.items():
             if name != "__metadata__":
                 tensors[name] = _tensor(body, **entry)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{file}: no safetensors file, or a damaged one: {error}") from None
     return tensors
 

@@ -78,10 +78,11 @@ class Weights:
     def load_backbone(self, source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
         """Takes the backbone's weights from torchvision's, timm's, MoCo's or another run's; a momentum encoder gets the same.
 
-        A line tells what was taken, and `config.init` keeps it. The names may have one of these before them: `module.`,
-        `backbone.`, `module.backbone.`, `encoder_q.`, `module.encoder_q.`; a checkpoint may keep them as "state_dict",
-        "model_state_dict" or "model". Heads and `fc.*` are left aside, and so is all that does not stand under that prefix.
-        Counts of batches may be missing.
+        A line tells what was taken, and `config.init` keeps it. The names may have one of these before them, `module.` in front
+        of it or not: `backbone.`, `encoder_q.`, `base_encoder.`, `encoder.`, `online_encoder.net.`, `online_network.encoder.`;
+        a checkpoint may keep them as "state_dict", "model_state_dict", "model", "online_network_state_dict" or "teacher".
+        A ResNet's parts may have numbers, as in `nn.Sequential(*resnet.children())`. Heads and `fc.*` are left aside,
+        and so is all that does not stand under that prefix. Counts of batches may be missing.
 
         Args:
             source: a .safetensors file; or one of torch (.pth, .pt, .tar, .bin), of which no code is run; or a state dict of

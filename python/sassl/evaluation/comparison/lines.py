@@ -113,7 +113,8 @@ def _values(line: Any, place: str, arm: str) -> Iterator[Value]:
     """Those of a line: one of a set of transfer, one or several of a robustness set."""
     if not isinstance(line, dict):
         raise TypeError("not a JSON object")
-    names = {"file": arm, "checkpoint": _typed(line, "checkpoint", str)}
+    # Results of a checkpoint have not always called it the model.
+    names = {"file": arm, "checkpoint": _typed(line, "checkpoint" if "checkpoint" in line else "model", str)}
     if "model" in line:
         names["model"] = _typed(line, "model", str)
     seed = None if line.get("pretraining_seed") is None else _typed(line, "pretraining_seed", int)
@@ -124,7 +125,7 @@ def _values(line: Any, place: str, arm: str) -> Iterator[Value]:
     if robust is None:
         measurement = Measurement(name, *(_typed(line, key, str) for key in ("school", "protocol", "metric")))
         told = {key: line[key] for key in _TRANSFER if key in line}
-        draw, resize = _typed(line, "seed", int), str(line.get("resize", ""))
+        draw, resize = _typed(line, "seed", int), str(line.get("resize", _resize(line.get("preprocessing"))))
         yield Value(place, names, checkpoint, seed, _known(measurement), draw, _number(line, "value"), told, resize)
         return
     told = {key: line[key] for key in _HEAD if key in line}
@@ -137,6 +138,11 @@ def _known(measurement: Measurement) -> Measurement:
     if measurement.metric not in METRICS:
         raise ValueError(f"metric {measurement.metric!r} is none of {', '.join(METRICS)}")
     return measurement
+
+
+def _resize(rule: Any) -> str:
+    """A rule for images in words, but for their normalizing, which is the model's own."""
+    return "{resize} to {size}, {interpolation}".format(**rule) if isinstance(rule, dict) else ""
 
 
 def _typed(line: dict[str, Any], key: str, kind: type) -> Any:

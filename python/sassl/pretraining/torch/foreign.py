@@ -29,22 +29,24 @@ _AUXILIARY = {name: {"aux_logits": False, "init_weights": True} for name in ("in
 _SIZED = {"timm": "img_size", "torchvision": "image_size"}
 
 
-def _timm(name: str, settings: dict[str, Any]) -> tuple[nn.Module, int]:
+def _timm(name: str, settings: dict[str, Any], weights: Any = None) -> tuple[nn.Module, int]:
     import timm
 
     # A name may have a tag, which tells of weights.
     if not timm.is_model(name.partition(".")[0]):
         raise _unknown("timm", name, timm.list_models())
-    module: Any = timm.create_model(name, pretrained=False, num_classes=0, **settings)
+    module: Any = timm.create_model(name, pretrained=weights is not None, num_classes=0, **settings)
     return module, getattr(module, "head_hidden_size", None) or module.num_features
 
 
-def _torchvision(name: str, settings: dict[str, Any]) -> tuple[nn.Module, int]:
+def _torchvision(name: str, settings: dict[str, Any], weights: Any = None) -> tuple[nn.Module, int]:
     from torchvision import models
 
     if name not in (known := models.list_models(module=models)):
         raise _unknown("torchvision", name, known)
-    module = models.get_model(name, weights=None, **{**_AUXILIARY.get(name, {}), **settings})
+    # With weights these models have the auxiliary classifiers, which are of no use after training.
+    own = _AUXILIARY.get(name, {}) if weights is None else {}
+    module = models.get_model(name, weights=weights, **{**own, **settings})
     return module, _without_classifier(module)
 
 
@@ -73,7 +75,7 @@ def _without_classifier(module: nn.Module) -> int:
 
 
 #: Functions that make a model without its classifier, and tell how many values its features have.
-_MAKERS: dict[str, Callable[[str, dict[str, Any]], tuple[nn.Module, int]]] = {
+_MAKERS: dict[str, Callable[..., tuple[nn.Module, int]]] = {
     "timm": _timm,
     "torchvision": _torchvision,
 }
@@ -123,6 +125,16 @@ def build(backbone: Backbone) -> nn.Module:
         return copy.deepcopy(backbone.module)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"arch = {name}: it cannot be copied: {_line(error)}") from error
+
+
+def published(family: str, name: str, weights: Any) -> nn.Module:
+    """A model with published weights, which its family downloads or has on disk, without its classifier.
+
+    Args:
+        family, name: of the model.
+        weights: torchvision's enumeration member; of timm's models, whose names tell the weights, anything but None.
+    """
+    return _MAKERS[family](name, {}, weights)[0]
 
 
 def _check_state(module: nn.Module, name: str) -> None:

@@ -1,0 +1,95 @@
+"""The options by which commands name models, and the models that they name."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ..models import OpenModel, open_model
+from ..models.files import tells_network
+from ..models.opening import UNTRAINED
+from ..models.rules import NORMALIZATIONS
+from ..terminal import tell
+
+#: The help of the group of options.
+_TEXT = (
+    "MODEL is a run's folder or checkpoint, timm:NAME, torchvision:NAME[:WEIGHTS], a file of weights with --arch, or "
+    "untrained:MODEL, the same network with random weights, as untrained:resnet50"
+)
+
+
+def models(sub: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Adds the models, and how they are opened."""
+    group = sub.add_argument_group("models", _TEXT)
+    group.add_argument(
+        "models", nargs="*", metavar="MODEL", help="several give a table" if several else argparse.SUPPRESS
+    )
+    group.add_argument("--model", action="append", default=[], metavar="MODEL", help="the same as MODEL")
+    group.add_argument("--arch", metavar="NAME", help="the network of a file that does not tell it, such as resnet50")
+    group.add_argument("--size", type=int, help="side of images (default: the model's own; of a file of weights 224)")
+    group.add_argument(
+        "--normalize", choices=tuple(NORMALIZATIONS), help="default: the model's own; of a file of weights imagenet"
+    )
+    for name in ("mean", "std"):
+        group.add_argument(
+            f"--{name}", type=float, nargs=3, metavar=("R", "G", "B"), help="in the place of --normalize"
+        )
+    group.add_argument("--device", help='"cpu" or "cuda" (default: the GPU for networks of others, where there is one)')
+
+
+def opened(args: argparse.Namespace, *, baselines: bool = False) -> list[OpenModel]:
+    """The models that are named, in their order; a line tells how the images of each are made.
+
+    Args:
+        args: of `models`, and `threads`.
+        baselines: each model that is trained is followed by its network with random weights.
+
+    Raises:
+        ValueError: no model, or one twice; an option that none of them reads.
+        OSError, ImportError, ValueError: as of `open_model`.
+    """
+    sources = [*args.models, *args.model]
+    if not sources:
+        raise ValueError("no model is named: give a run's folder, timm:NAME, torchvision:NAME or a file of weights")
+    if baselines:
+        sources = [one for source in sources for one in (source, *_untrained(source))]
+    if len(set(sources)) < len(sources):
+        raise ValueError(f"{next(one for one in sources if sources.count(one) > 1)}: this model is named twice")
+    normalize = _normalize(args)
+    needing = {source for source in sources if not tells_network(source.removeprefix(UNTRAINED))}
+    if args.arch is not None and not needing:
+        raise ValueError(f"--arch {args.arch}: of files of weights that do not tell their network; there is none here")
+    found = []
+    for source in sources:
+        model = open_model(
+            source,
+            arch=args.arch if source in needing else None,
+            size=args.size,
+            normalize=normalize,
+            device=args.device,
+            threads=args.threads,
+        )
+        tell(str(model))
+        found.append(model)
+    return found
+
+
+def opened_one(args: argparse.Namespace) -> OpenModel:
+    """The one model that is named; errors as of `opened`."""
+    if len(sources := [*args.models, *args.model]) > 1:
+        raise ValueError(f"{' '.join(sources)}: this command takes one model")
+    return opened(args)[0]
+
+
+def _untrained(source: str) -> Sequence[str]:
+    return () if source.startswith(UNTRAINED) else (UNTRAINED + source,)
+
+
+def _normalize(args: argparse.Namespace) -> str | dict[str, list[float]] | None:
+    """As `open_model` takes it."""
+    if args.mean is None and args.std is None:
+        named: str | None = args.normalize
+        return named
+    if args.mean is None or args.std is None or args.normalize is not None:
+        raise ValueError("--mean and --std: give both, and no --normalize beside them")
+    return {"mean": args.mean, "std": args.std}

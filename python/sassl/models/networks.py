@@ -1,0 +1,215 @@
+"""Networks by name, as torch modules without their classifiers: with published weights, with a file's, or untrained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._sassl import backbone_names, initial_state
+from ..pretraining import PRESETS
+from ..pretraining.settings import BACKBONES, Backbone
+from ..pretraining.state_dicts import backbone_of
+from ..terminal import tell
+from .rules import Known
+
+#: Packages that have models by name, in the order in which a bare name is looked up.
+PUBLISHERS = ("torchvision", "timm")
+#: The seed of weights that are drawn.
+_SEED = 0
+
+
+class Arch(NamedTuple):
+    """A network's name in its parts: FAMILY:NAME, of torchvision's with :WEIGHTS behind it, or a name alone."""
+
+    #: None: sassl's own, which are torchvision's ResNets and VGG.
+    family: str | None
+    name: str
+    weights: str | None = None
+
+    @property
+    def full(self) -> str:
+        """The name as `Backbone` takes it."""
+        return self.name if self.family is None else f"{self.family}:{self.name}"
+
+
+def is_published(name: str) -> bool:
+    """Tells whether a name is of timm or torchvision, by what stands before its colon."""
+    return name.partition(":")[0] in PUBLISHERS and ":" in name
+
+
+def parsed(arch: str) -> Arch:
+    """The network of a name: sassl's, timm:NAME, torchvision:NAME[:WEIGHTS], or a bare name of either.
+
+    Raises:
+        ValueError: none of these has it.
+    """
+    if is_published(arch):
+        family, _, name = arch.partition(":")
+        name, _, weights = name.partition(":") if family == "torchvision" else (name, "", "")
+        return Arch(family, name, weights or None)
+    own = (*backbone_names(), *BACKBONES)
+    if arch in own:
+        return Arch(None, arch)
+    for family in PUBLISHERS:
+        if find_spec(family) is not None and _has(family, arch):
+            return Arch(family, arch)
+    raise ValueError(
+        f"arch = {arch!r}: expected {', '.join(own)}, or a name of torchvision or timm, as torchvision:convnext_tiny or "
+        "timm:vit_small_patch16_224"
+    )
+
+
+def _has(family: str, name: str) -> bool:
+    if family == "timm":
+        import timm
+
+        return bool(timm.is_model(name.partition(".")[0]))
+    from torchvision import models
+
+    return name in models.list_models(module=models)
+
+
+def build(backbone: Backbone) -> Any:
+    """A torch module as a run would begin with it, its weights drawn by one seed.
+
+    Raises:
+        ImportError: torch, or the backbone's family, is not installed.
+        ValueError: it cannot be built.
+    """
+    if find_spec("torch") is None:
+        raise ImportError(
+            f"{backbone.name}: this model needs torch, which is not installed: pip install 'sassl[torch]'"
+        )
+    import torch
+
+    from ..pretraining.torch import backbones
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        module = backbones.build(backbone)
+    if backbone.name in backbone_names():
+        settings = {**backbone.settings, "arch": backbone.name, "input_size": 224, "seed": _SEED}
+        config = PRESETS["simclr"].changed(**settings)
+        begun = initial_state(config.core())
+        put(module, {name.removeprefix("backbone."): x for name, x in begun.items() if name.startswith("backbone.")})
+    return module
+
+
+def put(module: Any, tensors: Mapping[str, Any]) -> None:
+    """Gives a module these arrays as its weights, each in the type and the shape that it has there."""
+    import torch
+
+    own = module.state_dict()
+    made = {name: torch.tensor(np.asarray(x)).reshape(own[name].shape) for name, x in tensors.items()}
+    counts = {name: x for name, x in own.items() if name not in made and name.endswith("num_batches_tracked")}
+    module.load_state_dict({**counts, **made})
+
+
+def with_weights_of(module: Any, source: Any, what: str) -> None:
+    """Gives a module the weights of a file, by names that others have too; a line tells which were taken.
+
+    Raises:
+        OSError, ImportError, ValueError: as of `state_dicts.backbone_of`.
+    """
+    tensors, line = backbone_of(source, {name: tuple(x.shape) for name, x in module.state_dict().items()}, what)
+    put(module, tensors)
+    tell(line)
+
+
+def published(arch: Arch) -> tuple[Arch, Any, Known]:
+    """A model of timm or torchvision with its weights: its name in full, the module, and how its images are made.
+
+    Raises:
+        ImportError: torch, timm or torchvision is not installed.
+        ValueError: no such model or weights; weights that cannot be downloaded here.
+    """
+    # The name is checked first, without weights.
+    Backbone.of(arch.full)
+    from ..pretraining.torch import foreign
+
+    family = str(arch.family)
+    weights = _torchvision_weights(arch) if family == "torchvision" else True
+    try:
+        module = foreign.published(family, arch.name, weights)
+    # Whatever a network, a proxy, a disk or timm's registry raises.
+    except Exception as error:
+        told = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"{arch.full}: its weights cannot be downloaded or are not there ({type(error).__name__}: {told}); "
+            f'give a file of them with its network, FILE --arch {arch.full} or open_model(FILE, arch="{arch.full}"), or '
+            f"untrained:{arch.full}"
+        ) from error
+    return _in_full(arch, module, weights), module, known_of(arch, module)
+
+
+def _in_full(arch: Arch, module: Any, weights: Any) -> Arch:
+    """With the name of the weights that were taken where none was given."""
+    if arch.family == "torchvision":
+        return arch._replace(weights=weights.name)
+    told = getattr(module, "pretrained_cfg", None) or {}
+    return arch._replace(name=f"{told['architecture']}.{told['tag']}" if told.get("tag") else arch.name)
+
+
+def _torchvision_weights(arch: Arch) -> Any:
+    """The member of a model's enumeration of weights: that of the name, or the best one.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    from torchvision import models
+
+    listed: Any = models
+    found = listed.get_model_weights(arch.name)
+    if arch.weights is None:
+        return found.DEFAULT
+    if arch.weights not in found.__members__:
+        known = ", ".join(one.name for one in found)
+        raise ValueError(f"torchvision:{arch.name}:{arch.weights}: expected one of its weights, {known}")
+    return found[arch.weights]
+
+
+def known_of(arch: Arch, module: Any) -> Known:
+    """How images are made for a network, as whoever publishes it says; sassl's own take them as torchvision's first ResNets.
+
+    Raises:
+        ValueError: a rule that there is not here.
+    """
+    if arch.family is None:
+        return Known()
+    return _of_timm(arch, module) if arch.family == "timm" else _of_torchvision(arch)
+
+
+def _of_torchvision(arch: Arch) -> Known:
+    rule = _torchvision_weights(arch).transforms()
+    (size,), (resize,) = rule.crop_size, rule.resize_size
+    return Known(
+        size=size,
+        resize=resize,
+        interpolation=rule.interpolation.value,
+        normalize={"mean": list(rule.mean), "std": list(rule.std)},
+    )
+
+
+def _of_timm(arch: Arch, module: Any) -> Known:
+    from timm import data
+
+    # timm.data.create_transform reads the same settings.
+    resolved: Any = data
+    told = resolved.resolve_model_data_config(module)
+    channels, height, width = told["input_size"]
+    if channels != 3 or height != width or told["interpolation"] not in ("bilinear", "bicubic"):
+        raise ValueError(
+            f"{arch.full}: takes images of {channels}x{height}x{width}, {told['interpolation']}; expected 3 channels, a "
+            "square, and bilinear or bicubic"
+        )
+    if told["crop_mode"] != "center":
+        tell(f"{arch.full}: timm's images are cut in the mode {told['crop_mode']!r}; here the middle square is taken")
+    return Known(
+        size=height,
+        resize=int(height / told["crop_pct"]),
+        interpolation=told["interpolation"],
+        normalize={"mean": list(told["mean"]), "std": list(told["std"])},
+    )

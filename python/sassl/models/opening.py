@@ -1,0 +1,127 @@
+"""`open_model`: whatever a user names as a model, opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import _sassl
+from ..arguments import whole
+from ..evaluation import Preprocessing
+from ..evaluation.encoders import is_own
+from ..pretraining.settings import Backbone
+from ..transforms.operations import size as sides_of
+from . import networks
+from .files import Found, checksum, open_file
+from .opened import OpenModel
+from .rules import rule
+
+#: Before a name or a file: its network with weights that are drawn.
+UNTRAINED = "untrained:"
+
+
+def open_model(
+    source: str | os.PathLike[str],
+    *,
+    arch: str | None = None,
+    size: int | None = None,
+    normalize: str | Mapping[str, Any] | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> OpenModel:
+    """Opens a model by its name or its file, with the rule by which its images are made.
+
+    Args:
+        source: one of
+
+            - a checkpoint of sassl, or a run's folder, of which the newest is taken;
+            - a backbone that `export_backbone` wrote as .safetensors;
+            - `timm:NAME`, as "timm:resnet50.a1_in1k", or `torchvision:NAME`, as "torchvision:resnet50" or
+              "torchvision:resnet50:IMAGENET1K_V2": with published weights, without the classifier;
+            - a file of weights of anybody (.pth, .pt, .tar, .bin, .safetensors), with `arch`: a state dict under
+              torchvision's or timm's names, as `load_backbone` takes it; no code in it is run;
+            - "untrained:" and any of these, or "untrained:resnet50": the same network with random weights, which are
+              drawn by one seed; a run's are drawn by its own seed.
+        arch: the network of a file that does not tell it: a name of sassl, torchvision or timm.
+        size: side of the images; None: the model's own, 224 where nothing else is known.
+        normalize: "imagenet", "half" (mean and std of 0.5), "none", or a dict of "mean" and "std"; None: the model's own, and
+            ImageNet's for a file of weights.
+        device: of a torch module, as "cuda" or "cpu"; None: the GPU where there is one. A checkpoint of sassl is opened by the
+            torch engine there; None: by the engine that `Pretraining.load` takes.
+        threads: how many images are made at a time; None: all cores.
+
+    Raises:
+        OSError: no such file or folder, or it cannot be read.
+        ImportError: torch, timm or torchvision is needed and not installed.
+        ValueError: no such model; weights that cannot be downloaded here, are missing or are of another network; images whose
+            size or normalizing is not known and not given, or of a size that the network does not take.
+    """
+    text = os.fspath(source)
+    found = _found(text, arch, device, threads)
+    made = rule(found.name, found.known, size, normalize)
+    if not is_own(found.encoder):
+        _place(found, made, device)
+    own = found.encoder.threads if is_own(found.encoder) else int(_sassl.info()["threads"])
+    return OpenModel(
+        name=found.name,
+        arch=found.arch,
+        encoder=found.encoder,
+        preprocessing=made,
+        weights=found.weights,
+        threads=own if threads is None else whole("threads", threads, 1),
+        pretraining_seed=found.seed,
+    )
+
+
+def _found(text: str, arch: str | None, device: str | None, threads: int | None) -> Found:
+    named = text.removeprefix(UNTRAINED)
+    is_untrained = named != text
+    if Path(named).exists():
+        found = open_file(Path(named), arch, device, threads, untrained=is_untrained)
+        return found._replace(name=f"{UNTRAINED}{found.name}") if is_untrained else found
+    if not is_untrained and not networks.is_published(named):
+        raise FileNotFoundError(
+            f"{text}: no such file or folder; a model is a run's checkpoint or folder, a file of weights, timm:NAME, "
+            "torchvision:NAME, or untrained:NAME"
+        )
+    if arch is not None:
+        raise ValueError(f"{text}: arch = {arch!r}: of files of weights; the name tells the network; leave arch out")
+    parsed = networks.parsed(named)
+    if is_untrained:
+        module = networks.build(Backbone.of(parsed.full))
+        known = networks.known_of(parsed, module)
+        return Found(f"{UNTRAINED}{parsed.full}", parsed.full, module, known, checksum(module.state_dict()))
+    parsed, module, known = networks.published(parsed)
+    name = parsed.full if parsed.weights is None else f"{parsed.full}:{parsed.weights}"
+    return Found(name, parsed.full, module, known, checksum(module.state_dict()))
+
+
+def _place(found: Found, made: Preprocessing, device: str | None) -> None:
+    """Puts a module on its device, in eval mode, and lets one image through it.
+
+    Raises:
+        ValueError: no such device; images of this size are not taken, or give no features (1, dim).
+    """
+    import torch
+
+    module: Any = found.encoder
+    height, width = sides_of(made.size)
+    try:
+        module.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device = {device!r}: {str(error).splitlines()[0]}") from None
+    place = next(module.parameters()).device
+    try:
+        with torch.no_grad():
+            features = module(torch.zeros(1, 3, height, width, device=place))
+    except (ValueError, TypeError, AssertionError, RuntimeError, IndexError) as error:
+        told = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"{found.name}: {found.arch} does not take images of {height}x{width}: {type(error).__name__}: {told}; give the "
+            "size (--size) that it is made for"
+        ) from error
+    if getattr(features, "ndim", 0) != 2:
+        got = f"a tensor {tuple(features.shape)}" if hasattr(features, "shape") else type(features).__name__
+        raise ValueError(f"{found.name}: {found.arch} gives {got} of an image; expected features (1, dim)")

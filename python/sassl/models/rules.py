@@ -1,0 +1,84 @@
+"""How a model's images are made: what is known of it, and what is given in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..arguments import choice, whole
+from ..evaluation import Preprocessing
+from ..transforms.operations import size as sides_of
+from ..transforms.recipes import IMAGENET_NORMALIZE
+from ..transforms.views import UNKNOWN
+
+#: Normalizing by name.
+NORMALIZATIONS: dict[str, dict[str, Any] | None] = {
+    "imagenet": IMAGENET_NORMALIZE,
+    "half": {"mean": [0.5] * 3, "std": [0.5] * 3},
+    "none": None,
+}
+
+
+class Known(NamedTuple):
+    """What is known of a model's images; the rest has to be given."""
+
+    #: Side, or (height, width); None: not known.
+    size: int | tuple[int, int] | None = 224
+    resize: int | None = 256
+    interpolation: str = "bilinear"
+    #: As of `Preprocessing`, or "not known".
+    normalize: Any = IMAGENET_NORMALIZE
+    channels_last: bool = False
+    #: Whether it learnt from views that were normalized so, and another normalizing would be wrong.
+    is_fixed: bool = False
+
+    @classmethod
+    def of_views(cls, sides: Any, interpolation: str, normalize: Any, *, channels_last: bool = False) -> Known:
+        """What the settings of one of sassl's runs tell."""
+        usual = Preprocessing.of_views(tuple(sides) if isinstance(sides, list) else sides, normalize=None)
+        return cls(usual.size, usual.resize, interpolation, normalize, channels_last, normalize != UNKNOWN)
+
+
+def rule(name: str, known: Known, size: int | None, normalize: str | Mapping[str, Any] | None) -> Preprocessing:
+    """The rule of a model's images.
+
+    Args:
+        name: what errors call the model.
+        known: what is known of it.
+        size: another side of images; None: the model's own. What is cut off stays in proportion.
+        normalize: a name in `NORMALIZATIONS`, or a dict of "mean" and "std"; None: as the model's own are.
+
+    Raises:
+        ValueError: a size or normalizing that is not known and is not given; another normalizing than that of the views from
+            which one of sassl's models learnt.
+    """
+    if isinstance(normalize, str):
+        given: Any = NORMALIZATIONS[choice("normalize", normalize, NORMALIZATIONS)]
+    else:
+        given = known.normalize if normalize is None else dict(normalize)
+    if given == UNKNOWN:
+        raise ValueError(
+            f"{name}: the model learnt from batches of others, and how they were normalized is not known; give normalize, "
+            f"one of {', '.join(NORMALIZATIONS)}, or mean and std"
+        )
+    if size is None and known.size is None:
+        raise ValueError(
+            f"{name}: a network for small images (its first convolution is 3x3), whose size is not known; give size, such as 32"
+        )
+    made = _sized(known, size, given)
+    if known.is_fixed and not made.is_normalized_as(known.normalize):
+        raise ValueError(
+            f"{name}: normalize = {normalize}, where the model's views were normalized by {known.normalize}; leave it out"
+        )
+    return made
+
+
+def _sized(known: Known, size: int | None, normalize: Any) -> Preprocessing:
+    how = {"interpolation": known.interpolation, "normalize": normalize, "channels_last": known.channels_last}
+    if size is None:
+        assert known.size is not None
+        return Preprocessing(known.size, resize=known.resize, **how)
+    side = whole("size", size, 1)
+    if known.size is None or known.resize is None:
+        return Preprocessing.of_views(side, **how)
+    return Preprocessing(side, resize=round(side * known.resize / min(sides_of(known.size))), **how)
