@@ -368,6 +368,53 @@ def test_a_set_of_others_without_one_class_is_told_by_names():
         evaluation.extract(model, Named([0, 2], classes=["b", "c"]))
 
 
+def test_sets_meet_by_the_names_of_their_classes(tmp_path):
+    need("torchvision")
+    from PIL import Image
+    from sassl.data.ranks import Alone
+    from sassl.evaluation import robustness
+    from sassl.evaluation.transfer import _nearest
+    from sassl.pretraining import Monitor
+    from torchvision.datasets import ImageFolder
+
+    # A validation set without the first class, whose classes torchvision counts anew.
+    colours, rng = {"ant": (250, 20, 20), "bee": (20, 250, 20), "cat": (20, 20, 250)}, np.random.default_rng(0)
+    for split, names in (("train", ("ant", "bee", "cat")), ("val", ("bee", "cat")), ("other", ("dog", "eel"))):
+        for i, name in enumerate(names):
+            (tmp_path / split / name).mkdir(parents=True)
+            for n in range(6):
+                pixels = np.array(colours.get(name, (50 * i,) * 3)) + rng.integers(-20, 21, (16, 16, 3))
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / split / name / f"{n}.png")
+    model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=16, dim=8, input_size=16, threads=2)
+    known, asked, other = (ImageFolder(str(tmp_path / split)) for split in ("train", "val", "other"))
+    train = evaluation.extract(model, known)
+    for test in (evaluation.extract(model, asked), evaluation.extract(model, asked, classes=known.classes)):
+        judges = {
+            "knn": lambda test: evaluation.knn(train, test, k=3)["top1"],
+            "linear": lambda test: evaluation.linear_probe(train, test, epochs=30, batch_size=8, lr=3.0)["top1"],
+            "logistic": lambda test: evaluation.logistic_probe(train, test, c=1.0)["top1"],
+            "chosen": lambda test: evaluation.logistic_probe(train, test, c=(0.1, 1.0), val=test)["top1"],
+            "centroid": lambda test: evaluation.nearest_centroid(train, test)["top1"],
+            "few shots": lambda test: evaluation.few_shot(train, test, shots=(3,), draws=1)[0]["mean"],
+            "transfer": lambda test: _nearest({"train": train, "val": test, "test": test}, "top1", False)["top1"],
+        }
+        assert {name: judge(test) for name, judge in judges.items()} == dict.fromkeys(judges, 100.0)
+    (answers,) = robustness.Probe(model, train).answers([sassl.data.as_images(asked)])
+    assert robustness.accuracy(answers)["top1"] == 100.0
+    monitor = Monitor(asked, k=3, probe_epochs=0)
+    monitor.begin(known.classes, "raise")
+    monitor.keep(train.features, train.targets)
+    assert monitor.measure_on(model, Alone()) == ({"knn_top1": 100.0}, [])
+    # Nothing in common is no result of 0 %.
+    strange = evaluation.extract(model, other)
+    for name, judge in judges.items():
+        if name not in ("chosen", "transfer"):
+            with pytest.raises(
+                ValueError, match="no image is of a class that train has: dog, eel, where train has ant, bee, cat"
+            ):
+                judge(strange)
+
+
 def test_other_features_keep_their_names():
     known = Features(np.zeros((2, 3), np.float32), [0, 1], ["cat", "dog"], {"a.png": "damaged"})
     other = known._replace(features=np.ones((2, 3), np.float32))

@@ -232,7 +232,7 @@ def joined_classes(train: Features, test: Features) -> tuple[Features, Features]
     """Both with the numbers of `train`, by names where both have some.
 
     Raises:
-        ValueError: not one class a row; a class below 0, or one beyond the names.
+        ValueError: not one class a row; a class below 0, or one beyond the names; no class in common.
     """
     train, test = (
         Features(rows.features, _labels(name, rows), getattr(rows, "classes", None))
@@ -250,6 +250,12 @@ def joined_classes(train: Features, test: Features) -> tuple[Features, Features]
     if len(unknown):
         labels = sorted(set(unknown.tolist()))
         told = [str(label) if test.classes is None else test.classes[label] for label in labels[:10]]
+        if len(unknown) == len(test.targets):
+            own = [str(n) if train.classes is None else train.classes[n] for n in np.unique(train.targets)[:10]]
+            raise ValueError(
+                f"test: no image is of a class that train has: {', '.join(told)}, where train has {', '.join(own)}; give both "
+                "the same names of classes, or none"
+            )
         warnings.warn(
             f"test: {len(unknown)} of {len(test.targets)} images are of {len(labels)} classes that no image of train is of, "
             f"and count as wrong: {', '.join(told)}",

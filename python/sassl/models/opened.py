@@ -51,9 +51,10 @@ class OpenModel:
             return self.encoder.encode_normalized(images, batch_size)
         array = np.asarray(images, np.float32)
         with features_of(self.encoder) as features:
-            # No image at all has features too, of which there are none.
-            parts = [features(array[i : i + batch_size]) for i in range(0, max(1, len(array)), batch_size)]
-        return np.concatenate(parts)
+            if not len(array):
+                # How many values a feature has is seen on an image; not every network takes none.
+                return features(np.zeros((1, *array.shape[1:]), np.float32))[:0]
+            return np.concatenate([features(array[i : i + batch_size]) for i in range(0, len(array), batch_size)])
 
     def describe(self) -> dict[str, Any]:
         """Plain values that results begin with: "model", "arch", "weights", "pretraining_seed", and "preprocessing"."""
