@@ -36,8 +36,11 @@ COMMANDS = {
         "results of sassl eval transfer and robustness: mean and standard deviation over seeds, differences with 95-percent "
         "intervals.",
     ),
-    "eval": ("evaluate", "Accuracy of a checkpoint's features, learnt from DATA/train, measured on DATA/val."),
-    "embed": ("embed", "Write a checkpoint's features of images, with their classes and names, into an .npz file."),
+    "eval": (
+        "evaluate",
+        "Measure the features of models: runs, checkpoints, timm's, torchvision's and files of weights.",
+    ),
+    "embed": ("embed", "Write a model's features of images, with their classes and names, into an .npz file."),
     "export": (
         "export",
         "Write a checkpoint's backbone under torchvision's names, and say what torchvision needs for it.",

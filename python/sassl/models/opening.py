@@ -109,7 +109,7 @@ def _place(found: Found, made: Preprocessing, device: str | None) -> None:
     module: Any = found.encoder
     height, width = sides_of(made.size)
     try:
-        module.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+        module.to(device or _own_device()).eval()
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device = {device!r}: {str(error).splitlines()[0]}") from None
     place = next(module.parameters()).device
@@ -125,3 +125,11 @@ def _place(found: Found, made: Preprocessing, device: str | None) -> None:
     if getattr(features, "ndim", 0) != 2:
         got = f"a tensor {tuple(features.shape)}" if hasattr(features, "shape") else type(features).__name__
         raise ValueError(f"{found.name}: {found.arch} gives {got} of an image; expected features (1, dim)")
+
+
+def _own_device() -> str:
+    """This process's GPU where there is one."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % gpus}" if gpus else "cpu"
