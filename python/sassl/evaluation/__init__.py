@@ -6,8 +6,8 @@
     print(evaluation.knn(train, test))  # {"top1": ..., "top5": ..., "n": ..., "interval": ...}, in per cent
     print(evaluation.linear_probe(train, test), evaluation.logistic_probe(train, test))
 
-The model is one of sassl's, or what `sassl.open_model` opens by name or file: timm's, torchvision's, weights of anybody. Any other
-function of images in floats, as a torch module, needs the rule by which its images are made:
+The model is one of sassl's, or what `sassl.open_model` opens by name or file: timm's, torchvision's, weights of anybody. Any
+other function of images in floats, as a torch module, needs the rule by which its images are made:
 
     rule = evaluation.Preprocessing(224, resize=256, normalize={"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})
     train = evaluation.extract(net, "photos/train", preprocessing=rule)
