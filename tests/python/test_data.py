@@ -217,6 +217,26 @@ def test_sources_give_their_images(images, folder, tmp_path):
     assert "#" in sources["shards"].name(3)
 
 
+def test_some_of_the_images(images, folder):
+    rows = [7, 22, 0]
+    for source in (
+        ImageFolder(folder),
+        Files([encoded(image) for image in images], range(23)),
+        Arrays(np.stack([i[:40, :40] for i in images])),
+    ):
+        some = pickle.loads(pickle.dumps(source.take(rows)))
+        assert (len(some), some.classes) == (3, source.classes)
+        for i, row in enumerate(rows):
+            assert np.array_equal(some[i][0], source[row][0])
+            assert (some[i][1], some.name(i), some.file(i)) == (source[row][1], source.name(row), source.file(row))
+        whole = by_name(batches(TwoViewLoader(source, recipe(), 23, shuffle=False)))
+        assert len(whole) == 23
+        # A view is of the seed and the place in the source; the first of both is another image.
+        assert list(by_name(batches(TwoViewLoader(some, recipe(), 3, shuffle=False)))) == [source.name(i) for i in rows]
+    with pytest.raises(ValueError, match=r"rows\[1\] = 23: expected a whole number from 0 to 22"):
+        ImageFolder(folder).take([3, 23])
+
+
 def test_cifar_and_stl10(tmp_path):
     rng = np.random.default_rng(0)
     data = rng.integers(0, 256, (20, 3, 32, 32), np.uint8)

@@ -46,6 +46,14 @@ class Images:
             raise IndexError(f"index = {index}: there are {len(self)} images")
         return self.core.get(index % len(self))
 
+    def take(self, rows: Sequence[int]) -> Images:
+        """Some of the images, in this order, with their names and their numbers of classes.
+
+        Raises:
+            ValueError: a number that no image has.
+        """
+        return Taken(self, rows)
+
     def name(self, index: int) -> str:
         """An image's name by the rule of lightly's `LightlyDataset`: its path from the root on, with forward slashes.
 
@@ -71,6 +79,24 @@ class Images:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} images)"
+
+
+class Taken(Images):
+    """Some of the images of a source; `Images.take` has the arguments."""
+
+    def __init__(self, images: Images, rows: Sequence[int]) -> None:
+        self._images = images
+        self._rows = [whole(f"rows[{i}]", row, 0, len(images) - 1) for i, row in enumerate(rows)]
+        self.classes = images.classes
+        names = [images.name(row) for row in self._rows]
+        # A file is decoded natively, and no more of it than its crops need.
+        self.core = Source.python(
+            lambda i: self.file(i) or images[self._rows[i]], len(names), "images", images.core.exif, names
+        )
+
+    def file(self, index: int) -> tuple[str, int] | None:
+        """That of the source."""
+        return self._images.file(self._rows[index])
 
 
 def _make(kind: type[Images], arguments: tuple[Any, ...], named: dict[str, Any]) -> Images:
