@@ -107,6 +107,12 @@ def test_features_are_the_same_bits_on_any_ranks_with_and_without_a_cache(found)
         assert [list(left_out) for _, _, left_out, _ in parts[:2]] == [[], ["red/3.png"]]
 
 
+def test_an_augmented_probe_is_the_same_on_two_ranks(found):
+    one, two = (found[ranks]["augmented"] for ranks in (1, 2))
+    assert (one["n"], one["train"], one["batch_size"], len(one["val"])) == (20, 45, 12, 2)
+    assert one == two
+
+
 def test_a_command_on_several_ranks_says_what_one_process_says_once(found, capsys):
     folder = found["folder"]
     words = ["eval", "knn", f"{folder}/a.safetensors", "--data", f"{folder}/photos"]

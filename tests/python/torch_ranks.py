@@ -298,6 +298,32 @@ def extracted(group, folder):
     return found
 
 
+def augmented(group):
+    """What heads find by features of which each rank computes its share; and that all ranks raise what one of them does."""
+    ranks, data, seen = ALONE if dist.get_world_size(group) == 1 else Processes(group), images(), []
+
+    def model(batch):
+        seen.append(len(batch))
+        return batch.mean((1, 2))
+
+    rule = evaluation.Preprocessing(8, normalize=None, channels_last=True)
+    how = {"recipe": "moco", "epochs": 3, "batch_size": 12, "lr": [3.0, 30.0], "preprocessing": rule, "ranks": ranks}
+    found = evaluation.augmented_probe(model, data, data.take(range(20)), **how)
+    # A batch of 20 for the test and one of 5 that choose, each on one rank; the sample; and in each of three epochs 45 images,
+    # of which the last batch has 9: a rank of two has 5 of them, or 4 and one that is there already.
+    is_last = ranks.rank == ranks.world_size - 1
+    assert sum(seen) == (25 if is_last else 0) + 2 + 3 * (45 if ranks.world_size == 1 else 23)
+
+    def broken(batch):
+        if ranks.rank == ranks.world_size - 1 and len(batch) > 2:
+            raise ValueError("of the last rank alone")
+        return batch.mean((1, 2))
+
+    with pytest.raises(ValueError, match="of the last rank alone"):
+        evaluation.augmented_probe(broken, data, data, **how)
+    return found
+
+
 def commanded(words, folder, index):
     """A command on all ranks; what each of them says, and its exit code, go to files."""
     with contextlib.ExitStack() as stack:
@@ -371,6 +397,7 @@ def work(index, address, folder):
             found |= {f"{name}, resumed": trained(name, group, held[0][name], 2) for name in RESUMED}
         if ranks != 4:
             found["fitted"] = fitted(group, Path(folder))
+            found["augmented"] = augmented(group)
         if ranks > 1:
             found["begun"] = agreements(group, Path(folder))
         if index == 0:

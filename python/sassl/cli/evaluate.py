@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import evaluation
@@ -14,7 +13,7 @@ from ..data.classes import numbered
 from ..data.ranks import by_first
 from ..models import OpenModel
 from ..terminal import say, tell
-from . import robustness, several, strength, transfer
+from . import augmented, folders, robustness, several, strength, transfer
 from .opened import models, opened
 from .options import reading
 
@@ -80,6 +79,14 @@ PROTOCOLS = {
     ),
 }
 
+#: Protocols that read their images themselves.
+_COMMANDS: dict[str, Any] = {
+    "augmented": augmented,
+    "transfer": transfer,
+    "robustness": robustness,
+    "strength": strength,
+}
+
 
 def add(sub: argparse.ArgumentParser) -> None:
     """Its protocols, and the options of each."""
@@ -87,15 +94,13 @@ def add(sub: argparse.ArgumentParser) -> None:
     for name, (_, text, options) in PROTOCOLS.items():
         own = protocols.add_parser(name, help=text, description=text)
         models(own, several=True)
-        own.add_argument("--data", type=Path, help="a folder with train and val, a folder for each class in both")
-        own.add_argument("--train", type=Path, help="the folder to learn from (default: train in --data)")
-        own.add_argument("--test", type=Path, help="the folder to measure on (default: val in --data)")
+        folders.add(own)
         for option, keywords in options.items():
             own.add_argument(f"--{option.replace('_', '-')}", **keywords)
         reading(own)
         several.sharing(own)
         own.set_defaults(run=partial(several.begin, run))
-    for name, module in (("transfer", transfer), ("robustness", robustness), ("strength", strength)):
+    for name, module in _COMMANDS.items():
         own = protocols.add_parser(name, help=module.TEXT, description=module.TEXT)
         module.add(own)
         own.set_defaults(run=module.run if module is strength else partial(several.begin, module.run))
@@ -103,36 +108,11 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
-    known, asked = (ImageFolder(folder) for folder in _folders(args))
+    known, asked = (ImageFolder(folder) for folder in folders.given(args))
     numbered(asked, known.classes)
     for model in opened(args):
         _judge(model, known, asked, args)
     return 0
-
-
-def _folders(args: argparse.Namespace) -> tuple[Path, Path]:
-    """What is learnt from, and what is measured on.
-
-    Raises:
-        ValueError: one of the two is not told.
-        FileNotFoundError: no folder.
-    """
-    given = {"train": args.train, "test": args.test}
-    if args.data is None:
-        if missing := [name for name, folder in given.items() if folder is None]:
-            raise ValueError(
-                f"--{missing[0]} is missing: give --data, a folder with train and val, or --train and --test"
-            )
-    elif None not in given.values():
-        raise ValueError(f"--data {args.data}: --train and --test are given; leave one of them out")
-    train, test = args.train or args.data / "train", args.test or args.data / "val"
-    for folder, option in ((train, args.train), (test, args.test)):
-        if not folder.is_dir():
-            told = (
-                f"{args.data}: expected the folders train and val in it" if option is None else f"{folder}: no folder"
-            )
-            raise FileNotFoundError(f"{told}; or give --train and --test")
-    return train, test
 
 
 def _judge(model: OpenModel, known: ImageFolder, asked: ImageFolder, args: argparse.Namespace) -> None:

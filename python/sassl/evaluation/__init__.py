@@ -12,6 +12,9 @@ other function of images in floats, as a torch module, needs the rule by which i
     rule = evaluation.Preprocessing(224, resize=256, normalize={"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})
     train = evaluation.extract(net, "photos/train", preprocessing=rule)
 
+`evaluation.augmented_probe` is the protocol by which MoCo, SimCLR and BYOL report ImageNet: a head that learns from features of
+random crops.
+
 A class of `test` is that of `train` which has its name, or its number where one of the two has no names. Images of classes that
 `train` has no image of count as wrong, and a warning tells how many they are.
 
@@ -20,11 +23,13 @@ tells how far views move in feature space with alpha and beta; `evaluation.compa
 """
 
 from . import comparison, datasets, logistic, metrics, robustness, transfer
+from .augmented import augmented_probe
 from .cache import Cache
 from .comparison import compare
 from .crops import Crops
 from .features import Features, encode, extract, joined, left_out, read
 from .few_shot import few_shot, nearest_centroid
+from .linear_recipes import RECIPES, LinearRecipe
 from .preprocessing import Preprocessing
 from .probes import GRID, PENALTIES, knn, linear_probe, logistic_probe
 from .protocol import Encoder
@@ -34,13 +39,16 @@ from .strength import STRENGTHS, strength
 __all__ = [
     "GRID",
     "PENALTIES",
+    "RECIPES",
     "STRENGTHS",
     "Cache",
     "Crops",
     "Encoder",
     "Features",
+    "LinearRecipe",
     "Part",
     "Preprocessing",
+    "augmented_probe",
     "compare",
     "comparison",
     "datasets",

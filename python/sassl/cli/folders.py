@@ -1,0 +1,38 @@
+"""The options by which commands name the folders of labelled images that they learn from and measure on."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add(sub: argparse.ArgumentParser) -> None:
+    """Adds --data, --train and --test."""
+    sub.add_argument("--data", type=Path, help="a folder with train and val, a folder for each class in both")
+    sub.add_argument("--train", type=Path, help="the folder to learn from (default: train in --data)")
+    sub.add_argument("--test", type=Path, help="the folder to measure on (default: val in --data)")
+
+
+def given(args: argparse.Namespace) -> tuple[Path, Path]:
+    """Return the folder to learn from and the folder to measure on.
+
+    Raises:
+        ValueError: one of the two is not given, or given twice.
+        FileNotFoundError: a folder does not exist.
+    """
+    named = {"train": args.train, "test": args.test}
+    if args.data is None:
+        if missing := [name for name, folder in named.items() if folder is None]:
+            raise ValueError(
+                f"--{missing[0]} is missing: give --data, a folder with train and val, or --train and --test"
+            )
+    elif None not in named.values():
+        raise ValueError(f"--data {args.data}: --train and --test are given; leave one of them out")
+    train, test = args.train or args.data / "train", args.test or args.data / "val"
+    for folder, option in ((train, args.train), (test, args.test)):
+        if not folder.is_dir():
+            told = (
+                f"{args.data}: expected the folders train and val in it" if option is None else f"{folder}: no folder"
+            )
+            raise FileNotFoundError(f"{told}; or give --train and --test")
+    return train, test

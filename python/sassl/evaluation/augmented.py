@@ -1,0 +1,345 @@
+"""The augmented linear probe: a linear head on frozen features of random crops, which are computed anew in every epoch.
+
+    from sassl.evaluation import augmented_probe
+
+    augmented_probe(model, "imagenet/train", "imagenet/val", recipe="moco")  # {"top1": ..., "top5": ..., "lr": 30.0, ...}
+
+It is the protocol by which MoCo, SimCLR and BYOL report ImageNet; `RECIPES` has their settings. The backbone stays as it is,
+norms included. Features are what costs, and so heads of several learning rates learn side by side from the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._sassl import write_file
+from ..arguments import choice, number, plain, whole, wrong
+from ..data import Images, as_images
+from ..data.ranks import ALONE, Ranks, by_first, check_same, together
+from ..progress import Progress
+from . import metrics
+from .cache import Cache
+from .crops import Crops
+from .encoders import Array, Model, features_of, rule_of, threads_of
+from .features import Features, left_out, read
+from .kept_heads import KeptHeads
+from .linear_heads import Heads
+from .linear_recipes import RECIPES, LinearRecipe
+from .logistic import finite
+from .preprocessing import Preprocessing
+from .probes import Result, joined_classes, of_answers, result
+
+#: From images (N, 3, H, W) or (N, H, W, 3) to features (N, dim).
+Encode = Callable[[Array], Array]
+#: Images that choose among learning rates, where none are given: a tenth of train, and no more than BYOL holds out of ImageNet.
+_HELD_OUT, _MOST_HELD_OUT = 10, 10_000
+#: Seconds after which a run tells where it is.
+_PATIENCE = 2.0
+
+
+def augmented_probe(
+    model: Model,
+    train: Any,
+    test: Any,
+    *,
+    recipe: str = "simclr",
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | Sequence[float] | None = None,
+    val: Any = None,
+    metric: str = "top1",
+    preprocessing: Preprocessing | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    on_error: str = "raise",
+    out: str | os.PathLike[str] | None = None,
+    cache: Cache | None = None,
+    ranks: Ranks = ALONE,
+    progress: bool = False,
+) -> Result:
+    """Accuracy of a linear head that learns from features of random crops and flips by a published recipe, in per cent.
+
+    Of several learning rates, `val` chooses the one whose head is best by the metric, of equals the lowest. That head alone is
+    asked about `test`, once, after the last epoch; it does not learn again from train and val.
+
+    Args:
+        model: as of `extract`. Its weights stay as they are, and a torch module is in eval mode meanwhile.
+        train: labelled images that are learnt from, whatever a `TwoViewLoader` takes.
+        test: labelled images whose classes are predicted, as of `extract`: resized, the middle cut out.
+        recipe: one of `RECIPES`: "moco", "simclr", "byol", "mocov3" or "lightly".
+        epochs, batch_size: None: the recipe's. A batch is of all ranks together, and has no more images than there are.
+        lr: one learning rate or several, None: the recipe's. `RECIPES[recipe].per_256` tells whether a rate is that of 256
+            images and grows with the batch.
+        val: labelled images that choose among several rates; None: a tenth of train, 10,000 at most, drawn with `seed`, from
+            which nothing is learnt.
+        metric: of the set, one of `metrics.NAMES` that needs no probabilities.
+        preprocessing: how test images are made; crops have its size, interpolation and normalizing. None: as
+            `Preprocessing.of(model)`, with the recipe's interpolation; it has to be given for models of others.
+        seed: of the order, the crops, the heads' first weights, and the images held out.
+        threads: of the crops; None: the model's.
+        on_error: "raise", or "report": an image of train that cannot be read is replaced by another one, those of val and test
+            are left out, and warnings count them.
+        out: a folder for the heads, which are written after each epoch, and for the result. A run of the same settings resumes
+            there, and ends bit-identical to one that was never stopped.
+        cache: where features of val and test are kept and looked for, as of `extract`; those of crops are not.
+        ranks: the processes that share the images, as `sassl.pretraining.ranks()` gives them; each calls this with the same
+            arguments, and gets the result.
+        progress: whether to tell on stderr how far the run has come, if it takes more than 2 seconds.
+
+    Returns:
+        "top1" and "top5"; the metric, its name as "metric", and its "interval"; "n", "classes"; "recipe", "epochs",
+        "batch_size", the chosen "lr"; "val", a list of [rate, the metric on val, or None where the head diverged], empty for
+        one rate; "train", the number of images learnt from; "replaced" and "left_out", names of images that could not be read
+        to reasons.
+
+    Raises:
+        OSError, TypeError: as of `extract`.
+        ValueError: as of `extract`; a setting that cannot be; rates with which all heads diverge; `out` has a run of others.
+    """
+    of_answers(metric)
+    row, on_error = RECIPES[choice("recipe", recipe, RECIPES)], choice("on_error", on_error, ("raise", "report"))
+    rates, rule = _rates(row.lr if lr is None else lr), rule_of(model, preprocessing)
+    if preprocessing is None:
+        rule = replace(rule, interpolation=row.interpolation)
+    learnt, chooses = as_images(train), None if val is None else as_images(val)
+    if len(rates) == 1:
+        chooses = None
+    elif chooses is None:
+        learnt, chooses = _held_out(learnt, whole("seed", seed))
+    learner = _Learner(
+        learnt,
+        row,
+        rule,
+        ranks,
+        epochs=row.epochs if epochs is None else epochs,
+        batch_size=row.batch_size if batch_size is None else batch_size,
+        rates=rates,
+        seed=seed,
+        threads=threads_of(model) if threads is None else threads,
+        on_error=on_error,
+    )
+    # An image that cannot be read, or a class that is not known, is told before hours of learning.
+    how: dict[str, Any] = {"on_error": on_error, "preprocessing": rule}
+    how |= {"cache": cache, "ranks": ranks, "progress": progress}
+    asked = [read(model, as_images(images), **how) for images in (test, chooses) if images is not None]
+    lost = {name: why for found in asked for name, why in found.left_out.items()}
+    if ranks.rank == 0:
+        for found in asked:
+            if found.left_out:
+                warnings.warn(left_out(found), stacklevel=2)
+    numbered = together(ranks, lambda: [joined_classes(learner.known, found)[1] for found in asked])
+    heads = learner.learn(model, {"recipe": recipe, "rule": repr(rule)}, out, progress)
+    if (replaced := learner.replaced()) and ranks.rank == 0:
+        name, why = next(iter(replaced.items()))
+        count = f"{len(replaced)} of {len(learnt)} images of train could not be read, and others took their place"
+        warnings.warn(f"{count}; {name}: {why}", stacklevel=2)
+    told = {"recipe": recipe, **learner.told(), "replaced": replaced, "left_out": lost}
+    judge = partial(_judged, heads, learner, numbered[0], None if chooses is None else numbered[1], metric, told)
+    return by_first(ranks, partial(_kept, judge, out))
+
+
+def _rates(lr: Any) -> list[float]:
+    """The learning rates, each above 0, without repetitions."""
+    rates = [number("lr", one) for one in ([lr] if np.ndim(lr) == 0 else lr)]
+    if not rates or not all(0 < one < np.inf for one in rates):
+        raise wrong("lr", lr, "a value above 0, or several")
+    return list(dict.fromkeys(rates))
+
+
+def _held_out(train: Images, seed: int) -> tuple[Images, Images]:
+    """The images that are learnt from, and those that choose."""
+    n = len(train)
+    count = min(n // _HELD_OUT, _MOST_HELD_OUT)
+    if count == 0:
+        raise wrong(
+            "train", f"{n} images", f"at least {_HELD_OUT}, a tenth of which chooses the learning rate; or give val"
+        )
+    order = np.random.default_rng(seed).permutation(n)
+    held, kept = (np.sort(rows).tolist() for rows in np.split(order, [count]))
+    return train.take(kept), train.take(held)
+
+
+class _Learner:
+    """Crops, the classes that they are of, and the rates of each step."""
+
+    def __init__(
+        self,
+        images: Images,
+        row: LinearRecipe,
+        rule: Preprocessing,
+        ranks: Ranks,
+        *,
+        epochs: int,
+        batch_size: int,
+        rates: list[float],
+        seed: int,
+        threads: int,
+        on_error: str,
+    ) -> None:
+        whole("batch_size", batch_size, 1)
+        if batch_size > len(images):
+            batch_size = len(images) // ranks.world_size * ranks.world_size
+        self._row, self._rule, self._ranks, self._seed = row, rule, ranks, seed
+        self._images, self._epochs, self.rates = images, whole("epochs", epochs, 1), rates
+        self._crops = Crops(
+            images,
+            rule.size,
+            rule.normalize,
+            batch_size=batch_size,
+            seed=seed,
+            threads=threads,
+            interpolation=rule.interpolation,
+            drop_last=row.drop_last,
+            channels_last=rule.channels_last,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+            on_error=on_error,
+        )
+        #: The classes, in the order of the heads' scores.
+        self.labels = _labels(images, threads, on_error)
+        if len(self.labels) == 1:
+            raise ValueError(f"train: class {self.labels[0]} is the only one; a probe tells classes apart")
+        #: They and their names, as rows of no values.
+        self.known = Features(np.empty((len(self.labels), 0), np.float32), self.labels, images.classes)
+
+    def told(self) -> dict[str, Any]:
+        """The settings, as a result has them."""
+        return {
+            "epochs": self._epochs,
+            "batch_size": self._crops.batch_size,
+            "train": len(self._images),
+        }
+
+    def replaced(self) -> dict[str, str]:
+        """The images that could not be read and that others took the place of, on any rank: name to reason."""
+        return {name: why for report in self._ranks.gather(self._crops.report) for name, why in report.items()}
+
+    def learn(self, model: Model, settings: dict[str, Any], out: Any, is_told: bool) -> Heads:
+        """The heads after all epochs, or after those that are left of the run in `out`."""
+        settings = plain({**settings, **self._settings()})
+        check_same(self._ranks, "augmented_probe", settings)
+        total = self._epochs * sum(map(self._crops.rows, range(len(self._crops))))
+        with features_of(model) as encoded:
+            noise = np.random.default_rng(0).standard_normal((2, *self._rule.shape), np.float32)
+            sample = encoded(noise)
+            heads = self._begun(sample.shape[1])
+            kept = None if out is None else KeptHeads(out, settings, sample, self._ranks)
+            first = 0 if kept is None else kept.resume(heads)
+            progress = Progress(self._epochs, total, total * first // self._epochs, not is_told or self._ranks.rank > 0)
+            if first:
+                progress.note(f"{out}: resumes after epoch {first} of {self._epochs}")
+            try:
+                for epoch in range(first, self._epochs):
+                    self._epoch(epoch, heads, encoded, progress)
+                    if kept is not None:
+                        kept.save(heads, epoch + 1)
+            finally:
+                progress.close()
+        return heads
+
+    def _settings(self) -> dict[str, Any]:
+        """What a run has to share with the one that it continues."""
+        told = {"lr": self.rates, "epochs": self._epochs, "batch_size": self._crops.batch_size, "seed": self._seed}
+        return {**told, "classes": self.labels, "data": self._images.identity()}
+
+    def _begun(self, dim: int) -> Heads:
+        """Heads that have not learnt."""
+        row = self._row
+        weights, bias = row.init(np.random.default_rng([self._seed, 1]), len(self.labels), dim)
+        return Heads(weights, bias, len(self.rates), momentum=row.momentum, nesterov=row.nesterov)
+
+    def _epoch(self, epoch: int, heads: Heads, encoded: Encode, progress: Progress) -> None:
+        """The steps of an epoch, and a line on it where they take long."""
+        began, steps, losses = time.monotonic(), len(self._crops), np.zeros(len(self.rates))
+        peaks = np.array([self._row.peak(rate, self._crops.batch_size) for rate in self.rates])
+        self._crops.set_epoch(epoch)
+        batches = iter(self._crops)
+        for i in range(steps):
+            features, places = self._gathered(batches, encoded, self._crops.rows(i))
+            share = self._row.share(epoch * steps + i, steps, self._epochs)
+            loss = heads.step(features, places, share * peaks)
+            losses += loss
+            progress.after_step(epoch, len(features), {"loss": _least(loss), "lr": share * peaks.max()})
+        if not heads.are_finite.any():
+            raise ValueError(
+                f"lr = {', '.join(map(str, self.rates))}: all heads have diverged by epoch {epoch + 1}; lower it"
+            )
+        if time.monotonic() - began > _PATIENCE:
+            progress.after_epoch({"epoch": epoch + 1, "loss": _least(losses / steps)})
+
+    def _gathered(self, batches: Iterator[Any], encoded: Encode, rows: int) -> tuple[Any, Any]:
+        """Features of the next batch, of which each rank computes its share, and the columns of their classes."""
+        part, error = None, None
+        try:
+            images, targets = next(batches)
+            part = finite("features", encoded(images)), self._places(targets)
+        except (OSError, ValueError) as raised:
+            error = raised
+        parts = self._ranks.gather(part)
+        if any(one is None for one in parts):
+            self._ranks.fail(error)
+        features, places = (np.concatenate(one)[:rows] for one in zip(*parts, strict=True))
+        return features, places
+
+    def _places(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The columns of these classes."""
+        places = np.searchsorted(self.labels, targets).clip(max=len(self.labels) - 1)
+        if (wrong_ones := self.labels[places] != targets).any():
+            raise ValueError(
+                f"train: class {targets[wrong_ones][0]} is none of its {len(self.labels)}; leave out images without a class"
+            )
+        return places
+
+
+def _least(losses: NDArray[np.float64]) -> float:
+    """The loss of the best head."""
+    return float(np.nanmin(losses, initial=np.inf))
+
+
+def _labels(images: Images, threads: int, on_error: str) -> NDArray[np.int64]:
+    """The classes of the images: by their names, or else by reading all images once."""
+    if images.classes is not None:
+        return np.arange(len(images.classes))
+    crops = Crops(images, 1, None, batch_size=256, threads=threads, rank=0, world_size=1, on_error=on_error)
+    return np.unique(np.concatenate([targets for _, targets in crops]))
+
+
+def _chosen(heads: Heads, labels: NDArray[np.int64], val: Features, metric: str) -> list[float | None]:
+    """The metric of each head on the images that choose; None of a head that has diverged."""
+    grades = 1 + int(max(labels.max(), val.targets.max())) if metric == "kappa" else None
+    by = 1 if metric == "kappa" else 100
+    return [
+        by * metrics.value(metric, val.targets, labels[heads.ranked(i, val.features)], grades) if is_finite else None
+        for i, is_finite in enumerate(heads.are_finite)
+    ]
+
+
+def _judged(
+    heads: Heads, learner: _Learner, test: Features, val: Features | None, metric: str, told: dict[str, Any]
+) -> Result:
+    """The result by the head that is best on `val`."""
+    values = [] if val is None else _chosen(heads, learner.labels, val, metric)
+    usable = [i for i, value in enumerate(values) if value is not None] or [0]
+    which = max(usable, key=lambda i: (values[i] if values else 0, -learner.rates[i]))
+    ranked = learner.labels[heads.ranked(which, test.features)]
+    pairs = [[rate, value] for rate, value in zip(learner.rates, values, strict=False)]
+    return {**result(metric, learner.known, test, ranked), **told, "lr": learner.rates[which], "val": pairs}
+
+
+def _kept(made: Callable[[], Result], out: str | os.PathLike[str] | None) -> Result:
+    """The result, which goes into the folder too."""
+    found = made()
+    if out is not None:
+        write_file(Path(out) / "result.json", (json.dumps(found, indent=1) + "\n").encode())
+    return found

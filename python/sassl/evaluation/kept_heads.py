@@ -1,0 +1,81 @@
+"""A folder in which heads that learn are kept after each epoch, so that a run that was stopped resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._sassl import load_checkpoint, save_checkpoint
+from ..data.ranks import Ranks, by_first
+from .linear_heads import Heads
+
+#: How far the same model's features may differ on another machine, relative to their size.
+_ROUNDING = 1e-2
+
+
+class KeptHeads:
+    """`heads.safetensors` in a folder: the heads, their velocities, and the epochs behind them. Rank 0 reads and writes.
+
+    Args:
+        folder: created where it is not there.
+        settings: what a run has to share with the one that it continues: plain values by name.
+        sample: (n, dim) features of fixed images, by which the model is told from others.
+        ranks: the processes of the run.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], settings: dict[str, Any], sample: NDArray[np.float32], ranks: Ranks
+    ) -> None:
+        self._path, self._settings, self._sample, self._ranks = Path(folder), settings, sample, ranks
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path / "heads.safetensors"
+
+    def resume(self, heads: Heads) -> int:
+        """Loads the heads that are kept, if there are some; returns the number of epochs behind them.
+
+        Raises:
+            OSError: the folder cannot be created, or the file cannot be read.
+            ValueError: heads of other settings or of another model; a damaged file.
+        """
+        found = by_first(self._ranks, self._read)
+        if found is None:
+            return 0
+        state, epoch = found
+        heads.load_state(state)
+        return int(epoch)
+
+    def _read(self) -> tuple[dict[str, NDArray[np.float32]], int] | None:
+        self._path.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists():
+            return None
+        state, told = load_checkpoint(self.path)
+        if "heads" not in told:
+            raise ValueError(f"{self.path}: holds no heads of an augmented probe; give another folder")
+        there = json.loads(told["heads"])
+        for name, here in self._settings.items():
+            if there.get(name) != here:
+                was = f"{name} must be {there.get(name)!r:.200} to resume the run in {self._path}"
+                raise ValueError(f"{was}, got {here!r:.200}; or give another folder")
+        sample = state.pop("sample")
+        if sample.shape != self._sample.shape or np.abs(sample - self._sample).max() > _ROUNDING * np.abs(sample).max():
+            raise ValueError(f"{self.path}: the heads learnt from features of another model; give another folder")
+        return state, json.loads(told["epoch"])
+
+    def save(self, heads: Heads, epoch: int) -> None:
+        """Writes the heads after so many epochs: the whole file, or nothing.
+
+        Raises:
+            OSError: the system refuses.
+        """
+        told = {"heads": json.dumps(self._settings), "epoch": json.dumps(epoch)}
+        state = {**heads.state(), "sample": self._sample}
+        by_first(self._ranks, partial(save_checkpoint, self.path, state, told))

@@ -1,0 +1,151 @@
+"""The published recipes by which a linear head learns from frozen features of augmented images, as rows of settings.
+
+Each row is what its source does, down to what papers leave to their code: how the head begins, how the rate falls, and what
+becomes of the last images of an epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._sassl import cosine_rate
+
+Array = NDArray[np.float32]
+
+
+def _normal(rng: np.random.Generator, classes: int, dim: int) -> tuple[Array, Array]:
+    """Weights ~ N(0, 0.01), no bias."""
+    return 0.01 * rng.standard_normal((classes, dim), np.float32), np.zeros(classes, np.float32)
+
+
+def _zeros(_: np.random.Generator, classes: int, dim: int) -> tuple[Array, Array]:
+    """Nothing but zeros."""
+    return np.zeros((classes, dim), np.float32), np.zeros(classes, np.float32)
+
+
+def _uniform(rng: np.random.Generator, classes: int, dim: int) -> tuple[Array, Array]:
+    """As a fresh `torch.nn.Linear`: both uniform within 1 / sqrt(dim)."""
+    weights, bias = rng.random((classes, dim), np.float32), rng.random(classes, np.float32)
+    return tuple((2 * one - 1) / np.float32(dim**0.5) for one in (weights, bias))  # type: ignore[return-value]
+
+
+def _truncated(rng: np.random.Generator, classes: int, dim: int) -> tuple[Array, Array]:
+    """As a fresh `haiku.Linear`: N(0, 1 / sqrt(dim)), drawn again beyond two deviations; no bias."""
+    weights = rng.standard_normal((classes, dim), np.float32)
+    while (beyond := np.abs(weights) > 2).any():
+        weights[beyond] = rng.standard_normal(int(beyond.sum()), np.float32)
+    return weights / np.float32(dim**0.5), np.zeros(classes, np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearRecipe:
+    """How a linear head learns; SGD with momentum and without weight decay in every case.
+
+    Args:
+        source: the paper and the code that it is taken from.
+        lr: learning rates; of several, the one that is best on held-out images is taken.
+        per_256: whether a rate is that of a batch of 256, and grows with the batch.
+        batch_size: images of a step.
+        epochs: times through the images.
+        nesterov: Nesterov's momentum.
+        momentum: of SGD.
+        drops: epochs, as shares of all, from which on the rate is a tenth of what it was; none: it falls to 0 by a cosine.
+        by: where there are no drops: "step", or "epoch" for a rate that is the same throughout an epoch.
+        last: the rate of the last step, as a share of the first one's; None: the step after it would have a rate of 0.
+        init: the head's first weights and biases, from a generator and the numbers of classes and of features.
+        interpolation: of crops, and of test images.
+        drop_last: leave out the last images of an epoch that do not fill a batch.
+    """
+
+    source: str
+    lr: tuple[float, ...]
+    per_256: bool
+    batch_size: int
+    epochs: int
+    nesterov: bool
+    momentum: float = 0.9
+    drops: tuple[float, ...] = ()
+    by: str = "step"
+    last: float | None = None
+    init: Callable[[np.random.Generator, int, int], tuple[Array, Array]]
+    interpolation: str = "bilinear"
+    drop_last: bool
+
+    def peak(self, lr: float, batch_size: int) -> float:
+        """The first learning rate of a run with batches of this size."""
+        return lr * batch_size / 256 if self.per_256 else lr
+
+    def share(self, step: int, steps: int, epochs: int) -> float:
+        """The learning rate as a share of the first one, at this step of a run, counted from 0, of so many steps an epoch."""
+        epoch = step // steps
+        if self.drops:
+            return float(0.1 ** sum(epoch >= epochs * drop for drop in self.drops))
+        if self.by == "epoch":
+            return cosine_rate(1.0, 0, epochs, epoch)
+        if self.last is None:
+            return cosine_rate(1.0, 0, epochs * steps, step)
+        return self.last + cosine_rate(1 - self.last, 0, max(1, epochs * steps - 1), step)
+
+
+#: By name: what `augmented_probe` and `sassl eval augmented` know.
+RECIPES = {
+    "moco": LinearRecipe(
+        source="He et al. 2020, section 4.1, and MoCo v2; facebookresearch/moco, main_lincls.py",
+        lr=(30.0,),
+        per_256=False,
+        batch_size=256,
+        epochs=100,
+        nesterov=False,
+        drops=(0.6, 0.8),
+        init=_normal,
+        drop_last=False,
+    ),
+    "simclr": LinearRecipe(
+        source="Chen et al. 2020, appendix B.6; google-research/simclr, README.md (zero_init_logits_layer) and model_util.py",
+        lr=(0.1,),
+        per_256=True,
+        batch_size=4096,
+        epochs=90,
+        nesterov=True,
+        init=_zeros,
+        interpolation="bicubic",
+        drop_last=True,
+    ),
+    "byol": LinearRecipe(
+        source="Grill et al. 2020, appendix C.1; google-deepmind/deepmind-research, byol/{eval_experiment,configs/eval}.py",
+        lr=(0.4, 0.3, 0.2, 0.1, 0.05),
+        per_256=True,
+        batch_size=1024,
+        epochs=80,
+        nesterov=True,
+        init=_truncated,
+        interpolation="bicubic",
+        drop_last=True,
+    ),
+    "mocov3": LinearRecipe(
+        source="Chen et al. 2021, section 5; facebookresearch/moco-v3, main_lincls.py",
+        lr=(0.1,),
+        per_256=True,
+        batch_size=1024,
+        epochs=90,
+        nesterov=False,
+        by="epoch",
+        init=_normal,
+        drop_last=False,
+    ),
+    "lightly": LinearRecipe(
+        source="lightly-ai/lightly, benchmarks/imagenet/resnet50/linear_eval.py, utils/benchmarking/linear_classifier.py",
+        lr=(0.1,),
+        per_256=True,
+        batch_size=256,
+        epochs=90,
+        nesterov=False,
+        last=0.001,
+        init=_uniform,
+        drop_last=True,
+    ),
+}
