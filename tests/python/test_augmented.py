@@ -323,4 +323,4 @@ def test_the_command(folder, tmp_path, capsys):
     assert said.count(" by top1 on val\n") == 2
     assert all(np.array_equal(before[name], tensor) for name, tensor in model.engine.backbone().items())
     assert main(["eval", "augmented", str(tmp_path / "model.safetensors"), "--data", str(tmp_path)]) == 1
-    assert f"{tmp_path}/train: no such folder" in capsys.readouterr().err
+    assert f"{tmp_path}: expected the folders train and val in it" in capsys.readouterr().err
