@@ -10,6 +10,7 @@ import pytest
 from sassl.evaluation import Features, Preprocessing, logistic, robustness
 from sassl.evaluation.imagenet import WNIDS
 from sassl.evaluation.robustness import corruptions
+from sassl.evaluation.robustness.cifar import CIFAR100
 from test_robustness import RULE, features, save, seeing
 
 
@@ -162,6 +163,13 @@ def test_cifar_c(tmp_path):
     assert robustness.cifar_c(robustness.Probe(features, named, preprocessing=rule), root)["mean_error"] == 30
     with pytest.raises(ValueError, match=r"classes = .*: expected a name for each of 4 labels"):
         robustness.cifar_c(robustness.Probe(features, named, preprocessing=rule), root, classes=["cat"])
+    # Labels from 10 up are CIFAR-100's.
+    labels = np.load(root / "labels.npy")
+    np.save(root / "labels.npy", labels + 12)
+    fine = Features(train.features, np.array([0, 1, 2, 3, 4] * 4) + 12, CIFAR100)
+    found = robustness.cifar_c(robustness.Probe(features, fine, preprocessing=rule), root)
+    assert (found["variant"], found["mean_error"]) == ("CIFAR-100-C", 30)
+    np.save(root / "labels.npy", labels)
     np.save(root / "fog.npy", np.zeros((20, 32, 32), np.uint8))
     with pytest.raises(ValueError, match=r"fog\.npy: expected 4 axes of uint8, got uint8 of shape \(20, 32, 32\)"):
         robustness.cifar_c(judge, root)

@@ -19,6 +19,7 @@ from ...arguments import number, wrong
 from ...data import Arrays, ImageFolder, Images
 from ...data.base import File
 from .. import metrics
+from .cifar import CIFAR10, CIFAR100
 from .heads import Answers, Judge
 from .references import ALEXNET, AUGMAX_RESNET18, CORRUPTIONS, EXTRA, GROUPS, Reference
 from .sets import counted, lost
@@ -109,12 +110,8 @@ def tiny_imagenet_c(judge: Judge, root: File, *, corruptions: Sequence[str] | No
     return _of_folders(judge, "Tiny-ImageNet-C", root, corruptions, (AUGMAX_RESNET18, None), 10_000)
 
 
-#: The names of CIFAR-10's numbers.
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-
 def cifar_c(
-    judge: Judge, root: File, *, corruptions: Sequence[str] | None = None, classes: Sequence[str] = CIFAR10
+    judge: Judge, root: File, *, corruptions: Sequence[str] | None = None, classes: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """The errors on CIFAR-10-C or CIFAR-100-C, and their plain mean, as its author takes it.
 
@@ -122,7 +119,8 @@ def cifar_c(
         judge: a `Classifier` or a `Probe`.
         root: the folder of `gaussian_noise.npy` and so on, (50000, 32, 32, 3) uint8 by severity, and `labels.npy`.
         corruptions: as of `imagenet_c`.
-        classes: the names of the labels' numbers, by which a head's own names go; one that knows numbers goes by these.
+        classes: names in the order of the labels, by which a head with class names is matched; a head with class numbers is
+            matched by the labels. None: CIFAR-10's names if all labels are below 10, else CIFAR-100's.
 
     Returns:
         As of `imagenet_c`, and the "variant": CIFAR-10-C or CIFAR-100-C.
@@ -138,6 +136,9 @@ def cifar_c(
             f"{folder / 'labels.npy'}: expected the same classes for each of 5 severities, got {len(labels)}"
         )
     sets: dict[tuple[str, int], Images] = {}
+    is_ten = labels.max() < len(CIFAR10)
+    if classes is None:
+        classes = CIFAR10 if is_ten else CIFAR100
     if judge.classes is not None and labels.max() >= len(classes):
         raise wrong("classes", classes, f"a name for each of {labels.max() + 1} labels, as the head has names")
     for name in _names(corruptions, [path.stem for path in folder.glob("*.npy")], folder, "{}.npy"):
@@ -150,7 +151,7 @@ def cifar_c(
             rows = slice(n * (severity - 1), n * severity)
             sets[name, severity] = Arrays(images[rows], labels[rows].tolist())
             sets[name, severity].classes = None if judge.classes is None else list(classes)
-    told = {"variant": "CIFAR-10-C" if labels.max() < len(CIFAR10) else "CIFAR-100-C", "split": "test"}
+    told = {"variant": "CIFAR-10-C" if is_ten else "CIFAR-100-C", "split": "test"}
     return _measured(judge, "CIFAR-C", sets, (None, None), {**told, **counted(str(folder), n, 10_000)})
 
 
