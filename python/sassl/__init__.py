@@ -14,7 +14,7 @@ model = sassl.MoCoV2("resnet50", style=transform).fit("imagenet/train", epochs=2
 
 from __future__ import annotations
 
-# typing's own, without importing it: `sassl` begins with this file.
+# As typing's TYPE_CHECKING, without importing typing: every `sassl` command runs this file first.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -65,7 +65,8 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module("._sassl", __name__), name)
     if name == "__version__":
         return import_module("._sassl", __name__).version()
-    # Any method's class, those that this file does not name too; `from . import` asks here for modules before it imports them.
+    # The class of any pretraining method, also of one not listed above. Methods are capitalized; `from . import name` looks up
+    # submodules here before it imports them.
     if name[:1].isupper() and (kind := import_module(".pretraining", __name__).method_class(name)) is not None:
         return kind
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

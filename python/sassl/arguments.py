@@ -1,4 +1,4 @@
-"""Arguments as users give them: what they mean, or one ValueError with the name, the value and what would be right."""
+"""Parse arguments: return the value, or raise one ValueError with the argument's name, its value and what was expected."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 
 def wrong(name: str, value: Any, expected: str) -> ValueError:
-    """The error, to raise."""
+    """The ValueError for an invalid argument; the caller raises it."""
     text = repr(value)
     return ValueError(f"{name} = {text if len(text) <= 100 else text[:97] + '...'}: expected {expected}")
 
 
 def number(name: str, value: Any, expected: str = "a number") -> float:
-    """A float; what is text or an array is none."""
+    """Return the value as a float; text and arrays are rejected."""
     if isinstance(value, (str, bytes)) or np.ndim(value) != 0:
         raise wrong(name, value, expected)
     try:
@@ -27,7 +27,7 @@ def number(name: str, value: Any, expected: str = "a number") -> float:
 
 
 def whole(name: str, value: Any, least: int = 0, most: int = 2**63 - 1) -> int:
-    """A whole number of this range, of 64 bits where nothing is said; 1.0 is none."""
+    """Return the value as an int from `least` to `most`; floats, such as 1.0, are rejected."""
     limits = "" if least == -(2**63) else f" from {least} up" if most >= 2**63 - 1 else f" from {least} to {most}"
     try:
         n = operator.index(value)
@@ -39,7 +39,7 @@ def whole(name: str, value: Any, least: int = 0, most: int = 2**63 - 1) -> int:
 
 
 def pair(name: str, value: Any, expected: str = "a pair of numbers") -> tuple[float, float]:
-    """Two numbers."""
+    """Return two floats."""
     try:
         low, high = value
         return number(name, low), number(name, high)
@@ -48,14 +48,14 @@ def pair(name: str, value: Any, expected: str = "a pair of numbers") -> tuple[fl
 
 
 def flag(name: str, value: Any) -> bool:
-    """True or False."""
+    """Return a bool; anything but True and False is rejected."""
     if not isinstance(value, (bool, np.bool_)):
         raise wrong(name, value, "True or False")
     return bool(value)
 
 
 def choice(name: str, value: Any, names: Iterable[str | None]) -> Any:
-    """One of these."""
+    """Return the value if it is one of `names`."""
     names = tuple(names)
     if (value is None or isinstance(value, str)) and value in names:
         return value
@@ -63,11 +63,11 @@ def choice(name: str, value: Any, names: Iterable[str | None]) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A setting as JSON gives it back, arrays and tensors as lists."""
+    """The value after a round trip through JSON; arrays and tensors become lists."""
 
     def listed(value: Any) -> Any:
         if hasattr(value, "tolist"):
             return value.tolist()
-        raise TypeError(f"{value!r}: expected a number, a text, None, or a list or dict of such")
+        raise TypeError(f"{value!r}: expected a number, a string, None, or a list or dict of these")
 
     return json.loads(json.dumps(value, default=listed))

@@ -1,4 +1,4 @@
-"""StyleBank: the styles i_s, as vectors z with the id of the predictor that made them."""
+"""StyleBank: style vectors with the id of the style predictor that computed them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     AnyImage = str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]
 
-#: Pixels that `from_images` encodes at a time: enough to keep all threads busy, and little memory.
+#: Pixels that `from_images` encodes at a time: enough to keep all threads busy, at little memory.
 _PIXELS = 2**23
-#: Axes of a Gaussian.
+#: Default number of axes of a Gaussian.
 _RANK = 20
 
 
@@ -32,14 +32,16 @@ class StyleBank:
     """Style vectors of one style space (Algorithm 1: z_s = F(i_s), computed once for an external set of styles).
 
     Args:
-        vectors: (n, dim) finite numbers.
-        space: the id of the model that made them, `Stylizer.space`.
-        names: what each was made from, or None; bytes of a file's name that are no UTF-8 stand there as \\udcff and the like.
+        vectors: (n, dim) finite floats.
+        space: id of the model that computed the vectors, `Stylizer.space`.
+        names: name of each vector, such as its image's path, or None; bytes of a file name that are not UTF-8 are escaped, as
+            in \\udcff.
 
     Raises:
-        ValueError: vectors of another shape, not finite, or names that are not one a vector.
+        ValueError: vectors of another shape or not finite; a number of names that differs from the number of vectors.
 
-    A bank from a file is read whole, and may be overwritten meanwhile; forked workers share it, and it pickles as its path.
+    A bank is read from its file into memory, so that the file may be overwritten afterwards. Forked workers share the memory;
+    a pickle holds the path of the file.
     """
 
     def __init__(self, vectors: ArrayLike, space: str, names: Iterable[str] | None = None) -> None:
@@ -54,16 +56,16 @@ class StyleBank:
 
     @classmethod
     def default(cls) -> StyleBank:
-        """The bank inside the package, of the space of the model `lite`."""
+        """The bank inside the package, in the style space of the model `lite`."""
         return cls._wrap(Bank.default(), "")
 
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> StyleBank:
-        """A bank that `save` or `sassl bank` wrote, read whole.
+        """Read a bank that `save` or `sassl bank` wrote.
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: it is no bank, or damaged.
+            ValueError: the file is not a bank, or is damaged.
         """
         return cls._wrap(Bank.load(file), os.path.abspath(file))
 
@@ -74,15 +76,15 @@ class StyleBank:
         model: str | os.PathLike[str] | Stylizer = "lite",
         names: Iterable[str] | None = None,
     ) -> StyleBank:
-        """The bank of vectors that this model's `encode` gave.
+        """Create a bank from vectors that this model's `encode` returned.
 
         Args:
-            vectors: (n, dim) or (dim,) finite numbers.
+            vectors: (n, dim) or (dim,) finite floats.
             model: "lite", a .safetensors file, or a `Stylizer`.
-            names: what each was made from, or None.
+            names: name of each vector, or None.
 
         Raises:
-            ValueError: vectors of another shape, or not finite; names that are not one a vector.
+            ValueError: vectors of another shape or not finite; a number of names that differs from the number of vectors.
         """
         stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
         array = np.asarray(vectors, np.float32)
@@ -100,19 +102,18 @@ class StyleBank:
         exif: bool = True,
         progress: Callable[[Iterable[Any]], Iterable[Any]] | Literal[False] | None = None,
     ) -> StyleBank:
-        """The bank of a set of images.
+        """Encode a set of images as a bank.
 
         Args:
-            images: a folder (searched with its subfolders), or any of paths, bytes of files, PIL images, and uint8 arrays
-                (H, W, 3) or tensors (3, H, W).
-            model: whose F encodes them, each at its own size; F resizes.
-            exif: whether files are turned upright, as `sassl.transforms.functional.decode` tells; PIL images are taken as they
-                are.
-            progress: wraps the iteration; None: a bar on a terminal where tqdm is installed; False: nothing.
+            images: a folder (searched with its subfolders), or an iterable of paths, bytes of files, PIL images, and uint8
+                arrays (H, W, 3) or tensors (3, H, W).
+            model: "lite", a .safetensors file, or a `Stylizer`; its predictor F encodes each image at its own size.
+            exif: turn files upright, as in `sassl.transforms.functional.decode`; PIL images are used as they are.
+            progress: function that wraps the iteration; None: a bar on a terminal if tqdm is installed; False: no progress.
 
         Raises:
-            OSError: no image in the folder, or a file that cannot be read; nothing is skipped.
-            ValueError: no image at all, a file that is none or is damaged, one below 8x8 pixels.
+            OSError: no image in the folder, or a file that cannot be read; no file is skipped.
+            ValueError: no image at all, a file that is damaged or not an image, or an image below 8x8 pixels.
         """
         stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
         items: Iterable[Any] = image_files.find([images]) if isinstance(images, (str, os.PathLike)) else images
@@ -132,7 +133,7 @@ class StyleBank:
 
     @classmethod
     def concatenate(cls, banks: Iterable[StyleBank]) -> StyleBank:
-        """The styles of several banks, one after the other; names where all have them.
+        """Concatenate banks; the result has names if all of them have names.
 
         Raises:
             ValueError: no bank; banks of different style spaces.
@@ -142,71 +143,73 @@ class StyleBank:
             raise ValueError("banks = []: expected at least one")
         for bank in banks:
             if bank.space != banks[0].space:
-                raise ValueError(f"{bank!r}: of another style space than {banks[0]!r}; make all with one model")
+                raise ValueError(f"{bank!r}: of another style space than {banks[0]!r}; build all banks with one model")
         names = [bank.names for bank in banks]
         joined = [name for some in names for name in some or ()]
         vectors = np.concatenate([bank.vectors for bank in banks])
         return cls(vectors, banks[0].space, None if None in names else joined)
 
     def save(self, file: str | os.PathLike[str], *, exact: bool = False) -> None:
-        """Writes the bank as a .safetensors file: the whole file, or nothing.
+        """Write the bank to a .safetensors file, atomically.
 
         Args:
-            file: where.
-            exact: in float32, as the vectors are in memory; else in float16, which halves the file.
+            file: path of the file.
+            exact: write float32, as the vectors are in memory, instead of float16, which halves the file.
 
         Raises:
-            OSError: the system refuses.
-            ValueError: a number that float16 cannot hold.
+            OSError: the file cannot be written.
+            ValueError: a value outside the range of float16.
         """
         self._core.save(file, flag("exact", exact))
 
     def gaussian(self, rank: int | None = None) -> Gaussian:
-        """A Gaussian along the bank's main axes: a source of new styles. (Noise in each dimension is not a style.)
+        """Fit a Gaussian along the bank's principal axes, from which new styles can be sampled.
+
+        Independent noise in each dimension would not be a style.
 
         Args:
-            rank: how many axes; None: 20.
+            rank: number of axes; None: 20.
 
         Raises:
-            ValueError: more axes than the vectors span, which are one fewer than the vectors, and `dim` at most.
+            ValueError: rank above the number of axes that the vectors span: n - 1, and at most `dim`.
         """
         most = min(self.dim, len(self) - 1)
         if rank is None and most < _RANK:
             remedy = f"give rank={most}, or more styles" if most else "give more styles"
             raise ValueError(
-                f"gaussian() takes {_RANK} axes where no rank is given, and {len(self)} style vectors of {self.dim} span "
-                f"{most}; {remedy}"
+                f"gaussian() takes {_RANK} axes if no rank is given, but {len(self)} style vectors of dimension {self.dim} "
+                f"span {most}; {remedy}"
             )
         return self._core.gaussian(_RANK if rank is None else rank)
 
     @property
     def core(self) -> Bank:
-        """The core's bank, from which `sassl.transforms.SASSL` draws."""
+        """The compiled bank that `sassl.transforms.SASSL` draws from."""
         return self._core
 
     @property
     def source(self) -> str | None:
-        """ "default"; the path of the file that it was read from; None: made in memory."""
+        """ "default", or the path of the file that the bank was read from; None: created in memory."""
         return "default" if self._path == "" else self._path
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """(n, dim) float32; a copy."""
+        """A copy of the vectors, (n, dim) float32."""
         return self._core.vectors
 
     @property
     def dim(self) -> int:
-        """Length of a vector."""
+        """The length of a vector."""
         return self._core.dim
 
     @property
     def space(self) -> str:
-        """The id of the model that made the vectors."""
+        """The id of the model that computed the vectors."""
         return self._core.space
 
     @property
     def names(self) -> list[str] | None:
-        """What each vector was made from, where that is known."""
+        """The name of each vector, or None."""
         return self._core.names
 
     def __len__(self) -> int:
@@ -225,10 +228,10 @@ class StyleBank:
 
 
 def _load(path: str, space: str, checksum: int) -> StyleBank:
-    """A bank file that must still hold what it held when the bank was pickled."""
+    """Read a pickled bank's file, which must not have changed since."""
     bank = StyleBank.load(path)
     if bank.space != space or _checksum(bank) != checksum:
-        raise ValueError(f"{path}: the bank in this file has changed since it was pickled; make the transform again")
+        raise ValueError(f"{path}: the bank in this file has changed since it was pickled; create the transform again")
     return bank
 
 
@@ -237,7 +240,7 @@ def _checksum(bank: StyleBank) -> int:
 
 
 def _read(items: Iterable[AnyImage], exif: bool) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Each image with its name, one at a time."""
+    """Yield each image with its name."""
     for i, item in enumerate(items):
         name = str(item) if isinstance(item, (str, os.PathLike)) else getattr(item, "filename", "") or f"image {i}"
         yield name, pixels(item, f"images[{i}]", exif=exif)

@@ -1,7 +1,7 @@
-"""Algorithm 1 and two views on the GPU, for torch's CUDA tensors: what `sassl.transforms` call when they are given one.
+"""Algorithm 1 and views on an NVIDIA GPU: `sassl.transforms` uses this module for CUDA tensors of torch.
 
-Everything is torch's: memory comes from its caching allocator, kernels run on its current stream, nothing waits. So CUDA graphs
-can capture a call (with the draws that it was captured with), and other streams and devices work as for torch's own operations.
+Memory is allocated by torch's caching allocator, kernels run on torch's current stream, and nothing synchronizes. CUDA graphs
+can therefore capture a call (replays repeat its draws), and other streams and devices work as for torch's own operations.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from ._sassl import (
 
 __all__ = ["DeviceFinish", "DeviceViews", "Kernels", "info"]
 
-#: A tensor's dtype, height, width, and strides of image, row, column and colour in numbers.
+#: A tensor's dtype, height, width, and strides of image, row, column and channel, in elements.
 Layout = tuple[str, int, int, tuple[int, int, int, int]]
 
-#: Some images of bytes.
+#: An example of uint8 images, to choose kernels by.
 _BYTES: Layout = ("uint8", 64, 64, (3 * 64 * 64, 64, 1, 64 * 64))
 
 _devices: dict[int, CudaDevice] = {}
-#: The process that made them.
+#: Id of the process that opened the devices.
 _process = 0
 
 
@@ -47,12 +47,12 @@ class Kernels:
     """F and T of a stylizer on one device.
 
     Args:
-        stylizer: whose model and precision.
+        stylizer: the model and its precision.
         device: a `torch.device` of type "cuda".
-        styles: a bank's vectors (n, dim) float32, or None for styles of the batch.
+        styles: a bank's vectors (n, dim) float32; None: styles of the batch.
 
     Raises:
-        RuntimeError: no driver, no NVRTC, an old GPU; or a process that was forked from one that uses the GPU.
+        RuntimeError: no driver, no NVRTC, or an unsupported GPU; a process forked from one that uses the GPU.
     """
 
     def __init__(self, stylizer: Stylizer, device: Any, styles: Any = None) -> None:
@@ -61,26 +61,26 @@ class Kernels:
         self._device, self._stylizer, self._core = device, stylizer, CudaStylizer(stylizer)
         self._weights = torch.from_numpy(self._core.weights()).to(device)
         self._styles = None if styles is None else torch.from_numpy(styles).to(device)
-        # Every kernel of bytes; those that read and write floats come when they are met.
+        # Load every kernel for uint8; kernels for floats are loaded when first needed.
         bank = None if styles is None else len(styles)
         params = StyleParams([True, False], [0.2, 0.2], [0.2, 0.2], [0, 0])
         _load(self._core.plan(_BYTES, params, _BYTES, bank), device)
 
     def apply(self, images: Any, params: StyleParams, dtype: Any = None) -> Any:
-        """Algorithm 1, a pure function of images and parameters.
+        """Apply Algorithm 1, as a pure function of images and parameters.
 
         Args:
-            images: (N, 3, H, W) on the device, of any strides, uint8, float16, bfloat16 or float32; H and W from 8 up. Floats
-                are in [0, 1], which is not checked, because that would wait for the GPU.
+            images: (N, 3, H, W) on the device, with any strides, uint8, float16, bfloat16 or float32; H and W at least 8.
+                Floats must be in [0, 1], which is not checked, because a check would wait for the GPU.
             params: one draw for each image.
-            dtype: of the result; None: the images'.
+            dtype: dtype of the result; None: that of the images.
 
         Returns:
-            (N, 3, H, W) in the images' layout; those with apply = False are as they were.
+            (N, 3, H, W) in the images' layout; images with apply = False are unchanged.
 
         Raises:
-            ValueError: not one draw for each image, or a dtype or size that cannot be.
-            torch.OutOfMemoryError: nothing is kept, and the next call may be smaller.
+            ValueError: a number of draws that differs from the number of images; an unsupported dtype or size.
+            torch.OutOfMemoryError: no memory is kept, so that a smaller call may follow.
         """
         import torch
 
@@ -94,11 +94,11 @@ class Kernels:
         return out
 
     def parts(self) -> tuple[CudaStylizer, Any, Any, int | None]:
-        """The kernels, their weights, the bank's vectors or None, and how many they are."""
+        """The kernels, their weights, the bank's vectors and the number of vectors; None without a bank."""
         return self._core, self._weights, self._styles, None if self._styles is None else len(self._styles)
 
     def encode(self, images: Any) -> Any:
-        """F: (N, 3, H, W) as of `apply` to style vectors (N, dim) float32 on the device."""
+        """Apply F to images (N, 3, H, W), as in `apply`; returns style vectors (N, dim) float32 on the device."""
         import torch
 
         _check(images, self._device)
@@ -109,15 +109,15 @@ class Kernels:
 
 
 class _ViewsOn:
-    """Views on one device, or a half of them.
+    """Views on one device: the whole computation, or its second half.
 
     Args:
         transform: the recipe or other `Views`, with its style.
         device: a `torch.device` of type "cuda".
 
     Raises:
-        RuntimeError: as of `Kernels`.
-        ValueError: more than one `SASSL` in the views, or an operation that has no kernels, by its name.
+        RuntimeError: as in `Kernels`.
+        ValueError: more than one `SASSL` in the views; an operation without CUDA kernels (the message names it).
     """
 
     def __init__(self, transform: Any, device: Any) -> None:
@@ -126,7 +126,7 @@ class _ViewsOn:
         if len(styles) > 1:
             raise ValueError(f"views: {len(styles)} different SASSL in them; on a GPU all views share one")
         self._kernels = styles[0].on(device) if styles else None
-        # Every kernel that the views may draw.
+        # Load every kernel that a draw may need.
         _, height, width, _ = _BYTES
         places = []
         for first, second, third in transform.shapes:
@@ -135,19 +135,23 @@ class _ViewsOn:
         _load(self._every([transform.core.sample_every(height, width)], places), device)
 
     def _styles(self) -> list[Any]:
-        """Those that are made here."""
+        """The `SASSL` transforms that are applied on the device."""
         raise NotImplementedError
 
     def _every(self, params: list[list[ViewParams]], places: list[tuple[int, Layout]]) -> CudaPlan:
-        """A plan of all kernels."""
+        """A plan that uses every kernel."""
         raise NotImplementedError
 
     def _parts(self) -> tuple[Any, Any, Any, Any]:
-        """The kernels of the style, with the weights and the styles that they read, and how many these are."""
+        """`Kernels.parts` of the style; all None without a style."""
         return (None,) * 4 if self._kernels is None else self._kernels.parts()
 
     def _room(self, n: int) -> tuple[Any, list[Any], list[tuple[int, Layout]]]:
-        """Memory for the views of n images, in one piece; the views in it, and where they lie."""
+        """Allocate the views of n images in one block.
+
+        Returns:
+            The block, the views as tensors within it, and the byte offset and layout of each view.
+        """
         import torch
 
         transform, dtype = self._transform, getattr(torch, self._transform.dtype)
@@ -174,21 +178,24 @@ class DeviceViews(_ViewsOn):
         return cuda_views(self._transform.core, images, params, places, core, bank)
 
     def apply(self, images: Any, params: list[list[ViewParams]]) -> list[Any]:
-        """All views, a pure function of images and parameters; the same pixels as on the CPU, of styles within a level.
+        """Compute all views, as a pure function of images and parameters.
+
+        Pixels equal those of the CPU, except that stylized pixels may differ by one level of 255.
 
         Args:
-            images: (N, 3, H, W) uint8 on the device, of any strides.
-            params: of each view, for each image.
+            images: (N, 3, H, W) uint8 on the device, with any strides.
+            params: for each image, the parameters of each view.
 
         Returns:
-            A tensor for each view, (N, 3, h, w) or (N, h, w, 3) of the recipe's dtype, in one piece of memory.
+            A tensor for each view, (N, 3, h, w) or (N, h, w, 3) of the recipe's dtype; all share one block of memory.
 
         Raises:
-            ValueError: not a list for each image, another dtype, a size or parameters that cannot be.
+            ValueError: a number of parameters that differs from the number of images; another dtype; an invalid size or
+                invalid parameters.
         """
         _check(images, self._device)
         if len(params) != len(images):
-            raise ValueError(f"params: expected those of each of {len(images)} images, got {len(params)}")
+            raise ValueError(f"params: expected one list for each of {len(images)} images, got {len(params)}")
         out, views, places = self._room(len(images))
         if len(images):
             _, weights, styles, _ = self._parts()
@@ -197,9 +204,11 @@ class DeviceViews(_ViewsOn):
 
 
 class DeviceFinish(_ViewsOn):
-    """The second half of views that are half made: of crops, or of decoded images.
+    """The second half of the views, computed from crops or from decoded images (see `sassl.data.HalfViews`).
 
-    Args, raises: as of `DeviceViews`; `images`: of those, and not of crops.
+    Args:
+        transform, device: as in `DeviceViews`, which also lists the errors.
+        images: start from decoded images instead of crops.
     """
 
     def __init__(self, transform: Any, device: Any, images: bool) -> None:
@@ -220,16 +229,15 @@ class DeviceFinish(_ViewsOn):
         return cuda_finish(self._transform.core, draws, places, core, bank, pixels=pixels)
 
     def apply(self, pixels: Any, draws: Draws) -> list[Any]:
-        """All views, on the device's current stream, which waits for the pixels alone.
+        """Compute all views on the device's current stream, which waits for the copy of the pixels only.
 
         Args:
-            pixels: (bytes,) uint8 of numpy, as `sassl.data.HalfViews` has them. Where they lie in memory that torch has
-                page-locked, torch gives that memory to nobody before the copy from it has ended, even where they are let go
-                before.
-            draws: what came with them.
+            pixels: (bytes,) uint8 array, as in `sassl.data.HalfViews`. If they are in page-locked memory of torch, torch does
+                not reuse that memory before the copy has finished, even if the array is released earlier.
+            draws: the draws of the same batch.
 
         Returns:
-            As of `DeviceViews.apply`.
+            As in `DeviceViews.apply`.
 
         Raises:
             ValueError: pixels of another number of images.
@@ -253,7 +261,7 @@ _copies: dict[Any, Any] = {}
 
 
 def _copied(pixels: Any, device: Any) -> Any:
-    """Bytes of the host on a device, copied beside what its current stream is at, for which that waits."""
+    """Copy bytes from the host to a device on a stream of their own; the current stream waits for the copy."""
     import torch
 
     _check_process()
@@ -263,7 +271,7 @@ def _copied(pixels: Any, device: Any) -> Any:
         copied = torch.from_numpy(pixels).to(device, non_blocking=True)
     here = torch.cuda.current_stream(device)
     here.wait_stream(_copies[device])
-    # Its memory is the copies' stream's, which another batch must not have before this one is read.
+    # The memory belongs to the copy stream; it must not be reused for another batch before this one is read.
     copied.record_stream(here)
     return copied
 
@@ -278,18 +286,18 @@ def _run(plan: CudaPlan, images: Any, out: Any, weights: Any, styles: Any) -> No
     device, stream = _device(out.device.index), torch.cuda.current_stream(out.device)
     workspace = torch.empty(plan.workspace, dtype=torch.uint8, device=out.device)
     for tensor in (weights, styles):
-        # They may be let go while another stream than the one they were made on still reads them.
+        # They may be released while a stream other than the one they were allocated on still reads them.
         if tensor is not None and stream != torch.cuda.default_stream(out.device):
             tensor.record_stream(stream)
     addresses = [0 if tensor is None else tensor.data_ptr() for tensor in (weights, workspace, images, out, styles)]
     _tell(plan.run(device, (addresses[0], addresses[1], addresses[2], addresses[3], addresses[4]), stream.cuda_stream))
-    # Not before: whoever takes the memory comes after on the same stream.
+    # Not earlier: memory released after the launch is reused only by later work on the same stream.
     del workspace
 
 
 def _tell(unkept: str | None) -> None:
     if unkept is not None:
-        warnings.warn(f"{unkept}: kernels are compiled anew in each process; set SASSL_CACHE to a folder", stacklevel=4)
+        warnings.warn(f"{unkept}: kernels are compiled again in each process; set SASSL_CACHE to a folder", stacklevel=4)
 
 
 def _layout(images: Any) -> Layout:
@@ -301,8 +309,8 @@ def _layout(images: Any) -> Layout:
 def _check_process() -> None:
     if os.getpid() != _process and _devices:
         raise RuntimeError(
-            "CUDA: this process was forked from one that uses the GPU; give SASSL the collated batch in the main process, CPU "
-            'tensors in workers, or start them with multiprocessing_context="spawn"'
+            "CUDA: this process was forked from one that uses the GPU; apply SASSL to the collated batch in the main process, "
+            'apply it to CPU tensors in workers, or start workers with multiprocessing_context="spawn"'
         )
 
 
@@ -316,13 +324,16 @@ def _device(index: int) -> CudaDevice:
 
 
 def info() -> dict[str, Any]:
-    """The driver, NVRTC, the GPUs, the folder of compiled kernels; in the place of each that is not there, why."""
+    """The driver, NVRTC, the GPUs and the folder of compiled kernels; for each that is missing, the reason."""
     _preload()
     return cuda_info()
 
 
 def _preload() -> None:
-    """NVRTC of NVIDIA's packages, which no loader finds by itself: the one of torch's CUDA, or the newest."""
+    """Load NVRTC from NVIDIA's Python packages, which the dynamic linker does not search.
+
+    The version of torch's CUDA is preferred, then the newest.
+    """
     spec = find_spec("nvidia")
     if sys.platform != "linux" or spec is None:
         return

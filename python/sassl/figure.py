@@ -1,4 +1,4 @@
-"""Figures of matplotlib that notebooks show, and files of them; what pyplot did not make is not shown there otherwise."""
+"""matplotlib figures that notebooks display without pyplot, and saving them to files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ._sassl import write_file
 
 
 class Figure(matplotlib.figure.Figure):
-    """matplotlib's, which IPython shows as a PNG."""
+    """A matplotlib figure that IPython displays as a PNG."""
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
@@ -21,11 +21,11 @@ class Figure(matplotlib.figure.Figure):
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Writes an image in the format that the file's suffix names: the whole file, or nothing.
+    """Write a figure to an image file, atomically; the suffix selects the format.
 
     Raises:
         ValueError: a format that matplotlib does not write.
-        OSError: the system refuses.
+        OSError: the file cannot be written.
     """
     data = io.BytesIO()
     figure.savefig(data, format=Path(path).suffix[1:] or "png", dpi=130)

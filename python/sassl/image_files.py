@@ -1,4 +1,4 @@
-"""Image files: found as the loader finds them, written with Pillow, whole files or none."""
+"""Find image files as the loader does, and write them with Pillow, atomically."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 from ._sassl import image_suffixes, list_images, write_file
 from .images import WHITE
 
-#: Suffixes of images in a folder: torchvision's list, which the loader has too.
+#: Suffixes of images in a folder: torchvision's `IMG_EXTENSIONS`, as in the loader.
 SUFFIXES = tuple(f".{suffix}" for suffix in image_suffixes())
-#: Formats that `write` writes, by suffix, under Pillow's names.
+#: Pillow's name of the format that `write` writes for each suffix.
 WRITABLE = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 
 def pillow() -> Any:
-    """Pillow's modules, or a sentence on how to get them."""
+    """Import Pillow.
+
+    Raises:
+        ImportError: Pillow is not installed; the message says how to install it.
+    """
     try:
         import PIL.Image
         import PIL.ImageOps
@@ -34,22 +38,22 @@ def pillow() -> Any:
 
 
 def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None = None) -> list[Path]:
-    """The images that these files, folders (with their subfolders) and glob patterns name, sorted, each once.
+    """Find the images of files, folders (with their subfolders) and glob patterns; each image once, sorted within an input.
 
-    In folders, an image is what has one of `SUFFIXES`, and no name that begins with a dot.
+    In a folder, images are the files with one of `SUFFIXES` whose names do not start with a dot.
 
     Args:
         inputs: files, folders and patterns.
-        left_out: counts what is left out of folders, "hidden" and "other" files; None: a warning tells of hidden ones.
+        left_out: counts the "hidden" and "other" files left out of folders; None: hidden files cause a warning.
 
     Raises:
-        OSError: an input that names none; a subfolder that cannot be listed.
-        ValueError: an input that is empty.
+        OSError: an input without an image; a subfolder that cannot be listed.
+        ValueError: an empty string among the inputs.
     """
     found: dict[Path, None] = {}
     for item in (os.fspath(item) for item in inputs):
         if not item:
-            raise ValueError("'': an empty name is no file, folder or pattern; is a variable empty?")
+            raise ValueError("'': an empty string is not a file, folder or pattern; is a variable empty?")
         path = Path(item)
         if path.is_dir():
             some = _find_below(path, left_out)
@@ -66,7 +70,7 @@ def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None
 
 
 def _find_below(root: Path, left_out: Counter[str] | None) -> list[Path]:
-    """Lists a folder by the rule of `sassl.data.ImageFolder`: no hidden files, links followed, each folder once."""
+    """List a folder by the rules of `sassl.data.ImageFolder`: no hidden files, links followed, each folder once."""
     found, hidden, others = list_images(root)
     if left_out is not None:
         left_out.update({kind: n for kind, n in (("hidden", hidden), ("other", others)) if n})
@@ -76,7 +80,7 @@ def _find_below(root: Path, left_out: Counter[str] | None) -> list[Path]:
 
 
 def is_gray(path: str | os.PathLike[str]) -> bool:
-    """Whether an image's file has no colours: then its three channels are equal.
+    """Return whether an image file is grayscale, so that its three channels are equal.
 
     Raises:
         OSError: the file cannot be read.
@@ -86,20 +90,20 @@ def is_gray(path: str | os.PathLike[str]) -> bool:
 
 
 def write(path: str | os.PathLike[str], image: NDArray[np.uint8], profile: bytes | None = None) -> None:
-    """Writes (H, W, 3) uint8 RGB, or (H, W, 1) gray, as PNG, JPEG or WebP, as the suffix says: the whole file, or nothing.
+    """Write an image to a PNG, JPEG or WebP file, atomically; the suffix selects the format.
 
     Args:
-        path: where.
-        image: what.
-        profile: the ICC profile that goes into the file.
+        path: path of the file.
+        image: (H, W, 3) uint8 RGB, or (H, W, 1) uint8 gray.
+        profile: ICC profile to embed.
 
     Raises:
-        ValueError: a suffix that is none of these.
-        OSError: the system refuses.
+        ValueError: another suffix.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in WRITABLE:
-        raise ValueError(f"{path}: the suffix must be one of {', '.join(WRITABLE)}")
+        raise ValueError(f"{path}: the suffix must be one of {', '.join(WRITABLE)}, got {path.suffix!r}")
     pil = pillow().Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
     data = io.BytesIO()
     pil.save(data, WRITABLE[path.suffix.lower()], quality=95, icc_profile=profile)

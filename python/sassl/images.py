@@ -1,6 +1,6 @@
-"""Any image as the core takes it, and back: the one conversion.
+"""Convert images of any type to the arrays of the compiled core, and results back to the original type.
 
-One-channel images go in as three equal channels and come back as luminance, 0.299 R + 0.587 G + 0.114 B.
+One-channel images are passed as three equal channels and returned as luminance, 0.299 R + 0.587 G + 0.114 B.
 """
 
 from __future__ import annotations
@@ -21,34 +21,37 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Array = NDArray[Any]
-#: Takes the core's result and which rows were stylized; gives an image of the original's type.
+#: Maps the core's result and a mask of the stylized rows to an image of the original's type.
 Restore = Callable[[Array, NDArray[np.bool_]], Any]
 
-#: PIL modes with 8 bits a channel.
+#: PIL modes with 8 bits per channel.
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
-#: PIL modes of one channel, and the value that is white. Pillow's own `convert` cuts them at 255.
+#: One-channel PIL modes with more than 8 bits, and their value of white. Pillow's own `convert` clips them at 255.
 WHITE = {"I;16": 65535, "I;16B": 65535, "I;16L": 65535, "I;16N": 65535, "I": 65535, "F": 1}
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-#: How far rounding may carry a float out of [0, 1]: antialiased resizing leaves 1 + 6e-7.
+#: How far rounding may take a float out of [0, 1]: antialiased resizing can return 1 + 6e-7.
 _ROUNDING = 1e-5
 
 
 def unpack(image: Any, name: str = "image") -> tuple[Array, Restore]:
-    """An image, or a batch of images of one size, as the core takes it, (N, H, W, 3) uint8 or float32; and the way back.
+    """Convert an image, or a batch of images of one size, to the core's layout.
 
     Args:
-        image: PIL (L, LA, RGB, RGBA, P, CMYK, I;16, ...), taken as it is and not turned by its EXIF; numpy (..., H, W, C);
-            torch (..., C, H, W); C is 1 or 3, uint8 or floats in [0, 1]. What rounding carries out of [0, 1] (1e-5, or the
-            spacing at 1 of float16 or bfloat16) is let in. Gray PIL images of 16 bits, in the modes I;16 and I, are scaled to
-            8 bits and rounded; in mode F, 1 is white. There may be no image in a batch.
-        name: what error messages call it.
+        image: PIL image (L, LA, RGB, RGBA, P, CMYK, I;16, ...), not turned by its EXIF orientation; numpy array
+            (..., H, W, C); or torch tensor (..., C, H, W). C is 1 or 3; uint8 or floats in [0, 1]. Rounding errors (1e-5, or
+            the spacing at 1 of float16 or bfloat16) are clipped. Gray PIL images of 16 bits, in the modes I;16 and I, are
+            scaled to 8 bits and rounded; in mode F, 1 is white. A batch may be empty.
+        name: name of the argument in error messages.
+
+    Returns:
+        The batch, (N, H, W, 3) uint8 or float32, and a function that restores the original type from the result.
 
     Raises:
-        TypeError: no image; a tensor that is not dense, or has no numbers of its own.
-        ValueError: another shape, dtype or PIL mode; floats outside [0, 1], or NaN; values beyond white.
+        TypeError: not an image; a tensor that is not dense or has no storage.
+        ValueError: another shape, dtype or PIL mode; floats outside [0, 1], or NaN; values above white.
 
-    A tensor that needs a gradient gives a warning: there is none.
+    A tensor that requires a gradient causes a warning: the result has none.
     """
     kind = _kind(image)
     if kind is None:
@@ -61,19 +64,19 @@ def unpack(image: Any, name: str = "image") -> tuple[Array, Restore]:
 def pixels(
     image: Any, name: str = "image", *, min_decode_size: int | None = None, exif: bool = True
 ) -> NDArray[np.uint8]:
-    """One image of bytes, or a file, as (H, W, 3) uint8; transparency is dropped.
+    """Convert one uint8 image, or decode a file, to (H, W, 3) uint8; transparency is dropped.
 
     Args:
-        image: a path, or the bytes of a file, as `sassl.transforms.functional.decode` reads them; or what `unpack` takes, if
-            it is one image of uint8.
-        name: what error messages call it.
-        min_decode_size: the least size to which a JPEG is reduced while it is decoded; None: it is decoded whole.
-        exif: whether files are turned upright. PIL images are taken as they are, as torchvision's transforms take them:
-            `ImageOps.exif_transpose` turns them, where they are opened.
+        image: a path or the bytes of a file, as for `sassl.transforms.functional.decode`; or a single uint8 image, as for
+            `unpack`.
+        name: name of the argument in error messages.
+        min_decode_size: smallest side to which a JPEG may be reduced while decoding; None: full size.
+        exif: turn files upright. PIL images are used as they are, as in torchvision; turn them with
+            `ImageOps.exif_transpose` after opening.
 
     Raises:
-        TypeError: no image.
-        ValueError: another shape, dtype or PIL mode; a file that is damaged.
+        TypeError: not an image.
+        ValueError: another shape, dtype or PIL mode; a damaged file.
         OSError: a file that cannot be read.
     """
     if isinstance(image, (str, bytes, os.PathLike)):
@@ -88,12 +91,12 @@ def pixels(
 
 
 def is_image(value: Any) -> bool:
-    """Whether `unpack` is meant for it."""
+    """Return whether a value is an image that `unpack` can convert."""
     return _kind(value) is not None
 
 
 def _kind(value: Any) -> str | None:
-    """Whether it is "PIL", an "array" of numpy or a "tensor" of torch; None for all others."""
+    """ "PIL", "array" for numpy, "tensor" for torch, or None for any other value."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return "tensor"
@@ -109,12 +112,12 @@ def _check_one_of_bytes(image: Any, kind: str, name: str) -> None:
         raise ValueError(f"{name}: expected a uint8 {kind} {shapes}, got {dtype} of shape {shape}")
 
 
-#: DLPack's number of CUDA's devices.
+#: DLPack's code for CUDA devices.
 _CUDA = 2
 
 
 def is_cuda(value: Any) -> bool:
-    """Whether it is on an NVIDIA GPU: a tensor of torch, or an array of CuPy or JAX."""
+    """Return whether a tensor of torch, or an array of CuPy or JAX, is on an NVIDIA GPU."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return value.is_cuda and torch.version.hip is None
@@ -124,8 +127,8 @@ def is_cuda(value: Any) -> bool:
 
 
 def uncompiled(function: Callable[..., Any], *args: Any) -> Any:
-    """`function(*args)`, which torch.compile calls as it is and does not look into: the graph breaks there once."""
-    # Where nobody compiles, it is not imported. (Whether this frame is compiled does not tell whether the next one is.)
+    """Call `function(*args)` outside torch.compile, which breaks the graph once here instead of tracing the function."""
+    # Skip the import if nothing has been compiled. (Testing whether this frame is compiled says nothing about the next one.)
     torch = sys.modules.get("torch")
     if torch is None or "torch._dynamo" not in sys.modules:
         return function(*args)
@@ -133,18 +136,21 @@ def uncompiled(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, Any], Any]]:
-    """As `unpack`, for a tensor that stays where it is: (N, 3, H, W) of its own strides, and the way back.
+    """`unpack` for images on a GPU, which stay there.
 
-    Arrays (..., H, W, C) of others come in and go out by DLPack, which orders their streams; nothing is copied on the way in.
+    Arrays (..., H, W, C) of CuPy and JAX are exchanged by DLPack, which orders the streams; the input is not copied.
+
+    Returns:
+        The batch, (N, 3, H, W) with the strides of the input, and a function that restores the original type.
 
     Raises:
-        TypeError, ValueError: as of `unpack`; what floats are is not looked at.
-        ImportError: an array of others, without torch.
+        TypeError, ValueError: as in `unpack`, except that the values of floats are not checked.
+        ImportError: an array of CuPy or JAX, without torch.
     """
     try:
         import torch.utils.dlpack
     except ImportError:
-        raise ImportError(f"{name}: arrays on a GPU need torch, whose memory the result is made of") from None
+        raise ImportError(f"{name}: arrays on a GPU need torch, which allocates the result; install torch") from None
     if not isinstance(image, torch.Tensor):
         batch, back = unpack_cuda(torch.utils.dlpack.from_dlpack(image).movedim(-1, -3), name)
         return batch, lambda out, applied: _given_back(image, back(out, applied).movedim(-3, -1).contiguous())
@@ -161,7 +167,7 @@ def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, An
             out = (gray + 0.5).floor() if out.dtype == torch.uint8 else gray.clamp(max=1)
         if out.dtype != images.dtype or shape[-3] == 1:
             out = out.to(images.dtype)
-            # The kernels have copied what was not drawn, but not to this type.
+            # The kernels copied images that were not drawn, but in another dtype.
             for i in np.flatnonzero(~applied).tolist():
                 out[i] = images[i]
         return out.reshape(shape)
@@ -170,7 +176,10 @@ def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, An
 
 
 def pixels_cuda(image: Any, name: str = "image") -> Any:
-    """The same as `pixels` for a uint8 tensor (N, 3, H, W) or (3, H, W), which stays where it is: (N, 3, H, W), own strides.
+    """`pixels` for a uint8 tensor (N, 3, H, W) or (3, H, W) on a GPU, which stays there.
+
+    Returns:
+        The batch, (N, 3, H, W) with the strides of the input.
 
     Raises:
         ValueError: another shape or dtype.
@@ -178,13 +187,13 @@ def pixels_cuda(image: Any, name: str = "image") -> Any:
     torch = sys.modules.get("torch")
     if torch is None or image.ndim not in (3, 4) or image.shape[-3] not in (1, 3) or image.dtype != torch.uint8:
         got = f"{str(image.dtype).removeprefix('torch.')} of shape {tuple(image.shape)}"
-        raise ValueError(f"{name}: expected a uint8 tensor (N, 3, H, W) or (3, H, W), of 3 or 1 colours, got {got}")
+        raise ValueError(f"{name}: expected a uint8 tensor (N, 3, H, W) or (3, H, W), of 3 or 1 channels, got {got}")
     batch = image.detach().as_subclass(torch.Tensor)
     return (batch if batch.ndim == 4 else batch[None]).expand(-1, 3, -1, -1)
 
 
 def _given_back(like: Any, tensor: Any) -> Any:
-    """The tensor as an array of the same library."""
+    """The tensor as an array of the library of `like`."""
     library = type(like).__module__.split(".")[0]
     if library in ("jax", "jaxlib"):
         return import_module("jax.dlpack").from_dlpack(tensor)
@@ -192,10 +201,10 @@ def _given_back(like: Any, tensor: Any) -> Any:
 
 
 def _own_numbers(torch: Any, image: Any, name: str) -> Any:
-    """A tensor of images without its class and its gradient, checked."""
+    """Check a tensor of images, and return it without its subclass and gradient."""
     kind = _without_numbers(torch, image)
     if kind is not None:
-        raise TypeError(f"{name}: expected a dense tensor with numbers of its own, got {kind}")
+        raise TypeError(f"{name}: expected a dense tensor with storage of its own, got {kind}")
     shape = tuple(image.shape)
     if image.ndim < 3 or shape[-3] not in (1, 3):
         raise ValueError(f"{name}: expected a tensor (..., C, H, W) with 1 or 3 channels, got the shape {shape}")
@@ -205,23 +214,23 @@ def _own_numbers(torch: Any, image: Any, name: str) -> Any:
         )
     if image.requires_grad and torch.is_grad_enabled():
         warnings.warn(
-            f"{name}: it needs a gradient, and what comes back has none, because style has no derivative here; where that "
-            "is meant, give image.detach()",
+            f"{name}: requires a gradient, but the result has none, because stylization is not differentiable here; pass "
+            "image.detach() if that is intended",
             stacklevel=2,
         )
     return image.detach().as_subclass(torch.Tensor)
 
 
 def _without_numbers(torch: Any, image: Any) -> str | None:
-    """What a tensor is whose numbers do not lie in memory one by one; None for all others."""
+    """Describe a tensor that is not dense or has no storage; None for any other tensor."""
     if image.is_nested or image.layout != torch.strided:
         return (
-            "a nested one" if image.is_nested else f"{str(image.layout).removeprefix('torch.')}; give image.to_dense()"
+            "a nested one" if image.is_nested else f"{str(image.layout).removeprefix('torch.')}; pass image.to_dense()"
         )
     if image.is_quantized:
-        return f"{str(image.dtype).removeprefix('torch.')}; give image.dequantize()"
+        return f"{str(image.dtype).removeprefix('torch.')}; pass image.dequantize()"
     try:
-        # A fake one warns where it is asked.
+        # A FakeTensor warns when asked for its address.
         nowhere = type(image).__name__ == "FakeTensor" or (image.numel() > 0 and image.data_ptr() == 0)
     except RuntimeError:
         nowhere = True
@@ -242,7 +251,7 @@ def _unpack_numpy(image: Array, name: str) -> tuple[Array, Restore]:
             f"{name}: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first"
         )
     channels = image.shape[-1]
-    # The length is given, because -1 is undefined where another axis is 0.
+    # The length is explicit, because -1 is ambiguous if another axis is 0.
     batch = image.reshape(int(np.prod(image.shape[:-3])), *image.shape[-3:])
     batch = _three_channels(batch, spacing, name)
 
@@ -282,7 +291,7 @@ def _unpack_torch(image: Any, name: str) -> tuple[Array, Restore]:
 def _unpack_pil(image: Image, name: str) -> tuple[Array, Restore]:
     mode = image.mode
     batch = _rgb(image, name)[None]
-    # Not the key colour that L and RGB files may call transparent: no stylized pixel has that very colour.
+    # The transparent colour of L and RGB files is ignored: no stylized pixel has exactly that colour.
     has_alpha = mode in ("LA", "RGBA", "PA") or (mode == "P" and "transparency" in image.info)
 
     def restore(out: Array, applied: NDArray[np.bool_]) -> Any:
@@ -294,7 +303,7 @@ def _unpack_pil(image: Image, name: str) -> tuple[Array, Restore]:
         if mode in WHITE:
             gray = _channels(out, 1)[0, :, :, 0].astype(np.float32) * (WHITE[mode] / 255)
             return fromarray(gray if mode == "F" else gray.astype(np.int32 if mode == "I" else np.uint16))
-        # A palette or two levels cannot hold the result: P comes back as RGB, 1 as L.
+        # A palette or two levels cannot hold the result: P becomes RGB, and 1 becomes L.
         back = {"P": "RGB", "PA": "RGB", "1": "L", "LA": "L", "RGBA": "RGB"}.get(mode, mode)
         result = result.convert(back) if back != "RGB" else result
         if has_alpha:
@@ -305,16 +314,16 @@ def _unpack_pil(image: Image, name: str) -> tuple[Array, Restore]:
 
 
 def _rgb(image: Image, name: str) -> NDArray[np.uint8]:
-    """(H, W, 3) of a PIL image."""
+    """A PIL image as (H, W, 3) uint8."""
     if image.mode in WHITE:
         return _eight_bits(image, name)
     if image.mode not in MODES:
         modes = ", ".join((*MODES, *WHITE))
         raise ValueError(f"{name}: PIL mode {image.mode!r}; convert it to one of {modes}")
     if image.mode == "P" and "transparency" in image.info:
-        # Straight to RGB, Pillow warns that transparency would be lost.
+        # Converting straight to RGB, Pillow would warn of lost transparency.
         image = image.convert("RGBA")
-    # An image that is RGB already and read from its file is copied once.
+    # Loaded first, so that an image that is already RGB is copied only once.
     image.load()
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
@@ -332,15 +341,15 @@ def _eight_bits(image: Image, name: str) -> NDArray[np.uint8]:
 
 
 def _spacing(dtype: np.dtype[Any]) -> float | None:
-    """The spacing at 1 of an image's dtype; None where no image has it."""
+    """The spacing of an image dtype at 1; None for a dtype that images do not have."""
     if dtype.kind == "f":
         return float(np.finfo(dtype).eps)
-    # TensorFlow's and JAX's arrays have a type that numpy itself does not know.
+    # bfloat16 of TensorFlow and JAX is not a dtype of numpy itself.
     return {"uint8": 0.0, "bfloat16": 2.0**-7}.get(dtype.name)
 
 
 def _three_channels(batch: Array, spacing: float, name: str) -> Array:
-    """Contiguous, three channels, floats as float32 within [0, 1]; `spacing` is the dtype's at 1."""
+    """A contiguous batch of three channels, with floats as float32 in [0, 1]; `spacing` is that of the dtype at 1."""
     if batch.dtype != np.uint8:
         batch = _in_range(batch.astype(np.float32, copy=False), max(_ROUNDING, spacing), name)
     if batch.shape[-1] == 1:
@@ -356,8 +365,8 @@ def _in_range(batch: Array, rounding: float, name: str) -> Array:
         return np.clip(batch, 0, 1)
     got = "NaN" if np.isnan(low) else f"values from {low:.7g} to {high:.7g}"
     raise ValueError(
-        f"{name}: floats must lie in [0, 1], got {got}; SASSL stands before Normalize, and after a clamp where bicubic "
-        "resizing overshoots; or give uint8"
+        f"{name}: floats must be in [0, 1], got {got}; place SASSL before Normalize, and clamp first if bicubic resizing "
+        "overshoots; or pass uint8"
     )
 
 

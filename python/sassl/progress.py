@@ -1,5 +1,7 @@
-"""How far work has come: a bar in terminals and notebooks; elsewhere a line after two seconds, then after longer and longer
-pauses. Work that is over sooner shows nothing."""
+"""Progress reports: a bar in terminals and notebooks; elsewhere a line after two seconds and then at growing intervals.
+
+Work that finishes earlier shows nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +13,31 @@ from typing import Any
 
 from . import terminal
 
-#: False: nothing is shown. True: bars or lines on sys.stderr. Or a function of what is done, how much of it, and how much there
-#: is, None where that is not known.
+#: False: nothing. True: bars or lines on sys.stderr. Or a function of the name of the work, the amount done, and the total, None
+#: if unknown.
 Shown = bool | Callable[[str, int, int | None], object]
 
-#: What a bar shows.
+#: Metrics that a bar shows.
 _SHOWN = ("loss", "lr", "encoder_momentum")
 
-#: Seconds until the first line; each pause is twice the one before, up to the longest. A bar moves at least once a second.
+#: Seconds until the first line, the longest pause between lines, and the interval of a bar's updates. Each pause is twice the
+#: previous one.
 _FIRST, _LONGEST, _BAR = 2.0, 60.0, 1.0
 
 
 class Pauses:
-    """The time between the lines of a log."""
+    """The growing pauses between the lines of a log."""
 
     def __init__(self) -> None:
         self.seconds, self._told = _FIRST, time.monotonic()
 
     def next(self) -> float:
-        """The pause after a line that is written now."""
+        """Start the next pause and return its length in seconds."""
         self.seconds, self._told = min(2 * self.seconds, _LONGEST), time.monotonic()
         return self.seconds
 
     def are_over(self) -> bool:
-        """Whether a line is due; if so, the next pause begins."""
+        """Return whether a line is due; if so, the next pause starts."""
         if time.monotonic() - self._told < self.seconds:
             return False
         self.next()
@@ -43,16 +46,16 @@ class Pauses:
 
 @contextmanager
 def shown(how: Shown, what: str, total: int | None = None, unit: str = "") -> Iterator[Callable[[int], object]]:
-    """Shows how far the work within has come.
+    """Show the progress of the work in a `with` block.
 
     Args:
-        how: whether and where it is shown.
-        what: the work, in a few words.
-        total: how much there is to do; None: not known, and only the time is shown.
-        unit: what is counted, as "images".
+        how: whether and where progress is shown.
+        what: name of the work.
+        total: amount of work; None: unknown, so that only the elapsed time is shown.
+        unit: unit of the amount, such as "images".
 
     Yields:
-        A function to call with how much is done by now.
+        A function to call with the amount done so far.
     """
     if how is False:
         yield lambda done: None
@@ -67,7 +70,7 @@ def shown(how: Shown, what: str, total: int | None = None, unit: str = "") -> It
 
 
 class _Told:
-    """What a thread shows from time to time, so that a long step does not look like a standstill."""
+    """Progress shown by a thread at intervals, so that a long step does not look stuck."""
 
     def __init__(self, what: str, total: int | None, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
@@ -81,7 +84,7 @@ class _Told:
         self._done = done
 
     def close(self) -> None:
-        """What was shown of a bar goes away, for others follow it."""
+        """Stop the thread and clear the bar."""
         self._over.set()
         self._thread.join()
 
@@ -113,14 +116,14 @@ class _Told:
 
 
 def clock(seconds: float) -> str:
-    """A time as hours, minutes and seconds: 1:02:03."""
+    """Format seconds as hours, minutes and seconds: 1:02:03."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"
 
 
 class Progress:
-    """Images of a run, of which some may be done."""
+    """Progress of a training run in images, some of which may be done already."""
 
     def __init__(self, epochs: int, images: int, done: int, quiet: bool) -> None:
         self._epochs, self._images, self._done, self._quiet = epochs, images, done, quiet
@@ -130,7 +133,7 @@ class Progress:
         self._bar = None if quiet else terminal.bar(total=images, initial=done, **options)
 
     def after_step(self, epoch: int, images: int, values: dict[str, float]) -> None:
-        """A step is over."""
+        """Report a finished step."""
         if self._quiet:
             return
         self._new += images
@@ -145,17 +148,17 @@ class Progress:
             self.note(f"{where}, {done / self._images:.1%}: {_told(_shown(values))}, {rate:.4g} images/s, {left} left")
 
     def after_epoch(self, row: dict[str, float]) -> None:
-        """An epoch is over."""
+        """Report a finished epoch."""
         rest = {name: value for name, value in row.items() if name != "epoch"}
         self.note(f"epoch {row['epoch']:.0f}/{self._epochs}: {_told(rest)}")
 
     def note(self, text: str) -> None:
-        """A line of its own."""
+        """Write a line, unless quiet."""
         if not self._quiet:
             self.warn(text)
 
     def warn(self, text: str) -> None:
-        """A line on what fails: quiet or not."""
+        """Write a line about a failure, even if quiet."""
         if self._bar is not None:
             self._bar.clear()
         terminal.tell(text)
@@ -163,7 +166,7 @@ class Progress:
             self._bar.refresh()
 
     def close(self) -> None:
-        """The bar stays as it is."""
+        """Close the bar, which stays visible."""
         if self._bar is not None:
             self._bar.close()
 

@@ -1,6 +1,7 @@
-"""Algorithm 1 and both its networks in plain numpy: slow, readable, and the oracle of the tests.
+"""Algorithm 1 and both of its networks in plain numpy: slow, readable, and the reference of the tests.
 
-It shares no code with the rest of the package, and reads model files by itself. Images are (H, W, 3) float arrays in [0, 1].
+This module shares no code with the rest of the package, not even to read model files. Images are (H, W, 3) float arrays in
+[0, 1].
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MOBILENET_V2 = [
     (6, 320, 1, 1),
 ]
 
-#: InceptionV3's blocks, Mixed_5b to Mixed_6e (Szegedy et al. 2016): of each branch the number of convolutions, or its pool.
+#: InceptionV3's blocks, Mixed_5b to Mixed_6e (Szegedy et al. 2016): for each branch, its number of convolutions or its pooling.
 INCEPTION_V3: list[tuple[int | str, ...]] = [*[(1, 2, 3, "mean")] * 3, (1, 3, "max"), *[(1, 3, 5, "mean")] * 4]
 
 
@@ -34,7 +35,7 @@ class Reference:
     """F and T of a model file, computed in float64.
 
     Args:
-        path: a .safetensors file of sassl's.
+        path: a .safetensors model file, such as `sassl convert` writes.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -50,12 +51,12 @@ class Reference:
             self.tensors[name] = numbers.reshape(entry["shape"]).astype(np.float64)
 
     def stylize(self, image: Array, z_style: Array, alpha: float, beta: float) -> Array:
-        """Algorithm 1."""
+        """Apply Algorithm 1 to an image."""
         z = (1 - alpha) * self.encode(image) + alpha * z_style
         return (1 - beta) * image + beta * self.transfer(image, z)
 
     def encode(self, image: Array) -> Array:
-        """F: image to z."""
+        """Apply F: map an image to its style vector z."""
         predictor = self.network["predictor"]
         if predictor["kind"] == "inception_v3":
             shorter = predictor.get("shorter_side", min(image.shape[:2]))
@@ -123,7 +124,7 @@ class Reference:
         return x.mean((0, 1))
 
     def transfer(self, image: Array, z: Array) -> Array:
-        """T: image and z to stylized image, cropped to the image's size."""
+        """Apply T: map an image and z to the stylized image, cropped to the size of the image."""
         spec = self.network["transformer"]
         x = image
         for i, layer in enumerate(spec["contract"]):
@@ -149,7 +150,7 @@ class Reference:
         return 1 / (1 + np.exp(-x[:height, :width]))
 
     def _norm(self, name: str, x: Array, z: Array) -> Array:
-        """Conditional instance norm: gamma itself, not 1 + gamma; biased variance."""
+        """Conditional instance normalization, scaled by gamma (not 1 + gamma), with the biased variance."""
         gamma, beta = self._linear(f"{name}.gamma", z), self._linear(f"{name}.beta", z)
         return gamma * (x - x.mean((0, 1))) / np.sqrt(x.var((0, 1)) + 1e-5) + beta
 
@@ -171,32 +172,32 @@ class Reference:
 
 
 def convolve(x: Array, weight: Array, stride: int = 1) -> Array:
-    """(H, W, I) with (O, I, k, k), every position inside x."""
+    """Convolve (H, W, I) with (O, I, k, k), without padding."""
     windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(0, 1))[::stride, ::stride]
     return np.einsum("hwikl,oikl->hwo", windows, weight, optimize=True)
 
 
 def depthwise(x: Array, weight: Array, stride: int = 1) -> Array:
-    """(H, W, C) with (C, 1, k, k), every position inside x."""
+    """Convolve each channel of (H, W, C) with (C, 1, k, k), without padding."""
     windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(0, 1))[::stride, ::stride]
     return np.einsum("hwckl,ckl->hwc", windows, weight[:, 0])
 
 
 def pad(x: Array, n: int, mode: Any) -> Array:
-    """n pixels on all sides."""
+    """Pad by n pixels on all sides."""
     return np.pad(x, ((n, n), (n, n), (0, 0)), mode=mode)
 
 
 def pad_same(x: Array, kernel: int, stride: int) -> Array:
-    """TensorFlow's SAME: zeros, the odd pixel below and to the right."""
+    """Pad with zeros as TensorFlow's SAME does, with an odd pixel at the bottom and right."""
     total = [max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[:2]]
     return np.pad(x, [(t // 2, t - t // 2) for t in total] + [(0, 0)])
 
 
 def upsample(x: Array, margin: int) -> Array:
-    """Nearest x2 with a border of `margin` pixels, copies of the cells at the edge.
+    """Upsample by 2 with nearest neighbours, and pad by `margin` pixels with the values at the edge.
 
-    For a 3x3 kernel this is the REFLECT padding of the upsampled map, as Magenta has it.
+    For a 3x3 kernel this equals REFLECT padding of the upsampled map, which Magenta uses.
     """
     cells = -(-margin // 2)
     x = pad(x, cells, "edge").repeat(2, 0).repeat(2, 1)
@@ -205,12 +206,12 @@ def upsample(x: Array, margin: int) -> Array:
 
 
 def max_pool(x: Array) -> Array:
-    """The largest of 3x3, every second one, inside x."""
+    """3x3 max pooling with stride 2, without padding."""
     return np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(0, 1))[::2, ::2].max((3, 4))
 
 
 def mean_pool(x: Array, counts_zeros: bool) -> Array:
-    """The mean of 3x3 around every pixel: of the pixels inside of x, or of all nine with zeros outside."""
+    """3x3 mean pooling with stride 1 and zero padding; `counts_zeros`: the mean includes the padding."""
 
     def sums(x: Array) -> Array:
         return np.lib.stride_tricks.sliding_window_view(pad(x, 1, "constant"), (3, 3), axis=(0, 1)).sum((3, 4))
@@ -219,9 +220,9 @@ def mean_pool(x: Array, counts_zeros: bool) -> Array:
 
 
 def resize(image: Array, height: int, width: int, tensorflow_1: bool = False) -> Array:
-    """Antialiased bilinear, Pillow's BILINEAR: a triangle of half width max(1, shrinkage) around each output's centre.
+    """Resize as Pillow's BILINEAR: a triangle filter of half width max(1, input / output) around each output pixel's centre.
 
-    TensorFlow 1's takes the two inputs around o * shrinkage instead, without half a pixel's shift.
+    With `tensorflow_1`, interpolate linearly at o * input / output instead, without antialiasing and half-pixel offset.
     """
 
     def matrix(n: int, size: int) -> Array:

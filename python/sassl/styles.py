@@ -1,4 +1,4 @@
-"""The style images of Painter by Numbers, DTD and WikiArt where their archives were unpacked: lists of paths.
+"""Paths of the style images of Painter by Numbers, DTD and WikiArt, from their unpacked archives.
 
 bank = sassl.StyleBank.from_images(sassl.styles.dtd("data", split="train"))
 """
@@ -19,17 +19,17 @@ Root = str | os.PathLike[str]
 
 
 def painter_by_numbers(root: Root, split: str | None = None) -> list[Path]:
-    """The paintings of Kaggle's Painter by Numbers, 79,433 to train and 23,817 to test.
+    """The paintings of Kaggle's Painter by Numbers: 79,433 for training and 23,817 for test.
 
-    Ten files of these archives are damaged, and replacements_for_corrupted_files.zip has others for them. They are taken
-    from a folder of that name beside `train/` and `test/`, unless they were unpacked over the damaged ones.
+    Ten files of these archives are damaged; replacements_for_corrupted_files.zip contains replacements. Unpack them over the
+    damaged files, or into a folder of that name beside `train/` and `test/`.
 
     Args:
-        root: the folder of `train/` and `test/`, or the one above `painter-by-numbers/`.
-        split: "train", "test" or "train+test"; None: what is there of them.
+        root: the folder that contains `train/` and `test/`, or the one that contains `painter-by-numbers/`.
+        split: "train", "test" or "train+test"; None: those that exist.
 
     Raises:
-        ValueError: another split.
+        ValueError: an unknown split.
         FileNotFoundError: no such folder, or no image in it.
 
     Source: https://www.kaggle.com/c/painter-by-numbers/data
@@ -48,14 +48,14 @@ def dtd(root: Root, split: str | None = None, partition: int = 1) -> list[Path]:
     """The Describable Textures Dataset (Cimpoi et al. 2014), 1,880 images in each split of each partition.
 
     Args:
-        root: the folder of `images/` and `labels/`, or one above, such as the `root` of torchvision's `DTD`.
-        split: "train", "val" or "test", or more than one, "train+val"; None: all. Where a backbone is evaluated on DTD too,
-            "train" or "train+val" keep the images of its test out of the bank.
-        partition: which of the ten, from 1 up.
+        root: the folder that contains `images/` and `labels/`, or one above, such as the `root` of torchvision's `DTD`.
+        split: "train", "val" or "test", or several, such as "train+val"; None: all. If a backbone is also evaluated on DTD,
+            "train" or "train+val" keep the test images out of the bank.
+        partition: one of the ten partitions, 1 to 10.
 
     Raises:
-        ValueError: another split or partition.
-        FileNotFoundError: no such folder; an image that a split names is not there.
+        ValueError: an unknown split or partition.
+        FileNotFoundError: no such folder; an image of the split is missing.
 
     Source: https://www.robots.ox.ac.uk/~vgg/data/dtd/
     """
@@ -68,14 +68,14 @@ def wikiart(root: Root, split: str | None = None) -> list[Path]:
     """WikiArt as ArtGAN distributes it (Tan et al. 2019), 81,446 paintings in 27 styles.
 
     Args:
-        root: the folder of `Baroque/` and other styles, or the one above `wikiart/`.
-        split: "train", "val" or "train+val", as `style_train.csv` and `style_val.csv` of wikiart_csv.zip have them, which lie
-            beside the styles or one above, or in a folder `wikiart_csv` there; None: all images, without these files. Names
-            with accents are found however they were unpacked.
+        root: the folder that contains `Baroque/` and the other styles, or the one that contains `wikiart/`.
+        split: "train", "val" or "train+val", as listed by `style_train.csv` and `style_val.csv` of wikiart_csv.zip. These
+            files are searched beside the styles, one folder above, and in a folder `wikiart_csv` in either place. None: all
+            images, without these files. Names with accents are found however the archive was unpacked.
 
     Raises:
-        ValueError: another split.
-        FileNotFoundError: no such folder or file; an image that a split names is not there.
+        ValueError: an unknown split.
+        FileNotFoundError: no such folder or file; an image of the split is missing.
 
     Source: https://github.com/cs-chan/ArtGAN/tree/master/WikiArt%20Dataset
     """
@@ -88,34 +88,34 @@ def wikiart(root: Root, split: str | None = None) -> list[Path]:
     return _listed([_base(base, places, [name], "ArtGAN's wikiart_csv.zip") / name for name in names], base)
 
 
-#: What `sassl bank --dataset` takes.
+#: The choices of `sassl bank --dataset`.
 DATASETS = {"painter-by-numbers": painter_by_numbers, "dtd": dtd, "wikiart": wikiart}
 
 
 def _parts(split: str | None, known: tuple[str, ...]) -> list[str]:
-    """The splits that an argument means."""
+    """Parse a split argument."""
     parts = list(known) if split is None else split.split("+")
     if not set(parts) <= set(known) or len(parts) != len(set(parts)):
         every = ", ".join(f'"{name}"' for name in known)
         several = "+".join(known[:2])
-        raise ValueError(f'split = {split!r}: there are {every}, several as in "{several}", and None for all')
+        raise ValueError(f'split = {split!r}: expected {every}, several as in "{several}", or None for all')
     return parts
 
 
 def _base(root: Root, places: tuple[str, ...], patterns: list[str], archive: str) -> Path:
-    """The first of these places below a root that has something of one of these patterns."""
+    """The first of these places below a root that contains a match of one of these patterns."""
     bases = [Path(root, place) for place in places]
     for base in bases:
         if any(next(base.glob(pattern), None) for pattern in patterns):
             return base
     where = " or ".join(map(str, bases))
     raise FileNotFoundError(
-        f"{root}: no {' or '.join(patterns)} in {where}; unpack {archive} there, or name its folder"
+        f"{root}: no {' or '.join(patterns)} in {where}; unpack {archive} there, or pass its folder"
     )
 
 
 def _listed(lists: list[Path], folder: Path) -> list[Path]:
-    """The images below a folder that these files name, one a line and perhaps its class behind it."""
+    """The images below a folder that list files name, one per line, optionally followed by a class."""
     found = {_spelling(path.relative_to(folder).as_posix()): path for path in image_files.find([folder], Counter())}
     images = []
     for file in lists:
@@ -125,12 +125,12 @@ def _listed(lists: list[Path], folder: Path) -> list[Path]:
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise FileNotFoundError(
-                f"{folder / missing[0]}{more}: named in {file}, and not there; unpack the archive again, or take the lines out"
+                f"{folder / missing[0]}{more}: named in {file}, but missing; unpack the archive again, or remove the lines"
             )
         images += [found[_spelling(name)] for name in names]
     return images
 
 
 def _spelling(name: str) -> str:
-    """One spelling of a name: macOS takes accents apart, and unzip writes `#U00e9` where it knows no UTF-8."""
+    """Normalize a name: macOS decomposes accents, and unzip without UTF-8 writes `#U00e9`."""
     return unicodedata.normalize("NFC", re.sub("#U([0-9a-f]{4})", lambda code: chr(int(code[1], 16)), name))

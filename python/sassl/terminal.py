@@ -1,5 +1,7 @@
-"""What is said to people. `sys.stdout` and `sys.stderr` may be None, closed, full, or objects with a `write` and little
-else: nobody but this module looks at them, and no line that is lost ends what said it."""
+"""Output to the terminal. `sys.stdout` and `sys.stderr` may be None, closed, full, or objects with little more than `write`.
+
+Only this module uses them, and a line on stderr that cannot be written never stops the work that reports it.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-#: How many ask for silence.
+#: Number of active `silence` blocks.
 _SILENT = [0]
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Nothing is said meanwhile, as by a process of which there are several that would say the same."""
+    """Suppress all output in a `with` block, such as in all but one of several processes that would report the same."""
     _SILENT[0] += 1
     try:
         yield
@@ -24,26 +26,26 @@ def silence() -> Iterator[None]:
 
 
 def tell(text: str) -> None:
-    """A line to sys.stderr, or to nobody where it cannot be written."""
+    """Write a line to sys.stderr; it is dropped if it cannot be written."""
     if _SILENT[0]:
         return
-    # Whatever an object in the place of sys.stderr raises, a closed or a full one included.
+    # Any exception: sys.stderr may be closed, full, or replaced by another object.
     with suppress(Exception):
         _line(sys.stderr, text)
 
 
 def message(error: BaseException) -> str:
-    """An error in one line, the file first where there is one."""
+    """Format an error as one line, starting with the file's name if there is one."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
 
 
 def say(text: str) -> None:
-    """A line of results to sys.stdout; to nobody where there is none, or its reader has left.
+    """Write a line of results to sys.stdout; it is dropped without a stdout or if the reader has closed the pipe.
 
     Raises:
-        OSError: it cannot be written, as on a full disk.
+        OSError: the line cannot be written, as on a full disk.
     """
     if _SILENT[0] or sys.stdout is None or getattr(sys.stdout, "closed", False):
         return
@@ -56,7 +58,7 @@ def say(text: str) -> None:
 
 
 def _give_up() -> None:
-    """What sys.stdout holds still and cannot write goes nowhere: Python would try again at its end, and complain."""
+    """Redirect sys.stdout's buffered output to /dev/null: Python would try to write it again on exit, and report an error."""
     with suppress(Exception):
         out = sys.stdout.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -65,12 +67,12 @@ def _give_up() -> None:
 
 
 def printable(text: str) -> str:
-    r"""The text as UTF-8 can hold it: bytes of a file's name that are none become \udcff and the like."""
+    r"""Escape what UTF-8 cannot encode: undecodable bytes of a file name become \udcff and the like."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def is_watched() -> bool:
-    """Whether sys.stderr is a terminal, or a notebook's."""
+    """Return whether sys.stderr is a terminal or a notebook's output."""
     with suppress(Exception):
         if sys.stderr.isatty():
             return True
@@ -79,7 +81,7 @@ def is_watched() -> bool:
 
 
 def bar(**options: Any) -> Any:
-    """tqdm's bar, where somebody looks and it is installed; None elsewhere."""
+    """A tqdm bar; None if stderr is not a terminal or notebook, or tqdm is not installed."""
     if _SILENT[0] or not is_watched():
         return None
     try:
@@ -90,21 +92,21 @@ def bar(**options: Any) -> Any:
 
 
 def progress(items: Iterable[Any], unit: str) -> Iterable[Any]:
-    """The items, with a bar where somebody looks."""
+    """Iterate over items with a progress bar, if `bar` can show one."""
     shown = bar(iterable=items, unit=unit)
     return items if shown is None else shown
 
 
 class Stderr:
-    """sys.stderr, whatever it is at the moment, for those who write to a stream: what cannot be written is lost."""
+    """A stream that writes to the current sys.stderr and drops text that cannot be written."""
 
     def write(self, text: str) -> None:
-        """As much as can be."""
+        """Write the text, if possible."""
         with suppress(Exception):
             sys.stderr.write(text)
 
     def flush(self) -> None:
-        """If that can be."""
+        """Flush, if possible."""
         with suppress(Exception):
             sys.stderr.flush()
 
@@ -113,7 +115,7 @@ class Stderr:
 
 
 def _line(stream: Any, text: str) -> None:
-    """What the stream's encoding cannot hold is written as Python escapes it."""
+    """Write a line; characters that the stream's encoding lacks are escaped as in Python."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     if (flush := getattr(stream, "flush", None)) is not None:

@@ -88,7 +88,7 @@ def test_a_gaussian_of_few_styles_says_what_they_span():
     assert StyleBank.from_vectors(vectors).gaussian().rank == 20
     few = StyleBank.from_vectors(vectors[:5])
     with pytest.raises(
-        ValueError, match=r"takes 20 axes .* and 5 style vectors of 64 span 4; give rank=4, or more styles"
+        ValueError, match=r"takes 20 axes .* but 5 style vectors of dimension 64 span 4; give rank=4, or more styles"
     ):
         few.gaussian()
     assert few.gaussian(rank=4).rank == 4

@@ -239,7 +239,7 @@ def test_the_preset_of_stylized_imagenet_wants_adain(folder, tmp_path, capsys):
 def test_an_empty_name_is_not_the_folder_one_is_in(call, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     assert main(call) == 1
-    assert "an empty name is no file" in capsys.readouterr().err
+    assert "an empty string is not a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

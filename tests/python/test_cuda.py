@@ -205,7 +205,7 @@ def test_the_way_of_two_views_to_a_gpu_and_back():
         assert len(recipe.params) == 5
         one = recipe(batch[0, :1])
         assert [view.shape for view in one] == [shape, shape]
-        with pytest.raises(ValueError, match="expected those of each of 5 images, got 2"):
+        with pytest.raises(ValueError, match="expected one list for each of 5 images, got 2"):
             recipe.apply_params(batch, recipe.core.sample_batch(0, 2, 40, 44))
         with pytest.raises(ValueError, match=r"expected a uint8 tensor \(N, 3, H, W\)"):
             recipe(batch.float())
@@ -438,7 +438,7 @@ def test_a_fork_is_told_what_to_do(torch):
     os.waitpid(child, 0)
     with os.fdopen(reads) as pipe:
         told = pipe.read()
-    assert told.startswith("RuntimeError: CUDA: this process was forked from one that uses the GPU; give SASSL")
+    assert told.startswith("RuntimeError: CUDA: this process was forked from one that uses the GPU; apply SASSL")
     assert "\n" not in told
 
 

@@ -125,14 +125,14 @@ def test_what_is_wrong_is_named(tmp_path, textures, artgan):
     ):
         with pytest.raises(FileNotFoundError, match=phrase):
             find(tmp_path / "empty")
-        with pytest.raises(ValueError, match="split = 'valid': there are \"train\", "):
+        with pytest.raises(ValueError, match="split = 'valid': expected \"train\", "):
             find(tmp_path, "valid")
     with pytest.raises(ValueError, match="partition = 11: expected a whole number from 1 to 10"):
         styles.dtd(textures, "train", 11)
     (textures / "images" / "banded" / "banded_0001.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"banded_0001\.jpg: named in .*train1\.txt, and not there"):
+    with pytest.raises(FileNotFoundError, match=r"banded_0001\.jpg: named in .*train1\.txt, but missing"):
         styles.dtd(textures, "train")
-    with pytest.raises(FileNotFoundError, match=r"my-family-1901\.jpg: named in .*style_val\.csv, and not there"):
+    with pytest.raises(FileNotFoundError, match=r"my-family-1901\.jpg: named in .*style_val\.csv, but missing"):
         styles.wikiart(artgan, "val")
 
 

@@ -119,5 +119,5 @@ def test_what_cannot_be(photo):
         SASSL(alpha=(0.3, 0.1))
     with pytest.raises(ValueError, match='styles = "batch"'):
         SASSL(styles="batch")
-    with pytest.raises(ValueError, match=r"floats must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"floats must be in \[0, 1\]"):
         SASSL(p=1.0)(image=photo.astype(np.float32))

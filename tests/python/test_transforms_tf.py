@@ -205,5 +205,5 @@ def test_what_cannot_be(batch):
         SASSL()("photo.jpg")
     with pytest.raises(ValueError, match="a Keras file holds no Gaussian"):
         RandomSASSL(styles=StyleBank.default().gaussian()).get_config()
-    with pytest.raises(ValueError, match="floats must lie"):
+    with pytest.raises(ValueError, match="floats must be"):
         SASSL(p=1.0)(batch.astype(np.float32))

@@ -221,9 +221,9 @@ def test_copies_and_pickles(image):
 
 def test_gradients_do_not_pass_and_it_says_so(image):
     tensor = functional.to_dtype(image, torch.float32, scale=True).requires_grad_()
-    with pytest.warns(UserWarning, match="image: it needs a gradient, and what comes back has none"):
+    with pytest.warns(UserWarning, match="image: requires a gradient, but the result has none"):
         assert not SASSL(p=1.0)(tensor).requires_grad
-    with pytest.warns(UserWarning, match="needs a gradient"):
+    with pytest.warns(UserWarning, match="requires a gradient"):
         images.unpack_cuda(tensor)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -277,7 +277,7 @@ def test_modules_that_hold_it_keep_their_methods(image):
 def test_tensors_without_numbers_of_their_own_are_refused(change):
     tensor = change(torch.rand(3, 9, 9))
     for call in (SASSL(p=1.0), images.unpack_cuda):
-        with pytest.raises(TypeError, match="image: expected a dense tensor with numbers of its own, got"):
+        with pytest.raises(TypeError, match="image: expected a dense tensor with storage of its own, got"):
             call(tensor)
 
 
