@@ -297,7 +297,9 @@ def _run(plan: CudaPlan, images: Any, out: Any, weights: Any, styles: Any) -> No
 
 def _tell(unkept: str | None) -> None:
     if unkept is not None:
-        warnings.warn(f"{unkept}: kernels are compiled again in each process; set SASSL_CACHE to a folder", stacklevel=4)
+        warnings.warn(
+            f"{unkept}: kernels are compiled again in each process; set SASSL_CACHE to a folder", stacklevel=4
+        )
 
 
 def _layout(images: Any) -> Layout:

@@ -13,8 +13,8 @@ from typing import Any
 
 from . import terminal
 
-#: False: nothing. True: bars or lines on sys.stderr. Or a function of the name of the work, the amount done, and the total, None
-#: if unknown.
+#: False: nothing. True: bars or lines on sys.stderr. Or a function of the name of the work, the amount done, and the total
+#: (None if unknown).
 Shown = bool | Callable[[str, int, int | None], object]
 
 #: Metrics that a bar shows.

@@ -113,7 +113,7 @@ def test_what_is_wrong_with_imagenet_c_is_said(tmp_path):
     with pytest.raises(ValueError, match=r"corruptions = \['rain'\]: expected some of gaussian_noise"):
         robustness.imagenet_c(judge, root, corruptions=["rain"])
     other = robustness.Classifier(features, [f"class {i}" for i in range(64)], preprocessing=RULE)
-    with pytest.raises(ValueError, match="class 'n01440764': not among the training images' class 0, class 1"):
+    with pytest.raises(ValueError, match="class 'n01440764': not among the training classes class 0, class 1"):
         robustness.imagenet_c(other, root, corruptions=["snow"])
     with pytest.warns(UserWarning, match=r"4 images, where 50,000 are published"):
         robustness.imagenet_c(judge, root, corruptions=["fog"])

@@ -347,7 +347,7 @@ def test_classes_that_cannot_be(tmp_path, images):
         CIFAR(tmp_path)[0]
     (tmp_path / "train_X.bin").write_bytes(bytes(3 * 96 * 96))
     (tmp_path / "train_y.bin").write_bytes(b"\0")
-    with pytest.raises(ValueError, match=r"train_y.bin: classes from 0 to 0"):
+    with pytest.raises(ValueError, match=r"train_y.bin: classes must be from 1 to 10, got 0 to 0"):
         STL10(tmp_path, "train")
 
 
@@ -922,7 +922,7 @@ def test_data_sets_without_a_length(images):
 
     for source in (Stream(), Unsized(), iter([1]), (x for x in ())):
         with pytest.raises(
-            TypeError, match=r"expected something with len\(\) and \[index\], got .*; make a list of it"
+            TypeError, match=r"expected something with len\(\) and \[index\], got .*; convert it to a list"
         ):
             TwoViewLoader(source, recipe(), 1)
 
@@ -1006,7 +1006,7 @@ def test_pinned_memory(folder):
 def test_arguments_that_cannot_be(folder):
     with pytest.raises(TypeError, match="transform: expected a recipe"):
         TwoViewLoader(folder, SASSL())
-    with pytest.raises(TypeError, match="dict of 'train', 'test'; take one of them"):
+    with pytest.raises(TypeError, match="dict of 'train', 'test'; pass one of them"):
         TwoViewLoader({"train": [], "test": []}, recipe())
     with pytest.raises(TypeError, match="source: expected something"):
         TwoViewLoader(3, recipe())

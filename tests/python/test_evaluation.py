@@ -360,9 +360,9 @@ def test_a_set_of_others_without_one_class_is_told_by_names():
     known, asked = Named([0, 1, 2, 2], classes=["a", "b", "c"]), Named([0, 1, 1, -1], classes=["b", "c"])
     assert evaluation.extract(model, asked).targets.tolist() == [0, 1, 1, -1]
     assert evaluation.extract(model, asked, classes=known.classes).targets.tolist() == [1, 2, 2, -1]
-    with pytest.raises(ValueError, match=r"classes: those of Arrays.* have no names"):
+    with pytest.raises(ValueError, match=r"classes: the classes of Arrays.* have no names"):
         evaluation.extract(model, np.zeros((2, 16, 16, 3), np.uint8), classes=["a", "b"])
-    with pytest.raises(ValueError, match="a name stands there twice"):
+    with pytest.raises(ValueError, match="names must be unique"):
         evaluation.extract(model, asked, classes=["b", "c", "c"])
     with pytest.raises(ValueError, match="class 2: the data has names of 2 classes, b, c"):
         evaluation.extract(model, Named([0, 2], classes=["b", "c"]))

@@ -123,7 +123,7 @@ def test_other_data_is_refused(images, tmp_path):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         trained(Model(), data(255 - images, strict=False), tmp_path, path=path)
-    assert any("the loader goes on with these" in str(one.message) for one in told)
+    assert any("the loader continues with the current ones" in str(one.message) for one in told)
 
 
 RANK = """

@@ -464,7 +464,7 @@ def test_a_monitor_counts_the_classes_of_others_by_name():
     monitor = Monitor(Named([0, 1], classes=["b", "c"]))
     assert "knn_top1" in simclr().fit(loader, 1, monitor=monitor, quiet=True).history[0]
     assert monitor.classes == ["a", "b", "c"]
-    with pytest.raises(ValueError, match="class 'd': not among the training images' a, b, c"):
+    with pytest.raises(ValueError, match="class 'd': not among the training classes a, b, c"):
         simclr().fit(loader, 1, monitor=Named([0, 1], classes=["b", "d"]), quiet=True)
 
 
@@ -1137,7 +1137,7 @@ def test_classes_are_known_by_their_names(folder, tmp_path):
     train, val, other = (ImageFolder(tmp_path / part) for part in ("train", "val", "other"))
     model = simclr()
     assert evaluation.extract(model, val, classes=train.classes).targets.tolist() == [1] * 4 + [2] * 4
-    with pytest.raises(ValueError, match="class 'd': not among the training images' a, b, c"):
+    with pytest.raises(ValueError, match="class 'd': not among the training classes a, b, c"):
         evaluation.extract(model, other, classes=train.classes)
     with pytest.raises(ValueError, match="class 'd'"):
         model.fit(train, 1, batch_size=4, monitor=Monitor(other), quiet=True)

@@ -152,11 +152,11 @@ def test_a_state_of_another_batch_says_what_to_give(folder):
     state = loaders(1, folder)[0].state_dict()
     loader = TwoViewLoader(folder, recipe(), 8, seed=3, rank=1, world_size=2)
     with pytest.raises(
-        ValueError, match=r"state\['batch_size'\] = 8, of all ranks together: .* 16 on 2 ranks; give batch_size=4"
+        ValueError, match=r"state\['batch_size'\] = 8, of all ranks together: .* 16 on 2 ranks; set batch_size=4"
     ):
         loader.load_state_dict(state)
     loader = TwoViewLoader(folder, recipe(), 3, seed=3, rank=1, world_size=3)
-    with pytest.raises(ValueError, match="take a number of ranks that divides 8"):
+    with pytest.raises(ValueError, match="use a number of ranks that divides 8"):
         loader.load_state_dict(state)
     with pytest.raises(ValueError, match="batch_size = 10: 40 images on 4 ranks, larger than the source's 37 images"):
         TwoViewLoader(folder, recipe(), 10, rank=0, world_size=4)
@@ -169,14 +169,14 @@ def test_the_share_comes_from_the_environment(folder, monkeypatch):
     assert (make().rank, make().world_size) == (0, 1)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(
-        ValueError, match="RANK: missing, while WORLD_SIZE is in the environment; give rank and world_size"
+        ValueError, match="RANK: missing, while WORLD_SIZE is set in the environment; pass rank and world_size"
     ):
         make()
     monkeypatch.setenv("RANK", "1")
     assert repr(make()).endswith("seed=0, rank=1, world_size=2)")
     assert (make(rank=0, world_size=3).rank, make(rank=0, world_size=3).world_size) == (0, 3)
     for name, value, message in (
-        ("RANK", "2", "RANK = 2: from 0 to"),
+        ("RANK", "2", "RANK = 2: expected 0 to"),
         ("RANK", "one", "RANK = 'one': expected a whole"),
     ):
         monkeypatch.setenv(name, value)
@@ -207,7 +207,7 @@ assert len(list(given)) == 9
 try:
     iter(early)
 except ValueError as error:
-    assert f"the process group has rank {rank} of 2; make the loader after init_process_group" in str(error), error
+    assert f"the process group has rank {rank} of 2; create the loader after init_process_group" in str(error), error
 else:
     raise AssertionError("every rank would have had all images")
 dist.destroy_process_group()
@@ -246,9 +246,7 @@ def test_states_know_their_data(folder, tmp_path):
     image = same / "class_2" / "02.png"
     content = image.read_bytes()
     image.write_bytes(content + b"\0")
-    with pytest.raises(
-        ValueError, match=r"of other data: bytes = .*, here .*; files have other sizes; give them as they were"
-    ):
+    with pytest.raises(ValueError, match=r"of other data: bytes = .*, here .*; files have other sizes; restore them"):
         make(same).load_state_dict(state)
     image.rename(image.with_name("x.png"))
     image.with_name("x.png").write_bytes(content)
@@ -259,7 +257,7 @@ def test_states_know_their_data(folder, tmp_path):
     with pytest.raises(ValueError, match=r"of other data: images = 37, here 36; .*strict=False"):
         gone.load_state_dict(state)
     assert gone.epoch == -1
-    with pytest.warns(UserWarning, match="of other data: images = 37, here 36; .*goes on with these"):
+    with pytest.warns(UserWarning, match="of other data: images = 37, here 36; .*continues with the current ones"):
         gone.load_state_dict(state, strict=False)
     assert len(list(gone)) == 3
     assert gone.epoch == 0
@@ -331,7 +329,7 @@ print(*(warning.message for warning in told), loader.state_dict()["kernels"], se
         assert len(told) + 1 == lines
         for line in told:
             assert line.startswith(
-                f"state: its views were made by kernels of {state['kernels']!r}, and go on by those of "
+                f"state: its views were computed by kernels for {state['kernels']!r}, and the next ones by kernels for "
             )
 
 

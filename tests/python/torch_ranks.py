@@ -182,11 +182,11 @@ def agreements(group, folder):
     with pytest.raises(ValueError, match=f"batch_size = 49: {ranks.world_size} ranks divide it; .* 48 or"):
         engine.check_batch(49)
     other = config("simclr").changed(seed=int(ranks.rank == last))
-    with pytest.raises(ValueError, match=f"config = .*: of rank {last}; rank 0 has"):
+    with pytest.raises(ValueError, match=f"config = .* on rank {last}; rank 0 has"):
         Torch(device="cpu", group=group)(other, 1)
     # Modules that differ, and one that one rank alone cannot take.
     for wide, flat, told in (
-        (rank == last, True, f"arch = .* values, .*: of rank {last}"),
+        (rank == last, True, f"arch = .* values, .* on rank {last}"),
         (False, rank != last, "got a tensor"),
     ):
         module = config("simclr").changed(arch=Wide(wide, flat), features=512)
@@ -249,9 +249,9 @@ def fitted(group, folder):
         with pytest.raises(FileExistsError, match="has a run"):
             model().fit(images(), out=out, quiet=True)
         batches = [[[np.zeros((8, 8, 8, 3), np.float32)] * 2]] * (2 if rank else 3)
-        with pytest.raises(ValueError, match=r"len\(data\) = 2: of rank 1; rank 0 has 3"):
+        with pytest.raises(ValueError, match=r"len\(data\) = 2 on rank 1; rank 0 has 3"):
             model().fit(batches, quiet=True)
-        with pytest.raises(ValueError, match=r"rows of batch 1 = 6: of rank 1; rank 0 has 8"):
+        with pytest.raises(ValueError, match=r"rows of batch 1 = 6 on rank 1; rank 0 has 8"):
             model().fit(Uneven(8 - 2 * rank), quiet=True)
         other = Arrays(np.full((50, 12, 12, 3), rank, np.uint8), [0, 1] * 25)
         with pytest.raises(ValueError, match=r"data = .*of rank 1; rank 0 has"):

@@ -1,4 +1,4 @@
-"""Two views of every image, in batches that native threads make ahead: decode, crop, style and augment.
+"""Batches of two views of every image, prefetched by native threads: decode, crop, stylize and augment.
 
     from sassl.data import TwoViewLoader
     from sassl.transforms import SASSL, MoCoV2Transform
@@ -7,7 +7,8 @@
     for (query, key), targets, names in loader:  # tensors (256, 3, 224, 224)
         ...
 
-Every random number is a function of (seed, epoch, index of the image, view): results depend neither on threads nor on batches.
+Every random draw is a function of (seed, epoch, index of the image, view), so that results depend neither on the number of
+threads nor on the batch size.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name != "TwoViewDataModule":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Lightning is imported with it, and only then.
+    # This imports Lightning, so only on request.
     from .lightning import TwoViewDataModule
 
     return TwoViewDataModule

@@ -1,4 +1,4 @@
-"""Images in an array, or in a file that is mapped into memory."""
+"""Images in an array, or in a memory-mapped file."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from .identity import of_arrays
 
 
 class Arrays(Images):
-    """Images of one size in an array; it is read as it is, not copied. A `numpy.memmap` pickles as its path.
+    """Images of one size in an array, which is not copied. A `numpy.memmap` pickles as its path.
 
     Args:
         images: (N, H, W, 3) uint8.
-        targets: a class for each; None: 0 for all.
+        targets: class of each image; None: 0 for all.
 
     Raises:
-        TypeError: no array.
-        ValueError: another shape or dtype; not one class an image, or one that is no whole number.
+        TypeError: images that are not an array.
+        ValueError: another shape or dtype; a number of classes that differs from the number of images; a class that is not an
+            integer.
     """
 
     def __init__(self, images: NDArray[np.uint8], targets: Sequence[int] | None = None) -> None:
@@ -37,23 +38,23 @@ class Arrays(Images):
         self.core = Source.python(lambda i: (images[i], classes[i]), len(images), "arrays")
 
     def identity(self) -> dict[str, Any]:
-        """The shape, and a checksum of the pixels; of an array beyond 256 MB, of as many in images that lie evenly."""
+        """The shape and a checksum of the pixels; above 256 MB, of as many bytes in evenly spaced images."""
         return of_arrays(self._images)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return super().__reduce__() if self._place is None else (_mapped, (type(self), self._place, self._targets))
 
 
-#: In a file: path, offset, shape, strides.
+#: An array in a file: path, offset, shape, strides.
 Place = tuple[str, int, tuple[int, ...], tuple[int, ...]]
 
 
 def _place(images: NDArray[np.uint8]) -> Place | None:
-    """Where a file holds what a `numpy.memmap`, or a part of one, shows; None: nowhere."""
+    """Locate a `numpy.memmap`, or a view of one, in its file; None for other arrays."""
     mapped = getattr(images, "_mmap", None)
     if not isinstance(images, np.memmap) or mapped is None or images.filename is None or images.mode == "c":
         return None
-    # The mapping begins at a page. A part of a memmap keeps the whole one's offset, and its own address.
+    # The mapping starts at a page boundary. A view of a memmap keeps the offset of the whole, but has its own address.
     begin = images.offset - images.offset % mmap.ALLOCATIONGRANULARITY
     address = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
     offset = begin + images.__array_interface__["data"][0] - address

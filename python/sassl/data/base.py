@@ -1,4 +1,4 @@
-"""Images by number, each with a class: what all sources share."""
+"""The base class of all sources of images."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ File = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 class Images:
-    """Images by number, each with a class: what all sources share.
+    """A sequence of images, each with a class: the base class of all sources.
 
-    `len(images)`, `images[i]` -> ((H, W, 3) uint8, class), `images.name(i)`, `images.classes`. They pickle as their
-    arguments, and are listed anew where they are loaded. Names that are no Unicode are as `os.fsdecode` gives them.
+    `len(images)`, `images[i]` -> ((H, W, 3) uint8, class), `images.name(i)`, `images.classes`. Pickles hold the constructor's
+    arguments, and list the images again when loaded. Names that are not valid Unicode are decoded by `os.fsdecode`.
     """
 
     core: Source
-    #: Names of the classes, in the order of their numbers; None where they have none.
+    #: Names of the classes, indexed by class; None if they have no names.
     classes: list[str] | None = None
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -55,23 +55,24 @@ class Images:
         return Taken(self, rows)
 
     def name(self, index: int) -> str:
-        """An image's name by the rule of lightly's `LightlyDataset`: its path from the root on, with forward slashes.
+        """The name of an image, by the rule of lightly's `LightlyDataset`: its path relative to the root, with forward slashes.
 
-        The root is the folder that was given, or the one that holds all shards or files of records; what lies within such a
-        file is "file#place". A list of files has no root: its paths are as given. A dataset without names has "source[0]".
+        The root is the folder passed to the source, or the one that contains all shards or record files; an image inside such
+        a file is named "file#place". A list of files has no root: its paths are kept as given. Images of a dataset without
+        names are "source[0]", "source[1]" and so on.
         """
         return self.core.name(index)
 
     def file(self, index: int) -> tuple[str, int] | None:
-        """An image's file and its class, found without reading it; None where an image is not a file of its own."""
+        """The file of an image and its class, without reading the file; None if the image is not a file of its own."""
         return None
 
     def identity(self) -> dict[str, Any]:
-        """Plain values that tell these images from others, as a loader's state holds them.
+        """JSON values that identify these images, as stored in a loader's state.
 
-        The number of the images, a checksum of their names from the folder on that holds all of them, whether they are turned
-        upright, and the sum and a checksum of their files' sizes where these are known without reading. So of a dataset that
-        gives no names it is their number alone.
+        The number of images, a checksum of their names relative to the folder that contains all of them, whether they are
+        turned upright, and the sum and a checksum of the file sizes if these are known without reading. A dataset without
+        names is identified by its number of images alone.
         """
         names, sizes = self.core.identity()
         told = {"images": len(self), "names": f"{names:016x}", "exif": self.core.exif}
@@ -104,10 +105,10 @@ def _make(kind: type[Images], arguments: tuple[Any, ...], named: dict[str, Any])
 
 
 def checked_targets(targets: Sequence[int] | None, n: int) -> list[int]:
-    """A class for each of n images, 0 where none are given.
+    """The classes of n images as ints; None: 0 for all.
 
     Raises:
-        ValueError: not one for each, or one that is no whole number.
+        ValueError: a number of classes other than n; a class that is not an integer.
     """
     classes = [0] * n if targets is None else [whole(f"targets[{i}]", x, -(2**63)) for i, x in enumerate(targets)]
     if len(classes) != n:
@@ -116,11 +117,11 @@ def checked_targets(targets: Sequence[int] | None, n: int) -> list[int]:
 
 
 def left_out(core: Source) -> str:
-    """How much of a folder or of shards is not here."""
+    """Describe how many files of a folder or of shards were left out, for `repr`."""
     counts = ((core.hidden, "hidden"), (core.others, "other"))
     return "".join(f", {n} {what} files left out" for n, what in counts if n)
 
 
 def is_path(path: bytes) -> bool:
-    """Whether bytes are the path of a file, and not what a file holds."""
+    """Return whether bytes are the path of an existing file, rather than the contents of one."""
     return len(path) < 4096 and b"\0" not in path and os.path.exists(path)

@@ -1,4 +1,4 @@
-"""Names of classes: which number a name has in another data set, and what data sets of others call them."""
+"""Names of classes: mapping them to the classes of another dataset, and reading them from third-party datasets."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from numpy.typing import NDArray
 
 from .base import Images
 
-#: Keys of a class in a dataset's dicts.
+#: Keys that may hold the class in a dataset of dicts.
 TARGETS = ("label", "fine_label", "labels", "cls")
 
 
 def numbered(images: Images, classes: Sequence[str] | None) -> NDArray[np.int64] | None:
-    """The number that each of the images' classes has among these names; None where `classes` is None.
+    """The index in `classes` of each of the images' classes; None if `classes` is None.
 
     Raises:
-        ValueError: images whose classes have no names; a class that is not among these; a name that stands there twice.
+        ValueError: images whose classes have no names; a class that is not in `classes`; a repeated name in `classes`.
     """
     if classes is None:
         return None
     own = images.classes
     if own is None:
-        raise ValueError(f"classes: those of {images!r} have no names, but numbers alone; leave `classes` out")
+        raise ValueError(f"classes: the classes of {images!r} have no names, only numbers; leave `classes` out")
     numbers = {name: number for number, name in enumerate(classes)}
     if len(numbers) != len(classes):
-        raise ValueError(f"classes = {list(classes[:10])}: a name stands there twice, and tells no class")
+        raise ValueError(f"classes = {list(classes[:10])}: names must be unique, but one is repeated")
     unknown = [name for name in own if name not in numbers]
     if unknown:
-        raise ValueError(f"class {unknown[0]!r}: not among the training images' {', '.join(classes[:10])}")
+        raise ValueError(f"class {unknown[0]!r}: not among the training classes {', '.join(classes[:10])}")
     return np.array([numbers[name] for name in own], np.int64)
 
 
 def class_names(dataset: Any, target: str | None = None) -> list[str] | None:
-    """Names of the classes that a dataset of others has, in the order of their numbers; None where it has none.
+    """The class names of a third-party dataset, indexed by class; None if they are unknown.
 
-    They are a Hugging Face dataset's `ClassLabel`, torchvision's `classes`, or timm's `class_to_idx`, also of a `Subset`, a
-    `ConcatDataset` or a `LightlyDataset`. A `target_transform` makes other numbers, of which no name is known.
+    They are read from the `ClassLabel` of a Hugging Face dataset, torchvision's `classes` or timm's `class_to_idx`, also
+    through a `Subset`, `ConcatDataset` or `LightlyDataset`. With a `target_transform`, which changes the classes, they are
+    unknown.
 
     Args:
         dataset: the dataset.
-        target: the key of the class, of a Hugging Face dataset.
+        target: key of the class in a Hugging Face dataset.
     """
     if getattr(dataset, "target_transform", None) is not None:
         return None
@@ -65,6 +66,6 @@ def class_names(dataset: Any, target: str | None = None) -> list[str] | None:
             found = sorted(numbers, key=numbers.__getitem__)
     if not isinstance(found, (list, tuple)) or not all(isinstance(name, (str, tuple)) for name in found):
         return None
-    # torchvision's ImageNet has several names for a class.
+    # torchvision's ImageNet has several names for each class.
     names = [name if isinstance(name, str) else ", ".join(map(str, name)) for name in found]
     return names if names and len(set(names)) == len(names) else None

@@ -1,4 +1,4 @@
-"""Images in files: a folder with a folder for each class, or a list."""
+"""Images in files: a folder with a subfolder for each class, or a list."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .identity import of_bytes
 
 
 class ImageFolder(Images):
-    """`root/<class>/**/image.jpg`, as torchvision's `ImageFolder`; or images in `root` itself, of one class.
+    """Images in `root/<class>/**/image.jpg`, as in torchvision's `ImageFolder`; or in `root` itself, as one class.
 
     Args:
-        root: the folder. Images are what torchvision's `IMG_EXTENSIONS` names: JPEG, PNG, WebP, BMP, TIFF, PPM and PGM files.
-            Names that begin with a dot and `__MACOSX` are left out, and so are other files; `repr` gives their numbers.
-        exif: whether images are turned upright, as their EXIF orientation says; False: as torchvision's `ImageFolder` does.
+        root: the folder. Images are files with torchvision's `IMG_EXTENSIONS`: JPEG, PNG, WebP, BMP, TIFF, PPM and PGM. Hidden
+            files (with a leading dot), `__MACOSX` and other files are left out; `repr` shows how many.
+        exif: turn images upright by their EXIF orientation; False: do not, like torchvision's `ImageFolder`.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: no image; a class without one; images beside the folders of classes; classes that differ in case alone.
+        OSError: the folder cannot be read.
+        ValueError: no image; a class without images; images beside class folders; classes that differ only in case.
     """
 
     classes: list[str]
@@ -36,9 +36,9 @@ class ImageFolder(Images):
         self._numbers = {name: number for number, name in enumerate(self.classes)}
 
     def file(self, index: int) -> tuple[str, int] | None:
-        """An image's path below `root`, and the class that its first folder names."""
+        """The path of an image below `root`, and the class of its first folder."""
         name = self.name(index)
-        # Images in `root` itself are of one class without a name.
+        # Images in `root` itself form one class without a name.
         return os.path.join(self.root, name), self._numbers.get(name.partition("/")[0], 0)
 
     def __repr__(self) -> str:
@@ -46,15 +46,16 @@ class ImageFolder(Images):
 
 
 class Files(Images):
-    """A list of paths, or of the bytes of files.
+    """Images in a list of paths, or of the bytes of files.
 
     Args:
-        files: JPEG, PNG, WebP, BMP, TIFF or PNM; bytes are what a file holds, or its path where there is such a file.
-        targets: a class for each; None: 0 for all.
-        exif: whether images are turned upright, as their EXIF orientation says; False: as torchvision's `ImageFolder` does.
+        files: paths or contents of JPEG, PNG, WebP, BMP, TIFF or PNM files; bytes are a path if such a file exists, otherwise
+            the contents of a file.
+        targets: class of each file; None: 0 for all.
+        exif: turn images upright by their EXIF orientation; False: do not, like torchvision's `ImageFolder`.
 
     Raises:
-        ValueError: not one class a file, or one that is no whole number.
+        ValueError: a number of classes that differs from the number of files; a class that is not an integer.
         TypeError: neither paths nor bytes.
     """
 
@@ -71,7 +72,7 @@ class Files(Images):
             return
         for i, file in enumerate(files):
             if contents[i] or not isinstance(file, (str, bytes, os.PathLike)):
-                raise TypeError(f"files[{i}]: expected a path, or bytes as all of them, got {type(file).__name__}")
+                raise TypeError(f"files[{i}]: expected a path, or contents for all files, got {type(file).__name__}")
         self.core = Source.files([os.fsdecode(file) for file in files], classes, exif)
 
     def file(self, index: int) -> tuple[str, int] | None:
@@ -79,7 +80,7 @@ class Files(Images):
         return None if self._contents is not None else (self.core.name(index), self._targets[index])
 
     def identity(self) -> dict[str, Any]:
-        """For bytes, their number and a checksum; for paths as for all `Images`, where sizes are asked of each file."""
+        """For contents, their number, size and a checksum; for paths as in `Images`, with the size of each file."""
         if self._contents is None:
             return super().identity()
         return {**of_bytes(self._contents), "exif": self.core.exif}

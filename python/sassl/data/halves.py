@@ -1,10 +1,10 @@
-"""Views that are half made: what `TwoViewLoader` gives with output="crops" or "images", for a GPU to make the rest.
+"""Partially computed views: the output of `TwoViewLoader` with output="crops" or "images", to be finished on a GPU.
 
     loader = TwoViewLoader("imagenet/train", transform, 256, output="crops", pin_memory=True)
     for half, targets, names in loader:
         left, right = half.finish("cuda")  # tensors (256, 3, 224, 224) there
 
-Threads decode, crop and resize ("crops") or decode alone ("images"); the rest is made of the whole batch at once.
+Threads decode, crop and resize ("crops") or only decode ("images"); the rest is computed for the whole batch at once.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from ..transforms.views import Views
 
 
 class HalfViews:
-    """Pixels of a batch, and what was drawn for its views.
+    """The pixels of a batch and the draws of its views.
 
     Args:
         transform: the views.
-        pixels: (bytes,) uint8: of each view its crops (N, 3, height, width) and then those of the next; or of each image the
-            part (height, width, 3) that its views are of.
-        draws: of each image a list with the `ViewParams` of each view.
+        pixels: (bytes,) uint8: the crops (N, 3, height, width) of each view, one view after another; or, for each image, the
+            region (height, width, 3) that its views are cropped from.
+        draws: for each image, a list with the `ViewParams` of each view.
     """
 
     def __init__(self, transform: Views, pixels: Array, draws: Draws) -> None:
         self.transform, self.pixels, self.draws = transform, pixels, draws
 
     def __len__(self) -> int:
-        """Images."""
+        """The number of images."""
         return len(self.draws)
 
     def finish(self, device: Any = None, threads: int | None = None) -> list[Any]:
-        """All views: those that a loader with another `output` gives, to the bit; on a GPU all but styled ones.
+        """Compute the views: bit-identical to those of a loader with another `output`, except styled views on a GPU.
 
         Args:
-            device: a GPU of torch's, on whose current stream the views are made; pixels are copied there beside what it is
-                at, and where they are page-locked nothing waits. None or the CPU: on threads.
-            threads: on the CPU, how many; None: SASSL_THREADS, else all cores.
+            device: a CUDA device of torch: the views are computed on its current stream, and the pixels are copied on a stream
+                of their own, without blocking if they are page-locked. None or the CPU: computed by CPU threads.
+            threads: number of CPU threads; None: the environment variable SASSL_THREADS, else all cores.
 
         Returns:
-            A batch for each view, as the transform's `output` tells; on a GPU tensors.
+            A batch for each view, of the type that the transform's `output` selects; on a GPU, tensors.
 
         Raises:
-            ValueError: an operation that has no kernels for a GPU, by its name.
-            RuntimeError: there is no GPU that they run on.
+            ValueError: an operation without CUDA kernels; the message names it.
+            RuntimeError: no supported GPU.
         """
         return self.transform.finish(self.pixels, self.draws, device, threads)
 

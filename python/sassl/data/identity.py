@@ -1,6 +1,6 @@
-"""The identity of data and recipe that a loader's state holds, and how others differ from it.
+"""The identity of data and recipe in a loader's state, and the differences between two identities.
 
-Identities are dicts of plain values, which survive JSON.
+Identities are dicts of JSON values.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ..transforms.plain import identity
 from ..transforms.views import Views
 
-#: Bytes of an array that are read for its checksum; of a larger one, as many of images that lie evenly.
+#: Maximum bytes of an array that are read for its checksum, from evenly spaced images.
 _MOST_BYTES = 1 << 28
-#: Entries that are checksums, not values to show.
+#: Entries that are checksums, and the message for each instead of its values.
 _CHECKSUMS = {
     "names": "the images have other names",
     "sizes": "files have other sizes",
@@ -25,7 +25,7 @@ _CHECKSUMS = {
 
 
 def of_arrays(images: NDArray[np.uint8]) -> dict[str, Any]:
-    """The shape and a checksum, CRC-32; of an array beyond 256 MB, of as much in images that lie evenly."""
+    """The shape and a CRC-32 checksum; above 256 MB, of as many bytes in evenly spaced images."""
     step = max(1, -(-images.nbytes // _MOST_BYTES))
     checksum = 0
     for image in images[::step]:
@@ -34,7 +34,7 @@ def of_arrays(images: NDArray[np.uint8]) -> dict[str, Any]:
 
 
 def of_bytes(files: list[bytes]) -> dict[str, Any]:
-    """The number of files, their bytes and a checksum of all, CRC-32."""
+    """The number of files, their total bytes and a CRC-32 checksum."""
     checksum = 0
     for file in files:
         checksum = zlib.crc32(file, checksum)
@@ -42,7 +42,7 @@ def of_bytes(files: list[bytes]) -> dict[str, Any]:
 
 
 def of_recipe(transform: Views) -> dict[str, str]:
-    """The operations of each view in their order, with what their styles are, and how views leave."""
+    """The operations of each view in order, with their settings and styles, and the format of the views."""
     described = transform.describe()
     told = {name: repr(value) for name, value in described.items() if name != "views"}
     for which, view in enumerate(described["views"]):
@@ -55,9 +55,9 @@ def of_recipe(transform: Views) -> dict[str, str]:
 
 
 def differences(there: Any, here: dict[str, Any]) -> str:
-    """In what an identity differs from this one, in words; nothing where they are equal."""
+    """Describe how the identity `there` differs from `here`; an empty string if they are equal."""
     if not isinstance(there, dict):
-        return f"{there!r} is no description of them"
+        return f"{there!r} is not an identity"
     told = []
     for name in [*here, *(name for name in there if name not in here)]:
         if (name in there) == (name in here) and there[name] == here[name]:
@@ -65,6 +65,6 @@ def differences(there: Any, here: dict[str, Any]) -> str:
         if name in _CHECKSUMS and name in there and name in here:
             told.append(_CHECKSUMS[name])
         else:
-            was, now = (str(part.get(name, "not said")) for part in (there, here))
+            was, now = (str(part.get(name, "missing")) for part in (there, here))
             told.append(f"{name} = {was}, here {now}")
     return "; ".join(told)

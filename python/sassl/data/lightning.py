@@ -1,6 +1,6 @@
-"""Two views of every image for Lightning's Trainer, which goes on after a checkpoint to the bit.
+"""A data module of two views for Lightning's Trainer, which resumes bit-exactly from a checkpoint.
 
-Both packages are served: `lightning` and `pytorch_lightning`, whichever is imported, or installed.
+Both packages are supported, `lightning` and `pytorch_lightning`: the one already imported, otherwise the one installed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .sources import as_images
 
 
 def _lightning() -> Any:
-    """Lightning's package. A data module of one is none to the Trainer of the other."""
+    """Import Lightning: the Trainer of one package does not accept a data module of the other."""
     for name in ("lightning.pytorch", "pytorch_lightning"):
         if name in sys.modules:
             return sys.modules[name]
@@ -28,22 +28,23 @@ def _lightning() -> Any:
 
 
 class TwoViewDataModule(_lightning().LightningDataModule):  # type: ignore[misc]
-    """Two views of every image for Lightning's Trainer, which goes on after a checkpoint to the bit.
+    """Two views of every image for Lightning's Trainer, which resumes bit-exactly from a checkpoint.
 
     Args:
-        source, transform, batch_size: those of `TwoViewLoader`; the batch is each rank's, as is usual with Lightning.
-        strict: whether a checkpoint of other data or of another recipe is refused; False: it is taken with a warning.
-        options: the others of `TwoViewLoader`. Rank and world size are the Trainer's where they are not given.
+        source, transform, batch_size: as in `TwoViewLoader`; the batch size is per rank, as usual in Lightning.
+        strict: raise an error for a checkpoint of other data or of another recipe; False: accept it with a warning.
+        options: other arguments of `TwoViewLoader`. Rank and world size default to those of the Trainer.
 
-    `Trainer.fit(model, TwoViewDataModule(folder, MoCoV2Transform(style=SASSL())))`. The Trainer's count of epochs and batches
-    is the loader's place: an epoch's order and its draws are a function of `seed` and `trainer.current_epoch`. So epochs
-    differ, with `reload_dataloaders_every_n_epochs` too, and a checkpoint goes on where it was saved, in the middle of an epoch
-    or at its end, on as many ranks or on others if the global batch is the same. (Given to `Trainer.fit` by itself, a
-    `TwoViewLoader` gets no state back after an epoch's end, and then repeats epochs.) The checkpoint holds the loader's state.
-    A subclass may add `val_dataloader`.
+    `Trainer.fit(model, TwoViewDataModule(folder, MoCoV2Transform(style=SASSL())))`. The loader follows the Trainer's count of
+    epochs and batches: the order and draws of an epoch are a function of `seed` and `trainer.current_epoch`. Epochs therefore
+    differ, also with `reload_dataloaders_every_n_epochs`, and a run resumes where its checkpoint was saved, within an epoch or
+    at its end, on any number of ranks with the same global batch. (A `TwoViewLoader` passed to `Trainer.fit` directly gets no
+    state back after the end of an epoch, and then repeats epochs.) The checkpoint contains the loader's state. A subclass may
+    add `val_dataloader`.
 
     Raises:
-        ValueError: when training starts, what `TwoViewLoader` refuses; a checkpoint of other data, another recipe or order.
+        ValueError: when training starts: invalid arguments of `TwoViewLoader`; a checkpoint of other data, another recipe or
+            another order.
         ModuleNotFoundError: neither package is installed; `pip install pytorch-lightning`.
     """
 
@@ -58,11 +59,11 @@ class TwoViewDataModule(_lightning().LightningDataModule):  # type: ignore[misc]
 
     @property
     def loader(self) -> TwoViewLoader | None:
-        """The loader that the Trainer has now, with its `report`; None before training."""
+        """The Trainer's current loader, with its `report`; None before training."""
         return self._loader
 
     def train_dataloader(self) -> Any:
-        """Batches of a new loader, in the place where the Trainer is."""
+        """Create a loader whose batches start at the Trainer's position."""
         self._loader = TwoViewLoader(self._source, **self._options)
         state, self._state = self._state, None
         if state is not None:
@@ -70,16 +71,16 @@ class TwoViewDataModule(_lightning().LightningDataModule):  # type: ignore[misc]
         return _Batches(self._loader, self.trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        """The loader's state, as the checkpoint holds it."""
+        """The loader's state, for the checkpoint."""
         return {} if self._loader is None else self._loader.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keeps the state, which is compared when training starts."""
+        """Keep a checkpoint's state, which is checked when training starts."""
         self._state = state_dict
 
 
 class _Batches:
-    """A loader's batches from where the Trainer is when it takes the first one."""
+    """A loader's batches, starting at the Trainer's position when it takes the first one."""
 
     def __init__(self, loader: TwoViewLoader, trainer: Any) -> None:
         self._loader, self._trainer = loader, trainer
@@ -88,13 +89,13 @@ class _Batches:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
-        # The Trainer asks for an iterator before it knows its place, and for some epochs twice: this waits for the first batch.
+        # The Trainer creates an iterator before it knows its position, and for some epochs twice: wait for the first batch.
         loop = self._trainer.fit_loop
         epoch, done = loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.ready
         self._loader.set_epoch(epoch, done)
         yield from self._loader
 
-    # The Trainer warns of what has no state; the data module has it.
+    # The Trainer warns about loaders without a state; the data module keeps the state.
     def state_dict(self) -> dict[str, Any]:
         return {}
 

@@ -1,4 +1,4 @@
-"""Batches of views, made ahead by native threads."""
+"""TwoViewLoader: batches of views, prefetched by native threads."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ from .halves import HalfViews
 from .identity import differences, of_recipe
 from .sources import as_images
 
-#: The halves that threads make, by the `output` that leaves something to be made.
+#: For each `output` that is finished later, the core's name of what the threads compute.
 _HALVES = {"crops": "crops", "images": "regions"}
 
 
 class TwoViewLoader:
-    """Batches of two views, or of as many as the transform makes, by native threads that work ahead.
+    """Batches of two views, or of any number that the transform has, prefetched by native threads.
 
     Args:
         source: a source of this module; or a folder (`ImageFolder`), "shards-*.tar" (`WebDataset`), a list of paths or bytes
             (`Files`), an array (`Arrays`), a Hugging Face or torch dataset (`Objects`).
-        transform: a recipe of `sassl.transforms` or other `Views`, with its style. Of `SASSL(styles="batch")`, each style is
-            another image of the same batch, of all ranks together: what lies on another rank is decoded and encoded here too.
-        batch_size: images in a batch on this rank, as in torch's DataLoader. A batch of all ranks together, the global batch,
-            has `batch_size * world_size`.
-        shuffle: a new order in every epoch, of all images.
-        drop_last: leave out the last global batch if it is smaller; False: it is divided among ranks, which repeat images from
-            the beginning of the epoch to have as many.
-        seed: of the order and of all draws.
-        rank, world_size: which rows of each global batch this process has: those of the ranks lie one after the other. None: as
-            an initialised torch.distributed process group says; else RANK and WORLD_SIZE in the environment; else 0 of 1.
-        threads: how many; None: the environment variable SASSL_THREADS, else all cores.
-        prefetch: batches made ahead of the one that is waited for.
-        on_error: "raise": an image that cannot be read is an error with its name, and iteration may go on after its batch;
-            "report": the next good image takes its place, and `report` counts it; 100 bad ones in a row are an error.
-        on_damage: of an image that libjpeg-turbo decodes with a warning (a few bytes are lost, the rest is there). "use": it is
-            taken as far as it could be decoded, as Pillow gives it, `report` counts it, and a warning tells once of each pass
-            that met new ones; "replace": the next good image takes its place, as for `on_error`; "raise": it is an error.
+        transform: a recipe of `sassl.transforms` or other `Views`, with its style. With `SASSL(styles="batch")`, each style is
+            another image of the same global batch: images of other ranks are decoded and encoded on this rank too.
+        batch_size: images per batch on this rank, as in torch's DataLoader. The global batch, of all ranks together, has
+            `batch_size * world_size`.
+        shuffle: shuffle all images in every epoch.
+        drop_last: leave out the last global batch if it is smaller; False: divide it among the ranks, and repeat images from
+            the start of the epoch so that all ranks have equally many.
+        seed: seed of the order and of all draws.
+        rank, world_size: which rows of each global batch this process has; ranks have consecutive rows. None: those of an
+            initialized torch.distributed process group; else RANK and WORLD_SIZE in the environment; else 0 of 1.
+        threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
+        prefetch: number of batches computed ahead of the one being waited for.
+        on_error: "raise": an image that cannot be read raises an error with its name, and iteration may continue after its
+            batch; "report": the next readable image replaces it, and `report` counts it; 100 unreadable images in a row
+            raise an error.
+        on_damage: for images that libjpeg-turbo decodes with a warning, because a few bytes are lost. "use": use the image as
+            far as it can be decoded, as Pillow does; `report` counts it, and one warning is issued for each pass with newly
+            found damaged images; "replace": the next readable image replaces it, as for `on_error`; "raise": raise an error.
         collate: "lightly": ([left, right], targets, names); "solo-learn": [indices, [left, right], targets].
-        output: "torch" or "numpy"; None: the transform's, else torch where it is installed. Nothing is copied. "crops" and
-            "images": in the place of the views `HalfViews`, of which a GPU makes the rest, of crops or of decoded images. The
-            draws and the state are the same.
-        pin_memory: page-locked memory of torch for what is given.
+        output: "torch" or "numpy", without a copy; None: that of the transform. "crops" and "images": `HalfViews` instead of
+            the views, to be finished on a GPU from crops or from decoded images, with the same draws and the same state.
+        pin_memory: put batches into page-locked memory of torch.
 
     Raises:
-        ValueError: a number outside its range, with its name; a rank without a world size.
+        ValueError: a value outside its range (the message names it); a rank without a world size.
 
-    N loaders of `batch_size` B / N give, one after the other, the batches that one loader of B gives alone, to the bit: styles
-    of the batch and images that stand in for others included. Each `iter` is the next epoch, from 0 on: `set_epoch` chooses
-    another. Views are arrays or tensors (B, 3, H, W) of the transform's dtype, targets int64, names a list. Threads end soon
-    after the iteration, also on break, on an error and on Ctrl-C, and none of these waits for an image that is being read. It
-    pickles with its place in the epoch.
+    The batches of N loaders of `batch_size` B / N, concatenated, are bit-identical to those of one loader of `batch_size` B,
+    including styles of the batch and replaced images. Each `iter` starts the next epoch, from 0; `set_epoch` selects another.
+    Views are arrays or tensors (B, 3, H, W) of the transform's dtype, targets are int64, names are a list. Threads stop soon
+    after the iteration ends, also after a break, an error or Ctrl-C, none of which waits for images still being read. A pickle
+    keeps the position in the epoch.
     """
 
     def __init__(
@@ -110,68 +110,68 @@ class TwoViewLoader:
             min_decode_size=transform.min_decode_size,
             makes=_HALVES.get(self.output, "views"),
         )
-        # The identity that a state must agree with, made when it is first asked for: files may be many.
+        # The identity that a state must match, computed on first use: there may be many files.
         self._identity: dict[str, dict[str, Any]] | None = None
         self._epoch, self._batch, self._chosen = -1, 0, False
         self._told = 0
-        # The pass that moves this loader's place.
+        # The pass that advances this loader's position.
         self._current: Any = None
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """The number of batches in an epoch."""
         return len(self._core)
 
     @property
     def batch_size(self) -> int:
-        """Images in a batch on this rank."""
+        """The number of images per batch on this rank."""
         return int(self._order["batch_size"])
 
     @property
     def drop_last(self) -> bool:
-        """Whether a smaller last batch is left out."""
+        """True if a smaller last batch is left out."""
         return bool(self._order["drop_last"])
 
     @property
     def rank(self) -> int:
-        """Which rows of each global batch these are, from 0."""
+        """The rank, from 0, which selects the rows of each global batch."""
         return self._rank
 
     @property
     def world_size(self) -> int:
-        """Among how many ranks each global batch is divided."""
+        """The number of ranks that share each global batch."""
         return self._world_size
 
     @property
     def epoch(self) -> int:
-        """The epoch of the last `iter`, or the one that `set_epoch` chose; -1 before the first."""
+        """The epoch of the last `iter`, or the one that `set_epoch` selected; -1 before the first."""
         return self._epoch
 
     @property
     def on_error(self) -> str:
-        """How images that cannot be read are treated: "raise" or "report"."""
+        """The treatment of images that cannot be read: "raise" or "report"."""
         return self._settings["on_error"]
 
     @property
     def report(self) -> dict[str, tuple[str, int]]:
-        """What could not be read, or is damaged: its name, why, how often it was met, also in batches made ahead."""
+        """Unreadable and damaged images: name -> (reason, number of reads), including those of prefetched batches."""
         return {name: (why, count) for name, (why, count, _) in self._core.report.items()}
 
     @property
     def damaged(self) -> list[str]:
-        """Those of `report` that were used all the same; the others were replaced."""
+        """Names in `report` of the images that were used despite their damage; the others were replaced."""
         return [name for name, (_, _, used) in self._core.report.items() if used]
 
     def set_epoch(self, epoch: int, batch: int = 0) -> None:
-        """The next `iter` is this epoch, from this batch on."""
+        """Make the next `iter` start at this epoch and batch."""
         self._epoch, self._batch = whole("epoch", epoch), whole("batch", batch, 0, len(self))
         self._chosen = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Where it is: within an epoch, after the batch that was handed out last. It survives JSON.
+        """The position in the epoch, after the last batch that was returned; a dict of JSON values.
 
-        The state is that of the global batch, and the same on every rank: it knows neither ranks nor how many there are, and
-        goes on with any number of them. `batch_size` in it is that of the global batch, and `batch` counts global batches. It
-        also holds what the data are (`Images.identity`), what the recipe is, and which kernels made the views.
+        The state is the same on every rank and independent of the number of ranks, so that a run may resume on any number of
+        them: `batch_size` is the size of the global batch, and `batch` counts global batches. The state also identifies the
+        data (`Images.identity`), the recipe, and the kernels that computed the views.
         """
         place = {"kernels": info()["isa"], "epoch": self._epoch, "batch": self._batch}
         return {**self._global_order(), **self._known(), **place}
@@ -185,51 +185,55 @@ class TwoViewLoader:
         return self._identity
 
     def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
-        """The next `iter` goes on there. A state of other kernels, whose styled views round differently, gives a warning.
+        """Make the next `iter` resume from a state.
+
+        A state of other kernels, whose styled views round differently, causes a warning.
 
         Args:
-            state: what `state_dict` gave, here or on another rank, of as many ranks or of others.
-            strict: False: other data and another recipe are taken with a warning that says what differs. So a run goes on after
-                an image has gone: at the same batch of the same epoch, whose order is that of the images that are there now, so
-                that some of the epoch may come again, and others not at all.
+            state: a state returned by `state_dict` on any rank of any number of ranks.
+            strict: False: accept other data or another recipe, with a warning that states the difference. A run can then
+                resume after an image was deleted: at the same batch of the same epoch, but in the order of the current
+                images, so that some images of the epoch may be repeated and others left out.
 
         Raises:
-            ValueError: a state of other data, another recipe or another order; what differs is said.
+            ValueError: a state of other data, another recipe or another order; the message states the difference.
         """
         if not isinstance(state, dict):
-            raise wrong("state", state, "what state_dict() gave")
+            raise wrong("state", state, "a dict returned by state_dict()")
         order, known = self._global_order(), self._known()
         for name in [*order, *known]:
             if name not in state:
-                raise ValueError(f"state[{name!r}]: missing; give what state_dict() gave")
+                raise ValueError(f"state[{name!r}]: missing; pass a dict returned by state_dict()")
         for name, value in order.items():
             if state[name] != value:
                 raise ValueError(self._other_order(name, state[name], value))
         told = [f"{name}: {text}" for name, here in known.items() if (text := differences(state[name], here))]
         if told and flag("strict", strict):
-            remedy = "give them as they were, or go on with these by load_state_dict(state, strict=False)"
+            remedy = "restore them, or accept the difference with load_state_dict(state, strict=False)"
             raise ValueError(f"state: of other {'; '.join(told)}; {remedy}")
         epoch = whole("state['epoch']", state.get("epoch"), -1)
         batch = whole("state['batch']", state.get("batch"), 0, len(self) if strict else 2**63 - 1)
         if told:
-            warnings.warn(f"state: of other {'; '.join(told)}; the loader goes on with these", stacklevel=2)
+            warnings.warn(
+                f"state: of other {'; '.join(told)}; the loader continues with the current ones", stacklevel=2
+            )
         if (was := state.get("kernels")) != (now := info()["isa"]):
             warnings.warn(
-                f"state: its views were made by kernels of {was!r}, and go on by those of {now!r}, which round differently; "
-                f"SASSL_ISA={was} takes the same where the processor has them",
+                f"state: its views were computed by kernels for {was!r}, and the next ones by kernels for {now!r}, which round "
+                f"differently; SASSL_ISA={was} selects the same kernels if the processor supports them",
                 stacklevel=2,
             )
         self._epoch, self._batch = epoch, min(batch, len(self))
-        # An epoch that is over is followed by the next one.
+        # After a finished epoch, `iter` starts the next one.
         self._chosen = epoch >= 0 and batch < len(self)
 
     def _other_order(self, name: str, was: Any, value: Any) -> str:
-        """The error for a state of another order."""
+        """The error message for a state of another order."""
         if name != "batch_size" or not isinstance(was, int):
-            return f"state[{name!r}] = {was!r}: this loader has {value!r}; make it as it was"
+            return f"state[{name!r}] = {was!r}: this loader has {value!r}; create it with the same setting"
         each, rest = divmod(was, self._world_size)
         own = f"this loader has {value}" + (f" on {self._world_size} ranks" if self._world_size > 1 else "")
-        remedy = f"give batch_size={each}" if rest == 0 else f"take a number of ranks that divides {was}"
+        remedy = f"set batch_size={each}" if rest == 0 else f"use a number of ranks that divides {was}"
         return f"state['batch_size'] = {was}, of all ranks together: {own}; {remedy}"
 
     def __iter__(self) -> Iterator[Any]:
@@ -242,26 +246,27 @@ class TwoViewLoader:
         return batches
 
     def _check_share(self) -> None:
-        """A process group that came after the loader would have all ranks see the same images."""
+        """Check the rank again: with a process group initialized after the loader, all ranks would see the same images."""
         found = ranks.group() if self._settings["rank"] is None else None
         if found not in (None, (self._rank, self._world_size)):
             raise ValueError(
-                f"rank = {self._rank}, world_size = {self._world_size}: found when the loader was made, and the process group "
-                f"has rank {found[0]} of {found[1]}; make the loader after init_process_group, or give rank and world_size"
+                f"rank = {self._rank}, world_size = {self._world_size}: found when the loader was created, but the process "
+                f"group has rank {found[0]} of {found[1]}; create the loader after init_process_group, or pass rank and "
+                "world_size"
             )
 
     def _tell(self) -> None:
-        """One line on damaged images that were used since the last one."""
+        """Warn once about damaged images that were used since the last warning."""
         damaged = self.damaged
         new, self._told = len(damaged) - self._told, len(damaged)
         if new <= 0:
             return
         try:
             line = f"{new} damaged images were used as far as they could be decoded, one of them {damaged[0]}"
-            warnings.warn(f"{line}; `report` names all, and `on_damage` may replace them", stacklevel=3)
+            warnings.warn(f"{line}; see `report` for all of them, and `on_damage` to replace them", stacklevel=3)
         except Warning:
             raise
-        # Nobody listens: stderr is closed, or no file. It ends no epoch.
+        # The warning cannot be written, because stderr is closed or not a file; that must not end the epoch.
         except Exception:
             pass
 
@@ -291,19 +296,19 @@ class TwoViewLoader:
 
 
 class _Batches:
-    """One pass: an iterator that ends its threads when it is let go."""
+    """One pass over an epoch: an iterator that stops its threads when it is deleted."""
 
     def __init__(self, loader: TwoViewLoader, epoch: int, batch: int) -> None:
         self._loader, self._first = loader, batch
         self._core = loader._core.start(epoch, batch, loader._pin_memory)
-        # Also at the interpreter's end, when threads could no longer call Python.
+        # Also at interpreter exit, after which threads can no longer call Python.
         self._close = weakref.finalize(self, self._core.close)
 
     def __iter__(self) -> _Batches:
         return self
 
     def __len__(self) -> int:
-        """Batches that are left."""
+        """The number of batches left."""
         return len(self._loader) - self._first - self._core.taken
 
     def __next__(self) -> Any:
@@ -323,7 +328,7 @@ class _Batches:
         return self._loader._finish(*made)
 
     def close(self) -> None:
-        """Ends its threads; letting go of the iterator does so too."""
+        """Stop the threads, as deleting the iterator does."""
         self._close()
 
     def _count(self) -> None:
@@ -336,4 +341,4 @@ def _check_pinning() -> None:
     import torch
 
     if not torch.cuda.is_available():
-        raise ValueError("pin_memory = True: torch finds no CUDA device to copy to; leave it out")
+        raise ValueError("pin_memory = True: torch finds no CUDA device to copy to; remove pin_memory")

@@ -1,4 +1,4 @@
-"""Data sets of others: Hugging Face's, torch's, and whatever has a length and gives items by number."""
+"""Third-party datasets: Hugging Face's, torch's, and any object with a length and integer indexing."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .classes import TARGETS, class_names
 
 
 class Objects(Images):
-    """Anything with `len` and `[index]`: a Hugging Face dataset, or one of torch.
+    """Images of any dataset with `len` and `[index]`, such as those of Hugging Face and torch.
 
     Args:
-        dataset: gives for a number a dict, or a tuple (image, class, ...), or an image. Images are PIL images, paths, bytes,
-            arrays (H, W, 3) or (H, W) or tensors (3, H, W) of uint8, or dicts of "bytes" and "path" as Hugging Face's
-            `Image(decode=False)` has them, which are the fastest: decoding then is native.
+        dataset: returns for an index a dict, a tuple (image, class, ...), or an image. Images are PIL images, paths, bytes,
+            uint8 arrays (H, W, 3) or (H, W), uint8 tensors (3, H, W), or dicts of "bytes" and "path" as from Hugging Face's
+            `Image(decode=False)`, which are fastest, because the core decodes them.
         image, target: keys of dicts; None: the first of "image", "img", "jpg", "png", and of "label", "fine_label", "labels",
-            "cls"; without a class it is 0.
-        exif: whether images that come as files are turned upright, as their EXIF orientation says.
+            "cls"; without a class, it is 0.
+        exif: turn image files upright by their EXIF orientation.
 
-    Images are called as lightly's `LightlyDataset` calls them, where the dataset knows their files: it is one, or torchvision's
+    Names are those of lightly's `LightlyDataset` if the dataset knows its files: a `LightlyDataset`, torchvision's
     `DatasetFolder` or `ImageFolder`, or a `Subset` or `ConcatDataset` of these. `classes` are the dataset's own `classes`
-    (torchvision), or names of a Hugging Face `ClassLabel`. What the dataset raises is the `__cause__` of an error that names
-    the image; KeyboardInterrupt and MemoryError are raised as they are.
+    (torchvision), or the names of a Hugging Face `ClassLabel`. An exception of the dataset is the `__cause__` of an error that
+    names the image; KeyboardInterrupt and MemoryError are raised unchanged.
 
     Raises:
-        TypeError: no `len` or no `[index]`.
+        TypeError: a dataset without `len` or `[index]`.
         KeyError: no such key.
     """
 
@@ -39,7 +39,7 @@ class Objects(Images):
         if isinstance(dataset, dict):
             names = ", ".join(map(repr, dataset))
             raise TypeError(
-                f"source: expected images by number, got {type(dataset).__name__} of {names}; take one of them"
+                f"source: expected a sequence of images, got {type(dataset).__name__} of {names}; pass one of them"
             )
         count = _length(dataset)
         first = dataset[0] if count else ()
@@ -68,7 +68,7 @@ class Objects(Images):
 
 
 def _file_names(dataset: Any) -> list[str] | None:
-    """The names of a dataset's images: paths from its root on, with forward slashes; None where it does not know them."""
+    """The names of a dataset's images: paths relative to its root, with forward slashes; None if they are unknown."""
     kinds = {kind.__name__ for kind in type(dataset).__mro__}
     if "Subset" in kinds:
         known = _file_names(dataset.dataset)
@@ -84,7 +84,7 @@ def _file_names(dataset: Any) -> list[str] | None:
     if "DatasetFolder" not in kinds:
         return None
     root = os.path.join(os.fspath(dataset.root), "")
-    # `os.path.relpath` takes microseconds, of each of a million.
+    # `os.path.relpath` takes microseconds per path, which add up for a million.
     within = (p[len(root) :] if p.startswith(root) else os.path.relpath(p, root) for p, *_ in dataset.samples)
     return [path.replace(os.sep, "/") for path in within]
 
@@ -93,16 +93,16 @@ def _key(item: dict[str, Any], given: str | None, usual: tuple[str | None, ...],
     for key in usual if given is None else (given,):
         if key is None or key in item:
             return key
-    raise KeyError(f"{what} = {given!r}: the dataset has {', '.join(map(repr, item))}; name one of them")
+    raise KeyError(f"{what} = {given!r}: the dataset has {', '.join(map(repr, item))}; pass one of them")
 
 
 def _length(dataset: Any) -> int:
-    """How many items it has, if it gives them by number."""
+    """The length of a dataset that can be indexed."""
     expected = f"source: expected something with len() and [index], got {type(dataset).__name__}"
     if not hasattr(dataset, "__getitem__"):
-        raise TypeError(f"{expected}; make a list of it")
+        raise TypeError(f"{expected}; convert it to a list")
     try:
         return len(dataset)
-    # Data sets of streams have a len that says no.
+    # Streaming datasets may have a `len` that raises.
     except (TypeError, NotImplementedError, AttributeError) as error:
-        raise TypeError(f"{expected}; make a list of it") from error
+        raise TypeError(f"{expected}; convert it to a list") from error

@@ -1,4 +1,4 @@
-"""The processes that work together: what they agree on, errors that all of them raise, and the share of images of each."""
+"""Cooperating processes (ranks): common values, errors raised on all ranks, and each rank's share of the images."""
 
 from __future__ import annotations
 
@@ -13,98 +13,98 @@ _T = TypeVar("_T")
 
 
 class Ranks(Protocol):
-    """The processes that work together."""
+    """The cooperating processes, as seen from one of them."""
 
     rank: int
     world_size: int
 
     def agree(self, flag: bool) -> bool:
-        """Whether any of them says so; all are told."""
+        """Return, on all ranks, whether the flag is set on any of them."""
 
     def broadcast(self, value: Any) -> Any:
-        """That of rank 0, for all."""
+        """Return the value of rank 0 on all ranks."""
 
     def gather(self, value: Any) -> list[Any]:
-        """The values of all ranks, in their order."""
+        """Return the values of all ranks, in rank order."""
 
     def collect(self, value: Any) -> list[Any]:
-        """The values of all ranks, in their order, on rank 0; on the others none."""
+        """Return the values of all ranks, in rank order, on rank 0; an empty list on the others."""
 
     def fail(self, error: BaseException | None) -> None:
-        """Raises, in all of them, the error that one of them has; returns where none has."""
+        """Raise on all ranks the error that any of them passes; return if all pass None."""
 
     def lost(self, error: BaseException) -> None:
-        """Leaves word to the others of an error that this one ends by, where they wait for it."""
+        """Report an error that ends this process to the ranks that wait for it."""
 
 
 class Alone:
-    """One process."""
+    """A single process: rank 0 of 1."""
 
     rank, world_size = 0, 1
 
     def agree(self, flag: bool) -> bool:
-        """What it says itself."""
+        """Return the flag."""
         return flag
 
     def broadcast(self, value: Any) -> Any:
-        """The same."""
+        """Return the value."""
         return value
 
     def gather(self, value: Any) -> list[Any]:
-        """Itself alone."""
+        """Return a list of the value."""
         return [value]
 
     def collect(self, value: Any) -> list[Any]:
-        """Itself alone."""
+        """Return a list of the value."""
         return [value]
 
     def fail(self, error: BaseException | None) -> None:
-        """Raises it."""
+        """Raise the error, if there is one."""
         if error is not None:
             raise error
 
     def lost(self, error: BaseException) -> None:
-        """Nobody waits."""
+        """Do nothing: no other process waits."""
 
 
 ALONE = Alone()
 
 
 def check_same(ranks: Ranks, name: str, value: Any) -> None:
-    """Raises a ValueError, in all processes, where one of them has another value than rank 0."""
+    """Raise a ValueError on all ranks if one of them has another value than rank 0."""
     first, error = ranks.broadcast(value), None
     if value != first:
-        error = ValueError(f"{name} = {value!r:.500}: of rank {ranks.rank}; rank 0 has {first!r:.500}")
+        error = ValueError(f"{name} = {value!r:.500} on rank {ranks.rank}; rank 0 has {first!r:.500}")
     ranks.fail(error)
 
 
 def together(ranks: Ranks, make: Callable[[], _T]) -> _T:
-    """The value that each process makes; where one of them cannot, its error is raised in all of them."""
+    """Call `make` on all ranks and return its value; an error on one rank is raised on all of them."""
     error: Exception | None = None
     try:
         made = make()
     except Exception as raised:
-        # Whatever it is, no process waits for one that ended by it.
+        # Any error is passed on, so that no rank waits for one that has failed.
         error = raised
     ranks.fail(error)
     return made
 
 
 def by_first(ranks: Ranks, make: Callable[[], _T]) -> _T:
-    """The value that rank 0 makes, on all ranks; where it cannot, its error is raised in all of them."""
+    """Call `make` on rank 0 and return its value on all ranks; its error is raised on all of them."""
     made: _T | None = together(ranks, make if ranks.rank == 0 else lambda: None)
     told: _T = ranks.broadcast(made)
     return told
 
 
 def share(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """The rank and the world size: as given; else of torch's process group; else of the environment; else 0 of 1.
+    """The rank and the world size: the arguments, else those of torch's process group, else of the environment, else 0 of 1.
 
-    torch.distributed is asked only where torch is imported and its default group initialised. The environment variables are
-    RANK and WORLD_SIZE, as torchrun sets them.
+    torch.distributed is used only if torch is imported and its default group is initialized. The environment variables are
+    RANK and WORLD_SIZE, as set by torchrun.
 
     Raises:
-        ValueError: one without the other, or no whole numbers; a rank beyond the world.
+        ValueError: one without the other; a value that is not an integer; a rank outside the world.
     """
     names = ("rank", "world_size")
     values: tuple[object, object] = (rank, world_size)
@@ -117,19 +117,19 @@ def share(rank: int | None, world_size: int | None) -> tuple[int, int]:
             return 0, 1
     if None in values:
         missing, there = names if values[0] is None else names[::-1]
-        place = "in the environment" if there.isupper() else "given"
+        place = "set in the environment" if there.isupper() else "given"
         raise ValueError(
-            f"{missing}: missing, while {there} is {place}; give rank and world_size, or make the loader when there is a "
-            "process group"
+            f"{missing}: missing, while {there} is {place}; pass rank and world_size, or create the loader after "
+            "init_process_group"
         )
     size = whole(names[1], values[1], 1)
     if not 0 <= (place_in := whole(names[0], values[0])) < size:
-        raise ValueError(f"{names[0]} = {place_in}: from 0 to {names[1]} - 1; {names[1]} = {size}")
+        raise ValueError(f"{names[0]} = {place_in}: expected 0 to {names[1]} - 1, with {names[1]} = {size}")
     return place_in, size
 
 
 def group() -> tuple[int, int] | None:
-    """The rank and the world size in torch's default process group; None where there is none."""
+    """The rank and the world size of torch's default process group; None without a group."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return None
@@ -137,6 +137,6 @@ def group() -> tuple[int, int] | None:
 
 
 def _set(name: str) -> int | str | None:
-    """A variable of the environment as the number that it should be."""
+    """An environment variable as an int; as text if it is not one, and None if it is empty or not set."""
     text = os.environ.get(name, "").strip()
     return int(text) if text.isdecimal() else text or None

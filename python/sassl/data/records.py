@@ -1,4 +1,4 @@
-"""CIFAR and STL-10: files of images of one size, one after the other."""
+"""CIFAR and STL-10: files of fixed-size records, each an image."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .base import File, Images
 
 
 class CIFAR(Images):
-    """CIFAR-10 or CIFAR-100, as their authors distribute them (https://www.cs.toronto.edu/~kriz/cifar.html), unpacked.
+    """CIFAR-10 or CIFAR-100, unpacked from the authors' archives (https://www.cs.toronto.edu/~kriz/cifar.html).
 
     Args:
-        root: the folder of `data_batch_1.bin` ... `test_batch.bin` or, for CIFAR-100, `train.bin` and `test.bin`; or of the
-            Python version's `data_batch_1` ... or `train` and `test`, of which only images and classes are read: nothing that
-            they name is called. Classes of CIFAR-100 are the fine ones.
-        train: the training set, or else the test set.
+        root: the folder of the binary version (`data_batch_1.bin` ... `test_batch.bin`; for CIFAR-100, `train.bin` and
+            `test.bin`), or of the Python version (`data_batch_1` ...; `train` and `test`). From the Python version's pickles
+            only images and classes are read; no code in them is executed. Classes of CIFAR-100 are the fine ones.
+        train: the training set; False: the test set.
 
     Raises:
         FileNotFoundError: no such file in the folder.
-        ValueError: a file that is damaged, or holds something else.
+        ValueError: a file that is damaged or of another format.
     """
 
     def __init__(self, root: File, train: bool = True) -> None:
@@ -40,21 +40,21 @@ class CIFAR(Images):
 
 
 class STL10(Images):
-    """STL-10, its binary files (https://cs.stanford.edu/~acoates/stl10/), unpacked.
+    """STL-10, unpacked from the authors' binary archive (https://cs.stanford.edu/~acoates/stl10/).
 
     Args:
         root: the folder of `unlabeled_X.bin`, `train_X.bin`, `train_y.bin` and so on.
-        split: "unlabeled", "train", "test", or "train+unlabeled". Classes count from 0; those of unlabeled images are -1.
+        split: "unlabeled", "train", "test", or "train+unlabeled". Classes start at 0; that of unlabeled images is -1.
 
     Raises:
-        OSError: a file is missing.
-        ValueError: another split; a file that is damaged.
+        OSError: a missing file.
+        ValueError: an unknown split; a damaged file.
     """
 
     def __init__(self, root: File, split: str = "unlabeled") -> None:
         folder, splits = Path(os.fsdecode(root)), split.split("+")
         if not set(splits) <= {"unlabeled", "train", "test"}:
-            raise ValueError(f'split = {split!r}: there are "unlabeled", "train", "test" and "train+unlabeled"')
+            raise ValueError(f'split = {split!r}: expected "unlabeled", "train", "test" or "train+unlabeled"')
         files = [folder / f"{name}_X.bin" for name in splits]
         targets: list[int] = []
         for name, file in zip(splits, files, strict=True):
@@ -62,10 +62,10 @@ class STL10(Images):
             labels = folder / f"{name}_y.bin"
             known = labels.read_bytes() if name != "unlabeled" else b"\0" * count
             if len(known) != count:
-                raise ValueError(f"{labels}: {len(known)} classes for {count} images; it is damaged")
+                raise ValueError(f"{labels}: {len(known)} classes for {count} images; the file is damaged")
             if name != "unlabeled" and known and not 1 <= min(known) <= max(known) <= 10:
                 raise ValueError(
-                    f"{labels}: classes from {min(known)} to {max(known)}, and not from 1 to 10; it is damaged"
+                    f"{labels}: classes must be from 1 to 10, got {min(known)} to {max(known)}; the file is damaged"
                 )
             targets += [label - 1 for label in known]
         self.core = Source.records("stl10", list(files), targets)

@@ -1,4 +1,4 @@
-"""The source of images that an argument means."""
+"""Convert an argument to a source of images."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .webdataset import WebDataset, is_shard
 
 
 def as_images(source: Any) -> Images:
-    """The source that an argument means.
+    """Convert a path, list, array or dataset to a source of images, as `TwoViewLoader` does.
 
     Raises:
-        TypeError: it means none.
+        TypeError: an argument of another type.
     """
     if isinstance(source, Images):
         return source

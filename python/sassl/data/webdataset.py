@@ -1,4 +1,4 @@
-"""WebDataset's shards, by path or by pattern."""
+"""WebDataset: shards, by path or by pattern."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from .base import File, Images, is_path, left_out
 
 
 class WebDataset(Images):
-    """Shards of WebDataset: tar files in which `<key>.jpg` (png, webp) and `<key>.cls` stand side by side.
+    """Shards of WebDataset: tar files that contain `<key>.jpg` (png, webp) and `<key>.cls` side by side.
 
-    They are listed once, so that an epoch is shuffled as a whole and any image can be read at any time. As in the package
-    webdataset, a key is what stands before the first dot of a file's name: `a.v2.jpg` is no image, but the file `v2.jpg` of the
-    sample `a`. Such files are left out, and so are those of samples without an image, hidden ones and `__MACOSX`; `repr` gives
-    their numbers. A class is the whole number in a `.cls`, and 0 for all where there is none: `.json` is not read.
+    The shards are listed once, so that whole epochs are shuffled and images can be read in any order. As in the package
+    webdataset, a key is the part of a file's name before its first dot: `a.v2.jpg` is the file `v2.jpg` of the sample `a`, and
+    not an image. Such files, samples without an image, hidden files and `__MACOSX` are left out; `repr` shows how many. The
+    class is the integer in the `.cls` file, and 0 for all images if there are no such files; `.json` files are not read.
 
     Args:
-        shards: paths, or a pattern such as "train-*.tar" or "train-{000..012}.tar"; what exists by its own name is none.
-        on_error: "raise", or "report": of a damaged shard, take what can be read, be it nothing; `damaged` tells.
-        exif: whether images are turned upright, as their EXIF orientation says; False: as torchvision's `ImageFolder` does.
+        shards: paths, or a pattern such as "train-*.tar" or "train-{000..012}.tar"; an existing path is not read as a pattern.
+        on_error: "raise", or "report": use the readable part of a damaged shard, which may be empty, and list the shard in
+            `damaged`.
+        exif: turn images upright by their EXIF orientation; False: do not, like torchvision's `ImageFolder`.
 
     Raises:
         OSError: a shard is missing or cannot be read.
-        TypeError: no paths.
-        ValueError: a shard that is damaged, compressed or without an image; a class that is no whole number or stands beside no
-            image; two images of one key; images with a class beside others without.
+        TypeError: shards that are not paths.
+        ValueError: a shard that is damaged, compressed or without an image; a class that is not an integer or has no image;
+            two images with the same key; images with and without a class.
     """
 
     def __init__(self, shards: File | Sequence[File], on_error: str = "raise", exif: bool = True) -> None:
@@ -50,19 +51,19 @@ class WebDataset(Images):
 
     @property
     def damaged(self) -> list[tuple[str, str]]:
-        """Shards of which only a part is here, and why."""
+        """Shards that could be read only in part: (path, reason)."""
         return self.core.damaged
 
 
 def is_shard(path: Any) -> bool:
-    """Whether an argument is the path of a tar file, compressed or not."""
+    """Return whether an argument is the path of a tar file, compressed or not."""
     if not isinstance(path, (str, bytes, os.PathLike)) or (isinstance(path, bytes) and not is_path(path)):
         return False
     return os.fsdecode(path).lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"))
 
 
 def _matching(pattern: str) -> list[str]:
-    """The files that a pattern means; what exists under its own name is none."""
+    """The files that match a pattern; an existing path matches itself."""
     if os.path.exists(pattern):
         return [pattern]
     found: list[str] = []
@@ -75,7 +76,7 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _braces(pattern: str) -> list[str]:
-    """A shell's `{000..012}` and `{a,b}`, in order."""
+    """Expand the shell's `{000..012}` and `{a,b}`, in order."""
     parts = re.split(r"\{(\d+\.\.\d+|[^{}]*,[^{}]*)\}", pattern)
     choices = []
     for i, part in enumerate(parts):
