@@ -218,7 +218,7 @@ def test_a_checkpoint_needs_no_operation_of_its_views(tmp_path, monkeypatch):
     pictures = [image for image, _ in images(4)]
     np.testing.assert_array_equal(loaded.encode(pictures), run.encode(pictures))
     # Its views are made no other way: neither without the operation nor with another one.
-    with pytest.raises(ValueError, match="kind = 'noise': no operation that can be rebuilt"):
+    with pytest.raises(ValueError, match="kind = 'noise': expected an operation that can be rebuilt"):
         loaded.fit(images(16), 1, batch_size=8, quiet=True)
 
 

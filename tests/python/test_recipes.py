@@ -349,7 +349,7 @@ def test_images_that_cannot_be(flower, tmp_path):
     transform = seeded(MoCoV2Transform, style=SASSL(p=1.0))
     with pytest.raises(TypeError, match="styles: expected"):
         MoCoV2Transform(style=3)
-    with pytest.raises(ValueError, match="needs the other images"):
+    with pytest.raises(ValueError, match="needs a batch of images"):
         seeded(MoCoV2Transform, style=SASSL(styles="batch"))(flower)
     with pytest.raises(TypeError, match="got int"):
         transform(3)

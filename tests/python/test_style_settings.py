@@ -81,7 +81,7 @@ def test_every_style_is_told_and_rebuilt(folder):
         assert again.describe() == told
         assert np.array_equal(vectors(again), vectors(style))
         if name is None:
-            with pytest.raises(ValueError, match=f"no name tells what those of the checksum {told['checksum']} were"):
+            with pytest.raises(ValueError, match=f"the styles with checksum {told['checksum']} have no name"):
                 SASSL.from_description(told)
             with pytest.raises(ValueError, match=r"the checksum was \w{8} and is \w{8} now"):
                 SASSL.from_description(told, styles=list(images(1, 9)))
@@ -132,7 +132,7 @@ def test_a_run_goes_on_with_its_styles_and_with_no_others(folder, tmp_path):
     (tmp_path / "lost" / "styles.safetensors").unlink()
     bare = Pretraining.load(tmp_path / "lost" / last.name)
     assert bare.encode(images(3)).shape == (3, 512)
-    with pytest.raises(ValueError, match="no name tells what those of the checksum"):
+    with pytest.raises(ValueError, match="required, because the styles with checksum"):
         fit(bare, None)
     assert main(["pretrain", "--data", str(folder), "--out", str(tmp_path / "lost"), "--resume"]) == 1
 
@@ -234,7 +234,7 @@ def test_a_probability_may_go_by_the_epoch():
     assert 2 <= changed[1] <= 14
     assert changed[2:] == [16, 16], changed
     assert Views.from_description(json.loads(json.dumps(views.describe()))).describe() == views.describe()
-    with pytest.raises(ValueError, match=r"p = \[\(0.0, 0.0\), \(2.0, 1.0\)\]: goes by the epoch"):
+    with pytest.raises(ValueError, match=r"p = \[\(0.0, 0.0\), \(2.0, 1.0\)\]: depends on the epoch"):
         style(images(1)[0])
     with pytest.raises(ValueError, match="rising epochs"):
         Views([side[0], SASSL(p=[(2, 0.0), (0, 1.0)])])

@@ -242,7 +242,7 @@ def test_pipelines_that_are_not_understood_say_what_to_do():
         [],
         3,
     ):
-        with pytest.raises(ValueError, match=r"put SASSL in by hand, after the left view's random crop"):
+        with pytest.raises(ValueError, match=r"insert SASSL by hand, after the left view's random crop"):
             with_style(pipeline, Counted())
 
 

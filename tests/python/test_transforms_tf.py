@@ -203,7 +203,7 @@ def test_what_cannot_be(batch):
         SASSL()(batch[None, None])
     with pytest.raises(TypeError, match="got string"):
         SASSL()("photo.jpg")
-    with pytest.raises(ValueError, match="a Keras file holds no Gaussian"):
+    with pytest.raises(ValueError, match="a Keras file cannot store a Gaussian"):
         RandomSASSL(styles=StyleBank.default().gaussian()).get_config()
     with pytest.raises(ValueError, match="floats must be"):
         SASSL(p=1.0)(batch.astype(np.float32))

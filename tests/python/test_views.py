@@ -302,7 +302,7 @@ def test_views_are_described_and_rebuilt(flower):
     assert [one.p for one in again.styles] == [0.6]
     assert again.core.sample(3, 90, 90) == styled.core.sample(3, 90, 90)
     images = SASSL(styles=[flower])
-    with pytest.raises(ValueError, match="no name tells what those of the checksum"):
+    with pytest.raises(ValueError, match="required, because the styles with checksum"):
         Views.from_description(made([RandomResizedCrop(32), images]).describe())
     assert "ColorJitter(" in repr(views)
     assert MoCoV2Transform(32).describe()["views"][0][0]["kind"] == "random_resized_crop"
@@ -316,8 +316,8 @@ def test_views_are_described_and_rebuilt(flower):
         ([HorizontalFlip(), RandomResizedCrop(32)], "begins with one RandomResizedCrop"),
         ([RandomResizedCrop(32), RandomResizedCrop(32, name="b")], "begins with one RandomResizedCrop"),
         ([RandomResizedCrop(32), HorizontalFlip(), HorizontalFlip()], "repeated has a name of its own"),
-        ([RandomResizedCrop(32), Normalize(), HorizontalFlip()], "stands before Normalize"),
-        ([RandomResizedCrop(32), Normalize(), Normalize()], "one Normalize at most"),
+        ([RandomResizedCrop(32), Normalize(), HorizontalFlip()], "must be before Normalize"),
+        ([RandomResizedCrop(32), Normalize(), Normalize()], "at most one Normalize"),
         ([RandomResizedCrop(32), Erasing(), HorizontalFlip()], "changes bytes, and stands before"),
         ([RandomResizedCrop(4), SASSL()], "views are of 8 to"),
         ([RandomResizedCrop(8), GaussianBlur(23)], "kernel_size = 23"),

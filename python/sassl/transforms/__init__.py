@@ -1,9 +1,9 @@
-"""SASSL as a transform, a file for each framework; none is imported before it is used.
+"""SASSL as a transform for each framework; a framework is imported only when its transform is used.
 
-`sassl.transforms.SASSL` is `transforms.torchvision.SASSL` where torchvision is installed, else `transforms.plain.SASSL`,
-which needs neither torch nor torchvision. `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` are whole pipelines; `Views`
-makes others of any lists of `sassl.transforms.operations`; `with_style` puts it into those of torchvision, timm and lightly.
-Other frameworks: `sassl.transforms.albumentations`, `.kornia`, `.tf` (tf.data and Keras), `.huggingface`.
+`sassl.transforms.SASSL` is `transforms.torchvision.SASSL` if torchvision is installed, else `transforms.plain.SASSL`, which
+needs neither torch nor torchvision. `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` are complete pipelines; `Views`
+builds others from lists of `sassl.transforms.operations`; `with_style` inserts SASSL into pipelines of torchvision, timm and
+lightly. Other frameworks: `sassl.transforms.albumentations`, `.kornia`, `.tf` (tf.data and Keras), `.huggingface`.
 """
 
 from __future__ import annotations
@@ -56,5 +56,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    # What help() shows; the modules are not named, because it would import them all.
+    # Without the submodules, because help() would import them all.
     return sorted([*globals(), *__all__])

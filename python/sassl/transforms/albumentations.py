@@ -18,17 +18,17 @@ class SASSL(A.ImageOnlyTransform):
     """Style augmentation (SASSL, arXiv 2312.01187, Algorithm 1) with the paper's defaults.
 
     Args:
-        alpha, beta, styles, model: as those of `sassl.transforms.SASSL`; styles of the batch are not possible here.
+        alpha, beta, styles, model: as in `sassl.transforms.SASSL`; styles of the batch are not supported.
         p: probability for each call, drawn by albumentations.
 
     Targets: image, images, volume, volumes. Image types: uint8, float32 in [0, 1]. Channels: 1 or 3.
 
-    Draws come from albumentations' own generator, and so from `Compose(seed=...)`; the images of one call share a draw, as
-    those of every transform of albumentations do. `ReplayCompose` replays it. Without a seed, DataLoader workers and epochs
-    differ here; albumentations' own transforms repeat each other's draws there, as everything does where a seed is given.
+    Draws use albumentations' generator, and therefore the seed of `Compose(seed=...)`. The images of one call share a draw, as
+    in every transform of albumentations, and `ReplayCompose` replays it. Without a seed, DataLoader workers and epochs have
+    different draws, unlike albumentations' own transforms; with a seed, they repeat each other's draws.
 
     Raises:
-        ValueError: a number outside its range; styles of the batch.
+        ValueError: a value outside its range; styles of the batch.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class SASSL(A.ImageOnlyTransform):
         self._plain = plain.SASSL(1.0, alpha, beta, styles, model)
         if self._plain.styles is None:
             raise ValueError(
-                'styles = "batch": albumentations gives a transform one image at a time; give other styles'
+                'styles = "batch": albumentations calls a transform with one image at a time; use other styles'
             )
 
     def should_apply(self, force_apply: bool = False) -> bool:
-        """As albumentations decides, in a worker by a generator of its own."""
+        """Decide as albumentations does, but with a separate generator in each DataLoader worker."""
         worker = worker_seed()
         if self.seed is None and worker != self._worker:
             seed = [worker or 0, int(self.random_generator.integers(2**63 - 1))]
@@ -58,15 +58,15 @@ class SASSL(A.ImageOnlyTransform):
         return super().should_apply(force_apply)
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """A seed for all images of the call."""
+        """Draw a seed for all images of the call."""
         return {"seed": int(self.random_generator.integers(2**63 - 1))}
 
     def apply(self, img: Array, seed: int, **params: Any) -> Array:
-        """One image, (H, W), (H, W, 1) or (H, W, 3)."""
+        """Stylize one image, (H, W), (H, W, 1) or (H, W, 3)."""
         return self.apply_to_images(img[None], seed)[0]
 
     def apply_to_images(self, images: Array, seed: int, **params: Any) -> Array:
-        """Images of one size, (N, H, W, C), in one call of the core."""
+        """Stylize images of one size, (N, H, W) or (N, H, W, C), in one batch."""
         gray = images.ndim == 3
         batch = images[..., None] if gray else images
         drawn = self._plain.block.sample(seed, 1)
@@ -75,5 +75,5 @@ class SASSL(A.ImageOnlyTransform):
         return out[..., 0] if gray else out
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:
-        """What serialization keeps."""
+        """The arguments that serialization stores."""
         return "alpha", "beta", "styles", "model"

@@ -1,11 +1,11 @@
-"""Operations on one image, under torchvision's names: numpy arrays (H, W, 3) of uint8, in Pillow's arithmetic.
+"""Operations on one image under torchvision's names: uint8 arrays (H, W, 3), computed with Pillow's arithmetic.
 
     from sassl.transforms import functional as F
 
     photo = F.decode("photo.jpg")
     view = F.gaussian_blur(F.resized_crop(photo, 0, 0, 300, 400, size=(224, 224)), 23, sigma=1.0)
 
-Each gives a new array.
+Each function returns a new array.
 """
 
 from .._sassl import (

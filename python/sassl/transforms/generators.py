@@ -1,4 +1,4 @@
-"""Random generators of transforms: the seeds that they give in each process, and how they travel to others."""
+"""Random generators of transforms: drawing seeds that differ between processes, and pickling generators."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 
 def draw_seed(generator: Any) -> int:
-    """A seed of 64 bits from a torch or numpy generator, or from the global one: so processes differ and runs replay."""
+    """Draw a 64-bit seed from a torch or numpy generator, or the global one; seeds differ between workers and ranks."""
     torch = sys.modules.get("torch")
-    # DataLoader seeds the global ones anew in each worker and epoch.
+    # DataLoader seeds the global generators in each worker and epoch.
     if generator is None and torch is None:
         seed = int(np.random.randint(2**63 - 1, dtype=np.int64))
     elif is_numpys(generator):
@@ -20,7 +20,7 @@ def draw_seed(generator: Any) -> int:
         assert torch is not None
         seed = int(torch.randint(2**63 - 1, (), generator=generator, device="cpu"))
     worker, rank = worker_seed(), _rank()
-    # Each worker gets a copy of the generator, in each epoch the same one: DataLoader's seed sets them apart.
+    # Each worker gets the same copy of the generator in each epoch: DataLoader's seed distinguishes them.
     apart = [worker] if worker is not None and generator is not None else []
     if worker is None and rank is None:
         apart = _child()
@@ -35,7 +35,7 @@ _parents_rank: int | None = None
 
 
 def _rank() -> int | None:
-    """The rank in torch's process group, of this process or of the one that started it; None where there are not several."""
+    """The rank in torch's process group of this process, or of the one that started it; None without several ranks."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return _parents_rank
@@ -43,7 +43,7 @@ def _rank() -> int | None:
 
 
 def _child() -> list[int]:
-    """Which of its parent's children this process is, where multiprocessing or Hugging Face's multiprocess started it."""
+    """The index of this process among its parent's children, if multiprocessing or Hugging Face's multiprocess started it."""
     for name in ("multiprocess.process", "multiprocessing.process"):
         if (module := sys.modules.get(name)) and (number := module.current_process()._identity):
             return list(number)
@@ -51,35 +51,35 @@ def _child() -> list[int]:
 
 
 def worker_seed() -> int | None:
-    """What DataLoader seeds this process with, another number in each worker and epoch; None where this is no worker."""
+    """DataLoader's seed of this worker process, which differs between workers and epochs; None outside a worker."""
     data = sys.modules.get("torch.utils.data")
     worker = data.get_worker_info() if data is not None else None
     return None if worker is None else worker.seed
 
 
 def is_numpys(generator: Any) -> bool:
-    """Whether it is one of numpy, not of torch."""
+    """Return whether a generator is numpy's."""
     return isinstance(generator, np.random.Generator)
 
 
 class _Spawned:
-    """A generator on its way to a process that multiprocessing spawns, with the rank of the one that spawns it."""
+    """A generator pickled for a process that multiprocessing spawns, with the rank of the spawning process."""
 
     def __init__(self, generator: Any, rank: int) -> None:
         self.generator, self.rank = generator, rank
 
 
 def packed_generator(generator: Any) -> Any:
-    """A generator that pickles: torch's, which does not, as the bytes of its state."""
+    """Convert a generator to a form that can be pickled: torch's becomes the bytes of its state."""
     packed = generator if generator is None or is_numpys(generator) else generator.get_state().numpy().tobytes()
     spawning = getattr(sys.modules.get("multiprocessing.context"), "get_spawning_popen", lambda: None)() is not None
     rank = _rank() if spawning else None
-    # Elsewhere a pickle is the same on all ranks: Hugging Face's cache goes by it.
+    # Other pickles are the same on all ranks, because Hugging Face's cache is keyed by them.
     return packed if rank is None else _Spawned(packed, rank)
 
 
 def unpacked_generator(packed: Any) -> Any:
-    """The generator as it was."""
+    """Restore a generator from `packed_generator`."""
     if isinstance(packed, _Spawned):
         global _parents_rank
         _parents_rank, packed = packed.rank, packed.generator
@@ -91,7 +91,12 @@ def unpacked_generator(packed: Any) -> Any:
 
 
 def check_generator(generator: Any) -> None:
-    """Raises a TypeError or ValueError for what draws cannot come from."""
+    """Check that a generator is supported.
+
+    Raises:
+        TypeError: neither a torch nor a numpy generator.
+        ValueError: a torch generator on another device than the CPU.
+    """
     torch = sys.modules.get("torch")
     if generator is None or is_numpys(generator):
         return
@@ -99,4 +104,6 @@ def check_generator(generator: Any) -> None:
         kind = type(generator).__name__
         raise TypeError(f"generator: expected a torch.Generator or a numpy.random.Generator, got {kind}")
     if generator.device.type != "cpu":
-        raise ValueError(f"generator: on {generator.device}, which forked workers cannot use; give one on the CPU")
+        raise ValueError(
+            f"generator: must be on the CPU, got one on {generator.device}, which forked workers cannot use"
+        )

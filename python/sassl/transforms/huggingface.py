@@ -1,4 +1,4 @@
-"""SASSL and the recipes for Hugging Face's `datasets.Dataset.set_transform`."""
+"""SASSL and the recipes as transforms of Hugging Face datasets."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from .plain import SASSL
 
 
 class Columns:
-    """Applies a transform to a column of images, as `set_transform` calls it: with lists, of images of any sizes.
+    """Applies a transform to a column of images of any sizes, for `set_transform` and batched `map`.
 
     Args:
-        transform: a `SASSL`, of which the whole list is one batch; a recipe such as `MoCoV2Transform`; or any function of an
-            image.
-        column: the images' name.
-        output: the result's name; None: the same.
+        transform: a `SASSL`, which is applied to the whole list as one batch; a recipe such as `MoCoV2Transform`; or any
+            function of an image.
+        column: name of the column of images.
+        output: name of the resulting column; None: the same column.
 
-    `dataset.set_transform(Columns(SASSL(p=0.8)))`, or `dataset.map(Columns(...), batched=True)`. Its fingerprint, by which
-    `map` finds a cached result, is that of its settings.
+    `dataset.set_transform(Columns(SASSL(p=0.8)))`, or `dataset.map(Columns(...), batched=True)`. The fingerprint that `map`
+    uses to find a cached result depends only on the settings.
 
     Raises:
-        TypeError: no function as the transform; a column that is no list of images.
+        TypeError: a transform that is not a function; a column that is not a list of images.
         KeyError: no such column.
     """
 
@@ -36,14 +36,16 @@ class Columns:
         images = batch[self.column]
         if not isinstance(images, (list, tuple)) and getattr(images, "ndim", 0) != 4:
             kind = type(images).__name__
-            raise TypeError(f"column {self.column!r}: expected a list of images, got {kind}; give map batched=True")
+            raise TypeError(
+                f"column {self.column!r}: expected a list of images, got {kind}; call map with batched=True"
+            )
         if isinstance(self.transform, SASSL):
             for i, image in enumerate(images):
                 if not is_image(image):
                     kind = type(image).__name__
                     raise TypeError(
                         f"{self.column}[{i}]: expected an image, got {kind}; "
-                        f"cast_column({self.column!r}, datasets.Image()) makes images of paths and bytes"
+                        f"cast_column({self.column!r}, datasets.Image()) decodes paths and bytes"
                     )
             made = SASSL.__call__(self.transform, list(images)) if len(images) else []
         else:

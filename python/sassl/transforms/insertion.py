@@ -1,4 +1,4 @@
-"""SASSL within pipelines that others have made: torchvision's and timm's `Compose`, and the two views of many projects."""
+"""Insert SASSL into third-party pipelines: `Compose` of torchvision and timm, and multi-view transforms of many projects."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ from collections.abc import Callable
 from itertools import chain, repeat
 from typing import Any
 
-_BY_HAND = "put SASSL in by hand, after the left view's random crop"
+_BY_HAND = "insert SASSL by hand, after the left view's random crop"
 
 
 def with_style(pipeline: Any, style: Any) -> Any:
-    """A copy of a pipeline with style after its random crop (resized or not); of several views, in the left one alone.
+    """Copy a pipeline and insert style after its random crop; with several views, in the left view only.
 
     Args:
         pipeline: a `Compose` of torchvision (v1, v2) or timm (`timm.data.create_transform`, also its tuple with
-            `separate=True`); or several views: a list of pipelines, lightly's `MultiViewTransform` and what derives from it, or
-            an object that makes views by the pipelines that are its attributes, however often it calls each: solo-learn's
+            `separate=True`); or several views: a list of pipelines, lightly's `MultiViewTransform` and its subclasses, or an
+            object that computes views by calling pipelines stored in its attributes, each any number of times: solo-learn's
             `NCropAugmentation` and `FullTransformPipeline`, MoCo's `TwoCropsTransform`, SimCLR's
             `ContrastiveLearningViewGenerator`, DINO's `DataAugmentationDINO`, Barlow Twins' `Transform`.
-        style: a `SASSL`; any other module or function of images does as well.
+        style: a `SASSL`, or any other module or function of an image.
+
+    Returns:
+        The pipeline with style, of the same type if possible.
 
     Raises:
-        TypeError: no function as the style.
-        ValueError: no random crop in it.
+        TypeError: a style that is not a function.
+        ValueError: no `RandomResizedCrop` or `RandomCrop` in the pipeline.
 
-    Of several views the left one is the first, `views[0]`. lightly's own examples for MoCo take `views[1]` as the query. An
-    object of other classes than `Compose` is called once here with a gray image, to see which of its pipelines comes first.
+    The left view is the first, `views[0]`; lightly's own examples for MoCo use `views[1]` as the query. An object that is not
+    a `Compose` is called once with a gray image, to find out which of its pipelines computes the first view.
     """
     if not callable(style) or isinstance(style, type):
         raise TypeError(f"style: expected a SASSL or another function of an image, got {style!r}")
@@ -34,9 +37,9 @@ def with_style(pipeline: Any, style: Any) -> Any:
 
 
 def _styled(pipeline: Any, style: Any) -> Any:
-    """The pipeline itself, changed, or what takes its place."""
+    """Insert style into the pipeline in place, and return it or its replacement."""
     if isinstance(pipeline, (list, tuple)) and pipeline:
-        # Views may be one object, as lightly's are: only the first is to change.
+        # The views may be one object, as in lightly: change only the first.
         rest = copy.deepcopy(pipeline[1:])
         return type(pipeline)([_styled(pipeline[0], style), *rest])
     if _transforms(pipeline) is None:
@@ -46,7 +49,7 @@ def _styled(pipeline: Any, style: Any) -> Any:
         if _is_crop(transform):
             pipeline.transforms = [*transforms[: i + 1], style, *transforms[i + 1 :]]
             return pipeline
-    # Transforms come one after the other, of views the first is the left one.
+    # A Compose applies its transforms in turn; in a list of views, only the first is the left one.
     in_order = "Compose" in type(pipeline).__name__
     for i, transform in enumerate(transforms if in_order else transforms[:1]):
         if _is_pipeline(transform):
@@ -59,7 +62,7 @@ def _styled(pipeline: Any, style: Any) -> Any:
 
 
 def _styled_maker(maker: Any, style: Any) -> Any:
-    """An object that makes views by pipelines which are its attributes."""
+    """Insert style into an object that computes views with pipelines in its attributes."""
     parts = _parts(maker)
     calls = _calls(maker, parts) if callable(maker) else []
     if not calls:
@@ -67,7 +70,7 @@ def _styled_maker(maker: Any, style: Any) -> Any:
         remedy = f"give {names}" if parts else _BY_HAND
         raise ValueError(f"pipeline: expected a Compose or views of them, got {type(maker).__name__}; {remedy}")
     left = calls[0]
-    # Other views may have the same object.
+    # Other views may use the same object.
     styled = _styled(copy.deepcopy(parts[left]), style)
     if isinstance(parts[left], (list, tuple)) or calls.count(left) == 1:
         setattr(maker, left, styled)
@@ -76,19 +79,19 @@ def _styled_maker(maker: Any, style: Any) -> Any:
 
 
 class LeftStyled:
-    """Views that an object makes by calling one of its attributes several times: another pipeline takes the first call.
+    """Views from an object that calls one of its attributes several times, with another pipeline for the first call.
 
     Args:
         views: the object.
-        name: the attribute.
-        left: what takes the first call.
+        name: name of the attribute.
+        left: the pipeline for the first call.
     """
 
     def __init__(self, views: Any, name: str, left: Callable[[Any], Any]) -> None:
         self.views, self.name, self.left = views, name, left
 
     def __call__(self, *images: Any) -> Any:
-        # A copy for each call, so that neither threads nor errors lose count.
+        # A copy for each call, so that neither threads nor errors disturb the count.
         pipelines = chain([self.left], repeat(getattr(self.views, self.name)))
         return _with(self.views, {self.name: lambda *image: next(pipelines)(*image)})(*images)
 
@@ -97,14 +100,14 @@ class LeftStyled:
 
 
 def _calls(maker: Any, names: Any) -> list[str]:
-    """The attributes by which an object makes its views, one for each view, in their order."""
+    """The names of the attributes that an object calls for its views, one for each view, in order."""
     import PIL.Image
 
     calls: list[tuple[str, Any]] = []
 
     def recorder(name: str) -> Callable[[Any], Any]:
         def record(image: Any) -> Any:
-            # What another pipeline goes on with is no view.
+            # The input of another pipeline is not a view.
             calls[:] = [(earlier, made) for earlier, made in calls if made is not image]
             calls.append((name, image.copy()))
             return calls[-1][1]
@@ -116,20 +119,20 @@ def _calls(maker: Any, names: Any) -> list[str]:
         lists = {name: [recorder(name)] for name in names if isinstance(getattr(maker, name), (list, tuple))}
         _with(maker, {**recorders, **lists})(PIL.Image.new("RGB", (64, 64), (128, 128, 128)))
     except Exception:
-        # What comes after the calls may want tensors.
+        # Code after the calls may expect tensors.
         pass
     return [name for name, _ in calls]
 
 
 def _with(maker: Any, attributes: dict[str, Any]) -> Any:
-    """A shallow copy with other attributes, which of a module would have to be modules."""
+    """A shallow copy with other attributes, bypassing the check of torch modules that these are modules too."""
     copied = copy.copy(maker)
     vars(copied).update(attributes)
     return copied
 
 
 def _parts(maker: Any) -> dict[str, Any]:
-    """The attributes that are pipelines; what one of torchvision's random choices has are none."""
+    """The attributes that are pipelines, by name; none for torchvision's random choices."""
     if type(maker).__name__.startswith("Random"):
         return {}
     attributes = {**getattr(maker, "_modules", {}), **getattr(maker, "__dict__", {})}
@@ -145,7 +148,7 @@ def _is_pipeline(value: Any) -> bool:
 
 
 def _transforms(pipeline: Any) -> Any:
-    """What a Compose or several views consist of. albumentations' are seeded as a whole, and have no room for one more."""
+    """The transforms of a Compose or of several views; None for albumentations, which does not accept foreign transforms."""
     transforms = getattr(pipeline, "transforms", None)
     kind = type(pipeline)
     others = kind.__name__.startswith("Random") or kind.__module__.startswith("albumentations.")

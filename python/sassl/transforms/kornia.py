@@ -18,16 +18,16 @@ class RandomSASSL(IntensityAugmentationBase2D):
     """Style augmentation (SASSL, arXiv 2312.01187, Algorithm 1) of a batch, with the paper's defaults.
 
     Args:
-        p, alpha, beta, styles, model: as those of `sassl.transforms.SASSL`; styles of the batch are possible.
-        same_on_batch: one draw for all images.
-        keepdim: give (C, H, W) for (C, H, W).
+        p, alpha, beta, styles, model: as in `sassl.transforms.SASSL`; styles of the batch are supported.
+        same_on_batch: use one draw for all images.
+        keepdim: return (C, H, W) for an input of (C, H, W).
 
-    Input: (C, H, W) or (B, C, H, W), floats in [0, 1], C = 1 or 3. Each image has a draw of its own, from torch's generator,
-    and only those that are drawn are computed, where the batch is. `aug(x, params=aug._params)` replays. Unlike kornia's own
-    it has no gradient: a batch that needs one gives a warning.
+    Input: (C, H, W) or (B, C, H, W), floats in [0, 1], C = 1 or 3. Each image has its own draw, from torch's generator, and
+    only drawn images are computed, on the device of the batch. `aug(x, params=aug._params)` replays a call. Unlike kornia's
+    own augmentations it is not differentiable: a batch that requires a gradient causes a warning.
 
     Raises:
-        ValueError: a number outside its range; floats outside [0, 1].
+        ValueError: a value outside its range; floats outside [0, 1].
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class RandomSASSL(IntensityAugmentationBase2D):
         same_on_batch: bool = False,
         keepdim: bool = False,
     ) -> None:
-        # Whether an image is stylized is one of its draws: kornia passes all of them on.
+        # p=1.0, so that kornia passes on every image: our own draw decides whether an image is stylized.
         super().__init__(p=1.0, same_on_batch=same_on_batch, keepdim=keepdim)
         self._sassl = SASSL(p, alpha, beta, styles, model)
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
-        """apply, alpha, beta and style of each image, as tensors."""
+        """Draw apply, alpha, beta and style of each image, as tensors."""
         return uncompiled(self._drawn, batch_shape[0])
 
     def _drawn(self, n: int) -> dict[str, torch.Tensor]:
@@ -61,7 +61,7 @@ class RandomSASSL(IntensityAugmentationBase2D):
         flags: dict[str, Any],
         transform: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The batch, (B, C, H, W), with these parameters."""
+        """Stylize the batch, (B, C, H, W), with these parameters."""
         return uncompiled(self._stylized, input, params)
 
     def _stylized(self, images: torch.Tensor, params: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -1,9 +1,9 @@
-"""What a view is made of: operations as values, for the lists that `sassl.transforms.Views` takes.
+"""Operations of a view, for the lists that `sassl.transforms.Views` takes.
 
     [RandomResizedCrop(224), HorizontalFlip(), ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8), SASSL(), GaussianBlur(), Normalize()]
 
-Each draws from a random stream of its own, named by (seed, epoch, index, view, name): one more or one less leaves what all
-others draw as it is. The arithmetic is Pillow's, as torchvision calls it on PIL images.
+Each operation has its own random stream, keyed by (seed, epoch, index, view, name): adding or removing one leaves the draws of
+all others unchanged. The arithmetic is Pillow's, as in torchvision on PIL images.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import numpy as np
 from .._sassl import Step
 from ..arguments import choice, number, pair, plain, whole, wrong
 
-#: A probability; or pairs (epoch, probability) with rising epochs, between which it is interpolated.
+#: A probability; or pairs (epoch, probability) with increasing epochs, interpolated in between.
 Probability = float | Sequence[tuple[float, float]]
 
-#: The address of an object in this process, as its `repr` has it.
+#: The address in the `repr` of an object.
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 #: ImageNet's mean and standard deviation.
@@ -33,48 +33,48 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Operation:
-    """What all operations of this module share.
+    """The base class of operations.
 
     Args:
-        p: probability for each image; or pairs (epoch, probability) with rising epochs, between which it is interpolated.
-        name: its own in the view, for one that is there twice; None: the kind's.
+        p: probability for each image; or pairs (epoch, probability) with increasing epochs, interpolated in between.
+        name: unique name in the view, required if the view has the same operation twice; None: the name of the kind.
 
     Raises:
-        ValueError: a setting that cannot be, when it becomes a part of `Views`.
+        ValueError: an invalid value of a setting, when the operation is passed to `Views`.
     """
 
     kind: ClassVar[str] = ""
-    #: Whether it changes the numbers of a finished view, and so stands after `Normalize`; others change bytes.
+    #: True if the operation changes the normalized values, after `Normalize`; all others change uint8 images before it.
     changes_numbers: ClassVar[bool] = False
 
     p: Probability = field(default=1.0, kw_only=True)
     name: str | None = field(default=None, kw_only=True)
 
     def settings(self) -> dict[str, Any]:
-        """Its own settings, as JSON has them."""
+        """The settings other than `p` and `name`, as JSON values."""
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("p", "name")}
 
     def step(self) -> Step:
-        """What the core runs."""
+        """The compiled operation."""
         return Step.operation(
             self.kind, self.name or self.kind, probability(self.p), json.dumps(plain(self.settings()))
         )
 
     def describe(self) -> dict[str, Any]:
-        """All settings with its kind, as JSON has them: what a configuration keeps."""
+        """The kind and all settings, as JSON values, for a configuration."""
         named = {} if self.name is None else {"name": self.name}
         return {"kind": self.kind, **self.settings(), "p": probability(self.p), **named}
 
 
 def probability(p: Any, expected: str = "a probability, or pairs (epoch, probability)") -> Any:
-    """A number, or a list of pairs of an epoch and a number."""
+    """Parse a probability, or a list of pairs (epoch, probability)."""
     if np.ndim(p) == 0:
         return number("p", p, expected)
     return [pair("p", point, "pairs (epoch, probability)") for point in p]
 
 
 def size(value: Any, name: str = "size") -> tuple[int, int]:
-    """Height and width, of a side or of both."""
+    """Parse a side, or (height, width), as (height, width)."""
     sides = (value, value) if np.ndim(value) == 0 else tuple(value)
     if len(sides) != 2:
         raise wrong(name, value, "a side in pixels, or (height, width)")
@@ -83,14 +83,14 @@ def size(value: Any, name: str = "size") -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """A random part of the image, resized with antialiasing: torchvision's `RandomResizedCrop`. Each view begins with one.
+    """Crop a random region and resize it with antialiasing, as torchvision's `RandomResizedCrop`. Every view has one.
 
     Args:
-        size: side of the view, or (height, width).
-        scale: range of the part's area, in parts of the image's.
-        ratio: range of its width over its height.
-        interpolation: "bilinear" or "bicubic"; or Pillow's or torchvision's constant.
-        name: its own in the view.
+        size: side of the view in pixels, or (height, width).
+        scale: range of the region's area, as a fraction of the image's.
+        ratio: range of the region's aspect ratio, width / height.
+        interpolation: "bilinear" or "bicubic", or a constant of Pillow or torchvision.
+        name: unique name in the view.
     """
 
     kind: ClassVar[str] = "random_resized_crop"
@@ -102,18 +102,18 @@ class RandomResizedCrop:
     name: str = field(default="random_resized_crop", kw_only=True)
 
     def step(self) -> Step:
-        """What the core runs."""
+        """The compiled operation."""
         return Step.crop(self.name, pair("scale", self.scale), pair("ratio", self.ratio), self.interpolation)
 
     @property
     def mode(self) -> str:
-        """The interpolation's name."""
+        """The name of the interpolation."""
         mode = self.step().interpolation
         assert mode is not None
         return mode
 
     def describe(self) -> dict[str, Any]:
-        """All settings with its kind, as JSON has them."""
+        """The kind and all settings, as JSON values."""
         own = {one.name: getattr(self, one.name) for one in fields(self)}
         ranges = {"scale": pair("scale", self.scale), "ratio": pair("ratio", self.ratio)}
         return {"kind": self.kind, **own, **ranges, "interpolation": self.mode}
@@ -121,7 +121,7 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True)
 class HorizontalFlip(Operation):
-    """Left becomes right."""
+    """Flip left and right, as torchvision's `RandomHorizontalFlip`."""
 
     kind: ClassVar[str] = "horizontal_flip"
     p: Probability = field(default=0.5, kw_only=True)
@@ -129,7 +129,7 @@ class HorizontalFlip(Operation):
 
 @dataclass(frozen=True)
 class VerticalFlip(Operation):
-    """Top becomes bottom."""
+    """Flip top and bottom, as torchvision's `RandomVerticalFlip`."""
 
     kind: ClassVar[str] = "vertical_flip"
     p: Probability = field(default=0.5, kw_only=True)
@@ -137,23 +137,22 @@ class VerticalFlip(Operation):
 
 @dataclass(frozen=True)
 class Rotation(Operation):
-    """A turn about the middle, counter-clockwise, in the same frame, black outside, nearest pixels: torchvision's
-    `RandomRotation`.
+    """Rotate about the centre, as torchvision's `RandomRotation`: nearest neighbour, same size, black outside the image.
 
     Args:
-        degrees: range; or one number d for (-d, d).
+        degrees: range of the counter-clockwise angle; d means (-d, d).
     """
 
     kind: ClassVar[str] = "rotation"
     degrees: float | tuple[float, float]
 
     def settings(self) -> dict[str, Any]:
-        """Its own settings, as JSON has them."""
+        """The settings other than `p` and `name`, as JSON values."""
         return {"degrees": _around(self.degrees, "degrees")}
 
 
 def _around(value: Any, name: str) -> tuple[float, float]:
-    """A range; or one number d for (-d, d)."""
+    """Parse a range, or d for (-d, d)."""
     if np.ndim(value) == 0:
         return -number(name, value), number(name, value)
     return pair(name, value)
@@ -161,13 +160,14 @@ def _around(value: Any, name: str) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Affine(Operation):
-    """A turn, a shift, a scale and a shear about the middle, black outside, nearest pixels: torchvision's `RandomAffine`.
+    """Rotate, translate, scale and shear about the centre, as torchvision's `RandomAffine`: nearest neighbour, black outside.
 
     Args:
-        degrees: range of the turn, clockwise; or one number d for (-d, d).
-        translate: largest shifts, in parts of the width and of the height.
-        scale: range of the scale.
-        shear: range of the shear along x in degrees, or d for (-d, d); or of both axes (x_low, x_high, y_low, y_high).
+        degrees: range of the clockwise angle; d means (-d, d).
+        translate: maximum shifts, as fractions of the width and of the height.
+        scale: range of the scale factor.
+        shear: range of the shear along x in degrees; d means (-d, d); four values are the ranges of both axes, (x_low, x_high,
+            y_low, y_high).
     """
 
     kind: ClassVar[str] = "affine"
@@ -177,7 +177,7 @@ class Affine(Operation):
     shear: float | tuple[float, ...] = 0.0
 
     def settings(self) -> dict[str, Any]:
-        """Its own settings, as JSON has them."""
+        """The settings other than `p` and `name`, as JSON values."""
         shear: Any = self.shear
         both = np.ndim(shear) == 1 and len(shear) == 4
         x, y = (pair("shear", shear[:2]), pair("shear", shear[2:])) if both else (_around(shear, "shear"), (0.0, 0.0))
@@ -191,13 +191,13 @@ class Affine(Operation):
 
 @dataclass(frozen=True)
 class ColorJitter(Operation):
-    """Brightness, contrast, saturation and hue by random factors in random order: torchvision's `ColorJitter`.
+    """Change brightness, contrast, saturation and hue by random factors in random order, as torchvision's `ColorJitter`.
 
     Args:
-        brightness, contrast, saturation: factors from max(0, 1 - x) to 1 + x.
-        hue: a part of the circle, at most 0.5: from -x to x.
-        form: "torchvision"; or "byol", that of deepmind-research `byol/`: brightness is added, contrast is that of each
-            colour, saturation is HSV's.
+        brightness, contrast, saturation: strength x; factors are drawn from [max(0, 1 - x), 1 + x].
+        hue: strength x, at most 0.5; shifts are drawn from [-x, x], as a fraction of the hue circle.
+        form: "torchvision"; or "byol", as in deepmind-research `byol/`: brightness is additive, contrast is per channel,
+            saturation is HSV's.
     """
 
     kind: ClassVar[str] = "color_jitter"
@@ -208,7 +208,7 @@ class ColorJitter(Operation):
     form: str = "torchvision"
 
     def settings(self) -> dict[str, Any]:
-        """Its own settings, as JSON has them."""
+        """The settings other than `p` and `name`, as JSON values."""
         strengths = {
             name: number(name, getattr(self, name)) for name in ("brightness", "contrast", "saturation", "hue")
         }
@@ -217,7 +217,7 @@ class ColorJitter(Operation):
 
 @dataclass(frozen=True)
 class Grayscale(Operation):
-    """Three equal colours of the luma: torchvision's `RandomGrayscale`."""
+    """Convert to grayscale with three equal channels, as torchvision's `RandomGrayscale`."""
 
     kind: ClassVar[str] = "grayscale"
     p: Probability = field(default=0.2, kw_only=True)
@@ -225,12 +225,12 @@ class Grayscale(Operation):
 
 @dataclass(frozen=True)
 class GaussianBlur(Operation):
-    """A Gaussian blur.
+    """Blur with a Gaussian of random width.
 
     Args:
-        kernel_size: taps, an odd number, as torchvision's `gaussian_blur` has them; None: the boxes of Pillow's `GaussianBlur`,
-            as in MoCo v2's code.
-        sigma: range of the deviation in pixels.
+        kernel_size: number of taps, an odd integer, as in torchvision's `gaussian_blur`; None: the box blur of Pillow's
+            `GaussianBlur`, as in MoCo v2's code.
+        sigma: range of the standard deviation in pixels.
     """
 
     kind: ClassVar[str] = "gaussian_blur"
@@ -239,14 +239,14 @@ class GaussianBlur(Operation):
     p: Probability = field(default=0.5, kw_only=True)
 
     def settings(self) -> dict[str, Any]:
-        """Its own settings, as JSON has them."""
+        """The settings other than `p` and `name`, as JSON values."""
         taps = None if self.kernel_size is None else whole("kernel_size", self.kernel_size, 1)
         return {"kernel_size": taps, "sigma": pair("sigma", self.sigma)}
 
 
 @dataclass(frozen=True)
 class Solarize(Operation):
-    """Bytes from a threshold on are inverted: torchvision's `RandomSolarize`."""
+    """Invert values from the threshold up (0 to 255), as torchvision's `RandomSolarize`."""
 
     kind: ClassVar[str] = "solarize"
     threshold: int = 128
@@ -255,7 +255,7 @@ class Solarize(Operation):
 
 @dataclass(frozen=True)
 class Posterize(Operation):
-    """The lowest bits of each byte are cut off, `bits` stay: torchvision's `RandomPosterize`."""
+    """Keep the highest `bits` bits of each value, as torchvision's `RandomPosterize`."""
 
     kind: ClassVar[str] = "posterize"
     bits: int = 4
@@ -264,12 +264,12 @@ class Posterize(Operation):
 
 @dataclass(frozen=True)
 class Erasing(Operation):
-    """A rectangle of the finished view is filled with one colour, after `Normalize`: torchvision's `RandomErasing`.
+    """Fill a random rectangle of the normalized view with one colour, as torchvision's `RandomErasing`.
 
     Args:
-        scale: range of its area, in parts of the view's.
-        ratio: range of its height over its width.
-        value: a number, or one for each colour, as the view's are then.
+        scale: range of the rectangle's area, as a fraction of the view's.
+        ratio: range of the rectangle's aspect ratio, height / width.
+        value: normalized value of all channels, or of each of the three.
     """
 
     kind: ClassVar[str] = "erasing"
@@ -280,11 +280,11 @@ class Erasing(Operation):
     p: Probability = field(default=0.5, kw_only=True)
 
     def settings(self) -> dict[str, Any]:
-        """Its own settings, as JSON has them."""
+        """The settings other than `p` and `name`, as JSON values."""
         value: Any = self.value
         three = [value] * 3 if np.ndim(value) == 0 else list(value)
         if len(three) != 3 or not all(math.isfinite(number("value", x)) for x in three):
-            raise wrong("value", value, "a number, or three")
+            raise wrong("value", value, "a finite number, or three")
         return {
             "scale": pair("scale", self.scale),
             "ratio": pair("ratio", self.ratio),
@@ -294,24 +294,24 @@ class Erasing(Operation):
 
 @dataclass(frozen=True)
 class Normalize:
-    """(x / 255 - mean) / std of each colour, as torchvision's `ToTensor` and `Normalize`; after it, numbers are changed."""
+    """Compute (x / 255 - mean) / std for each channel, as torchvision's `ToTensor` and `Normalize`."""
 
     kind: ClassVar[str] = "normalize"
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
 
     def numbers(self) -> Any:
-        """Mean and standard deviation, three numbers each."""
+        """The mean and the standard deviation, three values each."""
         return mean_and_std({"mean": self.mean, "std": self.std})
 
     def describe(self) -> dict[str, Any]:
-        """All settings with its kind, as JSON has them."""
+        """The kind and all settings, as JSON values."""
         mean, std = self.numbers()
         return {"kind": self.kind, "mean": mean, "std": std}
 
 
 def mean_and_std(normalize: Any) -> Any:
-    """Three numbers each of a dict; or None."""
+    """Parse a dict of "mean" and "std" as two lists of three floats; None stays None."""
     if normalize is None:
         return None
     try:
@@ -324,38 +324,38 @@ def mean_and_std(normalize: Any) -> Any:
 
 @dataclass(frozen=True)
 class PythonOperation(Operation):
-    """The base of operations written in Python, which have a `kind` of their own, fields for settings, and `__call__`.
+    """The base class of operations written in Python; subclasses define `kind`, dataclass fields for settings, and `__call__`.
 
-    It runs under the GIL, on the thread that makes the view: where it takes long, other threads wait for it. It has no kernels
-    for a GPU. `OPERATIONS[Own.kind] = Own` makes it a part of what a configuration rebuilds.
+    The operation runs under the GIL on the thread that computes the view, so that other threads wait for a slow one. It has no
+    CUDA kernels. Register a subclass with `OPERATIONS[Own.kind] = Own` so that configurations can rebuild it.
     """
 
     def __call__(self, image: Any, seed: int) -> Any:
-        """The image changed.
+        """Transform an image.
 
         Args:
             image: (H, W, 3) uint8.
-            seed: a whole number below 2^53, drawn as other operations draw; from it comes all that is random.
+            seed: an integer below 2^53, drawn from the operation's random stream; all randomness must derive from it.
 
         Returns:
-            (H, W, 3) uint8 of the same size.
+            (H, W, 3) uint8, of the same size.
         """
         raise NotImplementedError(f"{type(self).__name__}: has no __call__(image, seed)")
 
     def step(self) -> Step:
-        """What the core runs."""
+        """The compiled operation."""
         return Step.function(self.name or self.kind, probability(self.p), self, True)
 
 
 @dataclass(frozen=True)
 class Function(Operation):
-    """A function of Python among the operations, as any callable in a list becomes one.
+    """A Python function as an operation; `Views` converts any callable in a list to one.
 
-    It runs as a `PythonOperation` does, and is no part of what a configuration can rebuild.
+    It runs like a `PythonOperation`, and a configuration cannot rebuild it.
 
     Args:
-        function: from (H, W, 3) uint8 to the same size; with `seeded`, of the image and a seed (a whole number below 2^53).
-        seeded: whether it takes a seed, which is drawn as other operations draw: without, a random function cannot be replayed.
+        function: maps (H, W, 3) uint8 to the same size; if `seeded`, called with the image and a seed, an integer below 2^53.
+        seeded: pass a seed, drawn from the operation's random stream; a random function without a seed cannot be replayed.
     """
 
     kind: ClassVar[str] = "function"
@@ -363,12 +363,12 @@ class Function(Operation):
     seeded: bool = False
 
     def step(self) -> Step:
-        """What the core runs."""
+        """The compiled operation."""
         name = self.name or str(getattr(self.function, "__name__", self.kind))
         return Step.function(name, probability(self.p), self.function, self.seeded)
 
     def describe(self) -> dict[str, Any]:
-        """Its name alone, the same in every process: no file can hold a function."""
+        """The name of the function, the same in every process, because a configuration cannot store the function."""
         name = getattr(self.function, "__qualname__", None) or _ADDRESS.sub("", repr(self.function))
         return {"kind": self.kind, "function": name, "p": probability(self.p)}
 
@@ -388,5 +388,5 @@ _KINDS: tuple[type[Any], ...] = (
     VerticalFlip,
 )
 
-#: The operations by their kind: what a configuration is rebuilt with. Others may add their own.
+#: The operations by kind, from which configurations are rebuilt. Applications may add their own.
 OPERATIONS: dict[str, type[Any]] = {kind.kind: kind for kind in _KINDS}

@@ -1,4 +1,4 @@
-"""SASSL for PIL images, numpy arrays and, where torch is, tensors: needs neither torch nor torchvision."""
+"""SASSL for PIL images, numpy arrays and, if torch is installed, tensors; needs neither torch nor torchvision."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class SASSL:
     Call it with a PIL image, an array (..., H, W, C), a tensor (..., C, H, W) with C = 1 or 3, uint8 or floats, or a list of
     single images of any sizes, each side at least 8 pixels. Each image of a batch or list has its own draw. The result has the
     type, dtype, size and device of the input; images that are not drawn are returned unchanged, as is an empty batch or list.
-    Floats must be in [0, 1]: the transform stands before `Normalize`. Stylized PIL images keep their mode and alpha channel,
+    Floats must be in [0, 1]: place the transform before `Normalize`. Stylized PIL images keep their mode and alpha channel,
     except that P becomes RGB (RGBA if it has transparency) and 1 becomes L, since neither can hold the result.
 
     Tensors on an NVIDIA GPU are computed there, by `sassl.cuda`, on torch's current stream and without synchronizing, so that
     floats are not checked. Arrays of CuPy and JAX, (..., H, W, C), are exchanged by DLPack. A list of tensors is computed on
-    the CPU. There is no gradient: a tensor that requires one causes a warning. torch.compile calls the transform as it is;
-    torch.vmap, torch.export, and sparse, nested, quantized, complex and meta tensors are refused.
+    the CPU. There is no gradient: a tensor that requires one causes a warning. torch.compile calls the transform outside the
+    graph; torch.vmap, torch.export, and sparse, nested, quantized, complex and meta tensors raise an error.
 
     In a torch.distributed process group, each draw is mixed with the rank, so that ranks with equal seeds differ. A forked or
     spawned worker has the rank of the process that started it. Outside DataLoader and process groups, a process started by
@@ -84,7 +84,7 @@ class SASSL:
         for name, value in (("threads", threads), ("precision", precision)):
             if isinstance(model, Stylizer) and value is not None:
                 raise ValueError(
-                    f"{name} = {value!r}: the Stylizer given as the model has its own; give it to Stylizer"
+                    f"{name} = {value!r}: the Stylizer passed as the model has its own; pass {name} to Stylizer"
                 )
         check_generator(generator)
         self._p = probability(p, "a probability, a number from 0 to 1; the paper's is 0.8")
@@ -134,16 +134,16 @@ class SASSL:
         """Draw parameters for n images, seeded by the generator."""
         if isinstance(self.p, list):
             raise ValueError(
-                f"p = {self.p}: goes by the epoch, which a TwoViewLoader of Views knows; give a probability here"
+                f"p = {self.p}: depends on the epoch, which only a TwoViewLoader of Views knows; set a probability here"
             )
         self._params = self._block.sample(draw_seed(self.generator), n)
         return self._params
 
     def apply_params(self, image: Any, params: StyleParams) -> Any:
-        """The image, batch or list of images with these parameters: a pure function.
+        """Apply parameters to an image, batch or list of images, as a pure function.
 
         Raises:
-            ValueError: not one set of parameters for each image.
+            ValueError: a number of parameters that differs from the number of images.
         """
         return uncompiled(self._apply_params, image, params)
 
@@ -176,10 +176,10 @@ class SASSL:
         return restore(self.on(batch.device).apply(batch, params), params.apply)
 
     def on(self, device: Any) -> Any:
-        """Its kernels and styles on a GPU, a `sassl.cuda.Kernels`; made once, so that what comes after waits for nothing.
+        """Load the kernels and styles on a GPU, as a `sassl.cuda.Kernels`; later calls return the same object.
 
         Raises:
-            RuntimeError: no driver, no NVRTC, an old GPU.
+            RuntimeError: no driver, no NVRTC, or an unsupported GPU.
         """
         import torch
 
@@ -194,7 +194,7 @@ class SASSL:
         return self._kernels[device]
 
     def _apply_list(self, images: list[tuple[Array, Restore]], params: StyleParams) -> list[Any]:
-        """One batch for each size; where `styles` is "batch", they come from all of the list."""
+        """Stylize the images of each size as a batch; with styles="batch", styles are drawn from the whole list."""
         if len(params) != len(images):
             raise ValueError(f"params: expected one for each of {len(images)} images, got {len(params)}")
         sizes: dict[Any, list[int]] = {}
@@ -216,11 +216,11 @@ class SASSL:
         return out
 
     def describe(self) -> dict[str, Any]:
-        """Its settings as JSON has them, without `generator` and `threads`: what a configuration keeps.
+        """The settings as JSON values, without `generator` and `threads`, for a configuration.
 
-        Beside the constructor's there are "checksum", the styles' CRC-32, None for those of the batch, and "space", the id of
-        the style space. "styles" is None where no name tells what they are, as of images: `sassl.pretraining` keeps them in a
-        run's folder.
+        Besides the constructor's arguments they contain "checksum", the CRC-32 of the styles (None for styles of the batch),
+        and "space", the id of the style space. "styles" is None for styles without a name, such as images:
+        `sassl.pretraining` stores these in the run's folder.
         """
         return {
             "p": self.p,
@@ -235,17 +235,17 @@ class SASSL:
 
     @classmethod
     def from_description(cls, described: dict[str, Any], *, styles: Any = None, generator: Any = None) -> SASSL:
-        """The `SASSL` that `describe` told of.
+        """Create a `SASSL` from its description.
 
         Args:
-            described: what `describe` gave; settings that are left out are the usual ones.
-            styles: what they were, where no name in the description tells it, or there is no file of that name any more.
+            described: a dict returned by `describe`; missing settings have their defaults.
+            styles: the styles, if the description does not name them or the named file no longer exists.
             generator: as in the constructor.
 
         Raises:
             ValueError: other styles than those described; a model of another style space.
-            OSError: a file or folder that is not there.
-            TypeError: a setting that there is not.
+            OSError: a missing file or folder.
+            TypeError: an unknown setting.
         """
         settings = dict(described)
         known = {name: settings.pop(name, None) for name in ("checksum", "space")}
@@ -253,8 +253,8 @@ class SASSL:
         if not is_named:
             if styles is None:
                 raise ValueError(
-                    f"styles: no name tells what those of the checksum {known['checksum']} were; give them, as the file "
-                    "styles.safetensors of the run's folder"
+                    f"styles: required, because the styles with checksum {known['checksum']} have no name; pass them, such as "
+                    "the file styles.safetensors of the run's folder"
                 )
             settings["styles"] = styles
         try:
@@ -269,7 +269,7 @@ class SASSL:
             if was is not None and (now := made.describe()[name]) != was:
                 where = f"styles = {made._shown}" if name == "checksum" else f"model = {made.stylizer.source!r}"
                 raise ValueError(
-                    f"{where}: the {name} was {was} and is {now} now; give what it was made of, or begin anew"
+                    f"{where}: the {name} was {was} and is {now} now; restore the original, or start again"
                 )
         return made
 
@@ -277,7 +277,7 @@ class SASSL:
         return f"{type(self).__name__}({self.extra_repr()})"
 
     def extra_repr(self) -> str:
-        """The configuration, as `__repr__` shows it."""
+        """The settings, as shown by `__repr__`."""
         parts = [f"p={self.p}, alpha={self.alpha}, beta={self.beta}, styles={self._shown}"]
         parts.append(f"model={self.stylizer.source!r}")
         if self.generator is not None:
@@ -289,7 +289,7 @@ class SASSL:
         return ", ".join(parts)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Without what was drawn last: a transform hashes (Hugging Face's cache does) as its configuration.
+        # Without the last draw, so that hashes of the pickle (as in Hugging Face's cache) depend only on the settings.
         state = {name: value for name, value in vars(self).items() if name not in ("_block", "_params", "_kernels")}
         return {**state, "generator": packed_generator(self.generator)}
 
@@ -303,15 +303,15 @@ def _unpack_list(images: Sequence[Any]) -> list[tuple[Array, Restore]]:
     unpacked = [unpack(image, f"images[{i}]") for i, image in enumerate(images)]
     for i, (batch, _) in enumerate(unpacked):
         if len(batch) != 1:
-            raise ValueError(f"images[{i}]: expected one image, got a batch of {len(batch)}; give batches one by one")
+            raise ValueError(f"images[{i}]: expected one image, got a batch of {len(batch)}; pass batches one by one")
     return unpacked
 
 
 def as_style(style: Any) -> SASSL | None:
-    """The style that `style=` means: a `SASSL` itself; its `styles`, for one with the paper's settings; None: no style."""
+    """Convert the argument `style`: a `SASSL` or None is returned; anything else is the `styles` of a default `SASSL`."""
     return style if style is None or isinstance(style, SASSL) else SASSL(styles=style)
 
 
 def identity(described: dict[str, Any]) -> dict[str, Any]:
-    """The part of a `SASSL`'s description that tells which style it is, without the names of files."""
+    """The part of a `SASSL`'s description that identifies the style, without the names of files."""
     return {name: value for name, value in described.items() if name not in ("styles", "model")}

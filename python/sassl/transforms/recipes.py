@@ -1,4 +1,4 @@
-"""Recipes of two views as in MoCo v2, SimCLR and BYOL, with style on the left one, under lightly's keyword names.
+"""Recipes of two views as in MoCo v2, SimCLR and BYOL, with style on the left view, under lightly's keyword names.
 
     from sassl.transforms import SASSL, MoCoV2Transform
 
@@ -6,7 +6,7 @@
     left, right = transform("photo.jpg")  # PIL, path, bytes, uint8 array (H, W, 3) or tensor (3, H, W)
     milder = transform.replace(cj_strength=0.5)
 
-A recipe is a value: its keywords define two lists of operations, as `sassl.transforms.Views` takes them.
+The keywords of a recipe define two lists of operations, as in `sassl.transforms.Views`; a recipe is immutable.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ IMAGENET_NORMALIZE = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
 #: A value for both views, or one for the left and one for the right.
 Pair = float | tuple[float, float]
 
-#: The keywords of the operations' own settings.
+#: The recipe's keyword for each setting of an operation.
 _KEYWORDS = {
     "scale": "min_scale",
     "brightness": "cj_bright",
@@ -57,13 +57,13 @@ _KEYWORDS = {
 
 
 def _by_keyword(error: ValueError) -> ValueError:
-    """The error of an operation's setting, by the keyword that gave it."""
+    """Rename the setting in an operation's error to the recipe's keyword."""
     name, told, rest = str(error).partition(" = ")
     return ValueError(f"{_KEYWORDS.get(name, name)}{told}{rest}")
 
 
 def _plain(value: Any) -> Any:
-    """A setting to compare: arrays, tensors and tuples as lists."""
+    """A setting for comparison, with arrays, tensors and tuples as lists."""
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     return list(value) if isinstance(value, tuple) else value.tolist() if hasattr(value, "tolist") else value
@@ -71,11 +71,11 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class TwoViewTransform(Views):
-    """A recipe of two views; `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` differ in their defaults.
+    """A recipe of two views; `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` have different defaults.
 
     Call it with an image to get `[left, right]`: a PIL image, a path, the bytes of a JPEG, PNG or WebP file, an array (H, W, 3)
     or (H, W, 1) of uint8, or a tensor (3, H, W) or (1, H, W) of uint8. A uint8 tensor (N, 3, H, W) on an NVIDIA GPU gives two
-    batches there; each image has its own draws, which are the CPU's and give the same pixels.
+    batches there; each image has its own draws, with which the CPU computes the same pixels.
 
     Args:
         input_size: side of the views in pixels, or (height, width).
@@ -87,7 +87,7 @@ class TwoViewTransform(Views):
         random_gray_scale: probability of a grayscale view.
         vf_prob, hf_prob: probabilities of a vertical and of a horizontal flip.
         rr_prob: probability of a rotation.
-        rr_degrees: range of the rotation's angle, counter-clockwise; d stands for (-d, d), None for always 90.
+        rr_degrees: range of the rotation's angle, counter-clockwise; d means (-d, d), None always 90.
         gaussian_blur, solarization_prob: probabilities; a pair is for the left and the right view.
         kernel_size: taps of the blur, an odd integer; "pillow": the box blur of Pillow's `GaussianBlur`; None: the method's.
         sigmas: range of the blur's sigma in pixels.
@@ -98,8 +98,8 @@ class TwoViewTransform(Views):
         styled_view: "left", "right" or "both". The paper stylizes the left view, which is the query or online view: the first
             of the two that are returned. MoCo's own code (`main_moco.py`) uses `images[0]` as the query, and so the left view;
             lightly's examples for MoCo use `views[1]` as the query and `views[0]` as the key: swap them there.
-        style_position: "after_crop", or "before_crop": the whole image is stylized, which costs more.
-        dtype: "float32", "float16", or "uint8" if `normalize` is None; or that type of numpy or torch.
+        style_position: "after_crop"; or "before_crop", which stylizes the whole image and is slower.
+        dtype: "float32", "float16", or "uint8" if `normalize` is None; or the dtype of numpy or torch.
         channels_last: (H, W, 3) instead of (3, H, W).
         output: "torch" or "numpy"; None: torch if it is installed.
         min_decode_size: for images of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as no
@@ -140,7 +140,7 @@ class TwoViewTransform(Views):
     min_decode_size: int | None = None
     generator: Any = None
 
-    #: What `kernel_size=None` stands for: "pillow", or "tenth", taps of a tenth of the side.
+    #: The meaning of `kernel_size=None`: "pillow", or "tenth", a kernel of a tenth of the side.
     own_kernel: ClassVar[str] = "pillow"
 
     def __post_init__(self) -> None:
@@ -154,12 +154,12 @@ class TwoViewTransform(Views):
             raise _by_keyword(error) from None
 
     def _view(self, which: int) -> list[Any]:
-        """The operations of the left view or of the right one."""
+        """The operations of the left (0) or right (1) view."""
         styled = self.style is not None and self.styled_view in (("left", "both"), ("right", "both"))[which]
         style = [self.style] if styled else []
         before, after = (style, []) if self.style_position == "before_crop" else ([], style)
         if not 0 <= number("min_scale", self.min_scale) <= 1:
-            raise wrong("min_scale", self.min_scale, "a part of the image's area, from 0 to 1")
+            raise wrong("min_scale", self.min_scale, "a fraction of the image's area, from 0 to 1")
         crop = RandomResizedCrop(
             size(self.input_size, "input_size"), (self.min_scale, 1.0), interpolation=self.interpolation
         )
@@ -179,7 +179,7 @@ class TwoViewTransform(Views):
         ]
 
     def _named(self, probability: str, make: Callable[..., Any], *settings: Any, which: int = 0) -> Any:
-        """An operation whose probability is this keyword's, of this view where there may be two."""
+        """Build an operation with the probability of this keyword, for one of the two views."""
         p, either = getattr(self, probability), "a probability, or one for the left view and one for the right"
         if probability in ("gaussian_blur", "solarization_prob"):
             p = pair(probability, p, either)[which] if np.ndim(p) == 1 else number(probability, p, either)
@@ -199,7 +199,7 @@ class TwoViewTransform(Views):
         return strengths
 
     def _taps(self) -> int | None:
-        """Taps of the blur; None: Pillow's boxes."""
+        """The number of taps of the blur; None: Pillow's box blur."""
         kernel = self.own_kernel if self.kernel_size is None else self.kernel_size
         if kernel == "tenth":
             return 2 * (min(size(self.input_size, "input_size")) // 20) + 1
@@ -209,7 +209,7 @@ class TwoViewTransform(Views):
         return whole("kernel_size", kernel, 1)
 
     def keywords(self, recipe: type[TwoViewTransform] | None = None) -> dict[str, Any]:
-        """What differs from a recipe's defaults, by keyword; from its own where none is given."""
+        """The keywords that differ from the defaults of a recipe; None: of this recipe."""
         others = recipe is not None and not isinstance(self, recipe)
         found: dict[str, Any] = {}
         for one in dataclasses.fields(recipe or self):
@@ -217,12 +217,12 @@ class TwoViewTransform(Views):
             if _plain(getattr(self, one.name)) != _plain(own):
                 found[one.name] = getattr(self, one.name)
         if others and self.kernel_size is None:
-            # None is each recipe's own blur, so that it is said which.
+            # None means another blur in another recipe, so name it explicitly.
             found["kernel_size"] = self._taps() or "pillow"
         return found
 
     def replace(self, **changes: Any) -> TwoViewTransform:
-        """The same recipe with other keywords."""
+        """Return a copy of the recipe with changed keywords."""
         return dataclasses.replace(self, **changes)
 
     def __repr__(self) -> str:

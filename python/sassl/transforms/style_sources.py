@@ -1,4 +1,4 @@
-"""Sources of styles: a bank, a Gaussian or the batch; by a name, from a file, from vectors or from images."""
+"""Sources of styles: a bank, a Gaussian or the batch; by name, from a file, from vectors or from images."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Source = StyleBank | Gaussian | None
 
 
 def source(styles: Any, stylizer: Stylizer) -> tuple[Source, str | None, str]:
-    """Makes the source that the `styles` of a `SASSL` mean.
+    """Convert the argument `styles` of a `SASSL` to a source.
 
     Returns:
-        The source; its name in a configuration, "default", "batch", a folder or a file, None where no name tells it; and how
-        `repr` shows it.
+        The source; its name in a configuration ("default", "batch", a folder or a file; None: without a name); and its text in
+        `repr`.
     """
     if isinstance(styles, StyleBank):
         return styles, styles.source, repr(styles)
@@ -54,14 +54,14 @@ def _named(styles: str, stylizer: Stylizer) -> Source:
         return StyleBank.from_images(styles, stylizer)
     if not os.path.exists(styles):
         raise FileNotFoundError(
-            f"styles = {styles!r}: no such folder or bank file; or give 'default', 'batch', a StyleBank, vectors or images"
+            f"styles = {styles!r}: no such folder or bank file; or pass 'default', 'batch', a StyleBank, vectors or images"
         )
     found = load_styles(styles)
     return found if isinstance(found, Gaussian) else StyleBank.load(styles)
 
 
 def checksum(styles: Source | Bank) -> str | None:
-    """A CRC-32 of the vectors, or of a Gaussian's mean and axes, in hexadecimal; None for those of the batch."""
+    """The CRC-32, in hexadecimal, of the vectors or of a Gaussian's mean and axes; None for styles of the batch."""
     if styles is None:
         return None
     parts = [styles.mean, styles.axes] if isinstance(styles, Gaussian) else [styles.vectors]
@@ -72,7 +72,7 @@ def checksum(styles: Source | Bank) -> str | None:
 
 
 def save(styles: Source, file: str | os.PathLike[str]) -> None:
-    """Writes them exactly, as a file that `styles=` takes: the whole file, or nothing."""
+    """Write styles in full precision to a file that `styles=` accepts, atomically; nothing for styles of the batch."""
     if isinstance(styles, Gaussian):
         styles.save(file)
     elif styles is not None:

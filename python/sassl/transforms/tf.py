@@ -1,4 +1,4 @@
-"""SASSL for tf.data, and as a preprocessing layer of Keras."""
+"""SASSL for tf.data, and as a Keras preprocessing layer."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class SASSL:
     """Style augmentation (SASSL, arXiv 2312.01187, Algorithm 1) for `tf.data.Dataset.map`, best after `batch`.
 
     Args:
-        p, alpha, beta, styles, model, threads, precision: as those of `sassl.transforms.SASSL`.
+        p, alpha, beta, styles, model, threads, precision: as in `sassl.transforms.SASSL`.
 
     Raises:
-        ValueError: a number outside its range; images of another shape.
+        ValueError: a value outside its range; images of another shape.
         TypeError: images of another dtype.
 
-    Call it with images, (B, H, W, C) or (H, W, C), uint8 or floats in [0, 1], C = 1 or 3; each image has a draw of its own,
-    and so has each epoch. `tf.random.set_seed` before `map` replays them, as long as calls are not parallel. Where they are,
-    give each its seed, an int64 scalar:
+    Call it with images, (B, H, W, C) or (H, W, C), uint8 or floats in [0, 1], C = 1 or 3. Draws differ between images and
+    between epochs. `tf.random.set_seed` before `map` makes them reproducible if calls are sequential; for parallel calls, pass
+    a seed to each, an int64 scalar:
 
         seeds = tf.data.Dataset.random(seed=1, rerandomize_each_iteration=True)
         zipped = tf.data.Dataset.zip((dataset.batch(256), seeds))
         zipped.map(lambda images, seed: sassl(images, seed=seed), num_parallel_calls=tf.data.AUTOTUNE)
 
-    Without `rerandomize_each_iteration`, each epoch has the draws of the first. Other Python threads go on.
+    Without `rerandomize_each_iteration`, each epoch repeats the draws of the first. Other Python threads keep running.
     """
 
     def __init__(
@@ -60,16 +60,18 @@ class SASSL:
         if seed is None:
             out = tf.numpy_function(self._drawing(), [images], images.dtype)
         else:
-            # With the seed as an input the function is a pure one: TensorFlow may run it anywhere, at any time.
+            # With the seed as an input the function is pure: TensorFlow may run it anywhere, at any time.
             out = tf.numpy_function(self._stylized, [images, tf.cast(seed, tf.int64)], images.dtype, stateful=False)
         out.set_shape(images.shape)
         return out
 
     def _drawing(self) -> Callable[[Array], Array]:
-        """A function of images whose draws go on from call to call; tf.data starts an operation of TensorFlow anew in each
-        epoch."""
+        """A function of images whose draws continue from call to call.
+
+        The generator is numpy's, because tf.data restarts a random operation of TensorFlow in each epoch.
+        """
         with tf.init_scope():
-            # (None, None) where nothing is set.
+            # (None, None) without a seed.
             seeds = [seed for seed in tf.compat.v1.get_seed(None) if seed is not None]
         generator = np.random.default_rng(seeds or None)
         return lambda images: self._stylized(images, generator.integers(2**63 - 1))
@@ -84,15 +86,15 @@ class SASSL:
 
 @keras.saving.register_keras_serializable("sassl")
 class RandomSASSL(keras.layers.Layer):
-    """`SASSL` as a preprocessing layer, with Keras' TensorFlow backend: active in training alone.
+    """`SASSL` as a preprocessing layer for Keras' TensorFlow backend, active only during training.
 
     Args:
-        p, alpha, beta, styles, model, precision: as those of `SASSL`.
-        value_range: of the floats that it is given, (0, 255) as other preprocessing layers have it, or (0, 1).
-        seed: of its draws; None: others in every run, but after `keras.utils.set_random_seed`.
+        p, alpha, beta, styles, model, precision: as in `SASSL`.
+        value_range: range of floating-point inputs, (0, 255) as in other preprocessing layers, or (0, 1).
+        seed: seed of the draws; None: a random one, set by `keras.utils.set_random_seed`.
 
     Raises:
-        ValueError: another backend; a number outside its range.
+        ValueError: another backend; a value outside its range.
     """
 
     def __init__(
@@ -129,32 +131,32 @@ class RandomSASSL(keras.layers.Layer):
         self.supports_jit = False
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Images, (B, H, W, C) or (H, W, C), in their own type, bfloat16 and float16 too."""
+        """Stylize images, (B, H, W, C) or (H, W, C), of any floating-point dtype or uint8; the dtype is kept."""
         if not training:
             return inputs
         images = tf.convert_to_tensor(inputs)
-        # Two numbers: what it was seeded with, and a count.
+        # Two values: the seed and a counter.
         start, count = tf.unstack(tf.cast(self._seeds.next(), tf.int64))
         seed = start * 2**32 + count
         if not images.dtype.is_floating:
             return self._sassl(images, seed=seed)
-        # Halves cannot hold what a division makes of bytes.
+        # 16-bit floats cannot represent n / 255 exactly enough.
         wide = tf.cast(images, tf.float32) if images.dtype.size < 4 else images
         return tf.cast(self._sassl(wide / self._high, seed=seed) * self._high, images.dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """That of the images."""
+        """The shape of the images."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """What makes it anew: names and files by name, other styles as their vectors.
+        """The constructor's arguments; styles without a name are stored as their vectors.
 
         Raises:
-            ValueError: styles of a Gaussian, which a Keras file cannot hold.
+            ValueError: styles from a Gaussian, which a Keras file cannot store.
         """
         styles = self._config["styles"]
         if isinstance(styles, StyleBank):
             styles = styles.vectors.tolist()
         elif not isinstance(styles, str):
-            raise ValueError(f"styles = {styles!r}: a Keras file holds no Gaussian; give a bank of its samples")
+            raise ValueError(f"styles = {styles!r}: a Keras file cannot store a Gaussian; pass a bank of its samples")
         return {**super().get_config(), **self._config, "styles": styles}

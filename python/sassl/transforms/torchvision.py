@@ -1,4 +1,4 @@
-"""SASSL as a torchvision transform, v1 and v2."""
+"""SASSL as a transform of torchvision, v1 and v2."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _is_pure_tensor(value: Any) -> bool:
 
 
 def _are_images(values: list[Any]) -> bool:
-    """Whether a list is a batch. Tensors are so if they have the same number of channels: another is a mask."""
+    """Return whether a list is a batch of images; tensors must have equally many channels, since others may be masks."""
     tensors = [value for value in values if _is_pure_tensor(value)]
     channels = {value.shape[-3] if value.ndim >= 3 else None for value in tensors}
     others = all(isinstance(value, (PIL.Image.Image, np.ndarray)) or _is_pure_tensor(value) for value in values)
@@ -45,31 +45,31 @@ class SASSL(plain.SASSL, v2.Transform):
 
     _transformed_types = (_is_pure_tensor, tv_tensors.Image, tv_tensors.Video, PIL.Image.Image)
 
-    # The module's, with its hooks; `forward` calls the plain transform's where v2 has no say.
+    # The module's `__call__`, with its hooks; `forward` calls the plain transform for inputs that v2 does not handle.
     __call__: Any = v2.Transform.__call__
 
     def forward(self, *inputs: Any) -> Any:
         return uncompiled(self._augment_sample, *inputs)
 
     def _augment_sample(self, *inputs: Any) -> Any:
-        # An image alone needs no walk through its structure; arrays, and lists of images as a batch of different sizes, v2
-        # would pass through untouched.
+        # A single image has no structure to traverse; v2 would pass arrays, and lists of images of different sizes, through
+        # unchanged.
         if len(inputs) == 1:
             (only,) = inputs
             if _is_pure_tensor(only) or _are_images(only if isinstance(only, list) else [only]):
                 return self._augment(only)
             if isinstance(only, (str, bytes, os.PathLike)):
-                raise TypeError(f"image: expected an opened one, got {type(only).__name__}; PIL.Image.open reads files")
+                raise TypeError(f"image: expected an image, got {type(only).__name__}; open files with PIL.Image.open")
         return super().forward(*inputs)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
-        """Refuses a sample whose only images are arrays, which v2 would leave as they are without a word."""
+        """Raise an error for a sample whose only images are arrays, which v2 would silently leave unchanged."""
         arrays = [value for value in flat_inputs if isinstance(value, np.ndarray) and value.ndim >= 3]
         if arrays and not any(self._needs_transform_list(flat_inputs)):
-            raise TypeError("sample: a numpy array within a sample is no image to torchvision; put v2.ToImage() before")
+            raise TypeError("sample: torchvision ignores numpy arrays within a sample; apply v2.ToImage() first")
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """One draw for each image of the batch that the sample's images are.
+        """Draw parameters for each image of the batch that the sample's images form.
 
         Raises:
             ValueError: batches of different lengths.
@@ -78,12 +78,12 @@ class SASSL(plain.SASSL, v2.Transform):
         counts = {_count(value) for value, wanted in zip(flat_inputs, flags, strict=True) if wanted}
         if len(counts) > 1:
             raise ValueError(
-                f"sample: its images share their draws, but are batches of {sorted(counts)}; give them apart"
+                f"sample: its images share their draws, but are batches of {sorted(counts)}; pass them separately"
             )
         return {"params": self.sample(counts.pop()) if counts else None}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """The input with `params["params"]`."""
+        """Apply the draws in `params["params"]` to an input."""
         return self.apply_params(inpt, params["params"])
 
     def _apply_params(self, image: Any, params: StyleParams) -> Any:
@@ -93,13 +93,13 @@ class SASSL(plain.SASSL, v2.Transform):
         return tv_tensors.wrap(out, like=image) if isinstance(image, tv_tensors.TVTensor) else out
 
     def _for_frames(self, params: StyleParams, frames: int) -> StyleParams:
-        """The draw of each clip for all its frames."""
-        # Styles of the batch are numbered by frame: a clip's is its first.
+        """Repeat the draw of each clip for all its frames."""
+        # Styles of the batch are indexed by frame: a clip's style is its first frame.
         style = params.style * frames if self.styles is None and params.style.ndim == 1 else params.style
         parts = (params.apply, params.alpha, params.beta, style)
         return StyleParams(*(np.repeat(part, frames, axis=0) for part in parts))
 
-    # torchvision up to 0.20 calls them by these names.
+    # Names of these methods in torchvision up to 0.20.
     def _check_inputs(self, flat_inputs: list[Any]) -> None:
         self.check_inputs(flat_inputs)
 
@@ -111,7 +111,7 @@ class SASSL(plain.SASSL, v2.Transform):
 
 
 def _count(image: Any) -> int:
-    """How many draws an image asks for."""
+    """The number of draws that an image needs."""
     if isinstance(image, PIL.Image.Image):
         return 1
     leading = image.shape[:-4] if isinstance(image, tv_tensors.Video) else image.shape[:-3]

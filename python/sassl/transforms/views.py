@@ -1,4 +1,4 @@
-"""Views of an image as a transform: lists of operations are checked once, draws are values, and the core makes the views.
+"""Views of an image as a transform: lists of operations, checked once and computed by the compiled core.
 
 from sassl.transforms import SASSL, Views
 from sassl.transforms.operations import ColorJitter, HorizontalFlip, Normalize, RandomResizedCrop
@@ -26,10 +26,10 @@ from .generators import check_generator, draw_seed, packed_generator, unpacked_g
 from .operations import OPERATIONS, Function, Normalize, Operation, RandomResizedCrop, size
 from .plain import SASSL
 
-#: In the place of a dict of "mean" and "std", for views that others made in a way that these do not tell.
+#: The value of `normalize` for third-party views, whose mean and std are unknown.
 UNKNOWN = "not known"
 
-#: The name of SASSL's draws in a view's parameters.
+#: The name of the draws of SASSL in a view's parameters.
 STYLE = "sassl"
 
 
@@ -37,25 +37,25 @@ class Views:
     """Any number of views, each a list of operations.
 
     Args:
-        views: a list for each view, the first of which is the left one: at most a `SASSL`, one `RandomResizedCrop`, then any
-            operations of `sassl.transforms.operations`, `SASSL` and functions of (H, W, 3) uint8 in any order; a `Normalize`;
-            and after it what changes numbers, as `Erasing`. One that is there twice needs a name.
-        dtype: "float32", "float16", or "uint8" for views without `Normalize`; or that type of numpy or torch.
+        views: a list for each view, the left view first: optionally a `SASSL`; one `RandomResizedCrop`; any operations of
+            `sassl.transforms.operations`, `SASSL` and functions of (H, W, 3) uint8, in any order; optionally a `Normalize`,
+            followed by operations on normalized values, such as `Erasing`. An operation that appears twice needs a name.
+        dtype: "float32", "float16", or "uint8" for views without `Normalize`; or the dtype of numpy or torch.
         channels_last: (H, W, 3) instead of (3, H, W).
-        output: "torch" or "numpy"; None: torch where it is installed.
-        min_decode_size: for photographs of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size, as long as no
-            side is shorter than this. None: whole.
-        generator: as that of `SASSL`.
+        output: "torch" or "numpy"; None: torch if it is installed.
+        min_decode_size: for images of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as no side
+            is shorter than this. None: full size.
+        generator: as in `SASSL`.
 
     Raises:
-        ValueError: a list that cannot be a view, a setting outside its range, with its name.
-        TypeError: something else among the operations.
+        ValueError: a list that does not form a view; a value outside its range (the message names it).
+        TypeError: a list item that is not an operation.
 
-    Call it with an image to get a list of its views: a PIL image, a path, the bytes of a JPEG, PNG or WebP file, an array
-    (H, W, 3) or (H, W, 1) of uint8, a tensor (3, H, W) or (1, H, W) of uint8. A uint8 tensor (N, 3, H, W) on an NVIDIA GPU
-    gives a batch for each view there, each image with its own draws, which are those of the CPU and give the same pixels.
+    Call it with an image to get a list of views: a PIL image, a path, the bytes of a JPEG, PNG or WebP file, an array
+    (H, W, 3) or (H, W, 1) of uint8, or a tensor (3, H, W) or (1, H, W) of uint8. A uint8 tensor (N, 3, H, W) on an NVIDIA GPU
+    gives a batch for each view there; each image has its own draws, with which the CPU computes the same pixels.
 
-    Multi-crop of SwAV and DINO is two lists of one size and six of another: `Views(*[large] * 2, *[small] * 6)`.
+    The multi-crop of SwAV and DINO has two lists of one size and six of another: `Views(*[large] * 2, *[small] * 6)`.
     """
 
     def __init__(
@@ -87,16 +87,16 @@ class Views:
 
     #: The operations of each view.
     views: tuple[tuple[Any, ...], ...]
-    #: Of the views' numbers.
+    #: The dtype of the views.
     dtype: str
     channels_last: bool
-    #: What views are: "torch" or "numpy".
+    #: The type of the views: "torch" or "numpy".
     output: Any
     min_decode_size: int | None
     generator: Any
-    #: How the left view is resized: "bilinear" or "bicubic".
+    #: The interpolation of the left view: "bilinear" or "bicubic".
     interpolation: Any
-    #: How the left view is normalized: a dict of "mean" and "std"; None: not at all.
+    #: The normalization of the left view: a dict of "mean" and "std"; None: not normalized.
     normalize: Any
 
     def _make_core(self) -> None:
@@ -105,22 +105,22 @@ class Views:
 
     @property
     def core(self) -> _sassl.Views:
-        """What the loader and the kernels of a GPU run."""
+        """The compiled views, which the loader and the CUDA kernels run."""
         return vars(self)["_core"]
 
     @property
     def shapes(self) -> list[tuple[int, int, int]]:
-        """Of each view."""
+        """The shape of each view, without a batch dimension."""
         return self.core.shapes
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the left view."""
+        """The shape of the left view."""
         return self.shapes[0]
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the left view."""
+        """The height and width of the left view."""
         return size(self._first(RandomResizedCrop).size)
 
     @property
@@ -130,7 +130,7 @@ class Views:
 
     @property
     def styles_of_crops(self) -> list[SASSL]:
-        """Those that stand after a crop."""
+        """Each `SASSL` that follows a crop, once."""
         crops = ([isinstance(one, RandomResizedCrop) for one in view].index(True) for view in self.views)
         return _once(view[at:] for view, at in zip(self.views, crops, strict=True))
 
@@ -139,22 +139,25 @@ class Views:
 
     @property
     def params(self) -> Any:
-        """What was drawn last, a list with that of each view, of a batch for each image; None before the first call."""
+        """The last draw: a list with the parameters of each view, or such a list for each image of a batch.
+
+        None before the first call.
+        """
         return vars(self)["_params"]
 
     def sample(self, height: int, width: int) -> list[ViewParams]:
-        """Draws for an image of this size, from a seed that the generator gives."""
+        """Draw the parameters of each view for an image of this size, seeded by the generator."""
         if self.core.needs_batch:
             raise ValueError(
-                'style: SASSL(styles="batch") needs the other images; give the transform to sassl.data.TwoViewLoader, or '
-                "take other styles"
+                'style: SASSL(styles="batch") needs a batch of images; pass the transform to sassl.data.TwoViewLoader, or '
+                "use other styles"
             )
         drawn = self.core.sample(draw_seed(self.generator), height, width)
         vars(self)["_params"] = drawn
         return drawn
 
     def apply_params(self, image: Any, params: Any) -> list[Any]:
-        """All views of an image with these parameters, or of a batch on the GPU with a list for each: a pure function."""
+        """Compute the views of an image from its parameters, or of a batch on a GPU from a list of them, as a pure function."""
         return uncompiled(self._apply_params, image, params)
 
     def _apply_params(self, image: Any, params: Any) -> list[Any]:
@@ -180,11 +183,11 @@ class Views:
         return known[device]
 
     def finish_on(self, device: Any, images: bool = False) -> Any:
-        """What makes views of crops, or of decoded `images`, on this `torch.device` of type "cuda", its kernels loaded.
+        """Load the kernels that compute views from crops, or from decoded `images`, on a `torch.device` of type "cuda".
 
         Raises:
-            ValueError: an operation that has no kernels, by its name.
-            RuntimeError: no driver, no NVRTC, an old GPU.
+            ValueError: an operation without CUDA kernels; the message names it.
+            RuntimeError: no driver, no NVRTC, or an unsupported GPU.
         """
         known = vars(self)["_on"]
         if (device, images) not in known:
@@ -194,7 +197,7 @@ class Views:
         return known[device, images]
 
     def finish(self, pixels: Array, draws: _sassl.Draws, device: Any = None, threads: int | None = None) -> list[Any]:
-        """All views of a batch that is half made: `sassl.data.HalfViews` tells."""
+        """Finish the views of a partially computed batch; see `sassl.data.HalfViews`."""
         if device is not None:
             import torch
 
@@ -218,7 +221,7 @@ class Views:
         return pixels(image, min_decode_size=self.min_decode_size)
 
     def to_image(self, view: Any) -> Array:
-        """A view as it looks, (H, W, 3) uint8: normalizing is undone, as that of the left view."""
+        """Convert a view to an (H, W, 3) uint8 image for display, undoing the normalization of the left view."""
         array = np.asarray(view)
         array = array if self.channels_last else array.transpose(1, 2, 0)
         if array.dtype == np.uint8:
@@ -235,7 +238,7 @@ class Views:
         return [torch.from_numpy(view) for view in views]
 
     def describe(self) -> dict[str, Any]:
-        """Its settings as JSON has them, without the generator."""
+        """The settings as JSON values, without the generator."""
         described = {
             "views": [[_described(one) for one in view] for view in self.views],
             "dtype": self.dtype,
@@ -246,23 +249,22 @@ class Views:
 
     @classmethod
     def from_description(cls, described: dict[str, Any], *, styles: Any = None, **settings: Any) -> Views:
-        """Views as `describe` tells.
+        """Create views from their description.
 
         Args:
-            described: what `describe` gave.
-            styles: what those of a `SASSL` were that no name tells, or whose file is gone.
-            settings: `output`, `generator`, and what is not in the description.
+            described: a dict returned by `describe`.
+            styles: the styles of a `SASSL`, as in `SASSL.from_description`.
+            settings: arguments that are not in the description, such as `output` and `generator`.
 
         Raises:
-            ValueError: an operation that is not known, a function; a `SASSL` that is not rebuilt as `SASSL.from_description`
-                tells.
+            ValueError: an unknown operation, or a function; the errors of `SASSL.from_description`.
         """
         known: dict[str, SASSL] = {}
         views = [[_rebuilt(one, styles, known) for one in view] for view in described["views"]]
         return Views(*views, **{name: value for name, value in described.items() if name != "views"}, **settings)
 
     def replace(self, **changes: Any) -> Views:
-        """The same with other settings: `views`, a tuple of lists, or those of the constructor."""
+        """Return a copy with changed settings: `views`, a tuple of lists, or arguments of the constructor."""
         names = ("dtype", "channels_last", "output", "min_decode_size", "generator")
         settings = {**{name: getattr(self, name) for name in names}, **changes}
         return Views(*settings.pop("views", self.views), **settings)
@@ -281,7 +283,7 @@ class Views:
 
 
 def _once(views: Iterable[Sequence[Any]]) -> list[SASSL]:
-    """Each `SASSL` among these, once."""
+    """Each `SASSL` in these views, once."""
     found: list[SASSL] = []
     for view in views:
         found += [one for one in view if isinstance(one, SASSL) and not any(one is other for other in found)]
@@ -289,7 +291,7 @@ def _once(views: Iterable[Sequence[Any]]) -> list[SASSL]:
 
 
 def _operation(one: Any) -> Any:
-    """An operation; a function becomes one."""
+    """Check an operation, and convert a function to one."""
     if isinstance(one, (Operation, RandomResizedCrop, Normalize, SASSL)):
         return one
     if callable(one) and not isinstance(one, type):
@@ -298,14 +300,14 @@ def _operation(one: Any) -> Any:
 
 
 def _lowered(view: Sequence[Any]) -> Any:
-    """The steps, the size and the normalization of a view, as the core takes them."""
+    """Compile a view: its steps, its size, and its mean and standard deviation."""
     sizes = [size(one.size) for one in view if isinstance(one, RandomResizedCrop)]
     normalize = [i for i, one in enumerate(view) if isinstance(one, Normalize)]
     if len(normalize) > 1:
-        raise ValueError(f"views: a view has one Normalize at most, not {len(normalize)}")
+        raise ValueError(f"views: a view must have at most one Normalize, got {len(normalize)}")
     for one in view[normalize[0] + 1 :] if normalize else ():
         if not getattr(one, "changes_numbers", False):
-            raise ValueError(f"views: {one!r} changes bytes, and stands before Normalize")
+            raise ValueError(f"views: {one!r} must be before Normalize, because it changes uint8 images")
     numbers = [view[i].numbers() for i in normalize]
     steps = [_step(one) for one in view if not isinstance(one, Normalize)]
     return steps, sizes[0] if sizes else (1, 1), numbers[0] if numbers else None
@@ -320,7 +322,7 @@ def _described(one: Any) -> dict[str, Any]:
 
 
 def _rebuilt(described: dict[str, Any], styles: Any, known: dict[str, SASSL]) -> Any:
-    """The operation; a `SASSL` that several views have is one."""
+    """Rebuild an operation; several views share one `SASSL` if its descriptions are equal."""
     kind = described["kind"]
     if kind == STYLE:
         own = {name: value for name, value in described.items() if name != "kind"}
@@ -329,12 +331,12 @@ def _rebuilt(described: dict[str, Any], styles: Any, known: dict[str, SASSL]) ->
             known[key] = SASSL.from_description(own, styles=styles)
         return known[key]
     if kind not in OPERATIONS:
-        raise ValueError(f"kind = {kind!r}: no operation that can be rebuilt; there are {', '.join(OPERATIONS)}")
+        raise ValueError(f"kind = {kind!r}: expected an operation that can be rebuilt: {', '.join(OPERATIONS)}")
     return OPERATIONS[kind](**{name: value for name, value in described.items() if name != "kind"})
 
 
 def _dtype_name(value: Any) -> Any:
-    """The word for a dtype of torch or numpy."""
+    """The name of a dtype of torch or numpy."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.dtype):
         value = str(value).removeprefix("torch.")
