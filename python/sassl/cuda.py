@@ -124,7 +124,7 @@ class _ViewsOn:
         self._transform, self._device = transform, device
         styles = self._styles()
         if len(styles) > 1:
-            raise ValueError(f"views: {len(styles)} different SASSL in them; on a GPU all views share one")
+            raise ValueError(f"views: must share one SASSL on a GPU, got {len(styles)} different ones")
         self._kernels = styles[0].on(device) if styles else None
         # Load every kernel that a draw may need.
         _, height, width, _ = _BYTES

@@ -303,7 +303,7 @@ def test_states_know_the_recipe(folder, batch):
     for transform, message in cases:
         with pytest.raises(ValueError, match=f"state: of other views: .*{message}"):
             make(transform).load_state_dict(state)
-    with pytest.warns(UserWarning, match="color_jitter = .*p=0.8, here .*p=0.5; the loader goes on"):
+    with pytest.warns(UserWarning, match="color_jitter = .*p=0.8, here .*p=0.5; the loader continues"):
         make(cases[0][0]).load_state_dict(state, strict=False)
 
 

@@ -76,7 +76,7 @@ class Files(Images):
         self.core = Source.files([os.fsdecode(file) for file in files], classes, exif)
 
     def file(self, index: int) -> tuple[str, int] | None:
-        """A path that was given; None for bytes."""
+        """The path of an image, as passed, and its class; None for contents."""
         return None if self._contents is not None else (self.core.name(index), self._targets[index])
 
     def identity(self) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class TwoViewLoader:
         self.source, self.transform = as_images(source), transform
         self.output = output or transform.output
         if flag("pin_memory", pin_memory) and self.output == "numpy":
-            raise ValueError('pin_memory = True: page-locked memory is torch\'s; give output="torch"')
+            raise ValueError('pin_memory = True: page-locked memory requires output="torch", got "numpy"')
         if pin_memory:
             _check_pinning()
         self._collate, self._pin_memory = collate, pin_memory

@@ -318,7 +318,7 @@ def mean_and_std(normalize: Any) -> Any:
         mean, std = ([float(x) for x in normalize[name]] for name in ("mean", "std"))
         assert len(mean) == len(std) == 3
     except (TypeError, ValueError, KeyError, AssertionError):
-        raise wrong("normalize", normalize, 'a dict of "mean" and "std", three numbers each, or None') from None
+        raise wrong("normalize", normalize, 'a dict of "mean" and "std", three values each, or None') from None
     return mean, std
 
 

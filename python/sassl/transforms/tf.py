@@ -91,7 +91,7 @@ class RandomSASSL(keras.layers.Layer):
     Args:
         p, alpha, beta, styles, model, precision: as in `SASSL`.
         value_range: range of floating-point inputs, (0, 255) as in other preprocessing layers, or (0, 1).
-        seed: seed of the draws; None: a random one, set by `keras.utils.set_random_seed`.
+        seed: seed of the draws; None: a random one, which `keras.utils.set_random_seed` makes reproducible.
 
     Raises:
         ValueError: another backend; a value outside its range.
