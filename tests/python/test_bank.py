@@ -94,7 +94,7 @@ def test_a_gaussian_of_few_styles_says_what_they_span():
     assert few.gaussian(rank=4).rank == 4
     with pytest.raises(ValueError, match="rank = 20: 5 style vectors of 64 span ranks from 1 to 4"):
         few.gaussian(20)
-    with pytest.raises(ValueError, match="1 style vectors of 64 span 0; give more styles"):
+    with pytest.raises(ValueError, match="1 style vectors of dimension 64 span 0; give more styles"):
         StyleBank.from_vectors(vectors[:1]).gaussian()
 
 

@@ -226,7 +226,7 @@ def test_what_a_gpu_cannot_do_is_told_by_name(no_launches):
     ):
         with pytest.raises(ValueError, match=message):
             Views(view)(batch)
-    with pytest.raises(ValueError, match="2 different SASSL in them"):
+    with pytest.raises(ValueError, match="must share one SASSL on a GPU, got 2"):
         Views([crop, block()], [crop, block()])(batch)
 
 

@@ -146,7 +146,7 @@ def test_on_the_command_line(paintings, textures, tmp_path, capsys):
     for wrong, phrase in (
         (["--split", "train"], "--split train: only a --dataset has splits"),
         ([str(paintings), "--dataset", "dtd"], "--dataset dtd: one folder, got "),
-        (["--dataset", "dtd", "--split", "all"], "--split 'all': there are"),
+        (["--dataset", "dtd", "--split", "all"], "--split 'all': expected \"train\""),
     ):
         assert main(["bank", str(tmp_path), *wrong, "--out", out]) == 1
         assert phrase in capsys.readouterr().err

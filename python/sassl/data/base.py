@@ -47,10 +47,10 @@ class Images:
         return self.core.get(index % len(self))
 
     def take(self, rows: Sequence[int]) -> Images:
-        """Some of the images, in this order, with their names and their numbers of classes.
+        """Select images by index, in this order; they keep their names and classes.
 
         Raises:
-            ValueError: a number that no image has.
+            ValueError: an index outside the source.
         """
         return Taken(self, rows)
 
@@ -83,20 +83,20 @@ class Images:
 
 
 class Taken(Images):
-    """Some of the images of a source; `Images.take` has the arguments."""
+    """A selection of the images of a source, created by `Images.take`."""
 
     def __init__(self, images: Images, rows: Sequence[int]) -> None:
         self._images = images
         self._rows = [whole(f"rows[{i}]", row, 0, len(images) - 1) for i, row in enumerate(rows)]
         self.classes = images.classes
         names = [images.name(row) for row in self._rows]
-        # A file is decoded natively, and no more of it than its crops need.
+        # Files are decoded by the core, and only as much of them as the crops need.
         self.core = Source.python(
             lambda i: self.file(i) or images[self._rows[i]], len(names), "images", images.core.exif, names
         )
 
     def file(self, index: int) -> tuple[str, int] | None:
-        """That of the source."""
+        """The file of the image and its class, as in the source."""
         return self._images.file(self._rows[index])
 
 
