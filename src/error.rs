@@ -1,147 +1,147 @@
-//! The ways to be wrong: one variant each, and a message that names the value, the place and the remedy.
+//! Errors: one variant per kind, with messages that name the value, its location and the remedy.
 use std::any::Any;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What every fallible function of this crate returns.
+/// The result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A way to be wrong.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An array of the wrong shape.
+    /// An array has the wrong shape.
     #[error("{what}: expected {expected}, got {got}")]
     Shape {
         /// The array in question.
         what: String,
-        /// What its shape must be.
+        /// The expected shape.
         expected: String,
-        /// What its shape is.
+        /// The actual shape.
         got: String,
     },
 
-    /// A value outside its range.
+    /// A value is outside its range.
     #[error("{name} = {value}: {remedy}")]
     Value {
         /// The parameter's name.
         name: String,
-        /// The value that was given.
+        /// The value that was passed.
         value: String,
-        /// What would be right.
+        /// The valid range, or the remedy.
         remedy: String,
     },
 
-    /// Style vectors of one predictor given to the transformer of another.
+    /// Style vectors of one predictor were passed to the transformer of another.
     #[error(
         "{what} is of style space {found}, but the model's space is {expected}: \
-         style vectors fit only the model whose predictor made them; encode the styles again with this model: \
-         their folder as styles, or a bank of `sassl bank FOLDER --model FILE`"
+         style vectors work only with the model whose predictor computed them; encode the styles again with this model: \
+         pass their folder as styles, or a bank from `sassl bank FOLDER --model FILE`"
     )]
     Space {
-        /// What carries the foreign vectors.
+        /// The array or file that holds the foreign vectors.
         what: String,
-        /// The id it carries.
+        /// The id of its style space.
         found: String,
-        /// The id that the model needs.
+        /// The id of the model's style space.
         expected: String,
     },
 
-    /// A weight or bank file that is not what it claims to be.
+    /// A weight or bank file is invalid.
     #[error("{}: {reason}", path.display())]
     Weights {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// What is wrong with it, and the remedy.
         reason: String,
     },
 
-    /// An image that cannot be decoded.
+    /// An image cannot be decoded.
     #[error("{}: {reason}", path.display())]
     Image {
-        /// The file, or what else names the bytes.
+        /// The file, or another name of the bytes.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
 
-    /// What a source of images that is not this crate's has raised.
+    /// An error raised by a third-party source of images.
     #[error("{}: {reason}", name.display())]
     Foreign {
-        /// The image.
+        /// The name of the image.
         name: PathBuf,
-        /// Its words.
+        /// The error message.
         reason: String,
-        /// Whether it is no fault of the image: an interrupt, or memory that ran out.
+        /// True if the image is not at fault: an interrupt, or exhausted memory.
         fatal: bool,
-        /// What was raised.
+        /// The original error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// candle's word on tensors.
+    /// An error of candle.
     #[error("{reason}")]
     Tensor {
-        /// What candle says.
+        /// candle's message.
         reason: String,
     },
 
-    /// No GPU to compute on, or one that fails.
+    /// No GPU is available, or a GPU failed.
     #[error("CUDA: {reason}")]
     Cuda {
-        /// What is wrong, and what to do.
+        /// What is wrong, and the remedy.
         reason: String,
     },
 
-    /// More memory than the system gives.
-    #[error("{what}: the system has not the {bytes} bytes of memory that this takes")]
+    /// The system cannot provide the memory.
+    #[error("{what}: not enough memory: {bytes} bytes are needed")]
     Memory {
-        /// The argument or the file that asks for it.
+        /// The argument or the file that needs it.
         what: String,
-        /// How much.
+        /// The number of bytes.
         bytes: usize,
     },
 
     /// A bug of this crate.
     #[error("{what}: sassl panicked: {message}; this is a bug of sassl, please report it")]
     Panic {
-        /// What it was at.
+        /// The operation that panicked.
         what: String,
-        /// The panic's words.
+        /// The panic message.
         message: String,
     },
 
-    /// The operating system's word on a file.
+    /// A file operation failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's error.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }
 
 impl Error {
-    /// A shape that does not fit.
+    /// Creates an error for a wrong shape.
     pub fn shape(what: impl Into<String>, expected: impl ToString, got: impl ToString) -> Self {
         Self::Shape { what: what.into(), expected: expected.to_string(), got: got.to_string() }
     }
 
-    /// A value outside its range.
+    /// Creates an error for a value outside its range.
     pub fn value(name: impl Into<String>, value: impl ToString, remedy: impl Into<String>) -> Self {
         Self::Value { name: name.into(), value: value.to_string(), remedy: remedy.into() }
     }
 
-    /// A broken weight file.
+    /// Creates an error for an invalid weight file.
     pub fn weights(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
         Self::Weights { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 
-    /// An image that cannot be read, or is none.
+    /// Creates an error for an image that cannot be read.
     pub fn image(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
         Self::Image { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 
-    /// Whether this is no fault of the image that was read, so that no other image may take its place.
+    /// Returns `true` if the image that was read is not at fault, so that no other image may replace it.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Foreign { fatal, .. } => *fatal,
@@ -151,41 +151,41 @@ impl Error {
         }
     }
 
-    /// A panic that was caught, as it is told.
+    /// Creates an error from the payload of a caught panic.
     pub fn panic(what: impl Into<String>, payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let message = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
         Self::Panic { what: what.into(), message }
     }
 
-    /// A file the system refused.
+    /// Creates an error for a failed file operation.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::Io { path: path.as_ref().to_path_buf(), source }
     }
 }
 
-/// Whether the system has no memory or no descriptors left.
+/// Returns `true` if the system has run out of memory or file descriptors.
 pub(crate) fn is_exhausted(error: &std::io::Error) -> bool {
     // ENFILE and EMFILE; ERROR_TOO_MANY_OPEN_FILES.
     let full = if cfg!(windows) { [4, 4] } else { [23, 24] };
     error.kind() == ErrorKind::OutOfMemory || error.raw_os_error().is_some_and(|number| full.contains(&number))
 }
 
-/// A probability as a user gives it.
+/// Checks a probability passed by the user.
 ///
 /// # Errors
-/// Outside [0, 1].
+/// The value is outside [0, 1].
 pub fn checked_probability(name: &str, p: f32) -> Result<f32> {
     match (0.0..=1.0).contains(&p) {
         true => Ok(p),
-        false => Err(Error::value(name, p, "a probability lies between 0 and 1")),
+        false => Err(Error::value(name, p, "expected a probability in [0, 1]")),
     }
 }
 
-/// A range (low, high) as a user gives it.
+/// Checks a range (low, high) passed by the user.
 ///
 /// # Errors
-/// Ends that are reversed, or beyond the limits.
+/// The ends are reversed or outside the limits.
 pub fn checked_range(name: &str, range: (f32, f32), limits: (f32, f32), remedy: &str) -> Result<(f32, f32)> {
     let (low, high) = range;
     match limits.0 <= low && low <= high && high <= limits.1 {

@@ -1,6 +1,6 @@
-//! The early end of a long call, as Ctrl-C asks for it: [`poll`] stands between the items of every long loop, and ends the call by
-//! unwinding. So no function has to hand the question on, no `on_error` takes the answer for a damaged file, and what a call
-//! has made so far is dropped on the way.
+//! Cancellation of long calls, e.g. by Ctrl-C: every long loop calls [`poll`] between items, which ends the call by unwinding.
+//! So functions need not return the cancellation, no `on_error` handler mistakes it for a damaged file, and partial results are
+//! dropped on the way.
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::resume_unwind;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Asked now and then whether the call is to end; an error is the payload with which it unwinds.
+/// Called periodically to ask if the call is to be cancelled; the error is the payload of the unwinding.
 pub type Ask = fn() -> Result<(), Box<dyn Any + Send>>;
 
-/// The question costs microseconds, and more where it has to wait for another thread.
+/// Time between two calls of [`Ask`]: each costs microseconds, and more if it has to wait for another thread.
 const PERIOD: Duration = Duration::from_millis(100);
 
 enum Watch {
@@ -23,18 +23,18 @@ thread_local! {
     static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`, which ends by unwinding if `ask` says so.
+/// Runs `work`, which is ended by unwinding once `ask` returns an error.
 pub fn watched<T>(ask: Ask, work: impl FnOnce() -> T) -> T {
     within(Watch::Ask { ask, last: Instant::now() }, work)
 }
 
-/// Runs a part of another thread's call, which ends by unwinding once that call is `over`.
+/// Runs a part of a call of another thread, which is ended by unwinding once `over` is set.
 pub(crate) fn following<T>(over: &Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
     within(Watch::Follow(over.clone()), work)
 }
 
 fn within<T>(watch: Watch, work: impl FnOnce() -> T) -> T {
-    /// Gives the outer call its watch back, also when the inner one unwinds.
+    /// Restores the watch of the outer call, also when the inner call unwinds.
     struct Outer(Option<Watch>);
     impl Drop for Outer {
         fn drop(&mut self) {
@@ -45,9 +45,9 @@ fn within<T>(watch: Watch, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Ends the call on this thread if it is to end; otherwise costs some nanoseconds.
+/// Unwinds if the call on this thread is to be cancelled; otherwise takes a few nanoseconds.
 pub fn poll() {
-    // Asked without the borrow: the answer may come from code that calls this crate.
+    // The borrow is released first, because `ask` may run code that calls this crate.
     let ask = WATCH.with_borrow_mut(|watch| match watch {
         Some(Watch::Ask { ask, last }) if last.elapsed() >= PERIOD => {
             *last = Instant::now();
@@ -61,7 +61,7 @@ pub fn poll() {
     }
 }
 
-/// The caller has the reason.
+/// The actual reason is reported by the thread that was called.
 fn is_over() -> Result<(), Box<dyn Any + Send>> {
     Err(Box::new("the call is over"))
 }
@@ -72,7 +72,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::time::{Duration, Instant};
 
-    /// Polls until it is ended, for two seconds at most; gives the reason.
+    /// Polls until cancelled, for at most two seconds, and returns the payload.
     fn reason(ask: Ask) -> Option<&'static str> {
         let until = Instant::now() + Duration::from_secs(2);
         let work = || {
@@ -81,14 +81,14 @@ mod tests {
             }
         };
         let ended = catch_unwind(AssertUnwindSafe(|| watched(ask, work))).err()?;
-        assert!(until - Instant::now() > Duration::from_secs(1), "it was ended late");
+        assert!(until - Instant::now() > Duration::from_secs(1), "cancelled late");
         ended.downcast_ref::<&str>().copied()
     }
 
     #[test]
     fn a_call_ends_when_it_is_told_to_and_the_next_one_does_not() {
         assert_eq!(reason(|| Err(Box::new("stop"))), Some("stop"));
-        // Nobody watches now.
+        // No watch is set here.
         poll();
         let began = Instant::now();
         watched(

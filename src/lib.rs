@@ -1,25 +1,24 @@
 //! Style augmentations for self-supervised learning (SASSL, Rojas-Gomez et al., TMLR 2024, arXiv 2312.01187).
 //!
-//! The rooms, lowest first; a module uses those above it in this list and nothing else of the crate
-//! (`tests/rust/layering.rs` holds the order):
+//! The modules, lowest first; a module uses only those above it in this list (`tests/rust/layering.rs` checks the order):
 //!
-//! - [`error`]: the ways to be wrong.
-//! - [`files`]: files read if they are regular ones, and written whole or not at all.
-//! - [`interrupt`]: the early end of a long call.
-//! - [`memory`]: sizes that others decide.
-//! - [`parts`]: parts that are chosen by name, with settings of their own.
-//! - [`random`]: `(seed, epoch, index, view)` to a generator.
-//! - [`kernels`]: loops over values; the only home of SIMD and CUDA.
-//! - [`image`]: one image: decoding, cropping, colours, blur.
-//! - [`weights`]: files to named tensors and the description of a network.
-//! - [`style`]: the paper's Algorithm 1, a file for each of its lines.
+//! - [`error`]: errors, one variant per kind.
+//! - [`files`]: reading of regular files, and atomic writing.
+//! - [`interrupt`]: cancellation of long calls.
+//! - [`memory`]: fallible allocation for sizes set by users and files.
+//! - [`parts`]: components selected by name, with their own settings.
+//! - [`random`]: random generators keyed by `(seed, epoch, index, view)`.
+//! - [`kernels`]: loops over values; the only module with SIMD and CUDA.
+//! - [`image`]: decoding and augmentation of one image.
+//! - [`weights`]: weight files, read to named tensors and the description of a network.
+//! - [`style`]: Algorithm 1 of the paper, one file per line of it.
 //! - [`data`]: from files to batches of two views.
-//! - [`nn`]: layers that learn, and networks as operations of candle's graph.
+//! - [`nn`]: trainable layers, and networks as operations in candle's graph.
 //! - [`encoders`]: backbones under the names of torchvision.
 //! - [`optim`]: optimizers and schedules.
-//! - [`methods`]: MoCo v2, BYOL, SimCLR and SimSiam, a file for each paper.
-//! - [`eval`]: nearest neighbours and a linear probe, on frozen features.
-//! - [`train`]: a run, and what a later one needs to go on.
+//! - [`methods`]: MoCo v2, BYOL, SimCLR and SimSiam, one file per paper.
+//! - [`eval`]: nearest neighbours and a linear probe on frozen features.
+//! - [`train`]: training runs and their checkpoints.
 //! - `bindings`: the Python module (feature `python`).
 pub mod data;
 pub mod encoders;

@@ -1,29 +1,29 @@
-//! Memory whose size a user or a file decides: asked for, so that the system may refuse it, and counted without overflow.
+//! Fallible allocation for sizes set by users and files, and overflow-checked element counts.
 use crate::error::{Error, Result};
 use bytemuck::Zeroable;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Bytes of scratch that a thread keeps for its next image: what one of some 1200x1200 pixels needs.
+/// Scratch memory in bytes that a thread keeps for its next image: enough for an image of about 1200x1200 pixels.
 pub const MOST_KEPT: usize = 64 << 20;
 
-/// As many numbers as a shape has.
+/// Returns the number of elements of a shape.
 ///
 /// # Errors
-/// More than can be counted; the error names `what`.
+/// The count overflows; the error names `what`.
 pub fn count(what: &str, shape: &[usize]) -> Result<usize> {
     let product = shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
-    product.ok_or_else(|| Error::value(what, format!("{shape:?}"), "more numbers than any memory holds"))
+    product.ok_or_else(|| Error::value(what, format!("{shape:?}"), "more elements than any memory holds"))
 }
 
-/// So many zeros.
+/// Returns `n` zeros.
 ///
 /// # Errors
-/// The system has not as much memory; the error names `what`.
+/// There is not enough memory; the error names `what`.
 pub fn zeros<T: Zeroable>(what: &str, n: usize) -> Result<Vec<T>> {
     bytemuck::try_zeroed_vec(n).map_err(|()| refused::<T>(what, n))
 }
 
-/// Room for so many, all of it at once.
+/// Returns an empty vector with capacity for exactly `n` elements.
 ///
 /// # Errors
 /// As [`zeros`].
@@ -33,23 +33,23 @@ pub fn room<T>(what: &str, n: usize) -> Result<Vec<T>> {
     Ok(room)
 }
 
-/// What was found, deep inside of a calculation that hands no errors on: without it, the calculation unwinds, to [`fallible`] or to
-/// whoever catches a panic; the payload is the error.
+/// Returns the value or unwinds with the error as payload, to [`fallible`] or whoever catches the panic. For errors deep inside
+/// a calculation that does not return any.
 pub fn or_unwind<T>(found: Result<T>) -> T {
     found.unwrap_or_else(|error| resume_unwind(Box::new(error)))
 }
 
-/// Lengthens numbers, if they are shorter, or unwinds as [`or_unwind`] does.
+/// Extends a vector to `len` elements if it is shorter; unwinds as [`or_unwind`] does.
 pub fn lengthen<T: Clone>(what: &str, numbers: &mut Vec<T>, len: usize, with: T) {
     let more = len.saturating_sub(numbers.len());
     or_unwind(numbers.try_reserve_exact(more).map_err(|_| refused::<T>(what, more)));
     numbers.resize(len.max(numbers.len()), with);
 }
 
-/// Runs a calculation that may want for memory.
+/// Runs a calculation that may unwind because memory is exhausted.
 ///
 /// # Errors
-/// It did.
+/// Memory is exhausted.
 pub fn fallible<T>(work: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).or_else(|payload| match payload.downcast::<Error>() {
         Ok(error) => Err(*error),

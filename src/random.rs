@@ -1,29 +1,30 @@
-//! The one place where generators are made: `(seed, epoch, index, view)` and an operation's name are the key of a stream.
+//! Random generators: each stream is keyed by `(seed, epoch, index, view)` and the name of an operation. No generator is
+//! created elsewhere.
 //!
-//! A stream is ChaCha8 keyed by the four numbers themselves, so two keys never share one, no draw depends on the
-//! order in which images are visited, and nothing is global. Each operation of a view has a stream of its own, so that
-//! one more or one less leaves the draws of all others as they are.
+//! A stream is ChaCha8 keyed by the four integers themselves, so two keys never share a stream, no draw depends on the order in
+//! which images are visited, and there is no global state. Each operation of a view has its own stream, so that adding or
+//! removing one does not change the draws of the others.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The generator of one image in one view.
+/// The random generator of one image in one view.
 pub type Generator = ChaCha8Rng;
 
-/// What names a stream of random numbers.
+/// The key of a stream of random numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Key {
-    /// The run's seed, or the draw of a framework's generator.
+    /// The run's seed, or a seed drawn from a framework's generator.
     pub seed: u64,
     /// The epoch, counted from 0.
     pub epoch: u64,
-    /// The image's index in its data set or batch.
+    /// The image's index in its dataset or batch.
     pub index: u64,
-    /// The view: 0 is the left one.
+    /// The index of the view; 0 is the left one.
     pub view: u64,
 }
 
 impl Key {
-    /// The generator of this key.
+    /// Returns the generator of this key.
     pub fn generator(self) -> Generator {
         let mut bytes = [0; 32];
         for (to, number) in bytes.chunks_exact_mut(8).zip([self.seed, self.epoch, self.index, self.view]) {
@@ -32,7 +33,8 @@ impl Key {
         Generator::from_seed(bytes)
     }
 
-    /// The generator of this key's operation of this name: ChaCha's own number of a stream is the name's hash (FNV-1a, 64 bits).
+    /// Returns the generator of the operation `name` under this key: ChaCha's stream id is the hash of the name (FNV-1a, 64
+    /// bits).
     pub fn stream(self, name: &str) -> Generator {
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -43,12 +45,12 @@ impl Key {
     }
 }
 
-/// Whether something of this probability comes.
+/// Returns `true` with probability `p`.
 pub fn comes(generator: &mut Generator, p: f32) -> bool {
     generator.random::<f32>() < p
 }
 
-/// A number of a range, each as likely as the others.
+/// Draws uniformly from a range.
 pub fn uniform(generator: &mut Generator, (low, high): (f32, f32)) -> f32 {
     low + (high - low) * generator.random::<f32>()
 }

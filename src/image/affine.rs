@@ -1,5 +1,5 @@
-//! A turn, a shift, a scale and a shear about the middle, in the same frame, black outside: torchvision's `RandomAffine` of a PIL
-//! image, nearest pixels.
+//! Random affine transform about the centre: rotation, translation, scale and shear in the same frame, black outside;
+//! torchvision's `RandomAffine` on a PIL image with nearest interpolation.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -10,16 +10,16 @@ use crate::random::{Generator, uniform};
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// The operation with its settings, ranges from which values are drawn evenly.
+/// The settings of the operation: ranges of uniform draws.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Affine {
-    /// Of the turn, clockwise.
+    /// Rotation in degrees, clockwise.
     degrees: (f32, f32),
-    /// The largest shift, in parts of the width and of the height.
+    /// The largest translation, as fractions of the width and of the height.
     translate: (f32, f32),
     scale: (f32, f32),
-    /// In degrees, along x from and to, along y from and to.
+    /// In degrees: along x (low, high), then along y (low, high).
     shear: [f32; 4],
 }
 
@@ -30,7 +30,7 @@ impl Affine {
     }
 }
 
-/// What is drawn.
+/// Names of the drawn values.
 const NAMES: [&str; 6] = ["angle", "translate_x", "translate_y", "scale", "shear_x", "shear_y"];
 
 pub(super) fn make(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
@@ -39,7 +39,7 @@ pub(super) fn make(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
     checked_range("degrees", affine.degrees, (-360.0, 360.0), of_circle)?;
     let (x, y) = affine.translate;
     if ![x, y].iter().all(|part| (0.0..=1.0).contains(part)) {
-        return Err(Error::value("translate", format!("({x}, {y})"), "two parts of the view's sides, from 0 to 1"));
+        return Err(Error::value("translate", format!("({x}, {y})"), "two fractions of the view's sides, in [0, 1]"));
     }
     let positive = "a range (low, high) with 0 < low <= high";
     checked_range("scale", affine.scale, (f32::MIN_POSITIVE, f32::MAX), positive)?;
@@ -73,11 +73,11 @@ impl Operation for Affine {
     }
 }
 
-/// The inverse of `translate, then turn, scale and shear about the middle`, as torchvision's `_get_inverse_affine_matrix` has it.
+/// The inverse of `translate, then rotate, scale and shear about the centre`, as in torchvision's `_get_inverse_affine_matrix`.
 fn axes(values: &Values, (height, width): Size) -> Result<Axes> {
     let [angle, shift_x, shift_y, scale, shear_x, shear_y] = values.get(NAMES)?;
     if !values.0.iter().all(|(_, x)| x.is_finite()) || scale <= 0.0 {
-        return Err(Error::value("affine", format!("{:?}", values.0), "finite numbers, and a scale above 0"));
+        return Err(Error::value("affine", format!("{:?}", values.0), "expected finite values and a scale above 0"));
     }
     let [turn, shear_x, shear_y] = [angle, shear_x, shear_y].map(f64::to_radians);
     let (x, y) = (width as f64 * 0.5, height as f64 * 0.5);

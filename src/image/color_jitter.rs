@@ -1,4 +1,4 @@
-//! Brightness, contrast, saturation and hue by random factors in random order: torchvision's `ColorJitter`, or BYOL's own form.
+//! Brightness, contrast, saturation and hue by random factors in random order: torchvision's `ColorJitter`, or BYOL's variant.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -12,40 +12,41 @@ use rand::seq::SliceRandom;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// One of the four.
+/// One of the four adjustments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Factor {
-    /// Away from black: 0 is black, 1 the image itself.
+    /// Scales brightness: 0 is black, 1 the image itself.
     Brightness(f32),
-    /// Away from the mean luma.
+    /// Scales contrast around the mean luma.
     Contrast(f32),
-    /// Away from each pixel's luma.
+    /// Scales saturation around each pixel's luma.
     Saturation(f32),
-    /// A part of the circle, from -0.5 to 0.5.
+    /// Shifts the hue by a fraction of the circle, from -0.5 to 0.5.
     Hue(f32),
-    /// BYOL's brightness: added, in parts of the whole range.
+    /// BYOL's brightness: added, as a fraction of the full range.
     Shift(f32),
-    /// BYOL's contrast: away from the mean of each colour.
+    /// BYOL's contrast: around the mean of each channel.
     ColorContrast(f32),
-    /// BYOL's saturation: times that of HSV.
+    /// BYOL's saturation: multiplies that of HSV.
     HsvSaturation(f32),
 }
 
-/// Whose arithmetic a [`ColorJitter`] follows.
+/// The arithmetic of a [`ColorJitter`].
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum JitterForm {
     /// torchvision's, on a PIL image.
     #[default]
     Torchvision,
-    /// That of deepmind-research `byol/utils/augmentations.py`: brightness is added, contrast is that of each colour, saturation is HSV's.
+    /// That of deepmind-research `byol/utils/augmentations.py`: brightness is added, contrast is per channel, saturation is
+    /// that of HSV.
     Byol,
 }
 
-/// What was drawn: in this order.
+/// The drawn factors, in the order in which they are applied.
 pub type ColorFactors = [Factor; 4];
 
-/// The operation with its settings.
+/// The settings of the operation.
 #[derive(Clone, Copy, Debug)]
 pub struct ColorJitter {
     brightness: (f32, f32),
@@ -56,17 +57,17 @@ pub struct ColorJitter {
 }
 
 impl ColorJitter {
-    /// With strengths as torchvision takes them: a factor from `max(0, 1 - x)` to `1 + x`, a hue from -x to x.
+    /// Creates the operation from strengths as in torchvision: factors from `max(0, 1 - x)` to `1 + x`, hue from -x to x.
     ///
     /// # Errors
-    /// A negative strength, a hue beyond half a circle.
+    /// A negative strength, or a hue above 0.5.
     pub fn new(brightness: f32, contrast: f32, saturation: f32, hue: f32, form: JitterForm) -> Result<Self> {
         let range = |name: &str, x: f32| match x >= 0.0 && x.is_finite() {
             true => Ok(((1.0 - x).max(0.0), 1.0 + x)),
-            false => Err(Error::value(name, x, "a strength is 0 or above")),
+            false => Err(Error::value(name, x, "expected a finite strength of at least 0")),
         };
         if !(0.0..=0.5).contains(&hue) {
-            return Err(Error::value("hue", hue, "a part of the circle from 0 to 0.5"));
+            return Err(Error::value("hue", hue, "a fraction of the circle from 0 to 0.5"));
         }
         Ok(Self {
             brightness: range("brightness", brightness)?,
@@ -77,7 +78,7 @@ impl ColorJitter {
         })
     }
 
-    /// The factors in their order.
+    /// Draws the factors and their order.
     pub fn factors(&self, generator: &mut Generator) -> ColorFactors {
         let mut draw = |range| uniform(generator, range);
         let (brightness, contrast, saturation, hue) =
@@ -101,7 +102,7 @@ impl ColorJitter {
     }
 }
 
-/// Those of some values, in their order.
+/// The factors in drawn values, in their order.
 fn factors_of(values: &Values) -> Result<Vec<Factor>> {
     values
         .0
@@ -144,10 +145,10 @@ impl Operation for ColorJitter {
 }
 
 impl Factor {
-    /// The factor of this name.
+    /// Returns the factor of this name.
     ///
     /// # Errors
-    /// There is none.
+    /// An unknown name.
     pub fn named(name: &str, x: f32) -> Result<Self> {
         let all = [
             Self::Brightness(x),
@@ -164,7 +165,7 @@ impl Factor {
         })
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Brightness(_) => "brightness",
@@ -177,7 +178,7 @@ impl Factor {
         }
     }
 
-    /// How far it goes.
+    /// Returns its strength.
     pub fn strength(self) -> f32 {
         match self {
             Self::Brightness(x) | Self::Contrast(x) | Self::Saturation(x) | Self::Hue(x) => x,
@@ -198,7 +199,7 @@ impl Factor {
         }
     }
 
-    /// Whether it leaves an image as it is: what a strength of 0 draws. (A turn by 0 would still round.)
+    /// Returns `true` if it leaves an image unchanged, as a strength of 0 does. (A hue shift of 0 would still round.)
     pub fn is_none(self) -> bool {
         match self {
             Self::Brightness(x) | Self::Contrast(x) | Self::Saturation(x) => x == 1.0,
@@ -207,7 +208,7 @@ impl Factor {
         }
     }
 
-    /// Changes an image. `gray` is room for one colour.
+    /// Applies the factor to an image. `gray` is scratch memory for one channel.
     pub fn apply(self, isa: Isa, planes: &mut Planes, gray: &mut Vec<u8>) {
         gray.resize(planes.height() * planes.width(), 0);
         match self {
@@ -231,13 +232,13 @@ impl Factor {
                 }
             }
             Self::HsvSaturation(factor) => color::saturate(isa, factor, planes),
-            // Truncated, and wrapped around.
+            // Truncated, with wrap-around.
             Self::Hue(factor) => color::turn_hue(isa, (f64::from(factor) * 255.0) as i32 as u8, planes),
         }
     }
 }
 
-/// Brightness of any bytes.
+/// Scales the brightness of bytes in any layout.
 pub fn brighten(isa: Isa, bytes: &mut [u8], factor: f32) {
     color::blend(isa, Base::Level(0), factor, bytes);
 }

@@ -1,6 +1,6 @@
-//! A random part of an image, resized: torchvision's `RandomResizedCrop`, antialiased.
+//! Random crop, resized: torchvision's `RandomResizedCrop` with antialiasing.
 //!
-//! Only the part is read. Resizing is Pillow's: two passes of a filter that widens with the reduction, rounded in between.
+//! Only the crop is read. Resizing is Pillow's: two passes of a filter that widens with the reduction, rounded in between.
 use super::RgbView;
 use super::operation::Values;
 use crate::error::{Error, Result, checked_range};
@@ -11,16 +11,16 @@ use rand::Rng;
 
 pub use crate::kernels::image::resample::{Interpolation, ResampleScratch, Resampled};
 
-/// A part of an image.
+/// A rectangle of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crop {
-    /// The first row.
+    /// First row.
     pub top: usize,
-    /// The first column.
+    /// First column.
     pub left: usize,
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
-    /// Columns.
+    /// Number of columns.
     pub width: usize,
 }
 
@@ -34,14 +34,14 @@ impl From<Crop> for Values {
 impl TryFrom<&Values> for Crop {
     type Error = Error;
 
-    /// Fractions and numbers below 0 are refused.
+    /// Rejects fractional and negative values.
     fn try_from(values: &Values) -> Result<Self> {
         let numbers = values.get(["top", "left", "height", "width"])?;
         if !numbers.iter().all(|&x| x >= 0.0 && x.fract() == 0.0) {
             return Err(Error::value(
                 "crop",
                 format!("{numbers:?}"),
-                "whole pixels from 0 up: top, left, height, width",
+                "expected non-negative integers: top, left, height, width",
             ));
         }
         let [top, left, height, width] = numbers.map(|x| x as usize);
@@ -50,22 +50,22 @@ impl TryFrom<&Values> for Crop {
 }
 
 impl Crop {
-    /// Whether it is a part of an image of this height and width.
+    /// Checks that it is a part of an image of this height and width.
     ///
     /// # Errors
-    /// It is empty, or reaches beyond the image.
+    /// The crop is empty, or reaches beyond the image.
     pub fn check(self, rows: usize, columns: usize) -> Result<()> {
         let Self { top, left, height, width } = self;
         let fits = |from: usize, n: usize, all: usize| n > 0 && from.checked_add(n).is_some_and(|end| end <= all);
         if fits(top, height, rows) && fits(left, width, columns) {
             return Ok(());
         }
-        let remedy = format!("a part of an image of {rows}x{columns}");
+        let remedy = format!("not within an image of {rows}x{columns}");
         Err(Error::value("crop", format!("{height}x{width} at ({top}, {left})"), remedy))
     }
 }
 
-/// The operation with its settings.
+/// The settings of the operation.
 #[derive(Clone, Copy, Debug)]
 pub struct RandomResizedCrop {
     scale: (f32, f32),
@@ -73,10 +73,10 @@ pub struct RandomResizedCrop {
 }
 
 impl RandomResizedCrop {
-    /// Parts of `scale` of the area, of a width over height of `ratio`.
+    /// Creates the operation: crops with `scale` of the area and an aspect ratio (width over height) in `ratio`.
     ///
     /// # Errors
-    /// Reversed ranges, areas beyond the image's own, ratios that are not above 0.
+    /// Reversed ranges, areas above that of the image, ratios that are not positive.
     pub fn new(scale: (f32, f32), ratio: (f32, f32)) -> Result<Self> {
         let (part, positive) =
             ("a range (low, high) with 0 <= low <= high <= 1", "a range (low, high) with 0 < low <= high");
@@ -86,7 +86,8 @@ impl RandomResizedCrop {
         })
     }
 
-    /// Draws an area and, evenly in its logarithm, a ratio; after ten that do not fit, takes the largest in the middle.
+    /// Draws an area and, uniformly in its logarithm, an aspect ratio; after ten crops that do not fit, returns the largest
+    /// central one.
     ///
     /// # Panics
     /// If the image has no pixels.
@@ -113,10 +114,10 @@ impl RandomResizedCrop {
     }
 }
 
-/// The part `crop` of `pixels`, resized to what `out` measures.
+/// Resizes the part `crop` of `pixels` to the size of `out`.
 ///
 /// # Errors
-/// A part that is empty or reaches beyond the image, an empty `out`.
+/// A crop that is empty or reaches beyond the image, or an empty `out`.
 pub fn resized_crop(
     isa: Isa,
     pixels: RgbView,

@@ -1,5 +1,5 @@
-//! Image files to pixels: upright, red, green and blue, eight bits each, whatever the file has. This is the door; each container has a
-//! file of its own.
+//! Image files to pixels: upright RGB with eight bits per channel, whatever the file has. This is the entry point; each
+//! container has a file of its own.
 mod gif;
 mod jpeg_segments;
 mod orientation;
@@ -18,47 +18,47 @@ use std::path::Path;
 
 type Read<T> = std::result::Result<T, Refused>;
 
-/// The most pixels and the longest side: beyond them a file is a bomb rather than a photograph. Pillow's limit too.
+/// The largest pixel count and side: files beyond them are treated as decompression bombs. Pillow has the same limit.
 const MOST_PIXELS: u64 = 178_956_970;
 const LONGEST_SIDE: u32 = 65_535;
-/// The largest file: what so many pixels take, of four colours in 16 bits.
+/// The largest file: the size of `MOST_PIXELS` pixels with four channels of 16 bits.
 const LARGEST_FILE: u64 = 8 * MOST_PIXELS + (1 << 20);
-/// What a decoder may take for itself.
+/// Memory limit of a decoder.
 const MOST_BYTES: u64 = 1 << 30;
-/// The remedy for what is no image that is read.
+/// The remedy for files of unsupported formats.
 const CONVERT: &str = "convert it to PNG or JPEG, or leave it out";
 
-/// How a file becomes pixels.
+/// Options of decoding.
 #[derive(Clone, Copy)]
 pub struct DecodeOptions<'a> {
-    /// A JPEG is decoded at the smallest of 1/8, 1/4, 1/2 of its size whose sides are no shorter than this: of each block of 8x8
-    /// pixels then only as many are computed, from its lower frequencies. Size and pixels are those of PIL's `Image.draft`.
+    /// A JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size with no side shorter than this: only as many pixels of
+    /// each block of 8x8 are then computed, from its lower frequencies. Size and pixels are those of PIL's `Image.draft`.
     pub least: Option<u16>,
-    /// Whether the image is turned upright, as EXIF or XMP says: the rule is Pillow's `ImageOps.exif_transpose`. TIFF is turned in any
-    /// case, because Pillow, and so torchvision's `ImageFolder`, turns it while it is read.
+    /// True rotates the image upright as EXIF or XMP says, with the rules of Pillow's `ImageOps.exif_transpose`. TIFF is
+    /// rotated in either case, because Pillow, and so torchvision's `ImageFolder`, rotates it while reading.
     pub exif: bool,
-    /// Given (height, width) of the decoded image, upright, the part of it that is wanted. The result has the whole size all the
-    /// same, and beyond that part its pixels may be anything. Which bytes are refused or damaged does not depend on it.
+    /// Maps (height, width) of the upright decoded image to the region that is needed. The result still has the whole size, but
+    /// pixels outside the region are unspecified. The files reported as refused or damaged do not depend on it.
     pub region: Option<&'a (dyn Fn(usize, usize) -> Crop + Sync)>,
 }
 
 impl Default for DecodeOptions<'_> {
-    /// All of it, in its own size, upright.
+    /// The whole image, in its own size, upright.
     fn default() -> Self {
         Self { least: None, exif: true, region: None }
     }
 }
 
-/// An image of a file.
+/// A decoded image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
-    /// Upright, if that was asked for.
+    /// Upright, if requested.
     pub pixels: RgbImage,
-    /// What the decoder warned of first: the file is damaged, and this is what could be made of it.
+    /// The first warning of the decoder: the file is damaged, and the pixels are what could be recovered.
     pub damage: Option<String>,
 }
 
-/// The containers that are read.
+/// The supported containers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Container {
     Bmp,
@@ -70,13 +70,13 @@ enum Container {
     WebP,
 }
 
-/// What files begin with that are no images which are read: where in the file, the bytes, and a name.
+/// Signatures of unsupported formats: offset, bytes and name.
 const OTHERS: [(usize, &[u8], &str); 30] = [
     (4, b"ftypavi", "an AVIF image"),
     (4, b"ftyphe", "a HEIC image"),
     (4, b"ftypmif1", "a HEIC or AVIF image"),
     (4, b"ftypmsf1", "a HEIC or AVIF image"),
-    (4, b"ftyp", "a film, or an image of its kind"),
+    (4, b"ftyp", "a video, or an unsupported image of the same container"),
     (0, b"\xFF\x0A", "a JPEG XL image"),
     (0, b"\0\0\0\x0CJXL \r\n\x87\n", "a JPEG XL image"),
     (0, b"\0\0\0\x0CjP  \r\n\x87\n", "a JPEG 2000 image"),
@@ -91,11 +91,11 @@ const OTHERS: [(usize, &[u8], &str); 30] = [
     (0, b"\x93NUMPY", "a numpy array"),
     (0, b"\x89HDF", "an HDF5 file"),
     (0, b"RIFF", "a RIFF file without WebP"),
-    (0, b"\x1A\x45\xDF\xA3", "a film"),
+    (0, b"\x1A\x45\xDF\xA3", "a video"),
     (0, b"%PDF", "a PDF document"),
     (0, b"PK\x03\x04", "a ZIP archive"),
     (0, b"\x1F\x8B", "a gzip file"),
-    (0, b"version https://git-lfs", "a pointer of Git LFS, without the file (git lfs pull)"),
+    (0, b"version https://git-lfs", "a Git LFS pointer without its file (run git lfs pull)"),
     (0, b"<svg", "an SVG image"),
     (0, b"<?xml", "an XML or SVG document"),
     (0, b"<!doctype html", "an HTML page"),
@@ -105,7 +105,7 @@ const OTHERS: [(usize, &[u8], &str); 30] = [
 ];
 
 impl Container {
-    /// What a file is by its first bytes, whatever its name says.
+    /// Detects the container from the first bytes; file names are ignored.
     fn of(bytes: &[u8]) -> Read<Self> {
         Ok(match bytes {
             [0xFF, 0xD8, 0xFF, ..] => Self::Jpeg,
@@ -116,14 +116,14 @@ impl Container {
             [b'B', b'M', ..] => Self::Bmp,
             [b'P', b'1'..=b'6', b' ' | b'\t'..=b'\r' | b'#', ..] => Self::Pnm,
             _ => {
-                // A page may begin with empty lines.
+                // A page may start with empty lines.
                 let text = bytes.trim_ascii_start();
                 let is = |at: usize, magic: &[u8]| {
                     let from = if at == 0 { text } else { bytes };
                     from.get(at..at + magic.len()).is_some_and(|found| found.eq_ignore_ascii_case(magic))
                 };
                 let name = OTHERS.iter().find(|(at, magic, _)| is(*at, magic)).map(|(_, _, name)| *name);
-                let read = "none of JPEG, PNG, WebP, GIF, BMP, TIFF and PNM";
+                let read = "not one of JPEG, PNG, WebP, GIF, BMP, TIFF or PNM";
                 return Err(format!("{}; {CONVERT}", name.unwrap_or(read)).into());
             }
         })
@@ -140,13 +140,13 @@ impl Container {
     }
 }
 
-/// Decodes a file's bytes. Gray becomes three equal colours; transparency is dropped, not blended; gray of sixteen bits is rounded to
-/// eight, and so are colours of PNM, while those of PNG and TIFF lose their lower byte, as Pillow has it; of animations it is the
-/// first frame.
+/// Decodes the bytes of a file. Gray becomes three equal channels; transparency is dropped, not blended; gray of sixteen bits
+/// is rounded to eight, and so are the channels of PNM, while those of PNG and TIFF lose their lower byte, as in Pillow; of
+/// animations, the first frame is decoded.
 ///
 /// # Errors
-/// Bytes that are no image, one of another container, a broken or oversized one, one that claims more pixels than its bytes can hold,
-/// or no memory; the error carries `name`.
+/// The bytes are not an image, are of an unsupported container, are broken or too large, claim more pixels than they can
+/// encode, or there is not enough memory; the error carries `name`.
 pub fn decode(bytes: &[u8], name: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     upright(bytes, options).or_else(|refused| refused.named(name))
 }
@@ -172,37 +172,37 @@ fn upright(bytes: &[u8], options: &DecodeOptions<'_>) -> Read<Decoded> {
     Ok(Decoded { pixels, ..stored })
 }
 
-/// The ICC profile that a file holds; the pixels that [`decode`] gives are not changed by it.
+/// Returns the ICC profile of a file; [`decode`] ignores it.
 pub fn color_profile(bytes: &[u8]) -> Option<Vec<u8>> {
     Container::of(bytes).ok()?.metadata(bytes).profile.map(|profile| profile.into_owned())
 }
 
-/// (height, width) as a file claims them.
+/// Checks the (height, width) that a file claims.
 fn checked_size(height: u32, width: u32) -> Read<(usize, usize)> {
     if height == 0 || width == 0 {
         return Err(format!("{width}x{height} pixels; {BROKEN}").into());
     }
     if height.max(width) > LONGEST_SIDE || u64::from(height) * u64::from(width) > MOST_PIXELS {
         let limits = format!("more than {MOST_PIXELS} pixels, or a side above {LONGEST_SIDE}");
-        return Err(format!("{width}x{height} are {limits}; the image is too large").into());
+        return Err(format!("{width}x{height} pixels are {limits}; the image is too large").into());
     }
     Ok((height as usize, width as usize))
 }
 
-/// Whether so many packed bytes can unfold to what is claimed.
+/// Checks that `packed` compressed bytes can expand to the claimed size.
 fn fits(packed: usize, most: u64, claimed: u64) -> Read<()> {
     match (packed as u64).saturating_mul(most) >= claimed {
         true => Ok(()),
-        false => Err(format!("its {packed} bytes cannot hold the pixels that it claims; {BROKEN}").into()),
+        false => Err(format!("its {packed} bytes cannot encode the pixels that it claims; {BROKEN}").into()),
     }
 }
 
-/// Sixteen bits rounded to eight.
+/// Rounds sixteen bits to eight.
 fn eight_bits(x: u16) -> u8 {
     ((u32::from(x) * 255 + 32_767) / 65_535) as u8
 }
 
-/// Pixels of 1 (gray), 2 (with transparency), 3 or 4 bytes, as three colours.
+/// Converts pixels of 1 (gray), 2 (gray and alpha), 3 or 4 bytes to RGB.
 fn three_colors(samples: Vec<u8>, channels: usize) -> Read<Vec<u8>> {
     if channels == 3 {
         return Ok(samples);
@@ -214,7 +214,7 @@ fn three_colors(samples: Vec<u8>, channels: usize) -> Read<Vec<u8>> {
     Ok(out)
 }
 
-/// BMP and PNM. A line of BMP may end before it has all its pixels, but an image that is nothing else is none.
+/// Decodes BMP and PNM. A row of BMP may end before its last pixel, but a file with no pixels at all is refused.
 fn simple(bytes: &[u8], format: ImageFormat) -> Read<Decoded> {
     const MOST_UNPACKED: u64 = 1 << 16;
     let refused = |e: ImageError| match e {
@@ -242,7 +242,7 @@ fn simple(bytes: &[u8], format: ImageFormat) -> Read<Decoded> {
 /// Reads a file and decodes it.
 ///
 /// # Errors
-/// A file that cannot be read, is no regular one, or is no image: see [`files::regular`] and [`decode`].
+/// The file cannot be read, is not a regular file, or is not an image: see [`files::regular`] and [`decode`].
 pub fn read(path: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     let size = files::regular(path)?.len();
     if size > LARGEST_FILE {
@@ -251,7 +251,7 @@ pub fn read(path: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     decode(&std::fs::read(path).map_err(|error| Error::io(path, error))?, path, options)
 }
 
-/// A JPEG as it is stored. The part that is wanted is one of the upright image.
+/// Decodes a JPEG as stored. `region` refers to the upright image.
 fn stored_jpeg(bytes: &[u8], options: &DecodeOptions<'_>) -> Read<Decoded> {
     let orientation = if options.exif { jpeg_segments::metadata(bytes).orientation() } else { Orientation::default() };
     let part = options.region.map(|region| {

@@ -1,27 +1,27 @@
-//! What operations are on a GPU: steps that kernels take, of which neighbours are one launch.
+//! Operations on a GPU: steps of the kernels; adjacent steps are fused into one launch.
 use crate::kernels::image::color::cuda::DeviceFactor;
 use crate::kernels::image::rotation::cuda::Axes;
 
 /// A step of a view.
 #[derive(Clone, Debug)]
 pub enum DeviceStep {
-    /// Each pixel's colours change.
+    /// Changes the colour of each pixel.
     Factor(DeviceFactor),
-    /// Three equal colours.
+    /// Converts to grayscale, three equal channels.
     Gray,
-    /// Nearest pixels from elsewhere in the view.
+    /// Affine transform with nearest interpolation.
     Turn(Axes),
-    /// A blur by so many taps, of which these are the middle and those on one side.
+    /// A blur with this many taps; the values are the centre tap and those on one side.
     Taps(usize, Vec<f32>),
-    /// Pillow's blur by boxes.
+    /// Pillow's box blur.
     Boxes(f32),
-    /// Bytes from a threshold on are inverted.
+    /// Inverts bytes from a threshold on.
     Solarize(u8),
-    /// Left becomes right, or top bottom.
+    /// Flips the view.
     Flip {
-        /// Left becomes right.
+        /// Left to right.
         horizontally: bool,
-        /// Top becomes bottom.
+        /// Top to bottom.
         vertically: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! A rectangle of what leaves is filled with one colour: torchvision's `RandomErasing` (Zhong et al. 2017, arXiv 1708.04896).
+//! Fills a rectangle of the finished view with one colour: torchvision's `RandomErasing` (Zhong et al. 2017, arXiv 1708.04896).
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Stage, Values, parsed};
 use super::output::NumbersMut;
@@ -10,15 +10,15 @@ use rand::Rng;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// The operation with its settings.
+/// The settings of the operation.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Erasing {
-    /// Of the rectangle's area, in parts of the view's.
+    /// Area of the rectangle, as a fraction of the view's.
     scale: (f32, f32),
-    /// Of its height over its width, evenly in the logarithm.
+    /// Height over width of the rectangle, uniform in its logarithm.
     ratio: (f32, f32),
-    /// Of each colour.
+    /// Value of each channel.
     value: [f32; 3],
 }
 
@@ -35,7 +35,8 @@ impl Operation for Erasing {
         Stage::Numbers
     }
 
-    /// Draws up to ten times; a rectangle as high or as wide as the view is none, and if none comes, nothing is filled.
+    /// Makes up to ten attempts; a rectangle as high or as wide as the view is rejected, and after ten rejections nothing is
+    /// filled.
     fn sample(&self, generator: &mut Generator, (rows, columns): Size) -> Values {
         let (low, high) = (f64::from(self.ratio.0).ln(), f64::from(self.ratio.1).ln());
         let mut found = [0; 4];
@@ -71,7 +72,7 @@ impl Operation for Erasing {
         Err(Error::value(
             "operation",
             "\"erasing\"",
-            "it has no kernel for a GPU; apply torchvision's RandomErasing to the batch",
+            "it has no GPU kernel; apply torchvision's RandomErasing to the batch",
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! Left becomes right, or top bottom.
+//! Horizontal and vertical flips.
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
 use super::{Planes, RgbView};
@@ -9,7 +9,7 @@ use crate::random::Generator;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// The operation, one of two.
+/// The direction of the flip.
 #[derive(Clone, Copy, Debug)]
 enum Flip {
     Horizontal,
@@ -51,7 +51,7 @@ impl Operation for Flip {
     }
 }
 
-/// Left becomes right, of pixels as they are.
+/// Flips pixels horizontally.
 ///
 /// # Panics
 /// If there are no pixels, or not `height x width x 3` bytes.

@@ -1,4 +1,4 @@
-//! A Gaussian blur with a probability: the taps of torchvision's `gaussian_blur`, or the boxes of Pillow's `GaussianBlur`.
+//! Random Gaussian blur: the taps of torchvision's `gaussian_blur`, or the boxes of Pillow's `GaussianBlur`.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -11,27 +11,27 @@ use std::sync::Arc;
 
 pub use gaussian_blur::BlurScratch;
 
-/// The operation with its settings.
+/// The settings of the operation.
 #[derive(Clone, Copy, Debug)]
 pub struct GaussianBlur {
     sigma: (f32, f32),
     kernel: BlurKernel,
 }
 
-/// What stands for the Gaussian.
+/// The approximation of the Gaussian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlurKernel {
-    /// So many of its own values, an odd number.
+    /// This many taps, an odd number.
     Taps(usize),
-    /// Three boxes in each direction, as Pillow has it and so MoCo v2's code.
+    /// Three boxes in each direction, as in Pillow and therefore in the code of MoCo v2.
     Boxes,
 }
 
 impl GaussianBlur {
-    /// Sigma evenly from a range. SimCLR and BYOL: 23 taps at 224x224, sigma from 0.1 to 2.
+    /// Creates the operation with sigma uniform in a range. SimCLR and BYOL: 23 taps at 224x224, sigma from 0.1 to 2.
     ///
     /// # Errors
-    /// A sigma that is not above 0, an even number of taps.
+    /// A sigma that is not positive, or an even number of taps.
     pub fn new(sigma: (f32, f32), kernel: BlurKernel) -> Result<Self> {
         if let BlurKernel::Taps(taps) = kernel {
             checked_kernel_size(taps)?;
@@ -50,7 +50,7 @@ impl GaussianBlur {
 #[serde(deny_unknown_fields)]
 struct Settings {
     sigma: (f32, f32),
-    /// None: Pillow's boxes.
+    /// None for Pillow's boxes.
     kernel_size: Option<usize>,
 }
 
@@ -89,13 +89,13 @@ impl Operation for GaussianBlur {
     }
 }
 
-/// The largest sigma; an image is one colour long before.
+/// The largest sigma; an image is uniform long before.
 const MOST: f32 = 1e4;
 
-/// Blurs with this many taps of a Gaussian, edges reflected.
+/// Blurs with this many taps of a Gaussian, with reflected edges.
 ///
 /// # Errors
-/// An even number of taps, or more than the reflected image has; a sigma that is not above 0.
+/// An even number of taps, more taps than the reflected image allows, or a sigma that is not positive.
 pub fn gaussian_blur(
     isa: Isa,
     planes: &mut Planes,
@@ -110,7 +110,7 @@ pub fn gaussian_blur(
     Ok(())
 }
 
-/// The middle of the taps and those on one side of it that a byte can feel.
+/// The centre tap and those on one side of it that are large enough to affect a byte.
 pub(crate) fn half_of_taps(kernel_size: usize, sigma: f32) -> Vec<f32> {
     let tap = |k: usize| (-0.5 * (k as f32 / sigma).powi(2)).exp();
     let mut half: Vec<f32> = (0..=kernel_size / 2).map(tap).collect();
@@ -123,7 +123,7 @@ pub(crate) fn half_of_taps(kernel_size: usize, sigma: f32) -> Vec<f32> {
 /// Blurs as Pillow's `ImageFilter.GaussianBlur(sigma)` does: with boxes, edges repeated.
 ///
 /// # Errors
-/// A sigma that is not above 0.
+/// A sigma that is not positive.
 pub fn box_blur(isa: Isa, planes: &mut Planes, sigma: f32, scratch: &mut BlurScratch) -> Result<()> {
     checked_sigma(sigma)?;
     gaussian_blur::box_blur(isa, sigma, planes, scratch);
@@ -133,11 +133,11 @@ pub fn box_blur(isa: Isa, planes: &mut Planes, sigma: f32, scratch: &mut BlurScr
 fn checked_sigma(sigma: f32) -> Result<()> {
     match sigma > 0.0 && sigma <= MOST {
         true => Ok(()),
-        false => Err(Error::value("sigma", sigma, "a number above 0, up to 1e4")),
+        false => Err(Error::value("sigma", sigma, "expected a value above 0, up to 1e4")),
     }
 }
 
-/// Whether an image has as many pixels to reflect.
+/// Checks that the image has enough pixels to reflect.
 fn check_taps(taps: usize, (height, width): Size) -> Result<()> {
     let side = height.min(width);
     match taps / 2 < side {

@@ -1,4 +1,4 @@
-//! Three equal colours of an image's luma (ITU-R 601-2).
+//! Conversion to grayscale: three equal channels of the luma (ITU-R 601-2).
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -35,7 +35,7 @@ impl Operation for Grayscale {
     }
 }
 
-/// Makes it gray. `gray` is room for one colour.
+/// Converts to grayscale. `gray` is scratch memory for one channel.
 pub fn grayscale(isa: Isa, planes: &mut Planes, gray: &mut Vec<u8>) {
     gray.resize(planes.height() * planes.width(), 0);
     color::gray(isa, planes, gray);

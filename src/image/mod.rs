@@ -1,7 +1,7 @@
-//! One image, and what augments it: a file an operation, each with a `sample` that draws its parameters and a pure function
+//! One image and its augmentations: one file per operation, each with a `sample` that draws its parameters and a pure function
 //! that applies them (`operation.rs` has the contract).
 //!
-//! Images are decoded and cropped as pixels ([`RgbImage`]), and augmented colour by colour ([`Planes`]). The arithmetic is
+//! Images are decoded and cropped as interleaved pixels ([`RgbImage`]) and augmented as planes ([`Planes`]). The arithmetic is
 //! Pillow's, as torchvision calls it, unless an operation says otherwise.
 mod affine;
 mod color_jitter;
@@ -38,10 +38,10 @@ use crate::error::{Error, Result};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// The operation of these settings.
+/// Creates an operation from its settings.
 pub type Make = fn(Value) -> Result<Arc<dyn Operation>>;
 
-/// All that there are, by name.
+/// All operations by name.
 pub const OPERATIONS: &[(&str, Make)] = &[
     ("affine", affine::make),
     ("color_jitter", color_jitter::make),
@@ -55,10 +55,10 @@ pub const OPERATIONS: &[(&str, Make)] = &[
     ("vertical_flip", flip::make_vertical),
 ];
 
-/// The operation of this name with these settings, a JSON object.
+/// Creates the operation `kind` from its settings, a JSON object.
 ///
 /// # Errors
-/// There is none, or its settings cannot be.
+/// An unknown kind, or invalid settings.
 pub fn operation(kind: &str, settings: &str) -> Result<Arc<dyn Operation>> {
     let Some((_, make)) = OPERATIONS.iter().find(|(name, _)| *name == kind) else {
         let names: Vec<&str> = OPERATIONS.iter().map(|(name, _)| *name).collect();
@@ -68,30 +68,30 @@ pub fn operation(kind: &str, settings: &str) -> Result<Arc<dyn Operation>> {
     make(settings)
 }
 
-/// An image as pixels, `[height][width][3]`, red first.
+/// An image as interleaved pixels, `[height][width][3]`, in the order red, green, blue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RgbImage {
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
-    /// Columns.
+    /// Number of columns.
     pub width: usize,
     /// `height x width x 3`.
     pub bytes: Vec<u8>,
 }
 
-/// The same to read.
+/// A borrowed [`RgbImage`].
 #[derive(Clone, Copy, Debug)]
 pub struct RgbView<'a> {
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
-    /// Columns.
+    /// Number of columns.
     pub width: usize,
     /// `height x width x 3`.
     pub bytes: &'a [u8],
 }
 
 impl RgbImage {
-    /// All of it, to read.
+    /// Borrows the image.
     pub fn view(&self) -> RgbView<'_> {
         RgbView { height: self.height, width: self.width, bytes: &self.bytes }
     }

@@ -1,7 +1,8 @@
-//! What augments a view: the contract of an operation, and the table of those that there are.
+//! The contract of operations that augment a view, and the values they draw.
 //!
-//! An operation draws its parameters as values, and applying them is a pure function; on a GPU it says which steps of the kernels
-//! it is. A new one is a file here, its kernel, and its lines in `mod.rs`, where [`OPERATIONS`](super::OPERATIONS) is.
+//! An operation draws its parameters as values, and applying them is a pure function; on a GPU it is lowered to steps of the
+//! kernels. A new operation is a file here, its kernel, and its lines in `mod.rs`, which holds
+//! [`OPERATIONS`](super::OPERATIONS).
 use super::{Planes, device::DeviceStep, output::NumbersMut};
 use crate::error::{Error, Result, checked_probability};
 use crate::kernels::image::gaussian_blur::BlurScratch;
@@ -15,79 +16,79 @@ use std::fmt::Debug;
 /// Rows and columns.
 pub type Size = (usize, usize);
 
-/// What an operation works on.
+/// The stage of a view that an operation changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// A view's bytes.
+    /// The bytes of a view.
     Bytes,
-    /// What leaves: its numbers, normalized as they are.
+    /// The finished view: its values, after normalization.
     Numbers,
 }
 
-/// What changes a view.
+/// An operation on a view.
 pub trait Operation: Debug + Send + Sync {
-    /// What it works on.
+    /// Returns the stage that it changes.
     fn stage(&self) -> Stage {
         Stage::Bytes
     }
 
-    /// Whether it can be applied to views of this size.
+    /// Checks that it can be applied to views of this size.
     ///
     /// # Errors
-    /// They are too small for it.
+    /// The views are too small.
     fn check(&self, _size: Size) -> Result<()> {
         Ok(())
     }
 
-    /// Draws for a view of this size.
+    /// Draws the parameters for a view of this size.
     fn sample(&self, generator: &mut Generator, size: Size) -> Values;
 
-    /// Changes a view's bytes, one of the stage [`Stage::Bytes`].
+    /// Changes the bytes of a view; for operations of [`Stage::Bytes`].
     ///
     /// # Errors
-    /// Values that cannot be.
+    /// Invalid values.
     fn apply(&self, isa: Isa, planes: &mut Planes, values: &Values, room: &mut Room) -> Result<()>;
 
-    /// Changes what leaves, one of the stage [`Stage::Numbers`].
+    /// Changes a finished view; for operations of [`Stage::Numbers`].
     ///
     /// # Errors
-    /// Values that cannot be.
+    /// Invalid values.
     fn apply_to_numbers(&self, _view: &mut NumbersMut, _values: &Values) -> Result<()> {
         Ok(())
     }
 
-    /// What the kernels of a GPU do in its place, one after the other.
+    /// Returns the steps of the GPU kernels that compute the same, in order.
     ///
     /// # Errors
-    /// They cannot; or values that cannot be.
+    /// The operation has no GPU kernels, or invalid values.
     fn device_steps(&self, values: &Values, size: Size) -> Result<Vec<DeviceStep>>;
 }
 
-/// Memory that operations use again.
+/// Reusable scratch memory of operations.
 #[derive(Debug, Default)]
 pub struct Room {
-    /// For one colour.
+    /// One channel.
     pub gray: Vec<u8>,
-    /// For another image.
+    /// Another image.
     pub planes: Planes,
-    /// For a blur.
+    /// Scratch memory of a blur.
     pub blur: BlurScratch,
 }
 
-/// What was drawn for an operation: numbers with their names, in their order.
+/// The drawn parameters of an operation: named values, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Values(pub Vec<(Cow<'static, str>, f64)>);
 
 impl Values {
-    /// These.
+    /// Creates the values from pairs of name and value.
     pub fn of<const N: usize>(values: [(&'static str, f64); N]) -> Self {
         Self(values.into_iter().map(|(name, x)| (name.into(), x)).collect())
     }
 
-    /// The numbers of just these names.
+    /// Returns the values of exactly these names.
     ///
     /// # Errors
-    /// Others are there.
+    /// Names are missing, or there are others.
     pub fn get<const N: usize>(&self, names: [&str; N]) -> Result<[f64; N]> {
         let found = names.map(|wanted| self.0.iter().find(|(name, _)| name == wanted).map(|&(_, x)| x));
         match self.0.len() == N && found.iter().all(Option::is_some) {
@@ -100,23 +101,24 @@ impl Values {
     }
 }
 
-/// How likely something is, from epoch to epoch.
+/// A probability that may change over the epochs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probability(Vec<(f64, f32)>);
 
 impl Probability {
-    /// Always the same.
+    /// Creates a constant probability.
     ///
     /// # Errors
-    /// Outside [0, 1].
+    /// The probability is outside [0, 1].
     pub fn constant(p: f32) -> Result<Self> {
         Self::schedule(vec![(0.0, p)])
     }
 
-    /// Straight lines between these (epoch, probability), and constant before and after them.
+    /// Creates a schedule of (epoch, probability) pairs with linear interpolation, constant before the first and after the
+    /// last.
     ///
     /// # Errors
-    /// A probability outside [0, 1], epochs that do not rise, none at all.
+    /// A probability outside [0, 1], epochs that do not increase, or no pairs.
     pub fn schedule(points: Vec<(f64, f32)>) -> Result<Self> {
         for &(_, p) in &points {
             checked_probability("p", p)?;
@@ -125,11 +127,11 @@ impl Probability {
             points.iter().all(|(epoch, _)| epoch.is_finite()) && points.windows(2).all(|two| two[0].0 < two[1].0);
         match rises && !points.is_empty() {
             true => Ok(Self(points)),
-            false => Err(Error::value("p", format!("{points:?}"), "pairs (epoch, probability) with rising epochs")),
+            false => Err(Error::value("p", format!("{points:?}"), "pairs (epoch, probability) with increasing epochs")),
         }
     }
 
-    /// In this epoch.
+    /// Returns the probability in an epoch.
     pub fn at(&self, epoch: u64) -> f32 {
         let epoch = epoch as f64;
         let after = self.0.partition_point(|&(from, _)| from <= epoch);
@@ -143,10 +145,10 @@ impl Probability {
     }
 }
 
-/// An operation's settings.
+/// Parses the settings of an operation.
 ///
 /// # Errors
-/// One is missing, of another type, or not there.
+/// A setting is missing, unknown or of another type.
 pub(super) fn parsed<T: DeserializeOwned>(kind: &str, settings: Value) -> Result<T> {
     let text = settings.to_string();
     serde_json::from_value(settings).map_err(|error| Error::value(kind, text, error.to_string()))

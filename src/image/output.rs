@@ -1,23 +1,23 @@
-//! A finished view as numbers: bytes as they are, or `(x / 255 - mean) / std` of each colour as torchvision's `ToTensor` and
-//! `Normalize` compute it; colours first or last.
+//! Conversion of a finished view to its output type: bytes unchanged, or `(x / 255 - mean) / std` of each channel as in
+//! torchvision's `ToTensor` and `Normalize`; channels first or last.
 use super::{Crop, Planes};
 use crate::error::{Error, Result};
 use crate::kernels::isa::Isa;
 use half::f16;
 
-/// The type of a number.
+/// The type of the output values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dtype {
     /// 0 to 255.
     U8,
     /// Rounded from [`Dtype::F32`].
     F16,
-    /// What most networks take.
+    /// The input type of most networks.
     #[default]
     F32,
 }
 
-/// A mean and a standard deviation for each colour, of numbers in [0, 1].
+/// Mean and standard deviation of each channel, for values in [0, 1].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normalize {
     /// Subtracted.
@@ -26,7 +26,7 @@ pub struct Normalize {
     pub std: [f32; 3],
 }
 
-/// How views leave.
+/// The output format of views.
 #[derive(Clone, Debug)]
 pub struct Output {
     table: Table,
@@ -34,7 +34,7 @@ pub struct Output {
     channels_last: bool,
 }
 
-/// What has left, to change.
+/// A mutable finished view.
 #[derive(Debug)]
 pub struct NumbersMut<'a> {
     /// Rows and columns.
@@ -45,10 +45,10 @@ pub struct NumbersMut<'a> {
 }
 
 impl NumbersMut<'_> {
-    /// Fills a part with one colour; of bytes, rounded and cut off at 0 and 255.
+    /// Fills a rectangle with one colour; for bytes, it is rounded and clamped to 0..=255.
     ///
     /// # Panics
-    /// If it reaches beyond the view.
+    /// If the rectangle reaches beyond the view.
     pub fn fill(&mut self, part: Crop, color: [f32; 3]) {
         match self.dtype {
             Dtype::U8 => self.fill_with(part, color.map(|x| x.round_ties_even() as u8)),
@@ -73,7 +73,7 @@ impl NumbersMut<'_> {
     }
 }
 
-/// What each byte of each colour becomes.
+/// Lookup table of the output for each byte of each channel.
 #[derive(Clone, Debug)]
 enum Table {
     U8,
@@ -82,29 +82,28 @@ enum Table {
 }
 
 impl Normalize {
-    /// What leaves numbers in [0, 1].
+    /// No normalization: values stay in [0, 1].
     pub const NONE: Self = Self { mean: [0.0; 3], std: [1.0; 3] };
 }
 
 impl Output {
-    /// Numbers of this type, `[3][height][width]` or, channels last, `[height][width][3]`.
+    /// Creates a format with values of this type, `[3][height][width]` or, channels last, `[height][width][3]`.
     ///
     /// # Errors
-    /// A deviation that is not above 0, a number that is none, bytes that are to be normalized.
+    /// A standard deviation that is not positive, a value that is not finite, or normalized bytes.
     pub fn new(dtype: Dtype, normalize: Normalize, channels_last: bool) -> Result<Self> {
         let Normalize { mean, std } = normalize;
         if !std.iter().all(|&std| std > 0.0 && std.is_finite()) {
-            return Err(Error::value("std", format!("{std:?}"), "three numbers above 0"));
+            return Err(Error::value("std", format!("{std:?}"), "three values above 0"));
         }
         if !mean.iter().all(|mean| mean.is_finite()) {
-            return Err(Error::value("mean", format!("{mean:?}"), "three finite numbers"));
+            return Err(Error::value("mean", format!("{mean:?}"), "three finite values"));
         }
         let floats: [[f32; 256]; 3] =
             std::array::from_fn(|c| std::array::from_fn(|x| (x as f32 / 255.0 - mean[c]) / std[c]));
         let table = match dtype {
             Dtype::U8 if normalize != Normalize::NONE => {
-                let remedy =
-                    "bytes hold no normalized numbers; give normalize = None, and normalize where they are used";
+                let remedy = "bytes cannot hold normalized values; give normalize = None, and normalize them later";
                 return Err(Error::value("dtype", "\"uint8\"", remedy));
             }
             Dtype::U8 => Table::U8,
@@ -114,7 +113,7 @@ impl Output {
         Ok(Self { table, normalize, channels_last })
     }
 
-    /// Of the numbers.
+    /// Returns the type of the values.
     pub fn dtype(&self) -> Dtype {
         match self.table {
             Table::U8 => Dtype::U8,
@@ -123,25 +122,25 @@ impl Output {
         }
     }
 
-    /// What numbers are normalized by.
+    /// Returns the normalization.
     pub fn normalize(&self) -> Normalize {
         self.normalize
     }
 
-    /// Whether colours are the innermost axis.
+    /// Returns `true` if the channel is the innermost axis.
     pub fn channels_last(&self) -> bool {
         self.channels_last
     }
 
-    /// What was written of a view of this size, to change.
+    /// Borrows the output of a view of this size for changes.
     pub fn numbers_mut<'a>(&self, size: (usize, usize), bytes: &'a mut [u8]) -> NumbersMut<'a> {
         NumbersMut { size, bytes, dtype: self.dtype(), channels_last: self.channels_last }
     }
 
-    /// Writes a view into the memory of its numbers.
+    /// Writes a view into its output memory.
     ///
     /// # Panics
-    /// If `out` has not just as many numbers, or lies askew for their type.
+    /// If `out` has another size, or is misaligned for the type.
     pub fn write(&self, isa: Isa, planes: &Planes, out: &mut [u8]) {
         let n = planes.as_slice().len() * self.dtype().size();
         assert_eq!(out.len(), n, "bytes of a view of {}x{}", planes.height(), planes.width());
@@ -155,7 +154,7 @@ impl Output {
 }
 
 impl Dtype {
-    /// Bytes of a number.
+    /// Returns the size of a value in bytes.
     pub fn size(self) -> usize {
         match self {
             Self::U8 => 1,
@@ -164,7 +163,7 @@ impl Dtype {
         }
     }
 
-    /// As numpy and torch call it.
+    /// Returns its name in numpy and torch.
     pub fn name(self) -> &'static str {
         match self {
             Self::U8 => "uint8",
@@ -173,10 +172,10 @@ impl Dtype {
         }
     }
 
-    /// By that name.
+    /// Returns the type of this name.
     ///
     /// # Errors
-    /// Another name.
+    /// An unknown name.
     pub fn named(name: &str) -> Result<Self> {
         let found = [Self::U8, Self::F16, Self::F32].into_iter().find(|dtype| dtype.name() == name);
         found.ok_or_else(|| {

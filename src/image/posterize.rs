@@ -1,4 +1,4 @@
-//! The lowest bits of each byte cut off: Pillow's `ImageOps.posterize`, torchvision's `RandomPosterize`.
+//! Clears the lowest bits of each byte: Pillow's `ImageOps.posterize`, torchvision's `RandomPosterize`.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -10,11 +10,11 @@ use crate::random::Generator;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// The operation with its settings.
+/// The settings of the operation.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Posterize {
-    /// How many stay.
+    /// The number of bits to keep.
     bits: u8,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn make(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
     let posterize = parsed::<Posterize>("posterize", settings)?;
     match posterize.bits {
         1..=8 => Ok(Arc::new(posterize)),
-        bits => Err(Error::value("bits", bits, "how many of a byte's bits stay, from 1 to 8")),
+        bits => Err(Error::value("bits", bits, "the number of bits to keep in a byte, from 1 to 8")),
     }
 }
 

@@ -1,4 +1,5 @@
-//! A turn about the middle, corners black: torchvision's `RandomRotation` of a PIL image, nearest pixels.
+//! Random rotation about the centre with black corners: torchvision's `RandomRotation` on a PIL image with nearest
+//! interpolation.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -8,11 +9,11 @@ use crate::random::{Generator, uniform};
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// The operation with its settings.
+/// The settings of the operation.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rotation {
-    /// Counter-clockwise, evenly from a range.
+    /// Counter-clockwise, uniform in a range.
     degrees: (f32, f32),
 }
 
@@ -40,10 +41,10 @@ impl Operation for Rotation {
     }
 }
 
-/// Turns counter-clockwise, in the same frame. `room` is for another image.
+/// Rotates counter-clockwise in the same frame. `room` is scratch memory for another image.
 ///
 /// # Errors
-/// Degrees that are no finite number.
+/// Degrees that are not finite.
 pub fn rotate(planes: &mut Planes, degrees: f64, room: &mut Planes) -> Result<()> {
     checked_degrees(degrees)?;
     let (columns, rows) = rotation_axes(degrees, planes.height(), planes.width());
@@ -54,14 +55,14 @@ pub fn rotate(planes: &mut Planes, degrees: f64, room: &mut Planes) -> Result<()
 fn checked_degrees(degrees: f64) -> Result<()> {
     match degrees.is_finite() {
         true => Ok(()),
-        false => Err(Error::value("angle", degrees, "a finite number of degrees")),
+        false => Err(Error::value("angle", degrees, "expected a finite number of degrees")),
     }
 }
 
-/// Where a turned pixel comes from, as [`Planes::turn`] takes it: columns, rows.
+/// Returns the source coordinates of the pixels of a rotated image, as [`Planes::turn`] takes them: columns, rows.
 pub(crate) fn rotation_axes(degrees: f64, height: usize, width: usize) -> ([f64; 3], [f64; 3]) {
     let angle = -degrees.rem_euclid(360.0).to_radians();
-    // As Pillow's `Image.rotate` rounds them, so that right angles are.
+    // Rounded as in Pillow's `Image.rotate`, so that right angles are exact.
     let rounded = |x: f64| (x * 1e15).round_ties_even() / 1e15;
     let (cos, sin) = (rounded(angle.cos()), rounded(angle.sin()));
     let (x, y) = (width as f64 / 2.0, height as f64 / 2.0);

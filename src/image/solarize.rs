@@ -1,4 +1,4 @@
-//! Bright bytes inverted.
+//! Inverts bright bytes.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -9,11 +9,11 @@ use crate::random::Generator;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// The operation with its settings.
+/// The settings of the operation.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Solarize {
-    /// Bytes below it stay; BYOL's is 128.
+    /// Bytes below it are unchanged; 128 in BYOL.
     pub threshold: u8,
 }
 
@@ -38,7 +38,7 @@ impl Operation for Solarize {
     }
 }
 
-/// Inverts bytes from `threshold` on.
+/// Inverts bytes of at least `threshold`.
 pub fn solarize(isa: Isa, bytes: &mut [u8], threshold: u8) {
     color::solarize(isa, threshold, bytes);
 }

@@ -710,15 +710,15 @@ def test_raise_names_the_file_and_goes_on(faulty):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="DID NOT RUN: no pipes here")
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.raises(ValueError, match=r"pipe.jpg: no regular file"):
+    with pytest.raises(ValueError, match=r"pipe.jpg: not a regular file"):
         next(iter(TwoViewLoader([tmp_path / "pipe.jpg"], recipe(), 1)))
     os.mkfifo(tmp_path / "pipe.tar")
-    with pytest.raises(ValueError, match=r"pipe.tar: no regular file"):
+    with pytest.raises(ValueError, match=r"pipe.tar: not a regular file"):
         WebDataset(tmp_path / "pipe.tar")
     batch = {b"data": np.zeros((1, 3072), np.uint8), b"labels": [1]}
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps(batch, 2))
     os.mkfifo(tmp_path / "data_batch_2")
-    with pytest.raises(ValueError, match=r"data_batch_2: no regular file"):
+    with pytest.raises(ValueError, match=r"data_batch_2: not a regular file"):
         CIFAR(tmp_path)
 
 

@@ -460,7 +460,7 @@ def test_tiff_of_rare_kinds(small):
                 else:
                     assert not isinstance(same(data), str), what
             planes = tiff(small.transpose(2, 0, 1), photometric="rgb", planarconfig="separate", **tiles, **options)
-            assert f"{'BigTIFF' if bigtiff else 'TIFF'} with tiles for each colour is not read; convert" in ours(planes)
+            assert f"{'BigTIFF' if bigtiff else 'TIFF'} with tiles for each channel is not supported; convert" in ours(planes)
     floats = rng.random((23, 37), np.float32)
     made = ours(tiff(floats, photometric="minisblack"))
     assert np.array_equal(made[:, :, 0], np.floor(floats * 255 + 0.5).astype(np.uint8))
@@ -502,7 +502,7 @@ def test_what_is_no_image_is_named():
         "HTML": b"<!DOCTYPE html><html>",
         "Git LFS": b"version https://git-lfs.github.com/spec/v1\n",
         "a ZIP archive": b"PK\x03\x04",
-        "none of JPEG, PNG, WebP, GIF, BMP, TIFF and PNM": b"hello",
+        "not one of JPEG, PNG, WebP, GIF, BMP, TIFF or PNM": b"hello",
         "the file is empty": b"",
     }
     for name, data in names.items():

@@ -243,7 +243,7 @@ def test_floats_are_refused_where_images_are_meant_and_images_where_floats_are(t
     assert model.encode_normalized(unit).shape == (2, 512)
     with pytest.raises(ValueError, match="images: expected floats that are normalized, got uint8; images go to encode"):
         model.encode_normalized((unit * 255).astype(np.uint8))
-    with pytest.raises(ValueError, match=r"images\[0\]: .*none of JPEG"):
+    with pytest.raises(ValueError, match=r"images\[0\]: .*not one of JPEG"):
         model.encode([b"no image"])
     with pytest.raises(TypeError, match=r"images\[0\]: expected a PIL image, .* got tuple; a data set goes to extract"):
         model.encode([(unit, 0)])

@@ -807,7 +807,7 @@ def test_a_log_that_cannot_be_written_ends_no_run(folder, tmp_path, capsys):
 
     model = simclr().fit(folder, 2, batch_size=8, out=tmp_path, quiet=True, on_epoch=occupy)
     assert len(model.history) == 2
-    assert "log.csv: a folder, a device or a pipe has this name" in capsys.readouterr().err
+    assert "log.csv: exists and is a folder, a device or a pipe" in capsys.readouterr().err
 
 
 def test_a_log_has_no_row_that_no_checkpoint_knows(folder, tmp_path, monkeypatch):

@@ -236,7 +236,7 @@ def test_a_probability_may_go_by_the_epoch():
     assert Views.from_description(json.loads(json.dumps(views.describe()))).describe() == views.describe()
     with pytest.raises(ValueError, match=r"p = \[\(0.0, 0.0\), \(2.0, 1.0\)\]: depends on the epoch"):
         style(images(1)[0])
-    with pytest.raises(ValueError, match="rising epochs"):
+    with pytest.raises(ValueError, match="increasing epochs"):
         Views([side[0], SASSL(p=[(2, 0.0), (0, 1.0)])])
 
 

@@ -322,7 +322,7 @@ def test_views_are_described_and_rebuilt(flower):
         ([RandomResizedCrop(4), SASSL()], "views are of 8 to"),
         ([RandomResizedCrop(8), GaussianBlur(23)], "kernel_size = 23"),
         ([RandomResizedCrop(32), HorizontalFlip(p=2)], "p = 2"),
-        ([RandomResizedCrop(32), HorizontalFlip(p=[(3, 0.1), (1, 0.2)])], "rising epochs"),
+        ([RandomResizedCrop(32), HorizontalFlip(p=[(3, 0.1), (1, 0.2)])], "increasing epochs"),
         ([RandomResizedCrop(32), Posterize(9)], "bits = 9"),
         ([RandomResizedCrop(32), Solarize(300)], "solarize = "),
         ([RandomResizedCrop(32), Affine(10, shear=100)], "shear = "),

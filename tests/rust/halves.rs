@@ -90,7 +90,7 @@ fn views_of_regions_are_the_whole_views() {
         let error =
             |regions: Vec<Region>| views.crop_regions(&pixels, &regions, &batch.params, 1).unwrap_err().to_string();
         let cut = Region { part: Crop { height: 1, ..regions[0].part }, ..regions[0] };
-        assert!(error([&[cut], &regions[1..]].concat()).contains("a part of an image of 1x"));
+        assert!(error([&[cut], &regions[1..]].concat()).contains("not within an image of 1x"));
         assert!(error(regions[1..].to_vec()).contains(&format!("one for each of {n} images")));
         let beyond = Region { begin: pixels.len(), ..regions[0] };
         assert!(error([&[beyond], &regions[1..]].concat()).contains("those of all regions"));

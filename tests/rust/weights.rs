@@ -442,6 +442,6 @@ fn what_stands_in_the_files_place_is_replaced_or_refused() {
     files::write(&at(&"n".repeat(255)), &[b"a long name"]).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
     let error = files::write(&at("pipe"), &[b""]).unwrap_err().to_string();
-    assert!(error.contains("pipe: a folder, a device or a pipe has this name"), "{error}");
+    assert!(error.contains("pipe: exists and is a folder, a device or a pipe"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4, "nothing is left behind");
 }

@@ -1,9 +1,9 @@
-//! GIF: its first frame, on what Pillow paints below it: the transparent colour, or that of index 0.
+//! GIF: the first frame, on the background that Pillow paints: the transparent colour, or that of index 0.
 use super::{BROKEN, Refused, checked_size, fits};
 use crate::image::{Decoded, RgbImage};
 use gif::{ColorOutput, DecodeOptions, MemoryLimit};
 
-/// LZW makes at most so many bytes of one: a code of twelve bits is no longer than 4,096.
+/// The largest expansion by LZW: a code of twelve bits yields at most 4,096 bytes.
 const MOST_UNPACKED: u64 = 2731;
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
@@ -19,7 +19,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     let (rows, columns) = (usize::from(frame.height), usize::from(frame.width));
     let below = frame.transparent.unwrap_or(0);
     let own = frame.palette.clone();
-    // A frame that reaches beyond makes the image larger.
+    // A frame that reaches beyond the canvas enlarges the image.
     let (height, width) = (screen.0.max(top + rows), screen.1.max(left + columns));
     checked_size(height as u32, width as u32)?;
     fits(bytes.len(), MOST_UNPACKED, (rows * columns) as u64)?;
@@ -29,7 +29,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     let palette = own.as_deref().or(decoder.global_palette()).unwrap_or_default();
     let color = |index: u8| {
         let at = 3 * usize::from(index);
-        // Without a palette, and beyond it, an index is a gray.
+        // Without a palette, or beyond its end, an index is a gray level.
         palette.get(at..at + 3).map_or([index; 3], |color| [color[0], color[1], color[2]])
     };
     let mut out = Refused::zeros(3 * height * width)?;

@@ -1,4 +1,4 @@
-//! A JPEG's segments before its first scan: EXIF, XMP and the ICC profile.
+//! The segments of a JPEG before its first scan: EXIF, XMP and the ICC profile.
 use super::orientation::Metadata;
 use crate::image::jpeg::Segments;
 use std::borrow::Cow;

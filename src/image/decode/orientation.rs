@@ -1,15 +1,15 @@
-//! How an image is turned: the orientation in EXIF or, where that has none, in XMP, as Pillow's `ImageOps.exif_transpose` has it.
+//! Image orientation: that of EXIF or, without one there, of XMP, as in Pillow's `ImageOps.exif_transpose`.
 //!
-//! The first directory of EXIF decides: a number of any type and count, in either byte order, under no, one or two prefixes. What
-//! its first entries say counts, though the directory be broken further on. Where it has no such tag, the first
-//! `tiff:Orientation` in XMP decides. There is one departure: what Pillow raises an error for (EXIF that is no TIFF directory, an
-//! empty tag, a text that is not hexadecimal) is no orientation here.
+//! The first directory of EXIF decides: a value of any type and count, in either byte order, after zero, one or two prefixes.
+//! Its first entries count even if the directory is broken further on. If it has no such tag, the first `tiff:Orientation` in
+//! XMP decides. There is one difference: where Pillow raises an error (EXIF that is not a TIFF directory, an empty tag, a text
+//! that is not hexadecimal), the image has no orientation here.
 use super::Refused;
 use crate::image::{Crop, RgbImage};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// What a file tells beside its pixels.
+/// The metadata of a file.
 #[derive(Default)]
 pub(super) struct Metadata<'a> {
     pub(super) exif: Option<Cow<'a, [u8]>>,
@@ -26,7 +26,7 @@ impl Metadata<'_> {
     }
 }
 
-/// How the stored image lies, from 1 to 8, as EXIF counts.
+/// The orientation of the stored image, from 1 to 8 as in EXIF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Orientation(u8);
 
@@ -42,23 +42,23 @@ impl Orientation {
         self.0 >= 5
     }
 
-    /// Whether the upright image begins with the last of the stored rows, and of the columns.
+    /// Returns `true` if the upright image starts with the last of the stored rows, and of the columns.
     fn is_mirrored(self) -> (bool, bool) {
         (matches!(self.0, 3 | 4 | 6 | 7), matches!(self.0, 2 | 3 | 7 | 8))
     }
 
-    /// Height and width upright of an image that is stored in these.
+    /// Returns the upright (height, width) of an image stored in this height and width.
     pub(super) fn size(self, (height, width): (usize, usize)) -> (usize, usize) {
         if self.is_on_its_side() { (width, height) } else { (height, width) }
     }
 
-    /// Where a part of the upright image lies in the one that is stored in this height and width.
+    /// Maps a crop of the upright image to the image stored in this height and width.
     pub(super) fn stored(self, part: Crop, (height, width): (usize, usize)) -> Crop {
         let Crop { top, left, height: rows, width: columns } = part;
         let (top, left, rows, columns) =
             if self.is_on_its_side() { (left, top, columns, rows) } else { (top, left, rows, columns) };
         let (from_below, from_right) = self.is_mirrored();
-        // A part beyond the image stays one.
+        // A crop beyond the image is kept as it is.
         let mirrored = |at: usize, size: usize, all: usize| all.checked_sub(at + size).unwrap_or(at);
         Crop {
             top: if from_below { mirrored(top, rows, height) } else { top },
@@ -68,7 +68,7 @@ impl Orientation {
         }
     }
 
-    /// The image upright.
+    /// Rotates the image upright.
     pub(super) fn upright(self, stored: RgbImage) -> Result<RgbImage, Refused> {
         if self.0 == 1 {
             return Ok(stored);
@@ -93,13 +93,13 @@ impl Orientation {
 const ORIENTATION: u16 = 274;
 const PREFIX: &[u8] = b"Exif\0\0";
 
-/// EXIF without the prefix that belongs to JPEG. Some tools write it twice, and into containers that need none.
+/// Strips the prefix that belongs to JPEG. Some tools write it twice, and into containers that need none.
 fn without_prefixes(exif: &[u8]) -> &[u8] {
     let once = exif.strip_prefix(PREFIX).unwrap_or(exif);
     once.strip_prefix(PREFIX).unwrap_or(once)
 }
 
-/// The first `tiff:Orientation` of XMP, be it an attribute or an element.
+/// Returns the first `tiff:Orientation` of XMP, an attribute or an element.
 fn of_xmp(xmp: &[u8]) -> Option<f64> {
     const NAME: &[u8] = b"tiff:Orientation";
     xmp.windows(NAME.len()).enumerate().filter(|(_, text)| *text == NAME).find_map(|(at, _)| {
@@ -109,21 +109,21 @@ fn of_xmp(xmp: &[u8]) -> Option<f64> {
     })
 }
 
-/// The first directory of a TIFF file, or of EXIF, which is one: its entries as far as they are there.
+/// The first directory of a TIFF file, or of EXIF, which has the same format: the entries that are present.
 pub(super) struct Directory<'a> {
     numbers: Numbers<'a>,
     entries: BTreeMap<u16, Entry<'a>>,
 }
 
-/// A tag's value.
+/// The value of a tag.
 struct Entry<'a> {
     kind: u16,
-    /// Where the value stands in the file.
+    /// The offset of the value in the file.
     at: usize,
     value: &'a [u8],
 }
 
-/// Numbers of a file in its byte order.
+/// Reads values of a file in its byte order.
 #[derive(Clone, Copy)]
 struct Numbers<'a> {
     bytes: &'a [u8],
@@ -131,7 +131,7 @@ struct Numbers<'a> {
 }
 
 impl<'a> Directory<'a> {
-    /// None if the bytes do not begin as TIFF or BigTIFF.
+    /// Returns `None` if the bytes do not start as TIFF or BigTIFF.
     pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
         let (little, big) = match bytes.get(..4)? {
             b"II*\0" | b"II\0*" => (true, false),
@@ -142,7 +142,7 @@ impl<'a> Directory<'a> {
         };
         let numbers = Numbers { bytes, little };
         let mut directory = Self { numbers, entries: BTreeMap::new() };
-        // What ends it early leaves what was read.
+        // An early end keeps what was read so far.
         let _ = directory.read(big);
         Some(directory)
     }
@@ -162,7 +162,7 @@ impl<'a> Directory<'a> {
             bytes.get(..at)?;
             let Some(size) = size_of(kind).and_then(|size| values.checked_mul(size)) else { continue };
             if size > word {
-                // Together they cannot be longer than the file.
+                // All values together cannot be longer than the file.
                 outside = outside.saturating_add(size);
                 if outside > bytes.len() {
                     continue;
@@ -171,19 +171,19 @@ impl<'a> Directory<'a> {
             }
             let value = bytes.get(place..place.checked_add(size)?)?;
             if !value.is_empty() {
-                // The first counts where a tag stands twice.
+                // The first entry of a repeated tag counts.
                 self.entries.entry(tag).or_insert(Entry { kind, at: place, value });
             }
         }
         Some(())
     }
 
-    /// The bytes of a tag's value.
+    /// Returns the bytes of a tag's value.
     pub(super) fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
         self.entries.get(&tag).map(|entry| entry.value)
     }
 
-    /// The file with another value of a tag of one number.
+    /// Returns the file with another value of a tag with a single value.
     pub(super) fn with(&self, tag: u16, value: u8) -> Vec<u8> {
         let mut file = self.numbers.bytes.to_vec();
         if let Some(entry) = self.entries.get(&tag) {
@@ -195,12 +195,12 @@ impl<'a> Directory<'a> {
         file
     }
 
-    /// The first of a tag's numbers; not a number where it has texts or bytes.
+    /// Returns the first value of a tag; NaN for text and bytes.
     pub(super) fn number(&self, tag: u16) -> Option<f64> {
         self.entries.get(&tag).map(|entry| self.numbers.value(entry.kind, entry.at))
     }
 
-    /// A tag's numbers, none if there is no such tag.
+    /// Returns the values of a tag, empty if there is no such tag.
     pub(super) fn numbers(&self, tag: u16) -> Vec<f64> {
         let Some(&Entry { kind, at, value, .. }) = self.entries.get(&tag) else { return vec![] };
         let size = size_of(kind).unwrap_or(1);
@@ -209,7 +209,7 @@ impl<'a> Directory<'a> {
 }
 
 impl Numbers<'_> {
-    /// A number of one of TIFF's types.
+    /// Reads a value of one of TIFF's types.
     fn value(self, kind: u16, at: usize) -> f64 {
         let unsigned = |at, size| self.unsigned(at, size).unwrap_or_default();
         match kind {
@@ -227,7 +227,7 @@ impl Numbers<'_> {
         }
     }
 
-    /// An unsigned number of so many bytes.
+    /// Reads an unsigned integer of `size` bytes.
     fn unsigned(self, at: usize, size: usize) -> Option<u64> {
         let bytes = self.bytes.get(at..at.checked_add(size)?)?;
         let add = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
@@ -235,7 +235,7 @@ impl Numbers<'_> {
     }
 }
 
-/// Bytes of a value of one of TIFF's types.
+/// Returns the size in bytes of one of TIFF's types.
 fn size_of(kind: u16) -> Option<usize> {
     Some(match kind {
         1 | 2 | 6 | 7 => 1,

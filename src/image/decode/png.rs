@@ -1,5 +1,5 @@
-//! PNG, as strict as Pillow: the checksums of the chunks before the pixels count, and that of the pixels as a whole; those of their
-//! chunks do not. The end may be missing, but a chunk after the pixels may not be cut.
+//! PNG, as strict as Pillow: the checksums of the chunks before the pixels are checked, and that of the pixels as a whole;
+//! those of the pixel chunks are not. The end may be missing, but a chunk after the pixels may not be truncated.
 use super::orientation::Metadata;
 use super::{BROKEN, Refused, checked_size, fits, three_colors};
 use crate::image::{Decoded, RgbImage};
@@ -9,22 +9,22 @@ use std::borrow::Cow;
 use std::io::{Cursor, Read};
 
 pub(super) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1A\n";
-/// DEFLATE makes at most so many bytes of one.
+/// The largest expansion by DEFLATE.
 const MOST_UNPACKED: u64 = 1032;
-/// Of a text or a profile, unpacked.
+/// The longest text or profile, uncompressed.
 const LONGEST_TEXT: u64 = 1 << 20;
-/// Texts that tell how an image is turned: EXIF, XMP, and EXIF in hexadecimal digits.
+/// Text chunks that may hold an orientation: EXIF, XMP, and EXIF in hexadecimal digits.
 const TEXTS: [&[u8]; 3] = [b"exif", b"XML:com.adobe.xmp", b"Raw profile type exif"];
-/// Chunks that Pillow refuses where they are shorter.
+/// Chunks that Pillow refuses if they are shorter.
 const LEAST: [(&[u8; 4], usize); 7] =
     [(b"IHDR", 13), (b"gAMA", 4), (b"cHRM", 32), (b"sRGB", 1), (b"pHYs", 9), (b"acTL", 8), (b"fcTL", 26)];
 
-/// A file taken apart.
+/// The parsed chunks of a file.
 #[derive(Default)]
 struct Parts<'a> {
     header: &'a [u8],
     palette: Option<&'a [u8]>,
-    /// Consecutive chunks of packed pixels.
+    /// Consecutive chunks of compressed pixels.
     pixels: Vec<&'a [u8]>,
     others: Vec<(&'a [u8; 4], &'a [u8])>,
 }
@@ -43,7 +43,7 @@ impl<'a> Parts<'a> {
             let (data, after) = match data.split_at_checked(size) {
                 Some(found) => found,
                 None if pixels => (data, &[][..]),
-                None => return Err("the file ends within a chunk".into()),
+                None => return Err("the file ends inside a chunk".into()),
             };
             if !begun && !pixels {
                 check(name, data, after)?;
@@ -73,7 +73,7 @@ impl<'a> Parts<'a> {
                     continue;
                 }
                 b"tEXt" => split(data).map(|(key, text)| (key, Cow::Borrowed(text))),
-                // Nothing is unpacked that nobody asks for.
+                // Only the texts that are needed are uncompressed.
                 b"zTXt" => split(data)
                     .filter(|(key, _)| TEXTS.contains(key))
                     .and_then(|(key, rest)| Some((key, Cow::Owned(unpacked(rest.get(1..)?)?)))),
@@ -91,7 +91,7 @@ impl<'a> Parts<'a> {
         found
     }
 
-    /// What decoding needs and no more, so that nothing else can disturb it.
+    /// Builds a file with only what decoding needs, so that nothing else can interfere.
     fn essence(&self) -> Vec<u8> {
         let mut file = SIGNATURE.to_vec();
         let mut add = |name: &[u8; 4], parts: &[&[u8]]| {
@@ -99,7 +99,7 @@ impl<'a> Parts<'a> {
             file.extend((size as u32).to_be_bytes());
             file.extend(name);
             parts.iter().for_each(|part| file.extend(*part));
-            // Checksums are not looked at.
+            // Checksums are not read.
             file.extend([0; 4]);
         };
         add(b"IHDR", &[&self.header[..13]]);
@@ -113,7 +113,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Size, name and what follows of the next chunk; none at the end, or where there is no name.
+/// Returns the size, the name and the remaining bytes of the next chunk; `None` at the end, or without a name.
 fn head(bytes: &[u8]) -> Option<(usize, &[u8; 4], &[u8])> {
     let (size, after) = bytes.split_first_chunk()?;
     let (name, data) = after.split_first_chunk::<4>()?;
@@ -121,7 +121,7 @@ fn head(bytes: &[u8]) -> Option<(usize, &[u8; 4], &[u8])> {
     is_name.then_some((u32::from_be_bytes(*size) as usize, name, data))
 }
 
-/// A chunk before the pixels: its length and its checksum, which stands after it.
+/// Checks a chunk before the pixels: its length, and the checksum that follows it.
 fn check(name: &[u8; 4], data: &[u8], after: &[u8]) -> Result<(), Refused> {
     let shown = name.escape_ascii();
     if LEAST.iter().any(|(short, least)| *short == name && data.len() < *least) {
@@ -136,7 +136,7 @@ fn check(name: &[u8; 4], data: &[u8], after: &[u8]) -> Result<(), Refused> {
     }
 }
 
-/// What stands before the first 0, and after it.
+/// Splits at the first 0, which is dropped.
 fn split(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = data.iter().position(|&x| x == 0)?;
     Some((&data[..at], &data[at + 1..]))
@@ -148,7 +148,7 @@ fn unpacked(data: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Key and text of iTXt: a language and a translated key stand between.
+/// Returns key and text of iTXt; a language and a translated key are in between.
 fn international(data: &[u8]) -> Option<(&[u8], Cow<'_, [u8]>)> {
     let (key, rest) = split(data)?;
     let ([packed, method], rest) = rest.split_first_chunk()?;
@@ -161,7 +161,7 @@ fn international(data: &[u8]) -> Option<(&[u8], Cow<'_, [u8]>)> {
     }
 }
 
-/// The bytes of a "raw profile": after three lines that name it and give its length, hexadecimal digits.
+/// Decodes a "raw profile": hexadecimal digits after three lines with its name and length.
 fn from_hexadecimal(text: &[u8]) -> Option<Vec<u8>> {
     let lines = text.splitn(4, |&x| x == b'\n').nth(3)?;
     let digits: Vec<u8> = lines.iter().copied().filter(|x| !x.is_ascii_whitespace()).collect();
@@ -195,7 +195,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     reader.next_frame(&mut samples).map_err(broken)?;
     let (color, depth) = reader.output_color_type();
     if depth == BitDepth::Sixteen {
-        // Pillow drops the lower byte of colours. Gray it would cut at 255.
+        // Pillow drops the lower byte of colours. Gray it would clamp to 255.
         let eight =
             |[high, low]: &[u8; 2]| if is_gray { super::eight_bits(u16::from_be_bytes([*high, *low])) } else { *high };
         samples = samples.as_chunks().0.iter().map(eight).collect();

@@ -1,5 +1,5 @@
-//! TIFF and BigTIFF: the first page, with Pillow's arithmetic for palettes, inks and premultiplied colours. What is rare is refused by
-//! its name.
+//! TIFF and BigTIFF: the first page, with Pillow's arithmetic for palettes, CMYK and premultiplied colours. Rare variants are
+//! refused by name.
 use super::orientation::{Directory, Metadata};
 use super::{BROKEN, CONVERT, Refused, checked_size, eight_bits, fits};
 use crate::image::{Decoded, RgbImage};
@@ -21,26 +21,26 @@ const EXTRA_SAMPLES: u16 = 338;
 const XMP: u16 = 700;
 const PROFILE: u16 = 34675;
 
-/// What stands in the place of 42 in BigTIFF.
+/// The version of BigTIFF, instead of 42.
 const BIG: u8 = 43;
 /// A photometric interpretation, and a kind of extra sample.
 const PALETTE: f64 = 3.0;
 const PREMULTIPLIED: f64 = 1.0;
-/// More samples a pixel Pillow has no name for.
+/// The most samples per pixel that Pillow supports.
 const MOST_SAMPLES: f64 = 6.0;
 
 pub(super) fn metadata(bytes: &[u8]) -> Metadata<'_> {
     let Some(directory) = Directory::new(bytes) else { return Metadata::default() };
     let told = |tag| directory.bytes(tag).map(Cow::Borrowed);
-    // The file is its own EXIF.
+    // The file itself has the format of EXIF.
     Metadata { exif: Some(Cow::Borrowed(bytes)), xmp: told(XMP), profile: told(PROFILE) }
 }
 
-/// How many bytes one may unfold to; none for methods that are not read.
+/// The number of bytes that one byte may expand to; an error for unsupported methods.
 fn most_unpacked(compression: f64) -> Result<u64, Refused> {
     let name = match compression as u32 {
         1 => return Ok(1),
-        // A line of white is one bit.
+        // A row of white is one bit.
         4 => return Ok(1 << 16),
         5 => return Ok(2731),
         8 | 32946 => return Ok(1032),
@@ -52,7 +52,7 @@ fn most_unpacked(compression: f64) -> Result<u64, Refused> {
         50001 => "WebP",
         _ => "an unusual method",
     };
-    Err(format!("TIFF compressed by {name} is not read; {CONVERT}").into())
+    Err(format!("TIFF compressed by {name} is not supported; {CONVERT}").into())
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
@@ -63,7 +63,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     Ok(Decoded { pixels: RgbImage { height, width, bytes: page.colors(&samples)? }, damage: None })
 }
 
-/// The first page of a file, and what its directory says of it.
+/// The first page of a file, and its directory.
 struct Page<'a> {
     bytes: &'a [u8],
     /// TIFF or BigTIFF.
@@ -87,7 +87,7 @@ impl<'a> Page<'a> {
     }
 
     fn unread(&self, what: &str) -> Refused {
-        format!("{} with {what} is not read; {CONVERT}", self.kind).into()
+        format!("{} with {what} is not supported; {CONVERT}", self.kind).into()
     }
 
     fn refused(&self, error: TiffError) -> Refused {
@@ -97,18 +97,18 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Refuses what is not read, as the directory tells of it; else how many bytes one may unfold to.
+    /// Refuses unsupported variants by their tags; returns the number of bytes that one byte may expand to.
     fn check(&self) -> Result<u64, Refused> {
         let most = most_unpacked(self.number(COMPRESSION, 1.0))?;
         if self.number(FILL_ORDER, 1.0) != 1.0 {
             return Err(self.unread("bits in the reverse order"));
         }
         if self.number(SAMPLES_PER_PIXEL, 1.0) > MOST_SAMPLES {
-            return Err(self.unread("so many samples a pixel"));
+            return Err(self.unread("so many samples per pixel"));
         }
         if self.number(PLANES, 1.0) == 2.0 && self.directory.number(TILE_WIDTH).is_some() {
-            // The decoder mistakes the tiles at the lower edge of all planes but the first for whole ones.
-            return Err(self.unread("tiles for each colour"));
+            // The decoder treats the tiles at the lower edge of all planes but the first as whole tiles.
+            return Err(self.unread("tiles for each channel"));
         }
         for tag in [TILE_WIDTH, TILE_LENGTH] {
             checked_size(1, self.number(tag, 1.0) as u32)?;
@@ -116,9 +116,9 @@ impl<'a> Page<'a> {
         Ok(most)
     }
 
-    /// A decoder that sees what was checked.
+    /// Creates a decoder that is checked to see the same values.
     fn decoder(&self) -> Result<Decoder<Cursor<Cow<'a, [u8]>>>, Refused> {
-        // The decoder knows no palettes: it is told that their indices are grays.
+        // The decoder does not support palettes, so it reads a copy that declares their indices as gray levels.
         let file = match self.is_palette() {
             true => Cow::Owned(self.directory.with(PHOTOMETRIC, 1)),
             false => Cow::Borrowed(self.bytes),
@@ -126,18 +126,18 @@ impl<'a> Page<'a> {
         let mut limits = Limits::default();
         (limits.decoding_buffer_size, limits.intermediate_buffer_size) = (usize::MAX, usize::MAX);
         let mut decoder = Decoder::new(Cursor::new(file)).map_err(|e| self.refused(e))?.with_limits(limits);
-        // Where a tag stands twice, or has another type, the decoder may see another value than was checked.
+        // If a tag is repeated or has another type, the decoder may see another value than the checked one.
         for tag in [COMPRESSION, FILL_ORDER, SAMPLES_PER_PIXEL, PLANES, TILE_WIDTH, TILE_LENGTH] {
             let seen: Option<u32> =
                 decoder.find_tag_unsigned(Tag::from_u16_exhaustive(tag)).map_err(|e| self.refused(e))?;
             if seen.is_some_and(|seen| self.directory.number(tag) != Some(seen.into())) {
-                return Err(format!("{} that says two things of tag {tag}; {BROKEN}", self.kind).into());
+                return Err(format!("{} with contradictory values of tag {tag}; {BROKEN}", self.kind).into());
             }
         }
         Ok(decoder)
     }
 
-    /// The samples, unpacked, if the file can hold them.
+    /// Decodes the samples, after a check that the file can hold them.
     fn samples(&self, most_unpacked: u64) -> Result<Samples, Refused> {
         let refused = |e| self.refused(e);
         let mut decoder = self.decoder()?;
@@ -160,10 +160,10 @@ impl<'a> Page<'a> {
         })
     }
 
-    /// Three colours for each pixel.
+    /// Converts the samples to RGB.
     fn colors(&self, samples: &Samples) -> Result<Vec<u8>, Refused> {
         let Some(to_byte) = samples.to_byte(self.is_palette()) else {
-            return Err(self.unread(&format!("{} bits a sample, or such numbers,", samples.color.bit_depth())));
+            return Err(self.unread(&format!("{} bits per sample, or this type of values,", samples.color.bit_depth())));
         };
         let palette = self.is_palette().then(|| self.directory.numbers(COLOR_MAP));
         let premultiplied = self.number(EXTRA_SAMPLES, 0.0) == PREMULTIPLIED;
@@ -184,26 +184,26 @@ impl<'a> Page<'a> {
     }
 }
 
-/// A page's samples, as they are stored.
+/// The samples of a page, as stored.
 struct Samples {
     bytes: Vec<u8>,
     height: usize,
     width: usize,
     color: ColorType,
     format: SampleFormat,
-    /// Of a pixel.
+    /// Samples per pixel.
     channels: usize,
-    /// Bytes of a line.
+    /// Bytes per row.
     stride: usize,
-    /// Bytes of a plane, where each channel has one.
+    /// Bytes per plane, if each channel has one.
     plane: Option<usize>,
 }
 
-/// How a sample becomes a byte: a line of them, and which it is.
+/// Converts a sample to a byte: arguments are a row and the index of the sample.
 type ToByte = fn(&[u8], usize) -> Result<u8, Refused>;
 
 impl Samples {
-    /// None for samples of a type that is not read. Indices of a palette stay what they are.
+    /// Returns `None` for samples of an unsupported type. Palette indices are unchanged.
     fn to_byte(&self, is_palette: bool) -> Option<ToByte> {
         Some(match (self.format, self.color) {
             (SampleFormat::Uint, ColorType::Gray(1)) if is_palette => index::<1>,
@@ -222,7 +222,7 @@ impl Samples {
         })
     }
 
-    /// The line that holds a sample, to the end of all of them, and which of the line it is.
+    /// Returns the bytes from the row of a sample to the end, and the index of the sample in the row.
     fn place(&self, y: usize, x: usize, channel: usize) -> (&[u8], usize) {
         match self.plane {
             Some(plane) => (&self.bytes[plane * channel + self.stride * y..], x),
@@ -231,7 +231,7 @@ impl Samples {
     }
 }
 
-/// The colours of a pixel without a palette; none for kinds that are not read.
+/// Converts a pixel without a palette to RGB; `None` for unsupported colour models.
 fn rgb(
     kind: ColorType,
     premultiplied: bool,
@@ -255,7 +255,7 @@ fn rgb(
     }))
 }
 
-/// A sample of few bits, the first in the highest.
+/// Extracts a sample of few bits; the first is in the highest bits.
 fn index<const BITS: usize>(line: &[u8], i: usize) -> Result<u8, Refused> {
     let byte = line[i * BITS / 8];
     Ok(byte << (i * BITS % 8) >> (8 - BITS))
@@ -273,18 +273,18 @@ fn float(line: &[u8], i: usize) -> Result<u8, Refused> {
     let at = 4 * i;
     match f32::from_ne_bytes([line[at], line[at + 1], line[at + 2], line[at + 3]]) {
         x @ 0.0..=1.0 => Ok((255.0 * x).round() as u8),
-        x => Err(format!("TIFF of floats outside [0, 1], here {x}; scale them, or {CONVERT}").into()),
+        x => Err(format!("TIFF with floats outside [0, 1], found {x}; scale them, or {CONVERT}").into()),
     }
 }
 
-/// All reds, then all greens, then all blues, of sixteen bits.
+/// Looks up a palette: all reds, then all greens, then all blues, of sixteen bits.
 fn of_palette(palette: &[f64], index: u8) -> [u8; 3] {
     let colors = palette.len() / 3;
     let part = |c: usize| palette.get(c * colors + usize::from(index)).map_or(0, |&x| (x as u16 >> 8) as u8);
     if usize::from(index) < colors { [part(0), part(1), part(2)] } else { [0; 3] }
 }
 
-/// A colour that was multiplied by its transparency, as Pillow divides it.
+/// Un-premultiplies a colour by its alpha, as in Pillow.
 fn straight(color: u8, alpha: u8) -> u8 {
     match alpha {
         0 => 0,
@@ -293,7 +293,7 @@ fn straight(color: u8, alpha: u8) -> u8 {
     }
 }
 
-/// Pillow's ink on paper.
+/// Multiplies two inverted CMYK components, as in Pillow.
 fn inked(ink: u8, paper: u8) -> u8 {
     let product = u32::from(ink) * u32::from(paper) + 128;
     paper.saturating_sub((((product >> 8) + product) >> 8) as u8)

@@ -1,17 +1,17 @@
-//! WebP: the image's own chunk alone is decoded, of an animation that of the first frame; what stands around it is only looked at.
+//! WebP: only the image chunk is decoded, for an animation that of the first frame; other chunks are parsed for metadata alone.
 use super::orientation::Metadata;
 use super::{BROKEN, Refused, checked_size, three_colors};
 use crate::image::{Decoded, RgbImage};
 use std::borrow::Cow;
 use std::io::Cursor;
 
-/// Bits of VP8X.
+/// Flags of VP8X.
 const ANIMATION: u8 = 2;
 const XMP: u8 = 4;
 const EXIF: u8 = 8;
 const PROFILE: u8 = 32;
 
-/// Chunks as far as they are there: the last may be cut.
+/// Iterates over the chunks that are present; the last may be truncated.
 fn chunks(mut rest: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     std::iter::from_fn(move || {
         let (name, after) = rest.split_first_chunk()?;
@@ -23,7 +23,7 @@ fn chunks(mut rest: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     })
 }
 
-/// The chunks of a file, which says how long it is.
+/// Returns the chunks of a file, up to the length in its header.
 fn body(bytes: &[u8]) -> Option<&[u8]> {
     let size = u32::from_le_bytes(*bytes.get(4..)?.first_chunk()?) as usize;
     bytes.get(12..size.checked_add(8)?)
@@ -35,7 +35,7 @@ fn first<'a>(bytes: &'a [u8], names: &[&[u8; 4]]) -> Option<(&'a [u8; 4], &'a [u
 
 pub(super) fn metadata(bytes: &[u8]) -> Metadata<'_> {
     let Some(body) = body(bytes) else { return Metadata::default() };
-    // What the flags do not tell of is not there, for libwebp.
+    // libwebp ignores metadata that the flags do not announce.
     let flags = match chunks(body).next() {
         Some((b"VP8X", [flags, ..])) => *flags,
         _ => 0,
@@ -62,13 +62,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
         let (name, data) = image(body)?;
         return still(name, data, Some((height, width)));
     }
-    // The first frame lies on a canvas that is transparent, and black where transparency is dropped.
+    // The first frame is placed on a canvas that is transparent, and black because transparency is dropped.
     let (_, frame) = first(body, &[b"ANMF"]).ok_or_else(broken)?;
     let &[x0, x1, x2, y0, y1, y2, w0, w1, w2, h0, h1, h2, ..] = frame else { return Err(broken()) };
     let (top, left) = (2 * number(y0, y1, y2) as usize, 2 * number(x0, x1, x2) as usize);
     let size = (number(h0, h1, h2) as usize + 1, number(w0, w1, w2) as usize + 1);
     if top + size.0 > height || left + size.1 > width {
-        return Err(format!("its first frame lies outside; {BROKEN}").into());
+        return Err(format!("its first frame reaches beyond the canvas; {BROKEN}").into());
     }
     let (name, data) = image(frame.get(16..).unwrap_or_default())?;
     let frame = still(name, data, Some(size))?;
@@ -80,7 +80,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     Ok(Decoded { pixels: RgbImage { height, width, bytes: canvas }, damage: None })
 }
 
-/// An image's chunk as a file of its own. Transparency of lossy ones stands in another chunk, which is left out.
+/// Decodes an image chunk as a file of its own. The alpha of lossy images is a separate chunk, which is dropped.
 fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<Decoded, Refused> {
     let padding = data.len() % 2;
     let mut file = Vec::with_capacity(data.len() + 21);
@@ -100,7 +100,7 @@ fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<
     }
     let channels = if decoder.has_alpha() { 4 } else { 3 };
     let mut samples = Refused::zeros(channels * height * width)?;
-    // The decoder's own: four bytes a pixel, and its transforms.
+    // Memory of the decoder itself: four bytes per pixel, and its transforms.
     Refused::check_memory(6 * height * width)?;
     decoder.read_image(&mut samples).map_err(broken)?;
     let bytes = three_colors(samples, channels)?;

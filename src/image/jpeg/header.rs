@@ -1,7 +1,7 @@
-//! What stands before the first scan of a JPEG, as Pillow reads it: what Pillow refuses there is refused.
+//! The segments of a JPEG before its first scan, as strict as Pillow.
 use crate::image::BROKEN;
 
-/// Starts of a frame; those of lossless and differential ones too.
+/// Start-of-frame markers, including lossless and differential ones.
 const FRAMES: [u8; 14] = [0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xDE];
 const SCAN: u8 = 0xDA;
 
@@ -10,24 +10,24 @@ const SCAN: u8 = 0xDA;
 pub(super) struct Frame {
     pub height: usize,
     pub width: usize,
-    /// Blocks of 8x8 coefficients.
+    /// Number of blocks of 8x8 coefficients.
     blocks: u64,
-    /// Whether each block of it takes one bit at least: arithmetic coding needs less.
+    /// True if each block takes at least one bit; arithmetic coding needs less.
     in_bits: bool,
 }
 
 impl Frame {
-    /// The frame of these bytes.
+    /// Finds the frame.
     ///
     /// # Errors
-    /// There is none before the first scan, or it is not of eight bits and one, three or four components.
+    /// There is no frame before the first scan, or it does not have eight bits and one, three or four components.
     pub fn find(bytes: &[u8]) -> Result<Self, String> {
         const CUT: &str = "its JFIF or Adobe segment is cut";
         let mut frame = None;
         for segment in Segments::new(bytes) {
             match segment? {
-                (SCAN, _) => return frame.ok_or_else(|| broken("its scan stands before its frame")),
-                // libjpeg would take these for foreign segments.
+                (SCAN, _) => return frame.ok_or_else(|| broken("its scan precedes its frame")),
+                // libjpeg would treat these as third-party segments.
                 (0xE0, data) if data.starts_with(b"JFIF") && data.len() < 7 => return Err(broken(CUT)),
                 (0xEE, data) if data.starts_with(b"Adobe") && data.len() < 7 => return Err(broken(CUT)),
                 (mark, data) if FRAMES.contains(&mark) => frame = Some(Self::new(mark, data)?),
@@ -42,11 +42,11 @@ impl Frame {
         let (&[bits, h0, h1, w0, w1, n], components) = data.split_first_chunk().ok_or_else(short)?;
         let (height, width) = (usize::from(u16::from_be_bytes([h0, h1])), usize::from(u16::from_be_bytes([w0, w1])));
         if [0xC3, 0xC7, 0xCB, 0xCF].contains(&mark) {
-            return Err("lossless JPEG is not read; convert it to PNG".into());
+            return Err("lossless JPEG is not supported; convert it to PNG".into());
         }
         if bits != 8 || ![1, 3, 4].contains(&n) {
             let remedy = "convert it to eight bits of gray, RGB or CMYK";
-            return Err(format!("JPEG of {bits} bits and {n} components is not read; {remedy}"));
+            return Err(format!("JPEG of {bits} bits and {n} components is not supported; {remedy}"));
         }
         if height == 0 || width == 0 {
             return Err(broken(&format!("a frame of {height}x{width} pixels")));
@@ -63,7 +63,7 @@ impl Frame {
         Ok(Self { height, width, blocks: factors.iter().map(blocks).sum(), in_bits: mark < 0xC9 })
     }
 
-    /// Whether so many bytes can hold all of it.
+    /// Returns `true` if this many bytes can hold all blocks.
     pub fn fits(&self, bytes: usize) -> bool {
         !self.in_bits || self.blocks <= 8 * bytes as u64
     }
@@ -73,7 +73,7 @@ fn broken(what: &str) -> String {
     format!("{what}; {BROKEN}")
 }
 
-/// The segments of a JPEG from its start on: a mark, and what stands in it.
+/// Iterates over the segments of a JPEG: marker and contents.
 pub(in crate::image) struct Segments<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -86,15 +86,15 @@ impl<'a> Segments<'a> {
 
     fn read(&mut self) -> Option<Result<(u8, &'a [u8]), String>> {
         loop {
-            // What is no mark is passed over, and a mark may have bytes to fill before it.
+            // Bytes that are not a marker are skipped, and a marker may be preceded by fill bytes.
             self.at += self.bytes.get(self.at..)?.iter().position(|&x| x == 0xFF)?;
             self.at += self.bytes.get(self.at..)?.iter().position(|&x| x != 0xFF)?;
             let mark = self.bytes[self.at];
             self.at += 1;
             match mark {
-                // Nothing stands in these.
+                // These have no contents.
                 0 | 0xC8 | 0xD0..=0xD9 | 0xF0..=0xFD => {}
-                1..=0xBF => return Some(Err(broken(&format!("a mark {mark:#04x} that JPEG has not")))),
+                1..=0xBF => return Some(Err(broken(&format!("an invalid marker {mark:#04x}")))),
                 _ => {
                     let length = self.bytes.get(self.at..)?.first_chunk()?;
                     let end = self.at + usize::from(u16::from_be_bytes(*length)).max(2);

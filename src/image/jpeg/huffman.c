@@ -1,7 +1,7 @@
-/* Huffman decoding of plain sequential scans, which is most of the time that a JPEG takes. libjpeg looks a code up, then reads its
- * value's bits; here one table gives run, value and length of both where they are short. An MCU with anything unusual in it (a mark,
- * a code that is none, too many coefficients, the end of the file near) is left to libjpeg as it was found, so that errors, warnings
- * and what becomes of damaged bytes are libjpeg's. */
+/* Huffman decoding of plain sequential scans, which takes most of the time of a JPEG. libjpeg looks up a code, then reads the bits of
+ * its value; here one lookup returns run, value and total length if they are short. An MCU with anything unusual in it (a marker, an
+ * invalid code, too many coefficients, the end of the file close by) is left to libjpeg unchanged, so that errors, warnings and the
+ * treatment of damaged bytes are libjpeg's. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,19 +13,19 @@
 #include <jdhuff.h>
 
 enum {
-  LOOK = 10, /* bits that are looked up at once */
-  BLOCK_BYTES = 640, /* bytes that a block can take, and some that are read ahead */
-  LIBJPEGS_BLOCK_BYTES = 512, /* the same of libjpeg, which is careful where fewer are left */
-  LONGEST = 16 /* bits of a code */
+  LOOK = 10, /* bits per lookup */
+  BLOCK_BYTES = 640, /* the longest block in bytes, and the read-ahead */
+  LIBJPEGS_BLOCK_BYTES = 512, /* libjpeg's limit: with fewer bytes left it uses its slow path */
+  LONGEST = 16 /* bits of the longest code */
 };
 
-/* Entries of a table: a value in the upper half, then what it is, the zeros before it, and how many bits it takes. */
+/* Table entries: the value in the upper half, then its kind, the zeros before it, and the number of bits. */
 enum { LONG = 0, WHOLE = 1 << 12, CODE = 2 << 12, ZEROS = 3 << 12, END = 4 << 12, KIND = 7 << 12 };
 #define BITS(entry) ((entry) & 0xFF)
 #define RUN(entry) ((entry) >> 8 & 15)
 #define VALUE(entry) ((int32_t)(entry) >> 16)
 
-/* The fields of libjpeg's decoder in jdhuff.c. */
+/* Mirrors the fields of libjpeg's decoder in jdhuff.c. */
 typedef struct {
   struct jpeg_entropy_decoder methods;
   bitread_perm_state window;
@@ -36,21 +36,21 @@ typedef struct {
   boolean needs_dc[D_MAX_BLOCKS_IN_MCU], needs_ac[D_MAX_BLOCKS_IN_MCU];
 } libjpegs;
 
-/* libjpeg's decoder, and what the one here needs beside it. */
+/* libjpeg's decoder, and the additional state of this one. */
 typedef struct {
   libjpegs decoder;
   boolean (*decode_mcu)(j_decompress_ptr, JBLOCKROW *);
   const uint32_t *dc[D_MAX_BLOCKS_IN_MCU], *ac[D_MAX_BLOCKS_IN_MCU];
 } own;
 
-/* The next bits of the scan, the first of them highest; below the `left` that count there may be more. */
+/* The next bits of the scan, the first in the highest position; only `left` of them are valid. */
 typedef struct {
   uint64_t bits;
   unsigned left;
   const uint8_t *next;
 } stream;
 
-/* Fills up to 56 bits at least; gives 0 before a mark. */
+/* Refills to at least 56 bits; returns 0 before a marker. */
 static inline int fill(stream *s) {
   const uint8_t *p = s->next;
   uint64_t eight = (uint64_t)p[0] << 56 | (uint64_t)p[1] << 48 | (uint64_t)p[2] << 40 | (uint64_t)p[3] << 32 |
@@ -74,14 +74,14 @@ static inline void take(stream *s, unsigned bits) {
   s->left -= bits;
 }
 
-/* A value of so many bits, from 1 on. */
+/* Reads a value of `size` bits, at least 1. */
 static inline int value(stream *s, unsigned bits) {
   int x = (int)(s->bits >> (64 - bits));
   take(s, bits);
   return x >> (bits - 1) ? x : x - (1 << bits) + 1;
 }
 
-/* The symbol of a code that is longer than what is looked up; -1 if it is none. */
+/* Returns the symbol of a code that is longer than LOOK; -1 if it is invalid. */
 static int long_symbol(stream *s, const d_derived_tbl *table) {
   for (unsigned bits = LOOK + 1; bits <= LONGEST; bits++) {
     JLONG code = (JLONG)(s->bits >> (64 - bits));
@@ -118,7 +118,7 @@ static inline int ac_coefficients(stream *s, const uint32_t *table, const d_deri
   while (k < DCTSIZE2) {
     if (!fill(s)) return 0;
     uint32_t entry = table[s->bits >> (64 - LOOK)];
-    /* As many as 56 bits hold. */
+    /* As many codes as fit into 56 bits. */
     for (int n = 0; n < 4 && (entry & KIND) == WHOLE; n++) {
       take(s, BITS(entry));
       k += RUN(entry);
@@ -201,7 +201,7 @@ static boolean decode_mcu(j_decompress_ptr jpeg, JBLOCKROW *blocks) {
   return (*o->decode_mcu)(jpeg, blocks);
 }
 
-/* The entry for each value of LOOK bits. */
+/* Fills the table: an entry for each value of LOOK bits. */
 static uint32_t *entries(j_decompress_ptr jpeg, const JHUFF_TBL *table, int is_ac) {
   size_t size = sizeof(uint32_t) << LOOK;
   uint32_t *made = (*jpeg->mem->alloc_small)((j_common_ptr)jpeg, JPOOL_IMAGE, size), *to = made;
@@ -225,10 +225,10 @@ static uint32_t *entries(j_decompress_ptr jpeg, const JHUFF_TBL *table, int is_a
   return made;
 }
 
-/* Whether the scan ends as it should. How far libjpeg has read ahead decides, of damaged scans, whether it misses a mark, what it leaves
- * in a block that it decodes twice, and whether the bytes suffice for the last MCUs; here that is another number. So a scan without
- * restarts may have no mark but that of the image's end, which no MCU comes near; one with them must have a mark at which the search for
- * the next restart stops. What still depends on it is how many bytes before a mark libjpeg calls extraneous, if it does. */
+/* Returns 1 if the scan ends regularly. In damaged scans, the length of libjpeg's read-ahead decides whether it misses a marker, what it
+ * leaves in a block that it decodes twice, and whether the bytes suffice for the last MCUs; the read-ahead here has another length. So a
+ * scan without restarts must have no marker except the end of the image, which no MCU reaches; a scan with restarts must have a marker at
+ * which the search for the next restart stops. Only the number of extraneous bytes that libjpeg reports before a marker may differ. */
 static int is_whole(j_decompress_ptr jpeg) {
   int restarts = jpeg->restart_interval != 0;
   const uint8_t *at = jpeg->src->next_input_byte, *end = at + jpeg->src->bytes_in_buffer;
@@ -241,7 +241,7 @@ static int is_whole(j_decompress_ptr jpeg) {
   return 0;
 }
 
-/* Takes the place of libjpeg's decoder where the one scan of a file is plain. To be called once it has begun. */
+/* Replaces libjpeg's decoder if the only scan of a file is plain. To be called once decompression has started. */
 void sassl_decode_huffman(j_decompress_ptr jpeg) {
   libjpegs *d = (libjpegs *)jpeg->entropy;
   if (jpeg->progressive_mode || jpeg->arith_code || jpeg->inputctl->has_multiple_scans || sizeof(bit_buf_type) != 8) return;
@@ -251,7 +251,7 @@ void sassl_decode_huffman(j_decompress_ptr jpeg) {
   for (int b = 0; b < jpeg->blocks_in_MCU; b++) {
     const jpeg_component_info *component = jpeg->cur_comp_info[jpeg->MCU_membership[b]];
     int i = component->dc_tbl_no, j = component->ac_tbl_no;
-    /* Where only means are wanted, libjpeg passes over the rest. */
+    /* At 1/8 of the size, libjpeg skips all but the DC coefficients. */
     if (!d->needs_dc[b] || !d->needs_ac[b]) return;
     if (!dc[i]) dc[i] = entries(jpeg, jpeg->dc_huff_tbl_ptrs[i], 0);
     if (!ac[j]) ac[j] = entries(jpeg, jpeg->ac_huff_tbl_ptrs[j], 1);

@@ -1,6 +1,7 @@
-//! JPEG, by libjpeg-turbo's decoder and with its pixels to the bit: so what a loader on torchvision or Pillow trains on is what
-//! this one gives. mozjpeg is libjpeg-turbo with another encoder, and needs nothing but a C compiler; what its assembler would do
-//! without one, kernels of our own do, on each platform in the same arithmetic ([`crate::kernels::image::jpeg`]).
+//! JPEG by libjpeg-turbo's decoder, bit-identical to it, so that training here and with torchvision or Pillow sees the same
+//! pixels. mozjpeg is libjpeg-turbo with another encoder and needs only a C compiler; the parts that are assembler in
+//! libjpeg-turbo are replaced by kernels of our own, with the same arithmetic on each platform
+//! ([`crate::kernels::image::jpeg`]).
 mod header;
 mod reader;
 
@@ -10,15 +11,15 @@ use crate::kernels::isa::Isa;
 use header::Frame;
 pub(super) use header::Segments;
 
-/// What libjpeg may take for coefficients.
+/// Memory limit of libjpeg for coefficients.
 const MOST_MEMORY: i32 = 1 << 30;
-/// Scans of one file. Real ones have about ten.
+/// The largest number of scans in a file. Real files have about ten.
 const MOST_SCANS: i32 = 500;
-/// Sizes up to here need not be believed.
+/// Images up to this size are decoded without a check of their claimed size.
 const SMALL: usize = 1 << 22;
 
-/// Decodes a JPEG as it lies in its file; a reason where it cannot. The part that `region` names is that of its own height and
-/// width, after reduction to no less than a square of `least`.
+/// Decodes a JPEG as stored, or returns the reason of the failure. `region` refers to the height and width after the reduction
+/// to no less than a square of `least`.
 pub(super) fn decode(
     bytes: &[u8],
     isa: Isa,
@@ -31,10 +32,10 @@ pub(super) fn decode(
     let (height, width) = (frame.height.div_ceil(denominator), frame.width.div_ceil(denominator));
     let claim = format!("{}x{} pixels", frame.width, frame.height);
     if frame.width as u64 * frame.height as u64 > most_pixels {
-        return Err(format!("{claim} are more than {most_pixels}; the file is too large").into());
+        return Err(format!("{claim} are more than the limit of {most_pixels}; the image is too large").into());
     }
     if frame.height * frame.width > SMALL && !frame.fits(bytes.len()) {
-        return Err(format!("{} bytes cannot hold {claim}; {BROKEN}", bytes.len()).into());
+        return Err(format!("{} bytes cannot encode {claim}; {BROKEN}", bytes.len()).into());
     }
     let mut pixels = Refused::zeros(height * width * 3)?;
     let all = Crop { top: 0, left: 0, height, width };
@@ -47,7 +48,7 @@ pub(super) fn decode(
     Ok(Decoded { pixels: RgbImage { height, width, bytes: pixels }, damage })
 }
 
-/// What `Image.draft` of PIL divides a side by for one of `least`.
+/// The denominator that PIL's `Image.draft` chooses for a side of at least `least`.
 fn denominator(side: usize, least: usize) -> usize {
     [8, 4, 2].into_iter().find(|n| side / least >= *n).unwrap_or(1)
 }

@@ -1,8 +1,8 @@
-/* Reads a JPEG with libjpeg. `setjmp` stays here: no error of C jumps over a frame of Rust, and no panic of Rust crosses one of C.
+/* Reads a JPEG with libjpeg. `setjmp` stays here: no error in C jumps over a Rust frame, and no panic in Rust crosses a C frame.
  *
- * Once decompression is set up, the methods that make pixels are replaced by kernels of Rust. They are private to libjpeg, which is why
- * Cargo.toml names one version of it. Outside the rectangle that is wanted these methods return at once: whatever the rectangle, the
- * entropy decoder reads the whole file, and what is refused or damaged is the same. */
+ * Once decompression is set up, the methods that compute pixels are replaced by Rust kernels. They are private to libjpeg, so
+ * Cargo.toml pins its version. Outside the requested rectangle these methods return at once; the entropy decoder always reads the
+ * whole file, so that the files reported as refused or damaged do not depend on the rectangle. */
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,7 +14,7 @@
 #include "jdct.h"
 #include "jdsample.h"
 
-/* Kernels of Rust: src/kernels/image/jpeg. Samples and pixels from `from` to `to`; reading may go one sample further, within `width`. */
+/* Rust kernels in src/kernels/image/jpeg. They write samples and pixels `from` to `to`; they may read one sample more, within `width`. */
 typedef struct {
   /* To 1x1, 2x2, 4x4 and 8x8 samples. */
   void (*inverse_dct[4])(const int16_t *coefficients, const uint16_t *quantization, uint8_t *const *rows, size_t column);
@@ -24,13 +24,13 @@ typedef struct {
   void (*cmyk_to_rgb)(const uint8_t *cmyk, uint8_t *pixels, size_t from, size_t to);
 } kernel_table;
 
-/* As `Request` in reader.rs. */
+/* Mirrors `Request` in reader.rs. */
 typedef struct {
   const uint8_t *bytes;
   size_t length;
   uint32_t denominator; /* 1, 2, 4 or 8 */
-  uint32_t width, height; /* of the pixels; what libjpeg makes of the file must be as large */
-  uint32_t left, top, right, bottom; /* what is wanted of them */
+  uint32_t width, height; /* of the pixels; libjpeg's output must have the same size */
+  uint32_t left, top, right, bottom; /* the requested rectangle */
   uint8_t *pixels;
   const kernel_table *kernels;
   long most_memory;
@@ -47,7 +47,7 @@ typedef struct {
   struct jpeg_progress_mgr progress;
   jmp_buf failed;
   const request *request;
-  uint32_t first[MAX_COMPONENTS], last[MAX_COMPONENTS]; /* samples of each row that are needed, up to `last` */
+  uint32_t first[MAX_COMPONENTS], last[MAX_COMPONENTS]; /* range of the samples needed in each row, without `last` */
   void (*convert)(j_decompress_ptr, JSAMPIMAGE, JDIMENSION, JSAMPARRAY, int);
 } reading;
 
@@ -79,7 +79,7 @@ static void warn(j_common_ptr jpeg, int level) {
 
 static void say_nothing(j_common_ptr jpeg) { (void)jpeg; }
 
-/* A scan costs some bytes to write and a walk over the whole image to read. */
+/* A scan takes a few bytes in the file, but a pass over the whole image to read. */
 static void bound_scans(j_common_ptr jpeg) {
   const request *request = READING(jpeg)->request;
   if (((j_decompress_ptr)jpeg)->input_scan_number <= request->most_scans) return;
@@ -87,7 +87,7 @@ static void bound_scans(j_common_ptr jpeg) {
   longjmp(READING(jpeg)->failed, FAILED);
 }
 
-/* The source suspends at the end of the bytes, as Pillow's does; one that fails there refuses other files than Pillow. */
+/* The source suspends at the end of the bytes, as Pillow's does; failing there would refuse files that Pillow accepts. */
 static void start_source(j_decompress_ptr jpeg) { (void)jpeg; }
 static boolean no_more_bytes(j_decompress_ptr jpeg) { (void)jpeg; return FALSE; }
 static void skip_bytes(j_decompress_ptr jpeg, long n) {
@@ -97,7 +97,7 @@ static void skip_bytes(j_decompress_ptr jpeg, long n) {
   jpeg->src->bytes_in_buffer -= skipped;
 }
 
-/* Whether rows from `first` on, up to `last`, are wanted. */
+/* Returns 1 if any of the rows from `first` up to, but without, `last` are requested. */
 static int wants(const request *request, size_t first, size_t last) {
   return first < request->bottom && last > request->top;
 }
@@ -145,7 +145,7 @@ static void convert(j_decompress_ptr jpeg, JSAMPIMAGE in, JDIMENSION row, JSAMPA
   request->kernels->ycc_to_rgb(ycc, out[0], request->left, request->right);
 }
 
-/* Replaces the methods that have a kernel. Those of upsampling are known by what makes `jinit_upsampler` choose them. */
+/* Replaces the methods that have a kernel. Upsampling methods are recognized by the conditions on which `jinit_upsampler` selects them. */
 static void use_kernels(reading *r) {
   j_decompress_ptr jpeg = &r->jpeg;
   my_upsample_ptr upsample = (my_upsample_ptr)jpeg->upsample;
@@ -199,7 +199,7 @@ static enum outcome read_all(reading *r) {
     if (has_ink && wants(request, y, (size_t)y + 1)) request->kernels->cmyk_to_rgb(ink[0], row, request->left, request->right);
   }
   if (!jpeg_finish_decompress(jpeg)) {
-    /* The end may be missing once all rows are there. A second frame is refused from its mark on, as libjpeg-turbo 3 does it. */
+    /* The end may be missing once all rows are complete. A second frame is refused at its marker, as in libjpeg-turbo 3. */
     int mark = jpeg->unread_marker;
     if ((mark >= 0xC0 && mark <= 0xC2) || mark == 0xC9 || mark == 0xCA) {
       snprintf(request->error, JMSG_LENGTH_MAX, "Two frames");

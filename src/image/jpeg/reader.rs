@@ -1,4 +1,4 @@
-//! The call into `reader.c`: all that is unsafe about JPEG.
+//! The call into `reader.c`, the only unsafe code of the JPEG decoder.
 #![allow(unsafe_code)]
 use crate::image::{BROKEN, Refused};
 use crate::kernels::image::jpeg::Kernels;
@@ -6,10 +6,10 @@ use mozjpeg_sys as _; // for the linker
 use std::ffi::{CStr, c_char, c_int, c_long};
 use std::ops::Range;
 
-/// Bytes of libjpeg's messages, `JMSG_LENGTH_MAX`.
+/// Size of libjpeg's messages in bytes, `JMSG_LENGTH_MAX`.
 const MESSAGE: usize = 200;
 
-/// As `request` in reader.c.
+/// Mirrors `request` in reader.c.
 #[repr(C)]
 struct Request {
     bytes: *const u8,
@@ -33,14 +33,14 @@ unsafe extern "C" {
     fn sassl_read_jpeg(request: *const Request) -> c_int;
 }
 
-/// Decodes at 1/`denominator` of the size into `pixels`, `[height][width][3]`, and gives the first warning. Beyond `rows` and
-/// `columns` pixels may be left as they are.
+/// Decodes at 1/`denominator` of the size into `pixels`, `[height][width][3]`, and returns the first warning. Pixels outside
+/// `rows` and `columns` may be left unwritten.
 ///
 /// # Errors
-/// libjpeg refuses the file, its bytes end too early, or there is no memory.
+/// libjpeg refuses the file, its bytes end too early, or memory is exhausted.
 ///
 /// # Panics
-/// If `pixels` are not of this size, or rows and columns lie outside.
+/// If `pixels` is not of this size, or rows and columns reach beyond it.
 pub(super) fn read(
     bytes: &[u8],
     denominator: u32,
@@ -71,7 +71,7 @@ pub(super) fn read(
         damage: damage.as_mut_ptr().cast(),
         error: error.as_mut_ptr().cast(),
     };
-    // SAFETY: each pointer is valid for what its field says, and libjpeg keeps to the width and height that are asked for here.
+    // SAFETY: each pointer is valid as its field says, and libjpeg stays within the requested width and height.
     let outcome = unsafe { sassl_read_jpeg(&raw const request) };
     let text = |message: &[u8]| {
         CStr::from_bytes_until_nul(message).map_or_else(|_| String::new(), |text| text.to_string_lossy().into())
