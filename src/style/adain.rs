@@ -1,18 +1,19 @@
-//! AdaIN (Huang and Belongie 2017, arXiv 1703.06868): F is VGG-19 up to relu4_1, z its means and deviations; T gives the content's map
-//! those of the style and decodes it.
+//! AdaIN (Huang and Belongie 2017, arXiv 1703.06868): F is VGG-19 up to relu4_1, and z consists of the means and standard
+//! deviations of its channels; T gives the content's feature map the statistics of the style and decodes it.
 //!
 //! ```text
 //! f = encoder(image);  z = (mean(f), deviation(f))
 //! T(image, z) = clamp(decoder(max(deviation(z), 0) (f - mean(f)) / deviation(f) + mean(z)))
 //! ```
 //!
-//! The content is encoded once, for its z and for T, where its sides are multiples of 8 or pools keep a last row and column that are
-//! odd. Elsewhere T would give an image that is smaller than the content: that is continued by reflection to multiples of 8, and the
-//! output cropped. Blending z is blending maps: `f` enters linearly.
+//! The content is encoded once, for its z and for T, if its sides are multiples of 8 or the pools keep an odd last row and
+//! column. Otherwise T would return an image smaller than the content, so the content is padded by reflection to multiples of 8
+//! and the output is cropped. Blending z is blending feature maps: `f` enters linearly.
 //!
-//! A draw of a Gaussian may have deviations below 0, which no map has and which would turn channels over. The nearest that a map can
-//! have is 0. T takes that, and not the Gaussian: few channels are left below 0 by the blend with the content's, and all others are
-//! what was drawn. (A mean below 0 is one that no map of the encoder has either, but it only shifts a channel.)
+//! A draw from a Gaussian may have negative deviations, which no feature map has and which would invert channels. The nearest
+//! valid value is 0. T applies this clamp, not the Gaussian: after the blend with the content's deviations, few channels are
+//! negative, and all others keep the drawn values. (No feature map of the encoder has a negative mean either, but a negative
+//! mean only shifts a channel.)
 use super::layers::{LayerScratch, around, run_conv, shape_of};
 use super::transformer::Stylized;
 use crate::error::Result;
@@ -31,10 +32,10 @@ use crate::weights::layers::Layer;
 use crate::weights::network::{EncoderBorder, Epsilon, Predictor};
 use crate::weights::vgg19::{self, SHRINKAGE};
 
-/// What its two published forms differ in.
+/// The differences between the two published forms.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
-    /// What stands around the encoder's maps, and around the image if that is one colour.
+    /// Padding of the encoder's feature maps, and of the image if that has a constant colour.
     pub(super) border: Border,
     pub(super) colour: Option<[f32; 3]>,
     pub(super) pool: MaxPool,
@@ -52,7 +53,7 @@ pub(super) struct Adain {
     decoder: Vec<(Conv, (Pad, Border))>,
 }
 
-/// What the encoder makes of an image.
+/// The encoder's output for an image.
 #[derive(Debug)]
 pub(super) struct Encoded {
     map: FeatureMap,
@@ -69,7 +70,7 @@ impl Encoded {
 }
 
 impl Form {
-    /// The form of a model, if that is AdaIN.
+    /// Returns the form of a model, or `None` if the model is not AdaIN.
     ///
     /// # Errors
     /// A tensor is missing.
@@ -90,14 +91,14 @@ impl Form {
         Ok(Some(Self { border, colour, pool: MaxPool { side: 2, stride: 2, ceil: pools_ceil }, deviation, dim }))
     }
 
-    /// How far T continues a content of this size by reflection, so that no pool leaves a last row or column out.
+    /// Returns the reflection padding for a content of this size, such that no pool drops a last row or column.
     pub(super) fn beyond(&self, (height, width): (usize, usize)) -> Pad {
         let beyond = |n: usize| if self.pool.ceil { 0 } else { n.next_multiple_of(SHRINKAGE) - n };
         Pad { top: 0, left: 0, bottom: beyond(height), right: beyond(width) }
     }
 }
 
-/// The decoder's layers, and what follows each: all but the last are rectified.
+/// Returns the decoder's layers with their activations: ReLU for all but the last.
 pub(super) fn decoder() -> Vec<(Layer, Activation)> {
     let mut layers: Vec<_> = vgg19::decoder().into_iter().map(|layer| (layer, Activation::Relu)).collect();
     if let Some((_, activation)) = layers.last_mut() {
@@ -107,7 +108,7 @@ pub(super) fn decoder() -> Vec<(Layer, Activation)> {
 }
 
 impl Adain {
-    /// Both networks of this model for one path through the kernels, if they are AdaIN's.
+    /// Creates both networks of this model for a path through the kernels, or returns `None` if the model is not AdaIN.
     ///
     /// # Errors
     /// A tensor is missing.
@@ -129,20 +130,20 @@ impl Adain {
         }))
     }
 
-    /// Length of z.
+    /// Returns the length of z.
     pub(super) fn dim(&self) -> usize {
         self.form.dim
     }
 
-    /// z of an image of this many columns.
+    /// Computes z of an image with `width` columns.
     pub(super) fn z(&self, image: Pixels, width: usize, z: &mut [f32], scratch: &mut LayerScratch) {
         let encoded = self.run_encoder(image, width, Pad::NONE, scratch);
         encoded.z(z);
         scratch.maps.put(encoded.map);
     }
 
-    /// What T makes of an image of this many columns, and z of that too if it is asked for: encoded once, unless pools would leave a
-    /// last row or column out.
+    /// Encodes an image with `width` columns for T, and computes its z if requested. The image is encoded once, unless pools
+    /// would drop a last row or column.
     pub(super) fn encode(
         &self,
         image: Pixels,
@@ -160,7 +161,7 @@ impl Adain {
         encoded
     }
 
-    /// The map of relu4_1 of an image that is continued by reflection, and its moments.
+    /// Computes the feature map of relu4_1 and its moments, for an image padded by reflection.
     fn run_encoder(&self, image: Pixels, width: usize, more: Pad, scratch: &mut LayerScratch) -> Encoded {
         let (isa, Form { border, pool, deviation, .. }) = (self.path.isa(), self.form);
         let mut x = AnyMap::Floats(self.image(image, width, more, scratch));
@@ -177,7 +178,7 @@ impl Adain {
             out.fill_border(border);
             scratch.maps.put_any(std::mem::replace(&mut x, out));
         }
-        let AnyMap::Floats(map) = x else { unreachable!("all maps are taken in float32") };
+        let AnyMap::Floats(map) = x else { unreachable!("all maps are allocated as float32") };
         scratch.norm.measure(isa, &map);
         let pixels = map.height() * map.width();
         Encoded {
@@ -187,14 +188,14 @@ impl Adain {
         }
     }
 
-    /// The image in [0, 1], continued by reflection, with room for the first convolution.
+    /// Returns the image in [0, 1], padded by reflection, with room for the padding of the first convolution.
     fn image(&self, image: Pixels, width: usize, more: Pad, scratch: &mut LayerScratch) -> FeatureMap {
         let height = image.len() / (3 * width);
         let (rows, columns) = (height + more.bottom, width + more.right);
         let mut whole = AnyMap::Floats(scratch.maps.take(height, width, 3, more));
         image.unpack(self.path.isa(), &mut whole);
         whole.fill_border(Border::Reflect);
-        let AnyMap::Floats(whole) = whole else { unreachable!("it was taken in float32") };
+        let AnyMap::Floats(whole) = whole else { unreachable!("it was allocated as float32") };
         let mut out = scratch.maps.take(rows, columns, 3, Pad::all(1));
         for (y, row) in whole.as_slice().chunks_exact(3 * columns).enumerate() {
             out.row_mut(y).copy_from_slice(row);
@@ -208,7 +209,7 @@ impl Adain {
         out
     }
 
-    /// T of what was encoded, whose memory is given back.
+    /// Computes T of an encoded image, and recycles its memory.
     pub(super) fn decode(&self, content: Encoded, z: &[f32], scratch: &mut LayerScratch) -> Stylized {
         let isa = self.path.isa();
         let Encoded { map, mean, deviation } = content;

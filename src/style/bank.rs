@@ -1,4 +1,4 @@
-//! i_s: where styles come from, as vectors z with the id of their space, and files of them.
+//! i_s: banks of styles as vectors z with the id of their style space, and their files.
 use super::gaussian::Gaussian;
 use crate::error::{Error, Result};
 use crate::weights::EMBEDDED_BANK;
@@ -11,7 +11,7 @@ use std::path::Path;
 const FORMAT: &str = "sassl.bank";
 const VECTORS: &str = "vectors";
 
-/// Style vectors of one space, in memory; those of a file as it stored them.
+/// Style vectors of one space, in memory; those of a file keep their stored type.
 #[derive(Debug)]
 pub struct Bank {
     rows: Rows,
@@ -28,18 +28,19 @@ enum Rows {
 }
 
 impl Bank {
-    /// A bank of `vectors`, `[len, dim]`, made by the predictor of `space`; a name for each, or none.
+    /// Creates a bank of `vectors`, `[len, dim]`, computed by the predictor of `space`, with optional names, one per vector.
     ///
     /// # Errors
-    /// No vector, a length that `dim` does not divide, numbers that are not finite, names that are not one a vector.
+    /// No vectors, a length that is not a multiple of `dim`, values that are not finite, or a number of names that differs from
+    /// the number of vectors.
     pub fn new(vectors: Vec<f32>, dim: usize, space: &str, names: Option<Vec<String>>) -> Result<Self> {
         if dim == 0 || vectors.is_empty() || !vectors.len().is_multiple_of(dim) {
-            let got = format!("{} numbers for vectors of {dim}", vectors.len());
+            let got = format!("{} values for vectors of length {dim}", vectors.len());
             return Err(Error::shape("style vectors", "(n, dim) with n and dim at least 1", got));
         }
         if let Some(at) = vectors.iter().position(|x| !x.is_finite()) {
             let name = format!("style vectors[{}][{}]", at / dim, at % dim);
-            return Err(Error::value(name, vectors[at], "style vectors are finite numbers"));
+            return Err(Error::value(name, vectors[at], "style vectors must be finite"));
         }
         let len = vectors.len() / dim;
         if let Some(names) = names.as_ref().filter(|names| names.len() != len) {
@@ -48,7 +49,7 @@ impl Bank {
         Ok(Self { rows: Rows::Memory(vectors), len, dim, space: space.into(), names })
     }
 
-    /// The bank inside the package, of the space of `lite`.
+    /// Returns the bank inside the package, in the style space of `lite`.
     ///
     /// # Errors
     /// The package is damaged.
@@ -56,10 +57,10 @@ impl Bank {
         Self::from_file(File::from_bytes(Cow::Borrowed(EMBEDDED_BANK), Path::new("the embedded style bank"))?)
     }
 
-    /// A bank file, read whole: it may be overwritten or lost while the bank is in use.
+    /// Reads a bank file into memory; the file may be overwritten or deleted while the bank is in use.
     ///
     /// # Errors
-    /// The file cannot be read or is no bank.
+    /// The file cannot be read or is not a bank.
     pub fn load(path: &Path) -> Result<Self> {
         Self::from_file(File::open(path)?)
     }
@@ -70,12 +71,12 @@ impl Bank {
         if metadata("format") != Some(FORMAT) {
             let found = metadata("format").unwrap_or("none");
             return Err(wrong(format!(
-                "not a style bank (its metadata names the format {found:?}, not {FORMAT:?}); make one with `sassl bank`"
+                "not a style bank (its metadata names the format {found:?}, not {FORMAT:?}); create one with `sassl bank`"
             )));
         }
         if metadata("version") != Some("1") {
             let found = metadata("version").unwrap_or("none");
-            return Err(wrong(format!("a bank of version {found}; this sassl reads version 1")));
+            return Err(wrong(format!("a bank of version {found}; this version of sassl reads version 1")));
         }
         let space = metadata("space").ok_or_else(|| wrong("a bank without the id of its style space".into()))?;
         let view = file.view(VECTORS)?;
@@ -83,7 +84,7 @@ impl Bank {
             return Err(wrong(format!("its vectors are of shape {:?}, not (n, dim)", view.shape)));
         };
         if len == 0 || dim == 0 {
-            return Err(wrong("a bank without a single style vector".into()));
+            return Err(wrong("a bank without style vectors".into()));
         }
         let names: Option<Vec<String>> = metadata("names")
             .map(serde_json::from_str)
@@ -93,22 +94,22 @@ impl Bank {
             return Err(wrong(format!("{} names for {len} style vectors", names.len())));
         }
         if !view.is_finite() {
-            return Err(wrong("a style vector holds a number that is not finite".into()));
+            return Err(wrong("a style vector holds a value that is not finite".into()));
         }
         let space = space.to_owned();
         Ok(Self { len, dim, space, names, rows: Rows::File(file) })
     }
 
-    /// Writes the bank in float16, or exactly, in float32; atomically.
+    /// Writes the bank atomically, as float16 or, for exact values, as float32.
     ///
     /// # Errors
-    /// A number that the type cannot hold; the system refuses.
+    /// A value is out of range of the type, or the file cannot be written.
     pub fn save(&self, path: &Path, dtype: Dtype) -> Result<()> {
         let vectors = self.vectors();
         let fits = |&x: &f32| dtype != Dtype::F16 || f16::from_f32(x).is_finite();
         if let Some(at) = vectors.iter().position(|x| !fits(x)) {
             let name = format!("vectors[{}, {}]", at / self.dim, at % self.dim);
-            return Err(Error::value(name, vectors[at], "float16 goes up to 65504; float32 holds it"));
+            return Err(Error::value(name, vectors[at], "above the largest float16, 65504; use float32"));
         }
         let mut metadata = BTreeMap::from(
             [("format", FORMAT), ("version", "1"), ("space", &self.space)].map(|(k, v)| (k.to_owned(), v.to_owned())),
@@ -119,28 +120,28 @@ impl Bank {
         write(path, &metadata, &[(VECTORS, dtype, &[self.len, self.dim], &vectors)])
     }
 
-    /// How many vectors.
+    /// Returns the number of vectors.
     #[allow(clippy::len_without_is_empty)] // A bank is never empty.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Length of a vector.
+    /// Returns the length of a vector.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// The id of the predictor that made the vectors.
+    /// Returns the id of the predictor that computed the vectors.
     pub fn space(&self) -> &str {
         &self.space
     }
 
-    /// What each vector was made from, where that is known.
+    /// Returns the name of the image that each vector was computed from, if known.
     pub fn names(&self) -> Option<&[String]> {
         self.names.as_deref()
     }
 
-    /// All vectors, `[len, dim]`.
+    /// Returns all vectors, `[len, dim]`.
     pub fn vectors(&self) -> Vec<f32> {
         match &self.rows {
             Rows::Memory(vectors) => vectors.clone(),
@@ -148,10 +149,10 @@ impl Bank {
         }
     }
 
-    /// Writes vector `index` into `out`.
+    /// Copies vector `index` into `out`.
     ///
     /// # Errors
-    /// There is no such vector.
+    /// `index` is out of range.
     ///
     /// # Panics
     /// If `out` is not of length [`Bank::dim`].
@@ -167,10 +168,10 @@ impl Bank {
         Ok(())
     }
 
-    /// A Gaussian over the vectors, of this rank.
+    /// Fits a Gaussian of this rank to the vectors.
     ///
     /// # Errors
-    /// The rank is 0 or more than the vectors span.
+    /// The rank is 0 or exceeds that of the vectors.
     pub fn gaussian(&self, rank: usize) -> Result<Gaussian> {
         Gaussian::new(self, rank)
     }

@@ -1,19 +1,19 @@
-//! Eigenvalues and eigenvectors of a symmetric matrix `A = Q T Q^T`, `T = Z D Z^T`: Householder's reflections `Q` make it tridiagonal,
-//! and QL steps with implicit shifts (Wilkinson and Reinsch 1971, tred2 and tql2) diagonal.
+//! Eigenvalues and eigenvectors of a symmetric matrix `A = Q T Q^T`, `T = Z D Z^T`: Householder reflections `Q` make it
+//! tridiagonal, and QL steps with implicit shifts (Wilkinson and Reinsch 1971, tred2 and tql2) diagonal.
 //!
-//! Rotations are kept, and applied backwards to as many unit vectors as are asked for. So a few vectors cost little more than the
-//! values, `4/3 n^3`; both are exact to float64.
+//! The rotations are stored and applied backwards to only as many unit vectors as requested. So a few vectors cost little more
+//! than the eigenvalues alone, `4/3 n^3`; both have float64 precision.
 use crate::error::Result;
 use crate::interrupt::poll;
 use crate::memory;
 
-/// The `most` largest eigenvalues, largest first, and their unit eigenvectors as rows in the same order.
+/// Returns the `most` largest eigenvalues, largest first, and their unit eigenvectors as rows in the same order.
 ///
 /// # Errors
-/// The system has not the memory.
+/// There is not enough memory.
 ///
 /// # Panics
-/// If the matrix is not `n` by `n`, has fewer eigenvalues, or holds a number that is not finite.
+/// If the matrix is not `n` by `n`, has fewer eigenvalues, or holds a value that is not finite.
 pub(super) fn symmetric(mut a: Vec<f64>, n: usize, most: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     assert!(a.len() == n * n && (1..=n).contains(&most));
     let (mut diagonal, beside) = tridiagonal(&mut a, n)?;
@@ -22,7 +22,7 @@ pub(super) fn symmetric(mut a: Vec<f64>, n: usize, most: usize) -> Result<(Vec<f
     order.sort_by(|&i, &j| diagonal[j].total_cmp(&diagonal[i]));
     order.truncate(most);
 
-    // `Q Z` times the unit vectors, which are columns here: rotations and reflections mix rows.
+    // `Q Z` applied to the unit vectors, which are columns here: rotations and reflections mix rows.
     let mut columns = memory::zeros("dim", n * most)?;
     order.iter().enumerate().for_each(|(k, &i)| columns[i * most + k] = 1.0);
     for Sweep { end, rotations } in sweeps.iter().rev() {
@@ -49,8 +49,8 @@ pub(super) fn symmetric(mut a: Vec<f64>, n: usize, most: usize) -> Result<(Vec<f
     Ok((order.iter().map(|&i| diagonal[i]).collect(), vectors.collect()))
 }
 
-/// Householder's reflections `1 - v v^T`, each of which is left in its row of `a`, right of the diagonal; the diagonal and what stands
-/// beside it.
+/// Tridiagonalizes with Householder reflections `1 - v v^T`; each `v` is stored in its row of `a`, right of the diagonal.
+/// Returns the diagonal and the off-diagonal.
 fn tridiagonal(a: &mut [f64], n: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     let (mut diagonal, mut beside) = (memory::zeros("dim", n)?, memory::zeros("dim", n)?);
     let mut product = memory::zeros("dim", n)?;
@@ -89,13 +89,13 @@ fn tridiagonal(a: &mut [f64], n: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     Ok((diagonal, beside))
 }
 
-/// The cosines and sines of one QL step: of the rows `end - 1` and `end` first, and then upwards.
+/// The cosines and sines of one QL step: those of the rows `end - 1` and `end` first, and then upwards.
 struct Sweep {
     end: usize,
     rotations: Vec<(f64, f64)>,
 }
 
-/// QL steps until nothing is left beside the diagonal.
+/// Runs QL steps until the off-diagonal vanishes.
 fn diagonalize(d: &mut [f64], mut e: Vec<f64>) -> Result<Vec<Sweep>> {
     let n = d.len();
     let mut sweeps = vec![];
@@ -128,7 +128,7 @@ fn diagonalize(d: &mut [f64], mut e: Vec<f64>) -> Result<Vec<Sweep>> {
             e[low] = g;
             e[end] = 0.0;
             sweeps.push(Sweep { end, rotations });
-            assert!(sweeps.len() <= 30 * n, "QL steps that do not converge: the matrix is not finite");
+            assert!(sweeps.len() <= 30 * n, "QL steps did not converge: the matrix is not finite");
         }
     }
     Ok(sweeps)

@@ -1,4 +1,4 @@
-//! A Gaussian over a bank's vectors: a source of new styles, and files of it.
+//! A Gaussian over the vectors of a bank, as a source of new styles, and its files.
 use super::bank::Bank;
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
@@ -10,13 +10,13 @@ use std::path::Path;
 
 pub(super) const FORMAT: &str = "sassl.gaussian";
 
-/// A normal distribution along the main axes of a bank. Styles lie on a thin manifold: noise in every dimension of z by
-/// itself is not a style, but the first twenty axes hold nine tenths of the variance of real ones (style augmentation,
+/// A normal distribution along the principal axes of a bank. Styles are on a thin manifold: independent noise in every
+/// dimension of z is not a style, but the first twenty axes hold nine tenths of the variance of real ones (style augmentation,
 /// Jackson et al. 2019).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gaussian {
     mean: Vec<f32>,
-    /// `[rank, dim]`, each of the length of its standard deviation.
+    /// `[rank, dim]`, each with its standard deviation as length.
     axes: Vec<f32>,
     space: String,
 }
@@ -34,7 +34,7 @@ impl Gaussian {
             row.iter().zip(&mut mean).for_each(|(x, mean)| *mean += f64::from(*x) / n as f64);
         }
         let centred = |i: usize, j: usize| f64::from(vectors[i * dim + j]) - mean[j];
-        // Products of vectors have the eigenvalues that products of dimensions have; those are taken that are fewer.
+        // The Gram matrix of the vectors and the covariance matrix have the same non-zero eigenvalues; the smaller one is used.
         let few = n < dim;
         let side = n.min(dim);
         let mut rows = memory::zeros::<f64>("dim", memory::count("dim", &[n, dim])?)?;
@@ -49,7 +49,7 @@ impl Gaussian {
             } else {
                 unit.iter().map(|u| u * value.max(0.0).sqrt()).collect()
             };
-            // An axis has no sign of its own: its largest number is positive.
+            // The sign of an axis is arbitrary: its largest component is chosen to be positive.
             let largest = axis.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or_default();
             let scale = ((n - 1) as f64).sqrt().recip().copysign(largest);
             axes.extend(axis.iter().map(|x| (x * scale) as f32));
@@ -58,17 +58,17 @@ impl Gaussian {
         Ok(Self { mean, axes, space: bank.space().to_owned() })
     }
 
-    /// A Gaussian from its mean and its axes, `[rank, dim]`, each as long as its standard deviation.
+    /// Creates a Gaussian from its mean and its axes, `[rank, dim]`, each with its standard deviation as length.
     ///
     /// # Errors
-    /// Axes that are not of the mean's length, or none; numbers that are not finite.
+    /// No axes, axes whose length is not that of the mean, or values that are not finite.
     pub fn from_parts(mean: Vec<f32>, axes: Vec<f32>, space: &str) -> Result<Self> {
         if mean.is_empty() || axes.is_empty() || !axes.len().is_multiple_of(mean.len()) {
-            let got = format!("{} numbers for a mean of {}", axes.len(), mean.len());
+            let got = format!("{} values for a mean of length {}", axes.len(), mean.len());
             return Err(Error::shape("axes", "(rank, dim), rank and dim at least 1", got));
         }
         if let Some(x) = mean.iter().chain(&axes).find(|x| !x.is_finite()) {
-            return Err(Error::value("mean or axes", x, "finite numbers"));
+            return Err(Error::value("mean or axes", x, "expected finite values"));
         }
         Ok(Self { mean, axes, space: space.into() })
     }
@@ -78,7 +78,7 @@ impl Gaussian {
         let metadata = |key: &str| file.metadata().get(key).map(String::as_str);
         if metadata("version") != Some("1") {
             let found = metadata("version").unwrap_or("none");
-            return Err(wrong(format!("a Gaussian of version {found}; this sassl reads version 1")));
+            return Err(wrong(format!("a Gaussian of version {found}; this version of sassl reads version 1")));
         }
         let space = metadata("space").ok_or_else(|| wrong("a Gaussian without the id of its style space".into()))?;
         let (mean, axes) = (file.view("mean")?, file.view("axes")?);
@@ -91,10 +91,10 @@ impl Gaussian {
         Self::from_parts(View::to_f32(&mean), View::to_f32(&axes), space).map_err(|error| wrong(error.to_string()))
     }
 
-    /// Writes it, in float32, atomically.
+    /// Writes the Gaussian atomically in float32.
     ///
     /// # Errors
-    /// The system refuses.
+    /// The file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let metadata = [("format", FORMAT), ("version", "1"), ("space", &self.space)];
         let metadata = BTreeMap::from(metadata.map(|(k, v)| (k.to_owned(), v.to_owned())));
@@ -102,27 +102,27 @@ impl Gaussian {
         write(path, &metadata, &[("mean", Dtype::F32, &mean, &self.mean), ("axes", Dtype::F32, &axes, &self.axes)])
     }
 
-    /// The mean style.
+    /// Returns the mean style.
     pub fn mean(&self) -> &[f32] {
         &self.mean
     }
 
-    /// `[rank, dim]`, each axis as long as its standard deviation.
+    /// Returns the axes, `[rank, dim]`, each with its standard deviation as length.
     pub fn axes(&self) -> &[f32] {
         &self.axes
     }
 
-    /// How many axes.
+    /// Returns the number of axes.
     pub fn rank(&self) -> usize {
         self.axes.len() / self.mean.len()
     }
 
-    /// Length of a vector.
+    /// Returns the length of a vector.
     pub fn dim(&self) -> usize {
         self.mean.len()
     }
 
-    /// The id of the predictor that made the vectors.
+    /// Returns the id of the predictor that computed the vectors.
     pub fn space(&self) -> &str {
         &self.space
     }
@@ -138,10 +138,10 @@ impl Gaussian {
     }
 }
 
-/// The sum of `r r^T` over all rows `r` of this length.
+/// Returns the sum of `r r^T` over all rows `r` of length `side`.
 fn products(rows: &[f64], side: usize) -> Result<Vec<f64>> {
     let mut products = memory::zeros::<f64>("dim", memory::count("dim", &[side, side])?)?;
-    // So many rows at a time as stay in the cache.
+    // A chunk of rows fits into the cache.
     for some in rows.chunks(64 * side) {
         for (i, sums) in products.chunks_exact_mut(side).enumerate() {
             poll();
@@ -153,7 +153,7 @@ fn products(rows: &[f64], side: usize) -> Result<Vec<f64>> {
     Ok(products)
 }
 
-/// A standard normal number (Box and Muller).
+/// Draws from the standard normal distribution (Box-Muller).
 fn normal(generator: &mut impl Rng) -> f32 {
     let radius = (-2.0 * (1.0 - generator.random::<f64>()).ln()).sqrt();
     (radius * (std::f64::consts::TAU * generator.random::<f64>()).cos()) as f32

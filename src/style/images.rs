@@ -1,11 +1,11 @@
-//! A batch of images of one size, and what must hold of it.
+//! A checked batch of images of one size.
 use crate::error::{Error, Result};
 use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 
-/// The smallest height and width: below it T's inner maps are narrower than their padding.
+/// The smallest height and width: for smaller images, the inner feature maps of T are narrower than their padding.
 pub const MIN_SIZE: usize = 8;
 
-/// RGB images, `[count, height, width, 3]`; there may be none.
+/// RGB images, `[count, height, width, 3]`; may be empty.
 #[derive(Clone, Copy, Debug)]
 pub struct Images<'a> {
     pixels: Pixels<'a>,
@@ -15,16 +15,16 @@ pub struct Images<'a> {
 }
 
 impl<'a> Images<'a> {
-    /// A batch of these pixels and this shape.
+    /// Creates a batch of pixels of this shape.
     ///
     /// # Errors
-    /// Another shape than `[count, height, width, 3]`, images below 8x8, floats outside [0, 1].
+    /// A shape other than `[count, height, width, 3]`, images below 8x8, or floats outside [0, 1].
     pub fn new(pixels: Pixels<'a>, shape: &[usize]) -> Result<Self> {
         const EXPECTED: &str = "(n, height, width, 3), channels last";
         let &[count, height, width, 3] = shape else {
             return Err(Error::shape("images", EXPECTED, format!("{shape:?}")));
         };
-        // Where there is no image, none is too small.
+        // The size of an empty batch is not checked.
         if count > 0 && (height < MIN_SIZE || width < MIN_SIZE) {
             let got = format!("{height}x{width} pixels; resize smaller images first");
             return Err(Error::shape("images", format!("at least {MIN_SIZE}x{MIN_SIZE} pixels"), got));
@@ -35,7 +35,7 @@ impl<'a> Images<'a> {
             Pixels::F32(pixels) => pixels.len(),
         };
         if len != count * images.floats() {
-            return Err(Error::shape("images", format!("{} numbers for {shape:?}", count * images.floats()), len));
+            return Err(Error::shape("images", format!("{} values for {shape:?}", count * images.floats()), len));
         }
         if let Pixels::F32(pixels) = pixels {
             images.check_range(pixels)?;
@@ -44,9 +44,9 @@ impl<'a> Images<'a> {
     }
 
     fn check_range(&self, pixels: &[f32]) -> Result<()> {
-        // Bits of the numbers in [0, 1] are below those of 1, but for -0: one comparison, also for NaN.
+        // The bits of floats in [0, 1] are not above those of 1, except for -0: one comparison covers NaN too.
         let inside = |x: &f32| x.to_bits() <= 1.0_f32.to_bits() || *x == 0.0;
-        // `&` and not `&&`: a loop without an early end vectorises.
+        // `&` instead of `&&`: a loop without an early exit vectorizes.
         if pixels.chunks(4096).all(|chunk| chunk.iter().fold(true, |all, x| all & inside(x))) {
             return Ok(());
         }
@@ -56,26 +56,26 @@ impl<'a> Images<'a> {
         Err(Error::value(
             format!("images[{image}, {y}, {x}, {c}]"),
             pixels[at],
-            "float images must lie in [0, 1]; stylize before Normalize, or give uint8",
+            "float images must be in [0, 1]; stylize before Normalize, or give uint8",
         ))
     }
 
-    /// How many.
+    /// Returns the number of images.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Height and width in pixels.
+    /// Returns height and width in pixels.
     pub fn size(&self) -> (usize, usize) {
         (self.height, self.width)
     }
 
-    /// Numbers in one image.
+    /// Returns the number of values in one image.
     pub fn floats(&self) -> usize {
         self.height * self.width * 3
     }
 
-    /// The pixels of image `i`.
+    /// Returns the pixels of image `i`.
     pub fn get(&self, i: usize) -> Pixels<'a> {
         let range = i * self.floats()..(i + 1) * self.floats();
         match self.pixels {
@@ -85,9 +85,9 @@ impl<'a> Images<'a> {
     }
 }
 
-/// One part for each image of a batch.
+/// Splits the output into one part per image of a batch.
 pub(super) fn split(out: PixelsMut<'_>, each: usize) -> Vec<PixelsMut<'_>> {
-    // Without an image, an image may have no pixels.
+    // In an empty batch, an image may have no pixels.
     let each = each.max(1);
     match out {
         PixelsMut::U8(out) => out.chunks_exact_mut(each).map(PixelsMut::U8).collect(),

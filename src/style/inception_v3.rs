@@ -1,4 +1,4 @@
-//! InceptionV3 up to Mixed_6e, the body of Magenta's F: each branch of a block writes its own channels of the block's map.
+//! InceptionV3 up to Mixed_6e, the body of Magenta's F: each branch of a block writes its own channels of the block's output.
 use super::layers::{LayerScratch, run_conv, shape_of};
 use crate::error::Result;
 use crate::kernels::inference::any_map::{AnyMap, Input};
@@ -31,18 +31,18 @@ enum Stage {
 enum Branch {
     Convs(Vec<Padded>),
     MaxPool,
-    /// The convolution comes first, on fewer channels: its sum and the mean of a window commute.
+    /// The convolution is applied first, on fewer channels: it commutes with the mean of a window.
     AveragePool(Conv, AveragePool),
 }
 
-/// A convolution and the room for zeros that it wants around its input.
+/// A convolution and the zero padding of its input.
 #[derive(Clone, Debug)]
 struct Padded {
     conv: Conv,
     pad: Pad,
 }
 
-/// What follows a convolution.
+/// Returns the activation after a convolution.
 pub(super) fn activation_of(rectifier: Rectifier) -> Activation {
     match rectifier {
         Rectifier::Relu => Activation::Relu,
@@ -50,14 +50,14 @@ pub(super) fn activation_of(rectifier: Rectifier) -> Activation {
     }
 }
 
-/// The room for zeros that keeps the map's size, or none.
+/// Returns the zero padding that keeps the map's size, or no padding for a valid convolution.
 pub(super) fn zeros_around(layer: &Layer) -> Pad {
     let (rows, columns) = if layer.valid { (0, 0) } else { (layer.kernel.0 / 2, layer.kernel.1 / 2) };
     Pad { top: rows, left: columns, bottom: rows, right: columns }
 }
 
 impl InceptionV3 {
-    /// The network of this model for one path through the kernels.
+    /// Creates the network of this model for a path through the kernels.
     ///
     /// # Errors
     /// A tensor is missing.
@@ -91,7 +91,7 @@ impl InceptionV3 {
         Ok(Self { path, activation, stages })
     }
 
-    /// The map of Mixed_6e, of an image in [0, 1] without padding.
+    /// Computes the feature map of Mixed_6e, for an image in [0, 1] without padding.
     pub(super) fn run(&self, image: FeatureMap, scratch: &mut LayerScratch) -> FeatureMap {
         let mut x = AnyMap::Floats(image);
         for (i, stage) in self.stages.iter().enumerate() {
@@ -113,7 +113,7 @@ impl InceptionV3 {
         }
         match x {
             AnyMap::Floats(map) => map,
-            AnyMap::Bytes(_) => unreachable!("the last map is taken in float32"),
+            AnyMap::Bytes(_) => unreachable!("the last map is allocated as float32"),
         }
     }
 
@@ -133,7 +133,7 @@ impl InceptionV3 {
         }
     }
 
-    /// Convolutions one after the other, the last one into the channels of `out` from this one on.
+    /// Runs a sequence of convolutions; the last one writes into the channels of `out` from `channel` on.
     fn run_convs(&self, convs: &[Padded], x: Input, (out, channel): (&mut AnyMap, usize), scratch: &mut LayerScratch) {
         let mut between: Option<AnyMap> = None;
         for (i, Padded { conv, .. }) in convs.iter().enumerate() {
@@ -154,7 +154,7 @@ impl InceptionV3 {
         }
     }
 
-    /// A map for what follows a convolution: in bytes where the path multiplies them and the range is known.
+    /// Allocates the output map of a convolution: as bytes if the path has a byte multiplication and the range is known.
     fn map(&self, (height, width): (usize, usize), channels: usize, pad: Pad, scratch: &mut LayerScratch) -> AnyMap {
         if self.activation != Activation::Relu6 {
             return AnyMap::Floats(scratch.maps.take(height, width, channels, pad));
@@ -166,7 +166,7 @@ impl InceptionV3 {
 }
 
 impl Stage {
-    /// Height, width and channels of its output for this input.
+    /// Returns height, width and channels of the output for this input.
     fn output_size(&self, x: Input) -> (usize, usize, usize) {
         let of = |(height, width): (usize, usize), channels| (height, width, channels);
         match self {
@@ -185,7 +185,7 @@ impl Stage {
 }
 
 impl Branch {
-    /// Channels of its output for this input.
+    /// Returns the number of output channels for this input.
     fn outputs(&self, x: Input) -> usize {
         match self {
             Self::Convs(convs) => convs.last().map_or(0, |last| last.conv.shape().outputs),

@@ -1,4 +1,4 @@
-//! What F and T are built from: convolutions, dense or separable, and the conditional norm.
+//! Building blocks of F and T: convolutions, dense or separable, and the conditional norm.
 use crate::error::Result;
 use crate::interrupt::poll;
 use crate::kernels::inference::any_map::Input;
@@ -16,7 +16,7 @@ use crate::weights::Model;
 use crate::weights::layers::Layer;
 use crate::weights::network::Predictor;
 
-/// What layers need beside their input; memory that is used again.
+/// Reusable scratch memory of layers.
 #[derive(Debug, Default)]
 pub struct LayerScratch {
     pub(super) maps: SpareMaps,
@@ -25,13 +25,13 @@ pub struct LayerScratch {
 }
 
 impl LayerScratch {
-    /// Bytes that are kept in maps.
+    /// Returns the memory held in feature maps, in bytes.
     pub fn bytes(&self) -> usize {
         self.maps.bytes()
     }
 }
 
-/// A convolution, or a depthwise and a pointwise one with nothing between.
+/// A convolution, or a depthwise and a pointwise one with no activation in between.
 #[derive(Clone, Debug)]
 pub(super) enum Convolution {
     Dense(Conv),
@@ -39,7 +39,7 @@ pub(super) enum Convolution {
 }
 
 impl Convolution {
-    /// The layer, without bias.
+    /// Creates the layer, without bias.
     pub(super) fn new(model: &Model, path: KernelPath, layer: &Layer) -> Result<Self> {
         let tensor = |part: &str| model.numbers(&format!("{}.{part}weight", layer.name));
         let shape = shape_of(layer, Activation::None);
@@ -53,7 +53,7 @@ impl Convolution {
         ))
     }
 
-    /// The grid of bytes that suits it best.
+    /// Returns the most suitable quantization grid.
     pub(super) fn grid(&self) -> Grid {
         match self {
             Self::Dense(_) => Grid::Map,
@@ -61,12 +61,12 @@ impl Convolution {
         }
     }
 
-    /// Whether a map of this size is best left in floats for it, on a path in bytes too.
+    /// Returns `true` if an input of this size should stay in floats, also on a path with bytes.
     pub(super) fn wants_floats(&self, size: (usize, usize)) -> bool {
         matches!(self, Self::Dense(conv) if conv.wants_floats(size))
     }
 
-    /// The output, without padding.
+    /// Computes the output, without padding.
     pub(super) fn run<'a>(&self, input: impl Into<Input<'a>>, scratch: &mut LayerScratch) -> FeatureMap {
         match self {
             Self::Dense(conv) => run_conv(conv, input, Pad::NONE, scratch),
@@ -80,13 +80,13 @@ impl Convolution {
     }
 }
 
-/// The shape of a layer, and what follows its sum.
+/// Returns the shape of a layer with this activation.
 pub(super) fn shape_of(layer: &Layer, activation: Activation) -> Shape {
     let &Layer { inputs, outputs, kernel, stride, upsample, .. } = layer;
     Shape { inputs, outputs, kernel, stride, upsample, activation }
 }
 
-/// How F resizes its image.
+/// Returns the interpolation with which F resizes its image.
 pub(super) fn sampling_of(predictor: &Predictor) -> Sampling {
     match predictor {
         Predictor::InceptionV3 { .. } => Sampling::TensorFlow1,
@@ -94,13 +94,13 @@ pub(super) fn sampling_of(predictor: &Predictor) -> Sampling {
     }
 }
 
-/// The two convolutions of a separable one, with nothing between.
+/// Splits a separable convolution into depthwise and pointwise, with no activation in between.
 pub(super) fn separated(shape: Shape) -> (Shape, Shape) {
     let depthwise = Shape { outputs: shape.inputs, activation: Activation::None, ..shape };
     (depthwise, Shape { kernel: (1, 1), stride: 1, upsample: false, ..shape })
 }
 
-/// The padding of a convolution that keeps its map's size; one that upsamples finds the edge outside.
+/// Returns the padding that keeps the map's size; a convolution that upsamples handles the edge itself.
 pub(super) fn around(layer: &Layer) -> (Pad, Border) {
     match layer.upsample {
         true => (Shape::upsample_pad(layer.side()), Border::Edge),
@@ -108,7 +108,7 @@ pub(super) fn around(layer: &Layer) -> (Pad, Border) {
     }
 }
 
-/// A convolution's output in a new map with room for this padding.
+/// Computes a convolution into a new map with room for this padding.
 pub(super) fn run_conv<'a>(
     conv: &Conv,
     input: impl Into<Input<'a>>,
@@ -123,7 +123,7 @@ pub(super) fn run_conv<'a>(
     out
 }
 
-/// A depthwise convolution's output in a new map without padding.
+/// Computes a depthwise convolution into a new map without padding.
 fn run_depthwise<'a>(conv: &Depthwise, input: impl Into<Input<'a>>, scratch: &mut LayerScratch) -> FeatureMap {
     let input = input.into();
     let (height, width) = conv.shape().output_size(input);
@@ -133,7 +133,7 @@ fn run_depthwise<'a>(conv: &Depthwise, input: impl Into<Input<'a>>, scratch: &mu
     out
 }
 
-/// The map with this padding, filled; copied only where it lacks the room.
+/// Returns the map with its padding filled; copies it only if it lacks the room.
 pub(super) fn padded(mut map: FeatureMap, (pad, border): (Pad, Border), scratch: &mut LayerScratch) -> FeatureMap {
     if map.pad() != pad {
         let mut out = scratch.maps.take(map.height(), map.width(), map.channels(), pad);
@@ -154,7 +154,7 @@ pub(super) struct StyleNorm {
     gamma: Linear,
 }
 
-/// Instance norm without parameters: the affine map that makes mean 0 and variance 1 of each channel of `map`.
+/// Instance norm without parameters: computes the affine map that normalizes each channel of `map` to mean 0 and variance 1.
 pub(super) fn fit_plain(isa: Isa, map: &FeatureMap, norm: &mut Norm) {
     norm.measure(isa, map);
     let Norm { mean, variance, scale, shift, .. } = norm;
@@ -167,7 +167,7 @@ pub(super) fn fit_plain(isa: Isa, map: &FeatureMap, norm: &mut Norm) {
 impl StyleNorm {
     const EPSILON: f32 = 1e-5;
 
-    /// The norm of the site called `name`.
+    /// Creates the norm of the site `name`.
     pub(super) fn new(model: &Model, isa: Isa, name: &str) -> Result<Self> {
         let linear = |part: &str| -> Result<Linear> {
             let (weight, bias) = model.weight_and_bias(&format!("{name}.{part}"))?;
@@ -176,13 +176,13 @@ impl StyleNorm {
         Ok(Self { beta: linear("beta")?, gamma: linear("gamma")? })
     }
 
-    /// What the norm leaves of a constant map.
+    /// Returns the output of the norm for a constant map.
     pub(super) fn beta(&self, z: &[f32], out: &mut [f32]) {
         self.beta.run(z, out);
     }
 
-    /// The affine map that normalises `map`. Where `map` holds several phases of each channel, `[phase][channel]`, the phases
-    /// are one population.
+    /// Computes the affine map that normalizes `map`. If `map` holds several phases of each channel, `[phase][channel]`, their
+    /// statistics are joint.
     pub(super) fn fit(&self, isa: Isa, map: &FeatureMap, z: &[f32], norm: &mut Norm) {
         let channels = self.gamma.outputs();
         let phases = map.channels() / channels;

@@ -1,4 +1,4 @@
-//! SASSL's style augmentation (arXiv 2312.01187, Algorithm 1), a file for each of its lines:
+//! SASSL's style augmentation (arXiv 2312.01187, Algorithm 1), one file per line of it:
 //!
 //! ```text
 //! z_c = F(i_c), z_s = F(i_s)                     predictor.rs, bank.rs, gaussian.rs
@@ -7,8 +7,8 @@
 //! i   = (1 - beta) i_c + beta i'                 pixel_interpolation beta ~ U(0.1, 0.3)
 //! ```
 //!
-//! with probability p = 0.8 for each image. [`Sassl::sample`] draws what is random, as values; [`Sassl::apply`] is a pure
-//! function of them.
+//! with probability p = 0.8 for each image. [`Sassl::sample`] draws all random values; [`Sassl::apply`] is a pure function of
+//! them.
 mod adain;
 pub mod bank;
 mod blend;
@@ -40,7 +40,7 @@ use rand::Rng;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The precision at which a model runs if nobody says: fast, where that was measured on trained weights.
+/// Returns the default precision of a model: fast, if that was validated on trained weights.
 pub fn usual_precision(model: &Model) -> Precision {
     match model.network.predictor {
         network::Predictor::Cnn { .. } | network::Predictor::MobilenetV2 { .. } => Precision::Fast,
@@ -54,22 +54,22 @@ pub const P: f32 = 0.8;
 /// Range of alpha and of beta (paper, section 4.1).
 pub const RANGE: (f32, f32) = (0.1, 0.3);
 
-/// Where styles come from.
+/// The source of styles.
 #[derive(Clone, Debug)]
 pub enum Styles {
-    /// A vector of a bank, each as likely as the others.
+    /// A vector of a bank, uniformly.
     Bank(Arc<Bank>),
     /// A draw from a Gaussian over a bank.
     Gaussian(Arc<Gaussian>),
-    /// Another image of the same batch, each as likely as the others; an image alone is its own style.
+    /// Another image of the same batch, uniformly; a single image is its own style.
     Batch,
 }
 
 impl Styles {
-    /// A file of a bank or of a Gaussian.
+    /// Reads a file of a bank or of a Gaussian.
     ///
     /// # Errors
-    /// It cannot be read, or is neither.
+    /// The file cannot be read, or is neither.
     pub fn load(path: &Path) -> Result<Self> {
         let file = File::open(path)?;
         if file.metadata().get("format").is_some_and(|format| format == gaussian::FORMAT) {
@@ -79,7 +79,7 @@ impl Styles {
     }
 }
 
-/// The style that was drawn for an image.
+/// The style drawn for an image.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Drawn {
     /// The index of a vector in the bank, or of an image in the batch.
@@ -88,10 +88,10 @@ pub enum Drawn {
     Vector(Vec<f32>),
 }
 
-/// What was drawn for one image.
+/// The parameters drawn for one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StyleParams {
-    /// Whether the image is stylized at all; the rest is drawn in either case.
+    /// True if the image is stylized; the other parameters are drawn in either case.
     pub apply: bool,
     /// Feature blending: 0 is the content's z, 1 the style's.
     pub alpha: f32,
@@ -102,7 +102,7 @@ pub struct StyleParams {
 }
 
 impl StyleParams {
-    /// Which vector of the bank or image of the batch its style is, if it is one.
+    /// Returns the index of the style in the bank or batch, unless the style is a vector.
     pub fn index(&self) -> Option<usize> {
         match self.style {
             Drawn::Index(index) => Some(index),
@@ -121,10 +121,10 @@ pub struct Sassl {
 }
 
 impl Sassl {
-    /// The block with these settings.
+    /// Creates the augmentation with these settings.
     ///
     /// # Errors
-    /// p, alpha or beta outside [0, 1], or a range whose ends are reversed.
+    /// p, alpha or beta outside [0, 1], or a range with reversed ends.
     pub fn new(p: f32, alpha: (f32, f32), beta: (f32, f32), styles: Styles) -> Result<Self> {
         checked_probability("p", p)?;
         for (name, range) in [("alpha", alpha), ("beta", beta)] {
@@ -134,7 +134,7 @@ impl Sassl {
         Ok(Self { p, alpha, beta, styles })
     }
 
-    /// Where its styles come from.
+    /// Returns the source of styles.
     pub fn styles(&self) -> &Styles {
         &self.styles
     }
@@ -145,7 +145,7 @@ impl Sassl {
         (0..n).map(|i| self.sample_one(self.p, &mut key(i).generator(), i, n)).collect()
     }
 
-    /// Draws for image `i` of a batch of `n`, with this probability.
+    /// Draws for image `i` of a batch of `n`, with probability `p`.
     pub fn sample_one(&self, p: f32, generator: &mut Generator, i: usize, n: usize) -> StyleParams {
         let apply = comes(generator, p);
         let alpha = uniform(generator, self.alpha);
@@ -154,7 +154,7 @@ impl Sassl {
             Styles::Bank(bank) => Drawn::Index(generator.random_range(0..bank.len() as u64) as usize),
             Styles::Gaussian(gaussian) => Drawn::Vector(gaussian.sample(generator)),
             Styles::Batch if n == 1 => Drawn::Index(0),
-            // One of the n - 1 others.
+            // One of the other n - 1 images.
             Styles::Batch => {
                 let other = generator.random_range(0..n as u64 - 1) as usize;
                 Drawn::Index(other + usize::from(other >= i))
@@ -163,10 +163,11 @@ impl Sassl {
         StyleParams { apply, alpha, beta, style }
     }
 
-    /// z_s of every image, `[n, dim]`. `z_content`, one vector for each image of the batch, serves [`Styles::Batch`] alone.
+    /// Returns z_s of every image, `[n, dim]`. `z_content`, one vector per image of the batch, is used for [`Styles::Batch`]
+    /// alone.
     ///
     /// # Errors
-    /// An index beyond the bank or the batch, a vector of another length, a batch whose z is not given.
+    /// An index outside the bank or the batch, a vector of another length, or a missing `z_content` for styles of the batch.
     pub fn vectors(&self, params: &[StyleParams], dim: usize, z_content: Option<&[f32]>) -> Result<Vec<f32>> {
         let mut z = vec![0.0; params.len() * dim];
         for (i, (z, params)) in z.chunks_exact_mut(dim).zip(params).enumerate() {
@@ -194,11 +195,11 @@ impl Sassl {
         Ok(z)
     }
 
-    /// Algorithm 1 on a batch: `out` is of the images' shape and type. Images that are not to be stylized come back as they
-    /// are.
+    /// Applies Algorithm 1 to a batch: `out` has the shape and type of the images. Images that are not to be stylized are
+    /// copied unchanged.
     ///
     /// # Errors
-    /// Not one set of parameters for each image, or parameters that do not fit; see [`Sassl::vectors`].
+    /// The number of parameters differs from that of the images, or parameters do not match; see [`Sassl::vectors`].
     pub fn apply(
         &self,
         stylizer: &Stylizer,

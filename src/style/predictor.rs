@@ -1,4 +1,4 @@
-//! F: image to style vector z, whatever the image's size (it is resized first, if it is too large or too small).
+//! F: image to style vector z, for any image size (images that are too large or too small are resized first).
 use super::inception_v3::InceptionV3;
 use super::layers::{LayerScratch, run_conv, sampling_of, shape_of};
 use crate::error::{Error, Result};
@@ -20,11 +20,11 @@ use crate::weights::network;
 #[derive(Clone, Debug)]
 pub struct Predictor {
     path: KernelPath,
-    /// What it looks like, and with that the size in which it sees an image.
+    /// The architecture, which determines the input size.
     network: network::Predictor,
     body: Body,
     head: Linear,
-    /// What is added to z for each time that the image is half of the largest.
+    /// The term added to z for each halving of the largest image size.
     zoom: Option<Linear>,
 }
 
@@ -45,7 +45,7 @@ struct MobilenetV2 {
     last: Conv,
 }
 
-/// MobileNetV2's inverted residual: expand, depthwise, project; added to its input where the shapes agree.
+/// MobileNetV2's inverted residual: expand, depthwise, project; added to its input if the shapes agree.
 #[derive(Clone, Debug)]
 struct Block {
     expand: Option<Conv>,
@@ -54,23 +54,23 @@ struct Block {
     residual: bool,
 }
 
-/// What F alone needs; memory that is used again.
+/// Reusable scratch memory of F.
 #[derive(Debug, Default)]
 pub struct PredictorScratch {
     resize: BilinearScratch,
-    /// What has been gathered of the image at hand.
+    /// Pooled features of the current image.
     features: Vec<f32>,
 }
 
-/// The deviations that [`Body::Cnn`] takes. What is added keeps that of a flat map differentiable in training; so it is part of the
-/// network.
+/// The deviation used by [`Body::Cnn`]. Its epsilon keeps the deviation of a flat map differentiable in training, so it is part
+/// of the network.
 pub(super) const CNN_DEVIATION: Deviation = Deviation { unbiased: false, within: 1e-5, beyond: 0.0 };
 
-/// What ReLU6 leaves.
+/// The output range of ReLU6.
 const RELU6: Extent = Extent { low: 0.0, high: 6.0 };
 
 impl Block {
-    /// Numbers of the hidden map that are worked on at a time: with what is made of them, they stay in the cache.
+    /// Values of the hidden map per strip: with their outputs, they stay in the cache.
     const STRIP: usize = 1 << 16;
 
     /// Expands, convolves and projects strip by strip, so that the hidden map, the largest of all, stays in the cache.
@@ -87,12 +87,12 @@ impl Block {
         let mut middle = scratch.maps.take_any(path, step, width, channels, Pad::NONE);
         hidden.set_range(RELU6);
         middle.set_range(RELU6);
-        // Rows of the hidden map that have been made, counted with the padding above.
+        // Number of computed rows of the hidden map, including the padding above.
         let mut done = 0;
         for y in (0..height).step_by(step) {
             let rows = step.min(height - y);
             let (start, end) = (y * stride, (y + rows - 1) * stride + side);
-            // Rows that the last strip has made already.
+            // Rows that the last strip has already computed.
             let kept = usize::saturating_sub(done, start);
             hidden.keep_last_rows(kept);
             hidden.reshape(end - start, x_width, channels, sides);
@@ -119,7 +119,7 @@ impl Block {
 }
 
 impl Predictor {
-    /// F of this model for one path through the kernels.
+    /// Creates F of this model for a path through the kernels.
     ///
     /// # Errors
     /// A tensor is missing.
@@ -148,7 +148,7 @@ impl Predictor {
                 blocks: blocks.iter().map(block).collect::<Result<_>>()?,
                 last: conv(&last, Activation::Relu6)?,
             })),
-            PredictorLayers::Vgg19(_) => return Err(Error::weights(&model.name, "is AdaIN's, whose F and T are one")),
+            PredictorLayers::Vgg19(_) => return Err(Error::weights(&model.name, "is AdaIN, with a shared encoder")),
             PredictorLayers::InceptionV3(layers) => Body::InceptionV3(InceptionV3::new(model, path, &layers)?),
         };
         let linear = |name: &str| -> Result<Linear> {
@@ -159,12 +159,12 @@ impl Predictor {
         Ok(Self { path, network: predictor.clone(), body, head: linear("head")?, zoom })
     }
 
-    /// Length of z.
+    /// Returns the length of z.
     pub fn dim(&self) -> usize {
         self.head.outputs()
     }
 
-    /// Writes the z of an image of this many columns.
+    /// Computes z of an image with this number of columns.
     pub fn run(
         &self,
         image: Pixels,

@@ -1,4 +1,4 @@
-//! F and T of one model over batches of images, `threads` of them at a time.
+//! F and T of one model on batches of images, on several threads.
 use super::adain::Adain;
 use super::blend::blend;
 use super::images::{Images, split};
@@ -15,7 +15,7 @@ use crate::kernels::threads::pool;
 use crate::memory;
 use crate::weights::Model;
 
-/// F and T, ready to run. Every method may be called from many threads at once.
+/// F and T, ready to run. All methods are thread-safe.
 #[derive(Debug)]
 pub struct Stylizer {
     path: KernelPath,
@@ -31,22 +31,22 @@ pub struct Stylizer {
 /// F and T.
 #[derive(Debug)]
 enum Networks {
-    /// Apart, T with conditional instance norm.
+    /// Separate networks, T with conditional instance norm.
     Conditional(Box<(Predictor, Transformer)>),
-    /// With one encoder.
+    /// One shared encoder.
     Adain(Adain),
 }
 
-/// Which z T is given.
+/// The z passed to T.
 #[derive(Clone, Copy)]
 enum Given<'a> {
-    /// This one.
+    /// This vector.
     Z(&'a [f32]),
-    /// The content's, which may be known, blended with a style's.
+    /// The content's z, possibly already known, blended with that of a style.
     Blended { content: Option<&'a [f32]>, style: &'a [f32], alpha: f32 },
 }
 
-/// The memory that one thread needs for one image.
+/// Scratch memory of one thread for one image.
 #[derive(Debug, Default)]
 struct Workspace {
     z: Vec<f32>,
@@ -55,32 +55,32 @@ struct Workspace {
     layers: LayerScratch,
 }
 
-/// What Algorithm 1 takes beside the content.
+/// The inputs of Algorithm 1 beside the content.
 #[derive(Clone, Copy, Debug)]
 pub struct Style<'a> {
-    /// z_s: one vector for each image, or one for all.
+    /// z_s: one vector per image, or one for all.
     pub z: &'a [f32],
-    /// z_c, if it is known already: one vector for each image.
+    /// z_c, if already known: one vector per image.
     pub z_content: Option<&'a [f32]>,
     /// Feature blending.
     pub alpha: Strength<'a>,
     /// Pixel interpolation.
     pub beta: Strength<'a>,
-    /// Which images to stylize; the others come back as they are. None: all.
+    /// The images to stylize; the others are copied unchanged. `None` for all.
     pub apply: Option<&'a [bool]>,
 }
 
-/// alpha or beta of a batch: one for all images, or one for each.
+/// alpha or beta of a batch: one value for all images, or one per image.
 #[derive(Clone, Copy, Debug)]
 pub enum Strength<'a> {
-    /// The same for all.
+    /// The same value for all images.
     All(f32),
-    /// One for each image.
+    /// One value per image.
     Each(&'a [f32]),
 }
 
 impl Stylizer {
-    /// F and T of a model, on this path through the kernels.
+    /// Creates F and T of a model, on this path through the kernels.
     ///
     /// # Errors
     /// A tensor is missing.
@@ -100,27 +100,27 @@ impl Stylizer {
         })
     }
 
-    /// The model's name.
+    /// Returns the model's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The id of its style space.
+    /// Returns the id of its style space.
     pub fn space(&self) -> &str {
         &self.space
     }
 
-    /// The licence of its weights.
+    /// Returns the licence of its weights.
     pub fn licence(&self) -> &str {
         &self.licence
     }
 
-    /// Where its weights come from.
+    /// Returns the origin of its weights.
     pub fn provenance(&self) -> &str {
         &self.provenance
     }
 
-    /// Length of a style vector.
+    /// Returns the length of a style vector.
     pub fn dim(&self) -> usize {
         match &self.networks {
             Networks::Conditional(networks) => networks.0.dim(),
@@ -128,10 +128,10 @@ impl Stylizer {
         }
     }
 
-    /// F: one style vector for each image, `[count, dim]`.
+    /// Computes F: one style vector per image, `[count, dim]`.
     ///
     /// # Errors
-    /// The system has not the memory.
+    /// There is not enough memory.
     pub fn encode(&self, images: Images, threads: usize) -> Result<Vec<f32>> {
         self.check_size(images)?;
         let dim = self.dim();
@@ -148,10 +148,10 @@ impl Stylizer {
         Ok(out)
     }
 
-    /// T alone: `out` is float32 of the images' shape; `z` holds one vector for each image, or one for all.
+    /// Computes T alone: `out` is float32 of the images' shape; `z` holds one vector per image, or one for all.
     ///
     /// # Errors
-    /// `z` or `out` is of another shape.
+    /// `z` or `out` has another shape.
     pub fn transfer(&self, images: Images, z: &[f32], out: &mut [f32], threads: usize) -> Result<()> {
         if let Networks::Adain(_) = self.networks {
             self.check_size(images)?;
@@ -163,10 +163,10 @@ impl Stylizer {
         })
     }
 
-    /// Algorithm 1: `out` is of the images' shape and type.
+    /// Runs Algorithm 1: `out` has the shape and type of the images.
     ///
     /// # Errors
-    /// An argument of another shape; alpha or beta outside [0, 1].
+    /// An argument has another shape, or alpha or beta is outside [0, 1].
     pub fn stylize(&self, images: Images, style: &Style, out: PixelsMut, threads: usize) -> Result<()> {
         self.check_size(images)?;
         let n = images.count();
@@ -189,7 +189,7 @@ impl Stylizer {
         })
     }
 
-    /// `(1 - beta) content + beta T(content, z)` of image `i`.
+    /// Computes `(1 - beta) content + beta T(content, z)` of image `i`.
     fn finish(&self, (images, i): (Images, usize), given: Given, beta: f32, out: PixelsMut, workspace: &mut Workspace) {
         let (content, (height, width)) = (images.get(i), images.size());
         let Workspace { z, predictor, interpolation, layers } = workspace;
@@ -211,7 +211,7 @@ impl Stylizer {
         stylized.recycle(layers);
     }
 
-    /// T with conditional instance norm.
+    /// Runs T with conditional instance norm.
     fn transform(
         &self,
         transformer: &Transformer,
@@ -232,30 +232,30 @@ impl Stylizer {
         stylized
     }
 
-    /// Refuses images in which F has nothing to see.
+    /// Refuses images that are too small for F.
     fn check_size(&self, images: Images) -> Result<()> {
         let (height, width) = images.size();
         if images.count() == 0 || height.min(width) >= self.smallest {
             return Ok(());
         }
         let remedy =
-            format!("at least {0}x{0} pixels, as F of {1} sees no smaller ones; resize them", self.smallest, self.name);
+            format!("at least {0}x{0} pixels, the smallest input of F of {1}; resize them", self.smallest, self.name);
         Err(Error::shape("images", remedy, format!("{height}x{width}")))
     }
 
-    /// The vector of each of `n` images.
+    /// Returns the vector of each of `n` images.
     fn vectors<'a>(&self, what: &str, z: &'a [f32], n: usize) -> Result<Vec<&'a [f32]>> {
         let dim = self.dim();
         if let Some(at) = z.iter().position(|x| !x.is_finite()) {
             let name = format!("{what}[{}][{}]", at / dim, at % dim);
-            return Err(Error::value(name, z[at], "style vectors are finite numbers"));
+            return Err(Error::value(name, z[at], "style vectors must be finite"));
         }
         match z.len() {
             len if len == n * dim => Ok(z.chunks_exact(dim).collect()),
             len if len == dim => Ok(vec![z; n]),
             len => {
-                let expected = format!("({n}, {dim}), or ({dim},) for all images alike");
-                Err(Error::shape(what, expected, format!("{len} numbers")))
+                let expected = format!("({n}, {dim}), or ({dim},) for all images");
+                Err(Error::shape(what, expected, format!("{len} values")))
             }
         }
     }
@@ -268,7 +268,7 @@ impl Stylizer {
         Ok(parts.into_iter().enumerate().collect())
     }
 
-    /// Runs the jobs, each on one thread from beginning to end: the result does not depend on how many there are.
+    /// Runs each job on a single thread: the result does not depend on the number of threads.
     fn for_each<J: Send>(&self, jobs: Vec<J>, threads: usize, job: impl Fn(J, &mut Workspace) + Sync) -> Result<()> {
         let threads = threads.min(jobs.len());
         let own = || self.idle.take();
@@ -277,12 +277,12 @@ impl Stylizer {
 }
 
 impl Given<'_> {
-    /// Whether it takes the content's z, and that is not known.
+    /// Returns `true` if the content's z is needed and not known.
     fn wants_content(self) -> bool {
         matches!(self, Self::Blended { content: None, .. })
     }
 
-    /// Writes it, with the content's from `encode` if it is asked for and not known.
+    /// Writes z, with the content's z from `encode` if it is needed and not known.
     fn write(self, z: &mut [f32], encode: impl FnOnce(&mut [f32])) {
         match self {
             Self::Z(given) => z.copy_from_slice(given),
@@ -316,7 +316,7 @@ impl Strength<'_> {
             Self::All(x) => std::slice::from_ref(x),
             Self::Each(all) if all.len() == n => all,
             Self::Each(all) => {
-                return Err(Error::shape(name, format!("one number, or one for each of {n}"), all.len()));
+                return Err(Error::shape(name, format!("one value, or one for each of {n} images"), all.len()));
             }
         };
         match all.iter().position(|x| !(0.0..=1.0).contains(x)) {

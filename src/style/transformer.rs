@@ -1,7 +1,7 @@
 //! T: image and z to stylized image (Ghiasi et al. 2017, arXiv 1705.06830; Magenta's `nza_model`).
 //!
 //! contract: convolution, ReLU -> residual: `x + norm(conv(relu(norm(conv(x)))))` -> expand: nearest x2, convolution, norm,
-//! ReLU -> head: convolution to three colours, norm, sigmoid. Every norm takes its gamma and beta from z. The output is
+//! ReLU -> head: convolution to three channels, norm, sigmoid. Every norm has gamma and beta computed from z. The output has
 //! `2^n ceil(size / 2^n)` pixels for a network that halves n times; the caller crops.
 use super::layers::{Convolution, LayerScratch, StyleNorm, around, fit_plain, padded, run_conv, shape_of};
 use crate::error::{Error, Result};
@@ -24,29 +24,29 @@ use crate::weights::network::{self, AnyTransformer};
 pub struct Transformer {
     path: KernelPath,
     contract: Vec<Conv>,
-    /// Whether a norm without parameters follows each of them.
+    /// True if each of them is followed by a norm without parameters.
     contract_norm: bool,
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
     head: Site,
-    /// The image's own way to the head, which adds to the head's convolution, each colour by a gain that is linear in z.
+    /// A direct path from the image to the head, added to the head's convolution with a gain per channel that is linear in z.
     skip: Option<(Conv, Linear)>,
-    /// How many times smaller the map is after contract.
+    /// Downsampling factor of contract.
     stride: usize,
-    /// How many times larger after expand and head.
+    /// Upsampling factor of expand and head.
     growth: usize,
-    /// The padding that contract's layers, the residual blocks, expand's layers and the head want, in this order.
+    /// The paddings of contract's layers, the residual blocks, expand's layers and the head, in this order.
     pads: Vec<(Pad, Border)>,
 }
 
-/// What T with conditional instance norm looks like.
+/// Returns the description of a T with conditional instance norm.
 ///
 /// # Errors
-/// The model's T is another.
+/// The model has another kind of T.
 pub(super) fn conditional(model: &Model) -> Result<&network::Transformer> {
     match &model.network.transformer {
         AnyTransformer::Conditional(transformer) => Ok(transformer),
-        AnyTransformer::Adain(_) => Err(Error::weights(&model.name, "is AdaIN's, whose T has no conditional norm")),
+        AnyTransformer::Adain(_) => Err(Error::weights(&model.name, "is AdaIN, whose T has no conditional norm")),
     }
 }
 
@@ -63,7 +63,7 @@ impl Site {
         Ok(Self { convolution: Convolution::new(model, path, layer)?, norm })
     }
 
-    /// A dense one that upsamples, as one over cells of four pixels.
+    /// Creates a dense convolution that upsamples as one over cells of four pixels.
     fn shuffled(model: &Model, path: KernelPath, layer: &Layer) -> Result<Self> {
         let weight = model.numbers(&format!("{}.weight", layer.name))?;
         let (side, weight) = pixel_shuffle_weight(layer.outputs, layer.inputs, layer.side(), weight);
@@ -73,7 +73,7 @@ impl Site {
     }
 }
 
-/// A layer of the contracting part, which is the i-th.
+/// Creates the i-th layer of the contracting part.
 fn contract_conv(model: &Model, path: KernelPath, (i, layer): (usize, &Layer), normed: bool) -> Result<Conv> {
     let weight = model.numbers(&format!("{}.weight", layer.name))?;
     let (activation, bias) = match normed {
@@ -88,7 +88,7 @@ fn contract_conv(model: &Model, path: KernelPath, (i, layer): (usize, &Layer), n
     })
 }
 
-/// The image's own way to the head; over four pixels at a time, where the head is.
+/// Creates the direct path to the head; over four pixels at a time if the head is.
 fn skip_conv(model: &Model, path: KernelPath, skip: &Layer, fours: bool) -> Result<(Conv, Linear)> {
     let weight = model.numbers(&format!("{}.weight", skip.name))?;
     let shape = shape_of(skip, Activation::None);
@@ -102,7 +102,7 @@ fn skip_conv(model: &Model, path: KernelPath, skip: &Layer, fours: bool) -> Resu
     Ok((conv, Linear::new(path.isa(), weight, bias)))
 }
 
-/// T's last map, and what follows: a norm and what makes colours of its values.
+/// T's last feature map, with the norm and the output function still to be applied.
 #[derive(Debug)]
 pub struct Stylized {
     pub(super) map: FeatureMap,
@@ -112,19 +112,19 @@ pub struct Stylized {
 }
 
 impl Stylized {
-    /// What [`crate::kernels::inference::pixel_interpolation::interpolate`] reads.
+    /// Returns the input of [`crate::kernels::inference::pixel_interpolation::interpolate`].
     pub fn last(&self) -> Last<'_> {
         Last { map: &self.map, scale: self.scale, shift: self.shift, end: self.end }
     }
 
-    /// Gives the memory back.
+    /// Recycles the memory.
     pub fn recycle(self, scratch: &mut LayerScratch) {
         scratch.maps.put(self.map);
     }
 }
 
 impl Transformer {
-    /// T of this model for one path through the kernels.
+    /// Creates T of this model for a path through the kernels.
     ///
     /// # Errors
     /// A tensor is missing.
@@ -132,7 +132,7 @@ impl Transformer {
         let TransformerLayers { contract, contract_norm, residual, expand, head, skip } = conditional(model)?.layers();
         let site = |layer: &Layer| Site::new(model, path, layer);
         let contracting = contract.iter().map(|layer| layer.stride).product();
-        // All residual blocks want the padding of their 3x3 kernels.
+        // All residual blocks need the padding of their 3x3 kernels.
         let trunk = (Pad::all(1), Border::Reflect);
         let pads = contract.iter().map(around).chain([trunk]).chain(expand.iter().chain([&head]).map(around));
         Ok(Self {
@@ -153,7 +153,7 @@ impl Transformer {
         })
     }
 
-    /// The padding with which T wants its image, filled with [`Border::Reflect`].
+    /// Returns the padding that T needs around its image, filled with [`Border::Reflect`].
     pub fn image_pad(&self, height: usize, width: usize) -> Pad {
         let first = self.pads[0].0;
         let Some(skip) = self.skip_pad(height, width) else { return first };
@@ -165,7 +165,7 @@ impl Transformer {
         }
     }
 
-    /// What the skip's kernel reaches beyond the image: half of it all around, as far as the output goes.
+    /// Returns the overhang of the skip's kernel beyond the image: half the kernel on all sides, up to the size of the output.
     fn skip_pad(&self, height: usize, width: usize) -> Option<Pad> {
         let skip = self.skip.as_ref()?.0.shape();
         let reach = (skip.side() - skip.stride) / 2;
@@ -173,8 +173,9 @@ impl Transformer {
         Some(Pad { top: reach, left: reach, bottom: beyond(height), right: beyond(width) })
     }
 
-    /// T of an image of one colour. All its maps are constant, so that each norm leaves its beta and the last one decides; in
-    /// floating-point numbers the norms would magnify rounding instead, each by up to `1 / sqrt(1e-5)`.
+    /// Computes T of an image of one colour. All its feature maps are constant, so that each norm outputs its beta and the last
+    /// one determines the result; in floating point the norms would amplify rounding errors instead, each by up to `1 /
+    /// sqrt(1e-5)`.
     pub fn run_flat(&self, height: usize, width: usize, z: &[f32], scratch: &mut LayerScratch) -> Stylized {
         let size = |n: usize| n.div_ceil(self.stride) * self.growth;
         let mut map = scratch.maps.take(size(height), size(width), 3, Pad::NONE);
@@ -184,8 +185,7 @@ impl Transformer {
         Stylized { map, scale: [0.0; 3], shift, end: Squash::Sigmoid }
     }
 
-    /// Runs T up to the norm of its last layer. `image` is of three channels in [0, 1], padded as [`Transformer::image_pad`]
-    /// says.
+    /// Runs T up to the norm of its last layer. `image` has three channels in [0, 1], padded as in [`Transformer::image_pad`].
     pub fn run(&self, image: &AnyMap, z: &[f32], scratch: &mut LayerScratch) -> Stylized {
         let (height, width, _) = image.shape();
         let mut pads = self.pads.iter().copied();
@@ -240,7 +240,7 @@ impl Transformer {
         Stylized { map, scale, shift, end: Squash::Sigmoid }
     }
 
-    /// `relu(norm(conv(x)))` of a norm without parameters, with room for this padding.
+    /// Computes `relu(norm(conv(x)))` with a norm without parameters, with room for this padding.
     fn run_normed(&self, conv: &Conv, x: Input, pad: Pad, scratch: &mut LayerScratch) -> FeatureMap {
         let raw = run_conv(conv, x, Pad::NONE, scratch);
         fit_plain(self.path.isa(), &raw, &mut scratch.norm);
@@ -250,11 +250,11 @@ impl Transformer {
         scratch.maps.put(raw);
         match out {
             AnyMap::Floats(out) => out,
-            AnyMap::Bytes(_) => unreachable!("it was taken in float32"),
+            AnyMap::Bytes(_) => unreachable!("it was allocated as float32"),
         }
     }
 
-    /// `relu(norm(conv(x)))` with its padding filled, for the layer that follows.
+    /// Computes `relu(norm(conv(x)))` with its padding filled, for the next layer.
     fn styled(
         &self,
         site: &Site,

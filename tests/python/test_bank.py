@@ -108,7 +108,7 @@ def test_what_is_wrong_is_named(tmp_path, photo):
         StyleBank.from_images([])
     large = np.ones((2, 64), np.float32)
     large[1, 5] = 70_000
-    with pytest.raises(ValueError, match=r"vectors\[1, 5\] = 70000: float16 goes up to 65504; float32 holds it"):
+    with pytest.raises(ValueError, match=r"vectors\[1, 5\] = 70000: above the largest float16, 65504; use float32"):
         StyleBank.from_vectors(large).save(tmp_path / "large.safetensors")
     assert not (tmp_path / "large.safetensors").exists()
     broken = tmp_path / "styles" / "broken.png"

@@ -75,7 +75,7 @@ def test_a_plan_is_bounded_and_says_what_cannot_be():
     assert large.workspace < 640 << 20
     for images_, params, bank, message in (
         (layout("int32"), transform.sample(2), 1200, "dtype = int32: uint8, float16, bfloat16 or float32"),
-        (layout(height=7), transform.sample(2), 1200, "images: expected images from 8x8 up, got 7x44"),
+        (layout(height=7), transform.sample(2), 1200, "images: expected images of at least 8x8, got 7x44"),
         (layout("uint8", 1 << 16, 1 << 16), transform.sample(1), 1200, "at most 2\\^28 pixels"),
         (layout(), sassl.StyleParams([True], [0.2], [0.2], [7]), 3, r"style\[0\] = 7: there are 3, counted from 0"),
         (layout(), sassl.StyleParams([True], [0.2], [0.2], [1]), None, r"style\[0\] = 1: there are 1"),

@@ -1,4 +1,4 @@
-//! AdaIN on CUDA; `style/adain.rs` says what it is.
+//! AdaIN on CUDA; `style/adain.rs` describes it.
 use super::Plan;
 use super::layers::{Around, biased, forget, run_conv, run_measured};
 use crate::error::Result;
@@ -19,23 +19,23 @@ use crate::weights::vgg19::{self, CHANNELS};
 #[derive(Clone, Debug)]
 pub(super) struct Adain {
     form: Form,
-    /// Each with whether a pool follows; none follows the last one.
+    /// Each with a flag for a following pool; the last one has none.
     encoder: Vec<(Conv, bool)>,
     decoder: Vec<(Conv, Around)>,
 }
 
-/// What the encoder makes of images.
+/// The encoder's output for images.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Encoded {
     map: Map,
     /// The means and deviations of the map, `[images][dim]`.
     own: At,
-    /// The images' z, if they were asked for: others, where images were continued.
+    /// The images' z, if requested; they differ from `own` if the images were padded.
     pub(super) z: At,
 }
 
 impl Adain {
-    /// Both networks of this model, if they are AdaIN's.
+    /// Creates both networks of this model, or returns `None` if the model is not AdaIN.
     pub(super) fn new(model: &Model, number: Number, weights: &mut Weights) -> Result<Option<Self>> {
         let Some(form) = Form::of(model)? else { return Ok(None) };
         let mut conv = |layer: &Layer, activation| biased(model, number, layer, activation, weights);
@@ -47,18 +47,19 @@ impl Adain {
         Ok(Some(Self { form, encoder, decoder: decoder.collect::<Result<_>>()? }))
     }
 
-    /// Length of z.
+    /// Returns the length of z.
     pub(super) fn dim(&self) -> usize {
         self.form.dim
     }
 
-    /// z of `count` images, those that `rows` names, into `[count][dim]`.
+    /// Plans z of `count` images, selected by `rows`, into `[count][dim]`.
     pub(super) fn z(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) {
         let map = self.run_encoder(images, (rows, count), Pad::NONE, z, plan);
         plan.room.give(map.at);
     }
 
-    /// What T makes its images of, and their z if they are asked for: encoded once, unless pools would leave a last row or column out.
+    /// Plans the encoding of images for T, and their z if requested. They are encoded once, unless pools would drop a last row
+    /// or column.
     pub(super) fn encode(
         &self,
         images: &DeviceImages,
@@ -77,13 +78,13 @@ impl Adain {
         Encoded { map, own, z }
     }
 
-    /// The map of relu4_1 of images that are continued by reflection; its means and deviations into `z`.
+    /// Plans the feature map of relu4_1 of images padded by reflection; its means and deviations are written to `z`.
     fn run_encoder(&self, images: &DeviceImages, (rows, count): (At, usize), more: Pad, z: At, plan: &mut Plan) -> Map {
         let frame = self.form.colour.map_or(Frame::Reflect, Frame::Colour);
         let size = (images.height + more.bottom + 2, images.width + more.right + 2);
         let mut x = plan.room.stored(plan.number, count, size, 3);
         plan.launches.push(framed(plan.number, images, rows, frame, &x));
-        // The image brings its frame along.
+        // The image already includes its padding.
         let mut around = (Pad::NONE, Border::Zero);
         let ((last, _), before) = self.encoder.split_last().expect("VGG-19 has layers");
         for (conv, pooled) in before {
@@ -98,7 +99,7 @@ impl Adain {
         y
     }
 
-    /// A pool of a map, which is given back.
+    /// Plans a pool, and frees the memory of its input.
     fn pooled(&self, x: Map, plan: &mut Plan) -> Map {
         let pool = self.form.pool;
         let size = (pool.windows(x.height), pool.windows(x.width));
@@ -108,7 +109,7 @@ impl Adain {
         y
     }
 
-    /// T of what was encoded, whose memory is given back; `z` is `[images][dim]`.
+    /// Plans T of encoded images, and frees their memory; `z` is `[images][dim]`.
     pub(super) fn decode(&self, content: Encoded, z: At, plan: &mut Plan) -> Last {
         let map = content.map;
         let [scale, shift] = [0; 2].map(|_: i32| plan.room.take(map.images * CHANNELS));

@@ -1,29 +1,30 @@
-//! The images of a batch that were drawn, and what was drawn for each; Algorithm 1's third line of them.
+//! The images of a batch that are to be stylized with their parameters, and line 3 of Algorithm 1 for them.
 use super::{Plan, StyleSource};
 use crate::error::{Error, Result};
 use crate::kernels::cuda::{At, IMAGES, Row, Space, blend};
 use crate::style::{Drawn, StyleParams};
 
-/// Some of them, one after the other: where each list of what belongs to them begins.
+/// A consecutive part of these images: the start of each of their arrays.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chosen {
     pub(super) count: usize,
-    /// Which images of the batch they are.
+    /// Their indices in the batch.
     pub(super) rows: At,
     pub(super) alpha: At,
     pub(super) beta: At,
     pub(super) style: Row,
-    /// Their own z, if it is known because the whole batch was encoded.
+    /// Their own z, if known because the whole batch was encoded.
     pub(super) content: Option<Row>,
-    /// 0, 1, 2 and so on: which vectors are theirs where there is one for each.
+    /// 0, 1, 2 and so on: the rows of arrays with one row per image.
     pub(super) places: At,
 }
 
 impl Chosen {
-    /// The images of these numbers, with vectors of `dim`. Where styles are of the batch, `encode` says where its z are.
+    /// Selects the images to stylize, with vectors of length `dim`. For styles of the batch, `encode` returns the z of the
+    /// batch.
     ///
     /// # Errors
-    /// A style that is not there, or a vector of another length.
+    /// A style that is out of range, or a vector of another length.
     pub(super) fn new(
         params: &[StyleParams],
         chosen: &[usize],
@@ -41,7 +42,7 @@ impl Chosen {
                     Ok((given.len() / dim - 1) as u32)
                 }
                 (Drawn::Vector(z), _) => {
-                    Err(Error::shape(format!("style[{i}]"), format!("a vector of {dim}"), z.len()))
+                    Err(Error::shape(format!("style[{i}]"), format!("a vector of length {dim}"), z.len()))
                 }
                 (&Drawn::Index(index), StyleSource::Bank(n)) if index < n => Ok(index as u32),
                 (&Drawn::Index(index), StyleSource::Batch) if index < params.len() => Ok(index as u32),
@@ -52,7 +53,7 @@ impl Chosen {
             })
             .collect::<Result<_>>()?;
         if !given.is_empty() && given.len() != chosen.len() * dim {
-            return Err(Error::value("style", "a mixture", "all of them indices, or all of them vectors"));
+            return Err(Error::value("style", "a mixture", "expected only indices or only vectors"));
         }
         let rows = plan.put(&chosen.iter().map(|&i| i as u32).collect::<Vec<_>>());
         let (vectors, content) = match from {
@@ -72,7 +73,7 @@ impl Chosen {
         Ok(Self { count: chosen.len(), rows, alpha, beta, style, content, places })
     }
 
-    /// Those from the `first` on, `most` of them if there are as many.
+    /// Returns at most `most` images from `first` on.
     pub(super) fn part(&self, first: usize, most: usize) -> Self {
         let row = |row: Row| Row { of: row.of.plus(first), ..row };
         Self {
@@ -86,7 +87,7 @@ impl Chosen {
         }
     }
 
-    /// The z of each, `[count][dim]`, in new memory; `encode` says where their own are, if they are not known.
+    /// Plans the blended z of each image, `[count][dim]`, in new memory; `encode` plans their own z if these are not known.
     pub(super) fn blended(&self, dim: usize, encode: impl FnOnce(&mut Plan) -> At, plan: &mut Plan) -> At {
         let content = self.content.unwrap_or_else(|| Row { vectors: encode(plan), of: self.places });
         let z = plan.room.take(self.count * dim);

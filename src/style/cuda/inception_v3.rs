@@ -1,4 +1,4 @@
-//! InceptionV3 up to Mixed_6e on CUDA; `style/inception_v3.rs` says what it is.
+//! InceptionV3 up to Mixed_6e on CUDA; `style/inception_v3.rs` describes it.
 use super::Plan;
 use super::layers::{biased, launch, run_conv};
 use crate::error::Result;
@@ -31,7 +31,7 @@ enum Branch {
     AveragePool(Box<(Conv, AveragePool)>),
 }
 
-/// A convolution and the zeros around its input.
+/// A convolution and the zero padding of its input.
 #[derive(Clone, Debug)]
 struct Padded(Conv, Pad);
 
@@ -52,7 +52,7 @@ impl InceptionV3 {
         Ok(Self(layers.stages.iter().map(stage).collect::<Result<_>>()?))
     }
 
-    /// The map of Mixed_6e, of images whose map is given back.
+    /// Plans the feature map of Mixed_6e, and frees the memory of the images.
     pub(super) fn run(&self, image: Map, plan: &mut Plan) -> Map {
         let mut x = image;
         for stage in &self.0 {
@@ -75,13 +75,13 @@ impl InceptionV3 {
     }
 }
 
-/// A map for the largest of windows of `x`.
+/// Allocates the output of a max pool of `x`.
 fn pooled(x: &Map, channels: usize, plan: &mut Plan) -> Map {
     let size = (MaxPool::INCEPTION.windows(x.height), MaxPool::INCEPTION.windows(x.width));
     plan.room.stored(plan.number, x.images, size, channels)
 }
 
-/// The branches' outputs beside each other.
+/// Plans the branches, with concatenated outputs.
 fn run_mixed(branches: &[Branch], x: &Map, plan: &mut Plan) -> Map {
     let channels = branches.iter().map(|branch| branch.outputs(x)).sum();
     let y = match branches.iter().any(|branch| matches!(branch, Branch::MaxPool)) {
@@ -105,7 +105,7 @@ fn run_mixed(branches: &[Branch], x: &Map, plan: &mut Plan) -> Map {
     y
 }
 
-/// Convolutions one after the other, the last one into the channels of `y` from this one on.
+/// Plans a sequence of convolutions; the last one writes into the channels of `y` from `channel` on.
 fn run_convs(convs: &[Padded], x: &Map, (y, channel): (&Map, usize), plan: &mut Plan) {
     let mut between: Option<Map> = None;
     for (i, Padded(conv, pad)) in convs.iter().enumerate() {
@@ -151,7 +151,7 @@ impl Branch {
         })
     }
 
-    /// Channels of its output for this input.
+    /// Returns the number of output channels for this input.
     fn outputs(&self, x: &Map) -> usize {
         match self {
             Self::Convs(convs) => convs.last().map_or(0, |Padded(conv, _)| conv.outputs()),

@@ -1,4 +1,4 @@
-//! What F and T are built from, on CUDA; `style/layers.rs` has the same for the CPU.
+//! Building blocks of F and T on CUDA; `style/layers.rs` has those for the CPU.
 use super::Plan;
 use crate::error::Result;
 use crate::kernels::cuda::{Map, Moments, Number, Weights, stored};
@@ -12,10 +12,10 @@ use crate::style::layers::{separated, shape_of};
 use crate::weights::Model;
 use crate::weights::layers::Layer;
 
-/// Padding and what stands in it.
+/// Padding and the values in it.
 pub(super) type Around = (Pad, Border);
 
-/// A dense layer with bias.
+/// Creates a dense layer with bias.
 pub(super) fn biased(
     model: &Model,
     number: Number,
@@ -31,8 +31,8 @@ pub(super) fn biased(
     })
 }
 
-/// A layer without bias; separable: a depthwise and a pointwise one with nothing between. One that upsamples has `room` for the
-/// outputs of each phase.
+/// Creates a layer without bias; a separable one is a depthwise and a pointwise one with no activation in between. A layer that
+/// upsamples has `room` for the outputs of each phase.
 pub(super) fn convolution(
     model: &Model,
     number: Number,
@@ -53,14 +53,14 @@ pub(super) fn convolution(
     })
 }
 
-/// A convolution's output in a new map, with the usual room for its channels.
+/// Plans a convolution into a new map, with the usual room for its channels.
 pub(super) fn run_conv(conv: &Conv, x: Source, around: Around, plan: &mut Plan) -> Map {
     let y = conv.output(x, around.0, stored(conv.outputs()), &mut plan.room);
     launch(conv, x, around, Target { map: &y, slice: None, skip: None, moments: None }, plan);
     y
 }
 
-/// The same, and its moments.
+/// As [`run_conv`], with the moments of the output.
 pub(super) fn run_measured(conv: &Conv, x: Source, around: Around, plan: &mut Plan) -> (Map, Moments) {
     let y = conv.output(x, around.0, stored(conv.outputs()), &mut plan.room);
     let moments = Moments::new(&y, &mut plan.room);
@@ -72,7 +72,7 @@ pub(super) fn launch(conv: &Conv, x: Source, (pad, border): Around, y: Target, p
     plan.launches.push(conv.launch(x, pad, border, y));
 }
 
-/// What is linear in z, put together as one map: gammas, betas and gains.
+/// All functions that are linear in z, concatenated to one linear map: gammas, betas and gains.
 #[derive(Debug, Default)]
 pub(super) struct LinearInZ {
     weight: Vec<f32>,
@@ -80,7 +80,7 @@ pub(super) struct LinearInZ {
 }
 
 impl LinearInZ {
-    /// Appends the linear map called `name`, with room for so many outputs. Returns where they stand.
+    /// Appends the linear map `name`, with room for this many outputs. Returns the offset of its outputs.
     pub(super) fn push(&mut self, model: &Model, name: &str, room: usize) -> Result<usize> {
         let (weight, bias) = (model.numbers(&format!("{name}.weight"))?, model.numbers(&format!("{name}.bias"))?);
         let (at, dim) = (self.bias.len(), weight.len() / bias.len());
@@ -91,14 +91,14 @@ impl LinearInZ {
         Ok(at)
     }
 
-    /// The norm of the site called `name`, with room for `filters` channels.
+    /// Creates the norm of the site `name`, with room for `filters` channels.
     pub(super) fn norm(&mut self, model: &Model, name: &str, filters: usize) -> Result<StyleNorm> {
         let at = self.push(model, &format!("{name}.gamma"), filters)?;
         self.push(model, &format!("{name}.beta"), filters)?;
         Ok(StyleNorm { at, filters })
     }
 
-    /// A norm without parameters: gammas of 1 and betas of 0, whatever z.
+    /// Creates a norm without parameters: gammas of 1 and betas of 0 for every z.
     pub(super) fn plain_norm(&mut self, dim: usize, filters: usize) -> StyleNorm {
         let at = self.bias.len();
         self.bias.extend(std::iter::repeat_n(1.0, filters));
@@ -107,13 +107,13 @@ impl LinearInZ {
         StyleNorm { at, filters }
     }
 
-    /// On the device.
+    /// Copies the map to the device weights.
     pub(super) fn linear(&self, weights: &mut Weights) -> Linear {
         Linear::new((&self.weight, &self.bias), None, weights)
     }
 }
 
-/// The affine map that normalises what has these moments, in new memory; theirs is given back.
+/// Plans the affine map that normalizes by these moments, in new memory, and frees that of the moments.
 pub(super) fn fit(norm: &StyleNorm, moments: &Moments, table: Table, plan: &mut Plan) -> Affine {
     let [scale, shift] = [0; 2].map(|_: i32| plan.room.take(moments.of.images * norm.filters));
     let affine = Affine { scale, shift };
@@ -122,7 +122,7 @@ pub(super) fn fit(norm: &StyleNorm, moments: &Moments, table: Table, plan: &mut 
     affine
 }
 
-/// Gives an affine map's memory back.
+/// Frees the memory of an affine map.
 pub(super) fn forget(affine: Affine, plan: &mut Plan) {
     plan.room.give(affine.scale);
     plan.room.give(affine.shift);

@@ -1,7 +1,7 @@
-//! Algorithm 1 on CUDA: a batch becomes a [`Plan`], the launches that compute it one after the other.
+//! Algorithm 1 on CUDA: a batch is lowered to a [`Plan`], a sequence of launches.
 //!
-//! Images that were drawn are read where they lie, computed a part of the batch at a time, so that the workspace is bounded, and
-//! written to their place in the output.
+//! Images to be stylized are read in place, processed in parts of the batch, so that the workspace is bounded, and written to
+//! their place in the output.
 mod adain;
 mod chosen;
 mod inception_v3;
@@ -19,40 +19,40 @@ use chosen::Chosen;
 use predictor::Predictor;
 use transformer::Transformer;
 
-/// F and T of a model, as kernels for CUDA.
+/// F and T of a model as CUDA kernels.
 #[derive(Clone, Debug)]
 pub struct DeviceStylizer {
     number: Number,
     networks: Networks,
     weights: Weights,
-    /// Height and width of the smallest image that F takes.
+    /// The smallest height and width that F accepts.
     smallest: usize,
 }
 
 /// F and T.
 #[derive(Clone, Debug)]
 enum Networks {
-    /// Apart, T with conditional instance norm.
+    /// Separate networks, T with conditional instance norm.
     Conditional(Box<(Predictor, Transformer)>),
-    /// With one encoder.
+    /// One shared encoder.
     Adain(Adain),
 }
 
-/// Where the styles of a batch come from.
+/// The source of the styles of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StyleSource {
-    /// Vectors at [`Space::Styles`], so many of them.
+    /// This many vectors at [`Space::Styles`].
     Bank(usize),
     /// The batch's own images.
     Batch,
 }
 
-/// Bytes that the maps of a part of the batch may take, if it is of more than one image: a large part has few launches, each of
-/// many blocks, even where maps are small.
+/// Limit in bytes of the feature maps of a part with more than one image: a large part has few launches with many blocks each,
+/// even for small maps.
 const PART: usize = 512 << 20;
 
 impl DeviceStylizer {
-    /// The kernels' weights; `exact` is float32 throughout.
+    /// Converts the weights for the kernels; `exact` uses float32 throughout.
     ///
     /// # Errors
     /// A tensor is missing.
@@ -70,12 +70,12 @@ impl DeviceStylizer {
         Ok(Self { number, networks, weights, smallest })
     }
 
-    /// What has to lie at [`Space::Weights`].
+    /// Returns the bytes to be copied to [`Space::Weights`].
     pub fn weights(&self) -> &[u8] {
         &self.weights.bytes
     }
 
-    /// Length of z.
+    /// Returns the length of z.
     pub fn dim(&self) -> usize {
         match &self.networks {
             Networks::Conditional(networks) => networks.0.dim(),
@@ -83,10 +83,10 @@ impl DeviceStylizer {
         }
     }
 
-    /// F of `count` images into [`Space::Out`], `[count][dim]` float32.
+    /// Plans F of `count` images into [`Space::Out`], `[count][dim]` float32.
     ///
     /// # Errors
-    /// Images that F does not take, or beyond what a kernel counts.
+    /// Images that are too small for F or exceed the limits of the kernels.
     pub fn encode(&self, images: &DeviceImages, count: usize) -> Result<Plan> {
         self.check(images, count)?;
         let mut plan = Plan::new(self.number);
@@ -96,10 +96,10 @@ impl DeviceStylizer {
         Ok(plan.finish())
     }
 
-    /// Algorithm 1 on a batch of `params.len()` images; those that were not drawn are copied.
+    /// Plans Algorithm 1 for a batch of `params.len()` images; those not to be stylized are copied.
     ///
     /// # Errors
-    /// Images that F does not take, or beyond what a kernel counts; a style that is not there.
+    /// Images that are too small for F or exceed the limits of the kernels; a style that is out of range.
     pub fn apply(
         &self,
         images: &DeviceImages,
@@ -112,7 +112,7 @@ impl DeviceStylizer {
         Ok(plan.finish())
     }
 
-    /// [`DeviceStylizer::apply`] as a part of a plan. Where `out` is `images`, nothing is copied.
+    /// Appends [`DeviceStylizer::apply`] to a plan. If `out` is `images`, nothing is copied.
     ///
     /// # Errors
     /// The same.
@@ -147,7 +147,7 @@ impl DeviceStylizer {
         Ok(())
     }
 
-    /// F of the images that `rows` names, so many of them, in new memory.
+    /// Plans F of `count` images, selected by `rows`, in new memory.
     fn contents(&self, images: &DeviceImages, (rows, count): (At, usize), plan: &mut Plan) -> At {
         let z = plan.room.take(count * self.dim());
         self.run_predictor(images, (rows, count), z, plan);
@@ -165,7 +165,7 @@ impl DeviceStylizer {
         }
     }
 
-    /// F of all of them, then T.
+    /// Plans F of all chosen images, then T.
     fn run_conditional(
         &self,
         transformer: &Transformer,
@@ -186,7 +186,7 @@ impl DeviceStylizer {
         }
     }
 
-    /// F and T of some of them at a time, which are encoded once for both where that can be.
+    /// Plans F and T for a part at a time, with a shared encoding if possible.
     fn run_adain(&self, adain: &Adain, images: &DeviceImages, chosen: &Chosen, out: &DeviceImages, plan: &mut Plan) {
         let run = |chosen: &Chosen, plan: &mut Plan| {
             let encoded = adain.encode(images, (chosen.rows, chosen.count), chosen.content.is_none(), plan);
@@ -201,29 +201,29 @@ impl DeviceStylizer {
         }
     }
 
-    /// How many images are computed at a time, by the memory that one takes.
+    /// Returns the number of images per part, from the memory that one image takes.
     fn part(&self, one: impl FnOnce(&mut Plan)) -> usize {
         let mut plan = Plan::new(self.number);
         one(&mut plan);
         (PART / plan.workspace().max(1)).clamp(1, IMAGES)
     }
 
-    /// Whether F sees these images, `int`s count them and a grid their pixels.
+    /// Checks that F accepts these images and that their number and size fit into `int` and a launch grid.
     fn check(&self, images: &DeviceImages, count: usize) -> Result<()> {
         let (height, width) = (images.height, images.width);
         if height.min(width) < self.smallest {
-            let remedy = format!("images from {0}x{0} up", self.smallest);
+            let remedy = format!("images of at least {0}x{0}", self.smallest);
             return Err(Error::shape("images", remedy, format!("{height}x{width}")));
         }
         if height.saturating_mul(width) > 1 << 28 || count > i32::MAX as usize {
-            let remedy = "at most 2^28 pixels an image and 2^31 - 1 images on a GPU";
+            let remedy = "at most 2^28 pixels per image and 2^31 - 1 images on a GPU";
             return Err(Error::shape("images", remedy, format!("{count} of {height}x{width}")));
         }
         Ok(())
     }
 }
 
-/// The way out of T's last map, whose memory is given back.
+/// Plans the conversion of T's last map to the output, and frees its memory.
 fn finish(last: &Last, images: &DeviceImages, chosen: &Chosen, out: &DeviceImages, plan: &mut Plan) {
     plan.launches.push(interpolate(plan.number, last, chosen.beta, chosen.rows, images, out));
     if let Some(norm) = last.norm {

@@ -1,4 +1,4 @@
-//! F on CUDA; `style/predictor.rs` says what it is.
+//! F on CUDA; `style/predictor.rs` describes it.
 use super::Plan;
 use super::inception_v3::InceptionV3;
 use super::layers::{Around, biased, run_conv, run_measured};
@@ -29,7 +29,7 @@ pub(super) struct Predictor {
 #[derive(Clone, Debug)]
 enum Body {
     Cnn(Vec<Conv>),
-    /// Between a first and a last convolution.
+    /// `ends` are the first and the last convolution.
     MobilenetV2 {
         ends: Box<[Conv; 2]>,
         blocks: Vec<Block>,
@@ -40,7 +40,7 @@ enum Body {
 #[derive(Clone, Debug)]
 struct Block {
     expand: Option<Conv>,
-    /// Behind its depthwise convolution.
+    /// After its depthwise convolution.
     project: Conv,
     residual: bool,
 }
@@ -79,7 +79,7 @@ impl Predictor {
                     .map(|layers| Block::new(model, number, layers, weights))
                     .collect::<Result<_>>()?,
             },
-            PredictorLayers::Vgg19(_) => return Err(Error::weights(&model.name, "is AdaIN's, whose F and T are one")),
+            PredictorLayers::Vgg19(_) => return Err(Error::weights(&model.name, "is AdaIN, with a shared encoder")),
             PredictorLayers::InceptionV3(layers) => {
                 Body::InceptionV3(InceptionV3::new(model, number, &layers, weights)?)
             }
@@ -89,12 +89,12 @@ impl Predictor {
         Ok(Self { network: predictor.clone(), body, head: Linear::new(linear("head")?, zoom, weights) })
     }
 
-    /// Length of z.
+    /// Returns the length of z.
     pub(super) fn dim(&self) -> usize {
         self.head.outputs()
     }
 
-    /// z of `count` images, those that `rows` names, into `[count][dim]`.
+    /// Plans z of `count` images, selected by `rows`, into `[count][dim]`.
     pub(super) fn run(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) {
         let (height, width) = self.network.seen(images.height, images.width);
         let x = plan.room.stored(plan.number, count, (height, width), 3);
@@ -120,7 +120,7 @@ impl Predictor {
     }
 }
 
-/// Means and deviations of a map that is not needed any more, from number `at` of each row on; returns where the next ones go.
+/// Plans the means and deviations of a map, at offset `at` of each row, and frees the map; returns the next offset.
 fn tell(x: &Map, moments: &Moments, channels: usize, found: (At, usize), at: usize, plan: &mut Plan) -> usize {
     plan.launches.push(features(moments, channels, found, at, Some(CNN_DEVIATION)));
     plan.room.give(moments.at);

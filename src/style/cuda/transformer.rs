@@ -1,4 +1,4 @@
-//! T on CUDA; `style/transformer.rs` says what it is.
+//! T on CUDA; `style/transformer.rs` describes it.
 use super::Plan;
 use super::layers::{Around, LinearInZ, biased, convolution, fit, forget, launch, run_conv, run_measured};
 use crate::error::Result;
@@ -23,7 +23,7 @@ pub(super) struct Transformer {
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
     head: Site,
-    /// And where its gains stand.
+    /// The direct path, with the offset of its gains.
     skip: Option<(Conv, usize)>,
     /// Gammas, betas and gains.
     in_z: Linear,
@@ -37,7 +37,7 @@ struct Site {
     around: Around,
 }
 
-/// A map, and the norm that is taken of it where it is read, if there is one.
+/// A map, and the norm to be applied when it is read, if any.
 type Normed = (Map, Option<Affine>);
 
 impl Transformer {
@@ -45,7 +45,7 @@ impl Transformer {
         let network = conditional(model)?;
         let TransformerLayers { contract, contract_norm, residual, expand, head, skip } = network.layers();
         let mut in_z = LinearInZ::default();
-        // Three outputs are few for the tensor cores; those of four pixels are more, where the map's sides are even.
+        // Three output channels are too few for the tensor cores; four pixels at a time have more, if the map's sides are even.
         let halved = contract.iter().any(|layer| layer.stride == 2);
         let contract = contract.iter().map(|layer| match contract_norm {
             true => {
@@ -83,7 +83,7 @@ impl Transformer {
         Ok(Self { contract, residual, expand, head, skip, in_z })
     }
 
-    /// T of the images that `rows` names, so many of them, up to the norm of its last layer; `z` is `[images][dim]`.
+    /// Plans T of `count` images, selected by `rows`, up to the norm of its last layer; `z` is `[images][dim]`.
     pub(super) fn run(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) -> Last {
         let pitch = self.in_z.outputs();
         let table = Table { at: plan.room.take(count * pitch), pitch };
@@ -104,7 +104,7 @@ impl Transformer {
                 release(&done, plan);
             }
         }
-        let (x, norm) = last.expect("a network contracts once at least");
+        let (x, norm) = last.expect("a network has at least one contracting layer");
         if let Some(norm) = norm {
             plan.launches.push(affine(plan.number, &x, norm, Activation::Relu));
             forget(norm, plan);
@@ -143,21 +143,21 @@ impl Transformer {
     }
 }
 
-/// A layer at full resolution, of four pixels at a time.
+/// Creates a layer at full resolution, over four pixels at a time.
 fn of_fours(model: &Model, number: Number, layer: &Layer, weights: &mut Weights) -> Result<Conv> {
     let weight = model.numbers(&format!("{}.weight", layer.name))?;
     Ok(Conv::of_fours(number, shape_of(layer, Activation::None), weight, weights))
 }
 
 impl Site {
-    /// `conv(x)` and its norm.
+    /// Plans `conv(x)` and its norm.
     fn run(&self, x: &Normed, table: Table, plan: &mut Plan) -> Normed {
         let (y, moments) = run_measured(&self.conv, Source::Map(&x.0, x.1), self.around, plan);
         (y, Some(fit(&self.norm, &moments, table, plan)))
     }
 }
 
-/// Gives a map's memory back, and that of its norm.
+/// Frees the memory of a map and its norm.
 fn release((map, norm): &Normed, plan: &mut Plan) {
     plan.room.give(map.at);
     if let Some(norm) = norm {
