@@ -1,8 +1,9 @@
-//! AdaIN (Huang and Belongie 2017, arXiv 1703.06868) from PyTorch's files to our names, in the two forms that are in use.
+//! Converts AdaIN (Huang and Belongie 2017, arXiv 1703.06868) from PyTorch files to our names, in its two common forms.
 //!
-//! "normalised": naoto0804/pytorch-AdaIN, `vgg_normalised.pth` and `decoder.pth`, whose keys are positions in a `Sequential`; a 1x1
-//! convolution takes RGB in [0, 1] to what the encoder expects. "torchvision": irasin/Pytorch_AdaIN, one file, whose encoder is
-//! torchvision's VGG-19. Their shapes are the same and their borders, pools and deviations are not, so the keys tell them apart.
+//! "normalised": naoto0804/pytorch-AdaIN, `vgg_normalised.pth` and `decoder.pth`, whose keys are positions in a `Sequential`; a
+//! 1x1 convolution maps RGB in [0, 1] to the encoder's input. "torchvision": irasin/Pytorch_AdaIN, one file, whose encoder is
+//! torchvision's VGG-19. They have the same shapes but different padding, pools and deviations, so the form is recognized by
+//! the keys.
 use super::containers::pth::StateDict;
 use super::layers::Layer;
 use super::network::{AnyTransformer, Decoder, EncoderBorder, Epsilon, Network, Predictor};
@@ -10,7 +11,7 @@ use super::vgg19::{self, CHANNELS};
 use super::{Tensor, Tensors};
 use crate::error::{Error, Result};
 
-/// The part of AdaIN that a file holds.
+/// The part of AdaIN in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Encoder,
@@ -18,7 +19,7 @@ enum Part {
     Whole,
 }
 
-/// ImageNet's mean colour and deviation, by which torchvision's networks see images.
+/// ImageNet's mean colour and standard deviation, by which torchvision's networks normalize images.
 const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
 const DEVIATION: [f64; 3] = [0.229, 0.224, 0.225];
 
@@ -47,11 +48,11 @@ const TORCHVISION_DECODER: [&str; 9] = [
     "decoder.rc9.conv",
 ];
 
-/// AdaIN of these files: `vgg_normalised.pth` and `decoder.pth`, in any order, or `model_state.pth`. What becomes of an image before
-/// the encoder, and of the decoder's output, is folded into the first and the last convolution.
+/// Reads AdaIN from `vgg_normalised.pth` and `decoder.pth`, in any order, or from `model_state.pth`. The preprocessing of the
+/// image and the postprocessing of the decoder's output are folded into the first and the last convolution.
 ///
 /// # Errors
-/// A file cannot be read, or holds something else; one of two files is missing, or there is one too many.
+/// A file cannot be read, or has other contents; one of two files is missing, or there are too many.
 pub fn read(files: &[StateDict]) -> Result<(Network, Tensors)> {
     let parts = files.iter().map(part).collect::<Result<Vec<_>>>()?;
     let wrong = |file: &StateDict, reason: &str| Err(Error::weights(file.origin(), reason));
@@ -92,14 +93,14 @@ fn part(file: &StateDict) -> Result<Part> {
         () if holds(["1.weight", "28.weight"]) => Ok(Part::Decoder),
         () => Err(Error::weights(
             file.origin(),
-            "is not of AdaIN: it has neither the keys \"0.weight\" and \"29.weight\" of vgg_normalised.pth, nor \"1.weight\" and \
+            "is not an AdaIN file: it has neither the keys \"0.weight\" and \"29.weight\" of vgg_normalised.pth, nor \"1.weight\" and \
              \"28.weight\" of decoder.pth, nor \"vgg_encoder.slice1.0.weight\" and \"decoder.rc1.conv.weight\" of model_state.pth; \
-             give such files",
+             give one of these files",
         )),
     }
 }
 
-/// What the form with such borders looks like.
+/// Describes the network of the form with this encoder padding.
 fn network(border: EncoderBorder) -> Network {
     let reflects = border == EncoderBorder::Reflect;
     let epsilon = if reflects { Epsilon::Variance } else { Epsilon::Deviation };
@@ -126,7 +127,7 @@ fn torchvision(file: &StateDict) -> Result<Tensors> {
     add(file, TORCHVISION_DECODER, vgg19::decoder(), &mut tensors)?;
     let row = |c: usize| std::array::from_fn(|i| if i == c { 1.0 / DEVIATION[c] } else { 0.0 });
     fold_input(&mut tensors, [0, 1, 2].map(row), std::array::from_fn(|c| -MEAN[c] / DEVIATION[c]));
-    // Zeros around the normalized image.
+    // The zero padding of the normalized image, as a colour.
     tensors.insert("predictor.border".into(), Tensor { shape: vec![3], data: MEAN.map(|x| x as f32).to_vec() });
     let last = format!("transformer.decoder.{}", vgg19::decoder().len() - 1);
     if let Some(weight) = tensors.get_mut(&format!("{last}.weight")) {
@@ -143,7 +144,7 @@ fn encoder_layers() -> Vec<Layer> {
     vgg19::encoder().into_iter().map(|(layer, _)| layer).collect()
 }
 
-/// The 3x3 convolutions of a part, under our names.
+/// Adds the 3x3 convolutions of a part under our names.
 fn add(file: &StateDict, keys: [&str; 9], layers: Vec<Layer>, tensors: &mut Tensors) -> Result<()> {
     for (key, layer) in keys.iter().zip(layers) {
         let weight = file.tensor(&format!("{key}.weight"), &[layer.outputs, layer.inputs, 3, 3])?;
@@ -153,7 +154,7 @@ fn add(file: &StateDict, keys: [&str; 9], layers: Vec<Layer>, tensors: &mut Tens
     Ok(())
 }
 
-/// Takes `matrix image + shift`, which the first convolution sees, into its weights and bias.
+/// Folds the input transform `matrix image + shift` into the weights and bias of the first convolution.
 fn fold_input(tensors: &mut Tensors, matrix: [[f64; 3]; 3], shift: [f64; 3]) {
     let name = |part: &str| format!("predictor.encoder.0.{part}");
     let Some(mut weight) = tensors.remove(&name("weight")) else { return };

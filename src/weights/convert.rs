@@ -1,4 +1,5 @@
-//! Networks of others, in whatever container, to one model: what a path is, what it holds, and whether F and T belong together.
+//! Converts third-party networks in any supported container to one model: detects the container, reads F and T, and checks that
+//! they match.
 use super::containers::members::Members;
 use super::containers::pth::StateDict;
 use super::containers::saved_model::read_variables;
@@ -10,20 +11,20 @@ use crate::error::{Error, Result};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// What a conversion is asked for.
+/// The options of a conversion.
 #[derive(Clone, Debug)]
 pub struct Conversion<'a> {
-    /// Files, folders and archives that hold F and T, together or apart.
+    /// Files, folders and archives that hold F and T, together or separately.
     pub paths: &'a [PathBuf],
-    /// What the model will be called.
+    /// The name of the new model.
     pub name: &'a str,
-    /// Whether F sees images as they are, instead of the size that Magenta's programs show it; for InceptionV3.
+    /// True if F sees images in their own size, instead of the size used by Magenta's programs; for InceptionV3.
     pub as_is: bool,
-    /// Whether F and T may be of pairs that do not belong together.
+    /// True allows an F and a T that were not trained together.
     pub any_pair: bool,
 }
 
-/// The containers, by what a path begins with or holds.
+/// The containers, recognized by their first bytes or their members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Container {
     /// TFLite or ONNX.
@@ -38,14 +39,14 @@ impl Container {
     fn name(self) -> &'static str {
         match self {
             Self::Graph => "a graph",
-            Self::Pth => "PyTorch's file",
-            Self::Variables => "TensorFlow's variables",
-            Self::Tfjs => "TensorFlow.js' model",
+            Self::Pth => "a PyTorch file",
+            Self::Variables => "a TensorFlow checkpoint or SavedModel",
+            Self::Tfjs => "a TensorFlow.js model",
         }
     }
 }
 
-/// F and T as they are found, each with its file and with what is known of its space.
+/// The networks found so far, each with its file and what is known of its style space.
 #[derive(Default)]
 struct Found {
     predictors: Vec<(Predictor, Tensors, TrainedWith, PathBuf)>,
@@ -55,11 +56,10 @@ struct Found {
 const MAGENTA: &str = "Magenta arbitrary-image-stylization-v1-256 (Ghiasi et al. 2017, arXiv 1705.06830), Google";
 
 impl Conversion<'_> {
-    /// The model that the paths hold.
+    /// Converts the networks in the paths to a model.
     ///
     /// # Errors
-    /// A path cannot be read, or holds none of the networks that are known; F or T is missing, or there are several; they do not
-    /// belong together.
+    /// A path cannot be read, or holds no supported network; F or T is missing or ambiguous; F and T were not trained together.
     pub fn run(&self) -> Result<Model> {
         let model = self.read()?;
         if self.as_is && !matches!(model.network.predictor, Predictor::InceptionV3 { .. }) {
@@ -100,7 +100,7 @@ impl Conversion<'_> {
     }
 }
 
-/// The path itself; or, of a folder that holds graphs or .pth files, those.
+/// Returns the path itself, or the graphs and .pth files in a folder.
 fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.into()]);
@@ -116,7 +116,7 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(if files.is_empty() { vec![path.into()] } else { files })
 }
 
-/// What a path is, by its first bytes or its members.
+/// Detects the container of a path from its first bytes or its members.
 fn recognise(path: &Path) -> Result<Container> {
     let archive = || -> Result<Container> {
         let members = Members::open(path, |_| false)?;
@@ -126,13 +126,13 @@ fn recognise(path: &Path) -> Result<Container> {
     if path.is_dir() {
         return archive();
     }
-    // A checkpoint's prefix is no file itself.
+    // The prefix of a checkpoint is not a file itself.
     if !path.exists() && index_of(path).is_file() {
         return Ok(Container::Variables);
     }
     let metadata = std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
     if !metadata.is_file() {
-        return Err(Error::weights(path, "neither a file nor a folder; give the network's own file"));
+        return Err(Error::weights(path, "neither a file nor a folder; give the file of the network"));
     }
     let mut start = vec![];
     let file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
@@ -150,8 +150,8 @@ fn recognise(path: &Path) -> Result<Container> {
         _ if name.ends_with(".pb") || name.ends_with(".ckpt") => Ok(Container::Variables),
         _ => Err(Error::weights(
             path,
-            "is none of the files that networks come in: a TensorFlow checkpoint or SavedModel (its folder or its .tar.gz), \
-             .tflite, .onnx, TensorFlow.js' model.json, .pth",
+            "is not a supported network file: a TensorFlow checkpoint or SavedModel (its folder or its .tar.gz), \
+             .tflite, .onnx, a TensorFlow.js model.json, .pth",
         )),
     }
 }
@@ -160,7 +160,7 @@ fn file_name(member: &str) -> &str {
     member.rsplit('/').next().unwrap_or(member)
 }
 
-/// The index of a checkpoint with this prefix.
+/// Returns the index file of a checkpoint with this prefix.
 fn index_of(prefix: &Path) -> PathBuf {
     let mut name = prefix.as_os_str().to_owned();
     name.push(".index");
@@ -181,7 +181,7 @@ fn from_pytorch(asked: &Conversion, paths: &[PathBuf]) -> Result<Model> {
 }
 
 impl Found {
-    /// A graph takes an image, and is F; or an image and a style, and is T.
+    /// Adds a graph: one whose input is an image is F; one whose inputs are an image and a style is T.
     fn add_graph(&mut self, path: &Path) -> Result<()> {
         let bytes = super::magenta::read(path)?;
         if super::containers::graph::Graph::read(&bytes, path)?.inputs.len() == 1 {
@@ -198,8 +198,8 @@ impl Found {
         Ok(())
     }
 
-    /// Variables may be of both. `mobile` is the space of a MobileNetV2 among them: the one that was published for TensorFlow.js was
-    /// distilled to InceptionV3's.
+    /// Adds variables, which may belong to both networks. `mobile` is the space of a MobileNetV2 among them: the one published
+    /// for TensorFlow.js was distilled to the space of InceptionV3.
     fn add_variables(&mut self, all: &Tensors, path: &Path, mobile: Option<TrainedWith>) -> Result<()> {
         let has = |start: &str| all.keys().any(|name| name.starts_with(start));
         let (predictor, transformer) = (has("InceptionV3/") || has("MobilenetV2/"), has("transformer/"));
@@ -221,12 +221,11 @@ impl Found {
         }
         let some: Vec<&str> = all.keys().take(3).map(String::as_str).collect();
         let holds = if some.is_empty() { "none of Magenta's variables".into() } else { format!("{some:?}") };
-        let reason =
-            format!("holds {holds}, where InceptionV3/..., MobilenetV2/... (F) or transformer/... (T) was looked for");
+        let reason = format!("holds {holds}, but not InceptionV3/..., MobilenetV2/... (F) or transformer/... (T)");
         Err(Error::weights(path, reason))
     }
 
-    /// F and T as one model.
+    /// Combines F and T to one model.
     fn model(self, asked: &Conversion) -> Result<Model> {
         let Self { predictors, transformers } = self;
         let given = names(asked.paths);
@@ -235,7 +234,7 @@ impl Found {
             match n {
                 0 => Err(Error::weights(Path::new(&given), format!("holds no {what}; give its file too"))),
                 1 => Ok(()),
-                n => Err(Error::weights(first, format!("is one of {n} with a {what}; give one"))),
+                n => Err(Error::weights(first, format!("is one of {n} files with a {what}; give only one"))),
             }
         };
         one("style predictor F", predictors.len(), predictors.first().map(|f| &f.3))?;
@@ -258,7 +257,7 @@ impl Found {
     }
 }
 
-/// The names of files, without their folders.
+/// Returns the file names, without their folders.
 fn names(paths: &[PathBuf]) -> String {
     let name = |path: &PathBuf| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     paths.iter().map(name).collect::<Vec<_>>().join(" and ")

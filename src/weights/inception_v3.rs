@@ -1,41 +1,41 @@
-//! InceptionV3's layers up to Mixed_6e (Szegedy et al. 2016; TF-slim `nets/inception_v3.py`).
+//! The layers of InceptionV3 up to Mixed_6e (Szegedy et al. 2016; TF-slim `nets/inception_v3.py`).
 use super::layers::Layer;
 use super::network::Rectifier;
 
-/// The network before its mean.
+/// The network before the global mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InceptionLayers {
     /// In order.
     pub stages: Vec<InceptionStage>,
-    /// What follows each convolution.
+    /// The activation after each convolution.
     pub activation: Rectifier,
-    /// Whether average pools count zeros around the map.
+    /// True if average pools count the zero padding.
     pub pools_count_zeros: bool,
 }
 
-/// A step of the network.
+/// A stage of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InceptionStage {
     /// A convolution with bias.
     Conv(Layer),
-    /// The largest of 3x3, every second one, without a border.
+    /// 3x3 max pool of stride 2, without padding.
     MaxPool,
-    /// Branches that read the same map; their outputs are put together.
+    /// Branches on the same input; their outputs are concatenated.
     Mixed(Vec<Branch>),
 }
 
 /// A branch of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Branch {
-    /// Convolutions with bias, one after the other.
+    /// A sequence of convolutions with bias.
     Convs(Vec<Layer>),
-    /// The largest of 3x3, every second one, without a border.
+    /// 3x3 max pool of stride 2, without padding.
     MaxPool,
-    /// A pointwise convolution with bias of the means of 3x3 around every pixel.
+    /// 3x3 average pool of stride 1, then a pointwise convolution with bias.
     AveragePool(Layer),
 }
 
-/// A convolution of a branch: rows and columns of its kernel, its stride, its outputs. One of stride 2 has no border.
+/// A convolution of a branch: kernel height and width, stride, output channels. One of stride 2 has no padding.
 type Conv = (usize, usize, usize, usize);
 
 enum Shape {
@@ -70,7 +70,7 @@ fn blocks() -> Vec<Vec<Shape>> {
     vec![fifth(32), fifth(64), fifth(64), reduction, sixth(128), sixth(160), sixth(160), sixth(192)]
 }
 
-/// All stages in order, their layers named `predictor.stem.{i}` and `predictor.block.{i}.branch.{branch}.{i}`.
+/// Returns all stages in order, with layers named `predictor.stem.{i}` and `predictor.block.{i}.branch.{branch}.{i}`.
 pub fn stages() -> Vec<InceptionStage> {
     let mut stages = vec![];
     let stem = |i: usize, inputs, outputs, side, stride, valid| {
@@ -109,7 +109,7 @@ fn branch(name: &str, inputs: usize, shape: Shape) -> Branch {
 }
 
 impl InceptionStage {
-    /// Its convolutions, in order.
+    /// Returns its convolutions, in order.
     pub fn layers(&self) -> Vec<&Layer> {
         match self {
             Self::Conv(layer) => vec![layer],
@@ -120,7 +120,7 @@ impl InceptionStage {
 }
 
 impl Branch {
-    /// Its convolutions, in order.
+    /// Returns its convolutions, in order.
     pub fn layers(&self) -> &[Layer] {
         match self {
             Self::Convs(layers) => layers,
@@ -129,7 +129,7 @@ impl Branch {
         }
     }
 
-    /// Output channels, where they are not those of the input.
+    /// Returns the number of output channels, or `None` if it is that of the input.
     pub fn outputs(&self) -> Option<usize> {
         self.layers().last().map(|layer| layer.outputs)
     }

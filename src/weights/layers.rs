@@ -1,4 +1,5 @@
-//! A network as a list of its layers: a file's tensors are checked against it, and F and T are built from it, for the CPU and for CUDA.
+//! The layers of a network: the tensors of a file are checked against them, and F and T are built from them, on the CPU and on
+//! CUDA.
 use super::inception_v3::{InceptionLayers, InceptionStage, stages};
 use super::network::{
     AnyTransformer, EncoderBorder, INCEPTION_V3_LAST, MOBILENET_V2_LAST, MOBILENET_V2_STEM, Network, Predictor,
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 /// A convolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// What its tensors' names begin with.
+    /// The prefix of its tensors' names.
     pub name: String,
     /// Input channels.
     pub inputs: usize,
@@ -18,44 +19,44 @@ pub struct Layer {
     pub outputs: usize,
     /// Rows and columns of the kernel.
     pub kernel: (usize, usize),
-    /// Step between positions.
+    /// The stride.
     pub stride: usize,
-    /// Without a border: positions of the kernel inside the map alone (TensorFlow's VALID).
+    /// No padding (TensorFlow's VALID).
     pub valid: bool,
-    /// Nearest x2 upsampling before it.
+    /// Preceded by nearest x2 upsampling.
     pub upsample: bool,
-    /// Depthwise then pointwise, with nothing between, instead of dense.
+    /// Depthwise then pointwise, with no activation in between, instead of dense.
     pub separable: bool,
 }
 
 impl Layer {
-    /// A dense one of stride 1.
+    /// Creates a dense convolution of stride 1.
     pub(super) fn plain(name: impl Into<String>, inputs: usize, outputs: usize, kernel: (usize, usize)) -> Self {
         let name = name.into();
         Self { name, inputs, outputs, kernel, stride: 1, valid: false, upsample: false, separable: false }
     }
 
-    /// The side of a square kernel.
+    /// Returns the side of a square kernel.
     ///
     /// # Panics
-    /// If it is not square.
+    /// If the kernel is not square.
     pub fn side(&self) -> usize {
         assert_eq!(self.kernel.0, self.kernel.1, "{self:?}");
         self.kernel.0
     }
 
-    /// The dense weight's shape.
+    /// Returns the shape of the dense weight.
     pub(super) fn weight(&self) -> Vec<usize> {
         vec![self.outputs, self.inputs, self.kernel.0, self.kernel.1]
     }
 
-    /// The shape of the weight that convolves each input by itself.
+    /// Returns the shape of the depthwise weight.
     fn depthwise_weight(&self) -> Vec<usize> {
         vec![self.inputs, 1, self.kernel.0, self.kernel.1]
     }
 }
 
-/// F's layers.
+/// The layers of F.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PredictorLayers {
     /// Strided convolutions with bias and ReLU, in order.
@@ -71,29 +72,29 @@ pub enum PredictorLayers {
     },
     /// InceptionV3 up to Mixed_6e.
     InceptionV3(InceptionLayers),
-    /// VGG-19 up to relu4_1, each with ReLU; and whether a 2x2 max pool follows.
+    /// VGG-19 up to relu4_1, each with ReLU, and with a flag for a following 2x2 max pool.
     Vgg19(Vec<(Layer, bool)>),
 }
 
 /// MobileNetV2's inverted residual.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockLayers {
-    /// Pointwise, with ReLU6, unless there are as many hidden channels as inputs.
+    /// Pointwise, with ReLU6; `None` if the number of hidden channels is that of the inputs.
     pub expand: Option<Layer>,
-    /// Each channel by itself, with ReLU6.
+    /// Depthwise, with ReLU6.
     pub depthwise: Layer,
     /// Pointwise, without activation.
     pub project: Layer,
-    /// Whether the input is added.
+    /// True if the input is added.
     pub residual: bool,
 }
 
-/// T's layers.
+/// The layers of T.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransformerLayers {
-    /// With bias and ReLU; or with a norm without parameters between.
+    /// With bias and ReLU, or, if `contract_norm`, with an instance norm without parameters and ReLU.
     pub contract: Vec<Layer>,
-    /// The latter.
+    /// True if `contract` has norms instead of biases.
     pub contract_norm: bool,
     /// Each with its norm.
     pub residual: Vec<[Layer; 2]>,
@@ -101,12 +102,12 @@ pub struct TransformerLayers {
     pub expand: Vec<Layer>,
     /// With its norm.
     pub head: Layer,
-    /// A second convolution of the image, each colour times a gain.
+    /// A second convolution of the image, with a gain per channel.
     pub skip: Option<Layer>,
 }
 
 impl Predictor {
-    /// The layers before the head.
+    /// Returns the layers before the head.
     pub fn layers(&self) -> PredictorLayers {
         let plain = |name: &str, inputs, outputs, side| {
             Layer::plain(format!("predictor.{name}"), inputs, outputs, (side, side))
@@ -148,7 +149,7 @@ impl Predictor {
         }
     }
 
-    /// What the head takes, or z has where there is none.
+    /// Returns the number of inputs of the head, or the length of z if there is no head.
     pub fn features(&self) -> usize {
         match self {
             Self::Vgg19 { dim, .. } => *dim,
@@ -158,19 +159,19 @@ impl Predictor {
         }
     }
 
-    /// Whether z is linear in what it has gathered; else it is that itself.
+    /// Returns `true` if z is a linear function of the pooled features, `false` if it consists of the features themselves.
     pub fn has_head(&self) -> bool {
         !matches!(self, Self::Vgg19 { .. })
     }
 
-    /// Whether z depends on the size that an image is seen in.
+    /// Returns `true` if z depends on the input size.
     pub fn zooms(&self) -> bool {
         matches!(self, Self::Cnn { size, smallest: Some(smallest), .. } if smallest < size)
     }
 }
 
 impl Transformer {
-    /// All layers.
+    /// Returns all layers.
     pub fn layers(&self) -> TransformerLayers {
         let Self { contract, residual, expand, head, .. } = self;
         let plain = |name: &str, inputs, outputs, side| {
@@ -216,7 +217,7 @@ impl Transformer {
 }
 
 impl Network {
-    /// Every tensor that the network names, with its shape.
+    /// Returns the names and shapes of all tensors of the network.
     pub fn tensors(&self) -> BTreeMap<String, Vec<usize>> {
         let mut all = BTreeMap::new();
         let Self { predictor, transformer } = self;
@@ -281,7 +282,7 @@ fn add_biased(layer: &Layer, weight: Vec<usize>, all: &mut Shapes) {
     all.insert(format!("{}.bias", layer.name), vec![layer.outputs]);
 }
 
-/// A convolution without bias, and the norm after it, whose gamma and beta are linear in z.
+/// Adds a convolution without bias and its norm, whose gamma and beta are linear in z.
 fn add_normed(layer: &Layer, dim: usize, all: &mut Shapes) {
     let Layer { name, inputs, outputs, separable, .. } = layer;
     for part in ["beta", "gamma"] {

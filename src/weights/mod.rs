@@ -1,4 +1,5 @@
-//! Files to named tensors: a model is the description of its network and the tensors that this names.
+//! Weight files, read to named tensors: a model consists of the description of its network and of the tensors that the network
+//! names.
 pub mod adain;
 pub mod containers;
 pub mod convert;

@@ -1,4 +1,4 @@
-//! A model: what it is called, where it comes from, its network and its weights; and the file that holds all this.
+//! A model: its name, origin, network and weights, and its file format.
 use super::network::Network;
 use super::safetensors::{Dtype, File, View, encode, write};
 use crate::error::{Error, Result};
@@ -11,20 +11,20 @@ use std::path::Path;
 const FORMAT: &str = "sassl.model";
 const EMBEDDED_MODEL: &[u8] = include_bytes!("lite.safetensors");
 
-/// The default style bank, of the space of `lite`: a file of the bank's format.
+/// The default style bank, in the style space of `lite`, in the bank's file format.
 pub const EMBEDDED_BANK: &[u8] = include_bytes!("lite_bank.safetensors");
 
-/// A tensor of float32, the last axis innermost.
+/// A float32 tensor in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
-    /// Its shape.
+    /// The shape.
     pub shape: Vec<usize>,
-    /// Its numbers.
+    /// The values.
     pub data: Vec<f32>,
 }
 
 impl Tensor {
-    /// Whether float16 holds its numbers as they are.
+    /// Returns `true` if float16 represents all values exactly.
     fn is_half(&self) -> bool {
         self.data.iter().all(|&x| f16::from_f32(x).to_f32() == x)
     }
@@ -33,30 +33,30 @@ impl Tensor {
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// A model with all its weights, checked.
+/// A validated model with all its weights.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// What it is called.
+    /// The name of the model.
     pub name: String,
     /// The id of its style space: a hash of the predictor's weights.
     pub space: String,
     /// The licence of the weights.
     pub licence: String,
-    /// Where they come from.
+    /// The origin of the weights.
     pub provenance: String,
-    /// What the network looks like.
+    /// The description of the network.
     pub network: Network,
-    /// The weights that it names, and no others.
+    /// The weights named by the network, and no others.
     pub tensors: Tensors,
-    /// How a file held the tensors, where that was not float32: the space is a hash of these very bytes.
+    /// The stored types of the tensors that were not float32 in the file: the id of the space is a hash of these bytes.
     stored: BTreeMap<String, Dtype>,
 }
 
 impl Model {
-    /// A model of these tensors. The id of its space is made from the predictor's, as float32.
+    /// Creates a model from tensors. The id of its style space is computed from the predictor's tensors as float32.
     ///
     /// # Errors
-    /// A tensor is missing, superfluous, of the wrong shape, or not finite; `origin` is what the error calls them.
+    /// A tensor is missing, superfluous, of the wrong shape, or not finite; the error names the tensors' `origin`.
     pub fn new(
         origin: &Path,
         name: &str,
@@ -72,10 +72,10 @@ impl Model {
         Ok(Self { name, space, licence, provenance, network, tensors, stored: BTreeMap::new() })
     }
 
-    /// A model inside the package: `lite`.
+    /// Returns a model inside the package: `lite`.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// An unknown name.
     pub fn embedded(name: &str) -> Result<Self> {
         match name {
             "lite" => {
@@ -83,24 +83,24 @@ impl Model {
             }
             _ => {
                 let remedy = "no such model; there is \"lite\", or give the path of a .safetensors file, \
-                              as `sassl convert` makes";
+                              as created by `sassl convert`";
                 Err(Error::value("model", format!("{name:?}"), remedy))
             }
         }
     }
 
-    /// A model file.
+    /// Reads a model file.
     ///
     /// # Errors
-    /// The file cannot be read, or is not what it claims to be.
+    /// The file cannot be read, or is invalid.
     pub fn load(path: &Path) -> Result<Self> {
         Self::from_file(&File::open(path)?)
     }
 
-    /// The same for bytes in memory; `origin` is what errors call them.
+    /// Reads a model from bytes in memory; errors name their `origin`.
     ///
     /// # Errors
-    /// The bytes are not what they claim to be.
+    /// The bytes are invalid.
     pub fn from_bytes(bytes: Vec<u8>, origin: &Path) -> Result<Self> {
         Self::from_file(&File::from_bytes(Cow::Owned(bytes), origin)?)
     }
@@ -112,16 +112,16 @@ impl Model {
             let found = metadata("format").unwrap_or("none");
             return Err(wrong(format!(
                 "not a model of sassl (its metadata names the format {found:?}, not {FORMAT:?}); \
-                 `sassl convert` makes one of others' networks"
+                 `sassl convert` converts third-party networks"
             )));
         }
         if metadata("version") != Some("1") {
             let found = metadata("version").unwrap_or("none");
-            return Err(wrong(format!("a model of version {found}; this sassl reads version 1")));
+            return Err(wrong(format!("a model of version {found}; this version of sassl reads version 1")));
         }
-        let text = |key: &str| metadata(key).ok_or_else(|| wrong(format!("its metadata lack {key:?}")));
+        let text = |key: &str| metadata(key).ok_or_else(|| wrong(format!("its metadata lacks {key:?}")));
         let network: Network = serde_json::from_str(text("network")?)
-            .map_err(|error| wrong(format!("its description of the network is not understood: {error}")))?;
+            .map_err(|error| wrong(format!("its description of the network is invalid: {error}")))?;
         network.check().map_err(wrong)?;
         let mut tensors = Tensors::new();
         let mut stored = BTreeMap::new();
@@ -139,23 +139,24 @@ impl Model {
             let dtype = if halves { "float16" } else { "float32" };
             return Err(wrong(format!(
                 "claims the style space {space}, but its predictor's weights, in {dtype}, are those of {found}: they were \
-                 cast, trained on, or changed otherwise; to save room, cast the transformer's alone"
+                 cast, trained further, or otherwise changed; to save space, cast only the transformer's"
             )));
         }
         let [name, licence, provenance] = [text("name")?, text("licence")?, text("provenance")?].map(str::to_owned);
         Ok(Self { name, space, licence, provenance, network, tensors, stored })
     }
 
-    /// Writes the model atomically: float32, and float16 where it was read so, which keeps its space.
+    /// Writes the model atomically: tensors read as float16 are stored as float16, which preserves the style space, all others
+    /// as float32.
     ///
     /// # Errors
-    /// The system refuses; or the model was changed and is none any more, or one of another space.
+    /// The file cannot be written; or the model was changed and is now invalid, or of another space.
     pub fn save(&self, path: &Path) -> Result<()> {
         check(&self.network, &self.tensors).map_err(|reason| Error::weights(path, format!("not written: {reason}")))?;
         let predictor =
             self.tensors.iter().map(|(name, t)| (name.as_str(), Cow::Owned(encode(self.dtype(name, t), &t.data))));
         if space_id(predictor) != self.space {
-            let reason = "not written: its predictor's weights were changed, and its space was not; make it anew";
+            let reason = "not written: its predictor's weights were changed, but not its space; create a new model";
             return Err(Error::weights(path, reason));
         }
         let network = serde_json::json!(self.network).to_string();
@@ -176,7 +177,7 @@ impl Model {
         write(path, &metadata, &tensors)
     }
 
-    /// How to write a tensor: as it was read, unless that would change it.
+    /// Returns the type in which a tensor is written: that of the file it was read from, unless this would change its values.
     fn dtype(&self, name: &str, tensor: &Tensor) -> Dtype {
         match self.stored.get(name) {
             Some(Dtype::F16) if tensor.is_half() => Dtype::F16,
@@ -184,45 +185,45 @@ impl Model {
         }
     }
 
-    /// A tensor.
+    /// Returns a tensor.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// There is no tensor of this name.
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {
         self.tensors.get(name).ok_or_else(|| Error::weights(&self.name, format!("lacks the tensor {name:?}")))
     }
 
-    /// The weight and the bias of the layer called `name`.
+    /// Returns the weight and the bias of the layer `name`.
     ///
     /// # Errors
-    /// There is no such pair of tensors.
+    /// There are no such tensors.
     pub fn weight_and_bias(&self, name: &str) -> Result<(&[f32], &[f32])> {
         Ok((self.numbers(&format!("{name}.weight"))?, self.numbers(&format!("{name}.bias"))?))
     }
 
-    /// The numbers of the tensor called `name`.
+    /// Returns the values of the tensor `name`.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such tensor.
     pub fn numbers(&self, name: &str) -> Result<&[f32]> {
         Ok(&self.tensor(name)?.data)
     }
 }
 
-/// The tensors that the network names, each of its shape and finite, and no others.
+/// Checks that the tensors are those named by the network, with matching shapes and finite values, and no others.
 fn check(network: &Network, tensors: &Tensors) -> std::result::Result<(), String> {
     network.check()?;
     let expected = network.tensors();
     for (name, shape) in &expected {
         let tensor = tensors.get(name).ok_or_else(|| format!("lacks the tensor {name:?}, which its network names"))?;
         if tensor.shape != *shape {
-            return Err(format!("tensor {name:?} is of shape {:?}, not {shape:?} as its network says", tensor.shape));
+            return Err(format!("tensor {name:?} has shape {:?}, but its network requires {shape:?}", tensor.shape));
         }
         if tensor.data.len() != shape.iter().product::<usize>() {
-            return Err(format!("tensor {name:?} holds {} numbers for its shape {shape:?}", tensor.data.len()));
+            return Err(format!("tensor {name:?} holds {} values for its shape {shape:?}", tensor.data.len()));
         }
         if let Some(x) = tensor.data.iter().find(|x| !x.is_finite()) {
-            return Err(format!("tensor {name:?} holds {x}; weights are finite numbers"));
+            return Err(format!("tensor {name:?} holds {x}; weights must be finite"));
         }
     }
     match tensors.keys().find(|name| !expected.contains_key(*name)) {
@@ -231,12 +232,13 @@ fn check(network: &Network, tensors: &Tensors) -> std::result::Result<(), String
     }
 }
 
-/// Whether a space is a hash of this tensor too.
+/// Returns `true` if the tensor is part of the hash of the style space.
 fn in_space(name: &str) -> bool {
     name.starts_with("predictor.") && !name.starts_with("predictor.zoom.")
 }
 
-/// Whether a predictor was of this space as float16, and then cast to float32, which loses nothing; it is written as it was.
+/// Returns `true` if the predictor is of this space as float16 and was then cast to float32, which is lossless; it is then
+/// written as float16 again.
 fn restore_halves(space: &str, tensors: &Tensors, stored: &mut BTreeMap<String, Dtype>) -> bool {
     let predictor = || tensors.iter().filter(|(name, _)| in_space(name));
     let halves = predictor().map(|(name, t)| (name.as_str(), Cow::Owned(encode(Dtype::F16, &t.data))));
@@ -247,8 +249,8 @@ fn restore_halves(space: &str, tensors: &Tensors, stored: &mut BTreeMap<String, 
     was
 }
 
-/// The first 16 hexadecimal digits of SHA-256 over the predictor's tensors in the order of their names: name, then bytes.
-/// Without the zoom, which is fitted to a space that is there.
+/// Returns the first 16 hexadecimal digits of SHA-256 over the predictor's tensors in the order of their names: name, then
+/// bytes. Tensors of the zoom, which is fitted to an existing space, are left out.
 fn space_id<'a>(tensors: impl IntoIterator<Item = (&'a str, Cow<'a, [u8]>)>) -> String {
     let mut hash = Sha256::new();
     for (name, bytes) in tensors {

@@ -1,4 +1,4 @@
-//! What a network of the family looks like, as data: the JSON in a model file's metadata.
+//! The description of a network: the JSON in a model file's metadata.
 use super::vgg19::{CHANNELS, SHRINKAGE};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ pub struct Network {
     pub transformer: AnyTransformer,
 }
 
-/// T of one kind or another; a description without a kind is of the first.
+/// A transformer T of either kind; a description without a kind is of the first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "serde_json::Value")]
 pub enum AnyTransformer {
@@ -22,11 +22,11 @@ pub enum AnyTransformer {
     Adain(Decoder),
 }
 
-/// T of AdaIN: the last map of F's encoder, given the style's means and deviations, and a decoder.
+/// T of AdaIN: F's last feature map, normalized to the style's means and deviations, and a decoder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Decoder {
-    /// The mirror image of VGG-19 up to relu4_1.
+    /// The mirrored layers of VGG-19 up to relu4_1.
     #[serde(rename = "adain")]
     MirroredVgg19 {
         /// Length of z.
@@ -37,22 +37,25 @@ pub enum Decoder {
 fn within(what: &str, n: usize, low: usize, high: usize) -> Result<(), String> {
     match n {
         n if (low..=high).contains(&n) => Ok(()),
-        n => Err(format!("its network has {n} for {what}; between {low} and {high} is possible")),
+        n => Err(format!("its network has {n} for {what}; it must be between {low} and {high}")),
     }
 }
 
 impl Network {
-    /// Whether the numbers make sense together; the reason, if not.
+    /// Checks that the settings are consistent; the error is the reason.
     pub(super) fn check(&self) -> Result<(), String> {
         let Self { predictor, transformer } = self;
         let dim = transformer.dim();
         let kernel = |n: usize| match n {
             1 | 3 | 5 | 7 | 9 | 11 | 13 | 15 => Ok(()),
-            n => Err(format!("its network has a kernel of {n}; odd ones from 1 to 15 are possible")),
+            n => Err(format!("its network has a kernel of {n}; it must be odd, from 1 to 15")),
         };
         within("the length of z", dim, 1, 4096)?;
         if predictor.dim() != dim {
-            return Err(format!("its predictor makes vectors of {}, its transformer takes {dim}", predictor.dim()));
+            return Err(format!(
+                "its predictor computes vectors of length {}, but its transformer expects {dim}",
+                predictor.dim()
+            ));
         }
         predictor.check()?;
         let transformer = match (predictor, transformer) {
@@ -81,17 +84,17 @@ impl Network {
         let doubled = expand.len() + usize::from(head.upsample);
         if halved != doubled || halved > 3 {
             return Err(format!(
-                "its transformer halves {halved} times and doubles {doubled} times; both alike, up to 3"
+                "its transformer halves {halved} times and doubles {doubled} times; the two must be equal, at most 3"
             ));
         }
         match head.skip && head.separable {
-            true => Err("its head is separable and has a skip; one of the two is possible".into()),
+            true => Err("its head is separable and has a skip; only one of the two is allowed".into()),
             false => Ok(()),
         }
     }
 }
 
-/// F.
+/// The description of F.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Predictor {
@@ -104,12 +107,12 @@ pub enum Predictor {
     },
     /// 3x3 stride 2 convolutions; means and deviations of every stage and of the pixels, linear.
     ///
-    /// With `smallest`, an image of a side between the two is seen as it is, and z is `head + n zoom`, two linear maps, where `size`
-    /// is `2^n` times that side (n is the mean of both axes').
+    /// With `smallest`, images with sides between the two are not resized, and z is `head + n zoom`, two linear maps, where
+    /// `size` is `2^n` times the side (n is the mean over both axes).
     Cnn {
         /// Side of the square to which larger images are resized.
         size: usize,
-        /// Side to which smaller images are resized; `size`, if it is not given.
+        /// Side to which smaller images are resized; defaults to `size`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         smallest: Option<usize>,
         /// Output channels of each stage.
@@ -120,42 +123,42 @@ pub enum Predictor {
     /// InceptionV3 up to Mixed_6e, global mean, linear (Ghiasi et al. 2017; Szegedy et al. 2016).
     #[serde(rename = "inception_v3")]
     InceptionV3 {
-        /// Shorter side of the image as F sees it, resized by TensorFlow 1's bilinear rule as Magenta does; without one, images are
-        /// seen as they are, from 43 pixels on.
+        /// Shorter side to which images are resized by TensorFlow 1's bilinear rule, as in Magenta; `None` for images in their
+        /// own size, of at least 43 pixels.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shorter_side: Option<usize>,
-        /// What follows each convolution.
+        /// The activation after each convolution.
         activation: Rectifier,
-        /// Whether average pools count zeros around the map, as torchvision's do and TensorFlow's do not.
+        /// True if average pools count the zero padding, as in torchvision but not in TensorFlow.
         pools_count_zeros: bool,
         /// Length of z.
         dim: usize,
     },
-    /// VGG-19 up to relu4_1; means and deviations of its last map (Huang and Belongie 2017).
+    /// VGG-19 up to relu4_1; means and deviations of its last feature map (Huang and Belongie 2017).
     Vgg19 {
-        /// What stands around each map.
+        /// The padding of each feature map.
         border: EncoderBorder,
-        /// Whether a pool keeps a last row or column that is odd (PyTorch's `ceil_mode`). Else contents are continued by reflection
-        /// to whole multiples of 8 pixels, so that none is lost.
+        /// True if pools keep an odd last row or column (PyTorch's `ceil_mode`). Otherwise contents are padded by reflection to
+        /// multiples of 8 pixels, so that none is lost.
         pools_ceil: bool,
-        /// What keeps a deviation from 0.
+        /// The epsilon of a deviation.
         epsilon: Epsilon,
         /// Length of z.
         dim: usize,
     },
 }
 
-/// What stands around the maps of an encoder.
+/// The padding of an encoder's feature maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EncoderBorder {
-    /// Their mirror image.
+    /// Reflection.
     Reflect,
-    /// Zeros; around the image the colour that the tensor `predictor.border` has, which is that of zeros after normalization.
+    /// Zeros; the image is padded with the colour in the tensor `predictor.border`, which is zero after normalization.
     Zero,
 }
 
-/// What keeps a deviation, of the unbiased variance, from 0.
+/// The epsilon of a deviation, computed from the unbiased variance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Epsilon {
@@ -165,7 +168,7 @@ pub enum Epsilon {
     Deviation,
 }
 
-/// What follows a convolution of InceptionV3.
+/// The activation after a convolution of InceptionV3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rectifier {
@@ -194,7 +197,7 @@ impl Predictor {
         Ok(())
     }
 
-    /// Height and width in which F sees an image of these.
+    /// Returns the height and width to which F resizes an image of this size.
     pub fn seen(&self, height: usize, width: usize) -> (usize, usize) {
         match self {
             Self::InceptionV3 { shorter_side: Some(side), .. } => {
@@ -210,17 +213,17 @@ impl Predictor {
         }
     }
 
-    /// Height and width of the smallest image that F takes.
+    /// Returns the smallest height and width that F accepts.
     pub fn smallest(&self) -> usize {
         match self {
             Self::InceptionV3 { shorter_side: None, .. } => INCEPTION_V3_SMALLEST,
-            // The last map has two rows and columns, so that its mirror image has some.
+            // The last feature map has at least two rows and columns, so that it can be reflected.
             Self::Vgg19 { .. } => SHRINKAGE + 1,
             _ => 1,
         }
     }
 
-    /// How often an image seen in this size is half of the largest, on the mean of both axes.
+    /// Returns how many times an input of this size would have to be doubled to reach the largest, as the mean over both axes.
     pub fn halvings(&self, (height, width): (usize, usize)) -> f32 {
         match self {
             Self::Cnn { size, .. } => ((size * size) as f32 / (height * width) as f32).log2() / 2.0,
@@ -228,7 +231,7 @@ impl Predictor {
         }
     }
 
-    /// Length of z.
+    /// Returns the length of z.
     pub fn dim(&self) -> usize {
         match self {
             Self::MobilenetV2 { dim, .. }
@@ -239,7 +242,7 @@ impl Predictor {
     }
 }
 
-/// The smallest image in which InceptionV3's Mixed_6a has a window.
+/// The smallest image for which InceptionV3's Mixed_6a has a window.
 pub const INCEPTION_V3_SMALLEST: usize = 43;
 
 /// Channels of InceptionV3's Mixed_6e.
@@ -258,11 +261,11 @@ pub struct InvertedResidual {
     pub expansion: usize,
     /// Output channels.
     pub channels: usize,
-    /// Of the depthwise convolution.
+    /// Stride of the depthwise convolution.
     pub stride: usize,
 }
 
-/// MobileNetV2's blocks in order (Sandler et al. 2018, table 2).
+/// Returns MobileNetV2's blocks in order (Sandler et al. 2018, table 2).
 pub fn mobilenet_v2_blocks() -> impl Iterator<Item = InvertedResidual> {
     const TABLE: [(usize, usize, usize, usize); 7] =
         [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
@@ -284,7 +287,7 @@ impl TryFrom<serde_json::Value> for AnyTransformer {
 }
 
 impl AnyTransformer {
-    /// Length of z.
+    /// Returns the length of z.
     pub fn dim(&self) -> usize {
         match self {
             Self::Conditional(Transformer { dim, .. }) | Self::Adain(Decoder::MirroredVgg19 { dim }) => *dim,
@@ -300,7 +303,7 @@ pub struct Transformer {
     pub dim: usize,
     /// Convolutions with bias and ReLU, in order.
     pub contract: Vec<Contract>,
-    /// Whether they have, instead of the bias, an instance norm without parameters before the ReLU (styleaug).
+    /// True if they have an instance norm without parameters before the ReLU, instead of a bias (styleaug).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub contract_norm: bool,
     /// The trunk.
@@ -327,7 +330,7 @@ pub struct Contract {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Residual {
-    /// How many.
+    /// The number of blocks.
     pub blocks: usize,
     /// Depthwise then pointwise instead of dense.
     pub separable: bool,
@@ -351,10 +354,11 @@ pub struct Expand {
 pub struct Head {
     /// Side of the kernel, odd.
     pub kernel: usize,
-    /// Nearest x2 upsampling before it.
+    /// Preceded by nearest x2 upsampling.
     pub upsample: bool,
     /// Depthwise then pointwise instead of dense.
     pub separable: bool,
-    /// A second convolution of the same kernel over the input image, added to the first, each colour times a gain linear in z.
+    /// A second convolution with the same kernel on the input image, added to the first with a gain per channel that is linear
+    /// in z.
     pub skip: bool,
 }

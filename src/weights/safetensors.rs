@@ -1,7 +1,6 @@
-//! The safetensors format, float32 and float16: a length, a JSON header, and the tensors' bytes one after the other.
+//! The safetensors format with float32 and float16: a length, a JSON header, and the bytes of the tensors.
 //!
-//! <https://github.com/huggingface/safetensors#format>. A file is read whole, and nothing is taken for
-//! granted of what may become of it later.
+//! <https://github.com/huggingface/safetensors#format>. Files are read into memory, so later changes to them have no effect.
 use crate::error::{Error, Result};
 use crate::files;
 use crate::interrupt::poll;
@@ -17,22 +16,22 @@ use std::io::Read;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-/// A longer header than any honest file of ours has.
+/// Limit of the header's size, above that of any valid file.
 const MAX_HEADER: usize = 16 << 20;
 
-/// How a tensor's numbers are stored.
+/// The stored type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Dtype {
     /// IEEE half precision.
     F16,
     /// IEEE single precision.
     F32,
-    /// Whole numbers, as PyTorch's counts.
+    /// 64-bit integers, such as PyTorch's counters.
     I64,
 }
 
 impl Dtype {
-    /// Bytes of one number.
+    /// Returns the size of a value in bytes.
     pub fn size(self) -> usize {
         match self {
             Self::F16 => 2,
@@ -42,18 +41,18 @@ impl Dtype {
     }
 }
 
-/// An open file: its header checked, its tensors in place.
+/// An open file with a checked header.
 #[derive(Debug)]
 pub struct File {
     origin: PathBuf,
     bytes: Cow<'static, [u8]>,
     metadata: BTreeMap<String, String>,
     tensors: BTreeMap<String, Entry>,
-    /// Where the tensors begin.
+    /// The offset of the first tensor.
     start: usize,
 }
 
-/// What the header says of a tensor.
+/// The header's entry of a tensor.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -62,7 +61,7 @@ struct Entry {
     data_offsets: (usize, usize),
 }
 
-/// A JSON object that says nothing twice: of two tensors or two spaces of one name, readers would take different ones.
+/// A JSON object with unique keys: of two tensors or metadata entries of one name, different readers might take different ones.
 struct Unique<V>(BTreeMap<String, V>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Unique<V> {
@@ -79,7 +78,7 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Unique<V> {
                 let mut all = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry::<String, V>()? {
                     if all.contains_key(&name) {
-                        return Err(A::Error::custom(format!("{name:?} stands there twice")));
+                        return Err(A::Error::custom(format!("{name:?} is there twice")));
                     }
                     all.insert(name, value);
                 }
@@ -93,11 +92,11 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Unique<V> {
 /// A tensor in an open file.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// How its numbers are stored.
+    /// The stored type.
     pub dtype: Dtype,
-    /// Its shape.
+    /// The shape.
     pub shape: &'a [usize],
-    /// Its numbers, little endian.
+    /// The values, little endian.
     pub bytes: &'a [u8],
 }
 
@@ -105,9 +104,9 @@ impl File {
     /// Reads a file and checks its header.
     ///
     /// # Errors
-    /// The system refuses, or the file is not what it claims to be.
+    /// The file cannot be read, or is invalid.
     pub fn open(path: &Path) -> Result<Self> {
-        // Asked before it is opened: opening a pipe would wait for its writer.
+        // Checked before the file is opened: opening a pipe would block until it has a writer.
         let metadata = std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
         if !metadata.is_file() {
             return Err(Error::weights(path, "not a file; give the path of a .safetensors file"));
@@ -118,10 +117,10 @@ impl File {
         Self::parse(path, Cow::Owned(read(path, metadata.len())?))
     }
 
-    /// The same for bytes in memory; `origin` is what errors call them.
+    /// Parses bytes in memory; errors name their `origin`.
     ///
     /// # Errors
-    /// The bytes are not what they claim to be.
+    /// The bytes are invalid.
     pub fn from_bytes(bytes: Cow<'static, [u8]>, origin: &Path) -> Result<Self> {
         Self::parse(origin, bytes)
     }
@@ -137,19 +136,19 @@ impl File {
         let Some(header) = header else {
             let (most, size) = (MAX_HEADER.min(rest.len()), all.len());
             return Err(wrong(format!(
-                "claims a header of {length} bytes where at most {most} fit in its {size}; it is truncated or no safetensors file"
+                "claims a header of {length} bytes where at most {most} fit in its {size}; it is truncated or not a safetensors file"
             )));
         };
         let Unique(mut entries) = serde_json::from_slice::<Unique<&RawValue>>(header).map_err(|error| {
-            wrong(format!("its header is no JSON object of distinct names ({error}); is it a safetensors file?"))
+            wrong(format!("its header is not a JSON object with unique names ({error}); is it a safetensors file?"))
         })?;
         let metadata = entries.remove("__metadata__").map_or("{}", RawValue::get);
         let Unique(metadata) = serde_json::from_str(metadata)
-            .map_err(|error| wrong(format!("its metadata are not distinct strings: {error}")))?;
+            .map_err(|error| wrong(format!("its metadata is not a map of unique strings: {error}")))?;
         let mut tensors = BTreeMap::new();
         for (name, entry) in entries {
             let entry: Entry = serde_json::from_str(entry.get())
-                .map_err(|error| wrong(format!("tensor {name:?}: {error} (float32 and float16 are read)")))?;
+                .map_err(|error| wrong(format!("tensor {name:?}: {error} (only float32 and float16 are supported)")))?;
             tensors.insert(name, entry);
         }
         let start = 8 + header.len();
@@ -157,25 +156,25 @@ impl File {
         Ok(Self { origin: origin.into(), metadata, tensors, start, bytes })
     }
 
-    /// The file's path, or what stands for it.
+    /// Returns the file's path, or another name of the bytes.
     pub fn origin(&self) -> &Path {
         &self.origin
     }
 
-    /// The strings in its header.
+    /// Returns the strings in the header.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
 
-    /// The names of its tensors, sorted.
+    /// Returns the names of the tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// A tensor.
+    /// Returns a tensor.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// There is no tensor of this name.
     pub fn view(&self, name: &str) -> Result<View<'_>> {
         let entry =
             self.tensors.get(name).ok_or_else(|| Error::weights(&self.origin, format!("lacks the tensor {name:?}")))?;
@@ -185,7 +184,7 @@ impl File {
     }
 }
 
-/// Every tensor as long as its shape says, and all of them together the whole of the data: no gap, no overlap.
+/// Checks that each tensor has the size of its shape, and that the tensors cover the data without gaps or overlaps.
 fn check_layout(tensors: &BTreeMap<String, Entry>, available: usize) -> std::result::Result<(), String> {
     let mut ordered: Vec<_> = tensors.iter().collect();
     ordered.sort_by_key(|(_, entry)| entry.data_offsets);
@@ -194,14 +193,14 @@ fn check_layout(tensors: &BTreeMap<String, Entry>, available: usize) -> std::res
         let (from, to) = entry.data_offsets;
         let numbers = entry.shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
         let Some(size) = numbers.and_then(|n| n.checked_mul(entry.dtype.size())) else {
-            return Err(format!("tensor {name:?} claims the shape {:?}, more than any memory holds", entry.shape));
+            return Err(format!("tensor {name:?} claims the shape {:?}, more than fits into memory", entry.shape));
         };
         if to > available {
             return Err(format!("tensor {name:?} ends at byte {to} of {available}; the file is truncated"));
         }
         if from != end || to.checked_sub(from) != Some(size) {
             return Err(format!(
-                "tensor {name:?} of {size} bytes is said to lie at {from}..{to}, after one that ends at {end}; \
+                "tensor {name:?} of {size} bytes is at {from}..{to}, after one that ends at {end}; \
                  the header contradicts itself"
             ));
         }
@@ -209,16 +208,16 @@ fn check_layout(tensors: &BTreeMap<String, Entry>, available: usize) -> std::res
     }
     if end != available {
         return Err(format!(
-            "{} bytes of data belong to no tensor; its header is that of another file",
+            "{} bytes of data belong to no tensor; its header belongs to another file",
             available - end
         ));
     }
     Ok(())
 }
 
-/// The bytes of a file, as many as it has: not a map, which kills the process when the file is cut meanwhile.
+/// Reads a whole file. Not memory-mapped, because the process would be killed if the file were truncated meanwhile.
 fn read(path: &Path, len: u64) -> Result<Vec<u8>> {
-    /// Bytes between two looks at Ctrl-C.
+    /// Bytes read between two checks for Ctrl-C.
     const PART: u64 = 16 << 20;
     let what = path.display().to_string();
     let mut bytes = memory::room(&what, usize::try_from(len).unwrap_or(usize::MAX))?;
@@ -227,7 +226,7 @@ fn read(path: &Path, len: u64) -> Result<Vec<u8>> {
         let part = PART.min(len - bytes.len() as u64);
         let got = Read::by_ref(&mut file).take(part).read_to_end(&mut bytes).map_err(|error| Error::io(path, error))?;
         if got == 0 {
-            return Err(Error::weights(path, "it has become shorter while it was read; write it anew"));
+            return Err(Error::weights(path, "it was truncated while it was read; write it again"));
         }
         poll();
     }
@@ -235,7 +234,7 @@ fn read(path: &Path, len: u64) -> Result<Vec<u8>> {
 }
 
 impl View<'_> {
-    /// Whether all of its numbers are finite.
+    /// Returns `true` if all values are finite.
     pub fn is_finite(&self) -> bool {
         match self.dtype {
             Dtype::F32 => self.bytes.as_chunks::<4>().0.iter().all(|&x| f32::from_le_bytes(x).is_finite()),
@@ -244,14 +243,14 @@ impl View<'_> {
         }
     }
 
-    /// All numbers as float32.
+    /// Converts all values to float32.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.bytes.len() / self.dtype.size()];
         self.copy(self.bytes, &mut out);
         out
     }
 
-    /// Row `index` along the first axis, as float32.
+    /// Converts row `index` along the first axis to float32.
     ///
     /// # Panics
     /// If there is no such row, or `out` is not of its length.
@@ -278,16 +277,16 @@ impl View<'_> {
     }
 }
 
-/// A tensor to write: name, how to store it, shape, numbers.
+/// A tensor to write: name, stored type, shape, values.
 pub type Source<'a> = (&'a str, Dtype, &'a [usize], &'a [f32]);
 
-/// Writes a file: all of it, or nothing.
+/// Writes a file atomically.
 ///
 /// # Errors
-/// The system refuses.
+/// The file cannot be written.
 ///
 /// # Panics
-/// If a shape does not fit its numbers.
+/// If a shape does not match its values.
 pub fn write(path: &Path, metadata: &BTreeMap<String, String>, tensors: &[Source]) -> Result<()> {
     let mut header = serde_json::Map::from_iter([("__metadata__".to_owned(), serde_json::json!(metadata))]);
     let mut data = vec![];
@@ -299,13 +298,13 @@ pub fn write(path: &Path, metadata: &BTreeMap<String, String>, tensors: &[Source
         header.insert(name.into(), serde_json::json!(entry));
     }
     let mut header = serde_json::Value::Object(header).to_string().into_bytes();
-    // The format wants the data aligned to 8 bytes.
+    // The format requires that the data is aligned to 8 bytes.
     header.resize(header.len().next_multiple_of(8), b' ');
     let length = (header.len() as u64).to_le_bytes();
     files::write(path, &[&length, &header, &data])
 }
 
-/// The bytes of numbers, as they stand in a file.
+/// Encodes values as stored in a file.
 pub(super) fn encode(dtype: Dtype, numbers: &[f32]) -> Vec<u8> {
     match dtype {
         Dtype::F32 => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),

@@ -1,21 +1,22 @@
-//! Style augmentation (Jackson et al. 2019, arXiv 1809.05375) from PyTorch's files to our names: F is InceptionV3 up to Mixed_6e, T is
-//! that of Ghiasi et al. 2017 with instance norms where that has batch norms.
+//! Converts style augmentation (Jackson et al. 2019, arXiv 1809.05375) from PyTorch files to our names: F is InceptionV3 up to
+//! Mixed_6e, T is that of Ghiasi et al. 2017 with instance norms instead of batch norms.
 //!
-//! Source: philipjackson/style-augmentation `{ghiasi, stylePredictor, styleAugmentor}.py`, torchvision `models/inception.py`. F's batch
-//! norms are folded into the convolutions before them, with gamma / sqrt(variance + 1e-3), and so is what becomes of an image before
-//! F. T's convolutions have biases there, which the instance norm after each cancels; they are left out.
+//! Source: philipjackson/style-augmentation `{ghiasi, stylePredictor, styleAugmentor}.py`, torchvision `models/inception.py`.
+//! F's batch norms are folded into the preceding convolutions, with gamma / sqrt(variance + 1e-3), and so is the preprocessing
+//! of the image. T's convolutions have biases there, which are cancelled by the following instance norms; they are dropped.
 use super::containers::pth::StateDict;
 use super::network::{AnyTransformer, Contract, Expand, Head, Network, Predictor, Rectifier, Residual, Transformer};
 use super::{Tensor, Tensors};
 use crate::error::{Error, Result};
 
-/// The length of z.
+/// Length of z.
 const DIM: usize = 100;
 /// F's channels before the linear layer.
 const FEATURES: usize = 768;
-/// The epsilon of F's batch norms.
+/// Epsilon of F's batch norms.
 const EPSILON: f64 = 1e-3;
-/// For each colour `x' = scale x + shift`: 2 x - 1, but for blue, where 0.255 stands in the source for a deviation of 0.225.
+/// `x' = scale x + shift` for each channel: 2 x - 1, except for blue, where the source has 0.255 instead of a deviation of
+/// 0.225.
 const COLOURS: [(f64, f64); 3] = {
     let scale = 2.0 * (0.225 / 0.255);
     [(2.0, -1.0), (2.0, -1.0), (scale, 2.0 * 0.406 - 1.0 - scale * 0.406)]
@@ -24,7 +25,7 @@ const COLOURS: [(f64, f64); 3] = {
 const PREDICTOR_KEY: &str = "Conv2d_1a_3x3.conv.weight";
 const TRANSFORMER_KEY: &str = "layers.0.conv.weight";
 
-/// A convolution of F: its key, outputs, and the kernel's height and width.
+/// A convolution of F: its key, outputs, kernel height and width.
 type Convolution = (&'static str, usize, usize, usize);
 
 const STEM: [Convolution; 5] = [
@@ -35,19 +36,19 @@ const STEM: [Convolution; 5] = [
     ("Conv2d_4a_3x3", 192, 3, 3),
 ];
 
-/// The weights of both networks. F: `predictor.stem.{0..4}`, `predictor.block.{0..7}.branch.{i}.{j}` (branches in the order in which
-/// they are concatenated, without the pool of Mixed_6a) and `predictor.head`, each with `.weight` and `.bias`. T:
-/// `transformer.contract.{0..2}.weight`, and `transformer.residual.{0..4}.conv{1,2}`, `transformer.expand.{0,1}` and
+/// Reads the weights of both networks. F: `predictor.stem.{0..4}`, `predictor.block.{0..7}.branch.{i}.{j}` (branches in the
+/// order in which they are concatenated, without the pool of Mixed_6a) and `predictor.head`, each with `.weight` and `.bias`.
+/// T: `transformer.contract.{0..2}.weight`, and `transformer.residual.{0..4}.conv{1,2}`, `transformer.expand.{0,1}` and
 /// `transformer.head`, each with `.weight`, `.beta.{weight,bias}` and `.gamma.{weight,bias}`. Files:
 /// `checkpoint_transformer.pth` and `checkpoint_stylepredictor.pth`, in any order.
 ///
 /// # Errors
-/// A file cannot be read, or holds something else; one of the two is missing, or there is one too many.
+/// A file cannot be read, or has other contents; one of the two is missing, or there are too many.
 pub fn read(files: &[StateDict]) -> Result<Tensors> {
     for file in files {
         if !file.has(PREDICTOR_KEY) && !file.has(TRANSFORMER_KEY) {
             let reason = format!(
-                "is not of styleaug: it has neither the key {PREDICTOR_KEY:?} of checkpoint_stylepredictor.pth, nor \
+                "is not a styleaug file: it has neither the key {PREDICTOR_KEY:?} of checkpoint_stylepredictor.pth, nor \
                  {TRANSFORMER_KEY:?} of checkpoint_transformer.pth; give these two files"
             );
             return Err(Error::weights(file.origin(), reason));
@@ -76,12 +77,12 @@ pub fn read(files: &[StateDict]) -> Result<Tensors> {
     }
 }
 
-/// Whether a file holds one of the two networks.
+/// Returns `true` if a file holds one of the two networks.
 pub fn has_key(file: &StateDict) -> bool {
     file.has(PREDICTOR_KEY) || file.has(TRANSFORMER_KEY)
 }
 
-/// What the two networks look like.
+/// Describes the two networks.
 pub fn network() -> Network {
     let contract = [(9, 1, 32), (3, 2, 64), (3, 2, 128)];
     let contract = contract.map(|(kernel, stride, channels)| Contract { kernel, stride, channels });
@@ -99,7 +100,7 @@ pub fn network() -> Network {
     Network { predictor, transformer: AnyTransformer::Conditional(transformer) }
 }
 
-/// F.
+/// Converts F.
 fn predictor(file: &StateDict) -> Result<Tensors> {
     let mut tensors = Tensors::new();
     let mut inputs = 3;
@@ -166,8 +167,9 @@ fn blocks() -> [(&'static str, Vec<Vec<Convolution>>); 8] {
     ]
 }
 
-/// A convolution with the batch norm after it, and for the first with what becomes of colours before it. It sees no border then, so
-/// that folding `scale x + shift` is exact: `w' = w scale factor`, `b' = beta + (sum w shift - mean) factor`.
+/// Adds a convolution with the following batch norm folded in, for the first one also with the colour transform before it. The
+/// first one has no padding, so that folding `scale x + shift` is exact: `w' = w scale factor`, `b' = beta + (sum w shift -
+/// mean) factor`.
 fn add_folded(
     file: &StateDict,
     scope: &str,
@@ -182,7 +184,8 @@ fn add_folded(
     let norm = |part: &str| file.tensor(&format!("{scope}{key}.bn.{part}"), &[outputs]).map(|tensor| tensor.data);
     let (gamma, beta, mean, variance) = (norm("weight")?, norm("bias")?, norm("running_mean")?, norm("running_var")?);
     if let Some(wrong) = variance.iter().find(|variance| variance.is_nan() || **variance < 0.0) {
-        let reason = format!("\"{scope}{key}.bn.running_var\" holds {wrong}, which is no variance; copy the file anew");
+        let reason =
+            format!("\"{scope}{key}.bn.running_var\" holds {wrong}, which is not a variance; copy the file again");
         return Err(Error::weights(file.origin(), reason));
     }
     let mut bias = Vec::with_capacity(outputs);
@@ -201,7 +204,7 @@ fn add_folded(
     Ok(())
 }
 
-/// T.
+/// Converts T.
 fn transformer(file: &StateDict) -> Result<Tensors> {
     let mut tensors = Tensors::new();
     let mut add = |key: &str, ours: &str, sides: [usize; 3]| {

@@ -1,16 +1,17 @@
-//! VGG-19's layers up to relu4_1 and the decoder that mirrors them, as AdaIN has them (Huang and Belongie 2017, arXiv 1703.06868).
+//! The layers of VGG-19 up to relu4_1 and of the decoder that mirrors them, as in AdaIN (Huang and Belongie 2017, arXiv
+//! 1703.06868).
 use super::layers::Layer;
 
-/// Channels of the encoder's last map; z has a mean and a deviation for each.
+/// Channels of the encoder's last feature map; z has a mean and a deviation for each.
 pub const CHANNELS: usize = 512;
 
-/// How many times smaller the last map is than the image.
+/// Downsampling factor of the encoder.
 pub const SHRINKAGE: usize = 8;
 
-/// Outputs of the encoder's convolutions, block by block; a 2x2 max pool stands between blocks.
+/// Outputs of the encoder's convolutions, block by block, with 2x2 max pools between blocks.
 const BLOCKS: [&[usize]; 4] = [&[64, 64], &[128, 128], &[256, 256, 256, 256], &[CHANNELS]];
 
-/// The encoder's convolutions, 3x3 with bias and ReLU, and whether a 2x2 max pool follows.
+/// Returns the encoder's convolutions, 3x3 with bias and ReLU, each with a flag for a following 2x2 max pool.
 pub fn encoder() -> Vec<(Layer, bool)> {
     let outputs = BLOCKS.iter().enumerate().flat_map(|(b, block)| {
         let last = move |i| i + 1 == block.len() && b + 1 < BLOCKS.len();
@@ -24,11 +25,12 @@ pub fn encoder() -> Vec<(Layer, bool)> {
     outputs.enumerate().map(layer).collect()
 }
 
-/// The decoder's convolutions, 3x3 with bias, and ReLU but for the last: the encoder's backwards, with nearest x2 where it pools.
+/// Returns the decoder's convolutions, 3x3 with bias and, except for the last, ReLU: those of the encoder in reverse, with
+/// nearest x2 instead of pools.
 pub fn decoder() -> Vec<Layer> {
     let encoder = encoder();
     let mirrored = encoder.iter().rev().enumerate().map(|(i, (layer, pooled))| Layer {
-        // The pool stands behind the encoder's convolution, and so before its mirror image.
+        // The pool follows the encoder's convolution, so the upsampling precedes its mirror image.
         upsample: *pooled,
         ..Layer::plain(format!("transformer.decoder.{i}"), layer.outputs, layer.inputs, (3, 3))
     });

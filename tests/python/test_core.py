@@ -244,7 +244,7 @@ GREY = np.full((1, 16, 16, 3), 0.5, np.float32)
         (lambda: StyleParams([True], [0.1], [0.1], [-1]), ValueError, "count from 0"),
         (lambda: StyleParams([True], [0.1, 0.2], [0.1], [1]), ValueError, "alpha"),
         (lambda: convert(["absent"], "out", "x"), FileNotFoundError, "absent"),
-        (lambda: convert([__file__], "out", "x"), ValueError, "none of the files that networks come in"),
+        (lambda: convert([__file__], "out", "x"), ValueError, "not a supported network file"),
     ],
 )
 def test_what_is_wrong_is_named(call, error, phrase):

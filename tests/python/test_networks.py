@@ -235,7 +235,7 @@ def test_onnx(tmp_path):
 def test_predictors_and_transformers_of_other_pairs_are_refused(tmp_path):
     mobile = shared("weights/magenta_mobile_predictor_int8.tflite")
     wide = shared("weights/magenta_full_transformer_f16.tflite")
-    with pytest.raises(ValueError, match="made for the style vectors of InceptionV3, not of MobileNetV2"):
+    with pytest.raises(ValueError, match="trained with the style vectors of InceptionV3, not of MobileNetV2"):
         convert([mobile, wide], tmp_path / "m.safetensors", "m")
     assert not (tmp_path / "m.safetensors").exists()
     convert([mobile, wide], tmp_path / "m.safetensors", "m", any_pair=True)

@@ -38,12 +38,12 @@ fn every_form_gives_the_transformer_that_tflite_gives() {
 #[test]
 fn transformers_that_compute_otherwise_are_refused() {
     for (recipe, phrase) in [
-        (Recipe { mode: "constant", ..TINY }, "without a border by reflection"),
-        (Recipe { rounding: "ceil", ..TINY }, "without a border by reflection"),
-        (Recipe { scale: 3.0, ..TINY }, "without a border by reflection"),
-        (Recipe { shared: true, ..TINY }, "without a border by reflection"),
+        (Recipe { mode: "constant", ..TINY }, "without reflection padding"),
+        (Recipe { rounding: "ceil", ..TINY }, "without reflection padding"),
+        (Recipe { scale: 3.0, ..TINY }, "without reflection padding"),
+        (Recipe { shared: true, ..TINY }, "without reflection padding"),
         (Recipe { group: 2, ..TINY }, "in 2 groups"),
-        (Recipe { storage: Storage::External, ..TINY }, "in a file beside this one"),
+        (Recipe { storage: Storage::External, ..TINY }, "in an external file"),
     ] {
         let error = read(&transformer(recipe)).unwrap_err().to_string();
         println!("{error}");
@@ -176,7 +176,7 @@ fn inception_is_read_however_its_activations_and_averages_stand() {
         assert_eq!(read(Trunk { commuted, behind, ..TRUNK }).unwrap(), (network.clone(), tensors.clone()));
     }
     for (t, phrase) in [
-        (Trunk { count_zeros: 1, ..TRUNK }, "counts zeros of the border"),
+        (Trunk { count_zeros: 1, ..TRUNK }, "has ceil_mode or count_include_pad"),
         (Trunk { clip: 5.0, ..TRUNK }, "unlike InceptionV3"),
         (Trunk { uneven: true, ..TRUNK }, "padding and ReLU6 for block.7.branch"),
     ] {

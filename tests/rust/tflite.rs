@@ -59,14 +59,14 @@ fn every_storage_gives_the_same_transformer() {
 fn transformers_that_compute_otherwise_are_refused() {
     for (recipe, phrase) in [
         (Recipe { eps: 1e-3, ..GOOD }, "no style norm"),
-        (Recipe { mirror: 1, ..GOOD }, "without a border by reflection"),
+        (Recipe { mirror: 1, ..GOOD }, "without reflection padding"),
         (Recipe { border: 2, ..GOOD }, "border [0, 0, 2, 2, 2, 2, 0, 0]"),
         (Recipe { half_pixel: 1, ..GOOD }, "half-pixel"),
         (Recipe { relu: 0, ..GOOD }, "no activation after residual.0.conv1"),
         (Recipe { relu: 3, ..GOOD }, "ReLU6 after residual.0.conv1"),
         (Recipe { relu: 4, ..GOOD }, "activation 4"),
         (Recipe { bias: 0.5, ..GOOD }, "a bias"),
-        (Recipe { kernel: 5, ..GOOD }, "a kernel of 5 after an enlargement"),
+        (Recipe { kernel: 5, ..GOOD }, "a kernel of 5 after an upsampling"),
         (Recipe { sum: false, ..GOOD }, "does not add the input of residual block 0"),
         (Recipe { sigmoid: false, ..GOOD }, "no sigmoid"),
     ] {
@@ -149,8 +149,8 @@ fn pairs_of_two_families_are_refused() {
     assert_eq!(sassl::weights::Model::load(&saved).unwrap().space, model.space);
     for (f, t, phrase) in [
         (&t, &t, "holds no style predictor F"),
-        (&f, &f, "is one of 2 with a style predictor F; give one"),
-        (&saved, &t, "none of the files that networks come in"),
+        (&f, &f, "is one of 2 files with a style predictor F; give only one"),
+        (&saved, &t, "not a supported network file"),
         (&folder.path().join("absent"), &t, "absent"),
     ] {
         let error = pair(f, t).unwrap_err().to_string();
@@ -232,7 +232,7 @@ fn graphs_that_run_in_circles_are_refused() {
     let bias = graph.floats(&[3], &[0.0; 3], 0);
     graph.operator(3, &[bordered, weight, bias], &[image], window(1, 1, (3, 1)));
     let error = read(&graph.file()).unwrap_err().to_string();
-    assert!(error.contains("lies where other tensors do"), "{error}");
+    assert!(error.contains("overlaps other tensors"), "{error}");
 }
 
 #[test]

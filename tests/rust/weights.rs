@@ -101,13 +101,17 @@ fn hostile_bytes_are_refused() {
         ("header of 2^64", long(u64::MAX), "claims a header"),
         ("not JSON", [&4u64.to_le_bytes()[..], b"{no}"].concat(), "no JSON"),
         ("a list", [&2u64.to_le_bytes()[..], b"[]"].concat(), "no JSON"),
-        ("metadata of numbers", header(|h| h["__metadata__"] = serde_json::json!({"a": 1})), "not distinct strings"),
+        (
+            "metadata of numbers",
+            header(|h| h["__metadata__"] = serde_json::json!({"a": 1})),
+            "not a map of unique strings",
+        ),
         ("another dtype", header(|h| h["predictor.head.bias"]["dtype"] = "I32".into()), "float32 and float16"),
         ("tensor of 2 GB", header(|h| h["predictor.head.bias"]["data_offsets"][1] = (2u64 << 30).into()), "truncated"),
         (
             "shape beyond memory",
             header(|h| h["predictor.head.bias"]["shape"] = serde_json::json!([u64::MAX, 9])),
-            "more than any memory",
+            "more than fits into memory",
         ),
         (
             "shape that lies",
@@ -183,7 +187,7 @@ fn headers_that_contradict_themselves_are_refused() {
         (r#"{"a":{"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]}}"#.into(), 4, "duplicate"),
         (r#"{"a":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}}"#.into(), 4, "\"a\""),
         (r#"{"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}"#.into(), 8, "float32 and float16"),
-        (r#"{"a":{"dtype":"F32","shape":[2147483648,4294967296],"data_offsets":[0,4]}}"#.into(), 4, "more than any"),
+        (r#"{"a":{"dtype":"F32","shape":[2147483648,4294967296],"data_offsets":[0,4]}}"#.into(), 4, "more than fits"),
         (r#"{"a":{"dtype":"F32","shape":[536870912],"data_offsets":[0,2147483648]}}"#.into(), 4, "truncated"),
         (many, 0, "\"a\""),
     ] {
@@ -271,9 +275,9 @@ fn networks_that_make_no_sense_are_refused() {
         (|n| n["transformer"]["residual"]["blocks"] = 10_000.into(), "residual blocks"),
         (|n| n["transformer"]["residual"]["blocks"] = 3.into(), "lacks the tensor"),
         (|n| n["transformer"]["residual"]["blocks"] = 1.into(), "does not name"),
-        (|n| n["transformer"]["expand"][0]["channels"] = 9.into(), "is of shape"),
+        (|n| n["transformer"]["expand"][0]["channels"] = 9.into(), "has shape"),
         (|n| n["transformer"]["head"]["separable"] = true.into(), "separable"),
-        (|n| n["transformer"]["dim"] = 7.into(), "makes vectors of 6"),
+        (|n| n["transformer"]["dim"] = 7.into(), "computes vectors of length 6"),
         (|n| n["predictor"]["size"] = 7.into(), "image size"),
         (|n| n["predictor"]["smallest"] = 31.into(), "smallest image"),
         (|n| n["predictor"]["smallest"] = 1024.into(), "smallest image"),
@@ -379,7 +383,7 @@ fn the_full_transformer_is_read() {
     assert_eq!(space, magenta::TrainedWith::InceptionV3);
     if let Some(mobile) = real("magenta_mobile_predictor_int8.tflite") {
         let refused = converted(&[&mobile, &path]).unwrap_err().to_string();
-        assert!(refused.contains("was made for the style vectors of InceptionV3, not of MobileNetV2"), "{refused}");
+        assert!(refused.contains("was trained with the style vectors of InceptionV3, not of MobileNetV2"), "{refused}");
     }
     assert_eq!(network.contract.iter().map(|layer| layer.channels).collect::<Vec<_>>(), [32, 64, 128]);
     assert_eq!(tensors["transformer.residual.4.conv2.weight"].shape, [128, 128, 3, 3]);

@@ -1,8 +1,8 @@
-//! TensorFlow's tensor bundles: checkpoints, and the `variables/` of SavedModels. An index, `PREFIX.index`, says where each
-//! tensor lies in the data files, `PREFIX.data-00000-of-00001`.
+//! TensorFlow's tensor bundles: checkpoints, and the `variables/` of SavedModels. An index, `PREFIX.index`, has the location of
+//! each tensor in the data files, `PREFIX.data-00000-of-00001`.
 //!
-//! Source: tensorflow `core/util/tensor_bundle/tensor_bundle.cc` and `core/protobuf/tensor_bundle.proto`. Tensors that nobody asks
-//! for are passed over, so that a checkpoint of training costs no more memory than what is read of it.
+//! Source: tensorflow `core/util/tensor_bundle/tensor_bundle.cc` and `core/protobuf/tensor_bundle.proto`. Tensors that are not
+//! needed are skipped, so that a training checkpoint takes no more memory than what is read of it.
 use super::super::{Tensor, Tensors};
 use super::bundle_files::locate;
 use super::members::Members;
@@ -14,14 +14,14 @@ use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// More than any honest index has.
+/// Limit of the index size, above that of any valid index.
 const MOST_INDEX: u64 = 16 << 20;
-/// Bytes of all tensors that are read; InceptionV3 and T have 44 MB.
+/// Limit of the bytes of all tensors read; InceptionV3 and T have 44 MB.
 const MOST_BYTES: u64 = 256 << 20;
-/// Bytes of a tensor of one string.
+/// Limit of the bytes of a string tensor.
 const MOST_TEXT: u64 = 16 << 20;
 
-/// An open bundle: its index read, its data files in place.
+/// An open bundle: its index is read, its data files are not.
 #[derive(Debug)]
 pub struct Bundle {
     members: Members,
@@ -30,7 +30,7 @@ pub struct Bundle {
     entries: BTreeMap<Vec<u8>, Entry>,
 }
 
-/// What the index says of a tensor.
+/// The index entry of a tensor.
 #[derive(Debug, Default)]
 struct Entry {
     dtype: u64,
@@ -42,15 +42,15 @@ struct Entry {
     sliced: bool,
 }
 
-/// The number that stands for strings in tensorflow `core/framework/types.proto`.
+/// The type of strings in tensorflow `core/framework/types.proto`.
 const STRING: u64 = 7;
 
 impl Bundle {
-    /// Opens a bundle. The path may be the prefix, which is no file, one of its files, their folder, a SavedModel, or an archive
-    /// of these.
+    /// Opens a bundle. The path may be the prefix, which is not a file, one of its files, their folder, a SavedModel, or an
+    /// archive of these.
     ///
     /// # Errors
-    /// There is none, or more than one; or its index is damaged.
+    /// There is no bundle, or more than one; or its index is damaged.
     pub fn open(path: &Path) -> Result<Self> {
         let (members, prefix) = locate(path)?;
         let index = format!("{prefix}.index");
@@ -63,7 +63,9 @@ impl Bundle {
             if key.is_empty() {
                 let (count, big_endian) = header(value).map_err(damaged)?;
                 if big_endian {
-                    return Err(wrong("is of a big-endian machine; load the checkpoint there and export it as TFLite"));
+                    return Err(wrong(
+                        "is from a big-endian machine; load the checkpoint there and export it as TFLite",
+                    ));
                 }
                 shards = Some(count);
             } else {
@@ -75,21 +77,21 @@ impl Bundle {
         Ok(Self { members, prefix, shards, entries })
     }
 
-    /// What errors call the bundle.
+    /// Returns the name of the bundle in errors.
     pub fn origin(&self) -> &Path {
         self.members.origin()
     }
 
-    /// The keys of its tensors, sorted, but for those of parts of a tensor, which are no text.
+    /// Returns the keys of its tensors, sorted, without those of slices of a tensor, which are not text.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().filter(|key| !key.contains(&0)).filter_map(|key| std::str::from_utf8(key).ok())
     }
 
-    /// The tensors of these keys, under the names that go with them, as float32.
+    /// Reads the tensors of these keys as float32, under the given names.
     ///
     /// # Errors
-    /// One of them is missing, of another type than float64, float32, float16 or bfloat16, stored in parts, or damaged; or they
-    /// are too large together.
+    /// One of them is missing, of a type other than float64, float32, float16 or bfloat16, stored in slices, or damaged; or
+    /// they are too large together.
     pub fn read(&self, names: &BTreeMap<String, String>) -> Result<Tensors> {
         let mut chosen = vec![];
         for (key, name) in names {
@@ -111,10 +113,10 @@ impl Bundle {
         Ok(tensors)
     }
 
-    /// The text that a tensor of one string holds, if there is one of this key.
+    /// Returns the text in a scalar string tensor, or `None` if there is no tensor of this key.
     ///
     /// # Errors
-    /// It is something else, or damaged.
+    /// The tensor is of another type, or damaged.
     pub fn string(&self, key: &str) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.entries.get(key.as_bytes()) else { return Ok(None) };
         if entry.dtype != STRING || !entry.shape.is_empty() || entry.size > MOST_TEXT {
@@ -132,8 +134,8 @@ impl Bundle {
         Ok(Some(text))
     }
 
-    /// Goes through the chosen tensors, each with what belongs to it, in the order in which they lie. The stream stands at a tensor's
-    /// first byte when `visitor` is called.
+    /// Visits the chosen tensors, each with its associated value, in storage order. `visitor` is called with the stream at the
+    /// first byte of the tensor.
     fn visit<'a, T>(
         &self,
         chosen: Vec<(&'a Entry, T)>,
@@ -144,13 +146,12 @@ impl Bundle {
         for (entry, with) in chosen {
             let file = format!("{}.data-{:05}-of-{:05}", self.prefix, entry.shard, self.shards);
             let Some(size) = self.members.size(&file) else {
-                return Err(
-                    self.wrong(&format!("lacks {file}, which its index names; put it beside {}.index", self.prefix))
-                );
+                return Err(self
+                    .wrong(&format!("lacks {file}, which its index refers to; put it beside {}.index", self.prefix)));
             };
             if entry.offset.checked_add(entry.size).is_none_or(|end| end > size) {
                 return Err(self.wrong(&format!(
-                    "has {size} bytes in {file}, where its index names {} at byte {}; the file is cut or another's",
+                    "has {size} bytes in {file}, where its index expects {} at byte {}; the file is truncated or belongs to another checkpoint",
                     entry.size, entry.offset
                 )));
             }
@@ -197,14 +198,14 @@ impl Entry {
         Ok(entry)
     }
 
-    /// The tensor's type and shape, if they fit its size; what is wrong with it, if not.
+    /// Returns the type and shape of the tensor if they match its size; the error is the reason.
     fn layout(&self) -> std::result::Result<(Stored, Vec<usize>), String> {
         if self.sliced {
             return Err(
-                "in parts, as a partitioner stores it; load the checkpoint and save it again without one".into()
+                "in slices, as stored by a partitioner; load the checkpoint and save it again without one".into()
             );
         }
-        // The numbers of `core/framework/types.proto`.
+        // The enumerators of `core/framework/types.proto`.
         let stored = match self.dtype {
             1 => Stored::F32,
             2 => Stored::F64,
@@ -217,7 +218,7 @@ impl Entry {
                     9 => "int64",
                     _ => "an unknown type",
                 };
-                return Err(format!("of {name} ({other}), where weights are of float32; is it a style network's?"));
+                return Err(format!("of {name} ({other}), where weights are float32; is it a style network?"));
             }
         };
         let bytes = self.shape.iter().try_fold(stored.size(), |n, &side| n.checked_mul(side));
@@ -228,7 +229,7 @@ impl Entry {
     }
 }
 
-/// The number of data files, and whether numbers are big endian.
+/// Returns the number of data files, and `true` for big-endian values.
 fn header(value: &[u8]) -> std::result::Result<(u64, bool), Damaged> {
     let (mut shards, mut big_endian) = (0, false);
     for field in fields(value) {
@@ -241,7 +242,7 @@ fn header(value: &[u8]) -> std::result::Result<(u64, bool), Damaged> {
     Ok((shards, big_endian))
 }
 
-/// The sides in a `TensorShapeProto`.
+/// Returns the dimensions in a `TensorShapeProto`.
 fn sides(shape: &[u8]) -> std::result::Result<Vec<u64>, Damaged> {
     let mut sides = vec![];
     for field in fields(shape) {
@@ -258,11 +259,11 @@ fn sides(shape: &[u8]) -> std::result::Result<Vec<u64>, Damaged> {
     Ok(sides)
 }
 
-/// The string of a tensor that holds one: its length as a varint, a checksum of the length, then the bytes.
+/// Extracts the string of a scalar tensor: its length as a varint, a checksum of the length, then the bytes.
 fn unpacked(mut bytes: &[u8], crc: u32) -> std::result::Result<&[u8], Damaged> {
     let length = varint(&mut bytes)?;
     let sum = take(&mut bytes, 4)?;
-    // Checksums are over lengths of four bytes, and of eight only beyond 4 GB.
+    // Checksums are over lengths of four bytes, and of eight only above 4 GB.
     let lengths = crc32c::crc32c(&u32::try_from(length).map_err(|_| Damaged)?.to_le_bytes());
     let whole = crc32c::crc32c_append(crc32c::crc32c_append(lengths, sum), bytes);
     let fits = bytes.len() as u64 == length && sum == masked(lengths).to_le_bytes() && masked(whole) == crc;
@@ -280,7 +281,7 @@ pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::fs;
 
-    /// A field of a message: a number, or bytes.
+    /// A field of a message: an integer, or bytes.
     pub(in super::super) fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
         let mut field = vec![tag << 3 | 2];
         number(bytes.len(), &mut field);
@@ -310,7 +311,7 @@ pub(super) mod tests {
         entry
     }
 
-    /// Writes a bundle of one shard whose data are `data`.
+    /// Writes a bundle of one shard with these `data`.
     pub(in super::super) fn write(entries: &[(&str, Vec<u8>)], header: &[u8], data: &[u8]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let all = [("", header.to_vec())].into_iter().chain(entries.iter().cloned());
@@ -330,7 +331,7 @@ pub(super) mod tests {
     fn tensors_are_read_and_foreign_ones_passed_over() {
         let data: Vec<u8> = [1.0_f32, 2.0, 3.0, 4.0].iter().flat_map(|x| x.to_le_bytes()).collect();
         let crc = crc32c::crc32c(&data[8..]);
-        // The first is of a type that is not read, and its checksum is wrong.
+        // The first is of an unsupported type, with a wrong checksum.
         let entries = [("a", entry(9, &[1], (0, 0, 8), 0)), ("b", entry(1, &[2, 1], (0, 8, 8), crc))];
         let folder = write(&entries, &ONE_SHARD, &data);
         let bundle = Bundle::open(folder.path()).unwrap();
@@ -354,11 +355,11 @@ pub(super) mod tests {
             (entry(1, &[2], (0, 0, 8), crc ^ 1), "checksum of \"b\" is wrong"),
             (entry(1, &[3], (0, 0, 8), crc), "8 bytes for the shape [3]"),
             (entry(1, &[huge, huge], (0, 0, 8), crc), "for the shape"),
-            (entry(1, &[2], (0, 9, 8), crc), "where its index names 8 at byte 9"),
+            (entry(1, &[2], (0, 9, 8), crc), "where its index expects 8 at byte 9"),
             (entry(1, &[huge], (0, 0, huge << 2), crc), "for the shape"),
-            (entry(1, &[huge >> 2], (0, huge, huge), crc), "where its index names"),
+            (entry(1, &[huge >> 2], (0, huge, huge), crc), "where its index expects"),
             (entry(1, &[2], (7, 0, 8), crc), "lacks m.data-00007-of-00001"),
-            ([entry(1, &[2], (0, 0, 0), 0), field(7, b"")].concat(), "in parts"),
+            ([entry(1, &[2], (0, 0, 0), 0), field(7, b"")].concat(), "in slices"),
         ] {
             let folder = write(&[("b", entry)], &ONE_SHARD, &data);
             let told = Bundle::open(folder.path()).unwrap().read(&names(&["b"])).unwrap_err().to_string();

@@ -1,11 +1,11 @@
-//! The files of a tensor bundle, found from whatever of it a user gives: its prefix, which is no file, one of its files, their
-//! folder, a SavedModel, or an archive of these.
+//! Locates the files of a tensor bundle from any path to it: its prefix, which is not a file, one of its files, their folder, a
+//! SavedModel, or an archive of these.
 use super::members::{Members, open_regular};
 use super::table::MARK;
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// The bundle's files and its prefix among them.
+/// Returns the members with the bundle's files, and its prefix.
 pub(super) fn locate(path: &Path) -> Result<(Members, String)> {
     let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let is_index = |name: &str| name.ends_with(".index");
@@ -24,7 +24,7 @@ pub(super) fn locate(path: &Path) -> Result<(Members, String)> {
         }
         if prefix != file || !path.exists() {
             let reason = format!(
-                "no checkpoint: there is no {prefix}.index beside it; a checkpoint is that file and {prefix}.data-…"
+                "not a checkpoint: there is no {prefix}.index beside it; a checkpoint consists of that file and {prefix}.data-…"
             );
             return Err(Error::weights(path, reason));
         }
@@ -35,7 +35,7 @@ pub(super) fn locate(path: &Path) -> Result<(Members, String)> {
     let members = Members::open(path, is_index)?;
     let names = members.list().iter().map(|member| &member.name);
     let mut found: Vec<String> = names.filter(|name| is_index(name)).cloned().collect();
-    // The folders of Magenta's converter for F and T both hold all variables.
+    // Both folders of Magenta's converter, for F and for T, hold all variables.
     if found.iter().all(|name| name.ends_with("variables/variables.index")) {
         found.truncate(1);
     }
@@ -49,14 +49,14 @@ pub(super) fn locate(path: &Path) -> Result<(Members, String)> {
     }
 }
 
-/// What the names of a bundle's files begin with.
+/// Returns the common prefix of the names of a bundle's files.
 fn prefix(file: &str) -> &str {
     let ending = [".index", ".meta"].iter().find_map(|ending| file.strip_suffix(ending));
     let data = || file.rsplit_once(".data-").filter(|(_, rest)| rest.contains("-of-")).map(|(prefix, _)| prefix);
     ending.or_else(data).unwrap_or(file)
 }
 
-/// The error for files among which there is no index.
+/// Returns the error for files without an index.
 fn none(members: &Members) -> Result<Error> {
     for member in members.list().iter().filter(|member| member.name.contains("ckpt")).take(4) {
         if is_table(members, &member.name)? {
@@ -66,11 +66,11 @@ fn none(members: &Members) -> Result<Error> {
     let names: Vec<&str> = members.list().iter().take(3).map(|member| member.name.as_str()).collect();
     let found = if names.is_empty() { "no files".into() } else { names.join(", ") };
     let reason =
-        format!("no checkpoint: none of its files ends in .index (it holds {found}); give the path of PREFIX.index");
+        format!("not a checkpoint: none of its files ends in .index (it holds {found}); give the path of PREFIX.index");
     Ok(Error::weights(members.origin(), reason))
 }
 
-/// Whether a file that is no index ends as one: a checkpoint of the first version does.
+/// Returns `true` if a file that is not an index ends like one, as a checkpoint of the first version does.
 fn is_table(members: &Members, name: &str) -> Result<bool> {
     let mut end = [0; MARK.len()];
     members.visit(&[name], |_, stream| match stream.size().checked_sub(end.len() as u64) {

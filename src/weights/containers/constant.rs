@@ -1,10 +1,10 @@
-//! The constants of a graph: numbers as their container holds them, and the same numbers as float32.
+//! The constants of a graph: values as stored, and their conversion to float32.
 //!
-//! A quantized number q stands for `scale (q - zero)`, computed in float64 and rounded to float32.
+//! A quantized integer q represents `scale (q - zero)`, computed in float64 and rounded to float32.
 use super::protobuf::varint;
 use half::f16;
 
-/// The type of stored numbers.
+/// The type of stored values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
     F32,
@@ -15,7 +15,7 @@ pub(super) enum Element {
     I64,
 }
 
-/// Numbers in a file, little-endian, or as the varints of a protocol buffer.
+/// Values in a file, little-endian, or as the varints of a protocol buffer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Numbers<'a> {
     pub(super) element: Element,
@@ -23,11 +23,11 @@ pub(super) struct Numbers<'a> {
     pub(super) varints: bool,
 }
 
-/// The meaning of integers: one scale and zero point for the tensor, or one for each index along an axis.
+/// Quantization parameters: one scale and zero point for the tensor, or one for each index along an axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quantization<'a> {
     pub(super) scales: Numbers<'a>,
-    /// All zero, if there are none.
+    /// `None` if all are zero.
     pub(super) zeros: Option<Numbers<'a>>,
     pub(super) axis: usize,
 }
@@ -41,7 +41,7 @@ pub(super) struct Constant<'a> {
 }
 
 impl Element {
-    /// Bytes of one number.
+    /// Returns the size of a value in bytes.
     fn size(self) -> usize {
         match self {
             Self::I8 | Self::U8 => 1,
@@ -57,7 +57,7 @@ impl Numbers<'_> {
         !matches!(self.element, Element::F32 | Element::F16)
     }
 
-    /// How many there are; nothing, if the last is cut.
+    /// Returns the number of values; `None` if the last is truncated.
     fn count(&self) -> Option<usize> {
         let Self { element, bytes, varints } = *self;
         if varints {
@@ -66,7 +66,7 @@ impl Numbers<'_> {
         bytes.len().is_multiple_of(element.size()).then_some(bytes.len() / element.size())
     }
 
-    /// Hands over each number, in order.
+    /// Calls `number` with each value, in order.
     fn each(&self, mut number: impl FnMut(f64)) {
         let Self { element, bytes, varints } = *self;
         let mut rest = if varints { bytes } else { &[] };
@@ -85,7 +85,7 @@ impl Numbers<'_> {
         }
     }
 
-    /// At most so many numbers; nothing, if there are more.
+    /// Returns at most `most` values; `None` if there are more.
     fn few(&self, most: usize) -> Option<Vec<f64>> {
         // A varint has at most 10 bytes.
         let few = self.bytes.len() <= most.saturating_mul(10) && self.count().is_some_and(|n| n <= most);
@@ -100,7 +100,7 @@ fn half(bits: u16) -> f64 {
 }
 
 impl Quantization<'_> {
-    /// The numbers that the least and the greatest integer of 8 bits stand for, if there is one scale.
+    /// Returns the values of the smallest and the largest 8-bit integer, if there is a single scale.
     pub(super) fn range(&self, element: Element) -> Option<(f64, f64)> {
         let scales = self.scales.few(1)?;
         let zeros = self.zeros.map_or(Some(vec![]), |zeros| zeros.few(1))?;
@@ -111,51 +111,51 @@ impl Quantization<'_> {
 }
 
 impl Constant<'_> {
-    /// Bytes in the file.
+    /// Returns the number of bytes in the file.
     pub(super) fn size(&self) -> usize {
         self.numbers.bytes.len()
     }
 
-    /// At most so many integers.
+    /// Returns at most `most` integers; `None` if there are more, or other types.
     pub(super) fn integers(&self, most: usize) -> Option<Vec<i64>> {
         let integers = self.numbers.is_integer() && self.quantization.is_none();
         let numbers = if integers { self.numbers.few(most) } else { None };
         numbers.map(|numbers| numbers.into_iter().map(|n| n as i64).collect())
     }
 
-    /// At most so many floats.
+    /// Returns at most `most` floats; `None` if there are more, or other types.
     pub(super) fn floats(&self, most: usize) -> Option<Vec<f64>> {
         if self.numbers.is_integer() { None } else { self.numbers.few(most) }
     }
 
-    /// How many numbers it has; what is wrong with that, if anything.
+    /// Returns the number of values; the error is the reason.
     pub(super) fn count(&self) -> Result<usize, String> {
         let count = self.shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
         let count = count.filter(|&n| n > 0 && self.numbers.count() == Some(n));
         count.ok_or_else(|| format!("claims the shape {:?} for {} bytes", self.shape, self.size()))
     }
 
-    /// Adds the numbers as float32 to `data`; what is wrong with them, if anything.
+    /// Appends the values as float32 to `data`; the error is the reason.
     pub(super) fn read(&self, data: &mut Vec<f32>) -> Result<(), String> {
         match (self.numbers.is_integer(), &self.quantization) {
             (false, None) => self.numbers.each(|x| data.push(x as f32)),
             (true, Some(quantization)) => self.dequantize(quantization, data)?,
-            (true, None) => return Err("is of integers without a scale".into()),
-            (false, Some(_)) => return Err("has a scale, and is not of integers".into()),
+            (true, None) => return Err("has integers without a scale".into()),
+            (false, Some(_)) => return Err("has a scale, but no integers".into()),
         }
         Ok(())
     }
 
     fn dequantize(&self, quantization: &Quantization, data: &mut Vec<f32>) -> Result<(), String> {
         let (axis, shape, most) = (quantization.axis, &self.shape, self.count()?);
-        let misfit = || format!("has scales or zero points that do not fit axis {axis} of its shape {shape:?}");
+        let misfit = || format!("has scales or zero points that do not match axis {axis} of its shape {shape:?}");
         let scales = quantization.scales.few(most).ok_or_else(misfit)?;
         let zeros = quantization.zeros.map_or(Some(vec![]), |zeros| zeros.few(most)).ok_or_else(misfit)?;
         let side = if scales.len() == 1 { 1 } else { shape.get(axis).copied().unwrap_or(0) };
         if scales.len() != side || !(zeros.is_empty() || zeros.len() == side) || side == 0 {
             return Err(misfit());
         }
-        // Numbers that stand between two steps along the axis.
+        // Number of values per step along the axis.
         let inner: usize = if side == 1 { 1 } else { shape[axis + 1..].iter().product() };
         let mut i = 0;
         self.numbers.each(|q| {

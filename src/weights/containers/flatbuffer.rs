@@ -1,22 +1,22 @@
-//! Flatbuffers, as far as TFLite needs them: tables, vectors, strings and numbers, every offset checked.
+//! Flatbuffers, as far as TFLite needs them: tables, vectors, strings and scalars, with every offset checked.
 //!
-//! <https://flatbuffers.dev/internals/>. A field that a table leaves out reads as its default; an offset or a length that leads
-//! out of the file is an error, never a default. Nothing is allocated beyond a small multiple of what the file holds.
+//! <https://flatbuffers.dev/internals/>. A missing field has its default value; an offset or a length beyond the end of the
+//! file is an error, never a default. Allocations are bounded by a small multiple of the file's size.
 
-/// An offset or a length leads out of the file or of its table, or a list is longer than its reader takes.
+/// An offset or a length beyond the end of the file or of its table, or a list that exceeds its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Damaged;
 
 type Result<T> = std::result::Result<T, Damaged>;
 
-/// A table: numbers and offsets by field number.
+/// A table: scalars and offsets by field number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Bytes of the table itself.
+    /// Size of the table in bytes.
     size: usize,
-    /// For each field two bytes: where it stands in the table, or 0.
+    /// For each field, two bytes: its offset in the table, or 0.
     slots: &'a [u8],
 }
 
@@ -36,13 +36,13 @@ fn u32_at(bytes: &[u8], at: usize) -> Result<usize> {
     usize::try_from(u32::from_le_bytes(array(bytes, at)?)).map_err(|_| Damaged)
 }
 
-/// Where the offset that stands at `at` leads.
+/// Follows the offset stored at `at`.
 fn follow(bytes: &[u8], at: usize) -> Result<usize> {
     at.checked_add(u32_at(bytes, at)?).ok_or(Damaged)
 }
 
 impl<'a> Table<'a> {
-    /// The root table.
+    /// Returns the root table.
     pub(super) fn root(bytes: &'a [u8]) -> Result<Self> {
         Self::at(bytes, follow(bytes, 0)?)
     }
@@ -56,7 +56,7 @@ impl<'a> Table<'a> {
         Ok(Self { bytes, at, size, slots: slice(bytes, vtable + 4, slots)? })
     }
 
-    /// Where a field of `width` bytes stands, if the table has it.
+    /// Returns the position of a field of `width` bytes, if the table has it.
     fn field(&self, number: usize, width: usize) -> Result<Option<usize>> {
         let Ok(offset) = u16_at(self.slots, 2 * number) else { return Ok(None) };
         match offset {
@@ -70,22 +70,22 @@ impl<'a> Table<'a> {
         self.field(number, N)?.map_or(Ok([0; N]), |at| array(self.bytes, at))
     }
 
-    /// A number whose default is 0.
+    /// Returns an integer with default 0.
     pub(super) fn i8(&self, number: usize) -> Result<i8> {
         self.number(number).map(i8::from_le_bytes)
     }
 
-    /// A number whose default is 0.
+    /// Returns an integer with default 0.
     pub(super) fn i32(&self, number: usize) -> Result<i32> {
         self.number(number).map(i32::from_le_bytes)
     }
 
-    /// A table, if there is one.
+    /// Returns a table, if there is one.
     pub(super) fn table(&self, number: usize) -> Result<Option<Self>> {
         self.field(number, 4)?.map(|at| Self::at(self.bytes, follow(self.bytes, at)?)).transpose()
     }
 
-    /// A list of at most `most` elements of `N` bytes: where it begins, and the elements. None is empty.
+    /// Returns a list of at most `most` elements of `N` bytes, with its start; empty if the field is missing.
     fn vector<const N: usize>(&self, number: usize, most: usize) -> Result<(usize, &'a [[u8; N]])> {
         let Some(field) = self.field(number, 4)? else { return Ok((0, &[])) };
         let at = follow(self.bytes, field)?;
@@ -97,13 +97,13 @@ impl<'a> Table<'a> {
         Ok((at + 4, bytes.as_chunks().0))
     }
 
-    /// A list of tables.
+    /// Returns a list of tables.
     pub(super) fn tables(&self, number: usize, most: usize) -> Result<Vec<Self>> {
         let (start, offsets) = self.vector::<4>(number, most)?;
         (0..offsets.len()).map(|i| Self::at(self.bytes, follow(self.bytes, start + 4 * i)?)).collect()
     }
 
-    /// A list of numbers.
+    /// Returns a list of scalars.
     pub(super) fn numbers<T, const N: usize>(
         &self,
         number: usize,
@@ -113,7 +113,7 @@ impl<'a> Table<'a> {
         Ok(self.vector(number, most)?.1.iter().map(|&bytes| read(bytes)).collect())
     }
 
-    /// The bytes of a list whose elements have `N` of them, in place.
+    /// Returns the bytes of a list of elements of `N` bytes, in place.
     pub(super) fn bytes<const N: usize>(&self, number: usize) -> Result<&'a [u8]> {
         Ok(self.vector::<N>(number, usize::MAX)?.1.as_flattened())
     }

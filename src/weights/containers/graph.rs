@@ -1,7 +1,7 @@
-//! A network as a graph: operators in order, and its constant tensors as float32, the same for every container.
+//! A network as a graph, the same for every container: operators in order, and constant tensors as float32.
 //!
-//! Operators that only convert or rename a tensor are left out: casts, quantization, reshapes of vectors, transposes between the
-//! orders of axes. Shapes of inputs are in the order NHWC, weights in OIHW.
+//! Operators that only convert or rename a tensor are left out: casts, quantization, reshapes of vectors, transposes between
+//! memory layouts. Shapes of inputs are NHWC, weights OIHW.
 use super::constant::Constant;
 pub use super::operator::{Activation, Kind, Operator, Padding, Pool, Window};
 use super::{onnx, tflite};
@@ -12,11 +12,11 @@ use crate::weights::Tensor;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-/// More tensors, operators or constants than any network here has; a file that lies about its lists allocates no more.
+/// Limit of tensors, operators or constants, above that of any supported network; a file with wrong lengths allocates no more.
 pub(super) const MAX_LIST: usize = 8192;
-/// More axes than any tensor here has: TFLite's own limit.
+/// Limit of axes, above that of any supported tensor: TFLite's own limit.
 pub(super) const MAX_RANK: usize = 8;
-/// More tensors than any operator here takes or gives.
+/// Limit of the inputs or outputs of an operator.
 pub(super) const MAX_OPERANDS: usize = 64;
 
 /// A graph.
@@ -24,13 +24,13 @@ pub(super) const MAX_OPERANDS: usize = 64;
 pub struct Graph<'a> {
     origin: PathBuf,
     tensors: Vec<Slot<'a>>,
-    /// Bytes of constants that may yet be read: tensors that claim the same bytes again and again run out of them.
+    /// Bytes of constants that may still be read: tensors that claim the same bytes repeatedly exhaust it.
     budget: Cell<usize>,
-    /// Whether weights stand as TFLite has them, OHWI, and depthwise ones as 1HWO.
+    /// True if weights are stored as in TFLite, OHWI, and depthwise ones as 1HWO.
     channels_last: bool,
-    /// The operators, each after those whose outputs it takes.
+    /// The operators, in topological order.
     pub operators: Vec<Operator>,
-    /// The tensors that the graph takes.
+    /// The inputs of the graph.
     pub inputs: Vec<usize>,
 }
 
@@ -38,31 +38,31 @@ pub struct Graph<'a> {
 #[derive(Debug)]
 pub(super) struct Slot<'a> {
     pub(super) name: &'a str,
-    /// A side that the file leaves open is 0.
+    /// The shape; unknown dimensions are 0.
     pub(super) shape: Vec<usize>,
-    /// Its constant, or why it has none.
+    /// Its constant, or the reason why it has none.
     pub(super) constant: std::result::Result<Constant<'a>, String>,
-    /// The operator that gives it.
+    /// The operator that computes it.
     pub(super) maker: Option<usize>,
-    /// The numbers that its least and greatest integer stand for, if it is quantized on its way into the graph.
+    /// The values of its smallest and its largest integer, if it is an input that the graph quantizes.
     pub(super) range: Option<(f64, f64)>,
 }
 
 impl<'a> Slot<'a> {
-    /// A tensor that is computed.
+    /// Creates a tensor that is computed by an operator.
     pub(super) fn computed(name: &'a str, shape: Vec<usize>) -> Self {
-        let constant = Err("is no constant; a weight was expected here".into());
+        let constant = Err("is not a constant; a weight was expected here".into());
         Self { name, shape, constant, maker: None, range: None }
     }
 }
 
 impl<'a> Graph<'a> {
-    /// Reads a TFLite or an ONNX file; `origin` is what errors call it.
+    /// Reads a TFLite or an ONNX file; errors name its `origin`.
     ///
     /// # Errors
-    /// The file is neither, or not whole.
+    /// The file is neither, or incomplete.
     pub fn read(bytes: &'a [u8], origin: &Path) -> Result<Self> {
-        // Twice: honest files share a vector of zeros between layers.
+        // Twice the size: valid files share a vector of zeros between layers.
         let budget = Cell::new(2 * bytes.len());
         let (tensors, operators, inputs) = (vec![], vec![], vec![]);
         let mut graph = Self { origin: origin.into(), tensors, budget, channels_last: true, operators, inputs };
@@ -76,46 +76,46 @@ impl<'a> Graph<'a> {
                           give the path of a .tflite or an .onnx file";
             return Err(Error::weights(origin, reason));
         };
-        parsed.map_err(|what| Error::weights(origin, format!("{what}; it is no style network, or not whole")))?;
+        parsed.map_err(|what| Error::weights(origin, format!("{what}; it is not a style network, or incomplete")))?;
         Ok(graph)
     }
 
-    /// The shape of a tensor that the graph takes, NHWC: a side that the file leaves open is 0.
+    /// Returns the shape of an input of the graph, NHWC; unknown dimensions are 0.
     pub fn shape(&self, tensor: usize) -> &[usize] {
         self.tensors.get(tensor).map_or(&[], |slot| &slot.shape)
     }
 
-    /// The name of a tensor.
+    /// Returns the name of a tensor.
     pub fn name(&self, tensor: usize) -> &str {
         self.tensors.get(tensor).map_or("", |slot| slot.name)
     }
 
-    /// The operator that gives a tensor.
+    /// Returns the operator that computes a tensor.
     pub fn maker(&self, tensor: usize) -> Option<&Operator> {
         self.tensors.get(tensor).and_then(|slot| slot.maker).and_then(|i| self.operators.get(i))
     }
 
-    /// The operators that take a tensor.
+    /// Returns the operators with this input.
     pub fn takers(&self, tensor: usize) -> impl Iterator<Item = &Operator> {
         self.operators.iter().filter(move |operator| operator.inputs.contains(&tensor))
     }
 
-    /// The numbers that the least and the greatest integer stand for, where an input of the graph is quantized.
+    /// Returns the values of the smallest and the largest integer, for an input that the graph quantizes.
     pub fn range(&self, input: usize) -> Option<(f64, f64)> {
         self.tensors.get(input).and_then(|slot| slot.range)
     }
 
-    /// A constant tensor as float32.
+    /// Returns a constant tensor as float32.
     ///
     /// # Errors
-    /// It is no constant, of another type, or not as long as its shape says.
+    /// The tensor is not a constant, of an unsupported type, or of a size that differs from its shape.
     pub fn constant(&self, tensor: usize) -> Result<Tensor> {
         poll();
         let wrong = |reason: &str| Error::weights(&self.origin, format!("tensor {}: {reason}", self.called(tensor)));
         let slot = self.tensors.get(tensor).ok_or_else(|| wrong("does not exist"))?;
         let constant = slot.constant.as_ref().map_err(|reason| wrong(reason))?;
         let left = self.budget.get().checked_sub(constant.size());
-        self.budget.set(left.ok_or_else(|| wrong("lies where other tensors do"))?);
+        self.budget.set(left.ok_or_else(|| wrong("overlaps other tensors"))?);
         let count = constant.count().map_err(|reason| wrong(&reason))?;
         let mut data = memory::room(&self.origin.to_string_lossy(), count)?;
         constant.read(&mut data).map_err(|reason| wrong(&reason))?;
@@ -125,17 +125,17 @@ impl<'a> Graph<'a> {
         Ok(Tensor { shape: constant.shape.clone(), data })
     }
 
-    /// A convolution's weight, `[out, in, height, width]` (depthwise: `[channels, 1, height, width]`), and its bias: zeros where it has
-    /// none.
+    /// Returns a convolution's weight, `[out, in, height, width]` (depthwise: `[channels, 1, height, width]`), and its bias,
+    /// zeros if it has none.
     ///
     /// # Errors
-    /// They are no constants, or of other shapes.
+    /// They are not constants, or have other shapes.
     pub fn weight_and_bias(&self, operator: &Operator) -> Result<(Tensor, Tensor)> {
         let wrong = |reason: String| Error::weights(&self.origin, reason);
         let weight = operator.inputs.get(1).ok_or_else(|| wrong("a convolution lacks its weight".into()))?;
         let weight = self.constant(*weight)?;
         if weight.shape.len() != 4 {
-            return Err(wrong(format!("a convolution's weight has the shape {:?}, not four sides", weight.shape)));
+            return Err(wrong(format!("a convolution's weight has the shape {:?}, not four axes", weight.shape)));
         }
         let weight = match (self.channels_last, operator.kind) {
             (false, _) => weight,
@@ -153,7 +153,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// A tensor of four axes with its axes in another order.
+    /// Permutes the axes of a tensor of rank 4.
     fn permuted(&self, tensor: &Tensor, order: [usize; 4]) -> Result<Tensor> {
         let shape @ [a, b, c, d] = order.map(|axis| tensor.shape[axis]);
         let steps = order.map(|axis| tensor.shape[axis + 1..].iter().product::<usize>());
@@ -165,7 +165,7 @@ impl<'a> Graph<'a> {
         Ok(Tensor { shape: shape.to_vec(), data })
     }
 
-    /// The words by which an error calls a tensor.
+    /// Returns the description of a tensor for errors.
     fn called(&self, tensor: usize) -> String {
         match self.name(tensor) {
             "" => tensor.to_string(),
@@ -174,7 +174,7 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// The part that readers of containers build a graph with.
+/// Methods for the readers of containers.
 impl<'a> Graph<'a> {
     /// Adds a tensor.
     pub(super) fn add(&mut self, slot: Slot<'a>) -> usize {
@@ -182,17 +182,17 @@ impl<'a> Graph<'a> {
         self.tensors.len() - 1
     }
 
-    /// A tensor that is there.
+    /// Borrows a tensor mutably.
     pub(super) fn slot_mut(&mut self, tensor: usize) -> Option<&mut Slot<'a>> {
         self.tensors.get_mut(tensor)
     }
 
-    /// A constant of the graph.
+    /// Returns a constant of the graph.
     pub(super) fn stored(&self, tensor: usize) -> Option<&Constant<'a>> {
         self.tensors.get(tensor).and_then(|slot| slot.constant.as_ref().ok())
     }
 
-    /// Adds an operator, the only one to give these outputs.
+    /// Adds an operator, the only one with these outputs.
     pub(super) fn push(&mut self, kind: Kind, inputs: Vec<usize>, outputs: Vec<usize>) {
         for &output in &outputs {
             self.tensors[output].maker = Some(self.operators.len());
@@ -200,8 +200,8 @@ impl<'a> Graph<'a> {
         self.operators.push(Operator { kind, inputs, outputs });
     }
 
-    /// Adds an activation, within the operator that gives its input, if that can have one. What else takes the input then finds
-    /// that nothing gives it.
+    /// Adds an activation, fused into the operator that computes its input, if possible. Other operators on this input then
+    /// find no operator that computes it.
     pub(super) fn activate(&mut self, activation: Activation, input: usize, output: usize) {
         let maker = self.tensors[input].maker;
         let operator = maker.and_then(|maker| self.operators.get_mut(maker));
@@ -215,7 +215,7 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// A name from a file, as errors show it.
+/// Returns a name from a file as shown in errors.
 pub(in crate::weights) fn quoted(name: &str) -> String {
     let shown: String = name.chars().take(60).flat_map(char::escape_debug).collect();
     let more = if name.chars().nth(60).is_some() { "..." } else { "" };

@@ -1,7 +1,7 @@
-//! The files that a network comes in: the members of a folder, of a `.tar` or of a `.tar.gz`, listed once and read as streams.
+//! The files of a network: the members of a folder, a `.tar` or a `.tar.gz`, listed once and read as streams.
 //!
-//! The bytes of a file tell what it is, not its name. An archive is read from its beginning for each visit and never held in memory,
-//! and no link in it is followed.
+//! Files are recognized by their bytes, not by their names. An archive is read from its start for each visit and never held in
+//! memory, and its links are not followed.
 use super::stream::{Body, Stream};
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
@@ -15,32 +15,32 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tar::{Archive, EntryType};
 
-/// More than any network comes in.
+/// Limit of the number of members, above that of any network.
 const MOST_MEMBERS: usize = 10_000;
-/// Bytes of a member's name.
+/// Limit of the length of a member's name in bytes.
 const MOST_NAME: usize = 1024;
-/// How deep a folder is searched.
+/// The depth to which folders are searched.
 const MOST_DEPTH: usize = 4;
-/// Bytes of all small members that are kept while an archive is listed.
+/// Limit of the bytes of all small members that are kept while an archive is listed.
 const MOST_KEPT: u64 = 16 << 20;
-/// Bytes that stand between one member of an archive and the next: headers, long names.
+/// Limit of the bytes between two members of an archive: headers and long names.
 const MOST_BETWEEN: u64 = 1 << 20;
-/// Bytes that an archive may unpack to; Magenta's has 606 MB packed.
+/// Limit of the unpacked size of an archive; Magenta's has 606 MB compressed.
 const MOST_UNPACKED: u64 = 8 << 30;
 
 /// A regular file of a folder or of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its path below the folder or within the archive, with `/` between its parts and without a leading `./`.
+    /// Its path below the folder or within the archive, with `/` as separator and without a leading `./`.
     pub name: String,
-    /// How many bytes it has.
+    /// Its size in bytes.
     pub size: u64,
 }
 
-/// A folder or an archive, its members listed.
+/// A folder or an archive, with the list of its members.
 #[derive(Debug)]
 pub struct Members {
-    /// What the user gave, by which errors call it.
+    /// The path given by the user, used in errors.
     origin: PathBuf,
     /// The folder or the archive.
     root: PathBuf,
@@ -58,12 +58,12 @@ enum Form {
 }
 
 impl Members {
-    /// Lists a folder and what lies a few folders below it, or an archive. Members of an archive for which `keep` says so are
-    /// kept in memory if they are small, which saves another pass.
+    /// Lists a folder, a few levels deep, or an archive. Small members of an archive for which `keep` returns `true` are kept
+    /// in memory, which saves another pass.
     ///
     /// # Errors
-    /// The system refuses; there is something else at this path; the archive is cut or holds one name twice; there are more
-    /// members than any network has.
+    /// The path cannot be read or is something else; the archive is truncated or has a repeated name; there are more members
+    /// than any network has.
     pub fn open(path: &Path, keep: impl Fn(&str) -> bool) -> Result<Self> {
         let form = form(path)?;
         let mut members = Self { origin: path.into(), root: path.into(), form, list: vec![], kept: BTreeMap::new() };
@@ -74,10 +74,10 @@ impl Members {
         Ok(members)
     }
 
-    /// Lists those files beside `path`, which need not exist, for whose names `belongs` says so.
+    /// Lists those files beside `path`, which need not exist, for whose names `belongs` returns `true`.
     ///
     /// # Errors
-    /// The system refuses.
+    /// The folder cannot be read.
     pub fn beside(path: &Path, belongs: impl Fn(&str) -> bool) -> Result<Self> {
         let root = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -89,25 +89,25 @@ impl Members {
         Ok(members)
     }
 
-    /// What errors call the folder or the archive.
+    /// Returns the name of the folder or archive in errors.
     pub fn origin(&self) -> &Path {
         &self.origin
     }
 
-    /// All members: those of a folder by name, those of an archive in the order in which they lie.
+    /// Returns all members: those of a folder by name, those of an archive in storage order.
     pub fn list(&self) -> &[Member] {
         &self.list
     }
 
-    /// The size of a member, if there is one of this name.
+    /// Returns the size of a member, if there is one of this name.
     pub fn size(&self, name: &str) -> Option<u64> {
         self.list.iter().find(|member| member.name == name).map(|member| member.size)
     }
 
-    /// Reads a member whole.
+    /// Reads a whole member.
     ///
     /// # Errors
-    /// There is none of this name, it has more than `most` bytes, or it cannot be read.
+    /// There is no member of this name, it has more than `most` bytes, or it cannot be read.
     pub fn read(&self, name: &str, most: u64) -> Result<Vec<u8>> {
         if let Some(kept) = self.kept.get(name) {
             return Ok(kept.clone());
@@ -116,17 +116,17 @@ impl Members {
         self.visit(&[name], |_, stream| {
             let size = usize::try_from(stream.size()).ok().filter(|_| stream.size() <= most);
             bytes = stream.bytes(size.ok_or_else(|| {
-                stream.wrong(&format!("is of {} bytes, where at most {most} are expected", stream.size()))
+                stream.wrong(&format!("has {} bytes, where at most {most} are expected", stream.size()))
             })?)?;
             Ok(())
         })?;
         Ok(bytes)
     }
 
-    /// Reads members of these names as streams, in the order in which they lie. What a visitor leaves unread is skipped.
+    /// Reads members of these names as streams, in storage order. Bytes that a visitor leaves unread are skipped.
     ///
     /// # Errors
-    /// One is missing or cannot be read; or what the visitor says.
+    /// A member is missing or cannot be read, or the visitor returned an error.
     pub fn visit(&self, names: &[&str], mut visitor: impl FnMut(&str, &mut Stream) -> Result<()>) -> Result<()> {
         let mut left: BTreeSet<&str> = names.iter().copied().collect();
         let missing = |name: &str| Error::weights(&self.origin, format!("lacks {name}; give all of its files"));
@@ -145,8 +145,8 @@ impl Members {
         left.first().map_or(Ok(()), |name| Err(missing(name)))
     }
 
-    /// Lists the regular files of a folder and, `depth` allowing, of the folders below it. Links to files are followed, links
-    /// to folders, which may lead in circles, are not.
+    /// Lists the regular files of a folder and, up to `depth`, of its subfolders. Links to files are followed; links to
+    /// folders, which may form cycles, are not.
     fn list_folder(&mut self, within: &str, depth: usize, belongs: &dyn Fn(&str) -> bool) -> Result<()> {
         let folder = self.root.join(within);
         let io = |error| Error::io(&folder, error);
@@ -175,7 +175,7 @@ impl Members {
         let (mut list, mut kept, mut names, mut left) = (vec![], BTreeMap::new(), BTreeSet::new(), MOST_KEPT);
         self.walk(|stream| {
             if !names.insert(stream.name().to_owned()) {
-                return Err(stream.wrong("stands there twice"));
+                return Err(stream.wrong("is there twice"));
             }
             if stream.size() <= left && keep(stream.name()) {
                 left -= stream.size();
@@ -191,14 +191,14 @@ impl Members {
 
     fn add(&mut self, member: Member) -> Result<()> {
         if self.list.len() >= MOST_MEMBERS {
-            let reason = format!("holds more than {MOST_MEMBERS} files; give the path of the network's own");
+            let reason = format!("holds more than {MOST_MEMBERS} files; give the path of the network's files");
             return Err(Error::weights(&self.origin, reason));
         }
         self.list.push(member);
         Ok(())
     }
 
-    /// Goes through the regular files of an archive.
+    /// Iterates over the regular files of an archive.
     fn walk(&self, mut each: impl FnMut(&mut Stream) -> Result<ControlFlow<()>>) -> Result<()> {
         let path = &self.root;
         let file = BufReader::with_capacity(1 << 16, open_regular(path)?);
@@ -210,7 +210,10 @@ impl Members {
         let mut archive = Archive::new(Scarce { inner, left: left.clone(), total: MOST_UNPACKED });
         let mut before = "its beginning".to_owned();
         let unreadable = |before: &str, error: io::Error| {
-            Error::weights(&self.origin, format!("an archive that cannot be read after {before} ({error}); is it cut?"))
+            Error::weights(
+                &self.origin,
+                format!("an archive that cannot be read after {before} ({error}); is it truncated?"),
+            )
         };
         for entry in archive.entries().map_err(|error| Error::io(path, error))? {
             let mut entry = entry.map_err(|error| unreadable(&before, error))?;
@@ -221,7 +224,7 @@ impl Members {
             }
             let kind = entry.header().entry_type();
             if kind == EntryType::GNUSparse {
-                let reason = format!("holds {name} without its zeros; pack it anew without --sparse");
+                let reason = format!("holds {name} as a sparse file; pack it again without --sparse");
                 return Err(Error::weights(&self.origin, reason));
             }
             left.set(u64::MAX);
@@ -233,15 +236,15 @@ impl Members {
             left.set(MOST_BETWEEN);
             before = name;
         }
-        // The checksum of gzip stands at the end.
+        // The checksum of gzip is at the end.
         left.set(u64::MAX);
         io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| unreadable(&before, error))?;
         Ok(())
     }
 }
 
-/// A source of which not more can be read in a row than what stands between two members, and not more in all than any network
-/// has: a name may claim to be as long as the archive, and a small gzip may unpack to no end.
+/// A reader that limits the bytes between two members and the total: a name may claim to be as long as the archive, and a small
+/// gzip file may expand without end.
 struct Scarce {
     inner: Box<dyn Read>,
     left: Rc<Cell<u64>>,
@@ -252,7 +255,7 @@ impl Read for Scarce {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         poll();
         if self.left.get() == 0 {
-            return Err(io::Error::other("a name that is longer than any"));
+            return Err(io::Error::other("a name that is too long"));
         }
         if self.total == 0 {
             return Err(io::Error::other(format!("more than {MOST_UNPACKED} bytes when unpacked")));
@@ -265,7 +268,7 @@ impl Read for Scarce {
     }
 }
 
-/// What lies at a path, by its first bytes.
+/// Detects the form of a path by its first bytes.
 fn form(path: &Path) -> Result<Form> {
     if fs::metadata(path).map_err(|error| Error::io(path, error))?.is_dir() {
         return Ok(Form::Folder);
@@ -279,16 +282,16 @@ fn form(path: &Path) -> Result<Form> {
     }
 }
 
-/// Opens a file, asked first what it is: opening a pipe would wait for its writer.
+/// Opens a file, after a check that it is a regular one: opening a pipe would block until it has a writer.
 pub(super) fn open_regular(path: &Path) -> Result<File> {
     let found = fs::metadata(path).map_err(|error| Error::io(path, error))?;
     match found.is_file() {
         true => File::open(path).map_err(|error| Error::io(path, error)),
-        false => Err(Error::weights(path, "no regular file; give a file, a folder or an archive")),
+        false => Err(Error::weights(path, "not a regular file; give a file, a folder or an archive")),
     }
 }
 
-/// A path within an archive, without what says nothing.
+/// Normalizes a path within an archive.
 fn plain(path: &[u8]) -> String {
     let path = String::from_utf8_lossy(path);
     path.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/")
@@ -359,12 +362,12 @@ mod tests {
     fn archives_that_lie_are_errors() {
         let file = EntryType::Regular;
         let twice = open(&archive(&[("a", file, b"1"), ("./a", file, b"2")])).unwrap_err();
-        assert!(twice.contains("a stands there twice"), "{twice}");
+        assert!(twice.contains("a is there twice"), "{twice}");
         let sparse = open(&archive(&[("a", EntryType::GNUSparse, b"")])).unwrap_err();
-        assert!(sparse.contains("a without its zeros") || sparse.contains("cannot be read"), "{sparse}");
+        assert!(sparse.contains("a as a sparse file") || sparse.contains("cannot be read"), "{sparse}");
         // A name of 2 MB, and a member that claims to be larger than any disk.
         let name = open(&archive(&[("././@LongLink", EntryType::GNULongName, &vec![b'n'; 2 << 20]), ("a", file, b"")]));
-        assert!(name.unwrap_err().contains("longer than any"));
+        assert!(name.unwrap_err().contains("a name that is too long"));
         let mut huge = archive(&[("b.index", file, b"1")]);
         let mut header = Header::new_gnu();
         header.as_mut_bytes().copy_from_slice(&huge[..512]);

@@ -1,13 +1,13 @@
-//! Containers of weights, a file for each: bytes to named tensors, with every size checked against the bytes at hand.
+//! Containers of weights, one file each: bytes to named tensors, with every size checked against the bytes present.
 //!
 //! - [`members`]: a folder or an archive, and its files by name; [`stream`]: one of them while it is read.
 //! - [`protobuf`]: the messages of TensorFlow and ONNX.
 //! - [`table`], [`bundle`], `bundle_files`: TensorFlow's tensor bundles.
 //! - [`saved_model`]: checkpoints and SavedModels, by the names of their variables.
-//! - [`tfjs`]: TensorFlow.js' graph models.
-//! - [`graph`], `operator`, `constant`: a graph of operators, whichever file it comes from: `tflite` on `flatbuffer`, or `onnx`.
-//! - [`numbers`]: values of other types as float32.
-//! - [`pth`]: PyTorch's files, without running what is in them.
+//! - [`tfjs`]: TensorFlow.js graph models.
+//! - [`graph`], `operator`, `constant`: a graph of operators, for all formats: `tflite` on `flatbuffer`, or `onnx`.
+//! - [`numbers`]: conversion of other types to float32.
+//! - [`pth`]: PyTorch files, without running the code in them.
 pub mod bundle;
 mod bundle_files;
 mod constant;

@@ -1,9 +1,9 @@
-//! How containers store numbers, and the same numbers as float32.
+//! Floating-point types of containers, and their conversion to float32.
 use crate::error::Result;
 use crate::memory;
 use half::{bf16, f16};
 
-/// A type of floating-point numbers, little endian.
+/// A floating-point type, little endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
     /// IEEE double precision; rounded.
@@ -17,7 +17,7 @@ pub enum Stored {
 }
 
 impl Stored {
-    /// Bytes of one number.
+    /// Returns the size of a value in bytes.
     pub fn size(self) -> u64 {
         match self {
             Self::F64 => 8,
@@ -26,10 +26,10 @@ impl Stored {
         }
     }
 
-    /// The numbers that these bytes stand for.
+    /// Converts these bytes to float32.
     ///
     /// # Errors
-    /// The system has not as much memory; the error names `what`.
+    /// There is not enough memory; the error names `what`.
     pub fn to_f32(self, what: &str, bytes: &[u8]) -> Result<Vec<f32>> {
         let mut numbers = memory::room(what, bytes.len() / self.size() as usize)?;
         let halves = bytes.as_chunks::<2>().0.iter();

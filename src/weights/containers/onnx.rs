@@ -1,21 +1,22 @@
-//! ONNX files: the graph of a model, its constants in float32, in float16, or quantized to int8, uint8 or int32.
+//! ONNX files: the graph of a model, with constants in float32 or float16, or quantized to int8, uint8 or int32.
 //!
-//! <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>. Inside, axes are NCHW; the inputs may be NHWC, with a Transpose behind.
+//! <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>. The layout is NCHW, except that inputs may be NHWC, followed by a
+//! Transpose.
 use super::constant::{Constant, Element, Numbers, Quantization};
 use super::graph::{Graph, Kind, MAX_LIST, MAX_OPERANDS, MAX_RANK, Slot, quoted};
 use super::onnx_operator::{self, Node};
 use super::protobuf::{Damaged, Value, fields};
 use std::collections::HashMap;
 
-/// The tensor that a name in the file stands for.
+/// The tensor of a name in the file.
 #[derive(Clone, Copy)]
 pub(super) struct Named {
     pub(super) tensor: usize,
-    /// Whether its axes are NHWC here.
+    /// True if its layout is NHWC.
     pub(super) channels_last: bool,
 }
 
-/// The tensor of names that nothing gives.
+/// The tensor of undefined names.
 const NOTHING: Named = Named { tensor: 0, channels_last: false };
 
 /// A graph under construction.
@@ -24,12 +25,12 @@ pub(super) struct Reader<'a, 'g> {
     names: HashMap<&'a str, Named>,
 }
 
-/// Whether a file claims to be one: a protocol buffer that begins with a small version number.
+/// Returns `true` if the bytes look like an ONNX file: a protocol buffer that starts with a small version number.
 pub(super) fn is(bytes: &[u8]) -> bool {
     matches!(*bytes, [8, version, tag, ..] if (1..32).contains(&version) && tag != 0)
 }
 
-/// Reads the structure of a file into an empty graph; what is wrong with it, if anything.
+/// Reads the structure of a file into an empty graph; the error is the reason.
 pub(super) fn parse<'a>(bytes: &'a [u8], graph: &mut Graph<'a>) -> Result<(), String> {
     let [body] = parts(bytes, [7], 1).map_err(in_the("model"))?;
     let body = body.first().ok_or("has no graph")?;
@@ -65,7 +66,7 @@ fn in_the(what: &'static str) -> impl Fn(Damaged) -> String {
     move |Damaged| format!("an element or a length in its {what} is wrong")
 }
 
-/// The messages within a message that stand in these fields, at most so many each.
+/// Returns the nested messages in these fields, at most `most` each.
 pub(super) fn parts<const N: usize>(
     message: &[u8],
     numbers: [u64; N],
@@ -84,7 +85,7 @@ pub(super) fn parts<const N: usize>(
     Ok(parts)
 }
 
-/// The name and the shape of an input; a side that is open is 0.
+/// Returns the name and the shape of an input; unknown dimensions are 0.
 fn input(message: &[u8]) -> Result<(&str, Vec<usize>), Damaged> {
     let [names, types] = parts(message, [1, 2], 1)?;
     let name = names.first().map_or(Ok(""), |name| Value::Bytes(name).text())?;
@@ -98,7 +99,7 @@ fn input(message: &[u8]) -> Result<(&str, Vec<usize>), Damaged> {
         let mut side = 0;
         for field in fields(message) {
             if let (1, value) = field? {
-                // Some programs write -1 for a side that is open.
+                // Some programs write -1 for unknown dimensions.
                 side = u16::try_from(value.varint()?).map_or(0, usize::from);
             }
         }
@@ -107,7 +108,7 @@ fn input(message: &[u8]) -> Result<(&str, Vec<usize>), Damaged> {
     Ok((name, sides.into_iter().map(side).collect::<Result<_, _>>()?))
 }
 
-/// An input's shape in the order NHWC, and whether the file has it so.
+/// Converts an input's shape to NHWC, and returns `true` if it is NHWC in the file.
 fn nhwc(shape: Vec<usize>) -> (Vec<usize>, bool) {
     match *shape.as_slice() {
         [_, _, _, 3] | [_, 1, 1, _] => (shape, true),
@@ -117,7 +118,7 @@ fn nhwc(shape: Vec<usize>) -> (Vec<usize>, bool) {
     }
 }
 
-/// An initialiser, or the value of a constant.
+/// Reads an initialiser, or the value of a constant.
 pub(super) fn constant(message: &[u8]) -> Result<Slot<'_>, Damaged> {
     let (mut name, mut shape, mut kind, mut outside) = ("", vec![], 0, false);
     let mut stored: Option<(u64, &[u8])> = None;
@@ -134,7 +135,7 @@ pub(super) fn constant(message: &[u8]) -> Result<Slot<'_>, Damaged> {
             }
             2 => kind = value.varint()?,
             8 => name = value.text()?,
-            // Numbers that are not packed stand in several fields; no program writes them so.
+            // Values that are not packed are spread over several fields; no program writes them so.
             4 | 5 | 7 | 9 if stored.is_some() => return Err(Damaged),
             4 | 5 | 7 | 9 => stored = Some((number, value.bytes()?)),
             13 => outside = true,
@@ -144,13 +145,13 @@ pub(super) fn constant(message: &[u8]) -> Result<Slot<'_>, Damaged> {
     }
     let mut slot = Slot::computed(name, shape.clone());
     slot.constant = match (numbers(kind, stored), outside) {
-        (_, true) => Err("lies in a file beside this one, which is not read; save the model as one file".into()),
+        (_, true) => Err("is in an external file, which is not supported; save the model as one file".into()),
         (numbers, false) => numbers.map(|numbers| Constant { shape, numbers, quantization: None }),
     };
     Ok(slot)
 }
 
-/// Numbers of a type, and the field in which they stand with their bytes.
+/// Returns the values of a type; `stored` is the field with their bytes.
 fn numbers(kind: u64, stored: Option<(u64, &[u8])>) -> Result<Numbers<'_>, String> {
     let (element, typed) = match kind {
         1 => (Element::F32, 4),
@@ -160,19 +161,19 @@ fn numbers(kind: u64, stored: Option<(u64, &[u8])>) -> Result<Numbers<'_>, Strin
         7 => (Element::I64, 7),
         10 => (Element::F16, 5),
         _ => {
-            return Err(format!("is of type {kind}; float32, float16, int8, uint8, int32 and int64 are read"));
+            return Err(format!("is of type {kind}, not float32, float16, int8, uint8, int32 or int64"));
         }
     };
     match stored {
         Some((9, bytes)) => Ok(Numbers { element, bytes, varints: false }),
         Some((field, bytes)) if field == typed => Ok(Numbers { element, bytes, varints: element != Element::F32 }),
-        Some(_) => Err("has numbers of another type than it says".into()),
+        Some(_) => Err("has values of another type than declared".into()),
         None => Ok(Numbers { element, bytes: &[], varints: false }),
     }
 }
 
 impl<'a> Reader<'a, '_> {
-    /// Gives a name to a new tensor.
+    /// Adds a tensor with a new name.
     fn define(&mut self, slot: Slot<'a>, channels_last: bool) -> Result<usize, String> {
         if self.names.len() > 4 * MAX_LIST {
             return Err(format!("has more than {} tensors", 4 * MAX_LIST));
@@ -183,10 +184,10 @@ impl<'a> Reader<'a, '_> {
         Ok(tensor)
     }
 
-    /// Gives a name to a tensor that is there.
+    /// Adds another name for an existing tensor.
     fn rename(&mut self, name: &'a str, named: Named) -> Result<(), String> {
         match self.names.insert(name, named) {
-            Some(_) => Err(format!("gives {} a second time", quoted(name))),
+            Some(_) => Err(format!("defines {} a second time", quoted(name))),
             None => Ok(()),
         }
     }
@@ -195,19 +196,19 @@ impl<'a> Reader<'a, '_> {
         self.names.get(name).copied().unwrap_or(NOTHING)
     }
 
-    /// The tensor that a node takes at a place.
+    /// Returns the input of a node at this position.
     pub(super) fn input(&self, node: &Node, place: usize) -> Named {
         node.inputs.get(place).map_or(NOTHING, |name| self.named(name))
     }
 
-    /// The constant that a node takes at a place.
+    /// Returns the constant input of a node at this position.
     pub(super) fn constant(&self, node: &Node, place: usize) -> Option<&Constant<'a>> {
         self.graph.stored(self.input(node, place).tensor)
     }
 
     fn node(&mut self, node: &Node<'a>) -> Result<(), String> {
         let first = self.input(node, 0);
-        let Some(&output) = node.outputs.first() else { return Err("gives nothing".into()) };
+        let Some(&output) = node.outputs.first() else { return Err("has no output".into()) };
         if let Some(named) = onnx_operator::same(node, self)? {
             self.set_range(node, first.tensor)?;
             return self.rename(output, named);
@@ -238,7 +239,7 @@ impl<'a> Reader<'a, '_> {
         Ok(())
     }
 
-    /// The operator that a node and the one before it are together, and the tensors that it takes.
+    /// Returns the operator that a node forms with the preceding one, and its inputs.
     fn merged(&self, node: &Node, first: Named) -> Option<(Kind, Vec<usize>)> {
         let maker = self.graph.maker(first.tensor)?;
         match (node.kind, maker.kind) {
@@ -250,11 +251,11 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// A constant with what its integers stand for.
+    /// Returns a constant with its quantization.
     fn dequantized(&self, node: &Node<'a>, output: &'a str) -> Result<Slot<'a>, String> {
         let mut slot = Slot::computed(output, vec![]);
         let (Some(constant), Some(scales)) = (self.constant(node, 0), self.constant(node, 1)) else {
-            return Err("has a scale that is no constant".into());
+            return Err("has a scale that is not a constant".into());
         };
         let axis = node.integer("axis")?.unwrap_or(1);
         let rank = constant.shape.len();
@@ -268,21 +269,21 @@ impl<'a> Reader<'a, '_> {
             (None, None) if scales.numbers.element == Element::F32 => {
                 Ok(Constant { quantization: Some(quantization), ..constant.clone() })
             }
-            _ => Err("has a scale that is not of float32".into()),
+            _ => Err("has a scale that is not float32".into()),
         };
         Ok(slot)
     }
 
-    /// The zero points of a node that quantizes or dequantizes, if it has any.
+    /// Returns the zero points of a node that quantizes or dequantizes, if it has any.
     fn zeros(&self, node: &Node) -> Result<Option<Numbers<'a>>, String> {
         match (node.inputs.len(), self.constant(node, 2)) {
             (0..3, _) => Ok(None),
             (_, Some(zeros)) => Ok(Some(zeros.numbers)),
-            (_, None) => Err("has a zero point that is no constant".into()),
+            (_, None) => Err("has a zero point that is not a constant".into()),
         }
     }
 
-    /// Notes what an input of the graph stands for where this node quantizes it; what is wrong with that, if anything.
+    /// Stores the value range of a graph input that this node quantizes; the error is the reason.
     fn set_range(&mut self, node: &Node, input: usize) -> Result<(), String> {
         if node.kind != "QuantizeLinear" || !self.graph.inputs.contains(&input) {
             return Ok(());
@@ -291,7 +292,7 @@ impl<'a> Reader<'a, '_> {
         let element = zeros.map_or(Element::U8, |zeros| zeros.element);
         let scales = self.constant(node, 1).map(|scales| scales.numbers);
         let range = scales.and_then(|scales| Quantization { scales, zeros, axis: 0 }.range(element));
-        let range = range.ok_or("quantizes an input, and not as a whole")?;
+        let range = range.ok_or("quantizes an input with more than one scale")?;
         self.graph.slot_mut(input).into_iter().for_each(|slot| slot.range = Some(range));
         Ok(())
     }

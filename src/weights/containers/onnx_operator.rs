@@ -1,13 +1,13 @@
-//! ONNX's operators, as far as they say something about a style network, with the attributes that matter.
+//! ONNX operators as far as style networks use them, with the relevant attributes.
 use super::graph::{Activation, Kind, MAX_OPERANDS, Padding, Pool, Slot, Window};
 use super::onnx::{self, Named, Reader, parts};
 use super::protobuf::{Damaged, Value, fields};
 
-/// A node as it stands in the file.
+/// A node of the file.
 pub(super) struct Node<'a> {
     /// The operator's name.
     pub(super) kind: &'a str,
-    /// Names of tensors, an empty one for an optional input that is absent.
+    /// Names of tensors; an absent optional input has an empty name.
     pub(super) inputs: Vec<&'a str>,
     pub(super) outputs: Vec<&'a str>,
     attributes: Vec<&'a [u8]>,
@@ -28,7 +28,7 @@ impl<'a> Node<'a> {
         Ok(Self { kind: if ours { kind } else { "" }, inputs, outputs, attributes })
     }
 
-    /// The values in a field of an attribute.
+    /// Returns the values in a field of an attribute.
     fn values(&self, name: &str, field: u64) -> Result<Vec<Value<'a>>, String> {
         let unreadable = |Damaged| "has attributes that cannot be read".to_owned();
         for message in &self.attributes {
@@ -42,19 +42,19 @@ impl<'a> Node<'a> {
         Ok(vec![])
     }
 
-    /// An attribute of one integer.
+    /// Returns an attribute with one integer.
     pub(super) fn integer(&self, name: &str) -> Result<Option<i64>, String> {
         Ok(self.values(name, 3)?.first().and_then(|value| value.varint().ok()).map(u64::cast_signed))
     }
 
-    /// An attribute of one float.
+    /// Returns an attribute with one float.
     fn float(&self, name: &str) -> Result<Option<f64>, String> {
         let values = self.values(name, 2)?;
         let Some(Value::Fixed32(bits)) = values.first() else { return Ok(None) };
         Ok(Some(f32::from_bits(*bits).into()))
     }
 
-    /// An attribute of integers.
+    /// Returns an attribute with integers.
     fn integers(&self, name: &str) -> Result<Option<Vec<i64>>, String> {
         let values = self.values(name, 8)?;
         let numbers = values.iter().flat_map(|value| value.varints()).take(MAX_OPERANDS);
@@ -63,27 +63,27 @@ impl<'a> Node<'a> {
         Ok((!values.is_empty()).then_some(numbers))
     }
 
-    /// An attribute of text, or what it is if it is absent.
+    /// Returns a text attribute, or the default if it is absent.
     fn text(&self, name: &str, default: &'static str) -> Result<&'a str, String> {
         let values = self.values(name, 4)?;
         let text = values.first().map_or(Ok(default), |value| value.text());
         text.map_err(|Damaged| "has attributes that cannot be read".to_owned())
     }
 
-    /// One of its windows' sizes: height and width, 1 if they are absent.
+    /// Returns height and width of one of its windows, 1 if they are absent.
     fn sides(&self, name: &str) -> Result<[usize; 2], String> {
         let sides = self.integers(name)?.unwrap_or(vec![1, 1]);
         let sides: Option<Vec<usize>> = sides.iter().map(|&side| usize::try_from(side).ok()).collect();
-        sides.and_then(|sides| sides.try_into().ok()).ok_or_else(|| format!("has {name} that are not two"))
+        sides.and_then(|sides| sides.try_into().ok()).ok_or_else(|| format!("has {name} that are not two values"))
     }
 
     fn window(&self) -> Result<Window, String> {
         let [x, y] = self.sides("strides")?;
         if x != y || x == 0 {
-            return Err(format!("has the strides {x} and {y}; equal ones are read"));
+            return Err(format!("has the strides {x} and {y}; they must be equal"));
         }
         if self.sides("dilations")? != [1, 1] {
-            return Err("has a dilation, which no network here has".into());
+            return Err("has a dilation, which is not supported".into());
         }
         let sides = self.integers("pads")?.unwrap_or(vec![0; 4]);
         let sides: Option<Vec<usize>> = sides.iter().map(|&side| usize::try_from(side).ok()).collect();
@@ -91,20 +91,20 @@ impl<'a> Node<'a> {
             ("NOTSET", Some(&[0, 0, 0, 0])) | ("VALID", _) => Padding::Valid,
             ("NOTSET", Some(&[top, left, bottom, right])) => Padding::Sides([top, left, bottom, right]),
             ("SAME_UPPER", _) => Padding::Same,
-            _ => return Err("has a padding that no network here has".into()),
+            _ => return Err("has an unsupported padding".into()),
         };
         Ok(Window { stride: x, padding, activation: Activation::None })
     }
 
     fn pool(&self) -> Result<Pool, String> {
         if self.integer("ceil_mode")?.unwrap_or(0) != 0 || self.integer("count_include_pad")?.unwrap_or(0) != 0 {
-            return Err("rounds its size up or counts zeros of the border, which no network here does".into());
+            return Err("has ceil_mode or count_include_pad, which is not supported".into());
         }
         Ok(Pool { kernel: self.sides("kernel_shape")?, window: self.window()? })
     }
 }
 
-/// The tensor that a node only renames, if it does: it gives the same numbers in another type, order of axes or shape.
+/// Returns the tensor that a node only renames, with the same values in another type, layout or shape; `None` for other nodes.
 pub(super) fn same(node: &Node, reader: &Reader) -> Result<Option<Named>, String> {
     let input = reader.input(node, 0);
     let here = |channels_last: bool| Ok(Some(Named { tensor: input.tensor, channels_last }));
@@ -122,7 +122,7 @@ pub(super) fn same(node: &Node, reader: &Reader) -> Result<Option<Named>, String
         "Reshape" => {
             let shape = reader.constant(node, 1).and_then(|shape| shape.integers(8));
             let shape = if shape.is_none() { node.integers("shape")? } else { shape };
-            // The numbers of a vector are in the same order under every shape.
+            // The values of a vector have the same order in every shape.
             let vector = shape.is_some_and(|shape| shape.iter().filter(|&&side| side != 1).count() <= 1);
             if vector && reader.constant(node, 0).is_none() { here(false) } else { Ok(None) }
         }
@@ -131,7 +131,7 @@ pub(super) fn same(node: &Node, reader: &Reader) -> Result<Option<Named>, String
     }
 }
 
-/// The value of a constant node.
+/// Returns the value of a constant node.
 pub(super) fn value<'a>(node: &Node<'a>) -> Result<Slot<'a>, String> {
     match node.values("value", 5)?.first() {
         Some(value) => value.bytes().and_then(onnx::constant).map_err(|Damaged| "cannot be read".into()),
@@ -139,7 +139,7 @@ pub(super) fn value<'a>(node: &Node<'a>) -> Result<Slot<'a>, String> {
     }
 }
 
-/// The activation that a node is, if it is one that can be fused into another.
+/// Returns the activation of a node, if it can be fused.
 pub(super) fn activation(node: &Node, reader: &Reader) -> Option<Activation> {
     match node.kind {
         "Relu" => Some(Activation::Relu),
@@ -155,7 +155,7 @@ pub(super) fn activation(node: &Node, reader: &Reader) -> Option<Activation> {
     }
 }
 
-/// The operator that a node is.
+/// Returns the operation of a node.
 pub(super) fn kind(node: &Node, reader: &Reader) -> Result<Kind, String> {
     let channels_last = reader.input(node, 0).channels_last;
     Ok(match node.kind {
@@ -165,7 +165,7 @@ pub(super) fn kind(node: &Node, reader: &Reader) -> Result<Kind, String> {
         "Sqrt" => Kind::Sqrt,
         "Sigmoid" => Kind::Logistic,
         "Pad" => reflect(node, reader, channels_last)?,
-        // The others work along the axes of NCHW.
+        // The others use the axes of NCHW.
         _ if channels_last => Kind::Other,
         "Conv" => convolution(node, reader)?,
         "AveragePool" => Kind::AveragePool(node.pool()?),
@@ -189,7 +189,7 @@ fn convolution(node: &Node, reader: &Reader) -> Result<Kind, String> {
     match (usize::try_from(group), weight) {
         (Ok(1), _) => Ok(Kind::Conv(window)),
         (Ok(group), &[channels, 1, _, _]) if group == channels => Ok(Kind::Depthwise(window)),
-        _ => Err(format!("is a convolution in {group} groups, which no network here has")),
+        _ => Err(format!("is a convolution in {group} groups, which is not supported")),
     }
 }
 
@@ -206,21 +206,22 @@ fn reflect(node: &Node, reader: &Reader, channels_last: bool) -> Result<Kind, St
     Ok(Kind::Reflect([n0, n1, height[0], height[1], width[0], width[1], channels[0], channels[1]]))
 }
 
-/// The factors by which a node enlarges, if the file says them.
+/// Returns the scale factors of a node, if the file has them.
 fn scales(node: &Node, reader: &Reader) -> Option<[f64; 4]> {
-    // Between the image and the scales, versions from 11 on have a region of interest.
+    // Since version 11, there is a region of interest between the image and the scales.
     let place = if node.inputs.len() > 2 { 2 } else { 1 };
     reader.constant(node, place).and_then(|scales| scales.floats(4)?.try_into().ok())
 }
 
 fn nearest(node: &Node, reader: &Reader) -> Result<Kind, String> {
     let twice = scales(node, reader) == Some([1.0, 1.0, 2.0, 2.0]);
-    // To a size, which may be open: a network has to come out as large as its image, so that its enlargements are by two.
+    // To a size, which may be unknown: the output of a network must be as large as its image, so that its upsamplings are by
+    // two.
     let sized = node.inputs.len() == 4 && reader.constant(node, 2).is_none_or(|scales| scales.size() == 0);
     let position = node.text("coordinate_transformation_mode", "half_pixel")?;
     let rounding = node.text("nearest_mode", "round_prefer_floor")?;
     let floors = (position, rounding) == ("asymmetric", "floor");
-    // The same pixels, if it is by two.
+    // The same pixels, for a factor of two.
     let halves = twice && position == "half_pixel" && rounding.starts_with("round_prefer");
     let nearest = node.text("mode", "nearest")? == "nearest";
     Ok(if nearest && (twice || sized) && (floors || halves) { Kind::Nearest } else { Kind::Other })

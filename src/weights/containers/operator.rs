@@ -1,14 +1,14 @@
-//! The operators of a network's graph, whatever container the graph comes from.
+//! The operators of a network's graph, for all containers.
 use std::fmt;
 
-/// One operator.
+/// An operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
     /// Its operation.
     pub kind: Kind,
-    /// Tensors it takes; an optional one that is absent at the end is left out.
+    /// Its input tensors; absent optional inputs at the end are left out.
     pub inputs: Vec<usize>,
-    /// Tensors it gives.
+    /// Its output tensors.
     pub outputs: Vec<usize>,
 }
 
@@ -17,7 +17,7 @@ pub struct Operator {
 pub enum Kind {
     /// The sum of two tensors.
     Add(Activation),
-    /// The mean over a window; pixels beyond the border are not counted.
+    /// Average pool; the padding is not counted.
     AveragePool(Pool),
     /// Concatenation along the channels.
     Concat(Activation),
@@ -27,17 +27,17 @@ pub enum Kind {
     Depthwise(Window),
     /// The sigmoid.
     Logistic,
-    /// The largest value in a window.
+    /// Max pool.
     MaxPool(Pool),
     /// The mean over height and width.
     Mean,
     /// The product of two tensors.
     Mul,
-    /// Enlargement by nearest neighbour, output `i` from input `i * inputs / outputs`.
+    /// Nearest-neighbour upsampling; output `i` is input `i * inputs / outputs`.
     Nearest,
-    /// A border by reflection, the edge not repeated; its widths before and after each axis of NHWC.
+    /// Reflection padding, without repeating the edge; its widths before and after each axis of NHWC.
     Reflect([i64; 8]),
-    /// One over the square root.
+    /// The reciprocal square root.
     Rsqrt,
     /// The square root.
     Sqrt,
@@ -45,16 +45,16 @@ pub enum Kind {
     SquaredDifference,
     /// The difference of two tensors.
     Sub,
-    /// Anything else.
+    /// Any other operation.
     Other,
 }
 
-/// How a convolution's kernel moves, and what is done to its sums.
+/// Stride, padding and activation of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The step between positions, the same for rows and columns.
+    /// The stride, equal for rows and columns.
     pub stride: usize,
-    /// The zeros around the input.
+    /// The zero padding of the input.
     pub padding: Padding,
     /// The activation fused into it.
     pub activation: Activation,
@@ -65,25 +65,25 @@ pub struct Window {
 pub struct Pool {
     /// Height and width.
     pub kernel: [usize; 2],
-    /// How it moves.
+    /// Stride, padding and activation.
     pub window: Window,
 }
 
-/// The zeros around a convolution's or a pool's input.
+/// The zero padding of a convolution's or a pool's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
     /// TensorFlow's SAME.
     Same,
     /// None.
     Valid,
-    /// So many rows and columns: top, left, bottom, right.
+    /// This many rows and columns: top, left, bottom, right.
     Sides([usize; 4]),
 }
 
 /// The activation fused into an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
-    /// Nothing.
+    /// No activation.
     None,
     /// `max(x, 0)`.
     Relu,
@@ -92,7 +92,7 @@ pub enum Activation {
 }
 
 impl Kind {
-    /// Its window, if it is a convolution, depthwise or not.
+    /// Returns its window, if it is a convolution, depthwise or not.
     pub fn window(self) -> Option<Window> {
         match self {
             Self::Conv(window) | Self::Depthwise(window) => Some(window),
@@ -102,7 +102,7 @@ impl Kind {
 }
 
 impl Operator {
-    /// Fuses an activation into it, and gives its outputs, if it can have one and has none yet.
+    /// Fuses an activation, and returns the outputs; `None` if it cannot have one, or already has.
     pub(super) fn activated(&mut self, by: Activation) -> Option<&mut Vec<usize>> {
         let activation = match &mut self.kind {
             Kind::Add(activation) | Kind::Concat(activation) => activation,
@@ -117,12 +117,13 @@ impl Operator {
 }
 
 impl Padding {
-    /// Whether it adds nothing to the input of a kernel of this height and width.
+    /// Returns `true` if a kernel of this height and width has no padding.
     pub fn is_valid(self, kernel: [usize; 2]) -> bool {
         self == Self::Valid || (self == Self::Same && kernel == [1, 1])
     }
 
-    /// Whether it is TensorFlow's SAME for a kernel of this height and width and a stride, on a square input of this side.
+    /// Returns `true` if it is TensorFlow's SAME for a kernel of this height and width and a stride, on a square input of this
+    /// side.
     pub fn is_same(self, kernel: [usize; 2], stride: usize, side: usize) -> bool {
         let total = kernel.map(|k| (side.div_ceil(stride.max(1)) * stride + k).saturating_sub(stride + side));
         let [top, left] = total.map(|total| total / 2);
@@ -135,7 +136,7 @@ impl Padding {
 }
 
 impl Window {
-    /// The words by which an error calls a convolution with this window and a kernel of this height and width.
+    /// Describes a convolution with this window and a kernel of this height and width, for errors.
     pub(in crate::weights) fn described(&self, kind: &str, kernel: &[usize]) -> String {
         let kernel: Vec<String> = kernel.iter().map(usize::to_string).collect();
         let Self { stride, padding, activation } = self;

@@ -1,53 +1,54 @@
-//! Protocol buffers, as far as TensorFlow's and ONNX's files need them: the fields of a message in order, every length checked.
+//! Protocol buffers, as far as TensorFlow's and ONNX's files need them: the fields of a message in order, with every length
+//! checked.
 //!
-//! <https://protobuf.dev/programming-guides/encoding/>. Nothing is allocated and nothing is copied: values are numbers, or slices
-//! of the message. What no field is given for reads as its default in the caller, as the format says.
+//! <https://protobuf.dev/programming-guides/encoding/>. Nothing is allocated or copied: values are integers, or slices of the
+//! message. The caller supplies the default of a missing field, as the format requires.
 
-/// A message that ends within a field, a length that leads out of it, or a value that is not what its reader asked for.
+/// A message that ends inside a field, a length beyond its end, or a value of another type than requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
 
 type Result<T> = std::result::Result<T, Damaged>;
 
-/// The value of one field.
+/// The value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     /// An integer, a boolean or an enumerator; negative ones are in two's complement of 64 bits.
     Varint(u64),
     /// Eight bytes: a double, or an integer of fixed width.
     Fixed64(u64),
-    /// Bytes, text, a message within this one, or packed numbers.
+    /// Bytes, text, a nested message, or packed values.
     Bytes(&'a [u8]),
     /// Four bytes: a float, or an integer of fixed width.
     Fixed32(u32),
 }
 
 impl<'a> Value<'a> {
-    /// The integer that this is.
+    /// Returns the integer.
     ///
     /// # Errors
-    /// It is something else.
+    /// The value is of another type.
     pub fn varint(self) -> Result<u64> {
         if let Self::Varint(number) = self { Ok(number) } else { Err(Damaged) }
     }
 
-    /// The bytes that this is.
+    /// Returns the bytes.
     ///
     /// # Errors
-    /// It is something else.
+    /// The value is of another type.
     pub fn bytes(self) -> Result<&'a [u8]> {
         if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(Damaged) }
     }
 
-    /// The text that this is.
+    /// Returns the text.
     ///
     /// # Errors
-    /// It is something else, or not in UTF-8.
+    /// The value is of another type, or not in UTF-8.
     pub fn text(self) -> Result<&'a str> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Damaged)
     }
 
-    /// The integers that one field of a repeated list gives: several if they are packed, else one.
+    /// Returns the integers of one field of a repeated list: several if packed, otherwise one.
     pub fn varints(self) -> impl Iterator<Item = Result<u64>> + 'a {
         let (one, mut packed) = match self {
             Self::Varint(number) => (Some(Ok(number)), &[][..]),
@@ -60,13 +61,13 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The fields of a message, as (number, value), up to its end or the first fault.
+/// Iterates over the fields of a message, as (number, value), up to its end or the first error.
 pub fn fields(message: &[u8]) -> impl Iterator<Item = Result<(u64, Value<'_>)>> {
     let mut rest = message;
     std::iter::from_fn(move || (!rest.is_empty()).then(|| ended_by_fault(field(&mut rest), &mut rest)))
 }
 
-/// What was read; a fault empties the rest, so that nothing is read after it.
+/// Passes a result on; an error clears the rest, so that nothing is read after it.
 fn ended_by_fault<T>(read: Result<T>, rest: &mut &[u8]) -> Result<T> {
     if read.is_err() {
         *rest = &[];
@@ -89,10 +90,10 @@ fn field<'a>(rest: &mut &'a [u8]) -> Result<(u64, Value<'a>)> {
     Ok((tag >> 3, value))
 }
 
-/// Reads a number of seven bits a byte, the lowest first, off the front.
+/// Reads an integer of seven bits per byte, lowest first, off the front.
 ///
 /// # Errors
-/// The bytes end within it, or it has more than 64 bits.
+/// The bytes end inside it, or it has more than 64 bits.
 pub fn varint(rest: &mut &[u8]) -> Result<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
@@ -109,10 +110,10 @@ pub fn varint(rest: &mut &[u8]) -> Result<u64> {
     Err(Damaged)
 }
 
-/// Reads so many bytes off the front.
+/// Reads `size` bytes off the front.
 ///
 /// # Errors
-/// There are fewer.
+/// There are fewer bytes.
 pub fn take<'a>(rest: &mut &'a [u8], size: usize) -> Result<&'a [u8]> {
     let (taken, after) = rest.split_at_checked(size).ok_or(Damaged)?;
     *rest = after;
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn what_leads_out_of_the_bytes_ends_the_message() {
         let long = [b"\x12".as_slice(), &[0xFF; 9], b"\x01"].concat();
-        // Eleven bytes of a number, a length of 2^64 - 1, a group.
+        // An integer of eleven bytes, a length of 2^64 - 1, a group.
         for message in [&[0xFF; 11][..], &long, b"\x0B\x08\x01"] {
             assert_eq!(fields(message).collect::<Vec<_>>(), [Err(Damaged)]);
         }

@@ -12,11 +12,11 @@ use std::path::Path;
 /// The tensor that holds the graph of objects.
 const OBJECT_GRAPH: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
 
-/// The variables of those names for which `wanted` says so, as float32. The path is that of a checkpoint or of a SavedModel: its
-/// prefix, one of its files, its folder, or an archive.
+/// Reads the variables for whose names `wanted` returns `true`, as float32. The path is that of a checkpoint or of a
+/// SavedModel: its prefix, one of its files, its folder, or an archive.
 ///
 /// # Errors
-/// The path leads to no such thing; none of its variables is wanted; one that is cannot be read.
+/// There is no checkpoint; none of its variables is wanted; one that is wanted cannot be read.
 pub fn read_variables(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Tensors> {
     let bundle = Bundle::open(path)?;
     let wrong = |reason: String| Error::weights(bundle.origin(), reason);
@@ -32,19 +32,19 @@ pub fn read_variables(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Tens
         let found: BTreeSet<&String> = names.values().filter(|name| *name != OBJECT_GRAPH).collect();
         let three: Vec<String> = found.iter().take(3).map(|name| format!("{name:?}")).collect();
         return Err(wrong(format!(
-            "has {} variables without Magenta's names, by which they are known ({}); give its checkpoint or hub model",
+            "has {} variables without Magenta's names ({}); give its checkpoint or hub model",
             found.len(),
             three.join(", ")
         )));
     }
     let mut seen = BTreeSet::new();
     match chosen.values().find(|name| !seen.insert(*name)) {
-        Some(name) => Err(wrong(format!("has two variables called {name:?}; give a file that has one"))),
+        Some(name) => Err(wrong(format!("has two variables named {name:?}; give a file with one"))),
         None => bundle.read(&chosen),
     }
 }
 
-/// The name of the variable behind each key of a graph of objects.
+/// Returns the name of the variable of each key of a graph of objects.
 fn full_names(graph: &[u8]) -> std::result::Result<BTreeMap<String, String>, Damaged> {
     let mut names = BTreeMap::new();
     for node in fields(graph) {
@@ -73,7 +73,7 @@ mod tests {
     use super::super::table::{masked, tests::number};
     use super::{OBJECT_GRAPH, read_variables};
 
-    /// A bundle of as many variables of one number as there are names, and its graph of objects.
+    /// A bundle of scalar variables, one per name, and its graph of objects.
     fn saved(names: &[Option<&str>]) -> tempfile::TempDir {
         let mut data: Vec<u8> = (1..=names.len()).flat_map(|n| (n as f32).to_le_bytes()).collect();
         let keys: Vec<String> = (0..names.len()).map(|i| format!("variables/{i}/.ATTRIBUTES/VARIABLE_VALUE")).collect();
@@ -110,7 +110,7 @@ mod tests {
         for (names, words) in [
             (&[None, None][..], "\"variables/0/.ATTRIBUTES/VARIABLE_VALUE\""),
             (&[Some("dense/kernel")], "\"dense/kernel\""),
-            (&[Some("Conv/weights"), Some("Conv/weights")], "two variables called \"Conv/weights\""),
+            (&[Some("Conv/weights"), Some("Conv/weights")], "two variables named \"Conv/weights\""),
         ] {
             let told = read_variables(saved(names).path(), is_ours).unwrap_err().to_string();
             assert!(told.contains(words), "{told}");

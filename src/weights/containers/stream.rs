@@ -1,4 +1,4 @@
-//! A member of a folder or of an archive that is being read: forwards, and no further than it goes.
+//! A forward-only, bounded reader of a member of a folder or of an archive.
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
 use crate::memory;
@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Bytes between two looks at Ctrl-C.
+/// Bytes read between two checks for Ctrl-C.
 const PART: usize = 4 << 20;
 
 /// A member that is being read.
@@ -18,44 +18,44 @@ pub struct Stream<'a> {
     body: Body<'a>,
 }
 
-/// Where a member's bytes come from.
+/// The source of a member's bytes.
 pub(super) enum Body<'a> {
     /// A file of its own.
     File(File),
-    /// An archive, which stands at the member's first byte.
+    /// An archive, at the member's first byte.
     Archived(&'a mut dyn Read),
 }
 
 impl<'a> Stream<'a> {
-    /// A member that lies in `origin`, at its first byte.
+    /// Creates a stream of a member of `origin`, at its first byte.
     pub(super) fn new(origin: &'a Path, name: &'a str, size: u64, body: Body<'a>) -> Self {
         Self { origin, name, size, at: 0, body }
     }
 
-    /// The member's name.
+    /// Returns the member's name.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// How many bytes the member has.
+    /// Returns the member's size in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// An error about this member.
+    /// Creates an error about this member.
     pub fn wrong(&self, what: &str) -> Error {
         Error::weights(self.origin, format!("{} {what}", self.name))
     }
 
-    /// Passes over the bytes before `to`.
+    /// Skips the bytes before `to`.
     ///
     /// # Errors
-    /// The member ends before, or was read beyond it already.
+    /// The member ends before `to`, or was already read beyond it.
     pub fn skip_to(&mut self, to: u64) -> Result<()> {
         let ahead = to.checked_sub(self.at).filter(|_| to <= self.size);
         let ahead = ahead.ok_or_else(|| {
             self.wrong(&format!(
-                "holds what overlaps, or is cut: byte {to} of {} was to follow byte {}",
+                "has overlapping entries, or is truncated: byte {to} of {} was expected after byte {}",
                 self.size, self.at
             ))
         })?;
@@ -66,10 +66,10 @@ impl<'a> Stream<'a> {
         self.advance(skipped, ahead)
     }
 
-    /// Reads the next bytes, as many as `out` has room for.
+    /// Fills `out` with the next bytes.
     ///
     /// # Errors
-    /// The member ends within them.
+    /// The member ends inside them.
     pub fn fill(&mut self, out: &mut [u8]) -> Result<()> {
         for part in out.chunks_mut(PART) {
             poll();
@@ -85,7 +85,7 @@ impl<'a> Stream<'a> {
     /// Reads the next `size` bytes.
     ///
     /// # Errors
-    /// The member ends within them, or the system has not as much memory.
+    /// The member ends inside them, or there is not enough memory.
     pub fn bytes(&mut self, size: usize) -> Result<Vec<u8>> {
         if size as u64 > self.size.saturating_sub(self.at) {
             return Err(self.wrong(&format!("ends at byte {}, before the {size} after byte {}", self.size, self.at)));
@@ -95,16 +95,16 @@ impl<'a> Stream<'a> {
         Ok(bytes)
     }
 
-    /// Goes on after so many bytes, if they were there.
+    /// Advances by this many bytes, if they were read.
     fn advance(&mut self, read: io::Result<u64>, wanted: u64) -> Result<()> {
         match read {
             Ok(count) if count == wanted => {
                 self.at += count;
                 Ok(())
             }
-            Ok(_) => Err(self.wrong(&format!("ends before byte {}; is the file cut?", self.at + wanted))),
+            Ok(_) => Err(self.wrong(&format!("ends before byte {}; is the file truncated?", self.at + wanted))),
             Err(error) => {
-                Err(self.wrong(&format!("cannot be read after byte {} ({error}); is the file cut?", self.at)))
+                Err(self.wrong(&format!("cannot be read after byte {} ({error}); is the file truncated?", self.at)))
             }
         }
     }

@@ -1,32 +1,32 @@
-//! LevelDB's table format, as far as indices of tensor bundles need it: keys in order, each with a value.
+//! LevelDB's table format, as far as the indices of tensor bundles need it: sorted keys, each with a value.
 //!
-//! <https://github.com/google/leveldb/blob/main/doc/table_format.md>. Blocks are uncompressed, as TensorFlow writes them, and each
-//! block's checksum is checked. Work and memory are bounded by a small multiple of the file's size.
+//! <https://github.com/google/leveldb/blob/main/doc/table_format.md>. Blocks are uncompressed, as TensorFlow writes them, and
+//! the checksum of each block is checked. Work and memory are bounded by a small multiple of the file's size.
 use super::protobuf::{Damaged, take, varint};
 use std::collections::BTreeMap;
 
 /// The last eight bytes.
 pub(super) const MARK: [u8; 8] = *b"\x57\xFB\x80\x8B\x24\x75\x47\xDB";
-/// Two places, padding, and the mark.
+/// Two block handles, padding, and the mark.
 const FOOTER: usize = 48;
-/// Kind and checksum behind each block.
+/// Kind and checksum after each block.
 const TRAILER: usize = 5;
-/// More than any honest table has.
+/// Limits above those of any valid table.
 const MOST_ENTRIES: usize = 1 << 15;
 const MOST_KEY: usize = 2048;
 
-/// CRC-32C as LevelDB and TensorFlow store it, so that checksums over checksums work.
+/// CRC-32C as stored by LevelDB and TensorFlow, masked so that checksums over checksums work.
 pub(super) fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xA282_EAD8)
 }
 
-/// All keys and values of a table; the reason, if it is none.
+/// Reads all keys and values of a table; the error is the reason.
 pub(super) fn read(file: &[u8]) -> Result<BTreeMap<Vec<u8>, &[u8]>, String> {
     let damaged =
         |what: &'static str| move |Damaged| format!("is damaged: an offset or a length in its {what} is wrong");
     let footer = file.len().checked_sub(FOOTER).map(|at| &file[at..]).filter(|footer| footer.ends_with(&MARK));
-    let mut footer = footer.ok_or("does not end as an index does; it is cut, or another kind of file")?;
-    // The table of further indices is empty.
+    let mut footer = footer.ok_or("does not end like an index; it is truncated, or another kind of file")?;
+    // The handle of the metaindex, which is empty.
     place(&mut footer).map_err(damaged("footer"))?;
     let index = place(&mut footer).map_err(damaged("footer"))?;
     let (mut all, mut end) = (BTreeMap::new(), 0);
@@ -53,25 +53,25 @@ pub(super) fn read(file: &[u8]) -> Result<BTreeMap<Vec<u8>, &[u8]>, String> {
     Ok(all)
 }
 
-/// Offset and size of a block, read off the front.
+/// Reads offset and size of a block off the front.
 fn place(rest: &mut &[u8]) -> Result<(usize, usize), Damaged> {
     let number = |rest: &mut &[u8]| usize::try_from(varint(rest)?).map_err(|_| Damaged);
     Ok((number(rest)?, number(rest)?))
 }
 
-/// The content of a block, checked.
+/// Returns the content of a block, after a check of its checksum.
 fn block(file: &[u8], (at, size): (usize, usize)) -> Result<&[u8], String> {
     let whole = size.checked_add(TRAILER).and_then(|whole| at.checked_add(whole)).and_then(|end| file.get(at..end));
     let (body, sum) = whole
         .and_then(|whole| whole.split_last_chunk::<4>())
-        .ok_or_else(|| format!("is damaged: a block of {size} bytes is said to lie at byte {at} of {}", file.len()))?;
+        .ok_or_else(|| format!("is damaged: it refers to a block of {size} bytes at byte {at} of {}", file.len()))?;
     if u32::from_le_bytes(*sum) != masked(crc32c::crc32c(body)) {
         return Err(format!("is damaged: the checksum of its block at byte {at} is wrong; fetch it again"));
     }
     match body.split_last() {
         Some((0, content)) => Ok(content),
         Some((1, _)) => {
-            Err("has blocks compressed by Snappy, which TensorFlow does not write and this reader does not read; \
+            Err("has blocks compressed by Snappy, which TensorFlow does not write and which is not supported; \
                              load the checkpoint and save it again with tf.train.Saver"
                 .into())
         }
@@ -81,9 +81,9 @@ fn block(file: &[u8], (at, size): (usize, usize)) -> Result<&[u8], String> {
 
 type Entry<'a> = Result<(Vec<u8>, &'a [u8]), Damaged>;
 
-/// The keys and values of a block, up to its end or the first fault.
+/// Iterates over the keys and values of a block, up to its end or the first error.
 fn entries(content: &[u8]) -> Result<impl Iterator<Item = Entry<'_>>, Damaged> {
-    // Behind the entries stand the places where keys stand whole, and how many such places there are.
+    // The entries are followed by the restart points, at which keys are stored whole, and their number.
     let (rest, count) = content.split_last_chunk::<4>().ok_or(Damaged)?;
     let places = usize::try_from(u32::from_le_bytes(*count)).ok().and_then(|count| count.checked_mul(4));
     let end = places.and_then(|places| rest.len().checked_sub(places)).ok_or(Damaged)?;
@@ -97,7 +97,7 @@ fn entries(content: &[u8]) -> Result<impl Iterator<Item = Entry<'_>>, Damaged> {
     }))
 }
 
-/// The next entry; the key shares its beginning with that of the one before.
+/// Reads the next entry; the key shares a prefix with the previous one.
 fn entry<'a>(rest: &mut &'a [u8], key: &mut Vec<u8>) -> Entry<'a> {
     let mut size = || usize::try_from(varint(rest)?).map_err(|_| Damaged);
     let (shared, unshared, value) = (size()?, size()?, size()?);
@@ -121,7 +121,7 @@ pub(super) mod tests {
         to.push(n as u8);
     }
 
-    /// Appends a block and gives its place.
+    /// Appends a block and returns its handle.
     fn block(entries: &[(Vec<u8>, Vec<u8>)], kind: u8, file: &mut Vec<u8>) -> Vec<u8> {
         let mut body = vec![];
         let mut before: &[u8] = &[];
@@ -172,7 +172,7 @@ pub(super) mod tests {
         for at in 0..file.len() {
             let mut changed = file.clone();
             changed[at] ^= 0x15;
-            // Neither padding nor the block that is always empty is read.
+            // Neither the padding nor the block that is always empty is read.
             assert!(read(&changed).is_err() || read(&changed) == Ok(read_back.clone()), "{at}");
         }
     }

@@ -1,7 +1,9 @@
-//! TensorFlow.js graph models: `model.json`, which lists the weights, and shards, which joined hold their bytes in that order.
+//! TensorFlow.js graph models: `model.json`, which lists the weights, and shards, whose concatenation holds their bytes in that
+//! order.
 //!
-//! Source: tensorflow/tfjs `tfjs-core/src/io/types.ts` (`WeightsManifestConfig`). Converters of 2018 leave batch norms as they are
-//! and name weights after variables; since 2019 they fold them (`…/Conv2D_weights`, `…/Conv2D_bn_offset`): the names tell which.
+//! Source: tensorflow/tfjs `tfjs-core/src/io/types.ts` (`WeightsManifestConfig`). Converters of 2018 keep batch norms and name
+//! weights after variables; since 2019 they fold them (`…/Conv2D_weights`, `…/Conv2D_bn_offset`), which is recognized by the
+//! names.
 use super::super::{Tensor, Tensors};
 use super::members::Members;
 use super::numbers::Stored;
@@ -12,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const MODEL: &str = "model.json";
-/// The files of a form that is older still.
+/// The files of an older format.
 const OLDER: [&str; 2] = ["tensorflowjs_model.pb", "weights_manifest.json"];
-/// More than any honest `model.json` has.
+/// Limit of the size of `model.json`, above that of any valid one.
 const MOST_JSON: u64 = 16 << 20;
-/// Bytes of all shards; InceptionV3 has 36 MB.
+/// Limit of the bytes of all shards; InceptionV3 has 36 MB.
 const MOST_BYTES: u64 = 256 << 20;
 
 #[derive(Deserialize)]
@@ -25,7 +27,7 @@ struct Manifest {
     weights_manifest: Vec<Group>,
 }
 
-/// Weights that lie one after the other in the joined files.
+/// Consecutive weights in the concatenated shards.
 #[derive(Deserialize)]
 struct Group {
     paths: Vec<String>,
@@ -45,17 +47,17 @@ struct Quantization {
     dtype: String,
 }
 
-/// All weights of float32 or float16 by name. The path is that of `model.json`, of its folder, or of an archive.
+/// Reads all float32 and float16 weights by name. The path is that of `model.json`, of its folder, or of an archive.
 ///
 /// # Errors
-/// The path leads to no such model; a shard is missing or not as long as the manifest says; a weight is of eight or sixteen bits.
+/// There is no such model; a shard is missing or has another size than the manifest says; a weight is quantized to integers.
 pub fn read_weights(path: &Path) -> Result<Tensors> {
     let (members, json) = locate(path)?;
     let wrong = |reason: String| Error::weights(members.origin(), reason);
     let model = serde_json::from_slice(&members.read(&json, MOST_JSON)?);
     let Manifest { weights_manifest } = model.map_err(|error| {
         wrong(format!(
-            "{json} is no model.json of a TensorFlow.js graph model ({error}); give the folder that holds one"
+            "{json} is not a model.json of a TensorFlow.js graph model ({error}); give the folder that holds one"
         ))
     })?;
     let folder = json.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
@@ -88,13 +90,13 @@ pub fn read_weights(path: &Path) -> Result<Tensors> {
     Ok(tensors)
 }
 
-/// Whether batch norms are folded into these weights, as converters since 2019 do.
+/// Returns `true` if batch norms are folded into these weights, as converters do since 2019.
 pub fn is_folded(weights: &Tensors) -> bool {
     weights.keys().any(|name| name.ends_with("_bn_offset"))
 }
 
 impl Weight {
-    /// How its numbers are stored; `None` for whole numbers, which no weight of a layer is, and how many bytes one of them has.
+    /// Returns the stored type, or `None` for integers, which no layer's weight has, and the size of a value in bytes.
     fn stored(&self) -> std::result::Result<(Option<Stored>, u64), String> {
         let quantization = self.quantization.as_ref().map(|quantization| quantization.dtype.as_str());
         match (self.dtype.as_str(), quantization) {
@@ -104,19 +106,22 @@ impl Weight {
             ("bool", None) => Ok((None, 1)),
             (dtype, stored) => {
                 let stored = stored.unwrap_or(dtype);
-                Err(format!("has {} in {stored}, which is not read; convert the model without quantization", self.name))
+                Err(format!(
+                    "has {} in {stored}, which is not supported; convert the model without quantization",
+                    self.name
+                ))
             }
         }
     }
 
-    /// Bytes of all its numbers.
+    /// Returns the size in bytes.
     fn size(&self) -> std::result::Result<u64, String> {
         let size = self.shape.iter().try_fold(self.stored()?.1, |n, &side| n.checked_mul(side));
-        size.ok_or_else(|| format!("has {} of shape {:?}, more than any memory holds", self.name, self.shape))
+        size.ok_or_else(|| format!("has {} of shape {:?}, more than fits into memory", self.name, self.shape))
     }
 }
 
-/// How many bytes a group has, by its weights and by its shards, none of which another group has.
+/// Returns the size of a group, checked against its shards, which no other group may share.
 fn check<'a>(
     group: &'a Group,
     folder: &str,
@@ -129,7 +134,7 @@ fn check<'a>(
         let size = size.ok_or_else(|| format!("lacks the shard {folder}{path}; put it beside {MODEL}"))?;
         shards = shards.saturating_add(size);
         if !seen.insert(path) {
-            return Err(format!("names the shard {path} twice; convert the model again"));
+            return Err(format!("lists the shard {path} twice; convert the model again"));
         }
     }
     let mut weights = 0_u64;
@@ -138,14 +143,14 @@ fn check<'a>(
     }
     if weights != shards {
         return Err(format!(
-            "lists weights of {weights} bytes for the shards {}, which have {shards}; one is cut or of another model",
+            "lists weights of {weights} bytes for the shards {}, which have {shards}; one is truncated or of another model",
             group.paths.join(", ")
         ));
     }
     Ok(shards)
 }
 
-/// The bytes of a group.
+/// Reads the bytes of a group.
 fn joined(group: &Group, folder: &str, members: &Members) -> Result<Vec<u8>> {
     let mut places = BTreeMap::new();
     let mut total = 0;
@@ -160,12 +165,12 @@ fn joined(group: &Group, folder: &str, members: &Members) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The model's files and its `model.json` among them.
+/// Returns the members with the model's files, and its `model.json`.
 fn locate(path: &Path) -> Result<(Members, String)> {
     let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let older = |name: &str| {
         let reason = format!(
-            "{name} belongs to an older form of TensorFlow.js models, which is not read; convert the model again"
+            "{name} belongs to an older format of TensorFlow.js models, which is not supported; convert the model again"
         );
         Error::weights(path, reason)
     };
@@ -185,7 +190,7 @@ fn locate(path: &Path) -> Result<(Members, String)> {
             Some(name) => Err(older(name)),
             None => Err(Error::weights(
                 path,
-                format!("no TensorFlow.js model: it holds no {MODEL}; give the folder that does"),
+                format!("not a TensorFlow.js model: it holds no {MODEL}; give the folder that does"),
             )),
         },
         [first, second, ..] => {
@@ -245,11 +250,11 @@ mod tests {
                 "w in uint8",
             ),
             (weight(r#""shape": [4], "dtype": "string""#), "w in string"),
-            (weight(r#""shape": [4611686018427387904, 8], "dtype": "float32""#), "more than any memory"),
-            (weight(r#""shape": [-1], "dtype": "float32""#), "no model.json"),
-            (format!("[{group}, {group}]"), "names the shard a twice"),
-            (group.to_owned(), "no model.json"),
-            ("[".repeat(100_000), "no model.json"),
+            (weight(r#""shape": [4611686018427387904, 8], "dtype": "float32""#), "more than fits into memory"),
+            (weight(r#""shape": [-1], "dtype": "float32""#), "not a model.json"),
+            (format!("[{group}, {group}]"), "lists the shard a twice"),
+            (group.to_owned(), "not a model.json"),
+            ("[".repeat(100_000), "not a model.json"),
         ] {
             let told = read(&manifest, &[("a", &[0; 4])]).unwrap_err();
             assert!(told.contains(words), "{told}");

@@ -1,4 +1,4 @@
-//! TFLite files: the first graph of a file, its constants in float32, in float16, or quantized to int8 or int32.
+//! TFLite files: the first graph of a file, with constants in float32 or float16, or quantized to int8 or int32.
 //!
 //! <https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema/schema.fbs>
 use super::constant::{Constant, Element, Numbers, Quantization};
@@ -6,12 +6,12 @@ use super::flatbuffer::{Damaged, Table};
 use super::graph::{Graph, Kind, MAX_LIST, MAX_OPERANDS, MAX_RANK, Slot};
 use super::tflite_operator::{Action, Code};
 
-/// Whether a file claims to be one.
+/// Returns `true` if the bytes start like a TFLite file.
 pub(super) fn is(bytes: &[u8]) -> bool {
     bytes.get(4..8) == Some(b"TFL3")
 }
 
-/// Reads the structure of a file into an empty graph; what is wrong with it, if anything.
+/// Reads the structure of a file into an empty graph; the error is the reason.
 pub(super) fn parse<'a>(bytes: &'a [u8], graph: &mut Graph<'a>) -> Result<(), String> {
     let in_the = |what: &'static str| move |Damaged| format!("an offset or a length in its {what} is wrong");
     let model = Table::root(bytes).map_err(in_the("root"))?;
@@ -23,12 +23,12 @@ pub(super) fn parse<'a>(bytes: &'a [u8], graph: &mut Graph<'a>) -> Result<(), St
     for &table in &tensors {
         graph.add(slot(table, &buffers).map_err(in_the("list of tensors"))?);
     }
-    // Each tensor, or the one that it is a conversion of.
+    // Each tensor, or the one from which it is converted.
     let mut sources: Vec<usize> = (0..tensors.len()).collect();
     let mut given = vec![false; tensors.len()];
     let known = |list: Vec<i32>| -> Result<Vec<usize>, String> {
         let known = |&n: &i32| usize::try_from(n).ok().filter(|&n| n < tensors.len());
-        list.iter().map(|n| known(n).ok_or(format!("names tensor {n} of {}", tensors.len()))).collect()
+        list.iter().map(|n| known(n).ok_or(format!("refers to tensor {n} of {}", tensors.len()))).collect()
     };
     let inputs = first.numbers(1, MAX_OPERANDS, i32::from_le_bytes).map_err(in_the("list of inputs"))?;
     graph.inputs = known(inputs)?;
@@ -37,12 +37,12 @@ pub(super) fn parse<'a>(bytes: &'a [u8], graph: &mut Graph<'a>) -> Result<(), St
     }
     for (i, table) in first.tables(3, MAX_LIST).map_err(in_the("list of operators"))?.into_iter().enumerate() {
         let operands = |field| table.numbers(field, MAX_OPERANDS, i32::from_le_bytes).map_err(in_the("operands"));
-        // An optional input that is absent is -1.
+        // An absent optional input is -1.
         let mut inputs = known(operands(1)?.into_iter().filter(|&n| n != -1).collect())?;
         let outputs = known(operands(2)?)?;
         inputs.iter_mut().for_each(|input| *input = sources[*input]);
         if let Some(output) = outputs.iter().find(|&&output| std::mem::replace(&mut given[output], true)) {
-            return Err(format!("two operators give tensor {output}"));
+            return Err(format!("two operators compute tensor {output}"));
         }
         let action = Code::read(table, &codes).and_then(|code| code.action(&inputs, &outputs, graph));
         match (action.map_err(|what| format!("operator {i} {what}"))?, inputs.as_slice(), outputs.as_slice()) {
@@ -60,7 +60,7 @@ pub(super) fn parse<'a>(bytes: &'a [u8], graph: &mut Graph<'a>) -> Result<(), St
     Ok(())
 }
 
-/// Notes what an input of the graph stands for where it is stored as `table` says, if that is in 8 bits.
+/// Stores the value range of a graph input that is quantized to 8 bits as in `table`.
 fn set_range(graph: &mut Graph, input: usize, table: Table) -> Result<(), String> {
     let element = match table.i8(1) {
         Ok(3) => Element::U8,
@@ -68,7 +68,7 @@ fn set_range(graph: &mut Graph, input: usize, table: Table) -> Result<(), String
         _ => return Ok(()),
     };
     let range = quantization(table).ok().flatten().and_then(|quantization| quantization.range(element));
-    let range = range.ok_or("quantizes an input, and not as a whole")?;
+    let range = range.ok_or("quantizes an input with more than one scale")?;
     graph.slot_mut(input).into_iter().for_each(|slot| slot.range = Some(range));
     Ok(())
 }
@@ -81,13 +81,13 @@ fn slot<'a>(table: Table<'a>, buffers: &[Table<'a>]) -> Result<Slot<'a>, Damaged
     let name = std::str::from_utf8(table.bytes::<1>(3)?).unwrap_or("");
     let mut slot = Slot::computed(name, shape);
     let Ok(bytes) = buffer.bytes::<1>(0) else {
-        slot.constant = Err("its buffer leads out of the file; is it cut?".into());
+        slot.constant = Err("its buffer ends beyond the file; is it truncated?".into());
         return Ok(slot);
     };
     if !bytes.is_empty() {
         slot.constant = constant(table, slot.shape.clone(), bytes);
     }
-    // A side that is open stands as 1 in the shape, and as -1 in its signature.
+    // An unknown dimension is 1 in the shape and -1 in its signature.
     let signature = table.numbers(7, MAX_RANK, i32::from_le_bytes)?;
     for (side, _) in slot.shape.iter_mut().zip(signature).filter(|(_, signed)| *signed == -1) {
         *side = 0;
@@ -95,9 +95,9 @@ fn slot<'a>(table: Table<'a>, buffers: &[Table<'a>]) -> Result<Slot<'a>, Damaged
     Ok(slot)
 }
 
-/// The constant in `bytes`; what is wrong with it, if anything.
+/// Reads the constant in `bytes`; the error is the reason.
 fn constant<'a>(table: Table<'a>, shape: Vec<usize>, bytes: &'a [u8]) -> Result<Constant<'a>, String> {
-    let misfit = |Damaged| "its quantization does not fit its shape".to_owned();
+    let misfit = |Damaged| "its quantization does not match its shape".to_owned();
     let element = match table.i8(1).map_err(|Damaged| "has no type".to_owned())? {
         0 => Element::F32,
         1 => Element::F16,
@@ -105,14 +105,16 @@ fn constant<'a>(table: Table<'a>, shape: Vec<usize>, bytes: &'a [u8]) -> Result<
         3 => Element::U8,
         4 => Element::I64,
         9 => Element::I8,
-        other => return Err(format!("is of type {other}; float32, float16, int8, uint8, int32 and int64 are read")),
+        other => {
+            return Err(format!("is of type {other}, not float32, float16, int8, uint8, int32 or int64"));
+        }
     };
     let numbers = Numbers { element, bytes, varints: false };
     let quantization = if numbers.is_integer() { quantization(table).map_err(misfit)? } else { None };
     Ok(Constant { shape, numbers, quantization })
 }
 
-/// The meaning of a tensor's integers, if the file says it.
+/// Returns the quantization of a tensor's integers, if there is one.
 fn quantization(table: Table<'_>) -> Result<Option<Quantization<'_>>, Damaged> {
     let Some(table) = table.table(4)? else { return Ok(None) };
     let list = |element, bytes| Numbers { element, bytes, varints: false };

@@ -1,34 +1,34 @@
-//! TFLite's operators, as far as they say something about a style network, with the options that matter.
+//! TFLite operators as far as style networks use them, with the relevant options.
 use super::flatbuffer::{Damaged, Table};
 use super::graph::{Activation, Graph, Kind, Padding, Pool, Window};
 
 /// The effect of an operator on the graph.
 pub(super) enum Action {
-    /// It computes something.
+    /// Computes an operation.
     Compute(Kind),
-    /// It only applies an activation.
+    /// Applies an activation only.
     Activate(Activation),
-    /// It gives the same numbers in another type or under another shape.
+    /// Returns the same values in another type or shape.
     Convert,
 }
 
-/// An operator's number and its options.
+/// The code of an operator and its options.
 pub(super) struct Code<'a> {
     number: i32,
     options: Option<Table<'a>>,
 }
 
 impl<'a> Code<'a> {
-    /// The code of the operator in `table`, which is one of `codes`; what is wrong with it, if anything.
+    /// Reads the code of the operator in `table`, an index into `codes`; the error is the reason.
     pub(super) fn read(table: Table<'a>, codes: &[Table]) -> Result<Self, String> {
         let code = usize::try_from(table.i32(0).map_err(unreadable)?).ok().and_then(|n| codes.get(n));
         let code = code.ok_or("has no code")?;
-        // The old field is one byte; newer files repeat or extend it in the new one.
+        // The old field has one byte; newer files repeat or extend it in the new field.
         let number = i32::from(code.i8(0).map_err(unreadable)?).max(code.i32(3).map_err(unreadable)?);
         Ok(Self { number, options: table.table(4).map_err(unreadable)? })
     }
 
-    /// Its effect on these tensors; what is wrong with it, if anything.
+    /// Returns its effect on these tensors; the error is the reason.
     pub(super) fn action(&self, inputs: &[usize], outputs: &[usize], graph: &Graph) -> Result<Action, String> {
         let first = self.small(0)?;
         let second = inputs.get(1).and_then(|&tensor| graph.stored(tensor));
@@ -38,9 +38,9 @@ impl<'a> Code<'a> {
             2 if matches!(self.integer(0)?, 3 | -1) => Kind::Concat(activation(self.small(1)?)?),
             3 => Kind::Conv(self.window(3, Some(4))?),
             4 => {
-                // A multiplier that is not written reads as 0.
+                // A missing multiplier reads as 0.
                 if self.integer(3)? > 1 {
-                    return Err("is a depthwise convolution with several outputs a channel".into());
+                    return Err("is a depthwise convolution with several outputs per channel".into());
                 }
                 Kind::Depthwise(self.window(4, Some(5))?)
             }
@@ -52,7 +52,7 @@ impl<'a> Code<'a> {
             76 => Kind::Rsqrt,
             97 => {
                 if first != 0 || self.small(1)? != 0 {
-                    return Err("enlarges with aligned corners or half-pixel centres".into());
+                    return Err("upsamples with aligned corners or half-pixel centres".into());
                 }
                 Kind::Nearest
             }
@@ -63,7 +63,7 @@ impl<'a> Code<'a> {
             }
             19 => return Ok(Action::Activate(Activation::Relu)),
             21 => return Ok(Action::Activate(Activation::Relu6)),
-            // Quantization either way, and shapes with one axis more or less.
+            // Quantization in either direction, and shapes with one axis more or less.
             6 | 114 | 43 | 70 => return Ok(Action::Convert),
             22 if inputs.iter().take(1).chain(outputs).any(|&tensor| is_vector(graph.shape(tensor))) => {
                 return Ok(Action::Convert);
@@ -80,15 +80,15 @@ impl<'a> Code<'a> {
         self.options.map_or(Ok(0), |options| options.i32(field)).map_err(unreadable)
     }
 
-    /// The options of a convolution or a pool, whose activation and dilations stand in these fields.
+    /// Returns the window of a convolution or a pool; the arguments are the fields of its activation and dilations.
     fn window(&self, fused: usize, dilation: Option<usize>) -> Result<Window, String> {
         if self.options.is_none() {
             return Err("lacks its options".into());
         }
         if let Some(field) = dilation {
-            // A dilation that is not written is 1, and reads as 0.
+            // A missing dilation is 1, and reads as 0.
             if self.integer(field)? > 1 || self.integer(field + 1)? > 1 {
-                return Err("is a convolution with dilation, which no network here has".into());
+                return Err("is a convolution with dilation, which is not supported".into());
             }
         }
         let (x, y) = (self.integer(1)?, self.integer(2)?);
@@ -99,7 +99,7 @@ impl<'a> Code<'a> {
             other => return Err(format!("has the padding {other}")),
         };
         Ok(Window {
-            stride: stride.ok_or_else(|| format!("has the strides {x} and {y}; equal ones are read"))?,
+            stride: stride.ok_or_else(|| format!("has the strides {x} and {y}; they must be equal"))?,
             padding,
             activation: activation(self.small(fused)?)?,
         })
@@ -115,7 +115,8 @@ fn unreadable(_: Damaged) -> String {
     "cannot be read".into()
 }
 
-/// Whether all numbers of a shape stand along one axis, but for the first where that is open: the batch. A reshape leaves them in order.
+/// Returns `true` if at most one axis is longer than 1, ignoring an unknown first one, the batch. A reshape does not change the
+/// order of the values.
 fn is_vector(shape: &[usize]) -> bool {
     let long = |&(axis, &side): &(usize, &usize)| side > 1 || (side == 0 && axis > 0);
     !shape.is_empty() && shape.iter().enumerate().filter(long).count() <= 1
@@ -126,6 +127,6 @@ fn activation(number: i8) -> Result<Activation, String> {
         0 => Ok(Activation::None),
         1 => Ok(Activation::Relu),
         3 => Ok(Activation::Relu6),
-        other => Err(format!("has the activation {other}, which no network here has")),
+        other => Err(format!("has the activation {other}, which is not supported")),
     }
 }

@@ -1,7 +1,8 @@
-//! F of Magenta's full pair: InceptionV3 up to Mixed_6e, by what its layers do.
+//! F of Magenta's full pair, InceptionV3 up to Mixed_6e, recognized by the operations of its layers.
 //!
-//! The walk goes from the mean back to the image, since each tensor has one operator that gives it. Every convolution is followed by
-//! ReLU6, which converters write behind the concatenation as well, or behind the average if they take that after its convolution.
+//! The graph is walked from the mean back to the image, since each tensor is the output of one operator. Every convolution is
+//! followed by ReLU6, which converters may also place after the concatenation, or after the average pool if it follows its
+//! convolution.
 use super::super::Tensors;
 use super::super::containers::graph::{Activation, Graph, Kind, Operator, Pool, Window};
 use super::super::inception_v3::{Branch, InceptionStage, stages};
@@ -10,7 +11,7 @@ use super::super::network::Predictor;
 use super::variables::inception_v3_of;
 use super::{predictor, weight_and_bias};
 
-/// Reads F, whose image this is.
+/// Reads F from its mean back to `image`.
 pub(super) fn walk(graph: &Graph, image: usize) -> Result<(Predictor, Tensors), String> {
     let mut walk = Walk { graph, tensors: Tensors::new() };
     let mean = graph.operators.iter().find(|o| o.kind == Kind::Mean).ok_or("has no mean before its last layer")?;
@@ -29,7 +30,7 @@ pub(super) fn walk(graph: &Graph, image: usize) -> Result<(Predictor, Tensors), 
     Ok((inception_v3_of(dim), walk.tensors))
 }
 
-/// A layer's name, as errors show it.
+/// Returns the name of a layer as shown in errors.
 fn short(layer: &Layer) -> &str {
     layer.name.trim_start_matches("predictor.")
 }
@@ -40,7 +41,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Takes the block that gives a tensor, and gives the tensor that it takes.
+    /// Reads the block with this output, and returns its input.
     fn block(&mut self, output: usize, branches: &[Branch]) -> Result<usize, String> {
         let graph = self.graph;
         let name = branches.iter().flat_map(Branch::layers).next().map_or("", short);
@@ -59,13 +60,14 @@ impl<'a> Walk<'a> {
                 Branch::AveragePool(layer) => self.average_and_convolution(end, layer, after)?,
             };
             if *start.get_or_insert(from) != from {
-                return Err(format!("has branches that begin at different layers for InceptionV3's {name}"));
+                return Err(format!("has branches with different inputs for InceptionV3's {name}"));
             }
         }
         start.ok_or_else(|| format!("has no branch for InceptionV3's {name}"))
     }
 
-    /// Takes the convolutions that give a tensor, whose last may have its activation behind the concatenation, `after`.
+    /// Reads the convolutions with this output, and returns their input; `after` is the activation that follows the
+    /// concatenation.
     fn convolutions(&mut self, output: usize, layers: &[Layer], after: Activation) -> Result<usize, String> {
         let (mut at, mut after) = (output, after);
         for layer in layers.iter().rev() {
@@ -92,7 +94,8 @@ impl<'a> Walk<'a> {
         operator.inputs.first().copied().ok_or_else(|| format!("has a convolution of nothing for {}", short(layer)))
     }
 
-    /// The mean over 3x3 pixels, and a convolution of 1x1: they commute, bias included, as the mean's weights sum to one.
+    /// Reads a 3x3 average pool and a 1x1 convolution in either order: they commute, bias included, as the weights of the mean
+    /// sum to one.
     fn average_and_convolution(&mut self, output: usize, layer: &Layer, after: Activation) -> Result<usize, String> {
         if let Some((window, input)) = self.average(output) {
             let outer = if window.activation == Activation::None { after } else { window.activation };
@@ -108,7 +111,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The window and the input of the mean over 3x3 pixels that gives a tensor.
+    /// Returns the window and the input of the 3x3 average pool with this output.
     fn average(&self, output: usize) -> Option<(Window, usize)> {
         let operator = self.graph.maker(output)?;
         match operator.kind {
@@ -121,7 +124,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes the largest of 3x3 pixels that gives a tensor, and gives the tensor that it takes.
+    /// Reads the 3x3 max pool with this output, and returns its input.
     fn largest(&self, output: usize) -> Result<usize, String> {
         match self.graph.maker(output).map(|o| (o.kind, o.inputs.as_slice())) {
             Some((Kind::MaxPool(Pool { kernel: [3, 3], window }), &[input]))
@@ -129,11 +132,11 @@ impl<'a> Walk<'a> {
             {
                 Ok(input)
             }
-            _ => Err("has no largest of 3x3 pixels with a stride of 2 where InceptionV3 has one".into()),
+            _ => Err("has no 3x3 max pool of stride 2 where InceptionV3 has one".into()),
         }
     }
 
-    /// The dense convolution that gives a tensor.
+    /// Returns the dense convolution with this output.
     fn dense(&self, output: usize, layer: &Layer) -> Result<(&'a Operator, Window), String> {
         let operator = self.graph.maker(output);
         let found = operator.and_then(|o| if let Kind::Conv(window) = o.kind { Some((o, window)) } else { None });

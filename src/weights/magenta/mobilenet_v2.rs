@@ -1,18 +1,18 @@
-//! F of Magenta's mobile pair: MobileNetV2 up to its last convolution, by what its layers do.
+//! F of Magenta's mobile pair, MobileNetV2 up to its last convolution, recognized by the operations of its layers.
 use super::super::Tensors;
 use super::super::containers::graph::{Activation, Graph, Kind};
 use super::super::layers::{Layer, PredictorLayers};
 use super::super::network::Predictor;
 use super::{first_output, predictor, weight_and_bias};
 
-/// Reads F from its image on, which is a square of side `size`.
+/// Reads F from its image on, a square of side `size`.
 pub(super) fn walk(graph: &Graph, image: usize, size: usize) -> Result<(Predictor, Tensors), String> {
     if size == 0 {
-        return Err("leaves the size of its image open, where MobileNetV2's predictor sees one size".into());
+        return Err("has no fixed image size, as MobileNetV2's predictor requires".into());
     }
     let mut walk = Walk { graph, at: image, side: size, tensors: Tensors::new() };
     let PredictorLayers::MobilenetV2 { stem, blocks, last } = (Predictor::MobilenetV2 { size, dim: 1 }).layers() else {
-        return Err("is not of MobileNetV2".into());
+        return Err("is not a MobileNetV2".into());
     };
     walk.convolution(&stem, false, Activation::Relu6)?;
     for block in &blocks {
@@ -35,23 +35,23 @@ pub(super) fn walk(graph: &Graph, image: usize, size: usize) -> Result<(Predicto
     Ok((Predictor::MobilenetV2 { size, dim }, walk.tensors))
 }
 
-/// A layer's name, as errors show it.
+/// Returns the name of a layer as shown in errors.
 fn short(layer: &Layer) -> &str {
     layer.name.trim_start_matches("predictor.")
 }
 
-/// Where a walk through the graph stands.
+/// The state of a walk through the graph.
 struct Walk<'a> {
     graph: &'a Graph<'a>,
-    /// The tensor reached.
+    /// The current tensor.
     at: usize,
-    /// The side of the map reached.
+    /// The side of the current map.
     side: usize,
     tensors: Tensors,
 }
 
 impl Walk<'_> {
-    /// Takes a convolution, and goes on behind it.
+    /// Reads a convolution, and moves to its output.
     fn convolution(&mut self, layer: &Layer, depthwise: bool, activation: Activation) -> Result<(), String> {
         let (graph, at, name) = (self.graph, self.at, short(layer));
         let taker = graph.takers(at).filter(|o| o.inputs.first() == Some(&at));

@@ -1,7 +1,7 @@
 //! Magenta's arbitrary image stylization, from TFLite and ONNX to our names.
 //!
-//! The graphs are walked operator by operator: names of tensors differ from conversion to conversion, what the operators do does
-//! not. What our networks would compute otherwise is refused.
+//! The graphs are walked operator by operator: the names of tensors differ between conversions, but the operations do not.
+//! Graphs that our networks would not reproduce are refused.
 //! Source: magenta/magenta `arbitrary_image_stylization/{nza_model, arbitrary_image_stylization_build_model,
 //! arbitrary_image_stylization_build_mobilenet_model}`.
 mod inception_v3;
@@ -20,22 +20,22 @@ use std::path::Path;
 pub use predictor::read_predictor;
 pub use transformer::read_transformer;
 
-/// More bytes than a file of these networks has; InceptionV3 in float32 has 36 MB.
+/// Limit of the file size, above that of any of these networks; InceptionV3 in float32 has 36 MB.
 const MAX_SIZE: u64 = 256 << 20;
 
-/// Whose z a network makes or takes, as far as its file tells.
+/// The predictor whose z a network computes or was trained with, as far as its file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrainedWith {
     /// The predictor on MobileNetV2, of the mobile pair.
     MobilenetV2,
     /// The predictor on InceptionV3, of the full pair.
     InceptionV3,
-    /// The file does not tell.
+    /// The file does not say.
     Unknown,
 }
 
 impl TrainedWith {
-    /// By a transformer's width: the mobile one has a quarter of the channels.
+    /// Detects it from a transformer's width: the mobile one has a quarter of the channels.
     pub fn by_width(transformer: &Transformer) -> Self {
         match transformer.contract.first().map(|layer| layer.channels) {
             Some(8) => Self::MobilenetV2,
@@ -44,7 +44,8 @@ impl TrainedWith {
         }
     }
 
-    /// Refuses a transformer, in `origin`, for whom z of the predictor in `given` mean nothing: both kinds have 100 values.
+    /// Refuses the transformer in `origin` if it was not trained with the predictor in `given`: both kinds have a z of 100
+    /// values.
     ///
     /// # Errors
     /// Both are known, and differ.
@@ -57,16 +58,16 @@ impl TrainedWith {
         };
         let given = given.display();
         let reason = format!(
-            "was made for the style vectors of {made}, not of {not}, which is the predictor in {given}; \
+            "was trained with the style vectors of {made}, not of {not}, the predictor in {given}; \
              give the F it was trained with"
         );
         Err(Error::weights(origin, reason))
     }
 }
 
-/// The bytes of a graph's file.
+/// Reads the file of a graph.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    // Asked first: opening a pipe would wait for its writer.
+    // Checked first: opening a pipe would block until it has a writer.
     let metadata = std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
     if !metadata.is_file() {
         return Err(Error::weights(path, "not a file; give the path of a .tflite or an .onnx file"));
@@ -80,7 +81,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| Error::io(path, error))
 }
 
-/// Refuses an image that is quantized on its way into the graph from another range than [0, 1], which our networks take.
+/// Refuses an image that is quantized from a range other than [0, 1], the range that our networks take.
 fn check_range(graph: &Graph, image: usize) -> std::result::Result<(), String> {
     match graph.range(image) {
         Some((low, high)) if low.abs() >= 1e-3 || (high - 1.0).abs() >= 1e-3 => {
@@ -90,16 +91,16 @@ fn check_range(graph: &Graph, image: usize) -> std::result::Result<(), String> {
     }
 }
 
-/// A convolution's weight and bias, in OIHW.
+/// Returns the weight and bias of a convolution, in OIHW.
 fn weight_and_bias(graph: &Graph, operator: &Operator) -> std::result::Result<(Tensor, Tensor), String> {
     graph.weight_and_bias(operator).map_err(|error| match error {
-        // Without its path, which comes with the whole sentence.
+        // Without the path, which is part of the whole message.
         Error::Weights { reason, .. } => reason,
         other => other.to_string(),
     })
 }
 
-/// Whether a convolution of one pixel is a linear layer and nothing else.
+/// Returns `true` if a 1x1 convolution is a plain linear layer.
 fn is_linear(operator: &Operator) -> bool {
     operator.kind.window().is_some_and(|window| {
         window.activation == Activation::None && window.stride == 1 && window.padding.is_same([1, 1], 1, 1)
@@ -110,7 +111,7 @@ fn first_output(operator: &Operator) -> std::result::Result<usize, String> {
     operator.outputs.first().copied().ok_or_else(|| "has an operator without output".into())
 }
 
-/// The inputs of a graph, as errors tell them.
+/// Lists the inputs of a graph for errors.
 fn inputs(graph: &Graph) -> String {
     let one = |&input: &usize| {
         let side = |&side: &usize| if side == 0 { "?".to_owned() } else { side.to_string() };

@@ -1,4 +1,4 @@
-//! F of Magenta's pairs: MobileNetV2 or InceptionV3, the mean over the map, and a linear layer.
+//! F of Magenta's pairs: MobileNetV2 or InceptionV3, the global mean, and a linear layer.
 use super::super::Tensors;
 use super::super::containers::graph::{Graph, Kind, Operator};
 use super::super::network::Predictor;
@@ -35,7 +35,7 @@ fn walk(graph: &Graph) -> std::result::Result<(Predictor, Tensors), String> {
     }
 }
 
-/// Takes the linear layer over the mean, a convolution of one pixel, and gives the length of z.
+/// Reads the linear layer after the mean, a 1x1 convolution, and returns the length of z.
 pub(super) fn head(graph: &Graph, mean: &Operator, tensors: &mut Tensors) -> std::result::Result<usize, String> {
     let over = first_output(mean)?;
     let layer = graph.takers(over).find(|o| o.inputs.first() == Some(&over) && matches!(o.kind, Kind::Conv(_)));

@@ -1,22 +1,23 @@
-//! Variables of TensorFlow's layers to our tensors: other names, another order of axes, batch norms folded.
+//! TensorFlow variables to our tensors: other names, another order of axes, batch norms folded.
 //!
-//! A batch norm is folded into the convolution before it, with s = gamma / sqrt(variance + 1e-3): weight w s, bias beta - mean s,
-//! in float64, then rounded. Weights are stored as height, width, inputs, outputs; ours as outputs, inputs, height, width.
+//! A batch norm is folded into the preceding convolution, with s = gamma / sqrt(variance + 1e-3): weight w s, bias beta - mean
+//! s, computed in float64 and rounded. Weights are stored as height, width, inputs, outputs; ours as outputs, inputs, height,
+//! width.
 use super::super::{Tensor, Tensors};
 use crate::error::{Error, Result};
 use crate::memory;
 use std::path::Path;
 
-/// Of all batch norms.
+/// Epsilon of all batch norms.
 const EPS: f64 = 1e-3;
 
-/// What has been renamed so far. Faults are noted, and the work goes on, so that one error can tell how much is missing.
+/// The tensors renamed so far. Errors are collected, so that one message can list what is missing.
 pub(super) struct Renaming<'a> {
     variables: &'a Tensors,
     origin: &'a Path,
     tensors: Tensors,
     missing: Vec<String>,
-    /// The first variable that is there and wrong.
+    /// The first invalid variable.
     wrong: Option<Error>,
 }
 
@@ -25,9 +26,9 @@ impl<'a> Renaming<'a> {
         let mut renaming = Self { variables, origin, tensors: Tensors::new(), missing: vec![], wrong: None };
         for (name, Tensor { shape, data }) in variables {
             if shape.iter().try_fold(1, |n: usize, &side| n.checked_mul(side)) != Some(data.len()) {
-                renaming.note(format!("has {} numbers in {name} of shape {shape:?}; it is damaged", data.len()));
+                renaming.note(format!("has {} values in {name} of shape {shape:?}; it is damaged", data.len()));
             }
-            // TensorFlow.js has these where a norm is without gamma; norms of one width share one.
+            // TensorFlow.js has these constants for norms without gamma; norms of one width share one.
             if name.ends_with("/BatchNorm/Const") && data.iter().any(|&x| x != 1.0) {
                 renaming.note(format!("has the gamma {name}, which is not all ones; is it Magenta's network?"));
             }
@@ -35,7 +36,7 @@ impl<'a> Renaming<'a> {
         renaming
     }
 
-    /// The tensors under our names, of the network that errors call `what`.
+    /// Returns the tensors under our names; errors call the network `what`.
     pub(super) fn finish(self, what: &str) -> Result<Tensors> {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
@@ -55,17 +56,17 @@ impl<'a> Renaming<'a> {
         self.variables.contains_key(name)
     }
 
-    /// Whether any variable's name begins so.
+    /// Returns `true` if there is a variable with this prefix.
     pub(super) fn has_any(&self, start: &str) -> bool {
         self.variables.range(start.to_owned()..).next().is_some_and(|(name, _)| name.starts_with(start))
     }
 
-    /// The shape of one of our convolutions' weights; zeros, if it is missing.
+    /// Returns the shape of one of our convolution weights; zeros if it is missing.
     pub(super) fn shape(&self, name: &str) -> [usize; 4] {
         self.tensors.get(name).and_then(|tensor| tensor.shape.as_slice().try_into().ok()).unwrap_or_default()
     }
 
-    /// A convolution with its batch norm, folded or not: without gamma, where none is there and none is needed.
+    /// Converts a convolution and its batch norm, already folded or not; gamma may be missing unless it is needed.
     pub(super) fn normed(&mut self, theirs: &str, ours: &str, needs_gamma: bool) {
         let depthwise = theirs.ends_with("/depthwise");
         let (operation, variable) = if depthwise { ("depthwise", "depthwise_weights") } else { ("Conv2D", "weights") };
@@ -83,13 +84,13 @@ impl<'a> Renaming<'a> {
         self.tensors.insert(format!("{ours}.weight"), weight);
     }
 
-    /// A convolution without bias, which a style norm follows.
+    /// Converts a convolution without bias, followed by a style norm.
     pub(super) fn plain(&mut self, theirs: &str, ours: &str) {
         let weight = self.oihw(theirs, theirs.ends_with("/depthwise_weights"));
         self.tensors.insert(format!("{ours}.weight"), weight);
     }
 
-    /// A 1x1 convolution of one pixel, with bias: a linear layer.
+    /// Converts a 1x1 convolution with bias to a linear layer.
     pub(super) fn linear(&mut self, theirs: &str, ours: &str) {
         let mut weight = self.oihw(&format!("{theirs}/weights"), false);
         if weight.shape[2..] != [1, 1] && !weight.data.is_empty() {
@@ -101,7 +102,7 @@ impl<'a> Renaming<'a> {
         self.tensors.insert(format!("{ours}.weight"), weight);
     }
 
-    /// Folds a batch norm into the weight before it, and gives the bias.
+    /// Folds a batch norm into the preceding weight, and returns the bias.
     fn fold(&mut self, weight: &mut Tensor, norm: &str, needs_gamma: bool) -> Vec<f32> {
         let outputs = weight.shape[0];
         let mut part = |name: &str| self.vector(&format!("{norm}/{name}"), outputs);
@@ -122,12 +123,13 @@ impl<'a> Renaming<'a> {
         bias
     }
 
-    /// A convolution's weight, outputs first; a depthwise one's has its channels for outputs. It is empty if it is missing or wrong.
+    /// Returns the weight of a convolution, outputs first; the outputs of a depthwise one are its channels. Empty if it is
+    /// missing or invalid.
     fn oihw(&mut self, name: &str, depthwise: bool) -> Tensor {
         let nothing = Tensor { shape: vec![0; 4], data: vec![] };
         let Some(tensor) = self.get(name) else { return nothing };
         let &[h, w, i, o] = tensor.shape.as_slice() else {
-            self.note(format!("has {name} of shape {:?}, where a convolution has four sides", tensor.shape));
+            self.note(format!("has {name} of shape {:?}, where a convolution has four axes", tensor.shape));
             return nothing;
         };
         if depthwise && o != 1 {
@@ -147,7 +149,7 @@ impl<'a> Renaming<'a> {
         Tensor { shape: if depthwise { vec![i, 1, h, w] } else { vec![o, i, h, w] }, data }
     }
 
-    /// The numbers of a variable, one for each output; none, if it is missing.
+    /// Returns the values of a variable, one per output; empty if it is missing.
     fn vector(&mut self, name: &str, outputs: usize) -> &'a [f32] {
         let Some(tensor) = self.get(name) else { return &[] };
         if tensor.shape != [outputs] && outputs > 0 {

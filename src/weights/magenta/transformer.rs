@@ -1,7 +1,7 @@
 //! T, of any width and number of residual blocks.
 //!
-//! A convolution is known by the layers after it. ReLU and no norm: contracting. A norm: residual, until one stands after an
-//! enlargement; then expanding, if ReLU follows, and the head, if the sigmoid does.
+//! The kind of a convolution is recognized by the layers after it. ReLU without a norm: contracting. With a norm: residual, up
+//! to the first upsampling; after that expanding if followed by ReLU, and the head if followed by a sigmoid.
 use super::super::containers::graph::{Activation, Graph, Kind, Operator};
 use super::super::network::{Contract, Expand, Head, Residual, Transformer};
 use super::super::{Tensor, Tensors};
@@ -9,10 +9,10 @@ use super::{TrainedWith, check_range, first_output, inputs, is_linear, weight_an
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// More than a description of a network may have; a graph that runs in circles ends here.
+/// Limit of the number of layers, above that of any valid description; stops at graphs with cycles.
 const MAX_LAYERS: usize = 150;
 
-/// Reads T, of any width and number of blocks, and what its file tells about its F.
+/// Reads T, of any width and number of blocks, and the kind of its F, as far as the file says.
 ///
 /// # Errors
 /// The bytes are not such a network.
@@ -37,7 +37,7 @@ fn read(graph: &Graph) -> std::result::Result<(Transformer, Tensors, TrainedWith
         ),
         None => reason,
     })?;
-    // The style input is called after the last operation of its F.
+    // The style input has the name of the last operation of its F.
     let name = graph.name(style).trim_start_matches("serving_default_").trim_end_matches(":0");
     let trained_with = match name {
         "mobilenet_conv/Conv/BiasAdd" => TrainedWith::MobilenetV2,
@@ -47,18 +47,18 @@ fn read(graph: &Graph) -> std::result::Result<(Transformer, Tensors, TrainedWith
     Ok((transformer, tensors, trained_with))
 }
 
-/// Where a walk through the graph stands.
+/// The state of a walk through the graph.
 struct Walk<'a> {
     graph: &'a Graph<'a>,
     style: usize,
-    /// The tensor reached.
+    /// The current tensor.
     at: usize,
     tensors: Tensors,
 }
 
-/// A convolution, or a depthwise and a pointwise one with nothing between, and what leads to it.
+/// A convolution, or a depthwise and a pointwise one with no activation in between, with the preceding operations.
 struct Layer {
-    /// Whether its input was enlarged.
+    /// True if its input was upsampled.
     enlarged: bool,
     output: usize,
     kernel: usize,
@@ -92,9 +92,10 @@ impl<'a> Walk<'a> {
                 self.block(layer, blocks.len())?;
                 blocks.push(separable);
             } else if layer.enlarged && channels != 3 {
-                // Wider kernels see cells of the small map beyond our border where the graph reflects the large one.
+                // Kernels wider than 3 would read cells of the small map beyond our padding, where the graph reflects the
+                // upsampled map.
                 if kernel > 3 {
-                    return Err(format!("has a kernel of {kernel} after an enlargement; up to 3 is possible"));
+                    return Err(format!("has a kernel of {kernel} after an upsampling; at most 3 is supported"));
                 }
                 self.site(layer, &format!("expand.{}", expand.len()), Activation::Relu)?;
                 expand.push(Expand { kernel, channels, separable });
@@ -103,13 +104,13 @@ impl<'a> Walk<'a> {
                 if !self.graph.takers(self.at).any(|o| o.kind == Kind::Logistic) {
                     return Err("has no sigmoid after its last layer".into());
                 }
-                // Magenta's own last enlargement is by 1. Graphs may leave sizes open, but the network's must come out even,
-                // so one by 2 is refused with the network.
+                // Magenta's own last upsampling is by 1. Graphs may leave sizes open, but the strides of the network must
+                // match, so that an upsampling by 2 is refused by the check of the network.
                 let head = Head { kernel, upsample: false, separable, skip: false };
                 let dim = self.graph.shape(self.style).get(3).copied().unwrap_or(0);
                 let separable = blocks.first().copied().unwrap_or(false);
                 if blocks.contains(&!separable) {
-                    return Err("has separable residual blocks and dense ones; one of the two is possible".into());
+                    return Err("has both separable and dense residual blocks, which is not supported".into());
                 }
                 let residual = Residual { blocks: blocks.len(), separable };
                 let transformer = Transformer { dim, contract, contract_norm: false, residual, expand, head };
@@ -119,7 +120,7 @@ impl<'a> Walk<'a> {
         Err(format!("has more than {MAX_LAYERS} layers"))
     }
 
-    /// The next convolution: perhaps an enlargement, a border by reflection, the convolution or a separable one.
+    /// Reads the next convolution: an optional upsampling, a reflection padding, and a dense or separable convolution.
     fn layer(&self) -> std::result::Result<Layer, String> {
         let graph = self.graph;
         let taker = |tensor: usize, what: fn(Kind) -> bool| {
@@ -128,10 +129,10 @@ impl<'a> Walk<'a> {
         let nearest = taker(self.at, |kind| kind == Kind::Nearest);
         let at = nearest.map_or(Ok(self.at), first_output)?;
         let reflect = taker(at, |kind| matches!(kind, Kind::Reflect(_)));
-        let reflect = reflect.ok_or("has a layer without a border by reflection")?;
+        let reflect = reflect.ok_or("has a layer without reflection padding")?;
         let bordered = first_output(reflect)?;
         let mut operator =
-            taker(bordered, |kind| kind.window().is_some()).ok_or("has a border without a convolution after it")?;
+            taker(bordered, |kind| kind.window().is_some()).ok_or("has a padding without a convolution after it")?;
         let mut window = operator.kind.window().ok_or("has no convolution")?;
         let (mut weight, mut bias) = weight_and_bias(graph, operator)?;
         let (kernel, stride) = (weight.shape[2], window.stride);
@@ -141,7 +142,9 @@ impl<'a> Walk<'a> {
             && (reflect.kind != borders || weight.shape[3] != kernel || !window.padding.is_valid([kernel, kernel]))
         {
             let (sides, padding) = (&weight.shape[2..], window.padding);
-            return Err(format!("has the border {widths:?} and {padding} padding for a kernel of {sides:?}"));
+            return Err(format!(
+                "has the reflection padding {widths:?} and {padding} padding for a kernel of {sides:?}"
+            ));
         }
         let mut depthwise = None;
         if matches!(operator.kind, Kind::Depthwise(_)) {
@@ -157,16 +160,16 @@ impl<'a> Walk<'a> {
         }
         let (output, enlarged, activation) = (first_output(operator)?, nearest.is_some(), window.activation);
         if enlarged && stride != 1 {
-            return Err(format!("has a stride of {stride} after an enlargement"));
+            return Err(format!("has a stride of {stride} after an upsampling"));
         }
         Ok(Layer { enlarged, output, kernel, stride, activation, depthwise, weight, bias })
     }
 
-    /// Takes a contracting layer, and goes on behind it.
+    /// Reads a contracting layer, and moves to its output.
     fn contracting(&mut self, layer: Layer, i: usize) -> std::result::Result<(), String> {
         let name = format!("transformer.contract.{i}");
         if layer.depthwise.is_some() {
-            return Err(format!("has a separable convolution for contract.{i}; only dense ones are possible there"));
+            return Err(format!("has a separable convolution for contract.{i}; only dense ones are supported there"));
         }
         self.at = layer.output;
         self.tensors.insert(format!("{name}.weight"), layer.weight);
@@ -174,13 +177,13 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Takes a residual block, whose first convolution this is, and goes on behind it.
+    /// Reads a residual block that starts with this convolution, and moves to its output.
     fn block(&mut self, first: Layer, i: usize) -> std::result::Result<(), String> {
         let (input, separable) = (self.at, first.depthwise.is_some());
         let odd = |layer: &Layer| layer.enlarged || layer.depthwise.is_some() != separable || layer.kernel != 3;
         let refused = |layer: &Layer| match odd(layer) {
             true => {
-                Err(format!("has an enlargement, or convolutions of two kinds or not of 3x3, in residual block {i}"))
+                Err(format!("has an upsampling, or convolutions of two kinds or not of 3x3, in residual block {i}"))
             }
             false => Ok(()),
         };
@@ -195,7 +198,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Takes a convolution with its norm, and goes on behind it.
+    /// Reads a convolution with its norm, and moves to its output.
     fn site(&mut self, layer: Layer, name: &str, then: Activation) -> std::result::Result<(), String> {
         plain(layer.activation, &layer.bias, &format!("the norm of {name}"))?;
         if layer.stride != 1 {
@@ -223,7 +226,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The norm of a convolution's output x.
+    /// Returns the norm of a convolution's output x.
     fn norm(&self, x: usize) -> Option<Norm<'a>> {
         let graph = self.graph;
         // Scale: x times (1 / deviation times gamma).
@@ -250,13 +253,13 @@ impl<'a> Walk<'a> {
         )
     }
 
-    /// The mean of x, if the tensor is its variance plus 1e-5.
+    /// Returns the mean of x, if the tensor is its variance plus 1e-5.
     fn mean_below(&self, tensor: usize, x: usize) -> Option<usize> {
         let graph = self.graph;
         let maker = |tensor: usize, kind: Kind| graph.maker(tensor).filter(|o| o.kind == kind);
         let sum = maker(tensor, Kind::Add(Activation::None))?;
         let eps = sum.inputs.iter().find_map(|&input| graph.constant(input).ok())?;
-        // Float16 puts 1e-5 off by 0.14 percent.
+        // In float16, 1e-5 is off by 0.14 percent.
         if !matches!(eps.data.as_slice(), [eps] if (eps - 1e-5).abs() < 1e-7) {
             return None;
         }
@@ -267,7 +270,7 @@ impl<'a> Walk<'a> {
         (over.inputs.first() == Some(&x) && squares.inputs.contains(&x)).then_some(mean)
     }
 
-    /// The convolution of the style vector that gives this tensor.
+    /// Returns the convolution of the style vector with this output.
     fn style_layer(&self, tensor: usize) -> Option<&'a Operator> {
         let operator = self.graph.maker(tensor).filter(|o| matches!(o.kind, Kind::Conv(_)))?;
         (*operator.inputs.first()? == self.style).then_some(operator)

@@ -1,4 +1,4 @@
-//! Magenta's variables, by their names in TensorFlow's graph, to our tensors.
+//! Magenta's variables, by their names in the TensorFlow graph, to our tensors.
 //!
 //! Source: magenta/magenta `arbitrary_image_stylization/{arbitrary_image_stylization_build_model, nza_model}` and
 //! google-research/tf-slim `nets/{inception_v3, mobilenet/mobilenet_v2}`.
@@ -11,7 +11,7 @@ use std::path::Path;
 /// InceptionV3's first convolutions.
 const STEM: [&str; 5] = ["Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3"];
 
-/// InceptionV3's blocks: the convolutions of each branch in order. Names as they are, also where they mislead.
+/// InceptionV3's blocks: the convolutions of each branch in order, under their original, partly misleading names.
 const BLOCKS: [(&str, [&[&str]; 4]); 8] = [
     ("Mixed_5b", [&["Conv2d_0a_1x1"], &["Conv2d_0a_1x1", "Conv2d_0b_5x5"], &THREES, &POOLED]),
     ("Mixed_5c", [&["Conv2d_0a_1x1"], &["Conv2d_0b_1x1", "Conv_1_0c_5x5"], &THREES, &POOLED]),
@@ -31,16 +31,16 @@ const SEVENS: [&[&str]; 4] = [
     &POOLED,
 ];
 
-/// The side of the images that F was trained on, and the shorter side of those that Magenta's programs show it.
+/// The side of F's training images, and the shorter side to which Magenta's programs resize images.
 const SIDE: usize = 256;
 
-/// InceptionV3 as Magenta has it.
+/// Describes InceptionV3 in Magenta's variant.
 pub(super) fn inception_v3_of(dim: usize) -> Predictor {
     let (shorter_side, activation) = (Some(SIDE), Rectifier::Relu6);
     Predictor::InceptionV3 { shorter_side, activation, pools_count_zeros: false, dim }
 }
 
-/// Whether a variable of this name may belong to F or T: neither a slot of an optimizer, nor part of the loss.
+/// Returns `true` if a variable of this name may belong to F or T: not an optimizer's slot, nor part of the loss.
 pub fn is_variable(name: &str) -> bool {
     let networks = ["InceptionV3/", "MobilenetV2/", "mobilenet_conv/", "Conv/", "transformer/", "style_params/"];
     let parts = [
@@ -57,10 +57,10 @@ pub fn is_variable(name: &str) -> bool {
     networks.iter().any(|network| name.starts_with(network)) && parts.contains(&last)
 }
 
-/// F, under our names. Where a file holds both, as one of distillation does, F is the MobileNetV2 that was trained there.
+/// Returns F under our names. If a file holds both predictors, as in distillation, F is the MobileNetV2 that was trained there.
 ///
 /// # Errors
-/// Variables are missing, or of shapes that no such layer has; `origin` is what the error calls the file.
+/// Variables are missing or of invalid shapes; the error names the file's `origin`.
 pub fn rename_predictor(variables: &Tensors, origin: &Path) -> Result<(Predictor, Tensors)> {
     let mut renaming = Renaming::new(variables, origin);
     let is_mobile = renaming.has_any("MobilenetV2/");
@@ -74,7 +74,7 @@ pub fn rename_predictor(variables: &Tensors, origin: &Path) -> Result<(Predictor
     Ok((if is_mobile { Predictor::MobilenetV2 { size: SIDE, dim } } else { inception_v3_of(dim) }, tensors))
 }
 
-/// T of any width, dense or separable, under our names.
+/// Returns T, of any width, dense or separable, under our names.
 ///
 /// # Errors
 /// As [`rename_predictor`].
@@ -87,7 +87,7 @@ pub fn rename_transformer(variables: &Tensors, origin: &Path) -> Result<(Transfo
         let [channels, _, kernel, _] = renaming.shape(&format!("{ours}.weight"));
         contract.push(Contract { kernel, stride, channels });
     }
-    // One at least, so that a file without any is told what is missing.
+    // At least one, so that the error for a file without blocks lists what is missing.
     let blocks = (2..).take_while(|r| renaming.has_any(&format!("transformer/residual/residual{r}/"))).count() + 1;
     let mut separable = false;
     for (r, c) in (0..blocks).flat_map(|r| [(r, 1), (r, 2)]) {
@@ -131,8 +131,8 @@ fn mobilenet_v2(renaming: &mut Renaming) {
     renaming.linear("mobilenet_conv/Conv", "predictor.head");
 }
 
-/// A convolution, dense or depthwise and pointwise, and its style norm, whose beta is called `Conv` and whose gamma `Conv_1`.
-/// Gives what it looks like.
+/// Converts a convolution, dense or depthwise and pointwise, and its style norm, whose beta is named `Conv` and whose gamma
+/// `Conv_1`. Returns its description.
 fn site(renaming: &mut Renaming, scope: &str, layer: &str, name: &str) -> Expand {
     let (dense, dilated) = (format!("transformer/{scope}/{layer}"), format!("transformer/{scope}/dilate_{layer}"));
     let ours = format!("transformer.{name}");

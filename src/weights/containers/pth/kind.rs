@@ -1,4 +1,4 @@
-//! The kind of a file by the bytes that it begins with: a form of `.pth`, or something else.
+//! Detects a form of `.pth`, or another kind of file, by its first bytes.
 use super::{legacy, zip};
 
 /// The form of a `.pth` file.
@@ -8,7 +8,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The form that the bytes begin like; otherwise what they are, and what to do.
+    /// Returns the form; the error describes the kind of file and the remedy.
     pub(super) fn find(bytes: &[u8]) -> Result<Self, String> {
         if bytes.starts_with(zip::MAGIC) {
             return Ok(Self::Zip);
@@ -24,19 +24,21 @@ fn other(bytes: &[u8]) -> &'static str {
     let at = |start: usize, mark: &[u8]| bytes.get(start..).is_some_and(|rest| rest.starts_with(mark));
     let header = bytes.first_chunk().map_or(0, |&length| u64::from_le_bytes(length));
     match () {
-        () if bytes.is_empty() => "empty; copy it anew",
+        () if bytes.is_empty() => "empty; copy it again",
         () if at(257, b"ustar") => {
-            "a tar archive; if torch before 0.1.10 wrote it, load it with torch.load and save it anew with torch.save"
+            "a tar archive; if torch before 0.1.10 wrote it, load it with torch.load and save it again with torch.save"
         }
         () if at(0, b"\x1f\x8b") => "compressed with gzip; unpack it first",
-        () if at(0, b"PK") => "a zip archive that is empty or in parts; give the .pth file itself",
+        () if at(0, b"PK") => "a zip archive that is empty or split; give the .pth file itself",
         () if at(4, b"TFL3") => "a TFLite file; give the .pth file",
         () if at(8, b"{") && header < bytes.len() as u64 => "a safetensors file; give the .pth file",
         () if at(0, b"\x89HDF") => "an HDF5 file; give the .pth file",
         () if at(0, b"\x93NUMPY") => "a NumPy array; give the .pth file",
-        () if at(0, b"version https://git-lfs") => "a pointer to it; fetch the file itself with `git lfs pull`",
+        () if at(0, b"version https://git-lfs") => "a Git LFS pointer; fetch the file itself with `git lfs pull`",
         () if at(0, b"<") => "a web page; download the file itself",
-        () if at(0, b"\x80") => "a pickle that something else wrote; save it with torch.save(model.state_dict(), path)",
-        () => "something unknown; give the path of a .pth file, or copy it anew if it is damaged",
+        () if at(0, b"\x80") => {
+            "a pickle written by another program; save it with torch.save(model.state_dict(), path)"
+        }
+        () => "something unknown; give the path of a .pth file, or copy it again if it is damaged",
     }
 }

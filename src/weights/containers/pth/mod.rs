@@ -1,7 +1,7 @@
-//! PyTorch's `.pth` files, zip and legacy: their floating-point tensors by name, without running what else is in them.
+//! PyTorch's `.pth` files, zip and legacy: their floating-point tensors by name, without running any code in them.
 //!
-//! <https://github.com/pytorch/pytorch/blob/main/torch/serialization.py>. The names are the keys of the dict that was saved, dicts in
-//! dicts joined by dots. A file is read whole, and nothing is taken for granted of what may become of it later.
+//! <https://github.com/pytorch/pytorch/blob/main/torch/serialization.py>. The names are the keys of the saved dict, those of
+//! nested dicts joined by dots. Files are read into memory, so later changes to them have no effect.
 mod kind;
 mod legacy;
 mod opcode;
@@ -27,17 +27,17 @@ use value::{Object, Value};
 
 pub use state_dict::StateDict;
 
-/// The largest file that is read; VGG-19 in float32 has 80 MB.
+/// Limit of the file size; VGG-19 in float32 has 80 MB.
 const MAX_SIZE: u64 = 256 << 20;
-/// Entries of all dicts together.
+/// Limit of the entries of all dicts together.
 const MAX_ENTRIES: usize = 1 << 16;
-/// Bytes of a tensor's name, dots included.
+/// Limit of the bytes of a tensor's name, including dots.
 const MAX_NAME: usize = 256;
 
-/// Where the bytes of each storage lie in the file, by the storage's key.
+/// The byte range of each storage in the file, by the storage's key.
 type Storages<'a> = BTreeMap<&'a str, Range<usize>>;
 
-/// An open file: its object checked, its tensors in place.
+/// An open file with its object checked and its tensors located.
 #[derive(Debug)]
 pub struct PthFile {
     origin: PathBuf,
@@ -45,10 +45,10 @@ pub struct PthFile {
     tensors: BTreeMap<String, Placed>,
 }
 
-/// The floating-point tensors of a file whose names are wanted, as float32.
+/// Reads the floating-point tensors for whose names `wanted` returns `true`, as float32.
 ///
 /// # Errors
-/// The file cannot be read, is no `.pth` file, holds code, or is damaged.
+/// The file cannot be read, is not a `.pth` file, holds code, or is damaged.
 pub fn read(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Tensors> {
     let file = PthFile::open(path)?;
     let names = file.names().filter(|name| wanted(name));
@@ -56,37 +56,37 @@ pub fn read(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Tensors> {
 }
 
 impl PthFile {
-    /// Reads a file and checks where its tensors lie.
+    /// Reads a file and locates its tensors.
     ///
     /// # Errors
-    /// The file cannot be read, is no `.pth` file, holds code, or is damaged.
+    /// The file cannot be read, is not a `.pth` file, holds code, or is damaged.
     pub fn open(path: &Path) -> Result<Self> {
         Self::from_bytes(whole(path)?, path)
     }
 
-    /// The same for bytes in memory; `origin` is what errors call them.
+    /// Parses bytes in memory; errors name their `origin`.
     ///
     /// # Errors
-    /// The bytes are no `.pth` file, hold code, or are damaged.
+    /// The bytes are not a `.pth` file, hold code, or are damaged.
     pub fn from_bytes(bytes: Vec<u8>, origin: &Path) -> Result<Self> {
         let tensors = tensors(&bytes).map_err(|reason| Error::weights(origin, reason))?;
         Ok(Self { origin: origin.into(), bytes, tensors })
     }
 
-    /// The file's path, or what stands for it.
+    /// Returns the file's path, or another name of the bytes.
     pub fn origin(&self) -> &Path {
         &self.origin
     }
 
-    /// The names of its floating-point tensors, sorted.
+    /// Returns the names of its floating-point tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// A tensor as float32.
+    /// Returns a tensor as float32.
     ///
     /// # Errors
-    /// There is no floating-point tensor of this name, or the system has not the memory.
+    /// There is no floating-point tensor of this name, or not enough memory.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         poll();
         let placed = self.tensors.get(name);
@@ -95,9 +95,9 @@ impl PthFile {
     }
 }
 
-/// The bytes of a file.
+/// Reads the bytes of a file.
 fn whole(path: &Path) -> Result<Vec<u8>> {
-    // Asked before it is opened: opening a pipe would wait for its writer.
+    // Checked before the file is opened: opening a pipe would block until it has a writer.
     let metadata = std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
     let len = metadata.len();
     if !metadata.is_file() {
@@ -111,19 +111,19 @@ fn whole(path: &Path) -> Result<Vec<u8>> {
     let file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
     file.take(len).read_to_end(&mut bytes).map_err(|error| Error::io(path, error))?;
     match bytes.len() < room {
-        true => Err(Error::weights(path, "it has become shorter while it was read; write it anew")),
+        true => Err(Error::weights(path, "it was truncated while it was read; write it again")),
         false => Ok(bytes),
     }
 }
 
-/// The floating-point tensors of a file and where their numbers lie; the error is the reason.
+/// Returns the floating-point tensors of a file with the location of their values; the error is the reason.
 fn tensors(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Placed>, String> {
     let (pickle, storages) = match Form::find(bytes)? {
         Form::Zip => zip::read(bytes)?,
         Form::Legacy => legacy::read(bytes)?,
     };
     let mut found = BTreeMap::new();
-    // Numbers that may yet be claimed: tensors that share a storage, or repeat its numbers, run out of them.
+    // Values that may still be claimed: tensors that share a storage, or repeat its values, exhaust them.
     let mut left = bytes.len();
     for (name, value) in named(&pickle)? {
         let Some(Object::Tensor(tensor)) = pickle.objects.get(value) else { continue };
@@ -134,7 +134,7 @@ fn tensors(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Placed>, String
         let place = storages.get(key).ok_or_else(|| format!("lacks the storage {key:?} of {name:?}; it is damaged"))?;
         let placed = tensor.placed(place).map_err(|reason| format!("tensor {name:?}: {reason}"))?;
         left = left.checked_sub(tensor.numbers).ok_or_else(|| {
-            format!("tensor {name:?} and those before it share their numbers; save clones of them (tensor.clone())")
+            format!("tensor {name:?} and those before it share their values; save clones of them (tensor.clone())")
         })?;
         if found.contains_key(&name) {
             return Err(format!("holds the name {name:?} twice; rename one of the two"));
@@ -149,10 +149,10 @@ fn tensors(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Placed>, String
     }
 }
 
-/// The values in the dicts of a pickle, by the keys that lead to them. Values in lists have no name.
+/// Returns the values in the dicts of a pickle, by the joined keys. Values in lists have no name.
 fn named<'a>(pickle: &Pickle<'a>) -> std::result::Result<Vec<(String, Value<'a>)>, String> {
     if pickle.objects.items(pickle.root).is_none() {
-        return Err("holds no dict; save one with torch.save(model.state_dict(), path)".into());
+        return Err("does not hold a dict; save one with torch.save(model.state_dict(), path)".into());
     }
     let (mut found, mut dicts, mut entries) = (vec![], vec![(String::new(), pickle.root)], 0);
     while let Some((prefix, dict)) = dicts.pop() {
@@ -167,7 +167,7 @@ fn named<'a>(pickle: &Pickle<'a>) -> std::result::Result<Vec<(String, Value<'a>)
                 Value::Int(key) if prefix.len() <= MAX_NAME => format!("{prefix}{key}"),
                 Value::Text(_) | Value::Int(_) => {
                     return Err(format!(
-                        "the keys after {prefix:.64?} make names of more than {MAX_NAME} bytes; a dict may hold itself, so save \
+                        "the keys after {prefix:.64?} form names of more than {MAX_NAME} bytes; a dict may hold itself, so save \
                          the state dict alone"
                     ));
                 }

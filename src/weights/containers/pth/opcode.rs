@@ -1,4 +1,4 @@
-//! The numbers and names of pickle's instructions.
+//! The codes and names of pickle's instructions.
 //!
 //! <https://github.com/python/cpython/blob/main/Lib/pickletools.py>
 
@@ -75,7 +75,7 @@ const REFUSED: [(u8, &str); 35] = [
     (0x98, "READONLY_BUFFER"),
 ];
 
-/// The name of an instruction that is not understood, or its number.
+/// Returns the name of an unsupported instruction, or its code.
 pub(super) fn name(code: u8) -> String {
     match REFUSED.iter().find(|(refused, _)| *refused == code) {
         Some((_, name)) => (*name).to_owned(),

@@ -1,8 +1,8 @@
-//! Python's pickle, protocol 2, as far as state dicts need it: a stack machine that makes tuples, lists, dicts and tensors, and runs
-//! nothing.
+//! Python's pickle, protocol 2, as far as state dicts need it: a stack machine that creates tuples, lists, dicts and tensors,
+//! and runs no code.
 //!
-//! <https://github.com/python/cpython/blob/main/Lib/pickletools.py>. An instruction makes one object at most, and their number is
-//! bounded, so memory is. An instruction or a global that is not understood is refused by name, never skipped.
+//! <https://github.com/python/cpython/blob/main/Lib/pickletools.py>. An instruction creates at most one object, and the number
+//! of instructions is bounded, so memory is bounded. An unsupported instruction or global is refused by name, never skipped.
 use super::opcode::{self, name};
 use super::rebuild::{self, Callable};
 use super::value::{Object, Objects, Value};
@@ -10,24 +10,24 @@ use std::collections::BTreeMap;
 
 type Result<T> = std::result::Result<T, String>;
 
-/// Instructions of one pickle: a state dict takes some 30 for a tensor.
+/// Limit of the instructions of a pickle: a state dict takes about 30 per tensor.
 const MAX_STEPS: usize = 1 << 18;
-/// Bytes of a module's name or a global's.
+/// Limit of the bytes of a module's name or a global's.
 const MAX_NAME: usize = 256;
 
-/// A pickle that was read.
+/// A parsed pickle.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
-    /// The value that it stands for.
+    /// Its value.
     pub(super) root: Value<'a>,
-    /// All objects that it made on the way.
+    /// All objects created on the way.
     pub(super) objects: Objects<'a>,
     /// The bytes after it.
     pub(super) rest: &'a [u8],
 }
 
 impl<'a> Pickle<'a> {
-    /// Reads the pickle that the bytes begin with; the error is the reason.
+    /// Reads the pickle at the start of the bytes; the error is the reason.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
         let mut machine = Machine { rest: bytes, ..Machine::default() };
         for _ in 0..MAX_STEPS {
@@ -48,7 +48,7 @@ struct Machine<'a> {
     rest: &'a [u8],
     objects: Objects<'a>,
     stack: Vec<Value<'a>>,
-    /// How high the stack was at each mark.
+    /// The height of the stack at each mark.
     marks: Vec<usize>,
     memo: BTreeMap<u32, Value<'a>>,
 }
@@ -105,16 +105,17 @@ impl<'a> Machine<'a> {
     }
 
     fn bytes(&mut self, n: usize) -> Result<&'a [u8]> {
-        let (bytes, rest) = self.rest.split_at_checked(n).ok_or("its pickle ends within an instruction; it is cut")?;
+        let (bytes, rest) =
+            self.rest.split_at_checked(n).ok_or("its pickle ends inside an instruction; it is truncated")?;
         self.rest = rest;
         Ok(bytes)
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
-        self.bytes(N)?.try_into().map_err(|_| "its pickle ends within an instruction; it is cut".into())
+        self.bytes(N)?.try_into().map_err(|_| "its pickle ends inside an instruction; it is truncated".into())
     }
 
-    /// A length of one byte or of four, as the instruction has it.
+    /// Reads a length of one byte or of four, depending on the instruction.
     fn length(&mut self, short: bool) -> Result<u32> {
         match short {
             true => self.take().map(|byte| u8::from_le_bytes(byte).into()),
@@ -122,7 +123,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The last value, which lies above the last mark.
+    /// Pops the last value above the last mark.
     fn pop(&mut self) -> Result<Value<'a>> {
         let value = self.top()?;
         self.stack.pop();
@@ -132,31 +133,31 @@ impl<'a> Machine<'a> {
     fn pop_last(&mut self, n: usize) -> Result<Vec<Value<'a>>> {
         match self.stack.len().checked_sub(n).filter(|&from| from >= self.floor()) {
             Some(from) => Ok(self.stack.drain(from..).collect()),
-            None => Err("its pickle uses a value that is not there; it is damaged".into()),
+            None => Err("its pickle uses a missing value; it is damaged".into()),
         }
     }
 
-    /// How high the stack is below what instructions may take.
+    /// Returns the height of the stack below which instructions may not pop.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
 
-    /// All values above the last mark, which is taken away.
+    /// Pops all values above the last mark, and the mark.
     fn pop_marked(&mut self) -> Result<Vec<Value<'a>>> {
-        let from = self.marks.pop().ok_or("its pickle goes back to a mark that is not there; it is damaged")?;
+        let from = self.marks.pop().ok_or("its pickle returns to a missing mark; it is damaged")?;
         Ok(self.stack.drain(from.min(self.stack.len())..).collect())
     }
 
-    /// The last value, which stays.
+    /// Returns the last value without popping it.
     fn top(&self) -> Result<Value<'a>> {
         let top = self.stack.get(self.floor()..).and_then(|above| above.last());
-        top.copied().ok_or_else(|| "its pickle uses a value that is not there; it is damaged".into())
+        top.copied().ok_or_else(|| "its pickle uses a missing value; it is damaged".into())
     }
 
     fn protocol(&mut self) -> Result<()> {
         match self.take()? {
             [2] => Ok(()),
-            [n] => Err(format!("is a pickle of protocol {n}; save it with torch.save's own protocol, which is 2")),
+            [n] => Err(format!("is a pickle of protocol {n}; save it with torch.save's default protocol, 2")),
         }
     }
 
@@ -170,10 +171,10 @@ impl<'a> Machine<'a> {
     fn recall(&mut self, code: u8) -> Result<Value<'a>> {
         let place = self.length(code == opcode::BINGET)?;
         let known = self.memo.get(&place).copied();
-        known.ok_or_else(|| format!("its pickle recalls value {place}, which it never kept; it is damaged"))
+        known.ok_or_else(|| format!("its pickle recalls value {place}, which it never stored; it is damaged"))
     }
 
-    /// A whole number, little-endian in two's complement.
+    /// Reads an integer, little-endian in two's complement.
     fn long(&mut self) -> Result<Value<'a>> {
         let [n] = self.take()?;
         let bytes = self.bytes(n.into())?;
@@ -193,16 +194,16 @@ impl<'a> Machine<'a> {
         let bytes = self.bytes(usize::try_from(n).unwrap_or(usize::MAX))?;
         std::str::from_utf8(bytes)
             .map(Value::Text)
-            .map_err(|_| "a text in its pickle is no UTF-8; it is damaged".into())
+            .map_err(|_| "a text in its pickle is not UTF-8; it is damaged".into())
     }
 
-    /// The text up to the end of the line.
+    /// Reads the text up to the end of the line.
     fn line(&mut self) -> Result<&'a str> {
         let within = &self.rest[..self.rest.len().min(MAX_NAME)];
         let end = within.iter().position(|&byte| byte == b'\n');
         let line = self.bytes(end.ok_or("the name of a global in its pickle does not end; it is damaged")?)?;
         self.bytes(1)?;
-        std::str::from_utf8(line).map_err(|_| "the name of a global in its pickle is no UTF-8; it is damaged".into())
+        std::str::from_utf8(line).map_err(|_| "the name of a global in its pickle is not UTF-8; it is damaged".into())
     }
 
     fn global(&mut self) -> Result<Value<'a>> {
@@ -213,10 +214,10 @@ impl<'a> Machine<'a> {
     fn reduce(&mut self) -> Result<Value<'a>> {
         let (arguments, callable) = (self.pop()?, self.pop()?);
         let Value::Callable(callable) = callable else {
-            return Err("its pickle calls something that is no function; it is damaged".into());
+            return Err("its pickle calls something that is not a function; it is damaged".into());
         };
         let arguments = self.objects.elements(arguments).unwrap_or_default();
-        // Not copied if there are more than any known function takes: a long tuple may be named again and again.
+        // Not copied if there are more arguments than any supported function takes: a long tuple may be referenced repeatedly.
         if arguments.len() > 8 {
             return Err(callable.misfit(arguments.len()));
         }
@@ -224,7 +225,7 @@ impl<'a> Machine<'a> {
         callable.call(&arguments, &mut self.objects)
     }
 
-    /// Attributes; those of a state dict, `_metadata`, say which version of each layer wrote it, and are left out.
+    /// Ignores attributes; those of a state dict, `_metadata`, hold the version of each layer.
     fn build(&mut self) -> Result<()> {
         self.pop()?;
         match self.objects.get(self.top()?) {
@@ -240,7 +241,7 @@ impl<'a> Machine<'a> {
         let top = self.top()?;
         match self.objects.get_mut(top) {
             Some(Object::List(elements)) => elements.extend(more),
-            _ => return Err("its pickle appends to something that is no list; it is damaged".into()),
+            _ => return Err("its pickle appends to something that is not a list; it is damaged".into()),
         }
         Ok(())
     }
@@ -254,7 +255,7 @@ impl<'a> Machine<'a> {
                 items.extend(pairs.iter().map(|&[key, value]| (key, value)));
                 Ok(())
             }
-            _ => Err("its pickle sets items of something that is no dict, or half an item; it is damaged".into()),
+            _ => Err("its pickle sets items of something that is not a dict, or half an item; it is damaged".into()),
         }
     }
 }

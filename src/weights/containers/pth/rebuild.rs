@@ -1,4 +1,4 @@
-//! The few functions that a state dict's pickle calls, as what they make; everything else is code, and refused.
+//! The few functions called by a state dict's pickle, and their results; everything else is code, and refused.
 //!
 //! Source: torch/_utils.py, torch/serialization.py.
 use super::strided::{ScalarType, Storage, Strided};
@@ -6,10 +6,10 @@ use super::value::{Object, Objects, Value};
 
 type Result<T> = std::result::Result<T, String>;
 
-/// A longer name of a storage than torch gives: the digits of an address or of a count.
+/// Limit of a storage's name, above that of torch: the digits of an address or of a counter.
 const MAX_KEY: usize = 64;
 
-/// A global that is understood.
+/// A supported global.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Callable {
     OrderedDict,
@@ -19,12 +19,12 @@ pub(super) enum Callable {
     TensorV1,
     /// `_rebuild_parameter`
     Parameter,
-    /// A class of storages; only named, in persistent ids.
+    /// A storage class; only referenced in persistent ids.
     Storage(ScalarType),
 }
 
 impl Callable {
-    /// The global of this name.
+    /// Returns the global of this name.
     pub(super) fn find(module: &str, name: &str) -> Result<Self> {
         Ok(match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
@@ -35,7 +35,7 @@ impl Callable {
                 Some(scalar) => Self::Storage(scalar),
                 None => {
                     return Err(format!(
-                        "holds numbers of torch.{name}, which are not read; save the floating-point tensors alone"
+                        "holds values of torch.{name}, which is not supported; save the floating-point tensors alone"
                     ));
                 }
             },
@@ -48,15 +48,15 @@ impl Callable {
         })
     }
 
-    /// The value that a call of it makes.
+    /// Returns the result of a call.
     pub(super) fn call<'a>(self, arguments: &[Value<'a>], objects: &mut Objects<'a>) -> Result<Value<'a>> {
         match (self, arguments) {
             (Self::OrderedDict, []) => Ok(objects.add(Object::Dict { ordered: true, items: vec![] })),
-            // The arguments after the strides say how to differentiate.
+            // The arguments after the strides are for autograd.
             (Self::TensorV2, &[storage, offset, shape, stride, _, _])
             | (Self::TensorV1, &[storage, offset, shape, stride]) => {
                 let Some(&Object::Storage(storage)) = objects.get(storage) else {
-                    return Err("a tensor is made of something that is no storage".into());
+                    return Err("a tensor is built from something that is not a storage".into());
                 };
                 let (shape, stride) = (sizes(shape, objects)?, sizes(stride, objects)?);
                 let tensor = Strided::new(storage, size(offset)?, shape, stride)?;
@@ -69,23 +69,23 @@ impl Callable {
 }
 
 impl Callable {
-    /// The reason why a call with so many arguments is refused.
+    /// Returns the reason for refusing a call with this number of arguments.
     pub(super) fn misfit(self, arguments: usize) -> String {
         let name = match self {
             Self::OrderedDict => "collections.OrderedDict",
             Self::TensorV2 => "torch._utils._rebuild_tensor_v2",
             Self::TensorV1 => "torch._utils._rebuild_tensor",
             Self::Parameter => "torch._utils._rebuild_parameter",
-            Self::Storage(_) => "a class of storages",
+            Self::Storage(_) => "a storage class",
         };
         format!(
             "its pickle calls {name} with {arguments} arguments, which are not those of a state dict; load it with \
-             torch, and save it anew with torch.save(model.state_dict(), path)"
+             torch, and save it again with torch.save(model.state_dict(), path)"
         )
     }
 }
 
-/// The storage of a persistent id: `("storage", class, key, location, count)`, and in legacy files what part of it is meant,
+/// Returns the storage of a persistent id: `("storage", class, key, location, count)`, and in legacy files a view into it,
 /// `None` or `(key, offset, size)`.
 pub(super) fn storage<'a>(id: Value, objects: &Objects<'a>) -> Result<Storage<'a>> {
     let id = objects.elements(id).unwrap_or_default();
@@ -103,7 +103,7 @@ pub(super) fn storage<'a>(id: Value, objects: &Objects<'a>) -> Result<Storage<'a
         _ => return Err("a storage has no class, key and size; it is damaged".into()),
     };
     let Value::Callable(Callable::Storage(scalar)) = class else {
-        return Err("a storage is of something that is no class of storages; it is damaged".into());
+        return Err("a storage has something that is not a storage class; it is damaged".into());
     };
     if key.len() > MAX_KEY {
         return Err(format!("a storage has a key of {} bytes; it is damaged", key.len()));
@@ -112,27 +112,27 @@ pub(super) fn storage<'a>(id: Value, objects: &Objects<'a>) -> Result<Storage<'a
     let (from, len) = match (view, objects.elements(view)) {
         (Value::None, _) => (0, count),
         (_, Some(&[_, from, len])) => (size(from)?, size(len)?),
-        _ => return Err(format!("what part of storage {key:?} is meant is not understood; it is damaged")),
+        _ => return Err(format!("the view of storage {key:?} is invalid; it is damaged")),
     };
     match from.checked_add(len).is_some_and(|end| end <= count) {
         true => Ok(Storage { key, scalar, count, from, len }),
-        false => Err(format!("a part of {len} numbers from {from} leads out of storage {key:?} of {count}")),
+        false => Err(format!("a view of {len} values from {from} ends beyond storage {key:?} of {count}")),
     }
 }
 
-/// A size, an offset or a stride: no honest one is negative.
+/// Reads a size, an offset or a stride, which cannot be negative.
 fn size(value: Value) -> Result<usize> {
     match value {
         Value::Int(n) => usize::try_from(n).map_err(|_| format!("a size or a stride is {n}; it is damaged")),
-        _ => Err("a size or a stride is no whole number; it is damaged".into()),
+        _ => Err("a size or a stride is not an integer; it is damaged".into()),
     }
 }
 
 fn sizes(value: Value, objects: &Objects) -> Result<Vec<usize>> {
-    let elements = objects.elements(value).ok_or("a tensor's shape or its strides are no tuple; it is damaged")?;
-    // Before they are copied: one long tuple may serve many tensors.
+    let elements = objects.elements(value).ok_or("a tensor's shape or its strides are not a tuple; it is damaged")?;
+    // Checked before the copy: one long tuple may serve many tensors.
     match elements.len() {
         0..=64 => elements.iter().map(|&element| size(element)).collect(),
-        n => Err(format!("a tensor has {n} sides; it is damaged")),
+        n => Err(format!("a tensor has {n} axes; it is damaged")),
     }
 }

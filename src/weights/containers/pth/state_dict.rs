@@ -1,11 +1,12 @@
-//! A model's state dict in a `.pth` file: its tensors by the model's own keys, whatever dict or wrapper they were saved in.
+//! The state dict of a model in a `.pth` file: its tensors by the model's own keys, for any dict or wrapper in which they were
+//! saved.
 use super::PthFile;
 use crate::error::{Error, Result};
 use crate::weights::Tensor;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Keys of dicts that hold a state dict, and what `DataParallel` puts before every key.
+/// Keys of dicts that hold a state dict, and `DataParallel`'s prefix of every key.
 const WRAPPERS: [&str; 5] = ["state_dict_stylepredictor.", "state_dict_ghiasi.", "state_dict.", "model.", "module."];
 
 /// The tensors of a model.
@@ -20,15 +21,15 @@ impl StateDict {
     /// Reads a file.
     ///
     /// # Errors
-    /// Those of [`PthFile::open`]; or two tensors have one key once the wrappers are taken off.
+    /// Those of [`PthFile::open`]; or two tensors have the same key after the wrappers are stripped.
     pub fn open(path: &Path) -> Result<Self> {
         Self::new(PthFile::open(path)?)
     }
 
-    /// The state dict in an open file.
+    /// Returns the state dict in an open file.
     ///
     /// # Errors
-    /// Two tensors have one key once the wrappers are taken off.
+    /// Two tensors have the same key after the wrappers are stripped.
     pub fn new(file: PthFile) -> Result<Self> {
         let mut names = BTreeMap::new();
         for name in file.names() {
@@ -44,33 +45,29 @@ impl StateDict {
         Ok(Self { file, names })
     }
 
-    /// The file's path, or what stands for it.
+    /// Returns the file's path, or another name of the bytes.
     pub fn origin(&self) -> &Path {
         self.file.origin()
     }
 
-    /// Whether there is a floating-point tensor of this key.
+    /// Returns `true` if there is a floating-point tensor of this key.
     pub fn has(&self, key: &str) -> bool {
         self.names.contains_key(key)
     }
 
-    /// A tensor as float32.
+    /// Returns a tensor as float32.
     ///
     /// # Errors
-    /// There is none of this key, or it is of another shape.
+    /// There is no tensor of this key, or it has another shape.
     pub fn tensor(&self, key: &str, shape: &[usize]) -> Result<Tensor> {
         let wrong = |reason: String| Error::weights(self.origin(), reason);
         let name = self.names.get(key).ok_or_else(|| {
-            wrong(format!(
-                "lacks the key {key:?}; it is of another network, or not all of one: give the whole state dict"
-            ))
+            wrong(format!("lacks the key {key:?}; it is another network, or incomplete: give the whole state dict"))
         })?;
         let tensor = self.file.tensor(name)?;
         match tensor.shape == shape {
             true => Ok(tensor),
-            false => {
-                Err(wrong(format!("{name:?} is of shape {:?}, not {shape:?}; it is of another network", tensor.shape)))
-            }
+            false => Err(wrong(format!("{name:?} has shape {:?}, not {shape:?}; it is another network", tensor.shape))),
         }
     }
 }

@@ -1,16 +1,17 @@
-//! Tensors as torch stores them: a storage, which is a row of numbers of one type, and where in it the tensor's numbers lie.
+//! Tensors as torch stores them: a storage, i.e. a flat array of values of one type, and the offset and strides of the tensor
+//! in it.
 //!
-//! The number of index (i, j, ..) is number `offset + i stride_0 + j stride_1 + ..` of the storage.
+//! The value of index (i, j, ..) is value `offset + i stride_0 + j stride_1 + ..` of the storage.
 use crate::error::{Error, Result};
 use crate::memory;
 use half::{bf16, f16};
 use std::ops::Range;
 use std::path::Path;
 
-/// More than any network here has.
+/// Limit of axes, above that of any supported network.
 const MAX_RANK: usize = 8;
 
-/// The type of a storage's numbers.
+/// The type of a storage's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScalarType {
     Half,
@@ -22,7 +23,7 @@ pub(super) enum ScalarType {
 }
 
 impl ScalarType {
-    /// The type of a storage class of torch, such as `FloatStorage`.
+    /// Returns the type of a storage class of torch, such as `FloatStorage`.
     pub(super) fn of_storage(class: &str) -> Option<Self> {
         Some(match class {
             "HalfStorage" => Self::Half,
@@ -35,7 +36,7 @@ impl ScalarType {
         })
     }
 
-    /// Bytes of one number.
+    /// Returns the size of a value in bytes.
     pub(super) fn size(self) -> usize {
         match self {
             Self::Half | Self::BFloat16 => 2,
@@ -44,28 +45,28 @@ impl ScalarType {
         }
     }
 
-    /// Whether the numbers are floating-point ones, which weights are.
+    /// Returns `true` for floating-point types, which weights have.
     pub(super) fn is_float(self) -> bool {
         !matches!(self, Self::Int | Self::Long)
     }
 }
 
-/// A storage, or the part of one that a legacy file names as a view.
+/// A storage, or a view of one in a legacy file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Storage<'a> {
     /// The name of its bytes in the file.
     pub(super) key: &'a str,
-    /// The type of its numbers.
+    /// The type of its values.
     pub(super) scalar: ScalarType,
-    /// The numbers of the whole storage.
+    /// The number of values of the whole storage.
     pub(super) count: usize,
-    /// The first number of the part.
+    /// The first value of the view.
     pub(super) from: usize,
-    /// The numbers of the part.
+    /// The number of values of the view.
     pub(super) len: usize,
 }
 
-/// A tensor that lies within its storage.
+/// A tensor inside its storage.
 #[derive(Clone, Debug)]
 pub(super) struct Strided<'a> {
     /// The storage.
@@ -73,12 +74,12 @@ pub(super) struct Strided<'a> {
     offset: usize,
     shape: Vec<usize>,
     stride: Vec<usize>,
-    /// How many numbers the shape has.
+    /// The number of values.
     pub(super) numbers: usize,
 }
 
 impl<'a> Strided<'a> {
-    /// A tensor, if it lies within its storage; otherwise the reason.
+    /// Creates a tensor, after a check that it is inside its storage; the error is the reason.
     pub(super) fn new(
         storage: Storage<'a>,
         offset: usize,
@@ -88,45 +89,45 @@ impl<'a> Strided<'a> {
         if shape.len() != stride.len() || shape.len() > MAX_RANK {
             let (sides, strides) = (shape.len(), stride.len());
             return Err(format!(
-                "a tensor has {sides} sides and {strides} strides; as many, up to {MAX_RANK}, are read"
+                "a tensor has {sides} axes and {strides} strides; the two must be equal, at most {MAX_RANK}"
             ));
         }
         let numbers = shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
-        let numbers = numbers.ok_or_else(|| format!("a tensor of shape {shape:?} is more than any memory holds"))?;
+        let numbers = numbers.ok_or_else(|| format!("a tensor of shape {shape:?} is more than fits into memory"))?;
         let ways = shape.iter().zip(&stride).map(|(&side, &stride)| side.saturating_sub(1) as u128 * stride as u128);
         let last = ways.fold(offset as u128, u128::saturating_add);
         if numbers > 0 && last >= storage.len as u128 {
             return Err(format!(
-                "a tensor of shape {shape:?}, strides {stride:?} and offset {offset} leads out of its storage \
-                 of {} numbers",
+                "a tensor of shape {shape:?}, strides {stride:?} and offset {offset} reaches beyond its storage \
+                 of {} values",
                 storage.len
             ));
         }
-        // No step is made along an axis of one side, so its stride may be anything.
+        // The stride of an axis of size 1 is never used, so it may be anything.
         stride.iter_mut().zip(&shape).filter(|(_, side)| **side < 2).for_each(|(stride, _)| *stride = 0);
         Ok(Self { storage, offset: if numbers == 0 { 0 } else { offset }, shape, stride, numbers })
     }
 
-    /// The tensor in a file, where its storage's bytes lie at `place`; the reason, if they cannot be that storage.
+    /// Locates the tensor in a file whose storage is at `place`; the error is the reason why it cannot be that storage.
     pub(super) fn placed(&self, place: &Range<usize>) -> std::result::Result<Placed, String> {
         let Self { storage: Storage { key, scalar, count, from, .. }, offset, ref shape, ref stride, numbers } = *self;
         if count.checked_mul(scalar.size()) != Some(place.len()) {
             let bytes = place.len();
             return Err(format!(
-                "storage {key:?} of {count} numbers of {scalar:?} has {bytes} bytes; the file is damaged"
+                "storage {key:?} of {count} values of {scalar:?} has {bytes} bytes; the file is damaged"
             ));
         }
-        // Within the place, which lies in memory: nothing overflows.
+        // Inside `place`, which is in memory: nothing overflows.
         let start = place.start + (from + offset) * scalar.size();
         Ok(Placed { scalar, start, shape: shape.clone(), stride: stride.clone(), numbers })
     }
 }
 
-/// A tensor whose numbers have their place in a file.
+/// A tensor located in a file.
 #[derive(Debug)]
 pub(super) struct Placed {
     scalar: ScalarType,
-    /// The byte at which its first number begins.
+    /// The offset of its first value.
     start: usize,
     /// Its shape.
     pub(super) shape: Vec<usize>,
@@ -135,14 +136,14 @@ pub(super) struct Placed {
 }
 
 impl Placed {
-    /// Its numbers, the last axis innermost, from the bytes of the file that errors call `origin`.
+    /// Reads its values in row-major order from the bytes of the file; errors name its `origin`.
     pub(super) fn read(&self, bytes: &[u8], origin: &Path) -> Result<Vec<f32>> {
         let mut numbers = memory::room(&origin.display().to_string(), self.numbers)?;
         let mut index = vec![0; self.shape.len()];
         let mut at = 0;
         for _ in 0..self.numbers {
             let number = bytes.get(self.start + at * self.scalar.size()..).and_then(|bytes| self.scalar.read(bytes));
-            numbers.push(number.ok_or_else(|| Error::weights(origin, "a tensor leads out of the file"))?);
+            numbers.push(number.ok_or_else(|| Error::weights(origin, "a tensor reaches beyond the file"))?);
             for (axis, index) in index.iter_mut().enumerate().rev() {
                 *index += 1;
                 at += self.stride[axis];
@@ -158,7 +159,7 @@ impl Placed {
 }
 
 impl ScalarType {
-    /// The number that the bytes begin with, if it is a floating-point one and whole.
+    /// Reads the floating-point value at the start of the bytes; `None` for integers and truncated values.
     fn read(self, bytes: &[u8]) -> Option<f32> {
         Some(match self {
             Self::Half => f16::from_le_bytes(*bytes.first_chunk()?).to_f32(),
@@ -227,6 +228,6 @@ mod tests {
         }
         let whole = Strided::new(storage, 0, vec![12], vec![1]).unwrap();
         let told = whole.placed(&(0..47)).unwrap_err();
-        assert_eq!(told, "storage \"0\" of 12 numbers of Float has 47 bytes; the file is damaged");
+        assert_eq!(told, "storage \"0\" of 12 values of Float has 47 bytes; the file is damaged");
     }
 }

@@ -1,4 +1,4 @@
-//! The reader on small files made here: honest ones of both forms, and such as mean harm.
+//! Tests of the reader on small generated files: valid ones of both forms, and malicious ones.
 use super::{PthFile, StateDict, legacy};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -80,7 +80,7 @@ fn refused(bytes: Vec<u8>) -> String {
     open(bytes).map(|file| file.names().collect::<Vec<_>>().join(" ")).unwrap_err().to_string()
 }
 
-/// A state dict as torch writes it, nested, with a shared storage, strides, attributes and numbers that are no weights.
+/// A state dict as torch writes it, nested, with a shared storage, strides, attributes and values that are not weights.
 fn honest() -> Vec<u8> {
     let shared = storage("FloatStorage", "1", 6);
     let parameter = [b"ctorch._utils\n_rebuild_parameter\n(", &tensor(&shared, 1, &[2], &[2])[..], b"\x88}tR"].concat();
@@ -123,7 +123,7 @@ fn both_forms_are_read() {
         let state = StateDict::new(file).unwrap();
         assert_eq!(state.tensor("p", &[2]).unwrap().data, [1.0, 3.0]);
         let told = state.tensor("p", &[3]).unwrap_err().to_string();
-        assert!(told.starts_with("x.pth: \"state_dict.p\" is of shape [2], not [3]; "), "{told}");
+        assert!(told.starts_with("x.pth: \"state_dict.p\" has shape [2], not [3]; "), "{told}");
         let told = state.tensor("q", &[3]).unwrap_err().to_string();
         assert!(told.starts_with("x.pth: lacks the key \"q\"; "), "{told}");
     }
@@ -140,7 +140,7 @@ fn a_view_of_a_legacy_storage_is_found() {
     };
     assert_eq!(read(tensor(&part, 1, &[2], &[1])).unwrap(), [3.0, 4.0]);
     let told = read(tensor(&part, 1, &[3], &[1])).unwrap_err().to_string();
-    assert!(told.contains("leads out of its storage of 3 numbers"), "{told}");
+    assert!(told.contains("reaches beyond its storage of 3 values"), "{told}");
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn code_is_refused_by_name() {
             "holds code (os.system); save it with torch.save(model.state_dict(), path)",
         ),
         (b"cbuiltins\neval\n".to_vec(), "holds code (builtins.eval)"),
-        (b"ctorch\nBoolStorage\n".to_vec(), "holds numbers of torch.BoolStorage"),
+        (b"ctorch\nBoolStorage\n".to_vec(), "holds values of torch.BoolStorage"),
         (b"(X\x06\0\0\0moduleNNNtQ".to_vec(), "holds code (a module and its source)"),
         (after(b"}b"), "holds an object with attributes (BUILD)"),
         (b"}}b".to_vec(), "holds an object with attributes (BUILD)"),
@@ -162,24 +162,24 @@ fn code_is_refused_by_name() {
         (b"\x8c\x01a".to_vec(), "its pickle holds the instruction SHORT_BINUNICODE"),
         (b"\xff".to_vec(), "its pickle holds the instruction 0xff"),
         (b"\x80\x04".to_vec(), "is a pickle of protocol 4"),
-        (after(b"h\x02"), "its pickle recalls value 2, which it never kept"),
-        (b"(a".to_vec(), "its pickle uses a value that is not there"),
-        (b"t".to_vec(), "its pickle goes back to a mark that is not there"),
-        (b"NNR".to_vec(), "its pickle calls something that is no function"),
+        (after(b"h\x02"), "its pickle recalls value 2, which it never stored"),
+        (b"(a".to_vec(), "its pickle uses a missing value"),
+        (b"t".to_vec(), "its pickle returns to a missing mark"),
+        (b"NNR".to_vec(), "its pickle calls something that is not a function"),
         (b"ctorch._utils\n_rebuild_tensor_v2\n)R".to_vec(), "its pickle calls torch._utils._rebuild_tensor_v2 with 0"),
         (b"ccollections\nOrderedDict\n]\x85R".to_vec(), "its pickle calls collections.OrderedDict with 1 arguments"),
         (b"NN\x85a".to_vec(), "its pickle appends to something"),
-        (b"}(NNNu".to_vec(), "its pickle sets items of something that is no dict, or half an item"),
-        (b"X\xff\xff\xff\xffa".to_vec(), "its pickle ends within an instruction"),
-        (b"\x8a\xff".to_vec(), "its pickle ends within an instruction"),
-        (b"]".to_vec(), "holds no dict"),
+        (b"}(NNNu".to_vec(), "its pickle sets items of something that is not a dict, or half an item"),
+        (b"X\xff\xff\xff\xffa".to_vec(), "its pickle ends inside an instruction"),
+        (b"\x8a\xff".to_vec(), "its pickle ends inside an instruction"),
+        (b"]".to_vec(), "does not hold a dict"),
         (b"}".to_vec(), "holds no floating-point tensor"),
         (dict(&[("w", whole.clone()), ("w", whole.clone())]), "holds the name \"w\" twice"),
         (negative(&[-2], &[1]), "a size or a stride is -2"),
         (negative(&[2], &[-1]), "a size or a stride is -1"),
-        (negative(&[7], &[1]), "a tensor of shape [7], strides [1] and offset 0 leads out of its storage of 6"),
+        (negative(&[7], &[1]), "a tensor of shape [7], strides [1] and offset 0 reaches beyond its storage of 6"),
         (negative(&[i32::MAX; 3], &[0; 3]), "a tensor of shape [2147483647, 2147483647, 2147483647] is more than"),
-        (negative(&[i32::MAX], &[0]), "tensor \"w\" and those before it share their numbers"),
+        (negative(&[i32::MAX], &[0]), "tensor \"w\" and those before it share their values"),
         (dict(&[("w", tensor(&storage("FloatStorage", "0", i32::MAX), 0, &[1], &[1]))]), "tensor \"w\": storage \"0\""),
         (dict(&[("w", tensor(&storage("FloatStorage", "9", 6), 0, &[1], &[1]))]), "lacks its entry \"my/data/9\""),
         ([b"}(N", &whole[..], b"u"].concat(), "a dict has a key that is neither text nor an integer"),
@@ -193,25 +193,25 @@ fn code_is_refused_by_name() {
 fn bombs_do_not_go_off() {
     let deep = [&b"N"[..], &[0x85; 200_000]].concat();
     let many = [&b"]"[..], &b"}a".repeat(150_000)].concat();
-    // The stack is high once, and small tuples follow.
+    // A high stack, followed by small tuples.
     let high = [&b"("[..], &[b'N'; 100_000], b"tq\x01", &b"(h\x01t".repeat(50_000)].concat();
     let itself = [&b"}q\x01("[..], &text("a"), b"h\x01", &text("b"), b"h\x01u"].concat();
     let empty_keys = b"}q\x01(K\x01h\x01K\x02h\x01K\x03h\x01u".to_vec();
-    // Each dict holds the one before it twice, under two keys.
+    // Each dict holds the previous one twice, under two keys.
     let mut doubling = b"}q\x00".to_vec();
     (0..100).for_each(|n| doubling.extend([b"}(K\x01h", &[n][..], b"K\x02h", &[n], b"uq", &[n + 1]].concat()));
     let marks = [b'('; 300_000].to_vec();
     let memo: Vec<u8> =
         (0..50_000_u32).flat_map(|n| [&b"Nr"[..], &n.wrapping_mul(85_899).to_le_bytes()].concat()).collect();
     for (object, expected) in [
-        (deep, "holds no dict"),
+        (deep, "does not hold a dict"),
         (many, "its pickle has more than 262144 instructions"),
-        (high, "holds no dict"),
+        (high, "does not hold a dict"),
         (itself, "the keys after \"b.b.b."),
         (empty_keys, "the keys after \"3.3.3."),
         (doubling, "its dicts have more than 65536 entries"),
         (marks, "its pickle has more than 262144 instructions"),
-        (memo, "holds no dict"),
+        (memo, "does not hold a dict"),
     ] {
         for file in [zip_file(&object, &[]), legacy_file(&object, &[])] {
             let told = refused(file);
@@ -296,8 +296,8 @@ fn archives_that_are_not_torchs_are_refused() {
         (stored(&[("weights.npy", b"")]), "is a zip archive without a data.pkl"),
         (stored(&[("a/data.pkl", &object), ("a/data/1", &numbers[1..])]), "lacks its entry \"a/data/2\""),
         (compressed, "its entry \"my/data.pkl\" is compressed or encrypted"),
-        (damaged, "its entry \"my/data/1\" has not the checksum"),
-        (b"PK\x03\x04".to_vec(), "begins like a zip archive, but is not a whole one"),
+        (damaged, "its entry \"my/data/1\" does not have the checksum"),
+        (b"PK\x03\x04".to_vec(), "starts like a zip archive, but is incomplete"),
         (vec![], "is not a .pth file as torch.save writes it, but empty"),
         (b"\x80\x02}.".to_vec(), "is not a .pth file as torch.save writes it, but a pickle"),
         (b"\x20\0\0\0TFL3".to_vec(), "is not a .pth file as torch.save writes it, but a TFLite file"),
@@ -319,8 +319,8 @@ fn legacy_files_that_contradict_themselves_are_refused() {
     let longer = [file(6, "0"), vec![0]].concat();
     let big = file(6, "0").into_iter().map(|byte| if byte == 0x88 { 0x89 } else { byte }).collect();
     for (file, expected) in [
-        (file(5, "0"), "has 5 numbers in storage \"0\" of 6"),
-        (file(-1, "0"), "has -1 numbers in storage \"0\" of 6"),
+        (file(5, "0"), "has 5 values in storage \"0\" of 6"),
+        (file(-1, "0"), "has -1 values in storage \"0\" of 6"),
         (file(6, "1"), "holds a storage \"1\" that no tensor uses"),
         (longer, "has 1 bytes after its last tensor"),
         (big, "was saved on a big-endian machine, or does not say"),

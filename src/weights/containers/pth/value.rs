@@ -1,21 +1,21 @@
-//! The values that a pickle makes, and the objects that hold values.
+//! The values that a pickle creates, and the objects that hold values.
 //!
-//! Objects lie in one list and name each other by their place in it. So one that holds itself is nothing special, and none is so deep
-//! that dropping it would take much of the stack.
+//! Objects are stored in one list and refer to each other by index. So an object may contain itself, and dropping deeply nested
+//! objects does not overflow the stack.
 use super::rebuild::Callable;
 use super::strided::{Storage, Strided};
 
-/// A value: small, and copied freely.
+/// A value; small and cheap to copy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
-    /// A floating-point number, or an integer of more than 64 bits: no size of any tensor.
+    /// A floating-point number, or an integer of more than 64 bits: neither is the size of a tensor.
     Number,
     Text(&'a str),
     Callable(Callable),
-    /// Its place in the list.
+    /// Its index in the list.
     Object(usize),
 }
 
@@ -25,7 +25,7 @@ pub(super) enum Object<'a> {
     Tuple(Vec<Value<'a>>),
     List(Vec<Value<'a>>),
     Dict {
-        /// Whether it is a `collections.OrderedDict`, as a state dict is.
+        /// True for a `collections.OrderedDict`, such as a state dict.
         ordered: bool,
         items: Vec<(Value<'a>, Value<'a>)>,
     },
@@ -38,13 +38,13 @@ pub(super) enum Object<'a> {
 pub(super) struct Objects<'a>(Vec<Object<'a>>);
 
 impl<'a> Objects<'a> {
-    /// A new object.
+    /// Adds an object.
     pub(super) fn add(&mut self, object: Object<'a>) -> Value<'a> {
         self.0.push(object);
         Value::Object(self.0.len() - 1)
     }
 
-    /// The object that a value refers to.
+    /// Returns the object that a value refers to.
     pub(super) fn get(&self, value: Value) -> Option<&Object<'a>> {
         match value {
             Value::Object(n) => self.0.get(n),
@@ -52,7 +52,7 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// The same, to be changed.
+    /// As [`Objects::get`], mutable.
     pub(super) fn get_mut(&mut self, value: Value) -> Option<&mut Object<'a>> {
         match value {
             Value::Object(n) => self.0.get_mut(n),
@@ -60,7 +60,7 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// The elements of a tuple or a list.
+    /// Returns the elements of a tuple or a list.
     pub(super) fn elements(&self, value: Value) -> Option<&[Value<'a>]> {
         match self.get(value)? {
             Object::Tuple(elements) | Object::List(elements) => Some(elements),
@@ -68,7 +68,7 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// The items of a dict.
+    /// Returns the items of a dict.
     pub(super) fn items(&self, value: Value) -> Option<&[(Value<'a>, Value<'a>)]> {
         match self.get(value)? {
             Object::Dict { items, .. } => Some(items),
@@ -76,7 +76,7 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// Every storage that is named.
+    /// Returns every storage that is referenced.
     pub(super) fn storages(&self) -> impl Iterator<Item = &Storage<'a>> {
         self.0.iter().filter_map(|object| match object {
             Object::Storage(storage) => Some(storage),

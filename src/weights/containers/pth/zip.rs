@@ -1,7 +1,8 @@
-//! The zip form of a `.pth` file, which torch 1.6 and later write: entries stored as they are, under one folder of any name.
+//! The zip form of a `.pth` file, written by torch 1.6 and later: uncompressed entries in one folder of any name.
 //!
-//! `data.pkl` is the object, `data/KEY` the bytes of each storage, `byteorder` says in which order ("little"; absent before torch 2.1).
-//! Where an entry's bytes begin is said by its own header, which is padded so that they lie at multiples of 64.
+//! `data.pkl` is the object, `data/KEY` holds the bytes of each storage, `byteorder` is the byte order ("little"; absent before
+//! torch 2.1). The start of an entry's bytes is computed from its local header, which is padded so that they are aligned to 64
+//! bytes.
 use super::Storages;
 use super::pickle::Pickle;
 use crate::interrupt::poll;
@@ -11,29 +12,30 @@ use zip::{CompressionMethod, ZipArchive};
 
 type Result<T> = std::result::Result<T, String>;
 
-/// The bytes that a zip archive begins with.
+/// The first bytes of a zip archive.
 pub(super) const MAGIC: &[u8] = b"PK\x03\x04";
 
 /// The bytes before each entry in the archive's directory.
 const DIRECTORY_MARK: &[u8; 4] = b"PK\x01\x02";
-/// More entries than any archive of torch's has; the directory takes some ten times its size in memory.
+/// Limit of the number of entries, above that of any of torch's archives; the directory takes about ten times its size in
+/// memory.
 const MAX_ENTRIES: usize = 1 << 16;
 
-/// Reads the object, and where the numbers of each storage lie; the error is the reason.
+/// Reads the object, and the location of each storage's values; the error is the reason.
 pub(super) fn read(bytes: &[u8]) -> Result<(Pickle<'_>, Storages<'_>)> {
     let marks = bytes.windows(DIRECTORY_MARK.len()).filter(|bytes| bytes == DIRECTORY_MARK).count();
     if marks > MAX_ENTRIES {
         return Err(format!("is a zip archive of {marks} entries, more than {MAX_ENTRIES}; save the state dict alone"));
     }
     let entries = ZipArchive::new(Cursor::new(bytes)).map_err(|error| {
-        format!("begins like a zip archive, but is not a whole one ({error}); it is cut or damaged, so copy it anew")
+        format!("starts like a zip archive, but is incomplete ({error}); it is truncated or damaged, so copy it again")
     })?;
     let folder = folder(&entries)?;
     let mut archive = Archive { entries, bytes, unread: bytes.len() };
     if let Some(order) = archive.entry(&format!("{folder}/byteorder"))?
         && &bytes[order] != b"little"
     {
-        return Err("was saved on a big-endian machine; load it with torch on another, and save it anew".into());
+        return Err("was saved on a big-endian machine; load it with torch on another, and save it again".into());
     }
     let pickle = archive.entry(&format!("{folder}/data.pkl"))?.ok_or("lacks its data.pkl; it is damaged")?;
     let pickle = Pickle::read(&bytes[pickle])?;
@@ -49,7 +51,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(Pickle<'_>, Storages<'_>)> {
     Ok((pickle, storages))
 }
 
-/// The folder that holds `data.pkl`.
+/// Returns the folder that holds `data.pkl`.
 fn folder(entries: &ZipArchive<Cursor<&[u8]>>) -> Result<String> {
     let mut folders = vec![];
     for name in entries.file_names_raw() {
@@ -65,29 +67,34 @@ fn folder(entries: &ZipArchive<Cursor<&[u8]>>) -> Result<String> {
         }
     }
     match *folders {
-        [folder] => String::from_utf8(folder.to_vec()).map_err(|_| "the name of its folder is no UTF-8".into()),
-        [] => Err("is a zip archive without a data.pkl, so not of torch.save; give the .pth file itself".into()),
-        _ => Err(format!("is a zip archive with {} data.pkl where torch.save writes one; save it anew", folders.len())),
+        [folder] => String::from_utf8(folder.to_vec()).map_err(|_| "the name of its folder is not UTF-8".into()),
+        [] => {
+            Err("is a zip archive without a data.pkl, so not written by torch.save; give the .pth file itself".into())
+        }
+        _ => {
+            Err(format!("is a zip archive with {} data.pkl where torch.save writes one; save it again", folders.len()))
+        }
     }
 }
 
 struct Archive<'a> {
     entries: ZipArchive<Cursor<&'a [u8]>>,
     bytes: &'a [u8],
-    /// Bytes that entries may yet have: honest ones do not overlap.
+    /// Bytes that entries may still have: those of valid archives do not overlap.
     unread: usize,
 }
 
 impl Archive<'_> {
-    /// Where the bytes of an entry lie, if there is one of this name. They have the checksum that the archive gives.
+    /// Returns the byte range of an entry, if there is one of this name, after a check of its checksum.
     fn entry(&mut self, name: &str) -> Result<Option<Range<usize>>> {
         let Some(index) = self.entries.index_for_name(name) else { return Ok(None) };
         let wrong = |reason: String| format!("its entry {name:?} {reason}");
-        let damaged = |error: &dyn std::error::Error| wrong(format!("is not whole ({error}); copy the file anew"));
+        let damaged = |error: &dyn std::error::Error| wrong(format!("is incomplete ({error}); copy the file again"));
         let found = self.entries.by_index_data(index).map_err(|error| damaged(&error))?;
         if found.compression() != CompressionMethod::Stored || found.encrypted() {
             return Err(wrong(
-                "is compressed or encrypted, as torch.save's are not; load it with torch, and save it anew".into(),
+                "is compressed or encrypted, which torch.save does not do; load it with torch, and save it again"
+                    .into(),
             ));
         }
         let mut entry = self.entries.by_index(index).map_err(|error| damaged(&error))?;
@@ -95,19 +102,19 @@ impl Archive<'_> {
             let (start, size) = (usize::try_from(start).ok()?, usize::try_from(entry.size()).ok()?);
             Some(start..start.checked_add(size).filter(|&end| end <= self.bytes.len())?)
         });
-        let place = place.ok_or_else(|| wrong("leads out of the file; it is cut, so copy it anew".into()))?;
+        let place = place.ok_or_else(|| wrong("reaches beyond the file; it is truncated, so copy it again".into()))?;
         let left = self.unread.checked_sub(place.len());
-        self.unread = left.ok_or_else(|| wrong("lies where others do; the file is damaged".into()))?;
+        self.unread = left.ok_or_else(|| wrong("overlaps others; the file is damaged".into()))?;
         let read = std::io::copy(&mut entry, &mut std::io::sink()).map_err(|error| {
             wrong(format!(
-                "has not the checksum that the archive gives ({error}): the file is damaged, or was saved after \
-                 torch.serialization.set_crc32_options(False); copy or save it anew"
+                "does not have the checksum in the archive ({error}): the file is damaged, or was saved after \
+                 torch.serialization.set_crc32_options(False); copy or save it again"
             ))
         })?;
         match usize::try_from(read) == Ok(place.len()) {
             true => Ok(Some(place)),
             false => Err(wrong(format!(
-                "has {read} bytes, not the {} that the archive gives; copy the file anew",
+                "has {read} bytes, but {} in the archive's directory; copy the file again",
                 place.len()
             ))),
         }
