@@ -1,4 +1,4 @@
-//! The views of each image of a batch, on CUDA: the same draws as on the CPU, and the same arithmetic, a batch at a time.
+//! The views of a batch of images on CUDA, with the same draws and the same arithmetic as on the CPU.
 use super::lowering::Lowering;
 use super::regions::Region;
 use super::view::{Action, Drawn, Step, View, ViewParams};
@@ -10,19 +10,19 @@ use crate::kernels::image::resample::cuda::{DeviceCrop, resample};
 use crate::style::StyleParams;
 use crate::style::cuda::{DeviceStylizer, StyleSource};
 
-/// Numbers of a plane, at most: what a kernel counts.
+/// The largest number of values in a plane, limited by the kernels' counters.
 const MOST: usize = 1 << 30;
 
-/// What stylizes, and where styles come from.
+/// The stylizer, and the source of its styles.
 type DeviceStyle<'a> = (&'a DeviceStylizer, StyleSource);
 
 impl Views {
-    /// All views of a batch of bytes into `out`, a place for each view; `params` are of each image. `style` is where styles come from,
-    /// if there are any.
+    /// Plans all views of a batch of bytes into `out`, one place per view; `params` holds the draws of each image. `style` is
+    /// the source of styles, if there are any.
     ///
     /// # Errors
-    /// Images that are no bytes or too large, parameters that do not fit them, an operation without kernels, styles of the batch
-    /// for another step than the first.
+    /// Images that are not bytes or too large, parameters that do not match, an operation without kernels, in-batch styles for
+    /// a step other than the first.
     pub fn plan(
         &self,
         images: &DeviceImages,
@@ -31,7 +31,7 @@ impl Views {
         style: Option<DeviceStyle>,
     ) -> Result<Plan> {
         if images.pixels != PixelType::U8 {
-            return Err(Error::value("dtype", format!("{:?}", images.pixels), "views are made of uint8 images"));
+            return Err(Error::value("dtype", format!("{:?}", images.pixels), "views are computed from uint8 images"));
         }
         self.each_view(params, (images.height, images.width), out, style, |lowered, plan| {
             let at = plan.room.bytes(lowered.params.len() * 3 * lowered.view.size().0 * lowered.view.size().1);
@@ -42,11 +42,11 @@ impl Views {
         })
     }
 
-    /// The second half of the views of a batch, of crops at [`Space::Images`] as [`Views::crops`] tells, which are changed in their
-    /// place; all else as of [`Views::plan`].
+    /// Plans the second half of the views of a batch, from crops at [`Space::Images`] in the layout of [`Views::crops`], which
+    /// are changed in place; otherwise as [`Views::plan`].
     ///
     /// # Errors
-    /// As of [`Views::plan`].
+    /// As [`Views::plan`].
     pub fn plan_finish(
         &self,
         params: &[Vec<ViewParams>],
@@ -60,10 +60,12 @@ impl Views {
         })
     }
 
-    /// All views of a batch of decoded images of any sizes, of their regions at [`Space::Images`]; all else as of [`Views::plan`].
+    /// Plans all views of a batch of decoded images of any sizes, from their regions at [`Space::Images`]; otherwise as
+    /// [`Views::plan`].
     ///
     /// # Errors
-    /// As of [`Views::plan`]; not as many regions as parameters, a crop beyond its region, a style before the crop.
+    /// As [`Views::plan`]; the number of regions differs from that of the parameters, a crop beyond its region, a style before
+    /// the crop.
     pub fn plan_regions(
         &self,
         regions: &[Region],
@@ -89,7 +91,7 @@ impl Views {
         })
     }
 
-    /// A plan of what `push` adds for each view; `largest` are the sides of the largest image.
+    /// Returns a plan with the launches that `push` adds for each view; `largest` is the size of the largest image.
     fn each_view(
         &self,
         params: &[Vec<ViewParams>],
@@ -99,7 +101,7 @@ impl Views {
         push: impl Fn(&Lowered, &mut Plan) -> Result<()>,
     ) -> Result<Plan> {
         if params.len() > IMAGES {
-            let remedy = format!("at most {IMAGES} a batch on a GPU; give them in parts");
+            let remedy = format!("at most {IMAGES} per batch on a GPU; split the batch");
             return Err(Error::value("images", params.len(), remedy));
         }
         let mut plan = Plan::new(Number::F16);
@@ -120,19 +122,19 @@ impl Views {
     }
 }
 
-/// A view of each image of a batch.
+/// One view of each image of a batch.
 struct Lowered<'a> {
     which: usize,
     view: &'a View,
     params: &'a [ViewParams],
     out: &'a DeviceImages,
     style: Option<DeviceStyle<'a>>,
-    /// Which step of which view has styles of the batch.
+    /// The view and the step with in-batch styles.
     of_batch: Option<(usize, usize)>,
 }
 
 impl Lowered<'_> {
-    /// The first half, of images to crops at `at`.
+    /// Plans the first half, from images to crops at `at`.
     fn crop(&self, images: &DeviceImages, at: At, plan: &mut Plan) -> Result<()> {
         let (steps, mut whole) = (self.view.steps(), None);
         if self.view.styles_whole_image() {
@@ -150,7 +152,7 @@ impl Lowered<'_> {
         Ok(())
     }
 
-    /// The first half, of regions of images as [`Views::plan_regions`] has them.
+    /// Plans the first half from regions of images, as in [`Views::plan_regions`].
     fn crop_regions(&self, images: &DeviceImages, regions: &[Region], at: At, plan: &mut Plan) -> Result<()> {
         let crop = &self.view.steps()[self.view.crop_at()];
         if let Action::Crop(_, interpolation) = crop.action {
@@ -160,7 +162,7 @@ impl Lowered<'_> {
         Ok(())
     }
 
-    /// The second half, of crops at `at`.
+    /// Plans the second half, of crops at `at`.
     fn finish(&self, at: At, plan: &mut Plan) -> Result<()> {
         let size = self.view.size();
         let mut lowering = Lowering::new(at, size, self.params.len());
@@ -173,7 +175,7 @@ impl Lowered<'_> {
                 Action::Image(operation, _) => {
                     lowering.push(device_steps(step, &**operation, size, self.params)?, plan);
                 }
-                // A view has one, before these.
+                // A view has one crop, before these steps.
                 Action::Crop(..) => {}
             }
         }
@@ -182,14 +184,14 @@ impl Lowered<'_> {
         Ok(())
     }
 
-    /// Its step i, a style.
+    /// Plans step i, a style.
     fn stylize(&self, i: usize, from: &DeviceImages, to: &DeviceImages, plan: &mut Plan) -> Result<()> {
         let step = &self.view.steps()[i];
         let Some((stylizer, source)) = self.style else {
             return Err(Error::value("style", "none", "these views have a style; give its stylizer"));
         };
         if source == StyleSource::Batch && self.of_batch != Some((self.which, i)) {
-            let remedy = "on a GPU one step alone, the first, has styles of the batch; give a bank";
+            let remedy = "on a GPU only the first style step can have styles of the batch; give a bank";
             return Err(Error::value("views", format!("{:?}", step.name), remedy));
         }
         let drawn = self.params.iter().map(|params| style_of(step, params)).collect::<Result<Vec<_>>>()?;
@@ -197,7 +199,7 @@ impl Lowered<'_> {
     }
 }
 
-/// What an operation is for each image.
+/// Returns the device steps of an operation for each image.
 fn device_steps(
     step: &Step,
     operation: &dyn Operation,
@@ -206,7 +208,8 @@ fn device_steps(
 ) -> Result<Vec<Vec<DeviceStep>>> {
     let wrong = |reason: String| Error::value("views", format!("{:?}", step.name), reason);
     if operation.stage() == Stage::Numbers {
-        let remedy = "it changes what leaves, for which a GPU has no kernels; apply torchvision's to the batch";
+        let remedy =
+            "it changes the finished view, for which there are no GPU kernels; apply torchvision's to the batch";
         return Err(wrong(remedy.to_owned()));
     }
     let steps = |params: &ViewParams| match params.of(&step.name) {
@@ -223,7 +226,7 @@ fn planar(at: At, (height, width): (usize, usize)) -> DeviceImages {
     DeviceImages { at, pixels: PixelType::U8, strides: [3 * h * w, w, 1, h * w].into(), height, width }
 }
 
-/// A step's crops of images of one size.
+/// Returns a step's crops of images of one size.
 fn crops_of(step: &Step, images: &DeviceImages, params: &[ViewParams]) -> Result<Vec<DeviceCrop>> {
     let Strides { image, row, column, .. } = images.strides;
     let crop = |(i, params): (usize, &ViewParams)| {
@@ -235,7 +238,7 @@ fn crops_of(step: &Step, images: &DeviceImages, params: &[ViewParams]) -> Result
     params.iter().enumerate().map(crop).collect()
 }
 
-/// A step's crops of regions of pixels, one after the other.
+/// Returns a step's crops of consecutive regions of pixels.
 fn crops_of_regions(step: &Step, regions: &[Region], params: &[ViewParams]) -> Result<Vec<DeviceCrop>> {
     let crop = |(region, params): (&Region, &ViewParams)| {
         let crop = region.within(View::crop_of(step, params)?)?;
@@ -245,7 +248,7 @@ fn crops_of_regions(step: &Step, regions: &[Region], params: &[ViewParams]) -> R
     regions.iter().zip(params).map(crop).collect()
 }
 
-/// An image's style; one that has none is not to be stylized.
+/// Returns the style parameters of an image; without any, it is not stylized.
 fn style_of(step: &Step, params: &ViewParams) -> Result<StyleParams> {
     match params.of(&step.name) {
         Some(Drawn::Style(style)) => Ok(style.clone()),

@@ -1,64 +1,64 @@
-//! How images are read, and what becomes of those that cannot be, or that are damaged.
+//! Options of reading images, and the handling of images that are unreadable or damaged.
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::locked;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Mutex;
 
-/// What to do about an image that cannot be read.
+/// The handling of an image that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
-    /// The batch is an error.
+    /// Return an error for the batch.
     #[default]
     Raise,
-    /// The next good one takes its place, and it is written down.
+    /// Replace it by the next readable image, and record it.
     Report,
 }
 
-/// What to do about an image that the decoder warned of.
+/// The handling of an image for which the decoder issued a warning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDamage {
-    /// It is taken as far as it could be decoded, and written down.
+    /// Use the pixels that could be decoded, and record it.
     #[default]
     Use,
-    /// The next good one takes its place, and it is written down.
+    /// Replace it by the next readable image, and record it.
     Replace,
-    /// The batch is an error.
+    /// Return an error for the batch.
     Raise,
 }
 
-/// How a loader reads.
+/// The options with which a loader reads images.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
-    /// That of [`crate::image::DecodeOptions`].
+    /// As in [`crate::image::DecodeOptions`].
     pub least: Option<u16>,
-    /// Whether images are turned upright, as their EXIF orientation says.
+    /// True rotates images upright as their EXIF orientation says.
     pub exif: bool,
-    /// Of what cannot be read.
+    /// The handling of unreadable images.
     pub on_error: OnError,
-    /// Of what is damaged.
+    /// The handling of damaged images.
     pub on_damage: OnDamage,
 }
 
 impl Default for Reading {
-    /// Upright, in their own size; what cannot be read is an error, what is damaged is used.
+    /// Upright, in their own size; unreadable images are errors, damaged ones are used.
     fn default() -> Self {
         Self { least: None, exif: true, on_error: OnError::default(), on_damage: OnDamage::default() }
     }
 }
 
-/// An image that was bad.
+/// The record of an unreadable or damaged image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// How often.
+    /// The number of occurrences.
     pub count: usize,
-    /// Whether it was used all the same, being damaged only; else another took its place.
+    /// True if the image was only damaged, and was used; false if it was replaced.
     pub used: bool,
 }
 
-/// Images that were bad, by name.
+/// Unreadable and damaged images, by name.
 #[derive(Debug, Default)]
 pub(super) struct Faults(Mutex<BTreeMap<OsString, Fault>>);
 
@@ -74,7 +74,7 @@ impl Faults {
 }
 
 impl OnError {
-    /// Whether another image may take the place of one with this error; else the error.
+    /// Returns the error as `Ok` if another image may replace the one that failed with it, as `Err` otherwise.
     pub(super) fn replaces(self, error: Error) -> Result<Error> {
         match self == Self::Report && !error.is_fatal() {
             true => Ok(error),

@@ -1,4 +1,4 @@
-//! Images as files: a list of paths, or a folder with a folder for each class.
+//! Images as files: a list of paths, or a folder with one subfolder per class.
 use super::listing::{Folder, Listing};
 use super::names::relative;
 use super::{Item, SUFFIXES, Source};
@@ -16,30 +16,30 @@ pub struct Files {
     targets: Vec<i64>,
 }
 
-/// Paths one after the other in one place, as the system writes them: they need be no Unicode.
+/// Paths in one buffer, in the encoding of the operating system: they need not be Unicode.
 #[derive(Debug, Default)]
 struct Paths {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
-/// `root/<class>/**/image.jpg`, as torchvision's `ImageFolder` reads it; or images in `root` itself, of one class.
+/// `root/<class>/**/image.jpg`, as read by torchvision's `ImageFolder`; or images directly in `root`, of a single class.
 #[derive(Debug)]
 pub struct ImageFolder {
     root: PathBuf,
     classes: Vec<OsString>,
     files: Files,
-    /// Bytes of each file, when it was listed.
+    /// The size of each file in bytes, when it was listed.
     sizes: Vec<u64>,
     hidden: usize,
     others: usize,
 }
 
 impl Files {
-    /// These paths, and a class for each.
+    /// Creates a source from paths, with a class for each.
     ///
     /// # Errors
-    /// Not one class a path.
+    /// The number of classes differs from that of the paths.
     pub fn new(paths: impl IntoIterator<Item = PathBuf>, targets: Vec<i64>) -> Result<Self> {
         let mut files = Self { targets, ..Self::default() };
         paths.into_iter().for_each(|path| files.paths.push(&path));
@@ -90,7 +90,7 @@ impl Source for Files {
         self.paths.ends.len()
     }
 
-    /// As it was given: a list has no root.
+    /// The path as given: a list has no root.
     fn name(&self, index: usize) -> OsString {
         relative(Path::new(&self.paths.get(index)), Path::new(""))
     }
@@ -105,11 +105,11 @@ impl Source for Files {
 }
 
 impl ImageFolder {
-    /// Lists a folder, classes and images in the order of their names.
+    /// Lists a folder, with classes and images in the order of their names.
     ///
     /// # Errors
-    /// A folder that cannot be read or holds no image; a class without one; images beside class folders; names of classes that
-    /// differ in case alone.
+    /// A folder that cannot be read or has no image; a class without images; images beside class folders; class names that
+    /// differ only in case.
     pub fn new(root: &Path) -> Result<Self> {
         let Folder { folders, listing: mut all } = Folder::list(root)?;
         let (mut targets, mut classes) = (vec![], vec![]);
@@ -117,13 +117,13 @@ impl ImageFolder {
             targets.resize(all.images.len(), 0);
             classes.push(OsString::new());
         } else if let Some((first, _)) = all.images.first() {
-            return Err(Error::image(first, "an image beside the folders of classes; move it into one of them"));
+            return Err(Error::image(first, "an image beside the class folders; move it into one of them"));
         }
         check_names(root, &folders)?;
         for (class, folder) in folders.into_iter().enumerate() {
             let below = Listing::below(&folder)?;
             if below.images.is_empty() {
-                return Err(Error::image(folder, format!("a class without an image ({})", SUFFIXES.join(", "))));
+                return Err(Error::image(folder, format!("a class without images ({})", SUFFIXES.join(", "))));
             }
             all.add(below);
             targets.resize(all.images.len(), class as i64);
@@ -137,23 +137,23 @@ impl ImageFolder {
         Ok(Self { root: root.to_owned(), classes, files: Files::new(paths, targets)?, sizes, hidden, others })
     }
 
-    /// Names of the classes, in the order of their numbers.
+    /// Returns the names of the classes, in the order of their indices.
     pub fn classes(&self) -> &[OsString] {
         &self.classes
     }
 
-    /// How many files and folders are hidden, and left out.
+    /// Returns the number of hidden files and folders, which are ignored.
     pub fn hidden(&self) -> usize {
         self.hidden
     }
 
-    /// How many files are no images by their suffix.
+    /// Returns the number of files without an image suffix.
     pub fn others(&self) -> usize {
         self.others
     }
 }
 
-/// Classes that differ in case alone are one class on another system.
+/// Checks for classes whose names differ only in case: they would be one class on another system.
 fn check_names(root: &Path, folders: &[PathBuf]) -> Result<()> {
     let mut seen: BTreeMap<Vec<u8>, &OsStr> = BTreeMap::new();
     for name in folders.iter().filter_map(|folder| folder.file_name()) {
@@ -162,7 +162,7 @@ fn check_names(root: &Path, folders: &[PathBuf]) -> Result<()> {
             None => name.as_encoded_bytes().to_ascii_lowercase(),
         };
         if let Some(other) = seen.insert(folded, name) {
-            let reason = format!("the classes {other:?} and {name:?} differ in case alone; rename one of them");
+            let reason = format!("the classes {other:?} and {name:?} differ only in case; rename one of them");
             return Err(Error::image(root, reason));
         }
     }

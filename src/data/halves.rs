@@ -1,11 +1,11 @@
-//! Views in two halves: what needs the image that they are made of, and what works on bytes in the size of the view.
+//! Views in two halves: the steps that need the source image, and those that work on bytes in the size of the view.
 //!
 //! ```text
 //! image -- [style], crop --> crops, bytes of [3][height][width] -- all other steps --> view
 //! ```
 //!
-//! The first half is that of threads which decode; the second may be a GPU's, a batch at a time. Draws are those of the whole views,
-//! so that both halves after each other are the views to the bit.
+//! The first half runs on the threads that decode; the second may run on a GPU, a batch at a time. The draws are those of the
+//! whole views, so that the two halves in sequence are bit-identical to the views.
 use super::view::ViewParams;
 use super::views::{BatchStyles, Content, Views};
 use crate::error::{Error, Result};
@@ -14,11 +14,12 @@ use crate::kernels::threads::lock::locked;
 use crate::kernels::threads::pool;
 use std::sync::{Mutex, PoisonError};
 
-/// Where the crops of a view begin: as the caching allocators of frameworks have it.
+/// Alignment of each view's crops, equal to that of the frameworks' caching allocators.
 const ALIGN: usize = 256;
 
 impl Views {
-    /// Where each view's crops begin in the memory of those of `n` images, `[view][image][3][height][width]`, and its bytes.
+    /// Returns the offset of each view's crops in the memory for `n` images, `[view][image][3][height][width]`, and the total
+    /// size in bytes.
     pub fn crops(&self, n: usize) -> (Vec<usize>, usize) {
         let mut end = 0;
         let begin = |view: &super::View| {
@@ -29,42 +30,42 @@ impl Views {
         (self.views().iter().map(begin).collect(), end)
     }
 
-    /// Whether the first half needs the other images of the batch: where whole images have styles of it.
+    /// Returns `true` if the first half needs the other images of the batch, i.e. if whole images have in-batch styles.
     pub fn crops_need_batch(&self) -> bool {
         self.encoded().is_some_and(|(_, step)| step == 0)
     }
 
-    /// Whether they can be made in two halves, of batches that so many ranks share.
+    /// Checks that views can be computed in two halves, of batches that are shared by this number of ranks.
     ///
     /// # Errors
-    /// Styles of the batch in the second half, where the first has them too, whose encodings are not kept for it, or where there
-    /// are others in the batch than this rank's.
+    /// In-batch styles in both halves, because the encodings of the first are not kept for the second; or in-batch styles in
+    /// the second half if the batch has images of other ranks.
     pub fn check_halves(&self, ranks: usize) -> Result<()> {
         let after = |view: &super::View| view.steps()[view.crop_at()..].iter().any(super::Step::is_of_batch);
         if !self.views().iter().any(after) {
             return Ok(());
         }
         if self.crops_need_batch() {
-            let remedy = "styles of the batch are on one side of the crops, where views are made in two halves";
+            let remedy = "views in two halves can have styles of the batch only before or only after the crops";
             return Err(Error::value("views", "styles of the batch before a crop and after one", remedy));
         }
         match ranks {
             1 => Ok(()),
             _ => {
-                let remedy = "the second half of views sees this rank's images alone, and not all that styles of the batch are of; \
+                let remedy = "the second half of views has only this rank's images, but styles of the batch need all of them; \
                               take whole views, or a bank";
                 Err(Error::value("world_size", ranks, remedy))
             }
         }
     }
 
-    /// The first half of all views of an image: their crops as `[3][height][width]`.
+    /// Computes the first half of all views of an image: their crops as `[3][height][width]`.
     ///
     /// # Errors
     /// As [`Views::apply`].
     ///
     /// # Panics
-    /// If there is not just the memory for each view.
+    /// If `out` does not have one item per view, each of the right size.
     pub fn crop(
         &self,
         image: RgbView,
@@ -82,18 +83,19 @@ impl Views {
         Ok(())
     }
 
-    /// The second half of all views of a batch of `params.len()` images, of crops as [`Views::crops`] tells, into `out`, of each view.
+    /// Computes the second half of all views of a batch of `params.len()` images, from crops in the layout of [`Views::crops`],
+    /// into `out`, one item per view.
     ///
     /// # Errors
-    /// Crops of another number of bytes; as [`Views::apply`].
+    /// Crops of another size in bytes; otherwise as [`Views::apply`].
     ///
     /// # Panics
-    /// If there is not just the memory for each view.
+    /// If `out` does not have one item per view, each of the right size.
     pub fn finish(&self, crops: &[u8], params: &[Vec<ViewParams>], threads: usize, out: Vec<&mut [u8]>) -> Result<()> {
         let n = params.len();
         let (begins, bytes) = self.crops(n);
         if crops.len() != bytes {
-            return Err(Error::shape("crops", format!("{bytes} bytes, those of {n} images"), crops.len()));
+            return Err(Error::shape("crops", format!("{bytes} bytes for {n} images"), crops.len()));
         }
         assert_eq!(out.len(), self.views().len(), "memory for each view");
         let crop = |which: usize, image: usize| {
@@ -136,7 +138,7 @@ fn crop_bytes(view: &super::View) -> usize {
     3 * view.size().0 * view.size().1
 }
 
-/// What `work` makes of each item, in their order, or the error of the first that has one.
+/// Returns the results of `work` for all items, in order, or the first error.
 pub(super) fn collected<I: Send, T: Send>(
     threads: usize,
     items: impl ExactSizeIterator<Item = I> + Send,

@@ -1,5 +1,5 @@
-//! Which files of a folder or an archive are images: one rule for all that reads them. What a dot begins is hidden, and so is
-//! `__MACOSX`, where macOS keeps what its archives hold beside the files; the rest is told apart by its suffix.
+//! Selects the images among the files of a folder or an archive, with one rule for all readers. Names that start with a dot are
+//! hidden, and so is `__MACOSX`, in which macOS stores metadata in archives; the other files are selected by their suffix.
 use super::SUFFIXES;
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
@@ -8,27 +8,27 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is below a folder.
+/// The contents of a folder and its subfolders.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// The images, each with its bytes.
+    /// The images, each with its size in bytes.
     pub images: Vec<(PathBuf, u64)>,
-    /// How many files and folders were left out because they are hidden.
+    /// The number of hidden files and folders, which are ignored.
     pub hidden: usize,
-    /// How many files are no images by their suffix.
+    /// The number of files without an image suffix.
     pub others: usize,
 }
 
-/// A folder, without what is below its subfolders.
+/// A folder, without the contents of its subfolders.
 pub(super) struct Folder {
     pub folders: Vec<PathBuf>,
     pub listing: Listing,
 }
 
 impl Listing {
-    /// All images below a folder: its own, then those of one subfolder after the other, each in the order of their names.
+    /// Lists all images below a folder: its own, then those of one subfolder after another, each in the order of their names.
     ///
-    /// Links are followed, and each folder is read once, so that a loop ends.
+    /// Links are followed, and each folder is read only once, so that cycles end.
     ///
     /// # Errors
     /// A folder that cannot be read.
@@ -47,7 +47,7 @@ impl Listing {
         folders.iter().try_for_each(|folder| self.walk(folder, seen))
     }
 
-    /// What another one holds, after what this one does.
+    /// Appends the contents of another listing.
     pub(super) fn add(&mut self, other: Self) {
         self.images.extend(other.images);
         self.hidden += other.hidden;
@@ -56,7 +56,7 @@ impl Listing {
 }
 
 impl Folder {
-    /// What is in a folder, in the order of the names.
+    /// Lists the contents of a folder, in the order of the names.
     pub fn list(folder: &Path) -> Result<Self> {
         let (mut folders, mut listing) = (vec![], Listing::default());
         for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
@@ -70,7 +70,7 @@ impl Folder {
             if told.as_ref().is_some_and(fs::Metadata::is_dir) {
                 folders.push(path);
             } else if is_image(&path) {
-                // A link to nowhere is an image that cannot be read.
+                // A broken link is an image that cannot be read.
                 listing.images.push((path, told.map_or(0, |told| told.len())));
             } else {
                 listing.others += 1;
@@ -82,12 +82,12 @@ impl Folder {
     }
 }
 
-/// Whether this part of a path hides what it names.
+/// Returns `true` if a part of a path with this name is hidden.
 pub(super) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX"
 }
 
-/// Whether a file is an image by its suffix.
+/// Returns `true` if a file has an image suffix.
 pub(super) fn is_image(path: &Path) -> bool {
     let suffix = path.extension().and_then(OsStr::to_str).map(str::to_lowercase);
     suffix.is_some_and(|suffix| SUFFIXES.contains(&suffix.as_str()))

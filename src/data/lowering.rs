@@ -1,5 +1,5 @@
-//! From lists of operations to launches, a batch at a time: colours that follow one another are one launch, and so are the last
-//! solarize and flip with the normalization.
+//! Lowers lists of operations to launches, a batch at a time: consecutive colour operations are fused into one launch, and so
+//! are the last solarize and flip with the normalization.
 use crate::image::DeviceStep;
 use crate::kernels::cuda::{At, DeviceImages, Plan};
 use crate::kernels::image::color::cuda::{Chain, ChainBuilder, DeviceFactor, FactorKind, jitter};
@@ -7,24 +7,24 @@ use crate::kernels::image::finish::cuda::{Finish, finish};
 use crate::kernels::image::gaussian_blur::cuda::{box_blur, gaussian_blur, put_back};
 use crate::kernels::image::rotation::cuda::{Axes, turn};
 
-/// What still is to be launched for a view of each image.
+/// The pending launches of one view of each image.
 pub(super) struct Lowering {
-    /// Of all images, planar.
+    /// The views of all images, planar.
     views: At,
     size: (usize, usize),
     pending: Vec<Pending>,
-    /// Views that were blurred into memory of their own, and which images these are.
+    /// Views that were blurred into separate memory, and the indices of their images.
     blurred: Option<(At, Vec<u32>)>,
 }
 
-/// Of one image, in this order.
+/// The pending operations of one image, in this order.
 #[derive(Clone, Default)]
 struct Pending {
-    /// Changes of colours.
+    /// Colour operations.
     chains: Vec<ChainBuilder>,
-    /// Bytes from here on are inverted.
+    /// The threshold from which bytes are inverted.
     solarize: Option<u8>,
-    /// Left is right, top is bottom; anything but a turn and a style may come before it as well as after.
+    /// Horizontal and vertical flip; it commutes with all operations but affine transforms and styles.
     flip: (bool, bool),
 }
 
@@ -38,7 +38,7 @@ impl Pending {
         }
     }
 
-    /// What comes next is not the last step: a solarize becomes a change of colours.
+    /// Converts a pending solarize to a colour operation, because it is not the last step.
     fn settle_solarize(&mut self) {
         if let Some(threshold) = self.solarize.take() {
             self.factor(DeviceFactor::new(FactorKind::Solarize, threshold.into()));
@@ -51,7 +51,7 @@ impl Lowering {
         Self { views, size, pending: vec![Pending::default(); images], blurred: None }
     }
 
-    /// What one operation is for each image.
+    /// Adds an operation, with its steps for each image.
     pub(super) fn push(&mut self, of_images: Vec<Vec<DeviceStep>>, plan: &mut Plan) {
         let (mut turns, mut boxes, mut taps, mut longest) = (vec![], vec![], vec![], 0);
         for (i, step) in
@@ -100,7 +100,7 @@ impl Lowering {
         }
     }
 
-    /// An image whose colours are about to change in their place.
+    /// Returns the pending operations of an image whose colours are about to be changed in place.
     fn colours(&mut self, i: usize, plan: &mut Plan) -> &mut Pending {
         self.put_back(plan);
         self.pending[i].settle_solarize();
@@ -114,14 +114,14 @@ impl Lowering {
         }
     }
 
-    /// Launches what is pending but flips.
+    /// Launches all pending operations but flips.
     fn settle_colours(&mut self, plan: &mut Plan) {
         self.put_back(plan);
         self.pending.iter_mut().for_each(Pending::settle_solarize);
         self.chains(plan);
     }
 
-    /// Launches all that is pending, so that the views lie in their place as they are.
+    /// Launches all pending operations, so that the views are up to date in their place.
     pub(super) fn settle(&mut self, plan: &mut Plan) {
         self.settle_colours(plan);
         let flips = self.pending.iter_mut().enumerate().filter(|(_, pending)| pending.flip != (false, false));
@@ -131,7 +131,7 @@ impl Lowering {
         turn(self.views, self.size, &turns, plan);
     }
 
-    /// Launches changes of colours, those of all images that come first, then those that come second.
+    /// Launches the colour operations: the first chains of all images, then the second ones, and so on.
     fn chains(&mut self, plan: &mut Plan) {
         let mut of_images: Vec<_> =
             self.pending.iter_mut().map(|pending| std::mem::take(&mut pending.chains).into_iter()).collect();
@@ -146,7 +146,7 @@ impl Lowering {
         }
     }
 
-    /// The last steps, into `out`.
+    /// Launches the last steps, into `out`.
     pub(super) fn finish(mut self, out: &DeviceImages, normalization: ([f32; 3], [f32; 3]), plan: &mut Plan) {
         if self.pending.iter().any(|pending| !pending.chains.is_empty()) {
             self.put_back(plan);
@@ -163,7 +163,7 @@ impl Lowering {
     }
 }
 
-/// Where a flipped pixel comes from, as a turn takes it.
+/// Returns the source coordinates of a flip, as for an affine transform.
 fn flip_axes((horizontally, vertically): (bool, bool), height: usize, width: usize) -> Axes {
     let axis = |flipped: bool, n: usize| if flipped { (-1.0, n as f64) } else { (1.0, 0.0) };
     let ((by_x, from_x), (by_y, from_y)) = (axis(horizontally, width), axis(vertically, height));

@@ -1,5 +1,4 @@
-//! From files to batches of views: where images come from, in which order an epoch visits them, the views, and the threads that
-//! make them.
+//! From files to batches of views: sources of images, the order of an epoch, the views, and the threads that compute them.
 mod cifar;
 mod cuda;
 mod faults;
@@ -32,40 +31,41 @@ pub use view::{Action, Drawn, Step, Styling, View, ViewParams};
 pub use views::{BatchStyles, Views};
 pub use webdataset::WebDataset;
 
-/// What is taken for an image, in folders and in shards: torchvision's `IMG_EXTENSIONS`, so that both count the same files. GIF is not
-/// among them, though its first frame is read where a path names it.
+/// Suffixes of image files in folders and shards: torchvision's `IMG_EXTENSIONS`, so that both count the same files. GIF is not
+/// among them, though explicitly listed GIF files are read (their first frame).
 pub const SUFFIXES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm"];
 
 /// An image of a source.
 #[derive(Clone, Debug, Default)]
 pub struct Item {
-    /// Its pixels, and whether its file is damaged.
+    /// Its pixels, with the decoder's warning if its file is damaged.
     pub image: Decoded,
     /// Its class.
     pub target: i64,
 }
 
-/// Where images come from; read by many threads at once.
+/// A source of images; thread-safe.
 pub trait Source: Send + Sync {
-    /// How many.
+    /// Returns the number of images.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Returns `true` if there are no images.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What an image is called: its path from the folder that holds all of them on, with forward slashes, or its place in a file.
+    /// Returns the name of an image: its path relative to the common folder, with forward slashes, or its position in a file.
     fn name(&self, index: usize) -> OsString;
 
-    /// How many bytes an image has where it lies; None where that is not known without reading it. Names and sizes tell data apart.
+    /// Returns the stored size of an image in bytes; `None` if it is not known without reading the image. Names and sizes form
+    /// the fingerprint of a dataset.
     fn bytes(&self, _index: usize) -> Option<u64> {
         None
     }
 
-    /// An image with its class; 0 where there are no classes.
+    /// Returns an image with its class, or 0 if there are no classes.
     ///
     /// # Errors
-    /// It cannot be read or decoded; the error names it.
+    /// The image cannot be read or decoded; the error names it.
     fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item>;
 }

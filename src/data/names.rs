@@ -1,9 +1,9 @@
-//! What images are called: paths relative to the folder that holds all of them, with forward slashes, as lightly's
-//! `LightlyDataset` calls them. So names are the same wherever the data lie.
+//! Names of images: paths relative to their common folder, with forward slashes, as in lightly's `LightlyDataset`. So names do
+//! not depend on the location of the data.
 use std::ffi::OsString;
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
-/// The folder that holds all of these files; empty where there is none.
+/// Returns the common folder of all files; empty if there is none.
 pub(super) fn root<'a>(paths: impl IntoIterator<Item = &'a Path>) -> PathBuf {
     let mut paths = paths.into_iter();
     let mut root = paths.next().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
@@ -13,7 +13,7 @@ pub(super) fn root<'a>(paths: impl IntoIterator<Item = &'a Path>) -> PathBuf {
     root
 }
 
-/// A path within a root; one that lies elsewhere is given as it is.
+/// Returns a path relative to a root; paths outside it are returned unchanged.
 pub(super) fn relative(path: &Path, root: &Path) -> OsString {
     let within = path.strip_prefix(root).unwrap_or(path);
     match MAIN_SEPARATOR {
@@ -22,7 +22,7 @@ pub(super) fn relative(path: &Path, root: &Path) -> OsString {
     }
 }
 
-/// What the record of a file is called.
+/// Returns the name of a record of a file.
 pub(super) fn numbered(file: impl Into<OsString>, record: impl std::fmt::Display) -> OsString {
     let mut name = file.into();
     name.push(format!("#{record}"));

@@ -1,4 +1,4 @@
-//! CIFAR-10, CIFAR-100 and STL-10 as their authors pack them: records of one size, colours apart.
+//! CIFAR-10, CIFAR-100 and STL-10 in their original binary formats: planar records of one size.
 use super::names::{numbered, relative, root};
 use super::{Item, Source};
 use crate::error::{Error, Result};
@@ -8,16 +8,16 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-/// How a record lies in its file.
+/// The layout of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Bytes before the colours.
+    /// Number of bytes before the pixels.
     pub header: usize,
-    /// Which of them is the class, if any is, and how many classes there are.
+    /// The position of the class among them, if there is one, and the number of classes.
     pub target: Option<(usize, u8)>,
-    /// Rows and columns.
+    /// Height and width in pixels.
     pub side: usize,
-    /// Whether a colour lies column by column.
+    /// True if planes are stored column by column.
     pub columns_first: bool,
 }
 
@@ -29,37 +29,39 @@ impl Layout {
     /// `train_X.bin`, `test_X.bin` and `unlabeled_X.bin`: 96x96 pixels, column by column.
     pub const STL10: Self = Self { header: 0, target: None, side: 96, columns_first: true };
 
-    /// Bytes of a record.
+    /// Returns the size of a record in bytes.
     pub fn bytes(&self) -> usize {
         self.header + 3 * self.side * self.side
     }
 }
 
-/// Files of such records, read as they are asked for.
+/// Files of records, read on demand.
 #[derive(Debug)]
 pub struct Records {
     layout: Layout,
-    /// Each with the number of its first record.
+    /// Each with the index of its first record.
     files: Vec<(usize, PathBuf)>,
     root: PathBuf,
     len: usize,
-    /// Of records that hold none.
+    /// The classes of records that have none.
     targets: Option<Vec<i64>>,
 }
 
 impl Records {
-    /// These files, one after the other; `targets` where the records hold none.
+    /// Opens these files, which are concatenated; `targets` for records without classes.
     ///
     /// # Errors
-    /// A file that cannot be read, or is not of whole records; not one class a record.
+    /// A file cannot be read, or does not consist of whole records; the number of classes differs from that of the records.
     pub fn new(layout: Layout, paths: Vec<PathBuf>, targets: Option<Vec<i64>>) -> Result<Self> {
         let root = root(paths.iter().map(PathBuf::as_path));
         let mut records = Self { layout, files: vec![], root, len: 0, targets };
         for path in paths {
             let bytes = std::fs::metadata(&path).map_err(|e| Error::io(&path, e))?.len() as usize;
             if bytes == 0 || !bytes.is_multiple_of(layout.bytes()) {
-                let reason =
-                    format!("{bytes} bytes are no whole records of {}; it is cut, or another file", layout.bytes());
+                let reason = format!(
+                    "{bytes} bytes are not a multiple of the record size, {}; it is truncated, or another file",
+                    layout.bytes()
+                );
                 return Err(Error::image(path, reason));
             }
             records.files.push((records.len, path));
@@ -73,7 +75,7 @@ impl Records {
         }
     }
 
-    /// The file of a record, and which of it it is.
+    /// Returns the file of a record, and its index in the file.
     fn place(&self, index: usize) -> (&PathBuf, usize) {
         let file = self.files.partition_point(|(first, _)| *first <= index) - 1;
         let (first, path) = &self.files[file];
@@ -119,7 +121,7 @@ impl Source for Records {
     }
 }
 
-/// An image whose colours lie apart, row by row or column by column.
+/// Converts planes, row by row or column by column, to an interleaved image.
 pub(super) fn interleaved(colors: &[u8], side: usize, columns_first: bool) -> Decoded {
     let size = side * side;
     let mut bytes = Vec::with_capacity(3 * size);

@@ -1,4 +1,5 @@
-//! Decoded images of a batch, of any sizes, for a GPU to make all of their views: of each the region that its views are parts of.
+//! Decoded images of a batch, of any sizes, for computing all of their views on a GPU: for each, the region that its views
+//! need.
 use super::halves::collected;
 use super::view::{Drawn, View, ViewParams};
 use super::views::Views;
@@ -6,20 +7,20 @@ use crate::error::{Error, Result};
 use crate::image::{Crop, RgbImage, RgbView};
 use crate::memory::{room, zeros};
 
-/// Where the pixels of a part of an image lie.
+/// The location of the pixels of a part of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
-    /// Bytes before them; they are `[height][width][3]`.
+    /// Byte offset of the pixels, which are `[height][width][3]`.
     pub begin: usize,
-    /// Which part of the image they are.
+    /// The part of the image.
     pub part: Crop,
 }
 
 impl Region {
-    /// A crop of the image, counted from the region's corner.
+    /// Converts a crop of the image to coordinates of the region.
     ///
     /// # Errors
-    /// It reaches beyond the region.
+    /// The crop reaches beyond the region.
     pub fn within(&self, crop: Crop) -> Result<Crop> {
         let Crop { top, left, height, width } = self.part;
         let moved = Crop { top: crop.top.wrapping_sub(top), left: crop.left.wrapping_sub(left), ..crop };
@@ -27,12 +28,12 @@ impl Region {
         Ok(moved)
     }
 
-    /// Bytes of its pixels.
+    /// Returns the size of its pixels in bytes.
     pub fn bytes(&self) -> usize {
         3 * self.part.height * self.part.width
     }
 
-    /// What was drawn for a view of the image, as of the region.
+    /// Converts the parameters of a view of the image to those of the region.
     fn params(&self, view: &View, params: &ViewParams) -> Result<ViewParams> {
         let step = &view.steps()[view.crop_at()];
         let crop = self.within(View::crop_of(step, params)?)?;
@@ -44,10 +45,10 @@ impl Region {
     }
 }
 
-/// A part of an image, by itself.
+/// Copies a part of an image.
 ///
 /// # Errors
-/// There is no memory left.
+/// There is not enough memory.
 pub(super) fn cut(image: RgbImage, part: Crop) -> Result<RgbImage> {
     let Crop { top, left, height, width } = part;
     if (height, width) == (image.height, image.width) {
@@ -61,24 +62,24 @@ pub(super) fn cut(image: RgbImage, part: Crop) -> Result<RgbImage> {
 }
 
 impl Views {
-    /// Whether all of them can be made of regions of decoded images.
+    /// Checks that all views can be computed from regions of decoded images.
     ///
     /// # Errors
-    /// A style before a crop, for which a GPU would need images of one size.
+    /// A style before a crop, for which a GPU needs images of one size.
     pub fn check_regions(&self) -> Result<()> {
         match self.views().iter().any(View::styles_whole_image) {
             false => Ok(()),
             true => {
-                let remedy = "a GPU stylizes images of one size; decode and crop on threads, or give the style a place after the crop";
+                let remedy = "a GPU can only stylize images of one size; decode and crop on threads, or put the style after the crop";
                 Err(Error::value("views", "a style before the crop", remedy))
             }
         }
     }
 
-    /// The crops of all views of a batch, as [`Views::crops`] tells, of its regions.
+    /// Computes the crops of all views of a batch, in the layout of [`Views::crops`], from its regions.
     ///
     /// # Errors
-    /// As of [`Views::crop`]; regions that do not lie in `pixels`.
+    /// As [`Views::crop`]; regions outside `pixels`.
     pub fn crop_regions(
         &self,
         pixels: &[u8],

@@ -1,12 +1,13 @@
-//! In which order an epoch visits a source, and which rows of a batch are a rank's: a function of seed, epoch, batch and rank.
+//! The order in which an epoch visits a source, and the rows of a batch on each rank: a function of seed, epoch, batch and
+//! rank.
 use crate::error::{Error, Result};
 use crate::random::Key;
 use rand::seq::SliceRandom;
 use std::ops::Range;
 
-/// The order of the images, batches of all ranks together, and this rank's rows of them.
+/// The order of the images, the batches of all ranks together, and this rank's rows of them.
 ///
-/// Batches are those of one process that has all rows: ranks only share them out.
+/// Batches do not depend on the number of ranks, which only divide their rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampler {
     len: usize,
@@ -19,22 +20,23 @@ pub struct Sampler {
     world_size: usize,
 }
 
-/// A batch, and which of its rows are a rank's.
+/// A batch, and the rows of it on one rank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Where in the order of its epoch the batch begins.
+    /// The position of the batch's first image in the order of the epoch.
     pub first: usize,
-    /// How many images it has, on all ranks together.
+    /// The number of images, on all ranks together.
     pub images: usize,
-    /// The rank's rows. Those beyond `images` repeat the epoch from its beginning, so that each rank has as many.
+    /// The rank's rows. Those beyond `images` repeat the epoch from its start, so that all ranks have the same number.
     pub rows: Range<usize>,
 }
 
 impl Sampler {
-    /// `len` images in batches of `batch_size` on each rank.
+    /// Creates a sampler for `len` images in batches of `batch_size` on each rank.
     ///
     /// # Errors
-    /// No image, a batch of none, a rank beyond the world; fewer images than one batch of all ranks where the last is dropped.
+    /// No images, an empty batch, a rank outside the world; fewer images than one batch of all ranks if the last batch is
+    /// dropped.
     pub fn new(
         len: usize,
         batch_size: usize,
@@ -67,7 +69,7 @@ impl Sampler {
         Ok(sampler)
     }
 
-    /// Batches in an epoch, on each rank.
+    /// Returns the number of batches in an epoch, which is the same on each rank.
     pub fn batches(&self) -> usize {
         match self.drop_last {
             true => self.len / self.batch_size,
@@ -75,17 +77,17 @@ impl Sampler {
         }
     }
 
-    /// How many ranks share the batches.
+    /// Returns the number of ranks that share the batches.
     pub fn world_size(&self) -> usize {
         self.world_size
     }
 
-    /// Of the run.
+    /// Returns the seed of the run.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// This rank's part of a batch: contiguous rows, so that those of all ranks, one after the other, are the batch.
+    /// Returns this rank's part of a batch: contiguous rows, which concatenated over the ranks are the batch.
     pub fn share(&self, batch: usize) -> Share {
         let first = batch * self.batch_size;
         let images = self.batch_size.min(self.len - first);
@@ -93,7 +95,7 @@ impl Sampler {
         Share { first, images, rows: self.rank * each..(self.rank + 1) * each }
     }
 
-    /// All images in the order of an epoch, the same on each rank.
+    /// Returns the order of all images in an epoch, the same on each rank.
     pub fn order(&self, epoch: u64) -> Vec<u32> {
         let mut all: Vec<u32> = (0..self.len as u32).collect();
         if self.shuffle {

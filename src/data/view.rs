@@ -1,7 +1,7 @@
-//! One view of an image: a list of steps, and what was drawn for them.
+//! One view of an image: a list of steps, and the parameters drawn for them.
 //!
 //! ```text
-//! [style], crop, then in any order: style, colour jitter, grayscale, blur ...; at last what works on numbers
+//! [style], crop, then in any order: style, colour jitter, grayscale, blur ...; at last operations on the finished view
 //! ```
 use crate::error::{Error, Result};
 use crate::image::{Crop, Interpolation, Operation, Output, Probability, RandomResizedCrop, Stage, Values};
@@ -9,14 +9,14 @@ use crate::random::{Key, comes};
 use crate::style::{MIN_SIZE, Sassl, StyleParams, Styles, Stylizer};
 use std::sync::Arc;
 
-/// What a step does.
+/// The action of a step.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// A part of the image, in the size of the view.
+    /// A crop, resized to the size of the view.
     Crop(RandomResizedCrop, Interpolation),
     /// Algorithm 1.
     Style(Styling),
-    /// Anything else, with this probability.
+    /// Any other operation, with this probability.
     Image(Arc<dyn Operation>, Probability),
 }
 
@@ -27,29 +27,29 @@ pub struct Styling {
     pub stylizer: Arc<Stylizer>,
     /// Algorithm 1.
     pub sassl: Sassl,
-    /// With this probability, in the place of Algorithm 1's own.
+    /// The probability, used instead of that of `sassl`.
     pub p: Probability,
 }
 
 /// A step of a view.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Its own in the view: it names its stream of random numbers, and what was drawn.
+    /// Its unique name in the view: the key of its stream of random numbers and of its draws.
     pub name: String,
-    /// What it does.
+    /// Its action.
     pub action: Action,
 }
 
-/// What was drawn for a step.
+/// The parameters drawn for a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Drawn {
     /// The style, and whether it is applied.
     Style(StyleParams),
-    /// The parameters of another step, of a crop its place and size; None where it is left out.
+    /// The parameters of another step (for a crop its position and size); `None` if it is skipped.
     Values(Option<Values>),
 }
 
-/// What was drawn for a view, by the names of its steps; what is not there is left out.
+/// The parameters drawn for a view, by the names of its steps; missing steps are skipped.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ViewParams(pub Vec<(String, Drawn)>);
 
@@ -65,14 +65,14 @@ pub struct View {
 const LARGEST: usize = 8192;
 
 impl Styling {
-    /// Whether its styles are other images of the batch.
+    /// Returns `true` if its styles are other images of the batch.
     pub fn is_of_batch(&self) -> bool {
         matches!(self.sassl.styles(), Styles::Batch)
     }
 }
 
 impl Step {
-    /// Whether its styles are other images of the batch.
+    /// Returns `true` if its styles are other images of the batch.
     pub(super) fn is_of_batch(&self) -> bool {
         matches!(&self.action, Action::Style(styling) if styling.is_of_batch())
     }
@@ -102,18 +102,18 @@ impl Step {
 }
 
 impl ViewParams {
-    /// What was drawn for the step of this name, if it is not left out.
+    /// Returns the parameters of the step of this name, unless it is skipped.
     pub fn of(&self, name: &str) -> Option<&Drawn> {
         self.0.iter().find(|(own, _)| own == name).map(|(_, drawn)| drawn)
     }
 }
 
 impl View {
-    /// A view of `size` rows and columns.
+    /// Creates a view of `size`, (height, width).
     ///
     /// # Errors
-    /// A size that cannot be; not one crop, with at most a style before it; a name that is there twice; views that are too small for
-    /// a step; bytes that are changed after numbers.
+    /// An invalid size; a list without exactly one crop, preceded at most by a style; repeated names; views that are too small
+    /// for a step; operations on bytes after those on the finished view.
     pub fn new(steps: Vec<Step>, size: (usize, usize), output: Output) -> Result<Self> {
         let side = size.0.min(size.1);
         let crop = steps.iter().position(|step| matches!(step.action, Action::Crop(..)));
@@ -127,16 +127,12 @@ impl View {
         let before = crop.unwrap_or(0);
         if crops != 1 || before > 1 || (before == 1 && !styled(&steps[..1])) {
             let names: Vec<&str> = steps.iter().map(|step| &*step.name).collect();
-            let remedy = "a view begins with one RandomResizedCrop, before which at most a SASSL stands";
+            let remedy = "a view starts with one RandomResizedCrop, optionally preceded by a SASSL";
             return Err(Error::value("views", format!("[{}]", names.join(", ")), remedy));
         }
         for (i, Step { name, action }) in steps.iter().enumerate() {
             if steps[..i].iter().any(|other| other.name == *name) {
-                return Err(Error::value(
-                    "name",
-                    format!("{name:?}"),
-                    "an operation that is repeated has a name of its own",
-                ));
+                return Err(Error::value("name", format!("{name:?}"), "a repeated operation needs a name of its own"));
             }
             if let Action::Image(operation, _) = action {
                 operation.check(size)?;
@@ -144,49 +140,48 @@ impl View {
         }
         let numbers = steps.iter().position(|step| step.stage() == Stage::Numbers).unwrap_or(steps.len());
         if let Some(late) = steps[numbers..].iter().find(|step| step.stage() == Stage::Bytes) {
-            let remedy =
-                format!("it changes bytes, and stands before {:?}, which changes numbers", steps[numbers].name);
+            let remedy = format!("it changes bytes, but precedes {:?}, which changes values", steps[numbers].name);
             return Err(Error::value("views", format!("{:?}", late.name), remedy));
         }
         Ok(Self { steps, size, output })
     }
 
-    /// Rows and columns.
+    /// Returns height and width.
     pub fn size(&self) -> (usize, usize) {
         self.size
     }
 
-    /// How it leaves.
+    /// Returns the output format.
     pub fn output(&self) -> &Output {
         &self.output
     }
 
-    /// Bytes of what leaves.
+    /// Returns the size of the finished view in bytes.
     pub fn bytes(&self) -> usize {
         self.size.0 * self.size.1 * 3 * self.output.dtype().size()
     }
 
-    /// All of them.
+    /// Returns all steps.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// Those that change bytes, and those that change numbers.
+    /// Returns the steps that change bytes, and those that change the finished view.
     pub(super) fn stages(&self) -> (&[Step], &[Step]) {
         self.steps.split_at(self.steps.partition_point(|step| step.stage() == Stage::Bytes))
     }
 
-    /// The place of its crop among its steps: what stands before it works on whole images.
+    /// Returns the index of its crop; a step before it works on whole images.
     pub(super) fn crop_at(&self) -> usize {
         usize::from(self.styles_whole_image())
     }
 
-    /// Whether the whole image is stylized.
+    /// Returns `true` if the whole image is stylized.
     pub fn styles_whole_image(&self) -> bool {
         matches!(self.steps[0].action, Action::Style(_))
     }
 
-    /// The first step whose styles come from the batch.
+    /// Returns the first step with in-batch styles.
     pub(super) fn of_batch(&self) -> Option<(usize, &Styling)> {
         self.steps.iter().enumerate().find_map(|(i, step)| match &step.action {
             Action::Style(styling) if styling.is_of_batch() => Some((i, styling)),
@@ -200,7 +195,7 @@ impl View {
         ViewParams(self.steps.iter().map(draw).collect())
     }
 
-    /// The same, with no step left out: what a GPU compiles its kernels for.
+    /// As [`View::sample`], but skips no step; for compiling the kernels of a GPU.
     pub fn sample_every(&self, key: Key, image: (usize, usize)) -> ViewParams {
         let draw = |step: &Step| {
             let drawn = match (&step.action, step.sample(key, image, self.size, (0, 1))) {
@@ -215,7 +210,7 @@ impl View {
         ViewParams(self.steps.iter().map(draw).collect())
     }
 
-    /// The crop of [`View::sample`].
+    /// Draws only the crop of [`View::sample`].
     pub(super) fn sample_crop(&self, key: Key, image: (usize, usize)) -> Option<Crop> {
         let crop = self.steps.iter().find(|step| matches!(step.action, Action::Crop(..)))?;
         match &crop.action {
@@ -224,10 +219,10 @@ impl View {
         }
     }
 
-    /// The crop that was drawn.
+    /// Returns the drawn crop.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no crop.
     pub(super) fn crop_of(step: &Step, params: &ViewParams) -> Result<Crop> {
         match params.of(&step.name) {
             Some(Drawn::Values(Some(values))) => values.try_into(),
@@ -238,10 +233,10 @@ impl View {
         }
     }
 
-    /// Whether parameters are those of these steps.
+    /// Checks that the parameters belong to these steps.
     ///
     /// # Errors
-    /// One of another name or another kind; no crop.
+    /// A parameter of an unknown name or of another kind, or no crop.
     pub(super) fn check(&self, params: &ViewParams) -> Result<()> {
         for (name, drawn) in &params.0 {
             let step = self.steps.iter().find(|step| step.name == *name);

@@ -1,4 +1,4 @@
-//! The views of an image, made of it one after the other: the only place where `image` and `style` meet.
+//! Applies the steps of the views to an image: the only place where `image` and `style` meet.
 use super::view::{Action, Drawn, Step, Styling, View, ViewParams};
 use crate::error::{Error, Result};
 use crate::image::{Crop, Interpolation, Planes, ResampleScratch, Resampled, RgbView, Room, resized_crop};
@@ -10,12 +10,12 @@ use crate::random::Key;
 use crate::style::{Images, Strength, Style, StyleParams};
 use std::ops::Range;
 
-/// Styles of a batch.
+/// The encoded images of a batch, for in-batch styles.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchStyles<'a> {
-    /// What [`Views::encode`] gave for each of its images.
+    /// The output of [`Views::encode`] for each of its images.
     pub z: &'a [f32],
-    /// Which of them is the content.
+    /// The index of the content.
     pub place: usize,
 }
 
@@ -27,14 +27,14 @@ pub struct Views {
     idle: Idle<Workspace>,
 }
 
-/// The memory that a thread needs for one image.
+/// Scratch memory of a thread for one image.
 #[derive(Debug, Default)]
 pub(super) struct Workspace {
-    /// The image in another style.
+    /// The stylized image.
     whole: Vec<u8>,
-    /// The view as pixels, for style.
+    /// The view as interleaved pixels, for style.
     pixels: Vec<u8>,
-    /// The view.
+    /// The view as planes.
     pub(super) planes: Planes,
     resize: ResampleScratch,
     room: Room,
@@ -47,14 +47,14 @@ impl Reusable for Workspace {
     }
 }
 
-/// A step's place: which view, which of its steps.
+/// The index of a view, and of one of its steps.
 type Place = (usize, usize);
 
 impl Views {
-    /// These views.
+    /// Creates a list of views.
     ///
     /// # Errors
-    /// None at all.
+    /// The list is empty.
     pub fn new(isa: Isa, views: Vec<View>) -> Result<Self> {
         match views.is_empty() {
             true => Err(Error::value("views", "none", "give a list of operations for each view")),
@@ -62,28 +62,28 @@ impl Views {
         }
     }
 
-    /// Each view.
+    /// Returns the views.
     pub fn views(&self) -> &[View] {
         &self.views
     }
 
-    /// The step whose content is encoded where styles come from the batch: the first with such styles.
+    /// Returns the step whose input is encoded for in-batch styles: the first with such styles.
     pub(super) fn of_batch(&self) -> Option<(Place, &Styling)> {
         let views = self.views.iter().enumerate();
         views.filter_map(|(which, view)| view.of_batch().map(|(i, styling)| ((which, i), styling))).next()
     }
 
-    /// Its place.
+    /// Returns the index of that step.
     pub(super) fn encoded(&self) -> Option<Place> {
         self.of_batch().map(|(place, _)| place)
     }
 
-    /// Whether a view's style is another image of its batch.
+    /// Returns `true` if a view's style is another image of its batch.
     pub fn needs_batch(&self) -> bool {
         self.of_batch().is_some()
     }
 
-    /// The images of a batch that these parameters take their styles from.
+    /// Returns the indices of the images that these parameters use as styles.
     pub(super) fn styles_of_batch(&self, params: &[ViewParams]) -> Vec<usize> {
         let of_view = |(view, params): (&View, &ViewParams)| {
             let index = |step: &Step| match (&step.action, params.of(&step.name)) {
@@ -97,10 +97,10 @@ impl Views {
         self.views.iter().zip(params).flat_map(of_view).collect()
     }
 
-    /// Whether an image can be made views of.
+    /// Checks that views of an image can be computed.
     ///
     /// # Errors
-    /// One that is to be stylized as a whole, and is too small for that.
+    /// The image is to be stylized as a whole, and is too small for that.
     pub fn check(&self, image: RgbView) -> Result<()> {
         match self.views.iter().any(View::styles_whole_image) {
             true => images(image).map(|_| ()),
@@ -108,14 +108,14 @@ impl Views {
         }
     }
 
-    /// Draws for an image of this size, image `i` of a batch of `n`. View v has the streams of `key` with v as its view.
+    /// Draws for an image of this size, image `i` of a batch of `n`. View v uses the streams of `key` with v as its view.
     pub fn sample(&self, key: Key, size: (usize, usize), place: (usize, usize)) -> Vec<ViewParams> {
         let keys = (0..).map(|view| Key { view, ..key });
         self.views.iter().zip(keys).map(|(view, key)| view.sample(key, size, place)).collect()
     }
 
-    /// The part of an image of this size that [`Views::apply`] and [`Views::encode`] read with what [`Views::sample`] draws: that of all
-    /// crops, for nothing but a style before the crop looks beyond them.
+    /// Returns the region of an image of this size that [`Views::apply`] and [`Views::encode`] read with the draws of
+    /// [`Views::sample`]: that of all crops, since only a style before the crop reads pixels outside them.
     pub fn region(&self, key: Key, (height, width): (usize, usize)) -> Crop {
         let whole = Crop { top: 0, left: 0, height, width };
         if self.views.iter().any(View::styles_whole_image) {
@@ -131,10 +131,10 @@ impl Views {
         crops.reduce(both).unwrap_or(whole)
     }
 
-    /// F of what a batch's styles come from: of what the first step with such styles is given of this image.
+    /// Computes F for in-batch styles: of the input of the first step with such styles, for this image.
     ///
     /// # Errors
-    /// An image that is too small, parameters that do not fit.
+    /// An image that is too small, or parameters that do not match.
     pub fn encode(&self, image: RgbView, params: &[ViewParams]) -> Result<Vec<f32>> {
         let Some(((which, step), styling)) = self.of_batch() else { return Ok(vec![]) };
         if step == 0 {
@@ -144,14 +144,14 @@ impl Views {
         self.making(which, Content::Image(image), params, None, workspace)?.encode(0..step, styling)
     }
 
-    /// All views of an image, each into the memory of its numbers: a pure function of image and parameters, and of the batch
-    /// where its styles come from there.
+    /// Computes all views of an image, each into its output memory: a pure function of the image and the parameters, and of the
+    /// batch for in-batch styles.
     ///
     /// # Errors
-    /// Parameters that do not fit; an image that is too small for style.
+    /// Parameters that do not match, or an image that is too small for style.
     ///
     /// # Panics
-    /// If there is not memory for each view.
+    /// If `out` does not have one item per view.
     pub fn apply(
         &self,
         image: RgbView,
@@ -169,15 +169,15 @@ impl Views {
         Ok(())
     }
 
-    /// Memory of a thread.
+    /// Returns scratch memory for a thread.
     pub(super) fn workspace(&self) -> Lent<'_, Workspace> {
         self.idle.take()
     }
 
-    /// A view of `content`, before any of its steps.
+    /// Starts a view of `content`, before any of its steps.
     ///
     /// # Errors
-    /// Parameters that do not fit.
+    /// Parameters that do not match.
     pub(super) fn making<'a, 'w>(
         &'a self,
         which: usize,
@@ -200,23 +200,23 @@ impl Views {
     }
 }
 
-/// Where a view under way is.
+/// The current location of a view's pixels.
 #[derive(Clone, Copy)]
 pub(super) enum Content<'a> {
-    /// Nowhere yet: the image, in its own style or in another.
+    /// The source image, original or stylized.
     Image(RgbView<'a>),
     Styled {
         height: usize,
         width: usize,
     },
-    /// What the first half of it was, as bytes of `[3][height][width]`.
+    /// The result of the first half, as bytes of `[3][height][width]`.
     Crop(&'a [u8]),
     /// In the workspace, as pixels or as planes.
     Pixels,
     Planes,
 }
 
-/// A view under way.
+/// A view being computed.
 pub(super) struct Making<'a, 'w> {
     views: &'a Views,
     which: usize,
@@ -227,7 +227,7 @@ pub(super) struct Making<'a, 'w> {
 }
 
 impl<'a> Making<'a, '_> {
-    /// These of its steps, which change bytes. After the last one it lies as planes, unless that is a whole image's style.
+    /// Runs these steps, which change bytes. The result is in `planes`, unless the last step is the style of a whole image.
     pub(super) fn steps(&mut self, steps: Range<usize>) -> Result<()> {
         let (views, end) = (self.views, steps.end);
         let all = views.views[self.which].steps();
@@ -238,7 +238,7 @@ impl<'a> Making<'a, '_> {
         Ok(())
     }
 
-    /// F of what these steps make of it, for a step that comes next.
+    /// Runs these steps, and computes F of the result for the next step.
     pub(super) fn encode(&mut self, steps: Range<usize>, next: &Styling) -> Result<Vec<f32>> {
         let (views, end) = (self.views, steps.end);
         for i in steps {
@@ -247,7 +247,7 @@ impl<'a> Making<'a, '_> {
         next.stylizer.encode(images(self.pixels()?)?, 1)
     }
 
-    /// Writes it as it leaves, and changes its numbers.
+    /// Writes the finished view, and runs the operations on it.
     pub(super) fn leave(&mut self, out: &mut [u8]) -> Result<()> {
         let (views, view) = (self.views, &self.views.views[self.which]);
         view.output().write(views.isa, &self.workspace.planes, out);
@@ -262,12 +262,12 @@ impl<'a> Making<'a, '_> {
         Ok(())
     }
 
-    /// Its bytes, colour by colour.
+    /// Returns its planes.
     pub(super) fn planes(&mut self) -> &mut Planes {
         &mut self.workspace.planes
     }
 
-    /// A step's style, if it is to be applied.
+    /// Returns the style of a step, if it is to be applied.
     fn style_of<'s>(&self, step: &'s Step) -> Option<(&'s Styling, &'a StyleParams)> {
         match (&step.action, self.params.of(&step.name)) {
             (Action::Style(styling), Some(Drawn::Style(style))) if style.apply => Some((styling, style)),
@@ -275,7 +275,7 @@ impl<'a> Making<'a, '_> {
         }
     }
 
-    /// Step i; `pixels`: a style comes after it, which takes pixels.
+    /// Runs step i; with `pixels`, the next step is a style, which takes interleaved pixels.
     fn step(&mut self, i: usize, step: &Step, pixels: bool) -> Result<()> {
         match (&step.action, self.params.of(&step.name)) {
             (Action::Crop(_, interpolation), _) => self.crop(View::crop_of(step, self.params)?, *interpolation, pixels),
@@ -314,7 +314,7 @@ impl<'a> Making<'a, '_> {
         resized_crop(self.views.isa, image, crop, interpolation, out, resize)
     }
 
-    /// The view as pixels.
+    /// Returns the view as interleaved pixels.
     fn pixels(&mut self) -> Result<RgbView<'_>> {
         let (height, width) = self.views.views[self.which].size();
         let Workspace { pixels, planes, .. } = &mut *self.workspace;
@@ -329,7 +329,7 @@ impl<'a> Making<'a, '_> {
     fn stylize(&mut self, place: Place, styling: &Styling, style: &StyleParams) -> Result<()> {
         let dim = styling.stylizer.dim();
         let z = styling.sassl.vectors(std::slice::from_ref(style), dim, self.batch.map(|batch| batch.z))?;
-        // Encoded already: what styles of the batch come from, which of whole images is the same for all views.
+        // True if already encoded for in-batch styles; the encoding of a whole image is the same for all views.
         let encoded = self.views.encoded();
         let is_encoded = encoded == Some(place) || (place.1 == 0 && encoded.is_some_and(|(_, step)| step == 0));
         let known = self.batch.filter(|_| is_encoded);
@@ -354,7 +354,7 @@ impl<'a> Making<'a, '_> {
     }
 }
 
-/// Makes room for so many bytes, whatever is in them.
+/// Resizes to `n` bytes with unspecified contents.
 fn resize_to(bytes: &mut Vec<u8>, n: usize) -> Result<()> {
     if n > bytes.capacity() {
         *bytes = memory::zeros("image", n)?;
@@ -367,7 +367,7 @@ fn of_view(params: &[ViewParams], which: usize) -> Result<&ViewParams> {
     params.get(which).ok_or_else(|| Error::shape("params", "those of each view", params.len()))
 }
 
-/// One image as the stylizer takes it.
+/// Wraps one image for the stylizer.
 fn images(image: RgbView) -> Result<Images> {
     Images::new(Pixels::U8(image.bytes), &[1, image.height, image.width, 3])
 }

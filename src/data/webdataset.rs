@@ -1,6 +1,7 @@
-//! WebDataset: images in tar files ("shards"), files of one sample side by side under one name (webdataset/webdataset).
+//! WebDataset: images in tar files ("shards"), in which consecutive files with a common base name form a sample
+//! (webdataset/webdataset).
 //!
-//! Shards are listed once, so that any image can be read at any time and an epoch can be shuffled as a whole.
+//! Shards are indexed once, so that any image can be read at any time and an epoch can be shuffled as a whole.
 use super::listing::{is_hidden, is_image};
 use super::names::{numbered, relative, root};
 use super::{Item, SUFFIXES, Source};
@@ -16,11 +17,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tar::Archive;
 
-/// Bytes of an image's file: what a decoder may take.
+/// Limit of the size of an image file: the memory limit of a decoder.
 const MOST_BYTES: u64 = 1 << 30;
-/// Bytes that stand between one file of a shard and the next: headers, long names.
+/// Limit of the bytes between two files of a shard: headers and long names.
 const MOST_BETWEEN: u64 = 1 << 20;
-/// How files begin that hold a shard in a compressed form.
+/// Signatures of compressed files.
 const COMPRESSED: [(&[u8], &str); 5] = [
     (b"\x1F\x8B", "gzip"),
     (b"BZh", "bzip2"),
@@ -29,24 +30,24 @@ const COMPRESSED: [(&[u8], &str); 5] = [
     (b"PK\x03\x04", "zip"),
 ];
 
-/// What is taken for an image's class.
+/// The suffix of the file with an image's class.
 const CLASS: &str = "cls";
 
-/// Samples of all shards.
+/// The samples of all shards.
 #[derive(Debug, Default)]
 pub struct WebDataset {
-    /// Each with its length when it was listed.
+    /// Each with its size when it was indexed.
     shards: Vec<(PathBuf, u64)>,
     root: PathBuf,
     samples: Vec<Sample>,
     damaged: Vec<(PathBuf, String)>,
     hidden: usize,
     others: usize,
-    /// Whether samples have classes; unknown before the first.
+    /// True if samples have classes; unknown before the first sample.
     with_class: Option<bool>,
 }
 
-/// The sample that the last files belong to: its name, its image, its class, and how many files it has beside them.
+/// The sample of the last files: its name, image and class, and the number of its other files.
 #[derive(Default)]
 struct Open {
     key: Vec<u8>,
@@ -64,11 +65,12 @@ struct Sample {
 }
 
 impl WebDataset {
-    /// Lists shards. With `keep_going`, of an unreadable one what stands before the fault; [`WebDataset::damaged`] tells.
+    /// Indexes shards. With `keep_going`, an unreadable shard contributes the samples before the fault; see
+    /// [`WebDataset::damaged`].
     ///
     /// # Errors
-    /// A shard that cannot be read to its end, or holds no image; a class that is no whole number or stands beside no image; two
-    /// images or classes of one sample; samples with a class beside others without.
+    /// A shard that cannot be read to its end, or has no images; a class that is not an integer or has no image; two images or
+    /// classes of one sample; samples with and without a class.
     pub fn new(paths: Vec<PathBuf>, keep_going: bool) -> Result<Self> {
         let mut set = Self { root: root(paths.iter().map(PathBuf::as_path)), ..Self::default() };
         for path in paths {
@@ -85,22 +87,22 @@ impl WebDataset {
         Ok(set)
     }
 
-    /// Shards that were listed in part, and why.
+    /// Returns the shards that were indexed only in part, with the reasons.
     pub fn damaged(&self) -> &[(PathBuf, String)] {
         &self.damaged
     }
 
-    /// How many files were left out because they are hidden.
+    /// Returns the number of hidden files, which are ignored.
     pub fn hidden(&self) -> usize {
         self.hidden
     }
 
-    /// How many files belong to no image, or are images by a name that goes on after the first dot.
+    /// Returns the number of files without an image, including images whose suffix has more than one part.
     pub fn others(&self) -> usize {
         self.others
     }
 
-    /// Whether samples have classes.
+    /// Returns `true` if samples have classes.
     pub fn has_classes(&self) -> bool {
         self.with_class == Some(true)
     }
@@ -114,13 +116,13 @@ impl WebDataset {
         file.by_ref().take(8).read_to_end(&mut head).map_err(io)?;
         file.rewind().map_err(io)?;
         if let Some((_, how)) = COMPRESSED.iter().find(|(magic, _)| head.starts_with(magic)) {
-            let remedy = "unpack it to a .tar, of which any image can be read at any time";
+            let remedy = "unpack it to a .tar, which allows random access";
             return Err(Error::image(path, format!("it is compressed by {how}: {remedy}")));
         }
         self.shards.push((path.to_owned(), len));
         let mut open = Open::default();
         let read = self.read(path, (file, len), &mut open);
-        // The sample before a fault is whole.
+        // The sample before a fault is complete.
         let finished = self.finish(path, &mut open);
         read.and(finished)
     }
@@ -151,7 +153,7 @@ impl WebDataset {
             if end > len {
                 return Err(Error::image(
                     path,
-                    format!("unreadable: {name} reaches beyond the end, at byte {len}; is it cut?"),
+                    format!("unreadable: {name} reaches beyond the end, at byte {len}; is it truncated?"),
                 ));
             }
             if path_within.iter().any(|part| part != "." && part != ".." && is_hidden(part)) {
@@ -163,7 +165,7 @@ impl WebDataset {
         ended(path, end.next_multiple_of(512), len)
     }
 
-    /// Adds a file, which lies at a place of the shard, to its sample. The one before is finished when another begins.
+    /// Adds a file of the shard to its sample. The previous sample is completed when another starts.
     fn add(
         &mut self,
         path: &Path,
@@ -189,9 +191,10 @@ impl WebDataset {
         } else if suffix == CLASS {
             let mut text = String::new();
             content.take(32).read_to_string(&mut text).map_err(|e| Error::io(path, e))?;
-            let class = text.trim().parse().map_err(|_| {
-                Error::image(path, format!("{name} holds {:?}, no whole number for a class", text.trim()))
-            })?;
+            let class = text
+                .trim()
+                .parse()
+                .map_err(|_| Error::image(path, format!("{name} holds {:?}, not an integer class", text.trim())))?;
             if open.target.replace(class).is_some() {
                 return Err(twice("class"));
             }
@@ -203,7 +206,7 @@ impl WebDataset {
         Ok(())
     }
 
-    /// Adds the sample whose files have come.
+    /// Adds a completed sample.
     fn finish(&mut self, path: &Path, open: &mut Open) -> Result<()> {
         let Open { key, image, target, beside } = std::mem::take(open);
         let key = String::from_utf8_lossy(&key);
@@ -225,13 +228,13 @@ impl WebDataset {
     }
 }
 
-/// Whether a shard ends as it should after the last entry: zeros to its end, at least a block of them.
+/// Checks that a shard ends regularly after the last entry: zeros to its end, at least one block.
 fn ended(path: &Path, end: u64, len: u64) -> Result<()> {
     let io = |e| Error::io(path, e);
     if end + 512 > len {
         return Err(Error::image(
             path,
-            format!("unreadable after byte {end}: it ends without the mark of the end; is it cut?"),
+            format!("unreadable after byte {end}: it ends without the end-of-archive marker; is it truncated?"),
         ));
     }
     let mut file = File::open(path).map_err(io)?;
@@ -243,13 +246,13 @@ fn ended(path: &Path, end: u64, len: u64) -> Result<()> {
             return Ok(());
         }
         if rest[..count].iter().any(|&byte| byte != 0) {
-            let reason = "what follows is not read; was it overwritten, or are two shards joined? Give them one by one";
+            let reason = "the bytes after it are ignored; was it overwritten, or are two shards concatenated? Give them one by one";
             return Err(Error::image(path, format!("unreadable after byte {end}: {reason}")));
         }
     }
 }
 
-/// A file's sample and suffix: what stands before the first dot of its last part, and after it (the rule of webdataset's `base_plus_ext`).
+/// Splits a name into sample and suffix, at the first dot of its last part (the rule of webdataset's `base_plus_ext`).
 fn parted(name: &OsStr) -> Option<(&[u8], String)> {
     let bytes = name.as_encoded_bytes();
     let folder = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
@@ -257,8 +260,7 @@ fn parted(name: &OsStr) -> Option<(&[u8], String)> {
     Some((&bytes[..dot], String::from_utf8_lossy(&bytes[dot + 1..]).to_lowercase()))
 }
 
-/// A shard's file, of which not more can be read in a row than what stands between two files: the name of a file may claim to be as long
-/// as the shard.
+/// A shard's file that limits the bytes read between two files: the name of a file may claim to be as long as the shard.
 struct Scarce {
     file: File,
     left: Rc<Cell<u64>>,
@@ -268,7 +270,7 @@ impl Read for Scarce {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
         let left = self.left.get();
         if left == 0 {
-            return Err(std::io::Error::other("a name that is longer than any"));
+            return Err(std::io::Error::other("a name that is too long"));
         }
         let most = out.len().min(left as usize);
         let count = self.file.read(&mut out[..most])?;
@@ -303,14 +305,11 @@ impl Source for WebDataset {
         let name = PathBuf::from(numbered(path, at));
         let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
         if file.metadata().map_err(|e| Error::io(path, e))?.len() != *len {
-            return Err(Error::image(name, "the shard has changed since it was listed; make the WebDataset anew"));
+            return Err(Error::image(name, "the shard has changed since it was indexed; create the WebDataset again"));
         }
         let mut data = vec![];
         if bytes > MOST_BYTES || data.try_reserve_exact(bytes as usize).is_err() {
-            return Err(Error::image(
-                name,
-                format!("{bytes} bytes are more than there is memory for; is it an image?"),
-            ));
+            return Err(Error::image(name, format!("{bytes} bytes exceed the memory limit; is it an image?")));
         }
         let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.take(bytes).read_to_end(&mut data));
         read.map_err(|e| Error::io(path, e))?;

@@ -58,10 +58,10 @@ def test_kernels_of_views_compile(arch):
         assert min(cuda_views(core, layout(), params, out).compile(arch).values()) > 1000
     with pytest.raises(ValueError, match=r"crop = .* not within an image of 30x30"):
         cuda_views(core, layout("uint8", 30, 30), params, out)
-    with pytest.raises(ValueError, match="views are made of uint8 images"):
+    with pytest.raises(ValueError, match="views are computed from uint8 images"):
         cuda_views(core, layout("float32"), params, out)
     styled = MoCoV2Transform(32, style=SASSL(p=1.0, styles="batch"), styled_view="both")
-    with pytest.raises(ValueError, match="one step alone, the first, has styles of the batch"):
+    with pytest.raises(ValueError, match="only the first style step can have styles of the batch"):
         cuda_views(
             styled.core, layout(), styled.core.sample_batch(3, 4, 40, 44), out, CudaStylizer(styled.style.stylizer)
         )
@@ -221,7 +221,7 @@ def test_what_a_gpu_cannot_do_is_told_by_name(no_launches):
     multi = Views([crop, HorizontalFlip()], [RandomResizedCrop((16, 20))], [crop])
     assert [view.shape for view in multi(batch)] == [(2, 3, 32, 32), (2, 3, 16, 20), (2, 3, 32, 32)]
     for view, message in (
-        ([crop, Erasing(p=1.0)], 'views = "erasing": it changes what leaves'),
+        ([crop, Erasing(p=1.0)], 'views = "erasing": it changes the finished view'),
         ([crop, lambda image: image], "a function of Python has no kernels"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -66,7 +66,7 @@ def make(images, transform, **options):
 def test_both_halves_are_the_views(images, recipe, output):
     transform = RECIPES[recipe]()
     if output == "images" and "before" in recipe:
-        with pytest.raises(ValueError, match="a style before the crop: a GPU stylizes images of one size"):
+        with pytest.raises(ValueError, match="a style before the crop: a GPU can only stylize images of one size"):
             make(images, transform, output=output)
         return
     whole, halves = make(images, transform), make(images, transform, output=output, threads=2)
@@ -141,7 +141,7 @@ def test_a_loader_goes_on_with_crops_and_is_shared_by_ranks(images):
 def test_what_cannot_be_halved_is_told(images):
     of_batch = MoCoV2Transform(24, style=style())
     make(images, of_batch, output="crops")
-    with pytest.raises(ValueError, match=r"world_size = 2: the second half of views sees this rank's images alone"):
+    with pytest.raises(ValueError, match=r"world_size = 2: the second half of views has only this rank's images"):
         make(images, of_batch, output="crops", batch_size=2, rank=0, world_size=2)
     one = style()
     both = Views([one, RandomResizedCrop(24)], [RandomResizedCrop(24), one])
@@ -175,8 +175,8 @@ def test_the_way_of_half_made_views_to_a_gpu(images, output, monkeypatch):
     assert len(loaded) == 3  # The style's own kernels too.
     for view, message in (
         ([RandomResizedCrop(24), swapped], "a function of Python has no kernels"),
-        ([RandomResizedCrop(24), Erasing(p=1.0)], "it changes what leaves"),
-        ([RandomResizedCrop(24), style()], "one step alone, the first, has styles of the batch"),
+        ([RandomResizedCrop(24), Erasing(p=1.0)], "it changes the finished view"),
+        ([RandomResizedCrop(24), style()], "only the first style step can have styles of the batch"),
     ):
         with pytest.raises(ValueError, match=message):
             Views(view, view if "first" in message else [RandomResizedCrop(24)]).finish_on(cpu)

@@ -229,17 +229,17 @@ fn what_is_no_batch_of_cifar_is_an_error_and_takes_no_memory() {
         (batch(&string(6144, &colors), b"O8"), "an array of O8"),
         (batch(&string(6143, &colors[1..]), b"u1"), "2x3072 of 6143 bytes"),
         (b"\x80\x04\x8e\xff\xff\xff\x7f\0\0\0\0".to_vec(), "ends too early"),
-        (b"\x80\x02cos\nsystem\n(U\x02lstR.".to_vec(), "os.system is no part of CIFAR"),
+        (b"\x80\x02cos\nsystem\n(U\x02lstR.".to_vec(), "os.system does not belong to CIFAR"),
         (b"\x80\x02cnumpy\nndarray\n)R.".to_vec(), "a call of Array"),
         (bomb, "operation 0x6c"),
         (b"\x80\x02}.".to_vec(), "no array under \"data\""),
-        (b"e".to_vec(), "an end without a beginning"),
-        (b"h\x09.".to_vec(), "was not kept"),
+        (b"e".to_vec(), "an end without a start"),
+        (b"h\x09.".to_vec(), "was not stored"),
         (vec![], "ends too early"),
     ];
     for (bytes, said) in cases {
         let error = cifar(&bytes).unwrap_err().to_string();
-        assert!(error.contains(said) && error.contains("data_batch_1: no batch of CIFAR"), "{error}");
+        assert!(error.contains(said) && error.contains("data_batch_1: not a readable batch of CIFAR"), "{error}");
     }
     // Whatever is cut off or changed, there is an answer.
     for end in (0..700).chain([whole.len() - 40, whole.len() - 1]) {

@@ -60,7 +60,7 @@ fn transformers_that_compute_otherwise_are_refused() {
     for (recipe, phrase) in [
         (Recipe { eps: 1e-3, ..GOOD }, "no style norm"),
         (Recipe { mirror: 1, ..GOOD }, "without reflection padding"),
-        (Recipe { border: 2, ..GOOD }, "border [0, 0, 2, 2, 2, 2, 0, 0]"),
+        (Recipe { border: 2, ..GOOD }, "padding [0, 0, 2, 2, 2, 2, 0, 0]"),
         (Recipe { half_pixel: 1, ..GOOD }, "half-pixel"),
         (Recipe { relu: 0, ..GOOD }, "no activation after residual.0.conv1"),
         (Recipe { relu: 3, ..GOOD }, "ReLU6 after residual.0.conv1"),

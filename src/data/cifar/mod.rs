@@ -1,4 +1,4 @@
-//! CIFAR's Python version: batches that Python's pickle wrote, read without it.
+//! The Python version of CIFAR: pickled batches, read without Python.
 mod pickle;
 
 use self::pickle::{Parsed, Reader, Value};
@@ -13,38 +13,38 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a file: all of CIFAR-100, in the widest way to write it, are half of this.
+/// Limit of the file size: twice that of CIFAR-100 in the least compact encoding.
 const MOST_BYTES: u64 = 1 << 29;
 
 /// Batches in memory.
 #[derive(Debug)]
 pub struct Cifar {
     layout: Layout,
-    /// Each with the number of its first image.
+    /// Each with the index of its first image.
     files: Vec<(usize, PathBuf)>,
-    /// The pixels of all images, one image after the other, its colours apart.
+    /// The pixels of all images, each planar.
     colors: Vec<u8>,
     targets: Vec<i64>,
 }
 
 impl Cifar {
-    /// These batches, one after the other; [`Layout::CIFAR10`] or [`Layout::CIFAR100`], of which classes are the fine ones.
+    /// Reads these batches, which are concatenated; the layout is [`Layout::CIFAR10`] or [`Layout::CIFAR100`], with the fine
+    /// classes.
     ///
     /// # Errors
-    /// A file that cannot be read, is not whole, or holds anything else; a class beyond the layout's.
+    /// A file that cannot be read, is incomplete, or has other contents; a class outside the layout's range.
     pub fn new(layout: Layout, paths: Vec<PathBuf>) -> Result<Self> {
         let mut batches = Self { layout, files: vec![], colors: vec![], targets: vec![] };
         for path in paths {
             let data = contents(&path)?;
             let read = Reader::new(&data).read().and_then(|read| batches.add(&read));
-            let first =
-                read.map_err(|what| Error::image(&path, format!("no batch of CIFAR that can be read: {what}")))?;
+            let first = read.map_err(|what| Error::image(&path, format!("not a readable batch of CIFAR: {what}")))?;
             batches.files.push((first, path));
         }
         Ok(batches)
     }
 
-    /// Adds what a file holds, and gives the number of its first image.
+    /// Adds the contents of a file, and returns the index of its first image.
     fn add(&mut self, read: &Reader) -> Parsed<usize> {
         let classes = self.layout.target.map_or(0, |(_, classes)| classes);
         let labels: &[u8] = if classes == 100 { b"fine_labels" } else { b"labels" };
@@ -65,7 +65,7 @@ impl Cifar {
             match read.values[value as usize] {
                 Value::Int(class) if (0..i64::from(classes)).contains(&class) => self.targets.push(class),
                 Value::Int(class) => return Err(format!("class {class} of {classes}, counted from 0")),
-                _ => return Err("a class that is no whole number".into()),
+                _ => return Err("a class that is not an integer".into()),
             }
         }
         match by_columns {
@@ -112,7 +112,7 @@ fn contents(path: &Path) -> Result<Vec<u8>> {
     Ok(data)
 }
 
-/// The bytes that are the characters of this text.
+/// Converts text of 8-bit characters to bytes.
 fn from_latin(text: &[u8]) -> Parsed<Vec<u8>> {
     let wrong = "bytes that are no text of 8-bit characters";
     let text = std::str::from_utf8(text).map_err(|_| wrong)?;

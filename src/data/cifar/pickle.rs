@@ -1,24 +1,24 @@
-//! A reader of Python's pickle that knows the operations of CIFAR's files and no others.
+//! A reader of Python's pickle, limited to the operations in CIFAR's files.
 //!
-//! Nothing is looked up and nothing is called: a dict of text, whole numbers, lists of them, and one array of bytes under the names by
-//! which numpy writes it. All that an operation makes is one value beside the others, or a part of the file itself, so that memory is
-//! bounded by the file, and there is no recursion.
+//! Nothing is imported or called: a dict of text, integers, lists of integers, and one array of bytes as pickled by numpy. An
+//! operation creates a single value, or a slice of the file, so memory is bounded by the file's size, and there is no
+//! recursion.
 use std::collections::HashMap;
 
-/// Operations of a file; CIFAR-100's have 300,000.
+/// Limit of the operations in a file; CIFAR-100's have 300,000.
 const MOST_OPERATIONS: usize = 1 << 21;
 
-/// What an operation makes, or says is wrong.
+/// The result of an operation, or what is wrong.
 pub(super) type Parsed<T> = std::result::Result<T, String>;
 
-/// A value of the file. Others are named by their number.
+/// A value of the file. It refers to other values by index.
 #[derive(Debug)]
 pub(super) enum Value<'a> {
     None,
     Int(i64),
-    /// Text or bytes, as they stand in the file.
+    /// Text or bytes, as stored in the file.
     Bytes(&'a [u8]),
-    /// Bytes that were written as text of the characters of these numbers, in UTF-8.
+    /// Bytes that were pickled as text of these characters, in UTF-8.
     Latin(&'a [u8]),
     Tuple(Vec<u32>),
     List(Vec<u32>),
@@ -26,7 +26,7 @@ pub(super) enum Value<'a> {
     Name(Name),
     /// numpy's unsigned byte.
     Byte,
-    /// Before its state is known, it has no shape.
+    /// Without a shape until its state is set.
     Array {
         shape: Option<(usize, usize)>,
         bytes: &'a [u8],
@@ -35,7 +35,7 @@ pub(super) enum Value<'a> {
     },
 }
 
-/// What is looked up in CIFAR's files.
+/// The names that CIFAR's files import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Array,
@@ -55,21 +55,21 @@ impl Name {
             (b"_codecs", b"encode") => Ok(Self::Encode),
             _ => {
                 let [module, name] = [module, name].map(String::from_utf8_lossy);
-                Err(format!("{module}.{name} is no part of CIFAR"))
+                Err(format!("{module}.{name} does not belong to CIFAR"))
             }
         }
     }
 }
 
-/// The operations' values, and the stack and the memo of their numbers.
+/// The values created so far, and the stack and the memo with their indices.
 pub(super) struct Reader<'a> {
     left: &'a [u8],
     pub(super) values: Vec<Value<'a>>,
     stack: Vec<u32>,
-    /// Where on the stack the open tuples, lists and dicts begin.
+    /// The stack positions at which the open tuples, lists and dicts start.
     marks: Vec<usize>,
     memo: HashMap<u32, u32>,
-    /// Of the whole file.
+    /// The dict of the whole file.
     dict: u32,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
         Err(format!("more than {MOST_OPERATIONS} operations"))
     }
 
-    /// What stands under a key.
+    /// Returns the value of a key.
     pub(super) fn value(&self, key: &[u8]) -> Option<&Value<'a>> {
         let Value::Dict(items) = &self.values[self.dict as usize] else { return None };
         let found = items.iter().rev().find(|(own, _)| match self.values[*own as usize] {
@@ -102,11 +102,11 @@ impl<'a> Reader<'a> {
         found.map(|(_, value)| &self.values[*value as usize])
     }
 
-    /// One operation; false at the end.
+    /// Runs one operation; returns `false` at the end.
     fn step(&mut self) -> Parsed<bool> {
         let operation = self.number::<1>()? as u8;
         match operation {
-            // The version, and how long a part of the file is.
+            // The version, and the length of a frame.
             0x80 => drop(self.number::<1>()?),
             0x95 => drop(self.number::<8>()?),
             b'.' => {
@@ -141,12 +141,12 @@ impl<'a> Reader<'a> {
             0x94 => drop(self.memo.insert(self.memo.len() as u32, self.top()?)),
             b'h' => self.recall::<1>()?,
             b'j' => self.recall::<4>()?,
-            other => return Err(format!("operation 0x{other:02x} is no part of CIFAR")),
+            other => return Err(format!("operation 0x{other:02x} does not belong to CIFAR")),
         }
         Ok(true)
     }
 
-    /// The next bytes of the file.
+    /// Reads the next bytes of the file.
     fn take(&mut self, count: u64) -> Parsed<&'a [u8]> {
         let count = usize::try_from(count).ok().filter(|&count| count <= self.left.len());
         let (taken, left) = self.left.split_at(count.ok_or("the file ends too early")?);
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// A number of so many bytes.
+    /// Reads an integer of `BYTES` bytes.
     fn number<const BYTES: u64>(&mut self) -> Parsed<u64> {
         Ok(self.take(BYTES)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
@@ -185,11 +185,11 @@ impl<'a> Reader<'a> {
     fn int_of_text(&mut self) -> Parsed<()> {
         let line = self.line()?;
         let number = std::str::from_utf8(line).ok().and_then(|text| text.parse().ok());
-        self.push(Value::Int(number.ok_or("a line that is no whole number")?));
+        self.push(Value::Int(number.ok_or("a line that is not an integer")?));
         Ok(())
     }
 
-    /// Bytes after their count.
+    /// Reads bytes preceded by their count.
     fn bytes<const BYTES: u64>(&mut self) -> Parsed<()> {
         let count = self.number::<BYTES>()?;
         let bytes = self.take(count)?;
@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The last value, of those that were put there since the last mark.
+    /// Returns the last value pushed since the last mark.
     fn top(&self) -> Parsed<u32> {
         let above = self.stack.len() > self.marks.last().copied().unwrap_or(0);
         self.stack.last().copied().filter(|_| above).ok_or_else(|| "a value is missing".into())
@@ -210,18 +210,18 @@ impl<'a> Reader<'a> {
     }
 
     fn since_mark(&mut self) -> Parsed<Vec<u32>> {
-        let mark = self.marks.pop().ok_or("an end without a beginning")?;
+        let mark = self.marks.pop().ok_or("an end without a start")?;
         Ok(self.stack.split_off(mark))
     }
 
-    /// A tuple of what was put there since the last mark.
+    /// Creates a tuple of the values since the last mark.
     fn marked_tuple(&mut self) -> Parsed<()> {
         let items = self.since_mark()?;
         self.push(Value::Tuple(items));
         Ok(())
     }
 
-    /// A tuple of so many values, all of them after the last mark.
+    /// Creates a tuple of the last `count` values, all of them after the last mark.
     fn short_tuple(&mut self, count: usize) -> Parsed<()> {
         let least = self.marks.last().copied().unwrap_or_default();
         let from = self.stack.len().checked_sub(count).filter(|&from| from >= least);
@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
 
     fn recall<const BYTES: u64>(&mut self) -> Parsed<()> {
         let key = self.number::<BYTES>()? as u32;
-        self.stack.push(*self.memo.get(&key).ok_or("a value is recalled that was not kept")?);
+        self.stack.push(*self.memo.get(&key).ok_or("a value is recalled that was not stored")?);
         Ok(())
     }
 
@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
         let list = self.top()?;
         match &mut self.values[list as usize] {
             Value::List(list) => list.extend(items),
-            _ => return Err("an item of what is no list".into()),
+            _ => return Err("an item of something that is not a list".into()),
         }
         Ok(())
     }
@@ -257,7 +257,7 @@ impl<'a> Reader<'a> {
             Value::Dict(dict) if items.len().is_multiple_of(2) => {
                 dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
             }
-            _ => return Err("an item of what is no dict".into()),
+            _ => return Err("an item of something that is not a dict".into()),
         }
         Ok(())
     }
@@ -267,14 +267,14 @@ impl<'a> Reader<'a> {
         self.set(&[key, value])
     }
 
-    /// What is looked up by the module and the name that stand in two lines.
+    /// Reads a module and a name from two lines.
     fn name_of_lines(&mut self) -> Parsed<()> {
         let name = Name::of(self.line()?, self.line()?)?;
         self.push(Value::Name(name));
         Ok(())
     }
 
-    /// The same, by the last two values.
+    /// Reads a module and a name from the last two values.
     fn name_of_values(&mut self) -> Parsed<()> {
         let (name, module) = (self.pop()?, self.pop()?);
         let name = Name::of(self.text(module)?, self.text(name)?)?;
@@ -285,16 +285,16 @@ impl<'a> Reader<'a> {
     fn text(&self, value: u32) -> Parsed<&'a [u8]> {
         match self.values[value as usize] {
             Value::Bytes(text) => Ok(text),
-            _ => Err("a name that is no text".into()),
+            _ => Err("a name that is not text".into()),
         }
     }
 
     fn tuple(&self, value: u32) -> Parsed<Vec<&Value<'a>>> {
         match &self.values[value as usize] {
-            // No call in CIFAR's files has as many.
+            // No call in CIFAR's files has that many.
             Value::Tuple(items) if items.len() > 8 => Err("too many arguments".into()),
             Value::Tuple(items) => Ok(items.iter().map(|&item| &self.values[item as usize]).collect()),
-            _ => Err("arguments that are no tuple".into()),
+            _ => Err("arguments that are not a tuple".into()),
         }
     }
 
@@ -305,16 +305,18 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// What a function that was looked up would give.
+    /// Returns the result of calling an imported function.
     fn made(&self, name: u32, arguments: u32) -> Parsed<Value<'a>> {
-        let Value::Name(name) = self.values[name as usize] else { return Err("a call of what is no name".into()) };
+        let Value::Name(name) = self.values[name as usize] else {
+            return Err("a call of something that is not a name".into());
+        };
         match (name, &self.tuple(arguments)?[..]) {
             (Name::Reconstruct, [Value::Name(Name::Array), ..]) => {
                 Ok(Value::Array { shape: None, bytes: &[], latin: false, by_columns: false })
             }
             (Name::Dtype, [Value::Bytes(b"u1" | b"|u1"), ..]) => Ok(Value::Byte),
             (Name::Dtype, [Value::Bytes(other), ..]) => {
-                Err(format!("an array of {}; CIFAR's is of u1", String::from_utf8_lossy(other)))
+                Err(format!("an array of {}; CIFAR has u1", String::from_utf8_lossy(other)))
             }
             (Name::FromBuffer, [Value::Bytes(bytes), Value::Byte, shape, Value::Bytes(order)]) => {
                 let shape = Some(self.shape(shape)?);
@@ -325,7 +327,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An array's (version, shape, dtype, whether by columns, bytes), or a dtype's state, which says nothing more.
+    /// Sets an array's (version, shape, dtype, Fortran order, bytes), or ignores the state of a dtype.
     fn build(&mut self, state: u32) -> Parsed<()> {
         let target = self.top()?;
         let made = match (&self.values[target as usize], &self.tuple(state)?[..]) {
@@ -334,11 +336,11 @@ impl<'a> Reader<'a> {
                 let (bytes, latin) = match **data {
                     Value::Bytes(bytes) => (bytes, false),
                     Value::Latin(text) => (text, true),
-                    _ => return Err("an array of objects, and not of bytes".into()),
+                    _ => return Err("an array of objects instead of bytes".into()),
                 };
                 Value::Array { shape: Some(self.shape(shape)?), bytes, latin, by_columns: *by_columns == 1 }
             }
-            _ => return Err("a state that is no array's of bytes".into()),
+            _ => return Err("a state that is not that of a byte array".into()),
         };
         self.values[target as usize] = made;
         Ok(())

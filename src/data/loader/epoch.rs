@@ -1,4 +1,4 @@
-//! An epoch as its consumer sees it: batches are opened with memory, and taken when they are done.
+//! An epoch as seen by its consumer, who opens batches with memory and takes them when they are complete.
 use super::worker::{Open, Shared};
 use super::{Batch, Loader, Memory};
 use crate::error::{Error, Result};
@@ -7,8 +7,8 @@ use crate::kernels::threads::pool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// One pass over a loader's source, from some batch on. Its threads end soon after it: each keeps what it needs for the image it is
-/// at, and nobody waits for one that storage keeps waiting.
+/// One pass over a loader's source, from a given batch on. Its threads end soon after it is dropped: each keeps what it needs
+/// for its current image, and nobody waits for a thread that waits for storage.
 pub struct Epoch {
     shared: Arc<Shared>,
     process: u32,
@@ -37,7 +37,7 @@ impl Epoch {
         Ok(started)
     }
 
-    /// How many images the next batch has, if one may be opened now.
+    /// Returns the number of images of the next batch, if one may be opened now.
     pub fn wanted(&self) -> Option<usize> {
         let state = locked(&self.shared.state);
         let sampler = &self.shared.loader.sampler;
@@ -48,7 +48,7 @@ impl Epoch {
     /// Opens the next batch with memory for its views.
     ///
     /// # Panics
-    /// If the memory is not for as many images as [`Epoch::wanted`] said.
+    /// If the memory is not for the number of images that [`Epoch::wanted`] returned.
     pub fn open(&self, memory: Memory) {
         let mut state = locked(&self.shared.state);
         let share = self.shared.loader.sampler.share(state.next);
@@ -61,10 +61,10 @@ impl Epoch {
         self.shared.work.notify_all();
     }
 
-    /// The next batch, when it is done; None if it is not within this time, or if there is none.
+    /// Returns the next batch when it is complete; `None` after a timeout, or if there are no more batches.
     ///
     /// # Errors
-    /// An image of the batch cannot be read: the batch is lost, and the next one comes after it.
+    /// An image of the batch cannot be read: the batch is lost, and the next call returns the following one.
     pub fn next(&self, patience: Duration) -> Result<Option<Batch>> {
         let deadline = Instant::now() + patience;
         let mut state = locked(&self.shared.state);
@@ -84,15 +84,15 @@ impl Epoch {
         open.batch().map(Some)
     }
 
-    /// Whether batches are on their way or still to be opened.
+    /// Returns `true` if batches are in progress or still to be opened.
     pub fn has_next(&self) -> bool {
         let state = locked(&self.shared.state);
         !state.over && (!state.open.is_empty() || state.next < self.shared.loader.sampler.batches())
     }
 
-    /// Tells its threads to end, each after the image it is at, and does not wait for them.
+    /// Asks its threads to stop, each after its current image, without waiting for them.
     pub fn close(&mut self) {
-        // A forked process has none of them, and a lock that one of them held is never free there.
+        // A forked process has none of the threads, and a lock that one of them held is never released there.
         if self.process != std::process::id() {
             return;
         }

@@ -1,10 +1,10 @@
-//! Threads that make batches of views.
+//! Threads that compute batches of views.
 //!
-//! Whoever iterates opens batches, at most `prefetch` of them beyond the one it waits for, each with memory for its views; threads
-//! take one image after the other, of the first batch that has one left, and write its views in place. Where styles come from the
-//! batch, an image is taken twice: to decode and encode it, and when all of its batch are, to make its views.
+//! The consumer opens up to `prefetch` batches ahead of the one it waits for, each with memory for its views; threads take one
+//! image at a time from the first unfinished batch, and write its views in place. With in-batch styles, each image is visited
+//! twice: first to decode and encode it, and, once all images of its batch are encoded, to compute its views.
 //!
-//! What an image becomes is a function of `(seed, epoch, index)`, never of threads.
+//! The result is a function of `(seed, epoch, index)` and does not depend on the threads.
 mod epoch;
 mod worker;
 
@@ -19,36 +19,36 @@ use std::sync::Arc;
 
 pub use epoch::Epoch;
 
-/// How many images may fail one after the other before it is the source that has failed.
+/// The number of consecutive unreadable images after which the source is considered to have failed.
 const MOST_IN_A_ROW: usize = 100;
 
 /// Memory for each view of a batch.
 pub type Memory = Vec<Slots>;
 
-/// A batch whose views are written.
+/// A batch with complete views.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Which images, in order.
+    /// The indices of the images, in order.
     pub indices: Vec<usize>,
     /// Their classes.
     pub targets: Vec<i64>,
-    /// What they are called.
+    /// Their names.
     pub names: Vec<OsString>,
-    /// What was drawn for each, where something of the views is still to be made.
+    /// The draws of each image, if operations remain to be applied.
     pub params: Vec<Vec<ViewParams>>,
-    /// Regions of them and which these are, where all of the views is still to be made.
+    /// The images with their regions, if the views remain to be computed.
     pub regions: Vec<(Arc<RgbImage>, Crop)>,
 }
 
-/// What threads make.
+/// The output of the threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Makes {
     /// Views.
     #[default]
     Views,
-    /// The first half of them, for which there is memory as [`Views::crops`] tells.
+    /// The first half of the views, into memory in the layout of [`Views::crops`].
     Crops,
-    /// Nothing but decoded images, of each the region that its views are of; no memory is given.
+    /// Only decoded images, with the region that their views need; no memory is passed.
     Regions,
 }
 
@@ -63,12 +63,12 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// What an epoch needs.
+    /// Creates a loader of views.
     pub fn new(source: Arc<dyn Source>, views: Arc<Views>, sampler: Sampler, reading: Reading) -> Self {
         Self { source, views, sampler, reading, faults: Faults::default(), makes: Makes::Views }
     }
 
-    /// The same, whose threads make this.
+    /// Sets the output of the threads.
     ///
     /// # Errors
     /// As [`Views::check_halves`] and [`Views::check_regions`].
@@ -82,7 +82,7 @@ impl Loader {
         Ok(Self { makes, ..self })
     }
 
-    /// Whether the threads need the other images of a batch.
+    /// Returns `true` if the threads need the other images of a batch.
     fn needs_batch(&self) -> bool {
         match self.makes {
             Makes::Views => self.views.needs_batch(),
@@ -91,17 +91,17 @@ impl Loader {
         }
     }
 
-    /// Its order.
+    /// Returns the order of the images.
     pub fn sampler(&self) -> &Sampler {
         &self.sampler
     }
 
-    /// Its views.
+    /// Returns the views.
     pub fn views(&self) -> &Views {
         &self.views
     }
 
-    /// What was replaced, or used although it is damaged, by name.
+    /// Returns the images that were replaced, or used although damaged, by name.
     pub fn faults(&self) -> BTreeMap<OsString, Fault> {
         self.faults.all()
     }
@@ -109,12 +109,12 @@ impl Loader {
     /// Starts threads for the batches of an epoch from `batch` on.
     ///
     /// # Errors
-    /// A batch beyond the epoch; the system has no thread left.
+    /// A batch beyond the epoch, or the system cannot start a thread.
     pub fn start(self: &Arc<Self>, epoch: u64, batch: usize, threads: usize, prefetch: usize) -> Result<Epoch> {
         Epoch::start(self.clone(), epoch, batch, threads, prefetch)
     }
 
-    /// Decodes the image at this place of the order, or what stands in for it; of it, what `region` says for its size.
+    /// Decodes the image at this position of the order, or its replacement, restricted to the `region` for its size.
     fn image(
         &self,
         order: &[u32],
@@ -133,13 +133,13 @@ impl Loader {
             self.faults.count(self.source.name(index), error.to_string(), false);
             tried += 1;
             if tried == order.len().min(MOST_IN_A_ROW) {
-                let reason = format!("{tried} images in a row cannot be read, this the last of them: {error}");
+                let reason = format!("{tried} consecutive images cannot be read, this is the last of them: {error}");
                 return Err(Error::image(self.source.name(index), reason));
             }
         }
     }
 
-    /// An image that views can be made of, or the error for which another one is to take its place.
+    /// Returns an image from which views can be computed, or the error for which it is to be replaced.
     fn usable(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Result<(RgbImage, i64)>> {
         let Reading { on_error, on_damage, .. } = self.reading;
         let wrong = |reason: String| Error::image(self.source.name(index), reason);

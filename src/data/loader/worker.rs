@@ -1,4 +1,5 @@
-//! What the threads of an epoch share, and what each does: it takes an image of the first batch that has one left, and makes its views.
+//! The shared state and the work of an epoch's threads: each takes an image of the first unfinished batch, and computes its
+//! views.
 use super::{Batch, Loader, Makes, Memory};
 use crate::data::regions::cut;
 use crate::data::sampler::Share;
@@ -17,28 +18,28 @@ pub(super) struct Shared {
     epoch: u64,
     order: Vec<u32>,
     pub(super) state: Mutex<State>,
-    /// There is something to take, or it is over.
+    /// Signals new work, or the end.
     pub(super) work: Condvar,
-    /// The first batch is done.
+    /// Signals that the first batch is complete.
     pub(super) ready: Condvar,
 }
 
 pub(super) struct State {
-    /// The batch that is opened next.
+    /// The index of the next batch to open.
     pub(super) next: usize,
     pub(super) open: VecDeque<Open>,
     pub(super) over: bool,
 }
 
-/// A batch on its way.
+/// A batch in progress.
 pub(super) struct Open {
     job: Arc<Job>,
     stages: Stages,
-    /// The one of the lowest place.
+    /// The error at the lowest position.
     error: Option<(usize, Error)>,
 }
 
-/// How far a batch is: of each of two stages, how many images it has, how many were taken and how many are done.
+/// The progress of a batch: for each of two stages, the number of images, of images taken, and of images done.
 #[derive(Clone, Copy, Debug)]
 struct Stages {
     n: [usize; 2],
@@ -49,24 +50,24 @@ struct Stages {
 struct Job {
     share: Share,
     memory: Memory,
-    /// Rows of other ranks whose F this rank's rows ask for, where styles come from the batch.
+    /// Rows of other ranks that this rank's rows use as in-batch styles.
     others: Vec<usize>,
-    /// Of this rank's rows, and after them of the others.
+    /// Those of this rank's rows, followed by the others.
     slots: Vec<OnceLock<Slot>>,
-    /// F by row of the whole batch, 0 where nobody asks for it.
+    /// F by row of the whole batch, 0 for unused rows.
     z: OnceLock<Vec<f32>>,
     finished: Vec<OnceLock<Finished>>,
 }
 
-/// An image whose views are written.
+/// An image with complete views.
 #[derive(Clone, Debug, Default)]
 struct Finished {
     index: usize,
     target: i64,
     name: OsString,
-    /// If something is still to be made.
+    /// If operations remain to be applied.
     params: Vec<ViewParams>,
-    /// If all is.
+    /// If the views remain to be computed.
     region: Option<(Arc<RgbImage>, Crop)>,
 }
 
@@ -87,7 +88,7 @@ struct Task {
 }
 
 impl Job {
-    /// Which row of the whole batch a slot is of.
+    /// Returns the row of a slot in the whole batch.
     fn row(&self, slot: usize) -> usize {
         let own = self.share.rows.len();
         if slot < own { self.share.rows.start + slot } else { self.others[slot - own] }
@@ -95,8 +96,8 @@ impl Job {
 }
 
 impl Open {
-    /// A rank's share of a batch with memory for its views, and the rows of others that are to be encoded too. Each image has two
-    /// stages where styles come from the batch.
+    /// Creates a rank's share of a batch with memory for its views, and the rows of other ranks to be encoded too. With
+    /// in-batch styles, each image has two stages.
     pub(super) fn new(share: Share, memory: Memory, others: Option<Vec<usize>>) -> Self {
         let own = share.rows.len();
         let all = own + others.as_ref().map_or(0, Vec::len);
@@ -119,7 +120,7 @@ impl Open {
         self.stages.done == self.stages.n
     }
 
-    /// What was made, once it is done.
+    /// Returns the complete batch.
     pub(super) fn batch(self) -> Result<Batch> {
         if let Some((_, error)) = self.error {
             return Err(error);
@@ -149,7 +150,7 @@ impl Shared {
         }
     }
 
-    /// What a thread does until it is over.
+    /// The main loop of a thread.
     pub(super) fn serve(&self) {
         while let Some(task) = self.take() {
             let done = catch_unwind(AssertUnwindSafe(|| self.run(&task)));
@@ -162,7 +163,7 @@ impl Shared {
         }
     }
 
-    /// The next image; None when it is over.
+    /// Returns the next image; `None` at the end.
     fn take(&self) -> Option<Task> {
         let mut state = locked(&self.state);
         loop {
@@ -180,7 +181,7 @@ impl Shared {
 
     fn done(&self, task: Task, result: Result<()>) {
         let mut state = locked(&self.state);
-        // Not there when the epoch was closed meanwhile.
+        // Missing if the epoch was closed meanwhile.
         let Some(open) = state.open.iter_mut().find(|open| Arc::ptr_eq(&open.job, &task.job)) else { return };
         if let Err(error) = result
             && open.error.as_ref().is_none_or(|(place, _)| task.place < *place)
@@ -190,7 +191,7 @@ impl Shared {
         open.stages.done[task.stage] += 1;
         let Stages { n, done, .. } = open.stages;
         let is_encoded = task.stage == 0 && done[0] == n[0];
-        // The batch may be the consumer's once this is free: what a thread still holds of it must not outlive that.
+        // Once the lock is released, the consumer may own the batch, so the thread must have dropped its references by then.
         drop(task);
         drop(state);
         if done == n {
@@ -217,7 +218,7 @@ impl Shared {
             drop(job.slots[*place].set(slot));
             return Ok(());
         }
-        // Where another image of the batch is an error, so is the batch.
+        // An error of another image of the batch is an error of the batch.
         let slots: Option<Vec<&Slot>> = job.slots.iter().map(OnceLock::get).collect();
         let Some(slots) = slots else { return Ok(()) };
         let z = job.z.get_or_init(|| {
@@ -231,33 +232,33 @@ impl Shared {
         self.finish(job, *place, slots[*place], Some(BatchStyles { z, place: job.row(*place) }))
     }
 
-    /// Rows of other ranks that this rank's rows take their styles from; None where styles come from elsewhere.
+    /// Returns the rows of other ranks that this rank's rows use as styles; `None` without in-batch styles.
     pub(super) fn others(&self, share: &Share) -> Option<Vec<usize>> {
         let views = &self.loader.views;
         let asked = |row: usize| {
-            // What is drawn for a style is the same for images of all sizes.
+            // The draws of a style do not depend on the size of the image.
             views.styles_of_batch(&views.sample(self.key(share, row), (64, 64), (row, share.images)))
         };
         self.loader.needs_batch().then(|| {
-            // A rank alone has them all.
+            // A single rank has all rows.
             let own = if share.rows == (0..share.images) { 0..0 } else { share.rows.clone() };
             let rows = own.flat_map(asked);
             rows.filter(|row| !share.rows.contains(row)).collect::<BTreeSet<_>>().into_iter().collect()
         })
     }
 
-    /// The image that a row's draws are of. One that stands in for it takes its draws: its own come with itself.
+    /// Returns the key of a row's draws. A replacement image uses them too, whatever its own index.
     fn key(&self, share: &Share, row: usize) -> Key {
         let own = self.order[(share.first + row) % self.order.len()];
         Key { seed: self.loader.sampler.seed(), epoch: self.epoch, index: own.into(), view: 0 }
     }
 
-    /// The image of a slot.
+    /// Returns the image index of a slot.
     fn index(&self, job: &Job, slot: usize) -> usize {
         self.key(&job.share, job.row(slot)).index as usize
     }
 
-    /// Decodes an image, draws for it, and encodes it if need be.
+    /// Decodes an image, draws its parameters, and encodes it if necessary.
     fn prepare(&self, job: &Job, slot: usize, encode: bool) -> Result<Slot> {
         let views = &self.loader.views;
         let row = job.row(slot);
@@ -285,7 +286,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Keeps the region of an image that its views are of.
+    /// Stores the region of an image that its views need.
     fn keep(&self, job: &Job, place: usize, slot: Slot) -> Result<()> {
         let Slot { index, target, image, params, .. } = slot;
         let part = self.loader.views.region(self.key(&job.share, job.row(place)), (image.height, image.width));
@@ -295,11 +296,11 @@ impl Shared {
         Ok(())
     }
 
-    /// An error of an image with its name.
+    /// Adds the image's name to an error.
     fn named(&self, index: usize, error: Error) -> Error {
         let mut image = self.loader.source.name(index);
         match error {
-            // It stays what the function raised.
+            // The original exception is kept.
             Error::Foreign { name, reason, fatal, source } => {
                 image.push(": ");
                 image.push(name);
@@ -311,7 +312,7 @@ impl Shared {
 }
 
 impl Stages {
-    /// The next image to take, with its stage.
+    /// Takes the next image, with its stage.
     fn take(&mut self) -> Option<(usize, usize)> {
         let stage = usize::from(self.taken[0] == self.n[0]);
         let free = self.taken[stage] < self.n[stage] && (stage == 0 || self.done[0] == self.n[0]);
