@@ -61,7 +61,7 @@ pub fn poll() {
     }
 }
 
-/// The actual reason is reported by the thread that was called.
+/// The reason is reported by the thread of the outer call.
 fn is_over() -> Result<(), Box<dyn Any + Send>> {
     Err(Box::new("the call is over"))
 }

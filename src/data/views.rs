@@ -329,7 +329,7 @@ impl<'a> Making<'a, '_> {
     fn stylize(&mut self, place: Place, styling: &Styling, style: &StyleParams) -> Result<()> {
         let dim = styling.stylizer.dim();
         let z = styling.sassl.vectors(std::slice::from_ref(style), dim, self.batch.map(|batch| batch.z))?;
-        // True if already encoded for in-batch styles; the encoding of a whole image is the same for all views.
+        // The input of the first in-batch style is already encoded; the encoding of a whole image is the same for all views.
         let encoded = self.views.encoded();
         let is_encoded = encoded == Some(place) || (place.1 == 0 && encoded.is_some_and(|(_, step)| step == 0));
         let known = self.batch.filter(|_| is_encoded);

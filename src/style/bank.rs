@@ -89,7 +89,7 @@ impl Bank {
         let names: Option<Vec<String>> = metadata("names")
             .map(serde_json::from_str)
             .transpose()
-            .map_err(|error| wrong(format!("its names are no JSON list of strings: {error}")))?;
+            .map_err(|error| wrong(format!("its names are not a JSON list of strings: {error}")))?;
         if let Some(names) = names.as_ref().filter(|names| names.len() != len) {
             return Err(wrong(format!("{} names for {len} style vectors", names.len())));
         }

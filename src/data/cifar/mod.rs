@@ -114,7 +114,7 @@ fn contents(path: &Path) -> Result<Vec<u8>> {
 
 /// Converts text of 8-bit characters to bytes.
 fn from_latin(text: &[u8]) -> Parsed<Vec<u8>> {
-    let wrong = "bytes that are no text of 8-bit characters";
+    let wrong = "bytes that are not text of 8-bit characters";
     let text = std::str::from_utf8(text).map_err(|_| wrong)?;
     text.chars().map(|character| u8::try_from(character).map_err(|_| wrong.to_owned())).collect()
 }

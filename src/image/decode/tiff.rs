@@ -293,7 +293,7 @@ fn straight(color: u8, alpha: u8) -> u8 {
     }
 }
 
-/// Multiplies two inverted CMYK components, as in Pillow.
+/// Darkens a channel by an ink, as in Pillow's CMYK conversion: `paper - ink * paper / 255`, rounded.
 fn inked(ink: u8, paper: u8) -> u8 {
     let product = u32::from(ink) * u32::from(paper) + 128;
     paper.saturating_sub((((product >> 8) + product) >> 8) as u8)

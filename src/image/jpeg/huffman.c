@@ -251,7 +251,7 @@ void sassl_decode_huffman(j_decompress_ptr jpeg) {
   for (int b = 0; b < jpeg->blocks_in_MCU; b++) {
     const jpeg_component_info *component = jpeg->cur_comp_info[jpeg->MCU_membership[b]];
     int i = component->dc_tbl_no, j = component->ac_tbl_no;
-    /* At 1/8 of the size, libjpeg skips all but the DC coefficients. */
+    /* Where only DC coefficients are needed (1/8 of the size), libjpeg itself skips the rest. */
     if (!d->needs_dc[b] || !d->needs_ac[b]) return;
     if (!dc[i]) dc[i] = entries(jpeg, jpeg->dc_huff_tbl_ptrs[i], 0);
     if (!ac[j]) ac[j] = entries(jpeg, jpeg->ac_huff_tbl_ptrs[j], 1);
