@@ -57,11 +57,11 @@ pub const RANGE: (f32, f32) = (0.1, 0.3);
 /// The source of styles.
 #[derive(Clone, Debug)]
 pub enum Styles {
-    /// A vector of a bank, uniformly.
+    /// A vector of a bank, drawn uniformly.
     Bank(Arc<Bank>),
     /// A draw from a Gaussian over a bank.
     Gaussian(Arc<Gaussian>),
-    /// Another image of the same batch, uniformly; a single image is its own style.
+    /// Another image of the same batch, drawn uniformly; a single image is its own style.
     Batch,
 }
 

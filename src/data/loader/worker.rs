@@ -52,7 +52,7 @@ struct Job {
     memory: Memory,
     /// Rows of other ranks that this rank's rows use as in-batch styles.
     others: Vec<usize>,
-    /// Those of this rank's rows, followed by the others.
+    /// The images of this rank's rows, followed by those of the other rows.
     slots: Vec<OnceLock<Slot>>,
     /// F by row of the whole batch, 0 for unused rows.
     z: OnceLock<Vec<f32>>,
@@ -65,9 +65,9 @@ struct Finished {
     index: usize,
     target: i64,
     name: OsString,
-    /// If operations remain to be applied.
+    /// The draws, if operations remain to be applied.
     params: Vec<ViewParams>,
-    /// If the views remain to be computed.
+    /// The image and its region, if the views remain to be computed.
     region: Option<(Arc<RgbImage>, Crop)>,
 }
 
