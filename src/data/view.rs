@@ -120,7 +120,7 @@ impl View {
         let styled = |steps: &[Step]| steps.iter().any(|step| matches!(step.action, Action::Style(_)));
         let least = if crop.is_some_and(|crop| styled(&steps[crop..])) { MIN_SIZE } else { 1 };
         if side < least || size.0.max(size.1) > LARGEST {
-            let remedy = format!("views are of {least} to {LARGEST} pixels a side");
+            let remedy = format!("the sides of views must be from {least} to {LARGEST} pixels");
             return Err(Error::value("size", format!("({}, {})", size.0, size.1), remedy));
         }
         let crops = steps.iter().filter(|step| matches!(step.action, Action::Crop(..))).count();

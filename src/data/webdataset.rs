@@ -246,7 +246,7 @@ fn ended(path: &Path, end: u64, len: u64) -> Result<()> {
             return Ok(());
         }
         if rest[..count].iter().any(|&byte| byte != 0) {
-            let reason = "the bytes after it are ignored; was it overwritten, or are two shards concatenated? Give them one by one";
+            let reason = "the bytes after it are ignored; was it overwritten, or are two shards concatenated? Pass them separately";
             return Err(Error::image(path, format!("unreadable after byte {end}: {reason}")));
         }
     }

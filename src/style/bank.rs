@@ -81,7 +81,7 @@ impl Bank {
         let space = metadata("space").ok_or_else(|| wrong("a bank without the id of its style space".into()))?;
         let view = file.view(VECTORS)?;
         let &[len, dim] = view.shape else {
-            return Err(wrong(format!("its vectors are of shape {:?}, not (n, dim)", view.shape)));
+            return Err(wrong(format!("its vectors have the shape {:?}, not (n, dim)", view.shape)));
         };
         if len == 0 || dim == 0 {
             return Err(wrong("a bank without style vectors".into()));

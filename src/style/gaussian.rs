@@ -85,7 +85,7 @@ impl Gaussian {
         match (mean.shape, axes.shape) {
             (&[dim], &[_, length]) if dim == length => {}
             shapes => {
-                return Err(wrong(format!("its mean and axes are of shapes {shapes:?}, not (dim,) and (rank, dim)")));
+                return Err(wrong(format!("its mean and axes have the shapes {shapes:?}, not (dim,) and (rank, dim)")));
             }
         }
         Self::from_parts(View::to_f32(&mean), View::to_f32(&axes), space).map_err(|error| wrong(error.to_string()))

@@ -63,11 +63,11 @@ pub fn read(files: &[StateDict]) -> Result<(Network, Tensors)> {
         }
         ([file], [Part::Encoder]) => wrong(
             file,
-            "holds AdaIN's encoder alone (its key \"0.weight\" says so); give the decoder, decoder.pth, too",
+            "holds AdaIN's encoder alone (recognized by its key \"0.weight\"); give the decoder, decoder.pth, too",
         ),
         ([file], [Part::Decoder]) => wrong(
             file,
-            "holds AdaIN's decoder alone (its key \"28.weight\" says so); give the encoder, vgg_normalised.pth, too",
+            "holds AdaIN's decoder alone (recognized by its key \"28.weight\"); give the encoder, vgg_normalised.pth, too",
         ),
         ([_, file], [Part::Encoder, Part::Encoder]) => wrong(
             file,

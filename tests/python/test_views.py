@@ -319,7 +319,7 @@ def test_views_are_described_and_rebuilt(flower):
         ([RandomResizedCrop(32), Normalize(), HorizontalFlip()], "must be before Normalize"),
         ([RandomResizedCrop(32), Normalize(), Normalize()], "at most one Normalize"),
         ([RandomResizedCrop(32), Erasing(), HorizontalFlip()], "changes bytes, but precedes"),
-        ([RandomResizedCrop(4), SASSL()], "views are of 8 to"),
+        ([RandomResizedCrop(4), SASSL()], "sides of views must be from 8 to"),
         ([RandomResizedCrop(8), GaussianBlur(23)], "kernel_size = 23"),
         ([RandomResizedCrop(32), HorizontalFlip(p=2)], "p = 2"),
         ([RandomResizedCrop(32), HorizontalFlip(p=[(3, 0.1), (1, 0.2)])], "increasing epochs"),

@@ -22,7 +22,7 @@ impl Frame {
     /// # Errors
     /// There is no frame before the first scan, or it does not have eight bits and one, three or four components.
     pub fn find(bytes: &[u8]) -> Result<Self, String> {
-        const CUT: &str = "its JFIF or Adobe segment is cut";
+        const CUT: &str = "its JFIF or Adobe segment is truncated";
         let mut frame = None;
         for segment in Segments::new(bytes) {
             match segment? {

@@ -161,7 +161,7 @@ fn numbers(kind: u64, stored: Option<(u64, &[u8])>) -> Result<Numbers<'_>, Strin
         7 => (Element::I64, 7),
         10 => (Element::F16, 5),
         _ => {
-            return Err(format!("is of type {kind}, not float32, float16, int8, uint8, int32 or int64"));
+            return Err(format!("has type {kind}, not float32, float16, int8, uint8, int32 or int64"));
         }
     };
     match stored {

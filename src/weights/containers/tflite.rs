@@ -106,7 +106,7 @@ fn constant<'a>(table: Table<'a>, shape: Vec<usize>, bytes: &'a [u8]) -> Result<
         4 => Element::I64,
         9 => Element::I8,
         other => {
-            return Err(format!("is of type {other}, not float32, float16, int8, uint8, int32 or int64"));
+            return Err(format!("has type {other}, not float32, float16, int8, uint8, int32 or int64"));
         }
     };
     let numbers = Numbers { element, bytes, varints: false };
