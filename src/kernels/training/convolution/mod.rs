@@ -118,6 +118,8 @@ impl Shape {
 const PIXELS: usize = 192;
 /// How much of a patch is multiplied at once.
 const DEPTH: usize = 576;
+/// The same for narrow panels: sixteen columns of this depth and a tile's rows stay in the first-level cache.
+const SHALLOW: usize = 256;
 
 /// The convolution, into `out`.
 ///
@@ -168,16 +170,18 @@ fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f3
     }
     let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
     let panels = Panels::new(isa, k, o);
+    // Sums continue from one part of the depth to the next in the order of k, so that its length changes no result.
+    let at_once = if isa.many_registers() { DEPTH } else { SHALLOW };
     // Of few pixels, each thread has as many as the others.
     let most = PIXELS.min((shape.batch * shape.pixels()).div_ceil(threads).next_multiple_of(ROWS));
     pool::each_with(threads, out.chunks_mut(most * o).enumerate(), room::patches, |room, (block, out)| {
         let (first, pixels) = (block * most, out.len() / o);
-        for from in (0..k).step_by(DEPTH) {
-            let depth = DEPTH.min(k - from);
+        for from in (0..k).step_by(at_once) {
+            let depth = at_once.min(k - from);
             let (rows, row) = if shape.is_pointwise() {
                 (&input[first * k + from..], k)
             } else {
-                let room = room.of(PIXELS * DEPTH);
+                let room = room.of(PIXELS * at_once);
                 isa.dispatch(Patches { shape, input, first, pixels, from, depth, width: depth, out: room });
                 (&room[..], depth)
             };
