@@ -32,9 +32,11 @@ MAY_USE = {
     "transforms": {"bank", "cuda", "image_files", "images", "arguments", "_sassl"},
     "grids": {"transforms", "image_files", "images", "arguments", "_sassl"},
     "data": {"transforms", "images", "arguments", "_sassl"},
-    "evaluation": {"data", "transforms", "figure", "images", "progress", "arguments", "_sassl"},
+    "distributed": {"data"},
+    "evaluation": {"distributed", "data", "transforms", "figure", "images", "progress", "arguments", "_sassl"},
     "pretraining": {
         "evaluation",
+        "distributed",
         "data",
         "transforms",
         "figure",

@@ -21,10 +21,10 @@ need("torchvision")
 import timm  # noqa: E402
 import torch  # noqa: E402
 import torchvision  # noqa: E402
+from sassl.distributed.collectives import World  # noqa: E402
+from sassl.distributed.norms import PartNorm, Parts, by_parts  # noqa: E402
 from sassl.pretraining.torch import optimizers  # noqa: E402
-from sassl.pretraining.torch.collectives import World  # noqa: E402
 from sassl.pretraining.torch.methods import METHODS  # noqa: E402
-from sassl.pretraining.torch.norms import PartNorm, Parts, by_parts  # noqa: E402
 from timm.optim import param_groups_weight_decay  # noqa: E402
 from torch import nn  # noqa: E402
 

@@ -12,7 +12,7 @@ need("torch")
 import torch  # noqa: E402
 import torch.multiprocessing as mp  # noqa: E402
 import torch_ranks  # noqa: E402
-from sassl.pretraining.torch import launch  # noqa: E402
+from sassl.distributed import launch  # noqa: E402
 from torch_ranks import ACCUMULATED, CASES, REMADE, RESUMED, STEPS  # noqa: E402
 
 #: What was measured is 2e-13 at most.

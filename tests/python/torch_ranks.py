@@ -20,12 +20,12 @@ from sassl import SimCLR, evaluation, progress
 from sassl.cli import main
 from sassl.data import Arrays, ImageFolder, TwoViewLoader
 from sassl.data.ranks import ALONE
+from sassl.distributed.collectives import World
+from sassl.distributed.ranks import Processes
 from sassl.evaluation import reading
 from sassl.pretraining import PRESETS, Monitor, Pretraining, Rates, Requeue, Torch
 from sassl.pretraining.torch import backbones
-from sassl.pretraining.torch.collectives import World
 from sassl.pretraining.torch.methods import Method
-from sassl.pretraining.torch.ranks import Processes
 from torch import nn
 
 STEPS, BATCH, SIDE = 4, 48, 8

@@ -28,8 +28,8 @@ def ranks() -> Ranks:
         return ALONE
     import torch
 
-    from .torch import launch
-    from .torch.ranks import Processes
+    from ..distributed import launch
+    from ..distributed.ranks import Processes
 
     own = launch.here(None)
     device = launch.device_of(None, own)

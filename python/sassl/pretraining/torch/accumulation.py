@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...distributed.norms import moved_once, unmoved
 from .methods import Forward, Method
-from .norms import moved_once, unmoved
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 #: As `torch.autograd.backward`.

@@ -9,7 +9,7 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
-from .collectives import World
+from ...distributed.collectives import World
 
 #: Its name in checkpoints: two floats, as a float32 has no whole numbers of 48 bits.
 _NAME, _LOW = "draws.steps", 1 << 20

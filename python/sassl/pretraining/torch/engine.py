@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...data.ranks import Alone, check_same, together
+from ...distributed import launch
+from ...distributed.collectives import World
+from ...distributed.norms import Parts, by_parts, running, unmoved
+from ...distributed.ranks import Processes
 from ...transforms.views import Views
 from .. import batches
 from ..config import Config
 from ..engines import Engine, Rates, Report, State
-from . import accumulation, foreign, launch, losses, optimizers, recomputation, state
-from .collectives import World
+from . import accumulation, foreign, losses, optimizers, recomputation, state
 from .methods import METHODS, Forward, Method
-from .norms import Parts, by_parts, running, unmoved
-from .ranks import Processes
 from .told import Features, Told
 from .views import loading
 

@@ -13,11 +13,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ...distributed.collectives import World
 from ...transforms.operations import size
 from ..config import Config
 from ..settings import AdamW
 from . import accumulation, recomputation
-from .collectives import World
 from .methods import METHODS, Forward, Method
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from .collectives import World
+from ...distributed.collectives import World
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -25,12 +25,12 @@ import torch
 from torch import Tensor, nn
 
 from ...._sassl import backbone_names, initial_state
+from ....distributed.collectives import World
+from ....distributed.norms import Parts
 from ...config import Config
 from ...engines import State
 from ..backbones import build
-from ..collectives import World
 from ..draws import Draws
-from ..norms import Parts
 
 
 class Forward(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ....distributed.collectives import World
 from ...config import Config
 from ..backbones import head
-from ..collectives import World
 from ..losses import mean_cosine
 from .base import Forward, Method, follow, follower, register
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ...._sassl import key_order
+from ....distributed.collectives import World
+from ....distributed.norms import moved_once
 from ...config import Config
 from ..backbones import head
-from ..collectives import World
 from ..losses import info_nce, normalized
-from ..norms import moved_once
 from .base import Forward, Method, follow, follower, register
 
 #: A count of steps is kept in two floats, the second one below this.

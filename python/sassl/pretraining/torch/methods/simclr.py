@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ....distributed.collectives import World
+from ....distributed.norms import Parts
 from ...config import Config
 from ..backbones import head
-from ..collectives import World
 from ..losses import nt_xent
-from ..norms import Parts
 from .base import Forward, Method, register
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ....distributed.collectives import World
 from ...config import Config
 from ..backbones import head
-from ..collectives import World
 from ..losses import mean_cosine
 from .base import Forward, Method, register
 

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import _get_default_store
 
-from ...data.ranks import Ranks
+from ..data.ranks import Ranks
 from .collectives import World
 
 #: The store's key under which a rank that ends by an error tells it, and the seconds that the others look there.
