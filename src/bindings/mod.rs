@@ -9,11 +9,13 @@ mod decode;
 mod error;
 mod evaluation;
 mod files;
+mod fine_tuner;
 mod foreign;
 mod image;
 mod loader;
 mod memory;
 mod run;
+mod shared;
 mod source;
 mod style;
 mod stylizer;
@@ -42,6 +44,8 @@ mod _sassl {
     use super::evaluation::{knn, linear_probe};
     #[pymodule_export]
     use super::files::write_file;
+    #[pymodule_export]
+    use super::fine_tuner::FineTuner;
     #[pymodule_export]
     use super::image::{
         adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, gaussian_blur, grayscale, hflip, normalize,

@@ -4,7 +4,7 @@ use super::foreign;
 use super::image::held_image;
 use super::run::{run, run_on};
 use crate::data;
-use crate::data::{Cifar, Files, ImageFolder, Item, Layout, Listing, Records, WebDataset};
+use crate::data::{Cifar, Files, ImageFolder, Item, Layout, Listing, Records, Selection, WebDataset};
 use crate::error::{Error, Result, is_exhausted};
 use crate::image::{DecodeOptions, Decoded, RgbImage, decode, read};
 use crate::interrupt::poll;
@@ -92,6 +92,20 @@ impl Source {
             return Err(Error::shape("names", format!("one for each of {len} images"), names.len()));
         }
         Ok(Self { exif, ..Self::of(Objects { get, len, name, names }) })
+    }
+
+    /// Images of several sources that follow one another: those of these numbers, in this order and with these classes. They are
+    /// turned upright if those of the first source are.
+    #[staticmethod]
+    fn selection(sources: Vec<PyRef<'_, Self>>, rows: Vec<usize>, targets: Vec<i64>) -> Result<Self> {
+        let exif = sources.first().is_none_or(|source| source.exif);
+        let cores = sources.iter().map(|source| source.core.clone()).collect();
+        Ok(Self { exif, ..Self::of(Selection::new(cores, rows, targets)?) })
+    }
+
+    /// The class of each image; None where these are not known without reading images.
+    fn targets(&self) -> Option<Vec<i64>> {
+        (0..self.core.len()).map(|index| self.core.target(index)).collect()
     }
 
     /// Names of the classes, if they have names.

@@ -2,27 +2,21 @@
 use super::arrays::{Held, floats, into_array};
 use super::checkpoint::{from_dict, into_dict, read_config};
 use super::run::{checked_threads, run_on, threads};
+use super::shared::Shared;
 use crate::encoders;
 use crate::error::{Error, Result};
-use crate::kernels::threads::lock::locked;
 use crate::optim::{Momentum, Schedule};
 use crate::train::checkpoint::{self, Metadata};
 use crate::train::{self, Batch, ChannelOrder, Rates};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::{Value, json};
-use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, TryLockError};
-use std::thread::{self, ThreadId};
 
 /// A method with its networks and optimizers.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Trainer {
-    core: Mutex<train::Trainer>,
-    /// The thread that is at work on it.
-    user: Mutex<Option<ThreadId>>,
-    process: u32,
+    core: Shared<train::Trainer>,
     threads: usize,
     features: usize,
 }
@@ -43,13 +37,7 @@ impl Trainer {
         let count = self::threads(py, checked_threads(threads)?)?;
         let core = run_on(py, "config", || train::Trainer::new(config, count)?.accumulating(accumulate))?;
         let features = core.features();
-        Ok(Self {
-            core: Mutex::new(core),
-            user: Mutex::default(),
-            process: std::process::id(),
-            threads: count,
-            features,
-        })
+        Ok(Self { core: Shared::new("trainer", core), threads: count, features })
     }
 
     /// Threads of a step.
@@ -62,7 +50,7 @@ impl Trainer {
     ///     ValueError: steps of so many images cannot be.
     fn check_batch(&self, py: Python<'_>, batch: usize) -> PyResult<()> {
         // Without the GIL: who has the lock may wait for it.
-        run_on(py, "batch", || self.core()?.check_batch(batch))
+        run_on(py, "batch", || self.core.lend()?.check_batch(batch))
     }
 
     /// One step on two views of a batch.
@@ -94,7 +82,7 @@ impl Trainer {
         let (left, right) = (floats("left", left)?, floats("right", right)?);
         let (left, right) = (images("left", &left)?, images("right", &right)?);
         let rates = Rates { lr, fixed_lr: fixed_lr.unwrap_or(lr), momentum };
-        let report = run_on(py, "left, right", || self.core()?.train_step(left, right, rates))?;
+        let report = run_on(py, "left, right", || self.core.lend()?.train_step(left, right, rates))?;
         let watched = PyDict::new(py);
         report.watched.into_iter().try_for_each(|(name, x)| watched.set_item(name, x))?;
         let n = report.features.len() / self.features;
@@ -112,7 +100,7 @@ impl Trainer {
     fn encode<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let held = floats("images", images)?;
         let images = self::images("images", &held)?;
-        let made = run_on(py, "images", || self.core()?.encode(images))?;
+        let made = run_on(py, "images", || self.core.lend()?.encode(images))?;
         let n = made.len() / self.features;
         into_array(py, made, &[n, self.features])
     }
@@ -126,7 +114,7 @@ impl Trainer {
     /// Everything that a continued run needs, by name.
     #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        into_dict(py, run_on(py, "state", || self.core()?.state())?)
+        into_dict(py, run_on(py, "state", || self.core.lend()?.state())?)
     }
 
     /// Goes on from such a state.
@@ -136,7 +124,7 @@ impl Trainer {
     #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
     fn load_state(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let state = from_dict(state)?;
-        run_on(py, "state", || self.core()?.load_state(&state))
+        run_on(py, "state", || self.core.lend()?.load_state(&state))
     }
 
     /// Writes everything into a .safetensors file with a checksum: the whole file, or nothing.
@@ -146,7 +134,7 @@ impl Trainer {
     #[pyo3(signature = (path: "str | os.PathLike[str]", metadata) -> "None")]
     fn save(&self, py: Python<'_>, path: PathBuf, metadata: Metadata) -> PyResult<()> {
         run_on(py, path.display(), || {
-            let state = self.core()?.state()?;
+            let state = self.core.lend()?.state()?;
             checkpoint::save(&path, &state, &metadata)
         })
     }
@@ -161,7 +149,7 @@ impl Trainer {
         run_on(py, path.display(), || {
             let (state, metadata) = checkpoint::load(&path)?;
             let named = |error: Error| Error::weights(&path, error.to_string());
-            self.core()?.load_state(&state).map_err(named)?;
+            self.core.lend()?.load_state(&state).map_err(named)?;
             Ok(metadata)
         })
     }
@@ -169,7 +157,7 @@ impl Trainer {
     /// The backbone's tensors under torchvision's names and in its order of axes.
     #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
     fn backbone<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        into_dict(py, run_on(py, "state", || self.core()?.backbone_state())?)
+        into_dict(py, run_on(py, "state", || self.core.lend()?.backbone_state())?)
     }
 
     /// Takes the backbone's tensors from those of torchvision or timm; `fc.*` are left out.
@@ -179,64 +167,7 @@ impl Trainer {
     #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
     fn load_backbone(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let state = from_dict(state)?;
-        run_on(py, "state", || self.core()?.load_backbone(&state))
-    }
-}
-
-impl Trainer {
-    /// Waits for another thread, and not for the one that asks: a handler of signals runs in the midst of a call.
-    fn core(&self) -> Result<Lent<'_>> {
-        let here = std::process::id();
-        if self.process == here {
-            if *locked(&self.user) == Some(thread::current().id()) {
-                let remedy = "a signal's handler cannot use the trainer that it interrupts; let it set a flag, and ask \
-                              for that after the call";
-                return Err(Error::value("trainer", "in use by this thread", remedy));
-            }
-            return Ok(Lent::new(locked(&self.core), &self.user));
-        }
-        match self.core.try_lock() {
-            Ok(core) => Ok(Lent::new(core, &self.user)),
-            Err(TryLockError::Poisoned(core)) => Ok(Lent::new(core.into_inner(), &self.user)),
-            Err(TryLockError::WouldBlock) => {
-                let remedy =
-                    "it was forked while another thread used this trainer, which stays in use here; load it anew";
-                Err(Error::value("process", here, remedy))
-            }
-        }
-    }
-}
-
-/// A trainer in one thread's hands.
-struct Lent<'a> {
-    core: MutexGuard<'a, train::Trainer>,
-    user: &'a Mutex<Option<ThreadId>>,
-}
-
-impl<'a> Lent<'a> {
-    fn new(core: MutexGuard<'a, train::Trainer>, user: &'a Mutex<Option<ThreadId>>) -> Self {
-        *locked(user) = Some(thread::current().id());
-        Self { core, user }
-    }
-}
-
-impl Deref for Lent<'_> {
-    type Target = train::Trainer;
-
-    fn deref(&self) -> &train::Trainer {
-        &self.core
-    }
-}
-
-impl DerefMut for Lent<'_> {
-    fn deref_mut(&mut self) -> &mut train::Trainer {
-        &mut self.core
-    }
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        *locked(self.user) = None;
+        run_on(py, "state", || self.core.lend()?.load_backbone(&state))
     }
 }
 
@@ -281,7 +212,7 @@ pub(super) fn cosine_momentum(tau: f64, total: u64, k: u64) -> Result<f64> {
 }
 
 /// Images as Python gives them, not copied.
-fn images<'a>(name: &str, held: &'a Held<f32>) -> PyResult<Batch<'a>> {
+pub(super) fn images<'a>(name: &str, held: &'a Held<f32>) -> PyResult<Batch<'a>> {
     let (shape, order) = match *held.shape() {
         [n, height, width, 3] => ([n, height, width, 3], ChannelOrder::Last),
         [n, 3, height, width] => ([n, height, width, 3], ChannelOrder::First),

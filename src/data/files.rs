@@ -99,6 +99,10 @@ impl Source for Files {
         fs::metadata(self.paths.get(index)).ok().map(|told| told.len())
     }
 
+    fn target(&self, index: usize) -> Option<i64> {
+        Some(self.targets[index])
+    }
+
     fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {
         Ok(Item { image: read(Path::new(&self.paths.get(index)), options)?, target: self.targets[index] })
     }
@@ -180,6 +184,10 @@ impl Source for ImageFolder {
 
     fn bytes(&self, index: usize) -> Option<u64> {
         Some(self.sizes[index])
+    }
+
+    fn target(&self, index: usize) -> Option<i64> {
+        self.files.target(index)
     }
 
     fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {

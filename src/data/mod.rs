@@ -11,6 +11,7 @@ mod names;
 mod records;
 mod regions;
 mod sampler;
+mod selection;
 mod view;
 mod views;
 mod webdataset;
@@ -27,6 +28,7 @@ pub use loader::{Batch, Epoch, Loader, Makes, Memory};
 pub use records::{Layout, Records};
 pub use regions::Region;
 pub use sampler::{Sampler, Share};
+pub use selection::Selection;
 pub use view::{Action, Drawn, Step, Styling, View, ViewParams};
 pub use views::{BatchStyles, Views};
 pub use webdataset::WebDataset;
@@ -60,6 +62,11 @@ pub trait Source: Send + Sync {
     /// Returns the stored size of an image in bytes; `None` if it is not known without reading the image. Names and sizes form
     /// the fingerprint of a dataset.
     fn bytes(&self, _index: usize) -> Option<u64> {
+        None
+    }
+
+    /// Returns the class of an image, or None if it is not known without reading the image.
+    fn target(&self, _index: usize) -> Option<i64> {
         None
     }
 

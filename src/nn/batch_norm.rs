@@ -6,14 +6,14 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 const EPSILON: f32 = 1e-5;
-/// How much of the running statistics a batch replaces.
-const MOMENTUM: f32 = 0.1;
 
 /// The layer.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
     channels: usize,
     relu: bool,
+    /// How much of the running statistics a batch replaces.
+    momentum: f32,
     /// gamma and beta; without them 1 and 0.
     affine: Option<[Range<usize>; 2]>,
     mean: Range<usize>,
@@ -50,6 +50,7 @@ impl BatchNorm {
         Self {
             channels,
             relu: false,
+            momentum: layout.norm_momentum(),
             affine: None,
             mean: layout.buffer("running_mean", channels, 0.0),
             var: layout.buffer("running_var", channels, 1.0),
@@ -113,8 +114,8 @@ impl BatchNorm {
                 means.for_each(|x| buffers[mean] += x);
                 vars.for_each(|x| buffers[var] += x);
             } else {
-                follow(&mut buffers[mean], means.sum(), moments.len());
-                follow(&mut buffers[var], vars.sum(), moments.len());
+                follow(&mut buffers[mean], means.sum(), moments.len(), self.momentum);
+                follow(&mut buffers[var], vars.sum(), moments.len(), self.momentum);
             }
         }
         buffers[self.batches.start] += 1.0;
@@ -157,8 +158,8 @@ impl BatchNorm {
 }
 
 /// A running statistic takes those of so many parts, of which it gets the sum.
-pub(super) fn follow(running: &mut f32, sum: f32, parts: usize) {
-    *running += MOMENTUM * (sum / parts as f32 - *running);
+pub(super) fn follow(running: &mut f32, sum: f32, parts: usize, momentum: f32) {
+    *running += momentum * (sum / parts as f32 - *running);
 }
 
 /// Numbers of a part of the batch.

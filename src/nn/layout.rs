@@ -41,15 +41,34 @@ pub enum Initial {
     Uniform(f64),
 }
 
-/// All tensors of a network, in the order in which they were added.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// All tensors of a network, in the order in which they were added, and how its running statistics move.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     parameters: Vec<Parameter>,
     buffers: Vec<Buffer>,
     prefix: Vec<String>,
+    norm_momentum: f32,
+}
+
+impl Default for Layout {
+    /// With norms as PyTorch's begin.
+    fn default() -> Self {
+        Self::with_norm_momentum(0.1)
+    }
 }
 
 impl Layout {
+    /// A layout whose norms replace this share of their running statistics with a batch's: PyTorch's `momentum`, and 1 minus
+    /// TensorFlow's.
+    pub fn with_norm_momentum(norm_momentum: f32) -> Self {
+        Self { parameters: vec![], buffers: vec![], prefix: vec![], norm_momentum }
+    }
+
+    /// That share.
+    pub fn norm_momentum(&self) -> f32 {
+        self.norm_momentum
+    }
+
     /// Adds a tensor; gives its place.
     pub fn parameter(&mut self, name: &str, shape: &[usize], initial: Initial) -> Range<usize> {
         let start = self.len();

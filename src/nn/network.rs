@@ -172,7 +172,9 @@ impl Network {
                 if Layout::is_count(&buffer.name) {
                     buffers[range.start] += 1.0;
                 } else {
-                    buffers[range.clone()].iter_mut().zip(&sums[range]).for_each(|(x, sum)| follow(x, *sum, parts));
+                    let momentum = self.layout.norm_momentum();
+                    let sums = &sums[range.clone()];
+                    buffers[range].iter_mut().zip(sums).for_each(|(x, sum)| follow(x, *sum, parts, momentum));
                 }
             }
         }

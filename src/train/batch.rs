@@ -1,4 +1,5 @@
 //! Images as a caller has them, checked and put into one tensor of candle's.
+use crate::encoders::Backbone;
 use crate::error::{Error, Result};
 use crate::memory;
 use candle_core::{Device, Tensor};
@@ -37,6 +38,21 @@ pub(super) fn tensor<const N: usize>(batches: [(&str, Batch); N]) -> Result<Tens
 }
 
 impl Batch<'_> {
+    /// Checks that the images are large enough for a backbone.
+    ///
+    /// # Errors
+    /// They are not.
+    pub(super) fn check_sides(&self, encoder: &dyn Backbone) -> Result<()> {
+        let ([_, height, width, _], least) = (self.shape, encoder.least_side());
+        match height.min(width) < least {
+            true => {
+                let remedy = format!("at least {least} for this backbone");
+                Err(Error::value("input_size", format!("{height}x{width}"), remedy))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Its numbers, channels last.
     fn append(&self, to: &mut Vec<f32>) {
         let [_, height, width, _] = self.shape;

@@ -2,11 +2,13 @@
 mod batch;
 pub mod checkpoint;
 mod config;
+mod fine_tuner;
 mod pieces;
 mod state;
 
 pub use batch::{Batch, ChannelOrder};
 pub use config::{Config, OptimizerSettings};
+pub use fine_tuner::{FineTuner, FineTuning};
 pub use state::State;
 
 use crate::encoders::{self, Backbone};
@@ -17,7 +19,7 @@ use crate::nn::{Engine, Mode, Network};
 use crate::optim::Optimizer;
 use crate::random::Key;
 use batch::tensor;
-use state::{check_network, check_numbers, put_network, put_slots, save_network, save_slots, slot_shapes};
+use state::{check_network, check_numbers, check_state, put_network, put_slots, save_network, save_slots, slot_shapes};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -122,19 +124,6 @@ impl Trainer {
         self.method.check_batch(batch)
     }
 
-    /// Whether views of this height and width are large enough.
-    fn check_sides(&self, images: &Batch) -> Result<()> {
-        let ([_, height, width, _], least) = (images.shape, self.encoder.least_side());
-        match height.min(width) < least {
-            true => Err(Error::value(
-                "input_size",
-                format!("{height}x{width}"),
-                format!("at least {least} for this backbone"),
-            )),
-            false => Ok(()),
-        }
-    }
-
     /// One step on two views of a batch, the left one being the query's or the online network's.
     ///
     /// # Errors
@@ -151,7 +140,7 @@ impl Trainer {
             ));
         }
         self.check_batch(left.shape[0])?;
-        self.check_sides(&left)?;
+        left.check_sides(&*self.encoder)?;
         let views = ViewPairs::new(tensor([("left views", left), ("right views", right)])?);
         self.changing = true;
         // What a step that an error ended has left.
@@ -171,13 +160,7 @@ impl Trainer {
         for (learning, optimizer) in self.method.learning().into_iter().zip(&mut self.optimizers) {
             let (network, lr) = (learning.network, if learning.fixed_lr { rates.fixed_lr } else { rates.lr });
             let lr = lr * learning.lr_scale;
-            let Some(gradient) = network.take_gradient() else { continue };
-            network.change(|params| {
-                for (n, parameter) in network.layout().parameters().iter().enumerate() {
-                    let range = parameter.range.clone();
-                    optimizer.update(n, lr, &mut params[range.clone()], &gradient[range]);
-                }
-            })?;
+            update(network, optimizer, lr)?;
         }
         self.method.after_update()?;
         self.changing = false;
@@ -190,7 +173,7 @@ impl Trainer {
     /// No images, or numbers that are not finite.
     pub fn encode(&self, images: Batch) -> Result<Vec<f32>> {
         self.check_whole()?;
-        self.check_sides(&images)?;
+        images.check_sides(&*self.encoder)?;
         Ok(self.backbone().forward(&tensor([("images", images)])?, Mode::Eval)?.detach().flatten_all()?.to_vec1()?)
     }
 
@@ -266,45 +249,13 @@ impl Trainer {
         networks.chain(optimizers).chain(method).collect()
     }
 
-    /// Whether a state is one of this run.
-    fn check_state(&self, state: &State) -> Result<()> {
-        let mine = self.entries();
-        for (name, shape) in &mine {
-            match state.get(name) {
-                None => {
-                    return Err(Error::value(
-                        "state",
-                        format!("{name:?}"),
-                        "is missing: is it of another method or backbone?",
-                    ));
-                }
-                Some((other, _)) if other != shape => {
-                    return Err(Error::shape(
-                        name,
-                        format!("{shape:?}"),
-                        format!("{other:?}; is it of another backbone?"),
-                    ));
-                }
-                Some(_) => {}
-            }
-        }
-        if let Some(unknown) = state.keys().find(|name| !mine.contains_key(*name)) {
-            return Err(Error::value(
-                "state",
-                format!("{unknown:?}"),
-                "this run has none of this name: is it of another method?",
-            ));
-        }
-        state.iter().try_for_each(|(name, (_, numbers))| check_numbers(name, numbers))
-    }
-
     /// Goes on from such a state.
     ///
     /// # Errors
     /// A state of another run: a tensor that is missing, unknown or of another shape; numbers that no run has, as weights that are
     /// not finite or a count that is not whole. Nothing is changed then.
     pub fn load_state(&mut self, state: &State) -> Result<()> {
-        self.check_state(state)?;
+        check_state(&self.entries(), state)?;
         let numbers = |name: String| &state[&name].1[..];
         let own: Vec<&[f32]> =
             self.method.entries().into_iter().map(|(name, _)| numbers(format!("method.{name}"))).collect();
@@ -325,4 +276,15 @@ impl Trainer {
         let learning = self.method.learning().into_iter().map(|learning| (learning.name, learning.network));
         learning.chain(self.method.following())
     }
+}
+
+/// One step of an optimizer by the gradient that has come together in a network, if any has.
+fn update(network: &Network, optimizer: &mut Optimizer, lr: f64) -> Result<()> {
+    let Some(gradient) = network.take_gradient() else { return Ok(()) };
+    network.change(|params| {
+        for (n, parameter) in network.layout().parameters().iter().enumerate() {
+            let range = parameter.range.clone();
+            optimizer.update(n, lr, &mut params[range.clone()], &gradient[range]);
+        }
+    })
 }

@@ -25,6 +25,31 @@ pub(super) fn check_numbers(name: &str, numbers: &[f32]) -> Result<()> {
     }
 }
 
+/// Checks that a state has these tensors and no others, in these shapes.
+///
+/// # Errors
+/// Names the first that does not fit; numbers that no run has.
+pub(super) fn check_state(mine: &BTreeMap<String, Vec<usize>>, state: &State) -> Result<()> {
+    for (name, shape) in mine {
+        match state.get(name) {
+            None => {
+                let remedy = "is missing: is it of another method or backbone?";
+                return Err(Error::value("state", format!("{name:?}"), remedy));
+            }
+            Some((other, _)) if other != shape => {
+                let got = format!("{other:?}; is it of another backbone?");
+                return Err(Error::shape(name, format!("{shape:?}"), got));
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(unknown) = state.keys().find(|name| !mine.contains_key(*name)) {
+        let remedy = "this run has none of this name: is it of another method?";
+        return Err(Error::value("state", format!("{unknown:?}"), remedy));
+    }
+    state.iter().try_for_each(|(name, (_, numbers))| check_numbers(name, numbers))
+}
+
 pub(super) fn save_network(prefix: &str, network: &Network, state: &mut State) -> Result<()> {
     let (layout, buffers) = (network.layout(), network.buffers().clone());
     network.read(|numbers| {

@@ -20,6 +20,7 @@ from .halves import HalfViews
 from .loader import TwoViewLoader
 from .objects import Objects
 from .records import CIFAR, STL10
+from .selection import Selection
 from .sources import as_images
 from .webdataset import WebDataset
 
@@ -35,6 +36,7 @@ __all__ = [
     "ImageFolder",
     "Images",
     "Objects",
+    "Selection",
     "TwoViewDataModule",
     "TwoViewLoader",
     "WebDataset",

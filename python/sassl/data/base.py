@@ -67,6 +67,11 @@ class Images:
         """The file of an image and its class, without reading the file; None if the image is not a file of its own."""
         return None
 
+    def labels(self) -> list[int]:
+        """The class of each image; images are read only where these are not known without."""
+        known = self.core.targets()
+        return [self[i][1] for i in range(len(self))] if known is None else known
+
     def identity(self) -> dict[str, Any]:
         """JSON values that identify these images, as stored in a loader's state.
 

@@ -1,0 +1,130 @@
+//! `FineTuner`: what `sassl.evaluation.finetune` steps without torch.
+use super::arrays::{floats, into_array, wrong_type};
+use super::checkpoint::{from_dict, into_dict};
+use super::run::{checked_threads, run_on, threads};
+use super::shared::Shared;
+use super::trainer::images;
+use crate::error::Error;
+use crate::train::{self, FineTuning};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// A backbone and a linear classifier that learn from labelled images by SGD.
+#[pyclass(frozen, module = "sassl._sassl")]
+pub(super) struct FineTuner {
+    core: Shared<train::FineTuner>,
+    threads: usize,
+    classes: usize,
+    features: usize,
+}
+
+#[pymethods]
+impl FineTuner {
+    /// Args:
+    ///     backbone: JSON of its name and its settings, as `backbone_info` takes it.
+    ///     classes: how many there are, at least 2.
+    ///     momentum, nesterov, weight_decay: of SGD; the decay holds for all parameters.
+    ///     norm_momentum: how much of their running statistics norms replace in a step.
+    ///     frozen: whether the classifier alone learns, and the backbone is used as after training.
+    ///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+    ///
+    /// Raises:
+    ///     ValueError: a setting that cannot be.
+    #[new]
+    #[pyo3(signature = (
+        backbone, classes, *, momentum = 0.9, nesterov = true, weight_decay = 0.0, norm_momentum = 0.1, frozen = false,
+        threads: "int | None" = None
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        backbone: &str,
+        classes: usize,
+        momentum: f64,
+        nesterov: bool,
+        weight_decay: f64,
+        norm_momentum: f32,
+        frozen: bool,
+        threads: Option<isize>,
+    ) -> PyResult<Self> {
+        let backbone = serde_json::from_str(backbone).map_err(|error| Error::value("backbone", error, "give JSON"))?;
+        let settings = FineTuning { backbone, classes, momentum, nesterov, weight_decay, norm_momentum, frozen };
+        let count = self::threads(py, checked_threads(threads)?)?;
+        let core = run_on(py, "classes", || train::FineTuner::new(settings, count))?;
+        let features = core.features();
+        Ok(Self { core: Shared::new("fine-tuner", core), threads: count, classes, features })
+    }
+
+    /// Threads of a step.
+    #[getter]
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Values of a feature.
+    #[getter]
+    fn features(&self) -> usize {
+        self.features
+    }
+
+    /// One step.
+    ///
+    /// Args:
+    ///     images: (N, H, W, 3) or (N, 3, H, W) float32.
+    ///     targets: N classes, from 0 up.
+    ///     lr: the learning rate.
+    ///
+    /// Returns:
+    ///     The loss before the step; where it is not finite, no weight has changed.
+    ///
+    /// Raises:
+    ///     ValueError: images or classes that do not fit.
+    #[pyo3(signature = (
+        images: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", lr
+    ))]
+    fn step(
+        &self,
+        py: Python<'_>,
+        images: &Bound<'_, PyAny>,
+        targets: &Bound<'_, PyAny>,
+        lr: f64,
+    ) -> PyResult<f32> {
+        let held = floats("images", images)?;
+        let images = self::images("images", &held)?;
+        let list = targets.call_method0("tolist").unwrap_or_else(|_| targets.clone());
+        let classes: Vec<i64> = list.extract().map_err(|_| wrong_type("targets", targets, "a class for each image"))?;
+        run_on(py, "images", || self.core.lend()?.step(images, &classes, lr))
+    }
+
+    /// Scores of images' classes by the networks as they are used after training; their softmax is the classes' probabilities.
+    ///
+    /// Args:
+    ///     images: (N, H, W, 3) or (N, 3, H, W) float32.
+    ///
+    /// Returns:
+    ///     (N, classes) float32.
+    #[pyo3(signature = (images: "numpy.typing.NDArray[numpy.float32]") -> "numpy.typing.NDArray[numpy.float32]")]
+    fn scores<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let held = floats("images", images)?;
+        let images = self::images("images", &held)?;
+        let made = run_on(py, "images", || self.core.lend()?.scores(images))?;
+        let n = made.len() / self.classes;
+        into_array(py, made, &[n, self.classes])
+    }
+
+    /// Both networks, under `backbone.` and `head.`, and what SGD remembers, under `optimizer.`.
+    #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        into_dict(py, run_on(py, "state", || self.core.lend()?.state())?)
+    }
+
+    /// Goes on from such a state.
+    ///
+    /// Raises:
+    ///     ValueError: a tensor that is missing, unknown or of another shape; nothing is changed then.
+    #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
+    fn load_state(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
+        let state = from_dict(state)?;
+        run_on(py, "state", || self.core.lend()?.load_state(&state))
+    }
+}
