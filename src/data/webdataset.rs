@@ -191,10 +191,9 @@ impl WebDataset {
         } else if suffix == CLASS {
             let mut text = String::new();
             content.take(32).read_to_string(&mut text).map_err(|e| Error::io(path, e))?;
-            let class = text
-                .trim()
-                .parse()
-                .map_err(|_| Error::image(path, format!("{name} holds {:?}, not an integer class", text.trim())))?;
+            let class = text.trim().parse().map_err(|_| {
+                Error::image(path, format!("{name} holds {:?}, which is not an integer class", text.trim()))
+            })?;
             if open.target.replace(class).is_some() {
                 return Err(twice("class"));
             }

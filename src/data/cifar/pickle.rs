@@ -307,9 +307,7 @@ impl<'a> Reader<'a> {
 
     /// Returns the result of calling an imported function.
     fn made(&self, name: u32, arguments: u32) -> Parsed<Value<'a>> {
-        let Value::Name(name) = self.values[name as usize] else {
-            return Err("a call of something that is not a name".into());
-        };
+        let Value::Name(name) = self.values[name as usize] else { return Err("the callee is not a name".into()) };
         match (name, &self.tuple(arguments)?[..]) {
             (Name::Reconstruct, [Value::Name(Name::Array), ..]) => {
                 Ok(Value::Array { shape: None, bytes: &[], latin: false, by_columns: false })
