@@ -228,6 +228,71 @@ class Epoch:
         """
 
 @final
+class FineTuner:
+    """
+    A backbone and a linear classifier that learn from labelled images by SGD.
+    """
+    def __new__(cls, /, backbone: str, classes: SupportsIndex, *, momentum: SupportsFloat | SupportsIndex = 0.9, nesterov: bool = True, weight_decay: SupportsFloat | SupportsIndex = 0.0, norm_momentum: SupportsFloat | SupportsIndex = 0.1, frozen: bool = False, threads: "int | None" = None) -> FineTuner:
+        """
+        Args:
+            backbone: JSON of its name and its settings, as `backbone_info` takes it.
+            classes: how many there are, at least 2.
+            momentum, nesterov, weight_decay: of SGD; the decay holds for all parameters.
+            norm_momentum: how much of their running statistics norms replace in a step.
+            frozen: whether the classifier alone learns, and the backbone is used as after training.
+            threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+
+        Raises:
+            ValueError: a setting that cannot be.
+        """
+    @property
+    def features(self, /) -> int:
+        """
+        Values of a feature.
+        """
+    def load_state(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
+        """
+        Goes on from such a state.
+
+        Raises:
+            ValueError: a tensor that is missing, unknown or of another shape; nothing is changed then.
+        """
+    def scores(self, /, images: "numpy.typing.NDArray[numpy.float32]") -> "numpy.typing.NDArray[numpy.float32]":
+        """
+        Scores of images' classes by the networks as they are used after training; their softmax is the classes' probabilities.
+
+        Args:
+            images: (N, H, W, 3) or (N, 3, H, W) float32.
+
+        Returns:
+            (N, classes) float32.
+        """
+    def state(self, /) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
+        """
+        Both networks, under `backbone.` and `head.`, and what SGD remembers, under `optimizer.`.
+        """
+    def step(self, /, images: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", lr: SupportsFloat | SupportsIndex) -> float:
+        """
+        One step.
+
+        Args:
+            images: (N, H, W, 3) or (N, 3, H, W) float32.
+            targets: N classes, from 0 up.
+            lr: the learning rate.
+
+        Returns:
+            The loss before the step; where it is not finite, no weight has changed.
+
+        Raises:
+            ValueError: images or classes that do not fit.
+        """
+    @property
+    def threads(self, /) -> int:
+        """
+        Threads of a step.
+        """
+
+@final
 class Gaussian:
     """
     A low-rank Gaussian over the style vectors of a bank; see `Bank.gaussian`.
@@ -377,9 +442,19 @@ class Source:
         Create a source from binary records, "cifar10", "cifar100" or "stl10"; `targets` for records without classes.
         """
     @staticmethod
+    def selection(sources: "list[Source]", rows: "list[int]", targets: "list[int]") -> Source:
+        """
+        Images of several sources that follow one another: those of these numbers, in this order and with these classes. They are
+        turned upright if those of the first source are.
+        """
+    @staticmethod
     def shards(paths: "list[str | os.PathLike[str]]", keep_going: bool = False, exif: bool = True) -> Source:
         """
         Create a source from WebDataset tar files; with keep_going, unreadable shards contribute the images before the fault.
+        """
+    def targets(self, /) -> list[int] | None:
+        """
+        The class of each image; None where these are not known without reading images.
         """
 
 @final

@@ -97,6 +97,7 @@ impl Source {
     /// Images of several sources that follow one another: those of these numbers, in this order and with these classes. They are
     /// turned upright if those of the first source are.
     #[staticmethod]
+    #[pyo3(signature = (sources: "list[Source]", rows: "list[int]", targets: "list[int]"))]
     fn selection(sources: Vec<PyRef<'_, Self>>, rows: Vec<usize>, targets: Vec<i64>) -> Result<Self> {
         let exif = sources.first().is_none_or(|source| source.exif);
         let cores = sources.iter().map(|source| source.core.clone()).collect();

@@ -88,6 +88,35 @@ def test_all_sets_by_one_command(root, checkpoint, tmp_path, capsys):
     assert 0.9 < last["retinopathy"]["value"] <= 1
 
 
+def test_whole_networks_learn_by_the_command(root, checkpoint, tmp_path, capsys):
+    out, kept = tmp_path / "results.jsonl", tmp_path / "runs"
+    call = ["eval", "transfer", str(checkpoint), "--data", str(root), "--out", str(out), "--counts", "any"]
+    call += ["--sets", "dtd,imagenet_1pct", "--protocol", "finetune", "--engine", "native", "--checkpoints", str(kept)]
+    call += ["--steps", "3", "--batch-size", "8", "--weight-decay", "0", "--lr", "0.02"]
+    assert main(call) == 0
+    said = capsys.readouterr()
+    dtd, part = results(out)
+    told = {"protocol": "finetune", "engine": "native", "steps": 3, "batch_size": 8, "metric": "top1", "lr": 0.02}
+    assert {name: dtd[name] for name in told} == {name: part[name] for name in told} == told
+    assert (dtd["recipe"], part["recipe"]) == ("kornblith", "simclr-1pct")
+    assert (dtd["peak_lr"], part["peak_lr"]) == (0.02, 0.02 * 8 / 256)
+    assert dtd["images"] == dtd["train"] + dtd["val"]
+    assert dtd["value"] == dtd["top1"]
+    # Its recipe tests at 256 for 224, here 18 for 16.
+    assert dtd["preprocessing"]["resize"] == 18
+    assert said.out.splitlines()[1].endswith("0.02 (decay 0)")
+    assert sorted(path.name[:-18] for path in kept.iterdir()) == ["dtd-fold1-0", "imagenet_1pct-simclr-0"]
+    assert main(call) == 0
+    assert f"dtd: in {out} already" in capsys.readouterr().err
+    # Other settings are another measurement.
+    assert main([*call[:-1], "0.01", "--sets", "dtd"]) == 0
+    assert [line["lr"] for line in results(out)] == [0.02, 0.02, 0.01]
+    assert main([*call[:10], "--protocol", "knn", "--lr", "1"]) == 1
+    assert "--lr: is of --protocol finetune, not of knn" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r'finetuning = .*: is of protocol="finetune", not of "knn"'):
+        transfer.evaluate(None, "dtd", root, protocol="knn", finetuning={"lr": 1})
+
+
 def test_a_model_of_others(root):
     need("torch")
     import torch

@@ -14,7 +14,7 @@ from ..data.ranks import by_first
 from ..evaluation import datasets, transfer
 from ..models import OpenModel
 from ..terminal import message, say, tell
-from . import several
+from . import finetuning, several
 from .opened import models, opened
 from .options import checked_seed, reading
 from .transfer_table import table
@@ -41,9 +41,10 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--protocol",
         dest="by",
-        choices=("linear", "knn"),
+        choices=("linear", "knn", "finetune"),
         default="linear",
-        help="logistic regression, its penalty chosen on val (Kornblith et al. 2019), or neighbours (default: %(default)s)",
+        help="logistic regression, its penalty chosen on val (Kornblith et al. 2019), neighbours, or the whole network learns "
+        "(default: %(default)s)",
     )
     sub.add_argument(
         "--school",
@@ -71,6 +72,7 @@ def add(sub: argparse.ArgumentParser) -> None:
     )
     reading(sub)
     several.sharing(sub)
+    finetuning.options(sub)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,8 +81,10 @@ def run(args: argparse.Namespace) -> int:
     lines, schools = by_first(args.ranks, partial(_lines, args.out)), _schools(args)
     judged = opened(args, baselines=args.baselines)
     failed, shown = [], []
+    # Options of another protocol are refused before anything is computed.
+    finetuning.settings(args)
     for model in judged:
-        for name, school, seed in _runs(schools, seeds):
+        for name, school, seed in _runs(schools, seeds, args.by):
             title = name if len(judged) == 1 else f"{model.name}: {name}"
             try:
                 known = _result(model, args, lines, (name, school, seed), title)
@@ -102,10 +106,11 @@ def _result(
 ) -> dict[str, Any]:
     """The line of a set, school and seed: one that is there already, or else a new one, which is written."""
     name, school, seed = which
-    rule = transfer.rule_for(model, datasets.DATASETS[name]).describe()
+    tuned = finetuning.settings(args)
+    rule = transfer.rule_for(model, transfer.row_for(datasets.DATASETS[name], args.by, tuned)).describe()
     own = {**model.describe(), "preprocessing": rule}
     key = {**own, "set": name, "school": school, "seed": seed, "protocol": args.by}
-    known = next((line for line in lines if _is_result(line, key, args.counts)), None)
+    known = next((line for line in lines if _is_result(line, key, args.counts, tuned)), None)
     if known is not None:
         tell(f"{title}: in {args.out} already")
         # The same weights may have had another name.
@@ -117,17 +122,17 @@ def _result(
     return found
 
 
-def _runs(schools: dict[str, str], seeds: list[int]) -> Iterator[tuple[str, str, int]]:
+def _runs(schools: dict[str, str], seeds: list[int], protocol: str) -> Iterator[tuple[str, str, int]]:
     """The measurements to make: where nothing is drawn, every seed is the same."""
     for name, school in schools.items():
-        drawn = datasets.DATASETS[name].schools[school].drawn
+        drawn = datasets.DATASETS[name].schools[school].drawn or protocol == "finetune"
         for seed in seeds if drawn else seeds[:1]:
             yield name, school, seed
 
 
-def _is_result(line: dict[str, Any], key: dict[str, Any], counts: str) -> bool:
+def _is_result(line: dict[str, Any], key: dict[str, Any], counts: str, tuned: dict[str, Any]) -> bool:
     """Whether a line is what this run would compute: one of a part of a set is not, where the set as published is wanted."""
-    same = all(line[field] == key[field] for field in _KEY)
+    same = all(line[field] == key[field] for field in _KEY) and line.get("finetuning", {}) == tuned
     return same and not (counts == "published" and line.get("differences"))
 
 
@@ -163,6 +168,8 @@ def _evaluated(model: OpenModel, args: argparse.Namespace, key: dict[str, Any], 
         weights=key["weights"],
         ranks=args.ranks,
         progress=True,
+        finetuning=finetuning.settings(args),
+        checkpoints=finetuning.folder(args, key),
     )
     for text in found["differences"]:
         tell(f"{title}: {text}")

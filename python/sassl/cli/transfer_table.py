@@ -26,7 +26,7 @@ def table(results: Sequence[_Result], models: Sequence[str]) -> str:
 
 
 def _of_one(groups: Any) -> list[tuple[str, ...]]:
-    head = ("set", "school", "metric", "value", "top-1", "train", "val", "test", "seeds", "C or k")
+    head = ("set", "school", "metric", "value", "top-1", "train", "val", "test", "seeds", "C, k or lr")
     return [head, *(_row(group) for group in groups)]
 
 
@@ -50,7 +50,7 @@ def _of_several(groups: list[list[_Result]], models: Sequence[str]) -> list[tupl
 
 def _row(group: list[_Result]) -> tuple[str, ...]:
     first = group[0]
-    strengths = dict.fromkeys(f"{result['c']:.3g}" if "c" in result else str(result["k"]) for result in group)
+    strengths = dict.fromkeys(_chosen(result) for result in group)
     return (
         first["set"],
         first["school"],
@@ -61,6 +61,13 @@ def _row(group: list[_Result]) -> tuple[str, ...]:
         str(len(group)),
         ", ".join(strengths),
     )
+
+
+def _chosen(result: _Result) -> str:
+    """What a protocol chose, or was given."""
+    if "c" in result:
+        return f"{result['c']:.3g}"
+    return str(result["k"]) if "k" in result else f"{result['lr']:.3g} (decay {result['weight_decay']:.3g})"
 
 
 def _value(result: _Result) -> float:

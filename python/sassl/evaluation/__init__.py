@@ -18,17 +18,23 @@ random crops.
 A class of `test` is that of `train` which has its name, or its number where one of the two has no names. Images of classes that
 `train` has no image of count as wrong, and a warning tells how many they are.
 
+`evaluation.finetune` lets the whole network learn from labelled images, by the published recipes of transfer and of the 1 % and
+10 % of ImageNet:
+
+    print(evaluation.finetune(model, "photos/train", "photos/test", val="photos/val", lr=0.01, weight_decay=1e-5))
+
 `evaluation.robustness` has shape bias and accuracy on images that are corrupted, drawn or taken anew; `evaluation.strength`
 tells how far views move in feature space with alpha and beta; `evaluation.compare` compares the results of several arms.
 """
 
-from . import comparison, datasets, logistic, metrics, robustness, transfer
+from . import comparison, datasets, finetuning, logistic, metrics, robustness, transfer
 from .augmented import augmented_probe
 from .cache import Cache
 from .comparison import compare
 from .crops import Crops
 from .features import Features, encode, extract, joined, left_out, read
 from .few_shot import few_shot, nearest_centroid
+from .finetuning import finetune
 from .linear_recipes import RECIPES, LinearRecipe
 from .preprocessing import Preprocessing
 from .probes import GRID, PENALTIES, knn, linear_probe, logistic_probe
@@ -55,6 +61,8 @@ __all__ = [
     "encode",
     "extract",
     "few_shot",
+    "finetune",
+    "finetuning",
     "joined",
     "knn",
     "left_out",

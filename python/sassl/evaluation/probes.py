@@ -143,8 +143,8 @@ def logistic_probe(
             part, val, everything = _held_out(train, val, seed)
             found: dict[float, float] = {}
             for done, probe in enumerate(logistic.path(part.features, part.targets, strengths, max_iter=max_iter), 1):
-                truth, answers = _judged(metric, probe, val)
-                found[probe.c] = metrics.value(metric, truth, answers, _grades(metric, part, val))
+                truth, answers = judged(metric, probe.labels, probe.scores(val.features), val)
+                found[probe.c] = metrics.value(metric, truth, answers, grades_of(metric, part, val))
                 short.extend([probe] * (not probe.reached))
                 tell(done)
             chosen = max(found, key=lambda one: (found[one], -one))
@@ -160,9 +160,9 @@ def logistic_probe(
         )
     scores = probe.scores(test.features)
     ranked = probe.labels[metrics.ranked(scores)]
-    judged = _judged(metric, probe, test, scores)
+    answers = judged(metric, probe.labels, scores, test)
     told = {"c": chosen, "gradient": probe.gradient, "reached": probe.reached}
-    return {**result(metric, everything, test, ranked, judged), **told}
+    return {**result(metric, everything, test, ranked, answers), **told}
 
 
 def _held_out(train: Features, val: Features | None, seed: int) -> tuple[Features, Features, Features]:
@@ -179,17 +179,16 @@ def _held_out(train: Features, val: Features | None, seed: int) -> tuple[Feature
     return part, val, train
 
 
-def _judged(
-    metric: str, probe: logistic.Logistic, rows: Features, scores: NDArray[np.float64] | None = None
+def judged(
+    metric: str, labels: NDArray[np.int64], scores: NDArray[Any], rows: Features
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """The truth and the answers that this metric compares."""
-    scores = probe.scores(rows.features) if scores is None else scores
+    """The truth and the answers that this metric compares; `scores` (n, K) are of these labels, in ascending order."""
     if metric != "auc":
-        return rows.targets, probe.labels[metrics.ranked(scores)]
-    if not np.isin(rows.targets, probe.labels).all():
-        other = int(rows.targets[~np.isin(rows.targets, probe.labels)][0])
+        return rows.targets, labels[metrics.ranked(scores)]
+    if not np.isin(rows.targets, labels).all():
+        other = int(rows.targets[~np.isin(rows.targets, labels)][0])
         raise ValueError(f"auc: class {other} was not learnt from, and has no probability")
-    return np.searchsorted(probe.labels, rows.targets), logistic.softmax(scores)
+    return np.searchsorted(labels, rows.targets), logistic.softmax(scores.astype(np.float64))
 
 
 def of_answers(metric: str) -> None:
@@ -200,7 +199,12 @@ def of_answers(metric: str) -> None:
     choice("metric", metric, names)
 
 
-def _grades(metric: str, *sets: Features) -> int | None:
+def percent(metric: str) -> int:
+    """What a metric's value is multiplied by in results: accuracies are in per cent."""
+    return 1 if metric in ("kappa", "auc") else 100
+
+
+def grades_of(metric: str, *sets: Features) -> int | None:
     """How many grades there are, for the metric that compares them."""
     return 1 + max(int(rows.targets.max()) for rows in sets) if metric == "kappa" else None
 
@@ -210,17 +214,16 @@ def result(
     train: Features,
     test: Features,
     ranked: NDArray[np.int64],
-    judged: tuple[NDArray[np.int64], NDArray[Any]] | None = None,
+    answers: tuple[NDArray[np.int64], NDArray[Any]] | None = None,
 ) -> Result:
-    """What was found of `ranked` classes (n, up to 5), the best first; `judged` are other answers that the metric needs."""
-    by = 1 if metric in ("kappa", "auc") else 100
-    grades = _grades(metric, train, test)
-    truth, answers = judged if judged is not None else (test.targets, ranked)
-    low, high = metrics.interval(metric, truth, answers, classes=grades)
+    """What was found of `ranked` classes (n, up to 5), the best first; `answers` are what `judged` gives of others."""
+    by, grades = percent(metric), grades_of(metric, train, test)
+    truth, found = (test.targets, ranked) if answers is None else answers
+    low, high = metrics.interval(metric, truth, found, classes=grades)
     return {
         "top1": 100 * metrics.top1(test.targets, ranked),
         "top5": 100 * metrics.top5(test.targets, ranked),
-        metric: by * metrics.value(metric, truth, answers, grades),
+        metric: by * metrics.value(metric, truth, found, grades),
         "metric": metric,
         "interval": (by * low, by * high),
         "n": len(test.targets),

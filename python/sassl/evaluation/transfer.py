@@ -6,12 +6,14 @@
 
 "linear" is the protocol of Kornblith et al. 2019 as SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow it: multinomial
 logistic regression on features of the whole square; of 45 penalties from 1e-6 to 1e5 the one is taken that is best on
-the validation split, and the probe learns again from train and val.
+the validation split, and the probe learns again from train and val. "finetune" is theirs for whole networks: `finetuning`.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +27,7 @@ from .datasets import Dataset, Split, load
 from .encoders import Model, is_own, rule_of
 from .features import Features, read
 from .few_shot import nearest_centroid
+from .finetuning import DEFAULT, OF_SETS, finetune, recipe_of
 from .preprocessing import Preprocessing
 from .probes import GRID, Result, joined_classes, knn, logistic_probe
 
@@ -49,37 +52,42 @@ def evaluate(
     weights: str | None = None,
     ranks: Ranks = ALONE,
     progress: Shown = False,
+    finetuning: Mapping[str, Any] | None = None,
+    checkpoints: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """The result on a set, in plain values.
 
     Args:
         model: as of `sassl.evaluation.extract`.
         name, root, school, seed, counts: as of `datasets.load`.
-        protocol: "linear", or "knn": the 200 nearest neighbours by cosine in train and val, weighted with temperature 0.1.
+        protocol: "linear"; "knn": the 200 nearest neighbours by cosine in train and val, weighted with temperature 0.1; or
+            "finetune": the whole network learns, by a published recipe.
         size, normalize: side of what a model of others takes, and how its images are normalized; sassl's own know both.
         batch_size, on_error: as of `extract`.
         cache: a folder for features, where other protocols, schools, seeds and sets find those of the same images; needs
             `weights`.
         weights: what tells this model's weights from others, as a checksum of its checkpoint.
         ranks, progress: as of `extract`; rank 0 judges, and all have its result.
+        finetuning: arguments of `finetune`, such as "recipe", "lr" and "engine"; of ImageNet's 1 % and 10 % the recipe is
+            SimCLR's where none is given.
+        checkpoints: a folder in which a fine-tuning keeps its networks and resumes, as `finetune`'s `out`.
 
     Returns:
-        As `logistic_probe` or `knn`, and "value", that of the set's metric, whose "interval" is beside it; and what it took:
-        "set", "school", "seed", "protocol", "classes", "preprocessing", "train", "val" and "test" with numbers of images,
-        "differences" from what is published, "left_out", which names images that could not be read. For few shots without a
-        validation split also "centroid", the top-1 of the nearest centre of a class.
+        As `logistic_probe`, `knn` or `finetune`, and "value", that of the set's metric, whose "interval" is beside it; and what
+        it took: "set", "school", "seed", "protocol", "classes", "preprocessing", "train", "val" and "test" with numbers of
+        images, "differences" from what is published, "left_out", which names images that could not be read. For few shots
+        without a validation split also "centroid", the top-1 of the nearest centre of a class.
 
     Raises:
         OSError, ValueError, TypeError: as of `datasets.load` and `extract`; a cache without `weights`.
     """
-    choice("protocol", protocol, ("linear", "knn"))
+    choice("protocol", protocol, ("linear", "knn", "finetune"))
+    if finetuning and protocol != "finetune":
+        raise ValueError(f'finetuning = {dict(finetuning)}: is of protocol="finetune", not of "{protocol}"')
     kept = None if cache is None else Cache(cache, weights)
     splits = together(ranks, partial(_splits, name, root, school, seed, counts))
     first = splits["train"]
     row, how = first.dataset, first.dataset.schools[first.school]
-    rule = rule_for(model, row, size, normalize)
-    settings: dict[str, Any] = {"preprocessing": rule, "cache": kept, "ranks": ranks, "progress": progress}
-    found = {split: read(model, images, batch_size, None, on_error, **settings) for split, images in splits.items()}
     told = {
         "set": name,
         "school": first.school,
@@ -87,11 +95,21 @@ def evaluate(
         "protocol": protocol,
         "metric": row.metric,
         "classes": len(first.classes),
-        "preprocessing": rule.describe(),
-        **{split: len(one.targets) for split, one in found.items()},
         "differences": list(dict.fromkeys(text for images in splits.values() for text in images.differences)),
-        "left_out": {name: why for one in found.values() for name, why in one.left_out.items()},
     }
+    settings: dict[str, Any] = {"on_error": on_error, "progress": progress}
+    if protocol == "finetune":
+        asked = {"recipe": _recipe(name, finetuning), "seed": seed, **(finetuning or {})}
+        rule = rule_for(model, row_for(row, protocol, finetuning), size, normalize)
+        told |= {"preprocessing": rule.describe(), "finetuning": dict(finetuning or {})}
+        judged = _finetuned(model, splits, rule, {**settings, **asked, "out": checkpoints})
+        return {**judged, **told, "value": judged[row.metric]}
+    rule = rule_for(model, row, size, normalize)
+    told["preprocessing"] = rule.describe()
+    settings |= {"preprocessing": rule, "cache": kept, "ranks": ranks}
+    found = {split: read(model, images, batch_size, **settings) for split, images in splits.items()}
+    told |= {split: len(one.targets) for split, one in found.items()}
+    told["left_out"] = {name: why for one in found.values() for name, why in one.left_out.items()}
 
     def judge() -> Result:
         judged = (_linear if protocol == "linear" else _nearest)(found, row.metric, progress)
@@ -103,12 +121,32 @@ def evaluate(
     return {**judged, **told, "value": judged[row.metric]}
 
 
+def _finetuned(
+    model: Model, splits: Mapping[str, Split], rule: Preprocessing, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """By the whole network, whose cell of the grid `val` chooses."""
+    first, metric = splits["train"], splits["train"].dataset.metric
+    found = finetune(model, first, splits["test"], val=splits.get("val"), metric=metric, preprocessing=rule, **settings)
+    return {**found, **{split: len(images) for split, images in splits.items()}}
+
+
 def _splits(name: str, root: str | os.PathLike[str], school: str | None, seed: int, counts: str) -> dict[str, Split]:
     first = load(name, root, school=school, seed=seed, counts=counts)
     others = first.dataset.schools[first.school].splits[1:]
     return {"train": first} | {
         split: load(name, root, split, school=first.school, seed=seed, counts=counts) for split in others
     }
+
+
+def row_for(row: Dataset, protocol: str, finetuning: Mapping[str, Any] | None = None) -> Dataset:
+    """The row of a set by whose rule test images are made; a recipe of fine-tuning has its own."""
+    if protocol != "finetune":
+        return row
+    return replace(row, resize=recipe_of(_recipe(row.name, finetuning)).resize)
+
+
+def _recipe(name: str, finetuning: Mapping[str, Any] | None) -> Any:
+    return (finetuning or {}).get("recipe", OF_SETS.get(name, DEFAULT))
 
 
 def rule_for(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._sassl import write_file, write_tensors
+from .._sassl import backbone_names, write_file, write_tensors
 from ..arguments import plain, wrong
 from ..terminal import tell
 from .config import Config
@@ -40,6 +40,30 @@ class Weights:
             name: tensor.astype(np.int64) for name, tensor in state.items() if name.endswith("num_batches_tracked")
         }
         return {**state, **counts}
+
+    @property
+    def native_backbone(self) -> str | None:
+        """The backbone's name and settings as JSON, as `_sassl.FineTuner` takes them; None: the native engine lacks it."""
+        backbone = self.config.backbone
+        if backbone.name not in backbone_names():
+            return None
+        return json.dumps({**backbone.settings, "name": backbone.name})
+
+    def module(self) -> Any:
+        """The backbone as a `torch.nn.Module` of its own, with these weights: images (N, 3, H, W) to features (N, dim).
+
+        Raises:
+            ImportError: torch is not installed.
+        """
+        try:
+            import torch
+
+            from .torch.backbones import build
+        except ImportError:
+            raise ImportError('module: needs torch: pip install "sassl[torch]"') from None
+        module = build(self.config.backbone)
+        module.load_state_dict({name: torch.from_numpy(x) for name, x in self.state_dict().items()})
+        return module.eval()
 
     def export_backbone(self, path: str | os.PathLike[str]) -> None:
         """Writes the backbone under torchvision's names: .safetensors, or .pth where torch is installed.

@@ -61,6 +61,10 @@ class Split(Images):
         """An image's path and its class; None where images are no files of their own."""
         return (self.core.name(index), self.targets[index]) if self._is_files else None
 
+    def labels(self) -> list[int]:
+        """The class of each image."""
+        return self.targets
+
     def identity(self) -> dict[str, Any]:
         """As of all images; of images that are no files of their own with a checksum of their pixels, CRC-32."""
         known = super().identity()

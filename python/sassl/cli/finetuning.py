@@ -1,0 +1,54 @@
+"""Options of fine-tuning: `--protocol finetune` of `sassl eval transfer`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from ..evaluation.finetuning import OF_SETS, RECIPES
+
+#: Those that decide the result, by the names of `finetune`'s arguments.
+_SETTINGS = ("recipe", "lr", "weight_decay", "steps", "epochs", "batch_size", "engine", "precision")
+
+
+def options(sub: argparse.ArgumentParser) -> None:
+    """Adds them, in a group of their own."""
+    group = sub.add_argument_group("fine-tuning (--protocol finetune)")
+    others = ", ".join(f"{recipe} for {name}" for name, recipe in OF_SETS.items())
+    group.add_argument("--recipe", choices=tuple(RECIPES), help=f"published settings (default: kornblith; {others})")
+    group.add_argument("--lr", type=float, help="one learning rate in the place of the recipe's grid")
+    group.add_argument("--weight-decay", type=float, help="one weight decay in the place of the recipe's grid")
+    group.add_argument("--steps", type=int, help="another length than the recipe's")
+    group.add_argument("--epochs", type=int, help="the same in epochs")
+    group.add_argument("--batch-size", type=int, help="other batches than the recipe's")
+    group.add_argument("--engine", choices=("native", "torch"), help="what takes the steps (default: torch on a GPU)")
+    group.add_argument("--precision", choices=("bf16", "float32"), help="of torch (default: bf16 on a GPU)")
+    group.add_argument(
+        "--checkpoints", type=Path, help="a folder for the networks of runs; a run that was ended resumes there"
+    )
+
+
+def settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Those that were given, and decide the result.
+
+    Raises:
+        ValueError: one that is of another protocol.
+    """
+    given: dict[str, Any] = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
+    asked = [*given, *(["checkpoints"] if args.checkpoints is not None else [])]
+    if asked and args.by != "finetune":
+        raise ValueError(f"--{asked[0].replace('_', '-')}: is of --protocol finetune, not of {args.by}")
+    return given
+
+
+def folder(args: argparse.Namespace, key: Mapping[str, Any]) -> Path | None:
+    """The folder for the networks of one measurement, whose settings have a part in its name; None: they are not kept."""
+    if args.checkpoints is None:
+        return None
+    own = crc32(json.dumps(settings(args), sort_keys=True).encode())
+    name = "-".join(str(key[field]) for field in ("set", "school", "seed"))
+    return Path(args.checkpoints) / f"{name}-{key['weights'][:8]}-{own:08x}"

@@ -1,0 +1,97 @@
+"""The file in which a fine-tuning keeps its networks, its optimizer and the finished cells of the grid, so that it resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ..._sassl import load_checkpoint, save_checkpoint
+from ...arguments import plain
+from ...data.ranks import Ranks
+from .recipes import Cell
+from .tuner import State, Tuner
+
+#: The file's name in its folder.
+CHECKPOINT = "finetuning.safetensors"
+#: The stage after the grid's cells, which learns from train and val.
+LAST = "last"
+
+
+class Kept:
+    """`finetuning.safetensors` in a folder; nothing where no folder is given. Rank 0 reads and writes.
+
+    Args:
+        folder: created where it is not there; None: nothing is kept.
+        settings: what a run has to share with the one that it resumes: plain values by name.
+        ranks: the processes of the run.
+
+    Raises:
+        OSError: the folder cannot be created, or the file cannot be read.
+        ValueError: a file of other settings, or a damaged one.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None, settings: dict[str, Any], ranks: Ranks) -> None:
+        self._path = None if folder is None else Path(folder) / CHECKPOINT
+        self._settings, self._ranks = plain(settings), ranks
+        #: Of each finished cell the value of the metric; None: it diverged.
+        self.values: dict[Cell, float | None] = {}
+        self._state: State | None = None
+        self._stage, self._step = "", 0
+        if self._path is not None:
+            self._resume()
+
+    def _resume(self) -> None:
+        found, error = None, None
+        if self._ranks.rank == 0:
+            try:
+                found = self._read()
+            except (OSError, ValueError) as raised:
+                error = raised
+        self._ranks.fail(error)
+        found = self._ranks.broadcast(found)
+        if found is not None:
+            self._state, told = found
+            self._stage, self._step = told["stage"], told["step"]
+            self.values = {Cell(*cell): value for cell, value in told["values"]}
+
+    def _read(self) -> tuple[State, dict[str, Any]] | None:
+        assert self._path is not None
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._path.exists():
+            return None
+        state, metadata = load_checkpoint(self._path)
+        if "finetuning" not in metadata:
+            raise ValueError(f"{self._path}: holds no fine-tuning; give another folder")
+        told: dict[str, Any] = json.loads(metadata["finetuning"])
+        for name, here in self._settings.items():
+            if (there := told["settings"].get(name)) != here:
+                was = f"{name} must be {there!r:.200} to resume the run in {self._path.parent}"
+                raise ValueError(f"{was}, got {here!r:.200}; or give another folder")
+        return state, told
+
+    def load(self, tuner: Tuner, stage: str) -> int:
+        """Takes the state of this stage, if it was saved in one; returns the steps behind it."""
+        if self._stage != stage or self._state is None:
+            return 0
+        try:
+            tuner.load_state(self._state)
+        except ValueError as error:
+            raise ValueError(f"{self._path}: {error}") from None
+        return self._step
+
+    def save(self, tuner: Tuner, stage: str, step: int) -> None:
+        """Writes the state after so many steps of a stage, and the finished cells; all ranks call it."""
+        self._state = None
+        if self._path is None:
+            return
+        error = None
+        if self._ranks.rank == 0:
+            told = {"settings": self._settings, "stage": stage, "step": step, "values": list(self.values.items())}
+            metadata = {"engine": f"{tuner.name}, fine-tuning", "finetuning": json.dumps(told)}
+            try:
+                save_checkpoint(self._path, tuner.state(), metadata)
+            except OSError as raised:
+                error = raised
+        self._ranks.fail(error)

@@ -1,0 +1,81 @@
+"""Train and val as one set of images, under one numbering of their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...arguments import whole, wrong
+from ...data import Images, Selection, as_images
+from ..features import Features
+from ..probes import joined_classes
+
+
+class Labelled:
+    """Images that are learnt from, and that choose.
+
+    Args:
+        train: labelled images, whatever a `TwoViewLoader` takes.
+        val: more of them; None: there are none.
+
+    Raises:
+        OSError, TypeError: as of the sources.
+        ValueError: images without a class; one class only.
+    """
+
+    def __init__(self, train: Any, val: Any = None) -> None:
+        self._images: list[Images] = [as_images(one) for one in (train, val) if one is not None]
+        rows = _rows(self._images[0])
+        #: How many of the images are train's; those of val follow them.
+        self.train = len(rows.targets)
+        targets, self.names = rows.targets, rows.classes
+        if val is not None:
+            rows, more = joined_classes(rows, _rows(self._images[1]))
+            targets, self.names = np.concatenate([rows.targets, more.targets]), rows.classes
+        self.targets: NDArray[np.int64] = targets
+        #: The classes that there are: labels, in ascending order.
+        self.labels: NDArray[np.int64] = np.unique(targets)
+        if len(self.labels) < 2:
+            raise ValueError(f"targets = {self.labels.tolist()}: is the only class; a classifier tells classes apart")
+
+    @property
+    def all(self) -> NDArray[np.int64]:
+        """The numbers of all images."""
+        return np.arange(len(self.targets))
+
+    def split(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The numbers of those that are learnt from while settings are chosen, and of those that choose.
+
+        The latter are val; without one a fifth of train, drawn with the seed.
+        """
+        if self.train < len(self.targets):
+            first, second = np.split(self.all, [self.train])
+            return first, second
+        if self.train < 5:
+            raise wrong("train", f"{self.train} images", "at least 5, of which one is held out; or give val")
+        order = np.random.default_rng(whole("seed", seed)).permutation(self.train)
+        held, kept = np.split(order, [self.train // 5])
+        return kept, held
+
+    def part(self, rows: Sequence[int] | NDArray[np.int64]) -> Selection:
+        """Some of the images, their classes numbered from 0 by their places among `labels`."""
+        places = np.searchsorted(self.labels, self.targets[rows])
+        return Selection(self._images, [int(row) for row in rows], places.tolist())
+
+    @property
+    def rows(self) -> Features:
+        """The labels of all images, beside features that are none."""
+        return Features(np.empty((len(self.targets), 0), np.float32), self.targets, self.names)
+
+    def identity(self) -> list[dict[str, Any]]:
+        """What tells the images from others."""
+        return [images.identity() for images in self._images]
+
+
+def _rows(images: Images) -> Features:
+    """The classes of images, beside features that are none."""
+    targets = np.asarray(images.labels(), np.int64)
+    return Features(np.empty((len(targets), 0), np.float32), targets, images.classes)

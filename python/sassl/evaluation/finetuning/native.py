@@ -1,0 +1,63 @@
+"""The engine of this package: in Rust, on CPUs, without torch, bit-identical on any number of threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._sassl import FineTuner
+from ...data.ranks import ALONE, share
+from .tuner import Settings, State, Tuner, first_head
+
+
+class Native(Tuner):
+    """A fine-tuner of one of sassl's own models, which stays as it is.
+
+    Args:
+        model: the model.
+        classes: how many there are.
+        threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+        seed: of the classifier's first weights.
+
+    Raises:
+        ValueError: a model whose backbone this engine does not have; several processes.
+    """
+
+    name, ranks = "native", ALONE
+
+    def __init__(self, model: Any, classes: int, *, threads: int | None = None, seed: int = 0) -> None:
+        backbone = getattr(model, "native_backbone", None)
+        if backbone is None:
+            raise ValueError(
+                f'engine = "native": {type(model).__name__} is no model with one of its backbones; give engine="torch"'
+            )
+        if (ranks := share(None, None)[1]) > 1:
+            raise ValueError(f'engine = "native": is one process, and there are {ranks}; give engine="torch"')
+        self._backbone, self._classes, self._threads, self._seed = backbone, classes, threads, seed
+        self._weights = {f"backbone.{name}": np.asarray(x, np.float32) for name, x in model.state_dict().items()}
+        self.begin(Settings())
+
+    def begin(self, settings: Settings) -> None:
+        """Everything from the beginning."""
+        how = {**settings._asdict(), "norm_momentum": 0.1 if settings.norm_momentum is None else settings.norm_momentum}
+        self._core = FineTuner(self._backbone, self._classes, threads=self._threads, **how)
+        head = first_head(self._core.features, self._classes, self._seed)
+        self._core.load_state({**self._core.state(), **self._weights, **head})
+
+    def step(self, images: NDArray[np.float32], targets: NDArray[np.int64], lr: float, number: int) -> float:
+        """One step; nothing is drawn in these backbones."""
+        return self._core.step(images, targets, lr)
+
+    def scores(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores."""
+        return self._core.scores(images)
+
+    def state(self) -> State:
+        """Everything."""
+        return self._core.state()
+
+    def load_state(self, state: State) -> None:
+        """Takes it."""
+        self._core.load_state(state)

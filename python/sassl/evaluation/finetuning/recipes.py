@@ -1,0 +1,168 @@
+"""Published settings of fine-tuning, a row each with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from ..._sassl import cosine_rate
+from ...arguments import choice
+
+
+class Cell(NamedTuple):
+    """One point of a recipe's grid."""
+
+    #: Learning rate as the recipe has it, before it is scaled with the batch.
+    lr: float
+    #: Weight decay as the recipe has it, before it is divided by the learning rate.
+    weight_decay: float
+    #: Steps, or passes over the training images, as `Recipe.unit` tells.
+    length: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A row: how long, with what batches, rates and weight decays, and how test images are resized.
+
+    Every recipe is SGD with momentum 0.9 on random resized crops and flips; weight decay holds for all parameters that learn,
+    biases and norms included.
+    """
+
+    name: str
+    source: str
+    #: "steps" or "epochs", and how many; several are part of the grid.
+    unit: str
+    lengths: tuple[int, ...]
+    batch_size: int
+    #: The grid; a decay of 0 is none.
+    lrs: tuple[float, ...]
+    weight_decays: tuple[float, ...] = (0.0,)
+    #: Whether the learning rate is that of 256 images, and grows with the batch.
+    scales_lr: bool = False
+    #: Whether the decay is divided by the learning rate, so that a step at the full rate shrinks weights by the grid's value.
+    divides_decay: bool = False
+    nesterov: bool = True
+    #: Shares of the run after which the rate falls to a tenth; none: it falls to 0 by a cosine.
+    drops: tuple[float, ...] = ()
+    #: Whether norms keep max(1 - 10 / s, 0.9) of their running statistics in a step, s being the steps of an epoch.
+    follows_epoch: bool = False
+    #: Whether the backbone stays as it is: a linear probe on augmented images.
+    frozen: bool = False
+    #: "margin": 256 for 224, as for ImageNet; "whole": the shorter side becomes the crop's.
+    resize: str = "margin"
+
+    def grid(
+        self, lr: float | None = None, weight_decay: float | None = None, length: int | None = None
+    ) -> Iterator[Cell]:
+        """The cells of the grid, learning rates in the outer loop; a value that is given stands for all of its kind."""
+        return (
+            Cell(*cell)
+            for cell in product(
+                self.lrs if lr is None else (lr,),
+                self.weight_decays if weight_decay is None else (weight_decay,),
+                self.lengths if length is None else (length,),
+            )
+        )
+
+    def steps(self, length: int, images: int, batch: int) -> int:
+        """Steps of a run on so many images."""
+        return length if self.unit == "steps" else max(1, round(length * images / batch))
+
+    def peak_lr(self, lr: float, batch: int) -> float:
+        """The learning rate of the first step."""
+        return lr * batch / 256 if self.scales_lr else lr
+
+    def decay(self, cell: Cell, batch: int) -> float:
+        """What SGD takes as its weight decay."""
+        return cell.weight_decay / self.peak_lr(cell.lr, batch) if self.divides_decay else cell.weight_decay
+
+    def rate(self, peak: float, step: int, steps: int) -> float:
+        """The learning rate of a step of so many, counted from 0."""
+        if not self.drops:
+            return cosine_rate(peak, 0, steps, step)
+        return float(peak * 0.1 ** sum(step >= round(share * steps) for share in self.drops))
+
+    def norm_momentum(self, images: int, batch: int) -> float | None:
+        """How much of their running statistics norms replace in a step, PyTorch's `momentum`; None: as they have it."""
+        return min(10 * batch / images, 0.1) if self.follows_epoch else None
+
+
+def _logarithmic(low: int, high: int, count: int) -> tuple[float, ...]:
+    return tuple(float(f"{value:.6g}") for value in np.logspace(low, high, count))
+
+
+_ROWS = (
+    Recipe(
+        name="kornblith",
+        source="SimCLR (arXiv 2002.05709), appendix B.8.1, after Kornblith et al. 2019; BYOL (arXiv 2006.07733), appendix D.3",
+        unit="steps",
+        lengths=(20_000,),
+        batch_size=256,
+        lrs=_logarithmic(-4, -1, 7),
+        weight_decays=(0.0, *_logarithmic(-6, -3, 7)),
+        divides_decay=True,
+        follows_epoch=True,
+    ),
+    Recipe(
+        name="ssl-transfer",
+        source="Ericsson et al. 2021 (arXiv 2011.13377); linusericsson/ssl-transfer, finetune.py",
+        unit="steps",
+        lengths=(5_000,),
+        batch_size=64,
+        lrs=_logarithmic(-4, -1, 4),
+        weight_decays=(0.0, *_logarithmic(-6, -3, 4)),
+        divides_decay=True,
+        resize="whole",
+    ),
+    Recipe(
+        name="simclr-1pct",
+        source="SimCLR (arXiv 2002.05709), appendix B.5: 1 % of ImageNet",
+        unit="epochs",
+        lengths=(60,),
+        batch_size=4096,
+        lrs=(0.05,),
+        scales_lr=True,
+    ),
+    Recipe(
+        name="simclr-10pct",
+        source="SimCLR (arXiv 2002.05709), appendix B.5: 10 % of ImageNet",
+        unit="epochs",
+        lengths=(30,),
+        batch_size=4096,
+        lrs=(0.05,),
+        scales_lr=True,
+    ),
+    Recipe(
+        name="byol-semi",
+        source="BYOL (arXiv 2006.07733), appendix C.1: 1 % and 10 % of ImageNet",
+        unit="epochs",
+        lengths=(30, 50),
+        batch_size=1024,
+        lrs=(0.005, 0.01, 0.02, 0.05, 0.1),
+    ),
+    Recipe(
+        name="vissl-semi",
+        source="facebookresearch/vissl, semi_supervised/imagenet1k/eval_resnet_8gpu_transfer_in1k_semi_sup_fulltune.yaml",
+        unit="epochs",
+        lengths=(70,),
+        batch_size=256,
+        lrs=(0.05,),
+        scales_lr=True,
+        drops=(30 / 70,),
+    ),
+)
+
+#: All recipes by their names; those of others are added.
+RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
+#: The recipe of a set, and of those for which another is published.
+DEFAULT = "kornblith"
+OF_SETS = {"imagenet_1pct": "simclr-1pct", "imagenet_10pct": "simclr-10pct"}
+
+
+def recipe_of(given: str | Recipe) -> Recipe:
+    """The recipe of this name, or itself."""
+    return given if isinstance(given, Recipe) else RECIPES[choice("recipe", given, RECIPES)]
