@@ -89,7 +89,9 @@ def parser(command: str = "") -> argparse.ArgumentParser:
 
     top = argparse.ArgumentParser(prog="sassl", description="Style augmentations for self-supervised learning.")
     top.add_argument("--version", action="version", version=f"sassl {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    # No command at all: the help, as an error of the call.
+    top.set_defaults(run=lambda _: top.exit(2, top.format_help()))
+    commands = top.add_subparsers(dest="command", metavar="command")
     for name, (module, text) in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text)
         if name == command:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import pretraining
-from .._sassl import backbone_names
 from ..pretraining import demo
 from ..pretraining.folder import STYLES, has_checkpoint
-from ..pretraining.loggers import LOGGERS, chosen
+from ..pretraining.loggers import chosen
 from ..pretraining.stopping import seconds_of
 from ..pretraining.view_settings import LISTS
 from ..pretraining.weights import usage
@@ -22,117 +21,7 @@ from ..terminal import say, tell
 from ..transforms.plain import SASSL
 from . import several
 from .options import check_styles
-
-#: Names of the methods' classes.
-METHODS = ", ".join(row.kind.__name__ for row in pretraining.METHODS.values())
-
-
-def add(sub: argparse.ArgumentParser) -> None:
-    """Its options."""
-    names = ", ".join(pretraining.PRESETS)
-    sub.add_argument("preset", nargs="?", choices=tuple(pretraining.PRESETS), metavar="preset", help=f"one of {names}")
-    sub.add_argument("--demo", action="store_true", help="a small run on scikit-learn's digits, of about a minute")
-    sub.add_argument(
-        "--config", type=Path, help="a JSON file of settings, as config.json of a run, in the place of a preset"
-    )
-    sub.add_argument("--data", help="a folder of images, or a pattern of WebDataset's shards")
-    sub.add_argument("--out", type=Path, help="folder for settings, log, checkpoints, backbone")
-    sub.add_argument("--epochs", type=int, help="of the whole run, those before --resume too (default: the preset's)")
-    sub.add_argument(
-        "--arch",
-        help=f"{', '.join(backbone_names())}; with --engine torch also timm:NAME or torchvision:NAME (default: the preset's)",
-    )
-    sub.add_argument("--batch-size", type=int, help="default: the preset's")
-    sub.add_argument("--input-size", type=int, help="side of the views (default: the preset's)")
-    sub.add_argument(
-        "--style",
-        help='"default" (which it is without --config), a folder, an image, a bank file, "batch", or "off"',
-    )
-    sub.add_argument(
-        "--init", metavar="FILE", help="weights of the backbone to begin with: .safetensors, or .pth of torch"
-    )
-    sub.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting by the name that the run tells it, or views.NAME of its recipe, style.NAME of SASSL, or arch.NAME of a "
-        "model of timm or torchvision; several times",
-    )
-    sub.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="take some steps and tell settings, memory, speed and hours; nothing is written",
-    )
-    sub.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint, to the bit; settings are the run's"
-    )
-    sub.add_argument("--threads", type=int, help="of a step and of the loader (default: all cores)")
-    sub.add_argument(
-        "--engine",
-        choices=tuple(pretraining.ENGINES),
-        default="native",
-        help="what takes the steps: native, on CPUs; torch, on GPUs, also under torchrun or srun; auto (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--views",
-        choices=("cpu", "split", "gpu"),
-        help="of --engine torch: where views are made: on threads; on the GPU what comes after the crop; or all but decoding "
-        "(default: split on a GPU that can)",
-    )
-    sub.add_argument(
-        "--devices",
-        metavar="N",
-        help='processes of the torch engine on this machine, which are one run: a number, or "auto", one for each GPU',
-    )
-    add_memory(sub)
-    add_watching(sub)
-
-
-def add_watching(sub: argparse.ArgumentParser) -> None:
-    """The options for what is kept and told of a run, and when it ends."""
-    sub.add_argument(
-        "--monitor", metavar="DIR", help="labelled images: accuracies of the features while they are learnt"
-    )
-    sub.add_argument(
-        "--monitor-every", type=int, metavar="N", help="after each N epochs (default: as often as is cheap)"
-    )
-    sub.add_argument(
-        "--on-error",
-        choices=("raise", "report"),
-        default="raise",
-        help="of an image that cannot be read: end, or take another one and tell (default: %(default)s)",
-    )
-    sub.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="beside the one after each epoch")
-    sub.add_argument("--keep", type=int, default=2, help="checkpoints that stay (default: %(default)s)")
-    sub.add_argument(
-        "--log",
-        action="append",
-        choices=tuple(LOGGERS),
-        default=[],
-        help="what else is told of the run; several times",
-    )
-    sub.add_argument(
-        "--time-limit",
-        metavar="TIME",
-        help='as Slurm has it ("3:50:00"): end with a checkpoint after the last step that fits, and with exit code 75',
-    )
-
-
-def add_memory(sub: argparse.ArgumentParser) -> None:
-    """The options for a step that asks for less memory."""
-    sub.add_argument(
-        "--accumulate",
-        type=int,
-        default=1,
-        metavar="N",
-        help="take a step's rows in N pieces, each of whole --set splits",
-    )
-    sub.add_argument(
-        "--checkpointing",
-        action="store_true",
-        help="of --engine torch: keep blocks' inputs alone, and make the rest again",
-    )
+from .pretrain_options import add, preset_table
 
 
 def usual() -> dict[str, Any]:
@@ -144,6 +33,10 @@ def usual() -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
+    if args.list_presets:
+        say(preset_table())
+        say("\nA rate is for a batch of 256 where it grows linearly, for one image where it grows by the root (sqrt).")
+        return 0
     if args.demo:
         return run_demo(args)
     check(args)
