@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 
 import pytest
 from sassl.cli import main, parser
-from sassl.pretraining import PRESETS
+from sassl.pretraining import PRESETS, Config
 
 
 def test_no_command_at_all_shows_the_help(capsys):
@@ -49,3 +51,95 @@ def test_presets_are_listed_with_what_they_are(capsys):
     assert [row.split()[0] for row in rows] == list(PRESETS)
     row = next(row for row in rows if row.startswith("simclr-cifar10 "))
     assert row.split() == ["simclr-cifar10", "resnet18", "32", "200", "512", "sgd", "0.12", "linear"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_yaml_is_what_pyyaml_reads_and_comes_back(name, tmp_path):
+    yaml = pytest.importorskip("yaml")
+    config = PRESETS[name].changed(lr=1e-5)
+    config.save(tmp_path / "run.yaml")
+    assert yaml.safe_load((tmp_path / "run.yaml").read_text()) == config.nested()
+    assert Config.load(tmp_path / "run.yaml") == config
+    # JSON is YAML, too.
+    (tmp_path / "json.yaml").write_text(json.dumps(config.nested()))
+    assert Config.load(tmp_path / "json.yaml") == config
+
+
+def test_texts_that_look_like_values_stay_texts(tmp_path):
+    pytest.importorskip("yaml")
+    style = {"styles": "off", "checksum": "12345678", "model": "1e5", "space": "null", "precision": "true"}
+    config = PRESETS["simclr"].changed(style=style)
+    config.save(tmp_path / "run.yaml")
+    assert Config.load(tmp_path / "run.yaml") == config
+
+
+def test_toml_is_read_too(tmp_path):
+    if sys.version_info < (3, 11):
+        pytest.importorskip("tomli")
+    path = tmp_path / "run.toml"
+    path.write_text(
+        'seed = 3\n[method]\nname = "simclr"\ntemperature = 0.5\n[schedule]\nlr = 1e-3\n'
+        '[backbone]\nname = "resnet18"\n[data.views]\nmin_scale = 0.2\n'
+    )
+    config = Config.load(path)
+    assert (config.seed, config.method.temperature, config.schedule.lr) == (3, 0.5, 1e-3)
+    assert (config.backbone.name, config.data.views, config.data.style) == ("resnet18", {"min_scale": 0.2}, None)
+    with pytest.raises(ValueError, match=r"TOML cannot express; write \.yaml or \.json"):
+        config.save(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        (
+            "a.yaml",
+            "method: {name: simclr, tempratur: 1}",
+            "method.tempratur: simclr has no such setting; did you mean",
+        ),
+        ("a.yaml", "method: {name: simclr}\nschedule: {lr: fast}", "schedule.lr = 'fast': expected a number"),
+        ("a.yaml", "method: {name: simclr}\nschedule:\n  lr: 1e-400", "schedule.lr = 0.0: expected a number above 0"),
+        ("a.yaml", "method: {name: simclr}\nschedule: 3", "schedule = 3: expected an object"),
+        ("a.yaml", "method: {name: simclr}\nbackbone: [resnet18]", "backbone = ['resnet18']: expected an object"),
+        ("a.yaml", "method: {name: simcl}", "method.name = 'simcl': expected"),
+        ("a.yml", "seed: 1\nseed: 2", "no YAML: seed: given twice"),
+        ("a.yaml", "seed: 1\nmethod: {", "no YAML: line 2: "),
+        ("a.yaml", "\0", "no YAML: "),
+        ("a.toml", "seed = ", "no TOML: "),
+        ("a.toml", '[method]\nname = "byol"\ndim = 0', "method.dim = 0: expected a whole number from 1 up"),
+        ("a.json", '{"seed": 1, "seed": 2}', "no JSON: seed: given twice"),
+        ("a.json", '{"method": {"name": "byol"}, "optimizer": {"name": "sgd", "eta": 1}}', "optimizer.eta: sgd has no"),
+    ],
+)
+def test_errors_of_a_file_name_it_and_the_key(name, text, told, tmp_path, capsys):
+    if name.endswith("l") and "y" in name:
+        pytest.importorskip("yaml")
+    path = tmp_path / name
+    path.write_text(text)
+    assert main(["pretrain", "--config", str(path), "--print-config"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"sassl pretrain: {path}: {told}")
+    assert said.count("\n") == 1
+
+
+def test_what_is_printed_is_read_again(tmp_path, capsys):
+    pytest.importorskip("yaml")
+    words = ["--epochs", "3", "--seed", "7", "--set", "lr=1e-4", "--set", "views.min_scale=0.3"]
+    assert main(["pretrain", "--print-config", "simclr-cifar10", *words]) == 0
+    text = capsys.readouterr().out
+    (tmp_path / "run.yaml").write_text(text)
+    config = Config.load(tmp_path / "run.yaml")
+    flat = config.flat()
+    assert [flat[name] for name in ("method", "epochs", "seed", "lr")] == ["simclr", 3, 7, 1e-4]
+    assert flat["views"] == {**PRESETS["simclr-cifar10"].data.views, "min_scale": 0.3}
+    assert flat["style"]["alpha"] == [0.1, 0.3]
+    assert main(["pretrain", "--print-config", "--config", str(tmp_path / "run.yaml")]) == 0
+    assert capsys.readouterr().out == text
+    # Keywords of the recipe that are not set.
+    assert "cj_prob = 0.8;" in text
+    assert "min_scale =" not in text
+
+
+def test_without_pyyaml_the_remedy_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert main(["pretrain", "--print-config", "simclr"]) == 1
+    assert "PyYAML: install pyyaml, or the extra sassl[config]" in capsys.readouterr().err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 from functools import partial
@@ -12,16 +11,15 @@ from typing import Any
 
 from .. import pretraining
 from ..pretraining import demo
-from ..pretraining.folder import STYLES, has_checkpoint
+from ..pretraining.folder import has_checkpoint
 from ..pretraining.loggers import chosen
 from ..pretraining.stopping import seconds_of
-from ..pretraining.view_settings import LISTS
 from ..pretraining.weights import usage
 from ..terminal import say, tell
-from ..transforms.plain import SASSL
 from . import several
 from .options import check_styles
 from .pretrain_options import add, preset_table
+from .pretrain_settings import configuration, kept_styles, printed
 
 
 def usual() -> dict[str, Any]:
@@ -39,6 +37,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.demo:
         return run_demo(args)
+    if args.print_config:
+        check_source(args)
+        check_styles("--style", args.style, "default", "batch", "off")
+        say(printed(args))
+        return 0
     check(args)
     if args.devices is not None and (processes := started(args)) > 1:
         from ..pretraining.torch import devices
@@ -68,6 +71,11 @@ def check(args: argparse.Namespace) -> None:
             raise ValueError(f"--{name} is missing")
     if args.monitor_every is not None and args.monitor is None:
         raise ValueError("--monitor-every is of a --monitor, which is missing")
+    check_source(args)
+
+
+def check_source(args: argparse.Namespace) -> None:
+    """Raises an error unless the settings are those of one preset, one --config, or the run that is resumed."""
     if args.resume and args.preset is None and args.config is None:
         args.config = args.out / "config.json"
         if not args.config.exists():
@@ -120,12 +128,10 @@ def started(args: argparse.Namespace) -> int:
 
 def begin(args: argparse.Namespace) -> pretraining.Pretraining:
     """The model that the options describe; the weights and styles of one that goes on are in its folder."""
-    kept = None if args.config is None else args.config.parent / STYLES
-    styles = None if kept is None or not kept.exists() else kept
     goes_on = args.resume and has_checkpoint(args.out)
     config = configuration(args)
     own = {"threads": args.threads, "engine": maker(args)}
-    model = pretraining.Pretraining.from_config(config, styles=styles, init=not goes_on, **own)
+    model = pretraining.Pretraining.from_config(config, styles=kept_styles(args), init=not goes_on, **own)
     if args.init is not None:
         model.load_backbone(args.init)
     return model
@@ -162,60 +168,3 @@ def again(args: argparse.Namespace) -> list[str]:
             words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     words += ["--checkpointing"] if args.checkpointing else []
     return words + [word for name in args.log for word in ("--log", name)]
-
-
-def configuration(args: argparse.Namespace) -> pretraining.Config:
-    """The settings that the options of `pretrain` describe."""
-    config = pretraining.PRESETS[args.preset] if args.config is None else pretraining.Config.load(args.config)
-    style = config.data.style
-    if args.style is not None or args.config is None:
-        # Other styles leave the strength and the network as the settings have them.
-        kept = {name: value for name, value in (style or {}).items() if name not in ("styles", "checksum", "space")}
-        style = None if args.style == "off" else SASSL(styles=args.style or "default", **kept).describe()
-    changes: dict[str, Any] = {}
-    parts: dict[str, dict[str, Any]] = {"views": dict(config.data.views), "style": dict(style or {})}
-    if args.arch is None or args.arch == config.backbone.name:
-        parts["arch"] = dict(config.backbone.settings.get("arch_settings", {}))
-    else:
-        parts["arch"] = {}
-    if args.style is not None and LISTS in config.data.views:
-        raise ValueError(
-            f"--style {args.style}: the views of {args.config} are lists of operations, which have their own"
-        )
-    for name, value in (setting(text) for text in args.set):
-        part, dot, own = name.partition(".")
-        if dot and part in parts:
-            if part == "style" and style is None:
-                raise ValueError(f"--set {name}: there is no style to set; give --style")
-            if part == "views" and LISTS in config.data.views:
-                raise ValueError(f"--set {name}: the views of {args.config} are lists of operations, without keywords")
-            parts[part][own] = value
-            if name in ("style.styles", "style.model"):
-                # Their ids are those of what stood there.
-                parts[part] = {key: one for key, one in parts[part].items() if key not in ("checksum", "space")}
-        elif name in ("method", "style", "views", "init"):
-            remedy = {
-                "method": "it is the preset's",
-                "style": "give --style, or --set style.NAME=VALUE",
-                "init": "give --init",
-            }
-            raise ValueError(f"--set {name}: {remedy.get(name, 'give --set views.NAME=VALUE')}")
-        else:
-            changes[name] = value
-    for name in ("arch", "epochs", "batch_size", "input_size"):
-        if getattr(args, name) is not None:
-            changes[name] = getattr(args, name)
-    if parts["arch"]:
-        changes["arch_settings"] = parts["arch"]
-    return config.changed(**changes, views=parts["views"], style=None if style is None else parts["style"])
-
-
-def setting(text: str) -> tuple[str, Any]:
-    """NAME=VALUE, the value as JSON where it is that: 0.1, 3, true; else as text."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--set {text}: expected NAME=VALUE")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value

@@ -13,7 +13,8 @@ from ..pretraining.loggers import LOGGERS
 _USAGE = """sassl pretrain PRESET --data DATA --out RUN [options]
        sassl pretrain --config FILE --data DATA --out RUN [options]
        sassl pretrain --resume --data DATA --out RUN [options]
-       sassl pretrain --list-presets"""
+       sassl pretrain --list-presets
+       sassl pretrain --print-config PRESET [options]"""
 
 
 def add(sub: argparse.ArgumentParser) -> None:
@@ -27,6 +28,9 @@ def add(sub: argparse.ArgumentParser) -> None:
         help="published settings by name, such as simclr or moco-v2-cifar10; all: --list-presets",
     )
     sub.add_argument("--list-presets", action="store_true", help="print the presets and how they differ")
+    sub.add_argument(
+        "--print-config", action="store_true", help="print all settings as YAML, which --config reads, and stop"
+    )
     sub.add_argument("--demo", action="store_true", help="run a small example; takes --out and --threads alone")
     _data(sub.add_argument_group("data and output"))
     _settings(sub.add_argument_group("method and settings", "each replaces what the preset or --config has"))
@@ -53,7 +57,7 @@ def _data(group: Any) -> None:
 
 
 def _settings(group: Any) -> None:
-    group.add_argument("--config", type=Path, metavar="FILE", help="JSON settings, as config.json of a run")
+    group.add_argument("--config", type=Path, metavar="FILE", help="settings in a .yaml, .toml or .json file")
     group.add_argument("--epochs", type=int, metavar="N", help="epochs of the whole run")
     group.add_argument(
         "--arch",
@@ -62,6 +66,7 @@ def _settings(group: Any) -> None:
     )
     group.add_argument("--batch-size", type=int, metavar="N", help="images of a step, on all devices together")
     group.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the views")
+    group.add_argument("--seed", type=int, metavar="N", help="seed of initial weights, order and views (default: 0)")
     group.add_argument("--init", metavar="FILE", help="initial weights of the backbone: .safetensors, or torch's .pth")
     group.add_argument(
         "--set",

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from .._sassl import write_file
 from ..arguments import choice, whole, wrong
 from ..transforms.operations import size
+from . import config_files
 from .history import TITLES
 from .settings import OPTIMIZERS, SGD, Backbone, Data, MethodSettings, OptimizerSettings, Schedule
 
@@ -180,36 +181,34 @@ class Config:
         }
         for part, known in kinds.items():
             if part in given:
-                name = choice(part, given[part].pop("name", None), known)
-                given[part] = _made(known[name], name, given[part])
+                name = choice(f"{part}.name", _object(part, given[part]).pop("name", None), known)
+                given[part] = _made(known[name], name, given[part], f"{part}.")
         if "backbone" in given:
-            given["backbone"] = Backbone(given["backbone"].pop("name", None), given["backbone"])
+            given["backbone"] = Backbone(_object("backbone", given["backbone"]).pop("name", None), given["backbone"])
         for part, kind in (("schedule", Schedule), ("data", Data)):
             if part in given:
-                given[part] = _made(kind, part, given[part])
+                given[part] = _made(kind, part, _object(part, given[part]), f"{part}.")
         made: Config = _made(cls, "config", given)
         return made
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Config:
-        """The settings in a JSON file, as a run's folder has it.
+        """The settings in a .yaml, .yml, .toml or JSON file, such as the config.json of a run's folder.
 
         Raises:
             OSError: it cannot be read.
-            ValueError: no JSON, a setting that there is not or cannot be, no method.
+            ValueError: not of its format, an unknown setting, an invalid value, or no method; the error names the key.
+            ImportError: without PyYAML, for YAML; on Python 3.10 without tomli, for TOML.
         """
-        try:
-            settings = json.loads(Path(path).read_text())
-        except ValueError as error:
-            raise ValueError(f"{os.fspath(path)}: no JSON: {error}") from None
+        settings = config_files.read(path)
         try:
             return cls.of(settings)
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes them as JSON: the whole file, or nothing."""
-        write_file(path, (json.dumps(self.nested(), indent=2) + "\n").encode())
+        """Writes them as JSON, or as YAML to a .yaml or .yml file: the whole file, or nothing."""
+        write_file(path, config_files.text(self.nested(), Path(path).suffix).encode())
 
     def core(self) -> str:
         """As the native trainer takes them, which reads what it needs."""
@@ -225,16 +224,24 @@ class Config:
         return "\n".join(f"{name}: {json.dumps(value)}" for name, value in self.flat().items())
 
 
-def _made(kind: Any, name: str, settings: Any) -> Any:
-    """Made of these settings; a TypeError or ValueError names what does not fit."""
-    if not isinstance(settings, dict):
-        raise ValueError(f"{name} = {settings!r}: expected an object")
+def _object(name: str, value: Any) -> dict[str, Any]:
+    """A part of the settings; it is an error where it is none."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} = {value!r}: expected an object")
+    return value
+
+
+def _made(kind: Any, name: str, settings: dict[str, Any], place: str = "") -> Any:
+    """Made of these settings, which stand at `place`; a TypeError or ValueError names what does not fit."""
     known = [one.name for one in fields(kind)]
     if unknown := [one for one in settings if one not in known]:
-        near = get_close_matches(unknown[0], known, 1)
+        near = get_close_matches(str(unknown[0]), known, 1)
         meant = f"did you mean {near[0]}? " if near else ""
-        raise TypeError(f"{unknown[0]}: {name} has no such setting; {meant}there are {', '.join(known)}")
-    return kind(**settings)
+        raise TypeError(f"{place}{unknown[0]}: {name} has no such setting; {meant}there are {', '.join(known)}")
+    try:
+        return kind(**settings)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{place}{error}") from None
 
 
 class Method(NamedTuple):
