@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,11 @@ def pair(name: str, value: Any, expected: str = "a pair of numbers") -> tuple[fl
         return number(name, low), number(name, high)
     except (TypeError, ValueError):
         raise wrong(name, value, expected) from None
+
+
+def span(name: str, value: Any, expected: str) -> tuple[float, float]:
+    """A range (low, high); one value stands for both ends."""
+    return pair(name, (value, value) if isinstance(value, Real) else value, expected)
 
 
 def flag(name: str, value: Any) -> bool:

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 from sassl.cli import main, parser
-from sassl.pretraining import PRESETS, Config
+from sassl.cli.pretrain_settings import configuration
+from sassl.pretraining import PRESETS, Config, view_settings
 
 
 def test_no_command_at_all_shows_the_help(capsys):
@@ -143,3 +144,45 @@ def test_without_pyyaml_the_remedy_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "yaml", None)
     assert main(["pretrain", "--print-config", "simclr"]) == 1
     assert "PyYAML: install pyyaml, or the extra sassl[config]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "expected"),
+    [
+        ("lr=0.2", "lr", 0.2),
+        ("temperature=1e-1", "temperature", 0.1),
+        ("views.min_scale=0.3", "views", {**PRESETS["simclr-cifar10"].data.views, "min_scale": 0.3}),
+        ("input_size=32,64", "input_size", [32, 64]),
+        ("small_stem=false", "small_stem", False),
+        ("seed=3", "seed", 3),
+    ],
+)
+def test_any_setting_by_its_name(given, name, expected):
+    words = ["pretrain", "simclr-cifar10", "--style", "off", "--set", given]
+    assert configuration(parser("pretrain").parse_args(words)).flat()[name] == expected
+
+
+@pytest.mark.parametrize(("given", "range_"), [("0.3", [0.3, 0.3]), ("0.3,0.5", [0.3, 0.5]), ("[0, 1]", [0, 1])])
+def test_strengths_are_fixed_or_a_range(given, range_):
+    words = ["pretrain", "simclr", "--set", f"style.alpha={given}", "--set", f"style.beta={given}"]
+    config = configuration(parser("pretrain").parse_args(words))
+    style = view_settings.make(config).styles[0]
+    assert list(style.alpha) == list(style.beta) == range_
+    drawn = style.block.sample(0, 50)
+    for values in (drawn.alpha, drawn.beta):
+        assert range_[0] - 1e-6 <= values.min() <= values.max() <= range_[1] + 1e-6
+
+
+@pytest.mark.parametrize("value", ["0.3,0.5,0.7", "abc", "1.5", "0.5,0.3"])
+def test_a_strength_that_cannot_be_is_named(value, capsys):
+    assert main(["pretrain", "simclr", "--set", f"style.alpha={value}", "--print-config"]) == 1
+    said = capsys.readouterr().err
+    assert "alpha" in said
+    assert said.count("\n") == 1
+
+
+def test_a_seed_is_the_runs(capsys):
+    arguments = parser("pretrain").parse_args(["pretrain", "simclr", "--seed", "5", "--style", "off"])
+    assert configuration(arguments).seed == 5
+    assert main(["pretrain", "simclr", "--seed", "-1", "--print-config"]) == 1
+    assert capsys.readouterr().err == "sassl pretrain: --seed -1: expected a whole number from 0 up\n"

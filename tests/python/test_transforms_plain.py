@@ -204,7 +204,7 @@ GREY = np.full((16, 16, 3), 0.5)
     [
         (lambda: SASSL(p=1.5), ValueError, "p = 1.5"),
         (lambda: SASSL(alpha=(0.5, 0.1)), ValueError, "alpha = (0.5, 0.1)"),
-        (lambda: SASSL(beta=0.2), ValueError, "beta = 0.2: expected a range"),
+        (lambda: SASSL(beta=None), ValueError, "beta = None: expected a value or a range"),
         (lambda: SASSL(beta=(0, 2)), ValueError, "beta = (0, 2)"),
         (lambda: SASSL(model="mobile"), ValueError, '"mobile"'),
         (lambda: SASSL(styles="nowhere"), FileNotFoundError, "nowhere"),
@@ -246,3 +246,14 @@ def test_what_is_wrong_is_named(call, error, phrase):
     with pytest.raises(error) as caught:
         call()
     assert phrase in str(caught.value)
+
+
+def test_one_value_is_a_fixed_strength():
+    fixed = SASSL(alpha=0.9, beta=np.float32(0.5))
+    assert (fixed.alpha, fixed.beta) == ((0.9, 0.9), (0.5, 0.5))
+    assert fixed.describe()["alpha"] == [0.9, 0.9]
+    assert SASSL.from_description({**fixed.describe(), "alpha": 0.9}).alpha == (0.9, 0.9)
+    with pytest.raises(ValueError, match="alpha"):
+        SASSL(alpha=1.5)
+    with pytest.raises(ValueError, match=r"alpha = '0.5': expected a value or a range \(low, high\)"):
+        SASSL(alpha="0.5")

@@ -34,7 +34,8 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--demo", action="store_true", help="run a small example; takes --out and --threads alone")
     _data(sub.add_argument_group("data and output"))
     _settings(sub.add_argument_group("method and settings", "each replaces what the preset or --config has"))
-    _style(sub.add_argument_group("style"))
+    told = "strength and probability: --set style.alpha=0.1,0.3 (a range), style.beta=0.3 (fixed), style.p=0.8"
+    _style(sub.add_argument_group("style", told))
     _engine(sub.add_argument_group("engine"))
     _monitoring(sub.add_argument_group("monitoring"))
     _resuming(sub.add_argument_group("checkpoints and resuming"))

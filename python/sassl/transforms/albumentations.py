@@ -11,7 +11,7 @@ import numpy as np
 from ..images import Array
 from . import plain
 from .generators import worker_seed
-from .plain import Range
+from .plain import Strength
 
 
 class SASSL(A.ImageOnlyTransform):
@@ -33,8 +33,8 @@ class SASSL(A.ImageOnlyTransform):
 
     def __init__(
         self,
-        alpha: Range = (0.1, 0.3),
-        beta: Range = (0.1, 0.3),
+        alpha: Strength = (0.1, 0.3),
+        beta: Strength = (0.1, 0.3),
         styles: Any = "default",
         model: Any = "lite",
         p: float = 0.8,

@@ -11,7 +11,7 @@ from kornia.augmentation import IntensityAugmentationBase2D
 from .._sassl import StyleParams
 from ..images import uncompiled
 from .generators import draw_seed
-from .plain import SASSL, Range
+from .plain import SASSL, Strength
 
 
 class RandomSASSL(IntensityAugmentationBase2D):
@@ -33,8 +33,8 @@ class RandomSASSL(IntensityAugmentationBase2D):
     def __init__(
         self,
         p: float = 0.8,
-        alpha: Range = (0.1, 0.3),
-        beta: Range = (0.1, 0.3),
+        alpha: Strength = (0.1, 0.3),
+        beta: Strength = (0.1, 0.3),
         styles: Any = "default",
         model: Any = "lite",
         same_on_batch: bool = False,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._sassl import Block, StyleParams, Stylizer
-from ..arguments import pair
+from ..arguments import span
 from ..bank import StyleBank
 from ..images import Array, Restore, is_cuda, uncompiled, unpack, unpack_cuda
 from . import style_sources
@@ -18,6 +18,8 @@ from .generators import check_generator, draw_seed, is_numpys, packed_generator,
 from .operations import Probability, probability
 
 Range = tuple[float, float]
+#: A range, or a fixed strength.
+Strength = float | Range
 
 
 class SASSL:
@@ -48,8 +50,8 @@ class SASSL:
     def __init__(
         self,
         p: Probability = 0.8,
-        alpha: Range = (0.1, 0.3),
-        beta: Range = (0.1, 0.3),
+        alpha: Strength = (0.1, 0.3),
+        beta: Strength = (0.1, 0.3),
         styles: Any = "default",
         model: str | os.PathLike[str] | Stylizer = "lite",
         *,
@@ -62,8 +64,8 @@ class SASSL:
         Args:
             p: probability of stylizing an image. In `Views` used by a loader, also a list of pairs (epoch, probability) with
                 increasing epochs, interpolated in between.
-            alpha: range of the feature blending, in [0, 1]; drawn for each image.
-            beta: range of the pixel interpolation, in [0, 1]; drawn for each image.
+            alpha: range of the feature blending, in [0, 1]; drawn for each image. One value is a fixed strength.
+            beta: range of the pixel interpolation, in [0, 1]; drawn for each image. One value is a fixed strength.
             styles: "default" (the bank inside the package), "batch" (another image of the same batch; a single image is its own
                 style), a folder of images or one image file, a file of a bank or of a Gaussian, a `StyleBank`, a `Gaussian`,
                 vectors (n, dim) or (dim,), or a list of images: PIL images, (H, W, 3) uint8 arrays, paths.
@@ -88,8 +90,8 @@ class SASSL:
                 )
         check_generator(generator)
         self._p = probability(p, "a probability, a number from 0 to 1; the paper's is 0.8")
-        the_papers = "a range (low, high); the paper's is (0.1, 0.3)"
-        self._alpha, self._beta = pair("alpha", alpha, the_papers), pair("beta", beta, the_papers)
+        the_papers = "a value or a range (low, high); the paper's is (0.1, 0.3)"
+        self._alpha, self._beta = span("alpha", alpha, the_papers), span("beta", beta, the_papers)
         self.generator = generator
         if not isinstance(model, Stylizer):
             model = Stylizer(model, threads=threads, precision=precision)

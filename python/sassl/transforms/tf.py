@@ -14,7 +14,7 @@ from ..arguments import pair, wrong
 from ..bank import StyleBank
 from ..images import Array
 from . import plain
-from .plain import Range
+from .plain import Strength
 
 
 class SASSL:
@@ -41,8 +41,8 @@ class SASSL:
     def __init__(
         self,
         p: float = 0.8,
-        alpha: Range = (0.1, 0.3),
-        beta: Range = (0.1, 0.3),
+        alpha: Strength = (0.1, 0.3),
+        beta: Strength = (0.1, 0.3),
         styles: Any = "default",
         model: Any = "lite",
         *,
@@ -100,8 +100,8 @@ class RandomSASSL(keras.layers.Layer):
     def __init__(
         self,
         p: float = 0.8,
-        alpha: Range = (0.1, 0.3),
-        beta: Range = (0.1, 0.3),
+        alpha: Strength = (0.1, 0.3),
+        beta: Strength = (0.1, 0.3),
         styles: Any = "default",
         model: Any = "lite",
         value_range: tuple[float, float] = (0, 255),
