@@ -122,7 +122,7 @@ def test_the_command_writes_nothing(engine, photos, tmp_path, capsys):
     for where in ([], ["--out", str(out)]):
         assert main([*call, *where]) == 0
         said = capsys.readouterr().out
-        assert "\nbatch_size: 2\n" in said
+        assert "\ndata:      batch_size=2; input_size=" in said
         assert re.search(rf"^engine: {engine}", said, re.MULTILINE)
         assert re.search(r"^memory, estimated: [0-9.]+ [GM]B: .*weights [0-9.]+ MB", said, re.MULTILINE)
         assert re.search(r"^memory at most: [0-9.]+ GiB of this process$", said, re.MULTILINE)

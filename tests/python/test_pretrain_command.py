@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 
 import pytest
 from sassl.cli import main, parser
 from sassl.cli.pretrain_settings import configuration
-from sassl.pretraining import PRESETS, Config, view_settings
+from sassl.pretraining import METHODS, PRESETS, Config, view_settings
 
 
 def test_no_command_at_all_shows_the_help(capsys):
@@ -186,3 +187,40 @@ def test_a_seed_is_the_runs(capsys):
     assert configuration(arguments).seed == 5
     assert main(["pretrain", "simclr", "--seed", "-1", "--print-config"]) == 1
     assert capsys.readouterr().err == "sassl pretrain: --seed -1: expected a whole number from 0 up\n"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_settings_are_told_in_groups_and_are_those_of_the_method(name):
+    config = PRESETS[name].changed(style={"p": 0.5, "alpha": [0.1, 0.3]}, seed=4)
+    lines = str(config).splitlines()
+    groups: dict[str, str] = {}
+    for line in lines:
+        title, text = line[:11].strip(), line[11:]
+        last = title or list(groups)[-1]
+        groups[last] = f"{groups.get(last, '')} {text}".strip()
+    names = ["method:", "backbone:", "optimizer:", "schedule:", "data:", "views:", "style:", "start:"]
+    assert list(groups) == names
+    assert max(map(len, lines)) <= 110
+    flat = config.flat()
+    row = METHODS[config.method.name]
+    own = "; ".join(f"{one.name}={json.dumps(flat[one.name])}" for one in dataclasses.fields(row.settings))
+    assert groups["method:"] == f"{config.method.name}; {own}"
+    assert groups["views:"].split(";")[0] == row.recipe.__name__
+    assert groups["style:"] == "style.p=0.5; style.alpha=[0.1, 0.3]"
+    assert groups["start:"] == "seed=4; init=null"
+    # Each setting once, under the name that --set takes.
+    told = [one.split("=")[0] for text in groups.values() for one in text.split("; ") if "=" in one]
+    parts = {f"views.{one}" for one in flat.pop("views")} | {f"style.{one}" for one in flat.pop("style")}
+    assert sorted(told) == sorted((set(flat) - {"method", "arch", "optimizer"}) | parts)
+
+
+@pytest.mark.parametrize("option", ["--data", "--monitor"])
+def test_a_folder_that_is_not_there_is_told_before_all_else(option, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "a.png").touch()
+    given = {"--data": str(tmp_path / "photos"), "--out": str(tmp_path / "run"), "--style": "off"}
+    for path, told in (("none", "there is no such folder"), ("a.png", "a file, where a folder of images is expected")):
+        words = {**given, option: str(tmp_path / path)}
+        assert main(["pretrain", "simclr", *(word for pair in words.items() for word in pair)]) == 1
+        assert capsys.readouterr().err == f"sassl pretrain: {option} {tmp_path / path}: {told}\n"
+    assert not (tmp_path / "run").exists()

@@ -1228,8 +1228,8 @@ def test_command_line(folder, tmp_path):
     done = subprocess.run([*run, *(f"--set={text}" for text in settings)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "1 epochs, loss" in done.stdout
-    assert 'method: "simclr"' in done.stderr
-    assert "style: null" in done.stderr
+    assert "method:    simclr; dim=16; hidden_dim=32; " in done.stderr
+    assert "style:     off\n" in done.stderr
     assert (tmp_path / "run" / "backbone.safetensors").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "backbone.safetensors").touch()
@@ -1268,8 +1268,11 @@ def test_command_line(folder, tmp_path):
         (["--data", "x", "--out", "y"], "expected either a preset or --config"),
         (["--demo", "--epochs", "1"], "--demo takes --out and --threads alone, and not epochs"),
         (["simclr", "--data", "x", "--out", "y", "--monitor-every", "2"], "--monitor-every is of a --monitor"),
-        (["simclr", "--data", "x", "--out", "y", "--set", "style=null"], "give --style, or --set style.NAME=VALUE"),
-        (["simclr", "--data", "x", "--out", "y", "--style=off", "--set=style.p=1"], "there is no style to set"),
+        (
+            ["simclr", "--data", str(folder), "--out", "y", "--set=style=null"],
+            "give --style, or --set style.NAME=VALUE",
+        ),
+        (["simclr", "--data", str(folder), "--out", "y", "--style=off", "--set=style.p=1"], "there is no style to set"),
         (["simclr", "--out", "x"], "--data is missing"),
         (["simclr", "--data", str(folder)], "--out is missing"),
     ):

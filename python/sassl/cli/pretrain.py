@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import pretraining
+from ..data.webdataset import is_shard
 from ..pretraining import demo
 from ..pretraining.folder import has_checkpoint
 from ..pretraining.loggers import chosen
@@ -72,6 +73,17 @@ def check(args: argparse.Namespace) -> None:
     if args.monitor_every is not None and args.monitor is None:
         raise ValueError("--monitor-every is of a --monitor, which is missing")
     check_source(args)
+    check_images("--data", args.data)
+    check_images("--monitor", args.monitor)
+
+
+def check_images(option: str, given: str | None) -> None:
+    """Raises an error unless shards or a folder that is there are given, or nothing."""
+    if given is None or is_shard(given) or Path(given).is_dir():
+        return
+    if Path(given).exists():
+        raise NotADirectoryError(f"{option} {given}: a file, where a folder of images is expected")
+    raise FileNotFoundError(f"{option} {given}: there is no such folder")
 
 
 def check_source(args: argparse.Namespace) -> None:

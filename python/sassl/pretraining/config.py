@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -221,7 +222,33 @@ class Config:
         return self.schedule.lr * {"linear": n / 256, "sqrt": n**0.5, "none": 1.0}[self.schedule.scaling]
 
     def __str__(self) -> str:
-        return "\n".join(f"{name}: {json.dumps(value)}" for name, value in self.flat().items())
+        """A group of settings for each part, under the names that `--set` takes."""
+        views, style = self.data.views, self.data.style
+        own = {name: value for name, value in self.backbone.settings.items() if name != "arch_settings"}
+        keywords = self.backbone.settings.get("arch_settings", {})
+        groups: dict[str, tuple[str | None, dict[str, Any]]] = {
+            "method": (self.method.name, asdict(self.method)),
+            "backbone": (self.backbone.name, {**own, **_under("arch", keywords)}),
+            "optimizer": (self.optimizer.name, asdict(self.optimizer)),
+            "schedule": (None, asdict(self.schedule)),
+            "data": (None, {"batch_size": self.data.batch_size, "input_size": self.data.input_size}),
+            "views": (METHODS[self.method.name].recipe.__name__, _under("views", views)),
+            "style": ("off" if style is None else None, _under("style", style or {})),
+            "start": (None, {"seed": self.seed, "init": self.init}),
+        }
+        if isinstance(views.get("views"), list):
+            kinds = " | ".join(", ".join(one["kind"] for one in view) for view in views["views"])
+            groups["views"] = (f"lists of operations: {kinds}", {})
+        lines = []
+        for title, (name, settings) in groups.items():
+            told = [f"{one}={json.dumps(value)}" for one, value in settings.items()]
+            text = "; ".join([*([] if name is None else [name]), *told])
+            lines += textwrap.wrap(f"{title + ':':<11}{text}", 110, subsequent_indent=" " * 11, break_long_words=False)
+        return "\n".join(lines)
+
+
+def _under(part: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return {f"{part}.{name}": value for name, value in settings.items()}
 
 
 def _object(name: str, value: Any) -> dict[str, Any]:
