@@ -8,6 +8,7 @@ import json
 import sys
 
 import pytest
+from conftest import coloured
 from sassl.cli import main, parser
 from sassl.cli.pretrain_settings import configuration
 from sassl.pretraining import METHODS, PRESETS, Config, view_settings
@@ -224,3 +225,57 @@ def test_a_folder_that_is_not_there_is_told_before_all_else(option, tmp_path, ca
         assert main(["pretrain", "simclr", *(word for pair in words.items() for word in pair)]) == 1
         assert capsys.readouterr().err == f"sassl pretrain: {option} {tmp_path / path}: {told}\n"
     assert not (tmp_path / "run").exists()
+
+
+SMALL = ["--arch", "resnet18", "--batch-size", "2", "--input-size", "16", "--style", "off", "--threads", "1"]
+SMALL += ["--set", "small_stem=true", "--set", "hidden_dim=8", "--set", "dim=4"]
+
+
+def test_a_run_is_named_by_its_folder(tmp_path, monkeypatch, capsys):
+    data, run = coloured(tmp_path, {"train": 2, "other": 2}) / "train", tmp_path / "run"
+    monkeypatch.chdir(tmp_path)
+    # Before a preset's name, --resume is the option alone.
+    words = ["pretrain", "--resume", "simclr", "--data", "train", "--out", "run", "--epochs", "1", *SMALL]
+    assert main(words) == 0
+    assert json.loads((run / "run.json").read_text()) == {"data": str(data)}
+    capsys.readouterr()
+    monkeypatch.chdir(data)
+    assert main(["pretrain", "--resume", str(run), "--threads", "1"]) == 0
+    said = capsys.readouterr()
+    assert f"data: {data}, as recorded in {run}\n" in said.err
+    assert f"{run}: 1 epochs, loss " in said.out
+    # The newest checkpoint of the folder.
+    assert main(["export", str(run), "--out", str(tmp_path / "b.safetensors")]) == 0
+    assert "resnet18, simclr, 1 epochs" in capsys.readouterr().out
+    last = max(run.glob("checkpoint-*"))
+    assert main(["export", str(last), "--out", str(tmp_path / "c.safetensors")]) == 0
+    assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "c.safetensors").read_bytes()
+    # Other data are told, and recorded once they are used.
+    capsys.readouterr()
+    assert (
+        main(["pretrain", "--resume", str(run), "--data", str(tmp_path / "other"), "--dry-run", "--threads", "1"]) == 0
+    )
+    assert f"data: {tmp_path / 'other'}, where the run before had {data}\n" in capsys.readouterr().err
+    # A run of before this was recorded.
+    (run / "run.json").unlink()
+    for words, told in (
+        ([str(run)], "--data is missing; the run has not recorded it"),
+        ([str(last)], f"--resume {last}: a file; give the run's folder, whose newest checkpoint is used"),
+        ([str(run), "--out", str(tmp_path)], f"--resume {run}: --out {tmp_path} is another folder; give one of them"),
+        ([], "--out is missing; name the run's folder, as in: sassl pretrain --resume run"),
+        ([str(tmp_path / "none")], f"{tmp_path / 'none'}: has no run to go on with; begin one by a preset"),
+    ):
+        assert main(["pretrain", "--resume", *words]) == 1
+        assert capsys.readouterr().err.startswith(f"sassl pretrain: {told}")
+    assert main(["pretrain", "--resume", str(run), "--data", str(data), "--threads", "1"]) == 0
+    assert json.loads((run / "run.json").read_text()) == {"data": str(data)}
+    # What others have under that name stays theirs.
+    (run / "run.json").write_text("[1]")
+    assert main(["pretrain", "--resume", str(run), "--data", str(data), "--threads", "1"]) == 1
+    assert "run.json: not of a run, which would write its own there" in capsys.readouterr().err
+    assert (run / "run.json").read_text() == "[1]"
+
+
+def test_an_empty_folder_has_nothing_to_export(tmp_path, capsys):
+    assert main(["export", str(tmp_path), "--out", str(tmp_path / "b.safetensors")]) == 1
+    assert "there is no checkpoint in it" in capsys.readouterr().err

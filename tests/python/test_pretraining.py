@@ -751,7 +751,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(folder, tmp_path):
     assert "checkpoint-00002" in told[0]
     assert told[0].endswith("checkpoint-00001-0000000.safetensors stays")
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["checkpoint-00001-0000000.safetensors", "config.json", "log.csv"]
+    assert names == ["checkpoint-00001-0000000.safetensors", "config.json", "log.csv", "run.json"]
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
     resumed = simclr(threads=1).fit(folder, 3, batch_size=8, out=tmp_path, resume=True, quiet=True)
     assert same(resumed, simclr(threads=1).fit(folder, 3, batch_size=8, quiet=True))

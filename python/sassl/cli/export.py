@@ -6,19 +6,21 @@ import argparse
 from pathlib import Path
 
 from .. import pretraining
+from ..models.files import newest
 from ..pretraining.weights import usage
 from ..terminal import say
 
 
 def add(sub: argparse.ArgumentParser) -> None:
     """Its options."""
-    sub.add_argument("checkpoint", type=Path)
+    sub.add_argument("checkpoint", type=Path, help="a run's folder, whose newest checkpoint is taken, or a checkpoint")
     sub.add_argument("--out", type=Path, required=True, help="a .safetensors or .pth file")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; the exit code."""
-    model = pretraining.Pretraining.load(args.checkpoint)
+    path = newest(args.checkpoint) if args.checkpoint.is_dir() else args.checkpoint
+    model = pretraining.Pretraining.load(path)
     model.export_backbone(args.out)
     say(f"{args.out}: {model.config.backbone.name}, {model.config.method.name}, {len(model.history)} epochs")
     for line in usage(model, args.out):

@@ -1,4 +1,4 @@
-"""`sassl pretrain`: a run from a preset or from settings, and the command that goes on with it."""
+"""`sassl pretrain`: a run from a preset or from settings, and its resumption."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from .. import pretraining
 from ..data.webdataset import is_shard
 from ..pretraining import demo
-from ..pretraining.folder import has_checkpoint
+from ..pretraining.folder import data_of, has_checkpoint
 from ..pretraining.loggers import chosen
 from ..pretraining.stopping import seconds_of
 from ..pretraining.weights import usage
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.demo:
         return run_demo(args)
+    told = resumed(args) if args.resume else ""
     if args.print_config:
         check_source(args)
         check_styles("--style", args.style, "default", "batch", "off")
@@ -54,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     check_styles("--style", args.style, "default", "batch", "off")
     model = begin(args)
     is_first = model.engine.ranks.rank == 0
+    if told and is_first:
+        tell(told)
     if args.dry_run:
         # Errors that the run would end by are told now.
         chosen(args.log, args.out or "")
@@ -65,14 +68,42 @@ def run(args: argparse.Namespace) -> int:
     return learn(args, model)
 
 
+def resumed(args: argparse.Namespace) -> str:
+    """Completes a call with --resume by the run's folder and its data, and says which data are used.
+
+    --resume RUN is --resume --out RUN; beside --out it may stand before a preset's name.
+    """
+    named, args.resume = args.resume, True
+    if named is not True and args.out is None:
+        args.out = Path(named)
+        if args.out.is_file():
+            raise NotADirectoryError(
+                f"--resume {named}: a file; give the run's folder, whose newest checkpoint is used"
+            )
+    elif named is not True and args.preset is None and named in pretraining.PRESETS:
+        args.preset = named
+    elif named is not True and Path(named) != args.out:
+        raise ValueError(f"--resume {named}: --out {args.out} is another folder; give one of them")
+    if args.out is None:
+        raise ValueError("--out is missing; name the run's folder, as in: sassl pretrain --resume run")
+    known = data_of(args.out)
+    if args.data is None:
+        args.data = known
+        return "" if known is None else f"data: {known}, as recorded in {args.out}"
+    if known is None or known == os.path.abspath(args.data):
+        return ""
+    return f"data: {args.data}, where the run before had {known}"
+
+
 def check(args: argparse.Namespace) -> None:
     """Raises an error for options that do not go together; a run that goes on takes the settings of its folder."""
-    for name in ("data", "out"):
-        if getattr(args, name) is None and not (name == "out" and args.dry_run and not args.resume):
-            raise ValueError(f"--{name} is missing")
+    if args.out is None and not args.dry_run:
+        raise ValueError("--out is missing")
     if args.monitor_every is not None and args.monitor is None:
         raise ValueError("--monitor-every is of a --monitor, which is missing")
     check_source(args)
+    if args.data is None:
+        raise ValueError(f"--data is missing{'; the run has not recorded it' if args.resume else ''}")
     check_images("--data", args.data)
     check_images("--monitor", args.monitor)
 

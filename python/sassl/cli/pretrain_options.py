@@ -12,7 +12,7 @@ from ..pretraining.loggers import LOGGERS
 
 _USAGE = """sassl pretrain PRESET --data DATA --out RUN [options]
        sassl pretrain --config FILE --data DATA --out RUN [options]
-       sassl pretrain --resume --data DATA --out RUN [options]
+       sassl pretrain --resume RUN [options]
        sassl pretrain --list-presets
        sassl pretrain --print-config PRESET [options]"""
 
@@ -125,7 +125,12 @@ def _monitoring(group: Any) -> None:
 
 def _resuming(group: Any) -> None:
     group.add_argument(
-        "--resume", action="store_true", help="continue from the last checkpoint in --out, with the run's settings"
+        "--resume",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="RUN",
+        help="continue from the newest checkpoint in RUN, else in --out, with the run's settings and, without --data, its data",
     )
     group.add_argument(
         "--checkpoint-every", type=int, metavar="STEPS", help="save checkpoints within an epoch too, not only after it"

@@ -1,4 +1,4 @@
-"""A run's folder: `config.json`, `log.csv`, checkpoints, styles; one process at a time, and files that are whole.
+"""A run's folder: `config.json`, `run.json`, `log.csv`, checkpoints, styles; one process at a time, and files that are whole.
 
 The folder may hold what others put there. Files are known by their exact names and by what is in them; whatever else there
 is stays as it is, and where a name of ours is another's file, nothing begins.
@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .._sassl import checkpoint_metadata, load_styles
+from .._sassl import checkpoint_metadata, load_styles, write_file
 from ..transforms import style_sources
 from .config import Config
 from .engines import Engine
@@ -30,6 +30,8 @@ _PART = re.compile(r"\.sassl-[0-9a-f]{16}\.part")
 
 #: Styles that no name in the settings tells.
 STYLES = "styles.safetensors"
+#: Where the images of the run are.
+RUN = "run.json"
 
 
 class Folder:
@@ -40,6 +42,7 @@ class Folder:
         resume: whether it may have a run.
         config: the settings.
         styles: those that no name in the settings tells, which are kept; None where there are none.
+        data: the path or pattern of the images, which is kept for a resume; None where there is none.
 
     Attributes:
         unlocked: why the folder is not locked, None if it is.
@@ -51,7 +54,14 @@ class Folder:
         OSError: the system refuses.
     """
 
-    def __init__(self, path: Path, resume: bool, config: Config, styles: style_sources.Source = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        resume: bool,
+        config: Config,
+        styles: style_sources.Source = None,
+        data: str | None = None,
+    ) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(path / ".sassl.lock")
@@ -59,18 +69,20 @@ class Folder:
         #: Checkpoints of this run, the newest one last.
         self._checkpoints: list[Path] = []
         try:
-            self._begin(resume, config, styles)
+            self._begin(resume, config, styles, data)
         except BaseException:
             self.close()
             raise
 
-    def _begin(self, resume: bool, config: Config, styles: style_sources.Source) -> None:
+    def _begin(self, resume: bool, config: Config, styles: style_sources.Source, data: str | None) -> None:
         settings = self.path / "config.json"
         found = [path for path in self.path.iterdir() if CHECKPOINT.fullmatch(path.name)]
         if not resume:
             check_free(self.path)
         if not found:
             self._check_files(config, styles is not None)
+        if data is not None:
+            _check_ours(self.path / RUN, lambda path: data_of(path.parent) is not None)
         self._checkpoints = sorted(found, key=_place)
         if resume and settings.exists():
             _check_same(config, Config.load(settings), f"the run in {self.path}")
@@ -82,6 +94,8 @@ class Folder:
             self._sweep()
         style_sources.save(styles, self.path / STYLES)
         config.save(settings)
+        if data is not None:
+            write_file(self.path / RUN, (json.dumps({"data": data}, indent=2) + "\n").encode())
 
     def _check_files(self, config: Config, has_styles: bool) -> None:
         """What is to be written is ours, or not there."""
@@ -89,9 +103,7 @@ class Folder:
         if has_styles:
             names[STYLES] = lambda path: _is_kept(path, config)
         for name, is_ours in names.items():
-            path = self.path / name
-            if os.path.lexists(path) and not (path.is_file() and is_ours(path)):
-                raise FileExistsError(f"{path}: not of a run, which would write its own there; choose another folder")
+            _check_ours(self.path / name, is_ours)
 
     def _sweep(self) -> None:
         """Deletes what a killed process was writing."""
@@ -134,6 +146,16 @@ def has_checkpoint(path: Path) -> bool:
     return path.is_dir() and any(CHECKPOINT.fullmatch(one.name) for one in path.iterdir())
 
 
+def data_of(path: Path) -> str | None:
+    """Where the images of the run in a folder are; None where the run has not recorded it."""
+    try:
+        found = json.loads((path / RUN).read_text())
+    except (OSError, ValueError):
+        return None
+    data = found.get("data") if isinstance(found, dict) else None
+    return data if isinstance(data, str) else None
+
+
 def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:
     """What a checkpoint tells of its run, beside tensors: `epoch` epochs and `batch` batches are behind it."""
     told = {"epoch": epoch, "batch": batch, "config": config.nested(), "history": history, **parts}
@@ -169,6 +191,11 @@ def _check_same(config: Config, before: Config, place: str) -> None:
                 name, value, told = apart
             remedy = "give that, or begin another run in another folder"
             raise ValueError(f"{name} = {value}: {place} has {told}; {remedy}")
+
+
+def _check_ours(path: Path, is_ours: Callable[[Path], bool]) -> None:
+    if os.path.lexists(path) and not (path.is_file() and is_ours(path)):
+        raise FileExistsError(f"{path}: not of a run, which would write its own there; choose another folder")
 
 
 def _is_settings(path: Path) -> bool:

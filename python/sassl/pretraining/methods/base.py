@@ -229,7 +229,8 @@ class Pretraining(Encoding, Weights):
             monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
             self._begin_monitor(monitor, config, loader, on_error)
         ranks, styles = self.engine.ranks, view_settings.unnamed(transform)
-        folder = None if out is None else shared(ranks, lambda: Folder(Path(out), resume, config, styles))
+        path = os.path.abspath(os.fsdecode(data)) if isinstance(data, (str, bytes, os.PathLike)) else None
+        folder = None if out is None else shared(ranks, lambda: Folder(Path(out), resume, config, styles, path))
         try:
             self.run, self.transform = config, transform
             loop = Loop(
