@@ -39,7 +39,9 @@ def photographs() -> dict[str, Array]:
         import skimage.data
         from sklearn.datasets import load_sample_images
     except ImportError:
-        raise ImportError("the demo's photographs come with: pip install 'sassl[demo]'") from None
+        raise ImportError(
+            "the demo's photographs need scikit-image and scikit-learn: install both, or the extra sassl[demo]"
+        ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = {Path(n).stem: image for n, image in zip(*_sklearn(load_sample_images()), strict=True)}

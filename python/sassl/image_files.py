@@ -33,7 +33,7 @@ def pillow() -> Any:
         import PIL.Image
         import PIL.ImageOps
     except ImportError:
-        raise ImportError("reading images needs Pillow: pip install 'sassl[demo]'") from None
+        raise ImportError("reading images needs Pillow: install it, or the extra sassl[demo]") from None
     return PIL
 
 

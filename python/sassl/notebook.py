@@ -240,7 +240,7 @@ def explore(
     try:
         import ipywidgets as widgets
     except ImportError:
-        raise ImportError("the sliders need ipywidgets: pip install 'sassl[notebook]'") from None
+        raise ImportError("the sliders need ipywidgets: install it, or the extra sassl[notebook]") from None
 
     sassl = SASSL(1.0, styles=styles, model=model)
     if not isinstance(sassl.styles, StyleBank):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import sys
 
 import pytest
-from conftest import coloured
+from conftest import ROOT, coloured
+from sassl import image_files
 from sassl.cli import main, parser
 from sassl.cli.pretrain_settings import configuration
-from sassl.pretraining import METHODS, PRESETS, Config, view_settings
+from sassl.pretraining import METHODS, PRESETS, Config, History, view_settings
 
 
 def test_no_command_at_all_shows_the_help(capsys):
@@ -279,3 +281,28 @@ def test_a_run_is_named_by_its_folder(tmp_path, monkeypatch, capsys):
 def test_an_empty_folder_has_nothing_to_export(tmp_path, capsys):
     assert main(["export", str(tmp_path), "--out", str(tmp_path / "b.safetensors")]) == 1
     assert "there is no checkpoint in it" in capsys.readouterr().err
+
+
+def test_a_missing_package_has_a_remedy_for_a_clone_too():
+    """`pip install 'sassl[demo]'` would get another copy, where the package came from a clone."""
+    # Those two have other owners at the moment.
+    texts = {path: path.read_text() for path in (ROOT / "python" / "sassl").rglob("*.py")}
+    apart = {("cli", "several.py"), ("pretraining", "demo.py")}
+    found = [path for path, text in texts.items() if re.search(r"pip install ['\"]sassl", text)]
+    assert not [path for path in found if (path.parent.name, path.name) not in apart]
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "PIL"])
+def test_a_missing_package_is_named(package, monkeypatch):
+    if package == "PIL":
+        monkeypatch.setitem(sys.modules, "PIL.Image", None)
+        with pytest.raises(ImportError, match=r"needs Pillow: install it, or the extra sassl\[demo\]"):
+            image_files.pillow()
+    else:
+        for name in [
+            name for name in sys.modules if name.startswith(("matplotlib", "sassl.figure", "sassl.pretraining.figure"))
+        ]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        with pytest.raises(ImportError, match=r"needs matplotlib; install it, or the extra sassl\[demo\]"):
+            History([{"epoch": 1, "loss": 1.0}]).plot()

@@ -81,7 +81,7 @@ def build(backbone: Backbone) -> Any:
     """
     if find_spec("torch") is None:
         raise ImportError(
-            f"{backbone.name}: this model needs torch, which is not installed: pip install 'sassl[torch]'"
+            f"{backbone.name}: this model needs torch, which is not installed: install it, or the extra sassl[torch]"
         )
     import torch
 

@@ -74,7 +74,7 @@ def plot(runs: Mapping[str, History], path: str | os.PathLike[str] | None, who: 
         from ..figure import save
         from . import figure
     except ImportError:
-        raise ImportError(f"{who}: needs matplotlib; pip install 'sassl[demo]'") from None
+        raise ImportError(f"{who}: needs matplotlib; install it, or the extra sassl[demo]") from None
     drawn = figure.draw(runs, {name: TITLES.get(name, name) for name in shown(runs.values())})
     if path is not None:
         save(drawn, path)

@@ -93,7 +93,7 @@ class ResultComparison:
             from ... import figure
             from . import forest
         except ImportError:
-            raise ImportError("compare: needs matplotlib; pip install 'sassl[demo]'") from None
+            raise ImportError("compare: needs matplotlib; install it, or the extra sassl[demo]") from None
         drawn = forest.draw(rows, self.reference)
         if path is not None:
             figure.save(drawn, path)

@@ -70,7 +70,7 @@ class Torch:
             ValueError: settings that cannot be; ranks that do not fit each other.
         """
         if find_spec("torch") is None:
-            raise ImportError('engine="torch" needs torch: pip install "sassl[torch]"')
+            raise ImportError('engine="torch" needs torch: install it, or the extra sassl[torch]')
         from .engine import TorchEngine
 
         made = replace(self, **how)
