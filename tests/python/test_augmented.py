@@ -10,7 +10,7 @@ import sassl
 from conftest import coloured, need
 from sassl.cli import main
 from sassl.data import Arrays, ImageFolder
-from sassl.evaluation import RECIPES, Crops, Preprocessing, augmented_probe
+from sassl.evaluation import LINEAR_RECIPES, Crops, Preprocessing, augmented_probe
 from sassl.evaluation.kept_heads import KeptHeads
 from sassl.evaluation.linear_heads import Heads
 
@@ -72,13 +72,13 @@ def test_steps_are_those_of_torchs_linear_layer_and_sgd(nesterov):
         assert np.array_equal(heads.ranked(i, features, 3), ranked)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", LINEAR_RECIPES)
 def test_schedules_are_torchs_and_lightlys(name):
     need("torch")
     import torch
     from torch.optim import lr_scheduler
 
-    row, epochs, steps = RECIPES[name], 10, 7
+    row, epochs, steps = LINEAR_RECIPES[name], 10, 7
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
     by_step = {"simclr": epochs * steps, "byol": epochs * steps}
     if name == "lightly":
@@ -101,7 +101,7 @@ def test_schedules_are_torchs_and_lightlys(name):
 def test_recipes_are_as_published():
     told = {
         name: (row.lr, row.peak(1.0, 512), row.batch_size, row.epochs, row.nesterov, row.momentum, row.interpolation)
-        for name, row in RECIPES.items()
+        for name, row in LINEAR_RECIPES.items()
     }
     assert told == {
         "moco": ((30.0,), 1.0, 256, 100, False, 0.9, "bilinear"),
@@ -111,8 +111,8 @@ def test_recipes_are_as_published():
         "lightly": ((0.1,), 2.0, 256, 90, False, 0.9, "bilinear"),
     }
     # The whole sweep of SimCLR at its batch: 1.6.
-    assert RECIPES["simclr"].peak(0.1, 4096) == pytest.approx(1.6)
-    spread = {name: row.init(np.random.default_rng(0), 50, 400) for name, row in RECIPES.items()}
+    assert LINEAR_RECIPES["simclr"].peak(0.1, 4096) == pytest.approx(1.6)
+    spread = {name: row.init(np.random.default_rng(0), 50, 400) for name, row in LINEAR_RECIPES.items()}
     assert all(w.dtype == b.dtype == np.float32 and w.shape == (50, 400) for w, b in spread.values())
     deviations = {name: w.std() for name, (w, _) in spread.items()}
     # A uniform value within 1 / 20, and a normal one of 1 / 20 that is cut off at two deviations.

@@ -20,7 +20,7 @@ def add(sub: argparse.ArgumentParser) -> None:
     models(sub)
     folders.add(sub)
     sub.add_argument(
-        "--recipe", choices=evaluation.RECIPES, default="simclr", help="whose settings (default: %(default)s)"
+        "--recipe", choices=evaluation.LINEAR_RECIPES, default="simclr", help="whose settings (default: %(default)s)"
     )
     sub.add_argument("--epochs", type=int, help="default: the recipe's")
     sub.add_argument("--batch-size", type=int, help="images of a step, on all ranks together (default: the recipe's)")

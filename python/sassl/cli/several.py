@@ -75,7 +75,7 @@ def _as_rank(command: Command, args: argparse.Namespace) -> int:
     """The command as one of several ranks: each takes its share of the cores, and an error of one is told once."""
     import torch
 
-    from ..pretraining.torch import launch
+    from ..distributed import launch
 
     ranks: Ranks = args.ranks
     args.threads = launch.threads_of(args.threads, launch.place(os.environ))

@@ -35,7 +35,7 @@ from .crops import Crops
 from .features import Features, encode, extract, joined, left_out, read
 from .few_shot import few_shot, nearest_centroid
 from .finetuning import finetune
-from .linear_recipes import RECIPES, LinearRecipe
+from .linear_recipes import LINEAR_RECIPES, LinearRecipe
 from .preprocessing import Preprocessing
 from .probes import GRID, PENALTIES, knn, linear_probe, logistic_probe
 from .protocol import Encoder
@@ -44,8 +44,8 @@ from .strength import STRENGTHS, strength
 
 __all__ = [
     "GRID",
+    "LINEAR_RECIPES",
     "PENALTIES",
-    "RECIPES",
     "STRENGTHS",
     "Cache",
     "Crops",

@@ -4,8 +4,8 @@
 
     augmented_probe(model, "imagenet/train", "imagenet/val", recipe="moco")  # {"top1": ..., "top5": ..., "lr": 30.0, ...}
 
-It is the protocol by which MoCo, SimCLR and BYOL report ImageNet; `RECIPES` has their settings. The backbone stays as it is,
-norms included. Features are what costs, and so heads of several learning rates learn side by side from the same ones.
+It is the protocol by which MoCo, SimCLR and BYOL report ImageNet; `LINEAR_RECIPES` has their settings. The backbone stays as it
+is, norms included. Features are what costs, and so heads of several learning rates learn side by side from the same ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .encoders import Array, Model, features_of, rule_of, threads_of
 from .features import Features, left_out, read
 from .kept_heads import KeptHeads
 from .linear_heads import Heads
-from .linear_recipes import RECIPES, LinearRecipe
+from .linear_recipes import LINEAR_RECIPES, LinearRecipe
 from .logistic import finite
 from .preprocessing import Preprocessing
 from .probes import Result, joined_classes, of_answers, result
@@ -77,10 +77,10 @@ def augmented_probe(
         model: as of `extract`. Its weights stay as they are, and a torch module is in eval mode meanwhile.
         train: labelled images that are learnt from, whatever a `TwoViewLoader` takes.
         test: labelled images whose classes are predicted, as of `extract`: resized, the middle cut out.
-        recipe: one of `RECIPES`: "moco", "simclr", "byol", "mocov3" or "lightly".
+        recipe: one of `LINEAR_RECIPES`: "moco", "simclr", "byol", "mocov3" or "lightly".
         epochs, batch_size: None: the recipe's. A batch is of all ranks together, and has no more images than there are.
-        lr: one learning rate or several, None: the recipe's. `RECIPES[recipe].per_256` tells whether a rate is that of 256
-            images and grows with the batch.
+        lr: one learning rate or several, None: the recipe's. `LINEAR_RECIPES[recipe].per_256` tells whether a rate is that of
+            256 images and grows with the batch.
         val: labelled images that choose among several rates; None: a tenth of train, 10,000 at most, drawn with `seed`, from
             which nothing is learnt.
         metric: of the set, one of `metrics.NAMES` that needs no probabilities.
@@ -108,7 +108,10 @@ def augmented_probe(
         ValueError: as of `extract`; a setting that cannot be; rates with which all heads diverge; `out` has a run of others.
     """
     of_answers(metric)
-    row, on_error = RECIPES[choice("recipe", recipe, RECIPES)], choice("on_error", on_error, ("raise", "report"))
+    row, on_error = (
+        LINEAR_RECIPES[choice("recipe", recipe, LINEAR_RECIPES)],
+        choice("on_error", on_error, ("raise", "report")),
+    )
     rates, rule = _rates(row.lr if lr is None else lr), rule_of(model, preprocessing)
     if preprocessing is None:
         rule = replace(rule, interpolation=row.interpolation)

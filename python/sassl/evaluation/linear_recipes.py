@@ -92,7 +92,7 @@ class LinearRecipe:
 
 
 #: By name: what `augmented_probe` and `sassl eval augmented` know.
-RECIPES = {
+LINEAR_RECIPES = {
     "moco": LinearRecipe(
         source="He et al. 2020, section 4.1, and MoCo v2; facebookresearch/moco, main_lincls.py",
         lr=(30.0,),

@@ -160,9 +160,9 @@ def logistic_probe(
         )
     scores = probe.scores(test.features)
     ranked = probe.labels[metrics.ranked(scores)]
-    answers = judged(metric, probe.labels, scores, test)
+    by = judged(metric, probe.labels, scores, test)
     told = {"c": chosen, "gradient": probe.gradient, "reached": probe.reached}
-    return {**result(metric, everything, test, ranked, answers), **told}
+    return {**result(metric, everything, test, ranked, by), **told}
 
 
 def _held_out(train: Features, val: Features | None, seed: int) -> tuple[Features, Features, Features]:

@@ -101,8 +101,9 @@ def finetune(
     choice("on_error", on_error, ("raise", "report"))
     row = _changed(recipe_of(recipe), steps, epochs, batch_size)
     rule, learnt, asked = _rule(model, row, preprocessing), Labelled(train, val), as_images(test)
-    rates = [None if x is None else _value(name, x) for name, x in (("lr", lr), ("weight_decay", weight_decay))]
-    cells = list(row.grid(*rates))
+    one_lr = None if lr is None else _value("lr", lr)
+    one_decay = None if weight_decay is None else _value("weight_decay", weight_decay)
+    cells = list(row.grid(one_lr, one_decay))
     # A model that is open is its backbone, with a rule.
     model = getattr(model, "encoder", model)
     tuner = _tuner(model, engine, len(learnt.labels), rule, device, precision, threads, whole("seed", seed))

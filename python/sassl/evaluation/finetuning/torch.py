@@ -82,10 +82,15 @@ class Torch(Tuner):
         self._net, self._frozen = nn.ModuleDict({"backbone": backbone, "head": head}), settings.frozen
         if self._world.size > 1 and not settings.frozen:
             by_parts(self._net, Parts(1, self._world.rank, self._world.size), self._world)
-        self._net.to(self.device, memory_format=torch.channels_last)
+        self._net.to(self.device).to(memory_format=torch.channels_last)
         learning = [p for p in self._net.parameters() if p.requires_grad]
-        how = {"momentum": settings.momentum, "nesterov": settings.nesterov, "weight_decay": settings.weight_decay}
-        self._optimizer = torch.optim.SGD(learning, lr=0.0, **how)
+        self._optimizer = torch.optim.SGD(
+            learning,
+            lr=0.0,
+            momentum=settings.momentum,
+            nesterov=settings.nesterov,
+            weight_decay=settings.weight_decay,
+        )
         for parameter in learning:
             self._optimizer.state[parameter][_SLOT] = torch.zeros_like(parameter)
         self.load_state({**self.state(), **first_head(self._features, self._classes, self._seed)})
@@ -102,7 +107,7 @@ class Torch(Tuner):
             with torch.autocast(self.device.type, torch.bfloat16) if self._is_half else nullcontext():
                 scores = self._scores(self._images(images))
             loss = cross_entropy(scores.float(), classes, reduction="sum") / (len(classes) * self._world.size)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad for p in self._net.parameters() if p.grad is not None]
         self._world.sum_all(gradients)
         self._optimizer.param_groups[0]["lr"] = lr
@@ -136,7 +141,7 @@ class Torch(Tuner):
 
     def _tensors(self) -> dict[str, Tensor]:
         """All tensors by name, as they lie in memory."""
-        names = {p: name for name, p in self._net.named_parameters()}
+        names: dict[Tensor, str] = {p: name for name, p in self._net.named_parameters()}
         slots = {
             f"optimizer.{names[p]}.{_SLOT}": held[_SLOT] for p, held in self._optimizer.state.items() if _SLOT in held
         }
