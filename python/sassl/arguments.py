@@ -49,7 +49,7 @@ def pair(name: str, value: Any, expected: str = "a pair of numbers") -> tuple[fl
 
 
 def span(name: str, value: Any, expected: str) -> tuple[float, float]:
-    """A range (low, high); one value stands for both ends."""
+    """Return a range (low, high) as two floats; a single value is both ends."""
     return pair(name, (value, value) if isinstance(value, Real) else value, expected)
 
 

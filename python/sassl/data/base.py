@@ -68,7 +68,7 @@ class Images:
         return None
 
     def labels(self) -> list[int]:
-        """The class of each image; images are read only where these are not known without."""
+        """Return the class of each image; images are read only if the source does not know their classes otherwise."""
         known = self.core.targets()
         return [self[i][1] for i in range(len(self))] if known is None else known
 

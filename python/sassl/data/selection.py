@@ -1,4 +1,4 @@
-"""A part of one set of images, or several sets as one."""
+"""Selection: some of the images of one or several sources, with new classes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from .base import Images, checked_targets
 
 
 class Selection(Images):
-    """Images of several sources that follow one another, under classes of their own.
+    """Selected images of one or several sources, with new classes.
 
     Args:
-        sources: one or more; all are turned upright by their EXIF orientation, or none is.
-        rows: which images, by their numbers counted through all sources, in this order.
-        targets: a class for each of `rows`.
-        classes: names of the classes, in the order of their numbers.
+        sources: one or more sources with the same `exif` setting.
+        rows: indices of the selected images, in order; the sources count as one concatenated sequence.
+        targets: class of each of `rows`.
+        classes: names of the classes, indexed by class.
 
     Raises:
-        ValueError: sources of which some are turned upright and others not; not one class for each image; a number that no
-            image has.
+        ValueError: sources with different `exif` settings; a number of classes that differs from the number of rows; an index
+            outside the sources.
     """
 
     def __init__(
@@ -30,9 +30,7 @@ class Selection(Images):
         classes: Sequence[str] | None = None,
     ) -> None:
         if len({source.core.exif for source in sources}) > 1:
-            raise ValueError(
-                "sources: some are turned upright by their EXIF orientation, and others are not; give one rule"
-            )
+            raise ValueError("sources: must have the same exif setting, got sources with exif=True and with exif=False")
         rows = [int(row) for row in rows]
         self.core = Source.selection([source.core for source in sources], rows, checked_targets(targets, len(rows)))
         self.classes = None if classes is None else list(classes)
