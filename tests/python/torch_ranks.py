@@ -254,7 +254,7 @@ def fitted(group, folder):
         with pytest.raises(ValueError, match=r"rows of batch 1 = 6 on rank 1; rank 0 has 8"):
             model().fit(Uneven(8 - 2 * rank), quiet=True)
         other = Arrays(np.full((50, 12, 12, 3), rank, np.uint8), [0, 1] * 25)
-        with pytest.raises(ValueError, match=r"data = .*of rank 1; rank 0 has"):
+        with pytest.raises(ValueError, match=r"data = .* on rank 1; rank 0 has"):
             model().fit(other, quiet=True)
         with pytest.raises(ValueError, match="data: a loader of 1 ranks, where the engine has"):
             model().fit(TwoViewLoader(images(), last.transform, 8, rank=0, world_size=1), quiet=True)
