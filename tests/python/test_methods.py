@@ -12,7 +12,8 @@ import sassl
 from conftest import need
 from sassl._sassl import Trainer, backbone_info, backbone_names
 from sassl.pretraining import METHODS, PRESETS, Backbone, Config
-from sassl.pretraining.loop import rates, stem_warning
+from sassl.pretraining.beginning import stem_warning
+from sassl.pretraining.loop import rates
 from sassl.pretraining.settings import OPTIMIZERS
 
 SMALL = {"arch": "resnet18", "small_stem": True, "input_size": 16}

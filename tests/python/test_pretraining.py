@@ -761,14 +761,14 @@ def test_folders_that_cannot_be(folder, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         simclr().fit(folder, 1, batch_size=8, out=tmp_path / "file", quiet=True)
-    simclr().fit(folder, 1, batch_size=8, out=tmp_path / "run", quiet=True)
-    with pytest.raises(ValueError, match="epochs = 2: the run in"):
-        simclr().fit(folder, 2, batch_size=8, out=tmp_path / "run", resume=True, quiet=True)
+    simclr().fit(folder, 2, batch_size=8, out=tmp_path / "run", quiet=True)
+    with pytest.raises(ValueError, match=r"epochs = 1: the run in .* has 2; a run may be prolonged, and not shortened"):
+        simclr().fit(folder, 1, batch_size=8, out=tmp_path / "run", resume=True, quiet=True)
     with pytest.raises(ValueError, match=r"style = .*: the run in"):
-        simclr(style="default").fit(folder, 1, batch_size=8, out=tmp_path / "run", resume=True, quiet=True)
+        simclr(style="default").fit(folder, 2, batch_size=8, out=tmp_path / "run", resume=True, quiet=True)
     other = Arrays(np.zeros((24, 16, 16, 3), np.uint8))
     with pytest.raises(ValueError, match=r"checkpoint-.*of other data"):
-        simclr().fit(other, 1, batch_size=8, out=tmp_path / "run", resume=True, quiet=True)
+        simclr().fit(other, 2, batch_size=8, out=tmp_path / "run", resume=True, quiet=True)
     assert not (tmp_path / "run" / ".sassl.lock").exists()
 
 

@@ -30,7 +30,7 @@ _PART = re.compile(r"\.sassl-[0-9a-f]{16}\.part")
 
 #: Styles that no name in the settings tells.
 STYLES = "styles.safetensors"
-#: Where the images of the run are.
+#: Where the images of the run are, and when it was prolonged.
 RUN = "run.json"
 
 
@@ -46,6 +46,7 @@ class Folder:
 
     Attributes:
         unlocked: why the folder is not locked, None if it is.
+        prolonged: the epochs that the run had at its last checkpoint, where these are fewer than now; else None.
 
     Raises:
         FileExistsError: it has a run, and `resume` is not asked for; another process is at it; or a name that the run needs
@@ -66,6 +67,7 @@ class Folder:
         path.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(path / ".sassl.lock")
         self.unlocked = self._lock.missing
+        self.prolonged: int | None = None
         #: Checkpoints of this run, the newest one last.
         self._checkpoints: list[Path] = []
         try:
@@ -81,21 +83,33 @@ class Folder:
             check_free(self.path)
         if not found:
             self._check_files(config, styles is not None)
-        if data is not None:
-            _check_ours(self.path / RUN, lambda path: data_of(path.parent) is not None)
+        _check_ours(self.path / RUN, _is_run)
         self._checkpoints = sorted(found, key=_place)
         if resume and settings.exists():
             _check_same(config, Config.load(settings), f"the run in {self.path}")
         if self.last is not None:
             before = Config.of(json.loads(checkpoint_metadata(self.last)["config"]))
             _check_same(config, before, os.fspath(self.last))
+            if before.schedule.epochs < config.schedule.epochs:
+                self.prolonged = before.schedule.epochs
         # Where nothing is locked, another process may be writing.
         if self.unlocked is None:
             self._sweep()
         style_sources.save(styles, self.path / STYLES)
         config.save(settings)
+        self._record(config, data)
+
+    def _record(self, config: Config, data: str | None) -> None:
+        """Writes where the images are, and each checkpoint after which the run was prolonged."""
+        told = _recorded(self.path)
         if data is not None:
-            write_file(self.path / RUN, (json.dumps({"data": data}, indent=2) + "\n").encode())
+            told["data"] = data
+        if self.prolonged is not None and self.last is not None:
+            others = [one for one in told.get("prolonged", []) if one["after"] != self.last.name]
+            now = {"after": self.last.name, "epochs": self.prolonged, "to": config.schedule.epochs}
+            told["prolonged"] = [*others, now]
+        if told:
+            write_file(self.path / RUN, (json.dumps(told, indent=2) + "\n").encode())
 
     def _check_files(self, config: Config, has_styles: bool) -> None:
         """What is to be written is ours, or not there."""
@@ -148,12 +162,13 @@ def has_checkpoint(path: Path) -> bool:
 
 def data_of(path: Path) -> str | None:
     """Where the images of the run in a folder are; None where the run has not recorded it."""
-    try:
-        found = json.loads((path / RUN).read_text())
-    except (OSError, ValueError):
-        return None
-    data = found.get("data") if isinstance(found, dict) else None
+    data = _recorded(path).get("data")
     return data if isinstance(data, str) else None
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    """What a run's folder records beside its settings; nothing where there is no such file."""
+    return json.loads((path / RUN).read_text()) if _is_run(path / RUN) else {}
 
 
 def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:
@@ -189,13 +204,25 @@ def _check_same(config: Config, before: Config, place: str) -> None:
             told = repr(was[name]) if name in was else f"none, being of {before.method.name} on {before.backbone.name}"
             if name == "views" and (apart := first_apart(here[name], there[name])):
                 name, value, told = apart
+            if name == "epochs" and given > was[name]:
+                continue
             remedy = "give that, or begin another run in another folder"
+            if name == "epochs":
+                remedy = "a run may be prolonged, and not shortened; " + remedy
             raise ValueError(f"{name} = {value}: {place} has {told}; {remedy}")
 
 
 def _check_ours(path: Path, is_ours: Callable[[Path], bool]) -> None:
     if os.path.lexists(path) and not (path.is_file() and is_ours(path)):
         raise FileExistsError(f"{path}: not of a run, which would write its own there; choose another folder")
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and bool(found) and found.keys() <= {"data", "prolonged"}
 
 
 def _is_settings(path: Path) -> bool:

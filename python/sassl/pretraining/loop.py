@@ -16,9 +16,8 @@ from ..data import TwoViewLoader
 from ..data.ranks import check_same
 from ..evaluation import Encoder
 from ..progress import Progress
-from ..transforms.operations import size
 from ..transforms.views import Views
-from . import memory
+from . import beginning, memory
 from .batches import check_first, skip, targets
 from .config import Config
 from .engines import Engine, Rates
@@ -31,8 +30,6 @@ from .timing import EpochSoFar
 
 #: Steps between points of loggers.
 _POINTS = 10
-#: Views of sides up to this, in pixels, are small for a stem of this stride or more.
-_SMALL, _COARSE = 64, 4
 
 
 class Learner(Encoder, Protocol):
@@ -75,6 +72,8 @@ class Loop:
         self.so_far = EpochSoFar()
         # Of epochs that loggers have not heard of.
         self._rows: list[dict[str, float]] = []
+        # Whether the values of an epoch's line were explained.
+        self._are_words_told = False
         # The engine of the checkpoint that the run goes on from.
         self._was: str | None = None
         # The last step's place and numbers, which are still to be looked at.
@@ -122,7 +121,9 @@ class Loop:
         if folder is not None and folder.unlocked is not None:
             progress.warn(f"{folder.path}: not locked ({folder.unlocked}); use it in one process alone")
         memory.check(self._config, engine, progress.warn)
-        if told := stem_warning(self._config):
+        if folder is not None and folder.prolonged is not None:
+            progress.warn(beginning.prolonged(self._config, folder.prolonged))
+        for told in beginning.notes(self._config):
             progress.note(told)
         if engine.name != "native":
             progress.note(f"engine: {engine}")
@@ -267,6 +268,9 @@ class Loop:
                 self._checkpoint(epoch + 1, 0, progress, is_last=epoch + 1 == self._config.schedule.epochs)
             else:
                 self._tell_rows()
+        if not self._are_words_told:
+            self._are_words_told = True
+            progress.note(beginning.words(row))
         progress.after_epoch(row)
         if self._on_epoch is not None:
             self._on_epoch(model, row)
@@ -344,18 +348,8 @@ class Loop:
 def rates(config: Config, step: int, batches: int) -> Rates:
     """The rates of a step, counted from 0; a smaller last batch has the others' rate."""
     schedule = config.schedule
-    total, warmup = schedule.epochs * batches, min(schedule.warmup_epochs, schedule.epochs - 1) * batches
+    total, warmup = schedule.epochs * batches, beginning.warmup(config) * batches
     # A warm-up goes by steps in either case: by epochs its first one would learn nothing.
     at = step // batches * batches if schedule.schedule_by == "epoch" and step >= warmup else step
     lr = cosine_rate(config.peak_lr, warmup, total, at)
     return Rates(lr, config.peak_lr, config.method.momentum(step, total))
-
-
-def stem_warning(config: Config) -> str | None:
-    """What there is to say of a stem for ImageNet on small views, of which it leaves little."""
-    backbone, side = config.backbone, min(size(config.data.input_size, "input_size"))
-    if side > _SMALL or backbone.stem_stride < _COARSE:
-        return None
-    remedy = "; small_stem=True is for such views" if "small_stem" in backbone.settings else ""
-    left = -(-side // backbone.stem_stride)
-    return f"{backbone.name}: its stem is ImageNet's, and makes maps of {left} of views of {side} pixels{remedy}"

@@ -60,6 +60,10 @@ class MethodSettings(Checked):
         """How many pairs of rows are compared by a loss of so many rows, if that asks for memory."""
         return 0
 
+    def chance(self, batch_size: int) -> tuple[float, str] | None:
+        """The loss where all views are alike to the network, and its formula; None: the loss tells nothing of that kind."""
+        return None
+
     def momentum(self, step: int, total: int) -> float | None:
         """How far its momentum encoder stays what it is at a step of so many, counted from 0; None: it has none."""
         return None

@@ -23,7 +23,8 @@ class SharedFolder(Folder):
         self._ranks = ranks
         self._own: Folder | None = self._first(make)
         own = self._own
-        self.path, self.unlocked, self._newest = ranks.broadcast(own and (own.path, own.unlocked, own.last))
+        told = own and (own.path, own.unlocked, own.last, own.prolonged)
+        self.path, self.unlocked, self._newest, self.prolonged = ranks.broadcast(told)
 
     def _first(self, call: Callable[[], Any]) -> Any:
         """Makes the call on rank 0 alone, and gives its result there; None on other ranks."""

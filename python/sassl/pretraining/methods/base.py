@@ -187,7 +187,7 @@ class Pretraining(Encoding, Weights):
                 `views={"normalize": "not known"}` takes any numbers. An epoch has `len` batches: what comes beyond them is
                 left out, and a warning tells; where fewer come, too.
             epochs: of the whole run, those before a resume too; None: as `config` says, which stays as it is: `run` has the
-                settings of the last run.
+                settings of the last run. More than the run had before prolong it: a line tells, and `run.json` records it.
             batch_size: images of a batch, by which the learning rate is scaled, also of a smaller last one; None: the data's
                 own, or as `config` says.
             out: a folder for `config.json`, `log.csv` and the checkpoints, one after each epoch.

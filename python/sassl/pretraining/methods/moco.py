@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 from typing import ClassVar
 
 from ...arguments import whole, wrong
@@ -58,6 +59,10 @@ class MoCoSettings(MomentumSettings):
     def similarities(self, rows: int) -> int:
         """Of queries with keys."""
         return self.views_learnt * rows * (self.queue_size + 1)
+
+    def chance(self, batch_size: int) -> tuple[float, str]:
+        """Of the positive key among those of the queue."""
+        return self.views_learnt * log(self.queue_size + 1), f"{'2 ' if self.symmetric else ''}ln(queue_size + 1)"
 
 
 class MoCoV2(Pretraining):

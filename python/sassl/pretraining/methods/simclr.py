@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 from typing import ClassVar
 
 from ...arguments import whole, wrong
@@ -49,6 +50,10 @@ class SimCLRSettings(MethodSettings):
     def similarities(self, rows: int) -> int:
         """Of all views with each other."""
         return (2 * rows) ** 2
+
+    def chance(self, batch_size: int) -> tuple[float, str]:
+        """Of the other view among all but the own one."""
+        return log(2 * batch_size - 1), "ln(2 batch_size - 1)"
 
 
 class SimCLR(Pretraining):
