@@ -1,24 +1,25 @@
-//! Some images of several sources, in a given order and under classes of their own: train and val as one set, or a part of one.
+//! Images of several sources, in a given order and with other classes: for example train and val as one set, or a subset of
+//! one.
 use super::{Item, Source};
 use crate::error::{Error, Result};
 use crate::image::DecodeOptions;
 use std::ffi::OsString;
 use std::sync::Arc;
 
-/// Rows of sources that follow one another.
+/// Selected images of concatenated sources.
 pub struct Selection {
     sources: Vec<Arc<dyn Source>>,
-    /// Images of the sources up to each, itself included.
+    /// The end of each source in the concatenation, exclusive.
     ends: Vec<usize>,
     rows: Vec<usize>,
     targets: Vec<i64>,
 }
 
 impl Selection {
-    /// The images of these numbers, counted through all sources, each with a class.
+    /// Selects images by their indices in the concatenation of the sources, each with a class.
     ///
     /// # Errors
-    /// Not one class for each image; a number that no image has.
+    /// The number of classes differs from that of the images, or an index is out of range.
     pub fn new(sources: Vec<Arc<dyn Source>>, rows: Vec<usize>, targets: Vec<i64>) -> Result<Self> {
         let lengths = sources.iter().map(|source| source.len());
         let ends: Vec<usize> = lengths.scan(0, |end, len| Some(std::mem::replace(end, *end + len) + len)).collect();
@@ -32,7 +33,7 @@ impl Selection {
         }
     }
 
-    /// A source, and the number that an image has there.
+    /// Returns the source of a selected image, and its index there.
     fn place(&self, index: usize) -> (&dyn Source, usize) {
         let row = self.rows[index];
         let at = self.ends.partition_point(|&end| end <= row);
