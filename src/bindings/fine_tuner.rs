@@ -82,13 +82,7 @@ impl FineTuner {
     #[pyo3(signature = (
         images: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", lr
     ))]
-    fn step(
-        &self,
-        py: Python<'_>,
-        images: &Bound<'_, PyAny>,
-        targets: &Bound<'_, PyAny>,
-        lr: f64,
-    ) -> PyResult<f32> {
+    fn step(&self, py: Python<'_>, images: &Bound<'_, PyAny>, targets: &Bound<'_, PyAny>, lr: f64) -> PyResult<f32> {
         let held = floats("images", images)?;
         let images = self::images("images", &held)?;
         let list = targets.call_method0("tolist").unwrap_or_else(|_| targets.clone());
