@@ -313,7 +313,6 @@ def test_errors_of_a_run_speak_of_its_options(options, phrase, tmp_path, capsys)
         "stylize a --out b --alpha 2",
         "stylize a --out b --beta 0.3,0.1",
         "eval",
-        "eval knn",
         "eval knn c --data d --lr 1",
         "eval linear c --data d --k 3",
         "eval logistic c --data d --epochs 3",

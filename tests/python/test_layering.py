@@ -57,6 +57,7 @@ MAY_USE = {
         "models",
         "pretraining",
         "evaluation",
+        "distributed",
         "data",
         "transforms",
         "cuda",

@@ -108,10 +108,8 @@ def augmented_probe(
         ValueError: as of `extract`; a setting that cannot be; rates with which all heads diverge; `out` has a run of others.
     """
     of_answers(metric)
-    row, on_error = (
-        LINEAR_RECIPES[choice("recipe", recipe, LINEAR_RECIPES)],
-        choice("on_error", on_error, ("raise", "report")),
-    )
+    row = LINEAR_RECIPES[choice("recipe", recipe, LINEAR_RECIPES)]
+    choice("on_error", on_error, ("raise", "report"))
     rates, rule = _rates(row.lr if lr is None else lr), rule_of(model, preprocessing)
     if preprocessing is None:
         rule = replace(rule, interpolation=row.interpolation)
