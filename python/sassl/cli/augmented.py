@@ -12,7 +12,7 @@ from . import folders, several
 from .opened import models, opened_one
 from .options import reading
 
-TEXT = "A linear head that learns from features of random crops and flips, as MoCo, SimCLR and BYOL report ImageNet."
+TEXT = "Train a linear head on random crops and flips with a frozen backbone, as MoCo, SimCLR and BYOL do on ImageNet."
 
 
 def add(sub: argparse.ArgumentParser) -> None:
@@ -20,23 +20,28 @@ def add(sub: argparse.ArgumentParser) -> None:
     models(sub)
     folders.add(sub)
     sub.add_argument(
-        "--recipe", choices=evaluation.LINEAR_RECIPES, default="simclr", help="whose settings (default: %(default)s)"
+        "--recipe",
+        choices=evaluation.LINEAR_RECIPES,
+        default="simclr",
+        help="published settings (default: %(default)s)",
     )
-    sub.add_argument("--epochs", type=int, help="default: the recipe's")
-    sub.add_argument("--batch-size", type=int, help="images of a step, on all ranks together (default: the recipe's)")
+    sub.add_argument("--epochs", type=int, help="length in epochs (default: the recipe's)")
+    sub.add_argument("--batch-size", type=int, help="global batch size (default: the recipe's)")
     sub.add_argument(
-        "--lr", type=float, nargs="+", help="one or several, on the scale of the recipe (default: the recipe's)"
+        "--lr", type=float, nargs="+", help="learning rates, scaled as in the recipe (default: the recipe's)"
     )
     sub.add_argument(
         "--val",
         type=Path,
-        help="a folder of images that choose among several rates; --test is asked once, by the chosen head "
-        "(default: a tenth of --train, 10,000 images at most, from which nothing is learnt)",
+        help="folder of validation images that choose the learning rate; --test is evaluated once "
+        "(default: a held-out tenth of --train, at most 10,000 images)",
     )
     metrics = [name for name in evaluation.metrics.NAMES if name != "auc"]
-    sub.add_argument("--metric", choices=metrics, default="top1", help="of the set (default: %(default)s)")
-    sub.add_argument("--seed", type=int, default=0, help="of its draws (default: %(default)s)")
-    sub.add_argument("--out", type=Path, help="a folder for the heads and the result, in which a run resumes")
+    sub.add_argument("--metric", choices=metrics, default="top1", help="metric of the set (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=0, help="seed of random draws (default: %(default)s)")
+    sub.add_argument(
+        "--out", type=Path, help="folder for checkpoints and the result, from which an interrupted run resumes"
+    )
     reading(sub)
     several.sharing(sub)
 

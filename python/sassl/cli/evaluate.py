@@ -27,8 +27,8 @@ class Protocol(NamedTuple):
 
 
 _ANSWERS = [name for name in evaluation.metrics.NAMES if name != "auc"]
-_METRIC = {"default": "top1", "help": "of the set, told beside the accuracies (default: %(default)s)"}
-_SEED = {"type": int, "default": 0, "help": "of its draws (default: %(default)s)"}
+_METRIC = {"default": "top1", "help": "metric reported beside the accuracies (default: %(default)s)"}
+_SEED = {"type": int, "default": 0, "help": "seed of random draws (default: %(default)s)"}
 PROTOCOLS = {
     "knn": Protocol(
         evaluation.knn,
@@ -37,17 +37,17 @@ PROTOCOLS = {
             "k": {
                 "type": int,
                 "default": 200,
-                "help": "neighbours, or all where they are fewer (default: %(default)s)",
+                "help": "number of neighbours (default: %(default)s)",
             },
-            "temperature": {"type": float, "default": 0.1, "help": "of their weights (default: %(default)s)"},
+            "temperature": {"type": float, "default": 0.1, "help": "temperature of the weights (default: %(default)s)"},
             "metric": {**_METRIC, "choices": _ANSWERS},
         },
     ),
     "linear": Protocol(
         evaluation.linear_probe,
-        "A linear probe by SGD (SimCLR, appendix B.6, not augmented).",
+        "Linear probe by SGD on fixed features (SimCLR, appendix B.6, without augmentation).",
         {
-            "lr": {"type": float, "default": 0.1, "help": "for a batch of 256 (default: %(default)s)"},
+            "lr": {"type": float, "default": 0.1, "help": "learning rate for a batch of 256 (default: %(default)s)"},
             "epochs": {"type": int, "default": 90, "help": "default: %(default)s"},
             "batch_size": {"type": int, "default": 256, "help": "default: %(default)s"},
             "metric": {**_METRIC, "choices": _ANSWERS},
@@ -56,23 +56,23 @@ PROTOCOLS = {
     ),
     "logistic": Protocol(
         evaluation.logistic_probe,
-        "Logistic regression at its optimum, its penalty chosen on a fifth of train (Kornblith et al. 2019).",
+        "Logistic regression with the penalty chosen on a fifth of train (Kornblith et al. 2019).",
         {
             "c": {
                 "type": float,
                 "nargs": "+",
                 "default": evaluation.GRID,
-                "help": "inverses of the penalty on the sum of the losses (default: of 45 penalties from 1e-6 to 1e5)",
+                "help": "inverse penalties, as scikit-learn's C (default: 45 penalties from 1e-6 to 1e5)",
             },
             "max_iter": {
                 "type": int,
                 "default": evaluation.logistic.MOST_PASSES,
-                "help": "products with all features for each, at most (default: %(default)s)",
+                "help": "maximum number of passes over the features (default: %(default)s)",
             },
             "metric": {
                 **_METRIC,
                 "choices": evaluation.metrics.NAMES,
-                "help": f"{_METRIC['help']}; it chooses the penalty",
+                "help": f"{_METRIC['help']}; the penalty is chosen by it",
             },
             "seed": _SEED,
         },

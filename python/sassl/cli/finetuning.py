@@ -20,16 +20,18 @@ def options(sub: argparse.ArgumentParser) -> None:
     group = sub.add_argument_group("fine-tuning (--protocol finetune)")
     others = ", ".join(f"{recipe} for {name}" for name, recipe in OF_SETS.items())
     group.add_argument("--recipe", choices=tuple(RECIPES), help=f"published settings (default: kornblith; {others})")
-    group.add_argument("--lr", type=float, help="one learning rate in the place of the recipe's grid")
-    group.add_argument("--weight-decay", type=float, help="one weight decay in the place of the recipe's grid")
-    group.add_argument("--steps", type=int, help="another length than the recipe's")
-    group.add_argument("--epochs", type=int, help="the same in epochs")
-    group.add_argument("--batch-size", type=int, help="other batches than the recipe's")
-    group.add_argument("--engine", choices=("native", "torch"), help="what takes the steps (default: torch on a GPU)")
-    group.add_argument("--precision", choices=("bf16", "float32"), help="of torch (default: bf16 on a GPU)")
+    group.add_argument("--lr", type=float, help="a single learning rate instead of the recipe's grid")
+    group.add_argument("--weight-decay", type=float, help="a single weight decay instead of the recipe's grid")
+    group.add_argument("--steps", type=int, help="length in steps (default: the recipe's)")
+    group.add_argument("--epochs", type=int, help="length in epochs")
+    group.add_argument("--batch-size", type=int, help="batch size (default: the recipe's)")
     group.add_argument(
-        "--checkpoints", type=Path, help="a folder for the networks of runs; a run that was ended resumes there"
+        "--engine", choices=("native", "torch"), help="training engine (default: torch if there is a GPU)"
     )
+    group.add_argument(
+        "--precision", choices=("bf16", "float32"), help="precision of the torch engine (default: bf16 on a GPU)"
+    )
+    group.add_argument("--checkpoints", type=Path, help="folder for checkpoints, from which an interrupted run resumes")
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from ..terminal import tell
 
 #: The help of the group of options.
 _TEXT = (
-    "MODEL is a run's folder or checkpoint, timm:NAME, torchvision:NAME[:WEIGHTS], a file of weights with --arch, or "
-    "untrained:MODEL, the same network with random weights, as untrained:resnet50"
+    "MODEL is a run's folder or checkpoint, timm:NAME, torchvision:NAME[:WEIGHTS], a weights file with --arch, or "
+    "untrained:MODEL, the same network with random weights, such as untrained:resnet50"
 )
 
 
@@ -22,19 +22,24 @@ def models(sub: argparse.ArgumentParser, *, several: bool = False) -> None:
     """Adds the models, and how they are opened."""
     group = sub.add_argument_group("models", _TEXT)
     group.add_argument(
-        "models", nargs="*", metavar="MODEL", help="several give a table" if several else argparse.SUPPRESS
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="one or more models; several give a table" if several else argparse.SUPPRESS,
     )
-    group.add_argument("--model", action="append", default=[], metavar="MODEL", help="the same as MODEL")
-    group.add_argument("--arch", metavar="NAME", help="the network of a file that does not tell it, such as resnet50")
-    group.add_argument("--size", type=int, help="side of images (default: the model's own; of a file of weights 224)")
+    group.add_argument("--model", action="append", default=[], metavar="MODEL", help="same as MODEL")
     group.add_argument(
-        "--normalize", choices=tuple(NORMALIZATIONS), help="default: the model's own; of a file of weights imagenet"
+        "--arch", metavar="NAME", help="architecture of a weights file that does not name it, such as resnet50"
+    )
+    group.add_argument("--size", type=int, help="image size in pixels (default: the model's; 224 for weights files)")
+    group.add_argument(
+        "--normalize",
+        choices=tuple(NORMALIZATIONS),
+        help="normalization (default: the model's; imagenet for weights files)",
     )
     for name in ("mean", "std"):
-        group.add_argument(
-            f"--{name}", type=float, nargs=3, metavar=("R", "G", "B"), help="in the place of --normalize"
-        )
-    group.add_argument("--device", help='"cpu" or "cuda" (default: the GPU for networks of others, where there is one)')
+        group.add_argument(f"--{name}", type=float, nargs=3, metavar=("R", "G", "B"), help="instead of --normalize")
+    group.add_argument("--device", help='"cpu" or "cuda" (default: the GPU, if there is one, for third-party networks)')
 
 
 def opened(args: argparse.Namespace, *, baselines: bool = False) -> list[OpenModel]:

@@ -19,7 +19,7 @@ _SETS = {"every": "monitor_every", "loggers": "log", "model": "models", "styles"
 def model(sub: argparse.ArgumentParser) -> None:
     """Adds the options for the model and for its precision."""
     sub.add_argument("--model", default="lite", help='"lite" or a .safetensors file (default: %(default)s)')
-    sub.add_argument("--threads", type=int, help="images at a time (default: all cores)")
+    sub.add_argument("--threads", type=int, help="number of threads (default: all cores)")
     sub.add_argument(
         "--precision",
         choices=("fast", "exact"),
@@ -33,9 +33,9 @@ def reading(sub: argparse.ArgumentParser) -> None:
         "--on-error",
         choices=("raise", "report"),
         default="raise",
-        help="of an image that cannot be read: end, or leave it out and tell (default: %(default)s)",
+        help="what to do with an unreadable image: stop, or leave it out and report it (default: %(default)s)",
     )
-    sub.add_argument("--threads", type=int, help="images at a time (default: all cores)")
+    sub.add_argument("--threads", type=int, help="number of threads (default: all cores)")
 
 
 def exif(sub: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def exif(sub: argparse.ArgumentParser) -> None:
         "--exif",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="turn images upright as their EXIF says (default), or take them as they are stored",
+        help="rotate images upright as EXIF says (default), or use them as stored",
     )
 
 
@@ -62,7 +62,7 @@ def strengths(sub: argparse.ArgumentParser) -> None:
     )
     exif(sub)
     sub.add_argument("--styles", default="default", help='"default", a folder of images, one image, or a bank file')
-    sub.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=0, help="seed of the draws (default: %(default)s)")
 
 
 def shard(sub: argparse.ArgumentParser) -> None:

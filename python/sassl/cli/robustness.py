@@ -17,7 +17,7 @@ from . import several
 from .opened import models, opened_one
 from .options import check_out, reading
 
-TEXT = "Shape bias, and accuracy on corrupted, drawn and stylized images, of a head that is fitted on --train."
+TEXT = "Measure shape bias and the accuracy on corrupted, drawn and stylized images, with a head fitted on --train."
 
 
 def add(sub: argparse.ArgumentParser) -> None:
@@ -27,11 +27,18 @@ def add(sub: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         required=True,
-        help="a folder with the sets as they were published: cue-conflict, imagenet-c, ...",
+        help="folder with the sets in their published layouts: cue-conflict, imagenet-c, ...",
     )
-    sub.add_argument("--train", type=Path, required=True, help="what the head is fitted on: a folder for each class")
-    sub.add_argument("--sets", nargs="+", choices=tuple(table.SETS), help="those to measure (default: what is there)")
-    sub.add_argument("--c", type=float, default=1.0, help="inverse of the head's penalty (default: %(default)s)")
+    sub.add_argument(
+        "--train",
+        type=Path,
+        required=True,
+        help="folder of labelled images to fit the head on, with a folder for each class",
+    )
+    sub.add_argument(
+        "--sets", nargs="+", choices=tuple(table.SETS), help="sets to measure (default: all that are found)"
+    )
+    sub.add_argument("--c", type=float, default=1.0, help="inverse penalty of the head (default: %(default)s)")
     sub.add_argument("--out", type=Path, required=True, help="the .jsonl file to write: a line of JSON for each set")
     reading(sub)
     several.sharing(sub)

@@ -23,13 +23,12 @@ def sharing(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--cache",
         type=Path,
-        help="a folder for features: other protocols, sets and seeds find those of the same images",
+        help="folder in which features are cached for other protocols, sets and seeds",
     )
     sub.add_argument(
         "--devices",
         metavar="N",
-        help='processes on this machine, which share the images: a number, or "auto", one for each GPU; or start them by '
-        "torchrun or srun",
+        help='number of processes on this machine, or "auto" for one per GPU; alternatively use torchrun or srun',
     )
 
 

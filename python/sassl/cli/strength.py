@@ -14,7 +14,7 @@ from ..transforms.plain import SASSL
 from .opened import models, opened_one
 from .options import check_out, check_styles, checked_seed
 
-TEXT = "Show how far views move in feature space with alpha and beta, to choose their ranges by."
+TEXT = "Plot how far views move in feature space with alpha and beta."
 #: The range that the paper draws from.
 _PAPERS = (0.1, 0.3)
 
@@ -33,11 +33,14 @@ def add(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
             f"--{name}", type=float, nargs="+", default=evaluation.STRENGTHS, help="in [0, 1] (default: 7 from 0 to 1)"
         )
-    sub.add_argument("--n", type=int, default=256, help="images that are drawn from the data (default: %(default)s)")
-    sub.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
-    sub.add_argument("--threads", type=int, help="images at a time (default: all cores)")
+    sub.add_argument("--n", type=int, default=256, help="number of images drawn from the data (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=0, help="seed of the draws (default: %(default)s)")
+    sub.add_argument("--threads", type=int, help="number of threads (default: all cores)")
     sub.add_argument(
-        "--out", type=Path, required=True, help="the .png, .svg or .pdf file to write; numbers go beside it, as .json"
+        "--out",
+        type=Path,
+        required=True,
+        help="the .png, .svg or .pdf file to write; the values are written beside it as .json",
     )
 
 

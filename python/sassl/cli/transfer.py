@@ -19,7 +19,7 @@ from .opened import models, opened
 from .options import checked_seed, reading
 from .transfer_table import table
 
-TEXT = "Linear probes or neighbours on the sets of transfer that lie in DATA, each with its splits and metric."
+TEXT = "Evaluate on the transfer data sets in DATA: linear probe, nearest neighbours or fine-tuning, by each set's own metric."
 #: Two lines that agree in these are results of the same measurement.
 _KEY = ("weights", "set", "school", "seed", "protocol", "preprocessing")
 
@@ -30,21 +30,21 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--baselines",
         action="store_true",
-        help="beside each model its network with random weights, which any must beat",
+        help="also evaluate each model's network with random weights",
     )
     sub.add_argument(
-        "--data", type=Path, required=True, help="the folder that holds the sets' folders (docs/transfer.md)"
+        "--data", type=Path, required=True, help="folder that contains the folders of the sets (docs/transfer.md)"
     )
     sub.add_argument(
-        "--sets", type=_names, help=f"some of {','.join(datasets.DATASETS)} (default: those that are there)"
+        "--sets", type=_names, help=f"comma-separated: {', '.join(datasets.DATASETS)} (default: all that are found)"
     )
     sub.add_argument(
         "--protocol",
         dest="by",
         choices=("linear", "knn", "finetune"),
         default="linear",
-        help="logistic regression, its penalty chosen on val (Kornblith et al. 2019), neighbours, or the whole network learns "
-        "(default: %(default)s)",
+        help="linear: logistic regression with the penalty chosen on val (Kornblith et al. 2019); knn: nearest neighbours; "
+        "finetune: train the whole network (default: %(default)s)",
     )
     sub.add_argument(
         "--school",
@@ -52,23 +52,24 @@ def add(sub: argparse.ArgumentParser) -> None:
         default=[],
         type=_school,
         metavar="SET=SCHOOL",
-        help="another way to split a set, such as dtd=fold2; several times for several sets",
+        help="another split of a set, such as dtd=fold2; may be repeated",
     )
     sub.add_argument(
         "--seed",
         type=int,
         nargs="+",
         default=[0],
-        help="of what is drawn; several give the mean and the standard deviation over draws (default: 0)",
+        help="seeds of random draws; several give the mean and standard deviation (default: 0)",
     )
     sub.add_argument(
         "--counts",
         choices=("published", "any"),
         default="published",
-        help="of a set that is not as published: refuse it, or take it and tell (default: %(default)s)",
+        help="published: refuse sets whose counts differ from the published ones; any: report differences "
+        "(default: %(default)s)",
     )
     sub.add_argument(
-        "--out", type=Path, required=True, help="a .jsonl file; results that are in it are not computed again"
+        "--out", type=Path, required=True, help="the .jsonl file of results; those in it are not computed again"
     )
     reading(sub)
     several.sharing(sub)
