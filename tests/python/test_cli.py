@@ -252,7 +252,7 @@ def test_an_empty_name_is_not_the_folder_one_is_in(call, folder, monkeypatch, ca
         ("pretrain --resume --data {0}/photos --out {0}/none", "none: has no run to go on with"),
         ("stylize {0}/photos/a.png --out {0} --model full", '"full"'),
         ("stylize {0}/photos/a.png --out {0} --styles {0}/none", "none"),
-        ("stylize {0}/photos/a.png --out {0} --p 2", "--p 2: a probability"),
+        ("stylize {0}/photos/a.png --out {0} --p 2", "--p 2: expected a probability"),
         ("stylize {0}/photos/a.png --out {0} --threads 0", "--threads 0: from 1 to 1024\n"),
         ("stylize {0}/photos/a.png --out {0} --seed -1", "--seed -1: at least 0"),
         ("bank {0}/photos --out {0}/bank.pt", ".safetensors"),

@@ -245,7 +245,7 @@ def test_predictors_and_transformers_of_other_pairs_are_refused(tmp_path):
     ("folder", "phrase"),
     [
         ("v1", "model.ckpt is an old checkpoint (V1), without model.ckpt.index"),
-        ("sliced", 'holds the variable "Conv/weights" in parts'),
+        ("sliced", 'holds the variable "Conv/weights" in slices'),
         ("snappy", "has blocks compressed by Snappy"),
         ("keras", "variables without Magenta's names"),
         ("shards", "InceptionV3/"),

@@ -118,7 +118,8 @@ def test_a_figure_and_its_numbers(tmp_path, capsys):
     assert f"{tmp_path / 'curve.png'}: 5 images of 16 pixels; 1 of relative is the distance of another image" in told
     found = json.loads((tmp_path / "curve.json").read_text())
     expected = evaluation.strength(model, tmp_path / "val", alpha=[0.2, 1], beta=[0, 0.5], n=5)
-    assert found == {"checkpoint": call[2], **expected}
+    assert {name: found[name] for name in expected} == expected
+    assert (found["model"], found["arch"]) == (call[2], "resnet18")
     with Image.open(tmp_path / "curve.png") as figure:
         assert figure.size[0] > 600
     (tmp_path / "val" / "blue" / "1.png").write_bytes(b"no image")
