@@ -1197,7 +1197,7 @@ def test_settings_of_another_recipes_views_come_back(folder, tmp_path):
         transform.apply_params(image, drawn), again.transform.apply_params(image, drawn), strict=True
     ):
         assert np.array_equal(one, other.transpose(2, 0, 1))
-    with pytest.raises(TypeError, match="expected a number, a text"):
+    with pytest.raises(TypeError, match="expected a number, a string"):
         simclr(views={"normalize": object()})
 
 
