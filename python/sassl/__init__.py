@@ -14,7 +14,7 @@ model = sassl.MoCoV2("resnet50", style=transform).fit("imagenet/train", epochs=2
 
 from __future__ import annotations
 
-# As typing's TYPE_CHECKING, without importing typing: every `sassl` command runs this file first.
+# This is typing's TYPE_CHECKING without importing typing: every `sassl` command runs this file first.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

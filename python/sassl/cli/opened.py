@@ -91,7 +91,7 @@ def _untrained(source: str) -> Sequence[str]:
 
 
 def _normalize(args: argparse.Namespace) -> str | dict[str, list[float]] | None:
-    """As `open_model` takes it."""
+    """Return the normalization in the form that `open_model` takes."""
     if args.mean is None and args.std is None:
         named: str | None = args.normalize
         return named

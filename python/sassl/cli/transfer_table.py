@@ -64,7 +64,7 @@ def _row(group: list[_Result]) -> tuple[str, ...]:
 
 
 def _chosen(result: _Result) -> str:
-    """What a protocol chose, or was given."""
+    """Return the setting that a protocol chose or was given."""
     if "c" in result:
         return f"{result['c']:.3g}"
     return str(result["k"]) if "k" in result else f"{result['lr']:.3g} (decay {result['weight_decay']:.3g})"

@@ -250,7 +250,7 @@ class _Learner:
         return heads
 
     def _settings(self) -> dict[str, Any]:
-        """What a run has to share with the one that it continues."""
+        """Return the properties that a run must share with the run it continues."""
         told = {"lr": self.rates, "epochs": self._epochs, "batch_size": self._crops.batch_size, "seed": self._seed}
         return {**told, "classes": self.labels, "data": self._images.identity()}
 

@@ -28,7 +28,7 @@ from ..arguments import wrong
 from ..data import Images
 from .preprocessing import Preprocessing
 
-#: Of an image that cannot be read.
+#: The class of an image that cannot be read.
 NONE = 0
 #: Images that a thread looks at in one go.
 _CHUNK = 256
@@ -171,7 +171,7 @@ def _damaged(path: Path, why: str) -> ValueError:
 
 
 def tagged(images: Images, threads: int, told: Callable[[int], object]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """What each image is known by, and its class; of one that cannot be read `NONE`.
+    """Return the key of each image and its class, or `NONE` for an image that cannot be read.
 
     Args:
         images: the images.

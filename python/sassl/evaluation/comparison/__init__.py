@@ -131,7 +131,7 @@ def compare(results: Results, *, by: str | None = None, reference: str | None = 
 
 
 def _legend(rows: list[Row]) -> list[str]:
-    """What the cells of these rows are."""
+    """Describe the cells of these rows."""
     told = [
         f"Mean ± standard deviation over n checkpoints (n), or (n {TIMES} draws) where evaluation draws were averaged first"
     ]

@@ -12,7 +12,7 @@ from .lines import Value, read
 
 File = str | os.PathLike[str]
 Results = Sequence[File] | Mapping[str, File | Sequence[File]]
-#: What may name an arm.
+#: The fields that may name an arm.
 BY = ("file", "model", "checkpoint")
 
 
@@ -103,7 +103,7 @@ def _short(value: Any) -> str:
 
 
 def notes(arms: Mapping[str, Sequence[Value]]) -> list[str]:
-    """What a reader of the table has to know: sets that are not as published, values that are not defined, missing seeds."""
+    """Return the notes below the table: sets that are not as published, undefined values, missing seeds."""
     values = [one for own in arms.values() for one in own]
     found = [f"{one.measurement.set}: {text}." for one in values for text in one.conditions.get("differences") or ()]
     found += [f"{one.place}: {one.measurement} is not defined and left out." for one in values if one.value is None]

@@ -34,7 +34,7 @@ class Difference:
 
     @property
     def basis(self) -> str:
-        """What the difference is from: `3 pairs`, or `Welch, 3 and 4`; and whether an interval is missing."""
+        """Return the basis of the difference: `3 pairs`, or `Welch, 3 and 4`; and whether an interval is missing."""
         missing = "" if self.half is not None else ": no interval"
         if self.is_paired:
             return f"{'one pair' if self.n[0] == 1 else f'{self.n[0]} pairs'}{missing}"

@@ -13,7 +13,7 @@ from ..robustness import table
 
 #: The protocol of a robustness result, as a table shows it.
 ROBUSTNESS = "robustness"
-#: What two results must agree in to be of the same images and the same settings of the probe.
+#: Two results that agree in these fields have the same images and the same settings of the probe.
 _TRANSFER = ("classes", "train", "val", "test", "k", "temperature", "differences")
 _HEAD = ("n", "published_n", "n_outside", "ways", "answered_among", "head", "c", "train_n", "reference")
 
@@ -48,7 +48,7 @@ METRICS = {
 
 
 class Measurement(NamedTuple):
-    """What is measured: a row of a comparison. Robustness sets have their version for a school."""
+    """A measurement: a row of a comparison. For robustness sets, the school is their version."""
 
     set: str
     school: str
