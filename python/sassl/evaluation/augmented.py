@@ -14,7 +14,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -142,12 +142,16 @@ def augmented_probe(
     numbered = together(ranks, lambda: [joined_classes(learner.known, found)[1] for found in asked])
     heads = learner.learn(model, {"recipe": recipe, "rule": repr(rule)}, out, progress)
     if (replaced := learner.replaced()) and ranks.rank == 0:
-        name, why = next(iter(replaced.items()))
-        count = f"{len(replaced)} of {len(learnt)} images of train could not be read, and others took their place"
-        warnings.warn(f"{count}; {name}: {why}", stacklevel=2)
+        warnings.warn(_replaced(replaced, len(learnt)), stacklevel=2)
     told = {"recipe": recipe, **learner.told(), "replaced": replaced, "left_out": lost}
     judge = partial(_judged, heads, learner, numbered[0], None if chooses is None else numbered[1], metric, told)
     return by_first(ranks, partial(_kept, judge, out))
+
+
+def _replaced(lost: Mapping[str, str], n: int) -> str:
+    """Return the text of the warning about images of train that were replaced."""
+    name, why = next(iter(lost.items()))
+    return f"{len(lost)} of {n} images of train could not be read, and others took their place; {name}: {why}"
 
 
 def _rates(lr: Any) -> list[float]:
