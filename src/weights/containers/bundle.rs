@@ -368,7 +368,7 @@ pub(super) mod tests {
         let twice = [("b", entry(1, &[2], (0, 0, 8), crc)), ("c", entry(1, &[2], (0, 4, 8), crc))];
         let folder = write(&twice, &ONE_SHARD, &data);
         let told = Bundle::open(folder.path()).unwrap().read(&names(&["b", "c"])).unwrap_err().to_string();
-        assert!(told.contains("overlaps"), "{told}");
+        assert!(told.contains("overlapping entries"), "{told}");
         let folder = write(&[], &[8, 1, 16, 1], &data);
         assert!(Bundle::open(folder.path()).unwrap_err().to_string().contains("big-endian"));
     }

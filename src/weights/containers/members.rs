@@ -341,7 +341,7 @@ mod tests {
             assert_eq!(members.read("b.index", 5).unwrap(), b"index");
             assert_eq!(members.read("b.data", 10).unwrap(), b"0123456789");
             assert!(
-                members.read("b.data", 9).unwrap_err().to_string().contains("b.data is of 10 bytes, where at most 9")
+                members.read("b.data", 9).unwrap_err().to_string().contains("b.data has 10 bytes, where at most 9")
             );
             assert!(members.read("c", 9).unwrap_err().to_string().contains("lacks c"));
             let mut seen = vec![];
