@@ -1,7 +1,7 @@
-//! The range of numbers, of all of them and lane by lane.
+//! Ranges of values, of a whole sequence and lane by lane.
 use super::lanes::{Lanes, MOST_LANES};
 
-/// The least and the largest of some numbers and 0.
+/// The minimum and the maximum of a sequence of values and 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Extent {
     /// At most 0.
@@ -11,13 +11,13 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Of both.
+    /// Returns the range that covers both.
     pub fn or(self, other: Self) -> Self {
         Self { low: self.low.min(other.low), high: self.high.max(other.high) }
     }
 }
 
-/// The least and the largest number of each lane.
+/// The minimum and the maximum of each lane.
 #[derive(Clone, Copy)]
 pub(crate) struct LaneExtents<L> {
     low: L,
@@ -32,20 +32,20 @@ impl<L: Lanes> Default for LaneExtents<L> {
 }
 
 impl<L: Lanes> LaneExtents<L> {
-    /// Takes a vector in. NaN leaves it as it is: it is the first operand, and the second is what comes back.
+    /// Includes a vector. NaN changes nothing: it is the first operand, and `min` and `max` return the second.
     #[inline(always)]
     pub(crate) fn add(&mut self, x: L) {
         self.low = x.min(self.low);
         self.high = x.max(self.high);
     }
 
-    /// The range of both together.
+    /// Returns the range that covers both, lane by lane.
     #[inline(always)]
     pub(crate) fn or(self, other: Self) -> Self {
         Self { low: self.low.min(other.low), high: self.high.max(other.high) }
     }
 
-    /// Widens the range of each lane.
+    /// Widens each of `ranges` by the range of its lane.
     #[inline(always)]
     pub(crate) fn take_into(self, ranges: &mut [Extent]) {
         let (lows, highs) = self.lanes();
@@ -54,7 +54,7 @@ impl<L: Lanes> LaneExtents<L> {
         }
     }
 
-    /// The range of all lanes together.
+    /// Returns the range over all lanes.
     #[inline(always)]
     pub(crate) fn of_lanes(self) -> Extent {
         let (lows, highs) = self.lanes();

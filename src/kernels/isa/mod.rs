@@ -1,14 +1,14 @@
-//! Instruction sets: which there are, which this machine has, and how a kernel runs on one.
+//! Instruction sets: the supported list, their detection, and the dispatch of kernels.
 //!
-//! A kernel is written once, generic over `Lanes`; `Isa::dispatch` compiles it again for each instruction set and
-//! enters the copy that was asked for.
+//! A kernel is written once, generic over `Lanes`; `Isa::dispatch` compiles a copy of it for each instruction set and calls the
+//! copy that is requested.
 //!
 //! - `sets`: the table of instruction sets, with a file for each row and its vectors.
-//! - `lanes`: what kernels see of a vector.
+//! - `lanes`: the vector traits that kernels use.
 //! - `path`: an instruction set and a precision.
 //! - `extent`: the range of values.
 //! - `tile`: the innermost loop of matrix products.
-//! - `winograd`: the transforms of 3x3 convolutions in fewer products.
+//! - `winograd`: the Winograd transforms of 3x3 convolutions.
 mod extent;
 mod lanes;
 mod path;
@@ -28,25 +28,25 @@ use sets::{InstructionSet, Row, Visitor};
 use std::sync::OnceLock;
 
 impl Isa {
-    /// Its name: what `SASSL_ISA` and `sassl info` say.
+    /// Name of the instruction set, as in `SASSL_ISA` and `sassl info`.
     pub fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// Whether this machine can run it.
+    /// Whether this machine supports it.
     pub fn is_supported(self) -> bool {
         (self.row().is_supported)()
     }
 
-    /// Every instruction set that this machine can run, the reference first and the fastest last.
+    /// Every instruction set that this machine supports, the reference first and the fastest last.
     pub fn supported() -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied().filter(|isa| isa.is_supported())
     }
 
-    /// The fastest one here, or the one that the environment variable `SASSL_ISA` names.
+    /// The fastest instruction set of this machine, or the one that the environment variable `SASSL_ISA` names.
     ///
     /// # Errors
-    /// `SASSL_ISA` names none, or one that this machine lacks.
+    /// `SASSL_ISA` names no instruction set, or one that this machine does not support.
     pub fn detect() -> Result<Self> {
         static BEST: OnceLock<Isa> = OnceLock::new();
         let Some(wanted) = std::env::var_os("SASSL_ISA").filter(|name| !name.is_empty()) else {
@@ -63,7 +63,7 @@ impl Isa {
         })
     }
 
-    /// Floats in one vector.
+    /// Number of floats in one vector.
     pub fn lanes(self) -> usize {
         self.row().lanes
     }
@@ -73,23 +73,24 @@ impl Isa {
         self.row().many_registers
     }
 
-    /// Whether it has what multiplies bytes.
+    /// Whether it has instructions for products of bytes.
     pub fn multiplies_bytes(self) -> bool {
         self.row().bytes.is_some()
     }
 
-    /// Whether it can run what is written in AVX2's own instructions.
+    /// Whether it can run code written with AVX2 intrinsics.
     pub(crate) fn includes_avx2(self) -> bool {
         self.row().includes_avx2
     }
 
-    /// AVX2 where it is included: for loops in which the compiler gathers values with AVX-512, which is slower than loading them.
+    /// Returns AVX2 where it is included, for loops in which the compiler would emit AVX-512 gathers, which are slower than
+    /// loads.
     pub(crate) fn without_gathers(self) -> Self {
         if self.includes_avx2() { Self::Avx2 } else { self }
     }
 
-    /// The largest of these weights, which may become 127; or where two products are added in 16 bits and it is larger, the
-    /// largest sum of neighbours.
+    /// The largest absolute weight, which is mapped to 127; where two products are added in 16 bits, the largest absolute sum
+    /// of two neighbouring weights if that is larger.
     pub fn largest_weight(self, weights: &[f32]) -> f32 {
         let largest = weights.iter().fold(0.0, |all: f32, w| all.max(w.abs()));
         match self.row().bytes.as_ref().is_some_and(|bytes| bytes.pairs_in_16_bits) {
@@ -98,8 +99,8 @@ impl Isa {
         }
     }
 
-    /// Which number of a block of four vectors stands at this place of an interleaved one: [`ByteLanes::interleave`] goes
-    /// through groups of sixteen bytes, four bytes to a vector.
+    /// The index, within a block of four vectors, of the value at position `place` of an interleaved block:
+    /// [`ByteLanes::interleave`] processes groups of sixteen bytes, four bytes to a vector.
     ///
     /// # Panics
     /// If it does not multiply bytes.
@@ -110,10 +111,10 @@ impl Isa {
         16 * (lane / 4) + 4 * vector + lane % 4
     }
 
-    /// Runs a kernel ([`Isa::Scalar`] has no vectors: it runs the portable ones).
+    /// Runs a kernel. [`Isa::Scalar`] has no vectors and runs the portable ones.
     ///
     /// # Panics
-    /// If the machine lacks the instruction set; [`Isa::is_supported`] tells.
+    /// If the machine does not support the instruction set; see [`Isa::is_supported`].
     #[inline]
     pub(crate) fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
         assert!(self.is_supported(), "this CPU has no {}", self.name());
@@ -123,7 +124,7 @@ impl Isa {
     /// Runs a kernel that multiplies bytes.
     ///
     /// # Panics
-    /// If it does not ([`Isa::multiplies_bytes`]), or the machine lacks the instruction set.
+    /// If the instruction set does not multiply bytes ([`Isa::multiplies_bytes`]), or the machine does not support it.
     #[inline]
     pub(crate) fn dispatch_bytes<K: ByteKernel>(self, kernel: K) {
         assert!(self.multiplies_bytes() && self.is_supported(), "this CPU has no {} in bytes", self.name());
@@ -148,7 +149,7 @@ impl Visitor for ShowRow {
     }
 }
 
-/// A kernel on its way in. The instruction set is supported, as whoever makes one has asserted.
+/// A kernel to be entered. Whoever constructs this has asserted that the instruction set is supported.
 struct Enter<K>(K);
 
 impl<K: Kernel> Visitor for Enter<K> {
@@ -162,7 +163,7 @@ impl<K: Kernel> Visitor for Enter<K> {
     }
 }
 
-/// The same of a kernel that multiplies bytes.
+/// Like [`Enter`], for a kernel that multiplies bytes.
 struct EnterBytes<K>(K);
 
 impl<K: ByteKernel> Visitor for EnterBytes<K> {

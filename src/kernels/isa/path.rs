@@ -1,21 +1,22 @@
-//! A path through kernels: an instruction set, and how convolutions multiply on it.
+//! A path through the kernels: an instruction set and the arithmetic of convolutions.
 use super::Isa;
 use crate::error::{Error, Result};
 use std::fmt;
 
-/// How convolutions multiply.
+/// Arithmetic of convolutions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// The fastest way here: in whole numbers where the machine has instructions for it (activations in the range of each map or
-    /// channel, weights in that of each output channel, 32-bit sums), else as [`Precision::Exact`].
+    /// The fastest arithmetic of this machine: integers where it has instructions for products of bytes (activations quantized
+    /// over the range of each map or channel, weights over that of each output channel, 32-bit sums), else as
+    /// [`Precision::Exact`].
     #[default]
     Fast,
-    /// In float32.
+    /// float32.
     Exact,
 }
 
 impl Precision {
-    /// Its name.
+    /// Name of the precision.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fast => "fast",
@@ -23,17 +24,17 @@ impl Precision {
         }
     }
 
-    /// The precision of this name.
+    /// Returns the precision called `name`.
     ///
     /// # Errors
-    /// There is none.
+    /// The name is unknown.
     pub fn named(name: &str) -> Result<Self> {
         let found = [Self::Fast, Self::Exact].into_iter().find(|precision| precision.name() == name);
         found.ok_or_else(|| Error::value("precision", format!("{name:?}"), "there are \"fast\" and \"exact\""))
     }
 }
 
-/// An instruction set and a precision: what layers of inference are packed for.
+/// An instruction set and a precision, for which inference layers are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelPath {
     isa: Isa,
@@ -41,20 +42,20 @@ pub struct KernelPath {
 }
 
 impl KernelPath {
-    /// This instruction set at this precision.
+    /// Combines an instruction set and a precision.
     pub const fn new(isa: Isa, precision: Precision) -> Self {
         Self { isa, precision }
     }
 
-    /// The fastest instruction set here, or the one that `SASSL_ISA` names, at this precision.
+    /// Combines the fastest instruction set of this machine, or the one that `SASSL_ISA` names, with this precision.
     ///
     /// # Errors
-    /// [`Isa::detect`]'s.
+    /// As [`Isa::detect`].
     pub fn detect(precision: Precision) -> Result<Self> {
         Ok(Self::new(Isa::detect()?, precision))
     }
 
-    /// Every path that differs from the others on this machine, the reference first and the fastest last.
+    /// Every distinct path on this machine, the reference first and the fastest last.
     pub fn supported() -> impl Iterator<Item = Self> {
         Isa::supported().flat_map(|isa| {
             let fast = isa.multiplies_bytes().then_some(Precision::Fast);

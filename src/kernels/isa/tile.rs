@@ -1,8 +1,8 @@
-//! The innermost loop of matrix products: a tile of sums stays in registers while k runs.
+//! The innermost loop of matrix products: a tile of sums stays in registers over all steps of k.
 #![allow(unsafe_code)]
 use super::lanes::Lanes;
 
-/// The left factor: the one of row m and step k stands at `m row + k step`.
+/// The left factor: the value of row m and step k is at offset `m row + k step`.
 #[derive(Clone, Copy)]
 pub(crate) struct Left {
     pub(crate) from: *const f32,
@@ -10,18 +10,18 @@ pub(crate) struct Left {
     pub(crate) step: usize,
 }
 
-/// The right factor: the vectors of step k stand side by side from `k row` on.
+/// The right factor: the vectors of step k are contiguous from offset `k row`.
 #[derive(Clone, Copy)]
 pub(crate) struct Right {
     pub(crate) from: *const f32,
     pub(crate) row: usize,
 }
 
-/// Asks for the line at an address, which may be anywhere, to be brought near; nothing where the compiler has no word for it.
+/// Prefetches the cache line at an address, which need not be valid; does nothing where the compiler has no intrinsic for it.
 #[inline(always)]
 pub(crate) fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 has it, and it reads nothing that the program could see.
+    // SAFETY: every x86-64 CPU has the instruction, and it has no visible effect.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(address.cast());
@@ -30,10 +30,10 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
-/// `sums[m][v] += left[m][k] right[k][v]`, for each of `depth` steps of k in their order.
+/// Adds `left[m][k] right[k][v]` to `sums[m][v]` for each of `depth` steps of k, in order.
 ///
 /// # Safety
-/// Both factors can be read for M rows, V vectors and `depth` steps.
+/// Both factors are valid for reads of M rows, V vectors and `depth` steps.
 #[inline(always)]
 pub(crate) unsafe fn add_products<L: Lanes, const M: usize, const V: usize>(
     sums: &mut [[L; V]; M],
@@ -43,7 +43,7 @@ pub(crate) unsafe fn add_products<L: Lanes, const M: usize, const V: usize>(
 ) {
     let (mut pixels, mut weights) = (left.from, right.from);
     for _ in 0..depth {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let row: [L; V] = std::array::from_fn(|v| L::load(weights.add(v * L::N)));
             for (m, sums) in sums.iter_mut().enumerate() {

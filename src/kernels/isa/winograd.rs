@@ -1,26 +1,26 @@
-//! F(4x4, 3x3) of Lavin and Gray 2016, "Fast algorithms for convolutional neural networks": a tile of 4x4 outputs of a 3x3 convolution
-//! is `A^T [(G g G^T) * (B^T d B)] A`, 36 products of weights `g` and inputs `d` for each pair of channels where the definition has
-//! 144.
+//! F(4x4, 3x3) of Lavin and Gray 2016, "Fast algorithms for convolutional neural networks": a tile of 4x4 outputs of a 3x3
+//! convolution is `A^T [(G g G^T) * (B^T d B)] A`, with 36 products of weights `g` and inputs `d` for each pair of channels
+//! where the definition has 144.
 //!
-//! Of the two usual sizes the larger and faster: F(2x2) would save 2.25 times the products, this saves 4. Its error is larger,
-//! but with the points below only about twice that of PyTorch's convolution in float32 (measured against float64: 0.8e-6 of the
-//! outputs' deviation for 64 channels, 2.3e-6 for 512).
+//! The larger and faster of the two usual sizes: F(2x2) needs 2.25 times fewer products, this needs 4 times fewer. Its error is
+//! larger, but with the points below only about twice that of PyTorch's float32 convolution (measured against float64, relative
+//! to the standard deviation of the outputs: 0.8e-6 for 64 channels, 2.3e-6 for 512).
 use super::Lanes;
 
-/// Outputs on a tile's side, and inputs.
+/// Side of an output tile, and of an input tile.
 pub(crate) const OUT: usize = 4;
 pub(crate) const IN: usize = OUT + 2;
-/// Places of a transformed tile.
+/// Elements of a transformed tile.
 pub(crate) const PLACES: usize = IN * IN;
-/// Points of the transforms, and their squares: with the paper's 1 and 2 the error is four times as large.
+/// Points of the transforms, and their squares; the paper's 1 and 2 would give four times the error.
 const A: f32 = 0.625;
 const B: f32 = 1.5;
 const A2: f32 = A * A;
 const B2: f32 = B * B;
 
-/// The largest that `B^T d B` can be at a place, its row and its column, whose inputs lie between these ends.
+/// The largest absolute value of `B^T d B` at a row and a column, for inputs between `low` and `high`.
 pub(crate) fn largest_input(row: usize, column: usize, low: f32, high: f32) -> f32 {
-    // The sums of the positive numbers of each row of `B^T`, and of the negative ones without their sign.
+    // For each row of `B^T`, the sum of its positive elements and the sum of the absolute values of its negative ones.
     const SIGNS: [[f32; 2]; IN] = [
         [A2 * B2 + 1.0, A2 + B2],
         [1.0 + A, B2 + A * B2],
@@ -34,7 +34,7 @@ pub(crate) fn largest_input(row: usize, column: usize, low: f32, high: f32) -> f
     (positive * high - negative * low).max(negative * high - positive * low)
 }
 
-/// `G`: of the points 0, A, -A, B, -B and infinity.
+/// `G`, for the points 0, A, -A, B, -B and infinity.
 #[inline(always)]
 pub(crate) fn of_weights<L: Lanes>([a, b, c]: [L; 3]) -> [L; IN] {
     let zero = L::splat(0.0);

@@ -33,8 +33,8 @@ impl InstructionSet for Avx2Set {
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(pub(super) __m256);
 
-// SAFETY of every block below: a kernel comes to these lanes through `enter` alone, so the CPU has the instructions;
-// addresses are the caller's word.
+// SAFETY of every block below: a kernel reaches these lanes only through `enter`, so the CPU has the instructions;
+// addresses are guaranteed by the caller.
 impl Lanes for Avx2 {
     const N: usize = 8;
     const MANY_REGISTERS: bool = false;
@@ -146,7 +146,7 @@ impl Lanes for Avx2 {
 }
 
 impl Avx2 {
-    /// Writes the first `used` lanes, by halves: a store under a mask takes some CPUs dozens of cycles.
+    /// Writes the first `used` lanes, by halves: a masked store takes some CPUs dozens of cycles.
     #[inline(always)]
     unsafe fn store_first(self, to: *mut f32, used: usize) {
         // SAFETY: see above; lanes from `used` on are not written.
@@ -170,11 +170,11 @@ impl Avx2 {
     }
 }
 
-/// [`Lanes::mirror`], for whoever has AVX2.
+/// [`Lanes::mirror`] for instruction sets that include AVX2.
 #[inline(always)]
 pub(super) fn mirror(pixels: [u8; 16]) -> [u8; 16] {
     let mut out = [0; 16];
-    // SAFETY: as above; each address is that of sixteen bytes.
+    // SAFETY: as above; each address points to sixteen bytes.
     unsafe {
         let order = _mm_loadu_si128(MIRRORED.as_ptr().cast());
         let pixels = _mm_loadu_si128(pixels.as_ptr().cast());

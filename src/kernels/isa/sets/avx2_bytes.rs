@@ -1,4 +1,4 @@
-//! Eight 32-bit sums of products of bytes in a 256-bit register: products in pairs to 16 bits, then pairs of these to 32.
+//! Eight 32-bit sums of products of bytes in a 256-bit register: products are added in pairs in 16 bits, then the pairs in 32.
 //!
 //! A pair of products must fit 16 bits: the sum of two weights is at most 128 ([`super::Isa::largest_weight`]).
 #![cfg(target_arch = "x86_64")]
@@ -8,8 +8,8 @@ use crate::kernels::isa::lanes::ByteLanes;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-// SAFETY of every block below: a kernel comes to `ByteLanes` through `enter_bytes` alone, so the CPU has AVX2;
-// addresses are the caller's word.
+// SAFETY of every block below: a kernel reaches `ByteLanes` only through `enter_bytes`, so the CPU has AVX2;
+// addresses are guaranteed by the caller.
 impl ByteLanes for Avx2 {
     type Sums = __m256i;
 
@@ -130,17 +130,17 @@ impl ByteLanes for Avx2 {
     }
 }
 
-/// Nearest integers; the least of all for NaN and what is too large, of which the range leaves none.
+/// Rounds to the nearest integers, at most 255; NaN becomes the minimum integer, which saturates to 0 when packed.
 #[inline(always)]
 unsafe fn integers(x: Avx2) -> __m256i {
-    // SAFETY: the caller's. The second operand of a minimum is what comes of NaN.
+    // SAFETY: guaranteed by the caller. A minimum returns its second operand for NaN.
     unsafe { _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(255.0), x.0)) }
 }
 
-/// Four vectors to bytes from 0 to 255, in the order of an interleaved block.
+/// Packs four vectors into bytes of 0 to 255, in the order of an interleaved block.
 #[inline(always)]
 unsafe fn pack(block: [Avx2; 4]) -> __m256i {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let [a, b, c, d] = block;
         let (ab, cd) = (_mm256_packus_epi32(integers(a), integers(b)), _mm256_packus_epi32(integers(c), integers(d)));
@@ -148,11 +148,11 @@ unsafe fn pack(block: [Avx2; 4]) -> __m256i {
     }
 }
 
-/// The first `used` bytes, and zeros.
+/// The first `used` bytes, followed by zeros.
 #[inline(always)]
 unsafe fn load(from: *const u8, used: usize) -> __m256i {
     debug_assert!(0 < used && used <= 32);
-    // SAFETY: the caller's; bytes from `used` on are not read.
+    // SAFETY: guaranteed by the caller; bytes from `used` on are not read.
     unsafe {
         match used {
             32 => _mm256_loadu_si256(from.cast()),
@@ -169,7 +169,7 @@ unsafe fn load(from: *const u8, used: usize) -> __m256i {
 #[inline(always)]
 unsafe fn store(bytes: __m256i, to: *mut u8, used: usize) {
     debug_assert!(0 < used && used <= 32);
-    // SAFETY: the caller's; bytes from `used` on are not written.
+    // SAFETY: guaranteed by the caller; bytes from `used` on are not written.
     unsafe {
         match used {
             32 => _mm256_storeu_si256(to.cast(), bytes),

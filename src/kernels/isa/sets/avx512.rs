@@ -35,8 +35,8 @@ impl InstructionSet for Avx512Set {
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(pub(super) __m512);
 
-// SAFETY of every block below: a kernel comes to these lanes through `enter` alone, so the CPU has the instructions;
-// addresses are the caller's word.
+// SAFETY of every block below: a kernel reaches these lanes only through `enter`, so the CPU has the instructions;
+// addresses are guaranteed by the caller.
 impl Lanes for Avx512 {
     const N: usize = 16;
     const MANY_REGISTERS: bool = true;

@@ -7,7 +7,7 @@ use crate::kernels::isa::lanes::{ByteKernel, ByteLanes, Kernel};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-/// AVX-512 with VNNI; in floats it is AVX-512 itself.
+/// AVX-512 with VNNI; kernels in floats run as on AVX-512.
 pub(super) struct Avx512VnniSet;
 
 impl InstructionSet for Avx512VnniSet {
@@ -19,7 +19,7 @@ impl InstructionSet for Avx512VnniSet {
     };
 
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-        // SAFETY: the caller's word: the CPU has more than AVX-512.
+        // SAFETY: guaranteed by the caller: the CPU has AVX-512 and more.
         unsafe { Avx512Set::enter(kernel) }
     }
 
@@ -29,8 +29,8 @@ impl InstructionSet for Avx512VnniSet {
     }
 }
 
-// SAFETY of every block below: a kernel comes to `ByteLanes` through `enter_bytes` alone, so the CPU has AVX-512 VNNI;
-// addresses are the caller's word.
+// SAFETY of every block below: a kernel reaches `ByteLanes` only through `enter_bytes`, so the CPU has AVX-512 VNNI;
+// addresses are guaranteed by the caller.
 impl ByteLanes for Avx512 {
     type Sums = __m512i;
 
@@ -139,17 +139,17 @@ impl ByteLanes for Avx512 {
     }
 }
 
-/// Nearest integers; the least of all for NaN and what is too large, of which the range leaves none.
+/// Rounds to the nearest integers, at most 255; NaN becomes the minimum integer, which saturates to 0 when packed.
 #[inline(always)]
 unsafe fn integers(x: Avx512) -> __m512i {
-    // SAFETY: the caller's. The second operand of a minimum is what comes of NaN.
+    // SAFETY: guaranteed by the caller. A minimum returns its second operand for NaN.
     unsafe { _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(255.0), x.0)) }
 }
 
-/// Four vectors to bytes from 0 to 255, in the order of an interleaved block.
+/// Packs four vectors into bytes of 0 to 255, in the order of an interleaved block.
 #[inline(always)]
 unsafe fn pack(block: [Avx512; 4]) -> __m512i {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let [a, b, c, d] = block;
         let (ab, cd) = (_mm512_packus_epi32(integers(a), integers(b)), _mm512_packus_epi32(integers(c), integers(d)));
@@ -157,10 +157,10 @@ unsafe fn pack(block: [Avx512; 4]) -> __m512i {
     }
 }
 
-/// The first `used` bytes, and zeros.
+/// The first `used` bytes, followed by zeros.
 #[inline(always)]
 unsafe fn load(from: *const u8, used: usize) -> __m512i {
-    // SAFETY: the caller's; bytes outside the mask are not read.
+    // SAFETY: guaranteed by the caller; bytes outside the mask are not read.
     unsafe {
         match used {
             64 => _mm512_loadu_si512(from.cast()),
@@ -171,7 +171,7 @@ unsafe fn load(from: *const u8, used: usize) -> __m512i {
 
 #[inline(always)]
 unsafe fn store(bytes: __m512i, to: *mut u8, used: usize) {
-    // SAFETY: the caller's; bytes outside the mask are not written.
+    // SAFETY: guaranteed by the caller; bytes outside the mask are not written.
     unsafe {
         match used {
             64 => _mm512_storeu_si512(to.cast(), bytes),

@@ -1,4 +1,4 @@
-//! The table of instruction sets. A new one is a file beside this one, and here a variant with its lines.
+//! The table of instruction sets. A new one takes a file next to this one, and a variant here with its match arms.
 mod avx2;
 mod avx2_bytes;
 mod avx512;
@@ -13,9 +13,9 @@ use portable::{PortableSet, ScalarSet};
 /// An instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// Plain loops without SIMD types or reordering: the reference that the others are tested against.
+    /// Plain loops without SIMD types or reordering: the reference against which the others are tested.
     Scalar,
-    /// Arrays of eight that the compiler maps to what every CPU of the target has (SSE2, NEON).
+    /// Arrays of eight floats that the compiler maps to the baseline of the target (SSE2, NEON).
     Portable,
     /// AVX2 with FMA.
     #[cfg(target_arch = "x86_64")]
@@ -23,13 +23,13 @@ pub enum Isa {
     /// AVX-512 F, BW, DQ and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// The same with VNNI.
+    /// AVX-512 as above with VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
 }
 
 impl Isa {
-    /// All of them, the reference first and the fastest last.
+    /// All instruction sets, the reference first and the fastest last.
     pub(super) const ALL: &[Self] = &[
         Self::Scalar,
         Self::Portable,
@@ -41,7 +41,7 @@ impl Isa {
         Self::Avx512Vnni,
     ];
 
-    /// Shows its row to the visitor.
+    /// Passes the row of this instruction set to the visitor.
     #[inline(always)]
     pub(super) fn visit<V: Visitor>(self, visitor: V) -> V::Output {
         match self {
@@ -57,25 +57,25 @@ impl Isa {
     }
 }
 
-/// What an instruction set states.
+/// Interface of an instruction set.
 pub(super) trait InstructionSet {
-    /// What is known of it without running it.
+    /// Static properties, available without running it.
     const ROW: Row;
 
-    /// Runs a kernel compiled for it.
+    /// Runs a kernel compiled for this instruction set.
     ///
     /// # Safety
-    /// The CPU has it.
+    /// The CPU supports it.
     #[allow(unsafe_code)]
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output;
 
-    /// The same for a kernel that multiplies bytes.
+    /// Runs a kernel that multiplies bytes.
     ///
     /// # Safety
-    /// The CPU has it.
+    /// The CPU supports it.
     ///
     /// # Panics
-    /// If [`Row::bytes`] is none.
+    /// If [`Row::bytes`] is `None`.
     #[allow(unsafe_code)]
     unsafe fn enter_bytes<K: ByteKernel>(_: K) {
         unreachable!("{} does not multiply bytes, and says so", Self::ROW.name)
@@ -84,31 +84,32 @@ pub(super) trait InstructionSet {
 
 /// A row of the table.
 pub(super) struct Row {
-    /// What `SASSL_ISA` and `sassl info` call it.
+    /// Name in `SASSL_ISA` and `sassl info`.
     pub(super) name: &'static str,
-    /// Whether this machine has it.
+    /// Whether this machine supports it.
     pub(super) is_supported: fn() -> bool,
-    /// Floats in a vector, as weights are packed for it.
+    /// Number of floats in a vector, for which weights are packed.
     pub(super) lanes: usize,
-    /// Whether it has 32 vector registers rather than 16.
+    /// Whether there are 32 vector registers rather than 16.
     pub(super) many_registers: bool,
-    /// How it multiplies bytes, if it does.
+    /// How bytes are multiplied, if they are.
     pub(super) bytes: Option<ByteProducts>,
-    /// Whether it can run what is written in AVX2's own instructions.
+    /// Whether it can run code written with AVX2 intrinsics.
     pub(super) includes_avx2: bool,
 }
 
 /// How bytes are multiplied.
 pub(super) struct ByteProducts {
-    /// Two products are added in 16 bits before they reach 32: two neighbouring weights together are limited as one of them is.
+    /// Whether two products are added in 16 bits before they are extended to 32: then the sum of two neighbouring weights has
+    /// the limit of a single weight.
     pub(super) pairs_in_16_bits: bool,
 }
 
-/// What is done with a row.
+/// An operation on a row.
 pub(super) trait Visitor {
-    /// What it gives.
+    /// Result of the operation.
     type Output;
 
-    /// Does it.
+    /// Runs the operation.
     fn visit<S: InstructionSet>(self) -> Self::Output;
 }

@@ -1,10 +1,10 @@
-//! Eight floats in an array: the compiler turns the loops into what the target has.
+//! Eight floats in an array; the compiler vectorizes the loops for the target.
 #![allow(unsafe_code)]
 use super::{InstructionSet, Row};
 use crate::kernels::isa::lanes::{Kernel, Lanes};
 use std::ops::Range;
 
-/// Without vectors of its own: kernels that have no plain loops run the portable ones.
+/// No vectors: kernels that have no plain loops run the portable ones.
 pub(super) struct ScalarSet;
 
 impl InstructionSet for ScalarSet {
@@ -15,7 +15,7 @@ impl InstructionSet for ScalarSet {
     }
 }
 
-/// What every CPU of the target has.
+/// Supported by every CPU of the target.
 pub(super) struct PortableSet;
 
 impl InstructionSet for PortableSet {
@@ -55,13 +55,13 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller vouches for eight reads; an array of f32 has f32's alignment.
+        // SAFETY: the caller guarantees eight reads; an array of f32 has f32's alignment.
         Self(unsafe { from.cast::<[f32; 8]>().read_unaligned() })
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller vouches for eight writes.
+        // SAFETY: the caller guarantees eight writes.
         unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) }
     }
 
@@ -69,7 +69,7 @@ impl Lanes for Portable {
     unsafe fn load_some(from: *const f32, lanes: Range<usize>) -> Self {
         let mut all = [0.0; 8];
         for i in lanes {
-            // SAFETY: the caller's word.
+            // SAFETY: guaranteed by the caller.
             all[i] = unsafe { *from.add(i) };
         }
         Self(all)
@@ -78,7 +78,7 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn store_some(self, to: *mut f32, lanes: Range<usize>) {
         for i in lanes {
-            // SAFETY: the caller's word.
+            // SAFETY: guaranteed by the caller.
             unsafe { *to.add(i) = self.0[i] }
         }
     }
@@ -87,7 +87,7 @@ impl Lanes for Portable {
     unsafe fn load_pixels(from: *const u8, lanes: Range<usize>) -> Self {
         let mut all = [0.0; 8];
         for i in lanes {
-            // SAFETY: the caller's word.
+            // SAFETY: guaranteed by the caller.
             all[i] = f32::from(unsafe { *from.add(i) });
         }
         Self(all)
@@ -95,10 +95,10 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn store_pixels(self, to: *mut u8, used: usize) {
-        // SAFETY: numbers in [0, 256). (A checked conversion takes three times as long.)
+        // SAFETY: values are in [0, 256). (A checked conversion takes three times as long.)
         let integers = self.0.map(|x| unsafe { x.to_int_unchecked::<i32>() });
         for (i, integer) in integers.into_iter().enumerate().take(used) {
-            // SAFETY: the caller's word.
+            // SAFETY: guaranteed by the caller.
             unsafe { *to.add(i) = integer as u8 }
         }
     }
@@ -110,7 +110,7 @@ impl Lanes for Portable {
 
     #[inline(always)]
     fn times_two_to(self, n: Self) -> Self {
-        // SAFETY: a whole number in [-126, 127].
+        // SAFETY: an integer in [-126, 127].
         self.zip(n, |x, n| x * f32::from_bits(((unsafe { n.to_int_unchecked::<i32>() } + 127) as u32) << 23))
     }
 
