@@ -1,33 +1,34 @@
-//! Memory of calls that are over, for the next ones.
+//! Memory kept between calls for reuse.
 use crate::memory::MOST_KEPT;
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
-/// Memory that can serve another call, whatever is in it.
+/// Memory that another call can reuse, whatever its contents.
 pub trait Reusable: Default {
-    /// How much it is; more than [`MOST_KEPT`] is not kept.
+    /// Size in bytes; memory larger than [`MOST_KEPT`] is not kept.
     fn bytes(&self) -> usize;
 }
 
-/// What calls have left.
+/// Memory left by finished calls.
 #[derive(Debug, Default)]
 pub struct Idle<T>(Mutex<Vec<T>>);
 
 impl<T: Reusable> Idle<T> {
-    /// Nothing yet.
+    /// Creates an empty store.
     pub const fn new() -> Self {
         Self(Mutex::new(vec![]))
     }
 
-    /// What another call has left, or something new; it comes back when the call is done with it.
+    /// Takes memory that a finished call has left, or creates new memory; it is returned to the store when the guard is
+    /// dropped.
     pub fn take(&self) -> Lent<'_, T> {
-        // A lock that another thread held while this process was forked is never free: do without.
+        // A lock that another thread held when this process was forked is never released, so do not wait for it.
         let idle = self.0.try_lock().ok().and_then(|mut idle| idle.pop());
         Lent { memory: idle.unwrap_or_default(), owner: self }
     }
 }
 
-/// Memory in one call's hands.
+/// Memory in use by one call.
 #[derive(Debug)]
 pub struct Lent<'a, T: Reusable> {
     memory: T,

@@ -1,4 +1,4 @@
-//! Locks whose holder may have panicked: what they guard is whole after every statement, so that the next one goes on.
+//! Locks that ignore poisoning: guarded data is consistent after every statement, so a panic of the holder does no harm.
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until nobody writes.
+/// Waits until there is no writer.
 pub fn reading<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until nobody reads or writes.
+/// Waits until there is neither a reader nor a writer.
 pub fn writing<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives the lock away until there is news.
+/// Releases the lock until the condition variable is notified.
 pub fn wait<'a, T>(news: &Condvar, lock: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     news.wait(lock).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The same for so long at most; and whether it took that long.
+/// Like [`wait`], for at most `most`; also returns whether it timed out.
 pub fn wait_timeout<'a, T>(news: &Condvar, lock: MutexGuard<'a, T>, most: Duration) -> (MutexGuard<'a, T>, bool) {
     let (lock, late) = news.wait_timeout(lock, most).unwrap_or_else(PoisonError::into_inner);
     (lock, late.timed_out())

@@ -1,9 +1,9 @@
-//! What many threads share.
+//! Infrastructure for work on many threads.
 //!
-//! - [`pool`]: threads that wait for work.
-//! - [`rounds`]: work in steps that follow each other at once.
-//! - [`lock`]: locks whose holder may have panicked.
-//! - [`idle`]: memory that one call leaves for the next.
+//! - [`pool`]: a pool of threads that wait for work.
+//! - [`rounds`]: work in rounds that follow each other immediately.
+//! - [`lock`]: locks that ignore poisoning.
+//! - [`idle`]: memory kept between calls for reuse.
 //! - [`slots`]: memory that is written slot by slot.
 pub mod idle;
 pub mod lock;

@@ -1,4 +1,4 @@
-//! Threads that wait for work, so that a call need not start any. They know the process they belong to: a forked child,
+//! A pool of threads that wait for work, so that calls need not start any. The pool belongs to its process: a forked child,
 //! which has none of its parent's threads, starts its own.
 #![allow(unsafe_code)]
 use super::lock::{locked, wait, wait_timeout};
@@ -10,39 +10,39 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long a thread waits for work before it ends: a process that was forked by a thread other than the first ends with its last
-/// thread, and would live on for the sake of those that wait.
+/// How long a thread waits for work before it ends. A process forked by a thread other than the main one exits with its last
+/// thread, and would be kept alive by threads that wait forever.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a thread looks for work, and a caller for the end of it, before they sleep: some times what it takes to be woken, so that
-/// the short steps between two calls do not send a thread to sleep.
+/// How long a thread spins for work, and a caller for the end of its call, before sleeping: several times the time to wake a
+/// thread, so that threads do not sleep during short gaps between two calls.
 const LOOK: Duration = Duration::from_micros(200);
 
-/// Starts a thread that nobody waits for; the only place that does.
+/// Starts a detached thread; the only place in the crate that does.
 ///
 /// # Errors
-/// The system refuses.
+/// The system refuses to start a thread.
 pub fn start(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     std::thread::Builder::new().name(name.into()).spawn(work).map(|_| ())
 }
 
-/// How many threads run at once here.
+/// Number of threads that can run in parallel on this machine.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Runs `work` on this thread and on up to `threads - 1` others at once, and returns when all of them have.
+/// Runs `work` on this thread and on up to `threads - 1` others in parallel, and returns when all of them have finished.
 ///
-/// `work` takes its share by itself, from something that all threads see, and returns when nothing is left. Threads that are
-/// busy with other calls are not waited for. A panic on any thread is the caller's, and a panic of the caller ends the others at
-/// their next [`poll`].
+/// `work` takes its items from a source shared by all threads, and returns when none are left. Threads that are busy with other
+/// calls are not waited for. A panic on any thread propagates to the caller, and a panic of the caller ends the others at their
+/// next [`poll`].
 pub fn run(threads: usize, work: &(dyn Fn() + Sync)) {
     if threads <= 1 {
         return work();
     }
     let call = Arc::new(Call::default());
-    // SAFETY: erases how long `work` lives. No thread uses it after this function: the guard below takes back what nobody has
-    // begun, and waits for the others, also when `work` panics here.
+    // SAFETY: erases the lifetime of `work`. No thread uses it after this function: the guard below withdraws shares that
+    // nobody has started, and waits for the others, also when `work` panics here.
     let work: &'static (dyn Fn() + Sync) = unsafe { std::mem::transmute(work) };
     let pool = Pool::of_this_process();
     pool.offer(threads - 1, work, &call);
@@ -55,7 +55,7 @@ pub fn run(threads: usize, work: &(dyn Fn() + Sync)) {
     }
 }
 
-/// Returns when it is so, or after a while.
+/// Spins until the condition holds, for at most [`LOOK`].
 pub(super) fn look_for(it_is_so: impl Fn() -> bool) {
     let until = Instant::now() + LOOK;
     while !it_is_so() && Instant::now() < until {
@@ -63,13 +63,13 @@ pub(super) fn look_for(it_is_so: impl Fn() -> bool) {
     }
 }
 
-/// Gives each of these items to `work` once, on this thread and on up to `threads - 1` others; on no more threads than there are
-/// items, where their iterator tells how many.
+/// Passes each item to `work` once, on this thread and on up to `threads - 1` others; on no more threads than there are items,
+/// if the upper bound of their iterator is known.
 pub fn each<T: Send>(threads: usize, items: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
     each_with(threads, items, || (), |(), item| work(item));
 }
 
-/// The same, where each thread has something of its own.
+/// Like [`each`], with a value of its own for each thread.
 pub fn each_with<T: Send, S>(
     threads: usize,
     items: impl Iterator<Item = T> + Send,
@@ -88,12 +88,12 @@ pub fn each_with<T: Send, S>(
     });
 }
 
-/// The threads and what they wait for. Lives as long as its process.
+/// The threads and their queue. Lives as long as its process.
 struct Pool {
     process: u32,
     queue: Mutex<Queue>,
     offered: Condvar,
-    /// How many shares the queue has, for those that look without its lock.
+    /// Number of shares in the queue, for threads that look without the lock.
     pending: AtomicUsize,
 }
 
@@ -110,14 +110,14 @@ struct Share {
     call: Arc<Call>,
 }
 
-/// What a caller waits for.
+/// State of a call, for which its caller waits.
 #[derive(Default)]
 struct Call {
-    /// Threads at work for it; lowered under the lock of `panic`, so that the last one is heard.
+    /// Threads working for it; decremented under the lock of `panic`, so that the caller does not miss the last one.
     running: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     done: Condvar,
-    /// Nobody waits for its results any more.
+    /// Set when nobody waits for the results any more.
     over: Arc<AtomicBool>,
 }
 
@@ -135,7 +135,7 @@ impl Drop for Guard<'_> {
         if std::thread::panicking() {
             self.call.over.store(true, Ordering::Relaxed);
         }
-        // Acquire: what the others have written is seen from here on.
+        // Acquire: makes the writes of the other threads visible from here on.
         let ended = || self.call.running.load(Ordering::Acquire) == 0;
         look_for(ended);
         let mut panic = locked(&self.call.panic);
@@ -146,26 +146,26 @@ impl Drop for Guard<'_> {
 }
 
 impl Pool {
-    /// Not behind a lock: another thread of the parent may have held it while this process was forked.
+    /// Not behind a lock: another thread of the parent may have held it when this process was forked.
     fn of_this_process() -> &'static Self {
         static POOL: AtomicPtr<Pool> = AtomicPtr::new(std::ptr::null_mut());
         let process = std::process::id();
         let mut found = POOL.load(Ordering::Acquire);
         loop {
-            // SAFETY: null, or leaked below and so valid for ever.
+            // SAFETY: null, or leaked below and therefore valid forever.
             if let Some(pool) = unsafe { found.as_ref() }
                 && pool.process == process
             {
                 return pool;
             }
-            // Of the parent: its threads are not here, its locks perhaps held. It stays where it is.
+            // The pool is the parent's: its threads do not exist here, and its locks may be held. It is leaked.
             let (queue, offered, pending) = (Mutex::default(), Condvar::new(), AtomicUsize::new(0));
             let new = Box::into_raw(Box::new(Self { process, queue, offered, pending }));
             match POOL.compare_exchange(found, new, Ordering::AcqRel, Ordering::Acquire) {
                 // SAFETY: just leaked.
                 Ok(_) => return unsafe { &*new },
                 Err(other) => {
-                    // SAFETY: nobody else has seen it.
+                    // SAFETY: not yet shared with any other thread.
                     drop(unsafe { Box::from_raw(new) });
                     found = other;
                 }
@@ -173,16 +173,16 @@ impl Pool {
         }
     }
 
-    /// Puts shares into the queue, and starts threads for those that none waits for.
+    /// Puts shares into the queue, and starts threads for those for which none is waiting.
     fn offer(&'static self, shares: usize, work: &'static (dyn Fn() + Sync), call: &Arc<Call>) {
         let mut queue = locked(&self.queue);
         queue.shares.extend((0..shares).map(|_| Share { work, call: call.clone() }));
         self.pending.store(queue.shares.len(), Ordering::Relaxed);
         let wanted = queue.shares.len().saturating_sub(queue.waiting);
-        // How many cores there are is asked of the system, which takes longer than handing over.
+        // The number of cores is a system call, which takes longer than handing over a share.
         let most = if wanted == 0 { 0 } else { cores().max(shares).saturating_sub(queue.threads) };
         for _ in 0..wanted.min(most) {
-            // If the system refuses, the caller and those that there are do the work.
+            // If the system refuses, the caller and the existing threads do the work.
             let started = start("sassl", move || self.serve());
             queue.threads += usize::from(started.is_ok());
         }
@@ -196,7 +196,7 @@ impl Pool {
             let share = loop {
                 if let Some(share) = queue.shares.pop_front() {
                     self.pending.store(queue.shares.len(), Ordering::Relaxed);
-                    // Counted before the queue is free again: from here on the caller waits.
+                    // Counted before the queue is unlocked: from here on the caller waits for it.
                     share.call.running.fetch_add(1, Ordering::Relaxed);
                     break share;
                 }
@@ -221,7 +221,7 @@ impl Pool {
             let panic = catch_unwind(AssertUnwindSafe(|| following(&share.call.over, share.work))).err();
             let mut first = locked(&share.call.panic);
             *first = first.take().or(panic);
-            // Release: what has been written here is there for the caller.
+            // Release: publishes the writes of this thread to the caller.
             share.call.running.fetch_sub(1, Ordering::Release);
             share.call.done.notify_one();
         }
@@ -236,7 +236,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    /// The sum of what all threads took, and how many threads there were.
+    /// Returns the sum of the jobs that all threads took, and the number of threads.
     fn counted(threads: usize, jobs: usize) -> (usize, usize) {
         let (next, sum, seen) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(HashSet::new()));
         run(threads, &|| {
@@ -275,7 +275,7 @@ mod tests {
         let waiting = || super::locked(&super::Pool::of_this_process().queue).threads;
         assert_eq!(counted(2, 10).0, 55);
         let until = std::time::Instant::now() + Duration::from_secs(60);
-        // Other tests use them meanwhile.
+        // Other tests use them in the meantime.
         while waiting() > 0 {
             assert!(std::time::Instant::now() < until, "{} threads wait on", waiting());
             std::thread::sleep(Duration::from_millis(100));
@@ -319,7 +319,7 @@ mod tests {
                     if calls.fetch_add(1, Ordering::Relaxed) == 1 {
                         panic!("on purpose");
                     }
-                    // Its share would be taken back if the other thread were not at it yet.
+                    // Its share would be withdrawn if the other thread had not started yet.
                     let until = std::time::Instant::now() + Duration::from_secs(60);
                     while calls.load(Ordering::Relaxed) < 2 && std::time::Instant::now() < until {
                         std::thread::sleep(Duration::from_millis(1));

@@ -1,25 +1,25 @@
-//! Work in rounds, for steps that follow each other too fast to hand each one over.
+//! Work in rounds, for steps too short to hand each over to the pool.
 use super::pool;
 use crate::interrupt::poll;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Gives each part of each round to `work` once, as `work(round, part)`, on this thread and on up to `threads - 1` others. A round
-/// begins when all parts of the one before have ended, and sees what they have written.
+/// Calls `work(round, part)` once for each part of each round, on this thread and on up to `threads - 1` others. A round starts
+/// when all parts of the previous one have finished, and sees their writes.
 ///
-/// A thread begins with the parts that it has had in the rounds before, whose memory is near it, and then takes those that nobody
-/// has begun: a thread that comes late, or never, keeps nobody waiting. A panic on any thread is the caller's.
+/// A thread starts with the parts it had in previous rounds, whose memory is in its cache, and then takes those that nobody has
+/// started: a thread that arrives late, or never, does not delay the others. A panic on any thread propagates to the caller.
 pub fn rounds(threads: usize, rounds: usize, parts: usize, work: impl Fn(usize, usize) + Sync) {
     if parts == 0 {
         return;
     }
     let threads = threads.min(parts);
     let (arrived, ended, left) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
-    // How many rounds have begun each part.
+    // Number of rounds in which each part has been started.
     let begun: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
     pool::run(threads, &|| {
         let _leaves = Leaves(&left);
         let home = arrived.fetch_add(1, Ordering::Relaxed) * parts / threads;
-        // Acquire: what the parts of the rounds before have written is seen from here on.
+        // Acquire: makes the writes of previous rounds visible from here on.
         let round = || ended.load(Ordering::Acquire) / parts;
         loop {
             let now = round();
@@ -47,7 +47,7 @@ pub fn rounds(threads: usize, rounds: usize, parts: usize, work: impl Fn(usize, 
     });
 }
 
-/// Tells the other threads that one has left in a panic, with a part that nobody will end.
+/// Signals to the other threads that one has left in a panic, with a part that will never finish.
 struct Leaves<'a>(&'a AtomicBool);
 
 impl Drop for Leaves<'_> {

@@ -1,46 +1,46 @@
-//! Memory in equal slots, which many threads write at once: each slot is handed out once.
+//! Memory in equal slots that many threads write in parallel: each slot is handed out once.
 #![allow(unsafe_code)]
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Memory that belongs to someone else, slot by slot.
+/// Borrowed memory, divided into slots.
 #[derive(Debug)]
 pub struct Slots {
     memory: *mut u8,
     bytes: usize,
     taken: Box<[AtomicBool]>,
-    /// Keeps the memory.
+    /// Keeps the memory alive.
     _owner: Box<dyn Any + Send + Sync>,
 }
 
-// SAFETY: a slot is reachable by whoever took it, and by no other.
+// SAFETY: only the thread that took a slot can reach it.
 unsafe impl Send for Slots {}
 // SAFETY: as above.
 unsafe impl Sync for Slots {}
 
 impl Slots {
-    /// `count` slots of `bytes` bytes.
+    /// Divides `memory` into `count` slots of `bytes` bytes.
     ///
     /// # Safety
-    /// As long as `owner` lives, `memory` is valid for `count x bytes` writes, and until this is gone nobody else reads or writes
-    /// it.
+    /// As long as `owner` lives, `memory` is valid for `count x bytes` writes, and nobody else reads or writes it until `self`
+    /// is dropped.
     pub unsafe fn new(memory: *mut u8, bytes: usize, count: usize, owner: Box<dyn Any + Send + Sync>) -> Self {
         Self { memory, bytes, taken: (0..count).map(|_| AtomicBool::new(false)).collect(), _owner: owner }
     }
 
-    /// How many.
+    /// Number of slots.
     pub fn count(&self) -> usize {
         self.taken.len()
     }
 
-    /// A slot, to write.
+    /// Takes a slot for writing.
     ///
     /// # Panics
-    /// If there is no such slot, or it was taken before.
+    /// If there is no such slot, or it was already taken.
     #[expect(clippy::mut_from_ref, reason = "each slot is taken once")]
     pub fn take(&self, slot: usize) -> &mut [u8] {
         assert!(!self.taken[slot].swap(true, Ordering::AcqRel), "slot {slot} was taken before");
-        // SAFETY: within the memory, and nobody else's.
+        // SAFETY: within the memory, and handed out to nobody else.
         unsafe { std::slice::from_raw_parts_mut(self.memory.add(slot * self.bytes), self.bytes) }
     }
 }
