@@ -1,5 +1,5 @@
-// What is known of a batch: values that the launch itself carries, so that nothing is copied from the host's memory and a
-// CUDA graph holds them; and Algorithm 1's fourth line. `batch.rs` has `Words`.
+// Values of a batch that the launch itself carries, so that nothing is copied from host memory and a CUDA graph can hold them;
+// and line 4 of Algorithm 1. `Words` is defined in `batch.rs`.
 KERNEL put(u32* to, Words words, int n) {
     for (int i = threadIdx.x; i < n; i += blockDim.x) to[i] = words.word[i];
 }

@@ -1,15 +1,15 @@
-//! What is known of a batch before anything is computed, on its way to the device; and Algorithm 1's fourth line.
+//! Values known before any computation, on their way to the device; and line 4 of Algorithm 1.
 use super::interface::{DeviceStruct, Field};
 use super::{Arg, At, Kernel, Launch, count};
 use bytemuck::{Pod, Zeroable};
 use std::sync::{Arc, LazyLock};
 
-/// Values of four bytes that one launch carries; its arguments may have 4 KB.
+/// Number of 4-byte values that one launch carries; its arguments may have 4 KB.
 const WORDS: usize = 960;
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| Words::definition() + include_str!("batch.cu"));
 
-/// What one launch carries.
+/// Values that one launch carries.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 struct Words {
@@ -35,7 +35,7 @@ pub(super) fn put(words: &[u32], to: At) -> Vec<Launch> {
     words.chunks(WORDS).enumerate().map(one).collect()
 }
 
-/// Vectors of some images: where they begin, and which of them is each image's.
+/// A table of vectors, and the row of it that each image uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// `[..][dim]`.
@@ -44,7 +44,7 @@ pub struct Row {
     pub of: At,
 }
 
-/// `z = (1 - alpha) z_c + alpha z_s` of `images` images.
+/// `z = (1 - alpha) z_c + alpha z_s` for each of `images` images.
 pub fn blend(content: Row, style: Row, alpha: At, z: At, dim: usize, images: usize) -> Launch {
     Launch {
         kernel: Arc::new(Kernel { name: "blend", source: &SOURCE, defines: vec![] }),

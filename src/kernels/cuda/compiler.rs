@@ -1,7 +1,8 @@
-//! NVRTC: a kernel's text to machine code of one architecture, once for each machine: what is made is kept in files.
+//! NVRTC: compiles a kernel's source to machine code for one architecture, once for each machine, and caches the result in
+//! files.
 //!
-//! The alternative, code for all architectures inside the package, would need CUDA's toolkit where it is built, and drivers as new
-//! as that. A kernel takes NVRTC some 0.2 s, on as many threads as there are, and a file some 0.1 ms.
+//! The alternative, code for all architectures inside the package, would need the CUDA toolkit at build time, and drivers as
+//! recent as that toolkit. NVRTC takes some 0.2 s for a kernel, in parallel on all cores, and reading a file some 0.1 ms.
 #![allow(unsafe_code)]
 use super::Kernel;
 use crate::error::{Error, Result};
@@ -12,40 +13,40 @@ use std::ffi::CString;
 use std::fs::{DirBuilder, Metadata};
 use std::path::{Path, PathBuf};
 
-/// Before the digest and the code in a file.
+/// Precedes the digest and the code in a file.
 const MAGIC: &[u8; 8] = b"sassl\0k1";
 
 fn error(reason: impl Into<String>) -> Error {
     Error::Cuda { reason: reason.into() }
 }
 
-/// NVRTC's version.
+/// Returns NVRTC's version.
 ///
 /// # Errors
-/// There is none that the system finds.
+/// The system finds no NVRTC.
 pub fn version() -> Result<(i32, i32)> {
-    // SAFETY: loads a library, as every call of it would.
+    // SAFETY: only loads the library, as any call to it would.
     if !unsafe { sys::is_culib_present() } {
         return Err(error(
             "no NVRTC (libnvrtc), which compiles the kernels; PyTorch for CUDA brings it, or pip install nvidia-cuda-nvrtc",
         ));
     }
     let (mut major, mut minor) = (0, 0);
-    // SAFETY: two places for two numbers.
+    // SAFETY: points to two integers.
     unsafe { sys::nvrtcVersion(&raw mut major, &raw mut minor) }
         .result()
         .map_err(|e| error(format!("NVRTC does not tell its version: {e}")))?;
     Ok((major, minor))
 }
 
-/// Kernels in which a product and a sum may become one step: those that are not the CPU's to the bit.
+/// Kernels in which a product and a sum may be fused: those that need not be bit-identical to the CPU's.
 const FUSED: [&str; 7] = ["affine_add", "conv", "features", "interpolate", "linear", "resize", "style_norm"];
 
-/// The architecture to compile for: the device's, or the newest of its kind before it that this NVRTC knows.
+/// Returns the architecture to compile for: the device's, or the newest earlier one that this NVRTC supports.
 fn known(arch: u32) -> Result<u32> {
     version()?;
     let mut count = 0;
-    // SAFETY: a place for a number, and then as many places as it says.
+    // SAFETY: points to a count, and then to an array of that many values.
     let found = unsafe {
         sys::nvrtcGetNumSupportedArchs(&raw mut count).result().and_then(|()| {
             let mut archs = vec![0; usize::try_from(count).unwrap_or(0)];
@@ -64,16 +65,16 @@ fn options(kernel: &Kernel, arch: u32) -> [String; 3] {
     [format!("--gpu-architecture=sm_{arch}"), "--std=c++17".into(), format!("--fmad={fused}")]
 }
 
-/// Machine code for an architecture, 90 for compute capability 9.0.
+/// Compiles a kernel for an architecture, 90 for compute capability 9.0.
 ///
 /// # Errors
-/// No NVRTC, one that is too old for it, or a kernel that does not compile.
+/// There is no NVRTC, it is too old for the architecture, or the kernel does not compile.
 pub fn compile(kernel: &Kernel, arch: u32) -> Result<Vec<u8>> {
     let (major, minor) = version()?;
     let text = CString::new(kernel.text()).map_err(|_| error("a kernel holds a zero byte"))?;
     let program = result::create_program(&text, None).map_err(|e| error(format!("NVRTC: {e}")))?;
     let options = options(kernel, arch);
-    // SAFETY: the program was made above, and is destroyed below; the code's place is as long as NVRTC says.
+    // SAFETY: the program is created above and destroyed below; the code buffer has the size that NVRTC reports.
     unsafe {
         let made = result::compile_program(program, &options).and_then(|()| {
             let mut size = 0;
@@ -92,11 +93,11 @@ pub fn compile(kernel: &Kernel, arch: u32) -> Result<Vec<u8>> {
     }
 }
 
-/// Machine code, and why it could not be written to a file, if so.
+/// Machine code, and the reason why it was not written to a file, if it was not.
 pub type Code = (Vec<u8>, Option<Error>);
 
-/// Machine code from the file that holds it, or compiled and written to it. Neither is done in a folder that others can write: it is
-/// code, and theirs might be another; then the reason is told as one for which it could not be written.
+/// Reads machine code from its file, or compiles the kernel and writes the file. A folder that other users can write is used
+/// for neither, as they could replace the code; this is then the reason that is returned.
 ///
 /// # Errors
 /// As [`compile`].
@@ -116,10 +117,10 @@ pub fn cached(kernel: &Kernel, arch: u32, folder: Option<&Path>) -> Result<Code>
     Ok((code, failed))
 }
 
-/// None where there is no such file, or not the whole of it.
+/// Returns `None` if the file does not exist or is incomplete.
 ///
 /// # Errors
-/// It, or its folder, is not this user's alone.
+/// The file or its folder is a link, belongs to another user, or can be written by others.
 fn read(file: &Path) -> Result<Option<Vec<u8>>> {
     for path in file.parent().into_iter().chain([file]) {
         match path.symlink_metadata() {
@@ -132,7 +133,7 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>> {
     Ok(parts.filter(|(digest, code)| Sha256::digest(code)[..] == **digest).map(|(_, code)| code.to_vec()))
 }
 
-/// That nobody but this user and root can have made what lies here, or can change it.
+/// Checks that only this user and root can have created this file or folder, or can change it.
 #[cfg(unix)]
 fn check_owner(path: &Path, found: &Metadata) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
@@ -148,23 +149,23 @@ fn check_owner(path: &Path, found: &Metadata) -> Result<()> {
     Err(Error::io(path, std::io::Error::other(format!("{reason}, and is not trusted"))))
 }
 
-/// Other systems keep a user's folders to the user by themselves.
+/// Other systems protect a user's folders by themselves.
 #[cfg(not(unix))]
 fn check_owner(_: &Path, _: &Metadata) -> Result<()> {
     Ok(())
 }
 
-/// The number of the user as whom this process works with files.
+/// The effective user ID of this process.
 #[cfg(unix)]
 fn own_user() -> u32 {
-    // SAFETY: of POSIX, as it is declared there; it takes nothing and always succeeds.
+    // SAFETY: declared as in POSIX; it takes no arguments and always succeeds.
     unsafe extern "C" {
         safe fn geteuid() -> u32;
     }
     geteuid()
 }
 
-/// The whole file or none, whoever else writes it; its folder is made for this user alone.
+/// Writes the file atomically, also with concurrent writers; its folder is created for this user only.
 fn write(file: &Path, code: &[u8]) -> Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     let mut maker = DirBuilder::new();
@@ -181,7 +182,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Where compiled kernels are kept: `SASSL_CACHE`, else the user's folder for such files. None where there is no home.
+/// Folder of compiled kernels: `SASSL_CACHE`, else the user's cache folder. `None` if there is no home folder.
 pub fn folder() -> Option<PathBuf> {
     let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache =

@@ -1,7 +1,7 @@
-//! A GPU: its kernels, loaded once, and launches on a stream of whoever calls.
+//! A GPU: its kernels, loaded once, and launches on a stream of the caller's.
 //!
-//! It is a guest in the process: it works in the device's primary context, which is PyTorch's too, allocates nothing, never
-//! waits, and leaves the current context as it was.
+//! This code is a guest in the process: it works in the device's primary context, which it shares with PyTorch, allocates no
+//! memory, never waits, and restores the current context.
 #![allow(unsafe_code)]
 use super::{At, Kernel, Launch, Space, compiler};
 use crate::error::{Error, Result};
@@ -19,27 +19,27 @@ fn error(what: &str) -> impl FnOnce(result::DriverError) -> Error {
     }
 }
 
-/// The driver's version, 13000 for 13.0.
+/// Returns the driver's version, 13000 for 13.0.
 ///
 /// # Errors
 /// There is no driver.
 pub fn driver_version() -> Result<i32> {
-    // SAFETY: loads a library, as every call of it would.
+    // SAFETY: only loads the library, as any call to it would.
     if !unsafe { sys::is_culib_present() } {
         return Err(Error::Cuda { reason: "no driver (libcuda) on this machine".into() });
     }
     let mut version = 0;
-    // SAFETY: a place for a number.
+    // SAFETY: points to an integer.
     unsafe { sys::cuDriverGetVersion(&raw mut version) }
         .result()
         .map_err(error("the driver does not tell its version"))?;
     Ok(version)
 }
 
-/// Names of the GPUs, and their compute capabilities, 90 for 9.0.
+/// Returns names and compute capabilities of the GPUs, 90 for 9.0.
 ///
 /// # Errors
-/// No driver, or no GPU that it sees.
+/// There is no driver, or it sees no GPU.
 pub fn devices() -> Result<Vec<(String, u32)>> {
     let version = driver_version()?;
     result::init().map_err(error(&format!(
@@ -61,13 +61,13 @@ fn arch(device: sys::CUdevice) -> Result<u32> {
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
     };
     let of = |attribute| {
-        // SAFETY: a device that the driver gave.
+        // SAFETY: a device returned by the driver.
         unsafe { result::device::get_attribute(device, attribute) }.map_err(error("a device does not tell what it is"))
     };
     Ok((10 * of(MAJOR)? + of(MINOR)?).cast_unsigned())
 }
 
-/// A GPU with what has been loaded on it.
+/// A GPU with the kernels loaded on it.
 #[derive(Debug)]
 pub struct Device {
     context: Pointer,
@@ -75,29 +75,29 @@ pub struct Device {
     functions: Mutex<HashMap<Arc<Kernel>, Pointer>>,
 }
 
-/// A handle of the driver's.
+/// A handle of the driver.
 #[derive(Clone, Copy, Debug)]
 struct Pointer(*mut c_void);
 
-// SAFETY: the driver's handles are for all threads.
+// SAFETY: the driver's handles can be used from any thread.
 unsafe impl Send for Pointer {}
 // SAFETY: as above.
 unsafe impl Sync for Pointer {}
 
-/// Where each space begins, as the device counts.
+/// Device address of each space.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// Of [`Space::Weights`].
+    /// Start of [`Space::Weights`].
     pub weights: u64,
-    /// Of [`Space::Workspace`].
+    /// Start of [`Space::Workspace`].
     pub workspace: u64,
-    /// Of [`Space::Words`].
+    /// Start of [`Space::Words`].
     pub words: u64,
-    /// Of [`Space::Images`].
+    /// Start of [`Space::Images`].
     pub images: u64,
-    /// Of [`Space::Out`].
+    /// Start of [`Space::Out`].
     pub out: u64,
-    /// Of [`Space::Styles`].
+    /// Start of [`Space::Styles`].
     pub styles: u64,
 }
 
@@ -116,10 +116,10 @@ impl Addresses {
 }
 
 impl Device {
-    /// The GPU of this number.
+    /// Opens the GPU of this index.
     ///
     /// # Errors
-    /// No driver, no such device, one before Turing.
+    /// There is no driver or no such device, or the device predates Turing.
     pub fn new(ordinal: i32) -> Result<Self> {
         driver_version()?;
         result::init().map_err(error("the driver does not start"))?;
@@ -129,15 +129,16 @@ impl Device {
             let reason = format!("device {ordinal} has compute capability {}.{}; 7.5 is needed", arch / 10, arch % 10);
             return Err(Error::Cuda { reason });
         }
-        // SAFETY: a device that the driver gave. Its primary context stays for as long as the process.
+        // SAFETY: a device returned by the driver. Its primary context is kept for the life of the process.
         let context = unsafe { result::primary_ctx::retain(device) }.map_err(error("no context on the device"))?;
         Ok(Self { context: Pointer(context.cast()), arch, functions: Mutex::default() })
     }
 
-    /// Loads what these launches need, from files or compiled; and why what was compiled could not be kept.
+    /// Loads the kernels of these launches, from files or compiled; also returns why compiled code could not be cached, if it
+    /// could not.
     ///
     /// # Errors
-    /// No NVRTC, a kernel that does not compile or load.
+    /// There is no NVRTC, or a kernel does not compile or load.
     pub fn load(&self, launches: &[Launch]) -> Result<Option<Error>> {
         let missing: HashSet<&Arc<Kernel>> = {
             let functions = locked(&self.functions);
@@ -147,7 +148,7 @@ impl Device {
             return Ok(None);
         }
         let mut unkept = None;
-        // Not under the lock: signals are heard meanwhile, and their handlers may call this device.
+        // Without the lock: signals are handled meanwhile, and their handlers may call this device.
         let compiled = self.machine_code(missing.into_iter().cloned().collect());
         let _current = Current::new(self.context)?;
         let mut functions = locked(&self.functions);
@@ -158,7 +159,8 @@ impl Device {
             let (code, failed) = code?;
             unkept = unkept.or(failed);
             let name = CString::new(kernel.name).unwrap_or_default();
-            // SAFETY: code that NVRTC made for this device, and a function in it. It stays for as long as the process.
+            // SAFETY: code that NVRTC compiled for this device, and a function in it. It stays loaded for the life of the
+            // process.
             let function = unsafe {
                 let module = result::module::load_data(code.as_ptr().cast()).map_err(error(
                     "the driver does not load a kernel (while a CUDA graph is captured it must not: call once before; else NVRTC is \
@@ -171,7 +173,7 @@ impl Device {
         Ok(unkept)
     }
 
-    /// Of these kernels, on as many threads as there are.
+    /// Machine code of these kernels, compiled in parallel on all cores.
     fn machine_code(&self, kernels: Vec<Arc<Kernel>>) -> Vec<(Arc<Kernel>, Result<compiler::Code>)> {
         let (folder, made) = (compiler::folder(), Mutex::new(vec![]));
         pool::each(pool::cores().min(kernels.len()), kernels.into_iter(), |kernel| {
@@ -181,11 +183,11 @@ impl Device {
         made.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lines the launches up on a stream of the device's. What they read and write must stay until the stream has passed them;
-    /// an address that is wrong is an error of the device's, at some later call.
+    /// Enqueues the launches on a stream of this device. The memory they access must remain valid until the stream has passed
+    /// them; a wrong address is reported by the device at some later call.
     ///
     /// # Errors
-    /// [`Device::load`]'s, or the driver's.
+    /// As [`Device::load`], or the driver's error.
     pub fn run(&self, launches: &[Launch], addresses: &Addresses, stream: u64) -> Result<Option<Error>> {
         let unkept = self.load(launches)?;
         let functions = locked(&self.functions);
@@ -197,7 +199,7 @@ impl Device {
             let Some(function) = functions.get(&launch.kernel) else {
                 return Err(Error::Cuda { reason: format!("{} was not compiled", launch.kernel.name) });
             };
-            // SAFETY: a function of this context with as many arguments as it takes, which the driver copies.
+            // SAFETY: a function of this context with all of its arguments, which the driver copies.
             unsafe {
                 result::launch_kernel(
                     function.0.cast(),
@@ -214,7 +216,7 @@ impl Device {
     }
 }
 
-/// A context that is current for as long as this lives.
+/// A guard that keeps a context current.
 struct Current;
 
 impl Current {

@@ -1,14 +1,14 @@
-//! The user's images on a device, and where they go: how their pixels are kept and how they lie.
+//! The user's images on a device, as input or output: pixel type and layout.
 use super::interface::{DeviceEnum, DeviceStruct, Field};
 use super::{Arg, At};
 use bytemuck::{Pod, Zeroable};
 
-/// How a colour of a pixel is kept.
+/// Type of a pixel's colour values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PixelType {
     /// 0 to 255.
     U8,
-    /// 0 to 1, as the others.
+    /// 0 to 1, like the types below.
     F16,
     /// The upper half of a float32.
     BF16,
@@ -25,7 +25,7 @@ impl DeviceEnum for PixelType {
     ];
 }
 
-/// Values from an image, a row, a column, a colour to the next.
+/// Distances from one image, row, column and colour to the next, in values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Zeroable, Pod)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -58,14 +58,14 @@ impl From<Strides> for Arg {
     }
 }
 
-/// The user's images, or where they go: any layout of (images, rows, columns, three colours).
+/// The user's images, as input or output, in any layout of (images, rows, columns, three colours).
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceImages {
-    /// Where the first one is.
+    /// Address of the first image.
     pub at: At,
-    /// How a pixel's colour is kept.
+    /// Type of the colour values.
     pub pixels: PixelType,
-    /// How they lie.
+    /// Layout.
     pub strides: Strides,
     /// Rows.
     pub height: usize,

@@ -1,19 +1,20 @@
-//! What Rust and kernels share: structs and enums that are defined in Rust alone, and written for the kernels' compiler from
-//! there. A kernel that names a field or a constant that is not there, or takes it for another type, does not compile.
+//! The interface between Rust and kernels: structs and enums that are defined only in Rust, and whose definitions for the
+//! kernels' compiler are generated. A kernel that uses an unknown field or constant, or a field as the wrong type, does not
+//! compile.
 use super::{At, Space};
 use bytemuck::{Pod, Zeroable};
 use std::fmt::{Debug, Write};
 use std::marker::PhantomData;
 
-/// Plain data that a kernel knows by the same names and in the same layout. Addresses are fields of its own, and of no struct
-/// within it.
+/// Plain data with the same field names and layout in kernels. Addresses may be direct fields, but not fields of a nested
+/// struct.
 pub trait DeviceStruct: Pod + Debug {
-    /// Its name in a kernel.
+    /// Name of the struct in kernels.
     const NAME: &'static str;
-    /// Its fields in their order: the name of each, and the way to it.
+    /// Name and accessor of each field, in order.
     const FIELDS: &'static [Field<Self>];
 
-    /// Its definition for the kernels' compiler.
+    /// Generates the definition for the kernels' compiler.
     fn definition() -> String {
         debug_assert!(is_complete(Self::FIELDS), "{}: fields other than the struct's", Self::NAME);
         let zeroed = Self::zeroed();
@@ -27,15 +28,15 @@ pub trait DeviceStruct: Pod + Debug {
     }
 }
 
-/// The name of a struct's field, and the way to it.
+/// Name and accessor of a struct's field.
 pub type Field<S> = (&'static str, fn(&S) -> &dyn DeviceValue);
 
-/// What may be a field of a [`DeviceStruct`].
+/// A type that can be a field of a [`DeviceStruct`].
 pub trait DeviceValue {
     /// The field's declaration in C++.
     fn declare(&self, name: &str) -> String;
 
-    /// The place whose address it is, if it is one.
+    /// The position that it addresses, if it is an address.
     fn place(&self) -> Option<At> {
         None
     }
@@ -77,9 +78,9 @@ impl<S: DeviceStruct> DeviceValue for S {
     }
 }
 
-/// What an address leads to.
+/// A type that an address can point to.
 pub trait Pointee: Pod + Debug {
-    /// Its type in a kernel.
+    /// Name of the type in kernels.
     const NAME: &'static str;
 }
 
@@ -91,7 +92,7 @@ impl Pointee for i32 {
     const NAME: &'static str = "int";
 }
 
-/// A value of a map: float16 or float32, whichever the kernel was compiled for.
+/// A value of a map: float16 or float32, depending on how the kernel is compiled.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct MapValue;
@@ -100,7 +101,7 @@ impl Pointee for MapValue {
     const NAME: &'static str = "Number";
 }
 
-/// A colour of a pixel of the user's images, of whichever [`super::PixelType`].
+/// A colour value of the user's images, of any [`super::PixelType`].
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct AnyPixel;
@@ -109,12 +110,13 @@ impl Pointee for AnyPixel {
     const NAME: &'static str = "void";
 }
 
-/// The address of what a kernel reads, or none: until the launch a place, which the launch replaces by its address.
+/// Address of memory that a kernel reads, or null. It holds an encoded [`At`] until the launch, which replaces it by the
+/// address.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(transparent)]
 pub struct In<T>(u64, PhantomData<T>);
 
-/// The address of what a kernel writes, or none; as [`In`].
+/// Address of memory that a kernel writes, or null; see [`In`].
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(transparent)]
 pub struct Out<T>(u64, PhantomData<T>);
@@ -163,7 +165,7 @@ impl<T: Pointee> From<At> for Out<T> {
     }
 }
 
-/// Bits of a place's bytes; above them stands its space, counted from 1.
+/// Bits of an encoded position's byte offset; the bits above hold its space, counted from 1.
 const BYTES: u32 = 56;
 
 fn encode(at: At) -> u64 {
@@ -177,18 +179,18 @@ fn decode(code: u64) -> Option<At> {
     Some(At { space: Space::ALL[space as usize], bytes: (code & ((1 << BYTES) - 1)) as usize })
 }
 
-/// A struct that a launch hands over, and which of its bytes are addresses.
+/// A struct passed to a launch by value, and the positions of the addresses in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StructArg {
-    /// Its bytes, filled up to eights.
+    /// Bytes of the struct, padded to 8-byte words.
     words: Vec<u64>,
     bytes: usize,
-    /// Which of the words are addresses, and of what.
+    /// Index of each word that is an address, and the position it addresses.
     places: Vec<(usize, At)>,
 }
 
 impl StructArg {
-    /// The struct with its places.
+    /// Copies a struct and collects its addresses.
     pub fn new<S: DeviceStruct>(of: &S) -> Self {
         let mut words = vec![0u64; size_of::<S>().div_ceil(8)];
         bytemuck::cast_slice_mut(&mut words)[..size_of::<S>()].copy_from_slice(bytemuck::bytes_of(of));
@@ -196,12 +198,12 @@ impl StructArg {
         Self { words, bytes: size_of::<S>(), places: S::FIELDS.iter().filter_map(place).collect() }
     }
 
-    /// Bytes of the struct.
+    /// Size of the struct in bytes.
     pub fn size(&self) -> usize {
         self.bytes
     }
 
-    /// Its bytes, in eights, with addresses in the place of places.
+    /// Its bytes in 8-byte words, with positions replaced by addresses.
     pub fn placed(&self, mut address: impl FnMut(At) -> u64) -> Vec<u64> {
         let mut words = self.words.clone();
         for &(word, at) in &self.places {
@@ -211,12 +213,12 @@ impl StructArg {
     }
 }
 
-/// Where in a struct one of its fields lies, in bytes.
+/// Offset of a field in its struct, in bytes.
 fn offset<S>(of: &S, field: &dyn DeviceValue) -> usize {
     std::ptr::from_ref(field).addr() - std::ptr::from_ref(of).addr()
 }
 
-/// Whether the table of its fields has all of them, under their names and in their order.
+/// Whether the table of fields is complete, with the right names in the right order.
 fn is_complete<S: Zeroable + Debug>(fields: &[Field<S>]) -> bool {
     let zeroed = S::zeroed();
     let mut end = 0;
@@ -225,7 +227,7 @@ fn is_complete<S: Zeroable + Debug>(fields: &[Field<S>]) -> bool {
         let begin = offset(&zeroed, field);
         begin == std::mem::replace(&mut end, begin + size_of_val(field))
     });
-    // The names that `Debug` knows: those of the struct itself stand four columns to the right.
+    // The field names that `Debug` prints: those of the struct itself are indented by four columns.
     let shown = format!("{zeroed:#?}");
     let own = shown.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": "));
     let names = own.map(|(name, _)| name).filter(|name| !name.starts_with(' '));
@@ -234,15 +236,15 @@ fn is_complete<S: Zeroable + Debug>(fields: &[Field<S>]) -> bool {
 
 /// An enum whose variants kernels know by name.
 pub trait DeviceEnum: Copy + PartialEq + 'static {
-    /// What each variant is called in a kernel; its place is its number.
+    /// Name of each variant in kernels; its index is its numeric value.
     const NAMES: &'static [(Self, &'static str)];
 
-    /// Its number.
+    /// Numeric value of the variant.
     fn code(self) -> usize {
         Self::NAMES.iter().position(|&(variant, _)| variant == self).expect("every variant has a name")
     }
 
-    /// The names' definitions for the kernels' compiler.
+    /// Generates the definitions of the names for the kernels' compiler.
     fn definition() -> String {
         Self::NAMES.iter().enumerate().map(|(code, (_, name))| format!("#define {name} {code}\n")).collect()
     }

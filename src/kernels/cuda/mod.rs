@@ -1,5 +1,5 @@
-//! Kernels for CUDA, as values: a [`Launch`] says which kernel runs, over how many blocks, on which memory. What makes them is
-//! free of CUDA, so that a machine without a GPU can make them, check them and, through `tests/cuda/emulator.h`, run them.
+//! CUDA kernels as values: a [`Launch`] states which kernel runs, over how many blocks, on which memory. Building launches does
+//! not need CUDA, so that a machine without a GPU can build them, check them and, through `tests/cuda/emulator.h`, run them.
 mod batch;
 #[cfg(feature = "cuda")]
 pub mod compiler;
@@ -19,50 +19,50 @@ use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// Where memory begins that a launch reads or writes; whoever launches knows its addresses.
+/// A memory region that launches read or write; its address is supplied when they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Space {
-    /// What [`Weights`] holds.
+    /// Contents of [`Weights`].
     Weights,
-    /// What is needed while a batch is at work.
+    /// Temporary memory of a batch.
     Workspace,
-    /// What [`Plan::put`] was given, behind the workspace.
+    /// Values given to [`Plan::put`], stored after the workspace.
     Words,
     /// The user's images.
     Images,
-    /// Where results go.
+    /// The output.
     Out,
     /// Style vectors.
     Styles,
 }
 
 impl Space {
-    /// All of them, in the order of their numbers.
+    /// All of them, in declaration order.
     const ALL: [Self; 6] = [Self::Weights, Self::Workspace, Self::Words, Self::Images, Self::Out, Self::Styles];
 }
 
-/// A place in one of them, in bytes.
+/// A position in a memory region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct At {
-    /// Which.
+    /// The region.
     pub space: Space,
-    /// From its beginning.
+    /// Offset from its start, in bytes.
     pub bytes: usize,
 }
 
 impl At {
-    /// So many numbers of four bytes further.
+    /// Moves `numbers` 4-byte values further.
     pub fn plus(self, numbers: usize) -> Self {
         self.plus_values(Number::F32, numbers)
     }
 
-    /// The place that lies so many values of a map further on.
+    /// Moves `values` values of a map further.
     pub fn plus_values(self, number: Number, values: usize) -> Self {
         Self { bytes: self.bytes + number.size() * values, ..self }
     }
 }
 
-/// The start of one of them.
+/// The start of a region.
 impl From<Space> for At {
     fn from(space: Space) -> Self {
         Self { space, bytes: 0 }
@@ -90,7 +90,7 @@ impl Arg {
         Self::Struct(StructArg::new(arg))
     }
 
-    /// Its bytes as the kernel takes them, in eights.
+    /// Its bytes as the kernel takes them, in 8-byte words.
     pub fn placed(&self, mut address: impl FnMut(At) -> u64) -> Vec<u64> {
         match self {
             &Self::At(at) => vec![address(at)],
@@ -110,40 +110,40 @@ impl From<At> for Arg {
 
 impl From<usize> for Arg {
     /// # Panics
-    /// If it is too large for an `int`; sizes are checked where images come in.
+    /// If it is too large for an `int`; sizes are checked at the API boundary.
     fn from(n: usize) -> Self {
         Self::Int(int(n))
     }
 }
 
-/// A size as kernels count it.
+/// Converts a size to an `int` of the kernels.
 ///
 /// # Panics
-/// If it is too large for an `int`; sizes are checked where images come in.
+/// If it is too large for an `int`; sizes are checked at the API boundary.
 pub(super) fn int(n: usize) -> i32 {
     i32::try_from(n).expect("a checked size")
 }
 
-/// A kernel: its source, its name in it, and what is defined before.
+/// A kernel: its source, the name of its function, and its defines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
-    /// Of the function.
+    /// Name of the function.
     pub name: &'static str,
-    /// What Rust writes for it, and a `.cu` file.
+    /// Definitions generated in Rust, followed by a `.cu` file.
     pub source: &'static str,
-    /// Names and their values.
+    /// Names and values of the macros defined before the source.
     pub defines: Vec<(&'static str, usize)>,
 }
 
 impl Hash for Kernel {
-    /// Without the source, which goes with the name.
+    /// Without the source, which is determined by the name.
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.name, &self.defines).hash(state);
     }
 }
 
 impl Kernel {
-    /// The whole text that a compiler gets.
+    /// The complete source that is passed to the compiler.
     pub fn text(&self) -> String {
         let mut text = String::new();
         let tile = [("BLOCK_ROWS", TILE.0), ("BLOCK_COLUMNS", TILE.1)];
@@ -158,54 +158,54 @@ impl Kernel {
 /// A kernel over a grid of blocks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
-    /// What runs.
+    /// The kernel.
     pub kernel: Arc<Kernel>,
-    /// Blocks along each axis; the last one counts images.
+    /// Blocks along each axis; the third axis counts images.
     pub grid: [u32; 3],
-    /// Threads of a block.
+    /// Threads in a block.
     pub block: u32,
     /// Bytes of shared memory of a block, at most [`SHARED`].
     pub shared: usize,
-    /// In the kernel's order.
+    /// Arguments, in the kernel's order.
     pub args: Vec<Arg>,
 }
 
-/// What every device gives a block without being asked twice.
+/// Shared memory that every device grants a block without opting in.
 pub const SHARED: usize = 48 << 10;
 
-/// Images of a launch, at most: a grid's third axis.
+/// Maximum number of images in a launch: the limit of a grid's third axis.
 pub const IMAGES: usize = 65_535;
 
-/// Threads of a block where nothing else decides.
+/// Default number of threads in a block.
 const BLOCK: u32 = 256;
 
 impl Launch {
-    /// A thread for each of `threads` things of each of `images`.
+    /// One thread for each of `threads` items of each of `images` images.
     pub(super) fn each(kernel: &Arc<Kernel>, threads: usize, images: usize, args: Vec<Arg>) -> Self {
         let blocks = threads.div_ceil(BLOCK as usize);
         Self { kernel: kernel.clone(), grid: [count(blocks), 1, count(images)], block: BLOCK, shared: 0, args }
     }
 }
 
-/// How large a grid is along one axis.
+/// Converts a size to a grid dimension.
 ///
 /// # Panics
-/// Beyond 2^32; sizes are checked where images come in.
+/// Beyond 2^32; sizes are checked at the API boundary.
 pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).expect("a checked size")
 }
 
-/// Numbers of a map: float16, or float32 where every digit counts.
+/// Element type of a map: float16, or float32 for full precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Number {
-    /// Fast.
+    /// float16: fast.
     F16,
-    /// Exact.
+    /// float32: exact.
     F32,
 }
 
 impl Number {
-    /// Bytes of one.
+    /// Size in bytes.
     pub fn size(self) -> usize {
         match self {
             Self::F16 => 2,
@@ -213,32 +213,32 @@ impl Number {
         }
     }
 
-    /// What [`Kernel::defines`] says of it.
+    /// The entry of [`Kernel::defines`] for this type.
     pub(super) fn define(self) -> (&'static str, usize) {
         ("EXACT", usize::from(self == Self::F32))
     }
 }
 
-/// Channels that a map has in memory for so many that count: four at a time are read, or eight multiplied.
+/// Number of channels that a map has in memory, padded so that four can be read or eight multiplied at once.
 pub fn stored(channels: usize) -> usize {
     if channels <= 4 { 4 } else { channels.next_multiple_of(8) }
 }
 
-/// Maps of as many images, `[image][row][column][channel]`; or, as a convolution that upsamples leaves them,
-/// `[image][row / 2][column / 2][row % 2][column % 2][channel]`.
+/// Maps of `images` images, `[image][row][column][channel]`; or, as the output of a convolution that upsamples, `[image][row /
+/// 2][column / 2][row % 2][column % 2][channel]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Map {
-    /// Where the first begins.
+    /// Address of the first map.
     pub at: At,
-    /// How many.
+    /// Number of images.
     pub images: usize,
     /// Rows.
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// In memory.
+    /// Channels in memory, including padding.
     pub channels: usize,
-    /// The second form.
+    /// Whether the maps have the second layout.
     pub phased: bool,
 }
 
@@ -248,12 +248,12 @@ impl Map {
         (self.height, self.width)
     }
 
-    /// Of one image.
+    /// Pixels of one image.
     pub fn pixels(&self) -> usize {
         self.height * self.width
     }
 
-    /// Rows, columns and channels as they lie in memory: of a map with phases, its cells.
+    /// Rows, columns and channels of the memory layout: for a phased map, those of its 2x2 cells.
     pub fn cells(&self) -> (usize, usize, usize) {
         match self.phased {
             true => (self.height / 2, self.width / 2, 4 * self.channels),
@@ -262,22 +262,22 @@ impl Map {
     }
 }
 
-/// Pixels of a block of a convolution, and of moments.
+/// Rows and columns of pixels of a block of a convolution, and of moments.
 pub(super) const TILE: (usize, usize) = (8, 16);
 
-/// Means and squared deviations of each channel of maps over each block of 8x16 pixels, `[image][block][2][channel]`.
+/// Means and sums of squared deviations of each channel over each block of 8x16 pixels, `[image][block][2][channel]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Moments {
-    /// Where the first begins.
+    /// Address of the first image's.
     pub at: At,
-    /// How many blocks an image has.
+    /// Number of blocks of an image.
     pub blocks: usize,
-    /// Their map.
+    /// The map they describe.
     pub of: Map,
 }
 
 impl Moments {
-    /// Memory for those of a map.
+    /// Allocates the moments of a map.
     pub fn new(of: &Map, room: &mut Room) -> Self {
         let (height, width, channels) = of.cells();
         let blocks = height.div_ceil(TILE.0) * width.div_ceil(TILE.1);
@@ -285,18 +285,18 @@ impl Moments {
     }
 }
 
-/// The weights of a network's kernels, one after the other.
+/// The weights of a network's kernels, concatenated.
 #[derive(Clone, Debug, Default)]
 pub struct Weights {
-    /// As they lie on the device.
+    /// The bytes as they are stored on the device.
     pub bytes: Vec<u8>,
 }
 
 impl Weights {
-    /// Every tensor begins at a multiple of as many bytes.
+    /// Alignment of every tensor, in bytes.
     const ALIGN: usize = 256;
 
-    /// Appends numbers of this kind.
+    /// Appends values of this type.
     pub(super) fn push(&mut self, number: Number, numbers: impl IntoIterator<Item = f32>) -> At {
         let bytes = self.bytes.len().next_multiple_of(Self::ALIGN);
         self.bytes.resize(bytes, 0);

@@ -1,39 +1,39 @@
-//! Launches in their order, and the workspace that they share: which bytes of it are whose, while one follows the other.
+//! Launches in order, and the allocation of the workspace that they share.
 use super::{At, Launch, Map, Number, Space, put, stored};
 
-/// Where an allocation begins, as the caching allocators of frameworks have it.
+/// Alignment of an allocation, as in the caching allocators of frameworks.
 const ALIGN: usize = 256;
 
-/// Launches that run one after the other, on one stream.
+/// Launches that run one after the other on one stream.
 #[derive(Debug)]
 pub struct Plan {
-    /// In their order.
+    /// The launches, in order.
     pub launches: Vec<Launch>,
-    /// What maps are of.
+    /// Element type of the maps.
     pub number: Number,
-    /// Their workspace.
+    /// The allocated workspace.
     pub room: Room,
-    /// What lies at [`Space::Words`].
+    /// Contents of [`Space::Words`].
     words: Vec<u32>,
 }
 
 impl Plan {
-    /// Without any yet.
+    /// Creates an empty plan.
     pub fn new(number: Number) -> Self {
         Self { launches: vec![], number, room: Room::default(), words: vec![] }
     }
 
-    /// Bytes of [`Space::Workspace`], and of [`Space::Words`] behind it.
+    /// Size in bytes of [`Space::Workspace`] and the [`Space::Words`] after it.
     pub fn workspace(&self) -> usize {
         self.words_at() + 4 * self.words.len()
     }
 
-    /// Where [`Space::Words`] begins in the workspace.
+    /// Offset of [`Space::Words`] in the workspace.
     pub fn words_at(&self) -> usize {
         self.room.most
     }
 
-    /// Numbers of four bytes, which are there before anything else runs, and stay. They begin at a multiple of 16 bytes.
+    /// Adds 4-byte values that are written before anything else runs, and stay. They start at a multiple of 16 bytes.
     pub fn put(&mut self, words: &[u32]) -> At {
         let at = At { space: Space::Words, bytes: 4 * self.words.len() };
         self.words.extend(words);
@@ -41,39 +41,39 @@ impl Plan {
         at
     }
 
-    /// Nothing is added any more: what was put is written by the first launches.
+    /// Completes the plan, with launches that write the values of [`Plan::put`] in front.
     pub fn finish(mut self) -> Self {
         self.launches.splice(0..0, put(&self.words, Space::Words.into()));
         self
     }
 }
 
-/// Bytes that are taken and given back in the order of launches, which is the order in which they run.
+/// An allocator of workspace memory; allocations are made and freed in the order in which launches run.
 #[derive(Debug, Default)]
 pub struct Room {
-    /// Begin and end of what is taken, in order.
+    /// Start and end of each allocation, sorted.
     taken: Vec<(usize, usize)>,
     most: usize,
 }
 
 impl Room {
-    /// So many numbers of four bytes.
+    /// Allocates `numbers` 4-byte values.
     pub fn take(&mut self, numbers: usize) -> At {
         self.bytes(4 * numbers)
     }
 
-    /// Maps with room for so many channels.
+    /// Allocates maps with exactly `channels` channels in memory.
     pub fn map(&mut self, number: Number, images: usize, (height, width): (usize, usize), channels: usize) -> Map {
         let at = self.bytes(number.size() * images * height * width * channels);
         Map { at, images, height, width, channels, phased: false }
     }
 
-    /// Maps with the usual room for so many channels.
+    /// Allocates maps of `channels` channels, with the usual padding.
     pub fn stored(&mut self, number: Number, images: usize, size: (usize, usize), channels: usize) -> Map {
         self.map(number, images, size, stored(channels))
     }
 
-    /// The first gap that is large enough.
+    /// Allocates the first gap that is large enough.
     pub fn bytes(&mut self, bytes: usize) -> At {
         let bytes = bytes.next_multiple_of(ALIGN).max(ALIGN);
         let mut start = 0;
@@ -89,7 +89,7 @@ impl Room {
         At { space: Space::Workspace, bytes: start }
     }
 
-    /// Gives back what begins there.
+    /// Frees the allocation at this position.
     pub fn give(&mut self, at: At) {
         debug_assert_eq!(at.space, Space::Workspace);
         self.taken.retain(|&(begin, _)| begin != at.bytes);

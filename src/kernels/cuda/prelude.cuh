@@ -1,11 +1,11 @@
-// What every kernel file begins with: number types, the user's pixels, and the tensor cores' product. No header is included, so
-// that NVRTC needs no files. `tests/cuda/emulator.h` stands in for the compiler where there is no GPU. Before it stands what
-// `mod.rs` writes: defines, the names of pixel types, and `Strides`, how far apart pixels of the user's images lie, in values.
+// Beginning of every kernel file: number types, pixels of the user's images, and tensor core products. It includes no header,
+// so that NVRTC needs no files. `tests/cuda/emulator.h` replaces the compiler where there is no GPU. It follows the text that
+// `mod.rs` writes: defines, the names of pixel types, and `Strides`, the strides of the user's images in values.
 //
-// A map is [image][row][column][channel] of `Number`: float32 where EXACT is 1, else float16, which has the range here: what is
-// stored lies before or after a norm, or is of VGG-19, and what float16 cannot hold becomes the largest that it can. Sums are
-// float32. Channels of a map are filled up with zeros to 4 or to whole eights, so that four of them can be read at once. A block of
-// a convolution, and of moments, has BLOCK_ROWS x BLOCK_COLUMNS pixels.
+// A map is [image][row][column][channel] of `Number`: float32 if EXACT is 1, else float16, whose range suffices: stored values
+// are inputs or outputs of a norm, or features of VGG-19, and values beyond it become the largest float16. Sums are float32.
+// Channels of a map are padded with zeros to 4 or to a multiple of 8, so that four of them can be read at once. A block of a
+// convolution, and of moments, has BLOCK_ROWS x BLOCK_COLUMNS pixels.
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -32,12 +32,12 @@ DEVICE u16 to_half(float x) {
     return y;
 }
 
-// Two numbers of float16 as they lie in memory.
+// Two adjacent float16 values.
 DEVICE void unpack(u32 both, float& first, float& second) {
     asm("{.reg .f16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}" : "=f"(first), "=f"(second) : "r"(both));
 }
 
-// Two numbers as float16; infinite where it cannot hold them.
+// Rounds two values to float16; infinite beyond its range.
 DEVICE u32 pack_near(float first, float second) {
     u32 both;
 #if __CUDA_ARCH__ >= 800
@@ -50,7 +50,7 @@ DEVICE u32 pack_near(float first, float second) {
     return both;
 }
 
-// What float16 cannot hold becomes the largest that it can.
+// Clamps two float16 values to the largest finite one.
 DEVICE u32 bounded(u32 both) {
 #if __CUDA_ARCH__ >= 800
     asm("{min.f16x2 %0, %0, %1; max.f16x2 %0, %0, %2;}" : "+r"(both) : "r"(0x7bff7bff), "r"(0xfbfffbff));
@@ -64,7 +64,7 @@ DEVICE u32 bounded(u32 both) {
 
 DEVICE u32 pack(float first, float second) { return bounded(pack_near(first, second)); }
 
-// And what is negative becomes 0.
+// Like `pack`, with negative values set to 0.
 DEVICE u32 pack_positive(float first, float second) {
 #if __CUDA_ARCH__ >= 800
     u32 both;
@@ -77,24 +77,24 @@ DEVICE u32 pack_positive(float first, float second) {
 
 DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
-// a b + c of two numbers of float16 each.
+// a b + c of two float16 values each.
 DEVICE u32 fused(u32 a, u32 b, u32 c) {
     asm("fma.rn.f16x2 %0, %1, %2, %0;" : "+r"(c) : "r"(a), "r"(b));
     return c;
 }
 
-// A product and a sum that are not fused to one step.
+// A product and a sum that are not fused to one operation.
 DEVICE float times(float a, float b) { return __fmul_rn(a, b); }
 DEVICE float add(float a, float b) { return __fadd_rn(a, b); }
 
 DEVICE float from_bits(u32 x) { return __uint_as_float(x); }
 DEVICE u32 to_bits(float x) { return __float_as_uint(x); }
 
-// What another lane of the warp has, whose number differs in one bit.
+// The value of the lane of the warp whose index differs in one bit.
 DEVICE float of_other(float x, int bit) { return __shfl_xor_sync(0xffffffff, x, bit); }
 
-// sum += a b of 16x16 by 16x8 numbers, float16 with float32 sums; each lane of the warp holds its part of them, as PTX's
-// mma.m16n8k16 says. Turing has the half of it.
+// sum += a b of 16x16 by 16x8 values, float16 with float32 sums; each lane of the warp holds its part of them as in PTX's
+// mma.m16n8k16. On Turing it takes two half-sized products.
 DEVICE void product(float& sum0, float& sum1, float& sum2, float& sum3, const u32 (&a)[4], const u32 (&b)[2]) {
 #if __CUDA_ARCH__ >= 800
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
@@ -108,8 +108,8 @@ DEVICE void product(float& sum0, float& sum1, float& sum2, float& sum3, const u3
 #endif
 }
 
-// `a` of a product from shared memory: lanes 0 to 15 tell where the first eight numbers of each row are, the others where the
-// second eight are.
+// `a` of a product, from shared memory: lanes 0 to 15 point to the first eight values of each row, the others to the second
+// eight.
 DEVICE void load_matrices(u32 (&a)[4], const u16* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
         : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
@@ -127,7 +127,7 @@ typedef float Number;
 typedef u16 Number;
 #endif
 
-// Floats that begin at a multiple of 16 bytes.
+// Loads floats from an address that is a multiple of 16 bytes.
 template <int N>
 DEVICE void load_floats(const float* from, float (&to)[N]) {
     struct __align__(16) Floats {
@@ -140,7 +140,7 @@ DEVICE void load_floats(const float* from, float (&to)[N]) {
     }
 }
 
-// So many numbers side by side, 2, 4 or 8, read and written at once.
+// N contiguous values, 2, 4 or 8, read and written at once.
 template <int N>
 struct __align__(N * sizeof(Number) < 16 ? N * sizeof(Number) : 16) Several {
     u32 word[N * sizeof(Number) / 4];
@@ -159,7 +159,7 @@ DEVICE void load(const Number* from, float (&to)[N]) {
     }
 }
 
-// FAR: they may be beyond what float16 can hold.
+// FAR: values may exceed the range of float16.
 template <int N, bool FAR = true>
 DEVICE void store(Number* to, const float (&from)[N]) {
     Several<N> numbers;
@@ -174,7 +174,7 @@ DEVICE void store(Number* to, const float (&from)[N]) {
     *reinterpret_cast<Several<N>*>(to) = numbers;
 }
 
-// Sums over the threads that have the same place in a group of so many; `shared` has room for N numbers of each thread.
+// Sums over the threads that have the same position in a group of `group`; `shared` has room for N values of each thread.
 template <int N>
 DEVICE void over_lanes(float (&x)[N], int group, float* shared) {
     __syncthreads();
@@ -187,8 +187,8 @@ DEVICE void over_lanes(float (&x)[N], int group, float* shared) {
         for (int n = 0; n < N; n++) x[n] += shared[n * blockDim.x + at];
 }
 
-// Sums over the lanes of a warp that differ in bits from FIRST to BIT, of N numbers of each; they end up spread over those lanes:
-// a lane has `spread` of them in the end, from number `at` on.
+// Sums each of N values over the lanes of a warp that differ in bits from FIRST to BIT. The sums end up spread over those
+// lanes: each lane has `spread` of them, starting with sum `at`.
 template <int N, int BIT, int FIRST>
 DEVICE void spread_sums(float* x, int& at) {
     if constexpr (BIT >= FIRST) {
@@ -197,7 +197,7 @@ DEVICE void spread_sums(float* x, int& at) {
         at += upper ? keeps : 0;
 #pragma unroll
         for (int i = 0; i < keeps; i++) {
-            // An odd number is kept by both.
+            // With an odd count, both lanes keep the middle value.
             const float own = upper ? x[i + N - keeps] : x[i], given = upper ? x[i] : x[i + N - keeps];
             x[i] = own + of_other(given, BIT);
         }
@@ -210,12 +210,13 @@ DEVICE constexpr int spread(int n, int first) {
     return n;
 }
 
-// The mean, and the sum of squares of what is away from it, of `channels` channels over a block's `count` pixels that are valid,
-// to `to` and to `to + pitch`, of those below `limit`. A thread has VALUES numbers of OWN pixels, zeros where they are not valid;
-// number v is of channel `channel_of(v)`, and lanes that differ below bit FIRST have other channels. `shared` has room for two
-// numbers of each warp's channels, and another. All threads of the block, one for each of its pixels, come here.
+// Mean and sum of squared deviations of each of `channels` channels over the `count` valid pixels of a block, written to `to`
+// and to `to + pitch` for channels below `limit`. A thread has VALUES values of OWN pixels, zeros where they are not valid;
+// value v belongs to channel `channel_of(v)`, and lanes that differ below bit FIRST have other channels. `shared` has room for
+// two values for each channel of each warp, and one more for each channel. All threads of the block, one for each of its
+// pixels, must call this.
 //
-// Exact: sums of differences from the block's first pixel, because a mean may be large beside what varies about it.
+// Exact: sums of differences from the block's first pixel, because a mean may be large compared to the deviations.
 template <int OWN, int VALUES, int FIRST, class Channel>
 DEVICE void measure(const float (&x)[OWN][VALUES], bool valid, Channel channel_of, int channels, float count, float* shared,
                     float* to, int pitch, int limit) {
@@ -257,7 +258,7 @@ DEVICE void measure(const float (&x)[OWN][VALUES], bool valid, Channel channel_o
     }
 }
 
-// Pixels of the user's images: bytes of 0 to 255, the other types of 0 to 1.
+// Pixels of the user's images: 0 to 255 as bytes, 0 to 1 as the other types.
 DEVICE float load_pixel(const void* pixels, i64 at, int type) {
     if (type == PIXEL_UINT8) return static_cast<const u8*>(pixels)[at] * (1.0f / 255.0f);
     if (type == PIXEL_FLOAT16) return from_half(static_cast<const u16*>(pixels)[at]);
@@ -265,7 +266,7 @@ DEVICE float load_pixel(const void* pixels, i64 at, int type) {
     return static_cast<const float*>(pixels)[at];
 }
 
-// Rounded to even.
+// Rounds to nearest, ties to even.
 DEVICE u16 to_bfloat(float x) {
 #if __CUDA_ARCH__ >= 800
     u16 y;
@@ -273,7 +274,7 @@ DEVICE u16 to_bfloat(float x) {
     return y;
 #else
     const u32 bits = to_bits(x);
-    // A NaN stays one.
+    // NaN stays NaN.
     return static_cast<u16>((x != x ? 0x7fc00000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 #endif
 }
@@ -291,7 +292,7 @@ DEVICE void store_pixel(void* pixels, i64 at, int type, float x) {
     }
 }
 
-// Four pixels of the user's images, as one access each where they lie side by side.
+// Four pixels of the user's images, accessed at once where they are contiguous.
 template <class T>
 struct __align__(4 * sizeof(T)) Side {
     T x[4];
@@ -302,7 +303,7 @@ DEVICE bool are_aligned(const T* at) {
     return reinterpret_cast<u64>(at) % sizeof(Side<T>) == 0;
 }
 
-// Whether four pixels are a word of each colour, and whether they are three words of all colours.
+// Whether four pixels are one word of each colour (`are_planar`), and whether they are three words of all colours.
 template <class T>
 DEVICE bool are_planar(const T* at, const Strides& strides, int count) {
     return count >= 4 && strides.column == 1 && strides.colour % 4 == 0 && are_aligned(at);
@@ -313,7 +314,7 @@ DEVICE bool are_packed(const T* at, const Strides& strides, int count) {
     return count >= 4 && strides.colour == 1 && strides.column == 3 && are_aligned(at);
 }
 
-// Up to `count` pixels of a row, from number `at` on, as they are; colour by colour.
+// Loads up to `count` pixels of a row, starting with value `at`, unconverted, colour by colour.
 template <class T>
 DEVICE void load_side(const T* pixels, i64 at, const Strides& strides, int count, T (&to)[3][4]) {
     if (are_planar(pixels + at, strides, count)) {
@@ -352,7 +353,7 @@ DEVICE void store_side(T* pixels, i64 at, const Strides& strides, int count, con
     }
 }
 
-// The number that a pixel type is kept in.
+// The storage type of a pixel type.
 template <int TYPE>
 struct Kept {
     typedef u16 Type;
@@ -366,7 +367,7 @@ struct Kept<PIXEL_FLOAT32> {
     typedef float Type;
 };
 
-// Up to `count` pixels of a row, in [0, 1].
+// Loads up to `count` pixels of a row, converted to [0, 1].
 template <int TYPE>
 DEVICE void load_four(const void* pixels, i64 at, const Strides& strides, int count, float (&to)[3][4]) {
     typename Kept<TYPE>::Type kept[3][4];
