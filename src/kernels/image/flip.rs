@@ -1,9 +1,9 @@
-//! Left becomes right, top becomes bottom: of planes, and of pixels as they are.
+//! Horizontal and vertical flips of planes, and horizontal flips of interleaved pixels.
 use super::planes::Planes;
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 
 impl Planes {
-    /// Left becomes right.
+    /// Flips left and right.
     pub fn flip_horizontally(&mut self) {
         let width = self.width();
         if width > 0 {
@@ -11,7 +11,7 @@ impl Planes {
         }
     }
 
-    /// Top becomes bottom.
+    /// Flips top and bottom.
     pub fn flip_vertically(&mut self) {
         let (height, width) = (self.height(), self.width());
         for color in self.colors_mut() {
@@ -23,10 +23,10 @@ impl Planes {
     }
 }
 
-/// Left becomes right, of pixels as they are: `out` is the mirror image of `pixels`, `[height][width][3]`.
+/// Writes the mirror image of interleaved `pixels`, `[height][width][3]`, to `out`.
 ///
 /// # Panics
-/// If `out` is of another length, or they are no rows of `width` pixels.
+/// If `out` has another length, or `pixels` is not made of rows of `width` pixels.
 pub fn mirror(isa: Isa, width: usize, pixels: &[u8], out: &mut [u8]) {
     assert_eq!(pixels.len(), out.len(), "bytes of a mirror image");
     assert!(width > 0 && pixels.len().is_multiple_of(3 * width), "rows of {width} pixels");
@@ -34,7 +34,7 @@ pub fn mirror(isa: Isa, width: usize, pixels: &[u8], out: &mut [u8]) {
 }
 
 struct Mirror<'a> {
-    /// Of a row.
+    /// Bytes of a row.
     bytes: usize,
     pixels: &'a [u8],
     out: &'a mut [u8],
@@ -47,7 +47,7 @@ impl Kernel for Mirror<'_> {
     fn run<L: Lanes>(self) {
         for (row, out) in self.pixels.chunks_exact(self.bytes).zip(self.out.chunks_exact_mut(self.bytes)) {
             let mut done = 0;
-            // The byte before five pixels is written with them, and written again with those before them.
+            // The byte before five pixels is written with them, and overwritten with the next five.
             while let Some(&pixels) = row[done..].first_chunk() {
                 let end = self.bytes - done;
                 out[end - 16..end].copy_from_slice(&L::mirror(pixels));

@@ -1,13 +1,13 @@
-//! One image in bytes, colour by colour. All loops are in whole numbers, or round alike: every path gives the same bytes.
+//! One image of bytes, stored as colour planes. All loops use integers or round identically: every path gives the same bytes.
 //!
-//! - [`planes`]: the image itself; taking pixels apart and putting them together.
-//! - [`flip`]: left becomes right, top becomes bottom.
-//! - [`rotation`]: a turn.
-//! - [`finish`]: how a view leaves a GPU.
-//! - [`resample`]: a part of an image in another size, as Pillow resizes.
+//! - [`planes`]: the image itself, and its conversion from and to interleaved pixels.
+//! - [`flip`]: horizontal and vertical flips.
+//! - [`rotation`]: affine transforms with nearest-pixel sampling.
+//! - [`finish`]: the last steps of a view on a GPU.
+//! - [`resample`]: a crop of an image, resized as in Pillow.
 //! - [`color`]: brightness, contrast, saturation, hue, grayscale.
-//! - [`gaussian_blur`]: with taps or with Pillow's boxes.
-//! - [`jpeg`]: the inverse DCT, and YCbCr to RGB.
+//! - [`gaussian_blur`]: with Gaussian taps or with Pillow's boxes.
+//! - [`jpeg`]: the inverse DCT, upsampling, and YCbCr to RGB.
 pub mod color;
 pub mod finish;
 pub mod flip;

@@ -1,11 +1,11 @@
-//! An image in bytes, colour by colour: what augments single pixels then finds neighbours of one colour in a vector.
+//! An image of bytes, stored as colour planes, so that a vector holds neighbours of one colour.
 //!
-//! These loops, like those of [`super::color`] and [`super::resample`], are written once: `Isa::dispatch` compiles them for each instruction set,
-//! and as none rounds differently, all paths give the same bytes.
+//! These loops, like those of [`super::color`] and [`super::resample`], are written once: `Isa::dispatch` compiles them for
+//! each instruction set, and as none rounds differently, all paths give the same bytes.
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::memory::lengthen;
 
-/// Red, green and blue of an image, `[3][height][width]`.
+/// Red, green and blue planes of an image, `[3][height][width]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Planes {
     height: usize,
@@ -14,26 +14,26 @@ pub struct Planes {
 }
 
 impl Planes {
-    /// Black.
+    /// Creates a black image.
     pub fn new(height: usize, width: usize) -> Self {
         let mut planes = Self::default();
         planes.reshape(height, width);
         planes
     }
 
-    /// Takes another size; what is in it then is of no meaning.
+    /// Changes the size; the contents become arbitrary.
     pub fn reshape(&mut self, height: usize, width: usize) {
         (self.height, self.width) = (height, width);
         lengthen("image", &mut self.bytes, 3 * height * width, 0);
         self.bytes.truncate(3 * height * width);
     }
 
-    /// Rows.
+    /// Number of rows.
     pub fn height(&self) -> usize {
         self.height
     }
 
-    /// Columns.
+    /// Number of columns.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -43,26 +43,26 @@ impl Planes {
         &self.bytes
     }
 
-    /// All bytes, to write.
+    /// All bytes, mutable.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
 
-    /// Red, green, blue.
+    /// The red, green and blue planes.
     pub fn colors(&self) -> [&[u8]; 3] {
         let (red, others) = self.bytes.split_at(self.height * self.width);
         let (green, blue) = others.split_at(self.height * self.width);
         [red, green, blue]
     }
 
-    /// Red, green, blue, to write.
+    /// The red, green and blue planes, mutable.
     pub fn colors_mut(&mut self) -> [&mut [u8]; 3] {
         let (red, others) = self.bytes.split_at_mut(self.height * self.width);
         let (green, blue) = others.split_at_mut(self.height * self.width);
         [red, green, blue]
     }
 
-    /// Takes in an image of pixels, `[height][width][3]`.
+    /// Fills the planes from interleaved pixels, `[height][width][3]`.
     ///
     /// # Panics
     /// If there are not `height x width x 3` bytes.
@@ -72,10 +72,10 @@ impl Planes {
         isa.dispatch(Split { pixels, colors: self.colors_mut() });
     }
 
-    /// Writes it as pixels, `[height][width][3]`.
+    /// Writes the image as interleaved pixels, `[height][width][3]`.
     ///
     /// # Panics
-    /// If there is not just room for them.
+    /// If the length of `pixels` does not match.
     pub fn write(&self, isa: Isa, pixels: &mut [u8]) {
         assert_eq!(pixels.len(), self.bytes.len(), "pixels of {}x{}", self.height, self.width);
         isa.dispatch(Join { colors: self.colors(), pixels });

@@ -1,16 +1,16 @@
-// Colour jitter and gray of each view, in Pillow's arithmetic to the bit: `color/mod.rs` and `color/hue.rs` say how.
+// Colour jitter and grayscale of each view, bit-identical to Pillow; see `color/mod.rs` and `color/hue.rs`.
 //
-// A block has a part of a view, [colour][pixels], and a thread four neighbours of it at a time. Where there is a contrast, the
-// first kernel changes the view as far as that and adds up what it moves away from; the second goes on from there, or has the
-// whole chain. Sums are of integers, so that their order does not matter.
+// A block handles a part of a view, [colour][pixels], and a thread four neighbouring pixels at a time. If a chain has a
+// contrast, the first kernel applies the factors before it and sums up the values for its mean; the second applies the rest, or
+// the whole of a chain without contrast. Sums are of integers, so that their order does not matter.
 //
-// Colours are whole numbers of 0 to 255 kept as floats, which hold all of the arithmetic below exactly or as the CPU rounds it.
-// `cuda.rs` has `Chain` and its `Factor`s.
+// Colours are integers of 0 to 255 kept as floats, in which all of the arithmetic below is exact or rounded as on the CPU.
+// `Chain` and `Factor` are defined in `cuda.rs`.
 
-// 2^23: a sum with it has no bits left for a fraction, and its last byte is the other number's.
+// 2^23: a sum with it has no fractional bits, and its lowest byte is that of the other operand.
 #define WHOLE 8388608.0f
 
-// The whole part of a number of 0 to 2^22; additions are many times as fast as conversions.
+// The integer part of a value of 0 to 2^22; additions are many times as fast as conversions.
 DEVICE float floored(float x) {
 #ifdef EMULATED
     return floorf(x);
@@ -19,27 +19,27 @@ DEVICE float floored(float x) {
 #endif
 }
 
-// Of a whole number of 0 to 255.
+// Converts an integer of 0 to 255.
 DEVICE u8 byte(float x) { return static_cast<u8>(to_bits(x + WHOLE)); }
 
-// Below 2^24 all along.
+// All intermediate values are below 2^24.
 DEVICE float luma(const float (&x)[3]) {
     return floored(times(19595.0f * x[0] + 38470.0f * x[1] + 7471.0f * x[2] + 32768.0f, 1.0f / 65536.0f));
 }
 
-// Cut off at 0 and 255; NaN is 0.
+// Clamps to 0 and 255 and truncates; NaN becomes 0.
 DEVICE float truncated(float x) { return floored(fminf(fmaxf(x, 0.0f), 255.0f)); }
 
-// Each step rounded by itself, as on the CPU, and not fused.
+// Each operation is rounded separately, as on the CPU, and not fused.
 DEVICE float blended(float from, float factor, float x) { return truncated(add(from, times(factor, x - from))); }
 
-// The whole part of a product that is not below 0, as if it were not rounded.
+// The integer part of an exact product that is not negative.
 DEVICE float whole(float a, float b) {
     const float near = floored(times(a, b));
     return fmaf(a, b, -near) < 0.0f ? near - 1.0f : near;
 }
 
-// 1 / x, but for a unit in its last place.
+// 1 / x, up to a unit in the last place.
 DEVICE float reciprocal(float x) {
 #ifdef EMULATED
     return from_bits(to_bits(1.0f / x) + 1);
@@ -50,8 +50,8 @@ DEVICE float reciprocal(float x) {
 #endif
 }
 
-// x / by, rounded as a division is, from about 1 / by: for whole numbers of 0 to 255, and for what a hue is divided by, which
-// trying all of them shows.
+// x / by, correctly rounded, given an approximation of 1 / by: valid for integers of 0 to 255 and for the divisors of the hue,
+// as verified exhaustively.
 DEVICE float divided(float x, float by, float inverse) {
     const float near = times(x, inverse);
     return fmaf(fmaf(-near, by, x), inverse, near);
@@ -59,12 +59,13 @@ DEVICE float divided(float x, float by, float inverse) {
 
 DEVICE float divided(float x, float by) { return divided(x, by, reciprocal(by)); }
 
-// Turned by `steps` of 256. The CPU's numbers are of double precision; that these floats give the same bytes is shown by
-// trying all of them (`every_colour_turns_as_on_the_cpu`).
+// Rotates the hue by `steps` of 256. The CPU's values are in double precision; that these floats give the same bytes is
+// verified exhaustively (`every_colour_turns_as_on_the_cpu`).
 DEVICE void turn_hue(float (&x)[3], float steps) {
     const float most = fmaxf(x[0], fmaxf(x[1], x[2])), least = fminf(x[0], fminf(x[1], x[2])), range = most - least;
     const bool red = x[0] == most, green = x[1] == most;
-    // Of the two colours after the largest one, and how far the middle one lies from the largest; the least lies at 1.
+    // Difference of the two colours after the largest one, and the distance of the middle one from the largest, where the
+    // smallest is at distance 1.
     const float ahead = (red ? x[1] : green ? x[2] : x[0]) - (red ? x[2] : green ? x[0] : x[1]);
     const float away = divided(range - fabsf(ahead), fmaxf(range, 1.0f)), sign = ahead > 0.0f ? -1.0f : 1.0f;
     float turn = divided(fmaf(sign, away, (red ? 0.0f : green ? 2.0f : 4.0f) - sign), 6.0f, 1.0f / 6.0f);
@@ -73,7 +74,7 @@ DEVICE void turn_hue(float (&x)[3], float steps) {
     hue = hue >= 256.0f ? hue - 256.0f : hue;
     const float part = floored(fmaf(hue, 2.0f / 85.0f, 0.01f)), rest = divided(2.0f * hue - 85.0f * part, 85.0f, 1.0f / 85.0f);
     const float s = divided(whole(divided(range, fmaxf(most, 1.0f)), 255.0f), 255.0f, 1.0f / 255.0f), v = most + 0.5f;
-    // What Pillow calls p and, in odd parts, q, in even ones t. The sixth part is the first one again.
+    // Pillow's p and, in odd sectors, q, in even ones t. The sixth sector is the first one again.
     const bool odd = part == 1.0f || part == 3.0f || part == 5.0f, first = part == 0.0f || part == 6.0f;
     const float p = floored(fmaf(-most, s, v)), other = floored(fmaf(-most, times(s, odd ? rest : 1.0f - rest), v));
     x[0] = first || part == 5.0f ? most : part == 1.0f || part == 4.0f ? other : p;
@@ -81,7 +82,7 @@ DEVICE void turn_hue(float (&x)[3], float steps) {
     x[2] = part == 3.0f || part == 4.0f ? most : part == 2.0f || part == 5.0f ? other : p;
 }
 
-// `means` is what contrasts move away from: the mean luma, or the mean of each colour.
+// `means` holds the references of contrasts: the mean luma, or the mean of each colour.
 DEVICE void change(float (&pixels)[4][3], const Factor& factor, const float* means) {
     const float by = factor.by;
     if (factor.kind == FACTOR_BRIGHTNESS) {
@@ -121,14 +122,14 @@ DEVICE void change(float (&pixels)[4][3], const Factor& factor, const float* mea
     }
 }
 
-// Which of the factors moves away from a mean, if there is one.
+// Index of the factor that needs a mean, or 4.
 DEVICE int contrast_of(const Chain& chain) {
     int k = 0;
     while (k < 4 && chain.factors[k].kind != FACTOR_CONTRAST && chain.factors[k].kind != FACTOR_COLOR_CONTRAST) k++;
     return k;
 }
 
-// Up to four pixels of a view, from number `at` on.
+// Up to four pixels of a view, starting with pixel `at`.
 struct Pixels {
     u8* view;
     int at, pixels;
@@ -154,8 +155,7 @@ DEVICE void change(Pixels& of, const Chain& chain, int from, int to, const float
     for (int k = from; k < to; k++) change(of.x, chain.factors[k], means);
 }
 
-// Changes views up to their contrast, and makes sums of lumas, or of each colour, of each part of `part` pixels:
-// [chain][part][3].
+// Applies the factors before the contrast, and sums lumas, or each colour, over each part of `part` pixels: [chain][part][3].
 KERNEL before_contrast(u8* views, const int* rows, const Chain* chains, u32* sums, int pixels, int part) {
     SHARED(u32, own);
     const Chain& chain = chains[blockIdx.z];
@@ -186,7 +186,7 @@ KERNEL before_contrast(u8* views, const int* rows, const Chain* chains, u32* sum
         for (int c = 0; c < 3; c++) sums[(blockIdx.z * gridDim.x + blockIdx.x) * 3 + c] = own[c * blockDim.x];
 }
 
-// The rest of a chain, or the whole of one without a contrast.
+// Applies the rest of a chain, or the whole of one without contrast.
 KERNEL jitter(u8* views, const int* rows, const Chain* chains, const u32* sums, int pixels, int part) {
     SHARED(float, means);
     const Chain& chain = chains[blockIdx.z];

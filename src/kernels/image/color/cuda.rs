@@ -8,14 +8,15 @@ static SOURCE: LazyLock<String> = LazyLock::new(|| {
     [&FactorKind::definition(), &DeviceFactor::definition(), &Chain::definition(), include_str!("color.cu")].concat()
 });
 
-/// Threads of a block.
+/// Threads in a block.
 const BLOCK: u32 = 256;
 
-/// Pixels of a block, and how many blocks share a view at most: of 2^30 pixels, whose sums of a part then are below 2^32.
+/// Pixels of a block, and the maximum number of blocks of a view: for views of up to 2^30 pixels, so that the sums of a part
+/// are below 2^32.
 const PART: usize = 8192;
 const PARTS: usize = 64;
 
-/// What changes a pixel's colours: the kinds of [`crate::image::Factor`].
+/// A colour operation: the kinds of [`crate::image::Factor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are documented there")]
 pub enum FactorKind {
@@ -46,7 +47,7 @@ impl DeviceEnum for FactorKind {
     ];
 }
 
-/// What changes a pixel's colours, and by how much; zeroed: nothing.
+/// A colour operation and its strength; zeroed: none.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct DeviceFactor {
@@ -61,19 +62,19 @@ impl DeviceStruct for DeviceFactor {
 }
 
 impl DeviceFactor {
-    /// A hue turns by whole steps of 256, truncated, and wrapped around.
+    /// The strength of a hue is converted to steps of 256, truncated, and wrapped around.
     pub fn new(kind: FactorKind, by: f32) -> Self {
         let steps = f32::from((f64::from(by) * 255.0) as i32 as u8);
         Self { kind: int(kind.code()), by: if kind == FactorKind::Hue { steps } else { by } }
     }
 
-    /// Whether it moves away from a mean.
+    /// Whether the factor needs a mean.
     fn is_contrast(&self) -> bool {
         [FactorKind::Contrast, FactorKind::ColorContrast].iter().any(|kind| int(kind.code()) == self.kind)
     }
 }
 
-/// Up to four factors in their order, and whether the view is gray in the end.
+/// Up to four factors in order, and whether the view is converted to grayscale at the end.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct Chain {
@@ -87,7 +88,7 @@ impl DeviceStruct for Chain {
 }
 
 impl Chain {
-    /// Those that are `Some`, and luma alone where `gray`.
+    /// Combines the factors that are `Some`, followed by grayscale if `gray`.
     pub fn new(factors: [Option<DeviceFactor>; 4], gray: bool) -> Self {
         Self { factors: factors.map(|factor| factor.unwrap_or(DeviceFactor::zeroed())), gray: gray.into() }
     }
@@ -97,7 +98,7 @@ impl Chain {
     }
 }
 
-/// A chain that grows.
+/// Builder of a chain.
 #[derive(Clone, Debug, Default)]
 pub struct ChainBuilder {
     factors: Vec<DeviceFactor>,
@@ -105,12 +106,12 @@ pub struct ChainBuilder {
 }
 
 impl ChainBuilder {
-    /// Of gray alone.
+    /// A chain that only converts to grayscale.
     pub fn of_gray() -> Self {
         Self { factors: vec![], gray: true }
     }
 
-    /// Adds a factor, if there is room: for four before it is gray, of which one moves away from a mean.
+    /// Adds a factor and returns whether it fits: at most four before grayscale, at most one of which needs a mean.
     pub fn push(&mut self, factor: DeviceFactor) -> bool {
         let two = factor.is_contrast() && self.factors.iter().any(DeviceFactor::is_contrast);
         let fits = !self.gray && !two && self.factors.len() < 4;
@@ -120,12 +121,12 @@ impl ChainBuilder {
         fits
     }
 
-    /// Makes it gray in the end, if it is not yet.
+    /// Adds grayscale at the end, and returns whether it was missing.
     pub fn gray(&mut self) -> bool {
         !std::mem::replace(&mut self.gray, true)
     }
 
-    /// As the kernel takes it.
+    /// Builds the chain that the kernel takes.
     pub fn build(self) -> Chain {
         let mut factors = [None; 4];
         factors.iter_mut().zip(self.factors).for_each(|(to, factor)| *to = Some(factor));
@@ -133,12 +134,12 @@ impl ChainBuilder {
     }
 }
 
-/// Changes the colours of the views named, `[view][colour][pixels]`.
+/// Changes the colours of the listed views, `[view][colour][pixels]`.
 pub fn jitter(views: At, pixels: usize, chains: &[(usize, Chain)], plan: &mut Plan) {
     if chains.is_empty() {
         return;
     }
-    // Those that need a mean come first.
+    // Chains that need a mean come first.
     let (mut chains, others): (Vec<_>, Vec<_>) = chains.iter().partition(|(_, chain)| chain.has_contrast());
     let contrasts = chains.len();
     chains.extend(others);

@@ -1,7 +1,7 @@
-//! A turn of the hue: red, green and blue to hue, saturation and value in bytes, and back.
+//! Hue rotation: red, green and blue to hue, saturation and value in bytes, and back.
 //!
-//! Pillow computes some of this in double precision. For bytes, single precision in this order gives the same result, which a test
-//! checks for every colour.
+//! Pillow computes some of this in double precision. For bytes, single precision in this order gives the same result; a test
+//! checks every colour.
 use crate::kernels::isa::{Kernel, Lanes};
 
 pub(super) struct Turn<'a> {
@@ -21,30 +21,30 @@ impl Kernel for Turn<'_> {
     }
 }
 
-/// All that depends on the pixel is arithmetic, without a branch or a table, so that it becomes vectors.
+/// Per-pixel code is arithmetic without branches or tables, so that it vectorizes.
 #[inline(always)]
 fn turned(steps: u8, [red, green, blue]: [u8; 3]) -> [u8; 3] {
     let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
     let middle = red.min(green).max(red.max(green).min(blue));
     let (value, range) = (f32::from(most), f32::from(most - least));
-    // From the middle of the part where one colour is most, towards the next one or the one before.
+    // From the centre of the sector of the largest colour, towards the next one or the previous one.
     let (center, is_next) = if green == most { (2.0, red == least) } else { (4.0, green == least) };
     let (center, is_next) = if red == most { (0.0, blue == least) } else { (center, is_next) };
     let short = f32::from(most - middle) / range.max(1.0);
     let sixths = if is_next { center + 1.0 - short } else { center - 1.0 + short };
     let turn = sixths / 6.0 + if sixths < 0.0 { 1.0 } else { 0.0 };
     let hue = truncated(turn * 255.0).wrapping_add(steps);
-    // The circle's end is its beginning.
+    // The end of the circle coincides with its beginning.
     let hue = if hue == 255 { 0.0 } else { f32::from(hue) };
     let saturation = f32::from(truncated(range / value.max(1.0) * 255.0)) * (1.0 / 255.0);
 
-    // The circle has six parts: this is the hue's, and how far it lies in it.
+    // The sector of the hue, of six, and the position within it.
     let part = truncated(hue * (2.0 / 85.0) + 1e-4);
     let far = (2.0 * hue - 85.0 * f32::from(part)) * (1.0 / 85.0);
     let far = if part & 1 == 1 { far } else { 1.0 - far };
     let lowest = truncated(value - value * saturation + 0.5);
     let between = truncated(value - value * (saturation * far) + 0.5);
-    // `|` and not `||`, as bytes are compared without a branch.
+    // `|` and not `||`, so that bytes are compared without a branch.
     let is = |one: u8, other: u8| (part == one) | (part == other);
     let pick = |is_most: bool, is_lowest: bool| {
         let rest = if is_lowest { lowest } else { between };
@@ -53,9 +53,9 @@ fn turned(steps: u8, [red, green, blue]: [u8; 3]) -> [u8; 3] {
     [pick(is(0, 5), is(2, 3)), pick(is(1, 2), is(4, 5)), pick(is(3, 4), is(0, 1))]
 }
 
-/// A number in [0, 256) without its fraction.
+/// Truncates a value in [0, 256).
 #[inline(always)]
 fn truncated(x: f32) -> u8 {
-    // SAFETY: a byte's range. (A checked conversion takes three times as long.)
+    // SAFETY: within a byte's range. (A checked conversion takes three times as long.)
     unsafe { x.to_int_unchecked::<i32>() as u8 }
 }

@@ -1,6 +1,6 @@
-//! Colours of an image, pixel by pixel, in Pillow's arithmetic to the bit (libImaging `Blend.c`, `Convert.c`).
+//! Colour operations on single pixels, bit-identical to Pillow (libImaging `Blend.c`, `Convert.c`).
 //!
-//! Written once, as [`super::planes`] says.
+//! Written once for all instruction sets, see [`super::planes`].
 #![allow(unsafe_code)]
 pub mod cuda;
 mod hue;
@@ -8,50 +8,50 @@ mod hue;
 use crate::kernels::image::planes::Planes;
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 
-/// Luma of each pixel, ITU-R 601-2 in sixteen bits.
+/// Writes the luma of each pixel: ITU-R 601-2 with 16-bit weights.
 ///
 /// # Panics
-/// If `gray` has not just one byte for each pixel.
+/// If `gray` does not have one byte for each pixel.
 pub fn gray(isa: Isa, planes: &Planes, gray: &mut [u8]) {
     assert_eq!(gray.len(), planes.height() * planes.width(), "gray bytes");
     isa.dispatch(Gray { colors: planes.colors(), gray });
 }
 
-/// `from + factor (x - from)` of each byte, cut off at 0 and 255 and truncated.
+/// `from + factor (x - from)` for each byte, clamped to 0 and 255 and truncated.
 pub fn blend(isa: Isa, from: Base, factor: f32, bytes: &mut [u8]) {
     isa.dispatch(Blend { from, factor, bytes });
 }
 
-/// What [`blend`] moves away from or towards.
+/// The value from which [`blend`] extrapolates, or towards which it interpolates.
 #[derive(Clone, Copy, Debug)]
 pub enum Base<'a> {
-    /// One byte for all.
+    /// One value for all bytes.
     Level(u8),
-    /// A byte for each; what is longer than they are takes them again from the first.
+    /// A value for each byte, repeated cyclically.
     Each(&'a [u8]),
 }
 
-/// Turns the hue of each pixel by `steps` of 1/255, as a byte wraps around.
+/// Rotates the hue of each pixel by `steps` of 1/255, with the wrap-around of a byte.
 pub fn turn_hue(isa: Isa, steps: u8, planes: &mut Planes) {
     isa.dispatch(hue::Turn { steps, colors: planes.colors_mut() });
 }
 
-/// Inverts what is not below `threshold`.
+/// Inverts bytes that are at least `threshold`.
 pub fn solarize(isa: Isa, threshold: u8, bytes: &mut [u8]) {
     isa.dispatch(Solarize { threshold, bytes });
 }
 
-/// Keeps the bits of each byte that the mask has.
+/// Applies a bit mask to each byte.
 pub fn posterize(isa: Isa, mask: u8, bytes: &mut [u8]) {
     isa.dispatch(Posterize { mask, bytes });
 }
 
-/// `by x + plus` of each byte, cut off at 0 and 255 and rounded.
+/// `by x + plus` for each byte, clamped to 0 and 255 and rounded.
 pub fn scale(isa: Isa, by: f32, plus: f32, bytes: &mut [u8]) {
     isa.dispatch(Scale { by, plus: plus + 0.5, bytes });
 }
 
-/// Saturation of each pixel times `factor`, up to 1, as HSV has it: `(V - min) / V` for the largest colour V.
+/// Multiplies the saturation of each pixel by `factor`, up to 1, as defined by HSV: `(V - min) / V` for the largest colour V.
 pub fn saturate(isa: Isa, factor: f32, planes: &mut Planes) {
     isa.dispatch(Saturate { factor, colors: planes.colors_mut() });
 }
@@ -101,12 +101,12 @@ fn blended(from: u8, factor: f32, x: u8) -> u8 {
     truncated(from + factor * (f32::from(x) - from))
 }
 
-/// Cut off at 0 and 255; NaN is 0.
+/// Clamps to 0 and 255 and truncates; NaN becomes 0.
 #[allow(clippy::manual_clamp)] // `clamp` lets NaN through.
 #[inline(always)]
 fn truncated(x: f32) -> u8 {
     let x = x.max(0.0).min(255.0);
-    // SAFETY: a byte's range.
+    // SAFETY: within a byte's range.
     unsafe { x.to_int_unchecked::<i32>() as u8 }
 }
 
@@ -138,7 +138,7 @@ impl Kernel for Saturate<'_> {
         let [red, green, blue] = self.colors;
         for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
             let (most, least) = (f32::from((*r).max(*g).max(*b)), f32::from((*r).min(*g).min(*b)));
-            // Saturation 1 is where the least colour is 0.
+            // Saturation is 1 when the smallest colour is 0.
             let factor = self.factor.min(most / (most - least).max(1.0));
             for x in [r, g, b] {
                 *x = truncated(most - (most - f32::from(*x)) * factor + 0.5);

@@ -7,15 +7,15 @@ use std::sync::{Arc, LazyLock};
 static SOURCE: LazyLock<String> =
     LazyLock::new(|| [&Finish::definition(), &Normalization::definition(), include_str!("finish.cu")].concat());
 
-/// What a view's last steps are.
+/// The last steps of one view.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct Finish {
-    /// Bytes from here on are inverted; below 0: none.
+    /// Threshold from which bytes are inverted; negative for none.
     solarize: i32,
     horizontally: i32,
     vertically: i32,
-    /// Which of the blurred views it is; below 0: none of them.
+    /// Index of the view among the blurred views; negative if it is not blurred.
     blurred: i32,
 }
 
@@ -30,8 +30,8 @@ impl DeviceStruct for Finish {
 }
 
 impl Finish {
-    /// `solarize`: bytes from there on are inverted. `flip`: left becomes right, top becomes bottom. `blurred`: which of the
-    /// blurred views it is, if it is one.
+    /// `solarize`: threshold from which bytes are inverted. `flip`: whether to flip horizontally and vertically. `blurred`:
+    /// index of the view among the blurred views, if it is blurred.
     pub fn new(solarize: Option<u8>, flip: (bool, bool), blurred: Option<usize>) -> Self {
         Self {
             solarize: solarize.map_or(-1, i32::from),
@@ -55,12 +55,12 @@ impl DeviceStruct for Normalization {
     const FIELDS: &'static [Field<Self>] = &[("mean", |own| &own.mean), ("std", |own| &own.std)];
 }
 
-/// Threads of a block, and how often each of them has four pixels, about: a block makes a table first.
+/// Threads in a block, and about how many groups of four pixels each of them handles, as each block first computes a table.
 const BLOCK: usize = 256;
 const FOURS: usize = 8;
 
-/// `views` or what is blurred of them, both `[n][colour][height][width]` of bytes, into `out`, as bytes or
-/// `(x / 255 - mean) / std`.
+/// Writes `views`, or their blurred versions, both bytes of `[n][colour][height][width]`, to `out`, as bytes or as `(x / 255 -
+/// mean) / std`.
 pub fn finish(
     (views, blurred): (At, At),
     out: &DeviceImages,

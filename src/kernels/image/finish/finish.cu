@@ -1,10 +1,9 @@
-// What leaves: solarized, flipped, normalized, in the layout that is wanted.
-//
-// `cuda.rs` has `Finish` and `Normalization`.
+// The last steps of a view: solarized, flipped, normalized, in the output layout. `Finish` and `Normalization` are defined in
+// `cuda.rs`.
 
 DEVICE int solarized(int byte, const Finish& how) { return how.solarize >= 0 && byte >= how.solarize ? 255 - byte : byte; }
 
-// The first `count` of four: all of them, and then to the front what is there.
+// Reverses four bytes; if only `count` of them are valid, those come first.
 DEVICE void reverse(u8 (&x)[4], int count) {
     const u8 last[4] = {x[3], x[2], x[1], x[0]};
     for (int i = 0; i < 4; i++) x[i] = last[i];
@@ -12,8 +11,8 @@ DEVICE void reverse(u8 (&x)[4], int count) {
         for (int i = 0; i < 3; i++) x[i] = x[i + 1];
 }
 
-// A thread has four neighbours of a row of the output at a time; `views` and `blurred` are [view][colour][height][width]. What
-// becomes of each byte of each colour is computed once a block.
+// A thread handles four neighbours of an output row at a time; `views` and `blurred` are [view][colour][height][width]. Each
+// block computes a table of the output for every byte of every colour.
 KERNEL finish(const u8* views, const u8* blurred, const Finish* finishes, void* out, Strides strides,
               const Normalization* by, int height, int width) {
     SHARED(float, levels);

@@ -1,4 +1,4 @@
-//! How a view leaves: solarized, flipped, normalized, in the layout that is wanted.
+//! The last steps of a view: solarization, flips, normalization, and conversion to the output layout.
 //!
-//! On the CPU each of these is a step of its own (`image/solarize.rs`, `flip.rs`, `output.rs`); a GPU does them in one launch.
+//! On the CPU these are separate steps (`image/solarize.rs`, `flip.rs`, `output.rs`); a GPU performs them in one launch.
 pub mod cuda;

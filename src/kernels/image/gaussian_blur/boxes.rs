@@ -1,15 +1,15 @@
-//! Pillow's Gaussian blur, three boxes in each direction, to the bit (libImaging `BoxBlur.c`): sums of whole bytes and parts of the
-//! two beyond them, weights of 24 bits, rounded to bytes after each box.
+//! Pillow's Gaussian blur, three box filters in each direction, bit-identical (libImaging `BoxBlur.c`): sums of whole bytes and
+//! of fractions of the two beyond them, with 24-bit weights, rounded to bytes after each box.
 //!
-//! Written once, as `kernels/image/planes` says.
+//! Written once for all instruction sets, see `kernels/image/planes`.
 use super::BlurScratch;
 use crate::kernels::image::planes::Planes;
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 
-/// How many boxes make a Gaussian.
+/// Number of boxes that approximate a Gaussian.
 const PASSES: usize = 3;
 
-/// Blurs each colour with boxes of the variance of a Gaussian of `sigma`, edges repeated.
+/// Blurs each colour with boxes that have the variance of a Gaussian of `sigma`, with repeated edges.
 pub fn box_blur(isa: Isa, sigma: f32, planes: &mut Planes, scratch: &mut BlurScratch) {
     let Some(window) = Window::new(sigma) else { return };
     let (height, width) = (planes.height(), planes.width());
@@ -18,7 +18,7 @@ pub fn box_blur(isa: Isa, sigma: f32, planes: &mut Planes, scratch: &mut BlurScr
     }
 }
 
-/// A box: `whole` times each of `2 radius + 1` bytes, `part` times the one before and the one after.
+/// A box: weight `whole` for each of `2 radius + 1` bytes, `part` for the ones before and after them.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     pub(super) radius: usize,
@@ -60,7 +60,7 @@ impl Kernel for Blur<'_> {
     fn run<L: Lanes>(self) {
         let Self { window, height, width, color, scratch } = self;
         let edge = window.radius + 1;
-        // Along rows: one row with its repeated ends at a time.
+        // Along rows: one row at a time, with repeated ends.
         scratch.resize(width + 2 * edge, 0);
         for row in color.chunks_exact_mut(width) {
             for _ in 0..PASSES {
@@ -86,14 +86,14 @@ impl Kernel for Blur<'_> {
     }
 }
 
-/// Each output from the `2 radius + 3` bytes, `stride` apart, that begin at its place of `from`.
+/// Writes each output from the `2 radius + 3` bytes, `stride` apart, that start at its index in `from`.
 #[inline(always)]
 fn average(window: Window, from: &[u8], stride: usize, to: &mut [u8]) {
     let n = to.len();
     let tap = |k: usize| &from[k * stride..][..n];
     let taps = 2 * window.radius + 3;
     match window.radius {
-        // What sigmas up to 2 give.
+        // The radius for sigmas up to 2.
         0 => {
             let [a, b, c] = [tap(0), tap(1), tap(2)];
             for (i, to) in to.iter_mut().enumerate() {

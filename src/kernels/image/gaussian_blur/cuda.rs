@@ -7,7 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| DeviceBox::definition() + include_str!("gaussian_blur.cu"));
 
-/// The views named, each with its own half of at most `longest` taps, the middle first, into new memory, `[blurred][..]`.
+/// Blurs the listed views, each with its own half of at most `longest` taps, the middle first, into new memory,
+/// `[blurred][..]`.
 pub fn gaussian_blur(
     views: At,
     (height, width): (usize, usize),
@@ -50,7 +51,7 @@ pub fn gaussian_blur(
     blurred
 }
 
-/// What [`gaussian_blur`] gave, back in the place of the views it was made of.
+/// Copies the output of [`gaussian_blur`] back to the views that were blurred.
 pub fn put_back(views: At, blurred: At, (height, width): (usize, usize), rows: &[u32], plan: &mut Plan) {
     if rows.is_empty() {
         return;
@@ -66,7 +67,7 @@ pub fn put_back(views: At, blurred: At, (height, width): (usize, usize), rows: &
     ));
 }
 
-/// What a block blurs along rows and columns at once.
+/// The part of a view that a block blurs along rows and columns at once.
 #[derive(Clone, Copy)]
 struct Tile {
     height: usize,
@@ -74,14 +75,15 @@ struct Tile {
 }
 
 impl Tile {
-    /// The largest whose surroundings fit in shared memory, and that divides the view into equal parts.
+    /// Returns the largest tile whose surroundings fit in shared memory, of equal parts of the view.
     fn new((height, width): (usize, usize), longest: usize) -> Option<Self> {
         let side = |n: usize, most: usize| n.div_ceil(n.div_ceil(most)).next_multiple_of(8);
         let tiles = [64, 32, 16].map(|most| Self { height: side(height, most), width: side(width, most) });
         tiles.into_iter().find(|tile| tile.bytes(longest) <= SHARED)
     }
 
-    /// Bytes with as many around them as taps reach, and floats of the rows between; rows of odd numbers of words.
+    /// Size of the bytes with the margin that the taps reach, and of the floats between the passes; rows have odd numbers of
+    /// words.
     fn bytes(self, longest: usize) -> usize {
         let reach = longest - 1;
         let words = (self.width + 2 * reach.next_multiple_of(4)) / 4;
@@ -89,7 +91,7 @@ impl Tile {
     }
 }
 
-/// A [`Window`].
+/// A [`Window`] on the device.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 struct DeviceBox {
@@ -110,10 +112,10 @@ impl From<Window> for DeviceBox {
     }
 }
 
-/// Words side by side in a block's memory, each of four lines, at most.
+/// Maximum number of adjacent words, each of four lines, in a block's memory.
 const LANES: usize = 8;
 
-/// The views named, each with Pillow's boxes of its own sigma, in place.
+/// Blurs the listed views in place, each with Pillow's boxes for its own sigma.
 pub fn box_blur(views: At, (height, width): (usize, usize), sigmas: &[(usize, f32)], plan: &mut Plan) {
     let windows: Vec<_> = sigmas.iter().filter_map(|&(row, sigma)| Some((row, Window::new(sigma)?))).collect();
     if windows.is_empty() {

@@ -1,12 +1,11 @@
-// A Gaussian's taps along rows and then along columns, with reflected edges; and Pillow's boxes, edges repeated, to the bit.
-//
-// `rows` names the views that are blurred, [view][colour][height][width].
+// Gaussian taps along rows and then along columns, with reflected edges; and Pillow's boxes with repeated edges, bit-identical.
+// `rows` lists the indices of the views to blur, [view][colour][height][width].
 DEVICE int reflected(int i, int n) {
     i = abs(i);
     return i < n ? i : 2 * (n - 1) - i;
 }
 
-// Up to four neighbours, the first the lowest byte.
+// Loads up to four neighbours, the first as the lowest byte.
 DEVICE u32 load_bytes(const u8* from, int count) {
     if (count >= 4 && are_aligned(from)) return *reinterpret_cast<const u32*>(from);
     u32 bytes = 0;
@@ -23,7 +22,7 @@ DEVICE void store_bytes(u8* to, int count, u32 bytes) {
 }
 
 #if defined(PUT_BACK)
-// What was blurred, [blurred][numbers], back in its place.
+// Copies blurred views, [blurred][numbers], back to their place.
 KERNEL put_back(u8* views, const u8* blurred, const int* rows, int numbers) {
     const int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= numbers) return;
@@ -31,18 +30,18 @@ KERNEL put_back(u8* views, const u8* blurred, const int* rows, int numbers) {
     views[rows[blockIdx.z] * all + n] = blurred[blockIdx.z * all + n];
 }
 #elif defined(WIDE)
-// A block has a tile of TALL x WIDE bytes, multiples of eight, of a colour: the tile with what taps reach around it, and its
-// rows once they are blurred, lie in shared memory. A thread makes eight neighbours at a time, from two numbers for each tap.
-// `halves` is [blurred][HALF], the middle first; `blurred` is [blurred][colour][height][width].
+// A block handles a tile of TALL x WIDE bytes, multiples of eight, of one colour: the tile with the margin that the taps reach,
+// and its rows after the first pass, are in shared memory. A thread computes eight neighbours at a time, with two loads for
+// each tap. `halves` is [blurred][HALF], the middle tap first; `blurred` is [blurred][colour][height][width].
 #define REACH (HALF - 1)
 #define BEFORE ((REACH + 3) / 4 * 4)
 #define WORDS ((WIDE + 2 * BEFORE) / 4)
 #define ROWS (TALL + 2 * REACH)
-// Odd numbers of words, so that threads of neighbouring rows meet no bank twice.
+// Odd numbers of words, so that threads of neighbouring rows have no bank conflicts.
 #define PITCH (4 * (WORDS | 1))
 #define FLOATS (WIDE | 1)
 
-// Eight numbers from `from` on, STEP apart.
+// Convolves eight values, STEP apart, starting at `from`.
 template <int STEP, class T>
 DEVICE void convolve(const T* from, const float* half, float (&sums)[8]) {
     float before[8], after[8];
@@ -75,7 +74,7 @@ KERNEL tile(const u8* views, u8* blurred, const int* rows, const float* halves, 
         if (column >= 0 && column + 4 <= width) {
             word = load_bytes(row + column, 4);
         } else {
-            // What lies beyond the reach is of no meaning.
+            // Values beyond the reach of the taps are arbitrary.
             word = 0;
             for (int i = 0; i < 4; i++) {
                 const int at = min(max(reflected(column + i, width), 0), width - 1);
@@ -104,8 +103,8 @@ KERNEL tile(const u8* views, u8* blurred, const int* rows, const float* halves, 
     }
 }
 #elif defined(ROW)
-// Any number of taps: a thread has a pixel, blockIdx.y is a row of a colour. Along rows, ROW 1: bytes to floats in `room`,
-// [blurred][colour][height][width]; along columns, ROW 0: to bytes in `blurred`.
+// Any number of taps: a thread handles one pixel, blockIdx.y is a row of a colour. Along rows, ROW 1: bytes to floats in
+// `room`, [blurred][colour][height][width]; along columns, ROW 0: floats to bytes in `blurred`.
 KERNEL taps(const u8* views, float* room, u8* blurred, const int* rows, const float* halves, int height, int width) {
     const i64 pixels = static_cast<i64>(height) * width;
     const int x = blockIdx.x * blockDim.x + threadIdx.x, colour = blockIdx.y / height, y = blockIdx.y - colour * height;
@@ -129,15 +128,15 @@ KERNEL taps(const u8* views, float* room, u8* blurred, const int* rows, const fl
     }
 }
 #else
-// Three boxes along rows or, COLUMNS 1, along columns, in place. A block has 4 LANES lines of a colour: a word holds what four
-// lines have at one place, [place][LANES], and a thread slides along a run of words. They lie in shared memory or, where lines
-// are too long for that, OUTSIDE 1, in `room`, twice. `cuda.rs` has `Box`.
+// Three boxes along rows or, with COLUMNS 1, along columns, in place. A block handles 4 LANES lines of a colour: a word holds
+// the bytes of four lines at one position, [place][LANES], and a thread slides along a run of words. The words are in shared
+// memory or, where lines are too long for it (OUTSIDE 1), in `room`, twice. `Box` is defined in `cuda.rs`.
 DEVICE u32 byte_of(u32 word, int n) { return word >> 8 * n & 255; }
 
-// One box: sums of whole bytes go along with the window.
+// One box: a running sum of the whole bytes follows the window.
 DEVICE void slide(const u32* words, u32* to, int places, const Box& box) {
     const Side<u8>* from = reinterpret_cast<const Side<u8>*>(words) + threadIdx.x % LANES;
-    // Odd, so that runs meet different banks.
+    // Odd, so that runs are in different banks.
     const int runs = blockDim.x / LANES, run = (places + runs - 1) / runs | 1;
     const int first = threadIdx.x / LANES * run, end = min(first + run, places);
     const auto four = [&](int place) { return from[min(max(place, 0), places - 1) * LANES]; };
@@ -172,8 +171,8 @@ KERNEL box(u8* views, u32* room, const int* rows, const Box* boxes, int height, 
     u32* other = one + static_cast<i64>(places) * LANES;
     const Box box = boxes[blockIdx.z];
     const int first = blockIdx.x * 4 * LANES;
-    // Along columns an item is a word; along rows it is four of them, from four rows, each thread beginning with another one so
-    // that neighbours meet different banks.
+    // Along columns an item is a word; along rows it is four of them, from four rows, and each thread starts with a different
+    // one so that neighbours access different banks.
     const int items = (COLUMNS ? places : (places + 3) / 4) * LANES;
     for (int n = threadIdx.x; n < items; n += blockDim.x) {
         const int lane = n % LANES, line = first + 4 * lane, place = n / LANES * (COLUMNS ? 1 : 4);

@@ -1,5 +1,5 @@
-//! Convolution with a symmetric row of taps, along rows and then along columns, with reflected edges; and Pillow's approximation
-//! of it by boxes.
+//! Separable convolution with symmetric taps, along rows and then along columns, with reflected edges; and Pillow's
+//! approximation of a Gaussian blur by boxes.
 mod boxes;
 pub mod cuda;
 mod scalar;
@@ -10,12 +10,12 @@ use crate::kernels::isa::Isa;
 
 pub use boxes::box_blur;
 
-/// What a blur needs beside the image; it can serve the next one.
+/// Buffers of a blur, reusable for the next image.
 #[derive(Debug, Default)]
 pub struct BlurScratch {
     /// One row with its reflected ends.
     row: Vec<f32>,
-    /// As many blurred rows as there are taps; row y stands at y modulo their number.
+    /// As many blurred rows as there are taps; row y is stored at index y modulo their number.
     ring: Vec<f32>,
     blurred: Vec<u8>,
 }
@@ -23,7 +23,7 @@ pub struct BlurScratch {
 /// Blurs each colour with the taps `[half[r], .., half[1], half[0], half[1], .., half[r]]`.
 ///
 /// # Panics
-/// If there are no taps, or they reach beyond the reflected image: r below its height and width.
+/// If there are no taps, or r is not less than the height and the width.
 pub fn gaussian_blur(isa: Isa, half: &[f32], planes: &mut Planes, scratch: &mut BlurScratch) {
     let (height, width) = (planes.height(), planes.width());
     assert!(!half.is_empty() && half.len() <= height.min(width), "{} taps in {height}x{width}", 2 * half.len() - 1);
@@ -36,7 +36,7 @@ pub fn gaussian_blur(isa: Isa, half: &[f32], planes: &mut Planes, scratch: &mut 
     }
 }
 
-/// Where the reflected image has its number `i`, of `n`; `i` may lie up to `n - 1` outside.
+/// Index in 0..n of position `i` of the reflected image; `i` may be up to `n - 1` outside.
 fn reflected(i: isize, n: usize) -> usize {
     let i = i.unsigned_abs();
     if i < n { i } else { 2 * (n - 1) - i }

@@ -1,4 +1,4 @@
-//! One number at a time.
+//! Reference loops, one value at a time.
 use super::reflected;
 
 pub(super) fn blur(half: &[f32], width: usize, color: &mut [u8]) {

@@ -1,4 +1,5 @@
-//! A row at a time, four vectors at a time: each row is blurred once into a ring, from which columns are read while it is near.
+//! One row and four vectors at a time: each row is blurred once into a ring of rows, from which columns are read while it is in
+//! the cache.
 #![allow(unsafe_code)]
 use super::{BlurScratch, reflected};
 use crate::kernels::isa::{Kernel, Lanes};
@@ -28,7 +29,7 @@ impl Kernel for Blur<'_> {
                 fill(&color[ready * width..][..width], radius, row);
                 let to = &mut ring[ready % taps * stride..][..stride];
                 for x in (0..stride).step_by(4 * L::N) {
-                    // SAFETY: a row has `stride + 2 radius` numbers.
+                    // SAFETY: a row has `stride + 2 radius` values.
                     let block = unsafe {
                         let middle = row.as_ptr().add(x + radius);
                         let mut sums = scaled::<L>(middle, half[0]);
@@ -46,7 +47,7 @@ impl Kernel for Blur<'_> {
             }
             let out = &mut blurred[y * width..][..width];
             for x in (0..width).step_by(4 * L::N) {
-                // SAFETY: the ring has `taps` rows of `stride` numbers.
+                // SAFETY: the ring has `taps` rows of `stride` values.
                 let block = unsafe {
                     let ring = ring.as_ptr().add(x);
                     let mut sums = scaled::<L>(ring.add(y % taps * stride), half[0]);
@@ -61,7 +62,7 @@ impl Kernel for Blur<'_> {
                     let at = x + v * L::N;
                     if at < width {
                         let (one, half) = (L::splat(1.0), L::splat(0.5));
-                        // SAFETY: within the row; sums of bytes with taps that add up to 1, and a half, lie below 256.
+                        // SAFETY: within the row; bytes weighted by taps that sum to 1, plus a half, are below 256.
                         unsafe { sum.mul_add(one, half).store_pixels(out.as_mut_ptr().add(at), L::N.min(width - at)) }
                     }
                 }
@@ -71,7 +72,7 @@ impl Kernel for Blur<'_> {
     }
 }
 
-/// A row of bytes as floats, with its reflected ends.
+/// Converts a row of bytes to floats, with reflected ends.
 #[inline(always)]
 fn fill(bytes: &[u8], radius: usize, row: &mut [f32]) {
     let width = bytes.len();
@@ -84,30 +85,30 @@ fn fill(bytes: &[u8], radius: usize, row: &mut [f32]) {
     }
 }
 
-/// Four vectors, times `tap`.
+/// Loads four vectors and multiplies them by `tap`.
 ///
 /// # Safety
-/// `from` is valid for their reads.
+/// `from` is valid for reads of four vectors.
 #[inline(always)]
 unsafe fn scaled<L: Lanes>(from: *const f32, tap: f32) -> [L; 4] {
     let (zero, tap) = (L::splat(0.0), L::splat(tap));
     let mut block = [zero; 4];
     for (v, x) in block.iter_mut().enumerate() {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         *x = unsafe { L::load(from.add(v * L::N)) }.mul_add(tap, zero);
     }
     block
 }
 
-/// Adds the sum of two times four vectors, times `tap`.
+/// Adds the sum of two loads of four vectors, times `tap`.
 ///
 /// # Safety
-/// Both are valid for their reads.
+/// `a` and `b` are valid for reads of four vectors.
 #[inline(always)]
 unsafe fn with_pair<L: Lanes>(mut sums: [L; 4], a: *const f32, b: *const f32, tap: f32) -> [L; 4] {
     let (one, tap) = (L::splat(1.0), L::splat(tap));
     for (v, sum) in sums.iter_mut().enumerate() {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         let pair = unsafe { L::load(a.add(v * L::N)).mul_add(one, L::load(b.add(v * L::N))) };
         *sum = pair.mul_add(tap, *sum);
     }

@@ -1,8 +1,8 @@
-//! The kernels for AVX2: the inverse DCT of 8x8 samples by hand, the others compiled once more.
+//! The kernels for AVX2: the inverse DCT of 8x8 samples by hand, the others compiled again for AVX2.
 #![cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-// SAFETY of all below: the caller's, and the CPU has AVX2, as `Kernels::new` makes sure of.
+// SAFETY of all below: guaranteed by the caller; the CPU has AVX2, as `Kernels::new` checks.
 
 #[target_feature(enable = "avx2")]
 pub(super) unsafe extern "C" fn inverse_dct8(
@@ -33,7 +33,7 @@ pub(super) unsafe extern "C" fn inverse_dct8(
         for (i, x) in x.iter_mut().enumerate() {
             *x = _mm_mullo_epi16(*x, load(quantization.cast(), i));
         }
-        // One row of frequencies makes eight equal rows.
+        // A single row of frequencies gives eight equal rows.
         let x = if is_zero(below) { [_mm_slli_epi16::<2>(x[0]); 8] } else { pass::<11>(x) };
         store(pass::<18>(transposed(x)), rows, column);
     }
@@ -45,7 +45,7 @@ fn is_zero(x: __m128i) -> bool {
     _mm_testz_si128(x, x) != 0
 }
 
-/// One pass of the inverse DCT, of eight columns at once: `eight` of `scalar.rs`.
+/// One pass of the inverse DCT over eight columns at once: `eight` of `scalar.rs`.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn pass<const BITS: i32>(x: [__m128i; 8]) -> [__m128i; 8] {
@@ -72,7 +72,7 @@ fn pass<const BITS: i32>(x: [__m128i; 8]) -> [__m128i; 8] {
     out
 }
 
-/// Each of one beside that of the other.
+/// Interleaves two vectors.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn pairs(a: __m128i, b: __m128i) -> __m256i {
@@ -104,7 +104,7 @@ fn transposed(x: [__m128i; 8]) -> [__m128i; 8] {
     [a, e, c, g, b, f, d, h]
 }
 
-/// Writes samples, given column by column.
+/// Writes samples that are given column by column.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn store(x: [__m128i; 8], rows: *const *mut u8, column: usize) {
@@ -164,7 +164,7 @@ pub(super) unsafe extern "C" fn ycc_to_rgb(ycc: *const *const u8, pixels: *mut u
     }
 }
 
-/// Sixteen pixels of sixteen samples of each colour: `ycc_to_rgb` of `scalar.rs`, with factors of sixteen bits.
+/// Writes sixteen pixels from sixteen samples of each component: `ycc_to_rgb` of `scalar.rs`, with 16-bit factors.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn store_pixels(ycc: [__m128i; 3], pixels: *mut u8) {
@@ -189,7 +189,7 @@ unsafe fn store_pixels(ycc: [__m128i; 3], pixels: *mut u8) {
     };
     let colors = [bytes(red), bytes(_mm256_sub_epi16(green, cr)), bytes(blue)];
     for (i, order) in ORDER.iter().enumerate() {
-        // SAFETY: sixteen bytes each, of an array and of 48 that are written.
+        // SAFETY: sixteen bytes each, of a constant array and of the 48 bytes of output.
         unsafe {
             let part = |c: usize| _mm_shuffle_epi8(colors[c], _mm_loadu_si128(order[c].as_ptr().cast()));
             let sixteen = _mm_or_si128(_mm_or_si128(part(0), part(1)), part(2));
@@ -198,7 +198,7 @@ unsafe fn store_pixels(ycc: [__m128i; 3], pixels: *mut u8) {
     }
 }
 
-/// For each sixteen bytes of pixels and each colour: which of sixteen samples stands where.
+/// For each sixteen bytes of pixels and each colour, the index of the sample for every byte.
 const ORDER: [[[i8; 16]; 3]; 3] = {
     let mut order = [[[-1; 16]; 3]; 3];
     let mut i = 0;

@@ -1,6 +1,7 @@
-//! What makes pixels of a JPEG's coefficients: inverse DCT, smooth upsampling, colours. libjpeg calls these ([`Kernels`]).
+//! Computes a JPEG's pixels from its coefficients: inverse DCT, smooth upsampling, colour conversion. libjpeg calls these
+//! [`Kernels`].
 //!
-//! Upsampling and colours are written once, and compiled for each instruction set.
+//! Upsampling and colour conversion are written once, and compiled for each instruction set.
 #![allow(unsafe_code)]
 mod avx2;
 mod scalar;
@@ -11,7 +12,7 @@ use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 type InverseDct = unsafe extern "C" fn(*const i16, *const u16, *const *mut u8, usize);
 
-/// The kernels as C calls them: `kernel_table` of `src/image/jpeg/reader.c`.
+/// The kernels with the C interface of `kernel_table` in `src/image/jpeg/reader.c`.
 #[repr(C)]
 pub struct Kernels {
     inverse_dct: [InverseDct; 4],
@@ -22,10 +23,10 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// Those of an instruction set.
+    /// Returns the kernels of an instruction set.
     ///
     /// # Panics
-    /// If the machine lacks it.
+    /// If the machine does not support it.
     pub fn new(isa: Isa) -> Self {
         assert!(isa.is_supported(), "this CPU has no {}", isa.name());
         #[cfg(target_arch = "x86_64")]
@@ -47,44 +48,44 @@ impl Kernels {
         }
     }
 
-    /// 1x1, 2x2, 4x4 or 8x8 samples of a block of coefficients, row by row.
+    /// Computes 1x1, 2x2, 4x4 or 8x8 samples of a block of coefficients, row by row.
     ///
     /// # Panics
-    /// If `size` is none of these.
+    /// If `size` is not 1, 2, 4 or 8.
     pub fn inverse_dct(&self, size: usize, coefficients: &[i16; 64], quantization: &[u16; 64]) -> Vec<u8> {
         let which = [1, 2, 4, 8].iter().position(|&known| known == size).expect("1, 2, 4 or 8 samples");
         let mut samples = vec![0; size * size];
         let rows: Vec<_> = samples.chunks_exact_mut(size).map(<[u8]>::as_mut_ptr).collect();
-        // SAFETY: so many rows of so many samples.
+        // SAFETY: `size` rows of `size` samples.
         unsafe { self.inverse_dct[which](coefficients.as_ptr(), quantization.as_ptr(), rows.as_ptr(), 0) }
         samples
     }
 
-    /// Samples of `part`, each to two of twice the width.
+    /// Upsamples the samples of `part` to twice the width.
     ///
     /// # Panics
     /// If `wide` is not twice as wide.
     pub fn h2v1(&self, samples: &[u8], wide: &mut [u8], part: Range<usize>) {
         assert!(wide.len() == 2 * samples.len());
-        // SAFETY: as asserted; the kernel keeps to the width.
+        // SAFETY: as asserted; the kernel stays within the width.
         unsafe { (self.h2v1)(samples.as_ptr(), wide.as_mut_ptr(), samples.len(), part.start, part.end) }
     }
 
-    /// The same, between the nearer and the further of two rows.
+    /// Like [`Kernels::h2v1`], interpolating between the nearer and the further of two rows.
     ///
     /// # Panics
-    /// If `wide` is not twice as wide as each.
+    /// If `wide` is not twice as wide as each row.
     pub fn h2v2(&self, near: &[u8], far: &[u8], wide: &mut [u8], part: Range<usize>) {
         assert!(wide.len() == 2 * near.len() && far.len() == near.len());
         let (width, Range { start, end }) = (near.len(), part);
-        // SAFETY: as asserted; the kernel keeps to the width.
+        // SAFETY: as asserted; the kernel stays within the width.
         unsafe { (self.h2v2)(near.as_ptr(), far.as_ptr(), wide.as_mut_ptr(), width, start, end) }
     }
 
-    /// Luma and chroma to red, green and blue.
+    /// Converts luma and chroma to red, green and blue.
     ///
     /// # Panics
-    /// If there is not a pixel for each.
+    /// If the lengths do not match.
     pub fn ycc_to_rgb(&self, ycc: [&[u8]; 3], pixels: &mut [u8]) {
         assert!(ycc.iter().all(|samples| samples.len() * 3 == pixels.len()));
         let rows = ycc.map(<[u8]>::as_ptr);
@@ -93,8 +94,8 @@ impl Kernels {
     }
 }
 
-// SAFETY of all below: reader.c and the methods above give pointers to 64 numbers, or to rows of the width or the pixels that they
-// name; and what is compiled for an instruction set stands in its table alone.
+// SAFETY of all below: reader.c and the methods above pass pointers to 64 values, or to rows of the given width or range of
+// pixels; code compiled for an instruction set is only reached through that set's table.
 
 unsafe extern "C" fn inverse_dct8(
     coefficients: *const i16,
@@ -143,7 +144,7 @@ unsafe extern "C" fn inverse_dct1(
 #[inline(always)]
 unsafe fn store<const N: usize>(samples: &[[u8; N]; N], rows: *const *mut u8, column: usize) {
     for (i, row) in samples.iter().enumerate() {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { (*rows.add(i)).add(column).cast::<[u8; N]>().write_unaligned(*row) }
     }
 }

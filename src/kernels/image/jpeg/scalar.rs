@@ -1,11 +1,11 @@
-//! The arithmetic of libjpeg-turbo's SSE2 code on x86-64, number by number. Where coefficients of a damaged file overflow, it
-//! multiplies in sixteen bits and saturates; plain C, which libjpeg-turbo runs elsewhere, makes other pixels of them.
+//! The arithmetic of libjpeg-turbo's SSE2 code on x86-64, value by value. Where coefficients of a damaged file overflow, that
+//! code multiplies in 16 bits and saturates; the plain C code, which libjpeg-turbo runs elsewhere, gives other pixels.
 use std::ops::Range;
 
-/// Constants have thirteen bits after the point.
+/// Fractional bits of the constants.
 const BITS: u32 = 13;
 
-/// N numbers, each of another column or row.
+/// N values, each from a different column or row.
 type Lanes<T, const N: usize> = [T; N];
 
 #[inline(always)]
@@ -23,13 +23,13 @@ fn sub<const N: usize>(a: Lanes<i32, N>, b: Lanes<i32, N>) -> Lanes<i32, N> {
     zip(a, b, i32::wrapping_sub)
 }
 
-/// `a f + b g`, as one instruction of SSE2 has it.
+/// `a f + b g`, like the corresponding SSE2 instruction.
 #[inline(always)]
 fn dot<const N: usize>(a: Lanes<i16, N>, b: Lanes<i16, N>, f: i32, g: i32) -> Lanes<i32, N> {
     zip(a, b, |a, b| i32::from(a) * f + i32::from(b) * g)
 }
 
-/// Without the last `bits`, rounded.
+/// Drops the last `bits` bits, with rounding.
 #[inline(always)]
 fn round<const N: usize>(x: Lanes<i32, N>, bits: u32) -> Lanes<i32, N> {
     x.map(|x| x.wrapping_add(1 << (bits - 1)) >> bits)
@@ -40,7 +40,7 @@ fn saturated<const N: usize>(x: Lanes<i32, N>) -> Lanes<i16, N> {
     x.map(|x| x.clamp(i16::MIN.into(), i16::MAX.into()) as i16)
 }
 
-/// As samples, which are 0 in the middle before.
+/// Converts to samples; zero becomes the middle value.
 #[inline(always)]
 fn samples<const N: usize>(x: Lanes<i16, N>) -> [u8; N] {
     x.map(|x| (x.clamp(-128, 127) + 128) as u8)
@@ -57,7 +57,7 @@ fn transposed<T: Copy + Default, const N: usize, const M: usize>(x: [[T; N]; M])
     out
 }
 
-/// One pass of Loeffler's inverse DCT: eight numbers of eight frequencies.
+/// One pass of Loeffler's inverse DCT: eight values from eight frequencies.
 #[inline(always)]
 fn eight<const N: usize>(x: [Lanes<i16, N>; 8], bits: u32) -> [Lanes<i16, N>; 8] {
     let (t2, t3) = (dot(x[2], x[6], 4433, 4433 - 15137), dot(x[2], x[6], 4433 + 6270, 4433));
@@ -81,7 +81,7 @@ fn eight<const N: usize>(x: [Lanes<i16, N>; 8], bits: u32) -> [Lanes<i16, N>; 8]
     out
 }
 
-/// The same of four numbers.
+/// Like [`eight`], with four output values.
 #[inline(always)]
 fn four<const N: usize>(x: [Lanes<i16, N>; 8], bits: u32) -> [Lanes<i16, N>; 4] {
     let (t0, t2) = (x[0].map(|x| i32::from(x) << (BITS + 1)), dot(x[2], x[6], 15137, -6270));
@@ -91,7 +91,7 @@ fn four<const N: usize>(x: [Lanes<i16, N>; 8], bits: u32) -> [Lanes<i16, N>; 4] 
     [add(far, outer), add(near, inner), sub(near, inner), sub(far, outer)].map(|x| saturated(round(x, bits)))
 }
 
-/// The same of two numbers, not yet saturated; the first frequency's number may have more than sixteen bits.
+/// Like [`eight`], with two output values, not yet saturated; the value of the first frequency may exceed 16 bits.
 #[inline(always)]
 fn two<const N: usize>(first: Lanes<i32, N>, x: [Lanes<i16, N>; 8], bits: u32) -> [Lanes<i32, N>; 2] {
     let even = first.map(|x| x.wrapping_shl(BITS + 2));
@@ -99,14 +99,15 @@ fn two<const N: usize>(first: Lanes<i32, N>, x: [Lanes<i16, N>; 8], bits: u32) -
     [add(even, odd), sub(even, odd)].map(|x| round(x, bits))
 }
 
-/// Coefficients times their quantization, in sixteen bits.
+/// Coefficients times their quantization, in 16 bits.
 #[inline(always)]
 fn dequantized(coefficients: &[i16; 64], quantization: &[u16; 64]) -> [Lanes<i16, 8>; 8] {
     let row = |i: usize| std::array::from_fn(|c| coefficients[8 * i + c].wrapping_mul(quantization[8 * i + c] as i16));
     std::array::from_fn(row)
 }
 
-/// Whether all coefficients of these rows are 0. Then no pass goes over the columns, and what overflows does it otherwise.
+/// Whether all coefficients of these rows are 0. The pass over the columns is then skipped, which changes the results of
+/// overflows.
 #[inline(always)]
 fn are_zero<const N: usize>(coefficients: &[i16; 64], rows: [usize; N]) -> bool {
     rows.into_iter().all(|i| coefficients[8 * i..8 * i + 8] == [0; 8])
@@ -143,23 +144,23 @@ pub(super) fn inverse_dct2(coefficients: &[i16; 64], quantization: &[u16; 64]) -
 #[inline(always)]
 pub(super) fn inverse_dct1(coefficients: &[i16; 64], quantization: &[u16; 64]) -> u8 {
     let x = (i32::from(coefficients[0]) * i32::from(quantization[0] as i16) + 4) >> 3;
-    // A table of 1024 entries.
+    // Wraps like a table of 1024 entries.
     samples([((x << 22) >> 22) as i16])[0]
 }
 
-/// Twice as wide, a triangle's weights: 3/4 of the nearer and 1/4 of the further sample.
+/// Doubles the width with triangle weights: 3/4 of the nearer and 1/4 of the further sample.
 #[inline(always)]
 pub(super) fn h2v1(samples: &[u8], wide: &mut [u8], part: Range<usize>) {
     smooth::<1>([samples; 1], wide, part, [1, 2], 2);
 }
 
-/// The same, of rows that are 3/4 of the nearer and 1/4 of the further.
+/// Like [`h2v1`], for rows that are first mixed from 3/4 of the nearer and 1/4 of the further row.
 #[inline(always)]
 pub(super) fn h2v2(near: &[u8], far: &[u8], wide: &mut [u8], part: Range<usize>) {
     smooth::<2>([near, far], wide, part, [8, 7], 4);
 }
 
-/// Samples at once; their neighbours stand beside them in a buffer.
+/// Samples processed at once; the buffer also holds one neighbour on either side.
 const CHUNK: usize = 64;
 
 #[inline(always)]
@@ -169,7 +170,7 @@ fn smooth<const ROWS: usize>(rows: [&[u8]; ROWS], wide: &mut [u8], part: Range<u
     for first in part.clone().step_by(CHUNK) {
         let n = CHUNK.min(part.end - first);
         let mut sums = [0; CHUNK + 2];
-        // The ends are their own neighbours.
+        // At the ends of the row, the neighbour is the sample itself.
         (sums[0], sums[n + 1]) = (sum(rows, first.saturating_sub(1)), sum(rows, (first + n).min(width - 1)));
         for i in 0..n {
             sums[i + 1] = sum(rows, first + i);
@@ -181,14 +182,14 @@ fn smooth<const ROWS: usize>(rows: [&[u8]; ROWS], wide: &mut [u8], part: Range<u
     }
 }
 
-/// A sample, or three times that of the nearer row and once that of the further.
+/// A sample, or three times that of the nearer row plus that of the further row.
 #[inline(always)]
 fn sum<const ROWS: usize>(rows: [&[u8]; ROWS], i: usize) -> u16 {
     let near = u16::from(rows[0][i]);
     if ROWS == 1 { near } else { 3 * near + u16::from(rows[1][i]) }
 }
 
-/// JFIF's YCbCr to RGB.
+/// Converts JFIF's YCbCr to RGB.
 #[inline(always)]
 pub(super) fn ycc_to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
@@ -198,7 +199,7 @@ pub(super) fn ycc_to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     [red, green, blue].map(|x| x.clamp(0, 255) as u8)
 }
 
-/// Inverted CMYK, as Adobe writes it, to RGB as Pillow converts it.
+/// Converts inverted CMYK, as written by Adobe, to RGB as Pillow does.
 #[inline(always)]
 pub(super) fn cmyk_to_rgb(cmyk: &[u8], pixels: &mut [u8]) {
     for (pixel, ink) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(cmyk.as_chunks::<4>().0) {

@@ -1,4 +1,4 @@
-//! Parts of a batch's images, resized, on CUDA.
+//! Crops of a batch's images, resized, on CUDA.
 use super::Interpolation;
 use crate::kernels::cuda::interface::{DeviceStruct, Field};
 use crate::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, Plan, int};
@@ -7,13 +7,13 @@ use std::sync::{Arc, LazyLock};
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| DeviceCrop::definition() + include_str!("resample.cu"));
 
-/// Bytes that the first passes of a part of the batch may make.
+/// Bytes that the first passes for a part of the batch may write.
 const PART: usize = 64 << 20;
 
-/// How often a thread makes four pixels, about.
+/// About how many groups of four pixels a thread computes.
 const TIMES: usize = 4;
 
-/// The part of an image that is resized: where its first value lies and how far its rows are apart, in values.
+/// The crop of an image: offset of its first value and distance between its rows, in values.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct DeviceCrop {
@@ -34,7 +34,7 @@ impl DeviceStruct for DeviceCrop {
 }
 
 impl DeviceCrop {
-    /// So many rows and columns from a value on.
+    /// A crop of the given size, starting at offset `begin`.
     pub fn new(begin: i64, row: i64, (height, width): (usize, usize)) -> Self {
         Self { begin, row, height: int(height), width: int(width) }
     }
@@ -42,8 +42,8 @@ impl DeviceCrop {
     const WORDS: usize = size_of::<Self>() / 4;
 }
 
-/// Parts of images of bytes, of which `images` tells where they are, how columns and colours lie and what the largest sides are, resized
-/// into `views`, `[crop][colour][height][width]`.
+/// Resizes crops of images of bytes into `views`, `[crop][colour][height][width]`; `images` has the address, the strides of
+/// columns and colours, and the largest height and width.
 pub fn resample(
     images: &DeviceImages,
     crops: &[DeviceCrop],
@@ -61,7 +61,7 @@ pub fn resample(
         Arc::new(Kernel { name, source: &SOURCE, defines })
     };
     let [filters, first, second] = ["filters", "first_pass", "second_pass"].map(kernel);
-    // One pass's rows or columns are the image's, the other's are the view's.
+    // The first pass changes one axis, so its output mixes the image's and the view's sizes.
     let fours = |n: usize| n.next_multiple_of(4);
     let room = (images.height * fours(width)).max(height * fours(images.width));
     let part = (PART / (3 * room)).clamp(1, crops.len().max(1));
@@ -69,7 +69,7 @@ pub fn resample(
     let table = plan.room.take(part * (width + height) * (2 + longest));
     let middle = plan.room.bytes(part * 3 * room);
     let size: [Arg; 2] = [height.into(), width.into()];
-    // A thread makes four rows of a column or four columns of a row, some times.
+    // A thread computes four rows of a column or four columns of a row, several times.
     let threads = |rows: usize, columns: usize| rows.max(columns) / 4 / TIMES + 1;
     let firsts = threads(fours(images.height) * width, height * fours(images.width));
     let seconds = threads(fours(height) * width, height * fours(width));

@@ -1,14 +1,15 @@
-//! Resizing a part of an image, in Pillow's arithmetic to the bit (libImaging `Resample.c`): along rows and along columns, rounded
-//! to bytes in between, with weights of 22 bits. Where the part shrinks, the filter widens.
+//! Resizes a crop of an image, bit-identical to Pillow (libImaging `Resample.c`): along rows and along columns, rounded to
+//! bytes in between, with 22-bit weights. The filter widens when the crop shrinks.
 //!
-//! Written once, as [`super::planes`] says. Pixels go in and planes come out: rows are taken apart where they are narrow.
+//! Written once for all instruction sets, see [`super::planes`]. The input is interleaved pixels, the output planes: rows are
+//! split where they are narrowest.
 pub mod cuda;
 
 use crate::kernels::image::planes::Planes;
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use std::ops::Range;
 
-/// The filter of a resize.
+/// Filter of a resize.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interpolation {
     /// A triangle.
@@ -17,26 +18,26 @@ pub enum Interpolation {
     Bicubic,
 }
 
-/// What resizing needs beside its images; it can serve the next one.
+/// Buffers of a resize, reusable for the next image.
 #[derive(Debug, Default)]
 pub struct ResampleScratch {
-    /// Rows after the first pass, of pixels of four bytes.
+    /// Rows after the first pass, as pixels of four bytes.
     rows: Vec<u8>,
     /// One such row.
     pixels: Vec<[u8; 4]>,
-    /// One row of pixels of three bytes, and a byte more.
+    /// One row as pixels of three bytes, and one more byte.
     bytes: Vec<u8>,
 }
 
-/// Bits after the point of a weight.
+/// Fractional bits of a weight.
 const BITS: u32 = 22;
 
-/// Where a resized part goes.
+/// Destination of a resized crop.
 #[derive(Debug)]
 pub enum Resampled<'a> {
-    /// Colour by colour.
+    /// Colour planes.
     Planes(&'a mut Planes),
-    /// Pixels `[height][width][3]` of this height and width.
+    /// Interleaved pixels `[height][width][3]`, and their height and width.
     Pixels(&'a mut [u8], (usize, usize)),
 }
 
@@ -49,7 +50,7 @@ impl Resampled<'_> {
         }
     }
 
-    /// Takes in a row of pixels of four bytes, the last of no meaning; rows come from the first to the last.
+    /// Writes a row of pixels of four bytes, the last byte arbitrary; rows must be written in order.
     #[inline(always)]
     fn put(&mut self, y: usize, row: &[[u8; 4]]) {
         match self {
@@ -57,7 +58,7 @@ impl Resampled<'_> {
             Self::Pixels(pixels, _) => {
                 let Some((last, others)) = row.split_last() else { return };
                 let to = &mut pixels[3 * y * row.len()..3 * (y + 1) * row.len()];
-                // The fourth byte stands where the next pixel does, and is written over.
+                // The fourth byte falls on the next pixel, which overwrites it.
                 for (x, pixel) in others.iter().enumerate() {
                     to[3 * x..][..4].copy_from_slice(pixel);
                 }
@@ -67,10 +68,10 @@ impl Resampled<'_> {
     }
 }
 
-/// The rows `rows` and columns `columns` of pixels `[..][width][3]`, resized to what `out` measures.
+/// Resizes the rows `rows` and columns `columns` of pixels `[..][width][3]` to the size of `out`.
 ///
 /// # Panics
-/// If the part is empty or lies outside, or `out` has not room for its size.
+/// If the crop is empty or outside the image, or `out` does not have room for its size.
 pub fn resample(
     isa: Isa,
     pixels: (&[u8], usize),
@@ -90,11 +91,11 @@ pub fn resample(
     isa.without_gathers().dispatch(Resample { pixels, width, rows, columns, along_rows, along_columns, out, scratch });
 }
 
-/// Which inputs make an output, and with which weights.
+/// Inputs and weights of each output.
 struct Filter {
-    /// Of each output: the first input and how many.
+    /// First input of each output, and their number.
     spans: Vec<(usize, usize)>,
-    /// Of each output, `longest` of them.
+    /// Weights, `longest` for each output.
     weights: Vec<i32>,
     longest: usize,
 }
@@ -109,7 +110,7 @@ impl Filter {
         let mut exact = Vec::with_capacity(longest);
         for (i, weights) in filter.weights.chunks_exact_mut(longest).enumerate() {
             let center = (i as f64 + 0.5) * scale;
-            // A float becomes the nearest integer that there is: nothing below 0.
+            // Casting a float saturates: negative values become 0.
             let first = (center - support + 0.5) as usize;
             let end = ((center + support + 0.5) as usize).min(from);
             exact.clear();
@@ -123,7 +124,7 @@ impl Filter {
         filter
     }
 
-    /// The first input of an output, and its weights.
+    /// Returns the first input of an output, and its weights.
     #[inline(always)]
     fn of(&self, output: usize) -> (usize, &[i32]) {
         let (first, n) = self.spans[output];
@@ -175,7 +176,8 @@ impl Kernel for Resample<'_> {
 }
 
 impl Resample<'_> {
-    /// Pillow's choice, from its version 13 on: where rows fall away, and more than twice as many of them as of columns.
+    /// Pillow's choice since version 13: when there are fewer rows, and the reduction in rows is more than twice that in
+    /// columns.
     fn columns_first(&self) -> bool {
         let fewer_rows = self.rows.len() as isize - self.out.size().0 as isize;
         let fewer_columns = self.columns.len() as isize - self.out.size().1 as isize;
@@ -189,7 +191,7 @@ impl Resample<'_> {
         let ResampleScratch { rows: narrowed, pixels: row4, bytes } = scratch;
         narrowed.resize(rows.len() * 4 * n, 0);
         row4.resize(n, [0; 4]);
-        // Pixels are read as four bytes: after its last, a row has that of the next, except where the image ends.
+        // Pixels are read as four bytes: the last byte belongs to the next row, except at the end of the image.
         let row = |y: usize| 3 * (y * width + columns.start)..3 * (y * width + columns.end) + 1;
         let (fours, ones) = narrowed.split_at_mut((rows.len() - 1) / 4 * 16 * n);
         let mut y = rows.start;
@@ -229,7 +231,7 @@ impl Resample<'_> {
     }
 }
 
-/// Rows of pixels, each with a byte more, to rows of pixels of four bytes, the last of no meaning.
+/// Filters rows of pixels, each with one more byte, into rows of pixels of four bytes, the last byte arbitrary.
 #[inline(always)]
 fn narrow<const R: usize>(filter: &Filter, rows: [&[u8]; R], to: &mut [[u8; 4]]) {
     let n = to.len() / R;
@@ -250,7 +252,7 @@ fn narrow<const R: usize>(filter: &Filter, rows: [&[u8]; R], to: &mut [[u8; 4]])
     }
 }
 
-/// A row of pixels of four bytes to a row of each colour.
+/// Splits a row of pixels of four bytes into a row of each colour.
 #[inline(always)]
 fn split(row: &[[u8; 4]], out: &mut Planes, y: usize) {
     let n = row.len();
@@ -261,7 +263,7 @@ fn split(row: &[[u8; 4]], out: &mut Planes, y: usize) {
     }
 }
 
-/// Rows of bytes, `stride` apart, to one.
+/// Filters rows of bytes, `stride` apart, into one.
 #[inline(always)]
 fn shorten(rows: &[u8], stride: usize, weights: &[i32], to: &mut [u8]) {
     const N: usize = 16;

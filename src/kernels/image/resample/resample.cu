@@ -1,11 +1,11 @@
-// A part of each image, resized, in Pillow's arithmetic to the bit: `resample/mod.rs` says how. Two passes, along rows and along
-// columns, of which the sizes decide which is the first; rounded to bytes in between.
+// A crop of each image, resized, bit-identical to Pillow; see `resample/mod.rs`. Two passes, along rows and along columns, in
+// an order that depends on the sizes; rounded to bytes in between.
 //
-// CUBIC: Keys' cubic, else a triangle. `crops` is [image]; `cuda.rs` has `Crop`.
+// CUBIC: Keys' cubic, else a triangle. `crops` is [image]; `Crop` is defined in `cuda.rs`.
 #define BITS 22
 
-// Which inputs make an output, and with which weights: [image][2 + longest][out_width + out_height], first, count, weights. So
-// neighbours read what lies side by side.
+// Inputs and weights of each output: [image][2 + longest][out_width + out_height], holding first, count, weights. Neighbouring
+// threads thus read contiguous values.
 DEVICE double at(double x) {
     x = fabs(x);
 #if CUBIC
@@ -18,7 +18,7 @@ DEVICE double at(double x) {
 #endif
 }
 
-// Pillow's choice, from its version 13 on.
+// Pillow's choice since version 13.
 DEVICE bool columns_first(const Crop& crop, int out_height, int out_width) {
     const int fewer_rows = crop.height - out_height, fewer_columns = crop.width - out_width;
     return fewer_rows > 0 && fewer_rows > 2 * fewer_columns;
@@ -48,7 +48,7 @@ KERNEL filters(const Crop* crops, int* filters, int out_height, int out_width, i
     }
 }
 
-// Where bytes of an image lie, how far apart, and how many of a row may be read or written.
+// Bytes of an image, their strides, and how many of a row may be read or written.
 template <class T>
 struct Place {
     T* bytes;
@@ -56,7 +56,7 @@ struct Place {
     int width;
 };
 
-// Along rows: a column of up to four rows, whose filter is the same.
+// Along rows: one column of up to four rows, which share the filter.
 DEVICE void across(const Place<const u8>& from, const Place<u8>& to, int row, int column, int height, const int* filter,
                    int outputs) {
     const u8* rows[4];
@@ -78,7 +78,7 @@ DEVICE void across(const Place<const u8>& from, const Place<u8>& to, int row, in
             to.bytes[(row + i) * to.strides.row + column + c * to.strides.colour] = byte(sums[c][i]);
 }
 
-// Along columns: up to four columns of a row, whose filter is the same.
+// Along columns: up to four columns of a row, which share the filter.
 DEVICE void down(const Place<const u8>& from, const Place<u8>& to, int row, int column, const int* filter, int outputs) {
     u8 bytes[3][4];
     int sums[3][4];
@@ -98,8 +98,8 @@ DEVICE void down(const Place<const u8>& from, const Place<u8>& to, int row, int 
     store_side(to.bytes, row * to.strides.row + column, to.strides, to.width - column, bytes);
 }
 
-// Either; the output has `height` rows of `to.width`. A thread goes on as long as there are any, so that what is the same for a
-// whole image is computed a few times less.
+// Either pass; the output has `height` rows of `to.width`. A thread loops over many items, so that values that are constant for
+// an image are computed less often.
 DEVICE void pass(bool columns, const Place<const u8>& from, const Place<u8>& to, int height, const int* filter,
                  int out_height, int out_width) {
     const int outputs = out_width + out_height, step = gridDim.x * blockDim.x;
@@ -114,8 +114,8 @@ DEVICE void pass(bool columns, const Place<const u8>& from, const Place<u8>& to,
     }
 }
 
-// `middle` is [image][colour][room], of it rows of out_width for [crop.height] or, columns first, of crop.width for
-// [out_height], filled up to whole fours.
+// `middle` is [image][colour][room], which holds crop.height rows of out_width or, columns first, out_height rows of
+// crop.width, with rows padded to multiples of four.
 DEVICE int pitch_of(bool columns, const Crop& crop, int out_width) { return ((columns ? crop.width : out_width) + 3) / 4 * 4; }
 
 KERNEL first_pass(const u8* images, const Crop* crops, const int* filters, u8* middle, Strides strides, int out_height,

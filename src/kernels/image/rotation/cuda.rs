@@ -1,4 +1,4 @@
-//! A turn on CUDA.
+//! Affine transforms on CUDA.
 use super::fixed_axis;
 use crate::kernels::cuda::interface::{DeviceStruct, Field};
 use crate::kernels::cuda::{At, Kernel, Launch, Plan};
@@ -7,10 +7,10 @@ use std::sync::{Arc, LazyLock};
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| [&Turn::definition(), include_str!("rotation.cu")].concat());
 
-/// Where a turned pixel comes from: columns, rows.
+/// Source of a transformed pixel: coefficients of the column and of the row.
 pub type Axes = ([f64; 3], [f64; 3]);
 
-/// The same in 16.16 bits: where column and row begin, what a row and a column add to them.
+/// [`Axes`] in 16.16 fixed point: the first column and row, and the increments of both for a column and a row.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 struct Turn {
@@ -41,7 +41,7 @@ impl From<Axes> for Turn {
     }
 }
 
-/// The views named, turned as [`crate::kernels::image::planes::Planes::turn`] does.
+/// Transforms the listed views as [`crate::kernels::image::planes::Planes::turn`] does.
 pub fn turn(views: At, (height, width): (usize, usize), turns: &[(usize, Axes)], plan: &mut Plan) {
     if turns.is_empty() {
         return;

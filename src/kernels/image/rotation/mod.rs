@@ -1,11 +1,12 @@
-//! A turn of the image, of nearest pixels.
+//! Affine transforms of an image with nearest-pixel sampling.
 pub mod cuda;
 
 use super::planes::Planes;
 
 impl Planes {
-    /// Takes each pixel from column `x columns[0] + y columns[1] + columns[2]` and the row of the same kind, where x and y are
-    /// the middle of the pixel; black where there is none. Pillow's `ImagingTransformAffine` in 16.16 bits, nearest pixels.
+    /// Samples each pixel from column `x columns[0] + y columns[1] + columns[2]`, and from the row likewise, where x and y are
+    /// the centre of the pixel; black outside the image. Pillow's `ImagingTransformAffine` in 16.16 fixed point with nearest
+    /// pixels.
     pub fn turn(&mut self, columns: [f64; 3], rows: [f64; 3], room: &mut Self) {
         let ([start_column, by_x, by_y], [start_row, row_by_x, row_by_y]) = (fixed_axis(columns), fixed_axis(rows));
         let (height, width) = (self.height(), self.width());
@@ -27,7 +28,7 @@ impl Planes {
     }
 }
 
-/// An axis of [`Planes::turn`] in 16.16 bits: where its first pixel lies, and what a column and a row add.
+/// An axis of [`Planes::turn`] in 16.16 fixed point: the source of the first pixel, and the increments for a column and a row.
 fn fixed_axis([by_x, by_y, plus]: [f64; 3]) -> [i64; 3] {
     [plus + by_x * 0.5 + by_y * 0.5, by_x, by_y].map(|x| (x * 65536.0 + 0.5).floor() as i64)
 }

@@ -1,6 +1,4 @@
-// A turn about the middle, into a room of its own and back.
-//
-// `cuda.rs` has `Turn`.
+// An affine transform into a temporary buffer, and a copy back. `Turn` is defined in `cuda.rs`.
 
 KERNEL turn(u8* views, u8* room, const int* rows, const Turn* turns, int height, int width, int back) {
     const int n = blockIdx.x * blockDim.x + threadIdx.x, pixels = height * width;
