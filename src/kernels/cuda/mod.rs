@@ -224,8 +224,8 @@ pub fn stored(channels: usize) -> usize {
     if channels <= 4 { 4 } else { channels.next_multiple_of(8) }
 }
 
-/// Maps of `images` images, `[image][row][column][channel]`; or, as the output of a convolution that upsamples, `[image][row /
-/// 2][column / 2][row % 2][column % 2][channel]`.
+/// Maps of `images` images, `[image][row][column][channel]`; or, as the output of a convolution that upsamples,
+/// `[image][row / 2][column / 2][row % 2][column % 2][channel]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Map {
     /// Address of the first map.

@@ -1,33 +1,33 @@
-//! What convolutions read and write: float32, or bytes on the paths that multiply those.
+//! Inputs and outputs of convolutions: float32, or bytes on the paths that multiply bytes.
 use crate::kernels::inference::feature_map::{Border, FeatureMap, MapView, Pad};
 use crate::kernels::inference::quantize::{Grid, QuantizeScratch, Quantized, QuantizedView};
 use crate::kernels::isa::{Extent, Isa};
 use std::ops::Range;
 
-/// A map for a convolution to read, in the numbers that its path multiplies: [`super::spare_maps::SpareMaps::take_any`] gives them.
+/// A map that a convolution can read, in the type that its path multiplies; see [`super::spare_maps::SpareMaps::take_any`].
 #[derive(Debug)]
 pub enum AnyMap {
-    /// As they are.
+    /// float32 values.
     Floats(FeatureMap),
-    /// Within a range.
+    /// Bytes, quantized over a range.
     Bytes(Quantized),
 }
 
-/// A map to read.
+/// A map for reading.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// As they are. A path in bytes quantizes them first.
+    /// float32 values. A path in bytes quantizes them first.
     Floats(MapView<'a>),
-    /// For paths in bytes alone.
+    /// Bytes, only for paths in bytes.
     Bytes(QuantizedView<'a>),
 }
 
-/// A map to write.
+/// A map for writing.
 #[derive(Debug)]
 pub enum Output<'a> {
-    /// As they come.
+    /// float32 values.
     Floats(&'a mut FeatureMap),
-    /// Within the range that they have been given; for paths in bytes alone.
+    /// Bytes, quantized over the range set before; only for paths in bytes.
     Bytes(&'a mut Quantized),
 }
 
@@ -48,7 +48,7 @@ impl AnyMap {
         }
     }
 
-    /// Of memory, in use or not.
+    /// Size of the allocated memory in bytes.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Floats(map) => map.bytes(),
@@ -56,7 +56,7 @@ impl AnyMap {
         }
     }
 
-    /// Says what the numbers that will be written lie in. Floats need not know.
+    /// Sets the range of the values to be written; has no effect on float32 maps.
     pub fn set_range(&mut self, range: Extent) {
         if let Self::Bytes(bytes) = self {
             bytes.set_range(range);
@@ -87,10 +87,10 @@ impl AnyMap {
         }
     }
 
-    /// Copies all rows of a map of the same numbers and width, without padding above and below, to the rows from `first` on.
+    /// Copies all rows of a map of the same type and width, without padding above and below, to the rows from `first` on.
     ///
     /// # Panics
-    /// If the numbers or the widths differ.
+    /// If the types or the widths differ.
     pub fn copy_rows(&mut self, first: usize, from: Input) {
         match (self, from) {
             (Self::Floats(map), Input::Floats(from)) => {
@@ -106,7 +106,7 @@ impl AnyMap {
         }
     }
 
-    /// All of it, to read.
+    /// The whole map, for reading.
     pub fn view(&self) -> Input<'_> {
         match self {
             Self::Floats(map) => Input::Floats(map.view()),
@@ -114,7 +114,7 @@ impl AnyMap {
         }
     }
 
-    /// All of it, to write.
+    /// The whole map, for writing.
     pub fn output(&mut self) -> Output<'_> {
         match self {
             Self::Floats(map) => Output::Floats(map),
@@ -124,7 +124,7 @@ impl AnyMap {
 }
 
 impl<'a> Input<'a> {
-    /// In bytes: quantized on this grid, if it is not.
+    /// The map in bytes, quantized on this grid if necessary.
     pub(super) fn in_bytes(self, isa: Isa, grid: Grid, scratch: &'a mut QuantizeScratch) -> QuantizedView<'a> {
         match self {
             Self::Bytes(bytes) => bytes,
@@ -156,7 +156,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The room around it.
+    /// The padding.
     pub fn pad(&self) -> Pad {
         match self {
             Self::Floats(view) => view.pad,

@@ -1,5 +1,5 @@
-// The pixel of 0..n that stands at i, which may lie outside; -1 is a zero. Reflected, once: where a map is narrower than its
-// padding, the far edge stands for what lies beyond.
+// The pixel in 0..n for position i, which may be outside; -1 stands for zero. Reflects once: where a map is narrower than its
+// padding, positions beyond the reflection take the far edge.
 DEVICE int inside(int i, int n, int border) {
     if (border == BORDER_ZERO) return i < n ? max(i, -1) : -1;
     if (border == BORDER_EDGE) return min(max(i, 0), n - 1);

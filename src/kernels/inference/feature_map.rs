@@ -3,7 +3,7 @@ use crate::kernels::isa::Extent;
 use crate::memory::lengthen;
 use std::ops::Range;
 
-/// Room around a map, in pixels.
+/// Padding around a map, in pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pad {
     /// Rows above.
@@ -17,53 +17,54 @@ pub struct Pad {
 }
 
 impl Pad {
-    /// None at all.
+    /// No padding.
     pub const NONE: Self = Self::all(0);
 
-    /// The same on all four sides.
+    /// The same padding on all four sides.
     pub const fn all(n: usize) -> Self {
         Self { top: n, left: n, bottom: n, right: n }
     }
 
-    /// TensorFlow's SAME: output `ceil(n / stride)`, the odd pixel of padding below and to the right.
+    /// TensorFlow's SAME padding: the output size is `ceil(n / stride)`, and an odd pixel of padding is added below and to the
+    /// right.
     pub fn same(height: usize, width: usize, kernel: usize, stride: usize) -> Self {
         let total = |n: usize| ((n.div_ceil(stride) - 1) * stride + kernel).saturating_sub(n);
         let (rows, columns) = (total(height), total(width));
         Self { top: rows / 2, left: columns / 2, bottom: rows - rows / 2, right: columns - columns / 2 }
     }
 
-    /// How many values a map of this inner size has with this padding.
+    /// Number of values of a map of this inner size with this padding.
     pub(super) fn len(self, height: usize, width: usize, channels: usize) -> usize {
         (self.top + height + self.bottom) * (self.left + width + self.right) * channels
     }
 }
 
-/// What stands in the padding.
+/// Contents of the padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Border {
     /// Zeros.
     Zero,
     /// The pixel at the edge, repeated.
     Edge,
-    /// The mirror image, the edge itself not repeated (TensorFlow's REFLECT, PyTorch's `reflect`).
+    /// The mirror image without the edge itself (TensorFlow's REFLECT, PyTorch's `reflect`).
     Reflect,
 }
 
 impl Border {
-    /// The pixel of `0..n` that stands at `i`, which may lie outside; `None` is a zero.
+    /// The pixel in `0..n` for position `i`, which may be outside; `None` stands for zero.
     pub fn index(self, i: isize, n: usize) -> Option<usize> {
         let last = n as isize - 1;
         match self {
             _ if (0..=last).contains(&i) => Some(i as usize),
             Self::Zero => None,
             Self::Edge => Some(i.clamp(0, last) as usize),
-            // Clamped at last, for maps narrower than their padding.
+            // Clamped for maps narrower than their padding.
             Self::Reflect => Some(if i < 0 { -i } else { 2 * last - i }.clamp(0, last) as usize),
         }
     }
 }
 
-/// One image's activations: float32, or bytes, as in [`super::quantize::Quantized`].
+/// Activations of one image in float32, or in bytes as in [`super::quantize::Quantized`].
 #[derive(Clone, Debug, Default)]
 pub struct FeatureMap<T = f32> {
     data: Vec<T>,
@@ -78,14 +79,14 @@ pub struct FeatureMap<T = f32> {
 pub(super) const SLACK: usize = 3;
 
 impl<T: Copy + Default> FeatureMap<T> {
-    /// A map of this shape, contents arbitrary.
+    /// Creates a map of this shape with arbitrary contents.
     pub fn new(height: usize, width: usize, channels: usize, pad: Pad) -> Self {
         let mut map = Self { data: vec![], height, width, channels, pad, range: None };
         map.reshape(height, width, channels, pad);
         map
     }
 
-    /// Gives the map another shape in the same memory; contents become arbitrary.
+    /// Changes the shape and reuses the memory; the contents become arbitrary.
     pub fn reshape(&mut self, height: usize, width: usize, channels: usize, pad: Pad) {
         (self.height, self.width, self.channels, self.pad) = (height, width, channels, pad);
         self.range = None;
@@ -96,17 +97,17 @@ impl<T: Copy + Default> FeatureMap<T> {
         }
     }
 
-    /// What the numbers, padding included, are known to lie in.
+    /// The range of all values, including the padding, if known.
     pub fn range(&self) -> Option<Extent> {
         self.range
     }
 
-    /// Says what the numbers lie in; forgotten when they may change.
+    /// Sets the range of the values; it is forgotten when the values may change.
     pub fn set_range(&mut self, range: Extent) {
         self.range = Some(range);
     }
 
-    /// All of it, to read.
+    /// The whole map, for reading.
     pub fn view(&self) -> MapView<'_, T> {
         MapView {
             data: &self.data[..self.len() + SLACK],
@@ -119,7 +120,7 @@ impl<T: Copy + Default> FeatureMap<T> {
         }
     }
 
-    /// Of memory, in use or not.
+    /// Size of the allocated memory in bytes.
     pub fn bytes(&self) -> usize {
         self.data.capacity() * size_of::<T>()
     }
@@ -128,7 +129,7 @@ impl<T: Copy + Default> FeatureMap<T> {
         self.pad.len(self.height, self.width, self.channels)
     }
 
-    /// How many there is memory for.
+    /// Number of values for which memory is initialized.
     pub(super) fn capacity(&self) -> usize {
         self.data.len()
     }
@@ -148,39 +149,39 @@ impl<T: Copy + Default> FeatureMap<T> {
         self.channels
     }
 
-    /// The room around it.
+    /// The padding.
     pub fn pad(&self) -> Pad {
         self.pad
     }
 
-    /// Numbers from one row to the next.
+    /// Number of values from one row to the next.
     pub fn stride(&self) -> usize {
         (self.pad.left + self.width + self.pad.right) * self.channels
     }
 
-    /// All numbers, padding included.
+    /// All values, including the padding.
     pub fn as_slice(&self) -> &[T] {
         &self.data[..self.len()]
     }
 
-    /// All numbers, padding included.
+    /// All values, including the padding, mutable.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         self.range = None;
         let len = self.len();
         &mut self.data[..len]
     }
 
-    /// Where the pixel at (0, 0) begins in [`FeatureMap::as_slice`].
+    /// Index of the pixel at (0, 0) in [`FeatureMap::as_slice`].
     pub fn origin(&self) -> usize {
         self.pad.top * self.stride() + self.pad.left * self.channels
     }
 
-    /// Row `y` without its padding: width x channels numbers.
+    /// Row `y` without its padding: width x channels values.
     pub fn row(&self, y: usize) -> &[T] {
         &self.data[self.row_range(y)]
     }
 
-    /// Row `y` without its padding.
+    /// Row `y` without its padding, mutable.
     pub fn row_mut(&mut self, y: usize) -> &mut [T] {
         self.range = None;
         let range = self.row_range(y);
@@ -192,15 +193,15 @@ impl<T: Copy + Default> FeatureMap<T> {
         start..start + self.width * self.channels
     }
 
-    /// Moves the last `n` rows to the top. For a map without padding above and below, which may become higher or lower by
-    /// [`FeatureMap::reshape`] and keeps its rows if nothing else changes.
+    /// Moves the last `n` rows to the top. For a map without padding above and below, whose height may be changed by
+    /// [`FeatureMap::reshape`]; its rows are kept if nothing else changes.
     pub fn keep_last_rows(&mut self, n: usize) {
         let (stride, len) = (self.stride(), self.len());
         self.data.copy_within(len - n * stride..len, 0);
     }
 
-    /// Fills the padding left and right of these rows, and the whole of these others, with `zero`: one
-    /// number, or one for each channel. As [`FeatureMap::keep_last_rows`], for a map without padding above and below.
+    /// Fills the padding left and right of the rows `sides`, and all of the rows `whole`, with `zero`: one value, or one for
+    /// each channel. Like [`FeatureMap::keep_last_rows`], for a map without padding above and below.
     pub fn fill_zeros(&mut self, zero: &[T], sides: Range<usize>, whole: impl Iterator<Item = usize>) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
         for y in sides {
@@ -211,7 +212,7 @@ impl<T: Copy + Default> FeatureMap<T> {
         whole.for_each(|y| fill(&mut self.data[y * stride..(y + 1) * stride], zero));
     }
 
-    /// Fills the padding from the inside, or where the border is [`Border::Zero`] with this number, or that of each channel.
+    /// Fills the padding from the inside or, with [`Border::Zero`], with `zero`: one value, or one for each channel.
     pub fn fill_border_with(&mut self, border: Border, zero: &[T]) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
         for y in 0..self.height {
@@ -236,7 +237,7 @@ impl<T: Copy + Default> FeatureMap<T> {
     }
 }
 
-/// Fills whole pixels with one number, or with that of each channel.
+/// Fills whole pixels with one value, or with one for each channel.
 fn fill<T: Copy>(pixels: &mut [T], with: &[T]) {
     match with {
         &[one] => pixels.fill(one),
@@ -245,18 +246,18 @@ fn fill<T: Copy>(pixels: &mut [T], with: &[T]) {
 }
 
 impl FeatureMap {
-    /// Fills the padding from the inside.
+    /// Fills the padding from the inside, or with zeros.
     pub fn fill_border(&mut self, border: Border) {
         self.fill_border_with(border, &[0.0]);
     }
 }
 
-/// A map to read, with all of its padding or less.
+/// A view of a map for reading, with all of its padding or less.
 #[derive(Clone, Copy, Debug)]
 pub struct MapView<'a, T = f32> {
-    /// From the first pixel of the padding to the last, and beyond.
+    /// Values from the first pixel of the padding to the last, and [`SLACK`] more.
     pub data: &'a [T],
-    /// Numbers from one row to the next.
+    /// Number of values from one row to the next.
     pub stride: usize,
     /// Rows, without the padding.
     pub height: usize,
@@ -264,17 +265,17 @@ pub struct MapView<'a, T = f32> {
     pub width: usize,
     /// Channels.
     pub channels: usize,
-    /// The room around it.
+    /// The padding.
     pub pad: Pad,
     /// See [`FeatureMap::range`].
     pub range: Option<Extent>,
 }
 
 impl<T> MapView<'_, T> {
-    /// The same with no more padding than this.
+    /// The view with less padding.
     ///
     /// # Panics
-    /// If it has less.
+    /// If the view has less padding than `pad`.
     pub fn trimmed(self, pad: Pad) -> Self {
         let has = self.pad;
         assert!(
@@ -285,21 +286,21 @@ impl<T> MapView<'_, T> {
         Self { data: &self.data[first..], pad, ..self }
     }
 
-    /// Some rows of a map without padding above and below.
+    /// Selects rows of a map without padding above and below.
     ///
     /// # Panics
-    /// If it has such padding, or not these rows.
+    /// If the map has such padding, or the rows are out of range.
     pub fn rows(self, rows: Range<usize>) -> Self {
         assert!(self.pad.top + self.pad.bottom == 0 && rows.end <= self.height, "rows {rows:?} of {:?}", self.pad);
         Self { data: &self.data[rows.start * self.stride..], height: rows.len(), ..self }
     }
 
-    /// Rows and columns with the padding.
+    /// Number of rows and columns including the padding.
     pub fn padded_size(&self) -> (usize, usize) {
         (self.pad.top + self.height + self.pad.bottom, self.pad.left + self.width + self.pad.right)
     }
 
-    /// The rows, padding included.
+    /// Iterates over the rows, including the padding.
     pub(super) fn padded_rows(&self) -> impl Iterator<Item = &[T]> {
         let (rows, columns) = self.padded_size();
         (0..rows).map(move |y| &self.data[y * self.stride..][..columns * self.channels])

@@ -1,12 +1,12 @@
-//! The shape of a layer, dense or depthwise, and what follows its sum.
+//! The shape of a layer, dense or depthwise, and its activation.
 use super::any_map::Input;
 use super::feature_map::Pad;
 use crate::kernels::isa::Lanes;
 
-/// What follows the sum.
+/// The activation applied to the sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
-    /// Nothing.
+    /// Identity.
     None,
     /// `max(x, 0)`.
     Relu,
@@ -25,19 +25,20 @@ pub struct Shape {
     pub kernel: (usize, usize),
     /// Step between positions; 1 when upsampling.
     pub stride: usize,
-    /// Nearest x2 upsampling before it. The padding counts in pixels of the small map, [`Shape::upsample_pad`] of them.
+    /// Whether nearest x2 upsampling precedes the layer. Its padding is counted in pixels of the small map, see
+    /// [`Shape::upsample_pad`].
     pub upsample: bool,
-    /// What follows.
+    /// The activation.
     pub activation: Activation,
 }
 
 impl Shape {
-    /// A layer of stride 1 and a square kernel, with nothing before and after.
+    /// A layer with a square kernel, stride 1, and neither upsampling nor activation.
     pub fn plain(inputs: usize, outputs: usize, side: usize) -> Self {
         Self { inputs, outputs, kernel: (side, side), stride: 1, upsample: false, activation: Activation::None }
     }
 
-    /// The kernel's positions.
+    /// Number of positions in the kernel.
     pub fn taps(&self) -> usize {
         self.kernel.0 * self.kernel.1
     }
@@ -45,15 +46,16 @@ impl Shape {
     /// The side of a square kernel.
     ///
     /// # Panics
-    /// If it is not square.
+    /// If the kernel is not square.
     pub fn side(&self) -> usize {
         assert_eq!(self.kernel.0, self.kernel.1, "{self:?}");
         self.kernel.0
     }
 
-    /// The padding, in pixels of the small map, of an upsampling convolution that keeps the upsampled size.
+    /// The padding, in pixels of the small map, for an upsampling convolution whose output has the upsampled size.
     ///
-    /// Filled with [`super::feature_map::Border::Edge`] it is, for a 3x3 kernel, the REFLECT padding of the upsampled map.
+    /// Filled with [`super::feature_map::Border::Edge`], it is equivalent to REFLECT padding of the upsampled map for a 3x3
+    /// kernel.
     pub fn upsample_pad(kernel: usize) -> Pad {
         Pad::all((kernel / 2).div_ceil(2))
     }
@@ -65,7 +67,7 @@ impl Shape {
         self.size_of((height, width), input.pad())
     }
 
-    /// The same for a map of this height and width with this padding.
+    /// Like [`Shape::output_size`], for a map of this height and width with this padding.
     pub fn size_of(&self, (height, width): (usize, usize), pad: Pad) -> (usize, usize) {
         if self.upsample {
             return (2 * height, 2 * width);
@@ -77,7 +79,7 @@ impl Shape {
 }
 
 impl Activation {
-    /// Applies it to each of these vectors.
+    /// Applies the activation to each of these vectors.
     #[inline(always)]
     pub(super) fn apply<'a, L: Lanes + 'a>(self, sums: impl Iterator<Item = &'a mut L>) {
         let (zero, six) = (L::splat(0.0), L::splat(6.0));

@@ -1,19 +1,19 @@
-//! Feature maps of one image: what F and T are built from, with weights that were packed once for a path.
+//! Layers on the feature maps of one image, from which F and T are built, with weights packed once for a path.
 //!
-//! - [`feature_map`]: height x width x channels, channels innermost, with padding around it.
-//! - [`any_map`]: a map in float32 or in bytes, whichever a path multiplies.
-//! - [`spare_maps`]: maps that are not in use.
-//! - [`layer_shape`]: inputs, outputs, kernel, stride; what follows the sum.
-//! - `upsampling`: nearest x2 before a convolution, without the upsampled map.
-//! - [`convolution`]: dense and pointwise, with what follows the sum.
-//! - [`depthwise`]: each channel by itself.
-//! - [`pooling`]: the largest or the mean of windows.
-//! - [`instance_norm`]: moments of each channel, and the affine map that is made of them.
-//! - [`linear`]: from style vectors to gammas and betas; F's head.
-//! - [`quantize`]: float32 to bytes, of maps and of weights.
-//! - [`bilinear`]: the image in the size that F sees.
-//! - [`pixels`]: the image on its way in and out.
-//! - [`pixel_interpolation`]: Algorithm 1's last line.
+//! - [`feature_map`]: height x width x channels, channels innermost, with padding.
+//! - [`any_map`]: a map in float32 or in bytes, depending on the path.
+//! - [`spare_maps`]: maps kept for reuse.
+//! - [`layer_shape`]: inputs, outputs, kernel, stride, and activation.
+//! - `upsampling`: nearest x2 before a convolution, without computing the upsampled map.
+//! - [`convolution`]: dense and pointwise, with bias and activation.
+//! - [`depthwise`]: one filter for each channel.
+//! - [`pooling`]: the maximum or the mean of windows.
+//! - [`instance_norm`]: moments of each channel, and the resulting affine map.
+//! - [`linear`]: from style vectors to gammas and betas, and F's last layer.
+//! - [`quantize`]: float32 to bytes, for maps and weights.
+//! - [`bilinear`]: the image, resized to the input size of F.
+//! - [`pixels`]: the image as input and output.
+//! - [`pixel_interpolation`]: the last line of Algorithm 1.
 pub mod any_map;
 pub mod bilinear;
 pub mod convolution;

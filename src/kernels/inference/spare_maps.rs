@@ -1,10 +1,10 @@
-//! Maps that are not in use, kept for the next layer and the next image: after the first image nothing is allocated.
+//! Maps kept for reuse by the next layer and the next image: after the first image nothing is allocated.
 use super::any_map::AnyMap;
 use super::feature_map::{FeatureMap, Pad};
 use super::quantize::Quantized;
 use crate::kernels::isa::KernelPath;
 
-/// Maps to take and to give back.
+/// A pool of maps.
 #[derive(Debug, Default)]
 pub struct SpareMaps {
     floats: Spare<FeatureMap>,
@@ -12,22 +12,22 @@ pub struct SpareMaps {
 }
 
 impl SpareMaps {
-    /// Bytes that are kept.
+    /// Size of the kept memory in bytes.
     pub fn bytes(&self) -> usize {
         self.floats.0.iter().map(|kept| kept.bytes()).chain(self.bytes.0.iter().map(|kept| kept.map.bytes())).sum()
     }
 
-    /// A map of this shape, contents arbitrary.
+    /// Takes a map of this shape, with arbitrary contents.
     pub fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> FeatureMap {
         self.floats.take(height, width, channels, pad)
     }
 
-    /// Gives a map back.
+    /// Returns a map to the pool.
     pub fn put(&mut self, map: FeatureMap) {
         self.floats.put(map);
     }
 
-    /// A map of this shape in what convolutions on this path read, contents arbitrary.
+    /// Takes a map of this shape in the type that convolutions on this path read, with arbitrary contents.
     pub fn take_any(&mut self, path: KernelPath, height: usize, width: usize, channels: usize, pad: Pad) -> AnyMap {
         match path.in_bytes() {
             true => AnyMap::Bytes(self.bytes.take(height, width, channels, pad)),
@@ -35,7 +35,7 @@ impl SpareMaps {
         }
     }
 
-    /// Gives a map back.
+    /// Returns a map to the pool.
     pub fn put_any(&mut self, map: AnyMap) {
         match map {
             AnyMap::Floats(map) => self.floats.put(map),
@@ -44,9 +44,9 @@ impl SpareMaps {
     }
 }
 
-/// Memory that can be given the shape of a map.
+/// Memory that can be reshaped to a map.
 trait Shaped: Default {
-    /// How many numbers there is memory for.
+    /// Number of values for which there is memory.
     fn capacity(&self) -> usize;
 
     fn reshape(&mut self, height: usize, width: usize, channels: usize, pad: Pad);
@@ -72,12 +72,12 @@ impl Shaped for Quantized {
     }
 }
 
-/// Those of one type.
+/// Spare maps of one type.
 #[derive(Debug, Default)]
 struct Spare<M>(Vec<M>);
 
 impl<M: Shaped> Spare<M> {
-    /// A map of this shape: the smallest that has the room, or else the largest.
+    /// Takes a map of this shape: the smallest that is large enough, or else the largest.
     fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> M {
         let wanted = pad.len(height, width, channels);
         let fit = |map: &M| (map.capacity() < wanted, map.capacity().abs_diff(wanted));

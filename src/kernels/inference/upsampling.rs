@@ -1,10 +1,10 @@
-//! Nearest x2 upsampling without the upsampled map: each of the four output phases is a small convolution of its own.
+//! Nearest x2 upsampling without computing the upsampled map: each of the four output phases is a small convolution of its own.
 //!
-//! Tap `t` of output pixel `2 c + phase` falls on the upsampled pixel `2 c + phase + t - kernel / 2`, which is a copy of the
-//! small map's cell `c + (phase + t - kernel / 2) div 2`. Taps on the same cell add their weights: for a 3x3 kernel, nine
+//! Tap `t` of output pixel `2 c + phase` reads the upsampled pixel `2 c + phase + t - kernel / 2`, which is a copy of the small
+//! map's cell `c + (phase + t - kernel / 2) div 2`. Weights of taps that read the same cell are added: for a 3x3 kernel, nine
 //! taps become four.
 
-/// The cells that the taps of one phase fall on, along one axis.
+/// The cells read by the taps of one phase, along one axis.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cells {
     kernel: usize,
@@ -12,7 +12,7 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
-    /// Of this phase, 0 or 1.
+    /// For phase 0 or 1.
     pub(crate) fn new(kernel: usize, phase: usize) -> Self {
         Self { kernel, phase }
     }
@@ -32,18 +32,18 @@ impl Cells {
         self.cell(0)
     }
 
-    /// How many cells.
+    /// Number of cells.
     pub(crate) fn count(self) -> usize {
         (self.cell(self.kernel - 1) - self.first()) as usize + 1
     }
 
-    /// The cell under tap `t`, counted from the first.
+    /// The cell under tap `t`, relative to the first.
     pub(crate) fn tap(self, t: usize) -> usize {
         (self.cell(t) - self.first()) as usize
     }
 }
 
-/// An upsampling convolution to `outputs` channels as one convolution over cells: its output channels are
+/// Rewrites an upsampling convolution to `outputs` channels as one convolution over cells: its output channels are
 /// `[row phase][column phase][outputs]`, a pixel shuffle away from the upsampled map.
 ///
 /// `weight` is `[outputs, inputs, kernel, kernel]`. Returns the kernel's side in cells and the weight
@@ -64,8 +64,8 @@ pub(crate) fn pixel_shuffle_weight(outputs: usize, inputs: usize, kernel: usize,
     (side, folded)
 }
 
-/// A convolution at full resolution as one of stride 2 that gives the same channels as [`pixel_shuffle_weight`]'s: each
-/// phase's kernel stands where its pixel is. The padding before is the same as it was, `kernel / 2`.
+/// Rewrites a convolution at full resolution as one of stride 2 with the output channels of [`pixel_shuffle_weight`]: each
+/// phase's kernel is shifted to its pixel. The padding before the map stays `kernel / 2`.
 ///
 /// `weight` is `[outputs, inputs, kernel, kernel]`. Returns the kernel's side and the weight `[4 outputs, inputs, side, side]`.
 pub(crate) fn shifted_weight(outputs: usize, inputs: usize, kernel: usize, weight: &[f32]) -> (usize, Vec<f32>) {

@@ -59,8 +59,8 @@ impl DeviceStruct for Normalization {
 const BLOCK: usize = 256;
 const FOURS: usize = 8;
 
-/// Writes `views`, or their blurred versions, both bytes of `[n][colour][height][width]`, to `out`, as bytes or as `(x / 255 -
-/// mean) / std`.
+/// Writes `views`, or their blurred versions, both bytes of `[n][colour][height][width]`, to `out`, as bytes or as
+/// `(x / 255 - mean) / std`.
 pub fn finish(
     (views, blurred): (At, At),
     out: &DeviceImages,

@@ -1,7 +1,7 @@
-//! Convolution in whole numbers: the tiles of `simd.rs`, with four bytes of k at a time, or two words of 16 bits,
+//! Convolution in integers: the tiles of `simd.rs`, with four bytes or two 16-bit words of k at a time,
 //! `out = scale_in scale[o] (sum of q[k] w[o][k] - zero sum of w[o][k]) + bias[o]`.
 //!
-//! A row of taps is filled up with zeros to a multiple of four bytes.
+//! Rows of taps are padded with zeros to a multiple of four bytes.
 #![allow(unsafe_code)]
 use super::pack::{Packed, Pass};
 use super::panels::PanelLayout;
@@ -12,28 +12,29 @@ use crate::kernels::inference::layer_shape::Shape;
 use crate::kernels::inference::quantize::{self, QuantizedView, Words};
 use crate::kernels::isa::{ByteKernel, ByteLanes, Extent};
 
-/// How much the sum of an output's weights counts beside the weights themselves: what comes out of a ReLU has a mean.
+/// Weight of the error of an output's sum of weights, relative to the errors of the weights: outputs of a ReLU have a mean
+/// above 0.
 const SMOOTH: f32 = 0.2;
 
-/// Weights of a convolution as passes.
+/// Weights of a convolution, as passes.
 #[derive(Clone, Debug)]
 pub(super) struct Bytes {
     passes: Vec<BytePass>,
     narrow: Vec<BytePass>,
-    /// Whether its numbers are words of ten bits and a sign, for inputs whose channels differ too much for bytes.
+    /// Whether values are words of ten bits and a sign, for inputs whose channels have too different ranges for bytes.
     words: bool,
 }
 
 #[derive(Clone, Debug)]
 struct BytePass {
-    /// Without panels.
+    /// The pass, without panels.
     pass: Pass,
-    /// Four bytes of k for each output, as `layout` says.
+    /// Four bytes of k for each output, in the order of `layout`.
     panels: Vec<u8>,
     layout: PanelLayout,
-    /// Of each output: what one step of a weight is worth.
+    /// Scale of the weights of each output.
     scale: Vec<f32>,
-    /// Of each output: the sum of the weights, times their scale.
+    /// For each output, the sum of its quantized weights, times their scale.
     sum: Vec<f32>,
 }
 
@@ -90,7 +91,7 @@ impl BytePass {
     }
 }
 
-/// The input of the products, as the bytes of its whole numbers.
+/// The quantized input of the products, as bytes.
 #[derive(Clone, Copy)]
 struct Numbers<'a> {
     bytes: &'a [u8],
@@ -120,7 +121,7 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// Gives the range of what a ReLU left.
+/// Returns the range of the outputs if the activation is a ReLU.
 ///
 /// # Panics
 /// If the input has a range for each channel.
@@ -136,7 +137,7 @@ pub(super) fn run(
     run_numbers::<false>(isa, shape, weights, Numbers::of_bytes(input), out, place, gain)
 }
 
-/// The same in words.
+/// Like [`run`], in words.
 pub(super) fn run_words(
     isa: Isa,
     shape: &Shape,
@@ -213,7 +214,7 @@ impl<L: ByteLanes, const WORDS: bool> Product<L> for Products<'_, WORDS> {
 
         let mut sums: [[L::Sums; V]; M] = [[L::zero(); V]; M];
         let (mut panel, mut pixels) = (panel.as_ptr(), bytes.as_ptr().wrapping_add(start));
-        // One loop over all rows: of two, the compiler would move the sums from one set of registers to another in each step.
+        // A single loop over all rows: with two, the compiler would move the sums between registers in each step.
         let mut left = run;
         for _ in 0..rows * run / 4 {
             // SAFETY: the asserts above bound every address read here.
@@ -242,7 +243,7 @@ impl<L: ByteLanes, const WORDS: bool> Product<L> for Products<'_, WORDS> {
                 (L::load(scale.add(v * L::N)), L::load(sum.add(v * L::N)), L::load(bias.add(v * L::N)))
             };
             let by = scale.mul_add(L::splat(input.scale), L::splat(0.0));
-            // The bias, less what `zero` adds.
+            // The bias, minus the contribution of `zero`.
             let plus = sum.mul_add(L::splat(-input.zero * input.scale), bias);
             for (out, sums) in out.iter_mut().zip(&sums) {
                 out[v] = L::float(sums[v]).mul_add(by, plus);

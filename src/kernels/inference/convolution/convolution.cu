@@ -1,22 +1,23 @@
-// y = activation(bias + sum over taps and i of w[o, i] x[i]), with any kernel and stride; with what comes before and after it.
+// y = activation(bias + sum over taps and i of w[o, i] x[i]), with any kernel and stride, and fused operations around it.
 //
 // A block computes 8x16 pixels of BLOCK outputs, CHUNK input channels at a time:
-//   1. The window of x that its pixels need, into shared memory (`window.cuh`). x is a map, of which relu(scale x + shift) is
-//      taken where NORMED; or, FROM_IMAGES, the user's images of type PIXELS, those that `rows` names.
-//   2. Where DEPTHWISE, a depthwise convolution of the window, which upsamples before it where UPSAMPLE, to a map of the block's
-//      pixels; the convolution is then pointwise.
-//   3. `multiply`. Fast: each of four warps has 2 rows of 16 pixels on the tensor cores; 16 terms of the sum are two groups of
-//      8 consecutive (tap, channel)s. Exact: a thread has a pixel. `cuda/layout.rs` has the order of the weights, and a test
-//      that it is the one in which they are read here.
-//   4. Where SKIP is a kernel's side, another convolution, of the images, is added: gain[image][o % 3] times its sum.
-//   5. The sums leave; and where MEASURED, the mean and the squared deviations of each output over the block's pixels, as
+//   1. It loads the window of x that its pixels need into shared memory (`window.cuh`). x is a map, of which relu(scale x +
+//      shift) is taken if NORMED; or, if FROM_IMAGES, the user's images of type PIXELS, those listed in `rows`.
+//   2. If DEPTHWISE, it applies a depthwise convolution to the window, after upsampling if UPSAMPLE, which gives a map of the
+//      block's pixels; the convolution is then pointwise.
+//   3. `multiply`. Fast: each of four warps computes 2 rows of 16 pixels on the tensor cores; 16 terms of the sum are two
+//      groups of 8 consecutive (tap, channel) pairs. Exact: a thread computes one pixel. `cuda/layout.rs` defines the order of
+//      the weights, and tests that it is the order in which they are read here.
+//   4. If SKIP, the side of a kernel, is not 0, another convolution, of the images, is added: gain[image][o % 3] times its sum.
+//   5. It writes the sums; and, if MEASURED, the mean and the squared deviations of each output over the block's pixels to
 //      `moments` [image][block][2][OUTPUTS].
 //
-// `cuda/arguments.rs` has `ConvolutionArgs` and the table of the defines. PHASED: x is [row / 2][column / 2][row % 2][column % 2]
-// [INPUTS], as a convolution that upsamples leaves it: OUTPUTS are then four phases of PHASE channels, and of its taps, which are
-// cells of the small map, each phase needs some only; FOLDED is the kernel that was folded into them.
+// `cuda/arguments.rs` has `ConvolutionArgs` and the table of the defines. PHASED: x is the output of a convolution that
+// upsamples, [row / 2][column / 2][row % 2][column % 2][INPUTS]. OUTPUTS of such a convolution are four phases of PHASE
+// channels, and each phase needs only some of its taps, which are cells of the small map; FOLDED is the kernel that was folded
+// into them.
 #if EXACT
-// A thread has a pixel.
+// A thread computes one pixel.
 #define OWN 1
 #define VALUES BLOCK
 DEVICE int channel_of(int value) { return value; }
@@ -35,14 +36,14 @@ DEVICE void multiply(const Number* w, const Number* window, float (&sums)[OWN][V
     }
 }
 #else
-// A lane has two outputs of each eight, in four pixels: columns `lane / 4` and 8 further of its warp's two rows.
+// A lane has two outputs of each eight, for four pixels: columns `lane / 4` and 8 further, in its warp's two rows.
 #define OWN 4
 #define VALUES (BLOCK / 4)
 DEVICE int channel_of(int value) { return value / 2 * 8 + threadIdx.x % 4 * 2 + value % 2; }
 DEVICE int row_of(int p) { return threadIdx.x / 32 * 2 + p / 2; }
 DEVICE int column_of(int p) { return threadIdx.x % 32 / 4 + p % 2 * 8; }
 
-// Whether a phase of the eight outputs from 8 n on needs a tap.
+// Whether the phase of the eight outputs starting at 8 n needs a tap.
 DEVICE bool needed(int tap, int n) {
     if (!PHASE || BLOCK != OUTPUTS) return true;
     const int phase = n * 8 / max(PHASE, 1), row = phase / 2, column = phase % 2, reach = KERNEL_ROWS / 2;
@@ -51,14 +52,14 @@ DEVICE bool needed(int tap, int n) {
     return y >= (row + first) >> 1 && y <= (row + last) >> 1 && x >= (column + first) >> 1 && x <= (column + last) >> 1;
 }
 
-// The pixels' numbers of a step, of the warp's first row and of its second one.
+// Loads the pixel values of a step, for the warp's first row and its second.
 template <class W>
 DEVICE void gather(const Number* window, int step, u32 (&a)[2][4]) {
     const int lane = threadIdx.x % 32, pair = lane % 4, row = row_of(0) * W::stride * W::columns;
     if (W::chunk == 4) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            // A row of taps is so many groups of two; the last group stands for those beyond it, whose weights are 0.
+            // A row of taps is made of groups of two; the last group stands in for groups beyond it, whose weights are 0.
             const int pairs = (W::tap_columns + 1) / 2, group = min(2 * step + half, W::tap_rows * pairs - 1);
             const int tap = W::taps == 1 ? 0 : group / pairs * W::columns + group % pairs * 2 + pair / 2;
             for (int n = 0; n < 2; n++)
@@ -68,8 +69,8 @@ DEVICE void gather(const Number* window, int step, u32 (&a)[2][4]) {
                 }
         }
     } else {
-        // Each lane tells where eight channels of a pixel begin: of the first eight of the terms, or of the second. Beyond the
-        // last tap the weights are 0.
+        // Each lane points to eight channels of a pixel: of the first eight of the terms, or of the second. Beyond the last tap
+        // the weights are 0.
         const int eights = W::chunk / 8, half = lane / 16, first = 2 * step, second = first + 1;
         const bool apart = eights % 2 && half;
         const int tap = apart ? W::place(min(second / eights, W::taps - 1)) : W::place(first / eights);
@@ -109,7 +110,7 @@ struct Part {
     i64 image;
 };
 
-// Whether a thread's pixel lies in the map.
+// Whether a thread's pixel is inside the map.
 DEVICE bool has(const Part& part, int p) { return part.y0 + row_of(p) < part.height && part.x0 + column_of(p) < part.width; }
 
 DEVICE void add_chunks(const ConvolutionArgs& args, const Part& part, Number* window, float (&sums)[OWN][VALUES]) {
@@ -132,14 +133,14 @@ DEVICE void add_chunks(const ConvolutionArgs& args, const Part& part, Number* wi
         __syncthreads();
         inner = middle;
 #endif
-        // Terms of a chunk and an output.
+        // Number of terms of a chunk and an output.
         const int terms = EXACT ? Inner::taps * CHUNK : Inner::steps * 16;
         multiply<Inner>(args.weight + static_cast<i64>(chunk) * terms * PACKED, inner, sums);
     }
 }
 
 #if SKIP
-// gain times another convolution, of the images.
+// Adds gain times another convolution, of the images.
 DEVICE void add_skip(const ConvolutionArgs& args, const Part& part, Number* window, float (&sums)[OWN][VALUES]) {
     typedef Window<SKIP, SKIP, SKIP_STRIDE, 4, 4> Skip;
     float skipped[OWN][VALUES] = {}, gains[3];
@@ -148,7 +149,7 @@ DEVICE void add_skip(const ConvolutionArgs& args, const Part& part, Number* wind
     fill_images<Skip>(args, behind, BORDER_REFLECT, window);
     __syncthreads();
     multiply<Skip>(args.skip, window, skipped);
-    // From a thread's first output on.
+    // Starting with the thread's first output.
     for (int k = 0; k < 3; k++) gains[k] = args.gain[part.image * args.gain_pitch + (part.first + channel_of(0) + k) % 3];
 #pragma unroll
     for (int p = 0; p < OWN; p++)
@@ -157,7 +158,7 @@ DEVICE void add_skip(const ConvolutionArgs& args, const Part& part, Number* wind
 }
 #endif
 
-// Bias and activation; zeros beyond the map's edge.
+// Applies bias and activation, and sets pixels beyond the map's edge to zero.
 DEVICE void finish(const ConvolutionArgs& args, const Part& part, float (&sums)[OWN][VALUES]) {
     const bool whole = part.y0 + BLOCK_ROWS <= part.height && part.x0 + BLOCK_COLUMNS <= part.width;
 #pragma unroll
@@ -165,7 +166,7 @@ DEVICE void finish(const ConvolutionArgs& args, const Part& part, float (&sums)[
 #pragma unroll
         for (int v = 0; v < VALUES; v++)
             sums[p][v] = activated(BIASED ? args.bias[part.first + channel_of(v)] + sums[p][v] : sums[p][v], ACTIVATION);
-        // The same for all threads where the block lies inside, and then no work.
+        // Uniform over all threads of an interior block, which skips the rest.
         if (whole || has(part, p)) continue;
 #pragma unroll
         for (int v = 0; v < VALUES; v++) sums[p][v] = 0.0f;
@@ -179,7 +180,7 @@ DEVICE void leave(const Part& part, Number* window, const float (&sums)[OWN][VAL
     Number* to = y + pixel * OUT_PITCH + part.first;
     for (int o = 0; o < BLOCK && part.first + o < OUTPUTS; o++) to[o] = sums[0][o];
 #else
-    // By way of shared memory, so that neighbours write neighbouring numbers.
+    // Through shared memory, so that neighbouring threads write neighbouring values.
     const int thread = threadIdx.x, pitch = BLOCK + 8;
 #pragma unroll
     for (int p = 0; p < OWN; p++) {
@@ -188,7 +189,7 @@ DEVICE void leave(const Part& part, Number* window, const float (&sums)[OWN][VAL
         for (int v = 0; v < VALUES; v += 2) *reinterpret_cast<u32*>(to + v * 4) = pack(sums[p][v], sums[p][v + 1]);
     }
     __syncthreads();
-    // A thread has the same outputs of pixels far apart.
+    // A thread writes the same outputs for pixels far apart.
     const int some = OUTPUTS % 8 ? 4 : 8, parts = BLOCK / some, lanes = THREADS / parts, o = thread % parts * some;
     if (thread / parts >= lanes || part.first + o >= OUTPUTS) return;
 #pragma unroll
@@ -214,7 +215,7 @@ conv(const ConvolutionArgs args) {
     add_skip(args, part, window, sums);
 #endif
     finish(args, part, sums);
-    // What lies in shared memory has been read.
+    // Waits until shared memory has been read.
     __syncthreads();
     if (MEASURED) {
         const float count = min(BLOCK_ROWS, part.height - part.y0) * min(BLOCK_COLUMNS, part.width - part.x0);

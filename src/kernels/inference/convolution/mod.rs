@@ -1,8 +1,8 @@
 //! Convolution: `out[o] = act(bias[o] + sum over taps and i of weight[o, i] * in[i])`, dense or pointwise, with any kernel
 //! and stride, optionally after nearest x2 upsampling.
 //!
-//! A convolution takes every position of the kernel that lies inside the *padded* map (VALID over it): what the padding
-//! holds is the map's affair, and its size decides the output's.
+//! A convolution visits every position at which the kernel is inside the *padded* map (VALID padding over it): the map
+//! determines the contents of the padding, and the size of the padding determines the size of the output.
 mod bytes;
 pub mod cuda;
 mod pack;
@@ -22,7 +22,7 @@ use pack::Packed;
 use std::ops::Range;
 use winograd::{Floats, Winograd, Words};
 
-/// A convolution with its weights, laid out for one path.
+/// A convolution with its weights, packed for one path.
 #[derive(Clone, Debug)]
 pub struct Conv {
     shape: Shape,
@@ -32,38 +32,38 @@ pub struct Conv {
 
 #[derive(Clone, Debug)]
 enum Weights {
-    /// OIHW and bias, as given.
+    /// OIHW and bias, as passed in.
     Plain(Vec<f32>, Vec<f32>),
     Packed(Packed),
     /// For large maps and for small ones.
     Winograd(Winograd<Floats>, Packed),
     Bytes(Bytes),
-    /// For large maps that floats are written to, and for all others.
+    /// For large maps with float outputs, and for all others.
     WinogradInWords(Winograd<Words>, Bytes),
 }
 
-/// Where an output stands in its map.
+/// Position of an output in its map.
 #[derive(Clone, Debug)]
 struct Place {
     rows: Range<usize>,
-    /// The first of its channels.
+    /// First channel.
     channel: usize,
 }
 
 impl Conv {
-    /// A convolution with `weight` in OIHW order; no bias means zeros.
+    /// Creates a convolution with `weight` in OIHW order; without `bias` it is zero.
     ///
     /// # Panics
-    /// If the lengths do not fit the shape.
+    /// If the lengths do not match the shape.
     pub fn new(path: KernelPath, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
         Self::pack(path, shape, weight, bias, false)
     }
 
-    /// The same for an input of floats whose channels differ too much for one grid of bytes: on paths in bytes, words of 16 bits
-    /// are multiplied instead, unless the 32 bits of a sum could not hold so many.
+    /// Like [`Conv::new`], for float inputs whose channels have too different ranges for one grid of bytes: paths in bytes
+    /// multiply 16-bit words instead, unless the sum of all products might exceed 32 bits.
     ///
     /// # Panics
-    /// If the lengths do not fit the shape.
+    /// If the lengths do not match the shape.
     pub fn in_words(path: KernelPath, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
         Self::pack(path, shape, weight, bias, shape.inputs * shape.taps() <= MOST_WORDS)
     }
@@ -86,27 +86,28 @@ impl Conv {
         Self { shape, isa, weights }
     }
 
-    /// Its shape.
+    /// Shape of the layer.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
-    /// Whether a map of this height and width is as quickly read in floats, on a path in bytes, and more exact so.
+    /// Whether an input map for an output of this height and width should be in floats on a path in bytes: floats are then as
+    /// fast and more exact.
     pub fn wants_floats(&self, size: (usize, usize)) -> bool {
         matches!(self.weights, Weights::WinogradInWords(..)) && winograd::wins(size)
     }
 
-    /// Computes the convolution into the inside of `out`, whose shape must be the output's.
+    /// Computes the convolution into the inside of `out`, which must have the shape of the output.
     ///
     /// # Panics
-    /// If a map does not fit the shape; if bytes come to a path in floats.
+    /// If a map does not match the shape, or a path in floats is given bytes.
     pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut QuantizeScratch) {
         let (input, out) = (input.into(), out.into());
         assert_eq!(out.shape().0, self.shape.output_size(input).0, "output of {:?}", self.shape);
         self.run_at(0, input, out, scratch);
     }
 
-    /// The same into the rows of `out` from `first` on.
+    /// Like [`Conv::run`], into the rows of `out` from `first` on.
     ///
     /// # Panics
     /// As [`Conv::run`].
@@ -120,7 +121,7 @@ impl Conv {
         self.compute((first, 0), input.into(), out.into(), None, scratch);
     }
 
-    /// The same into the channels of `out` from `channel` on, all of its rows: maps that are put together are written so.
+    /// Like [`Conv::run`], into the channels of `out` from `channel` on, in all of its rows: this builds concatenated maps.
     ///
     /// # Panics
     /// As [`Conv::run`].
@@ -134,7 +135,8 @@ impl Conv {
         self.compute((0, channel), input.into(), out.into(), None, scratch);
     }
 
-    /// Adds the convolution, output `o` times `gain[o % gain.len()]`, to what `out` holds; the activation follows.
+    /// Adds the convolution, with output `o` multiplied by `gain[o % gain.len()]`, to the contents of `out`, and then applies
+    /// the activation.
     ///
     /// # Panics
     /// As [`Conv::run`].
@@ -165,7 +167,7 @@ impl Conv {
         let (rows, columns, channels) = out.shape();
         assert!(columns == width && channel + shape.outputs <= channels, "output of {shape:?} in {channels} channels");
         assert!(first + height <= rows, "output of {shape:?}: {height} rows from {first} on of {rows}");
-        // The range of a map is known if a ReLU has just written all of it.
+        // The range of a map is known if all of it has just been written through a ReLU.
         let all = (height, shape.outputs) == (rows, channels);
         let known = all && shape.activation == Activation::Relu && gain.is_none();
         let large = gain.is_none() && winograd::wins((height, width));

@@ -1,22 +1,22 @@
-//! The order in which the SIMD path wants its weights.
+//! Order of the weights on the SIMD path.
 //!
-//! A pass computes, at each input position, one vector of outputs from a rectangle of taps. Pixels lie channels innermost,
-//! so a row of taps is one run of floats, and a pass is a matrix product whose left side is never copied:
-//! `out[lanes] += in[k] * panel[k][lanes]`, k over the runs.
+//! A pass computes, at each input position, one vector of outputs from a rectangle of taps. Channels are innermost, so a row of
+//! taps is one run of floats, and a pass is a matrix product whose left side is never copied:
+//! `out[lanes] += in[k] * panel[k][lanes]`, with k over the runs.
 //!
-//! Few output channels would leave lanes idle; so a pass may *group* neighbouring pixels: g pixels x o channels are the
-//! lanes, the tap rectangle grows by the g - 1 columns, and weights outside a pixel's own taps are zero.
+//! Few output channels would leave lanes idle, so a pass may *group* neighbouring pixels: the lanes are g pixels x o channels,
+//! the tap rectangle grows by g - 1 columns, and weights outside a pixel's own taps are zero.
 use super::Isa;
 use super::panels::PanelLayout;
 use crate::kernels::inference::layer_shape::Shape;
 use crate::kernels::inference::upsampling::Cells;
 
-/// Weights of a convolution as passes.
+/// Weights of a convolution, as passes.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
-    /// One, or one for each phase of the upsampled map.
+    /// One pass, or one for each phase of the upsampled map.
     pub(super) passes: Vec<Pass>,
-    /// The same with single pixels, for maps narrower than a group.
+    /// The same passes with single pixels, for maps narrower than a group.
     pub(super) narrow: Vec<Pass>,
 }
 
@@ -27,14 +27,14 @@ pub(super) struct Pass {
     pub(super) first: (usize, usize),
     /// Rows and columns of taps.
     pub(super) taps: (usize, usize),
-    /// Pixels in a group.
+    /// Number of pixels in a group.
     pub(super) group: usize,
-    /// Of the upsampled map: row and column.
+    /// Row and column of the phase in the upsampled map.
     pub(super) phase: (usize, usize),
-    /// The weights, as `layout` says.
+    /// The weights, in the order of `layout`.
     pub(super) panels: Vec<f32>,
     pub(super) layout: PanelLayout,
-    /// Of each output of the layout.
+    /// Bias of each output of the layout.
     pub(super) bias: Vec<f32>,
 }
 
@@ -45,7 +45,7 @@ impl Packed {
             let passes = (0..4).map(|phase| upsampling(lanes, shape, (phase / 2, phase % 2), weight, bias)).collect();
             return Self { passes, narrow: vec![] };
         }
-        // Multiply-adds for each pixel, zeros and idle lanes included.
+        // Multiply-adds per pixel, including zeros and idle lanes.
         let cost = |group: usize| {
             let columns = (group - 1) * shape.stride + shape.kernel.1;
             (columns * (group * shape.outputs).div_ceil(lanes)) as f32 / group as f32
@@ -57,13 +57,13 @@ impl Packed {
 }
 
 impl Packed {
-    /// The passes for an output in a map of so many columns and channels.
+    /// The passes for an output in a map of this many columns and channels.
     pub(super) fn passes_for(&self, shape: &Shape, map: (usize, usize)) -> &[Pass] {
         if self.passes[0].fits(shape, map) { &self.passes } else { &self.narrow }
     }
 }
 
-/// The tap rectangle of a convolution that is not upsampled, `group` pixels at a time.
+/// The tap rectangle of a convolution without upsampling, `group` pixels at a time.
 fn plain(lanes: usize, shape: &Shape, group: usize, weight: &[f32], bias: &[f32]) -> Pass {
     let &Shape { inputs, outputs, kernel, stride, .. } = shape;
     let columns = (group - 1) * stride + kernel.1;
@@ -107,7 +107,7 @@ fn upsampling(lanes: usize, shape: &Shape, phase: (usize, usize), weight: &[f32]
 }
 
 impl Pass {
-    /// Whether its groups find room in a map of so many columns and channels, in which only the outputs' own pixels are neighbours.
+    /// Whether its groups fit in a map of this many columns and channels; in a group, all channels of the map must be outputs.
     pub(super) fn fits(&self, shape: &Shape, (columns, channels): (usize, usize)) -> bool {
         self.group == 1 || (self.group <= columns && channels == shape.outputs)
     }

@@ -1,44 +1,44 @@
-//! Where the weights of a matrix product stand: in panels of two vectors of outputs, which a tile loads one after the other.
+//! Layout of the weights of a matrix product: in panels of two vectors of outputs, which a tile loads in order.
 
-/// `[pair of vectors][k][outputs of the pair]`; the last pair may be a single.
+/// `[pair of vectors][k][outputs of the pair]`; the last pair may be a single vector.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PanelLayout {
-    /// Outputs of a vector.
+    /// Outputs per vector.
     lanes: usize,
-    /// Of whole vectors.
+    /// Number of outputs, padded to whole vectors.
     outputs: usize,
     depth: usize,
 }
 
 impl PanelLayout {
-    /// For so many outputs, filled up to whole vectors, and `depth` steps of k.
+    /// A layout for `outputs` outputs, padded to whole vectors, and `depth` steps of k.
     pub(super) fn new(lanes: usize, outputs: usize, depth: usize) -> Self {
         Self { lanes, outputs: outputs.next_multiple_of(lanes), depth }
     }
 
-    /// Outputs, those included that fill the last vector up.
+    /// Number of outputs, including padding to whole vectors.
     pub(super) fn outputs(self) -> usize {
         self.outputs
     }
 
-    /// Steps of k.
+    /// Number of steps of k.
     #[inline(always)]
     pub(super) fn depth(self) -> usize {
         self.depth
     }
 
-    /// How many weights there are.
+    /// Number of weights.
     pub(super) fn len(self) -> usize {
         self.outputs * self.depth
     }
 
-    /// Where the panel begins whose first output is this one.
+    /// Offset of the panel that starts with output `first`.
     #[inline(always)]
     pub(super) fn panel(self, first: usize) -> usize {
         first * self.depth
     }
 
-    /// Where the weight of step k and of this output stands.
+    /// Offset of the weight of step k and `output`.
     pub(super) fn at(self, k: usize, output: usize) -> usize {
         let first = output / (2 * self.lanes) * (2 * self.lanes);
         let wide = (self.outputs - first).min(2 * self.lanes);

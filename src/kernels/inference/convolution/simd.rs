@@ -1,4 +1,4 @@
-//! Convolution in float32 as a matrix product over the padded map: `sums[m][v] += pixel[m][k] * panel[k][v]`.
+//! Convolution in float32, as a matrix product over the padded map: `sums[m][v] += pixel[m][k] * panel[k][v]`.
 #![allow(unsafe_code)]
 use super::pack::{Packed, Pass};
 use super::tiles::{Groups, Product, tiles};

@@ -1,5 +1,5 @@
-//! How a pass covers the output: row by row, a few pixels (or groups of pixels) by one or two vectors of output channels
-//! at a time, which stay in registers while k runs over the taps.
+//! Tiling of a pass over the output: row by row, a few pixels (or groups of pixels) by one or two vectors of output channels at
+//! a time, whose sums stay in registers while k runs over the taps.
 #![allow(unsafe_code)]
 use super::pack::Pass;
 use super::{FeatureMap, Place};
@@ -8,7 +8,7 @@ use crate::kernels::inference::quantize::Quantized;
 use crate::kernels::isa::{ByteLanes, Extent, LaneExtents, Lanes, MOST_LANES};
 use std::ops::Range;
 
-/// Groups of a tile.
+/// Number of groups in a tile.
 pub(super) enum Groups {
     Eight,
     Six,
@@ -17,18 +17,18 @@ pub(super) enum Groups {
 
 /// The sums of one tile.
 pub(super) trait Product<L: Lanes> {
-    /// How many groups by two vectors registers hold the sums of, with what multiplying them takes.
+    /// The largest tile of groups by two vectors whose sums, with the operands, fit in registers.
     const GROUPS: Groups;
 
-    /// Of M groups of pixels from (`y`, `x`) on, by V vectors of lanes from `first` on; bias included.
+    /// Sums of M groups of pixels starting at (`y`, `x`), for V vectors of lanes starting at `first`, including the bias.
     fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M];
 }
 
-/// Where the sums go.
+/// Destination of the sums.
 pub(super) trait Target<L: Lanes> {
-    /// What it holds.
+    /// Type of its values.
     type Number: Copy + Default;
-    /// What storing a number takes.
+    /// Parameters for storing a value.
     type Step: Copy;
 
     fn map(&mut self) -> &mut FeatureMap<Self::Number>;
@@ -58,13 +58,13 @@ impl<L: Lanes> Target<L> for FeatureMap {
 
     #[inline(always)]
     unsafe fn load(from: *const f32, lanes: Range<usize>) -> L {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { L::load_some(from, lanes) }
     }
 
     #[inline(always)]
     unsafe fn store(x: L, (): (), to: *mut f32, lanes: Range<usize>) {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match lanes == (0..L::N) {
                 true => x.store(to),
@@ -76,7 +76,7 @@ impl<L: Lanes> Target<L> for FeatureMap {
 
 impl<L: ByteLanes> Target<L> for Quantized {
     type Number = u8;
-    /// One over the scale, and the zero.
+    /// The inverse of the scale, and the zero.
     type Step = (L, L);
 
     #[inline(always)]
@@ -97,12 +97,12 @@ impl<L: ByteLanes> Target<L> for Quantized {
 
     #[inline(always)]
     unsafe fn store(x: L, (by, plus): (L, L), to: *mut u8, lanes: Range<usize>) {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { x.mul_add(by, plus).store_some_bytes(to, lanes) }
     }
 }
 
-/// Computes a pass into these rows of `out`, and gives the range of what a ReLU left.
+/// Computes a pass into these rows of `out`, and returns the range of the outputs if the activation is a ReLU.
 #[inline(always)]
 pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
     shape: &Shape,
@@ -156,22 +156,23 @@ struct Row<'a, L: Lanes, P, T: Target<L>> {
     shape: &'a Shape,
     pass: &'a Pass,
     product: &'a P,
-    /// From the first output of the phase's first pixel on.
+    /// Starts with the first output of the phase's first pixel.
     out: &'a mut [T::Number],
     to_bytes: T::Step,
-    /// Numbers from one output pixel of the phase to the next.
+    /// Number of values from one output pixel of the phase to the next.
     step: usize,
     /// The panel's first lane.
     first: usize,
     y: usize,
-    /// Of the panel's lanes, if the sums are added to what there is.
+    /// Gain of each of the panel's lanes, if the sums are added to the output.
     gain: Option<&'a [f32; 2 * MOST_LANES]>,
     extents: LaneExtents<L>,
 }
 
 impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
-    /// Tiles of M groups by V vectors. A last tile that would hang over is shifted back over pixels already done, which are
-    /// not stored again. Where a group's lanes are those of several panels, all of them have their groups at the same pixels.
+    /// Computes tiles of M groups by V vectors. A last tile that would extend beyond the row is shifted back over pixels
+    /// already computed, which are not stored again. If the lanes of a group span several panels, all panels use the same
+    /// groups of pixels.
     #[inline(always)]
     fn tiles<const M: usize, const V: usize>(&mut self, columns: usize) {
         let group = self.pass.group;
@@ -197,11 +198,11 @@ impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
         }
     }
 
-    /// M groups from pixel `x` on, of which the first `done` pixels are not stored.
+    /// Computes M groups starting at pixel `x`, and stores all but the first `done` pixels.
     #[inline(always)]
     fn tile<const M: usize, const V: usize>(&mut self, x: usize, done: usize) {
         let sums = self.product.sums::<M, V>(self.first, self.y, x);
-        // Not a loop: only with a constant index do the sums stay in registers.
+        // Not a loop: the sums stay in registers only with a constant index.
         let mut column = [L::splat(0.0); M];
         column.iter_mut().zip(&sums).for_each(|(to, sums)| *to = sums[0]);
         self.finish(column, 0, x, done);
@@ -211,19 +212,19 @@ impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
         }
     }
 
-    /// What follows the sums of the panel's lanes from `lane` on.
+    /// Scales, activates and stores the sums of the panel's lanes from `lane` on.
     #[inline(always)]
     fn finish<const M: usize>(&mut self, mut sums: [L; M], lane: usize, x: usize, done: usize) {
         let (group, outputs, first) = (self.pass.group, self.shape.outputs, self.first + lane);
         let step = group * self.step;
-        // Of the vector's lanes, those of the group's outputs.
+        // The lanes of the vector that belong to the group's outputs.
         let used = (group * outputs - first).min(L::N);
         let out = &mut self.out[x * self.step + first..];
         assert!((M - 1) * step + used <= out.len());
         let out = out.as_mut_ptr();
         let to = |m: usize| out.wrapping_add(m * step);
         if let Some(gain) = self.gain {
-            // SAFETY: a panel is two vectors wide at most.
+            // SAFETY: a panel is at most two vectors wide.
             let gain = unsafe { L::load(gain.as_ptr().add(lane)) };
             for (m, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: the assert above bounds every address.
@@ -232,7 +233,7 @@ impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
         }
         self.shape.activation.apply(sums.iter_mut());
         if self.shape.activation == Activation::Relu && self.gain.is_none() {
-            // Lanes that are not stored are zeros, or pixels stored before, to which nothing was added twice.
+            // Lanes that are not stored are zeros, or pixels already stored, to which nothing was added twice.
             for sum in &sums {
                 self.extents.add(*sum);
             }

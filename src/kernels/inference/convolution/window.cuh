@@ -1,31 +1,31 @@
-// What a block of a convolution, 8x16 pixels, needs of its input, into shared memory: a window of a map or of the user's images,
-// and of that, behind a depthwise convolution, a map of the block's pixels. `cuda/arguments.rs` says what the defines are.
+// Loads the input of a block of a convolution, 8x16 pixels, into shared memory: a window of a map or of the user's images; for
+// a depthwise convolution, also the resulting map of the block's pixels. `cuda/arguments.rs` documents the defines.
 
-// The window of a kernel, CHUNK channels at a time, PITCH numbers from a pixel to the next.
+// The window of a kernel, CHUNK channels at a time, with PITCH values from one pixel to the next.
 template <int TAP_ROWS, int TAP_COLUMNS, int STRIDE_, int CHUNK_, int PITCH_>
 struct Window {
     static constexpr int tap_rows = TAP_ROWS, tap_columns = TAP_COLUMNS, taps = tap_rows * tap_columns;
     static constexpr int stride = STRIDE_, chunk = CHUNK_, pitch = PITCH_;
     static constexpr int rows = (BLOCK_ROWS - 1) * stride + tap_rows;
-    // Of four channels two taps are a group of eight: a row of taps is even, and has a weight of 0 in the end if need be.
+    // With four channels, two taps make a group of eight: rows of taps are padded to even lengths with weights of 0.
     static constexpr int more = chunk == 4 && taps > 1 ? tap_columns % 2 : 0;
     static constexpr int columns = (BLOCK_COLUMNS - 1) * stride + tap_columns + more;
-    // Steps of 16 terms.
+    // Number of steps of 16 terms.
     static constexpr int steps = (tap_rows * (chunk == 4 ? tap_columns + tap_columns % 2 : tap_columns) * chunk + 15) / 16;
 
-    // Where a tap lies, from its pixel on.
+    // Position of a tap relative to its pixel.
     DEVICE constexpr int place(int tap) { return tap / tap_columns * columns + tap % tap_columns; }
 };
 
-// Of a kernel after nearest upsampling, which its pixels share.
+// The window of a kernel after nearest upsampling, in which pixels share inputs.
 template <int SIDE, int CHUNK_>
 struct SharedWindow {
     static constexpr int side = SIDE, pitch = CHUNK_;
     static constexpr int rows = (BLOCK_ROWS + side - 2) / 2 + 2, columns = (BLOCK_COLUMNS + side - 2) / 2 + 2;
 };
 
-// What is filled, and what is multiplied, with a pitch by which lanes do not meet in a bank. A window that is not multiplied, and
-// that neighbouring lanes read side by side, lies close.
+// The window that is loaded, and the window that is multiplied, whose pitch avoids bank conflicts. A window that is not
+// multiplied, and that neighbouring lanes read contiguously, is not padded.
 #if UPSAMPLE
 typedef SharedWindow<KERNEL_ROWS, CHUNK> Outer;
 typedef Window<1, 1, 1, CHUNK, PITCH> Inner;
@@ -37,22 +37,22 @@ typedef Window<KERNEL_ROWS, KERNEL_COLUMNS, STRIDE, CHUNK, PITCH> Outer;
 typedef Outer Inner;
 #endif
 
-// Where a window lies in its input: its first pixel, and how many rows the block needs.
+// Position of a window in its input: its first pixel, and the number of rows that the block needs.
 struct Place {
     int row, column, rows;
 };
 
-// Where tap t of output o lies, in pixels of the input.
+// The input pixel under tap t of output o.
 DEVICE int under(int o, int t, int stride, int before) { return UPSAMPLE ? (o + t - before) >> 1 : o * stride + t - before; }
 
-// Of the window of the block whose pixels begin at y0, x0; the last row is that of the map's last.
+// The window of the block whose pixels start at y0, x0; its last row is limited by the last row of the map.
 DEVICE Place place_of(int y0, int x0, int out_height, int tap_rows, int stride, int top, int left) {
     const int first = under(y0, 0, stride, top), last = under(min(y0 + BLOCK_ROWS, out_height) - 1, tap_rows - 1, stride, top);
     return {first, under(x0, 0, stride, left), last - first + 1};
 }
 
 #if FROM_IMAGES || SKIP
-// Four pixels of a row of the user's images at a time, which begin where they can be read at once.
+// Loads four pixels of a row of the user's images at a time, aligned so that they can be read at once.
 template <class W>
 DEVICE void fill_images(const ConvolutionArgs& args, Place place, int border, Number* window) {
     typedef typename Kept<PIXELS>::Type Pixel;
@@ -89,7 +89,7 @@ DEVICE void fill_images(const ConvolutionArgs& args, Place place, int border, Nu
 #endif
 
 #if !FROM_IMAGES
-// A thread has the same channels of pixels far apart; BATCH of them are on their way at a time.
+// A thread loads the same channels of pixels far apart, with BATCH loads in flight at a time.
 #define VECTOR (CHUNK == 4 ? 4 : 8)
 #define VECTORS (CHUNK / VECTOR)
 #define LANES (THREADS / VECTORS)
@@ -97,7 +97,7 @@ DEVICE void fill_images(const ConvolutionArgs& args, Place place, int border, Nu
 #define BATCHES ((SLOTS + 5) / 6)
 #define BATCH ((SLOTS + BATCHES - 1) / BATCHES)
 
-// `x` is the image's map; of `scale` and `shift` those of the image.
+// `x` is the image's map, `scales` and `shifts` are the image's.
 DEVICE void fill_map(const Number* x, const float* scales, const float* shifts, int chunk, int height, int width, Place place,
                      Number* window) {
     const unsigned vector = threadIdx.x % VECTORS, lane = threadIdx.x / VECTORS;
@@ -114,7 +114,7 @@ DEVICE void fill_map(const Number* x, const float* scales, const float* shifts, 
         Several<VECTOR> numbers[BATCH];
 #pragma unroll
         for (int n = 0; n < BATCH; n++) {
-            // Beyond the last one it is the last one again: nothing branches.
+            // Beyond the last pixel it repeats the last one, to avoid branches.
             const unsigned pixel = min(first + n * LANES, pixels - 1);
             const int row = inside(place.row + pixel / Outer::columns, height, BORDER);
             const int column = inside(place.column + pixel % Outer::columns, width, BORDER);
@@ -154,10 +154,10 @@ DEVICE void fill_map(const Number* x, const float* scales, const float* shifts, 
 #endif
 
 #if DEPTHWISE
-// A thread has four channels of RUN pixels, one below the other, which share rows of the window.
+// A thread computes four channels of RUN vertically adjacent pixels, which share rows of the window.
 #define QUADS (CHUNK / 4)
 
-// Four numbers, as they lie in memory. Fast: sums are float16, as what they are of and what becomes of them.
+// Four values as stored in memory. Fast: sums are float16, like inputs and outputs.
 typedef Several<4> Quad;
 
 DEVICE void add_product(Quad& sum, const Quad& a, const Quad& b) {
@@ -180,7 +180,7 @@ DEVICE void finish(Quad& quad) {
 }
 
 #define RUN (QUADS <= 2 ? 2 : QUADS <= 4 ? 4 : 8)
-// `w` and `bias` are of the chunk; the block's pixels begin at y0, x0.
+// `w` and `bias` are those of the chunk; the block's pixels start at y0, x0.
 DEVICE void deepen(const Number* w, const float* bias, int y0, int x0, int top, int left, const Number* window, Number* middle) {
     const int quad = threadIdx.x % QUADS, lane = threadIdx.x / QUADS, lanes = THREADS / QUADS;
     w += quad * 4;

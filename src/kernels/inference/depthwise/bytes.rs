@@ -137,7 +137,7 @@ impl Number for u8 {
     /// What the activation cuts off, bytes cannot hold ([`holds`]).
     #[inline(always)]
     unsafe fn store<L: ByteLanes>(block: [L; 4], _: Activation, to: *mut u8, used: usize, _: &mut LaneExtents<L>) {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { L::store_bytes_interleaved(block, to, used) }
     }
 }
@@ -154,7 +154,7 @@ impl Number for f32 {
         activation.apply(block.iter_mut());
         for (v, x) in L::ordered(block).into_iter().enumerate() {
             let (to, lanes) = (to.wrapping_add(v * L::N), used.saturating_sub(v * L::N).min(L::N));
-            // SAFETY: the caller's word.
+            // SAFETY: guaranteed by the caller.
             unsafe {
                 if lanes == L::N {
                     x.store(to);
@@ -330,7 +330,7 @@ impl<L: ByteLanes, const M: usize, const T: usize, const S: usize> Columns<L, M,
     /// Rows and weights are valid for all columns.
     #[inline(always)]
     unsafe fn add_all(&self, sums: &mut [[L::Sums; 4]; M]) {
-        // SAFETY: the caller's word. Not a loop: only with constant indices do the sums stay in registers.
+        // SAFETY: guaranteed by the caller. Not a loop: only with constant indices do the sums stay in registers.
         unsafe {
             self.add::<0>(sums);
             self.add::<1>(sums);
@@ -354,7 +354,7 @@ impl<L: ByteLanes, const M: usize, const T: usize, const S: usize> Columns<L, M,
         if X >= (M - 1) * S + T {
             return;
         }
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         let pixels = unsafe {
             let [a, b, c, d] = self.rows;
             let at = X * self.channels;
@@ -362,7 +362,7 @@ impl<L: ByteLanes, const M: usize, const T: usize, const S: usize> Columns<L, M,
         };
         for (m, sums) in sums.iter_mut().enumerate() {
             if m * S <= X && X < m * S + T {
-                // SAFETY: the caller's word.
+                // SAFETY: guaranteed by the caller.
                 unsafe {
                     let weight = self.weight.add((X - m * S) * TapLayout::column(4 * L::N));
                     for (v, sum) in sums.iter_mut().enumerate() {

@@ -9,48 +9,49 @@ static SOURCE: LazyLock<String> = LazyLock::new(|| {
     [&Activation::definition(), include_str!("../activation.cuh"), include_str!("instance_norm.cu")].concat()
 });
 
-/// Threads of a block.
+/// Threads in a block.
 const BLOCK: u32 = 256;
 
-/// Channels of a block, at most.
+/// Maximum number of channels of a block.
 const GROUP: usize = 64;
 
-/// A scale and a shift of each image's channels, `[images][channels]` each.
+/// Scale and shift for each image's channels, `[images][channels]` each.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine {
-    /// What a number is multiplied with.
+    /// The factor.
     pub scale: At,
-    /// What is added.
+    /// The summand.
     pub shift: At,
 }
 
-/// What is linear in z, as gammas, betas and gains are: a row of numbers for each image.
+/// Values that are linear in z, such as gammas, betas and gains: a row for each image.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    /// The first row.
+    /// Address of the first row.
     pub at: At,
-    /// Numbers of a row.
+    /// Number of values in a row.
     pub pitch: usize,
 }
 
-/// A norm whose gammas, and betas after them, stand in a table.
+/// A norm whose gammas, followed by its betas, are in a table.
 #[derive(Clone, Copy, Debug)]
 pub struct StyleNorm {
-    /// Where in a row.
+    /// Offset in a row.
     pub at: usize,
-    /// Channels with a scale and a shift.
+    /// Number of channels with a scale and a shift.
     pub filters: usize,
 }
 
 impl StyleNorm {
-    /// The affine map that normalises what has these moments.
+    /// Computes the affine map that normalizes the map with these moments.
     pub fn launch(&self, moments: &Moments, table: Table, to: Affine) -> Launch {
         let args = vec![table.at.plus(self.at).into(), to.scale.into(), to.shift.into()];
         of_moments("style_norm", moments, self.filters, vec![("STYLED", 1)], args, vec![table.pitch.into()])
     }
 }
 
-/// Means of the first `filters` channels, and deviations if asked for, into `[images][features]` from `at` on.
+/// Writes means of the first `filters` channels, followed by deviations if requested, into `[images][features]`, starting at
+/// `at`.
 pub fn features(moments: &Moments, filters: usize, to: (At, usize), at: usize, deviation: Option<Deviation>) -> Launch {
     let defines = vec![("FEATURES", to.1), ("NAMED", filters)];
     let pixels = moments.of.pixels();
@@ -60,8 +61,8 @@ pub fn features(moments: &Moments, filters: usize, to: (At, usize), at: usize, d
     of_moments("features", moments, filters, defines, vec![to.0.into()], last)
 }
 
-/// AdaIN: the affine map that takes `channels` channels of their own means and deviations to those of a style. Both are
-/// `[images][2][channels]`, as [`features`] leaves them.
+/// AdaIN: the affine map that changes `channels` channels from their own means and deviations to those of a style. Both are
+/// `[images][2][channels]`, as written by [`features`].
 pub fn restyle(own: At, style: At, channels: usize, images: usize, to: Affine) -> Launch {
     let defines = vec![("RESTYLED", 1), ("FILTERS", channels)];
     let kernel = Arc::new(Kernel { name: "restyle", source: &SOURCE, defines });
@@ -89,18 +90,18 @@ fn of_moments(
     }
 }
 
-/// `activation(scale x + shift)` of a map, in its place.
+/// `activation(scale x + shift)` of a map, in place.
 pub fn affine(number: Number, x: &Map, by: Affine, activation: Activation) -> Launch {
     each("affine", number, x, activation, vec![x.at.into(), by.scale.into(), by.shift.into()])
 }
 
-/// `y + scale x + shift` into y; without scale and shift `y + x`.
+/// Adds `scale x + shift`, or `x` without scale and shift, to `y`.
 pub fn affine_add(number: Number, x: &Map, by: Option<Affine>, y: &Map) -> Launch {
     let (scale, shift) = by.map_or((Arg::Null, Arg::Null), |by| (by.scale.into(), by.shift.into()));
     each("affine_add", number, x, Activation::None, vec![x.at.into(), scale, shift, y.at.into()])
 }
 
-/// A thread for every few channels of a pixel.
+/// One thread for 4 or 8 channels of a pixel.
 fn each(name: &'static str, number: Number, x: &Map, activation: Activation, mut args: Vec<Arg>) -> Launch {
     let defines = vec![number.define(), ("CHANNELS", x.channels), ("ADDED", 1), ("ACTIVATION", activation.code())];
     let kernel = Arc::new(Kernel { name, source: &SOURCE, defines });

@@ -1,12 +1,12 @@
-// What is made of a map's moments: the affine map of a norm or of AdaIN, or features; and what an affine map makes of a map.
+// Operations on a map's moments: the affine map of a norm or of AdaIN, and features; and the application of an affine map.
 //
-// `moments` is [image][block][2][CHANNELS], as blocks of 8x16 pixels leave them: means, and squared deviations. Channels are
-// PHASES of each of FILTERS, which are one population. A block has an image and GROUP of its filters; the order of the sums does
-// not change.
+// `moments` is [image][block][2][CHANNELS] for blocks of 8x16 pixels: means and squared deviations. Channels are PHASES phases
+// of FILTERS filters; the phases of a filter form one population. A block handles GROUP filters of an image; the order of the
+// sums is fixed.
 #if defined(ADDED)
 #define WIDE (CHANNELS % 8 ? 4 : 8)
 
-// y = y + scale x + shift; `scale` null: y = y + x.
+// y = y + scale x + shift; if `scale` is null, y = y + x.
 KERNEL affine_add(const Number* x, const float* scale, const float* shift, Number* y, int pixels) {
     const i64 n = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x, image = blockIdx.z;
     if (n >= static_cast<i64>(pixels) * (CHANNELS / WIDE)) return;
@@ -31,8 +31,8 @@ KERNEL affine(Number* x, const float* scale, const float* shift, int pixels) {
     store(x + at, numbers);
 }
 #elif defined(RESTYLED)
-// The affine map that takes FILTERS channels of these means and deviations to those of a style, both [image][2][FILTERS]; a style's
-// deviation below 0 is 0.
+// The affine map that changes the means and deviations of FILTERS channels to those of a style, both [image][2][FILTERS];
+// negative deviations of a style are clamped to 0.
 KERNEL restyle(const float* own, const float* style, float* scale, float* shift) {
     const int filter = blockIdx.x * blockDim.x + threadIdx.x;
     const i64 image = blockIdx.z, at = image * FILTERS + filter, mean = image * FILTERS + at, deviation = mean + FILTERS;
@@ -42,13 +42,13 @@ KERNEL restyle(const float* own, const float* style, float* scale, float* shift)
     shift[at] = style[mean] - own[mean] * by;
 }
 #else
-// Pixels of a block.
+// Number of valid pixels of a block.
 DEVICE float count_of(int block, int height, int width) {
     const int blocks = (width + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS;
     return min(BLOCK_ROWS, height - block / blocks * BLOCK_ROWS) * min(BLOCK_COLUMNS, width - block % blocks * BLOCK_COLUMNS);
 }
 
-// What a block has of the image: a thread's filter, and which part of the sums it takes.
+// The filter of a thread, and its part of the sums.
 struct Part {
     int filter, lane, lanes;
     bool works;
@@ -83,7 +83,7 @@ DEVICE void gather(const float* moments, int height, int width, int blocks, floa
 #if defined(STYLED)
 #define EPSILON 1e-5f
 
-// The norm with its gammas, and betas after them, in a row of `table` for each image: as scale and shift, [image][filter].
+// Writes the norm as scale and shift, [image][filter], with its gammas, followed by its betas, from the image's row of `table`.
 KERNEL style_norm(const float* moments, const float* table, float* scale, float* shift, int height, int width, int blocks,
                   int pitch) {
     const Part part = part_of();
@@ -99,8 +99,8 @@ KERNEL style_norm(const float* moments, const float* table, float* scale, float*
     shift[at] = beta - mean * by;
 }
 #else
-// Means into `features`, and deviations after them if asked for: [image][FEATURES], from `at` on. `correction` makes a variance
-// unbiased; `within` and `beyond` keep a deviation from 0.
+// Writes means into `features`, followed by deviations if requested: [image][FEATURES], starting at `at`. `correction` makes a
+// variance unbiased; `within` and `beyond` keep a deviation away from 0.
 KERNEL features(const float* moments, float* features, int height, int width, int blocks, int at, int deviations,
                 float correction, float within, float beyond) {
     const Part part = part_of();

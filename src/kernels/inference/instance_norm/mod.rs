@@ -1,5 +1,5 @@
-//! Instance norm: `out = act(scale[c] * in + shift[c])`, where scale and shift hold the map's own mean and variance and the
-//! style's gamma and beta. Here are the moments, the affine map in its two uses, and nothing of the style.
+//! Instance norm: `out = act(scale[c] * in + shift[c])`, where scale and shift combine the map's own mean and variance with the
+//! style's gamma and beta. This module has the moments and the affine map in its two uses, but no style.
 pub mod cuda;
 mod scalar;
 mod simd;
@@ -9,49 +9,49 @@ use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::quantize::Grid;
 use crate::kernels::isa::{Extent, Isa};
 
-/// What is known of each channel of a map, and the affine map that is made of it; memory that is used again.
+/// Moments of each channel of a map, and the resulting affine map, in reusable memory.
 #[derive(Clone, Debug, Default)]
 pub struct Norm {
     /// Means over height and width, without the padding.
     pub mean: Vec<f32>,
     /// Biased variances.
     pub variance: Vec<f32>,
-    /// The least number of each channel and the largest.
+    /// The minimum and the maximum of each channel.
     pub extent: Vec<[f32; 2]>,
-    /// Of the affine map.
+    /// Scale of the affine map.
     pub scale: Vec<f32>,
-    /// Of the affine map.
+    /// Shift of the affine map.
     pub shift: Vec<f32>,
     sums: Sums,
-    /// Scale and shift, as often as the vectors want them.
+    /// Scale and shift, repeated to fill whole vectors.
     repeated: [Vec<f32>; 2],
 }
 
-/// How a deviation is made of a variance, and kept from 0: `sqrt(variance + within) + beyond`.
+/// How a deviation is computed from a variance and kept away from 0: `sqrt(variance + within) + beyond`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deviation {
-    /// Whether the variance is that of a sample, whose squares are divided by one less than their number.
+    /// Whether the variance is unbiased: squares are divided by one less than their number.
     pub unbiased: bool,
-    /// What is added under the root.
+    /// Summand under the root.
     pub within: f32,
-    /// What is added to the root.
+    /// Summand after the root.
     pub beyond: f32,
 }
 
 impl Deviation {
-    /// The deviation of a channel of so many pixels, of its biased variance.
+    /// The deviation of a channel of `pixels` pixels, given its biased variance.
     pub fn of(self, biased: f32, pixels: usize) -> f32 {
         (biased * self.correction(pixels) + self.within).sqrt() + self.beyond
     }
 
-    /// What the biased variance of so many pixels is multiplied with.
+    /// Factor from the biased variance of `pixels` pixels to the variance that is used.
     fn correction(self, pixels: usize) -> f32 {
         let n = pixels as f32;
         if self.unbiased { n / (n - 1.0).max(1.0) } else { 1.0 }
     }
 }
 
-/// Of every place in a run of channels that fills vectors: channel `i % channels` stands at place `i`.
+/// Sums over positions of channels repeated to whole vectors: position `i` belongs to channel `i % channels`.
 #[derive(Clone, Debug, Default)]
 struct Sums {
     sum: Vec<f64>,
@@ -73,13 +73,14 @@ impl Sums {
     }
 }
 
-/// Maps of so few pixels are summed in float64 alone: there a norm magnifies what rounding does to the sum of the squares.
+/// Maps of at most this many pixels are summed in float64 only, because there a norm magnifies the rounding errors of the sum
+/// of squares.
 const FEW: usize = 16;
 
 impl Norm {
-    /// Takes mean, variance and extent of a map.
+    /// Computes mean, variance and extent of a map.
     ///
-    /// Rows are summed in float32 and the rows' sums in float64, in a fixed order; of small maps all sums are in float64.
+    /// Rows are summed in float32 and the sums of rows in float64, in a fixed order; small maps are summed in float64 only.
     pub fn measure(&mut self, isa: Isa, map: &FeatureMap) {
         let channels = map.channels();
         let sums = &mut self.sums;
@@ -104,7 +105,7 @@ impl Norm {
         }
     }
 
-    /// The range of `max(scale in + shift, 0)` in each channel of the map that was measured.
+    /// The range of `max(scale in + shift, 0)` in each channel of the measured map.
     fn ranges(&self) -> impl Iterator<Item = Extent> {
         let norms = self.scale.iter().zip(&self.shift);
         self.extent.iter().zip(norms).map(|(ends, (by, plus))| {
@@ -113,7 +114,7 @@ impl Norm {
         })
     }
 
-    /// Scale and shift, each channel's again and again up to `n` numbers.
+    /// Repeats the scale and shift of the channels up to `n` values.
     fn repeat(&mut self, n: usize) -> [&[f32]; 2] {
         for (out, of_channels) in self.repeated.iter_mut().zip([&self.scale, &self.shift]) {
             out.clear();
@@ -124,7 +125,8 @@ impl Norm {
     }
 }
 
-/// `out = max(scale[c] * in + shift[c], 0)` for every pixel of the map that `norm` has measured; bytes on this grid.
+/// `out = max(scale[c] * in + shift[c], 0)` for every pixel of the map that `norm` has measured; bytes are quantized on this
+/// grid.
 ///
 /// # Panics
 /// If the maps differ in height, width or channels.

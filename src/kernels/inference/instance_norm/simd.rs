@@ -1,5 +1,5 @@
-//! Moments and the affine map over whole rows: a row is its channels repeated, so after `lcm(channels, lanes)` floats the
-//! same channel stands in the same lane again.
+//! Moments and the affine map over whole rows: a row repeats its channels, so the lanes hold the same channels again after
+//! `lcm(channels, lanes)` floats.
 #![allow(unsafe_code)]
 use super::{Extent, FeatureMap, Isa, Norm, Sums};
 use crate::kernels::isa::{Kernel, LaneExtents, Lanes, MOST_LANES, period, prefetch};
@@ -13,7 +13,7 @@ struct Measure<'a> {
     sums: &'a mut Sums,
 }
 
-/// What one vector of places has gathered in a row.
+/// Sums and extents that one vector of positions has accumulated over a row.
 #[derive(Clone, Copy)]
 struct Gathered<L> {
     sum: L,
@@ -47,7 +47,7 @@ impl<L: Lanes> Gathered<L> {
         }
     }
 
-    /// Adds the first `used` lanes to those of their places.
+    /// Adds the first `used` lanes to the sums of their positions.
     #[inline(always)]
     fn give(self, sums: &mut Sums, place: usize, used: usize) {
         let [sum, square, low, high] = [self.sum, self.square, self.low, self.high].map(|x| {
@@ -76,12 +76,12 @@ impl Kernel for Measure<'_> {
             let row = map.row(y);
             let repeats = row.len() / period;
             for lane in (0..period).step_by(L::N) {
-                // Four of each, as one would wait for itself.
+                // Four independent accumulators, to hide the latency of additions.
                 let mut four = [Gathered::<L>::new(); 4];
                 let mut add = |repeat: usize, i: usize| {
                     let at = repeat * period + lane;
                     debug_assert!(at + L::N <= row.len());
-                    // The next row: caches foresee rows from end to end, not lane by lane.
+                    // Prefetch the next row: hardware prefetchers expect rows from end to end, not lane by lane.
                     prefetch(row.as_ptr().wrapping_add(map.stride() + at));
                     // SAFETY: `lane + N <= period` and `(repeat + 1) * period <= row.len()`.
                     four[i].add(unsafe { L::load(row.as_ptr().add(at)) });
@@ -98,7 +98,7 @@ impl Kernel for Measure<'_> {
             for at in (rest..row.len()).step_by(L::N) {
                 let used = (row.len() - at).min(L::N);
                 let mut gathered = Gathered::<L>::new();
-                // SAFETY: the row has these lanes; the others are zeros, and not given.
+                // SAFETY: the row has these lanes; the others are zeros, which are not added to the sums.
                 gathered.add(unsafe { L::load_some(row.as_ptr().add(at), 0..used) });
                 gathered.give(sums, at - rest, used);
             }
@@ -111,7 +111,7 @@ pub(super) fn affine_relu(isa: Isa, input: &FeatureMap, norm: &mut Norm, out: &m
     isa.dispatch(Affine::<false> { input, norm, out });
 }
 
-/// `out + scale in + shift`, and the range of what comes out.
+/// `out + scale in + shift`; returns the range of the result.
 pub(super) fn affine_add(isa: Isa, input: &FeatureMap, norm: &mut Norm, out: &mut FeatureMap) -> Extent {
     isa.dispatch(Affine::<true> { input, norm, out })
 }
@@ -134,12 +134,12 @@ impl<const ADD: bool> Kernel for Affine<'_, ADD> {
         for y in 0..input.height() {
             let (input, out) = (input.row(y), out.row_mut(y));
             let n = input.len().min(out.len());
-            // From end to end, as the caches foresee it, though scale and shift are loaded again and again.
+            // From end to end, as hardware prefetchers expect, although scale and shift are loaded again for each vector.
             let mut lanes = (0..period).step_by(L::N).cycle();
             for at in (0..n).step_by(L::N) {
                 let (used, lane) = ((n - at).min(L::N), lanes.next().unwrap_or(0));
-                // SAFETY: scale and shift have `period` floats, and `lane + N` is at most that; both rows have those from `at` to
-                // `at + used`.
+                // SAFETY: scale and shift have `period` floats, and `lane + N` is at most that; both rows have floats from `at`
+                // to `at + used`.
                 unsafe {
                     let (by, plus) = (L::load(scale.as_ptr().add(lane)), L::load(shift.as_ptr().add(lane)));
                     let (from, to) = (input.as_ptr().add(at), out.as_mut_ptr().add(at));
@@ -154,7 +154,7 @@ impl<const ADD: bool> Kernel for Affine<'_, ADD> {
                         false => x.store_some(to, 0..used),
                     }
                     if ADD {
-                        // Read back, as lanes beyond `used` are no numbers of the map.
+                        // Read back, because lanes beyond `used` are not values of the map.
                         extents.add(if used == L::N { x } else { some(to) });
                     }
                 }

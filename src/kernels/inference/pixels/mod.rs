@@ -102,7 +102,7 @@ impl<'a> Pixels<'a> {
     /// There are so many.
     #[inline(always)]
     pub(super) unsafe fn load<L: Lanes>(self, at: usize, used: usize) -> L {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         let steps: L = unsafe { self.load_steps(at, used) };
         match self {
             Self::U8(_) => steps.mul_add(L::splat(self.step()), L::splat(0.0)),
@@ -116,7 +116,7 @@ impl<'a> Pixels<'a> {
     /// There are so many.
     #[inline(always)]
     pub(super) unsafe fn load_steps<L: Lanes>(self, at: usize, used: usize) -> L {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match self {
                 Self::U8(from) => L::load_pixels(from.as_ptr().add(at), 0..used),
@@ -227,7 +227,7 @@ impl RowMut<'_> {
     /// There are so many.
     #[inline(always)]
     pub(super) unsafe fn store<L: Lanes>(&mut self, at: usize, used: usize, x: L) {
-        // SAFETY: the caller's word; numbers lie below 256.
+        // SAFETY: guaranteed by the caller; values are below 256.
         unsafe {
             match self {
                 Self::U8(out) => {

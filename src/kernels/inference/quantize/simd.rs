@@ -88,7 +88,7 @@ impl ByteKernel for QuantizeWords<'_> {
         let n = row.len().min(out.len());
         for at in (0..n).step_by(L::N) {
             let used = (n - at).min(L::N);
-            // SAFETY: both rows have the numbers from `at` to `at + used`.
+            // SAFETY: both rows have the values from `at` to `at + used`.
             unsafe {
                 let from = row.as_ptr().add(at);
                 let x = if used == L::N { L::load(from) } else { L::load_some(from, 0..used) };

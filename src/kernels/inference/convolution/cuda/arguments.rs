@@ -1,4 +1,4 @@
-//! What `convolution.cu` is given: the arguments of a launch, and the table of the defines that it is compiled with.
+//! Arguments of `convolution.cu`: those of a launch, and the table of its defines.
 use super::{Conv, Input, Target, block};
 use crate::kernels::cuda::interface::{AnyPixel, DeviceEnum, DeviceStruct, Field, In, MapValue, Out};
 use crate::kernels::cuda::{DeviceImages, Strides, int, stored};
@@ -7,32 +7,32 @@ use crate::kernels::inference::layer_shape::Activation;
 use bytemuck::{Pod, Zeroable};
 use std::sync::LazyLock;
 
-/// The whole of the kernel's source: what is written here, borders and activations, the window, the convolution.
+/// The complete kernel source: generated definitions, borders and activations, the window, the convolution.
 pub(super) static SOURCE: LazyLock<String> = LazyLock::new(|| {
     let written = [Border::definition(), Activation::definition(), ConvolutionArgs::definition()].concat();
     let shared = [include_str!("../../border.cuh"), include_str!("../../activation.cuh")].concat();
     written + &shared + include_str!("../window.cuh") + include_str!("../convolution.cu")
 });
 
-/// The arguments of a launch. An address that nothing is read from is null.
+/// The arguments of a launch. Unused addresses are null.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub(super) struct ConvolutionArgs {
-    /// The map, and the norm that is taken of it, `[images][channels]` each.
+    /// The map, and the norm applied to it, `[images][channels]` each.
     x: In<MapValue>,
     scale: In<f32>,
     shift: In<f32>,
-    /// The user's images, and which of them.
+    /// The user's images, and the indices of those that are read.
     images: In<AnyPixel>,
     strides: Strides,
     rows: In<i32>,
     /// `[tap][channel]` and `[channel]`.
     depthwise: In<MapValue>,
     depthwise_bias: In<f32>,
-    /// As [`super::layout`] has them.
+    /// In the order of [`super::layout`].
     weight: In<MapValue>,
     bias: In<f32>,
-    /// The weights of the convolution that is added, and what it is multiplied with.
+    /// The weights of the convolution that is added, and its gain.
     skip: In<MapValue>,
     gain: In<f32>,
     out: Out<MapValue>,
@@ -49,7 +49,7 @@ pub(super) struct ConvolutionArgs {
     top: i32,
     left: i32,
     skip_before: i32,
-    /// Values from an image's gains to the next one's.
+    /// Number of values from an image's gains to the next one's.
     gain_pitch: i32,
 }
 
@@ -84,7 +84,7 @@ impl DeviceStruct for ConvolutionArgs {
 }
 
 impl ConvolutionArgs {
-    /// Those of one launch.
+    /// Collects the arguments of one launch.
     pub(super) fn new(conv: &Conv, input: &Input, pad: Pad, y: &Target) -> Self {
         let (first, depthwise, map, norm) = (conv.first(), conv.depthwise.as_ref(), input.map, input.norm);
         let pad = if first.upsample { Pad::all(first.side() / 2) } else { pad };
@@ -121,7 +121,7 @@ impl ConvolutionArgs {
     }
 }
 
-/// The table of all defines; `outputs`, in eights, are those of a block.
+/// The table of all defines; `outputs` is the number of outputs of a block, in units of eight.
 pub(super) fn defines(
     conv: &Conv,
     input: &Input,
@@ -132,24 +132,24 @@ pub(super) fn defines(
     let (first, skip) = (conv.first(), y.skip.map(|skip| skip.conv.shape));
     let (folded, phase) = conv.folded.unwrap_or((1, 0));
     let mut defines = vec![
-        // Threads of a block, and blocks that run beside each other.
+        // Threads in a block, and concurrent blocks.
         ("THREADS", block::THREADS),
         ("MOST", block::beside(outputs)),
-        // Whether values are float32, else float16.
+        // Whether values are float32 rather than float16.
         conv.number.define(),
-        // Whether the input is the user's images; whether a map lies in phases, `[row / 2][column / 2][row % 2][column % 2]`;
-        // whether relu(scale x + shift) is taken of it.
+        // Whether the input is the user's images; whether a map is phased, `[row / 2][column / 2][row % 2][column % 2]`;
+        // whether relu(scale x + shift) is applied to it.
         ("FROM_IMAGES", input.map.is_none().into()),
         ("PHASED", input.map.is_some_and(|x| x.phased).into()),
         ("NORMED", input.norm.is_some().into()),
         // A `Border`.
         ("BORDER", border.code()),
-        // Channels as they lie in memory.
+        // Channels in memory.
         ("INPUTS", stored(conv.shape.inputs)),
         ("OUTPUTS", conv.written(y)),
         // From one pixel of the output to the next.
         ("OUT_PITCH", y.map.cells().2),
-        // The kernel that reads the input: the depthwise one, if there is one, which may upsample before it, else the only one.
+        // The kernel that reads the input: the depthwise one, which may upsample before it, if there is one, else the only one.
         ("KERNEL_ROWS", first.kernel.0),
         ("KERNEL_COLUMNS", first.kernel.1),
         ("STRIDE", first.stride),
@@ -159,25 +159,25 @@ pub(super) fn defines(
         ("DEPTHWISE_ACTIVATION", first.activation.code()),
         ("ACTIVATION", conv.shape.activation.code()),
         ("BIASED", conv.biased.into()),
-        // Channels of each of four phases that the outputs are, 0 where they are none or not whole eights; and the kernel that
-        // was folded into them.
+        // Channels of each of the four phases that the outputs consist of, 0 if there are no phases or not a multiple of eight;
+        // and the kernel that was folded into them.
         ("PHASE", if phase.is_multiple_of(8) { phase } else { 0 }),
         ("FOLDED", folded),
-        // Outputs as the weights have them, and those of a block.
+        // Outputs in the packed weights, and in a block.
         ("PACKED", 8 * conv.layout.eights),
         ("BLOCK", 8 * outputs),
-        // Input channels in shared memory, and values from a pixel to the next there.
+        // Input channels in shared memory, and the distance of two pixels there, in values.
         ("CHUNK", conv.layout.chunk),
         ("PITCH", block::pitch(conv.number, conv.layout.chunk)),
-        // Steps that are written out one after the other.
+        // Number of unrolled steps.
         ("UNROLL", block::unrolled(conv.layout.steps(), outputs)),
-        // The kernel of the convolution that is added, 0 where there is none, and its stride.
+        // The kernel of the convolution that is added, 0 if there is none, and its stride.
         ("SKIP", skip.map_or(0, |shape| shape.side())),
         ("SKIP_STRIDE", skip.map_or(1, |shape| shape.stride)),
-        // Whether moments are taken.
+        // Whether moments are computed.
         ("MEASURED", y.moments.is_some().into()),
     ];
-    // The `PixelType` of the user's images, if any are read.
+    // The `PixelType` of the user's images, if they are read.
     defines.extend(input.images.map(|(images, _)| ("PIXELS", images.pixels.code())));
     defines
 }

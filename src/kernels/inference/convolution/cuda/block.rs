@@ -1,36 +1,38 @@
-//! How a convolution is split into blocks of threads: outputs and input channels of each, and its shared memory.
+//! Partition of a convolution into blocks of threads: outputs and input channels of each, and its shared memory.
 use super::Conv;
 use crate::kernels::cuda::{Number, SHARED, TILE, stored};
 use crate::kernels::inference::layer_shape::Shape;
 
-/// Threads of a block.
+/// Threads in a block.
 pub(super) const THREADS: usize = TILE.0 * TILE.1;
 
-/// Outputs of a block, at most, in eights: as many sums as a thread has registers for. Behind a depthwise convolution, which
-/// each block computes, more of them.
+/// Maximum number of outputs of a block, in units of eight, limited by the registers for a thread's sums. After a depthwise
+/// convolution, which each block computes again, the limit is higher.
 const EIGHTS: usize = 8;
 const EIGHTS_BEHIND: usize = 12;
 
-/// Blocks that keep a GPU busy; where there are fewer, they have fewer outputs each. (Not behind a depthwise convolution.)
+/// Number of blocks that keeps a GPU busy; if there are fewer, they get fewer outputs each. (Not after a depthwise
+/// convolution.)
 const BUSY: usize = 512;
 
-/// Input channels in shared memory, at most.
+/// Maximum number of input channels in shared memory.
 const CHUNK: usize = 64;
 
-/// Products of a lane that are written out one after the other.
+/// Maximum number of unrolled products of a lane.
 const UNROLLED: usize = 160;
 
-/// Bytes of shared memory, if fewer channels at a time can do with them: as many blocks then run beside each other.
+/// Preferred limit of shared memory in bytes, if it suffices for a smaller chunk of channels: more blocks then run
+/// concurrently.
 const MODEST: usize = 36 << 10;
 
-/// Outputs in memory and in the largest block, both in eights: the first is a multiple of the second.
+/// Number of outputs in memory and in the largest block, both in units of eight: the first is a multiple of the second.
 pub(super) fn eights(outputs: usize, behind_depthwise: bool) -> (usize, usize) {
     let (used, most) = (outputs.div_ceil(8), if behind_depthwise { EIGHTS_BEHIND } else { EIGHTS });
     let largest = used.div_ceil(used.div_ceil(most));
     (used.next_multiple_of(largest), largest)
 }
 
-/// Input channels at a time of so many, of which `first` reads the input.
+/// Number of input channels per chunk, given the total and the layer `first` that reads the input.
 pub(super) fn chunk(number: Number, first: &Shape, behind_depthwise: bool, inputs: usize) -> usize {
     let inputs = stored(inputs);
     let fits = |bytes: usize| {
@@ -40,11 +42,11 @@ pub(super) fn chunk(number: Number, first: &Shape, behind_depthwise: bool, input
             inputs.is_multiple_of(chunk) && values * number.size() <= bytes
         })
     };
-    // Four channels of the largest kernel fit.
+    // Four channels of the largest kernel always fit.
     fits(MODEST).or_else(|| fits(SHARED)).unwrap_or(4)
 }
 
-/// Values of the window that a block's pixels need, and of what is made of it.
+/// Number of values in the window that a block's pixels need, and in the map computed from it.
 fn window(number: Number, first: &Shape, behind_depthwise: bool, chunk: usize) -> usize {
     let side = |n: usize, kernel: usize| match first.upsample {
         true => (n + kernel - 2) / 2 + 2,
@@ -52,7 +54,7 @@ fn window(number: Number, first: &Shape, behind_depthwise: bool, chunk: usize) -
     };
     let (rows, columns) = first.kernel;
     let pitch = pitch(number, chunk);
-    // A row of taps of four channels each is even.
+    // With four channels, rows of taps have even lengths.
     let more = if chunk == 4 && first.taps() > 1 && !first.upsample { columns % 2 } else { 0 };
     let pixels = side(TILE.0, rows) * (side(TILE.1, columns) + more);
     match behind_depthwise {
@@ -61,7 +63,7 @@ fn window(number: Number, first: &Shape, behind_depthwise: bool, chunk: usize) -
     }
 }
 
-/// Values between two pixels in shared memory: so many that the lanes of a warp do not meet in a bank.
+/// Distance of two pixels in shared memory, in values, chosen to avoid bank conflicts between the lanes of a warp.
 pub(super) fn pitch(number: Number, chunk: usize) -> usize {
     match number {
         Number::F32 if chunk > 4 => chunk + 4,
@@ -70,7 +72,7 @@ pub(super) fn pitch(number: Number, chunk: usize) -> usize {
     }
 }
 
-/// Blocks of so many outputs, in eights, that run beside each other, as the registers of their sums let them.
+/// Number of concurrent blocks with this many outputs, in units of eight, limited by the registers of their sums.
 pub(super) fn beside(outputs: usize) -> usize {
     match outputs {
         0..=4 => 6,
@@ -79,13 +81,13 @@ pub(super) fn beside(outputs: usize) -> usize {
     }
 }
 
-/// Steps that are written out one after the other, of a block of so many outputs, in eights.
+/// Number of unrolled steps in a block with this many outputs, in units of eight.
 pub(super) fn unrolled(steps: usize, outputs: usize) -> usize {
     if steps * outputs <= UNROLLED { steps } else { 2 }
 }
 
 impl Conv {
-    /// Outputs of a block, in eights, where a launch has so many times the pixels of one.
+    /// Number of outputs of a block, in units of eight, for a launch with `tiles` tiles of pixels.
     pub(super) fn outputs_of_block(&self, tiles: usize) -> usize {
         if self.depthwise.is_some() {
             return self.largest;
@@ -96,8 +98,8 @@ impl Conv {
         sizes().rev().find(busy).or_else(|| sizes().find(|&n| n > 1)).unwrap_or(1)
     }
 
-    /// Bytes of shared memory of a block of so many outputs: of the window; later of moments, two values of each warp's outputs
-    /// and another of each; and of what leaves.
+    /// Shared memory in bytes of a block with this many outputs, used in turn for the window, the moments (two values for each
+    /// output and warp, and one more for each output), and the outputs.
     pub(super) fn shared(&self, outputs: usize) -> usize {
         let window = window(self.number, self.first(), self.depthwise.is_some(), self.layout.chunk);
         let moments = (THREADS / 32 * 2 + 1) * outputs * 4;

@@ -1,45 +1,46 @@
-//! Where the weights of a convolution lie on the device: in the order in which `multiply` in `convolution.cu` reads them.
+//! Layout of the weights of a convolution on the device: the order in which `multiply` in `convolution.cu` reads them.
 //!
-//! Fast, each lane of a warp finds the four values that it gives to a product of the tensor cores side by side:
-//! `[chunk][step][output / 8][lane][4]`. A step is 16 terms of the sum, two groups of eight. Exact: `[chunk][tap][channel][output]`.
+//! Fast: the four values that a lane of a warp contributes to a tensor core product are contiguous,
+//! `[chunk][step][output / 8][lane][4]`. A step is 16 terms of the sum, two groups of eight. Exact:
+//! `[chunk][tap][channel][output]`.
 use crate::kernels::cuda::{Number, stored};
 
-/// Terms of a step, and of a group of them.
+/// Number of terms in a step, and in a group.
 const STEP: usize = 16;
 const GROUP: usize = 8;
 
-/// The place of every weight, as what they are kept in decides.
+/// The position of every weight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WeightLayout {
     pub(super) number: Number,
     /// Rows and columns of the kernel.
     pub(super) kernel: (usize, usize),
-    /// Input channels of a chunk, four or whole eights, and chunks.
+    /// Input channels of a chunk, four or a multiple of eight, and number of chunks.
     pub(super) chunk: usize,
     pub(super) chunks: usize,
-    /// Outputs in eights.
+    /// Number of outputs in units of eight.
     pub(super) eights: usize,
 }
 
 impl WeightLayout {
-    /// The layout of a kernel of these rows and columns over so many input channels, `chunk` of them at a time.
+    /// Creates the layout of a kernel of these rows and columns over `inputs` input channels, `chunk` of them at a time.
     pub(super) fn new(number: Number, kernel: (usize, usize), inputs: usize, chunk: usize, eights: usize) -> Self {
         Self { number, kernel, chunk, chunks: stored(inputs) / chunk, eights }
     }
 
-    /// The kernel's positions.
+    /// Number of positions in the kernel.
     pub(super) fn taps(&self) -> usize {
         self.kernel.0 * self.kernel.1
     }
 
-    /// Steps of a chunk.
+    /// Number of steps of a chunk.
     pub(super) fn steps(&self) -> usize {
         let (rows, columns) = self.kernel;
         let row = if self.chunk == 4 { columns.next_multiple_of(2) } else { columns };
         (rows * row * self.chunk).div_ceil(STEP)
     }
 
-    /// Values in memory. Those that no weight stands at are zeros.
+    /// Number of values in memory. Positions without a weight are zeros.
     pub(super) fn len(&self) -> usize {
         let terms = match self.number {
             Number::F16 => self.steps() * STEP,
@@ -48,7 +49,7 @@ impl WeightLayout {
         self.chunks * terms * GROUP * self.eights
     }
 
-    /// The place of the weight of an output, an input channel and a tap.
+    /// Index of the weight of an output, an input channel and a tap.
     pub(super) fn at(&self, output: usize, channel: usize, tap: usize) -> usize {
         let (chunk, channel) = (channel / self.chunk, channel % self.chunk);
         match self.number {
@@ -60,8 +61,8 @@ impl WeightLayout {
         }
     }
 
-    /// Which term of a chunk a channel and a tap are. A group is of eight channels of a tap, or of four channels of two taps
-    /// beside each other, of which the last one of a row may be missing.
+    /// Term of a chunk for a channel and a tap. A group is eight channels of a tap, or four channels of two adjacent taps, of
+    /// which the second may be missing at the end of a row.
     fn term(&self, channel: usize, tap: usize) -> usize {
         if self.chunk == 4 {
             let (row, column) = (tap / self.kernel.1, tap % self.kernel.1);
@@ -71,7 +72,7 @@ impl WeightLayout {
         }
     }
 
-    /// PTX's `mma.m16n8k16`: a lane has the terms 2 (lane % 4) and the next one, of both groups, of output lane / 4.
+    /// PTX's `mma.m16n8k16`: a lane has the terms 2 (lane % 4) and the next one, of both groups, for output lane / 4.
     fn lane_at(&self, output: usize, chunk: usize, term: usize) -> usize {
         let (step, group, pair, odd) = (term / STEP, term / GROUP % 2, term % GROUP / 2, term % 2);
         let (eight, lane) = (output / GROUP, output % GROUP * 4 + pair);
@@ -84,7 +85,8 @@ mod tests {
     use super::{STEP, WeightLayout};
     use crate::kernels::cuda::Number;
 
-    /// Kernels of every kind: four channels of an even and of an odd row of taps, of one tap; whole eights, one or more chunks.
+    /// Kernels of every kind: four channels with an even and an odd row of taps, and with one tap; multiples of eight, one or
+    /// more chunks.
     fn layouts(number: Number) -> impl Iterator<Item = WeightLayout> {
         let of = move |(kernel, inputs, chunk, eights)| WeightLayout::new(number, kernel, inputs, chunk, eights);
         [
@@ -105,7 +107,7 @@ mod tests {
         .map(of)
     }
 
-    /// Each place once, and those of the kernel's own order; -1 where no weight stands.
+    /// Checks that each position is read once, in the kernel's own order; -1 where there is no weight.
     fn check(layout: WeightLayout, read: Vec<[i64; 3]>) {
         let taps = layout.taps();
         let mut found = vec![[-1; 3]; layout.len()];
@@ -121,12 +123,12 @@ mod tests {
         assert!(found == read, "{layout:?}");
     }
 
-    /// `multiply` of `convolution.cu`, `gather`'s terms and the operand b of `mma.m16n8k16`, as they stand there.
+    /// Replicates `multiply` of `convolution.cu`: the terms of `gather` and operand b of `mma.m16n8k16`.
     #[test]
     fn a_lane_finds_its_weights_in_the_order_in_which_it_reads_them() {
         for layout in layouts(Number::F16) {
             let ((rows, columns), taps) = (layout.kernel, layout.taps());
-            // The tap and the channel of a chunk that a term's number of the input is of.
+            // Tap and channel of a chunk for the input value of a term.
             let gathered = |step: usize, k: usize| -> Option<(usize, usize)> {
                 let half = k / 8;
                 if layout.chunk == 4 {
@@ -155,7 +157,7 @@ mod tests {
         }
     }
 
-    /// `multiply` where every digit counts: `w[(tap * chunk + channel) * PACKED + o]`, chunk by chunk.
+    /// Replicates the exact `multiply`: `w[(tap * chunk + channel) * PACKED + o]`, chunk by chunk.
     #[test]
     fn a_thread_finds_its_weights_in_the_order_in_which_it_reads_them() {
         for layout in layouts(Number::F32) {

@@ -1,5 +1,4 @@
-//! Convolution on CUDA, with what `convolution.cu` does before and after it: its weights as the kernel reads them, and its
-//! launch.
+//! Convolution on CUDA, with the operations that `convolution.cu` adds before and after it: its packed weights and its launch.
 mod arguments;
 mod block;
 mod layout;
@@ -16,34 +15,34 @@ use arguments::ConvolutionArgs;
 use layout::WeightLayout;
 use std::sync::Arc;
 
-/// A convolution whose weights lie on the device.
+/// A convolution whose weights are stored on the device.
 #[derive(Clone, Debug)]
 pub struct Conv {
-    /// Of what is multiplied: one that upsamples is one over cells, whose outputs are those of four phases.
+    /// Shape of the product: an upsampling convolution becomes one over cells, whose outputs are those of four phases.
     shape: Shape,
     number: Number,
     weight: At,
     bias: At,
     biased: bool,
     depthwise: Option<Depthwise>,
-    /// The kernel that was folded or shifted to four phases, and the room for the outputs of one.
+    /// The kernel that was folded or shifted into four phases, and the number of outputs stored for one phase.
     folded: Option<(usize, usize)>,
     layout: WeightLayout,
-    /// Outputs of the largest block, in eights.
+    /// Outputs of the largest block, in units of eight.
     largest: usize,
 }
 
-/// What a convolution reads.
+/// Input of a convolution.
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
-    /// A map; `relu(scale x + shift)` of it, if so.
+    /// A map, or `relu(scale x + shift)` of it with an affine map.
     Map(&'a Map, Option<Affine>),
-    /// The images that `rows` names, so many of them.
+    /// The images listed in `rows`, and their number.
     Images(&'a DeviceImages, At, usize),
 }
 
-/// What a launch reads: a map, with a norm if one is taken of it; or the user's images with the rows that are read; both where
-/// a convolution of the images is added.
+/// Input of a launch: a map, with an optional norm, or the user's images with the rows to read; both if a convolution of the
+/// images is added.
 #[derive(Default)]
 struct Input<'a> {
     map: Option<&'a Map>,
@@ -51,35 +50,35 @@ struct Input<'a> {
     images: Option<(&'a DeviceImages, At)>,
 }
 
-/// What becomes of the sums.
+/// Destination of the sums.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// Where they go.
+    /// The output map.
     pub map: &'a Map,
-    /// The first of the map's channels that they go to, if these are not all: a map that is put together.
+    /// First channel written, if the sums are only a part of a concatenated map.
     pub slice: Option<usize>,
-    /// What is added to them before.
+    /// Convolution added to the sums.
     pub skip: Option<Skip<'a>>,
-    /// Where their moments go.
+    /// Output of the moments.
     pub moments: Option<&'a Moments>,
 }
 
-/// A convolution of the images that `rows` names, without bias, with reflected borders and as much padding on each side that its
-/// output has the size of what it is added to.
+/// A convolution of the images listed in `rows`, without bias, with reflected borders and padded on each side so that its
+/// output has the size of the sums to which it is added.
 #[derive(Clone, Copy, Debug)]
 pub struct Skip<'a> {
-    /// It.
+    /// The convolution.
     pub conv: &'a Conv,
-    /// Its input.
+    /// Its input images.
     pub images: &'a DeviceImages,
-    /// Which of them.
+    /// Indices of the images.
     pub rows: At,
-    /// What it is multiplied with, for each colour: the first three values of each row.
+    /// Factor for each colour: the first three values of each row.
     pub gain: Table,
 }
 
 impl Skip<'_> {
-    /// What lies before a phase's kernel is what lay before the whole one's.
+    /// A phase's kernel has the same padding before it as the whole kernel.
     fn before(&self) -> usize {
         (self.conv.shape.side() - self.conv.shape.stride) / 2
     }
@@ -95,12 +94,12 @@ impl Source<'_> {
 }
 
 impl Conv {
-    /// `weight` is `[outputs, inputs, rows, columns]`.
+    /// Creates a convolution with `weight` in `[outputs, inputs, rows, columns]` order.
     pub fn new(number: Number, shape: Shape, weight: &[f32], bias: Option<&[f32]>, weights: &mut Weights) -> Self {
         Self::packed(number, shape, weight, bias, (None, None), weights)
     }
 
-    /// A pointwise one behind a depthwise one.
+    /// Creates a pointwise convolution after a depthwise one.
     pub fn behind(
         number: Number,
         depthwise: Depthwise,
@@ -112,7 +111,7 @@ impl Conv {
         Self::packed(number, shape, weight, bias, (Some(depthwise), None), weights)
     }
 
-    /// One that upsamples, as one over cells, with `room` for the outputs of each phase.
+    /// Creates an upsampling convolution, as one over cells, with `room` outputs stored for each phase.
     pub fn upsampling(
         number: Number,
         shape: Shape,
@@ -127,15 +126,15 @@ impl Conv {
         for (o, filter) in weight.chunks_exact(taps).enumerate() {
             roomy[(o / outputs * room + o % outputs) * taps..][..taps].copy_from_slice(filter);
         }
-        // Each phase has the same ones.
+        // Each phase has the same biases.
         let biases: Option<Vec<f32>> =
             bias.map(|bias| (0..4 * room).map(|o| bias.get(o % room).copied().unwrap_or(0.0)).collect());
         let shape = Shape { outputs: 4 * room, kernel: (cells, cells), upsample: false, ..shape };
         Self::packed(number, shape, &roomy, biases.as_deref(), (None, Some((kernel, room))), weights)
     }
 
-    /// A convolution without bias of a map of even sides, of four pixels at a time: as one of stride 2 whose outputs are those of
-    /// four phases.
+    /// Creates a convolution without bias over a map of even sides, four pixels at a time: as one of stride 2 whose outputs are
+    /// those of four phases.
     pub fn of_fours(number: Number, shape: Shape, weight: &[f32], weights: &mut Weights) -> Self {
         let (Shape { inputs, outputs, .. }, kernel) = (shape, shape.side());
         let (side, weight) = shifted_weight(outputs, inputs, kernel, weight);
@@ -175,30 +174,30 @@ impl Conv {
         }
     }
 
-    /// Of what reads its input: the depthwise convolution, or itself.
+    /// Shape of the layer that reads the input: the depthwise convolution, or this one.
     fn first(&self) -> &Shape {
         self.depthwise.as_ref().map_or(&self.shape, Depthwise::shape)
     }
 
-    /// The side of the square kernel that reads its input.
+    /// Side of the square kernel that reads the input.
     ///
     /// # Panics
-    /// If it is not square.
+    /// If the kernel is not square.
     pub fn side(&self) -> usize {
         self.first().side()
     }
 
-    /// The stride of what reads its input.
+    /// Stride of the layer that reads the input.
     pub fn stride(&self) -> usize {
         self.first().stride
     }
 
-    /// Output channels; of one that upsamples, those of four phases.
+    /// Number of output channels; of an upsampling convolution, those of four phases.
     pub fn outputs(&self) -> usize {
         self.shape.outputs
     }
 
-    /// A map for its output, in new memory; it has room for so many channels, or for as many as there are of each phase.
+    /// Allocates a map for the output, with room for `channels` channels, or for the stored channels of each phase.
     pub fn output(&self, x: Source, pad: Pad, channels: usize, room: &mut Room) -> Map {
         let images = match x {
             Source::Map(x, _) => x.images,
@@ -213,15 +212,15 @@ impl Conv {
         }
     }
 
-    /// How many channels of each pixel a launch writes.
+    /// Number of channels of each pixel that a launch writes.
     fn written(&self, y: &Target) -> usize {
         if y.slice.is_some() { stored(self.shape.outputs) } else { y.map.cells().2 }
     }
 
-    /// What lies outside of the input is given by the border. A depthwise convolution that upsamples needs no padding.
+    /// Creates the launch. The border provides the input's padding. A depthwise convolution that upsamples needs no padding.
     ///
     /// # Panics
-    /// If the maps do not fit.
+    /// If the maps do not match.
     pub fn launch(&self, x: Source, pad: Pad, border: Border, y: Target) -> Launch {
         let ((height, width, _), outputs) = (y.map.cells(), self.written(&y));
         let room = self.shape.outputs..=8 * self.layout.eights;

@@ -8,7 +8,7 @@ use crate::kernels::isa::{Extent, Kernel, Lanes, Left, MOST_LANES, Right, add_pr
 use crate::kernels::threads::idle::Idle;
 use std::ops::Range;
 
-/// `[place]`, each as `layout` says.
+/// Weights of each `[place]`, in the order of `layout`.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Floats {
     pub(super) layout: PanelLayout,
@@ -16,7 +16,7 @@ pub(in super::super) struct Floats {
 }
 
 impl Floats {
-    /// Those of some outputs and inputs, from OIHW.
+    /// Transforms the weights of a range of outputs and inputs, given as OIHW.
     pub(super) fn new(isa: Isa, shape: &Shape, weight: &[f32], outputs: Range<usize>, inputs: Range<usize>) -> Self {
         let layout = PanelLayout::new(isa.lanes(), outputs.len(), inputs.len());
         let mut numbers = vec![0.0; PLACES * layout.len()];
@@ -30,7 +30,7 @@ impl Winograd<Floats> {
         Self::of_blocks(shape, bias, |outputs, inputs| Floats::new(isa, shape, weight, outputs, inputs))
     }
 
-    /// Gives the range of what a ReLU left.
+    /// Returns the range of the outputs if the activation is a ReLU.
     pub(in super::super) fn run(
         &self,
         isa: Isa,
@@ -63,7 +63,7 @@ impl<L: Lanes> Factors<L> for Floats {
 
     #[inline(always)]
     unsafe fn store(x: L, _: f32, to: *mut f32) {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { x.store(to) }
     }
 
@@ -95,7 +95,7 @@ impl<L: Lanes> Factors<L> for Floats {
     }
 }
 
-/// `G g G^T` of the weights of a block, from OIHW.
+/// `G g G^T` of the weights of a block, given as OIHW.
 struct Pack<'a> {
     weight: &'a [f32],
     channels: usize,
@@ -121,7 +121,7 @@ impl Kernel for Pack<'_> {
             for (y, half) in half.into_iter().enumerate() {
                 for (x, value) in of_weights(half).into_iter().enumerate() {
                     let mut lanes = [0.0; MOST_LANES];
-                    // SAFETY: there is room for the most lanes.
+                    // SAFETY: the buffer has room for the largest vector.
                     unsafe { value.store(lanes.as_mut_ptr()) }
                     out[(y * IN + x) * layout.len() + at] = lanes[0];
                 }

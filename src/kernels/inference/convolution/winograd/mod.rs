@@ -1,8 +1,8 @@
-//! 3x3 convolutions of stride 1 by F(4x4, 3x3), whose transforms `isa/winograd.rs` has. Numbers that are not finite reach all outputs
+//! 3x3 convolutions of stride 1 by F(4x4, 3x3); `isa/winograd.rs` has the transforms. Non-finite values spread to all outputs
 //! of their tile.
 //!
-//! Some tiles at a time, their inputs are transformed to `[place][tile][input]`, the product with the weights of each place is
-//! `[place][tile][output]`, and that is transformed back to 4x4 pixels of each tile, with bias and activation. The transforms are in
+//! For a batch of tiles, the inputs are transformed to `[place][tile][input]`, multiplied with the weights of each place to
+//! `[place][tile][output]`, and transformed back to 4x4 pixels of each tile, with bias and activation. The transforms are in
 //! float32; so are the products or, on paths in bytes, they are in words.
 #![allow(unsafe_code)]
 mod floats;
@@ -17,24 +17,24 @@ pub(super) use floats::Floats;
 use std::ops::Range;
 pub(super) use words::Words;
 
-/// Tiles that there is room for.
+/// Maximum number of tiles in the buffers.
 const TILES: usize = 32;
 /// Channels that are transformed at once, of the input and of the output.
 const CHANNELS: usize = 128;
-/// Values between what belongs to one place and to the next: a line, lest all places meet in one set of the cache.
+/// Padding between two places: a cache line, so that the places do not all map to the same cache set.
 const LINE: usize = 16;
-/// Tiles of a map from which on it is faster.
+/// Number of tiles of a map from which this method is faster.
 const FEWEST: usize = 32;
 
-/// The weights of a convolution, transformed.
+/// The transformed weights of a convolution.
 #[derive(Clone, Debug)]
 pub(super) struct Winograd<W> {
     blocks: Vec<Block<W>>,
-    /// Filled up to whole vectors.
+    /// Padded to whole vectors.
     bias: Vec<f32>,
 }
 
-/// The weights of some outputs and inputs.
+/// The weights of a range of outputs and a range of inputs.
 #[derive(Clone, Debug)]
 struct Block<W> {
     outputs: Range<usize>,
@@ -42,19 +42,20 @@ struct Block<W> {
     weights: W,
 }
 
-/// Whether a convolution of this shape has channels enough for each value that is transformed.
+/// Whether a convolution of this shape has enough channels for the cost of the transforms.
 pub(super) fn suits(shape: &Shape) -> bool {
     shape.kernel == (3, 3) && shape.stride == 1 && !shape.upsample && shape.inputs >= 32 && shape.outputs >= 64
 }
 
-/// Whether it is faster for an output of this height and width: with tiles enough for each weight, not mostly beyond the edge.
+/// Whether the method is faster for an output of this height and width: it needs enough tiles for each weight, and tiles that
+/// are not mostly beyond the edge.
 pub(super) fn wins((height, width): (usize, usize)) -> bool {
     let tiles = height.div_ceil(OUT) * width.div_ceil(OUT);
     tiles >= FEWEST && 6 * tiles <= height * width
 }
 
 impl<W> Winograd<W> {
-    /// With the weights of each block's outputs and inputs as `pack` gives them.
+    /// Packs the weights of each block with `pack`, which takes ranges of outputs and inputs.
     fn of_blocks(shape: &Shape, bias: &[f32], pack: impl Fn(Range<usize>, Range<usize>) -> W) -> Self {
         let ranges = |n: usize| (0..n).step_by(CHANNELS).map(move |from| from..n.min(from + CHANNELS));
         let pairs = ranges(shape.outputs).flat_map(|outputs| ranges(shape.inputs).map(move |i| (outputs.clone(), i)));
@@ -68,19 +69,19 @@ impl<W> Winograd<W> {
     }
 }
 
-/// Weights of a block, in the numbers that are multiplied.
+/// Weights of a block, in the type that is multiplied.
 trait Factors<L: Lanes> {
-    /// A transformed input.
+    /// Type of a transformed input.
     type Number: Copy + Default;
 
-    /// Writes a vector of transformed inputs, times `by` if they are to be whole numbers.
+    /// Writes a vector of transformed inputs; integer types multiply them by `by`.
     ///
     /// # Safety
     /// `to` is valid for writes of a vector.
     unsafe fn store(x: L, by: f32, to: *mut Self::Number);
 
-    /// The products of M rows of inputs, [`CHANNELS`] numbers apart, and V vectors of outputs from `first` on, into rows that are as far
-    /// apart.
+    /// Multiplies M rows of inputs, [`CHANNELS`] values apart, with V vectors of outputs starting at `first`, into rows with
+    /// the same distance.
     fn product<const M: usize, const V: usize>(&self, at: Product<Self::Number>, first: usize, to: &mut [f32]);
 }
 
@@ -88,29 +89,29 @@ trait Factors<L: Lanes> {
 #[derive(Clone, Copy)]
 struct Product<'a, N> {
     place: usize,
-    /// From the first input of the first row on.
+    /// Starts with the first input of the first row.
     inputs: &'a [N],
-    /// What one step of a transformed input is worth.
+    /// Scale of the transformed inputs.
     step: f32,
-    /// Whether sums are added to what is there.
+    /// Whether the products are added to the sums in memory.
     adds: bool,
-    /// Which of how many products with the same weights it is; each fetches its share of the weights that follow.
+    /// Index and number of the products with the same weights; each prefetches its share of the weights that follow.
     share: (usize, usize),
 }
 
-/// A value of the map that is read.
+/// Type of the values of the input map.
 trait Value: Copy {
-    /// The next lanes, less `zero` if they are bytes.
+    /// Loads the next lanes, minus `zero` for bytes.
     ///
     /// # Safety
-    /// `from` is valid for reads of so many.
+    /// `from` is valid for reads of `lanes` values.
     unsafe fn load<L: Lanes>(from: *const Self, lanes: usize, zero: f32) -> L;
 }
 
 impl Value for f32 {
     #[inline(always)]
     unsafe fn load<L: Lanes>(from: *const f32, lanes: usize, _: f32) -> L {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { if lanes == L::N { L::load(from) } else { L::load_some(from, 0..lanes) } }
     }
 }
@@ -118,25 +119,25 @@ impl Value for f32 {
 impl Value for u8 {
     #[inline(always)]
     unsafe fn load<L: Lanes>(from: *const u8, lanes: usize, zero: f32) -> L {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         let bytes = unsafe { L::load_pixels(from, 0..lanes) };
         bytes.mul_add(L::splat(1.0), L::splat(-zero))
     }
 }
 
-/// The map that is read.
+/// The input map.
 #[derive(Clone, Copy)]
 struct Source<'a, V> {
     view: MapView<'a, V>,
-    /// The byte of 0.
+    /// The byte that represents 0.
     zero: f32,
-    /// What transformed inputs are multiplied with, at each place.
+    /// Factor of the transformed inputs at each place.
     by: [f32; PLACES],
-    /// What one step of a value is worth.
+    /// Scale of the values.
     step: f32,
 }
 
-/// Some tiles, transformed: `[place][tile][channel]`, and a line more after each place.
+/// A batch of transformed tiles: `[place][tile][channel]`, with a line of padding after each place.
 #[derive(Debug)]
 struct Transformed<N>(Vec<N>);
 
@@ -146,13 +147,13 @@ impl<N: Copy + Default> Default for Transformed<N> {
     }
 }
 
-/// Where a value stands in it.
+/// Index of a value in [`Transformed`].
 #[inline(always)]
 const fn at(place: usize, tile: usize, channel: usize) -> usize {
     place * (TILES * CHANNELS + LINE) + tile * CHANNELS + channel
 }
 
-/// The memory of a call: transformed inputs, and sums.
+/// The buffers of a call: transformed inputs, and sums.
 #[derive(Debug, Default)]
 struct Buffers<N: Copy + Default> {
     inputs: Transformed<N>,
@@ -165,7 +166,7 @@ impl<N: Copy + Default> Reusable for Buffers<N> {
     }
 }
 
-/// A convolution under way.
+/// The state of a convolution.
 struct Run<'a, W, V, N: Copy + Default> {
     shape: &'a Shape,
     weights: &'a Winograd<W>,
@@ -176,7 +177,8 @@ struct Run<'a, W, V, N: Copy + Default> {
 }
 
 impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
-    /// Gives the range of what a ReLU left. So many tiles are transformed at once, and products are of M of them at a time.
+    /// Transforms `at_once` tiles and multiplies M of them at a time. Returns the range of the outputs if the activation is a
+    /// ReLU.
     #[inline(always)]
     fn run<L: Lanes, const M: usize>(mut self, at_once: usize) -> Extent
     where
@@ -205,7 +207,7 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         extents.of_lanes()
     }
 
-    /// `B^T d B` of some channels of the tile with its corner at an output; zeros stand for what lies beyond the padding.
+    /// `B^T d B` of some channels of the tile whose corner is at an output; values beyond the padding are zeros.
     #[inline(always)]
     fn transform_input<L: Lanes>(&mut self, (y, x): (usize, usize), channels: Range<usize>, tile: usize)
     where
@@ -221,7 +223,7 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         for channel in (0..channels.len()).step_by(L::N) {
             let lanes = L::N.min(channels.len() - channel);
             let to = at(0, tile, channel);
-            // SAFETY: the first assert bounds the last row and column, the second the last place.
+            // SAFETY: the first assert bounds the last row and column, the second the last element.
             unsafe {
                 match (rows, columns) == (IN, IN) && lanes == L::N {
                     true => self.transform_inputs::<L>(corner + channel, (IN, IN), L::N, to),
@@ -231,10 +233,11 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         }
     }
 
-    /// Of some lanes of so many rows and columns, from value `from` of the map on, to number `to` and the same of the other places.
+    /// Transforms some lanes of `rows` x `columns` values, starting at value `from` of the map, into element `to` of each
+    /// place.
     ///
     /// # Safety
-    /// All of these are there.
+    /// All of these are valid.
     #[inline(always)]
     unsafe fn transform_inputs<L: Lanes>(
         &mut self,
@@ -253,9 +256,9 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
             let mut values = [L::splat(0.0); IN];
             for (y, value) in values.iter_mut().enumerate().take(rows) {
                 let value_at = view.data.as_ptr().wrapping_add(from + y * view.stride + x * view.channels);
-                // SAFETY: the caller's word.
+                // SAFETY: guaranteed by the caller.
                 *value = unsafe { V::load(value_at, lanes, *zero) };
-                // The next tile begins with the last columns of this one.
+                // The next tile starts with the last columns of this one.
                 if x >= IN - OUT {
                     prefetch(value_at.wrapping_add(OUT * view.channels));
                 }
@@ -271,8 +274,8 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         }
     }
 
-    /// The products of each place, on top of those of the block's inputs before; of more tiles than there are, up to whole tiles of
-    /// M of them.
+    /// Computes the products of each place, and adds them to those of the preceding blocks of inputs. The number of tiles is
+    /// rounded up to a multiple of M.
     #[inline(always)]
     fn multiply<L: Lanes, const M: usize>(&mut self, block: &Block<W>, tiles: usize)
     where
@@ -298,7 +301,7 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         }
     }
 
-    /// `A^T m A` of some channels of a tile, or of as much of it as the map has, with bias and activation.
+    /// `A^T m A` of some channels of a tile, cropped to the map, with bias and activation.
     #[inline(always)]
     fn transform_sums<L: Lanes>(
         &mut self,
@@ -320,7 +323,8 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         for channel in (0..outputs.len()).step_by(L::N) {
             let lanes = L::N.min(outputs.len() - channel);
             let (from, to) = (at(0, tile, channel), (corner + channel, outputs.start + channel));
-            // SAFETY: the first assert bounds the last row and column and whole vectors of the bias, the second the last place.
+            // SAFETY: the first assert bounds the last row and column and whole vectors of the bias, the second the last
+            // element.
             unsafe {
                 match (height, width) == (OUT, OUT) && lanes == L::N {
                     true => self.transform_back::<L>(from, to, (OUT, OUT), L::N, extents),
@@ -330,11 +334,11 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         }
     }
 
-    /// Of some lanes, from sum `from` and the same of the other places on, to so many rows and columns from value `to` of the map on;
-    /// with the bias of the output that follows it.
+    /// Transforms some lanes, starting at sum `from` of each place, into `rows` x `columns` values starting at value `to` of
+    /// the map, and adds the bias of output `output`.
     ///
     /// # Safety
-    /// All of these are there.
+    /// All of these are valid.
     #[inline(always)]
     unsafe fn transform_back<L: Lanes>(
         &mut self,
@@ -348,7 +352,7 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         let sums = self.buffers.sums.0.as_ptr();
         let mut half = [[L::splat(0.0); IN]; OUT];
         for x in 0..IN {
-            // SAFETY: the caller's word.
+            // SAFETY: guaranteed by the caller.
             let values = std::array::from_fn(|y| unsafe { L::load(sums.add(from + at(y * IN + x, 0, 0))) });
             half.iter_mut().zip(of_sums(values)).for_each(|(half, value)| half[x] = value);
         }

@@ -1,7 +1,7 @@
-//! Products in words of 16 bits: four times fewer of them than of bytes, at half the speed of those, and more exact.
+//! Products in 16-bit words: four times fewer products than with bytes, each at half the speed, and more exact.
 //!
-//! At each place, transformed inputs are stretched over fifteen bits, which hold whatever inputs of the map's range can give. The weights
-//! of an output are stretched as far as the 32 bits of a sum hold all products.
+//! At each place, transformed inputs are scaled to fifteen bits, which hold every result for inputs in the range of the map.
+//! The weights of an output are scaled as far as the 32-bit sum of all products allows.
 #![allow(unsafe_code)]
 use super::super::panels::PanelLayout;
 use super::{Buffers, CHANNELS, Factors, FeatureMap, Floats, Isa, Place, Product, Run, Source, Value, Winograd};
@@ -15,12 +15,12 @@ use crate::kernels::threads::idle::Idle;
 /// The largest transformed input.
 const LARGEST: f32 = 16383.0;
 
-/// `[place]`, each as `layout` says, of pairs of inputs.
+/// Weights of each `[place]` for pairs of inputs, in the order of `layout`.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Words {
     layout: PanelLayout,
     numbers: Vec<[i16; 2]>,
-    /// What one step of a weight is worth, `[place][output]`.
+    /// Scale of the weights, `[place][output]`.
     scale: Vec<f32>,
 }
 
@@ -35,7 +35,7 @@ impl Words {
                 let weights = || (0..of_floats.depth()).map(|input| from[of_floats.at(input, output)]);
                 let (largest, all) =
                     weights().fold((0.0_f32, 0.0), |(most, all), w| (most.max(w.abs()), all + w.abs()));
-                // Rounding adds half a step to each weight.
+                // Rounding adds up to half a step to each weight.
                 let room = i32::MAX as f32 / LARGEST - CHANNELS as f32;
                 let step = (largest / f32::from(i16::MAX)).max(all / room).max(f32::MIN_POSITIVE);
                 for (input, w) in weights().enumerate() {
@@ -48,7 +48,7 @@ impl Words {
     }
 }
 
-/// What stretches the transforms of inputs between these ends over the words, at each place.
+/// Factors that scale the transforms of inputs in this range to the words, for each place.
 fn scales(range: Extent) -> [f32; PLACES] {
     let largest = |place| largest_input(place / IN, place % IN, range.low, range.high);
     std::array::from_fn(|place| LARGEST / largest(place).clamp(1e-30, f32::MAX))
@@ -61,7 +61,7 @@ impl Winograd<Words> {
         })
     }
 
-    /// Gives the range of what a ReLU left.
+    /// Returns the range of the outputs if the activation is a ReLU.
     pub(in super::super) fn run(
         &self,
         isa: Isa,
@@ -111,7 +111,7 @@ impl<L: ByteLanes> Factors<L> for Words {
 
     #[inline(always)]
     unsafe fn store(x: L, by: f32, to: *mut i16) {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { x.mul_add(L::splat(by), L::splat(0.0)).store_words(to, L::N) }
     }
 
@@ -125,7 +125,7 @@ impl<L: ByteLanes> Factors<L> for Words {
         assert!((M - 1) * CHANNELS + V * L::N <= to.len() && V * L::N <= scale.len());
         let mut sums: [[L::Sums; V]; M] = [[L::zero(); V]; M];
         let (mut panel, to) = (panel.as_ptr(), to.as_mut_ptr());
-        // Weights come from beyond the second cache, faster than they are multiplied if they are asked for all the while.
+        // Weights are read from beyond the L2 cache; with continuous prefetching they arrive faster than they are multiplied.
         let step_ahead = V * L::N / shares;
         let mut ahead = panel.wrapping_add((V * L::N + share * step_ahead) * pairs);
         // SAFETY: the asserts above bound every address.
