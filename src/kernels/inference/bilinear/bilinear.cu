@@ -1,15 +1,16 @@
-// The user's images as maps of three channels and a zero, resized as `bilinear/mod.rs` says, and the moments of the colours.
+// The user's images as maps of three channels and a zero, resized as in `bilinear/mod.rs`, and the moments of the colours.
 //
-// A block has 8x16 pixels. `rows` names the images: map n is made of image rows[n]. `down` and `across` are windows, of each
-// output pixel: the first input, and `taps` weights. DEEP rows of the image are in shared memory at a time. `moments` is as a convolution's.
+// A block handles 8x16 pixels. `rows` lists the images: map n is computed from image rows[n]. `down` and `across` are windows:
+// for each output pixel, the first input, and `taps` weights. DEEP rows of the image are in shared memory at a time. `moments`
+// has the layout of a convolution's.
 #define KEPT 6
 
-// Bytes as they are, which are scaled in the end.
+// Loads a value; bytes are scaled at the end.
 DEVICE float number_of(const void* images, i64 at) {
     return PIXELS == PIXEL_UINT8 ? static_cast<const u8*>(images)[at] : load_pixel(images, at, PIXELS);
 }
 
-// A row of the image, mixed for a column: the weights that are kept, and those that are not. STEP 1: pixels lie side by side.
+// Mixes a row of the image for a column, with the weights in registers and those in memory. STEP 1: pixels are contiguous.
 template <int STEP>
 DEVICE void mix(const void* images, i64 at, const Strides& strides, const float (&kept)[KEPT], const u32* weights, int taps,
                 float (&mixed)[3]) {
@@ -31,14 +32,14 @@ KERNEL resize(const void* images, Strides strides, const int* rows, const u32* d
     const int own_row = threadIdx.x / BLOCK_COLUMNS, own_column = threadIdx.x % BLOCK_COLUMNS;
     const int row = min(y0 + own_row, out_height - 1), column = min(x0 + own_column, out_width - 1);
     const u32 *top = down + row * (1 + down_taps), *left_most = across + column * (1 + across_taps);
-    // The first weights of a column are kept; only images much larger than the map have more of them.
+    // The first weights of a column are kept in registers; only images much larger than the map have more.
     float kept[KEPT];
     for (int j = 0; j < KEPT; j++) kept[j] = j < across_taps ? from_bits(left_most[1 + j]) : 0.0f;
     const i64 image = rows[blockIdx.z] * strides.image + static_cast<int>(left_most[0]) * strides.column;
     const int first = top[0], end = down[(min(y0 + BLOCK_ROWS, out_height) - 1) * (1 + down_taps)] + down_taps;
     float sums[1][4] = {};
     for (int begin = down[y0 * (1 + down_taps)]; begin < end; begin += DEEP) {
-        // Along rows, all those that the block's pixels need; then each pixel down its column.
+        // First along all rows that the block's pixels need, then down the column of each pixel.
         __syncthreads();
         for (int r = own_row; r < DEEP && begin + r < end; r += BLOCK_ROWS) {
             float mixed[3] = {};

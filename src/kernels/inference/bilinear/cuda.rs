@@ -4,10 +4,10 @@ use crate::kernels::cuda::interface::DeviceEnum;
 use crate::kernels::cuda::{At, DeviceImages, Kernel, Launch, Map, Moments, Plan, TILE, count};
 use std::sync::Arc;
 
-/// Rows of an image that a block has in shared memory.
+/// Number of rows of an image that a block holds in shared memory.
 const DEEP: usize = 32;
 
-/// Image `rows[n]`, resized, as map n of `y`, in [0, 1]; and its moments.
+/// Resizes image `rows[n]` into map n of `y`, in [0, 1], and computes its moments.
 pub fn resize(images: &DeviceImages, rows: At, sampling: Sampling, y: &Map, plan: &mut Plan) -> Moments {
     let [mut down, mut across] = [Windows::default(), Windows::default()];
     down.fill(sampling, images.height, y.height);

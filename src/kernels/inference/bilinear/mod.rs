@@ -1,27 +1,28 @@
-//! Bilinear resize in float32, by one of two rules.
+//! Bilinear resize in float32, with a choice of two sampling rules.
 //!
-//! Antialiased, output pixel `o` is the mean of the inputs around `(o + 1/2) n_in / n_out - 1/2` under a triangle whose half width is
-//! one input pixel, or `n_in / n_out` of them when the image shrinks. TensorFlow 1's lies at `o n_in / n_out` between two inputs.
+//! Antialiased: output pixel `o` is the mean of the inputs around `(o + 1/2) n_in / n_out - 1/2`, weighted by a triangle whose
+//! half width is one input pixel, or `n_in / n_out` of them if the image shrinks. TensorFlow 1: output pixel `o` is
+//! interpolated between the two inputs around `o n_in / n_out`.
 #![allow(unsafe_code)]
 pub mod cuda;
 use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::pixels::Pixels;
 use crate::kernels::isa::{Isa, Kernel, Lanes, MOST_LANES};
 
-/// Where an output pixel looks.
+/// Sampling positions of the output pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sampling {
     /// Pillow's BILINEAR filter, torch's `interpolate(antialias=True)`.
     #[default]
     Antialiased,
-    /// TensorFlow 1's `resize_bilinear`: without antialiasing, and without half a pixel's shift.
+    /// TensorFlow 1's `resize_bilinear`: without antialiasing, and without the half-pixel shift.
     TensorFlow1,
 }
 
-/// Writes an image of this many columns, resized, into the inside of `out`, as numbers in [0, 1].
+/// Resizes an image of this many columns into the inside of `out`, with values in [0, 1].
 ///
 /// # Panics
-/// If `out` has not three channels, or the image not whole rows.
+/// If `out` does not have three channels, or the image does not consist of whole rows.
 pub fn resize(
     isa: Isa,
     sampling: Sampling,
@@ -45,10 +46,10 @@ pub fn resize(
     isa.dispatch(Run { image, width, rows, columns, mixed, out });
 }
 
-/// Floats beyond a mixed row that may be read or written.
+/// Number of floats beyond a mixed row that may be read or written.
 const MIXED_SPARE: usize = MOST_LANES;
 
-/// What a resize needs beside its maps, kept for the next image of the same size.
+/// Buffers of a resize, reusable for the next image of the same size.
 #[derive(Debug, Default)]
 pub struct BilinearScratch {
     rows: Windows,
@@ -56,7 +57,7 @@ pub struct BilinearScratch {
     mixed: Vec<f32>,
 }
 
-/// The inputs of each output pixel along one axis: `taps` of them from `first` on.
+/// The inputs of each output pixel along one axis: `taps` inputs, starting at `first`.
 #[derive(Debug, Default)]
 struct Windows {
     sampling: Sampling,
@@ -75,11 +76,11 @@ impl Windows {
         let scale = from as f64 / to as f64;
         let (support, shift) = match sampling {
             Sampling::Antialiased => (scale.max(1.0), 0.5),
-            // The centre of input i lies at i + 1/2, as below.
+            // The centre of input i is at i + 1/2, as below.
             Sampling::TensorFlow1 => (1.0, 0.0),
         };
         (self.sampling, self.from) = (sampling, from);
-        // As many pixel centres as an open interval of this length can hold.
+        // Maximum number of pixel centres in an open interval of this length.
         self.taps = ((2.0 * support).ceil() as usize).min(from);
         self.first.clear();
         self.weights.clear();
@@ -93,7 +94,7 @@ impl Windows {
         }
     }
 
-    /// For a device: of each output, the first input and the weights' bits.
+    /// The windows in device format: for each output, the first input and the bits of the weights.
     fn words(&self) -> Vec<u32> {
         let of_one = |(first, weights): (usize, &[f32])| {
             std::iter::once(first as u32).chain(weights.iter().map(|weight| weight.to_bits())).collect::<Vec<_>>()
@@ -111,7 +112,7 @@ struct Run<'a> {
     width: usize,
     rows: &'a Windows,
     columns: &'a Windows,
-    /// The rows of a window, added up.
+    /// The weighted sum of the rows of a window.
     mixed: &'a mut [f32],
     out: &'a mut FeatureMap,
 }
@@ -149,7 +150,7 @@ impl Kernel for Run<'_> {
     }
 }
 
-/// One row of the output. TAPS is 0 where the number is not known beforehand.
+/// Computes one row of the output. TAPS is 0 if their number is not a compile-time constant.
 #[inline(always)]
 fn across<const TAPS: usize>(mixed: &[f32], columns: &Windows, out: &mut [f32]) {
     let taps = if TAPS == 0 { columns.taps } else { TAPS };

@@ -1,7 +1,7 @@
 //! Depthwise convolution in bytes: four rows of taps are multiplied and summed by one instruction.
 //!
-//! A block of bytes of up to four rows is interleaved, so that the taps of one column and one channel fill a lane; the lane
-//! stands for a channel or, where several pixels fit into a block, for a pixel and a channel. As for the dense convolution,
+//! A block of bytes from up to four rows is interleaved, so that the taps of one column and one channel fill a lane; a lane
+//! holds a channel or, if several pixels fit into a block, a channel of a pixel. As in the dense convolution,
 //! `out = scale_in scale[c] (sum of q w - zero sum of w) + bias[c]`.
 #![allow(unsafe_code)]
 use super::taps::{ORDER, TapLayout};
@@ -14,25 +14,25 @@ use std::marker::PhantomData;
 /// The weights of a pass.
 #[derive(Clone, Debug)]
 pub(super) struct BytePass {
-    /// Pixels in a block.
+    /// Number of pixels in a block.
     group: usize,
     blocks: Vec<Block>,
 }
 
-/// What the lanes of a block need, all in the order of an interleaved block.
+/// Parameters of the lanes of a block, all in the order of an interleaved block.
 #[derive(Clone, Debug)]
 struct Block {
     /// The first channel.
     channel: usize,
-    /// Numbers in use.
+    /// Number of values in use.
     used: usize,
-    /// The channel of each place; of one not in use, 0.
+    /// The channel of each position; 0 for positions not in use.
     channels: Vec<usize>,
-    /// As [`TapLayout`] says.
+    /// Weights in the order of [`TapLayout`].
     weight: Vec<i8>,
-    /// What one step of a weight is worth.
+    /// Scale of the weights.
     scale: Vec<f32>,
-    /// The sum of the weights, times their scale.
+    /// The sum of the quantized weights, times their scale.
     sum: Vec<f32>,
     bias: Vec<f32>,
 }
@@ -84,7 +84,7 @@ impl Block {
     }
 }
 
-/// Computes a pass, and gives the range of what came out, unless it went into bytes.
+/// Computes a pass, and returns the range of the outputs, unless they are bytes.
 pub(super) fn run(
     isa: Isa,
     shape: &Shape,
@@ -111,16 +111,16 @@ struct Run<'a, N> {
     pass: &'a Pass,
     bytes: &'a BytePass,
     input: QuantizedView<'a>,
-    /// What the numbers are multiplied by before they are stored.
+    /// Factor of the values before they are stored.
     inverse: f32,
     out: &'a mut FeatureMap<N>,
     extent: &'a mut Extent,
 }
 
-/// What is stored.
+/// Type of the stored values.
 trait Number: Copy + Default {
-    /// Stores the first `used` numbers of an interleaved block, and takes them into the extents if they can say more than
-    /// their type does.
+    /// Stores the first `used` values of an interleaved block, and adds them to the extents, unless the type already limits the
+    /// range.
     ///
     /// # Safety
     /// `to` is valid for `used` writes.
@@ -134,7 +134,7 @@ trait Number: Copy + Default {
 }
 
 impl Number for u8 {
-    /// What the activation cuts off, bytes cannot hold ([`holds`]).
+    /// Values that the activation cuts off are not representable in bytes ([`holds`]).
     #[inline(always)]
     unsafe fn store<L: ByteLanes>(block: [L; 4], _: Activation, to: *mut u8, used: usize, _: &mut LaneExtents<L>) {
         // SAFETY: guaranteed by the caller.
@@ -161,7 +161,7 @@ impl Number for f32 {
                     extents.add(x);
                 } else {
                     x.store_some(to, 0..lanes);
-                    // Read back, as the other lanes are no numbers of the map.
+                    // Read back, because the other lanes are not values of the map.
                     extents.add(L::load_some(to, 0..lanes));
                 }
             }
@@ -194,7 +194,7 @@ impl<N: Number> ByteKernel for Run<'_, N> {
 }
 
 impl Block {
-    /// What makes numbers of each vector of sums: a factor, and a number to add.
+    /// The factor and the summand that convert each vector of sums to values.
     #[inline(always)]
     fn affine<L: ByteLanes>(&self, input: QuantizedView, inverse: f32) -> [(L, L); 4] {
         let (mut by, mut plus) = ([0.0_f32; 4 * MOST_LANES], [0.0_f32; 4 * MOST_LANES]);
@@ -221,17 +221,17 @@ struct Row<'a, 'b, L, N> {
     y: usize,
     block: &'a Block,
     affine: [(L, L); 4],
-    /// From the first pixel of the phase on.
+    /// Starts with the first pixel of the phase.
     out: &'b mut [N],
-    /// Pixels in a block.
+    /// Number of pixels in a block.
     group: usize,
-    /// 2 where a pass makes every second pixel of the upsampled map, else 1.
+    /// 2 if a pass computes every second pixel of the upsampled map, else 1.
     scale: usize,
     extents: &'b mut LaneExtents<L>,
 }
 
 impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
-    /// Of as many groups as registers hold the sums of.
+    /// Computes tiles of as many groups as have their sums in registers.
     #[inline(always)]
     fn three_by_three<const S: usize>(&mut self, columns: usize) {
         match (self.block.used == 4 * L::N, L::MANY_REGISTERS) {
@@ -242,8 +242,8 @@ impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
         }
     }
 
-    /// Tiles of M groups; T columns of taps at a time, and outputs S columns of the input apart. A last tile that would hang
-    /// over is shifted back over pixels already done, and writes the same numbers again.
+    /// Computes tiles of M groups, with T columns of taps at a time and outputs S columns of the input apart. A last tile that
+    /// would extend beyond the row is shifted back over pixels already computed, and writes the same values again.
     #[inline(always)]
     fn tiles<const M: usize, const T: usize, const S: usize, const FULL: bool>(&mut self, columns: usize) {
         let group = self.group;
@@ -266,7 +266,7 @@ impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
         }
     }
 
-    /// M groups of pixels from `x` on, `used` numbers of each: all of a block, if it is FULL.
+    /// Computes M groups of pixels starting at `x`, with `used` values each: all of a block if FULL.
     #[inline(always)]
     fn tile<const M: usize, const T: usize, const S: usize, const FULL: bool>(&mut self, x: usize, used: usize) {
         let (shape, pass, block) = (self.shape, self.pass, self.block);
@@ -314,7 +314,7 @@ impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
     }
 }
 
-/// Up to four rows of T columns of taps, for M outputs that lie S columns apart.
+/// Up to four rows of T columns of taps, for M outputs that are S columns apart.
 struct Columns<L, const M: usize, const T: usize, const S: usize> {
     rows: [*const u8; 4],
     channels: usize,
@@ -324,7 +324,7 @@ struct Columns<L, const M: usize, const T: usize, const S: usize> {
 }
 
 impl<L: ByteLanes, const M: usize, const T: usize, const S: usize> Columns<L, M, T, S> {
-    /// Adds what the columns give to the sums.
+    /// Adds the products of all columns to the sums.
     ///
     /// # Safety
     /// Rows and weights are valid for all columns.
@@ -344,7 +344,7 @@ impl<L: ByteLanes, const M: usize, const T: usize, const S: usize> Columns<L, M,
         }
     }
 
-    /// Adds what column X of the input, if it is one of theirs, gives to the outputs above whose taps it lies.
+    /// Adds the products of input column X, if there is one, to the outputs whose taps cover it.
     ///
     /// # Safety
     /// Rows and weights are valid for all columns.
@@ -374,7 +374,7 @@ impl<L: ByteLanes, const M: usize, const T: usize, const S: usize> Columns<L, M,
     }
 }
 
-/// Whether what this activation leaves is just what these bytes can hold.
+/// Whether the range of this activation is exactly the range of these bytes.
 pub(super) fn holds(activation: Activation, bytes: QuantizedView) -> bool {
     let of_relu6 = |scale: f32| (scale * 255.0 - 6.0).abs() < 1e-4;
     activation == Activation::Relu6 && bytes.zero == [0] && matches!(bytes.scale, &[scale] if of_relu6(scale))

@@ -1,8 +1,8 @@
-//! A depthwise convolution's weights on CUDA; `convolution.cu` computes it on the way into a pointwise one.
+//! A depthwise convolution's weights on CUDA; `convolution.cu` computes it as part of the pointwise convolution that follows.
 use crate::kernels::cuda::{At, Number, Weights, stored};
 use crate::kernels::inference::layer_shape::Shape;
 
-/// A depthwise convolution whose weights lie on the device.
+/// A depthwise convolution with weights on the device.
 #[derive(Clone, Debug)]
 pub struct Depthwise {
     shape: Shape,
@@ -13,7 +13,7 @@ pub struct Depthwise {
 }
 
 impl Depthwise {
-    /// `weight` is `[channels, 1, kernel, kernel]`.
+    /// Creates the convolution with `weight` in `[channels, 1, kernel, kernel]` order.
     pub fn new(number: Number, shape: Shape, weight: &[f32], bias: Option<&[f32]>, weights: &mut Weights) -> Self {
         let (channels, taps) = (shape.outputs, shape.taps());
         let room = stored(channels);
@@ -24,7 +24,7 @@ impl Depthwise {
         Self { shape, weight, bias: weights.push(Number::F32, biases) }
     }
 
-    /// Its shape.
+    /// Shape of the layer.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }

@@ -1,5 +1,5 @@
-//! Depthwise convolution: `out[c] = act(bias[c] + sum over taps of weight[c] * in[c])`, each channel by itself, with any kernel
-//! and stride, optionally after nearest x2 upsampling. It takes padding and sizes as [`super::convolution`] does.
+//! Depthwise convolution: `out[c] = act(bias[c] + sum over taps of weight[c] * in[c])`, each channel separately, with any
+//! kernel and stride, optionally after nearest x2 upsampling. Padding and sizes are as in [`super::convolution`].
 mod bytes;
 pub mod cuda;
 mod scalar;
@@ -20,18 +20,18 @@ pub struct Depthwise {
     path: KernelPath,
     bias: Vec<f32>,
     passes: Vec<Pass>,
-    /// The same for paths in bytes.
+    /// The passes for paths in bytes.
     bytes: Vec<BytePass>,
 }
 
-/// One rectangle of taps over the map: all of it, or one phase of the upsampled map.
+/// One rectangle of taps over the map: the whole kernel, or one phase of the upsampled map.
 #[derive(Clone, Debug)]
 struct Pass {
     /// First row and column of taps, in the padded input, of output position (0, 0).
     first: (usize, usize),
     /// Rows and columns of taps.
     taps: (usize, usize),
-    /// Of the upsampled map: row and column.
+    /// Row and column of the phase in the upsampled map.
     phase: (usize, usize),
     channels: usize,
     /// `[row][column][channel]`.
@@ -39,10 +39,10 @@ struct Pass {
 }
 
 impl Depthwise {
-    /// A convolution with `weight` in `[channels, 1, kernel, kernel]` order; no bias means zeros.
+    /// Creates a convolution with `weight` in `[channels, 1, kernel, kernel]` order; without `bias` it is zero.
     ///
     /// # Panics
-    /// If the lengths do not fit the shape, or inputs and outputs differ in number.
+    /// If the lengths do not match the shape, or the numbers of inputs and outputs differ.
     pub fn new(path: KernelPath, shape: Shape, weight: &[f32], bias: Option<&[f32]>) -> Self {
         assert_eq!(weight.len(), shape.outputs * shape.taps(), "{shape:?}");
         assert_eq!(shape.inputs, shape.outputs, "{shape:?}");
@@ -59,16 +59,16 @@ impl Depthwise {
         Self { shape, path, bias, passes, bytes }
     }
 
-    /// Its shape.
+    /// Shape of the layer.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
-    /// Computes the convolution into the inside of `out`, whose shape must be the output's.
+    /// Computes the convolution into the inside of `out`, which must have the shape of the output.
     ///
     /// # Panics
-    /// If a map does not fit the shape; if bytes come to a path in floats, or are to be written without a ReLU6, whose range
-    /// they have.
+    /// If a map does not match the shape; if a path in floats is given bytes; or if bytes are to be written without a ReLU6 and
+    /// its range.
     pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut QuantizeScratch) {
         let (shape, isa) = (&self.shape, self.path.isa());
         let (input, mut out) = (input.into(), out.into());
@@ -85,7 +85,7 @@ impl Depthwise {
                 let run = |passes| bytes::run(isa, shape, passes, input, out);
                 self.passes.iter().zip(&self.bytes).map(run).fold(Extent::default(), Extent::or)
             }
-            // Fewer channels than lanes: nothing to gain.
+            // Fewer channels than lanes: SIMD gains nothing.
             (Input::Floats(input), Output::Floats(out)) if shape.outputs < isa.lanes() || isa == Isa::Scalar => {
                 return self.passes.iter().for_each(|pass| scalar::run(shape, pass, &self.bias, input, out));
             }
@@ -123,13 +123,13 @@ impl Pass {
         Self { first: (0, 0), taps, phase: (0, 0), channels, weight: vec![0.0; taps.0 * taps.1 * channels] }
     }
 
-    /// Where the weight of a channel stands at this row and column of taps.
+    /// Index of the weight of a channel at this row and column of taps.
     #[inline(always)]
     fn at(&self, (row, column): (usize, usize), channel: usize) -> usize {
         (row * self.taps.1 + column) * self.channels + channel
     }
 
-    /// Adds the kernel's taps to those of the rectangle that `to` names.
+    /// Adds the kernel's taps to the taps of the rectangle given by `to`.
     fn add(&mut self, kernel: usize, weight: &[f32], to: impl Fn(usize, usize) -> (usize, usize)) {
         for (n, weight) in weight.iter().enumerate() {
             let at = self.at(to(n / kernel % kernel, n % kernel), n / (kernel * kernel));

@@ -1,4 +1,4 @@
-//! Depthwise convolution, one number at a time.
+//! Depthwise convolution, one value at a time.
 use super::{Activation, Pass, Shape};
 use crate::kernels::inference::feature_map::{FeatureMap, MapView};
 

@@ -39,7 +39,7 @@ impl Kernel for Run<'_> {
                 let wide = columns - x >= 4;
                 let mut channel = 0;
                 while channel < channels {
-                    // The last vector is shifted back over channels already done, and writes the same numbers again.
+                    // The last vector is shifted back over channels already computed, and writes the same values again.
                     let c = channel.min(channels - L::N);
                     match wide {
                         true => self.tile::<L, 4>(y, x, c, self.pass.taps, &mut extents),
@@ -54,12 +54,12 @@ impl Kernel for Run<'_> {
     }
 }
 
-/// Pixels of a strip.
+/// Number of pixels in a strip.
 const STRIP: usize = 4;
 
 impl Run<'_> {
-    /// The common case, 3x3 of stride 1: one row of one vector of channels, its weights in registers, and each pixel of the
-    /// input loaded once for the three columns of taps.
+    /// The common case, 3x3 with stride 1: one row of one vector of channels, with the weights in registers, and each pixel of
+    /// the input loaded once for the three columns of taps.
     #[inline(always)]
     fn strips<L: Lanes>(&mut self, y: usize, c: usize, columns: usize, extents: &mut LaneExtents<L>) {
         let (shape, pass) = (self.shape, self.pass);
@@ -81,7 +81,7 @@ impl Run<'_> {
             *weight = unsafe { L::load(pass.weight.as_ptr().add(i * channels + c)) };
         }
         for x in (0..columns).step_by(STRIP) {
-            // The last strip is shifted back over pixels already done, and writes the same numbers again.
+            // The last strip is shifted back over pixels already computed, and writes the same values again.
             let x = x.min(columns - STRIP);
             let mut sums = [bias; STRIP];
             for (ty, weights) in weights.iter().enumerate() {
@@ -104,7 +104,7 @@ impl Run<'_> {
         }
     }
 
-    /// M pixels from `x` on, one vector of channels from `c` on.
+    /// Computes M pixels starting at `x`, for one vector of channels starting at `c`.
     #[inline(always)]
     fn tile<L: Lanes, const M: usize>(
         &mut self,

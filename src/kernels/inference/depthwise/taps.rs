@@ -1,6 +1,7 @@
-//! Where the taps of a block stand in bytes: four rows of one column beside each other, for one instruction to multiply.
+//! Layout of the taps of a block in bytes: four rows of one column are adjacent, for one instruction to multiply.
 
-/// Where in a lane each of four rows stands. The middle one of three, whose weight is most often the largest, has no neighbour.
+/// Position within a lane of each of four rows. The middle row of three, whose weight is most often the largest, is in a pair
+/// of its own.
 pub(super) const ORDER: [usize; 4] = [0, 2, 1, 3];
 
 /// `[four rows][column][place][row of the four]`.
@@ -8,7 +9,7 @@ pub(super) const ORDER: [usize; 4] = [0, 2, 1, 3];
 pub(super) struct TapLayout {
     /// Rows and columns of taps.
     taps: (usize, usize),
-    /// Places of a block, one to a channel of a pixel.
+    /// Positions of a block, one for each channel of a pixel.
     places: usize,
 }
 
@@ -17,33 +18,33 @@ impl TapLayout {
         Self { taps, places }
     }
 
-    /// Taps of one place, rows beyond the last included.
+    /// Number of taps of one position, including rows beyond the last.
     pub(super) fn depth(self) -> usize {
         self.taps.0.div_ceil(4) * self.taps.1 * 4
     }
 
-    /// Taps of all places.
+    /// Number of taps of all positions.
     pub(super) fn len(self) -> usize {
         self.depth() * self.places
     }
 
-    /// The tap at this row and column, among those of one place.
+    /// Index of the tap at this row and column, among those of one position.
     pub(super) fn tap(self, (row, column): (usize, usize)) -> usize {
         4 * (row / 4 * self.taps.1 + column) + ORDER[row % 4]
     }
 
-    /// Where a tap of a place stands.
+    /// Index of a tap of a position.
     pub(super) fn at(self, tap: usize, place: usize) -> usize {
         tap / 4 * Self::column(self.places) + Self::four(place) + tap % 4
     }
 
-    /// How many taps one column of four rows has, for so many places.
+    /// Number of taps in one column of four rows.
     #[inline(always)]
     pub(super) const fn column(places: usize) -> usize {
         4 * places
     }
 
-    /// Where in a column the four taps of a place begin.
+    /// Offset of the four taps of a position in a column.
     #[inline(always)]
     pub(super) const fn four(place: usize) -> usize {
         4 * place

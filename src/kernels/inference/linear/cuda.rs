@@ -2,16 +2,16 @@
 use crate::kernels::cuda::{Arg, At, Kernel, Launch, Number, Weights, count};
 use std::sync::Arc;
 
-/// Threads of a block.
+/// Threads in a block.
 const BLOCK: u32 = 512;
 
 /// Images of a block.
 const TOGETHER: usize = 4;
 
-/// Outputs of a block, at most: few, so that many threads share a long sum.
+/// Maximum number of outputs of a block: few, so that many threads share a long sum.
 const GROUP: usize = 16;
 
-/// A linear map whose weights lie on the device; or two of one shape.
+/// A linear map, or two of the same shape, with weights on the device.
 #[derive(Clone, Debug)]
 pub struct Linear {
     weight: At,
@@ -22,7 +22,8 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// `[outputs, inputs]` and a bias each; `zoom` is what is added to the first, a number of times.
+    /// Creates the map from weights of `[outputs, inputs]` and a bias; `zoom` is an optional second map, which
+    /// [`Linear::launch`] adds with a factor.
     pub fn new(first: (&[f32], &[f32]), zoom: Option<(&[f32], &[f32])>, weights: &mut Weights) -> Self {
         let outputs = first.1.len();
         let inputs = first.0.len() / outputs;
@@ -35,17 +36,17 @@ impl Linear {
         Self { weight, bias, inputs, outputs, zoom: zoom.is_some() }
     }
 
-    /// Outputs.
+    /// Number of outputs.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Inputs.
+    /// Number of inputs.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// From `[images][inputs]` to `[images][outputs]`.
+    /// Creates the launch from `[images][inputs]` to `[images][outputs]`.
     pub fn launch(&self, x: At, y: At, images: usize, zoom: f32) -> Launch {
         let &Self { weight, bias, inputs, outputs, .. } = self;
         let group = outputs.min(GROUP);

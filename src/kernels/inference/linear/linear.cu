@@ -1,7 +1,7 @@
-// y[o] = b[o] + sum over i of w[i, o] x[i], plus `zoom` times as much with weights of its own; a block has TOGETHER images, which
-// share the weights that it reads, and GROUP outputs.
+// y[o] = b[o] + sum over i of w[i, o] x[i], plus `zoom` times a second map with its own weights; a block handles TOGETHER
+// images, which share the weights that it reads, and GROUP outputs.
 //
-// `w` is [INPUTS][OUTPUTS]; where ZOOM is 1, a second one follows it, as a second bias follows the first.
+// `w` is [INPUTS][OUTPUTS]; if ZOOM is 1, the second map's weights follow, and likewise its bias.
 DEVICE void add_up(const float* x, const float* w, float by, int images, float (&sums)[TOGETHER]) {
     const int lane = threadIdx.x / GROUP, lanes = blockDim.x / GROUP, first = blockIdx.z * TOGETHER;
 #pragma unroll 4
@@ -14,7 +14,7 @@ DEVICE void add_up(const float* x, const float* w, float by, int images, float (
 
 KERNEL linear(const float* x, const float* w, const float* b, float* y, int images, float zoom) {
     SHARED(float, shared);
-    // Those beyond the last output have a sum that nobody asks for.
+    // Threads beyond the last output compute a sum that is not used.
     const int o = blockIdx.y * GROUP + threadIdx.x % GROUP, read = min(o, OUTPUTS - 1), first = blockIdx.z * TOGETHER;
     float sums[TOGETHER] = {};
     add_up(x, w + read, 1.0f, images, sums);

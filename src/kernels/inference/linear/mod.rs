@@ -9,7 +9,7 @@ use crate::kernels::isa::Isa;
 #[derive(Clone, Debug)]
 pub struct Linear {
     isa: Isa,
-    /// `[inputs][outputs, filled up with zeros to whole vectors]`, so that no sum runs across a vector.
+    /// `[inputs][outputs, padded with zeros to whole vectors]`, so that every sum stays within a lane.
     weight: Vec<f32>,
     bias: Vec<f32>,
     inputs: usize,
@@ -17,10 +17,10 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// `weight` in `[outputs, inputs]` order.
+    /// Creates the map with `weight` in `[outputs, inputs]` order.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn new(isa: Isa, weight: &[f32], bias: &[f32]) -> Self {
         let outputs = bias.len();
         assert!(outputs > 0 && weight.len().is_multiple_of(outputs), "{} by {outputs}", weight.len());
@@ -34,24 +34,24 @@ impl Linear {
         Self { isa, weight: turned, bias: filled, inputs, outputs }
     }
 
-    /// Outputs.
+    /// Number of outputs.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Writes the outputs.
+    /// Computes the outputs.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn run(&self, input: &[f32], out: &mut [f32]) {
         out.fill(0.0);
         self.add(1.0, input, out);
     }
 
-    /// Adds `by` times the outputs.
+    /// Adds `by` times the outputs to `out`.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn add(&self, by: f32, input: &[f32], out: &mut [f32]) {
         assert_eq!((input.len(), out.len()), (self.inputs, self.outputs));
         let Self { weight, bias, .. } = self;

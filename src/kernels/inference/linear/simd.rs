@@ -1,4 +1,4 @@
-//! A vector of outputs at a time, in four sums that do not wait for one another.
+//! One vector of outputs at a time, in four independent sums.
 #![allow(unsafe_code)]
 use crate::kernels::isa::{Kernel, Lanes};
 
@@ -37,7 +37,7 @@ impl Kernel for Add<'_> {
             let [a, b, c, d] = sums;
             let sum = a.mul_add(one, b).mul_add(one, c.mul_add(one, d));
             let used = (out.len() - at).min(L::N);
-            // SAFETY: the bias fills whole vectors; of `out`, only the lanes that it has are touched.
+            // SAFETY: the bias fills whole vectors; in `out`, only existing lanes are accessed.
             unsafe {
                 let (bias, to) = (L::load(bias.as_ptr().add(at)), out.as_mut_ptr().add(at));
                 sum.mul_add(one, bias).mul_add(L::splat(by), L::load_some(to, 0..used)).store_some(to, 0..used);

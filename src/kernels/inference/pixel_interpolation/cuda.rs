@@ -1,4 +1,4 @@
-//! The way out on CUDA.
+//! The output on CUDA.
 use super::Squash;
 use crate::kernels::cuda::interface::DeviceEnum;
 use crate::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, Map, Number, count};
@@ -7,21 +7,21 @@ use std::sync::{Arc, LazyLock};
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| Squash::definition() + include_str!("pixel_interpolation.cu"));
 
-/// Threads of a block that looks at an image.
+/// Threads in a block of `flat`.
 const BLOCK: u32 = 256;
 
 impl DeviceEnum for Squash {
     const NAMES: &'static [(Self, &'static str)] = &[(Self::Sigmoid, "SQUASH_SIGMOID"), (Self::Clamp, "SQUASH_CLAMP")];
 }
 
-/// T's last map, of three colours.
+/// T's last map, with three colours.
 #[derive(Clone, Copy, Debug)]
 pub struct Last {
     /// The map.
     pub map: Map,
-    /// Its norm, `[images][3]`, if it has one.
+    /// Its norm, `[images][3]`, if any.
     pub norm: Option<Affine>,
-    /// What follows.
+    /// The function that maps values to [0, 1].
     pub end: Squash,
 }
 
@@ -63,7 +63,7 @@ pub fn interpolate(
     Launch::each(&kernel, rows * images.width.div_ceil(4), last.map.images, args)
 }
 
-/// The norm of T's last map where it is that of an image of one colour: scale 0, and the beta of `betas`.
+/// Replaces the norm of T's last map for images of a single colour: scale 0, and the beta in `betas` as shift.
 pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &DeviceImages), maps: usize) -> Launch {
     let defines = vec![("PIXELS", images.pixels.code()), ("FLAT", 1)];
     let args = vec![
@@ -86,7 +86,7 @@ pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &DeviceImages), map
     }
 }
 
-/// `out[rows[n]] = images[rows[n]]`, for `count` of them.
+/// `out[rows[n]] = images[rows[n]]` for `count` images.
 pub fn copy(rows: At, count: usize, images: &DeviceImages, out: &DeviceImages) -> Launch {
     let defines = vec![("PIXELS", images.pixels.code()), ("OUT", out.pixels.code())];
     let kernel = Arc::new(Kernel { name: "copy", source: &SOURCE, defines });

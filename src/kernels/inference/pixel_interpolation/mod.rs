@@ -1,5 +1,5 @@
-//! T's end: its last map to pixels, `out = (1 - beta) content + beta end(scale in + shift)`, cropped to the content's size; `end` is
-//! the sigmoid, or clamps to [0, 1].
+//! The end of T: converts its last map to pixels, `out = (1 - beta) content + beta end(scale in + shift)`, cropped to the
+//! content's size; `end` is the sigmoid, or clamps to [0, 1].
 pub mod cuda;
 mod scalar;
 mod simd;
@@ -8,41 +8,41 @@ use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 use crate::kernels::isa::{Isa, MOST_LANES};
 
-/// The function that takes any value into [0, 1].
+/// The function that maps values to [0, 1].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Squash {
     /// `1 / (1 + exp(-x))`.
     Sigmoid,
-    /// The nearest value in [0, 1].
+    /// Clamps to [0, 1].
     Clamp,
 }
 
-/// T's last map, before norm and sigmoid.
+/// T's last map, before norm and `end`.
 #[derive(Clone, Copy, Debug)]
 pub struct Last<'a> {
     /// 3 channels at full size, or 12 at half size: `[row phase][column phase][rgb]`.
     pub map: &'a FeatureMap,
-    /// Of the three colours.
+    /// Scale of each colour.
     pub scale: [f32; 3],
-    /// Of the three colours.
+    /// Shift of each colour.
     pub shift: [f32; 3],
-    /// What follows.
+    /// The function that maps values to [0, 1].
     pub end: Squash,
 }
 
-/// Rows on their way; memory that is used again.
+/// Row buffers, reusable for the next image.
 #[derive(Debug, Default)]
 pub struct InterpolationScratch {
-    /// Of the last map at full size.
+    /// A row of the last map at full size.
     last: Vec<f32>,
-    /// Of pixels, where those have no row of their own.
+    /// A row of pixels, for outputs without contiguous rows.
     bytes: Vec<u8>,
 }
 
-/// `out = (1 - beta) content + beta end(scale last + shift)`, of the content's width, row by row.
+/// `out = (1 - beta) content + beta end(scale last + shift)` at the content's width, row by row.
 ///
 /// # Panics
-/// If the sizes do not fit.
+/// If the sizes do not match.
 pub fn interpolate(
     isa: Isa,
     last: Last,
@@ -66,20 +66,20 @@ pub fn interpolate(
 }
 
 impl Last<'_> {
-    /// Row `y` at full size, of which `width` pixels count.
+    /// Copies row `y` at full size, of which `width` pixels are used.
     fn gather_row(&self, y: usize, width: usize, out: &mut Vec<f32>) {
         out.resize(3 * width + Self::SPARE, 0.0);
         if self.map.channels() == 3 {
             out[..3 * width].copy_from_slice(&self.map.row(y)[..3 * width]);
             return;
         }
-        // Of each cell two pixels, six floats; two more are copied along, and overwritten by the next.
+        // Each cell contributes two pixels, six floats; two more are copied, and overwritten by the next cell.
         let cells = &self.map.view().data[self.map.origin() + y / 2 * self.map.stride() + y % 2 * 6..];
         for x in 0..width.div_ceil(2) {
             out[6 * x..6 * x + 8].copy_from_slice(&cells[12 * x..12 * x + 8]);
         }
     }
 
-    /// Floats beyond a row that may be read or written.
+    /// Number of floats beyond a row that may be read or written.
     const SPARE: usize = MOST_LANES;
 }

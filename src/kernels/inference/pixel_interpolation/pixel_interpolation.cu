@@ -1,12 +1,12 @@
-// The way out: out = (1 - beta) content + beta end(scale last + shift), cropped to the content's size; and images that are not
-// stylized, as they are. And the norm before it for images of one colour.
+// The output: out = (1 - beta) content + beta end(scale last + shift), cropped to the content's size; and copies of images that
+// are not stylized. Also the norm for images of a single colour.
 //
-// A thread has four pixels of a row. `last` is [image][row][column][4] at full size, or, where PHASED,
-// [row / 2][column / 2][row % 2][column % 2][3]; a thread then has two rows.
+// A thread handles four pixels of a row. `last` is [image][row][column][4] at full size or, if PHASED, [row / 2][column /
+// 2][row % 2][column % 2][3], and a thread handles two rows.
 #if defined(PHASED)
 #define DEEP (PHASED ? 2 : 1)
 
-// The function that takes any number into [0, 1].
+// The function that maps any value to [0, 1].
 DEVICE float end(float x) { return SQUASH == SQUASH_SIGMOID ? sigmoid(x) : fminf(fmaxf(x, 0.0f), 1.0f); }
 
 // Without a norm, `scale` and `shift` are null.
@@ -58,7 +58,7 @@ KERNEL interpolate(const Number* last, const float* scale, const float* shift, c
     }
 }
 #elif defined(FLAT)
-// The maps of an image of one colour are constant, so that the last norm leaves its beta. A block has an image.
+// The maps of an image of one colour are constant, so that the last norm yields its beta. A block handles one image.
 KERNEL flat(const float* betas, float* scale, float* shift, const int* rows, const void* images, Strides strides, int height,
             int width, int pitch) {
     SHARED(float, shared);
@@ -66,7 +66,7 @@ KERNEL flat(const float* betas, float* scale, float* shift, const int* rows, con
     const int fours = (width + 3) / 4, n = height * fours;
     float colour[3][4];
     load_four<PIXELS>(images, image * strides.image, strides, 1, colour);
-    // The first pixels of each thread tell most images from flat ones.
+    // The first pixels of each thread are enough to distinguish most images from flat ones.
     for (int start = 0, end = min(n, static_cast<int>(blockDim.x)); start < n; start = end, end = n) {
         float others[1] = {};
         for (int i = start + threadIdx.x; i < end; i += blockDim.x) {

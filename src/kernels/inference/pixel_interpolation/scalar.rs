@@ -1,4 +1,4 @@
-//! One row, by the formula.
+//! Blends one row, by the formula.
 use super::{Last, Pixels, Squash};
 use crate::kernels::inference::pixels::RowMut;
 

@@ -1,5 +1,5 @@
-//! The whole image with an exponential that vectorises: `2^n p(f)` with `n + f = x`, relative error below 3e-7. The sigmoid of x
-//! is `1 / (1 + 2^(-x log2(e)))`, and the norm's scale and shift take the factor in.
+//! Processes the whole image with a vectorizable exponential: `2^n p(f)` with `n + f = x`, with a relative error below 3e-7.
+//! The sigmoid of x is `1 / (1 + 2^(-x log2(e)))`, whose factor is folded into the norm's scale and shift.
 #![allow(unsafe_code)]
 use super::{InterpolationScratch, Last, Pixels, PixelsMut, Squash};
 use crate::kernels::isa::{Kernel, Lanes, MOST_LANES};
@@ -22,7 +22,7 @@ impl Kernel for Interpolate<'_> {
         let Self { last, beta, content, width, ref mut out, scratch } = self;
         let InterpolationScratch { last: row, bytes } = scratch;
         let n = 3 * width;
-        // After three vectors the same colour stands in the same lane again.
+        // After three vectors, each lane holds the same colour again.
         let factor = if last.end == Squash::Sigmoid { -std::f32::consts::LOG2_E } else { 1.0 };
         let [scale, shift] = [last.scale, last.shift]
             .map(|colours| -> [f32; 3 * MOST_LANES] { std::array::from_fn(|i| factor * colours[i % 3]) });
@@ -33,7 +33,7 @@ impl Kernel for Interpolate<'_> {
             last.gather_row(y, width, row);
             let mut to = out.row(y, width, bytes);
             assert!(row.len() >= n + L::N && (y + 1) * n <= content.len() && n <= to.len());
-            // What a step of the content and of the output is worth: bytes need not become numbers in [0, 1] in between.
+            // Scales of content and output: bytes need not be converted to [0, 1] and back.
             let [step_in, step_out] = [content.step(), to.step()];
             let (keep, share) = (L::splat((1.0 - beta) * step_in / step_out), L::splat(beta / step_out));
             let half = L::splat(to.half());
@@ -68,7 +68,7 @@ fn logistic<L: Lanes>(x: L) -> L {
 fn two_to<L: Lanes>(x: L) -> L {
     /// Adding it leaves the nearest integer in the low bits of a float.
     const ROUND: f32 = 12_582_912.0;
-    /// Of the series of 2^f: ln(2)^k / k!, from the sixth down.
+    /// Taylor coefficients of 2^f: ln(2)^k / k!, from the sixth down.
     const SERIES: [f32; 7] =
         [1.540_353e-4, 1.333_355_8e-3, 9.618_129e-3, 5.550_411e-2, 0.240_226_5, std::f32::consts::LN_2, 1.0];
     let one = L::splat(1.0);
@@ -87,7 +87,7 @@ fn two_to<L: Lanes>(x: L) -> L {
 mod tests {
     use crate::kernels::isa::{Isa, Kernel, Lanes, MOST_LANES};
 
-    /// 2^x and 1 / (1 + 2^x) of one number.
+    /// 2^x and 1 / (1 + 2^x) of one value.
     struct Both(f32);
 
     impl Kernel for Both {

@@ -1,4 +1,4 @@
-//! The user's images as maps in a frame, on CUDA.
+//! The user's images as maps with a frame, on CUDA.
 use crate::kernels::cuda::interface::DeviceEnum;
 use crate::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, Map, Number};
 use crate::kernels::inference::feature_map::Border;
@@ -7,20 +7,20 @@ use std::sync::{Arc, LazyLock};
 static SOURCE: LazyLock<String> =
     LazyLock::new(|| [&Border::definition(), include_str!("../border.cuh"), include_str!("pixels.cu")].concat());
 
-/// What stands in the one pixel around an image.
+/// Contents of the one-pixel frame around an image.
 #[derive(Clone, Copy, Debug)]
 pub enum Frame {
-    /// Its mirror image.
+    /// The mirror image.
     Reflect,
     /// A colour.
     Colour([f32; 3]),
 }
 
-/// Image `rows[n]`, in [0, 1], as map n of `y`, which has its frame. Where the map is larger than image and frame, the image is
-/// continued by reflection below and to the right.
+/// Writes image `rows[n]`, in [0, 1], as map n of `y`, including its frame. If the map is larger than image and frame, the
+/// image is extended by reflection below and to the right.
 ///
 /// # Panics
-/// If the map is smaller, or not of three channels.
+/// If the map is smaller, or does not have three channels.
 pub fn framed(number: Number, images: &DeviceImages, rows: At, frame: Frame, y: &Map) -> Launch {
     assert!(y.height >= images.height + 2 && y.width >= images.width + 2 && y.channels == 4, "a frame in {y:?}");
     let (border, colour) = match frame {

@@ -1,4 +1,4 @@
-//! The pixels of one RGB image on their way in and out: bytes or float32, and the numbers in [0, 1] that they stand for.
+//! The pixels of one RGB image as input or output: bytes or float32, both representing values in [0, 1].
 #![allow(unsafe_code)]
 pub mod cuda;
 
@@ -15,22 +15,22 @@ pub enum Pixels<'a> {
     F32(&'a [f32]),
 }
 
-/// Where the pixels of RGB images go.
+/// The destination of RGB pixels.
 #[derive(Debug)]
 pub enum PixelsMut<'a> {
     /// 0 to 255, halves rounded up.
     U8(&'a mut [u8]),
-    /// The same of one image, colour by colour.
+    /// 0 to 255, halves rounded up, of one image, as colour planes.
     Planes([&'a mut [u8]; 3]),
     /// 0.0 to 1.0.
     F32(&'a mut [f32]),
 }
 
 impl<'a> Pixels<'a> {
-    /// The image as a map of [0, 1], or as its bytes; its height, width and padding stand in `out`.
+    /// Converts the image to a map in [0, 1], or in its bytes; `out` determines height, width and padding.
     ///
     /// # Panics
-    /// If `out` has another size, or not three channels.
+    /// If `out` has another size, or does not have three channels.
     pub fn unpack(self, isa: Isa, out: &mut AnyMap) {
         let (height, width, channels) = out.shape();
         assert_eq!((self.len(), channels), (3 * width * height, 3));
@@ -45,7 +45,7 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// These numbers of them.
+    /// A range of the values.
     pub fn part(self, range: Range<usize>) -> Self {
         match self {
             Self::U8(pixels) => Self::U8(&pixels[range]),
@@ -53,7 +53,7 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// Gives numbers in [0, 1].
+    /// Converts to values in [0, 1].
     #[inline(always)]
     pub(super) fn floats(self, out: &mut [f32]) {
         match self {
@@ -62,7 +62,7 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// Whether all pixels are of one colour.
+    /// Whether all pixels have the same colour.
     pub fn is_flat(self) -> bool {
         match self {
             Self::U8(pixels) => pixels.iter().skip(3).eq(pixels.iter().take(pixels.len().saturating_sub(3))),
@@ -70,7 +70,7 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// The pixels as they are.
+    /// Copies the pixels unchanged.
     ///
     /// # Panics
     /// If `out` is of another type or length.
@@ -83,7 +83,7 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// How many numbers.
+    /// Number of values.
     pub fn len(self) -> usize {
         match self {
             Self::U8(pixels) => pixels.len(),
@@ -91,15 +91,15 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no values.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 
-    /// The next `used` of them, in [0, 1].
+    /// Loads `used` values starting at `at`, converted to [0, 1].
     ///
     /// # Safety
-    /// There are so many.
+    /// These values exist.
     #[inline(always)]
     pub(super) unsafe fn load<L: Lanes>(self, at: usize, used: usize) -> L {
         // SAFETY: guaranteed by the caller.
@@ -110,10 +110,10 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// The next `used` of them, as they are.
+    /// Loads `used` values starting at `at`, unconverted.
     ///
     /// # Safety
-    /// There are so many.
+    /// These values exist.
     #[inline(always)]
     pub(super) unsafe fn load_steps<L: Lanes>(self, at: usize, used: usize) -> L {
         // SAFETY: guaranteed by the caller.
@@ -126,7 +126,7 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// What a step of them is worth.
+    /// The scale of the unconverted values.
     pub(super) fn step(self) -> f32 {
         match self {
             Self::U8(_) => 1.0 / 255.0,
@@ -136,7 +136,7 @@ impl<'a> Pixels<'a> {
 }
 
 impl PixelsMut<'_> {
-    /// How many numbers.
+    /// Number of values.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::U8(pixels) => pixels.len(),
@@ -145,7 +145,7 @@ impl PixelsMut<'_> {
         }
     }
 
-    /// A row of `width` pixels of one image, to write; `bytes` holds it where pixels have no row of their own.
+    /// A row of `width` pixels of one image, for writing; `bytes` is its buffer if pixels are not contiguous.
     #[inline(always)]
     pub(super) fn row<'a>(&'a mut self, y: usize, width: usize, bytes: &'a mut Vec<u8>) -> RowMut<'a> {
         let range = 3 * width * y..3 * width * (y + 1);
@@ -159,7 +159,7 @@ impl PixelsMut<'_> {
         }
     }
 
-    /// Takes in a row that has been written to `bytes`.
+    /// Copies a row from `bytes` to the image, if pixels are not contiguous.
     #[inline(always)]
     pub(super) fn finish_row(&mut self, y: usize, width: usize, bytes: &[u8]) {
         if let Self::Planes(colors) = self {
@@ -168,7 +168,7 @@ impl PixelsMut<'_> {
     }
 }
 
-/// A row of pixels, to write.
+/// A row of pixels, for writing.
 #[derive(Debug)]
 pub(super) enum RowMut<'a> {
     /// 0 to 255, halves rounded up.
@@ -178,14 +178,14 @@ pub(super) enum RowMut<'a> {
 }
 
 impl RowMut<'_> {
-    /// Takes numbers in [0, 1].
+    /// Writes values in [0, 1].
     #[inline(always)]
     #[expect(clippy::manual_clamp, reason = "clamp lets NaN through")]
     pub(super) fn pack(self, from: &[f32]) {
         match self {
             Self::U8(out) => {
                 for (to, x) in out.iter_mut().zip(from) {
-                    // At most 255.5, and truncated. NaN gives 0.
+                    // At most 255.5, then truncated. NaN becomes 0.
                     let x = (x * 255.0 + 0.5).max(0.0).min(255.0);
                     // SAFETY: between 0 and 255. (A checked conversion takes three times as long.)
                     *to = unsafe { x.to_int_unchecked::<i32>() } as u8;
@@ -195,7 +195,7 @@ impl RowMut<'_> {
         }
     }
 
-    /// How many numbers.
+    /// Number of values.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::U8(row) => row.len(),
@@ -203,7 +203,7 @@ impl RowMut<'_> {
         }
     }
 
-    /// What a step of them is worth.
+    /// The scale of the stored values.
     #[inline(always)]
     pub(super) fn step(&self) -> f32 {
         match self {
@@ -212,7 +212,7 @@ impl RowMut<'_> {
         }
     }
 
-    /// What rounds to the nearest step where numbers are truncated.
+    /// The summand that turns truncation into rounding to the nearest value.
     #[inline(always)]
     pub(super) fn half(&self) -> f32 {
         match self {
@@ -221,10 +221,10 @@ impl RowMut<'_> {
         }
     }
 
-    /// Takes numbers in steps, `half` added; NaN gives the byte 0.
+    /// Writes scaled values to which `half` has been added; NaN becomes the byte 0.
     ///
     /// # Safety
-    /// There are so many.
+    /// `used` values from `at` on are within the row.
     #[inline(always)]
     pub(super) unsafe fn store<L: Lanes>(&mut self, at: usize, used: usize, x: L) {
         // SAFETY: guaranteed by the caller; values are below 256.
@@ -240,7 +240,7 @@ impl RowMut<'_> {
     }
 }
 
-/// Pixels to their colours.
+/// Splits pixels into their colours.
 #[inline(always)]
 fn split(pixels: &[u8], [red, green, blue]: [&mut [u8]; 3]) {
     for (pixel, ((r, g), b)) in pixels.as_chunks::<3>().0.iter().zip(red.iter_mut().zip(green).zip(blue)) {

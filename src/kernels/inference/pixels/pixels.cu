@@ -1,12 +1,13 @@
-// The user's images as maps of three channels and a zero, in a frame of one pixel.
+// The user's images as maps of three channels and a zero, with a frame of one pixel.
 //
-// A thread has a pixel of a map, [image][map_height][map_width][4]; map n is made of image rows[n]. Inside the frame the image is
-// continued by reflection to the map's size. The frame has the colour where BORDER is that of zeros, else what the border says.
+// A thread handles one pixel of a map, [image][map_height][map_width][4]; map n is computed from image rows[n]. Inside the
+// frame the image is extended by reflection to the map's size. The frame has the given colour if BORDER is that of zeros, else
+// it is filled as BORDER states.
 KERNEL framed(const void* images, Strides strides, const int* rows, Number* y, int height, int width, int map_height,
               int map_width, float red, float green, float blue) {
     const i64 n = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x, pixels = static_cast<i64>(map_height) * map_width;
     if (n >= pixels) return;
-    // In the continued image; -1 is the colour.
+    // Position in the extended image; -1 stands for the colour.
     const int row = inside(static_cast<int>(n / map_width) - 1, map_height - 2, BORDER);
     const int column = inside(static_cast<int>(n % map_width) - 1, map_width - 2, BORDER);
     float pixel[4] = {red, green, blue, 0.0f};

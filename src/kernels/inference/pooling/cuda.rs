@@ -10,10 +10,10 @@ static SOURCE: LazyLock<String> = LazyLock::new(|| {
 });
 
 impl MaxPool {
-    /// The launch that writes the channels of `y` from `channel` on.
+    /// Creates the launch that writes the channels of `y` from `channel` on.
     ///
     /// # Panics
-    /// If the maps do not fit.
+    /// If the maps do not match.
     pub fn launch(self, number: Number, x: &Map, y: &Map, channel: usize) -> Launch {
         assert_eq!((self.windows(x.height), self.windows(x.width)), y.size(), "output of {self:?}");
         let defines = [("SIDE", self.side), ("STRIDE", self.stride)];
@@ -24,7 +24,7 @@ impl MaxPool {
     }
 }
 
-/// A mean of 3x3 windows, as [`super::AveragePool`], with its bias on the device.
+/// Mean over 3x3 windows as in [`super::AveragePool`], with its bias on the device.
 #[derive(Clone, Debug)]
 pub struct AveragePool {
     counts_zeros: bool,
@@ -33,16 +33,16 @@ pub struct AveragePool {
 }
 
 impl AveragePool {
-    /// Takes the bias to the device.
+    /// Adds the bias to `weights`.
     pub fn new(pool: &super::AveragePool, weights: &mut Weights) -> Self {
         let &super::AveragePool { counts_zeros, ref bias, activation } = pool;
         Self { counts_zeros, bias: weights.push(Number::F32, bias.iter().copied()), activation }
     }
 
-    /// The launch that writes the channels of `y` from `channel` on.
+    /// Creates the launch that writes the channels of `y` from `channel` on.
     ///
     /// # Panics
-    /// If the maps do not fit.
+    /// If the maps do not match.
     pub fn launch(&self, number: Number, x: &Map, y: &Map, channel: usize) -> Launch {
         assert_eq!(x.size(), y.size(), "output of {self:?}");
         let defines = [("COUNTS_ZEROS", self.counts_zeros.into()), ("ACTIVATION", self.activation.code())];
@@ -52,11 +52,11 @@ impl AveragePool {
     }
 }
 
-/// Threads of a block that takes a mean, and its channels in vectors.
+/// Threads in a block of `global_mean`, and its channels in units of a vector.
 const BLOCK: u32 = 256;
 const GROUP: usize = 32;
 
-/// The mean of each of the first `features` channels of a map, into `[images][features]`.
+/// Writes the mean of each of the first `features` channels of a map into `[images][features]`.
 pub fn global_mean(number: Number, x: &Map, features: usize, to: At) -> Launch {
     let wide = if x.channels.is_multiple_of(8) { 8 } else { 4 };
     let defines = vec![number.define(), ("CHANNELS", x.channels), ("FEATURES", features), ("GROUP", GROUP)];

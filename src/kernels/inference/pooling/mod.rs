@@ -1,11 +1,12 @@
-//! Pooling: the largest or the mean of each window, written to a range of the output's channels.
+//! Pooling: the maximum or the mean of each window, written to a range of the output's channels.
 //!
 //! ```text
 //! max:      out[y, x, c] = max over the window of in[.., .., c]
 //! average:  out[y, x, c] = act(bias[c] + sum over the window of in[.., .., c] / n)
 //! ```
 //!
-//! The loops are plain: pooling is a hundredth of a network's time, and the compiler vectorises them for each instruction set.
+//! The loops are plain: pooling takes a hundredth of a network's time, and the compiler vectorizes them for each instruction
+//! set.
 pub mod cuda;
 
 use crate::kernels::inference::any_map::{AnyMap, Input};
@@ -14,37 +15,38 @@ use crate::kernels::inference::layer_shape::Activation;
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use std::ops::Range;
 
-/// The windows of a maximum: square, without a border.
+/// Max pooling with square windows, without padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool {
     /// Rows and columns of a window.
     pub side: usize,
     /// Step between windows.
     pub stride: usize,
-    /// Whether a last window that hangs over the edge counts (PyTorch's `ceil_mode`); what lies outside is ignored.
+    /// Whether a last window that extends beyond the edge counts (PyTorch's `ceil_mode`); positions outside are ignored.
     pub ceil: bool,
 }
 
 impl MaxPool {
-    /// InceptionV3's: 3x3, every second one, inside the map.
+    /// InceptionV3's: 3x3 with stride 2, inside the map.
     pub const INCEPTION: Self = Self { side: 3, stride: 2, ceil: false };
 
-    /// How many windows there are along an axis of `n` pixels.
+    /// Number of windows along an axis of `n` pixels.
     pub fn windows(self, n: usize) -> usize {
         let beyond = n - self.side.min(n);
         1 + if self.ceil { beyond.div_ceil(self.stride) } else { beyond / self.stride }
     }
 
-    /// Height and width of the output for this input, whose padding is not looked at.
+    /// Height and width of the output for this input, whose padding is ignored.
     pub fn output_size(self, input: Input) -> (usize, usize) {
         let (height, width, _) = input.shape();
         (self.windows(height), self.windows(width))
     }
 
-    /// Writes the channels of `out` from `channel` on. Bytes are compared as they are, so both maps must have one range.
+    /// Writes the channels of `out` from `channel` on. Bytes are compared without conversion, so both maps must have the same
+    /// range.
     ///
     /// # Panics
-    /// If the maps do not fit, or one is in bytes and the other in float32.
+    /// If the maps do not match, or one is in bytes and the other in float32.
     pub fn run(self, isa: Isa, input: Input, out: &mut AnyMap, channel: usize) {
         let (height, width) = self.output_size(input);
         let (rows, columns, channels) = out.shape();
@@ -90,14 +92,14 @@ impl<T: Copy + Default + PartialOrd> Kernel for Max<'_, T> {
     }
 }
 
-/// A mean of 3x3 windows around every pixel, as InceptionV3 has them.
+/// Mean over 3x3 windows centred on every pixel, as in InceptionV3.
 #[derive(Clone, Debug)]
 pub struct AveragePool {
-    /// Whether what lies outside of the map counts as zeros (torchvision); else a window has the pixels inside alone (TensorFlow).
+    /// Whether positions outside the map count as zeros (torchvision); otherwise only pixels inside count (TensorFlow).
     pub counts_zeros: bool,
-    /// What is added to each channel.
+    /// Bias of each channel.
     pub bias: Vec<f32>,
-    /// What follows.
+    /// The activation.
     pub activation: Activation,
 }
 
@@ -105,7 +107,7 @@ impl AveragePool {
     /// Writes the channels of `out` from `channel` on.
     ///
     /// # Panics
-    /// If the maps do not fit.
+    /// If the maps do not match.
     pub fn run(&self, isa: Isa, input: &FeatureMap, out: &mut AnyMap, channel: usize) {
         let (rows, columns, channels) = out.shape();
         assert!((input.height(), input.width()) == (rows, columns), "output of {self:?}");
@@ -113,7 +115,7 @@ impl AveragePool {
         isa.dispatch(Average { pool: self, input: input.view(), out, channel });
     }
 
-    /// What a sum of so many pixels is multiplied with.
+    /// Factor of a sum over `pixels` pixels.
     fn weight(&self, pixels: usize) -> f32 {
         1.0 / if self.counts_zeros { 9.0 } else { pixels as f32 }
     }
@@ -151,7 +153,7 @@ impl Kernel for Average<'_> {
     }
 }
 
-/// The pixels of `0..n` beside `at`, and itself.
+/// The range in `0..n` of `at` and its neighbours.
 fn around(at: usize, n: usize) -> Range<usize> {
     at.saturating_sub(1)..(at + 2).min(n)
 }
@@ -182,7 +184,7 @@ fn store(values: &[f32], out: &mut AnyMap, (y, x): (usize, usize), channel: usiz
     }
 }
 
-/// A pixel's channels; rows and columns count without the padding.
+/// The channels of a pixel; rows and columns are counted without the padding.
 #[inline(always)]
 fn pixel<'a, T>(map: &MapView<'a, T>, row: usize, column: usize) -> &'a [T] {
     let at = (map.pad.top + row) * map.stride + (map.pad.left + column) * map.channels;

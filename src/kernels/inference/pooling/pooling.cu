@@ -1,11 +1,12 @@
-// Pooling. Of windows, a thread for WIDE channels of an output pixel; `pooling/mod.rs` says what it is.
+// Pooling over windows, with one thread for WIDE channels of an output pixel; see `pooling/mod.rs`.
 //
-// x is [image][height][width][CHANNELS]; y begins at the first of the channels that are written, OUT_PITCH numbers from a pixel to
+// x is [image][height][width][CHANNELS]; y points to the first channel that is written, with OUT_PITCH values from one pixel to
 // the next.
 #define WIDE (CHANNELS % 8 ? 4 : 8)
 
 #if defined(FEATURES)
-// The mean of each channel of a map, [image][FEATURES]; a block has GROUP times WIDE channels, and its threads share the pixels.
+// The mean of each channel of a map, [image][FEATURES]; a block handles GROUP times WIDE channels, and its threads share the
+// pixels.
 KERNEL global_mean(const Number* x, float* features, int pixels) {
     SHARED(float, shared);
     const int lane = threadIdx.x / GROUP, channel = (blockIdx.y * GROUP + threadIdx.x % GROUP) * WIDE;
@@ -20,7 +21,7 @@ KERNEL global_mean(const Number* x, float* features, int pixels) {
     for (int i = 0; i < WIDE && !lane && channel + i < FEATURES; i++) features[image * FEATURES + channel + i] = sums[i] / pixels;
 }
 #else
-// What a thread writes: its pixel, and the first of its channels.
+// Output of a thread: its pixel, and its first channel.
 struct Part {
     int row, column, channel;
     bool works;
@@ -41,7 +42,7 @@ DEVICE Number* output_of(Number* y, const Part& part, int out_height, int out_wi
 }
 
 #if defined(SIDE)
-// The largest of SIDE x SIDE, at every STRIDE-th; what lies outside is not looked at.
+// The maximum of SIDE x SIDE windows with stride STRIDE; positions outside are ignored.
 KERNEL max_pool(const Number* x, Number* y, int height, int width, int out_height, int out_width) {
     const Part part = part_of(out_height, out_width);
     if (!part.works) return;
@@ -57,7 +58,7 @@ KERNEL max_pool(const Number* x, Number* y, int height, int width, int out_heigh
     store(output_of(y, part, out_height, out_width), most);
 }
 #else
-// The mean of 3x3 around every pixel, of the pixels inside or of all nine where zeros count; bias and activation follow.
+// The mean of 3x3 around every pixel, over the pixels inside, or over all nine if zeros count; then bias and activation.
 KERNEL average_pool(const Number* x, const float* bias, Number* y, int height, int width) {
     const Part part = part_of(height, width);
     if (!part.works) return;

@@ -1,5 +1,5 @@
-//! Float32 to bytes, `q = round(x / scale) + zero`: `scale` and `zero` stretch 0 to 255 over the range of a map's numbers and
-//! 0, so that 0 itself has a byte of its own. The range is that of the whole map or, for a finer grid, of each channel.
+//! Quantization from float32 to bytes, `q = round(x / scale) + zero`: `scale` and `zero` map the range of a map's values and 0
+//! to 0 to 255, so that 0 itself is representable. The range is that of the whole map or, for a finer grid, of each channel.
 mod scalar;
 mod simd;
 
@@ -10,42 +10,42 @@ use crate::kernels::isa::{Extent, Isa};
 #[derive(Debug, Default)]
 pub struct Quantized {
     pub(super) map: FeatureMap<u8>,
-    /// One for the map, or one for each channel.
+    /// One scale for the map, or one for each channel.
     pub(super) scale: Vec<f32>,
-    /// The byte of 0, for each scale.
+    /// The byte that represents 0, for each scale.
     pub(super) zero: Vec<u8>,
     ends: Vec<Extent>,
-    /// The factors and summands that make steps of numbers, repeated as often as vectors want them.
+    /// Factors and summands of the quantization, repeated to fill whole vectors.
     affine: [Vec<f32>; 2],
 }
 
-/// The same to read, with all of its padding or less.
+/// A view of a map in bytes for reading, with all of its padding or less.
 #[derive(Clone, Copy, Debug)]
 pub struct QuantizedView<'a> {
     /// The bytes.
     pub view: MapView<'a, u8>,
-    /// The worth of one step of a byte, in the map or in each channel.
+    /// The scale of the bytes, for the map or for each channel.
     pub scale: &'a [f32],
-    /// The byte of 0, in the map or in each channel.
+    /// The byte that represents 0, for the map or for each channel.
     pub zero: &'a [u8],
 }
 
-/// The range over which a grid of bytes is stretched.
+/// The range over which bytes are quantized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grid {
-    /// The range of the map: weights of every kind can be multiplied with these bytes.
+    /// The range of the map: weights of every kind can be multiplied with such bytes.
     Map,
-    /// The range of each channel: for a depthwise convolution.
+    /// The range of each channel, for depthwise convolutions.
     Channels,
 }
 
 impl Quantized {
-    /// Stretches the bytes over this range.
+    /// Sets the range over which the bytes are quantized.
     pub fn set_range(&mut self, range: Extent) {
         self.set_ranges([range].into_iter());
     }
 
-    /// Stretches the bytes of each channel over its range, or all of them over one.
+    /// Sets the range of each channel, or one range for all.
     pub(super) fn set_ranges(&mut self, ranges: impl Iterator<Item = Extent>) {
         self.scale.clear();
         self.zero.clear();
@@ -56,7 +56,7 @@ impl Quantized {
         }
     }
 
-    /// Takes the rows of a map without padding into the inside of this one, whose range is set.
+    /// Quantizes the rows of a map without padding into the inside of this one, whose range is set.
     pub(super) fn fill_rows(&mut self, isa: Isa, rows: &[f32]) {
         self.repeat_steps(isa);
         let Self { map, affine: [by, plus], .. } = self;
@@ -72,7 +72,7 @@ impl Quantized {
         simd::repeat(isa, zero.len(), zero.iter().map(|&zero| f32::from(zero)), plus);
     }
 
-    /// Takes a map's numbers in, padding included. NaN becomes the byte 0, infinities the ends of the range.
+    /// Quantizes a map, including its padding. NaN becomes the byte 0, infinities the ends of the range.
     pub fn fill(&mut self, isa: Isa, map: MapView, grid: Grid) {
         self.map.reshape(map.height, map.width, map.channels, map.pad);
         match grid {
@@ -95,7 +95,7 @@ impl Quantized {
         }
     }
 
-    /// `max(by[c] x + plus[c], 0)` of a map without padding, into the inside of this one, whose zeros are 0.
+    /// Quantizes `max(by[c] x + plus[c], 0)` of a map without padding into the inside of this one, whose zeros are the byte 0.
     pub(super) fn fill_affine(&mut self, isa: Isa, map: &FeatureMap, by: &[f32], plus: &[f32]) {
         let Self { map: bytes, scale, affine: [by_step, plus_step], .. } = self;
         let inverse = || scale.iter().map(|scale| 1.0 / scale).cycle();
@@ -107,13 +107,13 @@ impl Quantized {
         (0..map.height()).for_each(|y| simd::quantize(isa, map.row(y), by_step, plus_step, bytes.row_mut(y)));
     }
 
-    /// All of it, to read.
+    /// The whole map, for reading.
     pub fn view(&self) -> QuantizedView<'_> {
         QuantizedView { view: self.map.view(), scale: &self.scale, zero: &self.zero }
     }
 }
 
-/// The input of a convolution in other numbers than it came in; memory that is used again.
+/// Reusable buffers for the converted input of a convolution.
 #[derive(Debug, Default)]
 pub struct QuantizeScratch {
     bytes: Quantized,
@@ -121,20 +121,20 @@ pub struct QuantizeScratch {
 }
 
 impl QuantizeScratch {
-    /// The map in bytes on this grid.
+    /// Quantizes the map to bytes on this grid.
     pub(super) fn bytes(&mut self, isa: Isa, map: MapView, grid: Grid) -> QuantizedView<'_> {
         self.bytes.fill(isa, map, grid);
         self.bytes.view()
     }
 
-    /// The map in words.
+    /// Quantizes the map to words.
     pub(super) fn words(&mut self, isa: Isa, map: MapView) -> &Words {
         self.words.fill(isa, map);
         &self.words
     }
 }
 
-/// The range of a map, padding included, if it does not know it.
+/// The range of a map, including its padding; computed if it is not known.
 pub(super) fn range(isa: Isa, map: MapView) -> Extent {
     if let Some(range) = map.range {
         return range;
@@ -157,20 +157,21 @@ fn extents(isa: Isa, map: MapView, out: &mut Vec<Extent>) {
     }
 }
 
-/// The weights of one output as bytes, and what one step is worth. Neighbours are those that the path adds first.
+/// Quantizes the weights of one output to bytes, and returns them with their scale. Adjacent weights are those that the path
+/// adds first.
 ///
-/// It takes the scale, among several, of the least error with its best step. Where inputs are alike, as neighbours of a smooth
-/// image are, the sum of the weights counts beyond its parts, `smooth` times its square: a file's own grid of bytes, whose steps
-/// may fall halfway between ours, would else be rounded one way.
+/// Of several candidate scales, it uses the one with the smallest error. Where inputs are alike, as are neighbours in a smooth
+/// image, the error of the sum of the weights matters in addition, and its square is added with the factor `smooth`: otherwise
+/// a file's own grid of bytes, whose steps may fall halfway between these, would always be rounded in one direction.
 pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) {
     const STEPS: u8 = 127;
     const SCALES: u8 = 16;
-    // Of weights of 0, too, the inverse of a step is a number.
+    // Keeps the inverse of the scale finite if all weights are 0.
     let largest = isa.largest_weight(weights).max(1e-30);
     let total: f32 = weights.iter().sum();
     let fitted = (STEPS - SCALES + 1..=STEPS).map(|steps| {
         let inverse = f32::from(steps) / largest;
-        // Only additions: rounds to integers, as no number is larger than 127.
+        // Rounds to integers by additions only, as no value is larger than 127.
         let rounded = || weights.iter().map(move |w| (w * inverse + 12_582_912.0) - 12_582_912.0);
         let (mut products, mut squares, mut sum) = (0.0, f32::MIN_POSITIVE, 0.0);
         for (q, w) in rounded().zip(weights) {
@@ -184,13 +185,13 @@ pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) 
     (weights.iter().map(|w| (w * inverse).round_ties_even() as i8).collect(), step)
 }
 
-/// The largest word, of numbers and of weights.
+/// The largest word, for values and for weights.
 const LARGEST_WORD: f32 = 1023.0;
 
-/// The sum of so many products of two words fits 32 bits.
+/// Number of products of two words whose sum is guaranteed to fit 32 bits.
 pub(super) const MOST_WORDS: usize = 2048;
 
-/// A map in words of 16 bits, of which ten and a sign are used: `q = round(x / scale)`, over the range of the map.
+/// A map in 16-bit words, of which ten bits and a sign are used: `q = round(x / scale)`, over the range of the map.
 #[derive(Debug, Default)]
 pub(super) struct Words {
     pub(super) map: FeatureMap<i16>,
@@ -198,7 +199,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Takes a map's numbers in, padding included. What is not finite becomes a number without meaning.
+    /// Quantizes a map, including its padding. Non-finite values become arbitrary words.
     pub(super) fn fill(&mut self, isa: Isa, map: MapView) {
         self.map.reshape(map.height, map.width, map.channels, map.pad);
         let range = range(isa, map);
@@ -210,7 +211,7 @@ impl Words {
     }
 }
 
-/// The weights of one output in words, and what one step is worth.
+/// Quantizes the weights of one output to words, and returns them with their scale.
 pub(super) fn weights_in_words(weights: &[f32]) -> (Vec<i16>, f32) {
     let largest = weights.iter().fold(1e-30, |all: f32, w| all.max(w.abs()));
     let words: Vec<i16> = weights.iter().map(|w| (w * (LARGEST_WORD / largest)).round_ties_even() as i16).collect();

@@ -1,4 +1,4 @@
-//! Range and rounding, one number at a time.
+//! Range and rounding, one value at a time.
 
 use crate::kernels::inference::feature_map::MapView;
 use crate::kernels::isa::Extent;
@@ -14,7 +14,7 @@ pub(super) fn extents(map: MapView, out: &mut Vec<Extent>) {
 
 pub(super) fn quantize(row: &[f32], scale: &[f32], zero: &[u8], out: &mut [u8]) {
     for ((out, x), (scale, &zero)) in out.iter_mut().zip(row).zip(scale.iter().zip(zero).cycle()) {
-        // A float becomes the nearest byte there is; NaN gives 0.
+        // Casting a float saturates; NaN becomes 0.
         *out = x.mul_add(1.0 / scale, f32::from(zero)).round_ties_even() as u8;
     }
 }

@@ -1,5 +1,5 @@
-//! Range and rounding over whole rows: a row is its channels repeated, so that after `lcm(channels, lanes)` numbers the same
-//! channel stands in the same lane again.
+//! Range and rounding over whole rows: a row repeats its channels, so the lanes hold the same channels again after
+//! `lcm(channels, lanes)` values.
 #![allow(unsafe_code)]
 use super::{Extent, Isa};
 use crate::kernels::inference::feature_map::MapView;
@@ -18,7 +18,7 @@ pub(super) fn extents(isa: Isa, map: MapView, out: &mut Vec<Extent>) {
     out.truncate(map.channels);
 }
 
-/// The range of all.
+/// The range of all values.
 pub(super) fn extent(isa: Isa, map: MapView) -> Extent {
     let mut out = [Extent::default(); MOST_LANES];
     isa.dispatch(Ranges { map, out: &mut out[..isa.lanes()] });
@@ -27,7 +27,7 @@ pub(super) fn extent(isa: Isa, map: MapView) -> Extent {
 
 struct Ranges<'a> {
     map: MapView<'a>,
-    /// Of each place of a period: of whole vectors.
+    /// Range of each position of a period, which is whole vectors.
     out: &'a mut [Extent],
 }
 
@@ -40,7 +40,7 @@ impl Kernel for Ranges<'_> {
         let period = out.len();
         for row in map.padded_rows() {
             for lane in (0..period.min(row.len())).step_by(L::N) {
-                // Four, as one would wait for itself.
+                // Four independent accumulators, to hide the latency of the operations.
                 let mut four = [LaneExtents::<L>::default(); 4];
                 let mut at = lane;
                 while at + 3 * period + L::N <= row.len() {
@@ -52,7 +52,7 @@ impl Kernel for Ranges<'_> {
                 }
                 while at < row.len() {
                     let used = (row.len() - at).min(L::N);
-                    // SAFETY: the row has these lanes; the others are zeros, which every range holds.
+                    // SAFETY: the row has these lanes; the others are zeros, which every range includes.
                     four[0].add(unsafe { L::load_some(row.as_ptr().add(at), 0..used) });
                     at += period;
                 }
@@ -63,13 +63,13 @@ impl Kernel for Ranges<'_> {
     }
 }
 
-/// `n` numbers one after the other, again and again, up to a whole number of blocks.
+/// Repeats `n` values up to a whole number of blocks.
 pub(super) fn repeat(isa: Isa, n: usize, numbers: impl Iterator<Item = f32> + Clone, out: &mut Vec<f32>) {
     out.clear();
     out.extend(numbers.cycle().take(period(n, 4 * isa.lanes())));
 }
 
-/// `by x` as words.
+/// Converts `by x` to words.
 pub(super) fn quantize_words(isa: Isa, row: &[f32], by: f32, out: &mut [i16]) {
     isa.dispatch_bytes(QuantizeWords { row, by, out });
 }
@@ -98,7 +98,7 @@ impl ByteKernel for QuantizeWords<'_> {
     }
 }
 
-/// `by x + plus` as bytes; both are as long as [`repeat`] makes them.
+/// Converts `by x + plus` to bytes; `by` and `plus` have the length that [`repeat`] gives.
 pub(super) fn quantize(isa: Isa, row: &[f32], by: &[f32], plus: &[f32], out: &mut [u8]) {
     isa.dispatch_bytes(Quantize { row, by, plus, out });
 }
