@@ -1,8 +1,8 @@
-//! Batches in float32, NHWC, and their gradients: what learns. `nn` makes operations of candle's graph of these.
+//! Layers on float32 batches in NHWC, and their gradients, for training. `nn` wraps them as operations of candle's graph.
 //!
-//! - [`convolution`]: forward, the gradient of the input and that of the weights.
+//! - [`convolution`]: forward, and the gradients of the input and of the weights.
 //! - [`batch_norm`]: over batch, height and width.
-//! - [`pooling`]: the largest of a window, and the mean of a map.
+//! - [`pooling`]: the maximum of a window, and the mean of a map.
 pub mod batch_norm;
 pub mod convolution;
 pub mod pooling;

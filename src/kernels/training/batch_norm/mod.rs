@@ -1,5 +1,5 @@
-//! Batch norm of a batch in training and its gradient, with what follows it in a ResNet: `y = relu(gamma x^ + beta + residual)`,
-//! `x^ = (x - mean) / sqrt(var + eps)` (Ioffe and Szegedy 2015; He et al. 2016).
+//! Batch norm in training mode and its gradient, fused with the operations that follow it in a ResNet:
+//! `y = relu(gamma x^ + beta + residual)`, `x^ = (x - mean) / sqrt(var + eps)` (Ioffe and Szegedy 2015; He et al. 2016).
 //!
 //! ```text
 //! dz = dy where y > 0                 the gradient of beta (summed), of the residual, and of what is before the ReLU
@@ -7,13 +7,14 @@
 //! dx = gamma / sqrt(var + eps) (dz - dbeta / n - x^ dgamma / n)
 //! ```
 //!
-//! Only x and y are read, which a network keeps anyway: x^ is computed again. Numbers are `[n][channels]`, of any map in NHWC. Rows are
-//! summed in blocks, and blocks in their order, so that a result depends neither on the threads nor on the instruction set.
+//! Only x and y are read, which a network keeps anyway: x^ is recomputed. Values are `[n][channels]`, of any NHWC map. Rows are
+//! summed in blocks, and blocks in order, so that the result depends neither on the number of threads nor on the instruction
+//! set.
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::kernels::threads::pool;
 use std::ops::Range;
 
-/// Numbers of a block.
+/// Number of values of a block.
 const BLOCK: usize = 1 << 15;
 
 /// Mean and biased variance of each channel.
@@ -25,7 +26,7 @@ pub struct Moments {
     pub var: Vec<f32>,
 }
 
-/// What of each channel is multiplied and added: `y = relu(scale x + shift + residual)`.
+/// Factor and summand of each channel: `y = relu(scale x + shift + residual)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Affine {
     /// `[channels]`.
@@ -35,13 +36,13 @@ pub struct Affine {
 }
 
 impl Moments {
-    /// Of these rows.
+    /// Computes the moments of the rows of `x`.
     ///
     /// # Panics
-    /// If they are no whole rows, or there is none.
+    /// If `x` does not consist of whole rows, or is empty.
     pub fn new(isa: Isa, threads: usize, x: &[f32], channels: usize) -> Self {
         let n = rows(x, channels) as f64;
-        // Counted from the first row, so that squares of a large mean do not cancel.
+        // Deviations from the first row, so that squares of a large mean do not cancel.
         let origin = &x[..channels];
         let sums = sums(threads, channels, x.len(), &|block, sums| {
             isa.dispatch(Squares { x: &x[block], origin, sums });
@@ -59,7 +60,7 @@ impl Moments {
         self.var.iter().map(|&var| (f64::from(var) + f64::from(eps)).sqrt().recip() as f32).collect()
     }
 
-    /// The norm with these parameters.
+    /// Combines the norm with these parameters.
     pub fn affine(&self, gamma: &[f32], beta: &[f32], eps: f32) -> Affine {
         let scale: Vec<f32> =
             self.inverse_deviation(eps).iter().zip(gamma).map(|(inverse, gamma)| gamma * inverse).collect();
@@ -69,10 +70,10 @@ impl Moments {
 }
 
 impl Affine {
-    /// `y`, of `x` and the residual.
+    /// Computes `y` from `x` and the residual.
     ///
     /// # Panics
-    /// If the lengths differ, or are no whole rows.
+    /// If the lengths differ, or are not whole rows.
     pub fn apply(&self, isa: Isa, threads: usize, x: &[f32], residual: Option<&[f32]>, relu: bool, y: &mut [f32]) {
         let channels = self.scale.len();
         rows(x, channels);
@@ -86,7 +87,7 @@ impl Affine {
     }
 }
 
-/// Gradients of a norm.
+/// Gradients of a norm's parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradients {
     /// `[channels]`.
@@ -95,11 +96,11 @@ pub struct Gradients {
     pub beta: Vec<f32>,
 }
 
-/// Gradients of gamma and beta; that of x into `dx`, and that of the residual into `dresidual` if there is one. `y` is None where no
-/// ReLU follows.
+/// Returns the gradients of gamma and beta; writes that of x to `dx`, and that of the residual to `dresidual` if there is one.
+/// `y` is `None` if no ReLU follows.
 ///
 /// # Panics
-/// If the lengths differ, or are no whole rows.
+/// If the lengths differ, or are not whole rows.
 #[allow(clippy::too_many_arguments)]
 pub fn backward(
     isa: Isa,
@@ -143,7 +144,7 @@ pub fn backward(
     gradients
 }
 
-/// Numbers of a block of whole rows.
+/// Number of values of a block of whole rows.
 fn block(channels: usize) -> usize {
     (BLOCK / channels).max(1) * channels
 }
@@ -157,7 +158,7 @@ fn rows(x: &[f32], channels: usize) -> usize {
     x.len() / channels
 }
 
-/// Two sums of each channel, over all blocks.
+/// Two sums for each channel, over all blocks.
 fn sums(
     threads: usize,
     channels: usize,
@@ -223,7 +224,7 @@ impl Kernel for Apply<'_> {
                 for (y, x) in rows {
                     for (((y, x), scale), shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
                         let z = x * scale + shift;
-                        // NaN stays what it is.
+                        // NaN stays NaN.
                         *y = if z < least { least } else { z };
                     }
                 }
@@ -246,7 +247,7 @@ struct Sums<'a> {
     y: Option<&'a [f32]>,
     dy: &'a [f32],
     mean: &'a [f32],
-    /// Of dz, and of dz (x - mean).
+    /// Sums of dz, and of dz (x - mean).
     sums: [&'a mut [f32]; 2],
 }
 

@@ -1,9 +1,9 @@
-//! Where each value of a map, of packed weights and of patches stands.
+//! Index of each value of a map, of packed weights and of patches.
 use super::{Isa, panel};
 use crate::kernels::threads::pool;
 use std::ops::Range;
 
-/// A map, `[images][rows][columns][channels]`; weights too, whose images are outputs.
+/// A map, `[images][rows][columns][channels]`; also weights, with outputs in the place of images.
 #[derive(Clone, Copy)]
 pub(super) struct Nhwc {
     pub(super) height: usize,
@@ -18,8 +18,8 @@ impl Nhwc {
     }
 }
 
-/// A matrix of `depth` rows in panels of columns, `[columns / panel][depth][panel]`: each panel as wide as a tile, the last one as
-/// wide as the whole vectors that its columns fill.
+/// A matrix of `depth` rows in panels of columns, `[columns / panel][depth][panel]`: each panel has the width of a tile, and
+/// the last one is only padded to whole vectors.
 #[derive(Clone, Copy)]
 pub(super) struct Panels {
     depth: usize,
@@ -41,27 +41,27 @@ impl Panels {
         self.columns
     }
 
-    /// Values of all panels.
+    /// Number of values of all panels.
     pub(super) fn len(self) -> usize {
         self.depth * self.columns.next_multiple_of(self.lanes)
     }
 
-    /// How many.
+    /// Number of panels.
     pub(super) fn panels(self) -> usize {
         self.columns.div_ceil(self.width)
     }
 
-    /// The panel that a column is in.
+    /// The panel that contains a column.
     pub(super) fn panel(self, column: usize) -> usize {
         column / self.width
     }
 
-    /// Values of each panel but the last.
+    /// Number of values of each panel but the last.
     pub(super) fn panel_len(self) -> usize {
         self.depth * self.width
     }
 
-    /// From row to row of the panel that a column is in.
+    /// Distance between the rows of the panel that contains a column.
     pub(super) fn row(self, column: usize) -> usize {
         self.width.min(self.columns - self.panel(column) * self.width).next_multiple_of(self.lanes)
     }
@@ -70,7 +70,7 @@ impl Panels {
         self.panel(column) * self.panel_len() + row * self.row(column) + column % self.width
     }
 
-    /// A packed matrix: `fill` has a panel's columns, the length of its rows, and zeros to write the panel over.
+    /// Packs a matrix: `fill` gets a panel's columns, the length of its rows, and the zeroed panel to write.
     pub(super) fn packed(self, threads: usize, fill: impl Fn(Range<usize>, usize, &mut [f32]) + Sync) -> Vec<f32> {
         let mut packed = vec![0.0; self.len()];
         let panels = packed.chunks_mut(self.panel_len()).enumerate();
@@ -82,7 +82,7 @@ impl Panels {
     }
 }
 
-/// Patches of some pixels in panels of their values, `[values / width][pixels][width]`.
+/// Patches of some pixels in panels of values, `[values / width][pixels][width]`.
 #[derive(Clone, Copy)]
 pub(super) struct PatchPanels {
     pub(super) pixels: usize,
@@ -100,7 +100,7 @@ impl PatchPanels {
 mod tests {
     use super::{Isa, Nhwc, Panels, PatchPanels};
 
-    /// Whether these are the first whole numbers, each once.
+    /// Whether these are the integers from 0, each once.
     fn fills(places: impl Iterator<Item = usize>) -> bool {
         let mut places: Vec<usize> = places.collect();
         places.sort_unstable();
@@ -122,7 +122,7 @@ mod tests {
                 let filled = columns.next_multiple_of(isa.lanes());
                 let place = |column: usize, row| match column < columns {
                     true => panels.at(row, column),
-                    // What fills the last row up stands behind its last column.
+                    // The padding of the last panel's rows follows its last column.
                     false => panels.at(row, columns - 1) + column + 1 - columns,
                 };
                 assert_eq!(panels.len(), 5 * filled);

@@ -1,7 +1,8 @@
-//! Convolution of a batch and its two gradients, for training: `out[n, y, x, o] = sum over taps and i of
-//! weight[o, ty, tx, i] * input[n, s y - p + ty, s x - p + tx, i]`, with zeros around the input.
+//! Convolution of a batch and its two gradients, for training:
+//! `out[n, y, x, o] = sum over taps and i of weight[o, ty, tx, i] * input[n, s y - p + ty, s x - p + tx, i]`, with zeros around
+//! the input.
 //!
-//! Maps are NHWC, weights OHWI. All three are matrix products over *patches*, the inputs under one output side by side:
+//! Maps are NHWC, weights OHWI. All three are matrix products over *patches*, the inputs under one output, stored contiguously:
 //!
 //! ```text
 //! out    [pixels, O] = patches [pixels, K] weight^T     K = taps x I
@@ -10,9 +11,9 @@
 //!                      with the weights turned around
 //! ```
 //!
-//! Those of 3x3 and stride 1 take a shorter way where that is faster (`winograd.rs`). Patches are made for some hundred pixels
-//! and inputs at a time, so that they stay in the second-level cache. ([`crate::kernels::inference::convolution`], for one image and prepared weights,
-//! does without: there the maps bring their padding along.)
+//! 3x3 convolutions of stride 1 use `winograd.rs` where that is faster. Patches are built for a few hundred pixels and inputs
+//! at a time, so that they stay in the L2 cache. ([`crate::kernels::inference::convolution`], for one image and prepared
+//! weights, needs no patches: its maps include their padding.)
 mod layout;
 mod patches;
 mod product;
@@ -28,10 +29,10 @@ use patches::{Patches, pack, transposed};
 use product::{Matrix, ROWS, product};
 pub use weights::weight_gradient;
 
-/// The shape of a convolution of a batch.
+/// Shape of a convolution of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Images.
+    /// Number of images.
     pub batch: usize,
     /// Rows of the input.
     pub height: usize,
@@ -45,12 +46,12 @@ pub struct Shape {
     pub kernel: (usize, usize),
     /// Step between positions.
     pub stride: usize,
-    /// Zeros on all four sides.
+    /// Rows and columns of zeros on all four sides.
     pub padding: usize,
 }
 
 impl Shape {
-    /// A linear map of rows, which are pixels side by side.
+    /// A linear map of rows, as adjacent pixels.
     pub fn linear(rows: usize, inputs: usize, outputs: usize) -> Self {
         Self { batch: 1, height: 1, width: rows, inputs, outputs, kernel: (1, 1), stride: 1, padding: 0 }
     }
@@ -58,7 +59,7 @@ impl Shape {
     /// Rows and columns of the output.
     ///
     /// # Panics
-    /// If the kernel is larger than the padded input, or the stride 0.
+    /// If the kernel is larger than the padded input, or the stride is 0.
     pub fn output_size(&self) -> (usize, usize) {
         let size = |n: usize, kernel: usize| {
             let n = n + 2 * self.padding;
@@ -68,18 +69,18 @@ impl Shape {
         (size(self.height, self.kernel.0), size(self.width, self.kernel.1))
     }
 
-    /// Inputs under one output.
+    /// Number of inputs under one output.
     fn patch(&self) -> usize {
         self.kernel.0 * self.kernel.1 * self.inputs
     }
 
-    /// Outputs of one channel in an image.
+    /// Number of outputs of one channel in an image.
     fn pixels(&self) -> usize {
         let (rows, columns) = self.output_size();
         rows * columns
     }
 
-    /// The number of threads whose share of the products costs more than handing it over.
+    /// The largest number of threads whose share of the products is worth handing over.
     pub fn useful_threads(&self, threads: usize) -> usize {
         const SHARE: usize = 1 << 21;
         let products = self.batch * self.pixels() * self.outputs * self.patch();
@@ -94,12 +95,12 @@ impl Shape {
         self.batch * self.pixels() * self.outputs
     }
 
-    /// Whether a patch is just the pixel under it.
+    /// Whether a patch consists of the single pixel under it.
     fn is_pointwise(&self) -> bool {
         self.kernel == (1, 1) && self.stride == 1 && self.padding == 0
     }
 
-    /// The convolution that gives the gradient of the input, where the stride is 1 and the padding below the kernel.
+    /// The convolution that computes the gradient of the input, if the stride is 1 and the padding is smaller than the kernel.
     fn turned(&self) -> Option<Self> {
         let (rows, columns) = self.output_size();
         let square = self.kernel.0 == self.kernel.1 && self.padding < self.kernel.0;
@@ -114,23 +115,23 @@ impl Shape {
     }
 }
 
-/// Pixels whose patches are made at once.
+/// Pixels whose patches are built at once.
 const PIXELS: usize = 192;
-/// How much of a patch is multiplied at once.
+/// Values of a patch that are multiplied at once.
 const DEPTH: usize = 576;
-/// The same for narrow panels: sixteen columns of this depth and a tile's rows stay in the first-level cache.
+/// Like [`DEPTH`], for narrow panels: sixteen columns of this depth and a tile's rows stay in the L1 cache.
 const SHALLOW: usize = 256;
 
-/// The convolution, into `out`.
+/// Computes the convolution into `out`.
 ///
 /// # Panics
-/// If a length does not fit the shape.
+/// If a length does not match the shape.
 pub fn forward(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f32], out: &mut [f32]) {
     let threads = shape.useful_threads(threads);
     Weights::new(isa, threads, shape, weight).forward(threads, shape, input, out);
 }
 
-/// Weights that are made ready once for several calls of [`forward`].
+/// Weights packed once for several forward passes.
 #[derive(Clone, Debug)]
 pub struct Weights<'a> {
     isa: Isa,
@@ -139,10 +140,10 @@ pub struct Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
-    /// Those of a convolution of this shape, with a batch and a map of any size.
+    /// Packs the weights of a convolution of this shape, with any batch size and map size.
     ///
     /// # Panics
-    /// If there are more or fewer.
+    /// If the length of `weight` does not match.
     pub fn new(isa: Isa, threads: usize, shape: &Shape, weight: &'a [f32]) -> Self {
         assert_eq!(weight.len(), shape.outputs * shape.patch(), "weights of {shape:?}");
         let panels = Panels::new(isa, shape.patch(), shape.outputs);
@@ -150,10 +151,10 @@ impl<'a> Weights<'a> {
         Self { isa, numbers: weight, packed }
     }
 
-    /// The convolution, into `out`, on so many threads.
+    /// Computes the convolution into `out`, on `threads` threads.
     ///
     /// # Panics
-    /// If a length does not fit the shape.
+    /// If a length does not match the shape.
     pub fn forward(&self, threads: usize, shape: &Shape, input: &[f32], out: &mut [f32]) {
         check(shape, input.len(), self.numbers.len(), out.len());
         match self.isa {
@@ -163,16 +164,17 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// The convolution with packed weights, K rows in [`Panels`] of the outputs.
+/// The convolution with packed weights: [`Panels`] of the outputs with K rows.
 fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f32], out: &mut [f32]) {
     if winograd::wins(shape) {
         return winograd::convolve(isa, threads, shape, input, weight, out);
     }
     let (k, o, width) = (shape.patch(), shape.outputs, panel(isa));
     let panels = Panels::new(isa, k, o);
-    // Sums continue from one part of the depth to the next in the order of k, so that its length changes no result.
+    // Sums continue from one part of the depth to the next in the order of k, so that the length of the parts does not change
+    // the result.
     let at_once = if isa.many_registers() { DEPTH } else { SHALLOW };
-    // Of few pixels, each thread has as many as the others.
+    // With few pixels, each thread gets an equal share.
     let most = PIXELS.min((shape.batch * shape.pixels()).div_ceil(threads).next_multiple_of(ROWS));
     pool::each_with(threads, out.chunks_mut(most * o).enumerate(), room::patches, |room, (block, out)| {
         let (first, pixels) = (block * most, out.len() / o);
@@ -195,10 +197,10 @@ fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f3
     });
 }
 
-/// The gradient of the input, into `out`, from that of the output.
+/// Computes the gradient of the input into `out`, from the gradient of the output.
 ///
 /// # Panics
-/// If a length does not fit the shape.
+/// If a length does not match the shape.
 pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], weight: &[f32], out: &mut [f32]) {
     check(shape, out.len(), weight.len(), grad.len());
     if isa == Isa::Scalar {
@@ -234,7 +236,7 @@ pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], wei
     });
 }
 
-/// Floats in the rows of a packed matrix: as many vectors as a tile is wide.
+/// Floats in a row of a packed matrix: the width of a tile in whole vectors.
 fn panel(isa: Isa) -> usize {
     isa.lanes() * if isa.many_registers() { 4 } else { 2 }
 }

@@ -1,10 +1,10 @@
-//! Patches: the inputs under each output, side by side; and weights as [`super::product`] reads them.
+//! Patches: the inputs under each output, stored contiguously; and weights in the layouts that [`super::product`] reads.
 #![allow(unsafe_code)]
 use super::layout::{Nhwc, Panels, PatchPanels};
 use super::{Kernel, Lanes, Shape};
 use std::ops::Range;
 
-/// Numbers `from..from + depth` of the patches of some pixels, as [`PatchPanels`] of `width` numbers.
+/// Values `from..from + depth` of the patches of some pixels, as [`PatchPanels`] of `width` values.
 pub(super) struct Patches<'a> {
     pub(super) shape: &'a Shape,
     pub(super) input: &'a [f32],
@@ -29,7 +29,7 @@ impl Kernel for Patches<'_> {
                 let Range { start, end } = line.part;
                 let at = panels.at(0, line.at);
                 let row = segment.source(shape, &line);
-                // Most patches lie within the map: those are copied without a look at each.
+                // Most patches are inside the map: those are copied without checking each.
                 let whole = row.map_or(0..0, |_| segment.whole(shape, &line));
                 if let Some(row) = row.filter(|_| !whole.is_empty()) {
                     let column = segment.column + (whole.start * shape.stride) as isize;
@@ -55,7 +55,7 @@ impl Kernel for Patches<'_> {
     }
 }
 
-/// Adds the patches' gradient, `[pixels][depth]`, to that of an image.
+/// Adds the gradient of the patches, `[pixels][depth]`, to that of an image.
 pub(super) struct Add<'a> {
     pub(super) shape: &'a Shape,
     pub(super) first: usize,
@@ -89,7 +89,7 @@ impl Kernel for Add<'_> {
     }
 }
 
-/// Some outputs of one row. The first one's patch begins at `row` and `column`, which may lie in the padding.
+/// Some outputs of one row. The patch of the first one starts at `row` and `column`, which may be in the padding.
 struct Segment {
     image: usize,
     row: isize,
@@ -98,17 +98,17 @@ struct Segment {
 }
 
 impl Segment {
-    /// The pixels' numbers, and the columns where their patches begin.
+    /// Iterates over the indices of the pixels, and the columns where their patches start.
     #[inline(always)]
     fn pixels(&self, shape: &Shape) -> impl Iterator<Item = (usize, isize)> {
         let (column, stride) = (self.column, shape.stride);
         self.pixels.clone().enumerate().map(move |(n, pixel)| (pixel, column + (n * stride) as isize))
     }
 
-    /// The pixels, counted from the segment's first, for which no number of a line is padding, if its row is none.
+    /// The pixels, counted from the segment's first, for which no value of a line is padding, if the line's row is not.
     #[inline(always)]
     fn whole(&self, shape: &Shape, line: &Line) -> Range<usize> {
-        // The first and the last column where a patch may begin.
+        // The first and the last column where a patch may start.
         let first = -((line.part.start / shape.inputs) as isize);
         let last = shape.width as isize - line.part.end.div_ceil(shape.inputs) as isize;
         let n = |columns: isize| (columns.max(0) as usize).div_ceil(shape.stride).min(self.pixels.len());
@@ -116,7 +116,7 @@ impl Segment {
         start..n(last + 1 - self.column).max(start)
     }
 
-    /// Where in the input the row under a line of taps begins, if there is one.
+    /// Offset in the input of the row under a line of taps, unless it is padding.
     #[inline(always)]
     fn source(&self, shape: &Shape, line: &Line) -> Option<isize> {
         let row = self.row + line.tap as isize;
@@ -142,7 +142,7 @@ fn segments(shape: &Shape, first: usize, pixels: usize) -> impl Iterator<Item = 
     })
 }
 
-/// A part of the numbers under one row of taps, which stands in a patch from `at` on.
+/// A part of the values under one row of taps, stored in a patch from `at` on.
 struct Line {
     tap: usize,
     part: Range<usize>,
@@ -150,7 +150,7 @@ struct Line {
 }
 
 impl Line {
-    /// What of it is not padding, for a patch that begins at this column.
+    /// The part of it that is not padding, for a patch that starts at this column.
     #[inline(always)]
     fn inner(&self, shape: &Shape, inside: bool, column: isize) -> Range<usize> {
         let Range { start, end } = self.part;
@@ -163,7 +163,7 @@ impl Line {
     }
 }
 
-/// The lines that have some of the numbers `from..from + depth` of a patch, each cut where a panel of `width` numbers ends.
+/// The lines that contain values `from..from + depth` of a patch, each split at the ends of panels of `width` values.
 #[inline(always)]
 fn lines(shape: &Shape, from: usize, depth: usize, width: usize) -> impl Iterator<Item = Line> {
     let line = shape.kernel.1 * shape.inputs;
@@ -177,13 +177,13 @@ fn lines(shape: &Shape, from: usize, depth: usize, width: usize) -> impl Iterato
     })
 }
 
-/// Copies rows of so many numbers.
+/// Copies rows of `n` values.
 #[inline(always)]
 fn copy<L: Lanes>((rows, n): (usize, usize), from: &[f32], from_row: usize, to: &mut [f32], to_row: usize) {
     assert!(rows > 0 && (rows - 1) * from_row + n <= from.len() && (rows - 1) * to_row + n <= to.len());
     let whole = n / L::N * L::N;
     for row in 0..rows {
-        // SAFETY: all rows lie within, as checked above, and lanes beyond n are not touched.
+        // SAFETY: all rows are in bounds, as checked above, and lanes beyond n are not accessed.
         unsafe {
             let (from, to) = (from.as_ptr().add(row * from_row), to.as_mut_ptr().add(row * to_row));
             for at in (0..whole).step_by(L::N) {
@@ -196,7 +196,7 @@ fn copy<L: Lanes>((rows, n): (usize, usize), from: &[f32], from_row: usize, to: 
     }
 }
 
-/// `[outputs][k]` as panels of its columns.
+/// Packs `[outputs][k]` as panels of its columns.
 pub(super) fn pack(threads: usize, weight: &[f32], panels: Panels) -> Vec<f32> {
     let k = panels.columns();
     panels.packed(threads, |columns, filled, panel| {
@@ -206,9 +206,9 @@ pub(super) fn pack(threads: usize, weight: &[f32], panels: Panels) -> Vec<f32> {
     })
 }
 
-/// `[outputs][k]` as panels of its rows: of the transposed matrix's columns.
+/// Packs `[outputs][k]` as panels of its rows, that is, of the columns of the transposed matrix.
 pub(super) fn transposed(threads: usize, weight: &[f32], panels: Panels) -> Vec<f32> {
-    /// Numbers of a row that are moved at once: a cache line.
+    /// Values of a row that are moved at once: a cache line.
     const LINE: usize = 16;
     let k = panels.depth();
     panels.packed(threads, |columns, filled, panel| {
@@ -224,7 +224,8 @@ pub(super) fn transposed(threads: usize, weight: &[f32], panels: Panels) -> Vec<
     })
 }
 
-/// Weights whose taps are in reverse and whose inputs are outputs, as panels of the inputs with a row for each tap and output.
+/// Packs weights with reversed taps and with inputs and outputs swapped, as panels of the inputs with a row for each tap and
+/// output.
 pub(super) fn turned(threads: usize, shape: &Shape, weight: &[f32], panels: Panels) -> Vec<f32> {
     let (taps, outputs) = (shape.kernel.0 * shape.kernel.1, shape.outputs);
     let from = Nhwc { height: 1, width: taps, channels: shape.inputs };

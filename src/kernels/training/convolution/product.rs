@@ -6,7 +6,7 @@ use crate::kernels::isa::{Left, Right, add_products};
 /// Rows of a tile.
 pub(super) const ROWS: usize = 6;
 
-/// Numbers of which the one at (i, j) stands at `i row + j step`.
+/// A matrix whose element (i, j) is at index `i row + j step`.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
     pub(super) numbers: &'a [f32],
@@ -15,17 +15,17 @@ pub(super) struct Matrix<'a> {
 }
 
 impl Matrix<'_> {
-    /// Rows as columns.
+    /// The transposed matrix.
     pub(super) fn transposed(self) -> Self {
         Self { row: self.step, step: self.row, ..self }
     }
 }
 
-/// Into the rows of `c`, `c_row` numbers apart, or on top of what is in them. Rows of `b` are contiguous, and filled up to
-/// whole vectors.
+/// Writes the product to the rows of `c`, which are `c_row` values apart, or adds it to them. Rows of `b` are contiguous, and
+/// padded to whole vectors.
 ///
 /// # Panics
-/// If a matrix is too short for the size, (m, k, n); n is more than a tile is wide.
+/// If a matrix is too short for the size (m, k, n), or n is larger than the width of a tile.
 pub(super) fn product(
     isa: Isa,
     size: (usize, usize, usize),
@@ -93,7 +93,7 @@ impl Product<'_> {
         let (_, k, n) = self.size;
         let Self { a, b, c_row, .. } = *self;
         let mut sums = [[L::splat(0.0); V]; M];
-        // SAFETY: `columns` has checked that all of m, k and n lie within; lanes beyond n are not touched in c.
+        // SAFETY: `columns` has checked that m, k and n are in bounds; lanes of c beyond n are not accessed.
         unsafe {
             let c = self.c.as_mut_ptr().add(first * c_row);
             if self.add {
@@ -114,7 +114,7 @@ impl Product<'_> {
     }
 }
 
-/// How many lanes of vector `v` are among the first `n` numbers.
+/// Number of lanes of vector `v` among the first `n` values.
 #[inline(always)]
 fn lanes<L: Lanes>(n: usize, v: usize) -> usize {
     n.saturating_sub(v * L::N).min(L::N)

@@ -1,8 +1,8 @@
-//! Memory that the threads of one call leave for those of the next: a fresh piece would have the system clear its pages each time,
+//! Memory that the threads of one call leave for those of the next: for new memory the system would clear the pages each time,
 //! which takes longer than a small product.
 use crate::kernels::threads::idle::{Idle, Lent, Reusable};
 
-/// Values of no meaning.
+/// A buffer of arbitrary values.
 #[derive(Debug, Default)]
 pub(super) struct Room(Vec<f32>);
 
@@ -13,7 +13,7 @@ impl Reusable for Room {
 }
 
 impl Room {
-    /// So many of them.
+    /// At least `n` values.
     pub(super) fn of(&mut self, n: usize) -> &mut Vec<f32> {
         if self.0.len() < n {
             self.0.resize(n, 0.0);
@@ -22,13 +22,13 @@ impl Room {
     }
 }
 
-/// For patches, and for factors that are packed.
+/// A buffer for patches, and for packed factors.
 pub(super) fn patches() -> Lent<'static, Room> {
     static PATCHES: Idle<Room> = Idle::new();
     PATCHES.take()
 }
 
-/// For sums of a whole call.
+/// A buffer for the sums of a whole call.
 pub(super) fn sums() -> Lent<'static, Room> {
     static SUMS: Idle<Room> = Idle::new();
     SUMS.take()

@@ -1,5 +1,5 @@
-//! The gradient of the weights, `dout^T patches`: both sides are packed for some pixels at a time, the one for the rows of the
-//! tiles and the other for their columns.
+//! The gradient of the weights, `dout^T patches`: both factors are packed for some pixels at a time, one as the rows of the
+//! tiles and the other as their columns.
 use super::layout::PatchPanels;
 use super::patches::Patches;
 use super::product::{Matrix, ROWS, product};
@@ -7,17 +7,17 @@ use super::room::{self, Room};
 use super::{DEPTH, Isa, PIXELS, Shape, check, panel, scalar};
 use crate::kernels::threads::pool;
 
-/// Sums of the weights' gradient, at most: work for as many threads.
+/// Maximum number of partial sums of the gradient, which is the number of threads that can share the work.
 const PARTS: usize = 16;
-/// Numbers of a pixel that stand together where they are the tiles' rows: whole tiles, and whole vectors.
+/// Values of a pixel that are stored together for the rows of tiles: a multiple of the tile height and of the vector length.
 const SHARE: usize = 8 * ROWS;
-/// Numbers of a pixel that are read where they are: short rows, which do not meet in few sets of the cache.
+/// Values of a pixel that are read without packing: such short rows do not compete for a few cache sets.
 const DIRECT: usize = 64;
 
-/// The gradient of the weights, into `out`, from that of the output.
+/// Computes the gradient of the weights into `out`, from the gradient of the output.
 ///
 /// # Panics
-/// If a length does not fit the shape.
+/// If a length does not match the shape.
 pub fn weight_gradient(isa: Isa, threads: usize, shape: &Shape, input: &[f32], grad: &[f32], out: &mut [f32]) {
     check(shape, input.len(), out.len(), grad.len());
     if isa == Isa::Scalar {
@@ -28,11 +28,13 @@ pub fn weight_gradient(isa: Isa, threads: usize, shape: &Shape, input: &[f32], g
     let all = shape.batch * shape.pixels();
     let flat = Shape::linear(all, o, o);
     let (patches, grads) = (Side { shape, numbers: input, n: k }, Side { shape: &flat, numbers: grad, n: o });
-    // What does not fill the columns of its last tile, as a stem's few inputs, makes the tiles' rows: those are fewer.
+    // The factor that would not fill the columns of its last tile, such as a stem's few inputs, becomes the rows, whose tiles
+    // are smaller.
     let cost = |rows: usize, columns: usize| rows.next_multiple_of(ROWS) * columns.next_multiple_of(width);
     let turned = 9 * cost(k, o) < 8 * cost(o, k);
     let (rows, columns) = if turned { (patches, grads) } else { (grads, patches) };
-    // As many sums as there are parts of the batch: of the shape alone, so that the result does not depend on the threads.
+    // One partial sum for each part of the batch. Their number depends only on the shape, so that the result does not depend on
+    // the threads.
     let parts = (PARTS / columns.n.div_ceil(DEPTH)).clamp(1, all.div_ceil(PIXELS));
     let each = all.div_ceil(parts).next_multiple_of(PIXELS);
     let tasks = || (0..parts).flat_map(|part| (0..columns.n).step_by(DEPTH).map(move |from| (part, from)));
@@ -68,7 +70,7 @@ pub fn weight_gradient(isa: Isa, threads: usize, shape: &Shape, input: &[f32], g
     }
 }
 
-/// One factor: `n` numbers for each pixel.
+/// One factor: `n` values for each pixel.
 #[derive(Clone, Copy)]
 struct Side<'a> {
     shape: &'a Shape,
@@ -77,7 +79,8 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    /// Numbers `from..from + depth` of some pixels, in panels of `width`: in `room`, or where they are if that is the same.
+    /// Values `from..from + depth` of some pixels, in panels of `width`: packed into `room`, or unpacked if the layout is the
+    /// same.
     fn panels<'b>(
         &self,
         isa: Isa,
@@ -100,7 +103,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Patches in panels.
+/// Packed patches.
 #[derive(Clone, Copy)]
 struct Packed<'a> {
     numbers: &'a [f32],
@@ -108,7 +111,7 @@ struct Packed<'a> {
 }
 
 impl<'a> Packed<'a> {
-    /// A row for each pixel, from number `at` on.
+    /// A matrix with a row for each pixel, starting at value `at`.
     fn from(&self, at: usize) -> Matrix<'a> {
         Matrix { numbers: &self.numbers[self.panels.at(0, at)..], row: self.panels.width, step: 1 }
     }

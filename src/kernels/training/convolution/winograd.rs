@@ -1,8 +1,8 @@
-//! 3x3 convolutions of stride 1 by F(4x4, 3x3), whose transforms `isa/winograd.rs` has. Numbers that are not finite reach all outputs
+//! 3x3 convolutions of stride 1 by F(4x4, 3x3); `isa/winograd.rs` has the transforms. Non-finite values spread to all outputs
 //! of their tile.
 //!
-//! The products for one place of the tiles are a matrix product over channels. Some tiles and channels are transformed at a
-//! time, so that they stay in the second-level cache.
+//! The products for one place of the tiles are a matrix product over channels. A batch of tiles and channels is transformed at
+//! a time, so that they stay in the L2 cache.
 #![allow(unsafe_code)]
 use super::layout::{Nhwc, Panels};
 use super::product::{Matrix, product};
@@ -15,20 +15,20 @@ use std::ops::Range;
 const TILES: usize = 24;
 /// Channels that are transformed at once, of the input and of the output.
 const CHANNELS: usize = 128;
-/// Numbers between what belongs to one place and to the next: a line, lest all places meet in one set of the cache.
+/// Padding between two places: a cache line, so that the places do not all map to the same cache set.
 const LINE: usize = 16;
-/// Tiles of one thread's share, at least.
+/// Minimum number of tiles in one thread's share.
 const SHARE: usize = 2 * TILES;
 
-/// Whether it is faster, as measured: with tiles enough for each transformed weight, that are not mostly beyond the map's edge,
-/// and channels enough for each transformed number.
+/// Whether the method is faster, as measured: it needs enough tiles for each transformed weight, tiles that are not mostly
+/// beyond the map's edge, and enough channels for each transformed value.
 pub(super) fn wins(shape: &Shape) -> bool {
     let fits = shape.kernel == (3, 3) && shape.stride == 1 && shape.inputs.min(shape.outputs) >= 16;
     let (down, across) = tiles(shape);
     fits && down * across * shape.batch >= 24 && 6 * down * across <= shape.pixels()
 }
 
-/// Some tiles, transformed: `[places][tiles][channels]`, and a line more after each place.
+/// A batch of transformed tiles: `[places][tiles][channels]`, with a line of padding after each place.
 struct Transformed;
 
 impl Transformed {
@@ -40,13 +40,13 @@ impl Transformed {
     }
 }
 
-/// The transformed weights of some outputs: their panels one after the other, in each of them `[places][inputs][panel]`, and a line
-/// more after each place. Of one place it is [`Panels`] with a row for each input.
+/// The transformed weights of some outputs: a sequence of panels, each `[places][inputs][panel]` with a line of padding after
+/// each place. The part for one place is [`Panels`] with a row for each input.
 #[derive(Clone, Copy)]
 struct TransformedWeights(Panels);
 
 impl TransformedWeights {
-    /// From panel to panel.
+    /// Distance between panels.
     fn step(self) -> usize {
         PLACES * (self.0.panel_len() + LINE)
     }
@@ -63,7 +63,7 @@ impl TransformedWeights {
     }
 }
 
-/// The convolution with packed weights: [`Panels`] of the outputs with a row for each tap and input.
+/// Computes the convolution with packed weights: [`Panels`] of the outputs with a row for each tap and input.
 pub(super) fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f32], out: &mut [f32]) {
     let (i, o, width) = (shape.inputs, shape.outputs, panel(isa));
     let panels = Panels::new(isa, 9 * i, o);
@@ -106,7 +106,7 @@ pub(super) fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], w
     }
 }
 
-/// Whole images, or whole rows of tiles of one. `first` is the number of its first row in the batch.
+/// Whole images, or whole rows of tiles of one image. `first` is the index of its first row in the batch.
 struct Share<'a> {
     first: usize,
     tiles: usize,
@@ -128,7 +128,7 @@ fn tiles(shape: &Shape) -> (usize, usize) {
     (rows.div_ceil(OUT), columns.div_ceil(OUT))
 }
 
-/// The output in shares of some tiles.
+/// Splits the output into shares of some tiles.
 fn shares<'a>(shape: &Shape, out: &'a mut [f32]) -> impl Iterator<Item = Share<'a>> + Send {
     let (rows, columns) = shape.output_size();
     let (down, across) = tiles(shape);
@@ -144,7 +144,7 @@ fn shares<'a>(shape: &Shape, out: &'a mut [f32]) -> impl Iterator<Item = Share<'
     })
 }
 
-/// A panel of weights, `[9][inputs][panel]`, as `[places][inputs][panel]`: `G g G^T`.
+/// Transforms a panel of weights, `[9][inputs][panel]`, to `[places][inputs][panel]`: `G g G^T`.
 struct Weights<'a> {
     panel: &'a [f32],
     out: &'a mut [f32],
@@ -161,7 +161,7 @@ impl Kernel for Weights<'_> {
         for at in (0..step).step_by(L::N) {
             let mut half = [[L::splat(0.0); 3]; IN];
             for x in 0..3 {
-                // SAFETY: taps are `step` apart, places a line more, and `at` is a whole vector before the next.
+                // SAFETY: taps are `step` apart, places another line, and `at` is a whole vector before the next.
                 let tap = |y: usize| unsafe { L::load(self.panel.as_ptr().add((y * 3 + x) * step + at)) };
                 let column = of_weights([tap(0), tap(1), tap(2)]);
                 half.iter_mut().zip(column).for_each(|(half, number)| half[x] = number);
@@ -176,7 +176,7 @@ impl Kernel for Weights<'_> {
     }
 }
 
-/// Some channels of a tile of the input, with its corner at an output: `B^T d B`.
+/// `B^T d B` of some channels of the input tile whose corner is at an output.
 struct Inputs<'a> {
     shape: &'a Shape,
     input: &'a [f32],
@@ -209,7 +209,7 @@ impl Kernel for Inputs<'_> {
                 let mut numbers = [L::splat(0.0); IN];
                 for (number, row) in numbers.iter_mut().zip(rows) {
                     let Some(row) = row else { continue };
-                    // SAFETY: the row and the column lie within the map, and the lanes within its channels, as checked above.
+                    // SAFETY: the row and the column are inside the map, and the lanes within its channels, as checked above.
                     *number = unsafe {
                         let numbers = input.as_ptr().add(row + column + at);
                         if lanes == L::N { L::load(numbers) } else { L::load_some(numbers, 0..lanes) }
@@ -219,7 +219,7 @@ impl Kernel for Inputs<'_> {
             }
             for (y, half) in half.into_iter().enumerate() {
                 for (x, number) in of_inputs(half).into_iter().enumerate() {
-                    // SAFETY: checked above for the last place.
+                    // SAFETY: the check above bounds the last place.
                     unsafe { number.store(out.as_mut_ptr().add(Transformed::at(y * IN + x, 0, at))) }
                 }
             }
@@ -227,13 +227,13 @@ impl Kernel for Inputs<'_> {
     }
 }
 
-/// Some channels of a tile of the output, or of as much of it as the map has: `A^T m A`.
+/// `A^T m A` of some channels of an output tile, cropped to the map.
 struct Outputs<'a> {
     shape: &'a Shape,
     sums: &'a [f32],
     corner: (usize, usize, usize),
     channels: Range<usize>,
-    /// The row of the batch with which `out` begins.
+    /// The row of the batch with which `out` starts.
     first: usize,
     out: &'a mut [f32],
 }
@@ -255,14 +255,14 @@ impl Kernel for Outputs<'_> {
             for x in 0..IN {
                 let mut numbers = [L::splat(0.0); IN];
                 for (y, number) in numbers.iter_mut().enumerate() {
-                    // SAFETY: checked above for the last place.
+                    // SAFETY: the check above bounds the last place.
                     *number = unsafe { L::load(sums.as_ptr().add(Transformed::at(y * IN + x, 0, at))) };
                 }
                 half.iter_mut().zip(of_sums(numbers)).for_each(|(half, number)| half[x] = number);
             }
             for (y, half) in half.into_iter().enumerate().take(height) {
                 for (x, number) in of_sums(half).into_iter().enumerate().take(width) {
-                    // SAFETY: checked above for the last row and column; lanes beyond the outputs are not touched.
+                    // SAFETY: the check above bounds the last row and column; lanes beyond the outputs are not accessed.
                     unsafe {
                         let to = out.as_mut_ptr().add(y * line + x * pixel + at);
                         if lanes == L::N { number.store(to) } else { number.store_some(to, 0..lanes) }

@@ -1,8 +1,8 @@
-//! Pooling of a batch in NHWC and its gradients: the maximum of a window, as a ResNet's stem has it, and the mean of a map.
+//! Pooling of a batch in NHWC and its gradients: max pooling of windows, as in a ResNet's stem, and global average pooling.
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::kernels::threads::pool::each;
 
-/// The shape of a max-pooling.
+/// Shape of a max pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Rows and columns of the input.
@@ -13,7 +13,7 @@ pub struct Window {
     pub kernel: usize,
     /// Step between windows.
     pub stride: usize,
-    /// Pixels around the input that are never the largest; at most half of the window.
+    /// Padding around the input, which is never the maximum; at most half of the window.
     pub padding: usize,
 }
 
@@ -21,7 +21,7 @@ impl Window {
     /// Rows and columns of the output.
     ///
     /// # Panics
-    /// If the window is larger than the padded input, empty, or lies in the padding alone.
+    /// If the window is larger than the padded input, empty, or entirely in the padding.
     pub fn output_size(&self) -> (usize, usize) {
         let size = |n: usize| {
             let Self { kernel, stride, padding, .. } = *self;
@@ -37,7 +37,7 @@ impl Window {
         (self.size.0 * self.size.1 * self.channels, rows * columns * self.channels)
     }
 
-    /// Of the window at (y, x): each tap's number and the pixel under it.
+    /// Iterates over the window at (y, x): index of each tap, and the pixel under it.
     #[inline(always)]
     fn taps(&self, y: usize, x: usize) -> impl Iterator<Item = (u8, usize)> {
         let Self { size: (height, width), kernel, stride, padding, .. } = *self;
@@ -50,10 +50,11 @@ impl Window {
     }
 }
 
-/// The largest number of each window into `out`, and which tap it is into `which`; the first of equal ones, and NaN before all.
+/// Writes the maximum of each window to `out`, and the index of its tap to `which`: the first of equal values, with NaN as the
+/// largest.
 ///
 /// # Panics
-/// If a length does not fit.
+/// If a length does not match.
 pub fn max_pool(isa: Isa, threads: usize, window: &Window, input: &[f32], out: &mut [f32], which: &mut [u8]) {
     let (from, to) = window.lens();
     assert!(input.len().is_multiple_of(from) && out.len() == input.len() / from * to && which.len() == out.len());
@@ -61,10 +62,10 @@ pub fn max_pool(isa: Isa, threads: usize, window: &Window, input: &[f32], out: &
     each(threads, images, |(input, (out, which))| isa.dispatch(Max { window, input, out, which }));
 }
 
-/// The gradient of the input into `dinput`.
+/// Computes the gradient of the input into `dinput`.
 ///
 /// # Panics
-/// If a length does not fit.
+/// If a length does not match.
 pub fn max_pool_gradient(isa: Isa, threads: usize, window: &Window, which: &[u8], dout: &[f32], dinput: &mut [f32]) {
     let (from, to) = window.lens();
     assert!(dinput.len().is_multiple_of(from) && dout.len() == dinput.len() / from * to && which.len() == dout.len());
@@ -72,20 +73,20 @@ pub fn max_pool_gradient(isa: Isa, threads: usize, window: &Window, which: &[u8]
     each(threads, images, |(dinput, (dout, which))| isa.dispatch(MaxBack { window, dinput, dout, which }));
 }
 
-/// The mean of each channel of each image, `[n][pixels][channels]` to `[n][channels]`.
+/// Computes the mean of each channel of each image, from `[n][pixels][channels]` to `[n][channels]`.
 ///
 /// # Panics
-/// If a length does not fit.
+/// If a length does not match.
 pub fn average_pool(isa: Isa, threads: usize, (pixels, channels): (usize, usize), input: &[f32], out: &mut [f32]) {
     assert!(pixels * channels > 0 && input.len() == out.len() * pixels && out.len().is_multiple_of(channels));
     let images = input.chunks_exact(pixels * channels).zip(out.chunks_exact_mut(channels));
     each(threads, images, |(input, out)| isa.dispatch(Mean { input, out, by: 1.0 / pixels as f32 }));
 }
 
-/// The gradient of the input into `dinput`.
+/// Computes the gradient of the input into `dinput`.
 ///
 /// # Panics
-/// If a length does not fit.
+/// If a length does not match.
 pub fn average_pool_gradient(threads: usize, (pixels, channels): (usize, usize), dout: &[f32], dinput: &mut [f32]) {
     assert!(pixels * channels > 0 && dinput.len() == dout.len() * pixels && dout.len().is_multiple_of(channels));
     let images = dinput.chunks_exact_mut(pixels * channels).zip(dout.chunks_exact(channels));
@@ -118,7 +119,7 @@ impl Kernel for Max<'_> {
             for (tap, pixel) in window.taps(n / columns, n % columns) {
                 let pixel = &input[pixel * channels..][..channels];
                 for ((out, which), &x) in out.iter_mut().zip(which.iter_mut()).zip(pixel) {
-                    // A map of -inf has a largest number too.
+                    // A window of -inf has a maximum too.
                     let larger = x > *out || x.is_nan() || *which == u8::MAX;
                     (*out, *which) = if larger { (x, tap) } else { (*out, *which) };
                 }
