@@ -255,7 +255,7 @@ impl FeatureMap {
 /// A view of a map for reading, with all of its padding or less.
 #[derive(Clone, Copy, Debug)]
 pub struct MapView<'a, T = f32> {
-    /// Values from the first pixel of the padding to the last, and [`SLACK`] more.
+    /// Values from the first pixel of the padding to the last, and `SLACK` more.
     pub data: &'a [T],
     /// Number of values from one row to the next.
     pub stride: usize,

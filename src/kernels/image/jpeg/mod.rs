@@ -71,7 +71,7 @@ impl Kernels {
         unsafe { (self.h2v1)(samples.as_ptr(), wide.as_mut_ptr(), samples.len(), part.start, part.end) }
     }
 
-    /// Like [`Kernels::h2v1`], interpolating between the nearer and the further of two rows.
+    /// Like `h2v1`, interpolating between the nearer and the further of two rows.
     ///
     /// # Panics
     /// If `wide` is not twice as wide as each row.

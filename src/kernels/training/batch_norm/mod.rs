@@ -2,7 +2,7 @@
 //! `y = relu(gamma x^ + beta + residual)`, `x^ = (x - mean) / sqrt(var + eps)` (Ioffe and Szegedy 2015; He et al. 2016).
 //!
 //! ```text
-//! dz = dy where y > 0                 the gradient of beta (summed), of the residual, and of what is before the ReLU
+//! dz = dy where y > 0                 the gradient of beta (summed), of the residual, and of the input of the ReLU
 //! dgamma = sum dz x^, dbeta = sum dz
 //! dx = gamma / sqrt(var + eps) (dz - dbeta / n - x^ dgamma / n)
 //! ```

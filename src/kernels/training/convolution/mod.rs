@@ -7,8 +7,8 @@
 //! ```text
 //! out    [pixels, O] = patches [pixels, K] weight^T     K = taps x I
 //! dW     [O, K]      = dout^T patches
-//! dinput             = the patches' gradient, dout weight, added up where patches overlap; for stride 1, a convolution of dout
-//!                      with the weights turned around
+//! dinput             = the gradient of the patches, dout weight, summed where patches overlap; for stride 1, a convolution of
+//!                      dout with the reversed weights
 //! ```
 //!
 //! 3x3 convolutions of stride 1 use `winograd.rs` where that is faster. Patches are built for a few hundred pixels and inputs
