@@ -91,8 +91,7 @@ impl Conv {
         &self.shape
     }
 
-    /// Whether an input map for an output of this height and width should be in floats on a path in bytes: floats are then as
-    /// fast and more exact.
+    /// Whether a map of this height and width should be read in floats on a path in bytes: that is as fast and more exact.
     pub fn wants_floats(&self, size: (usize, usize)) -> bool {
         matches!(self.weights, Weights::WinogradInWords(..)) && winograd::wins(size)
     }
