@@ -6,7 +6,7 @@
 //! ```
 use super::Backbone;
 use super::unit::{KeptUnit, Unit};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::training::pooling;
 use crate::kernels::training::pooling::Window;
 use crate::nn::{Array, ArrayRef, BatchNorm, Body, Conv2d, Engine, Kept, Layout, Pass};
@@ -34,13 +34,21 @@ const ARCHS: [Arch; 4] = [
 ];
 
 /// The settings; the default is torchvision's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct ResNetSettings {
     /// 3x3 convolution of stride 1 and no pooling, instead of 7x7 of stride 2 and pooling.
     small_stem: bool,
     /// The last norm of each block begins at gamma = 0, so that a block begins as its shortcut (Goyal et al. 2017).
     zero_init_residual: bool,
+    /// Factor of all channels: 2 and 4 in SimCLR (Chen et al. 2020, section 5.1), below 1 for small images and short runs.
+    width: f64,
+}
+
+impl Default for ResNetSettings {
+    fn default() -> Self {
+        Self { small_stem: false, zero_init_residual: false, width: 1.0 }
+    }
 }
 
 /// One of them with its settings.
@@ -52,12 +60,33 @@ struct Plan {
 /// Reads the settings of the one of this name.
 pub(super) fn read(name: &'static str, settings: Value) -> Result<Box<dyn Backbone>> {
     let arch = ARCHS.into_iter().find(|arch| arch.name == name).expect("a row of this file's names");
-    Ok(Box::new(Plan { arch, settings: own(name, settings)? }))
+    let settings: ResNetSettings = own(name, settings)?;
+    let eighths = 8.0 * settings.width;
+    if eighths.fract() != 0.0 || !(1.0..=64.0).contains(&eighths) {
+        return Err(Error::value(
+            "width",
+            settings.width,
+            "a multiple of 1/8 from 1/8 to 8, so that channels come in eights",
+        ));
+    }
+    Ok(Box::new(Plan { arch, settings }))
+}
+
+impl Plan {
+    /// Channels of the stem and of the first stage's 3x3 convolutions; each stage doubles them.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "8 to 512, a whole number: `read` checks"
+    )]
+    fn channels(&self) -> usize {
+        (64.0 * self.settings.width) as usize
+    }
 }
 
 impl Backbone for Plan {
     fn features(&self) -> usize {
-        if self.arch.bottleneck { 2048 } else { 512 }
+        if self.arch.bottleneck { 32 * self.channels() } else { 8 * self.channels() }
     }
 
     fn stem_stride(&self) -> usize {
@@ -86,16 +115,17 @@ struct ResNet {
 }
 
 impl ResNet {
-    fn new(layout: &mut Layout, engine: Engine, &Plan { arch, settings }: &Plan) -> Self {
-        let ResNetSettings { small_stem, zero_init_residual } = settings;
+    fn new(layout: &mut Layout, engine: Engine, plan: &Plan) -> Self {
+        let &Plan { arch, settings: ResNetSettings { small_stem, zero_init_residual, .. } } = plan;
+        let channels = plan.channels();
         let (kernel, stride) = if small_stem { (3, 1) } else { (7, 2) };
         let stem = Unit {
-            conv: Conv2d::new(layout, "conv1", (3, 64), kernel, stride),
-            norm: BatchNorm::new(layout, "bn1", 64, true, 1.0),
+            conv: Conv2d::new(layout, "conv1", (3, channels), kernel, stride),
+            norm: BatchNorm::new(layout, "bn1", channels, true, 1.0),
         };
-        let (mut inputs, mut blocks) = (64, vec![]);
+        let (mut inputs, mut blocks) = (channels, vec![]);
         for (stage, &count) in arch.blocks.iter().enumerate() {
-            let width = 64 << stage;
+            let width = channels << stage;
             for n in 0..count {
                 let stride = if stage > 0 && n == 0 { 2 } else { 1 };
                 let gamma = if zero_init_residual { 0.0 } else { 1.0 };

@@ -142,10 +142,12 @@ def test_the_native_estimate_is_near_what_was_measured(name, rows, pieces, own):
     assert peak == pytest.approx(wanted.total - waiting, rel=BAND), (peak, wanted)
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet50", "vgg11_bn"])
-def test_the_native_estimates_state_is_the_runs(arch):
+@pytest.mark.parametrize(
+    "backbone", [{"arch": "resnet18"}, {"arch": "resnet50"}, {"arch": "resnet50", "width": 0.5}, {"arch": "vgg11_bn"}]
+)
+def test_the_native_estimates_state_is_the_runs(backbone):
     for name, own in (("simclr", {"optimizer": "lars"}), ("moco-v2", {}), ("byol", {"optimizer": "adamw"})):
-        settings = config(name, arch=arch, input_size=32, **own)
+        settings = config(name, input_size=32, **backbone, **own)
         wanted = estimate(settings)
         shapes = describe_state(settings.core())
         values = {part: 4 * sum(int(np.prod(shapes[n])) for n in shapes if n.startswith(part)) for part in shapes}

@@ -168,9 +168,9 @@ def test_optimizers_are_the_native_engines(optimizer):
 @pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet50", "resnet101", "vgg11_bn"])
 def test_backbones_are_the_native_engines(arch):
     rng = np.random.default_rng(0)
-    for small_stem in (True, False) if arch == "resnet18" else (None,):
-        stem = {} if small_stem is None else {"small_stem": small_stem}
-        settings = PRESETS["simclr"].changed(arch=arch, dim=8, hidden_dim=8, **stem)
+    own = [{"small_stem": True}, {"small_stem": False}, {"width": 0.25}] if arch == "resnet18" else [{}]
+    for given in own:
+        settings = PRESETS["simclr"].changed(arch=arch, dim=8, hidden_dim=8, **given)
         native, engine = Native(settings, 2), ENGINES["torch"](settings, 1)
         state = {
             name: x if "running" not in name else rng.uniform(0.5, 2, x.shape).astype(np.float32)

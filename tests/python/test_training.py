@@ -89,6 +89,31 @@ def test_features_are_torchvisions(arch, small_stem):
     assert np.array_equal(got, ours.encode(np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1))))
 
 
+@pytest.mark.parametrize("width", [0.25, 0.375, 2])
+def test_widths_are_lightlys(width):
+    """`width` is the multiplier of SimCLR's code, which lightly's CIFAR ResNets have too."""
+    need("lightly")
+    from lightly.models import ResNetGenerator
+
+    ours = trainer(arch="resnet18", width=width)
+    state = {name.replace("downsample", "shortcut"): torch.from_numpy(x) for name, x in ours.backbone().items()}
+    net = ResNetGenerator("resnet-18", width=width)
+    net.load_state_dict(state, strict=False)
+    net.linear = nn.Identity()
+    images = views(3, 32)[0]
+    with torch.no_grad():
+        expected = net.eval()(images).numpy()
+    got = ours.encode(images.numpy())
+    assert got.shape == expected.shape == (3, ours.features) == (3, 512 * width)
+    assert np.abs(got - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("width", [0, -1, 0.3, 9, float("nan"), float("inf")])
+def test_a_wrong_width_is_an_error(width):
+    with pytest.raises(ValueError, match="width"):
+        trainer(arch="resnet18", width=width)
+
+
 def test_vggs_features_are_torchvisions():
     ours, net = trainer(arch="vgg11_bn"), Vgg("vgg11_bn")
     state = ours.backbone()

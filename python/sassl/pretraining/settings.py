@@ -110,8 +110,8 @@ class Backbone:
     Attributes:
         name: one of `sassl._sassl.backbone_names()`, or of `BACKBONES`, or FAMILY:NAME.
         settings: of a ResNet: `small_stem`, 3x3 and no pooling, as for CIFAR; `zero_init_residual`, blocks begin as their
-            shortcuts. Of timm's and torchvision's models `arch_settings`, keywords of the function that makes them; of a
-            module that is given its `features`.
+            shortcuts; `width`, a factor of all channels (2 and 4 in SimCLR, section 5.1). Of timm's and torchvision's models
+            `arch_settings`, keywords of the function that makes them; of a module that is given its `features`.
         module: it, if one is given. It is no part of what is saved or compared: its class's name stands in `name`.
     """
 

@@ -38,7 +38,8 @@ class Layer(NamedTuple):
 def layers(backbone: Backbone, size: tuple[int, int]) -> list[Layer] | None:
     """The layers for images of this height and width; None: of a backbone that the native engine does not have."""
     if backbone.name in _RESNETS:
-        return list(_resnet(*_RESNETS[backbone.name], bool(backbone.settings["small_stem"]), size))
+        own = backbone.settings
+        return list(_resnet(*_RESNETS[backbone.name], bool(own["small_stem"]), int(64 * own["width"]), size))
     return list(_vgg(size)) if backbone.name == "vgg11_bn" else None
 
 
@@ -50,15 +51,17 @@ def _half(size: tuple[int, int]) -> tuple[int, int]:
     return -(-size[0] // 2), -(-size[1] // 2)
 
 
-def _resnet(blocks: tuple[int, ...], is_bottleneck: bool, small_stem: bool, size: tuple[int, int]) -> Iterator[Layer]:
+def _resnet(
+    blocks: tuple[int, ...], is_bottleneck: bool, small_stem: bool, channels: int, size: tuple[int, int]
+) -> Iterator[Layer]:
     size = size if small_stem else _half(size)
-    yield _convolution(3, 64, 3 if small_stem else 7, size)
+    yield _convolution(3, channels, 3 if small_stem else 7, size)
     if not small_stem:
         size = _half(size)
-        yield Layer(size[0] * size[1] * 64, 0, is_pooling=True)
-    inputs = 64
+        yield Layer(size[0] * size[1] * channels, 0, is_pooling=True)
+    inputs = channels
     for stage, count in enumerate(blocks):
-        width = 64 << stage
+        width = channels << stage
         outputs = 4 * width if is_bottleneck else width
         for n in range(count):
             before = size

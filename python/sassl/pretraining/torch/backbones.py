@@ -54,20 +54,21 @@ class ResNet(nn.Module):
         blocks: of each stage.
         is_bottleneck: three convolutions a block, or two.
         small_stem: 3x3 and no pooling, as for CIFAR.
+        width: factor of all channels, a multiple of 1/8.
     """
 
-    def __init__(self, blocks: tuple[int, ...], is_bottleneck: bool, small_stem: bool) -> None:
+    def __init__(self, blocks: tuple[int, ...], is_bottleneck: bool, small_stem: bool, width: float = 1) -> None:
         super().__init__()
-        self.conv1 = _convolution(3, 64, 3) if small_stem else _convolution(3, 64, 7, 2)
-        self.bn1, self.relu = nn.BatchNorm2d(64), nn.ReLU(inplace=True)
+        inputs = channels = int(64 * width)
+        self.conv1 = _convolution(3, channels, 3) if small_stem else _convolution(3, channels, 7, 2)
+        self.bn1, self.relu = nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
         self.maxpool = None if small_stem else nn.MaxPool2d(3, 2, 1)
-        inputs = 64
         self.stages = len(blocks)
         for stage, count in enumerate(blocks):
-            width, layers = 64 << stage, []
+            inner, layers = channels << stage, []
             for n in range(count):
-                layers.append(_Block(inputs, width, 2 if stage > 0 and n == 0 else 1, is_bottleneck))
-                inputs = 4 * width if is_bottleneck else width
+                layers.append(_Block(inputs, inner, 2 if stage > 0 and n == 0 else 1, is_bottleneck))
+                inputs = 4 * inner if is_bottleneck else inner
             setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,7 +103,7 @@ class VGG(nn.Module):
 
 def _resnet(blocks: tuple[int, ...], is_bottleneck: bool) -> Callable[[dict[str, Any]], nn.Module]:
     # `zero_init_residual` tells how weights begin, which the state has.
-    return lambda settings: ResNet(blocks, is_bottleneck, settings["small_stem"])
+    return lambda settings: ResNet(blocks, is_bottleneck, settings["small_stem"], settings["width"])
 
 
 #: Functions that make a backbone of its own settings, by name.

@@ -1,0 +1,55 @@
+"""`sassl pretrain --demo`: both arms learn, the files that it promises are there, and it claims no more than it shows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sassl import image_files
+from sassl.pretraining import History, demo
+from sassl.pretraining.patterns import SHAPES, patterns
+
+
+def test_both_arms_end_above_the_untrained_backbone(tmp_path, capsys):
+    found = demo.run(tmp_path / "demo")
+    untrained = found.pop("untrained")
+    assert list(found) == list(demo.ARMS) == ["without-style", "with-sassl"]
+    for arm, accuracies in found.items():
+        for measure, value in accuracies.items():
+            assert value > untrained[measure] + 5, (arm, measure, accuracies, untrained)
+        history = History.load(tmp_path / "demo" / arm / "log.csv")
+        assert len(history) == demo.EPOCHS
+        assert history[-1]["knn_top1"] > untrained["kNN"]
+        assert (tmp_path / "demo" / arm / "backbone.safetensors").is_file()
+    told = capsys.readouterr().out
+    assert "cannot show which of the two is better" in told
+    assert "untrained" in told
+    for name, most in (("curves.png", 300_000), ("views.jpg", 600_000)):
+        path = tmp_path / "demo" / name
+        assert path.stat().st_size <= most
+        with image_files.pillow().Image.open(path) as image:
+            image.load()
+    with pytest.raises(FileExistsError, match=r"without-style: has a run; choose another --out"):
+        demo.run(tmp_path / "demo")
+
+
+@pytest.mark.parametrize("name", ["curves.png", "views.jpg"])
+def test_results_are_never_overwritten(tmp_path, name):
+    (tmp_path / name).touch()
+    command = [sys.executable, "-m", "sassl", "pretrain", "--demo", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"{name} exists already; choose another --out" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_patterns_are_balanced_and_repeatable():
+    one, again, other = patterns(48, seed=3), patterns(48, seed=3), patterns(48, seed=4)
+    images = np.stack([one[i] for i in range(48)])
+    assert images.shape == (48, 32, 32, 3)
+    assert images.dtype == np.uint8
+    assert np.array_equal(images, np.stack([again[i] for i in range(48)]))
+    assert not np.array_equal(images, np.stack([other[i] for i in range(48)]))
+    assert np.bincount(one.targets).tolist() == [48 // len(SHAPES)] * len(SHAPES)
