@@ -1,17 +1,17 @@
-"""Models of anybody, opened by name or by file, as `sassl.evaluation` takes them.
+"""Models from any source, opened by name or by file, in the form that `sassl.evaluation` takes.
 
     import sassl
 
     model = sassl.open_model("run")  # the newest checkpoint of a run's folder, or a checkpoint
-    model = sassl.open_model("timm:resnet50.a1_in1k")  # with timm's weights, its normalizing and its size of images
+    model = sassl.open_model("timm:resnet50.a1_in1k")  # with timm's weights, normalization and image size
     model = sassl.open_model("torchvision:resnet50:IMAGENET1K_V2")
     model = sassl.open_model("moco_v2_800ep.pth.tar", arch="resnet50")
-    model = sassl.open_model("untrained:resnet50")  # random features, the floor of every comparison
+    model = sassl.open_model("untrained:resnet50")  # random features, the baseline of every comparison
 
     train, test = (sassl.evaluation.extract(model, folder) for folder in ("photos/train", "photos/val"))
     print(model, sassl.evaluation.knn(train, test)["top1"])
 
-Nothing has to be told about images: a model has the rule by which its own are made.
+Images need no settings: a model carries its own preprocessing.
 """
 
 from .opened import OpenModel

@@ -1,4 +1,4 @@
-"""Models in files: checkpoints and folders of runs, exported backbones, and state dicts of anybody."""
+"""Models in files: checkpoints and run folders, exported backbones, and state dicts from other libraries."""
 
 from __future__ import annotations
 
@@ -19,31 +19,32 @@ from .rules import Known
 
 
 class Found(NamedTuple):
-    """What a name or a file stands for."""
+    """The model that a name or a file refers to."""
 
-    #: What results call it.
+    #: The name in results.
     name: str
     arch: str
     encoder: Model
     known: Known
-    #: A checksum.
+    #: A checksum of the weights.
     weights: str
-    #: Of the run that a checkpoint is of.
+    #: The seed of a checkpoint's run.
     seed: int | None = None
 
 
 def open_file(path: Path, arch: str | None, device: str | None, threads: int | None, *, untrained: bool) -> Found:
-    """The model in a run's folder or in a file.
+    """Open the model in a run's folder or in a file.
 
     Args:
         path: the folder or file.
-        arch: the network of a state dict; None: the file tells it.
-        device, threads: as of `open_model`.
-        untrained: the same network with weights that are drawn.
+        arch: the network of a state dict; None: as recorded in the file.
+        device, threads: as in `open_model`.
+        untrained: whether to draw random weights for the same network.
 
     Raises:
-        OSError: it cannot be read; a folder without a checkpoint.
-        ValueError: no weights, or those of another network; a network that is missing or told twice.
+        OSError: the file cannot be read; the folder has no checkpoint.
+        ValueError: the file holds no weights, or those of another network; `arch` is missing, or given although the file
+        records it.
     """
     name = str(path)
     path = newest(path) if path.is_dir() else path
@@ -63,7 +64,7 @@ def open_file(path: Path, arch: str | None, device: str | None, threads: int | N
 
 
 def tells_network(source: str) -> bool:
-    """Tells whether a name or a file, which need not be there, tells its network itself; a state dict does not."""
+    """Return whether a name or a file, which need not exist, identifies its network; a state dict does not."""
     path = Path(source)
     if not path.is_file() or path.suffix not in SUFFIXES:
         return True
@@ -71,10 +72,10 @@ def tells_network(source: str) -> bool:
 
 
 def newest(folder: Path) -> Path:
-    """The last checkpoint in a run's folder.
+    """Return the last checkpoint in a run's folder.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the folder has no checkpoint.
     """
     found = [
         (tuple(map(int, told.groups())), one) for one in folder.iterdir() if (told := CHECKPOINT.fullmatch(one.name))
@@ -90,7 +91,7 @@ def _checkpoint(name: str, path: Path, device: str | None, threads: int | None, 
     engine = None if device is None else Torch(device=device, precision="float32")
     model = Pretraining.load(path, threads=threads, engine=engine)
     if untrained:
-        # The weights that its run began with, where these were drawn.
+        # The run's initial weights, if they were drawn.
         model.engine = (engine or ENGINES[model.engine.name])(model.config, threads)
     views = model.transform
     known = Known.of_views(views.size, views.interpolation, model.normalize, channels_last=True)
@@ -132,7 +133,7 @@ def _state_dict(name: str, path: Path, arch: str, *, untrained: bool) -> Found:
 
 
 def _has_small_stem(tensors: Mapping[str, Any]) -> bool:
-    """Tells whether a ResNet's first convolution is of 3x3 pixels, as for CIFAR."""
+    """Return whether a ResNet's first convolution is 3x3, as for CIFAR."""
     shapes = (tuple(x.shape) for name, x in tensors.items() if name.endswith(("conv1.weight", "0.weight")))
     return (64, 3, 3, 3) in shapes
 
@@ -142,7 +143,7 @@ def _weights(path: Path, module: Any, *, untrained: bool) -> str:
 
 
 def checksum_of_file(path: Path) -> str:
-    """SHA-256 of a file, the first half of it."""
+    """The first half of a file's SHA-256."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while part := file.read(1 << 20):
@@ -151,7 +152,7 @@ def checksum_of_file(path: Path) -> str:
 
 
 def checksum(tensors: Mapping[str, Any]) -> str:
-    """SHA-256 of arrays or tensors on the CPU, with their names, the first half of it."""
+    """The first half of the SHA-256 of named arrays or CPU tensors."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""Networks by name, as torch modules without their classifiers: with published weights, with a file's, or untrained."""
+"""Networks by name, as torch modules without their classifiers: with published weights, weights from a file, or untrained."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from ..pretraining.state_dicts import backbone_of
 from ..terminal import tell
 from .rules import Known
 
-#: Packages that have models by name, in the order in which a bare name is looked up.
+#: Packages that provide models by name, in the order in which a bare name is looked up.
 PUBLISHERS = ("torchvision", "timm")
-#: The seed of weights that are drawn.
+#: The seed of random weights.
 _SEED = 0
 
 
 class Arch(NamedTuple):
-    """A network's name in its parts: FAMILY:NAME, of torchvision's with :WEIGHTS behind it, or a name alone."""
+    """The parts of a network's name: FAMILY:NAME, torchvision:NAME:WEIGHTS, or a bare name."""
 
-    #: None: sassl's own, which are torchvision's ResNets and VGG.
+    #: None: one of sassl's backbones, torchvision's ResNets and VGG.
     family: str | None
     name: str
     weights: str | None = None
 
     @property
     def full(self) -> str:
-        """The name as `Backbone` takes it."""
+        """The name in the form that `Backbone` takes."""
         return self.name if self.family is None else f"{self.family}:{self.name}"
 
 
 def is_published(name: str) -> bool:
-    """Tells whether a name is of timm or torchvision, by what stands before its colon."""
+    """Return whether a name is one of timm or torchvision, by its prefix."""
     return name.partition(":")[0] in PUBLISHERS and ":" in name
 
 
 def parsed(arch: str) -> Arch:
-    """The network of a name: sassl's, timm:NAME, torchvision:NAME[:WEIGHTS], or a bare name of either.
+    """Parse the name of a network: one of sassl, timm:NAME, torchvision:NAME[:WEIGHTS], or a bare name of either.
 
     Raises:
-        ValueError: none of these has it.
+        ValueError: the name is unknown to all of them.
     """
     if is_published(arch):
         family, _, name = arch.partition(":")
@@ -73,11 +73,11 @@ def _has(family: str, name: str) -> bool:
 
 
 def build(backbone: Backbone) -> Any:
-    """A torch module as a run would begin with it, its weights drawn by one seed.
+    """Build a torch module with the initial weights of a run with seed 0.
 
     Raises:
         ImportError: torch, or the backbone's family, is not installed.
-        ValueError: it cannot be built.
+        ValueError: the backbone's settings are invalid.
     """
     if find_spec("torch") is None:
         raise ImportError(
@@ -99,7 +99,7 @@ def build(backbone: Backbone) -> Any:
 
 
 def put(module: Any, tensors: Mapping[str, Any]) -> None:
-    """Gives a module these arrays as its weights, each in the type and the shape that it has there."""
+    """Load arrays into a module as its weights, each converted to the module's dtype and shape."""
     import torch
 
     own = module.state_dict()
@@ -109,10 +109,10 @@ def put(module: Any, tensors: Mapping[str, Any]) -> None:
 
 
 def with_weights_of(module: Any, source: Any, what: str) -> None:
-    """Gives a module the weights of a file, by names that others have too; a line tells which were taken.
+    """Load a file's weights into a module, also under the names that other libraries use, and print which were taken.
 
     Raises:
-        OSError, ImportError, ValueError: as of `state_dicts.backbone_of`.
+        OSError, ImportError, ValueError: as in `state_dicts.backbone_of`.
     """
     tensors, line = backbone_of(source, {name: tuple(x.shape) for name, x in module.state_dict().items()}, what)
     put(module, tensors)
@@ -120,11 +120,11 @@ def with_weights_of(module: Any, source: Any, what: str) -> None:
 
 
 def published(arch: Arch) -> tuple[Arch, Any, Known]:
-    """A model of timm or torchvision with its weights: its name in full, the module, and how its images are made.
+    """A model of timm or torchvision with its weights: its full name, the module, and its preprocessing.
 
     Raises:
         ImportError: torch, timm or torchvision is not installed.
-        ValueError: no such model or weights; weights that cannot be downloaded here.
+        ValueError: no such model or weights; the weights could not be downloaded.
     """
     # The name is checked first, without weights.
     Backbone.of(arch.full)
@@ -134,7 +134,7 @@ def published(arch: Arch) -> tuple[Arch, Any, Known]:
     weights = _torchvision_weights(arch) if family == "torchvision" else True
     try:
         module = foreign.published(family, arch.name, weights)
-    # Whatever a network, a proxy, a disk or timm's registry raises.
+    # The connection, a proxy, the disk and timm's registry raise various types.
     except Exception as error:
         told = (str(error).splitlines() or [""])[0]
         raise ValueError(
@@ -146,7 +146,7 @@ def published(arch: Arch) -> tuple[Arch, Any, Known]:
 
 
 def _in_full(arch: Arch, module: Any, weights: Any) -> Arch:
-    """With the name of the weights that were taken where none was given."""
+    """Fill in the name of the weights that were loaded where none was given."""
     if arch.family == "torchvision":
         return arch._replace(weights=weights.name)
     told = getattr(module, "pretrained_cfg", None) or {}
@@ -154,10 +154,10 @@ def _in_full(arch: Arch, module: Any, weights: Any) -> Arch:
 
 
 def _torchvision_weights(arch: Arch) -> Any:
-    """The member of a model's enumeration of weights: that of the name, or the best one.
+    """The member of a model's weights enumeration: the named one, or the default.
 
     Raises:
-        ValueError: there is none of this name.
+        ValueError: the model has no weights of this name.
     """
     from torchvision import models
 
@@ -172,10 +172,10 @@ def _torchvision_weights(arch: Arch) -> Any:
 
 
 def known_of(arch: Arch, module: Any) -> Known:
-    """How images are made for a network, as whoever publishes it says; sassl's own take them as torchvision's first ResNets.
+    """The preprocessing of a network, as published with it; for sassl's own backbones, that of torchvision's first ResNets.
 
     Raises:
-        ValueError: a rule that there is not here.
+        ValueError: the preprocessing is not supported.
     """
     if arch.family is None:
         return Known()
@@ -206,7 +206,7 @@ def _of_timm(arch: Arch, module: Any) -> Known:
             "square, and bilinear or bicubic"
         )
     if told["crop_mode"] != "center":
-        tell(f"{arch.full}: timm's images are cut in the mode {told['crop_mode']!r}; here the middle square is taken")
+        tell(f"{arch.full}: timm crops with crop_mode={told['crop_mode']!r}; sassl takes the center square")
     return Known(
         size=height,
         resize=int(height / told["crop_pct"]),

@@ -1,4 +1,4 @@
-"""`open_model`: whatever a user names as a model, opened."""
+"""`open_model`, which opens a model by name, file or folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .files import Found, checksum, open_file
 from .opened import OpenModel
 from .rules import rule
 
-#: Before a name or a file: its network with weights that are drawn.
+#: The prefix of a name or a file that asks for its network with random weights.
 UNTRAINED = "untrained:"
 
 
@@ -31,32 +31,32 @@ def open_model(
     device: str | None = None,
     threads: int | None = None,
 ) -> OpenModel:
-    """Opens a model by its name or its file, with the rule by which its images are made.
+    """Open a model by its name or its file, with its preprocessing.
 
     Args:
         source: one of
 
-            - a checkpoint of sassl, or a run's folder, of which the newest is taken;
+            - a checkpoint of sassl, or a run's folder, whose newest checkpoint is taken;
             - a backbone that `export_backbone` wrote as .safetensors;
-            - `timm:NAME`, as "timm:resnet50.a1_in1k", or `torchvision:NAME`, as "torchvision:resnet50" or
+            - `timm:NAME`, such as "timm:resnet50.a1_in1k", or `torchvision:NAME`, such as "torchvision:resnet50" or
               "torchvision:resnet50:IMAGENET1K_V2": with published weights, without the classifier;
-            - a file of weights of anybody (.pth, .pt, .tar, .bin, .safetensors), with `arch`: a state dict under
-              torchvision's or timm's names, as `load_backbone` takes it; no code in it is run;
-            - "untrained:" and any of these, or "untrained:resnet50": the same network with random weights, which are
-              drawn by one seed; a run's are drawn by its own seed.
-        arch: the network of a file that does not tell it: a name of sassl, torchvision or timm.
-        size: side of the images; None: the model's own, 224 where nothing else is known.
+            - any file of weights (.pth, .pt, .tar, .bin, .safetensors), with `arch`: a state dict under torchvision's or timm's
+              names, as `load_backbone` takes it; no code in it is run;
+            - "untrained:" and any of these, or "untrained:resnet50": the same network with random weights, which are drawn from
+              a fixed seed, or for a run from its own seed.
+        arch: the network of a file that does not record it: a name of sassl, torchvision or timm.
+        size: side of the images; None: the model's own, or 224 if it is unknown.
         normalize: "imagenet", "half" (mean and std of 0.5), "none", or a dict of "mean" and "std"; None: the model's own, and
             ImageNet's for a file of weights.
-        device: of a torch module, as "cuda" or "cpu"; None: the GPU where there is one. A checkpoint of sassl is opened by the
-            torch engine there; None: by the engine that `Pretraining.load` takes.
-        threads: how many images are made at a time; None: all cores.
+        device: the device of a torch module, such as "cuda" or "cpu"; None: the GPU if there is one. With a device, a
+            checkpoint of sassl is opened by the torch engine there; None: by the default engine of `Pretraining.load`.
+        threads: images that are preprocessed at a time; None: all cores.
 
     Raises:
-        OSError: no such file or folder, or it cannot be read.
+        OSError: the file or folder does not exist or cannot be read.
         ImportError: torch, timm or torchvision is needed and not installed.
-        ValueError: no such model; weights that cannot be downloaded here, are missing or are of another network; images whose
-            size or normalizing is not known and not given, or of a size that the network does not take.
+        ValueError: no such model; the weights could not be downloaded, are missing or are those of another network; the image
+            size or normalization is unknown and not given; the network does not take images of this size.
     """
     text = os.fspath(source)
     found = _found(text, arch, device, threads)
@@ -99,10 +99,10 @@ def _found(text: str, arch: str | None, device: str | None, threads: int | None)
 
 
 def _place(found: Found, made: Preprocessing, device: str | None) -> None:
-    """Puts a module on its device, in eval mode, and lets one image through it.
+    """Move a module to its device, in eval mode, and run it on one image.
 
     Raises:
-        ValueError: no such device; images of this size are not taken, or give no features (1, dim).
+        ValueError: no such device; the module does not take images of this size, or does not return features (1, dim).
     """
     import torch
 
@@ -128,7 +128,7 @@ def _place(found: Found, made: Preprocessing, device: str | None) -> None:
 
 
 def _own_device() -> str:
-    """This process's GPU where there is one."""
+    """This process's GPU if there is one, else the CPU."""
     import torch
 
     gpus = torch.cuda.device_count()

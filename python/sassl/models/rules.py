@@ -1,4 +1,4 @@
-"""How a model's images are made: what is known of it, and what is given in its place."""
+"""The preprocessing of a model's images: its known settings, and those that the caller overrides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..transforms.operations import size as sides_of
 from ..transforms.recipes import IMAGENET_NORMALIZE
 from ..transforms.views import UNKNOWN
 
-#: Normalizing by name.
+#: Normalizations by name.
 NORMALIZATIONS: dict[str, dict[str, Any] | None] = {
     "imagenet": IMAGENET_NORMALIZE,
     "half": {"mean": [0.5] * 3, "std": [0.5] * 3},
@@ -20,37 +20,37 @@ NORMALIZATIONS: dict[str, dict[str, Any] | None] = {
 
 
 class Known(NamedTuple):
-    """What is known of a model's images; the rest has to be given."""
+    """The known preprocessing of a model; the caller has to give the rest."""
 
-    #: Side, or (height, width); None: not known.
+    #: Side, or (height, width); None: unknown.
     size: int | tuple[int, int] | None = 224
     resize: int | None = 256
     interpolation: str = "bilinear"
-    #: As of `Preprocessing`, or "not known".
+    #: As in `Preprocessing`, or "not known".
     normalize: Any = IMAGENET_NORMALIZE
     channels_last: bool = False
-    #: Whether it learnt from views that were normalized so, and another normalizing would be wrong.
+    #: Whether the model was pretrained on views with this normalization, so that another one would be wrong.
     is_fixed: bool = False
 
     @classmethod
     def of_views(cls, sides: Any, interpolation: str, normalize: Any, *, channels_last: bool = False) -> Known:
-        """What the settings of one of sassl's runs tell."""
+        """The preprocessing that matches the settings of one of sassl's runs."""
         usual = Preprocessing.of_views(tuple(sides) if isinstance(sides, list) else sides, normalize=None)
         return cls(usual.size, usual.resize, interpolation, normalize, channels_last, normalize != UNKNOWN)
 
 
 def rule(name: str, known: Known, size: int | None, normalize: str | Mapping[str, Any] | None) -> Preprocessing:
-    """The rule of a model's images.
+    """The preprocessing of a model's images.
 
     Args:
-        name: what errors call the model.
-        known: what is known of it.
-        size: another side of images; None: the model's own. What is cut off stays in proportion.
-        normalize: a name in `NORMALIZATIONS`, or a dict of "mean" and "std"; None: as the model's own are.
+        name: the model's name in errors.
+        known: its known preprocessing.
+        size: another side of the images; None: the model's own. The resized side is scaled in proportion.
+        normalize: a name in `NORMALIZATIONS`, or a dict of "mean" and "std"; None: the model's own.
 
     Raises:
-        ValueError: a size or normalizing that is not known and is not given; another normalizing than that of the views from
-            which one of sassl's models learnt.
+        ValueError: the size or normalization is neither known nor given; the normalization differs from that of the views on
+            which one of sassl's models was pretrained.
     """
     if isinstance(normalize, str):
         given: Any = NORMALIZATIONS[choice("normalize", normalize, NORMALIZATIONS)]
