@@ -1,1 +1,1 @@
-"""Several processes of torch as one: which rank each is, messages between them, and batch norm over the batch of all."""
+"""Distributed training with torch: the rank of each process, collectives, and batch norm over the global batch."""

@@ -1,8 +1,8 @@
-"""Messages between ranks in a step, under one convention: a run's loss is the sum over ranks of what each computes.
+"""Collectives of a step, under one convention: a run's loss is the sum over ranks of what each computes.
 
 Hence every backward pass here is a sum over ranks, gradients of weights are summed and not averaged, and the mean over a batch
-is a rank's sum divided by the rows of the *global* batch; no factor of the number of ranks stands anywhere. What has a gradient
-goes by functional collectives: `torch.compile` makes those of in-place ones zero, and says nothing.
+is a rank's sum divided by the rows of the *global* batch; no factor of the number of ranks appears anywhere. Differentiable
+values go through functional collectives: `torch.compile` silently zeroes the gradients of in-place ones.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import _functional_collectives as functional
 
-#: By the names of newer releases of torch, where they are there.
+#: Under the names of newer releases of torch, if they exist.
 _gather_rows = getattr(functional, "all_gather_single", None) or functional.all_gather_tensor
 _scatter_sum = getattr(functional, "reduce_scatter_single", None) or functional.reduce_scatter_tensor
-#: Bytes of gradients that are sent at a time.
+#: Bytes of tensors that are sent at a time.
 _BUCKET = 32 << 20
 
 
-#: Whatever holds a process group here.
+#: All objects that hold a process group.
 _WORLDS: WeakSet[World] = WeakSet()
 
 
 @atexit.register
 def let_go() -> None:
-    """At the end nobody holds a group any more: gloo's threads would outlive what they need, and abort the process."""
+    """Release all groups at exit: gloo's threads would outlive what they need, and abort the process."""
     for world in _WORLDS:
         world.group = None
 
 
 class World:
-    """The ranks of an engine, and which of them this one is; one process alone sends nothing.
+    """The ranks of an engine, and this process's rank; a single process communicates nothing.
 
     Args:
-        group: the process group; None: there is none.
+        group: the process group; None: a single process.
     """
 
     def __init__(self, group: Any = None) -> None:
@@ -49,12 +49,12 @@ class World:
         self.rank = 0 if group is None else dist.get_rank(group)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Rows of all ranks, in the order of ranks, which is that of the global batch; differentiable."""
+        """Rows of all ranks in rank order, that of the global batch; differentiable."""
         return rows if self.size == 1 else gather(rows, self.group)
 
     @torch.no_grad()
     def exchange(self, rows: Tensor, order: Tensor) -> Tensor:
-        """Rows of the global batch in another order, without a gradient: row i of all ranks' becomes row order[i]."""
+        """Permute the rows of the global batch, without a gradient: output row i is input row order[i]."""
         if self.size == 1:
             return rows[_there(order, rows)]
         share = len(rows)
@@ -69,25 +69,25 @@ class World:
             [len(part) for part in mine],
             group=self.group,
         )
-        # Rows arrive by the ranks that sent them, and from each in the order in which they are wanted.
+        # Received rows are grouped by source rank, and within a rank in the requested order.
         came = owners[self.rank].argsort(stable=True)
         return received[_there(came.argsort(), rows)]
 
     @torch.no_grad()
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over ranks, on every one; without a gradient."""
+        """The sum over ranks, on all ranks; without a gradient."""
         if self.size > 1:
             dist.all_reduce(values, group=self.group)
         return values
 
     @torch.no_grad()
     def sum_all(self, tensors: Sequence[Tensor]) -> None:
-        """Sums each over ranks, in place; many are sent as one."""
+        """Sum each tensor over ranks, in place, in buckets."""
         self._send(tensors, self.sum)
 
     @torch.no_grad()
     def first(self, tensors: Sequence[Tensor]) -> None:
-        """Copies the tensors of rank 0 to all ranks, in place."""
+        """Copy the tensors of rank 0 to all ranks, in place."""
 
         def send(flat: Tensor) -> Tensor:
             dist.broadcast(flat, dist.get_global_rank(self.group, 0), self.group)
@@ -104,7 +104,7 @@ class World:
 
 
 def _there(places: Tensor, rows: Tensor) -> Tensor:
-    """Places on the device of the rows, copied without waiting."""
+    """Row indices on the device of the rows, copied without synchronization."""
     return places.to(rows.device, non_blocking=True)
 
 
@@ -115,7 +115,7 @@ def gather(rows: Tensor, group: Any) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """Each rank's rows reach every rank's result: their gradient is the sum over ranks of what comes back for them."""
+    """All-gather whose gradient for a rank's rows is the sum of the gradients on all ranks."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, group: Any) -> Tensor:
@@ -128,17 +128,17 @@ class _Gather(torch.autograd.Function):
 
 
 def all_gather(rows: Tensor, group: Any) -> Tensor:
-    """Rows of all ranks; for the inside of an `autograd.Function`."""
+    """Rows of all ranks; for use within an `autograd.Function`."""
     return _gather_rows(rows.contiguous(), 0, group)
 
 
 def all_sum(values: Tensor, group: Any) -> Tensor:
-    """The sum over ranks; for the inside of an `autograd.Function`."""
+    """The sum over ranks; for use within an `autograd.Function`."""
     return functional.all_reduce(values.contiguous(), "sum", group)
 
 
 def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Tensors of one type together, as many as make up a bucket."""
+    """Group tensors of one dtype into buckets of at most `_BUCKET` bytes."""
     found: dict[torch.dtype, list[list[Tensor]]] = {}
     sizes: dict[torch.dtype, int] = {}
     for tensor in tensors:

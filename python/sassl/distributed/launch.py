@@ -1,4 +1,4 @@
-"""Which rank this process is: of a process group that there is, or as torchrun or srun told it."""
+"""The rank of this process: in an existing process group, or from the environment of torchrun or srun."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ import torch.distributed as dist
 
 from .collectives import World, let_go
 
-#: Ports of runs under Slurm: above those that systems keep, below those that they give away.
+#: Ports of runs under Slurm: above the reserved ones, below the ephemeral ones.
 _PORTS = range(20_000, 32_000)
 
 
 class Place(NamedTuple):
-    """A process among those of a run."""
+    """The place of a process among those of a run."""
 
     rank: int
     ranks: int
-    #: Among those of its machine, and how many these are.
+    #: The rank among the processes of its machine, and their number.
     local_rank: int
     local_ranks: int
-    #: Where rank 0 waits for the others.
+    #: Address and port at which rank 0 waits for the others.
     address: str
     port: int
 
 
 def here(group: Any) -> Place | None:
-    """This process's place, where no group tells it."""
+    """This process's place; None if a group defines it."""
     return place(os.environ) if group is None and not (dist.is_available() and dist.is_initialized()) else None
 
 
 def place(environ: Mapping[str, str]) -> Place | None:
-    """As torchrun's variables tell, else srun's; None: a process alone.
+    """The place given by torchrun's variables, else by srun's; None: a single process.
 
     Raises:
-        ValueError: variables that are missing or no numbers.
+        ValueError: a variable is missing or not a whole number.
     """
     if "RANK" in environ or "WORLD_SIZE" in environ:
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
@@ -55,14 +55,14 @@ def place(environ: Mapping[str, str]) -> Place | None:
             raise ValueError("MASTER_ADDR: missing in the environment, while RANK is there; torchrun sets both")
         port = _whole(environ, "MASTER_PORT", ("RANK", "MASTER_ADDR"))
         return Place(rank, ranks, local_rank, local_ranks, environ["MASTER_ADDR"], port)
-    # A shell in an allocation has SLURM_NTASKS too, and is alone: only a step's processes have a number.
+    # A shell in an allocation has SLURM_NTASKS too, but is a single process: only a step's processes have a rank.
     if "SLURM_PROCID" in environ and "SLURM_STEP_ID" in environ and int(environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
         rank, ranks, local_rank = (_whole(environ, name, names) for name in names)
         run = ".".join(environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"))
         address = environ.get("MASTER_ADDR") or first_host(environ.get("SLURM_STEP_NODELIST", ""))
         port = int(environ.get("MASTER_PORT") or _PORTS[crc32(run.encode()) % len(_PORTS)])
-        # "4(x2),3": so many on each machine.
+        # "4(x2),3": the number of tasks on each machine.
         of_machine = re.match(r"\d+", environ.get("SLURM_STEP_TASKS_PER_NODE", ""))
         return Place(rank, ranks, local_rank, int(of_machine[0]) if of_machine else ranks, address, port)
     return None
@@ -77,10 +77,10 @@ def _whole(environ: Mapping[str, str], name: str, names: tuple[str, ...]) -> int
 
 
 def first_host(hosts: str) -> str:
-    """The first name of Slurm's list, as node03 of "node[03-05,9],other".
+    """The first host in Slurm's list, such as node03 in "node[03-05,9],other".
 
     Raises:
-        ValueError: there is none.
+        ValueError: the list has no host.
     """
     found = re.match(r"([^\[\],]+)(?:\[(\d+)[^\]]*\]([^,]*))?", hosts)
     if found is None:
@@ -89,7 +89,7 @@ def first_host(hosts: str) -> str:
 
 
 def device_of(given: str | None, own: Place | None) -> torch.device:
-    """This process's device: as given, else the GPU of its number on its machine, else the CPU.
+    """This process's device: as given, else the GPU of its local rank, else the CPU.
 
     Raises:
         ValueError: more ranks on a machine than it has GPUs.
@@ -100,7 +100,7 @@ def device_of(given: str | None, own: Place | None) -> torch.device:
         return torch.device("cpu")
     count = torch.cuda.device_count()
     local_rank = _local_rank(own) if count else 0
-    # srun may show each of its processes one GPU alone.
+    # srun may expose a single GPU to each of its processes.
     if count != 1 and local_rank >= count:
         raise ValueError(
             f"local rank {local_rank}: there are {count} GPUs; start one process for each, or give device='cpu'"
@@ -111,13 +111,13 @@ def device_of(given: str | None, own: Place | None) -> torch.device:
 def _local_rank(own: Place | None) -> int:
     if own is not None:
         return own.local_rank
-    # A group that others made.
+    # The caller created the group.
     return int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))
 
 
 @contextmanager
 def on(device: torch.device) -> Iterator[None]:
-    """Steps on a GPU: it is the current one, and its convolutions are those that were the fastest of a few tried."""
+    """For the steps within: make the GPU the current device, and let cuDNN benchmark its convolutions."""
     if device.type != "cuda":
         yield
         return
@@ -131,14 +131,14 @@ def on(device: torch.device) -> Iterator[None]:
 
 
 def join(group: Any, own: Place | None, device: torch.device, patience: timedelta | None = None) -> Any:
-    """The process group: as given, else the default one, which stays its maker's; else one that is made here. None: alone.
+    """The process group: as given, else the existing default group, else a new one; None: a single process.
 
     Args:
-        group, own, device: the group that is given, this process's place, and its device.
-        patience: how long a rank waits for the message of another one; None: as torch has it.
+        group, own, device: the given group, this process's place, and its device.
+        patience: the timeout of a rank that waits for another; None: torch's default.
 
     Raises:
-        ValueError: two ranks have one GPU; torch has no NCCL.
+        ValueError: two ranks share one GPU; torch has no NCCL.
     """
     if group is None and not _OWN and (own is None or dist.is_initialized()):
         group = dist.group.WORLD if dist.is_available() and dist.is_initialized() else None
@@ -150,12 +150,12 @@ def join(group: Any, own: Place | None, device: torch.device, patience: timedelt
     return group if group is not None and dist.get_world_size(group) > 1 else None
 
 
-#: The group that was made here.
+#: The group created here.
 _OWN: list[World] = []
 
 
 def _made(own: Place, device: torch.device, patience: timedelta | None) -> Any:
-    """A group of gloo, by which processes agree; on GPUs another one of NCCL beside it."""
+    """Create a gloo group for control messages, and on GPUs an NCCL group in addition."""
     os.environ.setdefault("MASTER_ADDR", own.address)
     os.environ.setdefault("MASTER_PORT", str(own.port))
     dist.init_process_group("gloo", rank=own.rank, world_size=own.ranks, timeout=patience)
@@ -167,13 +167,13 @@ def _made(own: Place, device: torch.device, patience: timedelta | None) -> Any:
         raise ValueError(f"device = {device}: this torch has no NCCL, by which GPUs send; give device='cpu'")
     torch.cuda.set_device(device)
     group: Any = dist.new_group(backend="nccl")
-    # The first message connects; better now than within a step.
+    # The first message connects: do it now rather than within a step.
     dist.barrier(group, device_ids=[device.index])
     return group
 
 
 def check_devices(device: torch.device) -> None:
-    """Raises a ValueError, on all ranks, where two have one GPU."""
+    """Raise a ValueError, on all ranks, if two of them share one GPU."""
     mine = f"GPU {torch.cuda.get_device_properties(device).uuid} of {socket.gethostname()}"
     all_of_them: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(all_of_them, mine)
@@ -189,13 +189,13 @@ def _end() -> None:
 
 
 def threads_of(given: int | None, own: Place | None) -> int:
-    """Threads of this process: as given, as SASSL_THREADS says, else its share of the machine's cores."""
+    """Threads of this process: as given, else the value of SASSL_THREADS, else its share of the machine's cores."""
     if given is not None:
         return given
     if (text := os.environ.get("SASSL_THREADS", "")).isdecimal():
         return max(1, int(text))
     if own is None and (text := os.environ.get("LOCAL_WORLD_SIZE", "")).isdecimal():
-        # A group that others made.
+        # The caller created the group.
         local_ranks = int(text)
     else:
         local_ranks = 1 if own is None else own.local_ranks

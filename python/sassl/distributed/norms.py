@@ -1,7 +1,7 @@
-"""Batch norm by parts of the global batch.
+"""Batch norm over parts of the global batch.
 
-One part is synchronized batch norm, as many as ranks is each rank's own, and 3 parts on 2 ranks are the same formula.
-Statistics are of float32 at least; the running ones follow the mean over the parts.
+One part is synchronized batch norm, one part per rank is per-rank batch norm, and 3 parts on 2 ranks follow the same formula.
+Statistics are computed in at least float32; the running ones follow the mean over the parts.
 
     mean, var of part p over its rows on all ranks;  y = gamma (x - mean) / sqrt(var + eps) + beta
 """
@@ -20,14 +20,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .collectives import World, all_gather, all_sum
 
-#: timm's norms that are followed by dropout and an activation, their children.
+#: timm's norms with dropout and an activation as children.
 _WITH_ACTIVATION = ("BatchNormAct2d", "SyncBatchNormAct")
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of the global batch, each of rows that lie one after the other, and which of them this rank's rows are in."""
+    """The parts of the global batch, each a range of consecutive rows, and those to which this rank's rows belong."""
 
     count: int
     rank: int
@@ -35,11 +35,11 @@ class Parts:
 
     @property
     def are_local(self) -> bool:
-        """Whether each part is whole on its rank."""
+        """Whether no part spans several ranks."""
         return self.count % self.ranks == 0
 
     def spans(self, rows: int) -> list[tuple[int, int, int]]:
-        """(part, first row, row after the last) of so many rows of this rank."""
+        """(part, first row, end row) for each part in a batch of `rows` rows on this rank."""
         size, first = rows * self.ranks // self.count, self.rank * rows
         spans = []
         for part in range(first // size, (first + rows - 1) // size + 1):
@@ -47,7 +47,7 @@ class Parts:
         return spans
 
     def shares(self) -> list[list[float]]:
-        """How much of each part lies on each rank, [rank][part]; each part's are 1 together."""
+        """The fraction of each part that is on each rank, [rank][part]; those of a part sum to 1."""
 
         def overlap(rank: int, part: int) -> float:
             # In units of a row of a batch of count * ranks.
@@ -57,7 +57,7 @@ class Parts:
         return [[overlap(rank, part) for part in range(self.count)] for rank in range(self.ranks)]
 
     def check(self, batch: int) -> None:
-        """Raises a ValueError for a global batch that has no such parts."""
+        """Raise a ValueError if a global batch cannot be split into these parts."""
         if batch % self.count or batch // self.count < 2:
             raise ValueError(
                 f"splits = {self.count}: expected the batch of {batch} in parts of one size, of at least 2 images"
@@ -65,12 +65,12 @@ class Parts:
 
 
 class PartNorm(_BatchNorm):
-    """`torch.nn.BatchNorm1d` and `2d` whose statistics in training are those of parts of the global batch.
+    """`torch.nn.BatchNorm1d` and `2d` with training statistics over parts of the global batch.
 
     Args:
-        norm: the one that it takes the place of, whose tensors it has.
-        parts: of the batch.
-        world: among which they lie.
+        norm: the norm that it replaces, whose tensors it shares.
+        parts: the parts of the batch.
+        world: the ranks among which they are distributed.
     """
 
     def __init__(self, norm: _BatchNorm, parts: Parts, world: World) -> None:
@@ -78,7 +78,7 @@ class PartNorm(_BatchNorm):
             raise ValueError(f"{norm}: expected running statistics and a momentum; the engine's norms have both")
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine)
         self._parameters, self._buffers = norm._parameters, dict(norm._buffers)
-        # What timm's norms have behind them: dropout and an activation.
+        # The children of timm's norms: dropout and an activation.
         self._modules = norm._modules
         self.parts, self.world = parts, world
         share = None if parts.are_local else torch.tensor(parts.shares())[..., None]
@@ -89,7 +89,7 @@ class PartNorm(_BatchNorm):
             raise ValueError(f"norm: expected (N, C, ...), got {tuple(input.shape)}")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalizes; in training the running statistics move."""
+        """Normalize; in training, update the running statistics."""
         y = self._normalized(x)
         for behind in self.children():
             y = behind(y)
@@ -131,7 +131,7 @@ class PartNorm(_BatchNorm):
 
 
 class _Across(torch.autograd.Function):
-    """The norm where parts lie on several ranks: one message forward, of each rank's moments, and one back."""
+    """The norm for parts that span several ranks: one collective forward, of each rank's moments, and one backward."""
 
     @staticmethod
     def forward(
@@ -152,7 +152,7 @@ class _Across(torch.autograd.Function):
             var, mean = torch.var_mean(x[start:end].to(share.dtype), dims, correction=0)
             own[part] = torch.stack([mean, var])
         means, variances = all_gather(torch.stack(own), group).view(ranks, parts, 2, -1).unbind(2)
-        # The moments of rows together by those of some of them each (Chan et al. 1979).
+        # Pooled moments from those of each subset of rows (Chan et al. 1979).
         mean = (share * means).sum(0)
         var = (share * (variances + (means - mean).square())).sum(0)
         scale = (var + eps).rsqrt()
@@ -177,7 +177,7 @@ class _Across(torch.autograd.Function):
             apart = _normed(x[start:end], mean[part], scale[part])
             own[part] = torch.stack([of_part.sum(dims), (of_part * apart).sum(dims)])
         sums = torch.stack(own)
-        # Each rank gives its own part of the weights' gradients, as it does for all other weights.
+        # Each rank returns its own share of the weights' gradients, as for all other weights.
         dbias, dweight = sums.sum(0)
         sums = all_sum(sums, ctx.group) / ctx.rows
         made = []
@@ -191,7 +191,7 @@ class _Across(torch.autograd.Function):
 
 
 def _channels(values: Tensor, x: Tensor) -> Tensor:
-    """A value for each channel of x."""
+    """Reshape per-channel values to broadcast over x."""
     return values.view(1, -1, *[1] * (x.ndim - 2))
 
 
@@ -200,10 +200,10 @@ def _normed(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 
 
 def by_parts(module: nn.Module, parts: Parts, world: World) -> None:
-    """Puts a `PartNorm` in the place of each norm of `torch.nn` and timm; one that stands at two places stays one.
+    """Replace each batch norm of `torch.nn` and timm by a `PartNorm`; a norm shared by two modules stays shared.
 
     Raises:
-        ValueError: a norm of another kind over the batch, whose parts nothing is known of.
+        ValueError: the module has a batch norm of another kind, which has no equivalent over parts.
     """
     made: dict[nn.Module, PartNorm] = {}
     for holder in list(module.modules()):
@@ -217,7 +217,7 @@ def by_parts(module: nn.Module, parts: Parts, world: World) -> None:
 
 
 def _check_known(norm: _BatchNorm) -> None:
-    """Whether it computes what `PartNorm` does: its forward pass is torch's, or timm's with an activation behind it."""
+    """Raise a ValueError unless the norm's forward pass is torch's, or timm's with an activation, as `PartNorm` computes it."""
     plain = type(norm).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
     if not plain and type(norm).__name__ not in _WITH_ACTIVATION:
         raise ValueError(
@@ -239,7 +239,7 @@ def _norms(modules: Iterable[nn.Module]) -> list[PartNorm]:
 
 @contextmanager
 def unmoved(*modules: nn.Module) -> Iterator[None]:
-    """Passes that are repeated: running statistics are afterwards what they were."""
+    """Restore the running statistics after repeated passes."""
     counts = [norm.num_batches_tracked for norm in _norms(modules) if norm.num_batches_tracked is not None]
     held = [*running(*modules), *counts]
     before = [one.clone() for one in held]
@@ -248,9 +248,10 @@ def unmoved(*modules: nn.Module) -> Iterator[None]:
 
 
 def moved_once(modules: Sequence[nn.Module], passes: Iterable[Callable[[], _T]]) -> list[_T]:
-    """The results of passes over pieces of equal size of a batch: running statistics move as by one pass over all of it.
+    """Run passes over equal pieces of a batch, and update the running statistics as one pass over the whole batch would.
 
-    They are linear in those of parts, so that their mean over pieces, each of which finds them as they were, is that.
+    Running statistics are linear in those of the parts, so the result is their mean over pieces that all start from the same
+    values.
     """
     passes, made = list(passes), []
     if len(passes) == 1:

@@ -1,6 +1,6 @@
-"""The processes of a group as the loop knows them: what they agree on, and errors that all of them hear of.
+"""The processes of a group as the loop sees them: agreement on values, and errors that reach all ranks.
 
-These messages go from CPU to CPU, by gloo: none waits for a GPU.
+These messages go from CPU to CPU through gloo and never wait for a GPU.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch.distributed.distributed_c10d import _get_default_store
 from ..data.ranks import Ranks
 from .collectives import World
 
-#: The store's key under which a rank that ends by an error tells it, and the seconds that the others look there.
+#: The store's key under which a failing rank leaves its error, and the seconds for which the others poll it.
 _ERROR, _SECONDS = "sassl.error", 3.0
-#: Groups of gloo beside those of NCCL, by the names of these.
+#: Gloo groups with the ranks of NCCL groups, by the names of the latter.
 _CONTROL: dict[str, World] = {}
 
 
@@ -28,7 +28,7 @@ class Processes(Ranks):
     """The ranks of a process group.
 
     Args:
-        group: it.
+        group: the process group.
     """
 
     def __init__(self, group: Any) -> None:
@@ -39,59 +39,59 @@ class Processes(Ranks):
         self._world = World(group)
 
     def agree(self, flag: bool) -> bool:
-        """Whether any of them says so."""
+        """Return, on all ranks, whether the flag is set on any of them."""
         told = torch.tensor([int(flag)])
         with self.hearing():
             dist.all_reduce(told, dist.ReduceOp.MAX, self._world.group)
         return bool(told.item())
 
     def broadcast(self, value: Any) -> Any:
-        """That of rank 0."""
+        """Return the value of rank 0 on all ranks."""
         held = [value]
         with self.hearing():
             dist.broadcast_object_list(held, self._first, self._world.group)
         return held[0]
 
     def gather(self, value: Any) -> list[Any]:
-        """Those of all ranks."""
+        """Return the values of all ranks, in rank order."""
         held: list[Any] = [None] * self.world_size
         with self.hearing():
             dist.all_gather_object(held, value, self._world.group)
         return held
 
     def collect(self, value: Any) -> list[Any]:
-        """Those of all ranks, on rank 0; on the others none."""
+        """Return the values of all ranks, in rank order, on rank 0; an empty list on the others."""
         held: list[Any] | None = [None] * self.world_size if self.rank == 0 else None
         with self.hearing():
             dist.gather_object(value, held, self._first, self._world.group)
         return held or []
 
     def fail(self, error: BaseException | None) -> None:
-        """Raises the error of the first rank that has one, in all of them."""
+        """Raise the error of the first rank that has one, on all ranks."""
         if not self.agree(error is not None):
             return
         held = self.gather(_packed(error, self.rank))
         first = next(rank for rank, packed in enumerate(held) if packed is not None)
         if error is not None and first == self.rank:
-            # All of them know of it.
+            # All ranks raise it.
             vars(error)["is_agreed"] = True
             raise error
         others = pickle.loads(held[first])
-        # Who tells errors tells it once, there.
+        # It is reported once, on that rank.
         others.rank, others.is_agreed = first, True
         raise others
 
     def lost(self, error: BaseException) -> None:
-        """Leaves word of an error that this rank alone has, and of which it ends."""
+        """Record the error that ends this rank only, for the others to find."""
         try:
             _get_default_store().set(_ERROR, f"rank {self.rank}: {type(error).__name__}: {error}")
         except RuntimeError:
-            # Whoever kept the words is gone already.
+            # The process that held the store has ended already.
             return
 
     @contextmanager
     def hearing(self) -> Iterator[None]:
-        """Messages that fail because another rank ended by an error: it is told instead."""
+        """If a message fails because another rank ended by an error, raise that error instead."""
         try:
             yield
         except RuntimeError as error:
@@ -101,7 +101,7 @@ class Processes(Ranks):
 
 
 def _beside(group: Any, size: int) -> Any:
-    """The default group, where it is gloo's and has the same ranks; else one that is made once."""
+    """The default group if it is gloo's and has the same ranks, else a gloo group that is created once."""
     if dist.get_backend() == "gloo" and size == dist.get_world_size():
         return dist.group.WORLD
     name = group.group_name
@@ -111,7 +111,7 @@ def _beside(group: Any, size: int) -> Any:
 
 
 def _word() -> str | None:
-    """The word that a rank left when it ended by an error; None: there is none."""
+    """The error message that a failing rank recorded; None: there is none."""
     until = time.monotonic() + _SECONDS
     try:
         store = _get_default_store()
@@ -125,13 +125,13 @@ def _word() -> str | None:
 
 
 def _packed(error: BaseException | None, rank: int) -> bytes | None:
-    """An error as another process can raise it."""
+    """An error, pickled so that another process can raise it."""
     if error is None:
         return None
     try:
         packed = pickle.dumps(error)
         pickle.loads(packed)
     except Exception:
-        # Whatever a foreign class raises there.
+        # A foreign class may raise anything here.
         return pickle.dumps(RuntimeError(f"rank {rank}: {type(error).__name__}: {error}"))
     return packed
