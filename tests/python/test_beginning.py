@@ -45,9 +45,7 @@ def test_a_warm_up_that_the_run_cuts_short_is_told(epochs, rising):
     told = warmup_warning(config)
     assert (told is None) == (rising is None)
     if rising is not None:
-        assert told == (
-            f"warmup_epochs = 10: the run has {epochs} epochs, and the learning rate rises in {rising} of them"
-        )
+        assert told == f"warmup_epochs = 10: the run has {epochs} epochs, and the warm-up is shortened to {rising}"
         assert told in notes(config)
         lrs = [rates(config, step, 4)[0] for step in range(4 * epochs)]
         assert int(np.argmax(lrs)) == 4 * rising
@@ -79,9 +77,9 @@ def test_a_run_is_prolonged_and_that_is_told_and_recorded(tmp_path, capsys):
     tiny().fit(images, 1, out=tmp_path, quiet=True)
     assert not (tmp_path / "run.json").exists()
     model = tiny().fit(images, 3, out=tmp_path, resume=True, quiet=True)
-    told = [line for line in capsys.readouterr().err.splitlines() if "prolong" in line or "when it began" in line]
+    told = [line for line in capsys.readouterr().err.splitlines() if "prolong" in line or "the run began with" in line]
     assert told == [prolonged(model.run, 1)]
-    assert "epochs = 3: the run had 1 when it began" in told[0]
+    assert "epochs = 3: the run began with 1;" in told[0]
     # The steps after it have the rates of the longer run.
     assert [row["lr"] for row in model.history[1:]] == pytest.approx(
         [np.mean([rates(model.run, 2 * epoch + i, 2)[0] for i in range(2)]) for epoch in (1, 2)]

@@ -76,8 +76,8 @@ def test_what_a_method_does_not_read_is_an_error(make, message):
 
 def test_a_stem_for_imagenet_on_small_views_is_said(capsys):
     for arch, own, size, message in (
-        ("resnet18", {}, 64, "makes maps of 16 of views of 64 pixels; small_stem=True is for such views"),
-        ("resnet18", {}, (96, 32), "makes maps of 8 of views of 32 pixels"),
+        ("resnet18", {}, 64, "reduces views of 64 pixels to maps of 16; use small_stem=True for such views"),
+        ("resnet18", {}, (96, 32), "reduces views of 32 pixels to maps of 8"),
         ("resnet18", {"small_stem": True}, 64, None),
         ("resnet18", {}, 96, None),
         ("vgg11_bn", {}, 32, None),

@@ -488,7 +488,7 @@ def test_batches_of_others_are_what_the_settings_say(tmp_path):
     with pytest.raises(ValueError, match=r"batch of 8 images, where batch_size = 4, .*give batch_size=8"):
         simclr().fit([([images] * 2, [0, 1] * 4)], batch_size=4, **options)
     moco = sassl.MoCoV2("resnet18", small_stem=True, input_size=16, queue_size=16, splits=1, threads=2)
-    with pytest.warns(UserWarning, match="they look as if they were not normalized"):
+    with pytest.warns(UserWarning, match="they look unnormalized"):
         moco.fit([([images] * 2, 0)], 1, quiet=True)
     assert steps == []
     # What is told is what evaluation goes by.

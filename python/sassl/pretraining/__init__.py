@@ -3,14 +3,14 @@
     import sassl
 
     model = sassl.SimCLR("resnet18", style="default", input_size=64, small_stem=True)
-    model.fit("photos", epochs=100, batch_size=256, out="run")  # resume=True goes on, to the bit
+    model.fit("photos", epochs=100, batch_size=256, out="run")  # resume=True resumes bit-exactly
     model.history.plot("run/history.png")
-    features = model.encode(images)  # uint8, PIL images, paths; made as the run made its views
+    features = model.encode(images)  # uint8, PIL images, paths; preprocessed like the run's views
     model.export_backbone("resnet18.safetensors")  # torchvision.models.resnet18().load_state_dict(...)
 
     sassl.MoCoV2(preset="moco-v2-cifar10")  # PRESETS has the published settings
 
-The loop over batches is here. What makes changed weights of two views is an engine: the native one, in Rust, or torch's.
+This package has the loop over batches. An engine computes each step on two views: the native one, in Rust, or torch's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Batches that are made already: what is asked of them before the first step.
+"""Checks on batches that the caller provides, before the first step.
 
-What a run records has to be what it saw: `sassl.evaluation` makes images as the settings say.
+The recorded settings have to match the data that the run saw, since `sassl.evaluation` preprocesses images by them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from ..data import HalfViews, TwoViewLoader
 from ..transforms.views import UNKNOWN, Views
 
-#: How far numbers may lie beyond the settings' range, as a part of it: what enlarges or blurs overshoots.
+#: How far values may exceed the expected range, as a fraction of it: resampling and blurring overshoot.
 _SLACK = 0.25
 
 
 def is_batches(data: Any) -> bool:
-    """Whether these are batches already: a loader, ours or torch's, or a list of ([left, right], ...)."""
+    """Return whether the data are batches: a loader, ours or torch's, or a list of ([left, right], ...)."""
     if isinstance(data, TwoViewLoader) or (hasattr(data, "__iter__") and hasattr(data, "batch_size")):
         return True
     if hasattr(data, "__iter__") and not hasattr(data, "__getitem__") and not isinstance(data, os.PathLike):
@@ -33,11 +33,11 @@ def is_batches(data: Any) -> bool:
 
 
 def check_length(batches: Any, epochs: int) -> None:
-    """The rate's schedule goes by the number of batches, and each epoch needs them anew.
+    """Check that batches have a length, by which the learning rate is scheduled, and can be iterated in each epoch.
 
     Raises:
-        TypeError: no `len`.
-        ValueError: no batch; an iterator, where there are several epochs.
+        TypeError: the batches have no `len`.
+        ValueError: there is no batch; the batches are an iterator, and there are several epochs.
     """
     name = type(batches).__name__
     try:
@@ -54,10 +54,10 @@ def check_length(batches: Any, epochs: int) -> None:
 
 
 def batch_size(batches: Any) -> int:
-    """Images of a batch, of the largest one; the learning rate is scaled by it.
+    """The number of images in the largest batch, by which the learning rate is scaled.
 
     Raises:
-        ValueError: batches that do not tell it.
+        ValueError: the batches do not report it.
     """
     if isinstance(batches, TwoViewLoader):
         return batches.batch_size
@@ -72,13 +72,13 @@ def batch_size(batches: Any) -> int:
 
 
 def check_sizes(batches: Any, size: int, check: Callable[[int], None], ranks: int = 1) -> None:
-    """Whether steps of all sizes that will come can be, as far as they are known: before the first one.
+    """Check, before the first step, that all batch sizes known in advance are supported.
 
     Args:
-        batches: those that are made already, of this rank; None: all are of one size.
-        size: of a batch of all ranks together.
-        check: raises a ValueError for a size that cannot be, as an engine's `check_batch`.
-        ranks: how many there are.
+        batches: the caller's batches on this rank; None: all batches have one size.
+        size: images of a batch over all ranks.
+        check: raises a ValueError for an unsupported size, such as an engine's `check_batch`.
+        ranks: the number of ranks.
     """
     check(size)
     for last in () if batches is None else sorted(ranks * rows for rows in smaller(batches, size // ranks)):
@@ -91,12 +91,12 @@ def check_sizes(batches: Any, size: int, check: Callable[[int], None], ranks: in
 
 
 def skip(batches: Iterable[Any], n: int) -> Iterator[Any]:
-    """All but the first n."""
+    """Skip the first n batches."""
     return islice(iter(batches), n, None)
 
 
 def smaller(batches: Any, size: int) -> set[int]:
-    """Images of the batches that are smaller than the others, as far as it is known before they come."""
+    """The sizes of batches that are smaller than the others, as far as they are known in advance."""
     if isinstance(batches, (list, tuple)):
         return {len(pair(batch)[0]) for batch in batches} - {size}
     if isinstance(batches, TwoViewLoader):
@@ -114,16 +114,17 @@ def smaller(batches: Any, size: int) -> set[int]:
 
 
 def check_first(batch: Any, transform: Views, normalize: Any, size: int) -> None:
-    """Whether batches of others can be what the settings say: evaluation makes images of the size and normalized as they tell.
+    """Check a batch of the caller against the settings, by which evaluation resizes and normalizes images.
 
     Args:
-        batch: the first one.
-        transform: of the settings.
-        normalize: how the settings say that views are normalized: a dict, None or "not known".
+        batch: the first batch.
+        transform: the transform of the settings.
+        normalize: the normalization in the settings: a dict, None or "not known".
         size: the settings' batch size.
 
     Raises:
-        ValueError: more images, views of another size, or numbers that the settings' `normalize` does not give.
+        ValueError: the batch has more images than `size`, views of another size, or values outside the range that `normalize`
+        gives.
     """
     for view in views(batch):
         if len(view) > size:
@@ -160,8 +161,8 @@ def _check_range(least: float, most: float, normalize: Any) -> None:
         )
     if low < 0 <= least:
         warnings.warn(
-            f"views of numbers from {least:.3g} to {most:.3g}: they look as if they were not normalized, while features are "
-            f'made of images normalized by {normalize}; if they are not, give views={{"normalize": None}}',
+            f"views with values from {least:.3g} to {most:.3g}: they look unnormalized, while features will be computed from "
+            f'images normalized by {normalize}; if the views are not normalized, give views={{"normalize": None}}',
             stacklevel=2,
         )
 
@@ -171,16 +172,17 @@ def _side(height: int, width: int) -> int | tuple[int, int]:
 
 
 def half(batch: Any) -> HalfViews | None:
-    """The views of a batch that are half made; None where they are whole."""
+    """The half-finished views of a batch; None if its views are complete."""
     parts = batch[:2] if isinstance(batch, (list, tuple)) else ()
     return next((part for part in parts if isinstance(part, HalfViews)), None)
 
 
 def pair(batch: Any, threads: int | None = None) -> Any:
-    """Left and right views of a batch as lightly's collate makes it, or as solo-learn's does; of half made ones, finished.
+    """The left and right views of a batch in the layout of lightly's or solo-learn's collate; half-finished views are
+    completed.
 
     Raises:
-        ValueError: a batch of another form.
+        ValueError: the batch has another layout.
     """
     if (begun := half(batch)) is not None:
         return begun.finish(threads=threads)
@@ -191,7 +193,7 @@ def pair(batch: Any, threads: int | None = None) -> Any:
 
 
 def views(batch: Any, threads: int | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """`pair` as float32."""
+    """The left and right views of a batch as float32."""
     left, right = (floats(view) for view in pair(batch, threads))
     return left, right
 
@@ -203,7 +205,7 @@ def targets(batch: Any) -> Any:
 
 
 def floats(images: Any) -> NDArray[np.float32]:
-    """Images of numpy or torch as float32."""
+    """Convert images of numpy or torch to float32."""
     array = np.asarray(images)
     if array.dtype.kind != "f":
         raise ValueError(f"views: expected floats, got {array.dtype}; the recipe's dtype is float32")

@@ -1,4 +1,4 @@
-"""What is said of a run at its beginning: settings that have effects of their own, and the words of its log."""
+"""Notes at the start of a run: settings with side effects, and explanations of the values in its log."""
 
 from __future__ import annotations
 
@@ -8,67 +8,67 @@ from ..transforms.operations import size
 from .config import Config
 from .history import TITLES
 
-#: Views of sides up to this, in pixels, are small for a stem of this stride or more.
+#: Views with sides up to this, in pixels, are small for a stem of this stride or more.
 _SMALL, _COARSE = 64, 4
-#: The words of a log that are no method's or monitor's own.
+#: Explanations of logged values that belong to no method or monitor.
 _WORDS = {
-    "loss": "the mean loss of the steps",
-    "encoder_momentum": "the share of its weights that the momentum encoder keeps in a step",
-    "images_per_second": "images of all ranks",
-    "data_wait": "the share of the time in which no batch was ready",
-    "views_seconds": "the engine's seconds for the views of a batch",
-    "step_seconds": "the engine's seconds for a step",
+    "loss": "mean over the steps",
+    "encoder_momentum": "EMA coefficient of the momentum encoder",
+    "images_per_second": "throughput of all ranks",
+    "data_wait": "fraction of the time spent waiting for a batch",
+    "views_seconds": "the engine's time for the views of a batch",
+    "step_seconds": "the engine's time for a step",
 }
 
 
 def notes(config: Config) -> list[str]:
-    """Lines on the settings of a run, before its first step."""
+    """The lines on a run's settings that are printed before its first step."""
     return [line for line in (stem_warning(config), warmup_warning(config), chance(config)) if line is not None]
 
 
 def stem_warning(config: Config) -> str | None:
-    """What there is to say of a stem for ImageNet on small views, of which it leaves little."""
+    """A warning if ImageNet's stem would shrink small views too much, else None."""
     backbone, side = config.backbone, min(size(config.data.input_size, "input_size"))
     if side > _SMALL or backbone.stem_stride < _COARSE:
         return None
-    remedy = "; small_stem=True is for such views" if "small_stem" in backbone.settings else ""
+    remedy = "; use small_stem=True for such views" if "small_stem" in backbone.settings else ""
     left = -(-side // backbone.stem_stride)
-    return f"{backbone.name}: its stem is ImageNet's, and makes maps of {left} of views of {side} pixels{remedy}"
+    return f"{backbone.name}: its stem is ImageNet's, and reduces views of {side} pixels to maps of {left}{remedy}"
 
 
 def warmup(config: Config) -> int:
-    """The epochs in which the learning rate rises; the last epoch of a run is not one of them."""
+    """The number of epochs in which the learning rate rises; it never includes the last epoch."""
     return min(config.schedule.warmup_epochs, config.schedule.epochs - 1)
 
 
 def warmup_warning(config: Config) -> str | None:
-    """What there is to say of a warm-up that is as long as the run, or longer."""
+    """A warning if the warm-up is as long as the run or longer, else None."""
     asked, epochs = config.schedule.warmup_epochs, config.schedule.epochs
     if warmup(config) == asked:
         return None
-    return (
-        f"warmup_epochs = {asked}: the run has {epochs} epochs, and the learning rate rises in {warmup(config)} of them"
-    )
+    return f"warmup_epochs = {asked}: the run has {epochs} epochs, and the warm-up is shortened to {warmup(config)}"
 
 
 def chance(config: Config) -> str | None:
-    """The loss of views that cannot be told apart, with which the loss of the first epochs is compared."""
+    """A line on the loss of indistinguishable views, the reference for the loss of the first epochs."""
     found = config.method.chance(config.data.batch_size)
     if found is None:
         return None
     value, formula = found
-    return f"loss at chance: {value:.4g} = {formula}, where all views are alike to the network; it learns below that"
+    return (
+        f"loss at chance: {value:.4g} = {formula}, the value for indistinguishable views; training should go below it"
+    )
 
 
 def prolonged(config: Config, before: int) -> str:
-    """What a run is that had fewer epochs when it began."""
+    """The warning on a run that began with fewer epochs."""
     return (
-        f"epochs = {config.schedule.epochs}: the run had {before} when it began; from here on its schedules are those of "
-        f"{config.schedule.epochs} epochs, and its results are not those of a run that had them from the beginning"
+        f"epochs = {config.schedule.epochs}: the run began with {before}; from here on its schedules are those of "
+        f"{config.schedule.epochs} epochs, and its results differ from those of a run with this many from the start"
     )
 
 
 def words(names: Iterable[str]) -> str:
-    """What the values of a log are, in a line."""
+    """One line that explains the values in a log."""
     known = {**TITLES, **_WORDS}
     return "; ".join(f"{name}: {known[name]}" for name in names if name in known)

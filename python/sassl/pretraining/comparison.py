@@ -1,4 +1,4 @@
-"""Runs side by side: the settings that differ, what came of them, and all curves in one figure."""
+"""Runs side by side: the settings that differ, the results, and all curves in one figure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from .._sassl import checkpoint_metadata
 from .history import History, file_of, plot, shown
 
-#: Parts of the settings whose name is a setting of its own.
+#: Parts of the settings whose name is itself a setting.
 _NAMED = {"method": "method", "backbone": "arch", "optimizer": "optimizer"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of a run.
+    """The name, settings and history of a run.
 
     Attributes:
-        name: where it was found.
-        settings: by name, those of views and style one by one; empty for a log without its `config.json`.
-        history: its rows.
+        name: the path that it was loaded from.
+        settings: the settings by name, with those of views and style one by one; empty for a log without its `config.json`.
+        history: the rows of its history.
     """
 
     name: str
@@ -32,12 +32,12 @@ class Run:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Run:
-        """From a run's folder, its `log.csv` or a checkpoint.
+        """Load a run from its folder, its `log.csv` or a checkpoint.
 
         Raises:
-            FileNotFoundError: there is nothing, or a folder without a log.
-            ValueError: a file that is none of these, or a damaged one.
-            OSError: it cannot be read.
+            FileNotFoundError: the path does not exist, or is a folder without a log.
+            ValueError: the file is none of these, or is damaged.
+            OSError: the file cannot be read.
         """
         file = file_of(Path(path))
         history = History.load(file)
@@ -53,19 +53,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What runs have in common and what not; as text, a table with a column for each run."""
+    """The differing settings and the results of runs; as text, a table with a column for each run."""
 
     runs: tuple[Run, ...]
 
     def settings(self) -> dict[str, list[Any]]:
-        """Those that differ, by name, with the value of each run; None where it has none."""
+        """The settings that differ, by name, with the value of each run; None where a run lacks the setting."""
         known = [run.settings for run in self.runs if run.settings]
         names = dict.fromkeys(name for settings in known for name in settings)
         differ = [name for name in names if len({json.dumps(settings.get(name)) for settings in known}) > 1]
         return {name: [run.settings.get(name) for run in self.runs] for name in differ}
 
     def results(self) -> dict[str, list[float | None]]:
-        """Epochs, the last value of each number, and the best one where it is a loss or an accuracy."""
+        """The epochs, the last value of each metric, and the best value of losses and accuracies."""
         histories = [run.history for run in self.runs]
         found: dict[str, list[float | None]] = {"epochs": [history[-1]["epoch"] for history in histories]}
         for name in (*shown(histories), "images_per_second", "data_wait"):
@@ -77,7 +77,7 @@ class Comparison:
         return found
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """A panel for each number, with a curve for each run; as `History.plot` writes and gives it."""
+        """Plot a panel for each metric, with a curve for each run; written and returned as by `History.plot`."""
         return plot({run.name: run.history for run in self.runs}, path, "compare")
 
     def __str__(self) -> str:
@@ -90,14 +90,14 @@ class Comparison:
 
 
 def compare(runs: Sequence[str | os.PathLike[str]]) -> Comparison:
-    """Runs side by side, two or more: `print(compare(["a", "b"]))`, `compare(["a", "b"]).plot("runs.png")`.
+    """Compare two or more runs: `print(compare(["a", "b"]))`, `compare(["a", "b"]).plot("runs.png")`.
 
     Args:
-        runs: their folders, logs or checkpoints.
+        runs: the runs' folders, logs or checkpoints.
 
     Raises:
-        ValueError: fewer than two, or one twice; a file that is no run's.
-        FileNotFoundError: there is nothing, or a folder without a log.
+        ValueError: there are fewer than two runs, or one is given twice; a file does not belong to a run.
+        FileNotFoundError: the path does not exist, or is a folder without a log.
     """
     names = [os.path.abspath(one) for one in runs]
     if len(set(names)) < max(2, len(names)):
@@ -106,9 +106,9 @@ def compare(runs: Sequence[str | os.PathLike[str]]) -> Comparison:
 
 
 def flat(nested: dict[str, Any]) -> dict[str, Any]:
-    """Settings as `config.json` has them, by one name each: `arch`, `lr`, `views.min_scale`, `style.alpha`.
+    """Flatten the settings of `config.json` to one name each: `arch`, `lr`, `views.min_scale`, `style.alpha`.
 
-    Nothing is checked: a comparison needs neither methods nor operations that are not known here.
+    Nothing is checked: a comparison also works with methods and operations that are not registered.
     """
     found: dict[str, Any] = {}
     for part, own in nested.items():

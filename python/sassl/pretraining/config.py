@@ -1,4 +1,4 @@
-"""The settings of a run, nested by what reads them, and the table of methods."""
+"""The settings of a run, nested by the component that reads them, and the table of methods."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from . import config_files
 from .history import TITLES
 from .settings import OPTIMIZERS, SGD, Backbone, Data, MethodSettings, OptimizerSettings, Schedule
 
-#: Values that heads or a queue may have: 4 GiB, and several times that while they learn.
+#: The most values that heads or a queue may have: 4 GiB, and several times that during training.
 _MOST = 2**30
 
 
 @dataclass(frozen=True)
 class Config:
-    """What a run is: printed, saved with it, and compared when it goes on.
+    """The settings of a run, which are printed, saved with it, and compared when it resumes.
 
-    The engine reads `method`, `backbone`, `optimizer` and `seed`, the loop over batches `schedule` and `data`. In JSON a part
-    that is chosen by name has its name beside its own settings: `{"method": {"name": "byol", "dim": 256, ...}, ...}`.
+    The engine reads `method`, `backbone`, `optimizer` and `seed`, the loop over batches `schedule` and `data`. In JSON, a part
+    that is chosen by name has its name next to its own settings: `{"method": {"name": "byol", "dim": 256, ...}, ...}`.
 
     Attributes:
-        init: None for weights that are drawn from `seed`; else of those that the backbone began with "source", a file or None
-            for a state dict, and "checksum", their CRC-32.
+        init: None for weights that are drawn from `seed`; else the "source" of the backbone's initial weights, a file or None
+            for a state dict, and their "checksum", a CRC-32.
     """
 
     method: MethodSettings
@@ -66,13 +66,13 @@ class Config:
                 )
 
     def changed(self, **settings: Any) -> Config:
-        """With other settings, by the flat names of `flat()`: `config.changed(arch="resnet18", lr=0.1, temperature=0.2)`.
+        """Return a copy with other settings, by the names of `flat()`: `config.changed(arch="resnet18", lr=0.1)`.
 
-        Another `arch` or `optimizer` keeps those settings of the one before that it has too.
+        A new `arch` or `optimizer` keeps the settings that it shares with the previous one.
 
         Raises:
-            TypeError: a setting that this method, backbone or optimizer does not have.
-            ValueError: a setting that cannot be.
+            TypeError: this method, backbone or optimizer has no such setting.
+            ValueError: a setting is invalid.
         """
         made = self._with_parts(settings)
         parts: dict[str, dict[str, Any]] = {}
@@ -89,10 +89,10 @@ class Config:
         return replace(made, **changes, **{part: replace(getattr(made, part), **own) for part, own in parts.items()})
 
     def with_module(self, arch: Any) -> Config:
-        """With the module that these settings name by its class alone; None: as they are.
+        """Return a copy with the module that these settings identify only by its class; None: unchanged.
 
         Raises:
-            ValueError: they are of another backbone, which is made by its name.
+            ValueError: the settings have another backbone, which is built by its name.
         """
         if arch is None:
             return self
@@ -101,7 +101,7 @@ class Config:
         return replace(self, backbone=replace(self.backbone, module=arch))
 
     def _with_parts(self, settings: dict[str, Any]) -> Config:
-        """With the backbone and the optimizer that are named."""
+        """Return a copy with the given backbone and optimizer."""
         made = self
         if "arch" in settings and settings["arch"] != made.backbone.name:
             backbone = Backbone.of(settings["arch"], settings.get("features"))
@@ -117,13 +117,13 @@ class Config:
         return made
 
     def _names(self) -> dict[str, list[str]]:
-        """The settings of each part; those that are no part's under ""."""
+        """The names of the settings of each part; those outside all parts are under ""."""
         names = {part: [one.name for one in fields(getattr(self, part))] for part in ("method", "optimizer")}
         names |= {part: [one.name for one in fields(getattr(self, part))] for part in ("schedule", "data")}
         return {**names, "backbone": list(self.backbone.settings), "": ["seed", "init"]}
 
     def _no_such(self, name: str, value: Any) -> TypeError:
-        """What to say of a setting that is none of these."""
+        """The error for an unknown setting."""
         method = METHODS[self.method.name].kind.__name__
         for who, kinds in (
             (method, {row.kind.__name__: row.settings for row in METHODS.values()}),
@@ -140,7 +140,7 @@ class Config:
         return TypeError(f"{name} = {value!r}: {who} has no such setting; {meant}there are {', '.join(known)}")
 
     def flat(self) -> dict[str, Any]:
-        """All settings under one name each, as the constructors of methods and `--set` take them."""
+        """All settings under one name each, in the form that the methods' constructors and `--set` take."""
         return {
             "method": self.method.name,
             **asdict(self.method),
@@ -155,7 +155,7 @@ class Config:
         }
 
     def nested(self) -> dict[str, Any]:
-        """As JSON has them."""
+        """The settings in the nested form of JSON."""
         return {
             "method": {"name": self.method.name, **asdict(self.method)},
             "backbone": {"name": self.backbone.name, **self.backbone.settings},
@@ -168,10 +168,10 @@ class Config:
 
     @classmethod
     def of(cls, nested: Any) -> Config:
-        """The settings that `nested` gave; those of `schedule` and `data` that are left out are the usual ones.
+        """Build the settings from the result of `nested`; missing settings of `schedule` and `data` take their defaults.
 
         Raises:
-            TypeError, ValueError: a setting or a part that there is not, is missing or cannot be.
+            TypeError, ValueError: a setting or a part is unknown, missing or invalid.
         """
         if not isinstance(nested, dict) or not isinstance(nested.get("method"), dict):
             raise ValueError('expected an object with "method", an object with a name, and other settings')
@@ -194,12 +194,13 @@ class Config:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Config:
-        """The settings in a .yaml, .yml, .toml or JSON file, such as the config.json of a run's folder.
+        """Read settings from a .yaml, .yml, .toml or JSON file, such as the config.json of a run's folder.
 
         Raises:
-            OSError: it cannot be read.
-            ValueError: not of its format, an unknown setting, an invalid value, or no method; the error names the key.
-            ImportError: without PyYAML, for YAML; on Python 3.10 without tomli, for TOML.
+            OSError: the file cannot be read.
+            ValueError: the file is malformed, a setting is unknown or invalid, or the method is missing; the error names the
+            key.
+            ImportError: PyYAML is missing, for YAML, or tomli on Python 3.10, for TOML.
         """
         settings = config_files.read(path)
         try:
@@ -208,21 +209,21 @@ class Config:
             raise ValueError(f"{os.fspath(path)}: {error}") from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes them as JSON, or as YAML to a .yaml or .yml file: the whole file, or nothing."""
+        """Write the settings atomically, as YAML to a .yaml or .yml file, else as JSON."""
         write_file(path, config_files.text(self.nested(), Path(path).suffix).encode())
 
     def core(self) -> str:
-        """As the native trainer takes them, which reads what it needs."""
+        """The settings as JSON for the native trainer, which reads the parts that it needs."""
         return json.dumps(self.nested())
 
     @property
     def peak_lr(self) -> float:
-        """The largest learning rate, for this batch."""
+        """The largest learning rate, scaled for the batch size."""
         n = self.data.batch_size
         return self.schedule.lr * {"linear": n / 256, "sqrt": n**0.5, "none": 1.0}[self.schedule.scaling]
 
     def __str__(self) -> str:
-        """A group of settings for each part, under the names that `--set` takes."""
+        """The settings grouped by part, under the names that `--set` takes."""
         views, style = self.data.views, self.data.style
         own = {name: value for name, value in self.backbone.settings.items() if name != "arch_settings"}
         keywords = self.backbone.settings.get("arch_settings", {})
@@ -252,14 +253,14 @@ def _under(part: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _object(name: str, value: Any) -> dict[str, Any]:
-    """A part of the settings; it is an error where it is none."""
+    """Return a part of the settings; raise a ValueError if it is no dict."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} = {value!r}: expected an object")
     return value
 
 
 def _made(kind: Any, name: str, settings: dict[str, Any], place: str = "") -> Any:
-    """Made of these settings, which stand at `place`; a TypeError or ValueError names what does not fit."""
+    """Build a part from settings found at `place`; a TypeError or ValueError names the offending setting."""
     known = [one.name for one in fields(kind)]
     if unknown := [one for one in settings if one not in known]:
         near = get_close_matches(str(unknown[0]), known, 1)
@@ -274,11 +275,11 @@ def _made(kind: Any, name: str, settings: dict[str, Any], place: str = "") -> An
 class Method(NamedTuple):
     """A row of the table of methods."""
 
-    #: The type of its own settings.
+    #: The type of the method's settings.
     settings: type[MethodSettings]
     #: The recipe of its views, a class of `sassl.transforms`.
     recipe: type[Any]
-    #: Published settings by name, without style; the one named as the method is its default.
+    #: Published settings by name, without style; the one with the method's name is its default.
     presets: dict[str, Config]
     #: Its class, a `Pretraining`.
     kind: type[Any]
@@ -286,18 +287,18 @@ class Method(NamedTuple):
 
 #: All methods, by name; each file of `methods/` adds its own.
 METHODS: dict[str, Method] = {}
-#: The published settings of all methods, without style, by name; `style=` adds it to each. Those named as their method alone
-#: are for one machine.
+#: The published settings of all methods, without style, by name; `style=` adds style to each. Presets that only have their
+#: method's name are meant for one machine.
 PRESETS: dict[str, Config] = {}
 
 
 def method_class(name: str) -> type[Any] | None:
-    """The class of this name, such as "MoCoV2"; None where there is none."""
+    """The class of this name, such as "MoCoV2"; None if there is none."""
     return next((row.kind for row in METHODS.values() if row.kind.__name__ == name), None)
 
 
 def register(method: Method) -> None:
-    """Adds a method, of this package or of another."""
+    """Register a method, of this package or of another."""
     METHODS[method.settings.name] = method
     TITLES.update(method.settings.watches)
     PRESETS.update(method.presets)

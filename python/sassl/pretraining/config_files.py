@@ -1,4 +1,4 @@
-"""Files of settings: YAML, TOML and JSON, by their suffix, to and from nested dicts."""
+"""Settings files in YAML, TOML and JSON, by their suffix, to and from nested dicts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-#: The suffixes of formats; whatever has another one is JSON.
+#: The suffixes of YAML and TOML; files with any other are JSON.
 _YAML, _TOML = (".yaml", ".yml"), (".toml",)
-#: The core schema of YAML 1.2, as JSON has values: 1e-4 is a number, and `off` is a text. PyYAML's own schema is YAML 1.1's.
+#: The core schema of YAML 1.2, whose values are JSON's: 1e-4 is a number, and `off` is a string. PyYAML follows YAML 1.1.
 _SCHEMA = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -21,12 +21,12 @@ _SCHEMA = {
 
 
 def read(path: str | os.PathLike[str]) -> Any:
-    """Read a file of settings.
+    """Read a settings file.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: not of the format that its suffix names, or a key that is given twice.
-        ImportError: without the package that reads the format.
+        OSError: the file cannot be read.
+        ValueError: the file is not in the format of its suffix, or a key occurs twice.
+        ImportError: the package that reads the format is missing.
     """
     data, suffix = Path(path).read_bytes(), Path(path).suffix.lower()
     kind, parse = (
@@ -43,11 +43,11 @@ def read(path: str | os.PathLike[str]) -> Any:
 
 
 def text(settings: dict[str, Any], suffix: str) -> str:
-    """The settings in the format of a suffix, such as ".yaml".
+    """Serialize settings in the format of a suffix, such as ".yaml".
 
     Raises:
-        ValueError: TOML, which has no null.
-        ImportError: without the package that writes the format.
+        ValueError: the format is TOML, which has no null.
+        ImportError: the package that writes the format is missing.
     """
     if suffix.lower() in _TOML:
         raise ValueError(f"{suffix}: settings may be null, which TOML cannot express; write .yaml or .json")
@@ -98,7 +98,7 @@ def _pyyaml() -> Any:
 
 
 def _with_schema(kind: Any) -> Any:
-    """A subclass of a loader or dumper of PyYAML, with the schema here."""
+    """A subclass of a loader or dumper of PyYAML, with the schema above."""
     made = type(kind.__name__, (kind,), {"yaml_implicit_resolvers": {}})
     for tag, (pattern, first) in _SCHEMA.items():
         made.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})\Z"), first)  # type: ignore[attr-defined]
@@ -113,7 +113,7 @@ def _construct_map(loader: Any, node: Any) -> dict[Any, Any]:
 
 
 def _represent_list(dumper: Any, items: list[Any]) -> Any:
-    """Plain values stand on one line."""
+    """Lists of plain values are written on one line."""
     flow = not any(isinstance(one, (dict, list)) and one for one in items)
     return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=flow)
 

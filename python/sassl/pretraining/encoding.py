@@ -1,4 +1,4 @@
-"""What a model makes of images: features, by whatever engine it has."""
+"""The features of images, computed by a model's engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .engines import Engine
 
 
 class Encoding:
-    """The features of a model."""
+    """The part of a model that encodes images."""
 
     run: Config
     transform: Views
@@ -23,21 +23,21 @@ class Encoding:
 
     @property
     def threads(self) -> int:
-        """How many threads a step and `encode` take."""
+        """The number of threads that a step and `encode` use."""
         return self.engine.threads
 
     @property
     def normalize(self) -> Any:
-        """How views are normalized: a dict of "mean" and "std"; None: not at all; "not known", of batches that others made."""
+        """The views' normalization: a dict of "mean" and "std"; None: none; "not known": possible for batches of the caller."""
         given = self.run.data.views.get("normalize")
         return UNKNOWN if given == UNKNOWN else self.transform.normalize
 
     @property
     def preprocessing(self) -> evaluation.Preprocessing:
-        """How images are made as the run made its views: their size, interpolation and normalizing, nothing drawn.
+        """The preprocessing that matches the run's views: their size, interpolation and normalization, without augmentation.
 
         Raises:
-            ValueError: the model learnt from batches that others normalized in a way that is not known.
+            ValueError: the model was pretrained on the caller's batches, whose normalization is not known.
         """
         sides, interpolation = self.transform.size, self.transform.interpolation
         return evaluation.Preprocessing.of_views(
@@ -45,35 +45,35 @@ class Encoding:
         )
 
     def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
-        """Features by the backbone of images, resized and normalized as the run's views were; no draw is made.
+        """Backbone features of images that are resized and normalized like the run's views, without augmentation.
 
         Args:
             images: (N, H, W, 3) uint8, or a tensor (N, 3, H, W) of uint8, of any size; or a list of PIL images, paths, bytes of
-                files, arrays (H, W, 3) and tensors (3, H, W) of uint8; or one of these.
-            batch_size: images at a time.
+                files, arrays (H, W, 3) and tensors (3, H, W) of uint8; or a single one of them.
+            batch_size: images that are encoded at a time.
 
         Returns:
             (N, features) float32.
 
         Raises:
-            ValueError: floats, which go to `encode_normalized`; an image that is damaged; a run on batches whose normalizing is
+            ValueError: the images are floats, which `encode_normalized` takes; an image is damaged; the run's normalization is
                 not known.
-            OSError, TypeError: a file that cannot be read; no image.
+            OSError, TypeError: a file cannot be read; an element is no image.
         """
         return evaluation.encode(self, images, batch_size=batch_size)
 
     def encode_normalized(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
-        """Features by the backbone, whose norms take their running statistics, of floats that are normalized as the views are.
+        """Backbone features, with the norms' running statistics, of float images normalized like the views.
 
         Args:
             images: (N, H, W, 3) or (N, 3, H, W) of floats; numpy or torch.
-            batch_size: images at a time.
+            batch_size: images that are encoded at a time.
 
         Returns:
             (N, features) float32.
 
         Raises:
-            ValueError: no floats, another shape, numbers that are not finite.
+            ValueError: the images are not floats, have another shape, or have values that are not finite.
         """
         array, batch_size = np.asarray(images), whole("batch_size", batch_size, 1)
         if array.dtype.kind != "f":

@@ -1,7 +1,7 @@
-"""Engines: what takes steps on batches. The loop and the models know the protocol alone; `Native` is the one of this package.
+"""Engines, which compute steps on batches. The loop and the models rely only on the protocol; `Native` is this package's own.
 
-An engine is made of a `Config` and a number of threads, and given by name or as such a function:
-`sassl.SimCLR(engine="native")`. Several processes may be one engine: what is global is of the batches of all of them together.
+An engine is built from a `Config` and a number of threads, and is given by name, as in `sassl.SimCLR(engine="native")`, or as a
+callable that builds one. Several processes may form one engine: the global batch is that of all processes together.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ from ..transforms.views import Views
 from . import batches
 from .config import Config
 
-#: Tensors by name; of a backbone under torchvision's names.
+#: Tensors by name; those of a backbone have torchvision's names.
 State = dict[str, NDArray[np.float32]]
 
 
 class Rates(NamedTuple):
-    """What the schedules say of a step."""
+    """The scheduled values of a step."""
 
     #: The learning rate.
     lr: float
-    #: That of networks whose rate does not follow the schedule.
+    #: The learning rate of networks that do not follow the schedule.
     fixed_lr: float
-    #: How far a momentum encoder stays what it is; None: the method has none.
+    #: The EMA coefficient of the momentum encoder; None: the method has none.
     momentum: float | None
 
 
 class Report(NamedTuple):
-    """The result of a step. An engine that works ahead of its caller gives values that wait for the step when they are read.
+    """The result of a step. The values of an engine that works ahead of its caller wait for the step when they are read.
 
-    The loop looks at the numbers of such an engine one step late; `float` of a loss that is not finite is a ValueError.
+    The loop reads them one step late; `float` of a loss that is not finite raises a ValueError.
     """
 
-    #: Before the step, of the global batch.
+    #: The loss of the global batch before the update.
     loss: SupportsFloat
-    #: What else is watched, by name, of the global batch.
+    #: Other metrics of the global batch, by name.
     watched: Mapping[str, SupportsFloat]
-    #: (N, features), of this process's left views, as training's norms give them; what numpy takes as an array.
+    #: (N, features) of this process's left views, computed with training statistics; anything that numpy converts to an array.
     features: Any
 
 
 class Engine(Protocol):
-    """What the loop and the models use; one that inherits has `ranks`, `save` and `load`."""
+    """The protocol of engines that the loop and the models use; a subclass inherits `ranks`, `save` and `load`."""
 
-    #: Told in checkpoints.
+    #: The name recorded in checkpoints.
     name: str
     ranks: Ranks = Alone()
 
@@ -60,57 +60,57 @@ class Engine(Protocol):
         return self.name
 
     def how(self) -> dict[str, Any] | None:
-        """How it computes, as `memory.estimate` takes it; None: it does not tell."""
+        """The keywords of `memory.estimate` that describe this engine; None: unknown."""
         return None
 
     def room(self) -> tuple[int, int] | None:
-        """Bytes of memory that are free where it computes, and all of them; None: those of the machine."""
+        """The free and total bytes of memory on its device; None: those of the machine."""
         return None
 
     @property
     def threads(self) -> int:
-        """How many images are made at a time for it."""
+        """The number of images that are preprocessed at a time for this engine."""
 
     @property
     def features(self) -> int:
-        """Values of a feature."""
+        """The dimension of the features."""
 
     def check_batch(self, batch: int) -> None:
-        """Raises a ValueError where steps of so many images, of all processes together, cannot be."""
+        """Raise a ValueError if this batch size, over all processes, is not supported."""
 
     def loading(self, transform: Views) -> dict[str, Any]:
-        """Settings of a `TwoViewLoader` of these views, beyond its own: where their second half is made, say."""
+        """Additional settings of a `TwoViewLoader` of these views, such as where their second half is computed."""
         return {}
 
     def views(self, batch: Any) -> tuple[Any, Any]:
-        """Left and right views of a batch, as `step` takes them."""
+        """The left and right views of a batch in the form that `step` takes."""
         return batches.views(batch)
 
     def step(self, left: NDArray[np.float32], right: NDArray[np.float32], rates: Rates) -> Report:
-        """One step on two views of this process's rows of a batch, (N, H, W, 3) or (N, 3, H, W).
+        """Compute one step on two views of this process's rows of a batch, (N, H, W, 3) or (N, 3, H, W).
 
         Raises:
-            ValueError: views that do not fit; a loss that is not finite, and then no weight has changed, or the engine is of no
-                use before a state is loaded.
+            ValueError: the views do not fit; the loss is not finite, in which case either no weight has changed, or a state has
+                to be loaded before the engine can be used again.
         """
 
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features (N, features) of images (N, H, W, 3) or (N, 3, H, W) by the backbone, its norms as after training."""
+        """Backbone features (N, features) of images (N, H, W, 3) or (N, 3, H, W), with the norms' running statistics."""
 
     def backbone(self) -> State:
-        """The backbone's tensors under torchvision's names and in its order of axes."""
+        """The backbone's tensors with torchvision's names and axis order."""
 
     def load_backbone(self, state: State) -> None:
-        """Takes them; raises a ValueError for those that do not fit."""
+        """Load the backbone's tensors; raise a ValueError for tensors that do not fit."""
 
     def state(self) -> State:
-        """Everything that a continued run needs, by name; an optimizer's entries in the order of their parameters."""
+        """Everything that a resumed run needs, by name; the optimizer's entries are in the order of their parameters."""
 
     def load_state(self, state: State) -> None:
-        """Goes on from it; raises a ValueError for that of another run, and nothing is changed then."""
+        """Load a state; raise a ValueError for that of another run, without changing anything."""
 
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
-        """Writes a checkpoint: the whole file, or nothing. All processes call it, and rank 0 writes."""
+        """Write a checkpoint atomically. All processes call it, and rank 0 writes."""
         state, error = self.state(), None
         if self.ranks.rank == 0:
             try:
@@ -122,7 +122,7 @@ class Engine(Protocol):
         self.ranks.fail(error)
 
     def load(self, path: str | os.PathLike[str]) -> dict[str, str]:
-        """Goes on from a checkpoint, of whichever engine; gives its metadata."""
+        """Load a checkpoint of any engine, and return its metadata."""
         state, metadata = load_checkpoint(path)
         try:
             self.load_state(state)
@@ -132,11 +132,12 @@ class Engine(Protocol):
 
 
 class Native(Engine):
-    """The engine of this package: in Rust, on CPUs, the same to the bit on any number of threads.
+    """This package's engine, in Rust on CPUs; results are bit-identical for any number of threads.
 
     Args:
-        accumulate: pieces in which rows of a step are taken, one after another, so that memory holds the activations of one;
-            each is of whole parts of the batch for norms (`splits`), and the step is the same but for rounding.
+        accumulate: the number of pieces in which a step processes its rows, one after another, so that memory holds the
+            activations of one piece only; each consists of whole parts of the batch for norms (`splits`), and the step is the
+            same up to rounding.
     """
 
     name = "native"
@@ -149,30 +150,30 @@ class Native(Engine):
         self._trainer = Trainer(config.core(), threads=threads, accumulate=self._accumulate)
 
     def how(self) -> dict[str, Any]:
-        """In pieces."""
+        """The engine's name and its number of pieces."""
         return {"engine": self.name, "accumulate": self._accumulate}
 
     @property
     def threads(self) -> int:
-        """Of a step."""
+        """The number of threads of a step."""
         return self._trainer.threads
 
     @property
     def features(self) -> int:
-        """Values of a feature."""
+        """The dimension of the features."""
         return self._trainer.features
 
     def check_batch(self, batch: int) -> None:
-        """As the method asks."""
+        """Check that the method supports this batch size."""
         self._trainer.check_batch(batch)
 
     def step(self, left: NDArray[np.float32], right: NDArray[np.float32], rates: Rates) -> Report:
-        """One step."""
+        """Compute one step."""
         momentum = 0.0 if rates.momentum is None else rates.momentum
         return Report(*self._trainer.step(left, right, rates.lr, momentum, rates.fixed_lr))
 
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features."""
+        """Backbone features of images."""
         return self._trainer.encode(images)
 
     def backbone(self) -> State:
@@ -180,27 +181,27 @@ class Native(Engine):
         return self._trainer.backbone()
 
     def load_backbone(self, state: State) -> None:
-        """Takes them; `fc.*` are left out, and counts of batches may be missing."""
+        """Load the backbone's tensors; `fc.*` is ignored, and `num_batches_tracked` may be missing."""
         self._trainer.load_backbone(state)
 
     def state(self) -> State:
-        """Everything."""
+        """Everything that a resumed run needs, by name."""
         return self._trainer.state()
 
     def load_state(self, state: State) -> None:
-        """Goes on from it."""
+        """Load a state."""
         self._trainer.load_state(state)
 
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
-        """Writes a checkpoint; no copy of the state is made in Python."""
+        """Write a checkpoint, without a copy of the state in Python."""
         self._trainer.save(path, {**metadata, "engine": self.name, "world_size": "1"})
 
     def load(self, path: str | os.PathLike[str]) -> dict[str, str]:
-        """Goes on from a checkpoint."""
+        """Load a checkpoint, and return its metadata."""
         return self._trainer.load(path)
 
 
-#: What makes an engine of settings and threads; those of `ENGINES` take how it computes by name too, as `accumulate`.
+#: A callable that builds an engine from settings and threads; those of `ENGINES` also take options such as `accumulate`.
 Maker = Callable[..., Engine]
 #: All engines of this package, by name.
 ENGINES: dict[str, Maker] = {"native": Native}

@@ -10,11 +10,11 @@ from ..figure import Figure
 
 
 def draw(runs: Mapping[str, Sequence[Mapping[str, float]]], titles: Mapping[str, str]) -> Figure:
-    """A panel for each number, over epochs, with a line for each run that has it.
+    """Draw a panel for each metric over epochs, with a line for each run that has it.
 
     Args:
-        runs: their rows, by the name that a legend tells where there are several.
-        titles: of the panels, by the name of the number, in their order.
+        runs: the rows of each run, by its name in the legend, which is drawn for several runs.
+        titles: the panels' titles, by metric, in order.
     """
     columns = min(3, len(titles))
     rows = -(-len(titles) // columns)

@@ -1,7 +1,7 @@
-"""A run's folder: `config.json`, `run.json`, `log.csv`, checkpoints, styles; one process at a time, and files that are whole.
+"""A run's folder: `config.json`, `run.json`, `log.csv`, checkpoints, styles; used by one process at a time, written atomically.
 
-The folder may hold what others put there. Files are known by their exact names and by what is in them; whatever else there
-is stays as it is, and where a name of ours is another's file, nothing begins.
+The folder may contain other files. Our files are recognized by their exact names and their contents; all others are left alone,
+and no run begins if one of our names is taken by another file.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from .lock import Lock
 from .loggers import KEPT, is_kept
 from .view_settings import compared, first_apart, kept
 
-#: What a killed process was writing: names of `src/files.rs`.
+#: Partial files of a killed process, as `src/files.rs` names them.
 _PART = re.compile(r"\.sassl-[0-9a-f]{16}\.part")
 
 
-#: Styles that no name in the settings tells.
+#: Styles that the settings do not name.
 STYLES = "styles.safetensors"
-#: Where the images of the run are, and when it was prolonged.
+#: The location of the run's images, and its extensions to more epochs.
 RUN = "run.json"
 
 
 class Folder:
-    """Made and locked, or an error and everything as it was.
+    """A run's folder, created and locked; on an error, nothing is changed.
 
     Args:
-        path: of the folder.
-        resume: whether it may have a run.
-        config: the settings.
-        styles: those that no name in the settings tells, which are kept; None where there are none.
-        data: the path or pattern of the images, which is kept for a resume; None where there is none.
+        path: the folder.
+        resume: whether it may contain a run.
+        config: the settings of the run.
+        styles: styles that the settings do not name, which are stored in the folder; None: there are none.
+        data: the path or pattern of the images, which is recorded for a resume; None: there is none.
 
     Attributes:
-        unlocked: why the folder is not locked, None if it is.
-        prolonged: the epochs that the run had at its last checkpoint, where these are fewer than now; else None.
+        unlocked: the reason why the folder is not locked; None if it is locked.
+        prolonged: the total epochs at the run's last checkpoint if they are fewer than now; else None.
 
     Raises:
-        FileExistsError: it has a run, and `resume` is not asked for; another process is at it; or a name that the run needs
-            is another's file.
-        ValueError: its run has other settings; a checkpoint is not what its name says.
-        OSError: the system refuses.
+        FileExistsError: the folder has a run and `resume` is false; another process uses it; or a name that the run needs is
+            taken by another file.
+        ValueError: its run has other settings; a checkpoint does not match its name.
+        OSError: the folder cannot be created, read or written.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Folder:
         self._lock = Lock(path / ".sassl.lock")
         self.unlocked = self._lock.missing
         self.prolonged: int | None = None
-        #: Checkpoints of this run, the newest one last.
+        #: Checkpoints of this run, newest last.
         self._checkpoints: list[Path] = []
         try:
             self._begin(resume, config, styles, data)
@@ -92,7 +92,7 @@ class Folder:
             _check_same(config, before, os.fspath(self.last))
             if before.schedule.epochs < config.schedule.epochs:
                 self.prolonged = before.schedule.epochs
-        # Where nothing is locked, another process may be writing.
+        # Without a lock, another process may be writing.
         if self.unlocked is None:
             self._sweep()
         style_sources.save(styles, self.path / STYLES)
@@ -100,7 +100,7 @@ class Folder:
         self._record(config, data)
 
     def _record(self, config: Config, data: str | None) -> None:
-        """Writes where the images are, and each checkpoint after which the run was prolonged."""
+        """Record the location of the images, and each checkpoint after which the run was prolonged."""
         told = _recorded(self.path)
         if data is not None:
             told["data"] = data
@@ -112,7 +112,7 @@ class Folder:
             write_file(self.path / RUN, (json.dumps(told, indent=2) + "\n").encode())
 
     def _check_files(self, config: Config, has_styles: bool) -> None:
-        """What is to be written is ours, or not there."""
+        """Check that each file to be written is ours or does not exist."""
         names: dict[str, Callable[[Path], bool]] = {"config.json": _is_settings, "log.csv": _is_log, KEPT: is_kept}
         if has_styles:
             names[STYLES] = lambda path: _is_kept(path, config)
@@ -120,7 +120,7 @@ class Folder:
             _check_ours(self.path / name, is_ours)
 
     def _sweep(self) -> None:
-        """Deletes what a killed process was writing."""
+        """Delete the partial files of a killed process."""
         for path in self.path.iterdir():
             if _PART.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
                 path.unlink(missing_ok=True)
@@ -131,58 +131,58 @@ class Folder:
         return self._checkpoints[-1] if self._checkpoints else None
 
     def checkpoint(self, engine: Engine, metadata: dict[str, str], keep: int) -> None:
-        """Writes one, and deletes all but the newest `keep`; links, which others made, stay."""
+        """Write a checkpoint, and delete all but the newest `keep`; symbolic links, which users create, stay."""
         name = f"checkpoint-{int(metadata['epoch']):05}-{int(metadata['batch']):07}.safetensors"
         engine.save(self.path / name, metadata)
         self._checkpoints = [path for path in self._checkpoints if path.name != name] + [self.path / name]
         for old in self._checkpoints[:-keep]:
             if not old.is_symlink():
-                # The new one is written, whatever becomes of the old.
+                # The new checkpoint is written even if the old one cannot be deleted.
                 with suppress(OSError):
                     old.unlink()
         self._checkpoints = self._checkpoints[-keep:]
 
     def close(self) -> None:
-        """Another process may have it."""
+        """Release the folder for other processes."""
         self._lock.close()
 
 
 def check_free(
     path: Path, remedy: str = "resume=True (--resume) goes on with it, another folder begins a new one"
 ) -> None:
-    """Raises a FileExistsError for a folder that has checkpoints or the log of a run."""
+    """Raise a FileExistsError for a folder that has checkpoints or the log of a run."""
     if _is_log(path / "log.csv") or has_checkpoint(path):
         raise FileExistsError(f"{path}: has a run; {remedy}")
 
 
 def has_checkpoint(path: Path) -> bool:
-    """Tells whether a run in this folder can go on."""
+    """Return whether this folder has a checkpoint, from which a run can resume."""
     return path.is_dir() and any(CHECKPOINT.fullmatch(one.name) for one in path.iterdir())
 
 
 def data_of(path: Path) -> str | None:
-    """Where the images of the run in a folder are; None where the run has not recorded it."""
+    """The location of the images of the run in a folder; None if the run has not recorded it."""
     data = _recorded(path).get("data")
     return data if isinstance(data, str) else None
 
 
 def _recorded(path: Path) -> dict[str, Any]:
-    """What a run's folder records beside its settings; nothing where there is no such file."""
+    """The contents of `run.json`; an empty dict if there is no such file."""
     return json.loads((path / RUN).read_text()) if _is_run(path / RUN) else {}
 
 
 def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:
-    """What a checkpoint tells of its run, beside tensors: `epoch` epochs and `batch` batches are behind it."""
+    """The metadata of a checkpoint after `epoch` epochs and `batch` batches."""
     told = {"epoch": epoch, "batch": batch, "config": config.nested(), "history": history, **parts}
     return {name: json.dumps(value) for name, value in told.items()}
 
 
 def _place(path: Path) -> tuple[int, int]:
-    """The epochs and batches behind a checkpoint, as itself says.
+    """The completed epochs and batches of a checkpoint, according to its metadata.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: no checkpoint of a run, a damaged one, or one that another name would fit.
+        OSError: the file cannot be read.
+        ValueError: the file is no checkpoint of a run, is damaged, or does not match its name.
     """
     told = checkpoint_metadata(path)
     if "loader" not in told:
@@ -234,7 +234,7 @@ def _is_settings(path: Path) -> bool:
 
 
 def _is_kept(path: Path, config: Config) -> bool:
-    """Whether styles are those of these settings, or those that a run in the same folder told of and did not begin with."""
+    """Return whether a styles file belongs to these settings, or to those in the folder of a run that never started."""
     try:
         found = style_sources.checksum(load_styles(path))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a run was, epoch by epoch."""
+"""The history of a run, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from typing import Any
 
 from .._sassl import checkpoint_metadata
 
-#: A checkpoint's name in a run's folder: the epochs and the batches that are behind it.
+#: A checkpoint's name in a run's folder: its completed epochs and batches.
 CHECKPOINT = re.compile(r"checkpoint-([0-9]{5,})-([0-9]{7,})\.safetensors")
-#: What is drawn first; the rest follows as it comes.
+#: The metrics that are drawn first; the others follow in their order of appearance.
 _FIRST = ("loss", "knn_top1", "linear_top1")
 _LEFT_OUT = ("epoch", "images_per_second", "data_wait", "views_seconds", "step_seconds", "encoder_momentum")
-#: What plots call a row's values; each method adds those that it watches.
+#: Plot titles of a row's values; each method adds those of its own metrics.
 TITLES = {
     "knn_top1": "nearest neighbours, top-1 in per cent",
     "linear_top1": "linear probe, top-1 in per cent",
     "lr": "learning rate",
-    "feature_std": "standard deviation of projections, times the root of their length",
+    "feature_std": "standard deviation of projections, times the root of their dimension",
 }
 
 
 class History(list[dict[str, float]]):
-    """A dict for each epoch: epoch, loss, lr, what the method watches, where time went, and accuracies of a monitor.
+    """A dict for each epoch: epoch, loss, lr, the method's metrics, timings, and a monitor's accuracies.
 
-    Time is told by `images_per_second`, `data_wait`, the share of the epoch's seconds in which there was no batch yet,
-    `views_seconds`, those of the engine for what is left to do of a batch's views, and `step_seconds`, its own for a step. An
-    engine that works ahead is still at the step before while a batch is waited for: then `data_wait` is the most that its
-    device can have waited. `pandas.DataFrame(history)` is a table of all.
+    The timings are `images_per_second`; `data_wait`, the fraction of the epoch's time spent waiting for a batch;
+    `views_seconds`, the engine's seconds for completing a batch's views; and `step_seconds`, its seconds for a step. An engine
+    that works ahead is still computing the previous step while the loop waits for a batch: then `data_wait` is an upper bound
+    on the time that its device has waited. `pandas.DataFrame(history)` makes a table.
     """
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> History:
-        """That of a run's folder, of its `log.csv`, or of a checkpoint.
+        """Load the history from a run's folder, its `log.csv`, or a checkpoint.
 
         Raises:
-            FileNotFoundError: there is nothing, or a folder without a run.
-            ValueError: neither a log nor a checkpoint.
-            OSError: it cannot be read.
+            FileNotFoundError: the path does not exist, or is a folder without a run.
+            ValueError: the file is neither a log nor a checkpoint.
+            OSError: the file cannot be read.
         """
         file = file_of(Path(path))
         if file.suffix != ".safetensors":
@@ -50,18 +50,18 @@ class History(list[dict[str, float]]):
         return cls(json.loads(checkpoint_metadata(file)["history"]))
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """A panel for each number, over epochs.
+        """Plot a panel for each metric over epochs.
 
         Args:
-            path: an image file to write, in the format that its suffix names: .png, .svg or another that matplotlib writes.
+            path: an image file to write, in the format of its suffix: .png, .svg or another that matplotlib writes.
 
         Returns:
-            A matplotlib `Figure`, which a notebook shows.
+            A matplotlib `Figure`, which a notebook displays.
 
         Raises:
-            ImportError: without matplotlib.
-            ValueError: no epoch yet; a format that matplotlib does not write.
-            OSError: the system refuses.
+            ImportError: matplotlib is not installed.
+            ValueError: the history has no epoch yet; matplotlib does not write this format.
+            OSError: the file cannot be written.
         """
         if not self:
             raise ValueError("history = []: no epoch is over")
@@ -69,7 +69,7 @@ class History(list[dict[str, float]]):
 
 
 def plot(runs: Mapping[str, History], path: str | os.PathLike[str] | None, who: str) -> Any:
-    """Curves of one run or of several, as `History.plot` draws and writes them; `who` asks for matplotlib."""
+    """Plot the curves of one or several runs like `History.plot`; `who` is the caller's name in the error about matplotlib."""
     try:
         from ..figure import save
         from . import figure
@@ -82,16 +82,16 @@ def plot(runs: Mapping[str, History], path: str | os.PathLike[str] | None, who: 
 
 
 def shown(runs: Iterable[History]) -> list[str]:
-    """The numbers of runs that are worth a curve or a comparison, in the order in which they are shown."""
+    """The metrics of runs to plot or compare, in display order."""
     found = list(dict.fromkeys(name for history in runs for row in history for name in row if name not in _LEFT_OUT))
     return [name for name in _FIRST if name in found] + [name for name in found if name not in _FIRST]
 
 
 def file_of(path: Path) -> Path:
-    """The log or the checkpoint that tells of a run, of which this may be the folder.
+    """The log or checkpoint of a run, given that file or the run's folder.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the folder has neither.
     """
     if not path.is_dir():
         return path
@@ -104,11 +104,11 @@ def file_of(path: Path) -> Path:
 
 
 def rows_of(path: Path, first: str) -> list[dict[str, float]]:
-    """The rows of a table whose first column is called so; a last one that a killed process did not finish is left out.
+    """The rows of a table whose first column is named `first`; an incomplete last row of a killed process is left out.
 
     Raises:
-        ValueError: another file.
-        OSError: it cannot be read.
+        ValueError: the file is not such a table.
+        OSError: the file cannot be read.
     """
     rows: list[dict[str, float]] = []
     with path.open(newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""A lock that admits one process at a time to a folder."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-#: What a file system says that has no locks: Lustre without `-o flock`, some NFS and FUSE.
+#: Errors of file systems without locks: Lustre without `-o flock`, some NFS and FUSE.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
-#: No link is followed, and a pipe is not waited for.
+#: Do not follow links, and do not wait for a pipe.
 _FLAGS = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class Lock:
-    """A file, locked until `close`; the system unlocks it when the process ends, however it does.
+    """A file that is locked until `close`; the system unlocks it when the process ends for any reason.
 
     Attributes:
-        missing: why the file system has no locks, None where it has: what two processes do in one folder is then up to them.
+        missing: the file system's error if it has no locks, in which case nothing keeps two processes apart; else None.
 
     Raises:
-        FileExistsError: another process has it, or what has its name is none of ours.
-        OSError: the system refuses.
+        FileExistsError: another process holds the lock, or the file of this name is not a lock.
+        OSError: the file cannot be opened or locked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +33,7 @@ class Lock:
             self._file = self._open()
             try:
                 self._take()
-                # One that is closing the folder may have unlinked what was opened here.
+                # A process that closes its lock may have unlinked the file in the meantime.
                 if self._is_there():
                     os.ftruncate(self._file, 0)
                     os.lseek(self._file, 0, os.SEEK_SET)
@@ -89,8 +89,8 @@ class Lock:
         )
 
     def close(self) -> None:
-        """Another process may have it."""
-        # Without locks it may be another's meanwhile. A file that stays is no harm.
+        """Release the lock, and delete its file if it is still this process's."""
+        # Without locks the file may belong to another process by now. A leftover file does no harm.
         with suppress(OSError):
             if self._is_there() and self._read() == _own():
                 self._path.unlink()
