@@ -94,7 +94,7 @@ def test_the_loader_alone_is_measured(photos):
     found = dry_run(tried, images, 1, batch_size=4)
     assert found.images_per_second < 40
     assert found.views_per_second > 2 * found.images_per_second
-    assert f"\ndata alone: {found.views_per_second:.4g} images/s\n" in str(found)
+    assert f"\ndata loading only: {found.views_per_second:.4g} images/s\n" in str(found)
     # Too few batches to tell, and batches of others.
     assert dry_run(tried, images, 1, batch_size=40).views_per_second is None
     assert dry_run(tried, data(10), 1).views_per_second is None
@@ -125,7 +125,7 @@ def test_the_command_writes_nothing(engine, photos, tmp_path, capsys):
         assert "\ndata:      batch_size=2; input_size=" in said
         assert re.search(rf"^engine: {engine}", said, re.MULTILINE)
         assert re.search(r"^memory, estimated: [0-9.]+ [GM]B: .*weights [0-9.]+ MB", said, re.MULTILINE)
-        assert re.search(r"^memory at most: [0-9.]+ GiB of this process$", said, re.MULTILINE)
+        assert re.search(r"^peak memory: [0-9.]+ GiB of this process$", said, re.MULTILINE)
         assert re.search(
             r"^speed: [0-9.e+]+ images/s over 20 steps of 2 images, [0-9.]+% of the time waiting for data$",
             said,

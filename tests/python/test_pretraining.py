@@ -415,7 +415,7 @@ def test_a_monitor_ends_no_run(tmp_path, capsys):
     assert "knn_top1" in run.history[0]
     none = Arrays(one_of(labelled(16)), [-1] * 16)
     run = simclr().fit(none, 1, batch_size=8, monitor=labelled(12))
-    assert "not monitored, for no training image has a class" in capsys.readouterr().err
+    assert "not monitored: no training image has a class" in capsys.readouterr().err
     # What is known before the first step is said there.
     (tmp_path / "photos" / "a").mkdir(parents=True)
     for i, pixels in enumerate(one_of(labelled(8))):
@@ -595,11 +595,11 @@ class Sized:
 def test_a_loader_whose_len_is_not_what_comes(capfd):
     rng = np.random.default_rng(0)
     batches = [([rng.random((4, 16, 16, 3), np.float32)] * 2, 0) for _ in range(3)]
-    for told, said in ((2, "more than 2, and the rest is left out"), (4, "3, and the learning rate goes on as if")):
+    for told, said in ((2, "more than 2; the rest is ignored"), (4, "3; the learning rate continues as if")):
         lrs, model = [], simclr(warmup_epochs=0)
         model.fit(Sized(batches, told), 2, quiet=True, on_step=lambda _, values, lrs=lrs: lrs.append(values["lr"]))
         lines = capfd.readouterr().err
-        assert all(f"epoch {n}: len(Sized) is {told} batches, but there came {said}" in lines for n in (1, 2))
+        assert all(f"epoch {n}: len(Sized) is {told} batches, but it yielded {said}" in lines for n in (1, 2))
         # No step's rate is taken twice.
         came = min(told, 3)
         plan = [rates(model.run, epoch * told + step, told)[0] for epoch in range(2) for step in range(came)]
@@ -912,7 +912,7 @@ def test_where_nothing_can_be_locked_a_run_says_so(number, tmp_path, monkeypatch
     # Nor is what another process may be writing deleted there.
     (tmp_path / ".sassl-0123456789abcdef.part").write_text("")
     simclr().fit(labelled(16), 1, batch_size=8, out=tmp_path, quiet=True)
-    assert f"{tmp_path}: not locked ({os.strerror(number)}); use it in one process alone" in capsys.readouterr().err
+    assert f"{tmp_path}: not locked ({os.strerror(number)}); use it from one process only" in capsys.readouterr().err
     names = [".sassl-0123456789abcdef.part", "checkpoint-00001-0000000.safetensors", "config.json", "log.csv"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
@@ -1155,7 +1155,7 @@ def test_an_image_that_cannot_be_read_is_told_of(folder, tmp_path, capsys):
         simclr().fit(tmp_path, 1, batch_size=4, quiet=True)
     simclr().fit(tmp_path, 2, batch_size=4, on_error="report")
     told = capsys.readouterr().err
-    assert told.count("another image took its place") == 1
+    assert told.count("replaced by another image") == 1
     assert "00.png: " in told
 
 

@@ -254,7 +254,7 @@ def test_the_command_takes_an_engine(tmp_path, capsys):
     # The other engine goes on with it, and says so.
     words[words.index("torch")] = "native"
     assert cli.main([*words, "--resume", "--epochs", "1"]) == 0
-    assert 'the checkpoint is of engine="torch"; the run goes on by "native"' in capsys.readouterr().err
+    assert 'the checkpoint is from engine="torch"; the run resumes with "native"' in capsys.readouterr().err
 
 
 def test_auto_is_the_native_engine_where_there_is_no_gpu(monkeypatch):

@@ -1,4 +1,4 @@
-"""The loop over epochs and batches: rates, checkpoints, what is told."""
+"""The loop over epochs and batches: rates, checkpoints, logging."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Learner(Encoder, Protocol):
 
     history: History
     engine: Engine
-    #: How the views are made that it learns from.
+    #: The transform of the views that it is trained on.
     transform: Views
 
 
@@ -65,22 +65,22 @@ class Loop:
         self._monitor, self._asked, self._stopping = monitor, loggers, stopping
         self._on_epoch, self._on_step, self._quiet = on_epoch, on_step, quiet
         self._batches = len(loader)
-        # Whether batches are as the settings say is asked once, and not of views that are made by them.
+        # The caller's batches are checked against the settings once; those of our loader need no check.
         self._is_checked = isinstance(loader, TwoViewLoader)
         self._unreadable: set[str] = set()
-        #: Of the epoch.
+        #: The sums of the current epoch.
         self.so_far = EpochSoFar()
-        # Of epochs that loggers have not heard of.
+        # Rows of epochs that the loggers have not received yet.
         self._rows: list[dict[str, float]] = []
-        # Whether the values of an epoch's line were explained.
+        # Whether the values in an epoch's line have been explained.
         self._are_words_told = False
-        # The engine of the checkpoint that the run goes on from.
+        # The engine of the checkpoint that the run resumes from.
         self._was: str | None = None
-        # The last step's place and numbers, which are still to be looked at.
+        # The position and values of the last step, which have not been read yet.
         self._ahead: tuple[int, int, dict[str, SupportsFloat]] | None = None
 
     def run(self, resume: bool) -> None:
-        """All epochs, or those that are left."""
+        """Run all epochs, or the remaining ones."""
         epochs, batch_size = self._config.schedule.epochs, self._config.data.batch_size
         self._check_ranks()
         start, place = self._resume() if resume else (0, 0)
@@ -102,7 +102,7 @@ class Loop:
                     outcome = "stopped"
                     raise
                 finally:
-                    # While signals are kept still: a launcher sends SIGTERM to those that are not gone yet.
+                    # While signals are still caught: a launcher sends SIGTERM to processes that have not ended yet.
                     self._loggers.end(outcome)
         finally:
             if self._monitor is not None:
@@ -110,16 +110,16 @@ class Loop:
             progress.close()
 
     def _told(self) -> list[Logger]:
-        """The loggers of this process: rank 0 has all of them."""
+        """The loggers of this process: all of them on rank 0, none on the others."""
         if self._model.engine.ranks.rank:
             return []
         return [*([] if self._folder is None else [Epochs()]), *self._asked]
 
     def _begin(self, progress: Progress, done: int, resume: bool) -> None:
-        """What is said before the first step, and to whom."""
+        """Print the notes before the first step, and begin the loggers."""
         engine, folder = self._model.engine, self._folder
         if folder is not None and folder.unlocked is not None:
-            progress.warn(f"{folder.path}: not locked ({folder.unlocked}); use it in one process alone")
+            progress.warn(f"{folder.path}: not locked ({folder.unlocked}); use it from one process only")
         memory.check(self._config, engine, progress.warn)
         if folder is not None and folder.prolonged is not None:
             progress.warn(beginning.prolonged(self._config, folder.prolonged))
@@ -128,7 +128,7 @@ class Loop:
         if engine.name != "native":
             progress.note(f"engine: {engine}")
         if self._was not in (None, engine.name):
-            progress.note(f'the checkpoint is of engine="{self._was}"; the run goes on by "{engine.name}"')
+            progress.note(f'the checkpoint is from engine="{self._was}"; the run resumes with "{engine.name}"')
         settings, error = {**self._config.flat(), "engine": str(engine)}, None
         path = None if folder is None else folder.path
         try:
@@ -138,7 +138,7 @@ class Loop:
         engine.ranks.fail(error)
 
     def _check_ranks(self) -> None:
-        """Whether all ranks have the same data; one that had fewer batches would leave the others waiting."""
+        """Check that all ranks have the same data; a rank with fewer batches would leave the others waiting."""
         ranks = self._model.engine.ranks
         if ranks.world_size == 1:
             return
@@ -153,7 +153,7 @@ class Loop:
             check_same(ranks, "data", {name: value for name, value in state.items() if name != "kernels"})
 
     def _epoch(self, epoch: int, place: int, progress: Progress) -> None:
-        """The batches of an epoch from this place on, and what ends it."""
+        """Run the batches of an epoch from batch `place` on, and the end of the epoch."""
         loader, folder, ranks = self._loader, self._folder, self._model.engine.ranks
         native = isinstance(loader, TwoViewLoader)
         if native and place == 0:
@@ -161,11 +161,11 @@ class Loop:
         self.so_far.go_on()
         self._stopping.begin_epoch()
         done = place
-        # A checkpoint may stand after the last batch, and before what ends an epoch.
+        # A checkpoint may be between the last batch and the end of the epoch.
         rest = () if place == self._batches else loader if native or place == 0 else skip(loader, place)
         for batch in self.so_far.batches(rest):
             if done == self._batches:
-                self._tell_of_length(progress, epoch, f"more than {done}, and the rest is left out")
+                self._tell_of_length(progress, epoch, f"more than {done}; the rest is ignored")
                 break
             images, values = self._learn(batch, epoch, done)
             done += 1
@@ -188,15 +188,15 @@ class Loop:
                 f"epoch {epoch + 1}: {done} batches came of {self._batches}, while other ranks wait for theirs"
             )
         if done < self._batches:
-            self._tell_of_length(progress, epoch, f"{done}, and the learning rate goes on as if the others had come")
+            self._tell_of_length(progress, epoch, f"{done}; the learning rate continues as if the others had been yielded")
         with self._stopping.timing("epoch"):
             self._end_epoch(epoch, place, done, progress)
-        # What came since the last step; the checkpoint is written.
+        # Signals since the last step; the checkpoint is already written.
         if self._stopping.is_due(ranks, *(() if epoch + 1 == self._config.schedule.epochs else ("step", "checkpoint"))):
             raise self._stopping.stop(ranks)
 
     def _learn(self, batch: Any, epoch: int, done: int) -> tuple[int, dict[str, float]]:
-        """A step on a batch, after so many others of the epoch: how many images it had on all ranks, and what was watched."""
+        """Take a step on a batch after `done` others of the epoch; return its images over all ranks, and the values read."""
         with self.so_far.views():
             left, right = self._model.engine.views(batch)
         if not isinstance(self._loader, TwoViewLoader) and self._model.engine.ranks.world_size > 1:
@@ -211,7 +211,8 @@ class Loop:
                 self._monitor.keep(np.asarray(features), labels)
             told = self._look()
             self._ahead = (epoch, done, values)
-            # An engine that works ahead is looked at one step late, so that it never waits for that; an epoch's end is its own.
+            # The values of an engine that works ahead are read one step late, so that it never waits, except at the end of an
+            # epoch.
             if isinstance(values["loss"], float) or self._on_step is not None or done + 1 == self._batches:
                 told = self._look()
         images = len(left) * self._model.engine.ranks.world_size
@@ -219,7 +220,7 @@ class Loop:
         return images, told
 
     def _look(self) -> dict[str, float]:
-        """The numbers of the last step, if they were not looked at; they count for the epoch now."""
+        """Read the values of the last step, if they have not been read yet, and add them to the epoch's."""
         if self._ahead is None:
             return {}
         (epoch, done, values), self._ahead = self._ahead, None
@@ -234,7 +235,7 @@ class Loop:
 
     @contextmanager
     def _naming(self, epoch: int, done: int) -> Iterator[None]:
-        """Errors of a step are raised with its place."""
+        """Add the epoch and the batch to errors of a step."""
         try:
             yield
         except ValueError as error:
@@ -243,7 +244,7 @@ class Loop:
             raise ValueError(f"epoch {epoch + 1}, batch {done + 1}: {error}{after}") from None
 
     def _end_epoch(self, epoch: int, place: int, done: int, progress: Progress) -> None:
-        """The epoch's row of the history, its accuracies and its checkpoint."""
+        """Append the epoch's row to the history, measure its accuracies, and write its checkpoint."""
         model = self._model
         self._look()
         row, images = self.so_far.row(epoch, done), self.so_far.images
@@ -254,7 +255,7 @@ class Loop:
             if self._monitor is not None and self._monitor.is_due(epoch, self._config.schedule.epochs, images):
                 if place:
                     progress.note(
-                        f"epoch {epoch + 1}: not monitored, for its features up to batch {place} are not here"
+                        f"epoch {epoch + 1}: not monitored: its features up to batch {place} were not saved"
                     )
                 else:
                     found, told = self._monitor.measure_on(model, model.engine.ranks)
@@ -276,21 +277,21 @@ class Loop:
             self._on_epoch(model, row)
 
     def _tell_of_unreadable(self, progress: Progress) -> None:
-        """The images that others took the place of, each once in a run."""
+        """Report the images that were replaced, each once in a run."""
         used = set(self._loader.damaged)
         for name, (why, _) in self._loader.report.items():
             if name not in self._unreadable and name not in used:
                 self._unreadable.add(name)
-                progress.note(f"{name}: {why.removeprefix(f'{name}: ')}; another image took its place")
+                progress.note(f"{name}: {why.removeprefix(f'{name}: ')}; replaced by another image")
 
     def _tell_of_length(self, progress: Progress, epoch: int, told: str) -> None:
         name = type(self._loader).__name__
-        progress.warn(f"epoch {epoch + 1}: len({name}) is {self._batches} batches, but there came {told}")
+        progress.warn(f"epoch {epoch + 1}: len({name}) is {self._batches} batches, but it yielded {told}")
 
     def _step(
         self, left: NDArray[np.float32], right: NDArray[np.float32], epoch: int, done: int
     ) -> tuple[dict[str, SupportsFloat], Any]:
-        """What was watched, and the left views' features."""
+        """Compute a step; return its metrics, and the left views' features."""
         rate = rates(self._config, epoch * self._batches + done, self._batches)
         with self._naming(epoch, done):
             loss, watched, features = self._model.engine.step(left, right, rate)
@@ -300,8 +301,8 @@ class Loop:
         return values, features
 
     def _checkpoint(self, epoch: int, batch: int, progress: Progress, is_last: bool) -> None:
-        """A disk that is full for an hour does not end a run of days: as long as there is a checkpoint to go back to, the next
-        one is tried."""
+        """Write a checkpoint. A temporarily full disk does not end a run that has an earlier checkpoint: a later one is
+        tried."""
         assert self._folder is not None
         self._look()
         loader = self._loader.state_dict() if isinstance(self._loader, TwoViewLoader) else None
@@ -313,18 +314,18 @@ class Loop:
         except OSError as error:
             if is_last or self._folder.last is None:
                 raise
-            progress.warn(f"no checkpoint after epoch {epoch}, batch {batch}: {error}; {self._folder.last} stays")
+            progress.warn(f"no checkpoint after epoch {epoch}, batch {batch}: {error}; {self._folder.last} is kept")
             return
         self._tell_rows()
 
     def _tell_rows(self) -> None:
-        """Loggers hear of epochs that a checkpoint knows."""
+        """Pass the rows of epochs that a checkpoint includes to the loggers."""
         rows, self._rows = self._rows, []
         for row in rows:
             self._loggers.epoch(int(row["epoch"]), row)
 
     def _resume(self) -> tuple[int, int]:
-        """The epoch and the batch where the last checkpoint is."""
+        """Load the last checkpoint; return its epoch and batch."""
         path = self._folder.last if self._folder is not None else None
         if path is None:
             return 0, 0
@@ -346,10 +347,10 @@ class Loop:
 
 
 def rates(config: Config, step: int, batches: int) -> Rates:
-    """The rates of a step, counted from 0; a smaller last batch has the others' rate."""
+    """The rates of a step, counted from 0; a smaller last batch has the same rate as the others."""
     schedule = config.schedule
     total, warmup = schedule.epochs * batches, beginning.warmup(config) * batches
-    # A warm-up goes by steps in either case: by epochs its first one would learn nothing.
+    # The warm-up is per step in either case: per epoch, the first epoch would have a rate of 0.
     at = step // batches * batches if schedule.schedule_by == "epoch" and step >= warmup else step
     lr = cosine_rate(config.peak_lr, warmup, total, at)
     return Rates(lr, config.peak_lr, config.method.momentum(step, total))

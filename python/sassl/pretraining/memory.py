@@ -1,4 +1,4 @@
-"""What a run asks for in memory, before it begins: bytes by kind, the largest batch that fits, what to do where none does."""
+"""Memory estimates before a run: bytes by kind, the largest batch that fits, and remedies if none does."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from .engines import Engine
 from .settings import AdamW, MomentumSettings
 from .shapes import layers
 
-#: Values that the native engine's losses keep for each pair of rows: logits and softmax, and their gradients.
+#: Bytes per value pair: the native engine's losses keep logits and softmax, and their gradients.
 _OF_PAIR = 8
-#: Batches of views that wait in the loader, and the one that is learnt.
+#: Batches of views that wait in the loader, and the current one.
 _BATCHES = 3
-#: How far estimates are off, at most: of what is estimated (`tests/python/test_memory.py`).
+#: The largest relative error of an estimate (`tests/python/test_memory.py`).
 BAND = 0.2
-#: Bytes that a value of an optimizer's, a weight, a gradient has.
+#: Bytes of a weight, a gradient or an optimizer's value.
 _VALUE = 4
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one process, beside those of the interpreter and the libraries, which are some 100 MB, or 500 MB with CUDA.
+    """Bytes of one process, without the interpreter and the libraries, which take about 100 MB, or 500 MB with CUDA.
 
     Attributes:
-        weights: of the networks that learn.
-        gradients: of the same.
-        optimizer: what it remembers of them.
-        momentum: the networks that follow, and a queue.
-        activations: what gradients need of the images that are learnt at a time, and what is made on the way.
-        views: of the batch that is learnt, and of those that wait.
+        weights: weights of the trained networks.
+        gradients: their gradients.
+        optimizer: the optimizer's state.
+        momentum: the momentum networks, and a queue.
+        activations: the activations that the backward pass of a piece needs, and temporary values.
+        views: the views of the current batch, and of those that wait.
     """
 
     weights: int = 0
@@ -46,12 +46,12 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The sum of all kinds."""
         return sum(astuple(self))
 
     @property
     def of_step(self) -> int:
-        """What a step asks for beside an engine that is there."""
+        """The bytes of a step in addition to an existing engine."""
         return self.gradients + self.activations + self.views
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Memory:
 
 
 def told(n: float) -> str:
-    """Bytes as people read them."""
+    """Format bytes for people."""
     return f"{n / 1e9:.1f} GB" if n >= 1e8 else f"{n / 1e6:.1f} MB"
 
 
@@ -73,17 +73,17 @@ def estimate(
     precision: str = "float32",
     ranks: int = 1,
 ) -> Memory:
-    """What a run of these settings asks for in memory, in each of its processes.
+    """Estimate the memory of a run with these settings, in each of its processes.
 
     Args:
         config: the settings; `batch_size` is that of all ranks.
-        engine: "native", by arithmetic; "torch", by a step on tensors without values, which takes seconds: of what a GPU
-            asks for without the scratch of its convolutions.
-        accumulate, checkpointing, precision: as of `Torch`; the native engine has the first of them.
-        ranks: processes that are one engine.
+        engine: "native", estimated by arithmetic; "torch", by a step on fake tensors, which takes seconds, and excludes the
+            workspaces of a GPU's convolutions.
+        accumulate, checkpointing, precision: as in `Torch`; the native engine only has the first.
+        ranks: processes that form one engine.
 
     Raises:
-        ValueError: an engine or a backbone of which nothing is known.
+        ValueError: there is no estimate for the engine or the backbone.
     """
     rows = -(-config.data.batch_size // ranks)
     sides = size(config.data.input_size, "input_size")
@@ -110,15 +110,15 @@ def _native(config: Config, rows: int, pieces: int, sides: tuple[int, int], imag
     slots = 2 if isinstance(config.optimizer, AdamW) else int(getattr(config.optimizer, "momentum", 0) > 0)
     follows = isinstance(method, MomentumSettings)
     learnt = method.views_learnt * -(-rows // pieces)
-    # A pass without a gradient holds a layer's input, its convolution and its norm.
+    # A pass without gradients holds a layer's input, its convolution and its norm.
     passing = 3 * _VALUE * max(one.values for one in known) if follows and method.views_learnt == 2 else 0
     kept = learnt * sum(one.kept for one in known) + -(-rows // pieces) * passing
     pairs = method.similarities(rows if method.similarities(2) != 2 * method.similarities(1) else -(-rows // pieces))
-    # The engine has a copy of both views; parts of shuffled rows, or of both views, are another one.
+    # The engine has a copy of both views; parts of shuffled rows, or of both views, take another one.
     copies = 2 + (1 if getattr(method, "splits", 1) > 1 else 0)
     return Memory(
         weights=_VALUE * weights,
-        # That of a piece is made before it is added.
+        # The gradient of a piece is computed before it is added.
         gradients=_VALUE * weights * min(pieces, 2),
         optimizer=_VALUE * weights * slots,
         momentum=_VALUE * (weights * follows + queue),
@@ -128,12 +128,12 @@ def _native(config: Config, rows: int, pieces: int, sides: tuple[int, int], imag
 
 
 def largest_batch(config: Config, limit: int, **how: Any) -> int:
-    """The largest batch, of all ranks together, that asks for no more bytes than this in each process; 0: none.
+    """The largest batch, over all ranks, that needs at most `limit` bytes in each process; 0: none fits.
 
     Args:
-        config: the settings, whose `batch_size` is not read; a batch has whole parts for norms, of at least 2 images each.
-        limit: bytes of a process.
-        how: as of `estimate`.
+        config: the settings, whose `batch_size` is ignored; a batch has whole parts for norms, of at least 2 images each.
+        limit: the bytes of a process.
+        how: as in `estimate`.
     """
     parts, ranks = getattr(config.method, "splits", 1), how.get("ranks", 1)
     unit = parts * ranks // _common(parts, ranks)
@@ -158,7 +158,7 @@ def _common(a: int, b: int) -> int:
 
 
 def machine() -> tuple[int, int]:
-    """Bytes of this machine's memory that are free, and of all of it that this process may have; 0, 0: not known."""
+    """The free bytes of this machine's memory, and the total that this process may use; 0, 0: unknown."""
     found = {}
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
@@ -171,7 +171,7 @@ def machine() -> tuple[int, int]:
             return 0, 0
         return total, total
     free, total = found.get("MemAvailable", 0), found.get("MemTotal", 0)
-    # A container's share.
+    # A container's limit.
     try:
         most = int(Path("/sys/fs/cgroup/memory.max").read_text())
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())
@@ -181,23 +181,23 @@ def machine() -> tuple[int, int]:
 
 
 def check(config: Config, engine: Engine, warn: Callable[[str], object]) -> None:
-    """Warns of a step that asks for more memory than is free where the engine computes.
+    """Warn if a step needs more memory than is free on the engine's device.
 
     Raises:
-        ValueError: it asks for more than there is at all; on all ranks.
+        ValueError: it needs more than the total; raised on all ranks.
     """
     how, error = engine.how(), None
     if how is None:
         return
     free, total = engine.room() or machine()
-    # Of the widest backbones a pixel asks for less.
+    # Even the widest backbones need less per pixel.
     pixels = 2 * config.data.batch_size // how.get("ranks", 1)
     height, width = size(config.data.input_size, "input_size")
     if total and pixels * height * width * (32 << 10) > free:
         try:
             wanted = estimate(config, **how)
         except Exception as unknown:
-            # Whatever a foreign backbone raises of tensors without values.
+            # A foreign backbone may raise anything on fake tensors.
             warn(f"memory: not estimated; {unknown}")
             return
         if wanted.total * (1 - BAND) > total:
@@ -212,7 +212,7 @@ def _short(config: Config, wanted: Memory, room: int, verb: str) -> str:
 
 
 def remedies(config: Config, limit: int, how: dict[str, Any]) -> str:
-    """What would fit: pieces, blocks that are made again, a smaller batch."""
+    """The remedies that would fit: accumulation, checkpointing, a smaller batch."""
     found, ranks, batch = [], how.get("ranks", 1), config.data.batch_size
     parts, now = getattr(config.method, "splits", 1), how.get("accumulate", 1)
     for pieces in (2**n for n in range(1, 11) if 2**n > now):

@@ -1,4 +1,4 @@
-"""How good the features are while they are learnt: nearest neighbours and a linear probe, after some epochs."""
+"""The quality of the features during a run: nearest neighbours and a linear probe, after some epochs."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from ..data import as_images
 from ..data.classes import numbered
 from ..data.ranks import Ranks
 
-#: Images that are learnt from, for one that is encoded: forward once, where a step goes forward and back through two views.
+#: Training images for each encoded one: encoding is one forward pass, a step goes forward and backward through two views.
 _RATIO = 10
 
 
 class Monitor:
-    """Accuracies on labelled images that are not learnt from, in per cent.
+    """Accuracies on held-out labelled images, in per cent.
 
-    Neighbours and the probe's examples are the features of left views as pretraining computed them in the epoch, so that only
-    the images of `data` have to be encoded (as solo-learn has it). Of an epoch that was resumed within, they are not whole, and
-    nothing is measured. `sassl.evaluation` is the measure to report; this one tells
-    whether a run goes well.
+    Neighbours and the probe's examples are the left views' features that pretraining computed in the epoch, so that only the
+    images of `data` have to be encoded (as in solo-learn). They are incomplete in an epoch that was resumed midway, and nothing
+    is measured then. Report the results of `sassl.evaluation`; the monitor only indicates whether a run progresses.
 
     Args:
-        data: labelled images, whatever a `TwoViewLoader` takes; their classes are those of the training images, by names where
-            both have names. Training images without a class (-1) are no neighbours.
-        every: epochs between, the last one always; None: as many as keep the images it encodes to a tenth of those learnt from.
-        bank: features that are kept, the newest ones.
-        k: neighbours, or all features where they are fewer.
-        probe_epochs: of the linear probe, 0 for none.
-        on_error: of an image that cannot be read, as `sassl.evaluation.extract` has it; None: as of the training images.
+        data: labelled images, in any form that a `TwoViewLoader` takes; their classes are those of the training images, matched
+            by name if both have names. Training images without a class (-1) are not used as neighbours.
+        every: the interval in epochs; the last epoch is always measured. None: the shortest interval at which the encoded
+        images are at most a tenth of the training images.
+        bank: how many of the newest features are kept.
+        k: neighbours; all features if they are fewer.
+        probe_epochs: epochs of the linear probe, 0 for none.
+        on_error: the policy on images that cannot be read, as in `sassl.evaluation.extract`; None: that of the training images.
 
     Raises:
-        ValueError: a number outside its range.
+        ValueError: an argument is out of range.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Monitor:
         on_error: str | None = None,
     ) -> None:
         self.data, self.every = as_images(data), None if every is None else whole("every", every, 1)
-        #: Names of the training images' classes, by which those of `data` are numbered; `fit` sets it.
+        #: Names of the training images' classes, which define the class indices of `data`; set by `fit`.
         self.classes: list[str] | None = None
         self._on_error: str | None = choice("on_error", on_error, ("raise", "report", None))
         self._policy, self._left_out = on_error or "raise", 0
@@ -62,15 +62,15 @@ class Monitor:
         self._rows = 0
 
     def is_due(self, epoch: int, epochs: int, images: int) -> bool:
-        """Whether it measures after this epoch of so many images, counted from 0."""
+        """Return whether to measure after this epoch, counted from 0, which had `images` images."""
         every = self.every or max(1, -(-_RATIO * len(self.data) // images))
         return (epoch + 1) % every == 0 or epoch + 1 == epochs
 
     def begin(self, classes: list[str] | None, on_error: str) -> None:
-        """What a run knows of its training images: names of their classes, and what is done about those that cannot be read.
+        """Set the class names of a run's training images, and its policy on images that cannot be read.
 
         Raises:
-            ValueError: no image, classes that the training images have not, one class only.
+            ValueError: there is no image, a class is not among those of the training images, or there is only one class.
         """
         self._policy = self._on_error or on_error
         self.classes = None if self.data.classes is None else classes
@@ -84,10 +84,10 @@ class Monitor:
         numbered(self.data, self.classes)
 
     def labels(self, targets: Any, n: int) -> NDArray[np.int64] | None:
-        """The classes of a batch of n images; None where there are none.
+        """The classes of a batch of n images; None if it has none.
 
         Raises:
-            ValueError: of the first batch, there are none; that is before the first step.
+            ValueError: the first batch, before the first step, has none.
         """
         classes = np.asarray(targets)
         if classes.shape == (n,) and classes.dtype.kind in "iu":
@@ -98,7 +98,7 @@ class Monitor:
         raise ValueError(f"monitor: expected {n} classes with the views, got {targets!r:.100}")
 
     def keep(self, features: NDArray[np.float32], classes: NDArray[np.int64]) -> None:
-        """Features of a step and their classes."""
+        """Store the features of a step and their classes."""
         is_known = classes >= 0
         self._kept.append((features[is_known], classes[is_known]))
         self._rows += int(is_known.sum())
@@ -106,19 +106,20 @@ class Monitor:
             self._rows -= len(self._kept.popleft()[0])
 
     def measure_on(self, model: evaluation.Encoder, ranks: Ranks) -> tuple[dict[str, float], list[str]]:
-        """`knn_top1` and `linear_top1`, as far as they can be; and lines on what cannot. The features kept are let go.
+        """Measure `knn_top1` and `linear_top1` where possible, and return them with lines on failures; the stored features are
+        freed.
 
-        Each rank encodes its share of the images; rank 0 measures, on the features of all ranks, and all get its result.
+        Each rank encodes its share of the images; rank 0 measures on the features of all ranks, and broadcasts the result.
 
         Raises:
-            OSError, ValueError: an image that cannot be read, where `on_error` is "raise".
+            OSError, ValueError: an image cannot be read, and `on_error` is "raise".
         """
-        # By steps, the newest of which all ranks have, and within a step by the rows of the global batch, as one process does.
+        # In the order of a single process: by steps, of which all ranks have the newest, and within a step by global rows.
         steps = list(zip(*(reversed(kept) for kept in ranks.gather(list(self._kept))), strict=False))
         self.forget()
         kept = [part for step in reversed(steps) for part in step]
         if not any(len(classes) for _, classes in kept):
-            return {}, ["not monitored, for no training image has a class"]
+            return {}, ["not monitored: no training image has a class"]
         n = len(self.data)
         share = range(n * ranks.rank // ranks.world_size, n * (ranks.rank + 1) // ranks.world_size)
         part, error = None, None
@@ -147,7 +148,7 @@ class Monitor:
             self._left_out = len(test.left_out)
             told.append(f"monitor: {evaluation.left_out(test)}")
         found: dict[str, float] = {}
-        # Their warnings are lines of the run, also where warnings are errors.
+        # Warnings become lines of the run, even where warnings are turned into errors.
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always", UserWarning)
             try:
@@ -159,6 +160,6 @@ class Monitor:
         return found, told + list(dict.fromkeys(f"monitor: {one.message}" for one in warned))
 
     def forget(self) -> None:
-        """What was kept."""
+        """Discard the stored features."""
         self._kept.clear()
         self._rows = 0

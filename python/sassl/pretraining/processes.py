@@ -1,4 +1,4 @@
-"""The processes that were started with this one, for work that they share: torch is imported where there are any."""
+"""The processes that share work with this one; torch is only imported if there are any."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from datetime import timedelta
 
 from ..data.ranks import ALONE, Ranks, group
 
-#: What launchers set for each process: torchrun, and srun.
+#: Environment variables of processes started by torchrun and srun.
 _TOLD = ("RANK", "WORLD_SIZE", "SLURM_PROCID")
-#: The others wait while rank 0 judges.
+#: The timeout of the other ranks, which wait while rank 0 evaluates.
 _PATIENCE = timedelta(days=1)
 
 
 def ranks() -> Ranks:
-    """The ranks among which this process is one, as torchrun or srun started them, or of torch's default process group.
+    """The ranks that torchrun or srun started, this process included, or those of torch's default process group.
 
-    Where there are GPUs, the current one is then that of this process: a module goes there by `module.cuda()`.
+    On a machine with GPUs, this process's GPU becomes the current device, so that `module.cuda()` moves a module there.
 
     Returns:
-        What `sassl.evaluation.extract` takes as its `ranks`; for a process alone, that it is alone.
+        The `ranks` argument of `sassl.evaluation.extract`; a single rank for a single process.
 
     Raises:
-        ValueError: more ranks on a machine than it has GPUs; variables of a launcher that are missing or no numbers.
+        ValueError: a machine has more ranks than GPUs; a launcher's variable is missing or not a whole number.
     """
     if group() is None and not any(name in os.environ for name in _TOLD):
         return ALONE

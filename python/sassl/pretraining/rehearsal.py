@@ -1,4 +1,4 @@
-"""What a run would be, before it is one: some of its steps, by its own loop, with nothing written."""
+"""A dry run: some steps of a run, in its own loop, with nothing written."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from .loop import Loop
 from .memory import Memory
 from .stopping import Stopping
 
-#: Steps that are left out, since compilers and buffers begin, and those that are measured.
+#: Warm-up steps, which are left out because of compilers and buffers, and measured steps.
 _FIRST, _STEPS = 5, 20
-#: Seconds after which fewer have to do.
+#: Seconds after which fewer steps suffice.
 _SECONDS = 120
-#: Batches of the loader alone that are measured, those before them, which were made ahead, and the seconds for all.
+#: The measured batches of the loader without steps, those before them, which were prefetched, and the seconds for all.
 _BATCHES, _AHEAD, _SECONDS_OF_DATA = 10, 4, 20
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What was found; as text, the settings and a few lines.
+    """The results of a dry run; as text, the settings and a few lines.
 
     Attributes:
-        config: the run's settings.
-        engine: what took the steps.
-        batches: of an epoch.
-        steps: that were measured.
-        images_per_second: of all ranks together.
-        data_wait: the share of the time in which there was no batch yet.
-        views_per_second: images that sassl's loader makes views of where no step is taken; None: not measured, being batches of
-            others, or too few.
-        estimate: what memory was estimated before, of each process beside its libraries; None: the engine does not tell.
-        memory: bytes at most, by whose they are: of this process, and of its GPU.
+        config: the settings of the run.
+        engine: the engine that computed the steps.
+        batches: batches of an epoch.
+        steps: measured steps.
+        images_per_second: the throughput of all ranks.
+        data_wait: the fraction of the time spent waiting for a batch.
+        views_per_second: images per second of sassl's loader without training steps; None: not measured, since the caller
+            provided the batches, or there are too few.
+        estimate: the estimated memory of each process, without its libraries; None: the engine has no estimate.
+        memory: peak bytes by place: this process, and its GPU.
     """
 
     config: Config
@@ -53,7 +53,7 @@ class DryRun:
 
     @property
     def hours(self) -> float:
-        """Of all epochs, without monitors and checkpoints."""
+        """The hours of all epochs, without monitors and checkpoints."""
         images = self.config.schedule.epochs * self.batches * self.config.data.batch_size
         return images / self.images_per_second / 3600
 
@@ -64,10 +64,10 @@ class DryRun:
             str(self.config),
             f"engine: {self.engine}",
             *([] if self.estimate is None else [f"memory, estimated: {self.estimate}"]),
-            f"memory at most: {used or 'not known on this system'}",
+            f"peak memory: {used or 'not known on this system'}",
             f"speed: {self.images_per_second:.4g} images/s over {self.steps} steps of {size} images, "
             f"{self.data_wait:.1%} of the time waiting for data",
-            *([] if self.views_per_second is None else [f"data alone: {self.views_per_second:.4g} images/s"]),
+            *([] if self.views_per_second is None else [f"data loading only: {self.views_per_second:.4g} images/s"]),
             f"run: {epochs} epochs of {self.batches} batches, {self.hours:.3g} hours without monitors and checkpoints",
         ]
         return "\n".join(lines)
@@ -76,17 +76,17 @@ class DryRun:
 def dry_run(
     model: Any, data: Any, epochs: int | None = None, *, batch_size: int | None = None, on_error: str = "raise"
 ) -> DryRun:
-    """Takes 25 steps of the run that `model.fit(data, epochs, batch_size=...)` would be, fewer where they take two minutes.
+    """Take 25 steps of the run of `model.fit(data, epochs, batch_size=...)`, or fewer if they take two minutes.
 
-    The model has learnt from them then: make another one for the run.
+    The steps change the model's weights: create a new model for the run.
 
     Args:
         model: a `Pretraining`.
         data, epochs, batch_size, on_error: as in `fit`.
 
     Raises:
-        TypeError, ValueError, OSError: as of `fit`.
-        KeyboardInterrupt: Ctrl-C, and what else ends a run.
+        TypeError, ValueError, OSError: as in `fit`.
+        KeyboardInterrupt: Ctrl-C, or another signal that ends a run.
     """
     steps = _Steps()
     config, loader, transform = model.prepared(data, epochs, batch_size, on_error)
@@ -124,11 +124,11 @@ def dry_run(
 
 
 class _EnoughError(Exception):
-    """The end of the steps that are taken."""
+    """Raised after the last step of a dry run."""
 
 
 class _Steps(Stopping):
-    """Looks at the clock after each step, and ends the run after enough of them."""
+    """Times each step, and ends the run after enough of them."""
 
     loop: Loop
 
@@ -139,25 +139,25 @@ class _Steps(Stopping):
         self._ends_at = time.perf_counter() + _SECONDS
 
     def after_step(self) -> None:
-        """A step is over."""
+        """Record the time after a step."""
         waited = self.loop.so_far.waited
-        # An epoch begins to count anew.
+        # A new epoch starts its count at 0.
         self._waited += waited - self._last if waited >= self._last else waited
         self._last = waited
         self._marks.append((time.perf_counter(), self._waited))
 
     def is_due(self, ranks: Ranks, *ahead: str) -> bool:
-        """Enough steps, or a signal."""
+        """Return whether there were enough steps, or a signal."""
         n = len(self._marks)
         is_late = n >= 3 and time.perf_counter() > self._ends_at
         return super().is_due(ranks) or n >= _FIRST + _STEPS or ranks.agree(is_late)
 
     def stop(self, ranks: Ranks) -> BaseException:
-        """What ends the run."""
+        """The exception that ends the run."""
         return super().stop(ranks) if any(ranks.gather(bool(self._signals))) else _EnoughError()
 
     def found(self, began: float) -> tuple[int, float, float]:
-        """Steps that count, their seconds, and those of waiting."""
+        """The measured steps, their seconds, and the seconds of waiting."""
         n = len(self._marks)
         left_out = min(_FIRST, n // 2)
         time_before, waited_before = self._marks[left_out - 1] if left_out else (began, 0.0)
@@ -166,7 +166,7 @@ class _Steps(Stopping):
 
 
 def _views(loader: TwoViewLoader) -> float | None:
-    """Images a second of all ranks, if each makes them as fast as this one."""
+    """The loader's images per second over all ranks, if each is as fast as this one."""
     ends_at = time.perf_counter() + _SECONDS_OF_DATA
     marks = []
     loader.set_epoch(0)
@@ -185,12 +185,12 @@ def _estimate(config: Config, engine: Engine) -> Memory | None:
     try:
         return None if how is None else memory.estimate(config, **how)
     except ValueError:
-        # Of a foreign backbone nothing is known; the run itself warns of that.
+        # There is no estimate for some foreign backbones; the run itself warns about it.
         return None
 
 
 def _memory(engine: Engine) -> dict[str, int]:
-    """The most that was in use: what the system says of this process, and torch of its GPU."""
+    """Peak memory: of this process according to the system, and of its GPU according to torch."""
     found: dict[str, int] = {}
     if sys.platform != "win32":
         import resource

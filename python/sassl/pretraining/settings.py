@@ -1,4 +1,4 @@
-"""The parts of a run's settings, each with a type of its own: what is said of it, and the ranges of it."""
+"""The parts of a run's settings, a class for each, with their documentation and valid ranges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..arguments import choice, flag, number, plain, whole, wrong
 
 
 class Checked:
-    """Its fields are of their types, or it is not made."""
+    """A dataclass that checks the types of its fields."""
 
     def __post_init__(self) -> None:
         for name, kind in ((one.name, one.type) for one in fields(self)):  # type: ignore[arg-type]
@@ -32,87 +32,88 @@ class Checked:
         self.check()
 
     def check(self) -> None:
-        """Whether they can be; each error names the setting."""
+        """Check the values; an error names the setting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodSettings(Checked):
-    """What is a method's own; the native trainer reads the same names, and `tests/python/test_methods.py` compares both.
+    """The settings of a method; the native trainer reads the same names, and `tests/python/test_methods.py` compares both.
 
     Attributes:
-        name: the method's.
-        watches: what its steps tell beside the loss, and what a plot calls it.
+        name: the method's name.
+        watches: the metrics of its steps in addition to the loss, with their plot titles.
     """
 
     name: ClassVar[str]
     watches: ClassVar[dict[str, str]] = {}
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """Values of its heads and its queue on a backbone of so many features, by the settings that decide them."""
+        """The number of values in its heads and its queue for this feature dimension, by the settings that determine them."""
         raise NotImplementedError
 
     @property
     def views_learnt(self) -> int:
-        """How many views of an image are kept for gradients at a time."""
+        """The number of views of an image whose activations are kept for gradients at a time."""
         return 2
 
     def similarities(self, rows: int) -> int:
-        """How many pairs of rows are compared by a loss of so many rows, if that asks for memory."""
+        """The number of pairs of rows that the loss of `rows` rows stores; 0 if it stores none."""
         return 0
 
     def chance(self, batch_size: int) -> tuple[float, str] | None:
-        """The loss where all views are alike to the network, and its formula; None: the loss tells nothing of that kind."""
+        """The loss for indistinguishable views, and its formula; None: the method has no such reference."""
         return None
 
     def momentum(self, step: int, total: int) -> float | None:
-        """How far its momentum encoder stays what it is at a step of so many, counted from 0; None: it has none."""
+        """The EMA coefficient of its momentum encoder at a step, counted from 0, of `total`; None: it has none."""
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class MomentumSettings(MethodSettings):
-    """Those of methods with a momentum encoder.
+    """The settings of methods with a momentum encoder.
 
     Attributes:
-        encoder_momentum: m of MoCo, tau of BYOL, as it begins.
-        encoder_momentum_schedule: "constant", or "cosine": it goes to 1.
+        encoder_momentum: the initial EMA coefficient, m in MoCo, tau in BYOL.
+        encoder_momentum_schedule: "constant", or "cosine", which raises it to 1.
     """
 
     encoder_momentum: float
     encoder_momentum_schedule: str
 
     def check(self) -> None:
-        """Whether they can be."""
+        """Check the values."""
         choice("encoder_momentum_schedule", self.encoder_momentum_schedule, ("constant", "cosine"))
         if not 0 <= self.encoder_momentum <= 1:
             raise wrong("encoder_momentum", self.encoder_momentum, "a number from 0 to 1")
 
     def momentum(self, step: int, total: int) -> float:
-        """m or tau at a step."""
+        """The EMA coefficient at a step."""
         if self.encoder_momentum_schedule == "constant":
             return self.encoder_momentum
         return cosine_momentum(self.encoder_momentum, total, step)
 
 
-#: Backbones of other engines than the native one, by name: each takes its settings, and tells "features", "stem_stride",
-#: "least_side" and all its "settings", as the properties of `Backbone` say. Others may add theirs.
+#: Backbones of engines other than the native one, by name: each maps its settings to "features", "stem_stride", "least_side"
+#: and the complete "settings", as defined by the properties of `Backbone`. Other packages may add theirs.
 BACKBONES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-#: Families of them, as "timm" of "timm:vit_small_patch16_224": each takes what stands behind the colon too.
+#: Families of backbones, such as "timm" in "timm:vit_small_patch16_224": each also takes the name after the colon.
 FAMILIES: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {}
-#: Attributes by which modules tell how many values a feature has; the first that is a number counts.
+#: Attributes in which modules store their feature dimension; the first that is an int is used.
 _FEATURES = ("num_features", "feature_dim", "features_dim", "embed_dim", "out_features", "output_dim")
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone by torchvision's name, with its own settings, those left out being torchvision's; or one of a family.
+    """A backbone by torchvision's name, with its settings, which default to torchvision's; or a member of a family.
 
     Attributes:
         name: one of `sassl._sassl.backbone_names()`, or of `BACKBONES`, or FAMILY:NAME.
-        settings: of a ResNet: `small_stem`, 3x3 and no pooling, as for CIFAR; `zero_init_residual`, blocks begin as their
-            shortcuts; `width`, a factor of all channels (2 and 4 in SimCLR, section 5.1). Of timm's and torchvision's models
-            `arch_settings`, keywords of the function that makes them; of a module that is given its `features`.
-        module: it, if one is given. It is no part of what is saved or compared: its class's name stands in `name`.
+        settings: for a ResNet, `small_stem`, a 3x3 convolution without pooling, as for CIFAR, `zero_init_residual`, which
+            initializes blocks as the identity, and `width`, a factor of all channels (2 and 4 in SimCLR, section 5.1); for
+            timm's and torchvision's models, `arch_settings`, keywords of the function that builds them; for a module, its
+            `features`.
+        module: the module, if one is given. It is neither saved nor compared: `name` has the name of its class.
     """
 
     name: str
@@ -124,15 +125,15 @@ class Backbone:
 
     @classmethod
     def of(cls, arch: Any, features: int | None = None) -> Backbone:
-        """That of a name, or a module as a backbone.
+        """The backbone of a name or of a module.
 
         Args:
             arch: a name, or a `torch.nn.Module` from images (N, 3, H, W) to features (N, features).
-            features: of a module; None: as an attribute of it tells.
+            features: the feature dimension of a module; None: read from its attributes.
 
         Raises:
-            TypeError: neither.
-            ValueError: no such name; a module that does not tell its features.
+            TypeError: `arch` is neither a name nor a module.
+            ValueError: there is no such backbone; the module has no attribute with its feature dimension.
         """
         if isinstance(arch, str) and arch.startswith("module:"):
             raise ValueError(f"arch = {arch!r}: the name of a module's class; give the module itself")
@@ -153,7 +154,7 @@ class Backbone:
 
     @property
     def family(self) -> str | None:
-        """What stands before the colon; None: there is none."""
+        """The part of the name before the colon; None: there is none."""
         family, colon, _ = str(self.name).partition(":")
         return family if colon else None
 
@@ -168,28 +169,28 @@ class Backbone:
 
     @property
     def features(self) -> int:
-        """Values of a feature."""
+        """The dimension of the features."""
         return int(self._info["features"])
 
     @property
     def stem_stride(self) -> int:
-        """Pixels of a view's side to one of what the first layers make of it."""
+        """The stride of the first layers, in pixels of a view."""
         return int(self._info["stem_stride"])
 
     @property
     def least_side(self) -> int:
-        """Pixels that a view's sides have at least."""
+        """The smallest side of a view, in pixels."""
         return int(self._info["least_side"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings(Checked):
-    """What all optimizers have.
+    """The settings that all optimizers have.
 
     Attributes:
-        name: the optimizer's.
-        weight_decay: lambda.
-        exclude_bias_and_norm: whether biases and norms are neither decayed nor, by LARS, adapted.
+        name: the optimizer's name.
+        weight_decay: the coefficient lambda.
+        exclude_bias_and_norm: whether biases and norms are exempt from weight decay and from LARS's adaptation.
     """
 
     name: ClassVar[str]
@@ -208,7 +209,7 @@ class SGD(OptimizerSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class LARS(OptimizerSettings):
-    """LARS as facebookresearch/moco-v3 has it; `eta` is the trust coefficient."""
+    """LARS as in facebookresearch/moco-v3; `eta` is the trust coefficient."""
 
     name = "lars"
     momentum: float = 0.9
@@ -222,20 +223,20 @@ class AdamW(OptimizerSettings):
     name = "adamw"
 
 
-#: All of them, by name.
+#: All optimizers, by name.
 OPTIMIZERS: dict[str, type[OptimizerSettings]] = {kind.name: kind for kind in (SGD, LARS, AdamW)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(Checked):
-    """How the learning rate goes.
+    """The schedule of the learning rate.
 
     Attributes:
-        epochs: of the whole run.
-        lr: the largest rate, for a batch of 256, or of one image where `scaling` is "sqrt".
-        scaling: how it grows with the batch: "linear", "sqrt" or "none".
-        warmup_epochs: in which it rises in a line, step by step; it falls by a cosine after them.
-        schedule_by: whether the cosine goes by "step" or by "epoch".
+        epochs: total epochs of the run.
+        lr: the largest rate, for a batch of 256, or of one image if `scaling` is "sqrt".
+        scaling: how the rate scales with the batch size: "linear", "sqrt" or "none".
+        warmup_epochs: epochs of linear warm-up, step by step; a cosine decay follows.
+        schedule_by: whether the cosine advances per "step" or per "epoch".
     """
 
     epochs: int = 200
@@ -245,7 +246,7 @@ class Schedule(Checked):
     schedule_by: str = "step"
 
     def check(self) -> None:
-        """Whether they can be."""
+        """Check the values."""
         whole("epochs", self.epochs, 1)
         choice("scaling", self.scaling, ("linear", "sqrt", "none"))
         choice("schedule_by", self.schedule_by, ("step", "epoch"))
@@ -255,14 +256,14 @@ class Schedule(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Data(Checked):
-    """What a step takes.
+    """The settings of the data.
 
     Attributes:
-        batch_size: images of a batch, of all ranks together.
+        batch_size: images of a batch, over all ranks.
         input_size: side of the views, or (height, width).
-        views: keywords of the method's recipe, or what `Views.describe` gives of other lists; of batches that others made what
-            was given, and `views["normalize"]` may be "not known".
-        style: the recipe's, as `SASSL.describe` gives it, or None.
+        views: keywords of the method's recipe, or the result of `Views.describe` for other lists; for batches of the caller,
+            the values as given, where `views["normalize"]` may be "not known".
+        style: the style of the recipe, as returned by `SASSL.describe`, or None.
     """
 
     batch_size: int = 256
@@ -271,7 +272,7 @@ class Data(Checked):
     style: dict[str, Any] | None = None
 
     def check(self) -> None:
-        """Whether they can be."""
+        """Check the values."""
         whole("batch_size", self.batch_size, 1)
         for name, kinds in (("views", dict), ("style", (dict, type(None)))):
             if not isinstance(getattr(self, name), kinds):

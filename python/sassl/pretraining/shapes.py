@@ -1,4 +1,4 @@
-"""The maps and weights of the native engine's backbones, by arithmetic: what an image asks for in memory."""
+"""The sizes of maps and weights in the native engine's backbones, for estimates of memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .settings import Backbone
 
-#: Blocks of each stage, and whether a block has three convolutions.
+#: Blocks of each stage, and whether they are bottlenecks, with three convolutions.
 _RESNETS = {
     "resnet18": ((2, 2, 2, 2), False),
     "resnet34": ((3, 4, 6, 3), False),
@@ -21,22 +21,22 @@ _VGG = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 class Layer(NamedTuple):
     """A convolution with its norm, or a pooling, which has no weights."""
 
-    #: Values of its output, of an image.
+    #: Values of its output for one image.
     values: int
     weights: int
-    #: Whether the norm's output is kept beside the convolution's.
+    #: Whether the norm's output is kept in addition to the convolution's.
     keeps_output: bool = True
     is_pooling: bool = False
 
     @property
     def kept(self) -> int:
-        """Bytes that its gradient needs."""
-        # A pooling keeps its output, and in a byte each where it came from.
+        """Bytes that are kept for its gradient."""
+        # A pooling keeps its output, and a byte for the position of each maximum.
         return 5 * self.values if self.is_pooling else (8 if self.keeps_output else 4) * self.values
 
 
 def layers(backbone: Backbone, size: tuple[int, int]) -> list[Layer] | None:
-    """The layers for images of this height and width; None: of a backbone that the native engine does not have."""
+    """The layers for images of this height and width; None: the native engine does not have the backbone."""
     if backbone.name in _RESNETS:
         own = backbone.settings
         return list(_resnet(*_RESNETS[backbone.name], bool(own["small_stem"]), int(64 * own["width"]), size))

@@ -1,4 +1,4 @@
-"""A run's folder where several processes are one engine: rank 0 has it, and the others hear what becomes of it."""
+"""A run's folder when several processes form one engine: rank 0 manages it, and the others receive its state."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .folder import Folder
 
 
 def shared(ranks: Ranks, make: Callable[[], Folder]) -> Folder:
-    """The folder that `make` makes, on rank 0 alone where there are several; its errors are all ranks'."""
+    """The folder that `make` creates, only on rank 0 if there are several ranks; its errors are raised on all of them."""
     return make() if ranks.world_size == 1 else SharedFolder(ranks, make)
 
 
 class SharedFolder(Folder):
-    """A folder of rank 0, as each rank sees it. All ranks call the same methods."""
+    """A folder managed by rank 0, as each rank sees it. All ranks call the same methods."""
 
     def __init__(self, ranks: Ranks, make: Callable[[], Folder]) -> None:
         self._ranks = ranks
@@ -27,13 +27,13 @@ class SharedFolder(Folder):
         self.path, self.unlocked, self._newest, self.prolonged = ranks.broadcast(told)
 
     def _first(self, call: Callable[[], Any]) -> Any:
-        """Makes the call on rank 0 alone, and gives its result there; None on other ranks."""
+        """Call a function on rank 0 only, and return its result there; None on other ranks."""
         made, error = None, None
         if self._ranks.rank == 0:
             try:
                 made = call()
             except Exception as raised:
-                # Whatever it is, all ranks end by it.
+                # All ranks raise it, whatever its type.
                 error = raised
         self._ranks.fail(error)
         return made
@@ -44,7 +44,7 @@ class SharedFolder(Folder):
         return self._newest
 
     def checkpoint(self, engine: Engine, metadata: dict[str, str], keep: int) -> None:
-        """Writes one."""
+        """Write a checkpoint."""
         if self._own is not None:
             self._own.checkpoint(engine, metadata, keep)
         else:
@@ -52,6 +52,6 @@ class SharedFolder(Folder):
         self._newest = self._ranks.broadcast(self._own and self._own.last)
 
     def close(self) -> None:
-        """Another run may have it."""
+        """Release the folder for other runs."""
         if self._own is not None:
             self._own.close()

@@ -1,4 +1,4 @@
-"""Backbones of others: tensors of a file or a state dict, and which of them a backbone under torchvision's names takes."""
+"""Backbones from other sources: reads the tensors of a file or state dict, and selects those of a backbone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: What others put before a backbone's names: DistributedDataParallel; lightly and solo-learn; MoCo; MoCo v3; SimSiam and
-#: Lightning Bolts; two BYOLs (lucidrains/byol-pytorch, Bolts).
+#: Prefixes of a backbone's names in other libraries: lightly and solo-learn; MoCo; MoCo v3; SimSiam and Lightning Bolts; two
+#: BYOLs (lucidrains/byol-pytorch, Bolts); each also behind DistributedDataParallel's "module.".
 _BEFORE = ("", "backbone.", "encoder_q.", "base_encoder.", "encoder.", "online_encoder.net.", "online_network.encoder.")
 PREFIXES = tuple(f"{outer}{inner}" for inner in _BEFORE for outer in ("", "module."))
-#: The first part of the names of what stands on a backbone, or beside it for training alone.
+#: The first part of the names of heads and of modules that are only used in training.
 HEADS = {
     "fc",
     "head",
@@ -34,13 +34,13 @@ HEADS = {
     "aux1",
     "aux2",
 }
-#: Under these names checkpoints keep a state dict; the last two are those of BYOL (sthalles/PyTorch-BYOL) and DINO.
+#: The keys under which checkpoints store a state dict; the last two are those of BYOL (sthalles/PyTorch-BYOL) and DINO.
 _KEPT_AS = ("state_dict", "model_state_dict", "model", "online_network_state_dict", "teacher")
-#: What the children of torchvision's ResNet are called in `nn.Sequential(*resnet.children())`, as lightly's examples have it.
+#: Names of the children of torchvision's ResNet in `nn.Sequential(*resnet.children())`, as in lightly's examples.
 _NUMBERED = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
-#: Names of files that have weights.
+#: Suffixes of weight files.
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin")
-#: Counts of batches, which old files have not; PyTorch begins them at 0 too.
+#: Counts of batches, which old files lack; PyTorch starts them at 0 too.
 _COUNTS = "num_batches_tracked"
 _DTYPES = {
     "F64": "<f8",
@@ -52,24 +52,24 @@ _DTYPES = {
     "I16": "<i2",
     "U8": "u1",
 }
-#: The safetensors library takes no longer header.
+#: The safetensors library accepts no longer header.
 _LONGEST_HEADER = 100_000_000
 
 Tensors = dict[str, NDArray[np.float32]]
 
 
 def backbone_of(source: Any, wanted: Mapping[str, tuple[int, ...]], what: str) -> tuple[Tensors, str]:
-    """The tensors that a backbone takes, and a line on where they stood and what is left aside.
+    """Select a backbone's tensors; return them with a line on their prefix and the tensors left aside.
 
     Args:
         source: a .safetensors file, or one of torch (.pth, .pt, .tar, .bin), or a state dict.
-        wanted: names and shapes.
-        what: the backbone, in words.
+        wanted: the backbone's names and shapes.
+        what: a description of the backbone.
 
     Raises:
         OSError: the file cannot be read.
-        ImportError: a file of torch, without it.
-        ValueError: no such file or dict; tensors that are missing, misshapen or those of another backbone.
+        ImportError: the file is one of torch, which is not installed.
+        ValueError: no such file or dict; tensors are missing, have other shapes or belong to another backbone.
     """
     name, found = read(source)
     first = next(iter(wanted))
@@ -107,7 +107,7 @@ def backbone_of(source: Any, wanted: Mapping[str, tuple[int, ...]], what: str) -
 
 
 def _told(aside: list[str], prefix: str) -> str:
-    """What is left aside, by the first part of its names and how many there are."""
+    """Summarize the tensors left aside: the first part of their names, and their counts."""
     groups: Counter[str] = Counter()
     for other in aside:
         before = next(one for one in (prefix, "module.", "") if other.startswith(one))
@@ -132,7 +132,7 @@ def _shaped(tensor: Any, shape: tuple[int, ...], name: str, what: str) -> NDArra
 
 
 def _by_names(found: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The tensors of a ResNet whose parts have numbers behind this prefix, under the names of the parts."""
+    """Rename the tensors of a ResNet whose parts are numbered after this prefix to the names of the parts."""
     named = {}
     for name, tensor in found.items():
         part, dot, rest = name.removeprefix(prefix).partition(".")
@@ -142,7 +142,8 @@ def _by_names(found: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def read(source: Any) -> tuple[str, Mapping[str, Any]]:
-    """What errors call a file or a state dict, and its tensors by name; arguments and errors are those of `backbone_of`."""
+    """Read a file or a state dict; return its name for errors and its tensors. Arguments and errors are those of
+    `backbone_of`."""
     name = "init"
     if isinstance(source, (str, os.PathLike)):
         name, file = os.fspath(source), Path(source)
@@ -165,7 +166,7 @@ def _torch(file: Path) -> Any:
     with file.open("rb") as opened:
         try:
             return torch.load(opened, map_location="cpu", weights_only=True)
-        # It raises whatever its readers raise.
+        # Its readers raise various types.
         except Exception as error:
             raise ValueError(f"{file}: torch cannot read it as weights alone: {str(error).splitlines()[0]}") from error
 
@@ -174,8 +175,8 @@ def metadata_of(file: Path) -> dict[str, str]:
     """The strings in the header of a .safetensors file.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: no such file, or a damaged one.
+        OSError: the file cannot be read.
+        ValueError: the file is no safetensors file, or is damaged.
     """
     found = _header(file)[0].get("__metadata__", {})
     if not isinstance(found, dict):
@@ -184,7 +185,7 @@ def metadata_of(file: Path) -> dict[str, str]:
 
 
 def _header(file: Path) -> tuple[dict[str, Any], int]:
-    """The entries of a .safetensors file's header, and where its tensors begin."""
+    """The entries of a .safetensors file's header, and the offset of its tensors."""
     size = file.stat().st_size
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
@@ -203,7 +204,7 @@ def _header(file: Path) -> tuple[dict[str, Any], int]:
 
 
 def _safetensors(file: Path) -> dict[str, NDArray[Any]]:
-    """All tensors, mapped and not yet read."""
+    """All tensors, memory-mapped."""
     entries, start = _header(file)
     body = np.memmap(file, np.uint8, "r", start) if file.stat().st_size > start else np.empty(0, np.uint8)
     tensors = {}
@@ -224,5 +225,5 @@ def _tensor(body: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets:
     if not 0 <= begin <= end <= len(body) or math.prod(shape) * kind.itemsize != end - begin:
         raise ValueError(f"{dtype} of shape {shape} does not lie in bytes {begin} to {end} of {len(body)}")
     array = body[begin:end].view(kind).reshape(shape)
-    # The upper half of a float32.
+    # bfloat16 is the upper half of a float32.
     return (array.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else array

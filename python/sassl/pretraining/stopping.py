@@ -1,7 +1,7 @@
-"""What ends a run before its end: signals, and a limit of its time. The step is done, a checkpoint is written, all ranks stop.
+"""Early ends of a run: signals and a time limit. The step is completed, a checkpoint is written, and all ranks stop.
 
-SIGUSR1, by which Slurm says that a job's time is nearly over, and the limit raise `Requeue`, whose exit code is 75: the run is
-to go on, and a job script can have it do so. Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt: somebody wants it to end.
+SIGUSR1, by which Slurm announces the end of a job's time, and the limit raise `Requeue`, whose exit code is 75, so that a job
+script can resume the run. Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt: the run is meant to end.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from typing import Any
 from ..arguments import wrong
 from ..data.ranks import Ranks
 
-#: Signals that ask a run for its end; Windows has neither SIGHUP nor SIGUSR1.
+#: Signals that end a run; Windows has neither SIGHUP nor SIGUSR1.
 _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
-#: Reasons for which a run is to go on elsewhere, by what is told of them.
+#: Reasons, by their names in messages, for which a run should be resumed.
 REQUEUES = ("SIGUSR1", "its time limit")
-#: Times of each kind that are looked back on: a first step that compiles is forgotten.
+#: The number of recent durations considered for each kind, so that a first step that compiles drops out.
 _LAST = 50
 
 
 class Requeue(KeyboardInterrupt):
-    """A run ended because of its time limit or SIGUSR1, with a checkpoint; started again with `resume` it goes on.
+    """A run ended because of its time limit or SIGUSR1, with a checkpoint; it resumes if started again with `resume`.
 
     Attributes:
-        exit_code: of a process that ends by it: 75, EX_TEMPFAIL of sysexits.h.
+        exit_code: the exit code of a process that it ends: 75, EX_TEMPFAIL in sysexits.h.
     """
 
     exit_code = 75
 
 
 class Stopping:
-    """Whether a run is asked for its end.
+    """Decides whether a run has to stop.
 
     Args:
-        seconds: from now, in which it has to end and to write its checkpoint; None: any time.
+        seconds: the time from now within which the run has to end and write its checkpoint; None: no limit.
     """
 
     def __init__(self, seconds: float | None = None) -> None:
@@ -52,19 +52,19 @@ class Stopping:
 
     @contextmanager
     def hearing(self) -> Iterator[None]:
-        """Signals that ask for an end are kept until the step is done; a second Ctrl-C is not.
+        """Defer signals that end a run until the step is done, except for a second Ctrl-C.
 
-        Those that are ignored stay so (nohup), and those that have a handler, of Python or of others, stay theirs.
+        Ignored signals stay ignored (nohup), and signals with a handler, of Python or of a library, keep it.
         """
 
         def ask(number: int, _: Any) -> None:
-            # A terminal that closes sends SIGHUP twice, and what ends jobs repeats SIGTERM.
+            # A terminal that closes sends SIGHUP twice, and job schedulers repeat SIGTERM.
             if self._signals and number == signal.SIGINT:
                 raise KeyboardInterrupt("interrupted")
             self._signals.append(number)
 
         before: dict[int, Any] = {}
-        # Signals are the main thread's, as a ValueError says.
+        # Only the main thread may set handlers; others get a ValueError.
         with suppress(ValueError):
             for number in _ENDS:
                 if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
@@ -77,7 +77,7 @@ class Stopping:
 
     @contextmanager
     def timing(self, what: str) -> Iterator[None]:
-        """How long something takes that may stand between a step and the end."""
+        """Time an activity that may occur between a step and the end."""
         began = time.monotonic()
         try:
             yield
@@ -86,26 +86,27 @@ class Stopping:
             self._took[what].append(self._mark - began)
 
     def after_step(self) -> None:
-        """A step is over, and what belongs to it since the last one or since what was timed."""
+        """Record a step's duration since the last step or timed activity."""
         now = time.monotonic()
         self._took["step"].append(now - self._mark)
         self._mark = now
 
     def begin_epoch(self) -> None:
-        """What comes now belongs to a step."""
+        """Start timing a step."""
         self._mark = time.monotonic()
 
     def is_due(self, ranks: Ranks, *ahead: str) -> bool:
-        """Whether any rank is asked for the end, or has not the time for what lies ahead, as long as it took at most lately.
+        """Return whether any rank has a signal, or too little time for the activities `ahead`, by their longest recent
+        durations.
 
-        Where nothing lies ahead the run has made it, however late it is.
+        If nothing is ahead, the run is complete, however late it is.
         """
         needed = sum(max(self._took[what], default=0.0) for what in ahead)
         self._is_over = self._until is not None and bool(ahead) and time.monotonic() + needed > self._until
         return ranks.agree(self._is_over or bool(self._signals))
 
     def stop(self, ranks: Ranks) -> BaseException:
-        """What all ranks raise, whichever of them was asked."""
+        """The exception that all ranks raise, whichever of them has the signal."""
         mine = [signal.Signals(number).name for number in self._signals] + ["its time limit"] * self._is_over
         reasons = [reason for told in ranks.gather(mine) for reason in told]
         if again := [reason for reason in reasons if reason in REQUEUES]:
@@ -114,10 +115,10 @@ class Stopping:
 
 
 def seconds_of(limit: Any) -> float | None:
-    """The seconds of a time limit: a `timedelta`, or a text as Slurm has it.
+    """The seconds of a time limit, given as a `timedelta` or a string in Slurm's format.
 
     Raises:
-        ValueError: anything else; no time at all.
+        ValueError: the limit has another format, or is not positive.
     """
     expected = 'a time as "30" (minutes), "30:00", "3:50:00", "1-12", "1-12:30" or "1-12:30:00", or a timedelta'
     if limit is None:
@@ -127,7 +128,7 @@ def seconds_of(limit: Any) -> float | None:
         seconds = limit.total_seconds()
     elif isinstance(limit, str) and (found := re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", limit.strip())):
         days, parts = found[1], [int(part) for part in found.groups()[1:] if part is not None]
-        # After days come hours; alone there are minutes, and two are minutes and seconds.
+        # Days are followed by hours; otherwise one part is minutes, and two parts are minutes and seconds.
         hours_first = days is not None or len(parts) == 3
         units = (3600, 60, 1) if hours_first else (60, 1)
         seconds = 86400 * int(days or 0) + sum(unit * part for unit, part in zip(units, parts, strict=False))

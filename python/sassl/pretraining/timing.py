@@ -1,7 +1,7 @@
-"""Where the time of an epoch goes: waiting for batches, views, steps, and the rest; by the clock of this process alone.
+"""The breakdown of an epoch's time into waiting for batches, views, steps, and the rest, by this process's clock.
 
-Nobody waits for a device to be asked. A step of an engine that works ahead ends when the one before it has, so that sums over
-many steps are right where a single one is not.
+No measurement synchronizes with the device. A step of an engine that works ahead ends when the previous one has, so that sums
+over many steps are right even where a single one is not.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 
 class EpochSoFar:
-    """The sums of an epoch, which go on with it after a checkpoint.
+    """The sums of an epoch, which continue after a resume.
 
     Args:
-        images, seconds, waited, stepped, viewed, sums: as `state` gave them; `sums` are those of what is watched.
+        images, seconds, waited, stepped, viewed, sums: the values of `state`; `sums` are those of the metrics.
 
     Attributes:
-        images, waited: how many there were, and the seconds of waiting for them.
+        images, waited: the number of images, and the seconds spent waiting for them.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class EpochSoFar:
         self._last = (images, seconds, waited)
 
     def go_on(self) -> None:
-        """The next batch is waited for now."""
+        """Start the clock before the next batch."""
         self._began = time.perf_counter() - self._seconds
 
     def batches(self, given: Iterable[Any]) -> Iterator[Any]:
-        """The batches, each waited for."""
+        """Yield the batches, and time the wait for each."""
         began = time.perf_counter()
         them = iter(given)
         while True:
@@ -56,7 +56,7 @@ class EpochSoFar:
 
     @contextmanager
     def views(self) -> Iterator[None]:
-        """What is left to do of a batch's views, on the engine's device or on the way there."""
+        """Time the completion of a batch's views, on the engine's device or on the way there."""
         began = time.perf_counter()
         try:
             yield
@@ -65,7 +65,7 @@ class EpochSoFar:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """A step, and the look at its numbers."""
+        """Time a step, including the reading of its values."""
         began = time.perf_counter()
         try:
             yield
@@ -73,35 +73,35 @@ class EpochSoFar:
             self._stepped += time.perf_counter() - began
 
     def after_step(self, images: int) -> None:
-        """A step on so many images is over."""
+        """Count the images of a completed step."""
         self.images += images
         self._seconds = time.perf_counter() - self._began
 
     def add(self, values: dict[str, float]) -> None:
-        """What a step told."""
+        """Add the values of a step."""
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
 
     def lately(self) -> dict[str, float]:
-        """The speed, and the share of waiting, since this was asked last."""
+        """The throughput and the fraction of waiting since the last call."""
         images, seconds, waited = self._last
         self._last = (self.images, self._seconds, self.waited)
         return _speed(self.images - images, self._seconds - seconds, self.waited - waited)
 
     def row(self, epoch: int, batches: int) -> dict[str, float]:
-        """What the history tells of an epoch, counted from 0, of so many batches."""
+        """The history's row for an epoch, counted from 0, with `batches` batches."""
         means = {name: value / batches for name, value in self._sums.items()}
         speed = _speed(self.images, self._seconds, self.waited)
         each = {"views_seconds": self._viewed / batches, "step_seconds": self._stepped / batches}
         return {"epoch": epoch + 1, **means, **speed, **each}
 
     def state(self) -> dict[str, Any]:
-        """As a checkpoint keeps it."""
+        """The constructor's arguments, for a checkpoint."""
         told = {"images": self.images, "seconds": self._seconds, "waited": self.waited}
         return {**told, "stepped": self._stepped, "viewed": self._viewed, "sums": self._sums}
 
 
 def _speed(images: int, seconds: float, waited: float) -> dict[str, float]:
-    # A clock may stand still.
+    # A coarse clock may not advance.
     seconds = max(seconds, 1e-9)
     return {"images_per_second": images / seconds, "data_wait": waited / seconds}

@@ -1,4 +1,4 @@
-"""The views of a run: made of its settings, and told in them."""
+"""The views of a run: built from its settings, and described in them."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from ..transforms.style_sources import Source
 from ..transforms.views import STYLE, UNKNOWN, Views
 from .config import METHODS, Config
 
-#: The key by which `Data.views` is a description of `Views`, and not a recipe's keywords.
+#: The key that marks `Data.views` as a description of `Views` rather than a recipe's keywords.
 LISTS = "views"
-#: The form in which an engine takes views.
+#: The format of views for an engine.
 _FORM: dict[str, Any] = {"output": "numpy", "dtype": "float32", "channels_last": True}
 
 
 def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare: bool = False) -> Views:
-    """The transform that the settings tell.
+    """Build the transform from the settings.
 
     Args:
-        config: of the run.
-        style: the recipe's, made already; None: as the settings tell.
-        styles: what styles were that no name in the settings tells, as the run's folder keeps them.
-        bare: without style, and without operations that are not known here, functions among them, for a machine that need not
-            have them: for what is not random of the views.
+        config: the settings of the run.
+        style: the existing style of the recipe; None: as in the settings.
+        styles: the styles that the settings do not name, as stored in the run's folder.
+        bare: whether to omit style and unregistered operations, such as functions, for uses that only need the deterministic
+            part of the views.
 
     Raises:
-        TypeError: a setting that a recipe, an operation or `SASSL` does not have.
-        ValueError: a setting that cannot be; other styles than those of the settings.
-        OSError: styles that are not there.
+        TypeError: the recipe, an operation or `SASSL` has no such setting.
+        ValueError: a setting is invalid; the styles differ from those of the settings.
+        OSError: the styles cannot be found.
     """
     views = config.data.views
     if LISTS in views:
@@ -59,10 +59,10 @@ def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare
 
 
 def told(transform: Views, config: Config) -> Config:
-    """These settings with the views of a transform.
+    """Return the settings with the views of a transform.
 
     Raises:
-        ValueError: not two views of one size.
+        ValueError: the transform does not have two views of one size.
     """
     if isinstance(transform, TwoViewTransform):
         keywords = transform.keywords(METHODS[config.method.name].recipe)
@@ -81,19 +81,19 @@ def told(transform: Views, config: Config) -> Config:
 
 
 def for_engine(transform: Views) -> Views:
-    """The same views as an engine takes them."""
+    """The same views in the format for an engine."""
     return transform.replace(**_FORM)
 
 
 def with_styles(config: Config, transform: Views) -> Config:
-    """These settings with what their styles are now: checksums, where none were given."""
+    """Return the settings with the checksums of their styles filled in."""
     if LISTS in config.data.views:
         return told(transform, config)
     return config if config.data.style is None else config.changed(style=transform.styles[0].describe())
 
 
 def compared(config: Config) -> dict[str, Any]:
-    """The settings by name, without the names of files, which may have moved: their checksums are among them."""
+    """The settings by name, with checksums instead of the paths of files, which may have moved."""
     flat = config.flat()
     if config.data.style is not None:
         flat["style"] = identity(config.data.style)
@@ -106,7 +106,7 @@ def compared(config: Config) -> dict[str, Any]:
 
 
 def first_apart(here: dict[str, Any], there: dict[str, Any]) -> tuple[str, str, str] | None:
-    """Where two descriptions of lists part, and what stands there: a name and two texts; None for others."""
+    """The first difference of two descriptions of lists: its name and both operations; None if they are not lists."""
     if LISTS not in here or LISTS not in there:
         return None
     pairs: Iterable[tuple[Any, Any]] = zip_longest(here[LISTS], there[LISTS], fillvalue=[])
@@ -119,10 +119,10 @@ def first_apart(here: dict[str, Any], there: dict[str, Any]) -> tuple[str, str, 
 
 
 def unnamed(transform: Views) -> Source:
-    """The styles that no name tells, which a run's folder keeps; None where there are none.
+    """The styles without a name, which a run's folder stores; None if there are none.
 
     Raises:
-        ValueError: several.
+        ValueError: there are several.
     """
     described = ((style.describe(), style.styles) for style in transform.styles)
     found = {one["checksum"]: styles for one, styles in described if one["styles"] is None}
@@ -134,12 +134,12 @@ def unnamed(transform: Views) -> Source:
 
 
 def kept(config: Config) -> set[str]:
-    """The checksums of styles that no name in the settings tells."""
+    """The checksums of the styles that the settings do not name."""
     lists = config.data.views.get(LISTS, [])
     described = [config.data.style or {}, *(one for view in lists for one in view if one["kind"] == STYLE)]
     return {one["checksum"] for one in described if one.get("checksum") and one.get("styles", "") is None}
 
 
 def _told(error: TypeError) -> str:
-    """An unexpected keyword's error, in the words of those who gave it in a dict."""
+    """The error of an unexpected keyword, reworded for keywords from a dict."""
     return re.sub(r"\S*__init__\(\) got an unexpected keyword argument", "there is no", str(error))

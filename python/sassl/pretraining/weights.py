@@ -1,4 +1,4 @@
-"""A backbone's weights under torchvision's names: as a state dict, as a file of their own, and taken from others."""
+"""A backbone's weights with torchvision's names: as a state dict, exported to a file, and loaded from other sources."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from .config import Config
 from .engines import Engine
 from .state_dicts import backbone_of
 
-#: What makes torchvision's `net` have the stem that `small_stem` means.
+#: The lines that give torchvision's `net` the stem of `small_stem`.
 SMALL_STEM = ("net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)", "net.maxpool = torch.nn.Identity()")
 
-#: Functions that make a model of a name.
+#: Functions that build a model by name.
 _MAKERS = {"timm": "timm.create_model", "torchvision": "torchvision.models.get_model"}
 
 
 class Weights:
-    """What goes out of a model's backbone, and into it."""
+    """The part of a model that exports and loads its backbone's weights."""
 
     config: Config
     engine: Engine
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """The backbone's tensors under torchvision's names, in its order of axes: float32, and int64 where PyTorch counts."""
+        """The backbone's tensors with torchvision's names and axis order: float32, and int64 for PyTorch's counts."""
         state = self.engine.backbone()
         counts = {
             name: tensor.astype(np.int64) for name, tensor in state.items() if name.endswith("num_batches_tracked")
@@ -50,7 +50,7 @@ class Weights:
         return json.dumps({**backbone.settings, "name": backbone.name})
 
     def module(self) -> Any:
-        """The backbone as a `torch.nn.Module` of its own, with these weights: images (N, 3, H, W) to features (N, dim).
+        """A copy of the backbone as a `torch.nn.Module`, from images (N, 3, H, W) to features (N, dim).
 
         Raises:
             ImportError: torch is not installed.
@@ -66,24 +66,24 @@ class Weights:
         return module.eval()
 
     def export_backbone(self, path: str | os.PathLike[str]) -> None:
-        """Writes the backbone under torchvision's names: .safetensors, or .pth where torch is installed.
+        """Write the backbone with torchvision's names: .safetensors, or .pth if torch is installed.
 
-        `torchvision.models.resnet18().load_state_dict(..., strict=False)` then misses fc.weight and fc.bias alone. With
-        `small_stem` its stem has to be made as CIFAR's first, by these two lines:
+        `torchvision.models.resnet18().load_state_dict(..., strict=False)` then only misses fc.weight and fc.bias. With
+        `small_stem`, these two lines first give it CIFAR's stem:
 
             net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
             net.maxpool = torch.nn.Identity()
 
-        Models of timm and torchvision and modules have their own names; of the former the classifier is missing in the file.
+        Models of timm and torchvision, without their classifiers, and modules keep their own names.
 
-        A .safetensors file's metadata tell how the backbone is used: "arch", "stem" ("imagenet" or "cifar"), and in JSON
-        "arch_settings" of a model of timm or torchvision, "features" of a module,
+        The metadata of a .safetensors file describe the use of the backbone: "arch", "stem" ("imagenet" or "cifar"), and in
+        JSON "arch_settings" of a model of timm or torchvision, "features" of a module,
         "input_size" (a side or [height, width]), "interpolation" and "normalize" (an object of "mean" and "std", null, or
-        "not known", of batches that others made). A .pth file is a state dict and has no place for them.
+        "not known", for batches of the caller). A .pth file is a state dict without metadata.
 
         Raises:
-            ValueError: another suffix.
-            ImportError: .pth without torch.
+            ValueError: the suffix is neither.
+            ImportError: the suffix is .pth, and torch is not installed.
         """
         file = Path(path)
         if file.suffix == ".safetensors":
@@ -100,23 +100,24 @@ class Weights:
             raise wrong("path", os.fspath(path), "a .safetensors or .pth file")
 
     def load_backbone(self, source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
-        """Takes the backbone's weights from torchvision's, timm's, MoCo's or another run's; a momentum encoder gets the same.
+        """Load the backbone's weights from torchvision, timm, MoCo or another run; a momentum encoder gets the same.
 
-        A line tells what was taken, and `config.init` keeps it. The names may have one of these before them, `module.` in front
-        of it or not: `backbone.`, `encoder_q.`, `base_encoder.`, `encoder.`, `online_encoder.net.`, `online_network.encoder.`;
-        a checkpoint may keep them as "state_dict", "model_state_dict", "model", "online_network_state_dict" or "teacher".
-        A ResNet's parts may have numbers, as in `nn.Sequential(*resnet.children())`. Heads and `fc.*` are left aside,
-        and so is all that does not stand under that prefix. Counts of batches may be missing.
+        A line reports the loaded tensors, and `config.init` records their source. The names may have one of these prefixes,
+        with or without `module.` in front: `backbone.`, `encoder_q.`, `base_encoder.`, `encoder.`, `online_encoder.net.`,
+        `online_network.encoder.`;
+        a checkpoint may store them as "state_dict", "model_state_dict", "model", "online_network_state_dict" or "teacher".
+        A ResNet's parts may be numbered, as in `nn.Sequential(*resnet.children())`. Heads, `fc.*` and all tensors without that
+        prefix are left aside. `num_batches_tracked` may be missing.
 
         Args:
-            source: a .safetensors file; or one of torch (.pth, .pt, .tar, .bin), of which no code is run; or a state dict of
+            source: a .safetensors file; a file of torch (.pth, .pt, .tar, .bin), from which no code is run; or a state dict of
                 tensors or arrays.
 
         Raises:
             OSError: the file cannot be read.
-            ImportError: a file of torch, without it.
-            TypeError, ValueError: no such file or dict; tensors that are missing, misshapen, not finite or those of another
-                backbone. No weight has changed then.
+            ImportError: the file is one of torch, which is not installed.
+            TypeError, ValueError: no such file or dict; tensors are missing, have other shapes, are not finite or belong to
+                another backbone. No weight has changed then.
         """
         wanted = {name: tensor.shape for name, tensor in self.engine.backbone().items()}
         what = f"{self.config.backbone.name}{' with a small stem' if is_small(self.config) else ''}"
@@ -140,10 +141,10 @@ def checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
 
 
 def named(init: dict[str, Any]) -> str:
-    """The file that settings name, from which weights were taken.
+    """The file from which the settings say that the weights were loaded.
 
     Raises:
-        ValueError: none, as of a state dict.
+        ValueError: the weights came from a state dict.
     """
     if init["source"] is None:
         raise ValueError(
@@ -154,12 +155,12 @@ def named(init: dict[str, Any]) -> str:
 
 
 def is_small(config: Config) -> bool:
-    """Whether the backbone has CIFAR's stem."""
+    """Return whether the backbone has CIFAR's stem."""
     return bool(config.backbone.settings.get("small_stem"))
 
 
 def about(model: Any) -> dict[str, str]:
-    """How a model's backbone is used, as metadata."""
+    """The metadata that describe the use of a model's backbone."""
     used = {
         "input_size": model.run.data.input_size,
         "interpolation": model.transform.interpolation,
@@ -175,7 +176,7 @@ def about(model: Any) -> dict[str, str]:
 
 
 def usage(model: Any, file: Path) -> list[str]:
-    """Lines for those who use an exported file: what images it takes, and what torchvision's network needs."""
+    """Lines for users of an exported file: the images that it takes, and the changes that torchvision's network needs."""
     told = {name: json.loads(value) for name, value in about(model).items() if name not in ("arch", "stem")}
     family, _, name = model.config.backbone.name.partition(":")
     normalize, size = told["normalize"], told["input_size"]
@@ -184,15 +185,15 @@ def usage(model: Any, file: Path) -> list[str]:
         floats = f"normalized by mean {normalize['mean']} and std {normalize['std']}"
     else:
         floats = (
-            "in [0, 1], not normalized" if normalize is None else "normalized as the batches were, which is not known"
+            "in [0, 1], not normalized" if normalize is None else "normalized like the batches, which is not known"
         )
     lines = [f"images: {height}x{width}, {told['interpolation']}, {floats}"]
     if file.suffix == ".pth":
-        lines.append("a .pth file has no place for that; a .safetensors file keeps it in its metadata")
+        lines.append("a .pth file cannot record this; a .safetensors file stores it in its metadata")
     if family in _MAKERS:
         given = "".join(f", {key}={value!r}" for key, value in told["arch_settings"].items())
         lines.append(
-            f'made by {_MAKERS[family]}("{name}"{given}), but for its classifier: load_state_dict(..., strict=False)'
+            f'built by {_MAKERS[family]}("{name}"{given}), without the classifier: load_state_dict(..., strict=False)'
         )
     if is_small(model.config):
         lines += ["stem: CIFAR's; in torchvision, before load_state_dict:", *(f"    {line}" for line in SMALL_STEM)]
