@@ -183,8 +183,8 @@ def test_a_logger_that_fails_is_told_of_once_and_the_run_goes_on(tmp_path, capsy
     assert len(last.of("epoch")) == 3
     assert last.calls[-1] == ("end", "finished")
     assert capsys.readouterr().err.splitlines() == [
-        "Kept: points: No space left on device; the run goes on without it",
-        "Kept 2: points: No space left on device; points are missing there, and the run goes on",
+        "Kept: points: No space left on device; the run continues without it",
+        "Kept 2: points: No space left on device; some values are missing there, and the run continues",
     ]
 
 
@@ -242,7 +242,7 @@ def test_a_mistake_ends_a_run_before_its_first_step(tmp_path, capsys):
     out = tmp_path / "run"
     model().fit(data(2), 1, out=out, quiet=True)
     model().fit(data(2), 1, out=out, resume=True, loggers=Mistaken(), quiet=True)
-    assert "Mistaken: project = 3: expected a name; the run goes on without it" in capsys.readouterr().err
+    assert "Mistaken: project = 3: expected a name; the run continues without it" in capsys.readouterr().err
     for name, text in ((KEPT, "[]"), ("steps.csv", "step,mine\n1,2\n")):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text(text)
@@ -310,7 +310,9 @@ def test_points_for_tensorboard_that_cannot_be_written_end_no_run(tmp_path):
     loggers.step(2, {"loss": 2.0})
     loggers.end("finished")
     assert file.closed
-    assert warned == ["tensorboard: [Errno 28] No space left on device; points are missing there, and the run goes on"]
+    assert warned == [
+        "tensorboard: [Errno 28] No space left on device; some values are missing there, and the run continues"
+    ]
     assert [event.value for event in events(tmp_path).Scalars("step/loss")] == [1.0, 2.0]
 
 
@@ -464,7 +466,7 @@ def test_an_mlflow_server_that_is_away_ends_no_run(mlflow, capsys):
     run = model().fit(data(40), 2, loggers="mlflow", quiet=True)
     assert len(run.history) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "mlflow: nobody is there; points are missing there, and the run goes on"
+    assert line == "mlflow: nobody is there; some values are missing there, and the run continues"
     assert mlflow.calls[-1][0] == "end"
 
 

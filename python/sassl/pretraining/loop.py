@@ -188,7 +188,9 @@ class Loop:
                 f"epoch {epoch + 1}: {done} batches came of {self._batches}, while other ranks wait for theirs"
             )
         if done < self._batches:
-            self._tell_of_length(progress, epoch, f"{done}; the learning rate continues as if the others had been yielded")
+            self._tell_of_length(
+                progress, epoch, f"{done}; the learning rate continues as if the others had been yielded"
+            )
         with self._stopping.timing("epoch"):
             self._end_epoch(epoch, place, done, progress)
         # Signals since the last step; the checkpoint is already written.
@@ -254,9 +256,7 @@ class Loop:
         try:
             if self._monitor is not None and self._monitor.is_due(epoch, self._config.schedule.epochs, images):
                 if place:
-                    progress.note(
-                        f"epoch {epoch + 1}: not monitored: its features up to batch {place} were not saved"
-                    )
+                    progress.note(f"epoch {epoch + 1}: not monitored: its features up to batch {place} were not saved")
                 else:
                     found, told = self._monitor.measure_on(model, model.engine.ranks)
                     row.update(found)

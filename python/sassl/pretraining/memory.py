@@ -14,7 +14,7 @@ from .engines import Engine
 from .settings import AdamW, MomentumSettings
 from .shapes import layers
 
-#: Bytes per value pair: the native engine's losses keep logits and softmax, and their gradients.
+#: Values per pair of rows that the native engine's losses keep: logits and softmax, and their gradients.
 _OF_PAIR = 8
 #: Batches of views that wait in the loader, and the current one.
 _BATCHES = 3

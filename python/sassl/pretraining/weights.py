@@ -184,9 +184,7 @@ def usage(model: Any, file: Path) -> list[str]:
     if isinstance(normalize, dict):
         floats = f"normalized by mean {normalize['mean']} and std {normalize['std']}"
     else:
-        floats = (
-            "in [0, 1], not normalized" if normalize is None else "normalized like the batches, which is not known"
-        )
+        floats = "in [0, 1], not normalized" if normalize is None else "normalized like the batches, which is not known"
     lines = [f"images: {height}x{width}, {told['interpolation']}, {floats}"]
     if file.suffix == ".pth":
         lines.append("a .pth file cannot record this; a .safetensors file stores it in its metadata")

@@ -1,6 +1,6 @@
-"""What a run tells others: its settings, points of steps and of epochs, and how it ended.
+"""Loggers, which receive a run's settings, its values per step and per epoch, and its outcome.
 
-`fit(loggers=["wandb", "csv"])` takes names of `LOGGERS`, and objects of others that have the methods of `Logger`.
+`fit(loggers=["wandb", "csv"])` takes names in `LOGGERS`, and any objects with the methods of `Logger`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The protocol of loggers, and those of this package by name."""
+"""The protocol of loggers, and the registry of this package's loggers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..history import History
 
 @dataclass(frozen=True)
 class Begun:
-    """What a logger is told when a run begins or goes on.
+    """The state of a run at its start or resume, as passed to loggers.
 
     Attributes:
-        settings: of the run, under one name each.
-        folder: of the run, or None.
-        step: how many steps are behind it, 0 for a new one.
-        history: the rows of the epochs that are behind it.
-        kept: what `begin` gave when the run began, if it goes on; None else.
+        settings: the run's settings, under one name each.
+        folder: the run's folder, or None.
+        step: the completed steps, 0 for a new run.
+        history: the rows of the completed epochs.
+        kept: for a resumed run, the value that `begin` returned at its start; else None.
     """
 
     settings: dict[str, Any]
@@ -33,40 +33,40 @@ class Begun:
 
 @runtime_checkable
 class Logger(Protocol):
-    """A protocol for what a run is told to. Rank 0 alone calls it, in the thread of `fit`.
+    """The protocol of loggers. Only rank 0 calls them, in the thread of `fit`.
 
-    An ImportError, TypeError, ValueError or FileExistsError of `begin` ends a new run before its first step. What else is
-    raised here, or as a run goes on, is told in a line once, and the run continues; after a call that failed slowly there is
-    none for twenty times as long, so that what waits for a network delays no run.
+    An ImportError, TypeError, ValueError or FileExistsError of `begin` ends a new run before its first step. Other errors, and
+    all errors of a resumed run, are printed once, and the run continues; after a call that failed slowly, the logger is not
+    called for twenty times as long, so that network timeouts do not delay the run.
     """
 
     def begin(self, run: Begun) -> Any:
-        """Before the first step; what it gives, as JSON has it, is `run.kept` when a run in a folder goes on."""
+        """Called before the first step; the result, a JSON value, is `run.kept` when a run in a folder resumes."""
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """A point of a step, counted from 1 over the whole run: loss, lr, what the method watches, and where time goes.
+        """Log the values of a step, counted from 1 over the whole run: loss, lr, the method's metrics, and timings.
 
-        There is one for every tenth step. Those after the last checkpoint come again when a killed run goes on.
+        Called for every tenth step. Steps after the last checkpoint are repeated when a killed run resumes.
         """
 
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """The row of an epoch, counted from 1, as `History` has it, after its checkpoint is written."""
+        """Log the `History` row of an epoch, counted from 1, after its checkpoint is written."""
 
     def end(self, outcome: str) -> None:
-        """After the last step: "finished", "stopped" (a signal, a time limit) or "failed"."""
+        """Called after the last step; `outcome` is "finished", "stopped" (a signal, a time limit) or "failed"."""
 
 
-#: All loggers of this package, by name; each file adds its own, and others may add theirs.
+#: All loggers of this package, by name; each file adds its own, and other packages may add theirs.
 LOGGERS: dict[str, Callable[[], Logger]] = {}
 
 
 def chosen(given: Any, out: str | os.PathLike[str] | None) -> list[Logger]:
-    """The loggers that were asked for, of a run in this folder.
+    """Build the requested loggers of a run in the folder `out`.
 
     Raises:
-        TypeError: neither a name nor a logger.
-        ValueError: a name that there is not; one that needs a folder, where there is none.
-        ImportError: a package that is not installed.
+        TypeError: an element is neither a name nor a logger.
+        ValueError: a name is unknown; a logger needs a folder, and there is none.
+        ImportError: a logger's package is not installed.
     """
     if given is None:
         return []
@@ -85,6 +85,6 @@ def chosen(given: Any, out: str | os.PathLike[str] | None) -> list[Logger]:
 
 
 def need(name: str, package: str) -> None:
-    """Raises an ImportError where a logger's package is not installed."""
+    """Raise an ImportError if a logger's package is not installed."""
     if importlib.util.find_spec(name) is None:
         raise ImportError(f'loggers = "{name}": needs the package {name}; pip install {package}')

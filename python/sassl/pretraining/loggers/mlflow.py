@@ -1,4 +1,4 @@
-"""The logger "mlflow": a run of MLflow, told of by a thread, since its client waits minutes for a server that is away."""
+"""The logger "mlflow": a run of MLflow, logged by a thread, since its client waits minutes for an unreachable server."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Callable
 
 from .base import LOGGERS, Begun, need
 
-#: Calls that wait for the server at most, and the seconds that the end waits for them.
+#: The most calls that are queued for the server, and the seconds that `end` waits for them.
 _MOST, _SECONDS = 10_000, 60
-#: Characters of a setting, of which servers take 500 at least.
+#: The most characters of a setting; servers take at least 500.
 _LENGTH = 500
 _STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
 class MLflow:
-    """A run of MLflow, which goes on under its id when the run in the folder does.
+    """A run of MLflow, which continues under its id when the run in the folder resumes.
 
-    One that is active already is logged to, and stays active. MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_ID and
-    MLFLOW_EXPERIMENT_NAME hold. Settings are its parameters, cut after 500 characters.
+    A run that is active already is used, and stays active. MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_ID and MLFLOW_EXPERIMENT_NAME
+    apply. Settings are logged as parameters, truncated to 500 characters.
 
     Args:
-        experiment: its name; None: as the environment says, else "Default".
-        uri: of the server or folder; None: MLflow's own.
+        experiment: the experiment's name; None: from the environment, else "Default".
+        uri: the server or folder; None: MLflow's default.
 
     Raises:
         ImportError: mlflow is not installed.
@@ -38,7 +38,7 @@ class MLflow:
         self._experiment, self._uri = experiment, uri
 
     def begin(self, run: Begun) -> str:
-        """Its id is kept."""
+        """Start or continue the MLflow run, and return its id."""
         import mlflow
         from mlflow.entities import Metric, Param
 
@@ -75,11 +75,11 @@ class MLflow:
             try:
                 call()
             except Exception as error:
-                # Told by the next call of the run.
+                # Raised by the next call of the run.
                 self._error = error
 
     def _do(self, call: Callable[[], object]) -> None:
-        """In the thread; an error that one before it had is raised now."""
+        """Queue a call for the thread, and raise the error of an earlier one."""
         try:
             self._calls.put_nowait(call)
         except queue.Full:
@@ -94,15 +94,15 @@ class MLflow:
         self._do(lambda: self._client.log_batch(self._id, metrics=found))
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """Under `step/`."""
+        """Log the values under `step/`."""
         self._scalars("step", step, values)
 
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Under `epoch/`."""
+        """Log the values under `epoch/`."""
         self._scalars("epoch", epoch, {name: value for name, value in values.items() if name != "epoch"})
 
     def end(self, outcome: str) -> None:
-        """Waits a minute at most for what is not sent."""
+        """Wait for unsent values, for at most a minute."""
         if self._is_own:
             self._calls.put(lambda: self._client.set_terminated(self._id, _STATUS[outcome]), timeout=_SECONDS)
         self._calls.put(None, timeout=_SECONDS)

@@ -1,4 +1,4 @@
-"""Tables: `log.csv`, a row for each epoch, which every run in a folder has; and `steps.csv`, a row for each point of a step."""
+"""Tables: `log.csv`, a row per epoch, which every run in a folder has; and `steps.csv`, a row for every tenth step."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from ..._sassl import write_file
 from ..history import History, rows_of
 from .base import LOGGERS, Begun
 
-#: No link is followed.
+#: Do not follow links.
 _APPEND = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Epochs:
-    """`log.csv`: all of it is written with each row, so that it has no row that no checkpoint knows after a run went on."""
+    """`log.csv`, which is rewritten with each row, so that after a resume it has no rows beyond the checkpoint."""
 
     name = "log.csv"
 
     def begin(self, run: Begun) -> None:
-        """Rows of a process that was killed are gone."""
+        """Rewrite the table without rows beyond the checkpoint."""
         assert run.folder is not None
         self._path, self._rows = run.folder / "log.csv", History(run.history)
         self._write()
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """Not of this table."""
+        """Not part of this table."""
 
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """One more row."""
+        """Append a row."""
         self._rows.append(values)
         self._write()
 
     def end(self, outcome: str) -> None:
-        """All is written."""
+        """Do nothing: all rows are written."""
 
     def _write(self) -> None:
         write_rows(self._path, self._rows)
 
 
 class CSV:
-    """The logger "csv": `steps.csv` in the run's folder, to which each point is appended."""
+    """The logger "csv", which appends to `steps.csv` in the run's folder."""
 
     name, needs_folder = "csv", True
 
     def begin(self, run: Begun) -> None:
-        """Points of a process that was killed after its last checkpoint are gone."""
+        """Rewrite the table without rows beyond the last checkpoint."""
         assert run.folder is not None
         self._path = run.folder / "steps.csv"
         rows = []
@@ -58,7 +58,7 @@ class CSV:
         self._names = write_rows(self._path, rows)
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """One more row; the table is written anew where it has a column that was not there."""
+        """Append a row; the table is rewritten if the row has a new column."""
         row = {"step": step, **values}
         if not row.keys() <= set(self._names):
             self._names = write_rows(self._path, [*(rows_of(self._path, "step") if self._names else []), row])
@@ -69,14 +69,14 @@ class CSV:
             file.write(text.getvalue().encode())
 
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Not of this table."""
+        """Not part of this table."""
 
     def end(self, outcome: str) -> None:
-        """All is written."""
+        """Do nothing: all rows are written."""
 
 
 def write_rows(path: Path, rows: list[dict[str, float]]) -> list[str]:
-    """Writes a table, the whole file or nothing, and gives its columns; without rows there is none."""
+    """Write a table atomically, and return its columns; without rows, delete it."""
     if not rows:
         path.unlink(missing_ok=True)
         return []
@@ -90,7 +90,7 @@ def write_rows(path: Path, rows: list[dict[str, float]]) -> list[str]:
 
 
 def is_steps(path: Path) -> bool:
-    """Whether it begins as `steps.csv` does."""
+    """Return whether a file starts like `steps.csv`."""
     with path.open("rb") as file:
         return file.read(10) == b"step,loss,"
 

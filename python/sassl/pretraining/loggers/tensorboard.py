@@ -1,4 +1,4 @@
-"""The logger "tensorboard": files that TensorBoard reads, in the run's folder."""
+"""The logger "tensorboard": event files for TensorBoard, in the run's folder."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FILES = itertools.count()
 
 
 class TensorBoard:
-    """Scalars `step/loss`, `epoch/loss` and others; needs the package tensorboard, but neither TensorFlow nor torch.
+    """Logs scalars such as `step/loss` and `epoch/loss`; needs the package tensorboard, but neither TensorFlow nor torch.
 
     Raises:
-        ImportError: without it.
+        ImportError: tensorboard is not installed.
     """
 
     name, needs_folder = "tensorboard", True
@@ -27,7 +27,7 @@ class TensorBoard:
         need("tensorboard", "tensorboard")
 
     def begin(self, run: Begun) -> None:
-        """A file of its own; what a killed process wrote of later steps is not shown."""
+        """Open a new file; TensorBoard then hides the later steps of a killed process."""
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.record_writer import RecordWriter
@@ -40,7 +40,7 @@ class TensorBoard:
         self._write(step=run.step, session_log=SessionLog(status=SessionLog.START))
 
     def _write(self, **event: Any) -> None:
-        """What is in the buffer is tried again with what comes next, so that the file stays readable."""
+        """Write an event; after a failure, the buffer is retried with the next event, so that the file stays readable."""
         self._writer.write(self._event(wall_time=time.time(), **event).SerializeToString())
 
     def _scalars(self, prefix: str, number: int, values: dict[str, float]) -> None:
@@ -48,16 +48,16 @@ class TensorBoard:
         self._write(step=number, summary=self._summary(value=found))
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """Under `step/`."""
+        """Log the values under `step/`."""
         self._scalars("step", step, values)
 
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Under `epoch/`."""
+        """Log the values under `epoch/`."""
         self._scalars("epoch", epoch, {name: value for name, value in values.items() if name != "epoch"})
         self._writer.flush()
 
     def end(self, outcome: str) -> None:
-        """Ends the file."""
+        """Close the file."""
         self._writer.close()
 
 

@@ -7,19 +7,19 @@ from typing import Any
 
 from .base import LOGGERS, Begun, need
 
-#: Seconds that the end waits for what is not sent.
+#: Seconds that `end` waits for unsent values.
 _SECONDS = 60.0
 
 
 class WandB:
-    """A run of Weights & Biases, which goes on under its id when the run in the folder does.
+    """A run of Weights & Biases, which continues under its id when the run in the folder resumes.
 
-    One that is open already is logged to, and stays open. WANDB_PROJECT (else "sassl"), WANDB_ENTITY, WANDB_MODE=offline and
-    what else wandb reads hold. `step/loss` and the like are drawn over "step", `epoch/loss` over "epoch", so that points which
-    come again after a kill lie over each other.
+    A run that is open already is used, and stays open. WANDB_PROJECT (default "sassl"), WANDB_ENTITY, WANDB_MODE=offline and
+    wandb's other variables apply. `step/loss` and the like are plotted over "step", `epoch/loss` over "epoch", so that steps
+    repeated after a kill coincide.
 
     Args:
-        options: more keywords of `wandb.init`, such as project, name, tags.
+        options: further keywords of `wandb.init`, such as project, name, tags.
 
     Raises:
         ImportError: wandb is not installed.
@@ -32,14 +32,14 @@ class WandB:
         self._options = options
 
     def begin(self, run: Begun) -> str:
-        """Its id is kept."""
+        """Start or continue the wandb run, and return its id."""
         import wandb
 
         self._is_own = wandb.run is None
         project = os.environ.get("WANDB_PROJECT") or "sassl"
         options = {"project": project, "config": run.settings, "id": run.kept}
         options["resume"] = None if run.kept is None else "allow"
-        # Else its end waits for ever for a network that is gone, and a job is killed before it can be queued again.
+        # Otherwise its end waits forever for a lost network, and a job is killed before it can be requeued.
         if "finish_timeout" in getattr(wandb.Settings, "model_fields", {}) and "WANDB_FINISH_TIMEOUT" not in os.environ:
             options["settings"] = {"finish_timeout": _SECONDS, "finish_timeout_raises": True}
         if run.folder is not None:
@@ -53,16 +53,16 @@ class WandB:
         return str(self._run.id)
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """Under `step/`; wandb sends it in a process of its own."""
+        """Log the values under `step/`; wandb sends them in a separate process."""
         self._run.log({"step": step, **{f"step/{name}": value for name, value in values.items()}})
 
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Under `epoch/`."""
+        """Log the values under `epoch/`."""
         told = {f"epoch/{name}": value for name, value in values.items() if name != "epoch"}
         self._run.log({"epoch": epoch, **told})
 
     def end(self, outcome: str) -> None:
-        """Waits a minute at most for what is not sent; `wandb sync` sends it later."""
+        """Wait for unsent values, for at most a minute; `wandb sync` sends the rest later."""
         if self._is_own:
             self._run.finish(exit_code=0 if outcome == "finished" else 1)
 

@@ -1,4 +1,5 @@
-"""The methods, a file each: its settings, the recipe of its views, its presets, its class. A file here is a method."""
+"""The methods, one per file: settings, recipe of the views, presets and class. Each file here is imported and registers
+itself."""
 
 from __future__ import annotations
 

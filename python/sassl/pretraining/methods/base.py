@@ -1,4 +1,4 @@
-"""What the methods share: an object made of settings, fitted to images, asked for features."""
+"""The base class of the methods: a model built from settings, fitted to images, which computes features."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ Callback = Callable[["Pretraining", dict[str, float]], object]
 
 
 class Pretraining(Encoding, Weights):
-    """A pretraining method; `MoCoV2`, `BYOL`, `SimCLR` and `SimSiam` differ in settings, presets and recipe of views."""
+    """A pretraining method; `MoCoV2`, `BYOL`, `SimCLR` and `SimSiam` differ in settings, presets and the recipe of their
+    views."""
 
-    #: The method's, in `METHODS`.
+    #: The method's name, in `METHODS`.
     name: ClassVar[str]
 
     def __init__(
@@ -49,28 +50,29 @@ class Pretraining(Encoding, Weights):
         engine: str | Maker = "native",
         **settings: Any,
     ) -> None:
-        """Create the model: its backbone, its heads and its optimizer.
+        """Create the model with its backbone, heads and optimizer.
 
         Args:
-            arch: name of a backbone, such as "resnet18" or "vgg11_bn"; None: the preset's. With engine="torch" also a foreign
-                model, such as "timm:vit_small_patch16_224" or "torchvision:resnet50" (`arch_settings` holds its keywords), or a
-                torch.nn.Module from images (N, 3, H, W) to features (N, `features`), of which a copy is trained.
-            preset: a name in `PRESETS`, of this method; None: the method's own name.
-            style: for the left view: a `SASSL`, or its `styles`, such as "default" or a folder; None: no style. Styles without
-                a name, such as images in memory, are kept in the run's folder.
+            arch: name of a backbone, such as "resnet18" or "vgg11_bn"; None: the preset's. With engine="torch" also a model of
+                timm or torchvision, such as "timm:vit_small_patch16_224" or "torchvision:resnet50" (with its keywords in
+                `arch_settings`), or a torch.nn.Module from images (N, 3, H, W) to features (N, `features`), of which a copy is
+                trained.
+            preset: one of this method's names in `PRESETS`; None: the method's own name.
+            style: the style of the left view: a `SASSL`, or its `styles`, such as "default" or a folder; None: no style. Styles
+                without a name, such as images in memory, are stored in the run's folder.
             input_size: side of the views in pixels, or (height, width); None: the preset's.
             views: further keywords for the recipe of the views, such as `cj_strength` or `normalize`; or two lists of
                 operations as `sassl.transforms.Views`, which may hold a `SASSL`.
             init: initial weights of the backbone, as `load_backbone` takes them; None: drawn from `seed`.
-            threads: threads of a step; None: the environment variable SASSL_THREADS, else all cores.
+            threads: the threads of a step; None: the environment variable SASSL_THREADS, else all cores.
             engine: the engine that computes the steps: a name in `sassl.pretraining.engines.ENGINES`, or a callable that builds
                 an `Engine` from a `Config` and a number of threads.
             settings: changes to the preset, by the names of `config.flat()`: those of the method, the backbone, the optimizer,
                 the schedule and the data.
 
         Raises:
-            TypeError: a setting that this method, backbone or optimizer does not have.
-            ValueError: an invalid value of a setting.
+            TypeError: this method, backbone or optimizer has no such setting.
+            ValueError: the value of a setting is invalid.
         """
         if type(self) is Pretraining:
             raise TypeError(
@@ -98,21 +100,21 @@ class Pretraining(Encoding, Weights):
             self.load_backbone(init)
 
     def _begin(self, config: Config, transform: Views, threads: int | None, engine: str | Maker) -> None:
-        #: The settings it was made of.
+        #: The settings of the model.
         self.config = config
-        #: Those of the last run, which are `config` with what `fit` was told and the views of the data it was given.
+        #: The settings of the last run: `config` with the arguments of `fit` and the views of its data.
         self.run = config
         self._views = transform
-        #: How the views of the last run were made.
+        #: The transform of the last run's views.
         self.transform = transform
-        #: The folder of the checkpoint that it was loaded from, whose styles are looked for when views are made.
+        #: The folder of the checkpoint that the model was loaded from, in which styles are looked up.
         self._origin: Path | None = None
         self._threads = threads
-        #: What takes the steps.
+        #: The engine that computes the steps.
         self.engine = (ENGINES[choice("engine", engine, ENGINES)] if isinstance(engine, str) else engine)(
             config, threads
         )
-        #: A dict for each epoch: epoch, loss, lr, images a second, what the method watches, a monitor's accuracies.
+        #: A dict for each epoch: epoch, loss, lr, images per second, the method's metrics, a monitor's accuracies.
         self.history = History()
 
     @classmethod
@@ -126,20 +128,19 @@ class Pretraining(Encoding, Weights):
         threads: int | None = None,
         engine: str | Maker = "native",
     ) -> Pretraining:
-        """As these settings say, its style too; called on `Pretraining`, of any method.
+        """Build a model from settings, including its style; `Pretraining.from_config` takes those of any method.
 
         Args:
             config: the settings.
-            styles: those that no name in the settings tells, as the file `styles.safetensors` of a run's folder; or those whose
-                file lies elsewhere now.
-            init: whether the backbone takes the weights that the settings name; False, for a run that goes on from its
-                checkpoint.
-            arch: the module, where the settings name its class.
+            styles: styles that the settings do not name, such as the file `styles.safetensors` in a run's folder; or styles
+                whose file has moved.
+            init: whether to load the initial weights that the settings name; False for a run that resumes from its checkpoint.
+            arch: the module, if the settings name its class.
             threads, engine: as in the constructor.
 
         Raises:
-            ValueError: settings that cannot be, or of another method; styles or weights that are not what they were.
-            OSError: a folder or file of styles or of weights that is not there.
+            ValueError: the settings are invalid or those of another method; styles or weights have changed.
+            OSError: a folder or file of styles or weights does not exist.
         """
         config, transform = config.with_module(arch), view_settings.make(config, styles=styles)
         model = cls._made(view_settings.with_styles(config, transform), transform, threads, engine)
@@ -178,44 +179,46 @@ class Pretraining(Encoding, Weights):
         on_step: Callback | None = None,
         quiet: bool = False,
     ) -> Pretraining:
-        """Pretrains, from the weights that there are.
+        """Pretrain from the current weights.
 
         Args:
-            data: a folder, or whatever a `TwoViewLoader` takes; a `TwoViewLoader`; or any iterable of batches whose first
-                element is [left views, right views], (N, 3, H, W) or (N, H, W, 3) of floats. Of others' batches the first is
-                compared with `input_size` and with `normalize` of `views`, by which `sassl.evaluation` makes its images;
-                `views={"normalize": "not known"}` takes any numbers. An epoch has `len` batches: what comes beyond them is
-                left out, and a warning tells; where fewer come, too.
-            epochs: of the whole run, those before a resume too; None: as `config` says, which stays as it is: `run` has the
-                settings of the last run. More than the run had before prolong it: a line tells, and `run.json` records it.
-            batch_size: images of a batch, by which the learning rate is scaled, also of a smaller last one; None: the data's
-                own, or as `config` says.
+            data: a folder, or other images that a `TwoViewLoader` takes; a `TwoViewLoader`; or any iterable of batches whose
+                first element is [left views, right views], float arrays (N, 3, H, W) or (N, H, W, 3). The first batch of such
+                an iterable is checked against `input_size` and `normalize` of `views`, by which `sassl.evaluation` preprocesses
+                images; `views={"normalize": "not known"}` accepts any values. An epoch has `len(data)` batches: further ones
+                are ignored with a warning, and fewer also cause one.
+            epochs: total epochs of the run, including those before a resume; None: those of `config`, which `fit` does not
+                change: `run` has the settings of the last run. A larger number than before prolongs the run, which is printed
+                and recorded in `run.json`.
+            batch_size: images of a batch, by which the learning rate is scaled, also for a smaller last batch; None: that of
+                the data, or of `config`.
             out: a folder for `config.json`, `log.csv` and the checkpoints, one after each epoch.
-            resume: go on from the folder's last checkpoint, or begin where there is none yet; to the bit if the data is a
-                `TwoViewLoader` or what makes one.
-            keep: how many checkpoints stay.
-            checkpoint_every: steps after which there is one too, for long epochs.
-            on_error: as of a `TwoViewLoader`: "raise", or "report": another image for one that cannot be read, and a line.
-            monitor: labelled images or a `Monitor`: accuracies of the features after an epoch. What goes wrong there is told in
-                a line, and the run goes on; classes that do not fit are an error before it begins.
-            loggers: what else is told of the run: a name, as "tensorboard", "csv" (points of steps), "wandb" or "mlflow", a
-                `sassl.pretraining.Logger`, or a list of these. One that fails later is told in a line, and the run goes on.
-            time_limit: from now, as Slurm has it ("3:50:00"; "30" are minutes), or a `timedelta`: the run ends with a
-                checkpoint after the last step that fits.
-            on_epoch: called with this object and the epoch's row of the history.
-            on_step: called with this object and what the step gave: step and epoch, counted from 1, loss, lr, and more.
-            quiet: neither a progress bar nor lines, save those on what fails.
+            resume: whether to resume from the folder's last checkpoint, or begin if there is none; bit-exact if the data are a
+                `TwoViewLoader` or images for one.
+            keep: the number of checkpoints to keep.
+            checkpoint_every: the interval in steps of additional checkpoints, for long epochs.
+            on_error: as in `TwoViewLoader`: "raise", or "report", which replaces an unreadable image by another and prints a
+            line.
+            monitor: labelled images or a `Monitor`, which measures accuracies of the features after an epoch. Its failures are
+                printed, and the run continues; classes that do not fit are an error before the run begins.
+            loggers: additional logging: a name, such as "tensorboard", "csv" (a row every tenth step), "wandb" or "mlflow", a
+                `sassl.pretraining.Logger`, or a list of these. Later failures are printed, and the run continues.
+            time_limit: the time from now, in Slurm's format ("3:50:00"; "30" means minutes) or a `timedelta`; the run ends with
+                a checkpoint after the last step that fits.
+            on_epoch: called with this object and the epoch's row in the history.
+            on_step: called with this object and the values of the step: step and epoch, counted from 1, loss, lr, and more.
+            quiet: whether to print only failures, without a progress bar and other lines.
 
         Raises:
-            TypeError, ValueError: settings, batches or a checkpoint that do not fit; a loss that is not finite.
-            FileExistsError: the folder has a run already, and `resume` is not asked for; another process is at it; or a name
-                that the run needs is another's file.
-            OSError: the first checkpoint or the last one that cannot be written; this object is whole, and `save` writes it
-                elsewhere. Of those between a line tells, those before them stay, and the run goes on.
-            Requeue: the time limit or SIGUSR1; a KeyboardInterrupt too.
-            KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after a last checkpoint if there is a folder. Signals that
-                are ignored (nohup) or have a handler of the caller's are left alone. Such a handler cannot use this object
-                during a step: let it set a flag, and look at the flag in `on_step`.
+            TypeError, ValueError: the settings, the batches or the checkpoint do not fit; the loss is not finite.
+            FileExistsError: the folder has a run already and `resume` is false; another process uses it; or a name that the run
+                needs is taken by another file.
+            OSError: the first or the last checkpoint cannot be written; this object is intact, and `save` writes it elsewhere.
+                A failure in between is printed, earlier checkpoints are kept, and the run continues.
+            Requeue: the time limit or SIGUSR1; a subclass of KeyboardInterrupt.
+            KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after a last checkpoint if there is a folder. Signals that are ignored
+                (nohup) or have the caller's handler are left alone. Such a handler cannot use this object during a step: let it
+                set a flag, and check the flag in `on_step`.
         """
         keep = whole("keep", keep, 1)
         if checkpoint_every is not None:
@@ -259,7 +262,7 @@ class Pretraining(Encoding, Weights):
     def prepared(
         self, data: Any, epochs: int | None, batch_size: int | None, on_error: str
     ) -> tuple[Config, Any, Views]:
-        """A run's settings, its batches, and how their views are made; the arguments are those of `fit`, and its errors."""
+        """Return a run's settings, its batches, and the transform of their views; arguments and errors are those of `fit`."""
         config = self._planned(data, epochs, batch_size)
         loader = self._loader(data, config, on_error)
         if isinstance(data, TwoViewLoader):
@@ -267,7 +270,7 @@ class Pretraining(Encoding, Weights):
         return config, loader, self._views
 
     def _planned(self, data: Any, epochs: int | None, batch_size: int | None) -> Config:
-        """These settings with the run's own epochs and size of a batch, which the data can have."""
+        """Return the settings with the run's epochs and batch size, checked against the data."""
         epochs = self.config.schedule.epochs if epochs is None else whole("epochs", epochs, 1)
         made = batches.is_batches(data)
         if made:
@@ -280,7 +283,7 @@ class Pretraining(Encoding, Weights):
         return self.config.changed(epochs=epochs, batch_size=batch_size)
 
     def _loader(self, data: Any, config: Config, on_error: str) -> Any:
-        """The data itself, if it is batches; else a loader that makes them."""
+        """Return the data if they are batches, else a loader of their images."""
         if batches.is_batches(data):
             if on_error != "raise":
                 raise ValueError(f"on_error = {on_error!r}: of a loader that is made here; give it to yours")
@@ -291,7 +294,7 @@ class Pretraining(Encoding, Weights):
             kept = self._origin / STYLES
             self._views = view_settings.make(self.config, styles=kept if kept.exists() else None)
             self._origin = None
-        # By the engine's ranks, whatever group or environment this process is in.
+        # The engine's ranks count, whatever this process's group or environment is.
         ranks = self.engine.ranks
         own: dict[str, Any] = {
             "seed": config.seed,
@@ -312,7 +315,7 @@ class Pretraining(Encoding, Weights):
             raise ValueError(f"monitor: normalize = {UNKNOWN!r}: no image can be made as the views are; leave it out")
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes everything, settings too: the whole file, or nothing."""
+        """Write the whole state and the settings to a file, atomically."""
         self.engine.save(path, metadata(self.run, self.history, len(self.history)))
 
     @classmethod
@@ -325,20 +328,20 @@ class Pretraining(Encoding, Weights):
         threads: int | None = None,
         engine: str | Maker | None = None,
     ) -> Pretraining:
-        """What `save` or `fit` wrote; called on `Pretraining`, of any method.
+        """Load a checkpoint that `save` or `fit` wrote; `Pretraining.load` takes those of any method.
 
         Args:
-            path: a checkpoint.
-            style: in the place of the checkpoint's own, as in the constructor, for a `fit` that goes on. None: a `fit` takes
-                what the settings name, or `styles.safetensors` beside the checkpoint; nothing else needs it, nor operations
-                that are not known here.
-            arch: the module, where the checkpoint is of one; it takes the checkpoint's weights.
-            threads, engine: as in the constructor; a checkpoint is any engine's that has the same tensors. None: "native", or
-                "torch" for a backbone that it alone has.
+            path: the checkpoint.
+            style: the style of later calls to `fit` instead of the checkpoint's, as in the constructor. None: `fit` uses the
+                style in the settings, or `styles.safetensors` next to the checkpoint; nothing else needs the style or
+                operations that are not registered.
+            arch: the module, if the checkpoint is of one; it gets the checkpoint's weights.
+            threads, engine: as in the constructor; a checkpoint fits any engine with the same tensors. None: "native", or
+                "torch" for a backbone that only it has.
 
         Raises:
-            OSError: it cannot be read.
-            ValueError: no checkpoint, a damaged one, or one of another method.
+            OSError: the file cannot be read.
+            ValueError: the file is no checkpoint, is damaged, or is of another method.
         """
         config = Config.of(json.loads(checkpoint_metadata(path)["config"])).with_module(arch)
         engine = engine or ("native" if config.backbone.family is None else "torch")

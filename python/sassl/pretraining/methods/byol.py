@@ -1,4 +1,4 @@
-"""BYOL: its settings, its recipe, its presets (`src/methods/byol.rs` has what it computes)."""
+"""BYOL: its settings, recipe and presets (`src/methods/byol.rs` has the computation)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class BYOLSettings(MomentumSettings):
     """The settings of BYOL.
 
     Attributes:
-        dim: values of a projection.
-        hidden_dim: values between the layers of projector and predictor.
-        last_bias: whether the last layers of both have a bias: not in the paper's code, but in lightly's.
-        splits: parts of the batch for norms, as several devices without synchronized norms are; 1: the whole batch.
-        loss_scale: what the paper's loss, the sum of 2 - 2 cos over both directions, is multiplied by; 0.25 gives the gradient
-            of the mean of two negative cosines.
+        dim: dimension of a projection.
+        hidden_dim: hidden dimension of projector and predictor.
+        last_bias: whether the last layers of both have a bias: false in the paper's code, true in lightly's.
+        splits: parts of the batch for norms, equivalent to devices without synchronized norms; 1: the whole batch.
+        loss_scale: the factor of the paper's loss, the sum of 2 - 2 cos over both directions; 0.25 gives the gradient of the
+            mean of two negative cosines.
     """
 
     name = "byol"
@@ -35,7 +35,7 @@ class BYOLSettings(MomentumSettings):
     encoder_momentum_schedule: str = "cosine"
 
     def check(self) -> None:
-        """Whether they can be."""
+        """Check the values."""
         super().check()
         for name in ("dim", "hidden_dim", "splits"):
             whole(name, getattr(self, name), 1)
@@ -43,7 +43,7 @@ class BYOLSettings(MomentumSettings):
             raise wrong("loss_scale", self.loss_scale, "a number above 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """Values of projector and predictor."""
+        """The numbers of values in projector and predictor."""
         return {("hidden_dim", "dim"): features * self.hidden_dim + 3 * self.hidden_dim * self.dim}
 
 
@@ -53,9 +53,9 @@ class BYOL(Pretraining):
     name = BYOLSettings.name
 
 
-# Grill et al. 2020, section 3.3 and tables 6 and 24; deepmind-research `byol/`: ResNet-50, batch 4096. What differs from that
-# code: weights begin as torchvision's and torch's layers do, not as Haiku's; the target begins as the online network, not
-# drawn anew.
+# Grill et al. 2020, section 3.3 and tables 6 and 24; deepmind-research `byol/`: ResNet-50, batch 4096. Differences from that
+# code: weights are initialized like torchvision's and torch's layers, not Haiku's; the target starts as a copy of the online
+# network, not with its own draw.
 _BYOL = Config(
     BYOLSettings(),
     optimizer=LARS(weight_decay=1.5e-6, exclude_bias_and_norm=True),
@@ -65,16 +65,16 @@ _BYOL = Config(
 _BYOL_300 = _BYOL.changed(epochs=300, encoder_momentum=0.99, lr=0.3, weight_decay=1e-6)
 
 PRESETS = {
-    # No published run: the settings for 300 epochs at a batch of 256 and its rate. (Table 16 has 71.8 % at a batch of 256,
-    # but by gradients averaged over 16 steps, so that each update is of 4096 images.)
+    # No published run: the settings for 300 epochs, with a batch of 256 and its learning rate. (Table 16 has 71.8 % at a batch
+    # of 256, but with gradients averaged over 16 steps, so that each update is of 4096 images.)
     "byol": _BYOL_300.changed(batch_size=256),
     # Appendix G: 73.7 %, the published recipe for small batches.
     "byol-512": _BYOL.changed(batch_size=512, lr=0.4, encoder_momentum=0.9995),
     "byol-100": _BYOL.changed(epochs=100, encoder_momentum=0.99, lr=0.45, weight_decay=1e-6),
     "byol-300": _BYOL_300,
     "byol-1000": _BYOL,
-    # lightly's `cifar10_benchmark.py`, whose loss is the mean of two negative cosines. Its convolutions begin as
-    # `torch.nn.Conv2d` does, here as torchvision's; a batch is of 128 or 512 there; its recipe is SimCLR's in old versions,
+    # lightly's `cifar10_benchmark.py`, whose loss is the mean of two negative cosines. Its convolutions are initialized like
+    # `torch.nn.Conv2d`, ours like torchvision's; its batches have 128 or 512 images; its recipe is SimCLR's in old versions,
     # and BYOL's without blur in new ones, as here.
     "byol-cifar10": _BYOL.changed(
         **RESNET18,

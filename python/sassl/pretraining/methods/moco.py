@@ -1,4 +1,4 @@
-"""MoCo v2: its settings, its recipe, its presets (`src/methods/moco.rs` has what it computes)."""
+"""MoCo v2: its settings, recipe and presets (`src/methods/moco.rs` has the computation)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class MoCoSettings(MomentumSettings):
     """The settings of MoCo v2.
 
     Attributes:
-        dim: values of a key.
+        dim: dimension of a key.
         queue_size: keys in the queue.
-        temperature: T of the softmax.
-        splits: parts of the batch for norms, among which keys are shuffled: what several devices are to the paper.
-        symmetric: whether each view is the query once; the loss is the sum of both.
-        mlp: two layers with a ReLU between them in the projector, or one.
+        temperature: temperature T of the softmax.
+        splits: parts of the batch for norms, among which keys are shuffled; the paper's devices.
+        symmetric: whether each view is the query once; the loss is the sum of both directions.
+        mlp: whether the projector has two layers with a ReLU between them, or one layer.
     """
 
     name = "moco-v2"
-    watches: ClassVar[dict[str, str]] = {"queue_accuracy": "positives above the whole queue"}
+    watches: ClassVar[dict[str, str]] = {"queue_accuracy": "positives above all keys in the queue"}
     dim: int = 128
     queue_size: int = 65_536
     temperature: float = 0.2
@@ -39,7 +39,7 @@ class MoCoSettings(MomentumSettings):
     encoder_momentum_schedule: str = "constant"
 
     def check(self) -> None:
-        """Whether they can be."""
+        """Check the values."""
         super().check()
         for name in ("dim", "queue_size", "splits"):
             whole(name, getattr(self, name), 1)
@@ -47,21 +47,21 @@ class MoCoSettings(MomentumSettings):
             raise wrong("temperature", self.temperature, "a number above 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """Values of the projector and of the queue."""
+        """The numbers of values in the projector and in the queue."""
         heads = features * ((features if self.mlp else 0) + self.dim)
         return {("dim",): heads, ("queue_size", "dim"): self.queue_size * self.dim}
 
     @property
     def views_learnt(self) -> int:
-        """Queries; keys have no gradient."""
+        """The views that are queries; keys have no gradient."""
         return 2 if self.symmetric else 1
 
     def similarities(self, rows: int) -> int:
-        """Of queries with keys."""
+        """The pairs of queries and keys."""
         return self.views_learnt * rows * (self.queue_size + 1)
 
     def chance(self, batch_size: int) -> tuple[float, str]:
-        """Of the positive key among those of the queue."""
+        """The loss for picking the positive key among those of the queue at random."""
         return self.views_learnt * log(self.queue_size + 1), f"{'2 ' if self.symmetric else ''}ln(queue_size + 1)"
 
 
@@ -71,15 +71,15 @@ class MoCoV2(Pretraining):
     name = MoCoSettings.name
 
 
-# facebookresearch/moco `main_moco.py`: ResNet-50, 200 and 800 epochs, batch 256 on 8 devices, which `splits` stands for; SGD
-# that decays biases and norms too; the projector begins as torch's linear layers do. All of it is here.
+# facebookresearch/moco `main_moco.py`: ResNet-50, 200 and 800 epochs, batch 256 on 8 devices, which `splits` reproduces; SGD
+# with weight decay on biases and norms too; a projector initialized like torch's linear layers. The preset has all of it.
 _MOCO = Config(MoCoSettings(), schedule=Schedule(schedule_by="epoch"))
 
 PRESETS = {
     "moco-v2": _MOCO,
     "moco-v2-800": _MOCO.changed(epochs=800),
-    # facebookresearch/moco, branch `colab-notebook`; 800 epochs are its longest run. One thing is another: its first
-    # convolution, which it puts in later, begins as `torch.nn.Conv2d` does, and here as the others of torchvision.
+    # facebookresearch/moco, branch `colab-notebook`; 800 epochs are its longest run. One difference: its first convolution,
+    # which it replaces after construction, is initialized like `torch.nn.Conv2d`, ours like torchvision's others.
     "moco-v2-cifar10": _MOCO.changed(
         **RESNET18,
         mlp=False,

@@ -1,4 +1,4 @@
-"""SimCLR: its settings, its recipe, its presets (`src/methods/simclr.rs` has what it computes)."""
+"""SimCLR: its settings, recipe and presets (`src/methods/simclr.rs` has the computation)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class SimCLRSettings(MethodSettings):
     """The settings of SimCLR.
 
     Attributes:
-        dim: values of a projection.
-        hidden_dim: values between the projector's layers.
+        dim: dimension of a projection.
+        hidden_dim: hidden dimension of the projector.
         layers: linear layers of the projector, each with a batch norm: 2 in the paper, 3 by default in its code.
-        temperature: T of the softmax.
-        splits: parts of the batch for norms, as several devices without synchronized norms are, each with both views of its
+        temperature: temperature T of the softmax.
+        splits: parts of the batch for norms, equivalent to devices without synchronized norms, each with both views of its
             images; 1: the whole batch.
     """
 
@@ -36,23 +36,23 @@ class SimCLRSettings(MethodSettings):
     splits: int = 1
 
     def check(self) -> None:
-        """Whether they can be."""
+        """Check the values."""
         for name in ("dim", "hidden_dim", "layers", "splits"):
             whole(name, getattr(self, name), 1)
         if not self.temperature > 0:
             raise wrong("temperature", self.temperature, "a number above 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """Values of the projector."""
+        """The number of values in the projector."""
         hidden = max(0, self.layers - 2) * self.hidden_dim**2
         return {("hidden_dim", "dim", "layers"): (features + self.dim) * self.hidden_dim + hidden}
 
     def similarities(self, rows: int) -> int:
-        """Of all views with each other."""
+        """The pairs of all views."""
         return (2 * rows) ** 2
 
     def chance(self, batch_size: int) -> tuple[float, str]:
-        """Of the other view among all but the own one."""
+        """The loss for picking the other view among all others at random."""
         return log(2 * batch_size - 1), "ln(2 batch_size - 1)"
 
 
@@ -62,10 +62,11 @@ class SimCLR(Pretraining):
     name = SimCLRSettings.name
 
 
-# Chen et al. 2020, sections 2.2 and B: ResNet-50, batch 4096; the root rule of table B.1, which smaller batches like better.
-# What differs from google-research/simclr: the loss is the paper's mean over all 2 N rows, where that code adds the means of
-# both directions, twice the gradient, which under LARS biases and norms alone can tell; its default decay is 1e-4, the
-# paper's 1e-6 is here; weights begin as torchvision's and torch's layers do, its linear layers with a deviation of 0.01.
+# Chen et al. 2020, sections 2.2 and B: ResNet-50, batch 4096; the square-root scaling of table B.1, which is better for smaller
+# batches. Differences from google-research/simclr: the loss is the paper's mean over all 2 N rows, where that code adds the
+# means of both directions, which doubles the gradient, but under LARS only affects biases and norms; the weight decay is the
+# paper's 1e-6, where its default is 1e-4; weights are initialized like torchvision's and torch's layers, where its linear
+# layers have a standard deviation of 0.01.
 _SIMCLR = Config(
     SimCLRSettings(),
     backbone=Backbone("resnet50", {"zero_init_residual": True}),
@@ -78,8 +79,8 @@ PRESETS = {
     # Table B.1: 64.3 % at this batch, 66.8 % at 4096.
     "simclr": _SIMCLR.changed(epochs=200, batch_size=256),
     **{f"simclr-{epochs}": _SIMCLR.changed(epochs=epochs) for epochs in (100, 200, 400, 800, 1000)},
-    # lightly's `cifar10_benchmark.py`. Its convolutions begin as `torch.nn.Conv2d` does, here as torchvision's; both views go
-    # through the norms in one batch here, as in the paper, and one after the other there.
+    # lightly's `cifar10_benchmark.py`. Its convolutions are initialized like `torch.nn.Conv2d`, ours like torchvision's; both
+    # views go through the norms in one batch here, as in the paper, and one after the other there.
     "simclr-cifar10": _SIMCLR.changed(
         **RESNET18,
         **LIGHTLY,

@@ -1,4 +1,4 @@
-"""SimSiam: its settings, its recipe, its presets (`src/methods/simsiam.rs` has what it computes)."""
+"""SimSiam: its settings, recipe and presets (`src/methods/simsiam.rs` has the computation)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class SimSiamSettings(MethodSettings):
     """The settings of SimSiam.
 
     Attributes:
-        dim: values of a projection and of a prediction.
-        hidden_dim: values between the projector's layers.
+        dim: dimension of projections and predictions.
+        hidden_dim: hidden dimension of the projector.
         layers: linear layers of the projector, each with a batch norm, the last norm without gamma and beta.
-        predictor_dim: values between the predictor's two layers.
-        splits: parts of the batch for norms, as several devices without synchronized norms are; 1: the whole batch.
+        predictor_dim: hidden dimension of the predictor, which has two layers.
+        splits: parts of the batch for norms, equivalent to devices without synchronized norms; 1: the whole batch.
         fix_predictor_lr: whether the predictor keeps the largest rate, instead of following the schedule.
     """
 
@@ -34,12 +34,12 @@ class SimSiamSettings(MethodSettings):
     fix_predictor_lr: bool = True
 
     def check(self) -> None:
-        """Whether they can be."""
+        """Check the values."""
         for name in ("dim", "hidden_dim", "layers", "predictor_dim", "splits"):
             whole(name, getattr(self, name), 1)
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """Values of projector and predictor."""
+        """The numbers of values in projector and predictor."""
         hidden = max(0, self.layers - 2) * self.hidden_dim**2
         projector = (features + self.dim) * self.hidden_dim + hidden
         return {("hidden_dim", "dim", "layers", "predictor_dim"): projector + 2 * self.dim * self.predictor_dim}
@@ -62,8 +62,8 @@ _SIMSIAM = Config(
 
 PRESETS = {
     "simsiam": _SIMSIAM,
-    # The appendix on CIFAR-10: base rate 0.03, two layers in the projector, 2048 values, no blur. It does not tell how
-    # numbers are normalized, nor how blocks begin: by CIFAR-10's mean and deviation, and as torchvision's.
+    # The appendix on CIFAR-10: base rate 0.03, two layers in the projector, 2048 dimensions, no blur. It states neither the
+    # normalization nor the initialization of blocks: here they are CIFAR-10's mean and deviation, and torchvision's.
     "simsiam-cifar10": _SIMSIAM.changed(
         **RESNET18,
         zero_init_residual=False,
