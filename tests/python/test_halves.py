@@ -234,7 +234,7 @@ def test_where_views_are_made_is_an_option():
     of_batch = MoCoV2Transform(24, style=style())
     with pytest.raises(ValueError, match="world_size = 2"):
         loading(of_batch, "split", cpu, 2)
-    with pytest.warns(UserWarning, match="views are made on the CPU alone: world_size = 2"):
+    with pytest.warns(UserWarning, match="views are computed on the CPU only: world_size = 2"):
         assert loading(of_batch, None, gpu, 2) == {}
 
 

@@ -1,4 +1,4 @@
-"""The engine on PyTorch: GPUs, several of them, several machines. torch itself is imported when an engine is made."""
+"""The engine on PyTorch, for one or more GPUs and machines. torch itself is imported when an engine is built."""
 
 from __future__ import annotations
 

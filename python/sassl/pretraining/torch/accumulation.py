@@ -1,10 +1,10 @@
-"""A step whose rows come in pieces, one after another, so that memory holds what the gradients of one piece need.
+"""Gradient accumulation: a step processes its rows in pieces, so that memory holds the activations of one piece only.
 
-    loss = sum over rows            the gradient of each piece's share of it
-    loss of all rows z together     z without a gradient, piece by piece; d loss / d z; each piece's z again, and its gradient
+    loss = sum over rows            the gradient of each piece's share
+    loss of all rows z together     z without gradients, piece by piece; d loss / d z; each piece's z again, with gradients
 
-Both are the step on the whole batch where a piece consists of whole parts for norms; the second one is Gao et al. 2021 (arXiv
-2101.06983), and costs one more forward pass.
+Both equal the step on the whole batch if a piece consists of whole parts for norms; the second is that of Gao et al. 2021
+(arXiv 2101.06983), and costs one more forward pass.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ...distributed.norms import moved_once, unmoved
 from .methods import Forward, Method
 
 Autocast = Callable[[], AbstractContextManager[Any]]
-#: As `torch.autograd.backward`.
+#: The signature of `torch.autograd.backward`.
 Backward = Callable[..., None]
 
 
 def check(method: Method, name: str, pieces: int) -> None:
-    """Raises a ValueError for pieces that would make another run."""
+    """Raise a ValueError if the number of pieces would change the run's results."""
     parts, ranks = method.parts, method.world.size
     if pieces < 1:
         raise ValueError(f"accumulate = {pieces}: expected at least 1")
@@ -49,7 +49,7 @@ def check(method: Method, name: str, pieces: int) -> None:
 
 
 def forward(method: Method, views: list[Tensor], autocast: Autocast, backward: Backward) -> Forward:
-    """The result of the forward pass over `method.pieces` pieces. Gradients are made already, and the loss has no graph."""
+    """Run the forward and backward passes over `method.pieces` pieces; the returned loss has no graph."""
     return (_by_rows if method.by_rows else _by_representations)(method, views, autocast, backward)
 
 
@@ -106,7 +106,7 @@ def _by_representations(method: Method, views: list[Tensor], autocast: Autocast,
 
 
 def _draws(device: torch.device) -> list[Tensor]:
-    """The generators' states, of the CPU and of a GPU."""
+    """The states of the generators of the CPU and, for a GPU, of the device."""
     states = [torch.get_rng_state()]
     return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
 

@@ -1,4 +1,4 @@
-"""The backbones in torch: torchvision's layers and names, without it and without the classifier; and heads."""
+"""Backbones with torchvision's layers and names, without the package and the classifiers; and heads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.
 
 
 class _Block(nn.Module):
-    """Two convolutions of 3x3, or three of 1x1, 3x3 and 1x1, and the shortcut around them."""
+    """Two 3x3 convolutions, or three of 1x1, 3x3 and 1x1, with a shortcut."""
 
     def __init__(self, inputs: int, width: int, stride: int, is_bottleneck: bool) -> None:
         super().__init__()
@@ -51,10 +51,10 @@ class ResNet(nn.Module):
     """A ResNet (He et al. 2016) up to its features.
 
     Args:
-        blocks: of each stage.
-        is_bottleneck: three convolutions a block, or two.
-        small_stem: 3x3 and no pooling, as for CIFAR.
-        width: factor of all channels, a multiple of 1/8.
+        blocks: the number of blocks in each stage.
+        is_bottleneck: whether a block has three convolutions, or two.
+        small_stem: whether the stem is a 3x3 convolution without pooling, as for CIFAR.
+        width: the factor of all channels, a multiple of 1/8.
     """
 
     def __init__(self, blocks: tuple[int, ...], is_bottleneck: bool, small_stem: bool, width: float = 1) -> None:
@@ -82,7 +82,7 @@ class ResNet(nn.Module):
 
 
 class VGG(nn.Module):
-    """VGG-11 with batch norm (Simonyan and Zisserman 2015): the mean over the last map is the feature."""
+    """VGG-11 with batch norm (Simonyan and Zisserman 2015); the features are the mean over the last map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,11 +102,11 @@ class VGG(nn.Module):
 
 
 def _resnet(blocks: tuple[int, ...], is_bottleneck: bool) -> Callable[[dict[str, Any]], nn.Module]:
-    # `zero_init_residual` tells how weights begin, which the state has.
+    # `zero_init_residual` only affects the initial weights, which are loaded with the first state.
     return lambda settings: ResNet(blocks, is_bottleneck, settings["small_stem"], settings["width"])
 
 
-#: Functions that make a backbone of its own settings, by name.
+#: Functions that build a backbone from its settings, by name.
 BACKBONES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "resnet18": _resnet((2, 2, 2, 2), False),
     "resnet34": _resnet((3, 4, 6, 3), False),
@@ -117,10 +117,10 @@ BACKBONES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
 
 
 def build(backbone: Backbone) -> nn.Module:
-    """A module from images (N, 3, H, W) to features (N, features).
+    """Build a module from images (N, 3, H, W) to features (N, features).
 
     Raises:
-        ValueError: one that is not here, or cannot be made.
+        ValueError: the backbone is unknown, or cannot be built.
     """
     if backbone.family is not None:
         return foreign.build(backbone)
@@ -130,7 +130,7 @@ def build(backbone: Backbone) -> nn.Module:
 
 
 class Layer(nn.Linear):
-    """A linear layer, and what follows it: a norm, a ReLU, both or nothing."""
+    """A linear layer with an optional norm and an optional ReLU."""
 
     def __init__(self, inputs: int, outputs: int, bias: bool, norm: nn.Module | None, relu: bool) -> None:
         super().__init__(inputs, outputs, bias)
@@ -150,7 +150,7 @@ def head(
     last_norm: bool = False,
     last_affine: bool = True,
 ) -> nn.Sequential:
-    """Linear layers of these sizes, inputs first, with ReLUs between them and norms before those."""
+    """Build linear layers of these sizes, inputs first, with ReLUs between them and norms before the ReLUs."""
     layers = []
     for n, (inputs, outputs) in enumerate(pairwise(sizes)):
         is_last = n + 2 == len(sizes)

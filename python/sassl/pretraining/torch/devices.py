@@ -1,4 +1,4 @@
-"""Several devices of one machine by one command: torch's elastic launcher starts a process for each."""
+"""Several devices of one machine with one command: torch's elastic launcher starts a process for each."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from ...terminal import tell
 from ..stopping import REQUEUES, Requeue
 
-#: Seconds from a signal to the end of a process that does not heed it: a step and a checkpoint come before.
+#: Seconds after a signal until a process is killed: it needs them for a step and a checkpoint.
 _PATIENCE = 600
-#: Signals that go to the processes, which end after a checkpoint.
+#: Signals that are forwarded to the processes, which end after a checkpoint.
 _SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1")
 
 
 def count(devices: str, engine: str = "torch") -> int:
-    """How many processes "auto" or a number of devices asks for: one for each GPU, or one where there is none.
+    """The number of processes for "auto" or a number of devices: one for each GPU, or one if there is none.
 
     Raises:
-        ValueError: no such number; more than there are GPUs; no GPU, where the engine is "auto", which is one process then.
+        ValueError: the number is invalid or exceeds the GPUs; there is no GPU, and the engine is "auto", which is one process
+        then.
     """
     gpus = torch.cuda.device_count()
     if engine == "auto" and gpus == 0 and devices not in ("auto", "1"):
@@ -44,10 +45,10 @@ def count(devices: str, engine: str = "torch") -> int:
 
 
 def are_begun(devices: str) -> bool:
-    """Whether this process is one of those already, or of as many by another launcher.
+    """Return whether this process is already one of a launcher's.
 
     Raises:
-        ValueError: a launcher has started another number of them.
+        ValueError: the launcher has started another number of processes.
     """
     ranks = os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE"))
     if ranks is not None and devices not in ("auto", ranks):
@@ -56,9 +57,10 @@ def are_begun(devices: str) -> bool:
 
 
 def launch(processes: int, words: Sequence[str]) -> int:
-    """Runs `sassl` with these words in so many processes, the ranks of one run; the exit code of the first that fails.
+    """Run `sassl` with these arguments in several processes, the ranks of one run; return the exit code of the first that
+    fails.
 
-    A signal goes to all of them. A process that was killed ends the others, and a line tells.
+    A signal is forwarded to all of them. A killed process ends the others, and is reported in a line.
     """
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     asked: dict[str, Any] = {
@@ -72,18 +74,18 @@ def launch(processes: int, words: Sequence[str]) -> int:
         "signals_to_handle": ",".join(name for name in _SIGNALS if hasattr(signal, name)),
         "shutdown_timeout": _PATIENCE,
     }
-    # Older launchers lack the last two.
+    # Older launchers lack the last two settings.
     known = {one.name for one in fields(LaunchConfig)}
     config = LaunchConfig(**{name: value for name, value in asked.items() if name in known})
     try:
         elastic_launch(config, sys.executable)("-m", "sassl", *words)
     except SignalException as error:
-        # Each process has told what it did.
+        # Each process has printed why it ended.
         return Requeue.exit_code if error.sigval.name in REQUEUES else 130
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:
-            tell(f"rank {rank}: was ended by {failure.signal_name()}")
+            tell(f"rank {rank}: killed by {failure.signal_name()}")
             return 1
         return failure.exitcode
     return 0

@@ -1,4 +1,4 @@
-"""The draws of random layers, such as dropout and stochastic depth: they follow from the seed, the step and the rank alone."""
+"""The draws of random layers, such as dropout and stochastic depth, which only depend on the seed, the step and the rank."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 from ...distributed.collectives import World
 
-#: Its name in checkpoints: two floats, as a float32 has no whole numbers of 48 bits.
+#: The count's name in checkpoints, and the base of its two floats, since a float32 cannot hold a 48-bit integer.
 _NAME, _LOW = "draws.steps", 1 << 20
 
 
 class Draws:
-    """Torch's generators during a step, which are its caller's again after it. Each rank has its own draws.
+    """Seeds torch's generators for a step, and restores the caller's state after it. Each rank has its own draws.
 
     Args:
-        seed: the run's.
+        seed: the seed of the run.
         world: the ranks.
     """
 
@@ -29,7 +29,7 @@ class Draws:
 
     @contextmanager
     def step(self, device: torch.device) -> Iterator[None]:
-        """The draws of a step on a device; a step that ends by an error is not counted."""
+        """Seed the generators for a step on a device; a step that raises is not counted."""
         own = blake2b(f"{self._seed} {self.steps} {self._rank}".encode(), digest_size=4)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             generators = [torch.default_generator]
@@ -41,14 +41,14 @@ class Draws:
         self.steps += 1
 
     def state(self) -> dict[str, Tensor]:
-        """How many steps there were."""
+        """The number of completed steps."""
         return {_NAME: torch.tensor([float(self.steps // _LOW), float(self.steps % _LOW)])}
 
     def load(self, given: Mapping[str, Tensor]) -> None:
-        """Goes on after so many.
+        """Load the number of completed steps.
 
         Raises:
-            ValueError: no numbers of steps.
+            ValueError: the state is not a valid count.
         """
         high, low = given[_NAME].tolist()
         if not (0 <= high < 1 << 24 and 0 <= low < _LOW and high == int(high) and low == int(low)):

@@ -1,4 +1,4 @@
-"""The engine on PyTorch: a method's module, its optimizer, and the ranks that are one engine. A step is
+"""The engine on PyTorch: a method's module, its optimizer, and the ranks that form one engine. A step is
 
 before_step, loss of this rank's rows, its sum over ranks, gradients, their sum over ranks, optimizer, after_step
 """
@@ -31,10 +31,10 @@ from .views import loading
 
 
 class TorchEngine(Engine):
-    """The engine that `options.Torch` makes; the arguments are its fields.
+    """The engine that `options.Torch` builds; the arguments are its fields.
 
     Args:
-        threads: of a step on the CPU, which are this process's torch's then; None: this rank's share of the cores.
+        threads: the threads of a step on the CPU, set for torch in this process; None: this rank's share of the cores.
     """
 
     name = "torch"
@@ -69,7 +69,7 @@ class TorchEngine(Engine):
         self._precision = precision or ("bf16" if on_gpu else "float32")
         dtype = torch.float64 if self._precision == "float64" else torch.float32
         self._is_ahead = on_gpu if ahead is None else ahead
-        # The last step's numbers, if nobody has looked at them.
+        # The last step's values, if they have not been read yet.
         self._told: Told | None = None
         self._copies = torch.cuda.Stream(self.device) if on_gpu else None  # type: ignore[no-untyped-call]
         is_last = dtype == torch.float32 if channels_last is None else channels_last
@@ -104,7 +104,7 @@ class TorchEngine(Engine):
         return method
 
     def _begin(self) -> None:
-        """The first state, made by one process: libraries of mathematics differ in last bits."""
+        """Set the first state, computed by one process, since math libraries differ in the last bits."""
         error: Exception | None = None
         if self.ranks.rank == 0:
             try:
@@ -119,36 +119,36 @@ class TorchEngine(Engine):
 
     @property
     def threads(self) -> int:
-        """How many images are made at a time for it."""
+        """The number of images that are preprocessed at a time."""
         return self._threads
 
     @property
     def features(self) -> int:
-        """Values of a feature."""
+        """The dimension of the features."""
         return self._method.features
 
     def how(self) -> dict[str, Any]:
-        """How it computes, as `memory.estimate` takes it."""
+        """The keywords of `memory.estimate` that describe this engine."""
         own = {"accumulate": self._method.pieces, "checkpointing": self._remakes, "precision": self._precision}
         return {"engine": self.name, **own, "ranks": self._world.size}
 
     def room(self) -> tuple[int, int] | None:
-        """Of a GPU."""
+        """The free and total bytes of the GPU; None on the CPU."""
         return torch.cuda.mem_get_info(self.device) if self.device.type == "cuda" else None
 
     def check_batch(self, batch: int) -> None:
-        """Whether it can be divided among the ranks, and as the method asks."""
+        """Check that the ranks can divide the batch, and that the method supports it."""
         if (ranks := self._world.size) > 1 and batch % ranks:
             near = f"{batch // ranks * ranks} or {-(-batch // ranks) * ranks}"
             raise ValueError(f"batch_size = {batch}: {ranks} ranks divide it; expected a multiple, as {near}")
         self._method.check_batch(batch)
 
     def loading(self, transform: Views) -> dict[str, Any]:
-        """Half made views, where the rest is made on the device."""
+        """The loader's settings for half-finished views, if the device completes them."""
         return loading(transform, self._where, self.device, self._world.size)
 
     def views(self, batch: Any) -> tuple[Any, Any]:
-        """Left and right views, on the device where the rest of them is made there."""
+        """The left and right views of a batch, completed on the device if they are half-finished."""
         begun = batches.half(batch)
         if begun is None or self.device.type == "cpu":
             return batches.views(batch, self._threads)
@@ -156,7 +156,7 @@ class TorchEngine(Engine):
         return left, right
 
     def step(self, left: NDArray[np.float32], right: NDArray[np.float32], rates: Rates) -> Report:
-        """One step."""
+        """Compute one step."""
         self._check_whole(looks=False)
         views = self._views(left, right)
         before, self._told = self._told, None
@@ -190,7 +190,7 @@ class TorchEngine(Engine):
         return Report(told.loss, told.watched, features)
 
     def _forward(self, views: list[Tensor]) -> Forward:
-        """The result of the forward pass; where rows come in pieces, gradients are made with it."""
+        """Run the forward pass; with several pieces, also the backward pass."""
         if self._method.pieces > 1:
             return accumulation.forward(self._method, views, self._autocast, self._backward)
         with self._autocast():
@@ -201,7 +201,7 @@ class TorchEngine(Engine):
             torch.autograd.backward(made, gradients)
 
     def _look(self, told: Told, changed: bool = False) -> None:
-        """Whether a step's loss is finite; `changed`: weights have moved by its gradient."""
+        """Check that a step's loss is finite; `changed`: whether its gradient has already changed the weights."""
         try:
             told.read()
         except ValueError:
@@ -209,7 +209,7 @@ class TorchEngine(Engine):
             raise
 
     def _tell(self, made: Forward, batch: int) -> Told:
-        """The loss and what is watched, of all ranks, by one message."""
+        """Sum the loss and the metrics over ranks in one collective."""
         own = torch.stack([made.loss.detach(), *made.watched.values()]).double()
         names = list(made.watched)
         if made.projections is None:
@@ -220,13 +220,13 @@ class TorchEngine(Engine):
 
     def _features(self, made: Forward, rows: int) -> Features:
         features = torch.empty(rows, 0) if made.features is None else made.features.detach()
-        # A graph's next replay writes over what this one gave.
+        # The next replay of the CUDA graph overwrites the features.
         return Features(features.clone() if self._replays else features)
 
     def _share_running(self) -> None:
-        """Running statistics are linear in those of parts: their mean over ranks is that of the global batch.
+        """Average running statistics over ranks: they are linear in those of parts, so the mean is that of the global batch.
 
-        After the gradients are made, which may ask for those of the forward pass as they were.
+        Called after the backward pass, which may need the values from the forward pass.
         """
         if self._world.size == 1 or not self._parts.are_local:
             return
@@ -235,14 +235,14 @@ class TorchEngine(Engine):
         torch._foreach_div_(moments, self._world.size)
 
     def _views(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> list[Tensor]:
-        """Views on the device, checked."""
+        """Check both views, and move them to the device."""
         if np.shape(left) != np.shape(right):
             raise ValueError(f"right views: expected shape {np.shape(left)}, as the left ones, got {np.shape(right)}")
         self.check_batch(len(left) * self._world.size)
         return [self._images(f"{name} views", images) for name, images in (("left", left), ("right", right))]
 
     def _images(self, name: str, images: NDArray[np.float32] | Tensor) -> Tensor:
-        """(N, 3, H, W) on the device; a tensor may be there already."""
+        """Check images, and return them on the device as (N, 3, H, W); a tensor may be there already."""
         tensor = images if isinstance(images, Tensor) else _tensor(np.asarray(images))
         if tensor.ndim != 4 or 3 not in (tensor.shape[1], tensor.shape[3]) or not tensor.numel():
             raise ValueError(f"{name}: expected shape (N, H, W, 3) or (N, 3, H, W), got {tuple(tensor.shape)}")
@@ -255,7 +255,7 @@ class TorchEngine(Engine):
             raise ValueError(f"{name}: expected finite values")
         if self._copies is None or tensor.is_cuda:
             return tensor.to(self.device, self._dtype, memory_format=self._format)
-        # Beside what the GPU is at, which a copy on its own stream would wait for.
+        # A separate stream overlaps the copy with the GPU's current work.
         with torch.cuda.stream(self._copies):
             copied = tensor.to(self.device, non_blocking=True)
         here = torch.cuda.current_stream(self.device)
@@ -274,14 +274,14 @@ class TorchEngine(Engine):
 
     @torch.no_grad()
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features; in float32, whatever the precision of steps."""
+        """Backbone features of images, in float32 whatever the precision of steps."""
         self._check_whole()
         backbone = self._method.backbone
         backbone.eval()
         try:
             tensor = self._images("images", images)
             with foreign.telling(self._config.backbone, tensor):
-                # Not by what is compiled, which is for training and for one size of batches.
+                # Not the compiled module, which is for training and one batch size.
                 return backbone.forward(tensor).float().cpu().numpy()
         finally:
             backbone.train()
@@ -292,31 +292,31 @@ class TorchEngine(Engine):
         return state.arrays(dict(sorted(self._method.backbone.state_dict().items())))
 
     def load_backbone(self, given: State) -> None:
-        """Takes them; counts of batches may be missing, and `fc.*` that it has not are left out."""
+        """Load the backbone's tensors; `num_batches_tracked` may be missing, and unused `fc.*` is ignored."""
         self._check_whole()
         tensors = state.check_backbone(self._method.backbone, given)
         self._method.backbone.load_state_dict(tensors)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that a continued run needs, by name, in the engine's precision."""
+        """Everything that a resumed run needs, by name, in the engine's precision."""
         self._check_whole()
         return state.tensors(self._method, self._optimizer)
 
     def state(self) -> State:
-        """Everything that a continued run needs, by name."""
+        """Everything that a resumed run needs, by name."""
         return state.arrays(self.tensors())
 
     def load_state(self, given: State) -> None:
-        """Goes on from it."""
+        """Load a state."""
         self.put(state.check(state.tensors(self._method, self._optimizer), given))
 
     def put(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes what `tensors` gave, here or on other ranks."""
+        """Load the result of `tensors`, from this or another rank."""
         state.put(self._method, self._optimizer, tensors)
         self._is_whole, self._told = True, None
 
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
-        """Writes a checkpoint, which tells how it came about."""
+        """Write a checkpoint, with torch's version and the precision in its metadata."""
         super().save(path, {**metadata, "torch": torch.__version__, "precision": self._precision})
 
     def __str__(self) -> str:
@@ -324,7 +324,7 @@ class TorchEngine(Engine):
         return f"torch {torch.__version__} on {self.device} in {self._precision}{ranks}"
 
     def _check_whole(self, looks: bool = True) -> None:
-        """Whether this may be used; `looks`: at the last step's loss too, for which it waits."""
+        """Check that no step was interrupted; `looks`: also wait for the last step's loss and check it."""
         if looks and self._is_whole and self._told is not None:
             told, self._told = self._told, None
             self._look(told, changed=True)
@@ -334,5 +334,5 @@ class TorchEngine(Engine):
 
 
 def _tensor(array: NDArray[np.float32]) -> Tensor:
-    """The same memory, but of arrays that cannot be written: torch knows none."""
+    """A tensor on the array's memory, or on a copy if the array is read-only, which torch does not support."""
     return torch.from_numpy(array if array.flags.writeable else array.copy())

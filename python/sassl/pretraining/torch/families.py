@@ -1,7 +1,7 @@
-"""Backbones of others, as settings know them: `timm:NAME`, `torchvision:NAME`, and modules, which are given themselves.
+"""Third-party backbones in settings: `timm:NAME`, `torchvision:NAME`, and modules, which the caller passes.
 
-Their settings are what JSON can hold: a model has `arch_settings`, keywords of the function that makes it, a module `features`.
-How many values a model's features have is found out on torch's "meta" device, where it has shapes and no weights.
+Their settings are JSON values: a model has `arch_settings`, the keywords of the function that builds it, a module has
+`features`. A model's feature dimension is determined on torch's "meta" device, with shapes but no weights.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ def _module(name: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _only(name: str, arch: str, settings: dict[str, Any], default: Any) -> Any:
-    """The one setting that there may be."""
+    """The value of the only allowed setting."""
     if unknown := settings.keys() - {name}:
         raise ValueError(f"{min(unknown)} = {settings[min(unknown)]!r:.100}: {arch} has {name} alone")
     return settings.get(name, default)
 
 
 def _told(features: int, settings: dict[str, Any]) -> dict[str, Any]:
-    # What a stem makes of a view is not known; images that are too small are tried out before the first step.
+    # The stride of the stem is unknown; a trial pass before the first step detects images that are too small.
     return {"features": features, "stem_stride": 1, "least_side": 1, "settings": settings}
 
 
 @lru_cache(maxsize=64)
 def _features(family: str, name: str, settings: str) -> int:
-    """Values of a feature.
+    """The dimension of the features.
 
     Raises:
         ImportError: the family's package or torch is not installed.
-        ValueError: no such model, or it does not take the settings.
+        ValueError: there is no such model, or it does not take the settings.
     """
     for package in ("torch", family):
         if find_spec(package) is None:

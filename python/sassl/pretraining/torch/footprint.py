@@ -1,4 +1,4 @@
-"""What a step of the torch engine asks for in memory, of a run that has not begun: the step on tensors without values."""
+"""Estimates the memory of a step of the torch engine before a run, by a step on fake tensors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .methods import METHODS, Forward, Method
 
 
 class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The most bytes that tensors which were made under it have had at a time, those that were `there` apart."""
+    """The peak bytes of tensors that are created within the mode, excluding those in `there`."""
 
     def __init__(self, there: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -49,15 +49,15 @@ class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def footprint(config: Config, rows: int, *, accumulate: int, checkpointing: bool, precision: str) -> dict[str, int]:
-    """Bytes by kind of a step on so many rows: weights, gradients, optimizer, momentum, activations.
+    """The bytes of a step on `rows` rows, by kind: weights, gradients, optimizer, momentum, activations.
 
     Raises:
-        ValueError: a method or a backbone that is not here; pieces that cannot be.
+        ValueError: the method or the backbone is unknown; the number of pieces is invalid.
     """
     if config.method.name not in METHODS:
         raise ValueError(f'method = {config.method.name!r}: engine="torch" has {", ".join(METHODS)}')
     dtype = torch.float64 if precision == "float64" else torch.float32
-    # All pieces are one like the other; and norms by parts keep what those over the whole batch do.
+    # Two pieces represent all, and norms over parts keep as much memory as norms over the whole batch.
     pieces = min(accumulate, 2)
     rows = -(-rows // accumulate) * pieces
     whole = config.changed(splits=1) if hasattr(config.method, "splits") else config
@@ -89,7 +89,7 @@ def footprint(config: Config, rows: int, *, accumulate: int, checkpointing: bool
 
 
 def _hold(p: Tensor) -> None:
-    """A gradient that is there already; a tensor without values would get another one instead of a sum in place."""
+    """Allocate a gradient in advance; a fake tensor would get a new one instead of an in-place sum."""
     p.grad = held = torch.zeros_like(p)
 
     def put_back(p: Tensor) -> None:
@@ -99,7 +99,7 @@ def _hold(p: Tensor) -> None:
 
 
 def _fake(method: Method, dtype: torch.dtype) -> None:
-    """Puts tensors without values in the place of all of a method's."""
+    """Replace all tensors of a method by fake ones."""
     for module in method.modules():
         for name, p in module.named_parameters(recurse=False):
             setattr(module, name, nn.Parameter(torch.empty(p.shape, dtype=dtype), p.requires_grad))

@@ -1,4 +1,4 @@
-"""Models of timm and torchvision without their classifiers, and modules of others, as backbones: made, and tried out."""
+"""Builds and tests third-party backbones: models of timm and torchvision without their classifiers, and modules."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ...transforms.operations import size
 from ..config import Config
 from ..settings import Backbone
 
-#: Keywords that are not of a backbone, and what there is instead.
+#: Keywords that do not apply to a backbone, and their alternatives.
 _WEIGHTS, _HEAD = "give init=FILE or a state dict", "the classifier is taken away"
 _REFUSED = {
     **dict.fromkeys(("pretrained", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"), _WEIGHTS),
     **dict.fromkeys(("weights", "weights_backbone"), _WEIGHTS),
     "num_classes": _HEAD,
 }
-#: torchvision's models with more than one classifier, which here have none.
+#: Keywords of torchvision's models with auxiliary classifiers, which are removed here.
 _AUXILIARY = {name: {"aux_logits": False, "init_weights": True} for name in ("inception_v3", "googlenet")}
-#: The keyword by which a model is made for another size of images.
+#: The keyword for a model's image size.
 _SIZED = {"timm": "img_size", "torchvision": "image_size"}
 
 
 def _timm(name: str, settings: dict[str, Any], weights: Any = None) -> tuple[nn.Module, int]:
     import timm
 
-    # A name may have a tag, which tells of weights.
+    # A name may have a tag, which identifies weights.
     if not timm.is_model(name.partition(".")[0]):
         raise _unknown("timm", name, timm.list_models())
     module: Any = timm.create_model(name, pretrained=weights is not None, num_classes=0, **settings)
@@ -44,7 +44,7 @@ def _torchvision(name: str, settings: dict[str, Any], weights: Any = None) -> tu
 
     if name not in (known := models.list_models(module=models)):
         raise _unknown("torchvision", name, known)
-    # With weights these models have the auxiliary classifiers, which are of no use after training.
+    # With weights, these models keep their auxiliary classifiers, which are unused after training.
     own = _AUXILIARY.get(name, {}) if weights is None else {}
     module = models.get_model(name, weights=weights, **{**own, **settings})
     return module, _without_classifier(module)
@@ -57,7 +57,7 @@ def _unknown(family: str, name: str, known: list[str]) -> ValueError:
 
 
 def _without_classifier(module: nn.Module) -> int:
-    """Takes the last layer of a model of torchvision away, and the dropout before it; gives how many values that layer read."""
+    """Remove the last layer of a torchvision model and the dropout before it; return the layer's input dimension."""
     for name in ("fc", "classifier", "heads", "head"):
         holder: Any = module
         last = getattr(module, name, None)
@@ -74,7 +74,7 @@ def _without_classifier(module: nn.Module) -> int:
     raise ValueError(f"{type(module).__name__}: no classifier is known; give arch=module, without one, and features=N")
 
 
-#: Functions that make a model without its classifier, and tell how many values its features have.
+#: Functions that build a model without its classifier, and return it with its feature dimension.
 _MAKERS: dict[str, Callable[..., tuple[nn.Module, int]]] = {
     "timm": _timm,
     "torchvision": _torchvision,
@@ -93,25 +93,25 @@ def _made(family: str, name: str, settings: dict[str, Any]) -> tuple[nn.Module, 
 
 
 def features(family: str, name: str, settings: dict[str, Any]) -> int:
-    """How many values the features of a model have, without its weights where that can be.
+    """The feature dimension of a model, determined without its weights if possible.
 
     Raises:
-        ValueError: no such model, or it does not take the settings.
+        ValueError: there is no such model, or it does not take the settings.
     """
     try:
         with torch.device("meta"):
             return int(_made(family, name, settings)[1])
     except (ValueError, NotImplementedError):
-        # Some draw weights by their values, which this device has not.
+        # The initialization of some models reads values, which the meta device does not have.
         with torch.random.fork_rng(devices=[]):
             return int(_made(family, name, settings)[1])
 
 
 def build(backbone: Backbone) -> nn.Module:
-    """The module of a backbone of a family, or a copy of the one that was given.
+    """Build the module of a backbone of a family, or copy the given module.
 
     Raises:
-        ValueError: it cannot be made or copied.
+        ValueError: the module cannot be built or copied.
     """
     name = backbone.name.partition(":")[2]
     if backbone.family != "module":
@@ -128,17 +128,17 @@ def build(backbone: Backbone) -> nn.Module:
 
 
 def published(family: str, name: str, weights: Any) -> nn.Module:
-    """A model with published weights, which its family downloads or has on disk, without its classifier.
+    """A model with published weights, downloaded or from its family's cache, without its classifier.
 
     Args:
-        family, name: of the model.
-        weights: torchvision's enumeration member; of timm's models, whose names tell the weights, anything but None.
+        family, name: the model's family and name.
+        weights: torchvision's enumeration member; for timm's models, whose names identify the weights, anything but None.
     """
     return _MAKERS[family](name, {}, weights)[0]
 
 
 def _check_state(module: nn.Module, name: str) -> None:
-    """Whether a checkpoint can hold the state of a module: tensors that have their sizes, of numbers that float32 has too."""
+    """Check that a checkpoint can hold a module's state: real tensors with known sizes and values that fit float32."""
     for key, tensor in module.state_dict().items():
         if not isinstance(tensor, Tensor) or tensor.is_complex():
             raise ValueError(f"arch = {name}: {key} is no tensor of real numbers, which checkpoints hold")
@@ -150,10 +150,10 @@ def _check_state(module: nn.Module, name: str) -> None:
 
 @torch.no_grad()
 def try_out(module: nn.Module, config: Config, memory_format: torch.memory_format) -> None:
-    """Whether a backbone of a family makes features of a run's images, as in training and after it; it stays as it was.
+    """Run a backbone of a family on images of the run's size, in training and eval mode, without changing its buffers.
 
     Raises:
-        ValueError: it does not.
+        ValueError: the backbone fails, or does not return features of the expected shape.
     """
     backbone, sides = config.backbone, size(config.data.input_size, "input_size")
     if backbone.family is None:
@@ -182,7 +182,7 @@ def try_out(module: nn.Module, config: Config, memory_format: torch.memory_forma
 
 @contextmanager
 def telling(backbone: Backbone, images: Tensor) -> Iterator[None]:
-    """What a backbone of a family raises of images is a ValueError with its name and their shape."""
+    """Convert errors of a family's backbone to a ValueError with its name and the shape of the images."""
     try:
         yield
     except (ValueError, TypeError, AssertionError, RuntimeError, IndexError, AttributeError) as error:

@@ -1,7 +1,7 @@
-"""The losses, in float32 at least, whatever the networks are computed in.
+"""The losses, in at least float32, whatever the precision of the networks.
 
-`z` are this rank's rows, and a loss is this rank's share of that of the global batch (`collectives.py`). Beside it stands what
-is watched, as a share too.
+`z` has this rank's rows, and a loss is this rank's share of the loss of the global batch (`collectives.py`). Metrics are
+returned next to it, as shares too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 def _in_full(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Without autocast: products with a queue in bfloat16 are off by 0.5 % of the loss, and by 1.7 % of its gradient."""
+    """Disable autocast: products with a queue in bfloat16 have errors of 0.5 % of the loss and 1.7 % of its gradient."""
 
     @wraps(function)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -33,19 +33,19 @@ def _in_full(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def full(z: Tensor) -> Tensor:
-    """As float32, or float64 if it is that."""
+    """Convert to float32, except for float64."""
     return z.to(torch.promote_types(z.dtype, torch.float32))
 
 
 @_in_full
 def normalized(z: Tensor) -> Tensor:
-    """`z / |z|`, the least length being 1e-12."""
+    """`z / max(|z|, 1e-12)`, by row."""
     return normalize(full(z))
 
 
 @_in_full
 def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float, batch: int) -> tuple[Tensor, Tensor]:
-    """InfoNCE of MoCo (He et al. 2020, equation 1) of normalized rows, and how many positives are above all of the queue."""
+    """InfoNCE of MoCo (He et al. 2020, equation 1) on normalized rows, and the fraction of positives above the whole queue."""
     q, k = full(q), full(k)
     logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], 1) / temperature
     first = logits.new_zeros(len(q), dtype=torch.long)
@@ -55,21 +55,21 @@ def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float, batch: int
 
 @_in_full
 def mean_cosine(p: Tensor, z: Tensor, batch: int) -> Tensor:
-    """`cos(p, z)`, on average over the rows."""
+    """The mean of `cos(p, z)` over the rows."""
     return (normalize(full(p)) * normalize(full(z))).sum() / batch
 
 
 @_in_full
 def nt_xent(z: Tensor, temperature: float, world: World) -> tuple[Tensor, Tensor]:
-    """NT-Xent of SimCLR (Chen et al. 2020, equation 1) over all ranks' rows, and how many are nearest to their other view.
+    """NT-Xent of SimCLR (Chen et al. 2020, equation 1) over all ranks' rows, and the fraction nearest to their other view.
 
-    z has this rank's left rows, and then its right ones.
+    `z` has this rank's left rows, followed by its right ones.
     """
     z = normalize(full(z))
     rows = torch.arange(len(z), device=z.device)
     columns = world.rank * len(z) + rows
     logits = z @ world.gather(z).T / temperature
-    # No row is its own neighbour.
+    # Exclude each row's similarity with itself.
     logits = logits.index_put((rows, columns), logits.new_full((), -1e9), accumulate=True)
     other = world.rank * len(z) + (rows + len(z) // 2) % len(z)
     all_rows = len(z) * world.size
@@ -79,15 +79,15 @@ def nt_xent(z: Tensor, temperature: float, world: World) -> tuple[Tensor, Tensor
 
 @_in_full
 def directions(z: Tensor) -> Tensor:
-    """Sums over the rows of what `spread` needs, (2, dim) of float64, which may be added up over ranks."""
+    """The sums over rows that `spread` needs, (2, dim) float64, which can be added over ranks."""
     z = normalize(full(z.detach())).double()
     return torch.stack([z.sum(0), z.square().sum(0)])
 
 
 def spread(sums: Tensor, batch: int) -> Tensor:
-    """How far normalized rows differ: the mean over their values of the deviation, times the root of their number.
+    """The spread of normalized rows: the mean over dimensions of the standard deviation, times sqrt(dim).
 
-    Near 1 where they spread over the sphere, 0 where they have collapsed (Chen and He 2021, section 4.1).
+    Near 1 if they spread over the sphere, 0 if they have collapsed (Chen and He 2021, section 4.1).
     """
     mean, square = sums / batch
     return (square - mean.square()).clamp(min=0).sqrt().mean() * sums.shape[1] ** 0.5

@@ -1,4 +1,4 @@
-"""Optimizers as the native engine has them: torch's own where it has the same, LARS as facebookresearch/moco-v3 has it."""
+"""The native engine's optimizers in torch: torch's own where they are the same, and LARS as in facebookresearch/moco-v3."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..engines import Rates
 from ..settings import LARS, SGD, AdamW, OptimizerSettings
 from .methods import Method
 
-#: What transformers add to their tokens, by torchvision's and timm's names.
+#: Tokens and embeddings of transformers, by torchvision's and timm's names.
 _EMBEDDINGS = ("class_token", "cls_token", "pos_embedding", "pos_embed", "relative_position_bias_table")
 
 
 class Lars(Optimizer):
-    """`u = g + lambda p`, `u = eta |p| / |u| u`, `v = mu v + u`, `p = p - lr v`; where |p| or |u| is 0, the second is left out.
+    """`u = g + lambda p`, `u = eta |p| / |u| u`, `v = mu v + u`, `p = p - lr v`; the second is skipped if |p| or |u| is 0.
 
     Groups that are not "adapted" have `u = g`.
     """
@@ -29,7 +29,7 @@ class Lars(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Moves all weights."""
+        """Update all weights."""
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             updates, memory = [p.grad for p in params], [self.state[p]["mu"] for p in params]
@@ -43,7 +43,7 @@ class Lars(Optimizer):
 
 
 def _adapted(params: list[Tensor], grads: list[Tensor], decay: float, eta: float) -> list[Tensor]:
-    """Updates as long as a part of what they move."""
+    """The updates with weight decay, scaled to `eta` times the norms of their weights."""
     updates = list(torch._foreach_add(grads, params, alpha=decay))
     lengths, others = (torch.stack(list(torch._foreach_norm(one))) for one in (params, updates))
     trust = torch.where((lengths > 0) & (others > 0), eta * lengths / others, 1.0)
@@ -52,9 +52,9 @@ def _adapted(params: list[Tensor], grads: list[Tensor], decay: float, eta: float
 
 
 def build(settings: OptimizerSettings, method: Method, device: torch.device) -> Optimizer:
-    """The optimizer of a method's networks that learn, which has not moved yet."""
+    """Build the optimizer of a method's trained networks, in its initial state."""
     groups = list(_groups(settings, method))
-    # One kernel for all weights; None: as torch likes.
+    # One kernel for all weights; None: torch's default.
     fused = True if device.type == "cuda" else None
     made: Optimizer
     match settings:
@@ -73,7 +73,7 @@ def build(settings: OptimizerSettings, method: Method, device: torch.device) -> 
 
 
 def _groups(settings: OptimizerSettings, method: Method) -> Iterator[dict[str, Any]]:
-    """Weights by network, and by whether they are matrices or what `exclude_bias_and_norm` leaves out."""
+    """Group weights by network, and by whether `exclude_bias_and_norm` applies to them."""
     for name, network in method.learning().items():
         spared = _spared(network)
         for is_matrix in (True, False):
@@ -90,9 +90,10 @@ def _groups(settings: OptimizerSettings, method: Method) -> Iterator[dict[str, A
 
 
 def _spared(network: nn.Module) -> set[str]:
-    """Names of biases, norms, class tokens and embeddings of positions, by timm's rule.
+    """Names of biases, norms, class tokens and position embeddings, by timm's rule.
 
-    They have one dimension or end in "bias", or `no_weight_decay()` of the network names them, or `_EMBEDDINGS` if it has none.
+    They have at most one dimension, end in "bias", or are listed by the network's `no_weight_decay()`, or by `_EMBEDDINGS` if
+    it has none.
     """
     told = getattr(network, "no_weight_decay", None)
     patterns = list(told()) if callable(told) else [*_EMBEDDINGS, *(f"*.{name}" for name in _EMBEDDINGS)]
@@ -104,7 +105,7 @@ def _spared(network: nn.Module) -> set[str]:
 
 
 def _slots(settings: OptimizerSettings, p: nn.Parameter, device: torch.device) -> dict[str, Tensor]:
-    """What it remembers of a weight, as it begins: zeros are what torch makes at the first step."""
+    """The initial optimizer state of a weight: zeros, as torch creates them at the first step."""
     if isinstance(settings, AdamW):
         step = torch.zeros((), device=device)
         return {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p), "step": step}
@@ -114,13 +115,13 @@ def _slots(settings: OptimizerSettings, p: nn.Parameter, device: torch.device) -
 
 
 def set_rates(optimizer: Optimizer, rates: Rates) -> None:
-    """Sets the learning rates of a step."""
+    """Set the learning rates of a step."""
     for group in optimizer.param_groups:
         group["lr"] = rates.fixed_lr if group["is_fixed"] else rates.lr
 
 
 def slots(optimizer: Optimizer, method: Method) -> Iterator[tuple[str, Tensor]]:
-    """The optimizer's memory, by the names that checkpoints have."""
+    """The optimizer's state, by its names in checkpoints."""
     for network, module in method.learning().items():
         for name, p in module.named_parameters():
             for slot, tensor in optimizer.state[p].items():

@@ -1,6 +1,6 @@
-"""How the torch engine computes, as a value that makes one: `sassl.SimCLR(engine=Torch(precision="bf16", compile=True))`.
+"""The options of the torch engine: `sassl.SimCLR(engine=Torch(precision="bf16", compile=True))`.
 
-It is no part of a run's settings: what is learnt is the same, and a checkpoint of one engine is gone on with by another.
+They are not part of a run's settings: training is the same, and a run can resume with another engine.
 """
 
 from __future__ import annotations
@@ -16,31 +16,33 @@ from ..engines import ENGINES, Engine
 
 @dataclass(frozen=True, kw_only=True)
 class Torch:
-    """Makes an engine on PyTorch.
+    """Builds an engine on PyTorch.
 
     Attributes:
-        device: as "cuda", "cuda:1" or "cpu"; None: this process's GPU where there is one, else the CPU.
-        precision: "bf16": networks in bfloat16 by autocast, while weights, losses, statistics of norms, the queue, momentum
-            encoders and optimizers stay float32; "float32"; "float64", of all, for comparisons. None: "bf16" on a GPU, else
+        device: such as "cuda", "cuda:1" or "cpu"; None: this process's GPU if there is one, else the CPU.
+        precision: "bf16": networks run in bfloat16 through autocast, while weights, losses, norm statistics, the queue,
+            momentum encoders and optimizers stay float32; "float32"; "float64" throughout, for comparisons. None: "bf16" on a
+            GPU, else
             "float32".
-        channels_last: how images and weights lie in memory; None: so, but in float64.
-        compile: networks by `torch.compile`: a minute or more before the first step, faster ones after it; or the name of its
-            backend.
-        graphs: whether compiled networks replay their kernels as CUDA graphs, which serves small networks and batches, whose
-            launches take longer than their kernels; memory of their own is what it costs.
-        ahead: whether the loss is looked at one step late, so that the device never waits; one that is not finite is told when
-            a step was made of it. None: on a GPU.
-        views: where views are made that `fit` makes of images. "cpu": on threads; "split": threads decode, crop and resize, and
-            the rest is made on the device, a batch at a time; "gpu": threads decode, and all of the rest is made there. None:
-            "split" on a GPU, where all that comes after the crop has kernels (a warning tells what has none), else "cpu". The
-            draws and the loader's state are the same, so that a run may go on with another; the views are the same to the bit,
-            on a GPU all but styled ones.
-        accumulate: pieces in which a rank takes its rows of a step, one after another, so that memory holds the activations of
-            one; each is of whole parts of the batch for norms (`splits`), and the step is the same.
-        checkpointing: whether blocks of the backbone keep their inputs alone, and make the rest again for the gradient: a third
-            more time for less memory.
-        group: a process group of torch.distributed whose ranks are one engine; None: the default group, if there is one; else
-            the one that torchrun's or srun's environment tells of, which is made here and ended with the process.
+        channels_last: the memory format of images and weights; None: true except in float64.
+        compile: whether to compile networks with `torch.compile`, which takes a minute or more before the first step and speeds
+            up the later ones; or the name of its backend.
+        graphs: whether compiled networks replay their kernels as CUDA graphs, which helps small networks and batches, whose
+            launches take longer than their kernels, at the cost of extra memory.
+        ahead: whether the loss is read one step late, so that the device never waits; a loss that is not finite is then
+            reported after its update. None: true on a GPU.
+        views: where `fit` computes the views of images. "cpu": on threads; "split": threads decode, crop and resize, and the
+            device computes the rest, a batch at a time; "gpu": threads decode, and the device computes the rest. None: "split"
+            on a GPU if all operations after the crop have kernels (a warning names one that has none), else "cpu". The draws
+            and the loader's state are the same, so that a run can resume with another value; the views are bit-identical, on a
+            GPU except for styled ones.
+        accumulate: the number of pieces in which a rank processes its rows of a step, one after another, so that memory holds
+            the activations of one piece only; each consists of whole parts of the batch for norms (`splits`), and the step is
+            the same.
+        checkpointing: whether blocks of the backbone keep only their inputs, and recompute the rest in the backward pass: a
+            third more time for less memory.
+        group: a process group of torch.distributed whose ranks form one engine; None: the default group if there is one, else
+            the one described by the environment of torchrun or srun, which is created here and destroyed when the process ends.
     """
 
     device: str | None = None
@@ -63,11 +65,11 @@ class Torch:
         flag("checkpointing", self.checkpointing)
 
     def __call__(self, config: Config, threads: int | None = None, **how: Any) -> Engine:
-        """The engine; `how` has attributes in the place of these.
+        """Build the engine; `how` overrides attributes.
 
         Raises:
             ImportError: torch is not installed.
-            ValueError: settings that cannot be; ranks that do not fit each other.
+            ValueError: the settings are invalid; the ranks do not match.
         """
         if find_spec("torch") is None:
             raise ImportError('engine="torch" needs torch: install it, or the extra sassl[torch]')
@@ -78,7 +80,7 @@ class Torch:
 
 
 def auto(config: Config, threads: int | None = None, **how: Any) -> Engine:
-    """torch's engine where it is installed and has a GPU, or where it alone has the backbone; else the native one."""
+    """Build torch's engine if it is installed, and has a GPU or is the only one with the backbone; else the native engine."""
     if find_spec("torch") is not None:
         import torch
 

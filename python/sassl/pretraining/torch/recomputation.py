@@ -1,4 +1,4 @@
-"""Activation checkpointing: a block keeps its input, and makes the rest again when its gradient is asked for."""
+"""Activation checkpointing: a block keeps its input, and recomputes the rest in the backward pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def blocks(module: nn.Module) -> list[nn.Module]:
-    """The innermost elements of a network's lists and sequences that are made of layers themselves."""
+    """The innermost elements of a network's lists and sequences that have child layers themselves."""
     found: list[nn.Module] = []
     for child in module.children():
         inner = blocks(child)
@@ -19,10 +19,10 @@ def blocks(module: nn.Module) -> list[nn.Module]:
 
 
 def wrap(backbone: nn.Module, name: str) -> None:
-    """Makes a backbone's blocks do so, while gradients are asked for; running statistics move again with what is made again.
+    """Enable checkpointing for a backbone's blocks; the recomputation updates running statistics again.
 
     Raises:
-        ValueError: it has none.
+        ValueError: the backbone has no blocks.
     """
     found = blocks(backbone)
     if not found:

@@ -1,4 +1,4 @@
-"""Everything of a run as named tensors, under the native engine's names and in its shapes; and back, checked before that."""
+"""The state of a run as named tensors with the native engine's names and shapes, and its checked loading."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from ..engines import State
 from .methods import Method
 from .optimizers import slots
 
-#: Whole numbers from here on are not all float32.
+#: Up to this, float32 represents every integer.
 _COUNTS = 1 << 24
 
 
 def tensors(method: Method, optimizer: Optimizer) -> dict[str, Tensor]:
-    """The tensors of a run by name, as they lie in memory; the method's own are copies."""
+    """The tensors of a run by name, sharing memory with it; those of the method's own state are copies."""
     found = dict(method.state_dict())
     found |= {name: _flat(tensor) for name, tensor in slots(optimizer, method)}
     own = {f"method.{name}": tensor for name, tensor in method.own_state().items()} | (
         method.draws.state() if method.draws else {}
     )
-    # Beside the weights, with which they are sent to other ranks.
+    # On the device of the weights, with which they are sent to other ranks.
     device = next(method.parameters()).device
     found |= {name: tensor.to(device) for name, tensor in own.items()}
     return dict(sorted(found.items()))
 
 
 def shapes(method: Method) -> str:
-    """How many tensors and values a method's networks have, and a checksum of their names and shapes."""
+    """The numbers of tensors and values of a method's networks, and a checksum of their names and shapes."""
     found = {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()}
     values = sum(tensor.numel() for tensor in method.state_dict().values())
     return f"{len(found)} tensors, {values} values, checksum {crc32(repr(found).encode()):08x}"
 
 
 def _flat(slot: Tensor) -> Tensor:
-    """A count of steps has one dimension in files."""
+    """Give a count of steps one dimension, as in files."""
     return slot.view(1) if slot.ndim == 0 else slot
 
 
 def arrays(named: Mapping[str, Tensor]) -> State:
-    """Copies, as checkpoints hold them."""
+    """Copy tensors to float32 arrays for a checkpoint."""
 
     def copied(tensor: Tensor) -> NDArray[np.float32]:
         return tensor.detach().to("cpu", torch.float32, copy=True).contiguous().numpy()
@@ -54,10 +54,10 @@ def arrays(named: Mapping[str, Tensor]) -> State:
 
 
 def put(method: Method, optimizer: Optimizer, given: Mapping[str, Tensor]) -> None:
-    """Takes tensors that are checked.
+    """Load checked tensors.
 
     Raises:
-        ValueError: the method's own cannot be; nothing is changed then.
+        ValueError: the method's own state is invalid; nothing is changed then.
     """
     method.load_own_state({name.removeprefix("method."): x for name, x in given.items() if name.startswith("method.")})
     if method.draws:
@@ -69,10 +69,10 @@ def put(method: Method, optimizer: Optimizer, given: Mapping[str, Tensor]) -> No
 
 
 def check(mine: Mapping[str, Tensor], state: State, what: str = "run") -> dict[str, Tensor]:
-    """The state as tensors, all of them being there, in their shapes, and values that a run can have.
+    """Convert a state to tensors, after a check of its names, shapes and values.
 
     Raises:
-        ValueError: the first that does not fit.
+        ValueError: a tensor is missing, unknown or invalid; the error names the first.
     """
     for name, tensor in mine.items():
         if name not in state:
@@ -86,7 +86,7 @@ def check(mine: Mapping[str, Tensor], state: State, what: str = "run") -> dict[s
 
 
 def check_backbone(backbone: nn.Module, state: State) -> dict[str, Tensor]:
-    """Checks a backbone's state as `check` does; counts of batches may be missing, and `fc.*` that it has not are left out."""
+    """Check a backbone's state like `check`; `num_batches_tracked` may be missing, and unused `fc.*` is ignored."""
     mine = backbone.state_dict()
     counts = {name: mine[name].cpu().numpy() for name in mine if _is_count(name) and name not in state}
     given = {name: np.reshape(values, ()) if _is_count(name) else values for name, values in state.items()}

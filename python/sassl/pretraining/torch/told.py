@@ -1,4 +1,4 @@
-"""A step's numbers on their way from the device: nobody waits for them before they are read."""
+"""Asynchronous transfer of a step's values from the device; reading them waits."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 
 class Told:
-    """A loss and what is watched.
+    """A loss and metrics.
 
     Args:
-        values: the loss first, on whatever device.
-        names: of the others.
+        values: the loss followed by the metrics, on any device.
+        names: the names of the metrics.
     """
 
     def __init__(self, values: Tensor, names: list[str]) -> None:
@@ -32,7 +32,7 @@ class Told:
         """The values.
 
         Raises:
-            ValueError: a loss that is not finite.
+            ValueError: the loss is not finite.
         """
         if self._event is not None:
             self._event.synchronize()
@@ -44,17 +44,17 @@ class Told:
 
     @property
     def loss(self) -> Value:
-        """The loss, to be looked at."""
+        """The loss, read on demand."""
         return Value(self, 0)
 
     @property
     def watched(self) -> dict[str, Value]:
-        """What is watched, to be looked at."""
+        """The metrics, read on demand."""
         return {name: Value(self, at + 1) for at, name in enumerate(self.names)}
 
 
 class Value:
-    """One of what a step tells: `float` waits for it."""
+    """One value of a step: `float` waits for it."""
 
     def __init__(self, told: Told, at: int) -> None:
         self._told, self._at = told, at
@@ -64,7 +64,7 @@ class Value:
 
 
 class Features:
-    """Features on the device, which numpy copies when it takes them as an array."""
+    """Features on the device, which numpy copies when it converts them to an array."""
 
     def __init__(self, rows: Tensor) -> None:
         self._rows = rows

@@ -1,4 +1,4 @@
-"""Where the views of a run are made: all on threads, or a part of them on the engine's device, a batch at a time."""
+"""Where the views of a run are computed: on threads, or partly on the engine's device, a batch at a time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ...transforms.views import Views
 
 
 def loading(transform: Views, where: str | None, device: torch.device, ranks: int) -> dict[str, Any]:
-    """Settings of the loader: half made views, page-locked for a GPU; nothing where views are made on threads.
+    """The loader's settings for half-finished views, page-locked for a GPU; empty if threads compute the whole views.
 
     Args:
-        where: "cpu", "split", "gpu", or None: "split" on a GPU that can.
-        ranks: among which batches are divided.
+        where: "cpu", "split", "gpu", or None: "split" on a GPU if possible.
+        ranks: the number of ranks that divide a batch.
 
     Raises:
-        ValueError, RuntimeError: views that are to be made there, and cannot be; which operation has no kernels.
+        ValueError, RuntimeError: `where` is given, but an operation has no kernels there; the error names it.
     """
     images = where == "gpu"
     is_on_gpu = device.type == "cuda"
@@ -31,6 +31,6 @@ def loading(transform: Views, where: str | None, device: torch.device, ranks: in
     except (ValueError, RuntimeError) as error:
         if where is not None:
             raise
-        warnings.warn(f"views are made on the CPU alone: {error}", stacklevel=5)
+        warnings.warn(f"views are computed on the CPU only: {error}", stacklevel=5)
         return {}
     return {"output": "images" if images else "crops", "pin_memory": is_on_gpu}

@@ -1,4 +1,4 @@
-"""The methods as torch modules, a file each. A file here is a method; those of others call `register`."""
+"""The methods as torch modules, one per file. Each file here is imported; methods of other packages call `register`."""
 
 from __future__ import annotations
 

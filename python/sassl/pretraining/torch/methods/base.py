@@ -1,8 +1,9 @@
-"""What a method is to the torch engine: a module that makes a loss of two views, and its row in the table.
+"""Methods of the torch engine: the base class, a module that computes a loss from two views, and the registry.
 
-A method's networks are its children, and have their attributes' names in checkpoints; those whose parameters ask for a gradient
-learn. Everything is of the global batch: the loss that `forward` gives is this rank's *share*, which the engine adds up over
-ranks. A mean over rows is the sum over this rank's rows divided by `batch(rows)`; `world.gather` gives the rows of all ranks.
+A method's networks are its children, with their attributes' names in checkpoints; those whose parameters require gradients are
+trained. All values refer to the global batch: the loss that `forward` returns is this rank's *share*, which the engine sums
+over ranks. A mean over rows is the sum over this rank's rows divided by `batch(rows)`; `world.gather` returns the rows of all
+ranks.
 
     @register("mine")
     class Mine(Method):
@@ -36,22 +37,22 @@ from ..draws import Draws
 class Forward(NamedTuple):
     """The result of a step's forward pass."""
 
-    #: This rank's share.
+    #: This rank's share of the loss.
     loss: Tensor
     #: The left views' features.
     features: Tensor | None = None
-    #: The left views' projections, by the network that learns.
+    #: The left views' projections, by the trained network.
     projections: Tensor | None = None
-    #: Other numbers that are watched, by name: this rank's shares.
+    #: Other metrics by name: this rank's shares.
     watched: dict[str, Tensor] = {}  # noqa: RUF012 - of a NamedTuple
 
     @classmethod
     def of(cls, made: Forward | Tensor) -> Forward:
-        """What a method gave, which may be the loss alone."""
+        """Wrap the result of a method, which may be only the loss."""
         return made if isinstance(made, Forward) else cls(made)
 
     def detached(self) -> Forward:
-        """Without the graph."""
+        """Detach all tensors from the graph."""
         features, projections = (None if one is None else one.detach() for one in (self.features, self.projections))
         watched = {name: one.detach() for name, one in self.watched.items()}
         return Forward(self.loss.detach(), features, projections, watched)
@@ -60,103 +61,104 @@ class Forward(NamedTuple):
 class Method(nn.Module):
     """A method with its networks."""
 
-    #: Networks that keep the largest rate, where the others follow the schedule.
+    #: Networks that keep the largest rate, while the others follow the schedule.
     fixed_lr: frozenset[str] = frozenset()
-    #: Whether the native engine has it too, under the same names.
+    #: Whether the native engine has the method too, with the same names.
     is_native = False
-    #: Pieces in which the engine takes a step's rows, one after another.
+    #: The number of pieces in which the engine processes a step's rows, one after another.
     pieces = 1
-    #: Whether the loss is a sum over rows of what each has by itself: then it is asked for piece by piece.
+    #: Whether the loss is a sum of independent terms per row, so that it can be computed piece by piece.
     by_rows = False
 
     def __init__(self, config: Config, world: World) -> None:
         super().__init__()
         self.settings: Any = config.method
         self.seed, self.world = config.seed, world
-        #: Parts of the global batch that norms take apart.
+        #: The parts of the global batch for norms.
         self.parts: int = getattr(config.method, "splits", 1)
         self.features = config.backbone.features
         self.backbone = build(config.backbone)
-        #: Whether the native engine can go on with the run.
+        #: Whether the native engine can resume the run.
         self.has_native = self.is_native and config.backbone.name in backbone_names()
-        #: Those of random layers, which networks of others may have.
+        #: The draws of random layers, which third-party networks may have.
         self.draws = None if self.has_native else Draws(config.seed, world)
 
     def batch(self, rows: Tensor) -> int:
-        """Rows of all ranks, and of all pieces if they are asked for the loss one by one, where this one has these."""
+        """The rows of the global batch, given those of this rank, or of one piece if the loss is computed by pieces."""
         return len(rows) * self.world.size * (self.pieces if self.by_rows else 1)
 
     def forward(self, left: Tensor, right: Tensor) -> Forward | Tensor:
-        """The loss of two views, (N, 3, H, W) each, of this rank's rows."""
+        """Compute the loss of two views of this rank's rows, (N, 3, H, W) each."""
         return self.loss(*self.represent(left, right))
 
     def represent(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
-        """What the loss is made of, a row for each pair of views: in the place of `forward`, for a loss that is not by rows."""
+        """Compute the inputs of `loss`, a row for each pair of views; overridden instead of `forward` if the loss couples
+        rows."""
         raise NotImplementedError
 
     def loss(self, *rows: Tensor) -> Forward | Tensor:
-        """The loss of what `represent` gave, of all of this rank's rows."""
+        """Compute the loss from the results of `represent` for all of this rank's rows."""
         raise NotImplementedError
 
     def targets(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
-        """What has no gradient and is of all of this rank's rows together: `forward` is given these rows after its views, where
-        the rows come in pieces."""
+        """Compute targets without gradients for all of this rank's rows at once; with several pieces, `forward` receives their
+        rows after its views."""
         return ()
 
     def before_step(self, momentum: float | None) -> None:
-        """What comes before the forward pass; `momentum` is how far a momentum encoder stays what it is, where there is one."""
+        """Called before the forward pass; `momentum` is the EMA coefficient of a momentum encoder, if there is one."""
 
     def after_step(self, momentum: float | None) -> None:
-        """What comes after the optimizer has updated the networks that learn."""
+        """Called after the optimizer has updated the trained networks."""
 
     def first_state(self, config: Config) -> State | None:
-        """What a run begins with: the native engine's, where it is one run; None: what the module was made with."""
+        """The initial state of a run: the native engine's, if it has the method and the backbone; None: that of the module."""
         return initial_state(config.core()) if self.has_native else None
 
     def check_batch(self, batch: int) -> None:
-        """Raises a ValueError where steps of so many images, of all ranks together, cannot be."""
+        """Raise a ValueError if this batch size, over all ranks, is not supported."""
         if self.parts > 1:
             Parts(self.parts, self.world.rank, self.world.size).check(batch)
         if batch < 2:
             raise ValueError(f"batch_size = {batch}: at least 2: batch norm and negatives take other images")
 
     def learning(self) -> dict[str, nn.Module]:
-        """Networks that learn, by name."""
+        """The trained networks, by name."""
         return {name: net for name, net in self.named_children() if any(p.requires_grad for p in net.parameters())}
 
     def own_state(self) -> dict[str, Tensor]:
-        """What a continued run needs beside networks and optimizer, by name; floats."""
+        """Float tensors that a resumed run needs in addition to networks and optimizer, by name."""
         return {}
 
     def load_own_state(self, state: dict[str, Tensor]) -> None:
-        """Goes on from it; names and shapes are checked.
+        """Load the method's own state, whose names and shapes are already checked.
 
         Raises:
-            ValueError: values that cannot be; nothing is changed then.
+            ValueError: a value is invalid; nothing is changed then.
         """
 
 
 def follower(net: nn.Module) -> nn.Module:
-    """A network that follows another: it begins as that one, and does not learn."""
+    """Copy a network for an exponential moving average; the copy is not trained."""
     return copy.deepcopy(net).requires_grad_(False)
 
 
 @torch.no_grad()
 def follow(slow: Sequence[nn.Module], fast: Sequence[nn.Module], momentum: float | None) -> None:
-    """slow = m slow + (1 - m) fast, of weights alone: a momentum encoder has running statistics of its own."""
+    """slow = m slow + (1 - m) fast, for weights only: a momentum encoder has its own running statistics."""
     assert momentum is not None
     targets, online = ([p.data for net in nets for p in net.parameters()] for nets in (slow, fast))
     torch._foreach_lerp_(targets, online, 1 - momentum)
 
 
-#: A function that makes a method of a run's settings and its ranks.
+#: A function that builds a method from a run's settings and its ranks.
 Maker = Callable[[Config, World], Method]
 #: All methods of this engine, by name.
 METHODS: dict[str, Maker] = {}
 
 
 def register(name: str) -> Callable[[type[Method]], type[Method]]:
-    """A decorator that adds a method, of this package or of another."""
+    """A decorator that registers a method, of this package or of another."""
 
     def add(kind: type[Method]) -> type[Method]:
         METHODS[name] = kind

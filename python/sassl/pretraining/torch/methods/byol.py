@@ -14,7 +14,7 @@ from .base import Forward, Method, follow, follower, register
 
 @register("byol")
 class BYOL(Method):
-    """Each view's prediction of the other's projection by the target, which follows the online network."""
+    """Predicts from each view the target network's projection of the other view; the target follows the online network."""
 
     is_native = True
     by_rows = True
@@ -31,7 +31,7 @@ class BYOL(Method):
         self.target_backbone, self.target_projector = follower(self.backbone), follower(self.projector)
 
     def forward(self, left: Tensor, right: Tensor) -> Forward:
-        """The loss."""
+        """Compute the loss."""
         features = self.backbone(left)
         z = self.projector(features)
         one = self._loss(z, right)
@@ -47,5 +47,5 @@ class BYOL(Method):
         return 2 * len(view) / batch - 2 * mean_cosine(p, target, batch)
 
     def after_step(self, momentum: float | None) -> None:
-        """The target follows."""
+        """Update the target network."""
         follow((self.target_backbone, self.target_projector), (self.backbone, self.projector), momentum)

@@ -1,7 +1,7 @@
 """MoCo v2 in torch (`src/methods/moco.rs` has the formulas).
 
-All ranks have one queue: keys go in by the rows of the global batch, and are made in the order that the native engine draws,
-which shuffles them among the parts of that batch.
+All ranks share one queue: keys are enqueued in the row order of the global batch, and are computed in the order that the native
+engine draws, which shuffles them among the parts of that batch.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ..backbones import head
 from ..losses import info_nce, normalized
 from .base import Forward, Method, follow, follower, register
 
-#: A count of steps is kept in two floats, the second one below this.
+#: A count of steps is stored in two floats, the second of which is below this.
 _STEPS = 1 << 20
 
 
 @register("moco-v2")
 class MoCoV2(Method):
-    """Queries against the other view's key, which a slow copy of the network makes, and a queue of older ones."""
+    """Contrasts queries with the other view's key, computed by a slow copy of the network, and a queue of older keys."""
 
     is_native = True
     by_rows = True
@@ -37,15 +37,15 @@ class MoCoV2(Method):
         self.key_backbone, self.key_projector = follower(self.backbone), follower(self.projector)
         self.register_buffer("queue", normalized(torch.randn(own.queue_size, own.dim)), persistent=False)
         self._pointer, self._steps = 0, 0
-        # Keys of the step that is being made.
+        # The keys of the current step.
         self._new: list[Tensor] = []
 
     def before_step(self, momentum: float | None) -> None:
-        """The key network follows."""
+        """Update the key network."""
         follow((self.key_backbone, self.key_projector), (self.backbone, self.projector), momentum)
 
     def targets(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
-        """Keys of all rows: of the right views, and of the left ones, if these are queries' too."""
+        """The keys of all rows: of the right views, and of the left views if the loss is symmetric."""
         keys = [self._keys(right, 1)]
         if self.settings.symmetric:
             keys.append(self._keys(left, 0))
@@ -53,7 +53,7 @@ class MoCoV2(Method):
         return tuple(keys)
 
     def forward(self, left: Tensor, right: Tensor, *keys: Tensor) -> Forward:
-        """The loss: of both directions the sum, where it is symmetric."""
+        """Compute the loss; if symmetric, the sum of both directions."""
         keys = keys or self.targets(left, right)
         features, q = self._queries(left)
         loss, accuracy = self._loss(q, keys[0])
@@ -69,7 +69,7 @@ class MoCoV2(Method):
 
     @torch.no_grad()
     def _keys(self, view: Tensor, number: int) -> Tensor:
-        """Keys of this rank's rows; their norms are those of parts of the shuffled global batch."""
+        """The keys of this rank's rows, with norms over parts of the shuffled global batch."""
         if self.parts == 1:
             return self._encoded(view)
         rows = len(view) * self.world.size
@@ -90,9 +90,9 @@ class MoCoV2(Method):
 
     @torch.no_grad()
     def after_step(self, momentum: float | None) -> None:
-        """The gradient read the queue: now the keys go in where the oldest are, and from its end on at its beginning."""
+        """Replace the oldest keys in the circular queue by the new ones, after the backward pass has read it."""
         for keys in self._new:
-            # The newest of more than it can hold.
+            # Only the newest keys if there are more than the queue holds.
             rows = self.world.gather(keys)
             at = (self._pointer + torch.arange(len(rows), device=rows.device)) % len(self.queue)
             kept = slice(max(0, len(rows) - len(self.queue)), None)
@@ -102,7 +102,7 @@ class MoCoV2(Method):
         self._steps += 1
 
     def own_state(self) -> dict[str, Tensor]:
-        """The queue, where its oldest key is, and how many steps there were."""
+        """The queue, the position of its oldest key, and the number of steps."""
         return {
             "queue": self.queue,
             "queue_pointer": torch.tensor([float(self._pointer)]),
@@ -110,7 +110,7 @@ class MoCoV2(Method):
         }
 
     def load_own_state(self, state: dict[str, Tensor]) -> None:
-        """Goes on from them."""
+        """Load the queue, the position and the number of steps."""
         (pointer,), (high, low) = state["queue_pointer"].tolist(), state["steps"].tolist()
         for name, value, end in (
             ("queue_pointer", pointer, len(self.queue)),

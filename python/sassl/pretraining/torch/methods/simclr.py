@@ -15,7 +15,7 @@ from .base import Forward, Method, register
 
 @register("simclr")
 class SimCLR(Method):
-    """Both views in one batch, each against all others of all ranks."""
+    """Contrasts each view with all other views of all ranks, in one batch."""
 
     is_native = True
 
@@ -26,8 +26,8 @@ class SimCLR(Method):
         self.projector = head(self.features, *hidden, own.dim, hidden_bias=False, last_norm=True)
 
     def represent(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
-        """The left views' features, and both views' projections."""
-        # Each part for norms has the left views of its images and then the right ones.
+        """Compute the left views' features, and both views' projections."""
+        # Each part for norms has the left views of its images, followed by the right ones.
         parts = Parts(self.parts // self.pieces, self.world.rank, self.world.size)
         spans = [(start, end) for _, start, end in parts.spans(len(left))]
         features = self.backbone(torch.cat([view[start:end] for start, end in spans for view in (left, right)]))
@@ -38,7 +38,7 @@ class SimCLR(Method):
         return torch.cat(of_left), torch.cat(of_parts[::2]), torch.cat(of_parts[1::2])
 
     def loss(self, *rows: Tensor) -> Forward:
-        """The loss."""
+        """Compute the loss."""
         features, left, right = rows
         loss, accuracy = nt_xent(torch.cat([left, right]), self.settings.temperature, self.world)
         return Forward(loss, features, left, {"contrastive_accuracy": accuracy})

@@ -13,7 +13,7 @@ from .base import Forward, Method, register
 
 @register("simsiam")
 class SimSiam(Method):
-    """Each view's prediction of the other's projection, which gives no gradient."""
+    """Predicts from each view the other's projection, through which no gradient flows."""
 
     is_native = True
     by_rows = True
@@ -27,7 +27,7 @@ class SimSiam(Method):
         self.fixed_lr = frozenset({"predictor"} if own.fix_predictor_lr else ())
 
     def forward(self, left: Tensor, right: Tensor) -> Forward:
-        """The loss."""
+        """Compute the loss."""
         features = self.backbone(left)
         z = self.projector(features)
         p = self.predictor(z)
