@@ -1,5 +1,5 @@
-//! Batch norm with what follows it, its running statistics as PyTorch keeps them, and *split* batch norm: the statistics of parts of
-//! the batch, which on one device stand for those of several (MoCo's Colab notebook, `SplitBatchNorm`).
+//! Batch norm with an optional residual and ReLU, PyTorch's running statistics, and *split* batch norm: the statistics of parts
+//! of the batch, which emulate several devices on one (MoCo's Colab notebook, `SplitBatchNorm`).
 use super::{Array, Engine, Initial, Layout, Mode};
 use crate::kernels::training::batch_norm::{Affine, Moments, backward};
 use std::borrow::Cow;
@@ -7,31 +7,31 @@ use std::ops::Range;
 
 const EPSILON: f32 = 1e-5;
 
-/// The layer.
+/// A batch norm, optionally followed by a ReLU.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
     channels: usize,
     relu: bool,
-    /// How much of the running statistics a batch replaces.
+    /// The fraction of the running statistics that a batch replaces.
     momentum: f32,
-    /// gamma and beta; without them 1 and 0.
+    /// gamma and beta; if absent, 1 and 0.
     affine: Option<[Range<usize>; 2]>,
     mean: Range<usize>,
     var: Range<usize>,
     batches: Range<usize>,
 }
 
-/// The output, and what the gradient needs: the statistics of each part of the batch.
+/// The output, and the statistics of each part of the batch, which the gradient needs.
 #[derive(Clone, Debug)]
 pub struct Normed {
     /// `relu(gamma x^ + beta + residual)`.
     pub y: Array,
-    /// Empty where the running statistics were used.
+    /// Empty if the running statistics were used.
     pub moments: Vec<Moments>,
 }
 
 impl BatchNorm {
-    /// Of so many channels, a ReLU behind it or not; gamma begins at `gamma`, beta at 0.
+    /// Creates a norm over `channels`, with or without a ReLU; gamma is initially `gamma`, beta 0.
     pub fn new(layout: &mut Layout, name: &str, channels: usize, relu: bool, gamma: f32) -> Self {
         layout.within(name, |layout| {
             let gamma = layout.parameter("weight", &[channels], Initial::Constant(gamma));
@@ -40,12 +40,12 @@ impl BatchNorm {
         })
     }
 
-    /// Without gamma and beta, and without a ReLU.
+    /// Creates a norm without gamma, beta and ReLU.
     pub fn fixed(layout: &mut Layout, name: &str, channels: usize) -> Self {
         layout.within(name, |layout| Self::tracking(layout, channels))
     }
 
-    /// The statistics alone.
+    /// Creates a norm that only has the running statistics.
     fn tracking(layout: &mut Layout, channels: usize) -> Self {
         Self {
             channels,
@@ -58,7 +58,7 @@ impl BatchNorm {
         }
     }
 
-    /// gamma and beta.
+    /// The values of gamma and beta.
     fn affine<'a>(&self, params: &'a [f32]) -> [Cow<'a, [f32]>; 2] {
         match &self.affine {
             Some([gamma, beta]) => [gamma, beta].map(|range| Cow::Borrowed(&params[range.clone()])),
@@ -66,10 +66,10 @@ impl BatchNorm {
         }
     }
 
-    /// Normalizes, by the statistics of the batch in training and by the running ones else.
+    /// Normalizes by the statistics of the batch in training, and by the running ones otherwise.
     ///
     /// # Panics
-    /// If the batch cannot be split evenly; [`Mode`] says into how many parts.
+    /// If the batch cannot be split evenly into the parts of [`Mode`].
     pub fn forward(
         &self,
         engine: Engine,
@@ -103,7 +103,8 @@ impl BatchNorm {
         Normed { y, moments }
     }
 
-    /// Running statistics: those of the parts on average, variances without bias; or the sums of the parts' for that.
+    /// Updates the running statistics by the mean over parts, with unbiased variances; or adds the parts' statistics to the
+    /// sums.
     fn track(&self, moments: &[Moments], rows: usize, buffers: &mut [f32], mode: Mode) {
         let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
         for c in 0..self.channels {
@@ -121,7 +122,7 @@ impl BatchNorm {
         buffers[self.batches.start] += 1.0;
     }
 
-    /// The gradient of x and, where one was added, of the residual; those of gamma and beta in their places.
+    /// Returns the gradient of x and, if one was added, of the residual; writes those of gamma and beta to `gradient`.
     pub fn backward(
         &self,
         engine: Engine,
@@ -157,12 +158,12 @@ impl BatchNorm {
     }
 }
 
-/// A running statistic takes those of so many parts, of which it gets the sum.
+/// Updates a running statistic by the mean over `parts`, given their sum.
 pub(super) fn follow(running: &mut f32, sum: f32, parts: usize, momentum: f32) {
     *running += momentum * (sum / parts as f32 - *running);
 }
 
-/// Numbers of a part of the batch.
+/// The number of values in a part of the batch.
 fn part(x: &Array, splits: usize) -> usize {
     assert!(splits > 0 && x.shape[0].is_multiple_of(splits), "{} images in {splits} parts", x.shape[0]);
     x.numbers.len() / splits

@@ -1,10 +1,10 @@
-//! A convolution: `kernels/training/convolution` with its weights in the flat vector.
+//! A convolution: `kernels/training/convolution` with its weights in the network's flat vector.
 use super::{Array, ArrayRef, Engine, Initial, Layout};
 use crate::kernels::training::convolution;
 use crate::kernels::training::convolution::Shape;
 use std::ops::Range;
 
-/// The layer.
+/// A convolution layer.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
     inputs: usize,
@@ -17,8 +17,8 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// A square kernel that keeps the size but for its stride, without a bias. It begins as torchvision's ResNets and VGGs do: He et
-    /// al. 2015, by the outputs.
+    /// Creates a convolution with a square kernel, padding that preserves the size except for the stride, and no bias. It is
+    /// initialized like torchvision's ResNets and VGGs: He et al. 2015, fan-out mode.
     pub fn new(
         layout: &mut Layout,
         name: &str,
@@ -32,7 +32,7 @@ impl Conv2d {
         Self { inputs, outputs, kernel, stride, padding: kernel / 2, weight, bias: None }
     }
 
-    /// The same with a bias, which begins at 0, and of stride 1.
+    /// Creates a convolution of stride 1 with a bias, which is initially 0.
     pub fn biased(layout: &mut Layout, name: &str, (inputs, outputs): (usize, usize), kernel: usize) -> Self {
         let mut conv = Self::new(layout, name, (inputs, outputs), kernel, 1);
         conv.bias = Some(layout.within(name, |layout| layout.parameter("bias", &[outputs], Initial::Constant(0.0))));
@@ -46,10 +46,10 @@ impl Conv2d {
         Shape { batch, height, width, inputs, outputs, kernel, stride, padding }
     }
 
-    /// The output.
+    /// Computes the output.
     ///
     /// # Panics
-    /// If the input has other channels.
+    /// If the input has another number of channels.
     pub fn forward(&self, engine: Engine, params: &[f32], x: ArrayRef) -> Array {
         let shape = self.shape(x.shape);
         let (rows, columns) = shape.output_size();
@@ -63,7 +63,7 @@ impl Conv2d {
         y
     }
 
-    /// Puts the gradient of weights and biases in its place.
+    /// Writes the gradients of weights and biases to `gradient`.
     pub fn weight_gradient(&self, engine: Engine, x: ArrayRef, dy: &Array, gradient: &mut [f32]) {
         let out = &mut gradient[self.weight.clone()];
         convolution::weight_gradient(engine.isa, engine.threads, &self.shape(x.shape), x.numbers, &dy.numbers, out);
@@ -76,7 +76,7 @@ impl Conv2d {
         }
     }
 
-    /// The gradient of an input of this shape.
+    /// Computes the gradient of an input of this shape.
     pub fn input_gradient(&self, engine: Engine, params: &[f32], shape: [usize; 4], dy: &Array) -> Array {
         let mut dx = Array::zeros(shape);
         let weight = &params[self.weight.clone()];

@@ -1,47 +1,47 @@
-//! Where in the flat vector of a network's parameters each tensor stands, what it is called, and how it begins: PyTorch's names and
-//! orders in files, ours in memory.
+//! The position of each tensor in a network's flat vector of parameters, its name and its initial values: names and axis order
+//! are PyTorch's in files, and the axis order is ours in memory.
 use crate::memory;
 use crate::random::{Generator, uniform};
 use rand::Rng;
 use std::f64::consts::TAU;
 use std::ops::Range;
 
-/// One tensor that learns.
+/// A trainable tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
-    /// As PyTorch has it, `layer1.0.conv1.weight`.
+    /// PyTorch's name, such as `layer1.0.conv1.weight`.
     pub name: String,
-    /// In files; of a convolution `[O, I, rows, columns]`, which in memory is `[O, rows, columns, I]`.
+    /// The shape in files; for a convolution `[O, I, rows, columns]`, which is `[O, rows, columns, I]` in memory.
     pub shape: Vec<usize>,
-    /// Its numbers in the flat vector.
+    /// Its range in the flat vector.
     pub range: Range<usize>,
-    /// What it is before training.
+    /// Its initial values.
     pub initial: Initial,
 }
 
-/// Numbers that a network keeps beside its parameters: running statistics.
+/// A tensor that is not trained: running statistics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buffer {
-    /// As PyTorch has it, `bn1.running_mean`.
+    /// PyTorch's name, such as `bn1.running_mean`.
     pub name: String,
-    /// Its numbers in the flat vector of buffers.
+    /// Its range in the flat vector of buffers.
     pub range: Range<usize>,
-    /// All of them, before training.
+    /// The initial value of all its elements.
     pub initial: f32,
 }
 
-/// How a tensor begins.
+/// The initialization of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Initial {
-    /// One number.
+    /// A constant.
     Constant(f32),
-    /// A normal distribution of this deviation.
+    /// A normal distribution with mean 0 and this standard deviation.
     Normal(f64),
-    /// Evenly from minus this bound to this.
+    /// A uniform distribution from minus this bound to this bound.
     Uniform(f64),
 }
 
-/// All tensors of a network, in the order in which they were added, and how its running statistics move.
+/// All tensors of a network, in the order in which they were added, and the momentum of its running statistics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     parameters: Vec<Parameter>,
@@ -51,25 +51,25 @@ pub struct Layout {
 }
 
 impl Default for Layout {
-    /// With norms as PyTorch's begin.
+    /// PyTorch's default momentum of norms.
     fn default() -> Self {
         Self::with_norm_momentum(0.1)
     }
 }
 
 impl Layout {
-    /// A layout whose norms replace this share of their running statistics with a batch's: PyTorch's `momentum`, and 1 minus
-    /// TensorFlow's.
+    /// Creates a layout whose norms replace this fraction of their running statistics by a batch's: PyTorch's `momentum`, 1
+    /// minus TensorFlow's.
     pub fn with_norm_momentum(norm_momentum: f32) -> Self {
         Self { parameters: vec![], buffers: vec![], prefix: vec![], norm_momentum }
     }
 
-    /// That share.
+    /// The momentum of the norms' running statistics.
     pub fn norm_momentum(&self) -> f32 {
         self.norm_momentum
     }
 
-    /// Adds a tensor; gives its place.
+    /// Adds a parameter; returns its range.
     pub fn parameter(&mut self, name: &str, shape: &[usize], initial: Initial) -> Range<usize> {
         let start = self.len();
         let range = start..start + shape.iter().product::<usize>();
@@ -82,14 +82,14 @@ impl Layout {
         range
     }
 
-    /// Adds a buffer; gives its place among the buffers.
+    /// Adds a buffer; returns its range among the buffers.
     pub fn buffer(&mut self, name: &str, len: usize, initial: f32) -> Range<usize> {
         let start = self.buffers.last().map_or(0, |last| last.range.end);
         self.buffers.push(Buffer { name: self.named(name), range: start..start + len, initial });
         start..start + len
     }
 
-    /// Adds what `add` adds, under names that begin with `name`.
+    /// Adds the tensors that `add` adds, with `name` as the prefix of their names.
     pub fn within<T>(&mut self, name: &str, add: impl FnOnce(&mut Self) -> T) -> T {
         self.prefix.push(name.to_owned());
         let made = add(self);
@@ -103,17 +103,17 @@ impl Layout {
         parts.join(".")
     }
 
-    /// Its parameters.
+    /// The parameters.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
-    /// Its buffers.
+    /// The buffers.
     pub fn buffers(&self) -> &[Buffer] {
         &self.buffers
     }
 
-    /// Names of its parameters and buffers, and their shapes in files.
+    /// The names of parameters and buffers, and their shapes in files.
     pub fn shapes(&self) -> impl Iterator<Item = (&str, Vec<usize>)> {
         let parameters = self.parameters.iter().map(|parameter| (&parameter.name[..], parameter.shape.clone()));
         parameters.chain(self.buffers.iter().map(|buffer| {
@@ -122,18 +122,18 @@ impl Layout {
         }))
     }
 
-    /// Whether a buffer of this name counts batches: a scalar.
+    /// Whether a buffer of this name is the count of batches, a scalar.
     pub fn is_count(name: &str) -> bool {
         name.ends_with("num_batches_tracked")
     }
 
-    /// Numbers of all parameters.
-    #[allow(clippy::len_without_is_empty)] // A network has parameters.
+    /// The number of values in all parameters.
+    #[allow(clippy::len_without_is_empty)] // A network always has parameters.
     pub fn len(&self) -> usize {
         self.parameters.last().map_or(0, |last| last.range.end)
     }
 
-    /// Parameters before training.
+    /// Draws the initial parameters.
     pub fn initial(&self, generator: &mut Generator) -> Vec<f32> {
         let mut numbers = memory::or_unwind(memory::zeros("weights", self.len()));
         for parameter in &self.parameters {
@@ -150,14 +150,14 @@ impl Layout {
         numbers
     }
 
-    /// Buffers before training.
+    /// The initial buffers.
     pub fn initial_buffers(&self) -> Vec<f32> {
         self.buffers.iter().flat_map(|buffer| buffer.range.clone().map(|_| buffer.initial)).collect()
     }
 }
 
 impl Parameter {
-    /// A value for each of its own, such as its weights or what an optimizer remembers of them, in the order of files.
+    /// Reorders values of the tensor, such as its weights or an optimizer's state, from memory to files.
     pub fn to_file(&self, own: &[f32]) -> Vec<f32> {
         let &[_, inputs, rows, columns] = self.shape.as_slice() else { return own.to_vec() };
         let taps = rows * columns;
@@ -166,10 +166,10 @@ impl Parameter {
         file
     }
 
-    /// And back.
+    /// Reorders values of the tensor from files to memory.
     ///
     /// # Panics
-    /// If it has another length.
+    /// If the lengths differ.
     pub fn take_from_file(&self, file: &[f32], own: &mut [f32]) {
         assert_eq!(file.len(), own.len(), "{}", self.name);
         let &[_, inputs, rows, columns] = self.shape.as_slice() else { return own.copy_from_slice(file) };
@@ -178,15 +178,15 @@ impl Parameter {
     }
 }
 
-/// Where in a file's `[O, I, taps]` a number stands that in memory is the `n`th of `[O, taps, I]`.
+/// The index in a file's `[O, I, taps]` of element `n` of `[O, taps, I]` in memory.
 fn in_file(n: usize, inputs: usize, taps: usize) -> usize {
     let (output, tap, input) = (n / (taps * inputs), n / inputs % taps, n % inputs);
     (output * inputs + input) * taps + tap
 }
 
-/// Of mean 0 and deviation 1 (Box and Muller 1958).
+/// Draws from the standard normal distribution (Box and Muller 1958).
 pub(crate) fn normal(generator: &mut Generator) -> f64 {
-    // Of the half-open range, the end that has a logarithm.
+    // The half-open range excludes 1, so that the logarithm's argument is never 0.
     let radius = (-2.0 * (1.0 - generator.random::<f64>()).ln()).sqrt();
     radius * (TAU * generator.random::<f64>()).cos()
 }

@@ -1,37 +1,38 @@
-//! Heads: linear layers with ReLU, or batch norm and ReLU, between them, as projectors and predictors have them.
+//! Heads, such as projectors and predictors: linear layers with ReLU, or batch norm and ReLU, between them.
 use super::{Array, ArrayRef, BatchNorm, Body, Engine, Initial, Kept, Layout, Normed, Pass};
 use crate::kernels::training::convolution;
 use crate::kernels::training::convolution::Shape;
 use std::ops::Range;
 
-/// What stands between two linear layers.
+/// The layers between two linear layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hidden {
     /// A ReLU, and linear layers with biases: MoCo v2.
     Relu,
-    /// Batch norm and a ReLU; `bias` tells whether linear layers before a batch norm have biases.
+    /// Batch norm and a ReLU.
     BatchNorm {
-        /// Which a batch norm takes away again; BYOL's code has them, SimCLR's does not.
+        /// Whether linear layers before a batch norm, which cancels their biases, have them: true in BYOL's code, false in
+        /// SimCLR's.
         bias: bool,
     },
 }
 
-/// What the last layer is.
+/// The last layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Last {
-    /// Linear, and nothing behind it.
+    /// Only linear.
     Linear {
         /// Whether it has a bias.
         bias: bool,
     },
     /// Linear without a bias, and a batch norm without a ReLU.
     Norm {
-        /// Whether the norm has gamma and beta: SimCLR's has, SimSiam's has not.
+        /// Whether the norm has gamma and beta: true in SimCLR, false in SimSiam.
         affine: bool,
     },
 }
 
-/// The head.
+/// A head.
 #[derive(Clone, Debug)]
 pub struct Mlp {
     layers: Vec<Layer>,
@@ -60,16 +61,16 @@ struct Linear {
     bias: Option<Range<usize>>,
 }
 
-/// What a layer keeps. Its input is the output of the one before it.
+/// The values that a layer keeps. Its input is the output of the previous layer.
 struct KeptLayer {
-    /// Before a norm.
+    /// The output of the linear layer, if a norm follows.
     linear: Option<Array>,
-    /// After what follows.
+    /// The output of the whole layer.
     normed: Normed,
 }
 
 impl Mlp {
-    /// Linear layers of these sizes, `sizes[0]` inputs first, named `0`, `1`, ...
+    /// Creates linear layers of these sizes, starting with `sizes[0]` inputs, named `0`, `1`, ...
     pub fn new(layout: &mut Layout, engine: Engine, sizes: &[usize], hidden: Hidden, last: Last) -> Self {
         let count = sizes.len().saturating_sub(1);
         let layers = sizes.windows(2).enumerate().map(|(n, size)| {
@@ -121,7 +122,7 @@ impl Body for Mlp {
             }
             kept.push(KeptLayer { linear, normed });
         }
-        // No ReLU follows the last layer: its gradient does not ask for its output.
+        // No ReLU follows the last layer, so its gradient does not need its output.
         let last = kept.last_mut().expect("a head has a layer");
         let y = std::mem::replace(&mut last.normed.y, Array::zeros([0; 4]));
         (y, pass.keep.then(|| Box::new(kept) as Kept))
@@ -164,7 +165,7 @@ impl Body for Mlp {
 }
 
 impl Linear {
-    /// It begins as `torch.nn.Linear` does.
+    /// Creates a layer with the initialization of `torch.nn.Linear`.
     fn new(layout: &mut Layout, (inputs, outputs): (usize, usize), bias: bool) -> Self {
         let bound = Initial::Uniform((inputs as f64).sqrt().recip());
         let weight = layout.parameter("weight", &[outputs, inputs], bound);

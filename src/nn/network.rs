@@ -1,4 +1,4 @@
-//! A network as one operation of candle's graph: `y = body(x; parameters)`, whose gradients are made by hand.
+//! A network as one operation of candle's graph: `y = body(x; parameters)`, with a hand-written backward pass.
 use super::batch_norm::follow;
 use super::{Array, ArrayRef, Layout};
 use crate::error::{Error, Result};
@@ -8,15 +8,15 @@ use candle_core::{CpuStorage, CustomOp2, Device, Shape, Storage, Tensor, Var};
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Which statistics norms use.
+/// The statistics that norms use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Those of the batch in so many parts; the running ones move.
+    /// Those of the batch in parts; the running ones are updated.
     Train {
-        /// Parts of the batch, each with its own statistics; 1 for the whole.
+        /// Parts of the batch, each with its own statistics; 1 for the whole batch.
         splits: usize,
     },
-    /// The same of one piece of a batch; buffers take the sums of its parts' statistics.
+    /// Those of one piece of a batch in parts; the sums of the parts' statistics are collected in the buffers.
     Collect {
         /// Parts of the piece.
         splits: usize,
@@ -25,27 +25,27 @@ pub enum Mode {
     Eval,
 }
 
-/// What a body has while it runs.
+/// The inputs of a body's forward pass.
 pub struct Pass<'a> {
     /// All parameters.
     pub params: &'a [f32],
     /// All buffers.
     pub buffers: &'a mut [f32],
-    /// Which statistics norms use.
+    /// The statistics that norms use.
     pub mode: Mode,
-    /// Whether the gradient will be asked for.
+    /// Whether a backward pass will follow.
     pub keep: bool,
 }
 
-/// What a body keeps for its gradient.
+/// The values that a body keeps for its backward pass.
 pub type Kept = Box<dyn Any + Send + Sync>;
 
-/// Layers in their order.
+/// A sequence of layers.
 pub trait Body: Send + Sync {
-    /// The output, and what the gradient needs beside the input where `pass.keep` asks for it.
+    /// Returns the output and, if `pass.keep` is set, what the gradient needs in addition to the input.
     fn forward(&self, pass: &mut Pass, x: ArrayRef) -> (Array, Option<Kept>);
 
-    /// Writes the gradient of all parameters; gives that of the input `x` if it is wanted.
+    /// Writes the gradient of all parameters; returns that of the input `x` if it is wanted.
     fn backward(
         &self,
         params: &[f32],
@@ -57,7 +57,7 @@ pub trait Body: Send + Sync {
     ) -> Option<Array>;
 }
 
-/// A body with its numbers.
+/// A body with its parameters and buffers.
 #[derive(Clone)]
 pub struct Network {
     body: Arc<dyn Body>,
@@ -68,20 +68,20 @@ pub struct Network {
     pieces: Arc<Mutex<Option<Pieces>>>,
 }
 
-/// The passes of a batch whose rows come in pieces: running statistics move when all have come, as if they had come at once.
+/// The passes of a batch in pieces: running statistics are updated after all pieces, as by a pass over the whole batch.
 struct Pieces {
     count: usize,
-    /// The parts of a whole batch, and the sums over those that have come, of each pass.
+    /// For each pass, the parts of a whole batch, and the sums over the pieces so far.
     sums: Vec<(usize, Vec<f32>)>,
-    /// The next pass of the piece that is there.
+    /// The next pass of the current piece.
     next: usize,
 }
 
 impl Network {
-    /// With parameters as they begin, which learn.
+    /// Creates a trainable network with initial parameters.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     pub fn new(body: Arc<dyn Body>, layout: Layout, generator: &mut Generator) -> Result<Self> {
         let params = Var::from_vec(layout.initial(generator), layout.len(), &Device::Cpu)?;
         let buffers = Arc::new(Mutex::new(layout.initial_buffers()));
@@ -95,10 +95,10 @@ impl Network {
         })
     }
 
-    /// Another one with the same numbers, which does not learn: a momentum encoder.
+    /// Copies the network as one that is not trained, such as a momentum encoder.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     pub fn frozen(&self) -> Result<Self> {
         let params = self.read(|numbers| Tensor::from_slice(numbers, self.layout.len(), &Device::Cpu))??;
         let buffers = Arc::new(Mutex::new(self.buffers().clone()));
@@ -106,7 +106,7 @@ impl Network {
         Ok(Self { body, layout, params, buffers, gradient: Arc::default(), pieces: Arc::default() })
     }
 
-    /// Where its tensors stand.
+    /// The layout of its tensors.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -116,16 +116,15 @@ impl Network {
         locked(&self.buffers)
     }
 
-    /// The gradient of its parameters that has come together since it was taken last, from all that went through it; none where
-    /// nothing has.
+    /// Takes the gradient of its parameters that has accumulated since the last call; `None` if there was no backward pass.
     pub fn take_gradient(&self) -> Option<Vec<f32>> {
         locked(&self.gradient).take()
     }
 
-    /// Lends its parameters.
+    /// Calls `read` with its parameters.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     pub fn read<T>(&self, read: impl FnOnce(&[f32]) -> T) -> Result<T> {
         let (storage, layout) = self.params.storage_and_layout();
         Ok(read(contiguous(&storage, layout)?))
@@ -134,7 +133,7 @@ impl Network {
     /// Changes its parameters in place.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     pub fn change(&self, change: impl FnMut(&mut [f32]) + Send + Sync) -> Result<()> {
         self::change(&self.params, change)
     }
@@ -147,22 +146,23 @@ impl Network {
         }
     }
 
-    /// From now on the rows of a batch come in so many pieces, which consist of whole parts.
+    /// From now on, a batch is processed in `count` pieces, which consist of whole parts.
     pub fn begin_pieces(&self, count: usize) {
         *locked(&self.pieces) = Some(Pieces { count, sums: vec![], next: 0 });
     }
 
-    /// The next piece comes, by the same passes as the one before it.
+    /// Begins the next piece, which goes through the same passes as the previous one.
     pub fn next_piece(&self) {
         locked(&self.pieces).iter_mut().for_each(|pieces| pieces.next = 0);
     }
 
-    /// In how many pieces a batch comes.
+    /// The number of pieces of a batch.
     pub fn pieces(&self) -> usize {
         locked(&self.pieces).as_ref().map_or(1, |pieces| pieces.count)
     }
 
-    /// Batches are whole again. Running statistics have moved by all pieces, pass by pass, or stay if those were repeated.
+    /// Returns to whole batches. If `moves` is set, running statistics are updated by all pieces, pass by pass; it is not if
+    /// the passes were repeated.
     pub fn end_pieces(&self, moves: bool) {
         let pieces = locked(&self.pieces).take();
         let mut buffers = self.buffers();
@@ -180,10 +180,10 @@ impl Network {
         }
     }
 
-    /// The output for a batch, `[n, height, width, channels]` or `[n, channels]`: `[n, features]`.
+    /// Computes the output `[n, features]` for a batch `[n, height, width, channels]` or `[n, channels]`.
     ///
     /// # Errors
-    /// An input that is not contiguous, or of another rank.
+    /// The input is not contiguous, or has another rank.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let op = Op { network: self.clone(), mode, kept: Mutex::new(None), keep: self.params.track_op() };
         Ok(x.apply_op2(&self.params, op)?)
@@ -191,7 +191,7 @@ impl Network {
 }
 
 impl Pieces {
-    /// Those of the pass that begins.
+    /// The sums of the pass that begins.
     fn sums(&mut self, parts: usize, len: usize) -> &mut [f32] {
         let at = self.next;
         self.next += 1;
@@ -205,7 +205,7 @@ impl Pieces {
 /// Changes a tensor in place.
 ///
 /// # Errors
-/// candle's.
+/// candle's errors.
 pub fn change(tensor: &Tensor, change: impl FnMut(&mut [f32]) + Send + Sync) -> Result<()> {
     Ok(tensor.inplace_op1(&Change(Mutex::new(change)))?)
 }
@@ -281,12 +281,12 @@ impl CustomOp2 for Op {
         let dx = self.network.body.backward(numbers, kept, input, dy, &mut gradient, x.track_op());
         let dx = dx.map(|dx| Tensor::from_vec(dx.numbers, x.shape(), &Device::Cpu)).transpose()?;
         self.network.add_gradient(gradient);
-        // That of the parameters stays with the network: candle would copy it twice.
+        // The parameters' gradient stays with the network: candle would copy it twice.
         Ok((dx, None))
     }
 }
 
-/// As four dimensions.
+/// Expands a shape to four dimensions.
 fn shape(dims: &[usize]) -> candle_core::Result<[usize; 4]> {
     match *dims {
         [n, channels] => Ok([n, 1, 1, channels]),
