@@ -10,11 +10,11 @@ use crate::error::{Error, Result};
 pub struct AdamW {
     /// `beta1` and `beta2`.
     pub betas: (f64, f64),
-    /// What keeps the divisor from 0.
+    /// The term that keeps the divisor above 0.
     pub eps: f64,
     /// `lambda`.
     pub weight_decay: f64,
-    /// What is decayed.
+    /// The tensors with weight decay.
     pub decayed: Group,
 }
 
@@ -29,14 +29,14 @@ impl Rule for AdamW {
         check_momentum("beta1", self.betas.0)?;
         check_momentum("beta2", self.betas.1)?;
         check_weight_decay(self.weight_decay)?;
-        // A gradient of zeros is divided by it.
+        // It is the divisor for a gradient of zeros.
         match (f64::from(f32::MIN_POSITIVE)..=1.0).contains(&self.eps) {
             true => Ok(()),
             false => Err(Error::value("eps", self.eps, "a number above 0, up to 1")),
         }
     }
 
-    /// `t` is a number of `f32`, as torch has it. It stays at 2^24, where the corrections have long become 1.
+    /// `t` is an `f32`, as in torch. It saturates at 2^24, where the corrections have long become 1.
     fn slots(&self, len: usize) -> Vec<(&'static str, usize)> {
         vec![("exp_avg", len), ("exp_avg_sq", len), ("step", 1)]
     }
@@ -44,7 +44,7 @@ impl Rule for AdamW {
     fn check_slot(&self, slot: &str, numbers: &[f32]) -> Result<()> {
         match slot {
             "step" => numbers.iter().try_for_each(|&t| whole("step", t, (1 << 24) + 1).map(drop)),
-            // Its root is taken.
+            // The update takes its square root.
             "exp_avg_sq" => match numbers.iter().find(|&&v| v < 0.0) {
                 Some(v) => Err(Error::value("exp_avg_sq", v, "squares are not below 0")),
                 None => Ok(()),
@@ -60,7 +60,7 @@ impl Rule for AdamW {
         let decay = if self.decayed.holds(parameter) { self.weight_decay } else { 0.0 };
         let kept = (1.0 - lr * decay) as f32;
         let (rate, scale, eps) = ((lr / corrections[0]) as f32, corrections[1].sqrt() as f32, self.eps as f32);
-        // The difference to 1 is taken in f64: in f32 that of 0.999 is off in the fifth digit.
+        // `1 - beta` is computed in f64: in f32, that of 0.999 is wrong in the fifth digit.
         let (new1, beta2, new2) = ((1.0 - self.betas.0) as f32, self.betas.1 as f32, (1.0 - self.betas.1) as f32);
         for (((p, g), m), v) in param.iter_mut().zip(grad).zip(m).zip(v) {
             *m += new1 * (g - *m);

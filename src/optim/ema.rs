@@ -1,11 +1,11 @@
-//! The moving average: `theta_target = m theta_target + (1 - m) theta_online`, MoCo's equation 2 and BYOL's equation 1.
+//! The exponential moving average: `theta_target = m theta_target + (1 - m) theta_online`, MoCo's equation 2 and BYOL's
+//! equation 1.
 
-/// Moves the target towards the online weights, in place; `m` is that of [`super::Momentum::at`].
-///
-/// It is an `f64`: near 1, what is left to 1 would lose its digits in an `f32`.
+/// Moves the target towards the online weights, in place; `m` is the value of [`super::Momentum::at`].
+/// `m` is an `f64`: for values near 1, `1 - m` would lose digits in an `f32`.
 ///
 /// # Panics
-/// If the two differ in length.
+/// If the lengths differ.
 pub fn ema(target: &mut [f32], online: &[f32], m: f64) {
     assert_eq!(target.len(), online.len());
     let (kept, new) = (m as f32, (1.0 - m) as f32);

@@ -1,9 +1,9 @@
-//! LARS (You, Gitman and Ginsburg, arXiv 1708.03888): SGD whose steps are measured by the length of what they move.
+//! LARS (You, Gitman and Ginsburg, arXiv 1708.03888): SGD with updates scaled to the norms of the weights.
 //!
-//! `u = g + lambda p`, `u = eta |p| / |u| u`, `v = mu v + u`, `p = p - lr v`, as facebookresearch/moco-v3 has it. Where
-//! `|p|` or `|u|` is 0, the second is left out; outside the group, `u = g`. google-research/simclr, with its classic momentum,
-//! puts the learning rate into the memory: `v = mu v + lr u`, `p = p - v`. That is the same while `lr` stays; where `lr`
-//! changes, past gradients keep the rate they came with.
+//! `u = g + lambda p`, `u = eta |p| / |u| u`, `v = mu v + u`, `p = p - lr v`, as in facebookresearch/moco-v3. If `|p|` or `|u|`
+//! is 0, the second is skipped; outside the group, `u = g`. google-research/simclr, with its classic momentum, includes the
+//! learning rate in the momentum: `v = mu v + lr u`, `p = p - v`. That is equivalent while `lr` is constant; when `lr` changes,
+//! past gradients keep their old rate.
 use super::{Group, Rule, TensorInfo, check_momentum, check_weight_decay};
 use crate::error::{Error, Result};
 
@@ -16,7 +16,7 @@ pub struct Lars {
     pub weight_decay: f64,
     /// `eta`, the trust coefficient.
     pub eta: f64,
-    /// What is decayed and adapted.
+    /// The tensors with weight decay and adaptation.
     pub adapted: Group,
 }
 
@@ -57,7 +57,7 @@ impl Rule for Lars {
 }
 
 impl Lars {
-    /// What `u` is multiplied with.
+    /// The factor of `u`.
     fn trust(&self, (param, update): (f64, f64)) -> f32 {
         match param > 0.0 && update > 0.0 {
             true => (self.eta * param / update) as f32,
@@ -66,7 +66,7 @@ impl Lars {
     }
 }
 
-/// `|p|` and `|g + lambda p|`. Eight sums of each: one would wait for itself at every number.
+/// `|p|` and `|g + lambda p|`. Each has eight partial sums: the additions of a single one would wait for each other.
 fn norms(param: &[f32], grad: &[f32], decay: f32) -> (f64, f64) {
     let (mut of_param, mut of_update) = ([0.0_f64; 8], [0.0_f64; 8]);
     let mut add = |lane: usize, p: f32, g: f32| {

@@ -1,6 +1,5 @@
-//! What moves the weights: optimizers with a state that can be saved, the schedules that they follow, and the moving average.
-//!
-//! An optimizer goes tensor by tensor over flat slices, so that no caller has to hold all of them at once:
+//! Optimizers with a state that can be saved, schedules of their rates, and the exponential moving average.
+//! An optimizer updates flat slices tensor by tensor, so that callers need not hold all of them at once:
 //!
 //! ```
 //! # fn main() -> sassl::Result<()> {
@@ -34,30 +33,30 @@ pub use lars::Lars;
 pub use schedule::{Averaging, Momentum, Scaling, Schedule};
 pub use sgd::Sgd;
 
-/// How a tensor moves: the settings of an optimizer, and its formula. What it remembers is [`Optimizer`]'s to keep.
+/// An update rule: the settings of an optimizer, and its formula. [`Optimizer`] holds its state.
 pub trait Rule: std::fmt::Debug + Send + Sync {
-    /// Whether these settings can be.
+    /// Checks the settings.
     ///
     /// # Errors
-    /// Names the first that cannot.
+    /// A setting is invalid; the error names the first.
     fn check(&self) -> Result<()>;
 
-    /// What it remembers of a tensor of this length: names and lengths, all zeros in the beginning.
+    /// The names and lengths of its state for a tensor of this length, which is initially 0.
     fn slots(&self, len: usize) -> Vec<(&'static str, usize)>;
 
-    /// Whether numbers that were saved can be one of those slots.
+    /// Checks the saved values of a slot.
     ///
     /// # Errors
-    /// They cannot.
+    /// A value is invalid.
     fn check_slot(&self, _slot: &str, _numbers: &[f32]) -> Result<()> {
         Ok(())
     }
 
-    /// Moves one tensor. `slots` are those of [`Rule::slots`], in their order.
+    /// Updates one tensor. `slots` are those of [`Rule::slots`], in the same order.
     fn update(&self, parameter: &TensorInfo, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]);
 }
 
-/// A rule with what it remembers of every tensor, in the order in which these were given.
+/// A rule with its state for each tensor, in the order in which the tensors were given.
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Box<dyn Rule>,
@@ -66,10 +65,10 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// An optimizer of these tensors that has not moved yet.
+    /// Creates an optimizer of these tensors in its initial state.
     ///
     /// # Errors
-    /// A setting that cannot be; two tensors of one name.
+    /// A setting is invalid; two tensors have the same name.
     pub fn new(rule: impl Rule + 'static, parameters: Vec<TensorInfo>) -> Result<Self> {
         rule.check()?;
         let mut names = HashSet::new();
@@ -84,7 +83,7 @@ impl Optimizer {
         Ok(Self { rule: Box::new(rule), parameters, slots })
     }
 
-    /// Moves the tensor of this index. A step of training is one call for each tensor, in any order.
+    /// Updates the tensor with this index. A training step is one call for each tensor, in any order.
     ///
     /// # Panics
     /// If there is no such tensor, or it or its gradient has another length.
@@ -95,16 +94,16 @@ impl Optimizer {
         self.rule.update(parameter, lr, param, grad, &mut self.slots[index]);
     }
 
-    /// What has to be saved to go on later with the same bits: entries `parameter.slot`, always in the same order.
+    /// The state for a bit-exact resume: entries `parameter.slot`, always in the same order.
     pub fn state(&self) -> Vec<(String, &[f32])> {
         let slots = self.slots.iter().flatten().map(Vec::as_slice);
         self.entries().into_iter().map(|(entry, _)| entry).zip(slots).collect()
     }
 
-    /// Takes a saved state, its entries in any order.
+    /// Loads a saved state, with its entries in any order.
     ///
     /// # Errors
-    /// An entry is missing, foreign, given twice or of another length. Nothing has changed then.
+    /// An entry is missing, unknown, given twice or of another length. Nothing has changed then.
     pub fn load_state(&mut self, state: &[(String, &[f32])]) -> Result<()> {
         const REMEDY: &str = "load what the same optimizer of the same parameters has saved";
         let wrong = |entry: &str, what: String| Err(Error::value("state entry", entry, format!("{what}; {REMEDY}")));
@@ -149,10 +148,10 @@ impl Optimizer {
     }
 }
 
-/// A count that was saved as a float: a whole number from 0 to below `end`.
+/// Reads a count that was saved as a float: a whole number from 0 to below `end`.
 ///
 /// # Errors
-/// Another number; the error calls it `name`.
+/// The value is not one; the error calls it `name`.
 pub fn whole(name: &str, x: f32, end: u64) -> Result<u64> {
     match x >= 0.0 && x.fract() == 0.0 && f64::from(x) < end as f64 {
         true => Ok(x as u64),
@@ -160,7 +159,7 @@ pub fn whole(name: &str, x: f32, end: u64) -> Result<u64> {
     }
 }
 
-/// What is kept of the past in each step.
+/// Checks a decay factor of past gradients.
 fn check_momentum(name: &str, momentum: f64) -> Result<()> {
     match (0.0..1.0).contains(&momentum) {
         true => Ok(()),

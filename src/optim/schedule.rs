@@ -1,4 +1,4 @@
-//! What a run changes as it goes, at step `k` of `K`: the learning rate, and the momentum of the moving average.
+//! The values that change during a run, at step `k` of `K`: the learning rate, and the momentum of the moving average.
 //!
 //! - Learning rate (SimCLR, BYOL): `lr k / w` for `k < w`, then `lr (1 + cos(pi (k - w) / (K - w))) / 2`.
 //! - Momentum (BYOL): `tau = 1 - (1 - tau0) (1 + cos(pi k / K)) / 2`.
@@ -6,9 +6,8 @@ use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::f64::consts::PI;
 
-/// A learning rate that rises in a line and falls to 0 along a cosine.
-///
-/// It counts whatever its caller counts: SimCLR and BYOL steps; MoCo v2 epochs, with no warm-up.
+/// A learning rate with linear warm-up and cosine decay to 0.
+/// The unit is up to the caller: SimCLR and BYOL count steps; MoCo v2 counts epochs, without warm-up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     lr: f64,
@@ -17,10 +16,10 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// `lr` is reached after `warmup` steps of `total`.
+    /// Creates a schedule that reaches `lr` after `warmup` steps of `total`.
     ///
     /// # Errors
-    /// A learning rate below 0 or infinite; a warm-up that leaves nothing.
+    /// The learning rate is negative or infinite; the warm-up is not shorter than the schedule.
     pub fn new(lr: f64, warmup: u64, total: u64) -> Result<Self> {
         if !(0.0..=f64::from(f32::MAX)).contains(&lr) {
             return Err(Error::value("lr", lr, "a number from 0 up"));
@@ -34,7 +33,7 @@ impl Schedule {
         Ok(Self { lr, warmup, total })
     }
 
-    /// The learning rate of step `k`, counted from 0; 0 from `total` on. The first step of a warm-up has 0 too.
+    /// The learning rate of step `k`, counted from 0; 0 from `total` on. The first step of a warm-up also has 0.
     pub fn at(&self, k: u64) -> f64 {
         match k < self.warmup {
             true => self.lr * k as f64 / self.warmup as f64,
@@ -43,10 +42,10 @@ impl Schedule {
     }
 }
 
-/// How the learning rate grows with the batch.
+/// The scaling of the learning rate with the batch size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scaling {
-    /// `base B / 256` (Goyal et al., arXiv 1706.02677). SimCLR has a base of 0.3, BYOL of 0.2 for 1000 epochs.
+    /// `base B / 256` (Goyal et al., arXiv 1706.02677). The base is 0.3 in SimCLR, 0.2 in BYOL for 1000 epochs.
     Linear,
     /// `base sqrt(B)` (SimCLR, appendix B.1, with a base of 0.075): better for small batches and short runs.
     SquareRoot,
@@ -62,21 +61,21 @@ impl Scaling {
     }
 }
 
-/// Whether the moving average's momentum moves.
+/// The schedule of the moving average's momentum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Averaging {
-    /// It stays.
+    /// It is constant.
     Constant,
-    /// It goes to 1 by a cosine.
+    /// It rises to 1 along a cosine.
     Cosine,
 }
 
 impl Averaging {
-    /// Whether it can begin so.
+    /// Checks the initial momentum.
     ///
     /// # Errors
-    /// Outside [0, 1].
+    /// `encoder_momentum` is outside [0, 1].
     pub fn check(self, encoder_momentum: f64) -> Result<()> {
         checked("encoder_momentum", encoder_momentum).map(drop)
     }
@@ -86,23 +85,23 @@ impl Averaging {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Momentum {
     first: f64,
-    /// The step at which it is 1, if it moves.
+    /// The step at which it reaches 1, if it is not constant.
     total: Option<u64>,
 }
 
 impl Momentum {
-    /// One that stays: 0.999 in MoCo.
+    /// A constant momentum: 0.999 in MoCo.
     ///
     /// # Errors
-    /// Outside [0, 1].
+    /// `m` is outside [0, 1].
     pub fn constant(m: f64) -> Result<Self> {
         Ok(Self { first: checked("m", m)?, total: None })
     }
 
-    /// One that goes to 1 at step `total`. BYOL begins at 0.996 for 1000 epochs, at 0.99 for 300.
+    /// A momentum that rises to 1 at step `total`. BYOL starts at 0.996 for 1000 epochs, at 0.99 for 300.
     ///
     /// # Errors
-    /// A beginning outside [0, 1], no step.
+    /// `tau0` is outside [0, 1], or `total` is 0.
     pub fn cosine(tau0: f64, total: u64) -> Result<Self> {
         match total {
             0 => Err(Error::value("total", total, "at least 1")),
@@ -119,7 +118,7 @@ impl Momentum {
     }
 }
 
-/// From 1 to 0 in `total` steps, and 0 from there.
+/// A cosine from 1 to 0 in `total` steps, and 0 afterwards.
 fn cosine(k: u64, total: u64) -> f64 {
     0.5 * (1.0 + (PI * k.min(total) as f64 / total as f64).cos())
 }

@@ -1,19 +1,18 @@
 //! Stochastic gradient descent: `u = g + lambda p`, `v = mu v + u`, `p = p - eta v`; Nesterov: `p = p - eta (u + mu v)`.
-//!
-//! It is `torch.optim.SGD` without dampening. There the first step sets `v = u`; here `v` begins as 0, which is the same.
+//! It is `torch.optim.SGD` without dampening. There the first step sets `v = u`; here `v` is initially 0, which is equivalent.
 use super::{Group, Rule, TensorInfo, check_momentum, check_weight_decay};
 use crate::error::{Error, Result};
 
 /// Settings of SGD; the default is torch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
-    /// `mu`; with 0 there is no state.
+    /// `mu`; if 0, there is no state.
     pub momentum: f64,
-    /// Whether to look one step ahead.
+    /// Whether to use Nesterov momentum.
     pub nesterov: bool,
     /// `lambda`.
     pub weight_decay: f64,
-    /// What is decayed.
+    /// The tensors with weight decay.
     pub decayed: Group,
 }
 
