@@ -1,4 +1,4 @@
-//! Backbones: what learns to see. A file for each family, a row for each name.
+//! Backbones: a file for each family, a row for each name.
 mod resnet;
 mod unit;
 mod vgg;
@@ -18,30 +18,30 @@ pub const BACKBONES: &[Row<dyn Backbone>] = &[
     Row { name: "vgg11_bn", read: vgg::read },
 ];
 
-/// A backbone before its values are drawn: images `[n, height, width, 3]` to features `[n, features]`.
+/// The specification of a backbone, from images `[n, height, width, 3]` to features `[n, features]`.
 pub trait Backbone: Send + Sync {
-    /// Values of a feature.
+    /// The dimension of the features.
     fn features(&self) -> usize;
 
-    /// Pixels of a view's side to one of what the first layers, before any that repeat, make of it: 4 in a stem for ImageNet.
+    /// The stride of the first layers, before any repeated ones, in pixels of a view: 4 for the stem for ImageNet.
     fn stem_stride(&self) -> usize;
 
-    /// Pixels that a view's sides have at least.
+    /// The smallest side of a view, in pixels.
     fn least_side(&self) -> usize {
         1
     }
 
-    /// Its own settings, all of them, as JSON.
+    /// All its settings, as JSON.
     fn settings(&self) -> Value;
 
-    /// Its layers, their tensors added to `layout` under torchvision's names.
+    /// Builds its layers, and adds their tensors to `layout` with torchvision's names.
     fn body(&self, layout: &mut Layout, engine: Engine) -> Arc<dyn Body>;
 }
 
-/// The backbone that JSON names: `{"name": "resnet18", ...}`, its own settings beside the name; those left out are torchvision's.
+/// Builds a backbone from JSON with its name and settings, `{"name": "resnet18", ...}`; settings default to torchvision's.
 ///
 /// # Errors
-/// A name that is not in [`BACKBONES`]; a setting that this backbone has not, or of another type.
+/// The name is not in [`BACKBONES`]; a setting is unknown or has another type.
 pub fn build(json: &Value) -> Result<Box<dyn Backbone>> {
     parts::read("backbone", json, BACKBONES)
 }

@@ -1,8 +1,8 @@
-//! ResNet-18, 34, 50 and 101 (He et al. 2016) as torchvision has them, without the classifier: its names, its initialisation, its
-//! stride in the 3x3 convolution of a bottleneck; with the stem of ImageNet, or that of CIFAR (3x3, no pooling).
+//! torchvision's ResNet-18, 34, 50 and 101 (He et al. 2016) without the classifier: the same names, initialisation and stride
+//! in the 3x3 convolution of a bottleneck; with the stem for ImageNet, or that for CIFAR (3x3, no pooling).
 //!
 //! ```text
-//! y = relu(bn(conv(... relu(bn(conv(x))))) + shortcut(x))        two convolutions a block, or three: 1x1, 3x3, 1x1
+//! y = relu(bn(conv(... relu(bn(conv(x))))) + shortcut(x))        two convolutions per block, or three: 1x1, 3x3, 1x1
 //! ```
 use super::Backbone;
 use super::unit::{KeptUnit, Unit};
@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Which of them.
+/// An architecture of the family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Arch {
     /// torchvision's name.
     name: &'static str,
     /// Blocks of each stage.
     blocks: [usize; 4],
-    /// Three convolutions a block, or two.
+    /// Whether a block has three convolutions, or two.
     bottleneck: bool,
 }
 
@@ -37,9 +37,10 @@ const ARCHS: [Arch; 4] = [
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct ResNetSettings {
-    /// 3x3 convolution of stride 1 and no pooling, instead of 7x7 of stride 2 and pooling.
+    /// Whether the stem is a 3x3 convolution of stride 1 without pooling, instead of 7x7 of stride 2 with pooling.
     small_stem: bool,
-    /// The last norm of each block begins at gamma = 0, so that a block begins as its shortcut (Goyal et al. 2017).
+    /// Whether gamma is initially 0 in the last norm of each block, so that a block initially equals its shortcut (Goyal et al.
+    /// 2017).
     zero_init_residual: bool,
     /// Factor of all channels: 2 and 4 in SimCLR (Chen et al. 2020, section 5.1), below 1 for small images and short runs.
     width: f64,
@@ -51,13 +52,13 @@ impl Default for ResNetSettings {
     }
 }
 
-/// One of them with its settings.
+/// An architecture with its settings.
 struct Plan {
     arch: Arch,
     settings: ResNetSettings,
 }
 
-/// Reads the settings of the one of this name.
+/// Reads the settings of the ResNet with this name.
 pub(super) fn read(name: &'static str, settings: Value) -> Result<Box<dyn Backbone>> {
     let arch = ARCHS.into_iter().find(|arch| arch.name == name).expect("a row of this file's names");
     let settings: ResNetSettings = own(name, settings)?;
@@ -143,7 +144,7 @@ impl ResNet {
 impl Block {
     fn new(layout: &mut Layout, (inputs, width): (usize, usize), arch: Arch, stride: usize, gamma: f32) -> Self {
         let outputs = if arch.bottleneck { 4 * width } else { width };
-        // Inputs, outputs, kernel, stride of each.
+        // Inputs, outputs, kernel and stride of each convolution.
         let convs = match arch.bottleneck {
             true => vec![(inputs, width, 1, 1), (width, width, 3, stride), (width, outputs, 1, 1)],
             false => vec![(inputs, width, 3, stride), (width, outputs, 3, 1)],
@@ -171,7 +172,7 @@ struct KeptBlock {
 
 struct KeptNet {
     stem: KeptUnit,
-    /// The pooled map, and which number of each window it is.
+    /// The pooled map, and the index of each maximum within its window.
     pooled: Option<(Array, Vec<u8>)>,
     blocks: Vec<KeptBlock>,
 }
@@ -195,7 +196,7 @@ impl Block {
             }
             units.push(made);
         }
-        // No ReLU follows a shortcut's norm: its gradient does not ask for its output.
+        // No ReLU follows a shortcut's norm, so its gradient does not need its output.
         let shortcut = shortcut.filter(|_| pass.keep).map(|mut unit| {
             unit.normed.y = Array::zeros([0; 4]);
             unit

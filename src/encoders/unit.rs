@@ -1,4 +1,4 @@
-//! A convolution, its norm, and a ReLU where the norm has one: what backbones are made of.
+//! The unit of backbones: a convolution and its norm, which may include a ReLU.
 use crate::nn::{Array, ArrayRef, BatchNorm, Conv2d, Engine, Normed, Pass};
 
 /// A convolution and its norm.
@@ -7,7 +7,7 @@ pub(super) struct Unit {
     pub(super) norm: BatchNorm,
 }
 
-/// What a unit keeps: the convolution's output, and the norm's. Its input is the output of what is before it.
+/// The values that a unit keeps: the outputs of the convolution and the norm. Its input is the output of the previous unit.
 pub(super) struct KeptUnit {
     pub(super) conv: Array,
     pub(super) normed: Normed,
@@ -20,7 +20,7 @@ impl Unit {
         KeptUnit { conv: if pass.keep { conv } else { Array::zeros([0; 4]) }, normed }
     }
 
-    /// The gradient of the input, if it is wanted, and of the residual, if there was one. The unit's arrays are let go.
+    /// Returns the gradients of the input, if it is wanted, and of the residual, if there was one. Frees the kept arrays.
     pub(super) fn backward(
         &self,
         engine: Engine,

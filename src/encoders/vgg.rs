@@ -1,8 +1,8 @@
-//! VGG-11 with batch norm (Simonyan and Zisserman 2015; torchvision's `vgg11_bn`) without its classifier: the mean over the last
-//! map's pixels, 512 values, is the feature. Names, biases and initialisation are torchvision's.
+//! VGG-11 with batch norm (Simonyan and Zisserman 2015; torchvision's `vgg11_bn`) without its classifier: the features are the
+//! mean over the last map's pixels, 512 values. Names, biases and initialisation are torchvision's.
 //!
 //! ```text
-//! x = max_pool(relu(bn(conv(x))) ...)                one or two convolutions of 3x3 a stage, then 2x2 windows
+//! x = max_pool(relu(bn(conv(x))) ...)                one or two 3x3 convolutions per stage, then 2x2 windows
 //! ```
 use super::Backbone;
 use super::unit::{KeptUnit, Unit};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Channels of each convolution, stage by stage.
 const STAGES: [&[usize]; 5] = [&[64], &[128], &[256, 256], &[512, 512], &[512, 512]];
 
-/// There are none.
+/// The settings: there are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VggSettings {}
@@ -56,7 +56,7 @@ struct Vgg {
     stages: Vec<Vec<Unit>>,
 }
 
-/// What a stage keeps: its units, the pooled map, and which value of each window that is.
+/// The values that a stage keeps: its units, the pooled map, and the index of each maximum within its window.
 struct KeptStage {
     units: Vec<KeptUnit>,
     pooled: Array,
@@ -71,12 +71,12 @@ impl Vgg {
                 let units = widths.iter().map(|&width| {
                     let conv = Conv2d::biased(layout, &at.to_string(), (inputs, width), 3);
                     let norm = BatchNorm::new(layout, &(at + 1).to_string(), width, true, 1.0);
-                    // A ReLU has a number too.
+                    // torchvision also numbers the ReLU.
                     (inputs, at) = (width, at + 3);
                     Unit { conv, norm }
                 });
                 let units = units.collect::<Vec<_>>();
-                // And so has a pooling.
+                // And the pooling.
                 at += 1;
                 units
             };

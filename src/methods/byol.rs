@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! p = q(g(f(left))), z' = g'(f'(right))              f, g online; f', g' the target, without a gradient
-//! loss = 2 - 2 cos(p, z') + the same of the views exchanged
+//! loss = 2 - 2 cos(p, z') + the same with the views exchanged
 //! after the optimizer's step: target = tau target + (1 - tau) online
 //! ```
 use super::{
@@ -16,34 +16,34 @@ use crate::optim::{Averaging, ema};
 use candle_core::Tensor;
 use serde::Deserialize;
 
-/// The settings.
+/// The settings of BYOL.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ByolSettings {
-    /// Values of a projection; 256.
+    /// Dimension of a projection; 256.
     pub dim: usize,
-    /// Values between the layers of projector and predictor; 4096.
+    /// Hidden dimension of projector and predictor; 4096.
     pub hidden_dim: usize,
-    /// Whether the last layers of both have a bias; not in the paper's code, but in lightly's.
+    /// Whether the last layers of both have a bias: false in the paper's code, true in lightly's.
     pub last_bias: bool,
     /// Parts of the batch for the norms; 1.
     pub splits: usize,
-    /// What the paper's loss is multiplied by; 1, or 0.25 for the mean of two negative cosines.
+    /// The factor of the paper's loss; 1, or 0.25 for the mean of two negative cosines.
     pub loss_scale: f64,
-    /// tau, and how it moves.
+    /// The initial value of the EMA coefficient tau.
     pub encoder_momentum: f64,
-    /// "constant" or "cosine".
+    /// The schedule of tau, "constant" or "cosine".
     pub encoder_momentum_schedule: Averaging,
 }
 
-/// The method.
+/// BYOL with its networks.
 pub struct Byol {
     /// Backbone, projector, predictor.
     online: [Network; 3],
     target: [Network; 2],
     loss_scale: f64,
     splits: usize,
-    /// tau of the step that is being made.
+    /// tau in the current step.
     tau: f64,
 }
 
@@ -57,7 +57,7 @@ impl MethodSettings for ByolSettings {
         self.encoder_momentum_schedule.check(self.encoder_momentum)
     }
 
-    /// Projector and predictor, and the gradient and the memory of both.
+    /// The values of projector and predictor, and of their gradients and optimizer state.
     fn held(&self) -> Result<usize> {
         memory::count("dim and hidden_dim", &[3, 3, self.hidden_dim, self.dim])
     }
@@ -66,7 +66,7 @@ impl MethodSettings for ByolSettings {
         self.hidden_dim.saturating_mul(self.dim)
     }
 
-    /// The target begins as the online network; the paper's code draws it anew.
+    /// Builds the method; the target is initially a copy of the online network, where the paper's code draws it separately.
     fn make(&self, mut materials: Materials) -> Result<Box<dyn Method>> {
         self.check()?;
         let &Self { dim, hidden_dim, last_bias, splits, loss_scale, encoder_momentum, .. } = self;
@@ -138,7 +138,7 @@ impl Method for Byol {
     }
 }
 
-/// `2 - 2 cos(p, z)`, on average over the rows (equation 2).
+/// The mean of `2 - 2 cos(p, z)` over the rows (equation 2).
 fn loss(p: &Tensor, z: &Tensor) -> Result<Tensor> {
     Ok(((mean_cosine(p, z)? * -2.0)? + 2.0)?)
 }

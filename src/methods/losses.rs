@@ -1,22 +1,22 @@
-//! The losses, in float32 by log-sum-exp. `z` are rows.
+//! The losses, computed in float32 with log-sum-exp on rows `z`.
 use crate::error::Result;
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::loss::cross_entropy;
 
-/// `z / |z|`, with PyTorch's least length of 1e-12.
+/// Normalizes rows: `z / max(|z|, 1e-12)`, as in PyTorch.
 ///
 /// # Errors
-/// candle's.
+/// candle's errors.
 pub fn normalized(z: &Tensor) -> Result<Tensor> {
     let length = z.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?;
     Ok(z.broadcast_div(&length)?)
 }
 
-/// InfoNCE of MoCo (He et al. 2020, equation 1): `-log(exp(q k+ / T) / sum over k of exp(q k / T))`, k+ first, then the queue.
-/// Gives the loss, and how many positives are above all of the queue.
+/// InfoNCE of MoCo (He et al. 2020, equation 1): `-log(exp(q k+ / T) / sum over k of exp(q k / T))`, with k+ first, then the
+/// queue. Returns the loss, and the fraction of positives above the whole queue.
 ///
 /// # Errors
-/// candle's.
+/// candle's errors.
 pub fn info_nce(q: &Tensor, k: &Tensor, queue: &Tensor, temperature: f64) -> Result<(Tensor, f32)> {
     let positive = (q * k)?.sum_keepdim(1)?;
     let negative = q.matmul(&queue.t()?)?;
@@ -27,25 +27,25 @@ pub fn info_nce(q: &Tensor, k: &Tensor, queue: &Tensor, temperature: f64) -> Res
     Ok((loss, first as f32 / n as f32))
 }
 
-/// `cos(p, z)`, on average over the rows.
+/// The mean of `cos(p, z)` over the rows.
 ///
 /// # Errors
-/// candle's.
+/// candle's errors.
 pub fn mean_cosine(p: &Tensor, z: &Tensor) -> Result<Tensor> {
     Ok((normalized(p)? * normalized(z)?)?.sum(1)?.mean(0)?)
 }
 
-/// NT-Xent of SimCLR (Chen et al. 2020, equation 1), on average over all 2n rows: rows i and n + i are the two views of one image.
-/// Gives the loss, and how many rows are nearest to their other view.
+/// NT-Xent of SimCLR (Chen et al. 2020, equation 1), averaged over all 2n rows: rows i and n + i are the two views of one
+/// image. Returns the loss, and the fraction of rows nearest to their other view.
 ///
 /// # Errors
-/// candle's.
+/// candle's errors.
 pub fn nt_xent(z: &Tensor, temperature: f64) -> Result<(Tensor, f32)> {
     let all = z.dim(0)?;
     let n = all / 2;
     let z = normalized(z)?;
     let logits = (z.matmul(&z.t()?)? / temperature)?;
-    // No row is its own neighbour.
+    // Exclude each row's similarity with itself.
     let itself = (Tensor::eye(all, DType::F32, &Device::Cpu)? * 1e9)?;
     let logits = (logits - itself)?;
     let other: Vec<u32> = (0..all).map(|i| ((i + n) % all) as u32).collect();
@@ -55,11 +55,11 @@ pub fn nt_xent(z: &Tensor, temperature: f64) -> Result<(Tensor, f32)> {
     Ok((loss, right as f32 / all as f32))
 }
 
-/// How far normalized rows differ from each other: the mean over their `dim` numbers of the standard deviation, times the root of `dim`.
-/// Near 1 where they spread over the sphere, 0 where they have collapsed (Chen and He 2021, arXiv 2011.10566, section 4.1).
+/// The spread of normalized rows: the mean over dimensions of the standard deviation, times `sqrt(dim)`. Near 1 if they spread
+/// over the sphere, 0 if they have collapsed (Chen and He 2021, arXiv 2011.10566, section 4.1).
 ///
 /// # Errors
-/// candle's.
+/// candle's errors.
 pub fn spread(z: &Tensor) -> Result<f32> {
     let z = normalized(&z.detach())?;
     let dim = z.dim(1)? as f64;

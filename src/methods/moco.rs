@@ -4,11 +4,10 @@
 //! k network = m k network + (1 - m) q network
 //! q = f_q(left), k = f_k(right)                      normalized, k without a gradient
 //! loss = -log exp(q k / T) / (exp(q k / T) + sum over the queue of exp(q k' / T))
-//! the queue takes k in, and lets its oldest go
+//! the queue appends k, and drops its oldest keys
 //! ```
-//!
-//! On several devices MoCo shuffles keys among them, so that norms do not tell which key belongs to which query. On one device the
-//! batch is split for the norms, and keys are shuffled among the parts (MoCo's Colab notebook).
+//! MoCo shuffles keys among devices, so that norms do not leak which key belongs to which query. On one device, the batch is
+//! split for the norms, and keys are shuffled among the parts (MoCo's Colab notebook).
 use super::{
     Forward, Learning, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_temperature,
     check_widths, head, info_nce, normalized,
@@ -22,41 +21,41 @@ use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
 use serde::Deserialize;
 
-/// Keys of a queue, at most.
+/// The most keys of a queue.
 const MOST_KEYS: usize = 1 << 24;
 
-/// The settings.
+/// The settings of MoCo v2.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MocoSettings {
-    /// Values of a key; 128.
+    /// Dimension of a key; 128.
     pub dim: usize,
     /// Keys in the queue; 65,536.
     pub queue_size: usize,
-    /// T; 0.2.
+    /// The temperature T; 0.2.
     pub temperature: f64,
-    /// Parts of the batch for the norms; 8 as there are devices.
+    /// Parts of the batch for the norms; 8, the paper's devices.
     pub splits: usize,
     /// Whether each view is the query once.
     pub symmetric: bool,
-    /// Two layers with a ReLU between them (v2), or one (v1, and MoCo's CIFAR notebook).
+    /// Whether the projector has two layers with a ReLU between them (v2), or one layer (v1, and MoCo's CIFAR notebook).
     pub mlp: bool,
-    /// m, and how it moves.
+    /// The initial value of the EMA coefficient m.
     pub encoder_momentum: f64,
-    /// "constant" in the paper, or "cosine".
+    /// The schedule of m: "constant" in the paper, or "cosine".
     pub encoder_momentum_schedule: Averaging,
 }
 
-/// The method.
+/// MoCo v2 with its networks and queue.
 pub struct Moco {
     settings: MocoSettings,
     /// Backbone, projector.
     query: [Network; 2],
     key: [Network; 2],
-    /// `[queue, dim]`, oldest at `pointer`.
+    /// `[queue, dim]`, with the oldest key at `pointer`.
     queue: Tensor,
     pointer: usize,
-    /// Keys of the step that is being made.
+    /// The keys of the current step.
     new: Vec<Tensor>,
     seed: u64,
     steps: u64,
@@ -92,14 +91,14 @@ impl MethodSettings for MocoSettings {
     }
 }
 
-/// In which order a step's keys of a view (0: left, 1: right) are put into the parts of the batch.
+/// The order in which a step's keys of a view (0: left, 1: right) are distributed over the parts of the batch.
 pub fn key_order(seed: u64, step: u64, view: u64, n: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (0..n as u32).collect();
     order.shuffle(&mut Key { seed, epoch: step, index: u64::MAX - 1, view }.generator());
     order
 }
 
-/// Directions at random, evenly over the sphere.
+/// Draws initial keys uniformly from the unit sphere.
 fn first_keys(queue: usize, dim: usize, generator: &mut Generator) -> Result<Tensor> {
     let mut keys: Vec<f32> = (0..queue * dim).map(|_| normal(generator) as f32).collect();
     for key in keys.chunks_exact_mut(dim) {
@@ -110,7 +109,7 @@ fn first_keys(queue: usize, dim: usize, generator: &mut Generator) -> Result<Ten
 }
 
 impl Moco {
-    /// Features and queries.
+    /// Computes features and queries.
     fn queries(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let mode = Mode::Train { splits: self.settings.splits };
         let features = self.query[0].forward(x, mode)?;
@@ -118,7 +117,7 @@ impl Moco {
         Ok((features, queries))
     }
 
-    /// Keys of shuffled images, in the order of the images again.
+    /// Computes the keys of shuffled images, and restores the order of the images.
     fn keys(&self, x: &Tensor, view: u64) -> Result<Tensor> {
         let mode = Mode::Train { splits: self.settings.splits };
         let keys =
@@ -134,7 +133,7 @@ impl Moco {
         normalized(&keys(&shuffled)?.index_select(&Tensor::from_vec(back, n, &Device::Cpu)?, 0)?)
     }
 
-    /// What the key network makes of rows, one piece of them after the other, where a batch comes in pieces.
+    /// Applies the key network to rows, piece by piece if the batch is processed in pieces.
     fn by_pieces(&self, x: &Tensor, make: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         let pieces = self.key[0].pieces();
         if pieces == 1 {
@@ -153,7 +152,7 @@ impl Moco {
         Ok(Tensor::cat(&made, 0)?)
     }
 
-    /// Takes keys in where the oldest are, of any number: from the queue's end it goes on at its beginning.
+    /// Replaces the oldest keys in the circular queue by any number of new ones.
     fn enqueue(&mut self, keys: &Tensor) -> Result<()> {
         let (dim, len) = (keys.dim(1)?, self.settings.queue_size);
         let (keys, pointer) = (keys.flatten_all()?.to_vec1::<f32>()?, &mut self.pointer);
@@ -215,7 +214,7 @@ impl Method for Moco {
         vec![("key_backbone", &self.key[0]), ("key_projector", &self.key[1])]
     }
 
-    /// The gradient reads the queue: keys go in once it is made.
+    /// Enqueues the new keys, after the backward pass has read the queue.
     fn after_update(&mut self) -> Result<()> {
         for keys in std::mem::take(&mut self.new) {
             self.enqueue(&keys)?;
@@ -230,7 +229,7 @@ impl Method for Moco {
     }
 
     fn state(&self) -> Result<Vec<Vec<f32>>> {
-        // Steps in two numbers that float32 holds.
+        // The count of steps, as two values that float32 represents exactly.
         let steps = [self.steps >> 20, self.steps & 0xF_FFFF].map(|x| x as f32);
         Ok(vec![self.queue.flatten_all()?.to_vec1()?, vec![self.pointer as f32], steps.to_vec()])
     }

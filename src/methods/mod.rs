@@ -1,4 +1,4 @@
-//! What is learnt from two views, a file for each paper: settings, networks, loss, and who follows whom.
+//! The pretraining methods, a file for each paper: settings, networks, loss, and momentum networks.
 mod byol;
 mod losses;
 mod moco;
@@ -28,56 +28,56 @@ pub const METHODS: &[Row<dyn MethodSettings>] = &[
     Row { name: "simsiam", read: |name, settings| Ok(Box::new(own::<SimSiamSettings>(name, settings)?)) },
 ];
 
-/// The method's settings that JSON names: `{"name": "byol", ...}`.
+/// Reads a method's settings from JSON: `{"name": "byol", ...}`.
 ///
 /// # Errors
-/// A name that is not in [`METHODS`]; a setting that is missing, unknown or of another type.
+/// The name is not in [`METHODS`]; a setting is missing, unknown or has another type.
 pub fn settings(json: &Value) -> Result<Box<dyn MethodSettings>> {
     parts::read("method", json, METHODS)
 }
 
-/// What a method is made of beside its settings.
+/// The inputs, in addition to the settings, from which a method is built.
 pub struct Materials<'a> {
-    /// What computes.
+    /// The engine.
     pub engine: Engine,
-    /// Its backbone.
+    /// The backbone.
     pub backbone: &'a dyn Backbone,
-    /// Of all that is drawn while it learns.
+    /// The seed of all draws during training.
     pub seed: u64,
-    /// What first parameters are drawn from.
+    /// The generator of initial parameters.
     pub generator: &'a mut Generator,
 }
 
-/// The settings that are a method's own.
+/// The settings of a method.
 pub trait MethodSettings: Send + Sync {
-    /// Whether they can be; each error names the setting.
+    /// Checks the settings.
     ///
     /// # Errors
-    /// Names the first that cannot.
+    /// A setting is invalid; the error names the first.
     fn check(&self) -> Result<()>;
 
-    /// Values of its heads and its queue, as far as its widths alone decide them: a trainer holds these at least.
+    /// The number of values in its heads and its queue, as far as they only depend on its widths: a lower bound for a trainer.
     ///
     /// # Errors
-    /// More than can be counted.
+    /// The number overflows.
     fn held(&self) -> Result<usize>;
 
-    /// Values that a checkpoint of it has at least, whatever its backbone.
+    /// A lower bound on the number of values in its checkpoints, for any backbone.
     fn saved(&self) -> usize;
 
-    /// The method, with parameters as they begin.
+    /// Builds the method with initial parameters.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     fn make(&self, materials: Materials) -> Result<Box<dyn Method>>;
 }
 
-/// Two views of each image of a batch: `[2 n, height, width, 3]`, all the left ones first.
+/// Two views of each image in a batch: `[2 n, height, width, 3]`, the left ones first.
 #[derive(Clone, Debug)]
 pub struct ViewPairs(Tensor);
 
 impl ViewPairs {
-    /// Of such a tensor.
+    /// Wraps such a tensor.
     ///
     /// # Panics
     /// If it has an odd number of images.
@@ -86,7 +86,7 @@ impl ViewPairs {
         Self(both)
     }
 
-    /// How many images.
+    /// The number of images.
     pub fn images(&self) -> usize {
         self.0.dims()[0] / 2
     }
@@ -96,66 +96,66 @@ impl ViewPairs {
         &self.0
     }
 
-    /// So many pairs from one on.
+    /// `n` pairs, starting from pair `first`.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     pub fn part(&self, first: usize, n: usize) -> Result<Self> {
         Ok(Self(Tensor::cat(&[self.left()?.narrow(0, first, n)?, self.right()?.narrow(0, first, n)?], 0)?))
     }
 
-    /// Those of the query's or the online network.
+    /// The views for the query or online network.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     pub fn left(&self) -> Result<Tensor> {
         Ok(self.0.narrow(0, 0, self.images())?)
     }
 
-    /// The others.
+    /// The other views.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     pub fn right(&self) -> Result<Tensor> {
         Ok(self.0.narrow(0, self.images(), self.images())?)
     }
 }
 
-/// What the forward pass of a step gives.
+/// The result of a step's forward pass.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// The loss, a scalar of candle's graph.
+    /// The loss, a scalar in candle's graph.
     pub loss: Tensor,
     /// The left views' features.
     pub features: Tensor,
-    /// The left views' projections, by the network that learns.
+    /// The left views' projections, by the trained network.
     pub projections: Tensor,
-    /// What else is watched, by name.
+    /// Other metrics, by name.
     pub watched: Vec<(&'static str, f32)>,
 }
 
 impl Forward {
-    /// Of a loss of such rows.
+    /// Creates a result from a loss and the left views' rows.
     pub fn new(loss: Tensor, features: &Tensor, projections: &Tensor, watched: Vec<(&'static str, f32)>) -> Self {
         Self { loss, features: features.clone(), projections: projections.clone(), watched }
     }
 }
 
-/// A network that learns, and at which rate.
+/// A trained network with its learning rate.
 #[derive(Clone, Copy)]
 pub struct Learning<'a> {
     /// Its name in states and files.
     pub name: &'static str,
-    /// It.
+    /// The network.
     pub network: &'a Network,
-    /// What the rate is multiplied by.
+    /// The factor of the rate.
     pub lr_scale: f64,
-    /// Whether it keeps the largest rate, where the others follow the schedule.
+    /// Whether it keeps the largest rate, while the others follow the schedule.
     pub fixed_lr: bool,
 }
 
 impl<'a> Learning<'a> {
-    /// At the schedule's rate.
+    /// Creates an entry with the scheduled rate.
     pub fn new(name: &'static str, network: &'a Network) -> Self {
         Self { name, network, lr_scale: 1.0, fixed_lr: false }
     }
@@ -166,10 +166,10 @@ pub trait Method: Send + Sync {
     /// Parts of the batch for the norms.
     fn splits(&self) -> usize;
 
-    /// Whether steps of so many images can be.
+    /// Checks that this batch size is supported.
     ///
     /// # Errors
-    /// They cannot.
+    /// The batch size is not supported.
     fn check_batch(&self, batch: usize) -> Result<()> {
         let splits = self.splits();
         if splits > 1 && (!batch.is_multiple_of(splits) || batch / splits < 2) {
@@ -182,79 +182,79 @@ pub trait Method: Send + Sync {
         Ok(())
     }
 
-    /// What comes before all else in a step: momentum encoders follow, and make what has no gradient and is of all rows together.
-    /// `m` is how far a momentum encoder, where there is one, stays what it is.
+    /// Begins a step: updates momentum encoders, and computes targets without gradients for all rows at once. `m` is the EMA
+    /// coefficient of a momentum encoder, if there is one.
     ///
     /// # Errors
-    /// A batch that does not fit, or candle's.
+    /// The batch does not fit, or candle's errors.
     fn begin(&mut self, _views: &ViewPairs, m: f64) -> Result<()>;
 
-    /// What the loss is made of, a row for each pair of views: the left views' features first, and then their projections. These are
-    /// all pairs of the step, or those from `first` on.
+    /// Computes the inputs of the loss, a row for each pair of views: the left views' features, then their projections, then
+    /// the others. `views` has all pairs of the step, or some of them starting from `first`.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     fn represent(&self, views: &ViewPairs, first: usize) -> Result<Vec<Tensor>>;
 
-    /// The loss of such rows.
+    /// Computes the loss from these rows.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     fn loss(&self, rows: &[Tensor]) -> Result<Forward>;
 
-    /// Whether the loss is the mean of what each row has by itself.
+    /// Whether the loss is the mean of independent terms per row.
     fn by_rows(&self) -> bool {
         true
     }
 
-    /// What comes after the optimizers have updated the networks that learn, the last part of a step.
+    /// Ends a step, after the optimizers have updated the trained networks.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     fn after_update(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// Networks that learn; the first is the backbone.
+    /// The trained networks; the first is the backbone.
     fn learning(&self) -> Vec<Learning<'_>>;
 
-    /// Networks that follow them, by name: the momentum encoder, where there is one.
+    /// The networks of the momentum encoder by name, if there is one.
     fn following(&self) -> Vec<(&'static str, &Network)> {
         vec![]
     }
 
-    /// Names and shapes of what else a continued run needs.
+    /// Names and shapes of the method's own state for a resume.
     fn entries(&self) -> Vec<(&'static str, Vec<usize>)> {
         vec![]
     }
 
-    /// Those values, in the same order.
+    /// The values of that state, in the same order.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     fn state(&self) -> Result<Vec<Vec<f32>>> {
         Ok(vec![])
     }
 
-    /// Goes on from such values.
+    /// Loads that state.
     ///
     /// # Errors
-    /// Values that cannot be; nothing is changed then.
+    /// A value is invalid; nothing is changed then.
     ///
     /// # Panics
-    /// If there are others than [`Method::entries`] tells, or of another length.
+    /// If the number of entries or their lengths differ from [`Method::entries`].
     fn load_state(&mut self, _state: &[&[f32]]) -> Result<()> {
         Ok(())
     }
 }
 
-/// Values between two layers of a head, at most: more is a mistake, and memory that no machine has.
+/// The largest width of a head: a larger one is a mistake, and needs more memory than any machine has.
 const MOST: usize = 1 << 16;
 
-/// Layers of a projector, at most; papers have 2 and 3.
+/// The most layers of a projector; papers use 2 and 3.
 const MOST_LAYERS: usize = 16;
 
-/// Sizes of heads, from 1 to [`MOST`].
+/// Checks that widths of heads are from 1 to [`MOST`].
 fn check_widths(widths: &[(&str, usize)]) -> Result<()> {
     widths.iter().try_for_each(|&(name, n)| check_count(name, n, MOST))
 }
@@ -267,7 +267,7 @@ fn check_count(name: &str, n: usize, most: usize) -> Result<()> {
     }
 }
 
-/// A batch has its parts by its rows: [`Method::check_batch`].
+/// Checks that there is a part; [`Method::check_batch`] checks that a batch can be split.
 fn check_splits(splits: usize) -> Result<()> {
     check_count("splits", splits, usize::MAX)
 }
@@ -279,21 +279,21 @@ fn check_temperature(temperature: f64) -> Result<()> {
     }
 }
 
-/// A backbone with its numbers.
+/// Builds a backbone with its parameters.
 fn backbone(materials: &mut Materials) -> Result<Network> {
     let mut layout = Layout::default();
     let body = materials.backbone.body(&mut layout, materials.engine);
     Network::new(body, layout, materials.generator)
 }
 
-/// A head with its numbers.
+/// Builds a head with its parameters.
 fn head(materials: &mut Materials, sizes: &[usize], hidden: Hidden, last: Last) -> Result<Network> {
     let mut layout = Layout::default();
     let body = Mlp::new(&mut layout, materials.engine, sizes, hidden, last);
     Network::new(Arc::new(body), layout, materials.generator)
 }
 
-/// Features, projections and predictions of backbone, projector and predictor.
+/// Computes features, projections and predictions.
 fn predicted([backbone, projector, predictor]: &[Network; 3], x: &Tensor, mode: Mode) -> Result<[Tensor; 3]> {
     let features = backbone.forward(x, mode)?;
     let projections = projector.forward(&features, mode)?;

@@ -2,10 +2,9 @@
 //!
 //! ```text
 //! z = g(f(x)) of both views in one batch, normalized
-//! loss = -log exp(z_i z_j / T) / sum over k != i of exp(z_i z_k / T), on average over all i, j the other view of i
+//! loss = -log exp(z_i z_j / T) / sum over k != i of exp(z_i z_k / T), averaged over all i, j the other view of i
 //! ```
-//!
-//! A part of the batch for the norms has both views of its images, as a device has that is one of several.
+//! A part of the batch for the norms has both views of its images, like one of several devices.
 use super::{
     Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_splits,
     check_temperature, check_widths, head, nt_xent,
@@ -16,23 +15,23 @@ use crate::nn::{Hidden, Last, Mode, Network};
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
-/// The settings.
+/// The settings of SimCLR.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimClrSettings {
-    /// Values of a projection; 128.
+    /// Dimension of a projection; 128.
     pub dim: usize,
-    /// Values between the projector's layers; 2048.
+    /// Hidden dimension of the projector; 2048.
     pub hidden_dim: usize,
     /// Linear layers of the projector, each with a batch norm: 2 in the paper, 3 in its code.
     pub layers: usize,
-    /// T; 0.1.
+    /// The temperature T; 0.1.
     pub temperature: f64,
     /// Parts of the batch for the norms; 1.
     pub splits: usize,
 }
 
-/// The method.
+/// SimCLR with its networks.
 pub struct SimClr {
     settings: SimClrSettings,
     backbone: Network,
@@ -108,7 +107,7 @@ impl Method for SimClr {
     }
 }
 
-/// The order of `2 n` views in which each part has its left ones and then its right ones, and the way back.
+/// The order of `2 n` views in which each part has its left views followed by its right ones, and the inverse order.
 fn by_parts(n: usize, parts: usize) -> Result<[Tensor; 2]> {
     let size = n / parts;
     let order =

@@ -1,11 +1,10 @@
 //! SimSiam (Chen and He 2021, arXiv 2011.10566; facebookresearch/simsiam).
 //!
 //! ```text
-//! z = g(f(x)), p = h(z)                              of each view; z' is z without a gradient
+//! z = g(f(x)), p = h(z)                              for each view; z' is z without a gradient
 //! loss = -(cos(p_left, z'_right) + cos(p_right, z'_left)) / 2
 //! ```
-//!
-//! The predictor h keeps the largest learning rate, where f and g follow the schedule (section 3, "Predictor").
+//! The predictor h keeps the largest learning rate, while f and g follow the schedule (section 3, "Predictor").
 use super::{
     Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_splits,
     check_widths, head, mean_cosine, predicted,
@@ -16,25 +15,25 @@ use crate::nn::{Hidden, Last, Mode, Network};
 use candle_core::Tensor;
 use serde::Deserialize;
 
-/// The settings.
+/// The settings of SimSiam.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimSiamSettings {
-    /// Values of a projection and of a prediction; 2048.
+    /// Dimension of projections and predictions; 2048.
     pub dim: usize,
-    /// Values between the projector's layers; 2048.
+    /// Hidden dimension of the projector; 2048.
     pub hidden_dim: usize,
-    /// Linear layers of the projector, each with a batch norm: 3, for CIFAR 2.
+    /// Linear layers of the projector, each with a batch norm: 3, or 2 for CIFAR.
     pub layers: usize,
-    /// Values between the predictor's two layers; 512.
+    /// Hidden dimension of the predictor, which has two layers; 512.
     pub predictor_dim: usize,
     /// Parts of the batch for the norms; 1.
     pub splits: usize,
-    /// Whether the predictor's rate stays, instead of following the schedule.
+    /// Whether the predictor's rate is constant, instead of following the schedule.
     pub fix_predictor_lr: bool,
 }
 
-/// The method.
+/// SimSiam with its networks.
 pub struct SimSiam {
     settings: SimSiamSettings,
     /// Backbone, projector, predictor.
