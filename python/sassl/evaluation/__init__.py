@@ -1,4 +1,4 @@
-"""How good a backbone's features are: nearest neighbours and linear probes, on features that are computed once.
+"""Measures of a backbone's features: nearest neighbours, linear probes, transfer, fine-tuning and robustness.
 
     from sassl import evaluation
 
@@ -6,25 +6,25 @@
     print(evaluation.knn(train, test))  # {"top1": ..., "top5": ..., "n": ..., "interval": ...}, in per cent
     print(evaluation.linear_probe(train, test), evaluation.logistic_probe(train, test))
 
-The model is one of sassl's, or what `sassl.open_model` opens by name or file: timm's, torchvision's, weights of anybody. Any
-other function of images in floats, as a torch module, needs the rule by which its images are made:
+The model is one of sassl's, or one that `sassl.open_model` opens by name or file: timm's, torchvision's, anybody's weights. Any
+other function of float images, such as a torch module, needs the preprocessing of its images:
 
     rule = evaluation.Preprocessing(224, resize=256, normalize={"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})
     train = evaluation.extract(net, "photos/train", preprocessing=rule)
 
-`evaluation.augmented_probe` is the protocol by which MoCo, SimCLR and BYOL report ImageNet: a head that learns from features of
+`evaluation.augmented_probe` is the protocol by which MoCo, SimCLR and BYOL report ImageNet: a head trained on features of
 random crops.
 
-A class of `test` is that of `train` which has its name, or its number where one of the two has no names. Images of classes that
-`train` has no image of count as wrong, and a warning tells how many they are.
+Classes of `test` and `train` are matched by name, or by index where one of the two has no names. Images of classes without an
+image in `train` count as wrong, and a warning reports their number.
 
-`evaluation.finetune` lets the whole network learn from labelled images, by the published recipes of transfer and of the 1 % and
-10 % of ImageNet:
+`evaluation.finetune` trains the whole network on labelled images, by the published recipes for transfer and for 1 % and 10 % of
+ImageNet:
 
     print(evaluation.finetune(model, "photos/train", "photos/test", val="photos/val", lr=0.01, weight_decay=1e-5))
 
-`evaluation.robustness` has shape bias and accuracy on images that are corrupted, drawn or taken anew; `evaluation.strength`
-tells how far views move in feature space with alpha and beta; `evaluation.compare` compares the results of several arms.
+`evaluation.robustness` measures shape bias and accuracy on corrupted, drawn or newly collected images; `evaluation.strength`
+measures how far views move in feature space with alpha and beta; `evaluation.compare` compares the results of several arms.
 """
 
 from . import comparison, datasets, finetuning, logistic, metrics, robustness, transfer

@@ -1,11 +1,11 @@
-"""The augmented linear probe: a linear head on frozen features of random crops, which are computed anew in every epoch.
+"""The augmented linear probe: a linear head on frozen features of random crops, computed anew in every epoch.
 
     from sassl.evaluation import augmented_probe
 
     augmented_probe(model, "imagenet/train", "imagenet/val", recipe="moco")  # {"top1": ..., "top5": ..., "lr": 30.0, ...}
 
-It is the protocol by which MoCo, SimCLR and BYOL report ImageNet; `LINEAR_RECIPES` has their settings. The backbone stays as it
-is, norms included. Features are what costs, and so heads of several learning rates learn side by side from the same ones.
+This is the protocol by which MoCo, SimCLR and BYOL report ImageNet; `LINEAR_RECIPES` has their settings. The backbone, norms
+included, stays frozen. Features dominate the cost, and so the heads of several learning rates are trained on the same ones.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from .probes import Result, joined_classes, of_answers, result
 
 #: From images (N, 3, H, W) or (N, H, W, 3) to features (N, dim).
 Encode = Callable[[Array], Array]
-#: Images that choose among learning rates, where none are given: a tenth of train, and no more than BYOL holds out of ImageNet.
+#: Images that choose among learning rates if none are given: a tenth of train, and no more than BYOL holds out of ImageNet.
 _HELD_OUT, _MOST_HELD_OUT = 10, 10_000
-#: Seconds after which a run tells where it is.
+#: Seconds after which an epoch is reported.
 _PATIENCE = 2.0
 
 
@@ -68,44 +68,45 @@ def augmented_probe(
     ranks: Ranks = ALONE,
     progress: bool = False,
 ) -> Result:
-    """Accuracy of a linear head that learns from features of random crops and flips by a published recipe, in per cent.
+    """Return the accuracy of a linear head trained on random crops and flips by a published recipe, in per cent.
 
-    Of several learning rates, `val` chooses the one whose head is best by the metric, of equals the lowest. That head alone is
-    asked about `test`, once, after the last epoch; it does not learn again from train and val.
+    Of several learning rates, `val` chooses the one whose head has the best metric; ties go to the lowest. Only that head is
+    evaluated on `test`, once, after the last epoch; it is not trained again on train and val.
 
     Args:
-        model: as of `extract`. Its weights stay as they are, and a torch module is in eval mode meanwhile.
-        train: labelled images that are learnt from, whatever a `TwoViewLoader` takes.
-        test: labelled images whose classes are predicted, as of `extract`: resized, the middle cut out.
+        model: see `extract`. Its weights stay as they are, and a torch module is in eval mode meanwhile.
+        train: labelled images to train on: any source of a `TwoViewLoader`.
+        test: labelled images to classify, see `extract`: resized and cropped to the centre.
         recipe: one of `LINEAR_RECIPES`: "moco", "simclr", "byol", "mocov3" or "lightly".
-        epochs, batch_size: None: the recipe's. A batch is of all ranks together, and has no more images than there are.
-        lr: one learning rate or several, None: the recipe's. `LINEAR_RECIPES[recipe].per_256` tells whether a rate is that of
-            256 images and grows with the batch.
-        val: labelled images that choose among several rates; None: a tenth of train, 10,000 at most, drawn with `seed`, from
-            which nothing is learnt.
-        metric: of the set, one of `metrics.NAMES` that needs no probabilities.
-        preprocessing: how test images are made; crops have its size, interpolation and normalizing. None: as
-            `Preprocessing.of(model)`, with the recipe's interpolation; it has to be given for models of others.
-        seed: of the order, the crops, the heads' first weights, and the images held out.
-        threads: of the crops; None: the model's.
+        epochs, batch_size: None: the recipe's. A batch is that of all ranks together, and at most as large as the data.
+        lr: one learning rate or several, None: the recipe's. `LINEAR_RECIPES[recipe].per_256` is true if rates are those of a
+            batch of 256 and scale with the batch size.
+        val: labelled images that choose among several rates; None: a tenth of train, 10,000 at most, drawn with `seed` and not
+            trained on.
+        metric: metric of the data set, one of `metrics.NAMES` that needs no probabilities.
+        preprocessing: how to preprocess test images; crops have its size, interpolation and normalization. None:
+            `Preprocessing.of(model)` with the recipe's interpolation; required for models that do not know their own.
+        seed: seed of the order, the crops, the initial weights of the heads, and the held-out images.
+        threads: threads for the crops; None: the model's.
         on_error: "raise", or "report": an image of train that cannot be read is replaced by another one, those of val and test
-            are left out, and warnings count them.
-        out: a folder for the heads, which are written after each epoch, and for the result. A run of the same settings resumes
+            are left out, and warnings report their number.
+        out: a folder for the heads, which are written after each epoch, and for the result. A run with the same settings
+            resumes there, and its result is bit-identical to that of an uninterrupted run.
             there, and ends bit-identical to one that was never stopped.
-        cache: where features of val and test are kept and looked for, as of `extract`; those of crops are not.
-        ranks: the processes that share the images, as `sassl.pretraining.ranks()` gives them; each calls this with the same
-            arguments, and gets the result.
-        progress: whether to tell on stderr how far the run has come, if it takes more than 2 seconds.
+        cache: where features of val and test are stored and looked up, see `extract`; those of crops are not.
+        ranks: the processes that share the images, from `sassl.pretraining.ranks()`; each calls this with the same arguments
+            and gets the result.
+        progress: report progress on stderr, if the run takes more than 2 seconds.
 
     Returns:
-        "top1" and "top5"; the metric, its name as "metric", and its "interval"; "n", "classes"; "recipe", "epochs",
-        "batch_size", the chosen "lr"; "val", a list of [rate, the metric on val, or None where the head diverged], empty for
-        one rate; "train", the number of images learnt from; "replaced" and "left_out", names of images that could not be read
-        to reasons.
+        "top1" and "top5"; the metric under its own name, this name as "metric", and its "interval"; "n", "classes"; "recipe",
+        "epochs", "batch_size", the chosen "lr"; "val", a list of [rate, the metric on val, or None if the head diverged], empty
+        for a single rate; "train", the number of training images; "replaced" and "left_out", images that could not be read:
+        name to reason.
 
     Raises:
-        OSError, TypeError: as of `extract`.
-        ValueError: as of `extract`; a setting that cannot be; rates with which all heads diverge; `out` has a run of others.
+        OSError, TypeError: as raised by `extract`.
+        ValueError: as raised by `extract`; a setting out of range; rates with which all heads diverge; `out` has another run.
     """
     of_answers(metric)
     row = LINEAR_RECIPES[choice("recipe", recipe, LINEAR_RECIPES)]
@@ -130,7 +131,7 @@ def augmented_probe(
         threads=threads_of(model) if threads is None else threads,
         on_error=on_error,
     )
-    # An image that cannot be read, or a class that is not known, is told before hours of learning.
+    # Unreadable images and unknown classes are reported before hours of training.
     how: dict[str, Any] = {"on_error": on_error, "preprocessing": rule}
     how |= {"cache": cache, "ranks": ranks, "progress": progress}
     asked = [read(model, as_images(images), **how) for images in (test, chooses) if images is not None]
@@ -155,7 +156,7 @@ def _replaced(lost: Mapping[str, str], n: int) -> str:
 
 
 def _rates(lr: Any) -> list[float]:
-    """The learning rates, each above 0, without repetitions."""
+    """Return the learning rates without duplicates; reject those that are not positive."""
     rates = [number("lr", one) for one in ([lr] if np.ndim(lr) == 0 else lr)]
     if not rates or not all(0 < one < np.inf for one in rates):
         raise wrong("lr", lr, "a value above 0, or several")
@@ -163,7 +164,7 @@ def _rates(lr: Any) -> list[float]:
 
 
 def _held_out(train: Images, seed: int) -> tuple[Images, Images]:
-    """The images that are learnt from, and those that choose."""
+    """Return the images to train on, and those that choose the learning rate."""
     n = len(train)
     count = min(n // _HELD_OUT, _MOST_HELD_OUT)
     if count == 0:
@@ -176,7 +177,7 @@ def _held_out(train: Images, seed: int) -> tuple[Images, Images]:
 
 
 class _Learner:
-    """Crops, the classes that they are of, and the rates of each step."""
+    """Crops, their classes, and the learning rates of each step."""
 
     def __init__(
         self,
@@ -215,11 +216,11 @@ class _Learner:
         self.labels = _labels(images, threads, on_error)
         if len(self.labels) == 1:
             raise ValueError(f"train: class {self.labels[0]} is the only one; a probe tells classes apart")
-        #: They and their names, as rows of no values.
+        #: The classes and their names, with empty features.
         self.known = Features(np.empty((len(self.labels), 0), np.float32), self.labels, images.classes)
 
     def told(self) -> dict[str, Any]:
-        """The settings, as a result has them."""
+        """Return the settings that are part of the result."""
         return {
             "epochs": self._epochs,
             "batch_size": self._crops.batch_size,
@@ -227,11 +228,11 @@ class _Learner:
         }
 
     def replaced(self) -> dict[str, str]:
-        """The images that could not be read and that others took the place of, on any rank: name to reason."""
+        """Return the images that could not be read and were replaced by others, on any rank: name to reason."""
         return {name: why for report in self._ranks.gather(self._crops.report) for name, why in report.items()}
 
     def learn(self, model: Model, settings: dict[str, Any], out: Any, is_told: bool) -> Heads:
-        """The heads after all epochs, or after those that are left of the run in `out`."""
+        """Train for all epochs, or for those that remain of the run in `out`; return the heads."""
         settings = plain({**settings, **self._settings()})
         check_same(self._ranks, "augmented_probe", settings)
         total = self._epochs * sum(map(self._crops.rows, range(len(self._crops))))
@@ -254,18 +255,18 @@ class _Learner:
         return heads
 
     def _settings(self) -> dict[str, Any]:
-        """Return the properties that a run must share with the run it continues."""
+        """Return the settings that a run must share with the run it resumes."""
         told = {"lr": self.rates, "epochs": self._epochs, "batch_size": self._crops.batch_size, "seed": self._seed}
         return {**told, "classes": self.labels, "data": self._images.identity()}
 
     def _begun(self, dim: int) -> Heads:
-        """Heads that have not learnt."""
+        """Return untrained heads."""
         row = self._row
         weights, bias = row.init(np.random.default_rng([self._seed, 1]), len(self.labels), dim)
         return Heads(weights, bias, len(self.rates), momentum=row.momentum, nesterov=row.nesterov)
 
     def _epoch(self, epoch: int, heads: Heads, encoded: Encode, progress: Progress) -> None:
-        """The steps of an epoch, and a line on it where they take long."""
+        """Run the steps of an epoch, and report it if it takes long."""
         began, steps, losses = time.monotonic(), len(self._crops), np.zeros(len(self.rates))
         peaks = np.array([self._row.peak(rate, self._crops.batch_size) for rate in self.rates])
         self._crops.set_epoch(epoch)
@@ -284,7 +285,7 @@ class _Learner:
             progress.after_epoch({"epoch": epoch + 1, "loss": _least(losses / steps)})
 
     def _gathered(self, batches: Iterator[Any], encoded: Encode, rows: int) -> tuple[Any, Any]:
-        """Features of the next batch, of which each rank computes its share, and the columns of their classes."""
+        """Return features of the next batch, of which each rank computes its share, and the columns of their classes."""
         part, error = None, None
         try:
             images, targets = next(batches)
@@ -298,7 +299,7 @@ class _Learner:
         return features, places
 
     def _places(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The columns of these classes."""
+        """Return the columns of these classes."""
         places = np.searchsorted(self.labels, targets).clip(max=len(self.labels) - 1)
         if (wrong_ones := self.labels[places] != targets).any():
             raise ValueError(
@@ -308,12 +309,12 @@ class _Learner:
 
 
 def _least(losses: NDArray[np.float64]) -> float:
-    """The loss of the best head."""
+    """Return the loss of the best head."""
     return float(np.nanmin(losses, initial=np.inf))
 
 
 def _labels(images: Images, threads: int, on_error: str) -> NDArray[np.int64]:
-    """The classes of the images: by their names, or else by reading all images once."""
+    """Return the classes of the images: from their names, or else by reading all images once."""
     if images.classes is not None:
         return np.arange(len(images.classes))
     crops = Crops(images, 1, None, batch_size=256, threads=threads, rank=0, world_size=1, on_error=on_error)
@@ -321,7 +322,7 @@ def _labels(images: Images, threads: int, on_error: str) -> NDArray[np.int64]:
 
 
 def _chosen(heads: Heads, labels: NDArray[np.int64], val: Features, metric: str) -> list[float | None]:
-    """The metric of each head on the images that choose; None of a head that has diverged."""
+    """Return each head's metric on the images that choose; None for a head that has diverged."""
     grades = 1 + int(max(labels.max(), val.targets.max())) if metric == "kappa" else None
     by = 1 if metric == "kappa" else 100
     return [
@@ -333,7 +334,7 @@ def _chosen(heads: Heads, labels: NDArray[np.int64], val: Features, metric: str)
 def _judged(
     heads: Heads, learner: _Learner, test: Features, val: Features | None, metric: str, told: dict[str, Any]
 ) -> Result:
-    """The result by the head that is best on `val`."""
+    """Return the result of the head that is best on `val`."""
     values = [] if val is None else _chosen(heads, learner.labels, val, metric)
     usable = [i for i, value in enumerate(values) if value is not None] or [0]
     which = max(usable, key=lambda i: (values[i] if values else 0, -learner.rates[i]))
@@ -343,7 +344,7 @@ def _judged(
 
 
 def _kept(made: Callable[[], Result], out: str | os.PathLike[str] | None) -> Result:
-    """The result, which goes into the folder too."""
+    """Return the result, also writing it to the folder."""
     found = made()
     if out is not None:
         write_file(Path(out) / "result.json", (json.dumps(found, indent=1) + "\n").encode())

@@ -1,11 +1,12 @@
-"""Features that are kept in a folder, image by image, so that a model sees each image once.
+"""Features stored in a folder, image by image, so that a model encodes each image once.
 
     cache = Cache("features", weights="sha256 of the checkpoint")
     train = evaluation.extract(model, "photos/train", cache=cache)
 
-Any protocol, split, seed or number of shots that asks for the same images by the same rule finds their features there. A file
-is known by its path, its size and the second in which it was last changed; an image that is not a file of its own, by its
-pixels. Features lie in files of some thousand images each, which are written whole as they come: work that was stopped resumes.
+Any protocol, split, seed or number of shots that needs the same images with the same preprocessing finds their features there.
+A file is identified by its path, its size and its modification time in whole seconds; an image that is not a separate file, by
+its pixels. Features are stored in files of some thousand images each, written atomically as they are computed: an interrupted
+run resumes.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from ..arguments import wrong
 from ..data import Images
 from .preprocessing import Preprocessing
 
-#: The class of an image that cannot be read.
+#: Tag of an image that cannot be read.
 NONE = 0
-#: Images that a thread looks at in one go.
+#: Images that a thread examines at a time.
 _CHUNK = 256
 
 
@@ -38,11 +39,11 @@ class Cache:
     """A folder for the features of a model.
 
     Args:
-        folder: where features are kept; it may hold those of other models.
-        weights: what tells this model's weights from others, as a checksum of its checkpoint.
+        folder: where features are stored; it may be shared by several models.
+        weights: a text that identifies the model's weights, such as a checksum of its checkpoint.
 
     Raises:
-        ValueError: no weights; a file in the place of the folder.
+        ValueError: `weights` is empty; a file in place of the folder.
     """
 
     def __init__(self, folder: str | os.PathLike[str], weights: str | None) -> None:
@@ -58,31 +59,31 @@ class Cache:
         return f"Cache({str(self.folder)!r}, weights={self.weights!r})"
 
     def shelf(self, rule: Preprocessing, exif: bool) -> Shelf:
-        """The features of images that are made by this rule, and turned upright or not."""
+        """Return the stored features for this preprocessing, with or without EXIF orientation applied."""
         known = {"weights": self.weights, "rule": repr(rule), "exif": exif}
         return Shelf(self.folder / sha256(json.dumps(known).encode()).hexdigest()[:32], known)
 
 
 class _Index(NamedTuple):
-    #: The tags that are there, ascending; of each the number of its file, and its row in it.
+    #: Stored tags, ascending; for each, the index of its file and the row in it.
     tags: NDArray[np.uint64]
     files: NDArray[np.int64]
     rows: NDArray[np.int64]
     paths: list[Path]
 
     def places(self, tags: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """The place of each tag, and whether it is there."""
+        """Return the position of each tag, and whether it is stored."""
         at = np.minimum(np.searchsorted(self.tags, tags), max(0, len(self.tags) - 1))
         there = self.tags[at] == tags if len(self.tags) else np.zeros(len(tags), bool)
         return at, there & (tags != NONE)
 
 
 class Shelf:
-    """The features of one model by one rule.
+    """Features of one model with one preprocessing.
 
     Args:
-        folder: where their files lie.
-        known: what a file there tells people of them.
+        folder: where their files are stored.
+        known: a description of the features, written to the folder for people.
     """
 
     def __init__(self, folder: Path, known: dict[str, Any]) -> None:
@@ -90,18 +91,18 @@ class Shelf:
         self._index: _Index | None = None
 
     def has(self, tags: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Whether the features of each image are there.
+        """Return whether the features of each image are stored.
 
         Raises:
-            ValueError: a file that is damaged.
+            ValueError: a damaged file.
         """
         return self._indexed().places(tags)[1]
 
     def add(self, tags: NDArray[np.uint64], features: list[NDArray[np.float32]]) -> None:
-        """Keeps the features of some thousand images, in batches.
+        """Store the features of some thousand images, given in batches.
 
         Raises:
-            OSError: they cannot be written.
+            OSError: the files cannot be written.
         """
         if not len(tags):
             return
@@ -114,10 +115,10 @@ class Shelf:
         self._index = None
 
     def read(self, tags: NDArray[np.uint64]) -> NDArray[np.float32]:
-        """Features (N, dim) of images that are there; a file at a time is in memory beside them.
+        """Return the stored features (N, dim) of images; in addition, one file at a time is in memory.
 
         Raises:
-            ValueError: a file that is damaged.
+            ValueError: a damaged file.
         """
         index = self._indexed()
         at, _ = index.places(tags)
@@ -148,10 +149,10 @@ class Shelf:
 
 
 def _member(path: Path, name: str) -> NDArray[Any]:
-    """An array of a file: "tags" (N,) or "features" (N, dim).
+    """Return an array of a file: "tags" (N,) or "features" (N, dim).
 
     Raises:
-        ValueError: it is not there, or damaged.
+        ValueError: a missing or damaged array.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
@@ -175,8 +176,8 @@ def tagged(images: Images, threads: int, told: Callable[[int], object]) -> tuple
 
     Args:
         images: the images.
-        threads: how many are looked at at a time.
-        told: is called with how many are done.
+        threads: number of threads.
+        told: called with the number of images done so far.
     """
     tags, targets = np.zeros(len(images), np.uint64), np.full(len(images), -1, np.int64)
 
@@ -196,7 +197,7 @@ def tagged(images: Images, threads: int, told: Callable[[int], object]) -> tuple
 
 
 def _tag(images: Images, i: int) -> tuple[int, int]:
-    """64 bits, and the class."""
+    """Return a 64-bit hash, and the class."""
     file = images.file(i)
     if file is None:
         image, target = images[i]
@@ -204,6 +205,6 @@ def _tag(images: Images, i: int) -> tuple[int, int]:
     else:
         path, target = file
         about = os.stat(path)
-        # Copies and archives keep the second at least.
+        # Copies and archives preserve at least the second.
         known = f"{os.path.abspath(path)}\0{about.st_size}\0{int(about.st_mtime)}".encode(errors="surrogateescape")
     return int.from_bytes(blake2b(known, digest_size=8).digest(), "little") or 1, target

@@ -1,4 +1,4 @@
-"""Random resized crops of training images, drawn anew in every epoch: what heads and whole networks learn classes from."""
+"""Random resized crops of training images, drawn anew in every epoch, on which heads and whole networks are trained."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 class Crops:
-    """Batches of an epoch: of each image a random part, resized, flipped half the time, and normalized, by native threads.
+    """Batches of an epoch: a random part of each image, resized, flipped half the time and normalized, by native threads.
 
     The crop is torchvision's `RandomResizedCrop(size, (min_scale, 1))`, whose ratio is from 3/4 to 4/3, on PIL images, then
-    `RandomHorizontalFlip`, `ToTensor` and `Normalize`. All draws and the order are functions of (seed, epoch, image), whatever
-    threads and ranks there are.
+    `RandomHorizontalFlip`, `ToTensor` and `Normalize`. All draws and the order are functions of (seed, epoch, image),
+    independent of the number of threads and ranks.
 
         crops = Crops("imagenet/train", 224, {"mean": ..., "std": ...}, batch_size=256)
         for epoch in range(100):
-            for images, targets in crops:  # the next epoch each time; `set_epoch` chooses another, and a batch to begin with
+            for images, targets in crops:  # the next epoch each time; `set_epoch` sets another, and its first batch
                 ...
 
     Args:
         images: labelled images, whatever a `TwoViewLoader` takes.
         size: side of the crops, or (height, width).
         normalize: a dict of "mean" and "std" of values in [0, 1], three each; None: values stay in [0, 1].
-        batch_size: images in a batch, on all ranks together; the last batch of an epoch has what is left.
-        seed: of the order and of all draws.
-        threads: how many; None: the environment variable SASSL_THREADS, else all cores.
-        interpolation: "bilinear" or "bicubic", antialiased as Pillow's.
-        min_scale: least area of a crop, as a share of the image's.
+        batch_size: images in a batch, on all ranks together; the last batch of an epoch has the rest.
+        seed: seed of the order and of all draws.
+        threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
+        interpolation: "bilinear" or "bicubic", antialiased like Pillow's.
+        min_scale: smallest area of a crop, as a fraction of the image's.
         drop_last: leave out a smaller last batch.
         channels_last: (B, H, W, 3), as sassl's own models take images; False: (B, 3, H, W), as torch modules do.
         rank, world_size: which rows of each batch this process has, as in a `TwoViewLoader`: those of the ranks follow one
-            another. Of a last batch that cannot be divided evenly, rows from `rows(batch)` on repeat images of the epoch.
-        on_error: "raise": an image that cannot be read is an error; "report": the next good image takes its place, and
-            `report` counts it.
+            another. If a last batch is not evenly divisible, its rows from `rows(batch)` on repeat images of the epoch.
+        on_error: "raise": an image that cannot be read is an error; "report": the next good image replaces it, and it is
+            listed in `report`.
 
     Raises:
-        OSError, TypeError: as of the source.
-        ValueError: a setting outside its range; a batch size that the ranks do not divide.
+        OSError, TypeError: as raised by the source.
+        ValueError: a setting outside its range; a batch size that is not a multiple of the number of ranks.
     """
 
     def __init__(
@@ -91,30 +91,30 @@ class Crops:
         )
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         return len(self._loader)
 
     @property
     def images(self) -> int:
-        """Images of the source."""
+        """Number of images in the source."""
         return len(self._loader.source)
 
     @property
     def epoch(self) -> int:
-        """The epoch of the last `iter`, or the one that `set_epoch` chose; -1 before the first."""
+        """The epoch of the last `iter`, or the one set by `set_epoch`; -1 before the first."""
         return self._loader.epoch
 
     def set_epoch(self, epoch: int, batch: int = 0) -> None:
-        """Chooses the epoch of the next `iter`, and the batch that it begins with."""
+        """Set the epoch of the next `iter`, and the batch it starts from."""
         self._loader.set_epoch(epoch, batch)
 
     def rows(self, batch: int) -> int:
-        """The number of images in this batch of an epoch, on all ranks together and without repetitions."""
+        """Return the number of images in this batch of an epoch, on all ranks together and without repetitions."""
         return min(self.batch_size, self.images - batch * self.batch_size)
 
     @property
     def report(self) -> dict[str, str]:
-        """Images that could not be read, and that others took the place of: name to reason."""
+        """Images that could not be read and were replaced by others: name to reason."""
         damaged = set(self._loader.damaged)
         return {name: why for name, (why, _) in self._loader.report.items() if name not in damaged}
 

@@ -1,4 +1,4 @@
-"""What gives features: sassl's models, torch modules, and any other function of images in floats."""
+"""Models that compute features: sassl's, torch modules, and any other function of float images."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from .protocol import Encoder
 Array = NDArray[np.float32]
 
 
-#: sassl's own, or (N, 3, H, W) or (N, H, W, 3) of float32 to (N, dim).
+#: One of sassl's models, or a function from (N, 3, H, W) or (N, H, W, 3) float32 to (N, dim).
 Model = Encoder | Callable[[Any], Any]
 
 
 def is_own(model: Model) -> TypeGuard[Encoder]:
-    """Whether it knows how its images are made."""
+    """Return whether the model knows the preprocessing of its images."""
     return hasattr(model, "encode_normalized")
 
 
 def threads_of(model: Model) -> int:
-    """How many images are made at a time."""
+    """Return the number of images to preprocess in parallel."""
     return model.threads if is_own(model) else int(_sassl.info()["threads"])
 
 
 def rule_of(model: Model, given: Preprocessing | None) -> Preprocessing:
-    """How images are made for this model: as given, or else as its run did.
+    """Return the preprocessing of images for this model: as given, or else as in its training run.
 
     Raises:
-        TypeError: no model, no rule; none is given for a model of others.
-        ValueError: the model's normalizing is not known, or is not that of the rule.
+        TypeError: not a model, or not a `Preprocessing`; none given for a model that does not know its own.
+        ValueError: the model's normalization is not known, or differs from the given one.
     """
     name = type(model).__name__
     if given is not None and not isinstance(given, Preprocessing):
@@ -63,7 +63,10 @@ def rule_of(model: Model, given: Preprocessing | None) -> Preprocessing:
 
 @contextmanager
 def features_of(model: Model) -> Iterator[Callable[[Array], Array]]:
-    """The function of a batch. Meanwhile a torch module, or that of a bound method, is in eval mode; no gradients are kept."""
+    """Yield the model as a function of a batch.
+
+    Meanwhile a torch module, or that of a bound method, is in eval mode; no gradients are kept.
+    """
     module = _module(model)
     if is_own(model):
         yield lambda batch: model.encode_normalized(batch, max(1, len(batch)))
@@ -80,7 +83,7 @@ def _called(model: Model) -> Callable[[Any], Any]:
 
 
 def _module(model: Any) -> Any:
-    """The torch module that it is, or whose method it is; None for others."""
+    """Return the torch module that the model is or is a method of, None for other models."""
     torch = sys.modules.get("torch")
     found = (one for one in (model, getattr(model, "__self__", None)) if torch and isinstance(one, torch.nn.Module))
     return next(found, None)
@@ -88,7 +91,7 @@ def _module(model: Any) -> Any:
 
 @contextmanager
 def _evaluating(module: Any) -> Iterator[Callable[[Array], Any]]:
-    """The module as it is used after training, each part's mode as before afterwards; and what puts a batch beside it."""
+    """Put the module in eval mode and each part back in its own mode afterwards; yield what moves a batch to its device."""
     torch = sys.modules["torch"]
     first = next(chain(module.parameters(), module.buffers()), None)
     device = None if first is None else first.device
@@ -104,11 +107,11 @@ def _evaluating(module: Any) -> Iterator[Callable[[Array], Any]]:
 
 
 def _checked(made: Any, n: int) -> Array:
-    """Features on the host, whatever library they are of and wherever they lie.
+    """Return features on the host, from any library and device.
 
     Raises:
-        TypeError: no array.
-        ValueError: not (n, dim).
+        TypeError: not an array.
+        ValueError: a shape other than (n, dim).
     """
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(made, torch.Tensor):

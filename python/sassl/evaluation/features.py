@@ -1,4 +1,4 @@
-"""Features of images, with their classes: computed once, in batches, and given to the probes."""
+"""Features of images, with their classes: computed once, in batches, and passed to the probes."""
 
 from __future__ import annotations
 
@@ -33,16 +33,15 @@ class _Rows(NamedTuple):
 
 
 class Features(_Rows):
-    """Features (N, dim) float32 and their classes (N,) int64, which it unpacks as; and, where they are known, names.
+    """Features (N, dim) float32 and their classes (N,) int64, as a tuple of the two; and class names, where known.
 
-    Classes are labels: any numbers from 0 up, as 1440764 of ImageNet's n01440764. An image without a class (-1) is an error:
-    leave it out first.
+    Classes are labels: any integers that are not negative, such as 1440764 for ImageNet's n01440764. An image without a class
+    (-1) is an error: leave it out first.
 
     Args:
         features, targets: the two arrays.
-        classes: names of the classes, in the order of their numbers. Where two sets have names, these decide which classes
-            are the same, and else the numbers.
-        left_out: images that could not be read and are not here: name to reason.
+        classes: names of the classes, by index. If two sets have names, classes are matched by name, otherwise by index.
+        left_out: images that could not be read and are missing here: name to reason.
     """
 
     classes: list[str] | None = None
@@ -61,7 +60,7 @@ class Features(_Rows):
         return self
 
     def _replace(self, **fields: Any) -> Self:
-        """The same with other features or targets, and the same names."""
+        """Return a copy with other features or targets, and the same names."""
         known = {"classes": self.classes, "left_out": self.left_out}
         return type(self)(**{**self._asdict(), **known, **fields})
 
@@ -78,34 +77,34 @@ def extract(
     ranks: Ranks = ALONE,
     progress: Shown = False,
 ) -> Features:
-    """Features of all images, each made as the model's views were: the middle part, resized and normalized.
+    """Compute the features of all images, preprocessed like the model's views: resized, cropped to the centre, normalized.
 
     Args:
-        model: one of sassl's, as of `sassl.SimCLR`, or any `Encoder`; or a torch module, or a method of one: it gets tensors on
-            its own device, in its own floating type, and is in eval mode meanwhile, without gradients; or any other function:
-            it gets arrays of float32. All take (N, 3, H, W), or (N, H, W, 3) if the rule says so, and give (N, dim).
-        data: whatever a `TwoViewLoader` takes as its source. Names of its classes are those of its folders, of a torch or
-            torchvision dataset's `classes`, or of a Hugging Face dataset's `ClassLabel`.
-        preprocessing: how images are made; None: as in the run of sassl's model, `Preprocessing.of(model)`. It has to be given
-            for models of others, and for one that learnt from batches whose normalizing is "not known".
-        batch_size: images at a time.
-        classes: names in the order of their numbers, as `ImageFolder.classes` of the training images, by which those of `data`
-            are numbered; None: as `data` numbers them. `knn` and the probes go by names in either case.
-        on_error: "raise", or "report": leave out what cannot be read, and a warning counts it; `Features.left_out` has it.
-        cache: where features are kept and looked for: a `Cache` of a folder and the model's weights.
-        ranks: the processes that share the images, as `sassl.pretraining.ranks()` gives them; each calls this with the same
-            arguments.
-        progress: True: a bar on a terminal, lines elsewhere; or a function of what is done, how much of it, and how much
-            there is; False: nothing.
+        model: one of sassl's, such as `sassl.SimCLR`, or any `Encoder`; or a torch module, or a method of one: it gets tensors
+            on its own device, in its own floating type, in eval mode and without gradients; or any other function: it gets
+            float32 arrays. All take (N, 3, H, W), or (N, H, W, 3) if the preprocessing is channels-last, and return (N, dim).
+        data: any source of a `TwoViewLoader`. Class names are those of its folders, of a torch or torchvision dataset's
+            `classes`, or of a Hugging Face dataset's `ClassLabel`.
+        preprocessing: how to preprocess images; None: as in the run of sassl's model, `Preprocessing.of(model)`. Required for
+            other models, and for a model trained on batches whose normalization is "not known".
+        batch_size: images in a batch.
+        classes: class names by index, such as `ImageFolder.classes` of the training images, by which the classes of `data` are
+            indexed; None: as `data` indexes them. `knn` and the probes match names in either case.
+        on_error: "raise", or "report": leave out images that cannot be read, list them in `Features.left_out`, and warn of
+            their number.
+        cache: where features are stored and looked up: a `Cache` of a folder and the model's weights.
+        ranks: the processes that share the images, from `sassl.pretraining.ranks()`; each calls this with the same arguments.
+        progress: True: a bar on a terminal, lines elsewhere; or a function of a description, the amount done, and the total;
+            False: nothing.
 
     Returns:
-        Features in float32 on the host, wherever the model is; of several ranks on rank 0: the others have rows of no values,
-        (N, 0), with the same classes.
+        Features in float32 on the host, wherever the model is. With several ranks, they are on rank 0: the others have empty
+        rows, (N, 0), with the same classes.
 
     Raises:
-        OSError, ValueError: no image, one that cannot be read, one of a class that is not among those; names for classes that
-            have none; features of another shape.
-        TypeError: no model; a model of others without a rule.
+        OSError, ValueError: no image, one that cannot be read, one whose class is not listed; `classes` for data without class
+            names; features of another shape.
+        TypeError: not a model; a model that needs `preprocessing` without one.
     """
     how = choice("on_error", on_error, ("raise", "report"))
     found = read(
@@ -119,19 +118,19 @@ def extract(
 def encode(
     model: Model, images: Any, *, preprocessing: Preprocessing | None = None, batch_size: int = 256
 ) -> NDArray[np.float32]:
-    """Features of images alone, made as `extract` makes them.
+    """Compute the features of images without classes, preprocessed as in `extract`.
 
     Args:
-        model, preprocessing: as of `extract`.
+        model, preprocessing: see `extract`.
         images: (N, H, W, 3) uint8, or a tensor (N, 3, H, W) of uint8; or a list of PIL images, paths, bytes of files, arrays
-            (H, W, 3) and tensors (3, H, W) of uint8; or one of these.
+            (H, W, 3) and tensors (3, H, W) of uint8; or a single one of these.
         batch_size: images at a time.
 
     Returns:
-        (N, dim) float32; of one image (1, dim).
+        (N, dim) float32; (1, dim) for a single image.
 
     Raises:
-        OSError, TypeError, ValueError: as of `extract`; floats.
+        OSError, TypeError, ValueError: as raised by `extract`; floating-point images.
     """
     rule, batch_size = rule_of(model, preprocessing), whole("batch_size", batch_size, 1)
     listed = _listed(images)
@@ -143,7 +142,7 @@ def encode(
         except TypeError as error:
             raise TypeError(f"{error}; a data set goes to extract") from error
         except ValueError as error:
-            # Not every reader of files is told the image's place.
+            # Not every file reader knows the index of the image.
             raise ValueError(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
 
     parts: list[NDArray[np.float32]] = []
@@ -155,12 +154,12 @@ def encode(
 
 
 def _listed(images: Any) -> Any:
-    """The images by number.
+    """Return the images as an indexable sequence.
 
     Raises:
-        TypeError: no images.
+        TypeError: not images.
         IsADirectoryError: a folder.
-        ValueError: floats.
+        ValueError: floating-point images.
     """
     if isinstance(images, (str, os.PathLike)) and os.path.isdir(images):
         raise IsADirectoryError(f"images = {os.fspath(images)!r}: a folder; extract takes it, or give a list of files")
@@ -179,7 +178,7 @@ def _listed(images: Any) -> Any:
 
 
 def left_out(found: Features) -> str:
-    """What there is to tell of images that could not be read."""
+    """Return the text of the warning about images that could not be read."""
     name, why = next(iter(found.left_out.items()))
     first = why if name in why else f"{name}: {why}"
     n = len(found.left_out)
@@ -198,8 +197,8 @@ def read(
     ranks: Ranks = ALONE,
     progress: Shown = False,
 ) -> Features:
-    """As `extract`, without a warning."""
-    # Classes that cannot be are told before an image is read.
+    """Compute features like `extract`, without a warning."""
+    # Invalid classes are reported before any image is read.
     numbered(images, classes)
     if not len(images):
         raise ValueError("data: there is no image")
@@ -210,12 +209,12 @@ def read(
 
 
 def joined(parts: Sequence[Part], images: Images, classes: Sequence[str] | None = None) -> Features:
-    """The features of all images, whose parts these are."""
+    """Return the features of all images from the parts they were computed in."""
     return _named(Read(*filled(parts, len(images))), images, classes)
 
 
 def _named(found: Read, images: Images, classes: Sequence[str] | None) -> Features:
-    """Features with the numbers and the names of their classes."""
+    """Return the features with the indices and names of their classes."""
     numbers, names, targets = numbered(images, classes), images.classes, found.targets
     if not len(targets):
         raise ValueError(f"data: none of {len(images)} images could be read; {next(iter(found.lost.values()), '')}")

@@ -1,4 +1,4 @@
-"""Few images a class: the nearest centroid, and any judge of features over several draws of the images."""
+"""Few images per class: the nearest centroid, and any judge of features over several draws of the images."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .features import Features
 from .logistic import finite
 from .probes import GRID, Result, joined_classes, logistic_probe, of_answers, result
 
-#: Scores that are held at a time.
+#: Maximum number of scores held at a time.
 _BLOCK = 1 << 24
 
 
 def nearest_centroid(train: Features, test: Features, *, metric: str = "top1") -> Result:
-    """Accuracy of the class whose mean is nearest, in per cent: by cosines, of features of length 1. Nothing is chosen.
+    """Return the accuracy of the nearest class centroid, in per cent: by cosine, of features of length 1, without tuning.
 
     Args:
-        train: of whose classes the means are.
-        test: the images whose classes are predicted.
-        metric: of the set, one of `metrics.NAMES` that needs no probabilities.
+        train: features whose class means are the centroids.
+        test: images to classify.
+        metric: metric of the data set, one of `metrics.NAMES` that needs no probabilities.
 
     Returns:
-        As `knn`.
+        See `knn`.
 
     Raises:
-        ValueError: features that do not fit or are not finite, images without a class, one class only.
+        ValueError: features that do not match or are not finite, images without a class, only one class.
     """
     of_answers(metric)
     train, test = joined_classes(train, test)
@@ -59,25 +59,25 @@ def few_shot(
     progress: Shown = False,
     **settings: Any,
 ) -> list[dict[str, Any]]:
-    """Accuracy from a few images a class, over several draws of them.
+    """Return accuracies from a few images per class, over several draws of them.
 
     Args:
-        train: what images are drawn from, without replacement and each class by itself.
-        test: the images whose classes are predicted; all, in every draw.
-        shots: how many images a class; a result for each.
-        draws: how many times they are drawn.
-        seed: of the draws. A draw depends on it, on the shots and its own number, and on the order of `train` alone.
-        judge: `nearest_centroid`, `logistic_probe` with a fixed `c`, or any that takes two sets of features.
-        progress: as of `extract`.
-        settings: of the judge.
+        train: images to draw from, without replacement and for each class separately.
+        test: images to classify; all, in every draw.
+        shots: numbers of images per class; a result for each.
+        draws: number of draws.
+        seed: seed of the draws. A draw depends only on it, on the shots and the draw's index, and on the order of `train`.
+        judge: `nearest_centroid`, `logistic_probe` with a fixed `c`, or any function of two sets of features.
+        progress: see `extract`.
+        settings: arguments of the judge.
 
     Returns:
-        For each of `shots` a dict: "shots", "draws" (how many), "seed"; "values", those of the metric, one a draw; "mean" and
-        "sd", their mean and their standard deviation (of a sample: divided by draws - 1; 0 of one draw); and "metric", "n",
-        "classes".
+        For each of `shots` a dict: "shots", "draws" (their number), "seed"; "values", the metric of each draw; "mean" and "sd",
+        their mean and sample standard deviation (divided by draws - 1; 0 for a single draw); and "metric", "n", "classes".
 
     Raises:
-        ValueError: as the judge's; a class with fewer images than shots; several `c` without `val` for `logistic_probe`.
+        ValueError: as raised by the judge; a class with fewer images than shots; several `c` for `logistic_probe` without
+            `val`.
     """
     draws, seed = whole("draws", draws, 1), whole("seed", seed)
     if judge is logistic_probe and np.ndim(settings.get("c", GRID)) and settings.get("val") is None:

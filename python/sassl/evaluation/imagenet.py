@@ -1,9 +1,9 @@
-"""ImageNet's 1,000 classes: the names of their folders in the order of their numbers, and which of them ImageNet-R has."""
+"""ImageNet's 1,000 classes: the names of their folders by class index, and which of them ImageNet-R has."""
 
 from __future__ import annotations
 
-#: WordNet's numbers of ILSVRC 2012's classes. A class's number is its place here, as `ImageFolder` and published weights count;
-#: the devkit's own numbers are others.
+#: WordNet IDs of ILSVRC 2012's classes. The index of a class is its position here, as in `ImageFolder` and published weights;
+#: the devkit's own numbering differs.
 _WORDNET = """
     01440764 01443537 01484850 01491361 01494475 01496331 01498041 01514668 01514859 01518878 01530575 01531178
     01532829 01534433 01537544 01558993 01560419 01580077 01582220 01592084 01601694 01608432 01614925 01616318
@@ -94,12 +94,12 @@ WNIDS = tuple(f"n{number}" for number in _WORDNET.split())
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Numbers of classes, written as `8 10-12`."""
+    """Return class indices written as `8 10-12`."""
     ranges = [[int(end) for end in part.split("-")] for part in text.split()]
     return tuple(number for ends in ranges for number in range(ends[0], ends[-1] + 1))
 
 
-#: hendrycks/imagenet-r, eval.py: the 200 classes that ImageNet-R has images of.
+#: hendrycks/imagenet-r, eval.py: the 200 classes of ImageNet-R.
 IMAGENET_R = tuple(
     WNIDS[number]
     for number in numbers("""

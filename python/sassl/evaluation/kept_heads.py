@@ -1,4 +1,4 @@
-"""A folder in which heads that learn are kept after each epoch, so that a run that was stopped resumes."""
+"""A folder in which heads are stored after each training epoch, so that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from .._sassl import load_checkpoint, save_checkpoint
 from ..data.ranks import Ranks, by_first
 from .linear_heads import Heads
 
-#: How far the same model's features may differ on another machine, relative to their size.
+#: Largest difference of the same model's features on another machine, relative to their magnitude.
 _ROUNDING = 1e-2
 
 
 class KeptHeads:
-    """`heads.safetensors` in a folder: the heads, their velocities, and the epochs behind them. Rank 0 reads and writes.
+    """`heads.safetensors` in a folder: the heads, their velocities, and the number of completed epochs.
+
+    Only rank 0 reads and writes it.
 
     Args:
-        folder: created where it is not there.
-        settings: what a run has to share with the one that it continues: plain values by name.
-        sample: (n, dim) features of fixed images, by which the model is told from others.
+        folder: created if missing.
+        settings: the settings that a run must share with the one it resumes: plain values by name.
+        sample: (n, dim) features of fixed images, which identify the model.
         ranks: the processes of the run.
     """
 
@@ -36,11 +38,11 @@ class KeptHeads:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """Path of the file."""
         return self._path / "heads.safetensors"
 
     def resume(self, heads: Heads) -> int:
-        """Loads the heads that are kept, if there are some; returns the number of epochs behind them.
+        """Load the stored heads, if any; return the number of completed epochs.
 
         Raises:
             OSError: the folder cannot be created, or the file cannot be read.
@@ -71,10 +73,10 @@ class KeptHeads:
         return state, json.loads(told["epoch"])
 
     def save(self, heads: Heads, epoch: int) -> None:
-        """Writes the heads after so many epochs: the whole file, or nothing.
+        """Write the heads after `epoch` epochs, atomically.
 
         Raises:
-            OSError: the system refuses.
+            OSError: the file cannot be written.
         """
         told = {"heads": json.dumps(self._settings), "epoch": json.dumps(epoch)}
         state = {**heads.state(), "sample": self._sample}

@@ -1,6 +1,6 @@
-"""Linear heads that learn side by side from the same features, each with its own learning rate, by SGD in float32.
+"""Linear heads trained side by side on the same features, each with its own learning rate, by SGD in float32.
 
-p = softmax(W f + b);  loss = -log p[class], on average over the batch
+p = softmax(W f + b);  loss = -log p[class], averaged over the batch
 g_W = (p - onehot)^T f / B;  g_b = sum(p - onehot) / B
 v = mu v + g;  W = W - lr v, with Nesterov's momentum W = W - lr (g + mu v)
 """
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from .metrics import ranked
 
 Array = NDArray[np.float32]
-#: Scores that are held at a time, beyond those of a step.
+#: Maximum number of scores held at a time, in addition to those of a step.
 _BLOCK = 1 << 24
 
 
 class Heads:
-    """`count` heads that begin alike.
+    """`count` heads with the same initial weights.
 
     Args:
-        weights: (classes, dim) float32, with which all begin.
-        bias: (classes,) float32.
-        count: heads.
-        momentum: mu.
-        nesterov: whether momentum is Nesterov's.
+        weights: (classes, dim) float32, the initial weights of all heads.
+        bias: (classes,) float32, their initial biases.
+        count: number of heads.
+        momentum: momentum coefficient mu.
+        nesterov: use Nesterov's momentum.
     """
 
     def __init__(self, weights: Array, bias: Array, count: int, *, momentum: float, nesterov: bool) -> None:
@@ -35,19 +35,19 @@ class Heads:
         self._velocities = {"weights": np.zeros_like(self.weights), "bias": np.zeros_like(self.bias)}
 
     def step(self, features: Array, places: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Learns from a batch.
+        """Run one SGD step on a batch.
 
         Args:
             features: (B, dim) float32.
-            places: (B,) the column of each row's class.
+            places: (B,) column of each row's class.
             rates: (count,) learning rates.
 
         Returns:
-            (count,) the mean loss of each head before the step.
+            (count,) mean loss of each head before the step.
         """
         count, classes, dim = self.weights.shape
         n = len(features)
-        # A head whose rate is too large overflows, and is found by its loss.
+        # A head whose learning rate is too large overflows, which shows in its loss.
         with np.errstate(all="ignore"):
             scores = self.scores(features)
             scores -= scores.max(2, keepdims=True)
@@ -64,7 +64,7 @@ class Heads:
         return losses
 
     def _move(self, name: str, gradient: Array, rates: NDArray[np.float64]) -> None:
-        """Follows a gradient, which is used up."""
+        """Apply a gradient, whose array may be overwritten."""
         values, velocity = getattr(self, name), self._velocities[name]
         velocity *= self._momentum
         velocity += gradient
@@ -75,29 +75,29 @@ class Heads:
         values -= rates.astype(np.float32) * gradient
 
     def scores(self, features: Array) -> Array:
-        """Scores (B, count, classes) of features (B, dim)."""
+        """Return scores (B, count, classes) of features (B, dim)."""
         count, classes, dim = self.weights.shape
         flat = features @ self.weights.reshape(count * classes, dim).T + self.bias.reshape(-1)
         return flat.reshape(len(features), count, classes)
 
     def ranked(self, which: int, features: Array, top: int = 5) -> NDArray[np.int64]:
-        """The columns of the largest scores by one of the heads, the best first: (N, top), fewer of fewer classes."""
+        """Return the columns of a head's largest scores, best first: (N, top), fewer if there are fewer classes."""
         rows = max(1, _BLOCK // len(self.bias[which]))
         parts = (features[i : i + rows] for i in range(0, len(features), rows))
         return np.concatenate([ranked(part @ self.weights[which].T + self.bias[which], top) for part in parts])
 
     @property
     def are_finite(self) -> NDArray[np.bool_]:
-        """Tells of each head whether all of its values are finite: (count,)."""
+        """Whether all values of each head are finite: (count,)."""
         pairs = zip(self.weights, self.bias, strict=True)
         return np.array([np.isfinite(weights).all() and np.isfinite(bias).all() for weights, bias in pairs])
 
     def state(self) -> dict[str, Array]:
-        """Everything that learning continues from, by name; the arrays are not copied."""
+        """Return the state from which training resumes, by name; the arrays are not copied."""
         velocities = {f"velocity.{name}": one for name, one in self._velocities.items()}
         return {"weights": self.weights, "bias": self.bias, **velocities}
 
     def load_state(self, state: dict[str, Array]) -> None:
-        """Continues from what `state` gave for heads of the same number, classes and features."""
+        """Restore a `state` of heads with the same count, classes and features."""
         for name, own in self.state().items():
             own[...] = state[name]

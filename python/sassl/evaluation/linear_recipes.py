@@ -1,7 +1,7 @@
-"""The published recipes by which a linear head learns from frozen features of augmented images, as rows of settings.
+"""The published recipes for training a linear head on frozen features of augmented images.
 
-Each row is what its source does, down to what papers leave to their code: how the head begins, how the rate falls, and what
-becomes of the last images of an epoch.
+Each recipe does what its source does, including details that papers leave to their code: the initialization of the head, the
+learning rate schedule, and the treatment of the last images of an epoch.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ def _normal(rng: np.random.Generator, classes: int, dim: int) -> tuple[Array, Ar
 
 
 def _zeros(_: np.random.Generator, classes: int, dim: int) -> tuple[Array, Array]:
-    """Nothing but zeros."""
+    """All zeros."""
     return np.zeros((classes, dim), np.float32), np.zeros(classes, np.float32)
 
 
 def _uniform(rng: np.random.Generator, classes: int, dim: int) -> tuple[Array, Array]:
-    """As a fresh `torch.nn.Linear`: both uniform within 1 / sqrt(dim)."""
+    """The initialization of `torch.nn.Linear`: both uniform within 1 / sqrt(dim)."""
     weights, bias = rng.random((classes, dim), np.float32), rng.random(classes, np.float32)
     return tuple((2 * one - 1) / np.float32(dim**0.5) for one in (weights, bias))  # type: ignore[return-value]
 
 
 def _truncated(rng: np.random.Generator, classes: int, dim: int) -> tuple[Array, Array]:
-    """As a fresh `haiku.Linear`: N(0, 1 / sqrt(dim)), drawn again beyond two deviations; no bias."""
+    """The initialization of `haiku.Linear`: N(0, 1 / sqrt(dim)), redrawn beyond two standard deviations; no bias."""
     weights = rng.standard_normal((classes, dim), np.float32)
     while (beyond := np.abs(weights) > 2).any():
         weights[beyond] = rng.standard_normal(int(beyond.sum()), np.float32)
@@ -43,21 +43,21 @@ def _truncated(rng: np.random.Generator, classes: int, dim: int) -> tuple[Array,
 
 @dataclass(frozen=True, kw_only=True)
 class LinearRecipe:
-    """How a linear head learns; SGD with momentum and without weight decay in every case.
+    """How a linear head is trained: SGD with momentum and without weight decay in every case.
 
     Args:
-        source: the paper and the code that it is taken from.
+        source: the paper and the code of the recipe.
         lr: learning rates; of several, the one that is best on held-out images is taken.
-        per_256: whether a rate is that of a batch of 256, and grows with the batch.
+        per_256: whether a rate is that of a batch of 256, and scales with the batch size.
         batch_size: images of a step.
-        epochs: times through the images.
-        nesterov: Nesterov's momentum.
-        momentum: of SGD.
-        drops: epochs, as shares of all, from which on the rate is a tenth of what it was; none: it falls to 0 by a cosine.
-        by: where there are no drops: "step", or "epoch" for a rate that is the same throughout an epoch.
-        last: the rate of the last step, as a share of the first one's; None: the step after it would have a rate of 0.
-        init: the head's first weights and biases, from a generator and the numbers of classes and of features.
-        interpolation: of crops, and of test images.
+        epochs: passes over the images.
+        nesterov: use Nesterov's momentum.
+        momentum: momentum coefficient.
+        drops: epochs at which the rate falls to a tenth, as fractions of all epochs; empty: it falls to 0 by a cosine.
+        by: if there are no drops: "step", or "epoch" for a constant rate within an epoch.
+        last: the rate of the last step, as a fraction of the first one; None: the step after it would have a rate of 0.
+        init: initial weights and biases of the head, from a generator and the numbers of classes and of features.
+        interpolation: interpolation of crops and of test images.
         drop_last: leave out the last images of an epoch that do not fill a batch.
     """
 
@@ -76,11 +76,11 @@ class LinearRecipe:
     drop_last: bool
 
     def peak(self, lr: float, batch_size: int) -> float:
-        """The first learning rate of a run with batches of this size."""
+        """Return the initial learning rate of a run with batches of this size."""
         return lr * batch_size / 256 if self.per_256 else lr
 
     def share(self, step: int, steps: int, epochs: int) -> float:
-        """The learning rate as a share of the first one, at this step of a run, counted from 0, of so many steps an epoch."""
+        """Return the learning rate as a fraction of the initial one, at a step (from 0), with `steps` steps in an epoch."""
         epoch = step // steps
         if self.drops:
             return float(0.1 ** sum(epoch >= epochs * drop for drop in self.drops))
@@ -91,7 +91,7 @@ class LinearRecipe:
         return self.last + cosine_rate(1 - self.last, 0, max(1, epochs * steps - 1), step)
 
 
-#: By name: what `augmented_probe` and `sassl eval augmented` know.
+#: By name: the recipes of `augmented_probe` and `sassl eval augmented`.
 LINEAR_RECIPES = {
     "moco": LinearRecipe(
         source="He et al. 2020, section 4.1, and MoCo v2; facebookresearch/moco, main_lincls.py",

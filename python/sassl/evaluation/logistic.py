@@ -1,15 +1,15 @@
 """Multinomial logistic regression at its optimum, for each of many penalties.
 
-    minimize   loss(W, b) + |W|^2 / (2 C n)        loss on average over the n rows; C and its penalty 1 / C as scikit-learn's
+    minimize   loss(W, b) + |W|^2 / (2 C n)        loss averaged over the n rows; C, with penalty 1 / C, as in scikit-learn
 
-Transfer's protocol names L-BFGS (Kornblith et al. 2019); what it asks for is the optimum, which L-BFGS at usual settings is far
-from where the penalty is weak. Here it is reached by Newton's method, each step by conjugate gradients (Nocedal and Wright,
-algorithm 7.1) in the eigenvectors of the features' covariance, where directions of all scales are alike:
+The transfer protocol names L-BFGS (Kornblith et al. 2019), but what it needs is the optimum, from which L-BFGS at its usual
+settings stops far away where the penalty is weak. This module reaches it by Newton's method, each step by conjugate gradients
+(Nocedal and Wright, algorithm 7.1) in the eigenbasis of the features' covariance, where all directions have similar scales:
 
-    H ~ c covariance + 1 / (C n)                   c = p (1 - p) on average
+    H ~ c covariance + 1 / (C n)                   c = mean of p (1 - p)
 
-The gradient is computed in float64, as residuals that lose no digit where p is almost 1; products with the Hessian, of which a
-step needs about ten, in float32. One penalty begins where the one before it, a stronger one, has ended.
+The gradient is computed in float64, from residuals that keep all digits where p is almost 1; products with the Hessian, about
+ten of them a step, in float32. Each penalty starts from the solution for the previous, stronger one.
 """
 
 from __future__ import annotations
@@ -22,46 +22,46 @@ from numpy.typing import NDArray
 
 from ..arguments import wrong
 
-#: Products with all features for each penalty, at most; a tenth is usual.
+#: Maximum number of products with all features for each penalty; a tenth of it is typical.
 MOST_PASSES = 5000
 
 _Floats = NDArray[np.float64]
-#: Numbers of features that are converted, or of scores that are held, at a time.
+#: Maximum number of feature values converted, or of scores held, at a time.
 _BLOCK = 1 << 24
-#: As many numbers are kept in float64 beside the features; more are converted at every pass.
+#: Up to this many feature values are also kept in float64; more are converted at every pass.
 _KEPT = 1 << 27
-#: How well a step solves Newton's equation.
+#: Relative residual to which a step solves Newton's equation.
 _FORCING = 0.3
-#: And how many products with the Hessian it takes, at most.
+#: Maximum number of products with the Hessian in a step.
 _PRODUCTS = 500
-#: Steps without a gain, after which there is none.
+#: Steps without progress after which the precision is raised or, at full precision, the search stops.
 _STALLED = 5
-#: Differences of objectives below this part of them are rounding.
+#: Relative differences of objectives below this value are rounding.
 _ROUNDING = 1e-13
 
 
 class Logistic(NamedTuple):
-    """A probe: W (classes, dim) and b (classes,) in float64, and how near the optimum they are."""
+    """A fitted probe: W (classes, dim) and b (classes,) in float64, and how close they are to the optimum."""
 
     weight: _Floats
     bias: _Floats
-    #: Of each row of W its class, ascending.
+    #: Class of each row of W, ascending.
     labels: NDArray[np.int64]
     c: float
-    #: Loss and penalty.
+    #: Loss plus penalty.
     objective: float
-    #: The gradient's length, that of b counted in the unit of the features. The optimum's W is not farther than `gradient` C n.
+    #: Norm of the gradient, with b in units of the features. The distance of W from the optimum is at most `gradient` C n.
     gradient: float
-    #: Whether it is as small as asked for, or as float64 can tell.
+    #: Whether the gradient is within the tolerance, or indistinguishable from zero in float64.
     reached: bool
-    #: Products with all features, forth and back.
+    #: Passes over all features, each a forward and a backward product.
     passes: int
 
     def scores(self, features: NDArray[np.float32]) -> _Floats:
-        """W f + b of each row: (rows, classes).
+        """Return W f + b for each row: (rows, classes).
 
         Raises:
-            ValueError: features of another length, or that are not finite.
+            ValueError: features of another length, or not finite.
         """
         features, dim = finite("queries", features), self.weight.shape[1]
         if features.shape[1] != dim:
@@ -82,7 +82,7 @@ def fit(
     max_iter: int = MOST_PASSES,
     tolerance: float = 1e-6,
 ) -> Logistic:
-    """As `path`, of one C."""
+    """Fit the probe of one C; see `path`."""
     return next(path(features, targets, [c], max_iter=max_iter, tolerance=tolerance))
 
 
@@ -94,17 +94,17 @@ def path(
     max_iter: int = MOST_PASSES,
     tolerance: float = 1e-6,
 ) -> Iterator[Logistic]:
-    """A probe for each C, ascending: the strongest penalty first.
+    """Fit a probe for each C, in ascending order: the strongest penalty first.
 
     Args:
         features: (n, dim), finite.
-        targets: (n,), of two classes or more.
-        c: numbers above 0.
-        max_iter: products with all features for each C, at most.
-        tolerance: it ends where |gradient| is below this part of |W| / (C n): then W is that near the optimum's.
+        targets: (n,), with at least two classes.
+        c: positive values.
+        max_iter: maximum number of products with all features for each C.
+        tolerance: stop once |gradient| is below this fraction of |W| / (C n): W is then that close to the optimum's.
 
     Raises:
-        ValueError: features that are not finite; one class only; a C that is not above 0.
+        ValueError: features that are not finite; only one class; a C that is not positive.
     """
     for one in c:
         if not (one > 0 and np.isfinite(one)):
@@ -127,16 +127,16 @@ def path(
 
 
 def softmax(scores: _Floats) -> _Floats:
-    """Probabilities of scores (rows, classes)."""
+    """Return the softmax of scores (rows, classes)."""
     parts: _Floats = np.exp(scores - scores.max(1, keepdims=True))
     return parts / parts.sum(1, keepdims=True)
 
 
 def finite(name: str, features: Any) -> NDArray[np.float32]:
-    """Features as rows of float32.
+    """Return features as contiguous rows of float32.
 
     Raises:
-        ValueError: other arrays; a number that is not finite.
+        ValueError: not a matrix with columns; a value that is not finite.
     """
     rows = np.ascontiguousarray(features, np.float32)
     if rows.ndim != 2 or not rows.shape[1]:
@@ -148,21 +148,21 @@ def finite(name: str, features: Any) -> NDArray[np.float32]:
 
 
 class _Place(NamedTuple):
-    """W and b (dim + 1, classes), and what the objective is like there."""
+    """W and b (dim + 1, classes), with the objective and its gradient there."""
 
     at: _Floats
     value: float
     gradient: _Floats
-    #: The gradient's length, that of b counted in the unit of the features as that of W is.
+    #: Norm of the gradient, with b in units of the features, like W.
     norm: float
-    #: p (n, classes).
+    #: Probabilities p (n, classes).
     probabilities: NDArray[np.float32]
-    #: What float64 cannot tell from a gradient of 0.
+    #: Gradient norms up to this are indistinguishable from 0 in float64.
     rounding: float
 
 
 class _Problem:
-    """Features as the solver sees them: W f + b becomes W (f - mean) + b, which leaves W and its penalty as they are."""
+    """The objective on centred features: W f + b becomes W (f - mean) + b, which leaves W and its penalty unchanged."""
 
     def __init__(self, features: NDArray[np.float32], targets: NDArray[np.int64]) -> None:
         self.features = features
@@ -178,7 +178,7 @@ class _Problem:
         self.variances, self.directions = self._directions()
 
     def _directions(self) -> tuple[_Floats, NDArray[Any]]:
-        """The covariance's eigenvalues and eigenvectors (dim, rank)."""
+        """Return the covariance's eigenvalues and eigenvectors (dim, rank)."""
         if self.n < self.dim:
             _, lengths, rows = np.linalg.svd(self.exact.astype(np.float64) - self.mean, full_matrices=False)
             return lengths**2 / self.n, rows.T
@@ -195,7 +195,7 @@ class _Problem:
         bias = at[-1] - self.mean @ at[:-1]
         for block in self.blocks:
             rows = self.exact[block].astype(np.float64, copy=False)
-            # BLAS is a third faster in float64 where the narrow matrix stands on the left.
+            # In float64, BLAS is a third faster with the narrow matrix on the left.
             scores = np.ascontiguousarray((at[:-1].T @ rows.T).T)
             losses, residuals = _residuals(scores + bias, self.places[block], probabilities[block])
             loss += losses
@@ -210,7 +210,7 @@ class _Problem:
         return _Place(at, value, gradient, norm, probabilities, 4 * np.finfo(np.float64).eps * rounding / self.n)
 
     def curvature(self, place: _Place, move: _Floats, penalty: float, dtype: Any) -> _Floats:
-        """The Hessian times `move`, by products of this type."""
+        """Return the Hessian times `move`, computed in `dtype`."""
         size = float(np.abs(move).max())
         source = self.features if dtype is np.float32 else self.exact
         weight, bias = (move[:-1] / size).astype(dtype), ((move[-1] - self.mean @ move[:-1]) / size).astype(dtype)
@@ -218,7 +218,7 @@ class _Problem:
         for block in self.blocks:
             rows, p = source[block].astype(dtype, copy=False), place.probabilities[block]
             scores = rows @ weight + bias
-            # Beside the class's own score, so that what is left of it where p is almost 1 is not rounded away.
+            # Relative to the class's own score, so that the remainder where p is almost 1 is not rounded away.
             scores -= np.take_along_axis(scores, self.places[block][:, None], 1)
             scores -= np.einsum("nk,nk->n", p, scores)[:, None]
             scores *= p
@@ -231,7 +231,7 @@ class _Problem:
 
 
 def _residuals(scores: _Floats, places: NDArray[np.intp], probabilities: NDArray[np.float32]) -> tuple[float, _Floats]:
-    """The sum of the losses, and p - onehot, in the place of the scores; p goes into `probabilities`."""
+    """Return the sum of the losses, and p - onehot, which overwrites the scores; write p to `probabilities`."""
     own = places[:, None]
     scores -= np.take_along_axis(scores, own, 1)
     largest = scores.max(1)
@@ -251,10 +251,10 @@ def _residuals(scores: _Floats, places: NDArray[np.intp], probabilities: NDArray
 def _minimize(
     problem: _Problem, at: _Floats, penalty: float, max_iter: int, tolerance: float
 ) -> tuple[_Place, int, bool]:
-    """Newton's method; the place, the passes over the features, and whether the gradient is small enough."""
+    """Run Newton's method; return the solution, the passes over the features, and whether the gradient is within tolerance."""
     place, passes, stalled = problem.place(at, penalty), 1, 0
     least = place.norm
-    # Squares of larger ones, and of smaller ones, are no numbers of float32.
+    # The squares of larger or smaller values are out of range for float32.
     dtype: Any = np.float32 if 1e-12 < problem.scale < 1e12 else np.float64
     while True:
         wanted = max(tolerance * penalty * float(np.linalg.norm(place.at[:-1])), place.rounding)
@@ -275,7 +275,7 @@ def _minimize(
         moves = after.value < place.value * (1 - 1e-9) or after.norm < 0.9 * least
         stalled = 0 if moves else _STALLED if after is place else stalled + 1
         if stalled == _STALLED:
-            # No more to be had by products in float32, or none at all.
+            # Products in float32 gain no more, or not even those in float64 do.
             if dtype is np.float64:
                 return after, passes, False
             dtype, stalled = np.float64, 0
@@ -284,7 +284,7 @@ def _minimize(
 
 
 def _newton(problem: _Problem, place: _Place, penalty: float, most: int, dtype: Any) -> tuple[_Floats, int]:
-    """About -H^-1 gradient, by conjugate gradients; and how many products with the Hessian it took."""
+    """Return about -H^-1 gradient, by conjugate gradients, and the number of products with the Hessian."""
     p = place.probabilities
     mean = float(1 - np.einsum("nk,nk->", p, p, dtype=np.float64) / p.shape[0]) / p.shape[1]
     mean = max(mean, 1e-12)

@@ -1,14 +1,14 @@
-"""Metrics of answers, and how sure each is: accuracies, quadratic kappa, area under the ROC curve; bootstrap intervals.
+"""Metrics of predictions and their bootstrap intervals: accuracies, quadratic kappa, area under the ROC curve.
 
-Values are scikit-learn's, between 0 and 1 (kappa: -1 and 1):
+Values agree with scikit-learn's and are between 0 and 1 (kappa: -1 and 1):
 
 | here | there |
 |---|---|
 | `top1` | `accuracy_score` |
-| `top5` | `top_k_accuracy_score(k=5)`, where no scores are equal: ties go to the lower class here, and to the higher there |
-| `mean_per_class`, `balanced_accuracy` | `balanced_accuracy_score`: the mean of the recalls of the classes that `truth` has |
+| `top5` | `top_k_accuracy_score(k=5)` where no scores are equal: ties go to the lower class here, and to the higher there |
+| `mean_per_class`, `balanced_accuracy` | `balanced_accuracy_score`: mean recall of the classes that occur in `truth` |
 | `kappa` | `cohen_kappa_score(weights="quadratic", labels=range(K))` |
-| `auc` | `roc_auc_score`; of three classes or more `multi_class="ovr", average="macro"` |
+| `auc` | `roc_auc_score`; for three classes or more with `multi_class="ovr", average="macro"` |
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from ..arguments import choice, whole, wrong
 
-#: By name: what `value` and `interval` know.
+#: Names accepted by `value` and `interval`.
 NAMES = ("top1", "top5", "mean_per_class", "balanced_accuracy", "kappa", "auc")
-#: Grades that kappa compares, at most: a table of all pairs is made.
+#: Maximum number of grades for kappa, which builds a table of all pairs.
 MOST_GRADES = 4096
 
 _Floats = NDArray[np.float64]
@@ -31,7 +31,7 @@ _Labels = NDArray[np.int64]
 
 
 class _Measure(NamedTuple):
-    """A metric of `n` images as a function of how often each counts; NaN where it is not defined."""
+    """A metric of `n` images as a function of each image's weight; NaN where it is undefined."""
 
     n: int
     of: Callable[[_Floats], float]
@@ -41,44 +41,44 @@ class _Measure(NamedTuple):
 
 
 def top1(truth: Any, answers: Any) -> float:
-    """The part of answers (n,) that is right; of ranked ones (n, k), the best first, of the first."""
+    """Return the fraction of answers (n,) that are correct; if ranked (n, k), best first, of the first ones."""
     return _top(truth, answers, 1).value()
 
 
 def top5(truth: Any, ranked: Any) -> float:
-    """The part of images whose class is among the first five of its ranked answers (n, k >= 1), the best first."""
+    """Return the fraction of images whose class is among their first five ranked answers (n, k >= 1), best first."""
     return _top(truth, ranked, 5).value()
 
 
 def mean_per_class(truth: Any, answers: Any) -> float:
-    """The mean of all classes' recalls: of those that `truth` has."""
+    """Return the mean recall of the classes that occur in `truth`."""
     return _recalls(truth, answers).value()
 
 
 def balanced_accuracy(truth: Any, answers: Any) -> float:
-    """Another name of `mean_per_class`."""
+    """Alias of `mean_per_class`."""
     return mean_per_class(truth, answers)
 
 
 def kappa(truth: Any, answers: Any, classes: int) -> float:
-    """Agreement of grades 0 to classes - 1 beyond chance, a difference counted by its square (Cohen 1968).
+    """Return the agreement of grades 0 to classes - 1 beyond chance, with quadratic weights (Cohen 1968).
 
     Raises:
-        ValueError: a grade that is none; no difference to be expected, as where all are of one grade.
+        ValueError: a grade out of range; no disagreement expected by chance, as where all images have one grade.
     """
     return value("kappa", truth, answers, classes)
 
 
 def auc(truth: Any, scores: Any) -> float:
-    """The area under the ROC curve.
+    """Return the area under the ROC curve.
 
     Args:
-        truth: (n,) 0 or 1; or 0 to K - 1, for the mean over the K classes of each against all others.
-        scores: (n,), or (n, 2) of which the second counts; or (n, K) probabilities.
+        truth: (n,) 0 or 1; or 0 to K - 1, for the mean over the K classes of each one against all others.
+        scores: (n,); (n, 2), of which the second column is used; or (n, K) probabilities.
 
     Raises:
-        ValueError: a class that no image is of, of which the curve is not defined; labels out of range; rows of K numbers
-            whose sum is not 1, which are no probabilities.
+        ValueError: a class without images, whose curve is undefined; labels out of range; rows of K scores that do not sum
+            to 1 and thus are not probabilities.
     """
     return _auc(truth, scores).value()
 
@@ -93,17 +93,17 @@ def interval(
     draws: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """What a metric may be for other images of the same kind: the percentile bootstrap (Efron 1979) over images.
+    """Return the percentile bootstrap interval (Efron 1979) of a metric over images.
 
-    It says nothing of other seeds of the training.
+    It does not cover the variation between training seeds.
 
     Args:
-        metric: its name.
-        truth, answers, classes: as the metric's own.
-        level: how much of the draws the interval holds.
-        draws: of as many images as there are, each of which may come more than once. Draws that miss a class, where the
-            metric is not defined without it, are left out.
-        seed: of the draws.
+        metric: name of the metric.
+        truth, answers, classes: arguments of the metric.
+        level: confidence level.
+        draws: number of resamples, each of as many images as there are, with replacement. Those that lack a class without
+            which the metric is undefined are left out.
+        seed: seed of the resampling.
     """
     if not 0 < level < 1:
         raise wrong("level", level, "a number between 0 and 1; 0.95 is usual")
@@ -111,7 +111,7 @@ def interval(
     measure = _measure(metric, truth, answers, classes)
     n = measure.n
     if metric in ("top1", "top5"):
-        # The mean of values 0 and 1 that are drawn anew is a binomial one.
+        # The mean of resampled values 0 and 1 is binomial.
         values = rng.binomial(n, measure.value(), draws) / n
     else:
         counts = (np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64) for _ in range(draws))
@@ -125,7 +125,7 @@ def interval(
 
 
 def ranked(scores: NDArray[Any], top: int = 5) -> _Labels:
-    """The columns of the largest scores (n, K), the best first: (n, top), fewer of fewer columns. Ties go to the lower one."""
+    """Return the columns of the largest scores (n, K), best first: (n, min(top, K)). Ties go to the lower column."""
     left, best = scores.copy(), []
     for _ in range(min(top, scores.shape[1])):
         best.append(left.argmax(1))
@@ -134,10 +134,10 @@ def ranked(scores: NDArray[Any], top: int = 5) -> _Labels:
 
 
 def value(metric: str, truth: Any, answers: Any, classes: int | None = None) -> float:
-    """A metric by its name; what it is given is as the metric's own.
+    """Return a metric by name; the arguments are those of the metric.
 
     Raises:
-        ValueError: as the metric's own; no metric of that name.
+        ValueError: as raised by the metric; an unknown name.
     """
     found = _measure(metric, truth, answers, classes).value()
     if not np.isfinite(found):
@@ -227,7 +227,7 @@ def _auc(truth: Any, scores: Any) -> _Measure:
 
 
 def _area(places: _Labels, own: _Floats, others: _Floats) -> float:
-    """The part of pairs of an own image and another whose scores are in the right order; half of those that are equal."""
+    """Return the fraction of pairs of an own image and another whose scores are in the right order; ties count half."""
     right, wrong_ones = np.bincount(places, own), np.bincount(places, others)
     pairs = right.sum() * wrong_ones.sum()
     return float(right @ (wrong_ones.cumsum() - wrong_ones / 2) / pairs) if pairs else float("nan")

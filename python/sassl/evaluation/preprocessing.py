@@ -1,4 +1,4 @@
-"""How images become the floats that a backbone takes: resized, the middle cut out, normalized."""
+"""Preprocessing of images into a backbone's input: resizing, centre crop, normalization."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from ..transforms import functional as F
 from ..transforms.operations import size
 from ..transforms.views import UNKNOWN
 
-#: ImageNet's usual sizes, 256 and 224, in ratio.
+#: Ratio of ImageNet's usual sizes, 256 and 224.
 _MARGIN = 256 / 224
-#: Images of so small a side, such as CIFAR's, are not cropped.
+#: Images up to this side, such as CIFAR's, are not cropped.
 _SMALL = 64
-#: How many times as long as wide an image may be; of a longer one the middle is taken, for it would be enlarged as a whole.
+#: Largest ratio of the sides of an image; longer images are cropped to it first, since the whole would be enlarged.
 _LONGEST = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """A rule, and a function: an image (PIL, path, bytes, uint8) to (3, H, W) or (H, W, 3) float32.
+    """A rule for preprocessing, called with an image (PIL, path, bytes, uint8); returns (3, H, W) or (H, W, 3) float32.
 
-    With `resize` it is torchvision's `Resize(resize)` and `CenterCrop(size)` on PIL images, to the bit, then `ToTensor` and
-    `Normalize`. The rule of sassl's own models is that of their run: `Preprocessing.of(model)`.
+    With `resize`, it is bit-identical to torchvision's `Resize(resize)` and `CenterCrop(size)` on PIL images, then `ToTensor`
+    and `Normalize`. The rule of sassl's own models is that of their run: `Preprocessing.of(model)`.
 
     Args:
-        size: side of what comes out, or (height, width).
-        resize: the shorter side to which an image is resized, its shape kept, before the middle of `size` is cut out, as 256
-            for 224; None: the middle square as a whole is resized to `size`.
-        interpolation: "bilinear" or "bicubic", antialiased as Pillow's.
-        normalize: a dict of "mean" and "std" of numbers in [0, 1], three each; None: numbers stay in [0, 1].
-        channels_last: (H, W, 3); else (3, H, W), as torch modules take it.
+        size: side of the output, or (height, width).
+        resize: length to which the shorter side is resized, at a constant aspect ratio, before `size` is cut out of the centre,
+            such as 256 for 224; None: the whole centre square is resized to `size`.
+        interpolation: "bilinear" or "bicubic", antialiased like Pillow's.
+        normalize: a dict of "mean" and "std" of values in [0, 1], three each; None: values stay in [0, 1].
+        channels_last: (H, W, 3); False: (3, H, W), as torch modules take it.
 
     Raises:
-        ValueError: a size below 1, `resize` smaller than `size`, another interpolation, no such dict.
+        ValueError: a size below 1, `resize` smaller than `size`, an unknown interpolation, `normalize` of another form.
     """
 
     size: int | tuple[int, int] = field(kw_only=False)
@@ -59,10 +59,10 @@ class Preprocessing:
 
     @classmethod
     def of(cls, model: Any) -> Preprocessing:
-        """The rule of a model that knows it: one of sassl's, or one that `sassl.open_model` gave.
+        """Return the rule of a model that knows it: one of sassl's, or one from `sassl.open_model`.
 
         Raises:
-            ValueError: the model learnt from batches that others normalized in a way that is not known.
+            ValueError: the model was trained on batches whose normalization is not known.
         """
         rule: Preprocessing = model.preprocessing
         return rule
@@ -76,16 +76,16 @@ class Preprocessing:
         normalize: Any,
         channels_last: bool = False,
     ) -> Preprocessing:
-        """The usual rule for a network that learnt from views of this size: the shorter side becomes 8/7 of it, as 256 for 224.
+        """Return the usual rule for a network trained on views of this size: the shorter side becomes 8/7 of it (256 for 224).
 
-        Images for views of 64 pixels or less, or of views that are not square, are not cropped beyond the middle square.
+        Images for views of 64 pixels or less, or of views that are not square, are only cropped to the centre square.
 
         Args:
             sides: side of the views, or (height, width).
-            interpolation, normalize, channels_last: as of the class.
+            interpolation, normalize, channels_last: see the class.
 
         Raises:
-            ValueError: as of the class; `normalize` is "not known".
+            ValueError: as raised by the class; `normalize` is "not known".
         """
         if isinstance(normalize, str):
             raise ValueError(
@@ -103,13 +103,13 @@ class Preprocessing:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Plain values as JSON has them, by which results tell how their images were made: "mean" and "std" may be None."""
+        """Return the rule for results, in plain values as JSON has them; "mean" and "std" may be None."""
         sides = self.size if isinstance(self.size, int) else list(self.size)
         told = {name: None if self.normalize is None else list(self.normalize[name]) for name in ("mean", "std")}
         return {"size": sides, "resize": self.resize, "interpolation": self.interpolation, **told}
 
     def __str__(self) -> str:
-        """A rule in words: `256 to 224, bilinear, mean 0.485 0.456 0.406, std 0.229 0.224 0.225`."""
+        """The rule in words: `256 to 224, bilinear, mean 0.485 0.456 0.406, std 0.229 0.224 0.225`."""
         height, width = size(self.size)
         sides = str(height) if height == width else f"{height}x{width}"
         cut = f"middle square to {sides}" if self.resize is None else f"{self.resize} to {sides}"
@@ -120,7 +120,7 @@ class Preprocessing:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of what comes out."""
+        """Shape of the output."""
         height, width = size(self.size)
         return (height, width, 3) if self.channels_last else (3, height, width)
 
@@ -131,7 +131,7 @@ class Preprocessing:
         return made.transpose(1, 2, 0) if self.channels_last else made
 
     def _middle(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The part that is seen, in its size."""
+        """Return the part of an image that is used, at its output size."""
         height, width = size(self.size)
         if self.resize is None:
             side = min(image.shape[:2])
@@ -147,12 +147,12 @@ class Preprocessing:
         return np.ascontiguousarray(whole_image[top : top + height, left : left + width])
 
     def is_normalized_as(self, normalize: Any) -> bool:
-        """Whether floats come out as of this dict, or of None."""
+        """Return whether the output is normalized by this dict, or for None not at all."""
         return self.normalize == _mean_and_std(normalize)
 
 
 def _mean_and_std(normalize: Any) -> dict[str, tuple[float, ...]] | None:
-    """The dict, with tuples of floats."""
+    """Return the dict with tuples of floats."""
     if normalize is None:
         return None
     try:

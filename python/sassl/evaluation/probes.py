@@ -1,4 +1,4 @@
-"""Accuracies by nearest neighbours and linear probes, of classes that two sets of features share."""
+"""Accuracies of nearest neighbours and linear probes between two sets of features with common classes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..progress import Shown, shown
 from . import logistic, metrics
 from .features import Features
 
-#: Queries of kNN after which progress is told.
+#: kNN queries between progress reports.
 _QUERIES = 4096
-#: What each result says of itself beside the accuracies: how many test images, how many classes were learnt, the metric of the
-#: set and its 95 % bootstrap interval over test images. Accuracies are in per cent.
+#: Accuracies in per cent, with the number of test images and of training classes, and the metric of the data set with its 95 %
+#: bootstrap interval over test images.
 Result = dict[str, Any]
 
 
@@ -31,22 +31,22 @@ def knn(
     metric: str = "top1",
     progress: Shown = False,
 ) -> Result:
-    """Accuracy by weighted nearest neighbours (Wu et al. 2018, section 3.4; MoCo's CIFAR notebook), in per cent.
+    """Return the accuracy of weighted nearest neighbours (Wu et al. 2018, section 3.4; MoCo's CIFAR notebook), in per cent.
 
     Args:
         train: the neighbours.
-        test: the images whose classes are predicted.
-        k: neighbours; all, where they are fewer.
-        temperature: of their weights.
-        metric: of the set, one of `metrics.NAMES` that needs no probabilities.
-        progress: as of `extract`.
+        test: images to classify.
+        k: number of neighbours; all, if there are fewer.
+        temperature: temperature of their weights.
+        metric: metric of the data set, one of `metrics.NAMES` that needs no probabilities.
+        progress: see `extract`.
 
     Returns:
-        "top1" and "top5", of the classes that a neighbour is of: there may be fewer than five; the metric, its name as
-        "metric", and its "interval"; "n", "classes", and the settings.
+        "top1" and "top5", over the classes of the neighbours, which may be fewer than five; the metric under its own name,
+        this name as "metric", and its "interval"; "n", "classes", and the settings.
 
     Raises:
-        ValueError: features that do not fit or are not finite, images without a class, one class only.
+        ValueError: features that do not match or are not finite, images without a class, only one class.
     """
     of_answers(metric)
     train, test = joined_classes(train, test)
@@ -64,18 +64,20 @@ def knn(
 def linear_probe(
     train: Features, test: Features, *, metric: str = "top1", progress: Shown = False, **settings: Any
 ) -> Result:
-    """Accuracy of softmax regression by SGD on frozen features, in per cent: SimCLR's recipe (appendix B.6), not augmented.
+    """Return the accuracy of softmax regression by SGD on frozen features, in per cent: SimCLR's recipe, not augmented.
+
+    The recipe is that of SimCLR's appendix B.6.
 
     Args:
-        train: what is learnt from.
-        test: the images whose classes are predicted.
-        metric: of the set, one of `metrics.NAMES` that needs no probabilities.
-        progress: as of `extract`.
+        train: features to train on.
+        test: images to classify.
+        metric: metric of the data set, one of `metrics.NAMES` that needs no probabilities.
+        progress: see `extract`.
         settings: lr, epochs, batch_size, momentum, nesterov, seed. MoCo's recipe: lr=30, epochs=100, nesterov=False.
 
     Raises:
-        ValueError: features that do not fit or are not finite, images without a class, one class only, a setting that cannot
-            be or with which the weights grow beyond all bounds.
+        ValueError: features that do not match or are not finite, images without a class, only one class, a setting out of
+            range or with which the weights diverge.
     """
     of_answers(metric)
     train, test = joined_classes(train, test)
@@ -87,10 +89,10 @@ def linear_probe(
     return result(metric, train, test, ranked)
 
 
-#: Kornblith et al. 2019, as SimCLR (appendix B.8.1) and BYOL (appendix D.2) print it: 45 penalties, equally far apart in their
+#: Kornblith et al. 2019, as SimCLR (appendix B.8.1) and BYOL (appendix D.2) print it: 45 penalties, evenly spaced in their
 #: logarithm, from the weakest to the strongest.
 PENALTIES = tuple(float(penalty) for penalty in np.logspace(-6, 5, 45))
-#: Their C, as ssl-transfer (Ericsson et al. 2021) reads them: 1 / penalty, of the sum of the losses.
+#: The corresponding C, as ssl-transfer (Ericsson et al. 2021) reads them: 1 / penalty, for the sum of the losses.
 GRID = tuple(1 / penalty for penalty in PENALTIES)
 
 
@@ -105,30 +107,30 @@ def logistic_probe(
     max_iter: int = logistic.MOST_PASSES,
     progress: Shown = False,
 ) -> Result:
-    """Accuracy of logistic regression on frozen features, at the optimum of each penalty: the protocol for transfer.
+    """Return the accuracy of logistic regression on frozen features, at the optimum of each penalty: the transfer protocol.
 
-    Kornblith et al. 2019, as SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow it: of 45 penalties the one that is best
-    on held-out images, by the metric of the set, is taken, and the probe is learnt again from all images but the test's. The
-    solver is `sassl.evaluation.logistic`.
+    Kornblith et al. 2019, as SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow it: of 45 penalties, the one with the best
+    metric on held-out images is chosen, and the probe is fitted again on all images but the test's. The solver is
+    `sassl.evaluation.logistic`.
 
     Args:
-        train: what is learnt from.
-        test: the images whose classes are predicted.
-        c: the inverse of the penalty on the sum of the losses, as scikit-learn's C; one number needs no held-out images.
-        val: what chooses among several; None: a fifth of `train`, drawn with `seed`. Of equals the strongest penalty is taken.
-        metric: of the set, one of `metrics.NAMES`: what chooses, and what the result is told by.
-        seed: of that draw.
-        max_iter: products with all features for each c, at most.
-        progress: as of `extract`.
+        train: features to fit on.
+        test: images to classify.
+        c: inverse of the penalty on the sum of the losses, like scikit-learn's C; a single value needs no held-out images.
+        val: images that choose among several; None: a fifth of `train`, drawn with `seed`. Ties go to the strongest penalty.
+        metric: metric of the data set, one of `metrics.NAMES`; it chooses the penalty and is reported in the result.
+        seed: seed of that draw.
+        max_iter: maximum number of products with all features for each c.
+        progress: see `extract`.
 
     Returns:
-        "top1" and "top5"; the metric, its name as "metric", and its "interval"; "n", "classes"; the chosen "c"; the "gradient"
-        of the last probe, the length that it has left, and whether this is as good as none ("reached"). A warning tells of
+        "top1" and "top5"; the metric under its own name, this name as "metric", and its "interval"; "n", "classes"; the chosen
+        "c"; the norm of the final probe's remaining "gradient", and whether it is negligible ("reached"). A warning reports
         penalties whose optimum was not reached.
 
     Raises:
-        ValueError: features that do not fit or are not finite, images without a class, one class only, a setting that cannot
-            be.
+        ValueError: features that do not match or are not finite, images without a class, only one class, a setting out of
+            range.
     """
     choice("metric", metric, metrics.NAMES)
     train, test = joined_classes(train, test)
@@ -166,7 +168,7 @@ def logistic_probe(
 
 
 def _held_out(train: Features, val: Features | None, seed: int) -> tuple[Features, Features, Features]:
-    """What is learnt from, what chooses, and both."""
+    """Return the features to fit on, those that choose the penalty, and both together."""
     if val is not None:
         _, val = joined_classes(train, val)
         both = np.concatenate([train.features, val.features]), np.concatenate([train.targets, val.targets])
@@ -182,7 +184,7 @@ def _held_out(train: Features, val: Features | None, seed: int) -> tuple[Feature
 def judged(
     metric: str, labels: NDArray[np.int64], scores: NDArray[Any], rows: Features
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """The truth and the answers that this metric compares; `scores` (n, K) are of these labels, in ascending order."""
+    """Return the targets and answers that this metric compares; `scores` (n, K) are of `labels`, in ascending order."""
     if metric != "auc":
         return rows.targets, labels[metrics.ranked(scores)]
     if not np.isin(rows.targets, labels).all():
@@ -192,7 +194,7 @@ def judged(
 
 
 def of_answers(metric: str) -> None:
-    """Refuses a metric that needs more than answers."""
+    """Reject a metric that needs more than answers."""
     names = [name for name in metrics.NAMES if name != "auc"]
     if metric == "auc":
         raise wrong("metric", metric, f"{', '.join(names)}; auc needs probabilities, which logistic_probe has")
@@ -200,12 +202,12 @@ def of_answers(metric: str) -> None:
 
 
 def percent(metric: str) -> int:
-    """What a metric's value is multiplied by in results: accuracies are in per cent."""
+    """Return the factor by which results scale a metric: accuracies are in per cent."""
     return 1 if metric in ("kappa", "auc") else 100
 
 
 def grades_of(metric: str, *sets: Features) -> int | None:
-    """How many grades there are, for the metric that compares them."""
+    """Return the number of grades if the metric is kappa, which compares them; None otherwise."""
     return 1 + max(int(rows.targets.max()) for rows in sets) if metric == "kappa" else None
 
 
@@ -216,7 +218,7 @@ def result(
     ranked: NDArray[np.int64],
     answers: tuple[NDArray[np.int64], NDArray[Any]] | None = None,
 ) -> Result:
-    """What was found of `ranked` classes (n, up to 5), the best first; `answers` are what `judged` gives of others."""
+    """Return the result of `ranked` classes (n, up to 5), best first; `answers`, if others are compared, are from `judged`."""
     by, grades = percent(metric), grades_of(metric, train, test)
     truth, found = (test.targets, ranked) if answers is None else answers
     low, high = metrics.interval(metric, truth, found, classes=grades)
@@ -232,10 +234,10 @@ def result(
 
 
 def joined_classes(train: Features, test: Features) -> tuple[Features, Features]:
-    """Both with the numbers of `train`, by names where both have some.
+    """Return both sets with the class indices of `train`, matched by name where both have names.
 
     Raises:
-        ValueError: not one class a row; a class below 0, or one beyond the names; no class in common.
+        ValueError: not one class a row; a class below 0, or beyond the names; no class in common.
     """
     train, test = (
         Features(rows.features, _labels(name, rows), getattr(rows, "classes", None))
@@ -243,7 +245,7 @@ def joined_classes(train: Features, test: Features) -> tuple[Features, Features]
     )
     names, others = train.classes, test.classes
     if names is not None and others is not None and names != others:
-        # Those that `train` does not know come after all of its own.
+        # Classes unknown to `train` follow its own.
         known = {name: number for number, name in enumerate(dict.fromkeys((*names, *others)))}
         train, test = (
             Features(rows.features, np.array([known[name] for name in own], np.int64)[rows.targets], list(known))

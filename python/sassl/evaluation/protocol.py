@@ -1,4 +1,4 @@
-"""What `sassl.evaluation` asks of a model that knows how its images are made."""
+"""The protocol of models that know the preprocessing of their images."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .preprocessing import Preprocessing
 
 
 class Encoder(Protocol):
-    """A protocol for backbones that know how their images are made, such as the objects of `sassl.pretraining`."""
+    """Protocol of backbones that know their own preprocessing, such as the objects of `sassl.pretraining`."""
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How its images are made; raises a ValueError where their normalizing is not known."""
+        """The preprocessing of its images; raises a ValueError if their normalization is not known."""
 
     @property
     def normalize(self) -> Any:
-        """How its images are normalized: a dict of "mean" and "std"; None: not at all; "not known"."""
+        """The normalization of its images: a dict of "mean" and "std"; None: not normalized; "not known"."""
 
     @property
     def threads(self) -> int:
-        """How many images are made at a time."""
+        """Number of images preprocessed in parallel."""
 
     def encode_normalized(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
-        """Features (N, dim) of images (N, H, W, 3) or (N, 3, H, W) of floats, normalized as its views are."""
+        """Return features (N, dim) of float images (N, H, W, 3) or (N, 3, H, W), normalized like the model's views."""

@@ -1,4 +1,4 @@
-"""Images become features, some thousand at a time: by one process or by several, and from a cache where they are in it."""
+"""Computation of features in spans of some thousand images: by one process or several, and cached where a cache is given."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from .cache import NONE, Cache, tagged
 from .encoders import Model, features_of, rule_of, threads_of
 from .preprocessing import Preprocessing
 
-#: Images of a rank after which all ranks meet and features are kept.
+#: Images per rank after which all ranks synchronize and features are stored.
 SPAN = 4096
 
 
 class Part(NamedTuple):
-    """What was computed of some of the images."""
+    """Features computed for some of the images."""
 
     #: In batches.
     features: list[NDArray[np.float32]]
     targets: list[int]
-    #: Those that could not be read: name to reason.
+    #: Images that could not be read: name to reason.
     lost: dict[str, str]
-    #: Numbers of those that could be read.
+    #: Indices of the images that could be read.
     rows: list[int]
 
 
 class Read(NamedTuple):
-    """What is known of all images: on rank 0. Other ranks have features of no values, (N, 0), and the rest."""
+    """Results for all images, on rank 0. Other ranks have empty features, (N, 0), and the rest."""
 
     features: NDArray[np.float32]
     targets: NDArray[np.int64]
@@ -44,7 +44,7 @@ class Read(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """Images, and how features are computed of them."""
+    """Images, with the settings for computing their features."""
 
     model: Model
     images: Images
@@ -56,18 +56,18 @@ class Reading(NamedTuple):
 
     @property
     def _shown(self) -> Shown:
-        """Rank 0 alone shows it."""
+        """Progress, which only rank 0 shows."""
         return self.progress if self.ranks.rank == 0 else False
 
     def fresh(self) -> Read:
-        """The features of all images."""
+        """Return the features of all images."""
         return self._told(*filled(self.parts(range(len(self.images))), len(self.images)))
 
     def kept(self, cache: Cache) -> Read:
-        """The features of all images; only those that the cache does not have are computed, and kept there.
+        """Return the features of all images; compute only those that the cache does not have, and store them in it.
 
         Raises:
-            OSError, ValueError: as of `read_part`; a file of the cache that is damaged or cannot be written.
+            OSError, ValueError: as raised by `read_part`; a file of the cache that is damaged or cannot be written.
         """
         images, ranks, shelf = self.images, self.ranks, cache.shelf(self.rule, self.images.core.exif)
         tags, targets = np.empty(0, np.uint64), np.empty(0, np.int64)
@@ -86,7 +86,7 @@ class Reading(NamedTuple):
             shelf.add(own, part.features)
 
         def load() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-            # The other ranks may not see the cache.
+            # The other ranks may not have access to the cache.
             there = shelf.has(tags) if ranks.rank == 0 else np.empty(0, bool)
             return shelf.read(tags[there]) if there.any() else np.empty((0, 0), np.float32), targets[there]
 
@@ -97,10 +97,10 @@ class Reading(NamedTuple):
         return self._told(*together(ranks, load), lost)
 
     def parts(self, rows: Sequence[int] | NDArray[np.int64]) -> Iterator[Part]:
-        """What is computed of the images of these numbers, in their order: on rank 0 for all ranks, on the others nothing.
+        """Yield what is computed for the images of these indices, in their order: on rank 0 for all ranks, elsewhere nothing.
 
-        Some thousand images for each rank make a span, of which each rank takes a share of whole batches. So batches are the
-        same for any number of ranks, and so are features, bit for bit.
+        A span is some thousand images per rank, of which each rank takes a share of whole batches. Batches, and therefore
+        features, are bit-identical for any number of ranks.
         """
         ranks, size = self.ranks, self.batch_size
         span = max(1, SPAN // size) * size * ranks.world_size
@@ -118,13 +118,13 @@ class Reading(NamedTuple):
                 told(first + n)
 
     def _told(self, features: NDArray[np.float32], targets: NDArray[np.int64], lost: dict[str, str]) -> Read:
-        """What rank 0 has, and what the others have of it."""
+        """Return the results on rank 0, and on other ranks all but the features."""
         targets, lost = self.ranks.broadcast((targets, lost))
         return Read(features if self.ranks.rank == 0 else np.empty((len(targets), 0), np.float32), targets, lost)
 
 
 def _about(told: Callable[[int], object], first: int, n: int, ranks: int, done: int) -> None:
-    """Of a span how much is done, by how much rank 0 has done."""
+    """Report the progress of a span, estimated from that of rank 0."""
     told(first + min(n, done * ranks))
 
 
@@ -139,7 +139,11 @@ def _merged(parts: Sequence[Part]) -> Part:
 
 
 def filled(parts: Iterable[Part], n: int) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, str]]:
-    """The features (N, dim), classes and lost images of parts, as they come, of n images at most: no feature is held twice."""
+    """Concatenate parts of at most n images as they arrive, holding no feature twice.
+
+    Returns:
+        The features (N, dim), the classes, and the images that could not be read.
+    """
     features, targets, lost = np.empty((0, 0), np.float32), list[int](), dict[str, str]()
     done = 0
     for part in parts:
@@ -162,7 +166,7 @@ def read_part(
     preprocessing: Preprocessing | None = None,
     told: Callable[[int], object] = lambda done: None,
 ) -> Part:
-    """Features of the images of these numbers; `told` is called with how many are done."""
+    """Return features of the images of these indices; `told` is called with the number done so far."""
     batch_size, rule = whole("batch_size", batch_size, 1), rule_of(model, preprocessing)
 
     def made(i: int) -> tuple[NDArray[np.float32], int] | Exception:
@@ -170,14 +174,14 @@ def read_part(
             image, target = images[i]
             return rule(image), target
         except (ValueError, OSError) as error:
-            # A system without descriptors or memory is no fault of the image.
+            # Running out of descriptors or memory is not the image's fault.
             if on_error == "raise" or getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 raise
             return error
 
     part = Part([], [], {}, [])
     with features_of(model) as encoded, ThreadPoolExecutor(threads_of(model)) as threads:
-        # The images of a batch are read while the batch before it is encoded.
+        # The next batch is read while the current one is encoded.
         ahead = threads.map(made, rows[:batch_size])
         for first in range(0, len(rows), batch_size):
             numbers, now = rows[first : first + batch_size], ahead

@@ -1,4 +1,4 @@
-"""The curve of strength: how far views move in feature space with alpha and beta.
+"""Strength curves: how far views move in feature space with alpha and beta.
 
 d(alpha, beta) = mean of 1 - cos(f(image), f((1 - beta) image + beta T(image, (1 - alpha) F(image) + alpha z_style)))
 """
@@ -22,7 +22,7 @@ from .encoders import Model, rule_of
 from .features import encode
 from .preprocessing import Preprocessing
 
-#: Numbers from no style to all of it; the paper draws from 0.1 to 0.3.
+#: Strengths from no style to full style; the paper draws from 0.1 to 0.3.
 STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
@@ -39,28 +39,29 @@ def strength(
     batch_size: int = 256,
     progress: Shown = False,
 ) -> dict[str, Any]:
-    """How far views move in a backbone's features, for each alpha and beta: what to choose their ranges by.
+    """Measure how far views move in a backbone's feature space, for each alpha and beta; a guide to choosing their ranges.
 
-    An image is made as the network takes it and stylized in that size, as in training, by the same style at each strength.
+    Each image is preprocessed for the network and stylized at that size, as in training, by the same style at every strength.
 
     Args:
-        model, preprocessing, batch_size, progress: as of `sassl.evaluation.extract`; the rule's size is a square.
-        data: images, as of `extract`.
-        style: a `sassl.transforms.SASSL`, or its `styles`; of the former its own strengths and p are not looked at.
+        model, preprocessing, batch_size, progress: see `sassl.evaluation.extract`; the preprocessed size has to be square.
+        data: images, see `extract`.
+        style: a `sassl.transforms.SASSL`, whose own strengths and p are ignored, or its `styles`.
         alpha, beta: the strengths, in [0, 1].
-        n: how many images are drawn from the data; all, where they are fewer.
-        seed: of that draw, and of which style an image gets.
+        n: number of images to draw from the data; all, if there are fewer.
+        seed: seed of that draw, and of the choice of a style for each image.
 
     Returns:
-        "alpha", "beta"; and for each pair, as rows of alpha and columns of beta: "moved", the mean cosine distance of a view
-        from its image; "relative", the same in units of "another_image", the mean distance of two different images; "kept", of
-        how many views in per cent the nearest image is their own; "levels", the mean change of a pixel in 8-bit levels. Also
-        "same_class", the mean distance of different images of a class, None where there are not several classes, and "n".
+        "alpha", "beta"; and for each pair, with a row for each alpha and a column for each beta: "moved", the mean cosine
+        distance between a view and its image; "relative", the same in units of "another_image", the mean distance between two
+        different images; "kept", the percentage of views whose nearest image is their own; "levels", the mean change of a pixel
+        in 8-bit levels. Also "same_class", the mean distance between different images of a class (None unless there are several
+        classes), and "n".
 
     Raises:
-        ValueError: a strength outside [0, 1], fewer than two images, a size that is no square or below 8, images that all have
-            the same features.
-        OSError, TypeError: as of `extract`.
+        ValueError: a strength outside [0, 1], fewer than two images, a size that is not square or below 8, images that all
+            have the same features.
+        OSError, TypeError: as raised by `extract`.
     """
     rule, style = rule_of(model, preprocessing), as_style(style)
     if style is None:
@@ -101,7 +102,7 @@ def strength(
         "same_class": same_class,
         "n": len(seen),
         "size": height,
-        # Its p and its own strengths were not looked at.
+        # Its p and its own strengths were ignored.
         "style": {name: value for name, value in style.describe().items() if name not in ("p", "alpha", "beta")},
         "seed": seed,
     }
@@ -115,19 +116,19 @@ def _cell(
     strengths: tuple[float, float],
     directions: Any,
 ) -> tuple[float, float, float]:
-    """The distance, the share that is nearest to its own image, and the change in levels, at an alpha and a beta."""
+    """Return the distance, the percentage of views nearest to their own image, and the change in levels, at one strength."""
     alpha, beta = (np.full(len(seen), value, np.float32) for value in strengths)
     views = style.block.apply(seen, StyleParams(np.ones(len(seen), bool), alpha, beta, drawn.style))
     cosines = directions(views) @ at.T
     own = np.diagonal(cosines)
-    # An image of equal features is no other one.
+    # An image with equal features does not count as another.
     kept = own >= cosines.max(1) - 1e-12
     levels = np.abs(views.astype(np.int16) - seen).mean()
     return max(0.0, 1 - float(own.mean())), 100 * float(kept.mean()), float(levels)
 
 
 def _drawn(data: Any, rule: Preprocessing, n: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images as the network sees them, in bytes, and their classes."""
+    """Return images as the network sees them, as uint8, and their classes."""
     images = as_images(data)
     if len(images) < 2:
         raise ValueError(f"data: {len(images)} images, where distances between them need two")
@@ -138,7 +139,7 @@ def _drawn(data: Any, rule: Preprocessing, n: int, seed: int) -> tuple[NDArray[n
 
 
 def _between(at: NDArray[np.float64], targets: NDArray[np.int64]) -> tuple[float, float | None]:
-    """The mean distance of two different images, and that of two of one class."""
+    """Return the mean distance between two different images, and between two of the same class."""
     distances, others = 1 - at @ at.T, ~np.eye(len(at), dtype=bool)
     another = float(distances[others].mean())
     if another < 1e-9:

@@ -1,12 +1,12 @@
-"""Transfer: what a backbone's frozen features are worth on one of the sets of `datasets`, by the set's own metric.
+"""Transfer: evaluation of a backbone's frozen features on one of the sets of `datasets`, by the set's own metric.
 
     from sassl.evaluation import transfer
 
     transfer.evaluate(model, "dtd", "data")  # {"set": "dtd", "school": "fold1", "metric": "top1", "value": ..., "c": ..., ...}
 
 "linear" is the protocol of Kornblith et al. 2019 as SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow it: multinomial
-logistic regression on features of the whole square; of 45 penalties from 1e-6 to 1e5 the one is taken that is best on
-the validation split, and the probe learns again from train and val. "finetune" is theirs for whole networks: `finetuning`.
+logistic regression on features of the whole square; of 45 penalties from 1e-6 to 1e5, the one that is best on the validation
+split is taken, and the probe is fitted again on train and val. "finetune" is their protocol for whole networks: `finetuning`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .finetuning import DEFAULT, OF_SETS, finetune, recipe_of
 from .preprocessing import Preprocessing
 from .probes import GRID, Result, joined_classes, knn, logistic_probe
 
-#: Where nothing chooses, as with few shots.
+#: C where no images choose it, as with few shots.
 FIXED_C = 1.0
 
 
@@ -55,31 +55,31 @@ def evaluate(
     finetuning: Mapping[str, Any] | None = None,
     checkpoints: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """The result on a set, in plain values.
+    """Return the result of a model on a data set, in plain values.
 
     Args:
-        model: as of `sassl.evaluation.extract`.
-        name, root, school, seed, counts: as of `datasets.load`.
+        model: see `sassl.evaluation.extract`.
+        name, root, school, seed, counts: see `datasets.load`.
         protocol: "linear"; "knn": the 200 nearest neighbours by cosine in train and val, weighted with temperature 0.1; or
-            "finetune": the whole network learns, by a published recipe.
-        size, normalize: side of what a model of others takes, and how its images are normalized; sassl's own know both.
-        batch_size, on_error: as of `extract`.
-        cache: a folder for features, where other protocols, schools, seeds and sets find those of the same images; needs
+            "finetune": the whole network is trained, by a published recipe.
+        size, normalize: input size and normalization of a model that is not sassl's; sassl's own know both.
+        batch_size, on_error: see `extract`.
+        cache: a folder for features, shared by all protocols, schools, seeds and sets that have the same images; requires
             `weights`.
-        weights: what tells this model's weights from others, as a checksum of its checkpoint.
-        ranks, progress: as of `extract`; rank 0 judges, and all have its result.
-        finetuning: arguments of `finetune`, such as "recipe", "lr" and "engine"; of ImageNet's 1 % and 10 % the recipe is
-            SimCLR's where none is given.
-        checkpoints: a folder in which a fine-tuning keeps its networks and resumes, as `finetune`'s `out`.
+        weights: a text that identifies the model's weights, such as a checksum of its checkpoint.
+        ranks, progress: see `extract`; rank 0 computes the result, and all return it.
+        finetuning: arguments of `finetune`, such as "recipe", "lr" and "engine"; for ImageNet's 1 % and 10 % the recipe
+            defaults to SimCLR's.
+        checkpoints: a folder in which fine-tuning stores its networks and resumes; see `out` of `finetune`.
 
     Returns:
-        As `logistic_probe`, `knn` or `finetune`, and "value", that of the set's metric, whose "interval" is beside it; and what
-        it took: "set", "school", "seed", "protocol", "classes", "preprocessing", "train", "val" and "test" with numbers of
-        images, "differences" from what is published, "left_out", which names images that could not be read. For few shots
-        without a validation split also "centroid", the top-1 of the nearest centre of a class.
+        The result of `logistic_probe`, `knn` or `finetune`, with "value", that of the set's metric and its "interval"; and the
+        settings: "set", "school", "seed", "protocol", "classes", "preprocessing", the numbers of images in "train",
+        "val" and "test", "differences" from what is published, and "left_out", the images that could not be read. With few
+        shots and no validation split also "centroid", the top-1 accuracy of the nearest class centroid.
 
     Raises:
-        OSError, ValueError, TypeError: as of `datasets.load` and `extract`; a cache without `weights`.
+        OSError, ValueError, TypeError: as raised by `datasets.load` and `extract`; a cache without `weights`.
     """
     choice("protocol", protocol, ("linear", "knn", "finetune"))
     if finetuning and protocol != "finetune":
@@ -124,7 +124,7 @@ def evaluate(
 def _finetuned(
     model: Model, splits: Mapping[str, Split], rule: Preprocessing, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """By the whole network, whose cell of the grid `val` chooses."""
+    """Fine-tune the whole network, with the cell of the grid chosen by `val`."""
     first, metric = splits["train"], splits["train"].dataset.metric
     found = finetune(model, first, splits["test"], val=splits.get("val"), metric=metric, preprocessing=rule, **settings)
     return {**found, **{split: len(images) for split, images in splits.items()}}
@@ -139,7 +139,7 @@ def _splits(name: str, root: str | os.PathLike[str], school: str | None, seed: i
 
 
 def row_for(row: Dataset, protocol: str, finetuning: Mapping[str, Any] | None = None) -> Dataset:
-    """The row of a set by whose rule test images are made; a recipe of fine-tuning has its own."""
+    """Return the row of a set with the resizing of test images; fine-tuning recipes have their own."""
     if protocol != "finetune":
         return row
     return replace(row, resize=recipe_of(_recipe(row.name, finetuning)).resize)
@@ -152,10 +152,10 @@ def _recipe(name: str, finetuning: Mapping[str, Any] | None) -> Any:
 def rule_for(
     model: Model, row: Dataset, size: int | None = None, normalize: dict[str, Any] | None = None
 ) -> Preprocessing:
-    """How images of a set are made for a model: by the set's rule, in the model's size; arguments as of `evaluate`.
+    """Return the preprocessing of a set's images for a model: the set's, at the model's size; for arguments see `evaluate`.
 
     Raises:
-        ValueError: a size that is not known, or not a square; a normalizing that is not known.
+        ValueError: a size that is unknown or not square; an unknown normalization.
     """
     if is_own(model):
         known = Preprocessing.of(model)
@@ -168,7 +168,7 @@ def rule_for(
 
 
 def _linear(found: dict[str, Features], metric: str, progress: Shown) -> Result:
-    """By logistic regression, whose penalty `val` chooses."""
+    """Evaluate by logistic regression, with the penalty chosen by `val`."""
     val = found.get("val")
     c = FIXED_C if val is None else GRID
     made = logistic_probe(found["train"], found["test"], val=val, c=c, metric=metric, progress=progress)
@@ -176,7 +176,7 @@ def _linear(found: dict[str, Features], metric: str, progress: Shown) -> Result:
 
 
 def _nearest(found: dict[str, Features], metric: str, progress: Shown) -> Result:
-    """By neighbours in train and val."""
+    """Evaluate by nearest neighbours in train and val."""
     train, val = found["train"], found.get("val")
     if val is not None:
         train, val = joined_classes(train, val)
