@@ -1,10 +1,10 @@
-"""Fine-tuning: a pretrained backbone and a linear classifier learn from labelled images, by published recipes.
+"""Fine-tuning: a pretrained backbone and a linear classifier are trained on labelled images, by published recipes.
 
 from sassl import evaluation
 
 evaluation.finetune(model, "train", "test", val="val")  # the grid of Kornblith et al. 2019: 56 runs, and one more
 evaluation.finetune(model, "train", "test", lr=0.01, weight_decay=1e-5, steps=2000)  # one cell of it, shorter
-evaluation.finetuning.RECIPES["ssl-transfer"]  # a row: settings and their source
+evaluation.finetuning.RECIPES["ssl-transfer"]  # a recipe: its settings and their source
 """
 
 from .judging import finetune

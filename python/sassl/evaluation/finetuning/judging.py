@@ -1,4 +1,4 @@
-"""`finetune`: the cell of a recipe's grid that is best on val, learnt again from train and val, and asked once about test."""
+"""`finetune`: the best cell of a recipe's grid on val, trained again on train and val, and evaluated once on test."""
 
 from __future__ import annotations
 
@@ -53,49 +53,48 @@ def finetune(
     checkpoint_every: int = 500,
     progress: Shown = False,
 ) -> Result:
-    """Accuracy of a backbone that is fine-tuned with a linear classifier, in per cent.
+    """Return the accuracy of a backbone fine-tuned with a linear classifier, in per cent.
 
-    Every cell of the recipe's grid learns from train. The cell that is best on val by the metric, of equals the first (the
-    lowest learning rate, then the weakest decay), learns again from train and val, and is asked once about test. A grid of one
-    cell, as where `lr` and `weight_decay` are given, learns from train and val at once. Learning is SGD with momentum 0.9 on
-    all parameters, its weight decay on all of them, norms and biases too; images are random resized crops, half of them
-    flipped.
+    Every cell of the recipe's grid is trained on train. The cell with the best metric on val (of equals the first: the lowest
+    learning rate, then the weakest decay) is trained again on train and val, and evaluated once on test. A grid of one cell,
+    such as with both `lr` and `weight_decay`, is trained on train and val at once. The optimizer is SGD with momentum 0.9; its
+    weight decay applies to all parameters, including norms and biases. Images are random resized crops, half of them flipped.
 
     Args:
         model: one of sassl's, which stays as it is; or a torch module from images (N, 3, H, W) to features (N, dim).
-        train: labelled images that are learnt from, whatever a `TwoViewLoader` takes.
-        test: labelled images whose classes are predicted, as of `extract`.
-        val: labelled images that choose; None: a fifth of train, drawn with `seed`, where there is something to choose.
-        recipe: one of `finetuning.RECIPES`, or a row of your own.
-        lr, weight_decay: in the place of the grid's, on the recipe's scale: `Recipe.scales_lr` tells whether the rate is that
-            of 256 images, and `Recipe.divides_decay` whether the decay is divided by the rate.
+        train: labelled images to train on: any source of a `TwoViewLoader`.
+        test: labelled images to classify, see `extract`.
+        val: labelled validation images; None: a fifth of train, drawn with `seed`, if the grid has several cells.
+        recipe: one of `finetuning.RECIPES`, or a `Recipe` of your own.
+        lr, weight_decay: values that replace the grid's, on the recipe's scale: if `Recipe.scales_lr`, the rate is that of a
+            batch of 256; if `Recipe.divides_decay`, the decay is divided by the rate.
         steps, epochs: another length, whatever unit the recipe has; at most one of them.
-        batch_size: another than the recipe's: images of a step on all ranks together, and no more than there are.
-        metric: of the set, one of `metrics.NAMES`.
-        preprocessing: how test images are made; crops have its size, interpolation and normalizing. None: bicubic, in the size
-            of the model's views, resized as the recipe says; it has to be given for models of others.
-        engine: "native", in Rust on CPUs, for sassl's own backbones; "torch"; None: torch where it has a GPU or the model is
-            none of sassl's, else native.
-        device, precision: of torch: "cuda" or "cpu", "bf16" or "float32"; None: the GPU where there is one, "bf16" there.
-        seed: of the classifier's first weights, the crops, their order, and the images held out.
-        threads: of crops and, on a CPU, of steps; None: all cores.
-        on_error: "raise", or "report": in the place of an image of train that cannot be read another one is taken, and those of
-            val and test are left out; "left_out" has all of them.
-        out: a folder in which networks and finished cells are kept. A run of the same settings resumes there; on a CPU it ends
-            bit-identical to one that was never stopped.
-        checkpoint_every: steps after which they are kept, and after the last one.
-        progress: True shows on stderr how far it is; or a function of what is done, how much of it, and how much there is.
+        batch_size: a batch size that replaces the recipe's, on all ranks together; at most the number of images.
+        metric: metric of the data set, one of `metrics.NAMES`.
+        preprocessing: how to preprocess test images; crops have its size, interpolation and normalization. None: bicubic, in
+            the size of the model's views, resized by the recipe; required for models that do not know their own.
+        engine: "native", in Rust on CPUs, for sassl's own backbones; "torch"; None: torch if it has a GPU or the model is not
+            sassl's, otherwise native.
+        device, precision: for torch: "cuda" or "cpu", "bf16" or "float32"; None: a GPU with "bf16" if there is one.
+        seed: seed of the classifier's initial weights, the crops, their order, and the held-out images.
+        threads: threads for crops and, on a CPU, for steps; None: all cores.
+        on_error: "raise", or "report": an image of train that cannot be read is replaced by another, those of val and test are
+            left out, and all of them are listed in "left_out".
+        out: a folder in which networks and finished cells are stored. A run with the same settings resumes there; on a CPU its
+            result is bit-identical to that of an uninterrupted run.
+        checkpoint_every: steps between checkpoints; another one follows the last step.
+        progress: True: show progress on stderr; or a function of a description, the amount done, and the total.
 
     Returns:
-        "top1" and "top5"; the metric, its name as "metric", and its "interval"; "n", "classes"; "recipe", "engine"; the cell:
-        "lr", "weight_decay", "steps"; what SGD took: "batch_size", "peak_lr", "sgd_weight_decay", "norm_momentum" (None: as the
-        networks have it), "frozen"; "images", how many were learnt from; "grid", of each cell [lr, weight_decay, length, value
-        of the metric on val, None where it diverged], empty for one cell; "left_out", name to reason.
+        "top1" and "top5"; the metric under its own name, this name as "metric", and its "interval"; "n", "classes"; "recipe",
+        "engine"; the cell: "lr", "weight_decay", "steps"; the settings of SGD: "batch_size", "peak_lr", "sgd_weight_decay",
+        "norm_momentum" (None: the network's own), "frozen"; "images", the number of training images; "grid", for each cell
+        [lr, weight_decay, length, metric on val, or None if it diverged], empty for a single cell; "left_out", name to reason.
 
     Raises:
-        OSError, TypeError: as of `extract`.
-        ValueError: as of `extract`; a setting that cannot be; a grid whose cells all diverge; `out` holds another run.
-        DivergedError: the last run's loss is not finite; a ValueError too.
+        OSError, TypeError: as raised by `extract`.
+        ValueError: as raised by `extract`; a setting out of range; a grid whose cells all diverge; `out` holds another run.
+        DivergedError: the loss of the final run is not finite; this is a ValueError as well.
     """
     choice("metric", metric, metrics.NAMES)
     choice("on_error", on_error, ("raise", "report"))
@@ -104,7 +103,7 @@ def finetune(
     one_lr = None if lr is None else _value("lr", lr)
     one_decay = None if weight_decay is None else _value("weight_decay", weight_decay)
     cells = list(row.grid(one_lr, one_decay))
-    # A model that is open is its backbone, with a rule.
+    # An opened model is its backbone with a preprocessing rule.
     model = getattr(model, "encoder", model)
     tuner = _tuner(model, engine, len(learnt.labels), rule, device, precision, threads, whole("seed", seed))
     about = {"recipe": repr(row), "rule": repr(rule), "metric": metric, "seed": seed, "images": learnt.identity()}
@@ -143,10 +142,10 @@ class _Run:
     progress: Shown
 
     def best(self, cells: list[Cell]) -> Cell:
-        """The cell that is best on the images that choose, of equals the first.
+        """Return the cell that is best on the validation images, of equals the first.
 
         Raises:
-            ValueError: all of them diverge.
+            ValueError: all cells diverge.
         """
         rows, chooses = self.learnt.split(self.seed)
         for place, cell in enumerate(cells):
@@ -167,7 +166,7 @@ class _Run:
         return max(values, key=lambda cell: values[cell])
 
     def learn(self, cell: Cell, rows: Any, stage: str) -> dict[str, str]:
-        """Fine-tunes on these images; returns those that could not be read and others took the place of, with the reason."""
+        """Fine-tune on these images; return those that could not be read and were replaced by others: name to reason."""
         plan, ranks = Plan(self.recipe, cell, len(rows)), self.tuner.ranks
         self.tuner.begin(plan.settings)
         crops = Crops(
@@ -195,12 +194,12 @@ class _Run:
         return crops.report
 
     def _read(self, images: Images) -> Features:
-        """Scores of images in the place of features, on rank 0; their classes are as of the images."""
+        """Return scores of images in place of features, on rank 0; their classes are those of the images."""
         how: dict[str, Any] = {"preprocessing": self.rule, "ranks": self.tuner.ranks, "progress": self.progress}
         return read(self.tuner.scores, images, on_error=self.on_error, **how)
 
     def _value(self, found: Features) -> float:
-        """The metric on the images that choose, whose classes are places among the labels."""
+        """Return the metric on the validation images, whose classes are indices into the labels."""
         labels = self.learnt.labels
         rows = Features(found.features, labels[found.targets])
         truth, answers = judged(self.metric, labels, found.features, rows)
@@ -208,7 +207,7 @@ class _Run:
         return percent(self.metric) * metrics.value(self.metric, truth, answers, grades)
 
     def result(self, cell: Cell, asked: Images, cells: list[Cell]) -> Result:
-        """Learns from all images, and judges by those of the test."""
+        """Train on all images, and evaluate on those of the test."""
         plan = Plan(self.recipe, cell, len(self.learnt.targets))
         replaced = self.learn(cell, self.learnt.all, LAST)
         found = self._read(asked)
@@ -231,7 +230,7 @@ class _Run:
         }
 
     def _judged(self, found: Features) -> Result:
-        """What comes of the test's scores."""
+        """Return the result of the test's scores."""
         labels = self.learnt.labels
         known, rows = joined_classes(self.learnt.rows, found)
         ranked = labels[metrics.ranked(found.features)]
@@ -239,7 +238,7 @@ class _Run:
 
 
 def _changed(row: Recipe, steps: int | None, epochs: int | None, batch_size: int | None) -> Recipe:
-    """The recipe of another length, or with other batches."""
+    """Return the recipe with another length or batch size."""
     if steps is not None and epochs is not None:
         raise ValueError(f"steps = {steps}, epochs = {epochs}: give one of them")
     for unit, length in (("steps", steps), ("epochs", epochs)):
@@ -249,7 +248,7 @@ def _changed(row: Recipe, steps: int | None, epochs: int | None, batch_size: int
 
 
 def _value(name: str, given: float) -> float:
-    """A learning rate or a decay."""
+    """Return a learning rate or a decay, if it is in range."""
     value, least = number(name, given), "above 0" if name == "lr" else "from 0 up"
     if not 0 <= value < np.inf or (name == "lr" and value == 0):
         raise ValueError(f"{name} = {given!r}: expected a value {least}")
@@ -257,7 +256,7 @@ def _value(name: str, given: float) -> float:
 
 
 def _rule(model: Any, row: Recipe, given: Preprocessing | None) -> Preprocessing:
-    """How test images are made."""
+    """Return the preprocessing of test images."""
     rule = rule_of(model, given)
     if given is not None or not isinstance(rule.size, int):
         return rule
@@ -275,7 +274,7 @@ def _tuner(
     threads: int | None,
     seed: int,
 ) -> Tuner:
-    """The engine that is asked for, or that suits the model and the machine."""
+    """Return the requested engine, or the one that suits the model and the machine."""
     if choice("engine", engine, ("native", "torch", None)) is None:
         engine = "torch" if getattr(model, "native_backbone", None) is None or _has_gpu() else "native"
     if engine == "native":
@@ -291,7 +290,7 @@ def _tuner(
 
 
 def _has_gpu() -> bool:
-    """Whether torch is installed and has a GPU."""
+    """Return whether torch is installed and has a GPU."""
     if find_spec("torch") is None:
         return False
     import torch

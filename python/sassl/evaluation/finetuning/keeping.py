@@ -1,4 +1,4 @@
-"""The file in which a fine-tuning keeps its networks, its optimizer and the finished cells of the grid, so that it resumes."""
+"""The file that stores a fine-tuning's network, its optimizer and the finished cells of the grid, so that it can resume."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from ...data.ranks import Ranks
 from .recipes import Cell
 from .tuner import State, Tuner
 
-#: The file's name in its folder.
+#: Name of the file in its folder.
 CHECKPOINT = "finetuning.safetensors"
-#: The stage after the grid's cells, which learns from train and val.
+#: The stage after the grid's cells, which trains on train and val.
 LAST = "last"
 
 
 class Kept:
-    """`finetuning.safetensors` in a folder; nothing where no folder is given. Rank 0 reads and writes.
+    """`finetuning.safetensors` in a folder, or nothing without a folder. Only rank 0 reads and writes it.
 
     Args:
-        folder: created where it is not there; None: nothing is kept.
-        settings: what a run has to share with the one that it resumes: plain values by name.
+        folder: created if missing; None: nothing is stored.
+        settings: the settings that a run must share with the one it resumes: plain values by name.
         ranks: the processes of the run.
 
     Raises:
         OSError: the folder cannot be created, or the file cannot be read.
-        ValueError: a file of other settings, or a damaged one.
+        ValueError: a file with other settings, or a damaged one.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None, settings: dict[str, Any], ranks: Ranks) -> None:
         self._path = None if folder is None else Path(folder) / CHECKPOINT
         self._settings, self._ranks = plain(settings), ranks
-        #: Of each finished cell the value of the metric; None: it diverged.
+        #: Value of the metric for each finished cell; None: it diverged.
         self.values: dict[Cell, float | None] = {}
         self._state: State | None = None
         self._stage, self._step = "", 0
@@ -72,7 +72,7 @@ class Kept:
         return state, told
 
     def load(self, tuner: Tuner, stage: str) -> int:
-        """Takes the state of this stage, if it was saved in one; returns the steps behind it."""
+        """Load the state of this stage, if one was saved; return the number of completed steps."""
         if self._stage != stage or self._state is None:
             return 0
         try:
@@ -82,7 +82,7 @@ class Kept:
         return self._step
 
     def save(self, tuner: Tuner, stage: str, step: int) -> None:
-        """Writes the state after so many steps of a stage, and the finished cells; all ranks call it."""
+        """Write the state after `step` steps of a stage, and the finished cells; all ranks call it."""
         self._state = None
         if self._path is None:
             return

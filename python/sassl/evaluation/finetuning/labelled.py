@@ -1,4 +1,4 @@
-"""Train and val as one set of images, under one numbering of their classes."""
+"""Train and val as one set of images with common class indices."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from ..probes import joined_classes
 
 
 class Labelled:
-    """Images that are learnt from, and that choose.
+    """Training and validation images.
 
     Args:
-        train: labelled images, whatever a `TwoViewLoader` takes.
-        val: more of them; None: there are none.
+        train: labelled images: any source of a `TwoViewLoader`.
+        val: more labelled images; None: there are none.
 
     Raises:
-        OSError, TypeError: as of the sources.
-        ValueError: images without a class; one class only.
+        OSError, TypeError: as raised by the sources.
+        ValueError: images without a class; only one class.
     """
 
     def __init__(self, train: Any, val: Any = None) -> None:
         self._images: list[Images] = [as_images(one) for one in (train, val) if one is not None]
         rows = _rows(self._images[0])
-        #: How many of the images are train's; those of val follow them.
+        #: Number of images of train; those of val follow them.
         self.train = len(rows.targets)
         targets, self.names = rows.targets, rows.classes
         if val is not None:
             rows, more = joined_classes(rows, _rows(self._images[1]))
             targets, self.names = np.concatenate([rows.targets, more.targets]), rows.classes
         self.targets: NDArray[np.int64] = targets
-        #: The classes that there are: labels, in ascending order.
+        #: Labels of the classes that occur, ascending.
         self.labels: NDArray[np.int64] = np.unique(targets)
         if len(self.labels) < 2:
             raise ValueError(f"targets = {self.labels.tolist()}: is the only class; a classifier tells classes apart")
 
     @property
     def all(self) -> NDArray[np.int64]:
-        """The numbers of all images."""
+        """Indices of all images."""
         return np.arange(len(self.targets))
 
     def split(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The numbers of those that are learnt from while settings are chosen, and of those that choose.
+        """Return the indices of the images for training and for validation while settings are chosen.
 
-        The latter are val; without one a fifth of train, drawn with the seed.
+        The latter are val; if there is none, a fifth of train, drawn with the seed.
         """
         if self.train < len(self.targets):
             first, second = np.split(self.all, [self.train])
@@ -61,21 +61,21 @@ class Labelled:
         return kept, held
 
     def part(self, rows: Sequence[int] | NDArray[np.int64]) -> Selection:
-        """Some of the images, their classes numbered from 0 by their places among `labels`."""
+        """Return some of the images, with classes given as indices into `labels`."""
         places = np.searchsorted(self.labels, self.targets[rows])
         return Selection(self._images, [int(row) for row in rows], places.tolist())
 
     @property
     def rows(self) -> Features:
-        """The labels of all images, beside features that are none."""
+        """The labels of all images, with empty features."""
         return Features(np.empty((len(self.targets), 0), np.float32), self.targets, self.names)
 
     def identity(self) -> list[dict[str, Any]]:
-        """What tells the images from others."""
+        """Return a description that identifies the images."""
         return [images.identity() for images in self._images]
 
 
 def _rows(images: Images) -> Features:
-    """The classes of images, beside features that are none."""
+    """Return the classes of images, with empty features."""
     targets = np.asarray(images.labels(), np.int64)
     return Features(np.empty((len(targets), 0), np.float32), targets, images.classes)

@@ -1,4 +1,4 @@
-"""One fine-tuning: a cell of a recipe's grid on some images, step by step, and the scores that it gives others."""
+"""A single fine-tuning run: the steps of one cell of a recipe's grid on some of the images."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .keeping import Kept
 from .recipes import Cell, Recipe
 from .tuner import Settings, Tuner
 
-#: Steps after which the loss is looked at, for which a GPU is waited for.
+#: Steps between checks of the loss, each of which waits for the GPU.
 _LOOKS = 10
 
 
 class DivergedError(ValueError):
-    """A loss that is not finite."""
+    """The loss is not finite."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a cell is on so many images."""
+    """The settings of a cell for a given number of images."""
 
     recipe: Recipe
     cell: Cell
@@ -30,22 +30,22 @@ class Plan:
 
     @property
     def batch(self) -> int:
-        """Images of a step; no more than there are."""
+        """Images of a step; at most the number of images."""
         return min(self.recipe.batch_size, self.images)
 
     @property
     def steps(self) -> int:
-        """Steps of the run."""
+        """Number of steps of the run."""
         return self.recipe.steps(self.cell.length, self.images, self.batch)
 
     @property
     def peak_lr(self) -> float:
-        """The learning rate of the first step."""
+        """Learning rate of the first step."""
         return self.recipe.peak_lr(self.cell.lr, self.batch)
 
     @property
     def settings(self) -> Settings:
-        """How weights move."""
+        """Settings of the optimizer and of norms."""
         return Settings(
             nesterov=self.recipe.nesterov,
             weight_decay=self.recipe.decay(self.cell, self.batch),
@@ -57,19 +57,19 @@ class Plan:
 def learn(
     tuner: Tuner, crops: Crops, plan: Plan, *, kept: Kept, stage: str, checkpoint_every: int, progress: Shown
 ) -> None:
-    """Takes the steps that are not behind it yet.
+    """Take the remaining steps of a run.
 
     Args:
-        tuner: takes them; its weights are those that a run begins with.
-        crops: batches of `plan.batch` images, smaller last ones left out.
+        tuner: the engine, with the initial weights of the run.
+        crops: batches of `plan.batch` images, without smaller last ones.
         plan: rates and steps.
-        kept, stage: where the state is kept, and what this run is called there.
-        checkpoint_every: steps after which the state is kept, and after the last one.
-        progress: as of `finetune`.
+        kept, stage: where the state is stored, and the name of this run there.
+        checkpoint_every: steps between checkpoints; another one follows the last step.
+        progress: see `finetune`.
 
     Raises:
         DivergedError: a loss is not finite.
-        OSError, ValueError: as of the crops and the tuner.
+        OSError, ValueError: as raised by the crops and the tuner.
     """
     done, steps = kept.load(tuner, stage), plan.steps
     if done == steps:
@@ -98,7 +98,7 @@ def learn(
 
 
 def _batches(crops: Crops, done: int) -> Iterator[Batch]:
-    """Batches after so many, without an end."""
+    """Yield batches endlessly, starting after the first `done` ones."""
     epoch, batch = divmod(done, len(crops))
     while True:
         crops.set_epoch(epoch, batch)

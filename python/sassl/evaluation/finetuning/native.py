@@ -1,4 +1,4 @@
-"""The engine of this package: in Rust, on CPUs, without torch, bit-identical on any number of threads."""
+"""The native engine: in Rust, on CPUs, without torch, bit-identical for any number of threads."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Native(Tuner):
 
     Args:
         model: the model.
-        classes: how many there are.
-        threads: how many; None: the environment variable SASSL_THREADS, else all cores.
-        seed: of the classifier's first weights.
+        classes: number of classes.
+        threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
+        seed: seed of the classifier's initial weights.
 
     Raises:
-        ValueError: a model whose backbone this engine does not have; several processes.
+        ValueError: a model with a backbone that this engine does not have; several processes.
     """
 
     name, ranks = "native", ALONE
@@ -40,24 +40,24 @@ class Native(Tuner):
         self.begin(Settings())
 
     def begin(self, settings: Settings) -> None:
-        """Everything from the beginning."""
+        """Start from the pretrained weights."""
         how = {**settings._asdict(), "norm_momentum": 0.1 if settings.norm_momentum is None else settings.norm_momentum}
         self._core = FineTuner(self._backbone, self._classes, threads=self._threads, **how)
         head = first_head(self._core.features, self._classes, self._seed)
         self._core.load_state({**self._core.state(), **self._weights, **head})
 
     def step(self, images: NDArray[np.float32], targets: NDArray[np.int64], lr: float, number: int) -> float:
-        """One step; nothing is drawn in these backbones."""
+        """Take a step; these backbones use no random draws."""
         return self._core.step(images, targets, lr)
 
     def scores(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores."""
+        """Return scores (N, classes)."""
         return self._core.scores(images)
 
     def state(self) -> State:
-        """Everything."""
+        """Return the state of the networks and the optimizer."""
         return self._core.state()
 
     def load_state(self, state: State) -> None:
-        """Takes it."""
+        """Restore a `state`."""
         self._core.load_state(state)

@@ -1,4 +1,4 @@
-"""Published settings of fine-tuning, a row each with its source."""
+"""Published settings of fine-tuning, each with its source."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from ...arguments import choice
 class Cell(NamedTuple):
     """One point of a recipe's grid."""
 
-    #: Learning rate as the recipe has it, before it is scaled with the batch.
+    #: The recipe's learning rate, before it is scaled with the batch size.
     lr: float
-    #: Weight decay as the recipe has it, before it is divided by the learning rate.
+    #: The recipe's weight decay, before it is divided by the learning rate.
     weight_decay: float
-    #: Steps, or passes over the training images, as `Recipe.unit` tells.
+    #: Steps, or passes over the training images, depending on `Recipe.unit`.
     length: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A row: how long, with what batches, rates and weight decays, and how test images are resized.
+    """Settings of a fine-tuning: length, batch size, learning rates, weight decays, and the resizing of test images.
 
-    Every recipe is SGD with momentum 0.9 on random resized crops and flips; weight decay holds for all parameters that learn,
-    biases and norms included.
+    Every recipe is SGD with momentum 0.9 on random resized crops and flips; weight decay applies to all trainable parameters,
+    including biases and norms.
     """
 
     name: str
     source: str
-    #: "steps" or "epochs", and how many; several are part of the grid.
+    #: Unit of the lengths, "steps" or "epochs"; several lengths are part of the grid.
     unit: str
     lengths: tuple[int, ...]
     batch_size: int
-    #: The grid; a decay of 0 is none.
+    #: The grid; a decay of 0 means none.
     lrs: tuple[float, ...]
     weight_decays: tuple[float, ...] = (0.0,)
-    #: Whether the learning rate is that of 256 images, and grows with the batch.
+    #: Whether the learning rate is that of a batch of 256, and scales with the batch size.
     scales_lr: bool = False
     #: Whether the decay is divided by the learning rate, so that a step at the full rate shrinks weights by the grid's value.
     divides_decay: bool = False
     nesterov: bool = True
-    #: Shares of the run after which the rate falls to a tenth; none: it falls to 0 by a cosine.
+    #: Fractions of the run after which the rate falls to a tenth; empty: it falls to 0 by a cosine.
     drops: tuple[float, ...] = ()
-    #: Whether norms keep max(1 - 10 / s, 0.9) of their running statistics in a step, s being the steps of an epoch.
+    #: Whether norms keep max(1 - 10 / s, 0.9) of their running statistics in a step, s being the number of steps in an epoch.
     follows_epoch: bool = False
-    #: Whether the backbone stays as it is: a linear probe on augmented images.
+    #: Whether the backbone stays frozen: a linear probe on augmented images.
     frozen: bool = False
     #: "margin": 256 for 224, as for ImageNet; "whole": the shorter side becomes the crop's.
     resize: str = "margin"
@@ -58,7 +58,7 @@ class Recipe:
     def grid(
         self, lr: float | None = None, weight_decay: float | None = None, length: int | None = None
     ) -> Iterator[Cell]:
-        """The cells of the grid, learning rates in the outer loop; a value that is given stands for all of its kind."""
+        """Return the cells of the grid, learning rates in the outer loop; a given value replaces all of its kind."""
         return (
             Cell(*cell)
             for cell in product(
@@ -69,25 +69,25 @@ class Recipe:
         )
 
     def steps(self, length: int, images: int, batch: int) -> int:
-        """Steps of a run on so many images."""
+        """Return the number of steps of a run on `images` images."""
         return length if self.unit == "steps" else max(1, round(length * images / batch))
 
     def peak_lr(self, lr: float, batch: int) -> float:
-        """The learning rate of the first step."""
+        """Return the learning rate of the first step."""
         return lr * batch / 256 if self.scales_lr else lr
 
     def decay(self, cell: Cell, batch: int) -> float:
-        """What SGD takes as its weight decay."""
+        """Return the weight decay that is passed to SGD."""
         return cell.weight_decay / self.peak_lr(cell.lr, batch) if self.divides_decay else cell.weight_decay
 
     def rate(self, peak: float, step: int, steps: int) -> float:
-        """The learning rate of a step of so many, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         if not self.drops:
             return cosine_rate(peak, 0, steps, step)
         return float(peak * 0.1 ** sum(step >= round(share * steps) for share in self.drops))
 
     def norm_momentum(self, images: int, batch: int) -> float | None:
-        """How much of their running statistics norms replace in a step, PyTorch's `momentum`; None: as they have it."""
+        """Return the fraction of running statistics that norms replace in a step (PyTorch's `momentum`); None: their own."""
         return min(10 * batch / images, 0.1) if self.follows_epoch else None
 
 
@@ -156,13 +156,13 @@ _ROWS = (
     ),
 )
 
-#: All recipes by their names; those of others are added.
+#: All recipes by name; your own may be added.
 RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
-#: The recipe of a set, and of those for which another is published.
+#: The default recipe, and the sets for which another one is published.
 DEFAULT = "kornblith"
 OF_SETS = {"imagenet_1pct": "simclr-1pct", "imagenet_10pct": "simclr-10pct"}
 
 
 def recipe_of(given: str | Recipe) -> Recipe:
-    """The recipe of this name, or itself."""
+    """Return the recipe of this name, or the given recipe."""
     return given if isinstance(given, Recipe) else RECIPES[choice("recipe", given, RECIPES)]

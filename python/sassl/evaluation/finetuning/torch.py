@@ -1,7 +1,7 @@
-"""The engine on PyTorch: sassl's own backbones and any module, on CPUs and GPUs, and on several ranks as one.
+"""The engine on PyTorch: sassl's own backbones and any module, on CPUs and GPUs, with several ranks acting as one.
 
-A step is: loss of this rank's rows, its sum over ranks, gradients, their sum over ranks, SGD. Norms take the statistics of the
-whole batch, on all ranks together.
+A step computes the loss of this rank's rows, its sum over ranks, the gradients, their sum over ranks, and the SGD update. Norms
+use the statistics of the whole batch, across all ranks.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ class Torch(Tuner):
 
     Args:
         model: a module from images (N, 3, H, W) to features (N, dim); or one of sassl's own models, whose `module()` is one.
-        classes: how many there are.
+        classes: number of classes.
         size: (height, width) of the images.
-        threads: of steps on a CPU; None: this rank's share of the cores.
-        device: as "cuda" or "cpu"; None: this process's GPU where there is one, else the CPU.
-        precision: "bf16", networks in bfloat16 by autocast, or "float32"; None: "bf16" on a GPU.
-        seed: of the classifier's first weights, and of what networks draw, such as dropout.
+        threads: threads for steps on a CPU; None: this rank's share of the cores.
+        device: such as "cuda" or "cpu"; None: this process's GPU if there is one, else the CPU.
+        precision: "bf16", networks in bfloat16 by autocast, or "float32"; None: "bf16" on a GPU, else "float32".
+        seed: seed of the classifier's initial weights, and of random draws of networks, such as dropout.
 
     Raises:
-        TypeError: neither.
-        ValueError: a module that does not make features of such images.
+        TypeError: the model is neither.
+        ValueError: a module that does not compute features of such images.
     """
 
     name = "torch"
@@ -72,7 +72,7 @@ class Torch(Tuner):
         self.begin(Settings())
 
     def begin(self, settings: Settings) -> None:
-        """Everything from the beginning."""
+        """Start from the pretrained weights."""
         backbone = copy.deepcopy(self._model).to(torch.float32)
         backbone.requires_grad_(not settings.frozen)
         for one in backbone.modules():
@@ -97,7 +97,7 @@ class Torch(Tuner):
         self._world.first(list(self._tensors().values()))
 
     def step(self, images: NDArray[np.float32], targets: NDArray[np.int64], lr: float, number: int) -> Tensor:
-        """One step."""
+        """Take a step."""
         self._net.train()
         if self._frozen:
             self._net["backbone"].eval()
@@ -119,14 +119,14 @@ class Torch(Tuner):
         return scores
 
     def _images(self, images: NDArray[np.float32]) -> Tensor:
-        """(N, 3, H, W) on the device."""
+        """Return images as (N, 3, H, W) on the device."""
         tensor = torch.from_numpy(np.ascontiguousarray(images))
         tensor = tensor.permute(0, 3, 1, 2) if tensor.shape[3] == 3 else tensor
         return tensor.to(self.device, memory_format=torch.channels_last, non_blocking=True)
 
     @contextmanager
     def _drawing(self, number: int) -> Iterator[None]:
-        """Draws of a step are a function of the seed, the step and the rank."""
+        """Make the random draws of a step a function of the seed, the step and the rank."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             seed = np.random.SeedSequence([self._seed, number, self._world.rank]).generate_state(1, np.uint64)[0]
@@ -135,12 +135,12 @@ class Torch(Tuner):
 
     @torch.no_grad()
     def scores(self, images: NDArray[np.float32]) -> Tensor:
-        """Scores, in float32 whatever the precision of steps."""
+        """Return scores, in float32 whatever the precision of steps."""
         self._net.eval()
         return self._scores(self._images(images)).cpu()
 
     def _tensors(self) -> dict[str, Tensor]:
-        """All tensors by name, as they lie in memory."""
+        """Return all tensors by name, sharing their memory."""
         names: dict[Tensor, str] = {p: name for name, p in self._net.named_parameters()}
         slots = {
             f"optimizer.{names[p]}.{_SLOT}": held[_SLOT] for p, held in self._optimizer.state.items() if _SLOT in held
@@ -148,13 +148,13 @@ class Torch(Tuner):
         return {**self._net.state_dict(), **slots}
 
     def state(self) -> State:
-        """Everything."""
+        """Return the state of the networks and the optimizer."""
         tensors = self._tensors().items()
         return {name: x.detach().to("cpu", torch.float32, copy=True).contiguous().numpy() for name, x in tensors}
 
     @torch.no_grad()
     def load_state(self, state: State) -> None:
-        """Takes it."""
+        """Restore a `state`."""
         own = self._tensors()
         _check(own, state)
         for name, tensor in own.items():
@@ -162,7 +162,7 @@ class Torch(Tuner):
 
 
 def _module(model: Any) -> nn.Module:
-    """The module itself, or that of one of sassl's models."""
+    """Return the module itself, or that of one of sassl's models."""
     if isinstance(model, nn.Module):
         return model
     if callable(made := getattr(model, "module", None)):
@@ -174,10 +174,10 @@ def _module(model: Any) -> nn.Module:
 
 @torch.no_grad()
 def _features(backbone: nn.Module, size: tuple[int, int]) -> int:
-    """Values of a feature, by trying it out.
+    """Return the length of a feature, found by a forward pass.
 
     Raises:
-        ValueError: it makes no features.
+        ValueError: the module does not return features.
     """
     first = next(backbone.parameters(), torch.empty(0))
     made = backbone.eval()(torch.zeros(2, 3, *size, device=first.device))
@@ -191,7 +191,7 @@ def _features(backbone: nn.Module, size: tuple[int, int]) -> int:
 
 
 def _check(own: Mapping[str, Tensor], state: State) -> None:
-    """Raises a ValueError where a state does not have these tensors in these shapes."""
+    """Raise a ValueError unless a state has these tensors in these shapes."""
     for name in sorted(own.keys() ^ state.keys()):
         there = "is missing" if name in own else "is none of this network's"
         raise ValueError(f"state: {name} {there}; is it of another backbone?")

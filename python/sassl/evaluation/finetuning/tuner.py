@@ -1,4 +1,4 @@
-"""What takes the steps of fine-tuning: the protocol of both engines, and the weights that a classifier begins with."""
+"""The protocol of both engines of fine-tuning, and the initial weights of a classifier."""
 
 from __future__ import annotations
 
@@ -10,66 +10,66 @@ from numpy.typing import NDArray
 
 from ...data.ranks import Ranks
 
-#: Tensors by name: networks under `backbone.` and `head.`, what SGD remembers under `optimizer.`.
+#: Tensors by name: networks under `backbone.` and `head.`, the optimizer's state under `optimizer.`.
 State = dict[str, NDArray[np.float32]]
 
-#: The classifier's name, and the standard deviation of its first weights, as in google-research/simclr; its biases begin at 0.
+#: The classifier's name, and the standard deviation of its initial weights, as in google-research/simclr; biases start at 0.
 _HEAD, _DEVIATION = "head.0", 0.01
 
 
 class Settings(NamedTuple):
-    """How weights move: SGD as `torch.optim.SGD` on all parameters that learn, its decay on all of them."""
+    """Settings of the optimizer and of norms: SGD, as `torch.optim.SGD`, with weight decay on all trainable parameters."""
 
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 0.0
-    #: How much of their running statistics norms replace in a step; None: as they have it.
+    #: Fraction of running statistics that norms replace in a step; None: their own.
     norm_momentum: float | None = None
-    #: Whether the classifier alone learns, and the backbone is used as after training.
+    #: Whether only the classifier is trained, with the backbone in eval mode.
     frozen: bool = False
 
 
 class Tuner(Protocol):
-    """A backbone with its linear classifier, on one process or several, each of which has its rows of a batch."""
+    """A backbone with its linear classifier, in one process or several, each of which has its rows of a batch."""
 
-    #: Told in results.
+    #: Name of the engine in results.
     name: str
     ranks: Ranks
 
     def begin(self, settings: Settings) -> None:
-        """Takes the pretrained weights again, a classifier by `first_head`, and an optimizer that has not moved."""
+        """Start from the pretrained weights, a classifier from `first_head`, and a fresh optimizer."""
 
     def step(self, images: NDArray[np.float32], targets: NDArray[np.int64], lr: float, number: int) -> SupportsFloat:
-        """Takes a step on this process's rows; returns the loss of all rows before it.
+        """Take a step on this process's rows; return the loss of all rows before it.
 
         Args:
             images: (N, H, W, 3) or (N, 3, H, W), normalized.
-            targets: (N,) classes, from 0 up.
+            targets: (N,) class indices.
             lr: the learning rate.
-            number: the step's, from 0, by which networks that draw (dropout) do so.
+            number: index of the step, from 0, which seeds networks with random draws (dropout).
 
         Raises:
-            ValueError: images or classes that do not fit.
+            ValueError: images or classes that do not match the network.
         """
 
     def scores(self, images: NDArray[np.float32]) -> Any:
-        """Scores (N, classes) of images (N, H, W, 3) or (N, 3, H, W), networks being used as after training."""
+        """Return scores (N, classes) of images (N, H, W, 3) or (N, 3, H, W), with networks in eval mode."""
 
     def state(self) -> State:
-        """Everything that a later run needs."""
+        """Return everything that a later run needs to resume."""
 
     def load_state(self, state: State) -> None:
-        """Takes it; raises a ValueError where it does not fit."""
+        """Restore a `state`; raise a ValueError if it does not match."""
 
 
 def first_head(features: int, classes: int, seed: int) -> State:
-    """A classifier's first weights, the same for all engines."""
+    """Return a classifier's initial weights, the same for all engines."""
     weight = _DEVIATION * np.random.default_rng(seed).standard_normal((classes, features))
     return {f"{_HEAD}.weight": weight.astype(np.float32), f"{_HEAD}.bias": np.zeros(classes, np.float32)}
 
 
 def checksum(state: State) -> str:
-    """CRC-32 of a backbone's tensors, by which a run knows its model again."""
+    """Return the CRC-32 of a backbone's tensors, by which a run recognizes its model."""
     found = 0
     for name in sorted(name for name in state if name.startswith("backbone.")):
         found = crc32(np.ascontiguousarray(state[name]).data, crc32(name.encode(), found))
