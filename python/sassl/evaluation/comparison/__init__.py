@@ -1,4 +1,4 @@
-"""Results side by side: what `sassl eval transfer` and `sassl eval robustness` wrote, arm by arm, with intervals.
+"""Comparison of results of `sassl eval transfer` and `sassl eval robustness`, arm by arm, with intervals.
 
 from sassl import evaluation
 
@@ -25,20 +25,20 @@ from .tables import TIMES
 
 __all__ = ["BY", "FORMATS", "Difference", "ResultComparison", "Row", "Summary", "compare"]
 
-#: Formats of a table, and the suffixes of their files.
+#: Formats of a table, with the suffixes of their files.
 FORMATS = {"text": ".txt", "markdown": ".md", "latex": ".tex"}
 
 
 @dataclass(frozen=True)
 class ResultComparison:
-    """Arms side by side; as text, an aligned table with notes below it.
+    """Results of several arms side by side; as text, an aligned table with notes below it.
 
     Attributes:
         arms: names of the arms.
-        reference: the arm that differences are from.
-        rows: a measurement each, and after those of a protocol on the sets of transfer their mean over the sets that all arms
+        reference: the arm from which differences are taken.
+        rows: one for each measurement; those of a transfer protocol are followed by their mean over the sets that all arms
             have.
-        notes: what the values are, and what a reader has to know of them.
+        notes: a legend of the values, and remarks on them.
     """
 
     arms: tuple[str, ...]
@@ -47,24 +47,24 @@ class ResultComparison:
     notes: tuple[str, ...]
 
     def markdown(self) -> str:
-        """A table of GitHub's Markdown, the best arm of each row in bold."""
+        """Return a GitHub Markdown table, with the best arm of each row in bold."""
         return tables.markdown(tables.cells(self.rows, self.reference), self.notes)
 
     def latex(self) -> str:
-        """A LaTeX tabular for the package booktabs, the best arm of each row in bold."""
+        """Return a LaTeX tabular for the package booktabs, with the best arm of each row in bold."""
         return tables.latex(tables.cells(self.rows, self.reference), self.notes, [row.sets > 1 for row in self.rows])
 
     def table(self, format: str = "text") -> str:  # noqa: A002, as in `format(value)`
-        """The table in a format of `FORMATS`: "text", "markdown" or "latex"."""
+        """Return the table in a format of `FORMATS`: "text", "markdown" or "latex"."""
         made: dict[str, Callable[[], str]] = {"text": self.__str__, "markdown": self.markdown, "latex": self.latex}
         return made[choice("format", format, FORMATS)]()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the table in the format that the file's suffix names: .txt, .md or .tex.
+        """Write the table in the format given by the file's suffix: .txt, .md or .tex.
 
         Raises:
-            ValueError: another suffix.
-            OSError: the system refuses.
+            ValueError: an unknown suffix.
+            OSError: the file cannot be written.
         """
         suffix = Path(path).suffix.lower()
         named = {own: name for name, own in FORMATS.items()}
@@ -73,18 +73,18 @@ class ResultComparison:
         write_file(path, f"{self.table(named[suffix])}\n".encode())
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draws the difference of each row with its interval.
+        """Draw the difference of each row with its interval.
 
         Args:
-            path: an image file to write, in the format that its suffix names: .png, .svg, .pdf or another of matplotlib's.
+            path: an image file to write, in the format given by its suffix: .png, .svg, .pdf or another of matplotlib's.
 
         Returns:
             A matplotlib `Figure`, which a notebook shows.
 
         Raises:
-            ImportError: without matplotlib.
+            ImportError: matplotlib is not installed.
             ValueError: there is no difference to draw; a format that matplotlib does not write.
-            OSError: the system refuses.
+            OSError: the file cannot be written.
         """
         rows = [row for row in self.rows if any(row.differences.values())]
         if not rows:
@@ -105,23 +105,23 @@ class ResultComparison:
 
 
 def compare(results: Results, *, by: str | None = None, reference: str | None = None) -> ResultComparison:
-    """Compares results of several arms, such as with style and without.
+    """Compare the results of several arms, such as with style and without.
 
-    A checkpoint's evaluation draws are averaged first; the mean and the standard deviation (n - 1) of an arm are over its
-    checkpoints. Where two checkpoints or more of both arms have the same pretraining seeds, the differences are paired by
-    seed and evaluation draw, with Student's 95 % interval. Elsewhere they are between the arms' means, with Welch's (Welch
-    1947). Each interval is for its row alone and is not corrected for several rows.
+    The evaluation draws of a checkpoint are averaged first; the mean and the standard deviation (n - 1) of an arm are over its
+    checkpoints. If at least two checkpoints of both arms have the same pretraining seeds, differences are paired by seed and
+    evaluation draw, with Student's 95 % interval. Otherwise they are between the arms' means, with Welch's (Welch 1947).
+    Intervals are not corrected for multiple rows.
 
     Args:
-        results: .jsonl files of `sassl eval transfer` and `sassl eval robustness`. Each is an arm with the file's name; or a
-            dict of names with a file or several.
-        by: what names an arm: "file"; "model" or "checkpoint", which the results tell. None: "file" where there are several
-            arms of files; in a single file "model", or "checkpoint" where the results name no model.
-        reference: the arm that differences are from; None: the first.
+        results: .jsonl files of `sassl eval transfer` and `sassl eval robustness`, each an arm named after its file; or a dict
+            from names to one file or several.
+        by: the name of a result's arm: "file", or the "model" or "checkpoint" in the result. None: "file" if there are several
+            arms of files; in a single file "model", or "checkpoint" if the results name no model.
+        reference: the arm from which differences are taken; None: the first.
 
     Raises:
-        ValueError: a line that is no result; the same measurement twice in an arm; two checkpoints of one pretraining seed
-            in an arm; results of one measurement on other images or by another head; no such reference.
+        ValueError: a line that is not a result; the same measurement twice in an arm; two checkpoints of one pretraining seed
+            in an arm; results of one measurement with different images or heads; an unknown reference.
         OSError: a file cannot be read.
     """
     arms = load(results, by)
@@ -139,7 +139,7 @@ def _legend(rows: list[Row]) -> list[str]:
     differences = [one for row in rows for one in row.differences.values() if one is not None]
     found = []
     if any(one.is_paired for one in differences):
-        found.append("pairs have the same pretraining seed and evaluation draws, and Student's interval at 95 %")
+        found.append("pairs share the pretraining seed and evaluation draws, with Student's 95 % interval")
     if not all(one.is_paired for one in differences):
-        found.append("arms without pairs have Welch's interval at 95 %")
+        found.append("arms without pairs have Welch's 95 % interval")
     return [f"{'; '.join(told)}.", *([f"Differences: {'; '.join(found)}."] if found else [])]

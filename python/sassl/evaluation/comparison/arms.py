@@ -1,4 +1,4 @@
-"""Arms: which results are compared with which, and that nothing is mixed which was measured otherwise."""
+"""Arms: which results are compared, after checks that they were measured alike."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .lines import Value, read
 
 File = str | os.PathLike[str]
 Results = Sequence[File] | Mapping[str, File | Sequence[File]]
-#: The fields that may name an arm.
+#: The fields by which arms may be named.
 BY = ("file", "model", "checkpoint")
 
 
 def load(results: Results, by: str | None) -> dict[str, list[Value]]:
-    """The values of each arm, by its name.
+    """Return the values of each arm, by its name.
 
     Raises:
-        ValueError: no file, or one twice; a line that is no result; results that cannot be told apart or compared.
+        ValueError: no file, or one twice; a line that is not a result; results that are not distinguishable or comparable.
         OSError: a file cannot be read.
     """
     choice("by", by, (*BY, None))
@@ -42,7 +42,7 @@ def load(results: Results, by: str | None) -> dict[str, list[Value]]:
 
 
 def _files(results: Results) -> list[tuple[str, Path]]:
-    """Files and the names of their arms: as given, or the file's own name without its suffix, with folders if need be."""
+    """Return files with the names of their arms: as given, or the file's name without suffix, with folders if ambiguous."""
     if isinstance(results, (str, os.PathLike)):
         raise wrong("results", results, "a list of files, or a dict of arms")
     if isinstance(results, Mapping):
@@ -57,7 +57,7 @@ def _files(results: Results) -> list[tuple[str, Path]]:
 
 
 def _check_measured_once(arms: Mapping[str, Sequence[Value]]) -> None:
-    """Refuses two results of the same measurement."""
+    """Reject two results of the same measurement."""
     for values in arms.values():
         seen: dict[Any, Value] = {}
         for one in values:
@@ -70,7 +70,7 @@ def _check_measured_once(arms: Mapping[str, Sequence[Value]]) -> None:
 
 
 def _check_seeds(arms: Mapping[str, Sequence[Value]]) -> None:
-    """Refuses an arm with two checkpoints of one pretraining seed: their mean is of nothing, and their pairs are not known."""
+    """Reject an arm with two checkpoints of one pretraining seed, whose mean would be meaningless and their pairs ambiguous."""
     for arm, values in arms.items():
         seen: dict[int, Value] = {}
         for one in values:
@@ -84,7 +84,7 @@ def _check_seeds(arms: Mapping[str, Sequence[Value]]) -> None:
 
 
 def _check_conditions(values: Sequence[Value]) -> None:
-    """Refuses results of one measurement that are of other images or another head."""
+    """Reject results of one measurement with different images or heads."""
     seen: dict[Any, tuple[Value, dict[str, Any]]] = {}
     for one in values:
         part = {"differences": bool(one.conditions.get("differences"))}

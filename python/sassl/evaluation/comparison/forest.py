@@ -1,4 +1,4 @@
-"""The differences of a comparison as a forest plot: a point and its 95 % interval for each row."""
+"""The differences of a comparison as a forest plot: a point with its 95 % interval for each row."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from ...figure import Figure
 from .rows import Row
 from .tables import difference_of
 
-#: Inches of a row, and of what is around the rows of a panel.
+#: Height of a row, and of the margins of a panel, in inches.
 _ROW, _AROUND = 0.28, 0.9
 
 
 def draw(rows: Sequence[Row], reference: str) -> Figure:
-    """A panel for each unit, with a line for each row and a colour for each arm; a point without a bar has no interval.
+    """Draw a panel for each unit, with a line for each row and a colour for each arm; a point without a bar has no interval.
 
     Args:
-        rows: with a difference each.
+        rows: rows that have a difference.
         reference: the arm that the others are compared with.
     """
     units = {

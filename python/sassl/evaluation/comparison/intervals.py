@@ -1,4 +1,4 @@
-"""Differences between two arms with 95 % intervals by Student's t: paired, or Welch's for arms that have no pairs."""
+"""Differences between two arms with 95 % intervals by Student's t: paired, or Welch's for unpaired arms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import fmean, variance
 
 import numpy as np
 
-#: How often an interval covers the expected difference.
+#: Confidence level of an interval.
 LEVEL = 0.95
 
 
@@ -19,8 +19,8 @@ class Difference:
 
     Attributes:
         value: the mean difference, in the unit of the metric.
-        half: half the width of its 95 % interval; None where there are too few checkpoints for one.
-        n: the number of pairs, or of the checkpoints of both arms where they are not paired.
+        half: half the width of its 95 % interval; None if there are too few checkpoints for one.
+        n: the number of pairs or, if unpaired, of the checkpoints of both arms.
     """
 
     value: float
@@ -29,7 +29,7 @@ class Difference:
 
     @property
     def is_paired(self) -> bool:
-        """Whether it is over pairs."""
+        """Whether the difference is over pairs."""
         return len(self.n) == 1
 
     @property
@@ -42,14 +42,14 @@ class Difference:
 
 
 def paired(differences: Sequence[float]) -> Difference:
-    """The mean of the pairs' differences, with Student's interval from two pairs up."""
+    """Return the mean of the pairs' differences, with Student's interval for at least two pairs."""
     n = len(differences)
     half = None if n < 2 else t_quantile(n - 1) * math.sqrt(variance(differences) / n)
     return Difference(fmean(differences), half, (n,))
 
 
 def unpaired(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
-    """The mean of `ours` less that of `theirs`, with Welch's interval (Welch 1947) where both have two values or more."""
+    """Return the mean of `ours` minus that of `theirs`, with Welch's interval (Welch 1947) if both have at least two values."""
     n = len(ours), len(theirs)
     half = None
     if min(n) >= 2:
@@ -63,14 +63,14 @@ def unpaired(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
 
 
 def t_quantile(freedom: float, level: float = LEVEL) -> float:
-    """The t below which |T| lies with probability `level`, for T of Student's distribution.
+    """Return the t for which |T| < t with probability `level`, where T has Student's distribution.
 
-    With T = sqrt(freedom) tan(A) that probability is the share of the area under cos(a)^(freedom - 1) from 0 to pi / 2 which
-    lies below A. Gauss-Legendre integrates it, and bisection finds A.
+    With T = sqrt(freedom) tan(A), that probability is the fraction of the area under cos(a)^(freedom - 1) from 0 to pi / 2 that
+    is below A. It is integrated by Gauss-Legendre quadrature, and A is found by bisection.
 
     Args:
-        freedom: the degrees of freedom, 1 or more, not necessarily whole.
-        level: between 0 and 1.
+        freedom: degrees of freedom, at least 1, not necessarily an integer.
+        level: a probability between 0 and 1.
     """
     area = math.sqrt(math.pi) / 2 * math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom + 1) / 2))
     nodes, weights = np.polynomial.legendre.leggauss(64)

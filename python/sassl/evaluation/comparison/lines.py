@@ -1,4 +1,4 @@
-"""Files of results: the lines that `sassl eval transfer` and `sassl eval robustness` write, as values that can be compared."""
+"""Reading of result files of `sassl eval transfer` and `sassl eval robustness` as comparable values."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any, NamedTuple
 
 from ..robustness import table
 
-#: The protocol of a robustness result, as a table shows it.
+#: The protocol shown in tables for robustness results.
 ROBUSTNESS = "robustness"
-#: Two results that agree in these fields have the same images and the same settings of the probe.
+#: Results that agree in these fields have the same images and the same settings of the probe.
 _TRANSFER = ("classes", "train", "val", "test", "k", "temperature", "differences")
 _HEAD = ("n", "published_n", "n_outside", "ways", "answered_among", "head", "c", "train_n", "reference")
 
 
 class Metric(NamedTuple):
-    """How a metric is shown."""
+    """How to show a metric."""
 
     title: str
     digits: int = 1
-    #: Whether more is better; None where neither is.
+    #: Whether more is better; None if neither is.
     higher: bool | None = True
 
     @property
@@ -48,7 +48,7 @@ METRICS = {
 
 
 class Measurement(NamedTuple):
-    """A measurement: a row of a comparison. For robustness sets, the school is their version."""
+    """A measurement: a row of a comparison. For robustness sets, `school` is their version."""
 
     set: str
     school: str
@@ -65,13 +65,13 @@ class Value:
 
     Attributes:
         place: the file and the line.
-        names: what may name its arm: the "file", the "checkpoint", and the "model" where the line has one.
-        checkpoint: what tells its checkpoint from others.
-        pretraining_seed: the seed of the run that the checkpoint is of; None: not known.
-        measurement: what is measured.
-        seed: of what the evaluation draws.
-        value: None where the metric is not defined.
-        conditions: what has to be equal in all arms.
+        names: possible names of its arm: the "file", the "checkpoint", and the "model" if the line has one.
+        checkpoint: an identifier of its checkpoint.
+        pretraining_seed: the seed of the checkpoint's training run; None: unknown.
+        measurement: the measurement.
+        seed: seed of the evaluation's random draws.
+        value: None if the metric is undefined.
+        conditions: settings that have to be equal in all arms.
         resize: how images were resized, which may differ between models.
     """
 
@@ -87,11 +87,11 @@ class Value:
 
 
 def read(path: Path, arm: str) -> list[Value]:
-    """The values of a file, whose arm has this name.
+    """Return the values of a file, with the name of its arm.
 
     Raises:
-        ValueError: a line that is no result, or none at all.
-        OSError: it cannot be read.
+        ValueError: a line that is not a result, or no result at all.
+        OSError: the file cannot be read.
     """
     found: list[Value] = []
     for number, text in enumerate(path.read_bytes().split(b"\n"), 1):
@@ -110,15 +110,15 @@ def read(path: Path, arm: str) -> list[Value]:
 
 
 def _values(line: Any, place: str, arm: str) -> Iterator[Value]:
-    """Those of a line: one of a set of transfer, one or several of a robustness set."""
+    """Yield the values of a line: one for a transfer set, one or several for a robustness set."""
     if not isinstance(line, dict):
         raise TypeError("not a JSON object")
-    # Results of a checkpoint have not always called it the model.
+    # Earlier results name the checkpoint "model".
     names = {"file": arm, "checkpoint": _typed(line, "checkpoint" if "checkpoint" in line else "model", str)}
     if "model" in line:
         names["model"] = _typed(line, "model", str)
     seed = None if line.get("pretraining_seed") is None else _typed(line, "pretraining_seed", int)
-    # Results of robustness have not always had a checksum.
+    # Earlier robustness results have no checksum.
     checkpoint = _typed(line, "weights", str) if "weights" in line else names["checkpoint"]
     name = _typed(line, "set", str)
     robust = table.SETS.get(name.lower()) if "protocol" not in line else None
@@ -141,7 +141,7 @@ def _known(measurement: Measurement) -> Measurement:
 
 
 def _resize(rule: Any) -> str:
-    """A rule for images in words, but for their normalizing, which is the model's own."""
+    """Return a preprocessing rule in words, without the normalization, which is the model's own."""
     return "{resize} to {size}, {interpolation}".format(**rule) if isinstance(rule, dict) else ""
 
 

@@ -1,6 +1,6 @@
 """Rows of a comparison: the arms' means over checkpoints, and the differences between them.
 
-The evaluation draws of a checkpoint are averaged first, so that n counts trainings and not draws of the test.
+The evaluation draws of a checkpoint are averaged first, so that n counts training runs and not draws of the test.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Arms = Mapping[str, Sequence[Value]]
 
 @dataclass(frozen=True)
 class Summary:
-    """What an arm has of a measurement.
+    """The results of an arm for a measurement.
 
     Attributes:
-        mean: over checkpoints.
-        sd: standard deviation over checkpoints, with n - 1; None for one checkpoint.
-        n: checkpoints.
-        draws: how many evaluation draws each checkpoint was averaged over, the fewest and the most.
+        mean: mean over checkpoints.
+        sd: standard deviation over checkpoints, with n - 1; None for a single checkpoint.
+        n: number of checkpoints.
+        draws: the smallest and largest number of evaluation draws that were averaged for a checkpoint.
     """
 
     mean: float
@@ -37,15 +37,15 @@ class Summary:
 
 @dataclass(frozen=True)
 class Row:
-    """A measurement, or the mean over sets of those of a protocol.
+    """A measurement, or the mean over sets of the measurements of a protocol.
 
     Attributes:
         measurement: the set, its school, the protocol and the metric.
         metric: how its values are shown.
-        sets: how many sets it is the mean of; 1 for a measurement.
-        arms: by name; None where an arm does not have it.
-        differences: of each arm but the reference, from the reference; None where one of the two does not have it.
-        partial: the arms whose difference is over fewer values than the means beside it, because some have no pair.
+        sets: number of sets that it is the mean of; 1 for a measurement.
+        arms: summaries by arm; None if an arm does not have the measurement.
+        differences: of each arm but the reference, from the reference; None if one of the two does not have it.
+        partial: the arms whose difference is over fewer values than their means, because some have no pair.
     """
 
     measurement: Measurement
@@ -56,9 +56,9 @@ class Row:
     partial: frozenset[str]
 
     def best(self) -> set[str]:
-        """The arms whose means, as they are shown, are the best.
+        """Return the arms whose means, as shown, are the best.
 
-        None where fewer than two have one, where all are equal, and where means are not of the same seeds as the difference.
+        Empty if fewer than two have one, if all are equal, and if the means and the difference are over different seeds.
         """
         shown = {arm: round(one.mean, self.metric.digits) for arm, one in self.arms.items() if one is not None}
         if self.metric.higher is None or self.partial or len(set(shown.values())) < 2:
@@ -69,13 +69,13 @@ class Row:
 
 @dataclass(frozen=True)
 class _Samples:
-    """What a row is computed from: means over evaluation draws.
+    """The values that a row is computed from: means over evaluation draws.
 
     Attributes:
-        means: of each checkpoint of each arm.
-        draws: how many each is of.
+        means: by arm and checkpoint.
+        draws: the number of evaluation draws in each.
         pairs: differences from the reference, by pretraining seed, for each other arm.
-        partial: the arms that have values without a pair, or whose reference has.
+        partial: arms in which some value, or some value of the reference, has no pair.
     """
 
     means: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class _Samples:
 
     @classmethod
     def of(cls, arms: Arms, reference: str) -> _Samples:
-        """Those of a measurement."""
+        """Collect those of a measurement."""
         found = cls()
         for arm, values in arms.items():
             drawn: dict[str, list[float]] = {}
@@ -107,7 +107,7 @@ class _Samples:
 
     @classmethod
     def mean(cls, sets: Sequence[Sequence[_Samples]]) -> _Samples:
-        """The mean over sets, of checkpoints and pairs that have all of them; a set counts once, whatever its schools."""
+        """Average over sets those checkpoints and pairs that have all sets; a set counts once, however many schools it has."""
         first = sets[0][0]
         means = {arm: _mean([[one.means[arm] for one in schools] for schools in sets]) for arm in first.means}
         pairs = {arm: _mean([[one.pairs[arm] for one in schools] for schools in sets]) for arm in first.pairs}
@@ -125,7 +125,7 @@ class _Samples:
         ours, theirs, pairs = self.means[arm], self.means[reference], self.pairs[arm]
         if not ours or not theirs:
             return None
-        # One pair among several checkpoints says less than all of them.
+        # A single pair among several checkpoints is less informative than all of them.
         if len(pairs) > 1 or len(pairs) == len(ours) == len(theirs):
             return paired([*pairs.values()])
         return unpaired([*ours.values()], [*theirs.values()])
@@ -138,7 +138,7 @@ class _Samples:
 
 
 def rows_of(arms: Arms, reference: str) -> tuple[list[Row], list[str]]:
-    """The rows in the order of the first result of each, protocol by protocol, and what to say of their means."""
+    """Return the rows, by protocol and in the order of their first results, and notes on their means."""
     values: dict[Measurement, dict[str, list[Value]]] = {}
     for arm, own in arms.items():
         for one in own:
@@ -154,13 +154,13 @@ def rows_of(arms: Arms, reference: str) -> tuple[list[Row], list[str]]:
         if row.partial:
             told = " and ".join(sorted(row.partial))
             notes.append(
-                f"{row.measurement}: the difference of {told} is over pairs alone, the means over all checkpoints and draws."
+                f"{row.measurement}: the difference of {told} is over pairs only, the means over all checkpoints and draws."
             )
     return rows, notes
 
 
 def _mean_row(protocol: str, found: Mapping[Measurement, _Samples], reference: str) -> tuple[list[Row], list[str]]:
-    """The mean over the sets of transfer that all arms have, and what it leaves out."""
+    """Return the mean over the transfer sets that all arms have, and notes on what it leaves out."""
     shares = {key: one for key, one in found.items() if METRICS[key.metric].is_share and protocol != ROBUSTNESS}
     common = {key: one for key, one in shares.items() if all(one.means.values())}
     sets: dict[str, list[_Samples]] = {}
@@ -186,7 +186,7 @@ def _mean_row(protocol: str, found: Mapping[Measurement, _Samples], reference: s
 
 
 def _by_seeds(values: Iterable[Value]) -> dict[tuple[int, int], float]:
-    """Values by the seeds of pretraining and evaluation, where both are known."""
+    """Return values by the seeds of pretraining and evaluation, where both are known."""
     return {
         (one.pretraining_seed, one.seed): one.value
         for one in values
@@ -195,6 +195,6 @@ def _by_seeds(values: Iterable[Value]) -> dict[tuple[int, int], float]:
 
 
 def _mean(sets: Sequence[Sequence[Mapping[Key, float]]]) -> dict[Key, float]:
-    """The mean over sets of the mean over schools, for the keys that all have."""
+    """Average over sets the mean over schools, for the keys that all have."""
     keys = [key for key in sets[0][0] if all(key in one for schools in sets for one in schools)]
     return {key: fmean(fmean(one[key] for one in schools) for schools in sets) for key in keys}

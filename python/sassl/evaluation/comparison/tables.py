@@ -9,9 +9,9 @@ from typing import NamedTuple
 from .intervals import Difference
 from .rows import Row, Summary
 
-#: Signs of LaTeX's mathematics; text and Markdown have a hyphen for the minus.
+#: Mathematical signs in LaTeX; text and Markdown have a hyphen for the minus.
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
-#: What LaTeX reads as something else than a character; text of ours has no others.
+#: Characters with a special meaning in LaTeX; our text has no others.
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -33,21 +33,21 @@ class Cell(NamedTuple):
 
 
 def cells(rows: Sequence[Row], reference: str) -> list[list[Cell]]:
-    """The table, its head first: what is measured, each arm, and the difference of each arm but the reference."""
+    """Return the table, its head first: the measurement, each arm, and the difference of each arm but the reference."""
     arms, others = rows[0].arms, rows[0].differences
     head = ["set", "school", "protocol", "metric", *arms, *(difference_of(arm, reference) for arm in others)]
     return [[Cell(text) for text in head], *(_cells(row) for row in rows)]
 
 
 def text(table: Sequence[Sequence[Cell]]) -> str:
-    """Aligned columns."""
+    """Return the table as aligned columns."""
     widths = [max(len(cell.text) for cell in column) for column in zip(*table, strict=True)]
     lines = ("  ".join(cell.text.ljust(n) for cell, n in zip(row, widths, strict=True)) for row in table)
     return "\n".join(line.rstrip() for line in lines)
 
 
 def markdown(table: Sequence[Sequence[Cell]], notes: Sequence[str]) -> str:
-    """A table of GitHub's Markdown with the best arm in bold, and the notes below it as a list."""
+    """Return a GitHub Markdown table with the best arm in bold, and the notes below it as a list."""
 
     def line(row: Sequence[str]) -> str:
         return f"| {' | '.join(row)} |"
@@ -63,12 +63,12 @@ def markdown(table: Sequence[Sequence[Cell]], notes: Sequence[str]) -> str:
 
 
 def latex(table: Sequence[Sequence[Cell]], notes: Sequence[str], last: Sequence[bool]) -> str:
-    """A tabular of booktabs with the best arm in bold, and the notes as comments.
+    """Return a booktabs tabular with the best arm in bold, and the notes as comments.
 
     Args:
-        table: as of `cells`.
-        notes: a line each.
-        last: of the rows below the head, whether it is a mean, which a rule sets apart.
+        table: see `cells`.
+        notes: one line each.
+        last: for each row below the head, whether it is a mean, which is set apart by a rule.
     """
 
     def line(row: Sequence[Cell]) -> str:
@@ -83,7 +83,7 @@ def latex(table: Sequence[Sequence[Cell]], notes: Sequence[str], last: Sequence[
 
 
 def difference_of(arm: str, reference: str) -> str:
-    """How the difference of an arm from the reference is called."""
+    """Return the title of the difference of an arm from the reference."""
     return f"{arm} - {reference}"
 
 
@@ -115,11 +115,11 @@ def _difference(one: Difference | None, digits: int) -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """A value with its sign; one that rounds to zero has none."""
+    """Format a value with its sign; a value that rounds to zero has none."""
     shown = f"{value:+.{digits}f}"
     return shown[1:] if float(shown) == 0 else shown
 
 
 def _escaped(text: str) -> str:
-    # A minus is before a value or between two arms; the hyphens of names are none.
+    # A minus precedes a value or separates two arms; hyphens in names are not minus signs.
     return "".join(_LATEX.get(one, one) for one in re.sub(r"(?<!\S)-(?=[\d ])", MINUS, text))
