@@ -1,12 +1,12 @@
-"""Data sets of transfer: where each lies on disk, how it is split, resized and measured; a row each.
+"""Data sets for transfer: the folders, splits, resizing and metric of each.
 
     from sassl.evaluation import datasets
 
     train, val, test = (datasets.load("dtd", "data", split) for split in ("train", "val", "test"))
     datasets.DATASETS["dtd"].metric  # "top1"
 
-Nothing is downloaded: what is missing is said, with how to get it. `docs/transfer.md` has the layouts. A set of your own is a
-row more, `DATASETS["pets"] = Dataset(...)`, whose reader gives a `Listing` for what a `Want` asks.
+Nothing is downloaded: the error for a missing set describes how to get it. `docs/transfer.md` has the layouts. To add a set of
+your own, use `DATASETS["pets"] = Dataset(...)` with a reader that returns the `Listing` of a `Want`.
 """
 
 from .listing import Listing, Want

@@ -1,4 +1,4 @@
-"""Sets whose classes stand in MATLAB's files: Stanford Cars, Flowers-102. Classes count from 1 there, and from 0 here."""
+"""Sets whose classes are in MATLAB files: Stanford Cars, Flowers-102. Classes start at 1 in the files, and at 0 here."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from . import matlab
 from .draws import held_out
 from .listing import Listing, Want, apart, checked_files, files_below
 
-#: Kornblith et al. choose by 1,650 of 8,144; which ones is not published.
+#: Kornblith et al. hold out 1,650 of 8,144 images; which ones is not published.
 _CARS_VAL = Fraction(1650, 8144)
 _LABELLED = "cars_test_annos_withlabels.mat"
 
 
 def cars(folder: Path, want: Want) -> Listing:
-    """`cars_{train,test}/*.jpg`, `devkit/{cars_train_annos,cars_meta}.mat`, `cars_test_annos_withlabels.mat` or in devkit.
+    """`cars_{train,test}/*.jpg`, `devkit/{cars_train_annos,cars_meta}.mat`, `cars_test_annos_withlabels.mat` here or in devkit.
 
     Raises:
-        FileNotFoundError: the classes of the test are missing, which the devkit itself has not.
+        FileNotFoundError: the classes of the test, which the devkit does not include, are missing.
     """
     split = "test" if want.split == "test" else "train"
     names = _variable(folder / "devkit" / "cars_meta.mat", "class_names")
@@ -34,7 +34,7 @@ def cars(folder: Path, want: Want) -> Listing:
     ):
         raise ValueError(f"{annotations}: rows without fname and class; {_without_classes(folder)}")
     images = folder / f"cars_{split}"
-    # A mirror has the folder within itself.
+    # In a mirror, the folder is nested in itself.
     images = images / images.name if (images / images.name).is_dir() else images
     files = [str(row["fname"]) for row in rows]
     apart(annotations.parent, {annotations.name: files})
@@ -86,10 +86,10 @@ def flowers(folder: Path, want: Want) -> Listing:
 
 
 def _variable(path: Path, name: str) -> Any:
-    """A variable of a MATLAB file.
+    """Return a variable of a MATLAB file.
 
     Raises:
-        ValueError: the file has none of this name.
+        ValueError: the file has no variable of this name.
     """
     found = matlab.load(path)
     if name not in found:
@@ -109,10 +109,10 @@ def _whole(path: Path, values: Any) -> list[int]:
 
 
 def _from_zero(path: Path, names: Sequence[str], targets: Sequence[float], count: int) -> list[int]:
-    """Classes from 0 on.
+    """Return classes counted from 0.
 
     Raises:
-        ValueError: one that is not from 1 to `count`.
+        ValueError: a class is not from 1 to `count`.
     """
     for name, target in zip(names, targets, strict=True):
         if not (1 <= target <= count and target == int(target)):

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, by sassl's reader of either version: nothing that a pickle names is called."""
+"""CIFAR-10 and CIFAR-100, by sassl's reader of either version, which executes no code from pickles."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _HUNDRED = """
     squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
     wardrobe whale willow_tree wolf woman worm
 """
-#: Names of the classes, the fine ones, by their number.
+#: Names of the (fine) classes, by the number of classes.
 CLASSES = {10: _TEN.split(), 100: _HUNDRED.split()}
 
 
 def cifar(count: int) -> Reader:
-    """A reader of CIFAR with so many classes, the fine ones; a tenth of train is held out."""
+    """Return a reader of CIFAR with this number of (fine) classes; a tenth of train is held out."""
 
     def read(folder: Path, want: Want) -> Listing:
         is_test = want.split == "test"

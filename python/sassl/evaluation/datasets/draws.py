@@ -1,6 +1,6 @@
-"""Draws where no list is published: by SHA-256 of the seed and an image's name, so that they are the same on every machine.
+"""Random draws for splits without a published list: by SHA-256 of the seed and an image's name, the same on every machine.
 
-Neither the order of a folder's files nor a version of numpy has a part in them.
+They depend neither on the order of a folder's files nor on numpy's version.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from .listing import Listing
 
 
 def shuffled(names: Iterable[str], seed: int) -> list[str]:
-    """The names in an order that seems random."""
+    """Return the names in a pseudorandom order."""
     return sorted(names, key=lambda name: sha256(f"{seed}/{name}".encode(errors="surrogateescape")).digest())
 
 
 def by_class(listing: Listing, seed: int) -> dict[int, list[int]]:
-    """The rows of each class, each class's in a drawn order."""
+    """Return the rows of each class, in a drawn order within each."""
     rows = {name: row for row, name in enumerate(listing.names)}
     found: dict[int, list[int]] = defaultdict(list)
     for name in shuffled(listing.names, seed):
@@ -28,9 +28,9 @@ def by_class(listing: Listing, seed: int) -> dict[int, list[int]]:
 
 
 def held_out(listing: Listing, split: str, share: Fraction, seed: int) -> Listing:
-    """A share of each class as "val", or the rest as "train"; together the share of all images, by the largest remainders.
+    """Return a share of each class as "val", or the rest as "train"; rounding by largest remainders keeps the total's share.
 
-    No class is held out as a whole.
+    No class is held out entirely.
     """
     rows = by_class(listing, seed)
     exact = {label: len(own) * share for label, own in rows.items()}
@@ -43,10 +43,10 @@ def held_out(listing: Listing, split: str, share: Fraction, seed: int) -> Listin
 
 
 def shots(listing: Listing, count: int, seed: int, skip: int = 0) -> Listing:
-    """Draws so many images of each class, after those that are skipped.
+    """Draw `count` images of each class, after skipping the first `skip`.
 
     Raises:
-        ValueError: a class has fewer.
+        ValueError: a class has fewer images.
     """
     rows = by_class(listing, seed)
     for label in range(len(listing.classes)):
@@ -60,10 +60,10 @@ def shots(listing: Listing, count: int, seed: int, skip: int = 0) -> Listing:
 
 
 def beyond(listing: Listing, count: int, seed: int) -> Listing:
-    """All images but the first so many of each class's drawn order.
+    """Return all images but the first `count` of each class's drawn order.
 
     Raises:
-        ValueError: a class has no more than these.
+        ValueError: a class has no more than `count` images.
     """
     shots(listing, count + 1, seed)
     return listing.take(sorted(row for own in by_class(listing, seed).values() for row in own[count:]))

@@ -1,4 +1,4 @@
-"""Sets with a folder for each class: ImageNet with its published parts, iNaturalist 2021, and Caltech-101."""
+"""Sets with a folder for each class: ImageNet and its published subsets, iNaturalist 2021, and Caltech-101."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..imagenet import WNIDS
 from .draws import beyond, held_out, shots
 from .listing import Listing, Reader, Want, apart, checked_files, class_folders, class_names, numbers, text_lines
 
-#: BYOL's code keeps 10,000 of ImageNet's training images to choose by.
+#: BYOL's code holds out 10,000 of ImageNet's training images for validation.
 _IMAGENET_VAL = Fraction(10_000, 1_281_167)
-#: The share of a published part that is held out, as in ssl-transfer.
+#: The share of a published subset that is held out, as in ssl-transfer.
 _FIFTH = Fraction(1, 5)
 #: SHA-256 of SimCLR's lists.
 LISTS = {
@@ -23,7 +23,7 @@ LISTS = {
 
 
 def imagenet(folder: Path, want: Want) -> Listing:
-    """`train/<wnid>/*.JPEG` and `val/<wnid>/*.JPEG`, which is the test; numbers are the order of the wnids, no devkit's."""
+    """`train/<wnid>/*.JPEG` and `val/<wnid>/*.JPEG`, which is the test; class indices follow the order of the wnids."""
     classes = class_names(folder / "train")
     listing = class_folders(folder / ("val" if want.split == "test" else "train"), classes)
     listing = listing._replace(notes=_other_classes(classes))
@@ -31,13 +31,13 @@ def imagenet(folder: Path, want: Want) -> Listing:
 
 
 def _other_classes(classes: list[str]) -> tuple[str, ...]:
-    """The message on folders that are no classes of ImageNet-1k."""
+    """Return the note on folders that are not classes of ImageNet-1k."""
     others = sorted(set(classes) - set(WNIDS))
     return (f"{len(others)} folders are none of the 1,000 wnids, such as {others[0]}",) if others else ()
 
 
 def imagenet_part(name: str) -> Reader:
-    """A published part of ImageNet's training images, by SimCLR's list of names; it lies beside `train` and `val`."""
+    """Return a reader of a published subset of ImageNet's training images, by SimCLR's list next to `train` and `val`."""
 
     def read(folder: Path, want: Want) -> Listing:
         if want.split == "test":
@@ -53,7 +53,7 @@ def imagenet_part(name: str) -> Reader:
 
 
 def imagenet_shots(count: int) -> Reader:
-    """A reader of so many images of each class: drawn here with the seed, or by the lists of tensorflow-datasets."""
+    """Return a reader of `count` images of each class: drawn here with the seed, or by the lists of tensorflow-datasets."""
 
     def read(folder: Path, want: Want) -> Listing:
         if want.split == "test":
@@ -78,10 +78,10 @@ def imagenet_shots(count: int) -> Reader:
 
 
 def list_of(folder: Path, name: str) -> Path:
-    """Where a list of names lies: beside `train` and `val`, or in `imagenet_subsets`.
+    """Return the path of a list of names: next to `train` and `val`, or in `imagenet_subsets`.
 
     Raises:
-        FileNotFoundError: nowhere.
+        FileNotFoundError: it is in neither place.
     """
     places = [folder / name, folder / "imagenet_subsets" / name]
     for place in places:
@@ -91,11 +91,11 @@ def list_of(folder: Path, name: str) -> Path:
 
 
 def _listed(folder: Path, path: Path) -> Listing:
-    """Images of `train` that a list names, `n04235860_14959.JPEG` in each line; the class is what stands before `_`."""
+    """List images of `train` from a file with `n04235860_14959.JPEG` in each line, in which the class precedes `_`."""
     train, classes = folder / "train", class_names(folder / "train")
     names = [f"{line.partition('_')[0]}/{line}" for line in text_lines(path)]
     apart(path.parent, {path.name: names})
-    # To ask for each is faster than to list a million.
+    # Looking up each file is faster than listing a million.
     checked_files(path, names, train, [name for name in names if (train / name).is_file()])
     names.sort()
     targets = numbers(path, (name.partition("/")[0] for name in names), classes)
@@ -103,9 +103,9 @@ def _listed(folder: Path, path: Path) -> Listing:
 
 
 def inaturalist(train: str) -> Reader:
-    """`train` or `train_mini`, and `val`, which is the test; or `2021_train` and so on, as torchvision calls them.
+    """Return a reader of `train` or `train_mini`, and `val`, which is the test; or torchvision's `2021_train` and so on.
 
-    Any part of the species is read: classes are the folders' names in their order.
+    Any subset of the species may be present: classes are the sorted names of the folders.
     """
 
     def read(folder: Path, want: Want) -> Listing:
@@ -118,23 +118,23 @@ def inaturalist(train: str) -> Reader:
 
 
 def _either(folder: Path, name: str) -> Path:
-    """A folder under the name within the archive or under torchvision's."""
+    """Return the folder with the archive's name or with torchvision's."""
     other = folder / f"2021_{name.replace('val', 'valid')}"
     return other if other.is_dir() else folder / name
 
 
 _BACKGROUND = "BACKGROUND_Google"
-#: Of each class; five of these choose.
+#: Training images of each class; five of them are held out for validation.
 _CALTECH, _CALTECH_VAL = 30, 5
 
 
 def caltech(folder: Path, want: Want) -> Listing:
-    """`101_ObjectCategories/<class>/image_NNNN.jpg`: 25 images a class to learn from, 5 to choose by, all others to test.
+    """`101_ObjectCategories/<class>/image_NNNN.jpg`: per class 25 images for train, 5 for val, and all others for the test.
 
-    With the background there are 102 classes, and 101 without it, as torchvision has them.
+    There are 102 classes with the background, and 101 without it, as in torchvision.
 
     Raises:
-        ValueError: fewer than 31 images of a class; no background, where it is to be a class.
+        ValueError: fewer than 31 images of a class; no background, although the school requires it as a class.
     """
     everything = class_folders(folder / "101_ObjectCategories")
     has_background = _BACKGROUND in everything.classes
@@ -149,7 +149,7 @@ def caltech(folder: Path, want: Want) -> Listing:
         kept = everything.take(rows)
         names = (name.partition("/")[0] for name in kept.names)
         everything = kept._replace(targets=numbers(kept.folder, names, classes), classes=classes)
-    # All splits are refused where there is no test of a class.
+    # All splits are rejected if a class has no test images.
     test = beyond(everything, _CALTECH, want.seed)
     if want.split == "test":
         return test

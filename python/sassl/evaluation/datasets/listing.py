@@ -1,4 +1,4 @@
-"""What a reader gives: the files of a split with their classes; and checks that all readers share."""
+"""The result of a reader, the files of a split with their classes, and checks that all readers share."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from ..._sassl import list_images
 
 
 class Want(NamedTuple):
-    """What is asked of a reader."""
+    """The request to a reader."""
 
     #: "train", "val" or "test".
     split: str
     #: The name of a way to split the set.
     school: str
-    #: Of what is drawn.
+    #: Seed of the random draws.
     seed: int = 0
 
 
 class Listing(NamedTuple):
-    """Images of a split, by name, with the numbers of their classes."""
+    """Images of a split, by name, with their class indices."""
 
     folder: Path
-    #: Paths below the folder, with forward slashes; or what `image` takes.
+    #: Paths below the folder, with forward slashes; or the arguments of `image`.
     names: list[str]
     targets: list[int]
     classes: list[str]
-    #: Gives an image by its name, where images are no files of their own.
+    #: Returns an image by its name, if images are not separate files.
     image: Callable[[str], Any] | None = None
-    #: In what the set is not the published one.
+    #: Differences from the published set.
     notes: tuple[str, ...] = ()
 
     def take(self, rows: Iterable[int]) -> Listing:
-        """The images of these numbers."""
+        """Return the images of these indices."""
         rows = list(rows)
         return self._replace(names=[self.names[i] for i in rows], targets=[self.targets[i] for i in rows])
 
@@ -44,23 +44,23 @@ Reader = Callable[[Path, Want], Listing]
 
 
 def files_below(folder: Path) -> list[str]:
-    """Images below a folder, sorted, as paths from it on with forward slashes; hidden files are left out.
+    """Return the images below a folder, as sorted relative paths with forward slashes; hidden files are left out.
 
     Raises:
-        OSError: there is no such folder.
+        OSError: the folder does not exist.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder")
     start = len(os.path.join(os.fspath(folder), ""))
-    # By parts of the path, as on any system; "a b/1" comes after "a/1".
+    # Sorted by path components, as on any system; "a b/1" follows "a/1".
     return sorted((path[start:].replace(os.sep, "/") for path in list_images(folder)[0]), key=lambda x: x.split("/"))
 
 
 def class_names(folder: Path) -> list[str]:
-    """The folders of classes, hidden ones left out, in the order of their names.
+    """Return the sorted names of class folders, without hidden ones.
 
     Raises:
-        OSError: there is no such folder.
+        OSError: the folder does not exist.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder")
@@ -69,14 +69,14 @@ def class_names(folder: Path) -> list[str]:
 
 
 def class_folders(folder: Path, classes: Sequence[str] | None = None) -> Listing:
-    """`folder/<class>/.../image`, classes in the order of their names.
+    """List `folder/<class>/.../image`, with classes sorted by name.
 
     Args:
-        folder: holds a folder for each class.
-        classes: those that there may be, in the order of their numbers; None: all folders.
+        folder: a folder with a subfolder for each class.
+        classes: allowed classes, by index; None: all folders.
 
     Raises:
-        ValueError: images beside the folders of classes; a class that is not among those.
+        ValueError: images next to the class folders; a class that is not allowed.
     """
     names = files_below(folder)
     own = [name.partition("/")[0] for name in names]
@@ -88,10 +88,10 @@ def class_folders(folder: Path, classes: Sequence[str] | None = None) -> Listing
 
 
 def numbers(place: Path, labels: Iterable[str], classes: Sequence[str]) -> list[int]:
-    """The number of each label among the classes.
+    """Return the index of each label among the classes.
 
     Raises:
-        ValueError: a label that is none of them.
+        ValueError: an unknown label.
     """
     known = {name: number for number, name in enumerate(classes)}
     try:
@@ -103,10 +103,10 @@ def numbers(place: Path, labels: Iterable[str], classes: Sequence[str]) -> list[
 
 
 def apart(place: Path, parts: Mapping[str, Iterable[str]], what: str = "image") -> None:
-    """Whether nothing is in two lists, or in one of them twice.
+    """Check that no name is in two lists, or in one of them twice.
 
     Raises:
-        ValueError: something is.
+        ValueError: a name is repeated.
     """
     known: dict[str, str] = {}
     for part, names in parts.items():
@@ -118,10 +118,10 @@ def apart(place: Path, parts: Mapping[str, Iterable[str]], what: str = "image") 
 
 
 def checked_files(place: Path, names: Sequence[str], folder: Path, there: Iterable[str]) -> None:
-    """Whether the files that a list names are there.
+    """Check that the files named by a list exist.
 
     Raises:
-        ValueError: some are not.
+        ValueError: files are missing.
     """
     known = set(there)
     missing = [name for name in names if name not in known]
@@ -133,11 +133,11 @@ def checked_files(place: Path, names: Sequence[str], folder: Path, there: Iterab
 
 
 def text_lines(path: Path) -> list[str]:
-    """The lines of a list that are not empty.
+    """Return the non-empty lines of a list.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is no text, or there is no line.
+        OSError: the file cannot be read.
+        ValueError: the file is not text, or has no line.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such list")

@@ -45,11 +45,11 @@ def food(folder: Path, want: Want) -> Listing:
 
 
 def _classes_to_names(path: Path) -> dict[str, list[str]]:
-    """Food-101's list: class to names.
+    """Return Food-101's list: class to names.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is none.
+        OSError: the file cannot be read.
+        ValueError: the file is not such a list.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such list")
@@ -66,7 +66,7 @@ def _classes_to_names(path: Path) -> dict[str, list[str]]:
 def sun(folder: Path, want: Want) -> Listing:
     """`<letter>/<class>[/<sub>]/sun_*.jpg`, `ClassName.txt`, `Training_01.txt` ...; the schools are "fold1" to "fold10".
 
-    Classes are what stands behind the letter, `church/outdoor`, in the order of `ClassName.txt`. A fifth of train is held out.
+    A class is the part after the letter, `church/outdoor`, in the order of `ClassName.txt`. A fifth of train is held out.
     """
     fold = int(want.school.removeprefix("fold"))
     lists = {split: _partition(folder, f"{split}_{fold:02}.txt") for split in ("Training", "Testing")}
@@ -88,10 +88,10 @@ def sun(folder: Path, want: Want) -> Listing:
 
 
 def _partition(folder: Path, name: str) -> Path:
-    """Where a list of the separate archive of partitions lies.
+    """Return the path of a list of the separate archive of partitions.
 
     Raises:
-        FileNotFoundError: nowhere.
+        FileNotFoundError: there is no such list.
     """
     places = [folder / "Partitions" / name, folder / name, folder.parent / "Partitions" / name]
     for place in places:

@@ -1,4 +1,4 @@
-"""A split of a set as images: found, listed, and counted against what is published."""
+"""A split of a set as images: located, listed, and checked against the published counts."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .table import DATASETS
 
 
 class Split(Images):
-    """Images of a split of one of `DATASETS`, with their classes; `load` has the arguments.
+    """Images of a split of one of `DATASETS`, with their classes; see `load` for the arguments.
 
-    `dataset` is the set's row, `split`, `school` and `seed` are what was taken, and `differences` tells what is not as it was
-    published. Images are sorted by their paths.
+    `dataset` is the set's row of the table, `split`, `school` and `seed` identify the split, and `differences` lists what
+    differs from the published set. Images are sorted by path.
     """
 
     classes: list[str]
@@ -58,15 +58,15 @@ class Split(Images):
         self.core, self._is_files = _source(listing, exif), listing.image is None
 
     def file(self, index: int) -> tuple[str, int] | None:
-        """An image's path and its class; None where images are no files of their own."""
+        """Return an image's path and class; None if images are not separate files."""
         return (self.core.name(index), self.targets[index]) if self._is_files else None
 
     def labels(self) -> list[int]:
-        """The class of each image."""
+        """Return the class of each image."""
         return self.targets
 
     def identity(self) -> dict[str, Any]:
-        """As of all images; of images that are no files of their own with a checksum of their pixels, CRC-32."""
+        """Return the identity, with a CRC-32 checksum of the pixels if images are not separate files."""
         known = super().identity()
         if self._is_files:
             return known
@@ -76,7 +76,7 @@ class Split(Images):
         return {**known, "checksum": f"{checksum:08x}"}
 
     def _differences(self, listing: Listing) -> tuple[str, ...]:
-        """What differs from the published counts, in words."""
+        """Return the differences from the published counts, in words."""
         row, school = self.dataset, self.dataset.schools[self.school]
         classes = row.school_classes.get(self.school, row.classes)
         pairs = (
@@ -101,30 +101,30 @@ def load(
     counts: str = "published",
     exif: bool = False,
 ) -> Split:
-    """Images of a split with their classes. Nothing is downloaded.
+    """Load the images of a split with their classes. Nothing is downloaded.
 
     Args:
         name: one of `DATASETS`.
-        root: the folder in which the set's own folder lies, as torchvision's `root`; or that folder.
-        split: "train", "val" or "test"; "val" is what chooses the penalty, and the probe then learns from both.
-        school: one of the set's `schools`; None: its first, or the first whose lists are there.
-        seed: of what the school draws, as the images that choose.
-        counts: "published": numbers of classes and images, and lists, that differ from the published ones are an error;
-            "any": they are told in `differences`.
-        exif: whether images are turned upright, as their EXIF orientation says; published results are of images as stored.
+        root: the folder that contains the set's own folder, like torchvision's `root`; or that folder.
+        split: "train", "val" or "test"; "val" chooses the penalty, and the probe is then fitted on both.
+        school: one of the set's `schools`, the ways to split it; None: its first, or the first whose lists are there.
+        seed: seed of the school's random draws, such as that of the validation images.
+        counts: "published": counts of classes and images, and lists, that differ from the published ones are an error;
+            "any": they are listed in `differences`.
+        exif: apply the EXIF orientation of images; published results are of images as stored.
 
     Raises:
-        FileNotFoundError: the set or a list is not there; it tells how to get it.
-        ValueError: another name, split or school; counts, lists or classes that do not fit.
+        FileNotFoundError: the set or a list is missing; the message describes how to get it.
+        ValueError: an unknown name, split or school; counts, lists or classes that do not match.
     """
     return Split(name, root, split, school=school, seed=seed, counts=counts, exif=exif)
 
 
 def found(root: File) -> dict[str, Path]:
-    """The sets whose folders lie in this one, by their names, and where.
+    """Return the sets in a folder: name to path.
 
     Raises:
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError: the folder does not exist.
     """
     top = Path(os.fsdecode(root))
     if not top.is_dir():
@@ -134,10 +134,10 @@ def found(root: File) -> dict[str, Path]:
 
 
 def school_of(name: str, root: File) -> str:
-    """The school that is a set's default in this folder: it may depend on which lists are there.
+    """Return the default school of a set in this folder, which may depend on the lists that are there.
 
     Raises:
-        FileNotFoundError: the set is not there.
+        FileNotFoundError: the set is missing.
     """
     row, top = DATASETS[choice("name", name, DATASETS)], Path(os.fsdecode(root))
     folder = row.folder(top)
@@ -147,10 +147,10 @@ def school_of(name: str, root: File) -> str:
 
 
 def _checked(listing: Listing) -> None:
-    """Whether there are images, and each has a class that there is.
+    """Check that there are images, and that their classes are valid.
 
     Raises:
-        ValueError: not so.
+        ValueError: there are none, or a class is not.
     """
     if not listing.names:
         raise ValueError(f"{listing.folder}: there is no image in it")

@@ -1,7 +1,7 @@
-"""MATLAB's .mat files of version 5 ("MAT-File Format", MathWorks): numbers, texts, cells and structs, without scipy.
+"""MATLAB's .mat files of version 5 ("MAT-File Format", MathWorks): numeric arrays, text, cells and structs, without scipy.
 
-A file is 128 bytes of header and then elements, each a tag (type, bytes) and data up to a multiple of eight bytes. Nothing that
-a file names is called, and no more memory is asked for than its bytes, or `_MOST` for compressed ones, account for.
+A file is a header of 128 bytes followed by elements, each a tag (type, size) and data padded to a multiple of eight bytes. No
+code named in a file is called, and memory is limited to the size of the file, or `_MOST` for compressed elements.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-#: Bytes that a compressed element may have.
+#: Maximum size of a compressed element, in bytes.
 _MOST = 1 << 28
-#: Cells and structs within each other.
+#: Maximum nesting of cells and structs.
 _DEEPEST = 8
-#: Types of stored values, in numpy's letters.
+#: Types of stored values, as numpy's type codes.
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-#: Types of texts.
+#: Encodings of text.
 _TEXT = {4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32", 2: "latin-1"}
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _CHAR = 1, 2, 4
@@ -28,15 +28,15 @@ _NUMERIC = range(6, 16)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The variables of a file by their names.
+    """Return the variables of a file by name.
 
     Returns:
-        Numbers as arrays in MATLAB's shape; rows of text as str; cells as lists, and structs as lists of dicts, both in the
+        Numeric values as arrays in MATLAB's shape; rows of text as str; cells as lists, and structs as lists of dicts, both in
         order of MATLAB's linear index.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: no .mat file of version 5, a damaged one, or one that holds something else.
+        OSError: the file cannot be read.
+        ValueError: not a .mat file of version 5, a damaged one, or one with unsupported contents.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file")
@@ -66,12 +66,12 @@ def _inflated(data: bytes) -> bytes:
 
 
 def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    """Types and data of the elements, one after the other."""
+    """Yield the type and data of each element."""
     at = 0
     while at + 8 <= len(data):
         kind, size = struct.unpack_from(f"{order}II", data, at)
         if kind >> 16:
-            # A small element holds its data within the tag.
+            # A small element has its data inside the tag.
             kind, size, at, after = kind & 0xFFFF, kind >> 16, at + 4, at + 8
             if size > 4:
                 raise ValueError("a small element of more than four bytes")
@@ -89,7 +89,7 @@ def _values(kind: int, data: bytes, order: str) -> np.ndarray[Any, Any]:
 
 
 def _matrix(data: bytes, order: str, depth: int) -> tuple[str, Any]:
-    """An array of any kind, and its name."""
+    """Return the name and the value of an array of any kind."""
     if not data:
         return "", np.empty((0, 0))
     if depth > _DEEPEST:
@@ -127,7 +127,7 @@ def _counted(values: Any, count: int) -> Any:
 
 
 def _text(stored: int, raw: bytes, order: str, dims: list[int]) -> str:
-    """One row of text."""
+    """Return a row of text."""
     if len(dims) != 2 or dims[0] > 1:
         raise ValueError("a text of several rows")
     code = _TEXT[stored]

@@ -11,18 +11,18 @@ from .listing import Listing, Want, apart, files_below
 
 _CLASSES = ["none", "mild", "moderate", "severe", "proliferative"]
 _TRAIN, _TEST = "trainLabels.csv", "retinopathy_solution.csv"
-#: Of the patients of train, where no part of the test chooses.
+#: Share of the training patients for validation, if no part of the test is used for it.
 _VAL = Fraction(1, 10)
 
 
 def retinopathy(folder: Path, want: Want) -> Listing:
     """`train/<patient>_{left,right}.jpeg`, `trainLabels.csv`; `test/`, `retinopathy_solution.csv`.
 
-    School "tfds": what the contest called Public chooses, and Private is the test. School "kaggle": a tenth of the patients of
-    train chooses, drawn with the seed, and both together are the test.
+    School "tfds": the contest's Public part is val, and its Private part is the test. School "kaggle": val is a tenth of the
+    training patients, drawn with the seed, and both parts together are the test.
 
     Raises:
-        ValueError: images of a patient in two splits; a level that is not from 0 to 4; an image that is missing.
+        ValueError: images of a patient in two splits; a level that is not from 0 to 4; a missing image.
     """
     train, test = _levels(folder / _TRAIN), _levels(folder / _TEST)
     if want.school == "kaggle":
@@ -73,11 +73,11 @@ def _patient(image: str) -> str:
 
 
 def _levels(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with image and level.
+    """Return the rows of a CSV file with image and level.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: other columns; a level that is none.
+        OSError: the file cannot be read.
+        ValueError: other columns; an invalid level.
     """
     if not path.is_file():
         published = ", which was published after the contest" if path.name == _TEST else ""

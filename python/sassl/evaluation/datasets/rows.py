@@ -1,4 +1,4 @@
-"""What a row of the table of data sets holds: how a set is split, read, resized and measured."""
+"""A row of the table of data sets: how a set is split, read, resized and measured."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class School:
-    """One way to split a set, which results name."""
+    """A way to split a set, named in results."""
 
-    #: Who splits so, in words.
+    #: Origin of the split, in words.
     text: str
-    #: How many images each split has, as published, or by the published rule; a split that is not here is not counted.
+    #: Published number of images in each split, or that of the published rule; a split that is missing here is not checked.
     images: Mapping[str, int]
     splits: tuple[str, ...] = SPLITS
-    #: Splits of which it is not published which images they have: drawn here, by the seed.
+    #: Splits without a published list of images, which are drawn here with the seed.
     drawn: tuple[str, ...] = ()
     #: A file in the set's folder without which another school is the default.
     needs: str | None = None
@@ -32,58 +32,58 @@ class School:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A row: reader, split rule, metric, resize rule, source."""
+    """A data set: its reader, splits, metric, resizing and source."""
 
     name: str
     title: str
-    #: How many there are, as published; another number of them in a school.
+    #: Published number of classes, and that of schools with another number.
     classes: int
     school_classes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    #: "top1", "mean_per_class" or "kappa", the quadratic one.
+    #: "top1", "mean_per_class" or "kappa" (quadratic).
     metric: str = "top1"
-    #: "whole": the shorter side becomes the views', and the middle square is seen; "margin": 256 for 224, as for ImageNet.
+    #: "whole": the shorter side is resized to the size of the centre crop; "margin": to 256 for 224, as for ImageNet.
     resize: str = "whole"
     #: Ways to split it; the first is the default.
     schools: Mapping[str, School]
-    #: Names of its folder, as its archive or torchvision has them.
+    #: Names of its folder, from its archive or torchvision.
     folders: tuple[str, ...]
-    #: What lies in that folder, with forward slashes; of a tuple one.
+    #: Contents of that folder, with forward slashes; any one of a tuple.
     holds: tuple[str | tuple[str, ...], ...]
-    #: Who made it, and where it is to be had.
+    #: Authors of the set, and where to get it.
     source: str
     reader: Reader
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Those of the default school."""
+        """Splits of the default school."""
         return next(iter(self.schools.values())).splits
 
     def preprocessing(
         self, size: int = 224, *, normalize: Mapping[str, Any] | None, channels_last: bool = False
     ) -> Preprocessing:
-        """How its images are made: bicubic, as SimCLR (appendix B.8.1) and BYOL (appendix D.2) do.
+        """Return the preprocessing of its images: bicubic, as in SimCLR (appendix B.8.1) and BYOL (appendix D.2).
 
         Args:
-            size: side of what a backbone takes.
-            normalize: as of `Preprocessing`.
-            channels_last: as of `Preprocessing`.
+            size: input size of the backbone.
+            normalize: see `Preprocessing`.
+            channels_last: see `Preprocessing`.
         """
         resize = size if self.resize == "whole" else round(size * 256 / 224)
         given = None if normalize is None else dict(normalize)
         return Preprocessing(size, resize=resize, interpolation="bicubic", normalize=given, channels_last=channels_last)
 
     def folder(self, root: Path, itself: bool = True) -> Path | None:
-        """Where it lies: in a folder of its name below `root`, or else in `root` itself; None: nowhere."""
+        """Return its path: a folder of one of its names below `root`, or else `root` itself; None if it is missing."""
         for place in (*(root / name for name in self.folders), *([root] if itself else [])):
             if all(any((place / one).exists() for one in _either(held)) for held in self.holds):
                 return place
         return None
 
     def school(self, folder: Path, given: str | None) -> str:
-        """The name of the school that is meant.
+        """Return the name of the given or default school.
 
         Raises:
-            ValueError: there is none of this name.
+            ValueError: an unknown name.
         """
         if given is not None:
             return str(choice("school", given, self.schools))
@@ -91,7 +91,7 @@ class Dataset:
         return next(name for name, needed in needs if needed is None or (folder / needed).exists())
 
     def missing(self, root: Path) -> str:
-        """That it is not there, and how to get it."""
+        """Return the message for a missing set, with how to get it."""
         held = " and ".join(" or ".join(_either(one)) for one in self.holds)
         places = " or ".join(dict.fromkeys(self.folders))
         return (

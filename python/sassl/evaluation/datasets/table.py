@@ -1,4 +1,4 @@
-"""The table of data sets, a row each. Splits and counts are BYOL's (arXiv 2006.07733, table 10) where it has the set."""
+"""The table of data sets. Splits and counts are BYOL's (arXiv 2006.07733, table 10) for the sets that it includes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _IMAGENET_FOLDERS = ("imagenet", "ImageNet", "imagenet2012", "ILSVRC2012", "ILSV
 
 
 def _kornblith(train: int, val: int, test: int) -> School:
-    """The sizes of Kornblith et al. 2019, as BYOL prints them; which images choose is not published."""
+    """The split sizes of Kornblith et al. 2019, as BYOL prints them; which images are held out is not published."""
     return School(
-        text=f"Kornblith et al. 2019, as BYOL has it: {val} of train choose, drawn here",
+        text=f"Kornblith et al. 2019, as in BYOL: val is {val} images of train, drawn here",
         images={"train": train, "val": val, "test": test},
         drawn=_HELD,
     )
@@ -30,7 +30,7 @@ def _kornblith(train: int, val: int, test: int) -> School:
 
 def _fifth(train: int, val: int, test: int) -> School:
     return School(
-        text="ssl-transfer (Ericsson et al. 2021): a random fifth of train chooses, drawn here",
+        text="ssl-transfer (Ericsson et al. 2021): val is a random fifth of train, drawn here",
         images={"train": train, "val": val, "test": test},
         drawn=_HELD,
     )
@@ -57,7 +57,7 @@ def _imagenet(name: str, title: str, schools: Mapping[str, School], reader: Any,
 
 def _part(name: str, title: str, lists: str, train: int) -> Dataset:
     val = round(train / 5)
-    text = "SimCLR's list (tensorflow-datasets has the same); a fifth of it chooses, drawn here"
+    text = "SimCLR's list (also in tensorflow-datasets); val is a fifth of it, drawn here"
     images = {"train": train - val, "val": val, "test": 50_000}
     return _imagenet(
         name, title, {"simclr": School(text=text, images=images, drawn=_HELD)}, imagenet_part(lists), lists
@@ -67,12 +67,12 @@ def _part(name: str, title: str, lists: str, train: int) -> Dataset:
 def _shots(count: int) -> Dataset:
     schools = {
         "tfds": School(
-            text="tensorflow-datasets' imagenet2012_fewshot, its lists beside train and val; tune chooses",
+            text="imagenet2012_fewshot of tensorflow-datasets, its lists next to train and val; tune is val",
             images={"train": 1000 * count, "val": 1000, "test": 50_000},
             needs=f"{count}shot.txt",
         ),
         "drawn": School(
-            text="drawn here with the seed; nothing chooses",
+            text="drawn here with the seed; no validation split",
             images={"train": 1000 * count, "test": 50_000},
             splits=("train", "test"),
             drawn=("train",),
@@ -83,7 +83,7 @@ def _shots(count: int) -> Dataset:
 
 def _inaturalist(name: str, title: str, folder: str, train: int) -> Dataset:
     val = round(train / 10)
-    text = "val is the test; a tenth of train chooses, drawn here"
+    text = "the published val is the test; val is a tenth of train, drawn here"
     return Dataset(
         name=name,
         title=title,
@@ -115,7 +115,7 @@ _ROWS = (
         "ImageNet",
         {
             "ilsvrc2012": School(
-                text="val is the test; 10,000 of train choose, as many as in BYOL's code, drawn here",
+                text="the published val is the test; val is 10,000 images of train, as many as in BYOL, drawn here",
                 images={"train": 1_271_167, "val": 10_000, "test": 50_000},
                 drawn=_HELD,
             )
@@ -135,11 +135,11 @@ _ROWS = (
         metric="kappa",
         schools={
             "tfds": School(
-                text="tensorflow-datasets: Public chooses, Private is the test",
+                text="tensorflow-datasets: Public is val, Private is the test",
                 images={"train": 35_126, "val": 10_906, "test": 42_670},
             ),
             "kaggle": School(
-                text="Public and Private are the test; a tenth of the patients of train choose, drawn here",
+                text="Public and Private are the test; val is a tenth of the training patients, drawn here",
                 images={"test": 53_576},
                 drawn=_HELD,
             ),
@@ -180,7 +180,7 @@ _ROWS = (
         title="SUN397",
         classes=397,
         schools=_folds(
-            "; a fifth of train chooses, drawn here", {"train": 15_880, "val": 3_970, "test": 19_850}, _HELD
+            "; val is a fifth of train, drawn here", {"train": 15_880, "val": 3_970, "test": 19_850}, _HELD
         ),
         folders=("SUN397", "sun397"),
         holds=("ClassName.txt",),
@@ -205,12 +205,12 @@ _ROWS = (
         metric="mean_per_class",
         schools={
             "kornblith": School(
-                text="102 classes with the background, 25 + 5 images a class, as in BYOL; the rest is the test; drawn here",
+                text="102 classes with the background, 25 + 5 images each, as in BYOL; test: the rest; drawn here",
                 images={"train": 2550, "val": 510, "test": 6084},
                 drawn=("train", "val", "test"),
             ),
             "torchvision": School(
-                text="101 classes without the background, 25 + 5 images a class; the rest is the test; drawn here",
+                text="101 classes without the background, 25 + 5 images each; test: the rest; drawn here",
                 images={"train": 2525, "val": 505, "test": 5647},
                 drawn=("train", "val", "test"),
             ),
@@ -233,5 +233,5 @@ _ROWS = (
     ),
 )
 
-#: All sets by their names; those of others are added.
+#: All sets by name; your own may be added.
 DATASETS: dict[str, Dataset] = {row.name: row for row in _ROWS}
