@@ -1,4 +1,4 @@
-"""Shape against texture, and accuracy on images that are damaged, drawn, or taken anew: the sets that reviewers ask for.
+"""Shape bias, and accuracy on corrupted, drawn or newly collected images.
 
     from sassl.evaluation import Preprocessing, extract, robustness
 
@@ -7,8 +7,8 @@
     judge = robustness.Probe(model, extract(model, "imagenet/train"))  # a backbone, and a head that is fitted
     print(robustness.cue_conflict(judge, "cue-conflict")["shape_bias"])
 
-A result is a dict with the number of images, numbers for each category or class, what it is relative to, and the names of
-images that could not be read. Shares are in per cent. Nothing is downloaded.
+A result is a dict with the number of images, values for each category or class, the reference of relative values, and the names
+of images that could not be read. Fractions are in per cent. Nothing is downloaded.
 """
 
 from .categories import CATEGORIES, by_category, decisions

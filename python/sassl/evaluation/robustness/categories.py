@@ -1,4 +1,4 @@
-"""The 16 categories of Geirhos et al. 2019 (arXiv 1811.12231): the classes of ImageNet in them, and answers among them."""
+"""The 16 categories of Geirhos et al. 2019 (arXiv 1811.12231): their ImageNet classes, and decisions among them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..imagenet import WNIDS, numbers
 
 Array = NDArray[Any]
 
-#: ImageNet's numbers of a category's classes: rgeirhos/texture-vs-shape, code/helper/human_categories.py. 207 classes in all.
+#: ImageNet's class indices in each category: rgeirhos/texture-vs-shape, code/helper/human_categories.py. 207 classes in all.
 CATEGORIES = {
     "airplane": numbers("404"),
     "bear": numbers("294-297"),
@@ -33,24 +33,24 @@ CATEGORIES = {
     "truck": numbers("555 569 656 675 717 734 864 867"),
 }
 NAMES = tuple(CATEGORIES)
-#: The category of a folder's name, which is ImageNet's or the category's own.
+#: Category by folder name, which is that of an ImageNet class or of the category.
 CATEGORY_OF = {WNIDS[number]: name for name, held in CATEGORIES.items() for number in held} | dict(
     zip(NAMES, NAMES, strict=True)
 )
 
 
 def decisions(probabilities: Array, classes: Sequence[str] = WNIDS) -> list[str]:
-    """The category that each row of probabilities means: that of the largest *mean* over its classes, the first of equals.
+    """Return the category with the largest *mean* probability over its classes, for each row; ties go to the first.
 
-    With all of ImageNet's classes it is the 16-way decision of texture-vs-shape (code/probabilities_to_decision.py). The sum or
-    the maximum would be another measure. Fewer classes give a decision among the categories that one of them is of.
+    With all of ImageNet's classes, this is the 16-way decision of texture-vs-shape (code/probabilities_to_decision.py); the sum
+    or the maximum would be a different measure. With fewer classes, the decision is among the categories that have a class.
 
     Args:
-        probabilities: (N, K) of a softmax.
+        probabilities: (N, K) from a softmax.
         classes: the K names of the columns: ImageNet's folders, or categories.
 
     Raises:
-        ValueError: another shape, no probabilities, no class of a category.
+        ValueError: another shape; values that are not probabilities; no class of a category.
     """
     rows = np.asarray(probabilities)
     if rows.ndim != 2 or rows.shape[1] != len(classes):
@@ -64,19 +64,19 @@ def decisions(probabilities: Array, classes: Sequence[str] = WNIDS) -> list[str]
 
 
 def category_means(rows: Array, classes: Sequence[str]) -> tuple[Array, list[str]]:
-    """The mean of each category's columns, in the alphabet's order, and the names of those that have a column.
+    """Return the mean of each category's columns, in alphabetical order, and the names of the categories that have any.
 
     Raises:
         ValueError: no class of a category.
     """
     held = columns(classes)
-    # One row after the other in memory, so that sums are made in the order in which a single row's would be.
+    # Contiguous rows, so that sums are accumulated in the same order as for a single row.
     means = [np.ascontiguousarray(np.take(rows, places, axis=1)).mean(1) for places in held.values()]
     return np.stack(means, axis=1), list(held)
 
 
 def columns(classes: Sequence[str]) -> dict[str, list[int]]:
-    """The places of each category's classes among these; categories without one are left out.
+    """Return the indices of each category's classes among these; categories without one are left out.
 
     Raises:
         ValueError: no class of a category.
@@ -91,20 +91,20 @@ def columns(classes: Sequence[str]) -> dict[str, list[int]]:
 
 
 def softmax(scores: Array) -> NDArray[np.float64]:
-    """Probabilities of a network's outputs, row by row."""
+    """Return the row-wise softmax of a network's outputs."""
     powers = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
     return np.asarray(powers / powers.sum(1, keepdims=True))
 
 
 def by_category(train: Features, categories: Mapping[str, str] | None = None) -> Features:
-    """The features whose class is of a category, with the categories as their classes: what a head is fitted on.
+    """Return the features whose class is in a category, with the categories as classes: the training set of a head.
 
     Args:
-        train: features with names of their classes.
-        categories: the category of a class's name; None: names are those of ImageNet's folders, or of categories.
+        train: features with class names.
+        categories: category by class name; None: names are those of ImageNet's folders, or of categories.
 
     Raises:
-        ValueError: no names, no class of a category, a category that is none of the 16.
+        ValueError: no names; no class of a category; a category that is not one of the 16.
     """
     names = train.classes
     if names is None:
@@ -123,10 +123,10 @@ def by_category(train: Features, categories: Mapping[str, str] | None = None) ->
 
 
 def check_category(name: str, place: str) -> str:
-    """The name of a category.
+    """Return the name of a category after checking it.
 
     Raises:
-        ValueError: it is none of the 16.
+        ValueError: it is not one of the 16.
     """
     if name not in CATEGORIES:
         raise ValueError(f"{place}: {name!r} is none of the categories {', '.join(NAMES)}")

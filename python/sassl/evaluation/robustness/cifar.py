@@ -1,4 +1,4 @@
-"""The names of CIFAR's classes, in the order of their labels."""
+"""Names of CIFAR's classes, by label."""
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

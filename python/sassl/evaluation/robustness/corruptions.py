@@ -2,7 +2,7 @@
 
     CE_c = sum_s E_{s,c} / sum_s E^ref_{s,c}        mCE = mean of CE_c over 15 corruptions c
 
-E is the error at severity s, and E^ref that of a network by which corruptions that are harder count no more than others.
+E is the error at severity s, and E^ref that of a reference network, which balances corruptions of different difficulty.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from .references import ALEXNET, AUGMAX_RESNET18, CORRUPTIONS, EXTRA, GROUPS, Re
 from .sets import counted, lost
 
 SEVERITIES = range(1, 6)
-#: Draws of the interval of a mean, and how many are computed at a time.
+#: Number of bootstrap draws, and of those computed at a time.
 _DRAWS, _AT_ONCE = 1000, 50
 
 
 def corruption_error(
     errors: Mapping[str, Sequence[float]], reference: Reference | None = ALEXNET, *, clean: float | None = None
 ) -> dict[str, Any]:
-    """The mean corruption error, in per cent, of errors in per cent.
+    """Return the mean corruption error, in per cent.
 
     Args:
-        errors: at severities 1 to 5, for each corruption. Those beyond the 15 count in no mean.
-        reference: whose errors they are relative to, `ALEXNET` for ImageNet-C; None: to none.
-        clean: the error on images that are not corrupted, for the relative error.
+        errors: errors in per cent at severities 1 to 5, for each corruption. Those beyond the 15 are not part of means.
+        reference: errors to divide by, such as `ALEXNET` for ImageNet-C; None: none.
+        clean: the error on uncorrupted images, for the relative error.
 
     Returns:
-        "mean_error", of the 15 without a reference; "mce"; "relative_mce", where both clean errors are known: what
-        corruptions add, relative to what they add to the reference's; "corruptions", each with its errors, their mean as
-        "error", and "ce"; and the name of the "reference". Means are None unless all 15 are there.
+        "mean_error", the plain mean over the 15; "mce"; "relative_mce", if both clean errors are known: the increase due to
+        corruptions, relative to that of the reference; "corruptions", each with its errors, their mean as "error", and "ce";
+        and the name of the "reference". Means are None unless all 15 are there.
 
     Raises:
-        ValueError: no 5 errors in [0, 100]; a corruption that is none.
+        ValueError: not 5 errors in [0, 100]; an unknown corruption.
     """
     each: dict[str, dict[str, Any]] = {}
     relative = []
@@ -80,32 +80,32 @@ def corruption_error(
 def imagenet_c(
     judge: Judge, root: File, *, corruptions: Sequence[str] | None = None, clean: float | None = None
 ) -> dict[str, Any]:
-    """The errors on ImageNet-C, whose images are taken as they are, and the mCE by AlexNet's.
+    """Measure the errors on ImageNet-C, whose images are not cropped, and the mCE relative to AlexNet.
 
     Args:
         judge: a `Classifier` or a `Probe`.
         root: the folder, with `noise/gaussian_noise/1/n01440764/*.JPEG` or `gaussian_noise/1/...` and so on.
-        corruptions: those to measure; None: the 15, which a mean needs, and what there is of the four extra ones.
+        corruptions: corruptions to measure; None: the 15 that means require, and those of the four extra ones that are there.
         clean: the error on ImageNet's own validation images, in per cent, for the relative mCE.
 
     Returns:
-        As of `corruption_error`, with "interval", the central 95 % of the "mce", or of the "mean_error" where there is no
-        reference, by the bootstrap over images, each drawn with all of its corruptions; "top1" and "top5", the mean accuracies
-        over the 15 corruptions; "split"; "n" images at each severity; "ways", the classes that an answer could be of; the head;
-        and images that could not be read. A mean is None unless all 15 are there, "top5" also where there are fewer than five
+        The result of `corruption_error`, with "interval", the central 95 % of the "mce" (or of the "mean_error" without a
+        reference) by the bootstrap over images, each drawn with all of its corruptions; "top1" and "top5", the mean accuracies
+        over the 15 corruptions; "split"; "n" images at each severity; "ways", the number of possible answers; the head; and
+        images that could not be read. A mean is None unless all 15 are there, and "top5" also if there are fewer than five
         ways.
 
     Raises:
-        OSError, ValueError: a corruption or a severity that is missing, or has other images than severity 1; an image that
-            cannot be read; a class that the head does not know.
+        OSError, ValueError: a corruption or a severity that is missing, or whose images differ from severity 1; an image that
+            cannot be read; a class unknown to the head.
     """
     return _of_folders(judge, "ImageNet-C", root, corruptions, (ALEXNET, clean), 50_000)
 
 
 def tiny_imagenet_c(judge: Judge, root: File, *, corruptions: Sequence[str] | None = None) -> dict[str, Any]:
-    """The errors on Tiny-ImageNet-C, as `imagenet_c`; the mCE is by AugMax's ResNet-18, for its authors published no reference.
+    """Measure the errors on Tiny-ImageNet-C, like `imagenet_c`, with an mCE relative to AugMax's ResNet-18.
 
-    Its images were cropped anew: Tiny-ImageNet's own validation images are not its clean ones.
+    Its authors published no reference. Its images were cropped anew: Tiny-ImageNet's validation images are not its clean ones.
     """
     return _of_folders(judge, "Tiny-ImageNet-C", root, corruptions, (AUGMAX_RESNET18, None), 10_000)
 
@@ -113,20 +113,20 @@ def tiny_imagenet_c(judge: Judge, root: File, *, corruptions: Sequence[str] | No
 def cifar_c(
     judge: Judge, root: File, *, corruptions: Sequence[str] | None = None, classes: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """The errors on CIFAR-10-C or CIFAR-100-C, and their plain mean, as its author takes it.
+    """Measure the errors on CIFAR-10-C or CIFAR-100-C, and their plain mean, as its author does.
 
     Args:
         judge: a `Classifier` or a `Probe`.
         root: the folder of `gaussian_noise.npy` and so on, (50000, 32, 32, 3) uint8 by severity, and `labels.npy`.
-        corruptions: as of `imagenet_c`.
-        classes: names in the order of the labels, by which a head with class names is matched; a head with class numbers is
-            matched by the labels. None: CIFAR-10's names if all labels are below 10, else CIFAR-100's.
+        corruptions: see `imagenet_c`.
+        classes: names by label, which are matched to the class names of a head; a head with class indices is matched by
+            label. None: CIFAR-10's names if all labels are below 10, else CIFAR-100's.
 
     Returns:
-        As of `imagenet_c`, and the "variant": CIFAR-10-C or CIFAR-100-C.
+        The result of `imagenet_c`, and the "variant": CIFAR-10-C or CIFAR-100-C.
 
     Raises:
-        OSError, ValueError: a file that is missing or holds something else; a label beyond the names.
+        OSError, ValueError: a file that is missing or has other contents; a label without a name.
     """
     folder = Path(os.fsdecode(root))
     labels = _array(folder / "labels.npy", 1)
@@ -163,7 +163,7 @@ def _of_folders(
     relative_to: tuple[Reference, float | None],
     published: int,
 ) -> dict[str, Any]:
-    """A folder of folders for each corruption and severity."""
+    """Measure a set with a folder for each corruption and severity."""
     top = Path(os.fsdecode(root))
     places = [top, *(top / group for group in (*GROUPS, "extra"))]
     folders = {path.name: path for place in reversed(places) if place.is_dir() for path in sorted(place.iterdir())}
@@ -188,7 +188,7 @@ def _of_folders(
 def _names(
     asked: Sequence[str] | None, there: Sequence[str] | Mapping[str, Path], root: Path, layout: str
 ) -> list[str]:
-    """The corruptions to measure, all of which are there."""
+    """Return the corruptions to measure, after checking that they are there."""
     names = [*CORRUPTIONS, *(name for name in EXTRA if name in there)] if asked is None else list(asked)
     unknown = [name for name in names if name not in CORRUPTIONS + EXTRA]
     if unknown or not names:
@@ -202,7 +202,7 @@ def _names(
 
 
 def _array(path: Path, axes: int) -> np.ndarray[Any, Any]:
-    """An array of bytes or whole numbers, as it lies in its file."""
+    """Return an array of uint8 or other integers, memory-mapped from its file."""
     found = np.load(path, mmap_mode="r", allow_pickle=False)
     if found.ndim != axes or found.dtype.kind not in "iu" or (axes == 4 and found.dtype != np.uint8):
         raise ValueError(
@@ -219,7 +219,7 @@ def _measured(
     relative_to: tuple[Reference | None, float | None],
     told: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The result, of a set of images for each corruption and severity."""
+    """Return the result for a set of images for each corruption and severity."""
     answers = dict(zip(sets, judge.answers(list(sets.values()), uncropped=True), strict=True))
     errors: dict[str, list[float]] = {}
     left_out: dict[str, str] = {}
@@ -246,9 +246,9 @@ def _measured(
 
 
 def _interval(answers: Mapping[tuple[str, int], Answers], reference: Reference | None) -> tuple[float, float] | None:
-    """The central 95 % of the mCE, or of the mean error, where images are drawn anew with all of their corruptions.
+    """Return the central 95 % of the mCE, or of the mean error, over resampled images with all of their corruptions.
 
-    None where no draw has an image of every corruption and severity, as some could not be read.
+    None if every draw lacks images of some corruption and severity, because they could not be read.
     """
     keys = [(name, severity) for name in CORRUPTIONS for severity in SEVERITIES]
     places = {name: i for i, name in enumerate(dict.fromkeys(name for key in keys for name in answers[key].names))}

@@ -1,8 +1,8 @@
-"""Shape against texture (Geirhos et al. 2019, arXiv 1811.12231): images whose outline and surface are of two categories.
+"""Shape against texture (Geirhos et al. 2019, arXiv 1811.12231): images whose outline and surface have different categories.
 
     bias = shape / (shape + texture)
 
-counts answers that are the category of the shape, and of the texture, over all images where the two differ.
+where shape and texture are the numbers of answers of either category, over all images for which they differ.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from .categories import NAMES, check_category
 from .heads import Judge
 from .sets import Part, lost, percent
 
-#: Draws of the interval of a bias.
+#: Number of bootstrap draws.
 _DRAWS = 1000
 
 
 class Cues(NamedTuple):
-    """What an image's name tells."""
+    """The contents of an image's name."""
 
     shape: str
     texture: str
-    #: The image that gave the shape, as `bear1`.
+    #: The image that the shape is from, such as `bear1`.
     source: str
 
 
 def cues(name: str) -> Cues:
-    """The cues of an image, by its name: `bear/bear1-cat2.png`, or with more before it, as `..._bear1-cat2.png`.
+    """Return the cues of an image from its name: `bear/bear1-cat2.png`, or with a prefix, as in `..._bear1-cat2.png`.
 
     Raises:
-        ValueError: another name; a category that is none of the 16; a folder of another category than the name's.
+        ValueError: a name of another form; a category that is not one of the 16; a folder of a different category.
     """
     folder, _, file = name.rpartition("/")
     stem = file.rpartition(".")[0].rpartition("_")[2]
@@ -52,15 +52,15 @@ def cues(name: str) -> Cues:
 
 
 class CategoryFolder(ImageFolder):
-    """A folder for each category, as Geirhos publishes images.
+    """A folder for each category, in Geirhos' layout.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: no folders, or folders that are no categories.
+        OSError: the folder cannot be read.
+        ValueError: no folders, or folders that are not categories.
     """
 
     def __init__(self, root: File) -> None:
-        # As those who published them read them.
+        # Their publishers read them without EXIF orientation.
         super().__init__(root, exif=False)
         others = [name for name in self.classes if name not in NAMES]
         if others or "/" not in self.name(0):
@@ -71,22 +71,22 @@ class CategoryFolder(ImageFolder):
 def shape_bias(
     answers: Sequence[str | None], shapes: Sequence[str], textures: Sequence[str], sources: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """How often answers go by shape, where they go by shape or texture, in per cent.
+    """Return how often answers follow the shape among those that follow the shape or the texture, in per cent.
 
     Args:
         answers: a category for each image; None: no answer.
-        shapes, textures: the categories of the image's cues.
-        sources: which image gave the shape. They are drawn anew, with all of their images, for the interval; None: no interval.
+        shapes, textures: the categories of the images' cues.
+        sources: the images that the shapes are from, which are resampled with all of their images; None: no interval.
 
     Returns:
-        "shape_bias"; "interval", its central 95 % by the bootstrap over sources; "shape_accuracy" and "texture_accuracy", of
-        the "n" images whose cues differ; how many answers were "shape", "texture" and "other"; "n_without_conflict", the images
-        whose cues agree, which count in nothing else, and "accuracy_without_conflict"; "mean_category_bias", the mean of the
-        categories' own, which is another measure; and "categories" of the shapes, each with its n, shape, texture and
-        shape_bias. A bias without a decision is None.
+        "shape_bias"; "interval", its central 95 % by the bootstrap over sources; "shape_accuracy" and "texture_accuracy", over
+        the "n" images whose cues differ; the numbers of answers "shape", "texture" and "other"; "n_without_conflict", the
+        images whose cues agree, which are excluded from everything else, and "accuracy_without_conflict"; "mean_category_bias",
+        the mean of the biases of the categories, a different measure; and "categories" by shape, each with its n, shape,
+        texture and shape_bias. A bias without a decision is None.
 
     Raises:
-        ValueError: not as many of each, or a name that is no category.
+        ValueError: different lengths, or an unknown category.
     """
     if not len(answers) == len(shapes) == len(textures) == len(shapes if sources is None else sources):
         raise ValueError(
@@ -122,18 +122,18 @@ def shape_bias(
 
 
 def bias_difference(first: Mapping[str, str | None], second: Mapping[str, str | None]) -> dict[str, Any]:
-    """By how much the second network's shape bias is above the first one's, on the same images.
+    """Return the difference of the second network's shape bias from the first one's, on the same images.
 
     Args:
-        first, second: the category that each answered, by the image's name: "answers" of `cue_conflict`.
+        first, second: the category of each answer, by image name: "answers" of `cue_conflict`.
 
     Returns:
-        "difference" in points; "interval", its central 95 % by the bootstrap over the images that gave the shapes, each drawn
-        with all of its images for both; "shape_bias" of both; and "n", the images whose cues differ. None where nothing is
-        decided.
+        "difference" in points; "interval", its central 95 % by the bootstrap over the images that the shapes are from, each
+        drawn with all of its images for both; "shape_bias" of both; and "n", the images whose cues differ. Values without a
+        decision are None.
 
     Raises:
-        ValueError: not the same images, or a name that tells no cues.
+        ValueError: not the same images, or a name without cues.
     """
     if first.keys() != second.keys() or not first:
         others = sorted(first.keys() ^ second.keys())
@@ -155,17 +155,17 @@ def bias_difference(first: Mapping[str, str | None], second: Mapping[str, str | 
 
 
 def _decided(answer: str | None, one: Cues) -> tuple[bool, bool]:
-    """Whether an answer goes by the shape, and by the texture; neither where they agree."""
+    """Return whether an answer follows the shape, and the texture; neither if they agree."""
     differ = one.shape != one.texture
     return differ and answer == one.shape, differ and answer == one.texture
 
 
 def _interval(sources: Sequence[str], *decided: NDArray[np.bool_]) -> tuple[float, float] | None:
-    """The central 95 % of a bias, or of what a second is above a first, where sources are drawn with all of their images.
+    """Return the central 95 % of a bias, or of the difference of two, over resampled sources with all of their images.
 
     Args:
-        sources: of n images.
-        decided: (n, 2) by shape and by texture, of one network or of two.
+        sources: the sources of n images.
+        decided: (n, 2) decisions for shape and for texture, of one network or of two.
     """
     if not len(sources):
         return None
@@ -186,22 +186,22 @@ def _interval(sources: Sequence[str], *decided: NDArray[np.bool_]) -> tuple[floa
 
 
 def cue_conflict(judge: Judge, root: File) -> dict[str, Any]:
-    """The shape bias of a network on a folder of Geirhos' layout, `<shape>/<shape><n>-<texture><m>.png`.
+    """Measure the shape bias of a network on a folder in Geirhos' layout, `<shape>/<shape><n>-<texture><m>.png`.
 
-    Images of the network's size are taken as they are, without a crop. Where the judge knows fewer than 16 categories, images
-    with a cue of another one are left out: a bias among k categories, whose chance is 1 / k, is not to be compared with one
-    among 16.
+    Images of the network's size are used as they are, without a crop. If the judge knows fewer than 16 categories, images with
+    a cue of another one are left out: a bias among k categories, with a chance level of 1 / k, is not comparable to one among
+    16.
 
     Args:
         judge: a `Classifier` or a `Probe`; its answers become categories.
-        root: the folder, as stimuli/style-transfer-preprocessed-512 of rgeirhos/texture-vs-shape.
+        root: the folder, such as stimuli/style-transfer-preprocessed-512 of rgeirhos/texture-vs-shape.
 
     Returns:
-        As of `shape_bias`, with "ways", "answered_among", "n_outside", the head, images that could not be read, and "answers",
-        a category by the name of each image.
+        The result of `shape_bias`, with "ways", "answered_among", "n_outside", the head, images that could not be read, and
+        "answers", a category by image name.
 
     Raises:
-        OSError, ValueError: a folder or a name of another layout, an image that cannot be read, a head without categories.
+        OSError, ValueError: a folder or a name in another layout; an image that cannot be read; a head without categories.
     """
     images = CategoryFolder(root)
     told = {images.name(i): cues(images.name(i)) for i in range(len(images))}

@@ -1,4 +1,4 @@
-"""What answers: a network that has a head, or a head that is fitted on a backbone's features."""
+"""Judges of images: a network with a head, or a head that is fitted on a backbone's features."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ if TYPE_CHECKING:
 
 
 class Answers(NamedTuple):
-    """The classes that images are answered to be of, for each image that could be read."""
+    """Predicted classes, for each image that could be read."""
 
-    #: (n, up to 5), the best first: numbers of `classes`, or of the classes themselves where that is None.
+    #: (n, up to 5), best first: indices of `classes`, or class labels if that is None.
     ranked: NDArray[np.int64]
     targets: NDArray[np.int64]
     classes: list[str] | None
-    #: Of the images.
+    #: Names of the images.
     names: list[str]
-    #: Those that could not be read: name to reason.
+    #: Images that could not be read: name to reason.
     left_out: Mapping[str, str]
-    #: How many classes an answer could be of.
+    #: Number of possible answers.
     ways: int
 
     @property
     def given(self) -> NDArray[np.int64]:
-        """The answers (n,)."""
+        """The first answers (n,)."""
         return self.ranked[:, 0]
 
 
 class Judge:
-    """What answers which class images are of: a `Classifier` or a `Probe`.
+    """A predictor of classes: a `Classifier` or a `Probe`.
 
     Args:
-        model, preprocessing, batch_size: as of `sassl.evaluation.extract`.
-        classes: names of the answers in the order of their numbers; None: classes are numbers.
-        on_error: of an image that cannot be read: "raise", or "report": leave it out, and results name and count it.
-        cache, ranks, progress: as of `sassl.evaluation.extract`.
+        model, preprocessing, batch_size: see `sassl.evaluation.extract`.
+        classes: names of the answers, by index; None: answers are class labels.
+        on_error: "raise", or "report": leave out images that cannot be read, which results list and count.
+        cache, ranks, progress: see `sassl.evaluation.extract`.
 
     Raises:
-        TypeError, ValueError: as of `extract`.
+        TypeError, ValueError: as raised by `extract`.
     """
 
     def __init__(
@@ -79,33 +79,33 @@ class Judge:
     def answers(
         self, sets: Sequence[Images], among: Sequence[str] | None = None, *, uncropped: bool = False
     ) -> list[Answers]:
-        """The answers on each set; of equal scores the first counts.
+        """Return the answers on each set; ties go to the first class.
 
         Args:
-            sets: images; their classes have names that the judge knows, or they are numbers as its own are.
-            among: the classes that an answer may be of; None: all.
-            uncropped: the middle square of an image is resized as a whole, which leaves one of the network's size as it is.
+            sets: images; their class names are known to the judge, or their labels are those of the judge.
+            among: the possible answers; None: all classes.
+            uncropped: resize the whole centre square of an image, which leaves one of the network's size unchanged.
 
         Raises:
-            OSError, ValueError: an image that cannot be read, a class that is not known.
+            OSError, ValueError: an image that cannot be read; an unknown class.
         """
         allowed = self._allowed(among)
         return [self._answered(images, allowed, uncropped) for images in sets]
 
     def of_categories(self) -> Self:
-        """The same judge, whose answers are Geirhos' categories.
+        """Return the same judge with Geirhos' categories as its answers.
 
         Raises:
-            ValueError: none of its classes is of a category.
+            ValueError: none of its classes is in a category.
         """
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
-        """What results tell of it."""
+        """Return its description in results."""
         raise NotImplementedError
 
     def _scores(self, outputs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """The scores that follow from what the model gave, and the number of the class of each column."""
+        """Return the scores computed from the model's outputs, and the class index of each column."""
         raise NotImplementedError
 
     def _answered(self, images: Images, allowed: list[int] | None, uncropped: bool) -> Answers:
@@ -121,7 +121,7 @@ class Judge:
         return Answers(ranked, found.targets, self.classes, names, found.left_out, ways)
 
     def _ranked(self, outputs: NDArray[np.float32], allowed: list[int] | None) -> tuple[NDArray[np.int64], int]:
-        """The answers that follow from what the model gave, the best first, and how many classes they could be of."""
+        """Return the answers computed from the model's outputs, best first, and the number of possible answers."""
         scores, labels = self._scores(outputs)
         if allowed is not None:
             kept = np.isin(labels, allowed)
@@ -129,7 +129,7 @@ class Judge:
         return labels[metrics.ranked(scores)], scores.shape[1]
 
     def _allowed(self, among: Sequence[str] | None) -> list[int] | None:
-        """The numbers of those classes, which it may know only in part; None for all."""
+        """Return the indices of these classes, some of which may be unknown; None for all."""
         if among is None:
             return None
         numbers = [at for at, name in enumerate(self.classes or ()) if name in among]
@@ -139,13 +139,13 @@ class Judge:
 
 
 class Classifier(Judge):
-    """A network that gives a score for each class, before the softmax.
+    """A network that returns a score for each class, before the softmax.
 
     Args:
-        model, preprocessing, batch_size: as of `sassl.evaluation.extract`; the model gives (N, K).
-        classes: names of the K scores: by default ImageNet's folders, n01440764 and so on. None: numbers from 0.
-        on_error: of an image that cannot be read: "raise", or "report": leave it out, and results name and count it.
-        cache, ranks, progress: as of `sassl.evaluation.extract`.
+        model, preprocessing, batch_size: see `sassl.evaluation.extract`; the model returns (N, K).
+        classes: names of the K scores: by default ImageNet's folders, n01440764 and so on. None: indices from 0.
+        on_error: "raise", or "report": leave out images that cannot be read, which results list and count.
+        cache, ranks, progress: see `sassl.evaluation.extract`.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class Classifier(Judge):
         self._columns = self.classes
 
     def of_categories(self) -> Self:
-        """By the mean of the probabilities of a category's classes, as `decisions`."""
+        """Answer by the mean probability of a category's classes, see `decisions`."""
         if self._columns is None:
             raise wrong("classes", None, "names, of ImageNet's folders or of categories")
         judge = copy(self)
@@ -172,7 +172,7 @@ class Classifier(Judge):
         return judge
 
     def describe(self) -> dict[str, Any]:
-        """What results tell of it."""
+        """Return its description in results."""
         return {"head": "the network's own"}
 
     def _scores(self, outputs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -189,14 +189,14 @@ class Classifier(Judge):
 
 
 class Probe(Judge):
-    """A backbone with a head that is fitted on features, once: logistic regression.
+    """A backbone with a head that is fitted once on features: logistic regression.
 
     Args:
-        model, preprocessing, batch_size: as of `sassl.evaluation.extract`.
-        train: what the head is fitted on, as `extract` made it; it answers one of its classes.
-        c: the inverse of the penalty, as of `sassl.evaluation.logistic_probe`.
-        on_error: of an image that cannot be read: "raise", or "report": leave it out, and results name and count it.
-        cache, ranks, progress: as of `sassl.evaluation.extract`.
+        model, preprocessing, batch_size: see `sassl.evaluation.extract`.
+        train: features from `extract` to fit the head on; answers are its classes.
+        c: inverse of the penalty, see `sassl.evaluation.logistic_probe`.
+        on_error: "raise", or "report": leave out images that cannot be read, which results list and count.
+        cache, ranks, progress: see `sassl.evaluation.extract`.
     """
 
     def __init__(
@@ -217,14 +217,14 @@ class Probe(Judge):
         self._head: logistic.Logistic | None = None
 
     def of_categories(self) -> Self:
-        """Fitted on the images of categories, each with the category as its class."""
+        """Fit on the images that are in a category, with the categories as classes."""
         judge = copy(self)
         judge.train, judge._head = by_category(self.train), None
         judge.classes = judge.train.classes
         return judge
 
     def describe(self) -> dict[str, Any]:
-        """What results tell of it, with whether the fit has "reached" its optimum."""
+        """Return its description in results, with "reached": whether the fit reached its optimum."""
         reached = None if self._head is None else self._head.reached
         return {"head": "logistic regression", "c": self.c, "train_n": len(self.train.targets), "reached": reached}
 

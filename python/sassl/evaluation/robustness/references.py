@@ -1,11 +1,11 @@
-"""Errors on corrupted images that others measured, which a corruption error is relative to."""
+"""Published errors on corrupted images, to which a corruption error is relative."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-#: hendrycks/robustness: the 15 that count, by group, and four that were kept for choosing settings.
+#: hendrycks/robustness: the 15 corruptions of the mCE, by group, and four extra ones for choosing settings.
 GROUPS = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
     "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
@@ -17,17 +17,17 @@ EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 
 
 class Reference(NamedTuple):
-    """A network's errors in per cent."""
+    """Errors of a network in per cent."""
 
     name: str
-    #: By severity, from 1 to 5, or their mean alone.
+    #: By severity, from 1 to 5, or only their mean.
     errors: Mapping[str, tuple[float, ...]]
-    #: On images that are not corrupted; None: not known.
+    #: Error on uncorrupted images; None: unknown.
     clean: float | None
 
 
 def _rows(text: str) -> dict[str, tuple[float, ...]]:
-    """A row for each corruption, in thousandths of a per cent."""
+    """Parse a row for each corruption, in thousandths of a per cent."""
     rows = [tuple(int(n) / 1000 for n in row.split()) for row in text.strip().splitlines()]
     return dict(zip(CORRUPTIONS, rows, strict=True))
 
@@ -54,7 +54,7 @@ ALEXNET = Reference(
     """),
     43.478,
 )
-#: VITA-Group/AugMax: of Tiny-ImageNet-C the set's authors published none.
+#: VITA-Group/AugMax: the authors of Tiny-ImageNet-C published none.
 AUGMAX_RESNET18 = Reference(
     "ResNet-18 of AugMax, not of the set's authors (VITA-Group/AugMax)",
     _rows("""

@@ -1,4 +1,4 @@
-"""Folders of images that are read in part, and what results tell of a set."""
+"""Subsets of image folders, and the entries of a result that describe a set."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ...data import Files, ImageFolder
 
 
 class Part(Files):
-    """Some images of a folder, with their names and classes.
+    """A subset of the images of a folder, with their names and classes.
 
     Args:
         folder: the folder.
-        kept: numbers of the images.
+        kept: indices of the images.
     """
 
     def __init__(self, folder: ImageFolder, kept: Sequence[int]) -> None:
@@ -26,17 +26,17 @@ class Part(Files):
         self.classes = classes
 
     def name(self, index: int) -> str:
-        """As in the folder."""
+        """Return the name of an image in the folder."""
         return self._names[index]
 
 
 def class_of(name: str) -> str:
-    """The folder that an image's name tells, which is its class."""
+    """Return the class of an image, the folder in its name."""
     return name.partition("/")[0]
 
 
 def counted(root: str, n: int, published: int) -> dict[str, Any]:
-    """What a result tells of how many images there are; a warning, where they are not as many as published."""
+    """Return the numbers of images for a result; warn if there are not as many as published."""
     if n != published:
         warnings.warn(
             f"{root}: {n:,} images, where {published:,} are published; numbers of a part are not those of others",
@@ -46,10 +46,10 @@ def counted(root: str, n: int, published: int) -> dict[str, Any]:
 
 
 def lost(left_out: Mapping[str, str]) -> dict[str, Any]:
-    """What a result tells of images that could not be read."""
+    """Return the entries of a result for images that could not be read."""
     return {"n_left_out": len(left_out), "left_out": dict(left_out)}
 
 
 def percent(part: float, whole: float) -> float | None:
-    """A share in per cent; None where there is nothing to share."""
+    """Return a share in per cent; None of nothing."""
     return 100 * float(part) / float(whole) if whole else None

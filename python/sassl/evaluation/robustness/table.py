@@ -1,4 +1,4 @@
-"""The sets by name: what their folders are called, what measures them, and the numbers that papers print."""
+"""The sets by name: their folders, their measures, and the keys of the values that papers print."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .variants import imagenet_r, imagenet_sketch, imagenet_v2, stylized_imagene
 class RobustnessSet(NamedTuple):
     """A set of images."""
 
-    #: Of a judge and the folder.
+    #: Called with a judge and the folder.
     measure: Callable[[Judge, File], dict[str, Any]]
-    #: How its folder's name begins, in small letters.
+    #: Beginnings of its folder's name, in lower case.
     folders: tuple[str, ...]
-    #: The key of the number that papers print.
+    #: The key of the value that papers print.
     told: str = "top1"
-    #: Those of further numbers without which that one is not understood.
+    #: Keys of further values that are needed to understand it.
     beside: tuple[str, ...] = ()
 
 
@@ -49,11 +49,11 @@ SETS = {
 
 
 def find(root: File) -> list[tuple[str, Path]]:
-    """The sets that lie in a folder, in the order of `SETS`: names, and their own folders. A set may be there more than once.
+    """Return the sets in a folder, in the order of `SETS`: names and paths. A set may occur more than once.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: there is none.
+        OSError: the folder cannot be read.
+        ValueError: there is no set.
     """
     top = Path(os.fsdecode(root))
     folders = sorted(path for path in top.iterdir() if path.is_dir())

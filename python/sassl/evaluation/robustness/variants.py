@@ -1,4 +1,4 @@
-"""Other images of ImageNet's classes: drawn and painted (ImageNet-R), sketched, taken anew (V2), and stylized."""
+"""Other images of ImageNet's classes: renditions (ImageNet-R), sketches, a new collection (V2), and stylized images."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..imagenet import IMAGENET_R, WNIDS
 from .heads import Answers, Judge
 from .sets import Part, class_of, counted, lost
 
-#: What the names of ImageNet-V2's three folders contain.
+#: Parts of the names of ImageNet-V2's three folders.
 V2_VARIANTS = ("matched-frequency", "threshold0.7", "top-images")
 
 
 class ClassFolder(ImageFolder):
-    """A folder for each of ImageNet's classes, n01440764 and so on, as it was published: nothing is turned.
+    """A folder for each of ImageNet's classes, n01440764 and so on, as published: EXIF orientation is ignored.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: folders of other names.
+        OSError: the folder cannot be read.
+        ValueError: folders with other names.
     """
 
     def __init__(self, root: File) -> None:
@@ -35,13 +35,13 @@ class ClassFolder(ImageFolder):
 
 
 class ImageNetV2(ImageFolder):
-    """ImageNet-V2, whose folders are called by numbers of classes, 0 to 999. Classes here are ImageNet's names.
+    """ImageNet-V2, whose folders are named by class index, 0 to 999. Classes here are ImageNet's names.
 
-    Read by their order, as text has it, 10 would be class 2.
+    In alphabetical order, folder 10 would be class 2.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: folders of other names.
+        OSError: the folder cannot be read.
+        ValueError: folders with other names.
     """
 
     def __init__(self, root: File) -> None:
@@ -58,15 +58,15 @@ class ImageNetV2(ImageFolder):
 
 
 def accuracy(answers: Answers) -> dict[str, Any]:
-    """The share of right answers in per cent: of all images, the mean of the classes' own, and counts for each class.
+    """Return the accuracy in per cent, over all images and as the mean over classes, with counts for each class.
 
     Args:
-        answers: as of a `Judge`.
+        answers: answers of a `Judge`.
 
     Returns:
-        "n"; "ways", the classes that an answer could be of; "top1" with its "interval", the central 95 % by the bootstrap over
-        images; "top5", None where there are fewer than five ways; "mean_per_class" over the classes that have images; and
-        "classes", each with n and right.
+        "n"; "ways", the number of possible answers; "top1" with its "interval", the central 95 % by the bootstrap over images;
+        "top5", None if there are fewer than five ways; "mean_per_class" over the classes that have images; and "classes", each
+        with n and right.
     """
     right = answers.given == answers.targets
     each = {}
@@ -88,19 +88,19 @@ def accuracy(answers: Answers) -> dict[str, Any]:
 
 
 def imagenet_r(judge: Judge, root: File, *, imagenet: File | None = None) -> dict[str, Any]:
-    """The accuracy on ImageNet-R, among its 200 classes.
+    """Measure the accuracy on ImageNet-R, among its 200 classes.
 
     Args:
-        judge: a `Classifier` or a `Probe`; scores of other classes do not count.
+        judge: a `Classifier` or a `Probe`; scores of other classes are ignored.
         root: the folder `imagenet-r`.
-        imagenet: ImageNet's `val`, whose images of the same classes are then answered among the same 200.
+        imagenet: ImageNet's `val`, whose images of the same 200 classes are evaluated among them as well.
 
     Returns:
-        As of `accuracy`, with the head, images that could not be read; and with `imagenet` also "imagenet_top1",
-        and "gap", by how much that is better.
+        The result of `accuracy`, with the head and images that could not be read; with `imagenet` also "imagenet_top1", and
+        "gap", the difference to it.
 
     Raises:
-        OSError, ValueError: a folder of another layout, an image that cannot be read, a class that the head does not know.
+        OSError, ValueError: a folder in another layout; an image that cannot be read; a class unknown to the head.
     """
     images = ClassFolder(root)
     if others := [name for name in images.classes if name not in IMAGENET_R]:
@@ -129,17 +129,17 @@ def imagenet_r(judge: Judge, root: File, *, imagenet: File | None = None) -> dic
 
 
 def imagenet_sketch(judge: Judge, root: File) -> dict[str, Any]:
-    """The accuracy on ImageNet-Sketch, `sketch/n01440764/*.JPEG`, among all classes of the head. It has near duplicates.
+    """Measure the accuracy on ImageNet-Sketch, `sketch/n01440764/*.JPEG`, among all classes of the head.
 
-    Args, Returns, Raises: as of `imagenet_r`.
+    It has near duplicates. Args, Returns, Raises: see `imagenet_r`.
     """
     return _measured(judge, "ImageNet-Sketch", ClassFolder(root), 50_889, "all")
 
 
 def imagenet_v2(judge: Judge, root: File) -> dict[str, Any]:
-    """The accuracy on one of ImageNet-V2's three variants, which the folder's name tells as "variant"; None where it does not.
+    """Measure the accuracy on one of ImageNet-V2's three variants.
 
-    Args, Returns, Raises: as of `imagenet_r`.
+    "variant" is taken from the folder's name, and is None if that has none. Args, Returns, Raises: see `imagenet_r`.
     """
     images = ImageNetV2(root)
     name = Path(images.root).resolve().name
@@ -148,9 +148,10 @@ def imagenet_v2(judge: Judge, root: File) -> dict[str, Any]:
 
 
 def stylized_imagenet(judge: Judge, root: File) -> dict[str, Any]:
-    """The accuracy on Stylized-ImageNet's `val`. Styles are drawn where it is made, so that no two groups have the same images.
+    """Measure the accuracy on the `val` of Stylized-ImageNet.
 
-    Args, Returns, Raises: as of `imagenet_r`.
+    Each copy is generated with randomly drawn styles, so that no two groups have the same images. Args, Returns, Raises: see
+    `imagenet_r`.
     """
     return _measured(judge, "Stylized-ImageNet", ClassFolder(root), 50_000, "val")
 
