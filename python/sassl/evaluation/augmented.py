@@ -42,7 +42,7 @@ from .probes import Result, joined_classes, of_answers, result
 
 #: From images (N, 3, H, W) or (N, H, W, 3) to features (N, dim).
 Encode = Callable[[Array], Array]
-#: Images that choose among learning rates if none are given: a tenth of train, and no more than BYOL holds out of ImageNet.
+#: Validation images if none are given: a tenth of train, and no more than BYOL holds out of ImageNet.
 _HELD_OUT, _MOST_HELD_OUT = 10, 10_000
 #: Seconds after which an epoch is reported.
 _PATIENCE = 2.0
@@ -81,8 +81,8 @@ def augmented_probe(
         epochs, batch_size: None: the recipe's. A batch is that of all ranks together, and at most as large as the data.
         lr: one learning rate or several, None: the recipe's. `LINEAR_RECIPES[recipe].per_256` is true if rates are those of a
             batch of 256 and scale with the batch size.
-        val: labelled images that choose among several rates; None: a tenth of train, 10,000 at most, drawn with `seed` and not
-            trained on.
+        val: labelled validation images that choose among several rates; None: a tenth of train, 10,000 at most, drawn with
+            `seed` and not trained on.
         metric: metric of the data set, one of `metrics.NAMES` that needs no probabilities.
         preprocessing: how to preprocess test images; crops have its size, interpolation and normalization. None:
             `Preprocessing.of(model)` with the recipe's interpolation; required for models that do not know their own.
@@ -164,7 +164,7 @@ def _rates(lr: Any) -> list[float]:
 
 
 def _held_out(train: Images, seed: int) -> tuple[Images, Images]:
-    """Return the images to train on, and those that choose the learning rate."""
+    """Return the images for training and for validation."""
     n = len(train)
     count = min(n // _HELD_OUT, _MOST_HELD_OUT)
     if count == 0:
@@ -322,7 +322,7 @@ def _labels(images: Images, threads: int, on_error: str) -> NDArray[np.int64]:
 
 
 def _chosen(heads: Heads, labels: NDArray[np.int64], val: Features, metric: str) -> list[float | None]:
-    """Return each head's metric on the images that choose; None for a head that has diverged."""
+    """Return each head's metric on the validation images; None for a head that has diverged."""
     grades = 1 + int(max(labels.max(), val.targets.max())) if metric == "kappa" else None
     by = 1 if metric == "kappa" else 100
     return [

@@ -117,7 +117,8 @@ def logistic_probe(
         train: features to fit on.
         test: images to classify.
         c: inverse of the penalty on the sum of the losses, like scikit-learn's C; a single value needs no held-out images.
-        val: images that choose among several; None: a fifth of `train`, drawn with `seed`. Ties go to the strongest penalty.
+        val: validation images that choose among several; None: a fifth of `train`, drawn with `seed`. Ties go to the strongest
+            penalty.
         metric: metric of the data set, one of `metrics.NAMES`; it chooses the penalty and is reported in the result.
         seed: seed of that draw.
         max_iter: maximum number of products with all features for each c.
@@ -168,7 +169,7 @@ def logistic_probe(
 
 
 def _held_out(train: Features, val: Features | None, seed: int) -> tuple[Features, Features, Features]:
-    """Return the features to fit on, those that choose the penalty, and both together."""
+    """Return the features to fit on, those for validation, and both together."""
     if val is not None:
         _, val = joined_classes(train, val)
         both = np.concatenate([train.features, val.features]), np.concatenate([train.targets, val.targets])
