@@ -134,7 +134,7 @@ def test_a_view_is_not_stylized_again(folder, tmp_path, capsys):
     assert main(["stylize", str(folder / "**" / "*.png"), "--out", str(folder / "views")]) == 0
     said = capsys.readouterr()
     assert "1 of 1 images" in said.out
-    assert f"1 images are left out: they lie in {folder / 'views'}" in said.err
+    assert f"1 images are skipped: they are in {folder / 'views'}" in said.err
     # What lies there is stylized where it is asked for by name.
     assert main(["stylize", str(folder / "views"), "--out", str(tmp_path / "twice")]) == 0
     assert "3 of 3 images" in capsys.readouterr().out
@@ -444,7 +444,7 @@ def test_features_as_a_file(tmp_path, capsys):
         str(tmp_path / "f.npz"),
     ]
     assert main(call) == 0
-    assert "features of 6 images, 512 numbers each" in capsys.readouterr().out
+    assert "features of 6 images, 512 values each" in capsys.readouterr().out
     expected = evaluation.extract(model, tmp_path / "val")
     with np.load(tmp_path / "f.npz") as found:
         assert np.array_equal(found["features"], expected.features)

@@ -393,7 +393,7 @@ def test_a_baseline_table_in_one_command(tmp_path, capsys, run):
     # All of it is there, and another rule for images is another result.
     text = out.read_text()
     assert main([*call, "--protocol", "knn"]) == 0
-    assert capsys.readouterr().err.count(f"in {out} already") == 4
+    assert capsys.readouterr().err.count(f"already in {out}") == 4
     assert out.read_text() == text
     assert main([*call[:2], call[3], *call[4:], "--protocol", "knn", "--sets", "dtd", "--size", "32"]) == 0
     assert json.loads(out.read_text().splitlines()[-1])["preprocessing"]["resize"] == 32

@@ -169,8 +169,7 @@ def test_the_mean_is_over_sets_that_all_arms_have(tmp_path):
     assert (cars.partial, mean.partial, food.partial) == ({"style"}, {"style"}, set())
     assert cars.differences["style"].value == pytest.approx((values[1, :2, 2] - values[0, :2, 2]).mean())
     assert any(
-        note.startswith("cars fold1 linear top1: the difference of style is over pairs only")
-        for note in compared.notes
+        note.startswith("cars fold1 linear top1: the difference of style is over pairs only") for note in compared.notes
     )
     assert cars.best() == mean.best() == set()
     # Of one set there is no mean.

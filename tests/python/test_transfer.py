@@ -66,7 +66,7 @@ def test_all_sets_by_one_command(root, checkpoint, tmp_path, capsys):
     text = out.read_text()
     assert main([*call, "--protocol", "knn", "--sets", "dtd,cars"]) == 0
     said = capsys.readouterr()
-    assert f"dtd: in {out} already" in said.err
+    assert f"dtd: already in {out}" in said.err
     assert [row.split()[0] for row in said.out.splitlines()] == ["set", "dtd", "cars"]
     assert out.read_text() == text
     # Another protocol has the same features, and another school those of the same images.
@@ -107,7 +107,7 @@ def test_whole_networks_learn_by_the_command(root, checkpoint, tmp_path, capsys)
     assert said.out.splitlines()[1].endswith("0.02 (decay 0)")
     assert sorted(path.name[:-18] for path in kept.iterdir()) == ["dtd-fold1-0", "imagenet_1pct-simclr-0"]
     assert main(call) == 0
-    assert f"dtd: in {out} already" in capsys.readouterr().err
+    assert f"dtd: already in {out}" in capsys.readouterr().err
     # Other settings are another measurement.
     assert main([*call[:-1], "0.01", "--sets", "dtd"]) == 0
     assert [line["lr"] for line in results(out)] == [0.02, 0.02, 0.01]

@@ -16,7 +16,7 @@ TEXT = "Train a linear head on random crops and flips with a frozen backbone, as
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Its options."""
+    """Add the command's options."""
     models(sub)
     folders.add(sub)
     sub.add_argument(
@@ -37,7 +37,7 @@ def add(sub: argparse.ArgumentParser) -> None:
         "(default: a held-out tenth of --train, at most 10,000 images)",
     )
     metrics = [name for name in evaluation.metrics.NAMES if name != "auc"]
-    sub.add_argument("--metric", choices=metrics, default="top1", help="metric of the set (default: %(default)s)")
+    sub.add_argument("--metric", choices=metrics, default="top1", help="metric of the data set (default: %(default)s)")
     sub.add_argument("--seed", type=int, default=0, help="seed of random draws (default: %(default)s)")
     sub.add_argument(
         "--out", type=Path, help="folder for checkpoints and the result, from which an interrupted run resumes"
@@ -47,7 +47,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code."""
+    """Run the command; return the exit code."""
     if args.val is not None and not args.val.is_dir():
         raise FileNotFoundError(f"--val {args.val}: there is no such folder")
     train, test = map(ImageFolder, folders.given(args))

@@ -1,4 +1,4 @@
-"""`sassl bank`: style images become a bank file; bank files become one."""
+"""`sassl bank`: encode style images into a bank file, or merge bank files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .styling import model_of
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Its options."""
+    """Add the command's options."""
     sub.add_argument(
         "inputs", nargs="+", help="images, folders or patterns; or the folder of a --dataset; or bank files, to merge"
     )
-    sub.add_argument("--dataset", choices=styles.DATASETS, help="style images as this data set's archives have them")
+    sub.add_argument("--dataset", choices=styles.DATASETS, help="data set with style images in its unpacked archives")
     sub.add_argument(
         "--split", help='of the --dataset, such as "train" or "train+val" (default: all of it; DTD: partition 1)'
     )
@@ -29,7 +29,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code."""
+    """Run the command; return the exit code."""
     check_out(args.out, ".safetensors")
     left_out: Counter[str] = Counter()
     if any(name.endswith(".safetensors") for name in args.inputs):
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _merged(args: argparse.Namespace) -> StyleBank:
-    """The styles of bank files, one after the other."""
+    """Return the concatenated styles of bank files."""
     others = [name for name in args.inputs if not name.endswith(".safetensors")]
     if others or args.dataset or args.split or args.shard != (0, 1):
         raise ValueError(f"{' '.join(others) or '--dataset, --split or --shard'}: bank files are merged by themselves")
@@ -52,7 +52,7 @@ def _merged(args: argparse.Namespace) -> StyleBank:
 
 
 def _images(args: argparse.Namespace, left_out: Counter[str]) -> list[Path]:
-    """What the inputs name; counts what is left out of folders."""
+    """Return the images named by the inputs; count the files of folders that are left out."""
     if args.dataset is None:
         if args.split is not None:
             raise ValueError(f"--split {args.split}: only a --dataset has splits")

@@ -1,4 +1,4 @@
-"""`sassl compare`: runs of pretraining side by side, or results of evaluation."""
+"""`sassl compare`: pretraining runs side by side, or evaluation results."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ _PLOTS = (".png", ".svg", ".pdf")
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Its options."""
+    """Add the command's options."""
     sub.add_argument(
         "inputs",
         nargs="+",
         metavar="RUN | RESULTS",
         help="two runs or more: folders, log.csv or checkpoints; or .jsonl files of sassl eval transfer or robustness, each an "
-        "arm; NAME=FILE names the arm, which may have several files",
+        "arm; NAME=FILE sets the name of an arm, which may have several files",
     )
     sub.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
-        help="also draw the curves of runs or the differences of results, into a .png, .svg or .pdf file; or write the "
-        "table of results, into a .md, .tex or .txt file",
+        help="also draw the curves of runs or the differences of results into a .png, .svg or .pdf file; or write the "
+        "table of results into a .md, .tex or .txt file",
     )
-    sub.add_argument("--format", choices=tuple(comparison.FORMATS), help="of the table of results (default: text)")
+    sub.add_argument("--format", choices=tuple(comparison.FORMATS), help="format of the results' table (default: text)")
     sub.add_argument(
         "--by",
         choices=comparison.BY,
-        help="what is an arm of results (default: file; in one file model, or checkpoint where no model is named)",
+        help="how results are grouped into arms (default: file; in one file model, or checkpoint if no model is named)",
     )
-    sub.add_argument("--reference", metavar="ARM", help="the arm that differences are from (default: the first)")
+    sub.add_argument("--reference", metavar="ARM", help="arm from which differences are taken (default: the first)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code."""
+    """Run the command; return the exit code."""
     results = [text for text in args.inputs if text.lower().endswith(".jsonl")]
     if results and len(results) < len(args.inputs):
         other = next(text for text in args.inputs if text not in results)
@@ -76,7 +76,7 @@ def _results(args: argparse.Namespace) -> int:
 
 
 def _arms(inputs: list[str]) -> list[str] | dict[str, list[str]]:
-    """The files, or the files of each arm where arms are named."""
+    """Return the files, or those of each arm if arms are named."""
     named = [text.partition("=") for text in inputs if "=" in text and not Path(text).exists()]
     if not named:
         return inputs

@@ -13,17 +13,17 @@ from .options import check_out
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Its options."""
-    sub.add_argument("inputs", nargs="+", metavar="PHOTO", help="images, folders or patterns; four at most are shown")
+    """Add the command's options."""
+    sub.add_argument("inputs", nargs="+", metavar="PHOTO", help="images, folders or patterns; at most four are shown")
     sub.add_argument("--styles", nargs="+", required=True, help="style images, folders or patterns")
     sub.add_argument("--models", nargs="+", default=["lite"], help='"lite" and model files (default: lite)')
-    sub.add_argument("--out", type=Path, default=Path("models.png"), help="the picture (default: %(default)s)")
+    sub.add_argument("--out", type=Path, default=Path("models.png"), help="image file to write (default: %(default)s)")
     sub.add_argument("--alpha", type=float, default=0.2, help="feature blending of the views (default: %(default)s)")
     sub.add_argument("--beta", type=float, default=0.2, help="pixel interpolation of the views (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code."""
+    """Run the command; return the exit code."""
     check_out(args.out, *image_files.WRITABLE)
     photos, styles = image_files.find(args.inputs)[:4], image_files.find(args.styles)
     sheet, reports = notebook.compare_models(photos, styles, args.models, alpha=args.alpha, beta=args.beta)
@@ -32,5 +32,5 @@ def run(args: argparse.Namespace) -> int:
     for report in reports:
         cost = f"{report.milliseconds:>9.1f} {report.distance:>7.2f}"
         say(f"{report.name:<24} {report.dim:>5}  {report.precision:<9} {cost}")
-    say(f"{args.out}: {len(photos)} photographs; a view is of 224x224 pixels, on one thread")
+    say(f"{args.out}: {len(photos)} photographs; views of 224x224 pixels, timed on one thread")
     return 0

@@ -1,4 +1,4 @@
-"""`sassl convert`: networks of others become a model file."""
+"""`sassl convert`: convert third-party networks to a model file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .options import check_out
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Its options."""
+    """Add the command's options."""
     sub.add_argument(
         "paths",
         nargs="+",
         metavar="PATH",
-        help="what holds F and T, together or apart: a TensorFlow checkpoint or SavedModel (folder or .tar.gz), .tflite, "
+        help="files of F and T, in one or separate: a TensorFlow checkpoint or SavedModel (folder or .tar.gz), .tflite, "
         ".onnx, TensorFlow.js, or the .pth files of AdaIN or styleaug",
     )
     sub.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
@@ -27,13 +27,13 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--as-is",
         action="store_true",
-        help="InceptionV3 sees images in their own size, from 43 pixels on, not with a shorter side of 256",
+        help="feed InceptionV3 images at their own size, at least 43 pixels, instead of a shorter side of 256",
     )
-    sub.add_argument("--any-pair", action="store_true", help="take F and T of pairs that do not belong together too")
+    sub.add_argument("--any-pair", action="store_true", help="also accept an F and a T that do not belong together")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code."""
+    """Run the command; return the exit code."""
     check_out(args.out, ".safetensors")
     taken = next((path for path in args.paths if Path(path).resolve() == args.out.resolve()), None)
     if taken is not None:
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def is_packed_file(path: Path) -> bool:
-    """Whether gzip packed a file here that is no tar archive; what cannot be read is not looked into."""
+    """Return whether a file is gzip-packed but not a tar archive; False if it cannot be read."""
     try:
         with path.open("rb") as file:
             if file.read(2) != b"\x1f\x8b":

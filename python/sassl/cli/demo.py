@@ -1,4 +1,4 @@
-"""`sassl demo`: the contact sheet, of photographs and styles inside Python packages or of one's own."""
+"""`sassl demo`: the contact sheet, with photographs and styles from Python packages or your own."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .styling import style_files, transform
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Its options."""
+    """Add the command's options."""
     sub.add_argument(
         "inputs",
         nargs="*",
         metavar="PHOTO",
         help=f"images, folders or patterns, the first {demo.PHOTOGRAPHS} of which are shown "
-        "(default: photographs that scikit-learn and scikit-image carry)",
+        "(default: photographs from scikit-learn and scikit-image)",
     )
     sub.add_argument("--out", type=Path, default=Path("demo"), help="folder to write to (default: %(default)s)")
     sub.add_argument("--p", type=float, default=0.8, help="probability for each image (default: %(default)s)")
@@ -32,7 +32,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code."""
+    """Run the command; return the exit code."""
     if os.path.lexists(args.out) and not args.out.is_dir():
         raise NotADirectoryError(f"--out {args.out}: a file; the contact sheet goes to a folder")
     left_out: Counter[str] = Counter()
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     photos = [(printable(path.stem), _square(path, args)) for path in paths[: demo.PHOTOGRAPHS]]
     sassl = transform(args, args.p)
     written = demo.run(args.out, sassl, photos or list(demo.photographs().items()), _styles(args, sassl))
-    say(f"{written[0]}: the contact sheet; beside it each photograph and {demo.DRAWS} views of it")
+    say(f"{written[0]}: the contact sheet; next to it each photograph and {demo.DRAWS} views of it")
     if len(paths) > len(photos):
         tell(f"the first {len(photos)} of {len(paths)} photographs are shown")
     tell_left_out(left_out)
@@ -48,19 +48,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _square(path: Path, args: argparse.Namespace) -> Array:
-    """The middle square of an image's file."""
+    """Return the centre square of an image file."""
     return demo.square(pixels(path, exif=args.exif))
 
 
 def _styles(args: argparse.Namespace, sassl: SASSL) -> list[demo.Style]:
-    """The first styles that are named, with their images where they are images; the demo's patterns by default."""
+    """Return the first of the chosen styles, with images if they have any; the demo's patterns by default."""
     if args.styles == "default":
         return [demo.Style(name, sassl.stylizer.encode(image[None])[0], image) for name, image in demo.styles().items()]
     files = style_files(args)
     if files is not None and isinstance(sassl.styles, StyleBank):
         some = zip(files[: demo.PHOTOGRAPHS], sassl.styles.vectors, strict=False)
         return [demo.Style(printable(path.stem), z, _square(path, args)) for path, z in some]
-    # A bank or a Gaussian has vectors alone.
+    # A bank or a Gaussian has only vectors.
     params = sassl.block.sample(args.seed, demo.PHOTOGRAPHS)
     names = grids.style_names(params, getattr(sassl.styles, "names", None))
     return [demo.Style(name, z) for name, z in zip(names, sassl.block.vectors(params), strict=True)]

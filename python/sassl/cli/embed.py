@@ -1,4 +1,4 @@
-"""`sassl embed`: a model's features of images as a file."""
+"""`sassl embed`: write a model's features of images to a file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .options import check_out, reading
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Its options."""
+    """Add the command's options."""
     models(sub)
-    sub.add_argument("--data", required=True, help="a folder of images, or a pattern of WebDataset's shards")
+    sub.add_argument("--data", required=True, help="a folder of images, or a pattern of WebDataset shards")
     sub.add_argument(
         "--out",
         type=Path,
@@ -30,7 +30,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code."""
+    """Run the command; return the exit code."""
     check_out(args.out, ".npz")
     images = as_images(args.data)
     found = evaluation.read(opened_one(args), images, on_error=args.on_error, progress=True)
@@ -43,5 +43,5 @@ def run(args: argparse.Namespace) -> int:
         data, features=found.features, targets=found.targets, names=np.array(names, str), classes=np.array(classes, str)
     )
     write_file(args.out, data.getvalue())
-    say(f"{args.out}: features of {len(names)} images, {found.features.shape[1]} numbers each")
+    say(f"{args.out}: features of {len(names)} images, {found.features.shape[1]} values each")
     return 0

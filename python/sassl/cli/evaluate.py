@@ -1,4 +1,4 @@
-"""`sassl eval`: what the features of models are worth, by a protocol that is a row here."""
+"""`sassl eval`: evaluate the features of models by one of the protocols here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .options import reading
 
 
 class Protocol(NamedTuple):
-    """A way to judge features; its options are the function's keywords."""
+    """A way to evaluate features; its options are the function's keywords."""
 
     judge: Callable[..., dict[str, Any]]
     text: str
@@ -27,7 +27,7 @@ class Protocol(NamedTuple):
 
 
 _ANSWERS = [name for name in evaluation.metrics.NAMES if name != "auc"]
-_METRIC = {"default": "top1", "help": "metric reported beside the accuracies (default: %(default)s)"}
+_METRIC = {"default": "top1", "help": "metric reported next to the accuracies (default: %(default)s)"}
 _SEED = {"type": int, "default": 0, "help": "seed of random draws (default: %(default)s)"}
 PROTOCOLS = {
     "knn": Protocol(
@@ -89,7 +89,7 @@ _COMMANDS: dict[str, Any] = {
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Its protocols, and the options of each."""
+    """Add the protocols, and the options of each."""
     protocols = sub.add_subparsers(dest="protocol", required=True, metavar="protocol")
     for name, (_, text, options) in PROTOCOLS.items():
         own = protocols.add_parser(name, help=text, description=text)
@@ -107,7 +107,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code."""
+    """Run the command; return the exit code."""
     known, asked = (ImageFolder(folder) for folder in folders.given(args))
     numbered(asked, known.classes)
     for model in opened(args):
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _judge(model: OpenModel, known: ImageFolder, asked: ImageFolder, args: argparse.Namespace) -> None:
-    """The result of a model, in a line."""
+    """Print the result of a model."""
     protocol = PROTOCOLS[args.protocol]
     how = several.shared(args, model.weights)
     train, test = (evaluation.read(model, images, on_error=args.on_error, **how) for images in (known, asked))

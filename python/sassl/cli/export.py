@@ -1,4 +1,4 @@
-"""`sassl export`: a checkpoint's backbone as a file of its own."""
+"""`sassl export`: write a checkpoint's backbone to a separate file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..terminal import say
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Its options."""
-    sub.add_argument("checkpoint", type=Path, help="a run's folder, whose newest checkpoint is taken, or a checkpoint")
+    """Add the command's options."""
+    sub.add_argument("checkpoint", type=Path, help="a checkpoint, or a run's folder (its newest one)")
     sub.add_argument("--out", type=Path, required=True, help="a .safetensors or .pth file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code."""
+    """Run the command; return the exit code."""
     path = newest(args.checkpoint) if args.checkpoint.is_dir() else args.checkpoint
     model = pretraining.Pretraining.load(path)
     model.export_backbone(args.out)

@@ -11,12 +11,12 @@ from zlib import crc32
 
 from ..evaluation.finetuning import OF_SETS, RECIPES
 
-#: Those that decide the result, by the names of `finetune`'s arguments.
+#: Arguments of `finetune` that determine the result.
 _SETTINGS = ("recipe", "lr", "weight_decay", "steps", "epochs", "batch_size", "engine", "precision")
 
 
 def options(sub: argparse.ArgumentParser) -> None:
-    """Adds them, in a group of their own."""
+    """Add the options, in a group."""
     group = sub.add_argument_group("fine-tuning (--protocol finetune)")
     others = ", ".join(f"{recipe} for {name}" for name, recipe in OF_SETS.items())
     group.add_argument("--recipe", choices=tuple(RECIPES), help=f"published settings (default: kornblith; {others})")
@@ -35,10 +35,10 @@ def options(sub: argparse.ArgumentParser) -> None:
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Those that were given, and decide the result.
+    """Return the given options that determine the result.
 
     Raises:
-        ValueError: one that is of another protocol.
+        ValueError: an option that requires another protocol.
     """
     given: dict[str, Any] = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
     asked = [*given, *(["checkpoints"] if args.checkpoints is not None else [])]
@@ -48,7 +48,7 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def folder(args: argparse.Namespace, key: Mapping[str, Any]) -> Path | None:
-    """The folder for the networks of one measurement, whose settings have a part in its name; None: they are not kept."""
+    """Return the folder for the networks of one measurement, whose name depends on the settings; None: they are not stored."""
     if args.checkpoints is None:
         return None
     own = crc32(json.dumps(settings(args), sort_keys=True).encode())

@@ -1,4 +1,4 @@
-"""The options by which commands name the folders of labelled images that they learn from and measure on."""
+"""Options for the folders of labelled images to train on and to evaluate on."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Adds --data, --train and --test."""
-    sub.add_argument("--data", type=Path, help="a folder with train and val, a folder for each class in both")
-    sub.add_argument("--train", type=Path, help="the folder to learn from (default: train in --data)")
-    sub.add_argument("--test", type=Path, help="the folder to measure on (default: val in --data)")
+    """Add --data, --train and --test."""
+    sub.add_argument("--data", type=Path, help="a folder with train and val, both with a folder for each class")
+    sub.add_argument("--train", type=Path, help="the folder to train on (default: train in --data)")
+    sub.add_argument("--test", type=Path, help="the folder to evaluate on (default: val in --data)")
 
 
 def given(args: argparse.Namespace) -> tuple[Path, Path]:
-    """Return the folder to learn from and the folder to measure on.
+    """Return the folder to train on and the folder to evaluate on.
 
     Raises:
         ValueError: one of the two is not given, or given twice.

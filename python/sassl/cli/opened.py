@@ -1,4 +1,4 @@
-"""The options by which commands name models, and the models that they name."""
+"""Options that name models, and the models themselves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..models.opening import UNTRAINED
 from ..models.rules import NORMALIZATIONS
 from ..terminal import tell
 
-#: The help of the group of options.
+#: Help text of the group of options.
 _TEXT = (
     "MODEL is a run's folder or checkpoint, timm:NAME, torchvision:NAME[:WEIGHTS], a weights file with --arch, or "
     "untrained:MODEL, the same network with random weights, such as untrained:resnet50"
@@ -19,7 +19,7 @@ _TEXT = (
 
 
 def models(sub: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """Adds the models, and how they are opened."""
+    """Add the options for models and how to open them."""
     group = sub.add_argument_group("models", _TEXT)
     group.add_argument(
         "models",
@@ -43,15 +43,15 @@ def models(sub: argparse.ArgumentParser, *, several: bool = False) -> None:
 
 
 def opened(args: argparse.Namespace, *, baselines: bool = False) -> list[OpenModel]:
-    """The models that are named, in their order; a line tells how the images of each are made.
+    """Open the named models, in order; print a line on the preprocessing of each.
 
     Args:
-        args: of `models`, and `threads`.
-        baselines: each model that is trained is followed by its network with random weights.
+        args: options of `models`, and `threads`.
+        baselines: after each trained model, open its network with random weights.
 
     Raises:
-        ValueError: no model, or one twice; an option that none of them reads.
-        OSError, ImportError, ValueError: as of `open_model`.
+        ValueError: no model, or one twice; an option that applies to none of them.
+        OSError, ImportError, ValueError: as raised by `open_model`.
     """
     sources = [*args.models, *args.model]
     if not sources:
@@ -80,7 +80,7 @@ def opened(args: argparse.Namespace, *, baselines: bool = False) -> list[OpenMod
 
 
 def opened_one(args: argparse.Namespace) -> OpenModel:
-    """The one model that is named; errors as of `opened`."""
+    """Open the single model that is named; raises errors like `opened`."""
     if len(sources := [*args.models, *args.model]) > 1:
         raise ValueError(f"{' '.join(sources)}: this command takes one model")
     return opened(args)[0]

@@ -1,4 +1,4 @@
-"""Options that several commands have, what is asked of them, and errors in their words."""
+"""Options shared by several commands, checks of their values, and error messages in terms of options."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any, TypeVar
 from ..terminal import tell
 
 T = TypeVar("T")
-#: The Python name of what an option sets, where it differs from the option's.
+#: Names of arguments in Python, for options with another name.
 _SETS = {"every": "monitor_every", "loggers": "log", "model": "models", "styles": "style"}
 
 
 def model(sub: argparse.ArgumentParser) -> None:
-    """Adds the options for the model and for its precision."""
+    """Add the options for the model and its precision."""
     sub.add_argument("--model", default="lite", help='"lite" or a .safetensors file (default: %(default)s)')
     sub.add_argument("--threads", type=int, help="number of threads (default: all cores)")
     sub.add_argument(
         "--precision",
         choices=("fast", "exact"),
-        help="fast: convolutions in bytes where the CPU can (default of lite and the mobile pair); exact: in float32",
+        help="fast: 8-bit convolutions where the CPU supports them (default of lite and the mobile pair); exact: float32",
     )
 
 
 def reading(sub: argparse.ArgumentParser) -> None:
-    """Adds the options for images whose features are made."""
+    """Add the options for reading images."""
     sub.add_argument(
         "--on-error",
         choices=("raise", "report"),
@@ -39,17 +39,17 @@ def reading(sub: argparse.ArgumentParser) -> None:
 
 
 def exif(sub: argparse.ArgumentParser) -> None:
-    """Whether files are turned upright."""
+    """Add the option for EXIF orientation."""
     sub.add_argument(
         "--exif",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="rotate images upright as EXIF says (default), or use them as stored",
+        help="apply the EXIF orientation of images (default), or use them as stored",
     )
 
 
 def strengths(sub: argparse.ArgumentParser) -> None:
-    """Adds the options that `transform` reads: alpha and beta."""
+    """Add the options that `transform` reads, such as alpha and beta."""
     sub.add_argument(
         "--alpha", type=strength, default=(0.1, 0.3), metavar="A", help="feature blending, 0.2 or 0.1,0.3 (default)"
     )
@@ -66,18 +66,18 @@ def strengths(sub: argparse.ArgumentParser) -> None:
 
 
 def shard(sub: argparse.ArgumentParser) -> None:
-    """Adds the option for one of several machines or processes."""
+    """Add the option for one of several machines or processes."""
     sub.add_argument(
         "--shard",
         type=share,
         default=(0, 1),
         metavar="I/N",
-        help="the i-th of n equal parts of the images, counted from 0, as one of n machines or processes takes them",
+        help="process part I of N equal parts of the images, counted from 0, as one of N machines or processes",
     )
 
 
 def share(text: str) -> tuple[int, int]:
-    """Parses I/N, part I of N."""
+    """Parse I/N, part I of N."""
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     which, parts = map(int, found.groups()) if found else (0, 0)
     if which >= parts:
@@ -86,13 +86,13 @@ def share(text: str) -> tuple[int, int]:
 
 
 def part_of(items: Sequence[T], shard: tuple[int, int]) -> Sequence[T]:
-    """The items of a shard, in their order; all shards one after the other are all items."""
+    """Return the items of a shard, in order; concatenated, all shards are all items."""
     which, parts = shard
     return items[len(items) * which // parts : len(items) * (which + 1) // parts]
 
 
 def strength(text: str) -> tuple[float, float]:
-    """A number, or a range low,high."""
+    """Parse a value, or a range low,high."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -103,7 +103,7 @@ def strength(text: str) -> tuple[float, float]:
 
 
 def check_out(out: Path, *suffixes: str) -> None:
-    """Whether a file of one of these suffixes can be written there: asked before the work is done."""
+    """Check that a file with one of these suffixes can be written there, before work begins."""
     if out.suffix.lower() not in suffixes:
         raise ValueError(f"--out {out}: a file whose name ends in {' or '.join(suffixes)}")
     if not out.parent.is_dir():
@@ -113,31 +113,31 @@ def check_out(out: Path, *suffixes: str) -> None:
 
 
 def check_styles(option: str, given: str | None, *words: str) -> None:
-    """Whether it is one of the words, or is there."""
+    """Check that the value is one of the words, or an existing path."""
     if given is not None and given not in words and not Path(given).exists():
         there = " or ".join(f'"{word}"' for word in words)
         raise FileNotFoundError(f"{option} {given}: no such folder, image or bank file; or give {there}")
 
 
 def checked_seed(seed: int) -> int:
-    """The seed, from 0 up."""
+    """Return the seed, if it is at least 0."""
     if seed < 0:
         raise ValueError(f"--seed {seed}: at least 0")
     return seed
 
 
 def tell_left_out(left_out: Counter[str]) -> None:
-    """How many files of the folders are no images."""
+    """Report the number of files in the folders that are not images."""
     if left_out:
         tell("left out: " + ", ".join(f"{n} {kind} files" for kind, n in left_out.items()))
 
 
 def as_typed(text: str, given: dict[str, Any]) -> str:
-    """An error in the words of the command line: `threads = 0: ...` of a function is `--threads 0: ...` here.
+    """Rewrite an error in terms of the command line: `threads = 0: ...` of a function becomes `--threads 0: ...`.
 
     Args:
         text: the error.
-        given: what the options are set to, by their names in Python.
+        given: values of the options, by their names in Python.
     """
     found = re.match(r"(\w+) = (.*?): (.*)", text, re.DOTALL)
     if found is None:
@@ -146,6 +146,6 @@ def as_typed(text: str, given: dict[str, Any]) -> str:
     name = name if name in given else _SETS.get(name, name)
     if given.get(name) is None or name in ("inputs", "paths", "preset", "checkpoint"):
         return text
-    # Nobody can type None.
+    # None cannot be typed.
     rest = re.sub(r",? or None\b[^,;]*", "", rest)
     return f"--{name.replace('_', '-')} {value}: {rest}"

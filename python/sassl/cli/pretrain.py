@@ -1,4 +1,4 @@
-"""`sassl pretrain`: a run from a preset or from settings, and its resumption."""
+"""`sassl pretrain`: start a run from a preset or from settings, or resume it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from .pretrain_settings import configuration, kept_styles, printed
 
 
 def usual() -> dict[str, Any]:
-    """The default of each option."""
+    """Return the default of each option."""
     sub = argparse.ArgumentParser()
     add(sub)
     return vars(sub.parse_args([]))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code."""
+    """Run the command; return the exit code."""
     if args.list_presets:
         say(preset_table())
-        say("\nA rate is for a batch of 256 where it grows linearly, for one image where it grows by the root (sqrt).")
+        say("\nlr by linear: lr is for a batch of 256 and grows linearly; by sqrt: for one image, growing by the root.")
         return 0
     if args.demo:
         return run_demo(args)
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         from ..pretraining.torch import devices
 
         if args.arch is not None:
-            # One that there is not is told once, and not by each process.
+            # An unknown name is reported once, and not by each process.
             pretraining.Backbone.of(args.arch)
         return devices.launch(processes, args.words)
     check_styles("--style", args.style, "default", "batch", "off")
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if told and is_first:
         tell(told)
     if args.dry_run:
-        # Errors that the run would end by are told now.
+        # Report now what would end the run later.
         chosen(args.log, args.out or "")
         seconds_of(args.time_limit)
         found = pretraining.dry_run(model, args.data, on_error=args.on_error)
@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def resumed(args: argparse.Namespace) -> str:
-    """Completes a call with --resume by the run's folder and its data, and says which data are used.
+    """Complete a call with --resume by the run's folder and its data, and return a line on which data are used.
 
-    --resume RUN is --resume --out RUN; beside --out it may stand before a preset's name.
+    --resume RUN is --resume --out RUN; with --out it may precede a preset's name.
     """
     named, args.resume = args.resume, True
     if named is not True and args.out is None:
@@ -96,7 +96,7 @@ def resumed(args: argparse.Namespace) -> str:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raises an error for options that do not go together; a run that goes on takes the settings of its folder."""
+    """Raise an error for incompatible options; a resumed run takes the settings of its folder."""
     if args.out is None and not args.dry_run:
         raise ValueError("--out is missing")
     if args.monitor_every is not None and args.monitor is None:
@@ -109,7 +109,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def check_images(option: str, given: str | None) -> None:
-    """Raises an error unless shards or a folder that is there are given, or nothing."""
+    """Raise an error unless the value is shards, an existing folder, or None."""
     if given is None or is_shard(given) or Path(given).is_dir():
         return
     if Path(given).exists():
@@ -118,7 +118,7 @@ def check_images(option: str, given: str | None) -> None:
 
 
 def check_source(args: argparse.Namespace) -> None:
-    """Raises an error unless the settings are those of one preset, one --config, or the run that is resumed."""
+    """Raise an error unless the settings are those of one preset, one --config, or the resumed run."""
     if args.resume and args.preset is None and args.config is None:
         args.config = args.out / "config.json"
         if not args.config.exists():
@@ -128,7 +128,7 @@ def check_source(args: argparse.Namespace) -> None:
 
 
 def learn(args: argparse.Namespace, model: pretraining.Pretraining) -> int:
-    """The run and its backbone; the exit code."""
+    """Train, and export the backbone; return the exit code."""
     is_first = model.engine.ranks.rank == 0
     if is_first:
         tell(str(model.config))
@@ -150,7 +150,7 @@ def learn(args: argparse.Namespace, model: pretraining.Pretraining) -> int:
         )
     except KeyboardInterrupt as error:
         if not is_first:
-            # Rank 0 tells it.
+            # Rank 0 reports it.
             return int(getattr(error, "exit_code", 130))
         raise type(error)(f"{str(error) or 'interrupted'}; to go on: {shlex.join(again(args))}") from None
     if not is_first:
@@ -163,14 +163,14 @@ def learn(args: argparse.Namespace, model: pretraining.Pretraining) -> int:
 
 
 def started(args: argparse.Namespace) -> int:
-    """How many processes this one is to start; 1 where it is one of them already."""
+    """Return the number of processes to start; 1 in one of those processes."""
     if args.engine == "native":
         raise ValueError(f"devices = {args.devices}: the native engine is one process; give --engine torch")
     return several.count(args.devices, args.engine)
 
 
 def begin(args: argparse.Namespace) -> pretraining.Pretraining:
-    """The model that the options describe; the weights and styles of one that goes on are in its folder."""
+    """Create the model that the options describe; the weights and styles of a resumed one are in its folder."""
     goes_on = args.resume and has_checkpoint(args.out)
     config = configuration(args)
     own = {"threads": args.threads, "engine": maker(args)}
@@ -181,7 +181,7 @@ def begin(args: argparse.Namespace) -> pretraining.Pretraining:
 
 
 def maker(args: argparse.Namespace) -> Any:
-    """The engine, and how it computes."""
+    """Return the engine, with its settings."""
     if args.views is not None and args.engine != "torch":
         raise ValueError(f"--views {args.views}: of --engine torch, and not of {args.engine}")
     if args.checkpointing and args.engine != "torch":
@@ -192,7 +192,7 @@ def maker(args: argparse.Namespace) -> Any:
 
 
 def run_demo(args: argparse.Namespace) -> int:
-    """The small run, which takes no other options than a folder and threads."""
+    """Run the small example, with only a folder and threads as options."""
     own = ("demo", "out", "threads")
     given = [name for name, value in usual().items() if name not in own and getattr(args, name) != value]
     if given:
@@ -202,7 +202,7 @@ def run_demo(args: argparse.Namespace) -> int:
 
 
 def again(args: argparse.Namespace) -> list[str]:
-    """The command that goes on with a run: its settings are in its folder, the other options are given once more."""
+    """Return the command that resumes a run: its settings are in its folder, the other options are repeated."""
     words = ["sassl", "pretrain", "--data", str(args.data), "--out", str(args.out), "--resume"]
     defaults = usual()
     names = ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "time_limit", "threads", "engine")

@@ -18,7 +18,7 @@ _USAGE = """sassl pretrain PRESET --data DATA --out RUN [options]
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Adds all options."""
+    """Add all options."""
     sub.usage = _USAGE
     sub.add_argument(
         "preset",
@@ -31,9 +31,9 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--print-config", action="store_true", help="print all settings as YAML, which --config reads, and stop"
     )
-    sub.add_argument("--demo", action="store_true", help="run a small example; takes --out and --threads alone")
+    sub.add_argument("--demo", action="store_true", help="run a small example; only --out and --threads apply")
     _data(sub.add_argument_group("data and output"))
-    _settings(sub.add_argument_group("method and settings", "each replaces what the preset or --config has"))
+    _settings(sub.add_argument_group("method and settings", "each overrides the preset or --config"))
     told = "strength and probability: --set style.alpha=0.1,0.3 (a range), style.beta=0.3 (fixed), style.p=0.8"
     _style(sub.add_argument_group("style", told))
     _engine(sub.add_argument_group("engine"))
@@ -82,7 +82,7 @@ def _settings(group: Any) -> None:
 def _style(group: Any) -> None:
     group.add_argument(
         "--style",
-        help='"default" (used without --config), "off", "batch", or a folder of images, an image or a bank file',
+        help='"default" (if there is no --config), "off", "batch", or a folder of images, an image or a bank file',
     )
 
 
@@ -116,10 +116,10 @@ def _engine(group: Any) -> None:
 
 
 def _monitoring(group: Any) -> None:
-    group.add_argument("--monitor", metavar="DIR", help="labelled images, on which features are evaluated meanwhile")
+    group.add_argument("--monitor", metavar="DIR", help="labelled images to evaluate features on during the run")
     group.add_argument("--monitor-every", type=int, metavar="N", help="epochs between evaluations (default: by cost)")
     group.add_argument(
-        "--log", action="append", choices=tuple(sorted(LOGGERS)), default=[], help="a logger beside log.csv; repeatable"
+        "--log", action="append", choices=tuple(sorted(LOGGERS)), default=[], help="a further logger; repeatable"
     )
 
 
@@ -133,7 +133,7 @@ def _resuming(group: Any) -> None:
         help="continue from the newest checkpoint in RUN, else in --out, with the run's settings and, without --data, its data",
     )
     group.add_argument(
-        "--checkpoint-every", type=int, metavar="STEPS", help="save checkpoints within an epoch too, not only after it"
+        "--checkpoint-every", type=int, metavar="STEPS", help="also save checkpoints within an epoch, not only after it"
     )
     group.add_argument("--keep", type=int, default=2, metavar="N", help="checkpoints to keep (default: %(default)s)")
     group.add_argument(
@@ -144,7 +144,7 @@ def _resuming(group: Any) -> None:
 
 
 def preset_table() -> str:
-    """A line for each preset: its size, its schedule and its optimizer, in columns."""
+    """Return a table with a line for each preset: its size, its schedule and its optimizer."""
     rows = [("preset", "backbone", "pixels", "epochs", "batch", "optimizer", "lr", "lr by")]
     for name, config in pretraining.PRESETS.items():
         data, schedule = config.data, config.schedule

@@ -1,4 +1,4 @@
-"""The settings that the options of `sassl pretrain` describe, and how they are printed."""
+"""The settings that the options of `sassl pretrain` describe, and their printed form."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..transforms.plain import SASSL
 
 
 def kept_styles(args: argparse.Namespace) -> Path | None:
-    """The styles beside --config that no name in it tells; None where there are none."""
+    """Return the styles next to --config, for settings without a name of theirs; None if there are none."""
     kept = None if args.config is None else args.config.parent / STYLES
     return None if kept is None or not kept.exists() else kept
 
 
 def printed(args: argparse.Namespace) -> str:
-    """The settings as YAML, which --config reads; comments tell the recipe's keywords that are not set."""
+    """Return the settings as YAML, which --config reads; comments list the recipe's keywords that are not set."""
     config = configuration(args)
     config = view_settings.with_styles(config, view_settings.make(config, styles=kept_styles(args)))
     text = config_files.text(config.nested(), ".yaml")
@@ -34,11 +34,11 @@ def printed(args: argparse.Namespace) -> str:
         one for one in dataclasses.fields(recipe) if one.name not in _NO_VIEWS and one.name not in config.data.views
     )
     usual = "; ".join(f"{one.name} = {json.dumps(_default(one))}" for one in fields)
-    told = f"data.views may have other keywords of {recipe.__name__}, whose defaults are: {usual}"
+    told = f"data.views may also have these keywords of {recipe.__name__}, shown with their defaults: {usual}"
     return text + textwrap.fill(told, 100, initial_indent="# ", subsequent_indent="# ", break_long_words=False)
 
 
-#: Fields of a recipe that are no keywords of data.views.
+#: Fields of a recipe that are not keywords of data.views.
 _NO_VIEWS = ("input_size", "style", "generator", "output", "dtype", "channels_last")
 
 
@@ -47,11 +47,11 @@ def _default(field: Any) -> Any:
 
 
 def configuration(args: argparse.Namespace) -> pretraining.Config:
-    """The settings that the options of `pretrain` describe."""
+    """Return the settings that the options of `pretrain` describe."""
     config = pretraining.PRESETS[args.preset] if args.config is None else pretraining.Config.load(args.config)
     style = config.data.style
     if args.style is not None or args.config is None:
-        # Other styles leave the strength and the network as the settings have them.
+        # Other styles leave the strength and the network of the settings unchanged.
         kept = {name: value for name, value in (style or {}).items() if name not in ("styles", "checksum", "space")}
         style = None if args.style == "off" else SASSL(styles=args.style or "default", **kept).describe()
     changes: dict[str, Any] = {}
@@ -73,7 +73,7 @@ def configuration(args: argparse.Namespace) -> pretraining.Config:
                 raise ValueError(f"--set {name}: the views of {args.config} are lists of operations, without keywords")
             parts[part][own] = value
             if name in ("style.styles", "style.model"):
-                # Their ids are those of what stood there.
+                # The ids are those of the replaced value.
                 parts[part] = {key: one for key, one in parts[part].items() if key not in ("checksum", "space")}
         elif name in ("method", "style", "views", "init"):
             remedy = {
@@ -93,7 +93,7 @@ def configuration(args: argparse.Namespace) -> pretraining.Config:
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """NAME=VALUE, the value as JSON where it is that: 0.1, 3, true; 0.3,0.5 is a list; anything else is text."""
+    """Parse NAME=VALUE; the value as JSON if it is valid: 0.1, 3, true; 0.3,0.5 is a list; anything else is text."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--set {text}: expected NAME=VALUE")

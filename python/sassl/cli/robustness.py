@@ -1,4 +1,4 @@
-"""`sassl eval robustness`: shape bias and accuracy on images that are damaged, drawn or taken anew."""
+"""`sassl eval robustness`: shape bias, and accuracy on corrupted, drawn or newly collected images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT = "Measure shape bias and the accuracy on corrupted, drawn and stylized ima
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Its options."""
+    """Add the command's options."""
     models(sub)
     sub.add_argument(
         "--data",
@@ -45,7 +45,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code."""
+    """Run the command; return the exit code."""
     by_first(args.ranks, partial(check_out, args.out, ".jsonl"))
     found = [(name, folder) for name, folder in table.find(args.data) if args.sets is None or name in args.sets]
     if missing := sorted(set(args.sets or ()) - {name for name, _ in found}):
@@ -60,10 +60,12 @@ def run(args: argparse.Namespace) -> int:
     for name, folder in found:
         result = table.SETS[name].measure(judge, folder)
         if result["left_out"]:
-            tell(f"{folder}: {result['n_left_out']} images could not be read and are left out; {args.out} names them")
+            tell(
+                f"{folder}: {result['n_left_out']} images could not be read and are left out; they are listed in {args.out}"
+            )
         lines += json.dumps({**model.describe(), "folder": str(folder), **result}) + "\n"
-        # Each result is written at once, so that it stays where the next set fails.
+        # Each result is written at once, so that it is kept if the next set fails.
         by_first(args.ranks, partial(write_file, args.out, lines.encode()))
         value = result[table.SETS[name].told]
-        say(f"{folder}: {table.SETS[name].told} {'not known' if value is None else f'{value:.1f} %'}")
+        say(f"{folder}: {table.SETS[name].told} {'undefined' if value is None else f'{value:.1f} %'}")
     return 0

@@ -1,4 +1,4 @@
-"""Commands that evaluate, by one process or by several: these share the images, and rank 0 alone judges, writes and speaks."""
+"""Evaluation commands in one process or several, which share the images; only rank 0 evaluates, writes and prints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def sharing(sub: argparse.ArgumentParser) -> None:
-    """Adds the options for features that are kept, and for several processes."""
+    """Add the options for cached features, and for several processes."""
     sub.add_argument(
         "--cache",
         type=Path,
@@ -33,9 +33,9 @@ def sharing(sub: argparse.ArgumentParser) -> None:
 
 
 def begin(command: Command, args: argparse.Namespace) -> int:
-    """Runs a command in as many processes as there are or are asked for; the exit code.
+    """Run a command in the existing or requested number of processes; return the exit code.
 
-    The command has `args.ranks`, and calls what all ranks share in the same order on each of them.
+    The command gets `args.ranks`, and makes collective calls in the same order on each rank.
     """
     if args.devices is not None and (processes := count(args.devices)) > 1:
         from ..pretraining.torch import devices
@@ -48,11 +48,11 @@ def begin(command: Command, args: argparse.Namespace) -> int:
 
 
 def count(asked: str, engine: str = "torch") -> int:
-    """How many processes this one is to start; 1 where it is one of them already.
+    """Return the number of processes to start; 1 in one of those processes.
 
     Raises:
-        ImportError: there is no torch.
-        ValueError: no such number, more than there are GPUs, or another number than a launcher has started.
+        ImportError: torch is not installed.
+        ValueError: not a valid number, more than there are GPUs, or a different number than a launcher has started.
     """
     if find_spec("torch") is None:
         raise ImportError('devices: need torch; pip install "sassl[torch]"')
@@ -62,7 +62,7 @@ def count(asked: str, engine: str = "torch") -> int:
 
 
 def shared(args: argparse.Namespace, weights: str) -> dict[str, Any]:
-    """How features are computed, as `sassl.evaluation.read` takes it, of a model with these weights."""
+    """Return the arguments of `sassl.evaluation.read` on how to compute features, for a model with these weights."""
     return {
         "cache": None if args.cache is None else Cache(args.cache, weights),
         "ranks": args.ranks,
@@ -71,7 +71,7 @@ def shared(args: argparse.Namespace, weights: str) -> dict[str, Any]:
 
 
 def _as_rank(command: Command, args: argparse.Namespace) -> int:
-    """The command as one of several ranks: each takes its share of the cores, and an error of one is told once."""
+    """Run the command as one of several ranks: each uses its share of the cores, and an error is reported once."""
     import torch
 
     from ..distributed import launch

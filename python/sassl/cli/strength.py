@@ -1,4 +1,4 @@
-"""`sassl eval strength`: how far views move in a model's features with alpha and beta, as a figure and as JSON."""
+"""`sassl eval strength`: how far views move in a model's feature space with alpha and beta, as a figure and as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAPERS = (0.1, 0.3)
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Its options."""
+    """Add the command's options."""
     models(sub)
     sub.add_argument("--data", type=Path, required=True, help="a folder of images, with or without folders for classes")
     sub.add_argument(
@@ -31,7 +31,11 @@ def add(sub: argparse.ArgumentParser) -> None:
     )
     for name in ("alpha", "beta"):
         sub.add_argument(
-            f"--{name}", type=float, nargs="+", default=evaluation.STRENGTHS, help="in [0, 1] (default: 7 from 0 to 1)"
+            f"--{name}",
+            type=float,
+            nargs="+",
+            default=evaluation.STRENGTHS,
+            help="in [0, 1] (default: 7 values from 0 to 1)",
         )
     sub.add_argument("--n", type=int, default=256, help="number of images drawn from the data (default: %(default)s)")
     sub.add_argument("--seed", type=int, default=0, help="seed of the draws (default: %(default)s)")
@@ -40,12 +44,12 @@ def add(sub: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         required=True,
-        help="the .png, .svg or .pdf file to write; the values are written beside it as .json",
+        help="the .png, .svg or .pdf file to write; the values are written next to it as .json",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code."""
+    """Run the command; return the exit code."""
     check_out(args.out, ".png", ".svg", ".pdf")
     check_styles("--styles", args.styles, "default", "batch")
     from ..figure import save
@@ -62,17 +66,17 @@ def run(args: argparse.Namespace) -> int:
         for j, beta in enumerate(found["beta"]):
             moved, relative, kept, levels = (found[name][i][j] for name in ("moved", "relative", "kept", "levels"))
             say(f"{alpha:>5.2f} {beta:>5.2f} {moved:>8.4f} {relative:>9.3f} {kept:>5.1f} % {levels:>7.2f}")
-    say(f"{args.out}: {found['n']} images of {found['size']} pixels; 1 of relative is the distance of another image")
+    say(f"{args.out}: {found['n']} images of {found['size']} pixels; relative: in distances to another image")
     return 0
 
 
 def drawn(found: dict[str, Any]) -> Any:
-    """The figure: distances and shares over beta, a line for each alpha."""
+    """Draw distances and shares over beta, with a line for each alpha."""
     from ..figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     panels = (
-        ("relative", "distance of a view, in distances of another image"),
+        ("relative", "distance of a view, relative to another image"),
         ("kept", "views nearest to their own image, %"),
     )
     for place, (name, title) in enumerate(panels):

@@ -1,4 +1,4 @@
-"""The model, the bank of styles and the transform that the options on style ask for."""
+"""The model, the style bank and the transform that the style options describe."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .options import check_styles, checked_seed
 
 
 def model_of(args: argparse.Namespace) -> Stylizer:
-    """The model that the options describe."""
+    """Return the model that the options describe."""
     return Stylizer(args.model, threads=args.threads, precision=args.precision)
 
 
 def style_files(args: argparse.Namespace) -> list[Path] | None:
-    """The images that --styles names, a folder or one of them; None: no images."""
+    """Return the images that --styles names, as a folder or a single one; None if it is something else."""
     given = args.styles
     is_images = given != "default" and (
         Path(given).is_dir() or Path(given).suffix.lower() in (*image_files.SUFFIXES, ".gif")
@@ -30,7 +30,7 @@ def style_files(args: argparse.Namespace) -> list[Path] | None:
 
 
 def transform(args: argparse.Namespace, p: float) -> SASSL:
-    """The transform that the options describe."""
+    """Return the transform that the options describe."""
     stylizer = model_of(args)
     styles: Any = args.styles
     if styles == "batch":

@@ -1,4 +1,4 @@
-"""`sassl stylize`: a view of each image, and where it goes."""
+"""`sassl stylize`: write a view of each image."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from ..terminal import message, progress, say, tell
 from .options import checked_seed, model, part_of, shard, strengths, tell_left_out
 from .styling import transform
 
-#: T's own output in the style alone, by AdaIN.
+#: T's own output in the foreign style, by AdaIN.
 STYLIZED_IMAGENET = "stylized-imagenet"
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Its options."""
+    """Add the command's options."""
     sub.add_argument("inputs", nargs="+", help="images, folders or patterns")
     sub.add_argument("--out", type=Path, required=True, help="folder to write to; folders keep their structure")
     sub.add_argument("--p", type=float, help="probability for each image (default: 1)")
     sub.add_argument(
         "--format",
         choices=["png", "jpg", "webp"],
-        help="of the output (default: as the input, PNG for what is only read)",
+        help="format of the output (default: that of the input, PNG for formats that are only read)",
     )
     sub.add_argument(
         "--preset",
         choices=[STYLIZED_IMAGENET],
-        help="alpha = beta = p = 1, as Stylized-ImageNet was made (Geirhos et al. 2019); --model is AdaIN, --styles paintings",
+        help="alpha = beta = p = 1, as in Stylized-ImageNet (Geirhos et al. 2019); for --model AdaIN and --styles of paintings",
     )
     sub.add_argument(
         "--skip-existing",
         action="store_true",
-        help="leave out images whose view is there, whatever settings it was made with: to go on after a stop",
+        help="skip images whose view exists, whatever its settings, to resume after an interruption",
     )
     strengths(sub)
     shard(sub)
@@ -48,7 +48,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code."""
+    """Run the command; return the exit code."""
     if os.path.lexists(args.out) and not args.out.is_dir():
         raise NotADirectoryError(f"--out {args.out}: a file; views go to a folder")
     settle(args)
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             params = sassl.block.sample(args.seed, 1, index=stream(target.relative_to(args.out)))
             view = sassl.apply_params(image[..., :1] if gray else image, params)
             profile = color_profile(source.read_bytes())
-            # A profile of other colours, such as inks, does not tell of the view's; WebP has no gray.
+            # A profile for other colours, such as inks, does not describe the view's; WebP has no gray.
             own = b"GRAY" if gray and target.suffix.lower() != ".webp" else b"RGB "
             fits = profile is None or profile[16:20] == own
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,17 +82,17 @@ def run(args: argparse.Namespace) -> int:
     say(f"{len(jobs) - len(failed)} of {len(jobs)} images stylized: {args.out}")
     tell_left_out(left_out)
     if profiles_lost:
-        tell(f"{profiles_lost} views have lost the image's ICC profile, which is of other colours than theirs")
+        tell(f"{profiles_lost} views have lost the image's ICC profile, which is for other colours than theirs")
     return report(failed)
 
 
 def stream(name: Path) -> int:
-    """The random stream of an image, by its name below --out: views are the same in any shard, and whatever else is there."""
+    """Return the random stream of an image, from its name below --out, so that views do not depend on shards or other files."""
     return int.from_bytes(hashlib.sha256(os.fsencode(name.as_posix())).digest()[:8], "little")
 
 
 def settle(args: argparse.Namespace) -> None:
-    """p, alpha and beta where they are not given: the usual ones, or the preset's."""
+    """Set p, alpha and beta if they are not given: to the usual values, or the preset's."""
     one = (1.0, 1.0)
     for name, usual, preset in (("p", 1.0, 1.0), ("alpha", (0.1, 0.3), one), ("beta", (0.1, 0.3), one)):
         given = getattr(args, name)
@@ -103,7 +103,7 @@ def settle(args: argparse.Namespace) -> None:
 
 
 def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Counter[str]) -> list[tuple[Path, Path]]:
-    """Each image, once, and where it goes: below `out`, as it lies below the folder that was named first."""
+    """Return each image once, with its target: below `out`, with its path below the first folder that contains it."""
     taken: dict[Path, Path] = {}
     named: set[Path] = set()
     originals: dict[Path, Path] = {}
@@ -113,7 +113,7 @@ def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Coun
         found = image_files.find([item], left_out)
         sources = [source for source in found if is_below(item, views) or not is_below(source, views)]
         if len(sources) < len(found):
-            tell(f"{item}: {len(found) - len(sources)} images are left out: they lie in {out}, where views go")
+            tell(f"{item}: {len(found) - len(sources)} images are skipped: they are in {out}, where views are written")
         for source in sources:
             if source.absolute() in named:
                 continue
@@ -135,12 +135,12 @@ def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Coun
 
 
 def is_below(path: str | Path, folder: Path) -> bool:
-    """Whether it is this folder or lies in it, links followed."""
+    """Return whether a path is this folder or is inside it, following links."""
     return Path(path).resolve().is_relative_to(folder)
 
 
 def report(failed: list[str]) -> int:
-    """Lists what failed, and gives the exit code."""
+    """Print the failures, and return the exit code."""
     for line in failed:
         tell(f"failed: {line}")
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""`sassl eval transfer`: the features of models on the sets of transfer, a line of JSON each, then a table."""
+"""`sassl eval transfer`: evaluate the features of models on the transfer sets, with a line of JSON each and a table."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .options import checked_seed, reading
 from .transfer_table import table
 
 TEXT = "Evaluate on the transfer data sets in DATA: linear probe, nearest neighbours or fine-tuning, by each set's own metric."
-#: Two lines that agree in these are results of the same measurement.
+#: Lines that agree in these fields are results of the same measurement.
 _KEY = ("weights", "set", "school", "seed", "protocol", "preprocessing")
 
 
 def add(sub: argparse.ArgumentParser) -> None:
-    """Its options."""
+    """Add the command's options."""
     models(sub, several=True)
     sub.add_argument(
         "--baselines",
@@ -65,11 +65,11 @@ def add(sub: argparse.ArgumentParser) -> None:
         "--counts",
         choices=("published", "any"),
         default="published",
-        help="published: refuse sets whose counts differ from the published ones; any: report differences "
+        help="published: reject sets whose counts differ from the published ones; any: report differences "
         "(default: %(default)s)",
     )
     sub.add_argument(
-        "--out", type=Path, required=True, help="the .jsonl file of results; those in it are not computed again"
+        "--out", type=Path, required=True, help="the .jsonl file of results; those already in it are not computed again"
     )
     reading(sub)
     several.sharing(sub)
@@ -77,12 +77,12 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; the exit code is 1 where a set failed."""
+    """Run the command; return the exit code, which is 1 if a set failed."""
     seeds = list(dict.fromkeys(map(checked_seed, args.seed)))
     lines, schools = by_first(args.ranks, partial(_lines, args.out)), _schools(args)
     judged = opened(args, baselines=args.baselines)
     failed, shown = [], []
-    # Options of another protocol are refused before anything is computed.
+    # Options of another protocol are rejected before anything is computed.
     finetuning.settings(args)
     for model in judged:
         for name, school, seed in _runs(schools, seeds, args.by):
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 def _result(
     model: OpenModel, args: argparse.Namespace, lines: list[dict[str, Any]], which: tuple[str, str, int], title: str
 ) -> dict[str, Any]:
-    """The line of a set, school and seed: one that is there already, or else a new one, which is written."""
+    """Return the line of a set, school and seed: an existing one, or a new one, which is written."""
     name, school, seed = which
     tuned = finetuning.settings(args)
     rule = transfer.rule_for(model, transfer.row_for(datasets.DATASETS[name], args.by, tuned)).describe()
@@ -113,8 +113,8 @@ def _result(
     key = {**own, "set": name, "school": school, "seed": seed, "protocol": args.by}
     known = next((line for line in lines if _is_result(line, key, args.counts, tuned)), None)
     if known is not None:
-        tell(f"{title}: in {args.out} already")
-        # The same weights may have had another name.
+        tell(f"{title}: already in {args.out}")
+        # The same weights may have been evaluated under another name.
         return {**known, **own}
     found = {**key, **_evaluated(model, args, key, title)}
     lines.append(found)
@@ -124,7 +124,7 @@ def _result(
 
 
 def _runs(schools: dict[str, str], seeds: list[int], protocol: str) -> Iterator[tuple[str, str, int]]:
-    """The measurements to make: where nothing is drawn, every seed is the same."""
+    """Yield the measurements to make; without random draws, a single seed suffices."""
     for name, school in schools.items():
         drawn = datasets.DATASETS[name].schools[school].drawn or protocol == "finetune"
         for seed in seeds if drawn else seeds[:1]:
@@ -132,17 +132,17 @@ def _runs(schools: dict[str, str], seeds: list[int], protocol: str) -> Iterator[
 
 
 def _is_result(line: dict[str, Any], key: dict[str, Any], counts: str, tuned: dict[str, Any]) -> bool:
-    """Whether a line is what this run would compute: one of a part of a set is not, where the set as published is wanted."""
+    """Return whether a line is the result of this run: not if it is of a part of a set and the published one is required."""
     same = all(line[field] == key[field] for field in _KEY) and line.get("finetuning", {}) == tuned
     return same and not (counts == "published" and line.get("differences"))
 
 
 def _schools(args: argparse.Namespace) -> dict[str, str]:
-    """The sets that are asked for, or that are there, each with how it is split.
+    """Return the requested sets, or those that are found, each with its school.
 
     Raises:
-        FileNotFoundError: one of them is not there, or there is none.
-        ValueError: a school of a set that is not asked for.
+        FileNotFoundError: a set is missing, or there is none.
+        ValueError: a school of a set that is not requested.
     """
     names = list(datasets.found(args.data)) if args.sets is None else args.sets
     if not names:
@@ -155,7 +155,7 @@ def _schools(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _evaluated(model: OpenModel, args: argparse.Namespace, key: dict[str, Any], title: str) -> dict[str, Any]:
-    """The result on a set; what is not as published, and what is left out, is told."""
+    """Return the result on a set; report differences from the published set, and images that are left out."""
     found = transfer.evaluate(
         model,
         key["set"],
@@ -181,7 +181,7 @@ def _evaluated(model: OpenModel, args: argparse.Namespace, key: dict[str, Any], 
 
 
 def _names(text: str) -> list[str]:
-    """Sets, a comma between them."""
+    """Parse a comma-separated list of sets."""
     names = text.split(",")
     for name in names:
         if name not in datasets.DATASETS:
@@ -190,7 +190,7 @@ def _names(text: str) -> list[str]:
 
 
 def _school(text: str) -> tuple[str, str]:
-    """A set and its school."""
+    """Parse a set and its school."""
     name, _, school = text.partition("=")
     if name not in datasets.DATASETS:
         raise argparse.ArgumentTypeError(f"{text!r}: {name!r} is none of {', '.join(datasets.DATASETS)}")
@@ -200,11 +200,11 @@ def _school(text: str) -> tuple[str, str]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The results that are there.
+    """Return the results in the file.
 
     Raises:
-        OSError: it is a folder, or there is none around it.
-        ValueError: a line that is no result.
+        OSError: the path is a folder, or its folder does not exist.
+        ValueError: a line that is not a result.
     """
     if path.is_dir():
         raise IsADirectoryError(f"--out {path}: a folder; give a file's name")

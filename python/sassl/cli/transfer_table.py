@@ -1,4 +1,4 @@
-"""The table of `sassl eval transfer`: of one model all that a result tells, of several a column for each."""
+"""The table of `sassl eval transfer`: details of a single model, or a column for each of several."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _Result = dict[str, Any]
 
 
 def table(results: Sequence[_Result], models: Sequence[str]) -> str:
-    """A row for each set and school; over several seeds the mean, and the standard deviation beside it.
+    """Return a table with a row for each set and school; with several seeds, mean and standard deviation.
 
     Args:
         results: lines of results.
@@ -31,7 +31,7 @@ def _of_one(groups: Any) -> list[tuple[str, ...]]:
 
 
 def _of_several(groups: list[list[_Result]], models: Sequence[str]) -> list[tuple[str, ...]]:
-    """Values by the sets' metrics, and last the mean of the sets that all models have a value of, kappa times 100."""
+    """Return values in the sets' metrics, then their mean over the sets that all models have, with kappa times 100."""
     rows = [("set", "school", "metric", *models)]
     means: list[list[float]] = []
     for group in groups:

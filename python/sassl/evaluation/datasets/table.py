@@ -179,9 +179,7 @@ _ROWS = (
         name="sun397",
         title="SUN397",
         classes=397,
-        schools=_folds(
-            "; val is a fifth of train, drawn here", {"train": 15_880, "val": 3_970, "test": 19_850}, _HELD
-        ),
+        schools=_folds("; val is a fifth of train, drawn here", {"train": 15_880, "val": 3_970, "test": 19_850}, _HELD),
         folders=("SUN397", "sun397"),
         holds=("ClassName.txt",),
         source="Archives SUN397 and Partitions: https://vision.princeton.edu/projects/2010/SUN/.",
