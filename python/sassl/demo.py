@@ -1,4 +1,4 @@
-"""The contact sheet of `sassl demo`: photographs, styles, views, and what style changes in them, made visible."""
+"""The contact sheet of `sassl demo`: photographs, styles, views, and the differences made by style, amplified."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .grids import Row
 from .images import Array
 from .transforms.plain import SASSL
 
-#: Pixels of each image, photographs that fit on a sheet, draws for each of them, and bytes of the sheet.
+#: Side of each image in pixels, photographs on a sheet, draws for each of them, and maximum size of the sheet in bytes.
 SIDE, PHOTOGRAPHS, DRAWS, MOST_BYTES = 224, 5, 2, 600_000
 
 
 class Style(NamedTuple):
-    """A style: its name, its vector z, (dim,) float32, and its image, (H, W, 3) uint8, if it has one."""
+    """A style: its name, its vector z, (dim,) float32, and its image, (H, W, 3) uint8, if any."""
 
     name: str
     z: NDArray[np.float32]
@@ -30,10 +30,10 @@ class Style(NamedTuple):
 
 
 def photographs() -> dict[str, Array]:
-    """Real photographs that Python packages carry: scikit-learn's and scikit-image's, (224, 224, 3) uint8.
+    """Return photographs that are part of scikit-learn and scikit-image, (224, 224, 3) uint8.
 
     Raises:
-        ImportError: one of them is missing.
+        ImportError: one of the packages is missing.
     """
     try:
         import skimage.data
@@ -55,13 +55,13 @@ def _sklearn(bunch: Any) -> tuple[list[str], list[Array]]:
 
 
 def square(image: Array, side: int = SIDE) -> Array:
-    """The middle of an image, side x side pixels."""
+    """Return the centre of an image, side x side pixels."""
     pil = image_files.pillow()
     return np.array(pil.ImageOps.fit(pil.Image.fromarray(image), (side, side)))
 
 
 def styles() -> dict[str, Array]:
-    """Patterns with a palette and a texture of their own, generated from a fixed seed, (224, 224, 3) uint8."""
+    """Generate patterns with different palettes and textures from a fixed seed, (224, 224, 3) uint8."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
     pil = image_files.pillow()
@@ -92,21 +92,21 @@ def styles() -> dict[str, Array]:
 
 
 def run(out: Path, sassl: SASSL, photos: Sequence[tuple[str, Array]], chosen: Sequence[Style]) -> list[Path]:
-    """Writes `contact_sheet.jpg`, and each photograph and its views as PNG, to a folder: all of them, or nothing.
+    """Write `contact_sheet.jpg`, and each photograph and its views as PNG, to a folder: all of them, or nothing.
 
-    The sheet is a JPEG: as a PNG it is seven times as large, and 256 colours are as far off as a view is from its photograph.
+    The sheet is a JPEG: a PNG is seven times as large, and with 256 colours its error is as large as the effect of style.
 
     Args:
         out: the folder, which is created.
-        sassl: the transform, which draws; where alpha and beta are not drawn they are the middle of its ranges.
+        sassl: the transform; for views with fixed alpha and beta, these are the centres of its ranges.
         photos: names and images, (224, 224, 3) uint8.
-        chosen: styles, of which each photograph gets the next.
+        chosen: styles, assigned to the photographs in turn.
 
     Returns:
-        The files; the sheet is the first.
+        The paths of the files, starting with the sheet.
 
     Raises:
-        OSError: the system refuses.
+        OSError: a file cannot be written.
     """
     batch, names = np.stack([photo for _, photo in photos]), [name for name, _ in photos]
     given = [chosen[i % len(chosen)] for i in range(len(batch))]
@@ -134,7 +134,7 @@ def run(out: Path, sassl: SASSL, photos: Sequence[tuple[str, Array]], chosen: Se
 
 
 def _write(out: Path, sheet: bytes, beside: dict[Path, Array]) -> list[Path]:
-    """Writes all files; where one of them cannot be, those and the folders that were not there before are removed."""
+    """Write all files; on an error, remove those and the folders that did not exist before."""
     first = out / "contact_sheet.jpg"
     new = [path for path in (*beside, first, out, *out.parents) if not path.exists()]
     try:

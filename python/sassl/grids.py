@@ -1,4 +1,4 @@
-"""Figures of images: grids with captions, differences amplified around mid-gray, JPEGs that keep to a size in bytes."""
+"""Image grids with captions, amplified differences around mid-gray, and JPEGs of limited size."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .transforms.views import STYLE, Views
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: What a difference is multiplied by: at the paper's strength a view differs from its image by about 5 of 255 levels.
+#: Factor of a difference: at the paper's strength a view differs from its image by about 5 of 255 levels.
 GAIN = 8
-#: Pixels between images, above a title, and between lines of text; sizes of the fonts, which Pillow carries.
+#: Pixels between images, above a title, and between lines of text; sizes of the fonts, which are Pillow's own.
 _GAP, _ABOVE, _LEADING, _CAPTION, _TITLE = 8, 6, 5, 13, 16
 #: JPEG qualities that `jpeg` tries, best first.
 _QUALITIES = range(95, 4, -5)
 
 
 class Row(NamedTuple):
-    """A row of a grid: images of any sizes, a caption below each, and a title above all."""
+    """A row of a grid: images of any sizes, a caption below each, and a title above them."""
 
     images: Sequence[Any]
     captions: Sequence[str] = ()
@@ -37,14 +37,14 @@ class Row(NamedTuple):
 
 
 def difference(image: NDArray[np.uint8], original: NDArray[np.uint8], gain: float = GAIN) -> NDArray[np.uint8]:
-    """Amplify what changed: 128 + gain (image - original), so that mid-gray is no change; beyond [0, 255] it is clipped.
+    """Amplify a difference: 128 + gain (image - original), clipped to [0, 255], so that mid-gray means no change.
 
     Args:
-        image, original: uint8 of one shape.
-        gain: the factor; a caption should tell it.
+        image, original: uint8 of the same shape.
+        gain: the factor, which belongs in a caption.
 
     Raises:
-        ValueError: two shapes.
+        ValueError: different shapes.
     """
     if image.shape != original.shape:
         raise ValueError(f"image: expected the shape of original, {original.shape}, got {image.shape}")
@@ -53,23 +53,23 @@ def difference(image: NDArray[np.uint8], original: NDArray[np.uint8], gain: floa
 
 
 def differences(images: Sequence[Any], originals: Sequence[Any], gain: float = GAIN) -> Row:
-    """A row of amplified differences, whose title tells the gain."""
+    """Return a row of amplified differences, with the gain in its title."""
     changed = [difference(image, original, gain) for image, original in zip(images, originals, strict=True)]
     return Row(changed, (), f"difference x {gain:g} (gray: no change)")
 
 
 def full_strength(params: StyleParams) -> StyleParams:
-    """The same draws with alpha = beta = 1: what is stylized becomes T's output in the style alone."""
+    """Return the same draws with alpha = beta = 1, for which stylized images are T's output in the foreign style."""
     ones = np.ones(len(params), np.float32)
     return StyleParams(params.apply, ones, ones, params.style)
 
 
 def style_names(params: StyleParams, names: Sequence[str] | None = None) -> list[str]:
-    """The style of each draw: its name, or "style 17"; "" for a vector.
+    """Return the name of the style of each draw, or "style 17"; "" for a vector.
 
     Args:
         params: the draws.
-        names: of the bank's styles, as `StyleBank.names` has them; of a file's name the stem is told.
+        names: names of the bank's styles, see `StyleBank.names`; of a file name, the stem is used.
     """
     if params.style.ndim > 1:
         return [""] * len(params)
@@ -77,11 +77,11 @@ def style_names(params: StyleParams, names: Sequence[str] | None = None) -> list
 
 
 def drawn(params: StyleParams, names: Sequence[str] | None = None) -> list[str]:
-    """A caption for each draw: its alpha, beta and style, or "not applied".
+    """Return a caption for each draw: its alpha, beta and style, or "not applied".
 
     Args:
         params: the draws.
-        names: as those of `style_names`.
+        names: see `style_names`.
     """
     told = zip(params.apply, params.alpha, params.beta, style_names(params, names), strict=True)
     return [
@@ -98,13 +98,13 @@ def strengths(
     title: str = "views",
     gain: float = GAIN,
 ) -> list[Row]:
-    """Three rows that make style visible: views, their amplified difference, and the same draws at full strength.
+    """Return three rows that make style visible: views, their amplified difference, and the same draws at full strength.
 
     Args:
         views, originals, full: uint8 images (H, W, 3): stylized, without style, and with alpha = beta = 1.
-        captions: one for each view, as `drawn` gives them.
-        title: of the views.
-        gain: of the differences.
+        captions: one for each view, such as those of `drawn`.
+        title: title of the views.
+        gain: factor of the differences.
     """
     return [
         Row(views, captions, title),
@@ -121,15 +121,15 @@ def styled(
     captions: Sequence[str] | None = None,
     gain: float = GAIN,
 ) -> list[Row]:
-    """The rows of `strengths` for images with these draws.
+    """Return the rows of `strengths` for images with these draws.
 
     Args:
         sassl: the transform.
         batch: (N, H, W, 3) uint8.
         params: one draw for each image.
-        title: of the views.
-        captions: of the views; None: what was drawn.
-        gain: of the differences.
+        title: title of the views.
+        captions: captions of the views; None: those of `drawn`.
+        gain: factor of the differences.
     """
     views, full = (list(sassl.apply_params(batch, some)) for some in (params, full_strength(params)))
     captions = drawn(params, getattr(sassl.styles, "names", None)) if captions is None else captions
@@ -137,14 +137,14 @@ def styled(
 
 
 def of_views(transform: Views, images: Sequence[Any], gain: float = GAIN) -> list[Row]:
-    """A row for each view of a recipe, with a draw for each image; for one with style, the rows of `strengths`.
+    """Return a row for each view of a recipe, with a draw for each image; for a view with style, the rows of `strengths`.
 
-    What style changes is the difference from a view of the same draws without style.
+    Differences are from views with the same draws but without style.
 
     Args:
         transform: a recipe of `sassl.transforms`.
-        images: as the recipe takes them; the same one again has another draw.
-        gain: of the differences.
+        images: images for the recipe; an image that is repeated gets a new draw each time.
+        gain: factor of the differences.
     """
     columns = []
     for image in images:
@@ -164,25 +164,25 @@ def of_views(transform: Views, images: Sequence[Any], gain: float = GAIN) -> lis
 
 
 def _plain(params: ViewParams) -> ViewParams:
-    """The same draws without style."""
+    """Return the same draws without style."""
     return ViewParams({name: value for name, value in dict(params).items() if name != STYLE})
 
 
 def _full(params: ViewParams) -> ViewParams:
-    """The same draws with alpha = beta = 1, where there is style."""
+    """Return the same draws, with alpha = beta = 1 if there is style."""
     style = {STYLE: full_strength(params[STYLE])} if STYLE in params else {}
     return ViewParams({**dict(params), **style})
 
 
 def grid(rows: Iterable[Row], *, height: int = 224) -> Image:
-    """The rows one below the other, on white: an RGB image of Pillow's.
+    """Return the rows one below the other, on white, as an RGB image of Pillow's.
 
     Args:
-        rows: with one caption for each image, or none.
-        height: of each image in pixels, to which it is resized.
+        rows: rows with one caption for each image, or none.
+        height: height in pixels to which each image is resized.
 
     Raises:
-        ValueError: no image at all; captions that are not one for each image; a height below 1.
+        ValueError: no image at all; a number of captions other than that of images; a height below 1.
     """
     height = whole("height", height, 1)
     pil = image_files.pillow()
@@ -222,10 +222,10 @@ def grid(rows: Iterable[Row], *, height: int = 224) -> Image:
 
 
 def jpeg(image: Image, most: int) -> bytes:
-    """A JPEG of at most so many bytes, in the best quality that keeps to it.
+    """Encode a JPEG of at most `most` bytes, at the best quality that fits.
 
     Raises:
-        ValueError: no quality from 5 up does.
+        ValueError: it does not fit even at quality 5.
     """
     for quality in _QUALITIES:
         file = io.BytesIO()
@@ -241,7 +241,7 @@ def _resized(image: Any, height: int) -> Image:
 
 
 def _wrapped(text: str, font: Any, width: int) -> list[str]:
-    """The lines of a text that is broken between words; a word that is too long for a line is cut."""
+    """Return the lines of a text wrapped between words; a word that is too long for a line is cut."""
     lines: list[str] = []
     for word in text.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:

@@ -1,9 +1,9 @@
-"""Looking at styles and views in a notebook: images that display by themselves, and sliders.
+"""Styles and views in a notebook: images that display by themselves, and sliders.
 
     from sassl import notebook
 
     notebook.show([photo, view], ["photograph", "view"])
-    notebook.show([view], original=photo)  # and what differs, amplified
+    notebook.show([view], original=photo)  # with the difference, amplified
     notebook.compare(photo, painting)  # content, style, T's output, view, difference
     notebook.draws(SASSL(), photo)  # views, differences, and the same styles at full strength
     notebook.two_views(MoCoV2Transform(style=SASSL()), photo)
@@ -44,18 +44,18 @@ def show(
     original: Any = None,
     gain: float = GAIN,
 ) -> Image:
-    """A grid of images with captions: a PIL image, which notebooks display.
+    """Return a grid of images with captions, as a PIL image, which notebooks display.
 
     Args:
-        images: of any sizes; each is resized to `height`.
-        captions: one for each; None: none.
-        columns: images in a row; None: all of them, five at most.
-        height: of an image, in pixels.
-        original: an image of their size; below each row is then shown how its images differ from it, amplified.
-        gain: what differences are multiplied by; no difference is mid-gray.
+        images: images of any sizes; each is resized to `height`.
+        captions: one for each image; None: none.
+        columns: images in a row; None: all of them, at most five.
+        height: height of an image, in pixels.
+        original: an image of the same size; each row is followed by the amplified differences of its images from it.
+        gain: factor of the differences; no difference is mid-gray.
 
     Raises:
-        ValueError: no image, not one caption each, a value below 1, an original of another size.
+        ValueError: no image; not one caption per image; a value below 1; an original of another size.
     """
     if not len(images):
         raise ValueError("images = []: expected at least one image")
@@ -85,15 +85,15 @@ def compare(
     height: int = 224,
     gain: float = GAIN,
 ) -> Image:
-    """Algorithm 1 line by line: content and style, T at full strength and at alpha, the view, and what changed in it.
+    """Show Algorithm 1 step by step: content and style, T at full strength and at alpha, the view, and its difference.
 
     Args:
         content: an image.
-        style: an image; or the number of a style of the default bank; or a vector (dim,).
+        style: an image; the index of a style of the default bank; or a vector (dim,).
         alpha, beta: feature blending and pixel interpolation, in [0, 1].
-        model: as that of `SASSL`.
-        height: of each image, in pixels.
-        gain: what the difference is multiplied by; no difference is mid-gray.
+        model: see `SASSL`.
+        height: height of each image, in pixels.
+        gain: factor of the difference; no difference is mid-gray.
     """
     stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
     photo = pixels(content, "content")
@@ -115,7 +115,7 @@ def compare(
 
 
 class ModelReport(NamedTuple):
-    """The cost and the effect of one network, as `compare_models` gives them."""
+    """The cost and the effect of a network, from `compare_models`."""
 
     #: The model's name, its style space and the length of its z.
     name: str
@@ -123,9 +123,9 @@ class ModelReport(NamedTuple):
     dim: int
     #: "fast" or "exact".
     precision: str
-    #: Algorithm 1 on an image of 224x224, one thread: the median, in milliseconds.
+    #: Median time of Algorithm 1 on an image of 224x224 on one thread, in milliseconds.
     milliseconds: float
-    #: The mean difference of view and content, in 8-bit levels.
+    #: Mean absolute difference between view and content, in 8-bit levels.
     distance: float
 
 
@@ -138,17 +138,17 @@ def compare_models(
     beta: float = 0.2,
     height: int = 224,
 ) -> tuple[Image, list[ModelReport]]:
-    """Networks side by side: what T makes of each content in the style beside it, and what a view costs and changes.
+    """Compare networks: T's output for each content in the style next to it, and the cost and the effect of a view.
 
     Args:
-        contents: images; each is cut to its middle square.
-        styles: images; the i-th content gets the i-th of them, again and again.
-        models: as that of `SASSL`, each.
-        alpha, beta: of the views that are timed and measured, in [0, 1].
-        height: of each image, in pixels.
+        contents: images; each is cropped to its centre square.
+        styles: images, assigned to the contents in turn.
+        models: models, see `SASSL`.
+        alpha, beta: strengths of the views that are timed and measured, in [0, 1].
+        height: height of each image, in pixels.
 
     Returns:
-        A picture with a row for each content, and a report for each model.
+        An image with a row for each content, and a report for each model.
 
     Raises:
         ValueError: no content, no style or no model; an image or a model that cannot be read.
@@ -183,14 +183,14 @@ def compare_models(
 
 
 def draws(transform: SASSL, image: Any, n: int = 5, *, height: int = 224, gain: float = GAIN) -> Image:
-    """The views that a `SASSL` draws of an image, what changed in them, amplified, and the same styles at full strength.
+    """Show views of an image by a `SASSL`, their amplified differences, and the same styles at full strength.
 
     Args:
         transform: a `SASSL`.
         image: an image.
-        n: how many views.
-        height: of each view, in pixels.
-        gain: what differences are multiplied by; no difference is mid-gray.
+        n: number of views.
+        height: height of each view, in pixels.
+        gain: factor of the differences; no difference is mid-gray.
     """
     if not isinstance(transform, SASSL):
         raise TypeError(f"transform: expected a SASSL, got {type(transform).__name__}")
@@ -201,16 +201,16 @@ def draws(transform: SASSL, image: Any, n: int = 5, *, height: int = 224, gain: 
 
 
 def two_views(transform: Views, image: Any, n: int = 4, *, height: int = 224, gain: float = GAIN) -> Image:
-    """The views that a recipe makes of an image, side by side: the left ones above.
+    """Show the views of an image by a recipe: left ones above, right ones below.
 
-    Below views with style are shown what style alone changes in them, amplified, and the same draws at full strength.
+    Views with style are followed by their amplified differences from views without it, and the same draws at full strength.
 
     Args:
         transform: a recipe of `sassl.transforms`.
         image: an image.
-        n: how often.
-        height: of each view, in pixels.
-        gain: what differences are multiplied by; no difference is mid-gray.
+        n: number of draws.
+        height: height of each view, in pixels.
+        gain: factor of the differences; no difference is mid-gray.
     """
     if not isinstance(transform, Views):
         raise TypeError(f"transform: expected a recipe such as MoCoV2Transform, got {type(transform).__name__}")
@@ -220,16 +220,16 @@ def two_views(transform: Views, image: Any, n: int = 4, *, height: int = 224, ga
 def explore(
     content: Any, styles: Any = "default", *, model: str | Stylizer = "lite", height: int = 224, gain: float = GAIN
 ) -> Any:
-    """Sliders for alpha, beta, style and seed over content, view, amplified difference and the style at full strength.
+    """Return sliders for alpha, beta, style and seed above content, view, amplified difference and the full-strength style.
 
-    The seed draws the other three as `SASSL` does.
+    The seed draws the other three like `SASSL` does.
 
     Args:
         content: an image.
-        styles: as those of `SASSL`, but not "batch".
-        model: as that of `SASSL`.
-        height: of each image, in pixels.
-        gain: what the difference is multiplied by; no difference is mid-gray.
+        styles: see `SASSL`; "batch" is not supported.
+        model: see `SASSL`.
+        height: height of each image, in pixels.
+        gain: factor of the difference; no difference is mid-gray.
 
     Returns:
         An ipywidgets box, which notebooks display.
@@ -277,7 +277,7 @@ def explore(
 
 
 def _style(style: Any, stylizer: Stylizer) -> tuple[Array, str, Array | None]:
-    """The vector, what it is called, and its image if it has one."""
+    """Return the vector, its name, and its image, if any."""
     if isinstance(style, (int, np.integer)):
         bank = StyleBank.default()
         return bank.vectors[whole("style", style, 0, len(bank) - 1)], f"style {style}", None
