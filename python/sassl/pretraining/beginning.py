@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from glob import glob
 
+from ..progress import clock
 from ..transforms.operations import size
 from .config import Config
 from .history import TITLES
@@ -57,6 +59,28 @@ def chance(config: Config) -> str | None:
     value, formula = found
     return (
         f"loss at chance: {value:.4g} = {formula}, the value for indistinguishable views; training should go below it"
+    )
+
+
+def unused_gpu(engine: str) -> str | None:
+    """A note if this machine has an NVIDIA GPU that the engine does not use, else None."""
+    if engine != "native" or not glob("/dev/nvidia[0-9]*"):
+        return None
+    return 'engine="native" computes on the CPU only; engine="torch" (--engine torch) uses the GPU of this machine'
+
+
+def seconds_of_epoch(config: Config, batches: int, images_per_second: float) -> float:
+    """The seconds of an epoch of this many batches, without monitors and checkpoints."""
+    return batches * config.data.batch_size / images_per_second
+
+
+def duration(config: Config, batches: int, images_per_second: float, done: int) -> str:
+    """A line on the time that an epoch and the rest of the run take, `done` batches being behind it."""
+    epoch, epochs = seconds_of_epoch(config, batches, images_per_second), config.schedule.epochs
+    rest = epoch * (epochs - done / batches)
+    return (
+        f"an epoch of {batches} batches takes about {clock(epoch)}, the rest of the {epochs} epochs about {clock(rest)}, "
+        f"without monitors and checkpoints ({images_per_second:.4g} images/s)"
     )
 
 

@@ -7,7 +7,9 @@ callable that builds one. Several processes may form one engine: the global batc
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol, SupportsFloat
 
 import numpy as np
@@ -131,6 +133,15 @@ class Engine(Protocol):
         return metadata
 
 
+def _cpu() -> str:
+    """The name of this machine's CPU."""
+    with suppress(OSError), open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine() or "the CPU"
+
+
 class Native(Engine):
     """This package's engine, in Rust on CPUs; results are bit-identical for any number of threads.
 
@@ -148,6 +159,9 @@ class Native(Engine):
             raise ValueError(f'arch = {config.backbone.name!r}: engine="native" has {known}; give engine="torch"')
         self._accumulate = whole("accumulate", accumulate, 1)
         self._trainer = Trainer(config.core(), threads=threads, accumulate=self._accumulate)
+
+    def __str__(self) -> str:
+        return f"{self.name} on {_cpu()}, {self.threads} threads, float32"
 
     def how(self) -> dict[str, Any]:
         """The engine's name and its number of pieces."""

@@ -26,7 +26,7 @@ from .history import History
 from .loggers import Epochs, Logger, Loggers
 from .monitor import Monitor
 from .stopping import Stopping
-from .timing import EpochSoFar
+from .timing import EpochSoFar, Pace
 
 #: Steps between points of loggers.
 _POINTS = 10
@@ -70,6 +70,8 @@ class Loop:
         self._unreadable: set[str] = set()
         #: The sums of the current epoch.
         self.so_far = EpochSoFar()
+        #: The speed of the first steps.
+        self.pace = Pace()
         # Rows of epochs that the loggers have not received yet.
         self._rows: list[dict[str, float]] = []
         # Whether the values in an epoch's line have been explained.
@@ -92,6 +94,7 @@ class Loop:
         outcome = "failed"
         try:
             self._begin(progress, done, resume)
+            self.pace = Pace()
             with self._stopping.hearing():
                 try:
                     for epoch in range(start, epochs):
@@ -120,13 +123,14 @@ class Loop:
         engine, folder = self._model.engine, self._folder
         if folder is not None and folder.unlocked is not None:
             progress.warn(f"{folder.path}: not locked ({folder.unlocked}); use it from one process only")
-        memory.check(self._config, engine, progress.warn)
+        estimate = memory.check(self._config, engine, progress.warn)
         if folder is not None and folder.prolonged is not None:
             progress.warn(beginning.prolonged(self._config, folder.prolonged))
         for told in beginning.notes(self._config):
             progress.note(told)
-        if engine.name != "native":
-            progress.note(f"engine: {engine}")
+        progress.note(f"engine: {engine}" if estimate is None else f"engine: {engine}; memory, estimated: {estimate}")
+        if (unused := beginning.unused_gpu(engine.name)) is not None:
+            progress.note(unused)
         if self._was not in (None, engine.name):
             progress.note(f'the checkpoint is from engine="{self._was}"; the run resumes with "{engine.name}"')
         settings, error = {**self._config.flat(), "engine": str(engine)}, None
@@ -174,6 +178,10 @@ class Loop:
             if self._on_step is not None:
                 self._on_step(self._model, {"step": step, "epoch": epoch + 1, **values})
             self._stopping.after_step()
+            if self.pace.after_step(self.so_far.waited):
+                steps, seconds, _ = self.pace.found()
+                speed = steps * self._config.data.batch_size / seconds
+                progress.note(beginning.duration(self._config, self._batches, speed, step))
             ends = self._stopping.is_due(ranks, "epoch" if done == self._batches else "step", "checkpoint")
             if folder is not None and (ends or (self._checkpoint_every and step % self._checkpoint_every == 0)):
                 self._checkpoint(epoch, done, progress, is_last=ends)

@@ -180,31 +180,35 @@ def machine() -> tuple[int, int]:
     return min(free, max(0, most - used)), min(total, most)
 
 
-def check(config: Config, engine: Engine, warn: Callable[[str], object]) -> None:
+def check(config: Config, engine: Engine, warn: Callable[[str], object]) -> Memory | None:
     """Warn if a step needs more memory than is free on the engine's device.
+
+    Returns:
+        The estimate. None: the engine has none, or the batch is so small that a foreign backbone was not traced for it.
 
     Raises:
         ValueError: it needs more than the total; raised on all ranks.
     """
-    how, error = engine.how(), None
+    how, error, wanted = engine.how(), None, None
     if how is None:
-        return
+        return None
     free, total = engine.room() or machine()
     # Even the widest backbones need less per pixel.
     pixels = 2 * config.data.batch_size // how.get("ranks", 1)
     height, width = size(config.data.input_size, "input_size")
-    if total and pixels * height * width * (32 << 10) > free:
+    if how["engine"] == "native" or (total and pixels * height * width * (32 << 10) > free):
         try:
             wanted = estimate(config, **how)
         except Exception as unknown:
             # A foreign backbone may raise anything on fake tensors.
             warn(f"memory: not estimated; {unknown}")
-            return
-        if wanted.total * (1 - BAND) > total:
+            return None
+        if total and wanted.total * (1 - BAND) > total:
             error = ValueError(f"{_short(config, wanted, total, 'there are')}; {remedies(config, total, how)}")
-        elif wanted.of_step > free:
+        elif total and wanted.of_step > free:
             warn(f"{_short(config, wanted, free, 'free are')}; if it fails: {remedies(config, free, how)}")
     engine.ranks.fail(error)
+    return wanted
 
 
 def _short(config: Config, wanted: Memory, room: int, verb: str) -> str:

@@ -10,16 +10,13 @@ from typing import Any
 from ..data import TwoViewLoader
 from ..data.ranks import Ranks
 from . import memory
+from .beginning import seconds_of_epoch
 from .config import Config
 from .engines import Engine
 from .loop import Loop
 from .memory import Memory
 from .stopping import Stopping
 
-#: Warm-up steps, which are left out because of compilers and buffers, and measured steps.
-_FIRST, _STEPS = 5, 20
-#: Seconds after which fewer steps suffice.
-_SECONDS = 120
 #: The measured batches of the loader without steps, those before them, which were prefetched, and the seconds for all.
 _BATCHES, _AHEAD, _SECONDS_OF_DATA = 10, 4, 20
 
@@ -54,8 +51,7 @@ class DryRun:
     @property
     def hours(self) -> float:
         """The hours of all epochs, without monitors and checkpoints."""
-        images = self.config.schedule.epochs * self.batches * self.config.data.batch_size
-        return images / self.images_per_second / 3600
+        return seconds_of_epoch(self.config, self.batches, self.images_per_second) * self.config.schedule.epochs / 3600
 
     def __str__(self) -> str:
         size, epochs = self.config.data.batch_size, self.config.schedule.epochs
@@ -106,7 +102,6 @@ def dry_run(
         on_step=None,
         quiet=True,
     )
-    began = time.perf_counter()
     try:
         steps.loop.run(False)
     except _EnoughError:
@@ -116,7 +111,7 @@ def dry_run(
         raise
     finally:
         model.history = history
-    measured, seconds, waited = steps.found(began)
+    measured, seconds, waited = steps.loop.pace.found()
     speed = measured * config.data.batch_size / seconds
     views = _views(loader) if isinstance(loader, TwoViewLoader) else None
     used = _memory(model.engine)
@@ -128,41 +123,17 @@ class _EnoughError(Exception):
 
 
 class _Steps(Stopping):
-    """Times each step, and ends the run after enough of them."""
+    """Ends the run after enough steps."""
 
     loop: Loop
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._marks: list[tuple[float, float]] = []
-        self._waited, self._last = 0.0, 0.0
-        self._ends_at = time.perf_counter() + _SECONDS
-
-    def after_step(self) -> None:
-        """Record the time after a step."""
-        waited = self.loop.so_far.waited
-        # A new epoch starts its count at 0.
-        self._waited += waited - self._last if waited >= self._last else waited
-        self._last = waited
-        self._marks.append((time.perf_counter(), self._waited))
-
     def is_due(self, ranks: Ranks, *ahead: str) -> bool:
         """Return whether there were enough steps, or a signal."""
-        n = len(self._marks)
-        is_late = n >= 3 and time.perf_counter() > self._ends_at
-        return super().is_due(ranks) or n >= _FIRST + _STEPS or ranks.agree(is_late)
+        return super().is_due(ranks) or ranks.agree(self.loop.pace.is_known)
 
     def stop(self, ranks: Ranks) -> BaseException:
         """The exception that ends the run."""
         return super().stop(ranks) if any(ranks.gather(bool(self._signals))) else _EnoughError()
-
-    def found(self, began: float) -> tuple[int, float, float]:
-        """The measured steps, their seconds, and the seconds of waiting."""
-        n = len(self._marks)
-        left_out = min(_FIRST, n // 2)
-        time_before, waited_before = self._marks[left_out - 1] if left_out else (began, 0.0)
-        time_after, waited_after = self._marks[-1]
-        return n - left_out, max(time_after - time_before, 1e-9), waited_after - waited_before
 
 
 def _views(loader: TwoViewLoader) -> float | None:

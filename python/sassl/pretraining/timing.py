@@ -12,6 +12,48 @@ from contextlib import contextmanager
 from typing import Any
 
 
+#: Warm-up steps, which are left out because of compilers and buffers, and measured steps.
+_FIRST, _STEPS = 5, 20
+#: Seconds after which three steps suffice.
+_SECONDS = 120
+
+
+class Pace:
+    """The speed of the first steps of a run, from which its duration follows."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._marks: list[tuple[float, float]] = []
+        self._waited, self._last = 0.0, 0.0
+        #: Whether enough steps were measured.
+        self.is_known = False
+
+    def after_step(self, waited: float) -> bool:
+        """Record a step; return True after the one with which enough were measured.
+
+        Args:
+            waited: the seconds of its epoch so far that were spent waiting for batches.
+        """
+        if self.is_known:
+            return False
+        # A new epoch starts its count at 0.
+        self._waited += waited - self._last if waited >= self._last else waited
+        self._last = waited
+        now = time.perf_counter()
+        self._marks.append((now, self._waited))
+        n = len(self._marks)
+        self.is_known = n >= _FIRST + _STEPS or (n >= 3 and now > self._began + _SECONDS)
+        return self.is_known
+
+    def found(self) -> tuple[int, float, float]:
+        """The measured steps, their seconds, and the seconds of waiting."""
+        n = len(self._marks)
+        left_out = min(_FIRST, n // 2)
+        time_before, waited_before = self._marks[left_out - 1] if left_out else (self._began, 0.0)
+        time_after, waited_after = self._marks[-1]
+        return n - left_out, max(time_after - time_before, 1e-9), waited_after - waited_before
+
+
 class EpochSoFar:
     """The sums of an epoch, which continue after a resume.
 
