@@ -270,7 +270,7 @@ def test_sets_in_one_command(tmp_path, capsys):
     assert main([*call, "--sets", "edges"]) == 1
     assert "0.png" in capsys.readouterr().err
     assert main([*call, "--sets", "edges", "--on-error", "report"]) == 0
-    assert f"{edges}: 1 images could not be read and are left out; {out} names them" in capsys.readouterr().err
+    assert f"{edges}: 1 images could not be read and are left out; they are listed in {out}" in capsys.readouterr().err
     (row,) = map(json.loads, out.read_text().splitlines())
     assert list(row["left_out"]) == ["bear/0.png"]
     assert main([*call, "--sets", "cifar-c"]) == 1

@@ -115,7 +115,7 @@ def test_a_figure_and_its_numbers(tmp_path, capsys):
     call += ["--alpha", "0.2", "1", "--beta", "0", "0.5", "--n", "5"]
     assert main([*call, "--out", str(tmp_path / "curve.png")]) == 0
     told = capsys.readouterr().out
-    assert f"{tmp_path / 'curve.png'}: 5 images of 16 pixels; 1 of relative is the distance of another image" in told
+    assert f"{tmp_path / 'curve.png'}: 5 images of 16 pixels; relative = 1 is the distance to another image" in told
     found = json.loads((tmp_path / "curve.json").read_text())
     expected = evaluation.strength(model, tmp_path / "val", alpha=[0.2, 1], beta=[0, 0.5], n=5)
     assert {name: found[name] for name in expected} == expected

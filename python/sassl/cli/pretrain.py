@@ -34,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     if args.list_presets:
         say(preset_table())
-        say("\nlr by linear: lr is for a batch of 256 and grows linearly; by sqrt: for one image, growing by the root.")
+        say(
+            "\nlr by linear: for a batch of 256, growing linearly with it; by sqrt: for one image, growing by its root."
+        )
         return 0
     if args.demo:
         return run_demo(args)

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         for j, beta in enumerate(found["beta"]):
             moved, relative, kept, levels = (found[name][i][j] for name in ("moved", "relative", "kept", "levels"))
             say(f"{alpha:>5.2f} {beta:>5.2f} {moved:>8.4f} {relative:>9.3f} {kept:>5.1f} % {levels:>7.2f}")
-    say(f"{args.out}: {found['n']} images of {found['size']} pixels; relative: in distances to another image")
+    say(f"{args.out}: {found['n']} images of {found['size']} pixels; relative = 1 is the distance to another image")
     return 0
 
 

@@ -39,7 +39,7 @@ def counted(root: str, n: int, published: int) -> dict[str, Any]:
     """Return the numbers of images for a result; warn if there are not as many as published."""
     if n != published:
         warnings.warn(
-            f"{root}: {n:,} images, where {published:,} are published; numbers of a part are not those of others",
+            f"{root}: {n:,} images, where {published:,} are published; results on a subset are not comparable",
             stacklevel=4,
         )
     return {"n": n, "published_n": published}
