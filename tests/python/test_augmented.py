@@ -281,7 +281,7 @@ def test_images_that_cannot_be_read(folder, tmp_path):
     counts = [str(one.message).split(";")[0] for one in told]
     assert counts == [
         "1 of 6 images could not be read and are left out",
-        "1 of 24 images of train could not be read, and others took their place",
+        "1 of 24 images of train could not be read, and were replaced by others",
     ]
     assert (list(found["replaced"]), list(found["left_out"]), found["n"]) == (["red/0.png"], ["red/0.png"], 5)
 

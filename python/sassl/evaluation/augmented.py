@@ -152,7 +152,7 @@ def augmented_probe(
 def _replaced(lost: Mapping[str, str], n: int) -> str:
     """Return the text of the warning about images of train that were replaced."""
     name, why = next(iter(lost.items()))
-    return f"{len(lost)} of {n} images of train could not be read, and others took their place; {name}: {why}"
+    return f"{len(lost)} of {n} images of train could not be read, and were replaced by others; {name}: {why}"
 
 
 def _rates(lr: Any) -> list[float]:

@@ -74,7 +74,7 @@ class Reading(NamedTuple):
 
         def look() -> NDArray[np.int64]:
             nonlocal tags, targets
-            with shown(self._shown, f"look for features of {images!r}", len(images), "images") as told:
+            with shown(self._shown, f"looking up features of {images!r}", len(images), "images") as told:
                 tags, targets = tagged(images, threads_of(self.model), told)
             return np.flatnonzero(~shelf.has(tags))
 
