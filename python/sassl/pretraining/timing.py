@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-
 #: Warm-up steps, which are left out because of compilers and buffers, and measured steps.
 _FIRST, _STEPS = 5, 20
 #: Seconds after which three steps suffice.
