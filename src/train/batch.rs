@@ -1,30 +1,30 @@
-//! Images as a caller has them, checked and put into one tensor of candle's.
+//! The caller's images, checked and copied into one candle tensor.
 use crate::encoders::Backbone;
 use crate::error::{Error, Result};
 use crate::memory;
 use candle_core::{Device, Tensor};
 
-/// Images of a batch.
+/// The images of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     /// Images, rows, columns, channels.
     pub shape: [usize; 4],
-    /// As many numbers.
+    /// The values, in the order of `shape` and `order`.
     pub numbers: &'a [f32],
-    /// How these stand.
+    /// The position of the channels.
     pub order: ChannelOrder,
 }
 
-/// Where the channels of an image stand.
+/// The position of an image's channels in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChannelOrder {
-    /// `[n][3][height][width]`, as PyTorch's.
+    /// `[n][3][height][width]`, as in PyTorch.
     First,
     /// `[n][height][width][3]`.
     Last,
 }
 
-/// Images of batches of one shape, by the name that errors call each: `[n, height, width, 3]`. This is the one copy of them.
+/// Copies batches of one shape into a tensor `[n, height, width, 3]`, the only copy; each has a name for errors.
 pub(super) fn tensor<const N: usize>(batches: [(&str, Batch); N]) -> Result<Tensor> {
     let mut numbers = memory::room("images", batches.iter().map(|(_, batch)| batch.numbers.len()).sum())?;
     let mut images = 0;
@@ -41,7 +41,7 @@ impl Batch<'_> {
     /// Checks that the images are large enough for a backbone.
     ///
     /// # Errors
-    /// They are not.
+    /// They are too small.
     pub(super) fn check_sides(&self, encoder: &dyn Backbone) -> Result<()> {
         let ([_, height, width, _], least) = (self.shape, encoder.least_side());
         match height.min(width) < least {
@@ -53,7 +53,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Its numbers, channels last.
+    /// Appends its values to `to`, channels last.
     fn append(&self, to: &mut Vec<f32>) {
         let [_, height, width, _] = self.shape;
         let size = height * width;
@@ -70,13 +70,13 @@ impl Batch<'_> {
     }
 }
 
-/// Norms would remember numbers that are none.
+/// Rejects NaN and infinity, which would poison the running statistics, and shapes that are not images.
 fn check(name: &str, batch: &Batch) -> Result<()> {
     let [n, height, width, channels] = batch.shape;
     if n * height * width == 0 || channels != 3 {
         return Err(Error::shape("images", "(N, H, W, 3) with at least one pixel", format!("{:?}", batch.shape)));
     }
-    // Without a way out early, vectors of them are looked at.
+    // Without an early exit, the loop vectorizes.
     let is_finite = |part: &[f32]| part.iter().fold(true, |all, x| all & x.is_finite());
     match batch.numbers.chunks(1 << 12).all(is_finite) {
         true => Ok(()),

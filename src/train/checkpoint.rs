@@ -1,5 +1,4 @@
-//! A run in a file: safetensors, whole or not at all, with a checksum over names, shapes and numbers, and one over what is
-//! told of the run.
+//! A run in a safetensors file, written atomically, with a checksum over names, shapes and values, and one over the metadata.
 use super::{Config, State};
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
@@ -9,24 +8,24 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What is told of a run beside its tensors.
+/// The metadata of a run.
 pub type Metadata = BTreeMap<String, String>;
 
-/// What metadata calls the engine of this crate.
+/// The name of this crate's engine in metadata.
 const NATIVE: &str = "native";
 
-/// The name of the checksum over the other entries.
+/// The name of the checksum over the other metadata entries.
 const TOLD: &str = "metadata_checksum";
 
-/// What a file's format begins with, and the version that is written and read: the third, whose optimizers' entries stand in the
-/// order of the parameters' tensors, as PyTorch has them.
+/// The prefix of a file's format, and the supported version: the third, in which optimizer entries have the axis order of the
+/// parameters in PyTorch.
 const FORMAT: &str = "sassl checkpoint ";
 const VERSION: &str = "3";
 
-/// Writes a state beside the file, to the disk, and then in its place.
+/// Writes a state to a temporary file, syncs it, and renames it to `path`.
 ///
 /// # Errors
-/// The system refuses; the file is what it was.
+/// The file cannot be written; an existing one is unchanged.
 pub fn save(path: &Path, state: &State, metadata: &Metadata) -> Result<()> {
     let mut metadata = metadata.clone();
     metadata.insert("format".into(), format!("{FORMAT}{VERSION}"));
@@ -37,10 +36,10 @@ pub fn save(path: &Path, state: &State, metadata: &Metadata) -> Result<()> {
     write(path, &metadata, &tensors)
 }
 
-/// What [`save`] was told beside the state, which is not looked at.
+/// Reads the metadata of a checkpoint, without checking its state.
 ///
 /// # Errors
-/// It cannot be read, is no checkpoint, or is damaged.
+/// The file cannot be read, is no checkpoint, or is damaged.
 pub fn metadata(path: &Path) -> Result<Metadata> {
     Ok(open(path)?.metadata().clone())
 }
@@ -62,7 +61,7 @@ fn open(path: &Path) -> Result<File> {
         return Err(damaged(path));
     }
     let held = file.names().map(|name| Ok(file.view(name)?.shape.iter().product::<usize>())).sum::<Result<usize>>()?;
-    // Other engines have other tensors.
+    // Other engines may have other tensors.
     let is_ours = file.metadata().get("engine").is_none_or(|engine| engine == NATIVE);
     match file.metadata().get("config").filter(|_| is_ours).and_then(|config| claimed(config)) {
         Some(claimed) if claimed > held => {
@@ -73,16 +72,16 @@ fn open(path: &Path) -> Result<File> {
     }
 }
 
-/// Numbers that a run of these settings saves at least; none where they do not tell.
+/// A lower bound on the number of values that a run with these settings saves; `None` if the settings cannot be read.
 fn claimed(config: &str) -> Option<usize> {
     let config: Config = serde_json::from_str(config).ok()?;
     Some(methods::settings(&config.method).ok()?.saved())
 }
 
-/// Reads what [`save`] wrote.
+/// Reads a checkpoint that [`save`] wrote.
 ///
 /// # Errors
-/// It cannot be read, is no checkpoint, or is damaged.
+/// The file cannot be read, is no checkpoint, or is damaged.
 pub fn load(path: &Path) -> Result<(State, Metadata)> {
     let file = open(path)?;
     let metadata = file.metadata().clone();

@@ -1,4 +1,4 @@
-//! The settings of a run that decide what is learnt, nested as `sassl.pretraining.Config` is.
+//! The settings of a run that determine training, nested like `sassl.pretraining.Config`.
 use crate::error::Result;
 use crate::nn::Layout;
 use crate::optim::{AdamW, Group, Lars, Optimizer, Sgd, TensorInfo};
@@ -6,30 +6,30 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The settings, as `sassl.pretraining.Config` gives them.
+/// The settings, in the format of `sassl.pretraining.Config`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// A method's name and its own settings: [`crate::methods::settings`].
+    /// A method's name and settings: [`crate::methods::settings`].
     pub method: Value,
-    /// A backbone's name and its own settings: [`crate::encoders::build`].
+    /// A backbone's name and settings: [`crate::encoders::build`].
     pub backbone: Value,
-    /// How weights move.
+    /// The optimizer and its settings.
     pub optimizer: OptimizerSettings,
-    /// Of the first parameters and of all that is drawn.
+    /// The seed of the initial parameters and of all draws.
     pub seed: u64,
-    /// What the loop over batches reads, and nothing here: where batches come from.
+    /// The source of the batches; only the loop over batches reads it.
     #[serde(default, skip_serializing)]
     pub data: IgnoredAny,
-    /// And how rates go.
+    /// The schedules of the rates; only the loop over batches reads them.
     #[serde(default, skip_serializing)]
     pub schedule: IgnoredAny,
-    /// And what the backbone began with.
+    /// The source of the backbone's initial weights, which is ignored here.
     #[serde(default, skip_serializing)]
     pub init: IgnoredAny,
 }
 
-/// The optimizer and its own settings.
+/// An optimizer and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
 pub enum OptimizerSettings {
@@ -37,11 +37,11 @@ pub enum OptimizerSettings {
     Sgd {
         /// mu.
         momentum: f64,
-        /// Whether it looks one step ahead.
+        /// Whether to use Nesterov momentum.
         nesterov: bool,
         /// lambda.
         weight_decay: f64,
-        /// Biases and norms are not decayed.
+        /// Whether biases and norms are exempt from weight decay.
         exclude_bias_and_norm: bool,
     },
     /// [`crate::optim::Lars`].
@@ -52,20 +52,20 @@ pub enum OptimizerSettings {
         eta: f64,
         /// lambda.
         weight_decay: f64,
-        /// Biases and norms are neither decayed nor adapted.
+        /// Whether biases and norms are exempt from weight decay and adaptation.
         exclude_bias_and_norm: bool,
     },
     /// [`crate::optim::AdamW`].
     AdamW {
         /// lambda.
         weight_decay: f64,
-        /// Biases and norms are not decayed.
+        /// Whether biases and norms are exempt from weight decay.
         exclude_bias_and_norm: bool,
     },
 }
 
 impl OptimizerSettings {
-    /// Of a network's tensors.
+    /// Creates the optimizer of a network's parameters.
     pub(super) fn optimizer(&self, layout: &Layout) -> Result<Optimizer> {
         let parameters = layout.parameters().iter().map(|parameter| TensorInfo {
             name: parameter.name.clone(),

@@ -1,11 +1,10 @@
-//! Fine-tuning: a backbone and a linear classifier learn from labelled images together, or the classifier alone.
+//! Fine-tuning: a backbone and a linear classifier are trained on labelled images, or only the classifier.
 //!
 //! ```text
-//! loss = -log softmax(W f(x) + b)[class], on average over the rows        f: the backbone, by the batch's statistics
+//! loss = -log softmax(W f(x) + b)[class], averaged over the rows        f: the backbone, with the batch's statistics
 //! ```
-//!
-//! SGD moves every parameter, and weight decay holds for all of them, norms and biases too, as `torch.optim.SGD` has it. A frozen
-//! backbone is used as after training: its running statistics stay, too.
+//! SGD updates every parameter, with weight decay on all of them, including norms and biases, as in `torch.optim.SGD`. A frozen
+//! backbone runs in eval mode: its running statistics do not change either.
 use super::batch::tensor;
 use super::state::{check_state, put_network, put_slots, save_network, save_slots, slot_shapes};
 use super::{Batch, OptimizerSettings, State, check_process, update};
@@ -21,26 +20,26 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The settings.
+/// The settings of fine-tuning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FineTuning {
-    /// A backbone's name and its own settings: [`crate::encoders::build`].
+    /// A backbone's name and settings: [`crate::encoders::build`].
     pub backbone: Value,
-    /// How many classes the images have.
+    /// The number of classes.
     pub classes: usize,
     /// mu.
     pub momentum: f64,
-    /// Whether SGD looks one step ahead.
+    /// Whether to use Nesterov momentum.
     pub nesterov: bool,
-    /// lambda, of all parameters.
+    /// lambda, for all parameters.
     pub weight_decay: f64,
-    /// How much of their running statistics norms replace with a batch's; 0.1 in PyTorch.
+    /// The fraction of their running statistics that norms replace by a batch's; 0.1 in PyTorch.
     pub norm_momentum: f32,
-    /// Whether the classifier alone learns.
+    /// Whether only the classifier is trained.
     pub frozen: bool,
 }
 
-/// A network, and what moves it; none that is frozen.
+/// A network with its optimizer; a frozen one has none.
 struct Part {
     name: &'static str,
     network: Network,
@@ -53,15 +52,15 @@ pub struct FineTuner {
     encoder: Box<dyn Backbone>,
     backbone: Part,
     head: Part,
-    /// In the middle of a change; still so afterwards, if a panic, Ctrl-C or an error ended it there.
+    /// Set during a change, and left set if a panic, Ctrl-C or an error interrupts it.
     changing: bool,
 }
 
 impl FineTuner {
-    /// A fine-tuner with parameters as PyTorch's begin; those of a pretrained backbone come by [`FineTuner::load_state`].
+    /// Creates a fine-tuner with PyTorch's initial parameters; [`FineTuner::load_state`] loads those of a pretrained backbone.
     ///
     /// # Errors
-    /// Settings that cannot be.
+    /// A setting is invalid.
     pub fn new(settings: FineTuning, threads: usize) -> Result<Self> {
         let &FineTuning { classes, momentum, nesterov, weight_decay, norm_momentum, frozen, .. } = &settings;
         if classes < 2 {
@@ -71,7 +70,7 @@ impl FineTuner {
             return Err(Error::value("norm_momentum", norm_momentum, "a number above 0, up to 1"));
         }
         let (engine, encoder) = (Engine::new(threads)?, encoders::build(&settings.backbone)?);
-        // At once, so that the system can refuse it before anything is built.
+        // Allocated in one piece, so that the system can refuse it before anything is built.
         let weights = memory::count("classes", &[encoder.features(), classes])?;
         drop(memory::room::<f32>("the classifier", weights.saturating_mul(3))?);
         let generator = &mut Key { seed: 0, epoch: u64::MAX, index: u64::MAX, view: u64::MAX }.generator();
@@ -96,7 +95,7 @@ impl FineTuner {
         [&self.backbone, &self.head]
     }
 
-    /// Checks that it is not left half changed.
+    /// Checks that no change was interrupted.
     fn check_whole(&self) -> Result<()> {
         match self.changing {
             true => {
@@ -107,11 +106,11 @@ impl FineTuner {
         }
     }
 
-    /// One step on images and their classes; gives the loss before it. Where that is not finite, no weight has changed.
+    /// Takes one step on images and their classes; returns the loss before it. If that is not finite, no weight has changed.
     ///
     /// # Errors
-    /// Images or classes that do not fit. After any other error, a panic or Ctrl-C in its middle, the fine-tuner is of no use before
-    /// a state is loaded.
+    /// The images or classes do not fit. After any other error, a panic or Ctrl-C during the step, a state has to be loaded
+    /// before the fine-tuner can be used again.
     pub fn step(&mut self, images: Batch, targets: &[i64], lr: f64) -> Result<f32> {
         self.check_whole()?;
         check_process()?;
@@ -119,7 +118,7 @@ impl FineTuner {
         let targets = self.targets(images.shape[0], targets)?;
         let x = tensor([("images", images)])?;
         self.changing = true;
-        // What a step that an error ended has left.
+        // Discards the gradient of an interrupted step.
         self.parts().into_iter().for_each(|part| drop(part.network.take_gradient()));
         let loss = cross_entropy(&self.logits(&x, true)?, &targets)?;
         let value = loss.to_scalar::<f32>()?;
@@ -136,7 +135,7 @@ impl FineTuner {
         Ok(value)
     }
 
-    /// Classes as candle has them, one for each image.
+    /// Converts the class indices, one for each image, to a candle tensor.
     fn targets(&self, images: usize, targets: &[i64]) -> Result<Tensor> {
         if targets.len() != images {
             return Err(Error::shape("targets", format!("a class for each of {images} images"), targets.len()));
@@ -160,30 +159,30 @@ impl FineTuner {
         self.head.network.forward(&features, mode)
     }
 
-    /// Scores of images' classes, whose softmax is their probabilities, by the networks as they are used after training: `[n, classes]`.
+    /// Computes the logits of images in eval mode: `[n, classes]`.
     ///
     /// # Errors
-    /// No images, or numbers that are not finite.
+    /// The batch is empty, or has values that are not finite.
     pub fn scores(&self, images: Batch) -> Result<Vec<f32>> {
         self.check_whole()?;
         images.check_sides(&*self.encoder)?;
         Ok(self.logits(&tensor([("images", images)])?, false)?.detach().flatten_all()?.to_vec1()?)
     }
 
-    /// Its settings.
+    /// The settings.
     pub fn settings(&self) -> &FineTuning {
         &self.settings
     }
 
-    /// Numbers of a feature.
+    /// The dimension of the features.
     pub fn features(&self) -> usize {
         self.encoder.features()
     }
 
-    /// Both networks under `backbone.` and `head.`, and what their optimizers remember under `optimizer.`.
+    /// The state: both networks under `backbone.` and `head.`, and their optimizers' state under `optimizer.`.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     pub fn state(&self) -> Result<State> {
         self.check_whole()?;
         let mut state = State::new();
@@ -196,7 +195,7 @@ impl FineTuner {
         Ok(state)
     }
 
-    /// Names and shapes of what [`FineTuner::state`] gives.
+    /// Names and shapes of the tensors in [`FineTuner::state`].
     pub fn entries(&self) -> BTreeMap<String, Vec<usize>> {
         let mut entries = BTreeMap::new();
         for Part { name, network, optimizer } in self.parts() {
@@ -207,10 +206,10 @@ impl FineTuner {
         entries
     }
 
-    /// Goes on from such a state.
+    /// Loads such a state.
     ///
     /// # Errors
-    /// A tensor that is missing, unknown or of another shape; numbers that no run has. Nothing is changed then.
+    /// A tensor is missing, unknown, of another shape, or has invalid values. Nothing is changed then.
     pub fn load_state(&mut self, state: &State) -> Result<()> {
         check_state(&self.entries(), state)?;
         self.changing = true;

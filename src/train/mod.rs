@@ -1,4 +1,4 @@
-//! A run: a method, its optimizers, and everything that a later one needs to go on to the bit.
+//! A run: a method, its optimizers, and the whole state for a bit-exact resume.
 mod batch;
 pub mod checkpoint;
 mod config;
@@ -23,25 +23,25 @@ use state::{check_network, check_numbers, check_state, put_network, put_slots, s
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What the schedules say of a step.
+/// The scheduled values of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
     /// The learning rate.
     pub lr: f64,
-    /// That of networks whose rate does not follow the schedule.
+    /// The learning rate of networks that do not follow the schedule.
     pub fixed_lr: f64,
-    /// How far a momentum encoder stays what it is, where there is one.
+    /// The EMA coefficient of a momentum encoder, if there is one.
     pub momentum: f64,
 }
 
-/// What a step was.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// Before the step.
+    /// The loss before the update.
     pub loss: f32,
-    /// The left views' features, in training's norms: `[n, features]`.
+    /// The left views' features, computed with training statistics: `[n, features]`.
     pub features: Vec<f32>,
-    /// What else is watched, by name: the method's own, and how far projections spread ("feature_std").
+    /// Other metrics by name: the method's own, and the spread of projections ("feature_std").
     pub watched: Vec<(&'static str, f32)>,
 }
 
@@ -51,13 +51,13 @@ pub struct Trainer {
     encoder: Box<dyn Backbone>,
     method: Box<dyn Method>,
     optimizers: Vec<Optimizer>,
-    /// In which the rows of a step come.
+    /// The number of pieces in which a step processes its rows.
     pieces: usize,
-    /// In the middle of a change; still so afterwards, if a panic, Ctrl-C or an error ended it there.
+    /// Set during a change, and left set if a panic, Ctrl-C or an error interrupts it.
     changing: bool,
 }
 
-/// The process that trains. candle's threads live there alone: in one that was forked from it, a step would wait for them for ever.
+/// The process that trains. candle's threads only exist there: in a forked process, a step would wait for them forever.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
 fn check_process() -> Result<()> {
@@ -72,17 +72,17 @@ fn check_process() -> Result<()> {
 }
 
 impl Trainer {
-    /// With parameters as they begin, a function of the configuration's seed.
+    /// Creates a trainer with initial parameters, which only depend on the configuration.
     ///
     /// # Errors
-    /// Settings that cannot be.
+    /// A setting is invalid.
     pub fn new(config: Config, threads: usize) -> Result<Self> {
         let engine = Engine::new(threads)?;
         let generator = &mut Key { seed: config.seed, epoch: u64::MAX, index: u64::MAX, view: u64::MAX }.generator();
         let encoder = encoders::build(&config.backbone)?;
         let settings = methods::settings(&config.method)?;
         settings.check()?;
-        // All of it at once, so that the system can refuse it before anything is built.
+        // Allocated in one piece, so that the system can refuse it before anything is built.
         drop(memory::room::<f32>("widths of the heads and the queue", settings.held()?)?);
         let method = settings.make(Materials { engine, backbone: &*encoder, seed: config.seed, generator })?;
         let learning = method.learning().into_iter();
@@ -91,16 +91,17 @@ impl Trainer {
         Ok(Self { config, encoder, method, optimizers, pieces: 1, changing: false })
     }
 
-    /// The same, whose steps take so many pieces of their rows one after another, and keep what gradients need of one at a time.
+    /// Returns the trainer with steps that process their rows in pieces, one after another, and keep the activations of one at
+    /// a time.
     ///
     /// # Errors
-    /// Pieces that do not consist of whole parts of the batch for the norms.
+    /// The pieces do not consist of whole parts of the batch for the norms.
     pub fn accumulating(self, pieces: usize) -> Result<Self> {
         pieces::check(pieces, self.method.splits())?;
         Ok(Self { pieces, ..self })
     }
 
-    /// Whether it is not left half changed.
+    /// Checks that no change was interrupted.
     fn check_whole(&self) -> Result<()> {
         match self.changing {
             true => {
@@ -111,24 +112,24 @@ impl Trainer {
         }
     }
 
-    /// Its settings.
+    /// The settings.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Whether steps of so many images can be.
+    /// Checks that this batch size is supported.
     ///
     /// # Errors
-    /// What does not fit them.
+    /// The batch size is not supported.
     pub fn check_batch(&self, batch: usize) -> Result<()> {
         self.method.check_batch(batch)
     }
 
-    /// One step on two views of a batch, the left one being the query's or the online network's.
+    /// Takes one step on two views of a batch; the left one is for the query or online network.
     ///
     /// # Errors
-    /// Views that differ in shape or are no images; a loss that is not finite, and then no weight has changed. After any other error,
-    /// a panic or Ctrl-C in its middle, the trainer is of no use before a state is loaded.
+    /// The views differ in shape or are not images; the loss is not finite, in which case no weight has changed. After any
+    /// other error, a panic or Ctrl-C during the step, a state has to be loaded before the trainer can be used again.
     pub fn train_step(&mut self, left: Batch, right: Batch, rates: Rates) -> Result<Report> {
         self.check_whole()?;
         check_process()?;
@@ -143,7 +144,7 @@ impl Trainer {
         left.check_sides(&*self.encoder)?;
         let views = ViewPairs::new(tensor([("left views", left), ("right views", right)])?);
         self.changing = true;
-        // What a step that an error ended has left.
+        // Discards the gradient of an interrupted step.
         self.method.learning().into_iter().for_each(|learning| drop(learning.network.take_gradient()));
         let made = pieces::forward(&mut *self.method, &views, rates.momentum, self.pieces)?;
         let Forward { loss, features, projections, mut watched } = made;
@@ -167,10 +168,10 @@ impl Trainer {
         Ok(Report { loss: value, features, watched })
     }
 
-    /// Features of images by the backbone that learns, as it would be used after training: `[n, features]`.
+    /// Computes features of images with the trained backbone in eval mode: `[n, features]`.
     ///
     /// # Errors
-    /// No images, or numbers that are not finite.
+    /// The batch is empty, or has values that are not finite.
     pub fn encode(&self, images: Batch) -> Result<Vec<f32>> {
         self.check_whole()?;
         images.check_sides(&*self.encoder)?;
@@ -181,15 +182,15 @@ impl Trainer {
         self.method.learning()[0].network
     }
 
-    /// Numbers of a feature.
+    /// The dimension of the features.
     pub fn features(&self) -> usize {
         self.encoder.features()
     }
 
-    /// The backbone's tensors under torchvision's names.
+    /// The backbone's tensors with torchvision's names.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     pub fn backbone_state(&self) -> Result<State> {
         self.check_whole()?;
         let mut state = State::new();
@@ -197,10 +198,10 @@ impl Trainer {
         Ok(state)
     }
 
-    /// Takes the backbone's tensors from those of torchvision; `fc.*` are left out, and counts of batches may be missing.
+    /// Loads the backbone's tensors with torchvision's names; `fc.*` is ignored, and `num_batches_tracked` may be missing.
     ///
     /// # Errors
-    /// A tensor that is missing, unknown or of another shape; nothing is changed then.
+    /// A tensor is missing, unknown or of another shape; nothing is changed then.
     pub fn load_backbone(&self, state: &State) -> Result<()> {
         self.check_whole()?;
         state.iter().try_for_each(|(name, (_, numbers))| check_numbers(name, numbers))?;
@@ -217,10 +218,10 @@ impl Trainer {
         put_network("", backbone, state)
     }
 
-    /// Everything: networks, optimizers, the method's own.
+    /// The whole state: networks, optimizers, and the method's own.
     ///
     /// # Errors
-    /// candle's.
+    /// candle's errors.
     pub fn state(&self) -> Result<State> {
         self.check_whole()?;
         let mut state = State::new();
@@ -236,7 +237,7 @@ impl Trainer {
         Ok(state)
     }
 
-    /// Names and shapes of what [`Trainer::state`] gives.
+    /// Names and shapes of the tensors in [`Trainer::state`].
     pub fn entries(&self) -> BTreeMap<String, Vec<usize>> {
         let networks = self.networks().flat_map(|(name, network)| {
             network.layout().shapes().map(move |(entry, shape)| (format!("{name}.{entry}"), shape))
@@ -249,18 +250,18 @@ impl Trainer {
         networks.chain(optimizers).chain(method).collect()
     }
 
-    /// Goes on from such a state.
+    /// Loads such a state.
     ///
     /// # Errors
-    /// A state of another run: a tensor that is missing, unknown or of another shape; numbers that no run has, as weights that are
-    /// not finite or a count that is not whole. Nothing is changed then.
+    /// The state is of another run: a tensor is missing, unknown or of another shape; or it has invalid values, such as weights
+    /// that are not finite or a count that is not whole. Nothing is changed then.
     pub fn load_state(&mut self, state: &State) -> Result<()> {
         check_state(&self.entries(), state)?;
         let numbers = |name: String| &state[&name].1[..];
         let own: Vec<&[f32]> =
             self.method.entries().into_iter().map(|(name, _)| numbers(format!("method.{name}"))).collect();
         self.method.load_state(&own)?;
-        // What is checked here was checked above for all but the optimizers, whose first error leaves the others as they were.
+        // Only the optimizers can still fail here, and the first of them that does leaves the others unchanged.
         self.changing = true;
         for (learning, optimizer) in self.method.learning().into_iter().zip(&mut self.optimizers) {
             put_slots(&format!("optimizer.{}.", learning.name), learning.network.layout(), optimizer, state)?;
@@ -278,7 +279,7 @@ impl Trainer {
     }
 }
 
-/// One step of an optimizer by the gradient that has come together in a network, if any has.
+/// Takes one optimizer step with a network's accumulated gradient, if there is one.
 fn update(network: &Network, optimizer: &mut Optimizer, lr: f64) -> Result<()> {
     let Some(gradient) = network.take_gradient() else { return Ok(()) };
     network.change(|params| {

@@ -1,18 +1,17 @@
-//! A step whose rows come in pieces, so that networks keep what gradients need of one piece at a time.
+//! Gradient accumulation: a step processes its rows in pieces, so that networks keep the activations of one piece at a time.
 //!
 //! ```text
-//! loss = mean over rows           the gradient of each piece's share of it, one after the other
-//! loss of all rows z together     z without a gradient, piece by piece; d loss / d z; the gradient of each piece's z, made again
+//! loss = mean over rows           the gradient of each piece's share, one after the other
+//! loss of all rows z together     z without gradients, piece by piece; d loss / d z; each piece's z again, with gradients
 //! ```
-//!
-//! Both give the gradient of the whole batch where a piece consists of whole parts for the norms (the second: Gao et al. 2021,
-//! arXiv 2101.06983). Running statistics move once, by all pieces.
+//! Both give the gradient of the whole batch if a piece consists of whole parts for the norms (the second: Gao et al. 2021,
+//! arXiv 2101.06983). Running statistics are updated once, by all pieces.
 use crate::error::{Error, Result};
 use crate::methods::{Forward, Method, ViewPairs};
 use crate::nn::Network;
 use candle_core::{Tensor, Var};
 
-/// Whether a batch can come in so many pieces.
+/// Checks that a batch can be processed in `pieces` pieces.
 pub(super) fn check(pieces: usize, splits: usize) -> Result<()> {
     if pieces > 0 && splits.is_multiple_of(pieces) {
         return Ok(());
@@ -28,7 +27,7 @@ pub(super) fn check(pieces: usize, splits: usize) -> Result<()> {
     Err(Error::value("accumulate", pieces, remedy))
 }
 
-/// What the forward pass gives; in pieces, gradients are made already, and the loss has no graph.
+/// Runs the forward pass; with several pieces, also the backward pass, and the loss has no graph.
 pub(super) fn forward(method: &mut dyn Method, views: &ViewPairs, m: f64, pieces: usize) -> Result<Forward> {
     if pieces == 1 {
         method.begin(views, m)?;
@@ -45,13 +44,13 @@ pub(super) fn forward(method: &mut dyn Method, views: &ViewPairs, m: f64, pieces
     made
 }
 
-/// Handles of all of them.
+/// Handles to all networks of a method.
 fn networks(method: &dyn Method) -> Vec<Network> {
     let learning = method.learning().into_iter().map(|learning| learning.network.clone());
     learning.chain(method.following().into_iter().map(|(_, network)| network.clone())).collect()
 }
 
-/// The rows of a piece.
+/// Computes the rows of a piece.
 fn represent(
     method: &dyn Method,
     views: &ViewPairs,
@@ -102,11 +101,11 @@ fn by_representations(method: &dyn Method, views: &ViewPairs, pieces: usize, net
             let gradient = gradients.get(var)?.narrow(0, piece * n, n);
             Some(gradient.and_then(|gradient| (rows * gradient.detach())?.sum_all()))
         });
-        // Its gradient by the rows is that of the loss.
+        // Its gradient with respect to the rows is that of the loss.
         let sum = products.reduce(|a, b| a? + b?);
         sum.map_or(Ok(()), |sum| sum?.backward().map(drop))?;
     }
-    // Those were repeated.
+    // These passes were repetitions.
     networks.iter().for_each(|network| network.end_pieces(false));
     Ok(Forward { loss: loss.detach(), features: features.detach(), projections: projections.detach(), watched })
 }

@@ -1,13 +1,13 @@
-//! Networks to named tensors, as files have them, and back.
+//! Conversion of networks and optimizers to and from named tensors in the format of files.
 use crate::error::{Error, Result};
 use crate::nn::{Layout, Network, Parameter};
 use crate::optim::{Optimizer, whole};
 use std::collections::{BTreeMap, HashMap};
 
-/// A tensor by name: its shape and its numbers.
+/// Tensors by name: shape and values.
 pub type State = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// A tensor of a saved state: finite, counts whole, variances not below 0.
+/// Checks a saved tensor: values are finite, counts are whole numbers, variances are not negative.
 pub(super) fn check_numbers(name: &str, numbers: &[f32]) -> Result<()> {
     if let Some(x) = numbers.iter().find(|x| !x.is_finite()) {
         return Err(Error::value(
@@ -28,7 +28,7 @@ pub(super) fn check_numbers(name: &str, numbers: &[f32]) -> Result<()> {
 /// Checks that a state has these tensors and no others, in these shapes.
 ///
 /// # Errors
-/// Names the first that does not fit; numbers that no run has.
+/// A tensor does not fit, in which case the error names the first, or has invalid values.
 pub(super) fn check_state(mine: &BTreeMap<String, Vec<usize>>, state: &State) -> Result<()> {
     for (name, shape) in mine {
         match state.get(name) {
@@ -62,7 +62,7 @@ pub(super) fn save_network(prefix: &str, network: &Network, state: &mut State) -
     })
 }
 
-/// Whether a backbone's tensors are all there, in the shapes of this layout; counts of batches may be missing.
+/// Checks that a backbone's tensors are complete, with the shapes of this layout; `num_batches_tracked` may be missing.
 pub(super) fn check_network(layout: &Layout, state: &State) -> Result<()> {
     for (name, shape) in layout.shapes() {
         match state.get(name) {
@@ -76,7 +76,7 @@ pub(super) fn check_network(layout: &Layout, state: &State) -> Result<()> {
     Ok(())
 }
 
-/// Takes a network's tensors, whose names and shapes are checked; one that is missing stays what it is.
+/// Loads a network's tensors, whose names and shapes are already checked; a missing one is left unchanged.
 pub(super) fn put_network(prefix: &str, network: &Network, state: &State) -> Result<()> {
     let (layout, mut buffers) = (network.layout(), network.buffers());
     let found = |name: &str| state.get(&format!("{prefix}{name}")).map(|(_, numbers)| &numbers[..]);
@@ -91,7 +91,7 @@ pub(super) fn put_network(prefix: &str, network: &Network, state: &State) -> Res
     })
 }
 
-/// What an optimizer remembers: each entry's name, its shape in files, and the parameter in whose order it stands; none of a count.
+/// An optimizer's state: each entry's name, its shape in files, and the parameter whose axis order it has; none for a count.
 fn slots<'a>(layout: &'a Layout, optimizer: &'a Optimizer) -> impl Iterator<Item = Slot<'a>> {
     let parameters: HashMap<&str, &Parameter> = layout.parameters().iter().map(|one| (&one.name[..], one)).collect();
     optimizer.state().into_iter().map(move |(entry, own)| {
@@ -109,12 +109,12 @@ struct Slot<'a> {
     parameter: Option<&'a Parameter>,
 }
 
-/// Names and shapes of what [`save_slots`] saves.
+/// Names and shapes of the tensors that [`save_slots`] saves.
 pub(super) fn slot_shapes(layout: &Layout, optimizer: &Optimizer) -> Vec<(String, Vec<usize>)> {
     slots(layout, optimizer).map(|slot| (slot.entry, slot.shape)).collect()
 }
 
-/// Saves what an optimizer remembers, of each parameter in the order in which files have it.
+/// Saves an optimizer's state, with each parameter's entries in the axis order of files.
 pub(super) fn save_slots(prefix: &str, layout: &Layout, optimizer: &Optimizer, state: &mut State) {
     for Slot { entry, shape, own, parameter } in slots(layout, optimizer) {
         let numbers = parameter.map_or_else(|| own.to_vec(), |parameter| parameter.to_file(own));
@@ -122,10 +122,10 @@ pub(super) fn save_slots(prefix: &str, layout: &Layout, optimizer: &Optimizer, s
     }
 }
 
-/// Takes it back; names and shapes are checked.
+/// Loads an optimizer's state, whose names and shapes are already checked.
 ///
 /// # Errors
-/// Numbers that no optimizer has; it is what it was then.
+/// A value is invalid; the optimizer is unchanged then.
 pub(super) fn put_slots(prefix: &str, layout: &Layout, optimizer: &mut Optimizer, state: &State) -> Result<()> {
     let found = slots(layout, optimizer).map(|Slot { entry, own, parameter, .. }| {
         let file = &state[&format!("{prefix}{entry}")].1;
