@@ -1,7 +1,7 @@
-//! Weighted nearest neighbours (Wu et al. 2018, section 3.4), as MoCo's CIFAR notebook and lightly have them.
+//! Weighted nearest neighbours (Wu et al. 2018, section 3.4), as in MoCo's CIFAR notebook and lightly.
 //!
 //! ```text
-//! s_i = cos(f, f_i);  score of a class = sum of exp(s_i / T) over those of the k nearest that are of it
+//! s_i = cos(f, f_i);  score of a class = sum of exp(s_i / T) over its members among the k nearest
 //! ```
 use super::{Classes, Features};
 use crate::error::{Error, Result};
@@ -9,38 +9,39 @@ use crate::kernels::threads::pool;
 use crate::kernels::training::convolution::{Shape, Weights};
 use crate::nn::Engine;
 
-/// The settings.
+/// The settings of the classifier.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Knn {
     /// Neighbours; 200.
     pub k: usize,
-    /// T; 0.1.
+    /// The temperature T; 0.1.
     pub temperature: f64,
 }
 
-/// Stands in the place of a class where fewer have votes.
+/// Fills the ranks beyond the classes with votes.
 const NONE: i64 = -1;
 
-/// Queries whose neighbours are looked for on one way through the bank, at most.
+/// The most queries that are compared in one pass over the bank.
 const QUERIES: usize = 16384;
-/// Bytes of neighbours of so many queries, at most.
+/// The most bytes for the neighbours of the queries in a pass.
 const FOUND: usize = 1 << 27;
-/// Rows of the bank that are made ready at a time: they stay in the cache while all of these queries are compared with them.
+/// Rows of the bank that are prepared at a time: they stay in the cache while all queries of the pass are compared with them.
 const TILE: usize = 512;
-/// Queries that a thread compares with them at a time.
+/// Queries that a thread compares with a tile at a time.
 const BLOCK: usize = 192;
-/// Numbers that a thread normalizes at a time, at least.
+/// The least number of values that a thread normalizes at a time.
 const PART: usize = 1 << 15;
-/// Cosines that are passed over together where none of them is near enough.
+/// Cosines that are skipped together if none of them is large enough.
 const PASSED: usize = 16;
 
-/// `top` classes for each of `queries`, in the order of their scores, the best first, by their neighbours in `bank`: those that a
-/// neighbour is of, and -1 beyond them. Equal ones come in the order of their labels.
-///
-/// Beside bank, queries and answers it takes the memory of a tile of the bank and of the neighbours of some thousand queries.
+/// Ranks the classes of each query by its neighbours in `bank`: `top` labels, best first, padded with -1 beyond the classes of
+/// the neighbours. Equal scores are ordered by label.
+/// In addition to bank, queries and results, it needs memory for a tile of the bank and for the neighbours of some thousand
+/// queries.
 ///
 /// # Errors
-/// More neighbours than the bank has, a temperature that is not above 0, one class only, queries of another length.
+/// `k` is 0 or exceeds the bank, the temperature is not positive, there is only one class, or the queries have another
+/// dimension.
 pub fn knn(engine: Engine, settings: Knn, bank: &Features, queries: &Features, top: usize) -> Result<Vec<Vec<i64>>> {
     let Knn { k, temperature } = settings;
     let classes = bank.classes()?;
@@ -69,18 +70,18 @@ pub fn knn(engine: Engine, settings: Knn, bank: &Features, queries: &Features, t
     Ok(ranked)
 }
 
-/// A feature of the bank as one query sees it.
+/// A feature of the bank, with its cosine to a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Neighbour {
     cosine: f32,
     at: u32,
 }
 
-/// The nearest features of those that a query was compared with, and some that are no longer among them.
+/// The nearest features to a query so far, and some that are no longer among them.
 #[derive(Clone, Debug)]
 struct Nearest {
     found: Vec<Neighbour>,
-    /// The cosine of the k-th: what comes later has to exceed it.
+    /// The cosine of the k-th nearest, which later ones have to exceed.
     least: f32,
 }
 
@@ -91,21 +92,21 @@ impl Default for Nearest {
 }
 
 impl Nearest {
-    /// How many are held at most: a search for the k-th of them pays for k new ones.
+    /// The capacity, which leaves room for k new candidates between two selections.
     fn room(k: usize) -> usize {
         2 * k.max(PASSED)
     }
 
     fn add(&mut self, cosines: &[f32], first: usize, k: usize) {
         for (part, cosines) in cosines.chunks(PASSED).enumerate() {
-            // Without a branch for each, which vector instructions do not have.
+            // Without a branch for each cosine, so that the loop vectorizes.
             if !cosines.iter().fold(false, |any, &cosine| any | (cosine > self.least)) {
                 continue;
             }
             for (at, &cosine) in cosines.iter().enumerate() {
                 if cosine > self.least {
                     self.found.reserve_exact(Self::room(k) - self.found.len());
-                    // 0.0 for -0.0, which are one cosine.
+                    // Turns -0.0 into 0.0, which are equal cosines.
                     self.found.push(Neighbour { cosine: cosine + 0.0, at: (first + part * PASSED + at) as u32 });
                     if self.found.len() == Self::room(k) {
                         self.forget(k);
@@ -115,7 +116,7 @@ impl Nearest {
         }
     }
 
-    /// All but the k nearest; of equal ones the first.
+    /// Drops all but the k nearest; among equal ones, the first are kept.
     fn forget(&mut self, k: usize) {
         if k < self.found.len() {
             let before = |a: &Neighbour, b: &Neighbour| b.cosine.total_cmp(&a.cosine).then(a.at.cmp(&b.at));
@@ -131,7 +132,7 @@ impl Nearest {
     }
 }
 
-/// Compares queries with rows of the bank, which are its rows from `first` on.
+/// Compares queries with the rows of the bank that start at row `first`.
 fn compare(engine: Engine, asked: &[f32], (known, first): (&[f32], usize), k: usize, nearest: &mut [Nearest]) {
     let dim = asked.len() / nearest.len();
     let rows = known.len() / dim;
@@ -152,7 +153,7 @@ fn compare(engine: Engine, asked: &[f32], (known, first): (&[f32], usize), k: us
 
 fn rank(mut nearest: Vec<Neighbour>, classes: &Classes, temperature: f64, top: usize) -> Vec<i64> {
     let place = |of: &Neighbour| classes.places[of.at as usize];
-    // In one order, so that sums are the same.
+    // In a fixed order, so that sums are reproducible.
     nearest.sort_unstable_by_key(|of| (place(of), of.at));
     let votes = nearest.chunk_by(|a, b| place(a) == place(b));
     let scored = votes.map(|of| (score(of, temperature), classes.labels[place(&of[0])]));
@@ -162,7 +163,7 @@ fn rank(mut nearest: Vec<Neighbour>, classes: &Classes, temperature: f64, top: u
     scored[..top].iter().map(|&(_, label)| label).collect()
 }
 
-/// T log(sum of exp(s_i / T)), which ranks as the sum does, and is finite for any T.
+/// T log(sum of exp(s_i / T)), which ranks like the sum, and is finite for any T.
 fn score(votes: &[Neighbour], temperature: f64) -> f64 {
     let cosines = || votes.iter().map(|of| f64::from(of.cosine));
     let largest = cosines().fold(f64::NEG_INFINITY, f64::max);
@@ -170,7 +171,7 @@ fn score(votes: &[Neighbour], temperature: f64) -> f64 {
     largest + temperature * sum.ln()
 }
 
-/// Rows of length 1, into `out`.
+/// Writes rows, normalized to length 1, to `out`.
 fn normalize(threads: usize, rows: &[f32], dim: usize, out: &mut Vec<f32>) {
     out.resize(rows.len(), 0.0);
     let each = PART.div_ceil(dim) * dim;

@@ -1,11 +1,12 @@
 //! A linear probe: softmax regression by SGD on frozen features.
 //!
 //! ```text
-//! v = mu v + dloss;  (W, b) -= lr v      lr by a cosine to 0
+//! v = mu v + dloss;  (W, b) -= lr v      lr decays along a cosine to 0
 //! ```
 //!
-//! MoCo's recipe (`main_lincls.py`): lr 30 for a batch of 256, momentum 0.9, no decay, 100 epochs, W from N(0, 0.01); its rate falls
-//! to a tenth at 60 and 80. SimCLR's (appendix B.6): Nesterov, lr 0.1, 90 epochs. Features here are not augmented, being computed once.
+//! MoCo's recipe (`main_lincls.py`): lr 30 for a batch of 256, momentum 0.9, no decay, 100 epochs, W from N(0, 0.01); its rate
+//! drops by a factor of 10 after epochs 60 and 80. SimCLR's (appendix B.6): Nesterov, lr 0.1, 90 epochs. Features here are
+//! computed once, without augmentation.
 use super::steps::{BLOCK, LabelledRows, Learner, RowBlock};
 use super::{Classes, Features, Softmax};
 use crate::error::{Error, Result};
@@ -14,30 +15,30 @@ use crate::optim::{Group, Schedule, Sgd};
 use crate::random::Key;
 use rand::seq::SliceRandom;
 
-/// Rows whose order is drawn at once, if an epoch has fewer: threads come once for all of them.
+/// Rows whose order is drawn at once, if an epoch has fewer: threads are started once for all of them.
 const ORDERED: usize = 1 << 18;
 
-/// The settings.
+/// The settings of the probe.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinearSettings {
     /// The largest rate, for a batch of 256.
     pub lr: f64,
-    /// Times through the features.
+    /// Passes over the features.
     pub epochs: usize,
-    /// Rows of a step.
+    /// The rows of a step.
     pub batch_size: usize,
-    /// Of SGD.
+    /// The momentum of SGD.
     pub momentum: f64,
-    /// Nesterov's.
+    /// Whether to use Nesterov momentum.
     pub nesterov: bool,
-    /// Of the first weights and the order.
+    /// The seed of the initial weights and the order.
     pub seed: u64,
 }
 
-/// Learns from features.
+/// Trains a probe on features.
 ///
 /// # Errors
-/// One class only, settings that cannot be, or with which the weights grow beyond all bounds.
+/// There is only one class, a setting is invalid, or the probe diverges.
 pub fn linear_probe(engine: Engine, settings: LinearSettings, features: &Features) -> Result<Softmax> {
     let LinearSettings { lr, epochs, batch_size, momentum, nesterov, seed } = settings;
     let (Classes { labels, places }, dim, n) = (features.classes()?, features.dim, features.len());
@@ -98,7 +99,7 @@ mod tests {
         (numbers, (0..n).map(|row| (row % classes) as i64).collect())
     }
 
-    /// The same rule by its definition, row by row in float64.
+    /// A reference implementation of the rule, row by row in float64.
     fn reference(settings: LinearSettings, numbers: &[f32], dim: usize, targets: &[i64], classes: usize) -> Vec<f64> {
         let LinearSettings { lr, epochs, batch_size, momentum, nesterov, seed } = settings;
         let (n, bias) = (targets.len(), classes * dim);
@@ -135,7 +136,8 @@ mod tests {
         w
     }
 
-    /// Several parts, the last one narrower; batches of several blocks; a last batch that is smaller; one part of few features.
+    /// Covers several parts with a narrower last one, batches of several blocks, a smaller last batch, and a single part of few
+    /// features.
     #[test]
     fn it_is_sgd_by_its_definition_on_any_number_of_threads() {
         for (n, dim, classes, batch_size) in

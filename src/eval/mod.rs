@@ -1,4 +1,4 @@
-//! How good features are: nearest neighbours and linear probes, on features that were computed once.
+//! The evaluation of features that were computed once: nearest neighbours and linear probes.
 mod knn;
 mod linear;
 mod softmax;
@@ -10,7 +10,7 @@ pub use softmax::Softmax;
 
 use crate::error::{Error, Result};
 
-/// Frozen features with the class of each: a label, which may be any number from 0 up.
+/// Frozen features with the class of each: a label, any integer of at least 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Features<'a> {
     numbers: &'a [f32],
@@ -18,19 +18,19 @@ pub struct Features<'a> {
     targets: &'a [i64],
 }
 
-/// The classes of features. What is computed counts them from 0; what comes back are labels again.
+/// The classes of features. Computations use indices from 0; results are labels.
 struct Classes {
-    /// Each once, in ascending order.
+    /// The distinct labels, in ascending order.
     labels: Vec<i64>,
-    /// Of each row, where its label stands among them.
+    /// The index of each row's label in `labels`.
     places: Vec<usize>,
 }
 
 impl<'a> Features<'a> {
-    /// `[n][dim]` numbers and n classes; `name` is what errors call the numbers.
+    /// Wraps features `[n][dim]` and n classes; errors call the features `name`.
     ///
     /// # Errors
-    /// Lengths that do not fit, numbers that are not finite, classes below 0.
+    /// The lengths do not fit, a value is not finite, or a class is negative.
     pub fn new(name: &str, numbers: &'a [f32], dim: usize, targets: &'a [i64]) -> Result<Self> {
         if dim == 0 || targets.is_empty() || numbers.len() != dim * targets.len() {
             let expected = format!("({}, {dim}), one row for each of at least one target", targets.len());

@@ -1,17 +1,17 @@
-//! Softmax regression: what the linear probe learns.
+//! Softmax regression, the model of the linear probe.
 //!
 //! ```text
-//! p = softmax(W f + b);  loss = -log p[class], on average over the rows
+//! p = softmax(W f + b);  loss = -log p[class], averaged over the rows
 //! ```
 use super::Features;
 use crate::error::{Error, Result};
 use crate::kernels::training::convolution::{Shape, forward};
 use crate::nn::Engine;
 
-/// Rows whose scores are held at once.
+/// Rows whose scores are in memory at once.
 const BLOCK: usize = 8192;
 
-/// What was learnt: `W [classes][dim]` and `b`, one after the other, and the classes' labels.
+/// A trained probe: `W [classes][dim]` followed by `b`, and the classes' labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Softmax {
     pub(super) numbers: Vec<f32>,
@@ -20,10 +20,10 @@ pub struct Softmax {
 }
 
 impl Softmax {
-    /// That gives each class the same score.
+    /// Creates a probe that gives each class the same score.
     ///
     /// # Errors
-    /// More classes than memory holds weights for.
+    /// There is not enough memory for the weights of so many classes.
     pub(super) fn zeros(labels: Vec<i64>, dim: usize) -> Result<Self> {
         let (count, mut numbers) = (labels.len() * (dim + 1), vec![]);
         if numbers.try_reserve_exact(count).is_err() {
@@ -52,10 +52,10 @@ impl Softmax {
         self.numbers.split_at_mut(self.labels.len() * self.dim)
     }
 
-    /// The classes of features in the order of their scores, the best first; at most `top` of them.
+    /// Ranks the classes of features by their scores, best first; at most `top` labels each.
     ///
     /// # Errors
-    /// Features of another length.
+    /// The features have another dimension.
     pub fn rank(&self, engine: Engine, features: &Features, top: usize) -> Result<Vec<Vec<i64>>> {
         if features.dim != self.dim {
             return Err(Error::shape("features", format!("rows of {}, as those learnt from", self.dim), features.dim));

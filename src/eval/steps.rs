@@ -1,5 +1,5 @@
-//! Steps of softmax regression, shared among threads by features: a part of the features has its weights, their gradient and the
-//! optimizer's memory on one thread, and only scores cross to another.
+//! Steps of softmax regression, divided among threads by features: the weights, gradient and optimizer state of a part of the
+//! features belong to one thread, and only scores are exchanged.
 //!
 //! ```text
 //! scores  = W f + b, summed over the parts             one part at a time
@@ -20,30 +20,30 @@ use crate::optim::{Optimizer, Rule, TensorInfo};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError, RwLock};
 
-/// Rows whose scores are held at once, at most.
+/// The most rows whose scores are in memory at once.
 pub(super) const BLOCK: usize = 512;
-/// Parts, at most.
+/// The most parts.
 const PARTS: usize = 8;
-/// Products of a part and a block that take much longer than a round's beginning and end.
+/// Products of a part and a block that take much longer than the synchronization of a round.
 const SHARE: usize = 1 << 18;
-/// Features of a strip, which the kernels read without packing it.
+/// Features of a strip, the width that the kernels read without packing.
 const STRIP: usize = 64;
-/// How many features before they are copied memory is asked for them.
+/// The distance, in features, at which rows are prefetched before they are copied.
 const AHEAD: usize = 1024;
-/// Floats in a line of the cache.
+/// Floats in a cache line.
 const LINE: usize = 16;
 
-/// Rows of one step: all of them, or as many as are held at once.
+/// Rows of one step: all of them, or at most [`BLOCK`].
 pub(super) struct RowBlock<'a> {
-    /// Where they stand among the features.
+    /// The indices of the rows among the features.
     pub(super) rows: &'a [usize],
-    /// The weight of a row in its step: one over the rows of the step.
+    /// The weight of a row in its step: one over the number of rows.
     pub(super) by: f32,
-    /// The step's learning rate, if these are its last rows.
+    /// The step's learning rate, if this is its last block.
     pub(super) lr: Option<f64>,
 }
 
-/// Features `[n][dim]`, and the place of each row's label among the classes.
+/// Features `[n][dim]`, and the class index of each row.
 #[derive(Clone, Copy)]
 pub(super) struct LabelledRows<'a> {
     pub(super) numbers: &'a [f32],
@@ -51,7 +51,7 @@ pub(super) struct LabelledRows<'a> {
     pub(super) places: &'a [usize],
 }
 
-/// A probe that learns, in parts.
+/// A probe in training, divided into parts.
 pub(super) struct Learner {
     isa: Isa,
     threads: usize,
@@ -59,15 +59,15 @@ pub(super) struct Learner {
     parts: Vec<Mutex<FeaturePart>>,
     /// The scores of a block by each part, `[rows][classes]`.
     scores: Vec<RwLock<Vec<f32>>>,
-    /// The loss's gradient by the scores, cut by rows into as many pieces as there are parts.
+    /// The loss's gradient with respect to the scores, split by rows into as many pieces as there are parts.
     gradients: Vec<RwLock<Vec<f32>>>,
 }
 
 impl Learner {
-    /// Takes a probe over, to learn in steps of up to so many rows.
+    /// Creates a learner from a probe, for steps of up to `rows` rows.
     ///
     /// # Errors
-    /// The rule's settings; no memory.
+    /// The rule's settings are invalid; there is not enough memory.
     pub(super) fn new<R: Rule + Copy + 'static>(engine: Engine, probe: &Softmax, rule: R, rows: usize) -> Result<Self> {
         let (classes, dim) = (probe.classes(), probe.dim());
         let count = (rows.min(BLOCK) * classes * dim / SHARE).clamp(1, PARTS);
@@ -79,8 +79,8 @@ impl Learner {
         Ok(Self { isa: engine.isa, threads: engine.threads, classes, parts, scores, gradients })
     }
 
-    /// Learns from these blocks, one after the other. Even rounds learn from one block and score the next, part by part; odd ones
-    /// turn the scores into their gradient.
+    /// Trains on these blocks, one after the other. Even rounds accumulate the gradient of one block and score the next, part
+    /// by part; odd rounds turn the scores into their gradient.
     pub(super) fn learn(&self, known: LabelledRows, blocks: &[RowBlock]) {
         rounds(self.threads, 2 * blocks.len() + 1, self.parts.len(), |round, at| {
             let block = round / 2;
@@ -97,7 +97,7 @@ impl Learner {
         });
     }
 
-    /// The gradient by the scores of one piece of a block's rows.
+    /// Computes the gradient with respect to the scores for one piece of a block's rows.
     fn compare(&self, piece: usize, known: LabelledRows, block: &RowBlock) {
         let (n, classes) = (block.rows.len(), self.classes);
         let each = n.div_ceil(self.parts.len());
@@ -116,7 +116,7 @@ impl Learner {
         }
     }
 
-    /// Gives the probe what was learnt.
+    /// Copies the trained weights to the probe.
     pub(super) fn finish(self, probe: &mut Softmax) {
         for part in self.parts {
             part.into_inner().unwrap_or_else(PoisonError::into_inner).finish(probe);
@@ -124,19 +124,20 @@ impl Learner {
     }
 }
 
-/// Some of the features, with what is learnt of them.
+/// A part of the features, with its weights and their training state.
 struct FeaturePart {
     columns: Range<usize>,
     classes: usize,
-    /// W, strip by strip `[classes][features]`, and in the first part b.
+    /// W, strip by strip `[classes][features]`, followed by b in the first part.
     numbers: Vec<f32>,
     optimizer: Optimizer,
     /// The features of a block, strip by strip `[rows][features]`.
     rows: Vec<f32>,
-    /// The scores by a strip, or the loss's gradient by the scores of a block.
+    /// The scores of a strip, or the loss's gradient with respect to the scores of a block.
     scores: Vec<f32>,
-    /// The loss's gradient by the numbers: of a block, and of the step so far.
+    /// The loss's gradient with respect to the weights for a block.
     of_block: Vec<f32>,
+    /// The same, accumulated over the step.
     gradient: Vec<f32>,
 }
 
@@ -155,7 +156,7 @@ impl FeaturePart {
         Ok(Self { columns, classes, numbers, optimizer, rows: vec![], scores: vec![], of_block, gradient })
     }
 
-    /// Takes a block's features, and scores them.
+    /// Gathers a block's features, and scores them.
     fn score(&mut self, isa: Isa, known: LabelledRows, block: &RowBlock, scores: &mut Vec<f32>) {
         self.gather(known, block.rows);
         let (n, classes) = (block.rows.len(), self.classes);
@@ -172,7 +173,7 @@ impl FeaturePart {
         scores.chunks_exact_mut(classes).for_each(|scores| add(scores, bias));
     }
 
-    /// Copies the features of these rows together.
+    /// Copies the features of these rows into `self.rows`.
     fn gather(&mut self, known: LabelledRows, rows: &[usize]) {
         let (n, width) = (rows.len(), self.columns.len());
         let of = |row: usize| &known.numbers[row * known.dim..][self.columns.clone()];
@@ -187,7 +188,7 @@ impl FeaturePart {
         }
     }
 
-    /// Learns from the block that was scored last; takes the step if these are its last rows.
+    /// Accumulates the gradient of the block that was scored last; takes the step if the block is its last.
     fn learn(&mut self, isa: Isa, dscores: &[RwLock<Vec<f32>>], block: &RowBlock) {
         let (n, classes) = (block.rows.len(), self.classes);
         self.scores.clear();
@@ -206,7 +207,7 @@ impl FeaturePart {
         }
     }
 
-    /// Gives the probe what was learnt of these features.
+    /// Copies the trained weights of these features to the probe.
     fn finish(self, probe: &mut Softmax) {
         let (classes, dim) = (self.classes, probe.dim());
         let (learnt, learnt_bias) = self.numbers.split_at(classes * self.columns.len());
@@ -220,18 +221,18 @@ impl FeaturePart {
     }
 }
 
-/// Features that stand together in memory, [`STRIP`] of them or the last ones.
+/// The ranges of features that are stored together, of [`STRIP`] features or the rest.
 fn strips(columns: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let end = columns.end;
     columns.clone().step_by(STRIP).map(move |first| first..end.min(first + STRIP))
 }
 
-/// Adds to as many values as there are of both.
+/// Adds element by element, up to the shorter length.
 fn add(to: &mut [f32], from: &[f32]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
 }
 
-/// Turns the scores of a row of this class into the loss's gradient by them, times `by`.
+/// Turns the scores of a row of class `place` into the loss's gradient with respect to them, times `by`.
 fn into_gradient(scores: &mut [f32], place: usize, by: f32) {
     let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
