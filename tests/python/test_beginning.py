@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 import sassl
-from sassl.pretraining import PRESETS, Config, Rates
-from sassl.pretraining.beginning import chance, notes, prolonged, warmup_warning, words
+from sassl.pretraining import PRESETS, Config, Rates, beginning
+from sassl.pretraining.beginning import chance, duration, notes, prolonged, unused_gpu, warmup_warning, words
 from sassl.pretraining.loop import rates
+from sassl.pretraining.timing import Pace
 
 TINY = {"arch": "resnet18", "small_stem": True, "input_size": 16, "batch_size": 4, "dim": 8}
 
@@ -93,3 +94,55 @@ def test_a_run_is_prolonged_and_that_is_told_and_recorded(tmp_path, capsys):
     assert json.loads((tmp_path / "run.json").read_text()) == {"prolonged": [recorded]}
     with pytest.raises(ValueError, match=r"epochs = 2: the run in .* has 3; a run may be prolonged, and not shortened"):
         tiny().fit(images, 2, out=tmp_path, resume=True, quiet=True)
+
+
+def test_a_run_says_where_it_trains_and_how_long_it_takes(capsys):
+    images = list(np.random.default_rng(0).integers(0, 256, (40, 20, 20, 3), np.uint8))
+    model = sassl.SimCLR(threads=1, hidden_dim=8, warmup_epochs=0, **TINY)
+    model.fit(images, 3)
+    said = capsys.readouterr().err.splitlines()
+    where = [line for line in said if line.startswith("engine: native on ")]
+    assert len(where) == 1
+    assert ", 1 threads, float32; memory, estimated: " in where[0]
+    # After 25 of 30 steps.
+    lines = [line for line in said if line.startswith("an epoch of 10 batches takes about 0:0")]
+    assert len(lines) == 1
+    assert "the rest of the 3 epochs about 0:0" in lines[0]
+    first, third = (next(i for i, line in enumerate(said) if line.startswith(f"epoch {n}/3: ")) for n in (1, 3))
+    assert first < said.index(lines[0]) < third
+
+
+def test_a_duration_follows_from_the_speed():
+    config = PRESETS["simclr"].changed(batch_size=100, epochs=20)
+    told = duration(config, batches=360, images_per_second=10, done=360)
+    assert told.startswith("an epoch of 360 batches takes about 1:00:00, the rest of the 20 epochs about 19:00:00, ")
+
+
+def test_a_gpu_that_is_not_used_is_named(monkeypatch):
+    monkeypatch.setattr(beginning, "glob", lambda pattern: [])
+    assert unused_gpu("native") is None
+    monkeypatch.setattr(beginning, "glob", lambda pattern: ["/dev/nvidia0"])
+    assert "computes on the CPU only" in unused_gpu("native")
+    assert unused_gpu("torch") is None
+
+
+def test_the_pace_leaves_out_the_first_steps_and_counts_waiting_over_epochs(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    pace, waited, known = Pace(), 0.0, []
+    for step in range(30):
+        now[0] += 100 if step < 2 else 2
+        # Epochs of 4 steps, which count from 0 again.
+        waited = 0.5 if step % 4 == 0 else waited + 0.5
+        known.append(pace.after_step(waited))
+    # Three steps suffice after two minutes.
+    assert [at for at, one in enumerate(known) if one] == [2]
+    assert pace.found() == (2, 102.0, 1.0)
+    now[0] = 0.0
+    pace, waited = Pace(), 0.0
+    for step in range(30):
+        now[0] += 9 if step < 5 else 2
+        waited = 0.5 if step % 4 == 0 else waited + 0.5
+        if pace.after_step(waited):
+            assert step == 24
+    assert pace.found() == (20, 40.0, 10.0)

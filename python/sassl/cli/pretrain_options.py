@@ -31,7 +31,11 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--print-config", action="store_true", help="print all settings as YAML, which --config reads, and stop"
     )
-    sub.add_argument("--demo", action="store_true", help="run a small example; only --out and --threads apply")
+    sub.add_argument(
+        "--demo",
+        action="store_true",
+        help="train SimCLR with SASSL and without on generated images, in two minutes; only --out and --threads apply",
+    )
     _data(sub.add_argument_group("data and output"))
     _settings(sub.add_argument_group("method and settings", "each overrides the preset or --config"))
     told = "strength and probability: --set style.alpha=0.1,0.3 (a range), style.beta=0.3 (fixed), style.p=0.8"
