@@ -68,7 +68,7 @@ class Bank:
 @final
 class Block:
     """
-    Algorithm 1 with its settings, which `sassl.transforms.SASSL` wraps.
+    Algorithm 1 with its settings; `sassl.transforms.SASSL` wraps it.
 
     Args:
         stylizer: F and T.
@@ -215,8 +215,8 @@ class Epoch:
         """
     def next(self, /) -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str], Draws] | None":
         """
-        Return the next batch: its views, or the bytes from which they are still to be computed; int64 indices and targets, names, and the
-        draws of the remaining operations. None at the end.
+        Return the next batch: its views, or the bytes from which they are still to be computed; int64 indices and targets;
+        names; and the draws of the remaining operations. None at the end.
 
         Raises:
             ValueError, OSError: an image cannot be read; the next call returns the following batch.
@@ -230,36 +230,36 @@ class Epoch:
 @final
 class FineTuner:
     """
-    A backbone and a linear classifier that learn from labelled images by SGD.
+    A backbone and a linear classifier, trained on labelled images with SGD.
     """
     def __new__(cls, /, backbone: str, classes: SupportsIndex, *, momentum: SupportsFloat | SupportsIndex = 0.9, nesterov: bool = True, weight_decay: SupportsFloat | SupportsIndex = 0.0, norm_momentum: SupportsFloat | SupportsIndex = 0.1, frozen: bool = False, threads: "int | None" = None) -> FineTuner:
         """
         Args:
-            backbone: JSON of its name and its settings, as `backbone_info` takes it.
-            classes: how many there are, at least 2.
-            momentum, nesterov, weight_decay: of SGD; the decay holds for all parameters.
-            norm_momentum: how much of their running statistics norms replace in a step.
-            frozen: whether the classifier alone learns, and the backbone is used as after training.
-            threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+            backbone: JSON of its name and its settings, as in `backbone_info`.
+            classes: number of classes, at least 2.
+            momentum, nesterov, weight_decay: settings of SGD; all parameters are decayed.
+            norm_momentum: the fraction of their running statistics that norms replace in a step.
+            frozen: True trains only the classifier; the backbone is then used in eval mode.
+            threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 
         Raises:
-            ValueError: a setting that cannot be.
+            ValueError: an invalid setting.
         """
     @property
     def features(self, /) -> int:
         """
-        Values of a feature.
+        Dimension of the features.
         """
     def load_state(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
         """
-        Goes on from such a state.
+        Load such a state.
 
         Raises:
             ValueError: a tensor that is missing, unknown or of another shape; nothing is changed then.
         """
     def scores(self, /, images: "numpy.typing.NDArray[numpy.float32]") -> "numpy.typing.NDArray[numpy.float32]":
         """
-        Scores of images' classes by the networks as they are used after training; their softmax is the classes' probabilities.
+        Compute the logits of images in eval mode; their softmax gives the class probabilities.
 
         Args:
             images: (N, H, W, 3) or (N, 3, H, W) float32.
@@ -269,19 +269,19 @@ class FineTuner:
         """
     def state(self, /) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
         """
-        Both networks, under `backbone.` and `head.`, and what SGD remembers, under `optimizer.`.
+        Return both networks, under `backbone.` and `head.`, and the state of SGD, under `optimizer.`.
         """
     def step(self, /, images: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", lr: SupportsFloat | SupportsIndex) -> float:
         """
-        One step.
+        Take one step.
 
         Args:
             images: (N, H, W, 3) or (N, 3, H, W) float32.
-            targets: N classes, from 0 up.
+            targets: N class indices, from 0.
             lr: the learning rate.
 
         Returns:
-            The loss before the step; where it is not finite, no weight has changed.
+            The loss before the step; if it is not finite, no weight has changed.
 
         Raises:
             ValueError: images or classes that do not fit.
@@ -289,7 +289,7 @@ class FineTuner:
     @property
     def threads(self, /) -> int:
         """
-        Threads of a step.
+        Number of threads.
         """
 
 @final
@@ -354,12 +354,12 @@ class Loader:
             on_damage: "use", "replace" or "raise".
             makes: "views"; "crops", with the draws for the second half of the views; or "regions" of decoded images.
 
-        The others are those of `sassl.data.TwoViewLoader`.
+        The other arguments are those of `sassl.data.TwoViewLoader`.
         """
     @property
     def report(self, /) -> dict[str, tuple[str, int, bool]]:
         """
-        Images that could not be read or were damaged: name to (reason, count, whether the image was used nevertheless).
+        Images that could not be read or were damaged: name to (reason, count, True if the image was used nevertheless).
         """
     def start(self, /, epoch: SupportsIndex, batch: SupportsIndex, pinned: bool) -> Epoch:
         """
@@ -375,7 +375,7 @@ class Source:
     @property
     def classes(self, /) -> list[str]:
         """
-        Names of the classes, if they have names.
+        Names of the classes; empty if they have none.
         """
     @property
     def damaged(self, /) -> list[tuple[str, str]]:
@@ -385,7 +385,7 @@ class Source:
     @property
     def exif(self, /) -> bool:
         """
-        True if images in files are rotated upright as EXIF says.
+        True if images in files are rotated upright by their EXIF orientation.
         """
     @staticmethod
     def files(paths: "list[str | os.PathLike[str]]", targets: "list[int]", exif: bool = True) -> Source:
@@ -395,11 +395,11 @@ class Source:
     @staticmethod
     def folder(root: "str | os.PathLike[str]", exif: bool = True) -> Source:
         """
-        `root/<class>/**/image.jpg`.
+        Create a source from a folder of classes, `root/<class>/**/image.jpg`.
         """
     def get(self, /, index: SupportsIndex) -> "tuple[numpy.typing.NDArray[numpy.uint8], int]":
         """
-        An image, (H, W, 3) uint8, and its class.
+        Return an image, (H, W, 3) uint8, and its class.
         """
     @property
     def has_classes(self, /) -> bool:
@@ -413,8 +413,8 @@ class Source:
         """
     def identity(self, /) -> tuple[int, tuple[int, int] | None]:
         """
-        A fingerprint of the images: FNV-1a over their names relative to their common folder; and over their sizes in
-        bytes, with the sum of these, or None if they are not known.
+        Return a fingerprint of the images: FNV-1a of their names relative to their common folder; and FNV-1a of their sizes in
+        bytes, with the sum of the sizes, or None if the sizes are unknown.
         """
     def name(self, /, index: SupportsIndex) -> "str":
         """
@@ -444,8 +444,8 @@ class Source:
     @staticmethod
     def selection(sources: "list[Source]", rows: "list[int]", targets: "list[int]") -> Source:
         """
-        Images of several sources that follow one another: those of these numbers, in this order and with these classes. They are
-        turned upright if those of the first source are.
+        Create a source from images of several concatenated sources: those at the indices `rows`, in this order and with the
+        classes `targets`. They are rotated upright if those of the first source are.
         """
     @staticmethod
     def shards(paths: "list[str | os.PathLike[str]]", keep_going: bool = False, exif: bool = True) -> Source:
@@ -454,7 +454,7 @@ class Source:
         """
     def targets(self, /) -> list[int] | None:
         """
-        The class of each image; None where these are not known without reading images.
+        Return the class of each image, or None if the classes are unknown before images are read.
         """
 
 @final
@@ -465,7 +465,7 @@ class Step:
     @staticmethod
     def crop(name: str, scale: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], ratio: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], interpolation: "typing.Any") -> Step:
         """
-        A random crop resized to the view, as torchvision's `RandomResizedCrop`.
+        Create a random crop, resized to the view, as in torchvision's `RandomResizedCrop`.
 
         Raises:
             ValueError: a reversed range, an unknown interpolation.
@@ -473,7 +473,7 @@ class Step:
     @staticmethod
     def function(name: str, p: "float | list[tuple[float, float]]", function: "typing.Any", seeded: bool) -> Step:
         """
-        A Python function from (H, W, 3) uint8 to the same, with a seed as second argument if `seeded`.
+        Create a step from a Python function from (H, W, 3) uint8 to the same, with a seed as second argument if `seeded`.
 
         Raises:
             ValueError: an invalid probability.
@@ -486,7 +486,7 @@ class Step:
     @staticmethod
     def operation(kind: str, name: str, p: "float | list[tuple[float, float]]", settings: str) -> Step:
         """
-        One of the `operations()`, by its kind.
+        Create a step from one of the kinds in `operations()`.
 
         Args:
             p: a probability, or pairs (epoch, probability) with increasing epochs, interpolated in between.
@@ -498,7 +498,7 @@ class Step:
     @staticmethod
     def style(name: str, block: Block, p: "float | list[tuple[float, float]]") -> Step:
         """
-        Algorithm 1, with a probability instead of the block's own.
+        Create a step of Algorithm 1, with `p` instead of the block's probability.
 
         Args:
             p: a probability, or pairs (epoch, probability) with increasing epochs, interpolated in between.
@@ -551,7 +551,7 @@ class Stylizer:
     A style predictor F and a transformer T that share a style space (Ghiasi et al. 2017, arXiv 1705.06830).
 
     Args:
-        model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` makes one).
+        model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` writes one).
         threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a
             DataLoader worker, else all cores. Results do not depend on it.
         precision: "exact": convolutions in float32; "fast": in integers of 8 and 16 bits if the CPU has AVX2 or AVX-512
@@ -652,25 +652,28 @@ class Trainer:
     def __new__(cls, /, config: str, *, threads: "int | None" = None, accumulate: SupportsIndex = 1) -> Trainer:
         """
         Args:
-            config: JSON of a `sassl.pretraining.Config`; what the loop alone reads may be left out.
-            threads: how many; None: the environment variable SASSL_THREADS, else all cores.
-            accumulate: pieces of a step's rows that are taken one after another, each of whole parts of the batch for the norms.
+            config: JSON of a `sassl.pretraining.Config`; settings that only the training loop reads may be omitted.
+            threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
+            accumulate: number of pieces in which a step processes its rows, one after another; each consists of whole parts of
+                the batch for the norms.
 
         Raises:
-            ValueError: a setting that cannot be.
+            ValueError: an invalid setting.
         """
     def backbone(self, /) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
         """
-        The backbone's tensors under torchvision's names and in its order of axes.
+        Return the backbone's tensors with torchvision's names and order of axes.
         """
     def check_batch(self, /, batch: SupportsIndex) -> None:
         """
+        Check that this batch size is supported.
+
         Raises:
-            ValueError: steps of so many images cannot be.
+            ValueError: the batch size is not supported.
         """
     def encode(self, /, images: "numpy.typing.NDArray[numpy.float32]") -> "numpy.typing.NDArray[numpy.float32]":
         """
-        Features of images by the backbone, its norms as after training.
+        Compute features of images with the backbone in eval mode.
 
         Args:
             images: (N, H, W, 3) or (N, 3, H, W) float32.
@@ -681,61 +684,61 @@ class Trainer:
     @property
     def features(self, /) -> int:
         """
-        Numbers of a feature.
+        Dimension of the features.
         """
     def load(self, /, path: "str | os.PathLike[str]") -> dict[str, str]:
         """
-        Goes on from such a file; gives its metadata.
+        Load the state from such a file, and return its metadata.
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: no checkpoint, a damaged one, or one of another run; nothing is changed then.
+            ValueError: not a checkpoint, a damaged one, or one of another run; nothing is changed then.
         """
     def load_backbone(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
         """
-        Takes the backbone's tensors from those of torchvision or timm; `fc.*` are left out.
+        Load the backbone's tensors from those of torchvision or timm; `fc.*` is ignored.
 
         Raises:
             ValueError: a tensor that is missing, unknown or of another shape; nothing is changed then.
         """
     def load_state(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
         """
-        Goes on from such a state.
+        Load such a state.
 
         Raises:
             ValueError: a state of another run; nothing is changed then.
         """
     def save(self, /, path: "str | os.PathLike[str]", metadata: dict[str, str]) -> "None":
         """
-        Writes everything into a .safetensors file with a checksum: the whole file, or nothing.
+        Write the whole state to a .safetensors file with a checksum, atomically.
 
         Raises:
-            OSError: the system refuses.
+            OSError: the file cannot be written.
         """
     def state(self, /) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
         """
-        Everything that a continued run needs, by name.
+        Return the whole state for a bit-exact resume, by name.
         """
     def step(self, /, left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr: SupportsFloat | SupportsIndex, momentum: SupportsFloat | SupportsIndex, fixed_lr: SupportsFloat | SupportsIndex | None = None) -> "tuple[float, dict[str, float], numpy.typing.NDArray[numpy.float32]]":
         """
-        One step on two views of a batch.
+        Take one step on two views of a batch.
 
         Args:
-            left, right: (N, H, W, 3) or (N, 3, H, W) float32, the left ones being the query's or the online network's.
+            left, right: (N, H, W, 3) or (N, 3, H, W) float32; the left views are those of the query or online network.
             lr: the learning rate.
-            momentum: how far a momentum encoder stays what it is, in [0, 1]; methods that have none do not read it.
-            fixed_lr: the rate of networks whose rate does not follow the schedule; None: `lr`.
+            momentum: the EMA coefficient of a momentum encoder, in [0, 1]; ignored by methods without one.
+            fixed_lr: the learning rate of networks that do not follow the schedule; None: `lr`.
 
         Returns:
-            The loss before the step, what else is watched, by name, and the left views' features, (N, features) float32.
+            The loss before the step, other metrics by name, and the left views' features, (N, features) float32.
 
         Raises:
-            ValueError: views that do not fit; a loss that is not finite, and then no weight has changed.
+            ValueError: views that do not fit; a loss that is not finite, in which case no weight has changed.
         """
     @property
     def threads(self, /) -> int:
         """
-        Threads of a step.
+        Number of threads.
         """
 
 @final
@@ -754,8 +757,8 @@ class ViewParams:
     def __new__(cls, /, drawn: "dict[str, dict[str, float] | StyleParams | None]") -> ViewParams:
         """
         Args:
-            drawn: by name, in the order of the operations; missing ones are not applied. A crop is
-                {"top": ..., "left": ..., "height": ..., "width": ...} in pixels; for a colour jitter the order matters.
+            drawn: values by operation name, in the order of the operations; missing operations are not applied. A crop is
+                {"top": ..., "left": ..., "height": ..., "width": ...} in pixels; for a colour jitter, the order matters.
 
         Raises:
             TypeError, ValueError: a value of the wrong type, a style of several images.
@@ -772,9 +775,10 @@ class Views:
     The views of an image.
 
     Args:
-        views: for each view its steps, its (height, width), and the mean and standard deviation of each channel in [0, 1], or None: 0 and 1.
+        views: for each view its steps, its (height, width), and the mean and standard deviation of each channel in [0, 1], or
+            None for 0 and 1.
         dtype: "uint8", "float16" or "float32".
-        channels_last: (H, W, 3) instead of (3, H, W).
+        channels_last: True for (H, W, 3), False for (3, H, W).
 
     Raises:
         ValueError: an invalid list of steps; views too small for a step; an unknown name; uint8 views with normalization.
@@ -793,10 +797,11 @@ class Views:
         """
     def check_halves(self, /, world_size: SupportsIndex, images: bool) -> None:
         """
-        Return whether a loader may leave part of the work, on batches shared by this many ranks; `images`: all but decoding.
+        Check that a loader can leave the second half of the work on batches shared by `world_size` ranks, or, with `images`,
+        all work except decoding.
 
         Raises:
-            ValueError: a style that is not possible then.
+            ValueError: a style that does not permit this.
         """
     def finish(self, /, pixels: "numpy.typing.NDArray[numpy.uint8]", draws: Draws, threads: SupportsIndex | None = None) -> "list[numpy.typing.NDArray[typing.Any]]":
         """
@@ -805,7 +810,7 @@ class Views:
         Args:
             pixels: the loader's pixels, uint8.
             draws: the loader's draws.
-            threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+            threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 
         Raises:
             ValueError: pixels of a different number of images, draws of other views.
@@ -817,14 +822,14 @@ class Views:
         """
     def sample(self, /, seed: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0, index: SupportsIndex = 0) -> list[ViewParams]:
         """
-        Draw all views of an image: view v from the random streams (seed, epoch, index, v), one for each operation's name.
+        Draw all views of an image: view v from the random streams (seed, epoch, index, v), one stream for each operation name.
 
         Raises:
             ValueError: an image without pixels.
         """
     def sample_batch(self, /, seed: SupportsIndex, n: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0) -> list[list[ViewParams]]:
         """
-        Draw all views of each image of a batch: image i as `sample` does with index i, its style among the batch's.
+        Draw all views of each image of a batch: image i as in `sample` with index i, in-batch styles among the n images.
 
         Raises:
             ValueError: images without pixels.
@@ -864,10 +869,10 @@ def adjust_saturation(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float
 
 def backbone_info(json: str) -> str:
     """
-    Describe a backbone as JSON: "features", "stem_stride", "least_side", and "settings", all of its own.
+    Describe a backbone as JSON: "features", "stem_stride", "least_side", and "settings", all settings that it has.
 
     Args:
-        json: its name and those of its own settings that differ from torchvision's, `{"name": "resnet18", "small_stem": true}`.
+        json: its name and those settings that differ from torchvision's, `{"name": "resnet18", "small_stem": true}`.
 
     Raises:
         ValueError: an unknown backbone, or an unknown or invalid setting.
@@ -903,7 +908,7 @@ def convert(paths: "list[str | os.PathLike[str]]", out: "str | os.PathLike[str]"
         paths: files, folders or archives that hold F and T, together or separately.
         out: the file to write.
         name: the model's name, stored in the file.
-        as_is: InceptionV3 sees images in their own size, at least 43 pixels, instead of a shorter side of 256.
+        as_is: InceptionV3 sees images at their original size, at least 43 pixels, instead of a shorter side of 256.
         any_pair: accept F and T that were not trained together.
 
     Raises:
@@ -921,7 +926,8 @@ def cosine_momentum(tau: SupportsFloat | SupportsIndex, total: SupportsIndex, k:
 
 def cosine_rate(lr: SupportsFloat | SupportsIndex, warmup: SupportsIndex, total: SupportsIndex, k: SupportsIndex) -> float:
     """
-    Return the learning rate of step (or epoch) `k` of `total`, from 0: linear warm-up, then cosine to 0 (SimCLR, BYOL; MoCo by epoch).
+    Return the learning rate of step (or epoch) `k` of `total`, counted from 0: linear warm-up, then cosine decay to 0 (SimCLR,
+    BYOL; MoCo by epoch).
 
     Raises:
         ValueError: a negative rate, or a warm-up as long as the schedule.
@@ -929,23 +935,23 @@ def cosine_rate(lr: SupportsFloat | SupportsIndex, warmup: SupportsIndex, total:
 
 def cuda_finish(views: Views, draws: Draws, out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None, pixels: SupportsIndex | None = None) -> CudaPlan:
     """
-    What a `Loader` of crops or regions has left to be made of the views of a batch, of pixels on the device, where crops are changed in
-    their place.
+    Plan the remaining operations on the crops or regions of a `Loader`, whose pixels are on the device. Crops are changed in
+    place.
 
     Args:
         views: their recipe.
-        draws: what came with the pixels.
-        out, stylizer, styles: as of `cuda_views`.
-        pixels: how many bytes they are, to be compared with what the draws are of.
+        draws: the loader's draws.
+        out, stylizer, styles: as in `cuda_views`.
+        pixels: size of the pixels in bytes, to be checked against the draws; None: not checked.
 
     Raises:
-        ValueError: draws or pixels that do not fit; an operation without kernels, by its name.
+        ValueError: draws or pixels that do not match; an operation without CUDA kernels, by its name.
     """
 
 def cuda_info() -> "dict[str, typing.Any]":
     """
-    Return the versions of the driver and of NVRTC, the GPUs with their compute capabilities, and the folder of compiled kernels; for
-    each that is missing, the reason.
+    Return the versions of the driver and of NVRTC, the GPUs with their compute capabilities, and the folder of compiled
+    kernels; for each that is missing, the reason.
     """
 
 def cuda_views(views: Views, images: "tuple[str, int, int, tuple[int, int, int, int]]", params: SupportsGetItem[int, SupportsGetItem[int, ViewParams]], out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None) -> CudaPlan:
@@ -968,16 +974,17 @@ def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None
     """
     Decode a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF file, recognized by its bytes, to RGB with eight bits per channel.
 
-    Gray becomes three equal channels, CMYK is converted as in Pillow, transparency is dropped, not blended. Gray of sixteen bits
-    is rounded to eight; of sixteen-bit colours the upper eight are kept. Of an animation, the first frame is decoded. ICC profiles are ignored.
+    Gray becomes three equal channels, CMYK is converted as in Pillow, transparency is dropped, not blended. Gray of sixteen
+    bits is rounded to eight; of sixteen-bit colours the upper eight are kept. Of an animation, the first frame is decoded. ICC
+    profiles are ignored.
 
     Args:
         file: a path, or the bytes of a file.
         min_size: None, or a side in pixels: a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size with no side
             shorter than this, as PIL's `Image.draft` does.
-        exif: True rotates the image upright as EXIF or, without an orientation there, XMP says: in JPEG, PNG (chunks and
-            texts, wherever they are) and WebP (if its header announces them). This is Pillow's `ImageOps.exif_transpose`, except that
-            unreadable EXIF is ignored, where Pillow raises an error. False returns the image as stored, as
+        exif: True rotates the image upright by the orientation in EXIF or, without one there, in XMP: in JPEG, PNG (chunks and
+            texts, wherever they are) and WebP (if its header announces them). This is Pillow's `ImageOps.exif_transpose`,
+            except that unreadable EXIF is ignored, where Pillow raises an error. False returns the image as stored, as
             torchvision's `ImageFolder` does. TIFF is rotated in either case, because Pillow rotates it while reading.
 
     Returns:
@@ -994,7 +1001,7 @@ def describe_state(config: str) -> dict[str, list[int]]:
     Return the names and shapes of the initial state.
 
     Raises:
-        ValueError: a setting that cannot be.
+        ValueError: an invalid setting.
     """
 
 def gaussian_blur(image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int | str | None", sigma: "float") -> "numpy.typing.NDArray[numpy.uint8]":
@@ -1028,8 +1035,8 @@ def image_suffixes() -> list[str]:
 
 def info() -> "dict[str, typing.Any]":
     """
-    Return the version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the cores, the
-    default number of threads, and the embedded models.
+    Return the version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the numbers of
+    cores and of default threads, and the embedded models.
     """
 
 def initial_state(config: str) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
@@ -1037,165 +1044,168 @@ def initial_state(config: str) -> "dict[str, numpy.typing.NDArray[numpy.float32]
     Return the initial state of a native run: networks, optimizer state (zeros), and the method's own tensors.
 
     Raises:
-        ValueError: a setting that cannot be.
+        ValueError: an invalid setting.
     """
 
 def key_order(seed: SupportsIndex, step: SupportsIndex, view: SupportsIndex, n: SupportsIndex) -> "numpy.typing.NDArray[numpy.uint32]":
     """
-    Return the order in which MoCo distributes the keys of a view (0: left, 1: right) of a step, from 0, over the parts of a batch of n.
+    Return the order in which MoCo distributes the keys of a view (0: left, 1: right) over the parts of a batch of n, at a step
+    counted from 0.
     """
 
 def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, k: SupportsIndex = 200, temperature: SupportsFloat | SupportsIndex = 0.1, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
     """
-    Classes of `queries` by their nearest neighbours in `bank` (Wu et al. 2018, section 3.4), the likeliest first.
+    Rank the classes of `queries` by their nearest neighbours in `bank` (Wu et al. 2018, section 3.4), best first.
 
     Args:
         bank: (N, dim) features.
-        targets: N classes, any numbers from 0 up.
+        targets: N labels, any integers of at least 0.
         queries: (M, dim) features.
-        k: neighbours.
-        temperature: of their weights, exp(cosine / temperature).
-        top: how many classes to give.
-        threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+        k: number of neighbours.
+        temperature: temperature of their weights, exp(cosine / temperature).
+        top: number of labels to return per query.
+        threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 
     Returns:
-        (M, top) int64, fewer where there are fewer classes: those that a neighbour is of, and -1 beyond them.
+        Labels, (M, top) int64, fewer columns if there are fewer classes; padded with -1 beyond the classes of the neighbours.
 
     Raises:
-        ValueError: arrays that do not fit, numbers that are not finite, one class only, more neighbours than the bank has.
+        ValueError: arrays that do not match, values that are not finite, only one class, or a bank with fewer than k features.
     """
 
 def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, lr: SupportsFloat | SupportsIndex = 0.1, epochs: SupportsIndex = 90, batch_size: SupportsIndex = 256, momentum: SupportsFloat | SupportsIndex = 0.9, nesterov: bool = True, seed: SupportsIndex = 0, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
     """
-    Classes of `queries` by softmax regression on `features` with SGD, the likeliest first.
+    Rank the classes of `queries` by softmax regression, trained on `features` with SGD, best first.
 
     Args:
         features: (N, dim).
-        targets: N classes, any numbers from 0 up.
+        targets: N labels, any integers of at least 0.
         queries: (M, dim).
-        lr: the largest learning rate, for a batch of 256; it falls to 0 by a cosine.
-        epochs, batch_size, momentum, nesterov: of SGD.
-        seed: of the first weights and the order.
-        top: how many classes to give.
-        threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+        lr: the initial and largest learning rate, for a batch of 256; it decays to 0 along a cosine.
+        epochs, batch_size, momentum, nesterov: settings of SGD.
+        seed: seed of the initial weights and the order.
+        top: number of labels to return per query.
+        threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 
     Returns:
-        (M, top) int64; fewer where there are fewer classes.
+        Labels, (M, top) int64; fewer columns if there are fewer classes.
 
     Raises:
-        ValueError: arrays that do not fit, one class only, a setting that cannot be.
+        ValueError: arrays that do not match, only one class, or an invalid setting.
     """
 
 def list_images(folder: "str | os.PathLike[str]") -> "tuple[list[str], int, int]":
     """
-    The images below a folder, in the order of their names, and how many were left out: hidden files and folders, other files.
+    Return the images below a folder, sorted by name, and the numbers of hidden files and folders and of other files, which are
+    skipped.
 
     Raises:
-        OSError: a folder that cannot be read.
+        OSError: a folder cannot be read.
     """
 
 def load_checkpoint(path: "str | os.PathLike[str]") -> "tuple[dict[str, numpy.typing.NDArray[numpy.float32]], dict[str, str]]":
     """
-    The state and the metadata of a checkpoint.
+    Return the state and the metadata of a checkpoint.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: no checkpoint, one of another version, or a damaged one.
+        ValueError: not a checkpoint, one of another version, or a damaged one.
     """
 
 def load_styles(path: "str | os.PathLike[str]") -> "Bank | Gaussian":
     """
-    A file of styles, that of a bank or of a Gaussian.
+    Load a bank or a Gaussian from a file.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is neither.
+        ValueError: the file is neither a bank nor a Gaussian.
     """
 
 def normalize(image: "numpy.typing.NDArray[numpy.uint8]", mean: "tuple[float, float, float]", std: "tuple[float, float, float]") -> "numpy.typing.NDArray[numpy.float32]":
     """
-    `(x / 255 - mean) / std` of each colour.
+    Compute `(x / 255 - mean) / std` for each channel.
 
     Returns:
-        float32, (3, H, W): equal to torchvision's `ToTensor` and `Normalize` to the bit.
+        float32, (3, H, W): bit-identical to torchvision's `ToTensor` and `Normalize`.
 
     Raises:
-        ValueError: a deviation that is not above 0.
+        ValueError: a standard deviation that is not positive.
     """
 
 def operations() -> list[str]:
     """
-    The kinds of `Step.operation`.
+    Return the kinds of `Step.operation`.
     """
 
 def resized_crop(image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "int", height: "int", width: "int", size: "tuple[int, int]", interpolation: "typing.Any" = ...) -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    A part of an image, resized with an antialiasing filter as Pillow resizes.
+    Crop an image and resize the crop with an antialiasing filter, like Pillow.
 
     Args:
         image: uint8, (H, W, 3).
-        top, left, height, width: the part, in pixels.
+        top, left, height, width: the crop, in pixels.
         size: (height, width) of the result.
-        interpolation: "bilinear", which it is where nothing is said, or "bicubic"; or Pillow's or torchvision's constant.
+        interpolation: "bilinear" (default) or "bicubic"; or Pillow's or torchvision's constant for one of these.
 
     Raises:
-        ValueError: a part that is empty or reaches beyond the image; another interpolation.
+        ValueError: a crop that is empty or reaches beyond the image; another interpolation.
     """
 
 def rotate(image: "numpy.typing.NDArray[numpy.uint8]", angle: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Turns counter-clockwise about the middle, nearest pixels, corners black; torchvision's `rotate` of a PIL image to the bit.
+    Rotate counter-clockwise about the centre with nearest-neighbour interpolation and black corners; bit-identical to
+    torchvision's `rotate` on a PIL image.
 
     Args:
         image: uint8, (H, W, 3).
         angle: in degrees.
 
     Raises:
-        ValueError: an angle that is no finite number.
+        ValueError: an angle that is not finite.
     """
 
 def save_checkpoint(path: "str | os.PathLike[str]", state: "dict[str, numpy.typing.NDArray[numpy.float32]]", metadata: dict[str, str]) -> "None":
     """
-    Writes a state of any engine into a checkpoint with a checksum: the whole file, or nothing.
+    Write the state of any engine to a checkpoint with a checksum, atomically.
 
     Raises:
-        OSError: the system refuses.
+        OSError: the file cannot be written.
     """
 
 def solarize(image: "numpy.typing.NDArray[numpy.uint8]", threshold: "float" = 128.0) -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Inverts bytes from `threshold` on, a number from 0 (all of them) to 256 (none).
+    Invert all values of at least `threshold`, which is between 0 (all values) and 256 (none).
 
     Raises:
-        ValueError: another threshold.
+        ValueError: a threshold outside [0, 256].
     """
 
 def version() -> "str":
     """
-    The version of the package.
+    Return the version of the package.
     """
 
 def vflip(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Top becomes bottom.
+    Flip vertically.
     """
 
 def write_file(path: "str | os.PathLike[str]", data: "bytes") -> "None":
     """
-    Writes a file: all of it, on the disk, or nothing.
+    Write a file atomically, and sync it to disk.
 
     Args:
-        path: where; a link that stands there is replaced, not followed.
-        data: all of its bytes.
+        path: the file to write; an existing link is replaced, not followed.
+        data: the contents of the file.
 
     Raises:
-        OSError: the system refuses, or a folder, a device or a pipe has the name; what stood there is what it was.
+        OSError: the write fails, or the path is a folder, a device or a pipe; an existing file is then unchanged.
     """
 
 def write_tensors(path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[typing.Any]]", metadata: dict[str, str]) -> "None":
     """
-    Writes tensors into a .safetensors file, as float32, or as int64 if they are int64 (exact up to 2**24): the whole file, or nothing.
+    Write tensors to a .safetensors file, atomically: int64 tensors as int64 (exact up to 2**24), all others as float32.
 
     Raises:
-        OSError: the system refuses.
+        OSError: the file cannot be written.
     """

@@ -1,4 +1,4 @@
-//! numpy to the core and back: the one conversion.
+//! The only conversion between numpy arrays and the core.
 use crate::error::{Error, Result};
 use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 use crate::memory::zeros;
@@ -8,7 +8,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-/// A contiguous array of Python's, held while the core reads it.
+/// A contiguous numpy array, borrowed while the core reads it.
 pub(super) struct Held<'py, T: Element>(PyReadonlyArrayDyn<'py, T>);
 
 impl<'py, T: Element> Held<'py, T> {
@@ -29,13 +29,13 @@ impl<'py, T: Element> Held<'py, T> {
     }
 }
 
-/// Images as Python gives them: uint8 or float32.
+/// Images from Python: uint8 or float32.
 pub(super) enum HeldImages<'py> {
     U8(Held<'py, u8>),
     F32(Held<'py, f32>),
 }
 
-/// Pixels that the core has made.
+/// Pixels computed by the core.
 pub(super) enum Made {
     U8(Vec<u8>),
     F32(Vec<f32>),
@@ -59,7 +59,7 @@ impl<'py> HeldImages<'py> {
         }
     }
 
-    /// The batch, checked; one image, `(H, W, 3)`, is a batch of it.
+    /// Returns the validated batch; a single image, `(H, W, 3)`, is a batch of one.
     pub(super) fn images(&self) -> PyResult<Images<'_>> {
         let pixels = match self {
             Self::U8(images) => Pixels::U8(images.slice()?),
@@ -72,7 +72,7 @@ impl<'py> HeldImages<'py> {
         Ok(Images::new(pixels, shape)?)
     }
 
-    /// Room for a result of the same shape and type.
+    /// Allocates a result of the same shape and type.
     pub(super) fn room(&self) -> Result<Made> {
         let len = self.shape().iter().product();
         Ok(match self {
@@ -98,7 +98,7 @@ impl Made {
     }
 }
 
-/// An array that owns these numbers; nothing is copied.
+/// Converts a vector to an array that owns it; nothing is copied.
 pub(super) fn into_array<'py, T: Element>(
     py: Python<'py>,
     numbers: Vec<T>,
@@ -107,14 +107,14 @@ pub(super) fn into_array<'py, T: Element>(
     Ok(PyArray1::from_vec(py, numbers).reshape(shape)?.into_any())
 }
 
-/// Numbers of any shape and number type, as float32.
+/// Converts values of any shape and numeric type to float32.
 pub(super) fn floats<'py>(name: &str, numbers: &Bound<'py, PyAny>) -> PyResult<Held<'py, f32>> {
     let float32 = numbers.py().import("numpy")?.call_method1("asarray", (numbers, "float32"));
     let array = float32.map_err(|_| wrong_type(name, numbers, "numbers, or an array of them"))?;
     Held::new(array.cast::<PyArrayDyn<f32>>()?)
 }
 
-/// Style vectors: `(dim,)` or `(n, dim)`.
+/// Checks style vectors: `(dim,)` or `(n, dim)`.
 pub(super) fn vectors<'py>(name: &str, z: &Bound<'py, PyAny>, dim: usize) -> PyResult<Held<'py, f32>> {
     let z = floats(name, z)?;
     match z.shape() {

@@ -1,4 +1,4 @@
-//! `Bank` and `Gaussian`: where styles come from.
+//! `Bank` and `Gaussian`: the sources of styles.
 use super::arrays::{floats, into_array};
 use super::run::{run, run_on};
 use crate::error::Error;
@@ -151,11 +151,11 @@ impl Gaussian {
     }
 }
 
-/// A file of styles, that of a bank or of a Gaussian.
+/// Load a bank or a Gaussian from a file.
 ///
 /// Raises:
 ///     OSError: the file cannot be read.
-///     ValueError: it is neither.
+///     ValueError: the file is neither a bank nor a Gaussian.
 #[pyfunction]
 #[pyo3(signature = (path: "str | os.PathLike[str]") -> "Bank | Gaussian")]
 pub(super) fn load_styles(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyAny>> {

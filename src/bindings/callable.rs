@@ -1,4 +1,4 @@
-//! A function of Python as an operation: it runs under the GIL, on the thread that makes the view.
+//! A Python function as an operation: it runs with the GIL, on the thread that computes the view.
 use super::foreign::call;
 use super::image::held_image;
 use crate::error::{Error, Result};
@@ -11,12 +11,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rand::Rng;
 
-/// From (H, W, 3) uint8 to the same.
+/// A function from an (H, W, 3) uint8 array to one of the same shape.
 #[derive(Debug)]
 pub(super) struct Callable {
     name: String,
     function: Py<PyAny>,
-    /// Whether it takes a seed beside the image.
+    /// Whether it takes a seed in addition to the image.
     seeded: bool,
 }
 
@@ -47,7 +47,7 @@ impl Callable {
 
 impl Operation for Callable {
     fn sample(&self, generator: &mut Generator, _: Size) -> Values {
-        // Whole numbers that a double holds.
+        // 53 bits: integers that a double represents exactly.
         let seed = generator.random::<u64>() >> 11;
         if self.seeded { Values::of([("seed", seed as f64)]) } else { Values::default() }
     }
@@ -59,7 +59,7 @@ impl Operation for Callable {
         };
         Python::attach(|py| {
             self.called(py, isa, planes, seed).map_err(|error| {
-                // No fault of the image, so that no other one takes its place.
+                // The image is not at fault, so it must not be replaced by another.
                 let reason = error.value(py).to_string();
                 Error::Foreign { name: (&self.name).into(), reason, fatal: true, source: Box::new(error) }
             })

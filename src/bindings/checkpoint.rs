@@ -1,4 +1,4 @@
-//! Checkpoints and tensors as files, for engines that are not this crate's too.
+//! Checkpoints and files of tensors, also for engines outside this crate.
 use super::arrays::{floats, into_array};
 use super::run::run_on;
 use crate::error::{Error, Result};
@@ -12,10 +12,10 @@ use pyo3::types::PyDict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// Writes a state of any engine into a checkpoint with a checksum: the whole file, or nothing.
+/// Write the state of any engine to a checkpoint with a checksum, atomically.
 ///
 /// Raises:
-///     OSError: the system refuses.
+///     OSError: the file cannot be written.
 #[pyfunction]
 #[pyo3(signature = (
     path: "str | os.PathLike[str]", state: "dict[str, numpy.typing.NDArray[numpy.float32]]", metadata
@@ -30,11 +30,11 @@ pub(super) fn save_checkpoint(
     run_on(py, path.display(), || checkpoint::save(&path, &state, &metadata))
 }
 
-/// The state and the metadata of a checkpoint.
+/// Return the state and the metadata of a checkpoint.
 ///
 /// Raises:
 ///     OSError: the file cannot be read.
-///     ValueError: no checkpoint, one of another version, or a damaged one.
+///     ValueError: not a checkpoint, one of another version, or a damaged one.
 #[pyfunction]
 #[pyo3(signature = (path: "str | os.PathLike[str]") -> "tuple[dict[str, numpy.typing.NDArray[numpy.float32]], dict[str, str]]")]
 pub(super) fn load_checkpoint(py: Python<'_>, path: PathBuf) -> PyResult<(Bound<'_, PyDict>, Metadata)> {
@@ -45,7 +45,7 @@ pub(super) fn load_checkpoint(py: Python<'_>, path: PathBuf) -> PyResult<(Bound<
 /// Return the initial state of a native run: networks, optimizer state (zeros), and the method's own tensors.
 ///
 /// Raises:
-///     ValueError: a setting that cannot be.
+///     ValueError: an invalid setting.
 #[pyfunction]
 #[pyo3(signature = (config) -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
 pub(super) fn initial_state<'py>(py: Python<'py>, config: &str) -> PyResult<Bound<'py, PyDict>> {
@@ -56,21 +56,22 @@ pub(super) fn initial_state<'py>(py: Python<'py>, config: &str) -> PyResult<Boun
 /// Return the names and shapes of the initial state.
 ///
 /// Raises:
-///     ValueError: a setting that cannot be.
+///     ValueError: an invalid setting.
 #[pyfunction]
 pub(super) fn describe_state(py: Python<'_>, config: &str) -> PyResult<BTreeMap<String, Vec<usize>>> {
     let config = read_config(config)?;
     run_on(py, "config", || Ok(Trainer::new(config, 1)?.entries()))
 }
 
-/// Return the order in which MoCo distributes the keys of a view (0: left, 1: right) of a step, from 0, over the parts of a batch of n.
+/// Return the order in which MoCo distributes the keys of a view (0: left, 1: right) over the parts of a batch of n, at a step
+/// counted from 0.
 #[pyfunction]
 #[pyo3(signature = (seed, step, view, n) -> "numpy.typing.NDArray[numpy.uint32]")]
 pub(super) fn key_order(py: Python<'_>, seed: u64, step: u64, view: u64, n: usize) -> Bound<'_, PyArray1<u32>> {
     methods::key_order(seed, step, view, n).into_pyarray(py)
 }
 
-/// The settings of a run as JSON.
+/// Parses the settings of a run from JSON.
 pub(super) fn read_config(json: &str) -> Result<Config> {
     serde_json::from_str(json).map_err(|error| Error::value("config", error, "give sassl.pretraining.Config"))
 }
@@ -86,10 +87,10 @@ pub(super) fn checkpoint_metadata(py: Python<'_>, path: PathBuf) -> PyResult<Met
     run_on(py, path.display(), || checkpoint::metadata(&path))
 }
 
-/// Writes tensors into a .safetensors file, as float32, or as int64 if they are int64 (exact up to 2**24): the whole file, or nothing.
+/// Write tensors to a .safetensors file, atomically: int64 tensors as int64 (exact up to 2**24), all others as float32.
 ///
 /// Raises:
-///     OSError: the system refuses.
+///     OSError: the file cannot be written.
 #[pyfunction]
 #[pyo3(signature = (
     path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[typing.Any]]", metadata

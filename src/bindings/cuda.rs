@@ -1,4 +1,4 @@
-//! Algorithm 1 on a GPU: plans, devices, and what a machine has of both. Memory and streams are those of whoever calls.
+//! Algorithm 1 on a GPU: plans, devices, and information about the installation. The caller owns memory and streams.
 use super::run::caught;
 use super::style::StyleParams;
 use super::stylizer::Stylizer;
@@ -33,7 +33,7 @@ pub(super) struct CudaPlan(Plan);
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct CudaDevice(device::Device);
 
-/// A tensor's place: dtype, height, width, strides of image, row, column and colour in numbers.
+/// A tensor's layout: dtype, height, width, and the strides of image, row, column and channel in values.
 type Layout = (String, usize, usize, [i64; 4]);
 
 fn images(space: Space, (dtype, height, width, strides): Layout) -> Result<DeviceImages> {
@@ -120,17 +120,17 @@ pub(super) fn cuda_views(
     Ok(CudaPlan(caught("images", plan)?))
 }
 
-/// What a `Loader` of crops or regions has left to be made of the views of a batch, of pixels on the device, where crops are changed in
-/// their place.
+/// Plan the remaining operations on the crops or regions of a `Loader`, whose pixels are on the device. Crops are changed in
+/// place.
 ///
 /// Args:
 ///     views: their recipe.
-///     draws: what came with the pixels.
-///     out, stylizer, styles: as of `cuda_views`.
-///     pixels: how many bytes they are, to be compared with what the draws are of.
+///     draws: the loader's draws.
+///     out, stylizer, styles: as in `cuda_views`.
+///     pixels: size of the pixels in bytes, to be checked against the draws; None: not checked.
 ///
 /// Raises:
-///     ValueError: draws or pixels that do not fit; an operation without kernels, by its name.
+///     ValueError: draws or pixels that do not match; an operation without CUDA kernels, by its name.
 #[pyfunction]
 #[pyo3(signature = (
     views, draws, out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer = None, styles = None,
@@ -155,7 +155,7 @@ pub(super) fn cuda_finish(
     Ok(CudaPlan(super::run::run(py, plan)?))
 }
 
-/// Where each view goes.
+/// Returns the location of each view in the output.
 fn places(out: Vec<(usize, Layout)>) -> Result<Vec<DeviceImages>> {
     let place = |(bytes, layout): (usize, Layout)| {
         Ok(DeviceImages { at: At { space: Space::Out, bytes }, ..images(Space::Out, layout)? })
@@ -237,8 +237,8 @@ impl CudaDevice {
     }
 }
 
-/// Return the versions of the driver and of NVRTC, the GPUs with their compute capabilities, and the folder of compiled kernels; for
-/// each that is missing, the reason.
+/// Return the versions of the driver and of NVRTC, the GPUs with their compute capabilities, and the folder of compiled
+/// kernels; for each that is missing, the reason.
 #[pyfunction]
 #[pyo3(signature = () -> "dict[str, typing.Any]")]
 pub(super) fn cuda_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {

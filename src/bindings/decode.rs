@@ -1,4 +1,4 @@
-//! `decode` and what else is known of image files: their colour profile, and the suffixes of their names.
+//! `decode`, and other functions on image files: colour profiles and file name suffixes.
 use super::arrays::{into_array, wrong_type};
 use super::run::run_on;
 use crate::data::SUFFIXES;
@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 
 /// Decode a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF file, recognized by its bytes, to RGB with eight bits per channel.
 ///
-/// Gray becomes three equal channels, CMYK is converted as in Pillow, transparency is dropped, not blended. Gray of sixteen bits
-/// is rounded to eight; of sixteen-bit colours the upper eight are kept. Of an animation, the first frame is decoded. ICC profiles are ignored.
+/// Gray becomes three equal channels, CMYK is converted as in Pillow, transparency is dropped, not blended. Gray of sixteen
+/// bits is rounded to eight; of sixteen-bit colours the upper eight are kept. Of an animation, the first frame is decoded. ICC
+/// profiles are ignored.
 ///
 /// Args:
 ///     file: a path, or the bytes of a file.
 ///     min_size: None, or a side in pixels: a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size with no side
 ///         shorter than this, as PIL's `Image.draft` does.
-///     exif: True rotates the image upright as EXIF or, without an orientation there, XMP says: in JPEG, PNG (chunks and
-///         texts, wherever they are) and WebP (if its header announces them). This is Pillow's `ImageOps.exif_transpose`, except that
-///         unreadable EXIF is ignored, where Pillow raises an error. False returns the image as stored, as
+///     exif: True rotates the image upright by the orientation in EXIF or, without one there, in XMP: in JPEG, PNG (chunks and
+///         texts, wherever they are) and WebP (if its header announces them). This is Pillow's `ImageOps.exif_transpose`,
+///         except that unreadable EXIF is ignored, where Pillow raises an error. False returns the image as stored, as
 ///         torchvision's `ImageFolder` does. TIFF is rotated in either case, because Pillow rotates it while reading.
 ///
 /// Returns:

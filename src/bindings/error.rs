@@ -1,4 +1,4 @@
-//! The one table from this crate's errors to Python's classes.
+//! The mapping from this crate's errors to Python exceptions.
 use crate::error::Error;
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -14,7 +14,7 @@ impl From<Error> for PyErr {
             Error::Io { source, .. } if source.kind() == ErrorKind::OutOfMemory => {
                 PyMemoryError::new_err(error.to_string())
             }
-            // With its number, OSError becomes FileNotFoundError, PermissionError and so on.
+            // With an errno, OSError becomes FileNotFoundError, PermissionError and so on.
             Error::Io { path, source } => match source.raw_os_error() {
                 Some(number) => {
                     let message = source.to_string();
@@ -30,7 +30,8 @@ impl From<Error> for PyErr {
     }
 }
 
-/// What Python itself has raised: a fatal one as it was, with a note of the image, another one as the cause of an error that names the image.
+/// Restores an exception raised by Python code: a fatal one unchanged, with a note that names the image; any other as the cause
+/// of a ValueError that names the image.
 fn foreign(error: Error) -> Result<PyErr, Error> {
     let text = error.to_string();
     match error {

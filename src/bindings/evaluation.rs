@@ -1,4 +1,4 @@
-//! `knn` and `linear_probe`: what `sassl.evaluation` calls.
+//! `knn` and `linear_probe`, which `sassl.evaluation` calls.
 use super::arrays::{Held, floats, into_array, wrong_type};
 use super::run::{checked_threads, run, threads};
 use crate::error::Error;
@@ -6,22 +6,22 @@ use crate::eval::{self, Features, Knn, LinearSettings};
 use crate::nn::Engine;
 use pyo3::prelude::*;
 
-/// Classes of `queries` by their nearest neighbours in `bank` (Wu et al. 2018, section 3.4), the likeliest first.
+/// Rank the classes of `queries` by their nearest neighbours in `bank` (Wu et al. 2018, section 3.4), best first.
 ///
 /// Args:
 ///     bank: (N, dim) features.
-///     targets: N classes, any numbers from 0 up.
+///     targets: N labels, any integers of at least 0.
 ///     queries: (M, dim) features.
-///     k: neighbours.
-///     temperature: of their weights, exp(cosine / temperature).
-///     top: how many classes to give.
-///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+///     k: number of neighbours.
+///     temperature: temperature of their weights, exp(cosine / temperature).
+///     top: number of labels to return per query.
+///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 ///
 /// Returns:
-///     (M, top) int64, fewer where there are fewer classes: those that a neighbour is of, and -1 beyond them.
+///     Labels, (M, top) int64, fewer columns if there are fewer classes; padded with -1 beyond the classes of the neighbours.
 ///
 /// Raises:
-///     ValueError: arrays that do not fit, numbers that are not finite, one class only, more neighbours than the bank has.
+///     ValueError: arrays that do not match, values that are not finite, only one class, or a bank with fewer than k features.
 #[pyfunction]
 #[pyo3(signature = (
     bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]",
@@ -45,23 +45,23 @@ pub(super) fn knn<'py>(
     ranks(py, ranked)
 }
 
-/// Classes of `queries` by softmax regression on `features` with SGD, the likeliest first.
+/// Rank the classes of `queries` by softmax regression, trained on `features` with SGD, best first.
 ///
 /// Args:
 ///     features: (N, dim).
-///     targets: N classes, any numbers from 0 up.
+///     targets: N labels, any integers of at least 0.
 ///     queries: (M, dim).
-///     lr: the largest learning rate, for a batch of 256; it falls to 0 by a cosine.
-///     epochs, batch_size, momentum, nesterov: of SGD.
-///     seed: of the first weights and the order.
-///     top: how many classes to give.
-///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+///     lr: the initial and largest learning rate, for a batch of 256; it decays to 0 along a cosine.
+///     epochs, batch_size, momentum, nesterov: settings of SGD.
+///     seed: seed of the initial weights and the order.
+///     top: number of labels to return per query.
+///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 ///
 /// Returns:
-///     (M, top) int64; fewer where there are fewer classes.
+///     Labels, (M, top) int64; fewer columns if there are fewer classes.
 ///
 /// Raises:
-///     ValueError: arrays that do not fit, one class only, a setting that cannot be.
+///     ValueError: arrays that do not match, only one class, or an invalid setting.
 #[pyfunction]
 #[pyo3(signature = (
     features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]",
@@ -91,7 +91,7 @@ pub(super) fn linear_probe<'py>(
     ranks(py, ranked)
 }
 
-/// What is learnt from, and what is asked.
+/// Labelled features, and the queries to classify.
 struct Sets<'py> {
     known: Held<'py, f32>,
     targets: Vec<i64>,

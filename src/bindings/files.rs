@@ -1,17 +1,17 @@
-//! `write_file`: what Python writes, whole or not at all.
+//! `write_file`: atomic writing of files for Python.
 use super::run::run;
 use crate::files;
 use pyo3::prelude::*;
 use std::path::PathBuf;
 
-/// Writes a file: all of it, on the disk, or nothing.
+/// Write a file atomically, and sync it to disk.
 ///
 /// Args:
-///     path: where; a link that stands there is replaced, not followed.
-///     data: all of its bytes.
+///     path: the file to write; an existing link is replaced, not followed.
+///     data: the contents of the file.
 ///
 /// Raises:
-///     OSError: the system refuses, or a folder, a device or a pipe has the name; what stood there is what it was.
+///     OSError: the write fails, or the path is a folder, a device or a pipe; an existing file is then unchanged.
 #[pyfunction]
 #[pyo3(signature = (path: "str | os.PathLike[str]", data: "bytes") -> "None")]
 pub(super) fn write_file(py: Python<'_>, path: PathBuf, data: &[u8]) -> PyResult<()> {

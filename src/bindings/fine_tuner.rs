@@ -1,4 +1,4 @@
-//! `FineTuner`: what `sassl.evaluation.finetune` steps without torch.
+//! `FineTuner`, which `sassl.evaluation.finetune` trains without torch.
 use super::arrays::{floats, into_array, wrong_type};
 use super::checkpoint::{from_dict, into_dict};
 use super::run::{checked_threads, run_on, threads};
@@ -9,7 +9,7 @@ use crate::train::{self, FineTuning};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// A backbone and a linear classifier that learn from labelled images by SGD.
+/// A backbone and a linear classifier, trained on labelled images with SGD.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct FineTuner {
     core: Shared<train::FineTuner>,
@@ -21,15 +21,15 @@ pub(super) struct FineTuner {
 #[pymethods]
 impl FineTuner {
     /// Args:
-    ///     backbone: JSON of its name and its settings, as `backbone_info` takes it.
-    ///     classes: how many there are, at least 2.
-    ///     momentum, nesterov, weight_decay: of SGD; the decay holds for all parameters.
-    ///     norm_momentum: how much of their running statistics norms replace in a step.
-    ///     frozen: whether the classifier alone learns, and the backbone is used as after training.
-    ///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+    ///     backbone: JSON of its name and its settings, as in `backbone_info`.
+    ///     classes: number of classes, at least 2.
+    ///     momentum, nesterov, weight_decay: settings of SGD; all parameters are decayed.
+    ///     norm_momentum: the fraction of their running statistics that norms replace in a step.
+    ///     frozen: True trains only the classifier; the backbone is then used in eval mode.
+    ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
     ///
     /// Raises:
-    ///     ValueError: a setting that cannot be.
+    ///     ValueError: an invalid setting.
     #[new]
     #[pyo3(signature = (
         backbone, classes, *, momentum = 0.9, nesterov = true, weight_decay = 0.0, norm_momentum = 0.1, frozen = false,
@@ -55,27 +55,27 @@ impl FineTuner {
         Ok(Self { core: Shared::new("fine-tuner", core), threads: count, classes, features })
     }
 
-    /// Threads of a step.
+    /// Number of threads.
     #[getter]
     fn threads(&self) -> usize {
         self.threads
     }
 
-    /// Values of a feature.
+    /// Dimension of the features.
     #[getter]
     fn features(&self) -> usize {
         self.features
     }
 
-    /// One step.
+    /// Take one step.
     ///
     /// Args:
     ///     images: (N, H, W, 3) or (N, 3, H, W) float32.
-    ///     targets: N classes, from 0 up.
+    ///     targets: N class indices, from 0.
     ///     lr: the learning rate.
     ///
     /// Returns:
-    ///     The loss before the step; where it is not finite, no weight has changed.
+    ///     The loss before the step; if it is not finite, no weight has changed.
     ///
     /// Raises:
     ///     ValueError: images or classes that do not fit.
@@ -90,7 +90,7 @@ impl FineTuner {
         run_on(py, "images", || self.core.lend()?.step(images, &classes, lr))
     }
 
-    /// Scores of images' classes by the networks as they are used after training; their softmax is the classes' probabilities.
+    /// Compute the logits of images in eval mode; their softmax gives the class probabilities.
     ///
     /// Args:
     ///     images: (N, H, W, 3) or (N, 3, H, W) float32.
@@ -106,13 +106,13 @@ impl FineTuner {
         into_array(py, made, &[n, self.classes])
     }
 
-    /// Both networks, under `backbone.` and `head.`, and what SGD remembers, under `optimizer.`.
+    /// Return both networks, under `backbone.` and `head.`, and the state of SGD, under `optimizer.`.
     #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         into_dict(py, run_on(py, "state", || self.core.lend()?.state())?)
     }
 
-    /// Goes on from such a state.
+    /// Load such a state.
     ///
     /// Raises:
     ///     ValueError: a tensor that is missing, unknown or of another shape; nothing is changed then.

@@ -11,16 +11,16 @@ use crate::memory;
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
 
-/// A part of an image, resized with an antialiasing filter as Pillow resizes.
+/// Crop an image and resize the crop with an antialiasing filter, like Pillow.
 ///
 /// Args:
 ///     image: uint8, (H, W, 3).
-///     top, left, height, width: the part, in pixels.
+///     top, left, height, width: the crop, in pixels.
 ///     size: (height, width) of the result.
-///     interpolation: "bilinear", which it is where nothing is said, or "bicubic"; or Pillow's or torchvision's constant.
+///     interpolation: "bilinear" (default) or "bicubic"; or Pillow's or torchvision's constant for one of these.
 ///
 /// Raises:
-///     ValueError: a part that is empty or reaches beyond the image; another interpolation.
+///     ValueError: a crop that is empty or reaches beyond the image; another interpolation.
 #[pyfunction]
 #[pyo3(signature = (
     image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "int", height: "int", width: "int",
@@ -67,7 +67,7 @@ pub(super) fn hflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult
     into_array(py, made, &[height, width, 3])
 }
 
-/// Top becomes bottom.
+/// Flip vertically.
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn vflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -77,14 +77,15 @@ pub(super) fn vflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult
     into_array(py, made, &[height, width, 3])
 }
 
-/// Turns counter-clockwise about the middle, nearest pixels, corners black; torchvision's `rotate` of a PIL image to the bit.
+/// Rotate counter-clockwise about the centre with nearest-neighbour interpolation and black corners; bit-identical to
+/// torchvision's `rotate` on a PIL image.
 ///
 /// Args:
 ///     image: uint8, (H, W, 3).
 ///     angle: in degrees.
 ///
 /// Raises:
-///     ValueError: an angle that is no finite number.
+///     ValueError: an angle that is not finite.
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", angle: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn rotate<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, angle: f64) -> PyResult<Bound<'py, PyAny>> {
@@ -145,17 +146,17 @@ pub(super) fn grayscale<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyRe
     changed(py, image, |isa, planes| image::grayscale(isa, planes, &mut vec![]))
 }
 
-/// Inverts bytes from `threshold` on, a number from 0 (all of them) to 256 (none).
+/// Invert all values of at least `threshold`, which is between 0 (all values) and 256 (none).
 ///
 /// Raises:
-///     ValueError: another threshold.
+///     ValueError: a threshold outside [0, 256].
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", threshold: "float" = 128.0) -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshold: f64) -> PyResult<Bound<'py, PyAny>> {
     if !(0.0..=256.0).contains(&threshold) {
         return Err(Error::value("threshold", threshold, "a number from 0 to 256").into());
     }
-    // The least byte that is not below it; none is 256.
+    // The least byte that is not below the threshold; None for 256.
     let least = u8::try_from(threshold.ceil() as u16).ok();
     changed_bytes(py, image, |isa, bytes| {
         if let Some(least) = least {
@@ -191,13 +192,13 @@ pub(super) fn gaussian_blur<'py>(
     })
 }
 
-/// `(x / 255 - mean) / std` of each colour.
+/// Compute `(x / 255 - mean) / std` for each channel.
 ///
 /// Returns:
-///     float32, (3, H, W): equal to torchvision's `ToTensor` and `Normalize` to the bit.
+///     float32, (3, H, W): bit-identical to torchvision's `ToTensor` and `Normalize`.
 ///
 /// Raises:
-///     ValueError: a deviation that is not above 0.
+///     ValueError: a standard deviation that is not positive.
 #[pyfunction]
 #[pyo3(signature = (
     image: "numpy.typing.NDArray[numpy.uint8]", mean: "tuple[float, float, float]", std: "tuple[float, float, float]",
@@ -230,12 +231,12 @@ fn adjusted<'py>(
     changed(py, image, |isa, planes| of(factor).apply(isa, planes, &mut vec![]))
 }
 
-/// A number of pixels, rows or columns.
+/// Checks a number of pixels, rows or columns.
 fn whole(name: &str, n: i64) -> Result<usize> {
     usize::try_from(n).map_err(|_| Error::value(name, n, "a whole number from 0 up"))
 }
 
-/// The taps of a blur; None: Pillow's boxes.
+/// Returns the number of taps of a blur; None: Pillow's boxes.
 fn taps(kernel_size: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
     if kernel_size.is_none() || kernel_size.extract::<&str>().is_ok_and(|name| name == "pillow") {
         return Ok(None);
@@ -245,7 +246,7 @@ fn taps(kernel_size: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
     Ok(Some(whole("kernel_size", n)?))
 }
 
-/// A value as Python shows it.
+/// Returns Python's `repr` of a value.
 fn repr(value: &Bound<'_, PyAny>) -> String {
     value.repr().map_or_else(|_| "?".to_owned(), |text| text.to_string())
 }
@@ -257,7 +258,7 @@ fn checked_factor(factor: f32) -> Result<()> {
     }
 }
 
-/// A new array: the image after `change`.
+/// Returns the image after `change`, in a new array.
 fn changed<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,
@@ -269,7 +270,7 @@ fn changed<'py>(
     })
 }
 
-/// The same, for a change of each byte by itself: pixels need not be taken apart.
+/// The same for a change of single bytes, which needs no planes.
 fn changed_bytes<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,
@@ -285,7 +286,7 @@ fn changed_bytes<'py>(
     into_array(py, made, &[height, width, 3])
 }
 
-/// The same, where `change` may refuse.
+/// The same for a change that may fail.
 fn try_changed<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,
@@ -304,7 +305,7 @@ fn try_changed<'py>(
     into_array(py, made, &[height, width, 3])
 }
 
-/// An interpolation as a word, as Pillow's number (`Image.Resampling`), or as an enumeration of either (torchvision's).
+/// An interpolation as a string, as Pillow's constant (`Image.Resampling`), or as an enum of either (torchvision's).
 pub(super) struct InterpolationMode(pub(super) Interpolation);
 
 impl Default for InterpolationMode {
@@ -331,7 +332,7 @@ impl<'py> FromPyObject<'_, 'py> for InterpolationMode {
     }
 }
 
-/// An image as Python gives it, with its height and width.
+/// Borrows an image from Python, with its height and width.
 pub(super) fn held_image<'py>(image: &Bound<'py, PyAny>) -> PyResult<(Held<'py, u8>, [usize; 2])> {
     let expected = "a numpy array of uint8";
     let array = image.cast::<PyArrayDyn<u8>>().map_err(|_| wrong_type("image", image, expected))?;

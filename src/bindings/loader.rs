@@ -1,4 +1,4 @@
-//! `Loader` and `Epoch`: what `sassl.data.TwoViewLoader` iterates.
+//! `Loader` and `Epoch`, which `sassl.data.TwoViewLoader` iterates over.
 use super::arrays::into_array;
 use super::memory;
 use super::run::threads;
@@ -25,14 +25,14 @@ pub(super) struct Loader {
     room: Room,
 }
 
-/// What a batch needs memory for.
+/// The memory that a batch needs.
 #[derive(Clone)]
 enum Room {
     /// Views of these shapes and this type.
     Views(Vec<[usize; 3]>, &'static str),
     /// The crops of these views.
     Crops(Arc<data::Views>),
-    /// Nothing before it is made.
+    /// None before the batch is computed.
     Regions,
 }
 
@@ -49,11 +49,11 @@ pub(super) struct Epoch {
 
 struct Running {
     core: data::Epoch,
-    /// Of the open batches, of each view.
+    /// The arrays of each open batch.
     arrays: VecDeque<Vec<Py<PyAny>>>,
 }
 
-/// How long a wait lasts before Ctrl-C is heard.
+/// The longest wait between two checks for Ctrl-C.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 #[pymethods]
@@ -65,7 +65,7 @@ impl Loader {
     ///     on_damage: "use", "replace" or "raise".
     ///     makes: "views"; "crops", with the draws for the second half of the views; or "regions" of decoded images.
     ///
-    /// The others are those of `sassl.data.TwoViewLoader`.
+    /// The other arguments are those of `sassl.data.TwoViewLoader`.
     #[new]
     #[pyo3(signature = (
         source, views, *, batch_size, shuffle, drop_last, seed, rank, world_size, threads, prefetch, on_error, on_damage,
@@ -126,7 +126,7 @@ impl Loader {
         self.core.sampler().batches()
     }
 
-    /// Images that could not be read or were damaged: name to (reason, count, whether the image was used nevertheless).
+    /// Images that could not be read or were damaged: name to (reason, count, True if the image was used nevertheless).
     #[getter]
     fn report(&self) -> BTreeMap<OsString, (String, usize, bool)> {
         let faults = self.core.faults().into_iter();
@@ -154,8 +154,8 @@ type Made<'py> = (Vec<Bound<'py, PyAny>>, Bound<'py, PyAny>, Bound<'py, PyAny>, 
 
 #[pymethods]
 impl Epoch {
-    /// Return the next batch: its views, or the bytes from which they are still to be computed; int64 indices and targets, names, and the
-    /// draws of the remaining operations. None at the end.
+    /// Return the next batch: its views, or the bytes from which they are still to be computed; int64 indices and targets;
+    /// names; and the draws of the remaining operations. None at the end.
     ///
     /// Raises:
     ///     ValueError, OSError: an image cannot be read; the next call returns the following batch.
@@ -182,11 +182,11 @@ impl Epoch {
 
     /// Ask the threads to stop, each after its current image, without waiting for them.
     fn close(&self, py: Python<'_>) {
-        // In a forked process a thread that is not there may hold the lock.
+        // In a forked process, the lock may be held by a thread that does not exist there.
         if self.process != std::process::id() {
             return;
         }
-        // Another thread that waits for a batch has the lock, and may need the GIL to let go of it.
+        // Another thread that waits for a batch holds the lock, and may need the GIL to release it.
         py.detach(|| {
             let ended = self.running().take();
             drop(ended);

@@ -1,4 +1,4 @@
-//! Arrays of Python as memory for the loader's threads.
+//! Python's arrays as memory for the loader's threads.
 #![allow(unsafe_code)]
 use crate::data;
 use crate::data::Memory;
@@ -12,11 +12,11 @@ use pyo3::types::PyDict;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// New arrays for each view of `n` images, of these shapes and this type, and the same memory in parts. Page-locked memory is torch's,
-/// other is numpy's.
+/// Creates an array for each view of `n` images, with these shapes and this type, and returns them with their memory split into
+/// parts, one per image. Page-locked memory is allocated by torch, other memory by numpy.
 ///
 /// # Errors
-/// There is no memory left; what numpy or torch has made is no such array, or one memory twice.
+/// There is not enough memory; or numpy or torch has returned an array of another kind, or the same memory twice.
 pub(super) fn views(
     py: Python<'_>,
     n: usize,
@@ -32,33 +32,34 @@ pub(super) fn views(
         }
         made.push((array, place));
     }
-    // SAFETY: the arrays have just been made, and nobody else has seen them; they are what `checked` says, and lie apart. `Epoch` hands
-    // them out when their parts are written, or lets go of them.
+    // SAFETY: the arrays are new, and nobody else has a reference to them; `checked` has verified them, and they do not
+    // overlap. `Epoch` returns them once their parts are written, or drops them.
     let memory = made.iter().map(|(array, place)| unsafe { parts(array, place.clone(), n) }).collect();
     Ok((made.into_iter().map(|(array, _)| array.unbind()).collect(), memory))
 }
 
-/// A new array of bytes for the crops of all views of `n` images, as [`data::Views::crops`] has them, and the same memory in parts.
+/// Creates an array of bytes for the crops of all views of `n` images, in the layout of [`data::Views::crops`], and returns it
+/// with its memory split into parts.
 ///
 /// # Errors
-/// As [`views`].
+/// As in [`views`].
 pub(super) fn crops(py: Python<'_>, n: usize, views: &data::Views, pinned: bool) -> PyResult<(Vec<Py<PyAny>>, Memory)> {
     let (begins, bytes) = views.crops(n);
     let (array, place) = new(py, &[bytes], "uint8", pinned)?;
     let part = |(begin, view): (&usize, &data::View)| {
         let begin = place.start + begin;
-        // SAFETY: the array has just been made, and nobody else has seen it; it is what `checked` says, and these parts of it lie apart.
-        // `Epoch` hands it out when its parts are written, or lets go of it.
+        // SAFETY: the array is new, and nobody else has a reference to it; `checked` has verified it, and these parts of it do
+        // not overlap. `Epoch` returns it once its parts are written, or drops it.
         unsafe { parts(&array, begin..begin + n * 3 * view.size().0 * view.size().1, n) }
     };
     let memory = begins.iter().zip(views.views()).map(part).collect();
     Ok((vec![array.unbind()], memory))
 }
 
-/// Images one after the other in a new array of bytes, and where they begin.
+/// Copies images, one after the other, to a new array of bytes; returns it with their offsets.
 ///
 /// # Errors
-/// As [`views`].
+/// As in [`views`].
 pub(super) fn packed(py: Python<'_>, images: &[Arc<RgbImage>], pinned: bool) -> PyResult<(Py<PyAny>, Vec<usize>)> {
     let mut end = 0;
     let begin = |image: &Arc<RgbImage>| {
@@ -83,7 +84,7 @@ pub(super) fn packed(py: Python<'_>, images: &[Arc<RgbImage>], pinned: bool) -> 
     Ok((array.unbind(), begins))
 }
 
-/// A new array, and where it lies.
+/// Creates an array; returns it with its address range.
 fn new<'py>(
     py: Python<'py>,
     shape: &[usize],
@@ -104,7 +105,7 @@ fn new<'py>(
     Ok((array, place))
 }
 
-/// Where an array lies, if it is writable, contiguous, of this shape and type.
+/// Returns the address range of an array, after a check that it is writable, contiguous, and of this shape and type.
 fn checked(array: &Bound<'_, PyAny>, shape: &[usize], dtype: &str) -> PyResult<Range<usize>> {
     let wrong = |got: String| Error::shape("memory of a batch", format!("{dtype}, {shape:?}, contiguous"), got);
     let array = array.cast::<PyUntypedArray>().map_err(|_| wrong("no array".into()))?;
@@ -113,17 +114,17 @@ fn checked(array: &Bound<'_, PyAny>, shape: &[usize], dtype: &str) -> PyResult<R
     if !array.is_c_contiguous() || !writable || found != dtype || array.shape() != shape {
         return Err(wrong(format!("{found}, {:?}", array.shape())).into());
     }
-    // SAFETY: an array, as was checked.
+    // SAFETY: the cast above has verified that this is an array.
     let start = unsafe { (*array.as_array_ptr()).fields.data } as usize;
     Ok(start..start + shape.iter().product::<usize>() * array.dtype().itemsize())
 }
 
-/// An array's memory in `n` equal parts.
+/// Splits an array's memory into `n` equal parts.
 ///
 /// # Safety
-/// The array lies there, may be written, and until the parts are gone nobody else reads or writes it.
+/// `place` is part of the array's memory; it is writable, and nobody else reads or writes it until the parts are dropped.
 unsafe fn parts(array: &Bound<'_, PyAny>, place: Range<usize>, n: usize) -> Slots {
     let owner = Box::new(array.clone().unbind());
-    // SAFETY: the array's own memory; it lives as long as the reference, and is not resized while there is one.
+    // SAFETY: the memory is owned by the array, which is kept alive, and not resized, while this reference exists.
     unsafe { Slots::new(std::ptr::with_exposed_provenance_mut(place.start), place.len() / n, n, owner) }
 }

@@ -1,4 +1,5 @@
-//! The Python module `sassl._sassl`: the only home of pyo3. This file lists names; each other file holds one kind of them.
+//! The Python module `sassl._sassl`, the only code that uses pyo3. This file lists the exported names; each other file defines
+//! one group of them.
 mod arrays;
 mod bank;
 mod callable;

@@ -1,4 +1,4 @@
-//! How Python enters the core: without the GIL, with errors and panics converted and Ctrl-C heard, and on how many threads.
+//! Calls from Python into the core: they release the GIL, convert errors and panics, handle Ctrl-C and choose the threads.
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::kernels::threads::pool::cores;
@@ -9,14 +9,14 @@ use std::any::Any;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
-/// Runs `work` while other Python threads go on. Ctrl-C ends it at its next [`interrupt::poll`]; a panic is an error that names the
-/// line of the call, where it is not known what else to name.
+/// Runs `work` without the GIL. Ctrl-C ends it at its next [`interrupt::poll`]; a panic becomes an error that names the line of
+/// the call, for lack of a better name.
 #[track_caller]
 pub(super) fn run<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
     run_on(py, Location::caller(), work)
 }
 
-/// The same, where a panic's error names the file or the argument that the work is on.
+/// The same, but a panic's error names `what`, the file or the argument that is processed.
 pub(super) fn run_on<T: Send>(
     py: Python<'_>,
     what: impl Display + Send,
@@ -27,7 +27,7 @@ pub(super) fn run_on<T: Send>(
     Ok(done)
 }
 
-/// Runs work whose panic is an error that names `what`: for what keeps the GIL; [`run`] does so itself.
+/// Runs work that keeps the GIL; a panic becomes an error that names `what`. [`run`] calls it too.
 pub(super) fn caught<T>(what: impl Display, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let payload = match payload.downcast::<PyErr>() {
@@ -41,7 +41,7 @@ pub(super) fn caught<T>(what: impl Display, work: impl FnOnce() -> PyResult<T>) 
     })
 }
 
-/// Python's handlers of signals, which only its first thread runs; what one raises ends the call.
+/// Runs Python's signal handlers, which only run on its main thread; an exception in one ends the call.
 fn signals() -> std::result::Result<(), Box<dyn Any + Send>> {
     match Python::try_attach(|py| py.check_signals()) {
         Some(Err(raised)) => Err(Box::new(raised)),
@@ -49,10 +49,10 @@ fn signals() -> std::result::Result<(), Box<dyn Any + Send>> {
     }
 }
 
-/// The number of threads for one call: what was asked for, else the environment variable `SASSL_THREADS`, else one in a
-/// DataLoader worker, else all cores.
+/// Returns the number of threads for one call: the given number, else the environment variable `SASSL_THREADS`, else one in a
+/// DataLoader worker, else the number of cores.
 ///
-/// Asked anew for each call, because a process may become a worker after the model was loaded.
+/// Determined anew for each call, because a process may become a worker after the model was loaded.
 pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> {
     if let Some(threads) = wanted {
         return Ok(threads);
@@ -73,10 +73,10 @@ pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> 
     Ok(cores())
 }
 
-/// More than any machine has, and few enough to start.
+/// More than any machine has, but few enough to start.
 const MOST_THREADS: isize = 1024;
 
-/// `threads` as a user gives it.
+/// Checks the user's `threads`.
 pub(super) fn checked_threads(threads: Option<isize>) -> Result<Option<usize>> {
     match threads {
         Some(n) if !(1..=MOST_THREADS).contains(&n) => {

@@ -1,27 +1,31 @@
-//! What several threads of Python may use, one after another: a trainer in one thread's hands.
+//! A value, such as a trainer, that several Python threads may use, one at a time.
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::locked;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread::{self, ThreadId};
 
-/// A value, and who is at work on it.
+/// A value, with the thread that is using it.
 pub(super) struct Shared<T> {
-    /// What errors call it.
+    /// The name of the value in errors.
     name: &'static str,
     value: Mutex<T>,
-    /// The thread that is at work on it.
+    /// The thread that is using the value.
     user: Mutex<Option<ThreadId>>,
     process: u32,
 }
 
 impl<T> Shared<T> {
-    /// A value of this process.
+    /// Wraps a value, which belongs to the current process.
     pub(super) fn new(name: &'static str, value: T) -> Self {
         Self { name, value: Mutex::new(value), user: Mutex::default(), process: std::process::id() }
     }
 
-    /// Waits for another thread, and not for the one that asks: a handler of signals runs in the midst of a call.
+    /// Locks the value; waits while another thread uses it.
+    ///
+    /// # Errors
+    /// The calling thread already uses the value, because this is a signal handler that has interrupted it; or the process was
+    /// forked while another thread used the value.
     pub(super) fn lend(&self) -> Result<Lent<'_, T>> {
         let (here, name) = (std::process::id(), self.name);
         if self.process == here {
@@ -47,7 +51,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// A value in one thread's hands.
+/// Exclusive access to a value for one thread.
 pub(super) struct Lent<'a, T> {
     value: MutexGuard<'a, T>,
     user: &'a Mutex<Option<ThreadId>>,

@@ -1,4 +1,4 @@
-//! `Source`: where the loader's images come from, files or objects of Python.
+//! `Source`: the images of a loader, from files or from Python objects.
 use super::arrays::into_array;
 use super::foreign;
 use super::image::held_image;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Source {
     pub(super) core: Arc<dyn data::Source>,
-    /// Whether images are turned upright.
+    /// Whether images are rotated upright.
     pub(super) exif: bool,
     classes: Vec<OsString>,
     has_classes: bool,
@@ -29,10 +29,11 @@ pub(super) struct Source {
     damaged: Vec<(PathBuf, String)>,
 }
 
-/// The images below a folder, in the order of their names, and how many were left out: hidden files and folders, other files.
+/// Return the images below a folder, sorted by name, and the numbers of hidden files and folders and of other files, which are
+/// skipped.
 ///
 /// Raises:
-///     OSError: a folder that cannot be read.
+///     OSError: a folder cannot be read.
 #[pyfunction]
 #[pyo3(signature = (folder: "str | os.PathLike[str]") -> "tuple[list[str], int, int]")]
 pub(super) fn list_images(py: Python<'_>, folder: PathBuf) -> PyResult<(Vec<OsString>, usize, usize)> {
@@ -42,7 +43,7 @@ pub(super) fn list_images(py: Python<'_>, folder: PathBuf) -> PyResult<(Vec<OsSt
 
 #[pymethods]
 impl Source {
-    /// `root/<class>/**/image.jpg`.
+    /// Create a source from a folder of classes, `root/<class>/**/image.jpg`.
     #[staticmethod]
     #[pyo3(signature = (root: "str | os.PathLike[str]", exif = true))]
     fn folder(py: Python<'_>, root: PathBuf, exif: bool) -> PyResult<Self> {
@@ -94,8 +95,8 @@ impl Source {
         Ok(Self { exif, ..Self::of(Objects { get, len, name, names }) })
     }
 
-    /// Images of several sources that follow one another: those of these numbers, in this order and with these classes. They are
-    /// turned upright if those of the first source are.
+    /// Create a source from images of several concatenated sources: those at the indices `rows`, in this order and with the
+    /// classes `targets`. They are rotated upright if those of the first source are.
     #[staticmethod]
     #[pyo3(signature = (sources: "list[Source]", rows: "list[int]", targets: "list[int]"))]
     fn selection(sources: Vec<PyRef<'_, Self>>, rows: Vec<usize>, targets: Vec<i64>) -> Result<Self> {
@@ -104,12 +105,12 @@ impl Source {
         Ok(Self { exif, ..Self::of(Selection::new(cores, rows, targets)?) })
     }
 
-    /// The class of each image; None where these are not known without reading images.
+    /// Return the class of each image, or None if the classes are unknown before images are read.
     fn targets(&self) -> Option<Vec<i64>> {
         (0..self.core.len()).map(|index| self.core.target(index)).collect()
     }
 
-    /// Names of the classes, if they have names.
+    /// Names of the classes; empty if they have none.
     #[getter]
     fn classes(&self) -> Vec<OsString> {
         self.classes.clone()
@@ -121,7 +122,7 @@ impl Source {
         self.has_classes
     }
 
-    /// True if images in files are rotated upright as EXIF says.
+    /// True if images in files are rotated upright by their EXIF orientation.
     #[getter]
     fn exif(&self) -> bool {
         self.exif
@@ -145,8 +146,8 @@ impl Source {
         self.damaged.iter().map(|(path, reason)| (path.as_os_str().to_owned(), reason.clone())).collect()
     }
 
-    /// A fingerprint of the images: FNV-1a over their names relative to their common folder; and over their sizes in
-    /// bytes, with the sum of these, or None if they are not known.
+    /// Return a fingerprint of the images: FNV-1a of their names relative to their common folder; and FNV-1a of their sizes in
+    /// bytes, with the sum of the sizes, or None if the sizes are unknown.
     fn identity(&self, py: Python<'_>) -> PyResult<(u64, Option<(u64, u64)>)> {
         run_on(py, "source", || Ok(identity(self.core.as_ref())))
     }
@@ -158,7 +159,7 @@ impl Source {
         Ok(self.core.name(index))
     }
 
-    /// An image, (H, W, 3) uint8, and its class.
+    /// Return an image, (H, W, 3) uint8, and its class.
     #[pyo3(signature = (index) -> "tuple[numpy.typing.NDArray[numpy.uint8], int]")]
     fn get<'py>(&self, py: Python<'py>, index: i64) -> PyResult<(Bound<'py, PyAny>, i64)> {
         let index = self.check(index)?;
@@ -244,7 +245,7 @@ fn layout_named(name: &str) -> Result<Layout> {
     }
 }
 
-/// What Python gives, read under the GIL; decoding is done without.
+/// Images from a Python callable, which is called with the GIL; they are decoded without it.
 struct Objects {
     get: Py<PyAny>,
     len: usize,
@@ -273,7 +274,7 @@ impl data::Source for Objects {
 
     fn get(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Item> {
         let name = self.name(index);
-        // Where there is no interpreter any more, nobody waits for the image.
+        // Once the interpreter has ended, nobody waits for the image.
         let got = Python::try_attach(|py| self.raw(py, index).map_err(|error| raised(py, &name, error)));
         let (raw, target) = got.unwrap_or_else(|| Err(Error::image(&name, "the interpreter has ended")))?;
         let image = match raw {
@@ -300,7 +301,7 @@ impl Objects {
     }
 }
 
-/// An error of the user's data set, with the image's name; what is raised names it by itself, perhaps.
+/// Converts an exception of the user's data set to an error with the image's name, which the exception may already have.
 fn raised(py: Python<'_>, name: &OsString, error: PyErr) -> Error {
     let name = Path::new(name);
     let said = error.value(py).to_string();

@@ -1,4 +1,4 @@
-//! `StyleParams` and `Block`: what is drawn, and Algorithm 1 over it.
+//! `StyleParams` and `Block`: the draws for a batch, and Algorithm 1.
 use super::arrays::{HeldImages, floats, into_array, vectors};
 use super::bank::{Bank, Gaussian};
 use super::run::{caught, run_on, threads};
@@ -139,7 +139,7 @@ impl StyleParams {
     }
 }
 
-/// Algorithm 1 with its settings, which `sassl.transforms.SASSL` wraps.
+/// Algorithm 1 with its settings; `sassl.transforms.SASSL` wraps it.
 ///
 /// Args:
 ///     stylizer: F and T.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// A style predictor F and a transformer T that share a style space (Ghiasi et al. 2017, arXiv 1705.06830).
 ///
 /// Args:
-///     model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` makes one).
+///     model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` writes one).
 ///     threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a
 ///         DataLoader worker, else all cores. Results do not depend on it.
 ///     precision: "exact": convolutions in float32; "fast": in integers of 8 and 16 bits if the CPU has AVX2 or AVX-512
@@ -209,7 +209,7 @@ impl Stylizer {
     }
 }
 
-/// The model of a name or of a file.
+/// Loads the model with this name or from this file.
 fn named(model: &Path) -> Result<Model> {
     match model.to_str() {
         Some(name) if !name.contains(['/', '\\', '.']) => Model::embedded(name),
@@ -219,7 +219,7 @@ fn named(model: &Path) -> Result<Model> {
 
 #[cfg(feature = "cuda")]
 impl Stylizer {
-    /// Its weights, read again.
+    /// Loads the model again, for its weights.
     pub(super) fn model(&self) -> Result<Model> {
         let model = named(Path::new(&self.source))?;
         check_space(&self.source.to_string_lossy(), &model.space, &self.core)?;
@@ -227,7 +227,7 @@ impl Stylizer {
     }
 }
 
-/// The vectors' space against the model's.
+/// Checks that the style space of the vectors is the model's.
 pub(super) fn check_space(what: &str, found: &str, stylizer: &style::Stylizer) -> Result<()> {
     let expected = stylizer.space();
     if found == expected {

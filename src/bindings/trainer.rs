@@ -1,4 +1,4 @@
-//! `Trainer`: what `sassl.pretraining` steps.
+//! `Trainer`, the native engine of `sassl.pretraining`.
 use super::arrays::{Held, floats, into_array};
 use super::checkpoint::{from_dict, into_dict, read_config};
 use super::run::{checked_threads, run_on, threads};
@@ -24,12 +24,13 @@ pub(super) struct Trainer {
 #[pymethods]
 impl Trainer {
     /// Args:
-    ///     config: JSON of a `sassl.pretraining.Config`; what the loop alone reads may be left out.
-    ///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
-    ///     accumulate: pieces of a step's rows that are taken one after another, each of whole parts of the batch for the norms.
+    ///     config: JSON of a `sassl.pretraining.Config`; settings that only the training loop reads may be omitted.
+    ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
+    ///     accumulate: number of pieces in which a step processes its rows, one after another; each consists of whole parts of
+    ///         the batch for the norms.
     ///
     /// Raises:
-    ///     ValueError: a setting that cannot be.
+    ///     ValueError: an invalid setting.
     #[new]
     #[pyo3(signature = (config, *, threads: "int | None" = None, accumulate=1))]
     fn new(py: Python<'_>, config: &str, threads: Option<isize>, accumulate: usize) -> PyResult<Self> {
@@ -40,32 +41,34 @@ impl Trainer {
         Ok(Self { core: Shared::new("trainer", core), threads: count, features })
     }
 
-    /// Threads of a step.
+    /// Number of threads.
     #[getter]
     fn threads(&self) -> usize {
         self.threads
     }
 
+    /// Check that this batch size is supported.
+    ///
     /// Raises:
-    ///     ValueError: steps of so many images cannot be.
+    ///     ValueError: the batch size is not supported.
     fn check_batch(&self, py: Python<'_>, batch: usize) -> PyResult<()> {
-        // Without the GIL: who has the lock may wait for it.
+        // Without the GIL: the thread that holds the lock may wait for it.
         run_on(py, "batch", || self.core.lend()?.check_batch(batch))
     }
 
-    /// One step on two views of a batch.
+    /// Take one step on two views of a batch.
     ///
     /// Args:
-    ///     left, right: (N, H, W, 3) or (N, 3, H, W) float32, the left ones being the query's or the online network's.
+    ///     left, right: (N, H, W, 3) or (N, 3, H, W) float32; the left views are those of the query or online network.
     ///     lr: the learning rate.
-    ///     momentum: how far a momentum encoder stays what it is, in [0, 1]; methods that have none do not read it.
-    ///     fixed_lr: the rate of networks whose rate does not follow the schedule; None: `lr`.
+    ///     momentum: the EMA coefficient of a momentum encoder, in [0, 1]; ignored by methods without one.
+    ///     fixed_lr: the learning rate of networks that do not follow the schedule; None: `lr`.
     ///
     /// Returns:
-    ///     The loss before the step, what else is watched, by name, and the left views' features, (N, features) float32.
+    ///     The loss before the step, other metrics by name, and the left views' features, (N, features) float32.
     ///
     /// Raises:
-    ///     ValueError: views that do not fit; a loss that is not finite, and then no weight has changed.
+    ///     ValueError: views that do not fit; a loss that is not finite, in which case no weight has changed.
     #[pyo3(signature = (
         left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr, momentum,
         fixed_lr=None
@@ -89,7 +92,7 @@ impl Trainer {
         Ok((report.loss, watched, into_array(py, report.features, &[n, self.features])?))
     }
 
-    /// Features of images by the backbone, its norms as after training.
+    /// Compute features of images with the backbone in eval mode.
     ///
     /// Args:
     ///     images: (N, H, W, 3) or (N, 3, H, W) float32.
@@ -105,19 +108,19 @@ impl Trainer {
         into_array(py, made, &[n, self.features])
     }
 
-    /// Numbers of a feature.
+    /// Dimension of the features.
     #[getter]
     fn features(&self) -> usize {
         self.features
     }
 
-    /// Everything that a continued run needs, by name.
+    /// Return the whole state for a bit-exact resume, by name.
     #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         into_dict(py, run_on(py, "state", || self.core.lend()?.state())?)
     }
 
-    /// Goes on from such a state.
+    /// Load such a state.
     ///
     /// Raises:
     ///     ValueError: a state of another run; nothing is changed then.
@@ -127,10 +130,10 @@ impl Trainer {
         run_on(py, "state", || self.core.lend()?.load_state(&state))
     }
 
-    /// Writes everything into a .safetensors file with a checksum: the whole file, or nothing.
+    /// Write the whole state to a .safetensors file with a checksum, atomically.
     ///
     /// Raises:
-    ///     OSError: the system refuses.
+    ///     OSError: the file cannot be written.
     #[pyo3(signature = (path: "str | os.PathLike[str]", metadata) -> "None")]
     fn save(&self, py: Python<'_>, path: PathBuf, metadata: Metadata) -> PyResult<()> {
         run_on(py, path.display(), || {
@@ -139,11 +142,11 @@ impl Trainer {
         })
     }
 
-    /// Goes on from such a file; gives its metadata.
+    /// Load the state from such a file, and return its metadata.
     ///
     /// Raises:
     ///     OSError: the file cannot be read.
-    ///     ValueError: no checkpoint, a damaged one, or one of another run; nothing is changed then.
+    ///     ValueError: not a checkpoint, a damaged one, or one of another run; nothing is changed then.
     #[pyo3(signature = (path: "str | os.PathLike[str]"))]
     fn load(&self, py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {
         run_on(py, path.display(), || {
@@ -154,13 +157,13 @@ impl Trainer {
         })
     }
 
-    /// The backbone's tensors under torchvision's names and in its order of axes.
+    /// Return the backbone's tensors with torchvision's names and order of axes.
     #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
     fn backbone<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         into_dict(py, run_on(py, "state", || self.core.lend()?.backbone_state())?)
     }
 
-    /// Takes the backbone's tensors from those of torchvision or timm; `fc.*` are left out.
+    /// Load the backbone's tensors from those of torchvision or timm; `fc.*` is ignored.
     ///
     /// Raises:
     ///     ValueError: a tensor that is missing, unknown or of another shape; nothing is changed then.
@@ -177,10 +180,10 @@ pub(super) fn backbone_names() -> Vec<&'static str> {
     encoders::BACKBONES.iter().map(|row| row.name).collect()
 }
 
-/// Describe a backbone as JSON: "features", "stem_stride", "least_side", and "settings", all of its own.
+/// Describe a backbone as JSON: "features", "stem_stride", "least_side", and "settings", all settings that it has.
 ///
 /// Args:
-///     json: its name and those of its own settings that differ from torchvision's, `{"name": "resnet18", "small_stem": true}`.
+///     json: its name and those settings that differ from torchvision's, `{"name": "resnet18", "small_stem": true}`.
 ///
 /// Raises:
 ///     ValueError: an unknown backbone, or an unknown or invalid setting.
@@ -193,7 +196,8 @@ pub(super) fn backbone_info(json: &str) -> Result<String> {
     Ok(told.to_string())
 }
 
-/// Return the learning rate of step (or epoch) `k` of `total`, from 0: linear warm-up, then cosine to 0 (SimCLR, BYOL; MoCo by epoch).
+/// Return the learning rate of step (or epoch) `k` of `total`, counted from 0: linear warm-up, then cosine decay to 0 (SimCLR,
+/// BYOL; MoCo by epoch).
 ///
 /// Raises:
 ///     ValueError: a negative rate, or a warm-up as long as the schedule.
@@ -211,7 +215,7 @@ pub(super) fn cosine_momentum(tau: f64, total: u64, k: u64) -> Result<f64> {
     Ok(Momentum::cosine(tau, total)?.at(k))
 }
 
-/// Images as Python gives them, not copied.
+/// Wraps images from Python without copying them.
 pub(super) fn images<'a>(name: &str, held: &'a Held<f32>) -> PyResult<Batch<'a>> {
     let (shape, order) = match *held.shape() {
         [n, height, width, 3] => ([n, height, width, 3], ChannelOrder::Last),

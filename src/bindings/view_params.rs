@@ -1,4 +1,4 @@
-//! `ViewParams`: what was drawn for one view, as Python sees it.
+//! `ViewParams`: the draws for one view, for Python.
 use super::style::StyleParams;
 use crate::data;
 use crate::data::{Drawn, Region};
@@ -17,8 +17,8 @@ pub(super) struct ViewParams(pub(super) data::ViewParams);
 #[pymethods]
 impl ViewParams {
     /// Args:
-    ///     drawn: by name, in the order of the operations; missing ones are not applied. A crop is
-    ///         {"top": ..., "left": ..., "height": ..., "width": ...} in pixels; for a colour jitter the order matters.
+    ///     drawn: values by operation name, in the order of the operations; missing operations are not applied. A crop is
+    ///         {"top": ..., "left": ..., "height": ..., "width": ...} in pixels; for a colour jitter, the order matters.
     ///
     /// Raises:
     ///     TypeError, ValueError: a value of the wrong type, a style of several images.
@@ -90,7 +90,7 @@ pub(super) struct Draws {
     pub(super) regions: Vec<Region>,
 }
 
-/// Where a region begins, and which part of its image it is.
+/// The offset of a region's pixels, and its top, left, height and width in the image.
 type Place = (usize, (usize, usize, usize, usize));
 
 #[pymethods]
@@ -130,10 +130,10 @@ impl Draws {
 }
 
 impl Draws {
-    /// Bytes of what views are made of by them.
+    /// Checks the size in bytes of the pixels for these draws.
     ///
     /// # Errors
-    /// These are not as many.
+    /// The pixels have another size.
     pub(super) fn check(&self, views: &data::Views, bytes: usize) -> Result<()> {
         let expected = match self.regions.is_empty() {
             true => views.crops(self.params.len()).1,
@@ -148,7 +148,7 @@ impl Draws {
     }
 }
 
-/// Whole numbers as such, others with three digits.
+/// Formats integers as such, and other values with three decimals.
 fn short(x: f64) -> String {
     if x.fract() == 0.0 { format!("{x}") } else { format!("{x:.3}") }
 }
@@ -175,7 +175,7 @@ fn to_python<'py>(py: Python<'py>, drawn: &Drawn) -> PyResult<Bound<'py, PyAny>>
         Drawn::Values(Some(values)) => {
             let numbers = PyDict::new(py);
             for (name, x) in &values.0 {
-                // Places and sides are whole pixels.
+                // Positions and sides are in whole pixels.
                 match ["top", "left", "height", "width"].contains(&&**name) {
                     true => numbers.set_item(&**name, *x as i64)?,
                     false => numbers.set_item(&**name, x)?,
@@ -186,15 +186,15 @@ fn to_python<'py>(py: Python<'py>, drawn: &Drawn) -> PyResult<Bound<'py, PyAny>>
     }
 }
 
-/// Those of each view.
+/// Wraps the draws of each view.
 pub(super) fn of_views(params: Vec<data::ViewParams>) -> Vec<ViewParams> {
     params.into_iter().map(ViewParams).collect()
 }
 
-/// What the core takes.
+/// Unwraps the draws of each view.
 ///
 /// # Errors
-/// Not as many as there are views.
+/// Their number is not the number of views.
 pub(super) fn for_views(params: Vec<ViewParams>, views: usize) -> Result<Vec<data::ViewParams>> {
     match params.len() == views {
         true => Ok(params.into_iter().map(|params| params.0).collect()),

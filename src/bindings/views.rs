@@ -1,4 +1,4 @@
-//! `Step` and `Views`: what `sassl.transforms.Views` and the loader run.
+//! `Step` and `Views`, which `sassl.transforms.Views` and the loader run.
 use super::arrays::{Held, into_array};
 use super::callable::Callable;
 use super::image::{InterpolationMode, held_image};
@@ -43,7 +43,7 @@ impl TryFrom<Chance> for Probability {
 
 #[pymethods]
 impl Step {
-    /// A random crop resized to the view, as torchvision's `RandomResizedCrop`.
+    /// Create a random crop, resized to the view, as in torchvision's `RandomResizedCrop`.
     ///
     /// Raises:
     ///     ValueError: a reversed range, an unknown interpolation.
@@ -64,7 +64,7 @@ impl Step {
         }
     }
 
-    /// Algorithm 1, with a probability instead of the block's own.
+    /// Create a step of Algorithm 1, with `p` instead of the block's probability.
     ///
     /// Args:
     ///     p: a probability, or pairs (epoch, probability) with increasing epochs, interpolated in between.
@@ -79,7 +79,7 @@ impl Step {
         Ok(Self(data::Step { name, action: Action::Style(styling) }))
     }
 
-    /// One of the `operations()`, by its kind.
+    /// Create a step from one of the kinds in `operations()`.
     ///
     /// Args:
     ///     p: a probability, or pairs (epoch, probability) with increasing epochs, interpolated in between.
@@ -94,7 +94,7 @@ impl Step {
         Ok(Self(data::Step { name, action }))
     }
 
-    /// A Python function from (H, W, 3) uint8 to the same, with a seed as second argument if `seeded`.
+    /// Create a step from a Python function from (H, W, 3) uint8 to the same, with a seed as second argument if `seeded`.
     ///
     /// Raises:
     ///     ValueError: an invalid probability.
@@ -106,24 +106,25 @@ impl Step {
     }
 }
 
-/// The kinds of `Step.operation`.
+/// Return the kinds of `Step.operation`.
 #[pyfunction]
 pub(super) fn operations() -> Vec<&'static str> {
     OPERATIONS.iter().map(|(name, _)| *name).collect()
 }
 
-/// Mean and standard deviation of each colour.
+/// Mean and standard deviation of each channel.
 type MeanAndStd = ([f32; 3], [f32; 3]);
 
-/// A view's steps, its height and width, and how it is normalized.
+/// A view's steps, its height and width, and its normalization.
 type Listed<'py> = (Vec<PyRef<'py, Step>>, (usize, usize), Option<MeanAndStd>);
 
 /// The views of an image.
 ///
 /// Args:
-///     views: for each view its steps, its (height, width), and the mean and standard deviation of each channel in [0, 1], or None: 0 and 1.
+///     views: for each view its steps, its (height, width), and the mean and standard deviation of each channel in [0, 1], or
+///         None for 0 and 1.
 ///     dtype: "uint8", "float16" or "float32".
-///     channels_last: (H, W, 3) instead of (3, H, W).
+///     channels_last: True for (H, W, 3), False for (3, H, W).
 ///
 /// Raises:
 ///     ValueError: an invalid list of steps; views too small for a step; an unknown name; uint8 views with normalization.
@@ -159,7 +160,7 @@ impl Views {
         self.shapes().into_iter().map(Into::into).collect()
     }
 
-    /// Draw all views of an image: view v from the random streams (seed, epoch, index, v), one for each operation's name.
+    /// Draw all views of an image: view v from the random streams (seed, epoch, index, v), one stream for each operation name.
     ///
     /// Raises:
     ///     ValueError: an image without pixels.
@@ -176,7 +177,7 @@ impl Views {
         Ok(of_views(self.0.views().iter().map(every).collect()))
     }
 
-    /// Draw all views of each image of a batch: image i as `sample` does with index i, its style among the batch's.
+    /// Draw all views of each image of a batch: image i as in `sample` with index i, in-batch styles among the n images.
     ///
     /// Raises:
     ///     ValueError: images without pixels.
@@ -218,10 +219,11 @@ impl Views {
         self.made(py, &shapes, |out| self.0.apply(image, &params, None, out))
     }
 
-    /// Return whether a loader may leave part of the work, on batches shared by this many ranks; `images`: all but decoding.
+    /// Check that a loader can leave the second half of the work on batches shared by `world_size` ranks, or, with `images`,
+    /// all work except decoding.
     ///
     /// Raises:
-    ///     ValueError: a style that is not possible then.
+    ///     ValueError: a style that does not permit this.
     fn check_halves(&self, world_size: usize, images: bool) -> Result<()> {
         self.0.check_halves(world_size)?;
         if images { self.0.check_regions() } else { Ok(()) }
@@ -232,7 +234,7 @@ impl Views {
     /// Args:
     ///     pixels: the loader's pixels, uint8.
     ///     draws: the loader's draws.
-    ///     threads: how many; None: the environment variable SASSL_THREADS, else all cores.
+    ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
     ///
     /// Raises:
     ///     ValueError: pixels of a different number of images, draws of other views.
@@ -267,7 +269,7 @@ fn checked(what: &str, height: usize, width: usize) -> Result<()> {
 }
 
 impl Views {
-    /// Of each view.
+    /// The shape of each view.
     pub(super) fn shapes(&self) -> Vec<[usize; 3]> {
         let shape = |view: &View| {
             let (height, width) = view.size();
@@ -276,12 +278,12 @@ impl Views {
         self.0.views().iter().map(shape).collect()
     }
 
-    /// Of all views.
+    /// The dtype of all views.
     pub(super) fn dtype(&self) -> Dtype {
         self.0.views()[0].output().dtype()
     }
 
-    /// New arrays of these shapes, with what `make` writes into their memory.
+    /// Creates arrays of these shapes, whose memory `make` fills.
     fn made<'py>(
         &self,
         py: Python<'py>,

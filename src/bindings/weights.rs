@@ -1,4 +1,4 @@
-//! `convert` and `info`: files of weights, and what this installation is.
+//! `convert` and `info`: files of weights, and information about this installation.
 use super::run::run_on;
 use crate::error::Error;
 use crate::kernels::isa::Isa;
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 ///     paths: files, folders or archives that hold F and T, together or separately.
 ///     out: the file to write.
 ///     name: the model's name, stored in the file.
-///     as_is: InceptionV3 sees images in their own size, at least 43 pixels, instead of a shorter side of 256.
+///     as_is: InceptionV3 sees images at their original size, at least 43 pixels, instead of a shorter side of 256.
 ///     any_pair: accept F and T that were not trained together.
 ///
 /// Raises:
@@ -42,15 +42,15 @@ pub(super) fn convert(
     run_on(py, first.display(), || Conversion { paths: &paths, name, as_is, any_pair }.run()?.save(&out))
 }
 
-/// The version of the package.
+/// Return the version of the package.
 #[pyfunction]
 #[pyo3(signature = () -> "str")]
 pub(super) fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// Return the version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the cores, the
-/// default number of threads, and the embedded models.
+/// Return the version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the numbers of
+/// cores and of default threads, and the embedded models.
 #[pyfunction]
 #[pyo3(signature = () -> "dict[str, typing.Any]")]
 pub(super) fn info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
